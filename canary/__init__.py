@@ -1,0 +1,3 @@
+"""Progressive delivery for the Kubernetes Gateway API."""
+
+__version__ = "0.1.0"

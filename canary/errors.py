@@ -1,0 +1,121 @@
+"""The tree of errors, and the one question that callers ask of it: can a retry help?
+
+    CanaryError
+    ├── SpecError                 what was declared cannot work; only an edit helps
+    ├── ShareError                a share that a pair of weights cannot express
+    ├── RenderError               a query template that names something unknown
+    ├── ApiError                  the API server said no
+    │   ├── NotFound        404
+    │   ├── AlreadyExists   409   reason AlreadyExists
+    │   ├── Conflict        409   somebody else wrote in between: read again, compute again
+    │   ├── Unprocessable   422   a `test` of a JSON Patch failed, or the object is invalid
+    │   ├── Gone            410   a resourceVersion too old: list again
+    │   ├── Forbidden       401, 403
+    │   ├── Refused         every other 4xx
+    │   ├── Throttled       429   (retry helps)
+    │   └── Unavailable     5xx, time-out, connection lost (retry helps)
+    ├── ConfigError               settings, kubeconfig, flags
+    └── SandboxError              a part of the sandbox did not come up
+"""
+
+from __future__ import annotations
+
+
+class CanaryError(Exception):
+    """Root of every error this package raises on purpose."""
+
+    retryable: bool = False
+    """Whether the very same call may succeed later without anybody editing anything."""
+
+
+class SpecError(CanaryError):
+    """What was declared cannot work. `field` is a path such as `spec.checks[1].args.limit`."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}" if field else message)
+        self.field = field
+        self.message = message
+
+
+class ShareError(CanaryError):
+    """A share of traffic that the weights at hand cannot express exactly."""
+
+
+class RenderError(CanaryError):
+    """A query template that cannot be rendered; `variable` is the name that is unknown or malformed."""
+
+    def __init__(self, message: str, *, variable: str = "") -> None:
+        super().__init__(message)
+        self.variable = variable
+
+
+class ConfigError(CanaryError):
+    """Settings, kubeconfig or flags that cannot be used; the message says what to do."""
+
+
+class SandboxError(CanaryError):
+    """A part of the sandbox did not come up, or is not installed."""
+
+
+class ApiError(CanaryError):
+    """The API server answered with something other than success, or not at all.
+
+    `status` is the HTTP code (0: no answer), `reason` the Status reason, `causes` its `details.causes`.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int = 0,
+        reason: str = "",
+        causes: tuple[str, ...] = (),
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.reason = reason
+        self.causes = causes
+        self.retry_after = retry_after
+
+
+class NotFound(ApiError):
+    """404: the object, or its whole resource, is not there."""
+
+
+class AlreadyExists(ApiError):
+    """409 with reason AlreadyExists."""
+
+
+class Conflict(ApiError):
+    """409: the object moved between our read and our write."""
+
+    retryable = True
+
+
+class Unprocessable(ApiError):
+    """422: a `test` operation failed, or the object would be invalid."""
+
+
+class Gone(ApiError):
+    """410: the resourceVersion is too old; list again."""
+
+
+class Forbidden(ApiError):
+    """401 or 403: the credentials do not allow this verb."""
+
+
+class Refused(ApiError):
+    """Any other 4xx."""
+
+
+class Throttled(ApiError):
+    """429: too many requests; `retry_after` in seconds when the server said it."""
+
+    retryable = True
+
+
+class Unavailable(ApiError):
+    """5xx, a time-out or a lost connection. A write may or may not have taken effect."""
+
+    retryable = True

@@ -1,0 +1,52 @@
+"""What came back when a check looked: a number, nothing, or a reason why not.
+
+Absence is a value of its own and never a number (promise 4: unknown is not bad, and not good).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One finite number. `at` is when it was asked for; `values` keeps all series for `condition`."""
+
+    value: float
+    at: datetime
+    query: str = ""
+    values: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NoData:
+    """The provider answered, and had nothing to say: an empty vector."""
+
+    at: datetime
+    query: str = ""
+    reason: str = "NoData"
+    message: str = "the query returned no series"
+
+
+@dataclass(frozen=True, slots=True)
+class Unreachable:
+    """The provider did not answer: connection refused, time-out, 5xx. Waiting may help."""
+
+    at: datetime
+    reason: str  # Unreachable | Timeout | HTTPError
+    message: str
+    query: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """The provider answered something that is no measurement: bad query, NaN, several series."""
+
+    at: datetime
+    reason: str  # BadQuery | NotANumber | SeveralSeries | UnexpectedResult | UnknownVariable
+    message: str
+    query: str = ""
+
+
+Measurement = Sample | NoData | Unreachable | Malformed
