@@ -1,21 +1,21 @@
 """The tree of errors, and the one question that callers ask of it: can a retry help?
 
-    CanaryError
-    ├── SpecError                 what was declared cannot work; only an edit helps
-    ├── ShareError                a share that a pair of weights cannot express
-    ├── RenderError               a query template that names something unknown
-    ├── ApiError                  the API server said no
-    │   ├── NotFound        404
-    │   ├── AlreadyExists   409   reason AlreadyExists
-    │   ├── Conflict        409   somebody else wrote in between: read again, compute again
-    │   ├── Unprocessable   422   a `test` of a JSON Patch failed, or the object is invalid
-    │   ├── Gone            410   a resourceVersion too old: list again
-    │   ├── Forbidden       401, 403
-    │   ├── Refused         every other 4xx
-    │   ├── Throttled       429   (retry helps)
-    │   └── Unavailable     5xx, time-out, connection lost (retry helps)
-    ├── ConfigError               settings, kubeconfig, flags
-    └── SandboxError              a part of the sandbox did not come up
+CanaryError
+├── SpecError                 what was declared cannot work; only an edit helps
+├── ShareError                a share that a pair of weights cannot express
+├── RenderError               a query template that names something unknown
+├── ApiError                  the API server said no
+│   ├── NotFound        404
+│   ├── AlreadyExists   409   reason AlreadyExists
+│   ├── Conflict        409   somebody else wrote in between: read again, compute again
+│   ├── Unprocessable   422   a `test` of a JSON Patch failed, or the object is invalid
+│   ├── Gone            410   a resourceVersion too old: list again
+│   ├── Forbidden       401, 403
+│   ├── Refused         every other 4xx
+│   ├── Throttled       429   (retry helps)
+│   └── Unavailable     5xx, time-out, connection lost (retry helps)
+├── ConfigError               settings, kubeconfig, flags
+└── SandboxError              a part of the sandbox did not come up
 """
 
 from __future__ import annotations
