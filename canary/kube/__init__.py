@@ -1,0 +1,57 @@
+"""The API server: raw objects in, raw objects out, and errors as the tree of `canary.errors`.
+
+Importing this package is cheap (no `kubernetes`, no `aiohttp`); `Kube.connect` brings them in.
+"""
+
+from __future__ import annotations
+
+from canary.kube.client import Kube, WatchEvent
+from canary.kube.resources import (
+    CHECKTEMPLATES,
+    CLUSTERCHECKTEMPLATES,
+    CRDS,
+    DEPLOYMENTS,
+    ENDPOINTSLICES,
+    EVENTS,
+    GATEWAYCLASSES,
+    GATEWAYS,
+    GRPCROUTES,
+    HTTPROUTES,
+    LEASES,
+    NAMESPACES,
+    PODS,
+    REFERENCEGRANTS,
+    ROLLOUTS,
+    ROUTES,
+    SERVICES,
+    TCPROUTES,
+    TLSROUTES,
+    UDPROUTES,
+    Resource,
+)
+
+__all__ = [
+    "CHECKTEMPLATES",
+    "CLUSTERCHECKTEMPLATES",
+    "CRDS",
+    "DEPLOYMENTS",
+    "ENDPOINTSLICES",
+    "EVENTS",
+    "GATEWAYCLASSES",
+    "GATEWAYS",
+    "GRPCROUTES",
+    "HTTPROUTES",
+    "LEASES",
+    "NAMESPACES",
+    "PODS",
+    "REFERENCEGRANTS",
+    "ROLLOUTS",
+    "ROUTES",
+    "SERVICES",
+    "TCPROUTES",
+    "TLSROUTES",
+    "UDPROUTES",
+    "Kube",
+    "Resource",
+    "WatchEvent",
+]

@@ -1,0 +1,342 @@
+"""`Kube`: get, list, create, patch, delete and watch of raw objects.
+
+Nothing is retried here: whether the very same write may be sent again is for the caller to decide (see
+`canary.kube.retry`). The exception is `list_and_watch`, whose whole point is to survive.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import random
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
+
+from canary import __version__
+from canary.errors import ApiError, Gone, Unavailable
+from canary.kube.connection import load
+from canary.kube.resources import Resource
+from canary.kube.translate import from_status
+
+if TYPE_CHECKING:
+    from canary.kube.transport import OnRequest, Transport
+
+Object = dict[str, Any]
+Sleep = Callable[[float], Awaitable[None]]
+
+log = logging.getLogger(__name__)
+
+_WATCH_SECONDS = 290  # asked of the server, as client-go does; each watch takes 100-120 % of it, to spread reconnects
+_SILENCE_SECONDS = 120.0  # real servers send a bookmark a minute: longer silence is a dead connection
+_LONGEST_PAUSE = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class WatchEvent:
+    """`type` is ADDED, MODIFIED, DELETED, BOOKMARK (only from `watch`) or SYNCED (only from `list_and_watch`)."""
+
+    type: str
+    object: Object = field(default_factory=dict)
+
+
+class Kube:
+    """A connection to one API server as one identity. Use `await Kube.connect(...)`, then `async with` or `close()`.
+
+    Every method raises an `ApiError`: connection errors and time-outs (10 s) are `Unavailable`.
+    """
+
+    def __init__(self, transport: Transport, *, field_manager: str = "canary") -> None:
+        self._transport = transport
+        self._field_manager = field_manager
+
+    @classmethod
+    async def connect(
+        cls,
+        *,
+        server: str | None = None,
+        token: str | None = None,
+        ca_file: str | None = None,
+        kubeconfig: str | None = None,
+        context: str | None = None,
+        user_agent: str = f"canary/{__version__}",
+        field_manager: str = "canary",
+        timeout: float = 10.0,  # noqa: ASYNC109 - of each later request; connecting itself waits for nothing
+        on_request: OnRequest | None = None,
+    ) -> Self:
+        """Find the server (see `canary.kube.connection.load`) without sending anything yet. Raises ConfigError.
+
+        `timeout` is in seconds per request. `on_request(verb, resource, code, seconds)` sees each request; `resource`
+        is the plural, with `/status` for the subresource, and `code` is 0 when no answer came.
+        """
+        from canary.kube.transport import Transport
+
+        connection = await load(server=server, token=token, ca_file=ca_file, kubeconfig=kubeconfig, context=context)
+        transport = Transport(connection, user_agent=user_agent, timeout=timeout, on_request=on_request)
+        return cls(transport, field_manager=field_manager)
+
+    @property
+    def server(self) -> str:
+        return self._transport.connection.server
+
+    @property
+    def namespace(self) -> str:
+        """The namespace of the chosen context, or of the pod; "default" when neither says."""
+        return self._transport.connection.namespace
+
+    @property
+    def user(self) -> str:
+        """Who we are as far as the configuration tells; empty when it does not."""
+        return self._transport.connection.user
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        await self._transport.close()
+
+    async def get(self, res: Resource, name: str, namespace: str | None = None) -> Object:
+        return await self._json("GET", res.path(namespace, name), "get", res.plural)
+
+    async def list(
+        self,
+        res: Resource,
+        namespace: str | None = None,
+        *,
+        label_selector: str | None = None,
+        field_selector: str | None = None,
+        limit: int = 500,
+    ) -> Object:
+        """The whole list, fetched `limit` at a time; `metadata.resourceVersion` is where a watch may begin."""
+        query: dict[str, str | int] = {}
+        _add(query, labelSelector=label_selector, fieldSelector=field_selector)
+        try:
+            return await self._list(res, namespace, query, limit)
+        except Gone:  # the list changed too much while it was paged through: take it in one piece
+            return await self._list(res, namespace, query, 0)
+
+    async def create(self, res: Resource, body: Mapping[str, Any], namespace: str | None = None) -> Object:
+        """`namespace` defaults to the one in the body. Raises AlreadyExists."""
+        if res.namespaced:
+            namespace = namespace or (body.get("metadata") or {}).get("namespace")
+            if not namespace:
+                raise ValueError(f"{res.plural} are namespaced: say in which namespace to create this one")
+        return await self._json("POST", res.path(namespace), "create", res.plural, query=self._managed(), body=body)
+
+    async def json_patch(
+        self,
+        res: Resource,
+        name: str,
+        namespace: str | None,
+        ops: Sequence[Mapping[str, Any]],
+        *,
+        subresource: str | None = None,
+    ) -> Object:
+        """RFC 6902. A `test` that does not hold raises Unprocessable, and nothing is changed."""
+        kind = "application/json-patch+json"
+        return await self._patch(res, name, namespace, list(ops), content_type=kind, subresource=subresource)
+
+    async def merge_patch(
+        self,
+        res: Resource,
+        name: str,
+        namespace: str | None,
+        body: Mapping[str, Any],
+        *,
+        subresource: str | None = None,
+    ) -> Object:
+        """RFC 7386: None removes a field, a list replaces the list."""
+        kind = "application/merge-patch+json"
+        return await self._patch(res, name, namespace, dict(body), content_type=kind, subresource=subresource)
+
+    async def delete(
+        self, res: Resource, name: str, namespace: str | None = None, *, propagation: str | None = None
+    ) -> Object:
+        """`propagation`: Background, Foreground or Orphan. Answers the object (finalizers) or a Status."""
+        body = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": propagation} if propagation else None
+        return await self._json("DELETE", res.path(namespace, name), "delete", res.plural, body=body)
+
+    async def resolve(self, group: str, kind: str) -> Resource | None:
+        """The resource of `kind` in the version that this server prefers among those that have it, by discovery."""
+        try:
+            versions = (await self.raw(f"/apis/{group}")).get("versions") or []
+        except ApiError as error:
+            if error.status == 404:
+                return None
+            raise
+        for version in versions:
+            found = await self.raw(f"/apis/{group}/{version['version']}")
+            for item in found.get("resources") or []:
+                if item.get("kind") == kind and "/" not in item["name"]:
+                    return Resource(group, version["version"], item["name"], kind, bool(item.get("namespaced")))
+        return None
+
+    async def raw(self, path: str) -> Object:
+        """GET of any path that answers a JSON object, such as /version."""
+        return await self._json("GET", path, "get", "discovery")
+
+    async def watch(
+        self,
+        res: Resource,
+        namespace: str | None = None,
+        *,
+        name: str | None = None,
+        label_selector: str | None = None,
+        resource_version: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - asked of the server, which ends the watch itself
+    ) -> AsyncGenerator[WatchEvent]:
+        """Changes after `resource_version` until the server ends the watch, after `timeout` seconds at the latest.
+
+        Raises Gone when `resource_version` is too old: list again.
+        """
+        from canary.kube.transport import Request
+
+        query: dict[str, str | int] = {"watch": "true", "allowWatchBookmarks": "true"}
+        query["timeoutSeconds"] = max(1, round(_WATCH_SECONDS * random.uniform(1, 1.2) if timeout is None else timeout))  # noqa: S311 - jitter
+        _add(query, fieldSelector=name and f"metadata.name={name}", labelSelector=label_selector)
+        _add(query, resourceVersion=resource_version)
+        request = Request("GET", res.path(namespace), "watch", res.plural, query=query)
+        async with aclosing(self._transport.lines(request, silence=_SILENCE_SECONDS)) as lines:
+            async for line in lines:
+                event = _event(line)
+                if event.type == "ERROR":
+                    raise from_status(int(event.object.get("code") or 0), event.object)
+                yield event
+
+    async def list_and_watch(
+        self, res: Resource, namespace: str | None = None, *, name: str | None = None, sleep: Sleep = asyncio.sleep
+    ) -> AsyncGenerator[WatchEvent]:
+        """Everything there is as ADDED, one SYNCED, then changes for ever.
+
+        Connections that break are taken up again where they broke; when that is too long ago the list is compared with
+        what was seen: vanished objects come as DELETED (with apiVersion, kind, name, namespace, uid and
+        resourceVersion only: keeping all of every object for this would double the memory). Before SYNCED, errors that no retry can help
+        are raised (resource not installed, not allowed); after it, none is.
+        """
+        seen: dict[str, Object] = {}
+        version: str | None = None
+        synced = False
+        failures = 0
+        while True:
+            try:
+                if version is None:
+                    fresh = await self.list(res, namespace, field_selector=name and f"metadata.name={name}")
+                    version = str((fresh.get("metadata") or {}).get("resourceVersion") or "")
+                    for event in _difference(seen, fresh, res):
+                        yield event
+                    del fresh  # or the whole first list stays in memory for as long as the watch
+                    if not synced:
+                        synced = True
+                        yield WatchEvent("SYNCED")
+                async with aclosing(self.watch(res, namespace, name=name, resource_version=version)) as events:
+                    async for event in events:
+                        failures = 0
+                        version = str(event.object["metadata"]["resourceVersion"])
+                        if event.type != "BOOKMARK":
+                            _remember(seen, event, res)
+                            yield event
+            except Gone:
+                version = None
+            except ApiError as error:
+                if not synced and not error.retryable:
+                    raise
+                failures += 1
+                pause = error.retry_after or min(_LONGEST_PAUSE, 0.2 * 2**failures) * random.uniform(0.5, 1)  # noqa: S311 - jitter
+                log.warning("watching %s: %s; again in %.1f s", res.plural, error, pause)
+                await sleep(pause)
+
+    async def _list(self, res: Resource, namespace: str | None, query: Mapping[str, str | int], limit: int) -> Object:
+        query = {**query, "limit": limit} if limit else dict(query)
+        whole: Object | None = None
+        while True:
+            page = await self._json("GET", res.path(namespace), "list", res.plural, query=query)
+            items = page.get("items") or []
+            metadata = page.get("metadata") or {}
+            if whole is None:
+                whole = {**page, "items": items, "metadata": dict(metadata)}
+                whole["metadata"].pop("continue", None)
+                whole["metadata"].pop("remainingItemCount", None)
+            else:
+                whole["items"] += items
+            if not metadata.get("continue"):
+                return whole
+            query["continue"] = metadata["continue"]
+
+    async def _patch(
+        self,
+        res: Resource,
+        name: str,
+        namespace: str | None,
+        body: object,
+        *,
+        content_type: str,
+        subresource: str | None,
+    ) -> Object:
+        resource = f"{res.plural}/{subresource}" if subresource else res.plural
+        path = res.path(namespace, name, subresource)
+        query = self._managed()
+        return await self._json("PATCH", path, "patch", resource, query=query, body=body, content_type=content_type)
+
+    async def _json(self, method: str, path: str, verb: str, resource: str, **more: Any) -> Object:
+        from canary.kube.transport import Request
+
+        return await self._transport.json(Request(method, path, verb, resource, **more))
+
+    def _managed(self) -> dict[str, str | int]:
+        return {"fieldManager": self._field_manager}
+
+
+def _add(query: dict[str, str | int], **given: str | None) -> None:
+    query.update({name: value for name, value in given.items() if value})
+
+
+def _event(line: bytes) -> WatchEvent:
+    try:
+        decoded = json.loads(line)
+        return WatchEvent(decoded["type"], decoded["object"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise Unavailable("the API server sent a watch event that cannot be read") from error
+
+
+def _key(obj: Mapping[str, Any]) -> str:
+    metadata = obj["metadata"]
+    return f"{metadata.get('namespace', '')}/{metadata['name']}"
+
+
+def _remember(seen: dict[str, Object], event: WatchEvent, res: Resource) -> None:
+    if event.type == "DELETED":
+        seen.pop(_key(event.object), None)
+    else:
+        seen[_key(event.object)] = _stub(event.object, res)
+
+
+def _stub(obj: Mapping[str, Any], res: Resource) -> Object:
+    kept = {k: v for k, v in obj["metadata"].items() if k in ("name", "namespace", "uid", "resourceVersion")}
+    return {"apiVersion": res.api_version, "kind": res.kind, "metadata": kept}
+
+
+def _difference(seen: dict[str, Object], fresh: Object, res: Resource) -> list[WatchEvent]:
+    """What changed between what was `seen` and a `fresh` list, as events; `seen` is brought up to date.
+
+    Items of a list carry no apiVersion and kind on real servers; they are put back, so that every event has them. An
+    object that was deleted and created again under its name is DELETED, then ADDED.
+    """
+    events: list[WatchEvent] = []
+    items = {_key(item): item for item in fresh["items"]}
+    for key, stub in list(seen.items()):
+        now = items.get(key)
+        if now is None or now["metadata"].get("uid") != stub["metadata"].get("uid"):
+            events.append(WatchEvent("DELETED", seen.pop(key)))
+    for key, item in items.items():
+        old = seen.get(key)
+        if old and old["metadata"].get("resourceVersion") == item["metadata"].get("resourceVersion"):
+            continue
+        whole = {"apiVersion": res.api_version, "kind": res.kind, **item}
+        events.append(WatchEvent("MODIFIED" if old else "ADDED", whole))
+        seen[key] = _stub(item, res)
+    return events

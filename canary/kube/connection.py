@@ -1,0 +1,208 @@
+"""Where the API server is and who we are: arguments, a service account, or a kubeconfig.
+
+The heavy lifting (merging kubeconfigs, exec plugins, OIDC, rotating tokens) is done by `kubernetes.aio.config`; this
+module chooses the source, names it in errors, and keeps credentials fresh.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from canary.errors import ConfigError
+
+SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+
+
+@dataclass(slots=True)
+class Connection:
+    """A `kubernetes.aio` Configuration plus what it cannot hold. `refresh()` fetches credentials anew."""
+
+    configuration: Any
+    namespace: str = "default"
+    user: str = ""
+    source: str = ""
+    expiration: Any = None
+    refresh: Callable[[], Awaitable[None]] | None = field(default=None, repr=False)
+
+    @property
+    def server(self) -> str:
+        return str(self.configuration.host)
+
+
+async def load(
+    *,
+    server: str | None = None,
+    token: str | None = None,
+    ca_file: str | None = None,
+    kubeconfig: str | None = None,
+    context: str | None = None,
+    service_account: Path = SERVICE_ACCOUNT,
+    environ: Mapping[str, str] | None = None,
+) -> Connection:
+    """Find the API server. ConfigError says in one sentence what is missing.
+
+    Order: `server` (nothing else is read then); an explicit `kubeconfig` or `context`; the service account of the pod
+    we run in; $KUBECONFIG; ~/.kube/config. `token` and `ca_file` replace what the source says.
+    """
+    environ = os.environ if environ is None else environ
+    if server and not (kubeconfig or context):
+        connection = _direct(server)
+    elif not (kubeconfig or context) and (service_account / "token").is_file():
+        connection = _in_cluster(service_account, environ)
+    else:
+        connection = await _from_kubeconfig(kubeconfig, context, environ)
+        if server:
+            connection.configuration.host = server.rstrip("/")
+    if ca_file:
+        connection.configuration.ssl_ca_cert = _existing(ca_file)
+    if token:
+        connection.configuration.api_key["BearerToken"] = f"Bearer {token}"
+        connection.configuration.refresh_api_key_hook = None
+        connection.refresh = None
+        connection.user = _subject(token)
+    if not connection.server.startswith(("http://", "https://")):
+        raise ConfigError(f"the server {connection.server!r} of {connection.source} is no http:// or https:// address")
+    return connection
+
+
+async def kopf_connection(
+    *,
+    server: str | None = None,
+    token: str | None = None,
+    ca_file: str | None = None,
+    kubeconfig: str | None = None,
+    context: str | None = None,
+) -> dict[str, Any]:
+    """The keyword arguments of `kopf.ConnectionInfo` for the same server and the same identity.
+
+    Everything is read anew at each call, so that calling it from `kopf.on.login` picks up rotated tokens.
+    """
+    connection = await load(server=server, token=token, ca_file=ca_file, kubeconfig=kubeconfig, context=context)
+    configuration = connection.configuration
+    scheme, _, credential = configuration.api_key.get("BearerToken", "").partition(" ")
+    given = {
+        "server": connection.server,
+        "ca_path": configuration.ssl_ca_cert,
+        "insecure": None if configuration.verify_ssl else True,
+        "scheme": scheme.capitalize() if credential else None,
+        "token": credential.strip() or None,
+        "certificate_path": configuration.cert_file,
+        "private_key_path": configuration.key_file,
+        "default_namespace": connection.namespace,
+        "proxy_url": configuration.proxy,
+        "trust_env": True,
+        "expiration": connection.expiration,
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _direct(server: str) -> Connection:
+    from kubernetes.aio.client.configuration import Configuration
+
+    return Connection(Configuration(host=server.rstrip("/")), source="the given server")
+
+
+def _in_cluster(folder: Path, environ: Mapping[str, str]) -> Connection:
+    from kubernetes.aio.client.configuration import Configuration
+    from kubernetes.aio.config import ConfigException
+    from kubernetes.aio.config.incluster_config import InClusterConfigLoader
+
+    configuration = Configuration()
+    loader = InClusterConfigLoader(str(folder / "token"), str(folder / "ca.crt"), environ=environ)
+    try:
+        loader.load_and_set(configuration)
+    except (ConfigException, OSError) as error:
+        raise ConfigError(f"the service account in {folder} cannot be used: {error}") from error
+    namespace = folder / "namespace"
+
+    async def refresh() -> None:
+        # The loader's own hook re-reads the file once a minute; a 401 must not wait for that minute to pass.
+        loader.load_and_set(configuration)
+
+    return Connection(
+        configuration,
+        namespace=namespace.read_text().strip() if namespace.is_file() else "default",
+        user=_subject(str(loader.token).partition(" ")[2]),
+        source="the service account",
+        refresh=refresh,
+    )
+
+
+async def _from_kubeconfig(kubeconfig: str | None, context: str | None, environ: Mapping[str, str]) -> Connection:
+    import yaml
+    from kubernetes.aio.client.configuration import Configuration
+    from kubernetes.aio.config import ConfigException, load_kube_config
+
+    paths = _kubeconfigs(kubeconfig, environ)
+    configuration = Configuration()
+    try:
+        # Never written back: a controller or a CLI that edits its user's kubeconfig would be a surprise.
+        loader = await load_kube_config(paths, context, configuration, persist_config=False)
+        chosen = loader.current_context["context"]
+    # The loader checks little: a file that is empty or of another shape surfaces as any of these.
+    except (ConfigException, OSError, yaml.YAMLError, TypeError, KeyError, AttributeError, ValueError) as error:
+        where = f"the kubeconfig {paths}" + (f" (context {context})" if context else "")
+        raise ConfigError(f"{where} cannot be used: {error}") from error
+
+    _require_exec_result(loader, configuration, paths)
+
+    async def refresh() -> None:
+        loader.__dict__.pop("exec_plugin_expiry", None)  # else the loader returns the credentials it already has
+        await loader.load_and_set(configuration)
+
+    async def before_request(_: Any) -> None:
+        from kubernetes.aio.config.kube_config import _is_expired
+
+        if "exec_plugin_expiry" in loader.__dict__ and _is_expired(loader.exec_plugin_expiry):
+            await loader.load_and_set(configuration)
+
+    configuration.refresh_api_key_hook = before_request
+    return Connection(
+        configuration,
+        namespace=chosen.get("namespace") or "default",
+        user=chosen.get("user") or "",
+        source=f"the kubeconfig {paths}",
+        expiration=loader.__dict__.get("exec_plugin_expiry"),
+        refresh=refresh,
+    )
+
+
+def _kubeconfigs(given: str | None, environ: Mapping[str, str]) -> str:
+    """One path or several (as $KUBECONFIG allows); at least one of them exists."""
+    paths = given or environ.get("KUBECONFIG") or str(Path("~/.kube/config").expanduser())
+    if not any(Path(path).expanduser().is_file() for path in paths.split(os.pathsep) if path):
+        hint = "" if given else "; set KUBECONFIG, or give a server or a kubeconfig"
+        raise ConfigError(f"there is no kubeconfig at {paths}{hint}")
+    return paths
+
+
+def _existing(ca_file: str) -> str:
+    if not Path(ca_file).is_file():
+        raise ConfigError(f"the CA file {ca_file} does not exist")
+    return ca_file
+
+
+def _require_exec_result(loader: Any, configuration: Any, paths: str) -> None:
+    """The loader only logs a failing exec plugin; going on without credentials would end in a puzzling 401."""
+    user = getattr(loader, "_user", None)
+    if user is None or "exec" not in user or configuration.api_key.get("BearerToken") or configuration.cert_file:
+        return
+    raise ConfigError(f"the credential plugin {user['exec']['command']!r} of {paths} gave no credentials")
+
+
+def _subject(token: str) -> str:
+    """The `sub` of a JWT, unverified: only for telling people who they are. Empty for opaque tokens."""
+    parts = token.strip().split(".")
+    if len(parts) != 3:
+        return ""
+    try:
+        claims = json.loads(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+    except ValueError:
+        return ""
+    return str(claims.get("sub", "")) if isinstance(claims, dict) else ""

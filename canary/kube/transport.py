@@ -1,0 +1,156 @@
+"""One HTTP request to the API server, with `kubernetes.aio` for TLS, proxies and credentials.
+
+Importing this module costs about 0.6 s; `Kube.connect` does it, nothing else should.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+from kubernetes.aio.client.api_client import ApiClient
+from kubernetes.aio.client.rest import RESTClientObject
+from kubernetes.aio.config import ConfigException
+
+from canary.errors import Unavailable
+from canary.kube.connection import Connection
+from canary.kube.translate import from_response
+
+OnRequest = Callable[[str, str, int, float], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to send. `verb` and `resource` are the words of RBAC, for the observer."""
+
+    method: str
+    path: str
+    verb: str
+    resource: str
+    query: Mapping[str, str | int] = field(default_factory=dict)
+    body: object = None
+    content_type: str = "application/json"
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+
+class Transport:
+    """Sends requests, times them, and turns whatever is not a success into the tree of errors."""
+
+    def __init__(
+        self, connection: Connection, *, user_agent: str, timeout: float, on_request: OnRequest | None = None
+    ) -> None:
+        self.connection = connection
+        self.timeout = timeout
+        self.on_request = on_request
+        self._client = ApiClient(connection.configuration)
+        self._client.user_agent = user_agent
+        self._certificate = self._current_certificate()
+        self._retired: list[RESTClientObject] = []
+
+    async def json(self, request: Request) -> dict[str, Any]:
+        """The decoded body of a successful answer."""
+        async with self._open(request, aiohttp.ClientTimeout(total=self.timeout)) as response:
+            raw = await response.read()
+        try:
+            decoded = json.loads(raw)
+        except ValueError as error:
+            raise Unavailable(f"{request}: the API server answered something that is no JSON") from error
+        if not isinstance(decoded, dict):
+            raise Unavailable(f"{request}: the API server answered JSON that is no object")
+        return decoded
+
+    async def lines(self, request: Request, *, silence: float) -> AsyncGenerator[bytes]:
+        """The lines of a streamed answer. It just ends when nothing comes for `silence` seconds."""
+        limits = aiohttp.ClientTimeout(total=None, sock_connect=self.timeout, sock_read=silence)
+        async with self._open(request, limits) as response:
+            rest = b""
+            try:
+                # Not readline(): it refuses lines longer than its buffer, and objects may be larger than that.
+                async for chunk in response.content.iter_any():
+                    *lines, rest = (rest + chunk).split(b"\n")
+                    for line in lines:
+                        if line.strip():
+                            yield line
+            except TimeoutError:  # silence: the caller reconnects from where it was
+                return
+
+    @asynccontextmanager
+    async def _open(self, request: Request, limits: aiohttp.ClientTimeout) -> AsyncIterator[aiohttp.ClientResponse]:
+        started = time.perf_counter()
+        code = 0
+        try:
+            response = await self._send(request, limits)
+            if response.status == 401 and await self._renewed():
+                response.release()  # refused before anything happened, so sending even a write again is safe
+                response = await self._send(request, limits)
+            code = response.status
+            try:
+                if code >= 300:
+                    raise from_response(code, await response.read(), response.headers)
+                if request.verb == "watch":  # it lasts for minutes; what is of interest is how long it took to open
+                    self._observe(request, code, started)
+                yield response
+            finally:
+                response.release()  # closes the connection when something is left unread
+        except TimeoutError as error:
+            code = 0
+            raise Unavailable(f"{request}: no answer within {self.timeout:g} s", reason="Timeout") from error
+        except (aiohttp.ClientError, OSError) as error:
+            code = 0
+            raise Unavailable(f"{request}: {error or type(error).__name__}", reason="Unreachable") from error
+        except ConfigException as error:
+            raise Unavailable(f"{request}: no credentials: {error}", reason="Unreachable") from error
+        finally:
+            if request.verb != "watch" or not 0 < code < 300:
+                self._observe(request, code, started)
+
+    async def _send(self, request: Request, limits: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
+        # The body goes around param_serialize: it would walk and copy the whole document to look for model classes.
+        method, url, headers, _, _ = await self._client.param_serialize(
+            request.method,
+            request.path,
+            query_params=list(request.query.items()),
+            header_params={"Accept": "application/json", "Content-Type": request.content_type},
+            auth_settings=["BearerToken"],
+        )
+        self._use_new_certificate()
+        answer = await self._client.call_api(method, url, headers, request.body, _request_timeout=limits)
+        response: aiohttp.ClientResponse = answer.response
+        return response
+
+    async def _renewed(self) -> bool:
+        """Whether fetching credentials anew, after a 401, gave others than before."""
+        if self.connection.refresh is None:
+            return False
+        before = self._credentials()
+        await self.connection.refresh()
+        return self._credentials() != before
+
+    def _credentials(self) -> tuple[object, ...]:
+        return (self.connection.configuration.api_key.get("BearerToken"), *self._current_certificate())
+
+    def _current_certificate(self) -> tuple[object, object]:
+        return (self.connection.configuration.cert_file, self.connection.configuration.key_file)
+
+    def _use_new_certificate(self) -> None:
+        """A TLS context is bound to its certificate; running watches keep the old one until they end."""
+        if self._current_certificate() == self._certificate:
+            return
+        self._retired.append(self._client.rest_client)
+        self._client.rest_client = RESTClientObject(self.connection.configuration)
+        self._certificate = self._current_certificate()
+
+    def _observe(self, request: Request, code: int, started: float) -> None:
+        if self.on_request is not None:
+            self.on_request(request.verb, request.resource, code, time.perf_counter() - started)
+
+    async def close(self) -> None:
+        await asyncio.gather(self._client.close(), *(old.close() for old in self._retired))
