@@ -1,0 +1,63 @@
+"""Requests: one annotation, `canary.dev/request`, with a verb or a JSON object."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+
+REQUEST_ANNOTATION = "canary.dev/request"
+
+
+class Verb(StrEnum):
+    """What a person can ask for."""
+
+    START = "start"
+    PROMOTE = "promote"
+    PROMOTE_FULL = "promote-full"
+    PAUSE = "pause"
+    RESUME = "resume"
+    ABORT = "abort"
+    RETRY = "retry"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request. `id` is empty for a plain verb that the controller has not numbered yet."""
+
+    verb: str
+    id: str = ""
+    by: str = ""
+    reason: str = ""
+    raw: str = ""
+
+    @property
+    def known(self) -> Verb | None:
+        """The verb, or None if there is no such verb."""
+        return Verb(self.verb) if self.verb in set(Verb) else None
+
+    def dump(self) -> str:
+        """Write the annotation's value."""
+        return json.dumps({"id": self.id, "verb": self.verb, "by": self.by, "reason": self.reason})
+
+
+def parse_request(raw: str | None) -> Request | None:
+    """Read the annotation; None without one. Never raises: what makes no sense becomes an unknown verb."""
+    if raw is None or not raw.strip():
+        return None
+    text = raw.strip()
+    if not text.startswith("{"):
+        return Request(verb=text[:64], raw=raw)
+    try:
+        document = json.loads(text)
+    except ValueError:
+        return Request(verb="(not JSON)", raw=raw)
+    if not isinstance(document, dict):
+        return Request(verb="(not an object)", raw=raw)
+    return Request(
+        verb=str(document.get("verb", ""))[:64],
+        id=str(document.get("id", ""))[:128],
+        by=str(document.get("by", ""))[:256],
+        reason=str(document.get("reason", ""))[:512],
+        raw=raw,
+    )

@@ -1,0 +1,271 @@
+"""The Rollout as people declare it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from canary.model.base import ApiModel
+from canary.model.checks import MAX_CHECKS, Check, Name, ObjectName, PrometheusSource
+from canary.model.values import Duration, Share
+
+GROUP = "canary.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+
+MAX_ROUTES = 16
+MAX_RULES = 16
+MAX_STEPS = 32
+
+
+class RouteKind(StrEnum):
+    """Kinds of routes whose weights can be moved."""
+
+    HTTP = "HTTPRoute"
+
+
+class WorkloadKind(StrEnum):
+    """Kinds of workloads whose revision and readiness can be read."""
+
+    DEPLOYMENT = "Deployment"
+
+
+class Trigger(StrEnum):
+    """What starts a run: a new revision of the canary workload, or only a request."""
+
+    ON_REVISION = "OnRevision"
+    MANUAL = "Manual"
+
+
+class OnFailure(StrEnum):
+    """What a failed check does."""
+
+    ROLLBACK = "Rollback"
+    PAUSE = "Pause"
+
+
+class Promotion(StrEnum):
+    """How a run that passed all steps ends."""
+
+    COPY = "Copy"
+    AWAIT = "Await"
+    SWAP = "Swap"
+
+
+class RouteRef(ApiModel):
+    """A route of the Rollout's own namespace."""
+
+    kind: Annotated[RouteKind, Field(description="Kind of the route.")] = RouteKind.HTTP
+    name: Annotated[ObjectName, Field(description="Name of the route.")]
+    rules: Annotated[
+        tuple[Annotated[str, Field(min_length=1, max_length=253)], ...],
+        Field(
+            max_length=MAX_RULES,
+            description="Names of the rules to move. Default: every rule that lists both Services.",
+            json_schema_extra={"x-kubernetes-list-type": "set"},
+        ),
+    ] = ()
+
+
+class BackendTarget(ApiModel):
+    """A Service and port that the routes list as a backendRef."""
+
+    service: Annotated[Name, Field(description="Name of the Service.")]
+    port: Annotated[int, Field(ge=1, le=65535, description="Port of the Service, as in the backendRef.")]
+    namespace: Annotated[
+        Name | None,
+        Field(
+            description="Namespace of the Service; default: the Rollout's. Another one needs a ReferenceGrant there."
+        ),
+    ] = None
+
+
+class WorkloadRef(ApiModel):
+    """A workload of the Rollout's namespace."""
+
+    kind: Annotated[WorkloadKind, Field(description="Kind of the workload.")] = WorkloadKind.DEPLOYMENT
+    name: Annotated[ObjectName, Field(description="Name of the workload.")]
+
+
+class Workloads(ApiModel):
+    """The workloads behind the two Services."""
+
+    stable: Annotated[WorkloadRef, Field(description="Runs the version that most users get.")]
+    canary: Annotated[WorkloadRef, Field(description="Runs the version under test.")]
+
+
+class Approval(ApiModel):
+    """Waits for `canary promote`."""
+
+
+class Step(ApiModel):
+    """The traffic that a step wants, and how long it must hold."""
+
+    model_config = {
+        "json_schema_extra": {
+            "x-kubernetes-validations": [
+                {
+                    "rule": "has(self.weight) || has(self.approval)",
+                    "message": "a step asks for something: weight or approval",
+                },
+            ],
+        },
+    }
+
+    weight: Annotated[
+        Share | None,
+        Field(
+            description='The canary\'s share of what the pair of Services gets, in percent: 10, or "0.5%". Lasts until '
+            "a later step changes it."
+        ),
+    ] = None
+    approval: Annotated[Approval | None, Field(description="Wait here for `canary promote`.")] = None
+    hold: Annotated[
+        Duration | None,
+        Field(description="Time to stay after every gateway accepted the weight. Default: as long as the checks need."),
+    ] = None
+
+
+class Observed(ApiModel):
+    """How to measure the share that the canary really gets. Shown, never judged."""
+
+    prometheus: Annotated[PrometheusSource, Field(description="A query that yields the canary's share, 0 to 1.")]
+    window: Annotated[Duration, Field(description="What {{ window }} stands for in the query.")] = Duration.parse("1m")
+    interval: Annotated[Duration, Field(description="Time between two measurements.")] = Duration.parse("30s")
+
+
+_SAME = (
+    "self.stable.service == self.canary.service && self.stable.port == self.canary.port && "
+    "(has(self.stable.__namespace__) ? self.stable.__namespace__ : '') == "
+    "(has(self.canary.__namespace__) ? self.canary.__namespace__ : '')"
+)
+_KEY = "(has({0}.name) ? {0}.name : has({0}.template) ? {0}.template.name : '')"
+
+
+class RolloutSpec(ApiModel):
+    """What to move, in which steps, and what must hold meanwhile."""
+
+    model_config = {
+        "json_schema_extra": {
+            "x-kubernetes-validations": [
+                {
+                    "rule": f"!({_SAME})",
+                    "message": "stable and canary are the same backend; they must differ in service, port or namespace",
+                },
+                {
+                    "rule": "!has(self.promotion) || self.promotion != 'Copy' || has(self.workloads)",
+                    "message": "promotion Copy copies a pod spec, so it needs workloads; or use Await or Swap",
+                },
+                {
+                    "rule": "!has(self.trigger) || self.trigger != 'OnRevision' || has(self.workloads)",
+                    "message": "trigger OnRevision watches a workload, so it needs workloads; or use Manual",
+                },
+                {
+                    "rule": "!has(self.workloads) || self.workloads.stable.name != self.workloads.canary.name",
+                    "message": "workloads.stable and workloads.canary are the same; a canary needs its own",
+                },
+                {
+                    "rule": "!has(self.checks) || self.checks.all(c, self.checks.exists_one(d, "
+                    f"{_KEY.format('c')} == {_KEY.format('d')}))",
+                    "message": "two checks have the same name; give each its own `name` (default: the template's)",
+                },
+            ],
+        },
+    }
+
+    routes: Annotated[
+        tuple[RouteRef, ...],
+        Field(
+            min_length=1,
+            max_length=MAX_ROUTES,
+            description="Routes of this namespace that are moved as one.",
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["kind", "name"]},
+        ),
+    ]
+    stable: Annotated[BackendTarget, Field(description="The Service that all traffic goes to outside of runs.")]
+    canary: Annotated[BackendTarget, Field(description="The Service that runs are about.")]
+    workloads: Annotated[
+        Workloads | None,
+        Field(description="Lets the controller see revisions and readiness, start by itself, and promote by copying."),
+    ] = None
+    trigger: Annotated[
+        Trigger | None,
+        Field(
+            description="OnRevision: a new revision of the canary workload starts a run. Manual: only a request does. "
+            "Default: OnRevision with workloads, else Manual."
+        ),
+    ] = None
+    steps: Annotated[
+        tuple[Step, ...],
+        Field(
+            min_length=1,
+            max_length=MAX_STEPS,
+            description="What a run goes through, in order.",
+            json_schema_extra={"x-kubernetes-list-type": "atomic"},
+        ),
+    ]
+    checks: Annotated[
+        tuple[Check, ...],
+        Field(
+            max_length=MAX_CHECKS,
+            description="What must hold while the canary has traffic.",
+            json_schema_extra={"x-kubernetes-list-type": "atomic"},
+        ),
+    ] = ()
+    observed: Annotated[
+        Observed | None, Field(description="How to measure the share that the canary really gets. Shown, never judged.")
+    ] = None
+    on_failure: Annotated[
+        OnFailure,
+        Field(
+            description="What a failed check, a hold past its limit or a refused route does. Rollback: all traffic "
+            "back to stable. Pause: stay and wait for a person."
+        ),
+    ] = OnFailure.ROLLBACK
+    promotion: Annotated[
+        Promotion | None,
+        Field(
+            description="Copy: copy the canary's pod spec to the stable workload, then return traffic. Await: wait "
+            "until the stable workload runs the same revision (or for `canary promote`), then return traffic. Swap: they "
+            "change roles. Default: Copy with workloads, else Await."
+        ),
+    ] = None
+    accept_timeout: Annotated[
+        Duration, Field(description="How long a gateway may take to accept a written route before the run fails.")
+    ] = Duration.parse("60s")
+    deadline: Annotated[
+        Duration | None, Field(description="A run longer than this fails, pauses included. Default: none.")
+    ] = None
+    paused: Annotated[bool, Field(description="Start nothing, and keep a run where it is.")] = False
+
+    @property
+    def trigger_mode(self) -> Trigger:
+        """The trigger with its default filled in."""
+        if self.trigger is not None:
+            return self.trigger
+        return Trigger.ON_REVISION if self.workloads else Trigger.MANUAL
+
+    @property
+    def promotion_mode(self) -> Promotion:
+        """The promotion with its default filled in."""
+        if self.promotion is not None:
+            return self.promotion
+        return Promotion.COPY if self.workloads else Promotion.AWAIT
+
+    def plan_hash(self) -> str:
+        """Ten hex digits over what a run is bound to: routes, pair, workloads and steps.
+
+        When it changes during a run, the run starts again at step one.
+        """
+        plan = self.model_dump(mode="json", by_alias=True, include={"routes", "stable", "canary", "workloads", "steps"})
+        return digest(plan)
+
+
+def digest(document: Any) -> str:
+    """Ten hex digits over a JSON document, whatever the order of its keys."""
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:10]

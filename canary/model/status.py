@@ -1,0 +1,291 @@
+"""The status of a Rollout: everything that a restart needs, and everything that a person wants to read.
+
+All state of a run is in here and in the run annotation on the routes; the controller keeps none of its own.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from fractions import Fraction
+from typing import Annotated, Any, Self
+
+from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
+
+from canary.model.base import ApiModel
+from canary.model.checks import MAX_CHECKS
+from canary.model.rollout import MAX_ROUTES, MAX_RULES, RouteKind
+from canary.model.values import decimal_text
+
+
+class Time:
+    """Annotation that reads and writes RFC 3339 with milliseconds, always UTC."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: Any, _handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            parse_time, serialization=core_schema.plain_serializer_function_ser_schema(format_time)
+        )
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, _core: CoreSchema, _handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"type": "string", "format": "date-time"}
+
+
+def parse_time(raw: Any) -> datetime:
+    """Read RFC 3339 into an aware UTC datetime.
+
+    Raises:
+        ValueError: not a time.
+
+    """
+    value = raw if isinstance(raw, datetime) else datetime.fromisoformat(str(raw))
+    return (value if value.tzinfo else value.replace(tzinfo=UTC)).astimezone(UTC)
+
+
+def format_time(value: datetime) -> str:
+    """Write RFC 3339 with milliseconds and a Z."""
+    return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+Timestamp = Annotated[datetime, Time]
+Text = Annotated[str, Field(max_length=1024)]
+
+
+class Phase(StrEnum):
+    """Where a Rollout stands."""
+
+    IDLE = "Idle"
+    PROGRESSING = "Progressing"
+    PAUSED = "Paused"
+    PROMOTING = "Promoting"
+    ROLLING_BACK = "RollingBack"
+    SUCCEEDED = "Succeeded"
+    ROLLED_BACK = "RolledBack"
+    INVALID = "Invalid"
+
+
+ACTIVE = frozenset({Phase.PROGRESSING, Phase.PAUSED, Phase.PROMOTING, Phase.ROLLING_BACK})
+"""Phases in which a run is under way."""
+
+
+class Outcome(StrEnum):
+    """How a run ended, or is bound to end."""
+
+    SUCCEEDED = "Succeeded"
+    ROLLED_BACK = "RolledBack"
+
+
+class VerdictKind(StrEnum):
+    """What a check says."""
+
+    PASS = "Pass"
+    FAIL = "Fail"
+    UNKNOWN = "Unknown"
+
+
+class TriggerStatus(ApiModel):
+    """Who or what started a run."""
+
+    by: Annotated[Text, Field(description="A user, or `revision`.")] = ""
+    reason: Annotated[Text, Field(description="Why, in words.")] = ""
+
+
+class RunStatus(ApiModel):
+    """The current run, or the last one."""
+
+    number: Annotated[int, Field(ge=1, description="Counts the runs of this Rollout.")]
+    revision: Annotated[str, Field(max_length=64, description="Revision of the canary workload under test.")] = ""
+    plan: Annotated[
+        str, Field(max_length=64, description="Hash of the routes, Services and steps the run is bound to.")
+    ] = ""
+    started_at: Annotated[Timestamp, Field(description="When the run began.")]
+    ended_at: Annotated[Timestamp | None, Field(description="When the run ended.")] = None
+    trigger: Annotated[TriggerStatus, Field(description="Who or what started it.")] = TriggerStatus()
+    outcome: Annotated[
+        Outcome | None, Field(description="How it ended; set as soon as that is decided, and never changed.")
+    ] = None
+    reason: Annotated[str, Field(max_length=64, description="Why it ended, as a constant.")] = ""
+    message: Annotated[Text, Field(description="Why it ended, in words.")] = ""
+    full: Annotated[bool, Field(description="Somebody asked to skip the remaining holds (promote-full).")] = False
+
+
+class StepStatus(ApiModel):
+    """The step a run is at. Index 0 is the preflight, before the first step."""
+
+    index: Annotated[int, Field(ge=0, le=64, description="One-based index; 0 before the first step.")]
+    total: Annotated[int, Field(ge=0, le=64, description="Number of steps.")]
+    display: Annotated[str, Field(max_length=16, description="index/total, for people.")] = ""
+    started_at: Annotated[Timestamp, Field(description="When the step was entered.")]
+    reached_at: Annotated[
+        Timestamp | None, Field(description="When every parent of every route had accepted its weight.")
+    ] = None
+    hold_until: Annotated[Timestamp | None, Field(description="When its hold is over.")] = None
+    unaccepted_since: Annotated[
+        Timestamp | None, Field(description="Since when some gateway has not accepted a route.")
+    ] = None
+    approved: Annotated[bool, Field(description="Somebody approved this step.")] = False
+
+
+class SplitStatus(ApiModel):
+    """The canary's share of the pair, in percent."""
+
+    desired: Annotated[float | int, Field(ge=0, le=100, description="What the step asks for.")] = 0
+    written: Annotated[float | int, Field(ge=0, le=100, description="What the routes say; the largest of them.")] = 0
+    accepted: Annotated[float | int, Field(ge=0, le=100, description="What every gateway last accepted.")] = 0
+    observed: Annotated[
+        float | int | None, Field(ge=0, le=100, description="What the canary really got, by spec.observed.")
+    ] = None
+
+
+class CheckStatus(ApiModel):
+    """What a check said last, and what that rests on."""
+
+    name: Annotated[str, Field(max_length=253, description="Name of the check.")]
+    verdict: Annotated[VerdictKind, Field(description="Pass, Fail or Unknown.")] = VerdictKind.UNKNOWN
+    reason: Annotated[str, Field(max_length=64, description="Why, as a constant.")] = "NotMeasured"
+    value: Annotated[float | int | None, Field(description="The value measured last.")] = None
+    limit: Annotated[str, Field(max_length=1024, description="What it is held against.")] = ""
+    failures: Annotated[int, Field(ge=0, description="Consecutive failed measurements.")] = 0
+    failure_limit: Annotated[int, Field(ge=0, description="Failed measurements that are tolerated.")] = 0
+    measured_at: Annotated[Timestamp | None, Field(description="When it was measured last.")] = None
+    unknown_since: Annotated[Timestamp | None, Field(description="Since when it has been Unknown.")] = None
+    interval_seconds: Annotated[float | int | None, Field(description="Seconds between measurements.")] = None
+    dry_run: Annotated[bool, Field(description="Shown only; neither holds nor fails the run.")] = False
+    query: Annotated[str, Field(max_length=8192, description="The query as rendered.")] = ""
+    message: Annotated[Text, Field(description="Why, in words.")] = ""
+
+
+class RouteStatus(ApiModel):
+    """One route as the controller sees it."""
+
+    kind: Annotated[RouteKind, Field(description="Kind of the route.")]
+    name: Annotated[str, Field(max_length=253, description="Name of the route.")]
+    generation: Annotated[int, Field(ge=0, description="Its generation when last seen.")] = 0
+    claimed: Annotated[bool, Field(description="Whether this run has written it.")] = False
+    share: Annotated[float | int | None, Field(description="The canary's share that it says, in percent.")] = None
+    accepted: Annotated[bool, Field(description="Whether every parent accepts this generation.")] = False
+    message: Annotated[Text, Field(description="What stands in the way, if anything.")] = ""
+    original: Annotated[
+        dict[str, Annotated[str, Field(max_length=32)]],
+        Field(max_length=MAX_RULES * 4, description="Weights before the run, stable/canary by rule: what is restored."),
+    ] = {}
+
+
+class RevisionsStatus(ApiModel):
+    """Revisions: ten hex digits over a pod spec."""
+
+    stable: Annotated[str | None, Field(max_length=64, description="What the stable workload runs.")] = None
+    canary: Annotated[str | None, Field(max_length=64, description="What the canary workload runs.")] = None
+    settled: Annotated[
+        str | None, Field(max_length=64, description="The canary revision that needs no run any more.")
+    ] = None
+
+
+class RequestStatus(ApiModel):
+    """The last request (annotation canary.dev/request) and what came of it."""
+
+    id: Annotated[str, Field(max_length=128, description="Its id.")]
+    verb: Annotated[str, Field(max_length=64, description="start promote promote-full pause resume abort retry.")]
+    by: Annotated[Text, Field(description="Who asked.")] = ""
+    reason: Annotated[Text, Field(description="Why.")] = ""
+    at: Annotated[Timestamp, Field(description="When the controller did it.")]
+    outcome: Annotated[Text, Field(description="What came of it: `done: …` or `refused: …`.")]
+
+
+class PauseStatus(ApiModel):
+    """Why a run is paused."""
+
+    reason: Annotated[str, Field(max_length=64, description="Why, as a constant.")]
+    message: Annotated[Text, Field(description="Why, in words.")] = ""
+    since: Annotated[Timestamp, Field(description="Since when.")]
+
+
+class Condition(ApiModel):
+    """A Kubernetes condition."""
+
+    type: Annotated[str, Field(max_length=316, description="Type of the condition.")]
+    status: Annotated[str, Field(pattern="^(True|False|Unknown)$", description="True, False or Unknown.")]
+    observed_generation: Annotated[int, Field(ge=0, description="Generation of the spec it is about.")] = 0
+    last_transition_time: Annotated[Timestamp, Field(description="When its status last changed.")]
+    reason: Annotated[str, Field(max_length=1024, description="Why, as a constant.")]
+    message: Annotated[str, Field(max_length=4096, description="Why, in words.")] = ""
+
+
+class RolloutStatus(ApiModel):
+    """What the controller found and did."""
+
+    observed_generation: Annotated[int, Field(ge=0, description="Generation of the spec this is about.")] = 0
+    phase: Annotated[Phase | None, Field(description="Where the Rollout stands.")] = None
+    message: Annotated[Text, Field(description="Where it stands, in words.")] = ""
+    run: Annotated[RunStatus | None, Field(description="The current run, or the last one.")] = None
+    step: Annotated[StepStatus | None, Field(description="The step of the current run.")] = None
+    split: Annotated[SplitStatus, Field(description="The canary's share of the pair, in percent.")] = SplitStatus()
+    checks: Annotated[
+        tuple[CheckStatus, ...],
+        Field(
+            max_length=MAX_CHECKS,
+            description="What the checks say.",
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+        ),
+    ] = ()
+    checks_summary: Annotated[str, Field(max_length=64, description="The checks in short, e.g. `2/2 pass`.")] = ""
+    routes: Annotated[
+        tuple[RouteStatus, ...],
+        Field(
+            max_length=MAX_ROUTES * 2,
+            description="The routes.",
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["kind", "name"]},
+        ),
+    ] = ()
+    revisions: Annotated[RevisionsStatus, Field(description="Revisions of the workloads.")] = RevisionsStatus()
+    swapped: Annotated[
+        bool, Field(description="After an odd number of Swap promotions: spec.canary is the stable side now.")
+    ] = False
+    paused: Annotated[PauseStatus | None, Field(description="Why the run is paused.")] = None
+    fights: Annotated[
+        tuple[Timestamp, ...],
+        Field(
+            max_length=16,
+            description="When somebody raised the canary's share against us, in the last ten minutes.",
+            json_schema_extra={"x-kubernetes-list-type": "atomic"},
+        ),
+    ] = ()
+    last_request: Annotated[RequestStatus | None, Field(description="The last request and its outcome.")] = None
+    conditions: Annotated[
+        tuple[Condition, ...],
+        Field(
+            max_length=16,
+            description="Ready, Reconciling, Stalled (kstatus), RoutesAccepted, ChecksPassing.",
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+        ),
+    ] = ()
+
+    @classmethod
+    def load(cls, document: Any) -> Self:
+        """Read a status from the API server; fields of a later version are dropped rather than refused."""
+        if not isinstance(document, dict):
+            return cls()
+        return cls.model_validate(document, extra="ignore")
+
+    def dump(self) -> dict[str, Any]:
+        """Write the status as the JSON that goes to the API server: no nulls, no empty defaults."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+    @property
+    def active(self) -> bool:
+        """Whether a run is under way."""
+        return self.phase in ACTIVE
+
+    def check(self, name: str) -> CheckStatus | None:
+        return next((check for check in self.checks if check.name == name), None)
+
+    def route(self, kind: str, name: str) -> RouteStatus | None:
+        return next((route for route in self.routes if route.kind == kind and route.name == name), None)
+
+
+def percent_text(value: float) -> str:
+    """Write a share of the status for people: `50 %`, `0.5 %`."""
+    return f"{decimal_text(Fraction(str(value)))} %"

@@ -1,0 +1,213 @@
+"""Value types of the API: durations, shares and limits, parsed once and exact ever after.
+
+A `Duration` counts whole milliseconds, a `Share` is an exact fraction of the pair, a `Limit` an exact number
+in base units (seconds, or 1 for ratios). Floats appear only where a measured value is compared.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from fractions import Fraction
+from typing import Any, ClassVar, Self
+
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
+
+_MILLISECONDS = {"h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}
+DURATION_PATTERN = r"^([0-9]{1,5}(h|m|s|ms)){1,4}$"
+_DURATION_PART = re.compile(r"([0-9]{1,5})(ms|h|m|s)")
+_DURATION = re.compile(DURATION_PATTERN)
+
+SHARE_PATTERN = r"^(100(\.0{1,4})?|[0-9]{1,2}(\.[0-9]{1,4})?)%?$"
+_SHARE = re.compile(SHARE_PATTERN)
+
+_NUMBER = r"-?[0-9]{1,12}(\.[0-9]{1,9})?(%|ms|s|m|h)?"
+LIMIT_PATTERN = rf"^({_NUMBER})$"
+LIMIT_TEMPLATE_PATTERN = rf"^({_NUMBER}|\{{\{{ *args\.[a-zA-Z0-9_-]{{1,63}} *\}}\}})$"
+_LIMIT = re.compile(r"^(-?[0-9]{1,12}(?:\.[0-9]{1,9})?)(%|ms|s|m|h)?$")
+_LIMIT_UNITS = {
+    "": Fraction(1),
+    "%": Fraction(1, 100),
+    "ms": Fraction(1, 1000),
+    "s": Fraction(1),
+    "m": Fraction(60),
+    "h": Fraction(3600),
+}
+
+
+class _Parsed:
+    """Shared pydantic glue: a class with `parse` and `text`, written in JSON as it was read."""
+
+    _schema: ClassVar[dict[str, Any]]
+
+    @classmethod
+    def parse(cls, raw: Any) -> Self:
+        raise NotImplementedError
+
+    def dump(self) -> str | int:
+        raise NotImplementedError
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: Any, _handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            lambda raw: raw if isinstance(raw, cls) else cls.parse(raw),
+            serialization=core_schema.plain_serializer_function_ser_schema(lambda value: value.dump()),
+        )
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, _core: CoreSchema, _handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return dict(cls._schema)
+
+
+@dataclass(frozen=True, slots=True)
+class Duration(_Parsed):
+    """A Gateway API duration (GEP-2257): up to four parts of h, m, s, ms; `milliseconds` in all."""
+
+    milliseconds: int
+    text: str
+
+    _schema: ClassVar[dict[str, Any]] = {"type": "string", "pattern": DURATION_PATTERN, "maxLength": 32}
+
+    @classmethod
+    def parse(cls, raw: Any) -> Self:
+        """Read `5m`, `1h30m`, `500ms`.
+
+        Raises:
+            ValueError: not a duration.
+
+        """
+        if not isinstance(raw, str) or not _DURATION.match(raw):
+            raise ValueError(f'{raw!r} is not a duration; write for example "30s", "5m" or "1h30m"')
+        parts = _DURATION_PART.findall(raw)
+        return cls(sum(int(count) * _MILLISECONDS[unit] for count, unit in parts), raw)
+
+    @property
+    def delta(self) -> timedelta:
+        return timedelta(milliseconds=self.milliseconds)
+
+    @property
+    def seconds(self) -> float:
+        return self.milliseconds / 1000
+
+    def dump(self) -> str:
+        return self.text
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True, slots=True)
+class Share(_Parsed):
+    """A share of what the pair gets, 0 to 100 percent, exact: `percent` is a fraction such as 1/2 for `0.5%`."""
+
+    percent: Fraction
+
+    _schema: ClassVar[dict[str, Any]] = {
+        "anyOf": [{"type": "integer"}, {"type": "string"}],
+        "x-kubernetes-int-or-string": True,
+        "pattern": SHARE_PATTERN,
+        "minimum": 0,
+        "maximum": 100,
+        "maxLength": 10,
+        # The string branch is bounded by the pattern: the API server reckons an int-or-string in a CEL rule
+        # as a string of the largest request, which no string function can afford.
+        "x-kubernetes-validations": [
+            {
+                "rule": "type(self) == string || (self >= 0 && self <= 100)",
+                "message": 'a weight is a share of the pair in percent: 0 to 100, or a string such as "0.5%"',
+            },
+        ],
+    }
+
+    @classmethod
+    def parse(cls, raw: Any) -> Self:
+        """Read `10`, `"10"`, `"10%"` or `"0.5%"` (up to four decimals).
+
+        Raises:
+            ValueError: not a share, or outside 0 to 100 percent.
+
+        """
+        match raw:
+            case bool():
+                pass
+            case int() if 0 <= raw <= 100:
+                return cls(Fraction(raw))
+            case str() if _SHARE.match(raw):
+                return cls(Fraction(raw.removesuffix("%")))
+            case _:
+                pass
+        raise ValueError(f'{raw!r} is not a share; write 0 to 100, or a string such as "0.5%"')
+
+    def dump(self) -> str | int:
+        return int(self.percent) if self.percent.denominator == 1 else f"{decimal_text(self.percent)}%"
+
+    def __str__(self) -> str:
+        return f"{decimal_text(self.percent)} %"
+
+
+ZERO = Share(Fraction(0))
+FULL = Share(Fraction(100))
+
+
+@dataclass(frozen=True, slots=True)
+class Limit(_Parsed):
+    """A threshold in base units: `0.01`, `1%` (0.01), `300ms` (0.3 seconds), or a template argument.
+
+    `number` is None while `text` is a template such as `{{ args.limit }}`.
+    """
+
+    number: Fraction | None
+    text: str
+
+    _schema: ClassVar[dict[str, Any]] = {
+        "anyOf": [{"type": "integer"}, {"type": "string"}],
+        "x-kubernetes-int-or-string": True,
+        "pattern": LIMIT_TEMPLATE_PATTERN,
+        "maxLength": 96,
+    }
+
+    @classmethod
+    def parse(cls, raw: Any) -> Self:
+        """Read an integer, a decimal in a string, a percentage, a duration, or `{{ args.name }}`.
+
+        Raises:
+            ValueError: none of these.
+
+        """
+        match raw:
+            case bool():
+                pass
+            case int():
+                return cls(Fraction(raw), str(raw))
+            case str():
+                found = _LIMIT.match(raw)
+                if found:
+                    return cls(Fraction(found[1]) * _LIMIT_UNITS[found[2] or ""], raw)
+                if re.match(LIMIT_TEMPLATE_PATTERN, raw):
+                    return cls(None, raw)
+            case _:
+                pass
+        raise ValueError(f'{raw!r} is not a limit; write a number, "0.01", "1%" or "300ms"')
+
+    def dump(self) -> str | int:
+        if self.number is not None and self.number.denominator == 1 and str(int(self.number)) == self.text:
+            return int(self.number)
+        return self.text
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def decimal_text(value: Fraction) -> str:
+    """Write an exact fraction as a short decimal: 50, 0.5, 33.3333 (at most four decimals)."""
+    if value.denominator == 1:
+        return str(value.numerator)
+    return f"{float(value):.4f}".rstrip("0").rstrip(".")
+
+
+def number(value: Fraction) -> int | float:
+    """Give JSON a whole number where there is one, else a float rounded to four decimals."""
+    return int(value) if value.denominator == 1 else round(float(value), 4)
