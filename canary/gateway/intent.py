@@ -1,0 +1,71 @@
+"""The annotation `canary.dev/run` on a route: whose run wrote these weights, at which step, and what was there before.
+
+It is set by the very patch that sets the weights. So whatever else was lost, the route itself says what its weights
+mean: a restart reads it, and promise 3 (a failed run never sends traffic again) rests on it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from canary.gateway.pair import Weights
+
+RUN_ANNOTATION = "canary.dev/run"
+
+
+class Mode(StrEnum):
+    """What the weights of a route are for."""
+
+    STEP = "step"
+    ROLLBACK = "rollback"
+    FINISH = "finish"
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """What a run wrote to a route. `weights` and `original` are by rule key."""
+
+    rollout: str
+    uid: str
+    run: int
+    mode: Mode
+    step: int
+    weights: Mapping[str, Weights] = field(default_factory=dict)
+    original: Mapping[str, Weights] = field(default_factory=dict)
+
+    def dump(self) -> str:
+        """Write the annotation's value: compact JSON."""
+        return json.dumps(
+            {
+                "rollout": self.rollout,
+                "uid": self.uid,
+                "run": self.run,
+                "mode": self.mode.value,
+                "step": self.step,
+                "weights": {key: str(weights) for key, weights in self.weights.items()},
+                "original": {key: str(weights) for key, weights in self.original.items()},
+            },
+            separators=(",", ":"),
+        )
+
+
+def parse_intent(raw: str | None) -> Intent | None:
+    """Read the annotation. None without one, or when it is not ours to understand."""
+    if not raw:
+        return None
+    try:
+        document = json.loads(raw)
+        return Intent(
+            rollout=str(document["rollout"]),
+            uid=str(document["uid"]),
+            run=int(document["run"]),
+            mode=Mode(document["mode"]),
+            step=int(document["step"]),
+            weights={key: Weights.parse(text) for key, text in document["weights"].items()},
+            original={key: Weights.parse(text) for key, text in document["original"].items()},
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None

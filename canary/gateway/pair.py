@@ -1,0 +1,168 @@
+"""Reads our pair of backendRefs out of a route, without touching anything else in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from canary.errors import SpecError
+from canary.model.rollout import BackendTarget
+
+Json = dict[str, Any]
+
+MAX_WEIGHT = 1_000_000
+"""Largest weight that the Gateway API allows for a backendRef."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """A Service and port, its namespace spelled out."""
+
+    service: str
+    namespace: str
+    port: int
+
+    @classmethod
+    def of(cls, target: BackendTarget, namespace: str) -> Backend:
+        return cls(target.service, target.namespace or namespace, target.port)
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.service}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Weights of stable and canary in one rule, as written. None: the field is absent, which means 1."""
+
+    stable: int | None
+    canary: int | None
+
+    @property
+    def total(self) -> int:
+        return _value(self.stable) + _value(self.canary)
+
+    @property
+    def share(self) -> Fraction:
+        """The canary's share of the pair in percent; 0 when the pair gets nothing at all."""
+        return Fraction(100 * _value(self.canary), self.total) if self.total else Fraction(0)
+
+    def __str__(self) -> str:
+        return "/".join("-" if weight is None else str(weight) for weight in (self.stable, self.canary))
+
+    @classmethod
+    def parse(cls, text: str) -> Weights:
+        """Read what `str()` wrote.
+
+        Raises:
+            ValueError: not two weights with a slash between them.
+
+        """
+        stable, canary = (None if part == "-" else int(part) for part in text.split("/"))
+        return cls(stable, canary)
+
+    @property
+    def only_stable(self) -> Weights:
+        """The same sum, all of it on stable; exactly what it was if the canary had nothing."""
+        return self if _value(self.canary) == 0 else Weights(self.total, 0)
+
+    @property
+    def only_canary(self) -> Weights:
+        """The same sum, all of it on the canary."""
+        return self if _value(self.stable) == 0 else Weights(0, self.total)
+
+
+def _value(weight: int | None) -> int:
+    return 1 if weight is None else weight
+
+
+@dataclass(frozen=True, slots=True)
+class RulePair:
+    """Where in a rule our pair is, and what its weights are.
+
+    `key` names the rule: its name, or `#index`. `others` is the sum of the weights of all other backendRefs.
+    """
+
+    key: str
+    rule: int
+    name: str | None
+    stable: int
+    canary: int
+    weights: Weights
+    others: int
+
+
+def read_pairs(route: Json, stable: Backend, canary: Backend, rules: Iterable[str] = ()) -> tuple[RulePair, ...]:
+    """Find the pair in the rules of a route: in the named ones, or in every rule that lists both.
+
+    Raises:
+        SpecError: no such rule, a rule without the pair, the pair listed twice in one rule, or nowhere.
+
+    """
+    name = route.get("metadata", {}).get("name", "")
+    namespace = route.get("metadata", {}).get("namespace", "")
+    wanted = tuple(rules)
+    listed = route.get("spec", {}).get("rules") or []
+    known = {rule.get("name") for rule in listed}
+    for rule_name in wanted:
+        if rule_name not in known:
+            raise SpecError(
+                "spec.routes",
+                f"route {name} has no rule named {rule_name!r}; give the rule that name, or drop it from `rules`",
+            )
+    pairs = tuple(_pairs(listed, stable, canary, namespace, wanted, name))
+    missing = set(wanted) - {pair.name for pair in pairs}
+    if missing:
+        raise SpecError(
+            "spec.routes",
+            f"rule {min(missing)!r} of route {name} does not list both {stable} and {canary}; add the missing backendRef "
+            "(weight 0 for the canary)",
+        )
+    if not pairs:
+        raise SpecError(
+            "spec.routes",
+            f"no rule of route {name} lists both {stable} and {canary}; add the canary as a backendRef with weight 0",
+        )
+    return pairs
+
+
+def _pairs(
+    listed: list[Json], stable: Backend, canary: Backend, namespace: str, wanted: tuple[str, ...], route: str
+) -> Iterator[RulePair]:
+    for index, rule in enumerate(listed):
+        rule_name = rule.get("name")
+        if wanted and rule_name not in wanted:
+            continue
+        refs = rule.get("backendRefs") or []
+        places = {
+            backend: [i for i, ref in enumerate(refs) if _is(ref, backend, namespace)] for backend in (stable, canary)
+        }
+        if not places[stable] or not places[canary]:
+            continue
+        for backend, found in places.items():
+            if len(found) > 1:
+                raise SpecError(
+                    "spec.routes",
+                    f"rule {rule_name or f'#{index}'} of route {route} lists {backend} {len(found)} times; list it once",
+                )
+        (s,), (c,) = places[stable], places[canary]
+        yield RulePair(
+            key=rule_name or f"#{index}",
+            rule=index,
+            name=rule_name,
+            stable=s,
+            canary=c,
+            weights=Weights(refs[s].get("weight"), refs[c].get("weight")),
+            others=sum(_value(ref.get("weight")) for i, ref in enumerate(refs) if i not in {s, c}),
+        )
+
+
+def _is(ref: Json, backend: Backend, namespace: str) -> bool:
+    return (
+        ref.get("name") == backend.service
+        and ref.get("port") == backend.port
+        and (ref.get("namespace") or namespace) == backend.namespace
+        and (ref.get("kind") or "Service") == "Service"
+        and not ref.get("group")
+    )
