@@ -1,0 +1,371 @@
+from __future__ import annotations
+
+import asyncio
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from canary import errors
+from canary.kube import CRDS, EVENTS, HTTPROUTES, NAMESPACES, PODS, ROLLOUTS, Kube, Resource, WatchEvent
+
+
+@pytest.fixture
+async def kube(api) -> AsyncIterator[Kube]:
+    async with await Kube.connect(server=api.url, token="secret", timeout=2.0) as kube:
+        yield kube
+
+
+def route(name: str, version: str, uid: str = "") -> dict[str, Any]:
+    return {"metadata": {"name": name, "namespace": "shop", "uid": uid or name, "resourceVersion": version}}
+
+
+def listing(version: str, *items: dict[str, Any], more: str = "") -> dict[str, Any]:
+    metadata = {"resourceVersion": version, **({"continue": more} if more else {})}
+    return {"kind": "HTTPRouteList", "metadata": metadata, "items": list(items)}
+
+
+async def drain(events: AsyncIterator[WatchEvent]) -> list[WatchEvent]:
+    return [event async for event in events]
+
+
+def change(kind: str, obj: dict[str, Any]) -> dict[str, Any]:
+    return {"type": kind, "object": obj}
+
+
+@pytest.mark.parametrize(
+    ("resource", "arguments", "path"),
+    [
+        (HTTPROUTES, ("shop", "web"), "/apis/gateway.networking.k8s.io/v1/namespaces/shop/httproutes/web"),
+        (HTTPROUTES, (), "/apis/gateway.networking.k8s.io/v1/httproutes"),
+        (EVENTS, ("shop",), "/api/v1/namespaces/shop/events"),
+        (NAMESPACES, (None, "shop"), "/api/v1/namespaces/shop"),
+        (CRDS, ("ignored", "a.b"), "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/a.b"),
+        (ROLLOUTS, ("shop", "web", "status"), "/apis/canary.dev/v1alpha1/namespaces/shop/rollouts/web/status"),
+        (PODS, ("a/b", "../x"), "/api/v1/namespaces/a%2Fb/pods/..%2Fx"),
+    ],
+)
+def test_resource_path(resource: Resource, arguments: tuple[str, ...], path: str) -> None:
+    """A resource knows where the API server serves it, and no name escapes its place in the path."""
+    assert resource.path(*arguments) == path
+
+
+def test_one_object_of_a_namespaced_resource_needs_its_namespace() -> None:
+    """Nothing falls back to a default namespace by accident."""
+    with pytest.raises(ValueError, match="are namespaced"):
+        HTTPROUTES.path(None, "web")
+
+
+def test_importing_the_package_is_cheap() -> None:
+    """Neither the kubernetes client nor aiohttp is imported before a connection is asked for."""
+    code = (
+        "import sys, canary.kube, canary.kube.retry; sys.exit('kubernetes' in sys.modules or 'aiohttp' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+async def test_get_sends_who_we_are(api, kube) -> None:
+    """A read carries the bearer token and our user agent, and gives the object as it came."""
+    api.answer(200, {"kind": "HTTPRoute", "x-unknown": [1]})
+    assert await kube.get(HTTPROUTES, "web", "shop") == {"kind": "HTTPRoute", "x-unknown": [1]}
+    (seen,) = api.seen
+    assert (seen.method, seen.path) == ("GET", "/apis/gateway.networking.k8s.io/v1/namespaces/shop/httproutes/web")
+    assert seen.headers["Authorization"] == "Bearer secret"
+    assert seen.headers["User-Agent"].startswith("canary/")
+
+
+async def test_writes_name_their_manager_and_their_kind(api, kube) -> None:
+    """Patches keep their content type, even an empty one, and every write has a fieldManager."""
+    for _ in range(4):
+        api.answer(200, {})
+    ops = [{"op": "test", "path": "/metadata/name", "value": "web"}]
+    await kube.json_patch(HTTPROUTES, "web", "shop", ops)
+    await kube.merge_patch(ROLLOUTS, "web", "shop", {}, subresource="status")
+    await kube.create(EVENTS, {"metadata": {"namespace": "shop"}, "reason": None})
+    await kube.delete(PODS, "p", "shop", propagation="Foreground")
+    patch, merge, create, delete = api.seen
+    assert (patch.headers["Content-Type"], patch.body) == ("application/json-patch+json", ops)
+    assert (merge.headers["Content-Type"], merge.body) == ("application/merge-patch+json", {})
+    assert merge.path.endswith("/rollouts/web/status")
+    assert (create.method, create.path) == ("POST", "/api/v1/namespaces/shop/events")
+    assert create.body == {"metadata": {"namespace": "shop"}, "reason": None}
+    assert [seen.query.get("fieldManager") for seen in api.seen] == ["canary", "canary", "canary", None]
+    assert (delete.method, delete.body["propagationPolicy"]) == ("DELETE", "Foreground")
+
+
+async def test_list_pages_through(api, kube) -> None:
+    """A list is fetched page by page and looks as if it came in one piece."""
+    api.answer(200, listing("7", route("a", "1"), more="tok/en=="))
+    api.answer(200, listing("7", route("b", "2")))
+    whole = await kube.list(HTTPROUTES, "shop", label_selector="app in (a,b)", limit=1)
+    assert [item["metadata"]["name"] for item in whole["items"]] == ["a", "b"]
+    assert whole["metadata"] == {"resourceVersion": "7"}
+    assert [seen.query.get("continue") for seen in api.seen] == [None, "tok/en=="]
+    assert {seen.query["labelSelector"] for seen in api.seen} == {"app in (a,b)"}
+    assert {seen.query["limit"] for seen in api.seen} == {"1"}
+
+
+async def test_list_starts_over_when_its_pages_expire(api, kube) -> None:
+    """410 in the middle of paging gives the whole list in one request, not an error."""
+    api.answer(200, listing("7", route("a", "1"), more="token"))
+    api.refuse(410, "Expired", "too old")
+    api.answer(200, listing("9", route("a", "1"), route("b", "8")))
+    whole = await kube.list(HTTPROUTES)
+    assert len(whole["items"]) == 2
+    assert whole["metadata"]["resourceVersion"] == "9"
+    assert "limit" not in api.seen[-1].query
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "expected", "retryable"),
+    [
+        (400, "BadRequest", errors.Refused, False),
+        (401, "Unauthorized", errors.Forbidden, False),
+        (403, "Forbidden", errors.Forbidden, False),
+        (404, "NotFound", errors.NotFound, False),
+        (405, "MethodNotAllowed", errors.Refused, False),
+        (409, "AlreadyExists", errors.AlreadyExists, False),
+        (409, "Conflict", errors.Conflict, True),
+        (410, "Expired", errors.Gone, False),
+        (415, "UnsupportedMediaType", errors.Refused, False),
+        (422, "Invalid", errors.Unprocessable, False),
+        (429, "TooManyRequests", errors.Throttled, True),
+        (500, "InternalError", errors.Unavailable, True),
+        (503, "ServiceUnavailable", errors.Unavailable, True),
+        (504, "Timeout", errors.Unavailable, True),
+    ],
+)
+async def test_refusals_become_our_errors(api, kube, code: int, reason: str, expected: type, retryable: bool) -> None:
+    """Each refusal is one class of the tree, with the server's own words."""
+    api.refuse(code, reason, "the server's own words")
+    with pytest.raises(expected) as caught:
+        await kube.get(PODS, "p", "shop")
+    error = caught.value
+    assert (type(error), str(error)) == (expected, "the server's own words")
+    assert (error.status, error.reason, error.retryable) == (code, reason, retryable)
+
+
+async def test_errors_keep_causes_and_retry_after(api, kube) -> None:
+    """Field errors and Retry-After reach the caller."""
+    details = {"causes": [{"field": "spec.rules", "message": "too many"}], "retryAfterSeconds": 3}
+    api.answer(422, {"kind": "Status", "message": "invalid", "details": details})
+    api.refuse(429, "TooManyRequests", "slow down", Retry_After="7")
+    with pytest.raises(errors.Unprocessable) as invalid:
+        await kube.merge_patch(PODS, "p", "shop", {})
+    with pytest.raises(errors.Throttled) as throttled:
+        await kube.get(PODS, "p", "shop")
+    assert invalid.value.causes == ("spec.rules: too many",)
+    assert invalid.value.retry_after == 3
+    assert throttled.value.retry_after == 7
+
+
+async def test_a_proxys_error_page_is_shown_briefly(api, kube) -> None:
+    """A body that is no Status still says something, on one line."""
+    api.answer(502, b"<html>\n  <b>Bad gateway</b>" + b"x" * 5000)
+    with pytest.raises(errors.Unavailable, match=r"^<html> <b>Bad gateway</b>x+…$") as caught:
+        await kube.get(PODS, "p", "shop")
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("body", [b"<html>login page</html>", b"[1, 2]"])
+async def test_a_success_that_is_no_object_is_an_error(api, kube, body: bytes) -> None:
+    """200 with something else than a JSON object is not taken for an answer."""
+    api.answer(200, body)
+    with pytest.raises(errors.Unavailable, match=r"no JSON|no object"):
+        await kube.get(PODS, "p", "shop")
+
+
+async def test_silence_is_unavailable(api) -> None:
+    """No answer within the time-out: Unavailable, and the observer saw code 0."""
+    observed: list[tuple[str, str, int, float]] = []
+    api.hang()
+    async with await Kube.connect(
+        server=api.url, timeout=0.1, on_request=lambda *request: observed.append(request)
+    ) as kube:
+        with pytest.raises(errors.Unavailable, match=r"no answer within 0\.1 s") as caught:
+            await kube.get(PODS, "p", "shop")
+    assert caught.value.reason == "Timeout"
+    ((verb, resource, code, seconds),) = observed
+    assert (verb, resource, code) == ("get", "pods", 0)
+    assert 0.09 < seconds < 2
+
+
+async def test_nobody_there_is_unavailable() -> None:
+    """Connection refused is Unavailable and says where."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        async with await Kube.connect(server=f"http://127.0.0.1:{unused.getsockname()[1]}") as kube:
+            with pytest.raises(errors.Unavailable, match="GET /version") as caught:
+                await kube.raw("/version")
+    assert caught.value.status == 0
+
+
+async def test_observer_sees_every_request(api) -> None:
+    """The observer gets verb, resource with subresource, and code."""
+    observed: list[tuple[str, str, int]] = []
+    api.answer(200, {})
+    api.refuse(409, "Conflict", "moved")
+    api.stream()
+    async with await Kube.connect(server=api.url, on_request=lambda *r: observed.append(r[:3])) as kube:
+        await kube.get(PODS, "p", "shop")
+        with pytest.raises(errors.Conflict):
+            await kube.merge_patch(ROLLOUTS, "web", "shop", {}, subresource="status")
+        assert [event async for event in kube.watch(PODS)] == []
+    assert observed == [("get", "pods", 200), ("patch", "rollouts/status", 409), ("watch", "pods", 200)]
+
+
+async def test_watch_gives_events_and_ends(api, kube) -> None:
+    """A watch asks for what it was told, gives events in order and ends with the stream; large objects pass."""
+    large = route("a", "8") | {"data": "x" * 3_000_000}
+    api.stream(change("ADDED", large), change("BOOKMARK", route("", "9")), b"\n", change("DELETED", route("a", "10")))
+    events = [event async for event in kube.watch(HTTPROUTES, "shop", name="a", resource_version="5", timeout=30)]
+    assert [event.type for event in events] == ["ADDED", "BOOKMARK", "DELETED"]
+    assert len(events[0].object["data"]) == 3_000_000
+    query = api.seen[0].query
+    assert (query["watch"], query["resourceVersion"], query["timeoutSeconds"]) == ("true", "5", "30")
+    assert query["fieldSelector"] == "metadata.name=a"
+
+
+async def test_watch_from_too_long_ago_is_gone(api, kube) -> None:
+    """410 is Gone, be it the answer or an ERROR event."""
+    api.refuse(410, "Expired", "too old")
+    api.stream(change("ERROR", {"kind": "Status", "code": 410, "reason": "Expired", "message": "compacted"}))
+    for message in ("too old", "compacted"):
+        with pytest.raises(errors.Gone, match=message):
+            await drain(kube.watch(HTTPROUTES, resource_version="1"))
+
+
+async def test_watch_line_that_cannot_be_read(api, kube) -> None:
+    """Half a line, from a proxy that cut the stream, is an error that a retry may help."""
+    api.stream(b'{"type": "ADDED", "obj\n')
+    with pytest.raises(errors.Unavailable, match="cannot be read"):
+        await drain(kube.watch(HTTPROUTES))
+
+
+async def test_list_and_watch_survives(api, kube) -> None:
+    """Broken and expired watches are taken up again; nothing is lost, repeated, or left behind."""
+    pauses: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+
+    api.answer(200, listing("5", route("a", "1"), route("b", "2"), route("c", "3")))
+    api.stream(change("MODIFIED", route("a", "6")))  # and the connection ends
+    api.refuse(503, "ServiceUnavailable", "rolling", Retry_After="9")
+    api.stream(change("ERROR", {"kind": "Status", "code": 410, "message": "compacted"}))
+    api.answer(200, listing("20", route("a", "6"), route("c", "18", uid="another"), route("d", "19")))
+    api.stream(change("DELETED", route("d", "21")))
+    found = []
+    async with aclosing(kube.list_and_watch(HTTPROUTES, "shop", sleep=sleep)) as events:
+        async for event in events:
+            metadata = event.object.get("metadata", {})
+            found.append((event.type, metadata.get("name"), metadata.get("resourceVersion")))
+            if event.type != "SYNCED":
+                assert event.object.get("kind", "HTTPRoute") == "HTTPRoute"
+            if metadata.get("resourceVersion") == "21":
+                break
+    assert found == [
+        ("ADDED", "a", "1"),
+        ("ADDED", "b", "2"),
+        ("ADDED", "c", "3"),
+        ("SYNCED", None, None),
+        ("MODIFIED", "a", "6"),
+        ("DELETED", "b", "2"),
+        ("DELETED", "c", "3"),
+        ("ADDED", "c", "18"),
+        ("ADDED", "d", "19"),
+        ("DELETED", "d", "21"),
+    ]
+    watched_from = [seen.query["resourceVersion"] for seen in api.seen if "watch" in seen.query]
+    assert watched_from == ["5", "6", "6", "20"]
+    assert max(pauses) == 9  # Retry-After was honoured
+
+
+async def test_list_and_watch_says_what_no_retry_helps(api, kube) -> None:
+    """A resource that is not installed is an error at once, not an endless wait for the first list."""
+    api.refuse(404, "NotFound", "the server could not find the requested resource")
+    with pytest.raises(errors.NotFound):
+        await drain(kube.list_and_watch(HTTPROUTES))
+
+
+async def test_list_and_watch_waits_for_a_server_that_comes_up(api, kube) -> None:
+    """A server that is not ready yet is asked again, more slowly each time."""
+    pauses: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+
+    for _ in range(5):
+        api.refuse(503, "ServiceUnavailable", "starting")
+    api.answer(200, listing("5"))
+    async with aclosing(kube.list_and_watch(HTTPROUTES, sleep=sleep)) as events:
+        assert (await anext(events)).type == "SYNCED"
+    assert len(pauses) == 5
+    assert pauses[-1] > pauses[0]
+
+
+async def test_a_watch_that_ends_at_once_is_not_asked_for_in_a_tight_loop(api, kube) -> None:
+    """A server that closes every watch immediately costs pauses, not CPU."""
+    paused = asyncio.Event()
+
+    async def sleep(seconds: float) -> None:
+        paused.set()
+        await asyncio.Event().wait()
+
+    api.answer(200, listing("5"))
+    api.stream()
+    async with aclosing(kube.list_and_watch(HTTPROUTES, sleep=sleep)) as events:
+        assert (await anext(events)).type == "SYNCED"
+        task = asyncio.ensure_future(anext(events))
+        await asyncio.wait_for(paused.wait(), 5)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+
+async def test_a_cancelled_watch_lets_go_of_its_connection(api, kube) -> None:
+    """Cancelling the task that watches closes the connection on the server's side too."""
+    opened, closed = asyncio.Event(), asyncio.Event()
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        opened.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            closed.set()
+        return response
+
+    api.call(handler)
+
+    async def consume() -> None:
+        async for _ in kube.watch(HTTPROUTES):
+            pytest.fail("an event came")
+
+    task = asyncio.create_task(consume())
+    await asyncio.wait_for(opened.wait(), 5)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await asyncio.wait_for(closed.wait(), 5)
+
+
+async def test_resolve_finds_the_served_version(api, kube) -> None:
+    """Discovery tells which version of a kind this server has; subresources are not mistaken for it."""
+    versions = [{"groupVersion": "g/v1", "version": "v1"}, {"groupVersion": "g/v1alpha2", "version": "v1alpha2"}]
+    api.answer(200, {"kind": "APIGroup", "versions": versions})
+    api.answer(200, {"resources": [{"name": "httproutes", "kind": "HTTPRoute", "namespaced": True}]})
+    tcp = [
+        {"name": "tcproutes/status", "kind": "TCPRoute"},
+        {"name": "tcproutes", "kind": "TCPRoute", "namespaced": True},
+    ]
+    api.answer(200, {"resources": tcp})
+    assert await kube.resolve("g", "TCPRoute") == Resource("g", "v1alpha2", "tcproutes", "TCPRoute")
+    api.refuse(404, "NotFound", "no such group")
+    assert await kube.resolve("h", "TCPRoute") is None
