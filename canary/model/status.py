@@ -102,7 +102,10 @@ class RunStatus(ApiModel):
         str, Field(max_length=64, description="Hash of the routes, Services and steps the run is bound to.")
     ] = ""
     started_at: Annotated[Timestamp, Field(description="When the run began.")]
-    ended_at: Annotated[Timestamp | None, Field(description="When the run ended.")] = None
+    traffic_since: Annotated[
+        Timestamp | None, Field(description="When the gateways first accepted a share for the canary.")
+    ] = None
+    ended_at: Annotated[Timestamp | None, Field(description="When its outcome was decided.")] = None
     trigger: Annotated[TriggerStatus, Field(description="Who or what started it.")] = TriggerStatus()
     outcome: Annotated[
         Outcome | None, Field(description="How it ended; set as soon as that is decided, and never changed.")
@@ -167,6 +170,7 @@ class RouteStatus(ApiModel):
     claimed: Annotated[bool, Field(description="Whether this run has written it.")] = False
     share: Annotated[float | int | None, Field(description="The canary's share that it says, in percent.")] = None
     accepted: Annotated[bool, Field(description="Whether every parent accepts this generation.")] = False
+    fought: Annotated[int, Field(ge=0, description="Generation in which somebody last raised the share.")] = 0
     message: Annotated[Text, Field(description="What stands in the way, if anything.")] = ""
     original: Annotated[
         dict[str, Annotated[str, Field(max_length=32)]],

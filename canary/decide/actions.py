@@ -1,0 +1,92 @@
+"""What a decision asks for, as data. `canary.act` is the only place that performs any of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from canary.gateway.intent import Intent
+from canary.gateway.pair import Weights
+
+
+@dataclass(frozen=True, slots=True)
+class WriteRoute:
+    """Give rules of a route these weights (by rule key) and this annotation (None: remove it), in one patch."""
+
+    kind: str
+    name: str
+    weights: Mapping[str, Weights]
+    intent: Intent | None
+
+
+@dataclass(frozen=True, slots=True)
+class AddFinalizer:
+    """Keep the Rollout from vanishing while its routes are not as they were."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveFinalizer:
+    """Let the Rollout go."""
+
+
+@dataclass(frozen=True, slots=True)
+class CopyPodSpec:
+    """Copy the pod spec of one workload to another, keeping the replaced one in an annotation, in one patch.
+
+    Only if the source still has `revision`.
+    """
+
+    source: str
+    target: str
+    revision: str
+
+
+@dataclass(frozen=True, slots=True)
+class RestorePodSpec:
+    """Put back the pod spec that a copy replaced."""
+
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetPodSpec:
+    """Drop the kept pod spec: the copy stays."""
+
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class StampRequest:
+    """Give a plain request an id, so that it is done exactly once."""
+
+    raw: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClearRequest:
+    """Remove the request annotation, if it still says this."""
+
+    raw: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """Tell people: an Event on the Rollout."""
+
+    type: Literal["Normal", "Warning"]
+    reason: str
+    message: str
+
+
+Action = (
+    WriteRoute
+    | AddFinalizer
+    | RemoveFinalizer
+    | CopyPodSpec
+    | RestorePodSpec
+    | ForgetPodSpec
+    | StampRequest
+    | ClearRequest
+    | Tell
+)

@@ -1,0 +1,55 @@
+"""Reason constants: on Events, conditions and log lines. Part of the API: alerts are written against them."""
+
+from __future__ import annotations
+
+# Resting
+SETTLED = "Settled"
+INVALID = "Invalid"
+SPEC_PAUSED = "SpecPaused"
+
+# A run begins and moves
+RUN_STARTED = "RunStarted"
+PREFLIGHT = "Preflight"
+STEP_STARTED = "StepStarted"
+HOLDING = "Holding"
+AWAITING_ACCEPTANCE = "AwaitingAcceptance"
+AWAITING_APPROVAL = "AwaitingApproval"
+AWAITING_CANARY = "AwaitingCanary"
+AWAITING_VERDICTS = "AwaitingVerdicts"
+CHECKS_UNKNOWN = "ChecksUnknown"
+CHECKS_OBJECT = "ChecksObject"
+ROUTE_UNWRITABLE = "RouteUnwritable"
+SUPERSEDED = "Superseded"
+PLAN_CHANGED = "PlanChanged"
+
+# A run stops
+ABORTED = "Aborted"
+CANARY_UNAVAILABLE = "CanaryUnavailable"
+CHECK_FAILED = "CheckFailed"
+HOLD_LIMIT_EXCEEDED = "HoldLimitExceeded"
+NOT_ACCEPTED = "NotAccepted"
+ROUTE_MISSING = "RouteMissing"
+DEADLINE_EXCEEDED = "DeadlineExceeded"
+ROLLING_BACK = "RollingBack"
+ROLLED_BACK = "RolledBack"
+RECOVERED = "Recovered"
+LEFTOVER = "LeftoverRestored"
+
+# A run waits for a person
+PAUSED_BY_REQUEST = "PausedByRequest"
+PAUSED_BY_SPEC = "PausedBySpec"
+LOWERED_BY_HAND = "LoweredByHand"
+RAISED_BY_OTHER = "RaisedByOther"
+CONTESTED = "Contested"
+RESUMED = "Resumed"
+
+# A run ends well
+PROMOTING = "Promoting"
+AWAITING_STABLE = "AwaitingStable"
+FINISHING = "Finishing"
+SUCCEEDED = "Succeeded"
+
+# Requests and deletion
+REQUEST_DONE = "RequestDone"
+REQUEST_REFUSED = "RequestRefused"
+DELETING = "Deleting"

@@ -1,0 +1,193 @@
+"""The scope of one decision: spec, status and facts together, and the questions that phases ask of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from fractions import Fraction
+from typing import Any
+
+from canary.decide.actions import Action
+from canary.decide.facts import Facts, RouteView
+from canary.decide.verdict import unmeasured
+from canary.gateway.pair import Weights
+from canary.model.checks import ResolvedCheck
+from canary.model.rollout import Promotion, RolloutSpec, Step
+from canary.model.status import CheckStatus, Outcome, Phase, RolloutStatus, RouteStatus, RunStatus, StepStatus
+from canary.model.values import decimal_text
+
+FIGHT_WINDOW = timedelta(minutes=10)
+FIGHT_LIMIT = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What comes next, what to do, and why. `status` is the state that holds once the actions are done."""
+
+    status: RolloutStatus
+    reason: str
+    message: str
+    actions: tuple[Action, ...] = ()
+    wake_at: datetime | None = None
+
+    @property
+    def phase(self) -> Phase:
+        return self.status.phase or Phase.IDLE
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Everything a phase looks at. Immutable: `with_` gives the next one."""
+
+    spec: RolloutSpec
+    status: RolloutStatus
+    facts: Facts
+    actions: tuple[Action, ...] = ()
+
+    def with_(self, *actions: Action, **changes: Any) -> Scope:
+        """The same world with some fields of the status changed and some actions added."""
+        status = self.status.model_copy(update=changes) if changes else self.status
+        return replace(self, status=status, actions=(*self.actions, *actions))
+
+    def with_run(self, **changes: Any) -> Scope:
+        return self.with_(run=self.run.model_copy(update=changes))
+
+    def with_step(self, **changes: Any) -> Scope:
+        return self.with_(step=self.step.model_copy(update=changes))
+
+    def decide(self, reason: str, message: str, wake_at: datetime | None = None) -> Decision:
+        """End the decision here."""
+        message = message[:1024]
+        return Decision(self.status.model_copy(update={"message": message}), reason, message, self.actions, wake_at)
+
+    # -- the run ------------------------------------------------------------------------------------------------
+
+    @property
+    def now(self) -> datetime:
+        return self.facts.now
+
+    @property
+    def run(self) -> RunStatus:
+        """The run; only asked for in phases that have one."""
+        if self.status.run is None:
+            raise AssertionError("a phase with a run has a run")
+        return self.status.run
+
+    @property
+    def step(self) -> StepStatus:
+        """The step; only asked for in phases that have one."""
+        if self.status.step is None:
+            raise AssertionError("a phase with a run has a step")
+        return self.status.step
+
+    @property
+    def declared_step(self) -> Step | None:
+        """The declared step that the run is at; None in the preflight or past the end."""
+        index = self.step.index
+        return self.spec.steps[index - 1] if 1 <= index <= len(self.spec.steps) else None
+
+    def share_at(self, index: int) -> Fraction:
+        """The canary's share at a one-based step: the last weight declared up to there."""
+        share = Fraction(0)
+        for step in self.spec.steps[:index]:
+            if step.weight is not None:
+                share = step.weight.percent
+        return share
+
+    @property
+    def share(self) -> Fraction:
+        """The canary's share that the run is after now, in percent of the pair."""
+        run = self.status.run
+        if run is None or self.status.step is None:
+            return Fraction(0)
+        swap = self.spec.promotion_mode is Promotion.SWAP
+        if run.outcome is Outcome.ROLLED_BACK:
+            return Fraction(0)
+        if run.outcome is Outcome.SUCCEEDED:
+            return Fraction(100 if swap else 0)
+        if self.status.phase is Phase.PROMOTING and swap:
+            return Fraction(100)
+        return self.share_at(self.status.step.index)
+
+    @property
+    def share_text(self) -> str:
+        return f"{decimal_text(self.share)} %"
+
+    @property
+    def step_text(self) -> str:
+        return f"step {self.step.index}/{self.step.total}"
+
+    # -- routes -------------------------------------------------------------------------------------------------
+
+    @property
+    def live_routes(self) -> tuple[RouteView, ...]:
+        """Routes that exist and list our pair."""
+        return tuple(route for route in self.facts.routes if route.exists and not route.problem)
+
+    def remembered(self, route: RouteView) -> RouteStatus | None:
+        return self.status.route(route.kind, route.name)
+
+    def ours(self, route: RouteView) -> bool:
+        """Whether the annotation on the route is of this very run."""
+        return (
+            route.intent is not None
+            and route.intent.uid == self.facts.uid
+            and self.status.run is not None
+            and route.intent.run == self.status.run.number
+        )
+
+    def claimed(self, route: RouteView) -> bool:
+        """Whether this run has written the route, by the route's word or by ours."""
+        remembered = self.remembered(route)
+        return self.ours(route) or (self.status.active and remembered is not None and remembered.claimed)
+
+    def original(self, route: RouteView) -> dict[str, Weights]:
+        """Weights before the run, by rule key, for every rule that the route has now."""
+        before: Mapping[str, Weights] = {}
+        remembered = self.remembered(route)
+        if route.intent is not None:
+            before = route.intent.original
+        elif self.status.active and remembered is not None and remembered.claimed:
+            before = {key: Weights.parse(text) for key, text in remembered.original.items()}
+        return {rule.key: before.get(rule.key, rule.weights) for rule in route.rules}
+
+    @property
+    def written(self) -> Fraction:
+        """The largest share of the canary that any route says now."""
+        return max((route.share for route in self.live_routes), default=Fraction(0))
+
+    @property
+    def unaccepted(self) -> RouteView | None:
+        """The first route that some parent has not accepted at its current generation."""
+        routes = sorted(self.live_routes, key=lambda route: not route.acceptance.refused)
+        return next((route for route in routes if not route.acceptance.accepted), None)
+
+    # -- checks -------------------------------------------------------------------------------------------------
+
+    @property
+    def checks(self) -> tuple[tuple[ResolvedCheck, CheckStatus], ...]:
+        """Every check with what it said last."""
+        return tuple((check, self.status.check(check.name) or unmeasured(check)) for check in self.facts.checks)
+
+    @property
+    def judging(self) -> tuple[tuple[ResolvedCheck, CheckStatus], ...]:
+        """The checks that count: not the dry runs."""
+        return tuple(pair for pair in self.checks if not pair[0].dry_run)
+
+
+def measuring(spec: RolloutSpec, status: RolloutStatus) -> bool:
+    """Whether checks are to be measured: a run is undecided and wants traffic on the canary."""
+    return (
+        status.active
+        and status.run is not None
+        and status.run.outcome is None
+        and status.step is not None
+        and status.step.index > 0
+        and _wants_traffic(spec, status.step.index)
+    )
+
+
+def _wants_traffic(spec: RolloutSpec, index: int) -> bool:
+    weights = [step.weight for step in spec.steps[:index] if step.weight is not None]
+    return bool(weights) and weights[-1].percent > 0

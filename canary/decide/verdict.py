@@ -1,0 +1,129 @@
+"""From a measurement to a verdict: Pass, Fail or Unknown, each with its reason.
+
+An absent or broken measurement is never a number. What it means is the check's declared policy (onNoData, onError).
+"""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+from typing import assert_never
+
+from canary.decide.condition import ConditionError, holds
+from canary.model.checks import OnUnknown, ResolvedCheck
+from canary.model.measurement import Malformed, Measurement, NoData, Sample, Unreachable
+from canary.model.status import CheckStatus, VerdictKind
+
+
+def judge(check: ResolvedCheck, before: CheckStatus | None, measurement: Measurement) -> CheckStatus:
+    """Fold one measurement into what the check said before. Pure; a measurement already folded changes nothing."""
+    if before is None:
+        before = unmeasured(check)
+    if before.measured_at is not None and measurement.at <= before.measured_at:
+        return before
+    match measurement:
+        case Sample():
+            verdict, reason, message = _weigh(check, measurement)
+        case NoData():
+            verdict, reason, message = _policy(check.on_no_data, measurement.reason, measurement.message)
+        case Unreachable() | Malformed():
+            verdict, reason, message = _policy(check.on_error, measurement.reason, measurement.message)
+        case _:
+            assert_never(measurement)
+    value = measurement.value if isinstance(measurement, Sample) else None
+    failures = {VerdictKind.PASS: 0, VerdictKind.FAIL: before.failures + 1, VerdictKind.UNKNOWN: before.failures}
+    since = before.unknown_since if before.unknown_since is not None else measurement.at
+    return _status(
+        check,
+        verdict=verdict,
+        reason=reason,
+        message=message[:1024],
+        value=value,
+        failures=failures[verdict],
+        measured_at=measurement.at,
+        unknown_since=since if verdict is VerdictKind.UNKNOWN else None,
+        query=measurement.query[:8192],
+    )
+
+
+def unmeasured(check: ResolvedCheck) -> CheckStatus:
+    """What a check says before it was ever measured: Unknown, and since when does not count yet."""
+    return _status(check, verdict=VerdictKind.UNKNOWN, reason="NotMeasured", message="not measured in this run yet")
+
+
+def failed(status: CheckStatus) -> bool:
+    """Whether a check has failed more often in a row than is tolerated."""
+    return not status.dry_run and status.verdict is VerdictKind.FAIL and status.failures > status.failure_limit
+
+
+def held_too_long(check: ResolvedCheck, status: CheckStatus, now: datetime) -> bool:
+    """Whether a check has been Unknown for its hold limit or longer."""
+    return (
+        not check.dry_run
+        and status.verdict is VerdictKind.UNKNOWN
+        and status.unknown_since is not None
+        and now >= status.unknown_since + check.hold_limit.delta
+    )
+
+
+def _weigh(check: ResolvedCheck, sample: Sample) -> tuple[VerdictKind, str, str]:
+    value = sample.value
+    if not math.isfinite(value):  # a provider that lets one through must not become a verdict
+        return _policy(check.on_error, "NotANumber", f"the value is {value}")
+    if check.condition is not None:
+        try:
+            good = holds(check.condition, value, sample.values or (value,))
+        except ConditionError as error:
+            return _policy(check.on_error, "ConditionError", str(error))
+        word = "holds" if good else "does not hold"
+        reason = "ConditionHolds" if good else "ConditionBroken"
+        return _kind(good=good), reason, f"{check.condition} {word} for {value:g}"
+    # A limit is compared as the float that a provider would send for it: a measured 0.01 keeps within "1%".
+    if check.maximum is not None and value > float(check.maximum):
+        return VerdictKind.FAIL, "AboveMax", f"{value:g} is above {float(check.maximum):g}"
+    if check.minimum is not None and value < float(check.minimum):
+        return VerdictKind.FAIL, "BelowMin", f"{value:g} is below {float(check.minimum):g}"
+    return VerdictKind.PASS, "WithinThreshold", f"{value:g} is within {check.limit}"
+
+
+def _kind(*, good: bool) -> VerdictKind:
+    return VerdictKind.PASS if good else VerdictKind.FAIL
+
+
+def _policy(policy: OnUnknown, reason: str, message: str) -> tuple[VerdictKind, str, str]:
+    match policy:
+        case OnUnknown.HOLD:
+            return VerdictKind.UNKNOWN, reason, message
+        case OnUnknown.PASS:
+            return VerdictKind.PASS, reason, f"{message}; counted as a pass"
+        case OnUnknown.FAIL:
+            return VerdictKind.FAIL, reason, f"{message}; counted as a failure"
+
+
+def _status(
+    check: ResolvedCheck,
+    *,
+    verdict: VerdictKind,
+    reason: str,
+    message: str,
+    value: float | None = None,
+    failures: int = 0,
+    measured_at: datetime | None = None,
+    unknown_since: datetime | None = None,
+    query: str = "",
+) -> CheckStatus:
+    return CheckStatus(
+        name=check.name,
+        verdict=verdict,
+        reason=reason,
+        message=message,
+        value=value,
+        limit=check.limit,
+        failures=failures,
+        failure_limit=check.failure_limit,
+        measured_at=measured_at,
+        unknown_since=unknown_since,
+        interval_seconds=check.interval.seconds,
+        dry_run=check.dry_run,
+        query=query,
+    )

@@ -1,0 +1,111 @@
+"""Which routes have to be written now, and with what. The same few rules for a step, a rollback and the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+
+from canary.decide.actions import WriteRoute
+from canary.decide.facts import RouteView
+from canary.decide.scope import Scope
+from canary.errors import ShareError
+from canary.gateway.intent import Intent, Mode
+from canary.gateway.pair import Weights
+from canary.gateway.weights import divide
+from canary.model.status import Outcome
+
+
+def mode_of(scope: Scope) -> Mode:
+    """What the run's weights are for now."""
+    match scope.run.outcome:
+        case None:
+            return Mode.STEP
+        case Outcome.ROLLED_BACK:
+            return Mode.ROLLBACK
+        case Outcome.SUCCEEDED:
+            return Mode.FINISH
+
+
+def wanted(scope: Scope, route: RouteView) -> dict[str, Weights]:
+    """Weights that the run wants for each rule of a route.
+
+    Raises:
+        ShareError: a rule cannot express the share; never for an ending run, which needs no arithmetic.
+
+    """
+    original = scope.original(route)
+    if mode_of(scope) is not Mode.STEP or scope.share == 0:
+        return {key: weights.only_canary if scope.share else weights.only_stable for key, weights in original.items()}
+    others = {rule.key: rule.others for rule in route.rules}
+    return {key: divide(weights, scope.share, others[key]) for key, weights in original.items()}
+
+
+def writes(scope: Scope) -> tuple[WriteRoute, ...]:
+    """Every route that does not say yet what the run wants it to say. Each stands alone: none waits for another."""
+    return tuple(action for route in scope.live_routes if (action := _write(scope, route)) is not None)
+
+
+def releases(scope: Scope) -> tuple[WriteRoute, ...]:
+    """Take our annotation off every route of an ended run, and give back the weights of before where they still differ."""
+    return tuple(
+        WriteRoute(route.kind, route.name, wanted(scope, route), None)
+        for route in scope.live_routes
+        if route.intent is not None
+    )
+
+
+def restores(scope: Scope) -> tuple[WriteRoute, ...]:
+    """Put routes back to stable without leaving a trace: for a deletion, or for what a lost status left behind."""
+    return tuple(_restores(scope))
+
+
+def _restores(scope: Scope) -> Iterator[WriteRoute]:
+    for route in scope.live_routes:
+        marked = route.intent is not None
+        if marked or (scope.claimed(route) and route.share > 0):
+            weights = {key: original.only_stable for key, original in scope.original(route).items()}
+            yield WriteRoute(route.kind, route.name, weights, None)
+
+
+def _write(scope: Scope, route: RouteView) -> WriteRoute | None:
+    try:
+        weights = wanted(scope, route)
+    except ShareError:
+        return None  # `unwritable` reports it; a run never starts with one, it can only appear meanwhile
+    if not route.declared:
+        weights = {key: original.only_stable for key, original in scope.original(route).items()}
+    mode = mode_of(scope)
+    if _in_place(scope, route, weights, mode):
+        return None
+    intent = Intent(
+        rollout=scope.facts.name,
+        uid=scope.facts.uid,
+        run=scope.run.number,
+        mode=mode,
+        step=scope.step.index,
+        weights=weights,
+        original=scope.original(route),
+    )
+    return WriteRoute(route.kind, route.name, weights, intent)
+
+
+def _in_place(scope: Scope, route: RouteView, weights: Mapping[str, Weights], mode: Mode) -> bool:
+    """Whether a route says already what it should; the same share in other numbers is the same thing during a step."""
+    if mode is not Mode.STEP:
+        exact = all(rule.weights == weights[rule.key] for rule in route.rules)
+        return exact and (route.intent is None or (scope.ours(route) and route.intent.mode is mode))
+    if any(rule.weights.share != weights[rule.key].share for rule in route.rules):
+        return False
+    return scope.ours(route) or scope.share == 0
+
+
+def unwritable(scope: Scope, share: Fraction) -> str:
+    """Why some route cannot express a share, or an empty string."""
+    for route in scope.live_routes:
+        original = scope.original(route)
+        for rule in route.rules:
+            try:
+                divide(original[rule.key], share, rule.others)
+            except ShareError as error:
+                return f"{route.label}, rule {rule.key}: {error}"
+    return ""
