@@ -86,11 +86,12 @@ class AppServer:
 
     async def __aenter__(self) -> Self:
         self._started_at = asyncio.get_running_loop().time()
-        self._runner = web.ServerRunner(web.Server(self._answer), shutdown_timeout=self._grace)
+        server = web.Server(self._answer, access_log=None)
+        self._runner = web.ServerRunner(server, shutdown_timeout=self._grace)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", self.port)
+        self._site = web.TCPSite(self._runner, "127.0.0.1", self.port)
         try:
-            await site.start()
+            await self._site.start()
         except OSError as error:
             await self._runner.cleanup()
             raise SandboxError(f"{self.pod} cannot listen on port {self.port}: {error}") from error
@@ -107,6 +108,13 @@ class AppServer:
         if self._runner is not None:
             runner, self._runner = self._runner, None
             await runner.cleanup()
+
+    async def crash(self) -> None:
+        """Stop listening and cut every connection in the middle of whatever it is doing."""
+        if self._runner is not None and self._runner.server is not None:
+            await self._site.stop()
+            await self._runner.server.shutdown(0)
+        await self.stop()
 
     @property
     def ready(self) -> bool:

@@ -136,9 +136,7 @@ class ManagedProcess:
         except OSError:
             return ""
 
-    async def wait_until(
-        self, ready: Callable[[], Awaitable[bool]], *, timeout: float, interval: float = 0.02
-    ) -> None:
+    async def wait_until(self, ready: Callable[[], Awaitable[bool]], *, timeout: float, interval: float = 0.02) -> None:
         """Poll `ready` until it says True. Raises SandboxError with the log's tail if the child exits or is late."""
         try:
             async with asyncio.timeout(timeout):

@@ -82,7 +82,9 @@ def _attach(objects: Objects, gateway: Json, key: Key, route: Json, ref: Json) -
         if ref.get("sectionName") in (None, listener.name) and ref.get("port") in (None, listener.spec["port"])
     ]
     if not candidates:
-        return Attachment(ref, key, reason="NoMatchingParent", message=f"Gateway {key[0]}/{key[1]} has no such listener")
+        return Attachment(
+            ref, key, reason="NoMatchingParent", message=f"Gateway {key[0]}/{key[1]} has no such listener"
+        )
     allowed = [item for item in candidates if item.served and _allows(objects, item, route["metadata"]["namespace"])]
     if not allowed:
         return Attachment(
@@ -93,7 +95,10 @@ def _attach(objects: Objects, gateway: Json, key: Key, route: Json, ref: Json) -
     meets = tuple((item, names) for item, names in meets if names)
     if not meets:
         return Attachment(
-            ref, key, reason="NoMatchingListenerHostname", message="no hostname of the route meets a listener's hostname"
+            ref,
+            key,
+            reason="NoMatchingListenerHostname",
+            message="no hostname of the route meets a listener's hostname",
         )
     return Attachment(ref, key, hostnames=meets)
 

@@ -79,7 +79,9 @@ class EnvoyGateway:
             starting = asyncio.create_task(stack.enter_async_context(self._envoy))
             try:
                 for attribute, resource in _READ.items():
-                    await stack.enter_async_context(watch_into(self._cache, attribute, self._kube, resource, self._wake))
+                    await stack.enter_async_context(
+                        watch_into(self._cache, attribute, self._kube, resource, self._wake)
+                    )
             finally:
                 await starting
             await stack.enter_async_context(running(self._run()))
@@ -117,7 +119,9 @@ class EnvoyGateway:
     def resume(self) -> None:
         self.accept_when(accept_all)
 
-    async def address(self, namespace: str, name: str, listener: str | None = None, wait: float = 10) -> tuple[str, int]:
+    async def address(
+        self, namespace: str, name: str, listener: str | None = None, wait: float = 10
+    ) -> tuple[str, int]:
         """Host and port of a Gateway's listener (default: its first). Waits up to `wait` seconds for it to serve.
 
         Raises SandboxError when it does not.
@@ -137,7 +141,9 @@ class EnvoyGateway:
             pass
         found = port()
         if found is None:
-            raise SandboxError(f"Gateway {namespace}/{name} has no listener {listener or ''} that serves") from self._failure
+            raise SandboxError(
+                f"Gateway {namespace}/{name} has no listener {listener or ''} that serves"
+            ) from self._failure
         return "127.0.0.1", found
 
     # --- the loop ----------------------------------------------------------------------------------------------------
@@ -219,7 +225,9 @@ class EnvoyGateway:
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         ports: Mapping[str, int] = self._envoy.ports
         for key, class_status in statuses.classes.items():
-            await self._write(GATEWAYCLASSES, objects.classes[key], lambda item, s=class_status: class_body(item, s, now))
+            await self._write(
+                GATEWAYCLASSES, objects.classes[key], lambda item, s=class_status: class_body(item, s, now)
+            )
         for key, gateway_status in statuses.gateways.items():
             await self._write(
                 GATEWAYS, objects.gateways[key], lambda item, s=gateway_status: gateway_body(item, s, ports, now)

@@ -176,9 +176,7 @@ class Envoy:
 
     async def _rejections(self) -> dict[str, int]:
         stats = await self.stats(r"\.rds\..*\.update_rejected$")
-        return {
-            name.split(".rds.", 1)[1].removesuffix(".update_rejected"): int(value) for name, value in stats.items()
-        }
+        return {name.split(".rds.", 1)[1].removesuffix(".update_rejected"): int(value) for name, value in stats.items()}
 
     def _last_rejection(self) -> str:
         lines = [line for line in self.process.tail(100).splitlines() if "rejected" in line]

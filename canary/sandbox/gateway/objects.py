@@ -88,7 +88,9 @@ def resolve(objects: Objects, route: Json, ref: Json) -> Backend | Unresolved:
     route_namespace = route["metadata"]["namespace"]
     group, kind = ref.get("group") or "", ref.get("kind") or "Service"
     if (group, kind) != ("", "Service"):
-        return Unresolved("InvalidKind", f"backendRef kind {group or 'core'}/{kind} is not supported, only core/Service")
+        return Unresolved(
+            "InvalidKind", f"backendRef kind {group or 'core'}/{kind} is not supported, only core/Service"
+        )
     namespace, name, port = ref.get("namespace") or route_namespace, ref["name"], ref.get("port")
     if namespace != route_namespace and not _granted(objects, route, namespace, name):
         return Unresolved(

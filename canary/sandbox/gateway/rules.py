@@ -87,7 +87,8 @@ def _match(match: Json) -> Json:
         case _:
             raise UnsupportedError(f"path match type {kind} not supported")
     headers = [
-        {"name": header["name"], "string_match": _string_match(header, "header")} for header in match.get("headers") or []
+        {"name": header["name"], "string_match": _string_match(header, "header")}
+        for header in match.get("headers") or []
     ]
     if method := match.get("method"):
         headers.append({"name": ":method", "string_match": {"exact": method}})

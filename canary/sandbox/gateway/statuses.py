@@ -94,9 +94,7 @@ def route_body(route: Json, status: RouteStatus, now: str) -> Json:
     for parent in status.parents:
         before = next((entry for entry in ours if _same_ref(entry["parentRef"], parent.parent_ref)), {})
         conditions = merge_conditions(before.get("conditions") or [], parent.conditions, status.generation, now)
-        parents.append(
-            {"parentRef": parent.parent_ref, "controllerName": CONTROLLER_NAME, "conditions": conditions}
-        )
+        parents.append({"parentRef": parent.parent_ref, "controllerName": CONTROLLER_NAME, "conditions": conditions})
     return {"parents": parents}
 
 

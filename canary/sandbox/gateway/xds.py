@@ -43,7 +43,27 @@ def bootstrap(folder: Path) -> Json:
             "histogram_bucket_settings": [
                 {
                     "match": {"prefix": "cluster."},
-                    "buckets": [0.5, 1, 2.5, 5, 10, 25, 50, 75, 100, 150, 200, 250, 300, 400, 500, 750, 1000, 2500, 5000],
+                    "buckets": [
+                        0.5,
+                        1,
+                        2.5,
+                        5,
+                        10,
+                        25,
+                        50,
+                        75,
+                        100,
+                        150,
+                        200,
+                        250,
+                        300,
+                        400,
+                        500,
+                        750,
+                        1000,
+                        2500,
+                        5000,
+                    ],
                 }
             ]
         },
@@ -75,9 +95,7 @@ def listener(name: str, folder: Path) -> Json:
                                 "route_config_name": name,
                                 "config_source": source(folder / "rds" / file_name(name)),
                             },
-                            "http_filters": [
-                                {"name": "envoy.filters.http.router", "typed_config": {"@type": _ROUTER}}
-                            ],
+                            "http_filters": [{"name": "envoy.filters.http.router", "typed_config": {"@type": _ROUTER}}],
                             "strip_any_host_port": True,
                             "normalize_path": True,
                         },
