@@ -1,0 +1,98 @@
+"""The `requests` session that prometheus-api-client gets from us: bounded in time and size, and it goes where it is told.
+
+The client's own session follows redirects, reads answers of any size, lets a server drip bytes for ever, and reads proxies
+and ~/.netrc from the environment. This one does none of that, and keeps the last answer of each thread, since the client
+drops the type of the result and the server's words about a refusal.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.util.retry import Retry
+
+_CHUNK = 64 * 1024
+
+
+class AnswerTooLarge(Exception):
+    """The body is larger than `max_bytes`; the connection was closed."""
+
+
+class BoundedSession(requests.Session):
+    """Every request ends before `deadline()` and with at most `max_bytes` of body, or raises.
+
+    Raises requests.Timeout, other requests.RequestException, AnswerTooLarge.
+    """
+
+    def __init__(self, *, pool_size: int, max_bytes: int, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self.trust_env = False
+        self.headers["Accept-Encoding"] = "identity"  # or a small answer could unpack to a large one
+        self.max_bytes = max_bytes
+        self._pool_size = pool_size
+        self._clock = clock
+        self._thread = threading.local()
+
+    def mount(self, prefix: str, adapter: Any) -> None:
+        """Whatever adapter comes, ours is used: no retries of its own, and a connection for every worker."""
+        if getattr(self, "_pool_size", 0):
+            adapter = HTTPAdapter(pool_connections=1, pool_maxsize=self._pool_size, max_retries=Retry(0))
+        super().mount(prefix, adapter)
+
+    def set_deadline(self, deadline: float) -> None:
+        """When this thread's requests must be over, by the clock."""
+        self._thread.deadline = deadline
+        self._thread.response = None
+
+    def answered(self) -> tuple[int, dict[str, Any]] | None:
+        """Code and JSON object (empty if it is none) of this thread's last answer; None when there was none."""
+        response = self._thread.response
+        if response is None:
+            return None
+        try:
+            body = json.loads(response.content)
+        except ValueError:
+            body = {}
+        return response.status_code, body if isinstance(body, dict) else {}
+
+    def request(self, method: str, url: str, **kwargs: Any) -> requests.Response:  # type: ignore[override] # passes all on
+        """As `requests.Session.request`, within the bounds."""
+        deadline: float = self._thread.deadline
+        left = deadline - self._clock()
+        if left <= 0:
+            raise requests.Timeout("no time left")
+        kwargs |= {"timeout": (left, left), "allow_redirects": False, "stream": True}
+        response = super().request(method, url, **kwargs)
+        try:
+            response._content = self._read(response, deadline)  # noqa: SLF001 - the slot that `content` reads
+        except BaseException:
+            response.raw.close()  # a connection with an unread rest must not go back to the pool
+            raise
+        response._content_consumed = True  # noqa: SLF001 - so that the connection is kept, not closed
+        response.close()
+        self._thread.response = response
+        return response
+
+    def _read(self, response: requests.Response, deadline: float) -> bytes:
+        from urllib3.exceptions import HTTPError, ReadTimeoutError
+
+        body = bytearray()
+        try:
+            # read1 returns what has come so far, so that the deadline is looked at even if the server drips.
+            while chunk := response.raw.read1(_CHUNK):
+                body += chunk
+                if len(body) > self.max_bytes:
+                    raise AnswerTooLarge
+                if self._clock() > deadline:
+                    raise requests.Timeout("the answer did not end in time")
+        except ReadTimeoutError as error:
+            raise requests.Timeout(str(error)) from error
+        except (HTTPError, OSError) as error:
+            raise requests.ConnectionError(str(error)) from error
+        return bytes(body)

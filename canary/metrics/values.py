@@ -1,0 +1,43 @@
+"""From numbers to a Measurement: the one place that says what counts as one. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from canary.metrics.port import Query
+from canary.model.measurement import Malformed, Measurement, NoData, Sample
+
+Series = tuple[Mapping[str, str], float]
+"""The labels and the value of one series."""
+
+_SHOWN = 3  # label sets in a message: enough to see what they differ in
+
+
+def measurement(series: Sequence[Series], query: Query, now: datetime) -> Measurement:
+    """None: NoData. Not finite: Malformed. Several: a Sample of all, by labels, if `query.many`, else Malformed."""
+    if not series:
+        return NoData(now, query.text)
+    ordered = sorted(series, key=lambda one: sorted(one[0].items()))
+    for labels, value in ordered:
+        if not math.isfinite(value):
+            of = f" for {describe(labels)}" if labels else ""
+            return Malformed(now, "NotANumber", f"the query returned {spell(value)}{of}", query.text)
+    if len(ordered) > 1 and not query.many:
+        shown = ", ".join(describe(labels) for labels, _ in ordered[:_SHOWN])
+        more = ", …" if len(ordered) > _SHOWN else ""
+        message = f"the query returned {len(ordered)} series ({shown}{more}): aggregate them with sum() or max()"
+        return Malformed(now, "SeveralSeries", message, query.text)
+    values = tuple(value for _, value in ordered)
+    return Sample(values[0], now, query.text, values)
+
+
+def describe(labels: Mapping[str, str]) -> str:
+    """A label set in PromQL's spelling."""
+    return "{" + ", ".join(f'{name}="{value}"' for name, value in sorted(labels.items())) + "}"
+
+
+def spell(value: float) -> str:
+    """A number that is none, in PromQL's spelling."""
+    return "NaN" if math.isnan(value) else ("+Inf" if value > 0 else "-Inf")
