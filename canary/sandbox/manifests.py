@@ -25,6 +25,7 @@ def template_hash(deployment: Json) -> str:
 
 
 def wanted_replicas(deployment: Json) -> int:
+    """spec.replicas, 1 when it is not said."""
     replicas = deployment["spec"].get("replicas")
     return 1 if replicas is None else int(replicas)
 
@@ -59,6 +60,7 @@ class Strategy:
 
 
 def timestamp() -> str:
+    """Now, as Kubernetes writes it."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -129,6 +131,7 @@ def pod_manifest(deployment: Json, replica: Replica) -> Json:
 
 
 def pod_status(replica: Replica, container: str) -> Json:
+    """The status of the Pod of a replica."""
     ready = "True" if replica.ready else "False"
     state = {"waiting": {"reason": "CrashLoopBackOff"}} if replica.crashed else {"running": {"startedAt": timestamp()}}
     return {

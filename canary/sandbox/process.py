@@ -136,13 +136,13 @@ class ManagedProcess:
         except OSError:
             return ""
 
-    async def wait_until(self, ready: Callable[[], Awaitable[bool]], *, timeout: float, interval: float = 0.02) -> None:
+    async def wait_until(self, ready: Callable[[], Awaitable[bool]], *, within: float, interval: float = 0.02) -> None:
         """Poll `ready` until it says True. Raises SandboxError with the log's tail if the child exits or is late."""
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(within):
                 while not await ready():
                     if not self.running:
                         raise SandboxError(f"{self.name} exited with code {self.returncode}:\n{self.tail()}")
                     await asyncio.sleep(interval)
         except TimeoutError as error:
-            raise SandboxError(f"{self.name} was not ready after {timeout:g} s:\n{self.tail()}") from error
+            raise SandboxError(f"{self.name} was not ready after {within:g} s:\n{self.tail()}") from error

@@ -40,6 +40,14 @@ def find_prometheus() -> Path | None:
     return next((Path(path) for path in candidates if path and os.access(path, os.X_OK)), None)
 
 
+def require_prometheus() -> Path:
+    """The binary. Raises SandboxError with one line that says what to type when there is none."""
+    found = find_prometheus()
+    if found is None:
+        raise SandboxError(_HOW_TO_GET)
+    return found
+
+
 class Prometheus:
     """Scrapes `scrape_targets` (URLs) every `scrape_interval`, keeps its data in a temporary folder; `url` is its API.
 
@@ -57,9 +65,7 @@ class Prometheus:
         self.url = ""
 
     async def __aenter__(self) -> Self:
-        binary = self._binary or find_prometheus()
-        if binary is None:
-            raise SandboxError(_HOW_TO_GET)
+        binary = self._binary or require_prometheus()
         async with AsyncExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="canary-prometheus-")))
             config = folder / "prometheus.yml"
@@ -85,7 +91,7 @@ class Prometheus:
                 except (aiohttp.ClientError, TimeoutError):
                     return False
 
-            await self.process.wait_until(ready, timeout=30)
+            await self.process.wait_until(ready, within=30)
             self._http = http
             self._stack = stack.pop_all()
         return self

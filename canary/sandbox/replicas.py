@@ -78,7 +78,7 @@ class OwnProcess:
     async def start(self) -> None:
         await self._process.__aenter__()
         try:
-            await self._process.wait_until(self._has_told_port, timeout=20)
+            await self._process.wait_until(self._has_told_port, within=20)
         except BaseException:
             await self._process.stop()
             raise

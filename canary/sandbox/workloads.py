@@ -13,7 +13,7 @@ import secrets
 import tempfile
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -117,15 +117,17 @@ class Workloads:
         Lasts until the Deployment's pod template changes. Raises SandboxError when no such Deployment runs.
         """
         workload = self._find(namespace, deployment)
+        if workload.faults is None or workload.faults_of != workload.template:
+            workload.faults = self._initial_faults((namespace, deployment))
+            workload.faults_of = workload.template
+        now = workload.faults
+        workload.faults = Faults(
+            errors=now.errors if errors is None else errors,
+            latency=now.latency if latency is None else latency,
+            ready=now.ready if ready is None else ready,
+        )
         for replica in workload.live():
-            if replica.template != workload.template:
-                continue
-            if workload.faults is None or workload.faults_of != workload.template:
-                workload.faults = self._initial_faults((namespace, deployment))
-                workload.faults_of = workload.template
-            given = {"errors": errors, "latency": latency, "ready": ready}
-            workload.faults = replace(workload.faults, **{k: v for k, v in given.items() if v is not None})
-            if not replica.crashed:
+            if replica.template == workload.template and not replica.crashed:
                 await replica.server.set_faults(workload.faults)
         self._changed.set()
 

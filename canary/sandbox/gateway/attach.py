@@ -59,6 +59,7 @@ def our_gateways(objects: Objects) -> dict[Key, Json]:
 
 
 def listeners_of(gateway: Json) -> tuple[Listener, ...]:
+    """The listeners of a Gateway, in the order of its spec."""
     meta = gateway["metadata"]
     return tuple(Listener((meta["namespace"], meta["name"]), spec) for spec in gateway["spec"].get("listeners") or [])
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -189,9 +190,7 @@ class EnvoyGateway:
         taken: dict[Key, Json] = {}
         for key, route in routes.items():
             before = self._taken.get(key)
-            if before is not None and _same_generation(before, route):
-                taken[key] = route
-            elif self._accept(route):
+            if (before is not None and _same_generation(before, route)) or self._accept(route):
                 taken[key] = route
             elif before is not None:
                 taken[key] = before
@@ -203,9 +202,16 @@ class EnvoyGateway:
         }
 
     def _snapshot(self) -> Objects:
-        others = {name: dict(self._cache.of(name)) for name in _READ if name != "routes"}
-        refused = {key: message for key, (_, message) in self._refused.items()}
-        return Objects(**others).with_routes(dict(self._taken), refused)
+        return Objects(
+            classes=dict(self._cache.of("classes")),
+            gateways=dict(self._cache.of("gateways")),
+            routes=dict(self._taken),
+            services=dict(self._cache.of("services")),
+            slices=dict(self._cache.of("slices")),
+            grants=dict(self._cache.of("grants")),
+            namespaces=dict(self._cache.of("namespaces")),
+            refused={key: message for key, (_, message) in self._refused.items()},
+        )
 
     def _blame(self, config: EnvoyConfig, error: EnvoyRefusedError) -> bool:
         """Mark the routes of the refused table that are new since the last good one. False when none is."""
@@ -223,21 +229,17 @@ class EnvoyGateway:
 
     async def _tell(self, objects: Objects, statuses: Statuses) -> None:
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        ports: Mapping[str, int] = self._envoy.ports
-        for key, class_status in statuses.classes.items():
-            await self._write(
-                GATEWAYCLASSES, objects.classes[key], lambda item, s=class_status: class_body(item, s, now)
-            )
-        for key, gateway_status in statuses.gateways.items():
-            await self._write(
-                GATEWAYS, objects.gateways[key], lambda item, s=gateway_status: gateway_body(item, s, ports, now)
-            )
-        for key, status in statuses.routes.items():
-            # While a newer generation is withheld, nothing at all is said about the route.
+        for key, about_class in statuses.classes.items():
+            await self._write(GATEWAYCLASSES, objects.classes[key], partial(class_body, status=about_class, now=now))
+        for key, about_gateway in statuses.gateways.items():
+            body = partial(gateway_body, status=about_gateway, ports=self._envoy.ports, now=now)
+            await self._write(GATEWAYS, objects.gateways[key], body)
+        for key, about_route in statuses.routes.items():
             route = objects.routes[key]
+            # While a newer generation is withheld, nothing at all is said about the route.
             withheld = not _same_generation(self._cache.of("routes").get(key), route)
-            if not withheld and (status.parents or has_our_entries(route)):
-                await self._write(HTTPROUTES, route, lambda item, s=status: route_body(item, s, now))
+            if not withheld and (about_route.parents or has_our_entries(route)):
+                await self._write(HTTPROUTES, route, partial(route_body, status=about_route, now=now))
 
     async def _write(self, resource: Resource, obj: Json, body: Callable[[Json], Json]) -> None:
         """Write a status if it differs; on a conflict read again, because others write their entries too."""
@@ -257,9 +259,9 @@ class EnvoyGateway:
                 if fresh["metadata"].get("uid") != obj["metadata"].get("uid"):
                     return
                 obj = fresh
-            except NotFound:
-                return
             except ApiError as error:
+                if isinstance(error, NotFound):
+                    return
                 if not error.retryable:
                     raise
                 # An API server that is told to fail, say: later, and with what is true then.

@@ -67,7 +67,7 @@ class Envoy:
             self._http = await stack.enter_async_context(
                 aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=LOAD_TIMEOUT))
             )
-            await self.process.wait_until(self._is_live, timeout=30)
+            await self.process.wait_until(self._is_live, within=30)
             self._stack = stack.pop_all()
         return self
 

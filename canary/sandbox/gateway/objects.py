@@ -21,6 +21,7 @@ def key_of(obj: Json) -> Key:
 
 
 def generation_of(obj: Json) -> int:
+    """The generation of the spec; 0 for objects that never went through an API server."""
     return int(obj["metadata"].get("generation", 0))
 
 
@@ -40,14 +41,12 @@ class Objects:
     @classmethod
     def of(cls, *documents: Json) -> Self:
         """Sort plain manifests into a snapshot; kinds the gateway does not read are left out."""
-        sorts: dict[str, dict[Key, Json]] = {attribute: {} for attribute in KINDS.values()}
+        found = cls()
         for document in documents:
             if attribute := KINDS.get(document["kind"]):
-                sorts[attribute][key_of(document)] = document
-        return cls(**sorts)
-
-    def with_routes(self, routes: Mapping[Key, Json], refused: Mapping[Key, str]) -> Self:
-        return replace(self, routes=routes, refused=refused)
+                sort = {**getattr(found, attribute), key_of(document): document}
+                found = replace(found, **{attribute: sort})
+        return found
 
 
 KINDS = {

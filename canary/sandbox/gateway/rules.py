@@ -58,6 +58,7 @@ def compile_rule(objects: Objects, route: Json, index: int, features: frozenset[
 
 
 def answer(status: int) -> Json:
+    """An Envoy action that answers with a status and no body."""
     return {"direct_response": {"status": status}}
 
 

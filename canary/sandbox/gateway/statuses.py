@@ -11,6 +11,8 @@ from canary.sandbox.gateway.objects import Json, Key
 
 @dataclass(frozen=True, slots=True)
 class Condition:
+    """A condition without its time, which depends on what was there before."""
+
     type: str
     ok: bool
     reason: str
@@ -27,12 +29,16 @@ class ParentStatus:
 
 @dataclass(frozen=True, slots=True)
 class RouteStatus:
+    """Our verdicts on a route at one generation; no parents: the route does not concern us."""
+
     generation: int
     parents: tuple[ParentStatus, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class ListenerStatus:
+    """What we say about one listener of a Gateway."""
+
     name: str
     id: str
     served: bool
@@ -42,6 +48,8 @@ class ListenerStatus:
 
 @dataclass(frozen=True, slots=True)
 class GatewayStatus:
+    """What we say about a Gateway at one generation."""
+
     generation: int
     conditions: tuple[Condition, ...]
     listeners: tuple[ListenerStatus, ...]
@@ -49,6 +57,8 @@ class GatewayStatus:
 
 @dataclass(frozen=True, slots=True)
 class ClassStatus:
+    """What we say about a GatewayClass, and the features it promises."""
+
     generation: int
     conditions: tuple[Condition, ...]
     features: tuple[str, ...]
@@ -82,6 +92,7 @@ def merge_conditions(old: Iterable[Json], new: Iterable[Condition], generation: 
 
 
 def has_our_entries(route: Json) -> bool:
+    """Whether the route's status carries entries that we wrote."""
     parents: list[Json] = (route.get("status") or {}).get("parents") or []
     return any(entry.get("controllerName") == CONTROLLER_NAME for entry in parents)
 
@@ -132,6 +143,7 @@ def gateway_body(gateway: Json, status: GatewayStatus, ports: Mapping[str, int],
 
 
 def class_body(gateway_class: Json, status: ClassStatus, now: str) -> Json:
+    """The new `status` of a GatewayClass."""
     old = (gateway_class.get("status") or {}).get("conditions") or []
     return {
         "conditions": merge_conditions(old, status.conditions, status.generation, now),

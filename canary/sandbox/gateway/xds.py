@@ -27,6 +27,7 @@ def file_name(name: str) -> str:
 
 
 def source(path: Path) -> Json:
+    """A config source that is a file."""
     # Without `watched_directory`, Envoy reloads a file when this very file is replaced by rename; with it, every
     # rename in the folder would reload every file of the folder.
     return {"resource_api_version": "V3", "path_config_source": {"path": str(path)}}
@@ -107,6 +108,7 @@ def listener(name: str, folder: Path) -> Json:
 
 
 def route_table(name: str, virtual_hosts: Sequence[Json], version: str) -> Json:
+    """The route table of a listener; `version` is what the probe answers."""
     probe = {
         "name": PROBE_HOST,
         "domains": [PROBE_HOST],
@@ -122,6 +124,7 @@ def route_table(name: str, virtual_hosts: Sequence[Json], version: str) -> Json:
 
 
 def cluster(name: str, folder: Path) -> Json:
+    """A cluster whose endpoints come from a file of their own, so that it survives their changes."""
     return {
         "@type": CLUSTER,
         "name": name,
@@ -133,6 +136,7 @@ def cluster(name: str, folder: Path) -> Json:
 
 
 def load_assignment(name: str, addresses: Iterable[Address]) -> Json:
+    """The endpoints of a cluster."""
     endpoints = [
         {"endpoint": {"address": {"socket_address": {"address": address, "port_value": port}}}}
         for address, port in addresses
