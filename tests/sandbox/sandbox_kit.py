@@ -1,0 +1,152 @@
+"""Manifests and waiting, shared by the tests of the sandbox."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import aiohttp
+import pytest
+
+from canary.sandbox.gateway.attach import CONTROLLER_NAME
+
+Json = dict[str, Any]
+API = "gateway.networking.k8s.io"
+
+
+def meta(name: str, namespace: str | None = "team-shop", generation: int = 1, **more: Any) -> Json:
+    place = {"namespace": namespace} if namespace else {}
+    return {"name": name, **place, "generation": generation, "uid": f"uid-{namespace}-{name}", **more}
+
+
+def gateway_class(name: str = "sandbox", controller: str = CONTROLLER_NAME) -> Json:
+    spec = {"controllerName": controller}
+    return {"apiVersion": f"{API}/v1", "kind": "GatewayClass", "metadata": meta(name, None), "spec": spec}
+
+
+def gateway(name: str = "shop", namespace: str = "team-shop", listeners: list[Json] | None = None) -> Json:
+    spec = {"gatewayClassName": "sandbox", "listeners": listeners or [listener()]}
+    return {"apiVersion": f"{API}/v1", "kind": "Gateway", "metadata": meta(name, namespace), "spec": spec}
+
+
+def listener(name: str = "http", **more: Any) -> Json:
+    return {"name": name, "port": 80, "protocol": "HTTP", **more}
+
+
+def service(name: str, namespace: str = "team-shop", port: int = 8080, **more: Any) -> Json:
+    spec = {"selector": {"app": name}, "ports": [{"name": "http", "port": port, "targetPort": 8080, **more}]}
+    return {"apiVersion": "v1", "kind": "Service", "metadata": meta(name, namespace), "spec": spec}
+
+
+def endpoint_slice(name: str, port: int, namespace: str = "team-shop", **conditions: bool) -> Json:
+    return {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": meta(f"{name}-{port}", namespace, labels={"kubernetes.io/service-name": name}),
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": ["127.0.0.1"], "conditions": conditions or {"ready": True}}],
+        "ports": [{"name": "http", "port": port}],
+    }
+
+
+def backend(name: str, weight: int | None = None, port: int = 8080, **more: Any) -> Json:
+    return {"name": name, "port": port, **({} if weight is None else {"weight": weight}), **more}
+
+
+def rule(*backends: Json, **more: Any) -> Json:
+    return {"backendRefs": list(backends), **more}
+
+
+def route(
+    *rules: Json,
+    name: str = "shop",
+    namespace: str = "team-shop",
+    hostnames: tuple[str, ...] = ("shop.example.com",),
+    parent: Json | None = None,
+    generation: int = 1,
+) -> Json:
+    spec: Json = {"parentRefs": [parent or {"name": "shop"}], "rules": list(rules)}
+    if hostnames:
+        spec["hostnames"] = list(hostnames)
+    return {
+        "apiVersion": f"{API}/v1",
+        "kind": "HTTPRoute",
+        "metadata": meta(name, namespace, generation),
+        "spec": spec,
+    }
+
+
+def grant(namespace: str, from_namespace: str, name: str | None = None) -> Json:
+    target = {"group": "", "kind": "Service", **({"name": name} if name else {})}
+    origin = {"group": API, "kind": "HTTPRoute", "namespace": from_namespace}
+    return {
+        "apiVersion": f"{API}/v1beta1",
+        "kind": "ReferenceGrant",
+        "metadata": meta("grant", namespace),
+        "spec": {"from": [origin], "to": [target]},
+    }
+
+
+def namespace(name: str, **labels: str) -> Json:
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": meta(name, None, labels=labels)}
+
+
+def deployment(name: str, env: dict[str, str], *, replicas: int = 1, namespace: str = "team-shop", **spec: Any) -> Json:
+    container = {
+        "name": "app",
+        "image": "example.com/shop:v1",
+        "env": [{"name": key, "value": value} for key, value in env.items()],
+    }
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": {"app": name}},
+            "template": {"metadata": {"labels": {"app": name}}, "spec": {"containers": [container]}},
+            **spec,
+        },
+    }
+
+
+async def until(condition: Callable[[], Awaitable[Any]], within: float = 10.0, what: str = "the condition") -> Any:
+    """Poll until the condition is truthy, and return what it gave; fails the test after `within` seconds."""
+    last: Any = None
+    try:
+        async with asyncio.timeout(within):
+            while not (last := await condition()):  # noqa: ASYNC110 - the other side has no event to give
+                await asyncio.sleep(0.01)
+    except TimeoutError:
+        pytest.fail(f"{what} did not come true within {within:g} s; last: {last!r}")
+    return last
+
+
+def condition(conditions: list[Json], kind: str) -> Json:
+    return next(item for item in conditions if item["type"] == kind)
+
+
+def parent_condition(obj: Json, kind: str) -> Json:
+    """Our condition of a route's only parent; {} while there is none."""
+    parents = [
+        entry for entry in (obj.get("status") or {}).get("parents") or [] if entry["controllerName"] == CONTROLLER_NAME
+    ]
+    return condition(parents[0]["conditions"], kind) if parents else {}
+
+
+@asynccontextmanager
+async def client(url: str, host: str = "shop.example.com") -> AsyncGenerator[Callable[..., Awaitable[Any]]]:
+    """A function that sends one request and returns its status, headers and text."""
+    async with aiohttp.ClientSession(headers={"Host": host}, timeout=aiohttp.ClientTimeout(total=10)) as http:
+
+        async def get(path: str = "/", **more: Any) -> Any:
+            method = more.pop("method", "GET")
+            async with http.request(method, url + path, **more) as response:
+                return SimpleNamespace(
+                    status=response.status, headers=dict(response.headers), text=await response.text()
+                )
+
+        yield get
