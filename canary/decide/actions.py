@@ -8,13 +8,14 @@ from typing import Literal
 
 from canary.gateway.intent import Intent
 from canary.gateway.pair import Weights
+from canary.model.rollout import RouteKind
 
 
 @dataclass(frozen=True, slots=True)
 class WriteRoute:
     """Give rules of a route these weights (by rule key) and this annotation (None: remove it), in one patch."""
 
-    kind: str
+    kind: RouteKind
     name: str
     weights: Mapping[str, Weights]
     intent: Intent | None

@@ -12,6 +12,7 @@ from canary.gateway.pair import Weights
 from canary.model.checks import ResolvedCheck
 from canary.model.measurement import Measurement
 from canary.model.requests import Request
+from canary.model.rollout import RouteKind
 from canary.model.status import Outcome
 
 
@@ -28,7 +29,7 @@ class RuleView:
 class RouteView:
     """A route as it is now. `intent` is the run annotation if it names this Rollout."""
 
-    kind: str
+    kind: RouteKind
     name: str
     exists: bool = True
     generation: int = 0

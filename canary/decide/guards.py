@@ -1,0 +1,106 @@
+"""Why a run must stop: named guards whose order is the policy. The first objection wins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from canary.decide import reasons
+from canary.decide.scope import Scope
+from canary.decide.verdict import failed, held_too_long
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """A reason to stop. `policy` says whether spec.onFailure has a say; where it has not, the run rolls back."""
+
+    reason: str
+    message: str
+    policy: bool = False
+
+
+Guard = Callable[[Scope], Stop | None]
+
+
+def canary_unavailable(scope: Scope) -> Stop | None:
+    """No replica of the canary is ready while it has weight: its users get 503s."""
+    canary = scope.facts.canary
+    if canary is None or canary.ready > 0 or scope.written == 0 or scope.share == 0:
+        return None
+    what = "has no ready replica" if canary.exists else "does not exist"
+    return Stop(reasons.CANARY_UNAVAILABLE, f"canary workload {canary.name} {what} while it has traffic")
+
+
+def route_missing(scope: Scope) -> Stop | None:
+    """A route of the run is gone."""
+    for route in scope.facts.routes:
+        if not route.exists and route.declared and scope.claimed(route):
+            return Stop(reasons.ROUTE_MISSING, f"{route.label} was deleted during the run")
+    return None
+
+
+def check_failed(scope: Scope) -> Stop | None:
+    """A check failed more often in a row than it tolerates."""
+    if scope.written == 0:
+        return None  # what it says is not about traffic that anybody gets
+    for _, status in scope.judging:
+        if failed(status):
+            times = f" ({status.failures} in a row)" if status.failures > 1 else ""
+            return Stop(reasons.CHECK_FAILED, f"check {status.name} failed{times}: {status.message}", policy=True)
+    return None
+
+
+def hold_limit_exceeded(scope: Scope) -> Stop | None:
+    """A check has been Unknown for longer than its hold limit."""
+    if scope.written == 0:
+        return None  # a canary without traffic has nothing to be measured
+    for check, status in scope.judging:
+        if held_too_long(check, status, scope.now):
+            return Stop(
+                reasons.HOLD_LIMIT_EXCEEDED,
+                f"check {status.name} has been unknown for {check.hold_limit} ({status.reason}: {status.message})",
+                policy=True,
+            )
+    return None
+
+
+def not_accepted(scope: Scope) -> Stop | None:
+    """A gateway has not accepted a route within acceptTimeout."""
+    since = scope.step.unaccepted_since
+    if since is None or scope.now < since + scope.spec.accept_timeout.delta:
+        return None
+    route = scope.unaccepted
+    if route is None:
+        return None
+    return Stop(
+        reasons.NOT_ACCEPTED,
+        f"{route.label} was not accepted within {scope.spec.accept_timeout}: {route.acceptance.message}",
+        policy=True,
+    )
+
+
+def past_deadline(scope: Scope) -> Stop | None:
+    """The run takes longer than its deadline."""
+    deadline = scope.spec.deadline
+    if deadline is None or scope.now < scope.run.started_at + deadline.delta:
+        return None
+    return Stop(reasons.DEADLINE_EXCEEDED, f"the run took longer than its deadline of {deadline}")
+
+
+STOP: tuple[Guard, ...] = (
+    canary_unavailable,  # users get 503s now
+    route_missing,  # what we were to move is gone
+    check_failed,  # the numbers said no often enough
+    hold_limit_exceeded,  # nobody could say for too long
+    not_accepted,  # the gateway refused our route
+    past_deadline,  # time is up
+)
+"""An abort comes before all of these: requests are served first."""
+
+ALWAYS: tuple[Guard, ...] = (canary_unavailable, past_deadline)
+"""What still stops a run that was paused by onFailure: its checks have spoken already."""
+
+
+def first_objection(scope: Scope, guards: tuple[Guard, ...] = STOP) -> Stop | None:
+    """Ask the guards in order."""
+    return next((stop for guard in guards if (stop := guard(scope)) is not None), None)

@@ -1,0 +1,172 @@
+"""What people ask for, and what comes of it: done or refused, always with a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from canary.decide import reasons
+from canary.decide.actions import Tell
+from canary.decide.guards import Stop
+from canary.decide.resting import start
+from canary.decide.running import fail, pause, resume
+from canary.decide.scope import Decision, Scope
+from canary.model.requests import Request, Verb
+from canary.model.rollout import Promotion
+from canary.model.status import Outcome, Phase, RequestStatus, VerdictKind
+
+Answer = tuple[Scope | Decision, str]
+"""The scope to go on with, or the decision that it led to; and the outcome in words."""
+
+
+def serve(scope: Scope, request: Request) -> Scope | Decision:
+    """Do what a request asks for, once, and record the outcome."""
+    handler = HANDLERS.get(request.known) if request.known else None
+    if handler is None:
+        verbs = ", ".join(verb.value for verb in Verb)
+        answer: Answer = (scope, f"refused: there is no verb {request.verb!r}; there are: {verbs}")
+    else:
+        answer = handler(scope, request)
+    result, outcome = answer
+    record = RequestStatus(
+        id=request.id,
+        verb=request.verb,
+        by=request.by,
+        reason=request.reason,
+        at=scope.now,
+        outcome=outcome[:1024],
+    )
+    refused = outcome.startswith("refused")
+    tell = Tell("Warning", reasons.REQUEST_REFUSED, f"{request.verb} by {request.by or 'somebody'}: {outcome}")
+    if isinstance(result, Scope):
+        return result.with_(*([tell] if refused else []), last_request=record)
+    return Decision(
+        result.status.model_copy(update={"last_request": record}),
+        result.reason,
+        result.message,
+        result.actions,
+        result.wake_at,
+    )
+
+
+def _start(scope: Scope, request: Request) -> Answer:
+    run = scope.status.run
+    if scope.status.active:
+        return scope, f"refused: run {run.number if run else 0} is active; abort it first, or wait"
+    refusal = _cannot_begin(scope)
+    if refusal:
+        return scope, refusal
+    revision = scope.facts.canary.revision if scope.facts.canary else ""
+    if run is not None and run.outcome is Outcome.ROLLED_BACK and revision and revision == run.revision:
+        return scope, f"refused: revision {revision} was rolled back ({run.reason}); `retry` tries it again"
+    stable = scope.facts.stable
+    if stable is not None and stable.exists and revision == stable.revision:
+        return scope, f"refused: stable runs revision {revision} already; there is nothing to roll out"
+    return _begin(scope, request)
+
+
+def _retry(scope: Scope, request: Request) -> Answer:
+    run = scope.status.run
+    if scope.status.active:
+        return scope, f"refused: run {run.number if run else 0} is active"
+    if run is None or run.outcome is not Outcome.ROLLED_BACK:
+        return scope, "refused: no run was rolled back; `start` begins one"
+    refusal = _cannot_begin(scope)
+    return (scope, refusal) if refusal else _begin(scope, request)
+
+
+def _cannot_begin(scope: Scope) -> str:
+    if scope.facts.problems:
+        return f"refused: the Rollout is invalid: {scope.facts.problems[0]}"
+    if scope.spec.paused:
+        return "refused: spec.paused is true"
+    canary = scope.facts.canary
+    if canary is not None and not canary.exists:
+        return f"refused: canary workload {canary.name} does not exist"
+    return ""
+
+
+def _begin(scope: Scope, request: Request) -> Answer:
+    decision = start(scope, by=request.by or "request", reason=request.reason or request.verb)
+    number = decision.status.run.number if decision.status.run else 0
+    return decision, f"done: run {number} started"
+
+
+def _promote(scope: Scope, _request: Request) -> Answer:
+    step = scope.declared_step if scope.status.step else None
+    match scope.status.phase:
+        case Phase.PROGRESSING if step is not None and step.approval is not None:
+            return scope.with_step(approved=True), f"done: {scope.step_text} is approved"
+        case Phase.PROGRESSING:
+            return scope, f"refused: {scope.step_text} waits for no approval; `promote --full` skips the rest"
+        case Phase.PROMOTING if scope.run.outcome is None and scope.spec.promotion_mode is Promotion.AWAIT:
+            return scope.with_step(approved=True), "done: returning traffic to stable"
+        case Phase.PROMOTING:
+            return scope, "refused: promotion is under way already"
+        case Phase.PAUSED:
+            return scope, "refused: the run is paused; `resume` it first"
+        case Phase.ROLLING_BACK:
+            return scope, "refused: the run is rolling back"
+        case _:
+            return scope, "refused: no run is active"
+
+
+def _promote_full(scope: Scope, request: Request) -> Answer:
+    if scope.status.phase is not Phase.PROGRESSING:
+        return _promote(scope, request)
+    failing = [status.name for _, status in scope.judging if status.verdict is VerdictKind.FAIL]
+    if failing:
+        return scope, f"refused: check {failing[0]} fails; a release that fails is not promoted"
+    return scope.with_run(
+        full=True
+    ), "done: the remaining holds and approvals are skipped; gateways and failing checks are not"
+
+
+def _pause(scope: Scope, request: Request) -> Answer:
+    match scope.status.phase:
+        case Phase.PROGRESSING:
+            words = f"paused by {request.by or 'request'}" + (f": {request.reason}" if request.reason else "")
+            return pause(scope, reasons.PAUSED_BY_REQUEST, words), f"done: paused at {scope.step_text}"
+        case Phase.PAUSED:
+            return scope, "refused: the run is paused already"
+        case Phase.PROMOTING | Phase.ROLLING_BACK:
+            return (
+                scope,
+                f"refused: the run is {scope.status.phase}, which cannot be paused; `abort` can stop a promotion",
+            )
+        case _:
+            return scope, "refused: no run is active"
+
+
+def _resume(scope: Scope, request: Request) -> Answer:
+    if scope.status.phase is not Phase.PAUSED:
+        return scope, "refused: no run is paused"
+    if scope.spec.paused:
+        return scope, "refused: spec.paused is true; set it to false"
+    who = request.by or "request"
+    return resume(
+        scope, f"by {who}" + (f": {request.reason}" if request.reason else "")
+    ), f"done: {scope.step_text} again"
+
+
+def _abort(scope: Scope, request: Request) -> Answer:
+    match scope.status.phase:
+        case Phase.PROGRESSING | Phase.PAUSED | Phase.PROMOTING if scope.run.outcome is None:
+            words = f"aborted by {request.by or 'request'}" + (f": {request.reason}" if request.reason else "")
+            return fail(scope, Stop(reasons.ABORTED, words)), "done: rolling back"
+        case Phase.PROMOTING:
+            return scope, "refused: the run has succeeded; only traffic is being returned"
+        case Phase.ROLLING_BACK:
+            return scope, "refused: the run is rolling back already"
+        case _:
+            return scope, "refused: no run is active"
+
+
+HANDLERS: dict[Verb, Callable[[Scope, Request], Answer]] = {
+    Verb.START: _start,
+    Verb.RETRY: _retry,
+    Verb.PROMOTE: _promote,
+    Verb.PROMOTE_FULL: _promote_full,
+    Verb.PAUSE: _pause,
+    Verb.RESUME: _resume,
+    Verb.ABORT: _abort,
+}

@@ -1,0 +1,159 @@
+"""Phases without a run: idle, succeeded, rolled back, invalid. And how a run begins."""
+
+from __future__ import annotations
+
+from canary.decide import reasons
+from canary.decide.actions import AddFinalizer, RemoveFinalizer, Tell
+from canary.decide.scope import Decision, Scope
+from canary.decide.writes import restores, writes
+from canary.model.rollout import Promotion, Trigger
+from canary.model.status import (
+    Outcome,
+    Phase,
+    RouteStatus,
+    RunStatus,
+    SplitStatus,
+    StepStatus,
+    TriggerStatus,
+)
+
+
+def resting(scope: Scope) -> Decision:
+    """Tidy up, learn revisions, and see whether something is to begin."""
+    scope = _tidy(_settle(scope))
+    if scope.facts.problems:
+        return _invalid(scope)
+    if _triggered(scope):
+        revision = scope.facts.canary.revision if scope.facts.canary else ""
+        if scope.spec.paused:
+            return _rest(scope, f"spec.paused is true: revision {revision} waits", reasons.SPEC_PAUSED)
+        return start(scope, by="revision", reason=f"canary workload has revision {revision}")
+    return _rest(scope, *_resting_words(scope))
+
+
+def start(scope: Scope, *, by: str, reason: str) -> Decision:
+    """Begin a run: claim the Rollout, remember the routes as they are, stand at step 0 (preflight)."""
+    scope = begin(scope, by=by, reason=reason)
+    message = (
+        f"run {scope.run.number} started by {by}: {reason}" if reason else f"run {scope.run.number} started by {by}"
+    )
+    scope = scope.with_(AddFinalizer(), Tell("Normal", reasons.RUN_STARTED, message))
+    return scope.decide(reasons.RUN_STARTED, message)
+
+
+def begin(scope: Scope, *, by: str, reason: str) -> Scope:
+    """The status of a fresh run, whatever was before, and the writes that put its traffic on stable."""
+    before = scope.status.run
+    routes = tuple(
+        RouteStatus(
+            kind=route.kind,
+            name=route.name,
+            generation=route.generation,
+            share=None,
+            original={key: str(weights) for key, weights in scope.original(route).items()},
+        )
+        for route in scope.live_routes
+    )
+    scope = scope.with_(
+        phase=Phase.PROGRESSING,
+        run=RunStatus(
+            number=max(before.number if before else 0, _highest_run(scope)) + 1,
+            revision=scope.facts.canary.revision if scope.facts.canary else "",
+            plan=scope.spec.plan_hash(),
+            started_at=scope.now,
+            trigger=TriggerStatus(by=by[:256], reason=reason[:512]),
+        ),
+        step=StepStatus(
+            index=0, total=len(scope.spec.steps), display=f"0/{len(scope.spec.steps)}", started_at=scope.now
+        ),
+        split=SplitStatus(desired=0, written=scope.status.split.written, accepted=scope.status.split.accepted),
+        checks=(),
+        routes=routes,
+        paused=None,
+        fights=(),
+    )
+    return scope.with_(*writes(scope))
+
+
+def _highest_run(scope: Scope) -> int:
+    """The highest run that any route knows of: a lost status must not make a number come twice."""
+    return max(
+        (route.intent.run for route in scope.facts.routes if route.intent and route.intent.uid == scope.facts.uid),
+        default=0,
+    )
+
+
+def _settle(scope: Scope) -> Scope:
+    """Keep revisions up to date: on first sight, and when it equals stable's, the canary's revision is settled."""
+    canary, stable = scope.facts.canary, scope.facts.stable
+    revisions = scope.status.revisions
+    update = {
+        "canary": canary.revision if canary and canary.exists else None,
+        "stable": stable.revision if stable and stable.exists else None,
+    }
+    if canary is not None and canary.exists:
+        same = stable is not None and stable.exists and stable.revision == canary.revision
+        if revisions.settled is None or same:
+            update["settled"] = canary.revision
+    scope = scope.with_(revisions=revisions.model_copy(update=update))
+    if scope.status.phase is None and scope.spec.promotion_mode is Promotion.SWAP:
+        scope = _roles_as_found(scope)
+    return scope
+
+
+def _roles_as_found(scope: Scope) -> Scope:
+    """On first sight of a Rollout that swaps: all of the pair's traffic on spec.canary means that the roles are changed."""
+    rules = [rule for route in scope.live_routes for rule in route.rules]
+    if not rules or any(rule.weights.share != 100 for rule in rules):
+        return scope
+    revisions = scope.status.revisions
+    return scope.with_(swapped=True, revisions=revisions.model_copy(update={"settled": revisions.stable}))
+
+
+def _tidy(scope: Scope) -> Scope:
+    """Take away what a lost status or a crash left behind: a finalizer, an annotation with its weights."""
+    left = restores(scope)
+    if left:
+        names = ", ".join(f"{action.kind} {action.name}" for action in left)
+        scope = scope.with_(*left, Tell("Warning", reasons.LEFTOVER, f"no run is active: put {names} back to stable"))
+    if scope.facts.finalizer and not left:
+        scope = scope.with_(RemoveFinalizer())
+    return scope
+
+
+def _triggered(scope: Scope) -> bool:
+    canary, stable = scope.facts.canary, scope.facts.stable
+    if scope.spec.trigger_mode is not Trigger.ON_REVISION or canary is None or not canary.exists:
+        return False
+    settled = scope.status.revisions.settled
+    return canary.revision not in {settled, stable.revision if stable else None}
+
+
+def _invalid(scope: Scope) -> Decision:
+    message = "; ".join(str(problem) for problem in scope.facts.problems)
+    if scope.status.phase is not Phase.INVALID:
+        scope = scope.with_(Tell("Warning", reasons.INVALID, message))
+    return scope.with_(phase=Phase.INVALID, step=None, split=SplitStatus()).decide(reasons.INVALID, message)
+
+
+def _rest(scope: Scope, message: str, reason: str) -> Decision:
+    run = scope.status.run
+    phase = Phase.IDLE
+    if run is not None and run.outcome is Outcome.SUCCEEDED:
+        phase = Phase.SUCCEEDED
+    elif run is not None and run.outcome is Outcome.ROLLED_BACK:
+        phase = Phase.ROLLED_BACK
+    return scope.with_(phase=phase).decide(reason, message)
+
+
+def _resting_words(scope: Scope) -> tuple[str, str]:
+    run = scope.status.run
+    if run is not None and run.outcome is not None:
+        return run.message, run.reason
+    canary = scope.facts.canary
+    if scope.spec.trigger_mode is Trigger.MANUAL:
+        return "waiting for `canary start`", reasons.SETTLED
+    if canary is None or not canary.exists:
+        name = scope.spec.workloads.canary.name if scope.spec.workloads else ""
+        return f"waiting for canary workload {name} to exist", reasons.SETTLED
+    return f"revision {canary.revision} is settled; waiting for a new one", reasons.SETTLED

@@ -1,0 +1,113 @@
+"""Conditions by the Kubernetes conventions (kstatus): one function each, so that wait, Flux and Argo CD understand us."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from canary.decide import reasons
+from canary.decide.facts import Facts
+from canary.decide.scope import Decision
+from canary.model.status import Condition, Phase, RolloutStatus, VerdictKind
+
+Said = tuple[str, str, str]
+"""status, reason, message"""
+
+STUCK = frozenset(
+    {
+        reasons.CONTESTED,
+        reasons.LOWERED_BY_HAND,
+        reasons.CHECK_FAILED,
+        reasons.HOLD_LIMIT_EXCEEDED,
+        reasons.NOT_ACCEPTED,
+    }
+)
+"""Pauses that only a person can end, and that nobody asked for."""
+
+
+def ready(status: RolloutStatus, decision: Decision, facts: Facts) -> Said:
+    """Nothing is under way, nothing is wrong, and what was released last is live."""
+    if status.phase in {Phase.IDLE, Phase.SUCCEEDED} and not facts.problems:
+        return "True", decision.reason, status.message
+    return "False", decision.reason, status.message
+
+
+def reconciling(status: RolloutStatus, decision: Decision, _facts: Facts) -> Said:
+    """A run is under way."""
+    return ("True" if status.active else "False"), decision.reason, status.message
+
+
+def stalled(status: RolloutStatus, decision: Decision, facts: Facts) -> Said:
+    """It goes on only if a person does something."""
+    if facts.problems:
+        return "True", reasons.INVALID, "; ".join(str(problem) for problem in facts.problems)[:4096]
+    paused = status.paused.reason if status.paused else ""
+    if paused in STUCK:
+        return "True", paused, status.message
+    if status.phase is Phase.ROLLED_BACK:
+        return "True", status.run.reason if status.run else decision.reason, status.message
+    return "False", "AsExpected", ""
+
+
+def contested(status: RolloutStatus, _decision: Decision, _facts: Facts) -> Said:
+    """Somebody keeps raising the canary's share against us."""
+    if status.paused is not None and status.paused.reason == reasons.CONTESTED:
+        return "True", reasons.CONTESTED, status.paused.message
+    return "False", "AsExpected", ""
+
+
+def routes_accepted(_status: RolloutStatus, _decision: Decision, facts: Facts) -> Said:
+    """Every parent of every route accepts its current generation."""
+    for route in facts.routes:
+        if not route.exists:
+            return "False", reasons.ROUTE_MISSING, f"{route.label} does not exist"
+        if not route.acceptance.accepted:
+            word = "Refused" if route.acceptance.refused else "Pending"
+            return "False", word, f"{route.label}: {route.acceptance.message}"
+    return "True", "Accepted", ""
+
+
+def checks_passing(status: RolloutStatus, _decision: Decision, _facts: Facts) -> Said:
+    """What the checks say, all in all."""
+    counted = [check for check in status.checks if not check.dry_run]
+    for kind, word in ((VerdictKind.FAIL, "False"), (VerdictKind.UNKNOWN, "Unknown")):
+        for check in counted:
+            if check.verdict is kind:
+                return word, check.reason, f"{check.name}: {check.message}"
+    return "True", "Pass" if counted else "NoChecks", ""
+
+
+ALWAYS: dict[str, Callable[[RolloutStatus, Decision, Facts], Said]] = {
+    "Ready": ready,
+    "Reconciling": reconciling,
+    "Stalled": stalled,
+}
+DURING_RUNS: dict[str, Callable[[RolloutStatus, Decision, Facts], Said]] = {
+    "RoutesAccepted": routes_accepted,
+    "ChecksPassing": checks_passing,
+    "Contested": contested,
+}
+"""Said only while a run is under way: at rest nobody keeps them true, and an idle Rollout costs no write."""
+
+
+def conditions(status: RolloutStatus, decision: Decision, facts: Facts) -> tuple[Condition, ...]:
+    """All conditions; the time of one moves only when its status does."""
+    wanted = ALWAYS | (DURING_RUNS if status.active else {})
+    before = {condition.type: condition for condition in status.conditions}
+    return tuple(
+        _condition(kind, rule(status, decision, facts), before.get(kind), facts.generation, facts.now)
+        for kind, rule in wanted.items()
+    )
+
+
+def _condition(kind: str, said: Said, before: Condition | None, generation: int, now: datetime) -> Condition:
+    value, reason, message = said
+    same = before is not None and before.status == value
+    return Condition(
+        type=kind,
+        status=value,
+        observed_generation=generation,
+        last_transition_time=before.last_transition_time if same and before is not None else now.replace(microsecond=0),
+        reason=reason or "Unspecified",
+        message=message[:4096],
+    )

@@ -1,0 +1,85 @@
+"""From a decision and the facts it rests on to the status that people and tools read."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from canary.decide.facts import Facts, RouteView
+from canary.decide.scope import Decision, Scope
+from canary.gateway.intent import Mode
+from canary.model.rollout import RolloutSpec
+from canary.model.status import RolloutStatus, RouteStatus, VerdictKind
+from canary.model.values import number
+from canary.status.conditions import conditions
+
+
+def project(spec: RolloutSpec, decision: Decision, facts: Facts) -> RolloutStatus:
+    """Complete the status of a decision with what the facts show: split, routes, revisions, summary, conditions."""
+    scope = Scope(spec, decision.status, facts)
+    routes = tuple(_route(scope, route) for route in facts.routes)
+    written = scope.written
+    accepted = number(written) if routes and all(route.accepted for route in routes) else scope.status.split.accepted
+    active = scope.status.active
+    split = scope.status.split.model_copy(
+        update={
+            "desired": number(scope.share) if active else 0,
+            "written": number(written),
+            "accepted": accepted,
+            "observed": scope.status.split.observed if active else None,
+        }
+    )
+    canary, stable = facts.canary, facts.stable
+    revisions = scope.status.revisions.model_copy(
+        update={
+            "canary": canary.revision if canary is not None and canary.exists else None,
+            "stable": stable.revision if stable is not None and stable.exists else None,
+        }
+    )
+    status = scope.status.model_copy(
+        update={
+            "observed_generation": facts.generation,
+            "split": split,
+            "routes": routes,
+            "revisions": revisions,
+            "checks_summary": summary(scope.status),
+        }
+    )
+    return status.model_copy(update={"conditions": conditions(status, decision, facts)})
+
+
+def summary(status: RolloutStatus) -> str:
+    """The checks in short, for a column: `2/2 pass`, `1/2 fail`, `1/2 unknown`."""
+    counted = [check for check in status.checks if not check.dry_run]
+    if not counted:
+        return ""
+    for kind, word in ((VerdictKind.FAIL, "fail"), (VerdictKind.UNKNOWN, "unknown")):
+        some = sum(check.verdict is kind for check in counted)
+        if some:
+            return f"{some}/{len(counted)} {word}"
+    return f"{len(counted)}/{len(counted)} pass"
+
+
+def _route(scope: Scope, route: RouteView) -> RouteStatus:
+    before = scope.remembered(route) or RouteStatus(kind=route.kind, name=route.name)
+    share: Fraction | None = None
+    original = before.original
+    claimed = before.claimed and scope.status.active
+    if scope.status.active and scope.ours(route) and route.intent is not None:
+        claimed = True
+        original = {key: str(weights) for key, weights in route.intent.original.items()}
+        if route.intent.mode is Mode.STEP:
+            share = max((weights.share for weights in route.intent.weights.values()), default=Fraction(0))
+    if not claimed:
+        share = route.share
+    return before.model_copy(
+        update={
+            "generation": route.generation,
+            "claimed": claimed,
+            "share": number(share) if share is not None else before.share,
+            "accepted": route.exists and route.acceptance.accepted,
+            "message": (
+                route.problem if route.problem else "" if route.acceptance.accepted else route.acceptance.message
+            )[:1024],
+            "original": original if scope.status.active else {},
+        }
+    )

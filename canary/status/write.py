@@ -1,0 +1,100 @@
+"""When a status is worth a write, and the smallest patch that makes it so.
+
+A weight step costs at most two status writes: one when it is entered (held back for a moment, because the gateways
+mostly accept at once and then one write says both), one when its checks have spoken. Values that merely move ride along.
+Whatever a person or an alert must know at once is written at once.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from enum import Enum
+from typing import Any
+
+from canary.model.status import RolloutStatus, VerdictKind
+
+SETTLE = timedelta(seconds=1)
+"""How long the write of an entered step may wait for the gateways' answer."""
+
+STEP_BUDGET = 2
+
+Json = dict[str, Any]
+
+
+class Urgency(Enum):
+    """How soon a status has to be written."""
+
+    NONE = "none"
+    SETTLING = "settling"
+    NOW = "now"
+
+
+def urgency(before: RolloutStatus, after: RolloutStatus, writes_in_step: int) -> Urgency:
+    """Compare what the API server has with what holds now. `writes_in_step` counts the writes since the step began."""
+    if _loud(before) != _loud(after):
+        return Urgency.NOW
+    if _step(before) != _step(after):
+        return Urgency.SETTLING if after.split.accepted != after.split.desired else Urgency.NOW
+    if _evidence(before) != _evidence(after) and writes_in_step < STEP_BUDGET:
+        return Urgency.NOW
+    return Urgency.NONE
+
+
+def _loud(status: RolloutStatus) -> Any:
+    """What somebody waits for: phases, outcomes, requests, verdicts that are not good, conditions that changed sides."""
+    return (
+        status.observed_generation,
+        status.phase,
+        status.message if not status.active else None,
+        (status.run.number, status.run.outcome, status.run.reason, status.run.full) if status.run else None,
+        status.step.approved if status.step else None,
+        status.paused.reason if status.paused else None,
+        status.last_request.id if status.last_request else None,
+        len(status.fights),
+        status.swapped,
+        status.revisions,
+        tuple(
+            (check.name, check.verdict, check.reason, check.failures)
+            for check in status.checks
+            if check.verdict is VerdictKind.FAIL or (check.verdict is VerdictKind.UNKNOWN and check.measured_at)
+        ),
+        tuple(
+            (condition.type, condition.status)
+            for condition in status.conditions
+            if condition.type in {"Ready", "Reconciling", "Stalled", "Contested"}
+        ),
+    )
+
+
+def _step(status: RolloutStatus) -> Any:
+    return (
+        status.step.index if status.step else None,
+        status.split.desired,
+        status.split.written,
+        status.split.accepted,
+        tuple((route.name, route.claimed) for route in status.routes),
+    )
+
+
+def _evidence(status: RolloutStatus) -> Any:
+    """Whether every check has spoken since the step was reached."""
+    reached = status.step.reached_at if status.step else None
+    if reached is None:
+        return False
+    return bool(status.checks) and all(
+        check.measured_at is not None and check.measured_at >= reached for check in status.checks
+    )
+
+
+def merge_patch(before: Json, after: Json) -> Json:
+    """The smallest JSON merge patch (RFC 7386) that turns one document into another; lists are replaced whole."""
+    patch: Json = {}
+    for key in before.keys() | after.keys():
+        if key not in after:
+            patch[key] = None
+        elif key not in before:
+            patch[key] = after[key]
+        elif before[key] != after[key]:
+            both = isinstance(before[key], dict) and isinstance(after[key], dict)
+            patch[key] = merge_patch(before[key], after[key]) if both else after[key]
+    return patch
