@@ -5,7 +5,8 @@ Importing this package is cheap (no `kubernetes`, no `aiohttp`); `Kube.connect` 
 
 from __future__ import annotations
 
-from canary.kube.client import Kube, WatchEvent
+from canary.kube.client import Kube
+from canary.kube.following import WatchEvent
 from canary.kube.resources import (
     CHECKTEMPLATES,
     CLUSTERCHECKTEMPLATES,
