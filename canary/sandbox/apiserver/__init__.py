@@ -1,0 +1,28 @@
+"""A small, honest Kubernetes API server: in memory, in process, for real clients.
+
+    async with ApiServer() as api:
+        api.kubeconfig(path)      # and now `kubectl`, kopf or any client works against it
+
+What a real server accepts it accepts, what one refuses it refuses; what it does not do it refuses with 501.
+
+The layers, each knowing only those above it:
+
+    errors, names, selectors, jsonpath   words and small languages              pure
+    store                                versioned objects, the log of changes  pure
+    validation, schema, cel_*            one document against its schema        pure
+    resources, builtin*, crd*            what is served                         pure
+    patch, managed, rest, scale          the verbs on objects                   pure
+    tables, representation, watch        the forms in which objects leave
+    cluster, collector                   a whole cluster, and what it cleans up
+    discovery, openapi, auth, faults     the surroundings
+    handlers, server                     HTTP
+"""
+
+from __future__ import annotations
+
+from canary.sandbox.apiserver.audit import AuditEntry
+from canary.sandbox.apiserver.errors import StatusError
+from canary.sandbox.apiserver.faults import Fault, Faults
+from canary.sandbox.apiserver.server import ApiServer
+
+__all__ = ["ApiServer", "AuditEntry", "Fault", "Faults", "StatusError"]

@@ -1,0 +1,314 @@
+"""OpenAPI schemas of the built-in kinds, as closed as clients of the sandbox need them.
+
+Members of a kind are listed, so a misspelt one is found; deep parts that nothing here reads (affinity, probes, volume
+sources, ...) are open objects.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from canary.sandbox.apiserver.errors import Json
+
+STRING: Json = {"type": "string"}
+INTEGER: Json = {"type": "integer", "format": "int32"}
+INT64: Json = {"type": "integer", "format": "int64"}
+BOOLEAN: Json = {"type": "boolean"}
+TIME: Json = {"type": "string", "format": "date-time", "nullable": True}
+OPEN: Json = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+STRINGS: Json = {"type": "array", "items": STRING}
+STRING_MAP: Json = {"type": "object", "additionalProperties": STRING}
+INT_OR_STRING: Json = {"x-kubernetes-int-or-string": True}
+OPENS: Json = {"type": "array", "items": OPEN}
+
+
+def obj(required: str = "", /, **properties: Any) -> Json:
+    """A closed object; `required` names members, separated by blanks."""
+    schema: Json = {"type": "object", "properties": properties}
+    if required:
+        schema["required"] = required.split()
+    return schema
+
+
+def arr(items: Json, **more: Any) -> Json:
+    return {"type": "array", "items": items, **more}
+
+
+def enum(*values: str, default: str | None = None) -> Json:
+    schema: Json = {"type": "string", "enum": list(values)}
+    return schema if default is None else {**schema, "default": default}
+
+
+def num(minimum: int, maximum: int, **more: Any) -> Json:
+    return {"type": "integer", "minimum": minimum, "maximum": maximum, **more}
+
+
+def opens(names: str) -> dict[str, Json]:
+    return dict.fromkeys(names.split(), OPEN)
+
+
+def strings(names: str) -> dict[str, Json]:
+    return dict.fromkeys(names.split(), STRING)
+
+
+def booleans(names: str) -> dict[str, Json]:
+    return dict.fromkeys(names.split(), BOOLEAN)
+
+
+def integers(names: str) -> dict[str, Json]:
+    return dict.fromkeys(names.split(), INTEGER)
+
+
+METADATA: Json = obj(
+    **strings("name generateName namespace selfLink uid resourceVersion"),
+    generation=INT64,
+    creationTimestamp=TIME,
+    deletionTimestamp=TIME,
+    deletionGracePeriodSeconds=INT64,
+    labels=STRING_MAP,
+    annotations=STRING_MAP,
+    finalizers=STRINGS,
+    ownerReferences=arr(obj(**strings("apiVersion kind name uid"), **booleans("controller blockOwnerDeletion"))),
+    managedFields=OPENS,
+)
+
+
+def root(**properties: Any) -> Json:
+    """The schema of a whole kind."""
+    return obj(apiVersion=STRING, kind=STRING, metadata=METADATA, **properties)
+
+
+CONDITION = obj(
+    "type status",
+    **strings("type status reason message"),
+    lastTransitionTime=TIME,
+    lastUpdateTime=TIME,
+    lastProbeTime=TIME,
+    lastHeartbeatTime=TIME,
+    observedGeneration=INT64,
+)
+CONDITIONS = arr(CONDITION)
+SELECTOR = obj(
+    matchLabels=STRING_MAP,
+    matchExpressions=arr(obj("key operator", **strings("key operator"), values=STRINGS)),
+)
+REFERENCE = obj(**strings("apiVersion kind namespace name uid resourceVersion fieldPath"))
+
+PORT = num(1, 65535)
+PROTOCOL = enum("TCP", "UDP", "SCTP", default="TCP")
+
+CONTAINER = obj(
+    "name",
+    name=STRING,
+    **strings("image workingDir restartPolicy"),
+    terminationMessagePath={**STRING, "default": "/dev/termination-log"},
+    terminationMessagePolicy=enum("File", "FallbackToLogsOnError", default="File"),
+    imagePullPolicy=enum("Always", "IfNotPresent", "Never"),
+    **dict.fromkeys(("command", "args"), STRINGS),
+    ports=arr(
+        obj("containerPort", containerPort=PORT, hostPort=PORT, protocol=PROTOCOL, name=STRING, hostIP=STRING),
+    ),
+    env=arr(obj("name", name=STRING, value=STRING, valueFrom=OPEN)),
+    envFrom=OPENS,
+    resources={**OPEN, "default": {}},
+    **dict.fromkeys(("volumeMounts", "volumeDevices", "resizePolicy"), OPENS),
+    **opens("livenessProbe readinessProbe startupProbe lifecycle securityContext"),
+    **booleans("stdin stdinOnce tty"),
+    targetContainerName=STRING,
+)
+POD_SPEC = obj(
+    "containers",
+    containers=arr(CONTAINER, minItems=1),
+    initContainers=arr(CONTAINER),
+    ephemeralContainers=arr(CONTAINER),
+    restartPolicy=enum("Always", "OnFailure", "Never", default="Always"),
+    dnsPolicy=enum("ClusterFirst", "ClusterFirstWithHostNet", "Default", "None", default="ClusterFirst"),
+    schedulerName={**STRING, "default": "default-scheduler"},
+    terminationGracePeriodSeconds={**INT64, "default": 30},
+    securityContext={**OPEN, "default": {}},
+    **strings(
+        "serviceAccountName serviceAccount nodeName hostname subdomain priorityClassName preemptionPolicy runtimeClassName"
+    ),
+    **booleans(
+        "automountServiceAccountToken hostNetwork hostPID hostIPC hostUsers shareProcessNamespace enableServiceLinks "
+        "setHostnameAsFQDN"
+    ),
+    **integers("priority activeDeadlineSeconds"),
+    nodeSelector=STRING_MAP,
+    overhead=OPEN,
+    **dict.fromkeys(
+        (
+            "volumes",
+            "imagePullSecrets",
+            "tolerations",
+            "hostAliases",
+            "readinessGates",
+            "topologySpreadConstraints",
+            "schedulingGates",
+            "resourceClaims",
+        ),
+        OPENS,
+    ),
+    **opens("affinity dnsConfig os resources"),
+)
+TEMPLATE = obj(metadata=METADATA, spec=POD_SPEC)
+
+DEPLOYMENT = root(
+    spec=obj(
+        "selector template",
+        replicas={**INTEGER, "minimum": 0, "default": 1},
+        selector=SELECTOR,
+        template=TEMPLATE,
+        strategy={
+            **obj(
+                type=enum("RollingUpdate", "Recreate", default="RollingUpdate"),
+                rollingUpdate=obj(maxSurge=INT_OR_STRING, maxUnavailable=INT_OR_STRING),
+            ),
+            "default": {},
+        },
+        minReadySeconds={**INTEGER, "minimum": 0},
+        revisionHistoryLimit={**INTEGER, "default": 10},
+        progressDeadlineSeconds={**INTEGER, "default": 600},
+        paused=BOOLEAN,
+    ),
+    status=obj(
+        observedGeneration=INT64,
+        **integers(
+            "replicas updatedReplicas readyReplicas availableReplicas unavailableReplicas terminatingReplicas "
+            "collisionCount"
+        ),
+        conditions=CONDITIONS,
+    ),
+)
+REPLICA_SET = root(
+    spec=obj(
+        "selector",
+        replicas={**INTEGER, "minimum": 0, "default": 1},
+        minReadySeconds=INTEGER,
+        selector=SELECTOR,
+        template=TEMPLATE,
+    ),
+    status=obj(
+        observedGeneration=INT64,
+        **integers("replicas fullyLabeledReplicas readyReplicas availableReplicas terminatingReplicas"),
+        conditions=CONDITIONS,
+    ),
+)
+SERVICE = root(
+    spec=obj(
+        type=enum("ClusterIP", "NodePort", "LoadBalancer", "ExternalName", default="ClusterIP"),
+        selector=STRING_MAP,
+        ports=arr(
+            obj(
+                "port",
+                port=PORT,
+                protocol=PROTOCOL,
+                targetPort=INT_OR_STRING,
+                nodePort=num(0, 65535),
+                **strings("name appProtocol"),
+            ),
+        ),
+        **strings("clusterIP externalName loadBalancerIP loadBalancerClass trafficDistribution"),
+        sessionAffinity=enum("None", "ClientIP", default="None"),
+        sessionAffinityConfig=OPEN,
+        internalTrafficPolicy=enum("Cluster", "Local"),
+        externalTrafficPolicy=enum("Cluster", "Local"),
+        ipFamilyPolicy=enum("SingleStack", "PreferDualStack", "RequireDualStack"),
+        **dict.fromkeys(("clusterIPs", "externalIPs", "loadBalancerSourceRanges", "ipFamilies"), STRINGS),
+        **booleans("publishNotReadyAddresses allocateLoadBalancerNodePorts"),
+        healthCheckNodePort=INTEGER,
+    ),
+    status={**obj(loadBalancer={**OPEN, "default": {}}, conditions=CONDITIONS), "default": {}},
+)
+NAMESPACE = root(
+    spec={**obj(finalizers={**STRINGS, "default": ["kubernetes"]}), "default": {}},
+    status={**obj(phase=STRING, conditions=CONDITIONS), "default": {"phase": "Active"}},
+)
+POD = root(spec=POD_SPEC, status={**OPEN, "default": {"phase": "Pending"}})
+EVENT = root(
+    involvedObject=REFERENCE,
+    **strings("reason message type action reportingComponent reportingInstance"),
+    source=obj(**strings("component host")),
+    firstTimestamp=TIME,
+    lastTimestamp=TIME,
+    eventTime=TIME,
+    count=INTEGER,
+    series=OPEN,
+    related=REFERENCE,
+)
+EVENT["required"] = ["involvedObject"]
+CONFIG_MAP = root(data=STRING_MAP, binaryData=STRING_MAP, immutable=BOOLEAN)
+SECRET = root(
+    data={"type": "object", "additionalProperties": {"type": "string", "format": "byte"}},
+    stringData=STRING_MAP,
+    type={**STRING, "default": "Opaque"},
+    immutable=BOOLEAN,
+)
+SERVICE_ACCOUNT = root(secrets=OPENS, imagePullSecrets=OPENS, automountServiceAccountToken=BOOLEAN)
+ADDRESS = obj("ip", **strings("ip hostname nodeName"), targetRef=REFERENCE)
+ENDPOINTS = root(
+    subsets=arr(
+        obj(
+            addresses=arr(ADDRESS),
+            notReadyAddresses=arr(ADDRESS),
+            ports=arr(obj("port", port=PORT, protocol=PROTOCOL, **strings("name appProtocol"))),
+        ),
+    ),
+)
+NODE = root(spec=OPEN, status=OPEN)
+ENDPOINT_SLICE = root(
+    addressType=enum("IPv4", "IPv6", "FQDN"),
+    endpoints=arr(
+        obj(
+            "addresses",
+            addresses={**STRINGS, "minItems": 1, "maxItems": 100},
+            conditions={**obj(**booleans("ready serving terminating")), "default": {}},
+            **strings("hostname nodeName zone"),
+            targetRef=REFERENCE,
+            deprecatedTopology=STRING_MAP,
+            hints=OPEN,
+        ),
+        maxItems=1000,
+    ),
+    ports=arr(obj(name={**STRING, "default": ""}, protocol=PROTOCOL, port=PORT, appProtocol=STRING)),
+)
+ENDPOINT_SLICE["required"] = ["addressType"]
+LEASE = root(
+    spec=obj(
+        **strings("holderIdentity strategy preferredHolder"),
+        leaseDurationSeconds={**INTEGER, "minimum": 1},
+        leaseTransitions={**INTEGER, "minimum": 0},
+        acquireTime=TIME,
+        renewTime=TIME,
+    ),
+)
+_CRD_NAMES = obj("plural kind", **strings("plural singular kind listKind"), shortNames=STRINGS, categories=STRINGS)
+CRD = root(
+    spec=obj(
+        "group names scope versions",
+        group=STRING,
+        names=_CRD_NAMES,
+        scope=enum("Cluster", "Namespaced"),
+        versions=arr(
+            obj(
+                "name served storage",
+                **strings("name deprecationWarning"),
+                **booleans("served storage deprecated"),
+                schema=obj(openAPIV3Schema=OPEN),
+                subresources=obj(
+                    status=OPEN,
+                    scale=obj(**strings("specReplicasPath statusReplicasPath labelSelectorPath")),
+                ),
+                additionalPrinterColumns=arr(
+                    obj("name type jsonPath", **strings("name type jsonPath format description"), priority=INTEGER),
+                ),
+                selectableFields=arr(obj("jsonPath", jsonPath=STRING)),
+            ),
+            minItems=1,
+        ),
+        conversion={**obj("strategy", strategy=enum("None", "Webhook"), webhook=OPEN), "default": {"strategy": "None"}},
+        preserveUnknownFields=BOOLEAN,
+    ),
+    status=obj(acceptedNames=obj(**_CRD_NAMES["properties"]), conditions=CONDITIONS, storedVersions=STRINGS),
+)
+CRD["required"] = ["spec"]

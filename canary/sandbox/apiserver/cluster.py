@@ -1,0 +1,84 @@
+"""The cluster behind the HTTP surface: store, registry and the rules that tie them together."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+from collections.abc import Callable
+from datetime import datetime
+
+from canary.sandbox.apiserver import builtins, crd
+from canary.sandbox.apiserver.errors import DUPLICATE, FieldError, Json, invalid
+from canary.sandbox.apiserver.resources import Registry
+from canary.sandbox.apiserver.rest import Options, Rest, timestamp
+from canary.sandbox.apiserver.store import Change, Event, Store
+
+log = logging.getLogger(__name__)
+
+INITIAL_NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
+_SERVICES = ("", "services")
+
+
+class Cluster:
+    """One cluster. Definitions serve their resources the moment they are stored."""
+
+    def __init__(self, clock: Callable[[], datetime]) -> None:
+        self.clock = clock
+        self.store = Store()
+        self.registry = Registry()
+        self.rest = Rest(self.store, clock)
+        self.limitations: list[str] = []
+        self._next_ip = 0
+        for resource in builtins.resources(self._allocate_ip):
+            self.registry.add(resource)
+        self.registry.add(crd.definition_resource())
+        self.store.subscribe(crd.KEY, self._on_definition)
+        namespaces = self.registry.get("", "v1", "namespaces")
+        assert namespaces is not None  # noqa: S101  registered three lines above
+        for name in INITIAL_NAMESPACES:
+            self.rest.create(namespaces, "", {"metadata": {"name": name}}, Options(manager="kube-apiserver"))
+
+    def _allocate_ip(self) -> str:
+        taken = (
+            {item.doc["spec"].get("clusterIP") for item in self.store.list(_SERVICES)}
+            if self._next_ip > 65000
+            else set()
+        )
+        network = builtins.SERVICE_NETWORK
+        for _ in range(network.num_addresses):
+            self._next_ip = self._next_ip % (network.num_addresses - 2) + 1
+            address = str(ipaddress.ip_address(int(network.network_address) + self._next_ip))
+            if address not in taken:
+                return address
+        raise invalid("Service", "", "", [FieldError("spec.clusterIP", DUPLICATE, "range is full")])
+
+    def _on_definition(self, event: Event) -> None:
+        doc = event.after.doc
+        group, plural = doc["spec"]["group"], doc["spec"]["names"]["plural"]
+        if event.change is Change.DELETED:
+            self.registry.remove(group, plural)
+            self.store.forget((group, plural))
+            return
+        if event.before is None or event.before.doc["spec"] != doc["spec"]:
+            self._serve(doc)
+
+    def _serve(self, doc: Json) -> None:
+        group, plural = doc["spec"]["group"], doc["spec"]["names"]["plural"]
+        self.registry.remove(group, plural)
+        for resource in crd.resources(doc):
+            self.registry.add(resource)
+            for limitation in resource.schema.limitations:
+                said = f"{plural}.{group}/{resource.version}: {limitation}"
+                if said not in self.limitations:
+                    self.limitations.append(said)
+                    log.warning("not evaluated: %s", said)
+        current = self.store.get(crd.KEY, ("", doc["metadata"]["name"]))
+        if current is None:
+            return
+        status = crd.established(current.doc, timestamp(self.clock()))
+        finalizers = list(current.metadata.get("finalizers") or ())
+        if crd.CLEANUP not in finalizers and not current.metadata.get("deletionTimestamp"):
+            finalizers.append(crd.CLEANUP)
+        if status != current.doc.get("status") or finalizers != current.metadata.get("finalizers"):
+            metadata = {**current.metadata, "finalizers": finalizers}
+            self.store.put(crd.KEY, {**current.doc, "metadata": metadata, "status": status})

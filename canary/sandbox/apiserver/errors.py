@@ -1,0 +1,215 @@
+"""What the server says when it says no: `metav1.Status` objects, worded as clients expect them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Json = dict[str, Any]
+
+
+class StatusError(Exception):
+    """An answer other than success. `code` is the HTTP code, `reason` the CamelCase Status reason."""
+
+    def __init__(
+        self,
+        code: int,
+        reason: str,
+        message: str,
+        *,
+        details: Json | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.reason = reason
+        self.message = message
+        self.details = details
+        self.headers = headers or {}
+
+    def body(self) -> Json:
+        """The Status document of this answer."""
+        status: Json = {
+            "kind": "Status",
+            "apiVersion": "v1",
+            "metadata": {},
+            "status": "Failure",
+            "message": self.message,
+            "reason": self.reason,
+            "code": self.code,
+        }
+        if self.details:
+            status["details"] = self.details
+        return status
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """One objection to one field. `kind` is the wording of the real server, such as `Required value`."""
+
+    field: str
+    kind: str
+    detail: str = ""
+    value: Any = None
+
+    @property
+    def reason(self) -> str:
+        return _CAUSE_REASONS[self.kind]
+
+    def text(self) -> str:
+        """The objection without its field."""
+        body = self.kind
+        if self.kind not in _WITHOUT_VALUE:
+            body += f": {_shown(self.value)}"
+        return f"{body}: {self.detail}" if self.detail else body
+
+    def cause(self) -> Json:
+        return {"reason": self.reason, "message": self.text(), "field": self.field or "<nil>"}
+
+    def __str__(self) -> str:
+        return f"{self.field or '<nil>'}: {self.text()}"
+
+
+INVALID = "Invalid value"
+REQUIRED = "Required value"
+UNSUPPORTED = "Unsupported value"
+DUPLICATE = "Duplicate value"
+FORBIDDEN = "Forbidden"
+TOO_LONG = "Too long"
+TOO_MANY = "Too many"
+INTERNAL = "Internal error"
+
+_CAUSE_REASONS = {
+    INVALID: "FieldValueInvalid",
+    REQUIRED: "FieldValueRequired",
+    UNSUPPORTED: "FieldValueNotSupported",
+    DUPLICATE: "FieldValueDuplicate",
+    FORBIDDEN: "FieldValueForbidden",
+    TOO_LONG: "FieldValueTooLong",
+    TOO_MANY: "FieldValueTooMany",
+    INTERNAL: "InternalError",
+}
+_WITHOUT_VALUE = {REQUIRED, FORBIDDEN, TOO_LONG, INTERNAL}
+
+
+def _shown(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+
+
+def qualified(plural: str, group: str) -> str:
+    """`httproutes.gateway.networking.k8s.io`, or `services` in the core group."""
+    return f"{plural}.{group}" if group else plural
+
+
+def not_found(plural: str, group: str, name: str) -> StatusError:
+    details = {"name": name, "group": group, "kind": plural}
+    return StatusError(
+        404, "NotFound", f'{qualified(plural, group)} "{name}" not found', details=_without_empty(details)
+    )
+
+
+def no_such_path() -> StatusError:
+    """The whole resource or path is unknown."""
+    return StatusError(404, "NotFound", "the server could not find the requested resource", details={})
+
+
+def already_exists(plural: str, group: str, name: str) -> StatusError:
+    details = {"name": name, "group": group, "kind": plural}
+    message = f'{qualified(plural, group)} "{name}" already exists'
+    return StatusError(409, "AlreadyExists", message, details=_without_empty(details))
+
+
+def conflict(plural: str, group: str, name: str, why: str = "") -> StatusError:
+    why = why or "the object has been modified; please apply your changes to the latest version and try again"
+    details = {"name": name, "group": group, "kind": plural}
+    message = f'Operation cannot be fulfilled on {qualified(plural, group)} "{name}": {why}'
+    return StatusError(409, "Conflict", message, details=_without_empty(details))
+
+
+def invalid(kind: str, group: str, name: str, errors: Sequence[FieldError]) -> StatusError:
+    """422 with one cause per field; the message names them all, as the real server does."""
+    texts = list(dict.fromkeys(str(error) for error in errors))
+    joined = texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
+    details = {"name": name, "group": group, "kind": kind, "causes": [error.cause() for error in errors]}
+    message = f'{qualified(kind, group)} "{name}" is invalid: {joined}'
+    return StatusError(422, "Invalid", message, details=_without_empty(details))
+
+
+def rejected() -> StatusError:
+    """A JSON Patch that does not apply, a failed `test` included: the real server says no more than this."""
+    return StatusError(422, "Invalid", "the server rejected our request due to an error in our request", details={})
+
+
+def bad_request(message: str) -> StatusError:
+    return StatusError(400, "BadRequest", message)
+
+
+def unauthorized() -> StatusError:
+    return StatusError(401, "Unauthorized", "Unauthorized")
+
+
+def forbidden(plural: str, group: str, name: str, why: str, *, causes: Sequence[Json] = ()) -> StatusError:
+    details: Json = {"name": name, "group": group, "kind": plural, "causes": list(causes)}
+    message = f'{qualified(plural, group)} "{name}" is forbidden: {why}'
+    return StatusError(403, "Forbidden", message, details=_without_empty(details))
+
+
+def method_not_allowed() -> StatusError:
+    message = "the server does not allow this method on the requested resource"
+    return StatusError(405, "MethodNotAllowed", message, details={})
+
+
+def not_acceptable(accepted: str) -> StatusError:
+    message = f"only the following media types are accepted: {accepted}"
+    return StatusError(406, "NotAcceptable", message)
+
+
+def unsupported_media_type(accepted: Sequence[str]) -> StatusError:
+    message = f"the body of the request was in an unknown format - accepted media types include: {', '.join(accepted)}"
+    return StatusError(415, "UnsupportedMediaType", message)
+
+
+def expired(message: str) -> StatusError:
+    return StatusError(410, "Expired", message)
+
+
+def too_large_revision(asked: int, current: int) -> StatusError:
+    details: Json = {
+        "causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}],
+        "retryAfterSeconds": 1,
+    }
+    message = f"Timeout: Too large resource version: {asked}, current: {current}"
+    return StatusError(504, "Timeout", message, details=details, headers={"Retry-After": "1"})
+
+
+def not_implemented(what: str) -> StatusError:
+    """Loud refusal of what a real server does and this one does not."""
+    return StatusError(501, "NotImplemented", f"the sandbox API server does not do this: {what}")
+
+
+_REASONS = {
+    400: "BadRequest",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "NotFound",
+    409: "Conflict",
+    410: "Expired",
+    422: "Invalid",
+    429: "TooManyRequests",
+    500: "InternalError",
+    503: "ServiceUnavailable",
+    504: "Timeout",
+}
+
+
+def injected(code: int) -> StatusError:
+    """An answer that a fault asked for."""
+    headers = {"Retry-After": "1"} if code == 429 else None
+    details = {"retryAfterSeconds": 1} if code == 429 else None
+    return StatusError(code, _REASONS.get(code, ""), f"injected fault: {code}", details=details, headers=headers)
+
+
+def _without_empty(details: Json) -> Json:
+    return {key: value for key, value in details.items() if value}

@@ -1,0 +1,360 @@
+"""The verbs on objects: what each may do, what it must refuse, what it leaves behind.
+
+Everything here is synchronous, so between reading an object and writing it nothing can come in between; conflicts are
+between clients, never inside the server.
+"""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from canary.sandbox.apiserver import errors, names
+from canary.sandbox.apiserver.errors import FieldError, Json
+from canary.sandbox.apiserver.managed import updated
+from canary.sandbox.apiserver.resources import Resource
+from canary.sandbox.apiserver.store import Key, Store, Stored
+
+_NAMESPACES = ("", "namespaces")
+FOREGROUND = "foregroundDeletion"
+ORPHAN = "orphan"
+_GENERATED = "bcdfghjklmnpqrstvwxz2456789"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a write was asked for. `validation` is Strict, Warn or Ignore."""
+
+    manager: str = "unknown"
+    dry_run: bool = False
+    validation: str = "Warn"
+    subresource: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteOptions:
+    """Preconditions and propagation of a deletion; `propagation` is empty for the default (Background)."""
+
+    uid: str = ""
+    resource_version: str = ""
+    propagation: str = ""
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The outcome of a write, with the warnings to hand to the client."""
+
+    stored: Stored
+    warnings: tuple[str, ...] = ()
+
+
+def timestamp(at: datetime) -> str:
+    """`metav1.Time`: whole seconds, UTC."""
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+class Rest:
+    """Creates, replaces and deletes objects in a store."""
+
+    def __init__(self, store: Store, clock: Callable[[], datetime]) -> None:
+        self._store = store
+        self._clock = clock
+
+    def get(self, resource: Resource, key: Key) -> Stored:
+        """Raises StatusError 404."""
+        stored = self._store.get(resource.key, key)
+        if stored is None:
+            raise errors.not_found(resource.plural, resource.group, key[1])
+        return stored
+
+    def create(self, resource: Resource, namespace: str, doc: Json, options: Options) -> Written:
+        """Raises StatusError 400, 403, 404 (no such namespace), 409, 422."""
+        metadata = _type_meta(resource, doc)
+        _check_namespace(resource, namespace, metadata)
+        if metadata.get("resourceVersion") not in {None, "", "0"}:
+            raise errors.bad_request("resourceVersion should not be set on objects to be created")
+        name = metadata.get("name")
+        if not name and metadata.get("generateName"):
+            name = self._generated(resource, namespace, metadata["generateName"])
+            metadata["name"] = name
+        self._check_namespace_is_there(resource, namespace, str(name))
+        for gone in ("uid", "selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "generation"):
+            metadata.pop(gone, None)
+        if resource.status and resource.custom:
+            doc.pop("status", None)
+        warnings = self._shaped(resource, doc, None, options)
+        _raise_invalid(resource, doc, names.check_name(name, None, resource.name_rule))
+        self._validate(resource, doc, None)
+        key = (namespace, str(name))
+        if self._store.get(resource.key, key) is not None:
+            raise errors.already_exists(resource.plural, resource.group, str(name))
+        now = timestamp(self._clock())
+        metadata |= {"uid": str(uuid.uuid4()), "creationTimestamp": now}
+        if resource.generation:
+            metadata["generation"] = 1
+        self._manage(resource, None, doc, options, now)
+        return Written(self._put(resource, doc, dry_run=options.dry_run), warnings)
+
+    def _generated(self, resource: Resource, namespace: str, prefix: str) -> str:
+        for _ in range(8):
+            name = prefix[:58] + "".join(random.choices(_GENERATED, k=5))
+            if self._store.get(resource.key, (namespace, name)) is None:
+                return name
+        raise errors.already_exists(resource.plural, resource.group, prefix)
+
+    def _check_namespace_is_there(self, resource: Resource, namespace: str, name: str) -> None:
+        if not resource.namespaced:
+            return
+        found = self._store.get(_NAMESPACES, ("", namespace))
+        if found is None:
+            raise errors.not_found("namespaces", "", namespace)
+        if found.metadata.get("deletionTimestamp"):
+            why = f"unable to create new content in namespace {namespace} because it is being terminated"
+            cause = {"reason": "NamespaceTerminating", "message": f"namespace {namespace} is being terminated"}
+            raise errors.forbidden(resource.plural, resource.group, name, why, causes=[cause])
+
+    def update(self, resource: Resource, key: Key, doc: Json, options: Options, *, patched: bool = False) -> Written:
+        """Replace an object, or its status when `options.subresource` says so.
+
+        A patch has read the object itself, so it needs no resourceVersion; one that it carries counts.
+        Raises StatusError 400, 404, 409, 422.
+        """
+        old = self.get(resource, key)
+        metadata = _type_meta(resource, doc)
+        _check_namespace(resource, key[0], metadata)
+        if metadata.get("name", key[1]) != key[1]:
+            message = f"the name of the object ({metadata['name']}) does not match the name on the URL ({key[1]})"
+            raise errors.bad_request(message)
+        if not metadata.get("name"):
+            raise errors.bad_request("name must be provided")
+        self._check_preconditions(resource, old, metadata, patched=patched)
+        new = self._merged(resource, old.doc, doc, options)
+        warnings = self._shaped(resource, new, old.doc, options)
+        self._validate(resource, new, old.doc)
+        if _same(old.doc, new):
+            return Written(old, warnings)
+        if resource.generation and _desired(new, resource) != _desired(old.doc, resource):
+            new["metadata"]["generation"] = old.metadata.get("generation", 0) + 1
+        self._manage(resource, old.doc, new, options, timestamp(self._clock()))
+        if new["metadata"].get("deletionTimestamp") and not new["metadata"].get("finalizers"):
+            if not self._held_open(resource, new):
+                return Written(self._remove(resource, key, new, dry_run=options.dry_run), warnings)
+        return Written(self._put(resource, new, dry_run=options.dry_run), warnings)
+
+    @staticmethod
+    def _held_open(resource: Resource, doc: Json) -> bool:
+        """Namespaces keep a finalizer of their own in the spec."""
+        return resource.key == _NAMESPACES and bool((doc.get("spec") or {}).get("finalizers"))
+
+    @staticmethod
+    def _check_preconditions(resource: Resource, old: Stored, metadata: Json, *, patched: bool) -> None:
+        version = metadata.get("resourceVersion")
+        if version in {None, "", "0"}:
+            if not patched and not resource.unconditional_update:
+                objection = FieldError("metadata.resourceVersion", errors.INVALID, "must be specified for an update", 0)
+                raise errors.invalid(resource.kind, resource.group, metadata["name"], [objection])
+        elif version != old.metadata["resourceVersion"]:
+            raise errors.conflict(resource.plural, resource.group, metadata["name"])
+        uid = metadata.get("uid")
+        if uid and uid != old.metadata["uid"]:
+            why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {old.metadata['uid']}"
+            raise errors.conflict(resource.plural, resource.group, metadata["name"], why)
+
+    @staticmethod
+    def _merged(resource: Resource, old: Json, doc: Json, options: Options) -> Json:
+        """What the request may change, over what it may not."""
+        if options.subresource == "status":
+            new = {key: value for key, value in old.items() if key != "status"}
+            if "status" in doc:
+                new["status"] = doc["status"]
+            new["metadata"] = dict(old["metadata"])
+            return new
+        new = {**doc, "apiVersion": old["apiVersion"], "kind": old["kind"]}
+        if resource.status:
+            new.pop("status", None)
+            if "status" in old:
+                new["status"] = old["status"]
+        metadata = dict(doc["metadata"])
+        for name in ("uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds",
+                     "namespace", "generateName", "selfLink"):  # fmt: skip
+            metadata.pop(name, None)
+            if name in old["metadata"]:
+                metadata[name] = old["metadata"][name]
+        metadata["resourceVersion"] = old["metadata"]["resourceVersion"]
+        new["metadata"] = metadata
+        return new
+
+    @staticmethod
+    def _shaped(resource: Resource, doc: Json, old: Json | None, options: Options) -> tuple[str, ...]:
+        """Prune and default. Unknown fields are refused, or warned about, or ignored, as the client asked."""
+        doc["apiVersion"], doc["kind"] = resource.storage_api_version, resource.kind
+        _trim_metadata(doc["metadata"])
+        unknown = [f'unknown field "{path}"' for path in resource.schema.prune(doc)]
+        if unknown and options.validation == "Strict":
+            raise errors.bad_request(
+                f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}: '
+                f"strict decoding error: {', '.join(unknown)}"
+            )
+        resource.schema.default(doc)
+        resource.default(doc, old)
+        return tuple(unknown) if options.validation == "Warn" else ()
+
+    @staticmethod
+    def _validate(resource: Resource, doc: Json, old: Json | None) -> None:
+        found = names.check_metadata(doc["metadata"])
+        if old is not None:
+            found += names.check_new_finalizers(old["metadata"], doc["metadata"])
+        by_schema = resource.schema.errors(doc, old)
+        found += by_schema
+        if not by_schema and resource.check is not None:
+            found += resource.check(doc, old)
+        _raise_invalid(resource, doc, found)
+
+    @staticmethod
+    def _manage(resource: Resource, old: Json | None, new: Json, options: Options, now: str) -> None:
+        fields = updated(
+            old, new, manager=options.manager, api_version=resource.api_version, time=now,
+            subresource=options.subresource,
+        )  # fmt: skip
+        if fields:
+            new["metadata"]["managedFields"] = fields
+
+    def _put(self, resource: Resource, doc: Json, *, dry_run: bool) -> Stored:
+        return Stored(doc, self._store.revision) if dry_run else self._store.put(resource.key, doc)
+
+    def _remove(self, resource: Resource, key: Key, doc: Json, *, dry_run: bool) -> Stored:
+        return Stored(doc, self._store.revision) if dry_run else self._store.remove(resource.key, key, doc)
+
+    def delete(self, resource: Resource, key: Key, options: DeleteOptions) -> tuple[Stored, bool]:
+        """Delete, or mark for deletion while finalizers hold; says whether the object is gone.
+
+        Raises StatusError 404, 409 (a precondition does not hold).
+        """
+        old = self.get(resource, key)
+        meta = old.metadata
+        for wanted, has, what in (
+            (options.uid, meta["uid"], "UID"),
+            (options.resource_version, meta["resourceVersion"], "ResourceVersion"),
+        ):
+            if wanted and wanted != has:
+                why = f"Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {has}"
+                raise errors.conflict(resource.plural, resource.group, key[1], why)
+        finalizers = list(meta.get("finalizers") or ())
+        wanted_finalizer = {"Foreground": FOREGROUND, "Orphan": ORPHAN}.get(options.propagation)
+        if options.propagation:
+            finalizers = [name for name in finalizers if name not in {FOREGROUND, ORPHAN}]
+            if wanted_finalizer:
+                finalizers.append(wanted_finalizer)
+        held = bool(finalizers) or self._held_open(resource, old.doc)
+        if not held:
+            return self._remove(resource, key, old.doc, dry_run=options.dry_run), True
+        if meta.get("deletionTimestamp") and finalizers == list(meta.get("finalizers") or ()):
+            return old, False
+        metadata = {**meta, "finalizers": finalizers}
+        if not finalizers:
+            del metadata["finalizers"]
+        if not meta.get("deletionTimestamp"):
+            metadata |= {"deletionTimestamp": timestamp(self._clock()), "deletionGracePeriodSeconds": 0}
+            if metadata.get("generation"):
+                metadata["generation"] += 1
+        doc = {**old.doc, "metadata": metadata}
+        if resource.key == _NAMESPACES:
+            doc["status"] = {**(doc.get("status") or {}), "phase": "Terminating"}
+        return self._put(resource, doc, dry_run=options.dry_run), False
+
+
+def _type_meta(resource: Resource, doc: Json) -> Json:
+    """Check apiVersion and kind; returns the (existing or new) metadata of `doc`."""
+    kind, api_version = doc.get("kind"), doc.get("apiVersion")
+    if resource.custom and not kind:
+        raise errors.bad_request(f"Object 'Kind' is missing in '{doc}'")
+    if resource.custom and not api_version:
+        raise errors.bad_request(f"Object 'apiVersion' is missing in '{doc}'")
+    served = {resource.api_version, resource.storage_api_version}
+    if api_version and api_version not in served:
+        message = (
+            f"the API version in the data ({api_version}) does not match the expected API version "
+            f"({resource.api_version})"
+        )
+        raise errors.bad_request(message)
+    if kind and kind != resource.kind:
+        message = (
+            f'{kind} in version "{resource.version}" cannot be handled as a {resource.kind}: no kind "{kind}" is '
+            f'registered for this resource, want "{resource.kind}"'
+        )
+        raise errors.bad_request(message)
+    metadata = doc.setdefault("metadata", {})
+    if metadata is None:
+        metadata = doc["metadata"] = {}
+    if not isinstance(metadata, dict):
+        raise errors.bad_request("metadata: Invalid value: must be an object")
+    _check_metadata_types(resource, metadata)
+    return metadata
+
+
+def _check_metadata_types(resource: Resource, metadata: Json) -> None:
+    """The typed decoder refuses these with 400 before any validation runs."""
+    wrong = [name for name in ("name", "generateName", "namespace", "resourceVersion", "uid")
+             if not isinstance(metadata.get(name), (str, type(None)))]  # fmt: skip
+    for name in ("labels", "annotations"):
+        members = metadata.get(name)
+        if members is None:
+            continue
+        if not isinstance(members, dict) or any(not isinstance(value, str) for value in members.values()):
+            wrong.append(name)
+    for name in ("finalizers", "ownerReferences"):
+        if not isinstance(metadata.get(name), (list, type(None))):
+            wrong.append(name)
+    if wrong:
+        raise errors.bad_request(
+            f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}: '
+            f"json: cannot unmarshal into Go struct field ObjectMeta.metadata.{wrong[0]}"
+        )
+
+
+def _check_namespace(resource: Resource, namespace: str, metadata: Json) -> None:
+    if resource.namespaced and metadata.get("namespace", namespace) not in {namespace, ""}:
+        raise errors.bad_request(
+            f"the namespace of the provided object does not match the namespace sent on the request"
+        )
+    if resource.namespaced:
+        metadata["namespace"] = namespace
+    else:
+        metadata.pop("namespace", None)
+
+
+def _trim_metadata(metadata: Json) -> None:
+    """An empty map or list is the same as none, so that it never makes a difference."""
+    for name in ("labels", "annotations", "finalizers", "ownerReferences", "managedFields"):
+        if name in metadata and not metadata[name]:
+            del metadata[name]
+
+
+def _raise_invalid(resource: Resource, doc: Json, found: list[FieldError]) -> None:
+    if found:
+        metadata = doc["metadata"]
+        raise errors.invalid(
+            resource.kind, resource.group, metadata.get("name") or metadata.get("generateName", ""), found
+        )
+
+
+def _same(old: Json, new: Json) -> bool:
+    """Whether an update changes anything but the books that the server itself keeps."""
+    return _comparable(old) == _comparable(new)
+
+
+def _comparable(doc: Json) -> tuple[Any, Any]:
+    rest = {key: value for key, value in doc.items() if key != "metadata"}
+    skipped = {"managedFields", "resourceVersion"}
+    return rest, {key: value for key, value in doc["metadata"].items() if key not in skipped}
+
+
+def _desired(doc: Json, resource: Resource) -> Json:
+    """What a change of bumps the generation."""
+    skipped = {"metadata", "status"} if resource.status else {"metadata"}
+    return {key: value for key, value in doc.items() if key not in skipped}

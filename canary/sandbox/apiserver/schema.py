@@ -1,0 +1,151 @@
+"""Structural schemas at work: pruning, defaulting, validation of one document.
+
+One `Schema` serves custom resources and built-in ones alike. Pruning and defaulting change a document in place, so they
+run on a document that was just decoded or copied, never on a stored one.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+from canary.sandbox.apiserver.cel_rules import RuleTree
+from canary.sandbox.apiserver.errors import DUPLICATE, FieldError, Json
+from canary.sandbox.apiserver.validation import Validator
+
+PRESERVE = "x-kubernetes-preserve-unknown-fields"
+EMBEDDED = "x-kubernetes-embedded-resource"
+_TYPE_META = frozenset({"apiVersion", "kind", "metadata"})
+
+
+class Schema:
+    """A structural schema, compiled. `root` is the OpenAPI v3 document."""
+
+    def __init__(self, root: Json, *, rules: bool = True) -> None:
+        self.root = root
+        self._validator = Validator(root)
+        self._rules = RuleTree.of(root) if rules else None
+        self._has_list_types = any(True for _ in _list_types(root))
+
+    @property
+    def limitations(self) -> tuple[str, ...]:
+        """Rules that this server cannot evaluate, each with why."""
+        return self._rules.limitations if self._rules else ()
+
+    def prune(self, doc: Json) -> list[str]:
+        """Drop what the schema does not know, in place; returns the paths dropped, such as `spec.foo`."""
+        unknown: list[str] = []
+        _prune(doc, self.root, "", unknown, top=True)
+        return unknown
+
+    def default(self, doc: Json) -> None:
+        """Fill in defaults and drop nulls where null is not allowed, in place."""
+        _default(doc, self.root)
+
+    def errors(self, doc: Json, old: Json | None) -> list[FieldError]:
+        """Objections to `doc`; `old` is what it replaces (None: it is new). Rules run only on well-formed documents."""
+        errors = list(self._validator.errors(doc))
+        if self._has_list_types:
+            errors += _list_errors(doc, self.root, "")
+        if not errors and self._rules is not None:
+            errors += self._rules.errors(doc, old)
+        return errors
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def _prune(value: Any, schema: Json, path: str, unknown: list[str], *, top: bool = False) -> None:
+    if isinstance(value, dict):
+        properties = schema.get("properties") or {}
+        additional = schema.get("additionalProperties")
+        keep = schema.get(PRESERVE) or additional is True or schema.get("x-kubernetes-int-or-string")
+        for key in list(value):
+            if (top or schema.get(EMBEDDED)) and key in _TYPE_META:
+                continue
+            if key in properties:
+                _prune(value[key], properties[key], _join(path, key), unknown)
+            elif isinstance(additional, dict):
+                _prune(value[key], additional, _join(path, key), unknown)
+            elif not keep:
+                del value[key]
+                unknown.append(_join(path, key))
+    elif isinstance(value, list):
+        items = schema.get("items")
+        if isinstance(items, dict):
+            for index, item in enumerate(value):
+                _prune(item, items, f"{path}[{index}]", unknown)
+
+
+def _default(value: Any, schema: Json) -> None:
+    if isinstance(value, dict):
+        properties = schema.get("properties") or {}
+        for key, sub in properties.items():
+            if "default" in sub:
+                if key not in value or (value[key] is None and not sub.get("nullable")):
+                    value[key] = copy.deepcopy(sub["default"])
+            elif key in value and value[key] is None and not sub.get("nullable") and "type" in sub:
+                del value[key]
+            if key in value:
+                _default(value[key], sub)
+        additional = schema.get("additionalProperties")
+        if isinstance(additional, dict):
+            for key in [key for key in value if key not in properties]:
+                if value[key] is None and not additional.get("nullable"):
+                    del value[key]
+                else:
+                    _default(value[key], additional)
+    elif isinstance(value, list):
+        items = schema.get("items")
+        if isinstance(items, dict):
+            for item in value:
+                _default(item, items)
+
+
+def _list_types(schema: Any) -> Iterator[Json]:
+    """Every sub-schema that is a set or a map in the clothes of a list."""
+    if not isinstance(schema, dict):
+        return
+    if schema.get("x-kubernetes-list-type") in {"set", "map"}:
+        yield schema
+    for sub in (schema.get("properties") or {}).values():
+        yield from _list_types(sub)
+    yield from _list_types(schema.get("items"))
+    yield from _list_types(schema.get("additionalProperties"))
+
+
+def _list_errors(value: Any, schema: Json, path: str) -> Iterator[FieldError]:
+    if isinstance(value, dict):
+        properties = schema.get("properties") or {}
+        additional = schema.get("additionalProperties")
+        for key, member in value.items():
+            sub = properties.get(key, additional)
+            if isinstance(sub, dict):
+                yield from _list_errors(member, sub, _join(path, key))
+    elif isinstance(value, list):
+        items = schema.get("items")
+        yield from _duplicates(value, schema, path)
+        if isinstance(items, dict):
+            for index, item in enumerate(value):
+                yield from _list_errors(item, items, f"{path}[{index}]")
+
+
+def _duplicates(value: list[Any], schema: Json, path: str) -> Iterator[FieldError]:
+    match schema.get("x-kubernetes-list-type"):
+        case "set":
+            identities = list(value)
+        case "map":
+            keys = schema.get("x-kubernetes-list-map-keys") or ()
+            identities = [
+                {key: item[key] for key in keys if key in item} if isinstance(item, dict) else item for item in value
+            ]
+        case _:
+            return
+    seen: list[Any] = []
+    for index, identity in enumerate(identities):
+        if identity in seen:
+            yield FieldError(f"{path}[{index}]", DUPLICATE, value=identity)
+        else:
+            seen.append(identity)

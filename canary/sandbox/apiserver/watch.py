@@ -1,0 +1,142 @@
+"""Watch streams: a queue per watcher, fed by the store, emptied by one connection."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+
+from canary.sandbox.apiserver.errors import StatusError, expired
+from canary.sandbox.apiserver.representation import Representation
+from canary.sandbox.apiserver.selectors import Predicate
+from canary.sandbox.apiserver.store import Change, Event, HistoryGoneError, Store, Stored, encode
+
+BOOKMARK_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class WatchOptions:
+    """`revision` 0 starts with what exists; `timeout` in seconds."""
+
+    namespace: str
+    revision: int
+    matches: Predicate | None
+    bookmarks: bool
+    timeout: float
+
+
+class Watches:
+    """All streams in progress, so that they can be ended together."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._queues: set[asyncio.Queue[Event | None]] = set()
+
+    def __len__(self) -> int:
+        return len(self._queues)
+
+    def drop(self) -> None:
+        """End every stream, as a restart of the server would."""
+        for queue in tuple(self._queues):
+            queue.put_nowait(None)
+
+    async def stream(self, representation: Representation, options: WatchOptions) -> AsyncIterator[bytes]:
+        """Lines of one watch, until its time is over or streams are dropped."""
+        resource = representation.resource.key
+        queue: asyncio.Queue[Event | None] = asyncio.Queue()
+        view = _View(representation, options)
+        try:
+            first = self._backlog(view, options, resource)
+        except HistoryGoneError as error:
+            yield error_line(expired(str(error)))
+            return
+        stop = self._store.subscribe(resource, queue.put_nowait)
+        self._queues.add(queue)
+        try:
+            for line in first:
+                yield line
+            async for line in self._live(queue, view, options):
+                yield line
+        finally:
+            stop()
+            self._queues.discard(queue)
+
+    def _backlog(self, view: _View, options: WatchOptions, resource: tuple[str, str]) -> list[bytes]:
+        if options.revision:
+            lines = (view.line(event) for event in self._store.since(resource, options.revision))
+            return [line for line in lines if line]
+        return [view.existing(item) for item in self._store.list(resource, options.namespace) if view.shows(item)]
+
+    async def _live(
+        self, queue: asyncio.Queue[Event | None], view: _View, options: WatchOptions
+    ) -> AsyncIterator[bytes]:
+        loop = asyncio.get_running_loop()
+        end = loop.time() + options.timeout
+        bookmark = loop.time() + BOOKMARK_SECONDS
+        while True:
+            until = min(end, bookmark) if options.bookmarks else end
+            try:
+                async with asyncio.timeout_at(until):
+                    event = await queue.get()
+            except TimeoutError:
+                if options.bookmarks:
+                    yield view.bookmark(self._store.revision)
+                    bookmark = loop.time() + BOOKMARK_SECONDS
+                if loop.time() >= end:
+                    return
+                continue
+            if event is None:
+                return
+            if line := view.line(event):
+                yield line
+
+
+class _View:
+    """Changes as one watcher sees them: through its namespace and its selectors."""
+
+    def __init__(self, representation: Representation, options: WatchOptions) -> None:
+        self._representation = representation
+        self._namespace = options.namespace
+        self._matches: Callable[[Stored], bool] = (
+            (lambda stored: True) if options.matches is None else lambda stored: bool(options.matches(stored.doc))  # type: ignore[misc]
+        )
+        self._first = True
+
+    def shows(self, stored: Stored) -> bool:
+        return self._matches(stored)
+
+    def existing(self, stored: Stored) -> bytes:
+        return self._line(Change.ADDED, stored)
+
+    def line(self, event: Event) -> bytes | None:
+        """The line for a change, None when this watcher does not see it."""
+        if self._namespace and event.after.key[0] != self._namespace:
+            return None
+        was = event.before is not None and self._matches(event.before)
+        now = event.change is not Change.DELETED and self._matches(event.after)
+        if now:
+            return self._line(Change.MODIFIED if was else Change.ADDED, event.after)
+        if not was:
+            return None
+        return self._line(Change.DELETED, self._last_seen(event))
+
+    @staticmethod
+    def _last_seen(event: Event) -> Stored:
+        """What left: an object that only left the selector is shown as it was last seen, at the new revision."""
+        if event.change is Change.DELETED or event.before is None:
+            return event.after
+        metadata = {**event.before.metadata, "resourceVersion": str(event.revision)}
+        return Stored({**event.before.doc, "metadata": metadata}, event.revision)
+
+    def _line(self, kind: str, stored: Stored) -> bytes:
+        line = self._representation.event(str(kind), stored, first=self._first)
+        self._first = False
+        return line
+
+    def bookmark(self, revision: int) -> bytes:
+        return self._representation.bookmark(revision)
+
+
+def error_line(error: StatusError) -> bytes:
+    """An error inside a stream whose headers are already sent."""
+    return b'{"type":"ERROR","object":' + encode(error.body()) + b"}\n"
