@@ -77,9 +77,7 @@ def _route(scope: Scope, route: RouteView) -> RouteStatus:
             "claimed": claimed,
             "share": number(share) if share is not None else before.share,
             "accepted": route.exists and route.acceptance.accepted,
-            "message": (
-                route.problem if route.problem else "" if route.acceptance.accepted else route.acceptance.message
-            )[:1024],
+            "message": (route.problem or ("" if route.acceptance.accepted else route.acceptance.message))[:1024],
             "original": original if scope.status.active else {},
         }
     )

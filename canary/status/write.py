@@ -11,12 +11,26 @@ from datetime import timedelta
 from enum import Enum
 from typing import Any
 
+from canary.decide import reasons
 from canary.model.status import RolloutStatus, VerdictKind
 
 SETTLE = timedelta(seconds=1)
 """How long the write of an entered step may wait for the gateways' answer."""
 
 STEP_BUDGET = 2
+
+ASKING = frozenset(
+    {
+        reasons.AWAITING_APPROVAL,
+        reasons.AWAITING_CANARY,
+        reasons.AWAITING_STABLE,
+        reasons.CHECKS_OBJECT,
+        reasons.CHECKS_UNKNOWN,
+        reasons.ROUTE_UNWRITABLE,
+        reasons.INVALID,
+    }
+)
+"""Reasons to stay that somebody may have to act on."""
 
 Json = dict[str, Any]
 
@@ -62,6 +76,11 @@ def _loud(status: RolloutStatus) -> Any:
             (condition.type, condition.status)
             for condition in status.conditions
             if condition.type in {"Ready", "Reconciling", "Stalled", "Contested"}
+        ),
+        tuple(
+            condition.reason
+            for condition in status.conditions
+            if condition.type == "Reconciling" and condition.reason in ASKING
         ),
     )
 
