@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import os
+from enum import StrEnum
+from typing import Annotated
+from urllib.parse import urlsplit
+
+import typer
+
+from canary.cli import options as o
+
+HELP = "Run the controller."
+RUN_HELP = o.guide(
+    "Run the controller in the foreground. Every option can be set by its environment variable.",
+    ("controller run --prometheus-url http://prometheus.monitoring:9090", "of the current context, all namespaces"),
+    ("controller run --namespaces team-shop,team-pay --log-format json", "of two namespaces only"),
+)
+
+
+class LogLevel(StrEnum):
+    """How much is told."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class LogFormat(StrEnum):
+    """For people, or for programs."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+def run(
+    ctx: typer.Context,
+    *,
+    prometheus_url: Annotated[
+        str | None,
+        typer.Option(
+            "--prometheus-url",
+            envvar="CANARY_PROMETHEUS_URL",
+            metavar="URL",
+            show_default=False,
+            help="Prometheus for the checks that name no address of their own.",
+        ),
+    ] = None,
+    prometheus_hosts: Annotated[
+        str,
+        typer.Option(
+            "--prometheus-hosts",
+            envvar="CANARY_PROMETHEUS_HOSTS",
+            metavar="HOST,...",
+            show_default=False,
+            help="Other hosts (host or host:port) that a check's own `address` may name; none by default, because "
+            "whoever may write a Rollout could else make the controller call any address.",
+        ),
+    ] = "",
+    namespaces: Annotated[
+        str,
+        typer.Option(
+            "--namespaces",
+            "-n",
+            envvar="CANARY_NAMESPACES",
+            metavar="NAMESPACE,...",
+            show_default=False,
+            help="Namespaces to watch, with commas between them. Default: all.",
+        ),
+    ] = "",
+    log_level: Annotated[
+        LogLevel, typer.Option("--log-level", envvar="CANARY_LOG_LEVEL", case_sensitive=False, help="How much to log.")
+    ] = LogLevel.INFO,
+    log_format: Annotated[
+        LogFormat,
+        typer.Option("--log-format", envvar="CANARY_LOG_FORMAT", case_sensitive=False, help="For people or programs."),
+    ] = LogFormat.TEXT,
+    metrics_address: Annotated[
+        str,
+        typer.Option(
+            "--metrics-address",
+            envvar="CANARY_METRICS_ADDRESS",
+            metavar="HOST:PORT",
+            help="Where /metrics, /healthz and /readyz are served.",
+        ),
+    ] = "0.0.0.0:8080",
+    leader_elect: Annotated[
+        bool,
+        typer.Option(
+            "--leader-elect/--no-leader-elect",
+            envvar="CANARY_LEADER_ELECT",
+            help="Take turns with other replicas through a Lease.",
+        ),
+    ] = False,
+    context: o.Context = None,
+    kubeconfig: o.Kubeconfig = None,
+    debug: o.Debug = False,
+) -> None:
+    common = o.common(ctx, context=context, kubeconfig=kubeconfig, debug=debug)
+    url = _url(prometheus_url)
+    address = _address(metrics_address)
+    chosen = _words(namespaces) or ((common.namespace,) if common.namespace else ())
+
+    from canary.controller.run import run as run_controller
+    from canary.controller.settings import Settings
+
+    run_controller(
+        Settings(
+            prometheus_url=url,
+            prometheus_hosts=_words(prometheus_hosts),
+            namespaces=chosen,
+            log_level=log_level.value,
+            log_format=log_format.value,
+            metrics_address=address,
+            kubeconfig=common.kubeconfig or os.environ.get("KUBECONFIG") or None,
+            context=common.context,
+            leader_elect=leader_elect,
+        )
+    )
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(text.replace(",", " ").split()))
+
+
+def _url(text: str | None) -> str | None:
+    if not text:
+        return None
+    if urlsplit(text).scheme not in {"http", "https"} or not urlsplit(text).hostname:
+        raise typer.BadParameter(
+            f"{text!r} is no address; write for example http://prometheus.monitoring:9090",
+            param_hint="--prometheus-url",
+        )
+    return text.rstrip("/")
+
+
+def _address(text: str) -> str:
+    host, _, port = text.rpartition(":")
+    if not port.isdigit() or not 0 <= int(port) <= 65535:
+        raise typer.BadParameter(
+            f"{text!r} is no address to listen at; write for example 0.0.0.0:8080", param_hint="--metrics-address"
+        )
+    return f"{host or '0.0.0.0'}:{port}"

@@ -1,0 +1,79 @@
+"""How a command ends: its exit code, and an error as one sentence that says what to do next."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from canary.errors import (
+    ApiError,
+    CanaryError,
+    ConfigError,
+    Conflict,
+    Forbidden,
+    NotFound,
+    SandboxError,
+    Throttled,
+    Unavailable,
+)
+
+
+class ExitCode(IntEnum):
+    """Exit codes that scripts may rely on; `canary --help` lists them."""
+
+    OK = 0
+    ERROR = 1
+    USAGE = 2
+    REFUSED = 3
+    TIMEOUT = 4
+    NOT_FOUND = 5
+    FORBIDDEN = 6
+    UNREACHABLE = 7
+    INTERRUPTED = 130
+    BROKEN_PIPE = 141
+
+
+MEANING = {
+    ExitCode.OK: "done",
+    ExitCode.ERROR: "something went wrong; the message says what",
+    ExitCode.USAGE: "the command line, or a setting, makes no sense",
+    ExitCode.REFUSED: "refused by the controller, or the run was rolled back (watch --exit)",
+    ExitCode.TIMEOUT: "nobody answered in time; is the controller running?",
+    ExitCode.NOT_FOUND: "no such Rollout, or canary is not installed in this cluster",
+    ExitCode.FORBIDDEN: "your user may not do this",
+    ExitCode.UNREACHABLE: "the API server did not answer, or not usefully",
+    ExitCode.INTERRUPTED: "ended with Ctrl-C",
+}
+
+
+class CliError(CanaryError):
+    """An error whose text is ready for the reader."""
+
+    def __init__(self, message: str, code: ExitCode = ExitCode.ERROR) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def describe(error: Exception) -> tuple[str, ExitCode]:
+    """The sentence and the exit code for any error that reaches the top."""
+    match error:
+        case CliError():
+            return str(error), error.code
+        case ConfigError():
+            return str(error), ExitCode.USAGE
+        case Forbidden(status=401):
+            words = f"the API server does not know you: {error}"
+            return f"{words}; log in again, or choose another --context", ExitCode.FORBIDDEN
+        case Forbidden():
+            return f"not allowed: {error}; ask for that right, or choose another --context", ExitCode.FORBIDDEN
+        case NotFound():
+            return f"not found: {error}", ExitCode.NOT_FOUND
+        case Unavailable() | Throttled():
+            words = f"the API server cannot be reached or is in trouble: {error}"
+            return f"{words}; check the cluster and your --context, then try again", ExitCode.UNREACHABLE
+        case Conflict():
+            return f"somebody else keeps writing the same object: {error}; try again", ExitCode.ERROR
+        case ApiError() | SandboxError() | CanaryError():
+            return str(error), ExitCode.ERROR
+        case _:
+            words = f"unexpected {type(error).__name__}: {error}"
+            return f"{words}; run again with --debug for the traceback, and please report it", ExitCode.ERROR

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from canary.cli import options as o
+
+if TYPE_CHECKING:
+    from canary.kube import Kube
+
+Json = dict[str, Any]
+
+HELP = o.guide(
+    "Explain why a Rollout is where it is, and what comes next.",
+    ("explain shop -n team-shop", "in sentences"),
+    ("explain shop -o json", "the same sentences, for programs"),
+)
+
+
+def explain(
+    ctx: typer.Context,
+    name: o.Name,
+    *,
+    output: o.OutputObject = o.ObjectFormat.TEXT,
+    namespace: o.Namespace = None,
+    context: o.Context = None,
+    kubeconfig: o.Kubeconfig = None,
+    no_color: o.NoColor = False,
+    debug: o.Debug = False,
+) -> None:
+    from canary.cli.session import run
+
+    common = o.common(ctx, namespace=namespace, context=context, kubeconfig=kubeconfig, no_color=no_color, debug=debug)
+    raise typer.Exit(run(_explain(common, name, output)))
+
+
+async def _explain(common: o.Common, name: str, output: o.ObjectFormat) -> int:
+    from datetime import UTC, datetime
+
+    from canary.cli.explanation import explain as sentences
+    from canary.cli.output import dump, make_console, show, symbols_for
+    from canary.cli.render_explain import render_explanation
+    from canary.cli.session import connected, get_rollout
+    from canary.cli.view import view
+
+    async with connected(common) as (kube, namespace):
+        document = await get_rollout(kube, name, namespace)
+        routes = await _routes(kube, document)
+    now = datetime.now(UTC)
+    sections = sentences(view(document), routes, now, program=o.program())
+    if output is not o.ObjectFormat.TEXT:
+        told = [{"title": section.title, "paragraphs": list(section.paragraphs)} for section in sections]
+        document = {"asOf": now.isoformat(timespec="seconds"), "sections": told}
+        sys.stdout.write(dump(document, output.value) + "\n")
+        return 0
+    console = make_console(no_color=common.no_color)
+    show(console, render_explanation(sections, now, symbols=symbols_for(console)))
+    return 0
+
+
+async def _routes(kube: Kube, document: Json) -> dict[str, Json | None]:
+    """The HTTPRoutes that the spec names; None for those that cannot be read."""
+    from canary.errors import ApiError
+    from canary.kube import HTTPROUTES
+
+    found: dict[str, Json | None] = {}
+    for route in (document.get("spec") or {}).get("routes") or ():
+        if (route.get("kind") or HTTPROUTES.kind) != HTTPROUTES.kind or not route.get("name"):
+            continue
+        try:
+            found[route["name"]] = await kube.get(HTTPROUTES, route["name"], document["metadata"]["namespace"])
+        except ApiError:
+            found[route["name"]] = None
+    return found

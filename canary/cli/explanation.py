@@ -1,0 +1,276 @@
+"""Why a Rollout is where it is, in sentences. Pure: the document, its routes and the time go in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from canary.cli.view import RolloutView, approval_wanted, asks, objections, unmeasured
+from canary.cli.weights import route_lines
+from canary.cli.words import clean, clock, left, listing, measured, next_measurement, percent, since, span
+from canary.model.status import CheckStatus, VerdictKind
+
+Json = dict[str, Any]
+
+NO_DATA = "Unknown is neither good nor bad: it holds the weight where it is, until the check's holdLimit."
+
+_MEANING = {
+    "Idle": "No run is under way: all traffic of the pair goes to stable.",
+    "Progressing": "A run is under way.",
+    "Paused": "A run is under way, and it waits for a person.",
+    "Promoting": "The run passed all its steps and is being promoted.",
+    "RollingBack": "The run failed: all traffic goes back to stable, and the canary gets no more of it in this run.",
+    "Succeeded": "The last run succeeded.",
+    "RolledBack": "The last run was rolled back: all traffic of the pair goes to stable again.",
+    "Invalid": "What is declared cannot work, so nothing runs.",
+    "": "No controller has looked at this Rollout yet; is one running, and does it watch this namespace?",
+}
+_PROMOTION = {
+    "Copy": "the pod spec of the canary workload is copied to the stable one, and once that is ready traffic returns "
+    "to stable",
+    "Await": "traffic stays on the canary until the stable workload runs the same revision (or until "
+    "`{program} promote {name}`), then returns to stable",
+    "Swap": "stable and canary change roles",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A title and its paragraphs; a paragraph that begins with two spaces is a quotation (a query, say)."""
+
+    title: str
+    paragraphs: tuple[str, ...]
+
+
+def explain(
+    rollout: RolloutView, routes: Mapping[str, Json | None], now: datetime, *, program: str = "canary"
+) -> tuple[Section, ...]:
+    """Every section that has something to say. `routes`: by name; None for one that could not be read."""
+    sections = (
+        ("Where it is", _where(rollout, now)),
+        ("What the step waits for", _step(rollout, now, program)),
+        ("Why it is paused", _paused(rollout, now, program)),
+        ("Checks", _checks(rollout, now)),
+        ("Weights", _weights(rollout, routes)),
+        ("What comes next", _next(rollout, now, program)),
+    )
+    return tuple(Section(title, found) for title, lines in sections if (found := tuple(lines)))
+
+
+def _where(rollout: RolloutView, now: datetime) -> Iterator[str]:
+    status, run = rollout.status, rollout.status.run
+    meaning = _MEANING.get(rollout.phase, "This phase is newer than this CLI; update it to learn what it means.")
+    yield f"{rollout.namespace}/{rollout.name} is {rollout.phase or 'not seen yet'}. {meaning}"
+    if status.message:
+        yield f"The controller says: {clean(status.message)}"
+    if run is not None:
+        yield _run(rollout, now)
+    if run is not None and run.outcome is not None and (run.message or run.reason):
+        words = ": ".join(clean(part) for part in (run.reason, run.message) if part)
+        yield f"It {'is bound to end' if rollout.active else 'ended'} as {run.outcome.value}, because of {words}."
+    if rollout.phase and not rollout.current:
+        yield "The spec was changed since; the controller has not looked at the change yet."
+    if rollout.pending is not None:
+        yield f"A request ({clean(rollout.pending.verb)}) waits for the controller's answer."
+    for place in rollout.unread:
+        yield f"{place} is beyond this version of the CLI, so it is not part of this explanation."
+
+
+def _run(rollout: RolloutView, now: datetime) -> str:
+    run = rollout.status.run
+    if run is None:
+        return ""
+    words = f"Run {run.number}" + (f" tests revision {clean(run.revision)}" if run.revision else "")
+    words += f"; started at {clock(run.started_at, now)} UTC ({since(run.started_at, now)})"
+    words += f" by {clean(run.trigger.by)}" if run.trigger.by else ""
+    words += f", because: {clean(run.trigger.reason)}" if run.trigger.reason else ""
+    return words.rstrip(".") + "."
+
+
+def _step(rollout: RolloutView, now: datetime, program: str) -> Iterator[str]:
+    step = rollout.status.step
+    if step is None or rollout.phase not in {"Progressing", "Paused"}:
+        return
+    if step.index == 0:
+        yield "Preflight: before any traffic moves, routes, Services, gateways and queries are looked at."
+        return
+    asked = asks(rollout.steps[step.index - 1]) if step.index <= len(rollout.steps) else "?"
+    yield f"Step {step.index} of {step.total} ({asked}), since {clock(step.started_at, now)} UTC."
+    if step.reached_at is None:
+        yield "Waiting for every gateway to accept the written route; the hold starts only then."
+    elif step.unaccepted_since is not None:
+        yield f"Some gateway stopped accepting a route {since(step.unaccepted_since, now)}."
+    for route in rollout.status.routes:
+        if not route.accepted:
+            yield f"{route.kind.value} {clean(route.name)} is not accepted: {clean(route.message) or 'no reason given'}"
+    if step.reached_at is None or step.unaccepted_since is not None:
+        limit = clean(rollout.spec.get("acceptTimeout") or "60s")
+        yield f"If that takes longer than {limit} (spec.acceptTimeout), {_failure(rollout)}."
+        return
+    if approval_wanted(rollout):
+        yield f"Waiting for an approval: `{program} promote {rollout.name} -n {rollout.namespace}`."
+    if step.hold_until is not None and step.hold_until > now:
+        yield f"Its hold lasts until {clock(step.hold_until, now)} UTC, {left(step.hold_until, now)} from now."
+    if rollout.status.run is not None and rollout.status.run.full:
+        yield "Somebody asked to skip the holds and approvals that are left; a failing check still objects."
+    if not rollout.status.split.desired:
+        yield "The canary has no traffic in this step, so there is nothing that checks could measure."
+        return
+    due = unmeasured(rollout.status)
+    if due:
+        yield f"Not measured in this step yet: {listing([clean(check.name) for check in due])}."
+    for check in objections(rollout.status.checks):
+        if check in due:
+            continue
+        yield f"Check {clean(check.name)} objects: {check.verdict.value} ({clean(check.reason)})."
+
+
+def _paused(rollout: RolloutView, now: datetime, program: str) -> Iterator[str]:
+    paused = rollout.status.paused
+    if rollout.phase == "Paused" and paused is not None:
+        message = f": {clean(paused.message)}" if paused.message else ""
+        yield f"{clean(paused.reason)}, since {clock(paused.since, now)} UTC{message}"
+    if rollout.spec.get("paused") is True:
+        yield "spec.paused is true: nothing starts, and a run stays where it is. Set it to false to go on."
+    elif rollout.phase == "Paused":
+        yield (
+            f"`{program} resume {rollout.name} -n {rollout.namespace}` enters the step again, with a new hold; "
+            f"`{program} abort {rollout.name} -n {rollout.namespace}` sends all traffic back to stable."
+        )
+    fights = rollout.status.fights
+    if fights:
+        times = listing([clock(at, now) for at in fights])
+        yield f"In the last ten minutes somebody else raised the canary's share {len(fights)} times ({times} UTC)."
+
+
+def _checks(rollout: RolloutView, now: datetime) -> Iterator[str]:
+    checks = rollout.status.checks
+    for check in checks:
+        yield " ".join(_check(check, now, active=rollout.active))
+        if check.query:
+            yield f"  {clean(check.query)}"
+    if any(check.verdict is VerdictKind.UNKNOWN for check in checks) and rollout.active:
+        yield NO_DATA
+    if not checks and not rollout.spec.get("checks") and rollout.active:
+        yield "There are none: steps pass when their time is over."
+
+
+def _check(check: CheckStatus, now: datetime, *, active: bool) -> Iterator[str]:
+    dry = " (dry run: shown only, it neither holds nor fails the run)" if check.dry_run else ""
+    limit = f", held against {clean(check.limit)}" if check.limit else ""
+    value = f"the value is {measured(check.value)}" if check.value is not None else "there is no value"
+    yield f"{clean(check.name)}{dry}: {check.verdict.value} ({clean(check.reason)}); {value}{limit}."
+    if check.message and check.verdict is not VerdictKind.PASS:
+        yield clean(check.message).rstrip(".") + "."
+    if check.failures:
+        yield f"{check.failures} failed measurements in a row; {check.failure_limit} are tolerated."
+    elif check.failure_limit:
+        yield f"Up to {check.failure_limit} failed measurements in a row are tolerated; there are none now."
+    if check.unknown_since is not None:
+        yield f"Unknown since {clock(check.unknown_since, now)} UTC, for {span(now - check.unknown_since)}."
+    if check.measured_at is None:
+        yield "Not measured yet."
+        return
+    words = f"Measured at {clock(check.measured_at, now)} UTC ({since(check.measured_at, now)})"
+    due = next_measurement(check.measured_at, check.interval_seconds, now)
+    yield f"{words}, next in {left(due, now)}." if active and due else f"{words}."
+
+
+def _weights(rollout: RolloutView, routes: Mapping[str, Json | None]) -> Iterator[str]:
+    declared = [route for route in rollout.spec.get("routes") or () if isinstance(route, dict)]
+    if not declared:
+        return
+    split = rollout.status.split
+    if rollout.active:
+        yield (
+            f"The run wants {percent(split.desired)} for the canary; written {percent(split.written)}, accepted by the "
+            f"gateways {percent(split.accepted)}, observed {percent(split.observed) or 'nothing (not measured)'}."
+        )
+    yield (
+        "Weights are relative: a share is a share of what the pair "
+        f"{rollout.service('stable')} + {rollout.service('canary')} gets, not of the whole rule."
+    )
+    for route in declared:
+        kind, name = clean(route.get("kind") or "HTTPRoute"), clean(route.get("name") or "")
+        document = routes.get(name) if kind == "HTTPRoute" else None
+        if document is None:
+            yield f"{kind} {name}: could not be read."
+        else:
+            yield from route_lines(rollout, document, route)
+
+
+def _failure(rollout: RolloutView) -> str:
+    if rollout.on_failure == "Pause":
+        return "the run pauses and waits for a person (spec.onFailure: Pause)"
+    return "the run is rolled back: all traffic returns to stable"
+
+
+def _next(rollout: RolloutView, now: datetime, program: str) -> Iterator[str]:
+    where = f"{rollout.name} -n {rollout.namespace}"
+    match rollout.phase:
+        case "Progressing" | "Paused":
+            yield from _next_step(rollout, now, program)
+        case "Promoting":
+            yield f"Promotion {rollout.promotion}: {_promotion(rollout, program)}. Then the run has succeeded."
+        case "RollingBack":
+            yield "The run ends as RolledBack as soon as every route is back and accepted."
+        case "RolledBack":
+            yield (
+                "The same revision is not tried again until it changes; once the cause is gone, "
+                f"`{program} retry {where}` tries it again."
+            )
+        case "Invalid":
+            yield "Mend what the message names; the controller looks again by itself as soon as something changes."
+        case "Idle" | "Succeeded":
+            yield _start(rollout, program)
+
+
+def _start(rollout: RolloutView, program: str) -> str:
+    if rollout.spec.get("paused") is True:
+        return "Nothing starts while spec.paused is true."
+    request = f"`{program} start {rollout.name} -n {rollout.namespace}`"
+    if rollout.trigger == "Manual":
+        return f"A run starts with {request} only (trigger: Manual)."
+    canary = (rollout.spec.get("workloads") or {}).get("canary") or {}
+    known = rollout.status.revisions
+    same = [clean(revision) for revision in dict.fromkeys((known.settled, known.stable)) if revision]
+    other = f" other than {listing(same, 'or')}" if same else ""
+    workload = f"{clean(canary.get('kind') or 'Deployment')} {clean(canary.get('name') or '')}"
+    return f"A run starts as soon as {workload} gets a revision{other}, or with {request}."
+
+
+def _next_step(rollout: RolloutView, now: datetime, program: str) -> Iterator[str]:
+    step = rollout.status.step
+    index = step.index if step else 0
+    if index < len(rollout.steps):
+        target = f"step {index + 1} of {len(rollout.steps)} ({asks(rollout.steps[index])})"
+    else:
+        target = f"the promotion ({rollout.promotion})"
+    conditions = []
+    if rollout.phase == "Paused":
+        conditions.append("somebody resumes the run")
+    if step is not None and index > 0:
+        if step.reached_at is None or step.unaccepted_since is not None:
+            conditions.append("every gateway accepts the routes")
+        if approval_wanted(rollout):
+            conditions.append("somebody approves it")
+        hold = rollout.steps[index - 1].get("hold") if index <= len(rollout.steps) else None
+        if step.hold_until is not None and step.hold_until > now:
+            conditions.append(f"the hold is over at {clock(step.hold_until, now)} UTC")
+        elif step.reached_at is None and hold:
+            conditions.append(f"it has then been held for {clean(hold)}")
+    else:
+        conditions.append("preflight has no objection")
+    if rollout.status.checks or rollout.spec.get("checks"):
+        conditions.append("every check has passed a measurement of this step, and none is Fail or Unknown")
+    yield f"Next is {target}, when {listing(conditions)}." if conditions else f"Next is {target}."
+    if index >= len(rollout.steps):
+        yield f"Promotion {rollout.promotion}: {_promotion(rollout, program)}."
+    yield f"If a check fails more often than it may, {_failure(rollout)}."
+
+
+def _promotion(rollout: RolloutView, program: str) -> str:
+    words = _PROMOTION.get(rollout.promotion, "this mode is newer than this CLI")
+    return words.format(program=program, name=f"{rollout.name} -n {rollout.namespace}")

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from canary.cli import options as o
+
+HELP = o.guide(
+    "List Rollouts: phase, step, weight, checks.",
+    ("list", "those of the current namespace"),
+    ("list -A -l team=shop", "of every namespace, by label"),
+    ("list -o wide", "with revisions"),
+)
+
+
+def list_(
+    ctx: typer.Context,
+    *,
+    namespace: o.Namespace = None,
+    all_namespaces: o.AllNamespaces = False,
+    selector: o.Selector = None,
+    output: o.OutputList = o.ListFormat.TABLE,
+    context: o.Context = None,
+    kubeconfig: o.Kubeconfig = None,
+    no_color: o.NoColor = False,
+    debug: o.Debug = False,
+) -> None:
+    from canary.cli.session import run
+
+    common = o.common(ctx, namespace=namespace, context=context, kubeconfig=kubeconfig, no_color=no_color, debug=debug)
+    raise typer.Exit(run(_list(common, everywhere=all_namespaces, selector=selector, output=output)))
+
+
+async def _list(common: o.Common, *, everywhere: bool, selector: str | None, output: o.ListFormat) -> int:
+    from datetime import UTC, datetime
+
+    from canary.cli.output import dump, make_console, presentable, show
+    from canary.cli.session import connected, list_rollouts
+    from canary.kube import ROLLOUTS
+
+    async with connected(common) as (kube, namespace):
+        found = await list_rollouts(kube, None if everywhere else namespace, selector)
+    typed = {"apiVersion": ROLLOUTS.api_version, "kind": ROLLOUTS.kind}
+    items = [{**typed, **presentable(item)} for item in found["items"]]
+    if output in {o.ListFormat.JSON, o.ListFormat.YAML}:
+        sys.stdout.write(dump({"apiVersion": "v1", "kind": "List", "items": items}, output.value) + "\n")
+        return 0
+    if not items:
+        where = "in any namespace" if everywhere else f"in namespace {namespace}"
+        sys.stderr.write(f"No Rollouts {where}{' with these labels' if selector else ''}.\n")
+        return 0
+    from canary.cli.render_list import least_width, render_list
+
+    console = make_console(no_color=common.no_color, wide=True)
+    table = render_list(items, datetime.now(UTC), wide=output is o.ListFormat.WIDE, namespaces=everywhere)
+    show(console, table, width=None if least_width(table) <= console.width else 10_000)
+    return 0

@@ -1,0 +1,104 @@
+"""The way into the program: builds the commands, runs one, and turns what went wrong into one sentence.
+
+Nothing heavy is imported here: `canary --help` has to answer at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from canary.cli import abort, controller, demo, explain, pause, promote, resume, retry, start, status, version, watch
+from canary.cli import list as list_verb
+from canary.cli import options as o
+from canary.cli.exits import MEANING, ExitCode, describe
+
+LOOK, STEER, RUN = "Look", "Steer", "Run"
+
+
+class Grouped(TyperGroup):
+    """Lists the commands under their headings; typer does so only in rich help, which takes twice the time."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        panels: dict[str, list[tuple[str, str]]] = {}
+        commands = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        longest = max(len(name) for name, _ in commands)
+        for name, command in commands:
+            if command is not None and not command.hidden:
+                panel = getattr(command, "rich_help_panel", None)
+                heading = panel if isinstance(panel, str) else "Commands"
+                text = command.get_short_help_str(formatter.width - longest - 6)
+                panels.setdefault(heading, []).append((name.ljust(longest), text))
+        for heading, rows in panels.items():
+            with formatter.section(heading):
+                formatter.write_dl(rows)
+
+
+def _help() -> str:
+    codes = "\n".join(f"  {code.value:<4} {meaning}" for code, meaning in MEANING.items())
+    return (
+        "Progressive delivery for the Kubernetes Gateway API: weights move on evidence, and come back by themselves."
+        f"\n\n\b\nExit codes:\n{codes}"
+    )
+
+
+def build() -> typer.Typer:
+    """All commands."""
+    app = typer.Typer(
+        cls=Grouped,
+        help=_help(),
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+    @app.callback()
+    def root(
+        ctx: typer.Context,
+        namespace: o.Namespace = None,
+        context: o.Context = None,
+        kubeconfig: o.Kubeconfig = None,
+        no_color: o.NoColor = False,
+        debug: o.Debug = False,
+    ) -> None:
+        ctx.obj = o.common(
+            ctx, namespace=namespace, context=context, kubeconfig=kubeconfig, no_color=no_color, debug=debug
+        )
+
+    app.command("list", help=list_verb.HELP, rich_help_panel=LOOK)(list_verb.list_)
+    app.command("status", help=status.HELP, rich_help_panel=LOOK)(status.status)
+    app.command("watch", help=watch.HELP, rich_help_panel=LOOK)(watch.watch)
+    app.command("explain", help=explain.HELP, rich_help_panel=LOOK)(explain.explain)
+    app.command("start", help=start.HELP, rich_help_panel=STEER)(start.start)
+    app.command("promote", help=promote.HELP, rich_help_panel=STEER)(promote.promote)
+    app.command("pause", help=pause.HELP, rich_help_panel=STEER)(pause.pause)
+    app.command("resume", help=resume.HELP, rich_help_panel=STEER)(resume.resume)
+    app.command("abort", help=abort.HELP, rich_help_panel=STEER)(abort.abort)
+    app.command("retry", help=retry.HELP, rich_help_panel=STEER)(retry.retry)
+    server = typer.Typer(no_args_is_help=True, rich_markup_mode=None, cls=Grouped)
+    server.command("run", help=controller.RUN_HELP)(controller.run)
+    app.add_typer(server, name="controller", help=controller.HELP, rich_help_panel=RUN)
+    app.command("demo", help=demo.HELP, rich_help_panel=RUN)(demo.demo)
+    app.command("version", help=version.HELP, rich_help_panel=RUN)(version.version)
+    return app
+
+
+def main() -> None:
+    """Run the command line and exit with a documented code."""
+    from canary.cli.output import tolerate_encoding
+
+    tolerate_encoding()
+    try:
+        build()(prog_name=o.program())
+    except KeyboardInterrupt:
+        sys.exit(ExitCode.INTERRUPTED)
+    except Exception as error:
+        if o.debugging():
+            raise
+        message, code = describe(error)
+        sys.stderr.write(f"Error: {message}\n")
+        sys.exit(code)

@@ -1,0 +1,52 @@
+"""What the verbs that ask for something share: leave the request, wait, print the outcome."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from canary.cli import options as o
+
+
+def send(
+    verb: str,
+    name: str,
+    common: o.Common,
+    *,
+    reason: str,
+    timeout: str,
+    wait: bool,
+    replace: bool,
+) -> None:
+    """Make one request and leave with its exit code."""
+    from canary.cli.session import run
+
+    patience = o.seconds(timeout, "--timeout")
+    raise typer.Exit(run(_send(verb, name, common, reason=reason, patience=patience, wait=wait, replace=replace)))
+
+
+async def _send(
+    verb: str, name: str, common: o.Common, *, reason: str, patience: float, wait: bool, replace: bool
+) -> int:
+    from canary.cli.ask import Ask, answer, leave
+    from canary.cli.exits import ExitCode
+    from canary.cli.output import make_console, show, symbols_for
+    from canary.cli.session import connected
+    from canary.model.requests import Verb
+
+    async with connected(common) as (kube, namespace):
+        ask = Ask(Verb(verb), name, namespace, reason, patience, replace)
+        request = await leave(kube, ask)
+        if not wait:
+            sys.stdout.write(f"{verb} {namespace}/{name}: requested ({request.id})\n")
+            return ExitCode.OK
+        outcome = await answer(kube, ask, request)
+    from rich.text import Text
+
+    refused = outcome.startswith("refused:")
+    console = make_console(no_color=common.no_color, stderr=refused, wide=True)
+    symbols = symbols_for(console)
+    sign = (f"{symbols.failed} ", "red") if refused else (f"{symbols.done} ", "green")
+    show(console, Text.assemble(sign, f"{verb} {namespace}/{name}: {outcome}"))
+    return ExitCode.REFUSED if refused else ExitCode.OK

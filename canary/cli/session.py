@@ -1,0 +1,114 @@
+"""Runs a verb against the cluster: connects, reads with patience, and ends the way a Unix program should."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+from canary.cli.exits import CliError, ExitCode
+from canary.cli.options import Common, debugging, program
+from canary.cli.words import event_time
+from canary.errors import ApiError, NotFound
+from canary.kube import EVENTS, ROLLOUTS, Kube
+
+Json = dict[str, Any]
+
+
+def run(work: Coroutine[Any, Any, int | None]) -> int:
+    """Run a verb's coroutine to its exit code. Log lines of the libraries appear with --debug only."""
+    if debugging():
+        logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    else:
+        logging.lastResort = None
+    try:
+        return asyncio.run(work) or ExitCode.OK
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read us has gone; Python would complain once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.BROKEN_PIPE
+
+
+@asynccontextmanager
+async def connected(options: Common) -> AsyncIterator[tuple[Kube, str]]:
+    """The connection and the namespace to work in."""
+    from canary import __version__
+
+    # Said outright: inside a pod, somebody who set KUBECONFIG means that and not the pod's service account.
+    kubeconfig = options.kubeconfig or os.environ.get("KUBECONFIG") or None
+    on_request: Callable[[str, str, int, float], None] | None = _trace if debugging() else None
+    kube = await Kube.connect(
+        kubeconfig=kubeconfig,
+        context=options.context,
+        user_agent=f"canary-cli/{__version__}",
+        field_manager="canary-cli",
+        on_request=on_request,
+    )
+    async with kube:
+        yield kube, options.namespace or kube.namespace
+
+
+async def get_rollout(kube: Kube, name: str, namespace: str) -> Json:
+    """The Rollout. A CliError says whether it, or canary as a whole, is missing."""
+    from canary.kube.retry import READ
+
+    try:
+        return await READ.call(lambda: kube.get(ROLLOUTS, name, namespace))
+    except NotFound as error:
+        raise await missing(kube, name, namespace) from error
+
+
+async def list_rollouts(kube: Kube, namespace: str | None, selector: str | None) -> Json:
+    """The Rollouts of one namespace, or with None of all."""
+    from canary.kube.retry import READ
+
+    try:
+        return await READ.call(lambda: kube.list(ROLLOUTS, namespace, label_selector=selector))
+    except NotFound as error:
+        raise await missing(kube, None, namespace or "") from error
+
+
+async def missing(kube: Kube, name: str | None, namespace: str) -> CliError:
+    """Why a Rollout was not found: there is none of that name, or no CRD."""
+    try:
+        installed = await kube.resolve(ROLLOUTS.group, ROLLOUTS.kind) is not None
+    except ApiError:
+        installed = True  # not allowed to look: the simpler reason is the likelier one
+    if not installed or name is None:
+        return CliError(
+            f"this cluster ({_host(kube.server)}) knows no Rollouts; install canary, or just its CRDs with "
+            "`kubectl apply -f crds/`",
+            ExitCode.NOT_FOUND,
+        )
+    return CliError(f"no Rollout {name} in namespace {namespace}; `{program()} list -A` shows all", ExitCode.NOT_FOUND)
+
+
+async def events_of(kube: Kube, rollout: Json) -> list[Json] | None:
+    """Events about this very Rollout, newest last. None when they may not be read: they are only an extra."""
+    metadata = rollout["metadata"]
+    fields = f"involvedObject.kind=Rollout,involvedObject.name={metadata['name']}"
+    fields += f",involvedObject.namespace={metadata['namespace']}"
+    try:
+        found = await kube.list(EVENTS, metadata["namespace"], field_selector=fields)
+    except ApiError:
+        return None
+    uid = metadata.get("uid")
+    mine = [item for item in found["items"] if item.get("involvedObject", {}).get("uid") in {uid, None, ""}]
+    return sorted(mine, key=event_time)
+
+
+def _trace(verb: str, resource: str, code: int, seconds: float) -> None:
+    sys.stderr.write(f"{verb} {resource}: {code or 'no answer'} after {seconds * 1000:.0f} ms\n")
+
+
+def _host(server: str) -> str:
+    """The address without anything that might be a secret."""
+    parts = urlsplit(server)
+    return f"{parts.scheme}://{parts.hostname}" + (f":{parts.port}" if parts.port else "")

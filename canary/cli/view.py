@@ -1,0 +1,264 @@
+"""A Rollout as the CLI reads it: tolerant of what a later version of the controller may have written. Pure."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from typing import Any
+
+from pydantic import ValidationError
+
+from canary.cli.words import clean, left, listing, plain, since
+from canary.model.requests import REQUEST_ANNOTATION, Request, parse_request
+from canary.model.status import ACTIVE, CheckStatus, RolloutStatus, StepStatus, VerdictKind, parse_time
+
+Json = dict[str, Any]
+
+_MOST_REPAIRS = 100
+
+
+class StepState(Enum):
+    """Where a step stands within its run."""
+
+    DONE = "done"
+    CURRENT = "current"
+    FAILED = "failed"
+    NEXT = "next"
+
+
+@dataclass(frozen=True, slots=True)
+class StepView:
+    """One step: what it asks for, how long it holds, where it stands, and what it waits for."""
+
+    number: int
+    asks: str
+    hold: str
+    state: StepState
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutView:
+    """A Rollout; `unread` says in words what of its status this version does not understand."""
+
+    name: str
+    namespace: str
+    generation: int
+    created: datetime | None
+    spec: Json
+    status: RolloutStatus
+    phase: str
+    pending: Request | None
+    unread: tuple[str, ...] = ()
+
+    @property
+    def active(self) -> bool:
+        return self.phase in {phase.value for phase in ACTIVE}
+
+    @property
+    def current(self) -> bool:
+        """Whether the status is about the spec as it is now."""
+        return self.status.observed_generation >= self.generation
+
+    @property
+    def steps(self) -> list[Json]:
+        return [step for step in self.spec.get("steps") or () if isinstance(step, dict)]
+
+    @property
+    def promotion(self) -> str:
+        return str(self.spec.get("promotion") or ("Copy" if self.spec.get("workloads") else "Await"))
+
+    @property
+    def trigger(self) -> str:
+        return str(self.spec.get("trigger") or ("OnRevision" if self.spec.get("workloads") else "Manual"))
+
+    @property
+    def on_failure(self) -> str:
+        return str(self.spec.get("onFailure") or "Rollback")
+
+    def service(self, role: str) -> str:
+        """The Service that plays `stable` or `canary` now; after a Swap they have changed roles."""
+        if self.status.swapped:
+            role = {"stable": "canary", "canary": "stable"}[role]
+        target = self.spec.get(role)
+        return clean(target.get("service", "")) if isinstance(target, dict) else ""
+
+
+def view(document: Json) -> RolloutView:
+    """Read any Rollout; never raises for what is in its spec or status."""
+    metadata = document.get("metadata") or {}
+    raw_status = document.get("status")
+    status, unread = load_status(raw_status)
+    raw_phase = raw_status.get("phase") if isinstance(raw_status, dict) else None
+    spec = document.get("spec")
+    annotations = metadata.get("annotations") or {}
+    return RolloutView(
+        name=clean(metadata.get("name", "")),
+        namespace=clean(metadata.get("namespace", "")),
+        generation=int(metadata.get("generation") or 0),
+        created=_time(metadata.get("creationTimestamp")),
+        spec=spec if isinstance(spec, dict) else {},
+        status=status,
+        phase=clean(raw_phase or ""),
+        pending=parse_request(annotations.get(REQUEST_ANNOTATION)),
+        unread=unread,
+    )
+
+
+def load_status(raw: Any) -> tuple[RolloutStatus, tuple[str, ...]]:
+    """Read a status; whatever this version cannot read is left out and named, instead of refused with all the rest."""
+    document = copy.deepcopy(raw) if isinstance(raw, dict) else {}
+    unread: list[str] = []
+    for _ in range(_MOST_REPAIRS):
+        try:
+            return RolloutStatus.load(document), tuple(unread)
+        except ValidationError as error:
+            found = error.errors(include_url=False, include_input=False)[0]
+            place = _remove(document, found["loc"])
+            if not place:
+                break
+            if found["type"] != "missing":
+                unread.append(place)
+    return RolloutStatus(), ("status",)
+
+
+def _remove(document: Json, location: Sequence[str | int]) -> str:
+    """Remove the deepest thing that exists on the way to `location`; answers its path, or nothing at the root."""
+    node: Any = document
+    container: Any = None
+    last: str | int = ""
+    path = "status"
+    for key in location:
+        inside = key in node if isinstance(node, dict) else isinstance(node, list) and isinstance(key, int)
+        if not inside:
+            break
+        container, last, node = node, key, node[key]
+        path += f"[{key}]" if isinstance(key, int) else f".{key}"
+    if container is None:
+        return ""
+    shown = f" {clean(node)!r}" if isinstance(node, str | int | float) else ""
+    del container[last]
+    return f"{path}{shown}"
+
+
+def _time(raw: Any) -> datetime | None:
+    try:
+        return parse_time(raw) if raw else None
+    except ValueError:
+        return None
+
+
+def asks(step: Json) -> str:
+    """What a step asks for, in words: `10 %`, `approval`, `mirror 20 %`; words of later versions by their name."""
+    words = []
+    for key, value in step.items():
+        match key, value:
+            case ("hold", _):
+                continue
+            case ("weight", _):
+                words.append(f"{clean(value).removesuffix('%').strip()} %")
+            case ("mirror", {"percent": share}):
+                words.append(f"mirror {clean(share)} %")
+            case _:
+                words.append(clean(key))
+    return " + ".join(words)
+
+
+def steps(rollout: RolloutView, now: datetime) -> list[StepView]:
+    """Every step with its state, then the promotion as the last row."""
+    views = []
+    index = rollout.status.step.index if rollout.status.step else 0
+    for number, step in enumerate(rollout.steps, start=1):
+        state = _state(rollout, number, index)
+        hold = clean(step.get("hold") or "")
+        note = waiting_for(rollout, now) if state is StepState.CURRENT else ""
+        views.append(StepView(number, asks(step), f"hold {hold}" if hold else "", state, note))
+    match rollout.phase:
+        case "Promoting":
+            state = StepState.CURRENT
+        case "Succeeded":
+            state = StepState.DONE
+        case _:
+            state = StepState.NEXT
+    return [*views, StepView(len(views) + 1, "promotion", rollout.promotion, state)]
+
+
+def _state(rollout: RolloutView, number: int, index: int) -> StepState:
+    match rollout.phase:
+        case "Promoting" | "Succeeded":
+            return StepState.DONE
+        case "Idle" | "Invalid" | "":
+            return StepState.NEXT
+    if number < index:
+        return StepState.DONE
+    if number > index:
+        return StepState.NEXT
+    return StepState.FAILED if rollout.phase in {"RollingBack", "RolledBack"} else StepState.CURRENT
+
+
+def waiting_for(rollout: RolloutView, now: datetime) -> str:
+    """What the current step waits for, in a few words."""
+    status = rollout.status
+    step = status.step
+    if step is None:
+        return ""
+    if status.paused is not None or rollout.phase == "Paused":
+        reason = status.paused.reason if status.paused else ""
+        return f"paused: {clean(reason)}" if reason else "paused"
+    if step.index == 0:
+        return "preflight, before the first step"
+    if step.reached_at is None or step.unaccepted_since is not None:
+        begun = step.unaccepted_since or step.started_at
+        return f"waiting for the gateway to accept the route, since {since(begun, now).removesuffix(' ago')}"
+    needs = []
+    if approval_wanted(rollout):
+        needs.append("approval")
+    if step.hold_until is not None and step.hold_until > now:
+        needs.append(f"its hold, {left(step.hold_until, now)} left")
+    if needs:
+        return f"waiting for {listing(needs)}"
+    if (status.run is not None and status.run.full) or status.split.desired == 0:
+        return "about to move on"
+    due = unmeasured(status)
+    if due:
+        return f"waiting for {listing([clean(check.name) for check in due])} to be measured"
+    objecting = [clean(check.name) for check in objections(status.checks)]
+    return f"held by {listing(objecting)}" if objecting else "about to move on"
+
+
+def approval_wanted(rollout: RolloutView) -> bool:
+    """Whether the current step asks for an approval that nobody has given."""
+    step: StepStatus | None = rollout.status.step
+    if step is None or step.approved or not 1 <= step.index <= len(rollout.steps):
+        return False
+    return "approval" in rollout.steps[step.index - 1]
+
+
+def objections(checks: Sequence[CheckStatus]) -> list[CheckStatus]:
+    """Checks that keep the run from going on: not Pass, and not dry."""
+    return [check for check in checks if check.verdict is not VerdictKind.PASS and not check.dry_run]
+
+
+def unmeasured(status: RolloutStatus) -> list[CheckStatus]:
+    """Checks that count and have no measurement of the current step yet."""
+    reached = status.step.reached_at if status.step else None
+    return [
+        check
+        for check in status.checks
+        if not check.dry_run and (check.measured_at is None or (reached is not None and check.measured_at < reached))
+    ]
+
+
+def short_status(rollout: RolloutView) -> list[str]:
+    """Step, weight, observed and checks as the columns of kubectl have them; empty where there is nothing."""
+    status = rollout.status
+    wrote = status.phase is not None or rollout.phase != ""
+    return [
+        clean(status.step.display or f"{status.step.index}/{status.step.total}") if status.step else "",
+        plain(status.split.desired) if wrote else "",
+        "" if status.split.observed is None else plain(status.split.observed),
+        clean(status.checks_summary),
+    ]
