@@ -36,7 +36,11 @@ class RetryPolicy:
 
     async def call(self, send: Callable[[], Awaitable[T]], *, sleep: Sleep = asyncio.sleep) -> T:
         """The result of `send()`, or the last error it raised."""
-        return await self.retrying(sleep=sleep)(send)
+
+        async def attempt() -> T:  # tenacity awaits only what is visibly a coroutine function, and a lambda is not
+            return await send()
+
+        return await self.retrying(sleep=sleep)(attempt)
 
     def retrying(self, *, sleep: Sleep = asyncio.sleep) -> AsyncRetrying:
         """The same as a tenacity object, for `async for attempt in ...`."""

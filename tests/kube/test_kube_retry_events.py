@@ -39,6 +39,13 @@ async def test_what_a_retry_can_help_is_retried(policy: RetryPolicy) -> None:
         assert policy.first / 2 <= server.pauses[0] <= policy.first
 
 
+async def test_anything_that_gives_an_awaitable_can_be_sent() -> None:
+    """A lambda around a coroutine is awaited and retried like a coroutine function."""
+    server = Server(Unavailable("gone away"))
+    assert await ROUTE_WRITE.call(lambda: server(), sleep=server.sleep) == "done"  # noqa: PLW0108 - a lambda is the point
+    assert server.calls == 2
+
+
 @pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: policy.name)
 @pytest.mark.parametrize("error", [Forbidden("no"), Unprocessable("test failed"), ValueError("ours")])
 async def test_what_no_retry_helps_is_raised_at_once(policy: RetryPolicy, error: Exception) -> None:
