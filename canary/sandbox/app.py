@@ -21,6 +21,7 @@ from aiohttp import web
 from canary.errors import SandboxError
 
 FAULTS_PATH = "/-/faults"
+COUNTS_PATH = "/-/counts"
 
 
 @dataclass(slots=True)
@@ -129,6 +130,8 @@ class AppServer:
             return web.Response(status=200 if ready else 503, text="ok" if ready else "not ready", headers=headers)
         if request.path == FAULTS_PATH and request.method == "PUT":
             return await self._set_faults(request)
+        if request.path == COUNTS_PATH:
+            return web.json_response({"served": self.served, "failed": self.failed})
         self.served += 1
         fails = self._is_due()
         if self.faults.latency:

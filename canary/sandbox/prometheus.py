@@ -101,6 +101,17 @@ class Prometheus:
     ) -> None:
         await self._stack.aclose()
 
+    async def scraping(self, within: float = 30) -> None:
+        """Wait until every target has been scraped once; Prometheus takes about 5 s from its start to its first look.
+
+        Raises SandboxError when a target is not up after `within` seconds.
+        """
+
+        async def all_up() -> bool:
+            return len(await self.query("up == 1")) == len(self._targets)
+
+        await self.process.wait_until(all_up, within=within, interval=0.1)
+
     async def query(self, promql: str) -> list[dict[str, Any]]:
         """The instant vector that a query gives now; a convenience for tests and the demo."""
         async with self._http.get(f"{self.url}/api/v1/query", params={"query": promql}) as response:

@@ -13,7 +13,7 @@ from typing import Protocol
 import aiohttp
 
 from canary.errors import SandboxError
-from canary.sandbox.app import FAULTS_PATH, AppServer, Behaviour, Faults
+from canary.sandbox.app import COUNTS_PATH, FAULTS_PATH, AppServer, Behaviour, Faults
 from canary.sandbox.process import ManagedProcess
 
 
@@ -28,6 +28,8 @@ class Server(Protocol):
     async def is_ready(self) -> bool: ...
 
     async def set_faults(self, faults: Faults) -> None: ...
+
+    async def served(self) -> int: ...
 
     async def stop(self) -> None: ...
 
@@ -53,6 +55,9 @@ class InProcess:
     async def set_faults(self, faults: Faults) -> None:
         self._app.faults = faults
 
+    async def served(self) -> int:
+        return self._app.served
+
     async def stop(self) -> None:
         await self._app.stop()
 
@@ -74,6 +79,11 @@ class OwnProcess:
     @property
     def port(self) -> int:
         return self._port
+
+    @property
+    def pid(self) -> int:
+        """The process id; 0 before the start."""
+        return self._process.pid
 
     async def start(self) -> None:
         await self._process.__aenter__()
@@ -105,6 +115,10 @@ class OwnProcess:
                     raise SandboxError(f"{self._process.name}: {await response.text()}")
         except (aiohttp.ClientError, TimeoutError) as error:
             raise SandboxError(f"{self._process.name} does not answer: {error}") from error
+
+    async def served(self) -> int:
+        async with self._session() as http, http.get(COUNTS_PATH) as response:
+            return int((await response.json())["served"])
 
     def _session(self) -> aiohttp.ClientSession:
         timeout = aiohttp.ClientTimeout(total=5)

@@ -103,6 +103,11 @@ class Workloads:
         workload = self._workloads.get((namespace, deployment))
         return tuple(workload.live()) if workload else ()
 
+    async def served(self, namespace: str, deployment: str) -> int:
+        """How many requests the live replicas have answered, copies from mirrors included."""
+        live = self._find(namespace, deployment).live()
+        return sum([await replica.server.served() for replica in live if not replica.crashed])
+
     async def set_fault(
         self,
         namespace: str,

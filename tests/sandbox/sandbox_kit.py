@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
 import pytest
 
-from canary.sandbox.gateway.attach import CONTROLLER_NAME
+from canary.kube import DEPLOYMENTS, HTTPROUTES
+from canary.sandbox.cluster import Sandbox
+from canary.sandbox.gateway import CONTROLLER_NAME
 
 Json = dict[str, Any]
 API = "gateway.networking.k8s.io"
@@ -150,3 +154,101 @@ async def client(url: str, host: str = "shop.example.com") -> AsyncGenerator[Cal
                 )
 
         yield get
+
+
+def manifest(document: Json) -> Json:
+    """The document as a user would write it: without what only a server may set."""
+    kept = {key: value for key, value in document["metadata"].items() if key not in ("uid", "generation")}
+    return {**document, "metadata": kept}
+
+
+class Shop:
+    """A namespace with a Gateway, a route, and a stable (v1) and a canary (v2) Deployment, in a running Sandbox."""
+
+    def __init__(self, box: Sandbox) -> None:
+        self.box = box
+        self.url = ""
+
+    async def open(self, *, replicas: int = 1) -> None:
+        await self.box.apply([manifest(namespace("team-shop"))])
+        pair = (backend("shop-stable", 1), backend("shop-canary", 1))
+        documents = [gateway(), service("shop-stable"), service("shop-canary"), route(rule(*pair))]
+        await self.box.apply(manifest(document) for document in documents)
+        await self.box.apply(
+            deployment(name, {"VERSION": version}, replicas=replicas)
+            for name, version in (("shop-stable", "v1"), ("shop-canary", "v2"))
+        )
+        self.url = await self.box.gateway_url("team-shop", "shop")
+        async with client(self.url) as get:
+            seen: set[str] = set()
+
+            async def both() -> bool:
+                seen.add((await get()).headers.get("x-version", ""))
+                return {"v1", "v2"} <= seen
+
+            await until(both, what="traffic to both versions")
+
+    async def route(self, name: str = "shop") -> Json:
+        return await self.box.kube.get(HTTPROUTES, name, "team-shop")
+
+    async def patch(self, *ops: Json) -> int:
+        """Patch the route; returns the generation that this made."""
+        return int((await self.box.kube.json_patch(HTTPROUTES, "shop", "team-shop", ops))["metadata"]["generation"])
+
+    async def weigh(self, stable: int, canary: int) -> int:
+        path = "/spec/rules/0/backendRefs/{}/weight"
+        return await self.patch(
+            {"op": "replace", "path": path.format(0), "value": stable},
+            {"op": "replace", "path": path.format(1), "value": canary},
+        )
+
+    async def verdict(self, kind: str, generation: int, name: str = "shop") -> Json:
+        """Our condition once it is about `generation`."""
+
+        async def there() -> Json:
+            found = parent_condition(await self.route(name), kind)
+            return found if found.get("observedGeneration", 0) >= generation else {}
+
+        return await until(there, what=f"{kind} of generation {generation}")
+
+    async def accepted(self, generation: int) -> None:
+        assert (await self.verdict("Accepted", generation))["status"] == "True"
+
+    async def fire(self, count: int, **more: Any) -> Counter[tuple[int, str]]:
+        """Send requests, 16 at a time; count (status, version)."""
+        answers: Counter[tuple[int, str]] = Counter()
+        left = iter(range(count))
+        async with client(self.url) as get:
+
+            async def worker() -> None:
+                for _ in left:
+                    answer = await get(**more)
+                    answers[answer.status, answer.headers.get("x-version", "")] += 1
+
+            await asyncio.gather(*(worker() for _ in range(16)))
+        return answers
+
+    async def deployment(self, name: str) -> Json:
+        return await self.box.kube.get(DEPLOYMENTS, name, "team-shop")
+
+    async def rolled_out(self, name: str, within: float = 10) -> Json:
+        """The Deployment once its rollout is complete, read as `kubectl rollout status` reads it."""
+
+        async def complete() -> Json | None:
+            found = await self.deployment(name)
+            status, wanted = found.get("status") or {}, found["spec"]["replicas"]
+            done = status.get("observedGeneration", 0) >= found["metadata"]["generation"] and all(
+                status.get(field) == wanted for field in ("replicas", "updatedReplicas", "availableReplicas")
+            )
+            return found if done else None
+
+        return await until(complete, within, f"the rollout of {name}")
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; a zombie that nobody has collected yet does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
