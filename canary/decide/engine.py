@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from canary.decide import reasons
-from canary.decide.actions import ClearRequest, RemoveFinalizer, RestorePodSpec, StampRequest
+from canary.decide.actions import AddFinalizer, ClearRequest, RemoveFinalizer, RestorePodSpec, StampRequest
 from canary.decide.facts import Facts
 from canary.decide.requests import serve
 from canary.decide.resting import resting
@@ -39,6 +39,9 @@ def decide(spec: RolloutSpec, status: RolloutStatus, facts: Facts) -> Decision:
 
 
 def _phase(scope: Scope) -> Decision:
+    if scope.status.active and not scope.facts.finalizer:
+        # Its first write failed, or somebody took it away: without it a deletion would strand the routes.
+        scope = scope.with_(AddFinalizer())
     match scope.status.phase:
         case Phase.PROGRESSING:
             return progressing(scope)

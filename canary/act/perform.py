@@ -1,0 +1,318 @@
+"""The only code that performs an action. One attempt each; what fails rests for a moment and is decided anew.
+
+A write is only ever made against the document that the decision saw: every patch carries `test` operations on what was
+read, so an answer of 409 or 422 means that somebody else was there, and the caller reads and decides again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, assert_never
+
+from canary.act.backoff import Backoffs
+from canary.act.events import Teller
+from canary.decide.actions import (
+    Action,
+    AddFinalizer,
+    ClearRequest,
+    CopyPodSpec,
+    ForgetPodSpec,
+    RemoveFinalizer,
+    RestorePodSpec,
+    StampRequest,
+    Tell,
+    WriteRoute,
+)
+from canary.errors import ApiError, CanaryError, Conflict, NotFound, Unprocessable
+from canary.gateway.edit import edit
+from canary.gateway.intent import Mode
+from canary.gateway.pair import Backend, read_pairs
+from canary.kube import DEPLOYMENTS, HTTPROUTES, ROLLOUTS, Kube
+from canary.model.requests import REQUEST_ANNOTATION, Request
+from canary.observe.objects import FINALIZER, POD_SPEC_ANNOTATION, revision, version
+from canary.observe.store import Key, Store
+
+Json = dict[str, Any]
+
+_REQUEST_PATH = "/metadata/annotations/" + REQUEST_ANNOTATION.replace("/", "~1")
+_POD_SPEC_PATH = "/metadata/annotations/" + POD_SPEC_ANNOTATION.replace("/", "~1")
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What the decision saw: the Rollout and its routes as documents, and the pair by its present role."""
+
+    rollout: Json
+    routes: Mapping[str, Json]
+    rules: Mapping[str, Sequence[str]]
+    stable: Backend
+    canary: Backend
+
+
+@dataclass(slots=True)
+class Done:
+    """What came of the actions of one tick."""
+
+    performed: list[str] = field(default_factory=list)
+    stale: list[str] = field(default_factory=list)
+    failed: dict[str, CanaryError] = field(default_factory=dict)
+
+    @property
+    def moved(self) -> bool:
+        """Whether the world is another one now, so that it is worth deciding again at once."""
+        return bool(self.performed or self.stale)
+
+
+class Performer:
+    """Performs the actions of one Rollout. Keeps only its backoffs between ticks."""
+
+    def __init__(
+        self,
+        key: Key,
+        kube: Kube,
+        store: Store,
+        teller: Teller,
+        backoffs: Backoffs,
+        on_rollback: Callable[[float], None],
+    ) -> None:
+        self._key = key
+        self._kube = kube
+        self._store = store
+        self._teller = teller
+        self._backoffs = backoffs
+        self._on_rollback = on_rollback
+
+    async def perform(
+        self, actions: Sequence[Action], world: World, now: datetime, failing_since: float | None = None
+    ) -> Done:
+        """Perform every action that does not rest; routes at once and each on its own, before everything else.
+
+        `failing_since` is when (time.monotonic) the measurement came in that this decision may rest on: it is timed
+        until the first rollback patch is sent.
+        """
+        done = Done()
+        routes = [action for action in actions if isinstance(action, WriteRoute)]
+        await asyncio.gather(*(self._one(action, world, now, done, failing_since) for action in routes))
+        for action in actions:
+            if not isinstance(action, WriteRoute):
+                await self._one(action, world, now, done, None)
+        return done
+
+    async def _one(self, action: Action, world: World, now: datetime, done: Done, failing_since: float | None) -> None:
+        if isinstance(action, Tell):
+            self._teller.tell(world.rollout, action, now)
+            return
+        name = _name(action)
+        if self._backoffs.resting(name, now):
+            return
+        try:
+            fresh = await self._write(action, world, failing_since)
+        except CanaryError as error:
+            count = self._backoffs.failed(name, now, error)
+            done.failed[name] = error
+            if count == 1 or count % 50 == 0:
+                what = f"{name} failed{'' if count == 1 else f' {count} times'}: {error}"
+                self._teller.tell(world.rollout, Tell("Warning", "WriteFailed", what), now)
+            return
+        self._backoffs.succeeded(name)
+        (done.performed if fresh else done.stale).append(name)
+
+    async def _write(self, action: Action, world: World, failing_since: float | None) -> bool:
+        """Perform one action; False when the world had moved on and was read again instead."""
+        match action:
+            case WriteRoute():
+                return await self._route(action, world, failing_since)
+            case AddFinalizer():
+                return await self._rollout(world, _add_finalizer(world.rollout))
+            case RemoveFinalizer():
+                return await self._rollout(world, _remove_finalizer(world.rollout))
+            case StampRequest():
+                return await self._stamp(action, world)
+            case ClearRequest():
+                ops = [
+                    {"op": "test", "path": _REQUEST_PATH, "value": action.raw},
+                    {"op": "remove", "path": _REQUEST_PATH},
+                ]
+                return await self._rollout(world, ops)
+            case CopyPodSpec():
+                return await self._copy(action)
+            case RestorePodSpec():
+                return await self._workload(action.target, _restore_pod_spec)
+            case ForgetPodSpec():
+                return await self._workload(action.target, _forget_pod_spec)
+            case Tell():
+                return True
+            case _:
+                assert_never(action)
+
+    async def _route(self, action: WriteRoute, world: World, failing_since: float | None) -> bool:
+        document = world.routes[action.name]
+        pairs = read_pairs(document, world.stable, world.canary, world.rules.get(action.name, ()))
+        ops = edit(document, pairs, action.weights, action.intent)
+        if not ops:
+            return True
+        if failing_since is not None and action.intent is not None and action.intent.mode is Mode.ROLLBACK:
+            self._on_rollback(time.monotonic() - failing_since)
+        namespace = self._key[0]
+
+        async def again() -> Json:
+            return await self._kube.get(HTTPROUTES, action.name, namespace)
+
+        try:
+            self._store.put_route(await self._kube.json_patch(HTTPROUTES, action.name, namespace, ops))
+        except (Conflict, Unprocessable) as error:
+            return await self._moved(error, document, again, self._store.put_route)
+        except NotFound:
+            self._store.drop_route((namespace, action.name))
+            return False
+        return True
+
+    async def _rollout(self, world: World, ops: list[Json]) -> bool:
+        namespace, name = self._key
+        if not ops:
+            return True
+
+        async def again() -> Json:
+            return await self._kube.get(ROLLOUTS, name, namespace)
+
+        try:
+            self._store.put_rollout(await self._kube.json_patch(ROLLOUTS, name, namespace, ops))
+        except (Conflict, Unprocessable) as error:
+            return await self._moved(error, world.rollout, again, self._store.put_rollout)
+        except NotFound:
+            return True  # gone, and that is what its last finalizer was for
+        return True
+
+    async def _moved(
+        self,
+        error: ApiError,
+        seen: Json,
+        again: Callable[[], Awaitable[Json]],
+        keep: Callable[[Json], object],
+    ) -> bool:
+        """Read again after a refusal. If nothing had moved, the refusal was about the content, and stands."""
+        try:
+            fresh = await again()
+        except NotFound:
+            return False
+        if version(fresh) == version(seen):
+            raise error
+        keep(fresh)
+        return False
+
+    async def _stamp(self, action: StampRequest, world: World) -> bool:
+        namespace, name = self._key
+        fresh = await self._kube.get(ROLLOUTS, name, namespace)
+        stamped = Request(verb=action.raw.strip()[:64], id=uuid.uuid4().hex, by=_annotator(fresh))
+        ops = [
+            {"op": "test", "path": _REQUEST_PATH, "value": action.raw},
+            {"op": "replace", "path": _REQUEST_PATH, "value": stamped.dump()},
+        ]
+        return await self._rollout(replace(world, rollout=fresh), ops)
+
+    async def _copy(self, action: CopyPodSpec) -> bool:
+        source = await self._kube.get(DEPLOYMENTS, action.source, self._key[0])
+        if revision(source) != action.revision:
+            self._store.put_workload(source)
+            return False
+        pod_spec = source["spec"]["template"]["spec"]
+
+        def ops(target: Json) -> list[Json]:
+            kept = json.dumps(target["spec"]["template"]["spec"], separators=(",", ":"))
+            return [
+                *_annotate(target, POD_SPEC_ANNOTATION, kept),
+                {"op": "replace", "path": "/spec/template/spec", "value": pod_spec},
+            ]
+
+        return await self._workload(action.target, ops)
+
+    async def _workload(self, name: str, ops: Callable[[Json], list[Json]]) -> bool:
+        """Patch a workload as it is this very moment: its status moves its version all the time."""
+        namespace = self._key[0]
+        target = await self._kube.get(DEPLOYMENTS, name, namespace)
+        wanted = ops(target)
+        if not wanted:
+            self._store.put_workload(target)
+            return True
+        guarded = [{"op": "test", "path": "/metadata/resourceVersion", "value": version(target)}, *wanted]
+        try:
+            self._store.put_workload(await self._kube.json_patch(DEPLOYMENTS, name, namespace, guarded))
+        except (Conflict, Unprocessable) as error:
+            return await self._moved(
+                error, target, lambda: self._kube.get(DEPLOYMENTS, name, namespace), self._store.put_workload
+            )
+        return True
+
+
+def _name(action: Action) -> str:
+    match action:
+        case WriteRoute():
+            mode = action.intent.mode if action.intent is not None else "release"
+            return f"WriteRoute({action.name}, {mode})"
+        case CopyPodSpec() | RestorePodSpec() | ForgetPodSpec():
+            return f"{type(action).__name__}({action.target})"
+        case _:
+            return type(action).__name__
+
+
+def _add_finalizer(rollout: Json) -> list[Json]:
+    finalizers = rollout.get("metadata", {}).get("finalizers")
+    if FINALIZER in (finalizers or []):
+        return []
+    if finalizers:
+        return [
+            {"op": "test", "path": "/metadata/finalizers", "value": finalizers},
+            {"op": "add", "path": "/metadata/finalizers/-", "value": FINALIZER},
+        ]
+    return [
+        {"op": "test", "path": "/metadata/resourceVersion", "value": version(rollout)},
+        {"op": "add", "path": "/metadata/finalizers", "value": [FINALIZER]},
+    ]
+
+
+def _remove_finalizer(rollout: Json) -> list[Json]:
+    finalizers = rollout.get("metadata", {}).get("finalizers") or []
+    if FINALIZER not in finalizers:
+        return []
+    return [
+        {"op": "test", "path": "/metadata/finalizers", "value": finalizers},
+        {"op": "remove", "path": f"/metadata/finalizers/{finalizers.index(FINALIZER)}"},
+    ]
+
+
+def _annotate(document: Json, name: str, value: str) -> list[Json]:
+    path = "/metadata/annotations"
+    if document.get("metadata", {}).get("annotations") is None:
+        return [{"op": "add", "path": path, "value": {name: value}}]
+    return [{"op": "add", "path": f"{path}/{name.replace('/', '~1')}", "value": value}]
+
+
+def _restore_pod_spec(target: Json) -> list[Json]:
+    kept = (target.get("metadata", {}).get("annotations") or {}).get(POD_SPEC_ANNOTATION)
+    if kept is None:
+        return []
+    return [
+        {"op": "replace", "path": "/spec/template/spec", "value": json.loads(kept)},
+        {"op": "remove", "path": _POD_SPEC_PATH},
+    ]
+
+
+def _forget_pod_spec(target: Json) -> list[Json]:
+    if POD_SPEC_ANNOTATION not in (target.get("metadata", {}).get("annotations") or {}):
+        return []
+    return [{"op": "remove", "path": _POD_SPEC_PATH}]
+
+
+def _annotator(rollout: Json) -> str:
+    """The field manager that set the request annotation."""
+    for entry in rollout.get("metadata", {}).get("managedFields") or []:
+        fields = (entry.get("fieldsV1") or {}).get("f:metadata", {}).get("f:annotations", {})
+        if f"f:{REQUEST_ANNOTATION}" in fields:
+            return str(entry.get("manager", ""))
+    return ""

@@ -1,0 +1,229 @@
+"""Gathers the facts of one Rollout from the store. Reads only memory: a tick costs no request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from canary.decide.facts import Facts, Problem, Recorded, RouteView, RuleView, WorkloadView
+from canary.errors import ShareError, SpecError
+from canary.gateway.acceptance import acceptance
+from canary.gateway.intent import RUN_ANNOTATION, Intent, parse_intent
+from canary.gateway.pair import Backend, RulePair, read_pairs
+from canary.gateway.weights import divide
+from canary.model.measurement import Measurement
+from canary.model.rollout import RolloutSpec, RouteKind, RouteRef
+from canary.model.status import RolloutStatus
+from canary.observe.checks import Checks
+from canary.observe.objects import Route
+from canary.observe.rollout import Rollout
+from canary.observe.store import Key, Store
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """The two backends by their present role."""
+
+    stable: Backend
+    canary: Backend
+
+    @classmethod
+    def of(cls, spec: RolloutSpec, namespace: str, *, swapped: bool) -> Pair:
+        stable, canary = Backend.of(spec.stable, namespace), Backend.of(spec.canary, namespace)
+        return cls(canary, stable) if swapped else cls(stable, canary)
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What has come in since the last decision."""
+
+    measurements: tuple[tuple[str, Measurement], ...] = ()
+    observed: Measurement | None = None
+    refusals: tuple[Problem, ...] = field(default=())
+    """What the metrics provider refused of our queries."""
+
+
+def gather(
+    store: Store,
+    rollout: Rollout,
+    spec: RolloutSpec,
+    status: RolloutStatus,
+    checks: Checks,
+    news: News,
+    now: datetime,
+) -> Facts:
+    """Put together the facts of a Rollout.
+
+    Args:
+        store: what the watches have told.
+        rollout: the Rollout as last read; its status is what the API server has.
+        spec: its spec (apart, because a run goes on with the last good one when an edit cannot be read).
+        status: the state that the last decision left.
+        checks: the resolved checks of that spec.
+        news: measurements and refusals since the last decision.
+        now: the time.
+
+    """
+    pair = Pair.of(spec, rollout.namespace, swapped=status.swapped)
+    stable, canary = _workloads(store, rollout.namespace, spec, swapped=status.swapped)
+    routes = tuple(_routes(store, rollout, spec, status, pair))
+    problems = [] if rollout.problem is None else [rollout.problem]
+    problems += checks.problems
+    problems += news.refusals
+    problems += _route_problems(store, rollout, spec, status, routes)
+    recorded = rollout.status
+    return Facts(
+        now=now,
+        name=rollout.name,
+        uid=rollout.uid,
+        generation=rollout.generation,
+        deleting=rollout.deleting,
+        finalizer=rollout.finalizer,
+        routes=routes,
+        stable=stable,
+        canary=canary,
+        checks=checks.resolved,
+        measurements=news.measurements,
+        observed=news.observed,
+        request=rollout.request,
+        problems=tuple(problems),
+        recorded=Recorded(
+            run=recorded.run.number if recorded.run and recorded.active else 0,
+            outcome=recorded.run.outcome if recorded.run else None,
+            request=recorded.last_request.id if recorded.last_request else "",
+        ),
+    )
+
+
+def _workloads(
+    store: Store, namespace: str, spec: RolloutSpec, *, swapped: bool
+) -> tuple[WorkloadView | None, WorkloadView | None]:
+    if spec.workloads is None:
+        return None, None
+    views = []
+    for ref in (spec.workloads.stable, spec.workloads.canary):
+        found = store.workloads.get((namespace, ref.name))
+        views.append(found.view if found is not None else WorkloadView(ref.name, exists=False))
+    stable, canary = views
+    return (canary, stable) if swapped else (stable, canary)
+
+
+def _routes(
+    store: Store, rollout: Rollout, spec: RolloutSpec, status: RolloutStatus, pair: Pair
+) -> Iterator[RouteView]:
+    """The routes of the spec, and those that the run has written and that the spec names no more."""
+    declared = {route.name for route in spec.routes}
+    for ref in spec.routes:
+        yield route_view(store, rollout, ref, pair)
+    if status.active:
+        for remembered in status.routes:
+            if remembered.name not in declared and remembered.claimed:
+                yield route_view(store, rollout, RouteRef(name=remembered.name), pair, declared=False)
+
+
+def route_view(store: Store, rollout: Rollout, ref: RouteRef, pair: Pair, *, declared: bool = True) -> RouteView:
+    """One route as a view of our pair in it."""
+    route = store.routes.get((rollout.namespace, ref.name))
+    if route is None:
+        return RouteView(kind=ref.kind, name=ref.name, exists=False, declared=declared)
+    document = route.document
+    problem, pairs = _pairs(document, ref, pair)
+    return RouteView(
+        kind=RouteKind.HTTP,
+        name=ref.name,
+        generation=document.get("metadata", {}).get("generation", 0),
+        rules=tuple(RuleView(found.key, found.weights, found.others) for found in pairs),
+        intent=_intent(route, rollout.name),
+        acceptance=acceptance(document),
+        writer=route.writer,
+        problem=problem,
+        declared=declared,
+    )
+
+
+def _pairs(document: dict[str, object], ref: RouteRef, pair: Pair) -> tuple[str, tuple[RulePair, ...]]:
+    try:
+        return "", read_pairs(document, pair.stable, pair.canary, ref.rules)
+    except SpecError as error:
+        return error.message, ()
+
+
+def _intent(route: Route, rollout: str) -> Intent | None:
+    annotations = route.document.get("metadata", {}).get("annotations") or {}
+    intent = parse_intent(annotations.get(RUN_ANNOTATION))
+    return intent if intent is not None and intent.rollout == rollout else None
+
+
+def _route_problems(
+    store: Store,
+    rollout: Rollout,
+    spec: RolloutSpec,
+    status: RolloutStatus,
+    routes: tuple[RouteView, ...],
+) -> Iterator[Problem]:
+    by_name = {route.name: route for route in routes}
+    for index, ref in enumerate(spec.routes):
+        field_ = f"spec.routes[{index}]"
+        route = by_name[ref.name]
+        if not route.exists:
+            place = f"namespace {rollout.namespace}"
+            yield Problem(field_, f"there is no {ref.kind} {ref.name} in {place}; create it, or correct the name")
+            continue
+        if route.problem:
+            yield Problem(field_, route.problem)
+            continue
+        if not status.active:
+            yield from _unwritable(spec, route, field_)
+        rival = _rival(store, rollout, ref, {rule.key for rule in route.rules})
+        if rival:
+            yield Problem(field_, rival)
+
+
+def _unwritable(spec: RolloutSpec, route: RouteView, field_: str) -> Iterator[Problem]:
+    """Shares that the weights as they stand cannot express."""
+    for rule in route.rules:
+        for share in sorted({step.weight.percent for step in spec.steps if step.weight is not None}):
+            try:
+                divide(rule.weights, share, rule.others)
+            except ShareError as error:
+                yield Problem(field_, f"rule {rule.key} of route {route.name}: {error}")
+                return
+
+
+def _rival(store: Store, rollout: Rollout, ref: RouteRef, keys: set[str]) -> str:
+    """Another Rollout that drives one of these rules and comes before us: it runs, or it was there first."""
+    for key in sorted(store.wanting("HTTPRoute", rollout.namespace, ref.name)):
+        if key == (rollout.namespace, rollout.name):
+            continue
+        other = Rollout.of(store.rollouts[key])
+        if other.spec is None or not _before(other, rollout):
+            continue
+        shared = keys & _driven(store, key, other, ref)
+        if shared:
+            rule = min(shared)
+            return (
+                f"Rollout {other.name} drives rule {rule} of route {ref.name} already; a rule has one Rollout: "
+                "name other rules, or delete one of the two"
+            )
+    return ""
+
+
+def _before(other: Rollout, rollout: Rollout) -> bool:
+    return (not other.status.active, other.created, other.uid) < (
+        not rollout.status.active,
+        rollout.created,
+        rollout.uid,
+    )
+
+
+def _driven(store: Store, key: Key, other: Rollout, ref: RouteRef) -> set[str]:
+    if other.spec is None:
+        return set()
+    theirs = Pair.of(other.spec, key[0], swapped=other.status.swapped)
+    keys: set[str] = set()
+    for route in other.spec.routes:
+        if route.name == ref.name:
+            view = route_view(store, other, route, theirs)
+            keys |= {rule.key for rule in view.rules}
+    return keys

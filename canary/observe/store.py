@@ -1,0 +1,134 @@
+"""What the watches have told us: objects by key, and which Rollouts care about each.
+
+Fed by the handlers and by the answers to our own writes; read by `facts`. Idle Rollouts cost an entry here, nothing else.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+from canary.model.checks import TemplateKind
+from canary.observe.objects import Route, Workload, older, slim
+
+Json = dict[str, Any]
+Key = tuple[str, str]
+"""(namespace, name)"""
+
+Need = tuple[str, str, str]
+"""(kind, namespace, name) of something that a Rollout refers to."""
+
+
+def key_of(document: Json) -> Key:
+    """Namespace and name of an object."""
+    metadata = document.get("metadata", {})
+    return metadata.get("namespace", ""), metadata.get("name", "")
+
+
+class Store:
+    """Objects by key. `put_*` and `drop_*` return the Rollouts to wake."""
+
+    def __init__(self) -> None:
+        self.rollouts: dict[Key, Json] = {}
+        self.routes: dict[Key, Route] = {}
+        self.workloads: dict[Key, Workload] = {}
+        self.templates: dict[Need, Json] = {}
+        self._wanted_by: defaultdict[Need, set[Key]] = defaultdict(set)
+        self._needs: dict[Key, frozenset[Need]] = {}
+
+    def put_rollout(self, document: Json) -> bool:
+        """Keep a Rollout; False when what we have is newer or the same."""
+        key = key_of(document)
+        kept = self.rollouts.get(key)
+        if kept is not None and older(document, kept):
+            return False
+        self.rollouts[key] = slim(document)
+        needs = frozenset(_needs(document))
+        before = self._needs.get(key, frozenset())
+        for need in before - needs:
+            self._forget(need, key)
+        for need in needs - before:
+            self._wanted_by[need].add(key)
+        self._needs[key] = needs
+        return True
+
+    def drop_rollout(self, key: Key) -> set[Key]:
+        """Forget a Rollout; wakes those that shared a route with it."""
+        self.rollouts.pop(key, None)
+        touched: set[Key] = set()
+        for need in self._needs.pop(key, frozenset()):
+            self._forget(need, key)
+            touched |= self._wanted_by.get(need, set())
+        return touched
+
+    def put_route(self, document: Json) -> set[Key]:
+        key = key_of(document)
+        kept = self.routes.get(key)
+        if kept is not None and older(document, kept.document):
+            return set()
+        self.routes[key] = Route.of(document)
+        return self.wanting("HTTPRoute", *key)
+
+    def drop_route(self, key: Key) -> set[Key]:
+        self.routes.pop(key, None)
+        return self.wanting("HTTPRoute", *key)
+
+    def put_workload(self, document: Json) -> set[Key]:
+        """Keep a workload; wakes nobody when nothing changed that a decision looks at."""
+        key = key_of(document)
+        kept = self.workloads.get(key)
+        if kept is not None and older(document, kept.metadata):
+            return set()
+        self.workloads[key] = fresh = Workload.of(document)
+        if kept is not None and kept.view == fresh.view:
+            return set()
+        return self.wanting("Deployment", *key)
+
+    def drop_workload(self, key: Key) -> set[Key]:
+        self.workloads.pop(key, None)
+        return self.wanting("Deployment", *key)
+
+    def put_template(self, kind: str, document: Json) -> set[Key]:
+        namespace, name = key_of(document)
+        kept = self.templates.get((kind, namespace, name))
+        if kept is not None and older(document, kept):
+            return set()
+        self.templates[kind, namespace, name] = slim(document)
+        return self.wanting(kind, namespace, name)
+
+    def drop_template(self, kind: str, key: Key) -> set[Key]:
+        self.templates.pop((kind, *key), None)
+        return self.wanting(kind, *key)
+
+    def wanting(self, kind: str, namespace: str, name: str) -> set[Key]:
+        """The Rollouts that refer to an object."""
+        return set(self._wanted_by.get((kind, namespace, name), ()))
+
+    def _forget(self, need: Need, key: Key) -> None:
+        self._wanted_by[need].discard(key)
+        if not self._wanted_by[need]:
+            del self._wanted_by[need]
+
+
+def _needs(document: Json) -> Iterator[Need]:
+    """Everything that a Rollout's spec and the routes of its run refer to. Lenient: the spec may be nonsense."""
+    namespace, _ = key_of(document)
+    spec = document.get("spec") or {}
+    status = document.get("status") or {}
+    for route in [*_list(spec.get("routes")), *_list(status.get("routes"))]:
+        yield "HTTPRoute", namespace, str(route.get("name", ""))
+    workloads = spec.get("workloads")
+    if isinstance(workloads, dict):
+        for ref in workloads.values():
+            if isinstance(ref, dict):
+                yield "Deployment", namespace, str(ref.get("name", ""))
+    for check in _list(spec.get("checks")):
+        template = check.get("template")
+        if isinstance(template, dict):
+            kind = str(template.get("kind") or TemplateKind.NAMESPACED)
+            yield kind, "" if kind == TemplateKind.CLUSTER else namespace, str(template.get("name", ""))
+
+
+def _list(value: Any) -> list[Json]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
