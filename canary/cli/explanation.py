@@ -9,7 +9,7 @@ from typing import Any
 
 from canary.cli.view import RolloutView, approval_wanted, asks, objections, unmeasured
 from canary.cli.weights import route_lines
-from canary.cli.words import clean, clock, left, listing, measured, next_measurement, percent, since, span
+from canary.cli.words import clean, clock, due_words, left, listing, measured, percent, since, span
 from canary.model.status import CheckStatus, VerdictKind
 
 Json = dict[str, Any]
@@ -109,6 +109,14 @@ def _step(rollout: RolloutView, now: datetime, program: str) -> Iterator[str]:
         limit = clean(rollout.spec.get("acceptTimeout") or "60s")
         yield f"If that takes longer than {limit} (spec.acceptTimeout), {_failure(rollout)}."
         return
+    yield from _held(rollout, now, program)
+
+
+def _held(rollout: RolloutView, now: datetime, program: str) -> Iterator[str]:
+    """What a step that every gateway accepted still waits for."""
+    step = rollout.status.step
+    if step is None or rollout.phase == "Paused":
+        return
     if approval_wanted(rollout):
         yield f"Waiting for an approval: `{program} promote {rollout.name} -n {rollout.namespace}`."
     if step.hold_until is not None and step.hold_until > now:
@@ -174,8 +182,8 @@ def _check(check: CheckStatus, now: datetime, *, active: bool) -> Iterator[str]:
         yield "Not measured yet."
         return
     words = f"Measured at {clock(check.measured_at, now)} UTC ({since(check.measured_at, now)})"
-    due = next_measurement(check.measured_at, check.interval_seconds, now)
-    yield f"{words}, next in {left(due, now)}." if active and due else f"{words}."
+    due = due_words(check.measured_at, check.interval_seconds, now) if active else ""
+    yield f"{words}, {due}." if due else f"{words}."
 
 
 def _weights(rollout: RolloutView, routes: Mapping[str, Json | None]) -> Iterator[str]:
@@ -249,18 +257,20 @@ def _next_step(rollout: RolloutView, now: datetime, program: str) -> Iterator[st
     else:
         target = f"the promotion ({rollout.promotion})"
     conditions = []
+    hold = clean(rollout.steps[index - 1].get("hold") or "") if 1 <= index <= len(rollout.steps) else ""
     if rollout.phase == "Paused":
-        conditions.append("somebody resumes the run")
+        conditions.append(f"somebody resumes the run{f', it has then been held for {hold}' if hold else ''}")
     if step is not None and index > 0:
         if step.reached_at is None or step.unaccepted_since is not None:
             conditions.append("every gateway accepts the routes")
         if approval_wanted(rollout):
             conditions.append("somebody approves it")
-        hold = rollout.steps[index - 1].get("hold") if index <= len(rollout.steps) else None
-        if step.hold_until is not None and step.hold_until > now:
+        if rollout.phase == "Paused":
+            pass  # resuming begins the hold anew
+        elif step.hold_until is not None and step.hold_until > now:
             conditions.append(f"the hold is over at {clock(step.hold_until, now)} UTC")
         elif step.reached_at is None and hold:
-            conditions.append(f"it has then been held for {clean(hold)}")
+            conditions.append(f"it has then been held for {hold}")
     else:
         conditions.append("preflight has no objection")
     if rollout.status.checks or rollout.spec.get("checks"):

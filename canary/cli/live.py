@@ -110,9 +110,9 @@ class Lines:
         step, weight, observed, checks = short_status(rollout)
         words = [
             rollout.phase or "not seen yet",
-            f"step {step}" if step else "",
-            f"weight {weight} %" if weight else "",
-            f"observed {observed} %" if observed else "",
+            step and f"step {step}",
+            weight and f"weight {weight} %",
+            observed and f"observed {observed} %",
             checks and f"checks {checks}",
             " ".join(clean(rollout.status.message).split()),
         ]

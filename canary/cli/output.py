@@ -106,9 +106,12 @@ def wants_color(*, no_color: bool) -> bool:
 
 def show(console: Console, *renderables: RenderableType, width: int | None = None) -> None:
     """Print without the spaces that pad cells at the ends of lines; `width` may be wider than the terminal."""
+    before = console.width
+    console.width = width or before
     with console.capture() as captured:
         for renderable in renderables:
-            console.print(renderable, width=width, crop=False)
+            console.print(renderable)
+    console.width = before
     for line in captured.get().splitlines():
         console.file.write(line.rstrip() + "\n")
     console.file.flush()

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from canary.cli.explanation import Section
 from canary.cli.output import UNICODE, Symbols
+from canary.cli.query import Query
 
 
 def render_explanation(sections: Sequence[Section], now: datetime, *, symbols: Symbols = UNICODE) -> RenderableType:
@@ -28,7 +29,7 @@ def render_explanation(sections: Sequence[Section], now: datetime, *, symbols: S
 
 def _paragraph(text: str, symbols: Symbols) -> RenderableType:
     if text.startswith("  "):
-        return Padding(Text(text.strip(), style="dim", overflow="fold"), (0, 0, 0, 6))
+        return Padding(Query(text), (0, 0, 0, 6))
     grid = Table.grid(padding=(0, 1, 0, 0))
     grid.add_column(no_wrap=True)
     grid.add_column(overflow="fold")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -12,8 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from canary.cli.output import PHASE_STYLES, UNICODE, VERDICT_STYLES, Symbols, phase_symbol
+from canary.cli.query import Query
 from canary.cli.view import RolloutView, StepState, steps, view
-from canary.cli.words import clean, clock, event_time, left, measured, next_measurement, percent, since, span
+from canary.cli.words import clean, clock, due_words, event_time, measured, percent, since, span
 from canary.model.status import CheckStatus, RouteStatus, parse_time
 
 Json = dict[str, Any]
@@ -253,20 +254,17 @@ def _check_words(check: CheckStatus, now: datetime, *, active: bool) -> Iterator
     if check.measured_at is None:
         yield "not measured yet"
         return
-    when = since(check.measured_at, now)
-    due = next_measurement(check.measured_at, check.interval_seconds, now)
-    if active and due is not None:
-        when += ", next now" if due - now < timedelta(seconds=1) else f", next in {left(due, now)}"
-    yield when
+    words = due_words(check.measured_at, check.interval_seconds, now) if active else ""
+    yield since(check.measured_at, now) + (f", {words}" if words else "")
 
 
-def _check_details(check: CheckStatus, *, compact: bool) -> Iterator[Text]:
+def _check_details(check: CheckStatus, *, compact: bool) -> Iterator[RenderableType]:
     """Why a check does not pass, and its query."""
     if check.verdict.value != "Pass" and (check.message or check.reason):
         words = f"{clean(check.reason)}: {clean(check.message)}" if check.message else clean(check.reason)
         yield Text(words, style=VERDICT_STYLES[check.verdict.value])
     if check.query and not compact:
-        yield Text(clean(check.query), style="dim", overflow="fold")
+        yield Query(clean(check.query))
 
 
 def _request(rollout: RolloutView, now: datetime, symbols: Symbols) -> RenderableType:

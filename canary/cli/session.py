@@ -59,8 +59,11 @@ async def get_rollout(kube: Kube, name: str, namespace: str) -> Json:
     """The Rollout. A CliError says whether it, or canary as a whole, is missing."""
     from canary.kube.retry import READ
 
+    async def read() -> Json:
+        return await kube.get(ROLLOUTS, name, namespace)
+
     try:
-        return await READ.call(lambda: kube.get(ROLLOUTS, name, namespace))
+        return await READ.call(read)
     except NotFound as error:
         raise await missing(kube, name, namespace) from error
 
@@ -69,8 +72,11 @@ async def list_rollouts(kube: Kube, namespace: str | None, selector: str | None)
     """The Rollouts of one namespace, or with None of all."""
     from canary.kube.retry import READ
 
+    async def read() -> Json:
+        return await kube.list(ROLLOUTS, namespace, label_selector=selector)
+
     try:
-        return await READ.call(lambda: kube.list(ROLLOUTS, namespace, label_selector=selector))
+        return await READ.call(read)
     except NotFound as error:
         raise await missing(kube, None, namespace or "") from error
 

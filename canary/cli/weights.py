@@ -12,6 +12,9 @@ from canary.gateway.pair import Backend, RulePair, read_pairs
 
 Json = dict[str, Any]
 
+ROUNDING = 0.001
+"""Percent; shares in a status are rounded to four decimals."""
+
 
 def route_lines(rollout: RolloutView, route: Json, declared: Json) -> Iterator[str]:
     """One sentence for each rule that is moved; or what stands in the way of reading it."""
@@ -37,6 +40,11 @@ def _rule(rollout: RolloutView, name: str, route: Json, pair: RulePair) -> str:
         f"HTTPRoute {name}, rule {clean(pair.key)}: {rollout.service('stable')} {stable}, "
         f"{rollout.service('canary')} {canary}: the canary gets {share(canary, stable + canary)} of the pair"
     )
+    written = rollout.status.split.written
+    if rollout.active and stable + canary and abs(100 * canary / (stable + canary) - written) > ROUNDING:
+        words += (
+            f" (not the {plain(written)} % that the controller saw last: somebody else changed it, or it is about to)"
+        )
     others = [ref for index, ref in enumerate(refs) if index not in {pair.stable, pair.canary}]
     if not others:
         return f"{words}, and as the rule has no other backend that is its share of the whole rule."

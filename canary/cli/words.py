@@ -90,6 +90,16 @@ def next_measurement(at: datetime | None, interval: float | None, now: datetime)
     return at + timedelta(seconds=interval * max(1, math.ceil(passed / interval)))
 
 
+def due_words(at: datetime, interval: float | None, now: datetime) -> str:
+    """`next in 6s`, `next now`; `overdue` after three missed measurements, for then nobody seems to measure any more."""
+    due = next_measurement(at, interval, now)
+    if due is None or not interval:
+        return ""
+    if now - at > timedelta(seconds=max(3 * interval, 3)):
+        return "overdue"
+    return "next now" if due - now < timedelta(seconds=1) else f"next in {left(due, now)}"
+
+
 def listing(words: list[str], last: str = "and") -> str:
     """`a`, `a and b`, `a, b and c`."""
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {last} {words[-1]}" if words else ""

@@ -127,6 +127,21 @@ def conditions(reason: str, *, ready: str = "False", reconciling: str = "True", 
     )
 
 
+def routes(share: float, *, accepted: bool = True) -> tuple[RouteStatus, ...]:
+    return (
+        RouteStatus(
+            kind="HTTPRoute",
+            name="shop",
+            generation=9,
+            claimed=True,
+            share=share,
+            accepted=accepted,
+            message="" if accepted else "Gateway edge has not answered for generation 9 yet",
+            original={"#0": "100/0"},
+        ),
+    )
+
+
 def status(phase: Phase = Phase.PROGRESSING, **over: Any) -> RolloutStatus:
     """A run at step 3 of 5, holding 50 %; `over` replaces whole fields."""
     fields: Json = {
@@ -151,17 +166,7 @@ def status(phase: Phase = Phase.PROGRESSING, **over: Any) -> RolloutStatus:
         "split": SplitStatus(desired=50, written=50, accepted=50, observed=48.7),
         "checks": checks(),
         "checks_summary": "2/2 pass",
-        "routes": (
-            RouteStatus(
-                kind="HTTPRoute",
-                name="shop",
-                generation=9,
-                claimed=True,
-                share=50,
-                accepted=True,
-                original={"#0": "100/0"},
-            ),
-        ),
+        "routes": routes(over["split"].written if "split" in over else 50),
         "revisions": RevisionsStatus(stable="1b2c3d4e5f", canary="6c9f0d2b1a", settled="1b2c3d4e5f"),
         "last_request": RequestStatus(
             id="r-1", verb="start", by="alice", reason="weekly release", at=ago(735), outcome="done: run 7 started"
@@ -209,6 +214,7 @@ PHASES: dict[Phase, RolloutStatus] = {
             update={"outcome": Outcome.ROLLED_BACK, "reason": "CheckFailed", "message": "error-rate: 0.12 > 0.01"}
         ),
         split=SplitStatus(desired=0, written=0, accepted=50),
+        routes=routes(0, accepted=False),
         checks=checks(
             verdict=VerdictKind.FAIL,
             reason="ThresholdExceeded",

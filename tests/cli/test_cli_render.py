@@ -1,0 +1,257 @@
+"""Pictures of Rollouts at every phase, at a fixed time and width.
+
+`CANARY_UPDATE_SNAPSHOTS=1 pytest tests/cli/test_cli_render.py` writes the snapshots anew; read the diff.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import EVENTS, NOW, PHASES, ago, checks, rollout, status
+from rich.console import Console
+
+from canary.cli.output import ASCII, UNICODE, show
+from canary.cli.render_list import least_width, render_list
+from canary.cli.render_status import render_status
+from canary.model.requests import REQUEST_ANNOTATION
+from canary.model.status import CheckStatus, Phase, RouteStatus, SplitStatus, StepStatus, VerdictKind
+
+SNAPSHOTS = Path(__file__).parent / "snapshots"
+
+
+def text(renderable: Any, width: int = 100, *, color: bool = False) -> str:
+    stream = io.StringIO()
+    console = Console(
+        file=stream,
+        width=width,
+        color_system="standard" if color else None,
+        force_terminal=color,
+        markup=False,
+        highlight=False,
+        legacy_windows=False,
+    )
+    show(console, renderable)
+    return stream.getvalue()
+
+
+def picture(document: Any, width: int = 100, **options: Any) -> str:
+    return text(render_status(document, options.pop("events", EVENTS), NOW, **options), width)
+
+
+def same_as_snapshot(name: str, found: str) -> None:
+    path = SNAPSHOTS / f"{name}.txt"
+    if os.environ.get("CANARY_UPDATE_SNAPSHOTS"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(found, encoding="utf-8")
+    assert found == path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("phase", list(Phase))
+def test_every_phase_has_its_picture(phase: Phase) -> None:
+    """What people see at each phase is as it was when somebody last looked at it and liked it."""
+    same_as_snapshot(f"status-{phase.value}-100", picture(rollout(PHASES[phase])))
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 140])
+@pytest.mark.parametrize("phase", list(Phase))
+def test_no_line_is_wider_than_the_terminal(phase: Phase, width: int) -> None:
+    """Long queries and messages wrap, at any width and any phase."""
+    lines = picture(rollout(PHASES[phase]), width).splitlines()
+    assert max(len(line) for line in lines) <= width
+    assert not [line for line in lines if line != line.rstrip()]
+
+
+def test_eighty_columns_are_enough() -> None:
+    """The picture of a run on the smallest usual terminal."""
+    same_as_snapshot("status-Progressing-80", picture(rollout(status()), 80))
+
+
+def test_a_long_query_is_shown_whole() -> None:
+    """Wrapping loses nothing of a query."""
+    shown = "".join(picture(rollout(status()), 80).split())
+    for check in checks():
+        assert "".join(check.query.split()) in shown
+
+
+def test_the_compact_picture_fits_on_a_screen() -> None:
+    """A live picture leaves out queries and conditions."""
+    lines = picture(rollout(status()), compact=True).splitlines()
+    assert len(lines) <= 32
+    assert not [line for line in lines if "histogram_quantile" in line or line == "Conditions"]
+
+
+def test_ascii_is_enough_for_every_sign_of_ours() -> None:
+    """On a terminal that cannot show Unicode, nothing of ours needs it."""
+    for phase in Phase:
+        picture(rollout(PHASES[phase]), symbols=ASCII).encode("ascii")
+
+
+def test_colours_are_only_added() -> None:
+    """Without its colours the picture is the same text: nothing is said by colour alone."""
+    from rich.text import Text
+
+    document = rollout(PHASES[Phase.ROLLING_BACK])
+    colored = text(render_status(document, EVENTS, NOW), color=True)
+    assert "\x1b[" in colored
+    plain = [line.rstrip() for line in Text.from_ansi(colored).plain.splitlines()]
+    assert plain == picture(document).splitlines()
+
+
+def test_text_from_the_cluster_is_shown_and_not_obeyed() -> None:
+    """Neither rich's markup nor escape sequences in a message do anything."""
+    shown = picture(rollout(status(message="[red]x[/red] \x1b[2J :smile:")))
+    assert "[red]x[/red] [2J :smile:" in shown
+    assert "\x1b" not in shown
+
+
+def line_with(shown: str, word: str) -> str:
+    return next(line for line in shown.splitlines() if word in line)
+
+
+def test_a_gateway_that_has_not_accepted_is_what_is_waited_for() -> None:
+    """Accepted lags behind written, and the step says since when."""
+    waiting = status(
+        step=StepStatus(index=3, total=5, display="3/5", started_at=ago(20), unaccepted_since=ago(12)),
+        split=SplitStatus(desired=50, written=50, accepted=10),
+        routes=(RouteStatus(kind="HTTPRoute", name="shop", claimed=True, share=50, message="Gateway edge: no answer"),),
+    )
+    shown = picture(rollout(waiting))
+    assert "waiting for the gateway to accept the route, since 12s" in line_with(shown, "▶  3")
+    assert "✗ not yet" in line_with(shown, "HTTPRoute shop")
+    assert "Gateway edge: no answer" in shown
+
+
+@pytest.mark.parametrize(
+    ("step", "first", "note"),
+    [
+        ({"index": 4}, {}, "waiting for approval"),
+        ({"index": 4, "hold_until": NOW + timedelta(seconds=30)}, {}, "waiting for approval and its hold, 30s left"),
+        ({"index": 4, "approved": True}, {}, "about to move on"),
+        ({"index": 3}, {"measured_at": ago(500)}, "waiting for error-rate to be measured"),
+        ({"index": 3}, {"verdict": VerdictKind.UNKNOWN, "reason": "NoData"}, "held by error-rate"),
+        ({"index": 3}, {"verdict": VerdictKind.FAIL, "dry_run": True}, "about to move on"),
+    ],
+)
+def test_the_current_step_says_what_it_waits_for(step: dict[str, Any], first: dict[str, Any], note: str) -> None:
+    """One note at the current step, and at no other."""
+    at = StepStatus(**{"total": 5, "display": "x/5", "started_at": ago(100), "reached_at": ago(90), **step})
+    shown = picture(rollout(status(step=at, checks=checks(**first))))
+    assert line_with(shown, f"▶  {step['index']}").endswith(note)
+    assert shown.count("▶") == 2  # the heading, and one step
+
+
+def test_an_unknown_check_says_why_and_since_when() -> None:
+    """Unknown has a name, and it is neither a pass nor a number."""
+    unknown = checks(
+        verdict=VerdictKind.UNKNOWN, reason="NoData", value=None, unknown_since=ago(95), message="no series"
+    )
+    shown = picture(rollout(status(checks=unknown)))
+    assert "? error-rate" in shown
+    assert "unknown for 1m35s" in line_with(shown, "? error-rate")
+    assert "NoData: no series" in shown
+
+
+def test_a_pending_request_is_shown_until_it_is_answered() -> None:
+    """Somebody who looks right after asking sees that nobody has answered yet."""
+    document = rollout(status(), annotations={REQUEST_ANNOTATION: '{"verb": "abort", "by": "bob", "id": "x"}'})
+    assert "abort by bob: not answered by the controller yet" in picture(document)
+
+
+def test_a_status_of_a_later_version_is_shown_as_far_as_it_is_understood() -> None:
+    """Unknown fields, phases and kinds of routes are named, and everything else is there."""
+    document = rollout(status())
+    document["status"] |= {"phase": "Analysing", "shards": [1, 2]}
+    document["status"]["routes"].append({"kind": "GRPCRoute", "name": "api", "share": 50})
+    document["status"]["checks"][0]["verdict"] = "Inconclusive"
+    document["spec"]["steps"].append({"mirror": {"percent": 20}, "affinity": {}})
+    shown = picture(document)
+    assert "team-shop/shop  Analysing" in shown
+    assert "status.phase 'Analysing' is beyond this version of the CLI" in shown
+    assert "status.routes[1].kind 'GRPCRoute' is beyond" in shown
+    assert "status.checks[0].verdict 'Inconclusive'" in shown
+    assert "HTTPRoute shop" in shown
+    assert "mirror 20 % + affinity" in shown
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [None, "no object", {"run": "x"}, {"checks": [{"verdict": 7}]}, {"run": {"number": 1}}, {"step": {"index": "x"}}],
+)
+def test_no_status_is_too_broken_to_be_shown(broken: Any) -> None:
+    """Whatever is in there, people get a picture and no traceback."""
+    document = {**rollout(None), "status": broken}
+    assert "team-shop/shop" in picture(document)
+    assert "shop" in text(render_list([document], NOW))
+
+
+def test_a_rollout_that_no_controller_has_seen_says_so() -> None:
+    """An empty status is explained, and is not mistaken for Idle."""
+    shown = picture(rollout(None), events=[])
+    assert "is one running for this namespace?" in shown
+    assert "Idle" not in shown
+
+
+def test_a_status_that_is_behind_the_spec_says_so() -> None:
+    """After an edit the old status is marked as old."""
+    assert "changed since" in picture(rollout(status(observed_generation=2)))
+
+
+def test_events_that_may_not_be_read_are_no_reason_to_fail() -> None:
+    """The rest of the picture does not need them."""
+    assert "could not be read" in picture(rollout(status()), events=None)
+
+
+def test_a_list_has_the_columns_of_kubectl() -> None:
+    """The same names in the same order, so that nobody has to learn two tables."""
+    documents = [rollout(PHASES[phase]) for phase in Phase]
+    assert text(render_list(documents, NOW), 140).splitlines()[0].split() == (
+        ["NAME", "PHASE", "STEP", "WEIGHT", "OBSERVED", "CHECKS", "MESSAGE", "AGE"]
+    )
+    wide = render_list(documents, NOW, wide=True, namespaces=True)
+    assert text(wide, 220).splitlines()[0].split() == (
+        [
+            "NAMESPACE",
+            "NAME",
+            "PHASE",
+            "STEP",
+            "WEIGHT",
+            "OBSERVED",
+            "CHECKS",
+            "MESSAGE",
+            "STABLE",
+            "CANARY",
+            "REVISION",
+            "AGE",
+        ]
+    )
+    same_as_snapshot("list-140", text(render_list(documents, NOW), 140))
+
+
+def test_a_list_never_cuts_a_name() -> None:
+    """Names, phases and revisions stay whole at the width that the table says it needs."""
+    name = "a-very-long-name-for-a-rollout-that-somebody-generated"
+    table = render_list([rollout(status(), name=name)], NOW, wide=True, namespaces=True)
+    shown = text(table, least_width(table))
+    for word in (name, "Progressing", "6c9f0d2b1a", "team-shop"):
+        assert word in shown
+
+
+def test_a_dry_run_check_is_marked() -> None:
+    """What does not count is not mistaken for what does."""
+    dry = CheckStatus(name="probe", verdict=VerdictKind.FAIL, dry_run=True, reason="ThresholdExceeded")
+    assert "probe (dry run)" in picture(rollout(status(checks=(dry,))))
+
+
+def test_symbols_are_one_cell_each() -> None:
+    """Else columns would not line up."""
+    from dataclasses import astuple
+
+    from rich.cells import cell_len
+
+    for symbols in (UNICODE, ASCII):
+        assert {cell_len(symbol) for symbol in astuple(symbols)} == {1}
