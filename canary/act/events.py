@@ -6,7 +6,7 @@ import asyncio
 import logging
 import uuid
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 from canary.decide.actions import Tell
 from canary.errors import AlreadyExists, CanaryError
@@ -42,7 +42,7 @@ class Teller:
         except asyncio.QueueFull:
             log.warning("too many Events wait; dropped: %s", tell.message)
 
-    async def __aenter__(self) -> Teller:
+    async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._run(), name="events")
         return self
 

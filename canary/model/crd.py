@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-import sys
+import argparse
 from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic.json_schema import GenerateJsonSchema
 
 from canary.model.base import ApiModel
 from canary.model.checks import CheckTemplateSpec
 from canary.model.rollout import GROUP, VERSION, RolloutSpec
 from canary.model.status import RolloutStatus
+from canary.model.values import Duration, Limit, Share
 
 Json = dict[str, Any]
 
 _HEADER = "# Printed from canary/model by `make crds`. Edit the models, not this file.\n"
+
+
+class _Generator(GenerateJsonSchema):
+    """Writes defaults as the API writes them: "60s", not the fields of a Duration."""
+
+    def encode_default(self, dft: Any) -> Any:
+        return dft.dump() if isinstance(dft, Duration | Share | Limit) else super().encode_default(dft)
 
 
 def structural(model: type[ApiModel], *, status: bool = False) -> Json:
@@ -23,7 +32,7 @@ def structural(model: type[ApiModel], *, status: bool = False) -> Json:
 
     Defaults are dropped from a status: the controller writes it whole and readers take absence as it is.
     """
-    schema = model.model_json_schema(by_alias=True, mode="validation")
+    schema = model.model_json_schema(by_alias=True, mode="validation", schema_generator=_Generator)
     definitions = schema.pop("$defs", {})
     result: Json = _inline(schema, definitions, defaults=not status)
     return result
@@ -202,8 +211,10 @@ def render(document: Json) -> str:
 
 
 def main() -> None:
-    """Write every CRD into the folder named by the first argument (default: crds)."""
-    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "crds")
+    """Write every CRD into a folder."""
+    parser = argparse.ArgumentParser(description="Print the CRDs from the models.")
+    parser.add_argument("folder", nargs="?", default="crds", type=Path, help="where to write them (default: crds)")
+    folder: Path = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)
     for name, document in crds().items():
         (folder / name).write_text(render(document), encoding="utf-8")

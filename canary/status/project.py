@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from fractions import Fraction
 
-from canary.decide.facts import Facts, RouteView
+from canary.decide import reasons
+from canary.decide.facts import Facts, Problem, RouteView
 from canary.decide.scope import Decision, Scope
 from canary.gateway.intent import Mode
 from canary.model.rollout import RolloutSpec
-from canary.model.status import RolloutStatus, RouteStatus, VerdictKind
+from canary.model.status import Phase, RolloutStatus, RouteStatus, VerdictKind
 from canary.model.values import number
-from canary.status.conditions import conditions
+from canary.status.conditions import ALWAYS, conditions
 
 
 def project(spec: RolloutSpec, decision: Decision, facts: Facts) -> RolloutStatus:
@@ -45,6 +47,20 @@ def project(spec: RolloutSpec, decision: Decision, facts: Facts) -> RolloutStatu
         }
     )
     return status.model_copy(update={"conditions": conditions(status, decision, facts)})
+
+
+def unreadable(status: RolloutStatus, problem: Problem, generation: int, now: datetime) -> RolloutStatus:
+    """The status of a Rollout whose spec cannot be read: nothing is decided, a run keeps its phase and its weights."""
+    phase = status.phase if status.active else Phase.INVALID
+    facts = Facts(now=now, name="", uid="", generation=generation, problems=(problem,))
+    status = status.model_copy(
+        update={"phase": phase, "observed_generation": generation, "message": str(problem)[:1024]}
+    )
+    said = conditions(status, Decision(status, reasons.INVALID, str(problem)), facts)
+    kept = tuple(condition for condition in status.conditions if condition.type not in ALWAYS)
+    return status.model_copy(
+        update={"conditions": (*(condition for condition in said if condition.type in ALWAYS), *kept)}
+    )
 
 
 def summary(status: RolloutStatus) -> str:

@@ -1,0 +1,78 @@
+"""Time as a port, so that tests own it. `ManualClock` is the scripted twin of `SystemClock`."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """What the controller knows of time."""
+
+    def now(self) -> datetime:
+        """The present moment, aware, in UTC."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Return when `seconds` have passed."""
+        ...
+
+
+class SystemClock:
+    """Time as the machine has it."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+class ManualClock:
+    """Time that only moves when it is told to. Sleepers wake in the order of their times."""
+
+    def __init__(self, start: datetime) -> None:
+        self._now = start
+        self._sleepers: list[tuple[datetime, int, asyncio.Future[None]]] = []
+        self._count = itertools.count()
+
+    def now(self) -> datetime:
+        return self._now
+
+    async def sleep(self, seconds: float) -> None:
+        if seconds <= 0:
+            await asyncio.sleep(0)
+            return
+        woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._sleepers, (self._now + timedelta(seconds=seconds), next(self._count), woken))
+        await woken
+
+    @property
+    def next_wake(self) -> datetime | None:
+        """When the first sleeper wakes."""
+        while self._sleepers and self._sleepers[0][2].done():
+            heapq.heappop(self._sleepers)
+        return self._sleepers[0][0] if self._sleepers else None
+
+    def advance(self, seconds: float) -> None:
+        """Move on, and wake everybody whose time has come."""
+        self._now += timedelta(seconds=seconds)
+        while (due := self.next_wake) is not None and due <= self._now:
+            heapq.heappop(self._sleepers)[2].set_result(None)
+
+
+async def wait(clock: Clock, event: asyncio.Event, until: datetime | None) -> None:
+    """Wait for the event, or for a moment, whichever comes first."""
+    if until is None:
+        await event.wait()
+        return
+    waiting = asyncio.ensure_future(event.wait())
+    sleeping = asyncio.ensure_future(clock.sleep((until - clock.now()).total_seconds()))
+    try:
+        await asyncio.wait({waiting, sleeping}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        waiting.cancel()
+        sleeping.cancel()

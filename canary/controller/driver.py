@@ -1,0 +1,351 @@
+"""One driver per active run: observe, decide, act, status; then wait for news, for its timer, or for a retry."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+
+from canary.act.backoff import Backoffs
+from canary.act.events import Teller
+from canary.act.perform import Done, Performer, World
+from canary.controller.clock import Clock, wait
+from canary.controller.measure import OBSERVED, Measurements
+from canary.decide.actions import Tell
+from canary.decide.engine import decide
+from canary.decide.facts import Facts, Problem
+from canary.decide.scope import Decision, measuring
+from canary.errors import CanaryError, NotFound
+from canary.kube import ROLLOUTS, Kube
+from canary.kube.retry import ROUTE_WRITE, STATUS_WRITE
+from canary.metrics.port import Provider
+from canary.model.checks import OnUnknown, ResolvedCheck
+from canary.model.measurement import Measurement
+from canary.model.rollout import RolloutSpec
+from canary.model.status import ACTIVE, Phase, RolloutStatus
+from canary.model.values import Duration
+from canary.observe.checks import check_query, observed_query, resolve_checks
+from canary.observe.facts import News, Pair, gather
+from canary.observe.rollout import Rollout
+from canary.observe.store import Key, Store
+from canary.status.project import project, unreadable
+from canary.status.write import SETTLE, Urgency, merge_patch, urgency
+from canary.telemetry import Telemetry, tick_line
+
+log = logging.getLogger("canary.driver")
+
+
+class End(Enum):
+    """Said by a tick after which nothing is left to do."""
+
+    FINISHED = "finished"
+
+
+FINISHED = End.FINISHED
+
+
+@dataclass(frozen=True, slots=True)
+class Deps:
+    """What every driver shares."""
+
+    kube: Kube
+    store: Store
+    teller: Teller
+    provider: Provider
+    telemetry: Telemetry
+    clock: Clock
+
+
+@dataclass(slots=True)
+class Mailbox:
+    """What came in since the last tick. `failing_since` times the oldest measurement in it (time.monotonic)."""
+
+    measurements: list[tuple[str, Measurement]] = field(default_factory=list)
+    observed: Measurement | None = None
+    since: float | None = None
+
+    def put(self, name: str, measurement: Measurement) -> None:
+        if name == OBSERVED:
+            self.observed = measurement
+            return
+        self.measurements.append((name, measurement))
+        if self.since is None:
+            self.since = time.monotonic()
+
+    def take(self) -> tuple[tuple[tuple[str, Measurement], ...], Measurement | None, float | None]:
+        taken = tuple(self.measurements), self.observed, self.since
+        self.measurements, self.observed, self.since = [], None, None
+        return taken
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One look at a Rollout: what it declares, the facts, and the decision."""
+
+    rollout: Rollout
+    spec: RolloutSpec
+    facts: Facts
+    decision: Decision
+    status: RolloutStatus
+    world: World
+
+
+def look(
+    deps: Deps,
+    key: Key,
+    rollout: Rollout,
+    spec: RolloutSpec,
+    status: RolloutStatus,
+    news: News,
+) -> Seen:
+    """Observe and decide, without any effect."""
+    checks = resolve_checks(deps.store, rollout.namespace, rollout.name, spec)
+    # What the decision sees and what a write is guarded by must be one and the same document.
+    names = {route.name: route.rules for route in spec.routes}
+    remembered = {route.name: () for route in status.routes if route.name not in names}
+    routes = {
+        name: deps.store.routes[key[0], name].document
+        for name in (*names, *remembered)
+        if (key[0], name) in deps.store.routes
+    }
+    document = deps.store.rollouts[key]
+    facts = gather(deps.store, rollout, spec, status, checks, news, deps.clock.now())
+    decision = decide(spec, status, facts)
+    pair = Pair.of(spec, rollout.namespace, swapped=status.swapped)
+    world = World(document, routes, {**remembered, **names}, pair.stable, pair.canary)
+    return Seen(rollout, spec, facts, decision, project(spec, decision, facts), world)
+
+
+class Driver:
+    """Drives one Rollout until nothing is left to do for it."""
+
+    def __init__(self, key: Key, deps: Deps) -> None:
+        self.key = key
+        self._deps = deps
+        self._wake = asyncio.Event()
+        self._mailbox = Mailbox()
+        self._status: RolloutStatus | None = None
+        self._spec: RolloutSpec | None = None
+        self._refusals: tuple[Problem, ...] = ()
+        self._backoffs = Backoffs(ROUTE_WRITE)
+        self._status_backoff = Backoffs(STATUS_WRITE)
+        self._performer = Performer(
+            key, deps.kube, deps.store, deps.teller, self._backoffs, deps.telemetry.rollback_latency
+        )
+        self._measurements = Measurements(deps.clock, deps.provider, self._render, self.post)
+        self._step: tuple[int, int] = (0, 0)
+        self._writes_in_step = 0
+        self._settling_since: datetime | None = None
+
+    @property
+    def woken(self) -> bool:
+        """Whether somebody called for a look that has not been taken."""
+        return self._wake.is_set()
+
+    def wake(self) -> None:
+        """Something changed: look again at once."""
+        self._wake.set()
+
+    def post(self, name: str, measurement: Measurement) -> None:
+        """A measurement came in: look again at once."""
+        self._mailbox.put(name, measurement)
+        self._wake.set()
+
+    def refuse(self, refusals: tuple[Problem, ...]) -> None:
+        """The metrics provider refused queries of ours (empty: no more)."""
+        self._refusals = refusals
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Tick until the Rollout rests, or is gone."""
+        try:
+            while True:
+                self._wake.clear()
+                until = await self._tick()
+                if until is FINISHED:
+                    return
+                await wait(self._deps.clock, self._wake, until)
+        finally:
+            await self._measurements.stop()
+
+    async def _tick(self) -> datetime | End | None:
+        """One round. Returns when to look again at the latest, or FINISHED."""
+        started = time.perf_counter()
+        key, deps = self.key, self._deps
+        document = deps.store.rollouts.get(key)
+        if document is None:
+            return FINISHED
+        rollout = Rollout.of(document)
+        if self._status is None:
+            self._status = rollout.status
+        if rollout.spec is not None:
+            self._spec = rollout.spec
+        measurements, observed, since = self._mailbox.take()
+        if self._spec is None:
+            return await self._unreadable(rollout)
+        seen = look(deps, key, rollout, self._spec, self._status, News(measurements, observed, self._refusals))
+        done = await self._performer.perform(seen.decision.actions, seen.world, deps.clock.now(), since)
+        before, self._status = self._status, seen.status
+        self._telemeter(before, seen)
+        wrote = False if done.moved else await self._write(rollout, seen.status)
+        self._measure(seen)
+        deps.telemetry.tick(time.perf_counter() - started)
+        if done.moved or done.failed or wrote:
+            _say(rollout, seen, done, wrote=wrote, seconds=time.perf_counter() - started)
+        if done.moved or wrote:
+            self._wake.set()
+            return None
+        return self._next(seen)
+
+    def _next(self, seen: Seen) -> datetime | End | None:
+        now = self._deps.clock.now()
+        times = [seen.decision.wake_at, self._backoffs.next_try(now), self._status_backoff.next_try(now)]
+        if self._settling_since is not None:
+            times.append(self._settling_since + SETTLE)
+        known = [at for at in times if at is not None]
+        waiting = any(not isinstance(action, Tell) for action in seen.decision.actions)
+        owed = urgency(seen.rollout.status, seen.status, self._writes_in_step) is not Urgency.NONE
+        if not seen.status.active and not waiting and not owed and not self._wake.is_set():
+            return FINISHED
+        return min(known, default=None)
+
+    async def _write(self, rollout: Rollout, status: RolloutStatus) -> bool:
+        """Write the status if it is worth it now; the rest of the run does not depend on whether that works."""
+        now = self._deps.clock.now()
+        step = (status.run.number if status.run else 0, status.step.index if status.step else 0)
+        if step != self._step:
+            self._step, self._writes_in_step = step, 0
+        match urgency(rollout.status, status, self._writes_in_step):
+            case Urgency.NONE:
+                self._settling_since = None
+                return False
+            case Urgency.SETTLING:
+                if self._settling_since is None:
+                    self._settling_since = now
+                if now < self._settling_since + SETTLE:
+                    return False
+            case Urgency.NOW:
+                pass
+        self._settling_since = None
+        if self._status_backoff.resting("status", now):
+            return False
+        return await self._patch_status(status, now)
+
+    async def _patch_status(self, status: RolloutStatus, now: datetime) -> bool:
+        namespace, name = self.key
+        kept = self._deps.store.rollouts.get(self.key, {}).get("status") or {}
+        patch = merge_patch(kept, status.dump())
+        if not patch:
+            return False
+        try:
+            fresh = await self._deps.kube.merge_patch(
+                ROLLOUTS, name, namespace, {"status": patch}, subresource="status"
+            )
+        except NotFound:
+            return False
+        except CanaryError as error:
+            count = self._status_backoff.failed("status", now, error)
+            if count in {1, 10, 100}:
+                log.warning("status of %s/%s could not be written (%d times): %s", namespace, name, count, error)
+            return False
+        self._status_backoff.succeeded("status")
+        self._writes_in_step += 1
+        self._deps.store.put_rollout(fresh)
+        return True
+
+    async def _unreadable(self, rollout: Rollout) -> datetime | End | None:
+        """The spec cannot be read and we know no earlier one: say so, touch nothing."""
+        if self._status is None or rollout.problem is None:
+            return FINISHED
+        self._status = unreadable(self._status, rollout.problem, rollout.generation, self._deps.clock.now())
+        await self._write(rollout, self._status)
+        now = self._deps.clock.now()
+        return self._status_backoff.next_try(now) or FINISHED
+
+    # -- measuring ----------------------------------------------------------------------------------------------
+
+    def _measure(self, seen: Seen) -> None:
+        if not measuring(seen.spec, seen.status):
+            if not seen.status.active or (seen.status.run is not None and seen.status.run.outcome is not None):
+                self._measurements.sync((), None)
+            return
+        checks = seen.facts.checks
+        if seen.spec.observed is not None:
+            checks = (*checks, _as_check(seen.spec))
+        since = seen.status.run.traffic_since if seen.status.run else None
+        if since is not None:
+            self._measurements.sync(checks, since)
+
+    def _render(self, check: ResolvedCheck) -> str:
+        if self._spec is None or self._status is None:
+            raise AssertionError("measuring only follows a tick")
+        namespace, name = self.key
+        weight = float(self._status.split.desired)
+        swapped = self._status.swapped
+        if check.name == OBSERVED:
+            return observed_query(self._spec, namespace, name, weight=weight, swapped=swapped)
+        return check_query(check, self._spec, namespace, name, weight=weight, swapped=swapped)
+
+    def _telemeter(self, before: RolloutStatus, seen: Seen) -> None:
+        namespace, name = self.key
+        telemetry, status = self._deps.telemetry, seen.status
+        if status.active:
+            split = status.split
+            telemetry.weights(namespace, name, desired=split.desired, written=split.written, accepted=split.accepted)
+            for check in status.checks:
+                if check.measured_at is not None:
+                    telemetry.verdict(namespace, name, check.name, check.verdict)
+                    telemetry.value(namespace, name, check.name, check.value)
+        if before.phase in ACTIVE and not status.active and status.run is not None and status.run.outcome is not None:
+            telemetry.weights(namespace, name, desired=0, written=status.split.written, accepted=status.split.accepted)
+            telemetry.run_finished(namespace, name, status.run.outcome)
+
+
+def _as_check(spec: RolloutSpec) -> ResolvedCheck:
+    """`spec.observed` in the form that the measuring loop knows."""
+    observed = spec.observed
+    if observed is None:
+        raise AssertionError("only asked for with spec.observed")
+    return ResolvedCheck(
+        name=OBSERVED,
+        query=observed.prometheus.query,
+        address=observed.prometheus.address,
+        args={},
+        minimum=None,
+        maximum=None,
+        condition=None,
+        window=observed.window,
+        interval=observed.interval,
+        failure_limit=0,
+        initial_delay=Duration.parse("0s"),
+        on_no_data=OnUnknown.HOLD,
+        on_error=OnUnknown.HOLD,
+        hold_limit=Duration.parse("0s"),
+        dry_run=True,
+    )
+
+
+def _say(rollout: Rollout, seen: Seen, done: Done, *, wrote: bool, seconds: float) -> None:
+    status = seen.status
+    bad = bool(done.failed) or status.phase in {Phase.ROLLING_BACK, Phase.INVALID}
+    failed = [f"{name} failed: {error}" for name, error in done.failed.items()]
+    tick_line(
+        namespace=rollout.namespace,
+        rollout=rollout.name,
+        run=status.run.number if status.run else None,
+        phase=str(status.phase or ""),
+        step=status.step.display if status.step else "",
+        reason=seen.decision.reason,
+        message="; ".join([status.message, *failed]),
+        actions=[
+            *done.performed,
+            *(f"{name} (read again)" for name in done.stale),
+            *(["WriteStatus"] if wrote else []),
+        ],
+        routes=[action.name for action in seen.facts.routes],
+        duration_ms=seconds * 1000,
+        level=logging.WARNING if bad else logging.INFO,
+    )

@@ -1,0 +1,95 @@
+"""What kopf tells us, passed on. The only file that knows kopf.
+
+Event handlers only: kopf keeps no state on anybody's objects. The index handlers hold back every event handler until all
+resources are listed, so that no Rollout is judged by half of the world.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
+import kopf
+
+from canary.controller.hub import Hub
+
+ROLLOUTS = ("canary.dev", "v1alpha1", "rollouts")
+ROUTES = ("gateway.networking.k8s.io", "v1", "httproutes")
+DEPLOYMENTS = ("apps", "v1", "deployments")
+TEMPLATES = {
+    "CheckTemplate": ("canary.dev", "v1alpha1", "checktemplates"),
+    "ClusterCheckTemplate": ("canary.dev", "v1alpha1", "clusterchecktemplates"),
+}
+
+Connection = Callable[[], Awaitable[dict[str, Any]]]
+
+
+def build(hub: Hub, connection: Connection) -> kopf.OperatorRegistry:
+    """Wire a hub to kopf."""
+    registry = kopf.OperatorRegistry()
+
+    @kopf.on.login(registry=registry)
+    async def login(**_: Any) -> kopf.ConnectionInfo:
+        return kopf.ConnectionInfo(**await connection())
+
+    @kopf.on.event(*ROLLOUTS, registry=registry)
+    async def rollout(event: Any, **_: Any) -> None:
+        hub.rollout(event["type"], event["object"])
+
+    _follow(registry, "routes", ROUTES, hub.route)
+    _follow(registry, "workloads", DEPLOYMENTS, hub.workload)
+    for kind, resource in TEMPLATES.items():
+        _follow(registry, kind, resource, partial(hub.template, kind))
+    return registry
+
+
+def _follow(
+    registry: kopf.OperatorRegistry,
+    name: str,
+    resource: tuple[str, str, str],
+    pass_on: Callable[[str | None, dict[str, Any]], None],
+) -> None:
+    """Pass on every event of a resource, and hold everybody back until it was listed."""
+
+    @kopf.index(*resource, id=f"{name}-listed", registry=registry)
+    async def listed(*, body: kopf.Body, **_: Any) -> None:
+        pass_on(None, dict(body))
+
+    @kopf.on.event(*resource, id=f"{name}-event", registry=registry)
+    async def changed(event: Any, **_: Any) -> None:
+        if event["type"] == "DELETED":
+            pass_on("DELETED", event["object"])
+
+
+def settings() -> kopf.OperatorSettings:
+    """Kopf as a source of events and nothing else."""
+    chosen = kopf.OperatorSettings()
+    chosen.posting.enabled = False
+    chosen.peering.standalone = True
+    chosen.watching.server_timeout = 300
+    chosen.networking.request_timeout = 30
+    return chosen
+
+
+async def watch(
+    hub: Hub,
+    connection: Connection,
+    namespaces: tuple[str, ...],
+    *,
+    stop: asyncio.Event,
+    ready: asyncio.Event,
+) -> None:
+    """Follow the cluster until `stop` is set. `ready` is set when the watches are up."""
+    logging.getLogger("kopf").setLevel(logging.WARNING)
+    await kopf.operator(
+        registry=build(hub, connection),
+        settings=settings(),
+        standalone=True,
+        clusterwide=not namespaces,
+        namespaces=namespaces,
+        stop_flag=stop,
+        ready_flag=ready,
+    )

@@ -1,0 +1,139 @@
+"""The hub: takes what the watches say, keeps the store, and gives every Rollout with something to do a driver.
+
+A Rollout at rest is looked at in passing, when something it refers to changes: no task, no timer, no request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import Any, Self
+
+from canary.controller.driver import Deps, Driver, look
+from canary.controller.vetting import Vetting
+from canary.observe.facts import News
+from canary.observe.rollout import Rollout
+from canary.observe.store import Key, key_of
+from canary.status.write import Urgency, urgency
+
+log = logging.getLogger("canary.hub")
+
+Json = dict[str, Any]
+
+
+class Hub:
+    """All Rollouts of one controller. An async context: leaving it ends every driver, wherever it is."""
+
+    def __init__(self, deps: Deps) -> None:
+        self.deps = deps
+        self._drivers: dict[Key, tuple[Driver, asyncio.Task[None]]] = {}
+        self._vetting = Vetting(deps, self._vetted)
+        self._restarts: set[asyncio.Task[None]] = set()
+        self.last_sign = time.monotonic()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        tasks = [*(task for _, task in self._drivers.values()), *self._restarts]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._vetting.stop()
+
+    @property
+    def driving(self) -> frozenset[Key]:
+        """The Rollouts that have a driver now."""
+        return frozenset(self._drivers)
+
+    def rollout(self, kind: str | None, document: Json) -> None:
+        """A Rollout appeared, changed or vanished (`kind` DELETED)."""
+        key = key_of(document)
+        if kind != "DELETED":
+            if self.deps.store.put_rollout(document):
+                self.wake({key})
+            return
+        touched = self.deps.store.drop_rollout(key)
+        self._vetting.forget(key)
+        self.deps.telemetry.forget(*key)
+        self.wake({key} | touched)
+
+    def route(self, kind: str | None, document: Json) -> None:
+        """An HTTPRoute appeared, changed or vanished."""
+        store = self.deps.store
+        self.wake(store.drop_route(key_of(document)) if kind == "DELETED" else store.put_route(document))
+
+    def workload(self, kind: str | None, document: Json) -> None:
+        """A Deployment appeared, changed or vanished."""
+        store = self.deps.store
+        self.wake(store.drop_workload(key_of(document)) if kind == "DELETED" else store.put_workload(document))
+
+    def template(self, resource: str, kind: str | None, document: Json) -> None:
+        """A check template appeared, changed or vanished; `resource` is its kind."""
+        store, key = self.deps.store, key_of(document)
+        deleted = kind == "DELETED"
+        self.wake(store.drop_template(resource, key) if deleted else store.put_template(resource, document))
+
+    def wake(self, keys: set[Key]) -> None:
+        """Something that these Rollouts refer to has changed."""
+        for key in keys:
+            self._consider(key)
+
+    def _consider(self, key: Key) -> None:
+        self.last_sign = time.monotonic()
+        document = self.deps.store.rollouts.get(key)
+        running = self._drivers.get(key)
+        if document is None:
+            if running is not None:
+                running[0].wake()
+            return
+        rollout = Rollout.of(document)
+        vetted = self._vetting.check(key, rollout)
+        if running is not None:
+            running[0].wake()
+        elif rollout.spec is None or rollout.status.active or (vetted and self._has_something_to_do(key, rollout)):
+            self._drive(key)
+
+    def _has_something_to_do(self, key: Key, rollout: Rollout) -> bool:
+        if rollout.spec is None:
+            return True
+        news = News(refusals=self._vetting.refusals(key))
+        seen = look(self.deps, key, rollout, rollout.spec, rollout.status, news)
+        return bool(seen.decision.actions) or urgency(rollout.status, seen.status, 0) is not Urgency.NONE
+
+    def _drive(self, key: Key) -> None:
+        driver = Driver(key, self.deps)
+        driver.refuse(self._vetting.refusals(key))
+        task = asyncio.create_task(driver.run(), name=f"drive {key[0]}/{key[1]}")
+        self._drivers[key] = (driver, task)
+        task.add_done_callback(lambda task: self._done(key, driver, task))
+        self.deps.telemetry.active_runs(len(self._drivers))
+
+    def _done(self, key: Key, driver: Driver, task: asyncio.Task[None]) -> None:
+        if self._drivers.get(key, (None, None))[1] is task:
+            del self._drivers[key]
+        self.deps.telemetry.active_runs(len(self._drivers))
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is not None:
+            # A bug of ours must not leave a run without a driver; the next look starts from the cluster's state.
+            log.error("driver of %s/%s failed, starting anew in 5 s", *key, exc_info=error)
+            again = asyncio.create_task(self._again(key), name=f"restart {key[0]}/{key[1]}")
+            self._restarts.add(again)
+            again.add_done_callback(self._restarts.discard)
+        elif driver.woken:
+            self._consider(key)
+
+    async def _again(self, key: Key) -> None:
+        await self.deps.clock.sleep(5)
+        self._consider(key)
+
+    def _vetted(self, key: Key) -> None:
+        """The metrics provider has looked at the queries of a Rollout."""
+        running = self._drivers.get(key)
+        if running is not None:
+            running[0].refuse(self._vetting.refusals(key))
+        else:
+            self._consider(key)

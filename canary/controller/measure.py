@@ -1,0 +1,90 @@
+"""Measures the checks of one active run: a task per check, each on its own jittered interval."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from canary.controller.clock import Clock
+from canary.errors import RenderError
+from canary.metrics.port import Provider, Query
+from canary.model.checks import ResolvedCheck
+from canary.model.measurement import Malformed, Measurement, Unreachable
+
+log = logging.getLogger("canary.measure")
+
+SHORTEST_INTERVAL = 1.0
+LONGEST_TIMEOUT = 10.0
+JITTER = 0.1
+"""Intervals vary by this fraction, so that a thousand runs do not ask in step."""
+
+Post = Callable[[str, Measurement], None]
+Render = Callable[[ResolvedCheck], str]
+
+OBSERVED = "spec.observed"
+
+
+class Measurements:
+    """The measuring tasks of one run. `sync` says what is to be measured from now on; `stop` ends them all."""
+
+    def __init__(self, clock: Clock, provider: Provider, render: Render, post: Post) -> None:
+        self._clock = clock
+        self._provider = provider
+        self._render = render
+        self._post = post
+        self._tasks: dict[str, tuple[ResolvedCheck, asyncio.Task[None]]] = {}
+
+    def sync(self, checks: tuple[ResolvedCheck, ...], traffic_since: datetime | None) -> None:
+        """Measure exactly these checks. One that is measured already and has not changed goes on undisturbed."""
+        wanted = {check.name: check for check in checks}
+        for name, (check, task) in list(self._tasks.items()):
+            if wanted.get(name) != check:
+                task.cancel()
+                del self._tasks[name]
+        for name, check in wanted.items():
+            if name not in self._tasks:
+                task = asyncio.create_task(self._loop(check, traffic_since), name=f"measure {name}")
+                self._tasks[name] = (check, task)
+
+    async def stop(self) -> None:
+        """End every task and wait for it."""
+        tasks = [task for _, task in self._tasks.values()]
+        self._tasks.clear()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _loop(self, check: ResolvedCheck, traffic_since: datetime | None) -> None:
+        interval = max(check.interval.seconds, SHORTEST_INTERVAL)
+        # The first measurement comes within one interval of the canary's first traffic, and never before initialDelay.
+        first = interval * random.uniform(1 - 2 * JITTER, 1)  # noqa: S311 - spreads load
+        if traffic_since is not None:
+            earliest = traffic_since + timedelta(seconds=check.initial_delay.seconds)
+            first = max(first, (earliest - self._clock.now()).total_seconds())
+        await self._clock.sleep(first)
+        while True:
+            started = self._clock.now()
+            self._post(check.name, await self._measure(check, started))
+            spent = (self._clock.now() - started).total_seconds()
+            pause = interval * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - spreads load
+            await self._clock.sleep(max(pause - spent, interval / 10))
+
+    async def _measure(self, check: ResolvedCheck, now: datetime) -> Measurement:
+        try:
+            text = self._render(check)
+        except RenderError as error:
+            return Malformed(now, "UnknownVariable", str(error), check.query)
+        query = Query(
+            text=text,
+            address=check.address,
+            timeout=min(max(check.interval.seconds, SHORTEST_INTERVAL), LONGEST_TIMEOUT),
+            many=check.condition is not None,
+        )
+        try:
+            return await self._provider.measure(query, now)
+        except Exception as error:  # a provider must not raise; if one does, that is no verdict either
+            log.exception("provider failed on check %s", check.name)
+            return Unreachable(now, "ProviderError", f"{type(error).__name__}: {error}", text)

@@ -1,0 +1,128 @@
+"""Puts a controller together and runs it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from contextlib import AsyncExitStack
+
+from canary.act.events import Teller
+from canary.controller.clock import Clock, SystemClock
+from canary.controller.driver import Deps
+from canary.controller.handlers import watch
+from canary.controller.hub import Hub
+from canary.controller.settings import Settings
+from canary.errors import ApiError, ConfigError, NotFound
+from canary.kube import Kube
+from canary.kube.connection import kopf_connection
+from canary.metrics.port import Provider
+from canary.metrics.prometheus import PrometheusProvider
+from canary.observe.store import Store
+from canary.telemetry import Telemetry, TelemetryServer, configure
+
+log = logging.getLogger("canary.controller")
+
+HEARTBEAT = 5.0
+
+
+def run(settings: Settings) -> None:
+    """Run a controller until SIGTERM or SIGINT.
+
+    Raises:
+        ConfigError: a setting cannot be used, or the API server lacks what we need.
+
+    """
+    configure(settings.log_level, "json" if settings.log_format == "json" else "text")
+    asyncio.run(serve(settings))
+
+
+async def serve(
+    settings: Settings,
+    *,
+    provider: Provider | None = None,
+    clock: Clock | None = None,
+    telemetry: Telemetry | None = None,
+    stop: asyncio.Event | None = None,
+    ready: asyncio.Event | None = None,
+    server: str | None = None,
+    token: str | None = None,
+) -> None:
+    """Run a controller inside this event loop until `stop` is set.
+
+    `server` and `token` name an API server directly, instead of the kubeconfig of the settings.
+    """
+    stop, ready = stop or asyncio.Event(), ready or asyncio.Event()
+    telemetry = telemetry or Telemetry()
+    async with AsyncExitStack() as stack:
+        kube = await stack.enter_async_context(
+            await Kube.connect(
+                server=server,
+                token=token,
+                kubeconfig=settings.kubeconfig,
+                context=settings.context,
+                on_request=telemetry.api_request,
+            )
+        )
+        await check_server(kube)
+        if provider is None:
+            provider = PrometheusProvider(settings.prometheus_url, settings.prometheus_hosts)
+            stack.push_async_callback(provider.close)
+        teller = await stack.enter_async_context(Teller(kube))
+        deps = Deps(kube, Store(), teller, provider, telemetry, clock or SystemClock())
+        hub = await stack.enter_async_context(Hub(deps))
+        beat = asyncio.create_task(_beat(hub))
+        stack.callback(beat.cancel)
+        host, port = parse_address(settings.metrics_address)
+        http = TelemetryServer(
+            telemetry,
+            host,
+            port,
+            beat=lambda: hub.last_sign,
+            waiting_for=lambda: () if ready.is_set() else ("watches",),
+        )
+        await stack.enter_async_context(http)
+        where = ", ".join(settings.namespaces) or "all namespaces"
+        log.info("controller of %s at %s; metrics and health at %s", where, kube.server, http.url)
+
+        async def connection() -> dict[str, object]:
+            return await kopf_connection(
+                server=server, token=token, kubeconfig=settings.kubeconfig, context=settings.context
+            )
+
+        await watch(hub, connection, settings.namespaces, stop=stop, ready=ready)
+    log.info("stopped; every run goes on where the cluster says it is, as soon as a controller is back")
+
+
+async def check_server(kube: Kube) -> None:
+    """Fail early, in one sentence, when the API server cannot be reached or lacks our resources."""
+    for path, what in (
+        ("/apis/canary.dev/v1alpha1", "our CRDs; `kubectl apply -f crds/` installs them"),
+        ("/apis/gateway.networking.k8s.io/v1", "the Gateway API; install the CRDs of its release"),
+    ):
+        try:
+            await kube.raw(path)
+        except NotFound as error:
+            raise ConfigError(f"the API server {kube.server} lacks {what}") from error
+        except ApiError as error:
+            raise ConfigError(f"cannot use the API server {kube.server}: {error}") from error
+
+
+def parse_address(address: str) -> tuple[str, int]:
+    """Read `host:port`, `:port` or `[::1]:port`.
+
+    Raises:
+        ConfigError: it is none of these.
+
+    """
+    host, _, port = address.rpartition(":")
+    if not port.isdecimal() or int(port) > 65535:
+        raise ConfigError(f"{address!r} is no address; write host:port, for example 0.0.0.0:8080")
+    return host.strip("[]") or "0.0.0.0", int(port)
+
+
+async def _beat(hub: Hub) -> None:
+    """Prove that the event loop turns."""
+    while True:
+        hub.last_sign = time.monotonic()
+        await asyncio.sleep(HEARTBEAT)

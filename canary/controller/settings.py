@@ -1,0 +1,20 @@
+"""Settings of the controller; `canary controller run --help` documents each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How one controller process is set up. `namespaces` empty: all of them."""
+
+    prometheus_url: str | None = None
+    prometheus_hosts: tuple[str, ...] = ()
+    namespaces: tuple[str, ...] = ()
+    log_level: str = "INFO"
+    log_format: str = "text"
+    metrics_address: str = "0.0.0.0:8080"
+    kubeconfig: str | None = None
+    context: str | None = None
+    leader_elect: bool = False
