@@ -78,6 +78,8 @@ class Sandbox:
             for folder in (gateway_api_crds(), *self._crds):
                 if any(folder.glob("*.y*ml")):
                     await self.api.install_crds(folder)
+                elif self._with_gateway and folder == gateway_api_crds():
+                    raise SandboxError(f"no Gateway API definitions in {folder}: GATEWAY_API_CRDS may name a folder")
             if self._with_workloads:
                 self._parts["workloads"] = await stack.enter_async_context(
                     Workloads(self.kube, processes=self._processes, drain=self._drain)

@@ -10,6 +10,7 @@ from sandbox_kit import Shop, backend, client, grant, manifest, namespace, paren
 
 from canary.errors import SandboxError
 from canary.kube import GATEWAYCLASSES, GATEWAYS, HTTPROUTES
+from canary.sandbox.apiserver import Fault
 from canary.sandbox.gateway import FEATURES
 
 pytestmark = pytest.mark.e2e
@@ -176,9 +177,12 @@ async def test_other_controllers_statuses_stay(shop: Shop) -> None:
     }
     ours = (await shop.route())["status"]["parents"]
     body = {"status": {"parents": [*ours, foreign]}}
-    await shop.box.kube.merge_patch(HTTPROUTES, "shop", "team-shop", body, subresource="status")
+    stored = await shop.box.kube.merge_patch(HTTPROUTES, "shop", "team-shop", body, subresource="status")
+    foreign = stored["status"]["parents"][-1]  # with what the API server fills in by default
     await shop.accepted(await shop.weigh(3, 4))
-    assert foreign in (await shop.route())["status"]["parents"]
+    parents = (await shop.route())["status"]["parents"]
+    assert foreign in parents
+    assert len(parents) == 2
 
 
 async def test_requests_are_matched_by_path_method_header_and_query(shop: Shop) -> None:
@@ -255,3 +259,13 @@ async def test_a_gateway_that_is_deleted_stops_listening(shop: Shop) -> None:
         return (await shop.route())["status"]["parents"] == []
 
     await until(unattached, what="the end of our entry in the route's status")
+
+
+async def test_an_api_server_that_fails_delays_the_gateway_and_does_not_end_it(shop: Shop) -> None:
+    """500s and conflicts on status writes, dropped watches: the verdict comes late, and it is true."""
+    faults = shop.box.api.faults
+    faults.add(Fault(verb="patch", resource="httproutes", subresource="status", status=500, times=2))
+    faults.add(Fault(verb="patch", resource="httproutes", subresource="status", status=409, times=2))
+    faults.add(Fault(verb="watch", resource="httproutes", drop=True, times=2))
+    await shop.accepted(await shop.weigh(0, 1))
+    assert set(await shop.fire(20)) == {(200, "v2")}

@@ -103,7 +103,12 @@ async def test_children_die_with_a_parent_that_is_killed(signum: signal.Signals,
     """kill -9, Ctrl-C or a plain kill of the process that runs the sandbox: Envoy goes with it."""
     output = tmp_path / "output"
     with output.open("wb") as sink:
-        parent = await asyncio.create_subprocess_exec(sys.executable, "-c", SANDBOX_SCRIPT, stdout=sink, stderr=sink)
+        parent = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", SANDBOX_SCRIPT),
+            stdout=sink,
+            stderr=sink,
+            env={**os.environ, "TMPDIR": str(tmp_path)},  # files do outlive a kill -9; here they go with the test
+        )
     try:
 
         async def told() -> list[int] | None:

@@ -244,32 +244,24 @@ class EnvoyGateway:
     async def _write(self, resource: Resource, obj: Json, body: Callable[[Json], Json]) -> None:
         """Write a status if it differs; on a conflict read again, because others write their entries too."""
         namespace, name = key_of(obj)
-        while True:
-            status = body(obj)
-            if _covers(obj.get("status") or {}, status):
-                return
-            patch = {"metadata": {"resourceVersion": obj["metadata"]["resourceVersion"]}, "status": status}
-            try:
-                await self._kube.merge_patch(resource, name, namespace or None, patch, subresource="status")
-            except Conflict:
+        uid = obj["metadata"].get("uid")
+        try:
+            while obj["metadata"].get("uid") == uid and not _covers(obj.get("status") or {}, body(obj)):
+                patch = {"metadata": {"resourceVersion": obj["metadata"]["resourceVersion"]}, "status": body(obj)}
                 try:
-                    fresh = await self._kube.get(resource, name, namespace or None)
-                except NotFound:
+                    await self._kube.merge_patch(resource, name, namespace or None, patch, subresource="status")
+                except Conflict:
+                    obj = await self._kube.get(resource, name, namespace or None)
+                else:
                     return
-                if fresh["metadata"].get("uid") != obj["metadata"].get("uid"):
-                    return
-                obj = fresh
-            except ApiError as error:
-                if isinstance(error, NotFound):
-                    return
-                if not error.retryable:
-                    raise
-                # An API server that is told to fail, say: later, and with what is true then.
-                log.warning("status of %s %s/%s: %s", resource.kind, namespace, name, error)
-                asyncio.get_running_loop().call_later(0.2, self._wake)
-                return
-            else:
-                return
+        except NotFound:
+            return
+        except ApiError as error:
+            if not error.retryable:
+                raise
+            # An API server that is told to fail, say: later, and with what is true then.
+            log.warning("status of %s %s/%s: %s", resource.kind, namespace, name, error)
+            asyncio.get_running_loop().call_later(0.2, self._wake)
 
 
 def _same_generation(one: Json | None, other: Json) -> bool:
