@@ -10,7 +10,7 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import Annotated, Any, Self
 
-from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, PlainSerializer
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
@@ -50,7 +50,14 @@ def format_time(value: datetime) -> str:
     return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def _whole(value: float) -> float | int:
+    return int(value) if float(value).is_integer() else value
+
+
 Timestamp = Annotated[datetime, Time]
+Number = Annotated[float, PlainSerializer(_whole)]
+"""Written without a fraction where it has none: 50, not 50.0."""
+Percent = Annotated[Number, Field(ge=0, le=100)]
 Text = Annotated[str, Field(max_length=1024)]
 
 
@@ -135,12 +142,10 @@ class StepStatus(ApiModel):
 class SplitStatus(ApiModel):
     """The canary's share of the pair, in percent."""
 
-    desired: Annotated[float | int, Field(ge=0, le=100, description="What the step asks for.")] = 0
-    written: Annotated[float | int, Field(ge=0, le=100, description="What the routes say; the largest of them.")] = 0
-    accepted: Annotated[float | int, Field(ge=0, le=100, description="What every gateway last accepted.")] = 0
-    observed: Annotated[
-        float | int | None, Field(ge=0, le=100, description="What the canary really got, by spec.observed.")
-    ] = None
+    desired: Annotated[Percent, Field(description="What the step asks for.")] = 0
+    written: Annotated[Percent, Field(description="What the routes say; the largest of them.")] = 0
+    accepted: Annotated[Percent, Field(description="What every gateway last accepted.")] = 0
+    observed: Annotated[Percent | None, Field(description="What the canary really got, by spec.observed.")] = None
 
 
 class CheckStatus(ApiModel):
@@ -149,13 +154,13 @@ class CheckStatus(ApiModel):
     name: Annotated[str, Field(max_length=253, description="Name of the check.")]
     verdict: Annotated[VerdictKind, Field(description="Pass, Fail or Unknown.")] = VerdictKind.UNKNOWN
     reason: Annotated[str, Field(max_length=64, description="Why, as a constant.")] = "NotMeasured"
-    value: Annotated[float | int | None, Field(description="The value measured last.")] = None
+    value: Annotated[Number | None, Field(description="The value measured last.")] = None
     limit: Annotated[str, Field(max_length=1024, description="What it is held against.")] = ""
     failures: Annotated[int, Field(ge=0, description="Consecutive failed measurements.")] = 0
     failure_limit: Annotated[int, Field(ge=0, description="Failed measurements that are tolerated.")] = 0
     measured_at: Annotated[Timestamp | None, Field(description="When it was measured last.")] = None
     unknown_since: Annotated[Timestamp | None, Field(description="Since when it has been Unknown.")] = None
-    interval_seconds: Annotated[float | int | None, Field(description="Seconds between measurements.")] = None
+    interval_seconds: Annotated[Number | None, Field(description="Seconds between measurements.")] = None
     dry_run: Annotated[bool, Field(description="Shown only; neither holds nor fails the run.")] = False
     query: Annotated[str, Field(max_length=8192, description="The query as rendered.")] = ""
     message: Annotated[Text, Field(description="Why, in words.")] = ""
@@ -168,7 +173,7 @@ class RouteStatus(ApiModel):
     name: Annotated[str, Field(max_length=253, description="Name of the route.")]
     generation: Annotated[int, Field(ge=0, description="Its generation when last seen.")] = 0
     claimed: Annotated[bool, Field(description="Whether this run has written it.")] = False
-    share: Annotated[float | int | None, Field(description="The canary's share that it says, in percent.")] = None
+    share: Annotated[Number | None, Field(description="The canary's share that it says, in percent.")] = None
     accepted: Annotated[bool, Field(description="Whether every parent accepts this generation.")] = False
     fought: Annotated[int, Field(ge=0, description="Generation in which somebody last raised the share.")] = 0
     message: Annotated[Text, Field(description="What stands in the way, if anything.")] = ""
@@ -275,8 +280,10 @@ class RolloutStatus(ApiModel):
         return cls.model_validate(document, extra="ignore")
 
     def dump(self) -> dict[str, Any]:
-        """Write the status as the JSON that goes to the API server: no nulls, no empty defaults."""
-        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+        """Write the status as the JSON that goes to the API server: no nulls, no defaults but those of the split."""
+        document = self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
+        document["split"] = self.split.model_dump(mode="json", by_alias=True, exclude_none=True)
+        return document
 
     @property
     def active(self) -> bool:
