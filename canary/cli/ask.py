@@ -118,6 +118,9 @@ def _object_to_pending(document: Json, ask: Ask, now: datetime) -> None:
     pending = parse_request(_raw(document))
     if pending is None or ask.replace:
         return
+    last = (document.get("status") or {}).get("lastRequest") or {}
+    if pending.id and pending.id == last.get("id"):
+        return  # answered; the controller takes the annotation away next, and only if it is still that one
     if ask.verb is Verb.ABORT and pending.verb != Verb.ABORT:
         return  # the safe direction never queues behind another wish
     written = written_at(document)

@@ -109,7 +109,7 @@ def run(
             prometheus_url=url,
             prometheus_hosts=_words(prometheus_hosts),
             namespaces=chosen,
-            log_level=log_level.value,
+            log_level=log_level.value.upper(),
             log_format=log_format.value,
             metrics_address=address,
             kubeconfig=common.kubeconfig or os.environ.get("KUBECONFIG") or None,

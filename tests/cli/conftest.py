@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import sys
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -276,3 +280,33 @@ EVENTS = [
 @pytest.fixture
 def now() -> datetime:
     return NOW
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished process."""
+
+    code: int
+    out: str
+    err: str
+
+
+async def canary(*arguments: str, command: tuple[str, ...] = (sys.executable, "-m", "canary"), **env: str) -> Run:
+    """Run the CLI as a process of its own, with nothing of this environment that could change what it prints."""
+    dropped = {"NO_COLOR", "FORCE_COLOR", "COLUMNS", "CANARY_DEBUG", "KUBECONFIG"}
+    inherited = {key: value for key, value in os.environ.items() if key not in dropped}
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        *arguments,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**inherited, "PYTHONIOENCODING": "utf-8", **env},
+    )
+    try:
+        out, err = await asyncio.wait_for(process.communicate(), 30)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    return Run(process.returncode or 0, out.decode(), err.decode())

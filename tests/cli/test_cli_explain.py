@@ -1,0 +1,168 @@
+"""Why a Rollout is where it is, in sentences."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from conftest import NOW, PHASES, ago, checks, ended, rollout, status
+
+from canary.cli.explanation import explain
+from canary.cli.follow import verdict
+from canary.cli.view import view
+from canary.model.requests import REQUEST_ANNOTATION
+from canary.model.status import Outcome, Phase, RolloutStatus, StepStatus, VerdictKind
+
+
+def route(stable: int, canary: int, **others: int) -> dict[str, Any]:
+    refs = [
+        {"name": "shop-stable", "port": 8080, "weight": stable},
+        {"name": "shop-canary", "port": 8080, "weight": canary},
+        *({"name": name, "port": 80, "weight": weight} for name, weight in others.items()),
+    ]
+    return {"metadata": {"name": "shop", "namespace": "team-shop"}, "spec": {"rules": [{"backendRefs": refs}]}}
+
+
+def told(found: RolloutStatus | None, routes: Any = None, **metadata: Any) -> str:
+    sections = explain(view(rollout(found, **metadata)), routes or {"shop": route(50, 50)}, NOW)
+    return "\n".join(line for section in sections for line in (section.title, *section.paragraphs))
+
+
+@pytest.mark.parametrize(
+    ("phase", "sentences"),
+    [
+        (
+            Phase.IDLE,
+            [
+                "No run is under way",
+                "A run starts as soon as Deployment shop-canary gets a revision other than 6c9f0d2b1a, or with `canary start",
+            ],
+        ),
+        (
+            Phase.PROGRESSING,
+            [
+                "Step 3 of 5 (50 %), since 10:37:02 UTC.",
+                "Its hold lasts until 10:42:10 UTC, 2m08s from now.",
+                "error-rate: Pass (WithinThreshold); the value is 0.001234, held against <= 0.01.",
+                "Next is step 4 of 5 (approval), when the hold is over at 10:42:10 UTC and every check",
+                "the run is rolled back: all traffic returns to stable.",
+            ],
+        ),
+        (
+            Phase.PAUSED,
+            [
+                "LoweredByHand, since 10:38:57 UTC: bob set shop to 10 %, below 50 %",
+                "`canary resume shop -n team-shop` enters the step again",
+                "Next is step 4 of 5 (approval), when somebody resumes the run",
+            ],
+        ),
+        (Phase.PROMOTING, ["Promotion Copy: the pod spec of the canary workload is copied to the stable one"]),
+        (
+            Phase.ROLLING_BACK,
+            [
+                "It is bound to end as RolledBack, because of CheckFailed: error-rate: 0.12 > 0.01.",
+                "0.12 is above 0.01.",
+            ],
+        ),
+        (
+            Phase.ROLLED_BACK,
+            [
+                "It ended as RolledBack, because of CheckFailed",
+                "3 failed measurements in a row; 2 are tolerated.",
+                "`canary retry shop -n team-shop` tries it again.",
+            ],
+        ),
+        (Phase.SUCCEEDED, ["The last run succeeded.", "A run starts as soon as"]),
+        (
+            Phase.INVALID,
+            ["so nothing runs.", "add the canary as a backendRef with weight 0", "Mend what the message names"],
+        ),
+    ],
+)
+def test_every_phase_is_explained(phase: Phase, sentences: list[str]) -> None:
+    """What it means, why it came to that, and what comes next."""
+    text = told(PHASES[phase])
+    for sentence in sentences:
+        assert sentence in text
+
+
+def test_weights_are_said_to_be_relative_to_the_pair() -> None:
+    """A third backend keeps its weight, so the canary's share of the whole rule is smaller than the step says."""
+    text = told(status(), {"shop": route(50, 50, legacy=300)})
+    assert "a share is a share of what the pair shop-stable + shop-canary gets, not of the whole rule." in text
+    assert "the canary gets 50 % of the pair." in text
+    assert "(legacy 300), so of the whole rule the pair gets 25 % and the canary 12.5 %." in text
+
+
+def test_weights_that_somebody_else_changed_are_pointed_out() -> None:
+    """The route is read live, and it need not be what the status says."""
+    assert "not the 50 % that the controller saw last" in told(status(), {"shop": route(90, 10)})
+    assert "saw last" not in told(status(), {"shop": route(50, 50)})
+    assert "saw last" not in told(PHASES[Phase.IDLE], {"shop": route(90, 10)})
+
+
+def test_a_route_without_the_pair_says_what_to_add() -> None:
+    """The explanation of a broken route is the same as the controller's."""
+    broken = {"metadata": {"name": "shop", "namespace": "team-shop"}, "spec": {"rules": []}}
+    assert "add the canary as a backendRef with weight 0" in told(status(), {"shop": broken})
+    assert "HTTPRoute shop: could not be read." in told(status(), {"shop": None})
+
+
+def test_after_a_swap_the_roles_are_exchanged() -> None:
+    """spec.canary is the stable side then, and weights are counted the other way round."""
+    text = told(status(swapped=True), {"shop": route(20, 80)})
+    assert "shop-canary 80, shop-stable 20: the canary gets 20 % of the pair" in text
+
+
+def test_an_unknown_check_is_explained_as_neither_good_nor_bad() -> None:
+    """People learn why the weight stands still, and since when."""
+    unknown = checks(
+        verdict=VerdictKind.UNKNOWN, reason="NoData", value=None, unknown_since=ago(95), message="no series"
+    )
+    text = told(status(checks=unknown))
+    assert "there is no value, held against <= 0.01. no series." in text
+    assert "Unknown since 10:38:27 UTC, for 1m35s." in text
+    assert "Unknown is neither good nor bad" in text
+
+
+def test_an_approval_is_asked_for_with_the_command_that_gives_it() -> None:
+    """Whoever reads it can copy it."""
+    step = StepStatus(index=4, total=5, display="4/5", started_at=ago(60), reached_at=ago(50))
+    text = told(status(step=step))
+    assert "Waiting for an approval: `canary promote shop -n team-shop`." in text
+    assert "Next is step 5 of 5 (100 %), when somebody approves it and every check" in text
+
+
+def test_preflight_is_explained() -> None:
+    """Before the first step nothing has moved."""
+    step = StepStatus(index=0, total=5, display="0/5", started_at=ago(2))
+    assert "Next is step 1 of 5 (0.5 %), when preflight has no objection" in told(status(step=step, checks=()))
+
+
+def test_as_a_plugin_the_commands_are_those_of_kubectl() -> None:
+    """What is printed works when it is copied."""
+    sections = explain(view(rollout(PHASES[Phase.PAUSED])), {}, NOW, program="kubectl canary")
+    assert "`kubectl canary resume shop" in str(sections)
+
+
+@pytest.mark.parametrize(
+    ("found", "metadata", "code"),
+    [
+        (status(), {}, None),
+        (PHASES[Phase.PAUSED], {}, None),
+        (PHASES[Phase.ROLLING_BACK], {}, None),
+        (PHASES[Phase.SUCCEEDED], {}, 0),
+        (PHASES[Phase.ROLLED_BACK], {}, 3),
+        (PHASES[Phase.INVALID], {}, 1),
+        (PHASES[Phase.IDLE], {}, None),
+        (None, {}, None),
+        (PHASES[Phase.SUCCEEDED], {"generation": 4}, None),
+        (PHASES[Phase.SUCCEEDED], {"annotations": {REQUEST_ANNOTATION: "start"}}, None),
+        (status(Phase.IDLE, run=ended(Outcome.ROLLED_BACK)), {}, 3),
+    ],
+)
+def test_watch_knows_when_a_run_is_over(
+    found: RolloutStatus | None, metadata: dict[str, Any], code: int | None
+) -> None:
+    """`watch --exit` ends with the outcome; an old status, a pending request or no run at all is waited out."""
+    assert verdict(view(rollout(found, **metadata))) == code

@@ -1,0 +1,275 @@
+"""The program as a process, without a cluster: help, usage, what it imports, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import Run, canary
+
+HEAVY = ("kubernetes", "kopf", "pydantic", "aiohttp", "rich", "yaml", "tenacity", "prometheus_api_client", "cel")
+REPORT = """
+import json, sys
+sys.argv = ["canary", *json.loads(sys.argv[1])]
+from canary.cli.main import main
+try:
+    main()
+except SystemExit as end:
+    code = end.code or 0
+loaded = sorted({name.partition(".")[0] for name in sys.modules})
+sys.stderr.write(json.dumps({"code": code, "loaded": loaded}))
+"""
+
+
+async def python(*arguments: str, **env: str) -> Run:
+    return await canary(*arguments, command=(sys.executable,), **env)
+
+
+async def loaded_by(*arguments: str) -> set[str]:
+    report = json.loads((await python("-c", REPORT, json.dumps(arguments))).err)
+    assert report["code"] == 0
+    return set(report["loaded"])
+
+
+async def test_help_imports_nothing_heavy() -> None:
+    """Help answers at once because nothing is loaded that it does not need."""
+    assert not set(HEAVY) & await loaded_by("--help")
+
+
+@pytest.mark.parametrize("arguments", [["status", "--help"], ["controller", "run", "--help"], ["version"]])
+async def test_verbs_that_ask_nobody_import_nothing_heavy(arguments: list[str]) -> None:
+    """Only pydantic may be there: typer itself brings it in to read the options before the verb."""
+    assert not (set(HEAVY) - {"pydantic"}) & await loaded_by(*arguments)
+
+
+async def test_help_is_fast() -> None:
+    """The best of three starts is well below what a person notices; the machine may be busy with other things."""
+    took = []
+    for _ in range(3):
+        started = time.perf_counter()
+        assert (await canary("--help")).code == 0
+        took.append(time.perf_counter() - started)
+    assert min(took) < 0.6
+
+
+async def test_help_lists_every_verb_and_exit_code() -> None:
+    """One page says what there is, and what scripts may rely on."""
+    ran = await canary("--help")
+    words = [
+        "list",
+        "status",
+        "watch",
+        "explain",
+        "start",
+        "promote",
+        "pause",
+        "resume",
+        "abort",
+        "retry",
+        "controller",
+        "demo",
+        "version",
+    ]
+    listed = {line.split()[0] for line in ran.out.splitlines() if line.startswith("  ") and line.strip()}
+    assert set(words) <= listed
+    assert {"0", "1", "2", "3", "4", "5", "6", "7", "130"} <= listed
+    assert ran.out.startswith("Usage: canary ")
+
+
+@pytest.mark.parametrize(
+    "verb",
+    ["list", "status", "watch", "explain", "start", "promote", "pause", "resume", "abort", "retry", "demo", "version"],
+)
+async def test_every_verb_shows_examples(verb: str) -> None:
+    """People learn from examples; each is on a line of its own."""
+    ran = await canary(verb, "-h")
+    assert ran.code == 0
+    assert "Examples:" in ran.out
+    assert f"\n    canary {verb} " in ran.out or f"\n    canary {verb}\n" in ran.out
+
+
+async def test_as_a_plugin_it_speaks_of_kubectl(tmp_path: Path) -> None:
+    """Started as kubectl-canary, usage and examples are what one types."""
+    plugin = tmp_path / "kubectl-canary"
+    plugin.write_text(f"#!{sys.executable}\nfrom canary.cli.main import main\nmain()\n")
+    plugin.chmod(0o755)
+    ran = await canary("status", "--help", command=(str(plugin),), PYTHONPATH=str(Path(__file__).parents[2]))
+    assert ran.out.startswith("Usage: kubectl canary status ")
+    assert "    kubectl canary status shop" in ran.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["statsu"], "Did you mean 'status'"),
+        (["status"], "NAME"),
+        (["pause", "shop", "--timeout", "soon"], "is not a duration"),
+        (["list", "-o", "xml"], "xml"),
+        (["controller", "run", "--prometheus-url", "prometheus:9090"], "http://prometheus.monitoring:9090"),
+        (["controller", "run", "--metrics-address", "8080/metrics"], "0.0.0.0:8080"),
+    ],
+)
+async def test_a_wrong_command_line_ends_with_2(arguments: list[str], words: str) -> None:
+    """Usage errors say what is wrong and have a code of their own."""
+    ran = await canary(*arguments)
+    assert ran.code == 2
+    assert words in " ".join(ran.err.split())
+    assert "Traceback" not in ran.err
+
+
+async def test_settings_of_the_controller_come_from_the_environment_too() -> None:
+    """A deployment sets variables; a nonsense one is refused like a nonsense option."""
+    ran = await canary("controller", "run", CANARY_METRICS_ADDRESS="nowhere")
+    assert ran.code == 2
+    assert "'nowhere' is no address to listen at" in " ".join(ran.err.split())
+    listed = (await canary("controller", "run", "--help")).out
+    names = "PROMETHEUS_URL PROMETHEUS_HOSTS NAMESPACES LOG_LEVEL LOG_FORMAT METRICS_ADDRESS LEADER_ELECT"
+    assert not [name for name in names.split() if f"CANARY_{name}" not in listed]
+
+
+RECORD = """
+import json, sys, dataclasses
+sys.argv = ["canary", "controller", "run", *json.loads(sys.argv[1])]
+import canary.controller.run
+canary.controller.run.run = lambda settings: print(json.dumps(dataclasses.asdict(settings)))
+from canary.cli.main import main
+main()
+"""
+
+
+async def test_options_and_environment_become_the_same_settings() -> None:
+    """Every field of the controller's settings can be set either way, and the option wins."""
+    options = {
+        "prometheus-url": "http://prom:9090/",
+        "prometheus-hosts": "a:9090,b",
+        "namespaces": "team-shop,team-pay",
+        "log-level": "debug",
+        "log-format": "json",
+        "metrics-address": ":9100",
+    }
+    arguments = [word for name, value in options.items() for word in (f"--{name}", value)]
+    by_option = await python("-c", RECORD, json.dumps([*arguments, "--leader-elect", "--context", "c"]))
+    env = {f"CANARY_{name.upper().replace('-', '_')}": value for name, value in options.items()}
+    by_env = await python("-c", RECORD, '["--context", "c"]', **env, CANARY_LEADER_ELECT="true")
+    settings = json.loads(by_option.out)
+    assert settings == json.loads(by_env.out)
+    assert settings == {
+        "prometheus_url": "http://prom:9090",
+        "prometheus_hosts": ["a:9090", "b"],
+        "namespaces": ["team-shop", "team-pay"],
+        "log_level": "DEBUG",
+        "log_format": "json",
+        "metrics_address": "0.0.0.0:9100",
+        "kubeconfig": None,
+        "context": "c",
+        "leader_elect": True,
+    }
+    both = await python("-c", RECORD, '["--log-level", "error"]', CANARY_LOG_LEVEL="debug", CANARY_NAMESPACES="a b")
+    assert json.loads(both.out)["log_level"] == "ERROR"
+    assert json.loads(both.out)["namespaces"] == ["a", "b"]
+
+
+async def test_without_a_kubeconfig_it_says_what_to_set(tmp_path: Path) -> None:
+    """A sentence, not a traceback; --debug shows the traceback."""
+    missing = str(tmp_path / "none.yaml")
+    ran = await canary("list", KUBECONFIG=missing)
+    assert ran.code == 2
+    assert ran.err == f"Error: there is no kubeconfig at {missing}\n"
+    loud = await canary("list", "--debug", KUBECONFIG=missing)
+    assert "Traceback" in loud.err
+    loud = await canary("list", KUBECONFIG=missing, CANARY_DEBUG="1")
+    assert "Traceback" in loud.err
+
+
+async def test_a_server_that_is_not_there_is_named(tmp_path: Path, closed_port: int) -> None:
+    """Nobody listens: code 7, within seconds."""
+    config = tmp_path / "config"
+    config.write_text(
+        json.dumps(
+            {
+                "apiVersion": "v1",
+                "kind": "Config",
+                "current-context": "c",
+                "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{closed_port}"}}],
+                "users": [{"name": "u", "user": {"token": "t"}}],
+                "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+            }
+        )
+    )
+    ran = await canary("list", KUBECONFIG=str(config))
+    assert ran.code == 7
+    assert ran.err.startswith("Error: the API server cannot be reached or is in trouble: ")
+    assert str(closed_port) in ran.err
+    assert len(ran.err.splitlines()) == 1
+
+
+async def test_ctrl_c_ends_with_130_and_without_a_word(tmp_path: Path, silent_server: str) -> None:
+    """Interrupted while it waits for an answer, it just goes."""
+    config = tmp_path / "config"
+    config.write_text(
+        json.dumps(
+            {
+                "current-context": "c",
+                "clusters": [{"name": "c", "cluster": {"server": silent_server}}],
+                "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+                "users": [{"name": "u", "user": {"token": "t"}}],
+            }
+        )
+    )
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "canary",
+        "list",
+        "--kubeconfig",
+        str(config),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, "CANARY_DEBUG": ""},
+    )
+    try:
+        await asyncio.wait_for(SILENT_ASKED.wait(), 15)
+        process.send_signal(signal.SIGINT)
+        out, err = await asyncio.wait_for(process.communicate(), 10)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert process.returncode == 130
+    assert (out, err) == (b"", b"")
+
+
+SILENT_ASKED = asyncio.Event()
+
+
+@pytest.fixture
+async def silent_server():
+    """A server that takes a request and never answers."""
+    SILENT_ASKED.clear()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        SILENT_ASKED.set()
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    server.close()
+    await server.wait_closed()
+
+
+@pytest.fixture
+async def closed_port() -> int:
+    """A port that nobody listens at."""
+    server = await asyncio.start_server(lambda _r, _w: None, "127.0.0.1", 0)
+    port: int = server.sockets[0].getsockname()[1]
+    server.close()
+    await server.wait_closed()
+    return port
