@@ -184,7 +184,8 @@ class ApiServer:
             failure = StatusError(500, "InternalError", f"Internal error occurred: {error!r}")
             response = json_response(failure.body(), 500)
         if request.verb != "watch" or response.status != 200:
-            self._note(http, request, user, response.status if http.transport is not None else 0)
+            lost = http.transport is None or http.transport.is_closing()
+            self._note(http, request, user, 0 if lost else response.status)
         return response
 
     async def _with_faults(self, http: web.Request, request: Request, user: auth.User) -> web.StreamResponse:

@@ -82,7 +82,7 @@ def _converted(kind: str, values: list[Any], now: datetime) -> Any:
         case "date":
             return age(value, now)
         case _:
-            return " ".join(item if isinstance(item, str) else json.dumps(item) for item in values)
+            return " ".join(item if isinstance(item, str) else json.dumps(item, separators=(",", ":")) for item in values)
 
 
 def age(value: Any, now: datetime) -> str:
