@@ -8,7 +8,7 @@ from canary.cli import options as o
 from canary.cli.exits import CliError, ExitCode
 
 HELP = o.guide(
-    "Watch a good and a bad release on a whole cluster inside this process; needs no Kubernetes.",
+    "Watch a good and a bad release; needs no Kubernetes.",
     ("demo", "with live pictures"),
     ("demo --plain", "line by line, for a log"),
 )

@@ -8,7 +8,7 @@ from canary.cli import options as o
 from canary.cli.request import send
 
 HELP = o.guide(
-    "Approve the step that waits, or with --full skip what is left of the run.",
+    "Approve the step that waits, or with --full skip the rest.",
     ("promote shop -n team-shop", "approve the current step"),
     ("promote shop --full --reason 'hotfix'", "straight to the promotion"),
 )

@@ -7,7 +7,7 @@ import typer
 from canary.cli import options as o
 
 HELP = o.guide(
-    "Show one Rollout: traffic, steps, checks, requests, conditions, events.",
+    "Show one Rollout: traffic, steps, checks, events.",
     ("status shop -n team-shop", "the whole picture, once"),
     ("status shop -o yaml", "the object, for programs"),
 )

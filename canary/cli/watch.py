@@ -7,7 +7,7 @@ import typer
 from canary.cli import options as o
 
 HELP = o.guide(
-    "Follow a Rollout as it changes: a live picture on a terminal, one line for each change elsewhere.",
+    "Follow a Rollout live; in a pipe, one line for each change.",
     ("watch shop -n team-shop", "until Ctrl-C"),
     ("watch shop --exit --timeout 1h", "for a pipeline: 0 succeeded, 3 rolled back, 4 not over in time"),
 )
