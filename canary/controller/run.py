@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from contextlib import AsyncExitStack
+from urllib.parse import urlsplit
 
 from canary.act.events import Teller
 from canary.controller.clock import Clock, SystemClock
@@ -83,7 +84,7 @@ async def serve(
         )
         await stack.enter_async_context(http)
         where = ", ".join(settings.namespaces) or "all namespaces"
-        log.info("controller of %s at %s; metrics and health at %s", where, kube.server, http.url)
+        log.info("controller of %s at %s; metrics and health at %s", where, _host(kube), http.url)
 
         async def connection() -> dict[str, object]:
             return await kopf_connection(
@@ -103,9 +104,15 @@ async def check_server(kube: Kube) -> None:
         try:
             await kube.raw(path)
         except NotFound as error:
-            raise ConfigError(f"the API server {kube.server} lacks {what}") from error
+            raise ConfigError(f"the API server {_host(kube)} lacks {what}") from error
         except ApiError as error:
-            raise ConfigError(f"cannot use the API server {kube.server}: {error}") from error
+            raise ConfigError(f"cannot use the API server {_host(kube)}: {error}") from error
+
+
+def _host(kube: Kube) -> str:
+    """The server without the path of its address, which may carry credentials."""
+    parts = urlsplit(kube.server)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
 def parse_address(address: str) -> tuple[str, int]:

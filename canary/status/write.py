@@ -45,7 +45,7 @@ class Urgency(Enum):
 
 def urgency(before: RolloutStatus, after: RolloutStatus, writes_in_step: int) -> Urgency:
     """Compare what the API server has with what holds now. `writes_in_step` counts the writes since the step began."""
-    if _loud(before) != _loud(after):
+    if _loud(before) != _loud(after) or _asks(after) not in {"", _asks(before)}:
         return Urgency.NOW
     if _step(before) != _step(after):
         return Urgency.SETTLING if after.split.accepted != after.split.desired else Urgency.NOW
@@ -77,12 +77,13 @@ def _loud(status: RolloutStatus) -> Any:
             for condition in status.conditions
             if condition.type in {"Ready", "Reconciling", "Stalled", "Contested"}
         ),
-        tuple(
-            condition.reason
-            for condition in status.conditions
-            if condition.type == "Reconciling" and condition.reason in ASKING
-        ),
     )
+
+
+def _asks(status: RolloutStatus) -> str:
+    """The reason to stay that somebody may have to act on, if there is one. That it is over is no news by itself."""
+    reasons_ = (condition.reason for condition in status.conditions if condition.type == "Reconciling")
+    return next((reason for reason in reasons_ if reason in ASKING), "")
 
 
 def _step(status: RolloutStatus) -> Any:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import copy
 import json
 import random
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import yaml
@@ -178,7 +178,8 @@ class Handlers:
             await response.write(error_line(error))
         except ConnectionResetError:
             return response
-        await response.write_eof()
+        with suppress(ConnectionResetError):  # the client left first, as watchers do
+            await response.write_eof()
         return response
 
     # Writing

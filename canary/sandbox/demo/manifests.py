@@ -1,0 +1,110 @@
+"""What the demo's team would keep in Git."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+Json = dict[str, Any]
+
+NAMESPACE = "team-shop"
+HOST = "shop.example.com"
+STEPS = (10, 50, 100)
+
+_WORLD = """
+apiVersion: v1
+kind: Namespace
+metadata: {name: team-shop}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: public, namespace: team-shop}
+spec:
+  gatewayClassName: sandbox
+  listeners: [{name: http, port: 80, protocol: HTTP}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: shop-stable, namespace: team-shop}
+spec: {selector: {app: shop-stable}, ports: [{name: http, port: 8080}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: shop-canary, namespace: team-shop}
+spec: {selector: {app: shop-canary}, ports: [{name: http, port: 8080}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: shop, namespace: team-shop}
+spec:
+  parentRefs: [{name: public}]
+  hostnames: [shop.example.com]
+  rules:
+    - backendRefs:
+        - {name: shop-stable, port: 8080, weight: 1}
+        - {name: shop-canary, port: 8080, weight: 0}
+"""
+
+_ROLLOUT = """
+apiVersion: canary.dev/v1alpha1
+kind: Rollout
+metadata: {name: shop, namespace: team-shop}
+spec:
+  routes: [{name: shop}]
+  stable: {service: shop-stable, port: 8080}
+  canary: {service: shop-canary, port: 8080}
+  workloads:
+    stable: {name: shop-stable}
+    canary: {name: shop-canary}
+  steps:
+    - {weight: 10, hold: 8s}
+    - {weight: 50, hold: 8s}
+    - {weight: 100, hold: 6s}
+  checks:
+    - name: error-rate
+      prometheus:
+        query: |
+          (sum(rate(envoy_cluster_upstream_rq_xx{namespace="{{ canary.namespace }}",service="{{ canary.service }}",envoy_response_code_class="5"}[{{ window }}])) or vector(0))
+          / sum(rate(envoy_cluster_upstream_rq_completed{namespace="{{ canary.namespace }}",service="{{ canary.service }}"}[{{ window }}]))
+      window: 5s
+      interval: 2s
+      threshold: {max: "1%"}
+  observed:
+    prometheus:
+      query: |
+        sum(rate(envoy_cluster_upstream_rq_completed{namespace="{{ canary.namespace }}",service="{{ canary.service }}"}[{{ window }}]))
+        / sum(rate(envoy_cluster_upstream_rq_completed{namespace="{{ canary.namespace }}",service=~"{{ stable.service }}|{{ canary.service }}"}[{{ window }}]))
+    window: 5s
+    interval: 2s
+"""
+
+
+def world() -> list[Json]:
+    """Everything but the Rollout: namespace, Gateway, Services, route, and both Deployments at v1."""
+    documents = [document for document in yaml.safe_load_all(_WORLD) if document]
+    return [*documents, deployment("shop-stable", "v1"), deployment("shop-canary", "v1")]
+
+
+def rollout() -> Json:
+    """The Rollout."""
+    document: Json = yaml.safe_load(_ROLLOUT)
+    return document
+
+
+def deployment(name: str, version: str, *, errors: int = 0) -> Json:
+    """A Deployment of the shop at a version; `errors` is the percentage of its answers that are 500."""
+    env = [{"name": "VERSION", "value": version}]
+    if errors:
+        env.append({"name": "FAULT_ERROR_PERCENT", "value": str(errors)})
+    container = {"name": "shop", "image": f"registry.example/shop:{version}", "env": env}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": {
+            "replicas": 2,
+            "selector": {"matchLabels": {"app": name}},
+            "template": {"metadata": {"labels": {"app": name}}, "spec": {"containers": [container]}},
+        },
+    }
