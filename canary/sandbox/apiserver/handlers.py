@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from aiohttp import web
 
-from canary.sandbox.apiserver import auth, discovery, errors, openapi, scale
+from canary.sandbox.apiserver import auth, discovery, errors, openapi, protobuf, scale
 from canary.sandbox.apiserver import patch as patches
 from canary.sandbox.apiserver.cluster import Cluster
 from canary.sandbox.apiserver.errors import FieldError, Json, StatusError
@@ -26,7 +26,7 @@ from canary.sandbox.apiserver.store import HistoryGoneError, Key, Stored, encode
 from canary.sandbox.apiserver.watch import Watches, WatchOptions, error_line
 
 _TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
-_TABLE_MEDIA = ("application/json", "application/yaml")
+_BODY_MEDIA = ("application/json", "application/yaml", protobuf.MEDIA)
 
 
 class Handlers:
@@ -308,8 +308,10 @@ async def _body(http: web.Request, *, optional: bool = False) -> Json:
             return {}
         raise errors.bad_request("the request has no body")
     media = http.headers.get("Content-Type", "application/json").partition(";")[0].strip()
-    if media not in _TABLE_MEDIA:
-        raise errors.unsupported_media_type(_TABLE_MEDIA)
+    if media == protobuf.MEDIA:
+        return protobuf.decode(raw)
+    if media not in _BODY_MEDIA:
+        raise errors.unsupported_media_type(_BODY_MEDIA)
     document = _decoded(raw, media)
     if not isinstance(document, dict):
         raise errors.bad_request("the body of the request is not an object")

@@ -62,7 +62,7 @@ class ApiServer:
     async def __aenter__(self) -> Self:
         app = web.Application(client_max_size=_BODY_LIMIT)
         app.router.add_route("*", "/{path:.*}", self._serve)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, handle_signals=False)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, handler_cancellation=True)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", self._wanted_port)
         try:
@@ -178,6 +178,9 @@ class ApiServer:
             refusal = StatusError(413, "RequestEntityTooLarge", f"limit is {_BODY_LIMIT}")
             response = json_response(refusal.body(), refusal.code)
         except (ConnectionResetError, asyncio.CancelledError):
+            # The client went away. A watch is in the books since it began.
+            if request.verb != "watch":
+                self._note(http, request, user, 0)
             raise
         except Exception as error:
             log.exception("%s %s", http.method, http.path_qs)
