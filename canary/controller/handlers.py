@@ -7,8 +7,10 @@ resources are listed, so that no Rollout is judged by half of the world.
 from __future__ import annotations
 
 import asyncio
-import logging
+import signal
+import threading
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -83,13 +85,38 @@ async def watch(
     ready: asyncio.Event,
 ) -> None:
     """Follow the cluster until `stop` is set. `ready` is set when the watches are up."""
-    logging.getLogger("kopf").setLevel(logging.WARNING)
-    await kopf.operator(
-        registry=build(hub, connection),
-        settings=settings(),
-        standalone=True,
-        clusterwide=not namespaces,
-        namespaces=namespaces,
-        stop_flag=stop,
-        ready_flag=ready,
+    operator = asyncio.create_task(
+        kopf.operator(
+            registry=build(hub, connection),
+            settings=settings(),
+            standalone=True,
+            clusterwide=not namespaces,
+            namespaces=namespaces,
+            ready_flag=ready,
+        ),
+        name="kopf",
     )
+    signals = asyncio.create_task(_take_signals(ready, stop))
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({operator, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        signals.cancel()
+        stopping.cancel()
+        # Asked to stop, kopf waits five seconds for every task it does not know, which are ours; cancelled, it does not.
+        operator.cancel()
+        ended = await asyncio.gather(operator, return_exceptions=True)
+    for error in ended:
+        if isinstance(error, Exception):
+            raise error
+
+
+async def _take_signals(ready: asyncio.Event, stop: asyncio.Event) -> None:
+    """Once kopf is up, SIGTERM and SIGINT are ours: kopf's own handling of them is the slow one."""
+    await ready.wait()
+    if threading.current_thread() is not threading.main_thread():
+        return
+    loop = asyncio.get_running_loop()
+    with suppress(NotImplementedError):  # where the loop knows no signals, kopf's way has to do
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)

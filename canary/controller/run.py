@@ -82,7 +82,10 @@ async def serve(
             beat=lambda: hub.last_sign,
             waiting_for=lambda: () if ready.is_set() else ("watches",),
         )
-        await stack.enter_async_context(http)
+        try:
+            await stack.enter_async_context(http)
+        except OSError as error:
+            raise ConfigError(f"cannot listen on {settings.metrics_address}: {error.strerror or error}") from error
         where = ", ".join(settings.namespaces) or "all namespaces"
         log.info("controller of %s at %s; metrics and health at %s", where, _host(kube), http.url)
 
