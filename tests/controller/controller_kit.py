@@ -1,0 +1,714 @@
+"""A namespace of an API server with everybody in it who is not the controller: a gateway, Deployments, people, a clock.
+
+Time is a `ManualClock`: nothing here sleeps to let time pass. `World.until` lets everybody finish talking, and only then
+moves the clock on to the next moment that somebody waits for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from canary.act.events import Teller
+from canary.controller.clock import ManualClock
+from canary.controller.driver import Deps
+from canary.controller.hub import Hub
+from canary.gateway.intent import RUN_ANNOTATION
+from canary.kube import (
+    CHECKTEMPLATES,
+    CLUSTERCHECKTEMPLATES,
+    DEPLOYMENTS,
+    EVENTS,
+    HTTPROUTES,
+    NAMESPACES,
+    ROLLOUTS,
+    SERVICES,
+    Kube,
+    Resource,
+)
+from canary.metrics.scripted import Scripted
+from canary.model.requests import REQUEST_ANNOTATION
+from canary.observe.objects import FINALIZER
+from canary.observe.store import Store
+from canary.sandbox.apiserver import ApiServer, AuditEntry
+from canary.telemetry import Telemetry
+
+Json = dict[str, Any]
+
+START = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
+WRITES = frozenset({"patch", "update", "create", "delete", "deletecollection"})
+CONTROLLER = "system:serviceaccount:canary:controller"
+REAL_SECONDS = 30.0
+"""How long anything may take on the wall clock before a test gives up."""
+
+ROOT = Path(__file__).resolve().parents[2]
+
+_numbers = itertools.count(1)
+
+
+@asynccontextmanager
+async def api_server() -> AsyncIterator[ApiServer]:
+    """A sandbox API server with every CRD that the controller needs."""
+    async with ApiServer() as api:
+        await api.install_crds(ROOT / "crds")
+        await api.install_crds(ROOT / "canary" / "sandbox" / "gatewayapi")
+        yield api
+
+
+# -- documents -------------------------------------------------------------------------------------------------------
+
+
+def backend(name: str, weight: int | None, **more: Any) -> Json:
+    document = {"name": name, "port": 80, **more}
+    return document if weight is None else {**document, "weight": weight}
+
+
+def rule(*refs: Json, **more: Any) -> Json:
+    return {"backendRefs": list(refs) or [backend("stable", 1), backend("canary", 0)], **more}
+
+
+def route_document(name: str = "shop", *rules: Json, **metadata: Any) -> Json:
+    return {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "HTTPRoute",
+        "metadata": {"name": name, **metadata},
+        "spec": {
+            "parentRefs": [{"name": "gw"}],
+            "hostnames": ["shop.example.org"],
+            "rules": list(rules) or [rule(matches=[{"path": {"type": "PathPrefix", "value": "/"}}])],
+        },
+    }
+
+
+def deployment_document(name: str, version: int = 1) -> Json:
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name},
+        "spec": {
+            "replicas": 1,
+            "selector": {"matchLabels": {"app": name}},
+            "template": {
+                "metadata": {"labels": {"app": name}},
+                "spec": {"containers": [{"name": "app", "image": f"shop:{version}"}]},
+            },
+        },
+    }
+
+
+def service_document(name: str) -> Json:
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name},
+        "spec": {"selector": {"app": name}, "ports": [{"port": 80}]},
+    }
+
+
+def check(**changes: Any) -> Json:
+    document = {
+        "name": "errors",
+        "prometheus": {"query": 'errors{service="{{ canary.service }}",weight="{{ weight }}"}'},
+        "interval": "1s",
+        "threshold": {"max": "1%"},
+        **changes,
+    }
+    return {key: value for key, value in document.items() if value is not None}
+
+
+def rollout_document(name: str = "shop", **spec: Any) -> Json:
+    document: Json = {
+        "routes": [{"name": "shop"}],
+        "stable": {"service": "stable", "port": 80},
+        "canary": {"service": "canary", "port": 80},
+        "workloads": {"stable": {"name": "stable"}, "canary": {"name": "canary"}},
+        "steps": [{"weight": 10, "hold": "2s"}, {"weight": 50, "hold": "2s"}, {"weight": 100, "hold": "2s"}],
+        "checks": [check()],
+        **spec,
+    }
+    return {
+        "apiVersion": "canary.dev/v1alpha1",
+        "kind": "Rollout",
+        "metadata": {"name": name},
+        "spec": {key: value for key, value in document.items() if value is not None},
+    }
+
+
+def template_document(name: str = "latency", kind: str = "CheckTemplate", **spec: Any) -> Json:
+    return {
+        "apiVersion": "canary.dev/v1alpha1",
+        "kind": kind,
+        "metadata": {"name": name},
+        "spec": {
+            "args": [{"name": "limit", "required": True}],
+            "prometheus": {"query": 'latency{service="{{ canary.service }}"}'},
+            "interval": "1s",
+            "threshold": {"max": "{{ args.limit }}"},
+            **spec,
+        },
+    }
+
+
+# -- the line to the API server ---------------------------------------------------------------------------------------
+
+
+@dataclass
+class Traffic:
+    """What is on the wires of everybody in a world."""
+
+    in_flight: int = 0
+    count: int = 0
+
+
+@dataclass(frozen=True)
+class Sent:
+    """One write of the controller, as it left."""
+
+    at: datetime
+    method: str
+    resource: str
+    path: str
+    body: Any
+
+
+Cut = Callable[[int, Any], str]
+"""From the index of a write and the request to "" (let it pass), "before" or "after": where the process dies."""
+
+
+class Line:
+    """Stands in for a Kube's transport: counts what is under way, keeps writes, and can die at one of them.
+
+    Once dead, nothing leaves any more and nothing that was asked is ever answered, as with a killed process.
+    """
+
+    def __init__(self, inner: Any, traffic: Traffic, clock: ManualClock, cut: Cut | None = None) -> None:
+        self.connection = inner.connection
+        self.sent: list[Sent] = []
+        self.dead = asyncio.Event()
+        self._inner = inner
+        self._traffic = traffic
+        self._clock = clock
+        self._cut = cut
+
+    async def json(self, request: Any) -> Json:
+        if self.dead.is_set():
+            await _never()
+        where = ""
+        if request.method != "GET":
+            where = self._cut(len(self.sent), request) if self._cut is not None else ""
+            sent = Sent(self._clock.now(), request.method, request.resource, request.path, request.body)
+            self.sent.append(sent)
+        if where == "before":
+            self.dead.set()
+            await _never()
+        self._traffic.in_flight += 1
+        self._traffic.count += 1
+        try:
+            answer = await self._inner.json(request)
+        finally:
+            self._traffic.in_flight -= 1
+            self._traffic.count += 1
+            if where == "after":
+                self.dead.set()
+        if self.dead.is_set():
+            await _never()
+        return answer
+
+    async def lines(self, request: Any, *, silence: float) -> AsyncIterator[bytes]:
+        async with contextlib.aclosing(self._inner.lines(request, silence=silence)) as lines:
+            async for line in lines:
+                if self.dead.is_set():
+                    await _never()
+                self._traffic.count += 1
+                yield line
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+
+async def _never() -> None:
+    await asyncio.Event().wait()
+
+
+# -- those who answer -------------------------------------------------------------------------------------------------
+
+
+class Gateway:
+    """Answers routes: Accepted and ResolvedRefs at their generation. Can be told to wait, or to refuse, by route name."""
+
+    def __init__(self, kube: Kube, namespace: str, clock: ManualClock) -> None:
+        self._kube, self._namespace, self._clock = kube, namespace, clock
+        self._seen: dict[str, Json] = {}
+        self.waiting: set[str] = set()
+        self.refusing: dict[str, str] = {}
+        self.accepted: dict[tuple[str, int], datetime] = {}
+        """When which generation of which route was accepted."""
+
+    async def run(self) -> None:
+        async for event in self._kube.list_and_watch(HTTPROUTES, self._namespace):
+            if event.type in {"ADDED", "MODIFIED"}:
+                self._seen[event.object["metadata"]["name"]] = event.object
+                await self._answer(event.object)
+
+    async def wait(self, *names: str) -> None:
+        """Answer nothing more for these routes."""
+        self.waiting |= set(names)
+
+    async def refuse(self, name: str, message: str) -> None:
+        """Answer the next generations of a route with Accepted=False, and the present one too."""
+        self.refusing[name] = message
+        await self._answer(self._seen[name])
+
+    async def accept(self, *names: str) -> None:
+        """Go back to normal, and answer what is open."""
+        for name in names:
+            self.waiting.discard(name)
+            self.refusing.pop(name, None)
+            await self._answer(self._seen[name])
+
+    async def _answer(self, route: Json) -> None:
+        metadata = route["metadata"]
+        name, generation = metadata["name"], metadata["generation"]
+        if name in self.waiting:
+            return
+        refusal = self.refusing.get(name)
+        parents = [self._report(parent, generation, refusal) for parent in route["spec"]["parentRefs"]]
+        if (route.get("status") or {}).get("parents") == parents:
+            return
+        if refusal is None:
+            self.accepted.setdefault((name, generation), self._clock.now())
+        with contextlib.suppress(Exception):  # deleted meanwhile, or a fault that the test asked for: the next event heals
+            await self._kube.merge_patch(
+                HTTPROUTES, name, self._namespace, {"status": {"parents": parents}}, subresource="status"
+            )
+
+    @staticmethod
+    def _report(parent: Json, generation: int, refusal: str | None) -> Json:
+        said = {"Accepted": refusal is None, "ResolvedRefs": True}
+        conditions = [
+            {
+                "type": kind,
+                "status": "True" if good else "False",
+                "reason": kind if good else "UnsupportedValue",
+                "message": "" if good else refusal,
+                "observedGeneration": generation,
+                "lastTransitionTime": "2026-01-01T00:00:00Z",
+            }
+            for kind, good in said.items()
+        ]
+        ref = {"group": "gateway.networking.k8s.io", "kind": "Gateway", **parent}
+        return {"parentRef": ref, "controllerName": "example.org/gateway", "conditions": conditions}
+
+
+class Workloads:
+    """Makes Deployments ready as they are declared; can hold one back, or take away its replicas."""
+
+    def __init__(self, kube: Kube, namespace: str) -> None:
+        self._kube, self._namespace = kube, namespace
+        self._seen: dict[str, Json] = {}
+        self._held: set[str] = set()
+        self._lost: set[str] = set()
+
+    async def run(self) -> None:
+        async for event in self._kube.list_and_watch(DEPLOYMENTS, self._namespace):
+            if event.type in {"ADDED", "MODIFIED"}:
+                self._seen[event.object["metadata"]["name"]] = event.object
+                await self._roll(event.object)
+
+    def hold(self, name: str) -> None:
+        """Roll nothing more out."""
+        self._held.add(name)
+
+    async def release(self, name: str) -> None:
+        self._held.discard(name)
+        await self._roll(self._seen[name])
+
+    async def lose(self, name: str) -> None:
+        """Take every ready replica away."""
+        self._lost.add(name)
+        await self._roll(self._seen[name])
+
+    async def _roll(self, deployment: Json) -> None:
+        name = deployment["metadata"]["name"]
+        if name in self._held:
+            return
+        replicas = deployment["spec"].get("replicas", 1)
+        ready = 0 if name in self._lost else replicas
+        status = {
+            "observedGeneration": deployment["metadata"]["generation"],
+            "replicas": replicas,
+            "updatedReplicas": replicas,
+            "readyReplicas": ready,
+            "availableReplicas": ready,
+        }
+        now = deployment.get("status") or {}
+        if all(now.get(key, 0) == value for key, value in status.items()):
+            return
+        with contextlib.suppress(Exception):
+            await self._kube.merge_patch(
+                DEPLOYMENTS, name, self._namespace, {"status": status}, subresource="status"
+            )
+
+
+@dataclass
+class Records:
+    """Every version of the routes and Rollouts of a namespace, as a watch told it."""
+
+    versions: dict[str, list[Json]] = field(default_factory=dict)
+    present: dict[tuple[str, str], Json] = field(default_factory=dict)
+
+    async def follow(self, kube: Kube, resource: Resource, namespace: str, synced: asyncio.Event) -> None:
+        async for event in kube.list_and_watch(resource, namespace):
+            if event.type == "SYNCED":
+                synced.set()
+                continue
+            key = (resource.plural, event.object["metadata"]["name"])
+            if event.type == "DELETED":
+                self.present.pop(key, None)
+            else:
+                self.present[key] = event.object
+                self.versions.setdefault(resource.plural, []).append(event.object)
+
+
+# -- a controller without kopf ----------------------------------------------------------------------------------------
+
+
+class Life:
+    """One life of a controller: hub and drivers fed by plain watches. It ends by `stop`, or by `kill` or its `cut`."""
+
+    def __init__(self, world: World, cut: Cut | None = None) -> None:
+        self._world = world
+        self._cut = cut
+        self._tasks: list[asyncio.Task[None]] = []
+        self.telemetry = Telemetry()
+
+    async def start(self) -> Life:
+        world = self._world
+        self.kube = await Kube.connect(
+            server=world.api.url,
+            token=world.token_of(CONTROLLER),
+            user_agent="canary-controller",
+            on_request=self.telemetry.api_request,
+        )
+        self.line = Line(self.kube._transport, world.traffic, world.clock, self._cut)
+        self.kube._transport = self.line  # type: ignore[assignment]  # the same three methods
+        self._teller = Teller(self.kube)
+        await self._teller.__aenter__()
+        self.store = Store()
+        self.hub = Hub(Deps(self.kube, self.store, self._teller, world.provider, self.telemetry, world.clock))
+        hub = self.hub
+        await self._follow(HTTPROUTES, hub.route)
+        await self._follow(DEPLOYMENTS, hub.workload)
+        await self._follow(CHECKTEMPLATES, lambda kind, obj: hub.template("CheckTemplate", kind, obj))
+        await self._follow(CLUSTERCHECKTEMPLATES, lambda kind, obj: hub.template("ClusterCheckTemplate", kind, obj))
+        await self._follow(ROLLOUTS, hub.rollout)
+        return self
+
+    async def _follow(self, resource: Resource, pass_on: Callable[[str, Json], None]) -> None:
+        synced = asyncio.Event()
+        namespace = self._world.namespace if resource.namespaced else None
+
+        async def run() -> None:
+            async for event in self.kube.list_and_watch(resource, namespace):
+                if event.type == "SYNCED":
+                    synced.set()
+                else:
+                    pass_on(event.type, event.object)
+
+        task = asyncio.create_task(run())
+        self._tasks.append(task)
+        waiting = asyncio.ensure_future(synced.wait())
+        await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        if task.done():
+            task.result()
+
+    @property
+    def dead(self) -> bool:
+        return self.line.dead.is_set()
+
+    async def kill(self) -> None:
+        """Die on the spot: nothing is cleaned up, no request leaves any more."""
+        self.line.dead.set()
+        if self._teller._task is not None:
+            self._teller._task.cancel()
+        await self._end()
+
+    async def stop(self) -> None:
+        """End as SIGTERM does."""
+        await self.hub.__aexit__()
+        await self._teller.__aexit__()
+        await self._end()
+
+    async def _end(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await self.hub.__aexit__()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.kube.close()
+
+
+# -- the world --------------------------------------------------------------------------------------------------------
+
+
+class World:
+    """A namespace with a gateway, Deployments, people and a clock. `quiet` is how long (s) nothing may happen to be settled."""
+
+    def __init__(self, api: ApiServer, tokens: dict[str, str]) -> None:
+        self.api = api
+        self.namespace = f"team-{next(_numbers)}"
+        self.clock = ManualClock(START)
+        self.provider = Scripted({"errors": 0.0})
+        self.traffic = Traffic()
+        self.records = Records()
+        self.quiet = 0.008
+        self._tokens = tokens
+        self._stack = AsyncExitStack()
+        self._lives: list[Life] = []
+
+    def token_of(self, user: str) -> str:
+        if user not in self._tokens:
+            self._tokens[user] = self.api.add_token(user)
+        return self._tokens[user]
+
+    async def __aenter__(self) -> World:
+        self.admin = await self.person("admin-person")
+        self.alice = await self.person("alice")
+        self.gitops = await self.person("gitops")
+        await self.admin.create(
+            NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}}
+        )
+        self.gateway = Gateway(await self.person("gateway"), self.namespace, self.clock)
+        self.workloads = Workloads(await self.person("kubelet"), self.namespace)
+        watcher = await self.person("watcher")
+        for resource in (HTTPROUTES, ROLLOUTS, DEPLOYMENTS):
+            synced = asyncio.Event()
+            self._task(self.records.follow(watcher, resource, self.namespace, synced))
+            await asyncio.wait_for(synced.wait(), REAL_SECONDS)
+        self._task(self.gateway.run())
+        self._task(self.workloads.run())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for life in self._lives:
+            if not life.dead:
+                await life.kill()
+        await self._stack.aclose()
+
+    def _task(self, work: Any) -> None:
+        task = asyncio.create_task(work)
+
+        async def end() -> None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+        self._stack.push_async_callback(end)
+
+    async def person(self, name: str) -> Kube:
+        """A connection of somebody, whose name is user, user agent and field manager."""
+        kube = await Kube.connect(
+            server=self.api.url, token=self.token_of(name), user_agent=name, field_manager=name
+        )
+        kube._transport = Line(kube._transport, self.traffic, self.clock)  # type: ignore[assignment]
+        self._stack.push_async_callback(kube.close)
+        return kube
+
+    # -- set-up
+
+    async def create(self, resource: Resource, document: Json, by: Kube | None = None) -> Json:
+        namespace = self.namespace if resource.namespaced else None
+        return await (by or self.gitops).create(resource, document, namespace)
+
+    async def furnish(self, *routes: Json, version: int = 1) -> None:
+        """Two Services, two Deployments and routes (one named shop), all of it ready and accepted."""
+        for name in ("stable", "canary"):
+            await self.create(SERVICES, service_document(name))
+            await self.create(DEPLOYMENTS, deployment_document(name, version))
+        for document in routes or (route_document(),):
+            await self.create(HTTPROUTES, document)
+        await self.settle()
+
+    async def declare(self, name: str = "shop", **spec: Any) -> Json:
+        return await self.create(ROLLOUTS, rollout_document(name, **spec))
+
+    async def begin(self, *routes: Json, cut: Cut | None = None, **spec: Any) -> Life:
+        """Furnish, declare, start a controller, and let it find everything settled."""
+        await self.furnish(*routes)
+        await self.declare(**spec)
+        life = await self.live(cut)
+        await self.until(lambda: self.phase() in {"Idle", "Invalid"})
+        return life
+
+    async def live(self, cut: Cut | None = None) -> Life:
+        life = await Life(self, cut).start()
+        self._lives.append(life)
+        return life
+
+    async def deploy(self, version: int, name: str = "canary") -> None:
+        """A new image on a Deployment, as CI does it."""
+        spec = deployment_document(name, version)["spec"]
+        await self.gitops.merge_patch(DEPLOYMENTS, name, self.namespace, {"spec": spec})
+
+    async def ask(self, value: str | Json, by: Kube | None = None, name: str = "shop") -> None:
+        """Set the request annotation."""
+        text = value if isinstance(value, str) else json.dumps(value)
+        body = {"metadata": {"annotations": {REQUEST_ANNOTATION: text}}}
+        await (by or self.alice).merge_patch(ROLLOUTS, name, self.namespace, body)
+
+    async def edit(self, name: str = "shop", by: Kube | None = None, **spec: Any) -> None:
+        await (by or self.gitops).merge_patch(ROLLOUTS, name, self.namespace, {"spec": spec})
+
+    async def set_rules(self, by: Kube, *rules: Json, name: str = "shop") -> None:
+        """Write all rules of a route, as a GitOps tool does."""
+        await by.merge_patch(HTTPROUTES, name, self.namespace, {"spec": {"rules": list(rules)}})
+
+    async def set_weights(self, by: Kube, stable: int, canary: int, name: str = "shop") -> None:
+        """Set the weights of our pair in the first rule."""
+        rules = json.loads(json.dumps(self.route(name)["spec"]["rules"]))
+        for ref in rules[0]["backendRefs"]:
+            if ref["name"] in {"stable", "canary"}:
+                ref["weight"] = stable if ref["name"] == "stable" else canary
+        await self.set_rules(by, *rules, name=name)
+
+    # -- what is there, by the watches
+
+    def find(self, resource: Resource, name: str) -> Json | None:
+        return self.records.present.get((resource.plural, name))
+
+    def rollout(self, name: str = "shop") -> Json:
+        found = self.find(ROLLOUTS, name)
+        assert found is not None, f"no Rollout {name}"
+        return found
+
+    def status(self, name: str = "shop") -> Json:
+        status = self.rollout(name).get("status")
+        return status if isinstance(status, dict) else {}
+
+    def phase(self, name: str = "shop") -> str:
+        return str(self.status(name).get("phase", ""))
+
+    def message(self, name: str = "shop") -> str:
+        return str(self.status(name).get("message", ""))
+
+    def step(self, name: str = "shop") -> int:
+        return int((self.status(name).get("step") or {}).get("index", -1))
+
+    def run_number(self, name: str = "shop") -> int:
+        return int((self.status(name).get("run") or {}).get("number", 0))
+
+    def condition(self, kind: str, name: str = "shop") -> Json:
+        return next((item for item in self.status(name).get("conditions", []) if item["type"] == kind), {})
+
+    def request(self, name: str = "shop") -> Json:
+        return self.status(name).get("lastRequest") or {}
+
+    def pending_request(self, name: str = "shop") -> str | None:
+        found: str | None = (self.rollout(name)["metadata"].get("annotations") or {}).get(REQUEST_ANNOTATION)
+        return found
+
+    def finalizers(self, name: str = "shop") -> list[str]:
+        return list(self.rollout(name)["metadata"].get("finalizers") or [])
+
+    def route(self, name: str = "shop") -> Json:
+        found = self.find(HTTPROUTES, name)
+        assert found is not None, f"no route {name}"
+        return found
+
+    def intent(self, name: str = "shop") -> Json | None:
+        raw = (self.route(name)["metadata"].get("annotations") or {}).get(RUN_ANNOTATION)
+        return json.loads(raw) if raw else None
+
+    def weights(self, name: str = "shop") -> tuple[int, int]:
+        """Weights of stable and canary in the first rule."""
+        return pair_weights(self.route(name)["spec"]["rules"][0])
+
+    def image(self, name: str) -> str:
+        found = self.find(DEPLOYMENTS, name)
+        assert found is not None
+        return str(found["spec"]["template"]["spec"]["containers"][0]["image"])
+
+    def untouched(self, name: str = "shop") -> bool:
+        """Whether the controller never wrote a route."""
+        return not any(entry.resource == "httproutes" and entry.name == name for entry in self.writes())
+
+    async def events(self) -> list[Json]:
+        found = await self.admin.list(EVENTS, self.namespace)
+        return sorted(found["items"], key=lambda event: int(event["metadata"]["resourceVersion"]))
+
+    async def reasons(self) -> list[str]:
+        return [event["reason"] for event in await self.events()]
+
+    # -- what was asked of the API server
+
+    def audited(self, user: str = CONTROLLER) -> list[AuditEntry]:
+        """Requests of somebody about this namespace, oldest first."""
+        return [entry for entry in self.api.audit if entry.user == user and entry.namespace == self.namespace]
+
+    def writes(self, user: str = CONTROLLER) -> list[AuditEntry]:
+        return [entry for entry in self.audited(user) if entry.verb in WRITES]
+
+    # -- time
+
+    async def settle(self) -> None:
+        """Return when nobody has anything to say any more at this moment of the clock."""
+        quiet, last = 0.0, (-1, -1, -1)
+        until = time.monotonic() + REAL_SECONDS
+        while quiet < self.quiet:
+            await asyncio.sleep(0.002)
+            mark = (self.traffic.count, len(self.api.audit), self.api.store.revision)
+            quiet = quiet + 0.002 if mark == last and self.traffic.in_flight == 0 else 0.0
+            last = mark
+            assert time.monotonic() < until, "the world does not come to rest"
+
+    async def until(self, condition: Callable[[], bool], *, within: float = 900, pace: float = 1.0) -> None:
+        """Let time pass (at most `pace` seconds at once, `within` seconds in all) until a condition holds."""
+        end = self.clock.now().timestamp() + within
+        deadline = time.monotonic() + REAL_SECONDS
+        while not condition():
+            await self.settle()
+            if condition():
+                return
+            wake = self.clock.next_wake
+            now = self.clock.now()
+            late = time.monotonic() > deadline
+            assert now.timestamp() < end and not late, f"{'too slow' if late else 'in vain'} at {now}: {self._state()}"
+            if wake is not None:
+                self.clock.advance(min(pace, max((wake - now).total_seconds(), 0)))
+
+    async def pass_(self, seconds: float, pace: float = 1.0) -> None:
+        """Let this much time pass, everybody acting in it as they would."""
+        end = self.clock.now().timestamp() + seconds
+        await self.settle()
+        while (left := end - self.clock.now().timestamp()) > 1e-6:
+            wake = self.clock.next_wake
+            near = pace if wake is None else max((wake - self.clock.now()).total_seconds(), 0.001)
+            self.clock.advance(min(left, pace, near))
+            await self.settle()
+
+    def _state(self) -> str:
+        return json.dumps({"rollouts": [self.status(name) for kind, name in self.records.present if kind == "rollouts"]})
+
+
+def pair_weights(rule_: Json) -> tuple[int, int]:
+    refs = {ref["name"]: ref.get("weight", 1) for ref in rule_["backendRefs"]}
+    return refs["stable"], refs["canary"]
+
+
+def clean(world: World, name: str = "shop", *routes: str) -> Iterator[str]:
+    """What a run has left behind, in words; nothing is what it should be."""
+    if FINALIZER in world.finalizers(name):
+        yield "the finalizer is still there"
+    if world.pending_request(name):
+        yield "a request is still there"
+    for route in routes or ("shop",):
+        if world.intent(route) is not None:
+            yield f"the annotation on {route} is still there"
