@@ -130,9 +130,14 @@ def config_map(name: str, **data: str) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}
 
 
-def definition(spec: dict[str, Any], *, plural: str = "widgets", kind: str = "Widget", **version: Any) -> dict[str, Any]:
+def definition(
+    spec: dict[str, Any], *, plural: str = "widgets", kind: str = "Widget", **version: Any
+) -> dict[str, Any]:
     """A definition in example.com/v1 whose `spec` has the given schema."""
-    schema = {"type": "object", "properties": {"spec": spec, "status": {"type": "object", "properties": {"ready": {"type": "boolean"}}}}}
+    schema = {
+        "type": "object",
+        "properties": {"spec": spec, "status": {"type": "object", "properties": {"ready": {"type": "boolean"}}}},
+    }
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
@@ -141,7 +146,9 @@ def definition(spec: dict[str, Any], *, plural: str = "widgets", kind: str = "Wi
             "group": "example.com",
             "scope": "Namespaced",
             "names": {"plural": plural, "kind": kind, "shortNames": ["wd"]},
-            "versions": [{"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}, **version}],
+            "versions": [
+                {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}, **version}
+            ],
         },
     }
 

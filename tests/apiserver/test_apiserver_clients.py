@@ -37,7 +37,10 @@ def widgets() -> dict[str, Any]:
     doc = definition(SPEC, subresources={"status": {}}, additionalPrinterColumns=COLUMNS)
     schema = doc["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
     condition = {"type": "object", "properties": {name: {"type": "string"} for name in ("type", "status", "reason")}}
-    schema["properties"]["status"] = {"type": "object", "properties": {"conditions": {"type": "array", "items": condition}}}
+    schema["properties"]["status"] = {
+        "type": "object",
+        "properties": {"conditions": {"type": "array", "items": condition}},
+    }
     return doc
 
 
@@ -60,7 +63,9 @@ async def test_kubectl_applies_gets_and_watches(kubectl: Kubectl, api: ApiServer
     """A definition, an object of it, its columns in a table and in a watch."""
     assert "created" in await kubectl("apply", "-f", "-", stdin=yaml.safe_dump(widgets()))
     await kubectl("wait", "--for=condition=Established", "crd/widgets.example.com", "--timeout=5s")
-    assert "widget.example.com/one created" in await kubectl("apply", "-f", "-", stdin=yaml.safe_dump(widget(share=0.5)))
+    assert "widget.example.com/one created" in await kubectl(
+        "apply", "-f", "-", stdin=yaml.safe_dump(widget(share=0.5))
+    )
     lines = (await kubectl("get", "wd")).splitlines()
     assert lines[0].split() == ["NAME", "READY", "WEIGHT", "AGE"]
     assert lines[1].split()[:2] == ["one", "5"]
@@ -157,7 +162,9 @@ async def test_kubectl_creates_builtin_objects_by_command(kubectl: Kubectl) -> N
     assert await kubectl("get", "svc", "plain", "-o", "jsonpath={.spec.ports[0].targetPort}") == "http"
 
 
-async def test_an_operator_of_kopf_works(api: ApiServer, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_operator_of_kopf_works(
+    api: ApiServer, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It finds resources, watches, patches status, posts events, holds a finalizer and lets go of it."""
     doc = widgets()
     (tmp_path / "crd.yaml").write_text(yaml.safe_dump(doc))
@@ -188,7 +195,14 @@ async def test_an_operator_of_kopf_works(api: ApiServer, client: Client, tmp_pat
     settings.watching.server_timeout = 60
     stop, ready = asyncio.Event(), asyncio.Event()
     operator = asyncio.create_task(
-        kopf.operator(registry=registry, settings=settings, namespaces=["default"], stop_flag=stop, ready_flag=ready, standalone=True)
+        kopf.operator(
+            registry=registry,
+            settings=settings,
+            namespaces=["default"],
+            stop_flag=stop,
+            ready_flag=ready,
+            standalone=True,
+        )
     )
     path = "/apis/example.com/v1/namespaces/default/widgets"
     try:
@@ -196,7 +210,9 @@ async def test_an_operator_of_kopf_works(api: ApiServer, client: Client, tmp_pat
         await client("POST", path, widget())
 
         async def is_ready() -> bool:
-            return (await client("GET", f"{path}/one")).body.get("status", {}).get("conditions", [{}])[0].get("status") == "True"
+            return (await client("GET", f"{path}/one")).body.get("status", {}).get("conditions", [{}])[0].get(
+                "status"
+            ) == "True"
 
         async def has_event() -> bool:
             events = (await client("GET", "/api/v1/namespaces/default/events")).body["items"]

@@ -52,7 +52,9 @@ def objections(spec: dict[str, Any], value: Any, old: Any = None) -> list[str]:
         ),
     ],
 )  # fmt: skip
-def test_a_value_that_does_not_fit_is_named_as_the_real_server_names_it(schema: dict[str, Any], value: Any, said: str) -> None:
+def test_a_value_that_does_not_fit_is_named_as_the_real_server_names_it(
+    schema: dict[str, Any], value: Any, said: str
+) -> None:
     """One sentence per fault, with path, value and bound."""
     assert objections(schema, value) == [said]
 
@@ -82,7 +84,11 @@ def test_unknown_fields_are_pruned_unless_kept() -> None:
             "properties": {
                 "list": {"type": "array", "items": inner},
                 "map": {"type": "object", "additionalProperties": inner},
-                "open": {"type": "object", "x-kubernetes-preserve-unknown-fields": True, "properties": {"known": inner}},
+                "open": {
+                    "type": "object",
+                    "x-kubernetes-preserve-unknown-fields": True,
+                    "properties": {"known": inner},
+                },
             },
         }
     )
@@ -149,7 +155,13 @@ def test_rules_see_self_and_say_their_message() -> None:
 def test_rules_run_wherever_their_schema_applies() -> None:
     """Every element of a list and of a map is judged, under its own path."""
     item = rules({"rule": "self.startsWith('a')", "message": "must begin with a"}, type="string", maxLength=5)
-    spec = {"type": "object", "properties": {"list": {"type": "array", "items": item}, "map": {"type": "object", "additionalProperties": item}}}
+    spec = {
+        "type": "object",
+        "properties": {
+            "list": {"type": "array", "items": item},
+            "map": {"type": "object", "additionalProperties": item},
+        },
+    }
     assert objections(spec, {"list": ["a", "b"], "map": {"k": "c"}}) == [
         'spec.list[1]: Invalid value: "string": must begin with a',
         'spec.map[k]: Invalid value: "string": must begin with a',
@@ -166,17 +178,31 @@ def test_transition_rules_compare_with_what_was() -> None:
     assert objections(spec, old) == []
     assert objections(spec, {"l": [{"n": "b", "v": "2"}, {"n": "c", "v": "9"}]}, old) == []
     assert objections(spec, {"l": [{"n": "b", "v": "3"}]}, old) == ['spec.l[0].v: Invalid value: "string": immutable']
-    once = rules({"rule": "oldSelf.hasValue() || self == 1", "optionalOldSelf": True, "message": "starts at 1"}, type="integer")
-    assert objections({"type": "object", "properties": {"i": once}}, {"i": 2}) == ['spec.i: Invalid value: "integer": starts at 1']
+    once = rules(
+        {"rule": "oldSelf.hasValue() || self == 1", "optionalOldSelf": True, "message": "starts at 1"}, type="integer"
+    )
+    assert objections({"type": "object", "properties": {"i": once}}, {"i": 2}) == [
+        'spec.i: Invalid value: "integer": starts at 1'
+    ]
     assert objections({"type": "object", "properties": {"i": once}}, {"i": 2}, {"i": 1}) == []
 
 
 @pytest.mark.parametrize(
     ("schema", "rule", "value", "holds"),
     [
-        ({"type": "object", "properties": {"namespace": STRING}}, "self.__namespace__ == 'a'", {"namespace": "a"}, True),
+        (
+            {"type": "object", "properties": {"namespace": STRING}},
+            "self.__namespace__ == 'a'",
+            {"namespace": "a"},
+            True,
+        ),
         ({"type": "object", "properties": {"x-y": STRING}}, "self.x__dash__y == 'a'", {"x-y": "b"}, False),
-        ({"type": "string", "format": "date-time"}, "self > timestamp('2020-01-01T00:00:00Z')", "2026-01-01T00:00:00Z", True),
+        (
+            {"type": "string", "format": "date-time"},
+            "self > timestamp('2020-01-01T00:00:00Z')",
+            "2026-01-01T00:00:00Z",
+            True,
+        ),
         ({"type": "string", "format": "duration"}, "self <= duration('1h')", "90m", False),
         ({"type": "number"}, "self * 2.0 == 4.0", 2, True),
         ({"type": "string"}, "self.split('/')[0].size() < 3", "ab/c", True),
@@ -188,7 +214,9 @@ def test_transition_rules_compare_with_what_was() -> None:
         ({"type": "string"}, "self.find('[0-9]+') == '12'", "ab12", True),
     ],
 )
-def test_cel_has_types_names_and_functions_of_kubernetes(schema: dict[str, Any], rule: str, value: Any, holds: bool) -> None:
+def test_cel_has_types_names_and_functions_of_kubernetes(
+    schema: dict[str, Any], rule: str, value: Any, holds: bool
+) -> None:
     """Times, durations, escaped names and the added functions work as in a real server."""
     said = objections({"type": "object", "properties": {"v": rules({"rule": rule}, **schema)}}, {"v": value})
     assert (said == []) is holds, said
@@ -223,7 +251,9 @@ async def refusal(client: Client, spec: dict[str, Any]) -> str:
         ({"type": "array", "items": rules({"rule": "self == oldSelf"}, type="string")}, "uncorrelatable"),
     ],
 )  # fmt: skip
-async def test_a_definition_that_a_real_server_refuses_is_refused(client: Client, spec: dict[str, Any], said: str) -> None:
+async def test_a_definition_that_a_real_server_refuses_is_refused(
+    client: Client, spec: dict[str, Any], said: str
+) -> None:
     """Schemas that are not structural, and rules that cannot be compiled, are 422."""
     assert said in await refusal(client, spec)
     assert (await client("GET", WIDGETS)).code == 404
@@ -234,10 +264,25 @@ async def test_a_definition_that_a_real_server_refuses_is_refused(client: Client
     [
         (rules({"rule": "self.all(x, x.startsWith('a'))"}, type="array", items=STRING), True),
         (rules({"rule": "self.all(x, self.exists(y, x == y))"}, type="array", items=STRING), False),
-        (rules({"rule": "self.all(x, self.exists(y, x == y))"}, type="array", maxItems=64, items={**STRING, "maxLength": 64}), True),
+        (
+            rules(
+                {"rule": "self.all(x, self.exists(y, x == y))"},
+                type="array",
+                maxItems=64,
+                items={**STRING, "maxLength": 64},
+            ),
+            True,
+        ),
         (rules({"rule": "self.matches('^[a-z]+([-a-z]*[a-z])?$')"}, type="string"), True),
         ({"type": "array", "items": rules({"rule": "self.matches('^[a-z]+([-a-z]*[a-z])?$')"}, type="string")}, False),
-        ({"type": "array", "maxItems": 8, "items": rules({"rule": "self.matches('^[a-z]+$')"}, type="string", maxLength=63)}, True),
+        (
+            {
+                "type": "array",
+                "maxItems": 8,
+                "items": rules({"rule": "self.matches('^[a-z]+$')"}, type="string", maxLength=63),
+            },
+            True,
+        ),
     ],
 )
 async def test_rules_without_bounds_exceed_the_budget(client: Client, spec: dict[str, Any], accepted: bool) -> None:
@@ -252,7 +297,9 @@ async def test_rules_without_bounds_exceed_the_budget(client: Client, spec: dict
 
 def test_the_parser_reads_all_of_cel() -> None:
     """Precedence, macros, literals of every kind and comments; what is not CEL is refused with a position."""
-    shape = shape_of({"type": "object", "properties": {"a": {"type": "array", "maxItems": 10, "items": {"type": "integer"}}}})
+    shape = shape_of(
+        {"type": "object", "properties": {"a": {"type": "array", "maxItems": 10, "items": {"type": "integer"}}}}
+    )
     source = """self.a.map(x, x > 1, x * 2).filter(y, y != 4).size() + 1 == 2 // why
       && (r'\\d' in ['x', "y", '''z''', b'q' == b'q' ? "s" : "t"] || {'k': 0x1F}.k > -1 && 1.5e3 > 2u && !false)"""
     estimated = estimate(parse(source), {"self": shape})

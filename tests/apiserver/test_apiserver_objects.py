@@ -92,7 +92,9 @@ async def test_a_stale_resource_version_conflicts(client: Client) -> None:
     assert (stale.code, stale.body["reason"]) == (409, "Conflict")
     assert "the object has been modified" in stale.body["message"]
     version = old["metadata"]["resourceVersion"]
-    assert (await client("PATCH", f"{ROUTES}/shop", {"metadata": {"resourceVersion": version}}, patch="merge")).code == 409
+    assert (
+        await client("PATCH", f"{ROUTES}/shop", {"metadata": {"resourceVersion": version}}, patch="merge")
+    ).code == 409
     del fresh["metadata"]["resourceVersion"]
     without = await client("PUT", f"{ROUTES}/shop", fresh)
     assert without.code == 422

@@ -69,7 +69,12 @@ def test_a_merge_patch_is_rfc_7386(doc: Any, patch: Any) -> None:
         assert all(key not in once for key, value in patch.items() if value is None)
 
 
-POD = {"spec": {"containers": [{"name": "a", "image": "1", "ports": [{"containerPort": 80}]}, {"name": "b"}], "nodeSelector": {"x": "y"}}}
+POD = {
+    "spec": {
+        "containers": [{"name": "a", "image": "1", "ports": [{"containerPort": 80}]}, {"name": "b"}],
+        "nodeSelector": {"x": "y"},
+    }
+}
 
 
 @pytest.mark.parametrize(
@@ -90,7 +95,9 @@ def test_a_strategic_patch_merges_by_name(patch: dict[str, Any], names: list[str
 
 def test_a_strategic_patch_knows_its_lists() -> None:
     """Ports merge by containerPort or by port, finalizers are a set, other lists are replaced."""
-    ports = {"spec": {"containers": [{"name": "a", "ports": [{"containerPort": 81}, {"containerPort": 80, "name": "x"}]}]}}
+    ports = {
+        "spec": {"containers": [{"name": "a", "ports": [{"containerPort": 81}, {"containerPort": 80, "name": "x"}]}]}
+    }
     container = strategic_merge_patch("Pod", POD, ports)["spec"]["containers"][0]
     assert container["ports"] == [{"containerPort": 80, "name": "x"}, {"containerPort": 81}]
     service = {"spec": {"ports": [{"port": 80, "name": "a"}]}, "metadata": {"finalizers": ["x/a"]}}

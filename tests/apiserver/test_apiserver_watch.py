@@ -17,7 +17,10 @@ async def test_a_watch_starts_with_what_exists(client: Client) -> None:
     await client("POST", CONFIG_MAPS, config_map("a"))
     await client("POST", CONFIG_MAPS, config_map("b"))
     events = await client.watch(f"{CONFIG_MAPS}?watch=1", 2)
-    assert [(event["type"], event["object"]["metadata"]["name"]) for event in events] == [("ADDED", "a"), ("ADDED", "b")]
+    assert [(event["type"], event["object"]["metadata"]["name"]) for event in events] == [
+        ("ADDED", "a"),
+        ("ADDED", "b"),
+    ]
 
 
 async def test_a_watch_goes_on_from_a_revision(client: Client) -> None:
@@ -60,7 +63,9 @@ async def test_a_revision_whose_history_is_gone_is_410(client: Client) -> None:
 async def test_a_watch_ends_after_its_timeout_with_a_bookmark(client: Client) -> None:
     """timeoutSeconds ends the stream cleanly; a client that allows bookmarks learns how far it got."""
     await client("POST", CONFIG_MAPS, config_map("a"))
-    path = f"{CONFIG_MAPS}?watch=1&resourceVersion={client.api.store.revision}&timeoutSeconds=1&allowWatchBookmarks=true"
+    path = (
+        f"{CONFIG_MAPS}?watch=1&resourceVersion={client.api.store.revision}&timeoutSeconds=1&allowWatchBookmarks=true"
+    )
     (event,) = await client.watch(path)
     assert event["type"] == "BOOKMARK"
     assert event["object"]["metadata"]["resourceVersion"] == str(client.api.store.revision)
@@ -152,3 +157,17 @@ async def test_latency_delays_and_lets_through(client: Client) -> None:
     start = loop.time()
     await client("GET", CONFIG_MAPS, Authorization=f"Bearer {client.api.add_token('other')}")
     assert loop.time() - start < 0.2
+
+
+async def test_history_is_as_long_as_it_was_set() -> None:
+    """With a short history an old revision expires by itself; a newer one can still be watched."""
+    async with ApiServer(history=3) as api, aiohttp.ClientSession() as session:
+        client = Client(api, session)
+        await client("POST", CONFIG_MAPS, config_map("a"))
+        start = api.store.revision
+        for value in range(4):
+            await client("PATCH", f"{CONFIG_MAPS}/a", {"data": {"x": str(value)}}, patch="merge")
+        (gone,) = await client.watch(f"{CONFIG_MAPS}?watch=1&resourceVersion={start}")
+        assert gone["object"]["code"] == 410
+        events = await client.watch(f"{CONFIG_MAPS}?watch=1&resourceVersion={start + 1}", 3)
+        assert [event["object"]["data"]["x"] for event in events] == ["1", "2", "3"]

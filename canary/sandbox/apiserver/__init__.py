@@ -15,7 +15,7 @@ The layers, each knowing only those above it:
     tables, representation, watch        the forms in which objects leave
     cluster, collector                   a whole cluster, and what it cleans up
     discovery, openapi, auth, faults     the surroundings
-    handlers, server                     HTTP
+    protobuf, handlers, server           HTTP
 """
 
 from __future__ import annotations

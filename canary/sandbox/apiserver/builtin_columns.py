@@ -83,7 +83,7 @@ def _object(doc: Json) -> str:
 
 
 def _ready_node(doc: Json) -> str:
-    ready = next((c for c in _at(doc, "status.conditions", []) if c.get("type") == "Ready"), {})
+    ready: Json = next((c for c in _at(doc, "status.conditions", []) if c.get("type") == "Ready"), {})
     return {"True": "Ready", "False": "NotReady"}.get(ready.get("status", ""), "Unknown")
 
 

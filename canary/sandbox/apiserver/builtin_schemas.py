@@ -31,31 +31,38 @@ def obj(required: str = "", /, **properties: Any) -> Json:
 
 
 def arr(items: Json, **more: Any) -> Json:
+    """A list."""
     return {"type": "array", "items": items, **more}
 
 
 def enum(*values: str, default: str | None = None) -> Json:
+    """A text out of `values`."""
     schema: Json = {"type": "string", "enum": list(values)}
     return schema if default is None else {**schema, "default": default}
 
 
 def num(minimum: int, maximum: int, **more: Any) -> Json:
+    """An integer between two bounds, both included."""
     return {"type": "integer", "minimum": minimum, "maximum": maximum, **more}
 
 
 def opens(names: str) -> dict[str, Json]:
+    """An open object for each name."""
     return dict.fromkeys(names.split(), OPEN)
 
 
 def strings(names: str) -> dict[str, Json]:
+    """A text for each name."""
     return dict.fromkeys(names.split(), STRING)
 
 
 def booleans(names: str) -> dict[str, Json]:
+    """A boolean for each name."""
     return dict.fromkeys(names.split(), BOOLEAN)
 
 
 def integers(names: str) -> dict[str, Json]:
+    """A 32-bit integer for each name."""
     return dict.fromkeys(names.split(), INTEGER)
 
 

@@ -179,9 +179,7 @@ def _check_pod_spec(spec: Json, at: str) -> list[FieldError]:
             if name in seen:
                 errors.append(FieldError(f"{here}.name", DUPLICATE, value=name))
             seen.add(name)
-            if not container.get("image") and at.startswith("spec.template") is False:
-                errors.append(FieldError(f"{here}.image", REQUIRED))
-            elif not container.get("image"):
+            if not container.get("image"):
                 errors.append(FieldError(f"{here}.image", REQUIRED))
     return errors
 

@@ -22,8 +22,21 @@ REASONS = {
     "FieldValueDuplicate": DUPLICATE,
 }
 _TYPE_NAMES = dict.fromkeys(
-    ("bool", "bytes", "double", "duration", "dyn", "int", "list", "map", "null_type", "string", "timestamp", "type")
-    + ("uint",),
+    (
+        "bool",
+        "bytes",
+        "double",
+        "duration",
+        "dyn",
+        "int",
+        "list",
+        "map",
+        "null_type",
+        "string",
+        "timestamp",
+        "type",
+        "uint",
+    ),
     DYN,
 )
 _FIELD_PATH = re.compile(r"\.([A-Za-z_][\w-]*)|\['([^']+)'\]")

@@ -35,6 +35,7 @@ _INTEGERS = frozenset(
 _SAME_SIZE = frozenset({"substring", "lowerAscii", "upperAscii", "trim", "reverse", "charAt", "find", "string", "dyn"})
 _NUMBERS = frozenset({"int", "uint", "double"})
 _KEY = Shape("string", 0)
+_CONVERSIONS = {"double": DOUBLE, "timestamp": TIMESTAMP, "duration": DURATION}
 
 
 class CelTypeError(ValueError):
@@ -200,12 +201,6 @@ def _result(function: str, shapes: list[Shape]) -> Shape:
             return Shape(shapes[0].kind, min(sum(shape.size for shape in shapes), UNBOUNDED), element)
         case "-_" | "_+_":
             return shapes[0]
-        case "double":
-            return DOUBLE
-        case "timestamp":
-            return TIMESTAMP
-        case "duration":
-            return DURATION
         case "split":
             return Shape("list", shapes[0].size, shapes[0])
         case "replace" | "join":
@@ -216,6 +211,8 @@ def _result(function: str, shapes: list[Shape]) -> Shape:
             return Shape("string", max(shapes[0].size, 32))
     if function in _COMPARED or function in _BOOLEANS:
         return BOOL
+    if function in _CONVERSIONS:
+        return _CONVERSIONS[function]
     if function in _INTEGERS:
         return INT
     if function in _ARITHMETIC:

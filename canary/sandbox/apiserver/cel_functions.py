@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import itertools
 import re
 from collections.abc import Callable
 from typing import Any
@@ -61,8 +62,20 @@ def _find_all(text: str, pattern: str, limit: int = -1) -> list[str]:
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     name: stdlib.STDLIB_FUNCTIONS[name]
-    for name in ("charAt", "substring", "replace", "split", "join", "lowerAscii", "upperAscii", "trim", "reverse")
-    + ("sets.contains", "sets.equivalent", "sets.intersects")
+    for name in (
+        "charAt",
+        "substring",
+        "replace",
+        "split",
+        "join",
+        "lowerAscii",
+        "upperAscii",
+        "trim",
+        "reverse",
+        "sets.contains",
+        "sets.equivalent",
+        "sets.intersects",
+    )
 } | {
     "find": _find,
     "findAll": _find_all,
@@ -70,12 +83,12 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "isCIDR": _is_cidr,
     "isIP": _is_ip,
     "isQuantity": lambda text: bool(_QUANTITY.fullmatch(text)),
-    "isSorted": lambda items: all(a <= b for a, b in zip(items, items[1:], strict=False)),
+    "isSorted": lambda items: all(a <= b for a, b in itertools.pairwise(items)),
     "isURL": _is_url,
     "lastIndexOf": _last_index_of,
-    "max": lambda items: max(items),
-    "min": lambda items: min(items),
-    "sum": lambda items: sum(items),
+    "max": max,
+    "min": min,
+    "sum": sum,
 }
 
 NATIVE = frozenset(

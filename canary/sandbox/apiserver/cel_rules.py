@@ -53,23 +53,24 @@ class RuleTree:
         """Rules that are not evaluated, each with why."""
         return tuple(
             f"rule {rule.program.source!r}: {rule.limitation}"
-            for tree in self._walk()
+            for tree in self.walk()
             for rule in tree.rules
             if rule.limitation
         )
 
-    def _walk(self) -> Iterator[RuleTree]:
+    def walk(self) -> Iterator[RuleTree]:
         yield self
         below = (*self.properties.values(), self.items, self.additional)
         for tree in below:
             if tree is not None:
-                yield from tree._walk()  # noqa: SLF001  the same class
+                yield from tree.walk()
 
     def errors(self, doc: Any, old: Any | None) -> list[FieldError]:
         """Objections of all rules; `old` is None where there is nothing to compare with."""
-        return list(self._errors(doc, old, ""))
+        return list(self.objections(doc, old, ""))
 
-    def _errors(self, value: Any, old: Any, path: str) -> Iterator[FieldError]:
+    def objections(self, value: Any, old: Any, path: str) -> Iterator[FieldError]:
+        """The same for the value at `path`, one by one."""
         if value is None:
             return
         for rule in self.rules:
@@ -80,13 +81,13 @@ class RuleTree:
             before = old if isinstance(old, dict) else {}
             for name, tree in self.properties.items():
                 if name in value:
-                    yield from tree._errors(value[name], before.get(name), f"{path}.{name}" if path else name)
+                    yield from tree.objections(value[name], before.get(name), f"{path}.{name}" if path else name)
             if self.additional is not None:
                 for name, member in value.items():
-                    yield from self.additional._errors(member, before.get(name), f"{path}[{name}]")
+                    yield from self.additional.objections(member, before.get(name), f"{path}[{name}]")
         elif isinstance(value, list) and self.items is not None:
             for index, item in enumerate(value):
-                yield from self.items._errors(item, self._counterpart(item, old), f"{path}[{index}]")
+                yield from self.items.objections(item, self._counterpart(item, old), f"{path}[{index}]")
 
     def _counterpart(self, item: Any, old: Any) -> Any:
         """The former state of an element: only lists that are maps say which one that is."""
@@ -193,7 +194,7 @@ def _scalar(value: Any, schema: Json) -> Any:
         return value
     match schema.get("format"):
         case "date-time":
-            return dt.datetime.fromisoformat(value.upper().replace("Z", "+00:00"))
+            return dt.datetime.fromisoformat(value.upper())
         case "date":
             return dt.datetime.combine(dt.date.fromisoformat(value), dt.time(), dt.UTC)
         case "duration":

@@ -22,9 +22,9 @@ _SERVICES = ("", "services")
 class Cluster:
     """One cluster. Definitions serve their resources the moment they are stored."""
 
-    def __init__(self, clock: Callable[[], datetime]) -> None:
+    def __init__(self, clock: Callable[[], datetime], *, history: int = 10_000) -> None:
         self.clock = clock
-        self.store = Store()
+        self.store = Store(history=history)
         self.registry = Registry()
         self.rest = Rest(self.store, clock)
         self.limitations: list[str] = []

@@ -27,6 +27,7 @@ class Collector:
         self._cluster = cluster
         self._store = cluster.store
         self._dependents: dict[str, set[Place]] = {}
+        self._foreground: dict[str, Place] = {}
         self._work: asyncio.Queue[Event] = asyncio.Queue()
         self._store.subscribe_all(self._note)
 
@@ -40,6 +41,10 @@ class Collector:
         for uid in after - before:
             self._dependents.setdefault(uid, set()).add(place)
         deleted = event.change is Change.DELETED
+        if deleted:
+            self._foreground.pop(event.after.metadata["uid"], None)
+        elif event.after.metadata.get("deletionTimestamp") and FOREGROUND in event.after.metadata.get("finalizers", ()):
+            self._foreground[event.after.metadata["uid"]] = place
         if deleted or after or event.after.metadata.get("deletionTimestamp"):
             self._work.put_nowait(event)
 
@@ -86,7 +91,7 @@ class Collector:
         if FOREGROUND in finalizers:
             for place in tuple(self._dependents.get(stored.metadata["uid"], ())):
                 self._delete(*place, propagation="Foreground")
-            self._finish_foreground(stored.metadata["uid"], (resource, stored.key))
+            self._finish_foreground(stored.metadata["uid"])
 
     def _collect_if_orphaned(self, resource: GroupResource, stored: Stored) -> None:
         """Delete a dependent of which no owner is left; forget the owners that are gone when others remain."""
@@ -112,9 +117,9 @@ class Collector:
                 left = [owner for owner in dependent.metadata["ownerReferences"] if owner["uid"] != uid]
                 self._rewrite(place[0], dependent, {"ownerReferences": left})
 
-    def _finish_foreground(self, uid: str, place: Place | None = None) -> None:
+    def _finish_foreground(self, uid: str) -> None:
         """Release an owner that waits for its dependents once none that blocks is left."""
-        place = place or self._waiting_owner(uid)
+        place = self._foreground.get(uid)
         if place is None:
             return
         for dependent_place in self._dependents.get(uid, ()):
@@ -123,13 +128,6 @@ class Collector:
                 if owner["uid"] == uid and owner.get("blockOwnerDeletion"):
                     return
         self._drop_finalizer(*place, FOREGROUND)
-
-    def _waiting_owner(self, uid: str) -> Place | None:
-        for resource in self._store.resources():
-            for stored in self._store.list(resource):
-                if stored.metadata["uid"] == uid:
-                    return (resource, stored.key)
-        return None
 
     def _empty_namespace(self, stored: Stored) -> None:
         name = stored.metadata["name"]
@@ -142,7 +140,7 @@ class Collector:
         stored = self._store.get(_NAMESPACES, ("", name)) if name else None
         if stored is None or not stored.metadata.get("deletionTimestamp"):
             return
-        if any(self._store.list(resource.key, name) for resource in self._namespaced()):
+        if any(self._store.has_any(resource.key, name) for resource in self._namespaced()):
             return
         doc = {**stored.doc, "spec": {}}
         if stored.metadata.get("finalizers"):

@@ -6,8 +6,7 @@ import re
 from collections.abc import Iterator
 
 from canary.sandbox.apiserver import names
-from canary.sandbox.apiserver.cel_cost import RULE_LIMIT, TOTAL_LIMIT
-from canary.sandbox.apiserver.cel_shapes import REQUEST_BYTES, shape_of
+from canary.sandbox.apiserver.cel_cost import TOTAL_LIMIT
 from canary.sandbox.apiserver.errors import DUPLICATE, FORBIDDEN, INVALID, REQUIRED, UNSUPPORTED, FieldError, Json
 from canary.sandbox.apiserver.jsonpath import JsonPathError, compile_path
 from canary.sandbox.apiserver.rule_checks import Cost, check_rules
@@ -142,8 +141,7 @@ def _check_schema(schema: Json, at: str) -> Iterator[FieldError]:
     if found:
         yield from found
         return
-    whole = REQUEST_BYTES // (shape_of(schema, root=True).smallest + 1)
-    total = Cost(whole=whole)
+    total = Cost()
     yield from check_rules(schema, at, total, root=True)
     if total.sum > TOTAL_LIMIT and not total.refused:
         factor = total.sum / TOTAL_LIMIT
@@ -153,6 +151,3 @@ def _check_schema(schema: Json, at: str) -> Iterator[FieldError]:
             f"{'more than ' if factor > 100 else ''}{shown}x {_BUDGET_HINT}"
         )
         yield FieldError(at, FORBIDDEN, detail)
-
-
-__all__ = ["RULE_LIMIT", "check_definition"]

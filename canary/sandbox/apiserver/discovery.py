@@ -20,6 +20,7 @@ VERSION: Json = {
 
 
 def core_versions(address: str) -> Json:
+    """The answer to `/api`: the core group has one version."""
     return {
         "kind": "APIVersions",
         "versions": ["v1"],
@@ -34,6 +35,7 @@ def group_versions(registry: Registry) -> list[tuple[str, str]]:
 
 
 def group_list(registry: Registry) -> Json:
+    """The answer to `/apis`."""
     groups: dict[str, list[str]] = {}
     for group, version in group_versions(registry):
         groups.setdefault(group, []).append(version)

@@ -104,6 +104,7 @@ def qualified(plural: str, group: str) -> str:
 
 
 def not_found(plural: str, group: str, name: str) -> StatusError:
+    """404 for one object."""
     details = {"name": name, "group": group, "kind": plural}
     return StatusError(
         404, "NotFound", f'{qualified(plural, group)} "{name}" not found', details=_without_empty(details)
@@ -116,12 +117,14 @@ def no_such_path() -> StatusError:
 
 
 def already_exists(plural: str, group: str, name: str) -> StatusError:
+    """409 for a create."""
     details = {"name": name, "group": group, "kind": plural}
     message = f'{qualified(plural, group)} "{name}" already exists'
     return StatusError(409, "AlreadyExists", message, details=_without_empty(details))
 
 
 def conflict(plural: str, group: str, name: str, why: str = "") -> StatusError:
+    """409 for a write that read something older, or whose precondition fails."""
     why = why or "the object has been modified; please apply your changes to the latest version and try again"
     details = {"name": name, "group": group, "kind": plural}
     message = f'Operation cannot be fulfilled on {qualified(plural, group)} "{name}": {why}'
@@ -143,39 +146,47 @@ def rejected() -> StatusError:
 
 
 def bad_request(message: str) -> StatusError:
+    """400."""
     return StatusError(400, "BadRequest", message)
 
 
 def unauthorized() -> StatusError:
+    """401."""
     return StatusError(401, "Unauthorized", "Unauthorized")
 
 
 def forbidden(plural: str, group: str, name: str, why: str, *, causes: Sequence[Json] = ()) -> StatusError:
+    """403 for one object; `causes` as in `details.causes`."""
     details: Json = {"name": name, "group": group, "kind": plural, "causes": list(causes)}
     message = f'{qualified(plural, group)} "{name}" is forbidden: {why}'
     return StatusError(403, "Forbidden", message, details=_without_empty(details))
 
 
 def method_not_allowed() -> StatusError:
+    """405."""
     message = "the server does not allow this method on the requested resource"
     return StatusError(405, "MethodNotAllowed", message, details={})
 
 
 def not_acceptable(accepted: str) -> StatusError:
+    """406."""
     message = f"only the following media types are accepted: {accepted}"
     return StatusError(406, "NotAcceptable", message)
 
 
 def unsupported_media_type(accepted: Sequence[str]) -> StatusError:
+    """415, with what would be accepted."""
     message = f"the body of the request was in an unknown format - accepted media types include: {', '.join(accepted)}"
     return StatusError(415, "UnsupportedMediaType", message)
 
 
 def expired(message: str) -> StatusError:
+    """410."""
     return StatusError(410, "Expired", message)
 
 
 def too_large_revision(asked: int, current: int) -> StatusError:
+    """504 for a resourceVersion that is still to come; clients try again."""
     details: Json = {
         "causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}],
         "retryAfterSeconds": 1,

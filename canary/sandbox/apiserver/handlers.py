@@ -236,10 +236,11 @@ class Handlers:
     ) -> web.Response:
         matches = _selector(form.resource, query, request)
         options = _delete_options(body, query)
-        deleted = []
-        for item in self._cluster.store.list(form.resource.key, request.namespace):
-            if matches is None or matches(item.doc):
-                deleted.append(self._cluster.rest.delete(form.resource, item.key, options)[0])
+        deleted = [
+            self._cluster.rest.delete(form.resource, item.key, options)[0]
+            for item in self._cluster.store.list(form.resource.key, request.namespace)
+            if matches is None or matches(item.doc)
+        ]
         return raw_response(form.many(deleted, {"resourceVersion": str(self._cluster.store.revision)}))
 
     # What is not about resources
@@ -280,10 +281,12 @@ class Handlers:
 
 
 def json_response(document: Any, code: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+    """A document as an answer."""
     return raw_response(encode(document), code, headers)
 
 
 def raw_response(body: bytes, code: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+    """JSON that is serialised already, as an answer."""
     return web.Response(body=body, status=code, content_type="application/json", headers=headers)
 
 

@@ -10,8 +10,18 @@ from typing import Any
 from canary.sandbox.apiserver.errors import Json
 
 _SERVER_OWNED = frozenset(
-    "creationTimestamp deletionGracePeriodSeconds deletionTimestamp generation managedFields name namespace "
-    "resourceVersion selfLink uid".split()
+    [
+        "creationTimestamp",
+        "deletionGracePeriodSeconds",
+        "deletionTimestamp",
+        "generation",
+        "managedFields",
+        "name",
+        "namespace",
+        "resourceVersion",
+        "selfLink",
+        "uid",
+    ]
 )
 
 _Tree = dict[str, Any]

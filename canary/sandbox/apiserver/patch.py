@@ -122,15 +122,11 @@ class _Where:
 
 
 def _merge_map(doc: Any, patch: Json, where: _Where) -> Any:
-    match patch.get("$patch"):
-        case "replace":
-            return {key: value for key, value in patch.items() if key != "$patch"}
-        case "delete":
-            return {}
-        case "merge" | None:
-            pass
-        case other:
-            raise bad_request(f"invalid value of $patch: {other!r}")
+    directive = patch.get("$patch", "merge")
+    if directive not in {"replace", "delete", "merge"}:
+        raise bad_request(f"invalid value of $patch: {directive!r}")
+    if directive != "merge":
+        return {} if directive == "delete" else {key: value for key, value in patch.items() if key != "$patch"}
     result: Json = doc if isinstance(doc, dict) else {}
     if "$retainKeys" in patch:
         kept = set(patch["$retainKeys"])

@@ -107,8 +107,10 @@ class Registry:
     def remove(self, group: str, plural: str) -> None:
         """Serve no version of a resource any more."""
         for (known, version), members in list(self._resources.items()):
-            if known == group and members.pop(plural, None) and not members:
-                del self._resources[known, version]
+            if known == group and plural in members:
+                del members[plural]
+                if not members:
+                    del self._resources[known, version]
 
     def get(self, group: str, version: str, plural: str) -> Resource | None:
         return self._resources.get((group, version), {}).get(plural)

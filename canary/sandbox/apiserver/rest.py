@@ -141,9 +141,9 @@ class Rest:
         if resource.generation and _desired(new, resource) != _desired(old.doc, resource):
             new["metadata"]["generation"] = old.metadata.get("generation", 0) + 1
         self._manage(resource, old.doc, new, options, timestamp(self._clock()))
-        if new["metadata"].get("deletionTimestamp") and not new["metadata"].get("finalizers"):
-            if not self._held_open(resource, new):
-                return Written(self._remove(resource, key, new, dry_run=options.dry_run), warnings)
+        released = new["metadata"].get("deletionTimestamp") and not new["metadata"].get("finalizers")
+        if released and not self._held_open(resource, new):
+            return Written(self._remove(resource, key, new, dry_run=options.dry_run), warnings)
         return Written(self._put(resource, new, dry_run=options.dry_run), warnings)
 
     @staticmethod
@@ -307,9 +307,9 @@ def _check_metadata_types(resource: Resource, metadata: Json) -> None:
             continue
         if not isinstance(members, dict) or any(not isinstance(value, str) for value in members.values()):
             wrong.append(name)
-    for name in ("finalizers", "ownerReferences"):
-        if not isinstance(metadata.get(name), (list, type(None))):
-            wrong.append(name)
+    wrong += [
+        name for name in ("finalizers", "ownerReferences") if not isinstance(metadata.get(name), (list, type(None)))
+    ]
     if wrong:
         raise errors.bad_request(
             f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}: '
@@ -320,7 +320,7 @@ def _check_metadata_types(resource: Resource, metadata: Json) -> None:
 def _check_namespace(resource: Resource, namespace: str, metadata: Json) -> None:
     if resource.namespaced and metadata.get("namespace", namespace) not in {namespace, ""}:
         raise errors.bad_request(
-            f"the namespace of the provided object does not match the namespace sent on the request"
+            "the namespace of the provided object does not match the namespace sent on the request"
         )
     if resource.namespaced:
         metadata["namespace"] = namespace

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from canary.sandbox.apiserver.cel_compile import Program, compile_rule
 from canary.sandbox.apiserver.cel_cost import RULE_LIMIT, saturated
 from canary.sandbox.apiserver.cel_rules import RULES
-from canary.sandbox.apiserver.cel_shapes import REQUEST_BYTES, shape_of
+from canary.sandbox.apiserver.cel_shapes import REQUEST_BYTES, Shape, shape_of
 from canary.sandbox.apiserver.errors import FORBIDDEN, INVALID, REQUIRED, FieldError, Json
 
 _HINT = (
@@ -19,9 +19,8 @@ _HINT = (
 
 @dataclass(slots=True)
 class Cost:
-    """The running total of a schema. `whole` is how often the smallest root object fits into a request."""
+    """The running total of a schema, and whether a rule was refused on its own."""
 
-    whole: int
     sum: int = 0
     refused: bool = False
 
@@ -62,8 +61,8 @@ def _check(schema: Json, at: str, place: _Place, total: Cost, *, root: bool = Fa
         yield from _check(schema["additionalProperties"], f"{at}.additionalProperties", below, total)
 
 
-def _check_rule(raw: Json, shape: object, at: str, place: _Place, times: int, total: Cost) -> Iterator[FieldError]:
-    rule = compile_rule(raw, shape)  # type: ignore[arg-type]
+def _check_rule(raw: Json, shape: Shape, at: str, place: _Place, times: int, total: Cost) -> Iterator[FieldError]:
+    rule = compile_rule(raw, shape)
     for member, problem in rule.problems:
         missing = member == "rule" and not raw.get("rule", "").strip()
         yield FieldError(f"{at}.{member}", REQUIRED if missing else INVALID, problem, raw.get(member))

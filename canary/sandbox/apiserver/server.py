@@ -42,12 +42,19 @@ class ApiServer:
     """An embedded Kubernetes API server on 127.0.0.1, in memory, for as long as its context is open.
 
     `clock` gives the time of timestamps; `token` is the admin's bearer token (random when None); `port` 0 takes a free
-    one. What it cannot do it refuses with 501; `limitations` lists rules of loaded CRDs that it does not evaluate.
+    one; `history` is how many changes per resource can still be watched or listed. What it cannot do it refuses with 501; `limitations` lists rules of loaded CRDs that it does not evaluate.
     """
 
-    def __init__(self, *, clock: Callable[[], datetime] = _utc_now, token: str | None = None, port: int = 0) -> None:
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], datetime] = _utc_now,
+        token: str | None = None,
+        port: int = 0,
+        history: int = 10_000,
+    ) -> None:
         self._clock = clock
-        self._cluster = Cluster(clock)
+        self._cluster = Cluster(clock, history=history)
         self._watches = Watches(self._cluster.store)
         self._handlers = Handlers(self._cluster, self._watches)
         self._collector = Collector(self._cluster)

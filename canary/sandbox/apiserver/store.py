@@ -63,6 +63,7 @@ class Stored:
 
 
 def encode(document: Any) -> bytes:
+    """Compact JSON."""
     return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
 
 
@@ -100,7 +101,7 @@ class HistoryGoneError(Exception):
 class Store:
     """All objects of the cluster under one revision counter, as in etcd. `history` is events kept per resource."""
 
-    def __init__(self, *, history: int = 20_000) -> None:
+    def __init__(self, *, history: int = 10_000) -> None:
         self.revision = 1
         self._history = history
         self._shelves: dict[GroupResource, _Shelf] = {}
@@ -119,6 +120,10 @@ class Store:
 
     def count(self, resource: GroupResource) -> int:
         return len(self._shelf(resource).objects)
+
+    def has_any(self, resource: GroupResource, namespace: str) -> bool:
+        """Whether a namespace holds any object of a resource."""
+        return any(key[0] == namespace for key in self._shelf(resource).objects)
 
     def resources(self) -> tuple[GroupResource, ...]:
         """Every resource that ever held an object."""

@@ -14,13 +14,48 @@ _JUNCTORS = ("allOf", "anyOf", "oneOf")
 _IN_JUNCTORS_FORBIDDEN = ("description", "type", "default", "title", "additionalProperties", "nullable", "example")
 _UNSUPPORTED = ("$ref", "definitions", "dependencies", "deprecated", "discriminator", "id", "patternProperties")
 _KNOWN = frozenset(
-    ("$schema", "additionalItems", "additionalProperties", "allOf", "anyOf", "default", "description", "enum")
-    + ("example", "exclusiveMaximum", "exclusiveMinimum", "externalDocs", "format", "items", "maxItems", "maxLength")
-    + ("maxProperties", "maximum", "minItems", "minLength", "minProperties", "minimum", "multipleOf", "not")
-    + ("nullable", "oneOf", "pattern", "properties", "required", "title", "type", "uniqueItems")
-    + ("x-kubernetes-embedded-resource", "x-kubernetes-int-or-string", "x-kubernetes-list-map-keys")
-    + ("x-kubernetes-list-type", "x-kubernetes-map-type", "x-kubernetes-preserve-unknown-fields")
-    + ("x-kubernetes-validations", *_UNSUPPORTED)
+    (
+        "$schema",
+        "additionalItems",
+        "additionalProperties",
+        "allOf",
+        "anyOf",
+        "default",
+        "description",
+        "enum",
+        "example",
+        "exclusiveMaximum",
+        "exclusiveMinimum",
+        "externalDocs",
+        "format",
+        "items",
+        "maxItems",
+        "maxLength",
+        "maxProperties",
+        "maximum",
+        "minItems",
+        "minLength",
+        "minProperties",
+        "minimum",
+        "multipleOf",
+        "not",
+        "nullable",
+        "oneOf",
+        "pattern",
+        "properties",
+        "required",
+        "title",
+        "type",
+        "uniqueItems",
+        "x-kubernetes-embedded-resource",
+        "x-kubernetes-int-or-string",
+        "x-kubernetes-list-map-keys",
+        "x-kubernetes-list-type",
+        "x-kubernetes-map-type",
+        "x-kubernetes-preserve-unknown-fields",
+        "x-kubernetes-validations",
+        *_UNSUPPORTED,
+    )
 )
 _INT_OR_STRING = [{"type": "integer"}, {"type": "string"}]
 

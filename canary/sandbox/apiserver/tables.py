@@ -24,6 +24,7 @@ def columns_of(resource: Resource) -> tuple[Column, ...]:
 
 
 def definitions(resource: Resource) -> list[Json]:
+    """The column definitions of a Table."""
     return [
         {
             "name": column.name,
@@ -47,10 +48,12 @@ def row(resource: Resource, doc: Json, now: datetime, include: str) -> Json:
 
 
 def partial(doc: Json) -> Json:
+    """The PartialObjectMetadata of a document."""
     return {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": doc["metadata"]}
 
 
 def table(resource: Resource, rows: Sequence[Json], metadata: Json, *, with_definitions: bool = True) -> Json:
+    """A whole Table."""
     return {
         "kind": "Table",
         "apiVersion": "meta.k8s.io/v1",
@@ -82,7 +85,9 @@ def _converted(kind: str, values: list[Any], now: datetime) -> Any:
         case "date":
             return age(value, now)
         case _:
-            return " ".join(item if isinstance(item, str) else json.dumps(item, separators=(",", ":")) for item in values)
+            return " ".join(
+                item if isinstance(item, str) else json.dumps(item, separators=(",", ":")) for item in values
+            )
 
 
 def age(value: Any, now: datetime) -> str:
@@ -90,7 +95,7 @@ def age(value: Any, now: datetime) -> str:
     if not isinstance(value, str):
         return "<unknown>"
     try:
-        then = datetime.fromisoformat(value.replace("Z", "+00:00"))
+        then = datetime.fromisoformat(value)
     except ValueError:
         return "<invalid>"
     seconds = int((now.astimezone(UTC) - then).total_seconds())

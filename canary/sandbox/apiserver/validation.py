@@ -16,12 +16,28 @@ from jsonschema import Draft4Validator
 from canary.sandbox.apiserver.errors import INVALID, REQUIRED, TOO_LONG, TOO_MANY, UNSUPPORTED, FieldError, Json
 
 _KEPT = frozenset(
-    "type format enum maximum minimum exclusiveMaximum exclusiveMinimum maxLength minLength pattern "
-    "maxItems minItems maxProperties minProperties multipleOf required".split()
+    [
+        "type",
+        "format",
+        "enum",
+        "maximum",
+        "minimum",
+        "exclusiveMaximum",
+        "exclusiveMinimum",
+        "maxLength",
+        "minLength",
+        "pattern",
+        "maxItems",
+        "minItems",
+        "maxProperties",
+        "minProperties",
+        "multipleOf",
+        "required",
+    ]
 )
 _DURATION = re.compile(
     r"[-+]?(\d+(\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h|d|w)((\d+(\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h|d|w))*"
-)  # noqa: RUF001  both spellings of micro
+)
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
 
 
@@ -30,7 +46,7 @@ def is_date_time(value: str) -> bool:
     if not _RFC3339.fullmatch(value):
         return False
     try:
-        dt.datetime.fromisoformat(re.sub(r"\.\d+", "", value).upper().replace("Z", "+00:00"))
+        dt.datetime.fromisoformat(re.sub(r"\.\d+", "", value).upper())
     except ValueError:
         return False
     return True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from canary.sandbox.apiserver.errors import StatusError, expired
@@ -97,13 +97,11 @@ class _View:
     def __init__(self, representation: Representation, options: WatchOptions) -> None:
         self._representation = representation
         self._namespace = options.namespace
-        self._matches: Callable[[Stored], bool] = (
-            (lambda stored: True) if options.matches is None else lambda stored: bool(options.matches(stored.doc))  # type: ignore[misc]
-        )
+        self._predicate = options.matches
         self._first = True
 
     def shows(self, stored: Stored) -> bool:
-        return self._matches(stored)
+        return self._predicate is None or self._predicate(stored.doc)
 
     def existing(self, stored: Stored) -> bytes:
         return self._line(Change.ADDED, stored)
@@ -112,8 +110,8 @@ class _View:
         """The line for a change, None when this watcher does not see it."""
         if self._namespace and event.after.key[0] != self._namespace:
             return None
-        was = event.before is not None and self._matches(event.before)
-        now = event.change is not Change.DELETED and self._matches(event.after)
+        was = event.before is not None and self.shows(event.before)
+        now = event.change is not Change.DELETED and self.shows(event.after)
         if now:
             return self._line(Change.MODIFIED if was else Change.ADDED, event.after)
         if not was:
