@@ -84,14 +84,6 @@ def run(
             help="Where /metrics, /healthz and /readyz are served.",
         ),
     ] = "0.0.0.0:8080",
-    leader_elect: Annotated[
-        bool,
-        typer.Option(
-            "--leader-elect/--no-leader-elect",
-            envvar="CANARY_LEADER_ELECT",
-            help="Take turns with other replicas through a Lease.",
-        ),
-    ] = False,
     context: o.Context = None,
     kubeconfig: o.Kubeconfig = None,
     debug: o.Debug = False,
@@ -114,7 +106,6 @@ def run(
             metrics_address=address,
             kubeconfig=common.kubeconfig or os.environ.get("KUBECONFIG") or None,
             context=common.context,
-            leader_elect=leader_elect,
         )
     )
 

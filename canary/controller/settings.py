@@ -17,4 +17,3 @@ class Settings:
     metrics_address: str = "0.0.0.0:8080"
     kubeconfig: str | None = None
     context: str | None = None
-    leader_elect: bool = False

@@ -169,7 +169,7 @@ async def test_options_and_environment_become_the_same_settings() -> None:
     arguments = [word for name, value in options.items() for word in (f"--{name}", value)]
     env = {f"CANARY_{name.upper().replace('-', '_')}": value for name, value in options.items()}
     by_option, by_env, both = await asyncio.gather(
-        python("-c", RECORD, json.dumps([*arguments, "--leader-elect", "--context", "c"])),
+        python("-c", RECORD, json.dumps([*arguments, "--context", "c"])),
         python("-c", RECORD, '["--context", "c"]', **env, CANARY_LEADER_ELECT="true"),
         python("-c", RECORD, '["--log-level", "error"]', CANARY_LOG_LEVEL="debug", CANARY_NAMESPACES="a b"),
     )
@@ -184,7 +184,6 @@ async def test_options_and_environment_become_the_same_settings() -> None:
         "metrics_address": "0.0.0.0:9100",
         "kubeconfig": None,
         "context": "c",
-        "leader_elect": True,
     }
     assert json.loads(both.out)["log_level"] == "ERROR"
     assert json.loads(both.out)["namespaces"] == ["a", "b"]
