@@ -1,0 +1,45 @@
+"""The demo, run as a newcomer runs it: the whole story on real Envoy, real Prometheus and real HTTP."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+
+
+@pytest.fixture(scope="module")
+def demo() -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "canary", "demo", "--plain", "--no-color"]
+    return subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+
+
+def test_the_story_is_true(demo: subprocess.CompletedProcess[str]) -> None:
+    """The exit status says that reality was as told: promoted, then rolled back, nothing served after weight 0."""
+    assert demo.returncode == 0, demo.stdout + demo.stderr
+    assert "The story is true" in demo.stdout
+    assert demo.stderr == ""
+
+
+@pytest.mark.parametrize("weight", [10, 50, 100])
+def test_counted_splits_are_the_weights(demo: subprocess.CompletedProcess[str], weight: int) -> None:
+    """Each step of the good release got its share within 5 points, by the load generator's count."""
+    found = re.search(rf"v2 at {weight} %\s*│\s*(\d+)\s*│\s*{weight} %\s*│\s*([\d.]+) %", demo.stdout)
+    assert found, demo.stdout
+    assert int(found[1]) > 1000
+    assert abs(float(found[2]) - weight) <= 5
+
+
+def test_the_rollback_patch_follows_the_failing_sample_at_once(demo: subprocess.CompletedProcess[str]) -> None:
+    """Inside the controller, sample returned to patch sent takes milliseconds: it is one tick."""
+    found = re.search(r"of that inside the controller\s+([\d.]+) ms", demo.stdout)
+    assert found, demo.stdout
+    assert float(found[1]) < 250
+
+
+def test_users_of_the_good_release_saw_no_error(demo: subprocess.CompletedProcess[str]) -> None:
+    """Not one request failed while the good version went from 10 to 100 % and was promoted."""
+    assert "(0 during the good release)" in demo.stdout
