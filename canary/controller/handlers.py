@@ -85,27 +85,23 @@ async def watch(
     ready: asyncio.Event,
 ) -> None:
     """Follow the cluster until `stop` is set. `ready` is set when the watches are up."""
-    operator = asyncio.create_task(
-        kopf.operator(
-            registry=build(hub, connection),
-            settings=settings(),
-            standalone=True,
-            clusterwide=not namespaces,
-            namespaces=namespaces,
-            ready_flag=ready,
-        ),
-        name="kopf",
+    # Not `kopf.operator`: in the end that waits for, and then cancels, every task of the loop that it did not start.
+    tasks = await kopf.spawn_tasks(
+        registry=build(hub, connection),
+        settings=settings(),
+        standalone=True,
+        clusterwide=not namespaces,
+        namespaces=namespaces,
+        ready_flag=ready,
     )
     signals = asyncio.create_task(_take_signals(ready, stop))
     stopping = asyncio.create_task(stop.wait())
     try:
-        await asyncio.wait({operator, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({*tasks, stopping}, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        signals.cancel()
-        stopping.cancel()
-        # Asked to stop, kopf waits five seconds for every task it does not know, which are ours; cancelled, it does not.
-        operator.cancel()
-        ended = await asyncio.gather(operator, return_exceptions=True)
+        for task in (signals, stopping, *tasks):
+            task.cancel()
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
     for error in ended:
         if isinstance(error, Exception):
             raise error
