@@ -153,7 +153,9 @@ class Performer:
 
     async def _route(self, action: WriteRoute, world: World, failing_since: float | None) -> bool:
         document = world.routes[action.name]
-        pairs = read_pairs(document, world.stable, world.canary, world.rules.get(action.name, ()))
+        # With no weights to write only the annotation changes, and the pair need not even be there any more.
+        rules = world.rules.get(action.name, ())
+        pairs = read_pairs(document, world.stable, world.canary, rules) if action.weights else ()
         ops = edit(document, pairs, action.weights, action.intent)
         if not ops:
             return True
