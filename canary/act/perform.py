@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, assert_never
@@ -38,7 +39,14 @@ from canary.model.requests import REQUEST_ANNOTATION, Request
 from canary.observe.objects import FINALIZER, POD_SPEC_ANNOTATION, revision, version
 from canary.observe.store import Key, Store
 
+log = logging.getLogger("canary.act")
+
 Json = dict[str, Any]
+
+PATIENCE = 0.25
+"""Seconds that a tick waits for its writes. What takes longer goes on by itself; a rollback must not stand behind it."""
+
+_CHAIN = "everything but routes"
 
 _REQUEST_PATH = "/metadata/annotations/" + REQUEST_ANNOTATION.replace("/", "~1")
 _POD_SPEC_PATH = "/metadata/annotations/" + POD_SPEC_ANNOTATION.replace("/", "~1")
@@ -70,7 +78,7 @@ class Done:
 
 
 class Performer:
-    """Performs the actions of one Rollout. Keeps only its backoffs between ticks."""
+    """Performs the actions of one Rollout. Keeps only its backoffs, and what is still under way, between ticks."""
 
     def __init__(
         self,
@@ -80,37 +88,117 @@ class Performer:
         teller: Teller,
         backoffs: Backoffs,
         on_rollback: Callable[[float], None],
+        on_landed: Callable[[], None] = lambda: None,
     ) -> None:
+        """`on_landed` is called when a write ends that `perform` has not waited for."""
         self._key = key
         self._kube = kube
         self._store = store
         self._teller = teller
         self._backoffs = backoffs
         self._on_rollback = on_rollback
+        self._on_landed = on_landed
+        self._flights: dict[str, asyncio.Task[None]] = {}
+        self._round = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether a write is still under way. What it changes is not known yet."""
+        return bool(self._flights)
 
     async def perform(
-        self, actions: Sequence[Action], world: World, now: datetime, failing_since: float | None = None
+        self,
+        actions: Sequence[Action],
+        world: World,
+        now: datetime,
+        failing_since: float | None = None,
+        interrupt: asyncio.Event | None = None,
     ) -> Done:
-        """Perform every action that does not rest; routes at once and each on its own, before everything else.
+        """Perform every action that neither rests nor is under way; routes at once and each on its own, first of all.
+
+        Returns when all is done, when `interrupt` is set, or after PATIENCE. Writes that have no answer by then go on;
+        they hold up nobody, since each is guarded by what it was decided upon.
 
         `failing_since` is when (time.monotonic) the measurement came in that this decision may rest on: it is timed
         until the first rollback patch is sent.
         """
         done = Done()
-        routes = [action for action in actions if isinstance(action, WriteRoute)]
-        await asyncio.gather(*(self._one(action, world, now, done, failing_since) for action in routes))
+        self._round += 1
+        started = [
+            self._launch(_name(action), self._one(action, world, now, done, failing_since))
+            for action in actions
+            if isinstance(action, WriteRoute) and self._free(_name(action), now)
+        ]
+        others = [action for action in actions if not isinstance(action, WriteRoute | Tell)]
+        if others and _CHAIN not in self._flights:
+            started.append(self._launch(_CHAIN, self._in_order(others, tuple(started), world, now, done)))
+        await self._wait(started, interrupt)
         for action in actions:
-            if not isinstance(action, WriteRoute):
-                await self._one(action, world, now, done, None)
+            if isinstance(action, Tell):
+                self._teller.tell(world.rollout, action, now)
         return done
 
+    async def stop(self) -> None:
+        """Let go of everything under way."""
+        flights = list(self._flights.values())
+        for flight in flights:
+            flight.cancel()
+        await asyncio.gather(*flights, return_exceptions=True)
+
+    def _free(self, name: str, now: datetime) -> bool:
+        return name not in self._flights and not self._backoffs.resting(name, now)
+
+    def _launch(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        flight = asyncio.create_task(work, name=f"{name} of {self._key[0]}/{self._key[1]}")
+        self._flights[name] = flight
+        flight.add_done_callback(lambda _: self._flights.pop(name, None))
+        return flight
+
+    async def _wait(self, started: list[asyncio.Task[None]], interrupt: asyncio.Event | None) -> None:
+        if not started:
+            return
+        landing = asyncio.gather(*started)
+        watching = asyncio.ensure_future((interrupt or asyncio.Event()).wait())
+        try:
+            await asyncio.wait({landing, watching}, timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            landing.cancel()
+            raise
+        finally:
+            watching.cancel()
+        if landing.done():
+            landing.result()
+        else:
+            landing.add_done_callback(self._landed)
+
+    def _landed(self, landing: asyncio.Future[Any]) -> None:
+        if landing.cancelled():
+            return
+        error = landing.exception()
+        if error is not None:
+            log.error("a write of %s/%s failed for a reason of ours", *self._key, exc_info=error)
+        self._on_landed()
+
+    async def _in_order(
+        self,
+        actions: Sequence[Action],
+        routes: tuple[asyncio.Task[None], ...],
+        world: World,
+        now: datetime,
+        done: Done,
+    ) -> None:
+        """One after the other, since most are about the same object, and after the routes."""
+        mine = self._round
+        if routes:
+            await asyncio.wait(routes, timeout=PATIENCE)
+        for action in actions:
+            if self._round != mine:
+                return  # decided anew since then: what this round still wanted may be wrong by now
+            if not self._backoffs.resting(_name(action), now):
+                await self._one(action, world, now, done, None)
+
     async def _one(self, action: Action, world: World, now: datetime, done: Done, failing_since: float | None) -> None:
-        if isinstance(action, Tell):
-            self._teller.tell(world.rollout, action, now)
-            return
         name = _name(action)
-        if self._backoffs.resting(name, now):
-            return
         try:
             fresh = await self._write(action, world, failing_since)
         except CanaryError as error:
@@ -121,10 +209,11 @@ class Performer:
                 self._teller.tell(world.rollout, Tell("Warning", "WriteFailed", what), now)
             return
         self._backoffs.succeeded(name)
-        (done.performed if fresh else done.stale).append(name)
+        if fresh is not None:
+            (done.performed if fresh else done.stale).append(name)
 
-    async def _write(self, action: Action, world: World, failing_since: float | None) -> bool:
-        """Perform one action; False when the world had moved on and was read again instead."""
+    async def _write(self, action: Action, world: World, failing_since: float | None) -> bool | None:
+        """Perform one action; False when the world had moved on and was read again instead, None when it is so already."""
         match action:
             case WriteRoute():
                 return await self._route(action, world, failing_since)
@@ -151,14 +240,14 @@ class Performer:
             case _:
                 assert_never(action)
 
-    async def _route(self, action: WriteRoute, world: World, failing_since: float | None) -> bool:
+    async def _route(self, action: WriteRoute, world: World, failing_since: float | None) -> bool | None:
         document = world.routes[action.name]
         # With no weights to write only the annotation changes, and the pair need not even be there any more.
         rules = world.rules.get(action.name, ())
         pairs = read_pairs(document, world.stable, world.canary, rules) if action.weights else ()
         ops = edit(document, pairs, action.weights, action.intent)
         if not ops:
-            return True
+            return None
         if failing_since is not None and action.intent is not None and action.intent.mode is Mode.ROLLBACK:
             self._on_rollback(time.monotonic() - failing_since)
         namespace = self._key[0]
@@ -175,10 +264,10 @@ class Performer:
             return False
         return True
 
-    async def _rollout(self, world: World, ops: list[Json]) -> bool:
+    async def _rollout(self, world: World, ops: list[Json]) -> bool | None:
         namespace, name = self._key
         if not ops:
-            return True
+            return None
 
         async def again() -> Json:
             return await self._kube.get(ROLLOUTS, name, namespace)
@@ -208,7 +297,7 @@ class Performer:
         keep(fresh)
         return False
 
-    async def _stamp(self, action: StampRequest, world: World) -> bool:
+    async def _stamp(self, action: StampRequest, world: World) -> bool | None:
         namespace, name = self._key
         fresh = await self._kube.get(ROLLOUTS, name, namespace)
         stamped = Request(verb=action.raw.strip()[:64], id=uuid.uuid4().hex, by=_annotator(fresh))

@@ -28,8 +28,8 @@ def version(document: Json) -> str:
     return str(document.get("metadata", {}).get("resourceVersion", ""))
 
 
-def older(document: Json, kept: Json) -> bool:
-    """Whether a watch event is older than what we have, because our own write's answer overtook it.
+def known(document: Json, kept: Json) -> bool:
+    """Whether a watch event says nothing new: it is what we have, or older, because our own write's answer overtook it.
 
     resourceVersions of one resource are ordered numbers (KEP-5504); where one is not a number, the newcomer wins. A
     resource of another uid is another object, however it is numbered.
@@ -37,7 +37,7 @@ def older(document: Json, kept: Json) -> bool:
     if document.get("metadata", {}).get("uid") != kept.get("metadata", {}).get("uid"):
         return False
     new, old = version(document), version(kept)
-    return new.isdecimal() and old.isdecimal() and int(new) < int(old)
+    return new.isdecimal() and old.isdecimal() and int(new) <= int(old)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from canary.model.checks import TemplateKind
-from canary.observe.objects import Route, Workload, older, slim
+from canary.observe.objects import Route, Workload, known, slim
 
 Json = dict[str, Any]
 Key = tuple[str, str]
@@ -41,7 +41,7 @@ class Store:
         """Keep a Rollout; False when what we have is newer or the same."""
         key = key_of(document)
         kept = self.rollouts.get(key)
-        if kept is not None and older(document, kept):
+        if kept is not None and known(document, kept):
             return False
         self.rollouts[key] = slim(document)
         needs = frozenset(_needs(document))
@@ -65,7 +65,7 @@ class Store:
     def put_route(self, document: Json) -> set[Key]:
         key = key_of(document)
         kept = self.routes.get(key)
-        if kept is not None and older(document, kept.document):
+        if kept is not None and known(document, kept.document):
             return set()
         self.routes[key] = Route.of(document)
         return self.wanting("HTTPRoute", *key)
@@ -78,7 +78,7 @@ class Store:
         """Keep a workload; wakes nobody when nothing changed that a decision looks at."""
         key = key_of(document)
         kept = self.workloads.get(key)
-        if kept is not None and older(document, kept.metadata):
+        if kept is not None and known(document, kept.metadata):
             return set()
         self.workloads[key] = fresh = Workload.of(document)
         if kept is not None and kept.view == fresh.view:
@@ -92,7 +92,7 @@ class Store:
     def put_template(self, kind: str, document: Json) -> set[Key]:
         namespace, name = key_of(document)
         kept = self.templates.get((kind, namespace, name))
-        if kept is not None and older(document, kept):
+        if kept is not None and known(document, kept):
             return set()
         self.templates[kind, namespace, name] = slim(document)
         return self.wanting(kind, namespace, name)
