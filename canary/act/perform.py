@@ -159,8 +159,9 @@ class Performer:
             return
         landing = asyncio.gather(*started)
         watching = asyncio.ensure_future((interrupt or asyncio.Event()).wait())
+        both: set[asyncio.Future[Any]] = {landing, watching}
         try:
-            await asyncio.wait({landing, watching}, timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(both, timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
             landing.cancel()
             raise

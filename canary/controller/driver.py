@@ -11,7 +11,7 @@ from enum import Enum
 
 from canary.act.backoff import Backoffs
 from canary.act.events import Teller
-from canary.act.perform import Done, Performer, World
+from canary.act.perform import PATIENCE, Done, Performer, World
 from canary.controller.clock import Clock, wait
 from canary.controller.measure import OBSERVED, Measurements
 from canary.decide.actions import Tell
@@ -133,8 +133,10 @@ class Driver:
         self._backoffs = Backoffs(ROUTE_WRITE)
         self._status_backoff = Backoffs(STATUS_WRITE)
         self._performer = Performer(
-            key, deps.kube, deps.store, deps.teller, self._backoffs, deps.telemetry.rollback_latency
+            key, deps.kube, deps.store, deps.teller, self._backoffs, deps.telemetry.rollback_latency, self.wake
         )
+        self._urgent = asyncio.Event()
+        self._writing: asyncio.Task[bool] | None = None
         self._measurements = Measurements(deps.clock, deps.provider, self._render, self.post)
         self._step: tuple[int, int] = (0, 0)
         self._writes_in_step = 0
@@ -153,6 +155,8 @@ class Driver:
         """A measurement came in: look again at once."""
         self._mailbox.put(name, measurement)
         self._wake.set()
+        if name != OBSERVED:
+            self._urgent.set()
 
     def refuse(self, refusals: tuple[Problem, ...]) -> None:
         """The metrics provider refused queries of ours (empty: no more)."""
@@ -170,6 +174,10 @@ class Driver:
                 await wait(self._deps.clock, self._wake, until)
         finally:
             await self._measurements.stop()
+            await self._performer.stop()
+            if self._writing is not None:
+                self._writing.cancel()
+                await asyncio.gather(self._writing, return_exceptions=True)
 
     async def _tick(self) -> datetime | End | None:
         """One round. Returns when to look again at the latest, or FINISHED."""
@@ -184,10 +192,14 @@ class Driver:
         if rollout.spec is not None:
             self._spec = rollout.spec
         measurements, observed, since = self._mailbox.take()
+        self._urgent.clear()
         if self._spec is None:
             return await self._unreadable(rollout)
         seen = look(deps, key, rollout, self._spec, self._status, News(measurements, observed, self._refusals))
-        done = await self._performer.perform(seen.decision.actions, seen.world, deps.clock.now(), since)
+        if self._performer.busy and not seen.status.active:
+            return None  # a run does not end while a write of it may still take effect: its landing wakes us
+        now = deps.clock.now()
+        done = await self._performer.perform(seen.decision.actions, seen.world, now, since, self._urgent)
         before, self._status = self._status, seen.status
         self._telemeter(before, seen)
         wrote = False if done.moved else await self._write(rollout, seen.status)
@@ -208,7 +220,8 @@ class Driver:
         known = [at for at in times if at is not None]
         waiting = any(not isinstance(action, Tell) for action in seen.decision.actions)
         owed = urgency(seen.rollout.status, seen.status, self._writes_in_step) is not Urgency.NONE
-        if not seen.status.active and not waiting and not owed and not self._wake.is_set():
+        busy = self._performer.busy or self._writing is not None
+        if not seen.status.active and not waiting and not owed and not busy and not self._wake.is_set():
             return FINISHED
         return min(known, default=None)
 
@@ -230,9 +243,24 @@ class Driver:
             case Urgency.NOW:
                 pass
         self._settling_since = None
-        if self._status_backoff.resting("status", now):
+        if self._writing is not None or self._status_backoff.resting("status", now):
             return False
-        return await self._patch_status(status, now)
+        self._writing = asyncio.create_task(self._patch_status(status, now))
+        self._writing.add_done_callback(self._written)
+        return await self._patience(self._writing)
+
+    async def _patience(self, writing: asyncio.Task[bool]) -> bool:
+        """Wait for a status write, unless a sample comes in: nothing that a run does stands behind words about it."""
+        sample = asyncio.ensure_future(self._urgent.wait())
+        try:
+            await asyncio.wait({writing, sample}, timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sample.cancel()
+        return writing.done() and writing.result()
+
+    def _written(self, _: asyncio.Task[bool]) -> None:
+        self._writing = None
+        self._wake.set()
 
     async def _patch_status(self, status: RolloutStatus, now: datetime) -> bool:
         namespace, name = self.key

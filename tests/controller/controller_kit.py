@@ -232,11 +232,35 @@ class Line:
                 yield line
 
     async def close(self) -> None:
-        await self._inner.close()
+        """The inner transport is shared."""
 
 
 async def _never() -> None:
     await asyncio.Event().wait()
+
+
+class Cast:
+    """Everybody who talks to one API server, each with a token and a connection of their own, for all its worlds."""
+
+    def __init__(self, api: ApiServer) -> None:
+        self.api = api
+        self._transports: dict[str, Any] = {}
+        self._tokens: dict[str, str] = {}
+
+    def token(self, user: str) -> str:
+        if user not in self._tokens:
+            self._tokens[user] = self.api.add_token(user)
+        return self._tokens[user]
+
+    async def transport(self, user: str) -> Any:
+        """The transport of somebody. A connection costs 30 ms to set up, mostly for TLS that nobody needs here."""
+        if user not in self._transports:
+            kube = await Kube.connect(server=self.api.url, token=self.token(user), user_agent=user)
+            self._transports[user] = kube._transport
+        return self._transports[user]
+
+    async def close(self) -> None:
+        await asyncio.gather(*(transport.close() for transport in self._transports.values()))
 
 
 # -- those who answer -------------------------------------------------------------------------------------------------
@@ -393,14 +417,10 @@ class Life:
 
     async def start(self) -> Life:
         world = self._world
-        self.kube = await Kube.connect(
-            server=world.api.url,
-            token=world.token_of(CONTROLLER),
-            user_agent="canary-controller",
-            on_request=self.telemetry.api_request,
-        )
-        self.line = Line(self.kube._transport, world.traffic, world.clock, self._cut)
-        self.kube._transport = self.line  # type: ignore[assignment]  # the same three methods
+        transport = await world.cast.transport(CONTROLLER)
+        transport.on_request = self.telemetry.api_request
+        self.line = Line(transport, world.traffic, world.clock, self._cut)
+        self.kube = Kube(self.line)  # type: ignore[arg-type]  # the same three methods
         self._teller = Teller(self.kube)
         await self._teller.__aenter__()
         self.store = Store()
@@ -454,7 +474,6 @@ class Life:
             task.cancel()
         await self.hub.__aexit__()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.kube.close()
 
 
 # -- the world --------------------------------------------------------------------------------------------------------
@@ -463,22 +482,17 @@ class Life:
 class World:
     """A namespace with a gateway, Deployments, people and a clock. `quiet` is how long (s) nothing may happen to be settled."""
 
-    def __init__(self, api: ApiServer, tokens: dict[str, str]) -> None:
-        self.api = api
+    def __init__(self, cast: Cast) -> None:
+        self.cast = cast
+        self.api = cast.api
         self.namespace = f"team-{next(_numbers)}"
         self.clock = ManualClock(START)
         self.provider = Scripted({"errors": 0.0})
         self.traffic = Traffic()
         self.records = Records()
         self.quiet = 0.008
-        self._tokens = tokens
         self._stack = AsyncExitStack()
         self._lives: list[Life] = []
-
-    def token_of(self, user: str) -> str:
-        if user not in self._tokens:
-            self._tokens[user] = self.api.add_token(user)
-        return self._tokens[user]
 
     async def __aenter__(self) -> World:
         self.admin = await self.person("admin-person")
@@ -515,12 +529,8 @@ class World:
 
     async def person(self, name: str) -> Kube:
         """A connection of somebody, whose name is user, user agent and field manager."""
-        kube = await Kube.connect(
-            server=self.api.url, token=self.token_of(name), user_agent=name, field_manager=name
-        )
-        kube._transport = Line(kube._transport, self.traffic, self.clock)  # type: ignore[assignment]
-        self._stack.push_async_callback(kube.close)
-        return kube
+        line = Line(await self.cast.transport(name), self.traffic, self.clock)
+        return Kube(line, field_manager=name)  # type: ignore[arg-type]
 
     # -- set-up
 

@@ -10,17 +10,17 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from fractions import Fraction
 from typing import Any
 
 import pytest
-from controller_kit import Life, World, backend, check, clean, route_document, rule
+from controller_kit import Cast, Life, World, backend, check, clean, route_document, rule
 
+from canary.decide import reasons
 from canary.gateway.intent import RUN_ANNOTATION
 from canary.metrics.port import Query
-from canary.sandbox.apiserver import ApiServer
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 
@@ -54,7 +54,7 @@ class End:
     reason: str
     specs: str
     images: tuple[str, str]
-    request: tuple[str, str]
+    request: str
     left: tuple[str, ...]
     revisions: str
     split: str
@@ -62,14 +62,14 @@ class End:
 
 def end_of(world: World) -> End:
     status = world.status()
-    request = world.request()
     return End(
         phase=world.phase(),
         run=world.run_number(),
-        reason=status["run"]["reason"],
+        # A successor may know only from the routes that a run is ending, and says so.
+        reason="" if status["run"]["reason"] == reasons.RECOVERED else status["run"]["reason"],
         specs=json.dumps([world.route(name)["spec"] for name in ROUTES], sort_keys=True),
         images=(world.image("stable"), world.image("canary")),
-        request=(request.get("id", ""), request.get("outcome", "")),
+        request=world.request().get("id", ""),
         left=tuple(clean(world, "shop", *ROUTES)),
         revisions=json.dumps(status["revisions"], sort_keys=True),
         split=json.dumps({key: value for key, value in status["split"].items() if key != "observed"}, sort_keys=True),
@@ -79,8 +79,8 @@ def end_of(world: World) -> End:
 class Story:
     """One run from the deployment of version 2 to its end, with an approval by annotation in the middle."""
 
-    def __init__(self, api: ApiServer, tokens: dict[str, str], *, good: bool) -> None:
-        self.world = World(api, tokens)
+    def __init__(self, cast: Cast, *, good: bool) -> None:
+        self.world = World(cast)
         self.good = good
         self._approved = False
         self.deaths = 0
@@ -94,6 +94,7 @@ class Story:
 
         offset = 0
         async with self.world as world:
+            world.quiet = 0.004  # many runs; a clock that moves on a little early is no harm here
             # It fails at 100 %, after the approval.
             world.provider.answers["errors"] = self._errors
             await world.furnish(*routes())
@@ -223,16 +224,16 @@ def _accepts(route: Json) -> bool:
 
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.parametrize("good", [True, False], ids=["good", "failing"])
-async def test_a_crash_at_any_write(shared_api: ApiServer, tokens: dict[str, str], good: bool, moment: str) -> None:
+async def test_a_crash_at_any_write(cast: Cast, good: bool, moment: str) -> None:
     """Whichever write the controller dies at, the run ends as it would have, and no promise is broken on the way."""
-    expected, writes = await Story(shared_api, tokens, good=good).play()
+    expected, writes = await Story(cast, good=good).play()
     assert expected.phase == ("Succeeded" if good else "RolledBack")
     assert expected.left == ()
-    assert expected.request[1].startswith("done")
+    assert expected.request == "approval"
     assert writes > 15
     broken = []
     for index in range(writes):
-        story = Story(shared_api, tokens, good=good)
+        story = Story(cast, good=good)
         died: list[str] = []
 
         def cut(number: int, request: Any, index: int = index, died: list[str] = died) -> str:

@@ -1,0 +1,231 @@
+"""Promise 3: once a run fails, its canary gets no more traffic, whatever else goes wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import pytest
+from controller_kit import CONTROLLER, REAL_SECONDS, World, clean, route_document
+
+from canary.kube import DEPLOYMENTS, HTTPROUTES
+from canary.metrics.port import Query
+from canary.sandbox.apiserver import Fault
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+TWO = {"routes": [{"name": "shop"}, {"name": "api"}]}
+
+
+def two() -> tuple[dict[str, object], ...]:
+    return route_document("shop"), route_document("api")
+
+
+def fault(world: World, **what: object) -> Fault:
+    """A fault that hits the controller's writes in this namespace only."""
+    return world.api.faults.add(Fault(**{"verb": "patch", "user": CONTROLLER, "namespace": world.namespace, **what}))  # type: ignore[arg-type]
+
+
+async def really(condition: Callable[[], bool], within: float = REAL_SECONDS) -> None:
+    """Wait on the wall clock; the world's clock stands still."""
+    deadline = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < deadline, "in vain"
+        await asyncio.sleep(0.005)
+
+
+async def test_the_rollback_is_the_first_write_after_the_failing_sample(world: World) -> None:
+    """The patch that takes the traffic away is the first thing that is written after the sample, in the same tick."""
+    life = await world.begin()
+    await world.deploy(2)
+    await world.until(lambda: world.step() == 2 and bool(world.status()["step"].get("reachedAt")))
+    await world.settle()
+    marks: list[int] = []
+
+    def bad(_query: Query, _now: object) -> float:
+        marks.append(len(life.line.sent))
+        return 0.5
+
+    world.provider.answers["errors"] = bad
+    await world.until(lambda: world.phase() == "RolledBack")
+    first = life.line.sent[marks[0]]
+    assert (first.method, first.resource) == ("PATCH", "httproutes")
+    changes = {op["path"]: op["value"] for op in first.body if op["op"] != "test"}
+    assert changes["/spec/rules/0/backendRefs/1/weight"] == 0
+    assert '"mode":"rollback"' in changes["/metadata/annotations/canary.dev~1run"]
+    assert len(marks) == 1, "measured on although the run had failed"
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [{"status": 500}, {"status": 409}, {"status": 429}, {"drop": True}, {"status": 500, "after_effect": True}],
+    ids=["500", "409", "429", "connection lost", "500 after the effect"],
+)
+async def test_a_stuck_route_delays_no_other(world: World, trouble: dict[str, object]) -> None:
+    """A route that cannot be written stays behind alone, and is written as soon as it can be."""
+    await world.begin(*two(), **TWO)
+    await world.deploy(2)
+    await world.until(lambda: world.step() == 2 and world.weights("api") == (50, 50))
+    stuck = fault(world, resource="httproutes", name="shop", times=None, **trouble)
+    world.provider.answers["errors"] = 0.5
+    await world.until(lambda: world.weights("api") == (1, 0) and stuck.hits > 0, pace=0.2)
+    if "after_effect" not in trouble:
+        await world.until(lambda: stuck.hits > 3, pace=0.2)
+        assert world.phase() == "RollingBack"
+        assert world.weights("shop") == (50, 50)
+    world.api.faults.remove(stuck)
+    await world.until(lambda: world.phase() == "RolledBack", within=120)
+    await world.settle()
+    assert world.weights("shop") == (1, 0)
+    assert list(clean(world, "shop", "shop", "api")) == []
+
+
+async def test_a_hanging_route_delays_no_other(world: World) -> None:
+    """While the API server keeps the patch of one route waiting, the other one is back on stable."""
+    await world.begin(*two(), **TWO)
+    await world.deploy(2)
+    await world.until(lambda: world.step() == 2 and world.weights("api") == (50, 50))
+    await world.settle()
+    fault(world, resource="httproutes", name="shop", latency=1.5)
+    world.provider.answers["errors"] = 0.5
+    world.clock.advance(2)
+    await really(lambda: world.weights("api") == (1, 0), within=1)
+    assert world.weights("shop") == (50, 50)
+    await really(lambda: world.weights("shop") == (1, 0))
+    await world.until(lambda: world.phase() == "RolledBack")
+
+
+@pytest.mark.parametrize(
+    "slow",
+    [{"resource": "rollouts", "subresource": "status"}, {"resource": "httproutes", "name": "shop"}],
+    ids=["status", "route"],
+)
+async def test_a_write_under_way_does_not_hold_up_a_rollback(world: World, slow: dict[str, object]) -> None:
+    """A sample that fails while the API server keeps some other write waiting takes the traffic away at once."""
+    await world.begin(*two(), **TWO)
+    await world.deploy(2)
+    await world.until(lambda: world.step() == 1 and bool(world.status()["step"].get("reachedAt")))
+    await world.settle()
+    hanging = fault(world, latency=4, times=None, **slow)
+    samples = 0
+
+    def answer(_query: Query, _now: object) -> float:
+        nonlocal samples
+        samples += 1
+        return 0.5 if hanging.hits else 0.0
+
+    world.provider.answers["errors"] = answer
+    deadline = time.monotonic() + 3
+    while not (hanging.hits and world.weights("api") == (1, 0)):
+        world.clock.advance(0.25)
+        await asyncio.sleep(0.02)
+        assert time.monotonic() < deadline, f"the rollback waited for another write ({hanging.hits} hits)"
+    assert samples > 1
+    world.api.faults.clear()
+    await world.until(lambda: world.phase() == "RolledBack")
+    assert world.weights("shop") == (1, 0)
+
+
+async def test_a_canary_without_replicas_loses_its_traffic(world: World) -> None:
+    """When no replica of the canary is ready while it has traffic, the run is rolled back at once."""
+    await world.begin()
+    await world.deploy(2)
+    await world.until(lambda: world.step() == 1 and world.weights() == (90, 10))
+    now = world.clock.now()
+    await world.workloads.lose("canary")
+    await world.settle()
+    assert world.weights()[1] == 0
+    assert world.clock.now() == now
+    await world.until(lambda: world.phase() == "RolledBack")
+    assert world.status()["run"]["reason"] == "CanaryUnavailable"
+    assert "no ready replica" in world.message()
+
+
+async def test_a_deleted_canary_loses_its_traffic(world: World) -> None:
+    """The same when the workload is deleted."""
+    await world.begin()
+    await world.deploy(2)
+    await world.until(lambda: world.step() == 1 and world.weights() == (90, 10))
+    await world.gitops.delete(DEPLOYMENTS, "canary", world.namespace)
+    await world.until(lambda: world.phase() == "RolledBack")
+    assert world.weights() == (1, 0)
+
+
+async def test_a_route_deleted_during_a_run_ends_it(world: World) -> None:
+    """A run whose route is gone is rolled back on the others, and ends."""
+    await world.begin(*two(), **TWO)
+    await world.deploy(2)
+    await world.until(lambda: world.step() == 1 and world.weights("api") == (90, 10))
+    await world.gitops.delete(HTTPROUTES, "shop", world.namespace)
+    await world.until(lambda: world.phase() in {"RolledBack", "Invalid"})
+    assert world.weights("api") == (1, 0)
+    assert world.status()["run"]["reason"] == "RouteMissing"
+
+
+async def test_a_gateway_that_never_answers_fails_the_run(world: World) -> None:
+    """A weight that is not accepted within acceptTimeout is taken back; the hold never starts."""
+    await world.begin(acceptTimeout="20s")
+    await world.gateway.wait("shop")
+    await world.deploy(2)
+    await world.until(lambda: world.weights() == (90, 10))
+    await world.pass_(15)
+    assert world.weights() == (90, 10)
+    assert "has not answered for generation" in world.message()
+    await world.until(lambda: world.weights()[1] == 0, within=10)
+    await world.gateway.accept("shop")
+    await world.until(lambda: world.phase() == "RolledBack")
+    assert world.status()["run"]["reason"] == "NotAccepted"
+    assert "within 20s" in world.status()["run"]["message"]
+
+
+async def test_a_gateway_that_refuses_is_quoted(world: World) -> None:
+    """The status says in the gateway's own words why a weight is not served."""
+    await world.begin(acceptTimeout="20s")
+    world.gateway.refusing["shop"] = "weights above 9 are not supported here"
+    await world.deploy(2)
+    await world.until(lambda: "weights above 9 are not supported here" in world.message())
+    assert world.condition("RoutesAccepted")["status"] == "False"
+    assert world.condition("RoutesAccepted")["reason"] == "Refused"
+    await world.until(lambda: world.weights()[1] == 0)
+    await world.gateway.accept("shop")
+    await world.until(lambda: world.phase() == "RolledBack")
+
+
+async def test_on_failure_pause_leaves_the_weight(world: World) -> None:
+    """With onFailure Pause a failed check stops the run where it is, and says so; `abort` then takes the traffic away."""
+    await world.begin(onFailure="Pause")
+    await world.deploy(2)
+    await world.until(lambda: world.step() == 2)
+    world.provider.answers["errors"] = 0.5
+    await world.until(lambda: world.phase() == "Paused")
+    assert world.weights() == (50, 50)
+    assert world.condition("Stalled")["status"] == "True"
+    await world.ask("abort")
+    await world.until(lambda: world.phase() == "RolledBack")
+    assert world.weights() == (1, 0)
+
+
+async def test_the_deadline_ends_a_run(world: World) -> None:
+    """A run longer than its deadline is rolled back, also while it waits for a person."""
+    await world.begin(deadline="1m", steps=[{"weight": 10, "approval": {}}, {"weight": 100}])
+    await world.deploy(2)
+    await world.until(lambda: world.condition("Reconciling").get("reason") == "AwaitingApproval")
+    await world.until(lambda: world.phase() == "RolledBack", within=70)
+    assert world.status()["run"]["reason"] == "DeadlineExceeded"
+
+
+async def test_a_rolled_back_revision_waits_for_a_word(world: World) -> None:
+    """What was rolled back is not tried again by itself, also not after a restart; `retry` tries it, a new revision too."""
+    life = await world.begin()
+    await world.deploy(2)
+    world.provider.answers["errors"] = 0.5
+    await world.until(lambda: world.phase() == "RolledBack")
+    await life.kill()
+    await world.live()
+    await world.pass_(120)
+    assert (world.phase(), world.run_number()) == ("RolledBack", 1)
+    world.provider.answers["errors"] = 0.0
+    await world.ask("retry")
+    await world.until(lambda: world.phase() == "Succeeded")
+    assert world.run_number() == 2
