@@ -14,7 +14,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +57,9 @@ _numbers = itertools.count(1)
 
 @asynccontextmanager
 async def api_server() -> AsyncIterator[ApiServer]:
-    """A sandbox API server with every CRD that the controller needs."""
-    async with ApiServer() as api:
+    """A sandbox API server with every CRD that the controller needs. No two timestamps of it are the same."""
+    seconds = itertools.count()
+    async with ApiServer(clock=lambda: START + timedelta(seconds=next(seconds))) as api:
         await api.install_crds(ROOT / "crds")
         await api.install_crds(ROOT / "canary" / "sandbox" / "gatewayapi")
         yield api
@@ -310,7 +311,9 @@ class Gateway:
             return
         if refusal is None:
             self.accepted.setdefault((name, generation), self._clock.now())
-        with contextlib.suppress(Exception):  # deleted meanwhile, or a fault that the test asked for: the next event heals
+        with contextlib.suppress(
+            Exception
+        ):  # deleted meanwhile, or a fault that the test asked for: the next event heals
             await self._kube.merge_patch(
                 HTTPROUTES, name, self._namespace, {"status": {"parents": parents}}, subresource="status"
             )
@@ -378,9 +381,7 @@ class Workloads:
         if all(now.get(key, 0) == value for key, value in status.items()):
             return
         with contextlib.suppress(Exception):
-            await self._kube.merge_patch(
-                DEPLOYMENTS, name, self._namespace, {"status": status}, subresource="status"
-            )
+            await self._kube.merge_patch(DEPLOYMENTS, name, self._namespace, {"status": status}, subresource="status")
 
 
 @dataclass
@@ -600,7 +601,7 @@ class World:
         return found
 
     def status(self, name: str = "shop") -> Json:
-        status = self.rollout(name).get("status")
+        status = (self.find(ROLLOUTS, name) or {}).get("status")
         return status if isinstance(status, dict) else {}
 
     def phase(self, name: str = "shop") -> str:
@@ -705,7 +706,9 @@ class World:
             await self.settle()
 
     def _state(self) -> str:
-        return json.dumps({"rollouts": [self.status(name) for kind, name in self.records.present if kind == "rollouts"]})
+        return json.dumps(
+            {"rollouts": [self.status(name) for kind, name in self.records.present if kind == "rollouts"]}
+        )
 
 
 def pair_weights(rule_: Json) -> tuple[int, int]:

@@ -109,9 +109,7 @@ class Story:
             # It fails at 100 %, after the approval.
             world.provider.answers["errors"] = self._errors
             await world.furnish(*routes())
-            await world.declare(
-                routes=[{"name": name} for name in ROUTES], steps=STEPS, checks=[check(interval="1s")]
-            )
+            await world.declare(routes=[{"name": name} for name in ROUTES], steps=STEPS, checks=[check(interval="1s")])
             life = await world.live(dies)
             await world.until(lambda: world.phase() == "Idle")
             await world.settle()
@@ -173,8 +171,12 @@ class Promises:
                 ended.add(intent["run"])
             last[name] = version
             for run in ended:
-                assert intent is None or intent["run"] != run or intent["mode"] != "step" or before == version or (
-                    _share(version) <= _share(before or version)
+                assert (
+                    intent is None
+                    or intent["run"] != run
+                    or intent["mode"] != "step"
+                    or before == version
+                    or (_share(version) <= _share(before or version))
                 ), f"{name}: run {run} was raised after its rollback"
 
     def _raise(self, last: dict[str, Json], version: Json, intent: Json | None, ended: set[int]) -> None:

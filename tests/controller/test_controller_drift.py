@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-from controller_kit import Life, World, backend, rule
+from controller_kit import Life, World, backend, check, route_document, rule
 
 from canary.kube import HTTPROUTES
 
@@ -12,8 +14,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 LONG = [{"weight": 10, "hold": "1m"}, {"weight": 50, "hold": "30m"}, {"weight": 100, "hold": "5m"}]
 
 
-async def at_fifty(world: World) -> Life:
-    life = await world.begin(steps=LONG)
+async def at_fifty(world: World, *routes: dict[str, Any]) -> Life:
+    life = await world.begin(*routes, steps=LONG, checks=[check(interval="60s")])
     await world.deploy(2)
     await world.until(lambda: world.step() == 2 and bool(world.status()["step"].get("reachedAt")), pace=10)
     return life
@@ -61,6 +63,7 @@ async def test_somebody_raises_the_share(world: World) -> None:
     await world.set_weights(world.gitops, 0, 100)
     await world.until(lambda: world.weights() == (50, 50), within=2)
     assert world.phase() == "Progressing"
+    await world.settle()
     raised = [event for event in await world.events() if event["reason"] == "RaisedByOther"]
     assert len(raised) == 1
     assert "gitops" in raised[0]["message"]
@@ -72,7 +75,9 @@ async def test_the_third_fight_is_the_last(world: World) -> None:
     await at_fifty(world)
     for count in (1, 2, 3):
         await world.set_weights(world.gitops, 0, 100)
-        await world.until(lambda count=count: len(world.status().get("fights", [])) == count or world.phase() == "Paused")  # type: ignore[misc]
+        await world.until(
+            lambda count=count: len(world.status().get("fights", [])) == count or world.phase() == "Paused"
+        )  # type: ignore[misc]
         await world.until(lambda: world.weights() == (50, 50), within=5)
         await world.pass_(60)
     assert world.phase() == "Paused"
@@ -107,8 +112,8 @@ async def test_the_annotation_alone_is_taken_away(world: World) -> None:
 
 
 async def test_strangers_may_edit_the_rest_of_the_route(world: World) -> None:
-    """Whoever adds a rule or a filter during a run finds it there afterwards, untouched."""
-    await at_fifty(world)
+    """Whoever adds a rule during a run finds it there afterwards, untouched, and our named rule as it was before."""
+    await at_fifty(world, route_document("shop", rule(name="shop")))
     rules = [
         rule(backend("other", 3), matches=[{"path": {"type": "PathPrefix", "value": "/new"}}]),
         *world.route()["spec"]["rules"],

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from controller_kit import World, clean
+from controller_kit import World, check, clean
 
 from canary.kube import ROLLOUTS
 
@@ -82,7 +82,7 @@ async def test_promote_full(world: World, form: str) -> None:
 @FORMS
 async def test_pause_and_resume(world: World, form: str) -> None:
     """`pause` keeps the weight for as long as it takes; `resume` enters the step again."""
-    await world.begin()
+    await world.begin(checks=[check(interval="30s")])
     await world.deploy(2)
     await world.until(lambda: world.step() == 1 and world.weights() == (90, 10))
     assert (await ask(world, "pause", form, 1))["outcome"].startswith("done: paused")
@@ -132,7 +132,7 @@ async def test_retry(world: World, form: str) -> None:
         ("retry", "no run was rolled back"),
         ("start", "nothing to roll out"),
         ("explode", "there is no verb 'explode'"),
-        ("{not json", "not JSON"),
+        ("{not json", "there is no verb"),
         ('{"id": "x"}', "there is no verb ''"),
     ],
 )
@@ -200,7 +200,9 @@ async def test_done_once_across_restarts(world: World, verb: str, moment: str) -
             await fresh.settle()
             target.append(len(life.line.sent))
             await fresh.ask(verb)
-            await fresh.until(lambda: life.dead or (fresh.pending_request() is None and bool(fresh.request())), within=5)
+            await fresh.until(
+                lambda: life.dead or (fresh.pending_request() is None and bool(fresh.request())), within=5
+            )
             died = life.dead
             if died:
                 await life.kill()
@@ -210,6 +212,7 @@ async def test_done_once_across_restarts(world: World, verb: str, moment: str) -
             await fresh.until(lambda: fresh.phase() == expected, within=5)
             assert fresh.run_number() == 1
             assert fresh.request()["verb"] == verb
+            assert fresh.request()["outcome"].startswith("done"), (number, fresh.request())
             if not died:
                 break
     assert number > 3
