@@ -98,7 +98,7 @@ async def test_a_good_and_a_bad_version(world: World) -> None:
         await world.until(lambda: world.phase() == "RolledBack")
         await world.settle()
         _, after = await controller.get("/metrics")
-    labels = f'namespace="{world.namespace}",rollout="shop"'
+    labels = f'namespace="{world.namespace}"'
     for stage in ("desired", "written", "accepted"):
         assert number(during, "canary_rollout_weight_percent", labels, f'stage="{stage}"') == 50
     assert number(during, "canary_check_verdict", labels, 'check="errors"', 'verdict="Pass"') == 1
