@@ -16,7 +16,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from canary.act.events import Teller
 from canary.controller.clock import ManualClock
@@ -495,7 +495,7 @@ class World:
         self._stack = AsyncExitStack()
         self._lives: list[Life] = []
 
-    async def __aenter__(self) -> World:
+    async def __aenter__(self) -> Self:
         self.admin = await self.person("admin-person")
         self.alice = await self.person("alice")
         self.gitops = await self.person("gitops")
@@ -691,7 +691,8 @@ class World:
             wake = self.clock.next_wake
             now = self.clock.now()
             late = time.monotonic() > deadline
-            assert now.timestamp() < end and not late, f"{'too slow' if late else 'in vain'} at {now}: {self._state()}"
+            assert now.timestamp() < end, f"in vain until {now}: {self._state()}"
+            assert not late, f"too slow at {now}: {self._state()}"
             if wake is not None:
                 self.clock.advance(min(pace, max((wake - now).total_seconds(), 0)))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from controller_kit import World, check, rollout_document
 
@@ -30,7 +32,7 @@ async def test_requests_of_a_weight_step(world: World, acceptance: str) -> None:
         await world.gateway.wait("shop")
     await world.deploy(2)
     await world.until(lambda: world.weights() == (90, 10))
-    for weight, following in zip(weights[:-1], weights[1:], strict=True):
+    for weight, following in pairwise(weights):
         if acceptance == "late":
             await world.pass_(10)
             await world.gateway.accept("shop")

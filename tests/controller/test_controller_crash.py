@@ -129,7 +129,7 @@ class Story:
     async def _through(self, world: World, life: Life) -> Life:
         at_end = "Succeeded" if self.good else "RolledBack"
         while True:
-            await world.until(lambda: life.dead or world.phase() == at_end or self._asked(world), within=600)
+            await world.until(lambda life=life: life.dead or world.phase() == at_end or self._asked(world), within=600)
             if life.dead:
                 self.deaths += 1
                 await life.kill()

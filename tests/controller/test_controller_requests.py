@@ -201,7 +201,8 @@ async def test_done_once_across_restarts(world: World, verb: str, moment: str) -
             target.append(len(life.line.sent))
             await fresh.ask(verb)
             await fresh.until(
-                lambda: life.dead or (fresh.pending_request() is None and bool(fresh.request())), within=5
+                lambda life=life, fresh=fresh: life.dead or (fresh.pending_request() is None and bool(fresh.request())),
+                within=5,
             )
             died = life.dead
             if died:
@@ -209,7 +210,7 @@ async def test_done_once_across_restarts(world: World, verb: str, moment: str) -
                 await fresh.live()
             await fresh.until(lambda: fresh.pending_request() is None and bool(fresh.request()), within=5)
             expected = {"start": "Progressing", "abort": "RolledBack", "pause": "Paused"}[verb]
-            await fresh.until(lambda: fresh.phase() == expected, within=5)
+            await fresh.until(lambda fresh=fresh, expected=expected: fresh.phase() == expected, within=5)
             assert fresh.run_number() == 1
             assert fresh.request()["verb"] == verb
             assert fresh.request()["outcome"].startswith("done"), (number, fresh.request())
