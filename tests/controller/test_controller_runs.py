@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 from controller_kit import CONTROLLER, World, backend, check, clean, route_document, rule
 
+from canary.errors import AlreadyExists, NotFound
 from canary.kube import ROLLOUTS
 from canary.model.status import parse_time
 from canary.observe.objects import FINALIZER
@@ -350,3 +353,42 @@ async def test_an_api_server_that_fails_at_random(world: World) -> None:
     await world.settle()
     assert list(clean(world)) == []
     assert world.weights() == (1, 0)
+
+
+async def test_another_rollout_of_the_same_name(world: World) -> None:
+    """A Rollout torn out of a run and declared again is another one: the run is over, and its weights are taken back."""
+    await world.begin()
+    await world.deploy(2)
+    await world.until(lambda: world.step() == 2 and world.weights() == (50, 50))
+    document = world.rollout()
+    await world.gitops.merge_patch(ROLLOUTS, "shop", world.namespace, {"metadata": {"finalizers": None}})
+    with contextlib.suppress(NotFound):
+        await world.gitops.delete(ROLLOUTS, "shop", world.namespace)
+    while True:  # our finalizer may be back already
+        try:
+            await world.declare()
+            break
+        except AlreadyExists:
+            await world.settle()
+    await world.until(
+        lambda: (
+            (world.find(ROLLOUTS, "shop") or document)["metadata"]["uid"] != document["metadata"]["uid"]
+            and world.phase() == "Idle"
+        )
+    )
+    await world.settle()
+    assert world.weights() == (1, 0)
+    assert world.intent() is None
+
+
+async def test_news_of_an_end_may_come_late(world: World) -> None:
+    """The end of an old Rollout that is told after the beginning of its successor takes nothing away."""
+    life = await world.begin()
+    old = world.rollout()
+    await world.gitops.delete(ROLLOUTS, "shop", world.namespace)
+    await world.until(lambda: world.find(ROLLOUTS, "shop") is None)
+    await world.declare()
+    await world.until(lambda: world.phase() == "Idle")
+    life.hub.rollout("DELETED", old)
+    await world.deploy(2)
+    await world.until(lambda: world.phase() == "Succeeded")
