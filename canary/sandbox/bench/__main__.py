@@ -107,19 +107,23 @@ def play(declared: int, active: int, window: float) -> Result:
     with ExitStack() as stack:
         server = stack.enter_context(Child("canary.sandbox.bench.server", str(declared)))
         result.seeded_seconds = server.hello["seeded_seconds"]
+        _say(f"seeded in {result.seeded_seconds:.1f} s; starting the controller")
         address = (server.hello["url"], server.hello["token"])
         controller = stack.enter_context(Child("canary.sandbox.bench.controller", *address))
         result.ready_seconds = controller.hello["ready_seconds"]
         _settle(controller)
+        _say(f"ready after {result.ready_seconds:.1f} s; idle for {window:g} s")
         server.ask(do="count")
         time.sleep(window)
         result.idle_requests_per_minute = sum(server.ask(do="count").values()) * 60 / window
         result.idle_mib = controller.memory()
 
+        _say(f"{result.idle_mib:.0f} MiB idle; {active} runs start")
         began = time.monotonic()
         server.ask(do="deploy", count=active, version="v2", generation=2)
         _until(server, lambda seen: seen["steps"].get("1/3", 0) >= active, 300)
         result.start_runs_seconds = time.monotonic() - began
+        _say(f"all at step one after {result.start_runs_seconds:.1f} s; steady for {window:g} s")
         time.sleep(12)  # every check has spoken once
         counted = server.ask(do="count")
         result.requests_per_run_start = {name: number / active for name, number in sorted(counted.items())}
@@ -132,6 +136,7 @@ def play(declared: int, active: int, window: float) -> Result:
         result.active_mib, result.active_peak_mib = controller.memory(), controller.memory("VmHWM")
         result.active_requests_per_minute = sum(server.ask(do="count").values()) * 60 / took
 
+        _say(f"{result.active_cores:.2f} cores, {result.active_mib:.0f} MiB; killing the controller")
         controller.kill()
         second = stack.enter_context(Child("canary.sandbox.bench.controller", *address))
         deadline = time.monotonic() + 120
@@ -139,6 +144,7 @@ def play(declared: int, active: int, window: float) -> Result:
             time.sleep(0.05)
         result.restart_first_decision_seconds = first if first is not None else float("nan")
         _settle(second)
+        _say(f"first decision {result.restart_first_decision_seconds:.1f} s after the start; now everything fails")
         time.sleep(12)
 
         began = time.monotonic()
@@ -151,6 +157,10 @@ def play(declared: int, active: int, window: float) -> Result:
         result.rollback_p99_ms = latencies[min(len(latencies) - 1, int(0.99 * len(latencies)))]
         result.rollback_max_ms = latencies[-1]
     return result
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"  {text}\n")
 
 
 def _settle(controller: Child) -> None:
