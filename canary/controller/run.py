@@ -155,8 +155,8 @@ def parse_address(address: str) -> tuple[str, int]:
         ConfigError: it is none of these.
 
     """
-    host, _, port = address.rpartition(":")
-    if not port.isdecimal() or int(port) > 65535:
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdecimal() or int(port) > 65535:
         raise ConfigError(f"{address!r} is no address; write host:port, for example 0.0.0.0:8080")
     return host.strip("[]") or "0.0.0.0", int(port)
 
