@@ -184,10 +184,9 @@ class Driver:
         """One round. Returns when to look again at the latest, or FINISHED."""
         started = time.perf_counter()
         key, deps = self.key, self._deps
-        document = deps.store.rollouts.get(key)
-        if document is None:
+        rollout = deps.store.rollout(key)
+        if rollout is None:
             return FINISHED
-        rollout = Rollout.of(document)
         if self._status is None:
             self._status, self._uid = rollout.status, rollout.uid
         if rollout.uid != self._uid:

@@ -87,13 +87,12 @@ class Hub:
 
     def _consider(self, key: Key) -> None:
         self.last_sign = time.monotonic()
-        document = self.deps.store.rollouts.get(key)
+        rollout = self.deps.store.rollout(key)
         running = self._drivers.get(key)
-        if document is None:
+        if rollout is None:
             if running is not None:
                 running[0].wake()
             return
-        rollout = Rollout.of(document)
         vetted = self._vetting.check(key, rollout)
         if running is not None:
             running[0].wake()

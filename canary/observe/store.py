@@ -5,14 +5,19 @@ Fed by the handlers and by the answers to our own writes; read by `facts`. Idle 
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import Iterator
 from typing import Any
 
 from canary.model.checks import TemplateKind
 from canary.observe.objects import Route, Workload, known, slim
+from canary.observe.rollout import Rollout
 
 Json = dict[str, Any]
+
+PARSED = 2048
+"""Parsed Rollouts that are kept; ten thousand of them would be a lot of memory for nothing."""
+
 Key = tuple[str, str]
 """(namespace, name)"""
 
@@ -44,8 +49,24 @@ class Store:
         self.routes: dict[Key, Route] = {}
         self.workloads: dict[Key, Workload] = {}
         self.templates: dict[Need, Json] = {}
+        self._parsed: OrderedDict[Key, tuple[Json, Rollout]] = OrderedDict()
         self._wanted_by: defaultdict[Need, set[Key]] = defaultdict(set)
         self._needs: dict[Key, frozenset[Need]] = {}
+
+    def rollout(self, key: Key) -> Rollout | None:
+        """A Rollout, parsed. The last few readings are kept: an active one is looked at many times a version."""
+        document = self.rollouts.get(key)
+        if document is None:
+            return None
+        kept = self._parsed.get(key)
+        if kept is not None and kept[0] is document:
+            return kept[1]
+        rollout = Rollout.of(document, kept[1] if kept is not None else None)
+        self._parsed[key] = (document, rollout)
+        self._parsed.move_to_end(key)
+        if len(self._parsed) > PARSED:
+            self._parsed.popitem(last=False)
+        return rollout
 
     def put_rollout(self, document: Json, *, answer: bool = False) -> bool:
         """Keep a Rollout; False when what we have is newer or the same."""
