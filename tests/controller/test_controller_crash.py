@@ -54,7 +54,7 @@ class End:
     reason: str
     specs: str
     images: tuple[str, str]
-    request: str
+    request: tuple[str, str]
     left: tuple[str, ...]
     revisions: str
     split: str
@@ -69,7 +69,7 @@ def end_of(world: World) -> End:
         reason="" if status["run"]["reason"] == reasons.RECOVERED else status["run"]["reason"],
         specs=json.dumps([world.route(name)["spec"] for name in ROUTES], sort_keys=True),
         images=(world.image("stable"), world.image("canary")),
-        request=world.request().get("id", ""),
+        request=(world.request().get("id", ""), world.request().get("outcome", "")),
         left=tuple(clean(world, "shop", *ROUTES)),
         revisions=json.dumps(status["revisions"], sort_keys=True),
         split=json.dumps({key: value for key, value in status["split"].items() if key != "observed"}, sort_keys=True),
@@ -242,7 +242,7 @@ async def test_a_crash_at_any_write(cast: Cast, good: bool, moment: str) -> None
     expected, writes = await Story(cast, good=good).play()
     assert expected.phase == ("Succeeded" if good else "RolledBack")
     assert expected.left == ()
-    assert expected.request == "approval"
+    assert expected.request == ("approval", "done: step 1/2 is approved")
     assert writes > 15
     broken = []
     for index in range(writes):
