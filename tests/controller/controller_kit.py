@@ -273,16 +273,30 @@ class Gateway:
     def __init__(self, kube: Kube, namespace: str, clock: ManualClock) -> None:
         self._kube, self._namespace, self._clock = kube, namespace, clock
         self._seen: dict[str, Json] = {}
+        self._answering: set[asyncio.Task[None]] = set()
         self.waiting: set[str] = set()
         self.refusing: dict[str, str] = {}
+        self.delay = 0.0
+        """Seconds (of the world's clock) from a new generation to the answer."""
         self.accepted: dict[tuple[str, int], datetime] = {}
         """When which generation of which route was accepted."""
 
     async def run(self) -> None:
         async for event in self._kube.list_and_watch(HTTPROUTES, self._namespace):
             if event.type in {"ADDED", "MODIFIED"}:
-                self._seen[event.object["metadata"]["name"]] = event.object
-                await self._answer(event.object)
+                name, generation = event.object["metadata"]["name"], event.object["metadata"]["generation"]
+                before = self._seen.get(name)
+                self._seen[name] = event.object
+                if self.delay and before is not None and before["metadata"]["generation"] != generation:
+                    task = asyncio.create_task(self._later(name))
+                    self._answering.add(task)
+                    task.add_done_callback(self._answering.discard)
+                elif not self.delay:
+                    await self._answer(event.object)
+
+    async def _later(self, name: str) -> None:
+        await self._clock.sleep(self.delay)
+        await self._answer(self._seen[name])
 
     async def wait(self, *names: str) -> None:
         """Answer nothing more for these routes."""

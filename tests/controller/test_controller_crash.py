@@ -110,6 +110,7 @@ class Story:
             world.provider.answers["errors"] = self._errors
             await world.furnish(*routes())
             await world.declare(routes=[{"name": name} for name in ROUTES], steps=STEPS, checks=[check(interval="1s")])
+            world.gateway.delay = 1.5  # longer than it takes to measure something
             life = await world.live(dies)
             await world.until(lambda: world.phase() == "Idle")
             await world.settle()
