@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 
 import pytest
 from controller_kit import CONTROLLER, World, backend, check, clean, route_document, rule
@@ -392,3 +393,32 @@ async def test_news_of_an_end_may_come_late(world: World) -> None:
     life.hub.rollout("DELETED", old)
     await world.deploy(2)
     await world.until(lambda: world.phase() == "Succeeded")
+
+
+async def test_no_raise_without_acceptance(world: World) -> None:
+    """As long as a gateway has not accepted a step, no measurement however good leads to the next one."""
+    await world.begin()
+    await world.deploy(2)
+    await world.until(lambda: world.step() == 1 and bool(world.status()["step"].get("reachedAt")))
+    await world.gateway.wait("shop")
+    await world.until(lambda: world.weights() == (50, 50))
+    asked = len(world.provider.calls)
+    await world.pass_(30)
+    assert world.weights() == (50, 50)
+    assert len(world.provider.calls) - asked > 10
+    await world.gateway.accept("shop")
+    await world.until(lambda: world.phase() == "Succeeded")
+
+
+async def test_another_uid_in_the_middle_of_a_run(world: World) -> None:
+    """When a driver finds another Rollout under its name, it forgets the run it had; the routes are put back."""
+    life = await world.begin(steps=[{"weight": 10, "hold": "1h"}], checks=[check(interval="60s")])
+    await world.deploy(2)
+    await world.until(lambda: world.step() == 1 and world.weights() == (90, 10))
+    other = copy.deepcopy(world.rollout())
+    metadata = other["metadata"]
+    metadata.update(uid="another", resourceVersion=str(int(metadata["resourceVersion"]) + 1), finalizers=[])
+    del other["status"]
+    life.hub.rollout("ADDED", other)
+    await world.until(lambda: world.weights() == (1, 0), within=30)
+    await world.until(lambda: world.phase() == "Idle", within=30)
