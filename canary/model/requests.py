@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 REQUEST_ANNOTATION = "canary.dev/request"
 
@@ -56,9 +57,14 @@ def parse_request(raw: str | None) -> Request | None:
     if not isinstance(document, dict):
         return Request(verb="(not an object)", raw=raw)
     return Request(
-        verb=str(document.get("verb", ""))[:64],
-        id=str(document.get("id", ""))[:128],
-        by=str(document.get("by", ""))[:256],
-        reason=str(document.get("reason", ""))[:512],
+        verb=_text(document, "verb", 64),
+        id=_text(document, "id", 128),
+        by=_text(document, "by", 256),
+        reason=_text(document, "reason", 512),
         raw=raw,
     )
+
+
+def _text(document: dict[str, Any], key: str, limit: int) -> str:
+    """A member as text that fits into a status: JSON can spell halves of characters, which nothing can encode."""
+    return str(document.get(key, ""))[:limit].encode("utf-8", "replace").decode()

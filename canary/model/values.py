@@ -79,7 +79,7 @@ class Duration(_Parsed):
             ValueError: not a duration.
 
         """
-        if not isinstance(raw, str) or not _DURATION.match(raw):
+        if not isinstance(raw, str) or not _DURATION.fullmatch(raw):
             raise ValueError(f'{raw!r} is not a duration; write for example "30s", "5m" or "1h30m"')
         parts = _DURATION_PART.findall(raw)
         return cls(sum(int(count) * _MILLISECONDS[unit] for count, unit in parts), raw)
@@ -135,7 +135,7 @@ class Share(_Parsed):
                 pass
             case int() if 0 <= raw <= 100:
                 return cls(Fraction(raw))
-            case str() if _SHARE.match(raw):
+            case str() if _SHARE.fullmatch(raw):
                 return cls(Fraction(raw.removesuffix("%")))
             case _:
                 pass
@@ -183,10 +183,10 @@ class Limit(_Parsed):
             case int():
                 return cls(Fraction(raw), str(raw))
             case str():
-                found = _LIMIT.match(raw)
+                found = _LIMIT.fullmatch(raw)
                 if found:
                     return cls(Fraction(found[1]) * _LIMIT_UNITS[found[2] or ""], raw)
-                if re.match(LIMIT_TEMPLATE_PATTERN, raw):
+                if re.fullmatch(LIMIT_TEMPLATE_PATTERN, raw):
                     return cls(None, raw)
             case _:
                 pass

@@ -1,0 +1,311 @@
+"""The CRDs: printed from the models, structural, and accepted by an API server that refuses what they forbid."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+from model_kit import SPEC, changed
+
+from canary.model.crd import crds, render
+from canary.sandbox.apiserver import ApiServer
+
+Json = dict[str, Any]
+FOLDER = Path(__file__).parents[2] / "crds"
+PRINTED = crds()
+
+
+def schema_of(name: str) -> Json:
+    found: Json = PRINTED[name]["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    return found
+
+
+def walk(node: Json, path: str = "") -> Iterator[tuple[str, Json]]:
+    """Every schema within a schema, with its path."""
+    yield path, node
+    for name, child in node.get("properties", {}).items():
+        yield from walk(child, f"{path}.{name}")
+    if isinstance(node.get("items"), dict):
+        yield from walk(node["items"], f"{path}[]")
+    if isinstance(node.get("additionalProperties"), dict):
+        yield from walk(node["additionalProperties"], f"{path}{{}}")
+
+
+ALL = [(name, path, node) for name in PRINTED for path, node in walk(schema_of(name))]
+
+
+@pytest.mark.parametrize("name", sorted(PRINTED))
+def test_what_is_in_the_folder_is_what_the_models_say(name: str) -> None:
+    """`make crds` prints them; nobody edits them."""
+    assert (FOLDER / name).read_text(encoding="utf-8") == render(PRINTED[name])
+
+
+def test_there_are_no_others() -> None:
+    """A CRD that no model prints would be a leftover."""
+    assert {path.name for path in FOLDER.iterdir()} == set(PRINTED)
+
+
+KNOWN = {
+    "type",
+    "format",
+    "description",
+    "default",
+    "enum",
+    "pattern",
+    "minLength",
+    "maxLength",
+    "minimum",
+    "maximum",
+    "minItems",
+    "maxItems",
+    "maxProperties",
+    "properties",
+    "required",
+    "items",
+    "additionalProperties",
+    "anyOf",
+    "x-kubernetes-int-or-string",
+    "x-kubernetes-list-type",
+    "x-kubernetes-list-map-keys",
+    "x-kubernetes-validations",
+}
+
+
+def test_schemas_are_structural() -> None:
+    """Only words that an API server knows, a type everywhere, and no unions but int-or-string."""
+    for name, path, node in ALL:
+        where = f"{name}{path}"
+        assert not set(node) - KNOWN, f"{where}: {set(node) - KNOWN}"
+        if node.get("x-kubernetes-int-or-string"):
+            assert "type" not in node, where
+            assert node["anyOf"] == [{"type": "integer"}, {"type": "string"}], where
+        else:
+            assert "anyOf" not in node, where
+            assert node.get("type") in {"object", "array", "string", "integer", "number", "boolean"}, where
+        if node.get("type") == "array":
+            assert "items" in node, where
+            assert node.get("x-kubernetes-list-type") in {"atomic", "set", "map"}, where
+        assert not ("properties" in node and "additionalProperties" in node), where
+
+
+def test_every_field_says_what_it_is() -> None:
+    """`kubectl explain` is documentation."""
+    for name, path, node in ALL:
+        if path and not path.endswith(("[]", "{}")) and path != ".metadata":
+            assert node.get("description"), f"{name}{path} has no description"
+            assert node["description"][-1] in ".)", f"{name}{path}: {node['description']}"
+
+
+def test_whatever_a_rule_may_walk_is_bounded() -> None:
+    """The API server reckons the cost of CEL rules by the largest document that the schema allows."""
+    for name, path, node in ALL:
+        where = f"{name}{path}"
+        if not path.startswith(".spec"):
+            continue
+        if node.get("type") == "array":
+            assert "maxItems" in node, where
+        if "additionalProperties" in node:
+            assert "maxProperties" in node, where
+        if node.get("type") == "string" and "enum" not in node and node.get("format") is None:
+            assert "maxLength" in node, where
+
+
+def test_keys_of_lists_that_are_maps_are_always_there() -> None:
+    """A key must be required, or have a default."""
+    found = 0
+    for name, path, node in ALL:
+        for key in node.get("x-kubernetes-list-map-keys", ()):
+            item = node["items"]
+            assert key in item.get("required", ()) or "default" in item["properties"][key], f"{name}{path}: {key}"
+            found += 1
+    assert found >= 8
+
+
+def test_defaults_fit_their_schema() -> None:
+    """Printed as the API writes them: "60s", not the fields of a duration."""
+    defaults = {f"{name}{path}": node["default"] for name, path, node in ALL if "default" in node}
+    assert defaults["canary.dev_rollouts.yaml.spec.acceptTimeout"] == "60s"
+    assert all(isinstance(value, str | bool | int) for value in defaults.values()), defaults
+
+
+def test_a_status_has_no_defaults() -> None:
+    """An absent field of a status stays absent: the controller writes it whole."""
+    assert not [path for _, path, node in ALL if path.startswith(".status") and "default" in node]
+
+
+def test_columns_lead_somewhere() -> None:
+    """Every printer column's path is a field of the schema, of a type that it can show."""
+    for name, document in PRINTED.items():
+        for column in document["spec"]["versions"][0]["additionalPrinterColumns"]:
+            node = schema_of(name)
+            for part in column["jsonPath"].strip(".").split("."):
+                if part == "metadata":
+                    break
+                node = node["properties"][part]
+
+
+# -- on an API server ---------------------------------------------------------------------------------------------
+
+
+class Api:
+    """The few requests that these tests make."""
+
+    def __init__(self, server: ApiServer) -> None:
+        self._client = httpx.AsyncClient(base_url=server.url, headers={"Authorization": f"Bearer {server.token}"})
+        self._count = 0
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def create(self, spec: Json, plural: str = "rollouts", kind: str = "Rollout") -> httpx.Response:
+        self._count += 1
+        where = "" if kind.startswith("Cluster") else "/namespaces/default"
+        body = {
+            "apiVersion": "canary.dev/v1alpha1",
+            "kind": kind,
+            "metadata": {"name": f"x-{self._count}"},
+            "spec": spec,
+        }
+        params = {"fieldValidation": "Strict"}
+        return await self._client.post(f"/apis/canary.dev/v1alpha1{where}/{plural}", json=body, params=params)
+
+
+@pytest.fixture
+async def api() -> AsyncIterator[Api]:
+    async with ApiServer() as server:
+        await server.install_crds(FOLDER)
+        assert server.limitations == []
+        client = Api(server)
+        yield client
+        await client.close()
+
+
+async def test_a_valid_rollout_is_accepted_and_defaulted(api: Api) -> None:
+    """What was left out is there, what was written stays as it was."""
+    answer = await api.create(SPEC)
+    assert answer.status_code == 201, answer.text
+    stored = answer.json()["spec"]
+    assert (stored["acceptTimeout"], stored["onFailure"], stored["paused"]) == ("60s", "Rollback", False)
+    assert stored["routes"] == [{"kind": "HTTPRoute", "name": "shop"}]
+    assert stored["workloads"]["canary"] == {"kind": "Deployment", "name": "c"}
+    assert stored["checks"][1]["template"] == {"kind": "CheckTemplate", "name": "latency"}
+    assert stored["steps"] == SPEC["steps"]
+
+
+CHECK: Json = {"name": "a", "prometheus": {"query": "q"}, "threshold": {"max": 1}}
+FROM_TEMPLATE: Json = {"template": {"name": "t"}}
+
+VALID: list[tuple[str, Json]] = [
+    ("without workloads", {"workloads": None}),
+    ("without checks", {"checks": None}),
+    ("the same Service on another port", {"canary": {"service": "s", "port": 81}}),
+    ("the same Service in another namespace", {"canary": {"service": "s", "port": 80, "namespace": "lab"}}),
+    ("both with a namespace", {
+        "stable": {"service": "s", "port": 80, "namespace": "a"},
+        "canary": {"service": "s", "port": 80, "namespace": "b"},
+    }),
+    ("a weight of 0", {"steps": [{"weight": 0}]}),
+    ("a weight of 100 in a string", {"steps": [{"weight": "100%"}]}),
+    ("a step of a weight and an approval", {"steps": [{"weight": 1, "approval": {}, "hold": "1h30m"}]}),
+    ("a condition", {"checks": [changed(CHECK, threshold=None, condition="value < 1.0")]}),
+    ("one template twice, by two names", {"checks": [FROM_TEMPLATE, {**FROM_TEMPLATE, "name": "b"}]}),
+    ("a limit in a string", {"checks": [{**CHECK, "threshold": {"min": "-0.5", "max": "300ms"}}]}),
+    ("a swap without workloads", {"workloads": None, "promotion": "Swap", "trigger": "Manual"}),
+    ("all that there may be", {
+        "steps": [{"weight": 1, "hold": "5m"}] * 32,
+        "routes": [{"name": f"r{n}", "rules": [f"rule-{m}" for m in range(16)]} for n in range(16)],
+        "checks": [{**CHECK, "name": f"c{n}"} for n in range(16)],
+    }),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("changes", [row[1] for row in VALID], ids=[row[0] for row in VALID])
+async def test_what_is_accepted(api: Api, changes: Json) -> None:
+    """What the models take, the API server takes."""
+    answer = await api.create(changed(SPEC, **changes))
+    assert answer.status_code == 201, answer.text
+
+
+SAME = "stable and canary are the same backend; they must differ in service, port or namespace"
+INVALID: list[tuple[str, Json, str, str]] = [
+    ("the same backend twice", {"canary": {"service": "s", "port": 80}}, "spec", SAME),
+    ("the same backend in the same other namespace", {
+        "stable": {"service": "s", "port": 80, "namespace": "a"},
+        "canary": {"service": "s", "port": 80, "namespace": "a"},
+    }, "spec", SAME),
+    ("Copy without workloads", {"workloads": None, "promotion": "Copy"}, "spec", "promotion Copy copies a pod spec, so it needs workloads"),
+    ("OnRevision without workloads", {"workloads": None, "trigger": "OnRevision"}, "spec", "trigger OnRevision watches a workload, so it needs workloads"),
+    ("one workload for both", {"workloads": {"stable": {"name": "s"}, "canary": {"name": "s"}}}, "spec", "a canary needs its own"),
+    ("two checks of one name", {"checks": [CHECK, CHECK]}, "spec", "two checks have the same name"),
+    ("one template twice", {"checks": [FROM_TEMPLATE, FROM_TEMPLATE]}, "spec", "two checks have the same name"),
+    ("a step that asks for nothing", {"steps": [{"hold": "5m"}]}, "spec.steps[0]", "a step asks for something: weight or approval"),
+    ("a weight of 101", {"steps": [{"weight": 101}]}, "spec.steps[0].weight", "less than or equal to 100"),
+    ("a negative weight", {"steps": [{"weight": -1}]}, "spec.steps[0].weight", "greater than or equal to 0"),
+    ("a weight in words", {"steps": [{"weight": "ten"}]}, "spec.steps[0].weight", "should match"),
+    ("two sources", {"checks": [{**CHECK, **FROM_TEMPLATE}]}, "spec.checks[0]", "a check has exactly one source: prometheus or template"),
+    ("no source", {"checks": [{"name": "a", "threshold": {"max": 1}}]}, "spec.checks[0]", "a check has exactly one source"),
+    ("a check without a name", {"checks": [changed(CHECK, name=None)]}, "spec.checks[0]", "a check without a template needs a name"),
+    ("nothing to judge by", {"checks": [changed(CHECK, threshold=None)]}, "spec.checks[0]", "has a threshold or a condition (one of them)"),
+    ("two things to judge by", {"checks": [{**CHECK, "condition": "value < 1.0"}]}, "spec.checks[0]", "has a threshold or a condition (one of them)"),
+    ("a threshold besides a template", {"checks": [{**FROM_TEMPLATE, "threshold": {"max": 1}}]}, "spec.checks[0]", "with a template it has neither"),
+    ("args without a template", {"checks": [{**CHECK, "args": {"a": "b"}}]}, "spec.checks[0]", "args belong to a template"),
+    ("an empty threshold", {"checks": [{**CHECK, "threshold": {}}]}, "spec.checks[0].threshold", "a threshold has a min, a max, or both"),
+    ("a hold in days", {"steps": [{"weight": 1, "hold": "1d"}]}, "spec.steps[0].hold", "should match"),
+    ("no steps", {"steps": []}, "spec.steps", "at least 1 items"),
+    ("the same route twice", {"routes": [{"name": "a"}, {"name": "a"}]}, "spec.routes[1]", "Duplicate value"),
+    ("the same rule twice", {"routes": [{"name": "a", "rules": ["x", "x"]}]}, "spec.routes[0].rules[1]", "Duplicate value"),
+    ("no stable", {"stable": None}, "spec.stable", "Required value"),
+    ("an unknown promotion", {"promotion": "Move"}, "spec.promotion", "Unsupported value"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("changes", "where", "message"), [row[1:] for row in INVALID], ids=[row[0] for row in INVALID])
+async def test_what_is_refused(api: Api, changes: Json, where: str, message: str) -> None:
+    """At the door, with the field and a sentence that says what to do."""
+    answer = await api.create(changed(SPEC, **changes))
+    assert answer.status_code == 422, answer.text
+    causes = [(cause["field"], cause["message"]) for cause in answer.json()["details"]["causes"]]
+    assert any(field == where and message in text for field, text in causes), causes
+
+
+async def test_unknown_fields_are_named(api: Api) -> None:
+    """kubectl asks for strict validation: a misspelt field is an error, not a surprise."""
+    answer = await api.create({**SPEC, "onFailiure": "Pause"})
+    assert answer.status_code == 400, answer.text
+    assert "onFailiure" in answer.json()["message"]
+
+
+TEMPLATE: Json = {
+    "args": [{"name": "limit", "required": True}],
+    "prometheus": {"query": "q"},
+    "threshold": {"max": "{{ args.limit }}"},
+}
+
+
+@pytest.mark.parametrize(
+    ("plural", "kind"), [("checktemplates", "CheckTemplate"), ("clusterchecktemplates", "ClusterCheckTemplate")]
+)
+async def test_templates(api: Api, plural: str, kind: str) -> None:
+    """A template is accepted and defaulted; one that judges by nothing, or by two things, is refused."""
+    answer = await api.create(TEMPLATE, plural, kind)
+    assert answer.status_code == 201, answer.text
+    stored = answer.json()["spec"]
+    assert (stored["interval"], stored["holdLimit"], stored["onNoData"]) == ("30s", "10m", "Hold")
+    for changes in ({"threshold": None}, {"condition": "value < 1.0"}):
+        answer = await api.create(changed(TEMPLATE, **changes), plural, kind)
+        assert answer.status_code == 422
+        assert "a template has a threshold or a condition (one of them)" in answer.text
+    twice = copy.deepcopy(TEMPLATE)
+    twice["args"] *= 2
+    assert (await api.create(twice, plural, kind)).status_code == 422
+
+
+def test_printed_yaml_is_what_was_meant() -> None:
+    """Nothing is lost on the way to YAML and back."""
+    for document in PRINTED.values():
+        assert yaml.safe_load(render(document)) == document

@@ -1,0 +1,299 @@
+"""What a Rollout may declare, and what is refused; templates resolved; requests read."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC
+from fractions import Fraction
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from model_kit import SPEC, changed
+from pydantic import ValidationError
+
+from canary.errors import SpecError
+from canary.model.checks import Check, CheckTemplateSpec, OnUnknown, resolve
+from canary.model.requests import Request, Verb, parse_request
+from canary.model.rollout import Promotion, RolloutSpec, Trigger
+from canary.model.status import RolloutStatus, format_time, parse_time
+
+
+def spec(**changes: Any) -> RolloutSpec:
+    return RolloutSpec.model_validate(changed(SPEC, **changes))
+
+
+def test_the_defaults() -> None:
+    """With workloads: started by revisions, promoted by copying, rolled back on failure."""
+    found = spec()
+    assert (found.trigger_mode, found.promotion_mode) == (Trigger.ON_REVISION, Promotion.COPY)
+    assert (found.on_failure, str(found.accept_timeout), found.deadline, found.paused) == (
+        "Rollback",
+        "60s",
+        None,
+        False,
+    )
+    assert found.routes[0].kind == "HTTPRoute"
+
+
+def test_the_defaults_without_workloads() -> None:
+    """Without workloads nobody sees revisions: started by hand, ended by hand."""
+    found = spec(workloads=None)
+    assert (found.trigger_mode, found.promotion_mode) == (Trigger.MANUAL, Promotion.AWAIT)
+
+
+REFUSED: list[tuple[str, dict[str, Any], str]] = [
+    ("no routes", {"routes": []}, "routes"),
+    ("17 routes", {"routes": [{"name": f"r{n}"} for n in range(17)]}, "routes"),
+    ("a route of an unknown kind", {"routes": [{"name": "r", "kind": "Ingress"}]}, "routes.0.kind"),
+    ("no steps", {"steps": []}, "steps"),
+    ("33 steps", {"steps": [{"weight": 1}] * 33}, "steps"),
+    ("a weight of 101", {"steps": [{"weight": 101}]}, "steps.0.weight"),
+    ("a weight that is a float", {"steps": [{"weight": 0.5}]}, "steps.0.weight"),
+    ("a hold in days", {"steps": [{"weight": 1, "hold": "1d"}]}, "steps.0.hold"),
+    ("port 0", {"stable": {"service": "s", "port": 0}}, "stable.port"),
+    ("a Service in capitals", {"stable": {"service": "S", "port": 80}}, "stable.service"),
+    ("an unknown field", {"colour": "red"}, "colour"),
+    ("an unknown field of a step", {"steps": [{"weight": 1, "wait": "5m"}]}, "steps.0.wait"),
+    ("a step of another version", {"steps": [{"mirror": {"percent": 20}}]}, "steps.0.mirror"),
+    ("an unknown promotion", {"promotion": "copy"}, "promotion"),
+    ("an unknown policy", {"checks": [{"name": "a", "onNoData": "Maybe"}]}, "checks.0.onNoData"),
+    ("a negative failureLimit", {"checks": [{"name": "a", "failureLimit": -1}]}, "checks.0.failureLimit"),
+    ("17 checks", {"checks": [{"name": f"c{n}"} for n in range(17)]}, "checks"),
+    ("only one workload", {"workloads": {"stable": {"name": "s"}}}, "workloads.canary"),
+    (
+        "an address that is none",
+        {"checks": [{"name": "a", "prometheus": {"query": "q", "address": "ftp://x"}}]},
+        "checks.0.prometheus.address",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "where"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED])
+def test_what_is_refused(changes: dict[str, Any], where: str) -> None:
+    """And the error names the field."""
+    with pytest.raises(ValidationError) as caught:
+        spec(**changes)
+    places = [".".join(str(part) for part in error["loc"]) for error in caught.value.errors()]
+    assert any(place.startswith(where) for place in places), places
+
+
+def test_a_spec_is_frozen() -> None:
+    """Nobody edits what a decision rests on."""
+    with pytest.raises(ValidationError):
+        spec().paused = True
+
+
+def test_a_spec_is_written_as_it_was_read() -> None:
+    """Through JSON and back: nothing gained, nothing lost."""
+    found = spec()
+    again = RolloutSpec.model_validate(json.loads(found.model_dump_json(by_alias=True)))
+    assert again == found
+
+
+BOUND = [
+    ({"steps": [{"weight": 11}]}, True),
+    ({"routes": [{"name": "other"}]}, True),
+    ({"canary": {"service": "c2", "port": 80}}, True),
+    ({"workloads": {"stable": {"name": "a"}, "canary": {"name": "b"}}}, True),
+    ({"checks": None}, False),
+    ({"onFailure": "Pause"}, False),
+    ({"paused": True}, False),
+    ({"deadline": "1h"}, False),
+    ({"routes": [{"name": "shop", "kind": "HTTPRoute"}]}, False),
+]
+
+
+@pytest.mark.parametrize(("changes", "another"), BOUND)
+def test_what_a_run_is_bound_to(changes: dict[str, Any], another: bool) -> None:
+    """Routes, pair, workloads and steps are the plan; checks and policies may change under way."""
+    assert (spec(**changes).plan_hash() != spec().plan_hash()) is another
+
+
+# -- templates ----------------------------------------------------------------------------------------------------
+
+TEMPLATE: dict[str, Any] = {
+    "args": [
+        {"name": "limit", "required": True},
+        {"name": "quantile", "default": "0.99"},
+        {"name": "label"},
+    ],
+    "prometheus": {"query": "histogram_quantile({{ args.quantile }}, x)"},
+    "threshold": {"max": "{{ args.limit }}"},
+    "interval": "10s",
+    "failureLimit": 2,
+}
+
+
+def resolved(template: dict[str, Any] | None = None, **check: Any) -> Any:
+    document = {"template": {"name": "latency"}, **check}
+    spec_ = CheckTemplateSpec.model_validate({**TEMPLATE, **(template or {})})
+    return resolve(Check.model_validate(document), spec_, "spec.checks[1]")
+
+
+def test_a_template_is_filled_in() -> None:
+    """Arguments given, defaults where not, the name of the template, the limit as an exact number of seconds."""
+    found = resolved(args={"limit": "300ms"})
+    assert (found.name, found.maximum, found.minimum, found.limit) == ("latency", Fraction(3, 10), None, "<= 0.3")
+    assert found.args == {"limit": "300ms", "quantile": "0.99"}
+    assert (str(found.interval), found.failure_limit, str(found.window)) == ("10s", 2, "1m")
+
+
+def test_a_check_overrides_its_template() -> None:
+    """What is set at the check wins, also where it is falsy."""
+    found = resolved(
+        args={"limit": "1"},
+        name="p99",
+        interval="1m",
+        failureLimit=0,
+        onError="Fail",
+        dryRun=True,
+        holdLimit="1h",
+    )
+    assert (found.name, str(found.interval), found.failure_limit) == ("p99", "1m", 0)
+    assert (found.on_error, found.on_no_data, found.dry_run, str(found.hold_limit)) == (
+        OnUnknown.FAIL,
+        OnUnknown.HOLD,
+        True,
+        "1h",
+    )
+
+
+WRONG: list[tuple[str, dict[str, Any], dict[str, Any], str, str]] = [
+    ("a required argument is missing", {}, {}, "spec.checks[1].args.limit", "the template needs this argument"),
+    (
+        "an argument that there is not",
+        {},
+        {"limit": "1", "colour": "red"},
+        "spec.checks[1].args.colour",
+        "takes no such argument; it takes: label, limit, quantile",
+    ),
+    ("an argument that is no number", {}, {"limit": "fast"}, "spec.checks[1].threshold.max", "argument limit"),
+    (
+        "an argument that is a template",
+        {},
+        {"limit": "{{ args.limit }}"},
+        "spec.checks[1].threshold.max",
+        "not another template",
+    ),
+    (
+        "a limit of an undeclared argument",
+        {"threshold": {"min": "{{ args.floor }}"}},
+        {"limit": "1"},
+        "spec.checks[1].threshold.min",
+        "names an argument that the template does not declare",
+    ),
+    (
+        "a template without arguments",
+        {"args": [], "threshold": {"max": 1}},
+        {"a": "b"},
+        "spec.checks[1].args.a",
+        "none",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("template", "args", "field", "message"), [row[1:] for row in WRONG], ids=[row[0] for row in WRONG]
+)
+def test_what_a_template_refuses(template: dict[str, Any], args: dict[str, str], field: str, message: str) -> None:
+    """The error names the field and the argument."""
+    with pytest.raises(SpecError) as caught:
+        resolved(template, args=args)
+    assert caught.value.field == field
+    assert message in caught.value.message
+
+
+def test_a_template_that_is_not_there() -> None:
+    """Neither a query nor a template: said, not guessed."""
+    with pytest.raises(SpecError, match="neither a query nor a template"):
+        resolve(Check.model_validate({"template": {"name": "gone"}}), None, "spec.checks[0]")
+
+
+@pytest.mark.parametrize(
+    ("judged", "limit"),
+    [
+        ({"threshold": {"max": "1%"}}, "<= 0.01"),
+        ({"threshold": {"min": 5}}, ">= 5"),
+        ({"threshold": {"min": "0.9", "max": "1.1"}}, "0.9 to 1.1"),
+        ({"condition": "value < 1.0"}, "value < 1.0"),
+    ],
+)
+def test_limits_in_words(judged: dict[str, Any], limit: str) -> None:
+    """What a value is held against, for the reader."""
+    check = Check.model_validate({"name": "a", "prometheus": {"query": "q"}, **judged})
+    assert resolve(check, None, "").limit == limit
+
+
+# -- requests -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        (None, None),
+        ("", None),
+        ("  \n", None),
+        ("abort", Request("abort", raw="abort")),
+        (" abort\n", Request("abort", raw=" abort\n")),
+        ("nonsense", Request("nonsense", raw="nonsense")),
+        ('{"verb":"pause","id":"7","by":"alice","reason":"lunch"}', Request("pause", "7", "alice", "lunch")),
+        ('{"verb":"pause"}', Request("pause")),
+        ("{not json", Request("(not JSON)")),
+        ("{}", Request("")),
+        ('{"verb":["abort"]}', Request("['abort']")),
+    ],
+)
+def test_requests(raw: str | None, expected: Request | None) -> None:
+    """A verb, or a JSON object; what makes no sense is a verb that there is not."""
+    found = parse_request(raw)
+    if expected is None:
+        assert found is None
+        return
+    assert found is not None
+    assert (found.verb, found.id, found.by, found.reason) == (expected.verb, expected.id, expected.by, expected.reason)
+    assert found.raw == raw
+    assert (found.known is not None) == (found.verb in {verb.value for verb in Verb})
+
+
+@given(st.one_of(st.text(), st.sampled_from(('{"a":' * 50_000, '{"verb":"\\ud800"}', "\ud800", "{" + "9" * 9999))))
+def test_reading_a_request_never_raises(raw: str) -> None:
+    """Anybody may annotate a Rollout with anything; what comes of it fits into a status."""
+    found = parse_request(raw)
+    if found is not None:
+        assert len(found.verb) <= 64
+        json.dumps(found.dump()).encode()
+        found.verb.encode()
+
+
+def test_a_request_is_written_as_it_is_read() -> None:
+    """The stamp that gives a plain verb its id."""
+    request = Request("abort", "id-1", "alice", "it's late")
+    found = parse_request(request.dump())
+    assert found is not None
+    assert (found.verb, found.id, found.by, found.reason) == ("abort", "id-1", "alice", "it's late")
+
+
+# -- status -------------------------------------------------------------------------------------------------------
+
+
+def test_a_status_of_a_later_version_is_read() -> None:
+    """Fields that we do not know are dropped, at every level."""
+    found = RolloutStatus.load({"phase": "Idle", "colour": "red", "split": {"desired": 0, "hue": 1}})
+    assert found.phase == "Idle"
+
+
+@pytest.mark.parametrize("document", [None, "x", [], 7])
+def test_no_status_is_an_empty_one(document: Any) -> None:
+    """Before the first decision there is none."""
+    assert RolloutStatus.load(document) == RolloutStatus()
+
+
+@given(st.datetimes(timezones=st.just(UTC)))
+def test_times_survive(moment: Any) -> None:
+    """RFC 3339 with milliseconds and a Z."""
+    text = format_time(moment)
+    assert text.endswith("Z")
+    assert abs((parse_time(text) - moment).total_seconds()) < 0.001
+    assert format_time(parse_time(text)) == text
