@@ -6,10 +6,13 @@ import math
 
 from canary.decide import reasons
 from canary.decide.actions import AddFinalizer, ClearRequest, RemoveFinalizer, RestorePodSpec, StampRequest
+from canary.decide.ending import rolling_back
 from canary.decide.facts import Facts
+from canary.decide.pausing import kept_by_hand
+from canary.decide.promotion import promoting
 from canary.decide.requests import serve, served_before
 from canary.decide.resting import resting
-from canary.decide.running import kept_by_hand, paused, progressing, promoting, rolling_back
+from canary.decide.running import paused, progressing
 from canary.decide.scope import Decision, Scope, measuring
 from canary.decide.verdict import judge
 from canary.decide.writes import restores

@@ -7,8 +7,10 @@ from collections.abc import Callable
 from canary.decide import reasons
 from canary.decide.actions import Tell
 from canary.decide.guards import Stop
+from canary.decide.interrupts import fail, objection
+from canary.decide.pausing import pause
 from canary.decide.resting import start
-from canary.decide.running import fail, objection, pause, resume
+from canary.decide.running import resume
 from canary.decide.scope import Decision, Scope
 from canary.model.requests import Request, Verb
 from canary.model.rollout import Promotion

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from canary.decide.actions import WriteRoute
 from canary.decide.facts import Facts
-from canary.decide.running import BY_POLICY
+from canary.decide.pausing import BY_POLICY
 from canary.decide.scope import Decision, measuring
 from canary.gateway.intent import RUN_ANNOTATION, Intent, Mode, parse_intent
 from canary.gateway.pair import MAX_WEIGHT, RulePair

@@ -1,0 +1,57 @@
+"""What the phases share: the next moment that matters, the books of acceptance, and words."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from fractions import Fraction
+
+from canary.decide.actions import WriteRoute
+from canary.decide.scope import Scope
+from canary.model.status import Phase
+from canary.model.values import decimal_text
+
+
+def wake(scope: Scope) -> datetime | None:
+    """The next moment at which time alone changes the answer."""
+    step, run = scope.step, scope.run
+    times = [step.hold_until]
+    if step.unaccepted_since is not None:
+        times.append(step.unaccepted_since + scope.spec.accept_timeout.delta)
+    if scope.spec.deadline is not None:
+        times.append(run.started_at + scope.spec.deadline.delta)
+    times += [
+        status.unknown_since + check.hold_limit.delta
+        for check, status in scope.judging
+        if status.unknown_since is not None
+    ]
+    return min((at for at in times if at is not None and at > scope.now), default=None)
+
+
+def note_acceptance(scope: Scope) -> Scope:
+    """Keep the books of acceptance: since when a gateway has not accepted, and when the step was reached."""
+    if scope.unaccepted is not None:
+        return scope if scope.step.unaccepted_since else scope.with_step(unaccepted_since=scope.now)
+    if scope.step.unaccepted_since is not None:
+        scope = scope.with_step(unaccepted_since=None)
+    if scope.step.reached_at is not None:
+        return scope
+    hold = scope.declared_step.hold if scope.declared_step else None
+    scope = scope.with_step(reached_at=scope.now, hold_until=scope.now + hold.delta if hold else scope.now)
+    if scope.share > 0 and scope.run.traffic_since is None:
+        scope = scope.with_run(traffic_since=scope.now)
+    return scope
+
+
+def written_now(scope: Scope) -> set[tuple[str, str]]:
+    """Routes that this very decision writes already: one write each."""
+    return {(action.kind, action.name) for action in scope.actions if isinstance(action, WriteRoute)}
+
+
+def at(scope: Scope, phase: Phase) -> Scope:
+    """The same run in another phase, paused no more."""
+    return scope.with_(phase=phase, paused=None)
+
+
+def percent_text(share: Fraction) -> str:
+    """A share for people: `50 %`."""
+    return f"{decimal_text(share)} %"

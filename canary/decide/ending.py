@@ -1,0 +1,68 @@
+"""How a run ends: everything back to stable, no trace left, and the outcome on record before the last of it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from canary.decide import reasons
+from canary.decide.actions import RemoveFinalizer, RestorePodSpec, Tell
+from canary.decide.common import wake
+from canary.decide.scope import Decision, Scope
+from canary.decide.writes import releases, writes
+from canary.model.rollout import Promotion
+from canary.model.status import Phase
+
+
+def rolling_back(scope: Scope) -> Decision:
+    """Everything back to stable. Each route on its own; nothing here waits before it writes."""
+    stable = scope.facts.stable
+    if stable is not None and stable.copied:
+        scope = scope.with_(RestorePodSpec(stable.name))
+    pending = writes(scope)
+    scope = scope.with_(*pending)
+    why = scope.run.message
+    if pending:
+        names = ", ".join(action.name for action in pending)
+        return scope.decide(reasons.ROLLING_BACK, f"rolling back ({why}): writing {names}", wake(scope))
+    if stable is not None and stable.copied:
+        return scope.decide(reasons.ROLLING_BACK, f"rolling back ({why}): restoring the pod spec of {stable.name}")
+    waiting, limit = still_waiting(scope)
+    if waiting and limit is not None:
+        return scope.decide(reasons.ROLLING_BACK, f"rolled back ({why}): waiting for {waiting}", limit)
+    late = f"; still not accepted: {waiting}" if waiting else ""
+    return end(scope, Phase.ROLLED_BACK, reasons.ROLLED_BACK, f"rolled back: {why}{late}")
+
+
+def still_waiting(scope: Scope) -> tuple[str, datetime | None]:
+    """Which gateway has not accepted the end of the run yet, and until when that is worth waiting for (None: no more)."""
+    waiting = scope.unaccepted
+    if waiting is None:
+        return "", None
+    limit = (scope.run.ended_at or scope.now) + scope.spec.accept_timeout.delta
+    return f"{waiting.label}: {waiting.acceptance.message}", limit if scope.now < limit else None
+
+
+def end(scope: Scope, phase: Phase, reason: str, message: str) -> Decision:
+    """Leave no trace on the routes, then let go.
+
+    The annotation stays until the outcome is on record: it is all that would tell a restart what these weights mean.
+    """
+    left = releases(scope)
+    if left:
+        on_record = scope.facts.recorded.run == scope.run.number and scope.facts.recorded.outcome is scope.run.outcome
+        return scope.with_(*(left if on_record else ())).decide(reason, message)
+    swap = phase is Phase.SUCCEEDED and scope.spec.promotion_mode is Promotion.SWAP
+    revisions = scope.status.revisions
+    settled = scope.run.revision or revisions.settled
+    if swap and scope.facts.stable is not None:  # the stable workload of today is the canary of the next run
+        settled = scope.facts.stable.revision
+    scope = scope.with_run(message=message[:512]).with_(
+        Tell("Normal" if phase is Phase.SUCCEEDED else "Warning", reason, f"run {scope.run.number} {message}"),
+        RemoveFinalizer(),
+        phase=phase,
+        paused=None,
+        fights=(),
+        swapped=scope.status.swapped != swap,
+        revisions=revisions.model_copy(update={"settled": settled}),
+    )
+    return scope.decide(reason, message)

@@ -1,0 +1,123 @@
+"""What takes a run out of its course: a reason to stop, a new revision or plan, somebody's hand.
+
+A verdict leads into its rollback in the same tick: `fail` calls the phase that writes it.
+"""
+
+from __future__ import annotations
+
+from canary.decide import reasons
+from canary.decide.actions import ForgetPodSpec, Tell
+from canary.decide.common import at, percent_text
+from canary.decide.drift import lowered, raised
+from canary.decide.ending import rolling_back
+from canary.decide.guards import ALWAYS, STOP, Stop, first_objection
+from canary.decide.pausing import BY_POLICY, hold_still, kept_by_hand, pause, paused_for
+from canary.decide.resting import begin
+from canary.decide.scope import FIGHT_LIMIT, FIGHT_WINDOW, Decision, Scope
+from canary.decide.writes import put_back
+from canary.model.rollout import OnFailure
+from canary.model.status import Outcome, Phase
+
+
+def interrupted(scope: Scope) -> Decision | None:
+    """What takes a run out of its course, in this order: it must stop, it must start anew, a person lowered the share."""
+    stop = objection(scope)
+    if stop is not None:
+        return fail(scope, stop)
+    fresh_start = anew(scope)
+    if fresh_start is not None:
+        return fresh_start
+    drift = lowered(scope)
+    if drift is not None:
+        return pause(scope, reasons.LOWERED_BY_HAND, drift.message)
+    return None
+
+
+def objection(scope: Scope) -> Stop | None:
+    """Why an undecided run must stop now, whatever anybody asks for."""
+    if not scope.status.active or scope.run.outcome is not None:
+        return None
+    return first_objection(scope, ALWAYS if paused_for(scope) in BY_POLICY else STOP)
+
+
+def fail(scope: Scope, stop: Stop) -> Decision:
+    """A run has to stop: pause where the policy says so, else roll back in this very tick."""
+    if stop.policy and scope.spec.on_failure is OnFailure.PAUSE:
+        return pause(scope, stop.reason, stop.message)
+    scope = scope.with_run(
+        outcome=Outcome.ROLLED_BACK, reason=stop.reason, message=stop.message[:512], ended_at=scope.now
+    )
+    scope = scope.with_(Tell("Warning", stop.reason, f"{scope.step_text}: {stop.message}; all traffic back to stable"))
+    return rolling_back(at(scope, Phase.ROLLING_BACK))
+
+
+def see_lowered(scope: Scope) -> Scope:
+    """Take note of a person's hand before anything ends the pause, or the run in which it was seen.
+
+    A pair that is gone may be gone because the plan names another one now: that is for the new run to find out.
+    """
+    drift = None if kept_by_hand(scope) and paused_for(scope) != reasons.PAUSED_BY_REQUEST else lowered(scope)
+    if drift is None or (drift.gone and scope.run.plan != scope.spec.plan_hash()):
+        return scope
+    return hold_still(scope, reasons.LOWERED_BY_HAND, drift.message)
+
+
+def anew(scope: Scope) -> Decision | None:
+    """A new revision, or another plan: traffic back to stable, and from step one."""
+    canary = scope.facts.canary
+    if canary is not None and canary.exists and canary.revision != scope.run.revision:
+        reason, why = (
+            reasons.SUPERSEDED,
+            f"revision {canary.revision} replaces {scope.run.revision or 'the one before'}",
+        )
+    elif scope.run.plan != scope.spec.plan_hash():
+        reason, why = reasons.PLAN_CHANGED, "routes, Services, workloads or steps were edited"
+    else:
+        return None
+    scope = see_lowered(scope)
+    before = scope.run.number
+    trigger = scope.run.trigger
+    stable = scope.facts.stable
+    if stable is not None and stable.copied:
+        scope = scope.with_(ForgetPodSpec(stable.name))
+    kept = scope.status.paused if kept_by_hand(scope) else None
+    scope = begin(scope, by=trigger.by, reason=why)
+    message = f"run {before} gives way to run {scope.run.number}: {why}; traffic back to stable, from step one"
+    if kept is not None:
+        scope = scope.with_(phase=Phase.PAUSED, paused=kept)
+        message += f"; still paused: {kept.message}"
+    return scope.with_(Tell("Normal", reason, message)).decide(reason, message)
+
+
+def repair(scope: Scope) -> tuple[Scope, str]:
+    """Put back what somebody raised. The third time in ten minutes is the last: then also say that it is contested."""
+    drifts = raised(scope)
+    if not drifts:
+        return scope, ""
+    fresh = [drift for drift in drifts if _unfought(scope, drift.route.kind, drift.route.name, drift.route.generation)]
+    recent = tuple(at for at in scope.status.fights if scope.now - at < FIGHT_WINDOW)
+    fights = (*recent, *([scope.now] if fresh else []))[-FIGHT_LIMIT:]
+    message = "; ".join(drift.message for drift in drifts)
+    fought = {(drift.route.kind, drift.route.name): drift.route.generation for drift in drifts}
+    back = [put_back(scope, drift.route, drift.written) for drift in drifts]
+    routes = tuple(
+        route.model_copy(update={"fought": fought.get((route.kind, route.name), route.fought)})
+        for route in scope.status.routes
+    )
+    scope = scope.with_(fights=fights, routes=routes)
+    if fresh:
+        scope = scope.with_(
+            Tell("Warning", reasons.RAISED_BY_OTHER, f"{message}; put back to {percent_text(scope.share)}")
+        )
+    scope = scope.with_(*back)
+    if len(fights) >= FIGHT_LIMIT:
+        return (
+            scope,
+            f"{message}; that was {FIGHT_LIMIT} times in 10 minutes, so the weights are left alone from here on",
+        )
+    return scope, ""
+
+
+def _unfought(scope: Scope, kind: str, name: str, generation: int) -> bool:
+    remembered = scope.status.route(kind, name)
+    return remembered is None or remembered.fought != generation

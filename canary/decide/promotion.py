@@ -1,0 +1,101 @@
+"""All steps passed: make stable what the canary is, then give it the traffic back."""
+
+from __future__ import annotations
+
+from canary.decide import reasons
+from canary.decide.actions import CopyPodSpec, ForgetPodSpec
+from canary.decide.common import at, note_acceptance, percent_text, wake, written_now
+from canary.decide.ending import end, still_waiting
+from canary.decide.interrupts import interrupted, repair
+from canary.decide.pausing import pause
+from canary.decide.scope import Decision, Scope
+from canary.decide.writes import writes
+from canary.model.rollout import Promotion
+from canary.model.status import Outcome, Phase
+
+
+def promoting(scope: Scope) -> Decision:
+    """All steps passed: make stable what the canary is, then give it the traffic back."""
+    if scope.run.outcome is Outcome.SUCCEEDED:
+        return _finish(scope)
+    interruption = interrupted(scope)
+    if interruption is not None:
+        return interruption
+    scope, contested = repair(note_acceptance(scope))
+    if contested:
+        return pause(scope, reasons.CONTESTED, contested)
+    match scope.spec.promotion_mode:
+        case Promotion.COPY:
+            return _copy(scope)
+        case Promotion.AWAIT:
+            return _await(scope)
+        case Promotion.SWAP:
+            return _swap(scope)
+
+
+def _copy(scope: Scope) -> Decision:
+    canary, stable = scope.facts.canary, scope.facts.stable
+    if canary is None or stable is None or not canary.exists or not stable.exists:
+        gone = "workloads" if canary is None or stable is None else (canary if not canary.exists else stable).name
+        return scope.decide(
+            reasons.AWAITING_STABLE, f"promoting: {gone} does not exist; create it or abort", wake(scope)
+        )
+    if stable.revision != canary.revision:
+        scope = scope.with_(CopyPodSpec(canary.name, stable.name, scope.run.revision))
+        message = f"promoting: copying the pod spec of {canary.name} to {stable.name}"
+        return scope.decide(reasons.PROMOTING, message, wake(scope))
+    if not stable.rolled_out:
+        message = f"promoting: waiting for {stable.name} to roll out revision {stable.revision}"
+        return scope.decide(reasons.AWAITING_STABLE, message, wake(scope))
+    return _succeed(scope, f"{stable.name} runs revision {stable.revision}")
+
+
+def _await(scope: Scope) -> Decision:
+    canary, stable = scope.facts.canary, scope.facts.stable
+    if scope.step.approved:
+        return _succeed(scope, "ended by `canary promote`")
+    if canary is None or stable is None:
+        message = f"promoting: {percent_text(scope.written)} on the canary until `canary promote` says that stable is up to date"
+        return scope.decide(reasons.AWAITING_STABLE, message, wake(scope))
+    if stable.exists and stable.revision == scope.run.revision and stable.rolled_out:
+        return _succeed(scope, f"{stable.name} runs revision {stable.revision}")
+    message = f"promoting: waiting for {stable.name} to run revision {scope.run.revision}"
+    return scope.decide(reasons.AWAITING_STABLE, message, wake(scope))
+
+
+def _swap(scope: Scope) -> Decision:
+    pending = writes(scope)
+    repaired = written_now(scope)
+    scope = scope.with_(*(write for write in pending if (write.kind, write.name) not in repaired))
+    if not pending:
+        scope = note_acceptance(scope)
+    waiting = scope.unaccepted
+    if pending or waiting is not None:
+        what = f": {waiting.label}: {waiting.acceptance.message}" if waiting is not None else ""
+        return scope.decide(reasons.AWAITING_ACCEPTANCE, f"promoting: all traffic to the canary{what}", wake(scope))
+    return _succeed(scope, "the two change roles")
+
+
+def _succeed(scope: Scope, message: str) -> Decision:
+    """The run is won; what is left is to give the traffic back. From here on nothing makes it fail."""
+    scope = scope.with_run(
+        outcome=Outcome.SUCCEEDED, reason=reasons.SUCCEEDED, message=f"succeeded: {message}"[:512], ended_at=scope.now
+    ).with_step(unaccepted_since=scope.now)
+    return _finish(at(scope, Phase.PROMOTING))
+
+
+def _finish(scope: Scope) -> Decision:
+    pending = writes(scope)
+    scope = scope.with_(*pending)
+    if pending:
+        return scope.decide(reasons.FINISHING, "promoting: returning traffic to stable", wake(scope))
+    waiting, limit = still_waiting(scope)
+    if waiting and limit is not None:
+        return scope.decide(reasons.FINISHING, f"promoting: waiting for {waiting}", limit)
+    stable = scope.facts.stable
+    if stable is not None and stable.copied:
+        # Left behind, it would make the next rollback restore a pod spec from before this run.
+        scope = scope.with_(ForgetPodSpec(stable.name))
+        return scope.decide(reasons.FINISHING, f"promoting: forgetting the pod spec that {stable.name} ran before")
+    late = f"; still not accepted: {waiting}" if waiting else ""
+    return end(scope, Phase.SUCCEEDED, reasons.SUCCEEDED, f"{scope.run.message}{late}")
