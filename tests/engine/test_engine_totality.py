@@ -140,6 +140,7 @@ statuses = built(
             CheckStatus,
             name=st.sampled_from(("errors", "gone")),
             verdict=st.sampled_from(VerdictKind),
+            reason=st.just("x"),
             failures=st.integers(0, 3),
             measured_at=optional(times),
             unknown_since=optional(times),

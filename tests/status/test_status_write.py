@@ -78,7 +78,9 @@ def condition(kind: str, status: str, reason: str = "Holding") -> Condition:
 
 RUN = RunStatus(number=1, started_at=NOW)
 STEP = StepStatus(index=1, total=3, started_at=NOW, reached_at=NOW)
-GOOD = CheckStatus(name="a", verdict=VerdictKind.PASS, measured_at=NOW + timedelta(seconds=1), value=0.1)
+GOOD = CheckStatus(
+    name="a", verdict=VerdictKind.PASS, reason="WithinThreshold", measured_at=NOW + timedelta(seconds=1), value=0.1
+)
 BASE = RolloutStatus(
     phase=Phase.PROGRESSING,
     run=RUN,

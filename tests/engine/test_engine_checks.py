@@ -1,0 +1,259 @@
+"""Promise 4: unknown is not bad, and not good. And what a verdict needs to be one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from world import START, World, begun, spec_of
+
+from canary.decide import reasons
+from canary.decide.verdict import judge
+from canary.model.checks import Check, resolve
+from canary.model.measurement import Sample
+from canary.model.status import Outcome, Phase, VerdictKind
+
+NOT_KNOWING = ("NoData", "Unreachable", "Malformed", "nan", "inf", "-inf")
+
+
+def check(**more: Any) -> dict[str, Any]:
+    return {"name": "errors", "prometheus": {"query": "q"}, "threshold": {"max": "1%"}, "holdLimit": "2m", **more}
+
+
+def world_with(*checks: dict[str, Any], **more: Any) -> World:
+    return begun(spec=spec_of(checks=list(checks), **more))
+
+
+def verdict(world: World) -> tuple[VerdictKind, str]:
+    assert world.memory is not None
+    found = world.memory.check("errors")
+    assert found is not None
+    return found.verdict, found.reason
+
+
+@pytest.mark.parametrize("value", NOT_KNOWING)
+def test_not_knowing_holds_the_weight_where_it_is(value: str) -> None:
+    """Measured, in time, and still no evidence: the weight neither rises nor falls until the hold limit."""
+    world = world_with(check())
+    world.measure(value)
+    world.wait(100)
+    assert (world.phase, world.share()) == (Phase.PROGRESSING, 10)
+    assert world.decision is not None
+    assert world.decision.reason == reasons.CHECKS_UNKNOWN
+    world.wait(30)
+    assert (world.phase, world.share()) == (Phase.ROLLED_BACK, 0)
+
+
+@settings(max_examples=60)
+@given(st.lists(st.tuples(st.sampled_from(NOT_KNOWING), st.integers(1, 30)), min_size=1, max_size=12))
+def test_no_sequence_of_unknowns_moves_the_weight(script: list[tuple[str, int]]) -> None:
+    """Whatever mix of not knowing: within the hold limit nothing moves, after it the policy applies."""
+    world = world_with(check(holdLimit="3m"))
+    first = world.now
+    for value, seconds in script:
+        world.measure(value)
+        world.wait(seconds)
+        over = (world.now - first).total_seconds() >= 180
+        assert world.share() == (0 if over else 10)
+        if over:
+            break
+
+
+@pytest.mark.parametrize(
+    ("policy", "values", "expected"),
+    [
+        ("Pass", ("NoData",), (VerdictKind.PASS, "NoData")),
+        ("Fail", ("NoData",), (VerdictKind.FAIL, "NoData")),
+        ("Hold", ("NoData",), (VerdictKind.UNKNOWN, "NoData")),
+    ],
+)
+def test_on_no_data(policy: str, values: tuple[str, ...], expected: tuple[VerdictKind, str]) -> None:
+    """An empty answer means what is declared; an error does not borrow that policy."""
+    world = world_with(check(onNoData=policy, failureLimit=5))
+    for value in values:
+        world.measure(value)
+    world.run()
+    assert verdict(world) == expected
+    world.wait(1)
+    world.measure("Unreachable")
+    world.run()
+    assert verdict(world) == (VerdictKind.UNKNOWN, "Unreachable")
+
+
+@pytest.mark.parametrize(("value", "reason"), [("Unreachable", "Unreachable"), ("Malformed", "SeveralSeries"), ("nan", "NotANumber")])  # fmt: skip
+@pytest.mark.parametrize(("policy", "kind"), [("Pass", VerdictKind.PASS), ("Fail", VerdictKind.FAIL)])
+def test_on_error(policy: str, kind: VerdictKind, value: str, reason: str) -> None:
+    """The same for whatever is broken."""
+    world = world_with(check(onError=policy, failureLimit=5))
+    world.measure(value)
+    world.run()
+    assert verdict(world) == (kind, reason)
+
+
+@pytest.mark.parametrize("tolerated", [0, 1, 3])
+def test_the_failure_limit_counts_failures_in_a_row(tolerated: int) -> None:
+    """One more than is tolerated; a pass begins the count anew, an unknown does not."""
+    world = world_with(check(failureLimit=tolerated))
+    script: list[float | str] = [*([1.0] * tolerated), 0.0, *([1.0] * tolerated), "NoData"]
+    for value in script:
+        world.measure(value)
+        world.run()
+        world.wait(1)
+        assert world.share() == 10
+    world.measure(1.0)
+    world.tick()
+    assert world.share() == 0
+
+
+def test_a_tolerated_failure_holds() -> None:
+    """It is not evidence either: the weight stays until the check passes."""
+    world = world_with(check(failureLimit=1))
+    world.measure(1.0)
+    world.wait(60)
+    assert world.share() == 10
+    assert world.decision is not None
+    assert world.decision.reason == reasons.CHECKS_OBJECT
+    world.measure(0.0)
+    world.run()
+    assert world.share() == 50
+
+
+def test_a_dry_run_neither_holds_nor_fails() -> None:
+    """Measured and shown, and that is all."""
+    world = world_with(check(), check(name="shown", dryRun=True))
+    for value in ("NoData", 1.0):
+        world.measure(value, "shown")
+        world.run()
+        world.wait(1)
+    world.measure(0.0, "errors")
+    world.wait(10)
+    assert world.share() == 50
+
+
+def test_evidence_is_of_this_step() -> None:
+    """A pass of the step before opens no step: every check speaks again."""
+    world = world_with(check())
+    world.pass_step()
+    assert world.share() == 50
+    world.wait(600)
+    assert world.share() == 50
+    assert world.decision is not None
+    assert world.decision.reason == reasons.AWAITING_VERDICTS
+    world.measure(0.0)
+    world.run()
+    assert world.share() == 100
+
+
+def test_every_check_must_speak() -> None:
+    """One that was not measured yet is as good as unknown, without end: it has no hold limit to run out."""
+    world = world_with(check(), check(name="latency"))
+    world.measure(0.0, "errors")
+    world.wait(1200)
+    assert (world.share(), world.phase) == (10, Phase.PROGRESSING)
+
+
+def test_an_older_measurement_changes_nothing() -> None:
+    """Answers may overtake each other."""
+    world = world_with(check(failureLimit=0))
+    world.measure(1.0)
+    late = world.news.pop()
+    world.wait(2)
+    world.measure(0.0)
+    world.run()
+    world.news.append(late)
+    world.run()
+    assert verdict(world)[0] is VerdictKind.PASS
+
+
+def test_the_hold_limit_counts_from_the_first_unknown() -> None:
+    """A pass in between begins it anew."""
+    world = world_with(check(), steps=[{"weight": 10, "hold": "1h"}])
+    for _ in range(3):
+        world.measure("NoData")
+        world.wait(100)
+        world.measure(0.0)
+        world.wait(5)
+    assert world.phase is Phase.PROGRESSING
+    world.measure("NoData")
+    world.wait(121)
+    assert world.phase is Phase.ROLLED_BACK
+
+
+def test_checks_have_nothing_to_say_before_there_is_traffic() -> None:
+    """An approval at 0 %: no measurement is waited for, and a stray one does no harm."""
+    world = begun(spec=spec_of(checks=[check()], steps=[{"approval": {}}, {"weight": 10}]))
+    world.measure(1.0)
+    world.run()
+    assert world.phase is Phase.PROGRESSING
+    world.ask("promote")
+    world.run()
+    assert world.share() == 10
+
+
+def judged(document: dict[str, Any], value: float) -> tuple[VerdictKind, str]:
+    """What one measurement makes of a check."""
+    found = judge(resolve(Check.model_validate(document), None, ""), None, Sample(value, START))
+    return found.verdict, found.reason
+
+
+@pytest.mark.parametrize(
+    ("condition", "value", "expected"),
+    [
+        ("value < 0.5", 0.1, (VerdictKind.PASS, "ConditionHolds")),
+        ("value < 0.5", 0.9, (VerdictKind.FAIL, "ConditionBroken")),
+        ("values.all(v, v < 0.5)", 0.1, (VerdictKind.PASS, "ConditionHolds")),
+        ("value", 0.1, (VerdictKind.UNKNOWN, "ConditionError")),
+        ("colour == 'red'", 0.1, (VerdictKind.UNKNOWN, "ConditionError")),
+        ("value <", 0.1, (VerdictKind.UNKNOWN, "ConditionError")),
+    ],
+)
+def test_conditions(condition: str, value: float, expected: tuple[VerdictKind, str]) -> None:
+    """CEL over `value` and `values`; one that cannot be evaluated is an error, and no verdict."""
+    document = {"name": "errors", "prometheus": {"query": "q"}, "condition": condition}
+    assert judged(document, value) == expected
+
+
+@pytest.mark.parametrize(
+    ("threshold", "value", "kind", "reason"),
+    [
+        ({"max": "1%"}, 0.01, VerdictKind.PASS, "WithinThreshold"),
+        ({"max": "1%"}, 0.010001, VerdictKind.FAIL, "AboveMax"),
+        ({"max": "0.1"}, 0.1, VerdictKind.PASS, "WithinThreshold"),
+        ({"max": "300ms"}, 0.3, VerdictKind.PASS, "WithinThreshold"),
+        ({"max": "1%", "min": "0.5%"}, 0.004, VerdictKind.FAIL, "BelowMin"),
+        ({"max": 0}, 0.0, VerdictKind.PASS, "WithinThreshold"),
+        ({"max": 0}, -0.0, VerdictKind.PASS, "WithinThreshold"),
+    ],
+)
+def test_bounds_are_inclusive(threshold: dict[str, Any], value: float, kind: VerdictKind, reason: str) -> None:
+    """Exactly at the bound is good, whatever floats make of it."""
+    assert judged(check(threshold=threshold), value) == (kind, reason)
+
+
+def test_what_a_verdict_rests_on_is_kept() -> None:
+    """Value, limit, time: for `canary explain`."""
+    world = world_with(check())
+    world.wait(3)
+    world.measure(0.002)
+    world.run()
+    (kept,) = world.status.checks
+    assert (kept.value, kept.limit, kept.measured_at, kept.message) == (
+        0.002,
+        "<= 0.01",
+        world.now,
+        "0.002 is within <= 0.01",
+    )
+
+
+def test_a_rolled_back_run_keeps_what_the_checks_said() -> None:
+    """People look at it afterwards."""
+    world = world_with(check())
+    world.measure(0.5)
+    world.run()
+    assert world.status.run is not None
+    assert world.status.run.outcome is Outcome.ROLLED_BACK
+    assert [(kept.name, kept.verdict, kept.value) for kept in world.status.checks] == [
+        ("errors", VerdictKind.FAIL, 0.5)
+    ]

@@ -1,0 +1,293 @@
+"""What people ask for, in every phase: done or refused, once, and always with a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from world import Gateways, World, begun, spec_of
+
+from canary.decide import reasons
+from canary.model.status import Outcome, Phase
+
+
+def idle() -> World:
+    world = World()
+    world.run()
+    return world
+
+
+def progressing() -> World:
+    return begun()
+
+
+def approving() -> World:
+    world = begun(spec=spec_of(steps=[{"weight": 10, "approval": {}}, {"weight": 100}], checks=None))
+    assert world.decision is not None
+    assert world.decision.reason == reasons.AWAITING_APPROVAL
+    return world
+
+
+def paused() -> World:
+    world = begun()
+    world.ask("pause", id_="earlier")
+    world.run()
+    return world
+
+
+def promoting() -> World:
+    world = begun(spec=spec_of(promotion="Await", checks=None, steps=[{"weight": 100}]))
+    assert world.phase is Phase.PROMOTING
+    return world
+
+
+def finishing() -> World:
+    """Won; a gateway is slow to take the traffic back."""
+    world = promoting()
+    world.answer(Gateways.LATE)
+    world.ask("promote", id_="earlier")
+    world.run()
+    assert world.phase is Phase.PROMOTING
+    return world
+
+
+def rolling_back() -> World:
+    """Lost; a gateway is slow to take the traffic back."""
+    world = begun()
+    world.answer(Gateways.LATE)
+    world.ask("abort", id_="earlier")
+    world.run()
+    assert world.phase is Phase.ROLLING_BACK
+    return world
+
+
+def rolled_back() -> World:
+    world = begun()
+    world.ask("abort", id_="earlier")
+    world.run()
+    assert world.phase is Phase.ROLLED_BACK
+    return world
+
+
+def succeeded() -> World:
+    world = promoting()
+    world.stable.revision = "b"
+    world.run()
+    assert world.phase is Phase.SUCCEEDED
+    return world
+
+
+def invalid() -> World:
+    world = World()
+    world.drop_pair()
+    world.run()
+    assert world.phase is Phase.INVALID
+    return world
+
+
+NO_RUN = "refused: no run is active"
+ACTIVE = "refused: run 1 is active; abort it first, or wait"
+RUNS = "refused: run 1 is active"
+NO_APPROVAL = "refused: step 1/3 waits for no approval; `promote --full` skips the rest"
+NOT_PAUSED = "refused: no run is paused"
+NEVER = "refused: no run was rolled back; `start` begins one"
+FULL = "done: the remaining holds and approvals are skipped; gateways and failing checks are not"
+
+TABLE: list[tuple[Callable[[], World], str, str, Phase]] = [
+    (idle, "start", "refused: stable runs revision a already; there is nothing to roll out", Phase.IDLE),
+    (idle, "promote", NO_RUN, Phase.IDLE),
+    (idle, "promote-full", NO_RUN, Phase.IDLE),
+    (idle, "pause", NO_RUN, Phase.IDLE),
+    (idle, "resume", NOT_PAUSED, Phase.IDLE),
+    (idle, "abort", NO_RUN, Phase.IDLE),
+    (idle, "retry", NEVER, Phase.IDLE),
+    (progressing, "start", ACTIVE, Phase.PROGRESSING),
+    (progressing, "promote", NO_APPROVAL, Phase.PROGRESSING),
+    (progressing, "promote-full", FULL, Phase.PROMOTING),
+    (progressing, "pause", "done: paused at step 1/3", Phase.PAUSED),
+    (progressing, "resume", NOT_PAUSED, Phase.PROGRESSING),
+    (progressing, "abort", "done: rolling back", Phase.ROLLED_BACK),
+    (progressing, "retry", RUNS, Phase.PROGRESSING),
+    (approving, "promote", "done: step 1/2 is approved", Phase.PROMOTING),
+    (paused, "start", ACTIVE, Phase.PAUSED),
+    (paused, "promote", "refused: the run is paused; `resume` it first", Phase.PAUSED),
+    (paused, "promote-full", "refused: the run is paused; `resume` it first", Phase.PAUSED),
+    (paused, "pause", "refused: the run is paused already", Phase.PAUSED),
+    (paused, "resume", "done: step 1/3 again", Phase.PROGRESSING),
+    (paused, "abort", "done: rolling back", Phase.ROLLED_BACK),
+    (paused, "retry", RUNS, Phase.PAUSED),
+    (promoting, "start", ACTIVE, Phase.PROMOTING),
+    (promoting, "promote", "done: returning traffic to stable", Phase.SUCCEEDED),
+    (promoting, "promote-full", "done: returning traffic to stable", Phase.SUCCEEDED),
+    (promoting, "pause", "refused: the run is Promoting, which cannot be paused; `abort` can stop a promotion", Phase.PROMOTING),
+    (promoting, "resume", NOT_PAUSED, Phase.PROMOTING),
+    (promoting, "abort", "done: rolling back", Phase.ROLLED_BACK),
+    (finishing, "promote", "refused: promotion is under way already", Phase.PROMOTING),
+    (finishing, "abort", "refused: the run has succeeded; only traffic is being returned", Phase.PROMOTING),
+    (rolling_back, "start", ACTIVE, Phase.ROLLING_BACK),
+    (rolling_back, "promote", "refused: the run is rolling back", Phase.ROLLING_BACK),
+    (rolling_back, "promote-full", "refused: the run is rolling back", Phase.ROLLING_BACK),
+    (rolling_back, "pause", "refused: the run is RollingBack, which cannot be paused; `abort` can stop a promotion", Phase.ROLLING_BACK),
+    (rolling_back, "resume", NOT_PAUSED, Phase.ROLLING_BACK),
+    (rolling_back, "abort", "refused: the run is rolling back already", Phase.ROLLING_BACK),
+    (rolling_back, "retry", RUNS, Phase.ROLLING_BACK),
+    (rolled_back, "start", "refused: revision b was rolled back (Aborted); `retry` tries it again", Phase.ROLLED_BACK),
+    (rolled_back, "promote", NO_RUN, Phase.ROLLED_BACK),
+    (rolled_back, "resume", NOT_PAUSED, Phase.ROLLED_BACK),
+    (rolled_back, "abort", NO_RUN, Phase.ROLLED_BACK),
+    (rolled_back, "retry", "done: run 2 started", Phase.PROGRESSING),
+    (succeeded, "start", "refused: stable runs revision b already; there is nothing to roll out", Phase.SUCCEEDED),
+    (succeeded, "retry", NEVER, Phase.SUCCEEDED),
+    (invalid, "start", "refused: the Rollout is invalid: spec.routes", Phase.INVALID),
+    (invalid, "abort", NO_RUN, Phase.INVALID),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("make", "verb", "outcome", "phase"), TABLE, ids=[f"{row[0].__name__}: {row[1]}" for row in TABLE]
+)
+@pytest.mark.parametrize("plain", [True, False], ids=["plain", "json"])
+def test_every_verb_in_every_phase(
+    make: Callable[[], World], verb: str, outcome: str, phase: Phase, plain: bool
+) -> None:
+    """The outcome is recorded, the annotation is removed, and the phase is what it should be."""
+    world = make()
+    world.ask(verb, id_="" if plain else "id-1")
+    world.run()
+    last = world.status.last_request
+    assert last is not None
+    assert last.verb == verb
+    assert last.outcome.startswith(outcome)
+    assert (world.phase, world.request) == (phase, None)
+
+
+def test_there_is_no_such_verb() -> None:
+    """Said, with the verbs that there are, also as an Event."""
+    world = progressing()
+    world.ask("promte")
+    world.run()
+    last = world.status.last_request
+    assert last is not None
+    assert last.outcome.startswith("refused: there is no verb 'promte'; there are: start, promote, promote-full, pause")
+    assert reasons.REQUEST_REFUSED in world.reasons
+
+
+def test_a_request_is_done_once() -> None:
+    """The same id set again (a GitOps sync, say) is taken away and not done again."""
+    world = progressing()
+    world.ask("pause", id_="1")
+    world.run()
+    world.ask("resume", id_="2")
+    world.run()
+    world.ask("resume", id_="2")
+    world.run()
+    world.ask("pause", id_="3")
+    world.run()
+    assert (world.phase, world.request) == (Phase.PAUSED, None)
+
+
+def test_the_same_plain_verb_can_be_asked_again() -> None:
+    """Each plain verb gets an id of its own."""
+    world = progressing()
+    for expected in (Phase.PAUSED, Phase.PROGRESSING, Phase.PAUSED):
+        world.ask("pause" if expected is Phase.PAUSED else "resume")
+        world.run()
+        assert world.phase is expected
+
+
+def test_who_and_why_are_kept() -> None:
+    """In the status of the run and of the request."""
+    world = progressing()
+    world.ask("abort", id_="1", by="alice", reason="the logs are red")
+    world.run()
+    assert world.status.run is not None
+    assert world.status.run.message == "rolled back: aborted by alice: the logs are red"
+    assert world.status.last_request is not None
+    assert (world.status.last_request.by, world.status.last_request.reason) == ("alice", "the logs are red")
+
+
+def test_start_without_workloads() -> None:
+    """Nobody sees revisions, so a person says when."""
+    world = World(spec_of(workloads=None, promotion=None, checks=None))
+    world.run()
+    world.ask("start", id_="1", by="alice", reason="release 7")
+    world.run()
+    assert world.status.run is not None
+    assert (world.phase, world.status.run.trigger.by, world.status.run.trigger.reason) == (
+        Phase.PROGRESSING,
+        "alice",
+        "release 7",
+    )
+
+
+def test_start_waits_for_nothing_that_is_not_there() -> None:
+    """No canary workload, or spec.paused: refused."""
+    world = World(spec_of(trigger="Manual", paused=True))
+    world.run()
+    world.canary.revision = "b"
+    world.ask("start")
+    world.run()
+    assert world.status.last_request is not None
+    assert world.status.last_request.outcome == "refused: spec.paused is true"
+
+
+def test_resume_is_refused_while_the_spec_says_paused() -> None:
+    """The spec is the word of whoever declared it."""
+    world = begun()
+    world.declare(paused=True)
+    world.run()
+    world.ask("resume")
+    world.run()
+    assert world.status.last_request is not None
+    assert world.status.last_request.outcome == "refused: spec.paused is true; set it to false"
+    assert world.phase is Phase.PAUSED
+
+
+def test_promote_full_does_not_waive_a_failing_check() -> None:
+    """A release that fails is not promoted, whoever asks."""
+    check = {"name": "errors", "prometheus": {"query": "q"}, "threshold": {"max": 1}, "failureLimit": 3}
+    world = begun(spec=spec_of(checks=[check]))
+    world.measure(5.0)
+    world.run()
+    world.ask("promote-full")
+    world.run()
+    assert world.status.last_request is not None
+    assert world.status.last_request.outcome == "refused: check errors fails; a release that fails is not promoted"
+    assert world.share() == 10
+
+
+def test_promote_full_does_not_waive_acceptance() -> None:
+    """The gateways still have to accept every weight."""
+    world = begun()
+    world.answer(Gateways.LATE)
+    world.ask("promote-full")
+    world.run()
+    assert world.share() == 100
+    assert world.decision is not None
+    assert world.decision.reason == reasons.AWAITING_ACCEPTANCE
+    assert world.phase is Phase.PROGRESSING
+
+
+def test_promote_full_waives_what_is_unknown() -> None:
+    """That is what it is for: the provider is down, and a person has looked."""
+    world = begun()
+    world.measure("Unreachable")
+    world.run()
+    world.ask("promote-full")
+    world.run()
+    assert (world.phase, world.share()) == (Phase.PROMOTING, 100)
+
+
+@pytest.mark.parametrize("verb", ["pause", "resume"])
+def test_a_verdict_does_not_wait_because_somebody_asks(verb: str) -> None:
+    """A failing measurement and a request in one tick: the rollback is written in that tick."""
+    world = paused() if verb == "resume" else progressing()
+    world.measure(1.0)
+    world.ask(verb, id_="now")
+    world.tick()
+    assert world.share() == 0
+    world.run()
+    assert world.status.run is not None
+    assert world.status.last_request is not None
+    assert (world.status.run.outcome, world.status.run.reason) == (Outcome.ROLLED_BACK, reasons.CHECK_FAILED)
+    assert world.status.last_request.outcome.startswith("refused: check errors failed")
