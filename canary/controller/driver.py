@@ -29,7 +29,7 @@ from canary.model.status import ACTIVE, Phase, RolloutStatus
 from canary.model.values import Duration
 from canary.observe.checks import check_query, observed_query, resolve_checks
 from canary.observe.facts import News, Pair, gather
-from canary.observe.rollout import Rollout
+from canary.observe.rollout import Rollout, rescue
 from canary.observe.store import Key, Store
 from canary.status.project import project, unreadable
 from canary.status.write import SETTLE, Urgency, merge_patch, urgency
@@ -196,6 +196,8 @@ class Driver:
             self._spec = rollout.spec
         measurements, observed, since = self._mailbox.take()
         self._urgent.clear()
+        if self._spec is None and rollout.deleting:
+            self._spec = rescue(deps.store.rollouts[key])
         if self._spec is None:
             return await self._unreadable(rollout)
         seen = look(deps, key, rollout, self._spec, self._status, News(measurements, observed, self._refusals))

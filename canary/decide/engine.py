@@ -122,11 +122,12 @@ def _recover(scope: Scope) -> Scope:
         (Mode.ROLLBACK, Outcome.ROLLED_BACK, Phase.ROLLING_BACK),
         (Mode.FINISH, Outcome.SUCCEEDED, Phase.PROMOTING),
     ):
-        if scope.run.outcome is None and any(intent.mode is mode for intent in mine):
+        ending = next((intent for intent in mine if intent.mode is mode), None)
+        if scope.run.outcome is None and ending is not None:
             scope = scope.with_run(
                 outcome=outcome,
-                reason=reasons.RECOVERED,
-                message=f"the routes say that run {scope.run.number} is ending ({mode})",
+                reason=ending.reason or reasons.RECOVERED,
+                message=ending.message or f"the routes say that run {scope.run.number} is ending ({mode})",
                 ended_at=scope.now,
             ).with_(phase=phase, paused=None)
     step = max((intent.step for intent in mine), default=0)
@@ -147,7 +148,7 @@ def _recover(scope: Scope) -> Scope:
 
 def _requests(scope: Scope, unapproved: int) -> Scope | Decision:
     request = scope.facts.request
-    if request is None:
+    if request is None or scope.status.phase is None:  # on first sight it is learnt who is who, before anything is done
         return scope
     if not request.id:
         return scope.with_(StampRequest(request.raw))

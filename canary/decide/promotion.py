@@ -13,6 +13,8 @@ from canary.decide.writes import writes
 from canary.model.rollout import Promotion
 from canary.model.status import Outcome, Phase
 
+ENDED_BY_PROMOTE = "ended by `canary promote`"
+
 
 def promoting(scope: Scope) -> Decision:
     """All steps passed: make stable what the canary is, then give it the traffic back."""
@@ -53,7 +55,7 @@ def _copy(scope: Scope) -> Decision:
 def _await(scope: Scope) -> Decision:
     canary, stable = scope.facts.canary, scope.facts.stable
     if scope.step.approved:
-        return _succeed(scope, "ended by `canary promote`")
+        return _succeed(scope, ENDED_BY_PROMOTE)
     if canary is None or stable is None:
         message = f"promoting: {percent_text(scope.written)} on the canary until `canary promote` says that stable is up to date"
         return scope.decide(reasons.AWAITING_STABLE, message, wake(scope))

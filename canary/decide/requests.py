@@ -9,6 +9,7 @@ from canary.decide.actions import Tell
 from canary.decide.guards import Stop
 from canary.decide.interrupts import fail, objection
 from canary.decide.pausing import pause
+from canary.decide.promotion import ENDED_BY_PROMOTE
 from canary.decide.resting import start
 from canary.decide.running import resume
 from canary.decide.scope import Decision, Scope
@@ -123,7 +124,7 @@ def _promote(scope: Scope, _request: Request) -> Answer:
             return scope, f"refused: {scope.step_text} waits for no approval; `promote --full` skips the rest"
         case Phase.PROMOTING if scope.run.outcome is None and scope.spec.promotion_mode is Promotion.AWAIT:
             return scope.with_step(approved=True), "done: returning traffic to stable"
-        case Phase.PROMOTING if scope.run.reason == reasons.RECOVERED:
+        case Phase.PROMOTING if _off_record(scope) and scope.run.message.endswith(ENDED_BY_PROMOTE):
             return scope, "done: returning traffic to stable"  # before a restart; the routes say so
         case Phase.PROMOTING:
             return scope, "refused: promotion is under way already"
@@ -185,13 +186,18 @@ def _abort(scope: Scope, request: Request) -> Answer:
             return fail(scope, Stop(reasons.ABORTED, _aborted(request))), "done: rolling back"
         case Phase.PROMOTING:
             return scope, "refused: the run has succeeded; only traffic is being returned"
-        case Phase.ROLLING_BACK if scope.run.reason == reasons.RECOVERED:
-            # Done before a restart, or just in time: nothing else says why the routes are rolling back.
-            return scope.with_run(reason=reasons.ABORTED, message=_aborted(request)[:512]), "done: rolling back"
+        case Phase.ROLLING_BACK if _off_record(scope) and scope.run.reason == reasons.ABORTED:
+            return scope, "done: rolling back"  # before a restart; the routes say so
         case Phase.ROLLING_BACK:
             return scope, "refused: the run is rolling back already"
         case _:
             return scope, "refused: no run is active"
+
+
+def _off_record(scope: Scope) -> bool:
+    """Whether the outcome of the run is not in the status on the API server yet: then neither is the request's."""
+    recorded = scope.facts.recorded
+    return recorded.run != scope.run.number or recorded.outcome is None
 
 
 def _aborted(request: Request) -> str:

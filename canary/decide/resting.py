@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from canary.decide import reasons
-from canary.decide.actions import AddFinalizer, RemoveFinalizer, Tell, WriteRoute
+from canary.decide.actions import AddFinalizer, ForgetPodSpec, RemoveFinalizer, RestorePodSpec, Tell, WriteRoute
 from canary.decide.facts import RouteView
 from canary.decide.scope import Decision, Scope
 from canary.decide.writes import restores, writes
@@ -21,11 +21,13 @@ from canary.model.status import (
 
 def resting(scope: Scope) -> Decision:
     """Tidy up, learn revisions, and see whether something is to begin."""
+    # On first sight nothing runs. Least of all where the roles turn out to be changed: these facts are by the old ones.
+    first_sight = scope.status.phase is None
     scope = _tidy(_settle(scope))
     if scope.facts.problems:
         return _invalid(scope)
     tidying = any(isinstance(action, WriteRoute) for action in scope.actions)
-    if _triggered(scope) and not tidying:
+    if _triggered(scope) and not tidying and not first_sight:
         revision = scope.facts.canary.revision if scope.facts.canary else ""
         if scope.spec.paused:
             return _rest(scope, f"spec.paused is true: revision {revision} waits", reasons.SPEC_PAUSED)
@@ -129,9 +131,21 @@ def _tidy(scope: Scope) -> Scope:
     if left:
         names = ", ".join(f"{action.kind} {action.name}" for action in left)
         scope = scope.with_(*left, Tell("Warning", reasons.LEFTOVER, f"no run is active: put {names} back to stable"))
+    scope = _tidy_copy(scope)
     if scope.facts.finalizer and not left:
         scope = scope.with_(RemoveFinalizer())
     return scope
+
+
+def _tidy_copy(scope: Scope) -> Scope:
+    """A copy that took effect after its run had ended (its answer was lost) is undone, unless the run was won."""
+    stable, run = scope.facts.stable, scope.status.run
+    if stable is None or not stable.copied:
+        return scope
+    if run is not None and run.outcome is Outcome.SUCCEEDED:
+        return scope.with_(ForgetPodSpec(stable.name))
+    message = f"no run is active: put the pod spec of {stable.name} back that a promotion had replaced"
+    return scope.with_(RestorePodSpec(stable.name), Tell("Warning", reasons.LEFTOVER, message))
 
 
 def _triggered(scope: Scope) -> bool:

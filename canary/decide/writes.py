@@ -122,6 +122,8 @@ def _intent(scope: Scope, route: RouteView, weights: Mapping[str, Weights]) -> I
         step=scope.step.index,
         weights=weights,
         original=scope.original(route),
+        reason=scope.run.reason if scope.run.outcome is not None else "",
+        message=scope.run.message if scope.run.outcome is not None else "",
     )
 
 

@@ -35,21 +35,24 @@ class Intent:
     step: int
     weights: Mapping[str, Weights] = field(default_factory=dict)
     original: Mapping[str, Weights] = field(default_factory=dict)
+    reason: str = ""
+    """Why the run ends, as a constant and in words: for a restart that finds no other record of it."""
+    message: str = ""
 
     def dump(self) -> str:
         """Write the annotation's value: compact JSON."""
-        return json.dumps(
-            {
-                "rollout": self.rollout,
-                "uid": self.uid,
-                "run": self.run,
-                "mode": self.mode.value,
-                "step": self.step,
-                "weights": {key: str(weights) for key, weights in self.weights.items()},
-                "original": {key: str(weights) for key, weights in self.original.items()},
-            },
-            separators=(",", ":"),
-        )
+        document = {
+            "rollout": self.rollout,
+            "uid": self.uid,
+            "run": self.run,
+            "mode": self.mode.value,
+            "step": self.step,
+            "weights": {key: str(weights) for key, weights in self.weights.items()},
+            "original": {key: str(weights) for key, weights in self.original.items()},
+        }
+        if self.reason:
+            document |= {"reason": self.reason, "message": self.message}
+        return json.dumps(document, separators=(",", ":"))
 
 
 def parse_intent(raw: str | None) -> Intent | None:
@@ -66,6 +69,8 @@ def parse_intent(raw: str | None) -> Intent | None:
             step=int(document["step"]),
             weights={key: Weights.parse(text) for key, text in document["weights"].items()},
             original={key: Weights.parse(text) for key, text in document["original"].items()},
+            reason=str(document.get("reason", ""))[:64],
+            message=str(document.get("message", ""))[:512],
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None

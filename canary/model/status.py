@@ -283,6 +283,8 @@ class RolloutStatus(ApiModel):
         """Write the status as the JSON that goes to the API server: no nulls, no defaults but those of the split."""
         document = self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
         document["split"] = self.split.model_dump(mode="json", by_alias=True, exclude_none=True)
+        for said, check in zip(document.get("checks", []), self.checks, strict=True):
+            said |= {"verdict": check.verdict.value, "reason": check.reason}  # Unknown is an answer, not an absence
         return document
 
     @property

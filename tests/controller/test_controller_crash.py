@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from datetime import timedelta
 from fractions import Fraction
 from typing import Any
@@ -18,7 +18,6 @@ from typing import Any
 import pytest
 from controller_kit import Cast, Life, World, backend, check, clean, route_document, rule
 
-from canary.decide import reasons
 from canary.gateway.intent import RUN_ANNOTATION
 from canary.metrics.port import Query
 
@@ -65,8 +64,7 @@ def end_of(world: World) -> End:
     return End(
         phase=world.phase(),
         run=world.run_number(),
-        # A successor may know only from the routes that a run is ending, and says so.
-        reason="" if status["run"]["reason"] == reasons.RECOVERED else status["run"]["reason"],
+        reason=status["run"]["reason"],
         specs=json.dumps([world.route(name)["spec"] for name in ROUTES], sort_keys=True),
         images=(world.image("stable"), world.image("canary")),
         request=(world.request().get("id", ""), world.request().get("outcome", "")),
@@ -77,8 +75,8 @@ def end_of(world: World) -> End:
 
 
 def differences(end: End, expected: End) -> list[str]:
-    """In what a run with a crash ended otherwise. Its reason may be lost with the only one who knew it."""
-    if end == replace(expected, reason=""):
+    """In what a run with a crash ended otherwise."""
+    if end == expected:
         return []
     return [
         f"{item.name} is {getattr(end, item.name)!r} instead of {getattr(expected, item.name)!r}"
