@@ -66,6 +66,16 @@ def integers(names: str) -> dict[str, Json]:
     return dict.fromkeys(names.split(), INTEGER)
 
 
+def atomic(schema: Json) -> Json:
+    """An object that has one owner as a whole."""
+    return {**schema, "x-kubernetes-map-type": "atomic"}
+
+
+def keyed(items: Json, *keys: str, **more: Any) -> Json:
+    """A list whose elements are known, and owned, by these members."""
+    return arr(items, **{"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": list(keys)}, **more)
+
+
 METADATA: Json = obj(
     **strings("name generateName namespace selfLink uid resourceVersion"),
     generation=INT64,
@@ -289,6 +299,17 @@ LEASE = root(
         renewTime=TIME,
     ),
 )
+_RULE = obj(
+    "verbs",
+    **dict.fromkeys(("verbs", "apiGroups", "resources", "resourceNames", "nonResourceURLs"), STRINGS),
+)
+ROLE = root(rules=arr(_RULE))
+CLUSTER_ROLE = root(rules=arr(_RULE), aggregationRule=obj(clusterRoleSelectors=arr(SELECTOR)))
+ROLE_BINDING = root(
+    subjects=arr(obj("kind name", **strings("kind name namespace apiGroup"))),
+    roleRef=atomic(obj("kind name", **strings("kind name apiGroup"))),
+)
+ROLE_BINDING["required"] = ["roleRef"]
 _CRD_NAMES = obj("plural kind", **strings("plural singular kind listKind"), shortNames=STRINGS, categories=STRINGS)
 CRD = root(
     spec=obj(

@@ -71,7 +71,7 @@ class _Group:
     def resource(self, plural: str, kind: str, schema: Json, *, namespaced: bool = True, **more: Any) -> Resource:
         return Resource(
             group=self._group, version=self._version, plural=plural, kind=kind, singular=kind.lower(),
-            namespaced=namespaced, schema=Schema(schema), **more,
+            namespaced=namespaced, schema=Schema(schema, list_types=False), **more,
         )  # fmt: skip
 
 

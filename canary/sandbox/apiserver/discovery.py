@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from canary.sandbox.apiserver.auth import REVIEWS
 from canary.sandbox.apiserver.errors import Json
 from canary.sandbox.apiserver.resources import ALL_VERBS, Registry, Resource, version_rank
+from canary.sandbox.apiserver.reviews import NAMESPACED, REVIEWS
 
 VERSION: Json = {
     "major": "1",
@@ -61,7 +61,13 @@ def resource_list(registry: Registry, name: str, version: str) -> Json | None:
     """The APIResourceList of a group version, None when it is not served."""
     listed = [entry for resource in registry.members(name, version) for entry in _resource(resource)]
     listed += [
-        {"name": plural, "singularName": kind.lower(), "namespaced": False, "kind": kind, "verbs": ["create"]}
+        {
+            "name": plural,
+            "singularName": kind.lower(),
+            "namespaced": kind in NAMESPACED,
+            "kind": kind,
+            "verbs": ["create"],
+        }
         for (known, served, plural), kind in REVIEWS.items()
         if (known, served) == (name, version)
     ]
@@ -90,4 +96,7 @@ def _resource(resource: Resource) -> list[Json]:
     if resource.scale is not None:
         scale = {"name": f"{resource.plural}/scale", "group": "autoscaling", "version": "v1", "kind": "Scale"}
         entries.append({**scale, **common})
+    if resource.key == ("", "serviceaccounts"):
+        token = {"name": "serviceaccounts/token", "group": "authentication.k8s.io", "version": "v1"}
+        entries.append({**token, **common, "kind": "TokenRequest", "verbs": ["create"]})
     return entries

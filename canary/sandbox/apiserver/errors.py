@@ -156,9 +156,10 @@ def unauthorized() -> StatusError:
 
 
 def forbidden(plural: str, group: str, name: str, why: str, *, causes: Sequence[Json] = ()) -> StatusError:
-    """403 for one object; `causes` as in `details.causes`."""
+    """403 for one object, for a resource (empty name) or for a path (empty plural); `causes` as in `details.causes`."""
     details: Json = {"name": name, "group": group, "kind": plural, "causes": list(causes)}
-    message = f'{qualified(plural, group)} "{name}" is forbidden: {why}'
+    shown = f'{qualified(plural, group)} "{name}"' if name else qualified(plural, group)
+    message = f"{shown} is forbidden: {why}" if plural else f"forbidden: {why}"
     return StatusError(403, "Forbidden", message, details=_without_empty(details))
 
 

@@ -25,14 +25,19 @@ ORPHAN = "orphan"
 _GENERATED = "bcdfghjklmnpqrstvwxz2456789"
 
 
+def _no_guard(new: Json, old: Json | None) -> None:  # noqa: ARG001  the shape of a guard
+    return
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a write was asked for. `validation` is Strict, Warn or Ignore."""
+    """How a write was asked for. `validation` is Strict, Warn or Ignore; `guard` may refuse what would be written."""
 
     manager: str = "unknown"
     dry_run: bool = False
     validation: str = "Warn"
     subresource: str = ""
+    guard: Callable[[Json, Json | None], None] = _no_guard
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +98,7 @@ class Rest:
         key = (namespace, str(name))
         if self._store.get(resource.key, key) is not None:
             raise errors.already_exists(resource.plural, resource.group, str(name))
+        options.guard(doc, None)
         now = timestamp(self._clock())
         metadata |= {"uid": str(uuid.uuid4()), "creationTimestamp": now}
         if resource.generation:
@@ -138,6 +144,7 @@ class Rest:
         self._validate(resource, new, old.doc)
         if _same(old.doc, new):
             return Written(old, warnings)
+        options.guard(new, old.doc)
         if resource.generation and _desired(new, resource) != _desired(old.doc, resource):
             new["metadata"]["generation"] = old.metadata.get("generation", 0) + 1
         self._manage(resource, old.doc, new, options, timestamp(self._clock()))

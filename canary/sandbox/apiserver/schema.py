@@ -20,13 +20,16 @@ _TYPE_META = frozenset({"apiVersion", "kind", "metadata"})
 
 
 class Schema:
-    """A structural schema, compiled. `root` is the OpenAPI v3 document."""
+    """A structural schema, compiled. `root` is the OpenAPI v3 document.
 
-    def __init__(self, root: Json, *, rules: bool = True) -> None:
+    `list_types=False` leaves duplicates in sets and map lists alone, as the real server does for built-in kinds.
+    """
+
+    def __init__(self, root: Json, *, rules: bool = True, list_types: bool = True) -> None:
         self.root = root
         self._validator = Validator(root)
         self._rules = RuleTree.of(root) if rules else None
-        self._has_list_types = any(True for _ in _list_types(root))
+        self._has_list_types = list_types and any(True for _ in _list_types(root))
 
     @property
     def limitations(self) -> tuple[str, ...]:
