@@ -329,8 +329,8 @@ async def test_what_is_not_there_is_refused_loudly(client: Client) -> None:
     """Unknown resources are 404, wrong methods 405, what a real server would do and this one does not 501."""
     assert (await client("GET", "/apis/nobody.example/v1/things")).code == 404
     assert (await client("POST", f"{CONFIG_MAPS}/a", config_map("a"))).code == 405
-    await client("POST", CONFIG_MAPS, config_map("a"))
-    apply = await client("PATCH", f"{CONFIG_MAPS}/a", "data: {}", Content_Type="application/apply-patch+yaml")
+    scale = "/apis/apps/v1/namespaces/default/deployments/a/scale?fieldManager=x"
+    apply = await client("PATCH", scale, "spec: {}", Content_Type="application/apply-patch+yaml")
     assert apply.code == 501
     assert "server-side apply" in apply.body["message"]
     assert (await client("GET", "/api/v1/namespaces/default/pods/a/log")).code == 501

@@ -131,6 +131,22 @@ def conflict(plural: str, group: str, name: str, why: str = "") -> StatusError:
     return StatusError(409, "Conflict", message, details=_without_empty(details))
 
 
+def apply_conflict(conflicts: Sequence[tuple[str, Sequence[str]]]) -> StatusError:
+    """409 for an apply that would change what others own: (manager, paths) pairs."""
+    causes = [
+        {"reason": "FieldManagerConflict", "message": f"conflict with {manager}", "field": path}
+        for manager, paths in conflicts
+        for path in paths
+    ]
+    if len(causes) == 1:
+        message = f"Apply failed with 1 conflict: {causes[0]['message']}: {causes[0]['field']}"
+    else:
+        lines = [line for manager, paths in conflicts
+                 for line in (f"conflicts with {manager}:", *(f"- {path}" for path in paths))]  # fmt: skip
+        message = f"Apply failed with {len(causes)} conflicts: " + "\n".join(lines)
+    return StatusError(409, "Conflict", message, details={"causes": causes})
+
+
 def invalid(kind: str, group: str, name: str, errors: Sequence[FieldError]) -> StatusError:
     """422 with one cause per field; the message names them all, as the real server does."""
     texts = list(dict.fromkeys(str(error) for error in errors))

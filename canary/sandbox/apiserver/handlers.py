@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import copy
-import json
+import dataclasses
 import random
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
-import yaml
 from aiohttp import web
 
-from canary.sandbox.apiserver import access, discovery, errors, openapi, protobuf, queries, reviews, scale
+from canary.sandbox.apiserver import access, decoding, discovery, errors, openapi, queries, reviews, scale
 from canary.sandbox.apiserver import patch as patches
 from canary.sandbox.apiserver.auth import Tokens, User
 from canary.sandbox.apiserver.cluster import Cluster
-from canary.sandbox.apiserver.errors import Json, StatusError
+from canary.sandbox.apiserver.errors import FieldError, Json, StatusError
 from canary.sandbox.apiserver.escalation import Escalation
 from canary.sandbox.apiserver.rbac import Authorizer
 from canary.sandbox.apiserver.representation import Representation, negotiate
@@ -27,8 +25,6 @@ from canary.sandbox.apiserver.rest import DeleteOptions, Options, Written
 from canary.sandbox.apiserver.reviews import Reviewer
 from canary.sandbox.apiserver.store import HistoryGoneError, Key, Stored, encode
 from canary.sandbox.apiserver.watch import Watches, WatchOptions, error_line
-
-_BODY_MEDIA = ("application/json", "application/yaml", protobuf.MEDIA)
 
 
 class Handlers:
@@ -48,7 +44,7 @@ class Handlers:
             return self._plain(http, request.path)
         kind = reviews.REVIEWS.get((request.group, request.version, request.resource))
         if kind and request.verb == "create" and bool(request.namespace) is (kind in reviews.NAMESPACED):
-            return json_response(self._reviewer.answer(kind, await _body(http), user, request.namespace), 201)
+            return json_response(self._reviewer.answer(kind, await decoding.body(http), user, request.namespace), 201)
         resource = self._cluster.registry.get(request.group, request.version, request.resource)
         if resource is None:
             raise errors.no_such_path()
@@ -102,23 +98,24 @@ class Handlers:
                 return await self._watch(http, form, request)
             case "create" if request.subresource == "token":
                 account = self._cluster.rest.get(resource, key)
-                return json_response(self._reviewer.token(account.doc, await _body(http, optional=True)), 201)
+                return json_response(self._reviewer.token(account.doc, await decoding.body(http, optional=True)), 201)
             case "create":
-                body, options = await _body(http), self._options(http, request, resource, user)
+                body, options = await decoding.body(http), self._options(http, request, resource, user)
                 written = self._cluster.rest.create(resource, request.namespace, body, options)
                 return self._written(form, written, request, 201)
             case "update":
                 options = self._options(http, request, resource, user)
-                return self._written(form, self._update(request, resource, await _body(http), options), request)
+                return self._written(form, self._update(request, resource, await decoding.body(http), options), request)
             case "patch":
                 options = self._options(http, request, resource, user)
-                return self._written(form, await self._patch(http, request, resource, options), request)
+                written, is_new = await self._patch(http, request, resource, options, user)
+                return self._written(form, written, request, 201 if is_new else 200)
             case "delete":
                 return self._delete(
-                    resource, key, queries.delete_options(await _body(http, optional=True), query), form
+                    resource, key, queries.delete_options(await decoding.body(http, optional=True), query), form
                 )
             case "deletecollection":
-                return self._delete_collection(form, request, query, await _body(http, optional=True))
+                return self._delete_collection(form, request, query, await decoding.body(http, optional=True))
         raise errors.method_not_allowed()
 
     # Reading
@@ -214,7 +211,7 @@ class Handlers:
         def guard(new: Json, old: Json | None) -> None:
             self._escalation.check(resource, user, new, old)
 
-        return replace(queries.options(http, request.subresource), guard=guard)
+        return dataclasses.replace(queries.options(http, request.subresource), guard=guard)
 
     def _update(self, request: Request, resource: Resource, body: Json, options: Options) -> Written:
         key = (request.namespace, request.name)
@@ -223,15 +220,21 @@ class Handlers:
             return self._cluster.rest.update(resource, key, scale.applied(resource, current, body), options)
         return self._cluster.rest.update(resource, key, body, options)
 
-    async def _patch(self, http: web.Request, request: Request, resource: Resource, options: Options) -> Written:
+    async def _patch(
+        self, http: web.Request, request: Request, resource: Resource, options: Options, user: User
+    ) -> tuple[Written, bool]:
+        """The object patched, and whether an apply made it."""
         media = http.headers.get("Content-Type", "").partition(";")[0].strip()
         accepted = [patches.JSON_PATCH, patches.MERGE_PATCH]
         accepted += [patches.APPLY_PATCH] if resource.custom else [patches.STRATEGIC_PATCH, patches.APPLY_PATCH]
         if media not in accepted:
             raise errors.unsupported_media_type(accepted)
         if media == patches.APPLY_PATCH:
-            raise errors.not_implemented("server-side apply; use JSON Patch, a merge patch or an update")
-        body = _decoded(await http.read(), media)
+            return await self._apply(http, request, resource, options, user)
+        if "force" in http.query:
+            detail = "may not be specified for non-apply patch"
+            raise queries.options_invalid("PatchOptions", FieldError("force", errors.FORBIDDEN, detail))
+        body = decoding.decoded(await http.read(), media)
         current = self._cluster.rest.get(resource, (request.namespace, request.name))
         if request.subresource == "scale":
             before = scale.of(resource, current)
@@ -239,7 +242,25 @@ class Handlers:
             new = scale.applied(resource, current, after)
         else:
             new = _patched(resource.kind, current.as_version(resource.api_version), media, body)
-        return self._cluster.rest.update(resource, current.key, new, options, patched=True)
+        return self._cluster.rest.update(resource, current.key, new, options, patched=True), False
+
+    async def _apply(
+        self, http: web.Request, request: Request, resource: Resource, options: Options, user: User
+    ) -> tuple[Written, bool]:
+        if request.subresource == "scale":
+            raise errors.not_implemented("server-side apply on the scale subresource")
+        if not http.query.get("fieldManager"):
+            missing = FieldError("fieldManager", errors.REQUIRED, "is required for apply patch")
+            raise queries.options_invalid("PatchOptions", missing)
+        key = (request.namespace, request.name)
+        if self._cluster.store.get(resource.key, key) is None:
+            wanted = access.attributes(request, user, http.query)
+            self._authorizer.check(dataclasses.replace(wanted, verb="create"))
+        body = decoding.decoded(await http.read(), patches.APPLY_PATCH)
+        if not isinstance(body, dict):
+            raise errors.bad_request("error decoding YAML: an applied configuration is an object")
+        force = http.query.get("force") in queries.TRUE
+        return self._cluster.rest.apply(resource, key, body, options, force=force)
 
     def _delete(self, resource: Resource, key: Key, options: DeleteOptions, form: Representation) -> web.Response:
         stored, gone = self._cluster.rest.delete(resource, key, options)
@@ -314,32 +335,6 @@ def raw_response(body: bytes, code: int = 200, headers: Mapping[str, str] | None
 def _warning(text: str) -> str:
     quoted = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'299 - "{quoted}"'
-
-
-def _decoded(raw: bytes, media: str) -> Any:
-    try:
-        if media in {"application/yaml", patches.APPLY_PATCH}:
-            return yaml.safe_load(raw)
-        return json.loads(raw)
-    except (ValueError, yaml.YAMLError) as error:
-        raise errors.bad_request(f"the object provided is unrecognized: couldn't decode the body: {error}") from error
-
-
-async def _body(http: web.Request, *, optional: bool = False) -> Json:
-    raw = await http.read()
-    if not raw.strip():
-        if optional:
-            return {}
-        raise errors.bad_request("the request has no body")
-    media = http.headers.get("Content-Type", "application/json").partition(";")[0].strip()
-    if media == protobuf.MEDIA:
-        return protobuf.decode(raw)
-    if media not in _BODY_MEDIA:
-        raise errors.unsupported_media_type(_BODY_MEDIA)
-    document = _decoded(raw, media)
-    if not isinstance(document, dict):
-        raise errors.bad_request("the body of the request is not an object")
-    return document
 
 
 def _patched(kind: str, doc: Json, media: str, body: Any) -> Json:

@@ -88,6 +88,11 @@ def check_revision(query: Mapping[str, str], current: int) -> int:
     return asked
 
 
+def options_invalid(kind: str, objection: FieldError) -> StatusError:
+    """422 for an option of a write, such as `PatchOptions`."""
+    return errors.invalid(kind, "meta.k8s.io", "", [objection])
+
+
 def list_options_invalid(field: str, detail: str) -> StatusError:
     """422 for an option of a list or a watch."""
     return errors.invalid("ListOptions", "meta.k8s.io", "", [FieldError(field, errors.FORBIDDEN, detail)])

@@ -6,6 +6,7 @@ between clients, never inside the server.
 
 from __future__ import annotations
 
+import copy
 import random
 import uuid
 from collections.abc import Callable
@@ -13,9 +14,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from canary.sandbox.apiserver import errors, names
-from canary.sandbox.apiserver.errors import FieldError, Json
-from canary.sandbox.apiserver.managed import updated
+from canary.sandbox.apiserver import errors, managed, names
+from canary.sandbox.apiserver.errors import FieldError, Json, StatusError
+from canary.sandbox.apiserver.fieldpaths import DuplicateError
+from canary.sandbox.apiserver.managed import Writer
 from canary.sandbox.apiserver.resources import Resource
 from canary.sandbox.apiserver.store import Key, Store, Stored
 
@@ -77,8 +79,13 @@ class Rest:
             raise errors.not_found(resource.plural, resource.group, key[1])
         return stored
 
-    def create(self, resource: Resource, namespace: str, doc: Json, options: Options) -> Written:
-        """Raises StatusError 400, 403, 404 (no such namespace), 409, 422."""
+    def create(
+        self, resource: Resource, namespace: str, doc: Json, options: Options, *, owners: list[Json] | None = None
+    ) -> Written:
+        """Store a new object; `owners` are its managedFields, the creator's when None.
+
+        Raises StatusError 400, 403, 404 (no such namespace), 409, 422.
+        """
         metadata = _type_meta(resource, doc)
         _check_namespace(resource, namespace, metadata)
         if metadata.get("resourceVersion") not in {None, "", "0"}:
@@ -103,7 +110,7 @@ class Rest:
         metadata |= {"uid": str(uuid.uuid4()), "creationTimestamp": now}
         if resource.generation:
             metadata["generation"] = 1
-        self._manage(resource, None, doc, options, now)
+        self._manage(doc, self._owners(resource, None, doc, options, now) if owners is None else owners)
         return Written(self._put(resource, doc, dry_run=options.dry_run), warnings)
 
     def _generated(self, resource: Resource, namespace: str, prefix: str) -> str:
@@ -124,10 +131,50 @@ class Rest:
             cause = {"reason": "NamespaceTerminating", "message": f"namespace {namespace} is being terminated"}
             raise errors.forbidden(resource.plural, resource.group, name, why, causes=[cause])
 
-    def update(self, resource: Resource, key: Key, doc: Json, options: Options, *, patched: bool = False) -> Written:
+    def apply(
+        self, resource: Resource, key: Key, config: Json, options: Options, *, force: bool
+    ) -> tuple[Written, bool]:
+        """Server-side apply; says whether the object is new.
+
+        Raises StatusError 400, 403, 404, 409 (others own what would change), 422, and 500 for a configuration that
+        does not fit the schema, as the real server does.
+        """
+        metadata = _type_meta(resource, config)
+        _check_namespace(resource, key[0], metadata)
+        if metadata.get("managedFields"):
+            raise errors.bad_request("metadata.managedFields must be nil")
+        stored = self._store.get(resource.key, key)
+        if stored is None and options.subresource:
+            raise errors.not_found(resource.plural, resource.group, key[1])
+        where = f"{key[0]}/{key[1]}; {resource.api_version}, Kind={resource.kind}"
+        if unknown := resource.schema.prune(copy.deepcopy(config)):
+            raise _not_typed(where, f".{unknown[0]}: field not declared in schema")
+        now = timestamp(self._clock())
+        writer = Writer(options.manager, resource.api_version, now, options.subresource, resource.status)
+        live = stored.doc if stored else {"metadata": {}}
+        try:
+            new, owners = managed.apply(live, config, resource.schema.fields, writer, force=force)
+        except DuplicateError as error:
+            raise _not_typed(where, str(error)) from error
+        new = copy.deepcopy(new)
+        if stored is None:
+            return self.create(resource, key[0], new, options, owners=owners), True
+        return self.update(resource, key, new, options, patched=True, owners=owners), False
+
+    def update(
+        self,
+        resource: Resource,
+        key: Key,
+        doc: Json,
+        options: Options,
+        *,
+        patched: bool = False,
+        owners: list[Json] | None = None,
+    ) -> Written:
         """Replace an object, or its status when `options.subresource` says so.
 
-        A patch has read the object itself, so it needs no resourceVersion; one that it carries counts.
+        A patch has read the object itself, so it needs no resourceVersion; one that it carries counts. `owners` are
+        the managedFields it shall have; when None they follow from what changes.
         Raises StatusError 400, 404, 409, 422.
         """
         old = self.get(resource, key)
@@ -142,12 +189,14 @@ class Rest:
         new = self._merged(resource, old.doc, doc, options)
         warnings = self._shaped(resource, new, old.doc, options)
         self._validate(resource, new, old.doc)
-        if _same(old.doc, new):
+        if owners is None:
+            owners = self._owners(resource, old.doc, new, options, timestamp(self._clock()))
+        if _same(old.doc, new) and owners == (old.metadata.get("managedFields") or []):
             return Written(old, warnings)
         options.guard(new, old.doc)
         if resource.generation and _desired(new, resource) != _desired(old.doc, resource):
             new["metadata"]["generation"] = old.metadata.get("generation", 0) + 1
-        self._manage(resource, old.doc, new, options, timestamp(self._clock()))
+        self._manage(new, owners)
         released = new["metadata"].get("deletionTimestamp") and not new["metadata"].get("finalizers")
         if released and not self._held_open(resource, new):
             return Written(self._remove(resource, key, new, dry_run=options.dry_run), warnings)
@@ -223,13 +272,16 @@ class Rest:
         _raise_invalid(resource, doc, found)
 
     @staticmethod
-    def _manage(resource: Resource, old: Json | None, new: Json, options: Options, now: str) -> None:
-        fields = updated(
-            old, new, manager=options.manager, api_version=resource.api_version, time=now,
-            subresource=options.subresource,
-        )  # fmt: skip
-        if fields:
-            new["metadata"]["managedFields"] = fields
+    def _owners(resource: Resource, old: Json | None, new: Json, options: Options, now: str) -> list[Json]:
+        writer = Writer(options.manager, resource.api_version, now, options.subresource, resource.status)
+        return managed.updated(old, new, resource.schema.fields, writer)
+
+    @staticmethod
+    def _manage(doc: Json, owners: list[Json]) -> None:
+        if owners:
+            doc["metadata"]["managedFields"] = owners
+        else:
+            doc["metadata"].pop("managedFields", None)
 
     def _put(self, resource: Resource, doc: Json, *, dry_run: bool) -> Stored:
         return Stored(doc, self._store.revision) if dry_run else self._store.put(resource.key, doc)
@@ -302,6 +354,10 @@ def _type_meta(resource: Resource, doc: Json) -> Json:
         raise errors.bad_request("metadata: Invalid value: must be an object")
     _check_metadata_types(resource, metadata)
     return metadata
+
+
+def _not_typed(where: str, why: str) -> StatusError:
+    return StatusError(500, "", f"failed to create typed patch object ({where}): {why}")
 
 
 def _check_metadata_types(resource: Resource, metadata: Json) -> None:
