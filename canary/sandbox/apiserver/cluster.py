@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from datetime import datetime
 
-from canary.sandbox.apiserver import bootstrap_roles, builtin_rbac, builtins, crd
+from canary.sandbox.apiserver import bootstrap_roles, builtin_rbac, builtins, crd, events
 from canary.sandbox.apiserver.errors import DUPLICATE, FieldError, Json, invalid
 from canary.sandbox.apiserver.resources import Registry, Resource
 from canary.sandbox.apiserver.rest import Options, Rest, timestamp
@@ -32,6 +32,7 @@ class Cluster:
         for resource in (*builtins.resources(self._allocate_ip), *builtin_rbac.resources()):
             self.registry.add(resource)
         self.registry.add(crd.definition_resource())
+        self.registry.add(events.view(self._builtin("", "events")))
         self.store.subscribe(crd.KEY, self._on_definition)
         self._aggregation = bootstrap_roles.Aggregation(self.store)
         initial = {

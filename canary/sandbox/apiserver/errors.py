@@ -21,6 +21,7 @@ class StatusError(Exception):
         *,
         details: Json | None = None,
         headers: dict[str, str] | None = None,
+        metadata: Json | None = None,
     ) -> None:
         super().__init__(message)
         self.code = code
@@ -28,13 +29,14 @@ class StatusError(Exception):
         self.message = message
         self.details = details
         self.headers = headers or {}
+        self.metadata = metadata or {}
 
     def body(self) -> Json:
         """The Status document of this answer."""
         status: Json = {
             "kind": "Status",
             "apiVersion": "v1",
-            "metadata": {},
+            "metadata": self.metadata,
             "status": "Failure",
             "message": self.message,
             "reason": self.reason,
@@ -197,9 +199,9 @@ def unsupported_media_type(accepted: Sequence[str]) -> StatusError:
     return StatusError(415, "UnsupportedMediaType", message)
 
 
-def expired(message: str) -> StatusError:
+def expired(message: str, *, metadata: Json | None = None) -> StatusError:
     """410."""
-    return StatusError(410, "Expired", message)
+    return StatusError(410, "Expired", message, metadata=metadata)
 
 
 def too_large_revision(asked: int, current: int) -> StatusError:

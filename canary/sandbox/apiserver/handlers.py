@@ -11,19 +11,22 @@ from typing import Any
 
 from aiohttp import web
 
-from canary.sandbox.apiserver import access, decoding, discovery, errors, openapi, queries, reviews, scale
+from canary.sandbox.apiserver import access, decoding, errors, queries, reviews, scale
 from canary.sandbox.apiserver import patch as patches
 from canary.sandbox.apiserver.auth import Tokens, User
 from canary.sandbox.apiserver.cluster import Cluster
 from canary.sandbox.apiserver.errors import FieldError, Json, StatusError
 from canary.sandbox.apiserver.escalation import Escalation
+from canary.sandbox.apiserver.faults import Fault, WatchLostError, faulty
+from canary.sandbox.apiserver.plain import plain
 from canary.sandbox.apiserver.rbac import Authorizer
 from canary.sandbox.apiserver.representation import Representation, negotiate
 from canary.sandbox.apiserver.requests import Request
 from canary.sandbox.apiserver.resources import Resource
+from canary.sandbox.apiserver.responses import json_response, raw_response, warning
 from canary.sandbox.apiserver.rest import DeleteOptions, Options, Written
 from canary.sandbox.apiserver.reviews import Reviewer
-from canary.sandbox.apiserver.store import HistoryGoneError, Key, Stored, encode
+from canary.sandbox.apiserver.store import HistoryGoneError, Key, Stored
 from canary.sandbox.apiserver.watch import Watches, WatchOptions, error_line
 
 
@@ -37,11 +40,13 @@ class Handlers:
         self._escalation = Escalation(authorizer)
         self._reviewer = Reviewer(authorizer, tokens)
 
-    async def answer(self, http: web.Request, request: Request, user: User) -> web.StreamResponse:
-        """The answer to one authenticated request. Raises StatusError."""
+    async def answer(
+        self, http: web.Request, request: Request, user: User, fault: Fault | None = None
+    ) -> web.StreamResponse:
+        """The answer to one authenticated request; `fault` strikes its watch. Raises StatusError."""
         self._authorizer.check(access.attributes(request, user, http.query))
         if not request.is_resource:
-            return self._plain(http, request.path)
+            return plain(http, request.path, self._cluster.registry)
         kind = reviews.REVIEWS.get((request.group, request.version, request.resource))
         if kind and request.verb == "create" and bool(request.namespace) is (kind in reviews.NAMESPACED):
             return json_response(self._reviewer.answer(kind, await decoding.body(http), user, request.namespace), 201)
@@ -53,9 +58,9 @@ class Handlers:
             raise errors.method_not_allowed()
         if not resource.namespaced and request.namespace:
             raise errors.no_such_path()
-        response = await self._on_resource(http, request, resource, user)
+        response = await self._on_resource(http, request, resource, user, fault)
         if resource.deprecation and not response.prepared:
-            response.headers.add("Warning", _warning(resource.deprecation))
+            response.headers.add("Warning", warning(resource.deprecation))
         return response
 
     @staticmethod
@@ -82,7 +87,7 @@ class Handlers:
             raise errors.method_not_allowed()
 
     async def _on_resource(
-        self, http: web.Request, request: Request, resource: Resource, user: User
+        self, http: web.Request, request: Request, resource: Resource, user: User, fault: Fault | None
     ) -> web.StreamResponse:
         query = http.query
         accept = ",".join(http.headers.getall("Accept", ()))
@@ -95,13 +100,17 @@ class Handlers:
             case "list":
                 return self._list(form, query, request)
             case "watch":
-                return await self._watch(http, form, request)
+                return await self._watch(http, form, request, fault)
             case "create" if request.subresource == "token":
                 account = self._cluster.rest.get(resource, key)
                 return json_response(self._reviewer.token(account.doc, await decoding.body(http, optional=True)), 201)
             case "create":
                 body, options = await decoding.body(http), self._options(http, request, resource, user)
-                written = self._cluster.rest.create(resource, request.namespace, body, options)
+                if resource.stored_as and resource.check and (found := resource.check(body, None)):
+                    name = (body.get("metadata") or {}).get("name", "")
+                    raise errors.invalid(resource.kind, resource.group, name, found)
+                kept = resource.stored_as or resource
+                written = self._cluster.rest.create(kept, request.namespace, resource.to_stored(body), options)
                 return self._written(form, written, request, 201)
             case "update":
                 options = self._options(http, request, resource, user)
@@ -139,11 +148,7 @@ class Handlers:
         try:
             items = store.list(resource.key, request.namespace, at=at)
         except HistoryGoneError as error:
-            raise errors.expired(
-                "The provided continue parameter is too old to display a consistent list result."
-                if start is not None
-                else str(error)
-            ) from error
+            raise (errors.expired(str(error)) if start is None else queries.expired_token(start)) from error
         if matches is not None:
             items = [item for item in items if matches(item.doc)]
         if start is not None:
@@ -159,7 +164,9 @@ class Handlers:
             metadata["continue"] = queries.continue_token(revision, items[-1].key)
         return raw_response(form.many(items, metadata))
 
-    async def _watch(self, http: web.Request, form: Representation, request: Request) -> web.StreamResponse:
+    async def _watch(
+        self, http: web.Request, form: Representation, request: Request, fault: Fault | None
+    ) -> web.StreamResponse:
         query = http.query
         if "sendInitialEvents" in query:
             raise queries.list_options_invalid(
@@ -186,8 +193,12 @@ class Handlers:
         response.enable_chunked_encoding()
         await response.prepare(http)
         try:
-            async for line in self._watches.stream(form, options):
+            async for line in faulty(self._watches.stream(form, options), fault):
                 await response.write(line)
+        except WatchLostError:
+            if http.transport is not None:
+                http.transport.abort()
+            return response
         except StatusError as error:
             await response.write(error_line(error))
         except ConnectionResetError:
@@ -203,8 +214,8 @@ class Handlers:
             response = json_response(scale.of(form.resource, written.stored), code)
         else:
             response = raw_response(form.single(written.stored), code)
-        for warning in written.warnings:
-            response.headers.add("Warning", _warning(warning))
+        for text in written.warnings:
+            response.headers.add("Warning", warning(text))
         return response
 
     def _options(self, http: web.Request, request: Request, resource: Resource, user: User) -> Options:
@@ -218,7 +229,7 @@ class Handlers:
         if request.subresource == "scale":
             current = self._cluster.rest.get(resource, key)
             return self._cluster.rest.update(resource, key, scale.applied(resource, current, body), options)
-        return self._cluster.rest.update(resource, key, body, options)
+        return self._cluster.rest.update(resource.stored_as or resource, key, resource.to_stored(body), options)
 
     async def _patch(
         self, http: web.Request, request: Request, resource: Resource, options: Options, user: User
@@ -241,14 +252,19 @@ class Handlers:
             after = _patched("Scale", before, media, body)
             new = scale.applied(resource, current, after)
         else:
-            new = _patched(resource.kind, current.as_version(resource.api_version), media, body)
-        return self._cluster.rest.update(resource, current.key, new, options, patched=True), False
+            new = resource.to_stored(_patched(resource.kind, resource.served(current), media, body))
+        kept = resource.stored_as or resource
+        return self._cluster.rest.update(kept, current.key, new, options, patched=True), False
 
     async def _apply(
         self, http: web.Request, request: Request, resource: Resource, options: Options, user: User
     ) -> tuple[Written, bool]:
         if request.subresource == "scale":
             raise errors.not_implemented("server-side apply on the scale subresource")
+        if resource.stored_as:
+            raise errors.not_implemented(
+                f"server-side apply on {resource.api_version}; use {resource.stored_as.api_version}"
+            )
         if not http.query.get("fieldManager"):
             missing = FieldError("fieldManager", errors.REQUIRED, "is required for apply patch")
             raise queries.options_invalid("PatchOptions", missing)
@@ -284,57 +300,6 @@ class Handlers:
             if matches is None or matches(item.doc)
         ]
         return raw_response(form.many(deleted, {"resourceVersion": str(self._cluster.store.revision)}))
-
-    # What is not about resources
-
-    def _plain(self, http: web.Request, path: str) -> web.Response:
-        if http.method not in {"GET", "HEAD"}:
-            raise errors.no_such_path()
-        registry = self._cluster.registry
-        document: Json | None
-        match [part for part in path.split("/") if part]:
-            case ["healthz" | "readyz" | "livez", *_]:
-                return web.Response(text="ok")
-            case ["version"]:
-                document = discovery.VERSION
-            case ["api"]:
-                document = discovery.core_versions(http.host)
-            case ["api", version]:
-                document = discovery.resource_list(registry, "", version)
-            case ["apis"]:
-                document = discovery.group_list(registry)
-            case ["apis", group]:
-                document = discovery.group(registry, group)
-            case ["apis", group, version]:
-                document = discovery.resource_list(registry, group, version)
-            case ["openapi", "v3"]:
-                document = openapi.index(registry, http.path.removesuffix(path))
-            case ["openapi", "v3", "api", version]:
-                document = openapi.document(registry, "", version)
-            case ["openapi", "v3", "apis", group, version]:
-                document = openapi.document(registry, group, version)
-            case []:
-                document = {"paths": ["/api", "/apis", "/healthz", "/livez", "/openapi/v3", "/readyz", "/version"]}
-            case _:
-                document = None
-        if document is None:
-            raise errors.no_such_path()
-        return json_response(document)
-
-
-def json_response(document: Any, code: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
-    """A document as an answer."""
-    return raw_response(encode(document), code, headers)
-
-
-def raw_response(body: bytes, code: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
-    """JSON that is serialised already, as an answer."""
-    return web.Response(body=body, status=code, content_type="application/json", headers=headers)
-
-
-def _warning(text: str) -> str:
-    quoted = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'299 - "{quoted}"'
 
 
 def _patched(kind: str, doc: Json, media: str, body: Any) -> Json:

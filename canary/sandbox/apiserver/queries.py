@@ -17,6 +17,7 @@ from canary.sandbox.apiserver.rest import DeleteOptions, Options
 from canary.sandbox.apiserver.selectors import Predicate, both, parse_fields, parse_labels
 from canary.sandbox.apiserver.store import Key
 
+_AS_OF_NOW = -1
 TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
 
 
@@ -62,6 +63,9 @@ def selector(resource: Resource, query: Mapping[str, str], request: Request) -> 
     """What a list, a watch or a collection is narrowed to (None: nothing). Raises StatusError 400."""
     by_label = parse_labels(query.get("labelSelector", ""))
     by_field = parse_fields(query.get("fieldSelector", ""), resource.selectable)
+    if by_field and resource.stored_as:
+        by_stored = by_field
+        by_field = lambda doc: by_stored(resource.from_stored(doc))  # noqa: E731  a predicate over a predicate
     if request.name:
         name = request.name
         by_field = both(by_field, lambda doc: doc["metadata"]["name"] == name)
@@ -128,14 +132,26 @@ def continue_token(revision: int, key: Key) -> str:
     return base64.urlsafe_b64encode(raw.encode()).decode().rstrip("=")
 
 
+def expired_token(start: Key) -> StatusError:
+    """410 for a list that cannot go on as of its revision, with a token by which it goes on as of now."""
+    message = (
+        "The provided continue parameter is too old to display a consistent list result. You can start a new list "
+        "without the continue parameter, or use the continue token in this response to retrieve the remainder of the "
+        "results. Continuing with the provided token results in an inconsistent list - objects that were created, "
+        "modified, or deleted between the time the first chunk was returned and now may show up in the list."
+    )
+    return errors.expired(message, metadata={"continue": continue_token(_AS_OF_NOW, start)})
+
+
 def continuation(query: Mapping[str, str]) -> tuple[Key | None, int | None]:
-    """Where a list goes on, and at which revision."""
+    """Where a list goes on, and at which revision (None: as of now)."""
     token = query.get("continue")
     if not token:
         return None, None
     try:
         raw = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
         namespace, name = raw["start"]
-        return (namespace, name), int(raw["rv"])
+        revision = int(raw["rv"])
     except (ValueError, KeyError, TypeError) as error:
         raise errors.bad_request(f"continue key is not valid: {error}") from error
+    return (namespace, name), None if revision == _AS_OF_NOW else revision

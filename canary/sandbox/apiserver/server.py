@@ -22,9 +22,10 @@ from canary.sandbox.apiserver.cluster import Cluster
 from canary.sandbox.apiserver.collector import Collector
 from canary.sandbox.apiserver.errors import Json, StatusError, injected
 from canary.sandbox.apiserver.faults import Fault, Faults
-from canary.sandbox.apiserver.handlers import Handlers, json_response
+from canary.sandbox.apiserver.handlers import Handlers
 from canary.sandbox.apiserver.rbac import Authorizer, Mode
 from canary.sandbox.apiserver.requests import Request
+from canary.sandbox.apiserver.responses import json_response
 from canary.sandbox.apiserver.rest import Options
 from canary.sandbox.apiserver.store import Store
 from canary.sandbox.apiserver.watch import Watches
@@ -45,7 +46,7 @@ class ApiServer:
 
     `clock` gives the time of timestamps; `token` is the admin's bearer token (random when None); `port` 0 takes a free
     one; `history` is how many changes per resource can still be watched or listed; `authorization` "RBAC" lets roles
-    and bindings decide, and the anonymous in. What it cannot do it refuses with 501; `limitations` lists rules of
+    and bindings decide, and the anonymous in; `bookmark_interval` is the seconds between bookmarks. What it cannot do it refuses with 501; `limitations` lists rules of
     loaded CRDs that it does not evaluate.
     """
 
@@ -57,10 +58,11 @@ class ApiServer:
         port: int = 0,
         history: int = 10_000,
         authorization: Mode = "AlwaysAllow",
+        bookmark_interval: float = 60.0,
     ) -> None:
         self._clock = clock
         self._cluster = Cluster(clock, history=history)
-        self._watches = Watches(self._cluster.store)
+        self._watches = Watches(self._cluster.store, bookmark_interval)
         self._tokens = auth.Tokens(token, clock, self._cluster.account_uid)
         self._authorizer = Authorizer(self._cluster.store, authorization)
         self._handlers = Handlers(self._cluster, self._watches, self._authorizer, self._tokens)
@@ -222,6 +224,9 @@ class ApiServer:
         fault = self.faults.take(request, user.name)
         if fault is None:
             return await self._answer(http, request, user)
+        if fault.after_events is not None:
+            await asyncio.sleep(fault.latency)
+            return await self._answer(http, request, user, fault)
         if fault.after_effect:
             response = await self._answer(http, request, user)
             await asyncio.sleep(fault.latency)
@@ -231,10 +236,12 @@ class ApiServer:
         _strike(fault, http)
         return await self._answer(http, request, user)
 
-    async def _answer(self, http: web.Request, request: Request, user: auth.User) -> web.StreamResponse:
+    async def _answer(
+        self, http: web.Request, request: Request, user: auth.User, fault: Fault | None = None
+    ) -> web.StreamResponse:
         if request.verb == "watch":
             self._note(http, request, user, 200)
-        return await self._handlers.answer(http, request, user)
+        return await self._handlers.answer(http, request, user, fault)
 
     def _note(self, http: web.Request, request: Request, user: auth.User, code: int) -> None:
         self.audit.append(
