@@ -300,6 +300,36 @@ LEASE = root(
         renewTime=TIME,
     ),
 )
+POD_DISRUPTION_BUDGET = root(
+    spec=obj(
+        minAvailable=INT_OR_STRING,
+        maxUnavailable=INT_OR_STRING,
+        selector=SELECTOR,
+        unhealthyPodEvictionPolicy=enum("IfHealthyBudget", "AlwaysAllow"),
+    ),
+    status=obj(
+        observedGeneration=INT64,
+        disruptedPods=OPEN,
+        **integers("disruptionsAllowed currentHealthy desiredHealthy expectedPods"),
+        conditions=CONDITIONS,
+    ),
+)
+_PEERS = arr(
+    obj(
+        podSelector=SELECTOR,
+        namespaceSelector=SELECTOR,
+        ipBlock=obj("cidr", cidr={**STRING, "format": "cidr"}, **{"except": STRINGS}),
+    )
+)
+_POLICY_PORTS = arr(obj(protocol=PROTOCOL, port=INT_OR_STRING, endPort=PORT))
+NETWORK_POLICY = root(
+    spec=obj(
+        podSelector=SELECTOR,
+        ingress=arr(obj(**{"from": _PEERS, "ports": _POLICY_PORTS})),
+        egress=arr(obj(to=_PEERS, ports=_POLICY_PORTS)),
+        policyTypes=arr(enum("Ingress", "Egress")),
+    ),
+)
 _RULE = obj(
     "verbs",
     **dict.fromkeys(("verbs", "apiGroups", "resources", "resourceNames", "nonResourceURLs"), STRINGS),
