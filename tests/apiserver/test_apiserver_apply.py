@@ -180,6 +180,9 @@ async def test_apply_refuses_what_the_real_server_refuses(client: Client) -> Non
     marked = config_map("a")
     marked["metadata"]["managedFields"] = [{"manager": "x"}]
     assert (await ssa(client, path, marked)).code == 400
+    assert (await ssa(client, path, config_map("other"))).code == 400
+    nameless = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {}}
+    assert (await ssa(client, f"{CONFIG_MAPS}/new", nameless)).code == 400
     stale = config_map("a", x="1")
     stale["metadata"]["resourceVersion"] = "1"
     assert (await ssa(client, path, stale)).body["reason"] == "Conflict"

@@ -141,6 +141,7 @@ class Rest:
         """
         metadata = _type_meta(resource, config)
         _check_namespace(resource, key[0], metadata)
+        _check_name(metadata, key[1])
         if metadata.get("managedFields"):
             raise errors.bad_request("metadata.managedFields must be nil")
         stored = self._store.get(resource.key, key)
@@ -158,6 +159,8 @@ class Rest:
             raise _not_typed(where, str(error)) from error
         new = copy.deepcopy(new)
         if stored is None:
+            if not metadata.get("name"):
+                raise errors.bad_request("name must be provided")
             return self.create(resource, key[0], new, options, owners=owners), True
         return self.update(resource, key, new, options, patched=True, owners=owners), False
 
@@ -180,9 +183,7 @@ class Rest:
         old = self.get(resource, key)
         metadata = _type_meta(resource, doc)
         _check_namespace(resource, key[0], metadata)
-        if metadata.get("name", key[1]) != key[1]:
-            message = f"the name of the object ({metadata['name']}) does not match the name on the URL ({key[1]})"
-            raise errors.bad_request(message)
+        _check_name(metadata, key[1])
         if not metadata.get("name"):
             raise errors.bad_request("name must be provided")
         self._check_preconditions(resource, old, metadata, patched=patched)
@@ -389,6 +390,13 @@ def _check_namespace(resource: Resource, namespace: str, metadata: Json) -> None
         metadata["namespace"] = namespace
     else:
         metadata.pop("namespace", None)
+
+
+def _check_name(metadata: Json, name: str) -> None:
+    if metadata.get("name", name) != name:
+        raise errors.bad_request(
+            f"the name of the object ({metadata['name']}) does not match the name on the URL ({name})"
+        )
 
 
 def _trim_metadata(metadata: Json) -> None:
