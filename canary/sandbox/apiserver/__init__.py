@@ -12,7 +12,7 @@ The layers, each knowing only those above it:
     fieldpaths, merge, managed           who owns which field of a document     pure
     validation, schema, cel_*            one document against its schema        pure
     resources, builtin*, events, crd*    what is served                         pure
-    patch, rest, scale                   the verbs on objects                   pure
+    patch, document_checks, rest, scale  the verbs on objects                   pure
     tables, representation, watch        the forms in which objects leave
     bootstrap_roles, cluster, collector  a whole cluster, and what it cleans up
     auth, rbac, escalation, access       who asks, and whether they may

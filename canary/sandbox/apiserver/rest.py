@@ -12,10 +12,19 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from canary.sandbox.apiserver import errors, managed, names
-from canary.sandbox.apiserver.errors import FieldError, Json, StatusError
+from canary.sandbox.apiserver.document_checks import (
+    check_name,
+    check_namespace,
+    desired,
+    not_typed,
+    raise_invalid,
+    same_but_books,
+    trim_metadata,
+    type_meta,
+)
+from canary.sandbox.apiserver.errors import FieldError, Json
 from canary.sandbox.apiserver.fieldpaths import DuplicateError
 from canary.sandbox.apiserver.managed import Writer
 from canary.sandbox.apiserver.resources import Resource
@@ -86,8 +95,8 @@ class Rest:
 
         Raises StatusError 400, 403, 404 (no such namespace), 409, 422.
         """
-        metadata = _type_meta(resource, doc)
-        _check_namespace(resource, namespace, metadata)
+        metadata = type_meta(resource, doc)
+        check_namespace(resource, namespace, metadata)
         if metadata.get("resourceVersion") not in {None, "", "0"}:
             raise errors.bad_request("resourceVersion should not be set on objects to be created")
         name = metadata.get("name")
@@ -100,7 +109,7 @@ class Rest:
         if resource.status and resource.custom:
             doc.pop("status", None)
         warnings = self._shaped(resource, doc, None, options)
-        _raise_invalid(resource, doc, names.check_name(name, None, resource.name_rule))
+        raise_invalid(resource, doc, names.check_name(name, None, resource.name_rule))
         self._validate(resource, doc, None)
         key = (namespace, str(name))
         if self._store.get(resource.key, key) is not None:
@@ -139,9 +148,9 @@ class Rest:
         Raises StatusError 400, 403, 404, 409 (others own what would change), 422, and 500 for a configuration that
         does not fit the schema, as the real server does.
         """
-        metadata = _type_meta(resource, config)
-        _check_namespace(resource, key[0], metadata)
-        _check_name(metadata, key[1])
+        metadata = type_meta(resource, config)
+        check_namespace(resource, key[0], metadata)
+        check_name(metadata, key[1])
         if metadata.get("managedFields"):
             raise errors.bad_request("metadata.managedFields must be nil")
         stored = self._store.get(resource.key, key)
@@ -149,14 +158,14 @@ class Rest:
             raise errors.not_found(resource.plural, resource.group, key[1])
         where = f"{key[0]}/{key[1]}; {resource.api_version}, Kind={resource.kind}"
         if unknown := resource.schema.prune(copy.deepcopy(config)):
-            raise _not_typed(where, f".{unknown[0]}: field not declared in schema")
+            raise not_typed(where, f".{unknown[0]}: field not declared in schema")
         now = timestamp(self._clock())
         writer = Writer(options.manager, resource.api_version, now, options.subresource, resource.status)
         live = stored.doc if stored else {"metadata": {}}
         try:
             new, owners = managed.apply(live, config, resource.schema.fields, writer, force=force)
         except DuplicateError as error:
-            raise _not_typed(where, str(error)) from error
+            raise not_typed(where, str(error)) from error
         new = copy.deepcopy(new)
         if stored is None:
             if not metadata.get("name"):
@@ -181,9 +190,9 @@ class Rest:
         Raises StatusError 400, 404, 409, 422.
         """
         old = self.get(resource, key)
-        metadata = _type_meta(resource, doc)
-        _check_namespace(resource, key[0], metadata)
-        _check_name(metadata, key[1])
+        metadata = type_meta(resource, doc)
+        check_namespace(resource, key[0], metadata)
+        check_name(metadata, key[1])
         if not metadata.get("name"):
             raise errors.bad_request("name must be provided")
         self._check_preconditions(resource, old, metadata, patched=patched)
@@ -192,10 +201,10 @@ class Rest:
         self._validate(resource, new, old.doc)
         if owners is None:
             owners = self._owners(resource, old.doc, new, options, timestamp(self._clock()))
-        if _same(old.doc, new) and owners == (old.metadata.get("managedFields") or []):
+        if same_but_books(old.doc, new) and owners == (old.metadata.get("managedFields") or []):
             return Written(old, warnings)
         options.guard(new, old.doc)
-        if resource.generation and _desired(new, resource) != _desired(old.doc, resource):
+        if resource.generation and desired(new, resource) != desired(old.doc, resource):
             new["metadata"]["generation"] = old.metadata.get("generation", 0) + 1
         self._manage(new, owners)
         released = new["metadata"].get("deletionTimestamp") and not new["metadata"].get("finalizers")
@@ -250,7 +259,7 @@ class Rest:
     def _shaped(resource: Resource, doc: Json, old: Json | None, options: Options) -> tuple[str, ...]:
         """Prune and default. Unknown fields are refused, or warned about, or ignored, as the client asked."""
         doc["apiVersion"], doc["kind"] = resource.storage_api_version, resource.kind
-        _trim_metadata(doc["metadata"])
+        trim_metadata(doc["metadata"])
         unknown = [f'unknown field "{path}"' for path in resource.schema.prune(doc)]
         if unknown and options.validation == "Strict":
             raise errors.bad_request(
@@ -270,7 +279,7 @@ class Rest:
         found += by_schema
         if not by_schema and resource.check is not None:
             found += resource.check(doc, old)
-        _raise_invalid(resource, doc, found)
+        raise_invalid(resource, doc, found)
 
     @staticmethod
     def _owners(resource: Resource, old: Json | None, new: Json, options: Options, now: str) -> list[Json]:
@@ -326,106 +335,3 @@ class Rest:
         if resource.key == _NAMESPACES:
             doc["status"] = {**(doc.get("status") or {}), "phase": "Terminating"}
         return self._put(resource, doc, dry_run=options.dry_run), False
-
-
-def _type_meta(resource: Resource, doc: Json) -> Json:
-    """Check apiVersion and kind; returns the (existing or new) metadata of `doc`."""
-    kind, api_version = doc.get("kind"), doc.get("apiVersion")
-    if resource.custom and not kind:
-        raise errors.bad_request(f"Object 'Kind' is missing in '{doc}'")
-    if resource.custom and not api_version:
-        raise errors.bad_request(f"Object 'apiVersion' is missing in '{doc}'")
-    served = {resource.api_version, resource.storage_api_version}
-    if api_version and api_version not in served:
-        message = (
-            f"the API version in the data ({api_version}) does not match the expected API version "
-            f"({resource.api_version})"
-        )
-        raise errors.bad_request(message)
-    if kind and kind != resource.kind:
-        message = (
-            f'{kind} in version "{resource.version}" cannot be handled as a {resource.kind}: no kind "{kind}" is '
-            f'registered for this resource, want "{resource.kind}"'
-        )
-        raise errors.bad_request(message)
-    metadata = doc.setdefault("metadata", {})
-    if metadata is None:
-        metadata = doc["metadata"] = {}
-    if not isinstance(metadata, dict):
-        raise errors.bad_request("metadata: Invalid value: must be an object")
-    _check_metadata_types(resource, metadata)
-    return metadata
-
-
-def _not_typed(where: str, why: str) -> StatusError:
-    return StatusError(500, "", f"failed to create typed patch object ({where}): {why}")
-
-
-def _check_metadata_types(resource: Resource, metadata: Json) -> None:
-    """The typed decoder refuses these with 400 before any validation runs."""
-    wrong = [name for name in ("name", "generateName", "namespace", "resourceVersion", "uid")
-             if not isinstance(metadata.get(name), (str, type(None)))]  # fmt: skip
-    for name in ("labels", "annotations"):
-        members = metadata.get(name)
-        if members is None:
-            continue
-        if not isinstance(members, dict) or any(not isinstance(value, str) for value in members.values()):
-            wrong.append(name)
-    wrong += [
-        name for name in ("finalizers", "ownerReferences") if not isinstance(metadata.get(name), (list, type(None)))
-    ]
-    if wrong:
-        raise errors.bad_request(
-            f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}: '
-            f"json: cannot unmarshal into Go struct field ObjectMeta.metadata.{wrong[0]}"
-        )
-
-
-def _check_namespace(resource: Resource, namespace: str, metadata: Json) -> None:
-    if resource.namespaced and metadata.get("namespace", namespace) not in {namespace, ""}:
-        raise errors.bad_request(
-            "the namespace of the provided object does not match the namespace sent on the request"
-        )
-    if resource.namespaced:
-        metadata["namespace"] = namespace
-    else:
-        metadata.pop("namespace", None)
-
-
-def _check_name(metadata: Json, name: str) -> None:
-    if metadata.get("name", name) != name:
-        raise errors.bad_request(
-            f"the name of the object ({metadata['name']}) does not match the name on the URL ({name})"
-        )
-
-
-def _trim_metadata(metadata: Json) -> None:
-    """An empty map or list is the same as none, so that it never makes a difference."""
-    for name in ("labels", "annotations", "finalizers", "ownerReferences", "managedFields"):
-        if name in metadata and not metadata[name]:
-            del metadata[name]
-
-
-def _raise_invalid(resource: Resource, doc: Json, found: list[FieldError]) -> None:
-    if found:
-        metadata = doc["metadata"]
-        raise errors.invalid(
-            resource.kind, resource.group, metadata.get("name") or metadata.get("generateName", ""), found
-        )
-
-
-def _same(old: Json, new: Json) -> bool:
-    """Whether an update changes anything but the books that the server itself keeps."""
-    return _comparable(old) == _comparable(new)
-
-
-def _comparable(doc: Json) -> tuple[Any, Any]:
-    rest = {key: value for key, value in doc.items() if key != "metadata"}
-    skipped = {"managedFields", "resourceVersion"}
-    return rest, {key: value for key, value in doc["metadata"].items() if key not in skipped}
-
-
-def _desired(doc: Json, resource: Resource) -> Json:
-    """What a change of bumps the generation."""
-    skipped = {"metadata", "status"} if resource.status else {"metadata"}
-    return {key: value for key, value in doc.items() if key not in skipped}
