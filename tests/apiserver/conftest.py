@@ -15,7 +15,8 @@ import pytest
 import canary.sandbox
 from canary.sandbox.apiserver import ApiServer
 
-GATEWAY_API = Path(canary.sandbox.__file__).parent / "gatewayapi"
+OURS = Path(canary.sandbox.__file__).parent / "gatewayapi"
+GATEWAY_API = Path(os.environ.get("GATEWAY_API_CRDS") or OURS)
 ROUTES = "/apis/gateway.networking.k8s.io/v1/namespaces/default/httproutes"
 
 
@@ -71,7 +72,7 @@ async def client(api: ApiServer) -> AsyncIterator[Client]:
 
 @pytest.fixture
 async def routes(api: ApiServer) -> ApiServer:
-    """A server that knows our Gateway API definitions."""
+    """A server that knows the Gateway API: by our definitions, or by those that GATEWAY_API_CRDS names."""
     await api.install_crds(GATEWAY_API)
     return api
 

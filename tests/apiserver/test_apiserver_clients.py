@@ -123,7 +123,7 @@ async def test_kubectl_edits_explains_and_cleans_up(kubectl: Kubectl, routes: Ap
     assert "replaced" in await kubectl("replace", "-f", "-", stdin=edited)
     assert "canary.dev/run" in await kubectl("get", "httproute", "shop", "-o", "yaml")
     assert "weight	<integer>" in await kubectl("explain", "httproute.spec.rules.backendRefs")
-    assert "share" in await kubectl("explain", "httproutes.spec.rules.backendRefs.weight")
+    assert "FIELD: weight <integer>" in await kubectl("explain", "httproutes.spec.rules.backendRefs.weight")
     listed = await kubectl("api-resources", "--api-group=gateway.networking.k8s.io")
     assert {"httproutes", "gateways", "gatewayclasses", "referencegrants"} <= set(listed.split())
     made = (await client("GET", f"{ROUTES}/shop")).body["metadata"]

@@ -1,12 +1,11 @@
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from conftest import CRDS, GATEWAY_API, ROUTES, WIDGETS, Client, definition, route, widget
+from conftest import CRDS, GATEWAY_API, OURS, ROUTES, WIDGETS, Client, definition, route, widget
 
 from canary.sandbox.apiserver import ApiServer, StatusError
 from canary.sandbox.apiserver.cel_cost import CelTypeError, estimate
@@ -337,7 +336,7 @@ def test_printer_columns_find_their_values(path: str, found: list[Any]) -> None:
 
 def test_our_definitions_default_as_the_gateway_api_does() -> None:
     """parentRefs, matches and backendRefs get group, kind, path and weight."""
-    doc = yaml.safe_load((GATEWAY_API / "httproutes.yaml").read_text())
+    doc = yaml.safe_load((OURS / "httproutes.yaml").read_text())
     schema = Schema(doc["spec"]["versions"][0]["schema"]["openAPIV3Schema"])
     filled = {**route(rules=[{"backendRefs": [{"name": "a", "port": 80}]}])}
     schema.default(filled)
@@ -371,8 +370,7 @@ async def test_routes_are_judged_alike_by_our_and_the_real_definitions(
     api: ApiServer, client: Client, rule: dict[str, Any], said: str
 ) -> None:
     """With GATEWAY_API_CRDS set the same sentences hold for the definitions of the Gateway API itself."""
-    folder = Path(os.environ.get("GATEWAY_API_CRDS") or GATEWAY_API)
-    await api.install_crds(folder)
+    await api.install_crds(GATEWAY_API)
     assert api.limitations == []
     answer = await client("POST", ROUTES, route(rules=[rule]))
     assert answer.code == (422 if said else 201), answer.body

@@ -325,12 +325,28 @@ async def test_secrets_and_events_are_as_builtin_kinds_are(client: Client) -> No
     assert [item["metadata"]["name"] for item in found.body["items"]] == ["a"]
 
 
+async def test_what_a_deployment_of_ours_brings_along_is_served(client: Client) -> None:
+    """PodDisruptionBudgets and NetworkPolicies are kept, defaulted and checked; nothing acts on them here."""
+    budgets = "/apis/policy/v1/namespaces/default/poddisruptionbudgets"
+    spec = {"selector": {"matchLabels": {"app": "canary"}}, "minAvailable": 1}
+    assert (await client("POST", budgets, {"metadata": {"name": "a"}, "spec": spec})).code == 201
+    both = await client("POST", budgets, {"metadata": {"name": "b"}, "spec": {**spec, "maxUnavailable": "10%"}})
+    assert (both.code, "cannot be both set" in both.body["message"]) == (422, True)
+    policies = "/apis/networking.k8s.io/v1/namespaces/default/networkpolicies"
+    allowed = {"podSelector": {}, "egress": [{"to": [{"ipBlock": {"cidr": "10.0.0.0/8"}}], "ports": [{"port": 443}]}]}
+    made = await client("POST", policies, {"metadata": {"name": "a"}, "spec": allowed})
+    assert made.body["spec"]["policyTypes"] == ["Ingress", "Egress"]
+    assert made.body["spec"]["egress"][0]["ports"] == [{"port": 443, "protocol": "TCP"}]
+    allowed["egress"][0]["to"][0]["ipBlock"]["cidr"] = "everywhere"
+    assert (await client("POST", policies, {"metadata": {"name": "b"}, "spec": allowed})).code == 422
+
+
 async def test_what_is_not_there_is_refused_loudly(client: Client) -> None:
     """Unknown resources are 404, wrong methods 405, what a real server would do and this one does not 501."""
     assert (await client("GET", "/apis/nobody.example/v1/things")).code == 404
     assert (await client("POST", f"{CONFIG_MAPS}/a", config_map("a"))).code == 405
-    await client("POST", CONFIG_MAPS, config_map("a"))
-    apply = await client("PATCH", f"{CONFIG_MAPS}/a", "data: {}", Content_Type="application/apply-patch+yaml")
+    scale = "/apis/apps/v1/namespaces/default/deployments/a/scale?fieldManager=x"
+    apply = await client("PATCH", scale, "spec: {}", Content_Type="application/apply-patch+yaml")
     assert apply.code == 501
     assert "server-side apply" in apply.body["message"]
     assert (await client("GET", "/api/v1/namespaces/default/pods/a/log")).code == 501

@@ -9,13 +9,17 @@ The layers, each knowing only those above it:
 
     errors, names, selectors, jsonpath   words and small languages              pure
     store                                versioned objects, the log of changes  pure
+    fieldpaths, merge, managed           who owns which field of a document     pure
     validation, schema, cel_*            one document against its schema        pure
-    resources, builtin*, crd*            what is served                         pure
-    patch, managed, rest, scale          the verbs on objects                   pure
+    resources, builtin*, events, crd*    what is served                         pure
+    patch, document_checks, rest, scale  the verbs on objects                   pure
     tables, representation, watch        the forms in which objects leave
-    cluster, collector                   a whole cluster, and what it cleans up
-    discovery, openapi, auth, faults     the surroundings
-    protobuf, handlers, server           HTTP
+    bootstrap_roles, cluster, collector  a whole cluster, and what it cleans up
+    auth, rbac, escalation, access       who asks, and whether they may
+    reviews, discovery, openapi, faults  the surroundings
+    protobuf, decoding, queries, responses, plain, handlers, server   HTTP
+
+What is faithful, what differs and what is missing: `docs/sandbox.md`.
 """
 
 from __future__ import annotations

@@ -1,13 +1,25 @@
-"""Bearer tokens, and the reviews that say who one is and what one may do (everything, for now)."""
+"""Who sends a request: bearer tokens, the tokens of service accounts, and acting as somebody else."""
 
 from __future__ import annotations
 
+import base64
+import binascii
+import hashlib
+import hmac
+import json
 import secrets
+import uuid
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from canary.sandbox.apiserver.errors import Json, unauthorized
 
 PUBLIC_PATHS = frozenset({"/healthz", "/livez", "/readyz", "/version"})
+MASTERS = "system:masters"
+AUTHENTICATED = "system:authenticated"
+AUDIENCE = "https://kubernetes.default.svc.cluster.local"
+"""Issuer of the tokens of service accounts, and the audience of those that are meant for this server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,37 +27,98 @@ class User:
     """Who sent a request."""
 
     name: str
-    groups: tuple[str, ...] = ("system:authenticated",)
+    groups: tuple[str, ...] = (AUTHENTICATED,)
+    uid: str = ""
 
 
 ANONYMOUS = User("system:anonymous", ("system:unauthenticated",))
 
+LookUp = Callable[[str, str], str | None]
+"""The uid of a service account, by namespace and name; None when there is none."""
+
+
+def groups_of(user: str) -> tuple[str, ...]:
+    """The groups that a name alone brings: those of a service account."""
+    match user.split(":"):
+        case ["system", "serviceaccount", namespace, _]:
+            return ("system:serviceaccounts", f"system:serviceaccounts:{namespace}")
+    return ()
+
 
 class Tokens:
-    """Which bearer token is whose."""
+    """Which bearer token is whose. `account` looks service accounts up, `clock` says when a token has expired."""
 
-    def __init__(self, admin_token: str | None) -> None:
+    def __init__(self, admin_token: str | None, clock: Callable[[], datetime], account: LookUp) -> None:
         self.admin = admin_token or secrets.token_urlsafe(24)
-        self._users = {self.admin: User("admin", ("system:masters", "system:authenticated"))}
+        self._users = {self.admin: User("admin", (MASTERS, AUTHENTICATED))}
+        self._key = secrets.token_bytes(32)
+        self.clock = clock
+        self._account = account
 
-    def add(self, user: str) -> str:
-        """A new token for `user`, such as `system:serviceaccount:canary:controller`."""
+    def add(self, user: str, groups: Sequence[str] = ()) -> str:
+        """A new token for `user`, such as `system:serviceaccount:canary:controller`; it never expires."""
         token = secrets.token_urlsafe(24)
-        groups: tuple[str, ...] = ("system:authenticated",)
-        if user.startswith("system:serviceaccount:"):
-            namespace = user.split(":")[2]
-            groups = ("system:serviceaccounts", f"system:serviceaccounts:{namespace}", *groups)
-        self._users[token] = User(user, groups)
+        self._users[token] = User(user, tuple(dict.fromkeys((*groups, *groups_of(user), AUTHENTICATED))))
         return token
 
-    def user(self, authorization: str | None, path: str) -> User:
-        """Raises StatusError 401 for a missing or unknown token."""
+    def issue(self, namespace: str, name: str, uid: str, audiences: Sequence[str], seconds: int) -> str:
+        """A signed token of a service account, a JWT: clients may read `sub` and `exp` in it."""
+        now = int(self.clock().timestamp())
+        claims = {
+            "aud": list(audiences),
+            "exp": now + seconds,
+            "iat": now,
+            "iss": AUDIENCE,
+            "jti": str(uuid.uuid4()),
+            "kubernetes.io": {"namespace": namespace, "serviceaccount": {"name": name, "uid": uid}},
+            "nbf": now,
+            "sub": f"system:serviceaccount:{namespace}:{name}",
+        }
+        signed = f"{_packed({'alg': 'HS256', 'typ': 'JWT'})}.{_packed(claims)}"
+        return f"{signed}.{_text(self._signature(signed))}"
+
+    def _signature(self, signed: str) -> bytes:
+        return hmac.digest(self._key, signed.encode(), hashlib.sha256)
+
+    def owner(self, token: str, audiences: Sequence[str] = (AUDIENCE,)) -> tuple[User, list[str]] | None:
+        """Whose token it is and for which of `audiences` it is good; None when it is good for nothing."""
+        if user := self._users.get(token):
+            return user, [AUDIENCE] if AUDIENCE in audiences else []
+        signed, _, signature = token.rpartition(".")
+        if not signed or not hmac.compare_digest(_text(self._signature(signed)).encode(), signature.encode()):
+            return None
+        try:
+            claims = json.loads(_bytes(signed.partition(".")[2]))
+        except (ValueError, binascii.Error):
+            return None
+        account = claims["kubernetes.io"]
+        shared = [audience for audience in audiences if audience in claims["aud"]]
+        uid = account["serviceaccount"]["uid"]
+        gone = self._account(account["namespace"], account["serviceaccount"]["name"]) != uid
+        if gone or not shared or claims["exp"] <= self.clock().timestamp():
+            return None
+        return User(claims["sub"], (*groups_of(claims["sub"]), AUTHENTICATED), uid), shared
+
+    def user(self, authorization: str | None, path: str, *, anonymous: bool = False) -> User:
+        """Raises StatusError 401 for an unknown token, and for a missing one unless `anonymous` users are let in."""
         scheme, _, token = (authorization or "").partition(" ")
-        if not authorization and path in PUBLIC_PATHS:
+        if not authorization and (anonymous or path in PUBLIC_PATHS):
             return ANONYMOUS
-        if scheme.lower() == "bearer" and (user := self._users.get(token.strip())):
-            return user
+        if scheme.lower() == "bearer" and (found := self.owner(token.strip())):
+            return found[0]
         raise unauthorized()
+
+
+def _text(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+
+
+def _bytes(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+def _packed(document: Json) -> str:
+    return _text(json.dumps(document, separators=(",", ":")).encode())
 
 
 _PATH_PREFIX = "/as/"
@@ -62,26 +135,3 @@ def split_path(path: str) -> tuple[str, str]:
         return "", path
     token, _, rest = path.removeprefix(_PATH_PREFIX).partition("/")
     return f"Bearer {token}", f"/{rest}"
-
-
-REVIEWS = {
-    ("authentication.k8s.io", "v1", "selfsubjectreviews"): "SelfSubjectReview",
-    ("authorization.k8s.io", "v1", "selfsubjectaccessreviews"): "SelfSubjectAccessReview",
-    ("authorization.k8s.io", "v1", "subjectaccessreviews"): "SubjectAccessReview",
-    ("authorization.k8s.io", "v1", "selfsubjectrulesreviews"): "SelfSubjectRulesReview",
-}
-
-
-def review(kind: str, body: Json, user: User) -> Json:
-    """The answer to a review: this server authenticates, and allows everything to whoever it knows."""
-    if kind == "SelfSubjectReview":
-        status: Json = {"userInfo": {"username": user.name, "groups": list(user.groups)}}
-    elif kind == "SelfSubjectRulesReview":
-        status = {
-            "resourceRules": [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}],
-            "nonResourceRules": [{"verbs": ["*"], "nonResourceURLs": ["*"]}],
-            "incomplete": False,
-        }
-    else:
-        status = {"allowed": True, "reason": "the sandbox allows everything to whoever has a token"}
-    return {"metadata": {}, **body, "kind": kind, "status": status}

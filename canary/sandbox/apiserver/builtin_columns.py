@@ -173,6 +173,18 @@ ENDPOINT_SLICE = (
     _column("Endpoints", _slice_addresses),
     AGE,
 )
+POD_DISRUPTION_BUDGET = (
+    NAME,
+    _column("Min Available", _path("spec.minAvailable", "N/A")),
+    _column("Max Unavailable", _path("spec.maxUnavailable", "N/A")),
+    _column("Allowed Disruptions", _path("status.disruptionsAllowed", 0), "integer"),
+    AGE,
+)
+NETWORK_POLICY = (
+    NAME,
+    _column("Pod-Selector", lambda doc: _map(_at(doc, "spec.podSelector.matchLabels", {}))),
+    AGE,
+)
 LEASE = (NAME, _column("Holder", _path("spec.holderIdentity")), AGE)
 CRD = (
     NAME,

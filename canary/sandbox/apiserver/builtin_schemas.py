@@ -66,6 +66,16 @@ def integers(names: str) -> dict[str, Json]:
     return dict.fromkeys(names.split(), INTEGER)
 
 
+def atomic(schema: Json) -> Json:
+    """An object that has one owner as a whole."""
+    return {**schema, "x-kubernetes-map-type": "atomic"}
+
+
+def keyed(items: Json, *keys: str, **more: Any) -> Json:
+    """A list whose elements are known, and owned, by these members."""
+    return arr(items, **{"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": list(keys)}, **more)
+
+
 METADATA: Json = obj(
     **strings("name generateName namespace selfLink uid resourceVersion"),
     generation=INT64,
@@ -74,8 +84,10 @@ METADATA: Json = obj(
     deletionGracePeriodSeconds=INT64,
     labels=STRING_MAP,
     annotations=STRING_MAP,
-    finalizers=STRINGS,
-    ownerReferences=arr(obj(**strings("apiVersion kind name uid"), **booleans("controller blockOwnerDeletion"))),
+    finalizers={**STRINGS, "x-kubernetes-list-type": "set"},
+    ownerReferences=keyed(
+        atomic(obj(**strings("apiVersion kind name uid"), **booleans("controller blockOwnerDeletion"))), "uid"
+    ),
     managedFields=OPENS,
 )
 
@@ -94,12 +106,14 @@ CONDITION = obj(
     lastHeartbeatTime=TIME,
     observedGeneration=INT64,
 )
-CONDITIONS = arr(CONDITION)
-SELECTOR = obj(
-    matchLabels=STRING_MAP,
-    matchExpressions=arr(obj("key operator", **strings("key operator"), values=STRINGS)),
+CONDITIONS = keyed(CONDITION, "type")
+SELECTOR = atomic(
+    obj(
+        matchLabels=STRING_MAP,
+        matchExpressions=arr(obj("key operator", **strings("key operator"), values=STRINGS)),
+    )
 )
-REFERENCE = obj(**strings("apiVersion kind namespace name uid resourceVersion fieldPath"))
+REFERENCE = atomic(obj(**strings("apiVersion kind namespace name uid resourceVersion fieldPath")))
 
 PORT = num(1, 65535)
 PROTOCOL = enum("TCP", "UDP", "SCTP", default="TCP")
@@ -112,22 +126,26 @@ CONTAINER = obj(
     terminationMessagePolicy=enum("File", "FallbackToLogsOnError", default="File"),
     imagePullPolicy=enum("Always", "IfNotPresent", "Never"),
     **dict.fromkeys(("command", "args"), STRINGS),
-    ports=arr(
+    ports=keyed(
         obj("containerPort", containerPort=PORT, hostPort=PORT, protocol=PROTOCOL, name=STRING, hostIP=STRING),
+        "containerPort",
+        "protocol",
     ),
-    env=arr(obj("name", name=STRING, value=STRING, valueFrom=OPEN)),
+    env=keyed(obj("name", name=STRING, value=STRING, valueFrom=OPEN), "name"),
     envFrom=OPENS,
     resources={**OPEN, "default": {}},
-    **dict.fromkeys(("volumeMounts", "volumeDevices", "resizePolicy"), OPENS),
+    volumeMounts=keyed(OPEN, "mountPath"),
+    volumeDevices=keyed(OPEN, "devicePath"),
+    resizePolicy=OPENS,
     **opens("livenessProbe readinessProbe startupProbe lifecycle securityContext"),
     **booleans("stdin stdinOnce tty"),
     targetContainerName=STRING,
 )
 POD_SPEC = obj(
     "containers",
-    containers=arr(CONTAINER, minItems=1),
-    initContainers=arr(CONTAINER),
-    ephemeralContainers=arr(CONTAINER),
+    containers=keyed(CONTAINER, "name", minItems=1),
+    initContainers=keyed(CONTAINER, "name"),
+    ephemeralContainers=keyed(CONTAINER, "name"),
     restartPolicy=enum("Always", "OnFailure", "Never", default="Always"),
     dnsPolicy=enum("ClusterFirst", "ClusterFirstWithHostNet", "Default", "None", default="ClusterFirst"),
     schedulerName={**STRING, "default": "default-scheduler"},
@@ -141,21 +159,12 @@ POD_SPEC = obj(
         "setHostnameAsFQDN"
     ),
     **integers("priority activeDeadlineSeconds"),
-    nodeSelector=STRING_MAP,
+    nodeSelector=atomic(STRING_MAP),
     overhead=OPEN,
-    **dict.fromkeys(
-        (
-            "volumes",
-            "imagePullSecrets",
-            "tolerations",
-            "hostAliases",
-            "readinessGates",
-            "topologySpreadConstraints",
-            "schedulingGates",
-            "resourceClaims",
-        ),
-        OPENS,
-    ),
+    **dict.fromkeys(("volumes", "imagePullSecrets", "schedulingGates", "resourceClaims"), keyed(OPEN, "name")),
+    hostAliases=keyed(OPEN, "ip"),
+    topologySpreadConstraints=keyed(OPEN, "topologyKey", "whenUnsatisfiable"),
+    **dict.fromkeys(("tolerations", "readinessGates"), OPENS),
     **opens("affinity dnsConfig os resources"),
 )
 TEMPLATE = obj(metadata=METADATA, spec=POD_SPEC)
@@ -204,8 +213,8 @@ REPLICA_SET = root(
 SERVICE = root(
     spec=obj(
         type=enum("ClusterIP", "NodePort", "LoadBalancer", "ExternalName", default="ClusterIP"),
-        selector=STRING_MAP,
-        ports=arr(
+        selector=atomic(STRING_MAP),
+        ports=keyed(
             obj(
                 "port",
                 port=PORT,
@@ -214,6 +223,8 @@ SERVICE = root(
                 nodePort=num(0, 65535),
                 **strings("name appProtocol"),
             ),
+            "port",
+            "protocol",
         ),
         **strings("clusterIP externalName loadBalancerIP loadBalancerClass trafficDistribution"),
         sessionAffinity=enum("None", "ClientIP", default="None"),
@@ -251,7 +262,7 @@ SECRET = root(
     type={**STRING, "default": "Opaque"},
     immutable=BOOLEAN,
 )
-SERVICE_ACCOUNT = root(secrets=OPENS, imagePullSecrets=OPENS, automountServiceAccountToken=BOOLEAN)
+SERVICE_ACCOUNT = root(secrets=keyed(OPEN, "name"), imagePullSecrets=OPENS, automountServiceAccountToken=BOOLEAN)
 ADDRESS = obj("ip", **strings("ip hostname nodeName"), targetRef=REFERENCE)
 ENDPOINTS = root(
     subsets=arr(
@@ -289,6 +300,47 @@ LEASE = root(
         renewTime=TIME,
     ),
 )
+POD_DISRUPTION_BUDGET = root(
+    spec=obj(
+        minAvailable=INT_OR_STRING,
+        maxUnavailable=INT_OR_STRING,
+        selector=SELECTOR,
+        unhealthyPodEvictionPolicy=enum("IfHealthyBudget", "AlwaysAllow"),
+    ),
+    status=obj(
+        observedGeneration=INT64,
+        disruptedPods=OPEN,
+        **integers("disruptionsAllowed currentHealthy desiredHealthy expectedPods"),
+        conditions=CONDITIONS,
+    ),
+)
+_PEERS = arr(
+    obj(
+        podSelector=SELECTOR,
+        namespaceSelector=SELECTOR,
+        ipBlock=obj("cidr", cidr={**STRING, "format": "cidr"}, **{"except": STRINGS}),
+    )
+)
+_POLICY_PORTS = arr(obj(protocol=PROTOCOL, port=INT_OR_STRING, endPort=PORT))
+NETWORK_POLICY = root(
+    spec=obj(
+        podSelector=SELECTOR,
+        ingress=arr(obj(**{"from": _PEERS, "ports": _POLICY_PORTS})),
+        egress=arr(obj(to=_PEERS, ports=_POLICY_PORTS)),
+        policyTypes=arr(enum("Ingress", "Egress")),
+    ),
+)
+_RULE = obj(
+    "verbs",
+    **dict.fromkeys(("verbs", "apiGroups", "resources", "resourceNames", "nonResourceURLs"), STRINGS),
+)
+ROLE = root(rules=arr(_RULE))
+CLUSTER_ROLE = root(rules=arr(_RULE), aggregationRule=obj(clusterRoleSelectors=arr(SELECTOR)))
+ROLE_BINDING = root(
+    subjects=arr(obj("kind name", **strings("kind name namespace apiGroup"))),
+    roleRef=atomic(obj("kind name", **strings("kind name apiGroup"))),
+)
+ROLE_BINDING["required"] = ["roleRef"]
 _CRD_NAMES = obj("plural kind", **strings("plural singular kind listKind"), shortNames=STRINGS, categories=STRINGS)
 CRD = root(
     spec=obj(

@@ -60,6 +60,12 @@ def resources(allocate_ip: Callable[[], str]) -> tuple[Resource, ...]:
                                                   generation=True),
         _Group("coordination.k8s.io", "v1").resource("leases", "Lease", schemas.LEASE, columns=columns.LEASE,
                                                      unconditional_update=False),
+        _Group("policy", "v1").resource("poddisruptionbudgets", "PodDisruptionBudget", schemas.POD_DISRUPTION_BUDGET,
+                                        status=True, short_names=("pdb",), generation=True, check=_check_budget,
+                                        unconditional_update=False, columns=columns.POD_DISRUPTION_BUDGET),
+        _Group("networking.k8s.io", "v1").resource("networkpolicies", "NetworkPolicy", schemas.NETWORK_POLICY,
+                                                   short_names=("netpol",), generation=True,
+                                                   default=_default_network_policy, columns=columns.NETWORK_POLICY),
     )  # fmt: skip
 
 
@@ -71,7 +77,7 @@ class _Group:
     def resource(self, plural: str, kind: str, schema: Json, *, namespaced: bool = True, **more: Any) -> Resource:
         return Resource(
             group=self._group, version=self._version, plural=plural, kind=kind, singular=kind.lower(),
-            namespaced=namespaced, schema=Schema(schema), **more,
+            namespaced=namespaced, schema=Schema(schema, list_types=False), **more,
         )  # fmt: skip
 
 
@@ -299,6 +305,19 @@ def _check_immutable(doc: Json, old: Json | None) -> list[FieldError]:
         for name in ("data", "binaryData", "immutable")
         if old.get(name) != doc.get(name)
     ]
+
+
+def _check_budget(doc: Json, old: Json | None) -> list[FieldError]:  # noqa: ARG001  the shape of a check
+    spec = doc.get("spec") or {}
+    if "minAvailable" in spec and "maxUnavailable" in spec:
+        return [FieldError("spec", INVALID, "minAvailable and maxUnavailable cannot be both set", spec)]
+    return []
+
+
+def _default_network_policy(doc: Json, old: Json | None) -> None:  # noqa: ARG001  the shape of a default function
+    spec = doc.get("spec")
+    if isinstance(spec, dict) and not spec.get("policyTypes"):
+        spec["policyTypes"] = ["Ingress", "Egress"] if spec.get("egress") else ["Ingress"]
 
 
 def _check_slice(doc: Json, old: Json | None) -> list[FieldError]:

@@ -7,9 +7,9 @@ import logging
 from collections.abc import Callable
 from datetime import datetime
 
-from canary.sandbox.apiserver import builtins, crd
+from canary.sandbox.apiserver import bootstrap_roles, builtin_rbac, builtins, crd, events
 from canary.sandbox.apiserver.errors import DUPLICATE, FieldError, Json, invalid
-from canary.sandbox.apiserver.resources import Registry
+from canary.sandbox.apiserver.resources import Registry, Resource
 from canary.sandbox.apiserver.rest import Options, Rest, timestamp
 from canary.sandbox.apiserver.store import Change, Event, Store
 
@@ -29,14 +29,31 @@ class Cluster:
         self.rest = Rest(self.store, clock)
         self.limitations: list[str] = []
         self._next_ip = 0
-        for resource in builtins.resources(self._allocate_ip):
+        for resource in (*builtins.resources(self._allocate_ip), *builtin_rbac.resources()):
             self.registry.add(resource)
         self.registry.add(crd.definition_resource())
+        self.registry.add(events.view(self._builtin("", "events")))
         self.store.subscribe(crd.KEY, self._on_definition)
-        namespaces = self.registry.get("", "v1", "namespaces")
-        assert namespaces is not None  # noqa: S101  registered three lines above
-        for name in INITIAL_NAMESPACES:
-            self.rest.create(namespaces, "", {"metadata": {"name": name}}, Options(manager="kube-apiserver"))
+        self._aggregation = bootstrap_roles.Aggregation(self.store)
+        initial = {
+            ("", "namespaces"): [{"metadata": {"name": name}} for name in INITIAL_NAMESPACES],
+            builtin_rbac.CLUSTER_ROLES: bootstrap_roles.cluster_roles(),
+            builtin_rbac.CLUSTER_ROLE_BINDINGS: bootstrap_roles.cluster_role_bindings(),
+        }
+        for (group, plural), documents in initial.items():
+            resource = self._builtin(group, plural)
+            for document in documents:
+                self.rest.create(resource, "", document, Options(manager="kube-apiserver"))
+
+    def _builtin(self, group: str, plural: str) -> Resource:
+        resource = self.registry.get(group, "v1", plural)
+        assert resource is not None  # noqa: S101  registered with the others
+        return resource
+
+    def account_uid(self, namespace: str, name: str) -> str | None:
+        """The uid of a service account, None when there is none."""
+        stored = self.store.get(("", "serviceaccounts"), (namespace, name))
+        return None if stored is None else str(stored.metadata["uid"])
 
     def _allocate_ip(self) -> str:
         taken = (

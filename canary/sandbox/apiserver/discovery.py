@@ -1,10 +1,10 @@
-"""Discovery in its plain form: which groups, versions and resources are served."""
+"""Discovery, plain and aggregated: which groups, versions and resources are served."""
 
 from __future__ import annotations
 
-from canary.sandbox.apiserver.auth import REVIEWS
 from canary.sandbox.apiserver.errors import Json
 from canary.sandbox.apiserver.resources import ALL_VERBS, Registry, Resource, version_rank
+from canary.sandbox.apiserver.reviews import NAMESPACED, REVIEWS
 
 VERSION: Json = {
     "major": "1",
@@ -61,7 +61,13 @@ def resource_list(registry: Registry, name: str, version: str) -> Json | None:
     """The APIResourceList of a group version, None when it is not served."""
     listed = [entry for resource in registry.members(name, version) for entry in _resource(resource)]
     listed += [
-        {"name": plural, "singularName": kind.lower(), "namespaced": False, "kind": kind, "verbs": ["create"]}
+        {
+            "name": plural,
+            "singularName": kind.lower(),
+            "namespaced": kind in NAMESPACED,
+            "kind": kind,
+            "verbs": ["create"],
+        }
         for (known, served, plural), kind in REVIEWS.items()
         if (known, served) == (name, version)
     ]
@@ -69,6 +75,67 @@ def resource_list(registry: Registry, name: str, version: str) -> Json | None:
         return None
     group_version = f"{name}/{version}" if name else version
     return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": listed}
+
+
+def aggregated(registry: Registry, *, core: bool, version: str) -> Json:
+    """The answer to `/api` or `/apis` for clients that want everything at once; `version` is v2 or v2beta1."""
+    pairs = [("", "v1")] if core else group_versions(registry)
+    groups: dict[str, list[Json]] = {}
+    for name, served in pairs:
+        listed = resource_list(registry, name, served) or {"resources": []}
+        entry = {"version": served, "resources": _nested(name, served, listed["resources"]), "freshness": "Current"}
+        groups.setdefault(name, []).append(entry)
+    return {
+        "kind": "APIGroupDiscoveryList",
+        "apiVersion": f"apidiscovery.k8s.io/{version}",
+        "metadata": {},
+        "items": [
+            {"metadata": {"name": name, "creationTimestamp": None}, "versions": versions}
+            for name, versions in groups.items()
+        ],
+    }
+
+
+def _nested(group: str, version: str, listed: list[Json]) -> list[Json]:
+    """Plain entries as aggregated discovery has them: subresources inside their resource."""
+    result: dict[str, Json] = {}
+    for entry in listed:
+        plural, _, subresource = entry["name"].partition("/")
+        kind = {
+            "group": entry.get("group", group),
+            "version": entry.get("version", version),
+            "kind": entry["kind"],
+        }
+        if subresource:
+            found = {"subresource": subresource, "responseKind": kind, "verbs": entry["verbs"]}
+            result[plural].setdefault("subresources", []).append(found)
+            continue
+        shared: Json = {name: entry[name] for name in ("shortNames", "categories") if name in entry}
+        result[plural] = {
+            "resource": plural,
+            "responseKind": kind,
+            "scope": "Namespaced" if entry["namespaced"] else "Cluster",
+            "singularResource": entry["singularName"],
+            "verbs": entry["verbs"],
+            **shared,
+        }
+    return list(result.values())
+
+
+def wants_aggregated(accept: str) -> str:
+    """The version of aggregated discovery that a client likes best; empty when it wants the plain form first."""
+    for choice in accept.split(","):
+        media, *parameters = (part.strip() for part in choice.split(";"))
+        options = dict(parameter.split("=", 1) for parameter in parameters if "=" in parameter)
+        if media not in {"application/json", "application/*", "*/*"}:
+            continue
+        if "as" not in options:
+            return ""
+        if (options["as"], options.get("g")) == ("APIGroupDiscoveryList", "apidiscovery.k8s.io"):
+            version = options.get("v", "")
+            if version in {"v2", "v2beta1"}:
+                return version
+    return ""
 
 
 def _resource(resource: Resource) -> list[Json]:
@@ -90,4 +157,7 @@ def _resource(resource: Resource) -> list[Json]:
     if resource.scale is not None:
         scale = {"name": f"{resource.plural}/scale", "group": "autoscaling", "version": "v1", "kind": "Scale"}
         entries.append({**scale, **common})
+    if resource.key == ("", "serviceaccounts"):
+        token = {"name": "serviceaccounts/token", "group": "authentication.k8s.io", "version": "v1"}
+        entries.append({**token, **common, "kind": "TokenRequest", "verbs": ["create"]})
     return entries

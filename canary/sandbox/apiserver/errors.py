@@ -21,6 +21,7 @@ class StatusError(Exception):
         *,
         details: Json | None = None,
         headers: dict[str, str] | None = None,
+        metadata: Json | None = None,
     ) -> None:
         super().__init__(message)
         self.code = code
@@ -28,13 +29,14 @@ class StatusError(Exception):
         self.message = message
         self.details = details
         self.headers = headers or {}
+        self.metadata = metadata or {}
 
     def body(self) -> Json:
         """The Status document of this answer."""
         status: Json = {
             "kind": "Status",
             "apiVersion": "v1",
-            "metadata": {},
+            "metadata": self.metadata,
             "status": "Failure",
             "message": self.message,
             "reason": self.reason,
@@ -131,6 +133,22 @@ def conflict(plural: str, group: str, name: str, why: str = "") -> StatusError:
     return StatusError(409, "Conflict", message, details=_without_empty(details))
 
 
+def apply_conflict(conflicts: Sequence[tuple[str, Sequence[str]]]) -> StatusError:
+    """409 for an apply that would change what others own: (manager, paths) pairs."""
+    causes = [
+        {"reason": "FieldManagerConflict", "message": f"conflict with {manager}", "field": path}
+        for manager, paths in conflicts
+        for path in paths
+    ]
+    if len(causes) == 1:
+        message = f"Apply failed with 1 conflict: {causes[0]['message']}: {causes[0]['field']}"
+    else:
+        lines = [line for manager, paths in conflicts
+                 for line in (f"conflicts with {manager}:", *(f"- {path}" for path in paths))]  # fmt: skip
+        message = f"Apply failed with {len(causes)} conflicts: " + "\n".join(lines)
+    return StatusError(409, "Conflict", message, details={"causes": causes})
+
+
 def invalid(kind: str, group: str, name: str, errors: Sequence[FieldError]) -> StatusError:
     """422 with one cause per field; the message names them all, as the real server does."""
     texts = list(dict.fromkeys(str(error) for error in errors))
@@ -156,9 +174,10 @@ def unauthorized() -> StatusError:
 
 
 def forbidden(plural: str, group: str, name: str, why: str, *, causes: Sequence[Json] = ()) -> StatusError:
-    """403 for one object; `causes` as in `details.causes`."""
+    """403 for one object, for a resource (empty name) or for a path (empty plural); `causes` as in `details.causes`."""
     details: Json = {"name": name, "group": group, "kind": plural, "causes": list(causes)}
-    message = f'{qualified(plural, group)} "{name}" is forbidden: {why}'
+    shown = f'{qualified(plural, group)} "{name}"' if name else qualified(plural, group)
+    message = f"{shown} is forbidden: {why}" if plural else f"forbidden: {why}"
     return StatusError(403, "Forbidden", message, details=_without_empty(details))
 
 
@@ -180,9 +199,9 @@ def unsupported_media_type(accepted: Sequence[str]) -> StatusError:
     return StatusError(415, "UnsupportedMediaType", message)
 
 
-def expired(message: str) -> StatusError:
+def expired(message: str, *, metadata: Json | None = None) -> StatusError:
     """410."""
-    return StatusError(410, "Expired", message)
+    return StatusError(410, "Expired", message, metadata=metadata)
 
 
 def too_large_revision(asked: int, current: int) -> StatusError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 
 from canary.sandbox.apiserver.requests import Request
@@ -14,6 +16,9 @@ class Fault:
     An empty matcher matches everything. `resource` is a plural; `status` an HTTP code (None: none, only `latency`, in
     seconds, or `drop`); `times` how many requests it hits (None: every one). With `after_effect` the request is carried
     out first and its answer is lost: replaced by `status`, or, with `drop`, by a broken connection.
+
+    With `after_events` it strikes a watch once that many events were sent: `stale` leaves the stream open and silent,
+    as a cache that hangs does; `drop` breaks the connection; with neither the stream ends in good order.
     """
 
     verb: str = ""
@@ -28,6 +33,14 @@ class Fault:
     name: str = ""
     user: str = ""
     hits: int = 0
+    after_events: int | None = None
+    stale: bool = False
+
+    def __post_init__(self) -> None:
+        if self.stale and self.after_events is None:
+            self.after_events = 0
+        if self.after_events is not None and self.verb != "watch":
+            raise ValueError('a fault with after_events or stale is for verb="watch"')
 
     def matches(self, request: Request, user: str) -> bool:
         return (
@@ -69,3 +82,25 @@ class Faults:
                         self._faults.remove(fault)
                 return fault
         return None
+
+
+class WatchLostError(Exception):
+    """The connection of a watch is to be broken."""
+
+
+async def faulty(lines: AsyncGenerator[bytes, None], fault: Fault | None) -> AsyncIterator[bytes]:
+    """The lines of a watch until `fault` strikes it. Raises WatchLostError."""
+    left = None if fault is None else fault.after_events
+    async with contextlib.aclosing(lines):
+        while True:
+            if left == 0 and fault is not None and not fault.stale:
+                if fault.drop:
+                    raise WatchLostError
+                return
+            line = await anext(lines, None)
+            if line is None:
+                return
+            if left == 0:
+                continue  # stale: swallowed; the stream ends when its time is over
+            yield line
+            left = None if left is None else left - 1

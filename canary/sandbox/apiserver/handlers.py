@@ -2,47 +2,54 @@
 
 from __future__ import annotations
 
-import base64
 import copy
-import json
+import dataclasses
 import random
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-import yaml
 from aiohttp import web
 
-from canary.sandbox.apiserver import auth, discovery, errors, openapi, protobuf, scale
+from canary.sandbox.apiserver import access, decoding, errors, queries, reviews, scale
 from canary.sandbox.apiserver import patch as patches
+from canary.sandbox.apiserver.auth import Tokens, User
 from canary.sandbox.apiserver.cluster import Cluster
 from canary.sandbox.apiserver.errors import FieldError, Json, StatusError
+from canary.sandbox.apiserver.escalation import Escalation
+from canary.sandbox.apiserver.faults import Fault, WatchLostError, faulty
+from canary.sandbox.apiserver.plain import plain
+from canary.sandbox.apiserver.rbac import Authorizer
 from canary.sandbox.apiserver.representation import Representation, negotiate
 from canary.sandbox.apiserver.requests import Request
 from canary.sandbox.apiserver.resources import Resource
+from canary.sandbox.apiserver.responses import json_response, raw_response, warning
 from canary.sandbox.apiserver.rest import DeleteOptions, Options, Written
-from canary.sandbox.apiserver.selectors import Predicate, both, parse_fields, parse_labels
-from canary.sandbox.apiserver.store import HistoryGoneError, Key, Stored, encode
+from canary.sandbox.apiserver.reviews import Reviewer
+from canary.sandbox.apiserver.store import HistoryGoneError, Key, Stored
 from canary.sandbox.apiserver.watch import Watches, WatchOptions, error_line
-
-_TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
-_BODY_MEDIA = ("application/json", "application/yaml", protobuf.MEDIA)
 
 
 class Handlers:
     """Answers requests against one cluster."""
 
-    def __init__(self, cluster: Cluster, watches: Watches) -> None:
+    def __init__(self, cluster: Cluster, watches: Watches, authorizer: Authorizer, tokens: Tokens) -> None:
         self._cluster = cluster
         self._watches = watches
+        self._authorizer = authorizer
+        self._escalation = Escalation(authorizer)
+        self._reviewer = Reviewer(authorizer, tokens)
 
-    async def answer(self, http: web.Request, request: Request, user: auth.User) -> web.StreamResponse:
-        """The answer to one authenticated request. Raises StatusError."""
+    async def answer(
+        self, http: web.Request, request: Request, user: User, fault: Fault | None = None
+    ) -> web.StreamResponse:
+        """The answer to one authenticated request; `fault` strikes its watch. Raises StatusError."""
+        self._authorizer.check(access.attributes(request, user, http.query))
         if not request.is_resource:
-            return self._plain(http, request.path)
-        kind = auth.REVIEWS.get((request.group, request.version, request.resource))
-        if kind and request.verb == "create":
-            return json_response(auth.review(kind, await _body(http), user), 201)
+            return plain(http, request.path, self._cluster.registry)
+        kind = reviews.REVIEWS.get((request.group, request.version, request.resource))
+        if kind and request.verb == "create" and bool(request.namespace) is (kind in reviews.NAMESPACED):
+            return json_response(self._reviewer.answer(kind, await decoding.body(http), user, request.namespace), 201)
         resource = self._cluster.registry.get(request.group, request.version, request.resource)
         if resource is None:
             raise errors.no_such_path()
@@ -51,9 +58,9 @@ class Handlers:
             raise errors.method_not_allowed()
         if not resource.namespaced and request.namespace:
             raise errors.no_such_path()
-        response = await self._on_resource(http, request, resource)
+        response = await self._on_resource(http, request, resource, user, fault)
         if resource.deprecation and not response.prepared:
-            response.headers.add("Warning", _warning(resource.deprecation))
+            response.headers.add("Warning", warning(resource.deprecation))
         return response
 
     @staticmethod
@@ -69,7 +76,9 @@ class Handlers:
             case "finalize" if resource.key == ("", "namespaces"):
                 raise errors.not_implemented("namespaces/finalize; the sandbox empties and removes namespaces itself")
             case "token" if resource.key == ("", "serviceaccounts"):
-                raise errors.not_implemented("TokenRequest; take a token from ApiServer.add_token")
+                if request.verb != "create":
+                    raise errors.method_not_allowed()
+                return
             case "log" | "exec" | "attach" | "portforward" | "proxy" | "eviction" | "binding" | "ephemeralcontainers":
                 raise errors.not_implemented(f"{resource.plural}/{request.subresource}")
             case _:
@@ -77,31 +86,45 @@ class Handlers:
         if request.subresource and request.verb not in {"get", "update", "patch"}:
             raise errors.method_not_allowed()
 
-    async def _on_resource(self, http: web.Request, request: Request, resource: Resource) -> web.StreamResponse:
+    async def _on_resource(
+        self, http: web.Request, request: Request, resource: Resource, user: User, fault: Fault | None
+    ) -> web.StreamResponse:
         query = http.query
         accept = ",".join(http.headers.getall("Accept", ()))
         form = negotiate(resource, accept, query.get("includeObject", ""), self._cluster.clock)
         key = (request.namespace, request.name)
         match request.verb:
             case "get":
-                _check_revision(query, self._cluster.store.revision)
+                queries.check_revision(query, self._cluster.store.revision)
                 return self._single(form, self._cluster.rest.get(resource, key), request)
             case "list":
                 return self._list(form, query, request)
             case "watch":
-                return await self._watch(http, form, request)
+                return await self._watch(http, form, request, fault)
+            case "create" if request.subresource == "token":
+                account = self._cluster.rest.get(resource, key)
+                return json_response(self._reviewer.token(account.doc, await decoding.body(http, optional=True)), 201)
             case "create":
-                written = self._cluster.rest.create(resource, request.namespace, await _body(http), _options(http))
+                body, options = await decoding.body(http), self._options(http, request, resource, user)
+                if resource.stored_as and resource.check and (found := resource.check(body, None)):
+                    name = (body.get("metadata") or {}).get("name", "")
+                    raise errors.invalid(resource.kind, resource.group, name, found)
+                kept = resource.stored_as or resource
+                written = self._cluster.rest.create(kept, request.namespace, resource.to_stored(body), options)
                 return self._written(form, written, request, 201)
             case "update":
-                return self._written(form, self._update(http, request, resource, await _body(http)), request)
+                options = self._options(http, request, resource, user)
+                return self._written(form, self._update(request, resource, await decoding.body(http), options), request)
             case "patch":
-                return self._written(form, await self._patch(http, request, resource), request)
+                options = self._options(http, request, resource, user)
+                written, is_new = await self._patch(http, request, resource, options, user)
+                return self._written(form, written, request, 201 if is_new else 200)
             case "delete":
-                options = _delete_options(await _body(http, optional=True), query)
-                return self._delete(resource, key, options, form)
+                return self._delete(
+                    resource, key, queries.delete_options(await decoding.body(http, optional=True), query), form
+                )
             case "deletecollection":
-                return self._delete_collection(form, request, query, await _body(http, optional=True))
+                return self._delete_collection(form, request, query, await decoding.body(http, optional=True))
         raise errors.method_not_allowed()
 
     # Reading
@@ -114,56 +137,54 @@ class Handlers:
     def _list(self, form: Representation, query: Mapping[str, str], request: Request) -> web.Response:
         resource, store = form.resource, self._cluster.store
         if query.get("sendInitialEvents"):
-            raise _list_options_invalid("sendInitialEvents", "sendInitialEvents is forbidden for list")
-        matches = _selector(resource, query, request)
-        start, at = _continuation(query)
+            raise queries.list_options_invalid("sendInitialEvents", "sendInitialEvents is forbidden for list")
+        matches = queries.selector(resource, query, request)
+        start, at = queries.continuation(query)
         exact = query.get("resourceVersionMatch") == "Exact"
-        _check_match(query)
+        queries.check_match(query)
         if at is None:
-            asked = _check_revision(query, store.revision)
+            asked = queries.check_revision(query, store.revision)
             at = asked if exact and asked else None
         try:
             items = store.list(resource.key, request.namespace, at=at)
         except HistoryGoneError as error:
-            raise errors.expired(
-                "The provided continue parameter is too old to display a consistent list result."
-                if start is not None
-                else str(error)
-            ) from error
+            raise (errors.expired(str(error)) if start is None else queries.expired_token(start)) from error
         if matches is not None:
             items = [item for item in items if matches(item.doc)]
         if start is not None:
             items = [item for item in items if item.key > start]
         revision = at or store.revision
         metadata: Json = {"resourceVersion": str(revision)}
-        limit = _number(query, "limit")
+        limit = queries.number(query, "limit")
         if limit and len(items) > limit:
             metadata["remainingItemCount"] = len(items) - limit
             if matches is not None:
                 del metadata["remainingItemCount"]
             items = items[:limit]
-            metadata["continue"] = _token(revision, items[-1].key)
+            metadata["continue"] = queries.continue_token(revision, items[-1].key)
         return raw_response(form.many(items, metadata))
 
-    async def _watch(self, http: web.Request, form: Representation, request: Request) -> web.StreamResponse:
+    async def _watch(
+        self, http: web.Request, form: Representation, request: Request, fault: Fault | None
+    ) -> web.StreamResponse:
         query = http.query
         if "sendInitialEvents" in query:
-            raise _list_options_invalid(
+            raise queries.list_options_invalid(
                 "sendInitialEvents",
                 "sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled",
             )
         if query.get("resourceVersionMatch"):
-            raise _list_options_invalid(
+            raise queries.list_options_invalid(
                 "resourceVersionMatch",
                 "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
             )
-        revision = _check_revision(query, self._cluster.store.revision)
-        timeout = _number(query, "timeoutSeconds") or random.uniform(1800, 3600)
+        revision = queries.check_revision(query, self._cluster.store.revision)
+        timeout = queries.number(query, "timeoutSeconds") or random.uniform(1800, 3600)
         options = WatchOptions(
             namespace=request.namespace,
             revision=revision,
-            matches=_selector(form.resource, query, request),
-            bookmarks=query.get("allowWatchBookmarks") in _TRUE,
+            matches=queries.selector(form.resource, query, request),
+            bookmarks=query.get("allowWatchBookmarks") in queries.TRUE,
             timeout=timeout,
         )
         response = web.StreamResponse(
@@ -172,8 +193,12 @@ class Handlers:
         response.enable_chunked_encoding()
         await response.prepare(http)
         try:
-            async for line in self._watches.stream(form, options):
+            async for line in faulty(self._watches.stream(form, options), fault):
                 await response.write(line)
+        except WatchLostError:
+            if http.transport is not None:
+                http.transport.abort()
+            return response
         except StatusError as error:
             await response.write(error_line(error))
         except ConnectionResetError:
@@ -189,36 +214,69 @@ class Handlers:
             response = json_response(scale.of(form.resource, written.stored), code)
         else:
             response = raw_response(form.single(written.stored), code)
-        for warning in written.warnings:
-            response.headers.add("Warning", _warning(warning))
+        for text in written.warnings:
+            response.headers.add("Warning", warning(text))
         return response
 
-    def _update(self, http: web.Request, request: Request, resource: Resource, body: Json) -> Written:
-        options = _options(http, request.subresource)
+    def _options(self, http: web.Request, request: Request, resource: Resource, user: User) -> Options:
+        def guard(new: Json, old: Json | None) -> None:
+            self._escalation.check(resource, user, new, old)
+
+        return dataclasses.replace(queries.options(http, request.subresource), guard=guard)
+
+    def _update(self, request: Request, resource: Resource, body: Json, options: Options) -> Written:
         key = (request.namespace, request.name)
         if request.subresource == "scale":
             current = self._cluster.rest.get(resource, key)
             return self._cluster.rest.update(resource, key, scale.applied(resource, current, body), options)
-        return self._cluster.rest.update(resource, key, body, options)
+        return self._cluster.rest.update(resource.stored_as or resource, key, resource.to_stored(body), options)
 
-    async def _patch(self, http: web.Request, request: Request, resource: Resource) -> Written:
+    async def _patch(
+        self, http: web.Request, request: Request, resource: Resource, options: Options, user: User
+    ) -> tuple[Written, bool]:
+        """The object patched, and whether an apply made it."""
         media = http.headers.get("Content-Type", "").partition(";")[0].strip()
         accepted = [patches.JSON_PATCH, patches.MERGE_PATCH]
         accepted += [patches.APPLY_PATCH] if resource.custom else [patches.STRATEGIC_PATCH, patches.APPLY_PATCH]
         if media not in accepted:
             raise errors.unsupported_media_type(accepted)
         if media == patches.APPLY_PATCH:
-            raise errors.not_implemented("server-side apply; use JSON Patch, a merge patch or an update")
-        body = _decoded(await http.read(), media)
+            return await self._apply(http, request, resource, options, user)
+        if "force" in http.query:
+            detail = "may not be specified for non-apply patch"
+            raise queries.options_invalid("PatchOptions", FieldError("force", errors.FORBIDDEN, detail))
+        body = decoding.decoded(await http.read(), media)
         current = self._cluster.rest.get(resource, (request.namespace, request.name))
         if request.subresource == "scale":
             before = scale.of(resource, current)
             after = _patched("Scale", before, media, body)
             new = scale.applied(resource, current, after)
         else:
-            new = _patched(resource.kind, current.as_version(resource.api_version), media, body)
-        options = _options(http, request.subresource)
-        return self._cluster.rest.update(resource, current.key, new, options, patched=True)
+            new = resource.to_stored(_patched(resource.kind, resource.served(current), media, body))
+        kept = resource.stored_as or resource
+        return self._cluster.rest.update(kept, current.key, new, options, patched=True), False
+
+    async def _apply(
+        self, http: web.Request, request: Request, resource: Resource, options: Options, user: User
+    ) -> tuple[Written, bool]:
+        if request.subresource == "scale":
+            raise errors.not_implemented("server-side apply on the scale subresource")
+        if resource.stored_as:
+            raise errors.not_implemented(
+                f"server-side apply on {resource.api_version}; use {resource.stored_as.api_version}"
+            )
+        if not http.query.get("fieldManager"):
+            missing = FieldError("fieldManager", errors.REQUIRED, "is required for apply patch")
+            raise queries.options_invalid("PatchOptions", missing)
+        key = (request.namespace, request.name)
+        if self._cluster.store.get(resource.key, key) is None:
+            wanted = access.attributes(request, user, http.query)
+            self._authorizer.check(dataclasses.replace(wanted, verb="create"))
+        body = decoding.decoded(await http.read(), patches.APPLY_PATCH)
+        if not isinstance(body, dict):
+            raise errors.bad_request("error decoding YAML: an applied configuration is an object")
+        force = http.query.get("force") in queries.TRUE
+        return self._cluster.rest.apply(resource, key, body, options, force=force)
 
     def _delete(self, resource: Resource, key: Key, options: DeleteOptions, form: Representation) -> web.Response:
         stored, gone = self._cluster.rest.delete(resource, key, options)
@@ -234,91 +292,14 @@ class Handlers:
     def _delete_collection(
         self, form: Representation, request: Request, query: Mapping[str, str], body: Json
     ) -> web.Response:
-        matches = _selector(form.resource, query, request)
-        options = _delete_options(body, query)
+        matches = queries.selector(form.resource, query, request)
+        options = queries.delete_options(body, query)
         deleted = [
             self._cluster.rest.delete(form.resource, item.key, options)[0]
             for item in self._cluster.store.list(form.resource.key, request.namespace)
             if matches is None or matches(item.doc)
         ]
         return raw_response(form.many(deleted, {"resourceVersion": str(self._cluster.store.revision)}))
-
-    # What is not about resources
-
-    def _plain(self, http: web.Request, path: str) -> web.Response:
-        if http.method not in {"GET", "HEAD"}:
-            raise errors.no_such_path()
-        registry = self._cluster.registry
-        document: Json | None
-        match [part for part in path.split("/") if part]:
-            case ["healthz" | "readyz" | "livez", *_]:
-                return web.Response(text="ok")
-            case ["version"]:
-                document = discovery.VERSION
-            case ["api"]:
-                document = discovery.core_versions(http.host)
-            case ["api", version]:
-                document = discovery.resource_list(registry, "", version)
-            case ["apis"]:
-                document = discovery.group_list(registry)
-            case ["apis", group]:
-                document = discovery.group(registry, group)
-            case ["apis", group, version]:
-                document = discovery.resource_list(registry, group, version)
-            case ["openapi", "v3"]:
-                document = openapi.index(registry, http.path.removesuffix(path))
-            case ["openapi", "v3", "api", version]:
-                document = openapi.document(registry, "", version)
-            case ["openapi", "v3", "apis", group, version]:
-                document = openapi.document(registry, group, version)
-            case []:
-                document = {"paths": ["/api", "/apis", "/healthz", "/livez", "/openapi/v3", "/readyz", "/version"]}
-            case _:
-                document = None
-        if document is None:
-            raise errors.no_such_path()
-        return json_response(document)
-
-
-def json_response(document: Any, code: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
-    """A document as an answer."""
-    return raw_response(encode(document), code, headers)
-
-
-def raw_response(body: bytes, code: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
-    """JSON that is serialised already, as an answer."""
-    return web.Response(body=body, status=code, content_type="application/json", headers=headers)
-
-
-def _warning(text: str) -> str:
-    quoted = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'299 - "{quoted}"'
-
-
-def _decoded(raw: bytes, media: str) -> Any:
-    try:
-        if media in {"application/yaml", patches.APPLY_PATCH}:
-            return yaml.safe_load(raw)
-        return json.loads(raw)
-    except (ValueError, yaml.YAMLError) as error:
-        raise errors.bad_request(f"the object provided is unrecognized: couldn't decode the body: {error}") from error
-
-
-async def _body(http: web.Request, *, optional: bool = False) -> Json:
-    raw = await http.read()
-    if not raw.strip():
-        if optional:
-            return {}
-        raise errors.bad_request("the request has no body")
-    media = http.headers.get("Content-Type", "application/json").partition(";")[0].strip()
-    if media == protobuf.MEDIA:
-        return protobuf.decode(raw)
-    if media not in _BODY_MEDIA:
-        raise errors.unsupported_media_type(_BODY_MEDIA)
-    document = _decoded(raw, media)
-    if not isinstance(document, dict):
-        raise errors.bad_request("the body of the request is not an object")
-    return document
 
 
 def _patched(kind: str, doc: Json, media: str, body: Any) -> Json:
@@ -331,112 +312,3 @@ def _patched(kind: str, doc: Json, media: str, body: Any) -> Json:
         # Pruning and defaulting work in place, and a merge shares what it did not touch with the stored object.
         return copy.deepcopy(merged)
     return patches.strategic_merge_patch(kind, doc, body)
-
-
-def _options(http: web.Request, subresource: str = "") -> Options:
-    query = http.query
-    agent = http.headers.get("User-Agent", "")
-    manager = query.get("fieldManager") or agent.split("/")[0][:128] or "unknown"
-    validation = query.get("fieldValidation") or "Warn"
-    if validation not in {"Strict", "Warn", "Ignore"}:
-        objection = FieldError(
-            "fieldValidation", errors.UNSUPPORTED, 'supported values: "Ignore", "Strict", "Warn"', validation
-        )
-        raise errors.invalid("CreateOptions", "meta.k8s.io", "", [objection])
-    return Options(manager, _dry_run(query.getall("dryRun", [])), validation, subresource)
-
-
-def _dry_run(values: list[str] | None) -> bool:
-    values = [value for value in values or [] if value]
-    if any(value != "All" for value in values):
-        objection = FieldError("dryRun", errors.UNSUPPORTED, 'supported values: "All"', values)
-        raise errors.invalid("CreateOptions", "meta.k8s.io", "", [objection])
-    return bool(values)
-
-
-def _delete_options(body: Json, query: Mapping[str, str]) -> DeleteOptions:
-    preconditions = body.get("preconditions") or {}
-    propagation = body.get("propagationPolicy") or query.get("propagationPolicy") or ""
-    if propagation not in {"", "Background", "Foreground", "Orphan"}:
-        detail = 'supported values: "Foreground", "Background", "Orphan", "nil"'
-        objection = FieldError("propagationPolicy", errors.UNSUPPORTED, detail, propagation)
-        raise errors.invalid("DeleteOptions", "meta.k8s.io", "", [objection])
-    if body.get("orphanDependents") or query.get("orphanDependents") in _TRUE:
-        propagation = "Orphan"
-    dry_run = body.get("dryRun") or ([query["dryRun"]] if query.get("dryRun") else [])
-    return DeleteOptions(
-        preconditions.get("uid") or "", preconditions.get("resourceVersion") or "", propagation, _dry_run(dry_run)
-    )
-
-
-def _selector(resource: Resource, query: Mapping[str, str], request: Request) -> Predicate | None:
-    by_label = parse_labels(query.get("labelSelector", ""))
-    by_field = parse_fields(query.get("fieldSelector", ""), resource.selectable)
-    if request.name:
-        name = request.name
-        by_field = both(by_field, lambda doc: doc["metadata"]["name"] == name)
-    return both(by_label, by_field)
-
-
-def _number(query: Mapping[str, str], name: str) -> int:
-    text = query.get(name) or "0"
-    try:
-        return int(text)
-    except ValueError as error:
-        raise errors.bad_request(f"{name}: invalid value {text!r}: must be an integer") from error
-
-
-def _check_revision(query: Mapping[str, str], current: int) -> int:
-    """The revision asked for (0: any). Raises StatusError 400, and 504 for one from the future."""
-    text = query.get("resourceVersion") or "0"
-    if not text.isdecimal():
-        raise errors.bad_request(f"resourceVersion: Invalid value: {text!r}: strconv.ParseUint: invalid syntax")
-    asked = int(text)
-    if asked > current:
-        raise errors.too_large_revision(asked, current)
-    return asked
-
-
-def _list_options_invalid(field: str, detail: str) -> StatusError:
-    return errors.invalid("ListOptions", "meta.k8s.io", "", [FieldError(field, errors.FORBIDDEN, detail)])
-
-
-def _check_match(query: Mapping[str, str]) -> None:
-    match = query.get("resourceVersionMatch")
-    if not match:
-        return
-    if not query.get("resourceVersion"):
-        raise _list_options_invalid(
-            "resourceVersionMatch", "resourceVersionMatch is forbidden unless resourceVersion is provided"
-        )
-    if query.get("continue"):
-        raise _list_options_invalid(
-            "resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided"
-        )
-    if match not in {"Exact", "NotOlderThan"}:
-        objection = FieldError(
-            "resourceVersionMatch", errors.UNSUPPORTED, 'supported values: "Exact", "NotOlderThan"', match
-        )
-        raise errors.invalid("ListOptions", "meta.k8s.io", "", [objection])
-    if match == "Exact" and query.get("resourceVersion") == "0":
-        raise _list_options_invalid(
-            "resourceVersionMatch", 'resourceVersionMatch "Exact" is forbidden for resourceVersion "0"'
-        )
-
-
-def _token(revision: int, key: Key) -> str:
-    raw = json.dumps({"v": "meta.k8s.io/v1", "rv": revision, "start": list(key)})
-    return base64.urlsafe_b64encode(raw.encode()).decode().rstrip("=")
-
-
-def _continuation(query: Mapping[str, str]) -> tuple[Key | None, int | None]:
-    """Where a list goes on, and at which revision."""
-    token = query.get("continue")
-    if not token:
-        return None, None
-    try:
-        raw = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
-        namespace, name = raw["start"]
-        return (namespace, name), int(raw["rv"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise errors.bad_request(f"continue key is not valid: {error}") from error

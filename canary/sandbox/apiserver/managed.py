@@ -1,126 +1,238 @@
-"""`metadata.managedFields`: who last wrote what.
+"""`metadata.managedFields`: which manager owns which fields, and what that means for the next write.
 
-Fields are owned member by member through objects; a list is owned as a whole, by whoever wrote it last.
+The rules are those of Kubernetes' structured merge: an Update takes over what it changes; an Apply owns what it names,
+conflicts with others over what it would change, and takes away what it named before, names no more, and nobody else owns.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-from canary.sandbox.apiserver.errors import Json
-
-_SERVER_OWNED = frozenset(
-    [
-        "creationTimestamp",
-        "deletionGracePeriodSeconds",
-        "deletionTimestamp",
-        "generation",
-        "managedFields",
-        "name",
-        "namespace",
-        "resourceVersion",
-        "selfLink",
-        "uid",
-    ]
+from canary.sandbox.apiserver.errors import Json, apply_conflict
+from canary.sandbox.apiserver.fieldpaths import (
+    Path,
+    all_paths,
+    applied_paths,
+    compared,
+    from_fields_v1,
+    shown,
+    to_fields_v1,
 )
+from canary.sandbox.apiserver.merge import merged, without
 
-_Tree = dict[str, Any]
-
-
-def updated(old: Json | None, new: Json, *, manager: str, api_version: str, time: str, subresource: str) -> list[Json]:
-    """The managedFields of `new` after `manager` turned `old` (None: nothing) into it by an Update."""
-    entries: list[Json] = list(((old or {}).get("metadata") or {}).get("managedFields") or ())
-    changed, removed = _difference(_owned(old or {}), _owned(new))
-    if not changed and not removed:
-        return entries
-    result: list[Json] = []
-    mine: Json | None = None
-    for entry in entries:
-        if _is_mine(entry, manager, subresource):
-            mine = entry
-            continue
-        left = _without(_without(entry["fieldsV1"], changed), removed)
-        if left:
-            result.append({**entry, "fieldsV1": left})
-    fields = _without(mine["fieldsV1"], removed) if mine else {}
-    fields = _united(fields, changed)
-    if not fields:
-        return result
-    entry = {
-        "manager": manager,
-        "operation": "Update",
-        "apiVersion": api_version,
-        "time": time,
-        "fieldsType": "FieldsV1",
-        "fieldsV1": fields,
-    }
-    if subresource:
-        entry["subresource"] = subresource
-    return [*result, entry]
-
-
-def _is_mine(entry: Json, manager: str, subresource: str) -> bool:
-    return (
-        entry.get("manager") == manager
-        and entry.get("operation") == "Update"
-        and entry.get("subresource", "") == subresource
+Paths = frozenset[Path]
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+_NOBODYS = {("f:apiVersion",), ("f:kind",), ("f:metadata",)} | {
+    ("f:metadata", f"f:{name}")
+    for name in (
+        "creationTimestamp", "deletionGracePeriodSeconds", "deletionTimestamp", "generateName", "generation",
+        "managedFields", "name", "namespace", "resourceVersion", "selfLink", "uid",
     )
+}  # fmt: skip
 
 
-def _owned(doc: Json) -> Json:
-    """The part of a document that has owners."""
-    owned = {key: value for key, value in doc.items() if key not in {"apiVersion", "kind", "metadata"}}
-    metadata = {key: value for key, value in (doc.get("metadata") or {}).items() if key not in _SERVER_OWNED}
-    return {**owned, "metadata": metadata} if metadata else owned
+@dataclass(frozen=True, slots=True, order=True)
+class Manager:
+    """Who owns fields. An applier is the same one whatever API version it speaks; `time` is no part of who it is."""
+
+    operation: str
+    name: str
+    api_version: str = ""
+    subresource: str = ""
+
+    def __str__(self) -> str:
+        text = json.dumps(self.name)
+        if self.subresource:
+            text += f' with subresource "{self.subresource}"'
+        return f"{text} using {self.api_version}" if self.operation == "Update" else text
 
 
-def _difference(old: Json, new: Json) -> tuple[_Tree, _Tree]:
-    """Trees of the fields that are new or different, and of those that are gone."""
-    changed: _Tree = {}
-    removed: _Tree = {}
-    for key, value in new.items():
-        before = old.get(key)
-        if key in old and before == value:
-            continue
-        if isinstance(value, dict) and value:
-            inner_changed, inner_removed = _difference(before if isinstance(before, dict) else {}, value)
-            if not isinstance(before, dict):
-                inner_changed = {".": {}, **inner_changed}
-            if inner_changed:
-                changed[f"f:{key}"] = inner_changed
-            if inner_removed:
-                removed[f"f:{key}"] = inner_removed
-        else:
-            changed[f"f:{key}"] = {}
-    for key, value in old.items():
-        if key not in new:
-            removed[f"f:{key}"] = _whole(value)
-        elif isinstance(value, dict) and not isinstance(new[key], dict):
-            removed[f"f:{key}"] = {name: tree for name, tree in _whole(value).items() if name != "."}
-    return changed, {key: tree for key, tree in removed.items() if key not in changed or tree}
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """Who writes now, in which API version, when, through which subresource ("": the object itself)."""
+
+    name: str
+    api_version: str
+    time: str
+    subresource: str = ""
+    separate_status: bool = True
+
+    def manager(self, operation: str) -> Manager:
+        return Manager(operation, self.name, self.api_version if operation == "Update" else "", self.subresource)
+
+    def may_own(self, path: Path) -> bool:
+        """What this write can own at all: of the status only the status subresource, and nothing else there."""
+        if path in _NOBODYS or not path:
+            return False
+        if self.subresource == "status":
+            return path[0] == "f:status"
+        return not (self.separate_status and path[0] == "f:status")
 
 
-def _whole(value: Any) -> _Tree:
-    if not isinstance(value, dict):
-        return {}
-    return {".": {}, **{f"f:{key}": _whole(member) for key, member in value.items()}}
+class Owners:
+    """The owners of one object's fields."""
+
+    def __init__(self, entries: list[Json] | None) -> None:
+        self._sets: dict[Manager, Paths] = {}
+        self._about: dict[Manager, tuple[str, str]] = {}
+        for entry in entries or ():
+            operation = entry.get("operation", "Update")
+            version = entry.get("apiVersion", "")
+            manager = Manager(
+                operation,
+                entry.get("manager", ""),
+                version if operation == "Update" else "",
+                entry.get("subresource", ""),
+            )
+            self._sets[manager] = from_fields_v1(entry.get("fieldsV1") or {})
+            self._about[manager] = (version, entry.get("time", ""))
+
+    def __bool__(self) -> bool:
+        return bool(self._sets)
+
+    def of(self, manager: Manager) -> Paths:
+        return self._sets.get(manager, frozenset())
+
+    def others(self, manager: Manager) -> Mapping[Manager, Paths]:
+        return {other: paths for other, paths in self._sets.items() if other != manager}
+
+    def everything(self) -> Paths:
+        return frozenset().union(*self._sets.values())
+
+    def assign(self, manager: Manager, paths: Paths, writer: Writer) -> None:
+        """Let `manager` own exactly `paths`. Its time moves only when that is news."""
+        if not paths:
+            self._sets.pop(manager, None)
+            return
+        known = self._sets.get(manager)
+        time = self._about[manager][1] if known == paths else writer.time
+        self._sets[manager] = paths
+        self._about[manager] = (writer.api_version, time)
+
+    def take(self, paths: set[Path], but: Manager) -> None:
+        """Nobody but `but` owns `paths` any more."""
+        for other, owned in list(self._sets.items()):
+            if other != but and not owned.isdisjoint(paths):
+                left = owned - paths
+                if left:
+                    self._sets[other] = left
+                else:
+                    del self._sets[other]
+
+    def entries(self) -> list[Json]:
+        """What `managedFields` shows: appliers first, then by time and name."""
+        order = sorted(self._sets, key=lambda manager: (manager.operation, self._about[manager][1], manager))
+        return [self._entry(manager) for manager in order]
+
+    def _entry(self, manager: Manager) -> Json:
+        version, time = self._about[manager]
+        entry = {
+            "manager": manager.name,
+            "operation": manager.operation,
+            "apiVersion": version,
+            "time": time,
+            "fieldsType": "FieldsV1",
+            "fieldsV1": to_fields_v1(self._sets[manager]),
+        }
+        return {**entry, "subresource": manager.subresource} if manager.subresource else entry
 
 
-def _without(tree: _Tree, gone: _Tree) -> _Tree:
-    """`tree` less the leaves of `gone`."""
-    result: _Tree = {}
-    for key, sub in tree.items():
-        if key not in gone:
-            result[key] = sub
-        elif gone[key] and sub:
-            left = _without(sub, gone[key])
-            if left:
-                result[key] = left
-    return result
+def updated(old: Json | None, new: Json, schema: Json, writer: Writer) -> list[Json]:
+    """The managedFields of `new` after an Update turned `old` (None: nothing) into it.
+
+    An update may bring managedFields of its own, which then count instead of the old ones; `[{}]` forgets them all.
+    """
+    before: list[Json] = ((old or {}).get("metadata") or {}).get("managedFields") or []
+    brought: list[Json] = [] if writer.subresource else new["metadata"].get("managedFields") or []
+    if brought == [{}]:
+        return []
+    base = brought if brought and old is not None else before
+    difference = compared(old or {}, new, schema).restricted(writer.may_own)
+    if not (difference.added or difference.modified or difference.removed):
+        return base
+    owners = Owners(base)
+    me = writer.manager("Update")
+    mine = (owners.of(me) - difference.removed) | difference.added | difference.modified
+    owners.take(difference.added | difference.modified | difference.removed, me)
+    owners.assign(me, frozenset(mine), writer)
+    return owners.entries()
 
 
-def _united(one: _Tree, other: _Tree) -> _Tree:
-    result = dict(one)
-    for key, sub in other.items():
-        result[key] = _united(result.get(key, {}), sub)
-    return result
+def apply(live: Json, config: Json, schema: Json, writer: Writer, *, force: bool) -> tuple[Json, list[Json]]:
+    """`live` after `config` was applied to it, with its managedFields.
+
+    Raises StatusError 409 with one cause per field that another manager owns and that would change, unless `force`;
+    DuplicateError for a configuration that names an element of a map list twice.
+    """
+    owners = Owners(live["metadata"].get("managedFields"))
+    if not owners and live.get("kind"):
+        everything = frozenset(path for path in all_paths(live, schema, ()) if writer.may_own(path))
+        owners.assign(Manager("Update", "before-first-apply", writer.api_version), everything, writer)
+    me = writer.manager("Apply")
+    last = owners.of(me)
+    mine = frozenset(path for path in applied_paths(config, schema) if writer.may_own(path))
+    owners.assign(me, mine, writer)
+    config = _only(config, writer)
+    new = merged(live, config, schema)
+    if last:
+        # A field whose parts are owned is itself not free to go.
+        free = _with_parents(last) - _with_parents(owners.everything()) - _NOBODYS
+        new = without(new, free, schema)
+    difference = compared(live, new, schema).restricted(writer.may_own)
+    changed = difference.added | difference.modified
+    conflicts = {other: paths & changed for other, paths in owners.others(me).items() if paths & changed}
+    if conflicts and not force:
+        conflicts = _allowed_by_last_applied(live, schema, conflicts, writer)
+        if conflicts:
+            raise apply_conflict(
+                [(str(other), [shown(path) for path in sorted(paths)]) for other, paths in sorted(conflicts.items())]
+            )
+    owners.take(changed | difference.removed, me)
+    return _with_last_applied(new, config, writer), owners.entries()
+
+
+def _only(config: Json, writer: Writer) -> Json:
+    """The part of a configuration that this write is about."""
+    if writer.subresource == "status":
+        return {name: value for name, value in config.items() if name in {"apiVersion", "kind", "status"}}
+    if writer.separate_status:
+        return {name: value for name, value in config.items() if name != "status"}
+    return config
+
+
+def _with_parents(paths: Paths) -> set[Path]:
+    """With every member on the way to a path; elements of lists only where they are owned themselves."""
+    return set(paths) | {
+        path[:depth] for path in paths for depth in range(1, len(path)) if path[depth - 1].startswith("f:")
+    }
+
+
+def _with_last_applied(new: Json, config: Json, writer: Writer) -> Json:
+    """Where kubectl once applied on the client's side, its note of that follows what it applies now."""
+    annotations = new["metadata"].get("annotations") or {}
+    if writer.name != "kubectl" or LAST_APPLIED not in annotations:
+        return new
+    own = {name: value for name, value in (config["metadata"].get("annotations") or {}).items() if name != LAST_APPLIED}
+    noted = {**config, "metadata": {**config["metadata"], "annotations": own}}
+    text = json.dumps(noted, separators=(",", ":"), sort_keys=True) + "\n"
+    return {**new, "metadata": {**new["metadata"], "annotations": {**annotations, LAST_APPLIED: text}}}
+
+
+def _allowed_by_last_applied(
+    live: Json, schema: Json, conflicts: dict[Manager, Paths], writer: Writer
+) -> dict[Manager, Paths]:
+    """Let kubectl take over what it applied on the client's side before, if that is still as it was then."""
+    text = (live["metadata"].get("annotations") or {}).get(LAST_APPLIED)
+    if writer.name != "kubectl" or not text:
+        return conflicts
+    try:
+        before = json.loads(text)
+    except ValueError:
+        return conflicts
+    difference = compared(before, live, schema)
+    unchanged = set(applied_paths(before, schema)) - difference.modified - difference.removed
+    left = {other: paths - unchanged - {("f:metadata", "f:annotations", f"f:{LAST_APPLIED}")}
+            for other, paths in conflicts.items()}  # fmt: skip
+    return {other: paths for other, paths in left.items() if paths}

@@ -25,8 +25,8 @@ class Representation:
 
     def single(self, stored: Stored) -> bytes:
         if self.form == "Object":
-            return stored.encoded(self.resource.api_version)
-        doc = stored.as_version(self.resource.api_version)
+            return self.resource.encoded(stored)
+        doc = self.resource.served(stored)
         if self.form == "Partial":
             return encode(tables.partial(doc))
         rows = [tables.row(self.resource, doc, self.now(), self.include)]
@@ -37,8 +37,7 @@ class Representation:
     def many(self, items: Sequence[Stored], metadata: Json) -> bytes:
         if self.form == "Table":
             now = self.now()
-            version = self.resource.api_version
-            rows = [tables.row(self.resource, item.as_version(version), now, self.include) for item in items]
+            rows = [tables.row(self.resource, self.resource.served(item), now, self.include) for item in items]
             return encode(tables.table(self.resource, rows, metadata))
         if self.form == "Partial":
             head = {"kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": metadata}
@@ -48,12 +47,12 @@ class Representation:
         return encode(head)[:-1] + b',"items":[' + members + b"]}"
 
     def _element(self, stored: Stored) -> bytes:
-        return stored.encoded(self.resource.api_version) if self.form == "Object" else self.single(stored)
+        return self.resource.encoded(stored) if self.form == "Object" else self.single(stored)
 
     def event(self, kind: str, stored: Stored, *, first: bool) -> bytes:
         """One line of a watch stream; in Tables only the first one defines the columns."""
         if self.form == "Table":
-            doc = stored.as_version(self.resource.api_version)
+            doc = self.resource.served(stored)
             rows = [tables.row(self.resource, doc, self.now(), self.include)]
             metadata = {"resourceVersion": doc["metadata"]["resourceVersion"]}
             body = encode(tables.table(self.resource, rows, metadata, with_definitions=first))

@@ -9,7 +9,7 @@ from typing import Any
 from canary.sandbox.apiserver import names
 from canary.sandbox.apiserver.errors import FieldError, Json
 from canary.sandbox.apiserver.schema import Schema
-from canary.sandbox.apiserver.store import GroupResource
+from canary.sandbox.apiserver.store import GroupResource, Stored
 
 ALL_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 
@@ -43,6 +43,10 @@ def _no_default(doc: Json, old: Json | None) -> None:  # noqa: ARG001  the shape
     return
 
 
+def _unchanged(doc: Json) -> Json:
+    return doc
+
+
 @dataclass(frozen=True, slots=True)
 class Resource:
     """One served resource in one version."""
@@ -69,14 +73,26 @@ class Resource:
     check: Check | None = None
     default: Callable[[Json, Json | None], None] = _no_default
     deprecation: str = ""
+    stored_as: Resource | None = None
+    to_stored: Callable[[Json], Json] = _unchanged
+    from_stored: Callable[[Json], Json] = _unchanged
 
     @property
     def key(self) -> GroupResource:
-        return (self.group, self.plural)
+        """Where its objects are: with another resource when it is only another view of them (`stored_as`)."""
+        return self.stored_as.key if self.stored_as else (self.group, self.plural)
 
     @property
     def api_version(self) -> str:
         return f"{self.group}/{self.version}" if self.group else self.version
+
+    def served(self, stored: Stored) -> Json:
+        """An object as this resource shows it."""
+        return stored.as_version(self.api_version) if self.stored_as is None else self.from_stored(stored.doc)
+
+    def encoded(self, stored: Stored) -> bytes:
+        """The same as JSON, made once."""
+        return stored.encoded(self.api_version, lambda: self.served(stored))
 
     @property
     def storage_api_version(self) -> str:

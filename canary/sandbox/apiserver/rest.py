@@ -6,16 +6,27 @@ between clients, never inside the server.
 
 from __future__ import annotations
 
+import copy
 import random
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
-from canary.sandbox.apiserver import errors, names
+from canary.sandbox.apiserver import errors, managed, names
+from canary.sandbox.apiserver.document_checks import (
+    check_name,
+    check_namespace,
+    desired,
+    not_typed,
+    raise_invalid,
+    same_but_books,
+    trim_metadata,
+    type_meta,
+)
 from canary.sandbox.apiserver.errors import FieldError, Json
-from canary.sandbox.apiserver.managed import updated
+from canary.sandbox.apiserver.fieldpaths import DuplicateError
+from canary.sandbox.apiserver.managed import Writer
 from canary.sandbox.apiserver.resources import Resource
 from canary.sandbox.apiserver.store import Key, Store, Stored
 
@@ -25,14 +36,19 @@ ORPHAN = "orphan"
 _GENERATED = "bcdfghjklmnpqrstvwxz2456789"
 
 
+def _no_guard(new: Json, old: Json | None) -> None:  # noqa: ARG001  the shape of a guard
+    return
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a write was asked for. `validation` is Strict, Warn or Ignore."""
+    """How a write was asked for. `validation` is Strict, Warn or Ignore; `guard` may refuse what would be written."""
 
     manager: str = "unknown"
     dry_run: bool = False
     validation: str = "Warn"
     subresource: str = ""
+    guard: Callable[[Json, Json | None], None] = _no_guard
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +88,15 @@ class Rest:
             raise errors.not_found(resource.plural, resource.group, key[1])
         return stored
 
-    def create(self, resource: Resource, namespace: str, doc: Json, options: Options) -> Written:
-        """Raises StatusError 400, 403, 404 (no such namespace), 409, 422."""
-        metadata = _type_meta(resource, doc)
-        _check_namespace(resource, namespace, metadata)
+    def create(
+        self, resource: Resource, namespace: str, doc: Json, options: Options, *, owners: list[Json] | None = None
+    ) -> Written:
+        """Store a new object; `owners` are its managedFields, the creator's when None.
+
+        Raises StatusError 400, 403, 404 (no such namespace), 409, 422.
+        """
+        metadata = type_meta(resource, doc)
+        check_namespace(resource, namespace, metadata)
         if metadata.get("resourceVersion") not in {None, "", "0"}:
             raise errors.bad_request("resourceVersion should not be set on objects to be created")
         name = metadata.get("name")
@@ -88,16 +109,17 @@ class Rest:
         if resource.status and resource.custom:
             doc.pop("status", None)
         warnings = self._shaped(resource, doc, None, options)
-        _raise_invalid(resource, doc, names.check_name(name, None, resource.name_rule))
+        raise_invalid(resource, doc, names.check_name(name, None, resource.name_rule))
         self._validate(resource, doc, None)
         key = (namespace, str(name))
         if self._store.get(resource.key, key) is not None:
             raise errors.already_exists(resource.plural, resource.group, str(name))
+        options.guard(doc, None)
         now = timestamp(self._clock())
         metadata |= {"uid": str(uuid.uuid4()), "creationTimestamp": now}
         if resource.generation:
             metadata["generation"] = 1
-        self._manage(resource, None, doc, options, now)
+        self._manage(doc, self._owners(resource, None, doc, options, now) if owners is None else owners)
         return Written(self._put(resource, doc, dry_run=options.dry_run), warnings)
 
     def _generated(self, resource: Resource, namespace: str, prefix: str) -> str:
@@ -118,29 +140,73 @@ class Rest:
             cause = {"reason": "NamespaceTerminating", "message": f"namespace {namespace} is being terminated"}
             raise errors.forbidden(resource.plural, resource.group, name, why, causes=[cause])
 
-    def update(self, resource: Resource, key: Key, doc: Json, options: Options, *, patched: bool = False) -> Written:
+    def apply(
+        self, resource: Resource, key: Key, config: Json, options: Options, *, force: bool
+    ) -> tuple[Written, bool]:
+        """Server-side apply; says whether the object is new.
+
+        Raises StatusError 400, 403, 404, 409 (others own what would change), 422, and 500 for a configuration that
+        does not fit the schema, as the real server does.
+        """
+        metadata = type_meta(resource, config)
+        check_namespace(resource, key[0], metadata)
+        check_name(metadata, key[1])
+        if metadata.get("managedFields"):
+            raise errors.bad_request("metadata.managedFields must be nil")
+        stored = self._store.get(resource.key, key)
+        if stored is None and options.subresource:
+            raise errors.not_found(resource.plural, resource.group, key[1])
+        where = f"{key[0]}/{key[1]}; {resource.api_version}, Kind={resource.kind}"
+        if unknown := resource.schema.prune(copy.deepcopy(config)):
+            raise not_typed(where, f".{unknown[0]}: field not declared in schema")
+        now = timestamp(self._clock())
+        writer = Writer(options.manager, resource.api_version, now, options.subresource, resource.status)
+        live = stored.doc if stored else {"metadata": {}}
+        try:
+            new, owners = managed.apply(live, config, resource.schema.fields, writer, force=force)
+        except DuplicateError as error:
+            raise not_typed(where, str(error)) from error
+        new = copy.deepcopy(new)
+        if stored is None:
+            if not metadata.get("name"):
+                raise errors.bad_request("name must be provided")
+            return self.create(resource, key[0], new, options, owners=owners), True
+        return self.update(resource, key, new, options, patched=True, owners=owners), False
+
+    def update(
+        self,
+        resource: Resource,
+        key: Key,
+        doc: Json,
+        options: Options,
+        *,
+        patched: bool = False,
+        owners: list[Json] | None = None,
+    ) -> Written:
         """Replace an object, or its status when `options.subresource` says so.
 
-        A patch has read the object itself, so it needs no resourceVersion; one that it carries counts.
+        A patch has read the object itself, so it needs no resourceVersion; one that it carries counts. `owners` are
+        the managedFields it shall have; when None they follow from what changes.
         Raises StatusError 400, 404, 409, 422.
         """
         old = self.get(resource, key)
-        metadata = _type_meta(resource, doc)
-        _check_namespace(resource, key[0], metadata)
-        if metadata.get("name", key[1]) != key[1]:
-            message = f"the name of the object ({metadata['name']}) does not match the name on the URL ({key[1]})"
-            raise errors.bad_request(message)
+        metadata = type_meta(resource, doc)
+        check_namespace(resource, key[0], metadata)
+        check_name(metadata, key[1])
         if not metadata.get("name"):
             raise errors.bad_request("name must be provided")
         self._check_preconditions(resource, old, metadata, patched=patched)
         new = self._merged(resource, old.doc, doc, options)
         warnings = self._shaped(resource, new, old.doc, options)
         self._validate(resource, new, old.doc)
-        if _same(old.doc, new):
+        if owners is None:
+            owners = self._owners(resource, old.doc, new, options, timestamp(self._clock()))
+        if same_but_books(old.doc, new) and owners == (old.metadata.get("managedFields") or []):
             return Written(old, warnings)
-        if resource.generation and _desired(new, resource) != _desired(old.doc, resource):
+        options.guard(new, old.doc)
+        if resource.generation and desired(new, resource) != desired(old.doc, resource):
             new["metadata"]["generation"] = old.metadata.get("generation", 0) + 1
-        self._manage(resource, old.doc, new, options, timestamp(self._clock()))
+        self._manage(new, owners)
         released = new["metadata"].get("deletionTimestamp") and not new["metadata"].get("finalizers")
         if released and not self._held_open(resource, new):
             return Written(self._remove(resource, key, new, dry_run=options.dry_run), warnings)
@@ -193,7 +259,7 @@ class Rest:
     def _shaped(resource: Resource, doc: Json, old: Json | None, options: Options) -> tuple[str, ...]:
         """Prune and default. Unknown fields are refused, or warned about, or ignored, as the client asked."""
         doc["apiVersion"], doc["kind"] = resource.storage_api_version, resource.kind
-        _trim_metadata(doc["metadata"])
+        trim_metadata(doc["metadata"])
         unknown = [f'unknown field "{path}"' for path in resource.schema.prune(doc)]
         if unknown and options.validation == "Strict":
             raise errors.bad_request(
@@ -213,16 +279,19 @@ class Rest:
         found += by_schema
         if not by_schema and resource.check is not None:
             found += resource.check(doc, old)
-        _raise_invalid(resource, doc, found)
+        raise_invalid(resource, doc, found)
 
     @staticmethod
-    def _manage(resource: Resource, old: Json | None, new: Json, options: Options, now: str) -> None:
-        fields = updated(
-            old, new, manager=options.manager, api_version=resource.api_version, time=now,
-            subresource=options.subresource,
-        )  # fmt: skip
-        if fields:
-            new["metadata"]["managedFields"] = fields
+    def _owners(resource: Resource, old: Json | None, new: Json, options: Options, now: str) -> list[Json]:
+        writer = Writer(options.manager, resource.api_version, now, options.subresource, resource.status)
+        return managed.updated(old, new, resource.schema.fields, writer)
+
+    @staticmethod
+    def _manage(doc: Json, owners: list[Json]) -> None:
+        if owners:
+            doc["metadata"]["managedFields"] = owners
+        else:
+            doc["metadata"].pop("managedFields", None)
 
     def _put(self, resource: Resource, doc: Json, *, dry_run: bool) -> Stored:
         return Stored(doc, self._store.revision) if dry_run else self._store.put(resource.key, doc)
@@ -266,95 +335,3 @@ class Rest:
         if resource.key == _NAMESPACES:
             doc["status"] = {**(doc.get("status") or {}), "phase": "Terminating"}
         return self._put(resource, doc, dry_run=options.dry_run), False
-
-
-def _type_meta(resource: Resource, doc: Json) -> Json:
-    """Check apiVersion and kind; returns the (existing or new) metadata of `doc`."""
-    kind, api_version = doc.get("kind"), doc.get("apiVersion")
-    if resource.custom and not kind:
-        raise errors.bad_request(f"Object 'Kind' is missing in '{doc}'")
-    if resource.custom and not api_version:
-        raise errors.bad_request(f"Object 'apiVersion' is missing in '{doc}'")
-    served = {resource.api_version, resource.storage_api_version}
-    if api_version and api_version not in served:
-        message = (
-            f"the API version in the data ({api_version}) does not match the expected API version "
-            f"({resource.api_version})"
-        )
-        raise errors.bad_request(message)
-    if kind and kind != resource.kind:
-        message = (
-            f'{kind} in version "{resource.version}" cannot be handled as a {resource.kind}: no kind "{kind}" is '
-            f'registered for this resource, want "{resource.kind}"'
-        )
-        raise errors.bad_request(message)
-    metadata = doc.setdefault("metadata", {})
-    if metadata is None:
-        metadata = doc["metadata"] = {}
-    if not isinstance(metadata, dict):
-        raise errors.bad_request("metadata: Invalid value: must be an object")
-    _check_metadata_types(resource, metadata)
-    return metadata
-
-
-def _check_metadata_types(resource: Resource, metadata: Json) -> None:
-    """The typed decoder refuses these with 400 before any validation runs."""
-    wrong = [name for name in ("name", "generateName", "namespace", "resourceVersion", "uid")
-             if not isinstance(metadata.get(name), (str, type(None)))]  # fmt: skip
-    for name in ("labels", "annotations"):
-        members = metadata.get(name)
-        if members is None:
-            continue
-        if not isinstance(members, dict) or any(not isinstance(value, str) for value in members.values()):
-            wrong.append(name)
-    wrong += [
-        name for name in ("finalizers", "ownerReferences") if not isinstance(metadata.get(name), (list, type(None)))
-    ]
-    if wrong:
-        raise errors.bad_request(
-            f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}: '
-            f"json: cannot unmarshal into Go struct field ObjectMeta.metadata.{wrong[0]}"
-        )
-
-
-def _check_namespace(resource: Resource, namespace: str, metadata: Json) -> None:
-    if resource.namespaced and metadata.get("namespace", namespace) not in {namespace, ""}:
-        raise errors.bad_request(
-            "the namespace of the provided object does not match the namespace sent on the request"
-        )
-    if resource.namespaced:
-        metadata["namespace"] = namespace
-    else:
-        metadata.pop("namespace", None)
-
-
-def _trim_metadata(metadata: Json) -> None:
-    """An empty map or list is the same as none, so that it never makes a difference."""
-    for name in ("labels", "annotations", "finalizers", "ownerReferences", "managedFields"):
-        if name in metadata and not metadata[name]:
-            del metadata[name]
-
-
-def _raise_invalid(resource: Resource, doc: Json, found: list[FieldError]) -> None:
-    if found:
-        metadata = doc["metadata"]
-        raise errors.invalid(
-            resource.kind, resource.group, metadata.get("name") or metadata.get("generateName", ""), found
-        )
-
-
-def _same(old: Json, new: Json) -> bool:
-    """Whether an update changes anything but the books that the server itself keeps."""
-    return _comparable(old) == _comparable(new)
-
-
-def _comparable(doc: Json) -> tuple[Any, Any]:
-    rest = {key: value for key, value in doc.items() if key != "metadata"}
-    skipped = {"managedFields", "resourceVersion"}
-    return rest, {key: value for key, value in doc["metadata"].items() if key not in skipped}
-
-
-def _desired(doc: Json, resource: Resource) -> Json:
-    """What a change of bumps the generation."""
-    skipped = {"metadata", "status"} if resource.status else {"metadata"}
-    return {key: value for key, value in doc.items() if key not in skipped}

@@ -12,6 +12,7 @@ from typing import Any
 
 from canary.sandbox.apiserver.cel_rules import RuleTree
 from canary.sandbox.apiserver.errors import DUPLICATE, FieldError, Json
+from canary.sandbox.apiserver.fieldpaths import with_metadata
 from canary.sandbox.apiserver.validation import Validator
 
 PRESERVE = "x-kubernetes-preserve-unknown-fields"
@@ -20,13 +21,17 @@ _TYPE_META = frozenset({"apiVersion", "kind", "metadata"})
 
 
 class Schema:
-    """A structural schema, compiled. `root` is the OpenAPI v3 document."""
+    """A structural schema, compiled. `root` is the OpenAPI v3 document; `fields` says what has owners of its own.
 
-    def __init__(self, root: Json, *, rules: bool = True) -> None:
+    `list_types=False` leaves duplicates in sets and map lists alone, as the real server does for built-in kinds.
+    """
+
+    def __init__(self, root: Json, *, rules: bool = True, list_types: bool = True) -> None:
         self.root = root
+        self.fields = with_metadata(root)
         self._validator = Validator(root)
         self._rules = RuleTree.of(root) if rules else None
-        self._has_list_types = any(True for _ in _list_types(root))
+        self._has_list_types = list_types and any(True for _ in _list_types(root))
 
     @property
     def limitations(self) -> tuple[str, ...]:

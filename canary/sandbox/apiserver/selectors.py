@@ -114,3 +114,24 @@ def both(first: Predicate | None, second: Predicate | None) -> Predicate | None:
     if first is None or second is None:
         return first or second
     return lambda doc: first(doc) and second(doc)
+
+
+def label_selector(selector: Json) -> Predicate:
+    """A predicate for a LabelSelector object; an empty one matches everything. Raises StatusError 400."""
+    tests: list[Callable[[Mapping[str, str]], bool]] = [
+        _label_term(f"{key}={value}") for key, value in (selector.get("matchLabels") or {}).items()
+    ]
+    for expression in selector.get("matchExpressions") or ():
+        key, values = expression["key"], ",".join(expression.get("values") or ())
+        match expression["operator"]:
+            case "In":
+                tests.append(_label_term(f"{key} in ({values})"))
+            case "NotIn":
+                tests.append(_label_term(f"{key} notin ({values})"))
+            case "Exists":
+                tests.append(_label_term(key))
+            case "DoesNotExist":
+                tests.append(_label_term(f"!{key}"))
+            case operator:
+                raise bad_request(f'"{operator}" is not a valid label selector operator')
+    return lambda doc: all(test(doc["metadata"].get("labels") or {}) for test in tests)

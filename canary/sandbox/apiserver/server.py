@@ -7,7 +7,7 @@ import contextlib
 import json
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -16,14 +16,16 @@ import yaml
 from aiohttp import web
 
 from canary.errors import SandboxError
-from canary.sandbox.apiserver import auth, crd, requests
+from canary.sandbox.apiserver import access, auth, crd, requests
 from canary.sandbox.apiserver.audit import AuditEntry
 from canary.sandbox.apiserver.cluster import Cluster
 from canary.sandbox.apiserver.collector import Collector
 from canary.sandbox.apiserver.errors import Json, StatusError, injected
 from canary.sandbox.apiserver.faults import Fault, Faults
-from canary.sandbox.apiserver.handlers import Handlers, json_response
+from canary.sandbox.apiserver.handlers import Handlers
+from canary.sandbox.apiserver.rbac import Authorizer, Mode
 from canary.sandbox.apiserver.requests import Request
+from canary.sandbox.apiserver.responses import json_response
 from canary.sandbox.apiserver.rest import Options
 from canary.sandbox.apiserver.store import Store
 from canary.sandbox.apiserver.watch import Watches
@@ -43,8 +45,9 @@ class ApiServer:
     """An embedded Kubernetes API server on 127.0.0.1, in memory, for as long as its context is open.
 
     `clock` gives the time of timestamps; `token` is the admin's bearer token (random when None); `port` 0 takes a free
-    one; `history` is how many changes per resource can still be watched or listed. What it cannot
-    do it refuses with 501; `limitations` lists rules of loaded CRDs that it does not evaluate.
+    one; `history` is how many changes per resource can still be watched or listed; `authorization` "RBAC" lets roles
+    and bindings decide, and the anonymous in; `bookmark_interval` is the seconds between bookmarks. What it cannot do it refuses with 501; `limitations` lists rules of
+    loaded CRDs that it does not evaluate.
     """
 
     def __init__(
@@ -54,13 +57,16 @@ class ApiServer:
         token: str | None = None,
         port: int = 0,
         history: int = 10_000,
+        authorization: Mode = "AlwaysAllow",
+        bookmark_interval: float = 60.0,
     ) -> None:
         self._clock = clock
         self._cluster = Cluster(clock, history=history)
-        self._watches = Watches(self._cluster.store)
-        self._handlers = Handlers(self._cluster, self._watches)
+        self._watches = Watches(self._cluster.store, bookmark_interval)
+        self._tokens = auth.Tokens(token, clock, self._cluster.account_uid)
+        self._authorizer = Authorizer(self._cluster.store, authorization)
+        self._handlers = Handlers(self._cluster, self._watches, self._authorizer, self._tokens)
         self._collector = Collector(self._cluster)
-        self._tokens = auth.Tokens(token)
         self._wanted_port = port
         self._runner: web.AppRunner | None = None
         self._collecting: asyncio.Task[None] | None = None
@@ -113,17 +119,25 @@ class ApiServer:
         """What loaded definitions ask for and this server does not evaluate."""
         return self._cluster.limitations
 
-    def add_token(self, user: str) -> str:
-        """A further bearer token, for a user or a service account (`system:serviceaccount:NAMESPACE:NAME`)."""
-        return self._tokens.add(user)
+    def add_token(self, user: str, groups: Sequence[str] = ()) -> str:
+        """A further bearer token, for a user in `groups` or a service account (`system:serviceaccount:NAMESPACE:NAME`)."""
+        return self._tokens.add(user, groups)
 
-    def kubeconfig(self, path: Path, *, user: str = "admin", namespace: str = "default") -> Path:
-        """Write a kubeconfig with a bearer token for `user`; returns its path.
+    def kubeconfig(
+        self,
+        path: Path,
+        *,
+        user: str = "admin",
+        namespace: str = "default",
+        groups: Sequence[str] = (),
+        token: str = "",
+    ) -> Path:
+        """Write a kubeconfig with a bearer token for `user` in `groups`, or with `token`; returns its path.
 
         The server's address in it carries the token a second time: kubectl and every Go client that reads a kubeconfig
         drop bearer tokens unless the server speaks TLS.
         """
-        token = self.token if user == "admin" else self.add_token(user)
+        token = token or (self.token if user == "admin" else self.add_token(user, groups))
         config = {
             "apiVersion": "v1",
             "kind": "Config",
@@ -179,7 +193,7 @@ class ApiServer:
         request = requests.parse(http.method, path, watch=watch)
         user = auth.ANONYMOUS
         try:
-            user = self._tokens.user(http.headers.get("Authorization") or in_path, path)
+            user = self._user(http, in_path, path)
             response = await self._with_faults(http, request, user)
         except StatusError as error:
             response = json_response(error.body(), error.code, error.headers)
@@ -200,10 +214,19 @@ class ApiServer:
             self._note(http, request, user, 0 if lost else response.status)
         return response
 
+    def _user(self, http: web.Request, in_path: str, path: str) -> auth.User:
+        anonymous = self._authorizer.mode == "RBAC"
+        user = self._tokens.user(http.headers.get("Authorization") or in_path, path, anonymous=anonymous)
+        groups = http.headers.getall("Impersonate-Group", [])
+        return access.impersonated(user, http.headers, groups, self._authorizer)
+
     async def _with_faults(self, http: web.Request, request: Request, user: auth.User) -> web.StreamResponse:
         fault = self.faults.take(request, user.name)
         if fault is None:
             return await self._answer(http, request, user)
+        if fault.after_events is not None:
+            await asyncio.sleep(fault.latency)
+            return await self._answer(http, request, user, fault)
         if fault.after_effect:
             response = await self._answer(http, request, user)
             await asyncio.sleep(fault.latency)
@@ -213,10 +236,12 @@ class ApiServer:
         _strike(fault, http)
         return await self._answer(http, request, user)
 
-    async def _answer(self, http: web.Request, request: Request, user: auth.User) -> web.StreamResponse:
+    async def _answer(
+        self, http: web.Request, request: Request, user: auth.User, fault: Fault | None = None
+    ) -> web.StreamResponse:
         if request.verb == "watch":
             self._note(http, request, user, 200)
-        return await self._handlers.answer(http, request, user)
+        return await self._handlers.answer(http, request, user, fault)
 
     def _note(self, http: web.Request, request: Request, user: auth.User, code: int) -> None:
         self.audit.append(

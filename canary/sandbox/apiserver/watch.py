@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 
 from canary.sandbox.apiserver.errors import StatusError, expired
 from canary.sandbox.apiserver.representation import Representation
 from canary.sandbox.apiserver.selectors import Predicate
 from canary.sandbox.apiserver.store import Change, Event, HistoryGoneError, Store, Stored, encode
-
-BOOKMARK_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +26,9 @@ class WatchOptions:
 class Watches:
     """All streams in progress, so that they can be ended together."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, bookmark_interval: float) -> None:
         self._store = store
+        self._bookmark_interval = bookmark_interval
         self._queues: set[asyncio.Queue[Event | None]] = set()
 
     def __len__(self) -> int:
@@ -40,7 +39,7 @@ class Watches:
         for queue in tuple(self._queues):
             queue.put_nowait(None)
 
-    async def stream(self, representation: Representation, options: WatchOptions) -> AsyncIterator[bytes]:
+    async def stream(self, representation: Representation, options: WatchOptions) -> AsyncGenerator[bytes, None]:
         """Lines of one watch, until its time is over or streams are dropped."""
         resource = representation.resource.key
         queue: asyncio.Queue[Event | None] = asyncio.Queue()
@@ -72,7 +71,7 @@ class Watches:
     ) -> AsyncIterator[bytes]:
         loop = asyncio.get_running_loop()
         end = loop.time() + options.timeout
-        bookmark = loop.time() + BOOKMARK_SECONDS
+        bookmark = loop.time() + self._bookmark_interval
         while True:
             until = min(end, bookmark) if options.bookmarks else end
             try:
@@ -81,7 +80,7 @@ class Watches:
             except TimeoutError:
                 if options.bookmarks:
                     yield view.bookmark(self._store.revision)
-                    bookmark = loop.time() + BOOKMARK_SECONDS
+                    bookmark = loop.time() + self._bookmark_interval
                 if loop.time() >= end:
                     return
                 continue
