@@ -188,7 +188,7 @@ async def test_the_chart_can_be_applied(place: Town, settings: tuple[str, ...]) 
 async def test_a_mistyped_field_is_refused(place: Town) -> None:
     """The sandbox that the manifests are applied to knows the fields of every kind in them, and no others."""
     documents = kustomized(OVERLAYS / "cluster-wide")
-    await install(place, [], definitions=True)
+    await place.apply([namespace("canary-system")])
     for kind in ("NetworkPolicy", "PodDisruptionBudget", "Deployment", "ClusterRole"):
         (wrong, *_) = [json.loads(json.dumps(one)) for one in documents if one["kind"] == kind]
         (wrong["rules"][0] if kind == "ClusterRole" else wrong["spec"])["polciy"] = ["x"]
@@ -206,12 +206,18 @@ async def test_without_the_right_to_copy(place: Town, tmp_path: Path) -> None:
 
 def test_teams_get_our_kinds_with_the_roles_they_have() -> None:
     """view may read Rollouts; edit and admin may write them; none of it is bound to the controller."""
-    roles = {one["metadata"]["name"]: one for one in kustomized(OVERLAYS / "cluster-wide") if one["kind"] == "ClusterRole"}
+    roles = {
+        one["metadata"]["name"]: one for one in kustomized(OVERLAYS / "cluster-wide") if one["kind"] == "ClusterRole"
+    }
     prefix = "rbac.authorization.k8s.io/aggregate-to-"
 
     def joins(name: str) -> set[str]:
         labels = roles[name]["metadata"]["labels"]
-        return {label.removeprefix(prefix) for label, value in labels.items() if label.startswith(prefix) and value == "true"}
+        return {
+            label.removeprefix(prefix)
+            for label, value in labels.items()
+            if label.startswith(prefix) and value == "true"
+        }
 
     def may(name: str) -> set[str]:
         return {verb for rule in roles[name]["rules"] for verb in rule["verbs"]}
