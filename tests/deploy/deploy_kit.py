@@ -24,7 +24,7 @@ import yaml
 from canary.controller.clock import ManualClock
 from canary.controller.run import serve
 from canary.controller.settings import Settings
-from canary.kube import DEPLOYMENTS, HTTPROUTES, ROLLOUTS, Kube
+from canary.kube import DEPLOYMENTS, EVENTS, HTTPROUTES, ROLLOUTS, Kube
 from canary.metrics.port import Provider
 from canary.sandbox.apiserver import ApiServer, AuditEntry
 
@@ -58,7 +58,8 @@ def program(name: str) -> str:
 
 def run(*command: str | Path, stdin: str = "", ok: bool = True) -> str:
     """What a command prints (both streams). `ok`: whether it has to succeed, or has to fail."""
-    done = subprocess.run([str(word) for word in command], input=stdin, capture_output=True, text=True, timeout=60)
+    words = [str(word) for word in command]
+    done = subprocess.run(words, input=stdin, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode == 0) is ok, f"{command}: {done.returncode}\n{done.stdout}{done.stderr}"
     return done.stdout if ok else done.stdout + done.stderr
 
@@ -204,6 +205,24 @@ class Town:
         route = await self.kube.get(HTTPROUTES, name, namespace)
         return [ref["weight"] for ref in route["spec"]["rules"][0]["backendRefs"]]
 
+    async def gone(self, name: str, namespace: str) -> None:
+        """Let time pass until a Rollout is deleted."""
+        deadline = time.monotonic() + REAL_SECONDS
+        while self.api.store.get((ROLLOUTS.group, ROLLOUTS.plural), (namespace, name)) is not None:
+            await self._pass()
+            assert time.monotonic() < deadline, f"{name} does not go"
+
+    async def heard(self, reason: str, namespace: str) -> Json:
+        """Let time pass until there is an Event with this reason."""
+        deadline = time.monotonic() + REAL_SECONDS
+        while True:
+            for event in (await self.kube.list(EVENTS, namespace))["items"]:
+                if event["reason"] == reason:
+                    found: Json = event
+                    return found
+            await self._pass()
+            assert time.monotonic() < deadline, f"nobody says {reason}"
+
     async def request(self, name: str, namespace: str, verb: str) -> None:
         """As `kubectl annotate` does it."""
         body = {"metadata": {"annotations": {"canary.dev/request": verb}}}
@@ -222,11 +241,19 @@ class Town:
             status = self._present(name, namespace)
             if what(status):
                 return status
-            late = time.monotonic() > deadline
-            assert self.clock.now().timestamp() < end and not late, f"in vain: {json.dumps(status, indent=1)}"
-            wake = self.clock.next_wake
-            if wake is not None:
-                self.clock.advance(min(10.0, max((wake - self.clock.now()).total_seconds(), 0.0)))
+            over = self.clock.now().timestamp() >= end or time.monotonic() > deadline
+            assert not over, f"in vain: {json.dumps(status, indent=1)}"
+            self._advance()
+
+    async def _pass(self) -> None:
+        await self._settle()
+        self._advance()
+
+    def _advance(self) -> None:
+        """On to the next moment that somebody waits for, ten seconds at most."""
+        wake = self.clock.next_wake
+        if wake is not None:
+            self.clock.advance(min(10.0, max((wake - self.clock.now()).total_seconds(), 0.0)))
 
     async def _settle(self) -> None:
         """Return when nobody has said anything for a moment, and everything that was written has been answered."""

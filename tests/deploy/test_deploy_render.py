@@ -7,7 +7,6 @@ import json
 import os
 import re
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -61,7 +60,7 @@ def substance(document: Json) -> Json:
 @pytest.mark.parametrize(
     ("overlay", "settings"),
     [("cluster-wide", ()), ("namespaced", (f"namespaces={{{TEAM}}}",))],
-    ids=lambda value: str(value),
+    ids=str,
 )
 def test_the_chart_and_the_overlay_are_the_same(tmp_path: Path, overlay: str, settings: tuple[str, ...]) -> None:
     """Same kinds and names, same rights, and object by object the same substance; the chart adds the definitions."""
@@ -253,9 +252,8 @@ async def test_the_container_runs_as_it_is_declared(place: Town, tmp_path: Path)
     }
     log = tmp_path / "log"
     with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-c", WATCHED_WRITES, *container["args"]], env=env, stdout=output, stderr=output, cwd="/"
-        )
+        command = [sys.executable, "-c", WATCHED_WRITES, *container["args"]]
+        process = await asyncio.create_subprocess_exec(*command, env=env, stdout=output, stderr=output, cwd="/")
     try:
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{listening}", trust_env=False) as http:
             for probe in ("livenessProbe", "readinessProbe"):
@@ -265,10 +263,11 @@ async def test_the_container_runs_as_it_is_declared(place: Town, tmp_path: Path)
             exposed = (await http.get("/metrics")).text
             assert "canary_build_info" in exposed
         process.terminate()
-        assert await asyncio.to_thread(process.wait, 20) == 0, log.read_text()
+        assert await asyncio.wait_for(process.wait(), 20) == 0, log.read_text()
     finally:
-        process.kill()
-        process.wait()
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
     said = log.read_text()
     assert "WROTE" not in said, said
     assert json.loads(said.splitlines()[0])

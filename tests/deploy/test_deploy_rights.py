@@ -105,9 +105,9 @@ async def install(place: Town, documents: list[Json], *, definitions: bool) -> N
     if definitions:
         await asyncio.to_thread(place.kubectl, "apply", "-f", str(ROOT / "crds"))
     first = [one for one in documents if one["kind"] in {"Namespace", "CustomResourceDefinition"}]
-    if first:
-        await place.apply(first)
-    await place.apply([one for one in documents if one not in first])
+    for part in (first, [one for one in documents if one not in first]):
+        if part:
+            await place.apply(part)
 
 
 async def live(place: Town, *namespaces: str) -> None:
@@ -132,9 +132,7 @@ async def live(place: Town, *namespaces: str) -> None:
         await place.set_image("shop-canary", TEAM, "shop:4")
         await place.until("shop", TEAM, lambda status: (status.get("split") or {}).get("accepted") == 10)
         await place.kube.delete(ROLLOUTS, "shop", TEAM)
-        async with asyncio.timeout(20):
-            while (await place.kube.list(ROLLOUTS, TEAM))["items"]:
-                await asyncio.sleep(0.02)
+        await place.gone("shop", TEAM)
     assert await place.weights("shop", TEAM) == [1, 0]
     route = await place.kube.get(HTTPROUTES, "shop", TEAM)
     assert "canary.dev/run" not in (route["metadata"].get("annotations") or {})
@@ -194,6 +192,21 @@ async def test_a_mistyped_field_is_refused(place: Town) -> None:
         (wrong["rules"][0] if kind == "ClusterRole" else wrong["spec"])["polciy"] = ["x"]
         said = await asyncio.to_thread(place.kubectl, "apply", "-f", "-", documents=[wrong], ok=False)
         assert "polciy" in said, said
+
+
+async def test_copy_without_the_right_to_says_so(place: Town) -> None:
+    """A Deployment that may not be patched: the run waits at Promoting, users stay on the canary, an Event says why."""
+    await install(place, [], definitions=True)
+    place.api.faults.add(Fault(verb="patch", resource="deployments", status=403, user=USER, times=None))
+    async with place.controller(Scripted({"errors": 0.0})):
+        await place.apply(team())
+        await place.until("shop", TEAM, lambda status: status.get("phase") == "Idle")
+        await place.set_image("shop-canary", TEAM, "shop:2")
+        await place.until("shop", TEAM, lambda status: (status.get("step") or {}).get("index") == 2)
+        await place.request("shop", TEAM, "promote")
+        await place.until("shop", TEAM, lambda status: status.get("phase") == "Promoting")
+        await place.heard("WriteFailed", TEAM)
+    assert (await place.weights("shop", TEAM))[0] == 0
 
 
 async def test_without_the_right_to_copy(place: Town, tmp_path: Path) -> None:
