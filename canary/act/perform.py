@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import Any, assert_never
 
 from canary.act.backoff import Backoffs
@@ -256,10 +257,11 @@ class Performer:
         async def again() -> Json:
             return await self._kube.get(HTTPROUTES, action.name, namespace)
 
+        keep = partial(self._store.put_route, answer=True)
         try:
-            self._store.put_route(await self._kube.json_patch(HTTPROUTES, action.name, namespace, ops))
+            keep(await self._kube.json_patch(HTTPROUTES, action.name, namespace, ops))
         except (Conflict, Unprocessable) as error:
-            return await self._moved(error, document, again, self._store.put_route)
+            return await self._moved(error, document, again, keep)
         except NotFound:
             self._store.drop_route((namespace, action.name))
             return False
@@ -273,10 +275,11 @@ class Performer:
         async def again() -> Json:
             return await self._kube.get(ROLLOUTS, name, namespace)
 
+        keep = partial(self._store.put_rollout, answer=True)
         try:
-            self._store.put_rollout(await self._kube.json_patch(ROLLOUTS, name, namespace, ops))
+            keep(await self._kube.json_patch(ROLLOUTS, name, namespace, ops))
         except (Conflict, Unprocessable) as error:
-            return await self._moved(error, world.rollout, again, self._store.put_rollout)
+            return await self._moved(error, world.rollout, again, keep)
         except NotFound:
             return True  # gone, and that is what its last finalizer was for
         return True
@@ -311,7 +314,7 @@ class Performer:
     async def _copy(self, action: CopyPodSpec) -> bool:
         source = await self._kube.get(DEPLOYMENTS, action.source, self._key[0])
         if revision(source) != action.revision:
-            self._store.put_workload(source)
+            self._store.put_workload(source, answer=True)
             return False
         pod_spec = source["spec"]["template"]["spec"]
 
@@ -327,18 +330,17 @@ class Performer:
     async def _workload(self, name: str, ops: Callable[[Json], list[Json]]) -> bool:
         """Patch a workload as it is this very moment: its status moves its version all the time."""
         namespace = self._key[0]
+        keep = partial(self._store.put_workload, answer=True)
         target = await self._kube.get(DEPLOYMENTS, name, namespace)
         wanted = ops(target)
         if not wanted:
-            self._store.put_workload(target)
+            keep(target)
             return True
         guarded = [{"op": "test", "path": "/metadata/resourceVersion", "value": version(target)}, *wanted]
         try:
-            self._store.put_workload(await self._kube.json_patch(DEPLOYMENTS, name, namespace, guarded))
+            keep(await self._kube.json_patch(DEPLOYMENTS, name, namespace, guarded))
         except (Conflict, Unprocessable) as error:
-            return await self._moved(
-                error, target, lambda: self._kube.get(DEPLOYMENTS, name, namespace), self._store.put_workload
-            )
+            return await self._moved(error, target, lambda: self._kube.get(DEPLOYMENTS, name, namespace), keep)
         return True
 
 

@@ -3,10 +3,36 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 import typer
 
 from canary.cli import options as o
+
+
+def verb(word: str) -> Callable[..., None]:
+    """The command of a verb that asks for itself and nothing more."""
+
+    def command(
+        ctx: typer.Context,
+        name: o.Name,
+        *,
+        reason: o.Reason = "",
+        timeout: o.Timeout = "30s",
+        no_wait: o.NoWait = False,
+        replace: o.Replace = False,
+        namespace: o.Namespace = None,
+        context: o.Context = None,
+        kubeconfig: o.Kubeconfig = None,
+        no_color: o.NoColor = False,
+        debug: o.Debug = False,
+    ) -> None:
+        common = o.common(
+            ctx, namespace=namespace, context=context, kubeconfig=kubeconfig, no_color=no_color, debug=debug
+        )
+        send(word, name, common, reason=reason, timeout=timeout, wait=not no_wait, replace=replace)
+
+    return command
 
 
 def send(

@@ -127,6 +127,7 @@ class Driver:
         self._deps = deps
         self._wake = asyncio.Event()
         self._mailbox = Mailbox()
+        self._uid = ""
         self._status: RolloutStatus | None = None
         self._spec: RolloutSpec | None = None
         self._refusals: tuple[Problem, ...] = ()
@@ -183,12 +184,14 @@ class Driver:
         """One round. Returns when to look again at the latest, or FINISHED."""
         started = time.perf_counter()
         key, deps = self.key, self._deps
-        document = deps.store.rollouts.get(key)
-        if document is None:
+        rollout = deps.store.rollout(key)
+        if rollout is None:
             return FINISHED
-        rollout = Rollout.of(document)
         if self._status is None:
-            self._status = rollout.status
+            self._status, self._uid = rollout.status, rollout.uid
+        if rollout.uid != self._uid:
+            self._wake.set()
+            return FINISHED  # another Rollout under the same name: nothing that we remember is about it
         if rollout.spec is not None:
             self._spec = rollout.spec
         measurements, observed, since = self._mailbox.take()
@@ -281,7 +284,7 @@ class Driver:
             return False
         self._status_backoff.succeeded("status")
         self._writes_in_step += 1
-        self._deps.store.put_rollout(fresh)
+        self._deps.store.put_rollout(fresh, answer=True)
         return True
 
     async def _unreadable(self, rollout: Rollout) -> datetime | End | None:

@@ -1,7 +1,6 @@
 """What kopf tells us, passed on. The only file that knows kopf.
 
-Event handlers only: kopf keeps no state on anybody's objects. The index handlers hold back every event handler until all
-resources are listed, so that no Rollout is judged by half of the world.
+kopf follows the Rollouts, with an event handler and nothing else: it keeps no state on anybody's objects.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ import signal
 import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from functools import partial
 from typing import Any
 
 import kopf
@@ -19,12 +17,6 @@ import kopf
 from canary.controller.hub import Hub
 
 ROLLOUTS = ("canary.dev", "v1alpha1", "rollouts")
-ROUTES = ("gateway.networking.k8s.io", "v1", "httproutes")
-DEPLOYMENTS = ("apps", "v1", "deployments")
-TEMPLATES = {
-    "CheckTemplate": ("canary.dev", "v1alpha1", "checktemplates"),
-    "ClusterCheckTemplate": ("canary.dev", "v1alpha1", "clusterchecktemplates"),
-}
 
 Connection = Callable[[], Awaitable[dict[str, Any]]]
 
@@ -41,29 +33,7 @@ def build(hub: Hub, connection: Connection) -> kopf.OperatorRegistry:
     async def rollout(event: Any, **_: Any) -> None:
         hub.rollout(event["type"], event["object"])
 
-    _follow(registry, "routes", ROUTES, hub.route)
-    _follow(registry, "workloads", DEPLOYMENTS, hub.workload)
-    for kind, resource in TEMPLATES.items():
-        _follow(registry, kind, resource, partial(hub.template, kind))
     return registry
-
-
-def _follow(
-    registry: kopf.OperatorRegistry,
-    name: str,
-    resource: tuple[str, str, str],
-    pass_on: Callable[[str | None, dict[str, Any]], None],
-) -> None:
-    """Pass on every event of a resource, and hold everybody back until it was listed."""
-
-    @kopf.index(*resource, id=f"{name}-listed", registry=registry)
-    async def listed(*, body: kopf.Body, **_: Any) -> None:
-        pass_on(None, dict(body))
-
-    @kopf.on.event(*resource, id=f"{name}-event", registry=registry)
-    async def changed(event: Any, **_: Any) -> None:
-        if event["type"] == "DELETED":
-            pass_on("DELETED", event["object"])
 
 
 def settings() -> kopf.OperatorSettings:

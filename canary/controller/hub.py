@@ -14,7 +14,7 @@ from canary.controller.driver import Deps, Driver, look
 from canary.controller.vetting import Vetting
 from canary.observe.facts import News
 from canary.observe.rollout import Rollout
-from canary.observe.store import Key, key_of
+from canary.observe.store import Key, key_of, uid_of
 from canary.status.write import Urgency, urgency
 
 log = logging.getLogger("canary.hub")
@@ -54,26 +54,31 @@ class Hub:
             if self.deps.store.put_rollout(document):
                 self.wake({key})
             return
-        touched = self.deps.store.drop_rollout(key)
+        touched = self.deps.store.drop_rollout(key, uid_of(document))
+        if key in self.deps.store.rollouts:
+            return  # another Rollout has this name already, and its news overtook that of the old one's end
         self._vetting.forget(key)
         self.deps.telemetry.forget(*key)
         self.wake({key} | touched)
 
     def route(self, kind: str | None, document: Json) -> None:
         """An HTTPRoute appeared, changed or vanished."""
-        store = self.deps.store
-        self.wake(store.drop_route(key_of(document)) if kind == "DELETED" else store.put_route(document))
+        store, key = self.deps.store, key_of(document)
+        self.wake(store.drop_route(key, uid_of(document)) if kind == "DELETED" else store.put_route(document))
 
     def workload(self, kind: str | None, document: Json) -> None:
         """A Deployment appeared, changed or vanished."""
-        store = self.deps.store
-        self.wake(store.drop_workload(key_of(document)) if kind == "DELETED" else store.put_workload(document))
+        store, key = self.deps.store, key_of(document)
+        self.wake(store.drop_workload(key, uid_of(document)) if kind == "DELETED" else store.put_workload(document))
 
     def template(self, resource: str, kind: str | None, document: Json) -> None:
         """A check template appeared, changed or vanished; `resource` is its kind."""
         store, key = self.deps.store, key_of(document)
         deleted = kind == "DELETED"
-        self.wake(store.drop_template(resource, key) if deleted else store.put_template(resource, document))
+        if deleted:
+            self.wake(store.drop_template(resource, key, uid_of(document)))
+        else:
+            self.wake(store.put_template(resource, document))
 
     def wake(self, keys: set[Key]) -> None:
         """Something that these Rollouts refer to has changed."""
@@ -82,13 +87,12 @@ class Hub:
 
     def _consider(self, key: Key) -> None:
         self.last_sign = time.monotonic()
-        document = self.deps.store.rollouts.get(key)
+        rollout = self.deps.store.rollout(key)
         running = self._drivers.get(key)
-        if document is None:
+        if rollout is None:
             if running is not None:
                 running[0].wake()
             return
-        rollout = Rollout.of(document)
         vetted = self._vetting.check(key, rollout)
         if running is not None:
             running[0].wake()

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack
+from typing import Any
 from urllib.parse import urlsplit
 
 from canary.act.events import Teller
 from canary.controller.clock import Clock, SystemClock
 from canary.controller.driver import Deps
+from canary.controller.following import Following
 from canary.controller.handlers import watch
 from canary.controller.hub import Hub
 from canary.controller.settings import Settings
@@ -72,6 +75,7 @@ async def serve(
         teller = await stack.enter_async_context(Teller(kube))
         deps = Deps(kube, Store(), teller, provider, telemetry, clock or SystemClock())
         hub = await stack.enter_async_context(Hub(deps))
+        following = Following(kube, hub, settings.namespaces)
         beat = asyncio.create_task(_beat(hub))
         stack.callback(beat.cancel)
         host, port = parse_address(settings.metrics_address)
@@ -80,7 +84,7 @@ async def serve(
             host,
             port,
             beat=lambda: hub.last_sign,
-            waiting_for=lambda: () if ready.is_set() else ("watches",),
+            waiting_for=lambda: following.waiting_for or (() if ready.is_set() else ("rollouts",)),
         )
         try:
             await stack.enter_async_context(http)
@@ -94,8 +98,34 @@ async def serve(
                 server=server, token=token, kubeconfig=settings.kubeconfig, context=settings.context
             )
 
-        await watch(hub, connection, settings.namespaces, stop=stop, ready=ready)
+        await _follow(following, watch(hub, connection, settings.namespaces, stop=stop, ready=ready), stop)
     log.info("stopped; every run goes on where the cluster says it is, as soon as a controller is back")
+
+
+async def _follow(following: Following, rollouts: Coroutine[Any, Any, None], stop: asyncio.Event) -> None:
+    """First everything that Rollouts refer to, then the Rollouts; until told to stop, or until one of the two fails."""
+    tasks = [asyncio.create_task(following.run()), asyncio.create_task(_after(following, rollouts))]
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({*tasks, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in (stopping, *tasks):
+            task.cancel()
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+    for error in ended:
+        if isinstance(error, ExceptionGroup):
+            raise error.exceptions[0]
+        if isinstance(error, Exception):
+            raise error
+
+
+async def _after(following: Following, rollouts: Coroutine[Any, Any, None]) -> None:
+    try:
+        await following.synced.wait()
+    except asyncio.CancelledError:
+        rollouts.close()
+        raise
+    await rollouts
 
 
 async def check_server(kube: Kube) -> None:
@@ -125,8 +155,8 @@ def parse_address(address: str) -> tuple[str, int]:
         ConfigError: it is none of these.
 
     """
-    host, _, port = address.rpartition(":")
-    if not port.isdecimal() or int(port) > 65535:
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdecimal() or int(port) > 65535:
         raise ConfigError(f"{address!r} is no address; write host:port, for example 0.0.0.0:8080")
     return host.strip("[]") or "0.0.0.0", int(port)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 from canary.decide.facts import RouteView
@@ -20,6 +21,8 @@ class Drift:
     found: Fraction
     gone: bool = False
     """The pair itself was taken out of the route."""
+    written: Mapping[str, Fraction] = field(default_factory=dict)
+    """What the run wrote, by rule key."""
 
     @property
     def who(self) -> str:
@@ -45,7 +48,7 @@ def lowered(scope: Scope) -> Drift | None:
             if remembered is None or remembered.share or scope.ours(route):
                 return Drift(route, Fraction(0), Fraction(0), gone=True)
             continue
-        for expected, found in _compare(scope, route):
+        for expected, found in _compare(scope, route).values():
             if found < expected:
                 return Drift(route, expected, found)
     return None
@@ -56,20 +59,22 @@ def raised(scope: Scope) -> tuple[Drift, ...]:
     found = []
     for route in scope.live_routes:
         if scope.claimed(route):
-            worst = max((pair for pair in _compare(scope, route) if pair[1] > pair[0]), default=None)
+            compared = _compare(scope, route)
+            worst = max((pair for pair in compared.values() if pair[1] > pair[0]), default=None)
             if worst is not None:
-                found.append(Drift(route, *worst))
+                written = {key: expected for key, (expected, _) in compared.items()}
+                found.append(Drift(route, *worst, written=written))
     return tuple(found)
 
 
-def _compare(scope: Scope, route: RouteView) -> list[tuple[Fraction, Fraction]]:
-    """(share that we wrote, share that is there) for each rule that we wrote."""
+def _compare(scope: Scope, route: RouteView) -> dict[str, tuple[Fraction, Fraction]]:
+    """(share that we wrote, share that is there) for each rule that we wrote, by rule key."""
     if scope.ours(route) and route.intent is not None and route.intent.mode is Mode.STEP:
         written = route.intent.weights
-        return [(written[rule.key].share, rule.weights.share) for rule in route.rules if rule.key in written]
+        return {rule.key: (written[rule.key].share, rule.weights.share) for rule in route.rules if rule.key in written}
     remembered = scope.remembered(route)
     if route.intent is None and remembered is not None and remembered.claimed and remembered.share is not None:
         # Somebody took our annotation away; what the status remembers of the route still says what we wrote.
         expected = Fraction(str(remembered.share))
-        return [(expected, rule.weights.share) for rule in route.rules if rule.key in remembered.original]
-    return []
+        return {rule.key: (expected, rule.weights.share) for rule in route.rules if rule.key in remembered.original}
+    return {}

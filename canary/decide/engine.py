@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 from canary.decide import reasons
 from canary.decide.actions import AddFinalizer, ClearRequest, RemoveFinalizer, RestorePodSpec, StampRequest
 from canary.decide.facts import Facts
-from canary.decide.requests import serve
+from canary.decide.requests import serve, served_before
 from canary.decide.resting import resting
-from canary.decide.running import paused, progressing, promoting, rolling_back
+from canary.decide.running import kept_by_hand, paused, progressing, promoting, rolling_back
 from canary.decide.scope import Decision, Scope, measuring
 from canary.decide.verdict import judge
 from canary.decide.writes import restores
@@ -30,12 +32,22 @@ def decide(spec: RolloutSpec, status: RolloutStatus, facts: Facts) -> Decision:
         anything that spec, status and facts can say.
 
     """
-    scope = Scope(spec, status, facts)
+    scope = _whole(Scope(spec, status, facts))
     if facts.deleting:
-        return _deleting(scope)
+        return _deleting(_recover(scope))
+    before = scope.status.step
     scope = _recover(_measure(scope))
-    scope_or_end = _requests(scope)
+    # The first step that nobody is on record to have approved.
+    scope_or_end = _requests(scope, before.index + before.approved if before else 0)
     return scope_or_end if isinstance(scope_or_end, Decision) else _phase(scope_or_end)
+
+
+def _whole(scope: Scope) -> Scope:
+    """A status that speaks of a run without saying which is no memory of one: the routes are tidied up instead."""
+    status = scope.status
+    if status.active and (status.run is None or status.step is None):
+        return scope.with_(phase=Phase.IDLE, step=None, paused=None)
+    return scope
 
 
 def _phase(scope: Scope) -> Decision:
@@ -70,7 +82,7 @@ def _measure(scope: Scope) -> Scope:
         states.append(state)
     scope = scope.with_(checks=tuple(states))
     observed = scope.facts.observed
-    if isinstance(observed, Sample):
+    if isinstance(observed, Sample) and math.isfinite(observed.value):
         percent = round(min(max(observed.value * 100, 0.0), 100.0), 1)
         scope = scope.with_(split=scope.status.split.model_copy(update={"observed": percent}))
     return scope
@@ -90,11 +102,18 @@ def _recover(scope: Scope) -> Scope:
             number=ahead,
             revision=canary.revision if canary is not None else scope.run.revision,
             outcome=None,
+            reason="",
+            message="",
             plan=scope.spec.plan_hash(),
+            started_at=scope.now,
             traffic_since=None,
             ended_at=None,
+            full=False,
         ).with_step(index=0, started_at=scope.now, reached_at=None, hold_until=None, approved=False)
-        scope = scope.with_(phase=Phase.PROGRESSING, paused=None)
+        # Nothing that was measured, asked or fought over in the run before counts in this one; a person's pause does.
+        scope = scope.with_(checks=(), fights=())
+        if not kept_by_hand(scope):
+            scope = scope.with_(phase=Phase.PROGRESSING, paused=None)
     mine = [intent for intent in intents if intent.run == scope.run.number]
     for mode, outcome, phase in (
         (Mode.ROLLBACK, Outcome.ROLLED_BACK, Phase.ROLLING_BACK),
@@ -123,7 +142,7 @@ def _recover(scope: Scope) -> Scope:
     return scope
 
 
-def _requests(scope: Scope) -> Scope | Decision:
+def _requests(scope: Scope, unapproved: int) -> Scope | Decision:
     request = scope.facts.request
     if request is None:
         return scope
@@ -133,7 +152,7 @@ def _requests(scope: Scope) -> Scope | Decision:
     if last is not None and last.id == request.id:
         done = scope.facts.recorded.request == request.id
         return scope.with_(ClearRequest(request.raw)) if done else scope
-    return serve(scope, request)
+    return served_before(scope, request, unapproved) or serve(scope, request)
 
 
 def _deleting(scope: Scope) -> Decision:

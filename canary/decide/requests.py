@@ -8,7 +8,7 @@ from canary.decide import reasons
 from canary.decide.actions import Tell
 from canary.decide.guards import Stop
 from canary.decide.resting import start
-from canary.decide.running import fail, pause, resume
+from canary.decide.running import fail, objection, pause, resume
 from canary.decide.scope import Decision, Scope
 from canary.model.requests import Request, Verb
 from canary.model.rollout import Promotion
@@ -27,14 +27,7 @@ def serve(scope: Scope, request: Request) -> Scope | Decision:
     else:
         answer = handler(scope, request)
     result, outcome = answer
-    record = RequestStatus(
-        id=request.id,
-        verb=request.verb,
-        by=request.by,
-        reason=request.reason,
-        at=scope.now,
-        outcome=outcome[:1024],
-    )
+    record = _record(scope, request, outcome)
     refused = outcome.startswith("refused")
     tell = Tell("Warning", reasons.REQUEST_REFUSED, f"{request.verb} by {request.by or 'somebody'}: {outcome}")
     if isinstance(result, Scope):
@@ -45,6 +38,34 @@ def serve(scope: Scope, request: Request) -> Scope | Decision:
         result.message,
         result.actions,
         result.wake_at,
+    )
+
+
+def served_before(scope: Scope, request: Request, unapproved: int) -> Scope | None:
+    """Recognise a `promote` that was done just before a restart, which only the routes remember; None if it was not.
+
+    The routes have left a step behind that waits for approval, and the approval is not on record (`unapproved` is the
+    first step without one): this request was it.
+    Done again, it would approve a step that nobody has looked at.
+    """
+    if request.known is not Verb.PROMOTE or scope.status.phase is not Phase.PROGRESSING:
+        return None
+    passed = range(max(unapproved, 1), scope.step.index)
+    approved = next((index for index in passed if scope.spec.steps[index - 1].approval is not None), None)
+    if approved is None:
+        return None
+    outcome = f"done: step {approved}/{scope.step.total} is approved"
+    return scope.with_(last_request=_record(scope, request, outcome))
+
+
+def _record(scope: Scope, request: Request, outcome: str) -> RequestStatus:
+    return RequestStatus(
+        id=request.id,
+        verb=request.verb,
+        by=request.by,
+        reason=request.reason,
+        at=scope.now,
+        outcome=outcome[:1024],
     )
 
 
@@ -100,6 +121,8 @@ def _promote(scope: Scope, _request: Request) -> Answer:
             return scope, f"refused: {scope.step_text} waits for no approval; `promote --full` skips the rest"
         case Phase.PROMOTING if scope.run.outcome is None and scope.spec.promotion_mode is Promotion.AWAIT:
             return scope.with_step(approved=True), "done: returning traffic to stable"
+        case Phase.PROMOTING if scope.run.reason == reasons.RECOVERED:
+            return scope, "done: returning traffic to stable"  # before a restart; the routes say so
         case Phase.PROMOTING:
             return scope, "refused: promotion is under way already"
         case Phase.PAUSED:
@@ -122,6 +145,9 @@ def _promote_full(scope: Scope, request: Request) -> Answer:
 
 
 def _pause(scope: Scope, request: Request) -> Answer:
+    stop = objection(scope)
+    if stop is not None:  # a verdict does not wait for the next tick because somebody asks for a pause
+        return fail(scope, stop), f"refused: {stop.message}"
     match scope.status.phase:
         case Phase.PROGRESSING:
             words = f"paused by {request.by or 'request'}" + (f": {request.reason}" if request.reason else "")
@@ -142,6 +168,9 @@ def _resume(scope: Scope, request: Request) -> Answer:
         return scope, "refused: no run is paused"
     if scope.spec.paused:
         return scope, "refused: spec.paused is true; set it to false"
+    stop = objection(scope)
+    if stop is not None:  # nor because somebody asks to go on
+        return fail(scope, stop), f"refused: {stop.message}"
     who = request.by or "request"
     return resume(
         scope, f"by {who}" + (f": {request.reason}" if request.reason else "")
@@ -151,14 +180,20 @@ def _resume(scope: Scope, request: Request) -> Answer:
 def _abort(scope: Scope, request: Request) -> Answer:
     match scope.status.phase:
         case Phase.PROGRESSING | Phase.PAUSED | Phase.PROMOTING if scope.run.outcome is None:
-            words = f"aborted by {request.by or 'request'}" + (f": {request.reason}" if request.reason else "")
-            return fail(scope, Stop(reasons.ABORTED, words)), "done: rolling back"
+            return fail(scope, Stop(reasons.ABORTED, _aborted(request))), "done: rolling back"
         case Phase.PROMOTING:
             return scope, "refused: the run has succeeded; only traffic is being returned"
+        case Phase.ROLLING_BACK if scope.run.reason == reasons.RECOVERED:
+            # Done before a restart, or just in time: nothing else says why the routes are rolling back.
+            return scope.with_run(reason=reasons.ABORTED, message=_aborted(request)[:512]), "done: rolling back"
         case Phase.ROLLING_BACK:
             return scope, "refused: the run is rolling back already"
         case _:
             return scope, "refused: no run is active"
+
+
+def _aborted(request: Request) -> str:
+    return f"aborted by {request.by or 'request'}" + (f": {request.reason}" if request.reason else "")
 
 
 HANDLERS: dict[Verb, Callable[[Scope, Request], Answer]] = {

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from canary.decide import reasons
-from canary.decide.actions import AddFinalizer, RemoveFinalizer, Tell
+from canary.decide.actions import AddFinalizer, RemoveFinalizer, Tell, WriteRoute
+from canary.decide.facts import RouteView
 from canary.decide.scope import Decision, Scope
 from canary.decide.writes import restores, writes
 from canary.model.rollout import Promotion, Trigger
@@ -23,7 +24,8 @@ def resting(scope: Scope) -> Decision:
     scope = _tidy(_settle(scope))
     if scope.facts.problems:
         return _invalid(scope)
-    if _triggered(scope):
+    tidying = any(isinstance(action, WriteRoute) for action in scope.actions)
+    if _triggered(scope) and not tidying:
         revision = scope.facts.canary.revision if scope.facts.canary else ""
         if scope.spec.paused:
             return _rest(scope, f"spec.paused is true: revision {revision} waits", reasons.SPEC_PAUSED)
@@ -50,9 +52,12 @@ def begin(scope: Scope, *, by: str, reason: str) -> Scope:
             name=route.name,
             generation=route.generation,
             share=None,
-            original={key: str(weights) for key, weights in scope.original(route).items()},
+            # What a run before this one wrote must not be lost sight of before it is put back, declared or not.
+            claimed=scope.claimed(route) or route.intent is not None,
+            original=_original(scope, route),
         )
-        for route in scope.live_routes
+        for route in scope.facts.routes
+        if route.exists
     )
     scope = scope.with_(
         phase=Phase.PROGRESSING,
@@ -73,6 +78,14 @@ def begin(scope: Scope, *, by: str, reason: str) -> Scope:
         fights=(),
     )
     return scope.with_(*writes(scope))
+
+
+def _original(scope: Scope, route: RouteView) -> dict[str, str]:
+    """What to restore later; of a route whose pair is gone for now, what was remembered."""
+    remembered = scope.remembered(route)
+    if route.problem and remembered is not None:
+        return remembered.original
+    return {key: str(weights) for key, weights in scope.original(route).items()}
 
 
 def _highest_run(scope: Scope) -> int:

@@ -10,12 +10,12 @@ from datetime import datetime
 from fractions import Fraction
 
 from canary.decide import reasons
-from canary.decide.actions import CopyPodSpec, ForgetPodSpec, RemoveFinalizer, RestorePodSpec, Tell
+from canary.decide.actions import CopyPodSpec, ForgetPodSpec, RemoveFinalizer, RestorePodSpec, Tell, WriteRoute
 from canary.decide.drift import lowered, raised
 from canary.decide.guards import ALWAYS, STOP, Stop, first_objection
 from canary.decide.resting import begin
 from canary.decide.scope import FIGHT_LIMIT, FIGHT_WINDOW, Decision, Scope
-from canary.decide.writes import releases, unwritable, writes
+from canary.decide.writes import put_back, releases, unwritable, writes
 from canary.model.rollout import OnFailure, Promotion
 from canary.model.status import Outcome, PauseStatus, Phase, RolloutStatus, VerdictKind
 from canary.model.values import decimal_text
@@ -37,17 +37,24 @@ def progressing(scope: Scope) -> Decision:
 def paused(scope: Scope) -> Decision:
     """Waits for a person; still stops when it must, and still puts back what others raise."""
     scope = _note_acceptance(scope)
-    reason = scope.status.paused.reason if scope.status.paused else ""
-    stop = first_objection(scope, ALWAYS if reason in BY_POLICY else STOP)
-    changed = fail(scope, stop) if stop is not None else _anew(scope)
+    stop = objection(scope)
+    if stop is not None:
+        return fail(scope, stop)
+    changed = _anew(scope)
     if changed is not None:
         return changed
+    if _paused_for(scope) not in BY_POLICY:
+        scope = _see_lowered(scope)
+    reason = _paused_for(scope)
     if reason == reasons.PAUSED_BY_SPEC and not scope.spec.paused:
         return resume(scope, "spec.paused is false again")
     if reason != reasons.CONTESTED:
         scope, contested = _repair(scope)
         if contested:
             return pause(scope, reasons.CONTESTED, contested)
+    if scope.step.index == 0:  # no traffic is wanted yet, and what a run before this one left goes at once
+        repaired = _written_now(scope)
+        scope = scope.with_(*(write for write in writes(scope) if (write.kind, write.name) not in repaired))
     words = scope.status.paused.message if scope.status.paused else ""
     return scope.decide(
         reason,
@@ -106,8 +113,20 @@ def fail(scope: Scope, stop: Stop) -> Decision:
     return rolling_back(_at(scope, Phase.ROLLING_BACK))
 
 
+def objection(scope: Scope) -> Stop | None:
+    """Why an undecided run must stop now, whatever anybody asks for."""
+    if not scope.status.active or scope.run.outcome is not None:
+        return None
+    return first_objection(scope, ALWAYS if _paused_for(scope) in BY_POLICY else STOP)
+
+
 def pause(scope: Scope, reason: str, message: str) -> Decision:
     """Stay where the weights are and wait for a person. Writes nothing but repairs that are in the scope already."""
+    text = f"{scope.step_text}: paused at {_percent(scope.written)}: {message}; `canary resume` or `canary abort`"
+    return _hold_still(scope, reason, message).decide(reason, text, _wake(scope))
+
+
+def _hold_still(scope: Scope, reason: str, message: str) -> Scope:
     before = scope.status.paused
     if before is None or before.reason != reason:
         kind = "Normal" if reason in {reasons.PAUSED_BY_REQUEST, reasons.PAUSED_BY_SPEC} else "Warning"
@@ -115,8 +134,7 @@ def pause(scope: Scope, reason: str, message: str) -> Decision:
             Tell("Normal" if kind == "Normal" else "Warning", reason, f"{scope.step_text}: paused: {message}"),
             paused=PauseStatus(reason=reason, message=message[:512], since=scope.now),
         )
-    text = f"{scope.step_text}: paused at {_percent(scope.written)}: {message}; `canary resume` or `canary abort`"
-    return scope.with_(phase=Phase.PAUSED).decide(reason, text, _wake(scope))
+    return scope.with_(phase=Phase.PAUSED)
 
 
 def resume(scope: Scope, why: str) -> Decision:
@@ -134,13 +152,21 @@ def resume(scope: Scope, why: str) -> Decision:
 BY_POLICY = frozenset({reasons.CHECK_FAILED, reasons.HOLD_LIMIT_EXCEEDED, reasons.NOT_ACCEPTED})
 """Reasons of a pause that spec.onFailure asked for."""
 
+BY_HAND = frozenset({reasons.PAUSED_BY_REQUEST, reasons.LOWERED_BY_HAND, reasons.CONTESTED})
+"""Reasons of a pause that is a person's word: only a person ends it, also when another revision comes along."""
+
+
+def kept_by_hand(scope: Scope) -> bool:
+    """Whether a run is paused by somebody's hand."""
+    return scope.status.paused is not None and scope.status.paused.reason in BY_HAND
+
 
 # -- parts of the phases -------------------------------------------------------------------------------------------
 
 
 def _interrupted(scope: Scope) -> Decision | None:
-    """What takes a run out of its course, in this order: it must stop, it must start anew, a person lowered the share."""
-    stop = first_objection(scope)
+    """What takes a run out of its course, in this order: it must stop, a person lowered the share, it must start anew."""
+    stop = objection(scope)
     if stop is not None:
         return fail(scope, stop)
     anew = _anew(scope)
@@ -150,6 +176,21 @@ def _interrupted(scope: Scope) -> Decision | None:
     if drift is not None:
         return pause(scope, reasons.LOWERED_BY_HAND, drift.message)
     return None
+
+
+def _see_lowered(scope: Scope) -> Scope:
+    """Take note of a person's hand before anything ends the pause, or the run in which it was seen.
+
+    A pair that is gone may be gone because the plan names another one now: that is for the new run to find out.
+    """
+    drift = None if kept_by_hand(scope) and _paused_for(scope) != reasons.PAUSED_BY_REQUEST else lowered(scope)
+    if drift is None or (drift.gone and scope.run.plan != scope.spec.plan_hash()):
+        return scope
+    return _hold_still(scope, reasons.LOWERED_BY_HAND, drift.message)
+
+
+def _paused_for(scope: Scope) -> str:
+    return scope.status.paused.reason if scope.status.paused else ""
 
 
 def _anew(scope: Scope) -> Decision | None:
@@ -164,13 +205,18 @@ def _anew(scope: Scope) -> Decision | None:
         reason, why = reasons.PLAN_CHANGED, "routes, Services, workloads or steps were edited"
     else:
         return None
+    scope = _see_lowered(scope)
     before = scope.run.number
     trigger = scope.run.trigger
     stable = scope.facts.stable
     if stable is not None and stable.copied:
         scope = scope.with_(ForgetPodSpec(stable.name))
+    kept = scope.status.paused if kept_by_hand(scope) else None
     scope = begin(scope, by=trigger.by, reason=why)
     message = f"run {before} gives way to run {scope.run.number}: {why}; traffic back to stable, from step one"
+    if kept is not None:
+        scope = scope.with_(phase=Phase.PAUSED, paused=kept)
+        message += f"; still paused: {kept.message}"
     return scope.with_(Tell("Normal", reason, message)).decide(reason, message)
 
 
@@ -184,6 +230,7 @@ def _repair(scope: Scope) -> tuple[Scope, str]:
     fights = (*recent, *([scope.now] if fresh else []))[-FIGHT_LIMIT:]
     message = "; ".join(drift.message for drift in drifts)
     fought = {(drift.route.kind, drift.route.name): drift.route.generation for drift in drifts}
+    back = [put_back(scope, drift.route, drift.written) for drift in drifts]
     routes = tuple(
         route.model_copy(update={"fought": fought.get((route.kind, route.name), route.fought)})
         for route in scope.status.routes
@@ -191,7 +238,7 @@ def _repair(scope: Scope) -> tuple[Scope, str]:
     scope = scope.with_(fights=fights, routes=routes)
     if fresh:
         scope = scope.with_(Tell("Warning", reasons.RAISED_BY_OTHER, f"{message}; put back to {_percent(scope.share)}"))
-    scope = scope.with_(*(write for write in writes(scope) if (write.kind, write.name) in fought))
+    scope = scope.with_(*back)
     if len(fights) >= FIGHT_LIMIT:
         return (
             scope,
@@ -208,12 +255,13 @@ def _unfought(scope: Scope, kind: str, name: str, generation: int) -> bool:
 def _step(scope: Scope) -> Decision:
     """Write what the step wants, wait for acceptance, hold, and go on."""
     pending = writes(scope)
-    scope = scope.with_(*(write for write in pending if write not in scope.actions))
+    repaired = _written_now(scope)
+    scope = scope.with_(*(write for write in pending if (write.kind, write.name) not in repaired))
     if pending:
         names = ", ".join(action.name for action in pending)
         message = f"{scope.step_text}: writing {scope.share_text} to {names}"
         return scope.decide(reasons.AWAITING_ACCEPTANCE, message, _wake(scope))
-    scope = _note_acceptance(scope)
+    scope = _forget_old_copy(_note_acceptance(scope))
     waiting = scope.unaccepted
     if waiting is not None:
         message = f"{scope.step_text}: waiting for {waiting.label}: {waiting.acceptance.message}"
@@ -222,6 +270,20 @@ def _step(scope: Scope) -> Decision:
     if reason:
         return scope.decide(reason, message, _wake(scope))
     return _advance(scope)
+
+
+def _forget_old_copy(scope: Scope) -> Scope:
+    """Before its first step a run has copied nothing: a pod spec kept by then is of a run that gave way to this one."""
+    stable = scope.facts.stable
+    again = any(isinstance(action, ForgetPodSpec) for action in scope.actions)
+    if scope.step.index > 0 or stable is None or not stable.copied or again:
+        return scope
+    return scope.with_(ForgetPodSpec(stable.name))
+
+
+def _written_now(scope: Scope) -> set[tuple[str, str]]:
+    """Routes that this very decision writes already: one write each."""
+    return {(action.kind, action.name) for action in scope.actions if isinstance(action, WriteRoute)}
 
 
 def _note_acceptance(scope: Scope) -> Scope:
@@ -289,7 +351,9 @@ def _preflight(scope: Scope) -> tuple[str, str]:
         problem = unwritable(scope, share)
         if problem:
             return reasons.ROUTE_UNWRITABLE, f"preflight: {problem}"
-    canary = scope.facts.canary
+    canary, stable = scope.facts.canary, scope.facts.stable
+    if stable is not None and stable.copied:
+        return reasons.PREFLIGHT, f"preflight: forgetting the pod spec that {stable.name} ran before"
     if canary is not None and not canary.rolled_out:
         return reasons.AWAITING_CANARY, f"preflight: waiting for {canary.name} to roll out revision {canary.revision}"
     return _unready(scope, "preflight")
@@ -384,7 +448,8 @@ def _await(scope: Scope) -> Decision:
 
 def _swap(scope: Scope) -> Decision:
     pending = writes(scope)
-    scope = scope.with_(*(write for write in pending if write not in scope.actions))
+    repaired = _written_now(scope)
+    scope = scope.with_(*(write for write in pending if (write.kind, write.name) not in repaired))
     if not pending:
         scope = _note_acceptance(scope)
     waiting = scope.unaccepted

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from fractions import Fraction
@@ -149,7 +150,7 @@ class Scope:
         if route.intent is not None:
             before = route.intent.original
         elif self.status.active and remembered is not None and remembered.claimed:
-            before = {key: Weights.parse(text) for key, text in remembered.original.items()}
+            before = _parsed(remembered.original)
         return {rule.key: before.get(rule.key, rule.weights) for rule in route.rules}
 
     @property
@@ -174,6 +175,15 @@ class Scope:
     def judging(self) -> tuple[tuple[ResolvedCheck, CheckStatus], ...]:
         """The checks that count: not the dry runs."""
         return tuple(pair for pair in self.checks if not pair[0].dry_run)
+
+
+def _parsed(original: Mapping[str, str]) -> dict[str, Weights]:
+    """The weights of before that the status remembers; what is no pair of weights is as good as not remembered."""
+    weights = {}
+    for key, text in original.items():
+        with suppress(ValueError):
+            weights[key] = Weights.parse(text)
+    return weights
 
 
 def measuring(spec: RolloutSpec, status: RolloutStatus) -> bool:

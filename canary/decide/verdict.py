@@ -30,7 +30,7 @@ def judge(check: ResolvedCheck, before: CheckStatus | None, measurement: Measure
             verdict, reason, message = _policy(check.on_error, measurement.reason, measurement.message)
         case _:
             assert_never(measurement)
-    value = measurement.value if isinstance(measurement, Sample) else None
+    value = measurement.value if isinstance(measurement, Sample) and math.isfinite(measurement.value) else None
     failures = {VerdictKind.PASS: 0, VerdictKind.FAIL: before.failures + 1, VerdictKind.UNKNOWN: before.failures}
     since = before.unknown_since if before.unknown_since is not None else measurement.at
     return _status(

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from fractions import Fraction
 
 from canary.decide.actions import WriteRoute
-from canary.decide.facts import RouteView
+from canary.decide.facts import RouteView, RuleView
 from canary.decide.scope import Scope
 from canary.errors import ShareError
 from canary.gateway.intent import Intent, Mode
@@ -34,6 +34,8 @@ def wanted(scope: Scope, route: RouteView) -> dict[str, Weights]:
 
     """
     original = scope.original(route)
+    if not route.declared:
+        return {key: weights.only_stable for key, weights in original.items()}
     if mode_of(scope) is not Mode.STEP or scope.share == 0:
         return {key: weights.only_canary if scope.share else weights.only_stable for key, weights in original.items()}
     others = {rule.key: rule.others for rule in route.rules}
@@ -48,10 +50,36 @@ def writes(scope: Scope) -> tuple[WriteRoute, ...]:
 def releases(scope: Scope) -> tuple[WriteRoute, ...]:
     """Take our annotation off every route of an ended run, and give back the weights of before where they still differ."""
     return tuple(
-        WriteRoute(route.kind, route.name, wanted(scope, route), None)
-        for route in scope.live_routes
-        if route.intent is not None
+        # Without our pair there are no weights to give back; the annotation is ours all the same.
+        WriteRoute(route.kind, route.name, {} if route.problem else wanted(scope, route), None)
+        for route in scope.facts.routes
+        if route.exists and route.intent is not None
     )
+
+
+def put_back(scope: Scope, route: RouteView, written: Mapping[str, Fraction]) -> WriteRoute:
+    """Take away what somebody added to the canary's share in some rules; a rule that was given less stays as it is.
+
+    `written` is the share that the run wrote, by rule key. The annotation goes on saying that, so that a restart still
+    sees which rules somebody lowered.
+    """
+    said = {rule.key: _wrote(scope, route, rule, written[rule.key]) for rule in route.rules if rule.key in written}
+    weights = {
+        rule.key: said[rule.key] if rule.key in said and rule.weights.share > written[rule.key] else rule.weights
+        for rule in route.rules
+    }
+    return WriteRoute(route.kind, route.name, weights, _intent(scope, route, said))
+
+
+def _wrote(scope: Scope, route: RouteView, rule: RuleView, share: Fraction) -> Weights:
+    """The weights that the run wrote to a rule: as the annotation has them, else computed again from the share."""
+    if route.intent is not None and scope.ours(route) and rule.key in route.intent.weights:
+        return route.intent.weights[rule.key]
+    original = scope.original(route)[rule.key]
+    try:
+        return divide(original, share, rule.others) if share else original.only_stable
+    except ShareError:
+        return original.only_stable
 
 
 def restores(scope: Scope) -> tuple[WriteRoute, ...]:
@@ -60,10 +88,17 @@ def restores(scope: Scope) -> tuple[WriteRoute, ...]:
 
 
 def _restores(scope: Scope) -> Iterator[WriteRoute]:
-    for route in scope.live_routes:
+    won = scope.status.active and scope.run.outcome is Outcome.SUCCEEDED
+    for route in scope.facts.routes:
         marked = route.intent is not None
-        if marked or (scope.claimed(route) and route.share > 0):
-            weights = {key: original.only_stable for key, original in scope.original(route).items()}
+        if route.exists and route.problem and marked:
+            yield WriteRoute(route.kind, route.name, {}, None)
+        if not route.exists or route.problem:
+            continue
+        stable = {key: original.only_stable for key, original in scope.original(route).items()}
+        weights = wanted(scope, route) if won else stable  # once a Swap is won, stable is the other one
+        moved = any(rule.weights.share != weights[rule.key].share for rule in route.rules)
+        if marked or (scope.claimed(route) and moved):
             yield WriteRoute(route.kind, route.name, weights, None)
 
 
@@ -72,21 +107,22 @@ def _write(scope: Scope, route: RouteView) -> WriteRoute | None:
         weights = wanted(scope, route)
     except ShareError:
         return None  # `unwritable` reports it; a run never starts with one, it can only appear meanwhile
-    if not route.declared:
-        weights = {key: original.only_stable for key, original in scope.original(route).items()}
     mode = mode_of(scope)
     if _in_place(scope, route, weights, mode):
         return None
-    intent = Intent(
+    return WriteRoute(route.kind, route.name, weights, _intent(scope, route, weights))
+
+
+def _intent(scope: Scope, route: RouteView, weights: Mapping[str, Weights]) -> Intent:
+    return Intent(
         rollout=scope.facts.name,
         uid=scope.facts.uid,
         run=scope.run.number,
-        mode=mode,
+        mode=mode_of(scope),
         step=scope.step.index,
         weights=weights,
         original=scope.original(route),
     )
-    return WriteRoute(route.kind, route.name, weights, intent)
 
 
 def _in_place(scope: Scope, route: RouteView, weights: Mapping[str, Weights], mode: Mode) -> bool:

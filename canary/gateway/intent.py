@@ -67,5 +67,5 @@ def parse_intent(raw: str | None) -> Intent | None:
             weights={key: Weights.parse(text) for key, text in document["weights"].items()},
             original={key: Weights.parse(text) for key, text in document["original"].items()},
         )
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None

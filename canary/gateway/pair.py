@@ -60,17 +60,22 @@ class Weights:
 
         """
         stable, canary = (None if part == "-" else int(part) for part in text.split("/"))
+        if any(weight is not None and not 0 <= weight <= MAX_WEIGHT for weight in (stable, canary)):
+            raise ValueError(f"{text!r} is outside of what a route may say, 0 to {MAX_WEIGHT}")
         return cls(stable, canary)
 
     @property
     def only_stable(self) -> Weights:
-        """The same sum, all of it on stable; exactly what it was if the canary had nothing."""
-        return self if _value(self.canary) == 0 else Weights(self.total, 0)
+        """The same sum, all of it on stable; exactly what it was if the canary had nothing.
+
+        A sum beyond what one weight may be is cut to that: a rollback that no API server takes would be none.
+        """
+        return self if _value(self.canary) == 0 else Weights(min(self.total, MAX_WEIGHT), 0)
 
     @property
     def only_canary(self) -> Weights:
-        """The same sum, all of it on the canary."""
-        return self if _value(self.stable) == 0 else Weights(0, self.total)
+        """The same sum, all of it on the canary; cut like `only_stable`."""
+        return self if _value(self.stable) == 0 else Weights(0, min(self.total, MAX_WEIGHT))
 
 
 def _value(weight: int | None) -> int:

@@ -35,6 +35,11 @@ def divide(original: Weights, share: Fraction, others: int) -> Weights:
     if not others:
         total = _sum(total, part.denominator)
     canary = int(total * part)
+    if max(canary, total - canary) > MAX_WEIGHT:
+        raise ShareError(
+            f"the pair's weights add up to {total}, and {decimal_text(share)} % of that needs a weight beyond {MAX_WEIGHT}; "
+            "divide all weights of the rule by the same number"
+        )
     return Weights(total - canary, canary)
 
 

@@ -106,6 +106,25 @@ class Kube:
         except Gone:  # the list changed too much while it was paged through: take it in one piece
             return await self._list(res, namespace, query, 0)
 
+    async def pages(
+        self,
+        res: Resource,
+        namespace: str | None = None,
+        *,
+        field_selector: str | None = None,
+        limit: int = 500,
+    ) -> AsyncGenerator[Object]:
+        """The same list page by page, for those who need no more than a page at a time. Raises Gone as the server does."""
+        query: dict[str, str | int] = {"limit": limit}
+        _add(query, fieldSelector=field_selector)
+        while True:
+            page = await self._json("GET", res.path(namespace), "list", res.plural, query=query)
+            yield page
+            proceed = (page.get("metadata") or {}).get("continue")
+            if not proceed:
+                return
+            query["continue"] = proceed
+
     async def create(self, res: Resource, body: Mapping[str, Any], namespace: str | None = None) -> Object:
         """`namespace` defaults to the one in the body. Raises AlreadyExists."""
         if res.namespaced:

@@ -34,9 +34,9 @@ class WatchEvent:
 class Listing(Protocol):
     """The part of `Kube` that following needs."""
 
-    async def list(
+    def pages(
         self, res: Resource, namespace: str | None = None, *, field_selector: str | None = None
-    ) -> Object: ...
+    ) -> AsyncGenerator[Object]: ...
 
     def watch(
         self, res: Resource, namespace: str | None, *, name: str | None, resource_version: str | None
@@ -66,11 +66,18 @@ async def follow(
         opened = time.monotonic()
         try:
             if version is None:
-                fresh = await kube.list(res, namespace, field_selector=name and f"metadata.name={name}")
-                version = str((fresh.get("metadata") or {}).get("resourceVersion") or "")
-                for event in _difference(seen, fresh["items"], res):
+                listed: set[_Key] = set()
+                found = ""
+                async with aclosing(
+                    kube.pages(res, namespace, field_selector=name and f"metadata.name={name}")
+                ) as pages:
+                    async for page in pages:  # a page at a time: a whole list of a large cluster is a lot of memory
+                        found = str((page.get("metadata") or {}).get("resourceVersion") or "")
+                        for event in _difference(seen, page.get("items") or [], listed, res):
+                            yield event
+                for event in _gone(seen, listed, res):
                     yield event
-                del fresh  # or the whole first list stays in memory for as long as the watch
+                version = found
                 if not synced:
                     synced = True
                     yield WatchEvent("SYNCED")
@@ -131,20 +138,27 @@ def _vanished(key: _Key, known: _Known, res: Resource) -> WatchEvent:
     return WatchEvent("DELETED", {"apiVersion": res.api_version, "kind": res.kind, "metadata": metadata})
 
 
-def _difference(seen: dict[_Key, _Known], fresh: list[Object], res: Resource) -> Iterator[WatchEvent]:
-    """What changed between what was `seen` and the items of a `fresh` list; `seen` is brought up to date.
+def _gone(seen: dict[_Key, _Known], listed: set[_Key], res: Resource) -> Iterator[WatchEvent]:
+    """What was `seen` and is not in the list any more."""
+    for key in [key for key in seen if key not in listed]:
+        yield _vanished(key, seen.pop(key), res)
+
+
+def _difference(
+    seen: dict[_Key, _Known], fresh: list[Object], listed: set[_Key], res: Resource
+) -> Iterator[WatchEvent]:
+    """What changed between what was `seen` and the items of a `fresh` page; `seen` and `listed` are brought up to date.
 
     Items of a list carry no apiVersion and kind on real servers; they are put back, so that every event has them. An
     object that was deleted and created again under its name is DELETED, then ADDED.
     """
-    uids = {_key(item): _known(item)[0] for item in fresh}
-    for key, known in list(seen.items()):
-        if uids.get(key) != known[0]:
-            del seen[key]
-            yield _vanished(key, known, res)
     for item in fresh:
         key, known = _key(item), _known(item)
+        listed.add(key)
         old = seen.get(key)
+        if old is not None and old[0] != known[0]:
+            yield _vanished(key, seen.pop(key), res)
+            old = None
         if old != known:
             seen[key] = known
             whole = {"apiVersion": res.api_version, "kind": res.kind, **item}

@@ -45,12 +45,13 @@ def parse_request(raw: str | None) -> Request | None:
     """Read the annotation; None without one. Never raises: what makes no sense becomes an unknown verb."""
     if raw is None or not raw.strip():
         return None
+    raw = raw.encode("utf-8", "replace").decode()
     text = raw.strip()
     if not text.startswith("{"):
         return Request(verb=text[:64], raw=raw)
     try:
         document = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return Request(verb="(not JSON)", raw=raw)
     if not isinstance(document, dict):
         return Request(verb="(not an object)", raw=raw)

@@ -196,8 +196,8 @@ def _rival(store: Store, rollout: Rollout, ref: RouteRef, keys: set[str]) -> str
     for key in sorted(store.wanting("HTTPRoute", rollout.namespace, ref.name)):
         if key == (rollout.namespace, rollout.name):
             continue
-        other = Rollout.of(store.rollouts[key])
-        if other.spec is None or not _before(other, rollout):
+        other = store.rollout(key)
+        if other is None or other.spec is None or not _before(other, rollout):
             continue
         shared = keys & _driven(store, key, other, ref)
         if shared:

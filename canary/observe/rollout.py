@@ -33,9 +33,14 @@ class Rollout:
     status: RolloutStatus
 
     @classmethod
-    def of(cls, document: Json) -> Rollout:
+    def of(cls, document: Json, earlier: Rollout | None = None) -> Rollout:
+        """Parse a document; the spec of an `earlier` reading of the same generation is not parsed again."""
         metadata = document.get("metadata", {})
-        spec, problem = _spec(document.get("spec"))
+        identity = (metadata.get("uid", ""), metadata.get("generation", 0))
+        if earlier is not None and identity[1] and identity == (earlier.uid, earlier.generation):
+            spec, problem = earlier.spec, earlier.problem
+        else:
+            spec, problem = _spec(document.get("spec"))
         return cls(
             namespace=metadata.get("namespace", ""),
             name=metadata.get("name", ""),

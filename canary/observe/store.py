@@ -5,14 +5,19 @@ Fed by the handlers and by the answers to our own writes; read by `facts`. Idle 
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import Iterator
 from typing import Any
 
 from canary.model.checks import TemplateKind
 from canary.observe.objects import Route, Workload, known, slim
+from canary.observe.rollout import Rollout
 
 Json = dict[str, Any]
+
+PARSED = 2048
+"""Parsed Rollouts that are kept; ten thousand of them would be a lot of memory for nothing."""
+
 Key = tuple[str, str]
 """(namespace, name)"""
 
@@ -26,22 +31,48 @@ def key_of(document: Json) -> Key:
     return metadata.get("namespace", ""), metadata.get("name", "")
 
 
+def uid_of(document: Json) -> str:
+    """The uid of an object; empty without one."""
+    return str(document.get("metadata", {}).get("uid", ""))
+
+
 class Store:
-    """Objects by key. `put_*` and `drop_*` return the Rollouts to wake."""
+    """Objects by key. `put_*` and `drop_*` return the Rollouts to wake.
+
+    `answer=True` says that a document is the answer to a write of ours: it may update what is kept, but it brings back
+    nothing that a watch has reported as gone. `drop_*` with a `uid` leaves alone a newer object of the same name: events
+    of two objects come in any order.
+    """
 
     def __init__(self) -> None:
         self.rollouts: dict[Key, Json] = {}
         self.routes: dict[Key, Route] = {}
         self.workloads: dict[Key, Workload] = {}
         self.templates: dict[Need, Json] = {}
+        self._parsed: OrderedDict[Key, tuple[Json, Rollout]] = OrderedDict()
         self._wanted_by: defaultdict[Need, set[Key]] = defaultdict(set)
         self._needs: dict[Key, frozenset[Need]] = {}
 
-    def put_rollout(self, document: Json) -> bool:
+    def rollout(self, key: Key) -> Rollout | None:
+        """A Rollout, parsed. The last few readings are kept: an active one is looked at many times a version."""
+        document = self.rollouts.get(key)
+        if document is None:
+            return None
+        kept = self._parsed.get(key)
+        if kept is not None and kept[0] is document:
+            return kept[1]
+        rollout = Rollout.of(document, kept[1] if kept is not None else None)
+        self._parsed[key] = (document, rollout)
+        self._parsed.move_to_end(key)
+        if len(self._parsed) > PARSED:
+            self._parsed.popitem(last=False)
+        return rollout
+
+    def put_rollout(self, document: Json, *, answer: bool = False) -> bool:
         """Keep a Rollout; False when what we have is newer or the same."""
         key = key_of(document)
         kept = self.rollouts.get(key)
-        if kept is not None and known(document, kept):
+        if (answer and _uid(kept) != _uid(document)) or (kept is not None and known(document, kept)):
             return False
         self.rollouts[key] = slim(document)
         needs = frozenset(_needs(document))
@@ -53,8 +84,10 @@ class Store:
         self._needs[key] = needs
         return True
 
-    def drop_rollout(self, key: Key) -> set[Key]:
+    def drop_rollout(self, key: Key, uid: str = "") -> set[Key]:
         """Forget a Rollout; wakes those that shared a route with it."""
+        if uid and key in self.rollouts and _uid(self.rollouts[key]) != uid:
+            return set()
         self.rollouts.pop(key, None)
         touched: set[Key] = set()
         for need in self._needs.pop(key, frozenset()):
@@ -62,30 +95,36 @@ class Store:
             touched |= self._wanted_by.get(need, set())
         return touched
 
-    def put_route(self, document: Json) -> set[Key]:
+    def put_route(self, document: Json, *, answer: bool = False) -> set[Key]:
         key = key_of(document)
         kept = self.routes.get(key)
-        if kept is not None and known(document, kept.document):
+        before = kept.document if kept is not None else None
+        if (answer and _uid(before) != _uid(document)) or (before is not None and known(document, before)):
             return set()
         self.routes[key] = Route.of(document)
         return self.wanting("HTTPRoute", *key)
 
-    def drop_route(self, key: Key) -> set[Key]:
+    def drop_route(self, key: Key, uid: str = "") -> set[Key]:
+        if uid and key in self.routes and _uid(self.routes[key].document) != uid:
+            return set()
         self.routes.pop(key, None)
         return self.wanting("HTTPRoute", *key)
 
-    def put_workload(self, document: Json) -> set[Key]:
+    def put_workload(self, document: Json, *, answer: bool = False) -> set[Key]:
         """Keep a workload; wakes nobody when nothing changed that a decision looks at."""
         key = key_of(document)
         kept = self.workloads.get(key)
-        if kept is not None and known(document, kept.metadata):
+        before = kept.metadata if kept is not None else None
+        if (answer and _uid(before) != _uid(document)) or (before is not None and known(document, before)):
             return set()
         self.workloads[key] = fresh = Workload.of(document)
         if kept is not None and kept.view == fresh.view:
             return set()
         return self.wanting("Deployment", *key)
 
-    def drop_workload(self, key: Key) -> set[Key]:
+    def drop_workload(self, key: Key, uid: str = "") -> set[Key]:
+        if uid and key in self.workloads and _uid(self.workloads[key].metadata) != uid:
+            return set()
         self.workloads.pop(key, None)
         return self.wanting("Deployment", *key)
 
@@ -97,7 +136,9 @@ class Store:
         self.templates[kind, namespace, name] = slim(document)
         return self.wanting(kind, namespace, name)
 
-    def drop_template(self, kind: str, key: Key) -> set[Key]:
+    def drop_template(self, kind: str, key: Key, uid: str = "") -> set[Key]:
+        if uid and _uid(self.templates.get((kind, *key))) not in {uid, None}:
+            return set()
         self.templates.pop((kind, *key), None)
         return self.wanting(kind, *key)
 
@@ -109,6 +150,10 @@ class Store:
         self._wanted_by[need].discard(key)
         if not self._wanted_by[need]:
             del self._wanted_by[need]
+
+
+def _uid(document: Json | None) -> str | None:
+    return None if document is None else uid_of(document)
 
 
 def _needs(document: Json) -> Iterator[Need]:

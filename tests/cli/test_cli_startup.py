@@ -142,7 +142,7 @@ async def test_settings_of_the_controller_come_from_the_environment_too() -> Non
     assert ran.code == 2
     assert "'nowhere' is no address to listen at" in " ".join(ran.err.split())
     listed = (await canary("controller", "run", "--help")).out
-    names = "PROMETHEUS_URL PROMETHEUS_HOSTS NAMESPACES LOG_LEVEL LOG_FORMAT METRICS_ADDRESS LEADER_ELECT"
+    names = "PROMETHEUS_URL PROMETHEUS_HOSTS NAMESPACES LOG_LEVEL LOG_FORMAT METRICS_ADDRESS"
     assert not [name for name in names.split() if f"CANARY_{name}" not in listed]
 
 

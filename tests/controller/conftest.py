@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator
 import pytest_asyncio
 from controller_kit import Cast, World, api_server
 
+from canary.kube import CLUSTERCHECKTEMPLATES
+
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def cast() -> AsyncIterator[Cast]:
@@ -21,4 +23,6 @@ async def world(cast: Cast) -> AsyncIterator[World]:
     cast.api.audit.clear()
     async with World(cast) as made:
         yield made
+        for left in (await made.admin.list(CLUSTERCHECKTEMPLATES))["items"]:
+            await made.admin.delete(CLUSTERCHECKTEMPLATES, left["metadata"]["name"])
     cast.api.faults.clear()

@@ -14,9 +14,9 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from canary.act.events import Teller
 from canary.controller.clock import ManualClock
@@ -57,8 +57,9 @@ _numbers = itertools.count(1)
 
 @asynccontextmanager
 async def api_server() -> AsyncIterator[ApiServer]:
-    """A sandbox API server with every CRD that the controller needs."""
-    async with ApiServer() as api:
+    """A sandbox API server with every CRD that the controller needs. No two timestamps of it are the same."""
+    seconds = itertools.count()
+    async with ApiServer(clock=lambda: START + timedelta(seconds=next(seconds))) as api:
         await api.install_crds(ROOT / "crds")
         await api.install_crds(ROOT / "canary" / "sandbox" / "gatewayapi")
         yield api
@@ -272,16 +273,30 @@ class Gateway:
     def __init__(self, kube: Kube, namespace: str, clock: ManualClock) -> None:
         self._kube, self._namespace, self._clock = kube, namespace, clock
         self._seen: dict[str, Json] = {}
+        self._answering: set[asyncio.Task[None]] = set()
         self.waiting: set[str] = set()
         self.refusing: dict[str, str] = {}
+        self.delay = 0.0
+        """Seconds (of the world's clock) from a new generation to the answer."""
         self.accepted: dict[tuple[str, int], datetime] = {}
         """When which generation of which route was accepted."""
 
     async def run(self) -> None:
         async for event in self._kube.list_and_watch(HTTPROUTES, self._namespace):
             if event.type in {"ADDED", "MODIFIED"}:
-                self._seen[event.object["metadata"]["name"]] = event.object
-                await self._answer(event.object)
+                name, generation = event.object["metadata"]["name"], event.object["metadata"]["generation"]
+                before = self._seen.get(name)
+                self._seen[name] = event.object
+                if self.delay and before is not None and before["metadata"]["generation"] != generation:
+                    task = asyncio.create_task(self._later(name))
+                    self._answering.add(task)
+                    task.add_done_callback(self._answering.discard)
+                elif not self.delay:
+                    await self._answer(event.object)
+
+    async def _later(self, name: str) -> None:
+        await self._clock.sleep(self.delay)
+        await self._answer(self._seen[name])
 
     async def wait(self, *names: str) -> None:
         """Answer nothing more for these routes."""
@@ -310,7 +325,9 @@ class Gateway:
             return
         if refusal is None:
             self.accepted.setdefault((name, generation), self._clock.now())
-        with contextlib.suppress(Exception):  # deleted meanwhile, or a fault that the test asked for: the next event heals
+        with contextlib.suppress(
+            Exception
+        ):  # deleted meanwhile, or a fault that the test asked for: the next event heals
             await self._kube.merge_patch(
                 HTTPROUTES, name, self._namespace, {"status": {"parents": parents}}, subresource="status"
             )
@@ -378,9 +395,7 @@ class Workloads:
         if all(now.get(key, 0) == value for key, value in status.items()):
             return
         with contextlib.suppress(Exception):
-            await self._kube.merge_patch(
-                DEPLOYMENTS, name, self._namespace, {"status": status}, subresource="status"
-            )
+            await self._kube.merge_patch(DEPLOYMENTS, name, self._namespace, {"status": status}, subresource="status")
 
 
 @dataclass
@@ -494,7 +509,7 @@ class World:
         self._stack = AsyncExitStack()
         self._lives: list[Life] = []
 
-    async def __aenter__(self) -> World:
+    async def __aenter__(self) -> Self:
         self.admin = await self.person("admin-person")
         self.alice = await self.person("alice")
         self.gitops = await self.person("gitops")
@@ -600,7 +615,7 @@ class World:
         return found
 
     def status(self, name: str = "shop") -> Json:
-        status = self.rollout(name).get("status")
+        status = (self.find(ROLLOUTS, name) or {}).get("status")
         return status if isinstance(status, dict) else {}
 
     def phase(self, name: str = "shop") -> str:
@@ -690,7 +705,8 @@ class World:
             wake = self.clock.next_wake
             now = self.clock.now()
             late = time.monotonic() > deadline
-            assert now.timestamp() < end and not late, f"{'too slow' if late else 'in vain'} at {now}: {self._state()}"
+            assert now.timestamp() < end, f"in vain until {now}: {self._state()}"
+            assert not late, f"too slow at {now}: {self._state()}"
             if wake is not None:
                 self.clock.advance(min(pace, max((wake - now).total_seconds(), 0)))
 
@@ -705,7 +721,9 @@ class World:
             await self.settle()
 
     def _state(self) -> str:
-        return json.dumps({"rollouts": [self.status(name) for kind, name in self.records.present if kind == "rollouts"]})
+        return json.dumps(
+            {"rollouts": [self.status(name) for kind, name in self.records.present if kind == "rollouts"]}
+        )
 
 
 def pair_weights(rule_: Json) -> tuple[int, int]:

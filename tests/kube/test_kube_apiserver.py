@@ -199,8 +199,8 @@ async def test_following_through_drops_and_compaction(server, cluster) -> None:
         await cluster.merge_patch(SERVICES, "c", "shop", {"metadata": {"labels": {"x": "y"}}})
         await cluster.create(SERVICES, service("e"))
         server.compact()
-        came = await until(events, "ADDED", "e")
-        assert came == ["DELETED b", "MODIFIED c", "ADDED e"]
+        came = await until(events, "DELETED", "b")
+        assert came == ["MODIFIED c", "ADDED e", "DELETED b"]
 
 
 async def test_following_one_object(cluster) -> None:

@@ -275,10 +275,10 @@ async def test_list_and_watch_survives(api, kube) -> None:
         ("ADDED", "c", "3"),
         ("SYNCED", None, None),
         ("MODIFIED", "a", "6"),
-        ("DELETED", "b", "2"),
         ("DELETED", "c", "3"),
         ("ADDED", "c", "18"),
         ("ADDED", "d", "19"),
+        ("DELETED", "b", "2"),
         ("DELETED", "d", "21"),
     ]
     watched_from = [seen.query["resourceVersion"] for seen in api.seen if "watch" in seen.query]

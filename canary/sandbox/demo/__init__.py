@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 
 from canary.errors import SandboxError
 from canary.sandbox.demo.screen import make_screen
@@ -20,12 +21,18 @@ def run_demo(*, plain: bool = False, color: bool = True, keep: bool = False) -> 
     """
     try:
         return asyncio.run(_play(plain=plain, color=color, keep=keep))
+    except asyncio.CancelledError:
+        return 128 + signal.SIGTERM
     except SandboxError as error:
         make_screen(plain=True, color=color).fatal(str(error))
         return 1
 
 
 async def _play(*, plain: bool, color: bool, keep: bool) -> int:
+    playing = asyncio.current_task()
+    if playing is not None:
+        # A polite end must take the children and the temporary folders along, as Ctrl-C does.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, playing.cancel)
     screen = make_screen(plain=plain, color=color)
     story = Story(screen)
     async with story:

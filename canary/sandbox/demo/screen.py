@@ -63,6 +63,11 @@ class Screen:
     def traffic(self, before: Counts, now: Counts, *, seconds: float) -> None:
         """What was served in the last `seconds`."""
 
+    def note(self, *lines: str) -> None:
+        """Lines to copy, after the play."""
+        for line in lines:
+            self.console.print(Text(line), soft_wrap=True)
+
     def fatal(self, text: str) -> None:
         """It cannot go on."""
         self.console.print(Text(f"error: {text}", style="bold red"))

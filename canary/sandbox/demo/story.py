@@ -30,6 +30,7 @@ Json = dict[str, Any]
 GOOD, BAD, BAD_ERRORS = "v2", "v3", 30
 RPS = 300
 CONTROLLER = "canary-controller"
+LINGER_RPS, LINGER_SECONDS = 50, 1800
 IN_FLIGHT = 1.0
 """Seconds that a request may still be on its way after the gateway took a new weight."""
 
@@ -111,12 +112,20 @@ class Story:
         return await self._count(good_run_ended)
 
     async def linger(self) -> None:
-        """Stay until Ctrl-C."""
+        """Stay until Ctrl-C, with a little traffic, for at most half an hour."""
+        url = await self._box.gateway_url(manifests.NAMESPACE, "public")
         path: Path = self._box.kubeconfig
-        self._screen.say(
-            f"still running; export KUBECONFIG={path}; kubectl -n {manifests.NAMESPACE} get rollouts; Ctrl-C ends it"
+        self._screen.note(
+            "",
+            f"The cluster runs on, with {LINGER_RPS} requests a second, for {LINGER_SECONDS // 60} minutes or until Ctrl-C. In another terminal:",
+            f"  export KUBECONFIG={path}",
+            f"  kubectl -n {manifests.NAMESPACE} get rollouts",
+            f"  kubectl -n {manifests.NAMESPACE} set env deployment/shop-canary VERSION=v4 FAULT_ERROR_PERCENT-",
+            f"  canary -n {manifests.NAMESPACE} watch shop",
         )
-        await asyncio.Event().wait()
+        load = LoadGenerator(url, manifests.HOST, rps=LINGER_RPS, max_seconds=LINGER_SECONDS)
+        async with load:
+            await load.wait()
 
     # -- acting -------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,66 @@
+"""Follows what Rollouts refer to: routes, workloads, check templates. Everything is listed before the first is judged.
+
+These are watched directly rather than through kopf: kopf keeps a worker and a memory for every object, and holding back
+its handlers until everything is listed (`kopf.index`) takes time that grows with the square of their number.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from canary.controller.hub import Hub
+from canary.errors import ApiError, ConfigError
+from canary.kube import CHECKTEMPLATES, CLUSTERCHECKTEMPLATES, DEPLOYMENTS, HTTPROUTES, Kube, Resource
+
+Json = dict[str, Any]
+Pass = Callable[[str | None, Json], None]
+
+
+class Following:
+    """The watches of a controller. `waiting_for` names the resources that are not listed yet."""
+
+    def __init__(self, kube: Kube, hub: Hub, namespaces: tuple[str, ...]) -> None:
+        self._kube = kube
+        places: tuple[str | None, ...] = namespaces or (None,)
+        self._watches: list[tuple[Resource, str | None, Pass]] = [
+            (resource, place, pass_on)
+            for resource, pass_on in (
+                (HTTPROUTES, hub.route),
+                (DEPLOYMENTS, hub.workload),
+                (CHECKTEMPLATES, partial(hub.template, CHECKTEMPLATES.kind)),
+            )
+            for place in places
+        ]
+        self._watches.append((CLUSTERCHECKTEMPLATES, None, partial(hub.template, CLUSTERCHECKTEMPLATES.kind)))
+        self.waiting_for = {_name(resource, place) for resource, place, _ in self._watches}
+        self.synced = asyncio.Event()
+
+    async def run(self) -> None:
+        """Follow for ever.
+
+        Raises:
+            ConfigError: a resource is not installed, or the credentials do not allow to list it.
+
+        """
+        async with asyncio.TaskGroup() as group:
+            for resource, place, pass_on in self._watches:
+                group.create_task(self._one(resource, place, pass_on), name=f"follow {_name(resource, place)}")
+
+    async def _one(self, resource: Resource, place: str | None, pass_on: Pass) -> None:
+        try:
+            async for event in self._kube.list_and_watch(resource, place):
+                if event.type == "SYNCED":
+                    self.waiting_for.discard(_name(resource, place))
+                    if not self.waiting_for:
+                        self.synced.set()
+                else:
+                    pass_on(event.type, event.object)
+        except ApiError as error:
+            raise ConfigError(f"cannot watch {_name(resource, place)}: {error}") from error
+
+
+def _name(resource: Resource, place: str | None) -> str:
+    return f"{resource.plural} of {place}" if place else resource.plural

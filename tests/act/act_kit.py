@@ -1,0 +1,156 @@
+"""A performer over a real API server, and the world that its decisions have seen."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from canary.act.backoff import Backoffs
+from canary.act.events import Teller
+from canary.act.perform import Performer, World
+from canary.decide.actions import WriteRoute
+from canary.gateway.intent import Intent, Mode
+from canary.gateway.pair import Backend, Weights
+from canary.kube import DEPLOYMENTS, EVENTS, HTTPROUTES, NAMESPACES, ROLLOUTS, Kube
+from canary.kube.retry import ROUTE_WRITE
+from canary.observe.store import Store
+from canary.sandbox.apiserver import ApiServer, Fault
+
+Json = dict[str, Any]
+NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
+TEAM = "team"
+ROOT = Path(__file__).resolve().parents[2]
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait on the wall clock, ten seconds at most."""
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline, "in vain"
+        await asyncio.sleep(0.005)
+
+
+def route(name: str = "shop", **metadata: Any) -> Json:
+    refs = [{"name": "stable", "port": 80, "weight": 90}, {"name": "canary", "port": 80, "weight": 10}]
+    return {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "HTTPRoute",
+        "metadata": {"name": name, "namespace": TEAM, **metadata},
+        "spec": {"parentRefs": [{"name": "gw"}], "rules": [{"backendRefs": refs}]},
+    }
+
+
+def rollout(**metadata: Any) -> Json:
+    return {
+        "apiVersion": "canary.dev/v1alpha1",
+        "kind": "Rollout",
+        "metadata": {"name": "shop", "namespace": TEAM, **metadata},
+        "spec": {
+            "routes": [{"name": "shop"}],
+            "stable": {"service": "stable", "port": 80},
+            "canary": {"service": "canary", "port": 80},
+            "steps": [{"weight": 10}],
+        },
+    }
+
+
+def deployment(name: str, image: str) -> Json:
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name, "namespace": TEAM},
+        "spec": {
+            "replicas": 1,
+            "selector": {"matchLabels": {"app": name}},
+            "template": {
+                "metadata": {"labels": {"app": name}},
+                "spec": {"containers": [{"name": "app", "image": image}]},
+            },
+        },
+    }
+
+
+def write(name: str = "shop", stable: int = 50, canary: int = 50, mode: Mode | None = Mode.STEP) -> WriteRoute:
+    """Give the only rule these weights; with a mode also the annotation, without one its removal."""
+    weights = {"#0": Weights(stable, canary)}
+    intent = Intent("shop", "uid", 1, mode, 1, weights, {"#0": Weights(90, 10)}) if mode is not None else None
+    return WriteRoute("HTTPRoute", name, weights, intent)  # type: ignore[arg-type]  # a StrEnum
+
+
+@dataclass
+class Bench:
+    """What a test of the performer needs. `see` reads everything that is in the world now."""
+
+    api: ApiServer
+    kube: Kube
+    other: Kube
+    teller: Teller
+    store: Store = field(default_factory=Store)
+    rollbacks: list[float] = field(default_factory=list)
+    landed: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.backoffs = Backoffs(ROUTE_WRITE)
+        self.performer = Performer(
+            (TEAM, "shop"),
+            self.kube,
+            self.store,
+            self.teller,
+            self.backoffs,
+            self.rollbacks.append,
+            lambda: self.landed.append("landed"),
+        )
+
+    async def see(self) -> World:
+        for document in (await self.kube.list(HTTPROUTES, TEAM))["items"]:
+            self.store.put_route(document)
+        for document in (await self.kube.list(ROLLOUTS, TEAM))["items"]:
+            self.store.put_rollout(document)
+        for document in (await self.kube.list(DEPLOYMENTS, TEAM))["items"]:
+            self.store.put_workload(document)
+        return World(
+            rollout=self.store.rollouts[TEAM, "shop"],
+            routes={name: kept.document for (_, name), kept in self.store.routes.items()},
+            rules={name: () for _, name in self.store.routes},
+            stable=Backend("stable", TEAM, 80),
+            canary=Backend("canary", TEAM, 80),
+        )
+
+    async def weights(self, name: str = "shop") -> list[int]:
+        refs = (await self.kube.get(HTTPROUTES, name, TEAM))["spec"]["rules"][0]["backendRefs"]
+        return [ref["weight"] for ref in refs]
+
+    def fault(self, **what: Any) -> Fault:
+        return self.api.faults.add(Fault(**{"verb": "patch", "user": "controller", **what}))
+
+    async def events(self) -> list[Json]:
+        await self.teller.__aexit__()
+        return list((await self.kube.list(EVENTS, TEAM))["items"])
+
+
+@asynccontextmanager
+async def make_bench() -> AsyncIterator[Bench]:
+    async with ApiServer() as api:
+        await api.install_crds(ROOT / "crds")
+        await api.install_crds(ROOT / "canary" / "sandbox" / "gatewayapi")
+        async with (
+            await Kube.connect(server=api.url, token=api.add_token("controller")) as kube,
+            await Kube.connect(server=api.url, token=api.add_token("other"), field_manager="other") as other,
+            Teller(kube) as teller,
+        ):
+            await other.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": TEAM}})
+            for resource, document in (
+                (HTTPROUTES, route()),
+                (HTTPROUTES, route("api")),
+                (ROLLOUTS, rollout()),
+                (DEPLOYMENTS, deployment("stable", "shop:1")),
+                (DEPLOYMENTS, deployment("canary", "shop:2")),
+            ):
+                await other.create(resource, document)
+            yield Bench(api, kube, other, teller)

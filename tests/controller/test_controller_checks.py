@@ -1,0 +1,234 @@
+"""Promise 4: unknown is not bad, and not good. Policies, limits and delays, as a run lives through them."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import Any
+
+import pytest
+from controller_kit import World, check, template_document
+
+from canary.kube import CHECKTEMPLATES
+from canary.metrics.port import Query
+from canary.model.measurement import Malformed, Unreachable
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+NOW = None
+DOWN = Unreachable(NOW, "Unreachable", "connection refused")  # type: ignore[arg-type]  # Scripted stamps it
+BAD = Malformed(NOW, "BadQuery", "parse error")  # type: ignore[arg-type]
+
+
+async def run(world: World, answer: Any, **of_check: Any) -> None:
+    """A run whose only check answers this, at its first step."""
+    await world.begin(checks=[check(**of_check)])
+    world.provider.answers["errors"] = answer
+    await world.deploy(2)
+    await world.until(lambda: world.step() == 1 and world.weights() == (90, 10))
+
+
+UNKNOWN = pytest.mark.parametrize(
+    ("answer", "reason", "policy"),
+    [
+        (None, "NoData", "onNoData"),
+        (math.nan, "NotANumber", "onError"),
+        ((0.1, 0.2), "SeveralSeries", "onError"),
+        (DOWN, "Unreachable", "onError"),
+        (BAD, "BadQuery", "onError"),
+    ],
+    ids=["no data", "NaN", "several series", "unreachable", "bad query"],
+)
+
+
+@UNKNOWN
+async def test_unknown_holds(world: World, answer: Any, reason: str, policy: str) -> None:
+    """What is unknown holds the weight where it is, under its own name, and goes on once it is known."""
+    await run(world, answer)
+    await world.pass_(60)
+    assert (world.phase(), world.weights()) == ("Progressing", (90, 10))
+    assert world.status()["checks"][0].get("verdict", "Unknown") == "Unknown"
+    assert world.status()["checks"][0]["reason"] == reason
+    assert world.condition("ChecksPassing")["status"] == "Unknown"
+    assert reason in world.message()
+    world.provider.answers["errors"] = 0.0
+    await world.until(lambda: world.phase() == "Succeeded")
+
+
+@UNKNOWN
+async def test_unknown_may_count_as_a_pass(world: World, answer: Any, reason: str, policy: str) -> None:
+    """With the policy Pass the run goes on, and the check says why it counts."""
+    await run(world, answer, **{policy: "Pass"})
+    await world.until(lambda: world.phase() == "Succeeded")
+    assert world.status()["checks"][0]["reason"] == reason
+
+
+@UNKNOWN
+async def test_unknown_may_count_as_a_failure(world: World, answer: Any, reason: str, policy: str) -> None:
+    """With the policy Fail the first such answer rolls back."""
+    await run(world, answer, **{policy: "Fail"})
+    await world.until(lambda: world.phase() == "RolledBack", within=10)
+    assert "counted as a failure" in world.status()["run"]["message"]
+
+
+async def test_one_policy_is_not_the_other(world: World) -> None:
+    """onError says nothing about an answer without data."""
+    await run(world, None, onError="Fail")
+    await world.pass_(30)
+    assert world.phase() == "Progressing"
+
+
+async def test_hold_limit(world: World) -> None:
+    """Unknown for longer than holdLimit applies onFailure; the clock starts anew after a known answer."""
+    await run(world, DOWN, holdLimit="1m")
+    await world.pass_(50)
+    world.provider.answers["errors"] = [0.0, DOWN]
+    await world.pass_(50)
+    assert world.phase() == "Progressing"
+    await world.until(lambda: world.phase() == "RolledBack", within=20)
+    assert world.status()["run"]["reason"] == "HoldLimitExceeded"
+
+
+async def test_failure_limit(world: World) -> None:
+    """Consecutive failures up to failureLimit are tolerated, and hold; one more rolls back."""
+    await run(world, [0.5, 0.5, 0.0, 0.5, 0.5, 0.0], failureLimit=2)
+    await world.until(lambda: world.phase() == "Succeeded")
+
+
+async def test_one_failure_too_many(world: World) -> None:
+    """With failureLimit 2 the third failure in a row is the last."""
+    await run(world, 0.5, failureLimit=2)
+    await world.until(lambda: world.phase() == "RolledBack", within=30)
+    assert "3 in a row" in world.status()["run"]["message"]
+    assert len(world.provider.calls) == 3
+
+
+async def test_initial_delay(world: World) -> None:
+    """Nothing is measured before initialDelay after the canary's first traffic."""
+    await run(world, 0.0, initialDelay="30s")
+    since = world.clock.now()
+    await world.until(lambda: bool(world.provider.calls), within=60)
+    assert 29 <= (world.provider.calls[0].now - since).total_seconds() <= 33
+    await world.until(lambda: world.phase() == "Succeeded")
+
+
+async def test_dry_run(world: World) -> None:
+    """A dry-run check is measured and shown; it neither holds nor fails the run."""
+    await run(world, 0.5, dryRun=True)
+    await world.until(lambda: world.phase() == "Succeeded")
+    assert world.provider.calls
+    assert world.status()["checks"][0]["verdict"] == "Fail"
+    assert world.status()["checks"][0]["dryRun"] is True
+
+
+async def test_condition(world: World) -> None:
+    """A CEL condition judges all series of the answer."""
+    condition = "values.all(v, v < 0.2) && value >= 0.0"
+    await world.begin(checks=[check(threshold=None, condition=condition)])
+    world.provider.answers["errors"] = (0.1, 0.15)
+    await world.deploy(2)
+    await world.until(lambda: world.step() == 2)
+    world.provider.answers["errors"] = (0.1, 0.3)
+    await world.until(lambda: world.phase() == "RolledBack", within=30)
+    assert condition in world.status()["run"]["message"]
+
+
+async def test_a_check_counts_in_every_step_anew(world: World) -> None:
+    """A verdict of an earlier step does not carry a step: no weight rises without an answer from that very step."""
+    await world.begin(checks=[check(interval="20s")])
+    await world.deploy(2)
+    raised: dict[int, Any] = {}
+    await world.until(
+        lambda: raised.setdefault(world.step(), world.clock.now()) is None or world.phase() == "Succeeded"
+    )
+    asked = [call.now for call in world.provider.calls]
+    for step in (2, 3):
+        assert any(raised[step - 1] <= at <= raised[step] for at in asked), f"nothing was measured in step {step - 1}"
+
+
+async def test_the_query_knows_the_weight(world: World) -> None:
+    """Queries are rendered with the names, and with the weight of the moment."""
+    await run(world, 0.0)
+    await world.until(lambda: world.phase() == "Succeeded")
+    texts = {call.query.text for call in world.provider.calls}
+    assert {f'errors{{service="canary",weight="{weight}"}}' for weight in (10, 50, 100)} <= texts
+
+
+async def test_several_checks_each_on_its_own(world: World) -> None:
+    """A check that hangs delays no other: the one that fails rolls back."""
+    hanging = asyncio.Event()
+
+    async def hang(_query: Query, _now: object) -> float:
+        await hanging.wait()
+        return 0.0
+
+    await world.begin(checks=[check(name="slow", prometheus={"query": "slow"}), check()])
+    world.provider.answers["slow"] = hang
+    await world.deploy(2)
+    await world.until(lambda: world.step() == 1 and world.weights() == (90, 10))
+    world.provider.answers["errors"] = 0.5
+    await world.until(lambda: world.phase() == "RolledBack", within=20)
+    hanging.set()
+
+
+async def test_two_rollouts_do_not_wait_for_each_other(world: World) -> None:
+    """While the query of one Rollout hangs, another one runs to its end."""
+    hanging = asyncio.Event()
+
+    async def hang(_query: Query, _now: object) -> float:
+        await hanging.wait()
+        return 0.0
+
+    from controller_kit import backend, deployment_document, route_document, rule, service_document
+
+    from canary.kube import DEPLOYMENTS, HTTPROUTES, SERVICES
+
+    await world.furnish()
+    for name in ("s2", "c2"):
+        await world.create(SERVICES, service_document(name))
+        await world.create(DEPLOYMENTS, deployment_document(name))
+    await world.create(HTTPROUTES, route_document("two", rule(backend("s2", 1), backend("c2", 0))))
+    await world.declare("shop", checks=[check(prometheus={"query": "slow"})])
+    await world.declare(
+        "two",
+        routes=[{"name": "two"}],
+        stable={"service": "s2", "port": 80},
+        canary={"service": "c2", "port": 80},
+        workloads={"stable": {"name": "s2"}, "canary": {"name": "c2"}},
+    )
+    world.provider.answers["slow"] = hang
+    await world.live()
+    await world.until(lambda: world.phase("shop") == "Idle" and world.phase("two") == "Idle")
+    await world.deploy(2)
+    await world.deploy(2, "c2")
+    await world.until(lambda: world.phase("two") == "Succeeded")
+    assert (world.phase("shop"), world.weights()) == ("Progressing", (90, 10))
+    hanging.set()
+    await world.until(lambda: world.phase("shop") == "Succeeded")
+
+
+async def test_observed_share(world: World) -> None:
+    """spec.observed is measured and shown during a run; it is never judged, and gone afterwards."""
+    world.provider.answers["share"] = 0.487
+    await world.begin(observed={"prometheus": {"query": 'share{s="{{ canary.service }}"}'}, "interval": "1s"})
+    await world.deploy(2)
+    await world.until(lambda: world.status().get("split", {}).get("observed") == 48.7)
+    await world.until(lambda: world.phase() == "Succeeded")
+    assert "observed" not in world.status()["split"]
+
+
+async def test_a_template_is_edited_during_a_run(world: World) -> None:
+    """A limit that is tightened in the template while a run is under way counts at once."""
+    await world.furnish()
+    await world.create(CHECKTEMPLATES, template_document())
+    world.provider.answers["latency"] = 0.25
+    steps = [{"weight": 10, "hold": "10m"}]
+    await world.declare(checks=[{"template": {"name": "latency"}, "args": {"limit": "300ms"}}], steps=steps)
+    await world.live()
+    await world.until(lambda: world.phase() == "Idle")
+    await world.deploy(2)
+    await world.until(lambda: world.step() == 1 and world.weights() == (90, 10))
+    await world.pass_(10)
+    tighter = {"spec": {"threshold": {"max": "100ms"}}}
+    await world.gitops.merge_patch(CHECKTEMPLATES, "latency", world.namespace, tighter)
+    await world.until(lambda: world.phase() == "RolledBack", within=20)

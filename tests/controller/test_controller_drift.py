@@ -1,0 +1,135 @@
+"""Promise 5: a human's hand wins downward; what others raise is put back, until it is contested."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from controller_kit import Life, World, backend, check, route_document, rule
+
+from canary.kube import HTTPROUTES
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+LONG = [{"weight": 10, "hold": "1m"}, {"weight": 50, "hold": "30m"}, {"weight": 100, "hold": "5m"}]
+
+
+async def at_fifty(world: World, *routes: dict[str, Any]) -> Life:
+    life = await world.begin(*routes, steps=LONG, checks=[check(interval="60s")])
+    await world.deploy(2)
+    await world.until(lambda: world.step() == 2 and bool(world.status()["step"].get("reachedAt")), pace=10)
+    return life
+
+
+async def test_somebody_lowers_the_share(world: World) -> None:
+    """A share lowered by hand stays as it is, the run is paused, and the status names who did it."""
+    await at_fifty(world)
+    await world.set_weights(world.alice, 95, 5)
+    await world.until(lambda: world.phase() == "Paused", within=5)
+    assert world.status()["paused"]["reason"] == "LoweredByHand"
+    assert "alice" in world.message()
+    assert "from 50 % to 5 %" in world.message()
+    await world.pass_(600, pace=60)
+    assert world.weights() == (95, 5)
+    assert world.phase() == "Paused"
+    assert world.condition("Stalled")["status"] == "True"
+    assert "LoweredByHand" in await world.reasons()
+
+
+async def test_lowered_to_nothing_and_resumed(world: World) -> None:
+    """After `resume` the run enters the step again with its own weight, and ends as usual."""
+    await at_fifty(world)
+    await world.set_weights(world.alice, 100, 0)
+    await world.until(lambda: world.phase() == "Paused", within=5)
+    await world.ask("resume")
+    await world.until(lambda: world.phase() == "Progressing" and world.weights() == (50, 50), within=5)
+    assert "done" in world.request()["outcome"]
+    await world.until(lambda: world.phase() == "Succeeded", within=3000, pace=60)
+
+
+async def test_lowered_by_hand_and_aborted(world: World) -> None:
+    """`abort` of a run that was lowered by hand restores the weights of before it."""
+    await at_fifty(world)
+    await world.set_weights(world.alice, 95, 5)
+    await world.until(lambda: world.phase() == "Paused", within=5)
+    await world.ask("abort")
+    await world.until(lambda: world.phase() == "RolledBack", within=100)
+    assert world.weights() == (1, 0)
+
+
+async def test_somebody_raises_the_share(world: World) -> None:
+    """A share raised by a GitOps sync is put back at once, and an Event names the field manager."""
+    await at_fifty(world)
+    await world.set_weights(world.gitops, 0, 100)
+    await world.until(lambda: world.weights() == (50, 50), within=2)
+    assert world.phase() == "Progressing"
+    await world.settle()
+    raised = [event for event in await world.events() if event["reason"] == "RaisedByOther"]
+    assert len(raised) == 1
+    assert "gitops" in raised[0]["message"]
+    assert "to 100 %" in raised[0]["message"]
+
+
+async def test_the_third_fight_is_the_last(world: World) -> None:
+    """After three raises within ten minutes we stop, keep the safer weight, and report Contested until `resume`."""
+    await at_fifty(world)
+    for count in (1, 2, 3):
+        await world.set_weights(world.gitops, 0, 100)
+        await world.until(
+            lambda count=count: len(world.status().get("fights", [])) == count or world.phase() == "Paused"
+        )  # type: ignore[misc]
+        await world.until(lambda: world.weights() == (50, 50), within=5)
+        await world.pass_(60)
+    assert world.phase() == "Paused"
+    assert world.condition("Contested")["status"] == "True"
+    await world.set_weights(world.gitops, 0, 100)
+    await world.pass_(60)
+    assert world.weights() == (0, 100), "contested means that we write no more"
+    await world.set_weights(world.gitops, 50, 50)
+    await world.ask("resume")
+    await world.until(lambda: world.phase() == "Progressing", within=10)
+    await world.until(lambda: world.phase() == "Succeeded", within=3600, pace=60)
+
+
+async def test_fights_far_apart_are_no_contest(world: World) -> None:
+    """Raises more than ten minutes apart are each put back."""
+    await at_fifty(world)
+    for _ in range(4):
+        await world.set_weights(world.gitops, 0, 100)
+        await world.until(lambda: world.weights() == (50, 50), within=5)
+        await world.pass_(301, pace=30)
+    assert world.phase() == "Progressing"
+
+
+async def test_the_annotation_alone_is_taken_away(world: World) -> None:
+    """A sync that prunes our annotation but keeps the weights does not derail the run."""
+    await at_fifty(world)
+    patch = {"metadata": {"annotations": {"canary.dev/run": None}}}
+    await world.gitops.merge_patch(HTTPROUTES, "shop", world.namespace, patch)
+    await world.until(lambda: world.intent() is not None, within=5)
+    assert world.weights() == (50, 50)
+    await world.until(lambda: world.phase() == "Succeeded", within=3600, pace=60)
+
+
+async def test_strangers_may_edit_the_rest_of_the_route(world: World) -> None:
+    """Whoever adds a rule during a run finds it there afterwards, untouched, and our named rule as it was before."""
+    await at_fifty(world, route_document("shop", rule(name="shop")))
+    rules = [
+        rule(backend("other", 3), matches=[{"path": {"type": "PathPrefix", "value": "/new"}}]),
+        *world.route()["spec"]["rules"],
+    ]
+    await world.set_rules(world.alice, *rules)
+    await world.until(lambda: world.phase() == "Succeeded", within=3600, pace=60)
+    first, second = world.route()["spec"]["rules"]
+    assert first["backendRefs"][0]["weight"] == 3
+    assert [ref["weight"] for ref in second["backendRefs"]] == [1, 0]
+
+
+async def test_the_pair_is_taken_out_of_the_route(world: World) -> None:
+    """Whoever takes our backends out of the route has the last word: paused, named, nothing written."""
+    await at_fifty(world)
+    before = len(world.writes())
+    await world.set_rules(world.alice, rule(backend("stable", 1)))
+    await world.until(lambda: world.phase() == "Paused", within=5)
+    assert "alice took the pair out" in world.message()
+    assert not [entry for entry in world.writes()[before:] if entry.resource == "httproutes"]

@@ -1,0 +1,179 @@
+"""Small parts of the controller: the clock, addresses, vetting, and drivers that fail."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+from controller_kit import START, World, check, template_document
+
+from canary.controller.clock import ManualClock, SystemClock, wait
+from canary.controller.run import parse_address
+from canary.errors import ConfigError
+from canary.kube import CHECKTEMPLATES, ROLLOUTS
+from canary.metrics.port import Query
+from canary.metrics.scripted import Scripted
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+class Counting(Scripted):
+    """Remembers what it was asked to validate."""
+
+    def __init__(self) -> None:
+        super().__init__({"errors": 0.0})
+        self.validated: list[str] = []
+
+    async def validate(self, query: Query) -> str | None:
+        self.validated.append(query.text)
+        return await super().validate(query)
+
+
+async def test_a_manual_clock_wakes_in_order() -> None:
+    """Sleepers wake in the order of their times, and none too early."""
+    clock = ManualClock(START)
+    woken: list[float] = []
+
+    async def sleeper(seconds: float) -> None:
+        await clock.sleep(seconds)
+        woken.append(seconds)
+
+    tasks = [asyncio.create_task(sleeper(seconds)) for seconds in (3, 1, 2, 0)]
+    await asyncio.sleep(0.01)
+    assert woken == [0]
+    assert clock.next_wake == START + timedelta(seconds=1)
+    clock.advance(2.5)
+    await asyncio.sleep(0.01)
+    assert woken == [0, 1, 2]
+    tasks[0].cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert clock.next_wake is None
+
+
+@pytest.mark.parametrize("first", ["event", "time"])
+async def test_wait_ends_with_whichever_comes_first(first: str) -> None:
+    """Waiting ends by the event or by the moment, and leaves no sleeper behind."""
+    clock, event = ManualClock(START), asyncio.Event()
+    waiting = asyncio.create_task(wait(clock, event, START + timedelta(seconds=5)))
+    await asyncio.sleep(0.01)
+    assert not waiting.done()
+    if first == "event":
+        event.set()
+    else:
+        clock.advance(5)
+    async with asyncio.timeout(1):
+        await waiting
+    assert clock.next_wake is None
+
+
+async def test_the_system_clock_is_in_utc() -> None:
+    """Times are aware; sleeping for no time returns."""
+    clock = SystemClock()
+    assert clock.now().utcoffset() == timedelta(0)
+    await clock.sleep(0)
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("0.0.0.0:8080", ("0.0.0.0", 8080)),
+        (":0", ("0.0.0.0", 0)),
+        ("[::1]:80", ("::1", 80)),
+        ("localhost:65535", ("localhost", 65535)),
+    ],
+)
+async def test_addresses(text: str, address: tuple[str, int]) -> None:
+    """host:port in its usual forms."""
+    assert parse_address(text) == address
+
+
+@pytest.mark.parametrize("text", ["", "8080", "localhost", "localhost:", "localhost:http", "localhost:65536", "a:-1"])
+async def test_what_is_no_address(text: str) -> None:
+    """Anything else is refused with an example."""
+    with pytest.raises(ConfigError, match=r"for example 0\.0\.0\.0:8080"):
+        parse_address(text)
+
+
+async def test_queries_are_vetted_once_per_edit(world: World) -> None:
+    """The provider is asked about each query when it is new or edited, and not when a controller starts anew."""
+    world.provider = provider = Counting()
+    await world.furnish()
+    await world.create(CHECKTEMPLATES, template_document())
+    latency = {"template": {"name": "latency"}, "args": {"limit": "1"}}
+    await world.declare(checks=[check(), latency], observed={"prometheus": {"query": "share"}})
+    life = await world.live()
+    await world.until(lambda: world.phase() == "Idle")
+    await world.settle()
+    asked = ['errors{service="canary",weight="1"}', 'latency{service="canary"}', "share"]
+    assert provider.validated == asked
+    await world.gitops.merge_patch(ROLLOUTS, "shop", world.namespace, {"metadata": {"labels": {"a": "b"}}})
+    await world.pass_(300, pace=60)
+    assert provider.validated == asked
+    await life.kill()
+    await world.live()
+    await world.pass_(300, pace=60)
+    assert provider.validated == asked
+    await world.gitops.merge_patch(
+        CHECKTEMPLATES, "latency", world.namespace, {"spec": {"prometheus": {"query": "latency2"}}}
+    )
+    await world.settle()
+    assert provider.validated[3:] == [asked[0], "latency2", asked[2]]
+    await world.edit(checks=[check()])
+    await world.settle()
+    assert provider.validated[6:] == [asked[0], asked[2]]
+
+
+async def test_a_refused_query_is_asked_again_once_a_minute(world: World) -> None:
+    """The server may be another one tomorrow: Invalid ends within a minute of the refusal's end."""
+    world.provider = provider = Counting()
+    provider.refused["errors"] = "parse error"
+    await world.furnish()
+    await world.declare()
+    await world.live()
+    await world.until(lambda: world.phase() == "Invalid")
+    await world.settle()
+    before = len(provider.validated)
+    await world.pass_(600, pace=30)
+    assert 9 <= len(provider.validated) - before <= 11
+    provider.refused.clear()
+    await world.until(lambda: world.phase() == "Idle", within=61)
+
+
+async def test_a_provider_that_hangs_holds_up_only_its_own(world: World) -> None:
+    """While one query is being vetted, a Rollout with another one is looked at."""
+    hanging = asyncio.Event()
+
+    class Slow(Counting):
+        async def validate(self, query: Query) -> str | None:
+            if "slow" in query.text:
+                await hanging.wait()
+            return await super().validate(query)
+
+    world.provider = Slow()
+    await world.furnish()
+    await world.declare("one", checks=[check(prometheus={"query": "slow"})])
+    await world.declare("two", checks=[], routes=[{"name": "gone"}])
+    await world.live()
+    await world.until(lambda: world.phase("two") == "Invalid")
+    assert world.phase("one") == ""
+    hanging.set()
+    await world.until(lambda: world.phase("one") == "Idle")
+
+
+async def test_a_driver_that_fails_starts_anew(world: World) -> None:
+    """A bug of ours (here: a provider that says something impossible) costs a run five seconds, not its driver."""
+    await world.begin(steps=[{"weight": 10, "hold": "5s"}, {"weight": 100}])
+    broken = [True]
+
+    def answer(_query: Query, _now: object) -> float:
+        if broken[0]:
+            raise RuntimeError("a bug")
+        return 0.0
+
+    world.provider.answers["errors"] = answer
+    await world.deploy(2)
+    await world.until(lambda: world.condition("Reconciling").get("reason") == "ChecksUnknown")
+    assert "a bug" in world.message()
+    broken[0] = False
+    await world.until(lambda: world.phase() == "Succeeded")

@@ -1,0 +1,199 @@
+"""The controller as it is deployed: with kopf, its HTTP server, and a clean end. Only its clock and its metrics are ours."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import re
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import aiohttp
+import pytest
+from controller_kit import CONTROLLER, REAL_SECONDS, World, clean
+
+from canary.controller.run import serve
+from canary.controller.settings import Settings
+from canary.errors import ConfigError
+from canary.kube import DEPLOYMENTS, HTTPROUTES, ROLLOUTS
+from canary.sandbox.apiserver import ApiServer
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@dataclass
+class Served:
+    """A controller under way."""
+
+    task: asyncio.Task[None]
+    stop: asyncio.Event
+    address: str
+
+    async def get(self, path: str) -> tuple[int, str]:
+        async with aiohttp.ClientSession() as session, session.get(f"http://{self.address}{path}") as answer:
+            return answer.status, await answer.text()
+
+    async def end(self) -> None:
+        self.stop.set()
+        async with asyncio.timeout(REAL_SECONDS):
+            await self.task
+
+
+def free_address() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{probe.getsockname()[1]}"
+
+
+@asynccontextmanager
+async def served(world: World, namespaces: tuple[str, ...] | None = None) -> AsyncIterator[Served]:
+    """A whole controller for this world's namespace, ready; stopped at the end if the test has not."""
+    # kopf gathers events for a tenth of a second before it passes them on.
+    world.quiet = 0.15
+    stop, ready = asyncio.Event(), asyncio.Event()
+    address = free_address()
+    settings = Settings(metrics_address=address, namespaces=(world.namespace,) if namespaces is None else namespaces)
+    task = asyncio.create_task(
+        serve(
+            settings,
+            provider=world.provider,
+            clock=world.clock,
+            stop=stop,
+            ready=ready,
+            server=world.api.url,
+            token=world.cast.token(CONTROLLER),
+        )
+    )
+    waiting = asyncio.create_task(ready.wait())
+    await asyncio.wait({task, waiting}, timeout=REAL_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    if task.done():
+        task.result()
+    controller = Served(task, stop, address)
+    try:
+        yield controller
+    finally:
+        with contextlib.suppress(asyncio.CancelledError):
+            await controller.end()
+
+
+async def test_a_good_and_a_bad_version(world: World) -> None:
+    """One version succeeds, the next is rolled back; nothing of kopf is on any object; metrics tell the story."""
+    await world.furnish()
+    await world.declare()
+    async with served(world) as controller:
+        assert await controller.get("/healthz") == (200, "ok\n")
+        assert await controller.get("/readyz") == (200, "ok\n")
+        await world.until(lambda: world.phase() == "Idle")
+        await world.deploy(2)
+        await world.until(lambda: world.step() == 2 and world.status()["split"]["accepted"] == 50)
+        await world.until(lambda: (world.status().get("checks") or [{}])[0].get("verdict") == "Pass")
+        _, during = await controller.get("/metrics")
+        await world.until(lambda: world.phase() == "Succeeded")
+        world.provider.answers["errors"] = lambda query, _now: 0.5 if 'weight="50' in query.text else 0.0
+        await world.deploy(3)
+        await world.until(lambda: world.phase() == "RolledBack")
+        await world.settle()
+        _, after = await controller.get("/metrics")
+    labels = f'namespace="{world.namespace}"'
+    for stage in ("desired", "written", "accepted"):
+        assert number(during, "canary_rollout_weight_percent", labels, f'stage="{stage}"') == 50
+    assert number(during, "canary_check_verdict", labels, 'check="errors"', 'verdict="Pass"') == 1
+    assert number(during, "canary_check_value", labels, 'check="errors"') == 0
+    assert number(during, "canary_active_runs") == 1
+    assert number(after, "canary_active_runs") == 0
+    assert number(after, "canary_runs_finished_total", labels, 'result="Succeeded"') == 1
+    assert number(after, "canary_runs_finished_total", labels, 'result="RolledBack"') == 1
+    assert number(after, "canary_rollback_latency_seconds_count") == 1
+    assert number(after, "canary_rollback_latency_seconds_sum") < 1
+    patches = number(
+        after, "canary_api_request_duration_seconds_count", 'code="200"', 'resource="httproutes"', 'verb="patch"'
+    )
+    assert patches == len([entry for entry in world.writes() if entry.resource == "httproutes"])
+    assert world.weights() == (1, 0)
+    assert list(clean(world)) == []
+    for resource in (ROLLOUTS, HTTPROUTES, DEPLOYMENTS):
+        for item in (await world.admin.list(resource, world.namespace))["items"]:
+            assert "kopf" not in json.dumps(item["metadata"])
+            assert not item["metadata"].get("finalizers")
+    assert not any("kopf" in entry.resource or "kopf" in entry.group for entry in world.writes())
+
+
+async def test_a_clean_stop_lets_a_run_go_on(world: World) -> None:
+    """A controller that stops in the middle of a run leaves no task behind, and the next one goes on from there."""
+    await world.furnish()
+    await world.declare()
+    before = asyncio.all_tasks()
+    async with served(world) as controller:
+        await world.until(lambda: world.phase() == "Idle")
+        await world.deploy(2)
+        await world.until(lambda: world.step() == 2 and world.weights() == (50, 50))
+        await controller.end()
+        with pytest.raises(aiohttp.ClientError):
+            await controller.get("/healthz")
+    await world.settle()
+    left = {task for task in asyncio.all_tasks() - before if not task.done() and "canary" in repr(task.get_coro())}
+    assert left == set()
+    assert world.weights() == (50, 50)
+    async with served(world):
+        await world.until(lambda: world.phase() == "Succeeded")
+    assert world.run_number() == 1
+
+
+async def test_deletion_with_kopf(world: World) -> None:
+    """A Rollout deleted during a run lets go of its route and goes; declared again, it is a new one."""
+    await world.furnish()
+    await world.declare()
+    async with served(world):
+        await world.until(lambda: world.phase() == "Idle")
+        await world.deploy(2)
+        await world.until(lambda: world.step() == 2 and world.weights() == (50, 50))
+        await world.gitops.delete(ROLLOUTS, "shop", world.namespace)
+        await world.until(lambda: world.find(ROLLOUTS, "shop") is None)
+        assert world.weights() == (1, 0)
+        await world.declare()
+        await world.until(lambda: world.phase() == "Idle")
+        await world.gitops.delete(ROLLOUTS, "shop", world.namespace)
+        await world.declare()
+        await world.until(lambda: world.phase() == "Idle")
+        await world.settle()
+        await world.deploy(4)
+        await world.until(lambda: world.phase() == "Succeeded")
+
+
+async def test_only_its_namespaces(world: World) -> None:
+    """A controller told to see some namespaces leaves the others alone."""
+    await world.furnish()
+    await world.declare()
+    async with World(world.cast) as other:
+        await other.furnish()
+        await other.declare()
+        async with served(world):
+            await world.until(lambda: world.phase() == "Idle")
+            await world.settle()
+        assert other.status() == {}
+
+
+async def test_an_api_server_without_our_crds(world: World) -> None:
+    """A server that lacks our resources is refused in one sentence that says what to do."""
+    async with ApiServer() as bare:
+        with pytest.raises(ConfigError, match="kubectl apply -f crds/"):
+            await serve(
+                Settings(metrics_address="127.0.0.1:0"), provider=world.provider, server=bare.url, token=bare.token
+            )
+    with pytest.raises(ConfigError, match="cannot use the API server"):
+        await serve(Settings(metrics_address="127.0.0.1:0"), provider=world.provider, server=bare.url, token="x")
+
+
+def number(text: str, name: str, *labels: str) -> float:
+    """The value of the one series of this name that has all these labels."""
+    found = []
+    for line in text.splitlines():
+        match = re.fullmatch(r"(\w+)(?:\{(.*)\})? (\S+)", line)
+        if match and match[1] == name and all(label in (match[2] or "") for label in labels):
+            found.append(float(match[3]))
+    assert len(found) == 1, f"{name} {labels}: {found}"
+    return found[0]

@@ -1,0 +1,321 @@
+"""A bystander who sees every decision and every write, keeps books of its own, and objects when a promise is broken."""
+
+from __future__ import annotations
+
+import copy
+import json
+from datetime import datetime
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+from canary.decide.actions import WriteRoute
+from canary.decide.facts import Facts
+from canary.decide.running import BY_POLICY
+from canary.decide.scope import Decision, measuring
+from canary.gateway.intent import RUN_ANNOTATION, Intent, Mode, parse_intent
+from canary.gateway.pair import MAX_WEIGHT, RulePair
+from canary.model.measurement import Measurement, Sample
+from canary.model.rollout import OnFailure, Promotion
+from canary.model.status import Outcome, Phase, RolloutStatus, VerdictKind
+
+if TYPE_CHECKING:
+    from world import World
+
+Json = dict[str, Any]
+
+
+class Promises:
+    """Books kept from what happens, not from what the engine says about itself."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.failed: set[int] = set()
+        self.allowed: dict[int, Fraction] = {}
+        self.reached: dict[tuple[int, int], datetime] = {}
+        self.heard: dict[str, tuple[datetime, VerdictKind]] = {}
+        self.lowered: set[tuple[str, str]] = set()
+        self.intents: dict[str, Intent] = {}
+        self.before_us: dict[str, Json] = {}
+        self.used: dict[str, tuple[int, int]] = {}
+        """Which step a `promote` has approved, by its id: one each."""
+
+    # -- decisions ------------------------------------------------------------------------------------------------
+
+    def decided(self, memory: RolloutStatus, facts: Facts, decision: Decision) -> None:
+        self._hear(facts)
+        after = decision.status
+        self._new_run(memory, after)
+        self._resumed(memory, after)
+        self._arrive(facts, memory)
+        self._arrive(facts, after)
+        self._advance(memory, facts, decision)
+        self._fail_is_final(memory, facts, decision)
+        self._rollback_at_once(memory, facts, decision)
+        self._nothing_left(memory, facts, decision)
+
+    def _hear(self, facts: Facts) -> None:
+        for name, measurement in facts.measurements:
+            before = self.heard.get(name)
+            if before is None or measurement.at > before[0]:
+                self.heard[name] = (measurement.at, self._verdict(name, measurement))
+
+    def _verdict(self, name: str, measurement: Measurement) -> VerdictKind:
+        check = next(check for check in self.world.checks if check.name == name)
+        assert check.maximum is not None, "the books only know checks with a maximum"
+        if not isinstance(measurement, Sample) or not abs(measurement.value) < float("inf"):
+            return VerdictKind.UNKNOWN
+        return VerdictKind.PASS if measurement.value <= float(check.maximum) else VerdictKind.FAIL
+
+    def _new_run(self, memory: RolloutStatus, after: RolloutStatus) -> None:
+        number = after.run.number if after.run else 0
+        if number not in self.allowed:
+            self.allowed[number] = Fraction(0)
+            self.heard.clear()  # what was said about another run says nothing about this one
+            if not memory.active:  # somebody asked, or a revision came after the end: what was lowered was another run
+                self.lowered.clear()
+
+    def _resumed(self, memory: RolloutStatus, after: RolloutStatus) -> None:
+        last, before = after.last_request, memory.last_request
+        done = last is not None and last.verb == "resume" and last.outcome.startswith("done")
+        if done and last is not None and (before is None or before.id != last.id):
+            self.lowered.clear()
+
+    def _arrive(self, facts: Facts, after: RolloutStatus) -> None:
+        """The first moment at which every gateway serves the step's share."""
+        if not after.active or after.run is None or after.step is None or after.run.outcome is not None:
+            return
+        share = self._share(after.step.index)
+        there = all(
+            route.exists
+            and not route.problem
+            and route.acceptance.accepted
+            and all(rule.weights.share == share for rule in route.rules)
+            for route in facts.routes
+            if route.declared
+        )
+        if there:
+            self.reached.setdefault((after.run.number, after.step.index), facts.now)
+
+    def _share(self, index: int) -> Fraction:
+        weights = [step.weight.percent for step in self.world.spec.steps[:index] if step.weight is not None]
+        return weights[-1] if weights else Fraction(0)
+
+    def _advance(self, memory: RolloutStatus, facts: Facts, decision: Decision) -> None:
+        """Promise 2: evidence for every step upward."""
+        after = decision.status
+        if not (memory.active and after.active and memory.run and after.run and memory.step and after.step):
+            return
+        number = after.run.number
+        if number != memory.run.number or after.run.outcome is Outcome.ROLLED_BACK:
+            return
+        on_routes = [r.intent.step for r in facts.routes if r.intent is not None and r.intent.run == number]
+        before = max([memory.step.index, *on_routes])
+        swapping = self.world.spec.promotion_mode is Promotion.SWAP and after.phase is Phase.PROMOTING
+        share = Fraction(100) if swapping else self._share(after.step.index)
+        if share <= self.allowed[number]:
+            return
+        objection = self._objection(before, facts, memory, after)
+        assert not objection, f"run {number} goes from step {before} up to {float(share)} %, although {objection}"
+        self.allowed[number] = share
+
+    def _objection(self, index: int, facts: Facts, memory: RolloutStatus, after: RolloutStatus) -> str:
+        assert after.run is not None
+        number, full = after.run.number, after.run.full
+        if any(not r.acceptance.accepted or not r.exists or r.problem for r in facts.routes if r.declared):
+            return "a gateway has not accepted"
+        if facts.recorded.run != number:
+            return "the run is not on record"
+        if not facts.finalizer:
+            return "nothing keeps the Rollout from vanishing"
+        if facts.canary is not None and facts.canary.ready == 0:
+            return "no replica of the canary is ready"
+        if index == 0:
+            return ""
+        reached = self.reached.get((number, index))
+        if reached is None:
+            return "the step was never reached"
+        step = self.world.spec.steps[index - 1]
+        if step.hold is not None and facts.now < reached + step.hold.delta and not full:
+            return "its hold is not over"
+        approved = memory.step is not None and memory.step.approved
+        asked = facts.request.id if facts.request is not None and facts.request.verb == "promote" else ""
+        once = self.used.setdefault(asked, (number, index)) == (number, index)
+        if step.approval is not None and not (approved or (asked and once) or full):
+            return "nobody approved"
+        if self._share(index) == 0:
+            return ""
+        for check in facts.checks:
+            at, verdict = self.heard.get(check.name, (None, VerdictKind.UNKNOWN))
+            if check.dry_run:
+                continue
+            if verdict is VerdictKind.FAIL:
+                return f"check {check.name} fails"
+            if full:
+                continue
+            if at is None or at < reached or verdict is not VerdictKind.PASS:
+                return f"check {check.name} has not passed in this step"
+        return ""
+
+    def _fail_is_final(self, memory: RolloutStatus, facts: Facts, decision: Decision) -> None:
+        """Promise 3: a failure beyond the limit is acted upon in the very decision that hears of it."""
+        if facts.deleting or not measuring(self.world.spec, memory):
+            return
+        if memory.paused is not None and memory.paused.reason in BY_POLICY:
+            return
+        if all(route.share == 0 for route in facts.routes if route.exists and not route.problem):
+            return
+        ahead = [r.intent.run for r in facts.routes if r.intent is not None]
+        if memory.run is None or max(ahead, default=0) > memory.run.number:
+            return
+        for check in facts.checks:
+            before = memory.check(check.name)
+            failures = before.failures if before else 0
+            last = before.measured_at if before else None
+            verdict = VerdictKind.UNKNOWN
+            for name, measurement in facts.measurements:
+                if name == check.name and (last is None or measurement.at > last):
+                    last, verdict = measurement.at, self._verdict(name, measurement)
+                    failures = {VerdictKind.PASS: 0, VerdictKind.FAIL: failures + 1}.get(verdict, failures)
+            if verdict is not VerdictKind.FAIL or failures <= check.failure_limit or check.dry_run:
+                continue
+            run = decision.status.run
+            assert run is not None
+            if self.world.spec.on_failure is OnFailure.PAUSE:
+                assert decision.phase is Phase.PAUSED or run.outcome, f"a failed check must pause: {decision}"
+            else:
+                assert run.outcome, f"a failed check must end the run in the same decision: {decision}"
+
+    def _rollback_at_once(self, memory: RolloutStatus, facts: Facts, decision: Decision) -> None:
+        run = decision.status.run
+        if run is None or run.outcome is not Outcome.ROLLED_BACK or not decision.status.active:
+            return
+        fresh = memory.run is None or memory.run.number != run.number or memory.run.outcome is None
+        if fresh:
+            writes = {action.name: action for action in decision.actions if isinstance(action, WriteRoute)}
+            for route in facts.routes:
+                if route.exists and not route.problem and route.share > 0:
+                    assert route.name in writes, f"{route.name} is not written in the tick of the verdict"
+        for action in decision.actions:
+            if isinstance(action, WriteRoute):
+                assert all(weights.share == 0 for weights in action.weights.values()), f"a rollback gives: {action}"
+        self.failed.add(run.number)
+
+    def _nothing_left(self, memory: RolloutStatus, facts: Facts, decision: Decision) -> None:
+        run = decision.status.run
+        ended = run is not None and run.outcome is not None and memory.active and not decision.status.active
+        if ended and not facts.deleting:
+            self._clean(swapped=decision.status.swapped != memory.swapped)
+
+    def _clean(self, *, swapped: bool) -> None:
+        """Promise 1: no annotation of ours, and all of the pair's traffic on stable."""
+        declared = {ref.name for ref in self.world.spec.routes}
+        for name, document in self.world.routes.items():
+            annotations = document["metadata"].get("annotations") or {}
+            assert RUN_ANNOTATION not in annotations, f"{name} still carries our annotation"
+            for pair in self._pairs(name):
+                share = pair.weights.share
+                if name not in declared and self.world.spec.promotion_mode is Promotion.SWAP:
+                    continue  # where that one's traffic belongs depends on when it was let go
+                assert share == (100 if swapped else 0), f"{name}/{pair.key} is left at {float(share)} %"
+
+    # -- writes ---------------------------------------------------------------------------------------------------
+
+    def route_written(self, action: WriteRoute, before: Json, after: Json) -> None:
+        name = action.name
+        assert self._masked(name, before) == self._masked(name, after), f"{name}: something else was touched"
+        old, new = ({pair.key: pair for pair in self._pairs(name, document)} for document in (before, after))
+        for key, pair in new.items():
+            assert max(pair.weights.stable or 0, pair.weights.canary or 0) <= MAX_WEIGHT
+            if pair.others and name in self.before_us:
+                assert pair.weights.total == old[key].weights.total, "a third backend lost or won traffic"
+            if pair.weights.share > old[key].weights.share:
+                self._raise(action, key, pair)
+        if action.intent is None:
+            claimed = self.before_us.pop(name, None)
+            self.intents.pop(name, None)
+            swapping = any(pair.weights.share for pair in new.values())
+            if claimed is not None and not swapping:
+                assert after["spec"] == claimed, f"{name} is not what it was before the run"
+        else:
+            if name not in self.intents and self._at_rest(old):
+                self.before_us[name] = copy.deepcopy(before["spec"])
+            self.intents[name] = action.intent
+
+    @staticmethod
+    def _at_rest(pairs: dict[str, RulePair]) -> bool:
+        return all(pair.weights.share == 0 for pair in pairs.values())
+
+    def _raise(self, action: WriteRoute, key: str, pair: RulePair) -> None:
+        intent, where = action.intent, f"{action.name}/{key}"
+        share = float(pair.weights.share)
+        assert intent is not None, f"{where} is raised to {share} % at the end"
+        assert intent.mode is not Mode.ROLLBACK, f"{where} is raised to {share} % by a rollback"
+        assert intent.run not in self.failed, f"{where} is raised to {share} % in failed run {intent.run}"
+        assert (action.name, key) not in self.lowered, f"{where} is raised to {share} % against a person"
+        allowed = self.allowed.get(intent.run, Fraction(0))
+        assert pair.weights.share <= allowed, f"{where} is raised to {share} % where {float(allowed)} is allowed"
+
+    def route_edited(self, name: str, before: Json, after: Json) -> None:
+        """Somebody else wrote the route."""
+        if before["spec"] != after["spec"]:
+            self.before_us.pop(name, None)
+        intent = self.intents.get(name)
+        memory = self.world.memory or self.world.status
+        remembered = memory.route("HTTPRoute", name)
+        marked = parse_intent((after["metadata"].get("annotations") or {}).get(RUN_ANNOTATION)) is not None
+        if intent is None or intent.mode is not Mode.STEP or memory.run is None or memory.run.number != intent.run:
+            return  # what an earlier run wrote is of no interest to this one
+        if not marked and not (remembered is not None and remembered.claimed):
+            return  # the controller had not seen its own write yet: nothing in the cluster tells what it was
+        for pair in self._pairs(name, after):
+            wrote = intent.weights.get(pair.key)
+            if wrote is not None and pair.weights.share < wrote.share:
+                self.lowered.add((name, pair.key))
+            else:
+                self.lowered.discard((name, pair.key))
+
+    def vanished(self) -> None:
+        memory = self.world.memory or self.world.status
+        run = memory.run
+        won = run is not None and run.outcome is Outcome.SUCCEEDED
+        if not memory.swapped and not (won and self.world.spec.promotion_mode is Promotion.SWAP):
+            self._clean(swapped=False)
+
+    def crashed(self) -> None:
+        """What is nowhere in the cluster cannot be known any more."""
+        status = self.world.status
+        recorded = status.run
+        known = {recorded.number} if recorded is not None and recorded.outcome is Outcome.ROLLED_BACK else set()
+        for document in self.world.routes.values():
+            intent = parse_intent((document["metadata"].get("annotations") or {}).get(RUN_ANNOTATION))
+            if intent is not None and intent.mode is Mode.ROLLBACK:
+                known.add(intent.run)
+        ended = {run for run in self.failed if recorded is not None and run < recorded.number}
+        self.failed &= known | ended
+        for name, key in tuple(self.lowered):
+            remembered = status.route("HTTPRoute", name)
+            annotations = self.world.routes[name]["metadata"].get("annotations") or {}
+            if RUN_ANNOTATION not in annotations and not (remembered is not None and remembered.claimed):
+                self.lowered.discard((name, key))
+
+    # -- parts ----------------------------------------------------------------------------------------------------
+
+    def _pairs(self, name: str, document: Json | None = None) -> tuple[RulePair, ...]:
+        return self.world.pairs_if_any(name, document)
+
+    def _masked(self, name: str, document: Json) -> str:
+        """Everything that is none of our business, byte for byte."""
+        document = copy.deepcopy(document)
+        for pair in self._pairs(name, document):
+            refs = document["spec"]["rules"][pair.rule]["backendRefs"]
+            refs[pair.stable].pop("weight", None)
+            refs[pair.canary].pop("weight", None)
+        annotations = document["metadata"].get("annotations")
+        if annotations is not None:
+            annotations.pop(RUN_ANNOTATION, None)
+        if not annotations:
+            document["metadata"].pop("annotations", None)
+        for moving in ("resourceVersion", "generation", "managedFields"):
+            document["metadata"].pop(moving, None)
+        document.pop("status")
+        return json.dumps(document)

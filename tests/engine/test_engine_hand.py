@@ -1,0 +1,252 @@
+"""Promise 5: a human's hand wins downward, is put back upward, and is never fought for long."""
+
+from __future__ import annotations
+
+import pytest
+from world import Fault, World, begun, route, rule, spec_of
+
+from canary.decide import reasons
+from canary.gateway.intent import RUN_ANNOTATION, parse_intent
+from canary.model.status import Outcome, Phase
+
+
+def at(share: int, **changes: object) -> World:
+    """A world whose run is at the step with this share."""
+    world = begun(**changes)
+    while world.share() < share:
+        world.pass_step()
+    assert world.share() == share
+    return world
+
+
+def paused_for(world: World) -> str | None:
+    assert world.memory is not None
+    return world.memory.paused.reason if world.memory.paused else None
+
+
+def test_lowered_pauses_and_says_who() -> None:
+    """Somebody lowers the canary's share: the run pauses, names them, and writes nothing."""
+    world = at(50)
+    world.weigh(95, 5, by="kubectl-alice")
+    decision = world.run()
+    assert (decision.phase, paused_for(world)) == (Phase.PAUSED, reasons.LOWERED_BY_HAND)
+    assert "kubectl-alice changed the canary's share on HTTPRoute shop from 50 % to 5 %" in decision.message
+    world.pass_step(60)
+    assert world.share() == 5
+
+
+def test_lowered_goes_on_by_resume_alone() -> None:
+    """`resume` enters the same step again: its weight, its acceptance, its whole hold."""
+    world = at(50)
+    world.weigh(95, 5)
+    world.run()
+    world.ask("resume")
+    world.run()
+    assert world.share() == 50
+    assert world.memory is not None
+    assert world.memory.step is not None
+    assert (world.memory.step.index, world.memory.step.reached_at) == (2, world.now)
+
+
+@pytest.mark.parametrize("where", [0, 1])
+def test_a_lowered_rule_is_not_raised_by_putting_another_back(where: int) -> None:
+    """One rule lowered, another of the same route raised: only the raised one is put back, also after a crash."""
+    rules = [rule(name="one"), rule(name="two")]
+    world = at(50, routes={"shop": route("shop", *rules)})
+
+    world.weigh(95, 5, rule_=where)
+    world.weigh(10, 90, rule_=1 - where)
+    for _ in range(2):
+        world.run()
+        shares = [float(pair.weights.share) for pair in world.pairs("shop")]
+        assert shares[where] == 5
+        assert shares[1 - where] == 50
+        world.crash()
+    world.run()
+    assert paused_for(world) == reasons.LOWERED_BY_HAND
+
+
+def test_unpausing_the_spec_does_not_raise_what_a_person_lowered() -> None:
+    """spec.paused, then somebody lowers, then spec.paused is taken back: only `resume` goes on."""
+    world = at(50)
+    world.declare(paused=True)
+    world.run()
+    assert paused_for(world) == reasons.PAUSED_BY_SPEC
+    world.weigh(95, 5)
+    world.run()
+    world.declare(paused=False)
+    world.run()
+    assert (world.share(), paused_for(world)) == (5, reasons.LOWERED_BY_HAND)
+
+
+def test_unpausing_the_spec_resumes_when_nobody_lowered() -> None:
+    """spec.paused taken back is enough when it was all there was."""
+    world = at(50)
+    world.declare(paused=True)
+    world.wait(100)
+    world.declare(paused=False)
+    assert world.run().phase is Phase.PROGRESSING
+
+
+@pytest.mark.parametrize("verb", ["pause", None])
+def test_a_new_revision_does_not_end_a_persons_pause(verb: str | None) -> None:
+    """Paused by hand, then a new revision: traffic goes back to stable, and the new run waits for `resume`."""
+    world = at(50)
+    if verb is None:
+        world.weigh(95, 5)
+    else:
+        world.ask(verb)
+    world.run()
+    world.revise("c")
+    decision = world.run()
+    assert world.memory is not None
+    assert world.memory.run is not None
+    assert (world.memory.run.number, world.share(), decision.phase) == (2, 0, Phase.PAUSED)
+    world.crash()
+    world.wait(600)
+    assert world.share() == 0
+    world.ask("resume")
+    world.run()
+    assert (world.phase, world.share()) == (Phase.PROGRESSING, 10)
+
+
+def test_lowered_and_revised_at_once_is_lowered_all_the_same() -> None:
+    """The new revision comes before we have seen that somebody lowered: their hand still counts."""
+    world = at(50)
+    world.weigh(95, 5, by="bob")
+    world.revise("c")
+    decision = world.run()
+    assert (world.share(), paused_for(world)) == (0, reasons.LOWERED_BY_HAND)
+    assert "bob" in decision.message
+
+
+def test_traffic_goes_back_although_the_new_run_is_paused_and_its_first_write_fails() -> None:
+    """The write that takes traffic off the new revision is tried again during the pause."""
+    world = at(50)
+    world.ask("pause")
+    world.run()
+    world.revise("c")
+    world.faults["shop"] = Fault.REFUSED
+    world.run()
+    assert (world.share(), world.phase) == (0, Phase.PAUSED)
+
+
+def test_raised_is_put_back_in_the_same_tick_and_told() -> None:
+    """Somebody raises the share: it is put back at once, with their name in an Event."""
+    world = at(10)
+    world.weigh(20, 80, by="argocd")
+    world.tick()
+    assert world.share() == 10
+    (tell,) = [tell for tell in world.told if tell.reason == reasons.RAISED_BY_OTHER]
+    assert tell.type == "Warning"
+    assert tell.message == "argocd changed the canary's share on HTTPRoute shop from 10 % to 80 %; put back to 10 %"
+
+
+def test_three_fights_in_ten_minutes_are_contested() -> None:
+    """The third time we put it back and stop: Paused, Contested, the safer weight, Stalled."""
+    world = at(10)
+    for _ in range(3):
+        world.weigh(20, 80, by="argocd")
+        world.run()
+        world.wait(30)
+    assert (world.share(), world.phase, paused_for(world)) == (10, Phase.PAUSED, reasons.CONTESTED)
+    conditions = {condition.type: condition.status for condition in world.status.conditions}
+    assert (conditions["Contested"], conditions["Stalled"]) == ("True", "True")
+
+
+def test_fights_more_than_ten_minutes_apart_are_not_contested() -> None:
+    """Three raises, five and a half minutes apart: each is put back and the run goes on."""
+    world = at(10, spec=spec_of(checks=None, steps=[{"weight": 10, "hold": "1h"}]))
+    for _ in range(4):
+        world.weigh(20, 80)
+        world.run()
+        world.wait(330)
+        assert (world.share(), world.phase) == (10, Phase.PROGRESSING)
+
+
+def test_fights_survive_a_restart() -> None:
+    """The count of fights is in the status, not in the controller."""
+    world = at(10)
+    for _ in range(3):
+        world.weigh(20, 80)
+        world.run()
+        world.crash()
+    world.run()
+    assert paused_for(world) == reasons.CONTESTED
+
+
+def test_one_raise_seen_several_times_is_one_fight() -> None:
+    """Until our write lands, the same raise is seen in every tick."""
+    world = at(10)
+    world.weigh(20, 80)
+    for _ in range(4):
+        world.faults["shop"] = Fault.REFUSED
+        world.tick()
+    world.run()
+    assert world.memory is not None
+    assert (world.share(), len(world.memory.fights), world.phase) == (10, 1, Phase.PROGRESSING)
+
+
+def test_replacing_the_route_is_lowering_it() -> None:
+    """`kubectl replace` of the manifest takes weights and annotation: the status still knows what we wrote."""
+    world = at(50)
+
+    def manifest(document: dict[str, object]) -> None:
+        document["spec"]["rules"][0]["backendRefs"][0]["weight"] = 1  # type: ignore[index]
+        document["spec"]["rules"][0]["backendRefs"][1]["weight"] = 0  # type: ignore[index]
+        document["metadata"]["annotations"].pop(RUN_ANNOTATION)  # type: ignore[index]
+
+    world.edit_route("shop", manifest)
+    world.run()
+    assert (world.share(), paused_for(world)) == (0, reasons.LOWERED_BY_HAND)
+
+
+def test_the_annotation_alone_comes_back() -> None:
+    """Somebody strips only the annotation: it is written again, with what was there before the run."""
+    world = at(50)
+    world.strip()
+    world.run()
+    intent = parse_intent(world.routes["shop"]["metadata"]["annotations"][RUN_ANNOTATION])
+    assert intent is not None
+    assert {key: str(weights) for key, weights in intent.original.items()} == {"#0": "1/0"}
+    assert world.phase is Phase.PROGRESSING
+
+
+def test_taking_the_pair_out_pauses() -> None:
+    """Somebody removes the canary's backendRef: that is lowering, too."""
+    world = at(50)
+    world.drop_pair()
+    decision = world.run()
+    assert paused_for(world) == reasons.LOWERED_BY_HAND
+    assert "took the pair out of HTTPRoute shop" in decision.message
+
+
+def test_a_pair_that_is_gone_leaves_no_annotation_behind() -> None:
+    """The pair was taken out, the run is aborted: the annotation goes all the same."""
+    world = at(50)
+    world.drop_pair()
+    world.run()
+    world.ask("abort")
+    world.run()
+    assert world.status.run is not None
+    assert world.status.run.outcome is Outcome.ROLLED_BACK
+    assert world.phase is Phase.INVALID  # at rest, a route without the pair is a mistake in the spec
+    assert not world.annotated()
+
+
+def test_the_same_share_in_other_numbers_is_no_drift() -> None:
+    """9/1 instead of 90/10 is the same thing."""
+    world = at(10)
+    world.weigh(9, 1)
+    world.run()
+    assert world.phase is Phase.PROGRESSING
+    assert [str(pair.weights) for pair in world.pairs("shop")] == ["9/1"]
+
+
+def test_nobody_watches_weights_outside_of_runs() -> None:
+    """At rest the weights are people's own business."""
+    world = World()
+    world.run()
+    world.weigh(70, 30)
+    world.run()
+    assert (world.share(), world.phase) == (30, Phase.IDLE)

@@ -1,0 +1,226 @@
+"""Whatever people, gateways, networks and crashes do, in whatever order: the promises hold."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from world import Fault, Gateways, World, route, spec_of, stranger
+from world import rule as rule_of
+
+VERBS = ("start", "promote", "promote-full", "pause", "resume", "abort", "retry", "nonsense")
+MEASURED = ("0", "0.5", "nan", "inf", "NoData", "Unreachable", "Malformed")
+REVISIONS = ("a", "b", "c", "d")
+STEPS: tuple[list[dict[str, Any]], ...] = (
+    [{"weight": 10, "hold": "10s"}, {"weight": 50, "hold": "10s"}, {"weight": 100, "hold": "10s"}],
+    [{"approval": {}}, {"weight": "0.5%"}, {"weight": 20}, {"weight": 5}, {"approval": {}}, {"weight": 100}],
+    [{"weight": 100}],
+    [{"weight": 25, "approval": {}, "hold": "30s"}, {"hold": "20s", "weight": 60}],
+)
+CHECK = {"name": "errors", "prometheus": {"query": "q"}, "threshold": {"max": "1%"}, "holdLimit": "2m"}
+CHECKS: tuple[list[dict[str, Any]], ...] = (
+    [],
+    [CHECK],
+    [{**CHECK, "failureLimit": 2}, {**CHECK, "name": "latency"}],
+    [CHECK, {**CHECK, "name": "shown", "dryRun": True}],
+)
+ROUTES: tuple[dict[str, Any], ...] = (
+    {"shop": lambda: route("shop")},
+    {"shop": lambda: route("shop", rule_of(stable=None, canary=0), parents=2)},
+    {"shop": lambda: route("shop", stranger(), rule_of(stable=90, canary=0, third=20), rule_of(stable=200, canary=0))},
+    {"shop": lambda: route("shop"), "api": lambda: route("api", rule_of(name="x", stable=1000, canary=0))},
+)
+
+
+class Cluster(RuleBasedStateMachine):
+    """One Rollout, and everybody who has a hand in it."""
+
+    world: World
+
+    @initialize(
+        steps=st.sampled_from(STEPS),
+        checks=st.sampled_from(CHECKS),
+        routes=st.sampled_from(ROUTES),
+        promotion=st.sampled_from(("Copy", "Await", "Swap")),
+        failure=st.sampled_from(("Rollback", "Pause")),
+        deadline=st.sampled_from((None, "10m")),
+        workloads=st.sampled_from((True, True, False)),
+    )
+    def begin(
+        self,
+        steps: Any,
+        checks: Any,
+        routes: Any,
+        promotion: str,
+        failure: str,
+        deadline: str | None,
+        workloads: bool,
+    ) -> None:
+        changes: dict[str, Any] = {
+            "routes": [{"name": name} for name in routes],
+            "steps": steps,
+            "checks": checks,
+            "promotion": promotion,
+            "onFailure": failure,
+            "deadline": deadline,
+        }
+        if not workloads:
+            changes |= {"workloads": None, "promotion": "Await" if promotion == "Copy" else promotion}
+        self.world = World(spec=spec_of(**changes), routes={name: make() for name, make in routes.items()})
+        self.world.run()
+        if workloads:
+            self.world.revise("b")
+        else:
+            self.world.ask("start")
+        self.world.run()
+
+    def _on(self) -> bool:
+        return not self.world.gone
+
+    # -- time and evidence ----------------------------------------------------------------------------------------
+
+    @rule(seconds=st.sampled_from((1, 5, 15, 70, 300)))
+    def time_passes(self, seconds: int) -> None:
+        self.world.wait(seconds)
+
+    @rule(value=st.sampled_from(MEASURED), which=st.sampled_from((None, "errors")))
+    def measured(self, value: str, which: str | None) -> None:
+        self.world.measure(value, which)
+        self.world.run()
+
+    @rule()
+    def all_is_well(self) -> None:
+        self.world.answer()
+        self.world.pass_step(31)
+        self.world.stable.rolled_out = self.world.canary.rolled_out = True
+        self.world.run()
+
+    # -- gateways and workloads -----------------------------------------------------------------------------------
+
+    @rule(mode=st.sampled_from(Gateways))
+    def gateways_become(self, mode: Gateways) -> None:
+        self.world.answer(mode)
+        self.world.run()
+
+    @rule()
+    def gateways_catch_up(self) -> None:
+        self.world.answer()
+        self.world.run()
+
+    @rule(revision=st.sampled_from(REVISIONS))
+    def new_revision(self, revision: str) -> None:
+        self.world.revise(revision)
+        self.world.run()
+
+    @rule(ready=st.sampled_from((0, 1)), which=st.sampled_from(("stable", "canary")))
+    def replicas(self, ready: int, which: str) -> None:
+        getattr(self.world, which).ready = ready
+        self.world.run()
+
+    @rule()
+    def rolled_out(self) -> None:
+        self.world.stable.rolled_out = self.world.canary.rolled_out = True
+        self.world.run()
+
+    # -- people ---------------------------------------------------------------------------------------------------
+
+    @rule(verb=st.sampled_from(VERBS), plain=st.booleans(), number=st.integers(0, 999))
+    def somebody_asks(self, verb: str, plain: bool, number: int) -> None:
+        self.world.ask(verb, id_="" if plain else f"id-{number}")
+        self.world.run()
+
+    @rule(verb=st.sampled_from(VERBS), value=st.sampled_from(MEASURED))
+    def somebody_asks_while_measured(self, verb: str, value: str) -> None:
+        self.world.ask(verb, id_=f"now-{self.world.attempts}-{self.world.now}")
+        self.world.measure(value)
+        self.world.run()
+
+    @rule(canary=st.sampled_from((0, 3, 40, 90)), every=st.booleans(), data=st.data())
+    def somebody_weighs(self, canary: int, every: bool, data: st.DataObject) -> None:
+        name = data.draw(st.sampled_from(sorted(self.world.routes)))
+        rules = [index for index, r in enumerate(self.world.routes[name]["spec"]["rules"]) if r.get("name") != "static"]
+        self.world.weigh(100 - canary, canary, name, None if every else data.draw(st.sampled_from(rules)))
+        self.world.run()
+
+    @rule(data=st.data())
+    def somebody_replaces_the_route(self, data: st.DataObject) -> None:
+        """`kubectl replace` of the manifest: weights of the manifest, and our annotation is gone."""
+        name = data.draw(st.sampled_from(sorted(self.world.routes)))
+        self.world.weigh(1, 0, name)
+        self.world.strip(name)
+        self.world.run()
+
+    @rule(data=st.data())
+    def somebody_strips_the_annotation(self, data: st.DataObject) -> None:
+        self.world.strip(data.draw(st.sampled_from(sorted(self.world.routes))))
+        self.world.run()
+
+    @rule(data=st.data(), back=st.booleans())
+    def somebody_moves_the_pair(self, data: st.DataObject, back: bool) -> None:
+        name = data.draw(st.sampled_from(sorted(self.world.routes)))
+        (self.world.add_pair if back else self.world.drop_pair)(name)
+        self.world.run()
+
+    @rule(steps=st.sampled_from(STEPS))
+    def plan_edited(self, steps: Any) -> None:
+        self.world.declare(steps=steps)
+        self.world.run()
+
+    @precondition(lambda self: len(self.world.routes) > 1)
+    @rule(names=st.sampled_from((["shop"], ["api"], ["shop", "api"])))
+    def routes_edited(self, names: list[str]) -> None:
+        self.world.declare(routes=[{"name": name} for name in names])
+        self.world.run()
+
+    @rule(paused=st.booleans())
+    def spec_paused(self, paused: bool) -> None:
+        self.world.declare(paused=paused)
+        self.world.run()
+
+    @precondition(lambda self: self.world.attempts > 25)
+    @rule()
+    def deleted(self) -> None:
+        self.world.delete()
+        self.world.run()
+
+    # -- trouble --------------------------------------------------------------------------------------------------
+
+    @rule(fault=st.sampled_from(Fault), where=st.sampled_from(("shop", "api", "rollout", "workload", "status")))
+    def next_write_goes_wrong(self, fault: Fault, where: str) -> None:
+        self.world.faults[where] = fault
+
+    @rule()
+    def controller_dies(self) -> None:
+        self.world.crash()
+        self.world.run()
+
+    @invariant()
+    def gone_means_gone(self) -> None:
+        world = getattr(self, "world", None)
+        if world is not None and world.gone:
+            assert not world.finalizer or world.deleting
+
+    def teardown(self) -> None:
+        """In the end all goes well again, and then every run ends and leaves nothing behind."""
+        world = getattr(self, "world", None)
+        if world is None or world.gone:
+            return
+        world.faults.clear()
+        world.answer(Gateways.PROMPT)
+        for name in world.routes:
+            world.add_pair(name)
+        world.stable.rolled_out = world.canary.rolled_out = True
+        world.delete()
+        world.wait(60)
+        assert world.gone, f"the Rollout does not go: {world.decision}"
+
+
+FAST = os.environ.get("CANARY_HYPOTHESIS", "steady") == "steady"
+Cluster.TestCase.settings = settings(max_examples=150 if FAST else 1500, stateful_step_count=40)
+
+
+class TestPromises(Cluster.TestCase):
+    """Random lives of one Rollout."""

@@ -1,0 +1,285 @@
+"""`decide` answers whatever it is given, and what it answers can be written."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from world import START, World, begun, spec_of
+
+from canary.decide.engine import decide
+from canary.decide.facts import Facts, Problem, Recorded, RouteView, RuleView, WorkloadView
+from canary.gateway.acceptance import Acceptance
+from canary.gateway.intent import Intent, Mode
+from canary.gateway.pair import Weights
+from canary.model.base import ApiModel
+from canary.model.checks import resolve
+from canary.model.measurement import Malformed, NoData, Sample, Unreachable
+from canary.model.requests import Request, Verb
+from canary.model.rollout import RouteKind
+from canary.model.status import (
+    CheckStatus,
+    Outcome,
+    PauseStatus,
+    Phase,
+    RequestStatus,
+    RevisionsStatus,
+    RolloutStatus,
+    RouteStatus,
+    RunStatus,
+    StepStatus,
+    VerdictKind,
+)
+from canary.status.project import project
+from canary.status.write import urgency
+
+SPECS = (
+    spec_of(),
+    spec_of(promotion="Await", onFailure="Pause", deadline="1h"),
+    spec_of(promotion="Swap", paused=True, steps=[{"approval": {}}, {"weight": "0.0001%"}]),
+    spec_of(workloads=None, promotion="Await", trigger="Manual", checks=None),
+)
+
+times = st.integers(-10_000, 10_000).map(lambda seconds: START + timedelta(seconds=seconds))
+weights = st.builds(
+    Weights, *[st.one_of(st.none(), st.sampled_from((0, 1, 7, 100, 1_000_000)), st.integers(0, 1_000_000))] * 2
+)
+revisions = st.sampled_from(("a", "b", "c", ""))
+keys = st.sampled_from(("#0", "#1", "x"))
+texts = st.one_of(st.text(max_size=30), st.sampled_from(("1/0", "-/-", "a/b", "1", "", "-1/3", "1/2/3")))
+
+
+def built(model: type[ApiModel], **fields: st.SearchStrategy[object]) -> st.SearchStrategy[object]:
+    """A model by its Python names."""
+    return st.fixed_dictionaries(fields).map(lambda values: model(**values))
+
+
+def optional(strategy: st.SearchStrategy[object]) -> st.SearchStrategy[object]:
+    return st.one_of(st.none(), strategy)
+
+
+intents = st.builds(
+    Intent,
+    rollout=st.just("shop"),
+    uid=st.sampled_from(("uid-1", "other")),
+    run=st.integers(0, 5),
+    mode=st.sampled_from(Mode),
+    step=st.integers(-1, 40),
+    weights=st.dictionaries(keys, weights, max_size=2),
+    original=st.dictionaries(keys, weights, max_size=2),
+)
+routes = st.builds(
+    RouteView,
+    kind=st.just(RouteKind.HTTP),
+    name=st.sampled_from(("shop", "api")),
+    exists=st.booleans(),
+    generation=st.integers(0, 9),
+    rules=st.lists(st.builds(RuleView, key=keys, weights=weights, others=st.integers(0, 9)), max_size=2).map(tuple),
+    intent=optional(intents),
+    acceptance=st.builds(Acceptance, accepted=st.booleans(), message=st.text(max_size=9), refused=st.booleans()),
+    problem=st.sampled_from(("", "", "the pair is gone")),
+    declared=st.booleans(),
+)
+workloads = st.builds(
+    WorkloadView,
+    name=st.sampled_from(("stable", "canary")),
+    exists=st.booleans(),
+    revision=revisions,
+    ready=st.integers(0, 2),
+    rolled_out=st.booleans(),
+    copied=st.booleans(),
+)
+floats = st.floats(allow_nan=True, allow_infinity=True)
+measurements = st.one_of(
+    st.builds(Sample, value=floats, at=times, values=st.lists(floats, max_size=2).map(tuple)),
+    st.builds(NoData, at=times),
+    st.builds(Unreachable, at=times, reason=st.just("Timeout"), message=st.text(max_size=2000)),
+    st.builds(Malformed, at=times, reason=st.just("NotANumber"), message=st.text(max_size=9)),
+)
+requests = st.builds(
+    Request,
+    verb=st.one_of(st.sampled_from([verb.value for verb in Verb]), st.text(max_size=64)),
+    id=st.text(max_size=9),
+    by=st.text(max_size=256),
+    reason=st.text(max_size=512),
+    raw=st.text(max_size=9),
+)
+statuses = built(
+    RolloutStatus,
+    phase=optional(st.sampled_from(Phase)),
+    run=optional(
+        built(
+            RunStatus,
+            number=st.integers(1, 5),
+            revision=revisions,
+            plan=st.sampled_from([spec.plan_hash() for spec in SPECS]),
+            started_at=times,
+            ended_at=optional(times),
+            outcome=optional(st.sampled_from(Outcome)),
+            full=st.booleans(),
+        )
+    ),
+    step=optional(
+        built(
+            StepStatus,
+            index=st.integers(0, 64),
+            total=st.integers(0, 64),
+            started_at=times,
+            reached_at=optional(times),
+            hold_until=optional(times),
+            unaccepted_since=optional(times),
+            approved=st.booleans(),
+        )
+    ),
+    checks=st.lists(
+        built(
+            CheckStatus,
+            name=st.sampled_from(("errors", "gone")),
+            verdict=st.sampled_from(VerdictKind),
+            failures=st.integers(0, 3),
+            measured_at=optional(times),
+            unknown_since=optional(times),
+        ),
+        max_size=2,
+    ).map(tuple),
+    routes=st.lists(
+        built(
+            RouteStatus,
+            kind=st.just(RouteKind.HTTP),
+            name=st.sampled_from(("shop", "api", "old")),
+            claimed=st.booleans(),
+            share=optional(st.sampled_from((0, 0.5, 33.3333, 100))),
+            fought=st.integers(0, 9),
+            original=st.dictionaries(keys, texts, max_size=2),
+        ),
+        max_size=3,
+    ).map(tuple),
+    revisions=built(RevisionsStatus, settled=optional(revisions)),
+    swapped=st.booleans(),
+    paused=optional(built(PauseStatus, reason=st.sampled_from(("Contested", "CheckFailed", "x")), since=times)),
+    fights=st.lists(times, max_size=4).map(tuple),
+    last_request=optional(
+        built(RequestStatus, id=st.text(max_size=9), verb=st.text(max_size=9), at=times, outcome=st.text())
+    ),
+)
+
+
+@st.composite
+def facts(draw: st.DrawFn) -> tuple[object, RolloutStatus, Facts]:
+    spec = draw(st.sampled_from(SPECS))
+    checks = tuple(resolve(check, None, "spec.checks") for check in spec.checks)
+    return (
+        spec,
+        draw(statuses),
+        Facts(
+            now=draw(times),
+            name="shop",
+            uid="uid-1",
+            generation=draw(st.integers(0, 9)),
+            deleting=draw(st.booleans()),
+            finalizer=draw(st.booleans()),
+            routes=tuple(draw(st.lists(routes, max_size=3))),
+            stable=draw(optional(workloads)),
+            canary=draw(optional(workloads)),
+            checks=checks,
+            measurements=tuple(
+                draw(st.lists(st.tuples(st.sampled_from(("errors", "gone")), measurements), max_size=3))
+            ),
+            observed=draw(optional(measurements)),
+            request=draw(optional(requests)),
+            problems=tuple(draw(st.lists(st.builds(Problem, field=st.just("spec"), message=st.text()), max_size=2))),
+            recorded=draw(
+                st.builds(
+                    Recorded, run=st.integers(0, 5), outcome=optional(st.sampled_from(Outcome)), request=st.text()
+                )
+            ),
+        ),
+    )
+
+
+@settings(max_examples=400)
+@given(facts())
+def test_it_always_decides_and_the_status_can_be_written(world: tuple[object, RolloutStatus, Facts]) -> None:
+    """No spec, status and facts make it raise; the status it leads to is JSON that loads as it was written."""
+    spec, status, seen = world
+    decision = decide(spec, status, seen)
+    after = project(spec, decision, seen)
+    document = json.loads(json.dumps(after.dump(), allow_nan=False))
+    assert RolloutStatus.load(document) == RolloutStatus.load(after.dump())
+    urgency(status, after, 0)
+    assert decide(spec, status, seen) == decision
+
+
+@settings(max_examples=200)
+@given(facts())
+def test_a_rollback_never_gives_and_never_waits(world: tuple[object, RolloutStatus, Facts]) -> None:
+    """Once the outcome is RolledBack, every writable route with weight on the canary is written in this very decision."""
+    spec, status, seen = world
+    decision = decide(spec, status, seen)
+    run = decision.status.run
+    if run is None or run.outcome is not Outcome.ROLLED_BACK or not decision.status.active or seen.deleting:
+        return
+    written = {action.name for action in decision.actions if hasattr(action, "weights")}
+    for route in seen.routes:
+        if route.exists and not route.problem and route.share > 0:
+            assert route.name in written
+    for action in decision.actions:
+        if hasattr(action, "weights"):
+            assert all(weights.share == 0 for weights in action.weights.values())
+
+
+@pytest.mark.parametrize("phase", ["Progressing", "Paused", "Promoting", "RollingBack"])
+@pytest.mark.parametrize("lost", ["run", "step"])
+def test_a_status_that_somebody_broke_is_no_memory(phase: str, lost: str) -> None:
+    """A phase of a run without the run: the routes are put back to stable, and life goes on."""
+    world = begun()
+    assert world.share() == 10
+    world.crash()
+    world.recorded["phase"] = phase
+    world.recorded.pop(lost)
+    world.run()
+    world.stable.rolled_out = True
+    assert not world.annotated() or world.phase is Phase.PROGRESSING
+    assert world.share() in {0, 10}
+    assert world.phase in {Phase.IDLE, Phase.PROGRESSING}
+
+
+def test_nonsense_in_the_remembered_weights_is_not_remembered() -> None:
+    """`original: {"#0": "x"}` in a status that somebody edited."""
+    world = begun()
+    world.crash()
+    world.recorded["routes"][0]["original"] = {"#0": "nonsense"}
+    world.promises.before_us.clear()  # nobody can know any more what was there
+    world.strip()
+    world.run()
+    world.ask("abort")
+    world.run()
+    assert (world.phase, world.share()) == (Phase.ROLLED_BACK, 0)
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+def test_a_value_that_is_no_number_stays_out_of_the_status(value: str) -> None:
+    """NaN is Unknown(NotANumber), and JSON has no word for it."""
+    world = begun()
+    world.measure(value)
+    world.run()
+    (check,) = world.status.checks
+    assert (check.verdict, check.reason, check.value) == (VerdictKind.UNKNOWN, "NotANumber", None)
+
+
+def test_what_was_observed_may_be_no_number() -> None:
+    """The observed share is 0/0 as long as there is no traffic: then nothing is shown."""
+    world = World()
+    world.run()
+    world.revise("b")
+    world.run()
+    assert world.memory is not None
+    seen = world.facts()
+    decision = decide(world.spec, world.memory, replace(seen, observed=Sample(float("nan"), world.now)))
+    assert decision.status.split.observed is None
+    decision = decide(world.spec, world.memory, replace(seen, observed=Sample(0.0987, world.now)))
+    assert decision.status.split.observed == 9.9

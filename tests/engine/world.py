@@ -1,0 +1,686 @@
+"""A cluster in memory, and a controller that lives in it, can fail at every write and can die at any moment.
+
+Routes are real HTTPRoute documents: written by JSON Patch, read back through `canary.gateway`. The status that counts is
+what was recorded; the controller's own memory is lost with every crash.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+import jsonpatch
+from promises import Promises
+
+from canary.decide.actions import (
+    Action,
+    AddFinalizer,
+    ClearRequest,
+    CopyPodSpec,
+    ForgetPodSpec,
+    RemoveFinalizer,
+    RestorePodSpec,
+    StampRequest,
+    Tell,
+    WriteRoute,
+)
+from canary.decide.engine import decide
+from canary.decide.facts import Facts, Problem, Recorded, RouteView, RuleView, WorkloadView
+from canary.decide.scope import Decision
+from canary.errors import CanaryError, Conflict, NotFound, ShareError, SpecError, Unavailable, Unprocessable
+from canary.gateway.acceptance import acceptance, last_writer
+from canary.gateway.edit import edit
+from canary.gateway.intent import RUN_ANNOTATION, parse_intent
+from canary.gateway.pair import Backend, RulePair, read_pairs
+from canary.gateway.weights import divide
+from canary.model.checks import ResolvedCheck, resolve
+from canary.model.measurement import Malformed, Measurement, NoData, Sample, Unreachable
+from canary.model.requests import parse_request
+from canary.model.rollout import RolloutSpec, RouteKind
+from canary.model.status import Phase, RolloutStatus
+from canary.status.project import project
+from canary.status.write import SETTLE, Urgency, merge_patch, urgency
+
+Json = dict[str, Any]
+START = datetime(2026, 3, 1, 12, tzinfo=UTC)
+NAMESPACE = "team"
+
+
+class Fault(StrEnum):
+    """What can go wrong with a write."""
+
+    CONFLICT = "somebody else writes first"
+    REFUSED = "500, nothing was done"
+    LOST = "500, but it was done"
+    DIES_BEFORE = "the controller dies before it"
+    DIES_AFTER = "the controller dies after it"
+
+
+class Gateways(StrEnum):
+    """How the parents of the routes behave."""
+
+    PROMPT = "prompt"
+    LATE = "late"
+    REFUSING = "refusing"
+
+
+class Crash(Exception):
+    """The controller is gone."""
+
+
+@dataclass
+class Workload:
+    name: str
+    revision: str
+    ready: int = 1
+    rolled_out: bool = True
+    kept: str | None = None
+    """The revision that a copy replaced."""
+
+    def view(self) -> WorkloadView:
+        return WorkloadView(
+            self.name, True, self.revision, self.ready, self.rolled_out and self.ready > 0, self.kept is not None
+        )
+
+
+def route(name: str, *rules: Json, parents: int = 1) -> Json:
+    """An HTTPRoute with things in it that are none of our business."""
+    return {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "HTTPRoute",
+        "metadata": {
+            "name": name,
+            "namespace": NAMESPACE,
+            "generation": 1,
+            "resourceVersion": "1",
+            "labels": {"app": name},
+            "annotations": {"example.org/owner": "team"},
+        },
+        "spec": {
+            "hostnames": ["shop.example.org"],
+            "parentRefs": [{"name": f"gw-{number}", "sectionName": "https"} for number in range(parents)],
+            "rules": list(rules) or [rule()],
+            "x-vendor": {"unknown": [1, 2.5, None, "é"]},
+        },
+        "status": {"parents": []},
+    }
+
+
+def rule(*, name: str | None = None, stable: int | None = 1, canary: int | None = 0, third: int | None = None) -> Json:
+    """A rule with our pair, a filter, and maybe a third backend in front of it."""
+    refs: list[Json] = [{"name": "s", "port": 80, "x-zone": "a"}, {"name": "c", "port": 80}]
+    for ref, weight in zip(refs, (stable, canary), strict=True):
+        if weight is not None:
+            ref["weight"] = weight
+    if third is not None:
+        refs.insert(0, {"name": "third", "port": 80, "weight": third})
+    document: Json = {
+        "matches": [{"path": {"type": "PathPrefix", "value": "/"}}],
+        "filters": [{"type": "RequestHeaderModifier", "requestHeaderModifier": {"set": [{"name": "a", "value": "b"}]}}],
+        "backendRefs": refs,
+        "timeouts": {"request": "5s"},
+    }
+    return document if name is None else {"name": name, **document}
+
+
+def stranger() -> Json:
+    """A rule without our pair."""
+    return {"name": "static", "backendRefs": [{"name": "assets", "port": 8080, "weight": 7}]}
+
+
+BASIC: Json = {
+    "routes": [{"name": "shop"}],
+    "stable": {"service": "s", "port": 80},
+    "canary": {"service": "c", "port": 80},
+    "workloads": {"stable": {"name": "stable"}, "canary": {"name": "canary"}},
+    "steps": [{"weight": 10, "hold": "10s"}, {"weight": 50, "hold": "10s"}, {"weight": 100, "hold": "10s"}],
+    "checks": [{"name": "errors", "prometheus": {"query": "q"}, "threshold": {"max": "1%"}}],
+}
+
+
+def spec_of(**changes: Any) -> RolloutSpec:
+    """The basic spec with some fields replaced; None drops one."""
+    document = {**BASIC, **changes}
+    return RolloutSpec.model_validate({key: value for key, value in document.items() if value is not None})
+
+
+@dataclass
+class World:
+    """The cluster, the people in it, and one controller."""
+
+    spec: RolloutSpec = field(default_factory=spec_of)
+    routes: dict[str, Json] = field(default_factory=lambda: {"shop": route("shop")})
+    gateways: Gateways = Gateways.PROMPT
+    now: datetime = START
+    generation: int = 1
+    finalizer: bool = False
+    deleting: bool = False
+    gone: bool = False
+    request: str | None = None
+    recorded: Json = field(default_factory=dict)
+    memory: RolloutStatus | None = None
+    """What the controller knows; None while it is dead."""
+    decision: Decision | None = None
+    news: list[tuple[str, Measurement]] = field(default_factory=list)
+    faults: dict[str, Fault] = field(default_factory=dict)
+    """By target (a route's name, `rollout`, `workload`, `status`): what happens to the next write there."""
+    seen: dict[str, Json] = field(default_factory=dict)
+    """Routes as the controller read them, where somebody wrote in between."""
+    script: Callable[[int, str], Fault | None] | None = None
+    """What happens to the n-th write, counted over the life of the world."""
+    wrote: list[tuple[str, Any]] = field(default_factory=list)
+    told: list[Tell] = field(default_factory=list)
+    attempts: int = 0
+    failing: bool = False
+    """Whether some write of the last tick failed, so that it is tried again."""
+    settling: datetime | None = None
+    writes_in_step: int = 0
+    counted: Any = None
+    stamps: int = 0
+    stable: Workload = field(default_factory=lambda: Workload("stable", "a"))
+    canary: Workload = field(default_factory=lambda: Workload("canary", "a"))
+    promises: Promises = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.promises = Promises(self)
+        for name in self.routes:
+            self._answer(name)
+
+    # -- what the controller sees ---------------------------------------------------------------------------------
+
+    @property
+    def status(self) -> RolloutStatus:
+        """What `kubectl get` shows."""
+        return RolloutStatus.load(self.recorded)
+
+    @property
+    def phase(self) -> Phase | None:
+        return self.memory.phase if self.memory else self.status.phase
+
+    @property
+    def checks(self) -> tuple[ResolvedCheck, ...]:
+        return tuple(resolve(check, None, f"spec.checks[{index}]") for index, check in enumerate(self.spec.checks))
+
+    def pairs(self, name: str, *, document: Json | None = None) -> tuple[RulePair, ...]:
+        swapped = (self.memory or self.status).swapped
+        stable, canary = Backend.of(self.spec.stable, NAMESPACE), Backend.of(self.spec.canary, NAMESPACE)
+        declared = next((ref for ref in self.spec.routes if ref.name == name), None)
+        rules = declared.rules if declared else ()
+        both = (canary, stable) if swapped else (stable, canary)
+        return read_pairs(self.routes[name] if document is None else document, *both, rules)
+
+    def pairs_if_any(self, name: str, document: Json | None = None) -> tuple[RulePair, ...]:
+        try:
+            return self.pairs(name, document=document)
+        except SpecError:
+            return ()
+
+    def view(self, name: str, *, declared: bool = True) -> RouteView:
+        document = self.routes.get(name)
+        if document is None:
+            return RouteView(kind=RouteKind.HTTP, name=name, exists=False, declared=declared)
+        problem, pairs = "", ()
+        try:
+            pairs = self.pairs(name)
+        except SpecError as error:
+            problem = error.message
+        return RouteView(
+            kind=RouteKind.HTTP,
+            name=name,
+            generation=document["metadata"]["generation"],
+            rules=tuple(RuleView(pair.key, pair.weights, pair.others) for pair in pairs),
+            intent=parse_intent((document["metadata"].get("annotations") or {}).get(RUN_ANNOTATION)),
+            acceptance=acceptance(document),
+            writer=last_writer(document),
+            problem=problem,
+            declared=declared,
+        )
+
+    def facts(self) -> Facts:
+        memory = self.memory or self.status
+        names = [ref.name for ref in self.spec.routes]
+        views = [self.view(name) for name in names]
+        if memory.active:
+            left = [old.name for old in memory.routes if old.name not in names and old.claimed]
+            views += [self.view(name, declared=False) for name in left]
+        stable, canary = (self.canary, self.stable) if memory.swapped else (self.stable, self.canary)
+        known = self.spec.workloads is not None
+        recorded = self.status
+        return Facts(
+            now=self.now,
+            name="shop",
+            uid="uid-1",
+            generation=self.generation,
+            deleting=self.deleting,
+            finalizer=self.finalizer,
+            routes=tuple(views),
+            stable=stable.view() if known else None,
+            canary=canary.view() if known else None,
+            checks=self.checks,
+            measurements=tuple(self.news),
+            request=parse_request(self.request),
+            problems=tuple(self._problems(views, memory)),
+            recorded=Recorded(
+                run=recorded.run.number if recorded.run and recorded.active else 0,
+                outcome=recorded.run.outcome if recorded.run else None,
+                request=recorded.last_request.id if recorded.last_request else "",
+            ),
+        )
+
+    def _problems(self, views: list[RouteView], memory: RolloutStatus) -> list[Problem]:
+        problems = []
+        for view in views:
+            if not view.declared:
+                continue
+            if not view.exists:
+                problems.append(Problem("spec.routes", f"there is no HTTPRoute {view.name}"))
+            elif view.problem:
+                problems.append(Problem("spec.routes", view.problem))
+            elif not memory.active:
+                problems += self._unwritable(view)
+        return problems
+
+    def _unwritable(self, view: RouteView) -> list[Problem]:
+        try:
+            for rule_view in view.rules:
+                for step in self.spec.steps:
+                    if step.weight is not None:
+                        divide(rule_view.weights, step.weight.percent, rule_view.others)
+        except ShareError as error:
+            return [Problem("spec.routes", str(error))]
+        return []
+
+    # -- the controller -------------------------------------------------------------------------------------------
+
+    def tick(self) -> bool:
+        """Decide and act once; False when nothing came of it."""
+        if self.gone:
+            return False
+        before = self._picture()
+        self.failing = False
+        try:
+            self._tick()
+        except Crash:
+            self.crash()
+            return True
+        return self.failing or self._picture() != before
+
+    def _tick(self) -> None:
+        if self.memory is None:
+            self.memory = self.status
+        memory, facts = self.memory, self.facts()
+        self.news = []
+        decision = decide(self.spec, memory, facts)
+        self.promises.decided(memory, facts, decision)
+        self.decision = decision
+        after = project(self.spec, decision, facts)
+        moved = False
+        # Routes first, each on its own, as the performer does; what fails is decided anew in the next tick.
+        for action in sorted(decision.actions, key=lambda action: not isinstance(action, WriteRoute)):
+            try:
+                before = self.attempts
+                self.perform(action)
+                moved = moved or self.attempts > before
+            except (Conflict, Unprocessable):
+                moved = True  # read again
+            except CanaryError:
+                self.failing = True
+        self.memory = after
+        if not moved and not self.gone:
+            self._record(after)
+
+    def _picture(self) -> Any:
+        routes = {name: document["metadata"]["resourceVersion"] for name, document in self.routes.items()}
+        workloads = (self.stable.view(), self.canary.view())
+        state = self.memory.model_copy(update={"message": ""}) if self.memory else None
+        return routes, workloads, self.finalizer, self.gone, self.request, self.recorded, state
+
+    def run(self, *, limit: int = 25) -> Decision:
+        """Tick until nothing changes, as the watch events of our own writes make the controller do."""
+        for _ in range(limit):
+            if not self.tick():
+                assert self.decision is not None
+                return self.decision
+        raise AssertionError(f"the controller does not come to rest: {self.decision}")
+
+    def wait(self, seconds: float) -> Decision:
+        """Let time pass, waking the controller only when it asked to be."""
+        until = self.now + timedelta(seconds=seconds)
+        decision = self.run()
+        while True:
+            wakes = [decision.wake_at, self.settling + SETTLE if self.settling else None]
+            at = min((wake for wake in wakes if wake is not None), default=None)
+            if at is None or at > until or self.gone:
+                break
+            self.now = max(at, self.now)
+            decision = self.run()
+        self.now = until
+        return self.run()
+
+    def crash(self) -> None:
+        """Everything that is not in the cluster is lost."""
+        self.promises.crashed()
+        self.memory, self.news, self.settling, self.writes_in_step, self.counted = None, [], None, 0, None
+
+    def perform(self, action: Action) -> None:
+        match action:
+            case WriteRoute():
+                self._attempt(action.name, lambda: self._write_route(action))
+            case AddFinalizer():
+                self._attempt("rollout", lambda: self._finalizer(present=True))
+            case RemoveFinalizer():
+                self._attempt("rollout", lambda: self._finalizer(present=False))
+            case CopyPodSpec():
+                self._attempt("workload", lambda: self._copy(action))
+            case RestorePodSpec():
+                self._attempt("workload", lambda: self._restore(action.target))
+            case ForgetPodSpec():
+                self._attempt("workload", lambda: self._forget(action.target))
+            case StampRequest():
+                self._attempt("rollout", lambda: self._stamp(action.raw))
+            case ClearRequest():
+                self._attempt("rollout", lambda: self._clear(action.raw))
+            case Tell():
+                self.told.append(action)
+
+    def _attempt(self, target: str, write: Callable[[], None]) -> None:
+        fault = self.faults.pop(target, None)
+        if fault is None and self.script is not None:
+            fault = self.script(self.attempts, target)
+        self.attempts += 1
+        match fault:
+            case Fault.DIES_BEFORE:
+                raise Crash
+            case Fault.REFUSED:
+                raise Unavailable("500", status=500)
+            case Fault.CONFLICT:
+                if self.routes.get(target) and self.pairs_if_any(target):
+                    self._somebody(target)
+                else:
+                    raise Conflict("409", status=409)
+        write()
+        match fault:
+            case Fault.DIES_AFTER:
+                raise Crash
+            case Fault.LOST:
+                raise Unavailable("502", status=502)
+
+    def _write_route(self, action: WriteRoute) -> None:
+        if action.name not in self.routes:
+            raise NotFound("404", status=404)
+        seen = self.seen.pop(action.name, self.routes[action.name])
+        pairs = self.pairs(action.name, document=seen) if action.weights else ()
+        patch = edit(seen, pairs, action.weights, action.intent)
+        if not patch:
+            return
+        try:
+            after = jsonpatch.apply_patch(self.routes[action.name], patch)
+        except jsonpatch.JsonPatchException as error:
+            raise Unprocessable(str(error), status=422) from error
+        before = self.routes[action.name]
+        self._store(action.name, after)
+        self.promises.route_written(action, before, self.routes[action.name])
+        self.wrote.append(("route", action))
+
+    def _somebody(self, name: str) -> None:
+        """Somebody else writes the route between our read and our write: the port's weight stays, a field moves."""
+        self.seen[name] = copy.deepcopy(self.routes[name])
+        pair = self.pairs_if_any(name)[0]
+
+        def change(document: Json) -> None:
+            document["spec"]["rules"][pair.rule]["backendRefs"][pair.stable]["x-zone"] = str(self.attempts)
+            document["metadata"]["annotations"] = {
+                **(document["metadata"].get("annotations") or {}),
+                "example.org/seen": str(self.attempts),
+            }
+
+        self._store_changed(name, change, "somebody")
+        self.promises.route_edited(name, self.seen[name], self.routes[name])
+
+    def _finalizer(self, *, present: bool) -> None:
+        if self.finalizer != present:
+            self.wrote.append(("finalizer", present))
+        self.finalizer = present
+        if self.deleting and not present:
+            self.gone = True
+            self.promises.vanished()
+
+    def _workload(self, name: str) -> Workload:
+        return self.stable if name == self.stable.name else self.canary
+
+    def _copy(self, action: CopyPodSpec) -> None:
+        source, target = self._workload(action.source), self._workload(action.target)
+        if source.revision != action.revision:
+            raise Conflict("the source has another revision", status=409)
+        self.wrote.append(("copy", action))
+        target.kept = target.kept if target.kept is not None else target.revision
+        target.revision, target.rolled_out = source.revision, False
+
+    def _restore(self, name: str) -> None:
+        target = self._workload(name)
+        if target.kept is not None:
+            self.wrote.append(("restore", name))
+            target.revision, target.kept, target.rolled_out = target.kept, None, False
+
+    def _forget(self, name: str) -> None:
+        self.wrote.append(("forget", name))
+        self._workload(name).kept = None
+
+    def _stamp(self, raw: str) -> None:
+        if self.request == raw:
+            self.stamps += 1
+            request = parse_request(raw)
+            assert request is not None
+            self.request = replace(request, id=f"stamp-{self.stamps}").dump()
+            self.wrote.append(("stamp", raw))
+
+    def _clear(self, raw: str) -> None:
+        if self.request == raw:
+            self.request = None
+            self.wrote.append(("clear", raw))
+
+    def _record(self, after: RolloutStatus) -> None:
+        step = (after.run.number, after.step.index, after.step.started_at) if after.run and after.step else None
+        if step != self.counted:
+            self.counted, self.writes_in_step = step, 0
+        match urgency(self.status, after, self.writes_in_step):
+            case Urgency.NONE:
+                self.settling = None
+                return
+            case Urgency.SETTLING:
+                self.settling = self.settling or self.now
+                if self.now < self.settling + SETTLE:
+                    return
+            case Urgency.NOW:
+                pass
+        self.settling = None
+        patch = merge_patch(self.recorded, json.loads(json.dumps(after.dump(), allow_nan=False)))
+
+        def write() -> None:
+            self.recorded = apply_merge(self.recorded, patch)
+            assert RolloutStatus.load(self.recorded) == RolloutStatus.load(after.dump())
+            self.writes_in_step += 1
+            self.wrote.append(("status", patch))
+
+        try:
+            self._attempt("status", write)
+        except CanaryError:
+            self.failing = True
+
+    # -- everybody else -------------------------------------------------------------------------------------------
+
+    def _store(self, name: str, document: Json) -> None:
+        before = self.routes.get(name)
+        document = copy.deepcopy(document)
+        metadata = document["metadata"]
+        metadata["resourceVersion"] = str(int(metadata["resourceVersion"]) + 1)
+        if before is not None and before["spec"] != document["spec"]:
+            metadata["generation"] = before["metadata"]["generation"] + 1
+        self.routes[name] = document
+        self._answer(name)
+
+    def _store_changed(self, name: str, change: Callable[[Json], None], manager: str) -> None:
+        document = copy.deepcopy(self.routes[name])
+        change(document)
+        document["metadata"]["managedFields"] = [
+            {"manager": manager, "time": self.now.isoformat(), "fieldsV1": {"f:spec": {"f:rules": {}}}}
+        ]
+        self._store(name, document)
+
+    def edit_route(self, name: str, change: Callable[[Json], None], manager: str = "argocd") -> None:
+        """Somebody edits a route."""
+        before = self.routes[name]
+        self._store_changed(name, change, manager)
+        self.promises.route_edited(name, before, self.routes[name])
+
+    def weigh(self, stable: int, canary: int, name: str = "shop", rule_: int | None = None, by: str = "alice") -> None:
+        """Somebody sets the weights of our pair in a route (in one rule, or in all)."""
+
+        def change(document: Json) -> None:
+            for pair in self.pairs_if_any(name):
+                if rule_ is None or pair.rule == rule_:
+                    refs = document["spec"]["rules"][pair.rule]["backendRefs"]
+                    refs[pair.stable]["weight"], refs[pair.canary]["weight"] = stable, canary
+
+        self.edit_route(name, change, by)
+
+    def strip(self, name: str = "shop") -> None:
+        """Somebody takes our annotation off a route."""
+        self.edit_route(name, lambda document: document["metadata"]["annotations"].pop(RUN_ANNOTATION, None))
+
+    def drop_pair(self, name: str = "shop") -> None:
+        """Somebody takes the canary's backendRef out of every rule."""
+
+        def change(document: Json) -> None:
+            for rule_ in document["spec"]["rules"]:
+                rule_["backendRefs"] = [ref for ref in rule_["backendRefs"] if ref["name"] != "c"]
+
+        self.edit_route(name, change)
+
+    def add_pair(self, name: str = "shop") -> None:
+        """Somebody lists the canary again, without weight."""
+
+        def change(document: Json) -> None:
+            for rule_ in document["spec"]["rules"]:
+                names = [ref["name"] for ref in rule_["backendRefs"]]
+                if "s" in names and "c" not in names:
+                    rule_["backendRefs"].append({"name": "c", "port": 80, "weight": 0})
+
+        self.edit_route(name, change)
+
+    def _answer(self, name: str) -> None:
+        """The gateways look at a route, if they do."""
+        if self.gateways is Gateways.LATE:
+            return
+        document = self.routes[name]
+        generation = document["metadata"]["generation"]
+        resolved = {"type": "ResolvedRefs", "status": "True", "observedGeneration": generation}
+        if self.gateways is Gateways.REFUSING:
+            resolved |= {"status": "False", "reason": "BackendNotFound", "message": "no such Service"}
+        document["status"] = {
+            "parents": [
+                {
+                    "parentRef": ref,
+                    "controllerName": "example.org/gateway",
+                    "conditions": [
+                        {"type": "Accepted", "status": "True", "observedGeneration": generation},
+                        dict(resolved),
+                    ],
+                }
+                for ref in document["spec"]["parentRefs"]
+            ]
+        }
+
+    def answer(self, gateways: Gateways | None = None) -> None:
+        """The gateways look at every route now; from here on they behave like this."""
+        keep = self.gateways if gateways is None else gateways
+        self.gateways = keep if keep is not Gateways.LATE else Gateways.PROMPT
+        for name in self.routes:
+            self._answer(name)
+        self.gateways = keep
+
+    def measure(self, value: float | str = 0.0, check: str | None = None) -> None:
+        """Every check (or one) is measured: a number, or one of the ways of not knowing."""
+        for resolved in self.checks:
+            if check in {None, resolved.name}:
+                measurement = self._measurement(value)
+                self.news.append((resolved.name, measurement))
+
+    def _measurement(self, value: float | str) -> Measurement:
+        match value:
+            case "NoData":
+                return NoData(self.now)
+            case "Unreachable":
+                return Unreachable(self.now, "Unreachable", "connection refused")
+            case "Malformed":
+                return Malformed(self.now, "SeveralSeries", "3 series")
+            case str():
+                return Sample(float(value), self.now)
+            case _:
+                return Sample(float(value), self.now)
+
+    def pass_step(self, seconds: float = 12) -> Decision:
+        """All is well: the checks are measured and pass, and the hold goes by."""
+        self.wait(1)
+        self.measure(0.0)
+        self.run()
+        return self.wait(seconds - 1)
+
+    def ask(self, verb: str, *, id_: str = "", by: str = "alice", reason: str = "") -> None:
+        """Somebody sets the request annotation; without an id it is a plain verb."""
+        self.request = json.dumps({"id": id_, "verb": verb, "by": by, "reason": reason}) if id_ else verb
+
+    def revise(self, revision: str) -> None:
+        """A new revision of the canary workload, rolled out at once."""
+        role = self.stable if (self.memory or self.status).swapped else self.canary
+        role.revision, role.rolled_out, role.ready = revision, True, 1
+
+    def declare(self, **changes: Any) -> None:
+        """Somebody edits the spec."""
+        document = self.spec.model_dump(mode="json", by_alias=True, exclude_none=True) | changes
+        self.spec = RolloutSpec.model_validate({key: value for key, value in document.items() if value is not None})
+        self.generation += 1
+
+    def delete(self) -> None:
+        """Somebody deletes the Rollout."""
+        self.deleting = True
+        if not self.finalizer:
+            self.gone = True
+
+    def share(self, name: str = "shop") -> float:
+        """The canary's largest share on a route, in percent."""
+        return float(max(pair.weights.share for pair in self.pairs(name)))
+
+    def annotated(self, name: str = "shop") -> bool:
+        return RUN_ANNOTATION in (self.routes[name]["metadata"].get("annotations") or {})
+
+    @property
+    def reasons(self) -> list[str]:
+        return [tell.reason for tell in self.told]
+
+
+def apply_merge(document: Any, patch: Any) -> Any:
+    """RFC 7386, as the API server does it."""
+    if not isinstance(patch, dict):
+        return patch
+    result = dict(document) if isinstance(document, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            result.pop(key, None)
+        else:
+            result[key] = apply_merge(result.get(key), value)
+    return result
+
+
+def begun(**changes: Any) -> World:
+    """A world whose canary has just got a new revision, and whose run has begun."""
+    world = World(**changes)
+    world.run()
+    world.revise("b")
+    world.run()
+    return world

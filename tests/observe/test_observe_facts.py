@@ -1,0 +1,297 @@
+"""From documents to facts: what a decision sees, and every problem with its field."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+from typing import Any
+
+import pytest
+from observe_kit import NOW, TEAM, deployment, facts_of, furnished, ref, rollout, route, template
+
+from canary.decide.facts import Problem
+from canary.gateway.intent import RUN_ANNOTATION
+from canary.model.measurement import Sample
+from canary.model.status import Outcome, RolloutStatus
+from canary.observe.checks import check_query, observed_query, resolve_checks
+from canary.observe.facts import News
+from canary.observe.rollout import Rollout
+
+RUNNING = {
+    "phase": "Progressing",
+    "run": {"number": 4, "startedAt": "2026-01-01T11:00:00Z"},
+    "step": {"index": 1, "total": 1, "startedAt": "2026-01-01T11:00:00Z"},
+}
+INTENT = {"rollout": "shop", "uid": "uid-shop", "run": 4, "mode": "step", "step": 1, "weights": {}, "original": {}}
+
+
+def test_an_ordinary_rollout() -> None:
+    """Routes with their shares and acceptance, workloads with their revisions, no problem."""
+    facts = facts_of(furnished(), rollout())
+    assert facts.problems == ()
+    (view,) = facts.routes
+    assert (view.exists, view.share, view.acceptance.accepted, view.intent) == (True, Fraction(10), True, None)
+    assert facts.stable is not None
+    assert facts.canary is not None
+    assert facts.stable.revision != facts.canary.revision
+    assert (facts.now, facts.name, facts.uid, facts.deleting, facts.finalizer) == (
+        NOW,
+        "shop",
+        "uid-shop",
+        False,
+        False,
+    )
+
+
+def test_without_workloads() -> None:
+    """No workloads declared is None, not a workload that is missing."""
+    facts = facts_of(furnished(), rollout(workloads=None))
+    assert (facts.stable, facts.canary) == (None, None)
+
+
+def test_a_workload_that_is_missing() -> None:
+    """A declared workload that is not there is seen as such, under its name."""
+    facts = facts_of(furnished(), rollout(workloads={"stable": {"name": "stable"}, "canary": {"name": "gone"}}))
+    assert facts.canary is not None
+    assert (facts.canary.name, facts.canary.exists, facts.canary.ready) == ("gone", False, 0)
+
+
+def test_swapped_roles() -> None:
+    """After an odd number of swaps, stable and canary are the other way round, on routes and workloads."""
+    facts = facts_of(furnished(), rollout(status={"swapped": True}))
+    assert facts.stable is not None
+    assert facts.stable.name == "canary"
+    assert facts.routes[0].share == 90
+
+
+@pytest.mark.parametrize(
+    ("annotation", "seen"),
+    [
+        (None, False),
+        (json.dumps(INTENT), True),
+        (json.dumps({**INTENT, "rollout": "other"}), False),
+        ("not json", False),
+        (json.dumps({**INTENT, "mode": "dance"}), False),
+    ],
+)
+def test_the_annotation_of_a_route(annotation: str | None, seen: bool) -> None:
+    """Only an annotation that we understand and that names this Rollout is an intent."""
+    annotations = {} if annotation is None else {RUN_ANNOTATION: annotation}
+    facts = facts_of(furnished(route(annotations=annotations)), rollout())
+    assert (facts.routes[0].intent is not None) is seen
+
+
+def test_routes_that_a_run_has_written_and_the_spec_names_no_more() -> None:
+    """They are part of the facts, marked as not declared, as long as the run is active."""
+    status = {**RUNNING, "routes": [{"kind": "HTTPRoute", "name": "old", "claimed": True}]}
+    facts = facts_of(furnished(route(), route("old")), rollout(status=status))
+    assert [(view.name, view.declared) for view in facts.routes] == [("shop", True), ("old", False)]
+    facts = facts_of(furnished(route(), route("old")), rollout(status={**status, "phase": "Idle"}))
+    assert [view.name for view in facts.routes] == ["shop"]
+
+
+def test_what_is_on_record() -> None:
+    """The run counts as recorded only while it is active in what the API server has."""
+    last = {"id": "r1", "verb": "pause", "at": "2026-01-01T11:00:00Z", "outcome": "done"}
+    facts = facts_of(furnished(), rollout(status={**RUNNING, "lastRequest": last}))
+    assert (facts.recorded.run, facts.recorded.outcome, facts.recorded.request) == (4, None, "r1")
+    ended = {**RUNNING, "phase": "RolledBack", "run": {**RUNNING["run"], "outcome": "RolledBack"}}  # type: ignore[dict-item]
+    facts = facts_of(furnished(), rollout(status=ended))
+    assert (facts.recorded.run, facts.recorded.outcome) == (0, Outcome.ROLLED_BACK)
+
+
+def test_news_is_passed_on() -> None:
+    """Measurements and refusals come through as they are."""
+    sample = ("errors", Sample(0.1, NOW))
+    refusal = Problem("spec.checks[0].prometheus.query", "Prometheus refuses the query")
+    facts = facts_of(furnished(), rollout(), News((sample,), Sample(0.5, NOW), (refusal,)))
+    assert facts.measurements == (sample,)
+    assert facts.observed == Sample(0.5, NOW)
+    assert refusal in facts.problems
+
+
+NAMED = {"name": "checkout", "backendRefs": [ref("stable", 1), ref("canary", 0)]}
+
+PROBLEMS: list[tuple[str, dict[str, Any], list[dict[str, Any]], str, str]] = [
+    ("no such route", {"routes": [{"name": "gone"}]}, [route()], "spec.routes[0]", "there is no HTTPRoute gone"),
+    (
+        "the second one is missing",
+        {"routes": [{"name": "shop"}, {"name": "b"}]},
+        [route()],
+        "spec.routes[1]",
+        "HTTPRoute b",
+    ),
+    ("no pair", {}, [route("shop", {"backendRefs": [ref("stable", 1)]})], "spec.routes[0]", "weight 0"),
+    ("other port", {"canary": {"service": "canary", "port": 81}}, [route()], "spec.routes[0]", "canary:81"),
+    (
+        "other namespace",
+        {"canary": {"service": "canary", "port": 80, "namespace": "other"}},
+        [route()],
+        "spec.routes[0]",
+        "other/canary:80",
+    ),
+    (
+        "no such rule",
+        {"routes": [{"name": "shop", "rules": ["pay"]}]},
+        [route("shop", NAMED)],
+        "spec.routes[0]",
+        "'pay'",
+    ),
+    (
+        "twice in one rule",
+        {},
+        [route("shop", {"backendRefs": [ref("stable", 1), ref("canary", 1), ref("canary", 2)]})],
+        "spec.routes[0]",
+        "2 times",
+    ),
+    (
+        "a share that third backends forbid",
+        {"steps": [{"weight": "0.5%"}]},
+        [route("shop", {"backendRefs": [ref("third", 1), ref("stable", 100), ref("canary", 0)]})],
+        "spec.routes[0]",
+        "rule #0 of route shop",
+    ),
+    (
+        "no such template",
+        {"checks": [{"template": {"name": "latency"}}]},
+        [route()],
+        "spec.checks[0].template",
+        "there is no CheckTemplate latency in namespace team",
+    ),
+    (
+        "unknown variable of observed",
+        {"observed": {"prometheus": {"query": "{{ nope }}"}}},
+        [route()],
+        "spec.observed.prometheus.query",
+        "nope",
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "spec", "routes", "field", "words"), PROBLEMS, ids=[case[0] for case in PROBLEMS])
+def test_problems(name: str, spec: dict[str, Any], routes: list[dict[str, Any]], field: str, words: str) -> None:
+    """Each thing that cannot work is named by its field, with words that help."""
+    problems = facts_of(furnished(*routes), rollout(**spec)).problems
+    assert [problem.field for problem in problems] == [field]
+    assert words in problems[0].message
+
+
+def test_rules_by_name_only() -> None:
+    """With named rules only those are ours, whatever else lists the pair."""
+    other = {"backendRefs": [ref("stable", 3), ref("canary", 3)]}
+    facts = facts_of(furnished(route("shop", other, NAMED)), rollout(routes=[{"name": "shop", "rules": ["checkout"]}]))
+    assert [rule.key for rule in facts.routes[0].rules] == ["checkout"]
+    assert facts.routes[0].share == 0
+
+
+RIVALS: list[tuple[str, dict[str, Any], dict[str, Any], bool]] = [
+    ("older", {"metadata": {"creationTimestamp": "2026-01-01T10:00:00Z"}}, {}, True),
+    ("younger", {"metadata": {"creationTimestamp": "2026-01-01T11:30:00Z"}}, {}, False),
+    ("younger, and it runs", {"metadata": {"creationTimestamp": "2026-01-01T11:30:00Z"}, "status": RUNNING}, {}, True),
+    (
+        "older, but we run",
+        {"metadata": {"creationTimestamp": "2026-01-01T10:00:00Z"}},
+        {"status": RUNNING},
+        False,
+    ),
+    (
+        "older, about another pair",
+        {"metadata": {"creationTimestamp": "2026-01-01T10:00:00Z"}, "canary": {"service": "x", "port": 80}},
+        {},
+        False,
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "theirs", "ours", "objects"), RIVALS, ids=[case[0] for case in RIVALS])
+def test_rivals(name: str, theirs: dict[str, Any], ours: dict[str, Any], objects: bool) -> None:
+    """Of two Rollouts on one rule the one that runs has it, else the older one; the other says so."""
+    store = furnished()
+    store.put_rollout(rollout("rival", **theirs))
+    problems = facts_of(store, rollout(**ours)).problems
+    assert bool(problems) is objects
+    if objects:
+        assert "Rollout rival drives rule #0 of route shop already" in problems[0].message
+
+
+def test_queries_are_rendered_by_role() -> None:
+    """The canary of a query is the canary of the moment, also after a swap."""
+    document = rollout(
+        checks=[
+            {
+                "name": "e",
+                "prometheus": {"query": "{{ canary.service }} {{ weight }} {{ route }}"},
+                "threshold": {"max": 1},
+            }
+        ],
+        observed={"prometheus": {"query": "{{ stable.service }} {{ window }}"}},
+    )
+    spec = Rollout.of(document).spec
+    assert spec is not None
+    (found,) = resolve_checks(furnished(), TEAM, "shop", spec).resolved
+    assert check_query(found, spec, TEAM, "shop", weight=50) == "canary 50 shop"
+    assert check_query(found, spec, TEAM, "shop", weight=0.5, swapped=True) == "stable 0.5 shop"
+    assert observed_query(spec, TEAM, "shop", weight=1) == "stable 1m"
+
+
+def test_templates_are_merged() -> None:
+    """A template gives the query and the limit, the Rollout its arguments and what it overrides."""
+    store = furnished()
+    store.put_template("CheckTemplate", template(interval="7s"))
+    document = rollout(checks=[{"template": {"name": "latency"}, "args": {"limit": "300ms"}, "failureLimit": 2}])
+    facts = facts_of(store, document)
+    assert facts.problems == ()
+    (found,) = facts.checks
+    assert (found.name, found.interval.seconds, found.failure_limit) == ("latency", 7, 2)
+    assert found.maximum == Fraction(3, 10)
+
+
+def test_a_template_that_is_nonsense() -> None:
+    """A template that cannot be read is a problem of the check that names it, with the place in the template."""
+    store = furnished()
+    store.put_template("CheckTemplate", template(interval="often"))
+    document = rollout(checks=[{"template": {"name": "latency"}, "args": {"limit": "1"}}])
+    (problem,) = facts_of(store, document).problems
+    assert problem.field == "spec.checks[0].template"
+    assert "CheckTemplate latency is invalid at spec.interval" in problem.message
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"steps": []}, "spec.steps"),
+        ({"steps": [{"weight": 101}]}, "spec.steps[0].weight"),
+        ({"surprise": 1}, "spec.surprise"),
+        ({"stable": {"service": "s"}}, "spec.stable.port"),
+    ],
+)
+def test_a_spec_that_cannot_be_read(change: dict[str, Any], field: str) -> None:
+    """What the models refuse is a problem with a path, never an exception."""
+    seen = Rollout.of(rollout(**change))
+    assert seen.spec is None
+    assert seen.problem is not None
+    assert seen.problem.field == field
+
+
+@pytest.mark.parametrize("status", [None, {}, {"phase": "Dancing"}, {"run": 3}, {"futureField": 1}, "x"])
+def test_a_status_that_cannot_be_read(status: Any) -> None:
+    """A status that is nonsense is no status; one of a later version is read as far as we know it."""
+    assert Rollout.of(rollout(status=status)).status == RolloutStatus()
+
+
+def test_deletion_and_finalizer() -> None:
+    """Both are read from the metadata."""
+    metadata = {"deletionTimestamp": "2026-01-01T12:00:00Z", "finalizers": ["x", "canary.dev/restore-routes"]}
+    facts = facts_of(furnished(), rollout(metadata=metadata))
+    assert (facts.deleting, facts.finalizer) == (True, True)
+
+
+def test_a_copy_under_way() -> None:
+    """The kept pod spec on the stable workload is seen."""
+    store = furnished()
+    document = deployment("stable", version=2)
+    document["metadata"]["annotations"] = {"canary.dev/replaced-pod-spec": "{}"}
+    store.put_workload(document)
+    facts = facts_of(store, rollout())
+    assert facts.stable is not None
+    assert facts.stable.copied

@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+import pytest
+from observe_kit import TEAM, deployment, meta, rollout, route, template
+
+from canary.observe.objects import known, request_of, revision, slim, workload_view
+from canary.observe.store import Store
+
+SHOP = (TEAM, "shop")
+
+
+def test_news_that_is_old_changes_nothing() -> None:
+    """An event that our own write's answer has overtaken does not bring the past back."""
+    store = Store()
+    store.put_rollout(rollout())
+    assert store.put_route(route(version=12)) == {SHOP}
+    assert store.put_route(route(version=11)) == set()
+    assert store.put_route(route(version=12)) == set()
+    assert store.routes[SHOP].document["metadata"]["resourceVersion"] == "12"
+    assert store.put_route(route(version=13)) == {SHOP}
+    assert not store.put_rollout(rollout(version=1))
+    assert store.put_rollout(rollout(version=2))
+    store.put_workload(deployment("canary", "shop:2", version=9))
+    assert store.put_workload(deployment("canary", "shop:1", version=8)) == set()
+    assert store.workloads[TEAM, "canary"].view.revision == revision(deployment("canary", "shop:2"))
+
+
+@pytest.mark.parametrize(
+    ("new", "kept", "expected"),
+    [
+        (("a", "1"), ("a", "2"), True),
+        (("a", "2"), ("a", "2"), True),
+        (("a", "10"), ("a", "9"), False),
+        (("b", "1"), ("a", "2"), False),
+        (("a", "x1"), ("a", "2"), False),
+        (("a", "1"), ("a", "x2"), False),
+    ],
+)
+def test_what_is_known(new: tuple[str, str], kept: tuple[str, str], expected: bool) -> None:
+    """Versions are compared as numbers, within one uid; where one is no number, the newcomer wins."""
+    documents = [{"metadata": {"uid": uid, "resourceVersion": version}} for uid, version in (new, kept)]
+    assert known(*documents) is expected
+
+
+def test_an_answer_brings_nothing_back() -> None:
+    """What a watch has reported as gone stays gone, whatever answer to a write of ours still comes in."""
+    store = Store()
+    store.put_rollout(rollout())
+    store.drop_rollout(SHOP, "uid-shop")
+    assert not store.put_rollout(rollout(version=2), answer=True)
+    assert store.put_route(route(), answer=True) == set()
+    assert store.put_workload(deployment("canary"), answer=True) == set()
+    assert (store.rollouts, store.routes, store.workloads) == ({}, {}, {})
+
+
+def test_the_end_of_another_object_takes_nothing_away() -> None:
+    """Events of two objects with one name come in any order."""
+    store = Store()
+    store.put_rollout(rollout())
+    store.put_route(route())
+    store.put_workload(deployment("canary"))
+    store.put_template("CheckTemplate", template())
+    assert store.drop_rollout(SHOP, "uid-of-old") == set()
+    assert store.drop_route(SHOP, "uid-of-old") == set()
+    assert store.drop_workload((TEAM, "canary"), "uid-of-old") == set()
+    assert store.drop_template("CheckTemplate", (TEAM, "latency"), "uid-of-old") == set()
+    assert store.rollouts
+    assert store.routes
+    assert store.workloads
+    assert store.templates
+    assert store.drop_route(SHOP, "uid-shop") == {SHOP}
+
+
+def test_who_is_woken() -> None:
+    """Whatever a Rollout refers to wakes it, and nothing else does."""
+    store = Store()
+    checks = [
+        {"template": {"name": "latency"}},
+        {"template": {"name": "errors", "kind": "ClusterCheckTemplate"}},
+        {"name": "inline", "prometheus": {"query": "x"}, "threshold": {"max": 1}},
+    ]
+    store.put_rollout(rollout(routes=[{"name": "shop"}, {"name": "api"}], checks=checks))
+    assert store.put_route(route("api")) == {SHOP}
+    assert store.put_route(route("other")) == set()
+    assert store.put_workload(deployment("stable")) == {SHOP}
+    assert store.put_workload(deployment("other")) == set()
+    assert store.put_template("CheckTemplate", template()) == {SHOP}
+    assert store.put_template("CheckTemplate", template("errors")) == set()
+    cluster = template("errors")
+    del cluster["metadata"]["namespace"]
+    assert store.put_template("ClusterCheckTemplate", cluster) == {SHOP}
+    assert store.drop_template("ClusterCheckTemplate", ("", "errors")) == {SHOP}
+
+
+def test_the_index_follows_edits() -> None:
+    """A Rollout that is edited no longer hears of what it named before; routes of its run it still hears of."""
+    store = Store()
+    store.put_rollout(rollout())
+    store.put_rollout(rollout(version=2, routes=[{"name": "api"}]))
+    assert store.put_route(route()) == set()
+    assert store.put_route(route("api")) == {SHOP}
+    running = {"routes": [{"kind": "HTTPRoute", "name": "shop"}]}
+    store.put_rollout(rollout(version=3, routes=[{"name": "api"}], status=running))
+    assert store.put_route(route(version=2)) == {SHOP}
+
+
+def test_a_rollout_that_goes_wakes_its_rivals() -> None:
+    """Whoever shares a route with a deleted Rollout may be valid now."""
+    store = Store()
+    store.put_rollout(rollout())
+    store.put_rollout(rollout("other"))
+    assert store.drop_rollout(SHOP) == {(TEAM, "other")}
+    assert store.wanting("HTTPRoute", *SHOP) == {(TEAM, "other")}
+    assert store.drop_rollout((TEAM, "other")) == set()
+    assert store.wanting("HTTPRoute", *SHOP) == set()
+
+
+def test_a_workload_that_only_counts_wakes_nobody() -> None:
+    """A status of a Deployment that says nothing new to a decision is kept, and wakes nobody."""
+    store = Store()
+    store.put_rollout(rollout())
+    assert store.put_workload(deployment("canary", version=1)) == {SHOP}
+    assert store.put_workload(deployment("canary", version=2, availableReplicas=1)) == set()
+    assert store.put_workload(deployment("canary", version=3, ready=0)) == {SHOP}
+    assert store.put_workload(deployment("canary", version=2)) == set(), (
+        "the version moved on although nobody was woken"
+    )
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [None, {}, {"routes": "x"}, {"routes": [None, 3, {}]}, {"workloads": []}, {"checks": [{"template": 1}]}],
+)
+def test_nonsense_is_indexed_leniently(spec: object) -> None:
+    """A spec that makes no sense is kept like any other; judging it is for later."""
+    assert Store().put_rollout({"metadata": meta("shop"), "spec": spec})
+
+
+def test_slim() -> None:
+    """managedFields are dropped, everything else is kept, and the original stays as it was."""
+    document = {"metadata": {"name": "a", "managedFields": [1]}, "spec": {"x": 1}, "status": {}}
+    assert slim(document) == {"metadata": {"name": "a"}, "spec": {"x": 1}, "status": {}}
+    assert document["metadata"]["managedFields"] == [1]
+
+
+def test_what_is_kept_of_a_route() -> None:
+    """A route without managedFields, and the name of whoever wrote its rules last besides us."""
+    rules = {"f:spec": {"f:rules": {}}}
+    fields = [
+        {"manager": "gitops", "time": "2026-01-01T10:00:00Z", "fieldsV1": rules},
+        {"manager": "canary", "time": "2026-01-01T12:00:00Z", "fieldsV1": rules},
+        {"manager": "gateway", "time": "2026-01-01T13:00:00Z", "subresource": "status", "fieldsV1": rules},
+        {"manager": "labeller", "time": "2026-01-01T13:00:00Z", "fieldsV1": {"f:metadata": {}}},
+    ]
+    store = Store()
+    store.put_route(route(managedFields=fields))
+    assert store.routes[SHOP].writer == "gitops"
+    assert "managedFields" not in store.routes[SHOP].document["metadata"]
+
+
+def test_revision_is_of_the_pod_spec() -> None:
+    """Labels of the template are not part of a revision: those of stable and canary differ by nature."""
+    one, other = deployment("stable"), deployment("canary")
+    other["spec"]["template"]["metadata"] = {"labels": {"app": "canary"}}
+    assert revision(one) == revision(other)
+    assert revision(one) != revision(deployment("stable", "shop:2"))
+    assert len(revision(one)) == 10
+
+
+@pytest.mark.parametrize(
+    ("status", "replicas", "rolled_out", "ready"),
+    [
+        ({}, 1, True, 1),
+        ({"observedGeneration": 0}, 1, False, 1),
+        ({"updatedReplicas": 0}, 1, False, 1),
+        ({"readyReplicas": 0}, 1, False, 0),
+        ({"replicas": 2}, 1, False, 1),
+        ({}, 2, False, 1),
+        ({"replicas": 0, "updatedReplicas": 0, "readyReplicas": 0}, 0, False, 0),
+        (None, 1, False, 0),
+    ],
+)
+def test_rolled_out(status: dict[str, int] | None, replicas: int, rolled_out: bool, ready: int) -> None:
+    """Rolled out: observed, every replica updated and ready, none of the old left, and at least one."""
+    document = deployment("canary")
+    document["spec"]["replicas"] = replicas
+    document["status"] = None if status is None else {**document["status"], **status}
+    view = workload_view(document)
+    assert (view.rolled_out, view.ready) == (rolled_out, ready)
+
+
+@pytest.mark.parametrize("annotations", [None, {}, {"canary.dev/request": 3}, {"other": "x"}])
+def test_no_request(annotations: dict[str, object] | None) -> None:
+    """Without the annotation, or with something in it that is no text, there is no request."""
+    assert request_of({"metadata": {"annotations": annotations}}) is None

@@ -1,0 +1,59 @@
+"""The import contracts of .importlinter hold, and they bite."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def lint(folder: Path) -> subprocess.CompletedProcess[str]:
+    """Check the contracts against the package `canary` that lies in a folder."""
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[1]);"
+        "from importlinter.cli import lint_imports; sys.exit(lint_imports('.importlinter', no_cache=True))"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", program, str(folder)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+
+def test_contracts_hold() -> None:
+    """Data flows one way, the pure rooms import no I/O, and each library has its one door."""
+    checked = lint(ROOT)
+    assert checked.returncode == 0, checked.stdout[-3000:] + checked.stderr[-1000:]
+    assert "0 broken" in checked.stdout
+
+
+@pytest.mark.parametrize(
+    ("module", "line", "contract"),
+    [
+        ("decide/guards.py", "import asyncio", "The pure rooms"),
+        ("gateway/edit.py", "from canary.decide.facts import Facts", "Data flows one way"),
+        ("controller/hub.py", "import kopf", "Only canary.controller.handlers knows kopf"),
+        ("act/perform.py", "import kubernetes", "Only canary.kube knows kubernetes"),
+        ("controller/measure.py", "import prometheus_api_client", "Only canary.metrics.prometheus"),
+        ("sandbox/app.py", "import canary.cli.main", "Nothing but the program itself"),
+        ("controller/run.py", "import canary.sandbox.load", "Only the CLI imports the sandbox"),
+    ],
+)
+def test_contracts_bite(tmp_path: Path, module: str, line: str, contract: str) -> None:
+    """One import in the wrong place breaks the contract that forbids it."""
+    shutil.copytree(ROOT / "canary", tmp_path / "canary", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / ".importlinter", tmp_path)
+    offender = tmp_path / "canary" / module
+    offender.write_text(f"{offender.read_text()}\n{line}\n")
+    checked = lint(tmp_path)
+    assert checked.returncode != 0
+    broken = [found for found in checked.stdout.splitlines() if " BROKEN" in found]
+    assert any(contract in found for found in broken), checked.stdout[-3000:]
