@@ -100,14 +100,9 @@ def team() -> list[Json]:
 
 
 async def install(place: Town, documents: list[Json], *, definitions: bool) -> None:
-    """As docs/install.md says: the definitions, then the rest."""
+    """The namespaces that an administrator makes first, and the installation."""
     await place.apply([namespace("canary-system"), namespace(TEAM)])
-    if definitions:
-        await asyncio.to_thread(place.kubectl, "apply", "-f", str(ROOT / "crds"))
-    first = [one for one in documents if one["kind"] in {"Namespace", "CustomResourceDefinition"}]
-    for part in (first, [one for one in documents if one not in first]):
-        if part:
-            await place.apply(part)
+    await place.install(documents, definitions=definitions)
 
 
 async def live(place: Town, *namespaces: str) -> None:
@@ -145,6 +140,7 @@ def check_rights(place: Town, documents: list[Json]) -> None:
     granted = grants(documents)
     requests = [entry for entry in place.api.audit if entry.user == USER]
     refused, unused = judge(granted, requests)
+    assert not [one for one in requests if one.code in {401, 403}]
     assert not refused, sorted({(one.verb, one.group, one.resource, one.subresource, one.namespace) for one in refused})
     assert not unused, sorted(unused, key=str)
     for grant in granted:  # the evaluator has teeth: without any one of them something is refused
@@ -196,7 +192,7 @@ async def test_a_mistyped_field_is_refused(place: Town) -> None:
 
 async def test_copy_without_the_right_to_says_so(place: Town) -> None:
     """A Deployment that may not be patched: the run waits at Promoting, users stay on the canary, an Event says why."""
-    await install(place, [], definitions=True)
+    await install(place, kustomized(OVERLAYS / "cluster-wide"), definitions=True)
     place.api.faults.add(Fault(verb="patch", resource="deployments", status=403, user=USER, times=None))
     async with place.controller(Scripted({"errors": 0.0})):
         await place.apply(team())

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import copy
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from deploy_kit import ROOT, Town, load, named, program, run
+from deploy_kit import OVERLAYS, ROOT, Town, kustomized, load, named, program, run
 
 from canary.kube import DEPLOYMENTS
 from canary.metrics.scripted import Scripted
@@ -61,7 +60,7 @@ def world(folder: str) -> list[Json]:
 @pytest.mark.parametrize("folder", FOLDERS)
 async def test_it_is_accepted_and_nothing_is_wrong_with_it(place: Town, folder: str) -> None:
     """Schema and CEL of the API server accept it, and the controller calls it Idle: no problem with route or checks."""
-    await asyncio.to_thread(place.kubectl, "apply", "-f", str(ROOT / "crds"))
+    await place.install(kustomized(OVERLAYS / "cluster-wide"))
     await place.apply(world(folder), "--validate=strict")
     name, namespace = rollout(folder)["metadata"]["name"], rollout(folder)["metadata"]["namespace"]
     async with place.controller(Scripted(GOOD)):
@@ -74,7 +73,7 @@ async def test_it_is_accepted_and_nothing_is_wrong_with_it(place: Town, folder: 
 @pytest.mark.parametrize("folder", FOLDERS)
 async def test_a_good_release_goes_through_and_a_bad_one_comes_back(place: Town, folder: str) -> None:
     """From the first step to the last as the example tells it; then once more with checks that fail."""
-    await asyncio.to_thread(place.kubectl, "apply", "-f", str(ROOT / "crds"))
+    await place.install(kustomized(OVERLAYS / "cluster-wide"))
     await place.apply(world(folder))
     spec = rollout(folder)["spec"]
     name, namespace = rollout(folder)["metadata"]["name"], rollout(folder)["metadata"]["namespace"]
