@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# What the set-up unpacks (prometheus, kubectl) comes last: what the machine has of its own is preferred.
+# What the set-up unpacks (prometheus, kubectl, helm) comes last: what the machine has of its own is preferred.
 export PATH := $(PATH):$(CURDIR)/.sandbox/bin
 
 .DEFAULT_GOAL := help
@@ -28,7 +28,7 @@ demo: $(READY) ## a good release and a bad one on real traffic, no cluster neede
 
 tools: $(READY)
 	@sh scripts/prometheus.sh
-	@$(BIN)/python scripts/kubectl.py
+	@$(BIN)/python scripts/tools.py
 
 test: tools ## all tests, the ones with real Envoy, Prometheus and kubectl included
 	@$(BIN)/python -m pytest $(ARGS)

@@ -1,0 +1,90 @@
+{{- define "canary.prefix" -}}
+{{- .Values.fullnameOverride | default (.Release.Name | trunc 40 | trimSuffix "-") -}}
+{{- end }}
+
+{{- define "canary.name" -}}
+{{ include "canary.prefix" . }}-controller
+{{- end }}
+
+{{- define "canary.serviceAccount" -}}
+{{- if .Values.serviceAccount.create -}}
+{{ .Values.serviceAccount.name | default (include "canary.name" .) }}
+{{- else -}}
+{{ required "serviceAccount.name is needed when serviceAccount.create is false" .Values.serviceAccount.name }}
+{{- end -}}
+{{- end }}
+
+{{- define "canary.labels" -}}
+app.kubernetes.io/name: canary
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/part-of: canary
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
+{{- end }}
+
+{{- define "canary.selector" -}}
+app.kubernetes.io/name: canary
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: controller
+{{- end }}
+
+{{- define "canary.image" -}}
+{{- with .Values.image -}}
+{{ .repository }}{{ if .digest }}@{{ .digest }}{{ else }}:{{ .tag | default $.Chart.AppVersion }}{{ end }}
+{{- end -}}
+{{- end }}
+
+{{- /* Rules by part. What follows the namespace of a Rollout, and what has no namespace, are apart. */ -}}
+{{- define "canary.rules.read" -}}
+- apiGroups: [canary.dev]
+  resources: [rollouts, checktemplates]
+  verbs: [list, watch]
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [httproutes]
+  verbs: [list, watch]
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs: [list, watch]
+{{- end }}
+
+{{- define "canary.rules.clusterRead" -}}
+- apiGroups: [canary.dev]
+  resources: [clusterchecktemplates]
+  verbs: [list, watch]
+- apiGroups: [apiextensions.k8s.io]
+  resources: [customresourcedefinitions]
+  verbs: [list, watch]
+{{- if .Values.namespaces }}
+- apiGroups: [""]
+  resources: [namespaces]
+  verbs: [list, watch]
+{{- end }}
+{{- end }}
+
+{{- define "canary.rules.rollouts" -}}
+- apiGroups: [canary.dev]
+  resources: [rollouts]
+  verbs: [get, patch]
+- apiGroups: [canary.dev]
+  resources: [rollouts/status]
+  verbs: [patch]
+{{- end }}
+
+{{- define "canary.rules.routes" -}}
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [httproutes]
+  verbs: [get, patch]
+{{- end }}
+
+{{- define "canary.rules.workloads" -}}
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs: [get, patch]
+{{- end }}
+
+{{- define "canary.rules.events" -}}
+- apiGroups: [""]
+  resources: [events]
+  verbs: [create]
+{{- end }}

@@ -1,0 +1,446 @@
+"""What kustomize and Helm render: the same objects, a container with no power, alerts that fire when they should."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+from deploy_kit import (
+    CHART,
+    COMPONENTS,
+    OVERLAYS,
+    ROOT,
+    SYSTEM,
+    TEAM,
+    Town,
+    grants,
+    key,
+    kustomized,
+    load,
+    named,
+    overlay_with,
+    program,
+    run,
+    templated,
+)
+
+from canary import __version__
+from canary.telemetry import Telemetry
+
+Json = dict[str, Any]
+
+MONITORING = tuple(f"monitoring.{part}.enabled=true" for part in ("serviceMonitor", "prometheusRule", "dashboard"))
+OURS = re.compile(r"\bcanary_[a-z_]+")
+
+
+def substance(document: Json) -> Json:
+    """A document without what names its packaging: labels, and selectors that are built on them."""
+    copy: Json = json.loads(json.dumps(document))
+    copy["metadata"].pop("labels", None)
+    spec = copy.get("spec") or {}
+    for holder in (spec, spec.get("template", {}).get("metadata", {})):
+        for name in ("selector", "podSelector", "labels"):
+            holder.pop(name, None)
+    for container in spec.get("template", {}).get("spec", {}).get("containers", []):
+        container["env"].sort(key=lambda one: one["name"])
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("overlay", "settings"),
+    [("cluster-wide", ()), ("namespaced", (f"namespaces={{{TEAM}}}",))],
+    ids=str,
+)
+def test_the_chart_and_the_overlay_are_the_same(tmp_path: Path, overlay: str, settings: tuple[str, ...]) -> None:
+    """Same kinds and names, same rights, and object by object the same substance; the chart adds the definitions."""
+    ours = {key(one): one for one in kustomized(overlay_with(tmp_path, overlay, "monitoring"))}
+    theirs = {key(one): one for one in templated(*settings, *MONITORING)}
+    definitions = {one for one in theirs if one[0] == "CustomResourceDefinition"}
+    assert len(definitions) == 3
+    assert set(theirs) - definitions == set(ours) - {("Namespace", "", SYSTEM)}  # Helm has --create-namespace
+    assert grants(list(ours.values())) == grants(list(theirs.values()))
+    for name in set(theirs) - definitions:
+        if name[0] not in {"Role", "ClusterRole"} or name[2] in {"canary-view", "canary-edit"}:
+            assert substance(theirs[name]) == substance(ours[name]), name
+
+
+def test_the_chart_brings_the_definitions_as_they_are() -> None:
+    """The definitions of the chart are those of crds/, kept when the release goes."""
+    printed = {key(one): one for path in sorted((ROOT / "crds").glob("*.yaml")) for one in load(path)}
+    rendered = {key(one): one for one in templated() if one["kind"] == "CustomResourceDefinition"}
+    assert set(rendered) == set(printed)
+    for name, definition in rendered.items():
+        assert definition["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+        assert definition["spec"] == printed[name]["spec"]
+    assert not [one for one in templated("crds.install=false") if one["kind"] == "CustomResourceDefinition"]
+
+
+def test_versions_agree() -> None:
+    """Package, chart and kustomization name the same version."""
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    assert chart["version"] == chart["appVersion"] == __version__
+    for documents in (kustomized(OVERLAYS / "cluster-wide"), templated()):
+        (container,) = named(documents, "Deployment")["spec"]["template"]["spec"]["containers"]
+        assert container["image"] == f"canary:{__version__}"
+
+
+def test_the_container_has_no_power_it_does_not_need() -> None:
+    """Not root, nothing writable, no capabilities, the default seccomp profile, one replica that never meets another."""
+    spec = named(kustomized(OVERLAYS / "cluster-wide"), "Deployment")["spec"]
+    pod = spec["template"]["spec"]
+    (container,) = pod["containers"]
+    assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["runAsUser"] >= 1000
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert "volumes" not in pod
+    assert not {"hostNetwork", "hostPID", "hostIPC"} & set(pod)
+    assert container["resources"]["requests"]
+    assert container["resources"]["limits"]["memory"]
+
+
+def test_selectors_find_the_pod() -> None:
+    """Deployment, Service, budget, policy and ServiceMonitor select what the Deployment makes, in both packagings."""
+    for documents in (kustomized(OVERLAYS / "cluster-wide"), templated(*MONITORING, "podLabels.team=platform")):
+        deployment = named(documents, "Deployment")["spec"]
+        service = named(documents, "Service")
+        pod = deployment["template"]["metadata"]["labels"].items()
+        assert deployment["selector"]["matchLabels"].items() <= pod
+        assert service["spec"]["selector"].items() <= pod
+        assert named(documents, "PodDisruptionBudget")["spec"]["selector"]["matchLabels"].items() <= pod
+        assert named(documents, "NetworkPolicy")["spec"]["podSelector"]["matchLabels"].items() <= pod
+        for monitor in [one for one in documents if one["kind"] == "ServiceMonitor"]:
+            assert monitor["spec"]["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+            assert monitor["spec"]["endpoints"][0]["port"] == service["spec"]["ports"][0]["name"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "complaint"),
+    [
+        ("image.repo=x", "repo"),
+        ("namespaces={Team_Shop}", "namespaces"),
+        ("prometheus.url=prometheus:9090", "url"),
+        ("log.level=loud", "level"),
+        ("replicas=2", "replicas"),
+        ("networkPolicy.prometheusPorts={0}", "prometheusPorts"),
+        ("image.digest=latest", "digest"),
+    ],
+)
+def test_the_chart_refuses_values_that_mean_nothing(setting: str, complaint: str) -> None:
+    """A value that is misspelt, or out of range, is refused by the schema instead of being ignored."""
+    said = run(program("helm"), "template", "canary", CHART, "--set", setting, ok=False)
+    assert complaint in said
+
+
+def test_every_value_is_in_the_schema_and_every_one_in_the_schema_has_a_default() -> None:
+    """values.yaml and values.schema.json list the same values, each described."""
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+
+    def leaves(of: Json, path: str = "") -> Iterator[str]:
+        for name, one in of["properties"].items():
+            if "properties" in one:
+                yield from leaves(one, f"{path}{name}.")
+            else:
+                assert one.get("description") or one.get("uniqueItems"), f"{path}{name}"
+                yield f"{path}{name}"
+
+    def given(of: Json, known: set[str], path: str = "") -> Iterator[str]:
+        for name, one in of.items():
+            if isinstance(one, dict) and f"{path}{name}" not in known:
+                yield from given(one, known, f"{path}{name}.")
+            else:
+                yield f"{path}{name}"
+
+    known = set(leaves(schema))
+    assert set(given(values, known)) == known - {"global"}
+
+
+def test_helm_lint_has_nothing_to_say_against_the_chart() -> None:
+    """`helm lint --strict`."""
+    assert "0 chart(s) failed" in run(program("helm"), "lint", "--strict", CHART)
+
+
+def test_the_options_of_the_chart_arrive() -> None:
+    """Image by digest, another account, Prometheus hosts, ports of the policy, what the pod is scheduled by."""
+    digest = "sha256:" + "0" * 64
+    documents = templated(
+        f"image.digest={digest}",
+        "serviceAccount.create=false",
+        "serviceAccount.name=mine",
+        "prometheus.hosts={a:9090,b}",
+        "networkPolicy.apiServerPorts={16443}",
+        "networkPolicy.prometheusPorts=null",
+        "nodeSelector.pool=system",
+        "priorityClassName=high",
+        "podDisruptionBudget.enabled=false",
+        "rbac.teamRoles=false",
+    )
+    pod = named(documents, "Deployment")["spec"]["template"]["spec"]
+    env = {one["name"]: one["value"] for one in pod["containers"][0]["env"]}
+    assert pod["containers"][0]["image"] == f"canary@{digest}"
+    assert (pod["serviceAccountName"], pod["nodeSelector"], pod["priorityClassName"]) == (
+        "mine",
+        {"pool": "system"},
+        "high",
+    )
+    assert env["CANARY_PROMETHEUS_HOSTS"] == "a:9090,b"
+    egress = named(documents, "NetworkPolicy")["spec"]["egress"]
+    assert [port["port"] for rule in egress for port in rule["ports"]] == [53, 53, 16443]
+    kinds = {one["kind"] for one in documents}
+    assert not kinds & {"ServiceAccount", "PodDisruptionBudget"}
+    assert grants(documents, account="mine") == grants(kustomized(OVERLAYS / "cluster-wide"))
+    assert not [one for one in documents if one["metadata"]["name"] in {"canary-view", "canary-edit"}]
+
+
+# -- the container, as a process ----------------------------------------------------------------------------------------
+
+WATCHED_WRITES = """
+import sys
+def hook(event, args):
+    if event == "open" and isinstance(args[0], str) and not args[0].startswith("/dev/"):
+        mode, flags = args[1], args[2]
+        if (isinstance(mode, str) and set(mode) & set("wax+")) or (isinstance(flags, int) and flags & 0o3):
+            sys.stderr.write(f"WROTE {args[0]}\\n")
+    elif event in ("os.mkdir", "os.rename", "os.remove", "tempfile.mkstemp"):
+        sys.stderr.write(f"WROTE {args}\\n")
+sys.addaudithook(hook)
+from canary.cli.main import main
+sys.argv = ["canary", *sys.argv[1:]]
+main()
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+async def test_the_container_runs_as_it_is_declared(place: Town, tmp_path: Path) -> None:
+    """Arguments, environment and probes of the rendered container, as a process: it gets ready and writes no file."""
+    await asyncio.to_thread(place.kubectl, "apply", "-f", str(ROOT / "crds"))
+    (container,) = named(kustomized(OVERLAYS / "cluster-wide"), "Deployment")["spec"]["template"]["spec"]["containers"]
+    (port,) = container["ports"]
+    listening = free_port()
+    env = {one["name"]: one["value"] for one in container["env"]}
+    assert env["CANARY_METRICS_ADDRESS"] == f"0.0.0.0:{port['containerPort']}"
+    env |= {
+        "CANARY_METRICS_ADDRESS": f"127.0.0.1:{listening}",
+        "KUBECONFIG": str(place.kubeconfig),
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(ROOT),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "HOME": "/nonexistent",
+        "TMPDIR": "/nonexistent",
+    }
+    log = tmp_path / "log"
+    with log.open("wb") as output:
+        command = [sys.executable, "-c", WATCHED_WRITES, *container["args"]]
+        process = await asyncio.create_subprocess_exec(*command, env=env, stdout=output, stderr=output, cwd="/")
+    try:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{listening}", trust_env=False) as http:
+            for probe in ("livenessProbe", "readinessProbe"):
+                ask = container[probe]["httpGet"]
+                assert ask["port"] == port["name"]
+                assert await answers(http, ask["path"]), log.read_text()
+            exposed = (await http.get("/metrics")).text
+            assert "canary_build_info" in exposed
+        process.terminate()
+        assert await asyncio.wait_for(process.wait(), 20) == 0, log.read_text()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    said = log.read_text()
+    assert "WROTE" not in said, said
+    assert json.loads(said.splitlines()[0])
+
+
+async def answers(http: httpx.AsyncClient, path: str) -> bool:
+    """Whether a probe succeeds within what a kubelet's patience is worth here."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            if (await http.get(path)).status_code == 200:
+                return True
+        except httpx.TransportError:
+            pass
+        await asyncio.sleep(0.05)
+    return False
+
+
+# -- monitoring ---------------------------------------------------------------------------------------------------------
+
+
+def rules() -> Json:
+    spec: Json = load(COMPONENTS / "monitoring" / "prometheusrule.yaml")[0]["spec"]
+    return spec
+
+
+def expressions() -> list[str]:
+    """Every query of the alerts and the dashboard, variables of Grafana filled in."""
+    found = [rule["expr"] for group in rules()["groups"] for rule in group["rules"]]
+    dashboard = json.loads((COMPONENTS / "monitoring" / "dashboard.json").read_text())
+    for panel in dashboard["panels"]:
+        found += [target["expr"] for target in panel["targets"]]
+    return [re.sub(r"\$\w+", "x", expression) for expression in found]
+
+
+def test_alerts_and_dashboard_name_series_that_exist() -> None:
+    """Every canary_… series that is asked for is one that the controller has, by its exact name."""
+    telemetry = Telemetry()
+    telemetry.run_finished("n", "r", "Succeeded")
+    telemetry.weights("n", "r", desired=1, written=1, accepted=1)
+    telemetry.verdict("n", "r", "c", "Pass")
+    telemetry.value("n", "r", "c", 1.0)
+    telemetry.api_request("get", "pods", 200, 0.1)
+    telemetry.rollback_latency(0.1)
+    telemetry.tick(0.1)
+    exposed = {sample.name for family in telemetry.registry.collect() for sample in family.samples}
+    asked = {name for expression in expressions() for name in OURS.findall(expression)}
+    assert asked
+    assert asked <= exposed, asked - exposed
+
+
+def test_every_query_is_promql(tmp_path: Path) -> None:
+    """promtool accepts the rules as they are, and each query of the dashboard."""
+    file = tmp_path / "rules.yaml"
+    file.write_text(yaml.safe_dump(rules()))
+    assert "SUCCESS" in run(program("promtool"), "check", "rules", file)
+    records = [{"record": f"query:{index}", "expr": expr} for index, expr in enumerate(expressions())]
+    file.write_text(yaml.safe_dump({"groups": [{"name": "all", "rules": records}]}))
+    assert f"{len(records)} rules found" in run(program("promtool"), "check", "rules", file)
+
+
+def series(text: str, values: str) -> Json:
+    return {"series": text, "values": values}
+
+
+def weight(stage: str) -> str:
+    return f'canary_rollout_weight_percent{{namespace="t", rollout="shop", stage="{stage}"}}'
+
+
+ALERTS: tuple[tuple[str, list[Json], str, set[str]], ...] = (
+    ("a run at rest", [series(weight("desired"), "0x800"), series(weight("accepted"), "0x800")], "7h", set()),
+    (
+        "half a day at one weight",
+        [series(weight("desired"), "50x800"), series(weight("accepted"), "50x800")],
+        "7h",
+        {"CanaryRunStalled"},
+    ),
+    ("an hour at one weight", [series(weight("desired"), "50x60"), series(weight("accepted"), "50x60")], "1h", set()),
+    (
+        "a gateway that does not follow",
+        [series(weight("desired"), "50x60"), series(weight("accepted"), "10x60")],
+        "20m",
+        {"CanaryWeightNotAccepted"},
+    ),
+    (
+        "a check without data",
+        [series('canary_check_verdict{namespace="t", rollout="shop", check="e", verdict="Unknown"}', "1x60")],
+        "10m",
+        {"CanaryCheckUnknown"},
+    ),
+    (
+        "slow ticks",
+        [
+            series('canary_tick_duration_seconds_bucket{le="0.5"}', "0+1x60"),
+            series('canary_tick_duration_seconds_bucket{le="1"}', "0+100x60"),
+            series('canary_tick_duration_seconds_bucket{le="+Inf"}', "0+100x60"),
+        ],
+        "20m",
+        {"CanaryControllerBehind"},
+    ),
+    (
+        "fast ticks",
+        [
+            series('canary_tick_duration_seconds_bucket{le="0.5"}', "0+100x60"),
+            series('canary_tick_duration_seconds_bucket{le="+Inf"}', "0+100x60"),
+        ],
+        "20m",
+        set(),
+    ),
+    (
+        "a late rollback",
+        [
+            series('canary_rollback_latency_seconds_bucket{le="1"}', "0x30 0x60"),
+            series('canary_rollback_latency_seconds_bucket{le="2"}', "0x30 1x60"),
+            series('canary_rollback_latency_seconds_bucket{le="+Inf"}', "0x30 1x60"),
+        ],
+        "35m",
+        {"CanaryRollbackSlow"},
+    ),
+    (
+        "an API server with errors",
+        [
+            series('canary_api_request_duration_seconds_count{verb="patch", resource="httproutes", code="200"}', "0+9x60"),
+            series('canary_api_request_duration_seconds_count{verb="patch", resource="httproutes", code="500"}', "0+1x60"),
+        ],
+        "20m",
+        {"CanaryApiErrors"},
+    ),
+    (
+        "a role that is missing",
+        [
+            series('canary_api_request_duration_seconds_count{verb="patch", resource="httproutes", code="200"}', "0+9x60"),
+            series('canary_api_request_duration_seconds_count{verb="patch", resource="httproutes", code="403"}', "0+1x3"),
+        ],
+        "5m",
+        {"CanaryForbidden"},
+    ),
+)  # fmt: skip
+
+
+def test_alerts_fire_when_they_should_and_not_otherwise(tmp_path: Path) -> None:
+    """Each story makes exactly its alerts fire, as Prometheus itself computes; without a controller one says so."""
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump(rules()))
+    names = [rule["alert"] for group in rules()["groups"] for rule in group["rules"]]
+    alive = series("canary_build_info", "1x800")
+    stories = [(what, [alive, *given], at, fires) for what, given, at, fires in ALERTS]
+    stories.append(("no controller", [], "10m", {"CanaryControllerAbsent"}))
+    assert {name for *_, fires in stories for name in fires} == set(names)
+    tests = [
+        {
+            "name": what,
+            "interval": "1m",
+            "input_series": given,
+            # Counting the alerts that fire says more than their labels would, and does not repeat the wording.
+            "promql_expr_test": [
+                {
+                    "expr": f'count(ALERTS{{alertname="{name}", alertstate="firing"}}) or vector(0)',
+                    "eval_time": at,
+                    "exp_samples": [{"labels": "{}", "value": 1 if name in fires else 0}],
+                }
+                for name in names
+            ],
+        }
+        for what, given, at, fires in stories
+    ]
+    file = tmp_path / "tests.yaml"
+    file.write_text(yaml.safe_dump({"rule_files": ["rules.yaml"], "evaluation_interval": "1m", "tests": tests}))
+    assert "SUCCESS" in run(program("promtool"), "test", "rules", file)
+
+
+def test_alerts_say_what_to_do() -> None:
+    """Each alert has a severity, a summary and a description."""
+    for group in rules()["groups"]:
+        for rule in group["rules"]:
+            assert rule["labels"]["severity"] in {"warning", "critical"}
+            assert set(rule["annotations"]) == {"summary", "description"}

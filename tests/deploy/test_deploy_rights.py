@@ -1,0 +1,241 @@
+"""An installation is applied, and a controller lives a life there with exactly the rights that were rendered."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from deploy_kit import (
+    OVERLAYS,
+    ROOT,
+    TEAM,
+    USER,
+    Grant,
+    Town,
+    grants,
+    judge,
+    kustomized,
+    load,
+    overlay_with,
+    templated,
+)
+
+from canary.kube import EVENTS, HTTPROUTES, ROLLOUTS
+from canary.metrics.scripted import Scripted
+from canary.sandbox.apiserver.faults import Fault
+
+pytestmark = pytest.mark.timeout(180)
+
+Json = dict[str, Any]
+
+MONITORING = tuple(f"monitoring.{part}.enabled=true" for part in ("serviceMonitor", "prometheusRule", "dashboard"))
+
+TEAM_OBJECTS = f"""
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {{name: shop, namespace: {TEAM}}}
+spec:
+  parentRefs: [{{name: public}}]
+  rules:
+    - backendRefs:
+        - {{name: shop-stable, port: 8080, weight: 1}}
+        - {{name: shop-canary, port: 8080, weight: 0}}
+"""
+
+
+def namespace(name: str) -> Json:
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+
+
+def team() -> list[Json]:
+    """A route, two Deployments and a Rollout that uses every kind of object there is for it."""
+    import yaml
+
+    deployments = [
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": f"shop-{role}", "namespace": TEAM},
+            "spec": {
+                "selector": {"matchLabels": {"app": role}},
+                "template": {
+                    "metadata": {"labels": {"app": role}},
+                    "spec": {"containers": [{"name": "shop", "image": "shop:1"}]},
+                },
+            },
+        }
+        for role in ("stable", "canary")
+    ]
+    template = {
+        "apiVersion": "canary.dev/v1alpha1",
+        "kind": "ClusterCheckTemplate",
+        "metadata": {"name": "errors"},
+        "spec": {
+            "prometheus": {"query": 'errors{service="{{ canary.service }}"}'},
+            "interval": "5s",
+            "threshold": {"max": "1%"},
+        },
+    }
+    own = {**template, "kind": "CheckTemplate", "metadata": {"name": "own-errors", "namespace": TEAM}}
+    rollout = {
+        "apiVersion": "canary.dev/v1alpha1",
+        "kind": "Rollout",
+        "metadata": {"name": "shop", "namespace": TEAM},
+        "spec": {
+            "routes": [{"name": "shop"}],
+            "stable": {"service": "shop-stable", "port": 8080},
+            "canary": {"service": "shop-canary", "port": 8080},
+            "workloads": {"stable": {"name": "shop-stable"}, "canary": {"name": "shop-canary"}},
+            "steps": [{"weight": 10, "hold": "10s"}, {"approval": {}}, {"weight": 100, "hold": "10s"}],
+            "checks": [
+                {"template": {"name": "errors", "kind": "ClusterCheckTemplate"}},
+                {"template": {"name": "own-errors", "kind": "CheckTemplate"}},
+            ],
+        },
+    }
+    return [yaml.safe_load(TEAM_OBJECTS), *deployments, template, own, rollout]
+
+
+async def install(place: Town, documents: list[Json], *, definitions: bool) -> None:
+    """The namespaces that an administrator makes first, and the installation."""
+    await place.apply([namespace("canary-system"), namespace(TEAM)])
+    await place.install(documents, definitions=definitions)
+
+
+async def live(place: Town, *namespaces: str) -> None:
+    """Copy, promotion, rollback, writes that somebody else got in between of, deletion in the middle of a run; Events."""
+    provider = Scripted({"errors": 0.0})
+    async with place.controller(provider, *namespaces):
+        await place.apply(team())
+        await place.until("shop", TEAM, lambda status: status.get("phase") == "Idle")
+
+        place.api.faults.add(Fault(verb="patch", resource="httproutes", subresource="", status=409, user=USER))
+        await place.set_image("shop-canary", TEAM, "shop:2")
+        await place.until("shop", TEAM, lambda status: (status.get("step") or {}).get("index") == 2)
+        await place.request("shop", TEAM, "promote")
+        await place.until("shop", TEAM, lambda status: status.get("phase") == "Succeeded")
+
+        await place.set_image("shop-canary", TEAM, "shop:3")
+        await place.until("shop", TEAM, lambda status: status.get("phase") == "Progressing")
+        provider.answers["errors"] = 0.5
+        await place.until("shop", TEAM, lambda status: status.get("phase") == "RolledBack")
+
+        provider.answers["errors"] = 0.0
+        await place.set_image("shop-canary", TEAM, "shop:4")
+        await place.until("shop", TEAM, lambda status: (status.get("split") or {}).get("accepted") == 10)
+        await place.kube.delete(ROLLOUTS, "shop", TEAM)
+        await place.gone("shop", TEAM)
+    assert await place.weights("shop", TEAM) == [1, 0]
+    route = await place.kube.get(HTTPROUTES, "shop", TEAM)
+    assert "canary.dev/run" not in (route["metadata"].get("annotations") or {})
+    reasons = {event["reason"] for event in (await place.kube.list(EVENTS, TEAM))["items"]}
+    assert {"RunStarted", "Succeeded", "RolledBack"} <= reasons
+
+
+def check_rights(place: Town, documents: list[Json]) -> None:
+    """Every request of the controller is allowed by what was rendered, and every verb that was rendered was needed."""
+    granted = grants(documents)
+    requests = [entry for entry in place.api.audit if entry.user == USER]
+    refused, unused = judge(granted, requests)
+    assert not [one for one in requests if one.code in {401, 403}]
+    assert not refused, sorted({(one.verb, one.group, one.resource, one.subresource, one.namespace) for one in refused})
+    assert not unused, sorted(unused, key=str)
+    for grant in granted:  # the evaluator has teeth: without any one of them something is refused
+        assert judge(granted - {grant}, requests)[0], grant
+
+
+async def test_the_cluster_wide_overlay_is_enough_and_no_more(place: Town, tmp_path: Path) -> None:
+    """Applied with kubectl, monitoring included; a controller of all namespaces lives with exactly its rights."""
+    documents = kustomized(overlay_with(tmp_path, "cluster-wide", "monitoring"))
+    await install(place, documents, definitions=True)
+    await live(place)
+    check_rights(place, documents)
+
+
+async def test_the_namespaced_overlay_is_enough_and_no_more(place: Town) -> None:
+    """A controller of one namespace writes only there; of what has no namespace it reads three kinds."""
+    documents = kustomized(OVERLAYS / "namespaced")
+    await install(place, documents, definitions=True)
+    await live(place, TEAM)
+    check_rights(place, documents)
+    everywhere = {(grant.resource, grant.verb) for grant in grants(documents) if not grant.namespace}
+    kinds = ("clusterchecktemplates", "customresourcedefinitions", "namespaces")
+    assert everywhere == {(kind, verb) for kind in kinds for verb in ("list", "watch")}
+
+
+@pytest.mark.parametrize("settings", [(), (f"namespaces={{{TEAM}}}",)], ids=["cluster-wide", "namespaced"])
+async def test_the_chart_can_be_applied(place: Town, settings: tuple[str, ...]) -> None:
+    """All that the chart renders, definitions and monitoring included, is accepted as it is: again changes nothing."""
+    documents = templated(*settings, *MONITORING)
+    await install(place, documents, definitions=False)
+    again = (await place.apply(documents)).splitlines()
+    assert len(again) == len(documents)
+    # The selector of a PodDisruptionBudget is replaced as a whole by every client-side apply.
+    changed = [line for line in again if not line.endswith("unchanged")]
+    assert [line for line in changed if not line.startswith("poddisruptionbudget")] == []
+    await place.apply(team())
+
+
+async def test_a_mistyped_field_is_refused(place: Town) -> None:
+    """The sandbox that the manifests are applied to knows the fields of every kind in them, and no others."""
+    documents = kustomized(OVERLAYS / "cluster-wide")
+    await place.apply([namespace("canary-system")])
+    for kind in ("NetworkPolicy", "PodDisruptionBudget", "Deployment", "ClusterRole"):
+        (wrong, *_) = [json.loads(json.dumps(one)) for one in documents if one["kind"] == kind]
+        (wrong["rules"][0] if kind == "ClusterRole" else wrong["spec"])["polciy"] = ["x"]
+        said = await asyncio.to_thread(place.kubectl, "apply", "-f", "-", documents=[wrong], ok=False)
+        assert "polciy" in said, said
+
+
+async def test_copy_without_the_right_to_says_so(place: Town) -> None:
+    """A Deployment that may not be patched: the run waits at Promoting, users stay on the canary, an Event says why."""
+    await install(place, kustomized(OVERLAYS / "cluster-wide"), definitions=True)
+    place.api.faults.add(Fault(verb="patch", resource="deployments", status=403, user=USER, times=None))
+    async with place.controller(Scripted({"errors": 0.0})):
+        await place.apply(team())
+        await place.until("shop", TEAM, lambda status: status.get("phase") == "Idle")
+        await place.set_image("shop-canary", TEAM, "shop:2")
+        await place.until("shop", TEAM, lambda status: (status.get("step") or {}).get("index") == 2)
+        await place.request("shop", TEAM, "promote")
+        await place.until("shop", TEAM, lambda status: status.get("phase") == "Promoting")
+        await place.heard("WriteFailed", TEAM)
+    assert (await place.weights("shop", TEAM))[0] == 0
+
+
+async def test_without_the_right_to_copy(place: Town, tmp_path: Path) -> None:
+    """The component takes the right to touch Deployments away and leaves the rest; the chart does the same."""
+    full = grants(kustomized(OVERLAYS / "cluster-wide"))
+    lean = grants(kustomized(overlay_with(tmp_path, "cluster-wide", "routes-only")))
+    assert full - lean == {Grant("", "apps", "deployments", verb) for verb in ("get", "patch")}
+    assert lean == grants(templated("rbac.copyPodSpecs=false"))
+
+
+def test_teams_get_our_kinds_with_the_roles_they_have() -> None:
+    """view may read Rollouts; edit and admin may write them; none of it is bound to the controller."""
+    roles = {
+        one["metadata"]["name"]: one for one in kustomized(OVERLAYS / "cluster-wide") if one["kind"] == "ClusterRole"
+    }
+    prefix = "rbac.authorization.k8s.io/aggregate-to-"
+
+    def joins(name: str) -> set[str]:
+        labels = roles[name]["metadata"]["labels"]
+        return {
+            label.removeprefix(prefix)
+            for label, value in labels.items()
+            if label.startswith(prefix) and value == "true"
+        }
+
+    def may(name: str) -> set[str]:
+        return {verb for rule in roles[name]["rules"] for verb in rule["verbs"]}
+
+    assert joins("canary-view") == {"view", "edit", "admin"}
+    assert may("canary-view") == {"get", "list", "watch"}
+    assert joins("canary-edit") == {"edit", "admin"}
+    assert may("canary-edit") == {"create", "update", "patch", "delete", "deletecollection"}
+    served = {one["spec"]["names"]["plural"] for path in (ROOT / "crds").glob("*.yaml") for one in load(path)}
+    readable = {resource for rule in roles["canary-view"]["rules"] for resource in rule["resources"]}
+    assert readable == served
+    assert not [name for name in roles if name.startswith("canary-controller") and joins(name)]

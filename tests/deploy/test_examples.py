@@ -1,0 +1,191 @@
+"""Every example is accepted, understood without a complaint, and plays through to its end."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from deploy_kit import OVERLAYS, ROOT, Town, kustomized, load, named, program, run
+
+from canary.kube import DEPLOYMENTS
+from canary.metrics.scripted import Scripted
+from canary.model.rollout import RolloutSpec
+from canary.observe.checks import check_query, resolve_checks
+from canary.observe.store import Store
+
+pytestmark = pytest.mark.timeout(180)
+
+Json = dict[str, Any]
+
+EXAMPLES = ROOT / "examples"
+FOLDERS = sorted(folder.name for folder in EXAMPLES.iterdir() if folder.is_dir())
+
+GOOD: dict[str, Any] = {
+    'code=~"5.."': 0.0,
+    "http_request_duration_seconds_bucket": 0.1,
+    "1 - (\n  (sum(rate(istio_requests_total": 0.999,
+    "istio_request_duration_milliseconds_bucket": 120.0,
+    "(\n  (sum(rate(istio_requests_total": 0.4,
+}
+"""What a healthy canary measures, by a part of each query; the longest part that fits counts."""
+
+
+def documents(folder: str) -> list[Json]:
+    """All that `kubectl apply -f FOLDER` would apply, but for what another controller's CRDs would be needed for."""
+    found = [one for path in sorted((EXAMPLES / folder).glob("*.yaml")) for one in load(path)]
+    return [
+        one for one in found if one["apiVersion"].split("/")[0] not in {"argoproj.io", "kustomize.toolkit.fluxcd.io"}
+    ]
+
+
+def rollout(folder: str) -> Json:
+    return named(documents(folder), "Rollout")
+
+
+def world(folder: str) -> list[Json]:
+    """The example with its namespace, and with an application where the example shows none."""
+    found = documents(folder)
+    mine = rollout(folder)
+    namespace, name = mine["metadata"]["namespace"], mine["metadata"]["name"]
+    if not [one for one in found if one["kind"] == "HTTPRoute"]:
+        text = (EXAMPLES / "workloads-copy" / "app.yaml").read_text()
+        found += [one for one in yaml.safe_load_all(text.replace("team-cart", namespace).replace("cart", name)) if one]
+    start = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
+    return [start, *sorted(found, key=lambda one: one["kind"] == "Rollout")]
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+async def test_it_is_accepted_and_nothing_is_wrong_with_it(place: Town, folder: str) -> None:
+    """Schema and CEL of the API server accept it, and the controller calls it Idle: no problem with route or checks."""
+    await place.install(kustomized(OVERLAYS / "cluster-wide"))
+    await place.apply(world(folder), "--validate=strict")
+    name, namespace = rollout(folder)["metadata"]["name"], rollout(folder)["metadata"]["namespace"]
+    async with place.controller(Scripted(GOOD)):
+        status = await place.until(name, namespace, lambda status: status.get("phase") in {"Idle", "Invalid"})
+    assert status["phase"] == "Idle", status["message"]
+    stalled = [one["message"] for one in status["conditions"] if one["type"] == "Stalled" and one["status"] == "True"]
+    assert stalled == []
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+async def test_a_good_release_goes_through_and_a_bad_one_comes_back(place: Town, folder: str) -> None:
+    """From the first step to the last as the example tells it; then once more with checks that fail."""
+    await place.install(kustomized(OVERLAYS / "cluster-wide"))
+    await place.apply(world(folder))
+    spec = rollout(folder)["spec"]
+    name, namespace = rollout(folder)["metadata"]["name"], rollout(folder)["metadata"]["namespace"]
+    provider = Scripted(GOOD)
+    async with place.controller(provider):
+        await place.until(name, namespace, lambda status: status.get("phase") == "Idle")
+        await start(place, name, namespace, spec, "2.0.0")
+        await finish(place, name, namespace, spec)
+        assert await place.weights(name, namespace) == [1, 0]
+        if spec.get("promotion", "Copy") == "Copy":
+            assert await image(place, f"{name}-stable", namespace) == await image(place, f"{name}-canary", namespace)
+        assert {call.query.text for call in provider.calls} == set(queries(folder))
+
+        # A share above 1 is no failure of a success rate; what else is measured is bad enough.
+        provider.answers = dict.fromkeys(GOOD, 1e6)
+        await start(place, name, namespace, spec, "3.0.0")
+        await place.until(name, namespace, lambda status: status.get("phase") == "RolledBack")
+        assert await place.weights(name, namespace) == [1, 0]
+
+
+def queries(folder: str) -> list[str]:
+    """The queries of an example, rendered as the controller renders them; its checks have no problems."""
+    store = Store()
+    for one in documents(folder):
+        if one["kind"].endswith("CheckTemplate"):
+            store.put_template(one["kind"], copy.deepcopy(one))
+    mine = rollout(folder)
+    spec = RolloutSpec.model_validate(mine["spec"])
+    namespace, name = mine["metadata"]["namespace"], mine["metadata"]["name"]
+    checks = resolve_checks(store, namespace, name, spec)
+    assert checks.problems == ()
+    assert len(checks.resolved) == len(mine["spec"]["checks"])
+    return [check_query(check, spec, namespace, name, weight=10) for check in checks.resolved]
+
+
+async def start(place: Town, name: str, namespace: str, spec: Json, version: str) -> None:
+    """Begin a run as the example does: by a request, or by a new image of the canary."""
+    if spec.get("trigger") == "Manual":
+        await place.request(name, namespace, "start")
+    else:
+        await place.set_image(f"{name}-canary", namespace, f"registry.example.com/{name}:{version}")
+    await place.until(name, namespace, lambda status: status.get("phase") == "Progressing")
+
+
+async def finish(place: Town, name: str, namespace: str, spec: Json) -> None:
+    """Approve what asks for it, and do what ends an Await promotion."""
+    for index, step in enumerate(spec["steps"], 1):
+        if "approval" in step:
+            await place.until(name, namespace, lambda status, at=index: (status.get("step") or {}).get("index") == at)
+            await place.request(name, namespace, "promote")
+    if spec.get("promotion") != "Await":
+        await place.until(name, namespace, lambda status: status.get("phase") == "Succeeded")
+        return
+    await place.until(name, namespace, lambda status: status.get("phase") == "Promoting")
+    (stable, canary) = await place.weights(name, namespace)
+    assert (stable, canary > 0) == (0, True)
+    if "workloads" in spec:
+        assert await image(place, f"{name}-stable", namespace) != await image(place, f"{name}-canary", namespace)
+        await place.set_image(f"{name}-stable", namespace, await image(place, f"{name}-canary", namespace))
+    else:
+        await place.request(name, namespace, "promote")
+    await place.until(name, namespace, lambda status: status.get("phase") == "Succeeded")
+
+
+async def image(place: Town, name: str, namespace: str) -> str:
+    deployment = await place.kube.get(DEPLOYMENTS, name, namespace)
+    return str(deployment["spec"]["template"]["spec"]["containers"][0]["image"])
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_every_query_is_promql(folder: str, tmp_path: Path) -> None:
+    """Rendered as the controller renders them, Prometheus's own tool accepts all queries."""
+    rendered = queries(folder)
+    rules = [{"record": f"query:{index}", "expr": text} for index, text in enumerate(rendered)]
+    file = tmp_path / "rules.yaml"
+    file.write_text(yaml.safe_dump({"groups": [{"name": folder, "rules": rules}]}))
+    assert f"{len(rendered)} rules found" in run(program("promtool"), "check", "rules", file)
+
+
+async def test_what_the_gitops_example_says_of_lists_is_so(place: Town, tmp_path: Path) -> None:
+    """The patch that it gives Flux fits the route; and its warning holds: a weight that is left out becomes 1."""
+    flux = load(EXAMPLES / "gitops" / "flux-kustomization.yaml")[0]
+    (tmp_path / "app.yaml").write_text((EXAMPLES / "gitops" / "app.yaml").read_text())
+    mine = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "resources": ["app.yaml"],
+        "patches": flux["spec"]["patches"],
+    }
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(mine))
+    patched = [one for one in yaml.safe_load_all(run(program("kubectl"), "kustomize", tmp_path)) if one]
+    route = named(patched, "HTTPRoute")
+    assert route["metadata"]["annotations"] == {"kustomize.toolkit.fluxcd.io/ssa": "IfNotPresent"}
+
+    for ref in route["spec"]["rules"][0]["backendRefs"]:
+        del ref["weight"]
+    await place.apply([world("gitops")[0], route])
+    assert await place.weights("pay", "team-pay") == [1, 1]
+
+
+def test_argo_cd_is_told_about_the_route_of_the_example() -> None:
+    """The Application names the very route, group and namespace."""
+    application = load(EXAMPLES / "gitops" / "argocd-application.yaml")[0]["spec"]
+    route = named(documents("gitops"), "HTTPRoute")
+    (ignored,) = application["ignoreDifferences"]
+    assert (ignored["kind"], ignored["name"]) == (route["kind"], route["metadata"]["name"])
+    assert route["apiVersion"].startswith(ignored["group"] + "/")
+    assert application["destination"]["namespace"] == route["metadata"]["namespace"]
+    assert "RespectIgnoreDifferences=true" in application["syncPolicy"]["syncOptions"]
+
+
+def test_every_example_is_listed() -> None:
+    """examples/README.md links each folder."""
+    text = (EXAMPLES / "README.md").read_text()
+    assert [folder for folder in FOLDERS if f"]({folder}/" not in text] == []
