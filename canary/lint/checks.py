@@ -107,13 +107,14 @@ def _check(document: Document, spec: RolloutSpec, check: Check, index: int, worl
         yield document.finding(Severity.WARNING, Rule.PLAN, (*path, "interval"), words)
     if template is None:
         yield from _condition(document, resolved.condition, (*path, "condition"))
-        yield from _names_the_canary(document, place, resolved.query, (spec.canary.service,))
     try:
         text = check_query(resolved, spec, document.namespace, document.name, weight=1)
     except RenderError as error:
         yield _render_finding(document, place, resolved.query, error, own=template is None)
-    else:
-        yield Question(document, place, text, template=origin)
+        return
+    if template is None:
+        yield from _names_the_canary(document, place, resolved.query, (spec.canary.service,))
+    yield Question(document, place, text, template=origin)
 
 
 def _plan(document: Document, spec: RolloutSpec) -> Iterator[Finding]:
@@ -173,7 +174,7 @@ def _limits(template: CheckTemplateSpec) -> set[str]:
 
 def _names_the_canary(document: Document, path: Path, query: str, literals: tuple[str, ...]) -> Iterator[Finding]:
     """A query that says nothing about the canary measures the same whatever the canary does."""
-    used = names(query) if "{{" in query else frozenset()
+    used = names(query)
     if any(name.startswith(("canary.", "args.")) or name == "rollout" for name in used):
         return
     if not any(literal in query for literal in literals):

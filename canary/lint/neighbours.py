@@ -97,7 +97,7 @@ def backends(document: Document, spec: RolloutSpec, world: World) -> Iterator[Fi
 
 
 def _service(document: Document, service: Json, target: BackendTarget, role: str) -> Iterator[Finding]:
-    ports = [port.get("port") for port in _dict(service.get("spec")).get("ports") or () if isinstance(port, dict)]
+    ports = [port.get("port") for port in _dicts(_dict(service.get("spec")).get("ports"))]
     if target.port not in ports:
         listed = ", ".join(map(str, ports)) or "none"
         words = f"Service {target.service} has no port {target.port}; its ports: {listed}"
@@ -150,17 +150,12 @@ def _granted(world: World, kind: str, source: str, target: str, service: str) ->
     for grant in world.of("ReferenceGrant", target):
         spec = _dict(grant.get("spec"))
         comes = any(
-            isinstance(item, dict)
-            and (item.get("group"), item.get("kind"), item.get("namespace"))
-            == ("gateway.networking.k8s.io", kind, source)
-            for item in spec.get("from") or ()
+            (item.get("group"), item.get("kind"), item.get("namespace")) == ("gateway.networking.k8s.io", kind, source)
+            for item in _dicts(spec.get("from"))
         )
         goes = any(
-            isinstance(item, dict)
-            and not item.get("group")
-            and item.get("kind") == "Service"
-            and item.get("name") in {None, "", service}
-            for item in spec.get("to") or ()
+            not item.get("group") and item.get("kind") == "Service" and item.get("name") in {None, "", service}
+            for item in _dicts(spec.get("to"))
         )
         if comes and goes:
             return True
@@ -215,3 +210,7 @@ def _shared(namespace: str, spec: RolloutSpec, ref: RouteRef, theirs: RolloutSpe
 
 def _dict(value: Any) -> Json:
     return value if isinstance(value, dict) else {}
+
+
+def _dicts(value: Any) -> list[Json]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
