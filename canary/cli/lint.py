@@ -171,7 +171,7 @@ def _promql(linted: Linted) -> list[Finding]:
         count = f"{len(questions)} {'query was' if len(questions) == 1 else 'queries were'}"
         advice = "put promtool, which comes with Prometheus, on PATH, or name it in CANARY_PROMTOOL"
         return [
-            Finding(Severity.NOTE, Rule.PROMQL, f"{count} not parsed as PromQL: there is no promtool", advice=advice)
+            Finding(Severity.NOTE, Rule.PROMQL, f"{count} not parsed as PromQL: no promtool was used", advice=advice)
         ]
     wrong = promtool.parse(binary, [question.text for question in questions])
     # A template's mistake is told once, at the template, and not at every Rollout that uses it.

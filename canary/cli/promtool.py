@@ -21,11 +21,15 @@ _POSITION = re.compile(r"^(\d+):(\d+): (?:parse error: )?(.*)$")
 def find(environ: Mapping[str, str]) -> Path | None:
     """CANARY_PROMTOOL, then PATH, then `.sandbox/bin` of this folder or of the project; None when there is none.
 
+    CANARY_PROMTOOL=none looks for none: a promtool may be older than the Prometheus that will be asked.
+
     Raises:
         CliError: CANARY_PROMTOOL names something that cannot be run.
 
     """
     given = environ.get("CANARY_PROMTOOL")
+    if given == "none":
+        return None
     if given:
         if not os.access(given, os.X_OK) or Path(given).is_dir():
             raise CliError(f"CANARY_PROMTOOL names {given}, which is no program that can be run", ExitCode.USAGE)

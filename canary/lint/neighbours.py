@@ -154,7 +154,7 @@ def _granted(world: World, kind: str, source: str, target: str, service: str) ->
             for item in _dicts(spec.get("from"))
         )
         goes = any(
-            not item.get("group") and item.get("kind") == "Service" and item.get("name") in {None, "", service}
+            not item.get("group") and item.get("kind") == "Service" and item.get("name") in (None, "", service)
             for item in _dicts(spec.get("to"))
         )
         if comes and goes:
