@@ -123,10 +123,12 @@ async def test_reports_for_machines(tmp_path: Path, no_promtool: dict[str, str])
         canary("lint", "--format", "junit", "--output", str(target), bad, **no_promtool),
     )
     assert (github.code, junit.code) == (1, 1)
-    assert github.out.startswith(f"::error file={bad},line=24,col=3,title=canary lint%3A Rollout {NS}/shop::spec.onFail")
+    assert github.out.startswith(
+        f"::error file={bad},line=24,col=3,title=canary lint%3A Rollout {NS}/shop::spec.onFail"
+    )
     assert junit.out == ""
     assert junit.err == f"1 error in 1 object of 1 file; written to {target}\n"
-    assert ET.parse(target).getroot().get("failures") == "1"  # noqa: S314 - our own output
+    assert ET.parse(target).getroot().get("failures") == "1"
 
 
 async def test_promql_is_parsed_by_promtool(tmp_path: Path) -> None:
