@@ -358,3 +358,44 @@ async def test_a_deployment_in_the_cluster_is_found(cluster: Cluster, tmp_path: 
     code, ((field, words),) = await cluster.lint(write(tmp_path / "m.yaml", rollout(workloads=workloads)))
     assert (code, field) == (1, "spec.workloads.canary.name")
     assert "selects app=shop-canary, which the pods of Deployment shop-canary do not have" in words
+
+
+HEAVY = ("kubernetes", "kopf", "pydantic_core", "aiohttp", "httpx", "rich", "yaml", "jsonschema", "cel")
+LOADED = """
+import sys
+sys.argv = ["canary", "--help"]
+from canary.cli.main import main
+try:
+    main()
+except SystemExit:
+    sys.stderr.write(" ".join({name.partition(".")[0] for name in sys.modules}))
+"""
+
+
+async def test_the_new_verbs_cost_nothing_until_they_are_used() -> None:
+    """Help lists them without loading what they need; each explains itself with examples."""
+    top, *each = await asyncio.gather(
+        canary("-c", LOADED, command=(sys.executable,)),
+        *(canary(verb, "--help") for verb in ("lint", "wait", "doctor")),
+    )
+    assert not set(HEAVY) & set(top.err.split())
+    for verb, ran in zip(("lint", "wait", "doctor"), each, strict=True):
+        assert f"  {verb} " in top.out
+        assert ran.code == 0
+        assert f"    canary {verb} " in ran.out
+
+
+async def test_lint_needs_nothing_of_the_sandbox(tmp_path: Path, no_promtool: dict[str, str]) -> None:
+    """It works in an installation without the extra packages: neither they nor the sandbox are imported."""
+    good = write(tmp_path / "good.yaml", rollout())
+    script = f"""
+import sys
+sys.argv = ["canary", "lint", {good!r}]
+from canary.cli.main import main
+try:
+    main()
+except SystemExit as end:
+    print(end.code, [name for name in sys.modules if name.startswith(("canary.sandbox", "jsonpatch", "envoy", "aiohttp"))])
+"""
+    ran = await canary("-c", script, command=(sys.executable,), **no_promtool)
+    assert ran.out.splitlines()[-1] == "0 []", ran.err
