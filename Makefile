@@ -43,7 +43,7 @@ format: $(READY) ## let ruff write the code as it likes it
 	@$(BIN)/ruff check --fix --quiet . || true
 	@$(BIN)/ruff format --quiet .
 
-crds: $(READY) ## print crds/ from the models
+crds: $(READY) ## print crds/ and crds/schema/ from the models
 	@$(BIN)/python -m canary.model.crd crds
 
 clean: ## remove what the set-up made

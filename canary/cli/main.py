@@ -11,12 +11,28 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from canary.cli import abort, controller, demo, explain, pause, promote, resume, retry, start, status, version, watch
+from canary.cli import (
+    abort,
+    controller,
+    demo,
+    doctor,
+    explain,
+    lint,
+    pause,
+    promote,
+    resume,
+    retry,
+    start,
+    status,
+    version,
+    wait,
+    watch,
+)
 from canary.cli import list as list_verb
 from canary.cli import options as o
 from canary.cli.exits import MEANING, ExitCode, describe
 
-LOOK, STEER, RUN = "Look", "Steer", "Run"
+LOOK, STEER, CHECK, RUN = "Look", "Steer", "Check", "Run"
 
 
 class Grouped(TyperGroup):
@@ -73,12 +89,15 @@ def build() -> typer.Typer:
     app.command("status", help=status.HELP, rich_help_panel=LOOK)(status.status)
     app.command("watch", help=watch.HELP, rich_help_panel=LOOK)(watch.watch)
     app.command("explain", help=explain.HELP, rich_help_panel=LOOK)(explain.explain)
+    app.command("wait", help=wait.HELP, rich_help_panel=LOOK)(wait.wait)
     app.command("start", help=start.HELP, rich_help_panel=STEER)(start.start)
     app.command("promote", help=promote.HELP, rich_help_panel=STEER)(promote.promote)
     app.command("pause", help=pause.HELP, rich_help_panel=STEER)(pause.pause)
     app.command("resume", help=resume.HELP, rich_help_panel=STEER)(resume.resume)
     app.command("abort", help=abort.HELP, rich_help_panel=STEER)(abort.abort)
     app.command("retry", help=retry.HELP, rich_help_panel=STEER)(retry.retry)
+    app.command("lint", help=lint.HELP, rich_help_panel=CHECK)(lint.lint)
+    app.command("doctor", help=doctor.HELP, rich_help_panel=CHECK)(doctor.doctor)
     server = typer.Typer(no_args_is_help=True, rich_markup_mode=None, cls=Grouped)
     server.command("run", help=controller.RUN_HELP)(controller.run)
     app.add_typer(server, name="controller", help=controller.HELP, rich_help_panel=RUN)

@@ -211,13 +211,18 @@ def render(document: Json) -> str:
 
 
 def main() -> None:
-    """Write every CRD into a folder."""
-    parser = argparse.ArgumentParser(description="Print the CRDs from the models.")
+    """Write every CRD into a folder, and the JSON Schemas for editors into its folder `schema`."""
+    from canary.model import jsonschema
+
+    parser = argparse.ArgumentParser(description="Print the CRDs and the JSON Schemas from the models.")
     parser.add_argument("folder", nargs="?", default="crds", type=Path, help="where to write them (default: crds)")
     folder: Path = parser.parse_args().folder
-    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "schema").mkdir(parents=True, exist_ok=True)
     for name, document in crds().items():
         (folder / name).write_text(render(document), encoding="utf-8")
+    for kind, document in jsonschema.schemas().items():
+        path = folder / "schema" / jsonschema.file_name(kind)
+        path.write_text(jsonschema.render(document), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,195 @@
+"""Asks a cluster and a Prometheus what `doctor` judges. Whatever cannot be asked is a line of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+from collections.abc import AsyncIterator, Iterable
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+
+from canary.cli import health
+from canary.cli.exits import describe
+from canary.cli.health import Diagnosis, Level
+from canary.cli.options import Common
+from canary.errors import ApiError, ConfigError, Forbidden, NotFound
+from canary.kube import CRDS, GATEWAYCLASSES, ROLLOUTS, Kube, Resource
+from canary.kube.retry import READ
+
+if TYPE_CHECKING:
+    from canary.kube.connection import Connection
+
+Json = dict[str, Any]
+
+REVIEWS = Resource(
+    "authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview", namespaced=False
+)
+_TIMEOUT = 5.0
+
+
+async def cluster(options: Common, *, everywhere: bool) -> list[Diagnosis]:
+    """Everything about the cluster of the context; one line when it cannot be reached at all."""
+    from canary import __version__
+    from canary.kube.connection import load
+    from canary.kube.transport import Transport
+
+    try:
+        connection = await load(
+            kubeconfig=options.kubeconfig or os.environ.get("KUBECONFIG") or None, context=options.context
+        )
+    except ConfigError as error:
+        return [Diagnosis("kubeconfig", Level.BROKEN, str(error))]
+    transport = Transport(connection, user_agent=f"canary-cli/{__version__}", timeout=_TIMEOUT)
+    async with Kube(transport, field_manager="canary-cli") as kube:
+        try:
+            version = health.server_version(await kube.raw("/version"))
+        except ApiError as error:
+            words, _ = describe(error)
+            return [Diagnosis("API server", Level.BROKEN, words)]
+        found = [Diagnosis("API server", Level.OK, f"{_host(connection.server)} answers, version {version}")]
+        namespace = options.namespace or kube.namespace
+        found += [await _clock(connection)]
+        found += [item async for item in _definitions(kube)]
+        found += [item async for item in _classes(kube)]
+        found += [await _rights(kube, namespace)]
+        found += [item async for item in _rollouts(kube, None if everywhere else namespace)]
+        return found
+
+
+async def _clock(connection: Connection) -> Diagnosis:
+    """The Date of any answer will do, so this asks without credentials: even a refusal has one."""
+    import httpx
+
+    settings = connection.configuration
+    verify: ssl.SSLContext | bool = bool(settings.verify_ssl)
+    if verify and connection.server.startswith("https") and settings.ssl_ca_cert:
+        verify = ssl.create_default_context(cafile=settings.ssl_ca_cert)
+    try:
+        async with httpx.AsyncClient(verify=verify, timeout=_TIMEOUT, proxy=settings.proxy or None) as client:
+            before = datetime.now(UTC)
+            answer = await client.get(f"{connection.server}/version")
+            after = datetime.now(UTC)
+        server = parsedate_to_datetime(answer.headers["Date"])
+    except (httpx.HTTPError, OSError, KeyError, ValueError) as error:
+        words = f"the API server's time cannot be read ({type(error).__name__}: {error})"
+        return Diagnosis("clock", Level.DOUBT, words)
+    return health.clock(server, before, after)
+
+
+async def _definitions(kube: Kube) -> AsyncIterator[Diagnosis]:
+    try:
+        installed = {item["metadata"]["name"]: item for item in (await _list(kube, CRDS))["items"]}
+    except Forbidden:
+        # Most app teams may not read definitions, but everybody may ask what is served.
+        for item in await _served(kube):
+            yield item
+        return
+    except ApiError as error:
+        yield Diagnosis("CRDs", Level.DOUBT, f"cannot be read: {error}")
+        return
+    for diagnosis in health.definitions(installed):
+        yield diagnosis
+    yield health.gateway_api(installed)
+
+
+async def _served(kube: Kube) -> list[Diagnosis]:
+    found = []
+    needed = [(ROLLOUTS.group, kind) for kind in ("Rollout", "CheckTemplate", "ClusterCheckTemplate")]
+    for group, kind in [*needed, (GATEWAYCLASSES.group, "HTTPRoute")]:
+        try:
+            resource = await kube.resolve(group, kind)
+        except ApiError as error:
+            found.append(Diagnosis(f"CRD {kind}", Level.DOUBT, f"cannot be looked up: {error}"))
+            continue
+        if resource is None:
+            advice = "`kubectl apply -f crds/`" if group == ROLLOUTS.group else "install the Gateway API's CRDs"
+            found.append(Diagnosis(f"CRD {kind}", Level.BROKEN, "is not installed", advice))
+        else:
+            words = f"served as {resource.version}; you may not read CRDs, so it was not compared with this version's"
+            found.append(Diagnosis(f"CRD {kind}", Level.DOUBT, words))
+    return found
+
+
+async def _classes(kube: Kube) -> AsyncIterator[Diagnosis]:
+    try:
+        classes = (await _list(kube, GATEWAYCLASSES))["items"]
+    except NotFound:
+        return  # the line about the Gateway API has said so
+    except ApiError as error:
+        words = "you may not read them" if isinstance(error, Forbidden) else f"cannot be read: {error}"
+        yield Diagnosis("GatewayClass", Level.DOUBT, words, "ask a platform admin to run this")
+        return
+    for diagnosis in health.gateway_classes(classes):
+        yield diagnosis
+
+
+async def _rights(kube: Kube, namespace: str) -> Diagnosis:
+    async def ask(right: health.Right) -> bool:
+        attributes = {"namespace": namespace, "verb": right.verb, "group": right.group, "resource": right.resource}
+        body = {
+            "apiVersion": REVIEWS.api_version,
+            "kind": REVIEWS.kind,
+            "spec": {"resourceAttributes": attributes},
+        }
+        answer = await kube.create(REVIEWS, body)
+        return bool((answer.get("status") or {}).get("allowed"))
+
+    try:
+        answers = await asyncio.gather(*map(ask, health.RIGHTS))
+    except ApiError as error:
+        return Diagnosis("your rights", Level.DOUBT, f"the API server does not tell: {error}")
+    return health.rights(dict(zip(health.RIGHTS, answers, strict=True)), namespace)
+
+
+async def _rollouts(kube: Kube, namespace: str | None) -> AsyncIterator[Diagnosis]:
+    try:
+        rollouts = (await _list(kube, ROLLOUTS, namespace))["items"]
+    except NotFound:
+        return  # the line about the CRD has said so
+    except ApiError as error:
+        words, _ = describe(error)
+        yield Diagnosis("Rollouts", Level.DOUBT, words)
+        return
+    yield health.controller(rollouts, datetime.now(UTC))
+    for diagnosis in health.troubled(rollouts):
+        yield diagnosis
+
+
+async def prometheus(url: str | None) -> Iterable[Diagnosis]:
+    """Ask a trivial question. Reached from here, which need not mean that the controller reaches it too."""
+    if not url:
+        advice = "give --prometheus-url, as it is reached from here (kubectl port-forward, say)"
+        return [Diagnosis("Prometheus", Level.DOUBT, "not asked", advice)]
+    from canary.metrics.port import Query
+    from canary.metrics.prometheus import PrometheusProvider
+    from canary.model.measurement import Sample
+
+    try:
+        provider = PrometheusProvider(url)
+    except ValueError as error:
+        return [Diagnosis("Prometheus", Level.BROKEN, str(error), "write for example http://localhost:9090")]
+    try:
+        answer = await provider.measure(Query("vector(1)", timeout=_TIMEOUT), datetime.now(UTC))
+    finally:
+        await provider.close()
+    if isinstance(answer, Sample) and answer.value == 1:
+        return [Diagnosis("Prometheus", Level.OK, f"{_host(url)} answers queries")]
+    words = str(getattr(answer, "message", "") or f"vector(1) gave {answer}")
+    return [Diagnosis("Prometheus", Level.BROKEN, words, "check the address, and whether it is reached from here")]
+
+
+async def _list(kube: Kube, resource: Resource, namespace: str | None = None) -> Json:
+    async def read() -> Json:
+        return await kube.list(resource, namespace)
+
+    return await READ.call(read)
+
+
+def _host(address: str) -> str:
+    """The address without anything that might be a secret."""
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(address)
+    return f"{parts.scheme}://{parts.hostname}" + (f":{parts.port}" if parts.port else "")

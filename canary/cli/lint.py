@@ -1,0 +1,245 @@
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from canary.cli import options as o
+
+if TYPE_CHECKING:
+    from canary.lint.findings import Finding
+    from canary.lint.report import Report
+    from canary.lint.run import Linted
+    from canary.lint.source import Document
+
+HELP = o.guide(
+    "Check manifests: schema, rules, queries, and what they name. Ends with 0 clean, 1 problems found, 2 usage.",
+    ("lint deploy/", "every YAML and JSON file of a folder"),
+    ("lint rollout.yaml route.yaml services.yaml", "a Rollout next to what it names"),
+    ("lint --live -n team-shop rollout.yaml", "also against the cluster: the controller's preflight"),
+    ("lint --strict --format github deploy/", "annotations in a pull request; warnings fail too"),
+    ("lint -o junit --output lint.xml deploy/", "a report for CI"),
+    ("lint - < manifests.yaml", "what another program prints"),
+)
+
+SUFFIXES = (".yaml", ".yml", ".json")
+STDIN = "-"
+
+
+class LintFormat(StrEnum):
+    """Formats of what lint finds."""
+
+    TEXT = "text"
+    JSON = "json"
+    GITHUB = "github"
+    JUNIT = "junit"
+
+
+def lint(
+    ctx: typer.Context,
+    files: Annotated[
+        list[str],
+        typer.Argument(metavar="FILE...", help="Files and folders; - reads standard input.", show_default=False),
+    ],
+    *,
+    live: Annotated[bool, typer.Option("--live", help="Also look at the cluster of the context.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Warnings fail too.")] = False,
+    fmt: Annotated[
+        LintFormat,
+        typer.Option("-o", "--format", help="text for people; json, github (annotations) or junit for programs."),
+    ] = LintFormat.TEXT,
+    output: Annotated[
+        str | None,
+        typer.Option("--output", metavar="FILE", help="Write there and not to standard output.", show_default=False),
+    ] = None,
+    namespace: o.Namespace = None,
+    context: o.Context = None,
+    kubeconfig: o.Kubeconfig = None,
+    no_color: o.NoColor = False,
+    debug: o.Debug = False,
+) -> None:
+    from canary.cli.session import run
+
+    common = o.common(ctx, namespace=namespace, context=context, kubeconfig=kubeconfig, no_color=no_color, debug=debug)
+    if output in set(LintFormat):
+        raise typer.BadParameter(f"names a file; for the format write -o {output}", param_hint="--output")
+    raise typer.Exit(run(_lint(common, files, live=live, strict=strict, fmt=fmt, output=output)))
+
+
+async def _lint(
+    common: o.Common, arguments: Sequence[str], *, live: bool, strict: bool, fmt: LintFormat, output: str | None
+) -> int:
+    from canary.cli.exits import ExitCode
+    from canary.lint import report as reports
+    from canary.lint.run import in_order
+
+    if live:
+        documents, found, count, linted = await _with_cluster(common, arguments)
+    else:
+        from canary.lint.run import lint as look
+
+        documents, found, count = _read(arguments, common.namespace or "default")
+        linted = look(documents)
+    report = reports.Report(
+        findings=in_order([*found, *linted.findings, *_promql(linted), *_nothing(linted, found)]),
+        objects=tuple((document.file, document.position(())[0], document.subject) for document in linted.looked_at),
+        files=count,
+        strict=strict,
+    )
+    _write(report, fmt, output, common)
+    return ExitCode.ERROR if report.failed else ExitCode.OK
+
+
+async def _with_cluster(
+    common: o.Common, arguments: Sequence[str]
+) -> tuple[list[Document], list[Finding], int, Linted]:
+    from datetime import UTC, datetime
+
+    from canary.cli.preflight import read_cluster
+    from canary.cli.session import connected
+    from canary.lint.run import lint as look
+
+    async with connected(common) as (kube, namespace):
+        documents, found, count = _read(arguments, namespace)
+        cluster = await read_cluster(kube, documents)
+    return documents, found, count, look(documents, cluster, datetime.now(UTC))
+
+
+def _read(arguments: Sequence[str], namespace: str) -> tuple[list[Document], list[Finding], int]:
+    """Every object of every file; what cannot be read of them; and the number of files."""
+    from canary.lint.findings import Finding, Rule, Severity
+    from canary.lint.source import read
+
+    documents: list[Document] = []
+    findings: list[Finding] = []
+    files = _files(arguments)
+    for name in files:
+        try:
+            raw = sys.stdin.buffer.read() if name == STDIN else Path(name).read_bytes()
+            found, wrong = read(raw.decode("utf-8-sig"), "<stdin>" if name == STDIN else name, namespace)
+        except UnicodeDecodeError as error:
+            wrong = [Finding(Severity.ERROR, Rule.YAML, f"the file is no UTF-8: {error.reason}", name)]
+            found = []
+        except OSError as error:
+            wrong = [Finding(Severity.ERROR, Rule.YAML, f"the file cannot be read: {error.strerror or error}", name)]
+            found = []
+        documents += found
+        findings += wrong
+    return documents, findings, len(files)
+
+
+def _files(arguments: Sequence[str]) -> list[str]:
+    """The files named, and those of the folders named; hidden folders are left out. Each once, in order."""
+    from canary.cli.exits import CliError, ExitCode
+
+    names: list[str] = []
+    for argument in arguments:
+        path = Path(argument)
+        if argument == STDIN or path.is_file():
+            names.append(argument)
+        elif path.is_dir():
+            names += sorted(
+                str(file)
+                for file in path.rglob("*")
+                if file.suffix in SUFFIXES
+                and file.is_file()
+                and not any(part.startswith(".") for part in file.relative_to(path).parts)
+            )
+        elif path.exists():  # a pipe, such as <(helm template …)
+            names.append(argument)
+        else:
+            raise CliError(f"there is no file or folder {argument}", ExitCode.USAGE)
+    return list(dict.fromkeys(names))
+
+
+def _promql(linted: Linted) -> list[Finding]:
+    """Queries that are no PromQL, by the word of promtool; or a note that nobody has looked."""
+    import os
+
+    from canary.cli import promtool
+    from canary.lint.findings import Finding, Rule, Severity
+
+    questions = linted.questions
+    if not questions:
+        return []
+    binary = promtool.find(os.environ)
+    if binary is None:
+        count = f"{len(questions)} {'query was' if len(questions) == 1 else 'queries were'}"
+        advice = "put promtool, which comes with Prometheus, on PATH, or name it in CANARY_PROMTOOL"
+        return [
+            Finding(Severity.NOTE, Rule.PROMQL, f"{count} not parsed as PromQL: no promtool was used", advice=advice)
+        ]
+    wrong = promtool.parse(binary, [question.text for question in questions])
+    # A template's mistake is told once, at the template, and not at every Rollout that uses it.
+    told = {questions[index].template for index in wrong if questions[index].document.kind != "Rollout"}
+    findings = []
+    for index, (line, words) in wrong.items():
+        question = questions[index]
+        if question.document.kind == "Rollout" and question.template in told and question.template:
+            continue
+        findings.append(
+            question.document.finding(
+                Severity.ERROR,
+                Rule.PROMQL,
+                question.path,
+                f"not PromQL: {words}",
+                f"asked would be: {' '.join(question.text.split())}",
+                inside=line,
+            )
+        )
+    return findings
+
+
+def _nothing(linted: Linted, found: list[Finding]) -> list[Finding]:
+    from canary.lint.findings import Finding, Rule, Severity
+
+    if linted.looked_at or found:
+        return []
+    words = "there is no Rollout, CheckTemplate or ClusterCheckTemplate in what was given"
+    return [Finding(Severity.WARNING, Rule.YAML, words, advice="name the files or folders that hold them")]
+
+
+def _write(report: Report, fmt: LintFormat, output: str | None, common: o.Common) -> None:
+    from canary.cli.exits import CliError, ExitCode
+    from canary.lint import report as reports
+
+    if fmt is LintFormat.TEXT and output is None:
+        _show(report, common)
+        return
+    written = {
+        LintFormat.TEXT: reports.text,
+        LintFormat.JSON: reports.as_json,
+        LintFormat.GITHUB: reports.github,
+        LintFormat.JUNIT: reports.junit,
+    }[fmt](report)
+    if output is None:
+        sys.stdout.write(written)
+        return
+    try:
+        Path(output).write_text(written, encoding="utf-8")
+    except OSError as error:
+        raise CliError(f"cannot write {output}: {error.strerror or error}", ExitCode.USAGE) from error
+    sys.stderr.write(f"{report.summary}; written to {output}\n")
+
+
+def _show(report: Report, common: o.Common) -> None:
+    from rich.text import Text
+
+    from canary.cli.output import make_console, show
+    from canary.cli.words import clean
+    from canary.lint import report as reports
+
+    console = make_console(no_color=common.no_color)
+    styles = {" error: ": "red", " warning: ": "yellow", " note: ": "dim"}
+    for line in reports.text(report).splitlines():
+        text = Text(f"    {clean(line)}" if line.startswith("    ") else clean(line))
+        for words, style in styles.items():
+            start = f" {line}".find(words)
+            if start >= 0:
+                text.stylize(style, start, start + len(words) - 2)
+                break
+        show(console, text, width=10_000)

@@ -1,0 +1,87 @@
+"""What a cluster says to a Rollout: the controller's own preflight, before there is a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from canary.lint import neighbours
+from canary.lint.findings import Finding, Path, Rule, Severity, path_of
+from canary.lint.source import Document
+from canary.lint.world import World
+from canary.model.checks import TemplateKind
+from canary.model.rollout import RolloutSpec
+from canary.observe.checks import Checks
+from canary.observe.facts import News, gather
+from canary.observe.rollout import Rollout
+from canary.observe.store import Store
+
+Json = dict[str, Any]
+
+_NEWEST = "9999-12-31T23:59:59Z"
+"""Created later than everything in the cluster: what is there already comes first."""
+
+
+def findings(document: Document, spec: RolloutSpec, cluster: World, files: World, now: datetime) -> Iterator[Finding]:
+    """Routes, gateways, rivals, Services, workloads and grants as they are in the cluster.
+
+    A route that is only in the files is taken from there: it is about to be applied together with the Rollout.
+    """
+    own = _own(document, cluster)
+    pending = {
+        ref.name
+        for ref in spec.routes
+        if cluster.get(ref.kind, document.namespace, ref.name) is None
+        and files.get(ref.kind, document.namespace, ref.name) is not None
+    }
+    rollout = Rollout.of(own)
+    store = _store(document, own, cluster, files, pending)
+    facts = gather(store, rollout, spec, rollout.status, Checks((), ()), News(), now)
+    for problem in facts.problems:
+        yield document.finding(Severity.ERROR, Rule.LIVE, path_of(problem.field), problem.message)
+    declared = {ref.name: index for index, ref in enumerate(spec.routes)}
+    for route in facts.routes:
+        if route.name not in declared or not route.exists:
+            continue
+        path: Path = ("spec", "routes", declared[route.name])
+        if route.name in pending:
+            words = f"{route.label} is not in the cluster yet, so no gateway could say whether it accepts it"
+            yield document.finding(Severity.NOTE, Rule.LIVE, path, words, "apply it, then look again")
+        elif not route.acceptance.accepted:
+            words = f"{route.label}: {route.acceptance.message}"
+            yield document.finding(Severity.ERROR, Rule.LIVE, path, words, "a run would fail at its first step")
+    yield from neighbours.backends(document, spec, files.over(cluster))
+
+
+def _own(document: Document, cluster: World) -> Json:
+    """The Rollout as it will be: the file's spec on the cluster's object."""
+    there = cluster.get("Rollout", document.namespace, document.name) or {}
+    metadata = {
+        "creationTimestamp": _NEWEST,
+        **(there.get("metadata") or {}),
+        "name": document.name,
+        "namespace": document.namespace,
+    }
+    return {**there, "metadata": metadata, "spec": document.content.get("spec")}
+
+
+def _store(document: Document, own: Json, cluster: World, files: World, pending: set[str]) -> Store:
+    store = Store()
+    store.put_rollout(own)
+    for (kind, namespace, name), found in cluster.objects.items():
+        match kind:
+            case "Rollout" if (namespace, name) != (document.namespace, document.name):
+                theirs = files.get(kind, namespace, name)
+                store.put_rollout(found if theirs is None else {**found, "spec": theirs.get("spec")})
+            case "HTTPRoute":
+                store.put_route(found)
+            case "Deployment":
+                store.put_workload(found)
+            case TemplateKind.NAMESPACED | TemplateKind.CLUSTER:
+                store.put_template(kind, found)
+    for name in pending:
+        found_in_files = files.get("HTTPRoute", document.namespace, name)
+        if found_in_files is not None:
+            store.put_route(found_in_files)
+    return store

@@ -1,0 +1,224 @@
+"""YAML with the places of everything in it, read as the API server's clients read it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from canary.lint.findings import Finding, Path, Rule, Severity, field_of
+
+Json = dict[str, Any]
+
+MOST_NODES = 200_000
+"""Values in one document, aliases spelled out. More is no manifest, and may be meant to exhaust the reader."""
+DEEPEST = 100
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as kubectl reads it: JSON has no dates, so what looks like one is text."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Document:
+    """One object of a file. `namespace` is what it says, or what it will get; `node` knows the places."""
+
+    file: str
+    content: Json
+    node: yaml.Node = field(repr=False)
+    default_namespace: str = "default"
+
+    @property
+    def kind(self) -> str:
+        return _text(self.content.get("kind"))
+
+    @property
+    def api_version(self) -> str:
+        return _text(self.content.get("apiVersion"))
+
+    @property
+    def group(self) -> str:
+        group, slash, _ = self.api_version.partition("/")
+        return group if slash else ""
+
+    @property
+    def metadata(self) -> Json:
+        return _object(self.content.get("metadata"))
+
+    @property
+    def spec(self) -> Json:
+        return _object(self.content.get("spec"))
+
+    @property
+    def name(self) -> str:
+        return _text(self.metadata.get("name"))
+
+    @property
+    def namespace(self) -> str:
+        return _text(self.metadata.get("namespace")) or self.default_namespace
+
+    @property
+    def subject(self) -> str:
+        """Kind and name, with the namespace only if the document says it."""
+        place = _text(self.metadata.get("namespace"))
+        return f"{self.kind} {place}/{self.name}" if place else f"{self.kind} {self.name}".strip()
+
+    def finding(
+        self, severity: Severity, rule: Rule, path: Path, message: str, advice: str = "", *, inside: int = 0
+    ) -> Finding:
+        """A finding about the field at `path`; `inside` is the line, from 1, within a text that has several."""
+        line, column = self.position(path, inside=inside)
+        return Finding(severity, rule, message, self.file, line, column, self.subject, field_of(path), advice)
+
+    def position(self, path: Path, *, inside: int = 0) -> tuple[int, int]:
+        """Line and column, from 1, of the field or of the nearest thing around it that exists."""
+        mark, node = self.node.start_mark, self.node
+        for part in path:
+            found = _child(node, part)
+            if found is None:
+                return mark.line + 1, mark.column + 1
+            mark, node = found
+        if inside and isinstance(node, yaml.ScalarNode) and node.style == "|":
+            return node.start_mark.line + 1 + inside, 1
+        return mark.line + 1, mark.column + 1
+
+
+def _child(node: yaml.Node, part: str | int) -> tuple[yaml.Mark, yaml.Node] | None:
+    if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+        return node.value[part].start_mark, node.value[part]
+    if isinstance(node, yaml.MappingNode):
+        merged: tuple[yaml.Mark, yaml.Node] | None = None
+        for key, value in node.value:
+            if key.value == part:
+                return key.start_mark, value
+            if key.tag == "tag:yaml.org,2002:merge":
+                sources = value.value if isinstance(value, yaml.SequenceNode) else [value]
+                merged = merged or next((found for source in sources if (found := _child(source, part))), None)
+        return merged
+    return None
+
+
+def read(text: str, file: str, namespace: str = "default") -> tuple[list[Document], list[Finding]]:
+    """All objects of a file, Lists taken apart, and what cannot be read of it."""
+    if file.endswith(".json"):
+        text = text.replace("\t", " ")  # YAML allows no tabs where JSON does; inside strings JSON allows none
+    documents: list[Document] = []
+    findings: list[Finding] = []
+    try:
+        loader = _Loader(text)
+    except yaml.YAMLError as error:  # characters that YAML does not allow
+        return [], [_unreadable(error, file)]
+    try:
+        while loader.check_node():
+            node = loader.get_node()
+            if node is None:
+                continue
+            oddities = list(_oddities(node, file))
+            findings += oddities
+            if any(finding.severity is Severity.ERROR for finding in oddities):
+                continue
+            content = _plain(loader.construct_document(node))
+            if content is not None:
+                found, wrong = _objects(content, node, file, namespace)
+                documents += found
+                findings += wrong
+    except yaml.YAMLError as error:
+        findings.append(_unreadable(error, file))
+    except ValueError as error:  # a scalar that its tag does not allow, such as `!!int x`
+        findings.append(Finding(Severity.ERROR, Rule.YAML, f"a value cannot be read: {error}", file))
+    finally:
+        loader.dispose()
+    return documents, findings
+
+
+def _objects(content: Any, node: yaml.Node, file: str, namespace: str) -> tuple[list[Document], list[Finding]]:
+    if not isinstance(content, dict):
+        line, column = node.start_mark.line + 1, node.start_mark.column + 1
+        words = "this is no object with apiVersion, kind and metadata"
+        return [], [Finding(Severity.WARNING, Rule.YAML, words, file, line, column, advice="it is ignored")]
+    items = content.get("items")
+    found = _child(node, "items")
+    if str(content.get("kind", "")).endswith("List") and isinstance(items, list) and found is not None:
+        nodes = found[1].value
+        return [
+            Document(file, item, place, namespace)
+            for item, place in zip(items, nodes, strict=True)
+            if isinstance(item, dict)
+        ], []
+    return [Document(file, content, node, namespace)], []
+
+
+def _oddities(node: yaml.Node, file: str) -> Iterator[Finding]:
+    """What PyYAML takes and a manifest must not have: keys given twice, endless aliases."""
+    count = 0
+    told: set[int] = set()
+    todo: list[tuple[yaml.Node, int]] = [(node, 0)]
+    while todo:
+        current, depth = todo.pop()
+        count += 1
+        if count > MOST_NODES or depth > DEEPEST:
+            line = node.start_mark.line + 1
+            words = "the document is too large or too deep once its aliases are spelled out"
+            yield Finding(Severity.ERROR, Rule.YAML, words, file, line, 1)
+            return
+        if isinstance(current, yaml.SequenceNode):
+            todo += [(item, depth + 1) for item in current.value]
+        elif isinstance(current, yaml.MappingNode):
+            if id(current) not in told:
+                told.add(id(current))
+                yield from _doubles(current, file)
+            todo += [(value, depth + 1) for _, value in current.value]
+
+
+def _doubles(node: yaml.MappingNode, file: str) -> Iterator[Finding]:
+    seen: dict[str, int] = {}
+    for key, _ in node.value:
+        if not isinstance(key, yaml.ScalarNode) or key.tag == "tag:yaml.org,2002:merge":
+            continue
+        line, column = key.start_mark.line + 1, key.start_mark.column + 1
+        if key.value in seen:
+            words = f"the key {key.value!r} is given twice, first in line {seen[key.value]}"
+            advice = "only the last one would count: remove one"
+            yield Finding(Severity.ERROR, Rule.YAML, words, file, line, column, field=key.value, advice=advice)
+        seen.setdefault(key.value, line)
+
+
+def _unreadable(error: yaml.YAMLError, file: str) -> Finding:
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    words = str(getattr(error, "problem", "") or getattr(error, "reason", "") or error).splitlines()[0]
+    line, column = (mark.line + 1, mark.column + 1) if mark is not None else (0, 0)
+    advice = "everything after this place in the file was not looked at"
+    return Finding(Severity.ERROR, Rule.YAML, f"not YAML: {words}", file, line, column, advice=advice)
+
+
+def _plain(value: Any) -> Any:
+    """The value as JSON can hold it: keys are text."""
+    match value:
+        case dict():
+            return {_key(key): _plain(member) for key, member in value.items()}
+        case list() | tuple() | set():
+            return [_plain(member) for member in value]
+        case None | bool() | int() | float() | str():
+            return value
+        case _:
+            return str(value)
+
+
+def _key(key: Any) -> str:
+    return str(key).lower() if isinstance(key, bool) else "null" if key is None else str(key)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _object(value: Any) -> Json:
+    return value if isinstance(value, dict) else {}

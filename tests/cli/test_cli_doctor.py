@@ -1,0 +1,352 @@
+"""`canary doctor`: what each judgement rests on, as tables, and the whole examination of a cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import json
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from conftest import NOW, PHASES, Run, canary, conditions, rollout, status
+
+from canary.cli import health
+from canary.cli.health import Diagnosis, Level
+from canary.kube import CRDS, GATEWAYCLASSES, NAMESPACES, ROLLOUTS, Kube
+from canary.model.crd import crds
+from canary.model.requests import REQUEST_ANNOTATION
+from canary.model.status import Phase, RolloutStatus, format_time
+from canary.sandbox.apiserver import ApiServer, Fault
+
+ROOT = Path(__file__).parents[2]
+NS = "team-shop"
+Json = dict[str, Any]
+OK, DOUBT, BROKEN = Level.OK, Level.DOUBT, Level.BROKEN
+
+
+@pytest.mark.parametrize(
+    ("server", "level", "words"),
+    [
+        (0, OK, "in step"),
+        (4, OK, "in step"),
+        (-5, OK, "in step"),  # the server's second may have just begun: that is less than five
+        (90, DOUBT, "1m30s ahead of this machine's"),
+        (-91, DOUBT, "1m30s behind this machine's"),
+    ],
+)
+def test_a_clock_that_is_off_is_told(server: int, level: Level, words: str) -> None:
+    """The Date header has whole seconds, so up to one second is nobody's fault."""
+    said = health.clock(NOW + timedelta(seconds=server), NOW, NOW)
+    assert said.level is level
+    assert words in said.message
+
+
+def installed() -> dict[str, Json]:
+    """Our CRDs as a real server gives them back: established, with what it fills in and without what is empty."""
+    found = {}
+    for document in crds().values():
+        kept = copy.deepcopy(document)
+        kept["status"] = {"conditions": [{"type": "Established", "status": "True"}]}
+        kept["spec"]["conversion"] = {"strategy": "None"}
+        found[kept["metadata"]["name"]] = kept
+    steps = found["rollouts.canary.dev"]["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"][
+        "properties"
+    ]["steps"]
+    del steps["items"]["properties"]["approval"]["properties"]  # empty, and a real server leaves empty maps out
+    return found
+
+
+def test_crds_are_compared_with_this_version() -> None:
+    """Equal but for what servers add; different with the place; not installed, not served, of another version."""
+    assert [item.level for item in health.definitions(installed())] == [OK, OK, OK]
+
+    other = installed()
+    version = other["rollouts.canary.dev"]["spec"]["versions"][0]
+    version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["paused"]["default"] = True
+    differs, *_ = health.definitions(other)
+    assert differs.level is DOUBT
+    assert "differs from this version's in schema.openAPIV3Schema.properties.spec.properties.paused.default" in (
+        differs.message
+    )
+
+    version["name"] = "v1"
+    wrong, *_ = health.definitions(other)
+    assert (wrong.level, wrong.message) == (BROKEN, "rollouts.canary.dev has v1, and no v1alpha1")
+
+    other["rollouts.canary.dev"]["status"] = {
+        "conditions": [{"type": "Established", "status": "False", "message": "no"}]
+    }
+    del other["checktemplates.canary.dev"]
+    levels = [(item.level, item.message) for item in health.definitions(other)]
+    assert levels[0] == (BROKEN, "rollouts.canary.dev is not served: no")
+    assert levels[1] == (BROKEN, "checktemplates.canary.dev is not installed")
+    assert levels[2][0] is OK
+
+
+def definition(kind: str, *versions: str, **annotations: str) -> dict[str, Json]:
+    name = f"{kind.lower()}s.gateway.networking.k8s.io"
+    return {
+        name: {
+            "metadata": {"name": name, "annotations": {key.replace("_", "-"): v for key, v in annotations.items()}},
+            "spec": {"names": {"kind": kind}, "versions": [{"name": version, "served": True} for version in versions]},
+        }
+    }
+
+
+def test_the_gateway_api_is_named_with_its_version() -> None:
+    """Bundle, channel and kinds; without HTTPRoute v1 nothing works."""
+    bundle = {health.BUNDLE: "v1.2.1", health.CHANNEL: "standard"}
+    whole = definition("HTTPRoute", "v1", "v1beta1") | definition("ReferenceGrant", "v1beta1")
+    whole["httproutes.gateway.networking.k8s.io"]["metadata"]["annotations"] = bundle
+    said = health.gateway_api(whole)
+    assert said.level is OK
+    assert said.message == "v1.2.1 (standard): HTTPRoute v1/v1beta1, ReferenceGrant v1beta1"
+    assert health.gateway_api(definition("HTTPRoute", "v1")).message.endswith("without ReferenceGrant")
+    assert health.gateway_api(definition("HTTPRoute", "v1beta1")).level is BROKEN
+    assert health.gateway_api({}).level is BROKEN
+
+
+def gateway_class(accepted: str | None, *features: Any) -> Json:
+    said = [] if accepted is None else [{"type": "Accepted", "status": accepted, "reason": "R", "message": "m"}]
+    return {
+        "metadata": {"name": "edge"},
+        "spec": {"controllerName": "example.com/gateway"},
+        "status": {"conditions": said, **({"supportedFeatures": list(features)} if features else {})},
+    }
+
+
+@pytest.mark.parametrize(
+    ("classes", "level", "words"),
+    [
+        ([], BROKEN, "there is none"),
+        ([gateway_class("True", {"name": "HTTPRouteRequestMirror"}, {"name": "X"})], OK, "HTTPRouteRequestMirror"),
+        ([gateway_class("True", "HTTPRouteRequestPercentageMirror")], OK, "HTTPRouteRequestPercentageMirror"),
+        ([gateway_class("True", {"name": "X"})], OK, "1 features, of the mirrors none"),
+        ([gateway_class("True")], DOUBT, "lists no supportedFeatures"),
+        ([gateway_class("False")], DOUBT, "not accepted (R: m)"),
+        ([gateway_class(None)], DOUBT, "not accepted (nobody has answered)"),
+    ],
+)
+def test_gateway_classes_say_what_they_can(classes: list[Json], level: Level, words: str) -> None:
+    """Features as objects or, before v1.1 of the Gateway API, as text."""
+    (said,) = health.gateway_classes(classes)
+    assert said.level is level
+    assert words in said.message
+
+
+def test_rights_that_are_needed_and_rights_that_are_useful() -> None:
+    """Without the first the CLI cannot work; without the others it can, and says what it cannot do."""
+    everything = dict.fromkeys(health.RIGHTS, True)
+    assert health.rights(everything, NS).level is OK
+    useful = health.rights({right: right.needed for right in health.RIGHTS}, NS)
+    assert useful.level is DOUBT
+    assert "delete rollouts" in useful.message
+    needed = health.rights({**everything, health.RIGHTS[3]: False}, NS)
+    assert (needed.level, needed.message) == (BROKEN, f"in namespace {NS} you may not patch rollouts")
+
+
+def written(found: RolloutStatus | None, *, spec: float, seen: float | None, **metadata: Any) -> Json:
+    """A Rollout whose spec was written `spec` seconds ago, and its status `seen` seconds ago."""
+    times = [("f:spec", spec)] + ([("f:status", seen)] if seen is not None else [])
+    fields = [{"time": format_time(NOW - timedelta(seconds=ago)), "fieldsV1": {name: {}}} for name, ago in times]
+    return rollout(
+        found, **{"managedFields": fields, "creationTimestamp": format_time(NOW - timedelta(days=9))} | metadata
+    )
+
+
+def asked(seconds: float, **more: str) -> dict[str, str]:
+    at = format_time(NOW - timedelta(seconds=seconds))
+    return {REQUEST_ANNOTATION: json.dumps({"id": "r-9", "verb": "abort", "at": at, **more})}
+
+
+CONTROLLER: list[tuple[list[Json], Level, str]] = [
+    ([], DOUBT, "no Rollout here to tell by"),
+    ([written(PHASES[Phase.IDLE], spec=900, seen=30)], OK, "wrote a status 30s ago"),
+    ([written(PHASES[Phase.IDLE], spec=900, seen=7200)], DOUBT, "it wrote last 2h ago, and an idle controller writes"),
+    ([written(None, spec=10, seen=None)], DOUBT, "it has written no status yet"),
+    ([written(None, spec=120, seen=None)], BROKEN, "has no status, 2m after it was written"),
+    ([written(status(), spec=120, seen=30, generation=4)], BROKEN, "is at generation 4, its status at 3"),
+    ([written(status(), spec=20, seen=30, generation=4)], OK, "wrote a status 30s ago"),
+    (
+        [written(status(), spec=900, seen=30, annotations=asked(95))],
+        BROKEN,
+        "'abort' on Rollout team-shop/shop has waited",
+    ),
+    ([written(status(), spec=900, seen=30, annotations=asked(5))], OK, "nothing waits for it"),
+    ([written(status(), spec=900, seen=30, annotations=asked(95, id="r-1"))], OK, "nothing waits"),  # it is answered
+]
+
+
+@pytest.mark.parametrize(("rollouts", "level", "words"), CONTROLLER)
+def test_a_controller_is_known_by_what_it_writes(rollouts: list[Json], level: Level, words: str) -> None:
+    """What waits for it for too long is a sign that it is not there; silence of an idle one is no sign at all."""
+    said = health.controller(rollouts, NOW)
+    assert said.level is level
+    assert words in said.message
+
+
+def test_rollouts_that_need_somebody_are_listed() -> None:
+    """Invalid and Stalled each with its words; without any, one line says how many are fine."""
+    assert [item.level for item in health.troubled([rollout(status()), rollout(PHASES[Phase.IDLE])])] == [OK]
+    stuck = conditions("Contested", ready="False", stalled="True")
+    lines = list(
+        health.troubled(
+            [
+                rollout(status()),
+                rollout(PHASES[Phase.INVALID]),
+                rollout(status(Phase.PAUSED, message="who raises it?", conditions=stuck)),
+            ]
+        )
+    )
+    assert [item.level for item in lines] == [BROKEN, BROKEN]
+    assert lines[0].message.startswith("Invalid: spec.routes: no rule of route shop")
+    assert lines[1].message == "Stalled (Contested): who raises it?"
+    assert "canary explain shop -n team-shop" in lines[1].advice
+
+
+class Cluster:
+    """An API server with everything that canary needs but a controller; the test writes what that would write."""
+
+    def __init__(self, api: ApiServer, kube: Kube, config: Path) -> None:
+        self.api, self.kube, self.config = api, kube, config
+
+    async def doctor(self, *arguments: str, **env: str) -> Run:
+        return await canary("doctor", *arguments, **{"KUBECONFIG": str(self.config), **env})
+
+    async def lines(self, *arguments: str) -> tuple[int, dict[str, tuple[str, str]]]:
+        """The exit code, and (level, message) by name."""
+        ran = await self.doctor("-o", "json", *arguments)
+        document = json.loads(ran.out)
+        assert document["ok"] is (ran.code == 0)
+        return ran.code, {item["name"]: (item["level"], item["message"]) for item in document["checks"]}
+
+    async def create(self, name: str, found: RolloutStatus, namespace: str = NS) -> None:
+        document = rollout(None)
+        document["metadata"] = {"name": name, "namespace": namespace}
+        await self.kube.create(ROLLOUTS, document)
+        body = {"status": found.model_copy(update={"observed_generation": 1}).dump()}
+        await self.kube.merge_patch(ROLLOUTS, name, namespace, body, subresource="status")
+
+
+@pytest.fixture
+async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
+    async with ApiServer() as api:
+        await api.install_crds([ROOT / "crds", ROOT / "canary" / "sandbox" / "gatewayapi"])
+        config = api.kubeconfig(tmp_path / "config", namespace=NS)
+        async with await Kube.connect(kubeconfig=str(config)) as kube:
+            for name in (NS, "other"):
+                await kube.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+            edge = {"apiVersion": GATEWAYCLASSES.api_version, "kind": "GatewayClass", "metadata": {"name": "edge"}}
+            await kube.create(GATEWAYCLASSES, {**edge, "spec": {"controllerName": "example.com/gateway"}})
+            yes = {"type": "Accepted", "status": "True", "reason": "Accepted", "message": ""}
+            yes["lastTransitionTime"] = format_time(datetime.now(UTC))
+            said = {"conditions": [yes], "supportedFeatures": [{"name": "HTTPRouteRequestMirror"}]}
+            await kube.merge_patch(GATEWAYCLASSES, "edge", None, {"status": said}, subresource="status")
+            yield Cluster(api, kube, config)
+
+
+@pytest.fixture
+async def prometheus() -> AsyncIterator[str]:
+    """Answers the one question that is asked, in the words of the HTTP API."""
+
+    async def query(request: web.Request) -> web.Response:
+        given = {**request.query, **await request.post()}
+        if given.get("query") != "vector(1)":
+            return web.json_response({"status": "error", "errorType": "bad_data", "error": "what?"}, status=400)
+        result = [{"metric": {}, "value": [0, "1"]}]
+        return web.json_response({"status": "success", "data": {"resultType": "vector", "result": result}})
+
+    app = web.Application()
+    app.router.add_route("*", "/api/v1/query", query)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    await runner.cleanup()
+
+
+async def test_a_healthy_cluster_ends_with_0(cluster: Cluster, prometheus: str) -> None:
+    """A line each with a tick, for people; nothing is written but the questions about rights."""
+    await cluster.create("shop", PHASES[Phase.IDLE])
+    ran = await cluster.doctor("--prometheus-url", prometheus)
+    assert (ran.code, ran.err) == (0, "")
+    assert [line.partition(":")[0] for line in ran.out.splitlines()] == [
+        f"✓ {name}"
+        for name in (
+            "API server",
+            "clock",
+            "CRD Rollout",
+            "CRD CheckTemplate",
+            "CRD ClusterCheckTemplate",
+            "Gateway API",
+            "GatewayClass edge",
+            "your rights",
+            "controller",
+            "Rollouts",
+            "Prometheus",
+        )
+    ]
+    assert cluster.api.token not in ran.out
+    changed = [e.resource for e in cluster.api.audit if "cli" in e.user_agent and e.verb not in {"get", "list"}]
+    assert set(changed) == {"selfsubjectaccessreviews"}
+
+
+async def test_what_is_broken_ends_with_1_and_says_what_to_do(cluster: Cluster) -> None:
+    """Rollouts of the namespace, of all with -A; definitions that differ; a Prometheus that is not there."""
+    await cluster.create("shop", PHASES[Phase.IDLE])
+    await cluster.create("bad", PHASES[Phase.INVALID], "other")
+    await cluster.kube.delete(CRDS, "checktemplates.canary.dev")
+    here, everywhere = await asyncio.gather(
+        cluster.lines(), cluster.lines("-A", "--prometheus-url", "http://127.0.0.1:9")
+    )
+    code, found = here
+    assert code == 1
+    assert found["CRD CheckTemplate"] == ("broken", "checktemplates.canary.dev is not installed")
+    assert found["Rollouts"] == ("ok", "1, none Invalid or Stalled")
+    assert found["Prometheus"][0] == "doubt"
+    code, found = everywhere
+    assert found["Rollout other/bad"][0] == "broken"
+    assert found["Prometheus"][0] == "broken"
+    text = await cluster.doctor(PYTHONIOENCODING="ascii")
+    assert "x CRD CheckTemplate: checktemplates.canary.dev is not installed; apply this version's" in text.out
+
+
+async def test_an_app_team_that_may_not_read_definitions_still_gets_answers(cluster: Cluster) -> None:
+    """403 on CRDs and GatewayClasses is usual: discovery says what is served, and that it was not compared."""
+    await cluster.create("shop", PHASES[Phase.IDLE])
+    for resource in ("customresourcedefinitions", "gatewayclasses"):
+        cluster.api.faults.add(Fault(verb="list", resource=resource, status=403))
+    code, found = await cluster.lines()
+    assert code == 0
+    assert found["CRD Rollout"][0] == "doubt"
+    assert found["CRD Rollout"][1].startswith("served as v1alpha1; you may not read CRDs")
+    assert found["CRD HTTPRoute"][1].startswith("served as v1;")
+    assert found["GatewayClass"] == ("doubt", "you may not read them")
+
+
+async def test_a_cluster_without_canary_or_without_an_answer(tmp_path: Path) -> None:
+    """Lines, not a traceback; what cannot be asked any more is left out."""
+    async with ApiServer() as api:
+        config = {"KUBECONFIG": str(api.kubeconfig(tmp_path / "config"))}
+        bare = await canary("doctor", "-o", "json", **config)
+    gone, none = await asyncio.gather(
+        canary("doctor", **config), canary("doctor", KUBECONFIG=str(tmp_path / "nowhere"))
+    )
+    found = {item["name"]: item["level"] for item in json.loads(bare.out)["checks"]}
+    assert bare.code == gone.code == none.code == 1
+    assert (found["CRD Rollout"], found["Gateway API"], found["API server"]) == ("broken", "broken", "ok")
+    assert "controller" not in found
+    assert gone.out.startswith("✗ API server: the API server cannot be reached")
+    assert none.out.startswith("✗ kubeconfig: there is no kubeconfig at")
+    assert all(ran.out.splitlines()[-1].startswith("! Prometheus: not asked") for ran in (gone, none))
+
+
+def test_levels_are_words_that_programs_may_rely_on() -> None:
+    """In -o json."""
+    assert {level.value for level in Level} == {"ok", "doubt", "broken"}
+    assert Diagnosis("n", OK, "m").advice == ""

@@ -1,0 +1,449 @@
+"""Checks, templates and neighbours by content, as sentences in tables."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from lint_kit import (
+    QUERY,
+    Json,
+    deployment,
+    dump,
+    everything,
+    linted,
+    of,
+    problems,
+    rollout,
+    route,
+    service,
+    template,
+)
+
+from canary.lint.findings import Severity, field_of, path_of
+from canary.lint.run import lint
+from canary.lint.source import read
+
+USE: Json = {"template": {"name": "latency", "kind": "ClusterCheckTemplate"}}
+GRANT: Json = {
+    "apiVersion": "gateway.networking.k8s.io/v1beta1",
+    "kind": "ReferenceGrant",
+    "metadata": {"name": "shop", "namespace": "other"},
+    "spec": {
+        "from": [{"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "namespace": "team-shop"}],
+        "to": [{"group": "", "kind": "Service", "name": "shop-canary"}],
+    },
+}
+
+
+def check(**over: Any) -> list[Json]:
+    return [{"name": "errors", "prometheus": {"query": QUERY}, "threshold": {"max": "1%"}, **over}]
+
+
+def conditioned(condition: str) -> list[Json]:
+    return [{"name": "errors", "prometheus": {"query": QUERY}, "condition": condition}]
+
+
+def away(**more: Any) -> Json:
+    """A Rollout whose canary lives in another namespace."""
+    return rollout(canary={"service": "shop-canary", "port": 8080, "namespace": "other"}, **more)
+
+
+CHECKS: list[tuple[str, list[Json], str, str, str]] = [
+    (
+        "an unknown variable is named, with the one that was meant",
+        [rollout(checks=check(prometheus={"query": 'up{s="{{ canry.service }}{{ canary.service }}"}'}))],
+        "spec.checks[0].prometheus.query",
+        "unknown variable 'canry.service' (did you mean 'canary.service'?)",
+        "error",
+    ),
+    (
+        "a tag that is never closed",
+        [rollout(checks=check(prometheus={"query": "up{{ canary.service"}))],
+        "spec.checks[0].prometheus.query",
+        "is never closed",
+        "error",
+    ),
+    (
+        "a query that says nothing of the canary",
+        [rollout(checks=check(prometheus={"query": "up"}))],
+        "spec.checks[0].prometheus.query",
+        "measures the same whatever the canary does",
+        "warning",
+    ),
+    (
+        "a condition that is no CEL",
+        [rollout(checks=conditioned("value <"))],
+        "spec.checks[0].condition",
+        "does not compile",
+        "error",
+    ),
+    (
+        "a condition over an unknown name",
+        [rollout(checks=conditioned("latency < 1.0"))],
+        "spec.checks[0].condition",
+        "it may name `value` and `values`",
+        "error",
+    ),
+    (
+        "a condition that is no yes or no",
+        [rollout(checks=conditioned("value + 1.0"))],
+        "spec.checks[0].condition",
+        "not true or false",
+        "error",
+    ),
+    (
+        "an argument that the template does not take",
+        [rollout(checks=[{**USE, "args": {"limt": "1"}}]), template()],
+        "spec.checks[0].args.limt",
+        "it takes: limit",
+        "error",
+    ),
+    (
+        "an argument that is required and not given",
+        [rollout(checks=[USE]), template(args=[{"name": "limit", "required": True}])],
+        "spec.checks[0].args.limit",
+        "the template needs this argument",
+        "error",
+    ),
+    (
+        "an argument that is no number where a bound is wanted",
+        [rollout(checks=[{**USE, "args": {"limit": "fast"}}]), template()],
+        "spec.checks[0].threshold.max",
+        "is not a limit",
+        "error",
+    ),
+    (
+        "a template with another name than those of the files",
+        [rollout(checks=[USE]), template("latency-p99")],
+        "spec.checks[0].template.name",
+        "did you mean 'latency-p99'?",
+        "warning",
+    ),
+    (
+        "a template that names an argument nobody declares",
+        [template(threshold={"max": "{{ args.limti }}"}, args=[])],
+        "spec.threshold.max",
+        "names an argument that the template does not declare",
+        "error",
+    ),
+    (
+        "a template whose query names an argument nobody declares",
+        [template(prometheus={"query": 'x{a="{{ args.nope }}"}'})],
+        "spec.prometheus.query",
+        "unknown variable 'args.nope'",
+        "error",
+    ),
+    (
+        "an argument that nothing uses",
+        [template(args=[{"name": "limit", "default": "1"}, {"name": "spare", "default": "1"}])],
+        "spec.args[1]",
+        "neither the query nor the threshold uses the argument 'spare'",
+        "warning",
+    ),
+    (
+        "no checks at all",
+        [rollout(checks=[])],
+        "spec",
+        "its weight rises on time alone",
+        "warning",
+    ),
+    (
+        "holds that outlast the deadline",
+        [rollout(deadline="10m")],
+        "spec.deadline",
+        "the holds of the steps take 600 s, and after 10m every run fails",
+        "error",
+    ),
+    (
+        "a weight that does not rise",
+        [rollout(steps=[{"weight": 50}, {"weight": "50.0%"}])],
+        "spec.steps[1].weight",
+        "the weight does not rise: 50 % after 50 %",
+        "warning",
+    ),
+    (
+        "an interval that is shorter than what is waited",
+        [rollout(checks=check(interval="100ms"))],
+        "spec.checks[0].interval",
+        "at least 1s is waited",
+        "warning",
+    ),
+]
+
+NEIGHBOURS: list[tuple[str, list[Json], str, str, str]] = [
+    (
+        "a route with a name that is nearly right",
+        [rollout(), route(name="shopp")],
+        "spec.routes[0].name",
+        "did you mean 'shopp'?",
+        "warning",
+    ),
+    (
+        "a route that does not list the canary",
+        [rollout(), route(100)],
+        "spec.routes[0]",
+        "add the canary as a backendRef with weight 0",
+        "error",
+    ),
+    (
+        "a rule that the route does not have",
+        [rollout(routes=[{"name": "shop", "rules": ["checkout"]}]), route(rule="pay")],
+        "spec.routes[0]",
+        "has no rule named 'checkout'",
+        "error",
+    ),
+    (
+        "a route that no gateway serves",
+        [rollout(), {**route(), "spec": {"rules": route()["spec"]["rules"]}}],
+        "spec.routes[0]",
+        "has no parentRefs",
+        "error",
+    ),
+    (
+        "a share that the weights cannot express next to a third backend",
+        [rollout(), route(5, 0, 5)],
+        "spec.steps[0].weight",
+        "multiply all weights of the rule by 2",
+        "error",
+    ),
+    (
+        "a pair without any weight",
+        [rollout(), route(0, 0)],
+        "spec.routes[0]",
+        "both weights of the pair are 0",
+        "error",
+    ),
+    (
+        "a canary that has traffic at rest",
+        [rollout(), route(90, 10)],
+        "spec.routes[0]",
+        "gives the canary 10 % of the pair outside of runs",
+        "warning",
+    ),
+    (
+        "a port that the Service does not have",
+        [rollout(), service("stable"), service("canary", 80)],
+        "spec.canary.port",
+        "has no port 8080; its ports: 80",
+        "error",
+    ),
+    (
+        "a Service that is not there though others are",
+        [rollout(), service("stable")],
+        "spec.canary.service",
+        "there is no Service shop-canary in namespace team-shop in these files",
+        "warning",
+    ),
+    (
+        "two Services of the same pods",
+        [rollout(), service("stable", app="shop"), service("canary", app="shop")],
+        "spec.canary.service",
+        "both Services select the same pods",
+        "error",
+    ),
+    (
+        "a workload that is not there though others are",
+        [rollout(), deployment("stable")],
+        "spec.workloads.canary.name",
+        "there is no Deployment shop-canary",
+        "warning",
+    ),
+    (
+        "a workload whose pods its Service does not select",
+        [rollout(), service("canary"), service("stable"), deployment("stable"), deployment("canary", app="shop")],
+        "spec.workloads.canary.name",
+        "selects track=canary, which the pods of Deployment shop-canary do not have",
+        "error",
+    ),
+    (
+        "another Rollout on the same rule",
+        [rollout(), route(), {**rollout(), "metadata": {"name": "again", "namespace": "team-shop"}}],
+        "spec.routes[0]",
+        "Rollout shop (m.yaml) drives rule #0 of route shop too",
+        "error",
+    ),
+    (
+        "another Rollout on the same pair, without the route at hand",
+        [rollout(), {**rollout(), "metadata": {"name": "again", "namespace": "team-shop"}}],
+        "spec.routes[0]",
+        "Rollout shop (m.yaml) drives rules of route shop too",
+        "error",
+    ),
+    (
+        "the same object twice",
+        [rollout(), rollout(paused=True)],
+        "metadata.name",
+        "Rollout team-shop/shop is given twice, first in m.yaml:1",
+        "error",
+    ),
+    (
+        "a namespace that is crossed without a grant for it",
+        [away(), {**GRANT, "spec": {**GRANT["spec"], "to": [{"group": "", "kind": "Service", "name": "x"}]}}],
+        "spec.canary.namespace",
+        "lets HTTPRoute of namespace team-shop name Service shop-canary",
+        "warning",
+    ),
+]
+
+
+@pytest.mark.parametrize(("_why", "documents", "field", "words", "severity"), CHECKS + NEIGHBOURS)
+def test_each_mistake_is_one_finding(_why: str, documents: list[Json], field: str, words: str, severity: str) -> None:
+    """The field, the sentence and how bad it is; nothing else is objected to."""
+    (finding,) = problems(*documents)
+    assert (finding.field, finding.severity) == (field, severity)
+    assert words in finding.text
+    assert finding.line > 0
+
+
+@pytest.mark.parametrize(
+    "documents",
+    [
+        everything(),
+        [rollout(), template("other")],
+        [rollout(checks=[{**USE, "args": {"limit": "300ms"}}]), template()],
+        [rollout(checks=conditioned("values.all(v, v < 1.0) && value > 0.5"))],
+        [away(), GRANT],
+        [away(), {**GRANT, "spec": {**GRANT["spec"], "to": [{"kind": "Service"}]}}],
+        [rollout(), route(10, 0, 5)],
+        [
+            rollout(routes=[{"name": "shop", "rules": ["a"]}]),
+            {**rollout(routes=[{"name": "shop", "rules": ["b"]}]), "metadata": {"name": "b", "namespace": "team-shop"}},
+        ],
+        [rollout(), {**rollout(), "metadata": {"name": "shop", "namespace": "elsewhere"}}],
+        [rollout(), {**service("canary", 1), "apiVersion": "serving.knative.dev/v1"}],
+    ],
+)
+def test_what_fits_together_passes(documents: list[Json]) -> None:
+    """No false alarm for a whole set, for parts of one, for other namespaces, or for other kinds of the same name."""
+    assert of(problems(*documents)) == []
+
+
+def test_what_was_not_looked_at_is_a_note() -> None:
+    """A template or a grant that lives elsewhere is no mistake, but nobody may think that it was checked."""
+    findings = linted(away(checks=[USE])).findings
+    assert {finding.severity for finding in findings} == {Severity.NOTE}
+    assert [finding.field for finding in findings] == ["spec.canary.namespace", "spec.checks[0].template"]
+
+
+def test_queries_are_asked_as_they_would_be_asked() -> None:
+    """Those of Rollouts with their arguments; those of templates only if every argument has a value."""
+    bare = template(args=[{"name": "limit", "required": True}], prometheus={"query": 'x{a="{{ args.limit }}"}'})
+    used = rollout(checks=[{**USE, "args": {"limit": "3"}}], observed={"prometheus": {"query": "o"}})
+    questions = linted(used, bare).questions
+    assert [(question.document.kind, question.text) for question in questions] == [
+        ("Rollout", 'x{a="3"}'),
+        ("Rollout", "o"),
+    ]
+    (plain,) = linted(template()).questions
+    assert plain.text == 'sum(rate(errors{service="service"}[1m]))'
+
+
+MANIFEST = """\
+# A comment.
+apiVersion: canary.dev/v1alpha1
+kind: Rollout
+metadata: {name: shop}
+spec:
+  routes: [{name: shop}]
+  stable: &pair {service: a, port: 1}
+  canary: {<<: *pair, service: b, prot: 2}
+  steps:
+    - weight: 10
+    -   hold: soon
+        weight: 20
+  checks:
+    - name: errors
+      prometheus:
+        query: |
+          sum(rate(
+            x{s="{{ canary.servce }}"}[1m]))
+      threshold: {max: 1}
+---
+kind: List
+apiVersion: v1
+items:
+  - apiVersion: canary.dev/v1alpha1
+    kind: CheckTemplate
+    metadata: {name: t}
+    spec: {}
+"""
+
+
+def test_a_place_is_line_and_column_in_the_file() -> None:
+    """Of keys, of list items, through anchors and Lists, and of a line within a query."""
+    documents, wrong = read(MANIFEST, "m.yaml")
+    assert wrong == []
+    places = {(item.field, item.line, item.column) for item in lint(documents).findings}
+    assert places == {
+        ("spec.canary.prot", 8, 35),
+        ("spec.steps[1].hold", 11, 9),
+        ("spec.prometheus", 27, 5),
+    }
+    fixed = MANIFEST.replace(", prot: 2", "").replace("soon", "1m")
+    documents, _ = read(fixed, "m.yaml")
+    (query,) = [item for item in lint(documents[:1]).findings if item.rule == "query"]
+    assert query.line == 18
+    assert documents[1].position(("spec",)) == (27, 5)
+
+
+BOMB = "a: &a [1,1,1,1,1,1,1,1,1,1]\n" + "".join(
+    f"{name}: &{name} [{','.join(['*' + before] * 10)}]\n" for before, name in pairwise("abcdef")
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ("a: 1\nb: [\n", 3, "not YAML"),
+        ("a: {{ .Values.x }}\n", 1, "not YAML"),
+        ("a: 1\na: 2\n", 2, "the key 'a' is given twice, first in line 1"),
+        ("x: !vault secret\n", 1, "not YAML: could not determine a constructor"),
+        ("a: \x01\n", 0, "not YAML"),
+        ("x: !!int many\n", 0, "a value cannot be read"),
+        ("a: &a [*a]\n", 1, "too large or too deep"),
+        (BOMB, 1, "too large"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_read_is_a_finding(text: str, line: int, words: str) -> None:
+    """Neither a traceback nor silence, whatever stands in a file."""
+    documents, findings = read(text, "m.yaml")
+    assert documents == []
+    assert [(finding.line, finding.severity) for finding in findings] == [(line, "error")]
+    assert words in findings[0].message
+
+
+def test_yaml_is_read_as_kubectl_reads_it() -> None:
+    """Dates are text, tabs of JSON are fine, an empty document is nothing, and what is no object is told."""
+    (document,), _ = read("metadata: {name: 2024-05-01, on: 1}\n---\n---\n", "m.yaml")
+    assert document.content == {"metadata": {"name": "2024-05-01", "true": 1}}
+    assert read('{\n\t"kind": "x"\n}', "m.json")[0][0].kind == "x"
+    assert read("- 1\n", "m.yaml")[1][0].severity is Severity.WARNING
+
+
+def test_nonsense_in_other_objects_is_no_crash() -> None:
+    """Routes, Services and Deployments are read without a schema, so anything may stand in them."""
+    odd = [None, 1, "x", [], [1], {}, {"rules": 1}, {"rules": [1]}, {"rules": [{"backendRefs": [1]}]}]
+    for value in [*odd, {"ports": [1], "selector": 3, "template": []}, {"ports": 1, "from": 1, "to": [1]}]:
+        documents = [rollout(), *({**item, "spec": value} for item in everything()[1:]), {**GRANT, "spec": value}]
+        assert isinstance(problems(*documents), list)
+    for name in (None, 1, {}):
+        assert isinstance(linted({**route(), "metadata": {"name": name}}, {**rollout(), "metadata": name}), object)
+
+
+def test_fields_are_written_and_read() -> None:
+    """A path and its text are the same thing."""
+    path = ("spec", "checks", 0, "args", "limit")
+    assert field_of(path) == "spec.checks[0].args.limit"
+    assert path_of(field_of(path)) == path
+
+
+def test_namespaces_are_those_of_the_command_line() -> None:
+    """Objects that name no namespace are of the one that was chosen, and find each other there."""
+    text = dump(
+        *({**item, "metadata": {"name": item["metadata"]["name"]}} for item in [rollout(), route(name="other")])
+    )
+    documents, _ = read(text, "m.yaml", "team-shop")
+    words = [finding.message for finding in lint(documents).findings]
+    assert words == ["there is no HTTPRoute shop in namespace team-shop in these files"]

@@ -1,0 +1,221 @@
+"""Every way to get a manifest wrong that the API server knows: lint says so first, and never more than the server."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from lint_kit import Edit, Json, linted, rollout, spoiled, template
+
+from canary.lint import rules, schema
+from canary.lint.findings import Rule, Severity
+from canary.sandbox.apiserver import ApiServer
+
+ROOT = Path(__file__).parents[2]
+
+
+def at(path: str, value: Any) -> Edit:
+    """Set a field; parts of the path are split by dots, numbers are indices."""
+
+    def edit(document: Json) -> None:
+        node: Any = document
+        *way, last = [int(part) if part.isdigit() else part for part in path.split(".")]
+        for part in way:
+            node = node[part]
+        if isinstance(node, list) and last == len(node):
+            node.append(value)
+        else:
+            node[last] = value
+
+    return edit
+
+
+def without(path: str) -> Edit:
+    def edit(document: Json) -> None:
+        node: Any = document
+        *way, last = [int(part) if part.isdigit() else part for part in path.split(".")]
+        for part in way:
+            node = node[part]
+        del node[last]
+
+    return edit
+
+
+CHECK = {"name": "other", "prometheus": {"query": "up"}, "threshold": {"max": 1}}
+
+BAD: list[tuple[Json, Edit, str, str]] = [
+    (rollout(), at("spec.stpes", []), "spec.stpes", "unknown field 'stpes'; did you mean 'steps'?"),
+    (rollout(), at("spec.steps.0.wieght", 1), "spec.steps[0].wieght", "did you mean 'weight'?"),
+    (rollout(), at("spec.accept_timeout", "1s"), "spec.accept_timeout", "did you mean 'acceptTimeout'?"),
+    (rollout(), at("spec.steps.1.approval.by", "me"), "spec.steps[1].approval.by", "it takes no fields"),
+    (rollout(), at("spec.stable.zzz", 1), "spec.stable.zzz", "known here: service, port, namespace"),
+    (rollout(), without("spec"), "spec", "required, and missing"),
+    (rollout(), without("spec.steps"), "spec.steps", "required, and missing"),
+    (rollout(), without("spec.canary.port"), "spec.canary.port", "required, and missing"),
+    (rollout(), at("spec.steps", []), "spec.steps", "needs at least 1"),
+    (rollout(), at("spec.steps", [{"weight": 1}] * 33), "spec.steps", "has 33 of them; 32 are allowed"),
+    (rollout(), at("spec.steps.0.hold", "5 minutes"), "spec.steps[0].hold", "is not a duration; write for example"),
+    (rollout(), at("spec.steps.0.hold", 300), "spec.steps[0].hold", 'is an integer; write it in quotes: "300"'),
+    (rollout(), at("spec.steps.0.weight", 101), "spec.steps[0].weight", "101 is more than 100"),
+    (rollout(), at("spec.steps.0.weight", -1), "spec.steps[0].weight", "-1 is less than 0"),
+    (rollout(), at("spec.steps.0.weight", "0.00001%"), "spec.steps[0].weight", "is not a share of the pair"),
+    (
+        rollout(),
+        at("spec.steps.0.weight", 0.5),
+        "spec.steps[0].weight",
+        "must be an integer or string, and is a number",
+    ),
+    (rollout(), at("spec.canary.port", 0), "spec.canary.port", "0 is less than 1"),
+    (rollout(), at("spec.canary.port", "8080"), "spec.canary.port", "must be an integer, and is a string"),
+    (rollout(), at("spec.canary.service", "Shop"), "spec.canary.service", "is not a name"),
+    (rollout(), at("spec.onFailure", "rollback"), "spec.onFailure", "did you mean 'Rollback'?"),
+    (rollout(), at("spec.routes.0.kind", "GRPCRoute"), "spec.routes[0].kind", "did you mean 'HTTPRoute'?"),
+    (rollout(), at("spec.routes.1", {"name": "shop"}), "spec.routes[1]", "the same as spec.routes[0]"),
+    (rollout(), at("spec.routes.0.rules", ["a", "a"]), "spec.routes[0].rules", "names something twice"),
+    (rollout(), at("spec.checks.0.threshold.max", "1 %"), "spec.checks[0].threshold.max", "is not a limit"),
+    (rollout(), at("spec.checks.0.failureLimit", "3"), "spec.checks[0].failureLimit", "must be an integer"),
+    (rollout(), at("spec.paused", "yes"), "spec.paused", "must be a boolean, and is a string"),
+    (rollout(), at("spec.steps", {"weight": 10}), "spec.steps", "must be a list, and is an object"),
+    (rollout(), at("metadata.name", "Shop"), "metadata.name", "is not a name"),
+    (template(), without("spec.prometheus"), "spec.prometheus", "required, and missing"),
+    (template(), at("spec.args.1", {"name": "limit"}), "spec.args[1]", "the same as spec.args[0] (name limit)"),
+    (template(), at("spec.prometheus.address", "prom:9090"), "spec.prometheus.address", "is not an address"),
+    # What only the rules of the CRDs know:
+    (rollout(), at("spec.canary.service", "shop-stable"), "spec", "stable and canary are the same backend"),
+    (rollout(), at("spec.steps.0", {"hold": "1m"}), "spec.steps[0]", "a step asks for something"),
+    (rollout(), without("spec.checks.0.prometheus"), "spec.checks[0]", "exactly one source"),
+    (rollout(), without("spec.checks.0.name"), "spec.checks[0]", "needs a name"),
+    (rollout(), without("spec.checks.0.threshold"), "spec.checks[0]", "a threshold or a condition"),
+    (rollout(), at("spec.checks.0.threshold", {}), "spec.checks[0].threshold", "a min, a max, or both"),
+    (rollout(), at("spec.checks.0.args", {"a": "b"}), "spec.checks[0]", "args belong to a template"),
+    (rollout(), at("spec.checks.1", {**CHECK, "name": "errors"}), "spec", "two checks have the same name"),
+    (rollout(promotion="Copy"), without("spec.workloads"), "spec", "promotion Copy"),
+    (rollout(trigger="OnRevision"), without("spec.workloads"), "spec", "trigger OnRevision"),
+    (rollout(), at("spec.workloads.canary.name", "shop-stable"), "spec", "workloads.canary are the same"),
+    (template(), without("spec.threshold"), "spec", "a threshold or a condition"),
+]
+
+GOOD: list[Json] = [
+    rollout(),
+    spoiled(rollout(), without("spec.workloads")),
+    rollout(steps=[{"weight": "0.5%"}, {"weight": "100"}]),
+    rollout(canary={"service": "shop-stable", "port": 8080, "namespace": "other"}),
+    rollout(checks=[CHECK, {"template": {"name": "latency"}, "args": {"limit": "1"}}]),
+    rollout(steps=[{"weight": 10, "hold": None}]),
+    template(),
+    template(threshold=None, condition="value < 1.0"),
+]
+
+
+def structure(document: Json) -> list[tuple[str, str]]:
+    return [
+        (item.field, item.text)
+        for item in linted(document).findings
+        if item.rule in {Rule.SCHEMA, Rule.CEL} and item.severity is Severity.ERROR
+    ]
+
+
+@pytest.mark.parametrize(("document", "edit", "field", "words"), BAD)
+def test_what_is_wrong_is_named_with_its_field(document: Json, edit: Edit, field: str, words: str) -> None:
+    """One finding, at the field, that says what to write instead."""
+    found = structure(spoiled(document, edit))
+    assert [place for place, _ in found] == [field]
+    assert words in found[0][1]
+
+
+@pytest.mark.parametrize("document", GOOD)
+def test_what_is_right_passes(document: Json) -> None:
+    """Nothing is refused that the API server takes."""
+    assert structure(document) == []
+
+
+def test_a_newline_at_the_end_is_part_of_a_value() -> None:
+    """In Go `$` matches at the very end only, and a block scalar such as `hold: |` ends with a newline."""
+    ((field, words),) = structure(rollout(steps=[{"weight": 1, "hold": "5m\n"}]))
+    assert field == "spec.steps[0].hold"
+    assert "is not a duration" in words
+
+
+def test_several_mistakes_are_told_at_once() -> None:
+    """Nobody has to run lint as often as there are mistakes; rules wait until the structure is right."""
+    bad = spoiled(rollout(steps=[{"hold": "1m"}]), at("spec.bogus", 1))
+    bad["spec"]["onFailure"] = 7
+    assert {field for field, _ in structure(bad)} == {"spec.bogus", "spec.onFailure"}
+
+
+def test_an_empty_field_is_dropped_with_a_warning() -> None:
+    """`hold:` with nothing after it is null, and the API server drops it: people think that they have set it."""
+    (finding,) = linted(rollout(steps=[{"weight": 10, "hold": None}, {"weight": 20}])).findings
+    assert (finding.severity, finding.field) == (Severity.WARNING, "spec.steps[0].hold")
+
+
+@pytest.mark.parametrize(
+    ("kind", "version", "words"),
+    [
+        ("Rolout", "canary.dev/v1alpha1", "did you mean 'Rollout'?"),
+        ("Rollout", "canary.dev/v1", "write canary.dev/v1alpha1"),
+        ("Rollout", "canary.io/v1alpha1", "is none of canary's, and is ignored"),
+    ],
+)
+def test_a_wrong_kind_or_version_is_told(kind: str, version: str, words: str) -> None:
+    """An object that nobody would look at is not passed over in silence."""
+    (finding,) = linted({**rollout(), "kind": kind, "apiVersion": version}).findings
+    assert words in finding.text
+
+
+def test_objects_of_others_are_left_alone() -> None:
+    """Argo has a Rollout too, and files hold much that is not ours."""
+    other = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "metadata": {"name": "x"}, "spec": {"steps": 1}}
+    assert linted(other, {"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "c"}}).findings == ()
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[httpx.AsyncClient]:
+    async with ApiServer() as api:
+        await api.install_crds(ROOT / "crds")
+        headers = {"Authorization": f"Bearer {api.token}"}
+        async with httpx.AsyncClient(base_url=api.url, headers=headers) as client:
+            space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team-shop"}}
+            (await client.post("/api/v1/namespaces", json=space)).raise_for_status()
+            yield client
+
+
+async def test_lint_and_the_api_server_agree(server: httpx.AsyncClient) -> None:
+    """Every manifest of these tables is refused by both, or by none: lint neither misses nor invents."""
+    documents = [spoiled(document, edit) for document, edit, _, _ in BAD] + copy.deepcopy(GOOD)
+    verdicts = []
+    for document in documents:
+        kind = document["kind"]
+        place = "/namespaces/team-shop/rollouts" if kind == "Rollout" else "/clusterchecktemplates"
+        path = f"/apis/canary.dev/v1alpha1{place}?fieldValidation=Strict&dryRun=All"
+        answer = await server.post(path, json=document)
+        refused = answer.status_code in {400, 422}
+        assert refused or answer.status_code == 201, answer.text
+        verdicts.append((refused, bool(structure(document)), document))
+    assert [document for refused, wrong, document in verdicts if refused != wrong] == []
+    assert {refused for refused, _, _ in verdicts} == {True, False}
+
+
+def test_every_rule_of_our_crds_can_be_run() -> None:
+    """A rule that the library cannot evaluate would silently pass everything; all of them run on a whole document."""
+
+    def count(node: Any) -> int:
+        if isinstance(node, list):
+            return sum(map(count, node))
+        if not isinstance(node, dict):
+            return 0
+        return len(node.get(rules.RULES, ())) + sum(count(value) for value in node.values())
+
+    schemas = schema.structural()
+    assert {kind: count(found) for kind, found in schemas.items()}["Rollout"] >= 10
+    for kind, found in schemas.items():
+        document = rollout() if kind == "Rollout" else template()
+        assert list(rules.violations(schema.with_defaults(document, found), found, ())) == []
+    with pytest.raises(rules.RuleError, match="does not compile"):
+        list(rules.violations({}, {rules.RULES: [{"rule": "self.(", "message": "m"}]}, ()))
+    with pytest.raises(rules.RuleError, match="cannot be evaluated"):
+        list(rules.violations({}, {rules.RULES: [{"rule": "nobody(self)", "message": "m"}]}, ()))
