@@ -267,11 +267,12 @@ def test_what_another_rollout_of_the_same_name_left_is_put_back() -> None:
 
 
 def test_a_run_number_never_comes_twice() -> None:
-    """The status is lost, the routes remember run 7: a run that is asked for at once is run 8."""
+    """The status stops at run 6, the routes remember run 7: a run that is asked for at once is run 8."""
     world = begun()
     annotate(world, run=7)
     world.crash()
-    world.recorded = {}
+    world.recorded["phase"] = "RolledBack"
+    world.recorded["run"] |= {"number": 6, "outcome": "RolledBack"}
     world.canary.revision = "c"
     world.ask("start", id_="s")
     world.run()

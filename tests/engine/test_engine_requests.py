@@ -195,6 +195,18 @@ def test_the_same_plain_verb_can_be_asked_again() -> None:
         assert world.phase is expected
 
 
+def test_a_request_that_comes_with_the_rollout_waits_for_the_first_sight() -> None:
+    """Created with the annotation: first it is learnt who is who, then it is served."""
+    world = World(spec_of(promotion="Swap", trigger="Manual", checks=None))
+    world.canary.revision = "b"
+    world.weigh(0, 100)
+    world.ask("start", id_="early")
+    world.run()
+    assert (world.status.swapped, world.share()) == (True, 10)
+    refs = {ref["name"]: ref["weight"] for ref in world.routes["shop"]["spec"]["rules"][0]["backendRefs"]}
+    assert refs == {"s": 10, "c": 90}
+
+
 def test_who_and_why_are_kept() -> None:
     """In the status of the run and of the request."""
     world = progressing()

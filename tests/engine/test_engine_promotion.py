@@ -1,0 +1,198 @@
+"""How a run that passed all steps ends: Copy, Await, Swap."""
+
+from __future__ import annotations
+
+import pytest
+from world import Fault, Gateways, World, begun, spec_of
+
+from canary.decide import reasons
+from canary.model.status import Outcome, Phase
+
+
+def promoting(promotion: str, **more: object) -> World:
+    """A world at the end of its only step, 100 %."""
+    world = begun(spec=spec_of(**{"promotion": promotion, "steps": [{"weight": 100}], "checks": None, **more}))
+    assert world.status.step is not None
+    return world
+
+
+def test_copy() -> None:
+    """The pod spec is copied, stable rolls out, traffic returns, and nothing is left behind."""
+    world = promoting("Copy")
+    assert (world.phase, world.share()) == (Phase.PROMOTING, 100)
+    assert (world.stable.revision, world.stable.kept) == ("b", "a")
+    assert world.decision is not None
+    assert world.decision.message == "promoting: waiting for stable to roll out revision b"
+    world.stable.rolled_out = True
+    world.run()
+    assert (world.phase, world.share(), world.annotated(), world.finalizer) == (Phase.SUCCEEDED, 0, False, False)
+    assert (world.stable.revision, world.stable.kept) == ("b", None)
+    assert world.status.revisions.settled == "b"
+    assert [pair.weights.stable for pair in world.pairs("shop")] == [1]
+
+
+@pytest.mark.parametrize("when", ["while it is copied", "while it rolls out"])
+def test_abort_during_copy_restores_the_pod_spec(when: str) -> None:
+    """Stable runs again what it ran before; traffic does not wait for that."""
+    world = promoting("Copy")
+    if when == "while it is copied":
+        world.stable.revision, world.stable.kept = "a", None
+    world.ask("abort")
+    world.run()
+    assert (world.phase, world.share()) == (Phase.ROLLED_BACK, 0)
+    assert (world.stable.revision, world.stable.kept) == ("a", None)
+
+
+def test_a_canary_that_goes_down_during_copy_rolls_back() -> None:
+    """The route and the pod spec in one decision."""
+    world = promoting("Copy")
+    world.canary.ready = 0
+    world.tick()
+    assert (world.share(), world.stable.revision) == (0, "a")
+    world.run()
+    assert world.phase is Phase.ROLLED_BACK
+
+
+def test_restoring_is_tried_until_it_works() -> None:
+    """The run is not over before stable is what it was."""
+    world = promoting("Copy")
+    for _ in range(3):
+        world.faults["workload"] = Fault.REFUSED
+        world.ask("abort", id_="once")
+        world.tick()
+        assert (world.share(), world.stable.revision) == (0 if world.status.run else 100, "b") or world.share() == 0
+    world.run()
+    assert (world.phase, world.stable.revision, world.stable.kept) == (Phase.ROLLED_BACK, "a", None)
+
+
+def test_a_copy_of_what_is_no_longer_there_is_not_made() -> None:
+    """The canary changed in the moment of the copy: that is another run, and stable keeps what it has."""
+    world = promoting("Copy")
+    world.stable.revision, world.stable.kept = "a", None
+    world.canary.revision = "c"
+    world.run()
+    assert world.status.run is not None
+    assert (world.status.run.number, world.status.run.revision) == (2, "c")
+
+
+def test_a_new_revision_during_copy_keeps_what_was_copied() -> None:
+    """Revision b passed every step: it stays on stable, and the next run does not undo it."""
+    world = promoting("Copy", steps=[{"weight": 100, "hold": "10s"}])
+    world.wait(10)
+    assert world.stable.kept == "a"
+    world.faults["workload"] = Fault.REFUSED  # forgetting it fails at first
+    world.revise("c")
+    world.run()
+    assert (world.stable.revision, world.stable.kept) == ("b", None)
+    world.ask("abort")
+    world.run()
+    assert (world.phase, world.stable.revision) == (Phase.ROLLED_BACK, "b")
+
+
+def test_await_by_revision() -> None:
+    """All traffic on the canary until Git or CI has brought stable up to date."""
+    world = promoting("Await")
+    world.wait(3600)
+    assert (world.phase, world.share()) == (Phase.PROMOTING, 100)
+    assert world.decision is not None
+    assert world.decision.message == "promoting: waiting for stable to run revision b"
+    world.stable.revision, world.stable.rolled_out = "b", False
+    world.run()
+    assert world.share() == 100
+    world.stable.rolled_out = True
+    world.run()
+    assert (world.phase, world.share()) == (Phase.SUCCEEDED, 0)
+
+
+def test_await_by_promote() -> None:
+    """A person says that stable is up to date; without workloads nobody else can."""
+    world = World(spec_of(workloads=None, promotion=None, checks=None, steps=[{"weight": 100}]))
+    world.run()
+    world.ask("start")
+    world.run()
+    world.wait(60)
+    assert (world.phase, world.share()) == (Phase.PROMOTING, 100)
+    world.ask("promote")
+    world.run()
+    assert (world.phase, world.share(), world.annotated()) == (Phase.SUCCEEDED, 0, False)
+
+
+def test_swap_and_back() -> None:
+    """The two change roles: the next run goes in the other direction."""
+    world = promoting("Swap")
+    assert (world.phase, world.status.swapped) == (Phase.SUCCEEDED, True)
+    assert [str(pair.weights) for pair in world.pairs("shop")] == ["1/0"]  # by the roles of today
+    refs = {ref["name"]: ref["weight"] for ref in world.routes["shop"]["spec"]["rules"][0]["backendRefs"]}
+    assert refs == {"s": 0, "c": 1}
+    assert (world.stable.revision, world.canary.revision) == ("a", "b")
+
+    world.wait(600)
+    assert world.phase is Phase.SUCCEEDED
+    world.revise("c")  # of the canary of today: the workload that spec.workloads.stable names
+    world.run()
+    assert (world.phase, world.status.swapped, world.stable.revision) == (Phase.SUCCEEDED, False, "c")
+    refs = {ref["name"]: ref["weight"] for ref in world.routes["shop"]["spec"]["rules"][0]["backendRefs"]}
+    assert refs == {"s": 1, "c": 0}
+
+
+def test_a_swap_that_fails_changes_no_roles() -> None:
+    """And the next run goes in the same direction."""
+    world = begun(spec=spec_of(promotion="Swap"))
+    world.measure(1.0)
+    world.run()
+    assert (world.phase, world.status.swapped, world.share()) == (Phase.ROLLED_BACK, False, 0)
+    world.revise("c")
+    world.run()
+    assert world.share() == 10
+
+
+def test_a_swap_raises_the_rest_by_itself_and_waits_for_the_gateways() -> None:
+    """The last step gave 50 %: the promotion writes 100 %, and is over when it is accepted."""
+    world = promoting("Swap", steps=[{"weight": 50, "hold": "10s"}])
+    assert world.share() == 50
+    world.answer()
+    world.gateways = Gateways.LATE
+    world.wait(11)
+    assert (world.share(), world.phase) == (100, Phase.PROMOTING)
+    world.answer(Gateways.PROMPT)
+    world.run()
+    assert (world.phase, world.status.swapped) == (Phase.SUCCEEDED, True)
+
+
+def test_on_first_sight_a_swapped_pair_is_seen_as_what_it_is() -> None:
+    """A Rollout is created again after a Swap: all traffic is on spec.canary, so the roles are changed."""
+    world = World(spec_of(promotion="Swap"))
+    world.canary.revision = "b"
+    world.weigh(0, 100)
+    world.run()
+    assert (world.status.swapped, world.phase, world.share()) == (True, Phase.IDLE, 0)
+    assert world.status.revisions.settled == "a"
+
+
+def test_returning_traffic_waits_for_the_gateways_and_for_no_longer_than_their_time() -> None:
+    """A won run does not fail any more; what is late is said."""
+    world = promoting("Await")
+    world.answer()
+    world.gateways = Gateways.LATE
+    world.ask("promote")
+    world.run()
+    assert (world.phase, world.share()) == (Phase.PROMOTING, 0)
+    world.wait(61)
+    assert world.status.run is not None
+    assert (world.phase, world.status.run.outcome) == (Phase.SUCCEEDED, Outcome.SUCCEEDED)
+    assert "still not accepted: HTTPRoute shop" in world.status.message
+
+
+def test_a_check_that_fails_during_the_promotion_rolls_back() -> None:
+    """The canary has all the traffic: its checks go on counting until the outcome is decided."""
+    world = promoting("Await", checks=[{"name": "errors", "prometheus": {"query": "q"}, "threshold": {"max": 1}}])
+    world.measure(0.0)
+    world.run()
+    assert world.phase is Phase.PROMOTING
+    world.wait(10)
+    world.measure(5.0)
+    world.tick()
+    assert world.share() == 0
+    world.run()
+    assert world.status.run is not None
+    assert world.status.run.reason == reasons.CHECK_FAILED
