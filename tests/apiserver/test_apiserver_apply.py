@@ -9,7 +9,19 @@ from typing import Any
 import aiohttp
 import pytest
 import yaml
-from conftest import CONFIG_MAPS, CRDS, ROUTES, WIDGETS, Answer, Client, Kubectl, config_map, definition, route, widget
+from apiserver_kit import (
+    CONFIG_MAPS,
+    CRDS,
+    ROUTES,
+    WIDGETS,
+    Answer,
+    Client,
+    Kubectl,
+    config_map,
+    definition,
+    route,
+    widget,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -12,7 +12,7 @@ from typing import Any
 import kopf
 import pytest
 import yaml
-from conftest import ROUTES, Client, Kubectl, definition, eventually, route, widget
+from apiserver_kit import ROUTES, Client, Kubectl, definition, eventually, route, widget
 from kubernetes import aio
 
 from canary.sandbox.apiserver import ApiServer

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import CRDS, GATEWAY_API, OURS, ROUTES, WIDGETS, Client, definition, route, widget
+from apiserver_kit import CRDS, GATEWAY_API, OURS, ROUTES, WIDGETS, Client, definition, route, widget
 
 from canary.sandbox.apiserver import ApiServer, StatusError
 from canary.sandbox.apiserver.cel_cost import CelTypeError, estimate

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from conftest import CONFIG_MAPS, CRDS, ROUTES, WIDGETS, Client, config_map, definition, eventually, route, widget
+from apiserver_kit import CONFIG_MAPS, CRDS, ROUTES, WIDGETS, Client, config_map, definition, eventually, route, widget
 
 from canary.sandbox.apiserver import ApiServer
 

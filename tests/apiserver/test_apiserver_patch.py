@@ -4,7 +4,7 @@ import copy
 from typing import Any
 
 import pytest
-from conftest import ROUTES, Client, route
+from apiserver_kit import ROUTES, Client, route
 from hypothesis import given
 from hypothesis import strategies as st
 

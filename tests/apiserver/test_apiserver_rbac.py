@@ -11,7 +11,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from conftest import CONFIG_MAPS, Client, Kubectl, config_map
+from apiserver_kit import CONFIG_MAPS, Client, Kubectl, config_map
 from hypothesis import given
 from hypothesis import strategies as st
 

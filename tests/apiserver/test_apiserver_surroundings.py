@@ -9,7 +9,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from conftest import CONFIG_MAPS, Client, Kubectl, config_map, eventually
+from apiserver_kit import CONFIG_MAPS, Client, Kubectl, config_map, eventually
 
 from canary.sandbox.apiserver import ApiServer, Fault
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import aiohttp
 import pytest
-from conftest import CONFIG_MAPS, Client, config_map, eventually
+from apiserver_kit import CONFIG_MAPS, Client, config_map, eventually
 
 from canary.sandbox.apiserver import ApiServer, Fault
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import NOW, PHASES, Run, canary, rollout, status
+from cli_kit import NOW, PHASES, Run, canary, rollout, status
 
 from canary.errors import ApiError
 from canary.kube import EVENTS, HTTPROUTES, NAMESPACES, ROLLOUTS, Kube

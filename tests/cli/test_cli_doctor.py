@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from conftest import NOW, PHASES, Run, canary, conditions, rollout, status
+from cli_kit import NOW, PHASES, Run, canary, conditions, rollout, status
 
 from canary.cli import health
 from canary.cli.health import Diagnosis, Level

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from conftest import NOW, PHASES, ago, checks, ended, rollout, status
+from cli_kit import NOW, PHASES, ago, checks, ended, rollout, status
 
 from canary.cli.explanation import explain
 from canary.cli.follow import verdict

@@ -14,7 +14,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 import yaml
-from conftest import canary
+from cli_kit import canary
 
 from canary.kube import CHECKTEMPLATES, DEPLOYMENTS, HTTPROUTES, NAMESPACES, REFERENCEGRANTS, ROLLOUTS, SERVICES, Kube
 from canary.sandbox.apiserver import ApiServer, Fault

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import EVENTS, NOW, PHASES, ago, checks, rollout, status
+from cli_kit import EVENTS, NOW, PHASES, ago, checks, rollout, status
 from rich.console import Console
 
 from canary.cli.output import ASCII, UNICODE, show

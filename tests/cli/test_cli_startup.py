@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import Run, canary
+from cli_kit import Run, canary
 from typer.testing import CliRunner
 
 from canary.cli.main import build

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import NOW, PHASES, Run, canary, conditions, ended, rollout, status
+from cli_kit import NOW, PHASES, Run, canary, conditions, ended, rollout, status
 
 from canary.cli.goal import Goal, Missed, Reached, Waiting, judge
 from canary.cli.view import view
