@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 export PATH := $(PATH):$(CURDIR)/.sandbox/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format crds clean tools
+.PHONY: help setup demo test lint format crds bench clean tools
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ format: $(READY) ## let ruff write the code as it likes it
 
 crds: $(READY) ## print crds/ and crds/schema/ from the models
 	@$(BIN)/python -m canary.model.crd crds
+
+bench: $(READY) ## what the controller costs, as JSON (SIZES="1000:100 10000:1000": declared:active)
+	@$(BIN)/python -m canary.sandbox.bench $(SIZES) $(ARGS)
 
 clean: ## remove what the set-up made
 	rm -rf $(VENV) .sandbox .mypy_cache .pytest_cache .ruff_cache .hypothesis
