@@ -36,6 +36,8 @@ class Promises:
         self.lowered: set[tuple[str, str]] = set()
         self.intents: dict[str, Intent] = {}
         self.before_us: dict[str, Json] = {}
+        self.written: set[tuple[int, str]] = set()
+        """Which run has written which route."""
         self.used: dict[str, tuple[int, int]] = {}
         """Which step a `promote` has approved, by its id: one each."""
 
@@ -204,9 +206,10 @@ class Promises:
         run = decision.status.run
         ended = run is not None and run.outcome is not None and memory.active and not decision.status.active
         if ended and not facts.deleting:
-            self._clean(swapped=decision.status.swapped != memory.swapped)
+            assert run is not None
+            self._clean(run.number, swapped=decision.status.swapped != memory.swapped)
 
-    def _clean(self, *, swapped: bool) -> None:
+    def _clean(self, number: int, *, swapped: bool) -> None:
         """Promise 1: no annotation of ours, and all of the pair's traffic on stable."""
         declared = {ref.name for ref in self.world.spec.routes}
         for name, document in self.world.routes.items():
@@ -216,6 +219,8 @@ class Promises:
                 share = pair.weights.share
                 if name not in declared and self.world.spec.promotion_mode is Promotion.SWAP:
                     continue  # where that one's traffic belongs depends on when it was let go
+                if (number, name) not in self.written:
+                    continue  # whatever people wrote there, this run has not
                 assert share == (100 if swapped else 0), f"{name}/{pair.key} is left at {float(share)} %"
 
     # -- writes ---------------------------------------------------------------------------------------------------
@@ -237,6 +242,7 @@ class Promises:
             if claimed is not None and not swapping:
                 assert after["spec"] == claimed, f"{name} is not what it was before the run"
         else:
+            self.written.add((action.intent.run, name))
             if name not in self.intents and self._at_rest(old):
                 self.before_us[name] = copy.deepcopy(before["spec"])
             self.intents[name] = action.intent
@@ -279,7 +285,7 @@ class Promises:
         run = memory.run
         won = run is not None and run.outcome is Outcome.SUCCEEDED
         if not memory.swapped and not (won and self.world.spec.promotion_mode is Promotion.SWAP):
-            self._clean(swapped=False)
+            self._clean(run.number if run is not None else 0, swapped=False)
 
     def crashed(self) -> None:
         """What is nowhere in the cluster cannot be known any more."""
