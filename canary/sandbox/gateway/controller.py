@@ -23,6 +23,8 @@ from canary.kube import (
     Kube,
     Resource,
 )
+from canary.sandbox.addresses import Locate, as_written
+from canary.sandbox.gateway.attach import CONTROLLER_NAME
 from canary.sandbox.gateway.envoy import Envoy, EnvoyRefusedError
 from canary.sandbox.gateway.objects import Json, Key, Objects, generation_of, key_of
 from canary.sandbox.gateway.statuses import Statuses, class_body, gateway_body, has_our_entries, route_body
@@ -58,10 +60,22 @@ class EnvoyGateway:
     says nothing about the new one. What is left out of `features` is not advertised, and refused.
     One thing differs from a real gateway: a listener's port (say 80) cannot be bound here, so every listener gets a
     free loopback port; `address()` tells which, and so does the listener's Programmed condition.
+    `locate` says where the endpoints of EndpointSlices really listen.
     """
 
-    def __init__(self, kube: Kube, *, accept: Accept = accept_all, features: frozenset[str] = FEATURES) -> None:
+    controller_name = CONTROLLER_NAME
+    listener_port = 80
+
+    def __init__(
+        self,
+        kube: Kube,
+        *,
+        accept: Accept = accept_all,
+        features: frozenset[str] = FEATURES,
+        locate: Locate = as_written,
+    ) -> None:
         self._kube = kube
+        self._locate = locate
         self._accept = accept
         self._features = features
         self._cache = Cache()
@@ -173,7 +187,7 @@ class EnvoyGateway:
         self._take_up()
         while True:
             objects = self._snapshot()
-            config, statuses = translate(objects, self._features)
+            config, statuses = translate(objects, self._features, self._locate)
             try:
                 await self._envoy.apply(config)
             except EnvoyRefusedError as error:
