@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
@@ -85,7 +85,7 @@ class ApiServer(FrontDesk):
 
         Raises StatusError when a definition is refused, SandboxError when a path holds none.
         """
-        names = [self._install(doc) for path in _yaml_files(source) for doc in _definitions(path)]
+        names = [self._install(doc) for doc in definitions(source)]
         if not names:
             raise SandboxError(f"no CustomResourceDefinition in {source}")
         return names
@@ -126,6 +126,11 @@ class ApiServer(FrontDesk):
         self, http: web.Request, request: Request, user: auth.User, fault: Fault | None = None
     ) -> web.StreamResponse:
         return await self._handlers.answer(http, request, user, fault)
+
+
+def definitions(source: Path | str | Iterable[Path | str]) -> Iterator[Json]:
+    """Every CustomResourceDefinition in a folder, a file, or several."""
+    return (doc for path in _yaml_files(source) for doc in _definitions(path))
 
 
 def _yaml_files(source: Path | str | Iterable[Path | str]) -> list[Path]:
