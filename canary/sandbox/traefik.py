@@ -96,9 +96,7 @@ class TraefikGateway:
                 )
             )
             self.api_url = f"http://127.0.0.1:{internal}"
-            self._http = await stack.enter_async_context(
-                aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5))
-            )
+            self._http = await stack.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)))
             await self.process.wait_until(self._answers, within=30)
             self._stack = stack.pop_all()
         return self
@@ -138,7 +136,9 @@ class TraefikGateway:
                     if port:
                         return "127.0.0.1", port
                     if not self.process.running:
-                        raise SandboxError(f"traefik exited with code {self.process.returncode}:\n{self.process.tail()}")
+                        raise SandboxError(
+                            f"traefik exited with code {self.process.returncode}:\n{self.process.tail()}"
+                        )
                     await asyncio.sleep(0.05)  # Traefik is another process: its status is all there is to look at
         except TimeoutError as error:
             raise SandboxError(
