@@ -43,7 +43,7 @@ class Sandbox:
     `gateway` names the implementation of the Gateway API, None leaves it out; the GatewayClass is called GATEWAY_CLASS
     either way, and what port a Gateway's listener may name is `gateway.listener_port`. `workloads=False` leaves those
     out. `prometheus=True` needs a binary (SandboxError says how to get one). `processes=True` runs replicas as processes
-    of their own. `crds` are folders to install besides the Gateway API's; by default ours.
+    of their own. `pod_network` gives pods addresses of their own (see `Workloads`). `crds` are folders to install besides the Gateway API's; by default ours.
     """
 
     api: ApiServer
@@ -59,6 +59,7 @@ class Sandbox:
         processes: bool = False,
         scrape_interval: str = "1s",
         drain: float = 0.5,
+        pod_network: str | None = None,
         crds: Sequence[Path] = (_OUR_CRDS,),
     ) -> None:
         self._gateway_kind: GatewayKind | None = gateway
@@ -67,6 +68,7 @@ class Sandbox:
         self._processes = processes
         self._scrape_interval = scrape_interval
         self._drain = drain
+        self._pod_network = pod_network
         self._crds = tuple(crds)
         self._parts: dict[str, GatewayImplementation | Workloads | Prometheus] = {}
         self._kinds: dict[tuple[str, str], Resource] = {}
@@ -92,7 +94,7 @@ class Sandbox:
                     raise SandboxError(f"no Gateway API definitions in {folder}: GATEWAY_API_CRDS may name a folder")
             if self._with_workloads:
                 self._parts["workloads"] = await stack.enter_async_context(
-                    Workloads(self.kube, processes=self._processes, drain=self._drain)
+                    Workloads(self.kube, processes=self._processes, drain=self._drain, pod_network=self._pod_network)
                 )
             locate = self.workloads.locate if self._with_workloads else as_written
             if self._with_workloads or self._gateway_kind == "traefik":

@@ -11,6 +11,8 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
+import socket
+import struct
 from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import AsyncExitStack, suppress
@@ -44,8 +46,8 @@ class ServiceForwarder:
         self._listeners: dict[Address, _Listener] = {}
         self._told: set[Address] = set()
         self._stack = AsyncExitStack()
-        self.clients: set[_Client] = set()
-        """The connections that are open now."""
+        self.connections: set[asyncio.Task[None]] = set()
+        """A task for each connection that is open now."""
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
@@ -63,17 +65,24 @@ class ServiceForwarder:
     ) -> None:
         await self._stack.aclose()
 
-    @property
-    def full(self) -> bool:
-        return len(self.clients) >= self._max_connections
+    def admit(self, client: _Client, connection: socket.socket) -> None:
+        """Let a new connection find its endpoint, or cut it off when there are too many."""
+        if len(self.connections) >= self._max_connections:
+            # Zero seconds to linger: closing resets, so that nobody takes it for an answer.
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection.close()
+            return
+        task = asyncio.create_task(client.run(connection))
+        self.connections.add(task)
+        task.add_done_callback(self.connections.discard)
 
     async def _run(self) -> None:
         while True:
             self._changed.clear()
-            await self._reconcile()
+            self._reconcile()
             await self._changed.wait()
 
-    async def _reconcile(self) -> None:
+    def _reconcile(self) -> None:
         wanted = wanted_listeners(self._cache.of("services"), self._cache.of("slices"), self._locate)
         for address in self._listeners.keys() - wanted.keys():
             self._listeners.pop(address).close()
@@ -81,12 +90,12 @@ class ServiceForwarder:
             if address in self._listeners:
                 self._listeners[address].targets = targets
             else:
-                await self._listen(address, targets)
+                self._listen(address, targets)
 
-    async def _listen(self, address: Address, targets: tuple[Address, ...]) -> None:
+    def _listen(self, address: Address, targets: tuple[Address, ...]) -> None:
         listener = _Listener(self, targets)
         try:
-            await listener.open(address)
+            listener.open(address)
         except OSError as error:
             # Somebody else has the port, it needs a privilege, or the system has no such loopback address.
             if address not in self._told:
@@ -98,9 +107,9 @@ class ServiceForwarder:
     async def _close(self) -> None:
         for listener in self._listeners.values():
             listener.close()
-        for client in tuple(self.clients):
-            client.transport.abort()
-        await asyncio.gather(*(client.task for client in tuple(self.clients) if client.task), return_exceptions=True)
+        for task in self.connections:
+            task.cancel()
+        await asyncio.gather(*self.connections, return_exceptions=True)
 
 
 def wanted_listeners(
@@ -139,16 +148,38 @@ class _Listener:
 
     def __init__(self, forwarder: ServiceForwarder, targets: tuple[Address, ...]) -> None:
         self._forwarder = forwarder
+        self._loop = asyncio.get_running_loop()
         self.targets = targets
         self._turn = 0
 
-    async def open(self, address: Address) -> None:
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: _Client(self, self._forwarder), *address)
+    def open(self, address: Address) -> None:
+        self._socket = socket.create_server(address, backlog=128)
+        self._socket.setblocking(False)
+        self._watch()
 
     def close(self) -> None:
         """Take no more connections; those that are open go on, as on a real cluster."""
-        self._server.close()
+        self._loop.remove_reader(self._socket)
+        self._socket.close()
+
+    # Not a server of asyncio's: closing one between an accept and its handling leaves that connection hanging.
+
+    def _watch(self) -> None:
+        if self._socket.fileno() != -1:
+            self._loop.add_reader(self._socket, self._accept)
+
+    def _accept(self) -> None:
+        try:
+            connection, _ = self._socket.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return
+        except OSError as error:  # no file descriptor left: those who wait stay in the queue
+            log.warning("cannot take a connection for now: %s", error)
+            self._loop.remove_reader(self._socket)
+            self._loop.call_later(1, self._watch)
+            return
+        connection.setblocking(False)
+        self._forwarder.admit(_Client(self), connection)
 
     def in_turn(self) -> tuple[Address, ...]:
         """Every target once, beginning with the one whose turn it is."""
@@ -197,23 +228,29 @@ class _Side(asyncio.Protocol):
 
 
 class _Client(_Side):
-    """The half that came to us; it finds its endpoint before it reads anything."""
+    """The half that came to us; nothing is read from it before it has its endpoint."""
 
-    task: asyncio.Task[None] | None = None
-
-    def __init__(self, listener: _Listener, forwarder: ServiceForwarder) -> None:
+    def __init__(self, listener: _Listener) -> None:
         self._listener = listener
-        self._clients = forwarder.clients
-        self._admitted = not forwarder.full
+        self.gone = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        if not self._admitted:
-            self.transport.abort()
-            return
-        self._clients.add(self)
         self.transport.pause_reading()
-        self.task = asyncio.create_task(self._connect())
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.gone.set()
+        super().connection_lost(error)
+
+    async def run(self, connection: socket.socket) -> None:
+        """From the accepted socket to the end of the connection."""
+        loop = asyncio.get_running_loop()
+        await loop.connect_accepted_socket(lambda: self, connection)
+        try:
+            await self._connect()
+            await self.gone.wait()
+        finally:
+            self.transport.abort()
 
     async def _connect(self) -> None:
         loop = asyncio.get_running_loop()
@@ -223,12 +260,6 @@ class _Client(_Side):
                     await loop.create_connection(lambda: _Upstream(self), host, port)
                 return
         self.transport.abort()
-
-    def connection_lost(self, error: Exception | None) -> None:
-        self._clients.discard(self)
-        if self.task is not None:
-            self.task.cancel()
-        super().connection_lost(error)
 
 
 class _Upstream(_Side):
