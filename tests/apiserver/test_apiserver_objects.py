@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-import ipaddress
 import asyncio
 import base64
+import ipaddress
 import json
 from typing import Any
 
