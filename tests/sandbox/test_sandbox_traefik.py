@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
@@ -50,7 +49,6 @@ def listening(pid: int) -> set[str]:
     return found
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 async def test_traefik_listens_on_loopback_only_and_ends_with_its_sandbox() -> None:
     """Entry points, API, ping and metrics are on 127.0.0.1; no process is left behind."""
     async with Sandbox(gateway="traefik", crds=()) as box:
