@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -14,8 +15,10 @@ import yaml
 
 from canary.errors import AlreadyExists, SandboxError
 from canary.kube import GATEWAYCLASSES, Kube, Resource
-from canary.sandbox.apiserver import ApiServer
+from canary.model.crd import crds
+from canary.sandbox.apiserver import ApiServer, Mode, Snapshot
 from canary.sandbox.gateway import CONTROLLER_NAME, EnvoyGateway
+from canary.sandbox.process import free_or_any
 from canary.sandbox.prometheus import Prometheus, require_prometheus
 from canary.sandbox.workloads import Workloads
 
@@ -23,9 +26,17 @@ Json = dict[str, Any]
 GATEWAY_CLASS = "sandbox"
 """The GatewayClass that the sandbox creates."""
 
-_HERE = Path(__file__).resolve()
-_GATEWAY_API = _HERE.parent / "gatewayapi"
-_OUR_CRDS = _HERE.parents[2] / "crds"
+_GATEWAY_API = Path(__file__).resolve().parent / "gatewayapi"
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Loopback ports that are taken if they are still free; 0, or a listener that is not named: any."""
+
+    api: int = 0
+    prometheus: int = 0
+    listeners: Mapping[str, int] = field(default_factory=dict)
+    """By "namespace/gateway/listener"."""
 
 
 class Sandbox:
@@ -33,7 +44,7 @@ class Sandbox:
 
     `gateway=False` and `workloads=False` leave those parts out. `prometheus=True` needs a binary (SandboxError says
     how to get one). `processes=True` runs replicas as processes of their own. `crds` are folders to install besides
-    the Gateway API's; by default ours.
+    the Gateway API's; None prints ours. `snapshot` resumes what another one's `api.save()` gave.
     """
 
     api: ApiServer
@@ -49,15 +60,20 @@ class Sandbox:
         processes: bool = False,
         scrape_interval: str = "1s",
         drain: float = 0.5,
-        crds: Sequence[Path] = (_OUR_CRDS,),
+        crds: Sequence[Path] | None = None,
+        authorization: Mode = "AlwaysAllow",
+        snapshot: Snapshot | None = None,
+        ports: Ports | None = None,
     ) -> None:
+        self._ports = ports or Ports()
+        self._api = ApiServer(authorization=authorization, snapshot=snapshot, port=free_or_any(self._ports.api))
         self._with_gateway = gateway
         self._with_workloads = workloads
         self._with_prometheus = prometheus
         self._processes = processes
         self._scrape_interval = scrape_interval
         self._drain = drain
-        self._crds = tuple(crds)
+        self._crds = crds
         self._parts: dict[str, EnvoyGateway | Workloads | Prometheus] = {}
         self._kinds: dict[tuple[str, str], Resource] = {}
         self._stack = AsyncExitStack()
@@ -69,13 +85,15 @@ class Sandbox:
             raise SandboxError("prometheus=True needs gateway=True: Envoy is what it scrapes")
         async with AsyncExitStack() as stack:
             self.folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="canary-sandbox-")))
-            self.api = await stack.enter_async_context(ApiServer())
+            self.api = await stack.enter_async_context(self._api)
             self.kubeconfig = self.folder / "kubeconfig"
             self.api.kubeconfig(self.kubeconfig)
             self.kube = await stack.enter_async_context(
                 await Kube.connect(server=self.api.url, token=self.api.token, field_manager="canary-sandbox")
             )
-            for folder in (gateway_api_crds(), *self._crds):
+            if self._crds is None:
+                self.api.define(crds().values())
+            for folder in (gateway_api_crds(), *(self._crds or ())):
                 if any(folder.glob("*.y*ml")):
                     await self.api.install_crds(folder)
                 elif self._with_gateway and folder == gateway_api_crds():
@@ -86,11 +104,11 @@ class Sandbox:
                 )
             if self._with_gateway:
                 await self.apply([gateway_class()])
-                gateway = await stack.enter_async_context(EnvoyGateway(self.kube))
+                gateway = await stack.enter_async_context(EnvoyGateway(self.kube, ports=self._ports.listeners))
                 self._parts["gateway"] = gateway
                 if self._with_prometheus:
                     self._parts["prometheus"] = await stack.enter_async_context(
-                        Prometheus([gateway.stats_url], self._scrape_interval)
+                        Prometheus([gateway.stats_url], self._scrape_interval, port=self._ports.prometheus)
                     )
             self._stack = stack.pop_all()
         return self

@@ -34,6 +34,18 @@ def free_port() -> int:
         return port
 
 
+def free_or_any(port: int) -> int:
+    """The loopback TCP port if nobody listens there now, else 0."""
+    with socket.socket() as probe:
+        # As servers do: connections of before that are still being forgotten are in nobody's way.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return 0
+    return port
+
+
 def _die_with_parent(parent: int) -> Callable[[], None] | None:
     """What a child runs between fork and exec, or None where the kernel offers no such promise."""
     if _prctl is None:

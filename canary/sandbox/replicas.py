@@ -135,8 +135,11 @@ class OwnProcess:
 class Replica:
     """A pod of the sandbox: a name, the template it came from, and a server. `ready` is as of the last `refresh`."""
 
-    def __init__(self, name: str, template: str, labels: Mapping[str, str], server: Server) -> None:
+    def __init__(
+        self, name: str, template: str, labels: Mapping[str, str], server: Server, behaviour: Behaviour
+    ) -> None:
         self.name = name
+        self.behaviour = behaviour
         self.template = template
         self.labels = dict(labels)
         self.server = server

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import json
 import logging
 from collections import deque
@@ -27,6 +28,7 @@ from canary.sandbox.apiserver.rbac import Authorizer, Mode
 from canary.sandbox.apiserver.requests import Request
 from canary.sandbox.apiserver.responses import json_response
 from canary.sandbox.apiserver.rest import Options
+from canary.sandbox.apiserver.snapshot import Snapshot, dump
 from canary.sandbox.apiserver.store import Store
 from canary.sandbox.apiserver.watch import Watches
 
@@ -47,7 +49,8 @@ class ApiServer:
     `clock` gives the time of timestamps; `token` is the admin's bearer token (random when None); `port` 0 takes a free
     one; `history` is how many changes per resource can still be watched or listed; `authorization` "RBAC" lets roles
     and bindings decide, and the anonymous in; `bookmark_interval` is the seconds between bookmarks. What it cannot do it refuses with 501; `limitations` lists rules of
-    loaded CRDs that it does not evaluate.
+    loaded CRDs that it does not evaluate. `snapshot` is what an earlier one gave away by `save()`: objects and tokens
+    are as they were then, and watches from before get 410.
     """
 
     def __init__(
@@ -59,11 +62,12 @@ class ApiServer:
         history: int = 10_000,
         authorization: Mode = "AlwaysAllow",
         bookmark_interval: float = 60.0,
+        snapshot: Snapshot | None = None,
     ) -> None:
         self._clock = clock
-        self._cluster = Cluster(clock, history=history)
+        self._cluster = Cluster(clock, history=history, snapshot=snapshot)
         self._watches = Watches(self._cluster.store, bookmark_interval)
-        self._tokens = auth.Tokens(token, clock, self._cluster.account_uid)
+        self._tokens = auth.Tokens(token, clock, self._cluster.account_uid, snapshot.tokens if snapshot else None)
         self._authorizer = Authorizer(self._cluster.store, authorization)
         self._handlers = Handlers(self._cluster, self._watches, self._authorizer, self._tokens)
         self._collector = Collector(self._cluster)
@@ -172,6 +176,14 @@ class ApiServer:
         else:
             self._cluster.rest.update(resource, ("", name), doc, options, patched=True)
         return name
+
+    def define(self, definitions: Iterable[Json]) -> list[str]:
+        """Create or replace CustomResourceDefinitions; returns their names. Raises StatusError when one is refused."""
+        return [self._install(copy.deepcopy(doc)) for doc in definitions]
+
+    def save(self) -> bytes:
+        """All objects and tokens as of now, for `Snapshot.load`; a secret. Also after the server has ended."""
+        return dump(self.store, self._tokens.save())
 
     def drop_watches(self) -> None:
         """End every watch in progress; clients are expected to come back."""
