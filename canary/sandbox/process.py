@@ -46,8 +46,8 @@ def free_or_any(port: int) -> int:
     return port
 
 
-def _die_with_parent(parent: int) -> Callable[[], None] | None:
-    """What a child runs between fork and exec, or None where the kernel offers no such promise."""
+def die_with_parent(parent: int) -> Callable[[], None] | None:
+    """What a child of `parent` runs between fork and exec to die with it; None where the kernel offers no such promise."""
     if _prctl is None:
         return None
     prctl = _prctl
@@ -109,7 +109,7 @@ class ManagedProcess:
                     env=self._env,
                     cwd=self._cwd,
                     start_new_session=True,
-                    preexec_fn=_die_with_parent(os.getpid()),
+                    preexec_fn=die_with_parent(os.getpid()),
                 )
             except OSError as error:
                 raise SandboxError(f"{self.name} did not start: {error}") from error
