@@ -120,6 +120,10 @@ class ManagedProcess:
     ) -> None:
         await self.stop()
 
+    async def wait(self) -> int:
+        """Wait until it ends by itself; its exit code, 0 when it was never started."""
+        return await self._process.wait() if self._process is not None else 0
+
     async def stop(self) -> None:
         """Ask, wait `stop_timeout`, then kill. Safe to call twice; a cancellation on the way still kills."""
         process = self._process
