@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from enum import StrEnum
@@ -96,6 +97,10 @@ def _stay(box: Folder, wishes: Json, output: c.Format) -> int:
         raise CliError(
             f"the sandbox needs more packages ({error.name or error} is missing); install `canary-gateway[sandbox]`"
         ) from error
+
+    from canary.sandbox.box.launch import same_program
+
+    os.environ.update(same_program())
 
     def ready(info: Json) -> None:
         if output is c.Format.JSON:

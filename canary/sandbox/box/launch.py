@@ -10,8 +10,10 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
+import canary
 from canary.errors import SandboxError
 from canary.sandbox.box.client import NotUpError, ask
 from canary.sandbox.box.folder import Folder, Holder, turn
@@ -54,8 +56,22 @@ def _spawn(folder: Folder, wishes: Json) -> subprocess.Popen[bytes]:
     with os.fdopen(os.open(folder.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as log:
         # A session of its own: neither Ctrl-C nor the end of this terminal reaches it.
         return subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, close_fds=True
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd=folder.path,
+            env={**os.environ, **same_program()},
+            start_new_session=True,
         )
+
+
+def same_program() -> dict[str, str]:
+    """Environment in which `python -m canary` is the package that runs now, whatever lies in the working directory."""
+    root = Path(canary.__file__).resolve().parents[1]
+    given = [os.path.abspath(path) for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]  # noqa: PTH100  as text
+    installed = root.name in {"site-packages", "dist-packages"}  # found anyway, and never to come before the library
+    return {"PYTHONSAFEPATH": "1", "PYTHONPATH": os.pathsep.join(given if installed else [str(root), *given])}
 
 
 def _follow(folder: Folder, child: subprocess.Popen[bytes] | None, say: Say) -> Json:
