@@ -253,8 +253,8 @@ class Workloads:
         room = wanted + strategy.surge - len(new) - len(old)
         if strategy.recreate and any(one.template != template for one in workload.replicas):
             return  # the old ones must be gone first, those that drain too
-        for _ in range(max(0, min(room, wanted - len(new)))):
-            await self._start(key, deployment, workload)
+        missing = max(0, min(room, wanted - len(new)))
+        await asyncio.gather(*(self._start(key, deployment, workload) for _ in range(missing)))
 
     async def _start(self, key: Key, deployment: Json, workload: _Workload) -> None:
         template = workload.template

@@ -47,16 +47,18 @@ class Holder:
 
 
 def birth_of(pid: int) -> str:
-    """When a process began, in the system's own words; empty when there is none."""
+    """When a process began, in the system's own words; empty when there is none, or only its exit code is left."""
     stat = Path(f"/proc/{pid}/stat")
     if stat.parent.parent.joinpath("self").exists():
         try:
-            # The name, in parentheses, may hold anything; the start is the 22nd field of all (proc(5)).
-            return stat.read_text().rpartition(")")[2].split()[19]
+            # The name, in parentheses, may hold anything; state and start are fields 3 and 22 of all (proc(5)).
+            fields = stat.read_text().rpartition(")")[2].split()
+            return "" if fields[0] in {"Z", "X"} else fields[19]
         except (OSError, IndexError):
             return ""
-    shown = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
-    return shown.stdout.strip()
+    shown = subprocess.run(["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    state, _, start = shown.stdout.strip().partition(" ")
+    return "" if state.startswith("Z") else start.strip()
 
 
 class Folder:
@@ -112,8 +114,10 @@ class Folder:
         """Whether a supervisor is there: starting, up or on its way down."""
         try:
             handle = self._lock.open("r")
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return False
+        except OSError as error:
+            raise SandboxError(f"{self.path} is not ours to look into: {error}; choose another --folder") from error
         with handle:
             try:
                 fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)

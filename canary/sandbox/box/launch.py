@@ -171,7 +171,8 @@ def _signal(holder: Holder, signum: signal.Signals) -> None:
 
 def _gone(folder: Folder, holder: Holder, within: float) -> bool:
     deadline = time.monotonic() + within
-    while folder.held and folder.holder() in {holder, None}:
+    # It lets go of the lock a moment before it is gone.
+    while holder.alive or (folder.held and folder.holder() in {holder, None}):
         if time.monotonic() > deadline:
             return False
         time.sleep(_LOOK)
