@@ -138,8 +138,8 @@ def pod_status(replica: Replica, container: str) -> Json:
     state = {"waiting": {"reason": "CrashLoopBackOff"}} if replica.crashed else {"running": {"startedAt": timestamp()}}
     return {
         "phase": "Running",
-        "podIP": "127.0.0.1",
-        "podIPs": [{"ip": "127.0.0.1"}],
+        "podIP": replica.address,
+        "podIPs": [{"ip": replica.address}],
         "conditions": [{"type": kind, "status": ready} for kind in ("Ready", "ContainersReady")],
         "containerStatuses": [
             {
@@ -160,7 +160,7 @@ def endpoint_slice(service: Json, replica: Replica, managed_by: str) -> Json:
     meta = service["metadata"]
     target = {"kind": "Pod", "namespace": meta["namespace"], "name": replica.name}
     endpoint = {
-        "addresses": ["127.0.0.1"],
+        "addresses": [replica.address],
         "conditions": {"ready": replica.serving, "serving": replica.ready, "terminating": replica.terminating},
         "targetRef": target,
     }

@@ -1,8 +1,8 @@
 """The sandbox's Deployment controller: runs replicas, rolls them over, and writes statuses and EndpointSlices.
 
-Differences from a real cluster, all of them deliberate: there are no ReplicaSets; every pod has the address
-127.0.0.1 and a port of its own, so a Service has one EndpointSlice per pod; a Service's ClusterIP has no listener
-(traffic enters through the gateway); only the first container's plain environment is read.
+Differences from a real cluster, all of them deliberate: there are no ReplicaSets; every pod has a port of its own, so a
+Service has one EndpointSlice per pod, and unless there is a `pod_network` every pod has the address 127.0.0.1; only the
+first container's plain environment is read.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import Self
 
 from canary.errors import AlreadyExists, ApiError, NotFound, SandboxError
 from canary.kube import DEPLOYMENTS, ENDPOINTSLICES, PODS, SERVICES, Kube, Resource
+from canary.sandbox.addresses import LOOPBACK, Locate, PodNetwork, as_written
 from canary.sandbox.app import Behaviour, Faults, Override
 from canary.sandbox.manifests import (
     MANAGED_BY_LABEL,
@@ -67,11 +68,21 @@ class Workloads:
     """Runs every Deployment of the API server. `processes`: each replica as a process of its own, not in ours.
 
     `drain` is how many seconds a replica keeps serving after it left its EndpointSlices, so that proxies can follow.
-    `pods=False` writes no Pod objects.
+    `pods=False` writes no Pod objects. `pod_network` (such as 10.244.0.0/16) gives every pod an address of its own, for
+    an API server that refuses loopback addresses; `locate` then says where a pod really listens.
     """
 
-    def __init__(self, kube: Kube, *, processes: bool = False, drain: float = 0.5, pods: bool = True) -> None:
+    def __init__(
+        self,
+        kube: Kube,
+        *,
+        processes: bool = False,
+        drain: float = 0.5,
+        pods: bool = True,
+        pod_network: str | None = None,
+    ) -> None:
         self._kube = kube
+        self._network = PodNetwork(pod_network) if pod_network else None
         self._processes = processes
         self._drain = drain
         self._write_pods = pods
@@ -112,6 +123,11 @@ class Workloads:
                     await self._kube.delete(resource, item["metadata"]["name"], item["metadata"]["namespace"])
 
     # --- what tests and the demo ask for -----------------------------------------------------------------------------
+
+    @property
+    def locate(self) -> Locate:
+        """Where the addresses of EndpointSlices really lead."""
+        return self._network.locate if self._network else as_written
 
     def replicas(self, namespace: str, deployment: str) -> tuple[Replica, ...]:
         """The replicas of a Deployment that are not on their way out."""
@@ -267,7 +283,8 @@ class Workloads:
             )
             await server.start()
             labels = (pod_template.get("metadata") or {}).get("labels") or {}
-            replica = Replica(name, template, labels, server, Behaviour.from_env(env, image=image))
+            address = self._network.allocate() if self._network else LOOPBACK
+            replica = Replica(name, template, labels, server, Behaviour.from_env(env, image=image), address)
             told = replica.behaviour.faults
             while (faults := self._faults(workload, replica)) != told:  # they may change while it is being told
                 await server.set_faults(faults)

@@ -31,6 +31,7 @@ class Gateway(StrEnum):
     """Implementations of the Gateway API."""
 
     ENVOY = "envoy"
+    TRAEFIK = "traefik"
 
 
 def up(

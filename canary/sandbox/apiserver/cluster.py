@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
+import random
 from collections.abc import Callable
 from datetime import datetime
 
@@ -31,12 +31,15 @@ class Cluster:
         self.registry = Registry()
         self.rest = Rest(self.store, clock)
         self.limitations: list[str] = []
-        self._next_ip = 0
+        # Anywhere in the range, as a real server allocates: two sandboxes on one machine listen on different addresses.
+        self._last_ip = random.randrange(builtins.SERVICE_NETWORK.num_addresses)
+        self._taken_ips: set[str] = set()
         for resource in (*builtins.resources(self._allocate_ip), *builtin_rbac.resources()):
             self.registry.add(resource)
         self.registry.add(crd.definition_resource())
         self.registry.add(events.view(self._builtin("", "events")))
         self.store.subscribe(crd.KEY, self._on_definition)
+        self.store.subscribe(_SERVICES, self._on_service)
         if snapshot is not None:
             self._restore(snapshot)
         self._aggregation = bootstrap_roles.Aggregation(self.store)
@@ -56,10 +59,7 @@ class Cluster:
         self.store.restore(snapshot.revision, snapshot.objects)
         for definition in self.store.list(crd.KEY):
             self._serve(definition.doc)
-        for service in self.store.list(_SERVICES):
-            address = service.doc["spec"].get("clusterIP") or "None"
-            if address != "None" and (taken := ipaddress.ip_address(address)) in builtins.SERVICE_NETWORK:
-                self._next_ip = max(self._next_ip, int(taken) - int(builtins.SERVICE_NETWORK.network_address))
+        self._taken_ips |= {service.doc["spec"].get("clusterIP") for service in self.store.list(_SERVICES)}
 
     def _builtin(self, group: str, plural: str) -> Resource:
         resource = self.registry.get(group, "v1", plural)
@@ -72,18 +72,19 @@ class Cluster:
         return None if stored is None else str(stored.metadata["uid"])
 
     def _allocate_ip(self) -> str:
-        taken = (
-            {item.doc["spec"].get("clusterIP") for item in self.store.list(_SERVICES)}
-            if self._next_ip > 65000
-            else set()
-        )
         network = builtins.SERVICE_NETWORK
-        for _ in range(network.num_addresses):
-            self._next_ip = self._next_ip % (network.num_addresses - 2) + 1
-            address = str(ipaddress.ip_address(int(network.network_address) + self._next_ip))
-            if address not in taken:
+        for _ in range(network.num_addresses - 2):
+            self._last_ip = self._last_ip % (network.num_addresses - 2) + 1
+            address = str(network[self._last_ip])
+            if address not in self._taken_ips:
                 return address
         raise invalid("Service", "", "", [FieldError("spec.clusterIP", DUPLICATE, "range is full")])
+
+    def _on_service(self, event: Event) -> None:
+        if event.before is not None:
+            self._taken_ips.discard(event.before.doc["spec"].get("clusterIP"))
+        if event.change is not Change.DELETED:
+            self._taken_ips.add(event.after.doc["spec"].get("clusterIP"))
 
     def _on_definition(self, event: Event) -> None:
         doc = event.after.doc

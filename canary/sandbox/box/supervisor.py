@@ -20,15 +20,17 @@ from canary.sandbox.box import rights, world
 from canary.sandbox.box.control import Control
 from canary.sandbox.box.folder import Folder, birth_of, turn, write
 from canary.sandbox.box.manager import Manager
-from canary.sandbox.cluster import Ports, Sandbox
+from canary.sandbox.cluster import CONTROLLERS, GatewayKind, Ports, Sandbox
+from canary.sandbox.gateway import EnvoyGateway
 from canary.sandbox.manifests import wanted_replicas
+from canary.sandbox.process import free_or_any
 from canary.sandbox.prometheus import require_prometheus
+from canary.sandbox.traefik import TraefikGateway
 
 log = logging.getLogger(__name__)
 
 Json = dict[str, Any]
 
-GATEWAY = "envoy"
 SAVE_AFTER = 0.5
 """Seconds after a change until it is on disk, at most; what takes the machine longer comes on top."""
 _PATIENCE = 60.0
@@ -132,7 +134,7 @@ class Supervisor:
         first = self._wishes.example and not (resumed and self._settings.get("example"))
         if first:
             await self._step("the example: Gateway, Services, HTTPRoute, Deployments and a Rollout of team-shop")
-            await self._box.apply(world.documents())
+            await self._box.apply(world.documents(self.gateway, self._box.gateway.listener_port))
             self._settings["example"] = True
         await self._until(self._replicas_are_ready, "the replicas to be ready", fatal=first)
         manager = Manager(self._box, self._folder, int(self._ports.get("metrics") or 0))
@@ -145,13 +147,24 @@ class Supervisor:
         await stack.enter_async_context(self._control)
 
     def _sandbox(self, snapshot: Snapshot | None) -> Sandbox:
+        for port in self._asked_ports.traefik:
+            if self.gateway == "traefik" and not free_or_any(port):
+                raise SandboxError(
+                    f"Gateways of this cluster name port {port} of Traefik, and another program listens there; "
+                    f"end that one, or begin anew with `canary sandbox down --delete{self._folder.flag}`"
+                )
         return Sandbox(
-            prometheus=True, processes=True, authorization="RBAC", snapshot=snapshot, ports=self._asked_ports
+            gateway=self.gateway,
+            prometheus=True,
+            processes=True,
+            authorization="RBAC",
+            snapshot=snapshot,
+            ports=self._asked_ports,
         )
 
     @property
-    def gateway(self) -> str:
-        return str(self._settings.get("gateway") or self._wishes.gateway or GATEWAY)
+    def gateway(self) -> GatewayKind:
+        return "traefik" if (self._settings.get("gateway") or self._wishes.gateway) == "traefik" else "envoy"
 
     @property
     def _ports(self) -> Json:
@@ -209,7 +222,7 @@ class Supervisor:
             "kubeconfig": str(self._folder.kubeconfig),
             "log": str(self._folder.log),
             "apiServer": self._box.api.url,
-            "gateway": {"kind": self.gateway, "listeners": self._listeners(), **await self._way_in()},
+            "gateway": {"kind": self.gateway, "listeners": await self._listeners(), **await self._way_in()},
             "prometheus": self._box.prometheus.url,
             "controller": self._manager.info() if self._manager else None,
             "controllerKubeconfig": str(self._folder.controller_kubeconfig),
@@ -219,8 +232,16 @@ class Supervisor:
             "troubles": [text for text in (self._trouble, *self._ended()) if text],
         }
 
-    def _listeners(self) -> Json:
-        return {name: f"http://127.0.0.1:{port}" for name, port in self._box.gateway.ports.items()}
+    async def _listeners(self) -> Json:
+        """URLs of the listeners that serve now."""
+        found = {}
+        for gateway in (await self._box.kube.list(GATEWAYS))["items"]:
+            namespace, name = gateway["metadata"]["namespace"], gateway["metadata"]["name"]
+            for listener in gateway["spec"]["listeners"]:
+                with suppress(SandboxError):
+                    host, port = await self._box.gateway.address(namespace, name, listener["name"], wait=0.1)
+                    found[f"{namespace}/{name}/{listener['name']}"] = f"http://{host}:{port}"
+        return found
 
     async def _way_in(self) -> Json:
         """The example's URL and Host header, while its Gateway is there and serves."""
@@ -279,6 +300,8 @@ class Supervisor:
         """What an earlier life left. Raises SandboxError when that cannot be resumed as it is."""
         self._settings = self._folder.load_settings()
         wanted, was = self._wishes.gateway, self._settings.get("gateway")
+        if was not in {None, *CONTROLLERS}:
+            raise self._folder.broken(self._folder.settings, f"there is no gateway {was!r}")
         if wanted and was and wanted != was:
             raise SandboxError(
                 f"the cluster in {self._folder.path} has the gateway {was}; for {wanted} choose another --folder, "
@@ -290,6 +313,7 @@ class Supervisor:
                 int(self._ports.get("api") or 0),
                 int(self._ports.get("prometheus") or 0),
                 {name: int(port) for name, port in (self._ports.get("listeners") or {}).items()},
+                tuple(int(port) for port in self._ports.get("traefik") or ()),
             )
         except (TypeError, ValueError, AttributeError) as error:
             raise self._folder.broken(self._folder.settings, f"faults or ports make no sense: {error}") from error
@@ -334,12 +358,14 @@ class Supervisor:
             ) from error
 
     def _settings_now(self) -> Json:
-        listeners = {**(self._ports.get("listeners") or {}), **self._box.gateway.ports}
+        gateway = self._box.gateway
+        listeners = gateway.ports if isinstance(gateway, EnvoyGateway) else {}
         self._settings["ports"] = {
             "api": int(self._box.api.url.rpartition(":")[2]),
             "prometheus": int(self._box.prometheus.url.rpartition(":")[2]),
             "metrics": self._manager.port if self._manager else self._ports.get("metrics") or 0,
-            "listeners": listeners,
+            "listeners": {**(self._ports.get("listeners") or {}), **listeners},
+            "traefik": list(gateway.ports) if isinstance(gateway, TraefikGateway) else [],
         }
         return {
             "gateway": self.gateway,

@@ -23,6 +23,8 @@ from canary.kube import (
     Kube,
     Resource,
 )
+from canary.sandbox.addresses import Locate, as_written
+from canary.sandbox.gateway.attach import CONTROLLER_NAME
 from canary.sandbox.gateway.envoy import Envoy, EnvoyRefusedError
 from canary.sandbox.gateway.objects import Json, Key, Objects, generation_of, key_of
 from canary.sandbox.gateway.statuses import Statuses, class_body, gateway_body, has_our_entries, route_body
@@ -58,8 +60,12 @@ class EnvoyGateway:
     says nothing about the new one. What is left out of `features` is not advertised, and refused.
     One thing differs from a real gateway: a listener's port (say 80) cannot be bound here, so every listener gets a
     free loopback port; `address()` tells which, and so does the listener's Programmed condition. `ports` are those to
-    take if they are free, by "namespace/gateway/listener".
+    take if they are free, by "namespace/gateway/listener". `locate` says where the endpoints of EndpointSlices really
+    listen.
     """
+
+    controller_name = CONTROLLER_NAME
+    listener_port = 80
 
     def __init__(
         self,
@@ -67,9 +73,11 @@ class EnvoyGateway:
         *,
         accept: Accept = accept_all,
         features: frozenset[str] = FEATURES,
+        locate: Locate = as_written,
         ports: Mapping[str, int] | None = None,
     ) -> None:
         self._kube = kube
+        self._locate = locate
         self._accept = accept
         self._features = features
         self._cache = Cache()
@@ -186,7 +194,7 @@ class EnvoyGateway:
         self._take_up()
         while True:
             objects = self._snapshot()
-            config, statuses = translate(objects, self._features)
+            config, statuses = translate(objects, self._features, self._locate)
             try:
                 await self._envoy.apply(config)
             except EnvoyRefusedError as error:

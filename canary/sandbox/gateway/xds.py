@@ -6,7 +6,8 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from canary.sandbox.gateway.objects import Address, Json
+from canary.sandbox.addresses import Address
+from canary.sandbox.gateway.objects import Json
 
 _TYPE = "type.googleapis.com/"
 LISTENER = _TYPE + "envoy.config.listener.v3.Listener"
