@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
 import sys
 import time
+import urllib.parse
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -220,6 +223,39 @@ def test_a_controller_that_dies_is_started_again(box: Box) -> None:
         return now["restarts"] == controller["restarts"] + 1 and now["pid"] not in {None, controller["pid"]}
 
     until(back)
+
+
+def test_traefik_is_the_gateway_if_it_is_asked_for(tmp_path: Path) -> None:
+    """It serves the shop, the Rollout asks for its metrics and gets numbers; another gateway is refused afterwards."""
+    mine = Box(tmp_path / "box")
+    try:
+        info = mine.up("--gateway", "traefik")
+        assert info["gateway"]["kind"] == "traefik"
+        with mine.load("--rps", "40", "--duration", "20s") as load:
+            spec = mine.get("rollout", "shop")["spec"]
+            queries = [check["prometheus"]["query"] for check in (*spec["checks"], spec["observed"])]
+            # What the controller asks about the canary, asked about the Service that has the traffic.
+            words = {"canary.service": "shop-stable", "stable.service": "shop-stable", "canary.namespace": "team-shop"}
+            for asked in queries:
+                query = asked.replace("{{ window }}", "5s")
+                for word, value in words.items():
+                    query = query.replace("{{ " + word + " }}", value)
+                (found,) = until(lambda query=query: numbers(info["prometheus"], query))
+                assert found >= 0
+            load.send_signal(signal.SIGINT)
+            out, _ = load.communicate(timeout=20)
+        assert set(json.loads(out)["versions"]) == {"v1"}
+        assert "--folder" in mine.canary("up", "--gateway", "envoy", code=3)
+    finally:
+        mine.canary("down", "--delete")
+
+
+def numbers(prometheus: str, query: str) -> list[float]:
+    """What Prometheus answers now, as far as it is a number."""
+    url = f"{prometheus}/api/v1/query?{urllib.parse.urlencode({'query': query})}"
+    with urllib.request.urlopen(url, timeout=10) as response:
+        result = json.load(response)["data"]["result"]
+    return [float(one["value"][1]) for one in result if not math.isnan(float(one["value"][1]))]
 
 
 def test_in_the_foreground_until_ctrl_c(tmp_path: Path) -> None:

@@ -38,8 +38,11 @@ def start(folder: Folder, wishes: Json, say: Say) -> tuple[Json, bool]:
     `say` gets each step as it begins. Ctrl-C takes back what was started. Raises SandboxError when it does not start.
     """
     holder = folder.holder()
-    if holder is not None and (folder.reported(holder.pid) or {}).get("phase") == "ready":
+    phase = (folder.reported(holder.pid) or {}).get("phase") if holder else None
+    if phase == "ready":
         return ask(folder, "GET", "/status"), True
+    if holder is not None and phase == "stopping":
+        _gone(folder, holder, STOP_WITHIN)
     child = None if folder.held else _spawn(folder, wishes)
     try:
         return _follow(folder, child, say), False

@@ -36,7 +36,7 @@ histogram_quantile(0.95, sum by (le) (rate(traefik_service_request_duration_seco
 _LATENCY = """
 name: latency-p95
 window: 10s
-interval: 2s
+interval: 5s
 threshold: {max: "200ms"}
 """
 
@@ -50,7 +50,7 @@ def documents(gateway: GatewayKind, port: int) -> list[Json]:
     spec = rollout["spec"]
     spec["steps"] = yaml.safe_load(_STEPS)
     for check in (*spec["checks"], spec["observed"]):
-        check["window"] = "10s"
+        check.update(window="10s", interval="5s")
     latency = yaml.safe_load(_LATENCY)
     latency["prometheus"] = {"query": _LATENCIES[gateway].strip()}
     spec["checks"].append(latency)
