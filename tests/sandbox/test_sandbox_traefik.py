@@ -6,11 +6,25 @@ import sys
 from pathlib import Path
 
 import pytest
-from sandbox_kit import Shop, alive, backend, gateway, listener, manifest, namespace, route, rule, until
+from sandbox_kit import (
+    Shop,
+    alive,
+    backend,
+    deployment,
+    gateway,
+    gateway_class,
+    listener,
+    manifest,
+    namespace,
+    route,
+    rule,
+    service,
+    until,
+)
 
 from canary.cli import health
 from canary.errors import SandboxError
-from canary.kube import GATEWAYCLASSES, GATEWAYS, HTTPROUTES, Kube
+from canary.kube import ENDPOINTSLICES, GATEWAYCLASSES, GATEWAYS, HTTPROUTES, Kube
 from canary.sandbox.apiserver import ApiServer
 from canary.sandbox.cluster import GATEWAY_CLASS, Sandbox
 from canary.sandbox.traefik import CONTROLLER_NAME, TraefikGateway, find_traefik
@@ -162,3 +176,24 @@ async def test_header_matches_and_several_replicas_work_on_traefik() -> None:
         replicas = box.workloads.replicas("team-shop", "shop-stable")
         assert len(replicas) == 3
         assert all([await replica.server.served() for replica in replicas])
+
+
+async def test_traefik_without_cluster_ips_knows_one_replica_only() -> None:
+    """Why ClusterIPs are the default: from EndpointSlices it takes each IP address once, and replicas share theirs."""
+    async with Sandbox(gateway=None, crds=()) as box:
+        await box.apply([gateway_class("sandbox", CONTROLLER_NAME)])
+        kubeconfig = box.api.kubeconfig(box.folder / "traefik.kubeconfig", user="traefik")
+        async with TraefikGateway(box.kube, kubeconfig, native_lb=False) as traefik:
+            documents = [gateway(listeners=[listener(port=traefik.listener_port)]), service("app")]
+            await box.apply(map(manifest, [namespace("team-shop"), *documents, route(rule(backend("app")))]))
+            await box.apply([deployment("app", {}, replicas=3)])
+            await Shop(box).rolled_out("app")
+            assert len((await box.kube.list(ENDPOINTSLICES, "team-shop"))["items"]) == 3
+
+            async def servers() -> list[str]:
+                found = [one.get("loadBalancer", {}) for one in (await traefik.services()).values()]
+                return [server["url"] for one in found for server in one.get("servers", [])]
+
+            (only,) = await until(servers, what="Traefik's server")
+            ports = {replica.server.port for replica in box.workloads.replicas("team-shop", "app")}
+            assert int(only.rpartition(":")[2]) in ports
