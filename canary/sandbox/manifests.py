@@ -16,6 +16,8 @@ Json = dict[str, Any]
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 MANAGED_BY_LABEL = "endpointslice.kubernetes.io/managed-by"
 HASH_LABEL = "pod-template-hash"
+PORT_ANNOTATION = "canary.dev/sandbox-port"
+"""On the Pods of replicas: the port they serve at."""
 
 
 def template_hash(deployment: Json) -> str:
@@ -123,7 +125,7 @@ def pod_manifest(deployment: Json, replica: Replica) -> Json:
             "name": replica.name,
             "namespace": meta["namespace"],
             "labels": {**replica.labels, HASH_LABEL: replica.template},
-            "annotations": {"canary.dev/sandbox-port": str(replica.server.port)},
+            "annotations": {PORT_ANNOTATION: str(replica.server.port)},
             "ownerReferences": [{**owner, "controller": True, "blockOwnerDeletion": True}],
         },
         "spec": template["spec"],

@@ -140,9 +140,16 @@ class Replica:
     """
 
     def __init__(
-        self, name: str, template: str, labels: Mapping[str, str], server: Server, address: str = LOOPBACK
+        self,
+        name: str,
+        template: str,
+        labels: Mapping[str, str],
+        server: Server,
+        behaviour: Behaviour,
+        address: str = LOOPBACK,
     ) -> None:
         self.name = name
+        self.behaviour = behaviour
         self.template = template
         self.labels = dict(labels)
         self.server = server

@@ -11,6 +11,7 @@ from canary.sandbox.apiserver import bootstrap_roles, builtin_rbac, builtins, cr
 from canary.sandbox.apiserver.errors import DUPLICATE, FieldError, Json, invalid
 from canary.sandbox.apiserver.resources import Registry, Resource
 from canary.sandbox.apiserver.rest import Options, Rest, timestamp
+from canary.sandbox.apiserver.snapshot import Snapshot
 from canary.sandbox.apiserver.store import Change, Event, Store
 
 log = logging.getLogger(__name__)
@@ -22,7 +23,9 @@ _SERVICES = ("", "services")
 class Cluster:
     """One cluster. Definitions serve their resources the moment they are stored."""
 
-    def __init__(self, clock: Callable[[], datetime], *, history: int = 10_000) -> None:
+    def __init__(
+        self, clock: Callable[[], datetime], *, history: int = 10_000, snapshot: Snapshot | None = None
+    ) -> None:
         self.clock = clock
         self.store = Store(history=history)
         self.registry = Registry()
@@ -37,6 +40,8 @@ class Cluster:
         self.registry.add(events.view(self._builtin("", "events")))
         self.store.subscribe(crd.KEY, self._on_definition)
         self.store.subscribe(_SERVICES, self._on_service)
+        if snapshot is not None:
+            self._restore(snapshot)
         self._aggregation = bootstrap_roles.Aggregation(self.store)
         initial = {
             ("", "namespaces"): [{"metadata": {"name": name}} for name in INITIAL_NAMESPACES],
@@ -46,7 +51,15 @@ class Cluster:
         for (group, plural), documents in initial.items():
             resource = self._builtin(group, plural)
             for document in documents:
-                self.rest.create(resource, "", document, Options(manager="kube-apiserver"))
+                # As a real server on each start: what is missing of its own is made, what is there is left alone.
+                if self.store.get((group, plural), ("", document["metadata"]["name"])) is None:
+                    self.rest.create(resource, "", document, Options(manager="kube-apiserver"))
+
+    def _restore(self, snapshot: Snapshot) -> None:
+        self.store.restore(snapshot.revision, snapshot.objects)
+        for definition in self.store.list(crd.KEY):
+            self._serve(definition.doc)
+        self._taken_ips |= {service.doc["spec"].get("clusterIP") for service in self.store.list(_SERVICES)}
 
     def _builtin(self, group: str, plural: str) -> Resource:
         resource = self.registry.get(group, "v1", plural)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from functools import partial
@@ -59,8 +59,9 @@ class EnvoyGateway:
     `accept(route)` False makes the gateway behave like one that is late: it serves the last generation it took up and
     says nothing about the new one. What is left out of `features` is not advertised, and refused.
     One thing differs from a real gateway: a listener's port (say 80) cannot be bound here, so every listener gets a
-    free loopback port; `address()` tells which, and so does the listener's Programmed condition.
-    `locate` says where the endpoints of EndpointSlices really listen.
+    free loopback port; `address()` tells which, and so does the listener's Programmed condition. `ports` are those to
+    take if they are free, by "namespace/gateway/listener". `locate` says where the endpoints of EndpointSlices really
+    listen.
     """
 
     controller_name = CONTROLLER_NAME
@@ -73,13 +74,14 @@ class EnvoyGateway:
         accept: Accept = accept_all,
         features: frozenset[str] = FEATURES,
         locate: Locate = as_written,
+        ports: Mapping[str, int] | None = None,
     ) -> None:
         self._kube = kube
         self._locate = locate
         self._accept = accept
         self._features = features
         self._cache = Cache()
-        self._envoy = Envoy()
+        self._envoy = Envoy(ports=ports)
         self._taken: dict[Key, Json] = {}
         self._loaded: dict[Key, Json] = {}
         self._refused: dict[Key, tuple[Json, str]] = {}
@@ -121,6 +123,11 @@ class EnvoyGateway:
     def pid(self) -> int:
         """Envoy's process id."""
         return self._envoy.process.pid
+
+    @property
+    def ports(self) -> Mapping[str, int]:
+        """The loopback port of each listener that serves, by "namespace/gateway/listener"."""
+        return dict(self._envoy.ports)
 
     def accept_when(self, accept: Accept) -> None:
         """Replace the `accept` switch and look at every route again."""

@@ -18,6 +18,10 @@ class GatewayImplementation(AbstractAsyncContextManager[Any], Protocol):
         """A port that an HTTP listener of a Gateway may name here."""
 
     @property
+    def pid(self) -> int:
+        """The id of the process that carries the traffic."""
+
+    @property
     def stats_url(self) -> str:
         """Where Prometheus scrapes it."""
 
