@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import yaml
-from apiserver_kit import CRDS, GATEWAY_API, OURS, ROUTES, WIDGETS, Client, definition, route, widget
+from apiserver_kit import CRDS, OURS, ROUTES, WIDGETS, Client, definition, route, widget
 
 from canary.sandbox.apiserver import ApiServer, StatusError
 from canary.sandbox.apiserver.cel_cost import CelTypeError, estimate
@@ -121,7 +121,7 @@ def test_defaults_fill_in_at_every_depth_and_nulls_go() -> None:
 
 async def test_field_validation_is_as_asked(client: Client) -> None:
     """Strict refuses an unknown field, Warn warns of it, Ignore says nothing; the field is pruned in any case."""
-    await client("POST", CRDS, definition({"type": "object", "properties": {"a": STRING}}))
+    await client.define(definition({"type": "object", "properties": {"a": STRING}}))
     strict = await client("POST", f"{WIDGETS}?fieldValidation=Strict", widget(a="x", foo=1))
     assert strict.code == 400
     assert 'strict decoding error: unknown field "spec.foo"' in strict.body["message"]
@@ -354,6 +354,7 @@ def test_our_definitions_default_as_the_gateway_api_does() -> None:
 GOOD_FILTER = {"type": "RequestMirror", "requestMirror": {"backendRef": {"name": "canary", "port": 80}, "percent": 20}}
 
 
+@pytest.mark.usefixtures("routes")
 @pytest.mark.parametrize(
     ("rule", "said"),
     [
@@ -367,27 +368,27 @@ GOOD_FILTER = {"type": "RequestMirror", "requestMirror": {"backendRef": {"name":
     ],
 )
 async def test_routes_are_judged_alike_by_our_and_the_real_definitions(
-    api: ApiServer, client: Client, rule: dict[str, Any], said: str
+    client: Client, rule: dict[str, Any], said: str
 ) -> None:
     """With GATEWAY_API_CRDS set the same sentences hold for the definitions of the Gateway API itself."""
-    await api.install_crds(GATEWAY_API)
-    assert api.limitations == []
     answer = await client("POST", ROUTES, route(rules=[rule]))
     assert answer.code == (422 if said else 201), answer.body
     assert said in answer.body.get("message", "")
 
 
-async def test_a_rule_that_is_not_evaluated_is_listed(client: Client, tmp_path: Path) -> None:
+@pytest.mark.sandbox_only("a real server evaluates every rule that it takes")
+async def test_a_rule_that_is_not_evaluated_is_listed(tmp_path: Path) -> None:
     """A function that only a real server has does not refuse the definition, and is not passed over in silence."""
+    api = ApiServer()
     doc = definition(rules({"rule": "quantity(self).isLessThan(quantity('1Gi'))"}, type="string"))
-    (tmp_path / "crd.yaml").write_text(yaml.safe_dump(doc))
-    assert await client.api.install_crds(tmp_path) == ["widgets.example.com"]
-    (limitation,) = client.api.limitations
-    assert "widgets.example.com/v1" in limitation
+    (tmp_path / "crd.yaml").write_text(yaml.safe_dump(doc).replace("OWN", "own"))
+    assert await api.install_crds(tmp_path) == ["widgets.own.example.com"]
+    (limitation,) = api.limitations
+    assert "widgets.own.example.com/v1" in limitation
     assert "quantity" in limitation
-    (tmp_path / "crd.yaml").write_text(yaml.safe_dump(definition({"$ref": "x"})))
+    (tmp_path / "crd.yaml").write_text(yaml.safe_dump(definition({"$ref": "x"})).replace("OWN", "own"))
     with pytest.raises(StatusError, match="is invalid"):
-        await client.api.install_crds(tmp_path)
+        await api.install_crds(tmp_path)
 
 
 async def test_versions_of_a_definition_share_their_objects(client: Client) -> None:
@@ -395,12 +396,12 @@ async def test_versions_of_a_definition_share_their_objects(client: Client) -> N
     doc = definition({"type": "object", "x-kubernetes-preserve-unknown-fields": True})
     first = doc["spec"]["versions"][0]
     doc["spec"]["versions"].append({**first, "name": "v1beta1", "storage": False, "deprecated": True})
-    await client("POST", CRDS, doc)
+    await client.define(doc)
     await client("POST", WIDGETS, widget(a=1))
     old = await client("GET", f"{WIDGETS}/one".replace("/v1/", "/v1beta1/"))
-    assert old.body["apiVersion"] == "example.com/v1beta1"
-    assert old.headers["Warning"] == '299 - "example.com/v1beta1 Widget is deprecated"'
-    listed = (await client("GET", "/apis/example.com/v1beta1/widgets")).body
-    assert (listed["kind"], listed["items"][0]["apiVersion"]) == ("WidgetList", "example.com/v1beta1")
-    group = (await client("GET", "/apis/example.com")).body
+    assert old.body["apiVersion"] == "OWN.example.com/v1beta1"
+    assert old.headers["Warning"] == '299 - "OWN.example.com/v1beta1 Widget is deprecated"'
+    listed = (await client("GET", "/apis/OWN.example.com/v1beta1/widgets")).body
+    assert (listed["kind"], listed["items"][0]["apiVersion"]) == ("WidgetList", "OWN.example.com/v1beta1")
+    group = (await client("GET", "/apis/OWN.example.com")).body
     assert [version["version"] for version in group["versions"]] == ["v1", "v1beta1"]

@@ -9,17 +9,18 @@ from typing import Any
 
 import aiohttp
 import pytest
-from apiserver_kit import CONFIG_MAPS, Client, Kubectl, config_map, eventually
+from apiserver_kit import CONFIG_MAPS, Client, Kubectl, config_map, eventually, sandbox
 
 from canary.sandbox.apiserver import ApiServer, Fault
+from canary.sandbox.apiserver.desk import FrontDesk
 
 OUR_CRDS = Path(__file__).resolve().parents[2] / "crds"
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
-EVENTS = "/api/v1/namespaces/default/events"
-NEW_EVENTS = "/apis/events.k8s.io/v1/namespaces/default/events"
+EVENTS = "/api/v1/namespaces/OWN/events"
+NEW_EVENTS = "/apis/events.k8s.io/v1/namespaces/OWN/events"
 
 
-async def test_everything_is_discovered_in_two_requests(client: Client, routes: ApiServer) -> None:
+async def test_everything_is_discovered_in_two_requests(client: Client, routes: FrontDesk) -> None:
     """Asked for, discovery comes aggregated, and says the same as the plain form, group by group."""
     core = await client("GET", "/api", Accept=f"{AGGREGATED},application/json")
     rest = await client("GET", "/apis", Accept=f"{AGGREGATED},application/json")
@@ -59,7 +60,7 @@ def new_event(**more: Any) -> dict[str, Any]:
         "apiVersion": "events.k8s.io/v1", "kind": "Event", "metadata": {"name": "e"}, "action": "Weigh",
         "reason": "Weighted", "note": "10 % on canary", "type": "Normal", "eventTime": "2026-01-01T00:00:00.000000Z",
         "reportingController": "canary.dev/controller", "reportingInstance": "canary-0",
-        "regarding": {"kind": "HTTPRoute", "name": "shop", "namespace": "default"}, **more,
+        "regarding": {"kind": "HTTPRoute", "name": "shop", "namespace": "OWN"}, **more,
     }  # fmt: skip
 
 
@@ -79,7 +80,7 @@ async def test_events_have_two_views_of_one_storage(client: Client) -> None:
     assert changed.body["note"] == "20 %"
     (seen,) = await client.watch(f"{NEW_EVENTS}?watch=1", 1)
     assert (seen["object"]["note"], seen["object"]["apiVersion"]) == ("20 %", "events.k8s.io/v1")
-    old = {"metadata": {"name": "old"}, "involvedObject": {"kind": "Pod", "name": "p", "namespace": "default"},
+    old = {"metadata": {"name": "old"}, "involvedObject": {"kind": "Pod", "name": "p", "namespace": "OWN"},
            "message": "hello", "count": 3, "firstTimestamp": "2026-01-01T00:00:00Z"}  # fmt: skip
     await client("POST", EVENTS, old)
     shown = (await client("GET", f"{NEW_EVENTS}/old")).body
@@ -110,7 +111,7 @@ async def test_a_list_goes_on_after_its_revision_is_gone(client: Client) -> None
     assert [
         item["metadata"]["name"] for item in (await client("GET", f"{CONFIG_MAPS}?continue={token}")).body["items"]
     ] == ["b", "c"]
-    client.api.compact()
+    sandbox(client).compact()
     gone = await client("GET", f"{CONFIG_MAPS}?limit=1&continue={token}")
     assert (gone.code, gone.body["reason"]) == (410, "Expired")
     rest = await client("GET", f"{CONFIG_MAPS}?limit=5&continue={gone.body['metadata']['continue']}")
@@ -146,6 +147,7 @@ async def test_fields_are_validated_in_patches_too(client: Client, patch: str) -
     assert "dta" not in ignored.body
 
 
+@pytest.mark.sandbox_only("a real server sends them once a minute")
 async def test_bookmarks_come_at_intervals() -> None:
     """A watcher that allows them hears how far the server is although nothing of its own happens."""
     async with ApiServer(bookmark_interval=0.05) as api, aiohttp.ClientSession() as session:
@@ -153,7 +155,7 @@ async def test_bookmarks_come_at_intervals() -> None:
         path = f"{CONFIG_MAPS}?watch=1&allowWatchBookmarks=true&resourceVersion={api.store.revision}"
         events = await client.watch(path, 2)
         assert [event["type"] for event in events] == ["BOOKMARK"] * 2
-        made = await client("POST", "/api/v1/namespaces/default/secrets", {"metadata": {"name": "x"}})
+        made = await client("POST", "/api/v1/namespaces/OWN/secrets", {"metadata": {"name": "x"}})
         (later,) = await client.watch(path, 1)
         assert int(later["object"]["metadata"]["resourceVersion"]) >= int(made.body["metadata"]["resourceVersion"])
 
@@ -185,7 +187,7 @@ async def test_a_stale_watch_is_open_and_silent(client: Client) -> None:
         Fault(verb="list", stale=True)
 
 
-async def test_kubectl_explains_and_lists_our_own_resources(kubectl: Kubectl, api: ApiServer) -> None:
+async def test_kubectl_explains_and_lists_our_own_resources(kubectl: Kubectl, api: FrontDesk) -> None:
     """explain goes into rollout.spec.steps; api-resources knows short names, categories, verbs and both views of events."""
     await api.install_crds(OUR_CRDS)
     steps = await kubectl("explain", "rollout.spec.steps")

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import aiohttp
 import pytest
-from apiserver_kit import CONFIG_MAPS, Client, config_map, eventually
+from apiserver_kit import CONFIG_MAPS, Client, config_map, eventually, sandbox
 
 from canary.sandbox.apiserver import ApiServer, Fault
 
@@ -41,7 +41,7 @@ async def test_a_watch_goes_on_from_a_revision(client: Client) -> None:
 async def test_leaving_a_selector_is_a_deletion(client: Client) -> None:
     """A watcher with a selector sees ADDED when an object enters it and DELETED, as last seen, when it leaves."""
     await client("POST", CONFIG_MAPS, config_map("a"))
-    path = f"{CONFIG_MAPS}?watch=1&labelSelector=on&resourceVersion={client.api.store.revision}"
+    path = f"{CONFIG_MAPS}?watch=1&labelSelector=on&resourceVersion={await client.revision()}"
     following = asyncio.create_task(client.watch(path, 2))
     await eventually(lambda: client.api.watching == 1)
     await client("PATCH", f"{CONFIG_MAPS}/a", {"metadata": {"labels": {"on": "1"}}}, patch="merge")
@@ -52,10 +52,11 @@ async def test_leaving_a_selector_is_a_deletion(client: Client) -> None:
     assert events[1]["object"]["metadata"]["resourceVersion"] == left.body["metadata"]["resourceVersion"]
 
 
+@pytest.mark.sandbox_only("forgets history at will")
 async def test_a_revision_whose_history_is_gone_is_410(client: Client) -> None:
     """The stream opens and says ERROR with code 410, as the real server's cache does."""
     await client("POST", CONFIG_MAPS, config_map("a"))
-    client.api.compact()
+    sandbox(client).compact()
     (event,) = await client.watch(f"{CONFIG_MAPS}?watch=1&resourceVersion=1")
     assert (event["type"], event["object"]["code"], event["object"]["reason"]) == ("ERROR", 410, "Expired")
 
@@ -63,12 +64,11 @@ async def test_a_revision_whose_history_is_gone_is_410(client: Client) -> None:
 async def test_a_watch_ends_after_its_timeout_with_a_bookmark(client: Client) -> None:
     """timeoutSeconds ends the stream cleanly; a client that allows bookmarks learns how far it got."""
     await client("POST", CONFIG_MAPS, config_map("a"))
-    path = (
-        f"{CONFIG_MAPS}?watch=1&resourceVersion={client.api.store.revision}&timeoutSeconds=1&allowWatchBookmarks=true"
-    )
+    now = await client.revision()
+    path = f"{CONFIG_MAPS}?watch=1&resourceVersion={now}&timeoutSeconds=1&allowWatchBookmarks=true"
     (event,) = await client.watch(path)
     assert event["type"] == "BOOKMARK"
-    assert event["object"]["metadata"]["resourceVersion"] == str(client.api.store.revision)
+    assert event["object"]["metadata"]["resourceVersion"] == now
 
 
 async def test_watch_lists_are_refused_as_with_the_gate_off(client: Client) -> None:
@@ -92,6 +92,7 @@ async def test_dropped_watches_end_and_others_can_be_opened(client: Client) -> N
         assert await there == []
 
 
+@pytest.mark.sandbox_only("sets the clock")
 async def test_a_table_has_columns_once_and_ages_by_the_clock() -> None:
     """In a watch of Tables only the first event defines columns; ages follow the injected clock."""
     now = datetime(2026, 1, 1, tzinfo=UTC)
@@ -159,6 +160,7 @@ async def test_latency_delays_and_lets_through(client: Client) -> None:
     assert loop.time() - start < 0.2
 
 
+@pytest.mark.sandbox_only("sets how long history is")
 async def test_history_is_as_long_as_it_was_set() -> None:
     """With a short history an old revision expires by itself; a newer one can still be watched."""
     async with ApiServer(history=3) as api, aiohttp.ClientSession() as session:
