@@ -208,7 +208,7 @@ def _result(function: str, shapes: list[Shape]) -> Shape:
         case "charAt" | "substring" | "trim" | "lowerAscii" | "upperAscii" | "find":
             return Shape("string", shapes[0].size if shapes else 0)
         case "string":
-            return Shape("string", max(shapes[0].size, 32))
+            return Shape("string", UNBOUNDED)  # nobody says how long a text a number makes, there neither
     if function in _COMPARED or function in _BOOLEANS:
         return BOOL
     if function in _CONVERSIONS:

@@ -31,6 +31,7 @@ def definition_resource() -> Resource:
         columns=builtin_columns.CRD,
         check=check_definition,
         default=_default,
+        zero={"spec": {"names": {}}, "status": {}},
     )
 
 
