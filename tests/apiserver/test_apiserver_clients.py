@@ -139,7 +139,7 @@ async def test_kubectl_edits_explains_and_cleans_up(kubectl: Kubectl, routes: Fr
     assert "Weighted" in await kubectl("get", "events")
     assert "deleted" in await kubectl("delete", "httproute", "shop", "--timeout=5s")
     assert "created" in await kubectl("create", "namespace", "OWN-team")
-    assert "deleted" in await kubectl("delete", "namespace", "OWN-team", "--timeout=10s")
+    assert "deleted" in await kubectl("delete", "namespace", "OWN-team", "--wait=false")
     assert "admin" in await kubectl("auth", "whoami")
     assert "yes" in await kubectl("auth", "can-i", "patch", "httproutes")
 

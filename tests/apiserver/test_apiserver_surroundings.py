@@ -46,9 +46,10 @@ async def test_everything_is_discovered_in_two_requests(client: Client, routes: 
     assert routes_entry["responseKind"]["kind"] == "HTTPRoute"
 
 
-async def test_who_prefers_the_plain_form_gets_it(client: Client) -> None:
-    """The first acceptable form wins; v2beta1 is served, other versions fall through."""
-    assert (await client("GET", "/apis", Accept=f"application/json,{AGGREGATED}")).body["kind"] == "APIGroupList"
+async def test_who_knows_the_aggregated_form_gets_it(client: Client) -> None:
+    """Wherever it stands among what is accepted; v2beta1 is served, other versions fall through to the plain form."""
+    late = await client("GET", "/apis", Accept=f"application/json,{AGGREGATED}")
+    assert late.body["kind"] == "APIGroupDiscoveryList"
     beta = await client("GET", "/apis", Accept=AGGREGATED.replace("v=v2", "v=v2beta1"))
     assert beta.body["apiVersion"] == "apidiscovery.k8s.io/v2beta1"
     other = await client("GET", "/apis", Accept=AGGREGATED.replace("v=v2", "v=v3") + ",application/json")
@@ -74,10 +75,15 @@ async def test_events_have_two_views_of_one_storage(client: Client) -> None:
         "v1", "10 % on canary", "canary.dev/controller",
     )  # fmt: skip
     selected = await client("GET", f"{NEW_EVENTS}?fieldSelector=regarding.name%3Dshop")
-    assert [item["apiVersion"] for item in selected.body["items"]] == ["events.k8s.io/v1"]
+    assert [item["note"] for item in selected.body["items"]] == ["10 % on canary"]
+    assert "kind" not in selected.body["items"][0]
     assert not (await client("GET", f"{NEW_EVENTS}?fieldSelector=regarding.name%3Dother")).body["items"]
-    changed = await client("PATCH", f"{NEW_EVENTS}/e", {"note": "20 %"}, patch="merge")
-    assert changed.body["note"] == "20 %"
+    changed = await client("PATCH", f"{EVENTS}/e", {"message": "20 %"}, patch="merge")
+    assert changed.body["message"] == "20 %"
+    fixed = await client("PATCH", f"{NEW_EVENTS}/e", {"note": "30 %"}, patch="merge")
+    assert (fixed.code, fixed.body["details"]["causes"][0]["field"]) == (422, "message")
+    series = {"series": {"count": 2, "lastObservedTime": "2026-01-01T00:00:01.000000Z"}}
+    assert (await client("PATCH", f"{NEW_EVENTS}/e", series, patch="merge")).body["series"]["count"] == 2
     (seen,) = await client.watch(f"{NEW_EVENTS}?watch=1", 1)
     assert (seen["object"]["note"], seen["object"]["apiVersion"]) == ("20 %", "events.k8s.io/v1")
     old = {"metadata": {"name": "old"}, "involvedObject": {"kind": "Pod", "name": "p", "namespace": "OWN"},
@@ -93,14 +99,24 @@ async def test_events_have_two_views_of_one_storage(client: Client) -> None:
 
 async def test_the_new_view_asks_for_more(client: Client) -> None:
     """events.k8s.io wants to know who reports what and when; the core view does not."""
-    answer = await client("POST", NEW_EVENTS, {"metadata": {"name": "e"}, "note": "x"})
-    assert answer.code == 422
-    fields = {cause["field"] for cause in answer.body["details"]["causes"]}
-    assert fields == {"eventTime", "reportingController", "reportingInstance", "action", "reason", "type"}
+
+    async def objections(event: dict[str, Any]) -> set[str]:
+        answer = await client("POST", NEW_EVENTS, event)
+        assert answer.code == 422, answer.body
+        return {cause["field"] for cause in answer.body["details"]["causes"]}
+
+    bare = {"metadata": {"name": "e"}, "note": "x"}
+    assert await objections(bare) == {"involvedObject.namespace", "eventTime", "type"}
+    timed = {**bare, "regarding": {"namespace": "OWN"}, "eventTime": "2026-01-01T00:00:00.000000Z"}
+    assert await objections(timed) == {"reportingController", "reportingInstance", "action", "reason", "type"}
+    assert await objections(new_event(reportingController="a b")) == {"reportingController"}
+    assert await objections(new_event(note="x" * 1025)) == {"message"}
+    assert (await client("POST", NEW_EVENTS, new_event(eventTime="2026-01-01T00:00:00Z"))).code == 400
     unknown = await client("POST", f"{NEW_EVENTS}?fieldValidation=Strict", new_event(message="x", nte="y"))
     assert (unknown.code, 'unknown field "nte"' in unknown.body["message"]) == (400, True)
 
 
+@pytest.mark.sandbox_only("forgets history at will")
 async def test_a_list_goes_on_after_its_revision_is_gone(client: Client) -> None:
     """410 Expired carries a token with which the rest comes as of now, as the real server offers."""
     for name in "abc":
@@ -120,7 +136,7 @@ async def test_a_list_goes_on_after_its_revision_is_gone(client: Client) -> None
 
 
 async def test_a_patch_may_carry_preconditions(client: Client) -> None:
-    """A resourceVersion or a uid in a patch must be the object's, else 409 and nothing is written."""
+    """A resourceVersion in a patch must be the object's, else 409; so must a uid, else 422; nothing is written."""
     made = (await client("POST", CONFIG_MAPS, config_map("a"))).body
     version = made["metadata"]["resourceVersion"]
     change = {"metadata": {"resourceVersion": version}, "data": {"x": "1"}}
@@ -129,7 +145,7 @@ async def test_a_patch_may_carry_preconditions(client: Client) -> None:
     assert (stale.code, stale.body["reason"]) == (409, "Conflict")
     other = {"metadata": {"uid": "not-it"}, "data": {"x": "2"}}
     wrong = await client("PATCH", f"{CONFIG_MAPS}/a", other, patch="merge")
-    assert (wrong.code, "UID in precondition" in wrong.body["message"]) == (409, True)
+    assert (wrong.code, wrong.body["details"]["causes"][0]["field"]) == (422, "metadata.uid")
     assert (await client("GET", f"{CONFIG_MAPS}/a")).body["data"] == {"x": "1"}
 
 
@@ -141,7 +157,7 @@ async def test_fields_are_validated_in_patches_too(client: Client, patch: str) -
     warned = await client("PATCH", f"{CONFIG_MAPS}/a", body, patch=patch)
     assert (warned.code, warned.headers["Warning"]) == (200, '299 - "unknown field \\"dta\\""')
     strict = await client("PATCH", f"{CONFIG_MAPS}/a?fieldValidation=Strict", body, patch=patch)
-    assert (strict.code, 'unknown field "dta"' in strict.body["message"]) == (400, True)
+    assert (strict.code, 'unknown field "dta"' in strict.body["message"]) == (422, True)
     ignored = await client("PATCH", f"{CONFIG_MAPS}/a?fieldValidation=Ignore", body, patch=patch)
     assert (ignored.code, "Warning" in ignored.headers) == (200, False)
     assert "dta" not in ignored.body
@@ -176,7 +192,8 @@ async def test_a_watch_can_be_cut_after_so_many_events(client: Client) -> None:
 async def test_a_stale_watch_is_open_and_silent(client: Client) -> None:
     """It delivers so many events, then nothing, bookmarks neither, until its time is over; nothing is delivered late."""
     fault = client.api.faults.add(Fault(verb="watch", resource="configmaps", after_events=1, stale=True))
-    path = f"{CONFIG_MAPS}?watch=1&timeoutSeconds=2&allowWatchBookmarks=true"
+    now = await client.revision()
+    path = f"{CONFIG_MAPS}?watch=1&timeoutSeconds=2&allowWatchBookmarks=true&resourceVersion={now}"
     following = asyncio.create_task(client.watch(path))
     await eventually(lambda: client.api.watching == 1)
     for name in "abc":

@@ -96,7 +96,7 @@ class _Group:
         )  # fmt: skip
 
 
-def _default_namespace(doc: Json, old: Json | None) -> None:
+def _default_namespace(doc: Json, old: Json | None) -> None:  # noqa: ARG001  the shape of a default function
     labels = doc["metadata"].setdefault("labels", {})
     labels["kubernetes.io/metadata.name"] = doc["metadata"].get("name", "")
 
@@ -290,11 +290,27 @@ def _check_workload(doc: Json, old: Json | None) -> list[FieldError]:
                 template["spec"].get("restartPolicy"),
             )
         )
+    errors += _check_replicas(doc.get("status") or {})
     strategy = spec.get("strategy") or {}
     if strategy.get("type") == "Recreate" and strategy.get("rollingUpdate"):
         detail = "may not be specified when strategy `type` is 'Recreate'"
         errors.append(FieldError("spec.strategy.rollingUpdate", FORBIDDEN, detail))
     return errors + _check_pod_spec(template["spec"], "spec.template.spec")
+
+
+def _check_replicas(status: Json) -> list[FieldError]:
+    """What is ready is there, and what is available is ready."""
+    errors = []
+    for part, whole, shown in (
+        ("updatedReplicas", "replicas", "status.replicas"),
+        ("readyReplicas", "replicas", "status.replicas"),
+        ("availableReplicas", "replicas", "status.replicas"),
+        ("availableReplicas", "readyReplicas", "readyReplicas"),
+    ):
+        count = status.get(part) or 0
+        if count > (status.get(whole) or 0):
+            errors.append(FieldError(f"status.{part}", INVALID, f"cannot be greater than {shown}", count))
+    return errors
 
 
 def _default_event(doc: Json, old: Json | None) -> None:  # noqa: ARG001  the shape of a default function

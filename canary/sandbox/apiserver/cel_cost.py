@@ -235,7 +235,7 @@ def _check_operands(node: Call, shapes: list[Shape]) -> None:
     if node.function in {"_&&_", "_||_", "!_"}:
         wrong = any(kind != "bool" for kind in kinds)
     elif node.function in {"_==_", "_!=_"}:
-        wrong = kinds[0] != kinds[1] and "null" not in kinds and not set(kinds) <= _NUMBERS
+        wrong = kinds[0] != kinds[1] and "null" not in kinds
     elif node.function in _ORDERED:
         wrong = kinds[0] != kinds[1] and not set(kinds) <= _NUMBERS
     elif node.function in {"startsWith", "endsWith", "matches"}:

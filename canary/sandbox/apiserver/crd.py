@@ -5,7 +5,7 @@ from __future__ import annotations
 from canary.sandbox.apiserver import builtin_columns, builtin_schemas, names
 from canary.sandbox.apiserver.crd_checks import check_definition
 from canary.sandbox.apiserver.errors import Json
-from canary.sandbox.apiserver.resources import Column, Resource, Scale
+from canary.sandbox.apiserver.resources import Column, Resource, Scale, version_rank
 from canary.sandbox.apiserver.schema import Schema
 
 GROUP = "apiextensions.k8s.io"
@@ -123,4 +123,7 @@ def _deprecation(spec: Json, accepted: Json, version: Json) -> str:
     if not version.get("deprecated"):
         return ""
     default = f"{spec['group']}/{version['name']} {accepted['kind']} is deprecated"
+    served = [other["name"] for other in spec["versions"] if other["served"] and not other.get("deprecated")]
+    if newer := min(served, key=version_rank, default=""):
+        default += f"; use {spec['group']}/{newer} {accepted['kind']}"
     return str(version.get("deprecationWarning") or default)

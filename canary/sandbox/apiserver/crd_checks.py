@@ -84,6 +84,8 @@ def _check_versions(spec: Json) -> Iterator[FieldError]:
             yield FieldError(f"{at}.schema.openAPIV3Schema", REQUIRED, "schemas are required")
         for place, column in enumerate(version.get("additionalPrinterColumns") or ()):
             yield from _check_column(column, f"{at}.additionalPrinterColumns[{place}]")
+        for place, field in enumerate(version.get("selectableFields") or ()):
+            yield from _check_selectable(field["jsonPath"], version, f"{at}.selectableFields[{place}].jsonPath")
         if scale := (version.get("subresources") or {}).get("scale"):
             yield from _check_scale(scale, f"{at}.subresources.scale")
     stored = [version["name"] for version in spec["versions"] if version["storage"]]
@@ -96,6 +98,16 @@ def _check_versions(spec: Json) -> Iterator[FieldError]:
     if spec.get("preserveUnknownFields"):
         detail = "must be false in order to use defaults in the schema"
         yield FieldError("spec.preserveUnknownFields", INVALID, detail, value=True)
+
+
+def _check_selectable(path: str, version: Json, at: str) -> Iterator[FieldError]:
+    schema = (version.get("schema") or {}).get("openAPIV3Schema") or {}
+    for name in path.removeprefix(".").split("."):
+        schema = (schema.get("properties") or {}).get(name)
+        if not isinstance(schema, dict):
+            detail = f"is an invalid path: does not refer to a valid field: {path}"
+            yield FieldError(at, INVALID, detail, path)
+            return
 
 
 def _check_column(column: Json, at: str) -> Iterator[FieldError]:

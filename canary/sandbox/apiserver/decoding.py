@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Any
 
 import yaml
@@ -37,8 +38,8 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(members) == len(pairs):
         return members
     doubled = _Doubled(members)
-    seen: set[str] = set()
-    doubled.names = tuple(name for name, _ in pairs if name in seen or seen.add(name))
+    counts = Counter(name for name, _ in pairs)
+    doubled.names = tuple(name for name, count in counts.items() if count > 1)
     return doubled
 
 
@@ -49,7 +50,7 @@ def duplicates(document: Any, at: str = "") -> list[str]:
     if not isinstance(document, dict):
         return []
     below = {name: f"{at}.{name}" if at else name for name in document}
-    found = [below[name] for name in dict.fromkeys(document.names)] if isinstance(document, _Doubled) else []
+    found = [below[name] for name in document.names] if isinstance(document, _Doubled) else []
     return found + [path for name, value in document.items() for path in duplicates(value, below[name])]
 
 

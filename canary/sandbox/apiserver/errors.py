@@ -50,8 +50,10 @@ class StatusError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """One objection to one field. `kind` is the wording of the real server, such as `Required value`; `value` may be
-    `OMITTED`."""
+    """One objection to one field.
+
+    `kind` is the wording of the real server, such as `Required value`; `value` may be `OMITTED`.
+    """
 
     field: str
     kind: str

@@ -43,8 +43,11 @@ def _no_guard(new: Json, old: Json | None) -> None:  # noqa: ARG001  the shape o
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a write was asked for. `validation` is Strict, Warn or Ignore; `duplicates` are paths that the body named
-    twice; `guard` may refuse what would be written."""
+    """How a write was asked for.
+
+    `validation` is Strict, Warn or Ignore; `duplicates` are paths that the body named twice; `guard` may refuse what
+    would be written.
+    """
 
     manager: str = "unknown"
     dry_run: bool = False

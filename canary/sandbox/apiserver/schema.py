@@ -68,8 +68,10 @@ class Schema:
         _drop_empty(doc, self.root)
 
     def errors(self, doc: Json, old: Json | None) -> list[FieldError]:
-        """Objections to `doc`; `old` is what it replaces (None: it is new). Rules run only on documents whose
-        values are of the right type and size."""
+        """Objections to `doc`; `old` is what it replaces (None: it is new).
+
+        Rules run only on documents whose values are of the right type and size.
+        """
         errors = list(self._validator.errors(doc))
         blocked = any(error.kind in _BLOCKING for error in errors)
         if self._has_list_types:

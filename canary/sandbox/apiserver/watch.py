@@ -12,7 +12,6 @@ from canary.sandbox.apiserver.representation import Representation
 from canary.sandbox.apiserver.selectors import Predicate
 from canary.sandbox.apiserver.store import Change, Event, HistoryGoneError, Store, Stored, encode
 
-
 _BEFORE_THE_END = 2.0
 """A bookmark is sent so many seconds before a stream ends by its timeout."""
 
