@@ -361,7 +361,7 @@ _PEERS = arr(
     obj(
         podSelector=SELECTOR,
         namespaceSelector=SELECTOR,
-        ipBlock=obj("cidr", cidr={**STRING, "format": "cidr"}, **{"except": STRINGS}),
+        ipBlock=obj("cidr", cidr=STRING, **{"except": STRINGS}),
     )
 )
 _POLICY_PORTS = arr(obj(protocol=PROTOCOL, port=INT_OR_STRING, endPort=PORT))

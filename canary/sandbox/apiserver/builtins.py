@@ -14,6 +14,7 @@ from canary.sandbox.apiserver import names
 from canary.sandbox.apiserver.errors import DUPLICATE, FORBIDDEN, INVALID, REQUIRED, FieldError, Json
 from canary.sandbox.apiserver.resources import Resource, Scale
 from canary.sandbox.apiserver.schema import Schema
+from canary.sandbox.apiserver.validation import FORMATS
 
 _ZERO_EVENT: Json = {
     "involvedObject": {}, "source": {}, "reportingComponent": "", "reportingInstance": "",
@@ -79,7 +80,7 @@ def resources(allocate_ip: Callable[[], str]) -> tuple[Resource, ...]:
                                         zero={"spec": {}, "status": {}}),
         _Group("networking.k8s.io", "v1").resource("networkpolicies", "NetworkPolicy", schemas.NETWORK_POLICY,
                                                    short_names=("netpol",), generation=True,
-                                                   default=_default_network_policy, columns=columns.NETWORK_POLICY,
+                                                   default=_default_network_policy, check=_check_network_policy, columns=columns.NETWORK_POLICY,
                                                    zero={"spec": {}}),
     )  # fmt: skip
 
@@ -387,6 +388,19 @@ def _default_network_policy(doc: Json, old: Json | None) -> None:  # noqa: ARG00
     spec = doc.get("spec")
     if isinstance(spec, dict) and not spec.get("policyTypes"):
         spec["policyTypes"] = ["Ingress", "Egress"] if spec.get("egress") else ["Ingress"]
+
+
+def _check_network_policy(doc: Json, old: Json | None) -> list[FieldError]:  # noqa: ARG001  the shape of a check
+    errors = []
+    for direction, side in (("ingress", "from"), ("egress", "to")):
+        for index, rule in enumerate((doc.get("spec") or {}).get(direction) or ()):
+            for place, peer in enumerate(rule.get(side) or ()):
+                cidr = (peer.get("ipBlock") or {}).get("cidr")
+                if cidr is not None and not FORMATS["cidr"](cidr):
+                    at = f"spec.{direction}[{index}].{side}[{place}].ipBlock.cidr"
+                    detail = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
+                    errors.append(FieldError(at, INVALID, detail, cidr))
+    return errors
 
 
 def _check_slice(doc: Json, old: Json | None) -> list[FieldError]:

@@ -134,7 +134,7 @@ def wants_aggregated(accept: str) -> str:
             continue
         if (options.get("as"), options.get("g")) == ("APIGroupDiscoveryList", "apidiscovery.k8s.io"):
             version = options.get("v", "")
-            if version in {"v2", "v2beta1"}:
+            if version == "v2":
                 return version
     return ""
 
