@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from functools import lru_cache
+
 from canary.sandbox.apiserver import builtin_columns, builtin_schemas, names
 from canary.sandbox.apiserver.crd_checks import check_definition
 from canary.sandbox.apiserver.errors import Json
@@ -92,7 +95,7 @@ def _resource(spec: Json, accepted: Json, version: Json, storage: str) -> Resour
         short_names=tuple(accepted.get("shortNames") or ()),
         categories=tuple(accepted.get("categories") or ()),
         namespaced=spec["scope"] == "Namespaced",
-        schema=Schema(version["schema"]["openAPIV3Schema"]),
+        schema=_compiled(json.dumps(version["schema"]["openAPIV3Schema"])),
         storage_version=storage,
         status="status" in subresources,
         scale=None
@@ -106,6 +109,12 @@ def _resource(spec: Json, accepted: Json, version: Json, storage: str) -> Resour
         fields=frozenset(field["jsonPath"].removeprefix(".") for field in version.get("selectableFields") or ()),
         deprecation=_deprecation(spec, accepted, version),
     )
+
+
+@lru_cache(maxsize=256)
+def _compiled(text: str) -> Schema:
+    """A schema, given as JSON. Compiling is dear, and every server of a process wants the same ones."""
+    return Schema(json.loads(text))
 
 
 def _column(column: Json) -> Column:

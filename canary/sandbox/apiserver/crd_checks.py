@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
 from canary.sandbox.apiserver import names
 from canary.sandbox.apiserver.cel_cost import TOTAL_LIMIT
@@ -147,7 +149,17 @@ def _check_unchanged(spec: Json, old: Json) -> Iterator[FieldError]:
             yield FieldError(field, INVALID, "field is immutable", now)
 
 
-def _check_schema(schema: Json, at: str) -> Iterator[FieldError]:
+def _check_schema(schema: Json, at: str) -> tuple[FieldError, ...]:
+    return _checked(json.dumps(schema), at)
+
+
+@lru_cache(maxsize=256)
+def _checked(text: str, at: str) -> tuple[FieldError, ...]:
+    """The objections to a schema that is given as JSON: the same ones, however often it comes."""
+    return tuple(_objections(json.loads(text), at))
+
+
+def _objections(schema: Json, at: str) -> Iterator[FieldError]:
     """Structure first: rules mean something only over a structural schema."""
     found = list(check_structure(schema, at))
     if found:
