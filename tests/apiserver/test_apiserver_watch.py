@@ -110,6 +110,18 @@ async def test_options_that_contradict_each_other_are_422(client: Client, query:
     answer = await client("GET", f"{CONFIG_MAPS}?timeoutSeconds=1&{query}")
     assert (answer.code, answer.body["reason"]) == (422, "Invalid")
     assert {cause["field"] for cause in answer.body["details"]["causes"]} == {field}
+    entries = [entry.code for entry in client.api.audit if entry.verb in {"watch", "list"}]
+    assert entries == [422]
+
+
+async def test_a_watch_is_in_the_audit_as_soon_as_it_is_open(client: Client) -> None:
+    """It may never end, so it is written down when its stream begins, once."""
+    following = asyncio.create_task(client.watch(f"{CONFIG_MAPS}?watch=1&labelSelector=nobody=has-it"))
+    await eventually(lambda: client.api.watching == 1)
+    assert [entry.code for entry in client.api.audit if entry.verb == "watch"] == [200]
+    client.api.drop_watches()
+    assert await following == []
+    assert [entry.code for entry in client.api.audit if entry.verb == "watch"] == [200]
 
 
 async def test_dropped_watches_end_and_others_can_be_opened(client: Client) -> None:

@@ -215,7 +215,6 @@ def _check_default(schema: Json, at: str) -> Iterator[FieldError]:
         return
     if schema["default"] is None and not schema.get("nullable"):
         return  # as good as none
-        return
     for error in Validator({"type": "object", "properties": {"default": schema}}).errors(
         {"default": schema["default"]}
     ):
