@@ -7,10 +7,10 @@ READY := $(VENV)/.ready
 export PATH := $(PATH):$(CURDIR)/.sandbox/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format crds bench clean tools
+.PHONY: help setup demo test e2e real lint format crds bench clean tools
 
 help: ## list the commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## virtual environment with everything pinned, in .venv
 
@@ -31,6 +31,26 @@ tools: $(READY)
 	@$(BIN)/python scripts/tools.py
 
 test: tools ## all tests, the ones with real Envoy, Traefik, Prometheus and kubectl included
+	@$(BIN)/python -m pytest $(ARGS)
+
+# What touches Gateway API objects on real traffic or through a whole controller.
+E2E := tests/apiserver tests/sandbox tests/e2e tests/controller/test_controller_whole.py
+GATEWAY_API ?= .sandbox/gateway-api
+
+e2e: tools ## tests with the released Gateway API definitions (GATEWAY_API=folder with standard/ and experimental/)
+	@for channel in standard experimental; do \
+		ls $(GATEWAY_API)/$$channel/*httproutes.yaml >/dev/null 2>&1 || { \
+			echo "no definitions in $(GATEWAY_API)/$$channel: put config/crd/standard and config/crd/experimental of a" \
+				"Gateway API release there, or name their folder with make e2e GATEWAY_API=…" >&2; exit 1; }; \
+	done
+	@GATEWAY_API_CRDS=$(abspath $(GATEWAY_API))/standard $(BIN)/python -m pytest $(E2E) $(ARGS)
+	@GATEWAY_API_CRDS=$(abspath $(GATEWAY_API))/experimental $(BIN)/python -m pytest tests/apiserver $(ARGS)
+
+real: tools ## all tests that can, on a real kube-apiserver (KUBEBUILDER_ASSETS or CANARY_TEST_KUBECONFIG)
+	@test -n "$$KUBEBUILDER_ASSETS$$CANARY_TEST_KUBECONFIG" || { \
+		echo "make real needs a real API server: KUBEBUILDER_ASSETS=folder with kube-apiserver and etcd (what" \
+			"\`setup-envtest use -p path\` of controller-runtime prints), or CANARY_TEST_KUBECONFIG=kubeconfig of a" \
+			"cluster whose admin you are" >&2; exit 1; }
 	@$(BIN)/python -m pytest $(ARGS)
 
 lint: $(READY) ## ruff, mypy strict, import contracts

@@ -119,5 +119,6 @@ def _has(rule: Json, member: str, value: Any) -> bool:
 def _compact(rule: Json) -> str:
     members = (("APIGroups", "apiGroups"), ("Resources", "resources"), ("NonResourceURLs", "nonResourceURLs"),
                ("ResourceNames", "resourceNames"), ("Verbs", "verbs"))  # fmt: skip
-    parts = [f"{shown}:{json.dumps(rule[name])}" for shown, name in members if rule.get(name)]
+    listed = {name: " ".join(map(json.dumps, rule[name])) for _, name in members if rule.get(name)}
+    parts = [f"{shown}:[{listed[name]}]" for shown, name in members if name in listed]
     return "{" + ", ".join(parts) + "}"

@@ -35,7 +35,7 @@ def document(registry: Registry, group: str, version: str) -> Json | None:
         paths |= _paths(resource, name)
     return {
         "openapi": "3.0.0",
-        "info": {"title": "Kubernetes", "version": "v1.32.0"},
+        "info": {"title": "Kubernetes", "version": "v1.36.0"},
         "paths": paths,
         "components": {"schemas": schemas},
     }
