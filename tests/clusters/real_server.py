@@ -16,6 +16,8 @@ from typing import Any, Self
 
 import aiohttp
 from aiohttp import web
+from deliveries import Deliveries, Stream
+from leavings import Leavings
 from upstream import Upstream
 from yarl import URL
 
@@ -38,8 +40,12 @@ _CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 _OURS = "canary.dev"
 _SECONDS = 30.0
 
+_WRITES = {"create", "update", "patch", "delete", "deletecollection"}
+
 _installed: dict[str, str] = {}
 """Definitions that this session has put on the real server: by name, as JSON."""
+_replaced: dict[str, Json] = {}
+"""What stood there before, of definitions of ours that the cluster had: put back at the end."""
 
 
 class RealServer(FrontDesk):
@@ -51,7 +57,9 @@ class RealServer(FrontDesk):
         self._anonymous = authorization == "RBAC"
         self._extra = () if self._anonymous else (auth.MASTERS,)
         self._streams: set[aiohttp.ClientResponse] = set()
-        self._created: list[str] = []
+        self._writing: set[asyncio.Task[web.StreamResponse]] = set()
+        self._deliveries = Deliveries()
+        self._leavings = Leavings()
 
     async def __aenter__(self) -> Self:
         connector = aiohttp.TCPConnector(limit=0, ssl=self._upstream.admin)
@@ -65,7 +73,8 @@ class RealServer(FrontDesk):
     async def __aexit__(self, *error: object) -> None:
         self.drop_watches()
         await super().__aexit__(*error)
-        await self._clean_up()
+        await asyncio.gather(*self._writing, return_exceptions=True)
+        await self._leavings.clean_up(self._admin)
         await self._session.close()
         await self._bare.close()
 
@@ -101,10 +110,21 @@ class RealServer(FrontDesk):
     async def answer(
         self, http: web.Request, request: Request, user: auth.User, fault: Fault | None = None
     ) -> web.StreamResponse:
+        body = await http.read()
+        if request.verb not in _WRITES:
+            return await self._ask(http, request, user, body, fault)
+        # Once sent, a write may take effect whether its client waits or not: it is followed to its end.
+        task = asyncio.create_task(self._ask(http, request, user, body))
+        self._writing.add(task)
+        task.add_done_callback(self._writing.discard)
+        return await asyncio.shield(task)
+
+    async def _ask(
+        self, http: web.Request, request: Request, user: auth.User, body: bytes, fault: Fault | None = None
+    ) -> web.StreamResponse:
         in_path, path = auth.split_path(http.rel_url.raw_path)
         session, headers = self._headers(http, user, in_path)
         url = f"{self._upstream.url}{path}" + (f"?{http.rel_url.raw_query_string}" if http.query_string else "")
-        body = await http.read()
         async with session.request(
             http.method,
             URL(url, encoded=True),
@@ -114,22 +134,25 @@ class RealServer(FrontDesk):
             allow_redirects=False,
         ) as answer:
             if request.verb == "watch" and answer.status == 200:
-                return await self._stream(http, answer, fault)
+                return await self._stream(http, request, answer, fault)
             content = await answer.read()
-            if answer.status == 201 and request.is_resource:
-                self._remember(path, request, content)
+            if request.verb in _WRITES and answer.status < 300 and not http.query.get("dryRun"):
+                self._deliveries.wrote(request, content)
+                if answer.status == 201:
+                    self._leavings.note(path, request, content)
             kept = {name: value for name, value in answer.headers.items() if name.lower() not in _HOP_BY_HOP}
             return web.Response(body=content, status=answer.status, headers=kept)
 
     async def _stream(
-        self, http: web.Request, answer: aiohttp.ClientResponse, fault: Fault | None
+        self, http: web.Request, request: Request, answer: aiohttp.ClientResponse, fault: Fault | None
     ) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": answer.headers.get("Content-Type", "application/json")})
         response.enable_chunked_encoding()
         await response.prepare(http)
         self._streams.add(answer)
+        stream = self._deliveries.open(request, http.query)
         try:
-            async for line in faulty(_lines(answer), fault):
+            async for line in faulty(_lines(answer, stream), fault):
                 await response.write(line)
         except WatchLostError:
             if http.transport is not None:
@@ -140,6 +163,7 @@ class RealServer(FrontDesk):
         except ConnectionResetError:
             return response
         finally:
+            self._deliveries.close(stream)
             self._streams.discard(answer)
         with contextlib.suppress(ConnectionResetError):  # the client left first, as watchers do
             await response.write_eof()
@@ -149,6 +173,11 @@ class RealServer(FrontDesk):
     def watching(self) -> int:
         """How many watches are in progress."""
         return len(self._streams)
+
+    @property
+    def behind(self) -> int:
+        """How many watches have yet to tell of something that was written, or of a write that is under way."""
+        return self._deliveries.behind + len(self._writing)
 
     def drop_watches(self) -> None:
         """End every watch in progress; clients are expected to come back."""
@@ -175,9 +204,11 @@ class RealServer(FrontDesk):
         name, text = document["metadata"]["name"], json.dumps(document, sort_keys=True)
         if _installed.get(name) == text:
             return
-        code, _ = await self._admin("GET", f"{_CRDS}/{name}")
-        if code == 200 and name not in _installed and document["spec"]["group"] != _OURS:
-            return
+        code, there = await self._admin("GET", f"{_CRDS}/{name}")
+        if code == 200 and name not in _installed:
+            if document["spec"]["group"] != _OURS:
+                return
+            _replaced[name] = there
         document.pop("status", None)
         path = f"{_CRDS}/{name}?fieldManager=canary-tests&force=true"
         code, said = await self._admin("PATCH", path, document, "application/apply-patch+yaml")
@@ -205,36 +236,15 @@ class RealServer(FrontDesk):
             text = await answer.text()
             return answer.status, json.loads(text) if text[:1] == "{" else text
 
-    # -- leaving nothing behind
 
-    def _remember(self, path: str, request: Request, content: bytes) -> None:
-        if request.verb == "create" and not request.subresource and "dryRun" not in path:
-            with contextlib.suppress(ValueError, KeyError):
-                path = f"{path.rstrip('/')}/{json.loads(content)['metadata']['name']}"
-                self._created.append(path)
-        elif request.verb in {"patch", "update"} and not request.subresource:
-            self._created.append(path)
-
-    async def _clean_up(self) -> None:
-        """Delete what was created through this desk, the latest first; finalizers are taken off."""
-        for path in reversed(self._created):
-            code, left = await self._admin("DELETE", f"{path}?propagationPolicy=Background")
-            if code >= 400 or not isinstance(left, dict):
-                continue
-            if (left.get("metadata") or {}).get("finalizers"):
-                free = {"metadata": {"finalizers": None}}
-                await self._admin("PATCH", path, free, "application/merge-patch+json")
-            if left.get("kind") == "Namespace":
-                await self._admin("PUT", f"{path}/finalize", {**left, "spec": {"finalizers": []}})
-
-
-async def _lines(answer: aiohttp.ClientResponse) -> AsyncGenerator[bytes, None]:
-    """Whole lines: one event each, however long."""
+async def _lines(answer: aiohttp.ClientResponse, stream: Stream) -> AsyncGenerator[bytes, None]:
+    """Whole lines: one event each, however long. `stream` hears them, whatever a fault does to them afterwards."""
     buffer = b""
     async for chunk in answer.content.iter_any():
         buffer += chunk
         *lines, buffer = buffer.split(b"\n")
         for line in lines:
+            stream.heard(line)
             yield line + b"\n"
 
 
@@ -247,14 +257,23 @@ def _subject(header: str) -> str:
 
 
 def remove_installed(upstream: Upstream) -> None:
-    """Take the definitions of this session off the server again."""
+    """Take the definitions of this session off the server again, and put back those that were there before."""
     if not _installed:
         return
 
     async def remove() -> None:
         async with RealServer(upstream) as server:
             for name in _installed:
-                await server._admin("DELETE", f"{_CRDS}/{name}")
+                before = _replaced.get(name)
+                if before is None:
+                    await server._admin("DELETE", f"{_CRDS}/{name}")
+                    continue
+                _, now = await server._admin("GET", f"{_CRDS}/{name}")
+                before["metadata"]["resourceVersion"] = now["metadata"]["resourceVersion"]
+                code, said = await server._admin("PUT", f"{_CRDS}/{name}", before)
+                if code != 200:
+                    raise SandboxError(f"the server does not take the definition {name} back: {said}")
 
     asyncio.run(remove())
     _installed.clear()
+    _replaced.clear()
