@@ -28,7 +28,7 @@ from canary.model.rollout import RolloutSpec
 from canary.model.status import ACTIVE, Phase, RolloutStatus
 from canary.model.values import Duration
 from canary.observe.checks import check_query, observed_query, resolve_checks
-from canary.observe.facts import News, Pair, gather
+from canary.observe.facts import News, gather
 from canary.observe.rollout import Rollout, rescue
 from canary.observe.store import Key, Store
 from canary.status.project import project, unreadable
@@ -104,19 +104,12 @@ def look(
     """Observe and decide, without any effect."""
     checks = resolve_checks(deps.store, rollout.namespace, rollout.name, spec)
     # What the decision sees and what a write is guarded by must be one and the same document.
-    names = {route.name: route.rules for route in spec.routes}
-    remembered = {route.name: () for route in status.routes if route.name not in names}
-    routes = {
-        name: deps.store.routes[key[0], name].document
-        for name in (*names, *remembered)
-        if (key[0], name) in deps.store.routes
-    }
+    names = {*(route.name for route in spec.routes), *(route.name for route in status.routes)}
+    routes = {name: deps.store.routes[key[0], name].document for name in names if (key[0], name) in deps.store.routes}
     document = deps.store.rollouts[key]
     facts = gather(deps.store, rollout, spec, status, checks, news, deps.clock.now())
     decision = decide(spec, status, facts)
-    pair = Pair.of(spec, rollout.namespace, swapped=status.swapped)
-    world = World(document, routes, {**remembered, **names}, pair.stable, pair.canary)
-    return Seen(rollout, spec, facts, decision, project(spec, decision, facts), world)
+    return Seen(rollout, spec, facts, decision, project(spec, decision, facts), World(document, routes))
 
 
 class Driver:
