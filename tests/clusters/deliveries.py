@@ -41,12 +41,12 @@ class Stream:
     def about(self, written: _Written) -> bool:
         return self.request.namespace in {"", written.namespace} and self.only in {"", written.name}
 
-    def expect(self, uid: str, version: int) -> None:
+    def expect(self, uid: str, written: int) -> None:
         """This write must come by, unless it has."""
         seen = self.seen.get(uid, 0)
-        if seen == _GONE or (version != _GONE and (seen >= version or version <= self.start)):
+        if seen == _GONE or (written != _GONE and (seen >= written or written <= self.start)):
             return
-        self.awaited[uid] = version
+        self.awaited[uid] = written
 
     def heard(self, line: bytes) -> None:
         """An event came by."""
@@ -55,10 +55,10 @@ class Stream:
         except ValueError:
             return  # another format than JSON
         for metadata in _metadata(event.get("object") or {}):
-            uid, version = metadata.get("uid", ""), _version(metadata)
-            self.seen[uid] = _GONE if event.get("type") == "DELETED" else version
+            uid, now = metadata.get("uid", ""), version(metadata.get("resourceVersion"))
+            self.seen[uid] = _GONE if event.get("type") == "DELETED" else now
             awaited = self.awaited.get(uid)
-            if awaited is not None and (self.seen[uid] == _GONE or _GONE < awaited <= version):
+            if awaited is not None and (self.seen[uid] == _GONE or _GONE < awaited <= now):
                 del self.awaited[uid]
 
 
@@ -68,6 +68,8 @@ class Deliveries:
     def __init__(self) -> None:
         self._streams: set[Stream] = set()
         self._written: dict[tuple[str, str], dict[str, _Written]] = {}
+        self.latest = 0
+        """The latest resourceVersion that was written."""
 
     @property
     def behind(self) -> int:
@@ -78,7 +80,7 @@ class Deliveries:
         """A watch began. One with selectors, which may leave out anything, is owed nothing."""
         selector, start = query.get("fieldSelector", ""), query.get("resourceVersion", "")
         only = selector.removeprefix(_NAME) if selector.startswith(_NAME) and "," not in selector else ""
-        stream = Stream(request, int(start) if start.isdecimal() else 0, only)
+        stream = Stream(request, version(start), only)
         if query.get("labelSelector") or (selector and not only):
             return stream
         self._streams.add(stream)
@@ -99,6 +101,7 @@ class Deliveries:
             return
         for uid, written in _writes(request, answer):
             self._written.setdefault((request.group, request.resource), {})[uid] = written
+            self.latest = max(self.latest, written.version)
             for stream in self._streams:
                 same = (stream.request.group, stream.request.resource) == (request.group, request.resource)
                 if same and stream.about(written):
@@ -118,8 +121,8 @@ def _writes(request: Request, answer: Json) -> Iterator[tuple[str, _Written]]:
             continue
         gone = request.verb in {"delete", "deletecollection"} or metadata.get("deletionTimestamp")
         kept = metadata.get("finalizers") or metadata.get("deletionGracePeriodSeconds")
-        version = _GONE if gone and not kept else _version(metadata)
-        yield metadata["uid"], _Written(request.namespace, metadata.get("name", ""), version)
+        now = _GONE if gone and not kept else version(metadata.get("resourceVersion"))
+        yield metadata["uid"], _Written(request.namespace, metadata.get("name", ""), now)
 
 
 def _metadata(document: Json) -> Iterator[Json]:
@@ -131,6 +134,6 @@ def _metadata(document: Json) -> Iterator[Json]:
         yield document["metadata"]
 
 
-def _version(metadata: Json) -> int:
-    version = str(metadata.get("resourceVersion", ""))
-    return int(version) if version.isdecimal() else 0
+def version(text: object) -> int:
+    """A resourceVersion as a number; 0 for none."""
+    return int(text) if isinstance(text, str) and text.isdecimal() else 0

@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import aiohttp
 from aiohttp import web
-from deliveries import Deliveries, Stream
+from deliveries import Deliveries, Stream, version
 from leavings import Leavings
 from upstream import Upstream
 from yarl import URL
@@ -24,22 +24,25 @@ from yarl import URL
 from canary.errors import SandboxError
 from canary.sandbox.apiserver import auth
 from canary.sandbox.apiserver.desk import FrontDesk, utc_now
-from canary.sandbox.apiserver.errors import StatusError, not_implemented
+from canary.sandbox.apiserver.errors import StatusError, expired, not_implemented
 from canary.sandbox.apiserver.faults import Fault, WatchLostError, faulty
 from canary.sandbox.apiserver.rbac import Mode
 from canary.sandbox.apiserver.requests import Request
 from canary.sandbox.apiserver.server import definitions
+from canary.sandbox.apiserver.watch import error_line
 
 Json = dict[str, Any]
 Headers = list[tuple[str, str]]
 
 _HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "host", "content-length"}
 _NOT_PASSED_ON = _HOP_BY_HOP | {"authorization"}
+_NOT_ON_WRITES = {"accept-encoding"}  # the desk reads the answers
 _OWN_HEADERS = ("Accept", "Accept-Encoding", "User-Agent", "Content-Type")
 _CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 _OURS = "canary.dev"
 _SECONDS = 30.0
 
+_JSON = "application/json"
 _WRITES = {"create", "update", "patch", "delete", "deletecollection"}
 
 _installed: dict[str, str] = {}
@@ -60,6 +63,7 @@ class RealServer(FrontDesk):
         self._writing: set[asyncio.Task[web.StreamResponse]] = set()
         self._deliveries = Deliveries()
         self._leavings = Leavings()
+        self._forgotten = 0
 
     async def __aenter__(self) -> Self:
         connector = aiohttp.TCPConnector(limit=0, ssl=self._upstream.admin)
@@ -92,7 +96,8 @@ class RealServer(FrontDesk):
 
     def _headers(self, http: web.Request, user: auth.User, in_path: str) -> tuple[aiohttp.ClientSession, Headers]:
         """The session and the headers with which a request goes on."""
-        headers: Headers = [(name, value) for name, value in http.headers.items() if name.lower() not in _NOT_PASSED_ON]
+        dropped = _NOT_PASSED_ON if http.method in {"GET", "HEAD"} else _NOT_PASSED_ON | _NOT_ON_WRITES
+        headers: Headers = [(name, value) for name, value in http.headers.items() if name.lower() not in dropped]
         token = (http.headers.get("Authorization") or in_path).partition(" ")[2].strip()
         if token and self._tokens.owner(token) is None:
             return self._bare, [*headers, ("Authorization", f"Bearer {token}")]
@@ -134,6 +139,8 @@ class RealServer(FrontDesk):
             allow_redirects=False,
         ) as answer:
             if request.verb == "watch" and answer.status == 200:
+                if 0 < version(http.query.get("resourceVersion", "")) < self._forgotten:
+                    return web.Response(body=error_line(expired("too old resource version")), content_type=_JSON)
                 return await self._stream(http, request, answer, fault)
             content = await answer.read()
             if request.verb in _WRITES and answer.status < 300 and not http.query.get("dryRun"):
@@ -184,6 +191,10 @@ class RealServer(FrontDesk):
         for stream in tuple(self._streams):
             stream.close()
 
+    def compact(self) -> None:
+        """Watches from before the last write get 410, as after a compaction that nobody can order here."""
+        self._forgotten = self._deliveries.latest
+
     # -- definitions
 
     async def install_crds(self, source: Path | str | Iterable[Path | str]) -> list[str]:
@@ -219,16 +230,16 @@ class RealServer(FrontDesk):
     async def _served(self, document: Json) -> None:
         """Wait until the server serves each version that a definition says it serves."""
         spec = document["spec"]
-        for version in spec["versions"]:
-            if not version["served"]:
-                continue
-            path = f"/apis/{spec['group']}/{version['name']}/{spec['names']['plural']}?limit=1"
+        for served in (item["name"] for item in spec["versions"] if item["served"]):
+            path = f"/apis/{spec['group']}/{served}/{spec['names']['plural']}?limit=1"
             async with asyncio.timeout(_SECONDS):
                 while (await self._admin("GET", path))[0] != 200:  # noqa: ASYNC110 - another process tells nobody
                     await asyncio.sleep(0.05)
 
     async def _admin(self, method: str, path: str, body: Json | None = None, media: str = "") -> tuple[int, Any]:
-        headers = {"Authorization": self._upstream.authorization} if self._upstream.authorization else {}
+        headers = {"Accept-Encoding": "identity"}
+        if self._upstream.authorization:
+            headers["Authorization"] = self._upstream.authorization
         if body is not None:
             headers["Content-Type"] = media or "application/json"
         data = json.dumps(body) if body is not None else None

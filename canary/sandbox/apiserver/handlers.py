@@ -11,7 +11,7 @@ from typing import Any
 
 from aiohttp import web
 
-from canary.sandbox.apiserver import access, decoding, errors, queries, reviews, scale
+from canary.sandbox.apiserver import access, decoding, errors, queries, reviews, scale, spelling
 from canary.sandbox.apiserver import patch as patches
 from canary.sandbox.apiserver.auth import Tokens, User
 from canary.sandbox.apiserver.cluster import Cluster
@@ -245,14 +245,15 @@ class Handlers:
         if "force" in http.query:
             detail = "may not be specified for non-apply patch"
             raise queries.options_invalid("PatchOptions", FieldError("force", errors.FORBIDDEN, detail))
-        body = decoding.decoded(await http.read(), media)
+        raw = await http.read()
+        body = decoding.decoded(raw, media)
         current = self._cluster.rest.get(resource, (request.namespace, request.name))
         if request.subresource == "scale":
             before = scale.of(resource, current)
-            after = _patched("Scale", before, media, body)
+            after = _patched("Scale", before, media, body, raw)
             new = scale.applied(resource, current, after)
         else:
-            new = resource.to_stored(_patched(resource.kind, resource.served(current), media, body))
+            new = resource.to_stored(_patched(resource.kind, resource.served(current), media, body, raw))
         kept = resource.stored_as or resource
         return self._cluster.rest.update(kept, current.key, new, options, patched=True), False
 
@@ -302,9 +303,9 @@ class Handlers:
         return raw_response(form.many(deleted, {"resourceVersion": str(self._cluster.store.revision)}))
 
 
-def _patched(kind: str, doc: Json, media: str, body: Any) -> Json:
+def _patched(kind: str, doc: Json, media: str, body: Any, raw: bytes) -> Json:
     if media == patches.JSON_PATCH:
-        return patches.json_patch(doc, body)
+        return patches.json_patch(doc, body, spelling.as_written(raw))
     if not isinstance(body, dict):
         raise errors.bad_request("error decoding patch: a patch is an object")
     if media == patches.MERGE_PATCH:
