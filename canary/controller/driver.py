@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
@@ -115,8 +116,10 @@ def look(
 class Driver:
     """Drives one Rollout until nothing is left to do for it."""
 
-    def __init__(self, key: Key, deps: Deps) -> None:
+    def __init__(self, key: Key, deps: Deps, on_gone: Callable[[], None] = lambda: None) -> None:
+        """`on_gone` is called when the API server says that the Rollout does not exist: nobody may ever tell us else."""
         self.key = key
+        self._on_gone = on_gone
         self._deps = deps
         self._wake = asyncio.Event()
         self._mailbox = Mailbox()
@@ -271,6 +274,7 @@ class Driver:
                 ROLLOUTS, name, namespace, {"status": patch}, subresource="status"
             )
         except NotFound:
+            self._on_gone()
             return False
         except CanaryError as error:
             count = self._status_backoff.failed("status", now, error)

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -28,6 +29,8 @@ from canary.sandbox.apiserver.responses import json_response
 log = logging.getLogger(__name__)
 
 _AUDIT_LENGTH = 100_000
+_OPENED = web.RequestKey("canary_opened", partial)
+"""What to do when the stream of a watch opens."""
 BODY_LIMIT = 3 * 1024 * 1024
 """The longest body of a request, in bytes."""
 
@@ -57,6 +60,7 @@ class FrontDesk(ABC):
     async def __aenter__(self) -> Self:
         app = web.Application(client_max_size=BODY_LIMIT)
         app.router.add_route("*", "/{path:.*}", self._serve)
+        app.on_response_prepare.append(_note_opened)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, handler_cancellation=True)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", self._wanted_port)
@@ -186,7 +190,7 @@ class FrontDesk(ABC):
         self, http: web.Request, request: Request, user: auth.User, fault: Fault | None = None
     ) -> web.StreamResponse:
         if request.verb == "watch":
-            self._note(http, request, user, 200)
+            http[_OPENED] = partial(self._note, http, request, user, 200)
         return await self.answer(http, request, user, fault)
 
     def _note(self, http: web.Request, request: Request, user: auth.User, code: int) -> None:
@@ -204,6 +208,13 @@ class FrontDesk(ABC):
                 code=code,
             )
         )
+
+
+async def _note_opened(http: web.BaseRequest, response: web.StreamResponse) -> None:
+    """A watch goes into the audit when its stream opens, because it may never end; a refused one when it is refused."""
+    note = http.get(_OPENED)
+    if note is not None and response.status == 200:
+        note()
 
 
 def _strike(fault: Fault, http: web.Request) -> None:

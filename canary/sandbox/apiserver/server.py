@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import json
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
@@ -24,6 +25,7 @@ from canary.sandbox.apiserver.handlers import Handlers
 from canary.sandbox.apiserver.rbac import Authorizer, Mode
 from canary.sandbox.apiserver.requests import Request
 from canary.sandbox.apiserver.rest import Options
+from canary.sandbox.apiserver.snapshot import Snapshot, dump
 from canary.sandbox.apiserver.store import Store
 from canary.sandbox.apiserver.watch import Watches
 
@@ -35,8 +37,9 @@ class ApiServer(FrontDesk):
 
     `clock` gives the time of timestamps; `token` is the admin's bearer token (random when None); `port` 0 takes a free
     one; `history` is how many changes per resource can still be watched or listed; `authorization` "RBAC" lets roles
-    and bindings decide, and the anonymous in; `bookmark_interval` is the seconds between bookmarks. What it cannot do it refuses with 501; `limitations` lists rules of
-    loaded CRDs that it does not evaluate.
+    and bindings decide, and the anonymous in; `bookmark_interval` is the seconds between bookmarks. What it cannot do it
+    refuses with 501; `limitations` lists rules of loaded CRDs that it does not evaluate. `snapshot` is what an earlier
+    one gave away by `save()`: objects and tokens are as they were then, and watches from before get 410.
     """
 
     def __init__(
@@ -48,9 +51,11 @@ class ApiServer(FrontDesk):
         history: int = 10_000,
         authorization: Mode = "AlwaysAllow",
         bookmark_interval: float = 60.0,
+        snapshot: Snapshot | None = None,
     ) -> None:
-        self._cluster = Cluster(clock, history=history)
-        super().__init__(tokens=auth.Tokens(token, clock, self._cluster.account_uid), clock=clock, port=port)
+        self._cluster = Cluster(clock, history=history, snapshot=snapshot)
+        saved = snapshot.tokens if snapshot else None
+        super().__init__(tokens=auth.Tokens(token, clock, self._cluster.account_uid, saved), clock=clock, port=port)
         self._watches = Watches(self._cluster.store, bookmark_interval)
         self._authorizer = Authorizer(self._cluster.store, authorization)
         self._handlers = Handlers(self._cluster, self._watches, self._authorizer, self._tokens)
@@ -101,6 +106,14 @@ class ApiServer(FrontDesk):
         else:
             self._cluster.rest.update(resource, ("", name), doc, options, patched=True)
         return name
+
+    def define(self, definitions: Iterable[Json]) -> list[str]:
+        """Create or replace CustomResourceDefinitions; returns their names. Raises StatusError when one is refused."""
+        return [self._install(copy.deepcopy(doc)) for doc in definitions]
+
+    def save(self) -> bytes:
+        """All objects and tokens as of now, for `Snapshot.load`; a secret. Also after the server has ended."""
+        return dump(self.store, self._tokens.save())
 
     def drop_watches(self) -> None:
         """End every watch in progress; clients are expected to come back."""
