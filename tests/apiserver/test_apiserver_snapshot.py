@@ -86,8 +86,8 @@ async def test_tokens_stay_good() -> None:
     """The admin's, a service account's and a user's; nobody else gets in, and rights are those of before."""
     async with server(authorization="RBAC") as before:
         account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "robot"}}
-        await before("POST", "/api/v1/namespaces/default/serviceaccounts", account)
-        asked = await before("POST", "/api/v1/namespaces/default/serviceaccounts/robot/token", {"spec": {}})
+        await before("POST", "/api/v1/namespaces/OWN/serviceaccounts", account)
+        asked = await before("POST", "/api/v1/namespaces/OWN/serviceaccounts/robot/token", {"spec": {}})
         robot, alice = asked.body["status"]["token"], before.api.add_token("alice", ["team"])
         admin, saved = before.api.token, before.api.save()
     async with server(saved, authorization="RBAC") as after:
@@ -97,7 +97,7 @@ async def test_tokens_stay_good() -> None:
         for token in (robot, alice):
             answer = await after("POST", reviews, {}, Authorization=f"Bearer {token}")
             names[answer.body["status"]["userInfo"]["username"]] = answer.body["status"]["userInfo"]["groups"]
-        assert set(names) == {"system:serviceaccount:default:robot", "alice"}
+        assert set(names) == {"system:serviceaccount:OWN:robot", "alice"}
         assert "team" in names["alice"]
         assert (await after("GET", CONFIG_MAPS, Authorization=f"Bearer {robot}")).code == 403
         assert (await after("GET", CONFIG_MAPS, Authorization=f"Bearer {robot}x")).code == 401

@@ -9,17 +9,18 @@ from typing import Any
 
 import aiohttp
 import pytest
-from apiserver_kit import CONFIG_MAPS, Client, Kubectl, config_map, eventually
+from apiserver_kit import CONFIG_MAPS, Client, Kubectl, config_map, eventually, sandbox
 
 from canary.sandbox.apiserver import ApiServer, Fault
+from canary.sandbox.apiserver.desk import FrontDesk
 
 OUR_CRDS = Path(__file__).resolve().parents[2] / "crds"
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
-EVENTS = "/api/v1/namespaces/default/events"
-NEW_EVENTS = "/apis/events.k8s.io/v1/namespaces/default/events"
+EVENTS = "/api/v1/namespaces/OWN/events"
+NEW_EVENTS = "/apis/events.k8s.io/v1/namespaces/OWN/events"
 
 
-async def test_everything_is_discovered_in_two_requests(client: Client, routes: ApiServer) -> None:
+async def test_everything_is_discovered_in_two_requests(client: Client, routes: FrontDesk) -> None:
     """Asked for, discovery comes aggregated, and says the same as the plain form, group by group."""
     core = await client("GET", "/api", Accept=f"{AGGREGATED},application/json")
     rest = await client("GET", "/apis", Accept=f"{AGGREGATED},application/json")
@@ -27,7 +28,7 @@ async def test_everything_is_discovered_in_two_requests(client: Client, routes: 
     assert (rest.body["kind"], rest.body["apiVersion"]) == ("APIGroupDiscoveryList", "apidiscovery.k8s.io/v2")
     plain = (await client("GET", "/apis")).body
     assert plain["kind"] == "APIGroupList"
-    assert [group["name"] for group in plain["groups"]] == [item["metadata"]["name"] for item in rest.body["items"]]
+    assert {group["name"] for group in plain["groups"]} == {item["metadata"]["name"] for item in rest.body["items"]}
     for item in (*core.body["items"], *rest.body["items"]):
         group = item["metadata"].get("name", "")
         for version in item["versions"]:
@@ -45,13 +46,13 @@ async def test_everything_is_discovered_in_two_requests(client: Client, routes: 
     assert routes_entry["responseKind"]["kind"] == "HTTPRoute"
 
 
-async def test_who_prefers_the_plain_form_gets_it(client: Client) -> None:
-    """The first acceptable form wins; v2beta1 is served, other versions fall through."""
-    assert (await client("GET", "/apis", Accept=f"application/json,{AGGREGATED}")).body["kind"] == "APIGroupList"
-    beta = await client("GET", "/apis", Accept=AGGREGATED.replace("v=v2", "v=v2beta1"))
-    assert beta.body["apiVersion"] == "apidiscovery.k8s.io/v2beta1"
-    other = await client("GET", "/apis", Accept=AGGREGATED.replace("v=v2", "v=v3") + ",application/json")
-    assert other.body["kind"] == "APIGroupList"
+async def test_who_knows_the_aggregated_form_gets_it(client: Client) -> None:
+    """Wherever it stands among what is accepted; other versions than v2 fall through to the plain form."""
+    late = await client("GET", "/apis", Accept=f"application/json,{AGGREGATED}")
+    assert late.body["kind"] == "APIGroupDiscoveryList"
+    for version in ("v2beta1", "v3"):
+        other = await client("GET", "/apis", Accept=AGGREGATED.replace("v=v2", f"v={version}") + ",application/json")
+        assert other.body["kind"] == "APIGroupList"
 
 
 def new_event(**more: Any) -> dict[str, Any]:
@@ -59,7 +60,7 @@ def new_event(**more: Any) -> dict[str, Any]:
         "apiVersion": "events.k8s.io/v1", "kind": "Event", "metadata": {"name": "e"}, "action": "Weigh",
         "reason": "Weighted", "note": "10 % on canary", "type": "Normal", "eventTime": "2026-01-01T00:00:00.000000Z",
         "reportingController": "canary.dev/controller", "reportingInstance": "canary-0",
-        "regarding": {"kind": "HTTPRoute", "name": "shop", "namespace": "default"}, **more,
+        "regarding": {"kind": "HTTPRoute", "name": "shop", "namespace": "OWN"}, **more,
     }  # fmt: skip
 
 
@@ -73,13 +74,18 @@ async def test_events_have_two_views_of_one_storage(client: Client) -> None:
         "v1", "10 % on canary", "canary.dev/controller",
     )  # fmt: skip
     selected = await client("GET", f"{NEW_EVENTS}?fieldSelector=regarding.name%3Dshop")
-    assert [item["apiVersion"] for item in selected.body["items"]] == ["events.k8s.io/v1"]
+    assert [item["note"] for item in selected.body["items"]] == ["10 % on canary"]
+    assert "kind" not in selected.body["items"][0]
     assert not (await client("GET", f"{NEW_EVENTS}?fieldSelector=regarding.name%3Dother")).body["items"]
-    changed = await client("PATCH", f"{NEW_EVENTS}/e", {"note": "20 %"}, patch="merge")
-    assert changed.body["note"] == "20 %"
+    changed = await client("PATCH", f"{EVENTS}/e", {"message": "20 %"}, patch="merge")
+    assert changed.body["message"] == "20 %"
+    fixed = await client("PATCH", f"{NEW_EVENTS}/e", {"note": "30 %"}, patch="merge")
+    assert (fixed.code, fixed.body["details"]["causes"][0]["field"]) == (422, "message")
+    series = {"series": {"count": 2, "lastObservedTime": "2026-01-01T00:00:01.000000Z"}}
+    assert (await client("PATCH", f"{NEW_EVENTS}/e", series, patch="merge")).body["series"]["count"] == 2
     (seen,) = await client.watch(f"{NEW_EVENTS}?watch=1", 1)
     assert (seen["object"]["note"], seen["object"]["apiVersion"]) == ("20 %", "events.k8s.io/v1")
-    old = {"metadata": {"name": "old"}, "involvedObject": {"kind": "Pod", "name": "p", "namespace": "default"},
+    old = {"metadata": {"name": "old"}, "involvedObject": {"kind": "Pod", "name": "p", "namespace": "OWN"},
            "message": "hello", "count": 3, "firstTimestamp": "2026-01-01T00:00:00Z"}  # fmt: skip
     await client("POST", EVENTS, old)
     shown = (await client("GET", f"{NEW_EVENTS}/old")).body
@@ -92,14 +98,24 @@ async def test_events_have_two_views_of_one_storage(client: Client) -> None:
 
 async def test_the_new_view_asks_for_more(client: Client) -> None:
     """events.k8s.io wants to know who reports what and when; the core view does not."""
-    answer = await client("POST", NEW_EVENTS, {"metadata": {"name": "e"}, "note": "x"})
-    assert answer.code == 422
-    fields = {cause["field"] for cause in answer.body["details"]["causes"]}
-    assert fields == {"eventTime", "reportingController", "reportingInstance", "action", "reason", "type"}
+
+    async def objections(event: dict[str, Any]) -> set[str]:
+        answer = await client("POST", NEW_EVENTS, event)
+        assert answer.code == 422, answer.body
+        return {cause["field"] for cause in answer.body["details"]["causes"]}
+
+    bare = {"metadata": {"name": "e"}, "note": "x"}
+    assert await objections(bare) == {"involvedObject.namespace", "eventTime", "type"}
+    timed = {**bare, "regarding": {"namespace": "OWN"}, "eventTime": "2026-01-01T00:00:00.000000Z"}
+    assert await objections(timed) == {"reportingController", "reportingInstance", "action", "reason", "type"}
+    assert await objections(new_event(reportingController="a b")) == {"reportingController"}
+    assert await objections(new_event(note="x" * 1025)) == {"message"}
+    assert (await client("POST", NEW_EVENTS, new_event(eventTime="2026-01-01T00:00:00Z"))).code == 400
     unknown = await client("POST", f"{NEW_EVENTS}?fieldValidation=Strict", new_event(message="x", nte="y"))
     assert (unknown.code, 'unknown field "nte"' in unknown.body["message"]) == (400, True)
 
 
+@pytest.mark.sandbox_only("forgets history at will")
 async def test_a_list_goes_on_after_its_revision_is_gone(client: Client) -> None:
     """410 Expired carries a token with which the rest comes as of now, as the real server offers."""
     for name in "abc":
@@ -110,7 +126,7 @@ async def test_a_list_goes_on_after_its_revision_is_gone(client: Client) -> None
     assert [
         item["metadata"]["name"] for item in (await client("GET", f"{CONFIG_MAPS}?continue={token}")).body["items"]
     ] == ["b", "c"]
-    client.api.compact()
+    sandbox(client).compact()
     gone = await client("GET", f"{CONFIG_MAPS}?limit=1&continue={token}")
     assert (gone.code, gone.body["reason"]) == (410, "Expired")
     rest = await client("GET", f"{CONFIG_MAPS}?limit=5&continue={gone.body['metadata']['continue']}")
@@ -119,7 +135,7 @@ async def test_a_list_goes_on_after_its_revision_is_gone(client: Client) -> None
 
 
 async def test_a_patch_may_carry_preconditions(client: Client) -> None:
-    """A resourceVersion or a uid in a patch must be the object's, else 409 and nothing is written."""
+    """A resourceVersion in a patch must be the object's, else 409; so must a uid, else 422; nothing is written."""
     made = (await client("POST", CONFIG_MAPS, config_map("a"))).body
     version = made["metadata"]["resourceVersion"]
     change = {"metadata": {"resourceVersion": version}, "data": {"x": "1"}}
@@ -128,7 +144,7 @@ async def test_a_patch_may_carry_preconditions(client: Client) -> None:
     assert (stale.code, stale.body["reason"]) == (409, "Conflict")
     other = {"metadata": {"uid": "not-it"}, "data": {"x": "2"}}
     wrong = await client("PATCH", f"{CONFIG_MAPS}/a", other, patch="merge")
-    assert (wrong.code, "UID in precondition" in wrong.body["message"]) == (409, True)
+    assert (wrong.code, wrong.body["details"]["causes"][0]["field"]) == (422, "metadata.uid")
     assert (await client("GET", f"{CONFIG_MAPS}/a")).body["data"] == {"x": "1"}
 
 
@@ -140,12 +156,13 @@ async def test_fields_are_validated_in_patches_too(client: Client, patch: str) -
     warned = await client("PATCH", f"{CONFIG_MAPS}/a", body, patch=patch)
     assert (warned.code, warned.headers["Warning"]) == (200, '299 - "unknown field \\"dta\\""')
     strict = await client("PATCH", f"{CONFIG_MAPS}/a?fieldValidation=Strict", body, patch=patch)
-    assert (strict.code, 'unknown field "dta"' in strict.body["message"]) == (400, True)
+    assert (strict.code, 'unknown field "dta"' in strict.body["message"]) == (422, True)
     ignored = await client("PATCH", f"{CONFIG_MAPS}/a?fieldValidation=Ignore", body, patch=patch)
     assert (ignored.code, "Warning" in ignored.headers) == (200, False)
     assert "dta" not in ignored.body
 
 
+@pytest.mark.sandbox_only("a real server sends them once a minute")
 async def test_bookmarks_come_at_intervals() -> None:
     """A watcher that allows them hears how far the server is although nothing of its own happens."""
     async with ApiServer(bookmark_interval=0.05) as api, aiohttp.ClientSession() as session:
@@ -153,7 +170,7 @@ async def test_bookmarks_come_at_intervals() -> None:
         path = f"{CONFIG_MAPS}?watch=1&allowWatchBookmarks=true&resourceVersion={api.store.revision}"
         events = await client.watch(path, 2)
         assert [event["type"] for event in events] == ["BOOKMARK"] * 2
-        made = await client("POST", "/api/v1/namespaces/default/secrets", {"metadata": {"name": "x"}})
+        made = await client("POST", "/api/v1/namespaces/OWN/secrets", {"metadata": {"name": "x"}})
         (later,) = await client.watch(path, 1)
         assert int(later["object"]["metadata"]["resourceVersion"]) >= int(made.body["metadata"]["resourceVersion"])
 
@@ -174,7 +191,8 @@ async def test_a_watch_can_be_cut_after_so_many_events(client: Client) -> None:
 async def test_a_stale_watch_is_open_and_silent(client: Client) -> None:
     """It delivers so many events, then nothing, bookmarks neither, until its time is over; nothing is delivered late."""
     fault = client.api.faults.add(Fault(verb="watch", resource="configmaps", after_events=1, stale=True))
-    path = f"{CONFIG_MAPS}?watch=1&timeoutSeconds=2&allowWatchBookmarks=true"
+    now = await client.revision()
+    path = f"{CONFIG_MAPS}?watch=1&timeoutSeconds=2&allowWatchBookmarks=true&resourceVersion={now}"
     following = asyncio.create_task(client.watch(path))
     await eventually(lambda: client.api.watching == 1)
     for name in "abc":
@@ -185,7 +203,7 @@ async def test_a_stale_watch_is_open_and_silent(client: Client) -> None:
         Fault(verb="list", stale=True)
 
 
-async def test_kubectl_explains_and_lists_our_own_resources(kubectl: Kubectl, api: ApiServer) -> None:
+async def test_kubectl_explains_and_lists_our_own_resources(kubectl: Kubectl, api: FrontDesk) -> None:
     """explain goes into rollout.spec.steps; api-resources knows short names, categories, verbs and both views of events."""
     await api.install_crds(OUR_CRDS)
     steps = await kubectl("explain", "rollout.spec.steps")

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import aiohttp
 import pytest
-from apiserver_kit import CONFIG_MAPS, Client, config_map, eventually
+from apiserver_kit import CONFIG_MAPS, Client, config_map, eventually, sandbox
 
 from canary.sandbox.apiserver import ApiServer, Fault
 
@@ -41,7 +41,7 @@ async def test_a_watch_goes_on_from_a_revision(client: Client) -> None:
 async def test_leaving_a_selector_is_a_deletion(client: Client) -> None:
     """A watcher with a selector sees ADDED when an object enters it and DELETED, as last seen, when it leaves."""
     await client("POST", CONFIG_MAPS, config_map("a"))
-    path = f"{CONFIG_MAPS}?watch=1&labelSelector=on&resourceVersion={client.api.store.revision}"
+    path = f"{CONFIG_MAPS}?watch=1&labelSelector=on&resourceVersion={await client.revision()}"
     following = asyncio.create_task(client.watch(path, 2))
     await eventually(lambda: client.api.watching == 1)
     await client("PATCH", f"{CONFIG_MAPS}/a", {"metadata": {"labels": {"on": "1"}}}, patch="merge")
@@ -52,37 +52,71 @@ async def test_leaving_a_selector_is_a_deletion(client: Client) -> None:
     assert events[1]["object"]["metadata"]["resourceVersion"] == left.body["metadata"]["resourceVersion"]
 
 
+@pytest.mark.sandbox_only("forgets history at will")
 async def test_a_revision_whose_history_is_gone_is_410(client: Client) -> None:
     """The stream opens and says ERROR with code 410, as the real server's cache does."""
     await client("POST", CONFIG_MAPS, config_map("a"))
-    client.api.compact()
+    sandbox(client).compact()
     (event,) = await client.watch(f"{CONFIG_MAPS}?watch=1&resourceVersion=1")
     assert (event["type"], event["object"]["code"], event["object"]["reason"]) == ("ERROR", 410, "Expired")
 
 
-async def test_a_watch_ends_after_its_timeout_with_a_bookmark(client: Client) -> None:
-    """timeoutSeconds ends the stream cleanly; a client that allows bookmarks learns how far it got."""
+async def test_a_watch_ends_after_its_timeout(client: Client) -> None:
+    """timeoutSeconds ends the stream cleanly."""
     await client("POST", CONFIG_MAPS, config_map("a"))
-    path = (
-        f"{CONFIG_MAPS}?watch=1&resourceVersion={client.api.store.revision}&timeoutSeconds=1&allowWatchBookmarks=true"
-    )
+    assert await client.watch(f"{CONFIG_MAPS}?watch=1&resourceVersion={await client.revision()}&timeoutSeconds=1") == []
+
+
+@pytest.mark.sandbox_only("a real server sends bookmarks as it likes")
+async def test_a_bookmark_comes_before_the_end(client: Client) -> None:
+    """A client that allows bookmarks learns two seconds before a timeout how far it got."""
+    await client("POST", CONFIG_MAPS, config_map("a"))
+    now = await client.revision()
+    path = f"{CONFIG_MAPS}?watch=1&resourceVersion={now}&timeoutSeconds=3&allowWatchBookmarks=true"
     (event,) = await client.watch(path)
     assert event["type"] == "BOOKMARK"
-    assert event["object"]["metadata"]["resourceVersion"] == str(client.api.store.revision)
+    assert event["object"]["metadata"]["resourceVersion"] == now
 
 
-async def test_watch_lists_are_refused_as_with_the_gate_off(client: Client) -> None:
-    """sendInitialEvents is 422 with the very field, so that clients fall back to list and watch."""
+async def test_a_watch_can_begin_with_what_exists_and_say_where_that_ends(client: Client) -> None:
+    """sendInitialEvents: ADDED for each object, a bookmark with the well-known annotation, then what happens."""
+    await client("POST", CONFIG_MAPS, config_map("a"))
+    now = await client.revision()
     path = f"{CONFIG_MAPS}?watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"
-    answer = await client("GET", path)
+    following = asyncio.create_task(client.watch(f"{path}&resourceVersion={now}", 3))
+    await eventually(lambda: client.api.watching == 1)
+    await client("POST", CONFIG_MAPS, config_map("b"))
+    first, bookmark, second = await following
+    assert (first["type"], first["object"]["metadata"]["name"]) == ("ADDED", "a")
+    assert bookmark["type"] == "BOOKMARK"
+    assert bookmark["object"]["metadata"]["annotations"] == {"k8s.io/initial-events-end": "true"}
+    assert int(bookmark["object"]["metadata"]["resourceVersion"]) >= int(now)
+    assert (second["type"], second["object"]["metadata"]["name"]) == ("ADDED", "b")
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("watch=1&sendInitialEvents=true", "resourceVersionMatch"),
+        ("watch=1&sendInitialEvents=true&resourceVersionMatch=Exact", "resourceVersionMatch"),
+        ("watch=1&resourceVersionMatch=NotOlderThan", "resourceVersionMatch"),
+        ("sendInitialEvents=true", "sendInitialEvents"),
+        ("resourceVersionMatch=Exact", "resourceVersionMatch"),
+        ("resourceVersionMatch=Exact&resourceVersion=0", "resourceVersionMatch"),
+    ],
+)
+async def test_options_that_contradict_each_other_are_422(client: Client, query: str, field: str) -> None:
+    """The cause names the option."""
+    answer = await client("GET", f"{CONFIG_MAPS}?timeoutSeconds=1&{query}")
     assert (answer.code, answer.body["reason"]) == (422, "Invalid")
-    assert "sendInitialEvents: Forbidden" in answer.body["message"]
-    assert [entry.code for entry in client.api.audit if entry.verb == "watch"] == [422]
+    assert {cause["field"] for cause in answer.body["details"]["causes"]} == {field}
+    entries = [entry.code for entry in client.api.audit if entry.verb in {"watch", "list"}]
+    assert entries == [422]
 
 
 async def test_a_watch_is_in_the_audit_as_soon_as_it_is_open(client: Client) -> None:
     """It may never end, so it is written down when its stream begins, once."""
-    following = asyncio.create_task(client.watch(f"{CONFIG_MAPS}?watch=1"))
+    following = asyncio.create_task(client.watch(f"{CONFIG_MAPS}?watch=1&labelSelector=nobody=has-it"))
     await eventually(lambda: client.api.watching == 1)
     assert [entry.code for entry in client.api.audit if entry.verb == "watch"] == [200]
     client.api.drop_watches()
@@ -103,6 +137,7 @@ async def test_dropped_watches_end_and_others_can_be_opened(client: Client) -> N
         assert await there == []
 
 
+@pytest.mark.sandbox_only("sets the clock")
 async def test_a_table_has_columns_once_and_ages_by_the_clock() -> None:
     """In a watch of Tables only the first event defines columns; ages follow the injected clock."""
     now = datetime(2026, 1, 1, tzinfo=UTC)
@@ -116,7 +151,13 @@ async def test_a_table_has_columns_once_and_ages_by_the_clock() -> None:
         assert table["rows"][0]["object"]["kind"] == "PartialObjectMetadata"
         await client("POST", CONFIG_MAPS, config_map("b"))
         events = await client.watch(f"{CONFIG_MAPS}?watch=1", 2, Accept=TABLE)
-        assert [len(event["object"]["columnDefinitions"]) for event in events] == [3, 0]
+        assert [len(event["object"]["columnDefinitions"] or ()) for event in events] == [3, 0]
+
+
+@pytest.mark.sandbox_only("a real server speaks protobuf")
+async def test_protobuf_is_not_spoken(client: Client) -> None:
+    """It is read, and never sent: 406."""
+    assert (await client("GET", CONFIG_MAPS, Accept="application/vnd.kubernetes.protobuf")).code == 406
 
 
 async def test_metadata_only_lists(client: Client) -> None:
@@ -126,7 +167,6 @@ async def test_metadata_only_lists(client: Client) -> None:
     body = (await client("GET", CONFIG_MAPS, Accept=accept)).body
     assert body["kind"] == "PartialObjectMetadataList"
     assert "data" not in body["items"][0]
-    assert (await client("GET", CONFIG_MAPS, Accept="application/vnd.kubernetes.protobuf")).code == 406
 
 
 @pytest.mark.parametrize(("code", "reason"), [(409, "Conflict"), (429, "TooManyRequests"), (500, "InternalError")])
@@ -139,7 +179,7 @@ async def test_a_fault_before_the_effect_refuses_so_many_times(client: Client, c
         answer = await client("PATCH", f"{CONFIG_MAPS}/a", change, patch="merge")
         assert (answer.code, answer.body["reason"]) == (code, reason)
         assert ("Retry-After" in answer.headers) is (code == 429)
-    assert not (await client("GET", f"{CONFIG_MAPS}/a")).body["data"]
+    assert "data" not in (await client("GET", f"{CONFIG_MAPS}/a")).body
     assert (await client("PATCH", f"{CONFIG_MAPS}/a", change, patch="merge")).code == 200
     assert fault.hits == 2
     assert [entry.code for entry in client.api.audit if entry.verb == "patch"] == [code, code, 200]
@@ -170,6 +210,7 @@ async def test_latency_delays_and_lets_through(client: Client) -> None:
     assert loop.time() - start < 0.2
 
 
+@pytest.mark.sandbox_only("sets how long history is")
 async def test_history_is_as_long_as_it_was_set() -> None:
     """With a short history an old revision expires by itself; a newer one can still be watched."""
     async with ApiServer(history=3) as api, aiohttp.ClientSession() as session:

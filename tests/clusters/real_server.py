@@ -147,6 +147,10 @@ class RealServer(FrontDesk):
                 self._deliveries.wrote(request, content)
                 if answer.status == 201:
                     self._leavings.note(path, request, content)
+            if in_path and path.partition("?")[0] == "/openapi/v3":
+                # It says where the schemas are; for who is known by the path, they are there too.
+                prefix = http.rel_url.raw_path.removesuffix("/openapi/v3")
+                content = content.replace(b'"serverRelativeURL":"/', f'"serverRelativeURL":"{prefix}/'.encode())
             kept = {name: value for name, value in answer.headers.items() if name.lower() not in _HOP_BY_HOP}
             return web.Response(body=content, status=answer.status, headers=kept)
 

@@ -19,6 +19,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -153,7 +154,10 @@ def _started() -> Upstream:
 
 
 def _from_kubeconfig() -> Upstream:
-    configuration = asyncio.run(connection.load(kubeconfig=KUBECONFIG)).configuration
+    # The first to ask may be a fixture, in whose loop no other can run.
+    with ThreadPoolExecutor(1) as pool:
+        loaded = pool.submit(asyncio.run, connection.load(kubeconfig=KUBECONFIG)).result()
+    configuration = loaded.configuration
     admin, bare = (_context(configuration) for _ in range(2))
     if configuration.cert_file:
         admin.load_cert_chain(configuration.cert_file, configuration.key_file)

@@ -14,6 +14,7 @@ STRING: Json = {"type": "string"}
 INTEGER: Json = {"type": "integer", "format": "int32"}
 INT64: Json = {"type": "integer", "format": "int64"}
 BOOLEAN: Json = {"type": "boolean"}
+MICRO_TIME: Json = {"type": "string", "format": "micro-time", "nullable": True}
 TIME: Json = {"type": "string", "format": "date-time", "nullable": True}
 OPEN: Json = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 STRINGS: Json = {"type": "array", "items": STRING}
@@ -118,6 +119,43 @@ REFERENCE = atomic(obj(**strings("apiVersion kind namespace name uid resourceVer
 PORT = num(1, 65535)
 PROTOCOL = enum("TCP", "UDP", "SCTP", default="TCP")
 
+
+def loose(**properties: Any) -> Json:
+    """An open object of which these members are known, and given their defaults."""
+    return {**OPEN, "properties": properties}
+
+
+def given(value: Any, schema: Json) -> Json:
+    """A schema with a default."""
+    return {**schema, "default": value}
+
+
+_MODE = given(420, INTEGER)
+_HTTP_GET = loose(scheme=given("HTTP", STRING), path=given("/", STRING), port=INT_OR_STRING, host=STRING)
+_PROBE = loose(
+    timeoutSeconds=given(1, INTEGER),
+    periodSeconds=given(10, INTEGER),
+    successThreshold=given(1, INTEGER),
+    failureThreshold=given(3, INTEGER),
+    initialDelaySeconds=INTEGER,
+    httpGet=_HTTP_GET,
+    grpc=loose(service=given("", STRING), port=INTEGER),
+)
+_FIELD_REF = atomic(loose(apiVersion=given("v1", STRING), fieldPath=STRING))
+_ENV_SOURCE = loose(
+    fieldRef=_FIELD_REF, **dict.fromkeys(("configMapKeyRef", "secretKeyRef", "resourceFieldRef"), atomic(OPEN))
+)
+_AMOUNTS: Json = {"type": "object", "additionalProperties": INT_OR_STRING}
+_RESOURCES = loose(limits=_AMOUNTS, requests=_AMOUNTS)
+_ITEMS = arr(loose(fieldRef=_FIELD_REF))
+VOLUME = loose(
+    name=STRING,
+    configMap=loose(defaultMode=_MODE, name=STRING),
+    secret=loose(defaultMode=_MODE, secretName=STRING),
+    downwardAPI=loose(defaultMode=_MODE, items=_ITEMS),
+    projected=loose(defaultMode=_MODE),
+    hostPath=loose(type=given("", STRING), path=STRING),
+)
 CONTAINER = obj(
     "name",
     name=STRING,
@@ -131,13 +169,14 @@ CONTAINER = obj(
         "containerPort",
         "protocol",
     ),
-    env=keyed(obj("name", name=STRING, value=STRING, valueFrom=OPEN), "name"),
+    env=keyed(obj("name", name=STRING, value=STRING, valueFrom=_ENV_SOURCE), "name"),
     envFrom=OPENS,
-    resources={**OPEN, "default": {}},
+    resources=given({}, _RESOURCES),
     volumeMounts=keyed(OPEN, "mountPath"),
     volumeDevices=keyed(OPEN, "devicePath"),
     resizePolicy=OPENS,
-    **opens("livenessProbe readinessProbe startupProbe lifecycle securityContext"),
+    **dict.fromkeys(("livenessProbe", "readinessProbe", "startupProbe"), _PROBE),
+    **opens("lifecycle securityContext"),
     **booleans("stdin stdinOnce tty"),
     targetContainerName=STRING,
 )
@@ -161,7 +200,8 @@ POD_SPEC = obj(
     **integers("priority activeDeadlineSeconds"),
     nodeSelector=atomic(STRING_MAP),
     overhead=OPEN,
-    **dict.fromkeys(("volumes", "imagePullSecrets", "schedulingGates", "resourceClaims"), keyed(OPEN, "name")),
+    volumes=keyed(VOLUME, "name"),
+    **dict.fromkeys(("imagePullSecrets", "schedulingGates", "resourceClaims"), keyed(OPEN, "name")),
     hostAliases=keyed(OPEN, "ip"),
     topologySpreadConstraints=keyed(OPEN, "topologyKey", "whenUnsatisfiable"),
     **dict.fromkeys(("tolerations", "readinessGates"), OPENS),
@@ -236,22 +276,25 @@ SERVICE = root(
         **booleans("publishNotReadyAddresses allocateLoadBalancerNodePorts"),
         healthCheckNodePort=INTEGER,
     ),
-    status={**obj(loadBalancer={**OPEN, "default": {}}, conditions=CONDITIONS), "default": {}},
+    status={
+        **obj(loadBalancer=given({}, loose(ingress=arr(loose(ip=STRING)))), conditions=CONDITIONS),
+        "default": {},
+    },
 )
 NAMESPACE = root(
-    spec={**obj(finalizers={**STRINGS, "default": ["kubernetes"]}), "default": {}},
+    spec={**obj(finalizers=STRINGS), "default": {}},
     status={**obj(phase=STRING, conditions=CONDITIONS), "default": {"phase": "Active"}},
 )
-POD = root(spec=POD_SPEC, status={**OPEN, "default": {"phase": "Pending"}})
+POD = root(spec=POD_SPEC, status={**OPEN, "default": {}})
 EVENT = root(
     involvedObject=REFERENCE,
     **strings("reason message type action reportingComponent reportingInstance"),
     source=obj(**strings("component host")),
     firstTimestamp=TIME,
     lastTimestamp=TIME,
-    eventTime=TIME,
+    eventTime=MICRO_TIME,
     count=INTEGER,
-    series=OPEN,
+    series=loose(count=INTEGER, lastObservedTime=MICRO_TIME),
     related=REFERENCE,
 )
 EVENT["required"] = ["involvedObject"]
@@ -296,8 +339,8 @@ LEASE = root(
         **strings("holderIdentity strategy preferredHolder"),
         leaseDurationSeconds={**INTEGER, "minimum": 1},
         leaseTransitions={**INTEGER, "minimum": 0},
-        acquireTime=TIME,
-        renewTime=TIME,
+        acquireTime=MICRO_TIME,
+        renewTime=MICRO_TIME,
     ),
 )
 POD_DISRUPTION_BUDGET = root(
@@ -318,7 +361,7 @@ _PEERS = arr(
     obj(
         podSelector=SELECTOR,
         namespaceSelector=SELECTOR,
-        ipBlock=obj("cidr", cidr={**STRING, "format": "cidr"}, **{"except": STRINGS}),
+        ipBlock=obj("cidr", cidr=STRING, **{"except": STRINGS}),
     )
 )
 _POLICY_PORTS = arr(obj(protocol=PROTOCOL, port=INT_OR_STRING, endPort=PORT))

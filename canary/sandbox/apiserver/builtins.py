@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import ipaddress
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +14,16 @@ from canary.sandbox.apiserver import names
 from canary.sandbox.apiserver.errors import DUPLICATE, FORBIDDEN, INVALID, REQUIRED, FieldError, Json
 from canary.sandbox.apiserver.resources import Resource, Scale
 from canary.sandbox.apiserver.schema import Schema
+from canary.sandbox.apiserver.validation import FORMATS
 
+_ZERO_EVENT: Json = {
+    "involvedObject": {}, "source": {}, "reportingComponent": "", "reportingInstance": "",
+    "eventTime": None, "firstTimestamp": None, "lastTimestamp": None,
+}  # fmt: skip
+_ZERO_WORKLOAD: Json = {
+    "spec": {"template": {"metadata": {}, "spec": {"containers": []}}, "strategy": {}},
+    "status": {},
+}
 SERVICE_NETWORK = ipaddress.ip_network("127.96.0.0/16")
 """Where ClusterIPs come from: loopback, so that they work on any Linux machine as they are."""
 
@@ -25,47 +35,53 @@ def resources(allocate_ip: Callable[[], str]) -> tuple[Resource, ...]:
     return (
         core.resource("namespaces", "Namespace", schemas.NAMESPACE, namespaced=False, status=True,
                       short_names=("ns",), name_rule=names.label, columns=columns.NAMESPACE,
-                      fields=frozenset({"status.phase"}), default=_default_namespace),
+                      fields=frozenset({"status.phase"}), default=_default_namespace, prepare=_prepare_namespace,
+                      zero={"spec": {}, "status": {}}),
         core.resource("services", "Service", schemas.SERVICE, status=True, short_names=("svc",), categories=("all",),
-                      name_rule=names.label_1035, columns=columns.SERVICE, check=_check_service,
-                      default=_default_service(allocate_ip),
+                      name_rule=names.label, columns=columns.SERVICE, check=_check_service,
+                      default=_default_service, prepare=_prepare_service(allocate_ip),
+                      zero={"spec": {}, "status": {"loadBalancer": {}}},
                       fields=frozenset({"spec.clusterIP", "spec.type"})),
         core.resource("pods", "Pod", schemas.POD, status=True, short_names=("po",), categories=("all",),
-                      columns=columns.POD, check=_check_pod, default=_default_pod,
+                      columns=columns.POD, check=_check_pod, default=_default_pod, prepare=_prepare_pod,
+                      zero={"spec": {"containers": []}, "status": {}},
                       fields=frozenset({"status.phase", "spec.nodeName", "status.podIP", "spec.restartPolicy",
                                         "spec.serviceAccountName"})),
         core.resource("events", "Event", schemas.EVENT, short_names=("ev",), columns=columns.EVENT,
-                      check=_check_event, default=_default_event,
+                      check=_check_event, default=_default_event, zero=_ZERO_EVENT,
                       fields=frozenset({f"involvedObject.{name}" for name in
                                         ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion",
                                          "fieldPath")}
                                        | {"reason", "type", "source", "reportingComponent"})),
         core.resource("configmaps", "ConfigMap", schemas.CONFIG_MAP, short_names=("cm",), columns=columns.CONFIG_MAP,
-                      check=_check_immutable),
+                      check=_check_config_map),
         core.resource("secrets", "Secret", schemas.SECRET, columns=columns.SECRET, default=_default_secret,
                       check=_check_secret, fields=frozenset({"type"})),
         core.resource("serviceaccounts", "ServiceAccount", schemas.SERVICE_ACCOUNT, short_names=("sa",),
                       columns=columns.SERVICE_ACCOUNT),
         core.resource("endpoints", "Endpoints", schemas.ENDPOINTS, short_names=("ep",), columns=columns.ENDPOINTS),
         core.resource("nodes", "Node", schemas.NODE, namespaced=False, status=True, short_names=("no",),
-                      columns=columns.NODE, fields=frozenset({"spec.unschedulable"})),
+                      columns=columns.NODE, fields=frozenset({"spec.unschedulable"}), zero={"spec": {}, "status": {}}),
         apps.resource("deployments", "Deployment", schemas.DEPLOYMENT, status=True, short_names=("deploy",),
                       categories=("all",), scale=Scale(), generation=True, columns=columns.DEPLOYMENT,
-                      check=_check_workload, default=_default_deployment),
+                      check=_check_workload, default=_default_deployment, zero=_ZERO_WORKLOAD),
         apps.resource("replicasets", "ReplicaSet", schemas.REPLICA_SET, status=True, short_names=("rs",),
                       categories=("all",), scale=Scale(), generation=True, columns=columns.REPLICA_SET,
-                      check=_check_workload, default=_default_deployment),
+                      check=_check_workload, default=_default_deployment, zero=_ZERO_WORKLOAD),
         _Group("discovery.k8s.io", "v1").resource("endpointslices", "EndpointSlice", schemas.ENDPOINT_SLICE,
                                                   columns=columns.ENDPOINT_SLICE, check=_check_slice,
                                                   generation=True),
         _Group("coordination.k8s.io", "v1").resource("leases", "Lease", schemas.LEASE, columns=columns.LEASE,
-                                                     unconditional_update=False),
+                                                     unconditional_update=False, creates_on_update=True,
+                                                     zero={"spec": {"podSelector": {}}}),
         _Group("policy", "v1").resource("poddisruptionbudgets", "PodDisruptionBudget", schemas.POD_DISRUPTION_BUDGET,
                                         status=True, short_names=("pdb",), generation=True, check=_check_budget,
-                                        unconditional_update=False, columns=columns.POD_DISRUPTION_BUDGET),
+                                        unconditional_update=False, columns=columns.POD_DISRUPTION_BUDGET,
+                                        zero={"spec": {}, "status": {}}),
         _Group("networking.k8s.io", "v1").resource("networkpolicies", "NetworkPolicy", schemas.NETWORK_POLICY,
                                                    short_names=("netpol",), generation=True,
-                                                   default=_default_network_policy, columns=columns.NETWORK_POLICY),
+                                                   default=_default_network_policy, check=_check_network_policy, columns=columns.NETWORK_POLICY,
+                                                   zero={"spec": {}}),
     )  # fmt: skip
 
 
@@ -81,25 +97,37 @@ class _Group:
         )  # fmt: skip
 
 
-def _default_namespace(doc: Json, old: Json | None) -> None:
+def _default_namespace(doc: Json, old: Json | None) -> None:  # noqa: ARG001  the shape of a default function
     labels = doc["metadata"].setdefault("labels", {})
     labels["kubernetes.io/metadata.name"] = doc["metadata"].get("name", "")
+
+
+def _prepare_namespace(doc: Json, old: Json | None) -> None:
     if old is None:
         doc["status"] = {"phase": "Active"}
         doc.setdefault("spec", {})["finalizers"] = ["kubernetes"]
 
 
-def _default_service(allocate_ip: Callable[[], str]) -> Callable[[Json, Json | None], None]:
-    def default(doc: Json, old: Json | None) -> None:
-        spec = doc.setdefault("spec", {})
-        spec.setdefault("type", "ClusterIP")
-        spec.setdefault("sessionAffinity", "None")
-        for port in spec.get("ports") or ():
-            if isinstance(port, dict) and isinstance(port.get("port"), int):
-                port.setdefault("targetPort", port["port"])
+def _default_service(doc: Json, old: Json | None) -> None:  # noqa: ARG001  the shape of a default function
+    spec = doc.setdefault("spec", {})
+    spec.setdefault("type", "ClusterIP")
+    spec.setdefault("sessionAffinity", "None")
+    for port in spec.get("ports") or ():
+        if isinstance(port, dict) and isinstance(port.get("port"), int):
+            port.setdefault("targetPort", port["port"])
+    if spec["type"] != "ExternalName":
+        spec.setdefault("internalTrafficPolicy", "Cluster")
+    if spec["type"] in {"NodePort", "LoadBalancer"}:
+        spec.setdefault("externalTrafficPolicy", "Cluster")
+    if spec["type"] == "LoadBalancer":
+        spec.setdefault("allocateLoadBalancerNodePorts", True)
+
+
+def _prepare_service(allocate_ip: Callable[[], str]) -> Callable[[Json, Json | None], None]:
+    def prepare(doc: Json, old: Json | None) -> None:
+        spec = doc["spec"]
         if spec["type"] == "ExternalName":
             return
-        spec.setdefault("internalTrafficPolicy", "Cluster")
         spec.setdefault("ipFamilies", ["IPv4"])
         spec.setdefault("ipFamilyPolicy", "SingleStack")
         if not spec.get("clusterIP"):
@@ -107,7 +135,7 @@ def _default_service(allocate_ip: Callable[[], str]) -> Callable[[Json, Json | N
             spec["clusterIP"] = kept or allocate_ip()
         spec.setdefault("clusterIPs", [spec["clusterIP"]])
 
-    return default
+    return prepare
 
 
 def _check_service(doc: Json, old: Json | None) -> list[FieldError]:
@@ -140,7 +168,7 @@ def _check_service(doc: Json, old: Json | None) -> list[FieldError]:
     before = (old or {}).get("spec", {})
     unchanged_type = before.get("type") == spec.get("type") != "ExternalName"
     if unchanged_type and before.get("clusterIP") != spec.get("clusterIP"):
-        errors.append(FieldError("spec.clusterIP", INVALID, "field is immutable", spec.get("clusterIP")))
+        errors.append(FieldError("spec.clusterIPs[0]", INVALID, "may not change once set", [spec.get("clusterIP")]))
     return errors
 
 
@@ -165,8 +193,11 @@ def _default_pod_spec(spec: Any) -> None:
         spec["serviceAccountName"] = spec["serviceAccount"] = account
 
 
-def _default_pod(doc: Json, old: Json | None) -> None:
+def _default_pod(doc: Json, old: Json | None) -> None:  # noqa: ARG001  the shape of a default function
     _default_pod_spec(doc.get("spec"))
+
+
+def _prepare_pod(doc: Json, old: Json | None) -> None:
     if old is None:
         status = doc.setdefault("status", {})
         status.setdefault("phase", "Pending")
@@ -215,14 +246,16 @@ def _frozen_pod_spec(spec: Json) -> Json:
     return frozen
 
 
-def _default_deployment(doc: Json, old: Json | None) -> None:  # noqa: ARG001  the shape of a default function
+def _default_deployment(doc: Json, old: Json | None) -> None:
     spec = doc.get("spec")
     if not isinstance(spec, dict):
         return
     template = spec.get("template")
     if isinstance(template, dict):
-        template.setdefault("metadata", {}).setdefault("creationTimestamp", None)
+        template.setdefault("metadata", {}).pop("creationTimestamp", None)
         _default_pod_spec(template.get("spec"))
+    if old is None:
+        doc.setdefault("status", {})
     strategy = spec.get("strategy")
     if isinstance(strategy, dict) and strategy.get("type") == "RollingUpdate":
         rolling = strategy.setdefault("rollingUpdate", {})
@@ -258,6 +291,7 @@ def _check_workload(doc: Json, old: Json | None) -> list[FieldError]:
                 template["spec"].get("restartPolicy"),
             )
         )
+    errors += _check_replicas(doc.get("status") or {})
     strategy = spec.get("strategy") or {}
     if strategy.get("type") == "Recreate" and strategy.get("rollingUpdate"):
         detail = "may not be specified when strategy `type` is 'Recreate'"
@@ -265,8 +299,24 @@ def _check_workload(doc: Json, old: Json | None) -> list[FieldError]:
     return errors + _check_pod_spec(template["spec"], "spec.template.spec")
 
 
+def _check_replicas(status: Json) -> list[FieldError]:
+    """What is ready is there, and what is available is ready."""
+    errors = []
+    for part, whole, shown in (
+        ("updatedReplicas", "replicas", "status.replicas"),
+        ("readyReplicas", "replicas", "status.replicas"),
+        ("availableReplicas", "replicas", "status.replicas"),
+        ("availableReplicas", "readyReplicas", "readyReplicas"),
+    ):
+        count = status.get(part) or 0
+        if count > (status.get(whole) or 0):
+            errors.append(FieldError(f"status.{part}", INVALID, f"cannot be greater than {shown}", count))
+    return errors
+
+
 def _default_event(doc: Json, old: Json | None) -> None:  # noqa: ARG001  the shape of a default function
-    doc.setdefault("eventTime", None)
+    for name in ("eventTime", "firstTimestamp", "lastTimestamp"):
+        doc.setdefault(name, None)
     doc.setdefault("reportingComponent", "")
     doc.setdefault("reportingInstance", "")
     doc.setdefault("source", {})
@@ -290,10 +340,30 @@ def _default_secret(doc: Json, old: Json | None) -> None:  # noqa: ARG001  the s
 
 
 def _check_secret(doc: Json, old: Json | None) -> list[FieldError]:
-    errors = _check_immutable(doc, old)
+    errors = _check_data_keys(doc) + _check_immutable(doc, old)
     if old is not None and old.get("type") != doc.get("type"):
         errors.append(FieldError("type", INVALID, "field is immutable", doc.get("type")))
     return errors
+
+
+_DATA_KEY = re.compile(r"[-._a-zA-Z0-9]+")
+
+
+def _check_config_map(doc: Json, old: Json | None) -> list[FieldError]:
+    return _check_data_keys(doc) + _check_immutable(doc, old)
+
+
+def _check_data_keys(doc: Json) -> list[FieldError]:
+    detail = (
+        "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',"
+        f"  or 'key-name', regex used for validation is '{_DATA_KEY.pattern}')"
+    )
+    return [
+        FieldError(f"{member}[{key}]", INVALID, detail, key)
+        for member in ("data", "binaryData")
+        for key in doc.get(member) or {}
+        if not _DATA_KEY.fullmatch(key)
+    ]
 
 
 def _check_immutable(doc: Json, old: Json | None) -> list[FieldError]:
@@ -318,6 +388,19 @@ def _default_network_policy(doc: Json, old: Json | None) -> None:  # noqa: ARG00
     spec = doc.get("spec")
     if isinstance(spec, dict) and not spec.get("policyTypes"):
         spec["policyTypes"] = ["Ingress", "Egress"] if spec.get("egress") else ["Ingress"]
+
+
+def _check_network_policy(doc: Json, old: Json | None) -> list[FieldError]:  # noqa: ARG001  the shape of a check
+    errors = []
+    for direction, side in (("ingress", "from"), ("egress", "to")):
+        for index, rule in enumerate((doc.get("spec") or {}).get(direction) or ()):
+            for place, peer in enumerate(rule.get(side) or ()):
+                cidr = (peer.get("ipBlock") or {}).get("cidr")
+                if cidr is not None and not FORMATS["cidr"](cidr):
+                    at = f"spec.{direction}[{index}].{side}[{place}].ipBlock.cidr"
+                    detail = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
+                    errors.append(FieldError(at, INVALID, detail, cidr))
+    return errors
 
 
 def _check_slice(doc: Json, old: Json | None) -> list[FieldError]:

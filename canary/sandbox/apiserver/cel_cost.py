@@ -208,7 +208,7 @@ def _result(function: str, shapes: list[Shape]) -> Shape:
         case "charAt" | "substring" | "trim" | "lowerAscii" | "upperAscii" | "find":
             return Shape("string", shapes[0].size if shapes else 0)
         case "string":
-            return Shape("string", max(shapes[0].size, 32))
+            return Shape("string", UNBOUNDED)  # nobody says how long a text a number makes, there neither
     if function in _COMPARED or function in _BOOLEANS:
         return BOOL
     if function in _CONVERSIONS:
@@ -235,7 +235,7 @@ def _check_operands(node: Call, shapes: list[Shape]) -> None:
     if node.function in {"_&&_", "_||_", "!_"}:
         wrong = any(kind != "bool" for kind in kinds)
     elif node.function in {"_==_", "_!=_"}:
-        wrong = kinds[0] != kinds[1] and "null" not in kinds and not set(kinds) <= _NUMBERS
+        wrong = kinds[0] != kinds[1] and "null" not in kinds
     elif node.function in _ORDERED:
         wrong = kinds[0] != kinds[1] and not set(kinds) <= _NUMBERS
     elif node.function in {"startsWith", "endsWith", "matches"}:

@@ -13,7 +13,7 @@ from cel import OptionalValue
 
 from canary.sandbox.apiserver.cel_compile import Rule, compile_rule
 from canary.sandbox.apiserver.cel_shapes import escape, shape_of
-from canary.sandbox.apiserver.errors import FieldError, Json
+from canary.sandbox.apiserver.errors import DUPLICATE, INVALID, OMITTED, FieldError, Json
 
 RULES = "x-kubernetes-validations"
 
@@ -106,11 +106,14 @@ class RuleTree:
         try:
             if run(variables) is True:
                 return None
-            failure = ""
         except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
-            failure = f"{_named(error)} evaluating rule: "
-        text = failure + self._message(rule, variables)
-        return FieldError(f"{path}{rule.below}".removeprefix("." if not path else ""), rule.kind, text, _kind(value))
+            said = rule.message or rule.program.source.strip()
+            return FieldError(path, INVALID, f"{_named(error)} evaluating rule: {said}", _kind(value))
+        at = f"{path}{rule.below}".removeprefix("." if not path else "")
+        if rule.kind == DUPLICATE:
+            return FieldError(at, DUPLICATE, value=OMITTED)
+        shown = OMITTED if isinstance(value, (dict, list)) else value
+        return FieldError(at, rule.kind, self._message(rule, variables), shown)
 
     def _in_cel(self, rule: Rule, value: Any) -> Any:
         rename = "__" in rule.program.source

@@ -102,8 +102,6 @@ def _object(schema: Json, *, root: bool) -> Shape:
         bound = schema.get("maxProperties", (REQUEST_BYTES - 2) // (element.smallest + 6))
         return Shape("map", bound, element)
     properties = schema.get("properties") or {}
-    if not properties and not root and schema.get("x-kubernetes-preserve-unknown-fields"):
-        return DYN
     fields = {escape(name): shape_of(sub) for name, sub in properties.items()}
     required = schema.get("required") or ()
     smallest = 2 + sum(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from functools import lru_cache
+
 from canary.sandbox.apiserver import builtin_columns, builtin_schemas, names
 from canary.sandbox.apiserver.crd_checks import check_definition
 from canary.sandbox.apiserver.errors import Json
-from canary.sandbox.apiserver.resources import Column, Resource, Scale
+from canary.sandbox.apiserver.resources import Column, Resource, Scale, version_rank
 from canary.sandbox.apiserver.schema import Schema
 
 GROUP = "apiextensions.k8s.io"
@@ -31,6 +34,7 @@ def definition_resource() -> Resource:
         columns=builtin_columns.CRD,
         check=check_definition,
         default=_default,
+        zero={"spec": {"names": {}}, "status": {}},
     )
 
 
@@ -91,7 +95,7 @@ def _resource(spec: Json, accepted: Json, version: Json, storage: str) -> Resour
         short_names=tuple(accepted.get("shortNames") or ()),
         categories=tuple(accepted.get("categories") or ()),
         namespaced=spec["scope"] == "Namespaced",
-        schema=Schema(version["schema"]["openAPIV3Schema"]),
+        schema=_compiled(json.dumps(version["schema"]["openAPIV3Schema"])),
         storage_version=storage,
         status="status" in subresources,
         scale=None
@@ -105,6 +109,12 @@ def _resource(spec: Json, accepted: Json, version: Json, storage: str) -> Resour
         fields=frozenset(field["jsonPath"].removeprefix(".") for field in version.get("selectableFields") or ()),
         deprecation=_deprecation(spec, accepted, version),
     )
+
+
+@lru_cache(maxsize=256)
+def _compiled(text: str) -> Schema:
+    """A schema, given as JSON. Compiling is dear, and every server of a process wants the same ones."""
+    return Schema(json.loads(text))
 
 
 def _column(column: Json) -> Column:
@@ -122,4 +132,7 @@ def _deprecation(spec: Json, accepted: Json, version: Json) -> str:
     if not version.get("deprecated"):
         return ""
     default = f"{spec['group']}/{version['name']} {accepted['kind']} is deprecated"
+    served = [other["name"] for other in spec["versions"] if other["served"] and not other.get("deprecated")]
+    if newer := min(served, key=version_rank, default=""):
+        default += f"; use {spec['group']}/{newer} {accepted['kind']}"
     return str(version.get("deprecationWarning") or default)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
 from canary.sandbox.apiserver import names
 from canary.sandbox.apiserver.cel_cost import TOTAL_LIMIT
@@ -84,6 +86,8 @@ def _check_versions(spec: Json) -> Iterator[FieldError]:
             yield FieldError(f"{at}.schema.openAPIV3Schema", REQUIRED, "schemas are required")
         for place, column in enumerate(version.get("additionalPrinterColumns") or ()):
             yield from _check_column(column, f"{at}.additionalPrinterColumns[{place}]")
+        for place, field in enumerate(version.get("selectableFields") or ()):
+            yield from _check_selectable(field["jsonPath"], version, f"{at}.selectableFields[{place}].jsonPath")
         if scale := (version.get("subresources") or {}).get("scale"):
             yield from _check_scale(scale, f"{at}.subresources.scale")
     stored = [version["name"] for version in spec["versions"] if version["storage"]]
@@ -96,6 +100,16 @@ def _check_versions(spec: Json) -> Iterator[FieldError]:
     if spec.get("preserveUnknownFields"):
         detail = "must be false in order to use defaults in the schema"
         yield FieldError("spec.preserveUnknownFields", INVALID, detail, value=True)
+
+
+def _check_selectable(path: str, version: Json, at: str) -> Iterator[FieldError]:
+    schema = (version.get("schema") or {}).get("openAPIV3Schema") or {}
+    for name in path.removeprefix(".").split("."):
+        schema = (schema.get("properties") or {}).get(name)
+        if not isinstance(schema, dict):
+            detail = f"is an invalid path: does not refer to a valid field: {path}"
+            yield FieldError(at, INVALID, detail, path)
+            return
 
 
 def _check_column(column: Json, at: str) -> Iterator[FieldError]:
@@ -135,7 +149,17 @@ def _check_unchanged(spec: Json, old: Json) -> Iterator[FieldError]:
             yield FieldError(field, INVALID, "field is immutable", now)
 
 
-def _check_schema(schema: Json, at: str) -> Iterator[FieldError]:
+def _check_schema(schema: Json, at: str) -> tuple[FieldError, ...]:
+    return _checked(json.dumps(schema), at)
+
+
+@lru_cache(maxsize=256)
+def _checked(text: str, at: str) -> tuple[FieldError, ...]:
+    """The objections to a schema that is given as JSON: the same ones, however often it comes."""
+    return tuple(_objections(json.loads(text), at))
+
+
+def _objections(schema: Json, at: str) -> Iterator[FieldError]:
     """Structure first: rules mean something only over a structural schema."""
     found = list(check_structure(schema, at))
     if found:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Any
 
 import yaml
@@ -26,14 +27,43 @@ _Loader.yaml_implicit_resolvers = {
 }
 
 
+class _Doubled(dict[str, Any]):
+    """An object of which JSON names members twice; the last one counts."""
+
+    names: tuple[str, ...] = ()
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) == len(pairs):
+        return members
+    doubled = _Doubled(members)
+    counts = Counter(name for name, _ in pairs)
+    doubled.names = tuple(name for name, count in counts.items() if count > 1)
+    return doubled
+
+
+def duplicates(document: Any, at: str = "") -> list[str]:
+    """The paths of members that a decoded JSON document names more than once."""
+    if isinstance(document, list):
+        return [path for index, item in enumerate(document) for path in duplicates(item, f"{at}[{index}]")]
+    if not isinstance(document, dict):
+        return []
+    below = {name: f"{at}.{name}" if at else name for name in document}
+    found = [below[name] for name in document.names] if isinstance(document, _Doubled) else []
+    return found + [path for name, value in document.items() for path in duplicates(value, below[name])]
+
+
 def decoded(raw: bytes, media: str) -> Any:
     """A document in JSON or YAML. Raises StatusError 400."""
     try:
         if media in {"application/yaml", APPLY_PATCH} and not raw.lstrip().startswith(b"{"):
             return yaml.load(raw, _Loader)  # noqa: S506  it derives from the safe one
-        return json.loads(raw)
+        return json.loads(raw, object_pairs_hook=_members)
     except (ValueError, yaml.YAMLError) as error:
-        raise errors.bad_request(f"the object provided is unrecognized: couldn't decode the body: {error}") from error
+        raise errors.bad_request(
+            f"the object provided is unrecognized: couldn't get version/kind; json parse error: {error}"
+        ) from error
 
 
 async def body(http: web.Request, *, optional: bool = False) -> Json:
@@ -42,7 +72,7 @@ async def body(http: web.Request, *, optional: bool = False) -> Json:
     if not raw.strip():
         if optional:
             return {}
-        raise errors.bad_request("the request has no body")
+        raise errors.bad_request("the object provided is unrecognized: the request has no body")
     media = http.headers.get("Content-Type", "application/json").partition(";")[0].strip()
     if media == protobuf.MEDIA:
         return protobuf.decode(raw)
@@ -50,5 +80,5 @@ async def body(http: web.Request, *, optional: bool = False) -> Json:
         raise errors.unsupported_media_type(_BODY_MEDIA)
     document = decoded(raw, media)
     if not isinstance(document, dict):
-        raise errors.bad_request("the body of the request is not an object")
+        raise errors.bad_request("the object provided is unrecognized: it is not an object")
     return document

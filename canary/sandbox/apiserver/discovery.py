@@ -8,8 +8,8 @@ from canary.sandbox.apiserver.reviews import NAMESPACED, REVIEWS
 
 VERSION: Json = {
     "major": "1",
-    "minor": "32",
-    "gitVersion": "v1.32.0+canary-sandbox",
+    "minor": "36",
+    "gitVersion": "v1.36.0+canary-sandbox",
     "gitCommit": "",
     "gitTreeState": "clean",
     "buildDate": "1970-01-01T00:00:00Z",
@@ -123,17 +123,18 @@ def _nested(group: str, version: str, listed: list[Json]) -> list[Json]:
 
 
 def wants_aggregated(accept: str) -> str:
-    """The version of aggregated discovery that a client likes best; empty when it wants the plain form first."""
+    """The version of aggregated discovery that a client likes best; empty when it wants the plain form.
+
+    Wherever it stands in the list: what is more special is preferred, as there.
+    """
     for choice in accept.split(","):
         media, *parameters = (part.strip() for part in choice.split(";"))
         options = dict(parameter.split("=", 1) for parameter in parameters if "=" in parameter)
         if media not in {"application/json", "application/*", "*/*"}:
             continue
-        if "as" not in options:
-            return ""
-        if (options["as"], options.get("g")) == ("APIGroupDiscoveryList", "apidiscovery.k8s.io"):
+        if (options.get("as"), options.get("g")) == ("APIGroupDiscoveryList", "apidiscovery.k8s.io"):
             version = options.get("v", "")
-            if version in {"v2", "v2beta1"}:
+            if version == "v2":
                 return version
     return ""
 

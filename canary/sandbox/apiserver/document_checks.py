@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from canary.sandbox.apiserver import errors
+from canary.sandbox.apiserver.builtin_schemas import METADATA
 from canary.sandbox.apiserver.errors import FieldError, Json, StatusError
 from canary.sandbox.apiserver.resources import Resource
 
@@ -23,6 +24,10 @@ def type_meta(resource: Resource, doc: Json) -> Json:
             f"({resource.api_version})"
         )
         raise errors.bad_request(message)
+    if kind and kind != resource.kind and resource.custom:
+        name = str((doc.get("metadata") or {}).get("name", ""))
+        objection = FieldError("kind", errors.INVALID, f"must be {resource.kind}", kind)
+        raise errors.invalid(str(kind), resource.group, name, [objection])
     if kind and kind != resource.kind:
         message = (
             f'{kind} in version "{resource.version}" cannot be handled as a {resource.kind}: no kind "{kind}" is '
@@ -83,11 +88,18 @@ def check_name(metadata: Json, name: str) -> None:
         )
 
 
-def trim_metadata(metadata: Json) -> None:
-    """An empty map or list is the same as none, so that it never makes a difference."""
+_KNOWN_METADATA = frozenset(METADATA["properties"])
+
+
+def trim_metadata(metadata: Json) -> list[str]:
+    """Drop what metadata does not have; returns the paths. An empty map or list is the same as none: it goes, too."""
+    unknown = [name for name in metadata if name not in _KNOWN_METADATA]
+    for name in unknown:
+        del metadata[name]
     for name in ("labels", "annotations", "finalizers", "ownerReferences", "managedFields"):
         if name in metadata and not metadata[name]:
             del metadata[name]
+    return [f"metadata.{name}" for name in unknown]
 
 
 def raise_invalid(resource: Resource, doc: Json, found: list[FieldError]) -> None:

@@ -39,17 +39,21 @@ class StatusError(Exception):
             "metadata": self.metadata,
             "status": "Failure",
             "message": self.message,
-            "reason": self.reason,
             "code": self.code,
         }
-        if self.details:
+        if self.reason:
+            status["reason"] = self.reason
+        if self.details is not None:
             status["details"] = self.details
         return status
 
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """One objection to one field. `kind` is the wording of the real server, such as `Required value`."""
+    """One objection to one field.
+
+    `kind` is the wording of the real server, such as `Required value`; `value` may be `OMITTED`.
+    """
 
     field: str
     kind: str
@@ -62,8 +66,8 @@ class FieldError:
 
     def text(self) -> str:
         """The objection without its field."""
-        body = self.kind
-        if self.kind not in _WITHOUT_VALUE:
+        body = INVALID if self.kind == WRONG_TYPE else self.kind
+        if self.kind not in _WITHOUT_VALUE and self.value is not OMITTED:
             body += f": {_shown(self.value)}"
         return f"{body}: {self.detail}" if self.detail else body
 
@@ -82,9 +86,14 @@ FORBIDDEN = "Forbidden"
 TOO_LONG = "Too long"
 TOO_MANY = "Too many"
 INTERNAL = "Internal error"
+WRONG_TYPE = "Invalid type"
+"""Worded as an invalid value, with a reason of its own."""
+OMITTED: Any = object()
+"""Stands for a value that an objection does not show."""
 
 _CAUSE_REASONS = {
     INVALID: "FieldValueInvalid",
+    WRONG_TYPE: "FieldValueTypeInvalid",
     REQUIRED: "FieldValueRequired",
     UNSUPPORTED: "FieldValueNotSupported",
     DUPLICATE: "FieldValueDuplicate",
@@ -113,8 +122,18 @@ def not_found(plural: str, group: str, name: str) -> StatusError:
     )
 
 
+def not_decoded(kind: str, version: str, why: str) -> StatusError:
+    """400 for a document that does not fit the type of its kind."""
+    return bad_request(f'{kind} in version "{version}" cannot be handled as a {kind}: {why}')
+
+
+def patch_not_decoded(patched: Json, why: str) -> StatusError:
+    """422 for a patch of which the same is true. The real server names neither kind nor object."""
+    return invalid("", "", "", [FieldError("patch", INVALID, why, _shown(patched))])
+
+
 def no_such_path() -> StatusError:
-    """The whole resource or path is unknown."""
+    """The resource is unknown in a group that is known."""
     return StatusError(404, "NotFound", "the server could not find the requested resource", details={})
 
 
@@ -190,7 +209,7 @@ def method_not_allowed() -> StatusError:
 def not_acceptable(accepted: str) -> StatusError:
     """406."""
     message = f"only the following media types are accepted: {accepted}"
-    return StatusError(406, "NotAcceptable", message)
+    return StatusError(406, "NotAcceptable", message, details={})
 
 
 def unsupported_media_type(accepted: Sequence[str]) -> StatusError:

@@ -50,11 +50,11 @@ class Escalation:
 
     def _refuse_missing(self, resource: Resource, user: User, name: str, rules: list[Json], namespace: str) -> None:
         held = self._authorizer.rules(user, namespace)
-        missing = [rule for rule in rules if not covers(held, rule)]
+        missing = [atom for rule in rules for atom in _atoms(rule) if not _covered(held, atom)]
         if not missing:
             return
         groups = "[" + " ".join(f'"{group}"' for group in user.groups) + "]"
-        shown = "\n".join(_compact(rule) for rule in missing)
+        shown = "\n".join(sorted(_compact(rule) for rule in _rules_of(missing)))
         why = (
             f'user "{user.name}" (groups={groups}) is attempting to grant RBAC permissions not currently held:\n{shown}'
         )
@@ -72,9 +72,27 @@ def _atoms(rule: Json) -> Iterator[Json]:
                     yield {"verb": verb, "group": group, "resource": resource, "name": name}
 
 
+def _rules_of(atoms: list[Json]) -> Iterator[Json]:
+    """One rule per thing, with all verbs on it."""
+    verbs: dict[tuple[Any, ...], dict[str, None]] = {}
+    for atom in atoms:
+        thing = (atom.get("group"), atom.get("resource"), atom.get("name"), atom.get("url"))
+        verbs.setdefault(thing, {})[atom["verb"]] = None
+    for (group, resource, name, url), found in verbs.items():
+        if url is not None:
+            yield {"nonResourceURLs": [url], "verbs": list(found)}
+        else:
+            named = {"resourceNames": [name]} if name else {}
+            yield {"apiGroups": [group], "resources": [resource], **named, "verbs": list(found)}
+
+
 def covers(held: list[Json], rule: Json) -> bool:
     """Whether rules held grant all that `rule` grants."""
-    return all(any(_covers_atom(own, atom) for own in held) for atom in _atoms(rule))
+    return all(_covered(held, atom) for atom in _atoms(rule))
+
+
+def _covered(held: list[Json], atom: Json) -> bool:
+    return any(_covers_atom(own, atom) for own in held)
 
 
 def _covers_atom(own: Json, atom: Json) -> bool:

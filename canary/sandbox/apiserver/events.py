@@ -6,11 +6,14 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from canary.sandbox.apiserver.errors import REQUIRED, UNSUPPORTED, FieldError, Json
+from canary.sandbox.apiserver.errors import INVALID, REQUIRED, FieldError, Json
+from canary.sandbox.apiserver.names import qualified_name
 from canary.sandbox.apiserver.resources import Column, Resource
 from canary.sandbox.apiserver.schema import Schema
 
 API_VERSION = "events.k8s.io/v1"
+_NAME_LIMIT = 128
+_NOTE_LIMIT = 1024
 _NEW_NAMES = {
     "involvedObject": "regarding",
     "message": "note",
@@ -65,11 +68,42 @@ def _over_core(column: Column) -> Column:
 
 
 def _check(doc: Json, old: Json | None) -> list[FieldError]:
-    """What this view asks of a new event, and the core one does not."""
+    """What this view asks of an event, and the core one does not. As there, some fields go by their old names."""
     if old is not None:
+        return _check_change(doc, old)
+    found = _check_place(doc)
+    if not doc.get("eventTime"):
+        return [*found, FieldError("eventTime", REQUIRED), *_check_type(doc)]
+    for name in ("reportingController", "reportingInstance", "action", "reason"):
+        if not doc.get(name):
+            found.append(FieldError(name, REQUIRED))
+        elif len(doc[name]) > _NAME_LIMIT:
+            found.append(FieldError(name, INVALID, f"can have at most {_NAME_LIMIT} characters", ""))
+    if problem := qualified_name(doc.get("reportingController") or ""):
+        found.append(FieldError("reportingController", INVALID, problem, doc.get("reportingController", "")))
+    if len(doc.get("note", "")) > _NOTE_LIMIT:
+        found.append(FieldError("message", INVALID, f"can have at most {_NOTE_LIMIT} characters", ""))
+    return found + _check_type(doc)
+
+
+def _check_place(doc: Json) -> list[FieldError]:
+    about = (doc.get("regarding") or {}).get("namespace", "")
+    place = doc["metadata"].get("namespace", "")
+    if about == place or (not about and place in {"default", "kube-system"}):
         return []
-    needed = ("eventTime", "reportingController", "reportingInstance", "action", "reason", "type")
-    found = [FieldError(name, REQUIRED) for name in needed if not doc.get(name)]
-    if doc.get("type") not in {None, "", "Normal", "Warning"}:
-        found.append(FieldError("type", UNSUPPORTED, 'supported values: "Normal", "Warning"', doc["type"]))
-    return found
+    return [FieldError("involvedObject.namespace", INVALID, "does not match event.namespace", about)]
+
+
+def _check_type(doc: Json) -> list[FieldError]:
+    kind = doc.get("type", "")
+    return [] if kind in {"Normal", "Warning"} else [FieldError("type", INVALID, f"has invalid value: {kind}", kind)]
+
+
+def _check_change(doc: Json, old: Json) -> list[FieldError]:
+    """Of an event only the series goes on."""
+    return [
+        FieldError(_OLD_NAMES.get(name, name), INVALID, "field is immutable", doc.get(name))
+        for name in dict.fromkeys((*old, *doc))
+        if name not in {"apiVersion", "kind", "metadata", "series"}
+        and (doc.get(name) or None) != (old.get(name) or None)
+    ]

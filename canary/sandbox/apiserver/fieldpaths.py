@@ -114,8 +114,11 @@ def member_schema(schema: Json, name: str) -> Json:
     return sub if isinstance(sub, dict) else {}
 
 
-def parts(value: Any, schema: Json, *, unique: bool = False) -> dict[str, tuple[Any, Json]]:
-    """The parts of a granular value with their schemas, by element. `unique` raises DuplicateError for one met twice."""
+def parts(value: Any, schema: Json, *, unique: bool = False, at: Path = ()) -> dict[str, tuple[Any, Json]]:
+    """The parts of a granular value with their schemas, by element.
+
+    `unique` raises DuplicateError for one met twice in the value at `at`.
+    """
     if isinstance(value, dict):
         return {f"f:{name}": (sub, member_schema(schema, name)) for name, sub in value.items()}
     result: dict[str, tuple[Any, Json]] = {}
@@ -123,7 +126,7 @@ def parts(value: Any, schema: Json, *, unique: bool = False) -> dict[str, tuple[
     for item in value:
         element = element_of(item, schema)
         if unique and element in result:
-            raise DuplicateError(f"duplicate entries for key {shown((element,))}")
+            raise DuplicateError(f"{shown(at)}: duplicate entries for key {shown((element,))}")
         result[element] = (item, items)
     return result
 
@@ -133,8 +136,8 @@ def applied_paths(value: Any, schema: Json, at: Path = ()) -> Iterator[Path]:
     if not is_granular(value, schema):
         yield at
         return
-    in_map = isinstance(value, list) or "properties" not in schema
-    for element, (sub, sub_schema) in parts(value, schema, unique=True).items():
+    in_map = isinstance(value, list) or isinstance(schema.get("additionalProperties"), dict)
+    for element, (sub, sub_schema) in parts(value, schema, unique=True, at=at).items():
         here = (*at, element)
         granular = is_granular(sub, sub_schema)
         if granular and (in_map or sub == {}):

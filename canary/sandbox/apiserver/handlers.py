@@ -18,7 +18,7 @@ from canary.sandbox.apiserver.cluster import Cluster
 from canary.sandbox.apiserver.errors import FieldError, Json, StatusError
 from canary.sandbox.apiserver.escalation import Escalation
 from canary.sandbox.apiserver.faults import Fault, WatchLostError, faulty
-from canary.sandbox.apiserver.plain import plain
+from canary.sandbox.apiserver.plain import plain, unknown_path
 from canary.sandbox.apiserver.rbac import Authorizer
 from canary.sandbox.apiserver.representation import Representation, negotiate
 from canary.sandbox.apiserver.requests import Request
@@ -52,6 +52,8 @@ class Handlers:
             return json_response(self._reviewer.answer(kind, await decoding.body(http), user, request.namespace), 201)
         resource = self._cluster.registry.get(request.group, request.version, request.resource)
         if resource is None:
+            if not self._cluster.registry.members(request.group, request.version):
+                return unknown_path()
             raise errors.no_such_path()
         self._check_subresource(resource, request)
         if resource.namespaced and not request.namespace and request.verb not in {"list", "watch"}:
@@ -81,6 +83,8 @@ class Handlers:
                 return
             case "log" | "exec" | "attach" | "portforward" | "proxy" | "eviction" | "binding" | "ephemeralcontainers":
                 raise errors.not_implemented(f"{resource.plural}/{request.subresource}")
+            case _ if resource.custom:
+                raise errors.not_found(resource.plural, resource.group, request.name)
             case _:
                 raise errors.no_such_path()
         if request.subresource and request.verb not in {"get", "update", "patch"}:
@@ -105,16 +109,17 @@ class Handlers:
                 account = self._cluster.rest.get(resource, key)
                 return json_response(self._reviewer.token(account.doc, await decoding.body(http, optional=True)), 201)
             case "create":
-                body, options = await decoding.body(http), self._options(http, request, resource, user)
-                if resource.stored_as and resource.check and (found := resource.check(body, None)):
-                    name = (body.get("metadata") or {}).get("name", "")
-                    raise errors.invalid(resource.kind, resource.group, name, found)
+                body = await decoding.body(http)
+                options = self._options(http, request, resource, user, body)
+                _check_view(resource, body, None, request.namespace)
                 kept = resource.stored_as or resource
                 written = self._cluster.rest.create(kept, request.namespace, resource.to_stored(body), options)
                 return self._written(form, written, request, 201)
             case "update":
-                options = self._options(http, request, resource, user)
-                return self._written(form, self._update(request, resource, await decoding.body(http), options), request)
+                body = await decoding.body(http)
+                options = self._options(http, request, resource, user, body)
+                code = 201 if self._is_new(request, resource) else 200
+                return self._written(form, self._update(request, resource, body, options), request, code)
             case "patch":
                 options = self._options(http, request, resource, user)
                 written, is_new = await self._patch(http, request, resource, options, user)
@@ -168,16 +173,7 @@ class Handlers:
         self, http: web.Request, form: Representation, request: Request, fault: Fault | None
     ) -> web.StreamResponse:
         query = http.query
-        if "sendInitialEvents" in query:
-            raise queries.list_options_invalid(
-                "sendInitialEvents",
-                "sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled",
-            )
-        if query.get("resourceVersionMatch"):
-            raise queries.list_options_invalid(
-                "resourceVersionMatch",
-                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
-            )
+        initial = queries.initial_events(query)
         revision = queries.check_revision(query, self._cluster.store.revision)
         timeout = queries.number(query, "timeoutSeconds") or random.uniform(1800, 3600)
         options = WatchOptions(
@@ -186,6 +182,7 @@ class Handlers:
             matches=queries.selector(form.resource, query, request),
             bookmarks=query.get("allowWatchBookmarks") in queries.TRUE,
             timeout=timeout,
+            initial=initial,
         )
         response = web.StreamResponse(
             headers={"Content-Type": "application/json", "Cache-Control": "no-cache, private"}
@@ -218,18 +215,30 @@ class Handlers:
             response.headers.add("Warning", warning(text))
         return response
 
-    def _options(self, http: web.Request, request: Request, resource: Resource, user: User) -> Options:
+    def _options(
+        self, http: web.Request, request: Request, resource: Resource, user: User, body: Json | None = None
+    ) -> Options:
         def guard(new: Json, old: Json | None) -> None:
             self._escalation.check(resource, user, new, old)
 
-        return dataclasses.replace(queries.options(http, request.subresource), guard=guard)
+        asked = queries.options(http, request.subresource)
+        return dataclasses.replace(asked, guard=guard, duplicates=tuple(decoding.duplicates(body)))
 
     def _update(self, request: Request, resource: Resource, body: Json, options: Options) -> Written:
         key = (request.namespace, request.name)
         if request.subresource == "scale":
             current = self._cluster.rest.get(resource, key)
             return self._cluster.rest.update(resource, key, scale.applied(resource, current, body), options)
+        if self._is_new(request, resource):
+            return self._cluster.rest.create(resource, request.namespace, body, options)
+        if resource.stored_as:
+            _check_view(resource, body, resource.served(self._cluster.rest.get(resource, key)), request.namespace)
         return self._cluster.rest.update(resource.stored_as or resource, key, resource.to_stored(body), options)
+
+    def _is_new(self, request: Request, resource: Resource) -> bool:
+        """Whether an update makes the object: of a kind that allows it (a Lease)."""
+        key = (request.namespace, request.name)
+        return resource.creates_on_update and self._cluster.store.get(resource.key, key) is None
 
     async def _patch(
         self, http: web.Request, request: Request, resource: Resource, options: Options, user: User
@@ -253,7 +262,10 @@ class Handlers:
             after = _patched("Scale", before, media, body, raw)
             new = scale.applied(resource, current, after)
         else:
-            new = resource.to_stored(_patched(resource.kind, resource.served(current), media, body, raw))
+            before = resource.served(current)
+            after = _patched(resource.kind, before, media, body, raw)
+            _check_view(resource, after, before, request.namespace)
+            new = resource.to_stored(after)
         kept = resource.stored_as or resource
         return self._cluster.rest.update(kept, current.key, new, options, patched=True), False
 
@@ -303,11 +315,23 @@ class Handlers:
         return raw_response(form.many(deleted, {"resourceVersion": str(self._cluster.store.revision)}))
 
 
+def _check_view(resource: Resource, doc: Json, old: Json | None, namespace: str) -> None:
+    """What a view asks beyond the resource that keeps its objects. Raises StatusError 422, in the words of the latter."""
+    if resource.stored_as is None or resource.check is None:
+        return
+    metadata = doc.get("metadata") or {}
+    if found := resource.check({**doc, "metadata": {**metadata, "namespace": namespace}}, old):
+        kept = resource.stored_as
+        raise errors.invalid(kept.kind, kept.group, metadata.get("name", ""), found)
+
+
 def _patched(kind: str, doc: Json, media: str, body: Any, raw: bytes) -> Json:
     if media == patches.JSON_PATCH:
         return patches.json_patch(doc, body, spelling.as_written(raw))
     if not isinstance(body, dict):
-        raise errors.bad_request("error decoding patch: a patch is an object")
+        raise errors.bad_request(
+            "error decoding patch: json: cannot unmarshal it into Go value of type map[string]interface {}"
+        )
     if media == patches.MERGE_PATCH:
         merged: Json = patches.merge_patch(doc, body)
         # Pruning and defaulting work in place, and a merge shares what it did not touch with the stored object.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from canary.sandbox.apiserver.errors import Json, apply_conflict
 from canary.sandbox.apiserver.fieldpaths import (
@@ -139,8 +140,10 @@ class Owners:
         return {**entry, "subresource": manager.subresource} if manager.subresource else entry
 
 
-def updated(old: Json | None, new: Json, schema: Json, writer: Writer) -> list[Json]:
-    """The managedFields of `new` after an Update turned `old` (None: nothing) into it.
+def updated(
+    old: Json | None, new: Json, schema: Json, writer: Writer, zero: Mapping[str, Any] | None = None
+) -> list[Json]:
+    """The managedFields of `new` after an Update turned `old` (None: nothing but `zero`) into it.
 
     An update may bring managedFields of its own, which then count instead of the old ones; `[{}]` forgets them all.
     """
@@ -149,7 +152,7 @@ def updated(old: Json | None, new: Json, schema: Json, writer: Writer) -> list[J
     if brought == [{}]:
         return []
     base = brought if brought and old is not None else before
-    difference = compared(old or {}, new, schema).restricted(writer.may_own)
+    difference = compared(old or dict(zero or {}), new, schema).restricted(writer.may_own)
     if not (difference.added or difference.modified or difference.removed):
         return base
     owners = Owners(base)

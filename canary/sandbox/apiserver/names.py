@@ -16,12 +16,13 @@ _label_1123 = re.compile(_LABEL_1123).fullmatch
 _label_1035 = re.compile(_LABEL_1035).fullmatch
 _qualified = re.compile(_QUALIFIED).fullmatch
 _ANNOTATION_LIMIT = 256 * 1024
+_FINALIZERS = {"foregroundDeletion", "orphan", "kubernetes", "customresourcecleanup.apiextensions.k8s.io"}
 
 
 def subdomain(name: str) -> str | None:
     """None when `name` is an RFC 1123 subdomain, else the objection."""
     if len(name) > 253:
-        return "must be no more than 253 bytes"
+        return "must be no more than 253 characters"
     if not _subdomain(name):
         return (
             "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must "
@@ -34,7 +35,7 @@ def subdomain(name: str) -> str | None:
 def label(name: str) -> str | None:
     """None when `name` is an RFC 1123 label, else the objection."""
     if len(name) > 63:
-        return "must be no more than 63 bytes"
+        return "must be no more than 63 characters"
     if not _label_1123(name):
         return (
             "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and "
@@ -47,7 +48,7 @@ def label(name: str) -> str | None:
 def label_1035(name: str) -> str | None:
     """None when `name` is an RFC 1035 label (what a Service needs), else the objection."""
     if len(name) > 63:
-        return "must be no more than 63 bytes"
+        return "must be no more than 63 characters"
     if not _label_1035(name):
         return (
             "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic "
@@ -75,7 +76,7 @@ def qualified_name(key: str) -> str | None:
     if not name:
         return "name part must be non-empty"
     if len(name) > 63:
-        return "name part must be no more than 63 bytes"
+        return "name part must be no more than 63 characters"
     if not _qualified(name):
         return (
             "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an "
@@ -88,7 +89,7 @@ def qualified_name(key: str) -> str | None:
 def label_value(value: str) -> str | None:
     """None when `value` can be the value of a label."""
     if len(value) > 63:
-        return "must be no more than 63 bytes"
+        return "must be no more than 63 characters"
     if value and not _qualified(value):
         return (
             "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must "
@@ -109,7 +110,7 @@ def check_labels(labels: Any, field: str) -> list[FieldError]:
     return errors
 
 
-def check_metadata(metadata: Json) -> list[FieldError]:
+def check_metadata(metadata: Json, *, standard_finalizers: bool = False) -> list[FieldError]:
     """Objections to labels, annotations, finalizers and owner references (names are checked per resource)."""
     errors = check_labels(metadata.get("labels"), "metadata.labels")
     annotations = metadata.get("annotations") or {}
@@ -123,6 +124,13 @@ def check_metadata(metadata: Json) -> list[FieldError]:
         for name in metadata.get("finalizers") or ()
         if (problem := qualified_name(name))
     ]
+    if standard_finalizers:
+        detail = "name is neither a standard finalizer name nor is it fully qualified"
+        errors += [
+            FieldError(f"metadata.finalizers[{index}]", INVALID, detail, name)
+            for index, name in enumerate(metadata.get("finalizers") or ())
+            if "/" not in name and name not in _FINALIZERS
+        ]
     return errors + _check_owners(metadata.get("ownerReferences") or ())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from typing import Any
 
 import jsonpatch
@@ -25,7 +26,9 @@ def json_patch(doc: Json, operations: Any, written: Any) -> Json:
     Raises StatusError 422 when an operation does not apply, 400 when the patch is malformed.
     """
     if not isinstance(operations, list):
-        raise bad_request("error decoding patch: json: cannot unmarshal object into Go value of type jsonpatch.Patch")
+        raise bad_request(
+            "error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp"
+        )
     if len(operations) > _OPERATIONS_LIMIT:
         raise bad_request(f"The allowed maximum operations in a JSON patch is {_OPERATIONS_LIMIT}")
     result: Any = copy.deepcopy(doc)
@@ -36,12 +39,32 @@ def json_patch(doc: Json, operations: Any, written: Any) -> Json:
             if operation.get("op") == "test":
                 _test(result, operation, written[index].get("value"))
             else:
-                result = jsonpatch.JsonPatch([copy.deepcopy(operation)]).apply(result, in_place=True)
+                result = jsonpatch.JsonPatch([_as_there(result, operation)]).apply(result, in_place=True)
         except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException, KeyError, TypeError) as error:
             raise rejected() from error
     if not isinstance(result, dict):
         raise rejected()
     return result
+
+
+def _as_there(doc: Any, operation: Json) -> Json:
+    """An operation as the server's library understands it.
+
+    A missing value is null, `replace` adds a member that is not there, and -1 is the last element of a list.
+    """
+    operation = copy.deepcopy(operation)
+    if operation.get("op") in {"add", "replace"}:
+        operation.setdefault("value", None)
+    path = operation.get("path")
+    if operation.get("op") != "replace" or not isinstance(path, str) or not path:
+        return operation
+    above, _, last = path.rpartition("/")
+    parent = jsonpointer.JsonPointer(above).resolve(doc)
+    if isinstance(parent, dict) and jsonpointer.unescape(last) not in parent:
+        operation["op"] = "add"
+    elif isinstance(parent, list) and re.fullmatch(r"-\d+", last):
+        operation["path"] = f"{above}/{len(parent) + int(last)}"
+    return operation
 
 
 def _test(doc: Any, operation: Json, wanted: Any) -> None:

@@ -28,9 +28,12 @@ def plain(http: web.Request, path: str, registry: Registry) -> web.Response:
     document = _openapi(registry, parts[2:], http.path.removesuffix(path)) if parts[:2] == ["openapi", "v3"] else (
         _discovery(registry, parts, http.host)
     )  # fmt: skip
-    if document is None:
-        raise errors.no_such_path()
-    return json_response(document)
+    return unknown_path() if document is None else json_response(document)
+
+
+def unknown_path() -> web.Response:
+    """What a server says that has never heard of a path: no Status, only text."""
+    return web.Response(status=404, text="404 page not found\n")
 
 
 def _discovery(registry: Registry, parts: list[str], host: str) -> Json | None:

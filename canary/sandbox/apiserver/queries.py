@@ -18,6 +18,7 @@ from canary.sandbox.apiserver.selectors import Predicate, both, parse_fields, pa
 from canary.sandbox.apiserver.store import Key
 
 _AS_OF_NOW = -1
+_MANAGER_LIMIT = 128
 TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
 
 
@@ -26,10 +27,13 @@ def options(http: web.Request, subresource: str = "") -> Options:
     query = http.query
     agent = http.headers.get("User-Agent", "")
     manager = query.get("fieldManager") or agent.split("/")[0][:128] or "unknown"
+    if len(manager.encode()) > _MANAGER_LIMIT:
+        objection = FieldError("fieldManager", errors.TOO_LONG, f"may not be more than {_MANAGER_LIMIT} bytes", manager)
+        raise options_invalid("PatchOptions" if http.method == "PATCH" else "CreateOptions", objection)
     validation = query.get("fieldValidation") or "Warn"
     if validation not in {"Strict", "Warn", "Ignore"}:
         objection = FieldError(
-            "fieldValidation", errors.UNSUPPORTED, 'supported values: "Ignore", "Strict", "Warn"', validation
+            "fieldValidation", errors.UNSUPPORTED, 'supported values: "", "Ignore", "Strict", "Warn"', validation
         )
         raise errors.invalid("CreateOptions", "meta.k8s.io", "", [objection])
     return Options(manager, _dry_run(query.getall("dryRun", [])), validation, subresource)
@@ -78,14 +82,15 @@ def number(query: Mapping[str, str], name: str) -> int:
     try:
         return int(text)
     except ValueError as error:
-        raise errors.bad_request(f"{name}: invalid value {text!r}: must be an integer") from error
+        raise errors.bad_request(f'strconv.ParseInt: parsing "{text}": invalid syntax') from error
 
 
 def check_revision(query: Mapping[str, str], current: int) -> int:
     """The revision asked for (0: any). Raises StatusError 400, and 504 for one from the future."""
     text = query.get("resourceVersion") or "0"
     if not text.isdecimal():
-        raise errors.bad_request(f"resourceVersion: Invalid value: {text!r}: strconv.ParseUint: invalid syntax")
+        why = f'strconv.ParseUint: parsing "{text}": invalid syntax'
+        raise errors.bad_request(f'invalid resource version: resourceVersion: Invalid value: "{text}": {why}')
     asked = int(text)
     if asked > current:
         raise errors.too_large_revision(asked, current)
@@ -117,13 +122,33 @@ def check_match(query: Mapping[str, str]) -> None:
         )
     if match not in {"Exact", "NotOlderThan"}:
         objection = FieldError(
-            "resourceVersionMatch", errors.UNSUPPORTED, 'supported values: "Exact", "NotOlderThan"', match
+            "resourceVersionMatch", errors.UNSUPPORTED, 'supported values: "Exact", "NotOlderThan", ""', match
         )
         raise errors.invalid("ListOptions", "meta.k8s.io", "", [objection])
     if match == "Exact" and query.get("resourceVersion") == "0":
         raise list_options_invalid(
-            "resourceVersionMatch", 'resourceVersionMatch "Exact" is forbidden for resourceVersion "0"'
+            "resourceVersionMatch", 'resourceVersionMatch "exact" is forbidden for resourceVersion "0"'
         )
+
+
+def initial_events(query: Mapping[str, str]) -> bool | None:
+    """Whether a watch shall begin with what exists (`sendInitialEvents`); None when it does not say.
+
+    Raises StatusError 422 when `resourceVersionMatch` does not go with it.
+    """
+    match = query.get("resourceVersionMatch", "")
+    if "sendInitialEvents" not in query:
+        if match:
+            why = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
+            raise list_options_invalid("resourceVersionMatch", why)
+        return None
+    if not match:
+        why = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
+        raise list_options_invalid("resourceVersionMatch", why)
+    if match != "NotOlderThan":
+        objection = FieldError("resourceVersionMatch", errors.UNSUPPORTED, 'supported values: "NotOlderThan"', match)
+        raise errors.invalid("ListOptions", "meta.k8s.io", "", [objection])
+    return query["sendInitialEvents"] in TRUE
 
 
 def continue_token(revision: int, key: Key) -> str:
@@ -153,5 +178,5 @@ def continuation(query: Mapping[str, str]) -> tuple[Key | None, int | None]:
         namespace, name = raw["start"]
         revision = int(raw["rv"])
     except (ValueError, KeyError, TypeError) as error:
-        raise errors.bad_request(f"continue key is not valid: {error}") from error
+        raise errors.bad_request(f"invalid continue token: continue key is not valid: {error}") from error
     return (namespace, name), None if revision == _AS_OF_NOW else revision

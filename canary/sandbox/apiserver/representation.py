@@ -11,6 +11,7 @@ from canary.sandbox.apiserver.errors import Json, bad_request, not_acceptable
 from canary.sandbox.apiserver.resources import Resource
 from canary.sandbox.apiserver.store import Stored, encode
 
+_PARTIAL = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1"}
 _ANY = {"*/*", "application/*", "application/json", ""}
 
 
@@ -47,7 +48,7 @@ class Representation:
         return encode(head)[:-1] + b',"items":[' + members + b"]}"
 
     def _element(self, stored: Stored) -> bytes:
-        return self.resource.encoded(stored) if self.form == "Object" else self.single(stored)
+        return self.resource.encoded_in_list(stored) if self.form == "Object" else self.single(stored)
 
     def event(self, kind: str, stored: Stored, *, first: bool) -> bytes:
         """One line of a watch stream; in Tables only the first one defines the columns."""
@@ -60,12 +61,16 @@ class Representation:
             body = self.single(stored)
         return b'{"type":"' + kind.encode() + b'","object":' + body + b"}\n"
 
-    def bookmark(self, revision: int) -> bytes:
-        metadata = {"resourceVersion": str(revision), "creationTimestamp": None}
+    def bookmark(self, revision: int, *, initial_events_end: bool = False) -> bytes:
+        metadata: Json = {"resourceVersion": str(revision)}
+        if initial_events_end:
+            metadata["annotations"] = {"k8s.io/initial-events-end": "true"}
         if self.form == "Table":
             body: Json = tables.table(self.resource, [], {"resourceVersion": str(revision)}, with_definitions=False)
+            if initial_events_end:
+                body["rows"] = [{"cells": [], "object": {**_PARTIAL, "metadata": metadata}}]
         elif self.form == "Partial":
-            body = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata}
+            body = {**_PARTIAL, "metadata": metadata}
         else:
             body = {"kind": self.resource.kind, "apiVersion": self.resource.api_version, "metadata": metadata}
         return b'{"type":"BOOKMARK","object":' + encode(body) + b"}\n"

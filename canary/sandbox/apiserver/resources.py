@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,13 +43,21 @@ def _no_default(doc: Json, old: Json | None) -> None:  # noqa: ARG001  the shape
     return
 
 
+def _untyped(doc: Json) -> Json:
+    return {name: value for name, value in doc.items() if name not in {"apiVersion", "kind"}}
+
+
 def _unchanged(doc: Json) -> Json:
     return doc
 
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """One served resource in one version."""
+    """One served resource in one version.
+
+    `default` fills in what the API says of every object, `prepare` what the server itself decides (a ClusterIP), which
+    nobody owns. `zero` is what every object of the kind has before anything is said: nobody owns that either.
+    """
 
     group: str
     version: str
@@ -68,10 +76,13 @@ class Resource:
     custom: bool = False
     generation: bool = False
     unconditional_update: bool = True
+    creates_on_update: bool = False
     name_rule: Callable[[str], str | None] = names.subdomain
     fields: frozenset[str] = frozenset()
     check: Check | None = None
     default: Callable[[Json, Json | None], None] = _no_default
+    prepare: Callable[[Json, Json | None], None] = _no_default
+    zero: Mapping[str, Any] = field(default_factory=dict)
     deprecation: str = ""
     stored_as: Resource | None = None
     to_stored: Callable[[Json], Json] = _unchanged
@@ -93,6 +104,12 @@ class Resource:
     def encoded(self, stored: Stored) -> bytes:
         """The same as JSON, made once."""
         return stored.encoded(self.api_version, lambda: self.served(stored))
+
+    def encoded_in_list(self, stored: Stored) -> bytes:
+        """The same as an element of a list: of built-in kinds the list alone says what they are."""
+        if self.custom:
+            return self.encoded(stored)
+        return stored.encoded(f"{self.api_version} in a list", lambda: _untyped(self.served(stored)))
 
     @property
     def storage_api_version(self) -> str:

@@ -24,13 +24,14 @@ from canary.sandbox.apiserver.document_checks import (
     trim_metadata,
     type_meta,
 )
-from canary.sandbox.apiserver.errors import FieldError, Json
+from canary.sandbox.apiserver.errors import FieldError, Json, StatusError
 from canary.sandbox.apiserver.fieldpaths import DuplicateError
 from canary.sandbox.apiserver.managed import Writer
 from canary.sandbox.apiserver.resources import Resource
 from canary.sandbox.apiserver.store import Key, Store, Stored
 
 _NAMESPACES = ("", "namespaces")
+_LASTING = frozenset({"default", "kube-system", "kube-public"})
 FOREGROUND = "foregroundDeletion"
 ORPHAN = "orphan"
 _GENERATED = "bcdfghjklmnpqrstvwxz2456789"
@@ -42,12 +43,17 @@ def _no_guard(new: Json, old: Json | None) -> None:  # noqa: ARG001  the shape o
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a write was asked for. `validation` is Strict, Warn or Ignore; `guard` may refuse what would be written."""
+    """How a write was asked for.
+
+    `validation` is Strict, Warn or Ignore; `duplicates` are paths that the body named twice; `guard` may refuse what
+    would be written.
+    """
 
     manager: str = "unknown"
     dry_run: bool = False
     validation: str = "Warn"
     subresource: str = ""
+    duplicates: tuple[str, ...] = ()
     guard: Callable[[Json, Json | None], None] = _no_guard
 
 
@@ -93,12 +99,12 @@ class Rest:
     ) -> Written:
         """Store a new object; `owners` are its managedFields, the creator's when None.
 
-        Raises StatusError 400, 403, 404 (no such namespace), 409, 422.
+        Raises StatusError 400, 403, 404 (no such namespace), 409, 422, and 500 for one that has a resourceVersion.
         """
         metadata = type_meta(resource, doc)
         check_namespace(resource, namespace, metadata)
         if metadata.get("resourceVersion") not in {None, "", "0"}:
-            raise errors.bad_request("resourceVersion should not be set on objects to be created")
+            raise StatusError(500, "", "resourceVersion should not be set on objects to be created")
         name = metadata.get("name")
         if not name and metadata.get("generateName"):
             name = self._generated(resource, namespace, metadata["generateName"])
@@ -120,6 +126,7 @@ class Rest:
         if resource.generation:
             metadata["generation"] = 1
         self._manage(doc, self._owners(resource, None, doc, options, now) if owners is None else owners)
+        resource.prepare(doc, None)
         return Written(self._put(resource, doc, dry_run=options.dry_run), warnings)
 
     def _generated(self, resource: Resource, namespace: str, prefix: str) -> str:
@@ -149,6 +156,7 @@ class Rest:
         does not fit the schema, as the real server does.
         """
         metadata = type_meta(resource, config)
+        where = f"{metadata.get('namespace', '')}/{key[1]}; {resource.group}/{resource.version}, Kind={resource.kind}"
         check_namespace(resource, key[0], metadata)
         check_name(metadata, key[1])
         if metadata.get("managedFields"):
@@ -156,9 +164,10 @@ class Rest:
         stored = self._store.get(resource.key, key)
         if stored is None and options.subresource:
             raise errors.not_found(resource.plural, resource.group, key[1])
-        where = f"{key[0]}/{key[1]}; {resource.api_version}, Kind={resource.kind}"
         if unknown := resource.schema.prune(copy.deepcopy(config)):
             raise not_typed(where, f".{unknown[0]}: field not declared in schema")
+        if misfits := resource.schema.wrong_types(config):
+            raise not_typed(where, f".{misfits[0].field}: {misfits[0].detail}")
         now = timestamp(self._clock())
         writer = Writer(options.manager, resource.api_version, now, options.subresource, resource.status)
         live = stored.doc if stored else {"metadata": {}}
@@ -170,6 +179,7 @@ class Rest:
         if stored is None:
             if not metadata.get("name"):
                 raise errors.bad_request("name must be provided")
+            new["metadata"].pop("resourceVersion", None)
             return self.create(resource, key[0], new, options, owners=owners), True
         return self.update(resource, key, new, options, patched=True, owners=owners), False
 
@@ -197,7 +207,8 @@ class Rest:
             raise errors.bad_request("name must be provided")
         self._check_preconditions(resource, old, metadata, patched=patched)
         new = self._merged(resource, old.doc, doc, options)
-        warnings = self._shaped(resource, new, old.doc, options)
+        warnings = self._shaped(resource, new, old.doc, options, patched=patched)
+        resource.prepare(new, old.doc)
         self._validate(resource, new, old.doc)
         if owners is None:
             owners = self._owners(resource, old.doc, new, options, timestamp(self._clock()))
@@ -223,10 +234,13 @@ class Rest:
         if version in {None, "", "0"}:
             if not patched and not resource.unconditional_update:
                 objection = FieldError("metadata.resourceVersion", errors.INVALID, "must be specified for an update", 0)
-                raise errors.invalid(resource.kind, resource.group, metadata["name"], [objection])
+                raise errors.invalid(resource.plural, resource.group, metadata["name"], [objection])
         elif version != old.metadata["resourceVersion"]:
             raise errors.conflict(resource.plural, resource.group, metadata["name"])
         uid = metadata.get("uid")
+        if uid and uid != old.metadata["uid"] and patched:
+            objection = FieldError("metadata.uid", errors.INVALID, "field is immutable", uid)
+            raise errors.invalid(resource.kind, resource.group, metadata["name"], [objection])
         if uid and uid != old.metadata["uid"]:
             why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {old.metadata['uid']}"
             raise errors.conflict(resource.plural, resource.group, metadata["name"], why)
@@ -256,23 +270,34 @@ class Rest:
         return new
 
     @staticmethod
-    def _shaped(resource: Resource, doc: Json, old: Json | None, options: Options) -> tuple[str, ...]:
+    def _shaped(
+        resource: Resource, doc: Json, old: Json | None, options: Options, *, patched: bool = False
+    ) -> tuple[str, ...]:
         """Prune and default. Unknown fields are refused, or warned about, or ignored, as the client asked."""
         doc["apiVersion"], doc["kind"] = resource.storage_api_version, resource.kind
-        trim_metadata(doc["metadata"])
-        unknown = [f'unknown field "{path}"' for path in resource.schema.prune(doc)]
-        if unknown and options.validation == "Strict":
-            raise errors.bad_request(
-                f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}: '
-                f"strict decoding error: {', '.join(unknown)}"
-            )
+
+        def not_decoded(why: str) -> StatusError:
+            return errors.patch_not_decoded(doc, why) if patched else errors.not_decoded(
+                resource.kind, resource.version, why
+            )  # fmt: skip
+
+        twice = [f'duplicate field "{path}"' for path in options.duplicates]
+        unknown = [
+            f'unknown field "{path}"' for path in (*trim_metadata(doc["metadata"]), *sorted(resource.schema.prune(doc)))
+        ]
+        if (twice or unknown) and options.validation == "Strict":
+            raise not_decoded(f"strict decoding error: {', '.join((*twice, *unknown))}")
         resource.schema.default(doc)
+        if not resource.custom and (misfits := resource.schema.wrong_types(doc)):
+            raise not_decoded(f"json: cannot unmarshal {misfits[0].detail}")
         resource.default(doc, old)
-        return tuple(unknown) if options.validation == "Warn" else ()
+        if not resource.custom:
+            resource.schema.drop_empty(doc)
+        return (*twice, *unknown) if options.validation == "Warn" else ()
 
     @staticmethod
     def _validate(resource: Resource, doc: Json, old: Json | None) -> None:
-        found = names.check_metadata(doc["metadata"])
+        found = names.check_metadata(doc["metadata"], standard_finalizers=not resource.custom)
         if old is not None:
             found += names.check_new_finalizers(old["metadata"], doc["metadata"])
         by_schema = resource.schema.errors(doc, old)
@@ -284,7 +309,7 @@ class Rest:
     @staticmethod
     def _owners(resource: Resource, old: Json | None, new: Json, options: Options, now: str) -> list[Json]:
         writer = Writer(options.manager, resource.api_version, now, options.subresource, resource.status)
-        return managed.updated(old, new, resource.schema.fields, writer)
+        return managed.updated(old, new, resource.schema.fields, writer, resource.zero)
 
     @staticmethod
     def _manage(doc: Json, owners: list[Json]) -> None:
@@ -302,17 +327,22 @@ class Rest:
     def delete(self, resource: Resource, key: Key, options: DeleteOptions) -> tuple[Stored, bool]:
         """Delete, or mark for deletion while finalizers hold; says whether the object is gone.
 
-        Raises StatusError 404, 409 (a precondition does not hold).
+        Raises StatusError 403 (a namespace that has to stay), 404, 409 (a precondition does not hold).
         """
         old = self.get(resource, key)
         meta = old.metadata
-        for wanted, has, what in (
-            (options.uid, meta["uid"], "UID"),
-            (options.resource_version, meta["resourceVersion"], "ResourceVersion"),
+        for wanted, has, what, then in (
+            (options.uid, meta["uid"], "UID", "deleted and then recreated"),
+            (options.resource_version, meta["resourceVersion"], "ResourceVersion", "modified"),
         ):
             if wanted and wanted != has:
-                why = f"Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {has}"
-                raise errors.conflict(resource.plural, resource.group, key[1], why)
+                why = (
+                    f"the {what} in the precondition ({wanted}) does not match the {what} in record ({has}). "
+                    f"The object might have been {then}"
+                )
+                raise errors.conflict(resource.kind, resource.group, key[1], why)
+        if resource.key == _NAMESPACES and key[1] in _LASTING:
+            raise errors.forbidden(resource.plural, "", key[1], "this namespace may not be deleted")
         finalizers = list(meta.get("finalizers") or ())
         wanted_finalizer = {"Foreground": FOREGROUND, "Orphan": ORPHAN}.get(options.propagation)
         if options.propagation:

@@ -20,6 +20,7 @@ REVIEWS = {
     (_AUTHORIZATION, "v1", "selfsubjectrulesreviews"): "SelfSubjectRulesReview",
     (_AUTHORIZATION, "v1", "subjectaccessreviews"): "SubjectAccessReview",
 }
+_ABOUT_WHO = frozenset({"SelfSubjectReview", "TokenReview"})
 NAMESPACED = frozenset({"LocalSubjectAccessReview"})
 _HOUR = 3600
 _SHORTEST = 600
@@ -45,7 +46,8 @@ class Reviewer:
                 status = self._rules(spec, user)
             case _:
                 status = self._access(kind, body, user, namespace)
-        return {"metadata": {"creationTimestamp": None}, **body, "kind": kind, "status": status}
+        version = f"{_AUTHENTICATION if kind in _ABOUT_WHO else _AUTHORIZATION}/v1"
+        return {"metadata": {}, **body, "apiVersion": version, "kind": kind, "status": status}
 
     def token(self, account: Json, body: Json) -> Json:
         """The answer to a TokenRequest for a service account. Raises StatusError 422, 501."""

@@ -11,12 +11,27 @@ from collections.abc import Iterator
 from typing import Any
 
 from canary.sandbox.apiserver.cel_rules import RuleTree
-from canary.sandbox.apiserver.errors import DUPLICATE, FieldError, Json
+from canary.sandbox.apiserver.errors import (
+    DUPLICATE,
+    INVALID,
+    REQUIRED,
+    TOO_LONG,
+    TOO_MANY,
+    UNSUPPORTED,
+    WRONG_TYPE,
+    FieldError,
+    Json,
+)
 from canary.sandbox.apiserver.fieldpaths import with_metadata
 from canary.sandbox.apiserver.validation import Validator
 
 PRESERVE = "x-kubernetes-preserve-unknown-fields"
 EMBEDDED = "x-kubernetes-embedded-resource"
+_BLOCKING = {UNSUPPORTED, REQUIRED, TOO_LONG, TOO_MANY, WRONG_TYPE}
+_UNCHECKED = (
+    "some validation rules were not checked because the object was invalid; correct the existing errors to complete "
+    "validation"
+)
 _TYPE_META = frozenset({"apiVersion", "kind", "metadata"})
 
 
@@ -48,14 +63,28 @@ class Schema:
         """Fill in defaults and drop nulls where null is not allowed, in place."""
         _default(doc, self.root)
 
+    def drop_empty(self, doc: Json) -> None:
+        """Drop empty maps and lists, in place: typed kinds do not tell them from none."""
+        _drop_empty(doc, self.root)
+
     def errors(self, doc: Json, old: Json | None) -> list[FieldError]:
-        """Objections to `doc`; `old` is what it replaces (None: it is new). Rules run only on well-formed documents."""
+        """Objections to `doc`; `old` is what it replaces (None: it is new).
+
+        Rules run only on documents whose values are of the right type and size.
+        """
         errors = list(self._validator.errors(doc))
+        blocked = any(error.kind in _BLOCKING for error in errors)
         if self._has_list_types:
             errors += _list_errors(doc, self.root, "")
-        if not errors and self._rules is not None:
-            errors += self._rules.errors(doc, old)
-        return errors
+        if self._rules is None:
+            return errors
+        if blocked:
+            return [*errors, FieldError("", INVALID, _UNCHECKED)]
+        return errors + self._rules.errors(doc, old)
+
+    def wrong_types(self, doc: Json) -> list[FieldError]:
+        """What is not of the type that its field has."""
+        return [error for error in self._validator.errors(doc) if error.kind == WRONG_TYPE]
 
 
 def _join(path: str, name: str) -> str:
@@ -107,6 +136,27 @@ def _default(value: Any, schema: Json) -> None:
         if isinstance(items, dict):
             for item in value:
                 _default(item, items)
+
+
+_KEPT_EMPTY = frozenset({"rules"})
+"""Of a Role: to grant nothing is to say something."""
+
+
+def _drop_empty(value: Any, schema: Json) -> None:
+    if isinstance(value, dict):
+        properties = schema.get("properties") or {}
+        additional = schema.get("additionalProperties")
+        for name in list(value):
+            sub = properties.get(name, additional)
+            if not isinstance(sub, dict):
+                continue
+            _drop_empty(value[name], sub)
+            is_collection = sub.get("type") == "array" or isinstance(sub.get("additionalProperties"), dict)
+            if is_collection and not value[name] and name not in _KEPT_EMPTY:
+                del value[name]
+    elif isinstance(value, list) and isinstance(schema.get("items"), dict):
+        for item in value:
+            _drop_empty(item, schema["items"])
 
 
 def _list_types(schema: Any) -> Iterator[Json]:

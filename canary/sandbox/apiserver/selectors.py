@@ -92,7 +92,7 @@ def parse_fields(text: str, known: frozenset[str]) -> Predicate | None:
             raise bad_request(f"invalid selector: {text!r}; can't understand {term!r}")
         name, operator, value = found.groups()
         if name not in known:
-            raise bad_request(f'field label not supported: "{name}"')
+            raise bad_request(f"field label not supported: {name}")
         tests.append((tuple(name.split(".")), operator != "!=", value))
 
     def matches(doc: Json) -> bool:

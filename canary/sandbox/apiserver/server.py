@@ -8,6 +8,7 @@ import copy
 import json
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -161,10 +162,16 @@ def _yaml_files(source: Path | str | Iterable[Path | str]) -> list[Path]:
 
 
 def _definitions(path: Path) -> list[Any]:
-    documents = yaml.load_all(path.read_text(), _LOADER)
-    # Through JSON once: YAML knows dates and other types that a document of the API never has.
-    return [
-        json.loads(json.dumps(doc, default=str))
+    return [json.loads(text) for text in _parsed(path.read_text())]
+
+
+@lru_cache(maxsize=128)
+def _parsed(text: str) -> tuple[str, ...]:
+    """The definitions in a YAML text, each as JSON: long ones take long, and a process starts many servers."""
+    documents = yaml.load_all(text, _LOADER)
+    # To JSON: YAML knows dates and other types that a document of the API never has.
+    return tuple(
+        json.dumps(doc, default=str)
         for doc in documents
         if isinstance(doc, dict) and doc.get("kind") == "CustomResourceDefinition"
-    ]
+    )

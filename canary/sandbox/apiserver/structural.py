@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from canary.sandbox.apiserver.errors import FORBIDDEN, INVALID, REQUIRED, UNSUPPORTED, FieldError, Json
-from canary.sandbox.apiserver.validation import Validator
+from canary.sandbox.apiserver.schema import PRESERVE as _PRESERVE
+from canary.sandbox.apiserver.validation import Validator, go_pattern
 
 _TYPES = ("array", "boolean", "integer", "number", "object", "string")
 _JUNCTORS = ("allOf", "anyOf", "oneOf")
@@ -113,17 +114,27 @@ def _check_members(schema: Json, at: str) -> Iterator[FieldError]:
     if "additionalProperties" in schema and schema.get("properties"):
         detail = "additionalProperties and properties are mutual exclusive"
         yield FieldError(f"{at}.additionalProperties", FORBIDDEN, detail)
-    if schema.get("additionalProperties") is False:
-        yield FieldError(f"{at}.additionalProperties", FORBIDDEN, "additionalProperties cannot be set to false")
     if isinstance(schema.get("items"), list):
         yield FieldError(f"{at}.items", FORBIDDEN, "items must be a schema object and not an array")
     if "pattern" in schema:
-        try:
-            re.compile(schema["pattern"])
-        except re.error as error:
-            yield FieldError(
-                f"{at}.pattern", INVALID, f"must be a valid regular expression, but isn't: {error}", schema["pattern"]
-            )
+        yield from _check_pattern(schema["pattern"], f"{at}.pattern")
+    if schema.get(_PRESERVE) is False:
+        yield FieldError(f"{at}.{_PRESERVE}", INVALID, "must be true or undefined", value=False)
+
+
+_NOT_IN_GO = re.compile(r"\(\?(<?[=!]|P[=>]|\(|>)|(?<!\\)(\\\\)*\\([1-9]|Z)")
+"""What the regular expressions of Python have and those of Go do not: looking around, looking back."""
+
+
+def _check_pattern(pattern: str, at: str) -> Iterator[FieldError]:
+    detail = "must be a valid regular expression, but isn't: "
+    if found := _NOT_IN_GO.search(pattern):
+        yield FieldError(at, INVALID, f"{detail}invalid or unsupported Perl syntax: `{found[0]}`", pattern)
+        return
+    try:
+        go_pattern(pattern)
+    except re.error as error:
+        yield FieldError(at, INVALID, f"{detail}{error}", pattern)
 
 
 def _check_type(schema: Json, at: str, *, is_root: bool) -> Iterator[FieldError]:
@@ -181,6 +192,10 @@ def _check_map_keys(items: Json, keys: Any, at: str) -> Iterator[FieldError]:
         yield FieldError(
             f"{at}.x-kubernetes-list-map-keys", REQUIRED, "must not be empty if x-kubernetes-list-type is map"
         )
+    if items.get("type") != "object":
+        detail = "must be object if parent array's x-kubernetes-list-type is map"
+        yield FieldError(f"{at}.items.type", INVALID, detail, items.get("type"))
+        return
     properties = items.get("properties") or {}
     for index, key in enumerate(keys):
         here = f"{at}.x-kubernetes-list-map-keys[{index}]"
@@ -199,8 +214,7 @@ def _check_default(schema: Json, at: str) -> Iterator[FieldError]:
     if "default" not in schema or not (schema.get("type") or schema.get("x-kubernetes-int-or-string")):
         return
     if schema["default"] is None and not schema.get("nullable"):
-        yield FieldError(f"{at}.default", INVALID, "must not be null: the field is not nullable", None)
-        return
+        return  # as good as none
     for error in Validator({"type": "object", "properties": {"default": schema}}).errors(
         {"default": schema["default"]}
     ):
@@ -208,7 +222,7 @@ def _check_default(schema: Json, at: str) -> Iterator[FieldError]:
 
 
 def _check_value_validation(sub: Any, at: str, parent: Json) -> Iterator[FieldError]:
-    """Inside junctors only conditions on values may stand, and only on fields that the schema outside knows."""
+    """Inside junctors only conditions on values may stand."""
     if not isinstance(sub, dict):
         yield FieldError(at, INVALID, "must be a schema", sub)
         return
@@ -216,13 +230,8 @@ def _check_value_validation(sub: Any, at: str, parent: Json) -> Iterator[FieldEr
         if name in sub:
             yield FieldError(f"{at}.{name}", FORBIDDEN, f"must be {_EMPTY.get(name, 'undefined')} to be structural")
     for name, inner in (sub.get("properties") or {}).items():
-        known = (parent.get("properties") or {}).get(name)
-        if known is None:
-            yield FieldError(
-                f"{at}.properties[{name}]", REQUIRED,
-                f"because it is defined in {at}.properties[{name}]",
-            )  # fmt: skip
-        yield from _check_value_validation(inner, f"{at}.properties[{name}]", known or {})
+        known = (parent.get("properties") or {}).get(name) or {}
+        yield from _check_value_validation(inner, f"{at}.properties[{name}]", known)
     if isinstance(sub.get("items"), dict):
         yield from _check_value_validation(sub["items"], f"{at}.items", parent.get("items") or {})
     for junctor in _JUNCTORS:

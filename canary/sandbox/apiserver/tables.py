@@ -30,20 +30,23 @@ def definitions(resource: Resource) -> list[Json]:
             "name": column.name,
             "type": "string" if column.type == "date" and not resource.custom else column.type,
             "format": column.format,
-            "description": column.description or f"Column {column.name}",
+            "description": column.description or _described(column),
             "priority": column.priority,
         }
         for column in columns_of(resource)
     ]
 
 
+def _described(column: Column) -> str:
+    if column.cell is not None:
+        return f"Column {column.name}"
+    return f"Custom resource definition column (in JSONPath format): {column.path}"
+
+
 def row(resource: Resource, doc: Json, now: datetime, include: str) -> Json:
     """One row; `include` is what comes along of the object: None, Metadata or Object."""
     result: Json = {"cells": [_cell(column, doc, now) for column in columns_of(resource)]}
-    if include == "Object":
-        result["object"] = doc
-    elif include == "Metadata":
-        result["object"] = partial(doc)
+    result["object"] = {"Object": doc, "Metadata": partial(doc)}.get(include)
     return result
 
 
@@ -58,7 +61,7 @@ def table(resource: Resource, rows: Sequence[Json], metadata: Json, *, with_defi
         "kind": "Table",
         "apiVersion": "meta.k8s.io/v1",
         "metadata": metadata,
-        "columnDefinitions": definitions(resource) if with_definitions else [],
+        "columnDefinitions": definitions(resource) if with_definitions else None,
         "rows": list(rows),
     }
 
@@ -69,7 +72,7 @@ def _cell(column: Column, doc: Json, now: datetime) -> Any:
         return age(found, now) if column.type == "date" else found
     values = _path(column.path)(doc)
     if not values:
-        return "<unknown>" if column is AGE else (None if column.type != "string" or column.format else "")
+        return "<unknown>" if column is AGE else None
     return _converted(column.type, values, now)
 
 

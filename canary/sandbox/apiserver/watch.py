@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 
@@ -11,16 +12,23 @@ from canary.sandbox.apiserver.representation import Representation
 from canary.sandbox.apiserver.selectors import Predicate
 from canary.sandbox.apiserver.store import Change, Event, HistoryGoneError, Store, Stored, encode
 
+_BEFORE_THE_END = 2.0
+"""A bookmark is sent so many seconds before a stream ends by its timeout."""
+
 
 @dataclass(frozen=True, slots=True)
 class WatchOptions:
-    """`revision` 0 starts with what exists; `timeout` in seconds."""
+    """`revision` 0 starts with what exists; `timeout` in seconds.
+
+    `initial` True sends what exists whatever the revision, and then a bookmark that says so; False sends none of it.
+    """
 
     namespace: str
     revision: int
     matches: Predicate | None
     bookmarks: bool
     timeout: float
+    initial: bool | None = None
 
 
 class Watches:
@@ -66,28 +74,33 @@ class Watches:
             self._queues.discard(queue)
 
     def _backlog(self, view: _View, options: WatchOptions, resource: tuple[str, str]) -> list[bytes]:
-        if options.revision:
+        if options.revision and not options.initial:
             lines = (view.line(event) for event in self._store.since(resource, options.revision))
             return [line for line in lines if line]
-        return [view.existing(item) for item in self._store.list(resource, options.namespace) if view.shows(item)]
+        if options.initial is False:
+            return []
+        there = [view.existing(item) for item in self._store.list(resource, options.namespace) if view.shows(item)]
+        if options.bookmarks:  # a stream that begins with what exists says where that ends, asked or not
+            there.append(view.bookmark(self._store.revision, initial_events_end=True))
+        return there
 
     async def _live(
         self, queue: asyncio.Queue[Event | None], view: _View, options: WatchOptions
     ) -> AsyncIterator[bytes]:
         loop = asyncio.get_running_loop()
         end = loop.time() + options.timeout
-        bookmark = loop.time() + self._bookmark_interval
+        last = end - _BEFORE_THE_END
+        bookmark = min(loop.time() + self._bookmark_interval, last) if last > loop.time() else math.inf
         while True:
             until = min(end, bookmark) if options.bookmarks else end
             try:
                 async with asyncio.timeout_at(until):
                     event = await queue.get()
             except TimeoutError:
-                if options.bookmarks:
-                    yield view.bookmark(self._store.revision)
-                    bookmark = loop.time() + self._bookmark_interval
                 if loop.time() >= end:
                     return
+                yield view.bookmark(self._store.revision)
+                bookmark = min(loop.time() + self._bookmark_interval, last) if last > loop.time() else math.inf
                 continue
             if event is None:
                 return
@@ -135,8 +148,8 @@ class _View:
         self._first = False
         return line
 
-    def bookmark(self, revision: int) -> bytes:
-        return self._representation.bookmark(revision)
+    def bookmark(self, revision: int, *, initial_events_end: bool = False) -> bytes:
+        return self._representation.bookmark(revision, initial_events_end=initial_events_end)
 
 
 def error_line(error: StatusError) -> bytes:
