@@ -19,6 +19,7 @@ from kubernetes.aio.client.rest import RESTClientObject
 from kubernetes.aio.config import ConfigException
 
 from canary.errors import Unavailable
+from canary.kube.body import encode
 from canary.kube.connection import Connection
 from canary.kube.translate import from_response
 
@@ -113,7 +114,8 @@ class Transport:
                 self._observe(request, code, started)
 
     async def _send(self, request: Request, limits: aiohttp.ClientTimeout) -> aiohttp.ClientResponse:
-        # The body goes around param_serialize: it would walk and copy the whole document to look for model classes.
+        # The body goes around the library: it would walk and copy the whole document to look for model classes, and
+        # write JSON in another spelling than the server's (see `encode`).
         method, url, headers, _, _ = await self._client.param_serialize(
             request.method,
             request.path,
@@ -122,9 +124,20 @@ class Transport:
             auth_settings=["BearerToken"],
         )
         self._use_new_certificate()
-        answer = await self._client.call_api(method, url, headers, request.body, _request_timeout=limits)
-        response: aiohttp.ClientResponse = answer.response
-        return response
+        rest = self._client.rest_client
+        if rest.pool_manager is None:
+            # As the library does it at its first request; it names this method for subclasses, so it will stay.
+            rest.pool_manager = rest._create_pool_manager()  # noqa: SLF001
+        session: aiohttp.ClientSession = rest.pool_manager
+        return await session.request(
+            method,
+            url,
+            headers=headers,
+            data=None if request.body is None else encode(request.body),
+            timeout=limits,
+            server_hostname=self.connection.configuration.tls_server_name or None,
+            **({"proxy": rest.proxy, "proxy_headers": rest.proxy_headers} if rest.proxy else {}),
+        )
 
     async def _renewed(self) -> bool:
         """Whether fetching credentials anew, after a 401, gave others than before."""

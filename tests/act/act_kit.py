@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
+
+from cluster_kit import api_server, install_all, own_namespace
 
 from canary.act.backoff import Backoffs
 from canary.act.events import Teller
@@ -20,12 +21,12 @@ from canary.gateway.pair import Backend, Pair, Weights
 from canary.kube import DEPLOYMENTS, EVENTS, HTTPROUTES, NAMESPACES, ROLLOUTS, Kube
 from canary.kube.retry import ROUTE_WRITE
 from canary.observe.store import Store
-from canary.sandbox.apiserver import ApiServer, Fault
+from canary.sandbox.apiserver import Fault
+from canary.sandbox.apiserver.desk import FrontDesk
 
 Json = dict[str, Any]
 NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
-TEAM = "team"
-ROOT = Path(__file__).resolve().parents[2]
+TEAM = own_namespace("team")
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -90,7 +91,7 @@ def write(name: str = "shop", stable: int = 50, canary: int = 50, mode: Mode | N
 class Bench:
     """What a test of the performer needs. `see` reads everything that is in the world now."""
 
-    api: ApiServer
+    api: FrontDesk
     kube: Kube
     other: Kube
     teller: Teller
@@ -136,9 +137,8 @@ class Bench:
 
 @asynccontextmanager
 async def make_bench() -> AsyncIterator[Bench]:
-    async with ApiServer() as api:
-        await api.install_crds(ROOT / "crds")
-        await api.install_crds(ROOT / "canary" / "sandbox" / "gatewayapi")
+    async with api_server() as api:
+        await install_all(api)
         async with (
             await Kube.connect(server=api.url, token=api.add_token("controller")) as kube,
             await Kube.connect(server=api.url, token=api.add_token("other"), field_manager="other") as other,

@@ -34,20 +34,22 @@ def test_a_test_operation_is_the_real_servers(path: str, value: Any, passes: boo
     """A missing member equals null, a missing parent equals nothing; a boolean is not a number."""
     operations = [{"op": "test", "path": path, "value": value}]
     if passes:
-        assert json_patch(DOC, operations) == DOC
+        assert json_patch(DOC, operations, operations) == DOC
     else:
         with pytest.raises(StatusError) as refused:
-            json_patch(DOC, operations)
+            json_patch(DOC, operations, operations)
         assert (refused.value.code, refused.value.reason) == (422, "Invalid")
 
 
 def test_a_json_patch_is_all_or_nothing() -> None:
     """The document it is given stays as it was, whether the patch applies or not."""
     before = copy.deepcopy(DOC)
-    after = json_patch(DOC, [{"op": "add", "path": "/list/-", "value": 3}, {"op": "remove", "path": "/none"}])
+    good = [{"op": "add", "path": "/list/-", "value": 3}, {"op": "remove", "path": "/none"}]
+    after = json_patch(DOC, good, good)
     assert after["list"] == [1, 2, 3]
+    bad = [{"op": "add", "path": "/list/-", "value": 3}, {"op": "remove", "path": "/missing"}]
     with pytest.raises(StatusError):
-        json_patch(DOC, [{"op": "add", "path": "/list/-", "value": 3}, {"op": "remove", "path": "/missing"}])
+        json_patch(DOC, bad, bad)
     assert before == DOC
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 from cli_kit import NOW, PHASES, Run, canary, rollout, status
+from cluster_kit import api_server, install_all, own_namespace
 
 from canary.errors import ApiError
 from canary.kube import EVENTS, HTTPROUTES, NAMESPACES, ROLLOUTS, Kube
@@ -22,16 +23,18 @@ from canary.kube.events import build_event
 from canary.model.requests import REQUEST_ANNOTATION
 from canary.model.status import Phase, RolloutStatus, format_time
 from canary.sandbox.apiserver import ApiServer, Fault
+from canary.sandbox.apiserver.desk import FrontDesk
 
 ROOT = Path(__file__).parents[2]
-NS = "team-shop"
+NS = own_namespace("team-shop")
+OTHER = own_namespace("other")
 
 
 @dataclass
 class Cluster:
     """An API server with our CRDs, and the CLI pointed at it."""
 
-    api: ApiServer
+    api: FrontDesk
     kube: Kube
     config: Path
 
@@ -58,8 +61,8 @@ class Cluster:
 
 @pytest.fixture
 async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
-    async with ApiServer() as api:
-        await api.install_crds(ROOT / "crds")
+    async with api_server() as api:
+        await install_all(api)
         config = api.kubeconfig(tmp_path / "config", namespace=NS)
         async with await Kube.connect(kubeconfig=str(config)) as kube:
             await kube.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NS}})
@@ -102,14 +105,14 @@ async def controller(cluster: Cluster, outcome: str) -> AsyncIterator[list[dict[
 
 async def test_list_shows_what_there_is(cluster: Cluster) -> None:
     """Of the context's namespace, of all, by label, as objects; and nothing is said to be nothing."""
-    await cluster.kube.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "other"}})
+    await cluster.kube.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": OTHER}})
     await cluster.rollout(status(), "shop", labels={"team": "shop"})
     await cluster.rollout(PHASES[Phase.IDLE], "pay", labels={"team": "pay"})
     plain, everywhere, chosen, empty = await asyncio.gather(
         cluster.cli("list"),
         cluster.cli("list", "-A", "-o", "wide"),
         cluster.cli("list", "-l", "team=pay", "-o", "json"),
-        cluster.cli("--namespace", "other", "list"),
+        cluster.cli("--namespace", OTHER, "list"),
     )
     assert [run.code for run in (plain, everywhere, chosen, empty)] == [0] * 4
     assert "\x1b" not in plain.out
@@ -118,9 +121,9 @@ async def test_list_shows_what_there_is(cluster: Cluster) -> None:
     assert rows[1][:2] == ["pay", "Idle"]
     assert rows[2][:7] == ["shop", "Progressing", "3/5", "50", "48.7", "2/2", "pass"]
     assert everywhere.out.startswith("NAMESPACE")
-    assert everywhere.out.count("team-shop ") == 2
+    assert everywhere.out.count(f"{NS} ") == 2
     assert "1b2c3d4e5f" in everywhere.out
-    assert (empty.out, empty.err) == ("", "No Rollouts in namespace other.\n")
+    assert (empty.out, empty.err) == ("", f"No Rollouts in namespace {OTHER}.\n")
     (only,) = json.loads(chosen.out)["items"]
     assert (only["kind"], only["metadata"]["name"]) == ("Rollout", "pay")
 
@@ -140,7 +143,7 @@ async def test_status_shows_one_rollout_with_its_own_events(cluster: Cluster) ->
         cluster.cli("status", "shop", PYTHONIOENCODING="ascii"),
     )
     assert text.code == 0
-    assert "▶ team-shop/shop  Progressing" in text.out
+    assert f"▶ {NS}/shop  Progressing" in text.out
     assert 0 < text.out.index("First") < text.out.index("Second")
     assert "Foreign" not in text.out
     document = json.loads(as_json.out)
@@ -148,7 +151,7 @@ async def test_status_shows_one_rollout_with_its_own_events(cluster: Cluster) ->
     assert "managedFields" not in document["metadata"]
     assert yaml.safe_load(as_yaml.out) == document
     assert plain.code == 0
-    assert "> team-shop/shop  Progressing" in plain.out
+    assert f"> {NS}/shop  Progressing" in plain.out
     assert plain.out.isascii()
 
 
@@ -168,8 +171,6 @@ async def test_colours_can_be_switched_off(cluster: Cluster) -> None:
 async def test_explain_reads_the_route_as_it_is(cluster: Cluster) -> None:
     """The weights in the explanation are those of the HTTPRoute in the cluster, third backends included."""
     await cluster.rollout(status())
-    crds = sorted((ROOT / "canary" / "sandbox" / "gatewayapi").rglob("*.yaml"))
-    await cluster.api.install_crds(crds)
     refs = [{"name": name, "port": 8080, "weight": 50} for name in ("shop-stable", "shop-canary", "legacy")]
     route = {
         "apiVersion": HTTPROUTES.api_version,
@@ -191,7 +192,7 @@ async def test_a_request_is_recorded_and_its_outcome_printed(cluster: Cluster) -
     await cluster.rollout(status())
     async with controller(cluster, "done: rolling back") as seen:
         ran = await cluster.cli("abort", "shop", "--reason", "customers complain")
-    assert (ran.code, ran.out, ran.err) == (0, "✓ abort team-shop/shop: done: rolling back\n", "")
+    assert (ran.code, ran.out, ran.err) == (0, f"✓ abort {NS}/shop: done: rolling back\n", "")
     (request,) = seen
     assert (request["verb"], request["by"], request["reason"]) == ("abort", "admin", "customers complain")
     assert len(request["id"]) == 36
@@ -211,7 +212,7 @@ async def test_a_refusal_has_its_reason_and_its_code(cluster: Cluster) -> None:
     async with controller(cluster, "refused: no run is active"):
         ran = await cluster.cli("resume", "shop")
     assert (ran.code, ran.out) == (3, "")
-    assert ran.err == "✗ resume team-shop/shop: refused: no run is active\n"
+    assert ran.err == f"✗ resume {NS}/shop: refused: no run is active\n"
 
 
 async def test_without_a_controller_it_says_so_and_what_becomes_of_the_request(cluster: Cluster) -> None:
@@ -271,9 +272,10 @@ async def test_what_is_not_there_is_named(cluster: Cluster) -> None:
     runs = await asyncio.gather(*(cluster.cli(verb, "nope") for verb in ("status", "watch", "abort")))
     for ran in runs:
         assert ran.code == 5
-        assert ran.err == "Error: no Rollout nope in namespace team-shop; `canary list -A` shows all\n"
+        assert ran.err == f"Error: no Rollout nope in namespace {NS}; `canary list -A` shows all\n"
 
 
+@pytest.mark.sandbox_only("a server without our definitions: those of a real one are the whole session's")
 async def test_a_cluster_without_canary_is_told_from_a_missing_rollout(tmp_path: Path) -> None:
     """Without the CRD: code 5, and what to apply; no secret of the address is printed."""
     async with ApiServer() as api:
@@ -383,7 +385,7 @@ async def test_watch_ends_when_the_rollout_does_or_time_is_up(cluster: Cluster) 
     async with watching(cluster) as watch:
         await watch.line_with("Progressing")
         await cluster.kube.delete(ROLLOUTS, "shop", NS)
-        assert await watch.end() == (5, "Error: the Rollout team-shop/shop was deleted\n")
+        assert await watch.end() == (5, f"Error: the Rollout {NS}/shop was deleted\n")
 
 
 async def test_names_of_rollouts_complete(cluster: Cluster) -> None:

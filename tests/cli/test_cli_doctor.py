@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 from cli_kit import NOW, PHASES, Run, canary, conditions, rollout, status
+from cluster_kit import api_server, install_all, own_namespace
 
 from canary.cli import health
 from canary.cli.health import Diagnosis, Level
@@ -21,9 +22,11 @@ from canary.model.crd import crds
 from canary.model.requests import REQUEST_ANNOTATION
 from canary.model.status import Phase, RolloutStatus, format_time
 from canary.sandbox.apiserver import ApiServer, Fault
+from canary.sandbox.apiserver.desk import FrontDesk
 
-ROOT = Path(__file__).parents[2]
-NS = "team-shop"
+NS = own_namespace("team-shop")
+OTHER = own_namespace("other")
+EDGE = own_namespace("edge")
 Json = dict[str, Any]
 OK, DOUBT, BROKEN = Level.OK, Level.DOUBT, Level.BROKEN
 
@@ -211,7 +214,7 @@ def test_rollouts_that_need_somebody_are_listed() -> None:
 class Cluster:
     """An API server with everything that canary needs but a controller; the test writes what that would write."""
 
-    def __init__(self, api: ApiServer, kube: Kube, config: Path) -> None:
+    def __init__(self, api: FrontDesk, kube: Kube, config: Path) -> None:
         self.api, self.kube, self.config = api, kube, config
 
     async def doctor(self, *arguments: str, **env: str) -> Run:
@@ -234,18 +237,18 @@ class Cluster:
 
 @pytest.fixture
 async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
-    async with ApiServer() as api:
-        await api.install_crds([ROOT / "crds", ROOT / "canary" / "sandbox" / "gatewayapi"])
+    async with api_server() as api:
+        await install_all(api)
         config = api.kubeconfig(tmp_path / "config", namespace=NS)
         async with await Kube.connect(kubeconfig=str(config)) as kube:
-            for name in (NS, "other"):
+            for name in (NS, OTHER):
                 await kube.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-            edge = {"apiVersion": GATEWAYCLASSES.api_version, "kind": "GatewayClass", "metadata": {"name": "edge"}}
+            edge = {"apiVersion": GATEWAYCLASSES.api_version, "kind": "GatewayClass", "metadata": {"name": EDGE}}
             await kube.create(GATEWAYCLASSES, {**edge, "spec": {"controllerName": "example.com/gateway"}})
             yes = {"type": "Accepted", "status": "True", "reason": "Accepted", "message": ""}
             yes["lastTransitionTime"] = format_time(datetime.now(UTC))
             said = {"conditions": [yes], "supportedFeatures": [{"name": "HTTPRouteRequestMirror"}]}
-            await kube.merge_patch(GATEWAYCLASSES, "edge", None, {"status": said}, subresource="status")
+            await kube.merge_patch(GATEWAYCLASSES, EDGE, None, {"status": said}, subresource="status")
             yield Cluster(api, kube, config)
 
 
@@ -284,7 +287,7 @@ async def test_a_healthy_cluster_ends_with_0(cluster: Cluster, prometheus: str) 
             "CRD CheckTemplate",
             "CRD ClusterCheckTemplate",
             "Gateway API",
-            "GatewayClass edge",
+            f"GatewayClass {EDGE}",
             "your rights",
             "controller",
             "Rollouts",
@@ -297,21 +300,29 @@ async def test_a_healthy_cluster_ends_with_0(cluster: Cluster, prometheus: str) 
 
 
 async def test_what_is_broken_ends_with_1_and_says_what_to_do(cluster: Cluster) -> None:
-    """Rollouts of the namespace, of all with -A; definitions that differ; a Prometheus that is not there."""
+    """Rollouts of the namespace, of all with -A; a Prometheus that is not there."""
     await cluster.create("shop", PHASES[Phase.IDLE])
-    await cluster.create("bad", PHASES[Phase.INVALID], "other")
-    await cluster.kube.delete(CRDS, "checktemplates.canary.dev")
+    await cluster.create("bad", PHASES[Phase.INVALID], OTHER)
     here, everywhere = await asyncio.gather(
         cluster.lines(), cluster.lines("-A", "--prometheus-url", "http://127.0.0.1:9")
     )
     code, found = here
-    assert code == 1
-    assert found["CRD CheckTemplate"] == ("broken", "checktemplates.canary.dev is not installed")
+    assert code == 0
     assert found["Rollouts"] == ("ok", "1, none Invalid or Stalled")
     assert found["Prometheus"][0] == "doubt"
     code, found = everywhere
-    assert found["Rollout other/bad"][0] == "broken"
+    assert code == 1
+    assert found[f"Rollout {OTHER}/bad"][0] == "broken"
     assert found["Prometheus"][0] == "broken"
+
+
+@pytest.mark.sandbox_only("takes a definition away: those of a real server are the whole session's")
+async def test_a_definition_that_is_missing_is_told(cluster: Cluster) -> None:
+    """With what to apply; in ASCII where Unicode cannot go."""
+    await cluster.kube.delete(CRDS, "checktemplates.canary.dev")
+    code, found = await cluster.lines()
+    assert code == 1
+    assert found["CRD CheckTemplate"] == ("broken", "checktemplates.canary.dev is not installed")
     text = await cluster.doctor(PYTHONIOENCODING="ascii")
     assert "x CRD CheckTemplate: checktemplates.canary.dev is not installed; apply this version's" in text.out
 
@@ -329,6 +340,7 @@ async def test_an_app_team_that_may_not_read_definitions_still_gets_answers(clus
     assert found["GatewayClass"] == ("doubt", "you may not read them")
 
 
+@pytest.mark.sandbox_only("a server without our definitions: those of a real one are the whole session's")
 async def test_a_cluster_without_canary_or_without_an_answer(tmp_path: Path) -> None:
     """Lines, not a traceback; what cannot be asked any more is left out."""
     async with ApiServer() as api:

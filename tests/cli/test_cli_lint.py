@@ -15,12 +15,15 @@ from xml.etree import ElementTree as ET
 import pytest
 import yaml
 from cli_kit import canary
+from cluster_kit import api_server, install_all, own_namespace
 
 from canary.kube import CHECKTEMPLATES, DEPLOYMENTS, HTTPROUTES, NAMESPACES, REFERENCEGRANTS, ROLLOUTS, SERVICES, Kube
 from canary.sandbox.apiserver import ApiServer, Fault
+from canary.sandbox.apiserver.desk import FrontDesk
 
 ROOT = Path(__file__).parents[2]
-NS = "team-shop"
+NS = own_namespace("team-shop")
+OTHER = own_namespace("other")
 Json = dict[str, Any]
 QUERY = 'sum(rate(errors{service="{{ canary.service }}"}[{{ window }}]))'
 PROMTOOL = ROOT / ".sandbox" / "bin" / "promtool"
@@ -180,7 +183,7 @@ async def test_without_promtool_it_says_that_nobody_parsed(tmp_path: Path) -> No
 class Cluster:
     """An API server with all definitions and a healthy shop, and a kubeconfig for it."""
 
-    api: ApiServer
+    api: FrontDesk
     kube: Kube
     env: dict[str, str]
 
@@ -223,11 +226,11 @@ def service(name: str, namespace: str = NS) -> Json:
 
 @pytest.fixture
 async def cluster(tmp_path: Path, no_promtool: dict[str, str]) -> AsyncIterator[Cluster]:
-    async with ApiServer() as api:
-        await api.install_crds([ROOT / "crds", ROOT / "canary" / "sandbox" / "gatewayapi"])
+    async with api_server() as api:
+        await install_all(api)
         config = api.kubeconfig(tmp_path / "config", namespace=NS)
         async with await Kube.connect(kubeconfig=str(config)) as kube:
-            for name in (NS, "other"):
+            for name in (NS, OTHER):
                 await kube.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
             for name in ("shop-stable", "shop-canary"):
                 await kube.create(SERVICES, service(name))
@@ -259,7 +262,7 @@ async def test_live_tells_what_the_preflight_would(cluster: Cluster, tmp_path: P
     assert code == 1
     told = dict(found)
     assert "no rule of route shop lists both" in told["spec.routes[0]"]
-    assert "there is no HTTPRoute shopp in namespace team-shop" in told["spec.routes[1]"]
+    assert f"there is no HTTPRoute shopp in namespace {NS}" in told["spec.routes[1]"]
     assert "Service shop-canary has no port 8081; its ports: 8080" in told["spec.canary.port"]
     assert told["spec.workloads.canary.name"] == f"there is no Deployment shop-canary in namespace {NS} in the cluster"
     assert told["spec.checks[0].template.name"].startswith("there is no CheckTemplate latency")
@@ -290,18 +293,18 @@ async def test_live_knows_rivals_and_itself(cluster: Cluster, tmp_path: Path) ->
 
 async def test_live_wants_a_grant_where_a_namespace_is_crossed(cluster: Cluster, tmp_path: Path) -> None:
     """Without a ReferenceGrant the gateway would not resolve the backend."""
-    await cluster.kube.create(SERVICES, service("shop-canary", "other"))
-    await cluster.kube.create(HTTPROUTES, route("crossing", "other"))
+    await cluster.kube.create(SERVICES, service("shop-canary", OTHER))
+    await cluster.kube.create(HTTPROUTES, route("crossing", OTHER))
     await cluster.accept("crossing")
-    target = {"service": "shop-canary", "port": 8080, "namespace": "other"}
+    target = {"service": "shop-canary", "port": 8080, "namespace": OTHER}
     manifest = write(tmp_path / "m.yaml", rollout(routes=[{"name": "crossing"}], canary=target))
     code, ((field, words),) = await cluster.lint(manifest)
     assert (code, field) == (1, "spec.canary.namespace")
-    assert "no ReferenceGrant of namespace other in the cluster" in words
+    assert f"no ReferenceGrant of namespace {OTHER} in the cluster" in words
     grant = {
         "apiVersion": REFERENCEGRANTS.api_version,
         "kind": "ReferenceGrant",
-        "metadata": {"name": "shop", "namespace": "other"},
+        "metadata": {"name": "shop", "namespace": OTHER},
         "spec": {
             "from": [{"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "namespace": NS}],
             "to": [{"group": "", "kind": "Service"}],
@@ -326,18 +329,22 @@ async def test_live_takes_what_is_about_to_be_applied_from_the_files(cluster: Cl
 
 
 async def test_live_says_what_may_not_be_read(cluster: Cluster, tmp_path: Path) -> None:
-    """403 names the resource and ends with 6; no cluster ends with 7; no canary in it with 5."""
+    """403 names the resource and ends with 6."""
     cluster.api.faults.add(Fault(verb="list", resource="services", status=403, times=1))
     manifest = write(tmp_path / "m.yaml", rollout())
     ran = await canary("lint", "--live", manifest, **cluster.env)
     assert ran.code == 6
     assert f"--live reads services in namespace {NS}" in ran.err
+
+
+@pytest.mark.sandbox_only("a server without our definitions: those of a real one are the whole session's")
+async def test_live_needs_a_cluster_with_canary(tmp_path: Path, no_promtool: dict[str, str]) -> None:
+    """No canary in the cluster ends with 5, no cluster with 7."""
+    manifest = write(tmp_path / "m.yaml", rollout())
     async with ApiServer() as bare:
-        config = bare.kubeconfig(tmp_path / "bare")
-        ran = await canary("lint", "--live", manifest, **{**cluster.env, "KUBECONFIG": str(config)})
-    assert ran.code == 5
-    ran = await canary("lint", "--live", manifest, **{**cluster.env, "KUBECONFIG": str(config)})
-    assert ran.code == 7
+        env = {**no_promtool, "KUBECONFIG": str(bare.kubeconfig(tmp_path / "bare"))}
+        assert (await canary("lint", "--live", manifest, **env)).code == 5
+    assert (await canary("lint", "--live", manifest, **env)).code == 7
 
 
 async def test_a_deployment_in_the_cluster_is_found(cluster: Cluster, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from cli_kit import NOW, PHASES, Run, canary, conditions, ended, rollout, status
+from cluster_kit import api_server, install_all, own_namespace
 
 from canary.cli.goal import Goal, Missed, Reached, Waiting, judge
 from canary.cli.view import view
@@ -19,10 +20,10 @@ from canary.kube import DEPLOYMENTS, NAMESPACES, ROLLOUTS, Kube
 from canary.model.requests import REQUEST_ANNOTATION
 from canary.model.status import Outcome, Phase, RevisionsStatus, RolloutStatus, StepStatus
 from canary.observe.objects import revision
-from canary.sandbox.apiserver import ApiServer, Fault
+from canary.sandbox.apiserver import Fault
+from canary.sandbox.apiserver.desk import FrontDesk
 
-ROOT = Path(__file__).parents[2]
-NS = "team-shop"
+NS = own_namespace("team-shop")
 P = Phase
 
 READY = {"conditions": conditions("Promoted", ready="True", reconciling="False")}
@@ -119,7 +120,7 @@ async def test_a_goal_that_there_is_not_ends_with_2(text: str) -> None:
 class Cluster:
     """An API server with a Rollout, whose status the test writes as a controller would."""
 
-    def __init__(self, api: ApiServer, kube: Kube, config: Path) -> None:
+    def __init__(self, api: FrontDesk, kube: Kube, config: Path) -> None:
         self.api, self.kube, self.config = api, kube, config
 
     async def wait(self, *arguments: str) -> Run:
@@ -159,8 +160,8 @@ class Cluster:
 
 @pytest.fixture
 async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
-    async with ApiServer() as api:
-        await api.install_crds(ROOT / "crds")
+    async with api_server() as api:
+        await install_all(api)
         config = api.kubeconfig(tmp_path / "config", namespace=NS)
         async with await Kube.connect(kubeconfig=str(config)) as kube:
             await kube.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NS}})

@@ -16,30 +16,39 @@ from typing import Any, Self
 
 import aiohttp
 from aiohttp import web
+from deliveries import Deliveries, Stream, version
+from leavings import Leavings
 from upstream import Upstream
 from yarl import URL
 
 from canary.errors import SandboxError
 from canary.sandbox.apiserver import auth
 from canary.sandbox.apiserver.desk import FrontDesk, utc_now
-from canary.sandbox.apiserver.errors import StatusError, not_implemented
+from canary.sandbox.apiserver.errors import StatusError, expired, not_implemented
 from canary.sandbox.apiserver.faults import Fault, WatchLostError, faulty
 from canary.sandbox.apiserver.rbac import Mode
 from canary.sandbox.apiserver.requests import Request
 from canary.sandbox.apiserver.server import definitions
+from canary.sandbox.apiserver.watch import error_line
 
 Json = dict[str, Any]
 Headers = list[tuple[str, str]]
 
 _HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "host", "content-length"}
 _NOT_PASSED_ON = _HOP_BY_HOP | {"authorization"}
+_NOT_ON_WRITES = {"accept-encoding"}  # the desk reads the answers
 _OWN_HEADERS = ("Accept", "Accept-Encoding", "User-Agent", "Content-Type")
 _CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 _OURS = "canary.dev"
 _SECONDS = 30.0
 
+_JSON = "application/json"
+_WRITES = {"create", "update", "patch", "delete", "deletecollection"}
+
 _installed: dict[str, str] = {}
 """Definitions that this session has put on the real server: by name, as JSON."""
+_replaced: dict[str, Json] = {}
+"""What stood there before, of definitions of ours that the cluster had: put back at the end."""
 
 
 class RealServer(FrontDesk):
@@ -51,7 +60,10 @@ class RealServer(FrontDesk):
         self._anonymous = authorization == "RBAC"
         self._extra = () if self._anonymous else (auth.MASTERS,)
         self._streams: set[aiohttp.ClientResponse] = set()
-        self._created: list[str] = []
+        self._writing: set[asyncio.Task[web.StreamResponse]] = set()
+        self._deliveries = Deliveries()
+        self._leavings = Leavings()
+        self._forgotten = 0
 
     async def __aenter__(self) -> Self:
         connector = aiohttp.TCPConnector(limit=0, ssl=self._upstream.admin)
@@ -65,7 +77,8 @@ class RealServer(FrontDesk):
     async def __aexit__(self, *error: object) -> None:
         self.drop_watches()
         await super().__aexit__(*error)
-        await self._clean_up()
+        await asyncio.gather(*self._writing, return_exceptions=True)
+        await self._leavings.clean_up(self._admin)
         await self._session.close()
         await self._bare.close()
 
@@ -83,7 +96,8 @@ class RealServer(FrontDesk):
 
     def _headers(self, http: web.Request, user: auth.User, in_path: str) -> tuple[aiohttp.ClientSession, Headers]:
         """The session and the headers with which a request goes on."""
-        headers: Headers = [(name, value) for name, value in http.headers.items() if name.lower() not in _NOT_PASSED_ON]
+        dropped = _NOT_PASSED_ON if http.method in {"GET", "HEAD"} else _NOT_PASSED_ON | _NOT_ON_WRITES
+        headers: Headers = [(name, value) for name, value in http.headers.items() if name.lower() not in dropped]
         token = (http.headers.get("Authorization") or in_path).partition(" ")[2].strip()
         if token and self._tokens.owner(token) is None:
             return self._bare, [*headers, ("Authorization", f"Bearer {token}")]
@@ -101,10 +115,21 @@ class RealServer(FrontDesk):
     async def answer(
         self, http: web.Request, request: Request, user: auth.User, fault: Fault | None = None
     ) -> web.StreamResponse:
+        body = await http.read()
+        if request.verb not in _WRITES:
+            return await self._ask(http, request, user, body, fault)
+        # Once sent, a write may take effect whether its client waits or not: it is followed to its end.
+        task = asyncio.create_task(self._ask(http, request, user, body))
+        self._writing.add(task)
+        task.add_done_callback(self._writing.discard)
+        return await asyncio.shield(task)
+
+    async def _ask(
+        self, http: web.Request, request: Request, user: auth.User, body: bytes, fault: Fault | None = None
+    ) -> web.StreamResponse:
         in_path, path = auth.split_path(http.rel_url.raw_path)
         session, headers = self._headers(http, user, in_path)
         url = f"{self._upstream.url}{path}" + (f"?{http.rel_url.raw_query_string}" if http.query_string else "")
-        body = await http.read()
         async with session.request(
             http.method,
             URL(url, encoded=True),
@@ -114,10 +139,14 @@ class RealServer(FrontDesk):
             allow_redirects=False,
         ) as answer:
             if request.verb == "watch" and answer.status == 200:
-                return await self._stream(http, answer, fault)
+                if 0 < version(http.query.get("resourceVersion", "")) < self._forgotten:
+                    return web.Response(body=error_line(expired("too old resource version")), content_type=_JSON)
+                return await self._stream(http, request, answer, fault)
             content = await answer.read()
-            if answer.status == 201 and request.is_resource:
-                self._remember(path, request, content)
+            if request.verb in _WRITES and answer.status < 300 and not http.query.get("dryRun"):
+                self._deliveries.wrote(request, content)
+                if answer.status == 201:
+                    self._leavings.note(path, request, content)
             if in_path and path.partition("?")[0] == "/openapi/v3":
                 # It says where the schemas are; for who is known by the path, they are there too.
                 prefix = http.rel_url.raw_path.removesuffix("/openapi/v3")
@@ -126,14 +155,15 @@ class RealServer(FrontDesk):
             return web.Response(body=content, status=answer.status, headers=kept)
 
     async def _stream(
-        self, http: web.Request, answer: aiohttp.ClientResponse, fault: Fault | None
+        self, http: web.Request, request: Request, answer: aiohttp.ClientResponse, fault: Fault | None
     ) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": answer.headers.get("Content-Type", "application/json")})
         response.enable_chunked_encoding()
         await response.prepare(http)
         self._streams.add(answer)
+        stream = self._deliveries.open(request, http.query)
         try:
-            async for line in faulty(_lines(answer), fault):
+            async for line in faulty(_lines(answer, stream), fault):
                 await response.write(line)
         except WatchLostError:
             if http.transport is not None:
@@ -144,6 +174,7 @@ class RealServer(FrontDesk):
         except ConnectionResetError:
             return response
         finally:
+            self._deliveries.close(stream)
             self._streams.discard(answer)
         with contextlib.suppress(ConnectionResetError):  # the client left first, as watchers do
             await response.write_eof()
@@ -154,10 +185,19 @@ class RealServer(FrontDesk):
         """How many watches are in progress."""
         return len(self._streams)
 
+    @property
+    def behind(self) -> int:
+        """How many watches have yet to tell of something that was written, or of a write that is under way."""
+        return self._deliveries.behind + len(self._writing)
+
     def drop_watches(self) -> None:
         """End every watch in progress; clients are expected to come back."""
         for stream in tuple(self._streams):
             stream.close()
+
+    def compact(self) -> None:
+        """Watches from before the last write get 410, as after a compaction that nobody can order here."""
+        self._forgotten = self._deliveries.latest
 
     # -- definitions
 
@@ -179,9 +219,11 @@ class RealServer(FrontDesk):
         name, text = document["metadata"]["name"], json.dumps(document, sort_keys=True)
         if _installed.get(name) == text:
             return
-        code, _ = await self._admin("GET", f"{_CRDS}/{name}")
-        if code == 200 and name not in _installed and document["spec"]["group"] != _OURS:
-            return
+        code, there = await self._admin("GET", f"{_CRDS}/{name}")
+        if code == 200 and name not in _installed:
+            if document["spec"]["group"] != _OURS:
+                return
+            _replaced[name] = there
         document.pop("status", None)
         path = f"{_CRDS}/{name}?fieldManager=canary-tests&force=true"
         code, said = await self._admin("PATCH", path, document, "application/apply-patch+yaml")
@@ -192,16 +234,16 @@ class RealServer(FrontDesk):
     async def _served(self, document: Json) -> None:
         """Wait until the server serves each version that a definition says it serves."""
         spec = document["spec"]
-        for version in spec["versions"]:
-            if not version["served"]:
-                continue
-            path = f"/apis/{spec['group']}/{version['name']}/{spec['names']['plural']}?limit=1"
+        for served in (item["name"] for item in spec["versions"] if item["served"]):
+            path = f"/apis/{spec['group']}/{served}/{spec['names']['plural']}?limit=1"
             async with asyncio.timeout(_SECONDS):
                 while (await self._admin("GET", path))[0] != 200:  # noqa: ASYNC110 - another process tells nobody
                     await asyncio.sleep(0.05)
 
     async def _admin(self, method: str, path: str, body: Json | None = None, media: str = "") -> tuple[int, Any]:
-        headers = {"Authorization": self._upstream.authorization} if self._upstream.authorization else {}
+        headers = {"Accept-Encoding": "identity"}
+        if self._upstream.authorization:
+            headers["Authorization"] = self._upstream.authorization
         if body is not None:
             headers["Content-Type"] = media or "application/json"
         data = json.dumps(body) if body is not None else None
@@ -209,36 +251,15 @@ class RealServer(FrontDesk):
             text = await answer.text()
             return answer.status, json.loads(text) if text[:1] == "{" else text
 
-    # -- leaving nothing behind
 
-    def _remember(self, path: str, request: Request, content: bytes) -> None:
-        if request.verb == "create" and not request.subresource and "dryRun" not in path:
-            with contextlib.suppress(ValueError, KeyError):
-                path = f"{path.rstrip('/')}/{json.loads(content)['metadata']['name']}"
-                self._created.append(path)
-        elif request.verb in {"patch", "update"} and not request.subresource:
-            self._created.append(path)
-
-    async def _clean_up(self) -> None:
-        """Delete what was created through this desk, the latest first; finalizers are taken off."""
-        for path in reversed(self._created):
-            code, left = await self._admin("DELETE", f"{path}?propagationPolicy=Background")
-            if code >= 400 or not isinstance(left, dict):
-                continue
-            if (left.get("metadata") or {}).get("finalizers"):
-                free = {"metadata": {"finalizers": None}}
-                await self._admin("PATCH", path, free, "application/merge-patch+json")
-            if left.get("kind") == "Namespace":
-                await self._admin("PUT", f"{path}/finalize", {**left, "spec": {"finalizers": []}})
-
-
-async def _lines(answer: aiohttp.ClientResponse) -> AsyncGenerator[bytes, None]:
-    """Whole lines: one event each, however long."""
+async def _lines(answer: aiohttp.ClientResponse, stream: Stream) -> AsyncGenerator[bytes, None]:
+    """Whole lines: one event each, however long. `stream` hears them, whatever a fault does to them afterwards."""
     buffer = b""
     async for chunk in answer.content.iter_any():
         buffer += chunk
         *lines, buffer = buffer.split(b"\n")
         for line in lines:
+            stream.heard(line)
             yield line + b"\n"
 
 
@@ -251,14 +272,23 @@ def _subject(header: str) -> str:
 
 
 def remove_installed(upstream: Upstream) -> None:
-    """Take the definitions of this session off the server again."""
+    """Take the definitions of this session off the server again, and put back those that were there before."""
     if not _installed:
         return
 
     async def remove() -> None:
         async with RealServer(upstream) as server:
             for name in _installed:
-                await server._admin("DELETE", f"{_CRDS}/{name}")
+                before = _replaced.get(name)
+                if before is None:
+                    await server._admin("DELETE", f"{_CRDS}/{name}")
+                    continue
+                _, now = await server._admin("GET", f"{_CRDS}/{name}")
+                before["metadata"]["resourceVersion"] = now["metadata"]["resourceVersion"]
+                code, said = await server._admin("PUT", f"{_CRDS}/{name}", before)
+                if code != 200:
+                    raise SandboxError(f"the server does not take the definition {name} back: {said}")
 
     asyncio.run(remove())
     _installed.clear()
+    _replaced.clear()

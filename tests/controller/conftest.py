@@ -3,15 +3,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest_asyncio
-from controller_kit import Cast, World, api_server
-
-from canary.kube import CLUSTERCHECKTEMPLATES
+from cluster_kit import api_server, install_all
+from controller_kit import Cast, World
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def cast() -> AsyncIterator[Cast]:
     """One API server for all tests of a module, and those who talk to it."""
     async with api_server() as api:
+        await install_all(api)
         made = Cast(api)
         yield made
         await made.close()
@@ -23,6 +23,4 @@ async def world(cast: Cast) -> AsyncIterator[World]:
     cast.api.audit.clear()
     async with World(cast) as made:
         yield made
-        for left in (await made.admin.list(CLUSTERCHECKTEMPLATES))["items"]:
-            await made.admin.delete(CLUSTERCHECKTEMPLATES, left["metadata"]["name"])
     cast.api.faults.clear()

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import json
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import UTC, datetime
 from typing import Any, Self
+
+from cluster_kit import own_namespace
 
 from canary.act.events import Teller
 from canary.controller.clock import ManualClock
@@ -39,31 +39,18 @@ from canary.metrics.scripted import Scripted
 from canary.model.requests import REQUEST_ANNOTATION
 from canary.observe.objects import FINALIZER
 from canary.observe.store import Store
-from canary.sandbox.apiserver import ApiServer, AuditEntry
+from canary.sandbox.apiserver import AuditEntry
+from canary.sandbox.apiserver.desk import FrontDesk
 from canary.telemetry import Telemetry
 
 Json = dict[str, Any]
 
-START = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
+START = datetime.now(UTC).replace(microsecond=0)
+"""A real API server stamps objects with the time of day, so the controller's clock begins there."""
 WRITES = frozenset({"patch", "update", "create", "delete", "deletecollection"})
 CONTROLLER = "system:serviceaccount:canary:controller"
 REAL_SECONDS = 30.0
 """How long anything may take on the wall clock before a test gives up."""
-
-ROOT = Path(__file__).resolve().parents[2]
-
-_numbers = itertools.count(1)
-
-
-@asynccontextmanager
-async def api_server() -> AsyncIterator[ApiServer]:
-    """A sandbox API server with every CRD that the controller needs. No two timestamps of it are the same."""
-    seconds = itertools.count()
-    async with ApiServer(clock=lambda: START + timedelta(seconds=next(seconds))) as api:
-        await api.install_crds(ROOT / "crds")
-        await api.install_crds(ROOT / "canary" / "sandbox" / "gatewayapi")
-        yield api
-
 
 # -- documents -------------------------------------------------------------------------------------------------------
 
@@ -243,7 +230,7 @@ async def _never() -> None:
 class Cast:
     """Everybody who talks to one API server, each with a token and a connection of their own, for all its worlds."""
 
-    def __init__(self, api: ApiServer) -> None:
+    def __init__(self, api: FrontDesk) -> None:
         self.api = api
         self._transports: dict[str, Any] = {}
         self._tokens: dict[str, str] = {}
@@ -500,7 +487,7 @@ class World:
     def __init__(self, cast: Cast) -> None:
         self.cast = cast
         self.api = cast.api
-        self.namespace = f"team-{next(_numbers)}"
+        self.namespace = own_namespace("team")
         self.clock = ManualClock(START)
         self.provider = Scripted({"errors": 0.0})
         self.traffic = Traffic()
@@ -550,8 +537,12 @@ class World:
     # -- set-up
 
     async def create(self, resource: Resource, document: Json, by: Kube | None = None) -> Json:
+        """In this world's namespace; what belongs to no namespace is deleted at the end of the world."""
         namespace = self.namespace if resource.namespaced else None
-        return await (by or self.gitops).create(resource, document, namespace)
+        created = await (by or self.gitops).create(resource, document, namespace)
+        if namespace is None:
+            self._stack.push_async_callback(self.admin.delete, resource, created["metadata"]["name"])
+        return created
 
     async def furnish(self, *routes: Json, version: int = 1) -> None:
         """Two Services, two Deployments and routes (one named shop), all of it ready and accepted."""
@@ -685,12 +676,13 @@ class World:
 
     async def settle(self) -> None:
         """Return when nobody has anything to say any more at this moment of the clock."""
-        quiet, last = 0.0, (-1, -1, -1)
+        quiet, last = 0.0, (-1, -1)
         until = time.monotonic() + REAL_SECONDS
         while quiet < self.quiet:
             await asyncio.sleep(0.002)
-            mark = (self.traffic.count, len(self.api.audit), self.api.store.revision)
-            quiet = quiet + 0.002 if mark == last and self.traffic.in_flight == 0 else 0.0
+            mark = (self.traffic.count, len(self.api.audit))
+            busy = self.traffic.in_flight or self.api.busy
+            quiet = quiet + 0.002 if mark == last and not busy else 0.0
             last = mark
             assert time.monotonic() < until, "the world does not come to rest"
 

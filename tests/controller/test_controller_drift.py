@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from controller_kit import Life, World, backend, check, route_document, rule
+from controller_kit import Life, World, backend, check, clean, route_document, rule
 
 from canary.kube import HTTPROUTES
 
@@ -133,3 +133,18 @@ async def test_the_pair_is_taken_out_of_the_route(world: World) -> None:
     await world.until(lambda: world.phase() == "Paused", within=5)
     assert "alice took the pair out" in world.message()
     assert not [entry for entry in world.writes()[before:] if entry.resource == "httproutes"]
+
+
+async def test_what_stands_in_a_filter_may_be_any_text(world: World) -> None:
+    """A run goes through, and back, on a route whose backends carry texts that JSON can spell in several ways."""
+    header = {"name": "x-note", "value": "R&D <été> → 日本"}
+    filters = [{"type": "RequestHeaderModifier", "requestHeaderModifier": {"set": [header]}}]
+    rules = [rule(backend("stable", 1, filters=filters), backend("canary", 0, filters=filters))]
+    await world.begin(route_document("shop", *rules))
+    await world.deploy(2)
+    await world.until(lambda: world.weights() == (50, 50))
+    world.provider.answers["errors"] = 0.5
+    await world.until(lambda: world.phase() == "RolledBack")
+    assert world.weights() == (1, 0)
+    assert world.route()["spec"]["rules"][0]["backendRefs"][0]["filters"] == filters
+    assert list(clean(world)) == []

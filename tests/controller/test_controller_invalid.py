@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from cluster_kit import own_namespace
 from controller_kit import World, backend, check, route_document, rule, template_document
 
 from canary.kube import CHECKTEMPLATES, CLUSTERCHECKTEMPLATES, HTTPROUTES, ROLLOUTS
@@ -32,6 +33,8 @@ class Case:
 
 
 LATENCY = {"template": {"name": "latency"}}
+P99 = own_namespace("p99")
+"""A ClusterCheckTemplate's name, and so for all users of a cluster."""
 
 
 def checks(*documents: dict[str, Any]) -> dict[str, Any]:
@@ -64,9 +67,9 @@ CASES = [
     ),
     Case(
         "unknown cluster template",
-        ("spec.checks[0].template", "there is no ClusterCheckTemplate p99"),
-        spec=checks({"template": {"name": "p99", "kind": "ClusterCheckTemplate"}, "args": {"limit": "1"}}),
-        cure=lambda world: world.create(CLUSTERCHECKTEMPLATES, template_document("p99", "ClusterCheckTemplate")),
+        ("spec.checks[0].template", f"there is no ClusterCheckTemplate {P99}"),
+        spec=checks({"template": {"name": P99, "kind": "ClusterCheckTemplate"}, "args": {"limit": "1"}}),
+        cure=lambda world: world.create(CLUSTERCHECKTEMPLATES, template_document(P99, "ClusterCheckTemplate")),
     ),
     Case(
         "missing argument",

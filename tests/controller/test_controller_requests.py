@@ -266,3 +266,17 @@ async def test_a_request_on_a_rollout_that_goes(world: World) -> None:
     await world.until(lambda: world.find(ROLLOUTS, "shop") is None, within=10)
     assert world.weights() == (1, 0)
     assert world.intent() is None
+
+
+@pytest.mark.parametrize("reason", ["R&D wants it", "p99 > 300ms, see <the board>", "c'est prêt → 日本"])
+async def test_a_reason_may_be_any_text(world: World, reason: str) -> None:
+    """A request is done and taken off whatever its reason says: an API server compares texts as they are spelt."""
+    await world.begin()
+    await world.deploy(2)
+    await world.until(lambda: world.step() == 1)
+    await world.ask({"id": "r-1", "verb": "pause", "by": "alice", "reason": reason})
+    await world.until(lambda: world.phase() == "Paused" and world.pending_request() is None)
+    assert world.request()["reason"] == reason
+    await world.ask({"id": "r-2", "verb": "abort", "by": "alice", "reason": reason})
+    await world.until(lambda: world.phase() == "RolledBack")
+    assert list(clean(world)) == []

@@ -177,6 +177,7 @@ async def test_only_its_namespaces(world: World) -> None:
         assert other.status() == {}
 
 
+@pytest.mark.sandbox_only("a server without our definitions: those of a real one are the whole session's")
 async def test_an_api_server_without_our_crds(world: World) -> None:
     """A server that lacks our resources is refused in one sentence that says what to do."""
     async with ApiServer() as bare:

@@ -9,13 +9,14 @@ from typing import Any
 
 import httpx
 import pytest
+from cluster_kit import api_server, own_namespace
 from lint_kit import Edit, Json, linted, rollout, spoiled, template
 
 from canary.lint import rules, schema
 from canary.lint.findings import Rule, Severity
-from canary.sandbox.apiserver import ApiServer
 
 ROOT = Path(__file__).parents[2]
+SPACE = own_namespace("team-shop")
 
 
 def at(path: str, value: Any) -> Edit:
@@ -175,11 +176,11 @@ def test_objects_of_others_are_left_alone() -> None:
 
 @pytest.fixture
 async def server() -> AsyncIterator[httpx.AsyncClient]:
-    async with ApiServer() as api:
+    async with api_server() as api:
         await api.install_crds(ROOT / "crds")
         headers = {"Authorization": f"Bearer {api.token}"}
         async with httpx.AsyncClient(base_url=api.url, headers=headers) as client:
-            space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team-shop"}}
+            space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SPACE}}
             (await client.post("/api/v1/namespaces", json=space)).raise_for_status()
             yield client
 
@@ -190,9 +191,10 @@ async def test_lint_and_the_api_server_agree(server: httpx.AsyncClient) -> None:
     verdicts = []
     for document in documents:
         kind = document["kind"]
-        place = "/namespaces/team-shop/rollouts" if kind == "Rollout" else "/clusterchecktemplates"
+        place = f"/namespaces/{SPACE}/rollouts" if kind == "Rollout" else "/clusterchecktemplates"
         path = f"/apis/canary.dev/v1alpha1{place}?fieldValidation=Strict&dryRun=All"
-        answer = await server.post(path, json=document)
+        metadata = {**document["metadata"], "namespace": SPACE if kind == "Rollout" else ""}
+        answer = await server.post(path, json={**document, "metadata": metadata})
         refused = answer.status_code in {400, 422}
         assert refused or answer.status_code == 201, answer.text
         verdicts.append((refused, bool(structure(document)), document))

@@ -53,6 +53,7 @@ class FrontDesk(ABC):
         self._wanted_port = port
         self._runner: web.AppRunner | None = None
         self._url = ""
+        self._in_progress = 0
         self.audit: deque[AuditEntry] = deque(maxlen=_AUDIT_LENGTH)
         self.faults = Faults()
 
@@ -84,6 +85,16 @@ class FrontDesk(ABC):
         self, http: web.Request, request: Request, user: auth.User, fault: Fault | None = None
     ) -> web.StreamResponse:
         """The answer to one authenticated request; `fault` strikes its watch. Raises StatusError."""
+
+    @property
+    @abstractmethod
+    def behind(self) -> int:
+        """How many watches in progress have yet to tell of something that was written; 0: none."""
+
+    @property
+    def busy(self) -> int:
+        """How many requests are not answered yet, and watches behind; 0: everybody has heard everything."""
+        return self._in_progress + self.behind
 
     @property
     def url(self) -> str:
@@ -133,6 +144,8 @@ class FrontDesk(ABC):
         in_path, path = auth.split_path(http.path)
         request = requests.parse(http.method, path, watch=watch)
         user = auth.ANONYMOUS
+        counted = request.verb != "watch"
+        self._in_progress += counted
         try:
             user = self.authenticate(http, in_path, path)
             response = await self._with_faults(http, request, user)
@@ -150,6 +163,8 @@ class FrontDesk(ABC):
             log.exception("%s %s", http.method, http.path_qs)
             failure = StatusError(500, "InternalError", f"Internal error occurred: {error!r}")
             response = json_response(failure.body(), 500)
+        finally:
+            self._in_progress -= counted
         if request.verb != "watch" or response.status != 200:
             lost = http.transport is None or http.transport.is_closing()
             self._note(http, request, user, 0 if lost else response.status)

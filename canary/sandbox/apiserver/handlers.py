@@ -11,7 +11,7 @@ from typing import Any
 
 from aiohttp import web
 
-from canary.sandbox.apiserver import access, decoding, errors, queries, reviews, scale
+from canary.sandbox.apiserver import access, decoding, errors, queries, reviews, scale, spelling
 from canary.sandbox.apiserver import patch as patches
 from canary.sandbox.apiserver.auth import Tokens, User
 from canary.sandbox.apiserver.cluster import Cluster
@@ -254,15 +254,16 @@ class Handlers:
         if "force" in http.query:
             detail = "may not be specified for non-apply patch"
             raise queries.options_invalid("PatchOptions", FieldError("force", errors.FORBIDDEN, detail))
-        body = decoding.decoded(await http.read(), media)
+        raw = await http.read()
+        body = decoding.decoded(raw, media)
         current = self._cluster.rest.get(resource, (request.namespace, request.name))
         if request.subresource == "scale":
             before = scale.of(resource, current)
-            after = _patched("Scale", before, media, body)
+            after = _patched("Scale", before, media, body, raw)
             new = scale.applied(resource, current, after)
         else:
             before = resource.served(current)
-            after = _patched(resource.kind, before, media, body)
+            after = _patched(resource.kind, before, media, body, raw)
             _check_view(resource, after, before, request.namespace)
             new = resource.to_stored(after)
         kept = resource.stored_as or resource
@@ -324,9 +325,9 @@ def _check_view(resource: Resource, doc: Json, old: Json | None, namespace: str)
         raise errors.invalid(kept.kind, kept.group, metadata.get("name", ""), found)
 
 
-def _patched(kind: str, doc: Json, media: str, body: Any) -> Json:
+def _patched(kind: str, doc: Json, media: str, body: Any, raw: bytes) -> Json:
     if media == patches.JSON_PATCH:
-        return patches.json_patch(doc, body)
+        return patches.json_patch(doc, body, spelling.as_written(raw))
     if not isinstance(body, dict):
         raise errors.bad_request(
             "error decoding patch: json: cannot unmarshal it into Go value of type map[string]interface {}"

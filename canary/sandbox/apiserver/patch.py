@@ -9,6 +9,7 @@ from typing import Any
 import jsonpatch
 import jsonpointer
 
+from canary.sandbox.apiserver import spelling
 from canary.sandbox.apiserver.errors import Json, bad_request, rejected
 
 JSON_PATCH = "application/json-patch+json"
@@ -19,8 +20,11 @@ APPLY_PATCH = "application/apply-patch+yaml"
 _OPERATIONS_LIMIT = 10_000
 
 
-def json_patch(doc: Json, operations: Any) -> Json:
-    """RFC 6902. Raises StatusError 422 when an operation does not apply, 400 when the patch is malformed."""
+def json_patch(doc: Json, operations: Any, written: Any) -> Json:
+    """RFC 6902. `written` are the same operations with every text as the client spelt it: see `spelling`.
+
+    Raises StatusError 422 when an operation does not apply, 400 when the patch is malformed.
+    """
     if not isinstance(operations, list):
         raise bad_request(
             "error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp"
@@ -28,12 +32,12 @@ def json_patch(doc: Json, operations: Any) -> Json:
     if len(operations) > _OPERATIONS_LIMIT:
         raise bad_request(f"The allowed maximum operations in a JSON patch is {_OPERATIONS_LIMIT}")
     result: Any = copy.deepcopy(doc)
-    for operation in operations:
+    for index, operation in enumerate(operations):
         if not isinstance(operation, dict):
             raise bad_request("error decoding patch: an operation is not an object")
         try:
             if operation.get("op") == "test":
-                _test(result, operation)
+                _test(result, operation, written[index].get("value"))
             else:
                 result = jsonpatch.JsonPatch([_as_there(result, operation)]).apply(result, in_place=True)
         except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException, KeyError, TypeError) as error:
@@ -63,10 +67,9 @@ def _as_there(doc: Any, operation: Json) -> Json:
     return operation
 
 
-def _test(doc: Any, operation: Json) -> None:
-    """The server's library takes a missing member for null, and is strict about the type of a value."""
+def _test(doc: Any, operation: Json, wanted: Any) -> None:
+    """The server's library takes a missing member for null, and is strict about type and spelling of a value."""
     pointer = jsonpointer.JsonPointer(operation["path"])
-    wanted = operation.get("value")
     parent, part = pointer.to_last(doc)
     if part is None:
         found = parent
@@ -79,12 +82,15 @@ def _test(doc: Any, operation: Json) -> None:
 
 
 def _same(one: Any, other: Any) -> bool:
+    """Whether a value of an object is the one that a test names, spelt as it was written."""
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
     if isinstance(one, list) and isinstance(other, list):
         return len(one) == len(other) and all(map(_same, one, other))
     if isinstance(one, bool) or isinstance(other, bool):
         return one is other
+    if isinstance(one, str) and isinstance(other, str):
+        return spelling.spelt(one) == other
     return bool(one == other)
 
 

@@ -125,6 +125,11 @@ class ApiServer(FrontDesk):
         """How many watches are in progress."""
         return len(self._watches)
 
+    @property
+    def behind(self) -> int:
+        """How many watches have yet to tell of something that was written."""
+        return self._watches.behind
+
     def compact(self) -> None:
         """Forget the history of changes: watches from an older resourceVersion get 410."""
         self.store.compact()

@@ -42,6 +42,11 @@ class Watches:
     def __len__(self) -> int:
         return len(self._queues)
 
+    @property
+    def behind(self) -> int:
+        """How many streams have yet to send something."""
+        return sum(1 for queue in self._queues if not queue.empty())
+
     def drop(self) -> None:
         """End every stream, as a restart of the server would."""
         for queue in tuple(self._queues):
