@@ -111,7 +111,7 @@ def look(
         for name in (*names, *remembered)
         if (key[0], name) in deps.store.routes
     }
-    document = deps.store.rollouts[key]
+    document = deps.store.rollouts[key].document
     facts = gather(deps.store, rollout, spec, status, checks, news, deps.clock.now())
     decision = decide(spec, status, facts)
     pair = Pair.of(spec, rollout.namespace, swapped=status.swapped)
@@ -197,7 +197,7 @@ class Driver:
         measurements, observed, since = self._mailbox.take()
         self._urgent.clear()
         if self._spec is None and rollout.deleting:
-            self._spec = rescue(deps.store.rollouts[key])
+            self._spec = rescue(deps.store.rollouts[key].document)
         if self._spec is None:
             return await self._unreadable(rollout)
         seen = look(deps, key, rollout, self._spec, self._status, News(measurements, observed, self._refusals))
@@ -269,8 +269,8 @@ class Driver:
 
     async def _patch_status(self, status: RolloutStatus, now: datetime) -> bool:
         namespace, name = self.key
-        kept = self._deps.store.rollouts.get(self.key, {}).get("status") or {}
-        patch = merge_patch(kept, status.dump())
+        kept = self._deps.store.rollouts.get(self.key)
+        patch = merge_patch((kept.document.get("status") if kept is not None else None) or {}, status.dump())
         if not patch:
             return False
         try:

@@ -13,8 +13,9 @@ from typing import Any, Self
 from canary.controller.driver import Deps, Driver, look
 from canary.controller.vetting import Vetting
 from canary.observe.facts import News
+from canary.observe.objects import key_of, uid_of
 from canary.observe.rollout import Rollout
-from canary.observe.store import Key, key_of, uid_of
+from canary.observe.store import Key
 from canary.status.write import Urgency, urgency
 
 log = logging.getLogger("canary.hub")

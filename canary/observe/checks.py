@@ -52,12 +52,12 @@ def _template(store: Store, namespace: str, check: Check, field: str) -> CheckTe
         return None
     kind, name = check.template.kind, check.template.name
     place = "" if kind is TemplateKind.CLUSTER else namespace
-    document = store.templates.get((kind, place, name))
-    if document is None:
+    kept = store.templates.get((kind, place, name))
+    if kept is None:
         where = "" if kind is TemplateKind.CLUSTER else f" in namespace {namespace}"
         raise SpecError(f"{field}.template", f"there is no {kind} {name}{where}; create it, or correct the name")
     try:
-        return CheckTemplateSpec.model_validate(document.get("spec"))
+        return CheckTemplateSpec.model_validate(kept.document.get("spec"))
     except ValidationError as error:
         first = error.errors()[0]
         path = ".".join(str(part) for part in first["loc"])

@@ -95,7 +95,6 @@ def table(document: Json) -> str:
     """Markdown: a row per goal, a column per size. What misses its goal is bold."""
     results = document["results"]
     sizes = [f"{result['declared']:,} : {result['active']:,}" for result in results]
-    lines = [f"| what | goal | {' | '.join(sizes)} |", "|---|---|" + "---|" * len(sizes)]
-    for goal in GOALS:
-        lines.append(f"| {goal.what} | {goal.goal()} | {' | '.join(map(goal.measured, results))} |")
-    return "\n".join(lines)
+    head = [f"| what | goal | {' | '.join(sizes)} |", "|---|---|" + "---|" * len(sizes)]
+    rows = [f"| {goal.what} | {goal.goal()} | {' | '.join(map(goal.measured, results))} |" for goal in GOALS]
+    return "\n".join([*head, *rows])
