@@ -6,7 +6,6 @@ Importing this module costs about 0.6 s; `Kube.connect` does it, nothing else sh
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -19,6 +18,7 @@ import aiohttp
 from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.rest import RESTClientObject
 from kubernetes.aio.config import ConfigException
+from pydantic_core import from_json
 
 from canary.errors import Unavailable
 from canary.kube.connection import Connection
@@ -67,7 +67,7 @@ class Transport:
         async with self._open(request, aiohttp.ClientTimeout(total=self.timeout)) as response:
             raw = await response.read()
         try:
-            decoded = json.loads(raw)
+            decoded = from_json(raw)  # lists of thousands: a third of the time that json takes
         except ValueError as error:
             raise Unavailable(f"{request}: the API server answered something that is no JSON") from error
         if not isinstance(decoded, dict):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Self
+
+from pydantic_core import from_json, to_json
 
 from canary.decide.facts import WorkloadView
 from canary.gateway.acceptance import last_writer
@@ -44,8 +45,7 @@ class Packed:
 
     @classmethod
     def of(cls, document: Json) -> Self:
-        text = json.dumps(slim(document), separators=(",", ":"), ensure_ascii=False).encode()
-        return cls(uid_of(document), version(document), text)
+        return cls(uid_of(document), version(document), to_json(slim(document)))
 
     @property
     def document(self) -> Json:
@@ -55,7 +55,7 @@ class Packed:
 
 @lru_cache(OPENED)
 def _opened(text: bytes) -> Json:
-    document: Json = json.loads(text)
+    document: Json = from_json(text)
     return document
 
 
