@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from canary.model.checks import TemplateKind
-from canary.observe.objects import Packed, Route, Workload, key_of, known, uid_of
+from canary.model.status import ACTIVE
+from canary.observe.objects import FINALIZER, Packed, Route, Workload, key_of, known, request_of, uid_of
 from canary.observe.rollout import Rollout
 
 Json = dict[str, Any]
@@ -44,6 +45,11 @@ class Store:
         self._resting: OrderedDict[Key, None] = OrderedDict()
         self._wanted_by: defaultdict[Need, set[Key]] = defaultdict(set)
         self._needs: dict[Key, frozenset[Need]] = {}
+        self._pressing: set[Key] = set()
+
+    def pressing(self, key: Key) -> bool:
+        """Whether a run is under way, or somebody waits for an answer or a deletion: told without parsing anything."""
+        return key in self._pressing
 
     def rollout(self, key: Key) -> Rollout | None:
         """A Rollout, parsed. Active ones are kept parsed: they are looked at many times a version."""
@@ -68,6 +74,7 @@ class Store:
         if not _news(document, self.rollouts.get(key), answer=answer):
             return False
         self.rollouts[key] = Packed.of(document)
+        (self._pressing.add if _pressing(document) else self._pressing.discard)(key)
         needs = frozenset(_needs(document))
         before = self._needs.get(key, frozenset())
         for need in before - needs:
@@ -82,6 +89,7 @@ class Store:
         if _another(self.rollouts.get(key), uid):
             return set()
         self.rollouts.pop(key, None)
+        self._pressing.discard(key)
         self._parsed.pop(key, None)
         self._resting.pop(key, None)
         touched: set[Key] = set()
@@ -155,6 +163,16 @@ def _news(document: Json, kept: Packed | Workload | None, *, answer: bool) -> bo
 def _another(kept: Packed | Workload | None, uid: str) -> bool:
     """Whether what is kept under a name is not the object with this uid (empty: any will do)."""
     return bool(uid) and kept is not None and kept.uid != uid
+
+
+def _pressing(document: Json) -> bool:
+    metadata, status = document.get("metadata", {}), document.get("status")
+    return (
+        (isinstance(status, dict) and str(status.get("phase")) in ACTIVE)
+        or FINALIZER in (metadata.get("finalizers") or ())
+        or "deletionTimestamp" in metadata
+        or request_of(document) is not None
+    )
 
 
 def _needs(document: Json) -> Iterator[Need]:
