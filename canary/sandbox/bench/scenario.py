@@ -160,13 +160,13 @@ class Play:
         self._settle(controller, quiet=0.7)
         _say(f"{size.failures} runs fail, one by one")
         teams = random.Random(1).sample([world.team(number) for number in range(size.active)], size.failures)
-        before = self._rolled_back(server)
+        before = 0
         half = len(teams) // 2
         latencies: list[float] = []
         for batch in (teams[:half], teams[half:]):
             controller.ask(do="fail", teams=batch)
             before += len(batch)
-            _until(server, lambda seen, enough=before: seen["phases"].get("RolledBack", 0) >= enough)
+            _until(server, _rolled_back(before))
             latencies += controller.ask(do="failures")["latencies"]
         self._figures["failures"] = self._latencies(server, controller, teams, latencies)
         p99 = self._figures["failures"]["sent_ms"]["99"]
@@ -181,7 +181,7 @@ class Play:
         teams = [team for team in map(world.team, range(size.active)) if team not in written]
         began = time.monotonic()
         controller.ask(do="fail", teams=teams)
-        _until(server, lambda seen: seen["phases"].get("RolledBack", 0) >= size.active)
+        _until(server, _rolled_back(size.active))
         self._figures["mass_failure_seconds"] = time.monotonic() - began
         latencies = controller.ask(do="failures")["latencies"]
         self._figures["mass_failure"] = self._latencies(server, controller, teams, latencies)
@@ -195,11 +195,6 @@ class Play:
             "sent_ms": distribution([1000 * seconds for seconds in sent]),
             "written_ms": distribution([1000 * (written_at[team] - failed_at[team]) for team in teams]),
         }
-
-    @staticmethod
-    def _rolled_back(server: Child) -> int:
-        count: int = server.ask(do="phases")["phases"].get("RolledBack", 0)
-        return count
 
     def _speak(self) -> None:
         """Let every check speak once, and a moment more for the status that says so."""
@@ -219,6 +214,10 @@ class Play:
 
 def _say(text: str) -> None:
     sys.stderr.write(f"  {text}\n")
+
+
+def _rolled_back(enough: int) -> Callable[[Json], bool]:
+    return lambda seen: seen["phases"].get("RolledBack", 0) >= enough
 
 
 def _until(server: Child, condition: Callable[[Json], bool]) -> None:
