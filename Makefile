@@ -30,7 +30,7 @@ tools: $(READY)
 	@sh scripts/prometheus.sh
 	@$(BIN)/python scripts/tools.py
 
-test: tools ## all tests, the ones with real Envoy, Prometheus and kubectl included
+test: tools ## all tests, the ones with real Envoy, Traefik, Prometheus and kubectl included
 	@$(BIN)/python -m pytest $(ARGS)
 
 lint: $(READY) ## ruff, mypy strict, import contracts

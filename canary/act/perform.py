@@ -34,7 +34,7 @@ from canary.decide.actions import (
 from canary.errors import ApiError, CanaryError, Conflict, NotFound, Unprocessable
 from canary.gateway.edit import edit
 from canary.gateway.intent import Mode
-from canary.gateway.pair import Backend, read_pairs
+from canary.gateway.pair import bound_pairs
 from canary.kube import DEPLOYMENTS, HTTPROUTES, ROLLOUTS, Kube
 from canary.model.requests import REQUEST_ANNOTATION, Request
 from canary.observe.objects import FINALIZER, POD_SPEC_ANNOTATION, revision, version
@@ -55,13 +55,10 @@ _POD_SPEC_PATH = "/metadata/annotations/" + POD_SPEC_ANNOTATION.replace("/", "~1
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What the decision saw: the Rollout and its routes as documents, and the pair by its present role."""
+    """What the decision saw: the Rollout and its routes as documents."""
 
     rollout: Json
     routes: Mapping[str, Json]
-    rules: Mapping[str, Sequence[str]]
-    stable: Backend
-    canary: Backend
 
 
 @dataclass(slots=True)
@@ -251,9 +248,7 @@ class Performer:
 
     async def _route(self, action: WriteRoute, world: World, failing_since: float | None) -> bool | None:
         document = world.routes[action.name]
-        # With no weights to write only the annotation changes, and the pair need not even be there any more.
-        rules = world.rules.get(action.name, ())
-        pairs = read_pairs(document, world.stable, world.canary, rules) if action.weights else ()
+        pairs = bound_pairs(document, action.pair, action.weights.keys())
         ops = edit(document, pairs, action.weights, action.intent)
         if not ops:
             return None

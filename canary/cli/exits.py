@@ -40,7 +40,7 @@ MEANING = {
     ExitCode.TIMEOUT: "nobody answered in time; is the controller running?",
     ExitCode.NOT_FOUND: "no such Rollout, or canary is not installed in this cluster",
     ExitCode.FORBIDDEN: "your user may not do this",
-    ExitCode.UNREACHABLE: "the API server did not answer, or not usefully",
+    ExitCode.UNREACHABLE: "the API server did not answer, or not usefully; the sandbox is not up",
     ExitCode.INTERRUPTED: "ended with Ctrl-C",
 }
 

@@ -31,6 +31,8 @@ from canary.cli import (
 from canary.cli import list as list_verb
 from canary.cli import options as o
 from canary.cli.exits import MEANING, ExitCode, describe
+from canary.cli.sandbox import down, fault, load, up
+from canary.cli.sandbox import status as box_status
 
 LOOK, STEER, CHECK, RUN = "Look", "Steer", "Check", "Run"
 
@@ -101,6 +103,13 @@ def build() -> typer.Typer:
     server = typer.Typer(no_args_is_help=True, rich_markup_mode=None, cls=Grouped)
     server.command("run", help=controller.RUN_HELP)(controller.run)
     app.add_typer(server, name="controller", help=controller.HELP, rich_help_panel=RUN)
+    box = typer.Typer(no_args_is_help=True, rich_markup_mode=None, cls=Grouped)
+    box.command("up", help=up.HELP)(up.up)
+    box.command("status", help=box_status.HELP)(box_status.status)
+    box.command("load", help=load.HELP)(load.load)
+    box.command("fault", help=fault.HELP)(fault.fault)
+    box.command("down", help=down.HELP)(down.down)
+    app.add_typer(box, name="sandbox", help="Run a cluster of your own; needs no Kubernetes.", rich_help_panel=RUN)
     app.command("demo", help=demo.HELP, rich_help_panel=RUN)(demo.demo)
     app.command("version", help=version.HELP, rich_help_panel=RUN)(version.version)
     return app

@@ -8,7 +8,7 @@ from typing import Any
 from canary.cli.view import RolloutView
 from canary.cli.words import clean, plain
 from canary.errors import SpecError
-from canary.gateway.pair import Backend, RulePair, read_pairs
+from canary.gateway.pair import Backend, Pair, RulePair, read_pairs
 
 Json = dict[str, Any]
 
@@ -21,8 +21,7 @@ def route_lines(rollout: RolloutView, route: Json, declared: Json) -> Iterator[s
     name = clean(declared.get("name") or "")
     rules = [str(rule) for rule in declared.get("rules") or ()]
     try:
-        stable, canary = _backend(rollout, "stable"), _backend(rollout, "canary")
-        pairs = read_pairs(route, stable, canary, rules)
+        pairs = read_pairs(route, Pair(_backend(rollout, "stable"), _backend(rollout, "canary")), rules)
     except SpecError as error:
         yield f"HTTPRoute {name}: {clean(error.message)}."
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
@@ -29,7 +30,7 @@ from canary.model.rollout import RolloutSpec
 from canary.model.status import ACTIVE, Phase, RolloutStatus
 from canary.model.values import Duration
 from canary.observe.checks import Resolver, check_query, observed_query, resolve_checks
-from canary.observe.facts import News, Pair, gather
+from canary.observe.facts import News, gather
 from canary.observe.rollout import Rollout, rescue
 from canary.observe.store import Key, Store
 from canary.status.project import project, unreadable
@@ -115,26 +116,21 @@ def look(
     """Observe and decide, without any effect. `resolver` is for those who look often."""
     checks = (resolver or resolve_checks)(deps.store, rollout.namespace, rollout.name, spec)
     # What the decision sees and what a write is guarded by must be one and the same document.
-    names = {route.name: route.rules for route in spec.routes}
-    remembered = {route.name: () for route in status.routes if route.name not in names}
-    routes = {
-        name: deps.store.routes[key[0], name].document
-        for name in (*names, *remembered)
-        if (key[0], name) in deps.store.routes
-    }
+    names = {*(route.name for route in spec.routes), *(route.name for route in status.routes)}
+    routes = {name: deps.store.routes[key[0], name].document for name in names if (key[0], name) in deps.store.routes}
     document = deps.store.rollouts[key].document
     facts = gather(deps.store, rollout, spec, status, checks, news, deps.clock.now())
     decision = decide(spec, status, facts)
-    pair = Pair.of(spec, rollout.namespace, swapped=status.swapped)
-    world = World(document, routes, {**remembered, **names}, pair.stable, pair.canary)
-    return Seen(rollout, spec, facts, decision, project(spec, decision, facts), world)
+    return Seen(rollout, spec, facts, decision, project(spec, decision, facts), World(document, routes))
 
 
 class Driver:
     """Drives one Rollout until nothing is left to do for it."""
 
-    def __init__(self, key: Key, deps: Deps) -> None:
+    def __init__(self, key: Key, deps: Deps, on_gone: Callable[[], None] = lambda: None) -> None:
+        """`on_gone` is called when the API server says that the Rollout does not exist: nobody may ever tell us else."""
         self.key = key
+        self._on_gone = on_gone
         self._deps = deps
         self._wake = asyncio.Event()
         self._alarm = Alarm(deps.clock, self._wake)
@@ -312,6 +308,7 @@ class Driver:
                     ROLLOUTS, name, namespace, {"status": patch}, subresource="status"
                 )
         except NotFound:
+            self._on_gone()
             return False
         except CanaryError as error:
             count = self._status_backoff.failed("status", now, error)

@@ -148,12 +148,18 @@ class Hub:
         return bool(seen.decision.actions) or urgency(rollout.status, seen.status, 0) is not Urgency.NONE
 
     def _drive(self, key: Key) -> None:
-        driver = Driver(key, self.deps)
+        driver = Driver(key, self.deps, lambda: self._gone(key))
         driver.refuse(self._vetting.refusals(key))
         task = asyncio.create_task(driver.run(), name=f"drive {key[0]}/{key[1]}")
         self._drivers[key] = (driver, task)
         task.add_done_callback(lambda task: self._done(key, driver, task))
         self.deps.telemetry.active_runs(len(self._drivers))
+
+    def _gone(self, key: Key) -> None:
+        """The API server does not have this Rollout, whatever the watch has or has not said."""
+        kept = self.deps.store.rollouts.get(key)
+        if kept is not None:
+            self.rollout("DELETED", kept.document)
 
     def _done(self, key: Key, driver: Driver, task: asyncio.Task[None]) -> None:
         if self._drivers.get(key, (None, None))[1] is task:

@@ -17,6 +17,7 @@ from canary.controller.driver import Deps
 from canary.controller.following import Following
 from canary.controller.handlers import watch
 from canary.controller.hub import Hub
+from canary.controller.rollcall import RollCall
 from canary.controller.settings import Settings
 from canary.errors import ApiError, ConfigError, NotFound
 from canary.kube import Kube
@@ -77,8 +78,9 @@ async def serve(
         deps = Deps(kube, Store(), teller, provider, telemetry, clock or SystemClock())
         hub = await stack.enter_async_context(Hub(deps, held=True))
         following = Following(kube, hub, settings.namespaces)
-        beat = asyncio.create_task(_beat(hub))
-        stack.callback(beat.cancel)
+        rollcall = RollCall(kube, hub, settings.namespaces, deps.clock)
+        for work in (_beat(hub), rollcall.run()):
+            stack.callback(asyncio.create_task(work).cancel)
         host, port = parse_address(settings.metrics_address)
         http = TelemetryServer(
             telemetry,

@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from typing import Literal
 
 from canary.gateway.intent import Intent
-from canary.gateway.pair import Weights
+from canary.gateway.pair import Pair, Weights
 from canary.model.rollout import RouteKind
 
 
 @dataclass(frozen=True, slots=True)
 class WriteRoute:
-    """Give rules of a route these weights (by rule key) and this annotation (None: remove it), in one patch."""
+    """Give a pair in rules of a route these weights (by rule key) and this annotation (None: remove it), in one patch."""
 
     kind: RouteKind
     name: str
+    pair: Pair
     weights: Mapping[str, Weights]
     intent: Intent | None
 

@@ -9,7 +9,6 @@ from canary.decide.actions import RemoveFinalizer, RestorePodSpec, Tell
 from canary.decide.common import wake
 from canary.decide.scope import Decision, Scope
 from canary.decide.writes import releases, writes
-from canary.model.rollout import Promotion
 from canary.model.status import Phase
 
 
@@ -51,7 +50,7 @@ def end(scope: Scope, phase: Phase, reason: str, message: str) -> Decision:
     if left:
         on_record = scope.facts.recorded.run == scope.run.number and scope.facts.recorded.outcome is scope.run.outcome
         return scope.with_(*(left if on_record else ())).decide(reason, message)
-    swap = phase is Phase.SUCCEEDED and scope.spec.promotion_mode is Promotion.SWAP
+    swap = phase is Phase.SUCCEEDED and scope.run.swap
     revisions = scope.status.revisions
     settled = scope.run.revision or revisions.settled
     if swap and scope.facts.stable is not None:  # the stable workload of today is the canary of the next run

@@ -112,6 +112,7 @@ def _recover(scope: Scope) -> Scope:
             traffic_since=None,
             ended_at=None,
             full=False,
+            swap=False,
         ).with_step(index=0, started_at=scope.now, reached_at=None, hold_until=None, approved=False)
         # Nothing that was measured, asked or fought over in the run before counts in this one; a person's pause does.
         scope = scope.with_(checks=(), fights=())
@@ -129,6 +130,7 @@ def _recover(scope: Scope) -> Scope:
                 reason=ending.reason or reasons.RECOVERED,
                 message=ending.message or f"the routes say that run {scope.run.number} is ending ({mode})",
                 ended_at=scope.now,
+                swap=mode is Mode.FINISH and any(weights.share > 0 for weights in ending.weights.values()),
             ).with_(phase=phase, paused=None)
     step = max((intent.step for intent in mine), default=0)
     if scope.run.outcome is None and scope.step.index < step <= len(scope.spec.steps):

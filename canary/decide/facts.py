@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from canary.gateway.acceptance import Acceptance
 from canary.gateway.intent import Intent
-from canary.gateway.pair import Weights
+from canary.gateway.pair import Pair, Weights
 from canary.model.checks import ResolvedCheck
 from canary.model.measurement import Measurement
 from canary.model.requests import Request
@@ -27,10 +27,11 @@ class RuleView:
 
 @dataclass(frozen=True, slots=True)
 class RouteView:
-    """A route as it is now. `intent` is the run annotation if it names this Rollout."""
+    """A route as it is now. `intent` is the run annotation if it names this Rollout; `rules` are those with `pair`."""
 
     kind: RouteKind
     name: str
+    pair: Pair
     exists: bool = True
     generation: int = 0
     rules: tuple[RuleView, ...] = ()
@@ -42,6 +43,8 @@ class RouteView:
     """Why our pair cannot be read out of it, when it cannot."""
     declared: bool = True
     """False for a route that the run has written and that the spec names no more."""
+    outdated: bool = False
+    """What was written to it is of another pair, or of other rules, than the spec names now: it is to be put back first."""
 
     @property
     def share(self) -> Fraction:

@@ -81,7 +81,11 @@ def _swap(scope: Scope) -> Decision:
 def _succeed(scope: Scope, message: str) -> Decision:
     """The run is won; what is left is to give the traffic back. From here on nothing makes it fail."""
     scope = scope.with_run(
-        outcome=Outcome.SUCCEEDED, reason=reasons.SUCCEEDED, message=f"succeeded: {message}"[:512], ended_at=scope.now
+        outcome=Outcome.SUCCEEDED,
+        reason=reasons.SUCCEEDED,
+        message=f"succeeded: {message}"[:512],
+        ended_at=scope.now,
+        swap=scope.spec.promotion_mode is Promotion.SWAP,
     ).with_step(unaccepted_since=scope.now)
     return _finish(at(scope, Phase.PROMOTING))
 

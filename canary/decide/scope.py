@@ -106,7 +106,7 @@ class Scope:
         if run.outcome is Outcome.ROLLED_BACK:
             return Fraction(0)
         if run.outcome is Outcome.SUCCEEDED:
-            return Fraction(100 if swap else 0)
+            return Fraction(100 if run.swap else 0)
         if self.status.phase is Phase.PROMOTING and swap:
             return Fraction(100)
         return self.share_at(self.status.step.index)

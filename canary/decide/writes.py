@@ -34,7 +34,7 @@ def wanted(scope: Scope, route: RouteView) -> dict[str, Weights]:
 
     """
     original = scope.original(route)
-    if not route.declared:
+    if not route.declared or (route.outdated and mode_of(scope) is Mode.STEP):
         return {key: weights.only_stable for key, weights in original.items()}
     if mode_of(scope) is not Mode.STEP or scope.share == 0:
         return {key: weights.only_canary if scope.share else weights.only_stable for key, weights in original.items()}
@@ -51,7 +51,7 @@ def releases(scope: Scope) -> tuple[WriteRoute, ...]:
     """Take our annotation off every route of an ended run, and give back the weights of before where they still differ."""
     return tuple(
         # Without our pair there are no weights to give back; the annotation is ours all the same.
-        WriteRoute(route.kind, route.name, {} if route.problem else wanted(scope, route), None)
+        WriteRoute(route.kind, route.name, route.pair, {} if route.problem else wanted(scope, route), None)
         for route in scope.facts.routes
         if route.exists and route.intent is not None
     )
@@ -68,7 +68,7 @@ def put_back(scope: Scope, route: RouteView, written: Mapping[str, Fraction]) ->
         rule.key: said[rule.key] if rule.key in said and rule.weights.share > written[rule.key] else rule.weights
         for rule in route.rules
     }
-    return WriteRoute(route.kind, route.name, weights, _intent(scope, route, said))
+    return WriteRoute(route.kind, route.name, route.pair, weights, _intent(scope, route, said))
 
 
 def _wrote(scope: Scope, route: RouteView, rule: RuleView, share: Fraction) -> Weights:
@@ -92,14 +92,14 @@ def _restores(scope: Scope) -> Iterator[WriteRoute]:
     for route in scope.facts.routes:
         marked = route.intent is not None
         if route.exists and route.problem and marked:
-            yield WriteRoute(route.kind, route.name, {}, None)
+            yield WriteRoute(route.kind, route.name, route.pair, {}, None)
         if not route.exists or route.problem:
             continue
         stable = {key: original.only_stable for key, original in scope.original(route).items()}
         weights = wanted(scope, route) if won else stable  # once a Swap is won, stable is the other one
         moved = any(rule.weights.share != weights[rule.key].share for rule in route.rules)
         if marked or (scope.claimed(route) and moved):
-            yield WriteRoute(route.kind, route.name, weights, None)
+            yield WriteRoute(route.kind, route.name, route.pair, weights, None)
 
 
 def _write(scope: Scope, route: RouteView) -> WriteRoute | None:
@@ -108,9 +108,13 @@ def _write(scope: Scope, route: RouteView) -> WriteRoute | None:
     except ShareError:
         return None  # `unwritable` reports it; a run never starts with one, it can only appear meanwhile
     mode = mode_of(scope)
+    if route.outdated and mode is Mode.STEP:
+        # Nothing of this run: without the annotation it is read, from then on, by what the spec names now.
+        there = route.intent is None and all(rule.weights.share == weights[rule.key].share for rule in route.rules)
+        return None if there else WriteRoute(route.kind, route.name, route.pair, weights, None)
     if _in_place(scope, route, weights, mode):
         return None
-    return WriteRoute(route.kind, route.name, weights, _intent(scope, route, weights))
+    return WriteRoute(route.kind, route.name, route.pair, weights, _intent(scope, route, weights))
 
 
 def _intent(scope: Scope, route: RouteView, weights: Mapping[str, Weights]) -> Intent:
@@ -122,6 +126,7 @@ def _intent(scope: Scope, route: RouteView, weights: Mapping[str, Weights]) -> I
         step=scope.step.index,
         weights=weights,
         original=scope.original(route),
+        pair=route.pair,
         reason=scope.run.reason if scope.run.outcome is not None else "",
         message=scope.run.message if scope.run.outcome is not None else "",
     )

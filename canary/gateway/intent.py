@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from canary.gateway.pair import Weights
+from canary.gateway.pair import Pair, Weights
 
 RUN_ANNOTATION = "canary.dev/run"
 
@@ -35,6 +35,8 @@ class Intent:
     step: int
     weights: Mapping[str, Weights] = field(default_factory=dict)
     original: Mapping[str, Weights] = field(default_factory=dict)
+    pair: Pair | None = None
+    """The backends that the weights are of: what the Rollout declares may be another pair by now."""
     reason: str = ""
     """Why the run ends, as a constant and in words: for a restart that finds no other record of it."""
     message: str = ""
@@ -50,6 +52,8 @@ class Intent:
             "weights": {key: str(weights) for key, weights in self.weights.items()},
             "original": {key: str(weights) for key, weights in self.original.items()},
         }
+        if self.pair is not None:
+            document["pair"] = str(self.pair)
         if self.reason:
             document |= {"reason": self.reason, "message": self.message}
         return json.dumps(document, separators=(",", ":"))
@@ -69,6 +73,7 @@ def parse_intent(raw: str | None) -> Intent | None:
             step=int(document["step"]),
             weights={key: Weights.parse(text) for key, text in document["weights"].items()},
             original={key: Weights.parse(text) for key, text in document["original"].items()},
+            pair=Pair.parse(document["pair"]) if "pair" in document else None,
             reason=str(document.get("reason", ""))[:64],
             message=str(document.get("message", ""))[:512],
         )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
 from canary.errors import SpecError
-from canary.model.rollout import BackendTarget
+from canary.model.rollout import BackendTarget, RolloutSpec
 
 Json = dict[str, Any]
 
@@ -30,6 +30,38 @@ class Backend:
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.service}:{self.port}"
+
+    @classmethod
+    def parse(cls, text: str) -> Backend:
+        """Read what `str()` wrote. Raises ValueError for anything else."""
+        place, _, port = text.rpartition(":")
+        namespace, _, service = place.partition("/")
+        if not namespace or not service:
+            raise ValueError(f"{text!r} is not namespace/service:port")
+        return cls(service, namespace, int(port))
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """The two backends by the role that they have in a run."""
+
+    stable: Backend
+    canary: Backend
+
+    @classmethod
+    def of(cls, spec: RolloutSpec, namespace: str, *, swapped: bool = False) -> Pair:
+        """The pair that a Rollout of a namespace declares, by its present role."""
+        stable, canary = Backend.of(spec.stable, namespace), Backend.of(spec.canary, namespace)
+        return cls(canary, stable) if swapped else cls(stable, canary)
+
+    def __str__(self) -> str:
+        return f"{self.stable} {self.canary}"
+
+    @classmethod
+    def parse(cls, text: str) -> Pair:
+        """Read what `str()` wrote. Raises ValueError for anything else."""
+        stable, canary = map(Backend.parse, text.split(" "))
+        return cls(stable, canary)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +130,7 @@ class RulePair:
     others: int
 
 
-def read_pairs(route: Json, stable: Backend, canary: Backend, rules: Iterable[str] = ()) -> tuple[RulePair, ...]:
+def read_pairs(route: Json, both: Pair, rules: Iterable[str] = ()) -> tuple[RulePair, ...]:
     """Find the pair in the rules of a route: in the named ones, or in every rule that lists both.
 
     Raises:
@@ -116,7 +148,8 @@ def read_pairs(route: Json, stable: Backend, canary: Backend, rules: Iterable[st
                 "spec.routes",
                 f"route {name} has no rule named {rule_name!r}; give the rule that name, or drop it from `rules`",
             )
-    pairs = tuple(_pairs(listed, stable, canary, namespace, wanted, name))
+    stable, canary = both.stable, both.canary
+    pairs = tuple(_pairs(listed, both, namespace, wanted, name))
     missing = set(wanted) - {pair.name for pair in pairs}
     if missing:
         raise SpecError(
@@ -132,35 +165,60 @@ def read_pairs(route: Json, stable: Backend, canary: Backend, rules: Iterable[st
     return pairs
 
 
-def _pairs(
-    listed: list[Json], stable: Backend, canary: Backend, namespace: str, wanted: tuple[str, ...], route: str
-) -> Iterator[RulePair]:
+def _pairs(listed: list[Json], both: Pair, namespace: str, wanted: tuple[str, ...], route: str) -> Iterator[RulePair]:
     for index, rule in enumerate(listed):
-        rule_name = rule.get("name")
-        if wanted and rule_name not in wanted:
+        if wanted and rule.get("name") not in wanted:
             continue
-        refs = rule.get("backendRefs") or []
-        places = {
-            backend: [i for i, ref in enumerate(refs) if _is(ref, backend, namespace)] for backend in (stable, canary)
-        }
-        if not places[stable] or not places[canary]:
+        places = _places(rule, both, namespace)
+        if not all(places.values()):
             continue
         for backend, found in places.items():
             if len(found) > 1:
                 raise SpecError(
                     "spec.routes",
-                    f"rule {rule_name or f'#{index}'} of route {route} lists {backend} {len(found)} times; list it once",
+                    f"rule {_key(index, rule)} of route {route} lists {backend} {len(found)} times; list it once",
                 )
-        (s,), (c,) = places[stable], places[canary]
-        yield RulePair(
-            key=rule_name or f"#{index}",
-            rule=index,
-            name=rule_name,
-            stable=s,
-            canary=c,
-            weights=Weights(refs[s].get("weight"), refs[c].get("weight")),
-            others=sum(_value(ref.get("weight")) for i, ref in enumerate(refs) if i not in {s, c}),
-        )
+        yield _pair(index, rule, *places.values())
+
+
+def bound_pairs(route: Json, both: Pair, keys: Collection[str]) -> tuple[RulePair, ...]:
+    """Find a pair in the rules with these keys, as far as they list it (once). Never raises.
+
+    What a run has written is found so, whatever its Rollout declares by now.
+    """
+    namespace = route.get("metadata", {}).get("namespace", "")
+    found = []
+    for index, rule in enumerate(route.get("spec", {}).get("rules") or []):
+        places = _places(rule, both, namespace)
+        if _key(index, rule) in keys and all(len(listed) == 1 for listed in places.values()):
+            found.append(_pair(index, rule, *places.values()))
+    return tuple(found)
+
+
+def _key(index: int, rule: Json) -> str:
+    return rule.get("name") or f"#{index}"
+
+
+def _places(rule: Json, both: Pair, namespace: str) -> dict[Backend, list[int]]:
+    """Where a rule lists stable, and where the canary."""
+    refs = rule.get("backendRefs") or []
+    return {
+        backend: [index for index, ref in enumerate(refs) if _is(ref, backend, namespace)]
+        for backend in (both.stable, both.canary)
+    }
+
+
+def _pair(index: int, rule: Json, stable: list[int], canary: list[int]) -> RulePair:
+    refs, (s,), (c,) = rule["backendRefs"], stable, canary
+    return RulePair(
+        key=_key(index, rule),
+        rule=index,
+        name=rule.get("name"),
+        stable=s,
+        canary=c,
+        weights=Weights(refs[s].get("weight"), refs[c].get("weight")),
+        others=sum(_value(ref.get("weight")) for i, ref in enumerate(refs) if i not in {s, c}),
+    )
 
 
 def _is(ref: Json, backend: Backend, namespace: str) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from canary.errors import ShareError, SpecError
-from canary.gateway.pair import Backend, RulePair, read_pairs
+from canary.gateway.pair import Backend, Pair, RulePair, read_pairs
 from canary.gateway.weights import divide
 from canary.lint.findings import Finding, Path, Rule, Severity
 from canary.lint.source import Document
@@ -52,7 +52,7 @@ def _route(document: Document, spec: RolloutSpec, ref: RouteRef, route: Json, pa
 
 def pairs_of(namespace: str, spec: RolloutSpec, ref: RouteRef, route: Json) -> tuple[RulePair, ...]:
     """The pair in a route's rules. Raises SpecError."""
-    return read_pairs(route, Backend.of(spec.stable, namespace), Backend.of(spec.canary, namespace), ref.rules)
+    return read_pairs(route, Pair.of(spec, namespace), ref.rules)
 
 
 def _weights(document: Document, spec: RolloutSpec, ref: RouteRef, pair: RulePair, path: Path) -> Iterator[Finding]:

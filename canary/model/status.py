@@ -120,6 +120,7 @@ class RunStatus(ApiModel):
     reason: Annotated[str, Field(max_length=64, description="Why it ended, as a constant.")] = ""
     message: Annotated[Text, Field(description="Why it ended, in words.")] = ""
     full: Annotated[bool, Field(description="Somebody asked to skip the remaining holds (promote-full).")] = False
+    swap: Annotated[bool, Field(description="It was won by Swap: its end leaves all traffic where it is.")] = False
 
 
 class StepStatus(ApiModel):
@@ -177,6 +178,9 @@ class RouteStatus(ApiModel):
     accepted: Annotated[bool, Field(description="Whether every parent accepts this generation.")] = False
     fought: Annotated[int, Field(ge=0, description="Generation in which somebody last raised the share.")] = 0
     message: Annotated[Text, Field(description="What stands in the way, if anything.")] = ""
+    pair: Annotated[
+        Text, Field(description="The two backends that the run moves, as `namespace/service:port`: stable, canary.")
+    ] = ""
     original: Annotated[
         dict[str, Annotated[str, Field(max_length=32)]],
         Field(max_length=MAX_RULES * 4, description="Weights before the run, stable/canary by rule: what is restored."),

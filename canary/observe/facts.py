@@ -6,32 +6,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from canary.decide.facts import Facts, Problem, Recorded, RouteView, RuleView, WorkloadView
-from canary.errors import ShareError, SpecError
-from canary.gateway.acceptance import acceptance
-from canary.gateway.intent import RUN_ANNOTATION, Intent, parse_intent
-from canary.gateway.pair import Backend, RulePair, read_pairs
+from canary.decide.facts import Facts, Problem, Recorded, RouteView, WorkloadView
+from canary.errors import ShareError
 from canary.gateway.weights import divide
 from canary.model.measurement import Measurement
-from canary.model.rollout import RolloutSpec, RouteKind, RouteRef
+from canary.model.rollout import RolloutSpec, RouteRef
 from canary.model.status import RolloutStatus
 from canary.observe.checks import Checks
-from canary.observe.objects import Route
 from canary.observe.rollout import Rollout
+from canary.observe.routes import Viewer, view
 from canary.observe.store import Key, Store
-
-
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """The two backends by their present role."""
-
-    stable: Backend
-    canary: Backend
-
-    @classmethod
-    def of(cls, spec: RolloutSpec, namespace: str, *, swapped: bool) -> Pair:
-        stable, canary = Backend.of(spec.stable, namespace), Backend.of(spec.canary, namespace)
-        return cls(canary, stable) if swapped else cls(stable, canary)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +49,8 @@ def gather(
         now: the time.
 
     """
-    pair = Pair.of(spec, rollout.namespace, swapped=status.swapped)
     stable, canary = _workloads(store, rollout.namespace, spec, swapped=status.swapped)
-    routes = tuple(_routes(store, rollout, spec, status, pair))
+    routes = tuple(_routes(store, Viewer(rollout.name, rollout.namespace, spec, status)))
     problems = [] if rollout.problem is None else [rollout.problem]
     problems += checks.problems
     problems += news.refusals
@@ -109,50 +92,22 @@ def _workloads(
     return (canary, stable) if swapped else (stable, canary)
 
 
-def _routes(
-    store: Store, rollout: Rollout, spec: RolloutSpec, status: RolloutStatus, pair: Pair
-) -> Iterator[RouteView]:
+def _routes(store: Store, viewer: Viewer) -> Iterator[RouteView]:
     """The routes of the spec, and those that the run has written and that the spec names no more."""
-    declared = {route.name for route in spec.routes}
-    for ref in spec.routes:
-        yield route_view(store, rollout, ref, pair)
-    if status.active:
-        for remembered in status.routes:
+    declared = {route.name for route in viewer.spec.routes}
+    for ref in viewer.spec.routes:
+        yield _route(store, viewer, ref)
+    if viewer.status.active:
+        for remembered in viewer.status.routes:
             if remembered.name not in declared and remembered.claimed:
-                yield route_view(store, rollout, RouteRef(name=remembered.name), pair, declared=False)
+                yield _route(store, viewer, RouteRef(name=remembered.name), declared=False)
 
 
-def route_view(store: Store, rollout: Rollout, ref: RouteRef, pair: Pair, *, declared: bool = True) -> RouteView:
-    """One route as a view of our pair in it."""
-    route = store.routes.get((rollout.namespace, ref.name))
-    if route is None:
-        return RouteView(kind=ref.kind, name=ref.name, exists=False, declared=declared)
-    document = route.document
-    problem, pairs = _pairs(document, ref, pair)
-    return RouteView(
-        kind=RouteKind.HTTP,
-        name=ref.name,
-        generation=document.get("metadata", {}).get("generation", 0),
-        rules=tuple(RuleView(found.key, found.weights, found.others) for found in pairs),
-        intent=_intent(route, rollout.name),
-        acceptance=acceptance(document),
-        writer=route.writer,
-        problem=problem,
-        declared=declared,
-    )
-
-
-def _pairs(document: dict[str, object], ref: RouteRef, pair: Pair) -> tuple[str, tuple[RulePair, ...]]:
-    try:
-        return "", read_pairs(document, pair.stable, pair.canary, ref.rules)
-    except SpecError as error:
-        return error.message, ()
-
-
-def _intent(route: Route, rollout: str) -> Intent | None:
-    annotations = route.document.get("metadata", {}).get("annotations") or {}
-    intent = parse_intent(annotations.get(RUN_ANNOTATION))
-    return intent if intent is not None and intent.rollout == rollout else None
+def _route(store: Store, viewer: Viewer, ref: RouteRef, *, declared: bool = True) -> RouteView:
+    found = store.routes.get((viewer.namespace, ref.name))
+    if found is None:
+        return view(viewer, ref, None, declared=declared)
+    return view(viewer, ref, found.document, writer=found.writer, declared=declared)
 
 
 def _route_problems(
@@ -220,10 +175,7 @@ def _before(other: Rollout, rollout: Rollout) -> bool:
 def _driven(store: Store, key: Key, other: Rollout, ref: RouteRef) -> set[str]:
     if other.spec is None:
         return set()
-    theirs = Pair.of(other.spec, key[0], swapped=other.status.swapped)
-    keys: set[str] = set()
-    for route in other.spec.routes:
-        if route.name == ref.name:
-            view = route_view(store, other, route, theirs)
-            keys |= {rule.key for rule in view.rules}
-    return keys
+    viewer = Viewer(other.name, key[0], other.spec, other.status)
+    return {
+        rule.key for route in other.spec.routes if route.name == ref.name for rule in _route(store, viewer, route).rules
+    }

@@ -40,6 +40,23 @@ class Faults:
 
 
 @dataclass(frozen=True, slots=True)
+class Override:
+    """Changes to faults, with their units; None leaves one as it is."""
+
+    errors: float | None = None
+    latency: float | None = None
+    ready: bool | None = None
+
+    def over(self, faults: Faults) -> Faults:
+        """Raises SandboxError as Faults does."""
+        return Faults(
+            errors=faults.errors if self.errors is None else self.errors,
+            latency=faults.latency if self.latency is None else self.latency,
+            ready=faults.ready if self.ready is None else self.ready,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Behaviour:
     """How a replica starts: from the environment of its pod template."""
 
@@ -61,6 +78,11 @@ class Behaviour:
             ready=env.get("READY", "true").lower() != "false",
         )
 
+    @property
+    def faults(self) -> Faults:
+        """What goes wrong from the start."""
+        return Faults(self.errors, self.latency, self.ready)
+
 
 def _number(env: Mapping[str, str], name: str) -> float:
     try:
@@ -76,7 +98,7 @@ class AppServer:
         self.behaviour = behaviour
         self.pod = pod
         self.port = port
-        self.faults = Faults(behaviour.errors, behaviour.latency, behaviour.ready)
+        self.faults = behaviour.faults
         self.served = 0
         self.failed = 0
         self._grace = grace

@@ -6,34 +6,58 @@ import os
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import yaml
 
 from canary.errors import AlreadyExists, SandboxError
 from canary.kube import GATEWAYCLASSES, Kube, Resource
-from canary.sandbox.apiserver import ApiServer
-from canary.sandbox.gateway import CONTROLLER_NAME, EnvoyGateway
+from canary.model.crd import crds
+from canary.sandbox.addresses import Locate, as_written
+from canary.sandbox.apiserver import ApiServer, Mode, Snapshot
+from canary.sandbox.forwarder import ServiceForwarder
+from canary.sandbox.gateway import EnvoyGateway
+from canary.sandbox.gateway.port import GatewayImplementation
+from canary.sandbox.process import free_or_any
 from canary.sandbox.prometheus import Prometheus, require_prometheus
+from canary.sandbox.traefik import TraefikGateway
 from canary.sandbox.workloads import Workloads
 
 Json = dict[str, Any]
+GatewayKind = Literal["envoy", "traefik"]
+CONTROLLERS: dict[GatewayKind, str] = {
+    "envoy": EnvoyGateway.controller_name,
+    "traefik": TraefikGateway.controller_name,
+}
 GATEWAY_CLASS = "sandbox"
 """The GatewayClass that the sandbox creates."""
 
-_HERE = Path(__file__).resolve()
-_GATEWAY_API = _HERE.parent / "gatewayapi"
-_OUR_CRDS = _HERE.parents[2] / "crds"
+_GATEWAY_API = Path(__file__).resolve().parent / "gatewayapi"
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Loopback ports that are taken if they are still free; 0, or a listener that is not named: any."""
+
+    api: int = 0
+    prometheus: int = 0
+    listeners: Mapping[str, int] = field(default_factory=dict)
+    """Of Envoy, by "namespace/gateway/listener"."""
+    traefik: Sequence[int] = ()
+    """Those that Traefik binds and Gateways name: not to be replaced by others if they are taken."""
 
 
 class Sandbox:
     """A whole cluster in one process tree.
 
-    `gateway=False` and `workloads=False` leave those parts out. `prometheus=True` needs a binary (SandboxError says
-    how to get one). `processes=True` runs replicas as processes of their own. `crds` are folders to install besides
-    the Gateway API's; by default ours.
+    `gateway` names the implementation of the Gateway API, None leaves it out; the GatewayClass is called GATEWAY_CLASS
+    either way, and what port a Gateway's listener may name is `gateway.listener_port`. `workloads=False` leaves those
+    out. `prometheus=True` needs a binary (SandboxError says how to get one). `processes=True` runs replicas as processes
+    of their own. `pod_network` gives pods addresses of their own (see `Workloads`). `crds` are folders to install besides
+    the Gateway API's; None prints ours. `snapshot` resumes what another one's `api.save()` gave.
     """
 
     api: ApiServer
@@ -43,54 +67,66 @@ class Sandbox:
     def __init__(
         self,
         *,
-        gateway: bool = True,
+        gateway: GatewayKind | None = "envoy",
         workloads: bool = True,
         prometheus: bool = False,
         processes: bool = False,
         scrape_interval: str = "1s",
         drain: float = 0.5,
-        crds: Sequence[Path] = (_OUR_CRDS,),
+        pod_network: str | None = None,
+        crds: Sequence[Path] | None = None,
+        authorization: Mode = "AlwaysAllow",
+        snapshot: Snapshot | None = None,
+        ports: Ports | None = None,
     ) -> None:
-        self._with_gateway = gateway
+        self._ports = ports or Ports()
+        self._api = ApiServer(authorization=authorization, snapshot=snapshot, port=free_or_any(self._ports.api))
+        self._gateway_kind: GatewayKind | None = gateway
         self._with_workloads = workloads
         self._with_prometheus = prometheus
         self._processes = processes
         self._scrape_interval = scrape_interval
         self._drain = drain
-        self._crds = tuple(crds)
-        self._parts: dict[str, EnvoyGateway | Workloads | Prometheus] = {}
+        self._pod_network = pod_network
+        self._crds = crds
+        self._parts: dict[str, GatewayImplementation | Workloads | Prometheus] = {}
         self._kinds: dict[tuple[str, str], Resource] = {}
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
         if self._with_prometheus:
             require_prometheus()  # before anything else starts
-        if self._with_prometheus and not self._with_gateway:
-            raise SandboxError("prometheus=True needs gateway=True: Envoy is what it scrapes")
+        if self._with_prometheus and self._gateway_kind is None:
+            raise SandboxError("prometheus=True needs a gateway: that is what it scrapes")
         async with AsyncExitStack() as stack:
             self.folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="canary-sandbox-")))
-            self.api = await stack.enter_async_context(ApiServer())
+            self.api = await stack.enter_async_context(self._api)
             self.kubeconfig = self.folder / "kubeconfig"
             self.api.kubeconfig(self.kubeconfig)
             self.kube = await stack.enter_async_context(
                 await Kube.connect(server=self.api.url, token=self.api.token, field_manager="canary-sandbox")
             )
-            for folder in (gateway_api_crds(), *self._crds):
+            if self._crds is None:
+                self.api.define(crds().values())
+            for folder in (gateway_api_crds(), *(self._crds or ())):
                 if any(folder.glob("*.y*ml")):
                     await self.api.install_crds(folder)
-                elif self._with_gateway and folder == gateway_api_crds():
+                elif self._gateway_kind and folder == gateway_api_crds():
                     raise SandboxError(f"no Gateway API definitions in {folder}: GATEWAY_API_CRDS may name a folder")
             if self._with_workloads:
                 self._parts["workloads"] = await stack.enter_async_context(
-                    Workloads(self.kube, processes=self._processes, drain=self._drain)
+                    Workloads(self.kube, processes=self._processes, drain=self._drain, pod_network=self._pod_network)
                 )
-            if self._with_gateway:
-                await self.apply([gateway_class()])
-                gateway = await stack.enter_async_context(EnvoyGateway(self.kube))
-                self._parts["gateway"] = gateway
+            locate = self.workloads.locate if self._with_workloads else as_written
+            if self._with_workloads or self._gateway_kind == "traefik":
+                await stack.enter_async_context(ServiceForwarder(self.kube, locate=locate))
+            if self._gateway_kind:
+                await self.apply([gateway_class(self._gateway_kind)])
+                gateway = self._implementation(self._gateway_kind, locate)
+                self._parts["gateway"] = await stack.enter_async_context(gateway)
                 if self._with_prometheus:
                     self._parts["prometheus"] = await stack.enter_async_context(
-                        Prometheus([gateway.stats_url], self._scrape_interval)
+                        Prometheus([gateway.stats_url], self._scrape_interval, port=self._ports.prometheus)
                     )
             self._stack = stack.pop_all()
         return self
@@ -100,10 +136,20 @@ class Sandbox:
     ) -> None:
         await self._stack.aclose()
 
+    def _implementation(self, kind: GatewayKind, locate: Locate) -> GatewayImplementation:
+        match kind:
+            case "envoy":
+                return EnvoyGateway(self.kube, locate=locate, ports=self._ports.listeners)
+            case "traefik":
+                # A platform's own controller: it reads every namespace's Secrets and writes every Gateway's status.
+                kubeconfig = self.folder / "traefik.kubeconfig"
+                self.api.kubeconfig(kubeconfig, user="traefik", groups=("system:masters",))
+                return TraefikGateway(self.kube, kubeconfig, ports=self._ports.traefik)
+
     @property
-    def gateway(self) -> EnvoyGateway:
+    def gateway(self) -> GatewayImplementation:
         part = self._parts.get("gateway")
-        if not isinstance(part, EnvoyGateway):
+        if part is None or isinstance(part, Workloads | Prometheus):
             raise SandboxError("this sandbox was started without a gateway")
         return part
 
@@ -162,11 +208,11 @@ def gateway_api_crds() -> Path:
     return Path(os.environ.get("GATEWAY_API_CRDS") or _GATEWAY_API)
 
 
-def gateway_class() -> Json:
+def gateway_class(gateway: GatewayKind = "envoy") -> Json:
     """The GatewayClass that the sandbox's gateway serves."""
     return {
         "apiVersion": GATEWAYCLASSES.api_version,
         "kind": GATEWAYCLASSES.kind,
         "metadata": {"name": GATEWAY_CLASS},
-        "spec": {"controllerName": CONTROLLER_NAME},
+        "spec": {"controllerName": CONTROLLERS[gateway]},
     }

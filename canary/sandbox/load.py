@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -88,7 +88,8 @@ class LoadGenerator:
     """Sends `rps` requests a second to `url` for `host`, whatever the answers (an open loop), over warm connections.
 
     Stops by itself after `max_requests` or `max_seconds`. At most `max_in_flight` requests wait for an answer; what
-    would go beyond counts as failed, with status 0. The newest `history` answers are kept. Reading is thread-safe.
+    would go beyond counts as failed, with status 0. The newest `history` answers are kept; `on_answer` is told of each.
+    Reading is thread-safe.
     """
 
     def __init__(
@@ -103,7 +104,9 @@ class LoadGenerator:
         timeout: float = 10,
         max_in_flight: int = 1000,
         history: int = 100_000,
+        on_answer: Callable[[Answer], None] | None = None,
     ) -> None:
+        self._on_answer = on_answer
         self.url = url
         self.rps = rps
         self._headers = {**(headers or {}), **({"Host": host} if host else {})}
@@ -230,3 +233,5 @@ class LoadGenerator:
             self._all.add(answer)
             self._buckets[-1].add(answer)
             self._last[version] = answer
+        if self._on_answer is not None:
+            self._on_answer(answer)

@@ -16,6 +16,8 @@ Json = dict[str, Any]
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 MANAGED_BY_LABEL = "endpointslice.kubernetes.io/managed-by"
 HASH_LABEL = "pod-template-hash"
+PORT_ANNOTATION = "canary.dev/sandbox-port"
+"""On the Pods of replicas: the port they serve at."""
 
 
 def template_hash(deployment: Json) -> str:
@@ -123,7 +125,7 @@ def pod_manifest(deployment: Json, replica: Replica) -> Json:
             "name": replica.name,
             "namespace": meta["namespace"],
             "labels": {**replica.labels, HASH_LABEL: replica.template},
-            "annotations": {"canary.dev/sandbox-port": str(replica.server.port)},
+            "annotations": {PORT_ANNOTATION: str(replica.server.port)},
             "ownerReferences": [{**owner, "controller": True, "blockOwnerDeletion": True}],
         },
         "spec": template["spec"],
@@ -136,8 +138,8 @@ def pod_status(replica: Replica, container: str) -> Json:
     state = {"waiting": {"reason": "CrashLoopBackOff"}} if replica.crashed else {"running": {"startedAt": timestamp()}}
     return {
         "phase": "Running",
-        "podIP": "127.0.0.1",
-        "podIPs": [{"ip": "127.0.0.1"}],
+        "podIP": replica.address,
+        "podIPs": [{"ip": replica.address}],
         "conditions": [{"type": kind, "status": ready} for kind in ("Ready", "ContainersReady")],
         "containerStatuses": [
             {
@@ -158,7 +160,7 @@ def endpoint_slice(service: Json, replica: Replica, managed_by: str) -> Json:
     meta = service["metadata"]
     target = {"kind": "Pod", "namespace": meta["namespace"], "name": replica.name}
     endpoint = {
-        "addresses": ["127.0.0.1"],
+        "addresses": [replica.address],
         "conditions": {"ready": replica.serving, "serving": replica.ready, "terminating": replica.terminating},
         "targetRef": target,
     }

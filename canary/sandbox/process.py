@@ -34,8 +34,20 @@ def free_port() -> int:
         return port
 
 
-def _die_with_parent(parent: int) -> Callable[[], None] | None:
-    """What a child runs between fork and exec, or None where the kernel offers no such promise."""
+def free_or_any(port: int) -> int:
+    """The loopback TCP port if nobody listens there now, else 0."""
+    with socket.socket() as probe:
+        # As servers do: connections of before that are still being forgotten are in nobody's way.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return 0
+    return port
+
+
+def die_with_parent(parent: int) -> Callable[[], None] | None:
+    """What a child of `parent` runs between fork and exec to die with it; None where the kernel offers no such promise."""
     if _prctl is None:
         return None
     prctl = _prctl
@@ -97,7 +109,7 @@ class ManagedProcess:
                     env=self._env,
                     cwd=self._cwd,
                     start_new_session=True,
-                    preexec_fn=_die_with_parent(os.getpid()),
+                    preexec_fn=die_with_parent(os.getpid()),
                 )
             except OSError as error:
                 raise SandboxError(f"{self.name} did not start: {error}") from error
@@ -107,6 +119,10 @@ class ManagedProcess:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.stop()
+
+    async def wait(self) -> int:
+        """Wait until it ends by itself; its exit code, 0 when it was never started."""
+        return await self._process.wait() if self._process is not None else 0
 
     async def stop(self) -> None:
         """Ask, wait `stop_timeout`, then kill. Safe to call twice; a cancellation on the way still kills."""

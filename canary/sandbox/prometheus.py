@@ -16,10 +16,13 @@ import aiohttp
 import yaml
 
 from canary.errors import SandboxError
-from canary.sandbox.process import ManagedProcess, free_port
+from canary.sandbox.process import ManagedProcess, free_or_any, free_port
 
 _PROJECT_BINARY = Path(__file__).resolve().parents[2] / ".sandbox" / "bin" / "prometheus"
-_HOW_TO_GET = "prometheus is missing: type scripts/prometheus.sh in the project's folder, or set CANARY_PROMETHEUS"
+_HOW_TO_GET = (
+    "prometheus is missing: type scripts/prometheus.sh in the project's folder, install your distribution's package, "
+    "or set CANARY_PROMETHEUS to the binary"
+)
 
 # Envoy names clusters "namespace/service/port"; queries ask for labels.
 _BACKEND_LABELS = [
@@ -51,16 +54,24 @@ def require_prometheus() -> Path:
 class Prometheus:
     """Scrapes `scrape_targets` (URLs) every `scrape_interval`, keeps its data in a temporary folder; `url` is its API.
 
+    `port` is where it listens if that is free.
+
     Series of Envoy clusters get the labels `namespace`, `service` and `port`. Raises SandboxError when there is no
     binary, or when it does not become ready within 30 s.
     """
 
     def __init__(
-        self, scrape_targets: Sequence[str], scrape_interval: str = "1s", binary: Path | str | None = None
+        self,
+        scrape_targets: Sequence[str],
+        scrape_interval: str = "1s",
+        binary: Path | str | None = None,
+        *,
+        port: int = 0,
     ) -> None:
         self._targets = list(scrape_targets)
         self._interval = scrape_interval
         self._binary = binary
+        self._port = port
         self._stack = AsyncExitStack()
         self.url = ""
 
@@ -70,7 +81,7 @@ class Prometheus:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="canary-prometheus-")))
             config = folder / "prometheus.yml"
             config.write_text(yaml.safe_dump(configuration(self._targets, self._interval)))
-            port = free_port()
+            port = free_or_any(self._port) or free_port()
             command: list[str | Path] = [
                 binary,
                 f"--config.file={config}",

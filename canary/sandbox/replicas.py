@@ -13,6 +13,7 @@ from typing import Protocol
 import aiohttp
 
 from canary.errors import SandboxError
+from canary.sandbox.addresses import LOOPBACK
 from canary.sandbox.app import COUNTS_PATH, FAULTS_PATH, AppServer, Behaviour, Faults
 from canary.sandbox.process import ManagedProcess
 
@@ -133,13 +134,26 @@ class OwnProcess:
 
 
 class Replica:
-    """A pod of the sandbox: a name, the template it came from, and a server. `ready` is as of the last `refresh`."""
+    """A pod of the sandbox: a name, the template it came from, and a server. `ready` is as of the last `refresh`.
 
-    def __init__(self, name: str, template: str, labels: Mapping[str, str], server: Server) -> None:
+    `address` is what its Pod and its EndpointSlices say; where it really listens is `server.port` on 127.0.0.1.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        template: str,
+        labels: Mapping[str, str],
+        server: Server,
+        behaviour: Behaviour,
+        address: str = LOOPBACK,
+    ) -> None:
         self.name = name
+        self.behaviour = behaviour
         self.template = template
         self.labels = dict(labels)
         self.server = server
+        self.address = address
         self.ready = False
         self.ready_since: float | None = None
         self.crashed = False

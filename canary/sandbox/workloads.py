@@ -1,8 +1,8 @@
 """The sandbox's Deployment controller: runs replicas, rolls them over, and writes statuses and EndpointSlices.
 
-Differences from a real cluster, all of them deliberate: there are no ReplicaSets; every pod has the address
-127.0.0.1 and a port of its own, so a Service has one EndpointSlice per pod; a Service's ClusterIP has no listener
-(traffic enters through the gateway); only the first container's plain environment is read.
+Differences from a real cluster, all of them deliberate: there are no ReplicaSets; every pod has a port of its own, so a
+Service has one EndpointSlice per pod, and unless there is a `pod_network` every pod has the address 127.0.0.1; only the
+first container's plain environment is read.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import asyncio
 import logging
 import secrets
 import tempfile
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,8 +21,11 @@ from typing import Self
 
 from canary.errors import AlreadyExists, ApiError, NotFound, SandboxError
 from canary.kube import DEPLOYMENTS, ENDPOINTSLICES, PODS, SERVICES, Kube, Resource
-from canary.sandbox.app import Behaviour, Faults
+from canary.sandbox.addresses import LOOPBACK, Locate, PodNetwork, as_written
+from canary.sandbox.app import Behaviour, Faults, Override
 from canary.sandbox.manifests import (
+    MANAGED_BY_LABEL,
+    PORT_ANNOTATION,
     Strategy,
     deployment_status,
     endpoint_slice,
@@ -64,17 +68,28 @@ class Workloads:
     """Runs every Deployment of the API server. `processes`: each replica as a process of its own, not in ours.
 
     `drain` is how many seconds a replica keeps serving after it left its EndpointSlices, so that proxies can follow.
-    `pods=False` writes no Pod objects.
+    `pods=False` writes no Pod objects. `pod_network` (such as 10.244.0.0/16) gives every pod an address of its own, for
+    an API server that refuses loopback addresses; `locate` then says where a pod really listens.
     """
 
-    def __init__(self, kube: Kube, *, processes: bool = False, drain: float = 0.5, pods: bool = True) -> None:
+    def __init__(
+        self,
+        kube: Kube,
+        *,
+        processes: bool = False,
+        drain: float = 0.5,
+        pods: bool = True,
+        pod_network: str | None = None,
+    ) -> None:
         self._kube = kube
+        self._network = PodNetwork(pod_network) if pod_network else None
         self._processes = processes
         self._drain = drain
         self._write_pods = pods
         self._cache = Cache()
         self._workloads: dict[Key, _Workload] = {}
         self._slices: dict[Key, Json] = {}
+        self._overrides: dict[str, Override] = {}
         self._changed = asyncio.Event()
         self._stopping: set[asyncio.Task[None]] = set()
         self._stack = AsyncExitStack()
@@ -83,6 +98,7 @@ class Workloads:
         async with AsyncExitStack() as stack:
             self._folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="canary-apps-")))
             stack.push_async_callback(self._stop_all)
+            await self._clear_leftovers()
             for attribute, resource in _READ.items():
                 await stack.enter_async_context(
                     watch_into(self._cache, attribute, self._kube, resource, self._changed.set)
@@ -96,7 +112,22 @@ class Workloads:
     ) -> None:
         await self._stack.aclose()
 
+    async def _clear_leftovers(self) -> None:
+        """What an earlier life wrote about its replicas, in a cluster that was resumed: none of them runs any more."""
+        slices = await self._kube.list(ENDPOINTSLICES, label_selector=f"{MANAGED_BY_LABEL}={MANAGED_BY}")
+        pods = await self._kube.list(PODS)
+        ours = [pod for pod in pods["items"] if PORT_ANNOTATION in (pod["metadata"].get("annotations") or {})]
+        for resource, items in ((ENDPOINTSLICES, slices["items"]), (PODS, ours)):
+            for item in items:
+                with suppress(NotFound):
+                    await self._kube.delete(resource, item["metadata"]["name"], item["metadata"]["namespace"])
+
     # --- what tests and the demo ask for -----------------------------------------------------------------------------
+
+    @property
+    def locate(self) -> Locate:
+        """Where the addresses of EndpointSlices really lead."""
+        return self._network.locate if self._network else as_written
 
     def replicas(self, namespace: str, deployment: str) -> tuple[Replica, ...]:
         """The replicas of a Deployment that are not on their way out."""
@@ -125,16 +156,38 @@ class Workloads:
         if workload.faults is None or workload.faults_of != workload.template:
             workload.faults = self._initial_faults((namespace, deployment))
             workload.faults_of = workload.template
-        now = workload.faults
-        workload.faults = Faults(
-            errors=now.errors if errors is None else errors,
-            latency=now.latency if latency is None else latency,
-            ready=now.ready if ready is None else ready,
-        )
+        workload.faults = Override(errors, latency, ready).over(workload.faults)
         for replica in workload.live():
             if replica.template == workload.template and not replica.crashed:
-                await replica.server.set_faults(workload.faults)
+                await replica.server.set_faults(self._faults(workload, replica))
         self._changed.set()
+
+    def versions(self) -> dict[str, int]:
+        """How many live replicas there are of each version, in all Deployments."""
+        live = (replica for workload in self._workloads.values() for replica in workload.live())
+        return dict(Counter(replica.behaviour.version for replica in live if not replica.crashed))
+
+    async def override(self, overrides: Mapping[str, Override]) -> None:
+        """What goes wrong by version, in every Deployment, at once and for replicas that start later.
+
+        Goes over what pod templates and `set_fault` say; replaces the overrides of before.
+        """
+        self._overrides = dict(overrides)
+        for workload in self._workloads.values():
+            for replica in [one for one in workload.live() if not one.crashed]:
+                try:
+                    await replica.server.set_faults(self._faults(workload, replica))
+                except SandboxError as error:  # it died meanwhile; the one that takes its place is told
+                    log.warning("faults: %s", error)
+        self._changed.set()
+
+    def _faults(self, workload: _Workload, replica: Replica) -> Faults:
+        """What should go wrong with a replica now."""
+        faults = replica.behaviour.faults
+        if workload.faults is not None and workload.faults_of == replica.template:
+            faults = workload.faults
+        override = self._overrides.get(replica.behaviour.version)
+        return faults if override is None else override.over(faults)
 
     async def crash(self, namespace: str, deployment: str) -> None:
         """Kill every replica; they stay down (as in a crash loop) until `recover` or a new pod template."""
@@ -158,8 +211,7 @@ class Workloads:
 
     def _initial_faults(self, key: Key) -> Faults:
         env, image = environment(self._cache.of("deployments")[key]["spec"]["template"]["spec"])
-        behaviour = Behaviour.from_env(env, image=image)
-        return Faults(behaviour.errors, behaviour.latency, behaviour.ready)
+        return Behaviour.from_env(env, image=image).faults
 
     # --- the loop ----------------------------------------------------------------------------------------------------
 
@@ -217,11 +269,12 @@ class Workloads:
         room = wanted + strategy.surge - len(new) - len(old)
         if strategy.recreate and any(one.template != template for one in workload.replicas):
             return  # the old ones must be gone first, those that drain too
-        for _ in range(max(0, min(room, wanted - len(new)))):
-            await self._start(key, deployment, workload)
+        missing = max(0, min(room, wanted - len(new)))
+        await asyncio.gather(*(self._start(key, deployment, workload) for _ in range(missing)))
 
     async def _start(self, key: Key, deployment: Json, workload: _Workload) -> None:
-        name = f"{key[1]}-{workload.template}-{secrets.token_hex(3)}"
+        template = workload.template
+        name = f"{key[1]}-{template}-{secrets.token_hex(3)}"
         pod_template = deployment["spec"]["template"]
         try:
             env, image = environment(pod_template["spec"])
@@ -229,14 +282,17 @@ class Workloads:
                 OwnProcess(name, env, image, self._folder) if self._processes else InProcess(name, env, image)
             )
             await server.start()
-            if workload.faults is not None and workload.faults_of == workload.template:
-                await server.set_faults(workload.faults)
+            labels = (pod_template.get("metadata") or {}).get("labels") or {}
+            address = self._network.allocate() if self._network else LOOPBACK
+            replica = Replica(name, template, labels, server, Behaviour.from_env(env, image=image), address)
+            told = replica.behaviour.faults
+            while (faults := self._faults(workload, replica)) != told:  # they may change while it is being told
+                await server.set_faults(faults)
+                told = faults
         except SandboxError as error:
             workload.trouble = str(error)
             return
         workload.trouble = ""
-        labels = (pod_template.get("metadata") or {}).get("labels") or {}
-        replica = Replica(name, workload.template, labels, server)
         workload.replicas.append(replica)
         await replica.refresh()
         if self._write_pods:

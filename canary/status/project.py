@@ -80,6 +80,8 @@ def _route(scope: Scope, route: RouteView) -> RouteStatus:
     share: Fraction | None = None
     original = before.original
     claimed = before.claimed and scope.status.active
+    if route.outdated and route.intent is None and not route.share:  # put back: this run has nothing to do with it yet
+        claimed, original = False, {}
     if scope.status.active and scope.ours(route) and route.intent is not None:
         claimed = True
         original = {key: str(weights) for key, weights in route.intent.original.items()}
@@ -94,6 +96,7 @@ def _route(scope: Scope, route: RouteView) -> RouteStatus:
             "share": number(share) if share is not None else before.share,
             "accepted": route.exists and route.acceptance.accepted,
             "message": (route.problem or ("" if route.acceptance.accepted else route.acceptance.message))[:1024],
+            "pair": str(route.pair) if claimed else "",
             "original": original if scope.status.active else {},
         }
     )

@@ -16,7 +16,7 @@ from canary.act.events import Teller
 from canary.act.perform import Performer, World
 from canary.decide.actions import WriteRoute
 from canary.gateway.intent import Intent, Mode
-from canary.gateway.pair import Backend, Weights
+from canary.gateway.pair import Backend, Pair, Weights
 from canary.kube import DEPLOYMENTS, EVENTS, HTTPROUTES, NAMESPACES, ROLLOUTS, Kube
 from canary.kube.retry import ROUTE_WRITE
 from canary.observe.store import Store
@@ -76,11 +76,14 @@ def deployment(name: str, image: str) -> Json:
     }
 
 
+PAIR = Pair(Backend("stable", TEAM, 80), Backend("canary", TEAM, 80))
+
+
 def write(name: str = "shop", stable: int = 50, canary: int = 50, mode: Mode | None = Mode.STEP) -> WriteRoute:
     """Give the only rule these weights; with a mode also the annotation, without one its removal."""
     weights = {"#0": Weights(stable, canary)}
     intent = Intent("shop", "uid", 1, mode, 1, weights, {"#0": Weights(90, 10)}) if mode is not None else None
-    return WriteRoute("HTTPRoute", name, weights, intent)  # type: ignore[arg-type]  # a StrEnum
+    return WriteRoute("HTTPRoute", name, PAIR, weights, intent)  # type: ignore[arg-type]  # a StrEnum
 
 
 @dataclass
@@ -117,9 +120,6 @@ class Bench:
         return World(
             rollout=self.store.rollouts[TEAM, "shop"].document,
             routes={name: kept.document for (_, name), kept in self.store.routes.items()},
-            rules={name: () for _, name in self.store.routes},
-            stable=Backend("stable", TEAM, 80),
-            canary=Backend("canary", TEAM, 80),
         )
 
     async def weights(self, name: str = "shop") -> list[int]:

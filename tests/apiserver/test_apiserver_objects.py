@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import ipaddress
 import json
 from typing import Any
 
@@ -158,6 +159,14 @@ async def test_services_get_a_cluster_ip_that_stays(client: Client) -> None:
     assert first["spec"]["ports"] == [{"port": 80, "protocol": "TCP", "targetPort": 80}]
     moved = await client("PATCH", f"{path}/a", {"spec": {"clusterIP": "127.96.9.9"}}, patch="merge")
     assert "field is immutable" in moved.body["message"]
+    # One that somebody chose is not handed out a second time, until it is free again.
+    following = str(ipaddress.ip_address(second["spec"]["clusterIP"]) + 1)
+    chosen = {"metadata": {"name": "chosen"}, "spec": {"ports": [{"port": 80}], "clusterIP": following}}
+    assert (await client("POST", path, chosen)).body["spec"]["clusterIP"] == following
+    service["metadata"]["name"] = "d"
+    assert (await client("POST", path, service)).body["spec"]["clusterIP"] not in {
+        following, first["spec"]["clusterIP"], second["spec"]["clusterIP"],
+    }  # fmt: skip
     portless = await client("POST", path, {"metadata": {"name": "c"}, "spec": {}})
     assert portless.body["details"]["causes"][0] == {
         "reason": "FieldValueRequired", "message": "Required value", "field": "spec.ports",

@@ -77,6 +77,17 @@ async def test_watch_lists_are_refused_as_with_the_gate_off(client: Client) -> N
     answer = await client("GET", path)
     assert (answer.code, answer.body["reason"]) == (422, "Invalid")
     assert "sendInitialEvents: Forbidden" in answer.body["message"]
+    assert [entry.code for entry in client.api.audit if entry.verb == "watch"] == [422]
+
+
+async def test_a_watch_is_in_the_audit_as_soon_as_it_is_open(client: Client) -> None:
+    """It may never end, so it is written down when its stream begins, once."""
+    following = asyncio.create_task(client.watch(f"{CONFIG_MAPS}?watch=1"))
+    await eventually(lambda: client.api.watching == 1)
+    assert [entry.code for entry in client.api.audit if entry.verb == "watch"] == [200]
+    client.api.drop_watches()
+    assert await following == []
+    assert [entry.code for entry in client.api.audit if entry.verb == "watch"] == [200]
 
 
 async def test_dropped_watches_end_and_others_can_be_opened(client: Client) -> None:

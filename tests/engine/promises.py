@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Iterable
 from datetime import datetime
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from canary.decide.facts import Facts
 from canary.decide.pausing import BY_POLICY
 from canary.decide.scope import Decision, measuring
 from canary.gateway.intent import RUN_ANNOTATION, Intent, Mode, parse_intent
-from canary.gateway.pair import MAX_WEIGHT, RulePair
+from canary.gateway.pair import MAX_WEIGHT, Pair, RulePair, bound_pairs
 from canary.model.measurement import Measurement, Sample
 from canary.model.rollout import OnFailure, Promotion
 from canary.model.status import Outcome, Phase, RolloutStatus, VerdictKind
@@ -227,8 +228,10 @@ class Promises:
 
     def route_written(self, action: WriteRoute, before: Json, after: Json) -> None:
         name = action.name
-        assert self._masked(name, before) == self._masked(name, after), f"{name}: something else was touched"
-        old, new = ({pair.key: pair for pair in self._pairs(name, document)} for document in (before, after))
+        # Of the pair that is written, which an edit of the spec may have made another one than is declared.
+        old, new = ({pair.key: pair for pair in _every(document, action.pair)} for document in (before, after))
+        masked = _masked(before, old.values()), _masked(after, new.values())
+        assert masked[0] == masked[1], f"{name}: something else was touched"
         for key, pair in new.items():
             assert max(pair.weights.stable or 0, pair.weights.canary or 0) <= MAX_WEIGHT
             if pair.others and name in self.before_us:
@@ -273,7 +276,7 @@ class Promises:
             return  # what an earlier run wrote is of no interest to this one
         if not marked and not (remembered is not None and remembered.claimed):
             return  # the controller had not seen its own write yet: nothing in the cluster tells what it was
-        for pair in self._pairs(name, after):
+        for pair in self._pairs(name, after) if intent.pair is None else _every(after, intent.pair):
             wrote = intent.weights.get(pair.key)
             if wrote is not None and pair.weights.share < wrote.share:
                 self.lowered.add((name, pair.key))
@@ -309,19 +312,26 @@ class Promises:
     def _pairs(self, name: str, document: Json | None = None) -> tuple[RulePair, ...]:
         return self.world.pairs_if_any(name, document)
 
-    def _masked(self, name: str, document: Json) -> str:
-        """Everything that is none of our business, byte for byte."""
-        document = copy.deepcopy(document)
-        for pair in self._pairs(name, document):
-            refs = document["spec"]["rules"][pair.rule]["backendRefs"]
-            refs[pair.stable].pop("weight", None)
-            refs[pair.canary].pop("weight", None)
-        annotations = document["metadata"].get("annotations")
-        if annotations is not None:
-            annotations.pop(RUN_ANNOTATION, None)
-        if not annotations:
-            document["metadata"].pop("annotations", None)
-        for moving in ("resourceVersion", "generation", "managedFields"):
-            document["metadata"].pop(moving, None)
-        document.pop("status")
-        return json.dumps(document)
+
+def _every(document: Json, pair: Pair) -> tuple[RulePair, ...]:
+    """A pair in every rule that lists it."""
+    rules = document["spec"]["rules"]
+    return bound_pairs(document, pair, {listed.get("name") or f"#{index}" for index, listed in enumerate(rules)})
+
+
+def _masked(document: Json, pairs: Iterable[RulePair]) -> str:
+    """Everything that is none of our business, byte for byte."""
+    document = copy.deepcopy(document)
+    for pair in pairs:
+        refs = document["spec"]["rules"][pair.rule]["backendRefs"]
+        refs[pair.stable].pop("weight", None)
+        refs[pair.canary].pop("weight", None)
+    annotations = document["metadata"].get("annotations")
+    if annotations is not None:
+        annotations.pop(RUN_ANNOTATION, None)
+    if not annotations:
+        document["metadata"].pop("annotations", None)
+    for moving in ("resourceVersion", "generation", "managedFields"):
+        document["metadata"].pop(moving, None)
+    document.pop("status")
+    return json.dumps(document)

@@ -12,7 +12,7 @@ from canary.decide.engine import decide
 from canary.decide.facts import Facts, RouteView, RuleView, WorkloadView
 from canary.gateway.acceptance import Acceptance
 from canary.gateway.intent import Intent, Mode, parse_intent
-from canary.gateway.pair import Weights
+from canary.gateway.pair import Backend, Pair, Weights
 from canary.model.rollout import RolloutSpec
 from canary.model.status import Outcome, Phase, RevisionsStatus, RolloutStatus, RunStatus, StepStatus
 
@@ -29,6 +29,7 @@ SPEC = RolloutSpec.model_validate(
 ROUTE = RouteView(
     kind=SPEC.routes[0].kind,
     name="shop",
+    pair=Pair(Backend("s", "team", 80), Backend("c", "team", 80)),
     generation=1,
     rules=(RuleView("#0", Weights(1, 0)),),
     acceptance=Acceptance(accepted=True),

@@ -30,19 +30,20 @@ from canary.decide.actions import (
     WriteRoute,
 )
 from canary.decide.engine import decide
-from canary.decide.facts import Facts, Problem, Recorded, RouteView, RuleView, WorkloadView
+from canary.decide.facts import Facts, Problem, Recorded, RouteView, WorkloadView
 from canary.decide.scope import Decision
 from canary.errors import CanaryError, Conflict, NotFound, ShareError, SpecError, Unavailable, Unprocessable
-from canary.gateway.acceptance import acceptance, last_writer
+from canary.gateway.acceptance import last_writer
 from canary.gateway.edit import edit
-from canary.gateway.intent import RUN_ANNOTATION, parse_intent
-from canary.gateway.pair import Backend, RulePair, read_pairs
+from canary.gateway.intent import RUN_ANNOTATION
+from canary.gateway.pair import Pair, RulePair, bound_pairs, read_pairs
 from canary.gateway.weights import divide
 from canary.model.checks import ResolvedCheck, resolve
 from canary.model.measurement import Malformed, Measurement, NoData, Sample, Unreachable
 from canary.model.requests import parse_request
-from canary.model.rollout import RolloutSpec, RouteKind
+from canary.model.rollout import RolloutSpec, RouteRef
 from canary.model.status import Phase, RolloutStatus
+from canary.observe.routes import Viewer, view
 from canary.status.project import project
 from canary.status.write import SETTLE, Urgency, merge_patch, urgency
 
@@ -208,11 +209,10 @@ class World:
 
     def pairs(self, name: str, *, document: Json | None = None) -> tuple[RulePair, ...]:
         swapped = (self.memory or self.status).swapped
-        stable, canary = Backend.of(self.spec.stable, NAMESPACE), Backend.of(self.spec.canary, NAMESPACE)
         declared = next((ref for ref in self.spec.routes if ref.name == name), None)
         rules = declared.rules if declared else ()
-        both = (canary, stable) if swapped else (stable, canary)
-        return read_pairs(self.routes[name] if document is None else document, *both, rules)
+        pair = Pair.of(self.spec, NAMESPACE, swapped=swapped)
+        return read_pairs(self.routes[name] if document is None else document, pair, rules)
 
     def pairs_if_any(self, name: str, document: Json | None = None) -> tuple[RulePair, ...]:
         try:
@@ -222,24 +222,9 @@ class World:
 
     def view(self, name: str, *, declared: bool = True) -> RouteView:
         document = self.routes.get(name)
-        if document is None:
-            return RouteView(kind=RouteKind.HTTP, name=name, exists=False, declared=declared)
-        problem, pairs = "", ()
-        try:
-            pairs = self.pairs(name)
-        except SpecError as error:
-            problem = error.message
-        return RouteView(
-            kind=RouteKind.HTTP,
-            name=name,
-            generation=document["metadata"]["generation"],
-            rules=tuple(RuleView(pair.key, pair.weights, pair.others) for pair in pairs),
-            intent=parse_intent((document["metadata"].get("annotations") or {}).get(RUN_ANNOTATION)),
-            acceptance=acceptance(document),
-            writer=last_writer(document),
-            problem=problem,
-            declared=declared,
-        )
+        ref = next((ref for ref in self.spec.routes if ref.name == name), RouteRef(name=name))
+        viewer = Viewer("shop", NAMESPACE, self.spec, self.memory or self.status)
+        return view(viewer, ref, document, writer=last_writer(document or {}), declared=declared)
 
     def facts(self) -> Facts:
         memory = self.memory or self.status
@@ -274,15 +259,15 @@ class World:
 
     def _problems(self, views: list[RouteView], memory: RolloutStatus) -> list[Problem]:
         problems = []
-        for view in views:
-            if not view.declared:
+        for seen in views:
+            if not seen.declared:
                 continue
-            if not view.exists:
-                problems.append(Problem("spec.routes", f"there is no HTTPRoute {view.name}"))
-            elif view.problem:
-                problems.append(Problem("spec.routes", view.problem))
+            if not seen.exists:
+                problems.append(Problem("spec.routes", f"there is no HTTPRoute {seen.name}"))
+            elif seen.problem:
+                problems.append(Problem("spec.routes", seen.problem))
             elif not memory.active:
-                problems += self._unwritable(view)
+                problems += self._unwritable(seen)
         return problems
 
     def _unwritable(self, view: RouteView) -> list[Problem]:
@@ -414,7 +399,7 @@ class World:
         if action.name not in self.routes:
             raise NotFound("404", status=404)
         seen = self.seen.pop(action.name, self.routes[action.name])
-        pairs = self.pairs(action.name, document=seen) if action.weights else ()
+        pairs = bound_pairs(seen, action.pair, action.weights.keys())
         patch = edit(seen, pairs, action.weights, action.intent)
         if not patch:
             return

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from canary.gateway.edit import edit
 from canary.gateway.intent import RUN_ANNOTATION, Intent, Mode, parse_intent
-from canary.gateway.pair import MAX_WEIGHT, RulePair, Weights, read_pairs
+from canary.gateway.pair import MAX_WEIGHT, Pair, RulePair, Weights, read_pairs
 
 INTENT = Intent("shop", "uid", 7, Mode.STEP, 2, {"#0": Weights(50, 50)}, {"#0": Weights(None, 0)})
 
@@ -48,7 +48,7 @@ def routes(draw: st.DrawFn) -> Json:
 def masked(document: Json) -> Json:
     """The route without what is ours to change."""
     document = copy.deepcopy(document)
-    for pair in read_pairs(document, STABLE, CANARY):
+    for pair in read_pairs(document, Pair(STABLE, CANARY)):
         refs = document["spec"]["rules"][pair.rule]["backendRefs"]
         refs[pair.stable].pop("weight", None)
         refs[pair.canary].pop("weight", None)
@@ -61,20 +61,20 @@ def masked(document: Json) -> Json:
 @given(routes(), st.data(), st.sampled_from((None, INTENT)))
 def test_only_our_weights_and_our_annotation_change(document: Json, data: st.DataObject, intent: Intent | None) -> None:
     """Whatever else is in a route is deep-equal before and after, and what we asked for is there."""
-    pairs = read_pairs(document, STABLE, CANARY)
+    pairs = read_pairs(document, Pair(STABLE, CANARY))
     wanted = {pair.key: Weights(data.draw(weights), data.draw(weights)) for pair in pairs if data.draw(st.booleans())}
     patch = edit(document, pairs, wanted, intent)
     after = jsonpatch.apply_patch(document, patch)
     assert masked(after) == masked(document)
-    for before, now in zip(pairs, read_pairs(after, STABLE, CANARY), strict=True):
+    for before, now in zip(pairs, read_pairs(after, Pair(STABLE, CANARY)), strict=True):
         assert now.weights == wanted.get(before.key, before.weights)
     said = (after["metadata"].get("annotations") or {}).get(RUN_ANNOTATION)
     assert parse_intent(said) == intent
-    assert edit(after, read_pairs(after, STABLE, CANARY), wanted, intent) == []
+    assert edit(after, read_pairs(after, Pair(STABLE, CANARY)), wanted, intent) == []
 
 
 def some_pairs(document: Json) -> tuple[RulePair, ...]:
-    return read_pairs(document, STABLE, CANARY)
+    return read_pairs(document, Pair(STABLE, CANARY))
 
 
 BASE = route(

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from canary.errors import SpecError
-from canary.gateway.pair import MAX_WEIGHT, Backend, Weights, read_pairs
+from canary.gateway.pair import MAX_WEIGHT, Backend, Pair, Weights, read_pairs
 from canary.model.rollout import BackendTarget
 
 PAIR = (ref("s", 9), ref("c", 1))
@@ -52,7 +52,7 @@ FOUND = [
 @pytest.mark.parametrize(("document", "expected"), FOUND)
 def test_the_pair_is_found(document: Json, expected: list[tuple[str, int, int, str, int]]) -> None:
     """(key, index of stable, index of canary, weights, weight of all others)"""
-    pairs = read_pairs(document, STABLE, CANARY)
+    pairs = read_pairs(document, Pair(STABLE, CANARY))
     assert [(pair.key, pair.stable, pair.canary, str(pair.weights), pair.others) for pair in pairs] == expected
 
 
@@ -77,21 +77,21 @@ REFUSED = [
 def test_what_cannot_be_told_is_refused_in_words(document: Json, rules: tuple[str, ...], message: str) -> None:
     """Ambiguity is never resolved by guessing."""
     with pytest.raises(SpecError, match=r"spec\.routes") as caught:
-        read_pairs(document, STABLE, CANARY, rules)
+        read_pairs(document, Pair(STABLE, CANARY), rules)
     assert message in str(caught.value)
 
 
 def test_only_the_named_rules_are_read() -> None:
     """The same pair in a rule that is not named is none of our business, ambiguous or not."""
     document = route(rule(*PAIR, ref("s", 3)), rule(*PAIR, name="pay"))
-    assert [pair.key for pair in read_pairs(document, STABLE, CANARY, ("pay",))] == ["pay"]
+    assert [pair.key for pair in read_pairs(document, Pair(STABLE, CANARY), ("pay",))] == ["pay"]
 
 
 def test_a_pair_across_namespaces_is_read_by_full_name() -> None:
     """The canary's Service lives elsewhere (and needs a ReferenceGrant there)."""
     there = Backend.of(BackendTarget(service="c", port=80, namespace="lab"), "team")
     document = route(rule(ref("s", 1), ref("c", 0), ref("c", 0, namespace="lab")))
-    (pair,) = read_pairs(document, STABLE, there)
+    (pair,) = read_pairs(document, Pair(STABLE, there))
     assert (pair.canary, str(there)) == (2, "lab/c:80")
 
 

@@ -149,9 +149,7 @@ async def client(url: str, host: str = "shop.example.com") -> AsyncGenerator[Cal
         async def get(path: str = "/", **more: Any) -> Any:
             method = more.pop("method", "GET")
             async with http.request(method, url + path, **more) as response:
-                return SimpleNamespace(
-                    status=response.status, headers=dict(response.headers), text=await response.text()
-                )
+                return SimpleNamespace(status=response.status, headers=response.headers, text=await response.text())
 
         yield get
 
@@ -169,10 +167,16 @@ class Shop:
         self.box = box
         self.url = ""
 
-    async def open(self, *, replicas: int = 1) -> None:
+    async def open(self, *, replicas: int = 1, port: int = 80) -> None:
+        """`port` is what the Gateway's listener names."""
         await self.box.apply([manifest(namespace("team-shop"))])
         pair = (backend("shop-stable", 1), backend("shop-canary", 1))
-        documents = [gateway(), service("shop-stable"), service("shop-canary"), route(rule(*pair))]
+        documents = [
+            gateway(listeners=[listener(port=port)]),
+            service("shop-stable"),
+            service("shop-canary"),
+            route(rule(*pair)),
+        ]
         await self.box.apply(manifest(document) for document in documents)
         await self.box.apply(
             deployment(name, {"VERSION": version}, replicas=replicas)

@@ -26,7 +26,7 @@ spec: {selector: {app: app}, ports: [{name: http, port: 80}]}
 
 async def test_apply_creates_and_then_patches() -> None:
     """YAML text or documents; a second time changes what differs and keeps the rest."""
-    async with Sandbox(gateway=False, workloads=False, crds=()) as box:
+    async with Sandbox(gateway=None, workloads=False, crds=()) as box:
         await box.apply(TWO)
         before = await box.kube.get(SERVICES, "app", "team-shop")
         (after,) = await box.apply([manifest(service("app", port=81))])
@@ -37,7 +37,7 @@ async def test_apply_creates_and_then_patches() -> None:
 
 async def test_apply_refuses_what_the_server_does_not_serve() -> None:
     """An unknown kind or group is an error, not silence."""
-    async with Sandbox(gateway=False, workloads=False, crds=()) as box:
+    async with Sandbox(gateway=None, workloads=False, crds=()) as box:
         with pytest.raises(SandboxError, match="does not serve Nonsense of v1"):
             await box.apply([{"apiVersion": "v1", "kind": "Nonsense", "metadata": {"name": "x"}}])
         with pytest.raises(ApiError):
@@ -46,7 +46,7 @@ async def test_apply_refuses_what_the_server_does_not_serve() -> None:
 
 async def test_parts_that_were_left_out_say_so() -> None:
     """Asking for a part that was not started is an error with its name."""
-    async with Sandbox(gateway=False, workloads=False, crds=()) as box:
+    async with Sandbox(gateway=None, workloads=False, crds=()) as box:
         for part in ("gateway", "workloads", "Prometheus"):
             with pytest.raises(SandboxError, match=f"without (a )?{part}"):
                 getattr(box, part.lower())

@@ -20,7 +20,7 @@ from canary.sandbox.manifests import Strategy, int_or_percent
 @pytest_asyncio.fixture
 async def bare() -> AsyncGenerator[Shop]:
     """A namespace and a Service, workloads without a gateway."""
-    async with Sandbox(gateway=False, crds=(), drain=0.05) as box:
+    async with Sandbox(gateway=None, crds=(), drain=0.05) as box:
         await box.apply([manifest(namespace("team-shop")), manifest(service("app"))])
         yield Shop(box)
 
@@ -192,7 +192,7 @@ async def test_a_deleted_deployment_leaves_nothing(bare: Shop) -> None:
 
 async def test_replicas_can_be_processes_that_are_really_killed() -> None:
     """processes=True: faults, a SIGKILL and the recovery work the same, and no process stays behind."""
-    async with Sandbox(gateway=False, crds=(), processes=True, drain=0.05) as box:
+    async with Sandbox(gateway=None, crds=(), processes=True, drain=0.05) as box:
         shop = Shop(box)
         await box.apply([manifest(namespace("team-shop")), manifest(service("app"))])
         await box.apply([deployment("app", {"VERSION": "v1"})])

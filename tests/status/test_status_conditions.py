@@ -12,6 +12,7 @@ from canary.decide import reasons
 from canary.decide.facts import Facts, Problem, RouteView
 from canary.decide.scope import Decision
 from canary.gateway.acceptance import Acceptance
+from canary.gateway.pair import Backend, Pair
 from canary.model.rollout import RouteKind
 from canary.model.status import (
     CheckStatus,
@@ -28,7 +29,8 @@ from canary.status.conditions import conditions
 from canary.status.project import summary, unreadable
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123_000, tzinfo=UTC)
-ROUTE = RouteView(kind=RouteKind.HTTP, name="shop", acceptance=Acceptance(accepted=True))
+PAIR = Pair(Backend("s", "team", 80), Backend("c", "team", 80))
+ROUTE = RouteView(kind=RouteKind.HTTP, name="shop", pair=PAIR, acceptance=Acceptance(accepted=True))
 FACTS = Facts(now=NOW, name="shop", uid="u", generation=4, routes=(ROUTE,))
 
 

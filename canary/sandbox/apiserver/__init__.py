@@ -8,7 +8,7 @@ What a real server accepts it accepts, what one refuses it refuses; what it does
 The layers, each knowing only those above it:
 
     errors, names, selectors, jsonpath   words and small languages              pure
-    store                                versioned objects, the log of changes  pure
+    store, snapshot                      versioned objects, the log of changes  pure
     fieldpaths, merge, managed           who owns which field of a document     pure
     validation, schema, cel_*            one document against its schema        pure
     resources, builtin*, events, crd*    what is served                         pure
@@ -17,7 +17,7 @@ The layers, each knowing only those above it:
     bootstrap_roles, cluster, collector  a whole cluster, and what it cleans up
     auth, rbac, escalation, access       who asks, and whether they may
     reviews, discovery, openapi, faults  the surroundings
-    protobuf, decoding, queries, responses, plain, handlers, server   HTTP
+    protobuf, decoding, queries, responses, plain, handlers, desk, server   HTTP
 
 What is faithful, what differs and what is missing: `docs/sandbox.md`.
 """
@@ -27,6 +27,8 @@ from __future__ import annotations
 from canary.sandbox.apiserver.audit import AuditEntry
 from canary.sandbox.apiserver.errors import StatusError
 from canary.sandbox.apiserver.faults import Fault, Faults
+from canary.sandbox.apiserver.rbac import Mode
 from canary.sandbox.apiserver.server import ApiServer
+from canary.sandbox.apiserver.snapshot import Snapshot
 
-__all__ = ["ApiServer", "AuditEntry", "Fault", "Faults", "StatusError"]
+__all__ = ["ApiServer", "AuditEntry", "Fault", "Faults", "Mode", "Snapshot", "StatusError"]

@@ -48,12 +48,25 @@ def groups_of(user: str) -> tuple[str, ...]:
 class Tokens:
     """Which bearer token is whose. `account` looks service accounts up, `clock` says when a token has expired."""
 
-    def __init__(self, admin_token: str | None, clock: Callable[[], datetime], account: LookUp) -> None:
-        self.admin = admin_token or secrets.token_urlsafe(24)
-        self._users = {self.admin: User("admin", (MASTERS, AUTHENTICATED))}
-        self._key = secrets.token_bytes(32)
+    def __init__(
+        self, admin_token: str | None, clock: Callable[[], datetime], account: LookUp, saved: Json | None = None
+    ) -> None:
+        saved = saved or {}
+        self.admin = admin_token or saved.get("admin") or secrets.token_urlsafe(24)
+        self._users = {item["token"]: User(item["user"], tuple(item["groups"])) for item in saved.get("users") or ()}
+        self._users[self.admin] = User("admin", (MASTERS, AUTHENTICATED))
+        self._key = bytes.fromhex(saved["key"]) if saved else secrets.token_bytes(32)
         self.clock = clock
         self._account = account
+
+    def save(self) -> Json:
+        """What makes every token of now good for another `Tokens`; a secret."""
+        users = [
+            {"token": token, "user": user.name, "groups": list(user.groups)}
+            for token, user in self._users.items()
+            if token != self.admin
+        ]
+        return {"admin": self.admin, "key": self._key.hex(), "users": users}
 
     def add(self, user: str, groups: Sequence[str] = ()) -> str:
         """A new token for `user`, such as `system:serviceaccount:canary:controller`; it never expires."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
+import random
 from collections.abc import Callable
 from datetime import datetime
 
@@ -11,6 +11,7 @@ from canary.sandbox.apiserver import bootstrap_roles, builtin_rbac, builtins, cr
 from canary.sandbox.apiserver.errors import DUPLICATE, FieldError, Json, invalid
 from canary.sandbox.apiserver.resources import Registry, Resource
 from canary.sandbox.apiserver.rest import Options, Rest, timestamp
+from canary.sandbox.apiserver.snapshot import Snapshot
 from canary.sandbox.apiserver.store import Change, Event, Store
 
 log = logging.getLogger(__name__)
@@ -22,18 +23,25 @@ _SERVICES = ("", "services")
 class Cluster:
     """One cluster. Definitions serve their resources the moment they are stored."""
 
-    def __init__(self, clock: Callable[[], datetime], *, history: int = 10_000) -> None:
+    def __init__(
+        self, clock: Callable[[], datetime], *, history: int = 10_000, snapshot: Snapshot | None = None
+    ) -> None:
         self.clock = clock
         self.store = Store(history=history)
         self.registry = Registry()
         self.rest = Rest(self.store, clock)
         self.limitations: list[str] = []
-        self._next_ip = 0
+        # Anywhere in the range, as a real server allocates: two sandboxes on one machine listen on different addresses.
+        self._last_ip = random.randrange(builtins.SERVICE_NETWORK.num_addresses)
+        self._taken_ips: set[str] = set()
         for resource in (*builtins.resources(self._allocate_ip), *builtin_rbac.resources()):
             self.registry.add(resource)
         self.registry.add(crd.definition_resource())
         self.registry.add(events.view(self._builtin("", "events")))
         self.store.subscribe(crd.KEY, self._on_definition)
+        self.store.subscribe(_SERVICES, self._on_service)
+        if snapshot is not None:
+            self._restore(snapshot)
         self._aggregation = bootstrap_roles.Aggregation(self.store)
         initial = {
             ("", "namespaces"): [{"metadata": {"name": name}} for name in INITIAL_NAMESPACES],
@@ -43,7 +51,15 @@ class Cluster:
         for (group, plural), documents in initial.items():
             resource = self._builtin(group, plural)
             for document in documents:
-                self.rest.create(resource, "", document, Options(manager="kube-apiserver"))
+                # As a real server on each start: what is missing of its own is made, what is there is left alone.
+                if self.store.get((group, plural), ("", document["metadata"]["name"])) is None:
+                    self.rest.create(resource, "", document, Options(manager="kube-apiserver"))
+
+    def _restore(self, snapshot: Snapshot) -> None:
+        self.store.restore(snapshot.revision, snapshot.objects)
+        for definition in self.store.list(crd.KEY):
+            self._serve(definition.doc)
+        self._taken_ips |= {service.doc["spec"].get("clusterIP") for service in self.store.list(_SERVICES)}
 
     def _builtin(self, group: str, plural: str) -> Resource:
         resource = self.registry.get(group, "v1", plural)
@@ -56,18 +72,19 @@ class Cluster:
         return None if stored is None else str(stored.metadata["uid"])
 
     def _allocate_ip(self) -> str:
-        taken = (
-            {item.doc["spec"].get("clusterIP") for item in self.store.list(_SERVICES)}
-            if self._next_ip > 65000
-            else set()
-        )
         network = builtins.SERVICE_NETWORK
-        for _ in range(network.num_addresses):
-            self._next_ip = self._next_ip % (network.num_addresses - 2) + 1
-            address = str(ipaddress.ip_address(int(network.network_address) + self._next_ip))
-            if address not in taken:
+        for _ in range(network.num_addresses - 2):
+            self._last_ip = self._last_ip % (network.num_addresses - 2) + 1
+            address = str(network[self._last_ip])
+            if address not in self._taken_ips:
                 return address
         raise invalid("Service", "", "", [FieldError("spec.clusterIP", DUPLICATE, "range is full")])
+
+    def _on_service(self, event: Event) -> None:
+        if event.before is not None:
+            self._taken_ips.discard(event.before.doc["spec"].get("clusterIP"))
+        if event.change is not Change.DELETED:
+            self._taken_ips.add(event.after.doc["spec"].get("clusterIP"))
 
     def _on_definition(self, event: Event) -> None:
         doc = event.after.doc

@@ -30,6 +30,9 @@ class Collector:
         self._foreground: dict[str, Place] = {}
         self._work: asyncio.Queue[Event] = asyncio.Queue()
         self._store.subscribe_all(self._note)
+        for resource, stored in self._store.everything():
+            # What a restored store was in the middle of has to be found, and finished.
+            self._note(Event(Change.ADDED, resource, stored, None))
 
     def _note(self, event: Event) -> None:
         """Keep the index of dependents; queue what needs work. Runs inside the write, so it is quick."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -20,6 +20,10 @@ Key = tuple[str, str]
 
 GroupResource = tuple[str, str]
 """(group, plural): all versions of a resource share one storage."""
+
+
+RESTORE_GAP = 1_000_000
+"""How far a restored store counts ahead, so that no revision of after the copy was taken is ever given out twice."""
 
 
 class Change(StrEnum):
@@ -104,6 +108,7 @@ class Store:
     def __init__(self, *, history: int = 10_000) -> None:
         self.revision = 1
         self._history = history
+        self._floor = 0
         self._shelves: dict[GroupResource, _Shelf] = {}
         self._everywhere: list[Callable[[Event], None]] = []
         self._untold: deque[Event] = deque()
@@ -112,7 +117,7 @@ class Store:
     def _shelf(self, resource: GroupResource) -> _Shelf:
         shelf = self._shelves.get(resource)
         if shelf is None:
-            shelf = self._shelves[resource] = _Shelf()
+            shelf = self._shelves[resource] = _Shelf(floor=self._floor)
         return shelf
 
     def get(self, resource: GroupResource, key: Key) -> Stored | None:
@@ -215,6 +220,35 @@ class Store:
         for shelf in self._shelves.values():
             shelf.log.clear()
             shelf.floor = self.revision
+
+    def everything(self) -> Iterator[tuple[GroupResource, Stored]]:
+        """Every object there is, with its resource; do not write meanwhile."""
+        for resource, shelf in self._shelves.items():
+            for stored in shelf.objects.values():
+                yield resource, stored
+
+    def restore(self, revision: int, objects: Iterable[tuple[GroupResource, Json]]) -> None:
+        """Put back what a store held at `revision`, resourceVersions and all. Nobody is told; the store must be empty.
+
+        The history is not known any more, so every older revision is gone. What was written after the copy was taken is
+        lost, but somebody may have seen it: the counter leaves those revisions out.
+
+        Raises:
+            ValueError: an object is there twice, or is newer than `revision`.
+
+        """
+        if any(shelf.objects for shelf in self._shelves.values()):
+            raise ValueError("only an empty store can be restored")
+        for resource, doc in objects:
+            stored = Stored(doc, int(doc["metadata"]["resourceVersion"]))
+            place = f"{resource[1]} {'/'.join(stored.key).lstrip('/')}"
+            if stored.revision > revision:
+                raise ValueError(f"{place} has revision {stored.revision}, but the whole is of revision {revision}")
+            if stored.key in self._shelf(resource).objects:
+                raise ValueError(f"{place} is there twice")
+            self._shelf(resource).objects[stored.key] = stored
+        self.revision = self._floor = revision + RESTORE_GAP
+        self.compact()
 
     def forget(self, resource: GroupResource) -> None:
         """Drop a resource and its log altogether (its definition was deleted)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -80,15 +80,35 @@ spec:
 """
 
 
-def world() -> list[Json]:
-    """Everything but the Rollout: namespace, Gateway, Services, route, and both Deployments at v1."""
+def world(port: int = 80) -> list[Json]:
+    """Everything but the Rollout: namespace, Gateway, Services, route, and both Deployments at v1.
+
+    `port` is what the Gateway's listener names; an implementation that binds it says which (`listener_port`).
+    """
     documents = [document for document in yaml.safe_load_all(_WORLD) if document]
+    for document in documents:
+        if document["kind"] == "Gateway":
+            document["spec"]["listeners"][0]["port"] = port
     return [*documents, deployment("shop-stable", "v1"), deployment("shop-canary", "v1")]
 
 
-def rollout() -> Json:
-    """The Rollout."""
+# Traefik has no labels for namespace and Service: its `service` is ROUTE…-svc-NAMESPACE-SERVICE-INDEX@kubernetesgateway.
+_TRAEFIK_TO = r'traefik_service_requests_total{{service=~".+-svc-{{{{ canary.namespace }}}}-({service})-[0-9]+@kubernetesgateway"{more}}}'
+_CANARY = "{{ canary.service }}"
+_PAIR = "{{ stable.service }}|{{ canary.service }}"
+
+
+def _traefik_rate(service: str, more: str = "") -> str:
+    return f"sum(rate({_TRAEFIK_TO.format(service=service, more=more)}[{{{{ window }}}}]))"
+
+
+def rollout(gateway: Literal["envoy", "traefik"] = "envoy") -> Json:
+    """The Rollout; its queries are about the metrics of that gateway."""
     document: Json = yaml.safe_load(_ROLLOUT)
+    if gateway == "traefik":
+        failed = _traefik_rate(_CANARY, ',code=~"5.."')
+        document["spec"]["checks"][0]["prometheus"]["query"] = f"({failed} or vector(0)) / {_traefik_rate(_CANARY)}"
+        document["spec"]["observed"]["prometheus"]["query"] = f"{_traefik_rate(_CANARY)} / {_traefik_rate(_PAIR)}"
     return document
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from functools import partial
@@ -23,6 +23,8 @@ from canary.kube import (
     Kube,
     Resource,
 )
+from canary.sandbox.addresses import Locate, as_written
+from canary.sandbox.gateway.attach import CONTROLLER_NAME
 from canary.sandbox.gateway.envoy import Envoy, EnvoyRefusedError
 from canary.sandbox.gateway.objects import Json, Key, Objects, generation_of, key_of
 from canary.sandbox.gateway.statuses import Statuses, class_body, gateway_body, has_our_entries, route_body
@@ -57,15 +59,29 @@ class EnvoyGateway:
     `accept(route)` False makes the gateway behave like one that is late: it serves the last generation it took up and
     says nothing about the new one. What is left out of `features` is not advertised, and refused.
     One thing differs from a real gateway: a listener's port (say 80) cannot be bound here, so every listener gets a
-    free loopback port; `address()` tells which, and so does the listener's Programmed condition.
+    free loopback port; `address()` tells which, and so does the listener's Programmed condition. `ports` are those to
+    take if they are free, by "namespace/gateway/listener". `locate` says where the endpoints of EndpointSlices really
+    listen.
     """
 
-    def __init__(self, kube: Kube, *, accept: Accept = accept_all, features: frozenset[str] = FEATURES) -> None:
+    controller_name = CONTROLLER_NAME
+    listener_port = 80
+
+    def __init__(
+        self,
+        kube: Kube,
+        *,
+        accept: Accept = accept_all,
+        features: frozenset[str] = FEATURES,
+        locate: Locate = as_written,
+        ports: Mapping[str, int] | None = None,
+    ) -> None:
         self._kube = kube
+        self._locate = locate
         self._accept = accept
         self._features = features
         self._cache = Cache()
-        self._envoy = Envoy()
+        self._envoy = Envoy(ports=ports)
         self._taken: dict[Key, Json] = {}
         self._loaded: dict[Key, Json] = {}
         self._refused: dict[Key, tuple[Json, str]] = {}
@@ -107,6 +123,11 @@ class EnvoyGateway:
     def pid(self) -> int:
         """Envoy's process id."""
         return self._envoy.process.pid
+
+    @property
+    def ports(self) -> Mapping[str, int]:
+        """The loopback port of each listener that serves, by "namespace/gateway/listener"."""
+        return dict(self._envoy.ports)
 
     def accept_when(self, accept: Accept) -> None:
         """Replace the `accept` switch and look at every route again."""
@@ -173,7 +194,7 @@ class EnvoyGateway:
         self._take_up()
         while True:
             objects = self._snapshot()
-            config, statuses = translate(objects, self._features)
+            config, statuses = translate(objects, self._features, self._locate)
             try:
                 await self._envoy.apply(config)
             except EnvoyRefusedError as error:

@@ -23,7 +23,7 @@ from canary.errors import SandboxError
 from canary.sandbox.gateway import xds
 from canary.sandbox.gateway.objects import Json
 from canary.sandbox.gateway.translate import EnvoyConfig
-from canary.sandbox.process import ManagedProcess
+from canary.sandbox.process import ManagedProcess, free_or_any
 
 LOAD_TIMEOUT = 10.0
 """Seconds that Envoy gets to load what was written; it takes milliseconds unless the machine is stuck."""
@@ -39,9 +39,14 @@ class EnvoyRefusedError(Exception):
 
 
 class Envoy:
-    """One Envoy process. `ports` are the loopback ports by listener id, known once the listener serves."""
+    """One Envoy process. `ports` are the loopback ports by listener id, known once the listener serves.
 
-    def __init__(self, *, concurrency: int = 1) -> None:
+    Those given are taken if they are free when their listener is new.
+    """
+
+    def __init__(self, *, concurrency: int = 1, ports: Mapping[str, int] | None = None) -> None:
+        self._wanted_ports = dict(ports or {})
+        self._asked: dict[str, int] = {}
         # One worker carries thousands of requests a second, and with one worker a probe proves the whole data path.
         self._concurrency = concurrency
         self._stack = AsyncExitStack()
@@ -133,7 +138,13 @@ class Envoy:
 
     async def _load_listeners(self, names: Iterable[str]) -> None:
         names = sorted(names)
-        document = self._discovery([xds.listener(name, self._folder) for name in names])
+        # What a listener began with is said again each time: one whose address changes is another listener.
+        self._asked = {
+            name: self._asked[name] if name in self._asked else free_or_any(self._wanted_ports.get(name, 0))
+            for name in names
+        }
+        listeners = [xds.listener(name, self._folder, port) for name, port in self._asked.items()]
+        document = self._discovery(listeners)
         self._write("lds.json", document)
         deadline = time.monotonic() + LOAD_TIMEOUT
         while True:

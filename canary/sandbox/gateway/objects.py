@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
+from canary.sandbox.addresses import Address
+
 Json = dict[str, Any]
 Key = tuple[str, str]
 """(namespace, name)"""
@@ -135,10 +137,6 @@ def _granted(objects: Objects, route: Json, namespace: str, service: str) -> boo
         if comes_from and leads_to:
             return True
     return False
-
-
-Address = tuple[str, int]
-"""(IP address, port)"""
 
 
 def endpoints(objects: Objects, backend: Backend) -> tuple[Address, ...]:

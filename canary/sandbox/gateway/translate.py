@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from canary.sandbox.addresses import Address, Locate, as_written
 from canary.sandbox.gateway.attach import (
     CONTROLLER_NAME,
     Attachment,
@@ -14,7 +15,7 @@ from canary.sandbox.gateway.attach import (
     listeners_of,
     our_gateways,
 )
-from canary.sandbox.gateway.objects import Address, Backend, Json, Key, Objects, endpoints, generation_of
+from canary.sandbox.gateway.objects import Backend, Json, Key, Objects, endpoints, generation_of
 from canary.sandbox.gateway.rules import CompiledRule, answer, compile_rule
 from canary.sandbox.gateway.statuses import (
     ClassStatus,
@@ -74,8 +75,13 @@ class _CompiledRoute:
         return Condition("ResolvedRefs", True, "ResolvedRefs")
 
 
-def translate(objects: Objects, features: frozenset[str] = FEATURES) -> tuple[EnvoyConfig, Statuses]:
-    """Translate a snapshot. With fewer `features` the gateway plays one that can do less, and says so."""
+def translate(
+    objects: Objects, features: frozenset[str] = FEATURES, locate: Locate = as_written
+) -> tuple[EnvoyConfig, Statuses]:
+    """Translate a snapshot. With fewer `features` the gateway plays one that can do less, and says so.
+
+    `locate` says where the endpoints of EndpointSlices really listen.
+    """
     gateways = our_gateways(objects)
     compiled = {key: _compile(objects, key, route, features) for key, route in sorted(objects.routes.items())}
     serves: dict[str, list[tuple[str, _CompiledRoute]]] = {
@@ -93,7 +99,10 @@ def translate(objects: Objects, features: frozenset[str] = FEATURES) -> tuple[En
     backends = {backend for served in serves.values() for _, route in served for backend in _backends(route)}
     config = EnvoyConfig(
         virtual_hosts={name: list(_virtual_hosts(served)) for name, served in serves.items()},
-        clusters={backend.cluster: endpoints(objects, backend) for backend in sorted(backends)},
+        clusters={
+            backend.cluster: tuple(locate(*address) for address in endpoints(objects, backend))
+            for backend in sorted(backends)
+        },
         attached={name: frozenset(route.key for _, route in served) for name, served in serves.items()},
     )
     statuses = Statuses(

@@ -6,7 +6,8 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from canary.sandbox.gateway.objects import Address, Json
+from canary.sandbox.addresses import Address
+from canary.sandbox.gateway.objects import Json
 
 _TYPE = "type.googleapis.com/"
 LISTENER = _TYPE + "envoy.config.listener.v3.Listener"
@@ -78,12 +79,12 @@ def discovery(version: str, resources: Sequence[Json]) -> Json:
     return {"version_info": version, "resources": list(resources)}
 
 
-def listener(name: str, folder: Path) -> Json:
-    """A listener that never changes once it is there: only its route table does, so connections stay."""
+def listener(name: str, folder: Path, port: int = 0) -> Json:
+    """A listener that never changes once it is there: only its route table does, so connections stay. `port` 0: any."""
     return {
         "@type": LISTENER,
         "name": name,
-        "address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}},
+        "address": {"socket_address": {"address": "127.0.0.1", "port_value": port}},
         "filter_chains": [
             {
                 "filters": [

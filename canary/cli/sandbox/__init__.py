@@ -1,0 +1,1 @@
+"""`canary sandbox`: one file per verb, and what they have in common."""

@@ -1,0 +1,45 @@
+"""The controller's rights: those that deploy/ declares, bound to the service account that it declares."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from canary.errors import SandboxError
+
+Json = dict[str, Any]
+
+NAMESPACE = "canary-system"
+ACCOUNT = "canary-controller"
+FILES = (
+    "base/namespace.yaml",
+    "base/serviceaccount.yaml",
+    "base/team-roles.yaml",
+    "overlays/cluster-wide/roles.yaml",
+    "overlays/cluster-wide/bindings.yaml",
+)
+"""Of deploy/kustomize: everything but the controller's pod, which the supervisor stands in for."""
+
+_HERE = Path(__file__).resolve()
+_FOLDERS = (_HERE.parent / "kustomize", _HERE.parents[3] / "deploy" / "kustomize")
+"""In a wheel, and in a checkout."""
+
+
+def documents() -> list[Json]:
+    """What an administrator would apply, namespaces set as kustomize sets them. Raises SandboxError: not shipped."""
+    folder = next((folder for folder in _FOLDERS if (folder / FILES[0]).exists()), None)
+    if folder is None:
+        raise SandboxError(f"this installation lacks {FILES[0]} and its like; install canary again")
+    return list(_read(folder))
+
+
+def _read(folder: Path) -> Iterator[Json]:
+    for name in FILES:
+        for document in yaml.safe_load_all((folder / name).read_text()):
+            if document["kind"] == "ServiceAccount":
+                document["metadata"]["namespace"] = NAMESPACE
+            yield json.loads(json.dumps(document))

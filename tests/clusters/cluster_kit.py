@@ -1,0 +1,51 @@
+"""The API server of a test: the sandbox's, or the real one that the session was given (see `upstream`)."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from pathlib import Path
+from typing import Any
+
+import upstream
+from real_server import RealServer
+
+from canary.sandbox.apiserver import ApiServer
+from canary.sandbox.apiserver.desk import FrontDesk
+from canary.sandbox.apiserver.rbac import Mode
+from canary.sandbox.cluster import gateway_api_crds
+
+ROOT = Path(__file__).resolve().parents[2]
+OUR_CRDS = ROOT / "crds"
+REAL = upstream.REAL
+
+
+def api_server(*, authorization: Mode = "AlwaysAllow", **sandbox: Any) -> FrontDesk:
+    """The server, to be opened with `async with`. `sandbox`: how the sandbox's own is made; a real one is as it is.
+
+    Real or not, it has `url`, `token`, `add_token`, `kubeconfig`, `audit`, `faults`, `install_crds`, `watching` and
+    `drop_watches`. What else the sandbox's server offers is for tests marked `sandbox_only`.
+    """
+    if REAL:
+        return RealServer(upstream.upstream(), authorization=authorization)
+    return ApiServer(authorization=authorization, **sandbox)
+
+
+async def install_all(api: FrontDesk) -> None:
+    """The Gateway API (GATEWAY_API_CRDS names a folder, else our concise definitions) and our own definitions."""
+    await api.install_crds(gateway_api_crds())
+    await api.install_crds(OUR_CRDS)
+
+
+def own_namespace(word: str = "test") -> str:
+    """The name of a namespace that nobody else has: of another test, another session, another user of the cluster."""
+    return f"{word}-{uuid.uuid4().hex[:8]}"
+
+
+def description() -> str:
+    """What the tests run on, for the head of the report."""
+    crds = os.environ.get("GATEWAY_API_CRDS")
+    definitions = f"Gateway API of {Path(crds).name}/" if crds else "our concise Gateway API definitions"
+    if not REAL:
+        return f"API server: the sandbox's own; {definitions}"
+    return f"API server: {upstream.upstream().description} {upstream.version()}; {definitions}"

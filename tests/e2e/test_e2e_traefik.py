@@ -1,0 +1,251 @@
+"""Rollouts on Traefik, a Gateway implementation that nobody here wrote: real statuses, real splits, real metrics."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from collections import Counter
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import Any
+
+import aiohttp
+import pytest
+
+from canary.controller.run import serve
+from canary.controller.settings import Settings
+from canary.errors import ApiError
+from canary.kube import DEPLOYMENTS, HTTPROUTES, PODS, ROLLOUTS
+from canary.metrics.render import render
+from canary.sandbox.cluster import Sandbox
+from canary.sandbox.demo import manifests
+from canary.sandbox.load import LoadGenerator
+from canary.sandbox.traefik import CONTROLLER_NAME, TraefikGateway
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+
+Json = dict[str, Any]
+NAMESPACE = manifests.NAMESPACE
+REQUESTS = 1200
+
+
+class Team:
+    """A sandbox behind Traefik with the demo's world in it, and a controller."""
+
+    def __init__(self, box: Sandbox, url: str) -> None:
+        self.box = box
+        self.url = url
+
+    @property
+    def traefik(self) -> TraefikGateway:
+        assert isinstance(self.box.gateway, TraefikGateway)
+        return self.box.gateway
+
+    async def route(self) -> Json:
+        return await self.box.kube.get(HTTPROUTES, "shop", NAMESPACE)
+
+    async def until(self, what: str, condition: Callable[[Json], bool], within: float = 60) -> Json:
+        """The Rollout's status once it is so."""
+        last: Json = {}
+        try:
+            async with asyncio.timeout(within):
+                while True:
+                    last = (await self.box.kube.get(ROLLOUTS, "shop", NAMESPACE)).get("status") or {}
+                    if condition(last):
+                        return last
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            pytest.fail(f"{what}: never; the status says {json.dumps(last, indent=1)}")
+
+    async def request(self, verb: str) -> None:
+        annotation = {"metadata": {"annotations": {"canary.dev/request": verb}}}
+        await self.box.kube.merge_patch(ROLLOUTS, "shop", NAMESPACE, annotation)
+
+    async def serves(self, stable: int, canary: int, within: float = 10) -> None:
+        """Wait until Traefik's data path has these weights; its status may be a moment ahead of that."""
+        found: dict[str, int] = {}
+        try:
+            async with asyncio.timeout(within):
+                while (found.get("stable"), found.get("canary")) != (stable, canary):
+                    await asyncio.sleep(0.02)
+                    services = await self.traefik.services()
+                    parts = [part for one in services.values() for part in one.get("weighted", {}).get("services", [])]
+                    found = {
+                        "canary" if "-shop-canary-" in part["name"] else "stable": part["weight"] for part in parts
+                    }
+        except TimeoutError:
+            pytest.fail(f"Traefik never had {stable}:{canary}, it has {found}")
+
+    async def drained(self, app: str, replicas: int) -> None:
+        """Wait until replicas on their way out are gone; until then connections that Traefik keeps stay with them."""
+
+        async def gone() -> bool:
+            pods = await self.box.kube.list(PODS, NAMESPACE, label_selector=f"app={app}")
+            return len(pods["items"]) == replicas
+
+        await self.eventually(f"{replicas} pods of {app}", gone)
+
+    async def seen_by_prometheus(self, share: float) -> None:
+        """Wait until the query for the observed share, rendered as the controller does, yields it."""
+        template = manifests.rollout("traefik")["spec"]["observed"]["prometheus"]["query"]
+        sides = {
+            side: {"service": f"shop-{side}", "namespace": NAMESPACE, "port": 8080} for side in ("stable", "canary")
+        }
+        query = render(template, {**sides, "window": "5s"})
+
+        async def seen() -> bool:
+            found = await self.box.prometheus.query(query)
+            return bool(found) and abs(float(found[0]["value"][1]) - share) < 0.05
+
+        await self.eventually(f"a share of {share} in Prometheus", seen, 30)
+
+    async def eventually(self, what: str, condition: Callable[[], Awaitable[bool]], within: float = 10) -> None:
+        try:
+            async with asyncio.timeout(within):
+                while not await condition():  # noqa: ASYNC110 - other processes have no event to give
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            pytest.fail(f"{what}: never")
+
+    async def measure(self) -> Counter[tuple[int, str]]:
+        """Who answers that many real requests, and how: counts of (status, version).
+
+        Sixteen at a time, each sent when one before it was answered, so that a busy machine is slow and nothing else.
+        """
+        answers: Counter[tuple[int, str]] = Counter()
+        left = iter(range(REQUESTS))
+        async with aiohttp.ClientSession(headers={"Host": manifests.HOST}) as http:
+
+            async def worker() -> None:
+                for _ in left:
+                    async with http.get(self.url) as response:
+                        answers[response.status, response.headers.get("x-version", "")] += 1
+
+            await asyncio.gather(*(worker() for _ in range(16)))
+        return answers
+
+    async def accepted_by_traefik(self) -> None:
+        """The route's only parent status is Traefik's own, and about the generation that is written."""
+        route = await self.route()
+        (parent,) = route["status"]["parents"]
+        assert parent["controllerName"] == CONTROLLER_NAME
+        conditions = {one["type"]: (one["status"], one["observedGeneration"]) for one in parent["conditions"]}
+        now = ("True", route["metadata"]["generation"])
+        assert conditions == {"Accepted": now, "ResolvedRefs": now}
+        writers = {
+            entry.user
+            for entry in self.box.api.audit
+            if (entry.resource, entry.subresource) == ("httproutes", "status")
+        }
+        assert writers == {"traefik"}
+
+
+@pytest.fixture
+async def team(request: pytest.FixtureRequest) -> AsyncGenerator[Team]:
+    """`indirect` True also runs a Prometheus that scrapes Traefik."""
+    prometheus = bool(getattr(request, "param", False))
+    async with Sandbox(gateway="traefik", prometheus=prometheus, scrape_interval="500ms") as box:
+        await box.apply(manifests.world(box.gateway.listener_port))
+        stop = asyncio.Event()
+        settings = Settings(metrics_address="127.0.0.1:0", prometheus_url=box.prometheus.url if prometheus else None)
+        token = box.api.add_token("canary-controller")
+        controller = asyncio.create_task(serve(settings, stop=stop, server=box.api.url, token=token))
+        try:
+            yield Team(box, await box.gateway_url(NAMESPACE, "public"))
+        finally:
+            stop.set()
+            await asyncio.wait_for(controller, 10)
+
+
+def rollout(*steps: Json, checks: bool = False) -> Json:
+    document = manifests.rollout("traefik")
+    document["spec"]["steps"] = list(steps)
+    if not checks:
+        document["spec"]["checks"] = []
+        document["spec"].pop("observed")
+    return document
+
+
+def deploy(version: str, errors: int = 0) -> Json:
+    return manifests.deployment("shop-canary", version, errors=errors)
+
+
+async def start(team: Team, document: Json, version: str, errors: int = 0) -> None:
+    """Declare the Rollout, wait until it has seen the world as it is, then deploy a version."""
+    await team.box.apply([document])
+    await team.until("the first look", lambda status: status.get("phase") == "Idle")
+    await team.box.apply([deploy(version, errors)])
+
+
+async def test_traefik_splits_traffic_as_every_step_asks(team: Team) -> None:
+    """10, 50, 100 %: Traefik accepts each weight, real requests are split by it, and none fails; then v2 is stable."""
+    steps = [step for weight in (10, 50, 100) for step in ({"weight": weight}, {"approval": {}})]
+    await start(team, rollout(*steps), "v2")
+    for number, weight in enumerate((10, 50, 100), start=1):
+        status = await team.until(
+            f"{weight} %",
+            lambda status, at=2 * number, weight=weight: (
+                status.get("step", {}).get("index") == at and status["split"]["accepted"] == weight
+            ),
+        )
+        assert status["split"]["desired"] == status["split"]["written"] == weight
+        await team.accepted_by_traefik()
+        await team.serves(100 - weight, weight)
+        answers = await team.measure()
+        assert answers[200, "v1"] + answers[200, "v2"] == REQUESTS
+        assert 100 * answers[200, "v2"] / REQUESTS == pytest.approx(weight, abs=5)
+        await team.request("promote")
+    await team.until("success", lambda status: status.get("phase") == "Succeeded")
+    await team.serves(1, 0)
+    await team.drained("shop-stable", 2)
+    assert await team.measure() == {(200, "v2"): REQUESTS}
+    stable = await team.box.kube.get(DEPLOYMENTS, "shop-stable", NAMESPACE)
+    assert {"name": "VERSION", "value": "v2"} in stable["spec"]["template"]["spec"]["containers"][0]["env"]
+    await team.accepted_by_traefik()
+
+
+async def test_a_weight_that_traefik_has_not_seen_is_not_accepted(team: Team) -> None:
+    """Traefik stands still: the weight is written, not accepted, and its step does not begin to hold. It goes on: it does."""
+    await start(team, rollout({"weight": 50}, {"approval": {}}, {"weight": 100}, {"approval": {}}), "v2")
+    await team.until("50 %", lambda status: status.get("split", {}).get("accepted") == 50)
+    os.kill(team.traefik.pid, signal.SIGSTOP)
+    try:
+        await team.request("promote")
+        await team.until("100 % written", lambda status: status["split"]["written"] == 100)
+        route = await team.route()
+        (parent,) = route["status"]["parents"]
+        assert all(one["observedGeneration"] < route["metadata"]["generation"] for one in parent["conditions"])
+        status = (await team.box.kube.get(ROLLOUTS, "shop", NAMESPACE))["status"]
+        assert (status["split"]["accepted"], status["step"]["index"]) == (50, 3)
+        assert not status["step"].get("reachedAt")
+    finally:
+        os.kill(team.traefik.pid, signal.SIGCONT)
+    await team.until("100 % accepted", lambda status: status["split"]["accepted"] == 100)
+    await team.accepted_by_traefik()
+
+
+@pytest.mark.parametrize("team", [True], indirect=True)
+async def test_errors_in_traefiks_metrics_roll_back(team: Team) -> None:
+    """At 50 % v3 begins to fail 30 % of its requests; Traefik's metrics say so; then not one request reaches v3."""
+    await team.box.prometheus.scraping()
+    # Few at a time and patient: when it has stopped, nothing of it is still on its way to a replica.
+    async with LoadGenerator(team.url, manifests.HOST, rps=100, max_in_flight=20, timeout=60, max_seconds=120) as load:
+        await start(team, rollout({"weight": 50, "hold": "60s"}, checks=True), "v3")
+        status = await team.until("a good verdict", lambda status: status.get("checksSummary") == "1/1 pass")
+        assert [check["value"] for check in status["checks"]] == [0]
+        await team.seen_by_prometheus(0.5)
+        await team.box.workloads.set_fault(NAMESPACE, "shop-canary", errors=0.3)
+        status = await team.until("the rollback", lambda status: status.get("phase") == "RolledBack")
+        assert "error-rate" in json.dumps(status["conditions"]) + status["message"]
+        await team.serves(1, 0)
+        assert load.counts().by_version["v3"] > 0
+    before = await team.box.workloads.served(NAMESPACE, "shop-canary")
+    assert await team.measure() == {(200, "v1"): REQUESTS}
+    assert await team.box.workloads.served(NAMESPACE, "shop-canary") == before
+
+
+async def test_a_step_that_mirrors_is_refused(team: Team) -> None:
+    """This version has no mirror steps, and on Traefik one would be an outage: the API server refuses the Rollout."""
+    with pytest.raises(ApiError, match="a step asks for something: weight or approval"):
+        await team.box.apply([rollout({"mirror": {"percent": 20}})])
