@@ -66,7 +66,7 @@ format: $(READY) ## let ruff write the code as it likes it
 crds: $(READY) ## print crds/ and crds/schema/ from the models
 	@$(BIN)/python -m canary.model.crd crds
 
-bench: $(READY) ## what the controller costs, as JSON (SIZES="1000:100 10000:1000": declared:active)
+bench: $(READY) ## what the controller costs, as JSON (SIZES="1000:100 10000:1000", ARGS="--table"; docs/performance.md)
 	@$(BIN)/python -m canary.sandbox.bench $(SIZES) $(ARGS)
 
 clean: ## remove what the set-up made

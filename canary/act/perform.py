@@ -87,8 +87,13 @@ class Performer:
         backoffs: Backoffs,
         on_rollback: Callable[[float], None],
         on_landed: Callable[[], None] = lambda: None,
+        places: asyncio.Semaphore | None = None,
     ) -> None:
-        """`on_landed` is called when a write ends that `perform` has not waited for."""
+        """`on_landed` is called when a write ends that `perform` has not waited for.
+
+        `places` bounds the writes of all performers together to anything but routes: a thousand runs that start at once
+        would otherwise stand before the API server, and a rollback behind them.
+        """
         self._key = key
         self._kube = kube
         self._store = store
@@ -96,6 +101,7 @@ class Performer:
         self._backoffs = backoffs
         self._on_rollback = on_rollback
         self._on_landed = on_landed
+        self._places = places or asyncio.Semaphore()
         self._flights: dict[str, asyncio.Task[None]] = {}
         self._round = 0
 
@@ -191,10 +197,11 @@ class Performer:
         if routes:
             await asyncio.wait(routes, timeout=PATIENCE)
         for action in actions:
-            if self._round != mine:
-                return  # decided anew since then: what this round still wanted may be wrong by now
-            if not self._backoffs.resting(_name(action), now):
-                await self._one(action, world, now, done, None)
+            async with self._places:
+                if self._round != mine:
+                    return  # decided anew since then: what this round still wanted may be wrong by now
+                if not self._backoffs.resting(_name(action), now):
+                    await self._one(action, world, now, done, None)
 
     async def _one(self, action: Action, world: World, now: datetime, done: Done, failing_since: float | None) -> None:
         name = _name(action)

@@ -64,15 +64,30 @@ class ManualClock:
             heapq.heappop(self._sleepers)[2].set_result(None)
 
 
-async def wait(clock: Clock, event: asyncio.Event, until: datetime | None) -> None:
-    """Wait for the event, or for a moment, whichever comes first."""
-    if until is None:
-        await event.wait()
-        return
-    waiting = asyncio.ensure_future(event.wait())
-    sleeping = asyncio.ensure_future(clock.sleep((until - clock.now()).total_seconds()))
-    try:
-        await asyncio.wait({waiting, sleeping}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        waiting.cancel()
-        sleeping.cancel()
+class Alarm:
+    """Sets an event when a moment has come. Set again for the same moment, as it mostly is, it costs nothing."""
+
+    def __init__(self, clock: Clock, event: asyncio.Event) -> None:
+        self._clock = clock
+        self._event = event
+        self._until: datetime | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def set(self, until: datetime | None) -> None:
+        """Ring at this moment and at no other; None: not at all."""
+        if until == self._until and self._task is not None and not self._task.done():
+            return
+        self.cancel()
+        if until is not None:
+            self._until = until
+            self._task = asyncio.create_task(self._ring((until - self._clock.now()).total_seconds()), name="alarm")
+
+    def cancel(self) -> None:
+        """Do not ring any more."""
+        if self._task is not None:
+            self._task.cancel()
+        self._until = self._task = None
+
+    async def _ring(self, seconds: float) -> None:
+        await self._clock.sleep(seconds)
+        self._event.set()

@@ -13,8 +13,9 @@ from enum import Enum
 from canary.act.backoff import Backoffs
 from canary.act.events import Teller
 from canary.act.perform import PATIENCE, Done, Performer, World
-from canary.controller.clock import Clock, wait
+from canary.controller.clock import Alarm, Clock
 from canary.controller.measure import OBSERVED, Measurements
+from canary.controller.turns import Turns
 from canary.decide.actions import Tell
 from canary.decide.engine import decide
 from canary.decide.facts import Facts, Problem
@@ -28,7 +29,7 @@ from canary.model.measurement import Measurement
 from canary.model.rollout import RolloutSpec
 from canary.model.status import ACTIVE, Phase, RolloutStatus
 from canary.model.values import Duration
-from canary.observe.checks import check_query, observed_query, resolve_checks
+from canary.observe.checks import Resolver, check_query, observed_query, resolve_checks
 from canary.observe.facts import News, gather
 from canary.observe.rollout import Rollout, rescue
 from canary.observe.store import Key, Store
@@ -48,9 +49,16 @@ class End(Enum):
 FINISHED = End.FINISHED
 
 
+OTHER_WRITES = 32
+"""Writes to anything but routes that may be under way at a time, of all runs together."""
+
+
 @dataclass(frozen=True, slots=True)
 class Deps:
-    """What every driver shares."""
+    """What every driver shares.
+
+    `places` keeps the API server free for writes of routes, which need none; `turns` the event loop for measurements.
+    """
 
     kube: Kube
     store: Store
@@ -58,6 +66,8 @@ class Deps:
     provider: Provider
     telemetry: Telemetry
     clock: Clock
+    places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(OTHER_WRITES))
+    turns: Turns = field(default_factory=Turns)
 
 
 @dataclass(slots=True)
@@ -101,13 +111,14 @@ def look(
     spec: RolloutSpec,
     status: RolloutStatus,
     news: News,
+    resolver: Resolver | None = None,
 ) -> Seen:
-    """Observe and decide, without any effect."""
-    checks = resolve_checks(deps.store, rollout.namespace, rollout.name, spec)
+    """Observe and decide, without any effect. `resolver` is for those who look often."""
+    checks = (resolver or resolve_checks)(deps.store, rollout.namespace, rollout.name, spec)
     # What the decision sees and what a write is guarded by must be one and the same document.
     names = {*(route.name for route in spec.routes), *(route.name for route in status.routes)}
     routes = {name: deps.store.routes[key[0], name].document for name in names if (key[0], name) in deps.store.routes}
-    document = deps.store.rollouts[key]
+    document = deps.store.rollouts[key].document
     facts = gather(deps.store, rollout, spec, status, checks, news, deps.clock.now())
     decision = decide(spec, status, facts)
     return Seen(rollout, spec, facts, decision, project(spec, decision, facts), World(document, routes))
@@ -122,6 +133,7 @@ class Driver:
         self._on_gone = on_gone
         self._deps = deps
         self._wake = asyncio.Event()
+        self._alarm = Alarm(deps.clock, self._wake)
         self._mailbox = Mailbox()
         self._uid = ""
         self._status: RolloutStatus | None = None
@@ -130,9 +142,18 @@ class Driver:
         self._backoffs = Backoffs(ROUTE_WRITE)
         self._status_backoff = Backoffs(STATUS_WRITE)
         self._performer = Performer(
-            key, deps.kube, deps.store, deps.teller, self._backoffs, deps.telemetry.rollback_latency, self.wake
+            key,
+            deps.kube,
+            deps.store,
+            deps.teller,
+            self._backoffs,
+            deps.telemetry.rollback_latency,
+            self.wake,
+            deps.places,
         )
+        self._resolver = Resolver()
         self._urgent = asyncio.Event()
+        self._turn: asyncio.Future[None] | None = None
         self._writing: asyncio.Task[bool] | None = None
         self._measurements = Measurements(deps.clock, deps.provider, self._render, self.post)
         self._step: tuple[int, int] = (0, 0)
@@ -154,6 +175,8 @@ class Driver:
         self._wake.set()
         if name != OBSERVED:
             self._urgent.set()
+            if self._turn is not None and not self._turn.done():
+                self._turn.set_result(None)
 
     def refuse(self, refusals: tuple[Problem, ...]) -> None:
         """The metrics provider refused queries of ours (empty: no more)."""
@@ -164,12 +187,17 @@ class Driver:
         """Tick until the Rollout rests, or is gone."""
         try:
             while True:
+                if not self._urgent.is_set():
+                    self._turn = self._deps.turns.queue()
+                    await self._turn
                 self._wake.clear()
                 until = await self._tick()
                 if until is FINISHED:
                     return
-                await wait(self._deps.clock, self._wake, until)
+                self._alarm.set(until)
+                await self._wake.wait()
         finally:
+            self._alarm.cancel()
             await self._measurements.stop()
             await self._performer.stop()
             if self._writing is not None:
@@ -193,17 +221,19 @@ class Driver:
         measurements, observed, since = self._mailbox.take()
         self._urgent.clear()
         if self._spec is None and rollout.deleting:
-            self._spec = rescue(deps.store.rollouts[key])
+            self._spec = rescue(deps.store.rollouts[key].document)
         if self._spec is None:
             return await self._unreadable(rollout)
-        seen = look(deps, key, rollout, self._spec, self._status, News(measurements, observed, self._refusals))
+        news = News(measurements, observed, self._refusals)
+        seen = look(deps, key, rollout, self._spec, self._status, news, self._resolver)
         if self._performer.busy and not seen.status.active:
             return None  # a run does not end while a write of it may still take effect: its landing wakes us
         now = deps.clock.now()
         done = await self._performer.perform(seen.decision.actions, seen.world, now, since, self._urgent)
         before, self._status = self._status, seen.status
         self._telemeter(before, seen)
-        wrote = False if done.moved else await self._write(rollout, seen.status)
+        how = self._urgency(rollout, seen.status)
+        wrote = False if done.moved else await self._write(seen.status, how)
         self._measure(seen)
         deps.telemetry.tick(time.perf_counter() - started)
         if done.moved or done.failed or wrote:
@@ -211,28 +241,31 @@ class Driver:
         if done.moved or wrote:
             self._wake.set()
             return None
-        return self._next(seen)
+        return self._next(seen, owed=how is not Urgency.NONE)
 
-    def _next(self, seen: Seen) -> datetime | End | None:
+    def _next(self, seen: Seen, *, owed: bool) -> datetime | End | None:
         now = self._deps.clock.now()
         times = [seen.decision.wake_at, self._backoffs.next_try(now), self._status_backoff.next_try(now)]
         if self._settling_since is not None:
             times.append(self._settling_since + SETTLE)
         known = [at for at in times if at is not None]
         waiting = any(not isinstance(action, Tell) for action in seen.decision.actions)
-        owed = urgency(seen.rollout.status, seen.status, self._writes_in_step) is not Urgency.NONE
         busy = self._performer.busy or self._writing is not None
         if not seen.status.active and not waiting and not owed and not busy and not self._wake.is_set():
             return FINISHED
         return min(known, default=None)
 
-    async def _write(self, rollout: Rollout, status: RolloutStatus) -> bool:
-        """Write the status if it is worth it now; the rest of the run does not depend on whether that works."""
-        now = self._deps.clock.now()
+    def _urgency(self, rollout: Rollout, status: RolloutStatus) -> Urgency:
+        """How soon this status has to be written, after what was written for its step already."""
         step = (status.run.number if status.run else 0, status.step.index if status.step else 0)
         if step != self._step:
             self._step, self._writes_in_step = step, 0
-        match urgency(rollout.status, status, self._writes_in_step):
+        return urgency(rollout.status, status, self._writes_in_step)
+
+    async def _write(self, status: RolloutStatus, how: Urgency) -> bool:
+        """Write the status if it is worth it now; the rest of the run does not depend on whether that works."""
+        now = self._deps.clock.now()
+        match how:
             case Urgency.NONE:
                 self._settling_since = None
                 return False
@@ -265,14 +298,15 @@ class Driver:
 
     async def _patch_status(self, status: RolloutStatus, now: datetime) -> bool:
         namespace, name = self.key
-        kept = self._deps.store.rollouts.get(self.key, {}).get("status") or {}
-        patch = merge_patch(kept, status.dump())
-        if not patch:
-            return False
         try:
-            fresh = await self._deps.kube.merge_patch(
-                ROLLOUTS, name, namespace, {"status": patch}, subresource="status"
-            )
+            async with self._deps.places:
+                kept = self._deps.store.rollouts.get(self.key)
+                patch = merge_patch((kept.document.get("status") if kept is not None else None) or {}, status.dump())
+                if not patch:
+                    return False
+                fresh = await self._deps.kube.merge_patch(
+                    ROLLOUTS, name, namespace, {"status": patch}, subresource="status"
+                )
         except NotFound:
             self._on_gone()
             return False
@@ -291,7 +325,7 @@ class Driver:
         if self._status is None or rollout.problem is None:
             return FINISHED
         self._status = unreadable(self._status, rollout.problem, rollout.generation, self._deps.clock.now())
-        await self._write(rollout, self._status)
+        await self._write(self._status, self._urgency(rollout, self._status))
         now = self._deps.clock.now()
         return self._status_backoff.next_try(now) or FINISHED
 

@@ -36,12 +36,28 @@ def build(hub: Hub, connection: Connection) -> kopf.OperatorRegistry:
     return registry
 
 
+class NoDiffs(kopf.DiffBaseStorage):
+    """kopf copies every object of every event to compare it with what was handled last; nobody here asks for that."""
+
+    def build(self, **_: Any) -> kopf.BodyEssence:
+        return kopf.BodyEssence()
+
+    def fetch(self, **_: Any) -> kopf.BodyEssence | None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        return None
+
+
 def settings() -> kopf.OperatorSettings:
     """Kopf as a source of events and nothing else."""
     chosen = kopf.OperatorSettings()
     chosen.posting.enabled = False
     chosen.peering.standalone = True
+    chosen.persistence.diffbase_storage = NoDiffs()
+    chosen.queueing.idle_timeout = 0.5  # each object has a task for so long after its last event
     chosen.watching.server_timeout = 300
+    chosen.watching.chunk_size = 500
     chosen.networking.request_timeout = 30
     return chosen
 

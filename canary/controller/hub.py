@@ -1,6 +1,8 @@
 """The hub: takes what the watches say, keeps the store, and gives every Rollout with something to do a driver.
 
-A Rollout at rest is looked at in passing, when something it refers to changes: no task, no timer, no request.
+A Rollout at rest is looked at in passing, when something it refers to changes: no task, no timer, no request. Looks are
+taken one at a time, those first that somebody waits for, and between two of them everybody else gets a turn: ten thousand
+that wait to be looked at (after a start, or when a template changes that all use) hold up no rollback.
 """
 
 from __future__ import annotations
@@ -13,8 +15,9 @@ from typing import Any, Self
 from canary.controller.driver import Deps, Driver, look
 from canary.controller.vetting import Vetting
 from canary.observe.facts import News
+from canary.observe.objects import key_of, uid_of
 from canary.observe.rollout import Rollout
-from canary.observe.store import Key, key_of, uid_of
+from canary.observe.store import Key
 from canary.status.write import Urgency, urgency
 
 log = logging.getLogger("canary.hub")
@@ -23,10 +26,17 @@ Json = dict[str, Any]
 
 
 class Hub:
-    """All Rollouts of one controller. An async context: leaving it ends every driver, wherever it is."""
+    """All Rollouts of one controller. An async context: leaving it ends every driver, wherever it is.
 
-    def __init__(self, deps: Deps) -> None:
+    One that is made `held` only takes in what it is told, until `begin`: nothing is judged by half of the world.
+    """
+
+    def __init__(self, deps: Deps, *, held: bool = False) -> None:
         self.deps = deps
+        self._held = held
+        self._first: dict[Key, None] = {}
+        self._then: dict[Key, None] = {}
+        self._looking: asyncio.Task[None] | None = None
         self._drivers: dict[Key, tuple[Driver, asyncio.Task[None]]] = {}
         self._vetting = Vetting(deps, self._vetted)
         self._restarts: set[asyncio.Task[None]] = set()
@@ -37,6 +47,8 @@ class Hub:
 
     async def __aexit__(self, *_: object) -> None:
         tasks = [*(task for _, task in self._drivers.values()), *self._restarts]
+        if self._looking is not None:
+            tasks.append(self._looking)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -80,10 +92,39 @@ class Hub:
         else:
             self.wake(store.put_template(resource, document))
 
+    async def begin(self) -> None:
+        """Everything that Rollouts refer to is known: look at all of them. Returns when that is done."""
+        self._held = False
+        self.wake(set(self.deps.store.rollouts))
+        if self._looking is not None:
+            await asyncio.wait({self._looking})
+
     def wake(self, keys: set[Key]) -> None:
         """Something that these Rollouts refer to has changed."""
+        if self._held:
+            return
         for key in keys:
-            self._consider(key)
+            running = self._drivers.get(key)
+            if running is not None:
+                self.last_sign = time.monotonic()
+                running[0].wake()
+            else:
+                (self._first if self.deps.store.pressing(key) else self._then)[key] = None
+        if self._looking is None and (self._first or self._then):
+            self._looking = asyncio.create_task(self._look(), name="look at Rollouts")
+
+    async def _look(self) -> None:
+        try:
+            while waiting := self._first or self._then:
+                key = next(iter(waiting))
+                del waiting[key]
+                try:
+                    self._consider(key)
+                except Exception:  # a bug of ours in one of them is none of the others' business
+                    log.exception("looking at %s/%s failed", *key)
+                await asyncio.sleep(0)
+        finally:
+            self._looking = None
 
     def _consider(self, key: Key) -> None:
         self.last_sign = time.monotonic()
@@ -116,9 +157,9 @@ class Hub:
 
     def _gone(self, key: Key) -> None:
         """The API server does not have this Rollout, whatever the watch has or has not said."""
-        document = self.deps.store.rollouts.get(key)
-        if document is not None:
-            self.rollout("DELETED", document)
+        kept = self.deps.store.rollouts.get(key)
+        if kept is not None:
+            self.rollout("DELETED", kept.document)
 
     def _done(self, key: Key, driver: Driver, task: asyncio.Task[None]) -> None:
         if self._drivers.get(key, (None, None))[1] is task:

@@ -60,10 +60,14 @@ class Measurements:
     async def _loop(self, check: ResolvedCheck, traffic_since: datetime | None) -> None:
         interval = max(check.interval.seconds, SHORTEST_INTERVAL)
         # The first measurement comes within one interval of the canary's first traffic, and never before initialDelay.
-        first = interval * random.uniform(1 - 2 * JITTER, 1)  # noqa: S311 - spreads load
+        # Where there has been traffic for longer, a restart is the reason, and all runs begin to measure at once: they
+        # spread over the whole interval.
+        now = self._clock.now()
+        new = traffic_since is None or (now - traffic_since).total_seconds() < interval
+        first = interval * random.uniform(1 - 2 * JITTER if new else 0, 1)  # noqa: S311 - spreads load
         if traffic_since is not None:
             earliest = traffic_since + timedelta(seconds=check.initial_delay.seconds)
-            first = max(first, (earliest - self._clock.now()).total_seconds())
+            first = max(first, (earliest - now).total_seconds())
         await self._clock.sleep(first)
         while True:
             started = self._clock.now()

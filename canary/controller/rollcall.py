@@ -14,7 +14,8 @@ from canary.controller.clock import Clock
 from canary.controller.hub import Hub
 from canary.errors import ApiError
 from canary.kube import ROLLOUTS, Kube
-from canary.observe.store import Key, key_of, uid_of
+from canary.observe.objects import key_of, uid_of
+from canary.observe.store import Key
 
 log = logging.getLogger("canary.rollcall")
 
@@ -58,15 +59,15 @@ class RollCall:
         # What came after we looked is in the list and not among the known; what went since then has its own event.
         gone = [key for key, uid in known.items() if present.get(key) != uid]
         for key in gone:
-            document = self._hub.deps.store.rollouts.get(key)
-            if document is not None and uid_of(document) == known[key]:
+            kept = self._hub.deps.store.rollouts.get(key)
+            if kept is not None and kept.uid == known[key]:
                 log.warning("%s/%s was deleted unnoticed; forgetting it", *key)
-                self._hub.rollout("DELETED", document)
+                self._hub.rollout("DELETED", kept.document)
         return gone
 
     def _known(self, place: str | None) -> dict[Key, str]:
         rollouts = self._hub.deps.store.rollouts
-        return {key: uid_of(document) for key, document in rollouts.items() if place in {None, key[0]}}
+        return {key: kept.uid for key, kept in rollouts.items() if place in {None, key[0]}}
 
     async def _existing(self, place: str | None) -> int:
         """How many there are, by the smallest list."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import time
 from collections.abc import Coroutine
@@ -75,7 +76,7 @@ async def serve(
             stack.push_async_callback(provider.close)
         teller = await stack.enter_async_context(Teller(kube))
         deps = Deps(kube, Store(), teller, provider, telemetry, clock or SystemClock())
-        hub = await stack.enter_async_context(Hub(deps))
+        hub = await stack.enter_async_context(Hub(deps, held=True))
         following = Following(kube, hub, settings.namespaces)
         rollcall = RollCall(kube, hub, settings.namespaces, deps.clock)
         for work in (_beat(hub), rollcall.run()):
@@ -100,13 +101,16 @@ async def serve(
                 server=server, token=token, kubeconfig=settings.kubeconfig, context=settings.context
             )
 
-        await _follow(following, watch(hub, connection, settings.namespaces, stop=stop, ready=ready), stop)
+        up = asyncio.Event()
+        begin = asyncio.create_task(_begin(hub, following, up, ready))
+        stack.callback(begin.cancel)
+        await _follow(following, watch(hub, connection, settings.namespaces, stop=stop, ready=up), stop)
     log.info("stopped; every run goes on where the cluster says it is, as soon as a controller is back")
 
 
 async def _follow(following: Following, rollouts: Coroutine[Any, Any, None], stop: asyncio.Event) -> None:
-    """First everything that Rollouts refer to, then the Rollouts; until told to stop, or until one of the two fails."""
-    tasks = [asyncio.create_task(following.run()), asyncio.create_task(_after(following, rollouts))]
+    """Follow Rollouts and all that they refer to, until told to stop, or until one of the two fails."""
+    tasks = [asyncio.create_task(following.run()), asyncio.create_task(rollouts)]
     stopping = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait({*tasks, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -121,13 +125,15 @@ async def _follow(following: Following, rollouts: Coroutine[Any, Any, None], sto
             raise error
 
 
-async def _after(following: Following, rollouts: Coroutine[Any, Any, None]) -> None:
-    try:
-        await following.synced.wait()
-    except asyncio.CancelledError:
-        rollouts.close()
-        raise
-    await rollouts
+async def _begin(hub: Hub, following: Following, up: asyncio.Event, ready: asyncio.Event) -> None:
+    """Rollouts are listed along with what they refer to, and judged when all of that is known."""
+    await asyncio.gather(following.synced.wait(), up.wait())
+    ready.set()
+    await hub.begin()
+    # What is known by now stays for long. Going through all of it again and again, as the collector would, holds up
+    # everything else for as long as a rollback may take.
+    gc.collect()
+    gc.freeze()
 
 
 async def check_server(kube: Kube) -> None:

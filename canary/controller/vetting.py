@@ -84,8 +84,8 @@ class Vetting:
         for check in rollout.spec.checks if rollout.spec else ():
             if check.template is not None:
                 place = "" if check.template.kind == "ClusterCheckTemplate" else key[0]
-                template = store.templates.get((check.template.kind, place, check.template.name), {})
-                versions.append(str(template.get("metadata", {}).get("resourceVersion", "")))
+                template = store.templates.get((check.template.kind, place, check.template.name))
+                versions.append(template.version if template is not None else "")
         return (rollout.uid, str(rollout.generation), *versions)
 
     async def _ask(self, key: Key, edition: Edition, rollout: Rollout) -> None:

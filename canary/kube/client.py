@@ -7,11 +7,12 @@ Nothing is retried here: whether the very same write may be sent again is for th
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Self
+
+from pydantic_core import from_json
 
 from canary import __version__
 from canary.errors import ApiError, Gone, Unavailable
@@ -268,7 +269,7 @@ def _add(query: dict[str, str | int], **given: str | None) -> None:
 
 def _event(line: bytes) -> WatchEvent:
     try:
-        decoded = json.loads(line)
+        decoded = from_json(line)
         return WatchEvent(decoded["type"], decoded["object"])
     except (ValueError, KeyError, TypeError) as error:
         raise Unavailable("the API server sent a watch event that cannot be read") from error

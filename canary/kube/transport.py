@@ -6,17 +6,19 @@ Importing this module costs about 0.6 s; `Kube.connect` does it, nothing else sh
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.rest import RESTClientObject
 from kubernetes.aio.config import ConfigException
+from pydantic_core import from_json
 
 from canary.errors import Unavailable
 from canary.kube.body import encode
@@ -51,7 +53,12 @@ class Transport:
         self.connection = connection
         self.timeout = timeout
         self.on_request = on_request
-        self._client = ApiClient(connection.configuration)
+        configuration = connection.configuration
+        # aiohttp would look up proxies and ~/.netrc anew for every request, in a thread each, which costs more than the
+        # request itself. Proxies are looked up once; a ~/.netrc has no business here, next to a bearer token.
+        configuration.client_session_kwargs = {"trust_env": False}
+        configuration.proxy = configuration.proxy or _proxy_of_the_environment(connection.server)
+        self._client = ApiClient(configuration)
         self._client.user_agent = user_agent
         self._certificate = self._current_certificate()
         self._retired: list[RESTClientObject] = []
@@ -61,7 +68,7 @@ class Transport:
         async with self._open(request, aiohttp.ClientTimeout(total=self.timeout)) as response:
             raw = await response.read()
         try:
-            decoded = json.loads(raw)
+            decoded = from_json(raw)  # lists of thousands: a third of the time that json takes
         except ValueError as error:
             raise Unavailable(f"{request}: the API server answered something that is no JSON") from error
         if not isinstance(decoded, dict):
@@ -167,3 +174,11 @@ class Transport:
 
     async def close(self) -> None:
         await asyncio.gather(self._client.close(), *(old.close() for old in self._retired))
+
+
+def _proxy_of_the_environment(server: str) -> str | None:
+    """What $https_proxy, $http_proxy and $no_proxy say about a server."""
+    parts = urlsplit(server)
+    if parts.hostname is None or proxy_bypass(parts.hostname):
+        return None
+    return getproxies().get(parts.scheme)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from enum import StrEnum
+from functools import cached_property
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -261,6 +262,10 @@ class RolloutSpec(ApiModel):
 
         When it changes during a run, the run starts again at step one.
         """
+        return self._plan_hash
+
+    @cached_property
+    def _plan_hash(self) -> str:
         plan = self.model_dump(mode="json", by_alias=True, include={"routes", "stable", "canary", "workloads", "steps"})
         return digest(plan)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from canary.gateway.pair import Backend
 from canary.metrics.render import render, variables
 from canary.model.checks import Check, CheckTemplateSpec, ResolvedCheck, TemplateKind, resolve
 from canary.model.rollout import RolloutSpec
+from canary.observe.objects import Packed
 from canary.observe.store import Store
 
 
@@ -47,17 +49,38 @@ def resolve_checks(store: Store, namespace: str, rollout: str, spec: RolloutSpec
     return Checks(tuple(resolved), tuple(problems))
 
 
+class Resolver:
+    """Resolves the checks of one Rollout, and again only when its spec or a template of it has changed."""
+
+    def __init__(self) -> None:
+        self._basis: tuple[object, ...] = ()
+        self._checks: Checks | None = None
+
+    def __call__(self, store: Store, namespace: str, rollout: str, spec: RolloutSpec) -> Checks:
+        basis = (spec, *(_kept(store, namespace, check) for check in spec.checks))
+        same = len(basis) == len(self._basis) and all(map(operator.is_, basis, self._basis))
+        if self._checks is None or not same:
+            self._basis, self._checks = basis, resolve_checks(store, namespace, rollout, spec)
+        return self._checks
+
+
+def _kept(store: Store, namespace: str, check: Check) -> Packed | None:
+    if check.template is None:
+        return None
+    place = "" if check.template.kind is TemplateKind.CLUSTER else namespace
+    return store.templates.get((check.template.kind, place, check.template.name))
+
+
 def _template(store: Store, namespace: str, check: Check, field: str) -> CheckTemplateSpec | None:
     if check.template is None:
         return None
     kind, name = check.template.kind, check.template.name
-    place = "" if kind is TemplateKind.CLUSTER else namespace
-    document = store.templates.get((kind, place, name))
-    if document is None:
+    kept = _kept(store, namespace, check)
+    if kept is None:
         where = "" if kind is TemplateKind.CLUSTER else f" in namespace {namespace}"
         raise SpecError(f"{field}.template", f"there is no {kind} {name}{where}; create it, or correct the name")
     try:
-        return CheckTemplateSpec.model_validate(document.get("spec"))
+        return CheckTemplateSpec.model_validate(kept.document.get("spec"))
     except ValidationError as error:
         first = error.errors()[0]
         path = ".".join(str(part) for part in first["loc"])

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import Any, Self
+
+from pydantic_core import from_json, to_json
 
 from canary.decide.facts import WorkloadView
 from canary.gateway.acceptance import last_writer
@@ -17,10 +21,53 @@ POD_SPEC_ANNOTATION = "canary.dev/replaced-pod-spec"
 """On the stable workload during a Copy promotion: the pod spec that the copy replaced, as JSON."""
 
 
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+
+OPENED = 2048
+"""Documents that are kept as dicts: those of the Rollouts and routes looked at last, so of the runs under way."""
+
+
 def slim(document: Json) -> Json:
-    """Drop what nobody reads: managedFields make up half of an object."""
+    """Drop what nobody reads: managedFields make up half of an object, and kubectl keeps a copy of the rest."""
     metadata = {key: value for key, value in document.get("metadata", {}).items() if key != "managedFields"}
+    if LAST_APPLIED in (annotations := metadata.get("annotations") or {}):
+        metadata["annotations"] = {key: value for key, value in annotations.items() if key != LAST_APPLIED}
     return {**document, "metadata": metadata}
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A slim document as JSON text, which takes a fifth of the memory: of ten thousand objects, nine thousand rest."""
+
+    uid: str
+    version: str
+    text: bytes
+
+    @classmethod
+    def of(cls, document: Json) -> Self:
+        return cls(uid_of(document), version(document), to_json(slim(document)))
+
+    @property
+    def document(self) -> Json:
+        """The document; as all documents, not to be changed."""
+        return _opened(self.text)
+
+
+@lru_cache(OPENED)
+def _opened(text: bytes) -> Json:
+    document: Json = from_json(text)
+    return document
+
+
+def key_of(document: Json) -> tuple[str, str]:
+    """Namespace and name of an object. Interned: a namespace is part of the key of everything in it."""
+    metadata = document.get("metadata", {})
+    return sys.intern(metadata.get("namespace", "")), sys.intern(metadata.get("name", ""))
+
+
+def uid_of(document: Json) -> str:
+    """The uid of an object; empty without one."""
+    return str(document.get("metadata", {}).get("uid", ""))
 
 
 def version(document: Json) -> str:
@@ -28,28 +75,28 @@ def version(document: Json) -> str:
     return str(document.get("metadata", {}).get("resourceVersion", ""))
 
 
-def known(document: Json, kept: Json) -> bool:
-    """Whether a watch event says nothing new: it is what we have, or older, because our own write's answer overtook it.
+def known(document: Json, uid: str, kept: str) -> bool:
+    """Whether a watch event says nothing new about an object that we have at version `kept` under `uid`.
+
+    It is what we have, or older, because our own write's answer overtook it.
 
     resourceVersions of one resource are ordered numbers (KEP-5504); where one is not a number, the newcomer wins. A
     resource of another uid is another object, however it is numbered.
     """
-    if document.get("metadata", {}).get("uid") != kept.get("metadata", {}).get("uid"):
-        return False
-    new, old = version(document), version(kept)
-    return new.isdecimal() and old.isdecimal() and int(new) <= int(old)
+    new = version(document)
+    return uid_of(document) == uid and new.isdecimal() and kept.isdecimal() and int(new) <= int(kept)
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
-    """A route without its managedFields, and who wrote its rules last besides us."""
+class Route(Packed):
+    """A route, and who wrote its rules last besides us (managedFields said it, which are not kept)."""
 
-    document: Json
-    writer: str
+    writer: str = ""
 
     @classmethod
-    def of(cls, document: Json) -> Route:
-        return cls(slim(document), last_writer(document))
+    def of(cls, document: Json) -> Self:
+        packed = Packed.of(document)
+        return cls(packed.uid, packed.version, packed.text, last_writer(document))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +104,12 @@ class Workload:
     """A workload as a view, and the version it was read at."""
 
     view: WorkloadView
-    metadata: Json
+    uid: str
+    version: str
 
     @classmethod
     def of(cls, document: Json) -> Workload:
-        metadata = document.get("metadata", {})
-        kept = {key: metadata.get(key) for key in ("uid", "resourceVersion")}
-        return cls(workload_view(document), {"metadata": kept})
+        return cls(workload_view(document), uid_of(document), version(document))
 
 
 def revision(document: Json) -> str:
@@ -82,7 +128,7 @@ def workload_view(document: Json) -> WorkloadView:
     current = status.get("observedGeneration", 0) >= metadata.get("generation", 0)
     counts = [status.get(key, 0) for key in ("updatedReplicas", "readyReplicas", "replicas")]
     return WorkloadView(
-        name=metadata.get("name", ""),
+        name=sys.intern(metadata.get("name", "")),
         exists=True,
         revision=revision(document),
         ready=status.get("readyReplicas", 0),

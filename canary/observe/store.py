@@ -1,39 +1,31 @@
 """What the watches have told us: objects by key, and which Rollouts care about each.
 
-Fed by the handlers and by the answers to our own writes; read by `facts`. Idle Rollouts cost an entry here, nothing else.
+Fed by the handlers and by the answers to our own writes; read by `facts`. Idle Rollouts cost an entry here, nothing else:
+the text of their document and of their route, and a view of their workloads.
 """
 
 from __future__ import annotations
 
+import sys
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterator
 from typing import Any
 
 from canary.model.checks import TemplateKind
-from canary.observe.objects import Route, Workload, known, slim
+from canary.model.status import ACTIVE
+from canary.observe.objects import FINALIZER, Packed, Route, Workload, key_of, known, request_of, uid_of
 from canary.observe.rollout import Rollout
 
 Json = dict[str, Any]
 
-PARSED = 2048
-"""Parsed Rollouts that are kept; ten thousand of them would be a lot of memory for nothing."""
+RESTING = 256
+"""Parsed Rollouts at rest that are kept (of active ones all); ten thousand would be a lot of memory for nothing."""
 
 Key = tuple[str, str]
 """(namespace, name)"""
 
 Need = tuple[str, str, str]
 """(kind, namespace, name) of something that a Rollout refers to."""
-
-
-def key_of(document: Json) -> Key:
-    """Namespace and name of an object."""
-    metadata = document.get("metadata", {})
-    return metadata.get("namespace", ""), metadata.get("name", "")
-
-
-def uid_of(document: Json) -> str:
-    """The uid of an object; empty without one."""
-    return str(document.get("metadata", {}).get("uid", ""))
 
 
 class Store:
@@ -45,36 +37,44 @@ class Store:
     """
 
     def __init__(self) -> None:
-        self.rollouts: dict[Key, Json] = {}
+        self.rollouts: dict[Key, Packed] = {}
         self.routes: dict[Key, Route] = {}
         self.workloads: dict[Key, Workload] = {}
-        self.templates: dict[Need, Json] = {}
-        self._parsed: OrderedDict[Key, tuple[Json, Rollout]] = OrderedDict()
+        self.templates: dict[Need, Packed] = {}
+        self._parsed: dict[Key, tuple[Packed, Rollout]] = {}
+        self._resting: OrderedDict[Key, None] = OrderedDict()
         self._wanted_by: defaultdict[Need, set[Key]] = defaultdict(set)
         self._needs: dict[Key, frozenset[Need]] = {}
+        self._pressing: set[Key] = set()
+
+    def pressing(self, key: Key) -> bool:
+        """Whether a run is under way, or somebody waits for an answer or a deletion: told without parsing anything."""
+        return key in self._pressing
 
     def rollout(self, key: Key) -> Rollout | None:
-        """A Rollout, parsed. The last few readings are kept: an active one is looked at many times a version."""
-        document = self.rollouts.get(key)
-        if document is None:
+        """A Rollout, parsed. Active ones are kept parsed: they are looked at many times a version."""
+        packed = self.rollouts.get(key)
+        if packed is None:
             return None
         kept = self._parsed.get(key)
-        if kept is not None and kept[0] is document:
+        if kept is not None and kept[0] is packed:
             return kept[1]
-        rollout = Rollout.of(document, kept[1] if kept is not None else None)
-        self._parsed[key] = (document, rollout)
-        self._parsed.move_to_end(key)
-        if len(self._parsed) > PARSED:
-            self._parsed.popitem(last=False)
+        rollout = Rollout.of(packed.document, kept[1] if kept is not None else None)
+        self._parsed[key] = (packed, rollout)
+        self._resting.pop(key, None)
+        if not rollout.status.active:
+            self._resting[key] = None
+            if len(self._resting) > RESTING:
+                del self._parsed[self._resting.popitem(last=False)[0]]
         return rollout
 
     def put_rollout(self, document: Json, *, answer: bool = False) -> bool:
         """Keep a Rollout; False when what we have is newer or the same."""
         key = key_of(document)
-        kept = self.rollouts.get(key)
-        if (answer and _uid(kept) != _uid(document)) or (kept is not None and known(document, kept)):
+        if not _news(document, self.rollouts.get(key), answer=answer):
             return False
-        self.rollouts[key] = slim(document)
+        self.rollouts[key] = Packed.of(document)
+        (self._pressing.add if _pressing(document) else self._pressing.discard)(key)
         needs = frozenset(_needs(document))
         before = self._needs.get(key, frozenset())
         for need in before - needs:
@@ -86,9 +86,12 @@ class Store:
 
     def drop_rollout(self, key: Key, uid: str = "") -> set[Key]:
         """Forget a Rollout; wakes those that shared a route with it."""
-        if uid and key in self.rollouts and _uid(self.rollouts[key]) != uid:
+        if _another(self.rollouts.get(key), uid):
             return set()
         self.rollouts.pop(key, None)
+        self._pressing.discard(key)
+        self._parsed.pop(key, None)
+        self._resting.pop(key, None)
         touched: set[Key] = set()
         for need in self._needs.pop(key, frozenset()):
             self._forget(need, key)
@@ -97,15 +100,13 @@ class Store:
 
     def put_route(self, document: Json, *, answer: bool = False) -> set[Key]:
         key = key_of(document)
-        kept = self.routes.get(key)
-        before = kept.document if kept is not None else None
-        if (answer and _uid(before) != _uid(document)) or (before is not None and known(document, before)):
+        if not _news(document, self.routes.get(key), answer=answer):
             return set()
         self.routes[key] = Route.of(document)
         return self.wanting("HTTPRoute", *key)
 
     def drop_route(self, key: Key, uid: str = "") -> set[Key]:
-        if uid and key in self.routes and _uid(self.routes[key].document) != uid:
+        if _another(self.routes.get(key), uid):
             return set()
         self.routes.pop(key, None)
         return self.wanting("HTTPRoute", *key)
@@ -114,8 +115,7 @@ class Store:
         """Keep a workload; wakes nobody when nothing changed that a decision looks at."""
         key = key_of(document)
         kept = self.workloads.get(key)
-        before = kept.metadata if kept is not None else None
-        if (answer and _uid(before) != _uid(document)) or (before is not None and known(document, before)):
+        if not _news(document, kept, answer=answer):
             return set()
         self.workloads[key] = fresh = Workload.of(document)
         if kept is not None and kept.view == fresh.view:
@@ -123,21 +123,20 @@ class Store:
         return self.wanting("Deployment", *key)
 
     def drop_workload(self, key: Key, uid: str = "") -> set[Key]:
-        if uid and key in self.workloads and _uid(self.workloads[key].metadata) != uid:
+        if _another(self.workloads.get(key), uid):
             return set()
         self.workloads.pop(key, None)
         return self.wanting("Deployment", *key)
 
     def put_template(self, kind: str, document: Json) -> set[Key]:
         namespace, name = key_of(document)
-        kept = self.templates.get((kind, namespace, name))
-        if kept is not None and known(document, kept):
+        if not _news(document, self.templates.get((kind, namespace, name)), answer=False):
             return set()
-        self.templates[kind, namespace, name] = slim(document)
+        self.templates[kind, namespace, name] = Packed.of(document)
         return self.wanting(kind, namespace, name)
 
     def drop_template(self, kind: str, key: Key, uid: str = "") -> set[Key]:
-        if uid and _uid(self.templates.get((kind, *key))) not in {uid, None}:
+        if _another(self.templates.get((kind, *key)), uid):
             return set()
         self.templates.pop((kind, *key), None)
         return self.wanting(kind, *key)
@@ -152,8 +151,28 @@ class Store:
             del self._wanted_by[need]
 
 
-def _uid(document: Json | None) -> str | None:
-    return None if document is None else uid_of(document)
+def _news(document: Json, kept: Packed | Workload | None, *, answer: bool) -> bool:
+    """Whether a document says something that is not known yet and may be taken in."""
+    if kept is None:
+        return not answer
+    if answer and kept.uid != uid_of(document):
+        return False
+    return not known(document, kept.uid, kept.version)
+
+
+def _another(kept: Packed | Workload | None, uid: str) -> bool:
+    """Whether what is kept under a name is not the object with this uid (empty: any will do)."""
+    return bool(uid) and kept is not None and kept.uid != uid
+
+
+def _pressing(document: Json) -> bool:
+    metadata, status = document.get("metadata", {}), document.get("status")
+    return (
+        (isinstance(status, dict) and str(status.get("phase")) in ACTIVE)
+        or FINALIZER in (metadata.get("finalizers") or ())
+        or "deletionTimestamp" in metadata
+        or request_of(document) is not None
+    )
 
 
 def _needs(document: Json) -> Iterator[Need]:
@@ -162,12 +181,12 @@ def _needs(document: Json) -> Iterator[Need]:
     spec = document.get("spec") or {}
     status = document.get("status") or {}
     for route in [*_list(spec.get("routes")), *_list(status.get("routes"))]:
-        yield "HTTPRoute", namespace, str(route.get("name", ""))
+        yield "HTTPRoute", namespace, sys.intern(str(route.get("name", "")))
     workloads = spec.get("workloads")
     if isinstance(workloads, dict):
         for ref in workloads.values():
             if isinstance(ref, dict):
-                yield "Deployment", namespace, str(ref.get("name", ""))
+                yield "Deployment", namespace, sys.intern(str(ref.get("name", "")))
     for check in _list(spec.get("checks")):
         template = check.get("template")
         if isinstance(template, dict):

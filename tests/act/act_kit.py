@@ -119,7 +119,7 @@ class Bench:
         for document in (await self.kube.list(DEPLOYMENTS, TEAM))["items"]:
             self.store.put_workload(document)
         return World(
-            rollout=self.store.rollouts[TEAM, "shop"],
+            rollout=self.store.rollouts[TEAM, "shop"].document,
             routes={name: kept.document for (_, name), kept in self.store.routes.items()},
         )
 

@@ -461,8 +461,7 @@ class Life:
     async def kill(self) -> None:
         """Die on the spot: nothing is cleaned up, no request leaves any more."""
         self.line.dead.set()
-        if self._teller._task is not None:
-            self._teller._task.cancel()
+        self._teller.cancel()
         await self._end()
 
     async def stop(self) -> None:

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from controller_kit import START, World, check, template_document
 
-from canary.controller.clock import ManualClock, SystemClock, wait
+from canary.controller.clock import Alarm, ManualClock, SystemClock
 from canary.controller.run import parse_address
 from canary.errors import ConfigError
 from canary.kube import CHECKTEMPLATES, ROLLOUTS
@@ -51,20 +51,30 @@ async def test_a_manual_clock_wakes_in_order() -> None:
     assert clock.next_wake is None
 
 
-@pytest.mark.parametrize("first", ["event", "time"])
-async def test_wait_ends_with_whichever_comes_first(first: str) -> None:
-    """Waiting ends by the event or by the moment, and leaves no sleeper behind."""
+async def test_an_alarm_rings_at_its_last_moment_only() -> None:
+    """Set anew, an alarm forgets the moment of before; set to none it is silent; no sleeper is left behind."""
     clock, event = ManualClock(START), asyncio.Event()
-    waiting = asyncio.create_task(wait(clock, event, START + timedelta(seconds=5)))
+    alarm = Alarm(clock, event)
+    alarm.set(START + timedelta(seconds=5))
+    alarm.set(START + timedelta(seconds=9))
     await asyncio.sleep(0.01)
-    assert not waiting.done()
-    if first == "event":
-        event.set()
-    else:
-        clock.advance(5)
+    clock.advance(6)
+    await asyncio.sleep(0.01)
+    assert not event.is_set()
+    assert clock.next_wake == START + timedelta(seconds=9)
+    alarm.set(START + timedelta(seconds=9))
+    clock.advance(3)
     async with asyncio.timeout(1):
-        await waiting
+        await event.wait()
+    event.clear()
+    alarm.set(START + timedelta(seconds=20))
+    await asyncio.sleep(0.01)
+    alarm.set(None)
+    await asyncio.sleep(0.01)
     assert clock.next_wake is None
+    alarm.set(START)
+    async with asyncio.timeout(1):
+        await event.wait()
 
 
 async def test_the_system_clock_is_in_utc() -> None:

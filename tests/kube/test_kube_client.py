@@ -369,3 +369,30 @@ async def test_resolve_finds_the_served_version(api, kube) -> None:
     assert await kube.resolve("g", "TCPRoute") == Resource("g", "v1alpha2", "tcproutes", "TCPRoute")
     api.refuse(404, "NotFound", "no such group")
     assert await kube.resolve("h", "TCPRoute") is None
+
+
+async def test_a_proxy_of_the_environment_is_used(api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """$http_proxy carries requests to servers that $no_proxy does not name."""
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(name, api.url)
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(name, "near.example")
+    api.answer(200, {"major": "1"})
+    async with await Kube.connect(server="http://far.example:6443", token="secret", timeout=2.0) as far:
+        assert await far.raw("/version") == {"major": "1"}
+    async with await Kube.connect(server="http://near.example:6443", token="secret", timeout=2.0) as near:
+        with pytest.raises(errors.Unavailable):
+            await near.raw("/version")
+    assert [seen.headers["Host"] for seen in api.seen] == ["far.example:6443"]
+
+
+async def test_a_netrc_is_not_read(api, monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+    """Credentials come from the connection alone; a ~/.netrc that names the server stands in nobody's way."""
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login somebody password other\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    api.answer(200, {})
+    async with await Kube.connect(server=api.url, token="secret", timeout=2.0) as kube:
+        await kube.raw("/version")
+    assert api.seen[0].headers["Authorization"] == "Bearer secret"

@@ -38,8 +38,8 @@ def test_news_that_is_old_changes_nothing() -> None:
 )
 def test_what_is_known(new: tuple[str, str], kept: tuple[str, str], expected: bool) -> None:
     """Versions are compared as numbers, within one uid; where one is no number, the newcomer wins."""
-    documents = [{"metadata": {"uid": uid, "resourceVersion": version}} for uid, version in (new, kept)]
-    assert known(*documents) is expected
+    document = {"metadata": {"uid": new[0], "resourceVersion": new[1]}}
+    assert known(document, *kept) is expected
 
 
 def test_an_answer_brings_nothing_back() -> None:

@@ -24,7 +24,8 @@ DEPLOYMENTS = ("apps", "deployments")
 NAMESPACES = ("", "namespaces")
 
 HOLD = "30m"
-INTERVAL = "10s"
+JITTER = 1.2
+"""A check speaks within its interval times this (canary.controller.measure)."""
 
 
 def team(number: int) -> str:
@@ -107,15 +108,17 @@ def deployment(name: str, number: int, version: str, generation: int = 1) -> Jso
     }
 
 
-def rollout(number: int) -> Json:
-    """A Rollout without a status."""
+def rollout(number: int, interval: float, *, quick: bool) -> Json:
+    """A Rollout without a status. Its steps last for half an hour; those of a `quick` one until their check has spoken."""
+    brief = f"{round(interval * JITTER * 1000)}ms"
+    steps = [{"weight": weight, "hold": brief if quick else HOLD} for weight in (10, 50)]
     check = {
         "name": "error-rate",
         "prometheus": {
             "query": 'sum(rate(http_requests_total{namespace="{{ canary.namespace }}",code=~"5.."}[{{ window }}])) / '
             'sum(rate(http_requests_total{namespace="{{ canary.namespace }}"}[{{ window }}]))'
         },
-        "interval": INTERVAL,
+        "interval": f"{round(interval * 1000)}ms",
         "threshold": {"max": "1%"},
     }
     return {
@@ -130,7 +133,7 @@ def rollout(number: int) -> Json:
                 "stable": {"kind": "Deployment", "name": "shop-stable"},
                 "canary": {"kind": "Deployment", "name": "shop-canary"},
             },
-            "steps": [{"weight": 10, "hold": HOLD}, {"weight": 50, "hold": HOLD}, {"weight": 100, "hold": HOLD}],
+            "steps": [*steps, {"weight": 100, "hold": HOLD}],
             "checks": [check],
             "onFailure": "Rollback",
             "acceptTimeout": "60s",
@@ -139,10 +142,10 @@ def rollout(number: int) -> Json:
     }
 
 
-def at_rest(number: int) -> Iterator[tuple[tuple[str, str], Json]]:
+def at_rest(number: int, interval: float, *, quick: bool) -> Iterator[tuple[tuple[str, str], Json]]:
     """Everything of a team, its Rollout with the status that a controller left there."""
     stable, canary = deployment("shop-stable", number, "v1"), deployment("shop-canary", number, "v1")
-    declared, path = rollout(number), route(number)
+    declared, path = rollout(number, interval, quick=quick), route(number)
     store = Store()
     store.put_route(path)
     for workload in (stable, canary):
