@@ -165,10 +165,11 @@ def _rival(store: Store, rollout: Rollout, ref: RouteRef, keys: set[str]) -> str
 
 
 def _before(other: Rollout, rollout: Rollout) -> bool:
-    return (not other.status.active, other.created, other.uid) < (
+    """Times of creation are whole seconds; between two of one second the name decides, so that all see it alike."""
+    return (not other.status.active, other.created, other.name) < (
         not rollout.status.active,
         rollout.created,
-        rollout.uid,
+        rollout.name,
     )
 
 

@@ -9,6 +9,7 @@ from controller_kit import CONTROLLER, World, rollout_document
 
 from canary.controller.rollcall import INTERVAL, RollCall
 from canary.kube import ROLLOUTS
+from canary.observe.objects import Packed
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -53,7 +54,7 @@ async def test_one_of_the_same_name_is_another(world: World) -> None:
     extra = rollout_document("extra")
     extra["metadata"] |= {"namespace": world.namespace, "uid": "gone", "generation": 1}
     life.store.put_rollout(extra)
-    life.store.rollouts[world.namespace, "shop"] = old
+    life.store.rollouts[world.namespace, "shop"] = Packed.of(old)
     call = RollCall(life.kube, life.hub, (), world.clock)
     assert sorted(await call.count(world.namespace)) == [(world.namespace, "extra"), (world.namespace, "shop")]
 
