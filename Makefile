@@ -37,11 +37,14 @@ test: tools ## all tests, the ones with real Envoy, Traefik, Prometheus and kube
 E2E := tests/apiserver tests/sandbox tests/e2e tests/controller/test_controller_whole.py
 GATEWAY_API ?= .sandbox/gateway-api
 
-e2e: tools ## tests with the released Gateway API definitions (GATEWAY_API=folder with standard/ and experimental/)
+e2e: tools ## tests again with the released Gateway API definitions (or GATEWAY_API=folder with standard/, experimental/)
+ifeq ($(GATEWAY_API),.sandbox/gateway-api)
+	@$(BIN)/python scripts/gateway_api.py
+endif
 	@for channel in standard experimental; do \
 		ls $(GATEWAY_API)/$$channel/*httproutes.yaml >/dev/null 2>&1 || { \
 			echo "no definitions in $(GATEWAY_API)/$$channel: put config/crd/standard and config/crd/experimental of a" \
-				"Gateway API release there, or name their folder with make e2e GATEWAY_API=…" >&2; exit 1; }; \
+				"Gateway API release there" >&2; exit 1; }; \
 	done
 	@GATEWAY_API_CRDS=$(abspath $(GATEWAY_API))/standard $(BIN)/python -m pytest $(E2E) $(ARGS)
 	@GATEWAY_API_CRDS=$(abspath $(GATEWAY_API))/experimental $(BIN)/python -m pytest tests/apiserver $(ARGS)

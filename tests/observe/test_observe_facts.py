@@ -189,7 +189,6 @@ RIVALS: list[tuple[str, dict[str, Any], dict[str, Any], bool]] = [
     ("younger", {"metadata": {"creationTimestamp": "2026-01-01T11:30:00Z"}}, {}, False),
     ("younger, and it runs", {"metadata": {"creationTimestamp": "2026-01-01T11:30:00Z"}, "status": RUNNING}, {}, True),
     ("of the same second, first by name", {"metadata": {"uid": "zz"}}, {}, True),
-    ("of the same second, last by name", {}, {"metadata": {"name": "another", "uid": "zz"}}, False),
     (
         "older, but we run",
         {"metadata": {"creationTimestamp": "2026-01-01T10:00:00Z"}},
