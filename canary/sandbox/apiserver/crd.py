@@ -53,7 +53,9 @@ def _default(doc: Json, old: Json | None) -> None:  # noqa: ARG001  the shape of
             _drop_empty(version["schema"].get("openAPIV3Schema"))
 
 
-_LISTS = frozenset(["required", "enum", "allOf", "anyOf", "oneOf", "x-kubernetes-list-map-keys", "x-kubernetes-validations"])
+_LISTS = frozenset(
+    ["required", "enum", "allOf", "anyOf", "oneOf", "x-kubernetes-list-map-keys", "x-kubernetes-validations"]
+)
 _SCHEMAS = ("items", "additionalProperties", "not")
 _SCHEMA_LISTS = ("allOf", "anyOf", "oneOf")
 
