@@ -129,6 +129,8 @@ async def test_builtin_deployments_count_generations_too(client: Client) -> None
         "PATCH", f"{DEPLOYMENTS}/shop/status", {"status": {"replicas": 1, "readyReplicas": 1}}, patch="merge"
     )
     assert (status.body["status"], status.body["metadata"]["generation"]) == ({"replicas": 1, "readyReplicas": 1}, 1)
+    none = await client("PATCH", f"{DEPLOYMENTS}/shop/status", {"status": {"availableReplicas": 0}}, patch="merge")
+    assert none.body["status"] == {"replicas": 1, "readyReplicas": 1}, "a count of zero is none"
     more = await client("PATCH", f"{DEPLOYMENTS}/shop/status", {"status": {"readyReplicas": 2}}, patch="merge")
     assert (more.code, more.body["details"]["causes"][0]["field"]) == (422, "status.readyReplicas")
     image = {"spec": {"template": {"spec": {"containers": [{"name": "shop", "image": "shop:2"}]}}}}

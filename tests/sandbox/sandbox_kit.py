@@ -244,7 +244,7 @@ class Shop:
             found = await self.deployment(name)
             status, wanted = found.get("status") or {}, found["spec"]["replicas"]
             done = status.get("observedGeneration", 0) >= found["metadata"]["generation"] and all(
-                status.get(field) == wanted for field in ("replicas", "updatedReplicas", "availableReplicas")
+                status.get(field, 0) == wanted for field in ("replicas", "updatedReplicas", "availableReplicas")
             )
             return found if done else None
 

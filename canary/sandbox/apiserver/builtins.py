@@ -246,7 +246,15 @@ def _frozen_pod_spec(spec: Json) -> Json:
     return frozen
 
 
+_COUNTS = ("observedGeneration", "updatedReplicas", "readyReplicas", "availableReplicas", "unavailableReplicas")
+
+
 def _default_deployment(doc: Json, old: Json | None) -> None:
+    status = doc.get("status")
+    if isinstance(status, dict):  # none of them is as good as not said; a ReplicaSet says its replicas always
+        for name in (*_COUNTS, *(("replicas",) if doc.get("kind") == "Deployment" else ())):
+            if status.get(name) == 0:
+                del status[name]
     spec = doc.get("spec")
     if not isinstance(spec, dict):
         return
