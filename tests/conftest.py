@@ -7,16 +7,23 @@ import pytest
 import real_server
 import upstream
 
+SAY_WHEN_READY = ("controller", "deploy", "e2e", "sandbox")
+"""Folders whose tests say when a Deployment is ready. Where a cluster does, the two contradict each other."""
+
 
 def pytest_report_header() -> str:
     return cluster_kit.description()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """On a real server, tests that need the sandbox's own are left out; the report counts them as deselected."""
+    """On a real server, tests that need the sandbox's own are left out; the report counts them as deselected.
+
+    So are those that run Deployments themselves, on a cluster that does.
+    """
     if not cluster_kit.REAL:
         return
-    left_out = [item for item in items if item.get_closest_marker("sandbox_only")]
+    folders = SAY_WHEN_READY if upstream.runs_deployments() else ()
+    left_out = [item for item in items if item.get_closest_marker("sandbox_only") or item.path.parent.name in folders]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]

@@ -68,4 +68,5 @@ def description() -> str:
     definitions = f"Gateway API of {Path(crds).name}/" if crds else "our concise Gateway API definitions"
     if not REAL:
         return f"API server: the sandbox's own; {definitions}"
-    return f"API server: {upstream.upstream().description} {upstream.version()}; {definitions}"
+    runs = " (it runs Deployments itself)" if upstream.runs_deployments() else ""
+    return f"API server: {upstream.upstream().description} {upstream.version()}{runs}; {definitions}"

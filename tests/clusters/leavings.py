@@ -51,6 +51,11 @@ class Leavings:
         else:
             self._others[path] = None
 
+    @property
+    def namespaces(self) -> Iterable[str]:
+        """The paths of those that were created."""
+        return self._namespaces.keys()
+
     async def clean_up(self, admin: Admin) -> None:
         """Delete it all. Finalizers are taken off: whoever would serve them has ended."""
         ours = {collection for collection, where in self._collections.items() if where in self._namespaces}

@@ -45,6 +45,8 @@ _SECONDS = 30.0
 _JSON = "application/json"
 _WRITES = {"create", "update", "patch", "delete", "deletecollection"}
 
+_ended: set[str] = set()
+"""Namespaces that desks of this session have deleted: a cluster takes its time over them."""
 _installed: dict[str, str] = {}
 """Definitions that this session has put on the real server: by name, as JSON."""
 _replaced: dict[str, Json] = {}
@@ -79,6 +81,7 @@ class RealServer(FrontDesk):
         await super().__aexit__(*error)
         await asyncio.gather(*self._writing, return_exceptions=True)
         await self._leavings.clean_up(self._admin)
+        _ended.update(self._leavings.namespaces)
         await self._session.close()
         await self._bare.close()
 
@@ -116,6 +119,8 @@ class RealServer(FrontDesk):
         self, http: web.Request, request: Request, user: auth.User, fault: Fault | None = None
     ) -> web.StreamResponse:
         body = await http.read()
+        if request.verb == "create" and (request.group, request.resource) == ("", "namespaces"):
+            await self._until_gone(body)
         if request.verb not in _WRITES:
             return await self._ask(http, request, user, body, fault)
         # Once sent, a write may take effect whether its client waits or not: it is followed to its end.
@@ -123,6 +128,15 @@ class RealServer(FrontDesk):
         self._writing.add(task)
         task.add_done_callback(self._writing.discard)
         return await asyncio.shield(task)
+
+    async def _until_gone(self, body: bytes) -> None:
+        """Before a namespace is created: wait for the end of the one that a test before had under the same name."""
+        with contextlib.suppress(ValueError, KeyError, TypeError):  # no JSON, or no namespace: the server will judge it
+            path = f"/api/v1/namespaces/{json.loads(body)['metadata']['name']}"
+            if path in _ended:
+                async with asyncio.timeout(_SECONDS):
+                    while (await self._admin("GET", path))[0] != 404:  # noqa: ASYNC110 - another process tells nobody
+                        await asyncio.sleep(0.1)
 
     async def _ask(
         self, http: web.Request, request: Request, user: auth.User, body: bytes, fault: Fault | None = None
