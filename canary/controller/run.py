@@ -31,6 +31,10 @@ log = logging.getLogger("canary.controller")
 
 HEARTBEAT = 5.0
 
+LISTING = (50_000, 1_000, 1_000)
+"""Thresholds of the garbage collector while everything is listed: a page is parsed, read and let go, which the usual ones
+take for fifty occasions to look for garbage. A third of a start went into that."""
+
 
 def run(settings: Settings) -> None:
     """Run a controller until SIGTERM or SIGINT.
@@ -102,7 +106,10 @@ async def serve(
             )
 
         up = asyncio.Event()
-        begin = asyncio.create_task(_begin(hub, following, up, ready))
+        usual = gc.get_threshold()
+        stack.callback(gc.set_threshold, *usual)
+        gc.set_threshold(*LISTING)
+        begin = asyncio.create_task(_begin(hub, following, up, ready, usual))
         stack.callback(begin.cancel)
         await _follow(following, watch(hub, connection, settings.namespaces, stop=stop, ready=up), stop)
     log.info("stopped; every run goes on where the cluster says it is, as soon as a controller is back")
@@ -125,8 +132,13 @@ async def _follow(following: Following, rollouts: Coroutine[Any, Any, None], sto
             raise error
 
 
-async def _begin(hub: Hub, following: Following, up: asyncio.Event, ready: asyncio.Event) -> None:
-    """Rollouts are listed along with what they refer to, and judged when all of that is known."""
+async def _begin(
+    hub: Hub, following: Following, up: asyncio.Event, ready: asyncio.Event, thresholds: tuple[int, int, int]
+) -> None:
+    """Rollouts are listed along with what they refer to, and judged when all of that is known.
+
+    `thresholds` are those of the garbage collector from then on.
+    """
     await asyncio.gather(following.synced.wait(), up.wait())
     ready.set()
     await hub.begin()
@@ -134,6 +146,7 @@ async def _begin(hub: Hub, following: Following, up: asyncio.Event, ready: async
     # everything else for as long as a rollback may take.
     gc.collect()
     gc.freeze()
+    gc.set_threshold(*thresholds)
 
 
 async def check_server(kube: Kube) -> None:

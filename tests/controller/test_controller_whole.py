@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import re
 import socket
@@ -141,6 +142,16 @@ async def test_a_clean_stop_lets_a_run_go_on(world: World) -> None:
     async with served(world):
         await world.until(lambda: world.phase() == "Succeeded")
     assert world.run_number() == 1
+
+
+async def test_the_garbage_collector_is_as_it_was_once_all_is_listed(world: World) -> None:
+    """Its thresholds are raised for the start and no longer; what is known by then it leaves alone."""
+    usual = gc.get_threshold()
+    await world.furnish()
+    async with served(world):
+        await world.until(lambda: gc.get_threshold() == usual)
+        assert gc.get_freeze_count() > 0
+    gc.unfreeze()
 
 
 async def test_deletion_with_kopf(world: World) -> None:
