@@ -62,6 +62,8 @@ def _inline(node: Any, definitions: Json, *, defaults: bool) -> Any:
             case "default":
                 if defaults and value not in (None, [], ()):
                     result[key] = value
+            case "properties" if not value:
+                continue  # an API server does not keep an empty map, and a GitOps tool would miss it at every look
             case "properties":
                 result[key] = {name: _inline(child, definitions, defaults=defaults) for name, child in value.items()}
             case "exclusiveMinimum" | "exclusiveMaximum" | "const" | "prefixItems":
@@ -70,8 +72,6 @@ def _inline(node: Any, definitions: Json, *, defaults: bool) -> Any:
                 result[key] = _inline(value, definitions, defaults=defaults)
     if "enum" in result:
         result.setdefault("type", "string")
-    if result.get("type") == "object" and "properties" not in result and "additionalProperties" not in result:
-        result["properties"] = {}
     return result
 
 

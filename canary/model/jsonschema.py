@@ -60,9 +60,10 @@ def to_json_schema(schema: Json) -> Json:
         raise TypeError("anyOf has no translation but for an int-or-string")
     if "properties" in schema:
         result["properties"] = {name: to_json_schema(sub) for name, sub in schema["properties"].items()}
-        result["additionalProperties"] = False
     if isinstance(schema.get("additionalProperties"), dict):
         result["additionalProperties"] = to_json_schema(schema["additionalProperties"])
+    elif schema.get("type") == "object":
+        result["additionalProperties"] = False
     if "items" in schema:
         result["items"] = to_json_schema(schema["items"])
     if schema.get("x-kubernetes-list-type") == "set":

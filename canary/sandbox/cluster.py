@@ -18,6 +18,7 @@ from canary.kube import GATEWAYCLASSES, Kube, Resource
 from canary.model.crd import crds
 from canary.sandbox.addresses import Locate, as_written
 from canary.sandbox.apiserver import ApiServer, Mode, Snapshot
+from canary.sandbox.apiserver.desk import FrontDesk
 from canary.sandbox.forwarder import ServiceForwarder
 from canary.sandbox.gateway import EnvoyGateway
 from canary.sandbox.gateway.port import GatewayImplementation
@@ -57,10 +58,12 @@ class Sandbox:
     either way, and what port a Gateway's listener may name is `gateway.listener_port`. `workloads=False` leaves those
     out. `prometheus=True` needs a binary (SandboxError says how to get one). `processes=True` runs replicas as processes
     of their own. `pod_network` gives pods addresses of their own (see `Workloads`). `crds` are folders to install besides
-    the Gateway API's; None prints ours. `snapshot` resumes what another one's `api.save()` gave.
+    the Gateway API's; None prints ours. `snapshot` resumes what another one's `server.save()` gave.
+
+    `api` is an API server that runs already and outlives the sandbox, the definitions installed: what stands behind its
+    desk may be a real one, whose ClusterIPs have to be loopback addresses. It may have nobody else who runs Deployments.
     """
 
-    api: ApiServer
     kube: Kube
     kubeconfig: Path
 
@@ -74,13 +77,22 @@ class Sandbox:
         scrape_interval: str = "1s",
         drain: float = 0.5,
         pod_network: str | None = None,
+        api: FrontDesk | None = None,
         crds: Sequence[Path] | None = None,
         authorization: Mode = "AlwaysAllow",
         snapshot: Snapshot | None = None,
         ports: Ports | None = None,
     ) -> None:
         self._ports = ports or Ports()
-        self._api = ApiServer(authorization=authorization, snapshot=snapshot, port=free_or_any(self._ports.api))
+        self._server: ApiServer | None = None
+        if api is None:
+            self._server = ApiServer(authorization=authorization, snapshot=snapshot, port=free_or_any(self._ports.api))
+        elif snapshot or crds or authorization != "AlwaysAllow":
+            raise SandboxError(
+                "crds, authorization and snapshot are for an API server of the sandbox's own: leave them out"
+            )
+        self.api: FrontDesk = api or self._require_server()
+        """What everything in the sandbox talks to."""
         self._gateway_kind: GatewayKind | None = gateway
         self._with_workloads = workloads
         self._with_prometheus = prometheus
@@ -100,19 +112,14 @@ class Sandbox:
             raise SandboxError("prometheus=True needs a gateway: that is what it scrapes")
         async with AsyncExitStack() as stack:
             self.folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="canary-sandbox-")))
-            self.api = await stack.enter_async_context(self._api)
+            if self._server is not None:
+                await stack.enter_async_context(self._server)
+                await self._define(self._server)
             self.kubeconfig = self.folder / "kubeconfig"
             self.api.kubeconfig(self.kubeconfig)
             self.kube = await stack.enter_async_context(
                 await Kube.connect(server=self.api.url, token=self.api.token, field_manager="canary-sandbox")
             )
-            if self._crds is None:
-                self.api.define(crds().values())
-            for folder in (gateway_api_crds(), *(self._crds or ())):
-                if any(folder.glob("*.y*ml")):
-                    await self.api.install_crds(folder)
-                elif self._gateway_kind and folder == gateway_api_crds():
-                    raise SandboxError(f"no Gateway API definitions in {folder}: GATEWAY_API_CRDS may name a folder")
             if self._with_workloads:
                 self._parts["workloads"] = await stack.enter_async_context(
                     Workloads(self.kube, processes=self._processes, drain=self._drain, pod_network=self._pod_network)
@@ -136,6 +143,21 @@ class Sandbox:
     ) -> None:
         await self._stack.aclose()
 
+    async def _define(self, server: ApiServer) -> None:
+        """Our own definitions, or what is asked for, and the Gateway API's."""
+        if self._crds is None:
+            server.define(crds().values())
+        for folder in (gateway_api_crds(), *(self._crds or ())):
+            if any(folder.glob("*.y*ml")):
+                await server.install_crds(folder)
+            elif self._gateway_kind and folder == gateway_api_crds():
+                raise SandboxError(f"no Gateway API definitions in {folder}: GATEWAY_API_CRDS may name a folder")
+
+    def _require_server(self) -> ApiServer:
+        if self._server is None:
+            raise SandboxError("this sandbox was given an API server: it has none of its own")
+        return self._server
+
     def _implementation(self, kind: GatewayKind, locate: Locate) -> GatewayImplementation:
         match kind:
             case "envoy":
@@ -145,6 +167,11 @@ class Sandbox:
                 kubeconfig = self.folder / "traefik.kubeconfig"
                 self.api.kubeconfig(kubeconfig, user="traefik", groups=("system:masters",))
                 return TraefikGateway(self.kube, kubeconfig, ports=self._ports.traefik)
+
+    @property
+    def server(self) -> ApiServer:
+        """The sandbox's own API server; SandboxError if it was given another one."""
+        return self._require_server()
 
     @property
     def gateway(self) -> GatewayImplementation:

@@ -140,6 +140,18 @@ async def test_builtin_deployments_count_generations_too(client: Client) -> None
     assert (await client("GET", f"{DEPLOYMENTS}/shop")).body["spec"]["replicas"] == 4
 
 
+async def test_an_environment_variable_keeps_no_empty_value(client: Client) -> None:
+    """Said as "" or not said is the same, and a list without any variable is none."""
+    doc = deployment()
+    (container,) = doc["spec"]["template"]["spec"]["containers"]
+    container["env"] = [{"name": "A", "value": ""}, {"name": "B", "value": "b"}, {"name": "C"}]
+    (made,) = (await client("POST", DEPLOYMENTS, doc)).body["spec"]["template"]["spec"]["containers"]
+    assert made["env"] == [{"name": "A"}, {"name": "B", "value": "b"}, {"name": "C"}]
+    container["env"] = []
+    (changed,) = (await client("PUT", f"{DEPLOYMENTS}/shop", doc)).body["spec"]["template"]["spec"]["containers"]
+    assert "env" not in changed
+
+
 async def test_a_deployment_that_cannot_select_its_pods_is_invalid(client: Client) -> None:
     """The selector must match the template, and never changes."""
     wrong = deployment()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import uuid
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,12 @@ from real_server import RealServer
 from canary.sandbox.apiserver import ApiServer
 from canary.sandbox.apiserver.desk import FrontDesk
 from canary.sandbox.apiserver.rbac import Mode
-from canary.sandbox.cluster import gateway_api_crds
+from canary.sandbox.cluster import Sandbox, gateway_api_crds
 
 ROOT = Path(__file__).resolve().parents[2]
 OUR_CRDS = ROOT / "crds"
 REAL = upstream.REAL
+POD_NETWORK = "10.244.0.0/16"
 
 
 def api_server(*, authorization: Mode = "AlwaysAllow", **sandbox: Any) -> FrontDesk:
@@ -29,6 +32,23 @@ def api_server(*, authorization: Mode = "AlwaysAllow", **sandbox: Any) -> FrontD
     if REAL:
         return RealServer(upstream.upstream(), authorization=authorization)
     return ApiServer(authorization=authorization, **sandbox)
+
+
+@asynccontextmanager
+async def sandbox(*, crds: Sequence[Path] | None = None, **parts: Any) -> AsyncIterator[Sandbox]:
+    """A sandbox on the API server of this session: its own, or around the real one, with all definitions there.
+
+    `crds` and `parts` as for `Sandbox`. On a real server pods have addresses of their own, because it refuses loopback
+    addresses in EndpointSlices.
+    """
+    if not REAL:
+        async with Sandbox(crds=crds, **parts) as box:
+            yield box
+        return
+    async with api_server() as api:
+        await install_all(api)
+        async with Sandbox(api=api, **{"pod_network": POD_NETWORK, **parts}) as box:
+            yield box
 
 
 async def install_all(api: FrontDesk) -> None:

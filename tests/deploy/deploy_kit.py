@@ -12,22 +12,24 @@ import shutil
 import subprocess
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from inspect import signature
 from pathlib import Path
 from typing import Any
 
-import stand_ins
 import yaml
+from cluster_kit import REAL, api_server, install_all
 
 from canary.controller.clock import ManualClock
 from canary.controller.run import serve
 from canary.controller.settings import Settings
-from canary.kube import DEPLOYMENTS, EVENTS, HTTPROUTES, ROLLOUTS, Kube
+from canary.kube import DEPLOYMENTS, EVENTS, HTTPROUTES, ROLLOUTS, Kube, Resource
 from canary.metrics.port import Provider
-from canary.sandbox.apiserver import ApiServer, AuditEntry
+from canary.sandbox.apiserver import AuditEntry
+from canary.sandbox.apiserver.desk import FrontDesk
+from canary.sandbox.cluster import gateway_api_crds
+from canary.sandbox.watching import Cache, running, watch_into
 
 Json = dict[str, Any]
 
@@ -43,11 +45,14 @@ USER = f"system:serviceaccount:{SYSTEM}:{ACCOUNT}"
 TEAM = "team-shop"
 """The namespace that the namespaced overlay is written for."""
 
-# An API server that can hold people to their roles does so here; one that cannot yet is judged by its audit alone.
-AUTHORIZATION: Json = {"authorization": "RBAC"} if "authorization" in signature(ApiServer).parameters else {}
+OPERATOR = Path(__file__).with_name("operator.yaml")
+"""What the monitoring component needs of the Prometheus operator."""
+CLUSTER_WIDE = {"Namespace", "ClusterRole", "ClusterRoleBinding", "ClusterCheckTemplate"}
 
 REAL_SECONDS = 45.0
 """How long anything may take on the wall clock before a test gives up."""
+GONE_SECONDS = 20.0
+"""How long what another test has made may take to go."""
 
 
 # -- rendering ----------------------------------------------------------------------------------------------------------
@@ -188,16 +193,24 @@ def judge(granted: frozenset[Grant], requests: Iterable[AuditEntry]) -> tuple[li
 class Town:
     """An API server with a Gateway implementation and a kubelet, as far as the controller can tell."""
 
-    api: ApiServer
+    api: FrontDesk
     kube: Kube
     kubeconfig: Path
-    clock: ManualClock = field(default_factory=lambda: ManualClock(datetime(2026, 1, 1, 12, tzinfo=UTC)))
+    # A real API server stamps objects with the time of day, so the controller's clock begins there.
+    clock: ManualClock = field(default_factory=lambda: ManualClock(datetime.now(UTC).replace(microsecond=0)))
+    seen: Cache = field(default_factory=Cache)
+    heard_of: int = 0
+    """How many watch events have filled `seen`."""
+    ours: set[tuple[str, str, str]] = field(default_factory=set)
+    """What belongs to no namespace and was free when we came."""
 
     def kubectl(self, *words: str, documents: Sequence[Json] = (), ok: bool = True) -> str:
         stdin = yaml.safe_dump_all(documents) if documents else ""
         return run(program("kubectl"), "--kubeconfig", self.kubeconfig, *words, stdin=stdin, ok=ok)
 
     async def apply(self, documents: Sequence[Json], *options: str) -> str:
+        if REAL:
+            await self._claim(documents)
         return await asyncio.to_thread(self.kubectl, "apply", "-f", "-", *options, documents=documents)
 
     async def install(self, rendered: Sequence[Json], *, definitions: bool = True) -> None:
@@ -209,10 +222,23 @@ class Town:
             if part:
                 await self.apply(part)
 
+    async def _claim(self, documents: Sequence[Json]) -> None:
+        """Manifests are applied with the names that they have: nobody else on a cluster may own those."""
+        wide = [one for one in documents if "namespace" not in one["metadata"] and "Definition" not in one["kind"]]
+        new = [one for one in wide if one["kind"] in CLUSTER_WIDE and key(one) not in self.ours]
+        deadline = time.monotonic() + GONE_SECONDS
+        while new and (
+            there := await asyncio.to_thread(
+                self.kubectl, "get", "-f", "-", "--ignore-not-found", "-o", "name", documents=new
+            )
+        ):  # of the test before, on its way out
+            assert time.monotonic() < deadline, f"on this cluster there are, and would be replaced:\n{there}"
+            await asyncio.sleep(0.2)
+        self.ours |= {key(one) for one in new}
+
     def _present(self, name: str, namespace: str) -> Json:
         """The status of a Rollout, read without a request: this is asked hundreds of times."""
-        found = self.api.store.get((ROLLOUTS.group, ROLLOUTS.plural), (namespace, name))
-        return _status(found.doc) if found is not None else {}
+        return _status(self.seen.of(ROLLOUTS.plural).get((namespace, name)) or {})
 
     async def weights(self, name: str, namespace: str) -> list[int]:
         route = await self.kube.get(HTTPROUTES, name, namespace)
@@ -221,7 +247,7 @@ class Town:
     async def gone(self, name: str, namespace: str) -> None:
         """Let time pass until a Rollout is deleted."""
         deadline = time.monotonic() + REAL_SECONDS
-        while self.api.store.get((ROLLOUTS.group, ROLLOUTS.plural), (namespace, name)) is not None:
+        while (namespace, name) in self.seen.of(ROLLOUTS.plural):
             await self._pass()
             assert time.monotonic() < deadline, f"{name} does not go"
 
@@ -274,8 +300,8 @@ class Town:
         deadline = time.monotonic() + REAL_SECONDS
         while quiet < 3 or not self._answered():
             await asyncio.sleep(0.004)
-            mark = (len(self.api.audit), self.api.store.revision)
-            quiet = quiet + 1 if mark == last else 0
+            mark = (len(self.api.audit), self.heard_of)
+            quiet = quiet + 1 if mark == last and not self.api.busy else 0
             last = mark
             assert time.monotonic() < deadline, "nobody comes to rest"
 
@@ -285,17 +311,22 @@ class Town:
     def owed(self) -> list[tuple[Json, Json]]:
         """Every route and Deployment, with the status that it should have and has not."""
         found = []
-        for route in self._stored(HTTPROUTES):
+        for route in self.seen.of(HTTPROUTES.plural).values():
             said = [parent["conditions"][0]["observedGeneration"] for parent in _status(route).get("parents", [])]
             late = said != [route["metadata"]["generation"]] * len(route["spec"]["parentRefs"])
             found.append((route, _accepted(route) if late else {}))
-        for deployment in self._stored(DEPLOYMENTS):
+        for deployment in self.seen.of(DEPLOYMENTS.plural).values():
             late = _status(deployment).get("observedGeneration") != deployment["metadata"]["generation"]
             found.append((deployment, _ready(deployment) if late else {}))
         return found
 
-    def _stored(self, resource: Any) -> list[Json]:
-        return [stored.doc for stored in self.api.store.list((resource.group, resource.plural))]
+    def following(self, resource: Resource) -> AbstractAsyncContextManager[None]:
+        """Keep `seen` current for as long as this is open."""
+
+        def changed() -> None:
+            self.heard_of += 1
+
+        return watch_into(self.seen, resource.plural, self.kube, resource, changed)
 
     async def serve_people(self) -> None:
         """A gateway that accepts every route, and a kubelet that makes every Deployment ready."""
@@ -314,6 +345,11 @@ class Town:
     @asynccontextmanager
     async def controller(self, provider: Provider, *namespaces: str) -> AsyncIterator[None]:
         """A whole controller, kopf included, as the service account of the installation."""
+        async with self.following(ROLLOUTS), self._serving(provider, *namespaces):
+            yield
+
+    @asynccontextmanager
+    async def _serving(self, provider: Provider, *namespaces: str) -> AsyncIterator[None]:
         stop, ready = asyncio.Event(), asyncio.Event()
         task = asyncio.create_task(
             serve(
@@ -374,14 +410,11 @@ def _ready(deployment: Json) -> Json:
 @asynccontextmanager
 async def town(folder: Path) -> AsyncIterator[Town]:
     """A cluster with the Gateway API and its people; our own CRDs come with what is installed."""
-    async with ApiServer(**AUTHORIZATION) as api:
-        await api.install_crds(ROOT / "canary" / "sandbox" / "gatewayapi")
-        stand_ins.teach(api)
+    async with api_server(authorization="RBAC") as api:
+        if REAL:
+            await install_all(api)  # those of a real server are the whole session's: what is installed replaces them
+        await api.install_crds([gateway_api_crds(), OPERATOR])
         async with await Kube.connect(server=api.url, token=api.token, user_agent="people") as kube:
             made = Town(api, kube, api.kubeconfig(folder / "kubeconfig"))
-            people = asyncio.create_task(made.serve_people())
-            try:
+            async with made.following(HTTPROUTES), made.following(DEPLOYMENTS), running(made.serve_people()):
                 yield made
-            finally:
-                people.cancel()
-                await asyncio.gather(people, return_exceptions=True)

@@ -193,7 +193,7 @@ def test_the_options_of_the_chart_arrive() -> None:
         "rbac.teamRoles=false",
     )
     pod = named(documents, "Deployment")["spec"]["template"]["spec"]
-    env = {one["name"]: one["value"] for one in pod["containers"][0]["env"]}
+    env = {one["name"]: one.get("value", "") for one in pod["containers"][0]["env"]}
     assert pod["containers"][0]["image"] == f"canary@{digest}"
     assert (pod["serviceAccountName"], pod["nodeSelector"], pod["priorityClassName"]) == (
         "mine",
@@ -239,7 +239,7 @@ async def test_the_container_runs_as_it_is_declared(place: Town, tmp_path: Path)
     (container,) = named(kustomized(OVERLAYS / "cluster-wide"), "Deployment")["spec"]["template"]["spec"]["containers"]
     (port,) = container["ports"]
     listening = free_port()
-    env = {one["name"]: one["value"] for one in container["env"]}
+    env = {one["name"]: one.get("value", "") for one in container["env"]}
     assert env["CANARY_METRICS_ADDRESS"] == f"0.0.0.0:{port['containerPort']}"
     env |= {
         "CANARY_METRICS_ADDRESS": f"127.0.0.1:{listening}",

@@ -8,7 +8,11 @@ import sys
 
 import pytest
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.timeout(240),
+    pytest.mark.sandbox_only("the demo is a program that starts a sandbox of its own"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from cluster_kit import sandbox
 
 from canary.controller.run import serve
 from canary.controller.settings import Settings
@@ -82,7 +83,7 @@ def rollout(*steps: Json, **more: Any) -> Json:
 
 @pytest.fixture
 async def team() -> AsyncGenerator[Team]:
-    async with Sandbox() as box:
+    async with sandbox() as box:
         await box.apply(manifests.world())
         stop = asyncio.Event()
         controller = asyncio.create_task(

@@ -12,6 +12,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from cluster_kit import sandbox
 
 from canary.controller.run import serve
 from canary.controller.settings import Settings
@@ -145,7 +146,7 @@ class Team:
 async def team(request: pytest.FixtureRequest) -> AsyncGenerator[Team]:
     """`indirect` True also runs a Prometheus that scrapes Traefik."""
     prometheus = bool(getattr(request, "param", False))
-    async with Sandbox(gateway="traefik", prometheus=prometheus, scrape_interval="500ms") as box:
+    async with sandbox(gateway="traefik", prometheus=prometheus, scrape_interval="500ms") as box:
         await box.apply(manifests.world(box.gateway.listener_port))
         stop = asyncio.Event()
         settings = Settings(metrics_address="127.0.0.1:0", prometheus_url=box.prometheus.url if prometheus else None)

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 
 import pytest_asyncio
+from cluster_kit import sandbox
 from sandbox_kit import Shop
-
-from canary.sandbox.cluster import Sandbox
 
 
 @pytest_asyncio.fixture
 async def shop() -> AsyncGenerator[Shop]:
-    async with Sandbox(crds=()) as box:
+    async with sandbox(crds=()) as box:
         shop = Shop(box)
         await shop.open()
         yield shop

@@ -45,13 +45,15 @@ def service(name: str, namespace: str = "team-shop", port: int = 8080, **more: A
     return {"apiVersion": "v1", "kind": "Service", "metadata": meta(name, namespace), "spec": spec}
 
 
-def endpoint_slice(name: str, port: int, namespace: str = "team-shop", **conditions: bool) -> Json:
+def endpoint_slice(
+    name: str, port: int, namespace: str = "team-shop", address: str = "127.0.0.1", **conditions: bool
+) -> Json:
     return {
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",
         "metadata": meta(f"{name}-{port}", namespace, labels={"kubernetes.io/service-name": name}),
         "addressType": "IPv4",
-        "endpoints": [{"addresses": ["127.0.0.1"], "conditions": conditions or {"ready": True}}],
+        "endpoints": [{"addresses": [address], "conditions": conditions or {"ready": True}}],
         "ports": [{"name": "http", "port": port}],
     }
 

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from cluster_kit import sandbox
 from sandbox_kit import Shop, client, deployment, manifest, namespace, until
 
 from canary.errors import SandboxError
@@ -144,7 +145,7 @@ async def _statuses(shop: Shop, name: str, count: int = 10) -> list[int]:
 @pytest.mark.parametrize("processes", [False, True], ids=["in-process", "own-process"])
 async def test_a_version_is_bad_wherever_it_runs_now_and_later(processes: bool) -> None:
     """In every Deployment, for replicas that start later too, and until it is cleared; templates stay as they are."""
-    async with Sandbox(gateway=False, crds=(), drain=0.05, processes=processes) as box:
+    async with sandbox(gateway=False, crds=(), drain=0.05, processes=processes) as box:
         shop = Shop(box)
         await box.apply([manifest(namespace("team-shop"))])
         await box.apply([deployment("a", {"VERSION": "v1"}), deployment("b", {"VERSION": "v2"})])
@@ -173,7 +174,7 @@ async def _live(shop: Shop, name: str, count: int) -> bool:
 
 async def test_an_override_goes_over_the_template_and_leaves_the_rest() -> None:
     """A Deployment with errors of its own: a latency comes on top, errors 0 heals it, clearing brings them back."""
-    async with Sandbox(gateway=False, crds=(), drain=0.05) as box:
+    async with sandbox(gateway=False, crds=(), drain=0.05) as box:
         shop = Shop(box)
         await box.apply(
             [manifest(namespace("team-shop")), deployment("a", {"VERSION": "v3", "FAULT_ERROR_PERCENT": "50"})]
@@ -191,13 +192,14 @@ async def test_an_override_goes_over_the_template_and_leaves_the_rest() -> None:
 # --- resuming -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.sandbox_only("a real server is not resumed by us")
 async def test_a_resumed_cluster_serves_at_the_same_places() -> None:
     """Same ports of API server and listener; Pods and EndpointSlices are those of this life only."""
     async with Sandbox(crds=()) as before:
         shop = Shop(before)
         await shop.open()
         url = await before.gateway_url("team-shop", "shop")
-        api, saved = before.api.url, before.api.save()
+        api, saved = before.api.url, before.server.save()
         ports = Ports(api=int(api.rpartition(":")[2]), listeners=dict(before.gateway.ports))
     async with Sandbox(crds=(), snapshot=Snapshot.load(saved), ports=ports) as after:
         shop = Shop(after)
@@ -224,6 +226,7 @@ async def test_a_resumed_cluster_serves_at_the_same_places() -> None:
         await until(served)
 
 
+@pytest.mark.sandbox_only("two sandboxes at a time, each with a server of its own")
 async def test_a_port_that_is_taken_is_not_insisted_on() -> None:
     """Somebody else listens where the API server and the gateway were: both find another port."""
     async with Sandbox(crds=()) as other:
@@ -235,6 +238,7 @@ async def test_a_port_that_is_taken_is_not_insisted_on() -> None:
             assert await box.gateway_url("team-shop", "shop") != await other.gateway_url("team-shop", "shop")
 
 
+@pytest.mark.sandbox_only("about a setting of the sandbox's own server")
 async def test_rbac_is_passed_on_to_the_api_server() -> None:
     """The controller's account may do what deploy/ says and nothing else."""
     async with Sandbox(gateway=False, workloads=False, authorization="RBAC") as box:

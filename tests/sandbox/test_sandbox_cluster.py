@@ -6,11 +6,11 @@ import asyncio
 import json
 
 import pytest
+from cluster_kit import sandbox
 from sandbox_kit import Shop, deployment, gateway, manifest, namespace, service
 
 from canary.errors import ApiError, SandboxError
 from canary.kube import NAMESPACES, SERVICES
-from canary.sandbox.cluster import Sandbox
 
 TWO = """
 apiVersion: v1
@@ -26,7 +26,7 @@ spec: {selector: {app: app}, ports: [{name: http, port: 80}]}
 
 async def test_apply_creates_and_then_patches() -> None:
     """YAML text or documents; a second time changes what differs and keeps the rest."""
-    async with Sandbox(gateway=None, workloads=False, crds=()) as box:
+    async with sandbox(gateway=None, workloads=False, crds=()) as box:
         await box.apply(TWO)
         before = await box.kube.get(SERVICES, "app", "team-shop")
         (after,) = await box.apply([manifest(service("app", port=81))])
@@ -37,7 +37,7 @@ async def test_apply_creates_and_then_patches() -> None:
 
 async def test_apply_refuses_what_the_server_does_not_serve() -> None:
     """An unknown kind or group is an error, not silence."""
-    async with Sandbox(gateway=None, workloads=False, crds=()) as box:
+    async with sandbox(gateway=None, workloads=False, crds=()) as box:
         with pytest.raises(SandboxError, match="does not serve Nonsense of v1"):
             await box.apply([{"apiVersion": "v1", "kind": "Nonsense", "metadata": {"name": "x"}}])
         with pytest.raises(ApiError):
@@ -46,7 +46,7 @@ async def test_apply_refuses_what_the_server_does_not_serve() -> None:
 
 async def test_parts_that_were_left_out_say_so() -> None:
     """Asking for a part that was not started is an error with its name."""
-    async with Sandbox(gateway=None, workloads=False, crds=()) as box:
+    async with sandbox(gateway=None, workloads=False, crds=()) as box:
         for part in ("gateway", "workloads", "Prometheus"):
             with pytest.raises(SandboxError, match=f"without (a )?{part}"):
                 getattr(box, part.lower())
@@ -55,7 +55,7 @@ async def test_parts_that_were_left_out_say_so() -> None:
 @pytest.mark.e2e
 async def test_kubectl_works_with_the_kubeconfig() -> None:
     """The file that `kubeconfig` names is all that kubectl needs; Pods and Gateways are there to see."""
-    async with Sandbox(crds=()) as box:
+    async with sandbox(crds=()) as box:
         await box.apply([manifest(namespace("team-shop")), manifest(gateway()), deployment("app", {}, replicas=2)])
         await Shop(box).rolled_out("app")
         await box.gateway_url("team-shop", "shop")
@@ -77,6 +77,7 @@ async def test_kubectl_works_with_the_kubeconfig() -> None:
         assert sorted(kinds) == ["Gateway", "Pod", "Pod"]
 
 
+@pytest.mark.sandbox_only("the definitions of a real server are the whole session's")
 async def test_a_gateway_without_its_definitions_is_refused(
     monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -84,5 +85,5 @@ async def test_a_gateway_without_its_definitions_is_refused(
     empty = tmp_path_factory.mktemp("empty")
     monkeypatch.setenv("GATEWAY_API_CRDS", str(empty))
     with pytest.raises(SandboxError, match=str(empty)):
-        async with Sandbox(crds=()):
+        async with sandbox(crds=()):
             pass

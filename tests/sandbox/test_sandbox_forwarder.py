@@ -15,6 +15,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from cluster_kit import POD_NETWORK, api_server, sandbox
 from sandbox_kit import (
     Shop,
     backend,
@@ -32,8 +33,6 @@ from sandbox_kit import (
 from canary.errors import SandboxError
 from canary.kube import ENDPOINTSLICES, NAMESPACES, PODS, SERVICES, Kube
 from canary.sandbox.addresses import PodNetwork
-from canary.sandbox.apiserver import ApiServer
-from canary.sandbox.cluster import Sandbox
 from canary.sandbox.forwarder import ServiceForwarder, wanted_listeners
 from canary.sandbox.process import free_port
 
@@ -93,16 +92,20 @@ def test_a_pod_network_hands_out_its_addresses_in_turn() -> None:
             PodNetwork(wrong)
 
 
+POD = "10.244.0.1"
+"""An address that no interface has: no API server refuses it, and the forwarder looks it up."""
+
+
 # --- through real sockets --------------------------------------------------------------------------------------------
 
 
 @asynccontextmanager
 async def forwarding(**more: Any) -> AsyncGenerator[tuple[Kube, ServiceForwarder]]:
-    """A bare API server with a namespace, and the forwarder."""
+    """An API server with a namespace, and the forwarder."""
     async with (
-        ApiServer() as api,
+        api_server() as api,
         await Kube.connect(server=api.url, token=api.token, field_manager="test") as kube,
-        ServiceForwarder(kube, **more) as forwarder,
+        ServiceForwarder(kube, locate=PodNetwork(POD_NETWORK).locate, **more) as forwarder,
     ):
         await kube.create(NAMESPACES, manifest(namespace("team-shop")))
         yield kube, forwarder
@@ -112,7 +115,7 @@ async def expose(kube: Kube, *ports: int, name: str = "app") -> tuple[str, int]:
     """A Service whose endpoints are these loopback ports; returns where it is to be found."""
     made = await kube.create(SERVICES, manifest(service(name)), "team-shop")
     for port in ports:
-        await kube.create(ENDPOINTSLICES, manifest(endpoint_slice(name, port)), "team-shop")
+        await kube.create(ENDPOINTSLICES, manifest(endpoint_slice(name, port, address=POD)), "team-shop")
     return made["spec"]["clusterIP"], 8080
 
 
@@ -252,7 +255,7 @@ async def test_a_port_that_cannot_be_bound_is_told_once(caplog: pytest.LogCaptur
         with socket.socket() as other, caplog.at_level(logging.WARNING, "canary.sandbox.forwarder"):
             other.bind((made["spec"]["clusterIP"], 8080))
             other.listen()
-            await kube.create(ENDPOINTSLICES, manifest(endpoint_slice("taken", port)), "team-shop")
+            await kube.create(ENDPOINTSLICES, manifest(endpoint_slice("taken", port, address=POD)), "team-shop")
             address = await expose(kube, port)
             await until(lambda: listens(address), what="the other Service's listener")
         told = [record.getMessage() for record in caplog.records]
@@ -277,7 +280,7 @@ async def get(http: aiohttp.ClientSession, url: str) -> str:
 
 async def test_a_cluster_ip_follows_readiness() -> None:
     """All replicas answer on the ClusterIP; unready, it refuses; ready, it answers; deleted, it refuses."""
-    async with Sandbox(gateway=None, crds=(), drain=0.05) as box:
+    async with sandbox(gateway=None, crds=(), drain=0.05) as box:
         await box.apply([manifest(namespace("team-shop")), manifest(service("app")), deployment("app", {}, replicas=3)])
         await Shop(box).rolled_out("app")
         url = f"http://{(await box.kube.get(SERVICES, 'app', 'team-shop'))['spec']['clusterIP']}:8080"
@@ -304,7 +307,7 @@ async def test_a_cluster_ip_follows_readiness() -> None:
 
 async def test_a_pod_network_serves_through_cluster_ips_and_envoy() -> None:
     """Pods have addresses that no interface has; the forwarder and our gateway still find them."""
-    async with Sandbox(crds=(), drain=0.05, pod_network="10.244.0.0/16") as box:
+    async with sandbox(crds=(), drain=0.05, pod_network=POD_NETWORK) as box:
         await box.apply([manifest(namespace("team-shop")), manifest(service("app")), deployment("app", {}, replicas=2)])
         await box.apply(map(manifest, [gateway(), route(rule(backend("app")))]))
         await Shop(box).rolled_out("app")
@@ -330,7 +333,7 @@ async def test_a_pod_network_serves_through_cluster_ips_and_envoy() -> None:
 @pytest.mark.timeout(60)
 async def test_keep_alive_requests_cost_little() -> None:
     """A thousand requests over 16 kept connections through a ClusterIP: forwarding costs less than a millisecond each."""
-    async with Sandbox(gateway=None, crds=(), processes=True) as box:
+    async with sandbox(gateway=None, crds=(), processes=True) as box:
         await box.apply([manifest(namespace("team-shop")), manifest(service("app")), deployment("app", {})])
         await Shop(box).rolled_out("app")
         address = (await box.kube.get(SERVICES, "app", "team-shop"))["spec"]["clusterIP"], 8080

@@ -11,10 +11,10 @@ import time
 from pathlib import Path
 
 import pytest
+from cluster_kit import sandbox
 from sandbox_kit import alive, until
 
 from canary.errors import SandboxError
-from canary.sandbox.cluster import Sandbox
 from canary.sandbox.process import ManagedProcess
 
 SLEEPER = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(60)"]
@@ -87,7 +87,7 @@ async def test_nothing_is_left_after_a_sandbox() -> None:
     """Envoy is gone and the temporary folder too, also after an exception; and it was up within 3 s."""
     began = time.monotonic()
     with pytest.raises(RuntimeError, match="boom"):  # noqa: PT012 - what leaving the block does is the point
-        async with Sandbox(crds=()) as box:
+        async with sandbox(crds=()) as box:
             assert time.monotonic() - began < 3
             pid, folder = box.gateway.pid, box.folder
             assert alive(pid)
@@ -96,6 +96,7 @@ async def test_nothing_is_left_after_a_sandbox() -> None:
     assert not folder.exists()
 
 
+@pytest.mark.sandbox_only("a process of its own starts a sandbox of its own")
 @pytest.mark.e2e
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets the kernel end children with their parent")
 @pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])

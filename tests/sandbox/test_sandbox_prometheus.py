@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from cluster_kit import sandbox
 from sandbox_kit import Shop, alive, until
 
 from canary.errors import SandboxError
@@ -23,7 +24,7 @@ SCRIPT = PROJECT / "scripts" / "prometheus.sh"
 @pytest.mark.timeout(90)
 async def test_queries_find_services_by_label() -> None:
     """Error rate and latency of the canary, by service and namespace, agree with what was sent."""
-    async with Sandbox(prometheus=True, scrape_interval="250ms", crds=()) as box:
+    async with sandbox(prometheus=True, scrape_interval="250ms", crds=()) as box:
         shop = Shop(box)
         await shop.open()
         await shop.accepted(await shop.weigh(1, 1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from cluster_kit import sandbox
 from sandbox_kit import (
     Shop,
     alive,
@@ -51,7 +52,7 @@ def listening(pid: int) -> set[str]:
 
 async def test_traefik_listens_on_loopback_only_and_ends_with_its_sandbox() -> None:
     """Entry points, API, ping and metrics are on 127.0.0.1; no process is left behind."""
-    async with Sandbox(gateway="traefik", crds=()) as box:
+    async with sandbox(gateway="traefik", crds=()) as box:
         assert isinstance(box.gateway, TraefikGateway)
         pid = box.gateway.pid
         assert listening(pid) == {"0100007F"}
@@ -60,7 +61,7 @@ async def test_traefik_listens_on_loopback_only_and_ends_with_its_sandbox() -> N
 
 async def test_a_gateway_has_to_name_a_port_that_traefik_binds() -> None:
     """Its port: the listener's address. Another one: Traefik says PortUnavailable, and we say what to name."""
-    async with Sandbox(gateway="traefik", crds=()) as box:
+    async with sandbox(gateway="traefik", crds=()) as box:
         await box.apply([manifest(namespace("team-shop")), gateway_at(box.gateway.listener_port)])
         assert await box.gateway.address("team-shop", "shop") == ("127.0.0.1", box.gateway.listener_port)
         with pytest.raises(SandboxError, match="has no listener tls that serves"):
@@ -83,11 +84,12 @@ async def test_the_environment_does_not_lead_traefik_astray(monkeypatch: pytest.
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "nowhere"))
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "192.0.2.1")
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
-    async with Sandbox(gateway="traefik", crds=()) as box:
+    async with sandbox(gateway="traefik", crds=()) as box:
         await box.apply([manifest(namespace("team-shop")), gateway_at(box.gateway.listener_port)])
         await box.gateway.address("team-shop", "shop")
 
 
+@pytest.mark.sandbox_only("a server without definitions: those of a real one are the whole session's")
 async def test_missing_definitions_are_named_before_traefik_starts(tmp_path: Path) -> None:
     """Traefik would wait for ever for a kind that is not served; we say which, and what to install."""
     async with (
@@ -123,7 +125,7 @@ async def shop_behind_traefik(box: Sandbox) -> Shop:
 
 async def test_a_mirror_filter_on_traefik_is_an_outage_and_doctor_knows() -> None:
     """Traefik does not list mirroring. With the filter it says Accepted=True and answers every request with 500."""
-    async with Sandbox(gateway="traefik", crds=()) as box:
+    async with sandbox(gateway="traefik", crds=()) as box:
         shop = await shop_behind_traefik(box)
         kind = await box.kube.get(GATEWAYCLASSES, GATEWAY_CLASS)
         features = {feature["name"] for feature in kind["status"]["supportedFeatures"]}
@@ -158,7 +160,7 @@ async def test_a_mirror_filter_on_traefik_is_an_outage_and_doctor_knows() -> Non
 
 async def test_header_matches_and_several_replicas_work_on_traefik() -> None:
     """A rule with a header match takes opt-in users to the canary; through ClusterIPs every replica gets requests."""
-    async with Sandbox(gateway="traefik", crds=()) as box:
+    async with sandbox(gateway="traefik", crds=()) as box:
         shop = await shop_behind_traefik(box)
         opt_in = {"headers": [{"name": "x-canary", "value": "true"}]}
         rules = [rule(backend("shop-canary"), matches=[opt_in]), rule(backend("shop-stable"))]
@@ -176,9 +178,10 @@ async def test_header_matches_and_several_replicas_work_on_traefik() -> None:
         assert all([await replica.server.served() for replica in replicas])
 
 
+@pytest.mark.sandbox_only("replicas that share 127.0.0.1, which a real server refuses in an EndpointSlice")
 async def test_traefik_without_cluster_ips_knows_one_replica_only() -> None:
     """Why ClusterIPs are the default: from EndpointSlices it takes each IP address once, and replicas share theirs."""
-    async with Sandbox(gateway=None, crds=()) as box:
+    async with sandbox(gateway=None, crds=()) as box:
         await box.apply([gateway_class("sandbox", CONTROLLER_NAME)])
         kubeconfig = box.api.kubeconfig(box.folder / "traefik.kubeconfig", user="traefik")
         async with TraefikGateway(box.kube, kubeconfig, native_lb=False) as traefik:

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from cluster_kit import sandbox
 from sandbox_kit import Shop, alive, client, condition, deployment, manifest, namespace, service, until
 
 from canary.errors import SandboxError
 from canary.kube import DEPLOYMENTS, ENDPOINTSLICES, PODS, SERVICES
 from canary.sandbox.app import Behaviour
-from canary.sandbox.cluster import Sandbox
 from canary.sandbox.load import LoadGenerator
 from canary.sandbox.manifests import Strategy, int_or_percent
 
@@ -20,17 +20,17 @@ from canary.sandbox.manifests import Strategy, int_or_percent
 @pytest_asyncio.fixture
 async def bare() -> AsyncGenerator[Shop]:
     """A namespace and a Service, workloads without a gateway."""
-    async with Sandbox(gateway=None, crds=(), drain=0.05) as box:
+    async with sandbox(gateway=None, crds=(), drain=0.05) as box:
         await box.apply([manifest(namespace("team-shop")), manifest(service("app"))])
         yield Shop(box)
 
 
 async def addresses(shop: Shop, name: str = "app", *, ready: bool = True) -> list[str]:
-    """URLs of a Service's endpoints that are (un)ready, from its EndpointSlices."""
+    """URLs of a Service's endpoints that are (un)ready, from its EndpointSlices: where they really listen."""
     selector = f"kubernetes.io/service-name={name}"
     slices = await shop.box.kube.list(ENDPOINTSLICES, "team-shop", label_selector=selector)
     return sorted(
-        f"http://{endpoint['addresses'][0]}:{piece['ports'][0]['port']}"
+        "http://{}:{}".format(*shop.box.workloads.locate(endpoint["addresses"][0], piece["ports"][0]["port"]))
         for piece in slices["items"]
         for endpoint in piece["endpoints"]
         if endpoint["conditions"]["ready"] is ready
@@ -60,7 +60,9 @@ async def test_replicas_are_pods_endpoints_and_a_status(bare: Shop) -> None:
     assert len(await addresses(bare)) == 3
     assert await version(bare) == {"v7"}
     pods = (await bare.box.kube.list(PODS, "team-shop"))["items"]
-    assert [pod["status"]["podIP"] for pod in pods] == ["127.0.0.1"] * 3
+    slices = (await bare.box.kube.list(ENDPOINTSLICES, "team-shop"))["items"]
+    said = sorted(piece["endpoints"][0]["addresses"][0] for piece in slices)
+    assert sorted(pod["status"]["podIP"] for pod in pods) == said
     assert (await bare.box.kube.get(SERVICES, "app", "team-shop"))["spec"]["clusterIP"].startswith("127.96.")
 
 
@@ -192,7 +194,7 @@ async def test_a_deleted_deployment_leaves_nothing(bare: Shop) -> None:
 
 async def test_replicas_can_be_processes_that_are_really_killed() -> None:
     """processes=True: faults, a SIGKILL and the recovery work the same, and no process stays behind."""
-    async with Sandbox(gateway=None, crds=(), processes=True, drain=0.05) as box:
+    async with sandbox(gateway=None, crds=(), processes=True, drain=0.05) as box:
         shop = Shop(box)
         await box.apply([manifest(namespace("team-shop")), manifest(service("app"))])
         await box.apply([deployment("app", {"VERSION": "v1"})])

@@ -64,7 +64,7 @@ class Schema:
         _default(doc, self.root)
 
     def drop_empty(self, doc: Json) -> None:
-        """Drop empty maps and lists, in place: typed kinds do not tell them from none."""
+        """Drop empty maps, lists and variables, in place: typed kinds do not tell them from none."""
         _drop_empty(doc, self.root)
 
     def errors(self, doc: Json, old: Json | None) -> list[FieldError]:
@@ -152,7 +152,9 @@ def _drop_empty(value: Any, schema: Json) -> None:
                 continue
             _drop_empty(value[name], sub)
             is_collection = sub.get("type") == "array" or isinstance(sub.get("additionalProperties"), dict)
-            if is_collection and not value[name] and name not in _KEPT_EMPTY:
+            # Of texts only those of variables are known to be dropped: installations are full of them.
+            is_variable = name == "value" and "valueFrom" in properties
+            if (is_collection or is_variable) and not value[name] and name not in _KEPT_EMPTY:
                 del value[name]
     elif isinstance(value, list) and isinstance(schema.get("items"), dict):
         for item in value:

@@ -125,7 +125,7 @@ class Supervisor:
             await self._step("resuming the cluster of before")
         await self._step(f"API server, gateway ({self.gateway}) and Prometheus")
         self._box = await stack.enter_async_context(self._sandbox(snapshot))
-        self._box.api.store.subscribe_all(lambda _: self._changed.set())
+        self._box.server.store.subscribe_all(lambda _: self._changed.set())
         await self._box.workloads.override(self._faults)
         self._box.api.kubeconfig(
             self._folder.kubeconfig, namespace=world.NAMESPACE if self._has_example_wish else "default"
@@ -346,7 +346,7 @@ class Supervisor:
 
     async def _save(self) -> None:
         """The cluster first: without its word, the settings make a new world, which does no harm."""
-        cluster, settings = self._box.api.save(), self._settings_now()
+        cluster, settings = self._box.server.save(), self._settings_now()
         try:
             await asyncio.to_thread(write, self._folder.cluster, cluster)
             if settings != self._written:
