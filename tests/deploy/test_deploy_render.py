@@ -49,8 +49,10 @@ def substance(document: Json) -> Json:
     copy: Json = json.loads(json.dumps(document))
     copy["metadata"].pop("labels", None)
     spec = copy.get("spec") or {}
-    for holder in (spec, spec.get("template", {}).get("metadata", {})):
-        for name in ("selector", "podSelector", "labels"):
+    pod = spec.get("template", {})
+    spread = pod.get("spec", {}).get("topologySpreadConstraints", [])
+    for holder in (spec, pod.get("metadata", {}), *spread):
+        for name in ("selector", "podSelector", "labelSelector", "labels"):
             holder.pop(name, None)
     for container in spec.get("template", {}).get("spec", {}).get("containers", []):
         container["env"].sort(key=lambda one: one["name"])
@@ -96,11 +98,14 @@ def test_versions_agree() -> None:
 
 
 def test_the_container_has_no_power_it_does_not_need() -> None:
-    """Not root, nothing writable, no capabilities, the default seccomp profile, one replica that never meets another."""
+    """Not root, nothing writable, no capabilities, the default seccomp profile, and another to go on when it goes."""
     spec = named(kustomized(OVERLAYS / "cluster-wide"), "Deployment")["spec"]
     pod = spec["template"]["spec"]
     (container,) = pod["containers"]
-    assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
+    assert (spec["replicas"], spec["strategy"]) == (
+        2,
+        {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+    )
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert pod["securityContext"]["runAsUser"] >= 1000
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -123,6 +128,8 @@ def test_selectors_find_the_pod() -> None:
         pod = deployment["template"]["metadata"]["labels"].items()
         assert deployment["selector"]["matchLabels"].items() <= pod
         assert service["spec"]["selector"].items() <= pod
+        (spread,) = deployment["template"]["spec"]["topologySpreadConstraints"]
+        assert spread["labelSelector"]["matchLabels"].items() <= pod
         assert named(documents, "PodDisruptionBudget")["spec"]["selector"]["matchLabels"].items() <= pod
         assert named(documents, "NetworkPolicy")["spec"]["podSelector"]["matchLabels"].items() <= pod
         for monitor in [one for one in documents if one["kind"] == "ServiceMonitor"]:
@@ -137,7 +144,8 @@ def test_selectors_find_the_pod() -> None:
         ("namespaces={Team_Shop}", "namespaces"),
         ("prometheus.url=prometheus:9090", "url"),
         ("log.level=loud", "level"),
-        ("replicas=2", "replicas"),
+        ("replicas=-1", "replicas"),
+        ("replica=2", "replica"),
         ("networkPolicy.prometheusPorts={0}", "prometheusPorts"),
         ("image.digest=latest", "digest"),
     ],
