@@ -366,6 +366,13 @@ ALERTS: tuple[tuple[str, list[Json], str, set[str]], ...] = (
         "10m",
         {"CanaryCheckUnknown"},
     ),
+    ("one works", [series('canary_leader{pod="a"}', "1x60"), series('canary_leader{pod="b"}', "0x60")], "10m", set()),
+    (
+        "none works",
+        [series('canary_leader{pod="a"}', "1 0x60"), series('canary_leader{pod="b"}', "0x60")],
+        "10m",
+        {"CanaryNobodyLeads"},
+    ),
     (
         "slow ticks",
         [
