@@ -153,7 +153,11 @@ class Leadership:
                             {"op": "test", "path": "/metadata/resourceVersion", "value": version},
                             {"op": "add", "path": "/spec", "value": self._ours(_spec(seen))},
                         )
-            except (AlreadyExists, NotFound, Unprocessable):
+            except (AlreadyExists, Unprocessable):
+                return False
+            except NotFound as error:
+                if seen is None:  # there is no such namespace
+                    raise self._useless(error) from error
                 return False
             except (ApiError, TimeoutError) as error:
                 self._complain(error)

@@ -43,7 +43,7 @@ def test_a_play_measures_what_it_is_about(played: Path) -> None:
     assert 0 < result["start_first_decision_seconds"] <= result["start_all_decisions_seconds"]
     assert 0 < result["stopped_goes_on_seconds"] < result["killed_goes_on_seconds"] < 10
     assert result["stop_seconds"] > 0
-    assert 20 <= result["lease_requests_per_minute"] <= 40
+    assert result["lease_requests_per_minute"] <= 120  # one, in half a second
     assert 0 < result["idle_mib"] <= result["peak_mib"]
     assert result["measurements_per_second"] > 1
 

@@ -219,6 +219,17 @@ async def test_an_empty_lease_is_taken(ring: Ring) -> None:
     assert (await ring.lease())["holderIdentity"] == "first"
 
 
+async def test_a_namespace_that_does_not_exist_is_told(ring: Ring) -> None:
+    """Not waited for in silence, with all runs standing still."""
+    kube = await ring.world.person("first")
+    part = Leadership(kube, "nowhere", NAME, ring.world.clock, identity="first")
+    with pytest.raises(ExceptionGroup) as caught:
+        await asyncio.wait_for(part.run(), 10)
+    assert caught.group_contains(
+        ConfigError, match='cannot use the Lease nowhere/canary-controller.*"nowhere" not found'
+    )
+
+
 @pytest.mark.parametrize("verb", ["list", "create"])
 async def test_without_the_rights_it_says_what_to_grant(ring: Ring, verb: str) -> None:
     """Not a loop of refusals: the controller does not start."""

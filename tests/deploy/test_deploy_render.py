@@ -241,13 +241,24 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+async def leads(http: httpx.AsyncClient) -> bool:
+    """Whether it holds its Lease, within five seconds."""
+    for _ in range(100):
+        if "canary_leader 1.0" in (await http.get("/metrics")).text:
+            return True
+        await asyncio.sleep(0.05)
+    return False
+
+
 async def test_the_container_runs_as_it_is_declared(place: Town, tmp_path: Path) -> None:
     """Arguments, environment and probes of the rendered container, as a process: it gets ready and writes no file."""
     await asyncio.to_thread(place.kubectl, "apply", "-f", str(ROOT / "crds"))
     (container,) = named(kustomized(OVERLAYS / "cluster-wide"), "Deployment")["spec"]["template"]["spec"]["containers"]
     (port,) = container["ports"]
     listening = free_port()
-    env = {one["name"]: one.get("value", "") for one in container["env"]}
+    env = {one["name"]: one.get("value", "").replace("$(POD_NAMESPACE)", SYSTEM) for one in container["env"]}
+    assert env["CANARY_LEASE"] == f"{SYSTEM}/canary-controller"
+    await place.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM}}])
     assert env["CANARY_METRICS_ADDRESS"] == f"0.0.0.0:{port['containerPort']}"
     env |= {
         "CANARY_METRICS_ADDRESS": f"127.0.0.1:{listening}",
@@ -270,6 +281,7 @@ async def test_the_container_runs_as_it_is_declared(place: Town, tmp_path: Path)
                 assert await answers(http, ask["path"]), log.read_text()
             exposed = (await http.get("/metrics")).text
             assert "canary_build_info" in exposed
+            assert await leads(http), log.read_text()
         process.terminate()
         assert await asyncio.wait_for(process.wait(), 20) == 0, log.read_text()
     finally:
