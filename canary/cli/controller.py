@@ -14,6 +14,7 @@ RUN_HELP = o.guide(
     "Run the controller in the foreground. Every option can be set by its environment variable.",
     ("controller run --prometheus-url http://prometheus.monitoring:9090", "of the current context, all namespaces"),
     ("controller run --namespaces team-shop,team-pay --log-format json", "of two namespaces only"),
+    ("controller run --lease canary-system/canary-controller", "one of several that take turns"),
 )
 
 

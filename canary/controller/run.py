@@ -159,7 +159,8 @@ async def _begin(
     ready.set()
     if leadership is not None and not leadership.acquired.is_set():
         _freeze(thresholds)
-        log.info("everything is listed; standing by for %s", leadership.holder or "nobody yet")
+        holder = leadership.holder
+        log.info("everything is listed; %s", f"standing by for {holder}" if holder else "taking the Lease")
         await leadership.acquired.wait()
     await hub.begin()
     _freeze(thresholds)
