@@ -67,7 +67,7 @@ format: $(READY) ## let ruff write the code as it likes it
 	@$(BIN)/ruff format --quiet .
 
 crds: $(READY) ## print crds/ and crds/schema/ from the models
-	@$(BIN)/python -m canary.model.crd crds
+	@$(BIN)/python -m canary.model crds
 
 bench: $(READY) ## what the controller costs, as JSON (SIZES="1000:100 10000:1000", ARGS="--table"; docs/performance.md)
 	@$(BIN)/python -m canary.sandbox.bench $(SIZES) $(ARGS)

@@ -15,6 +15,7 @@ CanaryError
 │   ├── Throttled       429   (retry helps)
 │   └── Unavailable     5xx, time-out, connection lost (retry helps)
 ├── ConfigError               settings, kubeconfig, flags
+├── LeadershipLost            another controller does our work now
 └── SandboxError              a part of the sandbox did not come up
 """
 
@@ -51,6 +52,10 @@ class RenderError(CanaryError):
 
 class ConfigError(CanaryError):
     """Settings, kubeconfig or flags that cannot be used; the message says what to do."""
+
+
+class LeadershipLost(CanaryError):
+    """Another controller has taken the Lease; this one has to end."""
 
 
 class SandboxError(CanaryError):

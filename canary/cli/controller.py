@@ -14,6 +14,7 @@ RUN_HELP = o.guide(
     "Run the controller in the foreground. Every option can be set by its environment variable.",
     ("controller run --prometheus-url http://prometheus.monitoring:9090", "of the current context, all namespaces"),
     ("controller run --namespaces team-shop,team-pay --log-format json", "of two namespaces only"),
+    ("controller run --lease canary-system/canary-controller", "one of several that take turns"),
 )
 
 
@@ -84,6 +85,17 @@ def run(
             help="Where /metrics, /healthz and /readyz are served.",
         ),
     ] = "0.0.0.0:8080",
+    lease: Annotated[
+        str,
+        typer.Option(
+            "--lease",
+            envvar="CANARY_LEASE",
+            metavar="NAMESPACE/NAME",
+            show_default=False,
+            help="Take turns with other controllers by this Lease: one works, the others stand by with everything "
+            "listed. Without it, run one controller only.",
+        ),
+    ] = "",
     context: o.Context = None,
     kubeconfig: o.Kubeconfig = None,
     debug: o.Debug = False,
@@ -104,10 +116,22 @@ def run(
             log_level=log_level.value.upper(),
             log_format=log_format.value,
             metrics_address=address,
+            lease=_lease(lease),
             kubeconfig=common.kubeconfig or os.environ.get("KUBECONFIG") or None,
             context=common.context,
         )
     )
+
+
+def _lease(text: str) -> tuple[str, str] | None:
+    if not text:
+        return None
+    namespace, _, name = text.partition("/")
+    if not namespace or not name or "/" in name:
+        raise typer.BadParameter(
+            f"{text!r} names no Lease; write for example canary-system/canary-controller", param_hint="--lease"
+        )
+    return namespace, name
 
 
 def _words(text: str) -> tuple[str, ...]:

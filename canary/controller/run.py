@@ -17,6 +17,7 @@ from canary.controller.driver import Deps
 from canary.controller.following import Following
 from canary.controller.handlers import watch
 from canary.controller.hub import Hub
+from canary.controller.leadership import Leadership
 from canary.controller.rollcall import RollCall
 from canary.controller.settings import Settings
 from canary.errors import ApiError, ConfigError, NotFound
@@ -30,6 +31,10 @@ from canary.telemetry import Telemetry, TelemetryServer, configure
 log = logging.getLogger("canary.controller")
 
 HEARTBEAT = 5.0
+
+LISTING = (50_000, 1_000, 1_000)
+"""Thresholds of the garbage collector while everything is listed: a page is parsed, read and let go, which the usual ones
+take for fifty occasions to look for garbage. A third of a start went into that."""
 
 
 def run(settings: Settings) -> None:
@@ -53,10 +58,12 @@ async def serve(
     ready: asyncio.Event | None = None,
     server: str | None = None,
     token: str | None = None,
+    identity: str | None = None,
 ) -> None:
     """Run a controller inside this event loop until `stop` is set.
 
-    `server` and `token` name an API server directly, instead of the kubeconfig of the settings.
+    `server` and `token` name an API server directly, instead of the kubeconfig of the settings. `identity` is for several
+    controllers in one process, which are one holder of a Lease otherwise.
     """
     stop, ready = stop or asyncio.Event(), ready or asyncio.Event()
     telemetry = telemetry or Telemetry()
@@ -76,6 +83,13 @@ async def serve(
             stack.push_async_callback(provider.close)
         teller = await stack.enter_async_context(Teller(kube))
         deps = Deps(kube, Store(), teller, provider, telemetry, clock or SystemClock())
+        leadership: Leadership | None = None
+        if settings.lease is not None:
+            # Given back when the hub has ended, and not before.
+            leadership = Leadership(kube, *settings.lease, deps.clock, identity=identity, on_change=telemetry.leading)
+            await stack.enter_async_context(leadership)
+        else:
+            telemetry.leading(True)
         hub = await stack.enter_async_context(Hub(deps, held=True))
         following = Following(kube, hub, settings.namespaces)
         rollcall = RollCall(kube, hub, settings.namespaces, deps.clock)
@@ -102,15 +116,19 @@ async def serve(
             )
 
         up = asyncio.Event()
-        begin = asyncio.create_task(_begin(hub, following, up, ready))
+        usual = gc.get_threshold()
+        stack.callback(gc.set_threshold, *usual)
+        gc.set_threshold(*LISTING)
+        begin = asyncio.create_task(_begin(hub, following, up, ready, leadership, usual))
         stack.callback(begin.cancel)
-        await _follow(following, watch(hub, connection, settings.namespaces, stop=stop, ready=up), stop)
+        parts = [following.run(), watch(hub, connection, settings.namespaces, stop=stop, ready=up)]
+        await _until_stopped(stop, *parts, *([leadership.run()] if leadership else []))
     log.info("stopped; every run goes on where the cluster says it is, as soon as a controller is back")
 
 
-async def _follow(following: Following, rollouts: Coroutine[Any, Any, None], stop: asyncio.Event) -> None:
-    """Follow Rollouts and all that they refer to, until told to stop, or until one of the two fails."""
-    tasks = [asyncio.create_task(following.run()), asyncio.create_task(rollouts)]
+async def _until_stopped(stop: asyncio.Event, *parts: Coroutine[Any, Any, None]) -> None:
+    """Run what makes up a controller until told to stop, or until a part of it fails."""
+    tasks = [asyncio.create_task(part) for part in parts]
     stopping = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait({*tasks, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -125,15 +143,38 @@ async def _follow(following: Following, rollouts: Coroutine[Any, Any, None], sto
             raise error
 
 
-async def _begin(hub: Hub, following: Following, up: asyncio.Event, ready: asyncio.Event) -> None:
-    """Rollouts are listed along with what they refer to, and judged when all of that is known."""
+async def _begin(
+    hub: Hub,
+    following: Following,
+    up: asyncio.Event,
+    ready: asyncio.Event,
+    leadership: Leadership | None,
+    thresholds: tuple[int, int, int],
+) -> None:
+    """Rollouts are listed along with what they refer to, and judged when all of that is known, and the work is ours.
+
+    `thresholds` are those of the garbage collector from then on.
+    """
     await asyncio.gather(following.synced.wait(), up.wait())
     ready.set()
+    if leadership is not None and not leadership.acquired.is_set():
+        _freeze(thresholds)
+        holder = leadership.holder
+        log.info("everything is listed; %s", f"standing by for {holder}" if holder else "taking the Lease")
+        await leadership.acquired.wait()
     await hub.begin()
-    # What is known by now stays for long. Going through all of it again and again, as the collector would, holds up
-    # everything else for as long as a rollback may take.
+    _freeze(thresholds)
+
+
+def _freeze(thresholds: tuple[int, int, int]) -> None:
+    """What is known by now stays for long.
+
+    Going through all of it again and again, as the collector would, holds up everything else for as long as a rollback
+    may take.
+    """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(*thresholds)
 
 
 async def check_server(kube: Kube) -> None:

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How one controller process is set up. `namespaces` empty: all of them."""
+    """How one controller process is set up.
+
+    `namespaces` empty: all of them. `lease`: namespace and name of the Lease by which several controllers take turns.
+    """
 
     prometheus_url: str | None = None
     prometheus_hosts: tuple[str, ...] = ()
@@ -15,5 +18,6 @@ class Settings:
     log_level: str = "INFO"
     log_format: str = "text"
     metrics_address: str = "0.0.0.0:8080"
+    lease: tuple[str, str] | None = None
     kubeconfig: str | None = None
     context: str | None = None

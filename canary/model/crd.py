@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -208,22 +206,3 @@ def crds() -> dict[str, Json]:
 def render(document: Json) -> str:
     """Write one CRD as YAML."""
     return _HEADER + yaml.safe_dump(document, sort_keys=False, width=110, allow_unicode=True)
-
-
-def main() -> None:
-    """Write every CRD into a folder, and the JSON Schemas for editors into its folder `schema`."""
-    from canary.model import jsonschema
-
-    parser = argparse.ArgumentParser(description="Print the CRDs and the JSON Schemas from the models.")
-    parser.add_argument("folder", nargs="?", default="crds", type=Path, help="where to write them (default: crds)")
-    folder: Path = parser.parse_args().folder
-    (folder / "schema").mkdir(parents=True, exist_ok=True)
-    for name, document in crds().items():
-        (folder / name).write_text(render(document), encoding="utf-8")
-    for kind, document in jsonschema.schemas().items():
-        path = folder / "schema" / jsonschema.file_name(kind)
-        path.write_text(jsonschema.render(document), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()

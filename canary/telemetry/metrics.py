@@ -63,6 +63,9 @@ class Telemetry:
             registry=registry,
         )
         self._active = Gauge("canary_active_runs", "Runs under way.", registry=registry)
+        self._leader = Gauge(
+            "canary_leader", "1: this controller does the work. 0: it stands by, or is starting.", registry=registry
+        )
         self._tick = Histogram(
             "canary_tick_duration_seconds",
             "One round of observe, decide, act and status for one Rollout.",
@@ -111,6 +114,9 @@ class Telemetry:
 
     def active_runs(self, number: int) -> None:
         self._active.set(number)
+
+    def leading(self, leading: bool) -> None:
+        self._leader.set(1 if leading else 0)
 
     def tick(self, seconds: float) -> None:
         self._tick.observe(seconds)

@@ -41,7 +41,9 @@ def test_a_play_measures_what_it_is_about(played: Path) -> None:
         assert 0 < result[name]["sent_ms"]["50"] <= result[name]["sent_ms"]["100"]
         assert result[name]["written_ms"]["100"] > 0
     assert 0 < result["start_first_decision_seconds"] <= result["start_all_decisions_seconds"]
-    assert result["stopped_goes_on_seconds"] > result["stop_seconds"] > 0
+    assert 0 < result["stopped_goes_on_seconds"] < result["killed_goes_on_seconds"] < 10
+    assert result["stop_seconds"] > 0
+    assert result["lease_requests_per_minute"] <= 120  # one, in half a second
     assert 0 < result["idle_mib"] <= result["peak_mib"]
     assert result["measurements_per_second"] > 1
 

@@ -127,6 +127,8 @@ async def test_as_a_plugin_it_speaks_of_kubectl(tmp_path: Path) -> None:
         (["list", "-o", "xml"], "xml"),
         (["controller", "run", "--prometheus-url", "prometheus:9090"], "http://prometheus.monitoring:9090"),
         (["controller", "run", "--metrics-address", "8080/metrics"], "0.0.0.0:8080"),
+        (["controller", "run", "--lease", "canary"], "canary-system/canary-controller"),
+        (["controller", "run", "--lease", "a/b/c"], "names no Lease"),
     ],
 )
 def test_a_wrong_command_line_ends_with_2(arguments: list[str], words: str) -> None:
@@ -142,7 +144,7 @@ async def test_settings_of_the_controller_come_from_the_environment_too() -> Non
     assert ran.code == 2
     assert "'nowhere' is no address to listen at" in " ".join(ran.err.split())
     listed = (await canary("controller", "run", "--help")).out
-    names = "PROMETHEUS_URL PROMETHEUS_HOSTS NAMESPACES LOG_LEVEL LOG_FORMAT METRICS_ADDRESS"
+    names = "PROMETHEUS_URL PROMETHEUS_HOSTS NAMESPACES LOG_LEVEL LOG_FORMAT METRICS_ADDRESS LEASE"
     assert not [name for name in names.split() if f"CANARY_{name}" not in listed]
 
 
@@ -165,6 +167,7 @@ async def test_options_and_environment_become_the_same_settings() -> None:
         "log-level": "debug",
         "log-format": "json",
         "metrics-address": ":9100",
+        "lease": "canary-system/canary",
     }
     arguments = [word for name, value in options.items() for word in (f"--{name}", value)]
     env = {f"CANARY_{name.upper().replace('-', '_')}": value for name, value in options.items()}
@@ -182,6 +185,7 @@ async def test_options_and_environment_become_the_same_settings() -> None:
         "log_level": "DEBUG",
         "log_format": "json",
         "metrics_address": "0.0.0.0:9100",
+        "lease": ["canary-system", "canary"],
         "kubeconfig": None,
         "context": "c",
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import re
 import socket
@@ -49,13 +50,16 @@ def free_address() -> str:
 
 
 @asynccontextmanager
-async def served(world: World, namespaces: tuple[str, ...] | None = None) -> AsyncIterator[Served]:
+async def served(
+    world: World, namespaces: tuple[str, ...] | None = None, lease: tuple[str, str] | None = None
+) -> AsyncIterator[Served]:
     """A whole controller for this world's namespace, ready; stopped at the end if the test has not."""
     # kopf gathers events for a tenth of a second before it passes them on.
     world.quiet = 0.15
     stop, ready = asyncio.Event(), asyncio.Event()
     address = free_address()
-    settings = Settings(metrics_address=address, namespaces=(world.namespace,) if namespaces is None else namespaces)
+    watched = (world.namespace,) if namespaces is None else namespaces
+    settings = Settings(metrics_address=address, namespaces=watched, lease=lease)
     task = asyncio.create_task(
         serve(
             settings,
@@ -65,6 +69,7 @@ async def served(world: World, namespaces: tuple[str, ...] | None = None) -> Asy
             ready=ready,
             server=world.api.url,
             token=world.cast.token(CONTROLLER),
+            identity=address,
         )
     )
     waiting = asyncio.create_task(ready.wait())
@@ -141,6 +146,39 @@ async def test_a_clean_stop_lets_a_run_go_on(world: World) -> None:
     async with served(world):
         await world.until(lambda: world.phase() == "Succeeded")
     assert world.run_number() == 1
+
+
+async def test_one_that_stands_by_goes_on_when_the_other_stops(world: World) -> None:
+    """Both are ready; one writes. When it has stopped, the other takes up the run where it is, in the same moment."""
+    await world.furnish()
+    await world.declare()
+    lease = (world.namespace, "canary-controller")
+    async with served(world, lease=lease) as first:
+        await world.until(lambda: world.phase() == "Idle")
+        async with served(world, lease=lease) as second:
+            assert [(await one.get("/readyz"))[0] for one in (first, second)] == [200, 200]
+            assert ["canary_leader 1.0" in (await one.get("/metrics"))[1] for one in (first, second)] == [True, False]
+            await world.deploy(2)
+            await world.until(lambda: world.step() == 2 and world.weights() == (50, 50))
+            assert len([entry for entry in world.writes() if entry.resource == "httproutes"]) == 2
+            now = world.clock.now()
+            await first.end()
+            await world.settle()
+            assert "canary_leader 1.0" in (await second.get("/metrics"))[1]
+            assert "canary_active_runs 1.0" in (await second.get("/metrics"))[1]
+            assert world.clock.now() == now
+            await world.until(lambda: world.phase() == "Succeeded")
+    assert world.run_number() == 1
+
+
+async def test_the_garbage_collector_is_as_it_was_once_all_is_listed(world: World) -> None:
+    """Its thresholds are raised for the start and no longer; what is known by then it leaves alone."""
+    usual = gc.get_threshold()
+    await world.furnish()
+    async with served(world):
+        await world.until(lambda: gc.get_threshold() == usual)
+        assert gc.get_freeze_count() > 0
+    gc.unfreeze()
 
 
 async def test_deletion_with_kopf(world: World) -> None:

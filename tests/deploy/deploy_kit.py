@@ -162,7 +162,7 @@ def grants(documents: Sequence[Json], account: str = ACCOUNT, namespace: str = S
         where = binding["metadata"].get("namespace", "") if binding["kind"] == "RoleBinding" else ""
         ref = binding["roleRef"]
         for rule in roles[(ref["kind"], where if ref["kind"] == "Role" else "", ref["name"])]:
-            assert set(rule) == {"apiGroups", "resources", "verbs"}, rule
+            assert set(rule) - {"resourceNames"} == {"apiGroups", "resources", "verbs"}, rule
             for group, resource, verb in itertools.product(rule["apiGroups"], rule["resources"], rule["verbs"]):
                 assert "*" not in {group, resource, verb}, rule
                 found.add(Grant(where, group, resource, verb))
@@ -343,17 +343,19 @@ class Town:
             await asyncio.sleep(0.01)
 
     @asynccontextmanager
-    async def controller(self, provider: Provider, *namespaces: str) -> AsyncIterator[None]:
-        """A whole controller, kopf included, as the service account of the installation."""
-        async with self.following(ROLLOUTS), self._serving(provider, *namespaces):
+    async def controller(self, provider: Provider, *namespaces: str, lease: bool = False) -> AsyncIterator[None]:
+        """A whole controller, kopf included, as the service account of the installation; `lease`: with its Lease."""
+        async with self.following(ROLLOUTS), self._serving(provider, *namespaces, lease=lease):
             yield
 
     @asynccontextmanager
-    async def _serving(self, provider: Provider, *namespaces: str) -> AsyncIterator[None]:
+    async def _serving(self, provider: Provider, *namespaces: str, lease: bool) -> AsyncIterator[None]:
         stop, ready = asyncio.Event(), asyncio.Event()
         task = asyncio.create_task(
             serve(
-                Settings(metrics_address="127.0.0.1:0", namespaces=namespaces),
+                Settings(
+                    metrics_address="127.0.0.1:0", namespaces=namespaces, lease=(SYSTEM, ACCOUNT) if lease else None
+                ),
                 provider=provider,
                 clock=self.clock,
                 stop=stop,

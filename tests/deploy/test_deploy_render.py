@@ -49,8 +49,10 @@ def substance(document: Json) -> Json:
     copy: Json = json.loads(json.dumps(document))
     copy["metadata"].pop("labels", None)
     spec = copy.get("spec") or {}
-    for holder in (spec, spec.get("template", {}).get("metadata", {})):
-        for name in ("selector", "podSelector", "labels"):
+    pod = spec.get("template", {})
+    spread = pod.get("spec", {}).get("topologySpreadConstraints", [])
+    for holder in (spec, pod.get("metadata", {}), *spread):
+        for name in ("selector", "podSelector", "labelSelector", "labels"):
             holder.pop(name, None)
     for container in spec.get("template", {}).get("spec", {}).get("containers", []):
         container["env"].sort(key=lambda one: one["name"])
@@ -96,11 +98,14 @@ def test_versions_agree() -> None:
 
 
 def test_the_container_has_no_power_it_does_not_need() -> None:
-    """Not root, nothing writable, no capabilities, the default seccomp profile, one replica that never meets another."""
+    """Not root, nothing writable, no capabilities, the default seccomp profile, and another to go on when it goes."""
     spec = named(kustomized(OVERLAYS / "cluster-wide"), "Deployment")["spec"]
     pod = spec["template"]["spec"]
     (container,) = pod["containers"]
-    assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
+    assert (spec["replicas"], spec["strategy"]) == (
+        2,
+        {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+    )
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert pod["securityContext"]["runAsUser"] >= 1000
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -123,6 +128,8 @@ def test_selectors_find_the_pod() -> None:
         pod = deployment["template"]["metadata"]["labels"].items()
         assert deployment["selector"]["matchLabels"].items() <= pod
         assert service["spec"]["selector"].items() <= pod
+        (spread,) = deployment["template"]["spec"]["topologySpreadConstraints"]
+        assert spread["labelSelector"]["matchLabels"].items() <= pod
         assert named(documents, "PodDisruptionBudget")["spec"]["selector"]["matchLabels"].items() <= pod
         assert named(documents, "NetworkPolicy")["spec"]["podSelector"]["matchLabels"].items() <= pod
         for monitor in [one for one in documents if one["kind"] == "ServiceMonitor"]:
@@ -137,7 +144,8 @@ def test_selectors_find_the_pod() -> None:
         ("namespaces={Team_Shop}", "namespaces"),
         ("prometheus.url=prometheus:9090", "url"),
         ("log.level=loud", "level"),
-        ("replicas=2", "replicas"),
+        ("replicas=-1", "replicas"),
+        ("replica=2", "replica"),
         ("networkPolicy.prometheusPorts={0}", "prometheusPorts"),
         ("image.digest=latest", "digest"),
     ],
@@ -233,13 +241,24 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+async def leads(http: httpx.AsyncClient) -> bool:
+    """Whether it holds its Lease, within five seconds."""
+    for _ in range(100):
+        if "canary_leader 1.0" in (await http.get("/metrics")).text:
+            return True
+        await asyncio.sleep(0.05)
+    return False
+
+
 async def test_the_container_runs_as_it_is_declared(place: Town, tmp_path: Path) -> None:
     """Arguments, environment and probes of the rendered container, as a process: it gets ready and writes no file."""
     await asyncio.to_thread(place.kubectl, "apply", "-f", str(ROOT / "crds"))
     (container,) = named(kustomized(OVERLAYS / "cluster-wide"), "Deployment")["spec"]["template"]["spec"]["containers"]
     (port,) = container["ports"]
     listening = free_port()
-    env = {one["name"]: one.get("value", "") for one in container["env"]}
+    env = {one["name"]: one.get("value", "").replace("$(POD_NAMESPACE)", SYSTEM) for one in container["env"]}
+    assert env["CANARY_LEASE"] == f"{SYSTEM}/canary-controller"
+    await place.apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM}}])
     assert env["CANARY_METRICS_ADDRESS"] == f"0.0.0.0:{port['containerPort']}"
     env |= {
         "CANARY_METRICS_ADDRESS": f"127.0.0.1:{listening}",
@@ -262,6 +281,7 @@ async def test_the_container_runs_as_it_is_declared(place: Town, tmp_path: Path)
                 assert await answers(http, ask["path"]), log.read_text()
             exposed = (await http.get("/metrics")).text
             assert "canary_build_info" in exposed
+            assert await leads(http), log.read_text()
         process.terminate()
         assert await asyncio.wait_for(process.wait(), 20) == 0, log.read_text()
     finally:
@@ -357,6 +377,13 @@ ALERTS: tuple[tuple[str, list[Json], str, set[str]], ...] = (
         [series('canary_check_verdict{namespace="t", rollout="shop", check="e", verdict="Unknown"}', "1x60")],
         "10m",
         {"CanaryCheckUnknown"},
+    ),
+    ("one works", [series('canary_leader{pod="a"}', "1x60"), series('canary_leader{pod="b"}', "0x60")], "10m", set()),
+    (
+        "none works",
+        [series('canary_leader{pod="a"}', "1 0x60"), series('canary_leader{pod="b"}', "0x60")],
+        "10m",
+        {"CanaryNobodyLeads"},
     ),
     (
         "slow ticks",

@@ -108,7 +108,7 @@ async def install(place: Town, documents: list[Json], *, definitions: bool) -> N
 async def live(place: Town, *namespaces: str) -> None:
     """Copy, promotion, rollback, writes that somebody else got in between of, deletion in the middle of a run; Events."""
     provider = Scripted({"errors": 0.0})
-    async with place.controller(provider, *namespaces):
+    async with place.controller(provider, *namespaces, lease=True):
         await place.apply(team())
         await place.until("shop", TEAM, lambda status: status.get("phase") == "Idle")
 

@@ -151,13 +151,11 @@ class Handlers:
             asked = queries.check_revision(query, store.revision)
             at = asked if exact and asked else None
         try:
-            items = store.list(resource.key, request.namespace, at=at)
+            items = store.list(resource.key, request.namespace, at=at, after=start)
         except HistoryGoneError as error:
             raise (errors.expired(str(error)) if start is None else queries.expired_token(start)) from error
         if matches is not None:
             items = [item for item in items if matches(item.doc)]
-        if start is not None:
-            items = [item for item in items if item.key > start]
         revision = at or store.revision
         metadata: Json = {"resourceVersion": str(revision)}
         limit = queries.number(query, "limit")

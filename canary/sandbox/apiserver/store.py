@@ -7,10 +7,12 @@ the log share them, and lets each be serialised once per representation.
 from __future__ import annotations
 
 import json
+from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import islice, takewhile
 from typing import Any
 
 from canary.sandbox.apiserver.errors import Json
@@ -91,6 +93,25 @@ class _Shelf:
     log: deque[Event] = field(default_factory=deque)
     floor: int = 0
     listeners: list[Callable[[Event], None]] = field(default_factory=list)
+    order: list[Key] | None = None
+
+    def sorted(self) -> list[Key]:
+        """The keys in order, kept until there are others: a list of ten thousand is read in many pages."""
+        if self.order is None:
+            self.order = sorted(self.objects)
+        return self.order
+
+
+def _rewound(shelf: _Shelf, at: int) -> dict[Key, Stored]:
+    objects = dict(shelf.objects)
+    for event in reversed(shelf.log):
+        if event.revision <= at:
+            break
+        if event.before is None:
+            objects.pop(event.after.key, None)
+        else:
+            objects[event.after.key] = event.before
+    return objects
 
 
 class HistoryGoneError(Exception):
@@ -134,32 +155,26 @@ class Store:
         """Every resource that ever held an object."""
         return tuple(self._shelves)
 
-    def list(self, resource: GroupResource, namespace: str = "", *, at: int | None = None) -> list[Stored]:
-        """Objects in key order, now or as they were at revision `at`.
+    def list(
+        self, resource: GroupResource, namespace: str = "", *, at: int | None = None, after: Key | None = None
+    ) -> list[Stored]:
+        """Objects in key order, those behind the key `after`, now or as they were at revision `at`.
 
         Raises HistoryGoneError when the log does not reach back to `at`.
         """
         shelf = self._shelf(resource)
-        objects = shelf.objects
-        if at is not None and at < self.revision:
-            objects = self._rewound(shelf, at)
-        chosen = [key for key in objects if not namespace or key[0] == namespace]
-        chosen.sort()
-        return [objects[key] for key in chosen]
-
-    @staticmethod
-    def _rewound(shelf: _Shelf, at: int) -> dict[Key, Stored]:
-        if at < shelf.floor:
+        if at is not None and at < shelf.floor:
             raise HistoryGoneError(at, shelf.floor)
-        objects = dict(shelf.objects)
-        for event in reversed(shelf.log):
-            if event.revision <= at:
-                break
-            if event.before is None:
-                objects.pop(event.after.key, None)
-            else:
-                objects[event.after.key] = event.before
-        return objects
+        if at is not None and shelf.log and shelf.log[-1].revision > at:
+            objects = _rewound(shelf, at)
+            order = sorted(objects)
+        else:
+            objects, order = shelf.objects, shelf.sorted()
+        first = bisect_right(order, after) if after is not None else 0
+        if namespace:
+            first = max(first, bisect_left(order, (namespace, "")))
+            return [objects[key] for key in takewhile(lambda key: key[0] == namespace, islice(order, first, None))]
+        return [objects[key] for key in islice(order, first, None)]
 
     def put(self, resource: GroupResource, doc: Json) -> Stored:
         """Write a whole object; its metadata gets the new revision. Create and update look alike from here."""
@@ -167,6 +182,8 @@ class Store:
         stored = self._stamped(doc)
         before = shelf.objects.get(stored.key)
         shelf.objects[stored.key] = stored
+        if before is None:
+            shelf.order = None
         self._record(shelf, Event(Change.MODIFIED if before else Change.ADDED, resource, stored, before))
         return stored
 
@@ -174,6 +191,7 @@ class Store:
         """Take an object away; its last state (`doc`, or what is stored) is logged under the revision of the removal."""
         shelf = self._shelf(resource)
         before = shelf.objects.pop(key)
+        shelf.order = None
         last = self._stamped(before.doc if doc is None else doc)
         self._record(shelf, Event(Change.DELETED, resource, last, before))
         return last
@@ -247,6 +265,7 @@ class Store:
             if stored.key in self._shelf(resource).objects:
                 raise ValueError(f"{place} is there twice")
             self._shelf(resource).objects[stored.key] = stored
+            self._shelf(resource).order = None
         self.revision = self._floor = revision + RESTORE_GAP
         self.compact()
 

@@ -17,6 +17,7 @@ from canary.controller.run import serve
 from canary.controller.settings import Settings
 from canary.metrics.port import Query
 from canary.model.measurement import Measurement, Sample
+from canary.sandbox.bench import world
 from canary.telemetry import Telemetry, configure
 
 _TEAM = re.compile(r'namespace="([^"]+)"')
@@ -77,7 +78,7 @@ async def main(server: str, token: str) -> None:
     configure("ERROR")
     numbers, watch = Numbers(), StopWatch()
     stop, ready = asyncio.Event(), asyncio.Event()
-    settings = Settings(metrics_address="127.0.0.1:0")
+    settings = Settings(metrics_address="127.0.0.1:0", lease=world.LEASE)
     serving = asyncio.create_task(
         serve(settings, provider=numbers, telemetry=watch, stop=stop, ready=ready, server=server, token=token)
     )

@@ -58,6 +58,7 @@ GOALS = (
     ),
     Goal("requests at rest, a minute, all Rollouts together", _field("idle_requests_per_minute"), 0, "{:.0f}"),
     Goal("— with all runs active, holding", _field("active_requests_per_minute"), None, "{:.0f}"),
+    Goal("— for the Lease, all controllers together", _field("lease_requests_per_minute"), None, "{:.0f}"),
     Goal("failing sample → rollback patch sent, p50", _quantile("failures", "sent_ms", 50), None, "{:.1f} ms"),
     Goal("— p99", _quantile("failures", "sent_ms", 99), 50, "{:.1f} ms"),
     Goal("— → route written in the API server, p99", _quantile("failures", "written_ms", 99), None, "{:.1f} ms"),
@@ -67,11 +68,12 @@ GOALS = (
     Goal("memory with all runs active (RSS)", _field("active_mib"), 350, "{:.0f} MiB"),
     Goal("— the most it ever was", _field("peak_mib"), None, "{:.0f} MiB"),
     Goal("— at rest", _field("idle_mib"), None, "{:.0f} MiB"),
+    Goal("— of one that stands by", _field("standby_mib"), None, "{:.0f} MiB"),
     Goal("processor with all runs active", _field("active_cores"), 0.5, "{:.2f} core"),
     Goal("start → first decision of an active run", _field("start_first_decision_seconds"), 5, "{:.1f} s"),
     Goal("— of every active run", _field("start_all_decisions_seconds"), None, "{:.1f} s"),
-    Goal("killed → a run goes on", _field("killed_goes_on_seconds"), 10, "{:.1f} s"),
-    Goal("clean stop → a run goes on", _field("stopped_goes_on_seconds"), 2, "{:.1f} s"),
+    Goal("killed, with one that stands by → a run goes on", _field("killed_goes_on_seconds"), 10, "{:.1f} s"),
+    Goal("clean stop, with one that stands by → a run goes on", _field("stopped_goes_on_seconds"), 2, "{:.1f} s"),
     Goal("all runs start at once: all at the first weight", _field("start_runs_seconds"), None, "{:.1f} s"),
 )
 

@@ -16,6 +16,7 @@ from canary.sandbox.bench.figures import distribution
 PATIENCE = 300.0
 """Seconds that anything may take before the benchmark gives up."""
 
+LEASES = "patch leases"
 SINGLE_FAILURES = 200
 QUICK_RUNS = 50
 
@@ -68,10 +69,12 @@ class Play:
             self._start(server, first)
             self._steps(server)
             self._hold(server, first)
-            second = self._crash(first, controller)
-            third = self._stop(second, controller)
-            self._some_fail(server, third)
-            self._all_fail(server, third)
+            second = self._crash(first, controller())
+            third = self._stop(second, controller())
+            third.terminate()
+            fourth = self._cold(controller())
+            self._some_fail(server, fourth)
+            self._all_fail(server, fourth)
         return self._figures
 
     def _at_rest(self, server: Child, controller: Child) -> None:
@@ -80,7 +83,9 @@ class Play:
         server.ask(do="count")
         time.sleep(self._size.window)
         minutes = self._size.window / 60
-        self._figures["idle_requests_per_minute"] = sum(server.ask(do="count").values()) / minutes
+        counted, leases = _counted(server)
+        self._figures["idle_requests_per_minute"] = sum(counted.values()) / minutes
+        self._figures["lease_requests_per_minute"] = leases / minutes
         self._figures["idle_mib"] = controller.memory()
 
     def _start(self, server: Child, controller: Child) -> None:
@@ -92,7 +97,7 @@ class Play:
         _until(server, lambda seen: seen["steps"].get("1/3", 0) >= runs)
         self._figures["start_runs_seconds"] = time.monotonic() - began
         self._speak()
-        counted = server.ask(do="count")
+        counted, _ = _counted(server)
         self._figures["requests_per_run_start"] = {name: count / runs for name, count in sorted(counted.items())}
 
     def _steps(self, server: Child) -> None:
@@ -117,32 +122,39 @@ class Play:
             "peak_mib": controller.peak(),
             "measurements_per_second": (after["measurements"] - report["measurements"]) / took,
             "ticks_per_second": (after["ticks"] - report["ticks"]) / took,
-            "active_requests_per_minute": sum(server.ask(do="count").values()) * 60 / took,
+            "active_requests_per_minute": sum(_counted(server)[0].values()) * 60 / took,
         }
 
-    def _crash(self, controller: Child, another: Callable[[], Child]) -> Child:
+    def _crash(self, controller: Child, standby: Child) -> Child:
+        self._settle(standby)
         _say(f"{self._figures['active_cores']:.2f} core, {controller.memory():.0f} MiB; killing the controller")
+        self._figures["standby_mib"] = standby.memory()
         at = time.time()
         controller.kill()
-        fresh = another()
-        decided = self._decided(fresh)
-        self._figures |= {
-            "start_ready_seconds": fresh.hello["ready_at"] - fresh.born,
-            "start_first_decision_seconds": decided[0] - fresh.born,
-            "start_all_decisions_seconds": decided[-1] - fresh.born,
-            "killed_goes_on_seconds": decided[0] - at,
-        }
-        return fresh
+        self._figures["killed_goes_on_seconds"] = self._decided(standby)[0] - at
+        return standby
 
-    def _stop(self, controller: Child, another: Callable[[], Child]) -> Child:
+    def _stop(self, controller: Child, standby: Child) -> Child:
         self._settle(controller, quiet=0.7)
+        self._settle(standby)
         _say(f"a run went on after {self._figures['killed_goes_on_seconds']:.1f} s; now a clean stop")
         at = time.time()
         controller.terminate()
         self._figures["stop_seconds"] = time.time() - at
-        fresh = another()
-        self._figures["stopped_goes_on_seconds"] = self._decided(fresh)[0] - at
-        return fresh
+        self._figures["stopped_goes_on_seconds"] = self._decided(standby)[0] - at
+        return standby
+
+    def _cold(self, controller: Child) -> Child:
+        """No controller was there when this one was started."""
+        decided = self._decided(controller)
+        self._figures |= {
+            "start_ready_seconds": controller.hello["ready_at"] - controller.born,
+            "start_first_decision_seconds": decided[0] - controller.born,
+            "start_all_decisions_seconds": decided[-1] - controller.born,
+        }
+        seconds = self._figures["stopped_goes_on_seconds"]
+        _say(f"a run went on after {seconds:.1f} s; started anew, after {decided[0] - controller.born:.1f} s")
+        return controller
 
     def _decided(self, controller: Child) -> list[float]:
         """When which active run was first decided upon, in order, once all of them were."""
@@ -214,6 +226,12 @@ class Play:
 
 def _say(text: str) -> None:
     sys.stderr.write(f"  {text}\n")
+
+
+def _counted(server: Child) -> tuple[Json, int]:
+    """Requests of the controllers by kind since they were last counted; those for the Lease apart."""
+    counted = server.ask(do="count")
+    return {name: count for name, count in counted.items() if name != LEASES}, counted.get(LEASES, 0)
 
 
 def _rolled_back(enough: int) -> Callable[[Json], bool]:

@@ -23,6 +23,7 @@ ROUTES = ("gateway.networking.k8s.io", "httproutes")
 DEPLOYMENTS = ("apps", "deployments")
 NAMESPACES = ("", "namespaces")
 
+LEASE = ("default", "canary-controller")
 HOLD = "30m"
 JITTER = 1.2
 """A check speaks within its interval times this (canary.controller.measure)."""

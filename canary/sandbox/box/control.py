@@ -5,23 +5,36 @@ from __future__ import annotations
 import hmac
 import json
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Protocol, Self
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from canary.errors import SandboxError
 
-if TYPE_CHECKING:
-    from canary.sandbox.box.supervisor import Supervisor
-
 Json = dict[str, Any]
+
+
+class Supervised(Protocol):
+    """What a supervisor lets itself be asked: see there."""
+
+    async def info(self) -> Json: ...
+
+    async def set_fault(self, version: str, errors: float | None, latency: float | None) -> None: ...
+
+    async def clear_faults(self, version: str | None) -> list[str]: ...
+
+    def faults(self) -> Json: ...
+
+    def versions(self) -> Json: ...
+
+    def stop(self) -> None: ...
 
 
 class Control:
     """`GET /status`, `GET|PUT|DELETE /faults`, `POST /stop`. `url` is empty before it listens."""
 
-    def __init__(self, supervisor: Supervisor, token: str) -> None:
+    def __init__(self, supervisor: Supervised, token: str) -> None:
         self._supervisor = supervisor
         self._expected = f"Bearer {token}".encode()
         self._runner: web.AppRunner | None = None

@@ -100,7 +100,7 @@ class Manager:
         flags = ["--kubeconfig", str(self._folder.controller_kubeconfig), "--metrics-address", f"127.0.0.1:{self.port}"]
         flags += ["--prometheus-url", self._box.prometheus.url]
         # What a shell of the user's may have set for another controller is not meant for this one.
-        env = {"CANARY_NAMESPACES": "", "CANARY_PROMETHEUS_HOSTS": "", "KUBECONFIG": ""}
+        env = {"CANARY_NAMESPACES": "", "CANARY_LEASE": "", "CANARY_PROMETHEUS_HOSTS": "", "KUBECONFIG": ""}
         return ManagedProcess([*command, *flags], log=self._folder.controller_log, name="canary controller", env=env)
 
     async def _keep(self, process: ManagedProcess) -> None:

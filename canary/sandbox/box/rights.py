@@ -18,6 +18,7 @@ ACCOUNT = "canary-controller"
 FILES = (
     "base/namespace.yaml",
     "base/serviceaccount.yaml",
+    "base/lease.yaml",
     "base/team-roles.yaml",
     "overlays/cluster-wide/roles.yaml",
     "overlays/cluster-wide/bindings.yaml",
@@ -40,6 +41,6 @@ def documents() -> list[Json]:
 def _read(folder: Path) -> Iterator[Json]:
     for name in FILES:
         for document in yaml.safe_load_all((folder / name).read_text()):
-            if document["kind"] == "ServiceAccount":
+            if document["kind"] in {"ServiceAccount", "Role", "RoleBinding"}:
                 document["metadata"]["namespace"] = NAMESPACE
             yield json.loads(json.dumps(document))

@@ -1,0 +1,229 @@
+"""Several controllers, of which one works: whoever holds a Lease. The others stand by, with everything listed.
+
+The Lease saves double work; no promise rests on it, since every write is guarded by what it expects to find. So a holder
+that cannot renew goes on: trouble of the API server must not hold up a rollback as soon as one gets through. It ends
+when it sees that another has taken over (docs/decisions/0011).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Self
+
+from canary.controller.clock import Clock
+from canary.errors import AlreadyExists, ApiError, ConfigError, LeadershipLost, NotFound, Unprocessable
+from canary.kube import LEASES, Kube
+
+log = logging.getLogger("canary.leadership")
+
+Json = dict[str, Any]
+
+DURATION = 6
+"""Seconds without news of the holder after which others take the Lease; whole ones, as a Lease has them."""
+
+RENEWAL = 2.0
+"""Seconds between two renewals, and the most that one may take."""
+
+PAUSE = 0.5
+"""Seconds until the next try when the API server did not do as it was asked."""
+
+
+class Leadership:
+    """The part that a controller has in a Lease. An async context: leaving it gives the Lease back, so that another goes on at once.
+
+    `acquired` is set when we hold it. `identity` is the host's name and our process number: that of a container which is
+    started again in its Pod stays the same, and it goes on at once.
+    """
+
+    def __init__(
+        self,
+        kube: Kube,
+        namespace: str,
+        name: str,
+        clock: Clock,
+        *,
+        identity: str | None = None,
+        on_change: Callable[[bool], None] = lambda leading: None,  # noqa: ARG005 - the name is part of the type
+    ) -> None:
+        self._kube = kube
+        self._namespace = namespace
+        self._name = name
+        self._clock = clock
+        self.identity = identity or f"{socket.gethostname()}_{os.getpid()}"
+        self._on_change = on_change
+        self._seen: Json | None = None
+        self._synced = False
+        self._news = asyncio.Event()
+        self.acquired = asyncio.Event()
+
+    @property
+    def holder(self) -> str:
+        """Who holds the Lease, as far as we have been told; empty: nobody."""
+        return str(_spec(self._seen).get("holderIdentity") or "")
+
+    async def __aenter__(self) -> Self:
+        self._on_change(False)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if not self.acquired.is_set():
+            return
+        self.acquired.clear()
+        self._on_change(False)
+        # Whoever cannot be told now finds out when the Lease runs out.
+        with suppress(ApiError, TimeoutError):
+            async with asyncio.timeout(RENEWAL):
+                await self._patch(
+                    {"op": "test", "path": "/spec/holderIdentity", "value": self.identity},
+                    {"op": "replace", "path": "/spec/holderIdentity", "value": ""},
+                )
+
+    async def run(self) -> None:
+        """Take the Lease as soon as it is free, and hold it for ever.
+
+        Raises:
+            LeadershipLost: another has taken it from us.
+            ConfigError: the credentials do not allow to watch or write it.
+
+        """
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._follow(), name="follow the lease")
+            group.create_task(self._contend(), name="contend for the lease")
+
+    async def _follow(self) -> None:
+        try:
+            async for event in self._kube.list_and_watch(LEASES, self._namespace, name=self._name):
+                if event.type == "SYNCED":
+                    self._synced = True
+                else:
+                    self._seen = None if event.type == "DELETED" else event.object
+                self._news.set()
+        except ApiError as error:
+            raise self._useless(error) from error
+
+    async def _contend(self) -> None:
+        overdue = False
+        while True:
+            self._news.clear()
+            if self._synced and (overdue or self.holder in {"", self.identity}):
+                if await self._take():
+                    break
+                overdue = False
+                await self._wait(PAUSE)  # somebody was faster, as the watch is about to tell
+            else:
+                known = self._synced
+                overdue = (
+                    not await self._wait(float(_spec(self._seen).get("leaseDurationSeconds") or DURATION)) and known
+                )
+        log.info("leading, by the Lease %s/%s", self._namespace, self._name)
+        self._on_change(True)
+        self.acquired.set()
+        pause = RENEWAL
+        while True:
+            await self._clock.sleep(pause)
+            pause = RENEWAL if await self._renew() else PAUSE
+
+    async def _wait(self, seconds: float) -> bool:
+        """Wait for news; False when there are none for so long."""
+        news = asyncio.ensure_future(self._news.wait())
+        time = asyncio.ensure_future(self._clock.sleep(seconds))
+        try:
+            await asyncio.wait({news, time}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            news.cancel()
+            time.cancel()
+        return self._news.is_set()
+
+    async def _take(self) -> bool:
+        """Write us into the Lease as we have seen it; False when it is not like that any more."""
+        seen = self._seen
+        while True:
+            try:
+                async with asyncio.timeout(RENEWAL):
+                    if seen is None:
+                        await self._create()
+                    else:
+                        version = seen["metadata"]["resourceVersion"]
+                        await self._patch(
+                            {"op": "test", "path": "/metadata/resourceVersion", "value": version},
+                            {"op": "add", "path": "/spec", "value": self._ours(_spec(seen))},
+                        )
+            except (AlreadyExists, Unprocessable):
+                return False
+            except NotFound as error:
+                if seen is None:  # there is no such namespace
+                    raise self._useless(error) from error
+                return False
+            except (ApiError, TimeoutError) as error:
+                self._complain(error)
+                await self._clock.sleep(PAUSE)
+            else:
+                return True
+
+    async def _renew(self) -> bool:
+        try:
+            async with asyncio.timeout(RENEWAL):
+                await self._patch(
+                    {"op": "test", "path": "/spec/holderIdentity", "value": self.identity},
+                    {"op": "replace", "path": "/spec/renewTime", "value": self._now()},
+                )
+        except Unprocessable as error:
+            self.acquired.clear()
+            raise LeadershipLost(
+                f"another controller holds the Lease {self._namespace}/{self._name} now; this one ends, to be started "
+                "again and stand by"
+            ) from error
+        except NotFound:
+            with suppress(ApiError, TimeoutError):  # deleted by hand; if that fails, the next renewal tells
+                async with asyncio.timeout(RENEWAL):
+                    await self._create()
+            return False
+        except (ApiError, TimeoutError) as error:
+            self._complain(error)
+            return False
+        return True
+
+    def _complain(self, error: ApiError | TimeoutError) -> None:
+        if isinstance(error, ApiError) and not error.retryable:
+            if self.acquired.is_set():
+                log.error("the Lease cannot be renewed (%s); going on until another takes it", error)
+                return
+            raise self._useless(error) from error
+        log.warning("the Lease cannot be written (%s); trying again", error or "no answer in time")
+
+    def _useless(self, error: ApiError) -> ConfigError:
+        return ConfigError(
+            f"cannot use the Lease {self._namespace}/{self._name}: {error}; grant list, watch, create and patch of leases "
+            "there (deploy/ has such a Role), or run one controller only, without --lease"
+        )
+
+    async def _create(self) -> None:
+        metadata = {"name": self._name, "namespace": self._namespace}
+        lease = {"apiVersion": LEASES.api_version, "kind": LEASES.kind, "metadata": metadata, "spec": self._ours({})}
+        await self._kube.create(LEASES, lease)
+
+    async def _patch(self, *operations: Json) -> None:
+        await self._kube.json_patch(LEASES, self._name, self._namespace, operations)
+
+    def _ours(self, before: Json) -> Json:
+        now = self._now()
+        changes = int(before.get("leaseTransitions") or 0)
+        return {
+            "holderIdentity": self.identity,
+            "leaseDurationSeconds": DURATION,
+            "acquireTime": now,
+            "renewTime": now,
+            "leaseTransitions": changes + (bool(before) and before.get("holderIdentity") != self.identity),
+        }
+
+    def _now(self) -> str:
+        return self._clock.now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _spec(lease: Json | None) -> Json:
+    return (lease or {}).get("spec") or {}
