@@ -49,7 +49,7 @@ def test_a_clock_that_is_off_is_told(server: int, level: Level, words: str) -> N
 
 
 def installed() -> dict[str, Json]:
-    """Our CRDs as a real server gives them back: established, with what it fills in and without what is empty."""
+    """Our CRDs as a real server gives them back: established, with what it fills in; what is empty makes no difference."""
     found = {}
     for document in crds().values():
         kept = copy.deepcopy(document)
@@ -59,7 +59,7 @@ def installed() -> dict[str, Json]:
     steps = found["rollouts.canary.dev"]["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"][
         "properties"
     ]["steps"]
-    del steps["items"]["properties"]["approval"]["properties"]  # empty, and a real server leaves empty maps out
+    steps["items"]["properties"]["approval"]["properties"] = {}  # as good as not there
     return found
 
 

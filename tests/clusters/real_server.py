@@ -43,6 +43,7 @@ _OURS = "canary.dev"
 _SECONDS = 30.0
 
 _JSON = "application/json"
+_PROTOBUF = "application/vnd.kubernetes.protobuf"
 _WRITES = {"create", "update", "patch", "delete", "deletecollection"}
 
 _ended: set[str] = set()
@@ -101,6 +102,8 @@ class RealServer(FrontDesk):
         """The session and the headers with which a request goes on."""
         dropped = _NOT_PASSED_ON if http.method in {"GET", "HEAD"} else _NOT_PASSED_ON | _NOT_ON_WRITES
         headers: Headers = [(name, value) for name, value in http.headers.items() if name.lower() not in dropped]
+        if http.method not in {"GET", "HEAD"}:
+            headers = [(name, _readable(value) if name.lower() == "accept" else value) for name, value in headers]
         token = (http.headers.get("Authorization") or in_path).partition(" ")[2].strip()
         if token and self._tokens.owner(token) is None:
             return self._bare, [*headers, ("Authorization", f"Bearer {token}")]
@@ -283,6 +286,11 @@ async def _lines(answer: aiohttp.ClientResponse, stream: Stream) -> AsyncGenerat
         for line in lines:
             stream.heard(line)
             yield line + b"\n"
+
+
+def _readable(accept: str) -> str:
+    """What a client accepts, without protobuf if it takes anything else: the desk reads the answers to writes."""
+    return ",".join(one for one in accept.split(",") if _PROTOBUF not in one) or accept
 
 
 def _subject(header: str) -> str:
