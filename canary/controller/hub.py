@@ -174,8 +174,11 @@ class Hub:
             again = asyncio.create_task(self._again(key), name=f"restart {key[0]}/{key[1]}")
             self._restarts.add(again)
             again.add_done_callback(self._restarts.discard)
-        elif driver.woken:
+            return
+        if driver.woken:
             self._consider(key)
+        # A run that ends lets go of its rules: a Rollout that comes before this one may have waited for them.
+        self.wake(self.deps.store.sharing(key))
 
     async def _again(self, key: Key) -> None:
         await self.deps.clock.sleep(5)

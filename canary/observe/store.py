@@ -98,6 +98,11 @@ class Store:
             touched |= self._wanted_by.get(need, set())
         return touched
 
+    def sharing(self, key: Key) -> set[Key]:
+        """Other Rollouts that want a route that this one wants."""
+        routes = (need for need in self._needs.get(key, frozenset()) if need[0] == "HTTPRoute")
+        return {other for need in routes for other in self._wanted_by.get(need, ())} - {key}
+
     def put_route(self, document: Json, *, answer: bool = False) -> set[Key]:
         key = key_of(document)
         if not _news(document, self.routes.get(key), answer=answer):

@@ -239,11 +239,12 @@ async def test_two_rollouts_on_different_rules(world: World) -> None:
 
 
 async def test_the_rival_that_runs_keeps_the_rule(world: World) -> None:
-    """An older Rollout that appears while another runs on its rule waits; the run ends undisturbed."""
+    """A Rollout that would come first waits while another runs on its rule; the run ends undisturbed, and one has it."""
     await world.begin()
     await world.deploy(2)
     await world.until(lambda: world.step() == 1 and world.weights() == (90, 10))
     await world.declare("late", workloads=None, checks=[])
     await world.until(lambda: world.phase("late") == "Invalid")
-    await world.until(lambda: world.phase() == "Succeeded")
-    assert world.phase("late") == "Invalid"
+    await world.until(lambda: (world.status().get("run") or {}).get("outcome") == "Succeeded")
+    # Both may be of the same second, and `late` is the first by name then: from now on it may have the rule.
+    await world.until(lambda: [world.phase(), world.phase("late")].count("Invalid") == 1)
