@@ -63,8 +63,10 @@ class Hub:
         """A Rollout appeared, changed or vanished (`kind` DELETED)."""
         key = key_of(document)
         if kind != "DELETED":
+            before = self.deps.store.sharing(key)
             if self.deps.store.put_rollout(document):
-                self.wake({key})
+                # Those that this one shares no route with any more may have waited for it.
+                self.wake({key} | (before - self.deps.store.sharing(key)))
             return
         touched = self.deps.store.drop_rollout(key, uid_of(document))
         if key in self.deps.store.rollouts:

@@ -127,6 +127,14 @@ CASES = [
         cause=_rival,
         cure=lambda world: world.gitops.delete(ROLLOUTS, "older", world.namespace),
     ),
+    Case(
+        "a second Rollout that goes over to another route",
+        ("spec.routes[0]", "Rollout older drives rule"),
+        cause=_rival,
+        cure=lambda world: world.gitops.merge_patch(
+            ROLLOUTS, "older", world.namespace, {"spec": {"routes": [{"name": "elsewhere"}]}}
+        ),
+    ),
 ]
 
 
