@@ -8,6 +8,7 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from canary.sandbox.bench.figures import QUANTILES
 
@@ -43,6 +44,7 @@ def draw(document: Json, path: Path) -> None:
             panel.axhline(goal, color="grey", linestyle="--")
     for index, most in enumerate(_SECONDS):
         panels[1, 1].hlines(most, index - 0.45, index + 0.45, color="grey", linestyle="--")
+    _legend(figure, results)
     figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
 
 
@@ -51,12 +53,10 @@ def _latency(panel: Any, results: list[Json], title: str, name: str, goal: float
     for number, result in enumerate(results):
         for stage, style in (("sent_ms", "-"), ("written_ms", ":")):
             values = [result[title][stage][str(percent)] for percent in QUANTILES]
-            label = f"{_size(result)}, {'patch sent' if style == '-' else 'route written'}"
-            panel.plot(QUANTILES, values, style, color=f"C{number}", label=label, marker=".")
+            panel.plot(QUANTILES, values, style, color=f"C{number}", marker=".")
     if goal is not None:
         panel.axhline(goal, color="grey", linestyle="--")
     panel.set(yscale="log", title=name, xlabel="percentile")
-    panel.legend(fontsize=7)
 
 
 def _bars(panel: Any, results: list[Json], title: str, bars: tuple[tuple[str, str], ...]) -> None:
@@ -67,7 +67,18 @@ def _bars(panel: Any, results: list[Json], title: str, bars: tuple[tuple[str, st
         panel.bar(xs, [result[field] for _, field in bars], width, color=f"C{number}", label=_size(result))
     panel.set(title=title)
     panel.set_xticks(range(len(bars)), [name for name, _ in bars])
-    panel.legend(fontsize=7)
+
+
+def _legend(figure: Figure, results: list[Json]) -> None:
+    """One for all panels, below them, where it hides nothing."""
+    sizes = [
+        Line2D([], [], color=f"C{number}", marker="s", ls="", label=_size(one)) for number, one in enumerate(results)
+    ]
+    styles = [("-", "patch sent"), (":", "route written"), ("--", "goal")]
+    lines = [Line2D([], [], color="grey", linestyle=style, label=label) for style, label in styles]
+    figure.legend(
+        handles=[*sizes, *lines], loc="outside lower center", ncols=len(sizes) + len(lines), title="declared : active"
+    )
 
 
 def _size(result: Json) -> str:
