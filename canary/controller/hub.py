@@ -154,7 +154,8 @@ class Hub:
         driver.refuse(self._vetting.refusals(key))
         task = asyncio.create_task(driver.run(), name=f"drive {key[0]}/{key[1]}")
         self._drivers[key] = (driver, task)
-        task.add_done_callback(lambda task: self._done(key, driver, task))
+        shared = self.deps.store.sharing(key)
+        task.add_done_callback(lambda task: self._done(key, driver, task, shared))
         self.deps.telemetry.active_runs(len(self._drivers))
 
     def _gone(self, key: Key) -> None:
@@ -163,7 +164,7 @@ class Hub:
         if kept is not None:
             self.rollout("DELETED", kept.document)
 
-    def _done(self, key: Key, driver: Driver, task: asyncio.Task[None]) -> None:
+    def _done(self, key: Key, driver: Driver, task: asyncio.Task[None], shared: set[Key]) -> None:
         if self._drivers.get(key, (None, None))[1] is task:
             del self._drivers[key]
         self.deps.telemetry.active_runs(len(self._drivers))
@@ -179,8 +180,8 @@ class Hub:
             return
         if driver.woken:
             self._consider(key)
-        # A run that ends lets go of its rules: a Rollout that comes before this one may have waited for them.
-        self.wake(self.deps.store.sharing(key))
+        # A run that ends lets go of its rules, and a Rollout that was edited of its routes: others may wait for them.
+        self.wake(shared | self.deps.store.sharing(key))
 
     async def _again(self, key: Key) -> None:
         await self.deps.clock.sleep(5)
