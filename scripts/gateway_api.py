@@ -45,12 +45,15 @@ def main() -> int:
 
 
 def _take(source: Path) -> None:
-    """Copy what are definitions; by rename, so that a run that is cut short leaves nothing that looks complete."""
+    """Copy the definitions of the API's own group; those on trial (x-k8s.io) touch nothing of ours.
+
+    By rename, so that a run that is cut short leaves nothing that looks complete.
+    """
     part = FOLDER.with_name(".gateway-api.part")
     shutil.rmtree(part, ignore_errors=True)
     for channel in CHANNELS:
         (part / channel).mkdir(parents=True)
-        for path in sorted((source / channel).glob("*.yaml")):
+        for path in sorted((source / channel).glob("gateway.networking.k8s.io_*.yaml")):
             text = path.read_text()
             if "\nkind: CustomResourceDefinition\n" in text:
                 (part / channel / path.name).write_text(text)
