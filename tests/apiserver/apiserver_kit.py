@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from canary.sandbox.cluster import gateway_api_crds
 
 OURS = Path(canary.sandbox.__file__).parent / "gatewayapi"
 OWN = "OWN"
+_OWN_AS_A_WORD = re.compile(rf"(?<![\w-]){OWN}(?!\w)")
 """Stands for the namespace of the test in whatever a test sends or expects; no real name has capitals."""
 ROUTES = "/apis/gateway.networking.k8s.io/v1/namespaces/OWN/httproutes"
 
@@ -48,12 +50,12 @@ class Client:
 
     async def __call__(self, method: str, path: str, body: Any = None, *, patch: str = "", **headers: str) -> Answer:
         sent = {"Authorization": f"Bearer {self.api.token}", "User-Agent": "test/1"}
-        sent |= {name.replace("_", "-"): value.replace(OWN, self.namespace) for name, value in headers.items()}
+        sent |= {name.replace("_", "-"): self.placed(value) for name, value in headers.items()}
         data = None
         if body is not None:
             data = body if isinstance(body, (str, bytes)) else json.dumps(body)
             if isinstance(data, str):
-                data = data.replace(OWN, self.namespace)
+                data = self.placed(data)
             sent.setdefault("Content-Type", {"": "application/json"}.get(patch, f"application/{patch}-patch+json"))
         async with self.session.request(method, self.url(path), data=data, headers=sent) as response:
             text = (await response.text()).replace(self.namespace, OWN)
@@ -62,7 +64,11 @@ class Client:
 
     def url(self, path: str) -> URL:
         """Where a path of the API is: what it has encoded stays as it is."""
-        return URL((self.api.url + path).replace(OWN, self.namespace), encoded=True)
+        return URL(self.api.url + self.placed(path), encoded=True)
+
+    def placed(self, text: str) -> str:
+        """With the namespace of the test for `OWN` where that stands as a word: in a token it may be three letters."""
+        return _OWN_AS_A_WORD.sub(self.namespace, text)
 
     async def watch(self, path: str, count: int = 10_000, **headers: str) -> list[dict[str, Any]]:
         """Events of a watch, until there are `count` or the stream ends."""
