@@ -344,6 +344,23 @@ async def test_a_rule_that_is_not_evaluated_is_listed(tmp_path: Path) -> None:
         await api.install_crds(tmp_path)
 
 
+@pytest.mark.sandbox_only("a real server evaluates every rule that it takes")
+async def test_a_rule_that_is_not_evaluated_is_warned_about(client: Client) -> None:
+    """Whoever creates or changes the definition is told, as kubectl prints it."""
+    doc = definition(rules({"rule": "quantity(self).isLessThan(quantity('1Gi'))"}, type="string"))
+    made = await client("POST", CRDS, doc)
+    changed = await client(
+        "PATCH", f"{CRDS}/{doc['metadata']['name']}", {"metadata": {"labels": {"a": "b"}}}, patch="merge"
+    )
+    assert (made.code, changed.code) == (201, 200)
+    for answer in (made, changed):
+        (warned,) = answer.headers.getall("Warning")
+        assert warned.startswith('299 - "not evaluated: widgets.OWN.example.com/v1: rule')
+        assert "quantity" in warned
+    plain = await client("POST", "/api/v1/namespaces/OWN/configmaps", {"metadata": {"name": "a"}})
+    assert "Warning" not in plain.headers
+
+
 async def test_a_definition_keeps_no_empty_maps_and_lists(client: Client) -> None:
     """Who compares what was sent with what is there finds them missing; a default that is empty stays."""
     empty = {"type": "object", "properties": {}, "required": []}

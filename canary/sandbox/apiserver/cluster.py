@@ -101,11 +101,10 @@ class Cluster:
         self.registry.remove(group, plural)
         for resource in crd.resources(doc):
             self.registry.add(resource)
-            for limitation in resource.schema.limitations:
-                said = f"{plural}.{group}/{resource.version}: {limitation}"
-                if said not in self.limitations:
-                    self.limitations.append(said)
-                    log.warning("not evaluated: %s", said)
+        for said in crd.not_evaluated(doc):
+            if said not in self.limitations:
+                self.limitations.append(said)
+                log.warning("not evaluated: %s", said)
         current = self.store.get(crd.KEY, ("", doc["metadata"]["name"]))
         if current is None:
             return

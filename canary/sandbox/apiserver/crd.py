@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from functools import lru_cache
 
 from canary.sandbox.apiserver import builtin_columns, builtin_schemas, names
@@ -96,6 +97,13 @@ def established(doc: Json, now: str) -> Json:
         ],
         "storedVersions": stored if storage in stored else [*stored, storage],
     }
+
+
+def not_evaluated(doc: Json) -> Iterator[str]:
+    """The rules of a definition that this server takes and cannot evaluate, each with its resource and why."""
+    for resource in resources(doc):
+        for limitation in resource.schema.limitations:
+            yield f"{resource.plural}.{resource.group}/{resource.version}: {limitation}"
 
 
 def resources(doc: Json) -> tuple[Resource, ...]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from aiohttp import web
 
-from canary.sandbox.apiserver import access, decoding, errors, queries, reviews, scale, spelling
+from canary.sandbox.apiserver import access, crd, decoding, errors, queries, reviews, scale, spelling
 from canary.sandbox.apiserver import patch as patches
 from canary.sandbox.apiserver.auth import Tokens, User
 from canary.sandbox.apiserver.cluster import Cluster
@@ -209,7 +209,9 @@ class Handlers:
             response = json_response(scale.of(form.resource, written.stored), code)
         else:
             response = raw_response(form.single(written.stored), code)
-        for text in written.warnings:
+        doc = written.stored.doc
+        gaps = [f"not evaluated: {text}" for text in crd.not_evaluated(doc)] if form.resource.key == crd.KEY else []
+        for text in (*written.warnings, *gaps):
             response.headers.add("Warning", warning(text))
         return response
 
