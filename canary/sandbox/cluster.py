@@ -8,8 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import yaml
 
@@ -19,6 +18,7 @@ from canary.model.crd import crds
 from canary.sandbox.addresses import Locate, as_written
 from canary.sandbox.apiserver import ApiServer, Mode, Snapshot
 from canary.sandbox.apiserver.desk import FrontDesk
+from canary.sandbox.composite import Composite
 from canary.sandbox.forwarder import ServiceForwarder
 from canary.sandbox.gateway import EnvoyGateway
 from canary.sandbox.gateway.port import GatewayImplementation
@@ -51,7 +51,7 @@ class Ports:
     """Those that Traefik binds and Gateways name: not to be replaced by others if they are taken."""
 
 
-class Sandbox:
+class Sandbox(Composite):
     """A whole cluster in one process tree.
 
     `gateway` names the implementation of the Gateway API, None leaves it out; the GatewayClass is called GATEWAY_CLASS
@@ -103,45 +103,36 @@ class Sandbox:
         self._crds = crds
         self._parts: dict[str, GatewayImplementation | Workloads | Prometheus] = {}
         self._kinds: dict[tuple[str, str], Resource] = {}
-        self._stack = AsyncExitStack()
 
-    async def __aenter__(self) -> Self:
+    async def _enter(self, stack: AsyncExitStack) -> None:
         if self._with_prometheus:
             require_prometheus()  # before anything else starts
         if self._with_prometheus and self._gateway_kind is None:
             raise SandboxError("prometheus=True needs a gateway: that is what it scrapes")
-        async with AsyncExitStack() as stack:
-            self.folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="canary-sandbox-")))
-            if self._server is not None:
-                await stack.enter_async_context(self._server)
-                await self._define(self._server)
-            self.kubeconfig = self.folder / "kubeconfig"
-            self.api.kubeconfig(self.kubeconfig)
-            self.kube = await stack.enter_async_context(
-                await Kube.connect(server=self.api.url, token=self.api.token, field_manager="canary-sandbox")
+        self.folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="canary-sandbox-")))
+        if self._server is not None:
+            await stack.enter_async_context(self._server)
+            await self._define(self._server)
+        self.kubeconfig = self.folder / "kubeconfig"
+        self.api.kubeconfig(self.kubeconfig)
+        self.kube = await stack.enter_async_context(
+            await Kube.connect(server=self.api.url, token=self.api.token, field_manager="canary-sandbox")
+        )
+        if self._with_workloads:
+            self._parts["workloads"] = await stack.enter_async_context(
+                Workloads(self.kube, processes=self._processes, drain=self._drain, pod_network=self._pod_network)
             )
-            if self._with_workloads:
-                self._parts["workloads"] = await stack.enter_async_context(
-                    Workloads(self.kube, processes=self._processes, drain=self._drain, pod_network=self._pod_network)
+        locate = self.workloads.locate if self._with_workloads else as_written
+        if self._with_workloads or self._gateway_kind == "traefik":
+            await stack.enter_async_context(ServiceForwarder(self.kube, locate=locate))
+        if self._gateway_kind:
+            await self.apply([gateway_class(self._gateway_kind)])
+            gateway = self._implementation(self._gateway_kind, locate)
+            self._parts["gateway"] = await stack.enter_async_context(gateway)
+            if self._with_prometheus:
+                self._parts["prometheus"] = await stack.enter_async_context(
+                    Prometheus([gateway.stats_url], self._scrape_interval, port=self._ports.prometheus)
                 )
-            locate = self.workloads.locate if self._with_workloads else as_written
-            if self._with_workloads or self._gateway_kind == "traefik":
-                await stack.enter_async_context(ServiceForwarder(self.kube, locate=locate))
-            if self._gateway_kind:
-                await self.apply([gateway_class(self._gateway_kind)])
-                gateway = self._implementation(self._gateway_kind, locate)
-                self._parts["gateway"] = await stack.enter_async_context(gateway)
-                if self._with_prometheus:
-                    self._parts["prometheus"] = await stack.enter_async_context(
-                        Prometheus([gateway.stats_url], self._scrape_interval, port=self._ports.prometheus)
-                    )
-            self._stack = stack.pop_all()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._stack.aclose()
 
     async def _define(self, server: ApiServer) -> None:
         """Our own definitions, or what is asked for, and the Gateway API's."""

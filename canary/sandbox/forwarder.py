@@ -16,13 +16,13 @@ import struct
 from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import AsyncExitStack, suppress
-from types import TracebackType
-from typing import Self, cast
+from typing import cast
 
 from canary.kube import ENDPOINTSLICES, SERVICES, Kube, Resource
 from canary.sandbox.addresses import Address, Locate, as_written
+from canary.sandbox.composite import Composite
 from canary.sandbox.gateway.objects import SERVICE_NAME_LABEL, Backend, Json, Key, Objects, endpoints
-from canary.sandbox.watching import Cache, running, watch_into
+from canary.sandbox.watching import Cache, running, watch_all
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ _CONNECT_TIMEOUT = 3.0
 """Seconds that one endpoint gets to take a connection before the next one is tried."""
 
 
-class ServiceForwarder:
+class ServiceForwarder(Composite):
     """Forwards for every Service with a ClusterIP in 127.0.0.0/8 while the context is open.
 
     `locate` says where an endpoint really listens. More than `max_connections` at a time are cut off as they come.
@@ -45,25 +45,13 @@ class ServiceForwarder:
         self._changed = asyncio.Event()
         self._listeners: dict[Address, _Listener] = {}
         self._told: set[Address] = set()
-        self._stack = AsyncExitStack()
         self.connections: set[asyncio.Task[None]] = set()
         """A task for each connection that is open now."""
 
-    async def __aenter__(self) -> Self:
-        async with AsyncExitStack() as stack:
-            stack.push_async_callback(self._close)
-            for attribute, resource in _READ.items():
-                await stack.enter_async_context(
-                    watch_into(self._cache, attribute, self._kube, resource, self._changed.set)
-                )
-            await stack.enter_async_context(running(self._run()))
-            self._stack = stack.pop_all()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._stack.aclose()
+    async def _enter(self, stack: AsyncExitStack) -> None:
+        stack.push_async_callback(self._close)
+        await stack.enter_async_context(watch_all(self._cache, self._kube, _READ, self._changed.set))
+        await stack.enter_async_context(running(self._run()))
 
     def admit(self, client: _Client, connection: socket.socket) -> None:
         """Let a new connection find its endpoint, or cut it off when there are too many."""

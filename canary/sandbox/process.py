@@ -18,6 +18,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import aiohttp
+
 from canary.errors import SandboxError
 
 PR_SET_PDEATHSIG = 1
@@ -58,6 +60,15 @@ def die_with_parent(parent: int) -> Callable[[], None] | None:
             os._exit(1)
 
     return in_child
+
+
+async def answers(http: aiohttp.ClientSession, url: str) -> bool:
+    """Whether a GET is answered with 200; for `ManagedProcess.wait_until`."""
+    try:
+        async with http.get(url) as response:
+            return response.status == 200
+    except (aiohttp.ClientError, TimeoutError):
+        return False
 
 
 class ManagedProcess:

@@ -8,15 +8,15 @@ import tempfile
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
 import yaml
 
 from canary.errors import SandboxError
-from canary.sandbox.process import ManagedProcess, free_or_any, free_port
+from canary.sandbox.composite import Composite
+from canary.sandbox.process import ManagedProcess, answers, free_or_any, free_port
 
 _PROJECT_BINARY = Path(__file__).resolve().parents[2] / ".sandbox" / "bin" / "prometheus"
 _HOW_TO_GET = (
@@ -51,7 +51,7 @@ def require_prometheus() -> Path:
     return found
 
 
-class Prometheus:
+class Prometheus(Composite):
     """Scrapes `scrape_targets` (URLs) every `scrape_interval`, keeps its data in a temporary folder; `url` is its API.
 
     `port` is where it listens if that is free.
@@ -72,45 +72,28 @@ class Prometheus:
         self._interval = scrape_interval
         self._binary = binary
         self._port = port
-        self._stack = AsyncExitStack()
         self.url = ""
 
-    async def __aenter__(self) -> Self:
+    async def _enter(self, stack: AsyncExitStack) -> None:
         binary = self._binary or require_prometheus()
-        async with AsyncExitStack() as stack:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="canary-prometheus-")))
-            config = folder / "prometheus.yml"
-            config.write_text(yaml.safe_dump(configuration(self._targets, self._interval)))
-            port = free_or_any(self._port) or free_port()
-            command: list[str | Path] = [
-                binary,
-                f"--config.file={config}",
-                f"--storage.tsdb.path={folder / 'data'}",
-                f"--web.listen-address=127.0.0.1:{port}",
-                "--log.level=warn",
-            ]
-            self.process = await stack.enter_async_context(
-                ManagedProcess(command, log=folder / "prometheus.log", name="prometheus")
-            )
-            self.url = f"http://127.0.0.1:{port}"
-            http = await stack.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)))
-
-            async def ready() -> bool:
-                try:
-                    async with http.get(f"{self.url}/-/ready") as response:
-                        return response.status == 200
-                except (aiohttp.ClientError, TimeoutError):
-                    return False
-
-            await self.process.wait_until(ready, within=30)
-            self._http = http
-            self._stack = stack.pop_all()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._stack.aclose()
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="canary-prometheus-")))
+        config = folder / "prometheus.yml"
+        config.write_text(yaml.safe_dump(configuration(self._targets, self._interval)))
+        port = free_or_any(self._port) or free_port()
+        command: list[str | Path] = [
+            binary,
+            f"--config.file={config}",
+            f"--storage.tsdb.path={folder / 'data'}",
+            f"--web.listen-address=127.0.0.1:{port}",
+            "--log.level=warn",
+        ]
+        self.process = await stack.enter_async_context(
+            ManagedProcess(command, log=folder / "prometheus.log", name="prometheus")
+        )
+        self.url = f"http://127.0.0.1:{port}"
+        http = await stack.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)))
+        await self.process.wait_until(lambda: answers(http, f"{self.url}/-/ready"), within=30)
+        self._http = http
 
     async def scraping(self, within: float = 30) -> None:
         """Wait until every target has been scraped once; Prometheus takes about 5 s from its start to its first look.

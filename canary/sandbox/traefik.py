@@ -19,14 +19,14 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import aiohttp
 
 from canary.errors import NotFound, SandboxError
 from canary.kube import GATEWAYS, Kube
-from canary.sandbox.process import ManagedProcess, free_port
+from canary.sandbox.composite import Composite
+from canary.sandbox.process import ManagedProcess, answers, free_port
 
 Json = dict[str, Any]
 
@@ -51,7 +51,7 @@ def find_traefik() -> Path:
     raise SandboxError(_HOW_TO_GET if not given else f"CANARY_TRAEFIK={given} is not a program")
 
 
-class TraefikGateway:
+class TraefikGateway(Composite):
     """One Traefik process on free loopback ports, controller name `traefik.io/gateway-controller`.
 
     `kube` is our way in, `kubeconfig` Traefik's. `ports` are what listeners may name and clients connect to on 127.0.0.1;
@@ -77,34 +77,25 @@ class TraefikGateway:
         self.ports = tuple(ports)
         self._native_lb = native_lb
         self._throttle = throttle
-        self._stack = AsyncExitStack()
         self.api_url = ""
         """Its dashboard's API, ping and metrics; open to anybody on this machine."""
 
-    async def __aenter__(self) -> Self:
+    async def _enter(self, stack: AsyncExitStack) -> None:
         binary = find_traefik()
         await self._require_kinds()
         self.ports = self.ports or (free_port(),)
         internal = free_port()
-        async with AsyncExitStack() as stack:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="canary-traefik-")))
-            # It prefers what it takes for its own cluster over everything else; ours is the one of the kubeconfig.
-            env = {"KUBECONFIG": str(self._kubeconfig), "KUBERNETES_SERVICE_HOST": ""}
-            self.process = await stack.enter_async_context(
-                ManagedProcess(
-                    [binary, *self._flags(internal)], log=folder / "traefik.log", name="traefik", env=env, cwd=folder
-                )
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="canary-traefik-")))
+        # It prefers what it takes for its own cluster over everything else; ours is the one of the kubeconfig.
+        env = {"KUBECONFIG": str(self._kubeconfig), "KUBERNETES_SERVICE_HOST": ""}
+        self.process = await stack.enter_async_context(
+            ManagedProcess(
+                [binary, *self._flags(internal)], log=folder / "traefik.log", name="traefik", env=env, cwd=folder
             )
-            self.api_url = f"http://127.0.0.1:{internal}"
-            self._http = await stack.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)))
-            await self.process.wait_until(self._answers, within=30)
-            self._stack = stack.pop_all()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._stack.aclose()
+        )
+        self.api_url = f"http://127.0.0.1:{internal}"
+        self._http = await stack.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)))
+        await self.process.wait_until(lambda: answers(self._http, f"{self.api_url}/ping"), within=30)
 
     @property
     def listener_port(self) -> int:
@@ -171,13 +162,6 @@ class TraefikGateway:
             document: Json = await response.json()
         found: dict[str, Json] = document.get("services") or {}
         return found
-
-    async def _answers(self) -> bool:
-        try:
-            async with self._http.get(f"{self.api_url}/ping") as response:
-                return response.status == 200
-        except (aiohttp.ClientError, TimeoutError):
-            return False
 
     async def _require_kinds(self) -> None:
         """Traefik would wait for ever, and silently, for a kind that is not served."""

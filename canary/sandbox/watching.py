@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
-from contextlib import aclosing, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from typing import Any
 
 from canary.kube import Kube, Resource
@@ -67,4 +67,15 @@ async def watch_into(
         first.cancel()
         if task.done():
             await task  # raises what went wrong before the first list was in
+        yield
+
+
+@asynccontextmanager
+async def watch_all(
+    cache: Cache, kube: Kube, resources: Mapping[str, Resource], changed: Callable[[], None]
+) -> AsyncGenerator[None]:
+    """The same for several resources, by the attribute that each has in the cache; listed one after the other."""
+    async with AsyncExitStack() as stack:
+        for attribute, resource in resources.items():
+            await stack.enter_async_context(watch_into(cache, attribute, kube, resource, changed))
         yield

@@ -16,13 +16,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from canary.errors import AlreadyExists, ApiError, NotFound, SandboxError
 from canary.kube import DEPLOYMENTS, ENDPOINTSLICES, PODS, SERVICES, Kube, Resource
 from canary.sandbox.addresses import LOOPBACK, Locate, PodNetwork, as_written
 from canary.sandbox.app import Behaviour, Faults, Override
+from canary.sandbox.composite import Composite
 from canary.sandbox.manifests import (
     MANAGED_BY_LABEL,
     PORT_ANNOTATION,
@@ -35,7 +34,7 @@ from canary.sandbox.manifests import (
     wanted_replicas,
 )
 from canary.sandbox.replicas import InProcess, OwnProcess, Replica, Server, environment
-from canary.sandbox.watching import Cache, Json, Key, running, watch_into
+from canary.sandbox.watching import Cache, Json, Key, running, watch_all
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +63,7 @@ class _Workload:
         return [replica for replica in self.replicas if not replica.terminating]
 
 
-class Workloads:
+class Workloads(Composite):
     """Runs every Deployment of the API server. `processes`: each replica as a process of its own, not in ours.
 
     `drain` is how many seconds a replica keeps serving after it left its EndpointSlices, so that proxies can follow.
@@ -92,25 +91,13 @@ class Workloads:
         self._overrides: dict[str, Override] = {}
         self._changed = asyncio.Event()
         self._stopping: set[asyncio.Task[None]] = set()
-        self._stack = AsyncExitStack()
 
-    async def __aenter__(self) -> Self:
-        async with AsyncExitStack() as stack:
-            self._folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="canary-apps-")))
-            stack.push_async_callback(self._stop_all)
-            await self._clear_leftovers()
-            for attribute, resource in _READ.items():
-                await stack.enter_async_context(
-                    watch_into(self._cache, attribute, self._kube, resource, self._changed.set)
-                )
-            await stack.enter_async_context(running(self._run()))
-            self._stack = stack.pop_all()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._stack.aclose()
+    async def _enter(self, stack: AsyncExitStack) -> None:
+        self._folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="canary-apps-")))
+        stack.push_async_callback(self._stop_all)
+        await self._clear_leftovers()
+        await stack.enter_async_context(watch_all(self._cache, self._kube, _READ, self._changed.set))
+        await stack.enter_async_context(running(self._run()))
 
     async def _clear_leftovers(self) -> None:
         """What an earlier life wrote about its replicas, in a cluster that was resumed: none of them runs any more."""

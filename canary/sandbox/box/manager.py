@@ -6,8 +6,7 @@ import asyncio
 import logging
 import sys
 from contextlib import AsyncExitStack
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import aiohttp
 
@@ -15,7 +14,8 @@ from canary.kube import Resource
 from canary.sandbox.box import rights
 from canary.sandbox.box.folder import Folder
 from canary.sandbox.cluster import Sandbox
-from canary.sandbox.process import ManagedProcess, free_or_any, free_port
+from canary.sandbox.composite import Composite
+from canary.sandbox.process import ManagedProcess, answers, free_or_any, free_port
 from canary.sandbox.watching import running
 
 log = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ _RESTART_AFTER = 1.0
 """Seconds between the end of one that died and the start of the next."""
 
 
-class Manager:
+class Manager(Composite):
     """Runs `canary controller run`, and again whenever it ends. The context begins once it says that it is ready."""
 
     def __init__(self, box: Sandbox, folder: Folder, port: int) -> None:
@@ -36,7 +36,6 @@ class Manager:
         self.port = free_or_any(port) or free_port()
         self._process: ManagedProcess | None = None
         self._restarts = 0
-        self._stack = AsyncExitStack()
 
     async def prepare(self) -> None:
         """Write the kubeconfig of the service account, with a token as `kubectl create token` gets it."""
@@ -53,29 +52,13 @@ class Manager:
             token=answer["status"]["token"],
         )
 
-    async def __aenter__(self) -> Self:
-        async with AsyncExitStack() as stack:
-            process = self._new()
-            await stack.enter_async_context(process)
-            self._process = process
-            async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as http:
-
-                async def ready() -> bool:
-                    try:
-                        async with http.get(f"{self.url}/readyz") as response:
-                            return response.status == 200
-                    except (aiohttp.ClientError, TimeoutError):
-                        return False
-
-                await process.wait_until(ready, within=60, interval=0.1)
-            await stack.enter_async_context(running(self._keep(process)))
-            self._stack = stack.pop_all()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._stack.aclose()
+    async def _enter(self, stack: AsyncExitStack) -> None:
+        process = self._new()
+        await stack.enter_async_context(process)
+        self._process = process
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as http:
+            await process.wait_until(lambda: answers(http, f"{self.url}/readyz"), within=60, interval=0.1)
+        await stack.enter_async_context(running(self._keep(process)))
 
     @property
     def url(self) -> str:

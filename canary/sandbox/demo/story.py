@@ -9,8 +9,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import aiohttp
 
@@ -18,6 +17,7 @@ from canary.errors import SandboxError
 from canary.kube import DEPLOYMENTS, EVENTS, HTTPROUTES, ROLLOUTS
 from canary.model.status import Phase, RolloutStatus, VerdictKind
 from canary.sandbox.cluster import Sandbox
+from canary.sandbox.composite import Composite
 from canary.sandbox.demo import manifests
 from canary.sandbox.demo.report import Moments, Report, Span, count, judge
 from canary.sandbox.demo.screen import Screen
@@ -47,41 +47,32 @@ class Notes:
     """(when, canary share in percent) of every acceptance by the gateway."""
 
 
-class Story:
+class Story(Composite):
     """The whole play as an async context: everything it started is gone when it is left."""
 
     def __init__(self, screen: Screen) -> None:
         self._screen = screen
-        self._stack = AsyncExitStack()
         self._notes = Notes()
         self._changed = asyncio.Event()
         self._version = "v1"
 
-    async def __aenter__(self) -> Self:
+    async def _enter(self, stack: AsyncExitStack) -> None:
         self._began = time.time()
         require_prometheus()
-        async with AsyncExitStack() as stack:
-            self._screen.say("starting: API server, Envoy gateway, Prometheus, two Deployments")
-            self._box = await stack.enter_async_context(Sandbox(prometheus=True, processes=True))
-            await self._box.apply(manifests.world())
-            await self._start_controller(stack)
-            url = await self._box.gateway_url(manifests.NAMESPACE, "public")
-            await self._rolled_out("shop-stable", "shop-canary")
-            self._load = await stack.enter_async_context(
-                LoadGenerator(url, manifests.HOST, rps=RPS, max_seconds=300, max_requests=90_000)
-            )
-            for watcher in (self._watch_rollout(), self._watch_route(), self._watch_events(), self._paint()):
-                task = asyncio.create_task(watcher)
-                stack.push_async_callback(_cancel, task)
-            self._stack = stack.pop_all()
+        self._screen.say("starting: API server, Envoy gateway, Prometheus, two Deployments")
+        self._box = await stack.enter_async_context(Sandbox(prometheus=True, processes=True))
+        await self._box.apply(manifests.world())
+        await self._start_controller(stack)
+        url = await self._box.gateway_url(manifests.NAMESPACE, "public")
+        await self._rolled_out("shop-stable", "shop-canary")
+        self._load = await stack.enter_async_context(
+            LoadGenerator(url, manifests.HOST, rps=RPS, max_seconds=300, max_requests=90_000)
+        )
+        for watcher in (self._watch_rollout(), self._watch_route(), self._watch_events(), self._paint()):
+            task = asyncio.create_task(watcher)
+            stack.push_async_callback(_cancel, task)
         self._screen.open()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._screen.close()
-        await self._stack.aclose()
+        stack.callback(self._screen.close)
 
     async def _start_controller(self, stack: AsyncExitStack) -> None:
         """The controller as users run it: a process of its own, under its own name."""

@@ -8,8 +8,6 @@ from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from functools import partial
-from types import TracebackType
-from typing import Self
 
 from canary.errors import ApiError, Conflict, NotFound, SandboxError
 from canary.kube import (
@@ -24,12 +22,13 @@ from canary.kube import (
     Resource,
 )
 from canary.sandbox.addresses import Locate, as_written
+from canary.sandbox.composite import Composite
 from canary.sandbox.gateway.attach import CONTROLLER_NAME
 from canary.sandbox.gateway.envoy import Envoy, EnvoyRefusedError
 from canary.sandbox.gateway.objects import Json, Key, Objects, generation_of, key_of
 from canary.sandbox.gateway.statuses import Statuses, class_body, gateway_body, has_our_entries, route_body
 from canary.sandbox.gateway.translate import FEATURES, EnvoyConfig, translate
-from canary.sandbox.watching import Cache, running, watch_into
+from canary.sandbox.watching import Cache, running, watch_all
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +50,7 @@ def accept_all(_: Json) -> bool:
     return True
 
 
-class EnvoyGateway:
+class EnvoyGateway(Composite):
     """The sandbox's implementation of the Gateway API, controller name `canary.dev/sandbox-envoy`.
 
     A route's status for generation N is written after Envoy's data path runs the routes of generation N, never before.
@@ -89,26 +88,14 @@ class EnvoyGateway:
         self._applied = asyncio.Condition()
         self._rounds = 0
         self._failure: BaseException | None = None
-        self._stack = AsyncExitStack()
 
-    async def __aenter__(self) -> Self:
-        async with AsyncExitStack() as stack:
-            starting = asyncio.create_task(stack.enter_async_context(self._envoy))
-            try:
-                for attribute, resource in _READ.items():
-                    await stack.enter_async_context(
-                        watch_into(self._cache, attribute, self._kube, resource, self._wake)
-                    )
-            finally:
-                await starting
-            await stack.enter_async_context(running(self._run()))
-            self._stack = stack.pop_all()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._stack.aclose()
+    async def _enter(self, stack: AsyncExitStack) -> None:
+        starting = asyncio.create_task(stack.enter_async_context(self._envoy))
+        try:
+            await stack.enter_async_context(watch_all(self._cache, self._kube, _READ, self._wake))
+        finally:
+            await starting
+        await stack.enter_async_context(running(self._run()))
 
     @property
     def admin_url(self) -> str:

@@ -14,16 +14,16 @@ import time
 from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import aiohttp
 
 from canary.errors import SandboxError
+from canary.sandbox.composite import Composite
 from canary.sandbox.gateway import xds
 from canary.sandbox.gateway.objects import Json
 from canary.sandbox.gateway.translate import EnvoyConfig
-from canary.sandbox.process import ManagedProcess, free_or_any
+from canary.sandbox.process import ManagedProcess, answers, free_or_any
 
 LOAD_TIMEOUT = 10.0
 """Seconds that Envoy gets to load what was written; it takes milliseconds unless the machine is stuck."""
@@ -38,7 +38,7 @@ class EnvoyRefusedError(Exception):
         self.message = message
 
 
-class Envoy:
+class Envoy(Composite):
     """One Envoy process. `ports` are the loopback ports by listener id, known once the listener serves.
 
     Those given are taken if they are free when their listener is new.
@@ -49,7 +49,6 @@ class Envoy:
         self._asked: dict[str, int] = {}
         # One worker carries thousands of requests a second, and with one worker a probe proves the whole data path.
         self._concurrency = concurrency
-        self._stack = AsyncExitStack()
         self._versions = 0
         self._tables: dict[str, list[Json]] = {}
         self._table_versions: dict[str, str] = {}
@@ -58,28 +57,20 @@ class Envoy:
         self.ports: dict[str, int] = {}
         self.admin_url = ""
 
-    async def __aenter__(self) -> Self:
-        async with AsyncExitStack() as stack:
-            self._folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="canary-envoy-")))
-            for name in ("rds", "eds"):
-                (self._folder / name).mkdir()
-            self._write("bootstrap.json", xds.bootstrap(self._folder))
-            self._write("lds.json", xds.discovery("0", []))
-            self._write("cds.json", xds.discovery("0", []))
-            self.process = await stack.enter_async_context(
-                ManagedProcess(self._command(), log=self._folder / "envoy.log", name="envoy")
-            )
-            self._http = await stack.enter_async_context(
-                aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=LOAD_TIMEOUT))
-            )
-            await self.process.wait_until(self._is_live, within=30)
-            self._stack = stack.pop_all()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._stack.aclose()
+    async def _enter(self, stack: AsyncExitStack) -> None:
+        self._folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="canary-envoy-")))
+        for name in ("rds", "eds"):
+            (self._folder / name).mkdir()
+        self._write("bootstrap.json", xds.bootstrap(self._folder))
+        self._write("lds.json", xds.discovery("0", []))
+        self._write("cds.json", xds.discovery("0", []))
+        self.process = await stack.enter_async_context(
+            ManagedProcess(self._command(), log=self._folder / "envoy.log", name="envoy")
+        )
+        self._http = await stack.enter_async_context(
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=LOAD_TIMEOUT))
+        )
+        await self.process.wait_until(self._is_live, within=30)
 
     async def apply(self, config: EnvoyConfig) -> None:
         """Make Envoy run `config`; returns when its data path does.
@@ -225,11 +216,7 @@ class Envoy:
         if not address:
             return False
         self.admin_url = f"http://{address}"
-        try:
-            async with self._http.get(f"{self.admin_url}/ready") as response:
-                return response.status == 200
-        except aiohttp.ClientError:
-            return False
+        return await answers(self._http, f"{self.admin_url}/ready")
 
     def _next_version(self) -> str:
         self._versions += 1
