@@ -31,6 +31,8 @@ class Request:
     by: str = ""
     reason: str = ""
     raw: str = ""
+    ignore_unknown: bool = False
+    """Of a promote-full: go on although checks are Unknown."""
 
     @property
     def known(self) -> Verb | None:
@@ -39,7 +41,10 @@ class Request:
 
     def dump(self) -> str:
         """Write the annotation's value."""
-        return json.dumps({"id": self.id, "verb": self.verb, "by": self.by, "reason": self.reason})
+        document: dict[str, Any] = {"id": self.id, "verb": self.verb, "by": self.by, "reason": self.reason}
+        if self.ignore_unknown:
+            document["ignoreUnknown"] = True
+        return json.dumps(document)
 
 
 def parse_request(raw: str | None) -> Request | None:
@@ -62,6 +67,7 @@ def parse_request(raw: str | None) -> Request | None:
         by=_text(document, "by", 256),
         reason=_text(document, "reason", 512),
         raw=raw,
+        ignore_unknown=document.get("ignoreUnknown") is True,
     )
 
 

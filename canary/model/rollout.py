@@ -238,6 +238,13 @@ class RolloutSpec(ApiModel):
     accept_timeout: Annotated[
         Duration, Field(description="How long a gateway may take to accept a written route before the run fails.")
     ] = Duration.parse("60s")
+    unavailable_grace: Annotated[
+        Duration,
+        Field(
+            description="A canary without a ready endpoint loses its weight at once. Ready again within this time, the "
+            "step is entered anew (three times at most in a run); else the run fails."
+        ),
+    ] = Duration.parse("30s")
     deadline: Annotated[
         Duration | None, Field(description="A run longer than this fails, pauses included. Default: none.")
     ] = None

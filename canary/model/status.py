@@ -120,6 +120,22 @@ class RunStatus(ApiModel):
     reason: Annotated[str, Field(max_length=64, description="Why it ended, as a constant.")] = ""
     message: Annotated[Text, Field(description="Why it ended, in words.")] = ""
     full: Annotated[bool, Field(description="Somebody asked to skip the remaining holds (promote-full).")] = False
+    full_at: Annotated[
+        int | None,
+        Field(ge=0, le=64, description="Step at which promote-full was asked for; those after it were skipped."),
+    ] = None
+    ignore_unknown: Annotated[
+        bool, Field(description="promote-full was told to go on although checks are Unknown.")
+    ] = False
+    replaces: Annotated[
+        str, Field(max_length=64, description="Revision of the stable workload that a Copy may replace.")
+    ] = ""
+    unavailable_since: Annotated[
+        Timestamp | None, Field(description="Since when the canary has had no ready endpoint, and so no weight.")
+    ] = None
+    outages: Annotated[
+        int, Field(ge=0, le=64, description="How often the canary had no ready endpoint while it had weight.")
+    ] = 0
     swap: Annotated[bool, Field(description="It was won by Swap: its end leaves all traffic where it is.")] = False
 
 

@@ -247,12 +247,31 @@ async def test_two_rollouts_on_different_rules(world: World) -> None:
 
 
 async def test_the_rival_that_runs_keeps_the_rule(world: World) -> None:
-    """A Rollout that would come first waits while another runs on its rule; the run ends undisturbed, and one has it."""
+    """A Rollout that appears while another runs on its rule waits; the run ends undisturbed."""
     await world.begin()
     await world.deploy(2)
     await world.until(lambda: world.step() == 1 and world.weights() == (90, 10))
-    await world.declare("late", workloads=None, checks=[])
-    await world.until(lambda: world.phase("late") == "Invalid")
-    await world.until(lambda: (world.status().get("run") or {}).get("outcome") == "Succeeded")
-    # Both may be of the same second, and `late` is the first by name then: from now on it may have the rule.
-    await world.until(lambda: [world.phase(), world.phase("late")].count("Invalid") == 1)
+    await world.declare("younger", workloads=None, checks=[])
+    await world.until(lambda: world.phase("younger") == "Invalid")
+    await world.until(lambda: world.phase() == "Succeeded")
+    await world.pass_(30)
+    assert (world.phase(), world.phase("younger")) == ("Succeeded", "Invalid")
+
+
+async def test_the_elder_has_the_rule_when_the_run_ends(world: World) -> None:
+    """An older Rollout that comes to the rule while another runs there waits too, and then the rule is its own."""
+    await world.furnish()
+    await world.declare("older", workloads=None, checks=[], routes=[{"name": "elsewhere"}])
+    await world.settle()
+    await world.declare()
+    await world.live()
+    await world.until(lambda: world.phase() == "Idle")
+    await world.deploy(2)
+    await world.until(lambda: world.step() == 1 and world.weights() == (90, 10))
+    await world.gitops.merge_patch(ROLLOUTS, "older", world.namespace, {"spec": {"routes": [{"name": "shop"}]}})
+    await world.until(lambda: "Rollout shop drives rule" in world.message("older"))
+    assert world.phase("older") == "Invalid"
+    await world.until(lambda: world.phase("older") == "Idle")
+    assert world.status()["run"]["outcome"] == "Succeeded"
+    await world.until(lambda: world.phase() == "Invalid")
+    assert "Rollout older drives rule" in world.message()
