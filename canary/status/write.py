@@ -59,8 +59,19 @@ def _loud(status: RolloutStatus) -> Any:
     return (
         status.observed_generation,
         status.phase,
-        status.message if not status.active else None,
-        (status.run.number, status.run.outcome, status.run.reason, status.run.full) if status.run else None,
+        (status.message, status.split.written) if not status.active else None,
+        (
+            (
+                status.run.number,
+                status.run.outcome,
+                status.run.reason,
+                status.run.full,
+                status.run.outages,
+                status.run.unavailable_since,
+            )
+            if status.run
+            else None
+        ),
         status.step.approved if status.step else None,
         status.paused.reason if status.paused else None,
         status.last_request.id if status.last_request else None,
@@ -75,7 +86,7 @@ def _loud(status: RolloutStatus) -> Any:
         tuple(
             (condition.type, condition.status)
             for condition in status.conditions
-            if condition.type in {"Ready", "Reconciling", "Stalled", "Contested"}
+            if condition.type in {"Ready", "Reconciling", "Stalled", "Contested", "CopyExact"}
         ),
     )
 

@@ -20,10 +20,12 @@ from canary.decide.actions import (
     Tell,
 )
 from canary.errors import Conflict, Unavailable, Unprocessable
-from canary.gateway.intent import RUN_ANNOTATION, Mode, parse_intent
+from canary.gateway.intent import Mode, parse_intent, run_annotation
 from canary.kube import DEPLOYMENTS, HTTPROUTES, ROLLOUTS
 from canary.model.requests import REQUEST_ANNOTATION, parse_request
 from canary.observe.objects import FINALIZER, POD_SPEC_ANNOTATION, revision
+
+RUN_ANNOTATION = run_annotation("shop")
 
 
 async def test_weights_and_annotation_in_one_patch(bench: Bench) -> None:

@@ -22,7 +22,7 @@ from canary.act.events import Teller
 from canary.controller.clock import ManualClock
 from canary.controller.driver import Deps
 from canary.controller.hub import Hub
-from canary.gateway.intent import RUN_ANNOTATION
+from canary.gateway.intent import run_annotation
 from canary.kube import (
     CHECKTEMPLATES,
     CLUSTERCHECKTEMPLATES,
@@ -42,6 +42,8 @@ from canary.observe.store import Store
 from canary.sandbox.apiserver import AuditEntry
 from canary.sandbox.apiserver.desk import FrontDesk
 from canary.telemetry import Telemetry
+
+RUN_ANNOTATION = run_annotation("shop")
 
 Json = dict[str, Any]
 

@@ -18,8 +18,10 @@ from typing import Any
 import pytest
 from controller_kit import Cast, Life, World, backend, check, clean, route_document, rule
 
-from canary.gateway.intent import RUN_ANNOTATION
+from canary.gateway.intent import run_annotation
 from canary.metrics.port import Query
+
+RUN_ANNOTATION = run_annotation("shop")
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 
