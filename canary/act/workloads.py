@@ -46,12 +46,9 @@ class WorkloadWriter:
         change = {"op": "replace", "path": _SPEC, "value": pod_spec}
         guard = _guard(target)
         try:
-            kept = revision(await self._patch(action.target, [guard, change], dry_run=True))
-        except Refused:  # a webhook that takes no dry run: the answer will tell
-            kept = action.revision
-        record = CopyRecord(record.uid, record.run, kept, record.pod_spec)
-        gate(True)
-        try:
+            kept = await self._foreseen(action, [guard, change])
+            record = CopyRecord(record.uid, record.run, kept, record.pod_spec)
+            gate(True)
             answer = await self._patch(action.target, [guard, *_set(target, self._name, record.dump()), change])
             if revision(answer) != kept:  # admission that decides anew each time
                 record = CopyRecord(record.uid, record.run, revision(answer), record.pod_spec)
@@ -60,6 +57,13 @@ class WorkloadWriter:
             return await moved(error, target, partial(self._get, action.target), self._keep)
         self._keep(answer)
         return True
+
+    async def _foreseen(self, action: CopyPodSpec, ops: list[Json]) -> str:
+        """The revision that the workload would have."""
+        try:
+            return revision(await self._patch(action.target, ops, dry_run=True))
+        except Refused:  # a webhook that takes no dry run: the answer will tell
+            return action.revision
 
     async def restore(self, name: str) -> bool:
         """Put back what a copy replaced, if the copy is what still runs. The record stays until it is forgotten."""
