@@ -42,7 +42,7 @@ def parse_time(raw: Any) -> datetime:
 
     """
     value = raw if isinstance(raw, datetime) else datetime.fromisoformat(str(raw))
-    if not 1970 < value.year < 3000:
+    if not 1970 <= value.year < 9000:
         raise ValueError(f"{raw!r} is no time of a run")
     return (value if value.tzinfo else value.replace(tzinfo=UTC)).astimezone(UTC)
 

@@ -189,6 +189,12 @@ class Line:
         self._clock = clock
         self._cut = cut
 
+    @property
+    def server_time(self) -> datetime | None:
+        """By the clock of the server, which is not the world's: what was away for hours of the world was so for no time."""
+        found: datetime | None = self._inner.server_time
+        return found
+
     async def json(self, request: Any) -> Json:
         if self.dead.is_set():
             await _never()
