@@ -62,6 +62,9 @@ class End(Enum):
 FINISHED = End.FINISHED
 
 
+MOST_IN_VAIN = 3
+"""Ticks in a row that only read again, after which the next one waits."""
+
 OTHER_WRITES = 32
 """Writes to anything but routes that may be under way at a time, of all runs together."""
 
@@ -183,6 +186,7 @@ class Driver:
         self._since: datetime | None = None
         self._epoch = deps.fence.epoch
         self._unseen = timedelta(0)
+        self._vain = 0
 
     @property
     def woken(self) -> bool:
@@ -268,6 +272,10 @@ class Driver:
         deps.telemetry.tick(time.perf_counter() - started)
         if done.moved or done.failed or wrote:
             _say(rollout, seen, done, wrote=wrote, seconds=time.perf_counter() - started)
+        self._vain = 0 if done.performed or not done.stale else self._vain + 1
+        if self._vain > MOST_IN_VAIN:
+            # Read again and again, and still not what is there: the watch is behind, and has to catch up.
+            return deps.clock.now() + timedelta(seconds=min(2.0, 0.05 * 2.0 ** min(self._vain, 10)))
         if done.moved or wrote:
             self._wake.set()
             return None
@@ -429,7 +437,9 @@ class Driver:
     async def _read_again(self) -> bool:
         """Somebody wrote the Rollout in between: the next tick decides by what is there now."""
         try:
-            self._deps.store.put_rollout(await self._deps.kube.get(ROLLOUTS, self.key[1], self.key[0]), answer=True)
+            fresh = await self._deps.kube.get(ROLLOUTS, self.key[1], self.key[0])
+            if not self._deps.store.put_rollout(fresh, answer=True):
+                raise Conflict("the Rollout is another one than the watch has told of")
         except NotFound:
             self._on_gone()
         except CanaryError as error:

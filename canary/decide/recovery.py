@@ -13,7 +13,7 @@ from fractions import Fraction
 
 from canary.decide import reasons
 from canary.decide.facts import RouteView
-from canary.decide.pausing import kept_by_hand
+from canary.decide.pausing import kept_by_hand, paused_for
 from canary.decide.scope import Scope, replaced
 from canary.gateway.intent import Intent, Mode
 from canary.model.status import Outcome, PauseStatus, Phase, RolloutStatus
@@ -188,8 +188,8 @@ def a_run_ahead(scope: Scope) -> Scope:
 def the_step_that_was_written(scope: Scope) -> Scope:
     """The run stands at the step whose share its routes were given, not at one that would have to be given it now.
 
-    One step further than the record where every route has that step's share already; else, where the share on record was
-    not written everywhere, the last step that was, entered anew.
+    One step further than the record where every route has that step's share already. Where only some have it, or where the
+    share on record was not written everywhere, the last step that was, entered anew.
     """
     if scope.status.phase not in {Phase.PROGRESSING, Phase.PAUSED} or scope.run.outcome is not None:
         return scope
@@ -203,8 +203,10 @@ def the_step_that_was_written(scope: Scope) -> Scope:
     steps = {intent.step for intent in _mine(scope)}
     if index < len(scope.spec.steps) and steps == {index + 1} and written == scope.share_at(index + 1):
         return _at_step(scope, index + 1)
-    if scope.run.unavailable_since is not None or scope.share_at(index) <= written:
+    if scope.run.unavailable_since is not None:
         return scope
+    if scope.share_at(index) <= written:
+        return _at_step(scope, index, approved=scope.step.approved) if index + 1 in steps else scope
     below = next((lower for lower in range(index - 1, 0, -1) if scope.share_at(lower) <= written), 0)
     return _at_step(scope, below)
 
@@ -247,9 +249,9 @@ def _written(scope: Scope, route: RouteView) -> Fraction:
     return min((rule.weights.share for rule in route.rules), default=Fraction(0))
 
 
-def _at_step(scope: Scope, index: int) -> Scope:
+def _at_step(scope: Scope, index: int, *, approved: bool = False) -> Scope:
     total = len(scope.spec.steps)
-    if scope.status.paused is not None and scope.status.paused.reason == reasons.AWAITING_APPROVAL:
+    if index != scope.step.index and paused_for(scope) == reasons.AWAITING_APPROVAL:
         scope = scope.with_(phase=Phase.PROGRESSING, paused=None)  # that was about another step
     return scope.with_step(
         index=index,
@@ -259,7 +261,7 @@ def _at_step(scope: Scope, index: int) -> Scope:
         reached_at=None,
         hold_until=None,
         unaccepted_since=scope.now if index else None,
-        approved=False,
+        approved=approved,
     )
 
 

@@ -57,12 +57,12 @@ def stalled(status: RolloutStatus, decision: Decision, facts: Facts) -> Said:
     return "False", "AsExpected", ""
 
 
-def copy_exact(status: RolloutStatus, _decision: Decision, facts: Facts) -> Said:
-    """What was copied to the stable workload is what the API server keeps there."""
+def copy_exact(status: RolloutStatus, _decision: Decision, facts: Facts) -> Said | None:
+    """What was copied to the stable workload is what the API server keeps there. Not said before there is a copy."""
     stable, run = facts.stable, status.run
     record = stable.copied if stable is not None else None
     if record is None or run is None or stable is None:
-        return "True", "AsExpected", ""
+        return None
     if record.copied and record.copied == stable.revision != run.revision:
         return "False", reasons.COPY_ALTERED, f"admission changed what was copied to {stable.name}; it counts as copied"
     return "True", "AsExpected", ""
@@ -101,7 +101,7 @@ ALWAYS: dict[str, Callable[[RolloutStatus, Decision, Facts], Said]] = {
     "Reconciling": reconciling,
     "Stalled": stalled,
 }
-DURING_RUNS: dict[str, Callable[[RolloutStatus, Decision, Facts], Said]] = {
+DURING_RUNS: dict[str, Callable[[RolloutStatus, Decision, Facts], Said | None]] = {
     "RoutesAccepted": routes_accepted,
     "ChecksPassing": checks_passing,
     "Contested": contested,
@@ -114,9 +114,11 @@ def conditions(status: RolloutStatus, decision: Decision, facts: Facts) -> tuple
     """All conditions; the time of one moves only when its status does."""
     wanted = ALWAYS | (DURING_RUNS if status.active else {})
     before = {condition.type: condition for condition in status.conditions}
+    said = {kind: rule(status, decision, facts) for kind, rule in wanted.items()}
     return tuple(
-        _condition(kind, rule(status, decision, facts), before.get(kind), facts.generation, facts.now)
-        for kind, rule in wanted.items()
+        _condition(kind, words, before.get(kind), facts.generation, facts.now)
+        for kind, words in said.items()
+        if words is not None
     )
 
 

@@ -45,6 +45,8 @@ class Urgency(Enum):
 
 def urgency(before: RolloutStatus, after: RolloutStatus, writes_in_step: int) -> Urgency:
     """Compare what the API server has with what holds now. `writes_in_step` counts the writes since the step began."""
+    if _flickers(before, after):
+        return Urgency.SETTLING
     if _loud(before) != _loud(after) or _asks(after) not in {"", _asks(before)}:
         return Urgency.NOW
     if _step(before) != _step(after):
@@ -52,6 +54,18 @@ def urgency(before: RolloutStatus, after: RolloutStatus, writes_in_step: int) ->
     if _evidence(before) != _evidence(after) and writes_in_step < STEP_BUDGET:
         return Urgency.NOW
     return Urgency.NONE
+
+
+def _flickers(before: RolloutStatus, after: RolloutStatus) -> bool:
+    """At rest: a gateway has not answered for a route yet. Mostly it is about to, and then nothing was worth a word."""
+    if before.active or after.active or (before.phase, before.run) != (after.phase, after.run):
+        return False
+    ready = {_ready(status) for status in (before, after)}
+    return len(ready) > 1 and _ready(after) == reasons.NOT_ACCEPTED_YET
+
+
+def _ready(status: RolloutStatus) -> str:
+    return next((condition.reason for condition in status.conditions if condition.type == "Ready"), "")
 
 
 def _loud(status: RolloutStatus) -> Any:

@@ -157,6 +157,8 @@ class Traffic:
 
     in_flight: int = 0
     count: int = 0
+    recorded: datetime | None = None
+    """When the status of a Rollout was written last, by the world's clock."""
 
 
 @dataclass(frozen=True)
@@ -191,9 +193,11 @@ class Line:
 
     @property
     def server_time(self) -> datetime | None:
-        """By the clock of the server, which is not the world's: what was away for hours of the world was so for no time."""
+        """By the clock of the server, as if it had gone on as the world's did since a status was written last."""
         found: datetime | None = self._inner.server_time
-        return found
+        if found is None or self._traffic.recorded is None:
+            return found
+        return found + (self._clock.now() - self._traffic.recorded)
 
     async def json(self, request: Any) -> Json:
         if self.dead.is_set():
@@ -203,6 +207,8 @@ class Line:
             where = self._cut(len(self.sent), request) if self._cut is not None else ""
             sent = Sent(self._clock.now(), request.method, request.resource, request.path, request.body)
             self.sent.append(sent)
+            if request.resource == "rollouts/status":
+                self._traffic.recorded = self._clock.now()
         if where == "before":
             self.dead.set()
             await _never()

@@ -110,7 +110,6 @@ def test_conditions_of_a_run_are_gone_when_it_is_over() -> None:
         "RoutesAccepted",
         "ChecksPassing",
         "Contested",
-        "CopyExact",
     }
 
 
