@@ -173,7 +173,11 @@ class Sent:
 
 
 Cut = Callable[[int, Any], str]
-"""From the index of a write and the request to "" (let it pass), "before" or "after": where the process dies."""
+"""From the index of a write and the request to "" (let it pass), "before" or "after": where the process dies.
+
+"held before" and "held after": from there on nothing goes out and nothing comes in, until the line is released, and then all
+of it does: as of a process that is stopped and goes on, or of a wire that was cut.
+"""
 
 
 class Line:
@@ -186,6 +190,8 @@ class Line:
         self.connection = inner.connection
         self.sent: list[Sent] = []
         self.dead = asyncio.Event()
+        self.held = asyncio.Event()
+        self.released = asyncio.Event()
         self._inner = inner
         self._traffic = traffic
         self._clock = clock
@@ -212,6 +218,9 @@ class Line:
         if where == "before":
             self.dead.set()
             await _never()
+        if where == "held before":
+            self.held.set()
+        await self._pass()
         self._traffic.in_flight += 1
         self._traffic.count += 1
         try:
@@ -221,6 +230,9 @@ class Line:
             self._traffic.count += 1
             if where == "after":
                 self.dead.set()
+            if where == "held after":
+                self.held.set()
+        await self._pass()
         if self.dead.is_set():
             await _never()
         return answer
@@ -230,8 +242,15 @@ class Line:
             async for line in lines:
                 if self.dead.is_set():
                     await _never()
+                await self._pass()
                 self._traffic.count += 1
                 yield line
+
+    async def _pass(self) -> None:
+        if self.held.is_set():
+            await self.released.wait()
+        if self.dead.is_set():
+            await _never()
 
     async def close(self) -> None:
         """The inner transport is shared."""
