@@ -79,9 +79,9 @@ def decided_but_going_on(scope: Scope) -> Scope:
             return scope
 
 
-def swapped_without_being_asked(scope: Scope) -> Scope:
-    """Only a run of a Rollout that swaps is won by leaving all traffic where it is."""
-    if scope.status.active and scope.run.swap and scope.run.outcome is not Outcome.SUCCEEDED:
+def swapped_without_traffic(scope: Scope) -> Scope:
+    """A run that is won by Swap has all traffic on the canary before it is won: nothing is raised by believing it."""
+    if scope.status.active and scope.run.swap and any(route.share < 100 for route in scope.live_routes):
         return scope.with_run(swap=False)
     return scope
 
@@ -214,7 +214,6 @@ def the_step_that_was_written(scope: Scope) -> Scope:
 ALWAYS: tuple[Rule, ...] = (
     no_run_on_record,
     decided_but_going_on,
-    swapped_without_being_asked,
     paused_for_nothing,
     impossible_annotations,
     a_run_ahead,
@@ -223,6 +222,7 @@ ALWAYS: tuple[Rule, ...] = (
 """What can only stop a run or put it back is believed at any time."""
 
 TAKING_OVER: tuple[Rule, ...] = (
+    swapped_without_traffic,
     finishing_on_a_route,
     the_step_that_was_written,
 )

@@ -20,6 +20,7 @@ from controller_kit import Cast, Life, World, backend, check, clean, route_docum
 
 from canary.gateway.intent import run_annotation
 from canary.metrics.port import Query
+from canary.model.status import ACTIVE
 
 RUN_ANNOTATION = run_annotation("shop")
 
@@ -167,6 +168,7 @@ class Promises:
         self.life = life
 
     def hold(self) -> None:
+        self._records()
         versions = self.world.records.versions["httproutes"]
         last: dict[str, Json] = {}
         ended: set[int] = set()
@@ -189,6 +191,21 @@ class Promises:
                     or before == version
                     or (_share(version) <= _share(before or version))
                 ), f"{name}: run {run} was raised after its rollback"
+
+    def _records(self) -> None:
+        """A recorded outcome is final, and so is the end of a run."""
+        outcomes: dict[int, str] = {}
+        ended: set[int] = set()
+        for version in self.world.records.versions["rollouts"]:
+            status = version.get("status") or {}
+            run = status.get("run") or {}
+            number, outcome = run.get("number", 0), run.get("outcome")
+            assert outcomes.get(number) in {None, outcome}, f"run {number} was {outcomes[number]}, and then {outcome}"
+            assert number not in ended or status["phase"] not in ACTIVE, f"run {number} had ended, and then: {status['message']}"
+            if outcome:
+                outcomes[number] = outcome
+                if status["phase"] not in ACTIVE:
+                    ended.add(number)
 
     def _raise(self, last: dict[str, Json], version: Json, intent: Json | None, ended: set[int]) -> None:
         assert intent is not None, "a raise without a word about why"

@@ -13,7 +13,7 @@ from canary.decide.actions import WriteRoute
 from canary.decide.facts import Facts
 from canary.decide.pausing import BY_POLICY
 from canary.decide.scope import Decision, measuring
-from canary.gateway.intent import Intent, Mode, parse_intent, run_annotation
+from canary.gateway.intent import LEGACY_ANNOTATION, Intent, Mode, parse_intent, run_annotation
 from canary.gateway.pair import MAX_WEIGHT, Pair, RulePair, bound_pairs
 from canary.model.measurement import Measurement, Sample
 from canary.model.rollout import OnFailure, Promotion
@@ -330,6 +330,7 @@ def _masked(document: Json, pairs: Iterable[RulePair]) -> str:
     annotations = document["metadata"].get("annotations")
     if annotations is not None:
         annotations.pop(RUN_ANNOTATION, None)
+        annotations.pop(LEGACY_ANNOTATION, None)
     if not annotations:
         document["metadata"].pop("annotations", None)
     for moving in ("resourceVersion", "generation", "managedFields"):
