@@ -201,7 +201,9 @@ class Promises:
             run = status.get("run") or {}
             number, outcome = run.get("number", 0), run.get("outcome")
             assert outcomes.get(number) in {None, outcome}, f"run {number} was {outcomes[number]}, and then {outcome}"
-            assert number not in ended or status["phase"] not in ACTIVE, f"run {number} had ended, and then: {status['message']}"
+            assert number not in ended or status["phase"] not in ACTIVE, (
+                f"run {number} had ended, and then: {status['message']}"
+            )
             if outcome:
                 outcomes[number] = outcome
                 if status["phase"] not in ACTIVE:
