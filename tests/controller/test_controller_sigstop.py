@@ -1,0 +1,180 @@
+"""Two real controller processes, one of which is stopped (SIGSTOP) at any moment and goes on when all is over.
+
+Each stop catches forty runs wherever they are: in preflight, between the write of a route and its status, in a hold. The
+other one rolls all of them back. What the first still had in mind, or under way, must not come back to life.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from controller_kit import CONTROLLER, World, backend, pair_weights, route_document, rule
+
+from canary.model.status import ACTIVE
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(240)]
+
+RUNS = 40
+STOPS = 5
+NAMES = [f"shop-{number}" for number in range(RUNS)]
+LEASE = "turns"
+
+
+@dataclass
+class Metrics:
+    """A Prometheus that answers every query with one number."""
+
+    value: float = 0.0
+    url: str = ""
+
+    @asynccontextmanager
+    async def serve(self) -> AsyncIterator[Metrics]:
+        app = web.Application()
+        for method in ("GET", "POST"):
+            app.router.add_route(method, "/api/v1/query", self._answer)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+            yield self
+        finally:
+            await runner.cleanup()
+
+    async def _answer(self, _request: web.Request) -> web.Response:
+        result = [{"metric": {}, "value": [time.time(), str(self.value)]}]
+        return web.json_response({"status": "success", "data": {"resultType": "vector", "result": result}})
+
+
+@dataclass
+class Controllers:
+    """Controller processes; what they print goes to a file each."""
+
+    world: World
+    folder: Path
+    metrics: Metrics
+    lease: bool
+    processes: list[asyncio.subprocess.Process] = field(default_factory=list)
+
+    async def start(self) -> asyncio.subprocess.Process:
+        number = len(self.processes)
+        config = self.world.api.kubeconfig(self.folder / f"kubeconfig-{number}", user=CONTROLLER)
+        options = ["--lease", f"{self.world.namespace}/{LEASE}"] if self.lease else []
+        with (self.folder / f"log-{number}").open("w") as log:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "canary",
+                "controller",
+                "run",
+                *("--kubeconfig", str(config), "--namespaces", self.world.namespace),
+                *("--prometheus-url", self.metrics.url, "--metrics-address", "127.0.0.1:0"),
+                *options,
+                stdout=log,
+                stderr=log,
+                env=os.environ | {"CANARY_LOG_FORMAT": "text"},
+            )
+        self.processes.append(process)
+        return process
+
+    def log(self, process: asyncio.subprocess.Process) -> str:
+        return (self.folder / f"log-{self.processes.index(process)}").read_text()
+
+    async def end(self) -> None:
+        for process in self.processes:
+            if process.returncode is None:
+                process.send_signal(signal.SIGCONT)
+                process.kill()
+                await process.wait()
+
+
+async def until(condition: Callable[[], bool], what: str, seconds: float = 40) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"in vain: {what}"
+        await asyncio.sleep(0.02)
+
+
+def shares(world: World) -> dict[str, float]:
+    found = {}
+    for name in NAMES:
+        stable, canary = pair_weights(world.route(name)["spec"]["rules"][0])
+        found[name] = canary / (stable + canary)
+    return found
+
+
+async def furnish(world: World) -> None:
+    """Forty routes, and a Rollout for each."""
+    await world.furnish(*(route_document(name, rule(backend("stable", 100), backend("canary", 0))) for name in NAMES))
+    for name in NAMES:
+        await world.declare(
+            name,
+            routes=[{"name": name}],
+            workloads=None,
+            steps=[{"weight": 10, "hold": "1s"}, {"weight": 50, "hold": "1h"}],
+        )
+
+
+@pytest.mark.parametrize("lease", [True, False], ids=["with a Lease", "without one"])
+async def test_a_stopped_controller_changes_nothing_when_it_goes_on(world: World, tmp_path: Path, lease: bool) -> None:
+    """Two hundred runs in all: none gets traffic again, none is paused or begun anew, and no outcome is written over."""
+    rng = random.Random(7)
+    async with Metrics().serve() as metrics:
+        controllers = Controllers(world, tmp_path, metrics, lease)
+        try:
+            await furnish(world)
+            first = await controllers.start()
+            await until(lambda: all(world.phase(name) == "Idle" for name in NAMES), "every Rollout is at rest")
+            second = await controllers.start()
+            await until(lambda: "everything is listed" in controllers.log(second) or not lease, "the second stands by")
+            await asyncio.sleep(0 if lease else 3)
+            for stop in range(STOPS):
+                first, second = await one_stop(world, controllers, first, second, stop, rng)
+        finally:
+            await controllers.end()
+
+
+async def one_stop(
+    world: World, controllers: Controllers, first: Any, second: Any, stop: int, rng: random.Random
+) -> tuple[Any, Any]:
+    """Begin forty runs, stop the first controller, let the second end them, let the first go on. Returns who is who then."""
+    controllers.metrics.value = 0.0
+    verb = "retry" if stop else "start"
+    await asyncio.gather(*(world.ask({"id": f"{stop}", "verb": verb, "by": "alice"}, name=name) for name in NAMES))
+    await asyncio.sleep(rng.uniform(0, 1.5))
+    first.send_signal(signal.SIGSTOP)
+    controllers.metrics.value = 0.5
+    await until(
+        lambda: all(world.phase(name) == "RolledBack" and world.run_number(name) == stop + 1 for name in NAMES),
+        f"the second has rolled all back (stop {stop}); {[(n, world.phase(n), world.message(n)) for n in NAMES][:3]}",
+    )
+    versions = len(world.records.versions["rollouts"])
+    routes = len(world.records.versions["httproutes"])
+    first.send_signal(signal.SIGCONT)
+    if controllers.lease:
+        await asyncio.wait_for(first.wait(), 20)
+        assert "another controller holds the Lease" in controllers.log(first)
+    await asyncio.sleep(3)
+    assert set(shares(world).values()) == {0.0}
+    for version in world.records.versions["httproutes"][routes:]:
+        assert pair_weights(version["spec"]["rules"][0])[1] == 0, "a failed canary was given traffic"
+    for version in world.records.versions["rollouts"][versions:]:
+        assert version["status"]["phase"] not in ACTIVE, (
+            f"an ended run was taken up again: {version['status']['message']}"
+        )
+    if controllers.lease:
+        first = await controllers.start()
+        await until(lambda: "standing by for" in controllers.log(first), "the first stands by")
+    return second, first
