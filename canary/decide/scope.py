@@ -149,12 +149,11 @@ class Scope:
 
     def original(self, route: RouteView) -> dict[str, Weights]:
         """Weights before the run, by rule key, for every rule that the route has now."""
-        before: Mapping[str, Weights] = {}
+        before: Mapping[str, Weights] = route.intent.original if route.intent is not None else {}
         remembered = self.remembered(route)
-        if route.intent is not None:
-            before = route.intent.original
-        elif self.status.active and remembered is not None and remembered.claimed:
-            before = _parsed(remembered.original)
+        if self.status.active and remembered is not None and remembered.claimed:
+            # What this run found is on record twice; anybody who may write the route may change what the route says of it.
+            before = {**before, **_parsed(remembered.original)}
         return {rule.key: before.get(rule.key, rule.weights) for rule in route.rules}
 
     @property

@@ -84,7 +84,8 @@ def _route(scope: Scope, route: RouteView) -> RouteStatus:
         claimed, original = False, {}
     if scope.status.active and scope.ours(route) and route.intent is not None:
         claimed = True
-        original = {key: str(weights) for key, weights in route.intent.original.items()}
+        found = {key: str(weights) for key, weights in route.intent.original.items()}
+        original = {**found, **original} if before.claimed else found
         if route.intent.mode is Mode.STEP:
             share = max((weights.share for weights in route.intent.weights.values()), default=Fraction(0))
     if not claimed:
