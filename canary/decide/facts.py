@@ -68,6 +68,10 @@ class WorkloadView:
     """Every replica runs the current template and is ready."""
     copied: bool = False
     """It still carries the pod spec that a copy replaced."""
+    replicas: int = 0
+    """How many are wanted."""
+    images: str = ""
+    """Of its containers, with commas in between; for people."""
 
 
 @dataclass(frozen=True, slots=True)
