@@ -19,6 +19,7 @@ HELP = o.guide(
     "Wait until a Rollout is where it should be. Ends with 0 reached, 3 ended otherwise, 4 not in time, 5 no such Rollout.",
     ("wait shop --for healthy -n team-shop", "no run active, Ready, nothing left to be seen"),
     ("wait shop --for succeeded --timeout 1h", "for a pipeline: the release is out, or it is not"),
+    ("wait shop --for approval && canary promote shop", "once it waits for somebody's approval"),
     ("wait shop --for step=3 --quiet", "without a line for each change"),
 )
 
@@ -33,7 +34,7 @@ def wait(
             "--for",
             metavar="WHAT",
             show_default=False,
-            help="healthy, succeeded, rolledback, paused, step=N or idle.",
+            help="healthy, succeeded, rolledback, paused, approval, step=N or idle.",
         ),
     ],
     timeout: Annotated[
@@ -138,8 +139,8 @@ class Until:
         from canary.kube.retry import READ
         from canary.observe.objects import revision
 
-        name = _workload(rollout)
-        if name is None:
+        name = rollout.workload("canary")
+        if not name:
             return ""
 
         async def read() -> Json:
@@ -157,12 +158,3 @@ class Until:
             return ""
         seen = rollout.status.revisions.canary
         return "" if seen == now else f"the controller has not seen revision {now} of Deployment {name} yet"
-
-
-def _workload(rollout: RolloutView) -> str | None:
-    """The Deployment that plays the canary now."""
-    workloads = rollout.spec.get("workloads")
-    if not isinstance(workloads, dict):
-        return None
-    ref = workloads.get("stable" if rollout.status.swapped else "canary")
-    return str(ref["name"]) if isinstance(ref, dict) and ref.get("name") else None
