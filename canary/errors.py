@@ -14,6 +14,8 @@ CanaryError
 │   ├── Refused         every other 4xx
 │   ├── Throttled       429   (retry helps)
 │   └── Unavailable     5xx, time-out, connection lost (retry helps)
+├── StaleDecision             a write that is not sent: what it rests on is of before this process slept
+├── WriteAltered              the API server kept something else than was written (retry may help)
 ├── ConfigError               settings, kubeconfig, flags
 ├── LeadershipLost            another controller does our work now
 └── SandboxError              a part of the sandbox did not come up
@@ -48,6 +50,18 @@ class RenderError(CanaryError):
     def __init__(self, message: str, *, variable: str = "") -> None:
         super().__init__(message)
         self.variable = variable
+
+
+class StaleDecision(CanaryError):
+    """A write that is not sent: it was decided before this process slept, or by a Lease that may be another's by now."""
+
+    retryable = True
+
+
+class WriteAltered(CanaryError):
+    """The API server took a write and kept something else: admission changed it, or its definitions dropped a field."""
+
+    retryable = True
 
 
 class ConfigError(CanaryError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import deque
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -18,12 +19,19 @@ class Backoff:
     until: datetime | None = None
 
 
+OFTEN = 20
+WITHIN = timedelta(seconds=10)
+SLOWLY = timedelta(seconds=0.5)
+"""What is done this often within that time is done again only after a pause."""
+
+
 @dataclass(slots=True)
 class Backoffs:
     """Backoffs by name. Pauses follow the named policy but never end: a rollback is tried for as long as it takes."""
 
     policy: RetryPolicy
     kept: dict[str, Backoff] = field(default_factory=dict)
+    _done: dict[str, deque[datetime]] = field(default_factory=dict)
 
     def resting(self, name: str, now: datetime) -> bool:
         """Whether it is too early to try again."""
@@ -41,6 +49,13 @@ class Backoffs:
 
     def succeeded(self, name: str) -> None:
         self.kept.pop(name, None)
+
+    def paced(self, name: str, now: datetime) -> None:
+        """Note that something was done which may be undone by others again and again: at most the pace slows."""
+        times = self._done.setdefault(name, deque(maxlen=OFTEN))
+        times.append(now)
+        if len(times) == OFTEN and now - times[0] < WITHIN:
+            self.kept[name] = Backoff(0, now + SLOWLY)
 
     def next_try(self, now: datetime) -> datetime | None:
         """When the first of them may be tried again."""

@@ -7,11 +7,9 @@ read, so an answer of 409 or 422 means that somebody else was there, and the cal
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-import time
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -19,6 +17,10 @@ from typing import Any, assert_never
 
 from canary.act.backoff import Backoffs
 from canary.act.events import Teller
+from canary.act.gate import Gate, always_open
+from canary.act.reading import moved
+from canary.act.routes import RouteWriter
+from canary.act.workloads import WorkloadWriter
 from canary.decide.actions import (
     Action,
     AddFinalizer,
@@ -31,13 +33,10 @@ from canary.decide.actions import (
     Tell,
     WriteRoute,
 )
-from canary.errors import ApiError, CanaryError, Conflict, NotFound, Unprocessable
-from canary.gateway.edit import edit
-from canary.gateway.intent import Mode
-from canary.gateway.pair import bound_pairs
-from canary.kube import DEPLOYMENTS, HTTPROUTES, ROLLOUTS, Kube
+from canary.errors import CanaryError, Conflict, NotFound, StaleDecision, Unprocessable
+from canary.kube import ROLLOUTS, Kube
 from canary.model.requests import REQUEST_ANNOTATION, Request
-from canary.observe.objects import FINALIZER, POD_SPEC_ANNOTATION, revision, version
+from canary.observe.objects import FINALIZER, version
 from canary.observe.store import Key, Store
 
 log = logging.getLogger("canary.act")
@@ -50,7 +49,6 @@ PATIENCE = 0.25
 _CHAIN = "everything but routes"
 
 _REQUEST_PATH = "/metadata/annotations/" + REQUEST_ANNOTATION.replace("/", "~1")
-_POD_SPEC_PATH = "/metadata/annotations/" + POD_SPEC_ANNOTATION.replace("/", "~1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +97,13 @@ class Performer:
         self._store = store
         self._teller = teller
         self._backoffs = backoffs
-        self._on_rollback = on_rollback
         self._on_landed = on_landed
         self._places = places or asyncio.Semaphore()
+        self._routes = RouteWriter(key, kube, store, on_rollback)
+        self._workloads = WorkloadWriter(key, kube, store)
+        self.unwritten: dict[str, str] = {}
+        """Why the last write of a route failed, by name of the route, as long as it does."""
+        self._told: set[tuple[str, str]] = set()
         self._flights: dict[str, asyncio.Task[None]] = {}
         self._round = 0
 
@@ -117,6 +119,7 @@ class Performer:
         now: datetime,
         failing_since: float | None = None,
         interrupt: asyncio.Event | None = None,
+        gate: Gate = always_open,
     ) -> Done:
         """Perform every action that neither rests nor is under way; routes at once and each on its own, first of all.
 
@@ -124,23 +127,33 @@ class Performer:
         they hold up nobody, since each is guarded by what it was decided upon.
 
         `failing_since` is when (time.monotonic) the measurement came in that this decision may rest on: it is timed
-        until the first rollback patch is sent.
+        until the first rollback patch is sent. `gate` is asked right before each write.
         """
         done = Done()
         self._round += 1
         started = [
-            self._launch(_name(action), self._one(action, world, now, done, failing_since))
+            self._launch(_name(action), self._one(action, world, now, done, gate, failing_since))
             for action in actions
             if isinstance(action, WriteRoute) and self._free(_name(action), now)
         ]
         others = [action for action in actions if not isinstance(action, WriteRoute | Tell)]
         if others and _CHAIN not in self._flights:
-            started.append(self._launch(_CHAIN, self._in_order(others, tuple(started), world, now, done)))
+            started.append(self._launch(_CHAIN, self._in_order(others, tuple(started), world, now, done, gate)))
         await self._wait(started, interrupt)
         for action in actions:
-            if isinstance(action, Tell):
+            if isinstance(action, Tell) and self._news(action):
                 self._teller.tell(world.rollout, action, now)
         return done
+
+    def _news(self, tell: Tell) -> bool:
+        """Whether this has to be told: what is about a state is told once."""
+        if not tell.once:
+            return True
+        said = (tell.reason, tell.message)
+        if said in self._told:
+            return False
+        self._told.add(said)
+        return True
 
     async def stop(self) -> None:
         """Let go of everything under way."""
@@ -191,6 +204,7 @@ class Performer:
         world: World,
         now: datetime,
         done: Done,
+        gate: Gate,
     ) -> None:
         """One after the other, since most are about the same object, and after the routes."""
         mine = self._round
@@ -201,13 +215,23 @@ class Performer:
                 if self._round != mine:
                     return  # decided anew since then: what this round still wanted may be wrong by now
                 if not self._backoffs.resting(_name(action), now):
-                    await self._one(action, world, now, done, None)
+                    await self._one(action, world, now, done, gate, None)
 
-    async def _one(self, action: Action, world: World, now: datetime, done: Done, failing_since: float | None) -> None:
+    async def _one(
+        self, action: Action, world: World, now: datetime, done: Done, gate: Gate, failing_since: float | None
+    ) -> None:
         name = _name(action)
         try:
-            fresh = await self._write(action, world, failing_since)
+            if not isinstance(action, WriteRoute | CopyPodSpec):
+                gate(False)
+            fresh = await self._write(action, world, gate, failing_since)
+        except StaleDecision as error:
+            log.info("%s of %s/%s was not sent: %s", name, *self._key, error)
+            done.stale.append(name)
+            return
         except CanaryError as error:
+            if isinstance(action, WriteRoute):
+                self.unwritten[action.name] = str(error)
             count = self._backoffs.failed(name, now, error)
             done.failed[name] = error
             if count == 1 or count % 50 == 0:
@@ -215,14 +239,19 @@ class Performer:
                 self._teller.tell(world.rollout, Tell("Warning", "WriteFailed", what), now)
             return
         self._backoffs.succeeded(name)
+        if isinstance(action, WriteRoute):
+            self.unwritten.pop(action.name, None)
+            if fresh:
+                self._backoffs.paced(name, now)
         if fresh is not None:
             (done.performed if fresh else done.stale).append(name)
 
-    async def _write(self, action: Action, world: World, failing_since: float | None) -> bool | None:
+    async def _write(self, action: Action, world: World, gate: Gate, failing_since: float | None) -> bool | None:
         """Perform one action; False when the world had moved on and was read again instead, None when it is so already."""
         match action:
             case WriteRoute():
-                return await self._route(action, world, failing_since)
+                seen = world.routes[action.name]
+                return await self._routes.write(action, seen, world.rollout, gate, failing_since)
             case AddFinalizer():
                 return await self._rollout(world, _add_finalizer(world.rollout))
             case RemoveFinalizer():
@@ -236,38 +265,15 @@ class Performer:
                 ]
                 return await self._rollout(world, ops)
             case CopyPodSpec():
-                return await self._copy(action)
+                return await self._workloads.copy(action, world.rollout, gate)
             case RestorePodSpec():
-                return await self._workload(action.target, _restore_pod_spec)
+                return await self._workloads.restore(action.target)
             case ForgetPodSpec():
-                return await self._workload(action.target, _forget_pod_spec)
+                return await self._workloads.forget(action.target)
             case Tell():
                 return True
             case _:
                 assert_never(action)
-
-    async def _route(self, action: WriteRoute, world: World, failing_since: float | None) -> bool | None:
-        document = world.routes[action.name]
-        pairs = bound_pairs(document, action.pair, action.weights.keys())
-        ops = edit(document, pairs, action.weights, action.intent)
-        if not ops:
-            return None
-        if failing_since is not None and action.intent is not None and action.intent.mode is Mode.ROLLBACK:
-            self._on_rollback(time.monotonic() - failing_since)
-        namespace = self._key[0]
-
-        async def again() -> Json:
-            return await self._kube.get(HTTPROUTES, action.name, namespace)
-
-        keep = partial(self._store.put_route, answer=True)
-        try:
-            keep(await self._kube.json_patch(HTTPROUTES, action.name, namespace, ops))
-        except (Conflict, Unprocessable) as error:
-            return await self._moved(error, document, again, keep)
-        except NotFound:
-            self._store.drop_route((namespace, action.name))
-            return False
-        return True
 
     async def _rollout(self, world: World, ops: list[Json]) -> bool | None:
         namespace, name = self._key
@@ -281,27 +287,10 @@ class Performer:
         try:
             keep(await self._kube.json_patch(ROLLOUTS, name, namespace, ops))
         except (Conflict, Unprocessable) as error:
-            return await self._moved(error, world.rollout, again, keep)
+            return await moved(error, world.rollout, again, keep)
         except NotFound:
             return True  # gone, and that is what its last finalizer was for
         return True
-
-    async def _moved(
-        self,
-        error: ApiError,
-        seen: Json,
-        again: Callable[[], Awaitable[Json]],
-        keep: Callable[[Json], object],
-    ) -> bool:
-        """Read again after a refusal. If nothing had moved, the refusal was about the content, and stands."""
-        try:
-            fresh = await again()
-        except NotFound:
-            return False
-        if version(fresh) == version(seen):
-            raise error
-        keep(fresh)
-        return False
 
     async def _stamp(self, action: StampRequest, world: World) -> bool | None:
         namespace, name = self._key
@@ -312,38 +301,6 @@ class Performer:
             {"op": "replace", "path": _REQUEST_PATH, "value": stamped.dump()},
         ]
         return await self._rollout(replace(world, rollout=fresh), ops)
-
-    async def _copy(self, action: CopyPodSpec) -> bool:
-        source = await self._kube.get(DEPLOYMENTS, action.source, self._key[0])
-        if revision(source) != action.revision:
-            self._store.put_workload(source, answer=True)
-            return False
-        pod_spec = source["spec"]["template"]["spec"]
-
-        def ops(target: Json) -> list[Json]:
-            kept = json.dumps(target["spec"]["template"]["spec"], separators=(",", ":"))
-            return [
-                *_annotate(target, POD_SPEC_ANNOTATION, kept),
-                {"op": "replace", "path": "/spec/template/spec", "value": pod_spec},
-            ]
-
-        return await self._workload(action.target, ops)
-
-    async def _workload(self, name: str, ops: Callable[[Json], list[Json]]) -> bool:
-        """Patch a workload as it is this very moment: its status moves its version all the time."""
-        namespace = self._key[0]
-        keep = partial(self._store.put_workload, answer=True)
-        target = await self._kube.get(DEPLOYMENTS, name, namespace)
-        wanted = ops(target)
-        if not wanted:
-            keep(target)
-            return True
-        guarded = [{"op": "test", "path": "/metadata/resourceVersion", "value": version(target)}, *wanted]
-        try:
-            keep(await self._kube.json_patch(DEPLOYMENTS, name, namespace, guarded))
-        except (Conflict, Unprocessable) as error:
-            return await self._moved(error, target, lambda: self._kube.get(DEPLOYMENTS, name, namespace), keep)
-        return True
 
 
 def _name(action: Action) -> str:
@@ -380,29 +337,6 @@ def _remove_finalizer(rollout: Json) -> list[Json]:
         {"op": "test", "path": "/metadata/finalizers", "value": finalizers},
         {"op": "remove", "path": f"/metadata/finalizers/{finalizers.index(FINALIZER)}"},
     ]
-
-
-def _annotate(document: Json, name: str, value: str) -> list[Json]:
-    path = "/metadata/annotations"
-    if document.get("metadata", {}).get("annotations") is None:
-        return [{"op": "add", "path": path, "value": {name: value}}]
-    return [{"op": "add", "path": f"{path}/{name.replace('/', '~1')}", "value": value}]
-
-
-def _restore_pod_spec(target: Json) -> list[Json]:
-    kept = (target.get("metadata", {}).get("annotations") or {}).get(POD_SPEC_ANNOTATION)
-    if kept is None:
-        return []
-    return [
-        {"op": "replace", "path": "/spec/template/spec", "value": json.loads(kept)},
-        {"op": "remove", "path": _POD_SPEC_PATH},
-    ]
-
-
-def _forget_pod_spec(target: Json) -> list[Json]:
-    if POD_SPEC_ANNOTATION not in (target.get("metadata", {}).get("annotations") or {}):
-        return []
-    return [{"op": "remove", "path": _POD_SPEC_PATH}]
 
 
 def _annotator(rollout: Json) -> str:

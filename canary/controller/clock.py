@@ -8,6 +8,8 @@ import itertools
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
+from canary.controller.fence import elapsed
+
 
 class Clock(Protocol):
     """What the controller knows of time."""
@@ -22,10 +24,22 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """Time as the machine has it."""
+    """The time of day when this process began, and what has passed since by a clock that nobody sets.
+
+    So the order of what happens, and the time between two things, are what they are, whatever becomes of the machine's
+    clock meanwhile (promise 11). `skew` is how far the two are apart by now.
+    """
+
+    def __init__(self) -> None:
+        self._began = datetime.now(UTC) - timedelta(seconds=elapsed())
 
     def now(self) -> datetime:
-        return datetime.now(UTC)
+        return self._began + timedelta(seconds=elapsed())
+
+    @property
+    def skew(self) -> timedelta:
+        """What the machine's clock says more than ours: it was set since."""
+        return datetime.now(UTC) - self.now()
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)

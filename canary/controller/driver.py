@@ -7,30 +7,41 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
+from typing import Any
 
 from canary.act.backoff import Backoffs
 from canary.act.events import Teller
+from canary.act.gate import Gate
 from canary.act.perform import PATIENCE, Done, Performer, World
+from canary.act.reading import still_so
 from canary.controller.clock import Alarm, Clock
-from canary.controller.measure import OBSERVED, Measurements
+from canary.controller.fence import Fence
+from canary.controller.measure import OBSERVED, Measurements, Pace
+from canary.controller.sight import Sight
 from canary.controller.turns import Turns
 from canary.decide.actions import Tell
 from canary.decide.engine import decide
 from canary.decide.facts import Facts, Problem
-from canary.decide.scope import Decision, measuring
-from canary.errors import CanaryError, NotFound
+from canary.decide.reasons import CONTESTED, LOWERED_BY_HAND
+from canary.decide.recovery import adopt
+from canary.decide.scope import Decision, Scope, measuring
+from canary.decide.timing import delayed, rebased
+from canary.decide.writes import foreign
+from canary.errors import CanaryError, Conflict, NotFound, StaleDecision
+from canary.gateway.intent import parse_intent, run_annotation
 from canary.kube import ROLLOUTS, Kube
 from canary.kube.retry import ROUTE_WRITE, STATUS_WRITE
 from canary.metrics.port import Provider
 from canary.model.checks import OnUnknown, ResolvedCheck
 from canary.model.measurement import Measurement
 from canary.model.rollout import RolloutSpec
-from canary.model.status import ACTIVE, Phase, RolloutStatus
+from canary.model.status import ACTIVE, Phase, RolloutStatus, format_time
 from canary.model.values import Duration
 from canary.observe.checks import Resolver, check_query, observed_query, resolve_checks
-from canary.observe.facts import News, gather
+from canary.observe.facts import LOOKING_ON, News, Standing, gather
+from canary.observe.objects import version
 from canary.observe.rollout import Rollout, rescue
 from canary.observe.store import Key, Store
 from canary.status.project import project, unreadable
@@ -38,6 +49,8 @@ from canary.status.write import SETTLE, Urgency, merge_patch, urgency
 from canary.telemetry import Telemetry, tick_line
 
 log = logging.getLogger("canary.driver")
+
+Json = dict[str, Any]
 
 
 class End(Enum):
@@ -48,6 +61,9 @@ class End(Enum):
 
 FINISHED = End.FINISHED
 
+
+MOST_IN_VAIN = 3
+"""Ticks in a row that only read again, after which the next one waits."""
 
 OTHER_WRITES = 32
 """Writes to anything but routes that may be under way at a time, of all runs together."""
@@ -67,6 +83,9 @@ class Deps:
     telemetry: Telemetry
     clock: Clock
     places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(OTHER_WRITES))
+    fence: Fence = field(default_factory=Fence)
+    sight: Sight = field(default_factory=Sight)
+    pace: Pace = field(default_factory=Pace)
     turns: Turns = field(default_factory=Turns)
 
 
@@ -112,6 +131,7 @@ def look(
     status: RolloutStatus,
     news: News,
     resolver: Resolver | None = None,
+    standing: Standing = LOOKING_ON,
 ) -> Seen:
     """Observe and decide, without any effect. `resolver` is for those who look often."""
     checks = (resolver or resolve_checks)(deps.store, rollout.namespace, rollout.name, spec)
@@ -119,7 +139,7 @@ def look(
     names = {*(route.name for route in spec.routes), *(route.name for route in status.routes)}
     routes = {name: deps.store.routes[key[0], name].document for name in names if (key[0], name) in deps.store.routes}
     document = deps.store.rollouts[key].document
-    facts = gather(deps.store, rollout, spec, status, checks, news, deps.clock.now())
+    facts = gather(deps.store, rollout, spec, status, checks, news, deps.clock.now(), standing)
     decision = decide(spec, status, facts)
     return Seen(rollout, spec, facts, decision, project(spec, decision, facts), World(document, routes))
 
@@ -155,10 +175,18 @@ class Driver:
         self._urgent = asyncio.Event()
         self._turn: asyncio.Future[None] | None = None
         self._writing: asyncio.Task[bool] | None = None
-        self._measurements = Measurements(deps.clock, deps.provider, self._render, self.post)
+        self._measurements = Measurements(deps.clock, deps.provider, self._render, self.post, deps.pace)
         self._step: tuple[int, int] = (0, 0)
         self._writes_in_step = 0
         self._settling_since: datetime | None = None
+        self._recorded: Json = {}
+        """The status on record that `_status` rests on."""
+        self._version = ""
+        self._fresh = True
+        self._since: datetime | None = None
+        self._epoch = deps.fence.epoch
+        self._unseen = timedelta(0)
+        self._vain = 0
 
     @property
     def woken(self) -> bool:
@@ -212,10 +240,11 @@ class Driver:
         if rollout is None:
             return FINISHED
         if self._status is None:
-            self._status, self._uid = rollout.status, rollout.uid
-        if rollout.uid != self._uid:
+            self._uid = rollout.uid
+        elif rollout.uid != self._uid:
             self._wake.set()
             return FINISHED  # another Rollout under the same name: nothing that we remember is about it
+        status = self._state(rollout)
         if rollout.spec is not None:
             self._spec = rollout.spec
         measurements, observed, since = self._mailbox.take()
@@ -225,23 +254,93 @@ class Driver:
         if self._spec is None:
             return await self._unreadable(rollout)
         news = News(measurements, observed, self._refusals)
-        seen = look(deps, key, rollout, self._spec, self._status, news, self._resolver)
+        gate = deps.fence.gate()
+        seen = look(deps, key, rollout, self._spec, status, news, self._resolver, self._standing())
+        if self._blames(status, seen.status) and not await self._still_so(seen):
+            self._wake.set()
+            return None
         if self._performer.busy and not seen.status.active:
             return None  # a run does not end while a write of it may still take effect: its landing wakes us
         now = deps.clock.now()
-        done = await self._performer.perform(seen.decision.actions, seen.world, now, since, self._urgent)
-        before, self._status = self._status, seen.status
-        self._telemeter(before, seen)
+        done = await self._performer.perform(seen.decision.actions, seen.world, now, since, self._urgent, gate)
+        self._status = seen.status
+        self._fresh = self._fresh and bool(foreign(Scope(seen.spec, seen.status, seen.facts)))
+        self._telemeter(status, seen)
         how = self._urgency(rollout, seen.status)
         wrote = False if done.moved else await self._write(seen.status, how)
         self._measure(seen)
         deps.telemetry.tick(time.perf_counter() - started)
         if done.moved or done.failed or wrote:
             _say(rollout, seen, done, wrote=wrote, seconds=time.perf_counter() - started)
+        self._vain = 0 if done.performed or not done.stale else self._vain + 1
+        if self._vain > MOST_IN_VAIN:
+            # Read again and again, and still not what is there: the watch is behind, and has to catch up.
+            return deps.clock.now() + timedelta(seconds=min(2.0, 0.05 * 2.0 ** min(self._vain, 10)))
         if done.moved or wrote:
             self._wake.set()
             return None
         return self._next(seen, owed=how is not Urgency.NONE)
+
+    # -- what is believed ---------------------------------------------------------------------------------------
+
+    def _state(self, rollout: Rollout) -> RolloutStatus:
+        """The state to go on from: what we have in mind, or what another has put on record meanwhile.
+
+        What was recorded is by the clock of who recorded it. Time in which nothing could be seen counts against nobody.
+        """
+        deps, status = self._deps, self._status
+        document = deps.store.rollouts[self.key].document
+        recorded = document.get("status") or {}
+        now = deps.clock.now()
+        if deps.fence.epoch != self._epoch:  # we slept: another may have been at work, and what was measured is old
+            self._epoch, self._fresh, self._since = deps.fence.epoch, True, now
+        if status is None or (version(document) != self._version and recorded != self._recorded):
+            taken = rollout.status if status is None else adopt(status, rollout.status, another=self._another(document))
+            if taken is not status:
+                if status is not None and taken.active:
+                    log.info("%s/%s: going on from what another controller has put on record", *self.key)
+                taken = rebased(taken, now, self._away())
+                self._fresh, self._since, self._settling_since = True, now, None
+            status = taken
+        self._recorded, self._version = recorded, version(document)
+        status = delayed(status, deps.sight.total - self._unseen)
+        self._unseen = deps.sight.total
+        self._status = status
+        return status
+
+    def _another(self, rollout: Json) -> bool:
+        """Whether some route of the run names the turn of another controller."""
+        routes = (rollout.get("status") or {}).get("routes") or []
+        turns = (_turn(self._deps.store, self.key, str(route.get("name", ""))) for route in routes)
+        return any(turn not in {"", self._deps.fence.turn} for turn in turns)
+
+    def _away(self) -> timedelta | None:
+        """How long ago the status was recorded, by the API server's clock; None: nobody can tell."""
+        at, now = self._deps.store.recorded_at(self.key), self._deps.kube.server_time
+        return max(now - at, timedelta(0)) if at is not None and now is not None else None
+
+    def _standing(self) -> Standing:
+        deps = self._deps
+        return Standing(
+            turn=deps.fence.turn,
+            fresh=self._fresh,
+            since=self._since,
+            blind=deps.sight.blind,
+            unwritten=self._performer.unwritten,
+        )
+
+    @staticmethod
+    def _blames(before: RolloutStatus, after: RolloutStatus) -> bool:
+        """Whether a decision says of somebody that they changed the weights: that another controller ended the run looks alike."""
+        reason = after.paused.reason if after.paused else ""
+        known = before.paused.reason if before.paused else ""
+        return reason != known and reason in {LOWERED_BY_HAND, CONTESTED}
+
+    async def _still_so(self, seen: Seen) -> bool:
+        try:
+            return await still_so(self._deps.kube, self._deps.store, self.key, seen.world.rollout)
+        except CanaryError:
+            return True  # nobody can tell now; the status write is guarded
 
     def _next(self, seen: Seen, *, owed: bool) -> datetime | End | None:
         now = self._deps.clock.now()
@@ -279,7 +378,7 @@ class Driver:
         self._settling_since = None
         if self._writing is not None or self._status_backoff.resting("status", now):
             return False
-        self._writing = asyncio.create_task(self._patch_status(status, now))
+        self._writing = asyncio.create_task(self._patch_status(status, now, self._deps.fence.gate()))
         self._writing.add_done_callback(self._written)
         return await self._patience(self._writing)
 
@@ -296,20 +395,34 @@ class Driver:
         self._writing = None
         self._wake.set()
 
-    async def _patch_status(self, status: RolloutStatus, now: datetime) -> bool:
+    async def _patch_status(self, status: RolloutStatus, now: datetime, gate: Gate) -> bool:
         namespace, name = self.key
+        deps = self._deps
         try:
-            async with self._deps.places:
-                kept = self._deps.store.rollouts.get(self.key)
-                patch = merge_patch((kept.document.get("status") if kept is not None else None) or {}, status.dump())
-                if not patch:
+            async with deps.places:
+                kept = deps.store.rollouts.get(self.key)
+                if kept is None:
                     return False
-                fresh = await self._deps.kube.merge_patch(
-                    ROLLOUTS, name, namespace, {"status": patch}, subresource="status"
-                )
+                before = kept.document.get("status") or {}
+                if before != self._recorded:
+                    self._wake.set()  # somebody else has recorded something meanwhile: decide again
+                    return False
+                patch = merge_patch(before, status.dump())
+                if not patch.keys() - {"recordedAt"}:
+                    return False
+                patch["recordedAt"] = format_time(now)
+                # Only what is as we have read it is written over: a controller that comes too late changes nothing.
+                body = {"metadata": {"resourceVersion": kept.version}, "status": patch}
+                gate(False)
+                fresh = await deps.kube.merge_patch(ROLLOUTS, name, namespace, body, subresource="status")
         except NotFound:
             self._on_gone()
             return False
+        except StaleDecision:
+            self._wake.set()
+            return False
+        except Conflict:
+            return await self._read_again()
         except CanaryError as error:
             count = self._status_backoff.failed("status", now, error)
             if count in {1, 10, 100}:
@@ -317,8 +430,22 @@ class Driver:
             return False
         self._status_backoff.succeeded("status")
         self._writes_in_step += 1
-        self._deps.store.put_rollout(fresh, answer=True)
+        self._recorded, self._version = fresh.get("status") or {}, version(fresh)
+        deps.store.put_rollout(fresh, answer=True)
         return True
+
+    async def _read_again(self) -> bool:
+        """Somebody wrote the Rollout in between: the next tick decides by what is there now."""
+        try:
+            fresh = await self._deps.kube.get(ROLLOUTS, self.key[1], self.key[0])
+            if not self._deps.store.put_rollout(fresh, answer=True):
+                raise Conflict("the Rollout is another one than the watch has told of")
+        except NotFound:
+            self._on_gone()
+        except CanaryError as error:
+            self._status_backoff.failed("status", self._deps.clock.now(), error)
+        self._wake.set()
+        return False
 
     async def _unreadable(self, rollout: Rollout) -> datetime | End | None:
         """The spec cannot be read and we know no earlier one: say so, touch nothing."""
@@ -366,6 +493,14 @@ class Driver:
         if before.phase in ACTIVE and not status.active and status.run is not None and status.run.outcome is not None:
             telemetry.weights(namespace, name, desired=0, written=status.split.written, accepted=status.split.accepted)
             telemetry.run_finished(namespace, name, status.run.outcome)
+
+
+def _turn(store: Store, key: Key, route: str) -> str:
+    """Whose turn a route names for a Rollout; empty when it names none."""
+    kept = store.routes.get((key[0], route))
+    annotations = (kept.document.get("metadata", {}).get("annotations") or {}) if kept is not None else {}
+    intent = parse_intent(annotations.get(run_annotation(key[1])))
+    return intent.turn if intent is not None else ""
 
 
 def _as_check(spec: RolloutSpec) -> ResolvedCheck:

@@ -16,6 +16,7 @@ from contextlib import suppress
 from typing import Any, Self
 
 from canary.controller.clock import Clock
+from canary.controller.fence import elapsed
 from canary.errors import AlreadyExists, ApiError, ConfigError, LeadershipLost, NotFound, Unprocessable
 from canary.kube import LEASES, Kube
 
@@ -28,6 +29,9 @@ DURATION = 6
 
 RENEWAL = 2.0
 """Seconds between two renewals, and the most that one may take."""
+
+MARGIN = 0.5
+"""Seconds before its end from which on a Lease is not certain to be ours."""
 
 PAUSE = 0.5
 """Seconds until the next try when the API server did not do as it was asked."""
@@ -58,8 +62,14 @@ class Leadership:
         self._on_change = on_change
         self._seen: Json | None = None
         self._synced = False
+        self._renewed_at = float("-inf")
         self._news = asyncio.Event()
         self.acquired = asyncio.Event()
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether nobody else can have taken the Lease yet: it was renewed so lately, by a clock that nobody sets."""
+        return self.acquired.is_set() and elapsed() < self._renewed_at + DURATION - MARGIN
 
     @property
     def holder(self) -> str:
@@ -143,6 +153,7 @@ class Leadership:
         """Write us into the Lease as we have seen it; False when it is not like that any more."""
         seen = self._seen
         while True:
+            sent = elapsed()
             try:
                 async with asyncio.timeout(RENEWAL):
                     if seen is None:
@@ -163,9 +174,11 @@ class Leadership:
                 self._complain(error)
                 await self._clock.sleep(PAUSE)
             else:
+                self._renewed_at = sent
                 return True
 
     async def _renew(self) -> bool:
+        sent = elapsed()
         try:
             async with asyncio.timeout(RENEWAL):
                 await self._patch(
@@ -186,6 +199,7 @@ class Leadership:
         except (ApiError, TimeoutError) as error:
             self._complain(error)
             return False
+        self._renewed_at = sent
         return True
 
     def _complain(self, error: ApiError | TimeoutError) -> None:

@@ -11,15 +11,17 @@ from datetime import datetime, timedelta
 from canary.controller.clock import Clock
 from canary.errors import RenderError
 from canary.metrics.port import Provider, Query
-from canary.model.checks import ResolvedCheck
+from canary.model.checks import SHORTEST_INTERVAL, ResolvedCheck
 from canary.model.measurement import Malformed, Measurement, Unreachable
 
 log = logging.getLogger("canary.measure")
 
-SHORTEST_INTERVAL = 1.0
 LONGEST_TIMEOUT = 10.0
 JITTER = 0.1
 """Intervals vary by this fraction, so that a thousand runs do not ask in step."""
+
+APART = 0.01
+"""Seconds between two first looks."""
 
 Post = Callable[[str, Measurement], None]
 Render = Callable[[ResolvedCheck], str]
@@ -27,14 +29,28 @@ Render = Callable[[ResolvedCheck], str]
 OBSERVED = "spec.observed"
 
 
+class Pace:
+    """Spreads the first looks after a start: one every ten milliseconds, and each within its own interval."""
+
+    def __init__(self) -> None:
+        self._next: datetime | None = None
+
+    def turn(self, now: datetime, interval: float) -> float:
+        """Seconds until the next look that is free."""
+        at = max(self._next or now, now)
+        self._next = at + timedelta(seconds=APART)
+        return (at - now).total_seconds() % max(interval, APART)
+
+
 class Measurements:
     """The measuring tasks of one run. `sync` says what is to be measured from now on; `stop` ends them all."""
 
-    def __init__(self, clock: Clock, provider: Provider, render: Render, post: Post) -> None:
+    def __init__(self, clock: Clock, provider: Provider, render: Render, post: Post, pace: Pace | None = None) -> None:
         self._clock = clock
         self._provider = provider
         self._render = render
         self._post = post
+        self._pace = pace or Pace()
         self._tasks: dict[str, tuple[ResolvedCheck, asyncio.Task[None]]] = {}
 
     def sync(self, checks: tuple[ResolvedCheck, ...], traffic_since: datetime | None) -> None:
@@ -60,11 +76,11 @@ class Measurements:
     async def _loop(self, check: ResolvedCheck, traffic_since: datetime | None) -> None:
         interval = max(check.interval.seconds, SHORTEST_INTERVAL)
         # The first measurement comes within one interval of the canary's first traffic, and never before initialDelay.
-        # Where there has been traffic for longer, a restart is the reason, and all runs begin to measure at once: they
-        # spread over the whole interval.
+        # Where there has been traffic for longer, a restart is the reason, and nobody has looked for a while: at once, but
+        # for a thousand runs that all want to look now.
         now = self._clock.now()
         new = traffic_since is None or (now - traffic_since).total_seconds() < interval
-        first = interval * random.uniform(1 - 2 * JITTER if new else 0, 1)  # noqa: S311 - spreads load
+        first = interval * random.uniform(1 - 2 * JITTER, 1) if new else self._pace.turn(now, interval)  # noqa: S311 - spreads load
         if traffic_since is not None:
             earliest = traffic_since + timedelta(seconds=check.initial_delay.seconds)
             first = max(first, (earliest - now).total_seconds())

@@ -8,12 +8,14 @@ import logging
 import time
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
 from canary.act.events import Teller
 from canary.controller.clock import Clock, SystemClock
 from canary.controller.driver import Deps
+from canary.controller.fence import BEAT
 from canary.controller.following import Following
 from canary.controller.handlers import watch
 from canary.controller.hub import Hub
@@ -29,8 +31,6 @@ from canary.observe.store import Store
 from canary.telemetry import Telemetry, TelemetryServer, configure
 
 log = logging.getLogger("canary.controller")
-
-HEARTBEAT = 5.0
 
 LISTING = (50_000, 1_000, 1_000)
 """Thresholds of the garbage collector while everything is listed: a page is parsed, read and let go, which the usual ones
@@ -87,6 +87,7 @@ async def serve(
         if settings.lease is not None:
             # Given back when the hub has ended, and not before.
             leadership = Leadership(kube, *settings.lease, deps.clock, identity=identity, on_change=telemetry.leading)
+            deps.fence.confirmed = partial(getattr, leadership, "confirmed")
             await stack.enter_async_context(leadership)
         else:
             telemetry.leading(True)
@@ -211,7 +212,11 @@ def parse_address(address: str) -> tuple[str, int]:
 
 
 async def _beat(hub: Hub) -> None:
-    """Prove that the event loop turns."""
+    """Prove that the event loop turns, and notice when it has not: then another may have done our work."""
     while True:
         hub.last_sign = time.monotonic()
-        await asyncio.sleep(HEARTBEAT)
+        gap = hub.deps.fence.beat()
+        if gap:
+            log.warning("this process had slept for %.1f s; everything is looked at anew", gap)
+            hub.wake(set(hub.driving))
+        await asyncio.sleep(BEAT)

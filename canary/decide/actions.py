@@ -36,24 +36,27 @@ class RemoveFinalizer:
 class CopyPodSpec:
     """Copy the pod spec of one workload to another, keeping the replaced one in an annotation, in one patch.
 
-    Only if the source still has `revision`.
+    Only if the source still has `revision`, and the target the one that it `replaces`. `uid` and `run` go on record.
     """
 
     source: str
     target: str
     revision: str
+    replaces: str
+    uid: str
+    run: int
 
 
 @dataclass(frozen=True, slots=True)
 class RestorePodSpec:
-    """Put back the pod spec that a copy replaced."""
+    """Put back the pod spec that a copy replaced, if what was copied is still there unchanged."""
 
     target: str
 
 
 @dataclass(frozen=True, slots=True)
 class ForgetPodSpec:
-    """Drop the kept pod spec: the copy stays."""
+    """Drop the record of a copy and give its fields back to their owners: the pod spec stays as it is."""
 
     target: str
 
@@ -74,11 +77,12 @@ class ClearRequest:
 
 @dataclass(frozen=True, slots=True)
 class Tell:
-    """Tell people: an Event on the Rollout."""
+    """Tell people: an Event on the Rollout. `once`: it is about a state, and said again only after another start."""
 
     type: Literal["Normal", "Warning"]
     reason: str
     message: str
+    once: bool = False
 
 
 Action = (

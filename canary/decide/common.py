@@ -15,6 +15,8 @@ def wake(scope: Scope) -> datetime | None:
     """The next moment at which time alone changes the answer."""
     step, run = scope.step, scope.run
     times = [step.hold_until]
+    if run.unavailable_since is not None:
+        times.append(run.unavailable_since + scope.spec.unavailable_grace.delta)
     if step.unaccepted_since is not None:
         times.append(step.unaccepted_since + scope.spec.accept_timeout.delta)
     if scope.spec.deadline is not None:
@@ -29,6 +31,8 @@ def wake(scope: Scope) -> datetime | None:
 
 def note_acceptance(scope: Scope) -> Scope:
     """Keep the books of acceptance: since when a gateway has not accepted, and when the step was reached."""
+    if scope.facts.blind and scope.step.reached_at is None:
+        return scope  # what is known of the gateways may be of before
     if scope.unaccepted is not None:
         return scope if scope.step.unaccepted_since else scope.with_step(unaccepted_since=scope.now)
     if scope.step.unaccepted_since is not None:
@@ -36,10 +40,7 @@ def note_acceptance(scope: Scope) -> Scope:
     if scope.step.reached_at is not None:
         return scope
     hold = scope.declared_step.hold if scope.declared_step else None
-    scope = scope.with_step(reached_at=scope.now, hold_until=scope.now + hold.delta if hold else scope.now)
-    if scope.share > 0 and scope.run.traffic_since is None:
-        scope = scope.with_run(traffic_since=scope.now)
-    return scope
+    return scope.with_step(reached_at=scope.now, hold_until=scope.now + hold.delta if hold else scope.now)
 
 
 def written_now(scope: Scope) -> set[tuple[str, str]]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 
 from canary.decide import reasons
-from canary.decide.actions import RemoveFinalizer, RestorePodSpec, Tell
+from canary.decide.actions import RemoveFinalizer, Tell
 from canary.decide.common import wake
+from canary.decide.copying import tidied_copy
 from canary.decide.scope import Decision, Scope
 from canary.decide.writes import releases, writes
 from canary.model.status import Phase
@@ -14,17 +15,16 @@ from canary.model.status import Phase
 
 def rolling_back(scope: Scope) -> Decision:
     """Everything back to stable. Each route on its own; nothing here waits before it writes."""
-    stable = scope.facts.stable
-    if stable is not None and stable.copied:
-        scope = scope.with_(RestorePodSpec(stable.name))
+    tidying = tidied_copy(scope)
+    scope = scope.with_(*tidying)
     pending = writes(scope)
     scope = scope.with_(*pending)
     why = scope.run.message
     if pending:
         names = ", ".join(action.name for action in pending)
         return scope.decide(reasons.ROLLING_BACK, f"rolling back ({why}): writing {names}", wake(scope))
-    if stable is not None and stable.copied:
-        return scope.decide(reasons.ROLLING_BACK, f"rolling back ({why}): restoring the pod spec of {stable.name}")
+    if tidying and scope.facts.stable is not None:
+        return scope.decide(reasons.ROLLING_BACK, f"rolling back ({why}): restoring {scope.facts.stable.name}")
     waiting, limit = still_waiting(scope)
     if waiting and limit is not None:
         return scope.decide(reasons.ROLLING_BACK, f"rolled back ({why}): waiting for {waiting}", limit)

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from canary.decide import reasons
-from canary.decide.actions import AddFinalizer, ClearRequest, RemoveFinalizer, RestorePodSpec, StampRequest
+from canary.decide.actions import AddFinalizer, ClearRequest, RemoveFinalizer, StampRequest, Tell
+from canary.decide.copying import tidied_copy
 from canary.decide.ending import rolling_back
 from canary.decide.facts import Facts
-from canary.decide.pausing import kept_by_hand
 from canary.decide.promotion import promoting
+from canary.decide.recovery import recover
 from canary.decide.requests import serve, served_before
 from canary.decide.resting import resting
 from canary.decide.running import paused, progressing
 from canary.decide.scope import Decision, Scope, measuring
 from canary.decide.verdict import judge
-from canary.decide.writes import restores
-from canary.gateway.intent import Mode
+from canary.decide.writes import restores, taken_turns
+from canary.gateway.intent import run_annotation
 from canary.model.measurement import Sample
 from canary.model.rollout import RolloutSpec
-from canary.model.status import Outcome, Phase, RolloutStatus
+from canary.model.status import Phase, RolloutStatus
 
 
 def decide(spec: RolloutSpec, status: RolloutStatus, facts: Facts) -> Decision:
@@ -35,25 +37,27 @@ def decide(spec: RolloutSpec, status: RolloutStatus, facts: Facts) -> Decision:
         anything that spec, status and facts can say.
 
     """
-    scope = _whole(Scope(spec, status, facts))
+    scope = recover(Scope(spec, status, facts))
     if facts.deleting:
-        return _deleting(_recover(scope))
-    before = scope.status.step
-    scope = _recover(_measure(scope))
+        return _deleting(scope)
+    before = status.step
+    scope = _measure(scope)
     # The first step that nobody is on record to have approved.
     scope_or_end = _requests(scope, before.index + before.approved if before else 0)
-    return scope_or_end if isinstance(scope_or_end, Decision) else _phase(scope_or_end)
+    decision = scope_or_end if isinstance(scope_or_end, Decision) else _phase(scope_or_end)
+    return _take_turns(scope, decision)
 
 
-def _whole(scope: Scope) -> Scope:
-    """A status that speaks of a run without saying which is no memory of one: the routes are tidied up instead."""
-    status = scope.status
-    if status.active and (status.run is None or status.step is None):
-        return scope.with_(phase=Phase.IDLE, step=None, paused=None)
-    return scope
+def _take_turns(scope: Scope, decision: Decision) -> Decision:
+    """Whoever takes a run over, or pauses it, sees to it that what another controller has under way comes too late."""
+    pausing = decision.phase is Phase.PAUSED and scope.status.phase is not Phase.PAUSED
+    if not scope.facts.fresh and not pausing:
+        return decision
+    return replace(decision, actions=(*decision.actions, *taken_turns(scope, decision)))
 
 
 def _phase(scope: Scope) -> Decision:
+    scope = _unreadable(scope)
     if scope.status.active and not scope.facts.finalizer:
         # Its first write failed, or somebody took it away: without it a deletion would strand the routes.
         scope = scope.with_(AddFinalizer())
@@ -70,10 +74,34 @@ def _phase(scope: Scope) -> Decision:
             return resting(scope)
 
 
+def _unreadable(scope: Scope) -> Scope:
+    """Say once what on a route or in the status was no record of ours and counts as absent."""
+    said = [
+        f"the annotation {run_annotation(scope.facts.name)} of {route.label}"
+        for route in scope.facts.routes
+        if route.unreadable
+    ]
+    said += [f"status.{name}" for name in scope.facts.senseless]
+    tells = [
+        Tell(
+            "Warning",
+            reasons.UNREADABLE_RECORD,
+            f"{what} says nothing that a run could have left; it counts as absent",
+            once=True,
+        )
+        for what in said
+    ]
+    return scope.with_(*tells)
+
+
 def _measure(scope: Scope) -> Scope:
     """Fold what was measured into the checks; forget checks that are declared no more."""
     if not scope.status.active:
         return scope
+    if scope.run.outcome is None and scope.run.traffic_since is None and scope.written > 0:
+        scope = scope.with_run(
+            traffic_since=scope.now
+        )  # from the write on: a gateway may serve what it has not accepted
     live = measuring(scope.spec, scope.status)
     states = []
     for check, before in scope.checks:
@@ -88,63 +116,6 @@ def _measure(scope: Scope) -> Scope:
     if isinstance(observed, Sample) and math.isfinite(observed.value):
         percent = round(min(max(observed.value * 100, 0.0), 100.0), 1)
         scope = scope.with_(split=scope.status.split.model_copy(update={"observed": percent}))
-    return scope
-
-
-def _recover(scope: Scope) -> Scope:
-    """Believe the routes where they know more than the status: a crash came between the two writes."""
-    if not scope.status.active:
-        return scope
-    intents = [
-        route.intent for route in scope.facts.routes if route.intent is not None and route.intent.uid == scope.facts.uid
-    ]
-    ahead = max((intent.run for intent in intents), default=0)
-    if ahead > scope.run.number:
-        canary = scope.facts.canary
-        scope = scope.with_run(
-            number=ahead,
-            revision=canary.revision if canary is not None else scope.run.revision,
-            outcome=None,
-            reason="",
-            message="",
-            plan=scope.spec.plan_hash(),
-            started_at=scope.now,
-            traffic_since=None,
-            ended_at=None,
-            full=False,
-            swap=False,
-        ).with_step(index=0, started_at=scope.now, reached_at=None, hold_until=None, approved=False)
-        # Nothing that was measured, asked or fought over in the run before counts in this one; a person's pause does.
-        scope = scope.with_(checks=(), fights=())
-        if not kept_by_hand(scope):
-            scope = scope.with_(phase=Phase.PROGRESSING, paused=None)
-    mine = [intent for intent in intents if intent.run == scope.run.number]
-    for mode, outcome, phase in (
-        (Mode.ROLLBACK, Outcome.ROLLED_BACK, Phase.ROLLING_BACK),
-        (Mode.FINISH, Outcome.SUCCEEDED, Phase.PROMOTING),
-    ):
-        ending = next((intent for intent in mine if intent.mode is mode), None)
-        if scope.run.outcome is None and ending is not None:
-            scope = scope.with_run(
-                outcome=outcome,
-                reason=ending.reason or reasons.RECOVERED,
-                message=ending.message or f"the routes say that run {scope.run.number} is ending ({mode})",
-                ended_at=scope.now,
-                swap=mode is Mode.FINISH and any(weights.share > 0 for weights in ending.weights.values()),
-            ).with_(phase=phase, paused=None)
-    step = max((intent.step for intent in mine), default=0)
-    if scope.run.outcome is None and scope.step.index < step <= len(scope.spec.steps):
-        total = len(scope.spec.steps)
-        scope = scope.with_step(
-            index=step,
-            total=total,
-            display=f"{step}/{total}",
-            started_at=scope.now,
-            reached_at=None,
-            hold_until=None,
-            unaccepted_since=scope.now,
-            approved=False,
-        )
     return scope
 
 
@@ -166,12 +137,7 @@ def _deleting(scope: Scope) -> Decision:
     message = "the Rollout is being deleted"
     if not scope.facts.finalizer:
         return scope.decide(reasons.DELETING, message)
-    left = restores(scope)
-    stable = scope.facts.stable
-    won = scope.status.run is not None and scope.status.run.outcome is Outcome.SUCCEEDED
-    restore_pods = stable is not None and stable.copied and not won
-    if restore_pods and stable is not None:
-        scope = scope.with_(RestorePodSpec(stable.name))
-    if left or restore_pods:
+    left = (*restores(scope), *tidied_copy(scope))
+    if left:
         return scope.with_(*left).decide(reasons.DELETING, f"{message}: putting its routes back to stable")
     return scope.with_(RemoveFinalizer()).decide(reasons.DELETING, message)

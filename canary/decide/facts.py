@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from fractions import Fraction
+from typing import Self
 
 from canary.gateway.acceptance import Acceptance
 from canary.gateway.intent import Intent
@@ -13,7 +15,7 @@ from canary.model.checks import ResolvedCheck
 from canary.model.measurement import Measurement
 from canary.model.requests import Request
 from canary.model.rollout import RouteKind
-from canary.model.status import Outcome
+from canary.model.status import Outcome, RolloutStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,8 @@ class RouteView:
     """False for a route that the run has written and that the spec names no more."""
     outdated: bool = False
     """What was written to it is of another pair, or of other rules, than the spec names now: it is to be put back first."""
+    unreadable: bool = False
+    """Our annotation is there and says nothing that a run could have written: it counts as absent."""
 
     @property
     def share(self) -> Fraction:
@@ -57,6 +61,19 @@ class RouteView:
 
 
 @dataclass(frozen=True, slots=True)
+class CopyView:
+    """A copy of a pod spec on record: by which Rollout (uid) and run, and the revision that it gave the workload.
+
+    `copied` is empty where an earlier version kept no such record; `replaced` is the revision that was there before.
+    """
+
+    uid: str
+    run: int
+    copied: str
+    replaced: str
+
+
+@dataclass(frozen=True, slots=True)
 class WorkloadView:
     """A workload as it is now. `revision` is a digest of its pod spec."""
 
@@ -66,8 +83,10 @@ class WorkloadView:
     ready: int = 0
     rolled_out: bool = False
     """Every replica runs the current template and is ready."""
-    copied: bool = False
-    """It still carries the pod spec that a copy replaced."""
+    copied: CopyView | None = None
+    """What a copy of this Rollout has left on record on it."""
+    writer: str = ""
+    """The field manager, other than us, that wrote its pod spec last."""
     replicas: int = 0
     """How many are wanted."""
     images: str = ""
@@ -92,6 +111,21 @@ class Recorded:
     run: int = 0
     outcome: Outcome | None = None
     request: str = ""
+    step: int = 0
+    """The step of that run; 0 before its first one."""
+    share: float = 0
+    """The canary's share of the pair that people can read, in percent."""
+
+    @classmethod
+    def of(cls, status: RolloutStatus) -> Self:
+        """What a status on record says."""
+        return cls(
+            run=status.run.number if status.run and status.active else 0,
+            outcome=status.run.outcome if status.run else None,
+            request=status.last_request.id if status.last_request else "",
+            step=status.step.index if status.step and status.active else 0,
+            share=status.split.written,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,3 +151,15 @@ class Facts:
     request: Request | None = None
     problems: tuple[Problem, ...] = ()
     recorded: Recorded = Recorded()
+    turn: str = ""
+    """This controller's turn, as the annotations on routes name it; empty: none is named."""
+    fresh: bool = False
+    """The status was taken over from the API server, and the routes do not all name our turn yet."""
+    since: datetime | None = None
+    """When this controller took the run over: what was measured before is no evidence for a rise."""
+    blind: bool = False
+    """Watches are broken: what is known may be old, and time does not count against anybody."""
+    senseless: tuple[str, ...] = ()
+    """Members of the status on record that no version of ours would have written; they count as absent."""
+    unwritten: Mapping[str, str] = field(default_factory=dict)
+    """Why the last write of a route failed, by name of the route, as long as it does."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from canary.decide import reasons
+from canary.decide.availability import MOST_OUTAGES
 from canary.decide.scope import Scope
 from canary.decide.verdict import failed, held_too_long
 
@@ -23,12 +24,20 @@ Guard = Callable[[Scope], Stop | None]
 
 
 def canary_unavailable(scope: Scope) -> Stop | None:
-    """No replica of the canary is ready while it has weight: its users get 503s."""
-    canary = scope.facts.canary
-    if canary is None or canary.ready > 0 or scope.written == 0 or scope.share == 0:
+    """No replica of the canary has been ready for longer than the grace, or that happens again and again."""
+    canary, since = scope.facts.canary, scope.run.unavailable_since
+    if canary is None or since is None:
         return None
-    what = "has no ready replica" if canary.exists else "does not exist"
-    return Stop(reasons.CANARY_UNAVAILABLE, f"canary workload {canary.name} {what} while it has traffic")
+    if scope.run.outages > MOST_OUTAGES:
+        text = (
+            f"canary workload {canary.name} lost its last ready replica {scope.run.outages} times while it had traffic"
+        )
+        return Stop(reasons.CANARY_UNAVAILABLE, text)
+    if canary.ready > 0 or scope.facts.blind or scope.now < since + scope.spec.unavailable_grace.delta:
+        return None
+    what = "has had no ready replica" if canary.exists else "has not existed"
+    text = f"canary workload {canary.name} {what} for {scope.spec.unavailable_grace} while it was to have traffic"
+    return Stop(reasons.CANARY_UNAVAILABLE, text)
 
 
 def route_missing(scope: Scope) -> Stop | None:
@@ -52,7 +61,7 @@ def check_failed(scope: Scope) -> Stop | None:
 
 def hold_limit_exceeded(scope: Scope) -> Stop | None:
     """A check has been Unknown for longer than its hold limit."""
-    if scope.written == 0:
+    if scope.written == 0 or scope.facts.blind:
         return None  # a canary without traffic has nothing to be measured
     for check, status in scope.judging:
         if held_too_long(check, status, scope.now):
@@ -65,10 +74,13 @@ def hold_limit_exceeded(scope: Scope) -> Stop | None:
 
 
 def not_accepted(scope: Scope) -> Stop | None:
-    """A gateway has not accepted a route within acceptTimeout."""
+    """A route could not be written, or a gateway has not accepted it, within acceptTimeout of wanting to write it."""
     since = scope.step.unaccepted_since
-    if since is None or scope.now < since + scope.spec.accept_timeout.delta:
+    if since is None or scope.facts.blind or scope.now < since + scope.spec.accept_timeout.delta:
         return None
+    if scope.pending:
+        text = f"a route could not be written within {scope.spec.accept_timeout}: {scope.pending}"
+        return Stop(reasons.NOT_ACCEPTED, text, policy=True)
     route = scope.unaccepted
     if route is None:
         return None
@@ -87,8 +99,20 @@ def past_deadline(scope: Scope) -> Stop | None:
     return Stop(reasons.DEADLINE_EXCEEDED, f"the run took longer than its deadline of {deadline}")
 
 
+def back_to_stable(scope: Scope) -> Stop | None:
+    """The canary workload was put back to what stable runs, or ran when the run began: there is nothing to release."""
+    canary, stable = scope.facts.canary, scope.facts.stable
+    if canary is None or not canary.exists or canary.revision == scope.run.revision:
+        return None
+    if canary.revision not in {scope.run.replaces, stable.revision if stable is not None and stable.exists else None}:
+        return None
+    text = f"{canary.name} is back at revision {canary.revision}, which is stable's own"
+    return Stop(reasons.SUPERSEDED, text)
+
+
 STOP: tuple[Guard, ...] = (
     canary_unavailable,  # users get 503s now
+    back_to_stable,  # nothing is left to release
     route_missing,  # what we were to move is gone
     check_failed,  # the numbers said no often enough
     hold_limit_exceeded,  # nobody could say for too long
@@ -97,7 +121,7 @@ STOP: tuple[Guard, ...] = (
 )
 """An abort comes before all of these: requests are served first."""
 
-ALWAYS: tuple[Guard, ...] = (canary_unavailable, past_deadline)
+ALWAYS: tuple[Guard, ...] = (canary_unavailable, back_to_stable, past_deadline)
 """What still stops a run that was paused by onFailure: its checks have spoken already."""
 
 

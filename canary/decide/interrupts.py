@@ -13,7 +13,7 @@ from canary.decide.ending import rolling_back
 from canary.decide.guards import ALWAYS, STOP, Stop, first_objection
 from canary.decide.pausing import BY_POLICY, hold_still, kept_by_hand, pause, paused_for
 from canary.decide.resting import begin
-from canary.decide.scope import FIGHT_LIMIT, FIGHT_WINDOW, Decision, Scope
+from canary.decide.scope import CONTESTED_PACE, FIGHT_LIMIT, FIGHT_WINDOW, Decision, Scope
 from canary.decide.writes import put_back
 from canary.model.rollout import OnFailure
 from canary.model.status import Outcome, Phase
@@ -78,7 +78,7 @@ def anew(scope: Scope) -> Decision | None:
     before = scope.run.number
     trigger = scope.run.trigger
     stable = scope.facts.stable
-    if stable is not None and stable.copied:
+    if stable is not None and stable.copied is not None:
         scope = scope.with_(ForgetPodSpec(stable.name))
     kept = scope.status.paused if kept_by_hand(scope) else None
     scope = begin(scope, by=trigger.by, reason=why)
@@ -104,18 +104,25 @@ def repair(scope: Scope) -> tuple[Scope, str]:
         route.model_copy(update={"fought": fought.get((route.kind, route.name), route.fought)})
         for route in scope.status.routes
     )
+    contested = paused_for(scope) == reasons.CONTESTED
     scope = scope.with_(fights=fights, routes=routes)
-    if fresh:
+    if fresh and not contested:
         scope = scope.with_(
             Tell("Warning", reasons.RAISED_BY_OTHER, f"{message}; put back to {percent_text(scope.share)}")
         )
     scope = scope.with_(*back)
     if len(fights) >= FIGHT_LIMIT:
-        return (
-            scope,
-            f"{message}; that was {FIGHT_LIMIT} times in 10 minutes, so the weights are left alone from here on",
-        )
+        often = f"that was {FIGHT_LIMIT} times in 10 minutes, so the run stays here until somebody decides"
+        return scope, f"{message}; {often}; the lower weight is put back every {CONTESTED_PACE.seconds} s at most"
     return scope, ""
+
+
+def hold_down(scope: Scope) -> Scope:
+    """Contested: the run goes nowhere, and the lower of the two weights is kept, at a pace that fights nobody to death."""
+    last = max(scope.status.fights, default=None)
+    if last is not None and scope.now < last + CONTESTED_PACE:
+        return scope
+    return repair(scope)[0]
 
 
 def _unfought(scope: Scope, kind: str, name: str, generation: int) -> bool:

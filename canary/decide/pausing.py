@@ -11,7 +11,7 @@ from canary.model.status import PauseStatus, Phase
 BY_POLICY = frozenset({reasons.CHECK_FAILED, reasons.HOLD_LIMIT_EXCEEDED, reasons.NOT_ACCEPTED})
 """Reasons of a pause that spec.onFailure asked for."""
 
-BY_HAND = frozenset({reasons.PAUSED_BY_REQUEST, reasons.LOWERED_BY_HAND, reasons.CONTESTED})
+BY_HAND = frozenset({reasons.PAUSED_BY_REQUEST, reasons.LOWERED_BY_HAND, reasons.CONTESTED, reasons.STABLE_CHANGED})
 """Reasons of a pause that is a person's word: only a person ends it, also when another revision comes along."""
 
 
@@ -29,6 +29,18 @@ def pause(scope: Scope, reason: str, message: str) -> Decision:
     """Stay where the weights are and wait for a person. Writes nothing but repairs that are in the scope already."""
     text = f"{scope.step_text}: paused at {percent_text(scope.written)}: {message}; `canary resume` or `canary abort`"
     return hold_still(scope, reason, message).decide(reason, text, wake(scope))
+
+
+def await_approval(scope: Scope, message: str) -> Decision:
+    """All that a step wants holds; a person has to say that the next one may begin."""
+    words = "waiting for `canary promote`"
+    before = scope.status.paused
+    if before is None or before.reason != reasons.AWAITING_APPROVAL:
+        scope = scope.with_(
+            Tell("Normal", reasons.AWAITING_APPROVAL, f"{scope.step_text}: {words}"),
+            paused=PauseStatus(reason=reasons.AWAITING_APPROVAL, message=words, since=scope.now),
+        )
+    return scope.with_(phase=Phase.PAUSED).decide(reasons.AWAITING_APPROVAL, message, wake(scope))
 
 
 def hold_still(scope: Scope, reason: str, message: str) -> Scope:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from canary.decide import reasons
-from canary.decide.actions import CopyPodSpec, ForgetPodSpec
+from canary.decide.actions import CopyPodSpec, Tell
+from canary.decide.availability import noted
 from canary.decide.common import at, note_acceptance, percent_text, wake, written_now
+from canary.decide.copying import copy_of_run, tidied_copy, untouched
 from canary.decide.ending import end, still_waiting
+from canary.decide.facts import WorkloadView
 from canary.decide.interrupts import interrupted, repair
 from canary.decide.pausing import pause
 from canary.decide.scope import Decision, Scope
@@ -20,12 +23,19 @@ def promoting(scope: Scope) -> Decision:
     """All steps passed: make stable what the canary is, then give it the traffic back."""
     if scope.run.outcome is Outcome.SUCCEEDED:
         return _finish(scope)
+    scope = noted(scope)
     interruption = interrupted(scope)
     if interruption is not None:
         return interruption
     scope, contested = repair(note_acceptance(scope))
     if contested:
         return pause(scope, reasons.CONTESTED, contested)
+    if scope.run.unavailable_since is not None:
+        repaired = written_now(scope)
+        scope = at(scope, Phase.PROGRESSING)
+        scope = scope.with_(*(write for write in writes(scope) if (write.kind, write.name) not in repaired))
+        message = f"{scope.step_text}: the canary has no ready replica, so it has no weight; waiting for one"
+        return scope.decide(reasons.CANARY_UNAVAILABLE, message, wake(scope))
     match scope.spec.promotion_mode:
         case Promotion.COPY:
             return _copy(scope)
@@ -42,14 +52,40 @@ def _copy(scope: Scope) -> Decision:
         return scope.decide(
             reasons.AWAITING_STABLE, f"promoting: {gone} does not exist; create it or abort", wake(scope)
         )
-    if stable.revision != canary.revision:
-        scope = scope.with_(CopyPodSpec(canary.name, stable.name, scope.run.revision))
-        message = f"promoting: copying the pod spec of {canary.name} to {stable.name}"
-        return scope.decide(reasons.PROMOTING, message, wake(scope))
+    record = copy_of_run(scope)
+    if record is None or not untouched(stable, record):
+        if record is not None or scope.run.replaces not in {"", stable.revision}:
+            if stable.revision != scope.run.revision:
+                return _stable_changed(
+                    scope, stable, since="after it was copied" if record is not None else "during the run"
+                )
+        elif stable.revision != scope.run.revision:
+            scope = scope.with_(
+                CopyPodSpec(
+                    canary.name, stable.name, scope.run.revision, stable.revision, scope.facts.uid, scope.run.number
+                )
+            )
+            message = f"promoting: copying the pod spec of {canary.name} to {stable.name}"
+            return scope.decide(reasons.PROMOTING, message, wake(scope))
+    elif stable.revision != scope.run.revision:
+        words = (
+            f"the API server keeps another pod spec on {stable.name} than was copied (admission); it counts as copied"
+        )
+        scope = scope.with_(Tell("Normal", reasons.COPY_ALTERED, words, once=True))
     if not stable.rolled_out:
         message = f"promoting: waiting for {stable.name} to roll out revision {stable.revision}"
         return scope.decide(reasons.AWAITING_STABLE, message, wake(scope))
     return _succeed(scope, f"{stable.name} runs revision {stable.revision}")
+
+
+def _stable_changed(scope: Scope, stable: WorkloadView, *, since: str) -> Decision:
+    """Somebody's change of stable is not overwritten by a copy that knows nothing of it."""
+    who = stable.writer or "somebody unknown"
+    return pause(
+        scope,
+        reasons.STABLE_CHANGED,
+        f"{who} changed {stable.name} {since} (now revision {stable.revision}); `resume` copies over it, `abort` keeps it",
+    )
 
 
 def _await(scope: Scope) -> Decision:
@@ -91,6 +127,9 @@ def _succeed(scope: Scope, message: str) -> Decision:
 
 
 def _finish(scope: Scope) -> Decision:
+    # At once: a record that outlives the run (it may be deleted while a gateway still answers) is of no good to anybody.
+    forgetting = tidied_copy(scope)
+    scope = scope.with_(*forgetting)
     pending = writes(scope)
     scope = scope.with_(*pending)
     if pending:
@@ -99,9 +138,7 @@ def _finish(scope: Scope) -> Decision:
     if waiting and limit is not None:
         return scope.decide(reasons.FINISHING, f"promoting: waiting for {waiting}", limit)
     stable = scope.facts.stable
-    if stable is not None and stable.copied:
-        # Left behind, it would make the next rollback restore a pod spec from before this run.
-        scope = scope.with_(ForgetPodSpec(stable.name))
+    if forgetting and stable is not None:
         return scope.decide(reasons.FINISHING, f"promoting: forgetting the pod spec that {stable.name} ran before")
     late = f"; still not accepted: {waiting}" if waiting else ""
     return end(scope, Phase.SUCCEEDED, reasons.SUCCEEDED, f"{scope.run.message}{late}")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 # Resting
 SETTLED = "Settled"
+NOT_ACCEPTED_YET = "RoutesNotAccepted"
+WORKLOAD_MISSING = "WorkloadMissing"
+TRAFFIC_AT_REST = "CanaryHasTraffic"
 INVALID = "Invalid"
 SPEC_PAUSED = "SpecPaused"
 
@@ -25,6 +28,8 @@ PLAN_CHANGED = "PlanChanged"
 # A run stops
 ABORTED = "Aborted"
 CANARY_UNAVAILABLE = "CanaryUnavailable"
+CANARY_AVAILABLE = "CanaryAvailable"
+NOT_WRITTEN = "NotWritten"
 CHECK_FAILED = "CheckFailed"
 HOLD_LIMIT_EXCEEDED = "HoldLimitExceeded"
 NOT_ACCEPTED = "NotAccepted"
@@ -34,6 +39,7 @@ ROLLING_BACK = "RollingBack"
 ROLLED_BACK = "RolledBack"
 RECOVERED = "Recovered"
 LEFTOVER = "LeftoverRestored"
+UNREADABLE_RECORD = "UnreadableRecord"
 
 # A run waits for a person
 PAUSED_BY_REQUEST = "PausedByRequest"
@@ -41,12 +47,14 @@ PAUSED_BY_SPEC = "PausedBySpec"
 LOWERED_BY_HAND = "LoweredByHand"
 RAISED_BY_OTHER = "RaisedByOther"
 CONTESTED = "Contested"
+STABLE_CHANGED = "StableChanged"
 RESUMED = "Resumed"
 
 # A run ends well
 PROMOTING = "Promoting"
 AWAITING_STABLE = "AwaitingStable"
 FINISHING = "Finishing"
+COPY_ALTERED = "CopyAltered"
 SUCCEEDED = "Succeeded"
 
 # Requests and deletion

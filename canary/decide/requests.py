@@ -6,9 +6,11 @@ from collections.abc import Callable
 
 from canary.decide import reasons
 from canary.decide.actions import Tell
+from canary.decide.common import at
 from canary.decide.guards import Stop
 from canary.decide.interrupts import fail, objection
-from canary.decide.pausing import pause
+from canary.decide.pausing import pause, paused_for
+from canary.decide.preflight import objections
 from canary.decide.promotion import ENDED_BY_PROMOTE
 from canary.decide.resting import start
 from canary.decide.running import resume
@@ -80,7 +82,8 @@ def _start(scope: Scope, request: Request) -> Answer:
     if refusal:
         return scope, refusal
     revision = scope.facts.canary.revision if scope.facts.canary else ""
-    if run is not None and run.outcome is Outcome.ROLLED_BACK and revision and revision == run.revision:
+    rolled_back = run is not None and run.outcome is Outcome.ROLLED_BACK and run.reason != reasons.SUPERSEDED
+    if rolled_back and run is not None and revision and revision == run.revision:
         return scope, f"refused: revision {revision} was rolled back ({run.reason}); `retry` tries it again"
     stable = scope.facts.stable
     if stable is not None and stable.exists and revision == stable.revision:
@@ -103,10 +106,8 @@ def _cannot_begin(scope: Scope) -> str:
         return f"refused: the Rollout is invalid: {scope.facts.problems[0]}"
     if scope.spec.paused:
         return "refused: spec.paused is true"
-    canary = scope.facts.canary
-    if canary is not None and not canary.exists:
-        return f"refused: canary workload {canary.name} does not exist"
-    return ""
+    objecting = objections(scope.facts)
+    return f"refused: {objecting[0].message}" if objecting else ""
 
 
 def _begin(scope: Scope, request: Request) -> Answer:
@@ -128,6 +129,9 @@ def _promote(scope: Scope, _request: Request) -> Answer:
             return scope, "done: returning traffic to stable"  # before a restart; the routes say so
         case Phase.PROMOTING:
             return scope, "refused: promotion is under way already"
+        case Phase.PAUSED if paused_for(scope) == reasons.AWAITING_APPROVAL:
+            scope = at(scope, Phase.PROGRESSING).with_step(approved=True)
+            return scope, f"done: {scope.step_text} is approved"
         case Phase.PAUSED:
             return scope, "refused: the run is paused; `resume` it first"
         case Phase.ROLLING_BACK:
@@ -137,14 +141,27 @@ def _promote(scope: Scope, _request: Request) -> Answer:
 
 
 def _promote_full(scope: Scope, request: Request) -> Answer:
-    if scope.status.phase is not Phase.PROGRESSING:
+    awaiting = scope.status.phase is Phase.PAUSED and paused_for(scope) == reasons.AWAITING_APPROVAL
+    if scope.status.phase is not Phase.PROGRESSING and not awaiting:
         return _promote(scope, request)
     failing = [status.name for _, status in scope.judging if status.verdict is VerdictKind.FAIL]
     if failing:
         return scope, f"refused: check {failing[0]} fails; a release that fails is not promoted"
-    return scope.with_run(
-        full=True
-    ), "done: the remaining holds and approvals are skipped; gateways and failing checks are not"
+    scope = at(scope, Phase.PROGRESSING).with_run(
+        full=True, full_at=scope.step.index, ignore_unknown=request.ignore_unknown
+    )
+    if request.ignore_unknown:
+        return (
+            scope,
+            "done: the remaining holds, approvals and unknown checks are skipped; gateways and failing checks are not",
+        )
+    unknown = (
+        [status for _, status in scope.judging if status.verdict is VerdictKind.UNKNOWN] if scope.share > 0 else []
+    )
+    text = "done: the remaining holds and approvals are skipped; gateways and checks are not"
+    if unknown:
+        text += f": {unknown[0].name} is unknown ({unknown[0].reason}), and `promote --full --ignore-unknown` goes on without it"
+    return scope, text
 
 
 def _pause(scope: Scope, request: Request) -> Answer:
@@ -152,11 +169,11 @@ def _pause(scope: Scope, request: Request) -> Answer:
     if stop is not None:  # a verdict does not wait for the next tick because somebody asks for a pause
         return fail(scope, stop), f"refused: {stop.message}"
     match scope.status.phase:
-        case Phase.PROGRESSING:
+        case Phase.PAUSED if paused_for(scope) != reasons.AWAITING_APPROVAL:
+            return scope, "refused: the run is paused already"
+        case Phase.PROGRESSING | Phase.PAUSED:
             words = f"paused by {request.by or 'request'}" + (f": {request.reason}" if request.reason else "")
             return pause(scope, reasons.PAUSED_BY_REQUEST, words), f"done: paused at {scope.step_text}"
-        case Phase.PAUSED:
-            return scope, "refused: the run is paused already"
         case Phase.PROMOTING | Phase.ROLLING_BACK:
             return (
                 scope,
@@ -171,6 +188,8 @@ def _resume(scope: Scope, request: Request) -> Answer:
         return scope, "refused: no run is paused"
     if scope.spec.paused:
         return scope, "refused: spec.paused is true; set it to false"
+    if paused_for(scope) == reasons.AWAITING_APPROVAL:
+        return scope, "refused: the run waits for an approval; `promote` gives it"
     stop = objection(scope)
     if stop is not None:  # nor because somebody asks to go on
         return fail(scope, stop), f"refused: {stop.message}"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from canary.decide import reasons
-from canary.decide.actions import AddFinalizer, ForgetPodSpec, RemoveFinalizer, RestorePodSpec, Tell, WriteRoute
+from canary.decide.actions import AddFinalizer, RemoveFinalizer, RestorePodSpec, Tell, WriteRoute
+from canary.decide.copying import tidied_copy
 from canary.decide.facts import RouteView
-from canary.decide.scope import Decision, Scope
+from canary.decide.preflight import Objection, objections
+from canary.decide.scope import Decision, Scope, replaced
 from canary.decide.writes import restores, writes
 from canary.model.rollout import Promotion, Trigger
 from canary.model.status import (
@@ -17,22 +19,43 @@ from canary.model.status import (
     StepStatus,
     TriggerStatus,
 )
+from canary.model.values import decimal_text
 
 
 def resting(scope: Scope) -> Decision:
     """Tidy up, learn revisions, and see whether something is to begin."""
     # On first sight nothing runs. Least of all where the roles turn out to be changed: these facts are by the old ones.
     first_sight = scope.status.phase is None
-    scope = _tidy(_settle(scope))
+    scope = _traffic_at_rest(_tidy(_settle(scope)))
     if scope.facts.problems:
         return _invalid(scope)
     tidying = any(isinstance(action, WriteRoute) for action in scope.actions)
+    objecting = objections(scope.facts)
     if _triggered(scope) and not tidying and not first_sight:
         revision = scope.facts.canary.revision if scope.facts.canary else ""
         if scope.spec.paused:
             return _rest(scope, f"spec.paused is true: revision {revision} waits", reasons.SPEC_PAUSED)
+        if objecting:
+            return _rest(scope, f"revision {revision} waits: {objecting[0].message}", objecting[0].reason)
         return start(scope, by="revision", reason=f"canary workload has revision {revision}")
-    return _rest(scope, *_resting_words(scope))
+    return _rest(scope, *_resting_words(scope, objecting))
+
+
+def _traffic_at_rest(scope: Scope) -> Scope:
+    """At rest a route is its owner's. Who gives the canary traffic is named when it is first seen, and so is what they give it to."""
+    if scope.status.phase is None or scope.written == 0 or float(scope.written) == scope.facts.recorded.share:
+        return scope
+    if any(isinstance(action, WriteRoute) for action in scope.actions):
+        return scope  # left behind by a run of ours, and on its way back
+    route = max(scope.live_routes, key=lambda route: route.share)
+    run, canary = scope.status.run, scope.facts.canary
+    text = f"{route.writer or 'somebody unknown'} gives the canary {decimal_text(route.share)} % of its pair on {route.label}"
+    failed = (
+        run is not None and run.outcome is Outcome.ROLLED_BACK and (canary is None or canary.revision == run.revision)
+    )
+    if failed and run is not None:
+        text += f", though revision {run.revision or 'under test'} was rolled back ({run.reason})"
+    return scope.with_(Tell("Warning", reasons.TRAFFIC_AT_REST, text))
 
 
 def start(scope: Scope, *, by: str, reason: str) -> Decision:
@@ -67,6 +90,7 @@ def begin(scope: Scope, *, by: str, reason: str) -> Scope:
             number=max(before.number if before else 0, _highest_run(scope)) + 1,
             revision=scope.facts.canary.revision if scope.facts.canary else "",
             plan=scope.spec.plan_hash(),
+            replaces=replaced(scope),
             started_at=scope.now,
             trigger=TriggerStatus(by=by[:256], reason=reason[:512]),
         ),
@@ -139,13 +163,17 @@ def _tidy(scope: Scope) -> Scope:
 
 def _tidy_copy(scope: Scope) -> Scope:
     """A copy that took effect after its run had ended (its answer was lost) is undone, unless the run was won."""
-    stable, run = scope.facts.stable, scope.status.run
-    if stable is None or not stable.copied:
-        return scope
-    if run is not None and run.outcome is Outcome.SUCCEEDED:
-        return scope.with_(ForgetPodSpec(stable.name))
-    message = f"no run is active: put the pod spec of {stable.name} back that a promotion had replaced"
-    return scope.with_(RestorePodSpec(stable.name), Tell("Warning", reasons.LEFTOVER, message))
+    tidying = tidied_copy(scope)
+    told = [
+        Tell(
+            "Warning",
+            reasons.LEFTOVER,
+            f"no run is active: put the pod spec of {action.target} back that a promotion had replaced",
+        )
+        for action in tidying
+        if isinstance(action, RestorePodSpec)
+    ]
+    return scope.with_(*tidying, *told)
 
 
 def _triggered(scope: Scope) -> bool:
@@ -173,14 +201,15 @@ def _rest(scope: Scope, message: str, reason: str) -> Decision:
     return scope.with_(phase=phase).decide(reason, message)
 
 
-def _resting_words(scope: Scope) -> tuple[str, str]:
+def _resting_words(scope: Scope, objecting: tuple[Objection, ...]) -> tuple[str, str]:
     run = scope.status.run
     if run is not None and run.outcome is not None:
-        return run.message, run.reason
+        return (
+            (f"{objecting[0].message}; {run.message}", objecting[0].reason) if objecting else (run.message, run.reason)
+        )
+    if objecting:
+        return objecting[0].message, objecting[0].reason
     canary = scope.facts.canary
-    if scope.spec.trigger_mode is Trigger.MANUAL:
+    if scope.spec.trigger_mode is Trigger.MANUAL or canary is None:
         return "waiting for `canary start`", reasons.SETTLED
-    if canary is None or not canary.exists:
-        name = scope.spec.workloads.canary.name if scope.spec.workloads else ""
-        return f"waiting for canary workload {name} to exist", reasons.SETTLED
     return f"revision {canary.revision} is settled; waiting for a new one", reasons.SETTLED

@@ -6,12 +6,16 @@ calls that phase, so that the writes of both are in one decision.
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from canary.decide import reasons
-from canary.decide.actions import Tell
+from canary.decide.actions import ForgetPodSpec, Tell
+from canary.decide.availability import back, noted
 from canary.decide.common import note_acceptance, percent_text, wake, written_now
-from canary.decide.interrupts import anew, fail, interrupted, objection, repair, see_lowered
+from canary.decide.drift import raised
+from canary.decide.interrupts import anew, fail, hold_down, interrupted, objection, repair, see_lowered
 from canary.decide.pausing import BY_POLICY, pause, paused_for
-from canary.decide.scope import Decision, Scope
+from canary.decide.scope import CONTESTED_PACE, Decision, Scope, replaced
 from canary.decide.steps import enter, step
 from canary.decide.writes import writes
 from canary.model.status import Phase
@@ -19,6 +23,7 @@ from canary.model.status import Phase
 
 def progressing(scope: Scope) -> Decision:
     """At a step: stop, start anew, wait for a person, or hold and go on."""
+    scope = noted(scope)
     interruption = interrupted(scope)
     if interruption is not None:
         return interruption
@@ -27,12 +32,27 @@ def progressing(scope: Scope) -> Decision:
         return pause(scope, reasons.CONTESTED, contested)
     if scope.spec.paused:
         return pause(scope, reasons.PAUSED_BY_SPEC, "spec.paused is true")
+    if scope.run.unavailable_since is not None:
+        return _unavailable(scope)
     return step(scope)
+
+
+def _unavailable(scope: Scope) -> Decision:
+    """Without weight until the canary has a ready endpoint again; then the step begins anew."""
+    if back(scope) and not scope.facts.blind:
+        message = f"the canary has a ready replica again; {scope.step_text} begins anew"
+        scope = scope.with_run(unavailable_since=None).with_(Tell("Normal", reasons.CANARY_AVAILABLE, message))
+        return enter(scope, scope.step.index, tell=False)
+    repaired = written_now(scope)
+    scope = scope.with_(*(write for write in writes(scope) if (write.kind, write.name) not in repaired))
+    name = scope.facts.canary.name if scope.facts.canary is not None else "the canary"
+    message = f"{scope.step_text}: {name} has no ready replica, so it has no weight; waiting for one"
+    return scope.decide(reasons.CANARY_UNAVAILABLE, message, wake(scope))
 
 
 def paused(scope: Scope) -> Decision:
     """Waits for a person; still stops when it must, and still puts back what others raise."""
-    scope = note_acceptance(scope)
+    scope = noted(note_acceptance(scope))
     stop = objection(scope)
     if stop is not None:
         return fail(scope, stop)
@@ -44,24 +64,39 @@ def paused(scope: Scope) -> Decision:
     reason = paused_for(scope)
     if reason == reasons.PAUSED_BY_SPEC and not scope.spec.paused:
         return resume(scope, "spec.paused is false again")
-    if reason != reasons.CONTESTED:
+    if reason == reasons.CONTESTED:
+        scope = hold_down(scope)
+    else:
         scope, contested = repair(scope)
         if contested:
             return pause(scope, reasons.CONTESTED, contested)
-    if scope.step.index == 0:  # no traffic is wanted yet, and what a run before this one left goes at once
+    if reason == reasons.AWAITING_APPROVAL and scope.run.unavailable_since is not None and back(scope):
+        return resume(scope, "the canary has a ready replica again")
+    # No traffic is wanted yet, and what a run before this one left goes at once; or nobody is there to answer.
+    if scope.step.index == 0 or scope.run.unavailable_since is not None:
         repaired = written_now(scope)
         scope = scope.with_(*(write for write in writes(scope) if (write.kind, write.name) not in repaired))
     words = scope.status.paused.message if scope.status.paused else ""
-    return scope.decide(
-        reason,
-        f"{scope.step_text}: paused at {percent_text(scope.written)}: {words}; `canary resume` or `canary abort`",
-        wake(scope),
-    )
+    if reason == reasons.AWAITING_APPROVAL:
+        return scope.decide(reason, f"{scope.step_text}: {words} at {percent_text(scope.written)}", wake(scope))
+    text = f"{scope.step_text}: paused at {percent_text(scope.written)}: {words}; `canary resume` or `canary abort`"
+    wakes = [wake(scope), _next_fight(scope) if reason == reasons.CONTESTED else None]
+    return scope.decide(reason, text, min((at for at in wakes if at is not None), default=None))
+
+
+def _next_fight(scope: Scope) -> datetime | None:
+    last = max(scope.status.fights, default=None)
+    return last + CONTESTED_PACE if last is not None and raised(scope) else None
 
 
 def resume(scope: Scope, why: str) -> Decision:
     """Enter the current step again: its weight, its acceptance, its hold, its checks."""
-    scope = scope.with_(
+    if paused_for(scope) == reasons.STABLE_CHANGED:
+        # Whoever resumes has seen what stands there: it may be replaced, and is what a rollback would put back.
+        stable = scope.facts.stable
+        forgotten = (ForgetPodSpec(stable.name),) if stable is not None and stable.copied is not None else ()
+        scope = scope.with_run(replaces=replaced(scope)).with_(*forgotten)
+    scope = scope.with_run(unavailable_since=None).with_(
         Tell("Normal", reasons.RESUMED, f"{scope.step_text}: resumed: {why}"),
         phase=Phase.PROGRESSING,
         paused=None,

@@ -20,6 +20,8 @@ from canary.model.values import decimal_text
 
 FIGHT_WINDOW = timedelta(minutes=10)
 FIGHT_LIMIT = 3
+CONTESTED_PACE = timedelta(seconds=10)
+"""Between two times that a contested weight is put back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,8 @@ class Scope:
         run = self.status.run
         if run is None or self.status.step is None:
             return Fraction(0)
+        if run.outcome is None and run.unavailable_since is not None:
+            return Fraction(0)  # its users would get 503s
         swap = self.spec.promotion_mode is Promotion.SWAP
         if run.outcome is Outcome.ROLLED_BACK:
             return Fraction(0)
@@ -159,6 +163,16 @@ class Scope:
         return max((route.share for route in self.live_routes), default=Fraction(0))
 
     @property
+    def pending(self) -> str:
+        """Why some route could not be written yet, as far as that failed; empty when nothing did."""
+        failed = (
+            f"{route.label}: {self.facts.unwritten[route.name]}"
+            for route in self.live_routes
+            if route.name in self.facts.unwritten
+        )
+        return next(failed, "")
+
+    @property
     def unaccepted(self) -> RouteView | None:
         """The first route that some parent has not accepted at its current generation."""
         routes = sorted(self.live_routes, key=lambda route: not route.acceptance.refused)
@@ -184,6 +198,12 @@ def _parsed(original: Mapping[str, str]) -> dict[str, Weights]:
         with suppress(ValueError):
             weights[key] = Weights.parse(text)
     return weights
+
+
+def replaced(scope: Scope) -> str:
+    """The revision of the stable workload as it is now: what a copy of the run that begins may replace."""
+    stable = scope.facts.stable
+    return stable.revision if stable is not None and stable.exists else ""
 
 
 def measuring(spec: RolloutSpec, status: RolloutStatus) -> bool:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from canary.decide import reasons
 from canary.decide.actions import ForgetPodSpec, Tell
 from canary.decide.common import at, note_acceptance, wake, written_now
+from canary.decide.pausing import await_approval
 from canary.decide.promotion import promoting
 from canary.decide.scope import Decision, Scope
-from canary.decide.writes import unwritable, writes
+from canary.decide.writes import foreign, unwritable, writes
+from canary.model.checks import SHORTEST_INTERVAL, ResolvedCheck
 from canary.model.status import Phase, RolloutStatus, VerdictKind
 
 
@@ -17,8 +21,12 @@ def step(scope: Scope) -> Decision:
     repaired = written_now(scope)
     scope = scope.with_(*(write for write in pending if (write.kind, write.name) not in repaired))
     if pending:
+        if scope.step.unaccepted_since is None:
+            scope = scope.with_step(unaccepted_since=scope.now)
         names = ", ".join(action.name for action in pending)
         message = f"{scope.step_text}: writing {scope.share_text} to {names}"
+        if scope.pending:
+            message += f" ({scope.pending})"
         return scope.decide(reasons.AWAITING_ACCEPTANCE, message, wake(scope))
     scope = _forget_old_copy(note_acceptance(scope))
     waiting = scope.unaccepted
@@ -26,16 +34,18 @@ def step(scope: Scope) -> Decision:
         message = f"{scope.step_text}: waiting for {waiting.label}: {waiting.acceptance.message}"
         return scope.decide(reasons.AWAITING_ACCEPTANCE, message, wake(scope))
     reason, message = _held_by(scope)
+    if reason == reasons.AWAITING_APPROVAL:
+        return await_approval(scope, message)
     if reason:
         return scope.decide(reason, message, wake(scope))
     return _advance(scope)
 
 
 def _forget_old_copy(scope: Scope) -> Scope:
-    """Before its first step a run has copied nothing: a pod spec kept by then is of a run that gave way to this one."""
+    """Before its first step a run has copied nothing: a record kept by then is of a run that gave way to this one."""
     stable = scope.facts.stable
     again = any(isinstance(action, ForgetPodSpec) for action in scope.actions)
-    if scope.step.index > 0 or stable is None or not stable.copied or again:
+    if scope.step.index > 0 or stable is None or stable.copied is None or again:
         return scope
     return scope.with_(ForgetPodSpec(stable.name))
 
@@ -44,26 +54,20 @@ def _held_by(scope: Scope) -> tuple[str, str]:
     """What keeps the run at this step although it is reached; two empty strings when nothing does."""
     if scope.facts.problems:
         return reasons.INVALID, f"{scope.step_text}: held: {scope.facts.problems[0]}"
+    if scope.facts.blind:
+        return (
+            reasons.CHECKS_UNKNOWN,
+            f"{scope.step_text}: held at {scope.share_text}: the API server's watches are broken",
+        )
     if scope.step.index == 0:
         return _preflight(scope)
     summary = _summary(scope.status)
-    # Before the canary has traffic there is nothing to measure, so checks only speak from then on.
-    if scope.share > 0:
-        reached = scope.step.reached_at or scope.now
-        for _, status in scope.judging:
-            if status.verdict is VerdictKind.FAIL:
-                text = f"check {status.name}: {status.message}"
-                count = f"({status.failures} of {status.failure_limit} tolerated failures)"
-                return reasons.CHECKS_OBJECT, f"{scope.step_text}: held at {scope.share_text}: {text} {count}"
+    if scope.share > 0:  # before the canary has traffic there is nothing to measure, so checks only speak from then on
+        reason, message = _objected(scope, summary)
+        if reason:
+            return reason, message
     if scope.run.full:
         return "", ""
-    if scope.share > 0:
-        for _, status in scope.judging:
-            if status.measured_at is None or status.measured_at < reached:
-                return _holding(scope, summary, f"waiting for check {status.name} to be measured")
-            if status.verdict is VerdictKind.UNKNOWN:
-                text = f"check {status.name} is unknown ({status.reason}: {status.message})"
-                return reasons.CHECKS_UNKNOWN, f"{scope.step_text}: held at {scope.share_text}: {text}"
     hold_until = scope.step.hold_until
     if hold_until is not None and scope.now < hold_until:
         return _holding(scope, summary, "")
@@ -71,6 +75,33 @@ def _held_by(scope: Scope) -> tuple[str, str]:
     if declared is not None and declared.approval is not None and not scope.step.approved:
         return reasons.AWAITING_APPROVAL, f"{scope.step_text}: waiting for `canary promote` at {scope.share_text}"
     return "", ""
+
+
+def _objected(scope: Scope, summary: str) -> tuple[str, str]:
+    """What the checks say against more weight: one fails, or has not passed lately, in this step, under our own eyes."""
+    for _, status in scope.judging:
+        if status.verdict is VerdictKind.FAIL:
+            text = f"check {status.name}: {status.message}"
+            count = f"({status.failures} of {status.failure_limit} tolerated failures)"
+            return reasons.CHECKS_OBJECT, f"{scope.step_text}: held at {scope.share_text}: {text} {count}"
+    if scope.run.full and scope.run.ignore_unknown:
+        return "", ""
+    since = max(at for at in (scope.step.reached_at or scope.now, scope.facts.since) if at is not None)
+    for check, status in scope.judging:
+        at = status.measured_at
+        if at is None or at < since:
+            return _holding(scope, summary, f"waiting for check {status.name} to be measured")
+        if status.verdict is VerdictKind.UNKNOWN:
+            text = f"check {status.name} is unknown ({status.reason}: {status.message})"
+            return reasons.CHECKS_UNKNOWN, f"{scope.step_text}: held at {scope.share_text}: {text}"
+        if scope.now - at > fresh_for(check):
+            return _holding(scope, summary, f"waiting for check {status.name} to be measured again")
+    return "", ""
+
+
+def fresh_for(check: ResolvedCheck) -> timedelta:
+    """How long a measurement counts as evidence for a rise: about one interval, with what it is jittered by."""
+    return timedelta(seconds=1.2 * max(check.interval.seconds, SHORTEST_INTERVAL) + 1)
 
 
 def _holding(scope: Scope, summary: str, wait: str) -> tuple[str, str]:
@@ -112,8 +143,14 @@ def _unready(scope: Scope, where: str) -> tuple[str, str]:
     canary = scope.facts.canary
     if canary is not None and canary.ready == 0:
         return reasons.AWAITING_CANARY, f"{where}: waiting for a ready replica of {canary.name}"
-    if scope.facts.recorded.run != scope.run.number or not scope.facts.finalizer:
+    recorded = scope.facts.recorded
+    if recorded.run != scope.run.number or not scope.facts.finalizer:
         return reasons.PREFLIGHT, f"{where}: putting run {scope.run.number} on record"
+    if recorded.step < scope.step.index:
+        # A restart believes a route that is one step ahead of the record, and no more.
+        return reasons.PREFLIGHT, f"{where}: putting the step on record"
+    if scope.facts.fresh and foreign(scope):
+        return reasons.PREFLIGHT, f"{where}: taking over the routes"
     return "", ""
 
 
@@ -123,8 +160,11 @@ def _advance(scope: Scope) -> Decision:
     if scope.run.full and index <= len(scope.spec.steps):
         index = max(index, len(scope.spec.steps))
     if index > len(scope.spec.steps):
+        passed = (
+            "all steps passed" if scope.run.full_at is None else f"the rest after step {scope.run.full_at} was skipped"
+        )
         scope = at(scope, Phase.PROMOTING).with_(
-            Tell("Normal", reasons.PROMOTING, f"all steps passed; promotion {scope.spec.promotion_mode}")
+            Tell("Normal", reasons.PROMOTING, f"{passed}; promotion {scope.spec.promotion_mode}")
         )
         return promoting(scope)
     if scope.share_at(index) > scope.share:

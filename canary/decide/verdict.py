@@ -30,6 +30,7 @@ def judge(check: ResolvedCheck, before: CheckStatus | None, measurement: Measure
             verdict, reason, message = _policy(check.on_error, measurement.reason, measurement.message)
         case _:
             assert_never(measurement)
+    message = message.encode("utf-8", "replace").decode()  # a provider's words may hold halves of characters
     value = measurement.value if isinstance(measurement, Sample) and math.isfinite(measurement.value) else None
     failures = {VerdictKind.PASS: 0, VerdictKind.FAIL: before.failures + 1, VerdictKind.UNKNOWN: before.failures}
     since = before.unknown_since if before.unknown_since is not None else measurement.at
@@ -42,7 +43,7 @@ def judge(check: ResolvedCheck, before: CheckStatus | None, measurement: Measure
         failures=failures[verdict],
         measured_at=measurement.at,
         unknown_since=since if verdict is VerdictKind.UNKNOWN else None,
-        query=measurement.query[:8192],
+        query=measurement.query.encode("utf-8", "replace").decode()[:8192],
     )
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from fractions import Fraction
 
 from canary.decide.actions import WriteRoute
 from canary.decide.facts import RouteView, RuleView
-from canary.decide.scope import Scope
+from canary.decide.scope import Decision, Scope
 from canary.errors import ShareError
 from canary.gateway.intent import Intent, Mode
 from canary.gateway.pair import Weights
@@ -53,7 +54,7 @@ def releases(scope: Scope) -> tuple[WriteRoute, ...]:
         # Without our pair there are no weights to give back; the annotation is ours all the same.
         WriteRoute(route.kind, route.name, route.pair, {} if route.problem else wanted(scope, route), None)
         for route in scope.facts.routes
-        if route.exists and route.intent is not None
+        if route.exists and (route.intent is not None or route.unreadable)
     )
 
 
@@ -90,7 +91,7 @@ def restores(scope: Scope) -> tuple[WriteRoute, ...]:
 def _restores(scope: Scope) -> Iterator[WriteRoute]:
     won = scope.status.active and scope.run.outcome is Outcome.SUCCEEDED
     for route in scope.facts.routes:
-        marked = route.intent is not None
+        marked = route.intent is not None or route.unreadable
         if route.exists and route.problem and marked:
             yield WriteRoute(route.kind, route.name, route.pair, {}, None)
         if not route.exists or route.problem:
@@ -100,6 +101,30 @@ def _restores(scope: Scope) -> Iterator[WriteRoute]:
         moved = any(rule.weights.share != weights[rule.key].share for rule in route.rules)
         if marked or (scope.claimed(route) and moved):
             yield WriteRoute(route.kind, route.name, route.pair, weights, None)
+
+
+def taken_turns(scope: Scope, decision: Decision) -> Iterator[WriteRoute]:
+    """Put our turn on every route of an undecided run that names another: what its writer still has under way is refused.
+
+    The weights stay as they are. Routes that the decision writes anyway get it with that.
+    """
+    if decision.status.run is None or decision.status.run.outcome is not None:
+        return
+    written = {action.name for action in decision.actions if isinstance(action, WriteRoute)}
+    for route in foreign(scope):
+        if route.name not in written and route.intent is not None:
+            yield WriteRoute(route.kind, route.name, route.pair, {}, replace(route.intent, turn=scope.facts.turn))
+
+
+def foreign(scope: Scope) -> tuple[RouteView, ...]:
+    """Routes of this run that name the turn of another controller."""
+    if not scope.status.active or scope.run.outcome is not None:
+        return ()
+    return tuple(
+        route
+        for route in scope.facts.routes
+        if scope.ours(route) and route.intent is not None and route.intent.turn != scope.facts.turn
+    )
 
 
 def _write(scope: Scope, route: RouteView) -> WriteRoute | None:
@@ -129,6 +154,7 @@ def _intent(scope: Scope, route: RouteView, weights: Mapping[str, Weights]) -> I
         pair=route.pair,
         reason=scope.run.reason if scope.run.outcome is not None else "",
         message=scope.run.message if scope.run.outcome is not None else "",
+        turn=scope.facts.turn,
     )
 
 

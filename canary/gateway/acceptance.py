@@ -47,8 +47,19 @@ def _objections(route: Json, parents: list[Json]) -> Iterator[Acceptance]:
         mine = [report for report in reports if _key(report.get("parentRef", {}), namespace) == _key(parent, namespace)]
         if not mine:
             yield Acceptance(accepted=False, message=f"{name} has not answered for the route yet")
-        for report in mine:
+        # A report that a removed controller left behind stays as it is for ever: where somebody has looked at this
+        # generation, only those who have count.
+        current = [report for report in mine if _looked(report, generation)]
+        for report in current or mine:
             yield from _report(report, name, generation)
+
+
+def _looked(report: Json, generation: int) -> bool:
+    """Whether a controller has looked at this generation, as far as one of its conditions tells."""
+    return any(
+        condition.get("type") in REQUIRED and (condition.get("observedGeneration") or 0) >= generation
+        for condition in report.get("conditions") or []
+    )
 
 
 def _report(report: Json, name: str, generation: int) -> Iterator[Acceptance]:
@@ -82,13 +93,13 @@ def _name(parent: Json) -> str:
     return f"{parent.get('kind') or 'Gateway'} {parent.get('name')}{f' ({section})' if section else ''}"
 
 
-def last_writer(route: Json, ours: str = "canary") -> str:
-    """Name the field manager, other than us, that wrote the route's rules last; empty when nobody is recorded."""
+def last_writer(document: Json, field: str = "f:rules", ours: str = "canary") -> str:
+    """Name the field manager, other than us, that wrote a field of the spec last; empty when nobody is recorded."""
     writers = [
         (entry.get("time") or "", entry.get("manager") or "")
-        for entry in route.get("metadata", {}).get("managedFields") or []
+        for entry in document.get("metadata", {}).get("managedFields") or []
         if entry.get("manager") != ours
         and entry.get("subresource", "") == ""
-        and "f:rules" in (entry.get("fieldsV1") or {}).get("f:spec", {})
+        and field in (entry.get("fieldsV1") or {}).get("f:spec", {})
     ]
     return max(writers)[1] if writers else ""

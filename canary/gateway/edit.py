@@ -10,20 +10,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from canary.gateway.intent import RUN_ANNOTATION, Intent
+from canary.gateway.intent import LEGACY_ANNOTATION, Intent, parse_intent, run_annotation
 from canary.gateway.pair import RulePair, Weights
 
 Json = dict[str, Any]
 
 
-def edit(route: Json, pairs: Sequence[RulePair], weights: Mapping[str, Weights], intent: Intent | None) -> list[Json]:
-    """Build the patch that gives each pair its weights and sets the annotation (None: removes it).
+def edit(
+    route: Json, pairs: Sequence[RulePair], weights: Mapping[str, Weights], intent: Intent | None, *, rollout: str
+) -> list[Json]:
+    """Build the patch that gives each pair its weights and sets the annotation of a Rollout (None: removes it).
 
     Args:
         route: the route as it was read; the patch is only valid against it.
         pairs: the pairs found in that very route.
         weights: what each rule should say, by key; rules not named here are left alone.
         intent: what the annotation should say.
+        rollout: the name of the Rollout, and so of its annotation.
 
     Returns:
         Operations, tests first; empty when there is nothing to change.
@@ -47,36 +50,48 @@ def edit(route: Json, pairs: Sequence[RulePair], weights: Mapping[str, Weights],
             tests.append({"op": "test", "path": path, "value": refs[index]})
             if old != new:
                 changes.append(_set(f"{path}/weight", new))
-    annotation = _annotation(route, intent)
-    if annotation:
-        tests += annotation[:1]
-        changes += annotation[1:]
-    if not changes:
-        return []
-    return tests + changes
+    guards, annotation = _annotation(route, intent, rollout)
+    changes += annotation
+    return guards + tests + changes if changes else []
 
 
 def _set(path: str, value: int | None) -> Json:
     return {"op": "remove", "path": path} if value is None else {"op": "add", "path": path, "value": value}
 
 
-def _annotation(route: Json, intent: Intent | None) -> list[Json]:
-    """One test of what the annotation says, then its change if it has to change."""
+def _annotation(route: Json, intent: Intent | None, rollout: str) -> tuple[list[Json], list[Json]]:
+    """Tests of what our annotation says (they guard every write, also one that leaves it alone), and its changes."""
     metadata = route.get("metadata", {})
     annotations = metadata.get("annotations")
-    old = (annotations or {}).get(RUN_ANNOTATION)
-    new = intent.dump() if intent is not None else None
-    path = f"/metadata/annotations/{RUN_ANNOTATION.replace('/', '~1')}"
+    name = run_annotation(rollout)
+    old, new = (annotations or {}).get(name), intent.dump() if intent is not None else None
+    tests, changes = _legacy(annotations or {}, rollout)
     if old is not None:
-        test = {"op": "test", "path": path, "value": old}
-        if old == new:
-            return [test]
-        return [test, {"op": "remove", "path": path} if new is None else {"op": "replace", "path": path, "value": new}]
-    if new is None:
-        return []
+        tests.append({"op": "test", "path": _path(name), "value": old})
+        if new is None:
+            changes.append({"op": "remove", "path": _path(name)})
+        elif new != old:
+            changes.append({"op": "replace", "path": _path(name), "value": new})
+        return tests, changes
     # An absent member cannot be tested for, so the version of the whole object stands in for it: with no annotations
     # at all our `add` would otherwise wipe what somebody adds meanwhile, and two controllers could both claim a route.
-    test = {"op": "test", "path": "/metadata/resourceVersion", "value": metadata.get("resourceVersion")}
-    if annotations is None:
-        return [test, {"op": "add", "path": "/metadata/annotations", "value": {RUN_ANNOTATION: new}}]
-    return [test, {"op": "add", "path": path, "value": new}]
+    tests.append({"op": "test", "path": "/metadata/resourceVersion", "value": metadata.get("resourceVersion")})
+    if new is not None and annotations is None:
+        changes.append({"op": "add", "path": "/metadata/annotations", "value": {name: new}})
+    elif new is not None:
+        changes.append({"op": "add", "path": _path(name), "value": new})
+    return tests, changes
+
+
+def _legacy(annotations: Json, rollout: str) -> tuple[list[Json], list[Json]]:
+    """What an earlier version wrote of a run of this Rollout gives way to the annotation of its own."""
+    raw = annotations.get(LEGACY_ANNOTATION)
+    intent = parse_intent(raw)
+    if intent is None or intent.rollout != rollout:
+        return [], []
+    path = _path(LEGACY_ANNOTATION)
+    return [{"op": "test", "path": path, "value": raw}], [{"op": "remove", "path": path}]
+
+
+def _path(annotation: str) -> str:
+    return f"/metadata/annotations/{annotation.replace('/', '~1')}"

@@ -1,7 +1,11 @@
-"""The annotation `canary.dev/run` on a route: whose run wrote these weights, at which step, and what was there before.
+"""The annotation `run.canary.dev/NAME` on a route: which run of Rollout NAME wrote these weights, at which step, and what was there before.
 
 It is set by the very patch that sets the weights. So whatever else was lost, the route itself says what its weights
-mean: a restart reads it, and promise 3 (a failed run never sends traffic again) rests on it.
+mean: a restart reads it, and promise 3 (a failed run never sends traffic again) rests on it. Each Rollout has one of its
+own, so two of them on two rules of a route never touch each other's (docs/decisions/0013).
+
+Anybody who may write the route may write it too, so it is parsed at the door into bounded types: what is not plainly
+ours is as absent.
 """
 
 from __future__ import annotations
@@ -10,10 +14,23 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from canary.gateway.pair import Pair, Weights
 
-RUN_ANNOTATION = "canary.dev/run"
+PREFIX = "run.canary.dev/"
+LEGACY_ANNOTATION = "canary.dev/run"
+"""What one Rollout of a route used before each had an annotation of its own. Read, and replaced by the next write."""
+
+LONGEST = 32 * 1024
+LARGEST_RUN = 1_000_000_000
+LARGEST_STEP = 64
+MOST_RULES = 64
+
+
+def run_annotation(rollout: str) -> str:
+    """The annotation of a Rollout on its routes. The name part may have 63 characters, and so may a Rollout's name."""
+    return PREFIX + rollout
 
 
 class Mode(StrEnum):
@@ -40,6 +57,8 @@ class Intent:
     reason: str = ""
     """Why the run ends, as a constant and in words: for a restart that finds no other record of it."""
     message: str = ""
+    turn: str = ""
+    """Which controller wrote it: the patch of one whose turn is over tests another annotation, and is refused."""
 
     def dump(self) -> str:
         """Write the annotation's value: compact JSON."""
@@ -56,26 +75,55 @@ class Intent:
             document["pair"] = str(self.pair)
         if self.reason:
             document |= {"reason": self.reason, "message": self.message}
+        if self.turn:
+            document["turn"] = self.turn
         return json.dumps(document, separators=(",", ":"))
 
 
-def parse_intent(raw: str | None) -> Intent | None:
-    """Read the annotation. None without one, or when it is not ours to understand."""
-    if not raw:
+def parse_intent(raw: object) -> Intent | None:
+    """Read the annotation. None without one, and for whatever this package would not have written."""
+    if not isinstance(raw, str) or not raw or len(raw) > LONGEST:
         return None
     try:
-        document = json.loads(raw)
+        document = json.loads(raw, parse_constant=_refuse, parse_float=_refuse)
         return Intent(
-            rollout=str(document["rollout"]),
-            uid=str(document["uid"]),
-            run=int(document["run"]),
+            rollout=_text(document["rollout"], 253),
+            uid=_text(document["uid"], 128),
+            run=_number(document["run"], 1, LARGEST_RUN),
             mode=Mode(document["mode"]),
-            step=int(document["step"]),
-            weights={key: Weights.parse(text) for key, text in document["weights"].items()},
-            original={key: Weights.parse(text) for key, text in document["original"].items()},
-            pair=Pair.parse(document["pair"]) if "pair" in document else None,
-            reason=str(document.get("reason", ""))[:64],
-            message=str(document.get("message", ""))[:512],
+            step=_number(document["step"], 0, LARGEST_STEP),
+            weights=_weights(document["weights"]),
+            original=_weights(document["original"]),
+            pair=Pair.parse(_text(document["pair"], 1024)) if "pair" in document else None,
+            reason=_text(document.get("reason", ""), 64),
+            message=_text(document.get("message", ""), 512),
+            turn=_text(document.get("turn", ""), 64),
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
+
+
+def _refuse(text: str) -> Any:
+    raise ValueError(f"{text} is no whole number")
+
+
+def _number(value: object, least: int, most: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise ValueError(f"{value!r} is not from {least} to {most}")
+    return value
+
+
+def _text(value: object, longest: int) -> str:
+    """A text that fits into a status: JSON can spell halves of characters, which nothing can encode."""
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value[:longest].encode("utf-8", "replace").decode()
+
+
+def _weights(value: object) -> dict[str, Weights]:
+    if not isinstance(value, dict) or len(value) > MOST_RULES:
+        raise ValueError("no weights by rule")
+    found = {_text(key, 253): Weights.parse(_text(text, 32)) for key, text in value.items()}
+    if any(weights.total == 0 for weights in found.values()):
+        raise ValueError("a pair that gets nothing is none that a run could have begun with, or written")
+    return found

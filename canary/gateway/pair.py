@@ -36,7 +36,7 @@ class Backend:
         """Read what `str()` wrote. Raises ValueError for anything else."""
         place, _, port = text.rpartition(":")
         namespace, _, service = place.partition("/")
-        if not namespace or not service:
+        if not namespace or not service or not (port.isascii() and port.isdecimal() and len(port) <= 5):
             raise ValueError(f"{text!r} is not namespace/service:port")
         return cls(service, namespace, int(port))
 
@@ -91,23 +91,33 @@ class Weights:
             ValueError: not two weights with a slash between them.
 
         """
-        stable, canary = (None if part == "-" else int(part) for part in text.split("/"))
+        stable, canary = (None if part == "-" else _digits(part) for part in text.split("/"))
         if any(weight is not None and not 0 <= weight <= MAX_WEIGHT for weight in (stable, canary)):
             raise ValueError(f"{text!r} is outside of what a route may say, 0 to {MAX_WEIGHT}")
         return cls(stable, canary)
 
     @property
     def only_stable(self) -> Weights:
-        """The same sum, all of it on stable; exactly what it was if the canary had nothing.
+        """The same sum, all of it on stable; exactly what it was if the canary had nothing and stable something.
 
         A sum beyond what one weight may be is cut to that: a rollback that no API server takes would be none.
         """
-        return self if _value(self.canary) == 0 else Weights(min(self.total, MAX_WEIGHT), 0)
+        if _value(self.canary) == 0 and _value(self.stable) > 0:
+            return self
+        return Weights(max(min(self.total, MAX_WEIGHT), 1), 0)
 
     @property
     def only_canary(self) -> Weights:
         """The same sum, all of it on the canary; cut like `only_stable`."""
-        return self if _value(self.stable) == 0 else Weights(0, min(self.total, MAX_WEIGHT))
+        if _value(self.stable) == 0 and _value(self.canary) > 0:
+            return self
+        return Weights(0, max(min(self.total, MAX_WEIGHT), 1))
+
+
+def _digits(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) <= 7):
+        raise ValueError(f"{text!r} is no weight")
+    return int(text)
 
 
 def _value(weight: int | None) -> int:

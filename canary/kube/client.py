@@ -10,6 +10,7 @@ import asyncio
 import random
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
 
 from pydantic_core import from_json
@@ -67,6 +68,11 @@ class Kube:
     @property
     def server(self) -> str:
         return self._transport.connection.server
+
+    @property
+    def server_time(self) -> datetime | None:
+        """What the API server's clock says now: its last answer's Date, and the time since. None before any answer."""
+        return self._transport.server_time
 
     @property
     def namespace(self) -> str:
@@ -142,10 +148,19 @@ class Kube:
         ops: Sequence[Mapping[str, Any]],
         *,
         subresource: str | None = None,
+        strict: bool = False,
+        dry_run: bool = False,
     ) -> Object:
-        """RFC 6902. A `test` that does not hold raises Unprocessable, and nothing is changed."""
+        """RFC 6902. A `test` that does not hold raises Unprocessable, and nothing is changed.
+
+        `strict`: a field that the definitions do not know is refused rather than dropped. `dry_run`: the answer is what
+        would be kept, and nothing is.
+        """
         kind = "application/json-patch+json"
-        return await self._patch(res, name, namespace, list(ops), content_type=kind, subresource=subresource)
+        more = {"fieldValidation": "Strict"} if strict else {}
+        if dry_run:
+            more["dryRun"] = "All"
+        return await self._patch(res, name, namespace, list(ops), content_type=kind, subresource=subresource, more=more)
 
     async def merge_patch(
         self,
@@ -248,10 +263,11 @@ class Kube:
         *,
         content_type: str,
         subresource: str | None,
+        more: Mapping[str, str] | None = None,
     ) -> Object:
         resource = f"{res.plural}/{subresource}" if subresource else res.plural
         path = res.path(namespace, name, subresource)
-        query = self._managed()
+        query = {**self._managed(), **(more or {})}
         return await self._json("PATCH", path, "patch", resource, query=query, body=body, content_type=content_type)
 
     async def _json(self, method: str, path: str, verb: str, resource: str, **more: Any) -> Object:

@@ -10,6 +10,8 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -63,6 +65,7 @@ class Transport:
         self._client.user_agent = user_agent
         self._certificate = self._current_certificate()
         self._retired: list[RESTClientObject] = []
+        self._dated: tuple[str, float] | None = None
 
     async def json(self, request: Request) -> dict[str, Any]:
         """The decoded body of a successful answer."""
@@ -101,6 +104,8 @@ class Transport:
                 response.release()  # refused before anything happened, so sending even a write again is safe
                 response = await self._send(request, limits)
             code = response.status
+            if "Date" in response.headers:
+                self._dated = response.headers["Date"], time.monotonic()
             try:
                 if code >= 300:
                     raise from_response(code, await response.read(), response.headers)
@@ -170,6 +175,18 @@ class Transport:
         self._retired.append(self._client.rest_client)
         self._client.rest_client = RESTClientObject(self.connection.configuration)
         self._certificate = self._current_certificate()
+
+    @property
+    def server_time(self) -> datetime | None:
+        """The Date of the last answer (whole seconds), and what has passed since."""
+        if self._dated is None:
+            return None
+        text, at = self._dated
+        try:
+            said = parsedate_to_datetime(text)
+        except ValueError:
+            return None
+        return (said if said.tzinfo else said.replace(tzinfo=UTC)) + timedelta(seconds=time.monotonic() - at)
 
     def _observe(self, request: Request, code: int, started: float) -> None:
         if self.on_request is not None:

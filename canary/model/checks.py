@@ -18,6 +18,8 @@ from canary.model.values import Duration, Limit
 MAX_CHECKS = 16
 MAX_ARGS = 16
 MAX_QUERY = 4096
+SHORTEST_INTERVAL = 1.0
+"""Seconds that are waited between two measurements at least, whatever a check declares."""
 NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 ARG_PATTERN = r"^[a-zA-Z0-9_-]{1,63}$"
 

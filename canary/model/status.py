@@ -10,7 +10,7 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import Annotated, Any, Self
 
-from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, PlainSerializer
+from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, PlainSerializer, ValidationError
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
@@ -38,10 +38,12 @@ def parse_time(raw: Any) -> datetime:
     """Read RFC 3339 into an aware UTC datetime.
 
     Raises:
-        ValueError: not a time.
+        ValueError: not a time, or none that there is a point in reckoning with.
 
     """
     value = raw if isinstance(raw, datetime) else datetime.fromisoformat(str(raw))
+    if not 1970 <= value.year < 9000:
+        raise ValueError(f"{raw!r} is no time of a run")
     return (value if value.tzinfo else value.replace(tzinfo=UTC)).astimezone(UTC)
 
 
@@ -61,6 +63,10 @@ Percent = Annotated[Number, Field(ge=0, le=100)]
 Text = Annotated[str, Field(max_length=1024)]
 MAX_IMAGES = 1024
 """Characters of a workload's images; what is longer is cut, and ends in an ellipsis."""
+
+
+MAX_RUNS = 1_000_000_000
+"""More runs than any Rollout has; what says more is not ours."""
 
 
 class Phase(StrEnum):
@@ -105,7 +111,7 @@ class TriggerStatus(ApiModel):
 class RunStatus(ApiModel):
     """The current run, or the last one."""
 
-    number: Annotated[int, Field(ge=1, description="Counts the runs of this Rollout.")]
+    number: Annotated[int, Field(ge=1, le=MAX_RUNS, description="Counts the runs of this Rollout.")]
     revision: Annotated[str, Field(max_length=64, description="Revision of the canary workload under test.")] = ""
     plan: Annotated[
         str, Field(max_length=64, description="Hash of the routes, Services and steps the run is bound to.")
@@ -269,6 +275,12 @@ class Condition(ApiModel):
 class RolloutStatus(ApiModel):
     """What the controller found and did."""
 
+    recorded_at: Annotated[
+        Timestamp | None,
+        Field(
+            description="When this was written, by the clock that its times are of. Another controller reckons from it."
+        ),
+    ] = None
     observed_generation: Annotated[int, Field(ge=0, description="Generation of the spec this is about.")] = 0
     phase: Annotated[Phase | None, Field(description="Where the Rollout stands.")] = None
     message: Annotated[Text, Field(description="Where it stands, in words.")] = ""
@@ -318,10 +330,29 @@ class RolloutStatus(ApiModel):
 
     @classmethod
     def load(cls, document: Any) -> Self:
-        """Read a status from the API server; fields of a later version are dropped rather than refused."""
+        """Read a status from the API server. Never raises.
+
+        Fields of a later version are dropped, and so is every member that no version of ours would have written: it counts
+        as absent, and the routes still say what a run left there.
+        """
+        return cls.read(document)[0]
+
+    @classmethod
+    def read(cls, document: Any) -> tuple[Self, tuple[str, ...]]:
+        """The same, and the names of the members that were dropped because they make no sense."""
         if not isinstance(document, dict):
-            return cls()
-        return cls.model_validate(document, extra="ignore")
+            return cls(), () if document is None else ("status",)
+        left: dict[str, Any] = dict(document)
+        dropped: list[str] = []
+        while True:
+            try:
+                return cls.model_validate(left, extra="ignore"), tuple(dropped)
+            except ValidationError as error:
+                senseless = {str(found["loc"][0]) for found in error.errors() if found["loc"]} & left.keys()
+                if not senseless:
+                    return cls(), ("status",)
+                dropped += sorted(senseless)
+                left = {name: value for name, value in left.items() if name not in senseless}
 
     def dump(self) -> dict[str, Any]:
         """Write the status as the JSON that goes to the API server: no nulls, no defaults but those of the split."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -28,6 +28,21 @@ class News:
     """What the metrics provider refused of our queries."""
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a controller stands with a Rollout: what it knows that no object tells. See `Facts` for each."""
+
+    turn: str = ""
+    fresh: bool = False
+    since: datetime | None = None
+    blind: bool = False
+    unwritten: Mapping[str, str] = field(default_factory=dict)
+
+
+LOOKING_ON = Standing()
+"""Of somebody who looks and does nothing."""
+
+
 def gather(
     store: Store,
     rollout: Rollout,
@@ -36,6 +51,7 @@ def gather(
     checks: Checks,
     news: News,
     now: datetime,
+    standing: Standing = LOOKING_ON,
 ) -> Facts:
     """Put together the facts of a Rollout.
 
@@ -47,15 +63,15 @@ def gather(
         checks: the resolved checks of that spec.
         news: measurements and refusals since the last decision.
         now: the time.
+        standing: what the controller knows of itself; without it, one that looks and does nothing.
 
     """
-    stable, canary = _workloads(store, rollout.namespace, spec, swapped=status.swapped)
+    stable, canary = _workloads(store, rollout, spec, swapped=status.swapped)
     routes = tuple(_routes(store, Viewer(rollout.name, rollout.namespace, spec, status)))
     problems = [] if rollout.problem is None else [rollout.problem]
     problems += checks.problems
     problems += news.refusals
     problems += _route_problems(store, rollout, spec, status, routes)
-    recorded = rollout.status
     return Facts(
         now=now,
         name=rollout.name,
@@ -71,23 +87,25 @@ def gather(
         observed=news.observed,
         request=rollout.request,
         problems=tuple(problems),
-        recorded=Recorded(
-            run=recorded.run.number if recorded.run and recorded.active else 0,
-            outcome=recorded.run.outcome if recorded.run else None,
-            request=recorded.last_request.id if recorded.last_request else "",
-        ),
+        recorded=Recorded.of(rollout.status),
+        senseless=rollout.senseless,
+        turn=standing.turn,
+        fresh=standing.fresh,
+        since=standing.since,
+        blind=standing.blind,
+        unwritten=standing.unwritten,
     )
 
 
 def _workloads(
-    store: Store, namespace: str, spec: RolloutSpec, *, swapped: bool
+    store: Store, rollout: Rollout, spec: RolloutSpec, *, swapped: bool
 ) -> tuple[WorkloadView | None, WorkloadView | None]:
     if spec.workloads is None:
         return None, None
     views = []
     for ref in (spec.workloads.stable, spec.workloads.canary):
-        found = store.workloads.get((namespace, ref.name))
-        views.append(found.view if found is not None else WorkloadView(ref.name, exists=False))
+        found = store.workloads.get((rollout.namespace, ref.name))
+        views.append(found.seen_by(rollout.name) if found is not None else WorkloadView(ref.name, exists=False))
     stable, canary = views
     return (canary, stable) if swapped else (stable, canary)
 

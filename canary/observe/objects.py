@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import lru_cache
 from typing import Any, Self
 
 from pydantic_core import from_json, to_json
 
-from canary.decide.facts import WorkloadView
+from canary.decide.facts import CopyView, WorkloadView
 from canary.gateway.acceptance import last_writer
 from canary.model.requests import REQUEST_ANNOTATION
 from canary.model.rollout import digest
-from canary.model.status import MAX_IMAGES
+from canary.model.status import MAX_IMAGES, parse_time
+from canary.observe.copies import copies
 
 Json = dict[str, Any]
 
 FINALIZER = "canary.dev/restore-routes"
-POD_SPEC_ANNOTATION = "canary.dev/replaced-pod-spec"
-"""On the stable workload during a Copy promotion: the pod spec that the copy replaced, as JSON."""
-
-
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 OPENED = 2048
@@ -107,10 +106,21 @@ class Workload:
     view: WorkloadView
     uid: str
     version: str
+    copies: Mapping[str, CopyView]
+    """What copies have left on record, by name of the Rollout (empty: of a version that named none)."""
 
     @classmethod
     def of(cls, document: Json) -> Workload:
-        return cls(workload_view(document), uid_of(document), version(document))
+        return cls(workload_view(document), uid_of(document), version(document), copies(document))
+
+    def seen_by(self, rollout: str) -> WorkloadView:
+        """The workload as one Rollout sees it: with its own copy on record, and nobody else's."""
+        record = self.copies.get(rollout) or self.copies.get("")
+        return replace(self.view, copied=record) if record is not None else self.view
+
+    def same(self, other: Workload) -> bool:
+        """Whether nothing that a decision looks at differs."""
+        return self.view == other.view and self.copies == other.copies
 
 
 def revision(document: Json) -> str:
@@ -134,7 +144,7 @@ def workload_view(document: Json) -> WorkloadView:
         revision=revision(document),
         ready=status.get("readyReplicas", 0),
         rolled_out=current and replicas > 0 and all(count == replicas for count in counts),
-        copied=POD_SPEC_ANNOTATION in (metadata.get("annotations") or {}),
+        writer=last_writer(document, "f:template"),
         replicas=replicas,
         images=images(document),
     )
@@ -148,6 +158,19 @@ def images(document: Json) -> str:
     containers = document.get("spec", {}).get("template", {}).get("spec", {}).get("containers") or ()
     text = ",".join(str(container.get("image", "")) for container in containers)
     return sys.intern(text if len(text) <= MAX_IMAGES else f"{text[: MAX_IMAGES - 1]}…")
+
+
+def recorded_at(document: Json) -> datetime | None:
+    """When we wrote the status last, by the API server's clock; None where managedFields do not tell."""
+    times = [
+        str(entry.get("time") or "")
+        for entry in document.get("metadata", {}).get("managedFields") or []
+        if entry.get("subresource") == "status" and entry.get("manager") == "canary"
+    ]
+    try:
+        return parse_time(max(times))
+    except ValueError:
+        return None
 
 
 def request_of(document: Json) -> str | None:

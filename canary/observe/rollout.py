@@ -31,11 +31,14 @@ class Rollout:
     spec: RolloutSpec | None
     problem: Problem | None
     status: RolloutStatus
+    senseless: tuple[str, ...] = ()
+    """Members of the status that no version of ours would have written; they count as absent."""
 
     @classmethod
     def of(cls, document: Json, earlier: Rollout | None = None) -> Rollout:
         """Parse a document; the spec of an `earlier` reading of the same generation is not parsed again."""
         metadata = document.get("metadata", {})
+        status, senseless = RolloutStatus.read(document.get("status"))
         identity = (metadata.get("uid", ""), metadata.get("generation", 0))
         if earlier is not None and identity[1] and identity == (earlier.uid, earlier.generation):
             spec, problem = earlier.spec, earlier.problem
@@ -52,7 +55,8 @@ class Rollout:
             request=parse_request(request_of(document)),
             spec=spec,
             problem=problem,
-            status=_status(document.get("status")),
+            status=status,
+            senseless=senseless,
         )
 
 
@@ -75,11 +79,3 @@ def rescue(document: Json) -> RolloutSpec | None:
 
 def _path(location: tuple[int | str, ...]) -> str:
     return "spec" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
-
-
-def _status(document: Any) -> RolloutStatus:
-    try:
-        return RolloutStatus.load(document)
-    except ValidationError:
-        # Nobody but us writes it; if somebody did, the routes still say what a run left there.
-        return RolloutStatus()

@@ -13,7 +13,7 @@ from typing import Any
 from canary.decide.facts import RouteView, RuleView
 from canary.errors import SpecError
 from canary.gateway.acceptance import acceptance
-from canary.gateway.intent import RUN_ANNOTATION, Intent, parse_intent
+from canary.gateway.intent import LEGACY_ANNOTATION, Intent, Mode, parse_intent, run_annotation
 from canary.gateway.pair import Pair, RulePair, bound_pairs, read_pairs
 from canary.model.rollout import RolloutSpec, RouteKind, RouteRef
 from canary.model.status import RolloutStatus
@@ -61,7 +61,7 @@ def view(viewer: Viewer, ref: RouteRef, document: Json | None, *, writer: str = 
     pair = viewer.pair
     if document is None:
         return RouteView(kind=ref.kind, name=ref.name, pair=pair, exists=False, declared=declared)
-    intent = _intent(document, viewer.name)
+    intent, unreadable = _intent(document, viewer.name)
     problem, found = _declared(document, ref, pair)
     outdated = False
     bound = _bound(viewer, ref, intent, pair)
@@ -88,6 +88,7 @@ def view(viewer: Viewer, ref: RouteRef, document: Json | None, *, writer: str = 
         problem=problem,
         declared=declared,
         outdated=outdated,
+        unreadable=unreadable,
     )
 
 
@@ -98,10 +99,16 @@ def _declared(document: Json, ref: RouteRef, pair: Pair) -> tuple[str, tuple[Rul
         return error.message, ()
 
 
-def _intent(document: Json, rollout: str) -> Intent | None:
+def _intent(document: Json, rollout: str) -> tuple[Intent | None, bool]:
+    """What the annotations say of a Rollout's run, and whether its own says something that makes no sense."""
     annotations = document.get("metadata", {}).get("annotations") or {}
-    intent = parse_intent(annotations.get(RUN_ANNOTATION))
-    return intent if intent is not None and intent.rollout == rollout else None
+    raw = annotations.get(run_annotation(rollout))
+    own, legacy = parse_intent(raw), parse_intent(annotations.get(LEGACY_ANNOTATION))
+    mine = [intent for intent in (own, legacy) if intent is not None and intent.rollout == rollout]
+    # Both are there only where a version that knows one of them ran after one that knows the other: the later run counts,
+    # and of one run its end.
+    newest = max(mine, key=lambda intent: (intent.run, intent.mode is not Mode.STEP, intent.step), default=None)
+    return newest, raw is not None and (own is None or own.rollout != rollout)
 
 
 def _bound(viewer: Viewer, ref: RouteRef, intent: Intent | None, pair: Pair) -> _Bound | None:

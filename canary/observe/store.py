@@ -9,11 +9,12 @@ from __future__ import annotations
 import sys
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 from canary.model.checks import TemplateKind
 from canary.model.status import ACTIVE
-from canary.observe.objects import FINALIZER, Packed, Route, Workload, key_of, known, request_of, uid_of
+from canary.observe.objects import FINALIZER, Packed, Route, Workload, key_of, known, recorded_at, request_of, uid_of
 from canary.observe.rollout import Rollout
 
 Json = dict[str, Any]
@@ -46,6 +47,11 @@ class Store:
         self._wanted_by: defaultdict[Need, set[Key]] = defaultdict(set)
         self._needs: dict[Key, frozenset[Need]] = {}
         self._pressing: set[Key] = set()
+        self._recorded_at: dict[Key, datetime] = {}
+
+    def recorded_at(self, key: Key) -> datetime | None:
+        """When the status of an active Rollout was written last, by the API server's clock (whole seconds)."""
+        return self._recorded_at.get(key)
 
     def pressing(self, key: Key) -> bool:
         """Whether a run is under way, or somebody waits for an answer or a deletion: told without parsing anything."""
@@ -74,7 +80,13 @@ class Store:
         if not _news(document, self.rollouts.get(key), answer=answer):
             return False
         self.rollouts[key] = Packed.of(document)
-        (self._pressing.add if _pressing(document) else self._pressing.discard)(key)
+        pressing = _pressing(document)
+        (self._pressing.add if pressing else self._pressing.discard)(key)
+        at = recorded_at(document) if pressing else None
+        if at is not None:
+            self._recorded_at[key] = at
+        else:
+            self._recorded_at.pop(key, None)
         needs = frozenset(_needs(document))
         before = self._needs.get(key, frozenset())
         for need in before - needs:
@@ -90,6 +102,7 @@ class Store:
             return set()
         self.rollouts.pop(key, None)
         self._pressing.discard(key)
+        self._recorded_at.pop(key, None)
         self._parsed.pop(key, None)
         self._resting.pop(key, None)
         touched: set[Key] = set()
@@ -123,7 +136,7 @@ class Store:
         if not _news(document, kept, answer=answer):
             return set()
         self.workloads[key] = fresh = Workload.of(document)
-        if kept is not None and kept.view == fresh.view:
+        if kept is not None and kept.same(fresh):
             return set()
         return self.wanting("Deployment", *key)
 

@@ -7,8 +7,12 @@ from datetime import datetime
 
 from canary.decide import reasons
 from canary.decide.facts import Facts
+from canary.decide.preflight import objections
 from canary.decide.scope import Decision
 from canary.model.status import Condition, Phase, RolloutStatus, VerdictKind
+
+WANTED = frozenset({reasons.ABORTED, reasons.SUPERSEDED})
+"""Ends of a run that somebody asked for: nothing is stuck."""
 
 Said = tuple[str, str, str]
 """status, reason, message"""
@@ -20,14 +24,18 @@ STUCK = frozenset(
         reasons.CHECK_FAILED,
         reasons.HOLD_LIMIT_EXCEEDED,
         reasons.NOT_ACCEPTED,
+        reasons.STABLE_CHANGED,
     }
 )
 """Pauses that only a person can end, and that nobody asked for."""
 
 
 def ready(status: RolloutStatus, decision: Decision, facts: Facts) -> Said:
-    """Nothing is under way, nothing is wrong, and what was released last is live."""
+    """Nothing is under way, a run could work now, and what was released last is live."""
     if status.phase in {Phase.IDLE, Phase.SUCCEEDED} and not facts.problems:
+        objecting = objections(facts)
+        if objecting:
+            return "False", objecting[0].reason, "; ".join(objection.message for objection in objecting)[:4096]
         return "True", decision.reason, status.message
     return "False", decision.reason, status.message
 
@@ -44,9 +52,20 @@ def stalled(status: RolloutStatus, decision: Decision, facts: Facts) -> Said:
     paused = status.paused.reason if status.paused else ""
     if paused in STUCK:
         return "True", paused, status.message
-    if status.phase is Phase.ROLLED_BACK:
+    if status.phase is Phase.ROLLED_BACK and (status.run is None or status.run.reason not in WANTED):
         return "True", status.run.reason if status.run else decision.reason, status.message
     return "False", "AsExpected", ""
+
+
+def copy_exact(status: RolloutStatus, _decision: Decision, facts: Facts) -> Said | None:
+    """What was copied to the stable workload is what the API server keeps there. Not said before there is a copy."""
+    stable, run = facts.stable, status.run
+    record = stable.copied if stable is not None else None
+    if record is None or run is None or stable is None:
+        return None
+    if record.copied and record.copied == stable.revision != run.revision:
+        return "False", reasons.COPY_ALTERED, f"admission changed what was copied to {stable.name}; it counts as copied"
+    return "True", "AsExpected", ""
 
 
 def contested(status: RolloutStatus, _decision: Decision, _facts: Facts) -> Said:
@@ -82,10 +101,11 @@ ALWAYS: dict[str, Callable[[RolloutStatus, Decision, Facts], Said]] = {
     "Reconciling": reconciling,
     "Stalled": stalled,
 }
-DURING_RUNS: dict[str, Callable[[RolloutStatus, Decision, Facts], Said]] = {
+DURING_RUNS: dict[str, Callable[[RolloutStatus, Decision, Facts], Said | None]] = {
     "RoutesAccepted": routes_accepted,
     "ChecksPassing": checks_passing,
     "Contested": contested,
+    "CopyExact": copy_exact,
 }
 """Said only while a run is under way: at rest nobody keeps them true, and an idle Rollout costs no write."""
 
@@ -94,9 +114,11 @@ def conditions(status: RolloutStatus, decision: Decision, facts: Facts) -> tuple
     """All conditions; the time of one moves only when its status does."""
     wanted = ALWAYS | (DURING_RUNS if status.active else {})
     before = {condition.type: condition for condition in status.conditions}
+    said = {kind: rule(status, decision, facts) for kind, rule in wanted.items()}
     return tuple(
-        _condition(kind, rule(status, decision, facts), before.get(kind), facts.generation, facts.now)
-        for kind, rule in wanted.items()
+        _condition(kind, words, before.get(kind), facts.generation, facts.now)
+        for kind, words in said.items()
+        if words is not None
     )
 
 

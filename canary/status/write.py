@@ -45,6 +45,8 @@ class Urgency(Enum):
 
 def urgency(before: RolloutStatus, after: RolloutStatus, writes_in_step: int) -> Urgency:
     """Compare what the API server has with what holds now. `writes_in_step` counts the writes since the step began."""
+    if _flickers(before, after):
+        return Urgency.SETTLING
     if _loud(before) != _loud(after) or _asks(after) not in {"", _asks(before)}:
         return Urgency.NOW
     if _step(before) != _step(after):
@@ -54,13 +56,36 @@ def urgency(before: RolloutStatus, after: RolloutStatus, writes_in_step: int) ->
     return Urgency.NONE
 
 
+def _flickers(before: RolloutStatus, after: RolloutStatus) -> bool:
+    """At rest: a gateway has not answered for a route yet. Mostly it is about to, and then nothing was worth a word."""
+    if before.active or after.active or (before.phase, before.run) != (after.phase, after.run):
+        return False
+    ready = {_ready(status) for status in (before, after)}
+    return len(ready) > 1 and _ready(after) == reasons.NOT_ACCEPTED_YET
+
+
+def _ready(status: RolloutStatus) -> str:
+    return next((condition.reason for condition in status.conditions if condition.type == "Ready"), "")
+
+
 def _loud(status: RolloutStatus) -> Any:
     """What somebody waits for: phases, outcomes, requests, verdicts that are not good, conditions that changed sides."""
     return (
         status.observed_generation,
         status.phase,
-        status.message if not status.active else None,
-        (status.run.number, status.run.outcome, status.run.reason, status.run.full) if status.run else None,
+        (status.message, status.split.written) if not status.active else None,
+        (
+            (
+                status.run.number,
+                status.run.outcome,
+                status.run.reason,
+                status.run.full,
+                status.run.outages,
+                status.run.unavailable_since,
+            )
+            if status.run
+            else None
+        ),
         status.step.approved if status.step else None,
         status.paused.reason if status.paused else None,
         status.last_request.id if status.last_request else None,
@@ -75,7 +100,7 @@ def _loud(status: RolloutStatus) -> Any:
         tuple(
             (condition.type, condition.status)
             for condition in status.conditions
-            if condition.type in {"Ready", "Reconciling", "Stalled", "Contested"}
+            if condition.type in {"Ready", "Reconciling", "Stalled", "Contested", "CopyExact"}
         ),
     )
 

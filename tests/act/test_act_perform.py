@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import json
 import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from act_kit import NOW, TEAM, Bench, until, write
+from act_kit import NOW, PAIR, TEAM, Bench, Json, until, write
 
+from canary.act.backoff import OFTEN
+from canary.controller.fence import Fence
 from canary.decide.actions import (
     AddFinalizer,
     ClearRequest,
@@ -18,12 +25,23 @@ from canary.decide.actions import (
     RestorePodSpec,
     StampRequest,
     Tell,
+    WriteRoute,
 )
-from canary.errors import Conflict, Unavailable, Unprocessable
-from canary.gateway.intent import RUN_ANNOTATION, Mode, parse_intent
+from canary.decide.facts import CopyView
+from canary.errors import Conflict, Unavailable, Unprocessable, WriteAltered
+from canary.gateway.intent import Mode, parse_intent, run_annotation
+from canary.gateway.pair import Weights
 from canary.kube import DEPLOYMENTS, HTTPROUTES, ROLLOUTS
 from canary.model.requests import REQUEST_ANNOTATION, parse_request
-from canary.observe.objects import FINALIZER, POD_SPEC_ANNOTATION, revision
+from canary.observe.copies import copy_annotation, read_copy
+from canary.observe.objects import FINALIZER, revision
+
+RUN_ANNOTATION = run_annotation("shop")
+
+
+async def replaced(bench: Bench) -> str:
+    """What the stable workload runs now."""
+    return revision(await bench.kube.get(DEPLOYMENTS, "stable", TEAM))
 
 
 async def test_weights_and_annotation_in_one_patch(bench: Bench) -> None:
@@ -165,7 +183,9 @@ async def test_an_older_plan_goes_no_further(bench: Bench) -> None:
     bench.fault(resource="rollouts", latency=0.6)
     world = await bench.see()
     revised = revision(await bench.kube.get(DEPLOYMENTS, "canary", TEAM))
-    await bench.performer.perform([AddFinalizer(), CopyPodSpec("canary", "stable", revised)], world, NOW)
+    await bench.performer.perform(
+        [AddFinalizer(), CopyPodSpec("canary", "stable", revised, await replaced(bench), "uid", 1)], world, NOW
+    )
     await bench.performer.perform([write("shop", 100, 0, Mode.ROLLBACK)], world, NOW)
     await until(lambda: not bench.performer.busy)
     stable = await bench.kube.get(DEPLOYMENTS, "stable", TEAM)
@@ -263,13 +283,16 @@ async def test_copy_restore_forget(bench: Bench) -> None:
     async def stable() -> tuple[str, bool]:
         document = await bench.kube.get(DEPLOYMENTS, "stable", TEAM)
         image = document["spec"]["template"]["spec"]["containers"][0]["image"]
-        return image, POD_SPEC_ANNOTATION in (document["metadata"].get("annotations") or {})
+        return image, copy_annotation("shop") in (document["metadata"].get("annotations") or {})
 
-    copy = CopyPodSpec("canary", "stable", wanted)
+    copy = CopyPodSpec("canary", "stable", wanted, await replaced(bench), "uid", 7)
     await bench.performer.perform([copy], await bench.see(), NOW)
     assert await stable() == ("shop:2", True)
-    assert bench.store.workloads[TEAM, "stable"].view.revision == wanted
+    kept = bench.store.workloads[TEAM, "stable"].seen_by("shop")
+    assert (kept.revision, kept.copied) == (wanted, CopyView("uid", 7, wanted, copy.replaces))
     await bench.performer.perform([RestorePodSpec("stable")], await bench.see(), NOW)
+    assert await stable() == ("shop:1", True), "what is put back is on record until it is forgotten"
+    await bench.performer.perform([ForgetPodSpec("stable")], await bench.see(), NOW)
     assert await stable() == ("shop:1", False)
     await bench.performer.perform([copy], await bench.see(), NOW)
     await bench.performer.perform([ForgetPodSpec("stable")], await bench.see(), NOW)
@@ -283,7 +306,8 @@ async def test_copy_restore_forget(bench: Bench) -> None:
 async def test_a_copy_of_another_revision_is_not_made(bench: Bench) -> None:
     """When the canary has moved on, nothing is copied, and we know what it runs now."""
     world = await bench.see()
-    done = await bench.performer.perform([CopyPodSpec("canary", "stable", "0123456789")], world, NOW)
+    copy = CopyPodSpec("canary", "stable", "0123456789", await replaced(bench), "uid", 1)
+    done = await bench.performer.perform([copy], world, NOW)
     assert done.stale == ["CopyPodSpec(stable)"]
     document = await bench.kube.get(DEPLOYMENTS, "stable", TEAM)
     assert document["spec"]["template"]["spec"]["containers"][0]["image"] == "shop:1"
@@ -294,8 +318,10 @@ async def test_a_workload_that_moves_under_the_copy(bench: Bench) -> None:
     wanted = revision(await bench.kube.get(DEPLOYMENTS, "canary", TEAM))
     world = await bench.see()
     bench.fault(resource="deployments", name="stable", latency=0.15)
-    performing = asyncio.create_task(bench.performer.perform([CopyPodSpec("canary", "stable", wanted)], world, NOW))
-    await until(lambda: any(entry.verb == "get" and entry.name == "stable" for entry in bench.api.audit))
+    copy = CopyPodSpec("canary", "stable", wanted, await replaced(bench), "uid", 1)
+    before = len(bench.api.audit)
+    performing = asyncio.create_task(bench.performer.perform([copy], world, NOW))
+    await until(lambda: any(entry.verb == "get" and entry.name == "stable" for entry in list(bench.api.audit)[before:]))
     await bench.other.merge_patch(DEPLOYMENTS, "stable", TEAM, {"spec": {"replicas": 3}})
     done = await performing
     assert done.stale == ["CopyPodSpec(stable)"]
@@ -322,3 +348,224 @@ async def test_an_event_never_hinders(bench: Bench) -> None:
     done = await bench.performer.perform([Tell("Normal", "A", "a"), write()], await bench.see(), NOW)
     assert done.performed == ["WriteRoute(shop, step)"]
     assert await bench.events() == []
+
+
+# -- what the API server keeps is what was written ----------------------------------------------------------------------
+
+
+def also(*operations: dict[str, Any]) -> Callable[[bytes], bytes]:
+    """Admission that adds operations to a JSON Patch."""
+    return lambda body: json.dumps([*json.loads(body), *operations]).encode()
+
+
+async def test_admission_that_changes_a_weight_is_noticed(bench: Bench) -> None:
+    """A patch that is taken and not kept has failed: it rests, is told, and what is there now is known."""
+    weight = {"op": "replace", "path": "/spec/rules/0/backendRefs/1/weight", "value": 77}
+    bench.fault(resource="httproutes", name="shop", rewrite=also(weight), times=None)
+    done = await bench.performer.perform([write()], await bench.see(), NOW)
+    assert isinstance(done.failed["WriteRoute(shop, step)"], WriteAltered)
+    assert "keeps 50/77" in bench.performer.unwritten["shop"]
+    assert await bench.weights() == [50, 77]
+    refs = bench.store.routes[TEAM, "shop"].document["spec"]["rules"][0]["backendRefs"]
+    assert [ref["weight"] for ref in refs] == [50, 77]
+
+
+async def test_admission_that_takes_our_annotation_away_is_noticed(bench: Bench) -> None:
+    """Weights without their meaning would be forgotten by a crash."""
+    gone = {"op": "remove", "path": "/metadata/annotations"}
+    bench.fault(resource="httproutes", name="shop", rewrite=also(gone))
+    done = await bench.performer.perform([write()], await bench.see(), NOW)
+    assert isinstance(done.failed["WriteRoute(shop, step)"], WriteAltered)
+
+
+async def test_routes_are_written_strictly(bench: Bench) -> None:
+    """A field that the definitions do not know is refused, not dropped in silence."""
+    unknown = {"op": "add", "path": "/spec/rules/0/colour", "value": "red"}
+    bench.fault(resource="httproutes", name="shop", rewrite=also(unknown))
+    done = await bench.performer.perform([write()], await bench.see(), NOW)
+    assert list(done.failed) == ["WriteRoute(shop, step)"]
+    assert await bench.weights() == [90, 10]
+
+
+@pytest.mark.parametrize("same", [True, False], ids=["alike each time", "another each time"])
+async def test_what_admission_makes_of_a_copy_counts_as_copied(bench: Bench, same: bool) -> None:
+    """The record says what the workload runs now; and a restore still knows that it is ours."""
+    count = itertools.count()
+
+    def admit(body: bytes) -> bytes:
+        image = f"mirror.example.org/shop:2{'' if same else f'-{next(count)}'}"
+        operations = json.loads(body)
+        if not any(operation["path"] == "/spec/template/spec" for operation in operations):
+            return body
+        change = {"op": "replace", "path": "/spec/template/spec/containers/0/image", "value": image}
+        return json.dumps([*operations, change]).encode()
+
+    bench.fault(resource="deployments", name="stable", rewrite=admit, times=None)
+    before, wanted = await replaced(bench), revision(await bench.kube.get(DEPLOYMENTS, "canary", TEAM))
+    copy = CopyPodSpec("canary", "stable", wanted, before, "uid", 1)
+    done = await bench.performer.perform([copy], await bench.see(), NOW)
+    assert done.performed == ["CopyPodSpec(stable)"]
+    bench.api.faults.clear()
+    stable = await bench.kube.get(DEPLOYMENTS, "stable", TEAM)
+    record = read_copy(stable, "shop")
+    assert record is not None
+    assert (record.copied, revision(stable) != wanted) == (revision(stable), True)
+    await bench.performer.perform([RestorePodSpec("stable")], await bench.see(), NOW)
+    assert await replaced(bench) == before
+
+
+async def test_what_somebody_changed_after_the_copy_is_not_put_back(bench: Bench) -> None:
+    """A hotfix on stable stays; so does everything when the record is of nobody."""
+    before, wanted = await replaced(bench), revision(await bench.kube.get(DEPLOYMENTS, "canary", TEAM))
+    await bench.performer.perform([CopyPodSpec("canary", "stable", wanted, before, "uid", 1)], await bench.see(), NOW)
+    fix = [{"op": "replace", "path": "/spec/template/spec/containers/0/image", "value": "shop:2-hotfix"}]
+    await bench.other.json_patch(DEPLOYMENTS, "stable", TEAM, fix)
+    hotfix = await replaced(bench)
+    await bench.performer.perform([RestorePodSpec("stable")], await bench.see(), NOW)
+    assert await replaced(bench) == hotfix
+    assert bench.store.workloads[TEAM, "stable"].view.writer == "other"
+
+
+@pytest.mark.parametrize(
+    "raw", ["", "{}", "null", "[" * 5000, '{"uid":"","run":1,"copied":"a","replaced":{}}', "\udcff"[:0]]
+)
+async def test_a_record_that_makes_no_sense_is_forgotten(bench: Bench, raw: str) -> None:
+    """It is nobody's: nothing is put back by it, and it goes."""
+    patch = {"metadata": {"annotations": {copy_annotation("shop"): raw}}}
+    await bench.other.merge_patch(DEPLOYMENTS, "stable", TEAM, patch)
+    world, before = await bench.see(), await replaced(bench)
+    assert bench.store.workloads[TEAM, "stable"].seen_by("shop").copied is not None
+    await bench.performer.perform([RestorePodSpec("stable")], world, NOW)
+    await bench.performer.perform([ForgetPodSpec("stable")], world, NOW)
+    stable = await bench.kube.get(DEPLOYMENTS, "stable", TEAM)
+    assert (revision(stable), copy_annotation("shop") in (stable["metadata"].get("annotations") or {})) == (
+        before,
+        False,
+    )
+
+
+# -- another controller -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [{"outcome": "RolledBack"}, {"number": 2}])
+async def test_a_route_without_our_turn_is_not_raised_before_the_rollout_was_read(
+    bench: Bench, status: dict[str, Any]
+) -> None:
+    """Another controller has ended this run, or begun the next, and we have not been told: nothing is written."""
+    world = await bench.see()
+    run = {"number": 1, "startedAt": "2026-01-01T00:00:00Z", **status}
+    await bench.other.merge_patch(ROLLOUTS, "shop", TEAM, {"status": {"run": run}}, subresource="status")
+    done = await bench.performer.perform([write()], world, NOW)
+    assert (done.performed, done.stale) == ([], ["WriteRoute(shop, step)"])
+    assert await bench.weights() == [90, 10]
+    kept = bench.store.rollout((TEAM, "shop"))
+    assert kept is not None
+    assert kept.status.run is not None, "and now it is known"
+
+
+async def test_a_late_raise_is_refused_when_another_has_taken_its_turn(bench: Bench) -> None:
+    """A patch that was on its way while another controller put its turn on the route: the API server refuses it."""
+    await bench.performer.perform([write("shop", 90, 10)], await bench.see(), NOW)
+    world = await bench.see()
+    annotation = parse_intent(world.routes["shop"]["metadata"]["annotations"][RUN_ANNOTATION])
+    assert annotation is not None
+    text = replace(annotation, turn="another").dump()
+    await bench.other.merge_patch(HTTPROUTES, "shop", TEAM, {"metadata": {"annotations": {RUN_ANNOTATION: text}}})
+    done = await bench.performer.perform([write("shop", 50, 50)], world, NOW)
+    assert done.stale == ["WriteRoute(shop, step)"]
+    assert await bench.weights() == [90, 10]
+
+
+async def test_a_decision_from_before_we_slept_is_not_sent(bench: Bench) -> None:
+    """Neither a weight nor anything else; it counts as no failure, and is decided anew."""
+    now = [0.0]
+    fence = Fence(lambda: now[0])
+    fence.beat()
+    gate = fence.gate()
+    now[0] += 20
+    world, before = await bench.see(), len(bench.api.audit)
+    done = await bench.performer.perform([write(), AddFinalizer()], world, NOW, gate=gate)
+    assert sorted(done.stale) == ["AddFinalizer", "WriteRoute(shop, step)"]
+    assert {entry.verb for entry in list(bench.api.audit)[before:]} <= {"get"}
+    done = await bench.performer.perform([write()], world, NOW, gate=fence.gate())
+    assert done.performed == ["WriteRoute(shop, step)"]
+
+
+async def test_without_a_certain_lease_weights_only_go_down(bench: Bench) -> None:
+    """Nobody can say that another has not taken over; but nothing holds up a rollback."""
+    fence = Fence()
+    fence.confirmed = lambda: False
+    done = await bench.performer.perform([write()], await bench.see(), NOW, gate=fence.gate())
+    assert done.stale == ["WriteRoute(shop, step)"]
+    down = write("shop", 100, 0, Mode.ROLLBACK)
+    done = await bench.performer.perform([down], await bench.see(), NOW, gate=fence.gate())
+    assert done.performed == ["WriteRoute(shop, rollback)"]
+
+
+# -- whose fields ---------------------------------------------------------------------------------------------------------
+
+
+def managers(document: Json) -> list[str]:
+    return [entry["manager"] for entry in document["metadata"]["managedFields"] if not entry.get("subresource")]
+
+
+async def test_the_last_patch_gives_the_fields_back(bench: Bench) -> None:
+    """After it, the owner's server-side apply is not refused any more; the weights stay what they are."""
+    await bench.performer.perform([write("shop", 90, 10)], await bench.see(), NOW)
+    await bench.performer.perform([write("shop", 100, 0, Mode.ROLLBACK)], await bench.see(), NOW)
+    assert "canary" in managers(await bench.kube.get(HTTPROUTES, "shop", TEAM))
+    before = len([entry for entry in bench.api.audit if entry.verb == "patch"])
+    release = WriteRoute("HTTPRoute", "shop", PAIR, {"#0": Weights(100, 0)}, None)  # type: ignore[arg-type]
+    await bench.performer.perform([release], await bench.see(), NOW)
+    assert len([entry for entry in bench.api.audit if entry.verb == "patch"]) == before + 1
+    document = await bench.kube.get(HTTPROUTES, "shop", TEAM)
+    assert "canary" not in managers(document)
+    assert RUN_ANNOTATION not in (document["metadata"].get("annotations") or {})
+    assert await bench.weights() == [100, 0]
+
+
+async def test_weights_and_ownership_never_change_in_one_patch(bench: Bench) -> None:
+    """A leftover is put back by one patch, and its fields are given back by the next."""
+    await bench.performer.perform([write("shop", 50, 50)], await bench.see(), NOW)
+    release = WriteRoute("HTTPRoute", "shop", PAIR, {"#0": Weights(100, 0)}, None)  # type: ignore[arg-type]
+    await bench.performer.perform([release], await bench.see(), NOW)
+    document = await bench.kube.get(HTTPROUTES, "shop", TEAM)
+    assert ("canary" in managers(document), await bench.weights()) == (False, [100, 0])
+
+
+async def test_fields_that_another_run_of_ours_has_written_stay_ours(bench: Bench) -> None:
+    """Two Rollouts on two rules of a route: the first that ends takes nothing from the second."""
+    await bench.performer.perform([write("shop", 50, 50)], await bench.see(), NOW)
+    body = {"metadata": {"annotations": {run_annotation("second"): "x"}}}
+    await bench.kube.merge_patch(HTTPROUTES, "shop", TEAM, body)
+    await bench.performer.perform([write("shop", 100, 0, Mode.ROLLBACK)], await bench.see(), NOW)
+    release = WriteRoute("HTTPRoute", "shop", PAIR, {}, None)  # type: ignore[arg-type]
+    await bench.performer.perform([release], await bench.see(), NOW)
+    document = await bench.kube.get(HTTPROUTES, "shop", TEAM)
+    assert list(document["metadata"]["annotations"]) == [run_annotation("second")]
+    assert "canary" in managers(document)
+
+
+async def test_a_copy_that_is_forgotten_gives_its_fields_back(bench: Bench) -> None:
+    """Also on the stable workload: its owner's apply works again."""
+    before, wanted = await replaced(bench), revision(await bench.kube.get(DEPLOYMENTS, "canary", TEAM))
+    await bench.performer.perform([CopyPodSpec("canary", "stable", wanted, before, "uid", 1)], await bench.see(), NOW)
+    assert "canary" in managers(await bench.kube.get(DEPLOYMENTS, "stable", TEAM))
+    await bench.performer.perform([ForgetPodSpec("stable")], await bench.see(), NOW)
+    assert "canary" not in managers(await bench.kube.get(DEPLOYMENTS, "stable", TEAM))
+
+
+async def test_a_rollback_that_is_fought_slows_down_and_does_not_end(bench: Bench) -> None:
+    """Somebody raises the weight as fast as we lower it: we go on, at a pace that fights nobody to death."""
+    rollback = write("shop", 100, 0, Mode.ROLLBACK)
+    for _ in range(OFTEN):
+        await bench.performer.perform([rollback], await bench.see(), NOW)
+        refs = [{"op": "replace", "path": f"/spec/rules/0/backendRefs/{i}/weight", "value": 50} for i in (0, 1)]
+        await bench.other.json_patch(HTTPROUTES, "shop", TEAM, refs)
+    done = await bench.performer.perform([rollback], await bench.see(), NOW)
+    assert not done.performed
+    later = bench.backoffs.next_try(NOW)
+    assert later is not None
+    assert later - NOW <= timedelta(seconds=1)
+    done = await bench.performer.perform([rollback], await bench.see(), later)
+    assert done.performed == ["WriteRoute(shop, rollback)"]

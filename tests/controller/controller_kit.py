@@ -22,7 +22,7 @@ from canary.act.events import Teller
 from canary.controller.clock import ManualClock
 from canary.controller.driver import Deps
 from canary.controller.hub import Hub
-from canary.gateway.intent import RUN_ANNOTATION
+from canary.gateway.intent import run_annotation
 from canary.kube import (
     CHECKTEMPLATES,
     CLUSTERCHECKTEMPLATES,
@@ -42,6 +42,8 @@ from canary.observe.store import Store
 from canary.sandbox.apiserver import AuditEntry
 from canary.sandbox.apiserver.desk import FrontDesk
 from canary.telemetry import Telemetry
+
+RUN_ANNOTATION = run_annotation("shop")
 
 Json = dict[str, Any]
 
@@ -155,6 +157,8 @@ class Traffic:
 
     in_flight: int = 0
     count: int = 0
+    recorded: datetime | None = None
+    """When the status of a Rollout was written last, by the world's clock."""
 
 
 @dataclass(frozen=True)
@@ -169,7 +173,11 @@ class Sent:
 
 
 Cut = Callable[[int, Any], str]
-"""From the index of a write and the request to "" (let it pass), "before" or "after": where the process dies."""
+"""From the index of a write and the request to "" (let it pass), "before" or "after": where the process dies.
+
+"held before" and "held after": from there on nothing goes out and nothing comes in, until the line is released, and then all
+of it does: as of a process that is stopped and goes on, or of a wire that was cut.
+"""
 
 
 class Line:
@@ -182,10 +190,20 @@ class Line:
         self.connection = inner.connection
         self.sent: list[Sent] = []
         self.dead = asyncio.Event()
+        self.held = asyncio.Event()
+        self.released = asyncio.Event()
         self._inner = inner
         self._traffic = traffic
         self._clock = clock
         self._cut = cut
+
+    @property
+    def server_time(self) -> datetime | None:
+        """By the clock of the server, as if it had gone on as the world's did since a status was written last."""
+        found: datetime | None = self._inner.server_time
+        if found is None or self._traffic.recorded is None:
+            return found
+        return found + (self._clock.now() - self._traffic.recorded)
 
     async def json(self, request: Any) -> Json:
         if self.dead.is_set():
@@ -195,9 +213,14 @@ class Line:
             where = self._cut(len(self.sent), request) if self._cut is not None else ""
             sent = Sent(self._clock.now(), request.method, request.resource, request.path, request.body)
             self.sent.append(sent)
+            if request.resource == "rollouts/status":
+                self._traffic.recorded = self._clock.now()
         if where == "before":
             self.dead.set()
             await _never()
+        if where == "held before":
+            self.held.set()
+        await self._pass()
         self._traffic.in_flight += 1
         self._traffic.count += 1
         try:
@@ -207,6 +230,9 @@ class Line:
             self._traffic.count += 1
             if where == "after":
                 self.dead.set()
+            if where == "held after":
+                self.held.set()
+        await self._pass()
         if self.dead.is_set():
             await _never()
         return answer
@@ -216,8 +242,15 @@ class Line:
             async for line in lines:
                 if self.dead.is_set():
                     await _never()
+                await self._pass()
                 self._traffic.count += 1
                 yield line
+
+    async def _pass(self) -> None:
+        if self.held.is_set():
+            await self.released.wait()
+        if self.dead.is_set():
+            await _never()
 
     async def close(self) -> None:
         """The inner transport is shared."""

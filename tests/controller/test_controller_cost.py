@@ -45,8 +45,8 @@ async def test_requests_of_a_weight_step(world: World, acceptance: str) -> None:
         assert spent.count("status") <= 2, (weight, spent)
         assert spent.count("event") <= 1, (weight, spent)
         assert len(spent) <= 4, (weight, spent)
-    reads = [entry for entry in world.audited() if entry.verb == "get"]
-    assert reads == []
+    reads = [(entry.resource, entry.name) for entry in world.audited() if entry.verb == "get"]
+    assert reads == [("rollouts", "shop")], "asked once, before a route that names no turn of ours is given weight"
 
 
 async def test_an_idle_rollout_costs_nothing(world: World) -> None:
@@ -126,3 +126,8 @@ async def test_a_status_that_says_the_same_is_not_written(world: World) -> None:
         await world.gateway.accept("shop")
         await world.settle()
     assert len(world.audited()) == before
+    await world.gateway.refuse("shop", "no longer")
+    await world.until(lambda: world.condition("Ready")["status"] == "False", within=5)
+    assert "no longer" in world.condition("Ready")["message"]
+    await world.gateway.accept("shop")
+    await world.until(lambda: world.condition("Ready")["status"] == "True", within=5)

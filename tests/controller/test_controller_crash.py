@@ -18,8 +18,10 @@ from typing import Any
 import pytest
 from controller_kit import Cast, Life, World, backend, check, clean, route_document, rule
 
-from canary.gateway.intent import RUN_ANNOTATION
+from canary.gateway.intent import run_annotation
 from canary.metrics.port import Query
+
+RUN_ANNOTATION = run_annotation("shop")
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 
@@ -117,6 +119,12 @@ class Story:
             await world.deploy(2)
             life = await self._through(world, life)
             await world.settle()
+            if first.line.held.is_set():  # what it had under way goes out now, and it sees what has become of the run
+                first.line.released.set()
+                await world.settle()
+                await world.pass_(30)
+                await world.settle()
+                await first.stop()
             end = end_of(world)
             Promises(world, life).hold()
             await life.stop()
@@ -128,10 +136,14 @@ class Story:
     async def _through(self, world: World, life: Life) -> Life:
         at_end = "Succeeded" if self.good else "RolledBack"
         while True:
-            await world.until(lambda life=life: life.dead or world.phase() == at_end or self._asked(world), within=600)
-            if life.dead:
+            await world.until(
+                lambda life=life: life.dead or life.line.held.is_set() or world.phase() == at_end or self._asked(world),
+                within=600,
+            )
+            if life.dead or life.line.held.is_set():
                 self.deaths += 1
-                await life.kill()
+                if life.dead:
+                    await life.kill()
                 await world.settle()
                 life = await world.live()
                 await world.settle()
@@ -234,10 +246,14 @@ def _accepts(route: Json) -> bool:
     )
 
 
-@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("moment", ["before", "after", "held before", "held after"])
 @pytest.mark.parametrize("good", [True, False], ids=["good", "failing"])
 async def test_a_crash_at_any_write(cast: Cast, good: bool, moment: str) -> None:
-    """Whichever write the controller dies at, the run ends as it would have, and no promise is broken on the way."""
+    """Whichever write the controller dies at, the run ends as it would have, and no promise is broken on the way.
+
+    Held: it does not die but is stopped, or cut off; another one carries the run to its end; then it goes on with all that it
+    had under way, and nothing of that takes effect.
+    """
     expected, writes = await Story(cast, good=good).play()
     assert expected.phase == ("Succeeded" if good else "RolledBack")
     assert expected.left == ()

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from controller_kit import Life, World, backend, check, clean, route_document, rule
 
+from canary.gateway.intent import run_annotation
 from canary.kube import HTTPROUTES
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -71,7 +72,7 @@ async def test_somebody_raises_the_share(world: World) -> None:
 
 
 async def test_the_third_fight_is_the_last(world: World) -> None:
-    """After three raises within ten minutes we stop, keep the safer weight, and report Contested until `resume`."""
+    """After three raises within ten minutes the run stays where it is, at the lower weight, until `resume`."""
     await at_fifty(world)
     for count in (1, 2, 3):
         await world.set_weights(world.gitops, 0, 100)
@@ -82,10 +83,14 @@ async def test_the_third_fight_is_the_last(world: World) -> None:
         await world.pass_(60)
     assert world.phase() == "Paused"
     assert world.condition("Contested")["status"] == "True"
-    await world.set_weights(world.gitops, 0, 100)
-    await world.pass_(60)
-    assert world.weights() == (0, 100), "contested means that we write no more"
-    await world.set_weights(world.gitops, 50, 50)
+    before = len(world.writes())
+    for _ in range(6):
+        await world.set_weights(world.gitops, 0, 100)
+        await world.pass_(11)
+        assert world.weights() == (50, 50)
+    spent = [entry for entry in world.writes()[before:] if entry.resource == "httproutes"]
+    assert len(spent) == 6, "the lower weight is kept, at a pace that fights nobody to death"
+    assert world.phase() == "Paused"
     await world.ask("resume")
     await world.until(lambda: world.phase() == "Progressing", within=10)
     await world.until(lambda: world.phase() == "Succeeded", within=3600, pace=60)
@@ -104,7 +109,7 @@ async def test_fights_far_apart_are_no_contest(world: World) -> None:
 async def test_the_annotation_alone_is_taken_away(world: World) -> None:
     """A sync that prunes our annotation but keeps the weights does not derail the run."""
     await at_fifty(world)
-    patch = {"metadata": {"annotations": {"canary.dev/run": None}}}
+    patch = {"metadata": {"annotations": {run_annotation("shop"): None}}}
     await world.gitops.merge_patch(HTTPROUTES, "shop", world.namespace, patch)
     await world.until(lambda: world.intent() is not None, within=5)
     assert world.weights() == (50, 50)

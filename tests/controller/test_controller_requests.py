@@ -65,7 +65,7 @@ async def test_promote(world: World, form: str) -> None:
     assert answer["outcome"] == "done: step 1/2 is approved"
     await world.until(lambda: world.step() == 2)
     await world.pass_(60)
-    assert (world.step(), world.phase()) == (2, "Progressing")
+    assert (world.step(), world.phase()) == (2, "Paused")
 
 
 @FORMS

@@ -53,7 +53,7 @@ async def test_the_rollback_is_the_first_write_after_the_failing_sample(world: W
     assert (first.method, first.resource) == ("PATCH", "httproutes")
     changes = {op["path"]: op["value"] for op in first.body if op["op"] != "test"}
     assert changes["/spec/rules/0/backendRefs/1/weight"] == 0
-    assert '"mode":"rollback"' in changes["/metadata/annotations/canary.dev~1run"]
+    assert '"mode":"rollback"' in changes["/metadata/annotations/run.canary.dev~1shop"]
     assert len(marks) == 1, "measured on although the run had failed"
 
 

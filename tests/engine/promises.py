@@ -13,7 +13,7 @@ from canary.decide.actions import WriteRoute
 from canary.decide.facts import Facts
 from canary.decide.pausing import BY_POLICY
 from canary.decide.scope import Decision, measuring
-from canary.gateway.intent import RUN_ANNOTATION, Intent, Mode, parse_intent
+from canary.gateway.intent import Intent, Mode, parse_intent, run_annotation
 from canary.gateway.pair import MAX_WEIGHT, Pair, RulePair, bound_pairs
 from canary.model.measurement import Measurement, Sample
 from canary.model.rollout import OnFailure, Promotion
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from world import World
 
 Json = dict[str, Any]
+RUN_ANNOTATION = run_annotation("shop")
 
 
 class Promises:

@@ -186,7 +186,7 @@ def test_checks_have_nothing_to_say_before_there_is_traffic() -> None:
     world = begun(spec=spec_of(checks=[check()], steps=[{"approval": {}}, {"weight": 10}]))
     world.measure(1.0)
     world.run()
-    assert world.phase is Phase.PROGRESSING
+    assert (world.phase, world.share()) == (Phase.PAUSED, 0)
     world.ask("promote")
     world.run()
     assert world.share() == 10

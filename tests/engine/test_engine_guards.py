@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from world import Fault, Gateways, World, begun, route, rule, spec_of
@@ -22,6 +23,8 @@ def outcome(world: World) -> tuple[Outcome | None, str]:
 
 def canary_down(world: World) -> None:
     world.canary.ready = 0
+    world.run()
+    world.wait(31)
 
 
 def route_deleted(world: World) -> None:
@@ -54,7 +57,7 @@ def time_is_up(world: World) -> None:
 
 
 STOPS: list[tuple[Callable[[World], None], str, str, bool]] = [
-    (canary_down, reasons.CANARY_UNAVAILABLE, "canary workload canary has no ready replica while it has traffic", False),
+    (canary_down, reasons.CANARY_UNAVAILABLE, "canary workload canary has had no ready replica for 30s while it was to have traffic", False),
     (route_deleted, reasons.ROUTE_MISSING, "HTTPRoute shop was deleted during the run", False),
     (check_fails, reasons.CHECK_FAILED, "check errors failed: 0.5 is above 0.01", True),
     (unknown_too_long, reasons.HOLD_LIMIT_EXCEEDED, "check errors has been unknown for 2m (NoData: the query returned no series)", True),
@@ -74,7 +77,7 @@ def test_what_stops_a_run(trouble: Callable[[World], None], reason: str, message
     world.wait(120)  # what gateways do not accept, a rollback does not wait for
     assert outcome(world) == (Outcome.ROLLED_BACK, reason)
     assert world.phase in {Phase.ROLLED_BACK, Phase.INVALID}
-    (tell,) = [tell for tell in world.told if tell.reason == reason]
+    tell = [tell for tell in world.told if tell.reason == reason][-1]
     assert tell.type == "Warning"
     assert message in tell.message
     if "shop" in world.routes:
@@ -103,6 +106,7 @@ def test_the_order_is_the_policy() -> None:
     """The first objection wins."""
     assert [guard.__name__ for guard in STOP] == [
         "canary_unavailable",
+        "back_to_stable",
         "route_missing",
         "check_failed",
         "hold_limit_exceeded",
@@ -112,10 +116,11 @@ def test_the_order_is_the_policy() -> None:
 
 
 def test_the_first_of_two_objections_is_the_reason() -> None:
-    """A canary that is down and a check that fails: the outage is what people should look at."""
-    world = begun()
-    canary_down(world)
-    check_fails(world)
+    """A canary that is gone for too long when the deadline is over as well: the outage is what people should look at."""
+    world = begun(spec=spec_of(deadline="20s"))
+    world.canary.ready = 0
+    world.run()
+    world.now += timedelta(seconds=31)
     world.run()
     assert outcome(world)[1] == reasons.CANARY_UNAVAILABLE
 

@@ -6,8 +6,10 @@ import pytest
 from world import Fault, World, begun, route, rule, spec_of
 
 from canary.decide import reasons
-from canary.gateway.intent import RUN_ANNOTATION, parse_intent
+from canary.gateway.intent import parse_intent, run_annotation
 from canary.model.status import Outcome, Phase
+
+RUN_ANNOTATION = run_annotation("shop")
 
 
 def at(share: int, **changes: object) -> World:

@@ -36,7 +36,7 @@ def test_abort_during_copy_restores_the_pod_spec(when: str) -> None:
     """Stable runs again what it ran before; traffic does not wait for that."""
     world = promoting("Copy")
     if when == "while it is copied":
-        world.stable.revision, world.stable.kept = "a", None
+        world.stable.revision, world.stable.record = "a", None
     world.ask("abort")
     world.run()
     assert (world.phase, world.share()) == (Phase.ROLLED_BACK, 0)
@@ -44,13 +44,14 @@ def test_abort_during_copy_restores_the_pod_spec(when: str) -> None:
 
 
 def test_a_canary_that_goes_down_during_copy_rolls_back() -> None:
-    """The route and the pod spec in one decision."""
+    """Its traffic goes at once; when its grace is over, stable gets its own pod spec back."""
     world = promoting("Copy")
     world.canary.ready = 0
     world.tick()
-    assert (world.share(), world.stable.revision) == (0, "a")
+    assert (world.share(), world.stable.revision) == (0, "b")
     world.run()
-    assert world.phase is Phase.ROLLED_BACK
+    world.wait(31)
+    assert (world.phase, world.share(), world.stable.revision) == (Phase.ROLLED_BACK, 0, "a")
 
 
 def test_restoring_is_tried_until_it_works() -> None:
@@ -68,7 +69,7 @@ def test_restoring_is_tried_until_it_works() -> None:
 def test_a_copy_of_what_is_no_longer_there_is_not_made() -> None:
     """The canary changed in the moment of the copy: that is another run, and stable keeps what it has."""
     world = promoting("Copy")
-    world.stable.revision, world.stable.kept = "a", None
+    world.stable.revision, world.stable.record = "a", None
     world.canary.revision = "c"
     world.run()
     assert world.status.run is not None

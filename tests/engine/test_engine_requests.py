@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from world import Gateways, World, begun, spec_of
@@ -91,7 +93,10 @@ RUNS = "refused: run 1 is active"
 NO_APPROVAL = "refused: step 1/3 waits for no approval; `promote --full` skips the rest"
 NOT_PAUSED = "refused: no run is paused"
 NEVER = "refused: no run was rolled back; `start` begins one"
-FULL = "done: the remaining holds and approvals are skipped; gateways and failing checks are not"
+FULL = (
+    "done: the remaining holds and approvals are skipped; gateways and checks are not: errors is unknown (NotMeasured), and "
+    "`promote --full --ignore-unknown` goes on without it"
+)
 
 TABLE: list[tuple[Callable[[], World], str, str, Phase]] = [
     (idle, "start", "refused: stable runs revision a already; there is nothing to roll out", Phase.IDLE),
@@ -103,7 +108,7 @@ TABLE: list[tuple[Callable[[], World], str, str, Phase]] = [
     (idle, "retry", NEVER, Phase.IDLE),
     (progressing, "start", ACTIVE, Phase.PROGRESSING),
     (progressing, "promote", NO_APPROVAL, Phase.PROGRESSING),
-    (progressing, "promote-full", FULL, Phase.PROMOTING),
+    (progressing, "promote-full", FULL, Phase.PROGRESSING),
     (progressing, "pause", "done: paused at step 1/3", Phase.PAUSED),
     (progressing, "resume", NOT_PAUSED, Phase.PROGRESSING),
     (progressing, "abort", "done: rolling back", Phase.ROLLED_BACK),
@@ -273,6 +278,7 @@ def test_promote_full_does_not_waive_acceptance() -> None:
     world = begun()
     world.answer(Gateways.LATE)
     world.ask("promote-full")
+    world.measure(0.0)
     world.run()
     assert world.share() == 100
     assert world.decision is not None
@@ -280,14 +286,39 @@ def test_promote_full_does_not_waive_acceptance() -> None:
     assert world.phase is Phase.PROGRESSING
 
 
-def test_promote_full_waives_what_is_unknown() -> None:
-    """That is what it is for: the provider is down, and a person has looked."""
+def test_promote_full_waives_what_is_unknown_only_when_told_to() -> None:
+    """The provider is down: what nobody has looked at is not copied to stable, unless a person says that it may be."""
     world = begun()
     world.measure("Unreachable")
     world.run()
     world.ask("promote-full")
     world.run()
+    assert (world.phase, world.share()) == (Phase.PROGRESSING, 10)
+    assert world.status.last_request is not None
+    assert "errors is unknown (Unreachable)" in world.status.last_request.outcome
+    world.request = json.dumps({"id": "x", "verb": "promote-full", "ignoreUnknown": True})
+    world.run()
     assert (world.phase, world.share()) == (Phase.PROMOTING, 100)
+    assert world.status.run is not None
+    assert world.status.run.full_at == 1
+    assert any("the rest after step" in tell.message for tell in world.told)
+
+
+def test_promote_full_skips_holds_and_approvals_and_not_the_checks() -> None:
+    """Each step that is entered has to be measured; nobody waits for a hold."""
+    world = begun(spec=spec_of(steps=[{"weight": 10, "hold": "1h"}, {"approval": {}}, {"weight": 100, "hold": "1h"}]))
+    world.ask("promote-full")
+    world.run()
+    assert world.share() == 10
+    world.wait(1)
+    world.measure(0.0)
+    world.now += timedelta(milliseconds=5)
+    world.run()
+    assert (world.phase, world.share()) == (Phase.PROGRESSING, 100)
+    world.wait(1)
+    world.measure(0.0)
+    world.run()
+    assert world.phase is Phase.PROMOTING
 
 
 @pytest.mark.parametrize("verb", ["pause", "resume"])

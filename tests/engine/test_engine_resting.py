@@ -110,7 +110,10 @@ def test_a_canary_that_does_not_exist_yet_is_waited_for() -> None:
     world = World()
     facts = replace(world.facts(), canary=WorkloadView("canary", exists=False))
     decision = decide(world.spec, world.status, facts)
-    assert decision.message == "waiting for canary workload canary to exist"
+    assert (
+        decision.message
+        == "waiting for canary workload canary: there is no such Deployment; create it, or correct spec.workloads"
+    )
     assert decision.status.revisions.settled is None
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from world import START, World, begun, spec_of
 
 from canary.decide.engine import decide
-from canary.decide.facts import Facts, Problem, Recorded, RouteView, RuleView, WorkloadView
+from canary.decide.facts import CopyView, Facts, Problem, Recorded, RouteView, RuleView, WorkloadView
 from canary.gateway.acceptance import Acceptance
 from canary.gateway.intent import Intent, Mode
 from canary.gateway.pair import Weights
@@ -91,7 +91,16 @@ workloads = st.builds(
     revision=revisions,
     ready=st.integers(0, 2),
     rolled_out=st.booleans(),
-    copied=st.booleans(),
+    copied=st.one_of(
+        st.none(),
+        st.builds(
+            CopyView,
+            uid=st.sampled_from(("", "uid-1", "u")),
+            run=st.integers(0, 3),
+            copied=revisions,
+            replaced=revisions,
+        ),
+    ),
 )
 floats = st.floats(allow_nan=True, allow_infinity=True)
 measurements = st.one_of(

@@ -30,12 +30,13 @@ from canary.decide.actions import (
     WriteRoute,
 )
 from canary.decide.engine import decide
-from canary.decide.facts import Facts, Problem, Recorded, RouteView, WorkloadView
-from canary.decide.scope import Decision
+from canary.decide.facts import CopyView, Facts, Problem, Recorded, RouteView, WorkloadView
+from canary.decide.scope import Decision, Scope
+from canary.decide.writes import foreign
 from canary.errors import CanaryError, Conflict, NotFound, ShareError, SpecError, Unavailable, Unprocessable
 from canary.gateway.acceptance import last_writer
 from canary.gateway.edit import edit
-from canary.gateway.intent import RUN_ANNOTATION
+from canary.gateway.intent import run_annotation
 from canary.gateway.pair import Pair, RulePair, bound_pairs, read_pairs
 from canary.gateway.weights import divide
 from canary.model.checks import ResolvedCheck, resolve
@@ -48,6 +49,7 @@ from canary.status.project import project
 from canary.status.write import SETTLE, Urgency, merge_patch, urgency
 
 Json = dict[str, Any]
+RUN_ANNOTATION = run_annotation("shop")
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 NAMESPACE = "team"
 
@@ -80,12 +82,18 @@ class Workload:
     revision: str
     ready: int = 1
     rolled_out: bool = True
-    kept: str | None = None
-    """The revision that a copy replaced."""
+    record: CopyView | None = None
+    """What a copy has left on record."""
+    writer: str = ""
+
+    @property
+    def kept(self) -> str | None:
+        """The revision that a copy on record replaced."""
+        return self.record.replaced if self.record is not None else None
 
     def view(self) -> WorkloadView:
         return WorkloadView(
-            self.name, True, self.revision, self.ready, self.rolled_out and self.ready > 0, self.kept is not None
+            self.name, True, self.revision, self.ready, self.rolled_out and self.ready > 0, self.record, self.writer
         )
 
 
@@ -185,6 +193,13 @@ class World:
     stamps: int = 0
     stable: Workload = field(default_factory=lambda: Workload("stable", "a"))
     canary: Workload = field(default_factory=lambda: Workload("canary", "a"))
+    admit: Callable[[str], str] = str
+    """What admission makes of a pod spec that is copied."""
+    lives: int = 1
+    fresh: bool = True
+    since: datetime | None = None
+    blind: bool = False
+    unwritten: dict[str, str] = field(default_factory=dict)
     promises: Promises = field(init=False)
 
     def __post_init__(self) -> None:
@@ -198,6 +213,11 @@ class World:
     def status(self) -> RolloutStatus:
         """What `kubectl get` shows."""
         return RolloutStatus.load(self.recorded)
+
+    @property
+    def turn(self) -> str:
+        """What this life of the controller is called on the routes."""
+        return f"life-{self.lives}"
 
     @property
     def phase(self) -> Phase | None:
@@ -250,11 +270,12 @@ class World:
             measurements=tuple(self.news),
             request=parse_request(self.request),
             problems=tuple(self._problems(views, memory)),
-            recorded=Recorded(
-                run=recorded.run.number if recorded.run and recorded.active else 0,
-                outcome=recorded.run.outcome if recorded.run else None,
-                request=recorded.last_request.id if recorded.last_request else "",
-            ),
+            recorded=Recorded.of(recorded),
+            turn=self.turn,
+            fresh=self.fresh,
+            since=self.since,
+            blind=self.blind,
+            unwritten=dict(self.unwritten),
         )
 
     def _problems(self, views: list[RouteView], memory: RolloutStatus) -> list[Problem]:
@@ -298,12 +319,14 @@ class World:
     def _tick(self) -> None:
         if self.memory is None:
             self.memory = self.status
+            self.fresh, self.since = True, self.now
         memory, facts = self.memory, self.facts()
         self.news = []
         decision = decide(self.spec, memory, facts)
         self.promises.decided(memory, facts, decision)
         self.decision = decision
         after = project(self.spec, decision, facts)
+        self.fresh = self.fresh and bool(foreign(Scope(self.spec, decision.status, facts)))
         moved = False
         # Routes first, each on its own, as the performer does; what fails is decided anew in the next tick.
         for action in sorted(decision.actions, key=lambda action: not isinstance(action, WriteRoute)):
@@ -313,8 +336,13 @@ class World:
                 moved = moved or self.attempts > before
             except (Conflict, Unprocessable):
                 moved = True  # read again
-            except CanaryError:
+            except CanaryError as error:
                 self.failing = True
+                if isinstance(action, WriteRoute):
+                    self.unwritten[action.name] = str(error)
+            else:
+                if isinstance(action, WriteRoute):
+                    self.unwritten.pop(action.name, None)
         self.memory = after
         if not moved and not self.gone:
             self._record(after)
@@ -350,6 +378,8 @@ class World:
     def crash(self) -> None:
         """Everything that is not in the cluster is lost."""
         self.promises.crashed()
+        self.lives += 1
+        self.unwritten.clear()
         self.memory, self.news, self.settling, self.writes_in_step, self.counted = None, [], None, 0, None
 
     def perform(self, action: Action) -> None:
@@ -400,7 +430,7 @@ class World:
             raise NotFound("404", status=404)
         seen = self.seen.pop(action.name, self.routes[action.name])
         pairs = bound_pairs(seen, action.pair, action.weights.keys())
-        patch = edit(seen, pairs, action.weights, action.intent)
+        patch = edit(seen, pairs, action.weights, action.intent, rollout="shop")
         if not patch:
             return
         try:
@@ -440,21 +470,21 @@ class World:
 
     def _copy(self, action: CopyPodSpec) -> None:
         source, target = self._workload(action.source), self._workload(action.target)
-        if source.revision != action.revision:
-            raise Conflict("the source has another revision", status=409)
+        if source.revision != action.revision or target.revision != action.replaces:
+            raise Conflict("another revision than the decision saw", status=409)
         self.wrote.append(("copy", action))
-        target.kept = target.kept if target.kept is not None else target.revision
-        target.revision, target.rolled_out = source.revision, False
+        target.record = CopyView(action.uid, action.run, self.admit(source.revision), target.revision)
+        target.revision, target.rolled_out = self.admit(source.revision), False
 
     def _restore(self, name: str) -> None:
         target = self._workload(name)
-        if target.kept is not None:
+        if target.record is not None and target.record.copied == target.revision:
             self.wrote.append(("restore", name))
-            target.revision, target.kept, target.rolled_out = target.kept, None, False
+            target.revision, target.rolled_out = target.record.replaced, False
 
     def _forget(self, name: str) -> None:
         self.wrote.append(("forget", name))
-        self._workload(name).kept = None
+        self._workload(name).record = None
 
     def _stamp(self, raw: str) -> None:
         if self.request == raw:

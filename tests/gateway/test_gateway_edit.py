@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -13,8 +14,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from canary.gateway.edit import edit
-from canary.gateway.intent import RUN_ANNOTATION, Intent, Mode, parse_intent
+from canary.gateway.intent import Intent, Mode, parse_intent, run_annotation
 from canary.gateway.pair import MAX_WEIGHT, Pair, RulePair, Weights, read_pairs
+
+RUN_ANNOTATION = run_annotation("shop")
 
 INTENT = Intent("shop", "uid", 7, Mode.STEP, 2, {"#0": Weights(50, 50)}, {"#0": Weights(None, 0)})
 
@@ -63,14 +66,14 @@ def test_only_our_weights_and_our_annotation_change(document: Json, data: st.Dat
     """Whatever else is in a route is deep-equal before and after, and what we asked for is there."""
     pairs = read_pairs(document, Pair(STABLE, CANARY))
     wanted = {pair.key: Weights(data.draw(weights), data.draw(weights)) for pair in pairs if data.draw(st.booleans())}
-    patch = edit(document, pairs, wanted, intent)
+    patch = edit(document, pairs, wanted, intent, rollout="shop")
     after = jsonpatch.apply_patch(document, patch)
     assert masked(after) == masked(document)
     for before, now in zip(pairs, read_pairs(after, Pair(STABLE, CANARY)), strict=True):
         assert now.weights == wanted.get(before.key, before.weights)
     said = (after["metadata"].get("annotations") or {}).get(RUN_ANNOTATION)
     assert parse_intent(said) == intent
-    assert edit(after, read_pairs(after, Pair(STABLE, CANARY)), wanted, intent) == []
+    assert edit(after, read_pairs(after, Pair(STABLE, CANARY)), wanted, intent, rollout="shop") == []
 
 
 def some_pairs(document: Json) -> tuple[RulePair, ...]:
@@ -104,7 +107,7 @@ MOVED: list[tuple[str, Callable[[Json], Any]]] = [
 def test_whatever_moved_of_what_was_read_makes_the_patch_fail(what: str, move: Callable[[Json], Any]) -> None:
     """Somebody wrote in between: the API server refuses the patch whole, and we read again."""
     pairs = some_pairs(BASE)
-    patch = edit(BASE, pairs, {pair.key: Weights(50, 50) for pair in pairs}, None)
+    patch = edit(BASE, pairs, {pair.key: Weights(50, 50) for pair in pairs}, None, rollout="shop")
     jsonpatch.apply_patch(BASE, patch)
     moved = copy.deepcopy(BASE)
     move(moved)
@@ -118,7 +121,7 @@ def test_any_other_weights_make_the_patch_fail(document: Json, data: st.DataObje
     """Property of the above: the weights as they were read are guarded, absent ones included."""
     pairs = some_pairs(document)
     pair = data.draw(st.sampled_from(pairs))
-    patch = edit(document, pairs, {pair.key: Weights(7_001, 2_999)}, INTENT)
+    patch = edit(document, pairs, {pair.key: Weights(7_001, 2_999)}, INTENT, rollout="shop")
     moved = copy.deepcopy(document)
     target = moved["spec"]["rules"][pair.rule]["backendRefs"][data.draw(st.sampled_from((pair.stable, pair.canary)))]
     other = data.draw(weights)
@@ -145,7 +148,9 @@ def test_what_we_did_not_rely_on_may_move(what: str, move: Callable[[Json], Any]
     pairs = some_pairs(BASE)
     moved = copy.deepcopy(BASE)
     move(moved)
-    after = jsonpatch.apply_patch(moved, edit(BASE, pairs, {pair.key: Weights(50, 50) for pair in pairs}, None))
+    after = jsonpatch.apply_patch(
+        moved, edit(BASE, pairs, {pair.key: Weights(50, 50) for pair in pairs}, None, rollout="shop")
+    )
     assert masked(after) == masked(moved)
 
 
@@ -155,7 +160,7 @@ def test_a_claim_is_only_made_on_the_version_that_was_read(annotations: dict[str
     document = route(rule(ref("s", 1), ref("c", 0)))
     if annotations is not None:
         document["metadata"]["annotations"] = annotations
-    patch = edit(document, some_pairs(document), {"#0": Weights(90, 10)}, INTENT)
+    patch = edit(document, some_pairs(document), {"#0": Weights(90, 10)}, INTENT, rollout="shop")
     after = jsonpatch.apply_patch(document, patch)
     assert after["metadata"]["annotations"] == {**(annotations or {}), RUN_ANNOTATION: INTENT.dump()}
     moved = copy.deepcopy(document)
@@ -167,7 +172,7 @@ def test_a_claim_is_only_made_on_the_version_that_was_read(annotations: dict[str
 def test_tests_come_before_changes() -> None:
     """All that is relied on is tested before anything is touched."""
     pairs = some_pairs(BASE)
-    ops = [op["op"] for op in edit(BASE, pairs, {pair.key: Weights(50, 50) for pair in pairs}, None)]
+    ops = [op["op"] for op in edit(BASE, pairs, {pair.key: Weights(50, 50) for pair in pairs}, None, rollout="shop")]
     assert ops == sorted(ops, key=lambda op: op != "test")
     assert "test" in ops
 
@@ -175,16 +180,18 @@ def test_tests_come_before_changes() -> None:
 def test_absent_weights_can_be_given_back() -> None:
     """What was absent before a run is absent after it."""
     document = route(rule(ref("s", 90), ref("c", 10)))
-    after = jsonpatch.apply_patch(document, edit(document, some_pairs(document), {"#0": Weights(None, 0)}, None))
+    after = jsonpatch.apply_patch(
+        document, edit(document, some_pairs(document), {"#0": Weights(None, 0)}, None, rollout="shop")
+    )
     assert after["spec"]["rules"][0]["backendRefs"] == [ref("s"), ref("c", 0)]
 
 
 def test_removing_the_annotation_leaves_the_others() -> None:
     """And without weights to change, nothing else is tested."""
-    patch = edit(BASE, (), {}, None)
+    patch = edit(BASE, (), {}, None, rollout="shop")
     assert [(op["op"], op["path"]) for op in patch] == [
-        ("test", "/metadata/annotations/canary.dev~1run"),
-        ("remove", "/metadata/annotations/canary.dev~1run"),
+        ("test", "/metadata/annotations/run.canary.dev~1shop"),
+        ("remove", "/metadata/annotations/run.canary.dev~1shop"),
     ]
     assert jsonpatch.apply_patch(BASE, patch)["metadata"]["annotations"] == {"a": "b"}
 
@@ -192,27 +199,30 @@ def test_removing_the_annotation_leaves_the_others() -> None:
 def test_nothing_to_change_is_no_patch() -> None:
     """Not even a test: an empty patch is not sent."""
     pairs = some_pairs(BASE)
-    assert edit(BASE, pairs, {pair.key: pair.weights for pair in pairs}, INTENT) == []
-    assert edit(BASE, pairs, {}, INTENT) == []
+    assert edit(BASE, pairs, {pair.key: pair.weights for pair in pairs}, INTENT, rollout="shop") == []
+    assert edit(BASE, pairs, {}, INTENT, rollout="shop") == []
 
 
 # -- the annotation -----------------------------------------------------------------------------------------------
 
 ours = st.builds(
     Weights, st.one_of(st.none(), st.integers(0, MAX_WEIGHT)), st.one_of(st.none(), st.integers(0, MAX_WEIGHT))
-)
+).filter(lambda weights: weights.total > 0)
 
 
 @given(
     st.builds(
         Intent,
-        rollout=st.text(),
-        uid=st.text(),
-        run=st.integers(0, 10**9),
+        rollout=st.text(max_size=63),
+        uid=st.text(max_size=64),
+        run=st.integers(1, 10**9),
         mode=st.sampled_from(Mode),
         step=st.integers(0, 64),
-        weights=st.dictionaries(st.text(), ours),
-        original=st.dictionaries(st.text(), ours),
+        weights=st.dictionaries(st.text(max_size=63), ours, max_size=16),
+        original=st.dictionaries(st.text(max_size=63), ours, max_size=16),
+        reason=st.just("Why"),
+        message=st.text(max_size=512),
+        turn=st.text(max_size=64),
     )
 )
 def test_an_intent_survives_the_annotation(intent: Intent) -> None:
@@ -237,6 +247,17 @@ def test_an_intent_survives_the_annotation(intent: Intent) -> None:
         INTENT.dump().replace('"run":7', '"run":"x"'),
         INTENT.dump().replace('{"#0":"50/50"}', "[]"),
         "[" * 100_000,
+        *(
+            INTENT.dump().replace('"run":7', f'"run":{number}')
+            for number in ("Infinity", "NaN", "7.0", "true", "0", "-1", str(2**63))
+        ),
+        *(INTENT.dump().replace('"step":2', f'"step":{number}') for number in ("1e309", "65", "-1", "null")),
+        INTENT.dump().replace("50/50", "0/0"),
+        INTENT.dump().replace("50/50", "1000001/0"),
+        INTENT.dump().replace("50/50", "\N{ARABIC-INDIC DIGIT FIVE}\N{ARABIC-INDIC DIGIT ZERO}/50"),
+        INTENT.dump().replace("-/0", "0/0"),
+        INTENT.dump().replace('"uid"', '"\\ud800"'),
+        json.dumps(INTENT.dump()),
     ],
 )
 def test_what_is_not_ours_to_understand_is_no_intent(raw: str | None) -> None:

@@ -177,6 +177,9 @@ class FrontDesk(ABC):
         if fault.after_events is not None:
             await asyncio.sleep(fault.latency)
             return await self._answer(http, request, user, fault)
+        if fault.rewrite is not None:
+            http._read_bytes = fault.rewrite(await http.read())  # noqa: SLF001 - what `read` gives from now on
+            return await self._answer(http, request, user)
         if fault.after_effect:
             response = await self._answer(http, request, user)
             await asyncio.sleep(fault.latency)

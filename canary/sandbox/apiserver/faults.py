@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass
 
 from canary.sandbox.apiserver.requests import Request
@@ -35,6 +35,8 @@ class Fault:
     hits: int = 0
     after_events: int | None = None
     stale: bool = False
+    rewrite: Callable[[bytes], bytes] | None = None
+    """Changes the body of the request before it is carried out, as admission would: what is kept is not what was sent."""
 
     def __post_init__(self) -> None:
         if self.stale and self.after_events is None:

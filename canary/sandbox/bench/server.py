@@ -14,7 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from canary.gateway.intent import RUN_ANNOTATION, Mode, parse_intent
+from canary.gateway.intent import Mode, parse_intent, run_annotation
 from canary.sandbox.apiserver import ApiServer, AuditEntry
 from canary.sandbox.apiserver.store import Event
 from canary.sandbox.bench import world
@@ -103,7 +103,7 @@ class Server:
     def _accept(self, event: Event) -> None:
         """The gateway: accepts every new generation a moment later."""
         key = event.after.key
-        intent = parse_intent((event.after.metadata.get("annotations") or {}).get(RUN_ANNOTATION))
+        intent = parse_intent((event.after.metadata.get("annotations") or {}).get(run_annotation("shop")))
         if intent is not None and intent.mode is Mode.ROLLBACK:
             self._rolled_back_at.setdefault(key[0], time.time())
         if key not in self._pending:

@@ -1,0 +1,35 @@
+"""Gives the ownership of fields back, when nothing of a run is left on somebody's object. Pure.
+
+Server-side apply keeps who wrote which field in `metadata.managedFields`. Rules of a route are one field (their list is
+atomic), so after a run the owner's `kubectl apply --server-side` would be refused for ever: conflict with "canary". A patch
+that takes our entry out, and changes nothing else of the spec, gives them back; one that also changes a weight would take
+them anew, so this is always a patch of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+Json = dict[str, Any]
+
+MANAGER = "canary"
+_PATH = "/metadata/managedFields"
+
+
+def given_back(document: Mapping[str, Any], manager: str = MANAGER) -> list[Json]:
+    """JSON Patch operations that take our entries out of managedFields, each tested; empty when there are none.
+
+    `document` has to be as the API server has it now: what is kept in memory has no managedFields.
+    """
+    entries = document.get("metadata", {}).get("managedFields") or []
+    ours = [
+        index for index, entry in enumerate(entries) if entry.get("manager") == manager and not entry.get("subresource")
+    ]
+    if len(ours) == len(entries):
+        return []  # an empty list would mean something else: that all of it is to be reckoned anew
+    operations: list[Json] = []
+    for index in reversed(ours):  # from the end: each removal moves those behind it
+        path = f"{_PATH}/{index}"
+        operations += [{"op": "test", "path": path, "value": entries[index]}, {"op": "remove", "path": path}]
+    return operations

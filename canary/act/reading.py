@@ -1,0 +1,60 @@
+"""What a refused write leads to: read again, and see whether somebody else was there."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from canary.errors import ApiError, NotFound
+from canary.kube import ROLLOUTS, Kube
+from canary.observe.objects import request_of, slim, uid_of, version
+from canary.observe.store import Key, Store
+
+Json = dict[str, Any]
+
+
+async def moved(
+    error: ApiError, seen: Json, again: Callable[[], Awaitable[Json]], keep: Callable[[Json], object]
+) -> bool:
+    """Read again after a refusal. If nothing had moved, the refusal was about the content, and stands."""
+    try:
+        fresh = await again()
+    except NotFound:
+        return False
+    if version(fresh) == version(seen):
+        raise error
+    keep(fresh)
+    return False
+
+
+async def still_so(kube: Kube, store: Store, key: Key, rollout: Json) -> bool:
+    """Whether a Rollout is, this very moment, as a decision saw it; else what is there is kept, to decide anew.
+
+    Asked before an object that does not name our turn is changed in favour of the canary. The object was read before, and
+    its patch tests what was read: so whoever ended the run in between has either changed the object, or put the outcome on
+    record before this question.
+    """
+    try:
+        fresh = await kube.get(ROLLOUTS, key[1], key[0])
+    except NotFound:
+        return False
+    if same_say(slim(fresh), rollout):
+        return True
+    store.put_rollout(fresh, answer=True)
+    return False
+
+
+def same_say(one: Json, other: Json) -> bool:
+    """Whether two readings of a Rollout say the same of its run: nobody has decided anything in between."""
+    return _say(one) == _say(other)
+
+
+def _say(rollout: Json) -> tuple[object, ...]:
+    metadata = rollout.get("metadata", {})
+    return (
+        uid_of(rollout),
+        metadata.get("generation"),
+        metadata.get("deletionTimestamp"),
+        request_of(rollout),
+        rollout.get("status"),
+    )

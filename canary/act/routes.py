@@ -1,0 +1,180 @@
+"""Writes one route: guarded by what the decision saw, strict, fenced against another controller, and its answer compared."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from canary.act.gate import Gate
+from canary.act.ownership import given_back
+from canary.act.reading import moved, still_so
+from canary.decide.actions import WriteRoute
+from canary.errors import Conflict, NotFound, Unprocessable, WriteAltered
+from canary.gateway.edit import edit
+from canary.gateway.intent import PREFIX, Mode, parse_intent, run_annotation
+from canary.gateway.pair import RulePair, Weights, bound_pairs
+from canary.kube import HTTPROUTES, Kube
+from canary.observe.objects import slim
+from canary.observe.store import Key, Store
+
+Json = dict[str, Any]
+
+RELEASES = 3
+"""How often giving a field back is tried when somebody else writes the route at the same time."""
+
+
+class RouteWriter:
+    """Writes the routes of one Rollout. `on_rollback(seconds)` times a failing sample until its patch is sent."""
+
+    def __init__(self, key: Key, kube: Kube, store: Store, on_rollback: Callable[[float], None]) -> None:
+        self._key = key
+        self._kube = kube
+        self._store = store
+        self._on_rollback = on_rollback
+
+    async def write(
+        self, action: WriteRoute, document: Json, rollout: Json, gate: Gate, failing_since: float | None
+    ) -> bool | None:
+        """Perform one write; False when somebody else was there and it was read again instead, None when it is so already.
+
+        Args:
+            action: what to write.
+            document: the route as the decision saw it.
+            rollout: the Rollout as the decision saw it.
+            gate: whether this process may still write what it decided then.
+            failing_since: when (time.monotonic) the measurement came in that this may rest on.
+
+        Raises:
+            ApiError: the API server refused it, or did not answer.
+            WriteAltered: it took it and keeps something else.
+            StaleDecision: the decision is too old.
+
+        """
+        namespace, name = self._key
+        pairs = bound_pairs(document, action.pair, action.weights.keys())
+        ops = edit(document, pairs, action.weights, action.intent, rollout=name)
+        if not ops:
+            return None
+        rising = _rises(pairs, action)
+        if (
+            rising
+            and not _our_turn(document, action, name)
+            and not await still_so(self._kube, self._store, self._key, rollout)
+        ):
+            return False
+        if action.intent is None:
+            return await self._release(action, document, gate)
+        if failing_since is not None and action.intent.mode is Mode.ROLLBACK:
+            self._on_rollback(time.monotonic() - failing_since)
+        keep = partial(self._store.put_route, answer=True)
+        gate(rising)
+        try:
+            answer = await self._kube.json_patch(HTTPROUTES, action.name, namespace, ops, strict=True)
+        except (Conflict, Unprocessable) as error:
+            return await moved(error, document, partial(self._get, action.name), keep)
+        except NotFound:
+            self._store.drop_route((namespace, action.name))
+            return False
+        keep(answer)
+        _compare(action, answer, name)
+        return True
+
+    async def _get(self, name: str) -> Json:
+        return await self._kube.get(HTTPROUTES, name, self._key[0])
+
+    async def _release(self, action: WriteRoute, document: Json, gate: Gate) -> bool:
+        """Take our annotation off and give our fields back: in one patch, or in two where weights have to change as well."""
+        namespace, name = self._key
+        keep = partial(self._store.put_route, answer=True)
+        try:
+            fresh = await self._get(action.name)
+        except NotFound:
+            self._store.drop_route((namespace, action.name))
+            return False
+        if not _same_route(slim(fresh), document):
+            keep(fresh)
+            return False
+        pairs = bound_pairs(fresh, action.pair, action.weights.keys())
+        ops = edit(fresh, pairs, action.weights, None, rollout=name)
+        moves = any(op["path"].startswith("/spec/") and op["op"] != "test" for op in ops)
+        alone = _alone(fresh, name)
+        if not moves and alone:
+            ops += given_back(fresh)
+        if not ops:
+            keep(fresh)
+            return True
+        gate(False)
+        try:
+            answer = await self._kube.json_patch(HTTPROUTES, action.name, namespace, ops, strict=True)
+        except (Conflict, Unprocessable) as error:
+            return await moved(error, fresh, partial(self._get, action.name), keep)
+        except NotFound:
+            self._store.drop_route((namespace, action.name))
+            return False
+        keep(answer)
+        if moves and alone:
+            await self._give_back(action.name, answer)
+        return True
+
+    async def _give_back(self, route: str, document: Json) -> None:
+        """The second patch. Who writes at the same time is waited for a few times; nothing but an owner's comfort is at stake."""
+        for _ in range(RELEASES):
+            ops = given_back(document)
+            if not ops:
+                return
+            try:
+                self._store.put_route(await self._kube.json_patch(HTTPROUTES, route, self._key[0], ops), answer=True)
+            except (Conflict, Unprocessable):
+                document = await self._get(route)
+            except NotFound:
+                return
+            else:
+                return
+
+
+def _rises(pairs: Sequence[RulePair], action: WriteRoute) -> bool:
+    return any(action.weights[pair.key].share > pair.weights.share for pair in pairs if pair.key in action.weights)
+
+
+def _our_turn(document: Json, action: WriteRoute, rollout: str) -> bool:
+    """Whether the route names this run and our turn already: then whoever took over since has changed what we test."""
+    annotations = document.get("metadata", {}).get("annotations") or {}
+    there, ours = parse_intent(annotations.get(run_annotation(rollout))), action.intent
+    return (
+        there is not None and ours is not None and (there.uid, there.run, there.turn) == (ours.uid, ours.run, ours.turn)
+    )
+
+
+def _same_route(fresh: Json, seen: Json) -> bool:
+    one, other = fresh.get("metadata", {}), seen.get("metadata", {})
+    return fresh.get("spec") == seen.get("spec") and one.get("annotations") == other.get("annotations")
+
+
+def _alone(document: Json, rollout: str) -> bool:
+    """Whether no other Rollout has a run on this route: its fields are ours as well."""
+    annotations = document.get("metadata", {}).get("annotations") or {}
+    return not any(name.startswith(PREFIX) and name != run_annotation(rollout) for name in annotations)
+
+
+def _compare(action: WriteRoute, answer: Json, rollout: str) -> None:
+    """What was written has to be what is kept. Raises WriteAltered."""
+    intent = action.intent
+    annotations = answer.get("metadata", {}).get("annotations") or {}
+    if intent is not None and parse_intent(annotations.get(run_annotation(rollout))) != parse_intent(intent.dump()):
+        raise WriteAltered(
+            f"the API server took the patch of {action.name} and keeps another {run_annotation(rollout)}"
+        )
+    kept = {pair.key: pair.weights for pair in bound_pairs(answer, action.pair, action.weights.keys())}
+    for key, meant in action.weights.items():
+        if key not in kept or _plain(kept[key]) != _plain(meant):
+            raise WriteAltered(
+                f"rule {key} of {action.name} was given {meant}, and the API server keeps {kept.get(key, 'nothing')}: an "
+                "admission webhook or policy changes our write; let it leave backendRef weights alone"
+            )
+
+
+def _plain(weights: Weights) -> tuple[int, int]:
+    """An absent weight is 1, and the API server fills it in."""
+    return tuple(1 if weight is None else weight for weight in (weights.stable, weights.canary))  # type: ignore[return-value]  # two

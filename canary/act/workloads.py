@@ -1,0 +1,123 @@
+"""Copies a pod spec to the stable workload, puts it back, and leaves no trace: each against the workload as it is now."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from canary.act.gate import Gate
+from canary.act.ownership import given_back
+from canary.act.reading import moved, still_so
+from canary.decide.actions import CopyPodSpec
+from canary.errors import Conflict, Refused, Unprocessable
+from canary.kube import DEPLOYMENTS, Kube
+from canary.observe.copies import LEGACY_ANNOTATION, CopyRecord, copy_annotation, read_copy
+from canary.observe.objects import revision, version
+from canary.observe.store import Key, Store
+
+Json = dict[str, Any]
+
+_SPEC = "/spec/template/spec"
+
+
+class WorkloadWriter:
+    """Writes the Deployments of one Rollout."""
+
+    def __init__(self, key: Key, kube: Kube, store: Store) -> None:
+        self._key = key
+        self._kube = kube
+        self._store = store
+
+    async def copy(self, action: CopyPodSpec, rollout: Json, gate: Gate) -> bool:
+        """Copy a pod spec, with a record of it; False when the world is another one than the decision saw.
+
+        The record says which revision the workload will have. That is asked of the API server beforehand (a dry run), since
+        admission may change what is copied: what it makes of it counts as copied.
+        """
+        source, target = await self._get(action.source), await self._get(action.target)
+        if revision(source) != action.revision or revision(target) != action.replaces:
+            self._keep(source)
+            self._keep(target)
+            return False
+        if not await still_so(self._kube, self._store, self._key, rollout):
+            return False
+        pod_spec = source["spec"]["template"]["spec"]
+        record = CopyRecord(action.uid, action.run, action.revision, target["spec"]["template"]["spec"])
+        change = {"op": "replace", "path": _SPEC, "value": pod_spec}
+        guard = _guard(target)
+        try:
+            kept = await self._foreseen(action, [guard, change])
+            record = CopyRecord(record.uid, record.run, kept, record.pod_spec)
+            gate(True)
+            answer = await self._patch(action.target, [guard, *_set(target, self._name, record.dump()), change])
+            if revision(answer) != kept:  # admission that decides anew each time
+                record = CopyRecord(record.uid, record.run, revision(answer), record.pod_spec)
+                answer = await self._patch(action.target, [_guard(answer), *_set(answer, self._name, record.dump())])
+        except (Conflict, Unprocessable) as error:
+            return await moved(error, target, partial(self._get, action.target), self._keep)
+        self._keep(answer)
+        return True
+
+    async def _foreseen(self, action: CopyPodSpec, ops: list[Json]) -> str:
+        """The revision that the workload would have."""
+        try:
+            return revision(await self._patch(action.target, ops, dry_run=True))
+        except Refused:  # a webhook that takes no dry run: the answer will tell
+            return action.revision
+
+    async def restore(self, name: str) -> bool:
+        """Put back what a copy replaced, if the copy is what still runs. The record stays until it is forgotten."""
+        target = await self._get(name)
+        record = read_copy(target, self._key[1])
+        if record is None or record.copied not in {"", revision(target)}:
+            self._keep(target)
+            return False
+        ops = [_guard(target), {"op": "replace", "path": _SPEC, "value": record.pod_spec}]
+        if not record.uid:  # an earlier version's says nothing of what was copied: it would be put back again and again
+            ops.append({"op": "remove", "path": _path(LEGACY_ANNOTATION)})
+        return await self._send(name, target, ops)
+
+    async def forget(self, name: str) -> bool:
+        """Drop the record, and give the fields that a copy wrote back to their owners."""
+        target = await self._get(name)
+        annotations = target.get("metadata", {}).get("annotations") or {}
+        left = [key for key in (self._name, LEGACY_ANNOTATION) if key in annotations]
+        if not left:
+            self._keep(target)
+            return True
+        ops = [_guard(target), *({"op": "remove", "path": _path(key)} for key in left), *given_back(target)]
+        return await self._send(name, target, ops)
+
+    @property
+    def _name(self) -> str:
+        return copy_annotation(self._key[1])
+
+    async def _send(self, name: str, target: Json, ops: list[Json]) -> bool:
+        try:
+            self._keep(await self._patch(name, ops))
+        except (Conflict, Unprocessable) as error:
+            return await moved(error, target, partial(self._get, name), self._keep)
+        return True
+
+    async def _patch(self, name: str, ops: list[Json], *, dry_run: bool = False) -> Json:
+        return await self._kube.json_patch(DEPLOYMENTS, name, self._key[0], ops, dry_run=dry_run)
+
+    async def _get(self, name: str) -> Json:
+        return await self._kube.get(DEPLOYMENTS, name, self._key[0])
+
+    def _keep(self, document: Json) -> None:
+        self._store.put_workload(document, answer=True)
+
+
+def _guard(document: Json) -> Json:
+    return {"op": "test", "path": "/metadata/resourceVersion", "value": version(document)}
+
+
+def _path(annotation: str) -> str:
+    return f"/metadata/annotations/{annotation.replace('/', '~1')}"
+
+
+def _set(document: Json, name: str, value: str) -> list[Json]:
+    if document.get("metadata", {}).get("annotations") is None:
+        return [{"op": "add", "path": "/metadata/annotations", "value": {name: value}}]
+    return [{"op": "add", "path": _path(name), "value": value}]

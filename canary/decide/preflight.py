@@ -1,0 +1,69 @@
+"""What must be true before a run begins: named rules over the facts. While any objects, the Rollout is not Ready.
+
+What is wrong with what is declared is a problem of its own (`Facts.problems`, phase Invalid); these are about the world,
+and go away when it changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from canary.decide import reasons
+from canary.decide.facts import Facts
+from canary.model.values import decimal_text
+
+
+@dataclass(frozen=True, slots=True)
+class Objection:
+    """Why a run could not work now: a constant, and a sentence that says what to do."""
+
+    reason: str
+    message: str
+
+
+Rule = Callable[[Facts], Iterator[Objection]]
+
+
+def workload_missing(facts: Facts) -> Iterator[Objection]:
+    """A workload that the Rollout names does not exist."""
+    for role, workload in (("canary", facts.canary), ("stable", facts.stable)):
+        if workload is not None and not workload.exists:
+            yield Objection(
+                reasons.WORKLOAD_MISSING,
+                f"waiting for {role} workload {workload.name}: there is no such Deployment; create it, or correct "
+                f"spec.workloads",
+            )
+
+
+def route_not_accepted(facts: Facts) -> Iterator[Objection]:
+    """A gateway does not serve a route as it is, so it would serve no step of a run either."""
+    for route in facts.routes:
+        if route.declared and route.exists and not route.problem and not route.acceptance.accepted:
+            yield Objection(reasons.NOT_ACCEPTED_YET, f"{route.label} is not served: {route.acceptance.message}")
+
+
+def canary_has_traffic(facts: Facts) -> Iterator[Objection]:
+    """The canary has weight at rest. A rollback takes it away, so it could not be given back as it was."""
+    for route in facts.routes:
+        if route.intent is not None or not route.declared:
+            continue  # what a run of ours left there is on its way back
+        for rule in route.rules:
+            if rule.weights.share > 0:
+                yield Objection(
+                    reasons.TRAFFIC_AT_REST,
+                    f"rule {rule.key} of {route.label} gives the canary {decimal_text(rule.weights.share)} % at rest; no run "
+                    f"begins before its weight there is 0",
+                )
+
+
+PREFLIGHT: tuple[Rule, ...] = (
+    workload_missing,  # nothing to release, or nowhere to release it to
+    route_not_accepted,  # nobody would be served
+    canary_has_traffic,  # what a rollback takes could not be given back
+)
+
+
+def objections(facts: Facts) -> tuple[Objection, ...]:
+    """Everything that objects to a run, in the order of the rules."""
+    return tuple(objection for rule in PREFLIGHT for objection in rule(facts))

@@ -1,0 +1,271 @@
+"""What a controller believes when it takes a run over: the record first, then what the routes say, by named rules.
+
+A status can be old (a crash came before its write), of another controller (which went on while this one slept), of
+another version, or forged; so can an annotation. What is believed can stop a run, or put it back. It can never raise a
+weight: a step counts only as far as its share was written already, and evidence is measured anew (promises 3, 6, 9).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
+
+from canary.decide import reasons
+from canary.decide.facts import RouteView
+from canary.decide.pausing import kept_by_hand, paused_for
+from canary.decide.scope import Scope, replaced
+from canary.gateway.intent import Intent, Mode
+from canary.model.status import Outcome, PauseStatus, Phase, RolloutStatus
+
+Rule = Callable[[Scope], Scope]
+
+
+def adopt(ours: RolloutStatus, recorded: RolloutStatus, *, another: bool) -> RolloutStatus:
+    """Which of two states of one Rollout holds: what we have in mind, or what somebody else has put on record.
+
+    A recorded outcome is final for everybody, and so is a later run. `another` says that the routes name the turn of
+    another controller: then its word counts for a run that is undecided. Else nobody but us has a say in our own run,
+    except that an outcome of ours that is not on record yet is kept.
+    """
+    if recorded.run is None:
+        return ours
+    if ours.run is None or recorded.run.number > ours.run.number:
+        return recorded
+    if recorded.run.number < ours.run.number:
+        return ours
+    if recorded.run.outcome is not None:
+        ended = recorded.run.outcome is ours.run.outcome and (recorded.active or not ours.active)
+        return ours if ended else recorded
+    return recorded if another and ours.run.outcome is None else ours
+
+
+def recover(scope: Scope) -> Scope:
+    """Make one consistent state of what the status and the routes say."""
+    for rule in ALWAYS:
+        scope = rule(scope)
+    if scope.facts.fresh:
+        for rule in TAKING_OVER:
+            scope = rule(scope)
+    return scope
+
+
+# -- a status that cannot be ----------------------------------------------------------------------------------------
+
+
+def no_run_on_record(scope: Scope) -> Scope:
+    """A status that speaks of a run without saying which is no memory of one: the routes are tidied up instead."""
+    status = scope.status
+    if status.active and (status.run is None or status.step is None):
+        return scope.with_(phase=Phase.IDLE, step=None, paused=None)
+    return scope
+
+
+def decided_but_going_on(scope: Scope) -> Scope:
+    """An outcome ends a run, whatever phase stands beside it; a phase that ends one without an outcome rolls it back."""
+    status = scope.status
+    if not status.active:
+        return scope
+    match scope.run.outcome:
+        case Outcome.ROLLED_BACK if status.phase is not Phase.ROLLING_BACK:
+            return scope.with_(phase=Phase.ROLLING_BACK, paused=None)
+        case Outcome.SUCCEEDED if status.phase is not Phase.PROMOTING:
+            return scope.with_(phase=Phase.PROMOTING, paused=None)
+        case None if status.phase is Phase.ROLLING_BACK:
+            return _rolled_back(scope, "the status says that it is rolling back")
+        case None if status.phase is Phase.PROMOTING and scope.step.index < scope.step.total:
+            return _rolled_back(scope, f"the status says that it is promoting, at {scope.step_text}")
+        case _:
+            return scope
+
+
+def swapped_without_being_asked(scope: Scope) -> Scope:
+    """Only a run of a Rollout that swaps is won by leaving all traffic where it is."""
+    if scope.status.active and scope.run.swap and scope.run.outcome is not Outcome.SUCCEEDED:
+        return scope.with_run(swap=False)
+    return scope
+
+
+def paused_for_nothing(scope: Scope) -> Scope:
+    """A pause that does not say why needs a person."""
+    if scope.status.phase is Phase.PAUSED and scope.status.paused is None:
+        why = PauseStatus(
+            reason=reasons.PAUSED_BY_REQUEST, message="for a reason that is not on record", since=scope.now
+        )
+        return scope.with_(paused=why)
+    return scope
+
+
+# -- what the routes say --------------------------------------------------------------------------------------------
+
+
+def impossible_annotations(scope: Scope) -> Scope:
+    """An annotation of a run that cannot be counts as absent.
+
+    A run is on record before its first step, so the routes are ahead of the record by one run at most, and by none of
+    its steps.
+    """
+    if not scope.status.active:
+        return scope
+    number = scope.run.number
+    views = []
+    for route in scope.facts.routes:
+        intent = route.intent
+        mine = intent is not None and intent.uid == scope.facts.uid
+        if mine and intent is not None and (intent.run > number + 1 or (intent.run == number + 1 and intent.step > 0)):
+            views.append(replace(route, intent=None, unreadable=True))
+        else:
+            views.append(route)
+    return replace(scope, facts=replace(scope.facts, routes=tuple(views)))
+
+
+def rolling_back_on_a_route(scope: Scope) -> Scope:
+    """A route says that this run is being rolled back: believed at any time, since it can only take traffic away."""
+    if not scope.status.active or scope.run.outcome is not None:
+        return scope
+    ending = next((intent for intent in _mine(scope) if intent.mode is Mode.ROLLBACK), None)
+    if ending is None:
+        return scope
+    return scope.with_run(
+        outcome=Outcome.ROLLED_BACK,
+        reason=ending.reason or reasons.RECOVERED,
+        message=ending.message or f"the routes say that run {scope.run.number} is ending ({Mode.ROLLBACK})",
+        ended_at=scope.now,
+    ).with_(phase=Phase.ROLLING_BACK, paused=None)
+
+
+def finishing_on_a_route(scope: Scope) -> Scope:
+    """A route says that this run is won: believed where the record could have led to it."""
+    if not scope.status.active or scope.run.outcome is not None:
+        return scope
+    ending = next((intent for intent in _mine(scope) if intent.mode is Mode.FINISH), None)
+    if ending is None or scope.step.index < scope.step.total or scope.step.total != len(scope.spec.steps):
+        return scope
+    # A run that is won by Swap had all traffic on the canary before: nothing is raised by believing it.
+    swap = any(weights.share > 0 for weights in ending.weights.values()) and all(
+        route.share == 100 for route in scope.live_routes
+    )
+    return scope.with_run(
+        outcome=Outcome.SUCCEEDED,
+        reason=ending.reason or reasons.RECOVERED,
+        message=ending.message or f"the routes say that run {scope.run.number} is ending ({Mode.FINISH})",
+        ended_at=scope.now,
+        swap=swap,
+    ).with_(phase=Phase.PROMOTING, paused=None)
+
+
+def a_run_ahead(scope: Scope) -> Scope:
+    """A route has the run after the one on record: it had begun, and has come no further than its preflight."""
+    if not scope.status.active:
+        return scope
+    ahead = max((intent.run for intent in _intents(scope)), default=0)
+    if ahead <= scope.run.number:
+        return scope
+    canary = scope.facts.canary
+    scope = scope.with_run(
+        number=ahead,
+        revision=canary.revision if canary is not None else scope.run.revision,
+        outcome=None,
+        reason="",
+        message="",
+        plan=scope.spec.plan_hash(),
+        replaces=replaced(scope),
+        started_at=scope.now,
+        traffic_since=None,
+        ended_at=None,
+        full=False,
+        full_at=None,
+        ignore_unknown=False,
+        unavailable_since=None,
+        outages=0,
+        swap=False,
+    ).with_step(index=0, started_at=scope.now, reached_at=None, hold_until=None, approved=False)
+    # Nothing that was measured, asked or fought over in the run before counts in this one; a person's pause does.
+    scope = scope.with_(checks=(), fights=())
+    return scope if kept_by_hand(scope) else scope.with_(phase=Phase.PROGRESSING, paused=None)
+
+
+def the_step_that_was_written(scope: Scope) -> Scope:
+    """The run stands at the step whose share its routes were given, not at one that would have to be given it now.
+
+    One step further than the record where every route has that step's share already. Where only some have it, or where the
+    share on record was not written everywhere, the last step that was, entered anew.
+    """
+    if scope.status.phase not in {Phase.PROGRESSING, Phase.PAUSED} or scope.run.outcome is not None:
+        return scope
+    if scope.run.plan != scope.spec.plan_hash():
+        return scope  # begun anew in this very decision
+    index = scope.step.index
+    declared = [_written(scope, route) for route in scope.live_routes if route.declared]
+    if not declared:
+        return scope
+    written = min(declared)
+    steps = {intent.step for intent in _mine(scope)}
+    if index < len(scope.spec.steps) and steps == {index + 1} and written == scope.share_at(index + 1):
+        return _at_step(scope, index + 1)
+    if scope.run.unavailable_since is not None:
+        return scope
+    if scope.share_at(index) <= written:
+        return _at_step(scope, index, approved=scope.step.approved) if index + 1 in steps else scope
+    below = next((lower for lower in range(index - 1, 0, -1) if scope.share_at(lower) <= written), 0)
+    return _at_step(scope, below)
+
+
+ALWAYS: tuple[Rule, ...] = (
+    no_run_on_record,
+    decided_but_going_on,
+    swapped_without_being_asked,
+    paused_for_nothing,
+    impossible_annotations,
+    a_run_ahead,
+    rolling_back_on_a_route,
+)
+"""What can only stop a run or put it back is believed at any time."""
+
+TAKING_OVER: tuple[Rule, ...] = (
+    finishing_on_a_route,
+    the_step_that_was_written,
+)
+"""What takes a run further is believed only when it is taken over: of a run that we drive, we know what we wrote."""
+
+
+def _intents(scope: Scope) -> list[Intent]:
+    return [
+        route.intent for route in scope.facts.routes if route.intent is not None and route.intent.uid == scope.facts.uid
+    ]
+
+
+def _mine(scope: Scope) -> list[Intent]:
+    return [intent for intent in _intents(scope) if intent.run == scope.run.number]
+
+
+def _written(scope: Scope, route: RouteView) -> Fraction:
+    """The smallest share that this run gave any rule of a route, as far as anything tells; in percent of the pair."""
+    if scope.ours(route) and route.intent is not None and route.intent.mode is Mode.STEP:
+        return min((weights.share for weights in route.intent.weights.values()), default=Fraction(0))
+    remembered = scope.remembered(route)
+    if remembered is not None and remembered.claimed and remembered.share is not None:
+        return Fraction(str(remembered.share))
+    return min((rule.weights.share for rule in route.rules), default=Fraction(0))
+
+
+def _at_step(scope: Scope, index: int, *, approved: bool = False) -> Scope:
+    total = len(scope.spec.steps)
+    if index != scope.step.index and paused_for(scope) == reasons.AWAITING_APPROVAL:
+        scope = scope.with_(phase=Phase.PROGRESSING, paused=None)  # that was about another step
+    return scope.with_step(
+        index=index,
+        total=total,
+        display=f"{index}/{total}",
+        started_at=scope.now,
+        reached_at=None,
+        hold_until=None,
+        unaccepted_since=scope.now if index else None,
+        approved=approved,
+    )
+
+
+def _rolled_back(scope: Scope, why: str) -> Scope:
+    return scope.with_run(
+        outcome=Outcome.ROLLED_BACK, reason=reasons.RECOVERED, message=f"impossible: {why}", ended_at=scope.now
+    ).with_(phase=Phase.ROLLING_BACK, paused=None)

@@ -1,0 +1,97 @@
+"""Times of a status moved as a whole: for time in which nothing could be seen, and for clocks that disagree.
+
+Order and intervals are what decisions rest on (promise 11). Both survive when every time is moved by the same amount, so
+that is the only thing that is ever done to them.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from pydantic import BaseModel
+
+from canary.model.status import RolloutStatus
+
+AGREE = timedelta(seconds=2)
+"""Clocks that differ by no more agree: an API server stamps whole seconds, and a write takes its time."""
+
+_AHEAD = frozenset({"hold_until"})
+"""Times that are in the future by nature."""
+
+
+def delayed(status: RolloutStatus, by: timedelta) -> RolloutStatus:
+    """Time in which nothing could be seen counts against nobody: neither acceptance, nor holds, nor hold limits.
+
+    The deadline of a run is the user's own and goes on.
+    """
+    if not status.active or by <= timedelta(0):
+        return status
+    step = status.step
+    if step is not None:
+        step = step.model_copy(
+            update={
+                name: at + by
+                for name in ("reached_at", "hold_until", "unaccepted_since")
+                if (at := getattr(step, name)) is not None
+            }
+        )
+    checks = tuple(
+        check.model_copy(update={"unknown_since": check.unknown_since + by}) if check.unknown_since else check
+        for check in status.checks
+    )
+    run = status.run
+    if run is not None and run.unavailable_since is not None:
+        run = run.model_copy(update={"unavailable_since": run.unavailable_since + by})
+    return status.model_copy(update={"step": step, "checks": checks, "run": run})
+
+
+def rebased(status: RolloutStatus, now: datetime, away: timedelta | None) -> RolloutStatus:
+    """A status that another process wrote, by this one's clock.
+
+    Args:
+        status: as the API server has it; its times are by the clock of who wrote them.
+        now: the present, by ours.
+        away: how long ago it was written, by the API server's clock; None: nobody knows, and nothing is credited.
+
+    It says itself when it was written, by its writer's clock. Where the two clocks agree on that, nothing is changed; else
+    every time is moved so that they do. A clock that was ahead can then neither end a hold nor hide a measurement.
+
+    """
+    latest = max(_past(status), default=None)
+    if latest is None:
+        return status
+    shift = now - (away or timedelta(0)) - latest
+    moved: RolloutStatus = status if abs(shift) <= AGREE else _moved(status, shift)
+    return moved
+
+
+def _past(value: Any, name: str = "") -> list[datetime]:
+    """Every time of the past in a status, conditions left out (they are for people, and cut to seconds)."""
+    if isinstance(value, datetime):
+        return [] if name in _AHEAD else [value]
+    if isinstance(value, BaseModel):
+        return [
+            at
+            for field in type(value).model_fields
+            if field != "conditions"
+            for at in _past(getattr(value, field), field)
+        ]
+    if isinstance(value, tuple):
+        return [at for item in value for at in _past(item, name)]
+    return []
+
+
+def _moved(value: Any, by: timedelta) -> Any:
+    if isinstance(value, datetime):
+        return value + by
+    if isinstance(value, BaseModel):
+        changes = {
+            field: _moved(getattr(value, field), by)
+            for field in type(value).model_fields
+            if field != "conditions" and isinstance(getattr(value, field), datetime | BaseModel | tuple)
+        }
+        return value.model_copy(update=changes)
+    if isinstance(value, tuple):
+        return tuple(_moved(item, by) for item in value)
+    return value
