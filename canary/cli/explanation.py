@@ -128,7 +128,10 @@ def _full(rollout: RolloutView, run: RunStatus) -> str:
     where = f" at step {run.full_at}" if run.full_at else ""
     passed = [number for number in range(1, len(rollout.steps) + 1) if skipped(rollout, number)]
     over = f"; {_numbered(passed)} skipped" if passed else ""
-    return f"Somebody asked for `promote --full`{where}: holds and approvals were cut short from there on{over}."
+    unknown = " Checks that are Unknown were to be ignored; one that fails still objects." if run.ignore_unknown else ""
+    return (
+        f"Somebody asked for `promote --full`{where}: holds and approvals were cut short from there on{over}.{unknown}"
+    )
 
 
 def _numbered(numbers: Sequence[int]) -> str:

@@ -10,8 +10,8 @@ from canary.cli.request import send
 HELP = o.guide(
     "Approve the step that waits, or with --full skip the rest.",
     ("promote shop -n team-shop", "approve the current step"),
-    ("promote shop --full --reason 'hotfix'", "straight to the promotion; refused while a check fails or is unknown"),
-    ("promote shop --full --ignore-unknown", "also while checks are unknown: Prometheus is down, say"),
+    ("promote shop --full --reason 'hotfix'", "straight to the promotion; checks still have to pass"),
+    ("promote shop --full --ignore-unknown", "also past checks that are Unknown: Prometheus is down, say"),
 )
 
 
@@ -22,7 +22,8 @@ def promote(
     full: Annotated[
         bool,
         typer.Option(
-            "--full", help="Skip the steps, holds and approvals that are left; a failing check still objects."
+            "--full",
+            help="Skip the steps, holds and approvals that are left; checks that fail or are Unknown still object.",
         ),
     ] = False,
     ignore_unknown: Annotated[

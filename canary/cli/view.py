@@ -127,7 +127,7 @@ def load_status(raw: Any) -> tuple[RolloutStatus, tuple[str, ...]]:
     unread: list[str] = []
     for _ in range(_MOST_REPAIRS):
         try:
-            return RolloutStatus.load(document), tuple(unread)
+            return RolloutStatus.model_validate(document, extra="ignore"), tuple(unread)
         except ValidationError as error:
             found = error.errors(include_url=False, include_input=False)[0]
             place = _remove(document, found["loc"])
@@ -263,7 +263,8 @@ def waiting_for(rollout: RolloutView, now: datetime, program: str = "canary") ->
 def _held(rollout: RolloutView, now: datetime) -> str:
     """What keeps a run at a step whose hold is over, as far as that is on record."""
     status = rollout.status
-    if (status.run is None or not status.run.full) and status.split.desired:
+    ignoring = status.run is not None and status.run.full and status.run.ignore_unknown
+    if status.split.desired and not ignoring:
         due = unmeasured(status)
         if due:
             return f"waiting for a measurement of {listing([clean(check.name) for check in due])}: none on record"
