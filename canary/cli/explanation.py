@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from canary.cli.render_parts import outages
 from canary.cli.view import RolloutView, approval_wanted, asks, awaits_approval, objections, skipped, unmeasured
 from canary.cli.weights import route_lines
 from canary.cli.words import clean, clock, counted, every, left, listing, measured, percent, since, span
@@ -116,12 +117,13 @@ def _outcome(rollout: RolloutView, run: RunStatus) -> Iterator[str]:
 def _outages(rollout: RolloutView, run: RunStatus, now: datetime) -> Iterator[str]:
     if rollout.active and run.unavailable_since is not None:
         yield (
-            f"No endpoint of the canary is ready since {clock(run.unavailable_since, now)} UTC "
+            f"No replica of the canary is ready since {clock(run.unavailable_since, now)} UTC "
             f"({since(run.unavailable_since, now)}), so its weight is 0: its users would get errors. Once one is ready "
             "the step is entered again; if that takes too long, the run fails."
         )
     if run.outages:
-        yield f"That no endpoint of the canary was ready while it had weight happened {counted(run.outages, 'time')} in this run."
+        words = outages(run.outages)
+        yield f"{words[0].upper()}{words[1:]}."
 
 
 def _full(rollout: RolloutView, run: RunStatus) -> str:
@@ -168,7 +170,10 @@ def _held(rollout: RolloutView, now: datetime, program: str) -> Iterator[str]:
     if step is None or (rollout.phase == "Paused" and not awaits_approval(rollout)):
         return
     if approval_wanted(rollout):
-        yield f"Waiting for an approval: `{program} promote {rollout.name} -n {rollout.namespace}`."
+        yield (
+            f"Waiting for an approval: `{program} promote {rollout.name} -n {rollout.namespace}` gives it; "
+            f"`{program} abort {rollout.name} -n {rollout.namespace}` sends all traffic back to stable."
+        )
     if step.hold_until is not None and step.hold_until > now:
         yield f"Its hold lasts until {clock(step.hold_until, now)} UTC, {left(step.hold_until, now)} from now."
     if not rollout.status.split.desired:
@@ -185,12 +190,7 @@ def _held(rollout: RolloutView, now: datetime, program: str) -> Iterator[str]:
 
 def _paused(rollout: RolloutView, now: datetime, program: str) -> Iterator[str]:
     paused = rollout.status.paused
-    if awaits_approval(rollout):
-        yield (
-            f"`{program} promote {rollout.name} -n {rollout.namespace}` approves the step, and the run goes on; "
-            f"`{program} abort {rollout.name} -n {rollout.namespace}` sends all traffic back to stable."
-        )
-    elif rollout.phase == "Paused" and paused is not None:
+    if rollout.phase == "Paused" and paused is not None and not awaits_approval(rollout):
         message = f": {clean(paused.message)}" if paused.message else ""
         yield f"{clean(paused.reason)}, since {clock(paused.since, now)} UTC{message}"
     if rollout.spec.get("paused") is True:

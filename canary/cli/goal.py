@@ -45,8 +45,27 @@ class Goal:
         words = ", ".join(aim.value if aim is not Aim.STEP else "step=N" for aim in Aim)
         raise ValueError(f"{text!r} is nothing to wait for; write one of {words}")
 
-    def __str__(self) -> str:
-        return f"step={self.step}" if self.aim is Aim.STEP else self.aim.value
+    @property
+    def reached(self) -> str:
+        """What a Rollout does once it is so: `is healthy`."""
+        match self.aim:
+            case Aim.APPROVAL:
+                return "waits for an approval"
+            case Aim.STEP:
+                return f"has reached step {self.step}"
+            case _:
+                return f"is {self.aim.value}"
+
+    @property
+    def infinitive(self) -> str:
+        """The same after `will not` or `did not`: `be healthy`."""
+        match self.aim:
+            case Aim.APPROVAL:
+                return "wait for an approval"
+            case Aim.STEP:
+                return f"reach step {self.step}"
+            case _:
+                return f"be {self.aim.value}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,7 @@ def warnings(rollout: RolloutView, now: datetime) -> Iterator[tuple[str, Text]]:
         yield "paused", Text("spec.paused is true: nothing starts, and a run stays where it is", style="yellow")
     if rollout.active and status.run is not None and status.run.unavailable_since is not None:
         since_ = status.run.unavailable_since
-        words = f"no endpoint is ready since {clock(since_, now)} ({span(now - since_)}): its weight is 0 until one is"
+        words = f"no replica is ready since {clock(since_, now)} ({span(now - since_)}): its weight is 0 until one is"
         yield "canary", Text(words, style="red")
     for place in rollout.unread:
         yield "unread", Text(f"{place} is beyond this version of the CLI; update it", style="yellow")
@@ -82,6 +82,12 @@ def run_words(rollout: RolloutView, now: datetime) -> Iterator[str]:
         yield clean(run.trigger.reason)
     if run.full and rollout.active:
         yield "remaining holds skipped on request"
+
+
+def outages(number: int) -> str:
+    """How often a run had to take the weight back because nobody was there to answer."""
+    times = {1: "once", 2: "twice"}.get(number, f"{number} times")
+    return f"the canary lost its weight {times} in this run, as none of its replicas was ready"
 
 
 def outcome_words(rollout: RolloutView) -> str:

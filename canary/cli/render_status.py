@@ -20,6 +20,7 @@ from canary.cli.render_parts import (
     condition_cells,
     event_cells,
     note_style,
+    outages,
     outcome_words,
     request_lines,
     run_words,
@@ -30,7 +31,6 @@ from canary.cli.render_parts import (
 from canary.cli.view import RolloutView, StepState, steps, view
 from canary.cli.words import (
     clean,
-    counted,
     percent,
 )
 from canary.cli.workloads import ROLES, Live, workload_words
@@ -108,11 +108,7 @@ def _facts(rollout: RolloutView, now: datetime, symbols: Symbols) -> Iterator[tu
         if words and status.run.outcome is not None:
             yield "outcome", Text(words, style=PHASE_STYLES.get(status.run.outcome.value, ""))
         if status.run.outages:
-            times = counted(status.run.outages, "time")
-            yield (
-                "outages",
-                Text(f"{times} in this run no endpoint of the canary was ready while it had weight", "yellow"),
-            )
+            yield "outages", Text(outages(status.run.outages), style="yellow")
     if status.swapped:
         yield "swapped", Text(f"{rollout.service('stable')} is the stable side now")
 

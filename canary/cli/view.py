@@ -248,7 +248,7 @@ def waiting_for(rollout: RolloutView, now: datetime, program: str = "canary") ->
     if step.index == 0:
         return "preflight, before the first step"
     if status.run is not None and status.run.unavailable_since is not None:
-        return f"waiting {span(now - status.run.unavailable_since)} for a ready endpoint of the canary"
+        return f"waiting {span(now - status.run.unavailable_since)} for a ready replica of the canary"
     if step.reached_at is None or step.unaccepted_since is not None:
         begun = step.unaccepted_since or step.started_at
         return f"waiting {span(now - begun)} for the gateway to accept the route"

@@ -79,7 +79,8 @@ async def _wait(common: o.Common, name: str, goal: Goal, *, patience: float, qui
             return _end(f"{namespace}/{name}", goal, screen.last, quiet=quiet)
         except TimeoutError as error:
             last = f"; last: {screen.last.words}" if screen.last is not None else ""
-            words = f"{namespace}/{name} was not {goal} within {patience:g} s{last}"
+            missed = f"was not {goal.aim}" if goal.infinitive.startswith("be ") else f"did not {goal.infinitive}"
+            words = f"{namespace}/{name} {missed} within {patience:g} s{last}"
             raise CliError(words, ExitCode.TIMEOUT) from error
     raise AssertionError("unreachable: following ends with a judgement or an error")
 
@@ -91,9 +92,9 @@ def _end(subject: str, goal: Goal, last: Judgement | None, *, quiet: bool) -> in
     words = last.words if last is not None else ""
     if isinstance(last, Reached):
         if not quiet:
-            sys.stdout.write(f"{subject} is {goal}: {words}\n")
+            sys.stdout.write(f"{subject} {goal.reached}: {words}\n")
         return ExitCode.OK
-    sys.stderr.write(f"Error: {subject} will not be {goal}: {words}\n")
+    sys.stderr.write(f"Error: {subject} will not {goal.infinitive}: {words}\n")
     return ExitCode.REFUSED
 
 

@@ -90,5 +90,3 @@ def workload_words(rollout: RolloutView, role: str, live: Live | None, *, counts
         yield f"{ready} ready" if now else f"{ready} ready when last recorded"
     if now and rollout.phase and revision != seen:
         yield f"the controller has seen {clean(seen)} only" if seen else "the controller has not seen it yet"
-    elif role == "canary" and revision and revision == rollout.status.revisions.settled:
-        yield "settled"

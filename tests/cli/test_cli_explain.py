@@ -129,7 +129,7 @@ def test_an_approval_is_asked_for_with_the_command_that_gives_it() -> None:
     """Whoever reads it can copy it."""
     step = StepStatus(index=4, total=5, display="4/5", started_at=ago(60), reached_at=ago(50))
     text = told(status(step=step))
-    assert "Waiting for an approval: `canary promote shop -n team-shop`." in text
+    assert "Waiting for an approval: `canary promote shop -n team-shop` gives it;" in text
     assert "Next is step 5 of 5 (100 %), when somebody approves it and every check" in text
 
 
@@ -137,8 +137,8 @@ def test_a_run_that_stands_at_an_approval_is_no_pause_that_needs_resume() -> Non
     """Paused for an approval: `promote` goes on with it, and `resume` would enter the step again."""
     text = told(awaiting_approval())
     assert "a run is under way, and it waits for somebody to approve its step." in text.lower()
-    assert "Waiting for an approval: `canary promote shop -n team-shop`." in text
-    assert "`canary promote shop -n team-shop` approves the step, and the run goes on;" in text
+    assert "Waiting for an approval: `canary promote shop -n team-shop` gives it;" in text
+    assert "Why it is paused" not in text
     assert "Next is step 5 of 5 (100 %), when somebody approves it and every check" in text
     assert "resume" not in text
 
@@ -155,12 +155,12 @@ def test_what_promote_full_skipped_is_not_said_to_have_passed() -> None:
     assert "; step 4 is skipped." in told(status(run=early))
 
 
-def test_a_canary_without_a_ready_endpoint_is_explained() -> None:
+def test_a_canary_without_a_ready_replica_is_explained() -> None:
     """Its weight is 0 for a reason that is neither a check nor a hand."""
     run = status().run.model_copy(update={"unavailable_since": ago(12), "outages": 1})
     text = told(status(run=run))
-    assert "No endpoint of the canary is ready since 10:39:50 UTC (12s ago), so its weight is 0" in text
-    assert "happened 1 time in this run" in text
+    assert "No replica of the canary is ready since 10:39:50 UTC (12s ago), so its weight is 0" in text
+    assert "The canary lost its weight once in this run, as none of its replicas was ready." in text
 
 
 def test_measurements_are_said_to_be_those_on_record() -> None:

@@ -125,13 +125,13 @@ def test_observed_is_a_column_only_where_somebody_observes() -> None:
     assert "last observed" in picture(rollout(status()))
 
 
-def test_a_canary_without_a_ready_endpoint_is_in_red_letters() -> None:
+def test_a_canary_without_a_ready_replica_is_in_red_letters() -> None:
     """Why its weight is 0, since when, and how often that happened."""
     run = status().run.model_copy(update={"unavailable_since": ago(12), "outages": 2})
     shown = picture(rollout(status(run=run)))
-    assert "no endpoint is ready since 10:39:50 (12s): its weight is 0 until one is" in line_with(shown, "  canary ")
-    assert line_with(shown, "▶  3").endswith("waiting 12s for a ready endpoint of the canary")
-    assert "2 times in this run no endpoint of the canary was ready while it had weight" in " ".join(shown.split())
+    assert "no replica is ready since 10:39:50 (12s): its weight is 0 until one is" in line_with(shown, "  canary ")
+    assert line_with(shown, "▶  3").endswith("waiting 12s for a ready replica of the canary")
+    assert "the canary lost its weight twice in this run, as none of its replicas was ready" in " ".join(shown.split())
 
 
 @pytest.mark.parametrize(
