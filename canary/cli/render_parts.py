@@ -84,12 +84,6 @@ def run_words(rollout: RolloutView, now: datetime) -> Iterator[str]:
         yield "remaining holds skipped on request"
 
 
-def outages(number: int) -> str:
-    """How often a run had to take the weight back because nobody was there to answer."""
-    times = {1: "once", 2: "twice"}.get(number, f"{number} times")
-    return f"the canary lost its weight {times} in this run, as none of its replicas was ready"
-
-
 def outcome_words(rollout: RolloutView) -> str:
     """The outcome with what phase and message do not say already; empty when nothing is left to say."""
     run = rollout.status.run

@@ -20,7 +20,6 @@ from canary.cli.render_parts import (
     condition_cells,
     event_cells,
     note_style,
-    outages,
     outcome_words,
     request_lines,
     run_words,
@@ -29,10 +28,7 @@ from canary.cli.render_parts import (
     warnings,
 )
 from canary.cli.view import RolloutView, StepState, steps, view
-from canary.cli.words import (
-    clean,
-    percent,
-)
+from canary.cli.words import clean, outages, percent
 from canary.cli.workloads import ROLES, Live, workload_words
 from canary.model.status import CheckStatus, RouteStatus
 

@@ -110,6 +110,12 @@ def tolerance(failures: int, limit: int) -> str:
     return f"failed {times}, tolerates {limit or 'none'}" if times else ""
 
 
+def outages(number: int) -> str:
+    """How often a run had to take the weight back because nobody was there to answer."""
+    times = {1: "once", 2: "twice"}.get(number, f"{number} times")
+    return f"the canary lost its weight {times} in this run, as none of its replicas was ready"
+
+
 def listing(words: list[str], last: str = "and") -> str:
     """`a`, `a and b`, `a, b and c`."""
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {last} {words[-1]}" if words else ""

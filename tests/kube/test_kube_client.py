@@ -200,7 +200,9 @@ async def test_nobody_there_is_unavailable() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         async with await Kube.connect(server=f"http://127.0.0.1:{unused.getsockname()[1]}") as kube:
-            with pytest.raises(errors.Unavailable, match=r"^no connection to http://127\.0\.0\.1:\d+: connection refused$") as caught:
+            with pytest.raises(
+                errors.Unavailable, match=r"^no connection to http://127\.0\.0\.1:\d+: connection refused$"
+            ) as caught:
                 await kube.raw("/version")
     assert caught.value.status == 0
 
