@@ -30,7 +30,10 @@ CONFLICTS = 8
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A request to be made. `timeout` in seconds; `replace` overwrites a request that waits for its answer."""
+    """A request to be made. `timeout` in seconds; `replace` overwrites a request that waits for its answer.
+
+    `ignore_unknown`: of a promote-full, go on although checks are Unknown.
+    """
 
     verb: Verb
     name: str
@@ -38,6 +41,7 @@ class Ask:
     reason: str = ""
     timeout: float = 30.0
     replace: bool = False
+    ignore_unknown: bool = False
 
 
 def os_user() -> str:
@@ -52,7 +56,13 @@ def os_user() -> str:
 
 async def leave(kube: Kube, ask: Ask) -> Request:
     """Write the request, guarded by resourceVersion so that none is overwritten. Raises CliError if one is pending."""
-    request = Request(verb=ask.verb.value, id=str(uuid.uuid4()), by=kube.user or os_user(), reason=ask.reason)
+    request = Request(
+        verb=ask.verb.value,
+        id=str(uuid.uuid4()),
+        by=kube.user or os_user(),
+        reason=ask.reason,
+        ignore_unknown=ask.ignore_unknown,
+    )
     for attempt in range(1, CONFLICTS + 1):
         document = await get_rollout(kube, ask.name, ask.namespace)
         now = datetime.now(UTC)

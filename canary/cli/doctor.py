@@ -63,6 +63,8 @@ async def _doctor(common: o.Common, prometheus_url: str | None, *, everywhere: b
             for item in found
         ]
         sys.stdout.write(dump({"ok": not broken, "checks": items}, output.value) + "\n")
+    if any(diagnosis.refused for diagnosis in found):
+        return ExitCode.FORBIDDEN
     return ExitCode.ERROR if broken else ExitCode.OK
 
 

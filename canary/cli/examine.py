@@ -10,13 +10,16 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
+from canary.cli import classes as judge_classes
 from canary.cli import health
 from canary.cli.exits import describe
 from canary.cli.health import Diagnosis, Level
-from canary.cli.options import Common
+from canary.cli.options import Common, program
+from canary.cli.words import plain
 from canary.errors import ApiError, ConfigError, Forbidden, NotFound
-from canary.kube import CRDS, GATEWAYCLASSES, ROLLOUTS, Kube, Resource
+from canary.kube import CRDS, GATEWAYCLASSES, GATEWAYS, HTTPROUTES, ROLLOUTS, Kube, Resource
 from canary.kube.retry import READ
+from canary.kube.unreached import address, why
 
 if TYPE_CHECKING:
     from canary.kube.connection import Connection
@@ -27,6 +30,8 @@ REVIEWS = Resource(
     "authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview", namespaced=False
 )
 _TIMEOUT = 5.0
+_GATEWAYS = 20
+"""Gateways that are read to tell of which class they are."""
 
 
 async def cluster(options: Common, *, everywhere: bool) -> list[Diagnosis]:
@@ -47,12 +52,13 @@ async def cluster(options: Common, *, everywhere: bool) -> list[Diagnosis]:
             version = health.server_version(await kube.raw("/version"))
         except ApiError as error:
             words, _ = describe(error)
-            return [Diagnosis("API server", Level.BROKEN, words)]
-        found = [Diagnosis("API server", Level.OK, f"{_host(connection.server)} answers, version {version}")]
+            refused = isinstance(error, Forbidden) and error.status == 401
+            return [Diagnosis("API server", Level.BROKEN, words, refused=refused)]
+        found = [Diagnosis("API server", Level.OK, f"{address(connection.server)} answers, version {version}")]
         namespace = options.namespace or kube.namespace
         found += [await _clock(connection)]
         found += [item async for item in _definitions(kube)]
-        found += [item async for item in _classes(kube)]
+        found += [item async for item in _classes(kube, None if everywhere else namespace)]
         found += [await _rights(kube, namespace)]
         found += [item async for item in _rollouts(kube, None if everywhere else namespace)]
         return found
@@ -72,9 +78,10 @@ async def _clock(connection: Connection) -> Diagnosis:
             answer = await client.get(f"{connection.server}/version")
             after = datetime.now(UTC)
         server = parsedate_to_datetime(answer.headers["Date"])
-    except (httpx.HTTPError, OSError, KeyError, ValueError) as error:
-        words = f"the API server's time cannot be read ({type(error).__name__}: {error})"
-        return Diagnosis("clock", Level.DOUBT, words)
+    except (httpx.HTTPError, OSError) as error:
+        return Diagnosis("clock", Level.DOUBT, f"the API server's time cannot be read: {why(error)}")
+    except (KeyError, ValueError):
+        return Diagnosis("clock", Level.DOUBT, "the API server's answers do not say what time it is")
     return health.clock(server, before, after)
 
 
@@ -112,7 +119,7 @@ async def _served(kube: Kube) -> list[Diagnosis]:
     return found
 
 
-async def _classes(kube: Kube) -> AsyncIterator[Diagnosis]:
+async def _classes(kube: Kube, namespace: str | None) -> AsyncIterator[Diagnosis]:
     try:
         classes = (await _list(kube, GATEWAYCLASSES))["items"]
     except NotFound:
@@ -121,8 +128,26 @@ async def _classes(kube: Kube) -> AsyncIterator[Diagnosis]:
         words = "you may not read them" if isinstance(error, Forbidden) else f"cannot be read: {error}"
         yield Diagnosis("GatewayClass", Level.DOUBT, words, "ask a platform admin to run this")
         return
-    for diagnosis in health.gateway_classes(classes):
+    unsure = any(not judge_classes.accepted(item) for item in classes)
+    for diagnosis in judge_classes.gateway_classes(classes, await _serving(kube, namespace) if unsure else {}):
         yield diagnosis
+
+
+async def _serving(kube: Kube, namespace: str | None) -> dict[str, int]:
+    """How many routes are accepted on Gateways of each GatewayClass; what may not be read counts nothing."""
+    try:
+        found = judge_classes.accepted_on((await _list(kube, HTTPROUTES, namespace))["items"])
+    except ApiError:
+        return {}
+    serving: dict[str, int] = {}
+    for (place, name), routes in list(found.items())[:_GATEWAYS]:
+        try:
+            gateway = await kube.get(GATEWAYS, name, place)
+        except ApiError:
+            continue
+        of = str((gateway.get("spec") or {}).get("gatewayClassName") or "")
+        serving[of] = serving.get(of, 0) + routes
+    return serving
 
 
 async def _rights(kube: Kube, namespace: str) -> Diagnosis:
@@ -153,7 +178,7 @@ async def _rollouts(kube: Kube, namespace: str | None) -> AsyncIterator[Diagnosi
         yield Diagnosis("Rollouts", Level.DOUBT, words)
         return
     yield health.controller(rollouts, datetime.now(UTC))
-    for diagnosis in health.troubled(rollouts):
+    for diagnosis in health.troubled(rollouts, program()):
         yield diagnosis
 
 
@@ -164,7 +189,7 @@ async def prometheus(url: str | None) -> Iterable[Diagnosis]:
         return [Diagnosis("Prometheus", Level.DOUBT, "not asked", advice)]
     from canary.metrics.port import Query
     from canary.metrics.prometheus import PrometheusProvider
-    from canary.model.measurement import Sample
+    from canary.model.measurement import Malformed, NoData, Sample, Unreachable
 
     try:
         provider = PrometheusProvider(url)
@@ -174,10 +199,17 @@ async def prometheus(url: str | None) -> Iterable[Diagnosis]:
         answer = await provider.measure(Query("vector(1)", timeout=_TIMEOUT), datetime.now(UTC))
     finally:
         await provider.close()
-    if isinstance(answer, Sample) and answer.value == 1:
-        return [Diagnosis("Prometheus", Level.OK, f"{_host(url)} answers queries")]
-    words = str(getattr(answer, "message", "") or f"vector(1) gave {answer}")
-    return [Diagnosis("Prometheus", Level.BROKEN, words, "check the address, and whether it is reached from here")]
+    advice = "check the address, and whether it is reached from here"
+    match answer:
+        case Sample(value=1):
+            return [Diagnosis("Prometheus", Level.OK, f"{address(url)} answers queries")]
+        case Sample(value=value):
+            words = f"{address(url)} says that vector(1) is {plain(value)}, so it is no Prometheus"
+        case NoData():
+            words = f"{address(url)} gave nothing for vector(1), so it is no Prometheus"
+        case Unreachable() | Malformed():
+            words = answer.message
+    return [Diagnosis("Prometheus", Level.BROKEN, words, advice)]
 
 
 async def _list(kube: Kube, resource: Resource, namespace: str | None = None) -> Json:
@@ -185,11 +217,3 @@ async def _list(kube: Kube, resource: Resource, namespace: str | None = None) ->
         return await kube.list(resource, namespace)
 
     return await READ.call(read)
-
-
-def _host(address: str) -> str:
-    """The address without anything that might be a secret."""
-    from urllib.parse import urlsplit
-
-    parts = urlsplit(address)
-    return f"{parts.scheme}://{parts.hostname}" + (f":{parts.port}" if parts.port else "")

@@ -61,15 +61,20 @@ def describe(error: Exception) -> tuple[str, ExitCode]:
         case ConfigError():
             return str(error), ExitCode.USAGE
         case Forbidden(status=401):
-            words = f"the API server does not know you: {error}"
+            words = "the API server does not accept your credentials: they are missing, wrong, or have expired"
             return f"{words}; log in again, or choose another --context", ExitCode.FORBIDDEN
         case Forbidden():
             return f"not allowed: {error}; ask for that right, or choose another --context", ExitCode.FORBIDDEN
         case NotFound():
             return f"not found: {error}", ExitCode.NOT_FOUND
+        case Unavailable(reason="NoCredentials"):
+            return f"{error}; log in again, or choose another --context", ExitCode.FORBIDDEN
+        case Unavailable(reason="Unreachable" | "Timeout", status=0):
+            words = f"the API server cannot be reached: {error}"
+            return f"{words}; is the cluster up, and is it the one of your --context?", ExitCode.UNREACHABLE
         case Unavailable() | Throttled():
-            words = f"the API server cannot be reached or is in trouble: {error}"
-            return f"{words}; check the cluster and your --context, then try again", ExitCode.UNREACHABLE
+            words = f"the API server is in trouble{f' ({error.status})' if error.status else ''}: {error}"
+            return f"{words}; try again in a moment", ExitCode.UNREACHABLE
         case Conflict():
             return f"somebody else keeps writing the same object: {error}; try again", ExitCode.ERROR
         case ApiError() | SandboxError() | CanaryError():

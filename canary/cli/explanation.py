@@ -7,13 +7,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from canary.cli.view import RolloutView, approval_wanted, asks, objections, unmeasured
+from canary.cli.explain_run import about_run
+from canary.cli.view import RolloutView, approval_wanted, asks, awaits_approval, objections, unmeasured
 from canary.cli.weights import route_lines
-from canary.cli.words import clean, clock, due_words, left, listing, measured, percent, since, span
+from canary.cli.words import clean, clock, counted, every, left, listing, measured, percent, since, span
 from canary.model.status import CheckStatus, VerdictKind
 
 Json = dict[str, Any]
 
+ON_RECORD = (
+    "That is what is on record: a value that moves within its limits is not written to the status at every measurement. "
+    "Those of now are in Prometheus, and in the controller's /metrics."
+)
 NO_DATA = "Unknown is neither good nor bad: it holds the weight where it is, until the check's holdLimit."
 
 _MEANING = {
@@ -62,31 +67,21 @@ def explain(
 def _where(rollout: RolloutView, now: datetime) -> Iterator[str]:
     status, run = rollout.status, rollout.status.run
     meaning = _MEANING.get(rollout.phase, "This phase is newer than this CLI; update it to learn what it means.")
+    if rollout.phase == "Promoting" and run is not None and run.full:
+        meaning = "The run is being promoted; not all of its steps were waited for."
+    if awaits_approval(rollout):
+        meaning = "A run is under way, and it waits for somebody to approve its step."
     yield f"{rollout.namespace}/{rollout.name} is {rollout.phase or 'not seen yet'}. {meaning}"
     if status.message:
         yield f"The controller says: {clean(status.message)}"
     if run is not None:
-        yield _run(rollout, now)
-    if run is not None and run.outcome is not None and (run.message or run.reason):
-        words = ": ".join(clean(part) for part in (run.reason, run.message) if part)
-        yield f"It {'is bound to end' if rollout.active else 'ended'} as {run.outcome.value}, because of {words}."
+        yield from about_run(rollout, run, now)
     if rollout.phase and not rollout.current:
         yield "The spec was changed since; the controller has not looked at the change yet."
     if rollout.pending is not None:
         yield f"A request ({clean(rollout.pending.verb)}) waits for the controller's answer."
     for place in rollout.unread:
         yield f"{place} is beyond this version of the CLI, so it is not part of this explanation."
-
-
-def _run(rollout: RolloutView, now: datetime) -> str:
-    run = rollout.status.run
-    if run is None:
-        return ""
-    words = f"Run {run.number}" + (f" tests revision {clean(run.revision)}" if run.revision else "")
-    words += f"; started at {clock(run.started_at, now)} UTC ({since(run.started_at, now)})"
-    words += f" by {clean(run.trigger.by)}" if run.trigger.by else ""
-    words += f", because: {clean(run.trigger.reason)}" if run.trigger.reason else ""
-    return words.rstrip(".") + "."
 
 
 def _step(rollout: RolloutView, now: datetime, program: str) -> Iterator[str]:
@@ -115,20 +110,21 @@ def _step(rollout: RolloutView, now: datetime, program: str) -> Iterator[str]:
 def _held(rollout: RolloutView, now: datetime, program: str) -> Iterator[str]:
     """What a step that every gateway accepted still waits for."""
     step = rollout.status.step
-    if step is None or rollout.phase == "Paused":
+    if step is None or (rollout.phase == "Paused" and not awaits_approval(rollout)):
         return
     if approval_wanted(rollout):
-        yield f"Waiting for an approval: `{program} promote {rollout.name} -n {rollout.namespace}`."
+        yield (
+            f"Waiting for an approval: `{program} promote {rollout.name} -n {rollout.namespace}` gives it; "
+            f"`{program} abort {rollout.name} -n {rollout.namespace}` sends all traffic back to stable."
+        )
     if step.hold_until is not None and step.hold_until > now:
         yield f"Its hold lasts until {clock(step.hold_until, now)} UTC, {left(step.hold_until, now)} from now."
-    if rollout.status.run is not None and rollout.status.run.full:
-        yield "Somebody asked to skip the holds and approvals that are left; a failing check still objects."
     if not rollout.status.split.desired:
         yield "The canary has no traffic in this step, so there is nothing that checks could measure."
         return
     due = unmeasured(rollout.status)
     if due:
-        yield f"Not measured in this step yet: {listing([clean(check.name) for check in due])}."
+        yield f"No measurement of this step is on record yet for {listing([clean(check.name) for check in due])}."
     for check in objections(rollout.status.checks):
         if check in due:
             continue
@@ -137,12 +133,12 @@ def _held(rollout: RolloutView, now: datetime, program: str) -> Iterator[str]:
 
 def _paused(rollout: RolloutView, now: datetime, program: str) -> Iterator[str]:
     paused = rollout.status.paused
-    if rollout.phase == "Paused" and paused is not None:
+    if rollout.phase == "Paused" and paused is not None and not awaits_approval(rollout):
         message = f": {clean(paused.message)}" if paused.message else ""
         yield f"{clean(paused.reason)}, since {clock(paused.since, now)} UTC{message}"
     if rollout.spec.get("paused") is True:
         yield "spec.paused is true: nothing starts, and a run stays where it is. Set it to false to go on."
-    elif rollout.phase == "Paused":
+    elif rollout.phase == "Paused" and not awaits_approval(rollout):
         yield (
             f"`{program} resume {rollout.name} -n {rollout.namespace}` enters the step again, with a new hold; "
             f"`{program} abort {rollout.name} -n {rollout.namespace}` sends all traffic back to stable."
@@ -159,6 +155,8 @@ def _checks(rollout: RolloutView, now: datetime) -> Iterator[str]:
         yield " ".join(_check(check, now, active=rollout.active))
         if check.query:
             yield f"  {clean(check.query)}"
+    if rollout.active and any(check.measured_at is not None for check in checks):
+        yield ON_RECORD
     if any(check.verdict is VerdictKind.UNKNOWN for check in checks) and rollout.active:
         yield NO_DATA
     if not checks and not rollout.spec.get("checks") and rollout.active:
@@ -173,17 +171,18 @@ def _check(check: CheckStatus, now: datetime, *, active: bool) -> Iterator[str]:
     if check.message and check.verdict is not VerdictKind.PASS:
         yield clean(check.message).rstrip(".") + "."
     if check.failures:
-        yield f"{check.failures} failed measurements in a row; {check.failure_limit} are tolerated."
+        tolerated = check.failure_limit or "none"
+        yield f"{counted(check.failures, 'failed measurement')} in a row; {tolerated} {'is' if tolerated in (1, 'none') else 'are'} tolerated."
     elif check.failure_limit:
-        yield f"Up to {check.failure_limit} failed measurements in a row are tolerated; there are none now."
+        yield f"Up to {counted(check.failure_limit, 'failed measurement')} in a row may pass; none is on record now."
     if check.unknown_since is not None:
         yield f"Unknown since {clock(check.unknown_since, now)} UTC, for {span(now - check.unknown_since)}."
     if check.measured_at is None:
-        yield "Not measured yet."
+        yield "No measurement is on record."
         return
-    words = f"Measured at {clock(check.measured_at, now)} UTC ({since(check.measured_at, now)})"
-    due = due_words(check.measured_at, check.interval_seconds, now) if active else ""
-    yield f"{words}, {due}." if due else f"{words}."
+    words = f"Recorded at {clock(check.measured_at, now)} UTC ({since(check.measured_at, now)})"
+    often = every(check.interval_seconds) if active else ""
+    yield f"{words}, {often}." if often else f"{words}."
 
 
 def _weights(rollout: RolloutView, routes: Mapping[str, Json | None]) -> Iterator[str]:
@@ -192,9 +191,10 @@ def _weights(rollout: RolloutView, routes: Mapping[str, Json | None]) -> Iterato
         return
     split = rollout.status.split
     if rollout.active:
+        observed = f", last observed {percent(split.observed)}" if split.observed is not None else ""
         yield (
             f"The run wants {percent(split.desired)} for the canary; written {percent(split.written)}, accepted by the "
-            f"gateways {percent(split.accepted)}, observed {percent(split.observed) or 'nothing (not measured)'}."
+            f"gateways {percent(split.accepted)}{observed}."
         )
     yield (
         "Weights are relative: a share is a share of what the pair "
@@ -258,14 +258,15 @@ def _next_step(rollout: RolloutView, now: datetime, program: str) -> Iterator[st
         target = f"the promotion ({rollout.promotion})"
     conditions = []
     hold = clean(rollout.steps[index - 1].get("hold") or "") if 1 <= index <= len(rollout.steps) else ""
-    if rollout.phase == "Paused":
+    resuming = rollout.phase == "Paused" and not awaits_approval(rollout)
+    if resuming:
         conditions.append(f"somebody resumes the run{f', it has then been held for {hold}' if hold else ''}")
     if step is not None and index > 0:
         if step.reached_at is None or step.unaccepted_since is not None:
             conditions.append("every gateway accepts the routes")
         if approval_wanted(rollout):
             conditions.append("somebody approves it")
-        if rollout.phase == "Paused":
+        if resuming:
             pass  # resuming begins the hold anew
         elif step.hold_until is not None and step.hold_until > now:
             conditions.append(f"the hold is over at {clock(step.hold_until, now)} UTC")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterator
 from contextlib import aclosing, contextmanager
@@ -10,11 +11,17 @@ from typing import Any, Protocol
 from canary.cli.exits import CliError, ExitCode
 from canary.cli.session import missing
 from canary.cli.view import RolloutView, view
-from canary.errors import NotFound
+from canary.errors import ApiError, NotFound, Unavailable
 from canary.kube import ROLLOUTS, Kube
+from canary.kube.unreached import address
 from canary.model.status import Outcome
 
 Json = dict[str, Any]
+
+FIRST_WITHIN = 10.0
+"""Seconds to wait for the first answer."""
+FIRST_TRIES = 4
+"""How often the first connection is tried, as often as other verbs try to read."""
 
 
 class Screen(Protocol):
@@ -28,10 +35,12 @@ class Screen(Protocol):
 async def follow(kube: Kube, name: str, namespace: str, screen: Screen, *, leave: bool) -> int:
     """Show every change until the Rollout is deleted, or with `leave` until its run is over; answers the exit code."""
     seen = False
+    first = First()
     try:
-        with _told(screen):
-            async with aclosing(kube.list_and_watch(ROLLOUTS, namespace, name=name)) as events:
+        with _told(screen, first):
+            async with first.limit, aclosing(kube.list_and_watch(ROLLOUTS, namespace, name=name)) as events:
                 async for event in events:
+                    first.answered()
                     if event.type == "DELETED":
                         raise CliError(f"the Rollout {namespace}/{name} was deleted", ExitCode.NOT_FOUND)
                     if event.type == "SYNCED":
@@ -45,7 +54,37 @@ async def follow(kube: Kube, name: str, namespace: str, screen: Screen, *, leave
                         return code
     except NotFound as error:
         raise await missing(kube, name, namespace) from error
+    except TimeoutError as error:
+        if not first.limit.expired():
+            raise
+        words = f"no answer from {address(kube.server)} within {FIRST_WITHIN:g} s"
+        raise first.trouble or Unavailable(words, reason="Timeout") from error
     return ExitCode.OK
+
+
+class First:
+    """The first answer: without one there is nothing to follow, so it is not waited for as patiently as later ones."""
+
+    def __init__(self) -> None:
+        self.limit = asyncio.timeout(FIRST_WITHIN)
+        self.trouble: ApiError | None = None
+        self._tries = 0
+        self._answered = False
+
+    def answered(self) -> None:
+        """There is a connection; from now on it may be gone for as long as it likes."""
+        if not self._answered:
+            self._answered = True
+            self.limit.reschedule(None)
+
+    def failed(self, error: ApiError) -> bool:
+        """Note a failed try; whether that is one of those that people are told of, because there was a connection."""
+        if not self._answered:
+            self.trouble = error
+            self._tries += 1
+            if self._tries >= FIRST_TRIES:
+                self.limit.reschedule(asyncio.get_running_loop().time())
+        return self._answered
 
 
 def verdict(rollout: RolloutView) -> int | None:
@@ -65,12 +104,14 @@ def verdict(rollout: RolloutView) -> int | None:
 
 
 @contextmanager
-def _told(screen: Screen) -> Iterator[None]:
+def _told(screen: Screen, first: First) -> Iterator[None]:
     """Passes the watch's own words about broken connections on to the reader."""
 
     class Handler(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            screen.trouble(record.getMessage())
+            error = next((part for part in record.args or () if isinstance(part, ApiError)), None)
+            if error is None or first.failed(error):
+                screen.trouble(record.getMessage())
 
     logger, handler = logging.getLogger("canary.kube"), Handler(logging.WARNING)
     logger.addHandler(handler)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from canary.cli.view import RolloutView
+from canary.cli.view import RolloutView, awaits_approval
 from canary.cli.words import clean
 from canary.model.status import Outcome
 
@@ -15,6 +15,7 @@ class Aim(StrEnum):
 
     HEALTHY = "healthy"
     PAUSED = "paused"
+    APPROVAL = "approval"
     ROLLEDBACK = "rolledback"
     SUCCEEDED = "succeeded"
     IDLE = "idle"
@@ -44,8 +45,27 @@ class Goal:
         words = ", ".join(aim.value if aim is not Aim.STEP else "step=N" for aim in Aim)
         raise ValueError(f"{text!r} is nothing to wait for; write one of {words}")
 
-    def __str__(self) -> str:
-        return f"step={self.step}" if self.aim is Aim.STEP else self.aim.value
+    @property
+    def reached(self) -> str:
+        """What a Rollout does once it is so: `is healthy`."""
+        match self.aim:
+            case Aim.APPROVAL:
+                return "waits for an approval"
+            case Aim.STEP:
+                return f"has reached step {self.step}"
+            case _:
+                return f"is {self.aim.value}"
+
+    @property
+    def infinitive(self) -> str:
+        """The same after `will not` or `did not`: `be healthy`."""
+        match self.aim:
+            case Aim.APPROVAL:
+                return "wait for an approval"
+            case Aim.STEP:
+                return f"reach step {self.step}"
+            case _:
+                return f"be {self.aim.value}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +109,8 @@ def judge(goal: Goal, rollout: RolloutView) -> Judgement:
             return Waiting(words) if rollout.active else Reached(f"no run is active: {words}")
         case Aim.PAUSED:
             return Reached(words) if rollout.phase == "Paused" else _otherwise(rollout, words)
+        case Aim.APPROVAL:
+            return _approval(rollout, words)
         case Aim.SUCCEEDED:
             return _ended(rollout, Outcome.SUCCEEDED, words)
         case Aim.ROLLEDBACK:
@@ -139,6 +161,24 @@ def _otherwise(rollout: RolloutView, words: str) -> Judgement:
     if rollout.phase == "Invalid" or (run is not None and run.outcome is not None):
         return Missed(words)
     return Waiting(words)
+
+
+def _approval(rollout: RolloutView, words: str) -> Judgement:
+    """A run that stands still until somebody approves its step; missed when no step is left that asks for it."""
+    if awaits_approval(rollout):
+        return Reached(words)
+    asking = [number for number, step in enumerate(rollout.steps, start=1) if "approval" in step]
+    if not asking:
+        return Missed("no step of it asks for an approval")
+    run, step = rollout.status.run, rollout.status.step
+    if rollout.active and run is not None and run.outcome is None:
+        if run.full:
+            return Missed(f"approvals are skipped, as `promote --full` was asked for: {words}")
+        index = step.index if step is not None else 0
+        left = [number for number in asking if number > index or (number == index and not (step and step.approved))]
+        if not left or rollout.phase == "Promoting":
+            return Missed(f"the run is past the last step that asks for one: {words}")
+    return _otherwise(rollout, words)
 
 
 def _step(rollout: RolloutView, number: int, words: str) -> Judgement:

@@ -11,7 +11,8 @@ from typing import Any
 
 from canary.cli.ask import written_at
 from canary.cli.view import view
-from canary.cli.words import listing, span
+from canary.cli.words import counted, listing, span
+from canary.decide.reasons import ABORTED
 from canary.model.crd import crds
 from canary.model.rollout import VERSION
 from canary.model.status import parse_time
@@ -25,7 +26,6 @@ OVERDUE = timedelta(minutes=1)
 FRESH = timedelta(minutes=5)
 
 BUNDLE = "gateway.networking.k8s.io/bundle-version"
-MIRRORS = ("HTTPRouteRequestMirror", "HTTPRouteRequestPercentageMirror")
 CHANNEL = "gateway.networking.k8s.io/channel"
 
 
@@ -45,6 +45,8 @@ class Diagnosis:
     level: Level
     message: str
     advice: str = ""
+    refused: bool = False
+    """The server does not know who asks, so it was asked nothing else."""
 
 
 def clock(server: datetime, before: datetime, after: datetime) -> Diagnosis:
@@ -81,7 +83,7 @@ def definitions(installed: Mapping[str, Json]) -> Iterator[Diagnosis]:
             continue
         places = list(differences(_comparable(wanted["spec"]["versions"][0]), _comparable(versions[0])))
         if places:
-            more = f" and {len(places) - 3} more places" if len(places) > 3 else ""
+            more = f" and {counted(len(places) - 3, 'more place')}" if len(places) > 3 else ""
             words = f"{name} differs from this version's in {', '.join(places[:3])}{more}"
             yield Diagnosis(label, Level.DOUBT, words, f"{advice}, or use the CLI of the installed version")
         else:
@@ -139,37 +141,6 @@ def gateway_api(installed: Mapping[str, Json]) -> Diagnosis:
     channel = f" ({annotations[CHANNEL]})" if annotations.get(CHANNEL) else ""
     missing = "" if "referencegrants.gateway.networking.k8s.io" in installed else "; without ReferenceGrant"
     return Diagnosis(label, Level.OK, f"{bundle}{channel}: {', '.join(kinds)}{missing}")
-
-
-def gateway_classes(classes: Sequence[Json]) -> Iterator[Diagnosis]:
-    """Each GatewayClass: accepted, and which of the features that steps may need it lists."""
-    if not classes:
-        words = "there is none, so no controller serves any Gateway"
-        yield Diagnosis("GatewayClass", Level.BROKEN, words, "install an implementation of the Gateway API")
-    for item in classes:
-        name = f"GatewayClass {item['metadata']['name']}"
-        status = item.get("status") or {}
-        accepted: Json = next(
-            (found for found in status.get("conditions") or () if found.get("type") == "Accepted"), {}
-        )
-        if accepted.get("status") != "True":
-            said = f"{accepted.get('reason', '')}: {accepted.get('message', '')}".strip(": ") or "nobody has answered"
-            advice = f"is the controller {item['spec'].get('controllerName')} running?"
-            yield Diagnosis(name, Level.DOUBT, f"not accepted ({said})", advice)
-            continue
-        features = [_feature(found) for found in status.get("supportedFeatures") or ()]
-        if not features:
-            words = "accepted; it lists no supportedFeatures, so whether it can mirror is unknown"
-            yield Diagnosis(name, Level.DOUBT, words, "see the documentation of the implementation")
-            continue
-        mirror = [feature for feature in features if feature in MIRRORS]
-        able = f"{len(features)} features, of the mirrors {listing(mirror) if mirror else 'none'}"
-        yield Diagnosis(name, Level.OK, f"accepted; {able}")
-
-
-def _feature(found: Any) -> str:
-    """A feature's name: an object since v1.1 of the Gateway API, text before."""
-    return str(found.get("name", "")) if isinstance(found, dict) else str(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,22 +247,34 @@ def _newest(entries: Iterator[Json]) -> datetime | None:
     return max(times, default=None)
 
 
-def troubled(rollouts: Sequence[Json]) -> Iterator[Diagnosis]:
-    """Rollouts that go on only if somebody does something; one line says that there are none."""
+def troubled(rollouts: Sequence[Json], program: str = "canary") -> Iterator[Diagnosis]:
+    """Rollouts that go on only if somebody does something; one line says that there are none.
+
+    A release that was rolled back is no fault of the installation, and one that somebody aborted is nobody's.
+    """
     told = False
     for rollout in rollouts:
         seen = view(rollout)
-        conditions = {condition.type: condition for condition in seen.status.conditions}
-        stalled = conditions.get("Stalled")
-        if seen.phase != "Invalid" and (stalled is None or stalled.status != "True"):
+        run = seen.status.run
+        stalled = next((item for item in seen.status.conditions if item.type == "Stalled"), None)
+        stuck = stalled is not None and stalled.status == "True"
+        failed = seen.phase == "RolledBack" and run is not None and run.reason != ABORTED
+        if seen.phase == "RolledBack" and not failed:
+            continue
+        if not (seen.phase == "Invalid" or stuck or failed):
             continue
         told = True
+        where = f"{seen.name} -n {seen.namespace}"
+        subject = f"Rollout {seen.namespace}/{seen.name}"
         words = seen.status.message or (stalled.message if stalled else "")
+        if failed:
+            advice = f"once the cause is gone, `{program} retry {where}` tries it again, or deploy another revision"
+            yield Diagnosis(subject, Level.DOUBT, words or "rolled back", advice)
+            continue
         kind = "Invalid" if seen.phase == "Invalid" else f"Stalled ({stalled.reason if stalled else ''})"
-        advice = f"`canary explain {seen.name} -n {seen.namespace}` says more"
-        yield Diagnosis(f"Rollout {seen.namespace}/{seen.name}", Level.BROKEN, f"{kind}: {words}", advice)
+        yield Diagnosis(subject, Level.BROKEN, f"{kind}: {words}", f"`{program} explain {where}` says more")
     if not told:
-        yield Diagnosis("Rollouts", Level.OK, f"{len(rollouts)}, none Invalid or Stalled")
+        yield Diagnosis("Rollouts", Level.OK, f"{len(rollouts)}, none of them needs anybody")
 
 
 def server_version(answer: Json) -> str:

@@ -1,16 +1,20 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 import typer
 
 from canary.cli import options as o
 
+if TYPE_CHECKING:
+    from canary.cli.workloads import Live
+
 HELP = o.guide(
     "List Rollouts: phase, step, weight, checks.",
-    ("list", "those of the current namespace"),
+    ("list", "those of the current namespace; lines are cut to the terminal"),
     ("list -A -l team=shop", "of every namespace, by label"),
-    ("list -o wide", "with revisions"),
+    ("list -o wide", "with revisions, images and ready replicas; nothing is cut"),
 )
 
 
@@ -35,12 +39,18 @@ def list_(
 async def _list(common: o.Common, *, everywhere: bool, selector: str | None, output: o.ListFormat) -> int:
     from datetime import UTC, datetime
 
-    from canary.cli.output import dump, make_console, presentable, show
+    from canary.cli.output import ENDLESS, dump, make_console, presentable, show, symbols_for
     from canary.cli.session import connected, list_rollouts
+    from canary.cli.view import view
+    from canary.cli.workloads import read_live
     from canary.kube import ROLLOUTS
 
+    wide = output is o.ListFormat.WIDE
+    live: Live = {}
     async with connected(common) as (kube, namespace):
         found = await list_rollouts(kube, None if everywhere else namespace, selector)
+        if wide:
+            live = await read_live(kube, map(view, found["items"]))
     typed = {"apiVersion": ROLLOUTS.api_version, "kind": ROLLOUTS.kind}
     items = [{**typed, **presentable(item)} for item in found["items"]]
     if output in {o.ListFormat.JSON, o.ListFormat.YAML}:
@@ -50,9 +60,18 @@ async def _list(common: o.Common, *, everywhere: bool, selector: str | None, out
         where = "in any namespace" if everywhere else f"in namespace {namespace}"
         sys.stderr.write(f"No Rollouts {where}{' with these labels' if selector else ''}.\n")
         return 0
-    from canary.cli.render_list import least_width, render_list
+    from canary.cli.render_list import render_list
 
     console = make_console(no_color=common.no_color, wide=True)
-    table = render_list(items, datetime.now(UTC), wide=output is o.ListFormat.WIDE, namespaces=everywhere)
-    show(console, table, width=None if least_width(table) <= console.width else 10_000)
+    width = console.width if console.file.isatty() and not wide else None
+    lines = render_list(
+        items,
+        datetime.now(UTC),
+        wide=wide,
+        namespaces=everywhere,
+        width=width,
+        live=live,
+        symbols=symbols_for(console),
+    )
+    show(console, *lines, width=ENDLESS)
     return 0

@@ -6,7 +6,7 @@ Nothing heavy is imported here: `canary --help` has to answer at once.
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -63,6 +63,12 @@ def _help() -> str:
     )
 
 
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        version.version()
+        raise typer.Exit
+
+
 def build() -> typer.Typer:
     """All commands."""
     app = typer.Typer(
@@ -82,6 +88,9 @@ def build() -> typer.Typer:
         kubeconfig: o.Kubeconfig = None,
         no_color: o.NoColor = False,
         debug: o.Debug = False,
+        _version: Annotated[
+            bool, typer.Option("--version", help="Print the version and leave.", callback=_tell_version, is_eager=True)
+        ] = False,
     ) -> None:
         ctx.obj = o.common(
             ctx, namespace=namespace, context=context, kubeconfig=kubeconfig, no_color=no_color, debug=debug

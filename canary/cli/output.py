@@ -17,6 +17,9 @@ Json = dict[str, Any]
 PIPED_WIDTH = 100
 """Columns for status and explain when the output is no terminal and COLUMNS is not set."""
 
+ENDLESS = 10_000
+"""Columns for lines that must not break, whatever the terminal has."""
+
 
 @dataclass(frozen=True, slots=True)
 class Symbols:
@@ -26,6 +29,7 @@ class Symbols:
     failed: str = "✗"
     current: str = "▶"
     next: str = "○"
+    skipped: str = "–"  # noqa: RUF001 - meant: neither done nor failed
     unknown: str = "?"
     paused: str = "‖"
     undo: str = "↺"
@@ -35,6 +39,7 @@ class Symbols:
     empty: str = "─"
     times: str = "×"  # noqa: RUF001 - meant: the sign of multiplication
     bullet: str = "•"
+    more: str = "…"
 
 
 UNICODE = Symbols()
@@ -43,6 +48,7 @@ ASCII = Symbols(
     failed="x",
     current=">",
     next="o",
+    skipped="-",
     paused="=",
     undo="<",
     dot="-",
@@ -50,6 +56,7 @@ ASCII = Symbols(
     empty=".",
     times="x",
     bullet="-",
+    more="~",
 )
 
 PHASE_STYLES = {
@@ -88,7 +95,7 @@ def make_console(*, no_color: bool, stderr: bool = False, wide: bool = False) ->
     stream = sys.stderr if stderr else sys.stdout
     width = None
     if not stream.isatty():
-        width = 10_000 if wide else _columns()
+        width = ENDLESS if wide else _columns()
     return Console(
         file=stream,
         color_system="auto" if wants_color(no_color=no_color) else None,
@@ -115,6 +122,11 @@ def show(console: Console, *renderables: RenderableType, width: int | None = Non
     for line in captured.get().splitlines():
         console.file.write(line.rstrip() + "\n")
     console.file.flush()
+
+
+def on_terminal(console: Console) -> bool:
+    """Whether there is a terminal on which something can be drawn in place; FORCE_COLOR makes none of a pipe."""
+    return console.file.isatty() and not console.is_dumb_terminal
 
 
 def symbols_for(console: Console) -> Symbols:

@@ -10,7 +10,8 @@ from canary.cli.request import send
 HELP = o.guide(
     "Approve the step that waits, or with --full skip the rest.",
     ("promote shop -n team-shop", "approve the current step"),
-    ("promote shop --full --reason 'hotfix'", "straight to the promotion"),
+    ("promote shop --full --reason 'hotfix'", "straight to the promotion; checks still have to pass"),
+    ("promote shop --full --ignore-unknown", "also past checks that are Unknown: Prometheus is down, say"),
 )
 
 
@@ -19,7 +20,18 @@ def promote(
     name: o.Name,
     *,
     full: Annotated[
-        bool, typer.Option("--full", help="Skip the holds and approvals that are left; a failing check still objects.")
+        bool,
+        typer.Option(
+            "--full",
+            help="Skip the steps, holds and approvals that are left; checks that fail or are Unknown still object.",
+        ),
+    ] = False,
+    ignore_unknown: Annotated[
+        bool,
+        typer.Option(
+            "--ignore-unknown",
+            help="With --full: go on although checks are Unknown. Nobody then knows whether the release is good.",
+        ),
     ] = False,
     reason: o.Reason = "",
     timeout: o.Timeout = "30s",
@@ -32,6 +44,8 @@ def promote(
     debug: o.Debug = False,
 ) -> None:
     common = o.common(ctx, namespace=namespace, context=context, kubeconfig=kubeconfig, no_color=no_color, debug=debug)
+    if ignore_unknown and not full:
+        raise typer.BadParameter("goes with --full only", param_hint="--ignore-unknown")
     send(
         "promote-full" if full else "promote",
         name,
@@ -40,4 +54,5 @@ def promote(
         timeout=timeout,
         wait=not no_wait,
         replace=replace,
+        ignore_unknown=ignore_unknown,
     )

@@ -1,70 +1,94 @@
-"""The table of `canary list`: the columns of kubectl, with colours. Pure."""
+"""The table of `canary list`: the columns of kubectl, with colours, one line for each Rollout. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from rich.table import Table
 from rich.text import Text
 
-from canary.cli.output import PHASE_STYLES
+from canary.cli.output import PHASE_STYLES, UNICODE, Symbols
 from canary.cli.view import RolloutView, short_status, view
 from canary.cli.words import age, clean
+from canary.cli.workloads import ROLES, Live, running
 
 Json = dict[str, Any]
 
-LEAST_MESSAGE = 24
-"""Columns for the message; with fewer, a table that is too wide for the terminal reads better."""
+GAP = "   "
 
 
-def render_list(documents: Sequence[Json], now: datetime, *, wide: bool = False, namespaces: bool = False) -> Table:
-    """One row for each Rollout, in the order given. Only the message may break: half a name cannot be copied."""
-    names = _columns(wide=wide, namespaces=namespaces)
-    rows = [_row(view(document), now, wide=wide, namespaces=namespaces) for document in documents]
-    table = Table(box=None, padding=(0, 3, 0, 0), pad_edge=False, header_style="bold")
-    for index, name in enumerate(names):
-        longest = max((row[index].cell_len for row in rows), default=0)
-        least = min(longest, LEAST_MESSAGE) if name == "MESSAGE" else longest
-        table.add_column(name, no_wrap=name != "MESSAGE", overflow="fold", min_width=max(least, len(name)))
-    for row in rows:
-        table.add_row(*row)
-    return table
+def render_list(
+    documents: Sequence[Json],
+    now: datetime,
+    *,
+    wide: bool = False,
+    namespaces: bool = False,
+    width: int | None = None,
+    live: Live | None = None,
+    symbols: Symbols = UNICODE,
+) -> list[Text]:
+    """A heading, and one line for each Rollout, in the order given.
+
+    The message comes last, so that it is what a narrow terminal cuts: a line is never longer than `width` (None: as long
+    as it is), and never breaks. `live`: Deployments as they are now, for the replicas of a wide table.
+    """
+    rows = [
+        [Text(name, style="bold") for name in _columns(wide=wide, namespaces=namespaces)],
+        *([*_row(view(document), now, wide=wide, namespaces=namespaces, live=live)] for document in documents),
+    ]
+    widths = [max(cell.cell_len for cell in column) for column in zip(*rows, strict=True)]
+    return [_line(row, widths, width, symbols) for row in rows]
 
 
-def least_width(table: Table) -> int:
-    """Columns of a terminal that the table needs at least."""
-    return sum((column.min_width or 0) + 3 for column in table.columns)
+def _line(row: Sequence[Text], widths: Sequence[int], width: int | None, symbols: Symbols) -> Text:
+    line = Text()
+    for index, (cell, cells) in enumerate(zip(row, widths, strict=True)):
+        line.append_text(cell)
+        if index < len(row) - 1:
+            line.append(" " * (cells - cell.cell_len) + GAP)
+    line.rstrip()
+    return cut(line, width, symbols)
+
+
+def cut(line: Text, width: int | None, symbols: Symbols = UNICODE) -> Text:
+    """A line of at most `width` cells; one that was longer ends in a sign that says so."""
+    if width is None or line.cell_len <= width:
+        return line
+    line = line.copy()
+    line.truncate(max(0, width - 1))
+    line.rstrip()
+    line.append(symbols.more, style="dim")
+    return line
 
 
 def _columns(*, wide: bool, namespaces: bool) -> list[str]:
     return [
         *(["NAMESPACE"] if namespaces else []),
-        *["NAME", "PHASE", "STEP", "WEIGHT", "OBSERVED", "CHECKS", "MESSAGE"],
-        *(["STABLE", "CANARY", "REVISION"] if wide else []),
-        "AGE",
+        *["NAME", "PHASE", "STEP", "WEIGHT", "OBSERVED", "CHECKS", "AGE"],
+        *(["STABLE", "CANARY", "REVISION", "STABLE-READY", "CANARY-READY"] if wide else []),
+        *(["STABLE-IMAGES", "CANARY-IMAGES"] if wide else []),
+        "MESSAGE",
     ]
 
 
-def _row(rollout: RolloutView, now: datetime, *, wide: bool, namespaces: bool) -> list[Text]:
+def _row(rollout: RolloutView, now: datetime, *, wide: bool, namespaces: bool, live: Live | None) -> Iterator[Text]:
     status = rollout.status
     step, weight, observed, checks = short_status(rollout)
-    cells = [Text(rollout.namespace)] if namespaces else []
-    cells += [
-        Text(rollout.name, style="bold"),
-        Text(rollout.phase, style=PHASE_STYLES.get(rollout.phase, "")),
-        Text(step),
-        Text(weight),
-        Text(observed),
-        Text(checks, style=_checks_style(rollout)),
-        Text(" ".join(clean(status.message).split())),
-    ]
+    if namespaces:
+        yield Text(rollout.namespace)
+    yield Text(rollout.name, style="bold")
+    yield Text(rollout.phase, style=PHASE_STYLES.get(rollout.phase, ""))
+    yield from (Text(word) for word in (step, weight, observed))
+    yield Text(checks, style=_checks_style(rollout))
+    yield Text(age(now - rollout.created) if rollout.created else "")
     if wide:
-        cells += [Text(clean(status.revisions.stable or "")), Text(clean(status.revisions.canary or ""))]
-        cells.append(Text(clean(status.run.revision) if status.run else ""))
-    cells.append(Text(age(now - rollout.created) if rollout.created else ""))
-    return cells
+        runs = [running(rollout, role, live) for role in ROLES]
+        yield from (Text(revision) for revision, _, _ in runs)
+        yield Text(clean(status.run.revision) if status.run else "")
+        yield from (Text(ready) for _, _, ready in runs)
+        yield from (Text(images) for _, images, _ in runs)
+    yield Text(" ".join(clean(status.message).split()))
 
 
 def _checks_style(rollout: RolloutView) -> str:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import typer
 
 from canary.cli import options as o
+
+if TYPE_CHECKING:
+    from canary.cli.ask import Ask
 
 
 def verb(word: str) -> Callable[..., None]:
@@ -44,28 +48,32 @@ def send(
     timeout: str,
     wait: bool,
     replace: bool,
+    ignore_unknown: bool = False,
 ) -> None:
     """Make one request and leave with its exit code."""
     from canary.cli.session import run
 
     patience = o.seconds(timeout, "--timeout")
-    raise typer.Exit(run(_send(verb, name, common, reason=reason, patience=patience, wait=wait, replace=replace)))
+    from canary.cli.ask import Ask
+    from canary.model.requests import Verb
+
+    def ask(namespace: str) -> Ask:
+        return Ask(Verb(verb), name, namespace, reason, patience, replace, ignore_unknown)
+
+    raise typer.Exit(run(_send(ask, common, wait=wait)))
 
 
-async def _send(
-    verb: str, name: str, common: o.Common, *, reason: str, patience: float, wait: bool, replace: bool
-) -> int:
-    from canary.cli.ask import Ask, answer, leave
+async def _send(asking: Callable[[str], Ask], common: o.Common, *, wait: bool) -> int:
+    from canary.cli.ask import answer, leave
     from canary.cli.exits import ExitCode
     from canary.cli.output import make_console, show, symbols_for
     from canary.cli.session import connected
-    from canary.model.requests import Verb
 
     async with connected(common) as (kube, namespace):
-        ask = Ask(Verb(verb), name, namespace, reason, patience, replace)
+        ask = asking(namespace)
         request = await leave(kube, ask)
         if not wait:
-            sys.stdout.write(f"{verb} {namespace}/{name}: requested ({request.id})\n")
+            sys.stdout.write(f"{ask.verb} {namespace}/{ask.name}: requested ({request.id})\n")
             return ExitCode.OK
         outcome = await answer(kube, ask, request)
     from rich.text import Text
@@ -74,5 +82,5 @@ async def _send(
     console = make_console(no_color=common.no_color, stderr=refused, wide=True)
     symbols = symbols_for(console)
     sign = (f"{symbols.failed} ", "red") if refused else (f"{symbols.done} ", "green")
-    show(console, Text.assemble(sign, f"{verb} {namespace}/{name}: {outcome}"))
+    show(console, Text.assemble(sign, f"{ask.verb} {namespace}/{ask.name}: {outcome}"))
     return ExitCode.REFUSED if refused else ExitCode.OK

@@ -9,13 +9,13 @@ import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
-from urllib.parse import urlsplit
 
 from canary.cli.exits import CliError, ExitCode
 from canary.cli.options import Common, debugging, program
 from canary.cli.words import event_time
 from canary.errors import ApiError, NotFound
 from canary.kube import EVENTS, ROLLOUTS, Kube
+from canary.kube.unreached import address
 
 Json = dict[str, Any]
 
@@ -89,7 +89,7 @@ async def missing(kube: Kube, name: str | None, namespace: str) -> CliError:
         installed = True  # not allowed to look: the simpler reason is the likelier one
     if not installed or name is None:
         return CliError(
-            f"this cluster ({_host(kube.server)}) knows no Rollouts; install canary, or just its CRDs with "
+            f"this cluster ({address(kube.server)}) knows no Rollouts; install canary, or just its CRDs with "
             "`kubectl apply -f crds/`",
             ExitCode.NOT_FOUND,
         )
@@ -112,9 +112,3 @@ async def events_of(kube: Kube, rollout: Json) -> list[Json] | None:
 
 def _trace(verb: str, resource: str, code: int, seconds: float) -> None:
     sys.stderr.write(f"{verb} {resource}: {code or 'no answer'} after {seconds * 1000:.0f} ms\n")
-
-
-def _host(server: str) -> str:
-    """The address without anything that might be a secret."""
-    parts = urlsplit(server)
-    return f"{parts.scheme}://{parts.hostname}" + (f":{parts.port}" if parts.port else "")

@@ -8,7 +8,7 @@ from canary.cli import options as o
 
 HELP = o.guide(
     "Show one Rollout: traffic, steps, checks, events.",
-    ("status shop -n team-shop", "the whole picture, once"),
+    ("status shop -n team-shop", "the whole picture, once: also what both workloads run"),
     ("status shop -o yaml", "the object, for programs"),
 )
 
@@ -35,15 +35,20 @@ async def _status(common: o.Common, name: str, output: o.ObjectFormat) -> int:
 
     from canary.cli.output import dump, make_console, presentable, show, symbols_for
     from canary.cli.session import connected, events_of, get_rollout
+    from canary.cli.view import view
+    from canary.cli.workloads import read_live
 
     async with connected(common) as (kube, namespace):
         document = await get_rollout(kube, name, namespace)
-        events = await events_of(kube, document) if output is o.ObjectFormat.TEXT else None
-    if output is not o.ObjectFormat.TEXT:
+        text = output is o.ObjectFormat.TEXT
+        events = await events_of(kube, document) if text else None
+        live = await read_live(kube, [view(document)]) if text else {}
+    if not text:
         sys.stdout.write(dump(presentable(document), output.value) + "\n")
         return 0
     from canary.cli.render_status import render_status
 
     console = make_console(no_color=common.no_color)
-    show(console, render_status(document, events, datetime.now(UTC), symbols=symbols_for(console)))
+    symbols, now = symbols_for(console), datetime.now(UTC)
+    show(console, render_status(document, events, now, symbols=symbols, live=live, program=o.program()))
     return 0

@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any
 
 from pydantic import ValidationError
 
-from canary.cli.words import clean, left, listing, plain, since
+from canary.cli.words import clean, left, listing, plain, span
+from canary.decide.reasons import AWAITING_APPROVAL
 from canary.model.requests import REQUEST_ANNOTATION, Request, parse_request
 from canary.model.status import ACTIVE, CheckStatus, RolloutStatus, StepStatus, VerdictKind, parse_time
 
@@ -19,11 +20,15 @@ Json = dict[str, Any]
 
 _MOST_REPAIRS = 100
 
+LATE = timedelta(seconds=30)
+"""After the end of a hold that nothing on record prolongs: a controller that runs has gone on long before."""
+
 
 class StepState(Enum):
     """Where a step stands within its run."""
 
     DONE = "done"
+    SKIPPED = "skipped"
     CURRENT = "current"
     FAILED = "failed"
     NEXT = "next"
@@ -86,6 +91,14 @@ class RolloutView:
         target = self.spec.get(role)
         return clean(target.get("service", "")) if isinstance(target, dict) else ""
 
+    def workload(self, role: str) -> str:
+        """The Deployment that plays `stable` or `canary` now; empty when the spec names none."""
+        if self.status.swapped:
+            role = {"stable": "canary", "canary": "stable"}[role]
+        workloads = self.spec.get("workloads")
+        ref = workloads.get(role) if isinstance(workloads, dict) else None
+        return clean(ref.get("name") or "") if isinstance(ref, dict) else ""
+
 
 def view(document: Json) -> RolloutView:
     """Read any Rollout; never raises for what is in its spec or status."""
@@ -114,7 +127,7 @@ def load_status(raw: Any) -> tuple[RolloutStatus, tuple[str, ...]]:
     unread: list[str] = []
     for _ in range(_MOST_REPAIRS):
         try:
-            return RolloutStatus.load(document), tuple(unread)
+            return RolloutStatus.model_validate(document, extra="ignore"), tuple(unread)
         except ValidationError as error:
             found = error.errors(include_url=False, include_input=False)[0]
             place = _remove(document, found["loc"])
@@ -167,14 +180,14 @@ def asks(step: Json) -> str:
     return " + ".join(words)
 
 
-def steps(rollout: RolloutView, now: datetime) -> list[StepView]:
+def steps(rollout: RolloutView, now: datetime, program: str = "canary") -> list[StepView]:
     """Every step with its state, then the promotion as the last row."""
     views = []
     index = rollout.status.step.index if rollout.status.step else 0
     for number, step in enumerate(rollout.steps, start=1):
         state = _state(rollout, number, index)
         hold = clean(step.get("hold") or "")
-        note = waiting_for(rollout, now) if state is StepState.CURRENT else ""
+        note = waiting_for(rollout, now, program) if state is StepState.CURRENT else _hurried(rollout, number, state)
         views.append(StepView(number, asks(step), f"hold {hold}" if hold else "", state, note))
     match rollout.phase:
         case "Promoting":
@@ -187,46 +200,83 @@ def steps(rollout: RolloutView, now: datetime) -> list[StepView]:
 
 
 def _state(rollout: RolloutView, number: int, index: int) -> StepState:
-    match rollout.phase:
-        case "Promoting" | "Succeeded":
-            return StepState.DONE
-        case "Idle" | "Invalid" | "":
-            return StepState.NEXT
-    if number < index:
+    if rollout.phase in {"Idle", "Invalid", ""}:
+        return StepState.NEXT
+    over = rollout.phase in {"Promoting", "Succeeded"}
+    if (over or number < index) and skipped(rollout, number):
+        return StepState.SKIPPED
+    if over or number < index:
         return StepState.DONE
     if number > index:
         return StepState.NEXT
     return StepState.FAILED if rollout.phase in {"RollingBack", "RolledBack"} else StepState.CURRENT
 
 
-def waiting_for(rollout: RolloutView, now: datetime) -> str:
-    """What the current step waits for, in a few words."""
+def skipped(rollout: RolloutView, number: int) -> bool:
+    """Whether promote-full jumps over a step (from 1): those after the one where it was asked for, but not the last."""
+    run = rollout.status.run
+    return run is not None and run.full and run.full_at is not None and run.full_at < number < len(rollout.steps)
+
+
+def _hurried(rollout: RolloutView, number: int, state: StepState) -> str:
+    """What promote-full did to a step that is over."""
+    run = rollout.status.run
+    if run is None or not run.full:
+        return ""
+    if state is StepState.SKIPPED:
+        return "skipped by promote --full"
+    if state is not StepState.DONE or run.full_at is None or number < run.full_at:
+        return ""
+    if number == run.full_at:
+        return "promote --full was asked for here"
+    declared = rollout.steps[number - 1]
+    waits = [word for word, key in (("hold", "hold"), ("approval", "approval")) if key in declared]
+    return f"its {listing(waits)} {'was' if len(waits) == 1 else 'were'} skipped by promote --full" if waits else ""
+
+
+def waiting_for(rollout: RolloutView, now: datetime, program: str = "canary") -> str:
+    """What the current step waits for, in a few words; only what the status knows."""
     status = rollout.status
     step = status.step
     if step is None:
         return ""
+    if awaits_approval(rollout):
+        return f"waits for approval: `{program} promote {rollout.name} -n {rollout.namespace}`"
     if status.paused is not None or rollout.phase == "Paused":
         reason = status.paused.reason if status.paused else ""
         return f"paused: {clean(reason)}" if reason else "paused"
     if step.index == 0:
         return "preflight, before the first step"
+    if status.run is not None and status.run.unavailable_since is not None:
+        return f"waiting {span(now - status.run.unavailable_since)} for a ready replica of the canary"
     if step.reached_at is None or step.unaccepted_since is not None:
         begun = step.unaccepted_since or step.started_at
-        return f"waiting for the gateway to accept the route, since {since(begun, now).removesuffix(' ago')}"
+        return f"waiting {span(now - begun)} for the gateway to accept the route"
     needs = []
     if approval_wanted(rollout):
         needs.append("approval")
     if step.hold_until is not None and step.hold_until > now:
         needs.append(f"its hold, {left(step.hold_until, now)} left")
-    if needs:
-        return f"waiting for {listing(needs)}"
-    if (status.run is not None and status.run.full) or status.split.desired == 0:
-        return "about to move on"
-    due = unmeasured(status)
-    if due:
-        return f"waiting for {listing([clean(check.name) for check in due])} to be measured"
-    objecting = [clean(check.name) for check in objections(status.checks)]
-    return f"held by {listing(objecting)}" if objecting else "about to move on"
+    return f"waiting for {listing(needs)}" if needs else _held(rollout, now)
+
+
+def _held(rollout: RolloutView, now: datetime) -> str:
+    """What keeps a run at a step whose hold is over, as far as that is on record."""
+    status = rollout.status
+    ignoring = status.run is not None and status.run.full and status.run.ignore_unknown
+    if status.split.desired and not ignoring:
+        due = unmeasured(status)
+        if due:
+            return f"waiting for a measurement of {listing([clean(check.name) for check in due])}: none on record"
+        objecting = [clean(check.name) for check in objections(status.checks)]
+        if objecting:
+            return f"held by {listing(objecting)}"
+    if any(condition.reason == "AwaitingCanary" for condition in status.conditions):
+        return "waiting for a ready replica of the canary"
+    step = status.step
+    if step is not None and step.hold_until is not None and now - step.hold_until > LATE:
+        return "nothing on record holds it any more; is the controller running?"
+    return "about to move on"
 
 
 def approval_wanted(rollout: RolloutView) -> bool:
@@ -234,7 +284,15 @@ def approval_wanted(rollout: RolloutView) -> bool:
     step: StepStatus | None = rollout.status.step
     if step is None or step.approved or not 1 <= step.index <= len(rollout.steps):
         return False
+    if rollout.status.run is not None and rollout.status.run.full:
+        return False
     return "approval" in rollout.steps[step.index - 1]
+
+
+def awaits_approval(rollout: RolloutView) -> bool:
+    """Whether a run stands still until somebody approves its step: nothing else is missing, and `promote` ends it."""
+    paused = rollout.status.paused
+    return rollout.phase == "Paused" and paused is not None and paused.reason == AWAITING_APPROVAL
 
 
 def objections(checks: Sequence[CheckStatus]) -> list[CheckStatus]:
@@ -256,8 +314,9 @@ def short_status(rollout: RolloutView) -> list[str]:
     """Step, weight, observed and checks as the columns of kubectl have them; empty where there is nothing."""
     status = rollout.status
     wrote = status.phase is not None or rollout.phase != ""
+    step = status.step if rollout.phase != "Succeeded" else None  # then it is over, and its share is not the weight
     return [
-        clean(status.step.display or f"{status.step.index}/{status.step.total}") if status.step else "",
+        clean(step.display or f"{step.index}/{step.total}") if step else "",
         plain(status.split.desired) if wrote else "",
         "" if status.split.observed is None else plain(status.split.observed),
         clean(status.checks_summary),

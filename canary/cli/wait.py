@@ -19,6 +19,7 @@ HELP = o.guide(
     "Wait until a Rollout is where it should be. Ends with 0 reached, 3 ended otherwise, 4 not in time, 5 no such Rollout.",
     ("wait shop --for healthy -n team-shop", "no run active, Ready, nothing left to be seen"),
     ("wait shop --for succeeded --timeout 1h", "for a pipeline: the release is out, or it is not"),
+    ("wait shop --for approval && canary promote shop", "once it waits for somebody's approval"),
     ("wait shop --for step=3 --quiet", "without a line for each change"),
 )
 
@@ -33,7 +34,7 @@ def wait(
             "--for",
             metavar="WHAT",
             show_default=False,
-            help="healthy, succeeded, rolledback, paused, step=N or idle.",
+            help="healthy, succeeded, rolledback, paused, approval, step=N or idle.",
         ),
     ],
     timeout: Annotated[
@@ -78,7 +79,8 @@ async def _wait(common: o.Common, name: str, goal: Goal, *, patience: float, qui
             return _end(f"{namespace}/{name}", goal, screen.last, quiet=quiet)
         except TimeoutError as error:
             last = f"; last: {screen.last.words}" if screen.last is not None else ""
-            words = f"{namespace}/{name} was not {goal} within {patience:g} s{last}"
+            missed = f"was not {goal.aim}" if goal.infinitive.startswith("be ") else f"did not {goal.infinitive}"
+            words = f"{namespace}/{name} {missed} within {patience:g} s{last}"
             raise CliError(words, ExitCode.TIMEOUT) from error
     raise AssertionError("unreachable: following ends with a judgement or an error")
 
@@ -90,9 +92,9 @@ def _end(subject: str, goal: Goal, last: Judgement | None, *, quiet: bool) -> in
     words = last.words if last is not None else ""
     if isinstance(last, Reached):
         if not quiet:
-            sys.stdout.write(f"{subject} is {goal}: {words}\n")
+            sys.stdout.write(f"{subject} {goal.reached}: {words}\n")
         return ExitCode.OK
-    sys.stderr.write(f"Error: {subject} will not be {goal}: {words}\n")
+    sys.stderr.write(f"Error: {subject} will not {goal.infinitive}: {words}\n")
     return ExitCode.REFUSED
 
 
@@ -138,8 +140,8 @@ class Until:
         from canary.kube.retry import READ
         from canary.observe.objects import revision
 
-        name = _workload(rollout)
-        if name is None:
+        name = rollout.workload("canary")
+        if not name:
             return ""
 
         async def read() -> Json:
@@ -157,12 +159,3 @@ class Until:
             return ""
         seen = rollout.status.revisions.canary
         return "" if seen == now else f"the controller has not seen revision {now} of Deployment {name} yet"
-
-
-def _workload(rollout: RolloutView) -> str | None:
-    """The Deployment that plays the canary now."""
-    workloads = rollout.spec.get("workloads")
-    if not isinstance(workloads, dict):
-        return None
-    ref = workloads.get("stable" if rollout.status.swapped else "canary")
-    return str(ref["name"]) if isinstance(ref, dict) and ref.get("name") else None

@@ -8,7 +8,7 @@ from canary.cli import options as o
 
 HELP = o.guide(
     "Follow a Rollout live; in a pipe, one line for each change.",
-    ("watch shop -n team-shop", "until Ctrl-C"),
+    ("watch shop -n team-shop", "until Ctrl-C, in as much room as the terminal has"),
     ("watch shop --exit --timeout 1h", "for a pipeline: 0 succeeded, 3 rolled back, 4 not over in time"),
 )
 
@@ -44,11 +44,11 @@ async def _watch(common: o.Common, name: str, *, leave: bool, patience: float | 
     from canary.cli.exits import CliError, ExitCode
     from canary.cli.follow import follow
     from canary.cli.live import Lines, Live
-    from canary.cli.output import make_console
+    from canary.cli.output import make_console, on_terminal
     from canary.cli.session import connected
 
     console = make_console(no_color=common.no_color, wide=plain)
-    live = console.is_terminal and not plain
+    live = on_terminal(console) and not plain
     async with connected(common) as (kube, namespace):
         try:
             async with asyncio.timeout(patience):

@@ -82,22 +82,38 @@ def measured(value: float | None) -> str:
     return "-" if value is None else f"{value:.4g}"
 
 
-def next_measurement(at: datetime | None, interval: float | None, now: datetime) -> datetime | None:
-    """When the next measurement is due: the first of `at + n * interval` (seconds) that is not over at `now`."""
-    if at is None or not interval or interval <= 0:
-        return None
-    passed = (now - at).total_seconds()
-    return at + timedelta(seconds=interval * max(1, math.ceil(passed / interval)))
+def recorded(at: datetime, now: datetime) -> str:
+    """`recorded 28s ago`: when a measurement came into the status.
+
+    A value that moves within its limits is not written (decision 0002), so nothing follows about when it was measured last.
+    """
+    return f"recorded {since(at, now)}"
 
 
-def due_words(at: datetime, interval: float | None, now: datetime) -> str:
-    """`next in 6s`, `next now`; `overdue` after three missed measurements, for then nobody seems to measure any more."""
-    due = next_measurement(at, interval, now)
-    if due is None or not interval:
-        return ""
-    if now - at > timedelta(seconds=max(3 * interval, 3)):
-        return "overdue"
-    return "next now" if due - now < timedelta(seconds=1) else f"next in {left(due, now)}"
+def every(interval: float | None) -> str:
+    """`measured every 10s`, as declared (seconds); empty without an interval."""
+    return f"measured every {_seconds(interval)}" if interval and interval > 0 else ""
+
+
+def _seconds(seconds: float) -> str:
+    return f"{plain(seconds)}s" if seconds < 60 else span(timedelta(seconds=seconds))
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """`1 measurement`, `2 measurements`."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def tolerance(failures: int, limit: int) -> str:
+    """How often a check failed in a row, and how often it may: `failed once, tolerates none`; empty while it does not fail."""
+    times = {0: "", 1: "once", 2: "twice in a row"}.get(failures, f"{failures} times in a row")
+    return f"failed {times}, tolerates {limit or 'none'}" if times else ""
+
+
+def outages(number: int) -> str:
+    """How often a run had to take the weight back because nobody was there to answer."""
+    times = {1: "once", 2: "twice"}.get(number, f"{number} times")
+    return f"the canary lost its weight {times} in this run, as none of its replicas was ready"
 
 
 def listing(words: list[str], last: str = "and") -> str:

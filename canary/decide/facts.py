@@ -87,6 +87,10 @@ class WorkloadView:
     """What a copy of this Rollout has left on record on it."""
     writer: str = ""
     """The field manager, other than us, that wrote its pod spec last."""
+    replicas: int = 0
+    """How many are wanted."""
+    images: str = ""
+    """Of its containers, with commas in between; for people."""
 
 
 @dataclass(frozen=True, slots=True)

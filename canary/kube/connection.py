@@ -147,8 +147,7 @@ async def _from_kubeconfig(kubeconfig: str | None, context: str | None, environ:
         chosen = loader.current_context["context"]
     # The loader checks little: a file that is empty or of another shape surfaces as any of these.
     except (ConfigException, OSError, yaml.YAMLError, TypeError, KeyError, AttributeError, ValueError) as error:
-        where = f"the kubeconfig {paths}" + (f" (context {context})" if context else "")
-        raise ConfigError(f"{where} cannot be used: {error}") from error
+        raise ConfigError(_unusable(paths, context, error)) from error
 
     _require_exec_result(loader, configuration, paths)
 
@@ -180,6 +179,41 @@ def _kubeconfigs(given: str | None, environ: Mapping[str, str]) -> str:
         hint = "" if given else "; set KUBECONFIG, or give a server or a kubeconfig"
         raise ConfigError(f"there is no kubeconfig at {paths}{hint}")
     return paths
+
+
+def _unusable(paths: str, context: str | None, error: Exception) -> str:
+    """Why a kubeconfig cannot be used; if the context is what is wrong, which ones there are."""
+    names, current = _contexts(paths)
+    chosen = context or current
+    there = f"there {'is' if len(names) == 1 else 'are'} {', '.join(names)}"
+    if context and names and context not in names:
+        return f"the kubeconfig {paths} has no context {context}; {there}"
+    if names and not context and not current:
+        return f"the kubeconfig {paths} has no current context; choose one with --context: {there}"
+    if names and chosen not in names:
+        return f"the kubeconfig {paths} has no context {chosen}, which it calls the current one; {there}"
+    where = f"the kubeconfig {paths}" + (f" (context {context})" if context else "")
+    return f"{where} cannot be used: {error}"
+
+
+def _contexts(paths: str) -> tuple[list[str], str]:
+    """The names of the contexts, and of the current one, as far as the files can be read; the first to name one wins."""
+    import yaml
+
+    names: list[str] = []
+    current = ""
+    for path in filter(None, paths.split(os.pathsep)):
+        try:
+            document = yaml.safe_load(Path(path).expanduser().read_text(encoding="utf-8"))
+        except (OSError, ValueError, yaml.YAMLError):
+            continue
+        if not isinstance(document, dict):
+            continue
+        contexts = document.get("contexts")
+        items = contexts if isinstance(contexts, list) else []
+        names += [str(item["name"]) for item in items if isinstance(item, dict) and item.get("name")]
+        current = current or str(document.get("current-context") or "")
+    return list(dict.fromkeys(names)), current
 
 
 def _existing(ca_file: str) -> str:

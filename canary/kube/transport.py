@@ -26,6 +26,7 @@ from canary.errors import Unavailable
 from canary.kube.body import encode
 from canary.kube.connection import Connection
 from canary.kube.translate import from_response
+from canary.kube.unreached import address, why
 
 OnRequest = Callable[[str, str, int, float], None]
 
@@ -115,12 +116,14 @@ class Transport:
                 response.release()  # closes the connection when something is left unread
         except TimeoutError as error:
             code = 0
-            raise Unavailable(f"{request}: no answer within {self.timeout:g} s", reason="Timeout") from error
+            words = f"no answer from {address(self.connection.server)} within {self.timeout:g} s"
+            raise Unavailable(f"{words} to {request}", reason="Timeout") from error
         except (aiohttp.ClientError, OSError) as error:
             code = 0
-            raise Unavailable(f"{request}: {error or type(error).__name__}", reason="Unreachable") from error
+            words = f"no connection to {address(self.connection.server)}: {why(error)}"
+            raise Unavailable(words, reason="Unreachable") from error
         except ConfigException as error:
-            raise Unavailable(f"{request}: no credentials: {error}", reason="Unreachable") from error
+            raise Unavailable(f"no credentials: {error}", reason="NoCredentials") from error
         finally:
             if request.verb != "watch" or not 0 < code < 300:
                 self._observe(request, code, started)

@@ -101,6 +101,8 @@ ROLLOUT_COLUMNS = [
     _column("Stable", ".status.revisions.stable", "Revision of the stable workload.", wide=True),
     _column("Canary", ".status.revisions.canary", "Revision of the canary workload.", wide=True),
     _column("Revision", ".status.run.revision", "Revision of the run.", wide=True),
+    _column("Stable-Images", ".status.workloads.stable.images", "What the stable workload runs.", wide=True),
+    _column("Canary-Images", ".status.workloads.canary.images", "What the canary workload runs.", wide=True),
     _column("Age", ".metadata.creationTimestamp", "Time since it was created.", kind="date"),
 ]
 

@@ -61,6 +61,8 @@ Number = Annotated[float, PlainSerializer(_whole)]
 """Written without a fraction where it has none: 50, not 50.0."""
 Percent = Annotated[Number, Field(ge=0, le=100)]
 Text = Annotated[str, Field(max_length=1024)]
+MAX_IMAGES = 1024
+"""Characters of a workload's images; what is longer is cut, and ends in an ellipsis."""
 
 
 MAX_RUNS = 1_000_000_000
@@ -219,6 +221,27 @@ class RevisionsStatus(ApiModel):
     ] = None
 
 
+class WorkloadStatus(ApiModel):
+    """What a workload runs. Images change with its revision, and with it they are written; replicas ride along."""
+
+    images: Annotated[
+        str, Field(max_length=MAX_IMAGES, description="Images of its containers, with commas in between.")
+    ] = ""
+    ready: Annotated[
+        int | None, Field(ge=0, description="Ready replicas when the status was last written, which they never cause.")
+    ] = None
+    replicas: Annotated[
+        int | None, Field(ge=0, description="Replicas wanted when the status was last written, which they never cause.")
+    ] = None
+
+
+class WorkloadsStatus(ApiModel):
+    """The two workloads, by their present role."""
+
+    stable: Annotated[WorkloadStatus | None, Field(description="The stable workload.")] = None
+    canary: Annotated[WorkloadStatus | None, Field(description="The canary workload.")] = None
+
+
 class RequestStatus(ApiModel):
     """The last request (annotation canary.dev/request) and what came of it."""
 
@@ -282,6 +305,7 @@ class RolloutStatus(ApiModel):
         ),
     ] = ()
     revisions: Annotated[RevisionsStatus, Field(description="Revisions of the workloads.")] = RevisionsStatus()
+    workloads: Annotated[WorkloadsStatus, Field(description="What the workloads run.")] = WorkloadsStatus()
     swapped: Annotated[
         bool, Field(description="After an odd number of Swap promotions: spec.canary is the stable side now.")
     ] = False

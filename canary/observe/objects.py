@@ -15,7 +15,7 @@ from canary.decide.facts import CopyView, WorkloadView
 from canary.gateway.acceptance import last_writer
 from canary.model.requests import REQUEST_ANNOTATION
 from canary.model.rollout import digest
-from canary.model.status import parse_time
+from canary.model.status import MAX_IMAGES, parse_time
 from canary.observe.copies import copies
 
 Json = dict[str, Any]
@@ -145,7 +145,19 @@ def workload_view(document: Json) -> WorkloadView:
         ready=status.get("readyReplicas", 0),
         rolled_out=current and replicas > 0 and all(count == replicas for count in counts),
         writer=last_writer(document, "f:template"),
+        replicas=replicas,
+        images=images(document),
     )
+
+
+def images(document: Json) -> str:
+    """The images of a workload's containers, with commas in between as kubectl shows them; bounded.
+
+    Interned: at rest the two workloads of a Rollout run the same.
+    """
+    containers = document.get("spec", {}).get("template", {}).get("spec", {}).get("containers") or ()
+    text = ",".join(str(container.get("image", "")) for container in containers)
+    return sys.intern(text if len(text) <= MAX_IMAGES else f"{text[: MAX_IMAGES - 1]}…")
 
 
 def recorded_at(document: Json) -> datetime | None:

@@ -6,11 +6,18 @@ from datetime import datetime
 from fractions import Fraction
 
 from canary.decide import reasons
-from canary.decide.facts import Facts, Problem, RouteView
+from canary.decide.facts import Facts, Problem, RouteView, WorkloadView
 from canary.decide.scope import Decision, Scope
 from canary.gateway.intent import Mode
 from canary.model.rollout import RolloutSpec
-from canary.model.status import Phase, RolloutStatus, RouteStatus, VerdictKind
+from canary.model.status import (
+    Phase,
+    RolloutStatus,
+    RouteStatus,
+    VerdictKind,
+    WorkloadsStatus,
+    WorkloadStatus,
+)
 from canary.model.values import number
 from canary.status.conditions import ALWAYS, conditions
 
@@ -43,10 +50,28 @@ def project(spec: RolloutSpec, decision: Decision, facts: Facts) -> RolloutStatu
             "split": split,
             "routes": routes,
             "revisions": revisions,
+            "workloads": WorkloadsStatus(stable=_workload(stable), canary=_workload(canary)),
             "checks_summary": summary(scope.status),
         }
     )
+    status = _won(scope, status)
     return status.model_copy(update={"conditions": conditions(status, decision, facts)})
+
+
+def _won(scope: Scope, status: RolloutStatus) -> RolloutStatus:
+    """After a success no step is under way, and who reads `Succeeded` next to a weight of 0 learns where traffic is."""
+    if status.phase is not Phase.SUCCEEDED or scope.facts.problems:
+        return status
+    step = status.step.model_copy(update={"display": ""}) if status.step else None
+    stable = (scope.spec.canary if status.swapped else scope.spec.stable).service
+    message = status.message if scope.written else f"{status.message}; traffic is on {stable}"
+    return status.model_copy(update={"step": step, "message": message[:1024]})
+
+
+def _workload(view: WorkloadView | None) -> WorkloadStatus | None:
+    if view is None or not view.exists:
+        return None
+    return WorkloadStatus(images=view.images, ready=view.ready, replicas=view.replicas)
 
 
 def unreadable(status: RolloutStatus, problem: Problem, generation: int, now: datetime) -> RolloutStatus:

@@ -27,6 +27,8 @@ from canary.model.status import (
     StepStatus,
     TriggerStatus,
     VerdictKind,
+    WorkloadsStatus,
+    WorkloadStatus,
 )
 from canary.model.status import format_time as fmt
 
@@ -172,6 +174,10 @@ def status(phase: Phase = Phase.PROGRESSING, **over: Any) -> RolloutStatus:
         "checks_summary": "2/2 pass",
         "routes": routes(over["split"].written if "split" in over else 50),
         "revisions": RevisionsStatus(stable="1b2c3d4e5f", canary="6c9f0d2b1a", settled="1b2c3d4e5f"),
+        "workloads": WorkloadsStatus(
+            stable=WorkloadStatus(images="ghcr.io/shop:v6,proxy:2", ready=4, replicas=4),
+            canary=WorkloadStatus(images="ghcr.io/shop:v7,proxy:2", ready=2, replicas=2),
+        ),
         "last_request": RequestStatus(
             id="r-1", verb="start", by="alice", reason="weekly release", at=ago(735), outcome="done: run 7 started"
         ),
@@ -183,6 +189,18 @@ def status(phase: Phase = Phase.PROGRESSING, **over: Any) -> RolloutStatus:
 
 def ended(outcome: Outcome, **over: Any) -> RunStatus:
     return status().run.model_copy(update={"ended_at": ago(30), "outcome": outcome, **over})
+
+
+def awaiting_approval() -> RolloutStatus:
+    """A run that stands at its approval step, number 4, and needs nothing else."""
+    message = "step 4/5: waiting for `canary promote` at 50 %"
+    return status(
+        Phase.PAUSED,
+        message=message,
+        step=StepStatus(index=4, total=5, display="4/5", started_at=ago(60), reached_at=ago(50), hold_until=ago(50)),
+        paused=PauseStatus(reason="AwaitingApproval", message=message, since=ago(50)),
+        conditions=conditions("AwaitingApproval"),
+    )
 
 
 PHASES: dict[Phase, RolloutStatus] = {

@@ -117,7 +117,7 @@ async def test_list_shows_what_there_is(cluster: Cluster) -> None:
     assert [run.code for run in (plain, everywhere, chosen, empty)] == [0] * 4
     assert "\x1b" not in plain.out
     rows = [line.split() for line in plain.out.splitlines()]
-    assert rows[0] == ["NAME", "PHASE", "STEP", "WEIGHT", "OBSERVED", "CHECKS", "MESSAGE", "AGE"]
+    assert rows[0] == ["NAME", "PHASE", "STEP", "WEIGHT", "OBSERVED", "CHECKS", "AGE", "MESSAGE"]
     assert rows[1][:2] == ["pay", "Idle"]
     assert rows[2][:7] == ["shop", "Progressing", "3/5", "50", "48.7", "2/2", "pass"]
     assert everywhere.out.startswith("NAMESPACE")
@@ -204,6 +204,48 @@ async def test_full_promotion_is_a_verb_of_its_own(cluster: Cluster) -> None:
     async with controller(cluster, "done: skipped") as seen:
         assert (await cluster.cli("promote", "--full", "shop")).code == 0
     assert [request["verb"] for request in seen] == ["promote-full"]
+
+
+async def test_unknown_checks_are_ignored_only_when_asked(cluster: Cluster) -> None:
+    """The request carries it, in the words that the controller reads; without the option it does not."""
+    await cluster.rollout(status())
+    async with controller(cluster, "done: skipped") as seen:
+        assert (await cluster.cli("promote", "--full", "shop")).code == 0
+        assert (await cluster.cli("promote", "--full", "--ignore-unknown", "shop")).code == 0
+    assert [request.get("ignoreUnknown") for request in seen] == [None, True]
+
+
+EVERY_VERB = [
+    ["list"],
+    ["list", "-o", "wide"],
+    ["status", "shop"],
+    ["explain", "shop"],
+    ["watch", "shop"],
+    ["wait", "shop", "--for", "idle"],
+    *([verb, "shop"] for verb in ("start", "promote", "pause", "resume", "abort", "retry")),
+    ["lint", "--live", str(ROOT / "examples/shop/rollout.yaml")],
+    ["doctor"],
+]
+
+
+async def test_credentials_that_are_not_accepted_end_every_verb_alike(cluster: Cluster, tmp_path: Path) -> None:
+    """An expired token: code 6 and one sentence, whatever was asked for."""
+    expired = yaml.safe_load(cluster.config.read_text())
+    for user in expired["users"]:
+        user["user"] = {"token": "expired"}
+    for entry in expired["clusters"]:
+        entry["cluster"].pop("certificate-authority-data", None)
+        entry["cluster"].pop("certificate-authority", None)
+        if entry["cluster"]["server"].startswith("https"):
+            entry["cluster"]["insecure-skip-tls-verify"] = True
+    config = tmp_path / "expired"
+    config.write_text(yaml.safe_dump(expired))
+    ended = [await cluster.cli(*verb, KUBECONFIG=str(config)) for verb in EVERY_VERB]
+    assert [ran.code for ran in ended] == [6] * len(EVERY_VERB)
+    said = "the API server does not accept your credentials: they are missing, wrong, or have expired; "
+    said += "log in again, or choose another --context\n"
+    assert {ran.err for ran in ended[:-1]} == {f"Error: {said}"}
+    assert ended[-1].out.startswith(f"✗ API server: {said}")
 
 
 async def test_a_refusal_has_its_reason_and_its_code(cluster: Cluster) -> None:

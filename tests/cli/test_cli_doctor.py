@@ -12,15 +12,16 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from cli_kit import NOW, PHASES, Run, canary, conditions, rollout, status
+from cli_kit import NOW, PHASES, Run, canary, conditions, ended, rollout, status
 from cluster_kit import api_server, install_all, own_namespace
 
-from canary.cli import health
+from canary.cli import examine, health
+from canary.cli.classes import accepted_on, gateway_classes
 from canary.cli.health import Diagnosis, Level
-from canary.kube import CRDS, GATEWAYCLASSES, NAMESPACES, ROLLOUTS, Kube
+from canary.kube import CRDS, GATEWAYCLASSES, GATEWAYS, HTTPROUTES, NAMESPACES, ROLLOUTS, Kube
 from canary.model.crd import crds
 from canary.model.requests import REQUEST_ANNOTATION
-from canary.model.status import Phase, RolloutStatus, format_time
+from canary.model.status import Outcome, Phase, RolloutStatus, format_time
 from canary.sandbox.apiserver import ApiServer, Fault
 from canary.sandbox.apiserver.desk import FrontDesk
 
@@ -128,7 +129,7 @@ def gateway_class(accepted: str | None, *features: Any) -> Json:
         ([], BROKEN, "there is none"),
         ([gateway_class("True", {"name": "HTTPRouteRequestMirror"}, {"name": "X"})], OK, "HTTPRouteRequestMirror"),
         ([gateway_class("True", "HTTPRouteRequestPercentageMirror")], OK, "HTTPRouteRequestPercentageMirror"),
-        ([gateway_class("True", {"name": "X"})], OK, "1 features, of the mirrors none"),
+        ([gateway_class("True", {"name": "X"})], OK, "1 feature, of the mirrors none"),
         ([gateway_class("True")], DOUBT, "lists no supportedFeatures"),
         ([gateway_class("False")], DOUBT, "not accepted (R: m)"),
         ([gateway_class(None)], DOUBT, "not accepted (nobody has answered)"),
@@ -136,9 +137,44 @@ def gateway_class(accepted: str | None, *features: Any) -> Json:
 )
 def test_gateway_classes_say_what_they_can(classes: list[Json], level: Level, words: str) -> None:
     """Features as objects or, before v1.1 of the Gateway API, as text."""
-    (said,) = health.gateway_classes(classes)
+    (said,) = gateway_classes(classes)
     assert said.level is level
     assert words in said.message
+
+
+def test_a_class_that_nobody_accepts_may_be_served_all_the_same() -> None:
+    """Contour, told which Gateway is its own, never accepts the class: where routes are accepted nobody asks who runs."""
+    (said,) = gateway_classes([gateway_class(None)], {"edge": 3})
+    assert (said.level, said.advice) == (OK, "")
+    assert said.message == "nobody accepts the class itself, but 3 routes are accepted on its Gateways: it is served"
+    (other,) = gateway_classes([gateway_class(None)], {"another": 3})
+    assert other.level is DOUBT
+    assert "is the controller example.com/gateway running?" in other.advice
+
+
+def answered(generation: int = 2, seen: int = 2, status: str = "True", **ref: str) -> Json:
+    said = [{"type": "Accepted", "status": status, "observedGeneration": seen}]
+    return {
+        "metadata": {"namespace": NS, "generation": generation},
+        "status": {"parents": [{"parentRef": {"name": "gw", **ref}, "conditions": said}]},
+    }
+
+
+@pytest.mark.parametrize(
+    ("route", "gateways"),
+    [
+        (answered(), {(NS, "gw"): 1}),
+        (answered(namespace="edge"), {("edge", "gw"): 1}),
+        (answered(seen=1), {}),  # of a generation before
+        (answered(status="False"), {}),
+        (answered(kind="Service"), {}),  # a mesh
+        ({"metadata": {"namespace": NS}}, {}),
+    ],
+)
+def test_a_gateway_that_accepts_routes_is_one_that_somebody_serves(route: Json, gateways: Json) -> None:
+    """Counted by Gateway, at the routes' current generation."""
+    assert accepted_on([route]) == gateways
+    assert accepted_on([route, route]) == dict.fromkeys(gateways, 2)
 
 
 def test_rights_that_are_needed_and_rights_that_are_useful() -> None:
@@ -211,6 +247,24 @@ def test_rollouts_that_need_somebody_are_listed() -> None:
     assert "canary explain shop -n team-shop" in lines[1].advice
 
 
+@pytest.mark.parametrize("reason", ["Aborted", "CheckFailed"])
+def test_a_release_that_was_taken_back_is_no_broken_installation(reason: str) -> None:
+    """An abort needs nobody; a release that failed says how to go on; neither makes `doctor` fail."""
+    gone = PHASES[Phase.ROLLED_BACK].model_copy(
+        update={
+            "run": ended(Outcome.ROLLED_BACK, reason=reason),
+            "conditions": conditions(reason, reconciling="False", stalled="True"),
+        }
+    )
+    (said,) = health.troubled([rollout(gone)], "kubectl canary")
+    if reason == "Aborted":
+        assert (said.name, said.level) == ("Rollouts", OK)
+    else:
+        assert (said.name, said.level) == ("Rollout team-shop/shop", DOUBT)
+        assert said.message == "run 7 was rolled back: error-rate: 0.12 > 0.01"
+        assert "`kubectl canary retry shop -n team-shop`" in said.advice
+
+
 class Cluster:
     """An API server with everything that canary needs but a controller; the test writes what that would write."""
 
@@ -263,6 +317,11 @@ async def prometheus() -> AsyncIterator[str]:
         result = [{"metric": {}, "value": [0, "1"]}]
         return web.json_response({"status": "success", "data": {"resultType": "vector", "result": result}})
 
+    async for url in serve(query):
+        yield url
+
+
+async def serve(query: Any) -> AsyncIterator[str]:
     app = web.Application()
     app.router.add_route("*", "/api/v1/query", query)
     runner = web.AppRunner(app)
@@ -308,12 +367,54 @@ async def test_what_is_broken_ends_with_1_and_says_what_to_do(cluster: Cluster) 
     )
     code, found = here
     assert code == 0
-    assert found["Rollouts"] == ("ok", "1, none Invalid or Stalled")
+    assert found["Rollouts"] == ("ok", "1, none of them needs anybody")
     assert found["Prometheus"][0] == "doubt"
     code, found = everywhere
     assert code == 1
     assert found[f"Rollout {OTHER}/bad"][0] == "broken"
     assert found["Prometheus"][0] == "broken"
+
+
+@pytest.mark.parametrize(
+    ("result", "words"),
+    [
+        ([{"metric": {}, "value": [0, "2"]}], "says that vector(1) is 2, so it is no Prometheus"),
+        ([], "gave nothing for vector(1), so it is no Prometheus"),
+        ([{"metric": {"a": "1"}, "value": [0, "1"]}, {"metric": {"a": "2"}, "value": [0, "1"]}], "2 series"),
+    ],
+)
+async def test_a_server_that_is_no_prometheus_is_told_in_words(result: list[Json], words: str) -> None:
+    """Whatever it answers: a sentence, and nothing that only a programmer could read."""
+
+    async def query(_: web.Request) -> web.Response:
+        return web.json_response({"status": "success", "data": {"resultType": "vector", "result": result}})
+
+    async for url in serve(query):
+        (said,) = await examine.prometheus(url)
+    assert said.level is BROKEN
+    assert words in said.message
+    assert not [word for word in ("Sample(", "NoData(", "datetime", "query=") if word in said.message]
+
+
+async def test_a_gateway_class_is_judged_by_the_routes_too(cluster: Cluster) -> None:
+    """The route's Gateway leads to its class."""
+    await cluster.create("shop", PHASES[Phase.IDLE])
+    no = {"type": "Accepted", "status": "Unknown", "reason": "Pending", "message": "Waiting for controller"}
+    no["lastTransitionTime"] = format_time(datetime.now(UTC))
+    await cluster.kube.merge_patch(GATEWAYCLASSES, EDGE, None, {"status": {"conditions": [no]}}, subresource="status")
+    assert (await cluster.lines())[1][f"GatewayClass {EDGE}"][0] == "doubt"
+    listener = {"name": "http", "port": 80, "protocol": "HTTP"}
+    gateway = {"apiVersion": GATEWAYS.api_version, "kind": "Gateway", "metadata": {"name": "gw", "namespace": NS}}
+    await cluster.kube.create(GATEWAYS, {**gateway, "spec": {"gatewayClassName": EDGE, "listeners": [listener]}})
+    route = {"apiVersion": HTTPROUTES.api_version, "kind": "HTTPRoute", "metadata": {"name": "shop", "namespace": NS}}
+    made = await cluster.kube.create(HTTPROUTES, {**route, "spec": {"parentRefs": [{"name": "gw"}]}})
+    yes = {**no, "status": "True", "reason": "Accepted", "observedGeneration": made["metadata"]["generation"]}
+    parent = {"parentRef": {"name": "gw"}, "controllerName": "example.com/static", "conditions": [yes]}
+    await cluster.kube.merge_patch(HTTPROUTES, "shop", NS, {"status": {"parents": [parent]}}, subresource="status")
+    assert (await cluster.lines())[1][f"GatewayClass {EDGE}"] == (
+        "ok",
+        "nobody accepts the class itself, but 1 route is accepted on its Gateways: it is served",
+    )
 
 
 @pytest.mark.sandbox_only("takes a definition away: those of a real server are the whole session's")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from cli_kit import NOW, PHASES, ago, checks, ended, rollout, status
+from cli_kit import NOW, PHASES, ago, awaiting_approval, checks, ended, rollout, status
 
 from canary.cli.explanation import explain
 from canary.cli.follow import verdict
@@ -60,14 +60,14 @@ def told(found: RolloutStatus | None, routes: Any = None, **metadata: Any) -> st
         (
             Phase.ROLLING_BACK,
             [
-                "It is bound to end as RolledBack, because of CheckFailed: error-rate: 0.12 > 0.01.",
+                "It is bound to end as RolledBack (CheckFailed): error-rate: 0.12 > 0.01.",
                 "0.12 is above 0.01.",
             ],
         ),
         (
             Phase.ROLLED_BACK,
             [
-                "It ended as RolledBack, because of CheckFailed",
+                "It ended as RolledBack (CheckFailed).",  # the controller's words have said the rest
                 "3 failed measurements in a row; 2 are tolerated.",
                 "`canary retry shop -n team-shop` tries it again.",
             ],
@@ -129,8 +129,65 @@ def test_an_approval_is_asked_for_with_the_command_that_gives_it() -> None:
     """Whoever reads it can copy it."""
     step = StepStatus(index=4, total=5, display="4/5", started_at=ago(60), reached_at=ago(50))
     text = told(status(step=step))
-    assert "Waiting for an approval: `canary promote shop -n team-shop`." in text
+    assert "Waiting for an approval: `canary promote shop -n team-shop` gives it;" in text
     assert "Next is step 5 of 5 (100 %), when somebody approves it and every check" in text
+
+
+def test_a_run_that_stands_at_an_approval_is_no_pause_that_needs_resume() -> None:
+    """Paused for an approval: `promote` goes on with it, and `resume` would enter the step again."""
+    text = told(awaiting_approval())
+    assert "a run is under way, and it waits for somebody to approve its step." in text.lower()
+    assert "Waiting for an approval: `canary promote shop -n team-shop` gives it;" in text
+    assert "Why it is paused" not in text
+    assert "Next is step 5 of 5 (100 %), when somebody approves it and every check" in text
+    assert "resume" not in text
+
+
+def test_what_promote_full_skipped_is_not_said_to_have_passed() -> None:
+    """Steps that nobody waited for passed nothing."""
+    for phase in (Phase.PROMOTING, Phase.SUCCEEDED):
+        run = PHASES[phase].run.model_copy(update={"full": True, "full_at": 2})
+        text = told(PHASES[phase].model_copy(update={"run": run}))
+        assert "`promote --full` at step 2: holds and approvals were cut short from there on; steps 3 and 4 are" in text
+        assert "passed all its steps" not in text
+    assert "passed all its steps" in told(PHASES[Phase.PROMOTING])
+    early = status().run.model_copy(update={"full": True, "full_at": 3})
+    assert "; step 4 is skipped." in told(status(run=early))
+
+
+def test_a_canary_without_a_ready_replica_is_explained() -> None:
+    """Its weight is 0 for a reason that is neither a check nor a hand."""
+    run = status().run.model_copy(update={"unavailable_since": ago(12), "outages": 1})
+    text = told(status(run=run))
+    assert "No replica of the canary is ready since 10:39:50 UTC (12s ago), so its weight is 0" in text
+    assert "The canary lost its weight once in this run, as none of its replicas was ready." in text
+
+
+def test_measurements_are_said_to_be_those_on_record() -> None:
+    """Nothing is extrapolated: a controller that measures on time does not write good values each time."""
+    text = told(status(checks=checks(measured_at=ago(4000))))
+    assert "Recorded at 09:33:22 UTC (1h06m ago), measured every 10s." in text
+    assert "a value that moves within its limits is not written to the status" in text
+    assert not [word for word in ("overdue", "next in", "next now") if word in text]
+
+
+@pytest.mark.parametrize(("failures", "limit", "words"), [(1, 0, "1 failed measurement in a row; none is tolerated."), (2, 1, "2 failed measurements in a row; 1 is tolerated."), (0, 1, "Up to 1 failed measurement in a row may pass; none is on record now.")])  # fmt: skip
+def test_one_failure_is_not_many(failures: int, limit: int, words: str) -> None:
+    """Singular and plural."""
+    assert words in told(status(checks=checks(failures=failures, failure_limit=limit)))
+
+
+def test_nothing_is_said_twice() -> None:
+    """`Succeeded (Succeeded): succeeded: …` after the controller has said so already."""
+    words = "succeeded: shop-stable runs revision 6c9f0d2b1a"
+    run = ended(Outcome.SUCCEEDED, reason="Succeeded", message=words)
+    by = run.trigger.model_copy(update={"by": "revision", "reason": "canary workload has revision 6c9f0d2b1a"})
+    found = PHASES[Phase.SUCCEEDED].model_copy(update={"run": run.model_copy(update={"trigger": by}), "message": words})
+    text = told(found)
+    assert text.count("succeeded: ") == 1
+    assert "because of" not in text
+    assert "It ended" not in text
+    assert "Run 7 tests revision 6c9f0d2b1a; started at 10:27:47 UTC (12m15s ago) by that revision.\n" in text
 
 
 def test_preflight_is_explained() -> None:

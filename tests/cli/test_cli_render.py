@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from datetime import timedelta
 from pathlib import Path
@@ -13,34 +12,17 @@ from typing import Any
 
 import pytest
 from cli_kit import EVENTS, NOW, PHASES, ago, checks, rollout, status
-from rich.console import Console
+from picture_kit import line_with, picture, text
+from rich.console import Group
 
-from canary.cli.output import ASCII, UNICODE, show
-from canary.cli.render_list import least_width, render_list
+from canary.cli.output import ASCII, UNICODE
+from canary.cli.render_list import render_list
 from canary.cli.render_status import render_status
+from canary.decide.facts import WorkloadView
 from canary.model.requests import REQUEST_ANNOTATION
 from canary.model.status import CheckStatus, Phase, RouteStatus, SplitStatus, StepStatus, VerdictKind
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
-
-
-def text(renderable: Any, width: int = 100, *, color: bool = False) -> str:
-    stream = io.StringIO()
-    console = Console(
-        file=stream,
-        width=width,
-        color_system="standard" if color else None,
-        force_terminal=color,
-        markup=False,
-        highlight=False,
-        legacy_windows=False,
-    )
-    show(console, renderable)
-    return stream.getvalue()
-
-
-def picture(document: Any, width: int = 100, **options: Any) -> str:
-    return text(render_status(document, options.pop("events", EVENTS), NOW, **options), width)
 
 
 def same_as_snapshot(name: str, found: str) -> None:
@@ -78,13 +60,6 @@ def test_a_long_query_is_shown_whole() -> None:
         assert "".join(check.query.split()) in shown
 
 
-def test_the_compact_picture_fits_on_a_screen() -> None:
-    """A live picture leaves out queries and conditions."""
-    lines = picture(rollout(status()), compact=True).splitlines()
-    assert len(lines) <= 32
-    assert not [line for line in lines if "histogram_quantile" in line or line == "Conditions"]
-
-
 def test_ascii_is_enough_for_every_sign_of_ours() -> None:
     """On a terminal that cannot show Unicode, nothing of ours needs it."""
     for phase in Phase:
@@ -109,10 +84,6 @@ def test_text_from_the_cluster_is_shown_and_not_obeyed() -> None:
     assert "\x1b" not in shown
 
 
-def line_with(shown: str, word: str) -> str:
-    return next(line for line in shown.splitlines() if word in line)
-
-
 def test_a_gateway_that_has_not_accepted_is_what_is_waited_for() -> None:
     """Accepted lags behind written, and the step says since when."""
     waiting = status(
@@ -121,7 +92,7 @@ def test_a_gateway_that_has_not_accepted_is_what_is_waited_for() -> None:
         routes=(RouteStatus(kind="HTTPRoute", name="shop", claimed=True, share=50, message="Gateway edge: no answer"),),
     )
     shown = picture(rollout(waiting))
-    assert "waiting for the gateway to accept the route, since 12s" in line_with(shown, "▶  3")
+    assert "waiting 12s for the gateway to accept the route" in line_with(shown, "▶  3")
     assert "✗ not yet" in line_with(shown, "HTTPRoute shop")
     assert "Gateway edge: no answer" in shown
 
@@ -132,7 +103,7 @@ def test_a_gateway_that_has_not_accepted_is_what_is_waited_for() -> None:
         ({"index": 4}, {}, "waiting for approval"),
         ({"index": 4, "hold_until": NOW + timedelta(seconds=30)}, {}, "waiting for approval and its hold, 30s left"),
         ({"index": 4, "approved": True}, {}, "about to move on"),
-        ({"index": 3}, {"measured_at": ago(500)}, "waiting for error-rate to be measured"),
+        ({"index": 3}, {"measured_at": ago(500)}, "waiting for a measurement of error-rate: none on record"),
         ({"index": 3}, {"verdict": VerdictKind.UNKNOWN, "reason": "NoData"}, "held by error-rate"),
         ({"index": 3}, {"verdict": VerdictKind.FAIL, "dry_run": True}, "about to move on"),
     ],
@@ -186,7 +157,7 @@ def test_no_status_is_too_broken_to_be_shown(broken: Any) -> None:
     """Whatever is in there, people get a picture and no traceback."""
     document = {**rollout(None), "status": broken}
     assert "team-shop/shop" in picture(document)
-    assert "shop" in text(render_list([document], NOW))
+    assert "shop" in table([document], wide=True)[1]
 
 
 def test_a_rollout_that_no_controller_has_seen_says_so() -> None:
@@ -206,39 +177,51 @@ def test_events_that_may_not_be_read_are_no_reason_to_fail() -> None:
     assert "could not be read" in picture(rollout(status()), events=None)
 
 
+def table(documents: Any, **options: Any) -> list[str]:
+    return text(Group(*render_list(documents, NOW, **options)), 10_000).splitlines()
+
+
+COLUMNS = ["NAME", "PHASE", "STEP", "WEIGHT", "OBSERVED", "CHECKS", "AGE", "MESSAGE"]
+
+
 def test_a_list_has_the_columns_of_kubectl() -> None:
-    """The same names in the same order, so that nobody has to learn two tables."""
+    """The same names, so that nobody has to learn two tables; the message comes last, and a wide table says what runs."""
     documents = [rollout(PHASES[phase]) for phase in Phase]
-    assert text(render_list(documents, NOW), 140).splitlines()[0].split() == (
-        ["NAME", "PHASE", "STEP", "WEIGHT", "OBSERVED", "CHECKS", "MESSAGE", "AGE"]
-    )
-    wide = render_list(documents, NOW, wide=True, namespaces=True)
-    assert text(wide, 220).splitlines()[0].split() == (
-        [
-            "NAMESPACE",
-            "NAME",
-            "PHASE",
-            "STEP",
-            "WEIGHT",
-            "OBSERVED",
-            "CHECKS",
-            "MESSAGE",
-            "STABLE",
-            "CANARY",
-            "REVISION",
-            "AGE",
-        ]
-    )
-    same_as_snapshot("list-140", text(render_list(documents, NOW), 140))
+    assert table(documents)[0].split() == COLUMNS
+    heading, first, *_ = table(documents, wide=True, namespaces=True)
+    more = ["STABLE", "CANARY", "REVISION", "STABLE-READY", "CANARY-READY", "STABLE-IMAGES", "CANARY-IMAGES"]
+    assert heading.split() == ["NAMESPACE", *COLUMNS[:-1], *more, "MESSAGE"]
+    assert first[heading.index("CANARY-IMAGES") :].startswith("ghcr.io/shop:v7,proxy:2  ")
+    assert first[heading.index("STABLE-READY") :].startswith("4/4  ")
+    same_as_snapshot("list-140", "".join(f"{line}\n" for line in table(documents, width=140)))
 
 
-def test_a_list_never_cuts_a_name() -> None:
-    """Names, phases and revisions stay whole at the width that the table says it needs."""
-    name = "a-very-long-name-for-a-rollout-that-somebody-generated"
-    table = render_list([rollout(status(), name=name)], NOW, wide=True, namespaces=True)
-    shown = text(table, least_width(table))
-    for word in (name, "Progressing", "6c9f0d2b1a", "team-shop"):
-        assert word in shown
+@pytest.mark.parametrize("width", [1, 8, 40, 60, 80, 100, 140, 400])
+def test_a_line_of_a_list_is_cut_and_never_breaks(width: int) -> None:
+    """A Rollout is one line on any terminal; what is cut is the message, then the columns before it, and it is marked."""
+    documents = [rollout(PHASES[phase]) for phase in Phase]
+    whole, cut = table(documents), table(documents, width=width)
+    assert len(cut) == len(whole) == len(Phase) + 1
+    for full, line in zip(whole, cut, strict=True):
+        assert len(line) <= width
+        assert line == full if len(full) <= width else line == full[: width - 1].rstrip() + "…"
+    assert any("MESSAGE" in line for line in cut) is (width >= 80)
+
+
+def test_at_80_columns_the_essential_words_are_there() -> None:
+    """Phase, step, weight, checks and age of every Rollout, and the beginning of what is the matter."""
+    lines = table([rollout(PHASES[phase]) for phase in Phase], width=80)
+    assert lines[2] == "shop   Progressing   3/5    50       48.7       2/2 pass   3d    step 3/5: hold…"
+    assert lines[6] == "shop   Succeeded            0                   2/2 pass   3d    run 7 succeeded"
+
+
+def test_replicas_of_now_win_over_those_on_record() -> None:
+    """At rest the status does not keep them up to date; what was read just now is what is shown."""
+    now = WorkloadView("shop-canary", exists=True, revision="6c9f0d2b1a", ready=0, replicas=3, images="shop:v8")
+    heading, line = table([rollout(status())], wide=True, live={("team-shop", "shop-canary"): now})
+    assert line[heading.index("CANARY-READY") :].startswith("0/3  ")
+    assert line[heading.index("CANARY-IMAGES") :].startswith("shop:v8  ")
+    assert line[heading.index("STABLE-READY") :].startswith("4/4  ")
 
 
 def test_a_dry_run_check_is_marked() -> None:

@@ -121,6 +121,7 @@ async def test_as_a_plugin_it_speaks_of_kubectl(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (["wait", "shop", "--for", "approvals"], "nothing to wait for"),
         (["statsu"], "Did you mean 'status'"),
         (["status"], "NAME"),
         (["pause", "shop", "--timeout", "soon"], "is not a duration"),
@@ -223,9 +224,39 @@ async def test_a_server_that_is_not_there_is_named(tmp_path: Path, closed_port: 
     )
     ran = await canary("list", KUBECONFIG=str(config))
     assert ran.code == 7
-    assert ran.err.startswith("Error: the API server cannot be reached or is in trouble: ")
-    assert str(closed_port) in ran.err
-    assert len(ran.err.splitlines()) == 1
+    where = f"no connection to http://127.0.0.1:{closed_port}: connection refused"
+    said = (
+        f"Error: the API server cannot be reached: {where}; is the cluster up, and is it the one of your --context?\n"
+    )
+    assert ran.err == said
+    for verb in (["watch", "shop"], ["wait", "shop", "--for", "idle"]):  # they are patient, but not with a first answer
+        ran = await canary(*verb, KUBECONFIG=str(config))
+        assert (ran.code, ran.out, ran.err) == (7, "", said)
+
+
+async def test_a_context_that_is_not_there_lists_those_that_are(tmp_path: Path) -> None:
+    """Code 2, and the names to choose from."""
+    config = tmp_path / "config"
+    contexts = [{"name": name, "context": {"cluster": "c", "user": "u"}} for name in ("prod", "staging")]
+    config.write_text(json.dumps({"current-context": "prod", "contexts": contexts}))
+    ran = await canary("list", "--context", "stagin", KUBECONFIG=str(config))
+    assert ran.code == 2
+    assert ran.err == f"Error: the kubeconfig {config} has no context stagin; there are prod, staging\n"
+
+
+async def test_the_version_has_the_usual_option_too() -> None:
+    """`canary --version` is what people type."""
+    by_option, by_verb = await asyncio.gather(canary("--version"), canary("version"))
+    assert by_option == by_verb
+    assert re.fullmatch(r"canary \d+\.\d+\.\d+\S*\n", by_option.out)
+    assert (by_option.code, by_option.err) == (0, "")
+
+
+async def test_ignoring_unknown_checks_goes_with_full_only() -> None:
+    """Approving one step ignores nothing; nobody is asked then."""
+    ran = await canary("promote", "shop", "--ignore-unknown", KUBECONFIG="/nowhere")
+    assert ran.code == 2
+    assert "goes with --full only" in ran.err
 
 
 async def test_ctrl_c_ends_with_130_and_without_a_word(tmp_path: Path, silent_server: str) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_kit import NOW, PHASES, Run, canary, conditions, ended, rollout, status
+from cli_kit import NOW, PHASES, Run, awaiting_approval, canary, conditions, ended, rollout, status
 from cluster_kit import api_server, install_all, own_namespace
 
 from canary.cli.goal import Goal, Missed, Reached, Waiting, judge
@@ -53,6 +53,19 @@ TABLE: list[tuple[str, RolloutStatus, type]] = [
     ("paused", PHASES[P.IDLE], Waiting),
     ("paused", SUCCEEDED, Missed),
     ("paused", PHASES[P.ROLLING_BACK], Missed),
+    ("paused", awaiting_approval(), Reached),
+    ("approval", awaiting_approval(), Reached),
+    ("approval", PHASES[P.PROGRESSING], Waiting),  # step 4 will ask for one
+    ("approval", PHASES[P.PAUSED], Waiting),  # by a hand; once it is resumed, step 4 is to come
+    ("approval", PHASES[P.IDLE], Waiting),
+    ("approval", status(step=StepStatus(index=4, total=5, started_at=NOW)), Waiting),
+    ("approval", status(step=StepStatus(index=4, total=5, started_at=NOW, approved=True)), Missed),
+    ("approval", status(step=StepStatus(index=5, total=5, started_at=NOW)), Missed),  # none is left that asks
+    ("approval", status(run=status().run.model_copy(update={"full": True})), Missed),
+    ("approval", PHASES[P.PROMOTING], Missed),
+    ("approval", PHASES[P.ROLLING_BACK], Missed),
+    ("approval", PHASES[P.INVALID], Missed),
+    ("approval", SUCCEEDED, Missed),
     ("idle", PHASES[P.IDLE], Reached),
     ("idle", PHASES[P.ROLLED_BACK], Reached),
     ("idle", SUCCEEDED, Reached),
@@ -80,7 +93,7 @@ def test_each_goal_is_reached_missed_or_waited_for(goal: str, found: RolloutStat
     assert said.words
 
 
-GOALS = ["healthy", "succeeded", "rolledback", "paused", "idle", "step=1", "step=9"]
+GOALS = ["healthy", "succeeded", "rolledback", "paused", "approval", "idle", "step=1", "step=9"]
 
 
 @pytest.mark.parametrize("goal", GOALS)
@@ -91,6 +104,14 @@ def test_a_stale_status_decides_nothing(goal: str) -> None:
         asked = rollout(found, annotations={REQUEST_ANNOTATION: '{"id": "r-2", "verb": "start"}'})
         for document in (behind, asked, rollout(None)):
             assert isinstance(judge(Goal.parse(goal), view(document)), Waiting)
+
+
+def test_without_an_approval_step_nothing_is_waited_for() -> None:
+    """A pipeline that waits for an approval which no step asks for learns so at once."""
+    document = rollout(PHASES[P.IDLE])
+    document["spec"]["steps"] = [{"weight": 10}, {"weight": 100}]
+    said = judge(Goal.parse("approval"), view(document))
+    assert said == Missed("no step of it asks for an approval")
 
 
 def test_an_answered_request_does_not_hold_it_up() -> None:
@@ -109,7 +130,7 @@ def test_ready_of_an_older_spec_is_not_ready() -> None:
 @pytest.mark.parametrize("text", ["", "done", "step", "step=", "step=0", "step=x", "healthy=1"])
 async def test_a_goal_that_there_is_not_ends_with_2(text: str) -> None:
     """And says which there are."""
-    with pytest.raises(ValueError, match="healthy, paused, rolledback, succeeded, idle, step=N"):
+    with pytest.raises(ValueError, match="healthy, paused, approval, rolledback, succeeded, idle, step=N"):
         Goal.parse(text)
     if text == "done":
         ran = await canary("wait", "shop", "--for", text)

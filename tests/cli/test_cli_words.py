@@ -11,14 +11,17 @@ from canary.cli.words import (
     age,
     clean,
     clock,
-    due_words,
+    counted,
     event_time,
+    every,
     left,
     listing,
     measured,
-    next_measurement,
     percent,
+    recorded,
+    since,
     span,
+    tolerance,
 )
 
 NOW = datetime(2024, 5, 1, 10, 40, 2, tzinfo=UTC)
@@ -56,18 +59,38 @@ def test_time_that_is_left_is_rounded_up() -> None:
     assert left(NOW - timedelta(seconds=3), NOW) == "0s"
 
 
-@pytest.mark.parametrize(("passed", "due_in"), [(0, 10), (4, 6), (10, 0), (14, 6), (95, 5)])
-def test_the_next_measurement_is_extrapolated_from_the_last(passed: int, due_in: int) -> None:
-    """The status names the last measurement only; the next is some multiple of the interval later."""
-    due = next_measurement(NOW - timedelta(seconds=passed), 10, NOW)
-    assert due == NOW + timedelta(seconds=due_in)
+@pytest.mark.parametrize("passed", [0, 4, 31, 4000])
+def test_of_a_measurement_only_what_is_on_record_is_said(passed: int) -> None:
+    """Values within limits are not written at every measurement: neither `overdue` nor `next in 4s` could be known."""
+    words = recorded(NOW - timedelta(seconds=passed), NOW)
+    assert words == f"recorded {since(NOW - timedelta(seconds=passed), NOW)}"
+    assert (every(10), every(0.5), every(90), every(None)) == (
+        "measured every 10s",
+        "measured every 0.5s",
+        "measured every 1m30s",
+        "",
+    )
 
 
-def test_a_check_that_nobody_measures_any_more_is_overdue() -> None:
-    """After three missed measurements a promise of the next one would be a lie."""
-    assert due_words(NOW - timedelta(seconds=4), 10, NOW) == "next in 6s"
-    assert due_words(NOW - timedelta(seconds=31), 10, NOW) == "overdue"
-    assert due_words(NOW, None, NOW) == ""
+def test_one_is_not_many() -> None:
+    """`1 failed measurements` reads like a machine."""
+    assert [counted(number, "check passes", "checks pass") for number in (1, 2)] == ["1 check passes", "2 checks pass"]
+    assert [counted(number, "time") for number in (0, 1, 2)] == ["0 times", "1 time", "2 times"]
+
+
+@pytest.mark.parametrize(
+    ("failures", "limit", "words"),
+    [
+        (0, 0, ""),
+        (0, 2, ""),
+        (1, 0, "failed once, tolerates none"),
+        (2, 2, "failed twice in a row, tolerates 2"),
+        (3, 2, "failed 3 times in a row, tolerates 2"),
+    ],
+)
+def test_failures_are_told_in_words(failures: int, limit: int, words: str) -> None:
+    """`failures 1/0` is a riddle."""
+    assert tolerance(failures, limit) == words
 
 
 def test_a_time_of_another_day_has_its_date() -> None:

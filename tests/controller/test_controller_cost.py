@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 from controller_kit import World, check, rollout_document
 
-from canary.kube import ROLLOUTS
+from canary.kube import DEPLOYMENTS, ROLLOUTS
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -93,6 +93,24 @@ async def test_fifty_idle_rollouts_at_a_start(world: World) -> None:
     assert {entry.verb for entry in asked} <= {"list", "watch"}
     assert len([entry for entry in asked if entry.verb == "list"]) <= 5
     assert second.hub.driving == frozenset()
+
+
+async def test_replicas_that_come_and_go_at_rest_cost_nothing(world: World) -> None:
+    """They are in the status for people, and are not kept up to date at rest; the images of a release are in it."""
+    await world.begin()
+    await world.deploy(2)
+    await world.until(lambda: world.phase() == "Succeeded")
+    await world.settle()
+    said = world.status()["workloads"]
+    assert [said[role]["images"] for role in ("stable", "canary")] == ["shop:2", "shop:2"]
+    assert said["stable"]["ready"] == 1
+    before = len(world.audited())
+    for count in (0, 3, 1):
+        for name in ("stable", "canary"):
+            await world.gitops.merge_patch(DEPLOYMENTS, name, world.namespace, {"spec": {"replicas": count}})
+        await world.settle()
+    assert len(world.audited()) == before
+    assert world.status()["workloads"] == said
 
 
 async def test_a_status_that_says_the_same_is_not_written(world: World) -> None:
