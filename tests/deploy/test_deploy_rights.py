@@ -130,7 +130,7 @@ async def live(place: Town, *namespaces: str) -> None:
         await place.gone("shop", TEAM)
     assert await place.weights("shop", TEAM) == [1, 0]
     route = await place.kube.get(HTTPROUTES, "shop", TEAM)
-    assert "canary.dev/run" not in (route["metadata"].get("annotations") or {})
+    assert "run.canary.dev/shop" not in (route["metadata"].get("annotations") or {})
     reasons = {event["reason"] for event in (await place.kube.list(EVENTS, TEAM))["items"]}
     assert {"RunStarted", "Succeeded", "RolledBack"} <= reasons
 

@@ -124,7 +124,7 @@ async def test_a_release_by_kubectl_alone(team: Team) -> None:
     description = await team.kubectl("describe", "rollout", "shop")
     for reason in ("RunStarted", "StepStarted", "Promoting", "Succeeded"):
         assert reason in description
-    assert "canary.dev/run" not in await team.kubectl("get", "httproute", "shop", "-o", "yaml")
+    assert "run.canary.dev" not in await team.kubectl("get", "httproute", "shop", "-o", "yaml")
 
 
 async def test_watching_with_kubectl(team: Team) -> None:
@@ -157,7 +157,7 @@ async def test_a_hand_that_lowers_is_respected_and_named(team: Team) -> None:
         {"op": "replace", "path": "/spec/rules/0/backendRefs/1/weight", "value": 5},
     ]
     await team.kubectl("patch", "httproute", "shop", "--type=json", "-p", json.dumps(patch))
-    status = await team.until("pause", lambda status: status.get("phase") == "Paused")
+    status = await team.until("pause", lambda status: (status.get("paused") or {}).get("reason") == "LoweredByHand")
     assert "kubectl-patch" in status["message"]
     assert "from 50 % to 5 %" in status["message"]
     assert await team.weights() == [95, 5]
@@ -174,4 +174,4 @@ async def test_deleting_a_rollout_in_the_middle_of_a_run(team: Team) -> None:
     await team.until("50 %", lambda status: status.get("split", {}).get("accepted") == 50)
     await team.kubectl("delete", "rollout", "shop", "--timeout=30s")
     assert await team.weights() == [1, 0]
-    assert "canary.dev/run" not in await team.kubectl("get", "httproute", "shop", "-o", "yaml")
+    assert "run.canary.dev" not in await team.kubectl("get", "httproute", "shop", "-o", "yaml")
