@@ -14,6 +14,7 @@ from canary.act.backoff import Backoffs
 from canary.act.events import Teller
 from canary.act.perform import PATIENCE, Done, Performer, World
 from canary.controller.clock import Alarm, Clock
+from canary.controller.conditions import Conditions
 from canary.controller.measure import OBSERVED, Measurements
 from canary.controller.turns import Turns
 from canary.decide.actions import Tell
@@ -68,6 +69,7 @@ class Deps:
     clock: Clock
     places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(OTHER_WRITES))
     turns: Turns = field(default_factory=Turns)
+    conditions: Conditions = field(default_factory=Conditions)
 
 
 @dataclass(slots=True)
@@ -155,7 +157,8 @@ class Driver:
         self._urgent = asyncio.Event()
         self._turn: asyncio.Future[None] | None = None
         self._writing: asyncio.Task[bool] | None = None
-        self._measurements = Measurements(deps.clock, deps.provider, self._render, self.post)
+        weigh = deps.conditions.of(*key)
+        self._measurements = Measurements(deps.clock, deps.provider, self._render, self.post, weigh=weigh)
         self._step: tuple[int, int] = (0, 0)
         self._writes_in_step = 0
         self._settling_since: datetime | None = None
