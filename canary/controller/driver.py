@@ -17,6 +17,7 @@ from canary.act.gate import Gate
 from canary.act.perform import PATIENCE, Done, Performer, World
 from canary.act.reading import still_so
 from canary.controller.clock import Alarm, Clock
+from canary.controller.conditions import Conditions
 from canary.controller.fence import Fence
 from canary.controller.measure import OBSERVED, Measurements, Pace
 from canary.controller.sight import Sight
@@ -87,6 +88,7 @@ class Deps:
     sight: Sight = field(default_factory=Sight)
     pace: Pace = field(default_factory=Pace)
     turns: Turns = field(default_factory=Turns)
+    conditions: Conditions = field(default_factory=Conditions)
 
 
 @dataclass(slots=True)
@@ -175,7 +177,10 @@ class Driver:
         self._urgent = asyncio.Event()
         self._turn: asyncio.Future[None] | None = None
         self._writing: asyncio.Task[bool] | None = None
-        self._measurements = Measurements(deps.clock, deps.provider, self._render, self.post, deps.pace)
+        weigh = deps.conditions.of(*key)
+        self._measurements = Measurements(
+            deps.clock, deps.provider, self._render, self.post, weigh=weigh, pace=deps.pace
+        )
         self._step: tuple[int, int] = (0, 0)
         self._writes_in_step = 0
         self._settling_since: datetime | None = None

@@ -9,10 +9,11 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from canary.controller.clock import Clock
+from canary.controller.conditions import Weigh
 from canary.errors import RenderError
 from canary.metrics.port import Provider, Query
 from canary.model.checks import SHORTEST_INTERVAL, ResolvedCheck
-from canary.model.measurement import Malformed, Measurement, Unreachable
+from canary.model.measurement import Malformed, Measurement, Sample, Unreachable
 
 log = logging.getLogger("canary.measure")
 
@@ -45,7 +46,10 @@ class Pace:
 class Measurements:
     """The measuring tasks of one run. `sync` says what is to be measured from now on; `stop` ends them all."""
 
-    def __init__(self, clock: Clock, provider: Provider, render: Render, post: Post, pace: Pace | None = None) -> None:
+    def __init__(
+        self, clock: Clock, provider: Provider, render: Render, post: Post, *, weigh: Weigh, pace: Pace | None = None
+    ) -> None:
+        self._weigh = weigh
         self._clock = clock
         self._provider = provider
         self._render = render
@@ -104,7 +108,10 @@ class Measurements:
             many=check.condition is not None,
         )
         try:
-            return await self._provider.measure(query, now)
+            found = await self._provider.measure(query, now)
         except Exception as error:  # a provider must not raise; if one does, that is no verdict either
             log.exception("provider failed on check %s", check.name)
             return Unreachable(now, "ProviderError", f"{type(error).__name__}: {error}", text)
+        if check.condition is not None and isinstance(found, Sample):
+            return await self._weigh(check.condition, found)
+        return found

@@ -83,6 +83,7 @@ async def serve(
             stack.push_async_callback(provider.close)
         teller = await stack.enter_async_context(Teller(kube))
         deps = Deps(kube, Store(), teller, provider, telemetry, clock or SystemClock())
+        stack.callback(deps.conditions.close)
         leadership: Leadership | None = None
         if settings.lease is not None:
             # Given back when the hub has ended, and not before.

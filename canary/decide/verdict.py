@@ -9,7 +9,6 @@ import math
 from datetime import datetime
 from typing import assert_never
 
-from canary.decide.condition import ConditionError, holds
 from canary.model.checks import OnUnknown, ResolvedCheck
 from canary.model.measurement import Malformed, Measurement, NoData, Sample, Unreachable
 from canary.model.status import CheckStatus, VerdictKind
@@ -72,13 +71,15 @@ def _weigh(check: ResolvedCheck, sample: Sample) -> tuple[VerdictKind, str, str]
     if not math.isfinite(value):  # a provider that lets one through must not become a verdict
         return _policy(check.on_error, "NotANumber", f"the value is {value}")
     if check.condition is not None:
-        try:
-            good = holds(check.condition, value, sample.values or (value,))
-        except ConditionError as error:
-            return _policy(check.on_error, "ConditionError", str(error))
-        word = "holds" if good else "does not hold"
-        reason = "ConditionHolds" if good else "ConditionBroken"
-        return _kind(good=good), reason, f"{check.condition} {word} for {value:g}"
+        weighed = sample.weighed
+        if weighed is None or weighed.condition != check.condition:
+            # It was edited meanwhile, maybe. That is no error of the provider, and no policy makes a verdict of it.
+            return VerdictKind.UNKNOWN, "ConditionNotEvaluated", "the condition was not evaluated for this measurement"
+        if weighed.holds is None:
+            return _policy(check.on_error, weighed.reason, weighed.message)
+        word = "holds" if weighed.holds else "does not hold"
+        reason = "ConditionHolds" if weighed.holds else "ConditionBroken"
+        return _kind(good=weighed.holds), reason, f"{check.condition} {word} for {value:g}"
     # A limit is compared as the float that a provider would send for it: a measured 0.01 keeps within "1%".
     if check.maximum is not None and value > float(check.maximum):
         return VerdictKind.FAIL, "AboveMax", f"{value:g} is above {float(check.maximum):g}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from canary.decide.condition import problem as condition_problem
+from canary.checks.condition import problem as condition_problem
 from canary.errors import RenderError, SpecError
 from canary.lint.findings import Finding, Path, Rule, Severity, path_of
 from canary.lint.source import Document

@@ -17,12 +17,12 @@ from prometheus_api_client import PrometheusApiClientException, PrometheusConnec
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_fixed
 
 from canary.metrics.address import allowed, normalise
+from canary.metrics.parsing import LARGE_SERIES, MAX_BYTES, AnswerTooLarge, in_turn
 from canary.metrics.port import Query
-from canary.metrics.prometheus_session import AnswerTooLarge, BoundedSession
+from canary.metrics.prometheus_session import BoundedSession
 from canary.metrics.values import Series, measurement
 from canary.model.measurement import Malformed, Measurement, Unreachable
 
-_MAX_BYTES = 4 * 1024 * 1024  # of one answer; an aggregated query needs a few hundred
 _MAX_ADDRESSES = 16
 _LONGEST_ERROR = 500  # characters of a server's words that are passed on
 
@@ -55,7 +55,7 @@ class PrometheusProvider:
         clock: Callable[[], float] = time.monotonic,
         headers: Mapping[str, str] | None = None,
         ca_file: str | None = None,
-        max_bytes: int = _MAX_BYTES,
+        max_bytes: int = MAX_BYTES,
         max_addresses: int = _MAX_ADDRESSES,
     ) -> None:
         self._default = normalise(default_address) if default_address else None
@@ -164,8 +164,8 @@ class _Backend:
         except requests.Timeout:
             message = f"{self._address} did not answer within {query.timeout:g} s"
             return Unreachable(now, "Timeout", message, query.text)
-        except AnswerTooLarge:
-            message = f"the answer is larger than {self._session.max_bytes} bytes: aggregate with sum() or max()"
+        except AnswerTooLarge as error:
+            message = f"the answer {error}: aggregate with sum() or max()"
             return Malformed(now, "UnexpectedResult", message, query.text)
         except PrometheusApiClientException:
             return self._refused(query, now)
@@ -191,8 +191,9 @@ class _Backend:
         kind = (body.get("data") or {}).get("resultType")
         try:
             if kind == "vector":
-                series: list[Series] = [(one["metric"], float(one["value"][1])) for one in result]
-                return measurement(series, query, now)
+                with in_turn(len(result) > LARGE_SERIES):
+                    series: list[Series] = [(one["metric"], float(one["value"][1])) for one in result]
+                    return measurement(series, query, now)
             if kind == "scalar":
                 return measurement([({}, float(result[1]))], query, now)
         except (KeyError, TypeError, ValueError, IndexError):  # a native histogram has no single value, for instance

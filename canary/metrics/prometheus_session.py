@@ -7,7 +7,6 @@ drops the type of the result and the server's words about a refusal.
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Callable
@@ -17,15 +16,13 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.util.retry import Retry
 
+from canary.metrics.parsing import AnswerTooLarge, parsed
+
 _CHUNK = 64 * 1024
 
 
-class AnswerTooLarge(Exception):
-    """The body is larger than `max_bytes`; the connection was closed."""
-
-
 class BoundedSession(requests.Session):
-    """Every request ends before `deadline()` and with at most `max_bytes` of body, or raises.
+    """Every request ends before `deadline()` and with at most `max_bytes` of body, or raises. The body is parsed once.
 
     Raises requests.Timeout, other requests.RequestException, AnswerTooLarge.
     """
@@ -48,18 +45,12 @@ class BoundedSession(requests.Session):
     def set_deadline(self, deadline: float) -> None:
         """When this thread's requests must be over, by the clock."""
         self._thread.deadline = deadline
-        self._thread.response = None
+        self._thread.answer = None
 
     def answered(self) -> tuple[int, dict[str, Any]] | None:
         """Code and JSON object (empty if it is none) of this thread's last answer; None when there was none."""
-        response = self._thread.response
-        if response is None:
-            return None
-        try:
-            body = json.loads(response.content)
-        except ValueError:
-            body = {}
-        return response.status_code, body if isinstance(body, dict) else {}
+        answer: tuple[int, dict[str, Any]] | None = self._thread.answer
+        return answer
 
     def request(self, method: str, url: str, **kwargs: Any) -> requests.Response:  # type: ignore[override] # passes all on
         """As `requests.Session.request`, within the bounds."""
@@ -76,7 +67,9 @@ class BoundedSession(requests.Session):
             raise
         response._content_consumed = True  # noqa: SLF001 - so that the connection is kept, not closed
         response.close()
-        self._thread.response = response
+        body = parsed(response.content)
+        self._thread.answer = response.status_code, body if isinstance(body, dict) else {}
+        response.json = lambda **_: body  # type: ignore[method-assign] # once is enough
         return response
 
     def _read(self, response: requests.Response, deadline: float) -> bytes:
@@ -88,7 +81,7 @@ class BoundedSession(requests.Session):
             while chunk := response.raw.read1(_CHUNK):
                 body += chunk
                 if len(body) > self.max_bytes:
-                    raise AnswerTooLarge
+                    raise AnswerTooLarge(f"is larger than {self.max_bytes} bytes")
                 if self._clock() > deadline:
                     raise requests.Timeout("the answer did not end in time")
         except ReadTimeoutError as error:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from canary.metrics.port import Query
-from canary.model.measurement import Malformed, Measurement, NoData, Sample
+from canary.model.measurement import MAX_SERIES, Malformed, Measurement, NoData, Sample
 
 Series = tuple[Mapping[str, str], float]
 """The labels and the value of one series."""
@@ -16,9 +16,16 @@ _SHOWN = 3  # label sets in a message: enough to see what they differ in
 
 
 def measurement(series: Sequence[Series], query: Query, now: datetime) -> Measurement:
-    """None: NoData. Not finite: Malformed. Several: a Sample of all, by labels, if `query.many`, else Malformed."""
+    """None: NoData. Not finite: Malformed. Several: a Sample of all, by labels, if `query.many`, else Malformed.
+
+    More than MAX_SERIES are Malformed in either case, and nobody looks at what they are.
+    """
     if not series:
         return NoData(now, query.text)
+    if len(series) > MAX_SERIES:
+        seen = f"a condition sees at most {MAX_SERIES}" if query.many else "one was expected"
+        message = f"the query returned {len(series)} series, and {seen}: aggregate them with sum() or max()"
+        return Malformed(now, "TooManySeries" if query.many else "SeveralSeries", message, query.text)
     ordered = sorted(series, key=lambda one: sorted(one[0].items()))
     for labels, value in ordered:
         if not math.isfinite(value):

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from canary.errors import SpecError
 from canary.model.base import ApiModel
+from canary.model.measurement import MAX_SERIES
 from canary.model.values import Duration, Limit
 
 MAX_CHECKS = 16
@@ -20,6 +21,7 @@ MAX_ARGS = 16
 MAX_QUERY = 4096
 SHORTEST_INTERVAL = 1.0
 """Seconds that are waited between two measurements at least, whatever a check declares."""
+MAX_CONDITION = 1024
 NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 ARG_PATTERN = r"^[a-zA-Z0-9_-]{1,63}$"
 
@@ -86,9 +88,9 @@ CONDITION = Annotated[
     str | None,
     Field(
         min_length=1,
-        max_length=1024,
+        max_length=MAX_CONDITION,
         description="A CEL expression that is true when the value is good, over `value` (double) and `values` (list of "
-        "double: all series of the query). Instead of threshold.",
+        f"double: all series of the query, at most {MAX_SERIES}). Instead of threshold.",
     ),
 ]
 

@@ -8,15 +8,32 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+MAX_SERIES = 1000
+"""The most series that a condition sees. What a condition may cost is counted with this number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """What a condition said of a sample: whether it holds, or (None) why nobody knows."""
+
+    condition: str
+    holds: bool | None
+    reason: str = ""  # ConditionError | ConditionTooExpensive
+    message: str = ""
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One finite number. `at` is when it was asked for; `values` keeps all series for `condition`."""
+    """One finite number. `at` is when it was asked for; `values` keeps all series for `condition`.
+
+    A condition is evaluated where the number is taken, since that may take its time; `weighed` is what it said.
+    """
 
     value: float
     at: datetime
     query: str = ""
     values: tuple[float, ...] = ()
+    weighed: Weighed | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +61,7 @@ class Malformed:
     """The provider answered something that is no measurement: bad query, NaN, several series."""
 
     at: datetime
-    reason: str  # BadQuery | NotANumber | SeveralSeries | UnexpectedResult | UnknownVariable
+    reason: str  # BadQuery | NotANumber | SeveralSeries | TooManySeries | UnexpectedResult | UnknownVariable
     message: str
     query: str = ""
 

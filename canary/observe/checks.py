@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from canary.decide.condition import problem as condition_problem
+from canary.checks.condition import problem as condition_problem
 from canary.decide.facts import Problem
 from canary.errors import RenderError, SpecError
 from canary.gateway.pair import Backend

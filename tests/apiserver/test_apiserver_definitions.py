@@ -7,9 +7,9 @@ import pytest
 import yaml
 from apiserver_kit import CRDS, OURS, ROUTES, WIDGETS, Client, definition, route, widget
 
+from canary.checks.cel_parser import CelSyntaxError, parse
 from canary.sandbox.apiserver import ApiServer, StatusError
 from canary.sandbox.apiserver.cel_cost import CelTypeError, estimate
-from canary.sandbox.apiserver.cel_parser import CelSyntaxError, parse
 from canary.sandbox.apiserver.cel_shapes import shape_of
 from canary.sandbox.apiserver.jsonpath import compile_path
 from canary.sandbox.apiserver.schema import Schema

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from world import START, World, begun, spec_of
 
+from canary.checks.condition import weighed
 from canary.decide import reasons
 from canary.decide.verdict import judge
 from canary.model.checks import Check, resolve
-from canary.model.measurement import Sample
+from canary.model.measurement import Sample, Weighed
 from canary.model.status import Outcome, Phase, VerdictKind
 
 NOT_KNOWING = ("NoData", "Unreachable", "Malformed", "nan", "inf", "-inf")
@@ -193,8 +195,12 @@ def test_checks_have_nothing_to_say_before_there_is_traffic() -> None:
 
 
 def judged(document: dict[str, Any], value: float) -> tuple[VerdictKind, str]:
-    """What one measurement makes of a check."""
-    found = judge(resolve(Check.model_validate(document), None, ""), None, Sample(value, START))
+    """What one measurement makes of a check, after its condition was evaluated."""
+    resolved = resolve(Check.model_validate(document), None, "")
+    sample = Sample(value, START)
+    if resolved.condition is not None:
+        sample = replace(sample, weighed=weighed(resolved.condition, sample))
+    found = judge(resolved, None, sample)
     return found.verdict, found.reason
 
 
@@ -207,12 +213,31 @@ def judged(document: dict[str, Any], value: float) -> tuple[VerdictKind, str]:
         ("value", 0.1, (VerdictKind.UNKNOWN, "ConditionError")),
         ("colour == 'red'", 0.1, (VerdictKind.UNKNOWN, "ConditionError")),
         ("value <", 0.1, (VerdictKind.UNKNOWN, "ConditionError")),
+        ("values.all(v, values.all(w, v < w))", 0.1, (VerdictKind.UNKNOWN, "ConditionTooExpensive")),
     ],
 )
 def test_conditions(condition: str, value: float, expected: tuple[VerdictKind, str]) -> None:
     """CEL over `value` and `values`; one that cannot be evaluated is an error, and no verdict."""
     document = {"name": "errors", "prometheus": {"query": "q"}, "condition": condition}
     assert judged(document, value) == expected
+
+
+@pytest.mark.parametrize("policy", ["Hold", "Pass", "Fail"])
+@pytest.mark.parametrize("said", [None, Weighed("value < 0.9", True), Weighed("value < 0.9", False)])
+def test_a_condition_that_was_not_evaluated_is_no_verdict(said: Weighed | None, policy: str) -> None:
+    """A sample without an answer to this very condition (it was edited meanwhile) is Unknown, whatever the policy is."""
+    document = {"name": "errors", "prometheus": {"query": "q"}, "condition": "value < 0.5", "onError": policy}
+    found = judge(resolve(Check.model_validate(document), None, ""), None, Sample(0.1, START, weighed=said))
+    assert (found.verdict, found.reason, found.value) == (VerdictKind.UNKNOWN, "ConditionNotEvaluated", 0.1)
+
+
+@pytest.mark.parametrize(
+    ("policy", "kind"), [("Hold", VerdictKind.UNKNOWN), ("Pass", VerdictKind.PASS), ("Fail", VerdictKind.FAIL)]
+)
+def test_on_error_says_what_a_condition_without_a_value_means(policy: str, kind: VerdictKind) -> None:
+    """An index out of bounds is an error like an ambiguous answer, and resolved as declared."""
+    document = {"name": "errors", "prometheus": {"query": "q"}, "condition": "values[1] < 0.5", "onError": policy}
+    assert judged(document, 0.1) == (kind, "ConditionError")
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,20 @@ CHECKS: list[tuple[str, list[Json], str, str, str]] = [
         "error",
     ),
     (
+        "a condition that may take for ever",
+        [rollout(checks=conditioned("values.all(v, values.exists(w, w > v))"))],
+        "spec.checks[0].condition",
+        "may cost 40 times what is allowed when the query returns 1000 series",
+        "error",
+    ),
+    (
+        "a condition about something else than numbers",
+        [rollout(checks=conditioned("'abc'.matches('(a|aa)+$')"))],
+        "spec.checks[0].condition",
+        "a condition is about numbers and has no string",
+        "error",
+    ),
+    (
         "an argument that the template does not take",
         [rollout(checks=[{**USE, "args": {"limt": "1"}}]), template()],
         "spec.checks[0].args.limt",

@@ -9,9 +9,9 @@ from typing import Any
 
 import cel
 
+from canary.checks.cel_parser import Call, CelSyntaxError, Node, names_used, parse, walk
 from canary.sandbox.apiserver.cel_cost import CelTypeError, estimate
 from canary.sandbox.apiserver.cel_functions import FUNCTIONS, KUBERNETES_ONLY, NATIVE
-from canary.sandbox.apiserver.cel_parser import Call, CelSyntaxError, Node, names_used, parse, walk
 from canary.sandbox.apiserver.cel_shapes import DYN, Shape
 from canary.sandbox.apiserver.errors import DUPLICATE, FORBIDDEN, INVALID, REQUIRED, Json
 

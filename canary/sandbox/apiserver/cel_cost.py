@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from canary.sandbox.apiserver.cel_parser import Aggregate, Call, Comprehension, Ident, Literal, Node, Select
+from canary.checks.cel_parser import Aggregate, Call, Comprehension, Ident, Literal, Node, Select
 from canary.sandbox.apiserver.cel_shapes import BOOL, DOUBLE, DURATION, DYN, INT, STRING, TIMESTAMP, UNBOUNDED, Shape
 
 RULE_LIMIT = 10_000_000

@@ -1,6 +1,7 @@
-"""A parser for CEL, for what the evaluating library does not show: the tree of an expression.
+"""A parser for CEL: the tree of an expression, which is what names, types and cost can be told from before it runs.
 
-The tree is used to check names against a schema and to estimate cost. Evaluation stays with the library.
+Conditions of checks are evaluated by this tree (`compiler`). The sandbox's API server looks at it for the rules of
+definitions, which a library evaluates.
 """
 
 from __future__ import annotations
@@ -8,8 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 MACROS = frozenset({"all", "exists", "exists_one", "map", "filter"})
+
+DEEPEST = 64
+"""Levels of brackets and prefixes inside one another. Each takes a few frames of the stack, here and where the tree is walked."""
 
 
 class CelSyntaxError(ValueError):
@@ -22,11 +27,15 @@ class CelSyntaxError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Literal:
-    """A constant. `kind` is int, uint, double, string, bytes, bool or null; `size` counts characters of text."""
+    """A constant. `kind` is int, uint, double, string, bytes, bool or null; `size` counts characters of text.
+
+    `text` is how numbers and bools are written.
+    """
 
     kind: str
     size: int
     at: int
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +108,7 @@ _LEVELS: tuple[tuple[str, ...], ...] = (
     ("+", "-"),
     ("*", "/", "%"),
 )
+_BINDS = {operator: level for level, operators in enumerate(_LEVELS) for operator in operators}
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +131,12 @@ def _tokens(source: str) -> Iterator[_Token]:
     yield _Token("end", "<EOF>", len(source))
 
 
-def parse(source: str) -> Node:
-    """The tree of `source`. Raises CelSyntaxError."""
-    parser = _Parser(list(_tokens(source)))
+def parse(source: str, *, most: int | None = None) -> Node:
+    """The tree of `source`, of at most so many tokens (names, numbers, operators, brackets). Raises CelSyntaxError."""
+    tokens = list(islice(_tokens(source), None if most is None else most + 1))
+    if tokens[-1].kind != "end":
+        raise CelSyntaxError(f"more than {len(tokens) - 1} names, numbers and signs", tokens[-1].at)
+    parser = _Parser(tokens)
     node = parser.expression()
     parser.expect("<EOF>")
     return node
@@ -133,19 +146,19 @@ class _Parser:
     def __init__(self, tokens: list[_Token]) -> None:
         self._tokens = tokens
         self._next = 0
-
-    @property
-    def _token(self) -> _Token:
-        return self._tokens[self._next]
+        self._token = tokens[0]
+        self._depth = 0
 
     def _take(self) -> _Token:
+        """The token that is next; the last one stays."""
         token = self._token
-        self._next += 1
+        self._next = min(self._next + 1, len(self._tokens) - 1)
+        self._token = self._tokens[self._next]
         return token
 
     def _accept(self, text: str) -> bool:
         if self._token.text == text and self._token.kind in {"op", "end", "ident"}:
-            self._next += 1
+            self._take()
             return True
         return False
 
@@ -154,21 +167,27 @@ class _Parser:
             raise CelSyntaxError(f"mismatched input {self._token.text!r} expecting {text!r}", self._token.at)
 
     def expression(self) -> Node:
+        self._descend(1)
         condition = self._binary(0)
         at = self._token.at
-        if not self._accept("?"):
-            return condition
-        then = self._binary(0)
-        self.expect(":")
-        return Call("_?_:_", None, (condition, then, self.expression()), at)
+        if self._accept("?"):
+            then = self._binary(0)
+            self.expect(":")
+            condition = Call("_?_:_", None, (condition, then, self.expression()), at)
+        self._descend(-1)
+        return condition
+
+    def _descend(self, levels: int) -> None:
+        self._depth += levels
+        if self._depth > DEEPEST:
+            raise CelSyntaxError(f"more than {DEEPEST} levels of brackets inside one another", self._token.at)
 
     def _binary(self, level: int) -> Node:
-        if level == len(_LEVELS):
-            return self._unary()
-        left = self._binary(level + 1)
-        while self._token.text in _LEVELS[level] and self._token.kind in {"op", "ident"}:
+        """Operands joined by operators that bind at least as tightly as `level`; those of one level join from the left."""
+        left = self._unary()
+        while self._token.kind in {"op", "ident"} and _BINDS.get(self._token.text, -1) >= level:
             token = self._take()
-            right = self._binary(level + 1)
+            right = self._binary(_BINDS[token.text] + 1)
             function = "@in" if token.text == "in" else f"_{token.text}_"
             left = Call(function, None, (left, right), token.at)
         return left
@@ -177,7 +196,10 @@ class _Parser:
         token = self._token
         if token.text in {"!", "-"} and token.kind == "op":
             self._take()
-            return Call(f"{token.text}_", None, (self._unary(),), token.at)
+            self._descend(1)
+            operand = self._unary()
+            self._descend(-1)
+            return Call(f"{token.text}_", None, (operand,), token.at)
         return self._member()
 
     def _member(self) -> Node:
@@ -224,12 +246,12 @@ class _Parser:
         match token.kind, token.text:
             case "string", text:
                 return _text(text, token.at)
-            case "double", _:
-                return Literal("double", 0, token.at)
+            case "double", text:
+                return Literal("double", 0, token.at, text)
             case "int", text:
-                return Literal("uint" if text[-1] in "uU" else "int", 0, token.at)
-            case "ident", "true" | "false":
-                return Literal("bool", 0, token.at)
+                return Literal("uint" if text[-1] in "uU" else "int", 0, token.at, text)
+            case "ident", "true" | "false" as text:
+                return Literal("bool", 0, token.at, text)
             case "ident", "null":
                 return Literal("null", 0, token.at)
             case "ident", name:
