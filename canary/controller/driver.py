@@ -155,7 +155,7 @@ class Driver:
         self._urgent = asyncio.Event()
         self._turn: asyncio.Future[None] | None = None
         self._writing: asyncio.Task[bool] | None = None
-        self._measurements = Measurements(deps.clock, deps.provider, self._render, self.post)
+        self._measurements = Measurements(deps.clock, deps.provider, self._render, self.post, key)
         self._step: tuple[int, int] = (0, 0)
         self._writes_in_step = 0
         self._settling_since: datetime | None = None

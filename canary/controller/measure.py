@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 from canary.controller.clock import Clock
 from canary.errors import RenderError
+from canary.fair import NOBODY, Tenant
 from canary.metrics.port import Provider, Query
 from canary.model.checks import ResolvedCheck
 from canary.model.measurement import Malformed, Measurement, Unreachable
@@ -30,7 +31,8 @@ OBSERVED = "spec.observed"
 class Measurements:
     """The measuring tasks of one run. `sync` says what is to be measured from now on; `stop` ends them all."""
 
-    def __init__(self, clock: Clock, provider: Provider, render: Render, post: Post) -> None:
+    def __init__(self, clock: Clock, provider: Provider, render: Render, post: Post, tenant: Tenant = NOBODY) -> None:
+        self._tenant = tenant
         self._clock = clock
         self._provider = provider
         self._render = render
@@ -86,6 +88,8 @@ class Measurements:
             address=check.address,
             timeout=min(max(check.interval.seconds, SHORTEST_INTERVAL), LONGEST_TIMEOUT),
             many=check.condition is not None,
+            tenant=self._tenant,
+            patience=max(check.interval.seconds, SHORTEST_INTERVAL),
         )
         try:
             return await self._provider.measure(query, now)

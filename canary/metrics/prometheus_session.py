@@ -8,6 +8,7 @@ drops the type of the result and the server's words about a refusal.
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -18,6 +19,10 @@ from requests.adapters import HTTPAdapter
 from urllib3.util.retry import Retry
 
 _CHUNK = 64 * 1024
+
+_large = threading.Lock()
+"""Parsing lets nobody else run. So large answers, of whichever address, are parsed one at a time: the event loop then waits
+for one of them at most, and not for as many as there are workers."""
 
 
 class AnswerTooLarge(Exception):
@@ -35,31 +40,29 @@ class BoundedSession(requests.Session):
         self.trust_env = False
         self.headers["Accept-Encoding"] = "identity"  # or a small answer could unpack to a large one
         self.max_bytes = max_bytes
-        self._pool_size = pool_size
         self._clock = clock
         self._thread = threading.local()
+        self._adapter = _Adapter(pool_size)
+        for prefix in list(self.adapters):
+            self.mount(prefix, self._adapter)
 
     def mount(self, prefix: str, adapter: Any) -> None:
         """Whatever adapter comes, ours is used: no retries of its own, and a connection for every worker."""
-        if getattr(self, "_pool_size", 0):
-            adapter = HTTPAdapter(pool_connections=1, pool_maxsize=self._pool_size, max_retries=Retry(0))
-        super().mount(prefix, adapter)
+        super().mount(prefix, getattr(self, "_adapter", adapter))
+
+    def trust(self, context: ssl.SSLContext | None) -> None:
+        """Verify with this from now on; None: by the bundled authorities. Connections that are open are not kept."""
+        self._adapter.trust(context)
 
     def set_deadline(self, deadline: float) -> None:
         """When this thread's requests must be over, by the clock."""
         self._thread.deadline = deadline
-        self._thread.response = None
+        self._thread.answer = None
 
     def answered(self) -> tuple[int, dict[str, Any]] | None:
         """Code and JSON object (empty if it is none) of this thread's last answer; None when there was none."""
-        response = self._thread.response
-        if response is None:
-            return None
-        try:
-            body = json.loads(response.content)
-        except ValueError:
-            body = {}
-        return response.status_code, body if isinstance(body, dict) else {}
+        answer: tuple[int, dict[str, Any]] | None = self._thread.answer
+        return answer
 
     def request(self, method: str, url: str, **kwargs: Any) -> requests.Response:  # type: ignore[override] # passes all on
         """As `requests.Session.request`, within the bounds."""
@@ -76,7 +79,9 @@ class BoundedSession(requests.Session):
             raise
         response._content_consumed = True  # noqa: SLF001 - so that the connection is kept, not closed
         response.close()
-        self._thread.response = response
+        body = _parsed(response.content)
+        self._thread.answer = response.status_code, body if isinstance(body, dict) else {}
+        response.json = lambda **_: body  # type: ignore[method-assign] # once is enough
         return response
 
     def _read(self, response: requests.Response, deadline: float) -> bytes:
@@ -96,3 +101,36 @@ class BoundedSession(requests.Session):
         except (HTTPError, OSError) as error:
             raise requests.ConnectionError(str(error)) from error
         return bytes(body)
+
+
+def _parsed(content: bytes) -> Any:
+    """The JSON of an answer; None (which is no Prometheus answer either) if it is none."""
+    try:
+        if len(content) <= _CHUNK:
+            return json.loads(content)
+        with _large:
+            return json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+
+
+class _Adapter(HTTPAdapter):
+    """No retries of its own, a connection for every worker, and authorities that can be exchanged."""
+
+    def __init__(self, pool_size: int) -> None:
+        self._context: ssl.SSLContext | None = None
+        super().__init__(pool_connections=1, pool_maxsize=pool_size, max_retries=Retry(0))
+
+    def trust(self, context: ssl.SSLContext | None) -> None:
+        self._context = context
+        # A new manager, rather than a changed one: a connection of the old one would go on being trusted.
+        before = self.poolmanager
+        self.init_poolmanager(self._pool_connections, self._pool_maxsize, ssl_context=context)
+        before.clear()
+
+    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
+        """As the base class, which would add the bundled authorities to ours."""
+        if self._context is None:
+            super().cert_verify(conn, url, verify, cert)
+        else:
+            conn.cert_reqs, conn.ca_certs = "CERT_REQUIRED", None
