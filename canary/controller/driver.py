@@ -358,6 +358,7 @@ class Driver:
         telemetry, status = self._deps.telemetry, seen.status
         if status.active:
             split = status.split
+            telemetry.run_active(namespace, name)
             telemetry.weights(namespace, name, desired=split.desired, written=split.written, accepted=split.accepted)
             for check in status.checks:
                 if check.measured_at is not None:
