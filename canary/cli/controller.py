@@ -58,6 +58,37 @@ def run(
             "whoever may write a Rollout could else make the controller call any address.",
         ),
     ] = "",
+    prometheus_bearer_token_file: Annotated[
+        str | None,
+        typer.Option(
+            "--prometheus-bearer-token-file",
+            envvar="CANARY_PROMETHEUS_BEARER_TOKEN_FILE",
+            metavar="FILE",
+            show_default=False,
+            help="File with a bearer token for the address of --prometheus-url. It is sent there only; like the two "
+            "below it is read again when it changes.",
+        ),
+    ] = None,
+    prometheus_ca_file: Annotated[
+        str | None,
+        typer.Option(
+            "--prometheus-ca-file",
+            envvar="CANARY_PROMETHEUS_CA_FILE",
+            metavar="FILE",
+            show_default=False,
+            help="PEM certificates of the authorities that sign its certificate, instead of the public ones.",
+        ),
+    ] = None,
+    prometheus_header_file: Annotated[
+        str | None,
+        typer.Option(
+            "--prometheus-header-file",
+            envvar="CANARY_PROMETHEUS_HEADER_FILE",
+            metavar="FILE",
+            show_default=False,
+            help="File with lines `NAME: VALUE`, headers to send to it: a tenant, say.",
+        ),
+    ] = None,
     namespaces: Annotated[
         str,
         typer.Option(
@@ -112,6 +143,9 @@ def run(
         Settings(
             prometheus_url=url,
             prometheus_hosts=_words(prometheus_hosts),
+            prometheus_bearer_token_file=prometheus_bearer_token_file or None,
+            prometheus_ca_file=prometheus_ca_file or None,
+            prometheus_header_file=prometheus_header_file or None,
             namespaces=chosen,
             log_level=log_level.value.upper(),
             log_format=log_format.value,

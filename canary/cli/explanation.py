@@ -20,6 +20,10 @@ ON_RECORD = (
     "Those of now are in Prometheus, and in the controller's /metrics."
 )
 NO_DATA = "Unknown is neither good nor bad: it holds the weight where it is, until the check's holdLimit."
+QUEUED = (
+    "Queued: its query waits for a worker of the controller, behind queries that take long. It holds the weight where it is, "
+    "and that time does not count against holdLimit."
+)
 
 _MEANING = {
     "Idle": "No run is under way: all traffic of the pair goes to stable.",
@@ -157,8 +161,11 @@ def _checks(rollout: RolloutView, now: datetime) -> Iterator[str]:
             yield f"  {clean(check.query)}"
     if rollout.active and any(check.measured_at is not None for check in checks):
         yield ON_RECORD
-    if any(check.verdict is VerdictKind.UNKNOWN for check in checks) and rollout.active:
+    unknown = {check.reason for check in checks if check.verdict is VerdictKind.UNKNOWN} if rollout.active else set()
+    if unknown - {"Queued"}:
         yield NO_DATA
+    if "Queued" in unknown:
+        yield QUEUED
     if not checks and not rollout.spec.get("checks") and rollout.active:
         yield "There are none: steps pass when their time is over."
 

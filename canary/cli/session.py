@@ -107,7 +107,8 @@ async def events_of(kube: Kube, rollout: Json) -> list[Json] | None:
         return None
     uid = metadata.get("uid")
     mine = [item for item in found["items"] if item.get("involvedObject", {}).get("uid") in {uid, None, ""}]
-    return sorted(mine, key=event_time)
+    # Of one second the finer time decides; without it they are in the order of their names, which is that of their times.
+    return sorted(mine, key=lambda event: (event_time(event), str(event.get("eventTime") or "")))
 
 
 def _trace(verb: str, resource: str, code: int, seconds: float) -> None:

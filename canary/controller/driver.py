@@ -179,7 +179,7 @@ class Driver:
         self._writing: asyncio.Task[bool] | None = None
         weigh = deps.conditions.of(*key)
         self._measurements = Measurements(
-            deps.clock, deps.provider, self._render, self.post, weigh=weigh, pace=deps.pace
+            deps.clock, deps.provider, self._render, self.post, key, weigh=weigh, pace=deps.pace
         )
         self._step: tuple[int, int] = (0, 0)
         self._writes_in_step = 0
@@ -490,6 +490,7 @@ class Driver:
         telemetry, status = self._deps.telemetry, seen.status
         if status.active:
             split = status.split
+            telemetry.run_active(namespace, name)
             telemetry.weights(namespace, name, desired=split.desired, written=split.written, accepted=split.accepted)
             for check in status.checks:
                 if check.measured_at is not None:

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from canary.controller.clock import Clock
 from canary.controller.conditions import Weigh
 from canary.errors import RenderError
+from canary.fair import NOBODY, Tenant
 from canary.metrics.port import Provider, Query
 from canary.model.checks import SHORTEST_INTERVAL, ResolvedCheck
 from canary.model.measurement import Malformed, Measurement, Sample, Unreachable
@@ -47,9 +48,18 @@ class Measurements:
     """The measuring tasks of one run. `sync` says what is to be measured from now on; `stop` ends them all."""
 
     def __init__(
-        self, clock: Clock, provider: Provider, render: Render, post: Post, *, weigh: Weigh, pace: Pace | None = None
+        self,
+        clock: Clock,
+        provider: Provider,
+        render: Render,
+        post: Post,
+        tenant: Tenant = NOBODY,
+        *,
+        weigh: Weigh,
+        pace: Pace | None = None,
     ) -> None:
         self._weigh = weigh
+        self._tenant = tenant
         self._clock = clock
         self._provider = provider
         self._render = render
@@ -106,6 +116,8 @@ class Measurements:
             address=check.address,
             timeout=min(max(check.interval.seconds, SHORTEST_INTERVAL), LONGEST_TIMEOUT),
             many=check.condition is not None,
+            tenant=self._tenant,
+            patience=max(check.interval.seconds, SHORTEST_INTERVAL),
         )
         try:
             found = await self._provider.measure(query, now)

@@ -25,6 +25,7 @@ from canary.controller.settings import Settings
 from canary.errors import ApiError, ConfigError, NotFound
 from canary.kube import Kube
 from canary.kube.connection import kopf_connection
+from canary.metrics.credentials import Credentials
 from canary.metrics.port import Provider
 from canary.metrics.prometheus import PrometheusProvider
 from canary.observe.store import Store
@@ -79,7 +80,9 @@ async def serve(
         )
         await check_server(kube)
         if provider is None:
-            provider = PrometheusProvider(settings.prometheus_url, settings.prometheus_hosts)
+            provider = PrometheusProvider(
+                settings.prometheus_url, settings.prometheus_hosts, credentials=credentials(settings)
+            )
             stack.push_async_callback(provider.close)
         teller = await stack.enter_async_context(Teller(kube))
         deps = Deps(kube, Store(), teller, provider, telemetry, clock or SystemClock())
@@ -126,6 +129,19 @@ async def serve(
         parts = [following.run(), watch(hub, connection, settings.namespaces, stop=stop, ready=up)]
         await _until_stopped(stop, *parts, *([leadership.run()] if leadership else []))
     log.info("stopped; every run goes on where the cluster says it is, as soon as a controller is back")
+
+
+def credentials(settings: Settings) -> Credentials | None:
+    """What the default Prometheus is shown. Raises ConfigError when there is a file that cannot be used."""
+    files = (settings.prometheus_bearer_token_file, settings.prometheus_ca_file, settings.prometheus_header_file)
+    if not any(files):
+        return None
+    names = ("--prometheus-bearer-token-file", "--prometheus-ca-file", "--prometheus-header-file")
+    if settings.prometheus_url is None:
+        given = ", ".join(name for name, file in zip(names, files, strict=True) if file)
+        raise ConfigError(f"{given}: they are for the address of --prometheus-url, which is not set")
+    token, authorities, headers = files
+    return Credentials(token_file=token, ca_file=authorities, header_file=headers, settings=names)
 
 
 async def _until_stopped(stop: asyncio.Event, *parts: Coroutine[Any, Any, None]) -> None:

@@ -14,6 +14,9 @@ class Settings:
 
     prometheus_url: str | None = None
     prometheus_hosts: tuple[str, ...] = ()
+    prometheus_bearer_token_file: str | None = None
+    prometheus_ca_file: str | None = None
+    prometheus_header_file: str | None = None
     namespaces: tuple[str, ...] = ()
     log_level: str = "INFO"
     log_format: str = "text"

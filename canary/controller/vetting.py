@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from canary.decide.facts import Problem
 from canary.errors import RenderError
+from canary.fair import FairPlaces
 from canary.metrics.port import Query
 from canary.model.status import Phase
 from canary.observe.checks import check_query, observed_query, resolve_checks
@@ -25,6 +26,8 @@ Edition = tuple[str, ...]
 """What the queries of a Rollout depend on: its generation and the versions of its templates."""
 
 AT_ONCE = 8
+"""Queries that are vetted at a time: few, since runs measure with the same workers."""
+
 TIMEOUT = 5.0
 AGAIN_SECONDS = 60.0
 """A refused query is asked again this often: the server may be another one tomorrow."""
@@ -39,7 +42,7 @@ class Vetting:
         self._known: dict[Key, Edition] = {}
         self._refusals: dict[Key, tuple[Problem, ...]] = {}
         self._asking: dict[Key, Edition] = {}
-        self._places = asyncio.Semaphore(AT_ONCE)
+        self._places = FairPlaces(AT_ONCE)
         self.tasks: set[asyncio.Task[None]] = set()
 
     def check(self, key: Key, rollout: Rollout) -> bool:
@@ -105,7 +108,7 @@ class Vetting:
     async def _refused(self, rollout: Rollout) -> tuple[Problem, ...]:
         problems = []
         for field, query in _queries(self._deps, rollout):
-            async with self._places:
+            async with self._places.held(query.tenant, field):
                 refusal = await self._deps.provider.validate(query)
             if refusal is not None:
                 problems.append(Problem(field, f"Prometheus refuses the query: {refusal}"))
@@ -125,12 +128,12 @@ def _queries(deps: Deps, rollout: Rollout) -> list[tuple[str, Query]]:
             text = check_query(check, spec, namespace, name, weight=1)
         except RenderError:
             continue
-        found.append((fields[check.name], Query(text=text, address=check.address, timeout=TIMEOUT)))
+        found.append((fields[check.name], Query(text, check.address, TIMEOUT, tenant=(namespace, name))))
     if spec.observed is not None:
         try:
             text = observed_query(spec, namespace, name, weight=1)
         except RenderError:
             return found
         address = spec.observed.prometheus.address
-        found.append(("spec.observed.prometheus.query", Query(text=text, address=address, timeout=TIMEOUT)))
+        found.append(("spec.observed.prometheus.query", Query(text, address, TIMEOUT, tenant=(namespace, name))))
     return found

@@ -6,11 +6,11 @@ An absent or broken measurement is never a number. What it means is the check's 
 from __future__ import annotations
 
 import math
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import assert_never
 
 from canary.model.checks import OnUnknown, ResolvedCheck
-from canary.model.measurement import Malformed, Measurement, NoData, Sample, Unreachable
+from canary.model.measurement import Malformed, Measurement, NoData, Queued, Sample, Unreachable
 from canary.model.status import CheckStatus, VerdictKind
 
 
@@ -27,6 +27,8 @@ def judge(check: ResolvedCheck, before: CheckStatus | None, measurement: Measure
             verdict, reason, message = _policy(check.on_no_data, measurement.reason, measurement.message)
         case Unreachable() | Malformed():
             verdict, reason, message = _policy(check.on_error, measurement.reason, measurement.message)
+        case Queued():
+            return _queued(before, measurement)
         case _:
             assert_never(measurement)
     message = message.encode("utf-8", "replace").decode()  # a provider's words may hold halves of characters
@@ -63,6 +65,24 @@ def held_too_long(check: ResolvedCheck, status: CheckStatus, now: datetime) -> b
         and status.verdict is VerdictKind.UNKNOWN
         and status.unknown_since is not None
         and now >= status.unknown_since + check.hold_limit.delta
+    )
+
+
+def _queued(before: CheckStatus, queued: Queued) -> CheckStatus:
+    """Nobody was asked: what was known is known no longer, and nothing is known instead.
+
+    That it took our own queue too long is no fault of the provider. So onError has no say, what failed before neither
+    counts on nor is forgotten, and the clock of holdLimit, if it runs, stands still for as long as the query waited.
+    """
+    since = before.unknown_since
+    return before.model_copy(
+        update={
+            "verdict": VerdictKind.UNKNOWN,
+            "reason": queued.reason,
+            "message": queued.message[:1024],
+            "value": None,
+            "unknown_since": since + timedelta(seconds=queued.waited) if since is not None else None,
+        }
     )
 
 

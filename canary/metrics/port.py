@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from canary.fair import NOBODY, Tenant
 from canary.model.measurement import Measurement
 
 
@@ -13,14 +14,17 @@ from canary.model.measurement import Measurement
 class Query:
     """One question, already rendered.
 
-    `address` is where to ask (None: the provider's default). `timeout` is in seconds and covers everything, waiting for
-    a free worker included. `many` says that the answer may be several series (a CEL condition over `values`).
+    `address` is where to ask (None: the provider's default). `timeout` is in seconds, from the moment it is sent. `many`
+    says that the answer may be several series (a CEL condition over `values`). `tenant` is who asks: tenants take turns.
+    `patience` is how long it may wait for its turn, in seconds; after that it is `Queued`.
     """
 
     text: str
     address: str | None = None
     timeout: float = 10.0
     many: bool = False
+    tenant: Tenant = NOBODY
+    patience: float = 10.0
 
 
 class Provider(Protocol):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
+import threading
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime
@@ -16,14 +17,16 @@ import requests
 from prometheus_api_client import PrometheusApiClientException, PrometheusConnect
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_fixed
 
+from canary.fair import FairPlaces, PlacesClosed
 from canary.metrics.address import allowed, normalise
+from canary.metrics.credentials import Credentials
+from canary.metrics.kept import MOST, Crowded, KeptByAddress
 from canary.metrics.parsing import LARGE_SERIES, MAX_BYTES, AnswerTooLarge, in_turn
 from canary.metrics.port import Query
 from canary.metrics.prometheus_session import BoundedSession
 from canary.metrics.values import Series, measurement
-from canary.model.measurement import Malformed, Measurement, Unreachable
+from canary.model.measurement import Malformed, Measurement, Queued, Unreachable
 
-_MAX_ADDRESSES = 16
 _LONGEST_ERROR = 500  # characters of a server's words that are passed on
 
 
@@ -41,9 +44,9 @@ PROMETHEUS_READ = Retrying(
 class PrometheusProvider:
     """Asks `default_address`, or the address of the query if its host is among `allowed_hosts`.
 
-    At most `max_workers` queries run per address at a time; others wait for at most their own time-out. The 16 addresses
-    used last are kept. `headers` (credentials, say) are sent to the default address only, since a Rollout must not
-    be able to have them sent elsewhere. `ca_file` verifies TLS instead of the bundled authorities.
+    At most `max_workers` queries run per address at a time; who has to wait for one is `canary.fair`'s to say. A query's
+    time-out begins when it is sent. `credentials` are for the default address only, since a Rollout must not be able to have
+    them sent elsewhere.
     """
 
     def __init__(
@@ -53,29 +56,26 @@ class PrometheusProvider:
         *,
         max_workers: int = 8,
         clock: Callable[[], float] = time.monotonic,
-        headers: Mapping[str, str] | None = None,
-        ca_file: str | None = None,
+        credentials: Credentials | None = None,
         max_bytes: int = MAX_BYTES,
-        max_addresses: int = _MAX_ADDRESSES,
+        max_addresses: int = MOST,
     ) -> None:
         self._default = normalise(default_address) if default_address else None
         self._allowed_hosts = tuple(allowed_hosts)
-        self._headers = dict(headers or {})
-        self._new_backend = partial(_Backend, workers=max_workers, clock=clock, ca_file=ca_file, max_bytes=max_bytes)
-        self._max_addresses = max_addresses
-        self._backends: OrderedDict[str, _Backend] = OrderedDict()
+        new = partial(_Backend, workers=max_workers, clock=clock, max_bytes=max_bytes)
+        self._home = new(self._default, credentials=credentials) if self._default else None
+        self._others = KeptByAddress(
+            new, busy=lambda one: one.busy, close=lambda one: one.close(), most=max_addresses, clock=clock
+        )
 
     async def measure(self, query: Query, now: datetime) -> Measurement:
         try:
-            address = self._address(query)
+            backend = self._backend(query)
         except ValueError as refusal:
             return Malformed(now, "AddressNotAllowed", str(refusal), query.text)
-        try:
-            async with asyncio.timeout(query.timeout):
-                return await self._backend(address).ask(query, now)
-        except TimeoutError:
-            message = f"{address} did not answer within {query.timeout:g} s"
-            return Unreachable(now, "Timeout", message, query.text)
+        except Crowded as crowded:
+            return Queued(now, 0.0, str(crowded), query.text)
+        return await backend.ask(query, now)
 
     async def validate(self, query: Query) -> str | None:
         """Asks the query once: Prometheus has no other way that all its versions and relatives share."""
@@ -86,28 +86,19 @@ class PrometheusProvider:
 
     async def close(self) -> None:
         """Queries under way end by themselves, within their time-outs; nobody waits for them."""
-        while self._backends:
-            self._backends.popitem()[1].close()
+        self._others.clear()
+        if self._home is not None:
+            self._home.close()
 
-    def _address(self, query: Query) -> str:
-        if query.address is None:
-            if self._default is None:
-                raise ValueError("no Prometheus address is configured, and the check names none")
-            return self._default
-        address = normalise(query.address)
-        if address != self._default and not allowed(address, self._allowed_hosts):
+    def _backend(self, query: Query) -> _Backend:
+        if query.address is None and self._home is None:
+            raise ValueError("no Prometheus address is configured, and the check names none")
+        address = self._default if query.address is None else normalise(query.address)
+        if self._home is not None and address == self._default:
+            return self._home
+        if address is None or not allowed(address, self._allowed_hosts):
             raise ValueError(f"the host of {address} is not among the allowed Prometheus hosts")
-        return address
-
-    def _backend(self, address: str) -> _Backend:
-        backend = self._backends.get(address)
-        if backend is None:
-            while len(self._backends) >= self._max_addresses:
-                self._backends.popitem(last=False)[1].close()
-            own = self._headers if address == self._default else {}
-            backend = self._backends[address] = self._new_backend(address, own)
-        self._backends.move_to_end(address)
-        return backend
+        return self._others.get(address, query.tenant[0])
 
 
 class _Backend:
@@ -116,54 +107,104 @@ class _Backend:
     def __init__(
         self,
         address: str,
-        headers: Mapping[str, str],
         *,
         workers: int,
         clock: Callable[[], float],
-        ca_file: str | None,
         max_bytes: int,
+        credentials: Credentials | None = None,
     ) -> None:
         self._address = address
         self._clock = clock
+        self._credentials = credentials
         self._session = BoundedSession(pool_size=workers, max_bytes=max_bytes, clock=clock)
-        if ca_file:
-            self._session.verify = ca_file
-        self._connect = PrometheusConnect(address, headers=dict(headers), session=self._session)
+        self._trusted: ssl.SSLContext | None = None
+        self._showing = threading.Lock()
+        self._connect = PrometheusConnect(address, session=self._session)
         self._executor = ThreadPoolExecutor(workers, thread_name_prefix="prometheus")
-        self._free = asyncio.Semaphore(workers)
+        self._places = FairPlaces(workers, clock=clock)
+        self._heard = self._unheard = clock()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a query is under way, or waits."""
+        return self._places.busy
 
     async def ask(self, query: Query, now: datetime) -> Measurement:
-        deadline = self._clock() + query.timeout
-        await self._free.acquire()
+        came = self._clock()
+        try:
+            async with asyncio.timeout(query.patience):
+                place = await self._places.take(query.tenant, hash(query.text))
+        except TimeoutError:
+            return self._no_turn(query, now, came)
+        except PlacesClosed:
+            message = f"the connection to {self._address} had to make room for another one"
+            return Queued(now, self._clock() - came, message, query.text)
         loop = asyncio.get_running_loop()
 
         # A thread cannot be interrupted: its place is free again when it ends, not when nobody waits for it any more.
         # Otherwise a Prometheus that hangs would pile up work behind the busy threads.
         def ended(_: Future[Measurement]) -> None:
             with suppress(RuntimeError):  # the loop is closed; nobody waits
-                loop.call_soon_threadsafe(self._free.release)
+                loop.call_soon_threadsafe(self._places.give_back, place)
 
         try:
-            future = self._executor.submit(self._query, query, now, deadline)
-        except RuntimeError:  # this address was evicted, or the provider closed, while we waited
-            self._free.release()
+            future = self._executor.submit(self._work, query, now, self._clock() + query.timeout)
+        except RuntimeError:  # closed just now
+            self._places.give_back(place)
             return Unreachable(now, "Unreachable", f"the connection to {self._address} was closed", query.text)
         future.add_done_callback(ended)
-        return await asyncio.wrap_future(future)
+        try:
+            async with asyncio.timeout(query.timeout):
+                return await asyncio.wrap_future(future)
+        except TimeoutError:
+            return self._timed_out(query, now)
 
     def close(self) -> None:
+        self._places.close()
         self._executor.shutdown(wait=False, cancel_futures=True)
         self._session.close()
 
-    def _query(self, query: Query, now: datetime, deadline: float) -> Measurement:
+    def _no_turn(self, query: Query, now: datetime, came: float) -> Measurement:
+        """Who waited in vain was behind others, or all of them waited for a server that says nothing to anybody."""
+        waited = self._clock() - came
+        if self._heard < min(came, self._unheard):
+            message = f"{self._address} answered nobody in the {waited:.3g} s that this query waited for its turn"
+            return Unreachable(now, "Timeout", message, query.text)
+        message = f"waited {waited:.3g} s for its turn at {self._address}: queries of others take all the workers"
+        return Queued(now, waited, message, query.text)
+
+    def _timed_out(self, query: Query, now: datetime) -> Measurement:
+        message = f"{self._address} did not answer within {query.timeout:g} s"
+        return Unreachable(now, "Timeout", message, query.text)
+
+    def _introduce(self) -> None:
+        """Say who we are, and know who the other is, as the files of the credentials have it now."""
+        if self._credentials is None:
+            return
+        with self._showing:
+            trusted = self._credentials.trust()
+            if trusted is not self._trusted:
+                self._session.trust(trusted)
+                self._trusted = trusted
+            self._connect.headers = self._credentials.headers()
+
+    def _work(self, query: Query, now: datetime, deadline: float) -> Measurement:
         """Runs in a worker."""
-        left = max(deadline - self._clock(), 0.001)
+        answer = self._query(query, now, deadline)
+        if not isinstance(answer, Unreachable) or answer.reason == "HTTPError":
+            self._heard = self._clock()
+        else:
+            self._unheard = self._clock()
+        return answer
+
+    def _query(self, query: Query, now: datetime, deadline: float) -> Measurement:
         try:
             self._session.set_deadline(deadline)
+            self._introduce()
+            left = max(deadline - self._clock(), 0.001)
             result = PROMETHEUS_READ(self._connect.custom_query, query.text, params={"timeout": f"{left:.3f}"})
         except requests.Timeout:
-            message = f"{self._address} did not answer within {query.timeout:g} s"
-            return Unreachable(now, "Timeout", message, query.text)
+            return self._timed_out(query, now)
         except AnswerTooLarge as error:
             message = f"the answer {error}: aggregate with sum() or max()"
             return Malformed(now, "UnexpectedResult", message, query.text)

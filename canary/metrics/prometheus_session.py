@@ -7,6 +7,7 @@ drops the type of the result and the server's words about a refusal.
 
 from __future__ import annotations
 
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -32,15 +33,19 @@ class BoundedSession(requests.Session):
         self.trust_env = False
         self.headers["Accept-Encoding"] = "identity"  # or a small answer could unpack to a large one
         self.max_bytes = max_bytes
-        self._pool_size = pool_size
         self._clock = clock
         self._thread = threading.local()
+        self._adapter = _Adapter(pool_size)
+        for prefix in list(self.adapters):
+            self.mount(prefix, self._adapter)
 
     def mount(self, prefix: str, adapter: Any) -> None:
         """Whatever adapter comes, ours is used: no retries of its own, and a connection for every worker."""
-        if getattr(self, "_pool_size", 0):
-            adapter = HTTPAdapter(pool_connections=1, pool_maxsize=self._pool_size, max_retries=Retry(0))
-        super().mount(prefix, adapter)
+        super().mount(prefix, getattr(self, "_adapter", adapter))
+
+    def trust(self, context: ssl.SSLContext | None) -> None:
+        """Verify with this from now on; None: by the bundled authorities. Connections that are open are not kept."""
+        self._adapter.trust(context)
 
     def set_deadline(self, deadline: float) -> None:
         """When this thread's requests must be over, by the clock."""
@@ -89,3 +94,25 @@ class BoundedSession(requests.Session):
         except (HTTPError, OSError) as error:
             raise requests.ConnectionError(str(error)) from error
         return bytes(body)
+
+
+class _Adapter(HTTPAdapter):
+    """No retries of its own, a connection for every worker, and authorities that can be exchanged."""
+
+    def __init__(self, pool_size: int) -> None:
+        self._context: ssl.SSLContext | None = None
+        super().__init__(pool_connections=1, pool_maxsize=pool_size, max_retries=Retry(0))
+
+    def trust(self, context: ssl.SSLContext | None) -> None:
+        self._context = context
+        # A new manager, rather than a changed one: a connection of the old one would go on being trusted.
+        before = self.poolmanager
+        self.init_poolmanager(self._pool_connections, self._pool_maxsize, ssl_context=context)
+        before.clear()
+
+    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
+        """As the base class, which would add the bundled authorities to ours."""
+        if self._context is None:
+            super().cert_verify(conn, url, verify, cert)
+        else:
+            conn.cert_reqs, conn.ca_certs = "CERT_REQUIRED", None

@@ -11,7 +11,7 @@ from typing import Any
 
 from canary.metrics.port import Query
 from canary.metrics.values import Series, measurement
-from canary.model.measurement import Malformed, Measurement, NoData, Sample, Unreachable
+from canary.model.measurement import Malformed, Measurement, NoData, Queued, Sample, Unreachable
 
 Answer = Any
 """One of:
@@ -88,7 +88,7 @@ async def _called(function: Callable[[Query, datetime], Answer], query: Query, n
 
 
 def _measured(answer: Answer, query: Query, now: datetime) -> Measurement:
-    if isinstance(answer, Sample | NoData | Unreachable | Malformed):
+    if isinstance(answer, Sample | NoData | Unreachable | Malformed | Queued):
         return replace(answer, at=now, query=query.text)
     numbers = () if answer is None else answer if isinstance(answer, tuple) else (answer,)
     series: list[Series] = [

@@ -66,4 +66,19 @@ class Malformed:
     query: str = ""
 
 
-Measurement = Sample | NoData | Unreachable | Malformed
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """Nobody was asked: the query waited for its turn, `waited` seconds, until the next one was due.
+
+    It says nothing about the canary and nothing about the provider: no policy of the check applies to it, and the time does
+    not count against holdLimit.
+    """
+
+    at: datetime
+    waited: float
+    message: str
+    query: str = ""
+    reason: str = "Queued"
+
+
+Measurement = Sample | NoData | Unreachable | Malformed | Queued

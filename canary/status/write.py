@@ -95,7 +95,9 @@ def _loud(status: RolloutStatus) -> Any:
         tuple(
             (check.name, check.verdict, check.reason, check.failures)
             for check in status.checks
-            if check.verdict is VerdictKind.FAIL or (check.verdict is VerdictKind.UNKNOWN and check.measured_at)
+            # That a check had no turn is news if it never had one. Else it is a matter of seconds, there and back.
+            if check.verdict is VerdictKind.FAIL
+            or (check.verdict is VerdictKind.UNKNOWN and bool(check.measured_at) is not (check.reason == "Queued"))
         ),
         tuple(
             (condition.type, condition.status)

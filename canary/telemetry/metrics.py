@@ -6,49 +6,52 @@ that stays at its last value for ever is a lie that alerts are built on.
 
 from __future__ import annotations
 
-from typing import Any
-
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
+from prometheus_client import CollectorRegistry, Gauge, Histogram, Info, ProcessCollector
 
 from canary import __version__
+from canary.model.status import Outcome
+from canary.telemetry.series import Family, RolloutSeries
 
-_ROLLOUT = ("namespace", "rollout")
-_CHECK = (*_ROLLOUT, "check")
 VERDICTS = ("Pass", "Fail", "Unknown")
 
 _API_BUCKETS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _TICK_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 _ROLLBACK_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
-_Series = tuple[str, ...]
+_FINISHED = Family("canary_runs_finished", "Runs that ended, by how.", "counter", ("result",))
+_WEIGHT = Family(
+    "canary_rollout_weight_percent",
+    "The canary's share of its pair: as desired, as last written, as last accepted by every gateway.",
+    "gauge",
+    ("stage",),
+)
+_VERDICT = Family(
+    "canary_check_verdict",
+    "1 for the verdict that a check has now, 0 for the others.",
+    "gauge",
+    ("check", "verdict"),
+    VERDICTS,
+)
+_VALUE = Family(
+    "canary_check_value",
+    "What a check measured last, in the unit of its query. Absent when there is no number.",
+    "gauge",
+    ("check",),
+)
 
 
 class Telemetry:
-    """All series of one process, in a registry of their own. Durations are in seconds, weights in percent of the pair."""
+    """All series of one process. Durations are in seconds, weights in percent of the pair.
+
+    `process` has those of the process, `rollouts` those of its Rollouts, `registry` both, for the client library's tools.
+    """
 
     def __init__(self) -> None:
-        self.registry = registry = CollectorRegistry()
-        self._finished = Counter(
-            "canary_runs_finished", "Runs that ended, by how.", (*_ROLLOUT, "result"), registry=registry
-        )
-        self._weight = Gauge(
-            "canary_rollout_weight_percent",
-            "The canary's share of its pair: as desired, as last written, as last accepted by every gateway.",
-            (*_ROLLOUT, "stage"),
-            registry=registry,
-        )
-        self._verdict = Gauge(
-            "canary_check_verdict",
-            "1 for the verdict that a check has now, 0 for the others.",
-            (*_CHECK, "verdict"),
-            registry=registry,
-        )
-        self._value = Gauge(
-            "canary_check_value",
-            "What a check measured last, in the unit of its query. Absent when there is no number.",
-            _CHECK,
-            registry=registry,
-        )
+        self.process = registry = CollectorRegistry()
+        self.rollouts = RolloutSeries(_FINISHED, _WEIGHT, _VERDICT, _VALUE)
+        self.registry = CollectorRegistry()
+        self.registry.register(self.process)
+        self.registry.register(self.rollouts)
         self._api = Histogram(
             "canary_api_request_duration_seconds",
             "Requests to the API server; a watch counts until it is open. Code 0: no answer.",
@@ -74,12 +77,21 @@ class Telemetry:
         )
         Info("canary_build", "Which canary this is.", registry=registry).info({"version": __version__})
         ProcessCollector(registry=registry)
-        self._of_rollout: dict[tuple[str, str], set[tuple[Any, _Series]]] = {}
+
+    def run_active(self, namespace: str, rollout: str) -> None:
+        """A run is under way: every way in which it can end is there, at 0.
+
+        A series that begins with its first increment begins at 1, and `increase()` sees nothing happen. Rollouts without a
+        run have none, since most of them have no run for months.
+        """
+        if not self.rollouts.has(_FINISHED, (namespace, rollout)):
+            for result in Outcome:
+                self.rollouts.add(_FINISHED, (namespace, rollout), (result.value,), 0)
 
     def run_finished(self, namespace: str, rollout: str, result: str) -> None:
         """Count a run that ended as `result` (Succeeded, RolledBack, ...), and drop the series of its checks."""
-        self._series(self._finished, namespace, rollout, result).inc()
-        self._drop(namespace, rollout, self._verdict, self._value)
+        self.rollouts.add(_FINISHED, (namespace, rollout), (result,))
+        self.rollouts.drop((namespace, rollout), _VERDICT, _VALUE)
 
     def weights(
         self,
@@ -92,18 +104,17 @@ class Telemetry:
     ) -> None:
         """The canary's share in percent of the pair; None for what is not known, which has no series then."""
         for stage, percent in (("desired", desired), ("written", written), ("accepted", accepted)):
-            self._set(self._weight, (namespace, rollout, stage), percent)
+            self.rollouts.set(_WEIGHT, (namespace, rollout), (stage,), percent)
 
     def verdict(self, namespace: str, rollout: str, check: str, verdict: str) -> None:
         """`verdict` is Pass, Fail or Unknown."""
         if verdict not in VERDICTS:
             raise ValueError(f"{verdict!r} is no verdict")
-        for one in VERDICTS:
-            self._set(self._verdict, (namespace, rollout, check, one), 1.0 if one == verdict else 0.0)
+        self.rollouts.set(_VERDICT, (namespace, rollout), (check,), VERDICTS.index(verdict))
 
     def value(self, namespace: str, rollout: str, check: str, value: float | None) -> None:
         """None: nothing was measured. Absence is no number, so the series goes."""
-        self._set(self._value, (namespace, rollout, check), value)
+        self.rollouts.set(_VALUE, (namespace, rollout), (check,), value)
 
     def api_request(self, verb: str, resource: str, code: int, seconds: float) -> None:
         """Fits `Kube.connect(on_request=...)`."""
@@ -123,24 +134,4 @@ class Telemetry:
 
     def forget(self, namespace: str, rollout: str) -> None:
         """Drop every series of a Rollout that was deleted."""
-        for metric, labels in self._of_rollout.pop((namespace, rollout), set()):
-            metric.remove(*labels)
-
-    def _series(self, metric: Any, *labels: str) -> Any:
-        self._of_rollout.setdefault((labels[0], labels[1]), set()).add((metric, labels))
-        return metric.labels(*labels)
-
-    def _set(self, gauge: Gauge, labels: _Series, value: float | None) -> None:
-        if value is not None:
-            self._series(gauge, *labels).set(value)
-            return
-        known = self._of_rollout.get((labels[0], labels[1]), set())
-        if (gauge, labels) in known:
-            known.discard((gauge, labels))
-            gauge.remove(*labels)
-
-    def _drop(self, namespace: str, rollout: str, *metrics: Any) -> None:
-        known = self._of_rollout.get((namespace, rollout), set())
-        for metric, labels in [series for series in known if series[0] in metrics]:
-            known.discard((metric, labels))
-            metric.remove(*labels)
+        self.rollouts.drop((namespace, rollout))

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import Callable, Collection
 from typing import Self
 
 from aiohttp import web
-from prometheus_client.exposition import choose_encoder
 
+from canary.telemetry.exposition import Exposition, Format
 from canary.telemetry.metrics import Telemetry
 
 _STALE_SECONDS = 30.0
+
+MOST_SCRAPES = 64
+"""Scrapes under way. One more, and the oldest is broken off: a scraper that reads is done in milliseconds."""
+
+SCRAPE_SECONDS = 10.0
+"""Time to read a page in, which is Prometheus' own default."""
 
 
 class TelemetryServer:
@@ -32,9 +39,11 @@ class TelemetryServer:
         waiting_for: Callable[[], Collection[str]],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._telemetry = telemetry
         self._host, self._port = host, port
         self._beat, self._waiting_for, self._clock = beat, waiting_for, clock
+        self._exposition = Exposition(telemetry.process, telemetry.rollouts)
+        self._scrapes: dict[int, web.Request] = {}
+        self._numbers = itertools.count()
         app = web.Application()
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/healthz", self._healthz)
@@ -57,14 +66,35 @@ class TelemetryServer:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self._exposition.close()
         await self._runner.cleanup()
 
-    async def _metrics(self, request: web.Request) -> web.Response:
-        encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-        # In a thread: with thousands of active Rollouts this takes long enough to delay a rollback.
-        body = await asyncio.to_thread(encode, self._telemetry.registry)
-        response = web.Response(body=body, headers={"Content-Type": content_type})
-        response.enable_compression()
+    async def _metrics(self, request: web.Request) -> web.StreamResponse:
+        if len(self._scrapes) >= MOST_SCRAPES:
+            _break_off(self._scrapes.pop(min(self._scrapes)))
+        number = next(self._numbers)
+        self._scrapes[number] = request
+        try:
+            async with asyncio.timeout(SCRAPE_SECONDS):
+                return await self._answer(request)
+        except (TimeoutError, ConnectionError):  # it does not read, or has gone
+            _break_off(request)
+            return web.Response(status=503)  # which nobody gets
+        finally:
+            self._scrapes.pop(number, None)
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        wanted = Format.wanted(request.headers.get("Accept", ""), request.headers.get("Accept-Encoding", ""))
+        page = await self._exposition.page(wanted)
+        response = web.StreamResponse(headers={"Content-Type": wanted.content_type, "Vary": "Accept, Accept-Encoding"})
+        if wanted.gzip:
+            response.headers["Content-Encoding"] = "gzip"
+        response.content_length = sum(map(len, page))
+        await response.prepare(request)
+        if request.method != "HEAD":
+            for chunk in page:  # each waits until the one before is on its way: a page is kept once, not per scraper
+                await response.write(chunk)
+        await response.write_eof()
         return response
 
     async def _healthz(self, _: web.Request) -> web.Response:
@@ -78,3 +108,8 @@ class TelemetryServer:
         if missing:
             return web.Response(status=503, text=f"waiting for {', '.join(missing)}\n")
         return web.Response(text="ok\n")
+
+
+def _break_off(request: web.Request) -> None:
+    if request.transport is not None:
+        request.transport.abort()

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
+import subprocess
+import time
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
+import pytest
 from act_kit import NOW, TEAM, Bench, until
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from canary.act import events as module
 from canary.act.events import AT_ONCE, Teller
 from canary.decide.actions import Tell
+from canary.kube import NAMESPACES, ROLLOUTS
 from canary.sandbox.apiserver import Fault
+
+Json = dict[str, Any]
 
 
 def about(name: str) -> dict[str, object]:
@@ -52,12 +64,116 @@ async def test_what_is_said_again_is_counted(bench: Bench) -> None:
 
 
 async def test_more_than_fit_are_dropped(bench: Bench, monkeypatch, caplog) -> None:
-    """The line is bounded; what does not fit is logged."""
-    monkeypatch.setattr(module, "MAX_WAITING", 2)
-    teller = Teller(bench.kube)
-    for name in ("a", "b", "c"):
-        teller.tell(about(name), Tell("Normal", "A", f"about {name}"), NOW)
-    assert [record.getMessage() for record in caplog.records] == ["too many Events wait; dropped: about c"]
-    async with teller:
-        pass
-    assert await messages(bench) == {"a": ["about a"], "b": ["about b"]}
+    """The lines are bounded, each and together: the oldest of whoever has most to say goes, and the log says so once."""
+    monkeypatch.setattr(module, "MAX_WAITING", 8)
+    monkeypatch.setattr(module, "MAX_OF_ONE", 5)
+    for number in range(9):
+        bench.teller.tell(about("flood"), Tell("Normal", "A", f"flood {number}"), NOW)
+    for number in range(2):
+        for name in ("b", "c"):
+            bench.teller.tell(about(name), Tell("Normal", "A", f"{name} {number}"), NOW)
+    assert await messages(bench) == {
+        "flood": ["flood 5", "flood 6", "flood 7", "flood 8"],
+        "b": ["b 0", "b 1"],
+        "c": ["c 0", "c 1"],
+    }
+    assert [record.getMessage() for record in caplog.records] == [
+        f"more Events of {TEAM}/flood wait than can be posted; the oldest are dropped",
+        f"5 Events of {TEAM}/flood were dropped",
+    ]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(("red", "blue")), st.sampled_from("abc"), st.integers(1, 40)), max_size=40))
+def test_whoever_floods_pushes_out_its_own(floods: list[tuple[str, str, int]]) -> None:
+    """Whatever two namespaces have to say: not one of the few Events of a third is lost, and the bound holds."""
+    posted: list[Json] = []
+
+    class Server:
+        async def create(self, _: object, event: Json) -> None:
+            await asyncio.sleep(0)
+            posted.append(event)
+
+    async def story() -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(module, "MAX_WAITING", 30)
+            patch.setattr(module, "MAX_OF_ONE", 12)
+            async with Teller(Server()) as teller:  # type: ignore[arg-type]
+                for number in range(3):
+                    ours = {"metadata": {"name": "shop", "namespace": "we", "uid": "1"}}
+                    teller.tell(ours, Tell("Normal", "Ours", f"ours {number}"), NOW)
+                for index, (namespace, name, many) in enumerate(floods):
+                    theirs = {"metadata": {"name": name, "namespace": namespace, "uid": name}}
+                    for number in range(many):
+                        teller.tell(theirs, Tell("Normal", "Theirs", f"{index} {number}"), NOW)
+                    assert sum(map(len, teller._waiting.values())) <= 30
+                    assert max(map(len, teller._waiting.values())) <= 12
+            assert not teller._waiting
+            assert not teller._of_namespace
+
+    asyncio.run(story())
+    assert [event["message"] for event in posted if event["reason"] == "Ours"] == ["ours 0", "ours 1", "ours 2"]
+    for namespace, name, _ in floods:
+        of_one = [event for event in posted if event["metadata"]["namespace"] == namespace]
+        times = [event["eventTime"] for event in of_one if event["involvedObject"]["name"] == name]
+        assert times == sorted(times)
+
+
+async def test_a_namespace_that_is_slow_delays_no_other(bench: Bench) -> None:
+    """Events of fifty Rollouts that take two seconds each, because of a webhook of theirs, say; ours are there at once."""
+    theirs = f"{TEAM}-slow"
+    await bench.other.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": theirs}})
+    bench.fault(verb="create", resource="events", namespace=theirs, latency=2.0, times=None)
+    for number in range(50):
+        document = {"metadata": {"name": f"r{number}", "namespace": theirs, "uid": f"uid-{number}"}}
+        bench.teller.tell(document, Tell("Normal", "A", "slow"), NOW)
+    await asyncio.sleep(0.2)
+    started = time.monotonic()
+    for number in range(20):
+        bench.teller.tell(about("shop"), Tell("Normal", "A", f"quick {number}"), NOW)
+    ours = [entry for entry in bench.api.audit if entry.namespace == TEAM and entry.resource == "events"]
+    await until(lambda: len(ours) + sum(e.namespace == TEAM and e.resource == "events" for e in bench.api.audit) >= 20)
+    assert time.monotonic() - started < 1.5
+    bench.teller.cancel()
+
+
+async def kubectl(config: Path, *words: str) -> str:
+    """What it prints. `--cache-dir`: nothing is written outside of the test's folder."""
+    told = [f"--kubeconfig={config}", f"--cache-dir={config.parent / 'cache'}"]
+    done = await asyncio.create_subprocess_exec(
+        "kubectl", *told, *words, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    out, error = await asyncio.wait_for(done.communicate(), 60)
+    assert done.returncode == 0, error.decode()
+    return out.decode()
+
+
+@pytest.mark.parametrize("many", [9, 40])
+async def test_people_see_events_in_the_order_in_which_they_were_told(bench: Bench, many: int, tmp_path: Path) -> None:
+    """All of them within one second, most within one tick: each way in which kubectl shows them keeps the order.
+
+    With more than a dozen kubectl's sorting is not stable; what is in order already stays so.
+    """
+    now, rollout = NOW, await bench.other.get(ROLLOUTS, "shop", TEAM)
+    for number in range(many):
+        bench.teller.tell(rollout, Tell("Normal", "Step", f"word {number:02}"), now)
+        if number % 3 == 0:
+            now += timedelta(microseconds=2)
+    events = await bench.events()
+    assert {event["lastTimestamp"] for event in events} == {"2026-01-01T12:00:00Z"}
+    assert len({event["eventTime"] for event in events}) == many
+    said = [f"word {number:02}" for number in range(many)]
+    config = bench.api.kubeconfig(tmp_path / "kubeconfig", namespace=TEAM)
+    sort = "--sort-by="
+    ways = (
+        ("get", "events"),
+        ("get", "events", f"{sort}.eventTime"),
+        ("get", "events", f"{sort}.lastTimestamp"),
+        ("get", "events", f"{sort}.metadata.name"),
+        ("get", "events.v1.events.k8s.io"),
+        ("events", "--for", "rollout/shop"),
+        ("describe", "rollout", "shop"),
+    )
+    for way in ways:
+        shown = await kubectl(config, *way)
+        assert re.findall(r"word \d\d", shown) == said, shown

@@ -125,6 +125,14 @@ def test_an_unknown_check_is_explained_as_neither_good_nor_bad() -> None:
     assert "Unknown is neither good nor bad" in text
 
 
+def test_a_check_that_waits_for_its_turn_is_explained() -> None:
+    """It is nobody's fault, and does not count."""
+    text = told(status(checks=checks(verdict=VerdictKind.UNKNOWN, reason="Queued", value=None, message="waited 10 s")))
+    assert "Queued: its query waits for a worker of the controller" in text
+    assert "does not count against holdLimit" in text
+    assert "neither good nor bad" not in text
+
+
 def test_an_approval_is_asked_for_with_the_command_that_gives_it() -> None:
     """Whoever reads it can copy it."""
     step = StepStatus(index=4, total=5, display="4/5", started_at=ago(60), reached_at=ago(50))

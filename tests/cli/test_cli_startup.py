@@ -146,6 +146,7 @@ async def test_settings_of_the_controller_come_from_the_environment_too() -> Non
     assert "'nowhere' is no address to listen at" in " ".join(ran.err.split())
     listed = (await canary("controller", "run", "--help")).out
     names = "PROMETHEUS_URL PROMETHEUS_HOSTS NAMESPACES LOG_LEVEL LOG_FORMAT METRICS_ADDRESS LEASE"
+    names += " PROMETHEUS_BEARER_TOKEN_FILE PROMETHEUS_CA_FILE PROMETHEUS_HEADER_FILE"
     assert not [name for name in names.split() if f"CANARY_{name}" not in listed]
 
 
@@ -164,6 +165,9 @@ async def test_options_and_environment_become_the_same_settings() -> None:
     options = {
         "prometheus-url": "http://prom:9090/",
         "prometheus-hosts": "a:9090,b",
+        "prometheus-bearer-token-file": "/etc/canary/token",
+        "prometheus-ca-file": "/etc/canary/ca.crt",
+        "prometheus-header-file": "/etc/canary/headers",
         "namespaces": "team-shop,team-pay",
         "log-level": "debug",
         "log-format": "json",
@@ -182,6 +186,9 @@ async def test_options_and_environment_become_the_same_settings() -> None:
     assert settings == {
         "prometheus_url": "http://prom:9090",
         "prometheus_hosts": ["a:9090", "b"],
+        "prometheus_bearer_token_file": "/etc/canary/token",
+        "prometheus_ca_file": "/etc/canary/ca.crt",
+        "prometheus_header_file": "/etc/canary/headers",
         "namespaces": ["team-shop", "team-pay"],
         "log_level": "DEBUG",
         "log_format": "json",

@@ -120,6 +120,54 @@ def test_the_container_has_no_power_it_does_not_need() -> None:
     assert container["resources"]["limits"]["memory"]
 
 
+FILES = {
+    "prometheus-token": ("CANARY_PROMETHEUS_BEARER_TOKEN_FILE", "token", "prometheus.bearerToken.secret"),
+    "prometheus-ca": ("CANARY_PROMETHEUS_CA_FILE", "ca.crt", "prometheus.ca.secret"),
+    "prometheus-headers": ("CANARY_PROMETHEUS_HEADER_FILE", "headers", "prometheus.headers.secret"),
+}
+
+
+@pytest.mark.parametrize(
+    "chosen", [("prometheus-token",), ("prometheus-ca", "prometheus-headers"), tuple(FILES)], ids=str
+)
+def test_what_prometheus_is_shown_is_mounted(tmp_path: Path, chosen: tuple[str, ...]) -> None:
+    """Component and value mount the same key of the same Secret, whole (so that it is renewed), where the variable says."""
+    ours = kustomized(overlay_with(tmp_path, "cluster-wide", *chosen))
+    theirs = templated(*(f"{FILES[name][2]}=canary-prometheus" for name in chosen))
+    for documents in (ours, theirs):
+        pod = named(documents, "Deployment")["spec"]["template"]["spec"]
+        (container,) = pod["containers"]
+        env = {one["name"]: one.get("value") for one in container["env"]}
+        mounts = {one["name"]: one for one in container["volumeMounts"]}
+        volumes = {one["name"]: one for one in pod["volumes"]}
+        assert set(mounts) == set(volumes) == set(chosen)
+        for name, (variable, item, _) in FILES.items():
+            if name not in chosen:
+                assert variable not in env
+                continue
+            assert mounts[name] == {"name": name, "mountPath": f"/var/run/canary/{name}", "readOnly": True}
+            assert volumes[name]["secret"] == {
+                "secretName": "canary-prometheus",
+                "items": [{"key": item, "path": item}],
+            }
+            assert env[variable] == f"/var/run/canary/{name}/{item}"
+
+
+def test_the_authorities_may_come_from_a_config_map() -> None:
+    """They are no secret; one of the two is enough, and without an address there is nobody to trust."""
+    (volume,) = named(templated("prometheus.ca.configMap=bundle", "prometheus.ca.key=all.pem"), "Deployment")["spec"][
+        "template"
+    ]["spec"]["volumes"]
+    assert volume["configMap"] == {"name": "bundle", "items": [{"key": "all.pem", "path": "all.pem"}]}
+    for settings, complaint in (
+        (("prometheus.ca.configMap=a", "prometheus.ca.secret=b"), "not both"),
+        (("prometheus.bearerToken.secret=a", "prometheus.url="), "for prometheus.url, which is empty"),
+        (("prometheus.headers.secret=A_b",), "secret"),
+    ):
+        options = [word for setting in settings for word in ("--set", setting)]
+        assert complaint in run(program("helm"), "template", "canary", CHART, *options, ok=False)
+
+
 def test_selectors_find_the_pod() -> None:
     """Deployment, Service, budget, policy and ServiceMonitor select what the Deployment makes, in both packagings."""
     for documents in (kustomized(OVERLAYS / "cluster-wide"), templated(*MONITORING, "podLabels.team=platform")):

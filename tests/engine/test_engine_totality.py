@@ -18,7 +18,7 @@ from canary.gateway.intent import Intent, Mode
 from canary.gateway.pair import Weights
 from canary.model.base import ApiModel
 from canary.model.checks import resolve
-from canary.model.measurement import Malformed, NoData, Sample, Unreachable
+from canary.model.measurement import Malformed, NoData, Queued, Sample, Unreachable
 from canary.model.requests import Request, Verb
 from canary.model.rollout import RouteKind
 from canary.model.status import (
@@ -108,6 +108,7 @@ measurements = st.one_of(
     st.builds(NoData, at=times),
     st.builds(Unreachable, at=times, reason=st.just("Timeout"), message=st.text(max_size=2000)),
     st.builds(Malformed, at=times, reason=st.just("NotANumber"), message=st.text(max_size=9)),
+    st.builds(Queued, at=times, waited=st.floats(0, 1e4), message=st.text(max_size=2000)),
 )
 requests = st.builds(
     Request,

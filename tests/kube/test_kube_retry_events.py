@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import itertools
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from canary.errors import Conflict, Forbidden, Throttled, Unavailable, Unprocessable
-from canary.kube.events import build_event
+from canary.kube.events import build_event, suffix_of
 from canary.kube.retry import EVENT_WRITE, READ, ROUTE_WRITE, STATUS_WRITE, RetryPolicy
 
 POLICIES = [ROUTE_WRITE, STATUS_WRITE, EVENT_WRITE, READ]
@@ -102,14 +105,38 @@ def test_event_is_about_its_object() -> None:
     }
     assert (event["type"], event["reason"], event["message"], event["count"]) == ("Warning", "CheckFailed", "no", 1)
     assert event["firstTimestamp"] == event["lastTimestamp"] == "2026-01-02T03:04:05Z"
-    assert event["reportingComponent"] == event["source"]["component"] == "canary"
+    assert event["eventTime"] == "2026-01-02T03:04:05.000000Z"
+    assert event["reportingComponent"] == event["source"]["component"] == event["reportingInstance"] == "canary"
+
+
+@given(st.text(alphabet="aü☃🦜\ud800", max_size=1500))
+def test_a_message_fits_by_bytes(message: str) -> None:
+    """The server counts bytes. What is cut is a beginning, and half a UTF-16 pair is no reason to tell nothing."""
+    event = build_event(ROLLOUT, type_="Normal", reason="R", message=message, now=NOW, name_suffix="a")
+    told, whole = event["message"], message.replace("\ud800", "?")
+    assert len(told.encode()) <= 1024
+    assert told == whole or (told.endswith("…") and whole.startswith(told[:-1]) and len(told.encode()) > 1020)
+
+
+MOMENTS = st.integers(0, 7_000_000_000_000_000).map(
+    lambda micros: datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=micros)
+)
+
+
+@given(st.lists(MOMENTS, min_size=2, max_size=9))
+def test_names_sort_by_time(times: list[datetime]) -> None:
+    """To the microsecond, for as long as anybody will care, whatever tells processes apart; and they are valid names."""
+    names = [build_event(ROLLOUT, type_="Normal", reason="R", message="", now=at, name_suffix=suffix_of(at, salt))
+             ["metadata"]["name"] for at, salt in zip(sorted(set(times)), itertools.cycle(("ff", "0a", "b1")))]  # fmt: skip
+    assert names == sorted(names)
+    assert len(names) == len(set(times))
 
 
 def test_event_fits_the_limits_of_the_api_server() -> None:
     """Long messages and long names are cut so that the server takes them."""
     long = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "a" * 240 + "." + "b" * 12}}
     event = build_event(long, type_="Normal", reason="R", message="m" * 2000, now=NOW, name_suffix="123456789012")
-    assert len(event["message"]) == 1024
+    assert len(event["message"].encode()) == 1024
     assert event["message"].endswith("m…")
     assert event["metadata"] == {"name": "a" * 240 + ".123456789012", "namespace": "default"}
     assert "namespace" not in event["involvedObject"]

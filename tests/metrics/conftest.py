@@ -11,7 +11,8 @@ from fake_prometheus import FakePrometheus
 async def prometheus() -> AsyncIterator[FakePrometheus]:
     fake = FakePrometheus()
     app = web.Application()
-    app.router.add_route("GET", "/api/v1/query", fake.handle)
+    for prefix in ("", "/other"):
+        app.router.add_route("GET", f"{prefix}/api/v1/query", fake.handle)
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)

@@ -6,7 +6,9 @@ import socket
 import threading
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,9 +16,10 @@ from aiohttp import web
 from fake_prometheus import failure, success, until, vector
 
 from canary.metrics.address import allowed, normalise
+from canary.metrics.credentials import Credentials
 from canary.metrics.port import Query
 from canary.metrics.prometheus import PrometheusProvider
-from canary.model.measurement import Malformed, NoData, Sample, Unreachable
+from canary.model.measurement import Malformed, NoData, Queued, Sample, Unreachable
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -209,23 +212,79 @@ async def test_chunked_answers_and_kept_connections(prometheus, provider) -> Non
     assert len(prometheus.connections) == 1
 
 
-async def test_saturation_times_out_instead_of_piling_up(prometheus, provider) -> None:
-    """While all workers hang, others wait for no longer than their time-out; the loop never blocks; then all is well."""
+async def test_saturation_times_out_instead_of_piling_up(prometheus) -> None:
+    """While a server hangs, its workers are all there is of it: who waits gives up, is told why, and never gets there."""
+    provider = PrometheusProvider(prometheus.url, max_workers=4)
     prometheus.answers["hang"] = prometheus.hang
     prometheus.answers["x"] = lambda: vector(({}, 1))
     before = threading.active_count()
-    hanging = [asyncio.create_task(provider.measure(Query("hang", timeout=5), NOW)) for _ in range(2)]
-    await until(lambda: prometheus.running == 2)
-    started = time.monotonic()
-    waiting = await asyncio.gather(*(provider.measure(Query("x", timeout=0.2), NOW) for _ in range(50)))
-    assert time.monotonic() - started < 1.5
-    assert {(type(answer), answer.reason) for answer in waiting} == {(Unreachable, "Timeout")}
-    assert len(prometheus.queries) == 2  # none of the fifty reached the server, then or later
-    assert threading.active_count() <= before + 2
-    prometheus.release.set()
-    assert all(isinstance(answer, Sample) for answer in await asyncio.gather(*hanging))
+    hanging = [
+        asyncio.create_task(provider.measure(Query("hang", timeout=1, tenant=(f"team-{number}", "shop")), NOW))
+        for number in range(10)
+    ]
+
+    async def wait() -> set[tuple[type, str]]:
+        queries = [Query("x", patience=0.3, tenant=("we", f"r{number}")) for number in range(50)]
+        started = time.monotonic()
+        answers = await asyncio.gather(*(provider.measure(query, NOW) for query in queries))
+        assert time.monotonic() - started < 1.0
+        return {(type(answer), answer.reason) for answer in answers}
+
+    await until(lambda: prometheus.running == 3)
+    assert await wait() == {(Queued, "Queued")}  # they may be slow, and get their answer
+    await until(lambda: any(task.done() for task in hanging))
+    while all(not task.done() for task in hanging[-3:]):
+        assert await wait() == {(Unreachable, "Timeout")}  # by now it is known that nobody gets one
+    assert "x" not in {query["query"] for query in prometheus.queries}
+    assert threading.active_count() <= before + 3
+    assert {answer.reason for answer in await asyncio.gather(*hanging)} == {"Timeout"}
+    assert prometheus.most_running == 3
     assert isinstance(await provider.measure(Query("x"), NOW), Sample)
-    assert prometheus.most_running == 2
+    await provider.close()
+
+
+async def test_waiting_for_a_worker_is_not_the_time_out(prometheus) -> None:
+    """A query's time begins when it is sent: one that waits longer than its time-out for its turn is answered all the same."""
+    provider = PrometheusProvider(prometheus.url, max_workers=1)
+    prometheus.answers["hang"] = prometheus.hang
+    prometheus.answers["x"] = lambda: vector(({}, 1))
+    hanging = asyncio.create_task(provider.measure(Query("hang", timeout=5, tenant=("they", "slow")), NOW))
+    await until(lambda: prometheus.running == 1)
+    waiting = asyncio.create_task(provider.measure(Query("x", timeout=0.2, patience=5, tenant=("we", "shop")), NOW))
+    await asyncio.sleep(0.5)
+    assert not waiting.done()
+    prometheus.release.set()
+    assert isinstance(await waiting, Sample)
+    await hanging
+    await provider.close()
+
+
+async def test_who_gets_no_turn_is_queued_and_the_provider_is_not_blamed(prometheus) -> None:
+    """Behind queries of others, at a server that does answer: the measurement is Queued, and says how long it waited."""
+    provider = PrometheusProvider(prometheus.url, max_workers=1)
+    prometheus.answers["hang"] = prometheus.hang
+    waiting = Query("x", timeout=0.2, patience=0.6, tenant=("we", "shop"))
+
+    async def slow(_: web.Request) -> web.StreamResponse:
+        await asyncio.sleep(0.4)
+        return vector(({}, 1))
+
+    prometheus.answers["slow"] = slow
+    first = asyncio.create_task(provider.measure(Query("slow", tenant=("they", "a")), NOW))
+    await until(lambda: prometheus.running == 1)
+    second = asyncio.create_task(provider.measure(Query("hang", timeout=5, tenant=("they", "b")), NOW))
+    await asyncio.sleep(0)
+    answer = await provider.measure(waiting, NOW)
+    assert isinstance(answer, Queued)
+    assert answer.reason == "Queued"
+    assert 0.5 < answer.waited < 2
+    assert "for its turn" in answer.message
+    assert isinstance(await first, Sample)
+    assert await provider.validate(waiting) is None
+    prometheus.release.set()
+    await second
+    assert {query["query"] for query in prometheus.queries} == {"slow", "hang"}
+    await provider.close()
 
 
 async def test_prometheus_is_told_to_stop_in_time(prometheus, provider) -> None:
@@ -246,21 +305,28 @@ async def test_addresses_must_be_allowed(prometheus, hosts: tuple[str, ...]) -> 
     assert prometheus.queries == []
 
 
+def secret(folder: Path) -> Credentials:
+    (folder / "token").write_text("secret\n")
+    return Credentials(token_file=str(folder / "token"))
+
+
 @pytest.mark.parametrize("by", ["host", "host:port", "*"])
-async def test_allowed_addresses_are_asked_without_our_credentials(prometheus, by: str) -> None:
-    """An allowed inline address is asked, but headers meant for the default one stay at home."""
+async def test_allowed_addresses_are_asked_without_our_credentials(prometheus, tmp_path: Path, by: str) -> None:
+    """An allowed inline address is asked, but what is meant for the default one stays at home."""
     hosts = {"host": "127.0.0.1", "host:port": prometheus.url.removeprefix("http://"), "*": "*"}
-    provider = PrometheusProvider("http://127.0.0.1:1", [hosts[by]], headers={"Authorization": "Bearer secret"})
+    provider = PrometheusProvider("http://127.0.0.1:1", [hosts[by]], credentials=secret(tmp_path))
     prometheus.answers["x"] = vector
+    for address in (prometheus.url, f"{prometheus.url}/../", prometheus.url.replace("127.0.0.1", "LOCALHOST")):
+        await provider.measure(Query("x", address), NOW)
     assert isinstance(await provider.measure(Query("x", prometheus.url), NOW), NoData)
     await provider.close()
-    assert "Authorization" not in prometheus.headers[0]
+    assert [headers for headers in prometheus.headers if "Authorization" in headers] == []
 
 
-async def test_the_default_address_gets_our_credentials(prometheus, monkeypatch) -> None:
-    """Headers go to the default address, named or not; a proxy in the environment is not asked to carry them."""
+async def test_the_default_address_gets_our_credentials(prometheus, tmp_path: Path, monkeypatch) -> None:
+    """They go to the default address, named or not; a proxy in the environment is not asked to carry them."""
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
-    provider = PrometheusProvider(prometheus.url + "/", headers={"Authorization": "Bearer secret"})
+    provider = PrometheusProvider(prometheus.url + "/", credentials=secret(tmp_path))
     prometheus.answers["x"] = vector
     assert isinstance(await provider.measure(Query("x"), NOW), NoData)
     assert isinstance(await provider.measure(Query("x", prometheus.url), NOW), NoData)
@@ -269,7 +335,7 @@ async def test_the_default_address_gets_our_credentials(prometheus, monkeypatch)
 
 
 async def test_only_so_many_addresses_are_kept(prometheus) -> None:
-    """Rollouts that name ever new addresses cost no ever more threads: the least recently used goes."""
+    """Rollouts that name ever new addresses cost no ever more threads: those used longest ago go."""
     provider = PrometheusProvider(None, ["*"], max_workers=1, max_addresses=3)
     prometheus.answers["x"] = vector
     before = threading.active_count()
@@ -278,6 +344,22 @@ async def test_only_so_many_addresses_are_kept(prometheus) -> None:
         await provider.measure(Query("x", f"http://127.0.0.{n}:{port}", timeout=1), NOW)
     await until(lambda: threading.active_count() <= before + 3)
     assert isinstance(await provider.measure(Query("x", prometheus.url), NOW), NoData)  # evicted, and back again
+    await provider.close()
+
+
+async def test_nobody_is_pushed_out_by_another_teams_addresses(prometheus) -> None:
+    """A team whose checks name ever new paths of an allowed host costs another team's query, and the default's, nothing."""
+    provider = PrometheusProvider(prometheus.url, ["*"], max_addresses=4)
+    prometheus.answers["hang"] = prometheus.hang
+    prometheus.answers["x"] = lambda: vector(({}, 1))
+    ours = Query("hang", f"{prometheus.url}/other", timeout=9, tenant=("we", "shop"))
+    waiting = [asyncio.create_task(provider.measure(query, NOW)) for query in (ours, replace(ours, address=None))]
+    await until(lambda: prometheus.running == 2)
+    for number in range(40):
+        query = Query("x", f"{prometheus.url}/{number}", timeout=1, tenant=("they", f"rollout-{number}"))
+        assert isinstance(await provider.measure(query, NOW), Unreachable)  # 404
+    prometheus.release.set()
+    assert [type(answer) for answer in await asyncio.gather(*waiting)] == [Sample, Sample]
     await provider.close()
 
 

@@ -111,6 +111,12 @@ AT_ONCE = [
     ("a revision", changed(revisions=RevisionsStatus(canary="b"))),
     ("a failed check", changed(checks=(GOOD.model_copy(update={"verdict": VerdictKind.FAIL, "failures": 1}),))),
     ("a check that is unknown now", changed(checks=(GOOD.model_copy(update={"verdict": VerdictKind.UNKNOWN}),))),
+    (
+        "a check that has had no turn yet",
+        changed(
+            checks=(GOOD.model_copy(update={"verdict": VerdictKind.UNKNOWN, "reason": "Queued", "measured_at": None}),)
+        ),
+    ),
     ("the generation", changed(observed_generation=2)),
     ("stalled", changed(conditions=(*BASE.conditions[:2], condition("Stalled", "True")))),
     (
@@ -140,6 +146,10 @@ QUIET = [
     ("nothing", BASE),
     ("a message", changed(message="holding until later")),
     ("a value", changed(checks=(GOOD.model_copy(update={"value": 0.2, "measured_at": NOW + timedelta(seconds=9)}),))),
+    (
+        "a check that waits for its turn now and then",
+        changed(checks=(GOOD.model_copy(update={"verdict": VerdictKind.UNKNOWN, "reason": "Queued"}),)),
+    ),
     ("what was observed", changed(split=BASE.split.model_copy(update={"observed": 9.7}))),
     ("the reason of a condition", changed(conditions=(condition("Ready", "False", "Other"), *BASE.conditions[1:]))),
     ("when the hold ends", changed(step=STEP.model_copy(update={"hold_until": NOW}))),

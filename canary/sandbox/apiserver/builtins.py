@@ -12,6 +12,7 @@ from canary.sandbox.apiserver import builtin_columns as columns
 from canary.sandbox.apiserver import builtin_schemas as schemas
 from canary.sandbox.apiserver import names
 from canary.sandbox.apiserver.errors import DUPLICATE, FORBIDDEN, INVALID, REQUIRED, FieldError, Json
+from canary.sandbox.apiserver.events import check_timed
 from canary.sandbox.apiserver.resources import Resource, Scale
 from canary.sandbox.apiserver.schema import Schema
 from canary.sandbox.apiserver.validation import FORMATS
@@ -336,7 +337,7 @@ def _check_event(doc: Json, old: Json | None) -> list[FieldError]:  # noqa: ARG0
         namespace == "" and doc["metadata"].get("namespace") in {"default", "kube-system"}
     ):
         return [FieldError("involvedObject.namespace", INVALID, "does not match event.namespace", namespace)]
-    return []
+    return check_timed(doc)
 
 
 def _default_secret(doc: Json, old: Json | None) -> None:  # noqa: ARG001  the shape of a default function

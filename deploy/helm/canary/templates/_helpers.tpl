@@ -35,6 +35,29 @@ app.kubernetes.io/component: controller
 {{- end -}}
 {{- end }}
 
+{{- /* Files for Prometheus that are asked for: name of the volume, variable, where from. A list in JSON. */ -}}
+{{- define "canary.prometheusFiles" -}}
+{{- $files := list -}}
+{{- with .Values.prometheus -}}
+{{- if .bearerToken.secret -}}
+{{- $files = append $files (dict "name" "prometheus-token" "env" "CANARY_PROMETHEUS_BEARER_TOKEN_FILE" "key" .bearerToken.key "secret" .bearerToken.secret) -}}
+{{- end -}}
+{{- if and .ca.secret .ca.configMap -}}
+{{- fail "prometheus.ca: give a secret or a configMap, not both" -}}
+{{- end -}}
+{{- if or .ca.secret .ca.configMap -}}
+{{- $files = append $files (dict "name" "prometheus-ca" "env" "CANARY_PROMETHEUS_CA_FILE" "key" .ca.key "secret" .ca.secret "configMap" .ca.configMap) -}}
+{{- end -}}
+{{- if .headers.secret -}}
+{{- $files = append $files (dict "name" "prometheus-headers" "env" "CANARY_PROMETHEUS_HEADER_FILE" "key" .headers.key "secret" .headers.secret) -}}
+{{- end -}}
+{{- if and $files (not .url) -}}
+{{- fail "prometheus.bearerToken, ca and headers are for prometheus.url, which is empty" -}}
+{{- end -}}
+{{- end -}}
+{{ toJson $files }}
+{{- end }}
+
 {{- /* Rules by part. What follows the namespace of a Rollout, and what has no namespace, are apart. */ -}}
 {{- define "canary.rules.read" -}}
 - apiGroups: [canary.dev]

@@ -1,0 +1,33 @@
+"""What /metrics says of a run while it is under way."""
+
+from __future__ import annotations
+
+import pytest
+from controller_kit import World, check
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+async def test_a_rollback_is_an_increase(world: World) -> None:
+    """Before the first run ends, and again in a controller that takes over in the middle of it, its endings are counted at 0."""
+
+    def ended(result: str) -> float | None:
+        labels = {"namespace": world.namespace, "rollout": "shop", "result": result}
+        return life.telemetry.registry.get_sample_value("canary_runs_finished_total", labels)
+
+    await world.furnish()
+    await world.declare(checks=[check()])
+    life = await world.live()
+    await world.until(lambda: world.phase() == "Idle")
+    assert ended("RolledBack") is None
+    world.provider.answers["errors"] = 0.0
+    await world.deploy(2)
+    await world.until(lambda: world.step() == 1 and world.weights() == (90, 10))
+    assert (ended("RolledBack"), ended("Succeeded")) == (0, 0)
+    await life.kill()
+    life = await world.live()
+    await world.settle()
+    assert ended("RolledBack") == 0
+    world.provider.answers["errors"] = 0.5
+    await world.until(lambda: world.phase() == "RolledBack")
+    assert (ended("RolledBack"), ended("Succeeded")) == (1, 0)
