@@ -17,20 +17,29 @@ from enum import StrEnum
 from typing import Any
 
 from canary.gateway.pair import Pair, Weights
+from canary.model.rollout import digest
 
 PREFIX = "run.canary.dev/"
 LEGACY_ANNOTATION = "canary.dev/run"
 """What one Rollout of a route used before each had an annotation of its own. Read, and replaced by the next write."""
 
 LONGEST = 32 * 1024
+LONGEST_NAME = 63
 LARGEST_RUN = 1_000_000_000
 LARGEST_STEP = 64
 MOST_RULES = 64
 
 
+def name_part(rollout: str) -> str:
+    """A Rollout's name as the name part of an annotation: that may have 63 characters, longer ones end in a digest."""
+    if len(rollout) <= LONGEST_NAME:
+        return rollout
+    return f"{rollout[: LONGEST_NAME - 11].rstrip('-.')}-{digest(rollout)}"
+
+
 def run_annotation(rollout: str) -> str:
-    """The annotation of a Rollout on its routes. The name part may have 63 characters, and so may a Rollout's name."""
-    return PREFIX + rollout
+    """The annotation of a Rollout on its routes."""
+    return PREFIX + name_part(rollout)
 
 
 class Mode(StrEnum):

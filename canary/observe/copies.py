@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from canary.decide.facts import CopyView
+from canary.gateway.intent import name_part
 from canary.model.rollout import digest
 from canary.model.status import MAX_RUNS
 
@@ -26,7 +27,7 @@ UNREADABLE = CopyView(uid="unreadable", run=0, copied="", replaced="")
 
 def copy_annotation(rollout: str) -> str:
     """The annotation of a Rollout on its stable workload."""
-    return PREFIX + rollout
+    return PREFIX + name_part(rollout)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ def read_copy(document: Json, rollout: str) -> CopyRecord | None:
 
 
 def copies(document: Json) -> dict[str, CopyView]:
-    """Every copy on record on a workload, by name of the Rollout; what an earlier version wrote has no name."""
+    """Every copy on record on a workload, by the name part of its annotation; what an earlier version wrote has none."""
     annotations = document.get("metadata", {}).get("annotations") or {}
     found = {}
     for name in annotations:

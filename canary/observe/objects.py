@@ -13,6 +13,7 @@ from pydantic_core import from_json, to_json
 
 from canary.decide.facts import CopyView, WorkloadView
 from canary.gateway.acceptance import last_writer
+from canary.gateway.intent import name_part
 from canary.model.requests import REQUEST_ANNOTATION
 from canary.model.rollout import digest
 from canary.model.status import MAX_IMAGES, parse_time
@@ -107,7 +108,7 @@ class Workload:
     uid: str
     version: str
     copies: Mapping[str, CopyView]
-    """What copies have left on record, by name of the Rollout (empty: of a version that named none)."""
+    """What copies have left on record, by the name part of the annotation (empty: of a version that named none)."""
 
     @classmethod
     def of(cls, document: Json) -> Workload:
@@ -115,7 +116,7 @@ class Workload:
 
     def seen_by(self, rollout: str) -> WorkloadView:
         """The workload as one Rollout sees it: with its own copy on record, and nobody else's."""
-        record = self.copies.get(rollout) or self.copies.get("")
+        record = self.copies.get(name_part(rollout)) or self.copies.get("")
         return replace(self.view, copied=record) if record is not None else self.view
 
     def same(self, other: Workload) -> bool:

@@ -263,3 +263,12 @@ def test_an_intent_survives_the_annotation(intent: Intent) -> None:
 def test_what_is_not_ours_to_understand_is_no_intent(raw: str | None) -> None:
     """Anybody may write anything there; it never raises."""
     assert parse_intent(raw) is None
+
+
+@given(st.text(alphabet="abc-.", min_size=1, max_size=253))
+def test_the_annotations_name_is_one_that_an_api_server_takes(rollout: str) -> None:
+    """At most 63 characters after the slash; two Rollouts never share one."""
+    name = run_annotation(rollout).partition("/")[2]
+    assert len(name) <= 63
+    assert (name == rollout) == (len(rollout) <= 63)
+    assert run_annotation(rollout) != run_annotation(rollout + "x")
