@@ -74,7 +74,8 @@ OTHER_WRITES = 32
 class Deps:
     """What every driver shares.
 
-    `places` keeps the API server free for writes of routes, which need none; `turns` the event loop for measurements.
+    `places` keeps the API server free for writes of routes, which need none; `turns` the event loop for measurements. `sight`
+    knows how long the cluster could not be seen.
     """
 
     kube: Kube
