@@ -21,6 +21,11 @@ from canary.observe.store import Key, Store
 
 Json = dict[str, Any]
 
+PATIENCE = 3.0
+"""Seconds without an answer after which the patch of a route is sent once more, on a new connection: the one it was sent on
+may be dead. Much longer than a server takes that is well, admission by webhooks included; and one that takes longer is still
+waited for. Twice does no harm: the patch tests what it was decided upon, so only one of the two can take effect."""
+
 RELEASES = 3
 """How often giving a field back is tried when somebody else writes the route at the same time."""
 
@@ -71,7 +76,9 @@ class RouteWriter:
         keep = partial(self._store.put_route, answer=True)
         gate(rising)
         try:
-            answer = await self._kube.json_patch(HTTPROUTES, action.name, namespace, ops, strict=True)
+            answer = await self._kube.json_patch(
+                HTTPROUTES, action.name, namespace, ops, strict=True, patience=PATIENCE
+            )
         except (Conflict, Unprocessable) as error:
             return await moved(error, document, partial(self._get, action.name), keep)
         except NotFound:

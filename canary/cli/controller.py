@@ -177,7 +177,7 @@ def _url(text: str | None) -> str | None:
         return None
     if urlsplit(text).scheme not in {"http", "https"} or not urlsplit(text).hostname:
         raise typer.BadParameter(
-            f"{text!r} is no address; write for example http://prometheus.monitoring:9090",
+            "that is no address; write for example http://prometheus.monitoring:9090",
             param_hint="--prometheus-url",
         )
     return text.rstrip("/")

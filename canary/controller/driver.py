@@ -74,7 +74,8 @@ OTHER_WRITES = 32
 class Deps:
     """What every driver shares.
 
-    `places` keeps the API server free for writes of routes, which need none; `turns` the event loop for measurements.
+    `places` keeps the API server free for writes of routes, which need none; `turns` the event loop for measurements. `sight`
+    knows how long the cluster could not be seen.
     """
 
     kube: Kube
@@ -190,7 +191,7 @@ class Driver:
         self._fresh = True
         self._since: datetime | None = None
         self._epoch = deps.fence.epoch
-        self._unseen = timedelta(0)
+        self._unseen = deps.sight.total
         self._vain = 0
 
     @property

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from canary.controller.hub import Hub
+from canary.controller.lookout import Lookout
 from canary.errors import ApiError, ConfigError
 from canary.kube import CHECKTEMPLATES, CLUSTERCHECKTEMPLATES, DEPLOYMENTS, HTTPROUTES, Kube, Resource
 
@@ -22,8 +23,9 @@ Pass = Callable[[str | None, Json], None]
 class Following:
     """The watches of a controller. `waiting_for` names the resources that are not listed yet."""
 
-    def __init__(self, kube: Kube, hub: Hub, namespaces: tuple[str, ...]) -> None:
+    def __init__(self, kube: Kube, hub: Hub, namespaces: tuple[str, ...], lookout: Lookout) -> None:
         self._kube = kube
+        self._lookout = lookout
         places: tuple[str | None, ...] = namespaces or (None,)
         self._watches: list[tuple[Resource, str | None, Pass]] = [
             (resource, place, pass_on)
@@ -35,7 +37,7 @@ class Following:
             for place in places
         ]
         self._watches.append((CLUSTERCHECKTEMPLATES, None, partial(hub.template, CLUSTERCHECKTEMPLATES.kind)))
-        self.waiting_for = {_name(resource, place) for resource, place, _ in self._watches}
+        self.waiting_for = {watch_name(resource, place) for resource, place, _ in self._watches}
         self.synced = asyncio.Event()
 
     async def run(self) -> None:
@@ -47,20 +49,25 @@ class Following:
         """
         async with asyncio.TaskGroup() as group:
             for resource, place, pass_on in self._watches:
-                group.create_task(self._one(resource, place, pass_on), name=f"follow {_name(resource, place)}")
+                group.create_task(self._one(resource, place, pass_on), name=f"follow {watch_name(resource, place)}")
 
     async def _one(self, resource: Resource, place: str | None, pass_on: Pass) -> None:
         try:
-            async for event in self._kube.list_and_watch(resource, place):
+            # What a run moves by has to be seen at once; templates may come a little late.
+            moving = resource in {HTTPROUTES, DEPLOYMENTS}
+            pace = self._lookout.pace(place) if moving else self._lookout.calm
+            eyes = self._lookout.eyes(watch_name(resource, place), counts=moving)
+            async for event in self._kube.list_and_watch(resource, place, pace=pace, eyes=eyes):
                 if event.type == "SYNCED":
-                    self.waiting_for.discard(_name(resource, place))
+                    self.waiting_for.discard(watch_name(resource, place))
                     if not self.waiting_for:
                         self.synced.set()
                 else:
                     pass_on(event.type, event.object)
         except ApiError as error:
-            raise ConfigError(f"cannot watch {_name(resource, place)}: {error}") from error
+            raise ConfigError(f"cannot watch {watch_name(resource, place)}: {error}") from error
 
 
-def _name(resource: Resource, place: str | None) -> str:
+def watch_name(resource: Resource, place: str | None) -> str:
+    """What people know a watch as."""
     return f"{resource.plural} of {place}" if place else resource.plural

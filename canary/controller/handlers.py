@@ -6,28 +6,36 @@ kopf follows the Rollouts, with an event handler and nothing else: it keeps no s
 from __future__ import annotations
 
 import asyncio
+import logging
+import re
 import signal
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 import kopf
 
 from canary.controller.hub import Hub
+from canary.kube.courier import Courier
+
+FOREVER = 10.0**9
 
 ROLLOUTS = ("canary.dev", "v1alpha1", "rollouts")
 
-Connection = Callable[[], Awaitable[dict[str, Any]]]
+log = logging.getLogger("canary.watching")
+
+PAUSE = 1.0
+"""Seconds before kopf is started again after it has given up."""
 
 
-def build(hub: Hub, connection: Connection) -> kopf.OperatorRegistry:
-    """Wire a hub to kopf."""
+def build(hub: Hub, courier: Courier) -> kopf.OperatorRegistry:
+    """Wire a hub to kopf, and kopf to our connections."""
     registry = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=registry)
-    async def login(**_: Any) -> kopf.ConnectionInfo:
-        return kopf.ConnectionInfo(**await connection())
+    async def login(**_: Any) -> kopf.AiohttpSession:
+        return kopf.AiohttpSession(server=courier.place, aiohttp_session=courier.session())
 
     @kopf.on.event(*ROLLOUTS, registry=registry)
     async def rollout(event: Any, **_: Any) -> None:
@@ -56,38 +64,77 @@ def settings() -> kopf.OperatorSettings:
     chosen.peering.standalone = True
     chosen.persistence.diffbase_storage = NoDiffs()
     chosen.queueing.idle_timeout = 0.5  # each object has a task for so long after its last event
-    chosen.watching.server_timeout = 300
     chosen.watching.chunk_size = 500
-    chosen.networking.request_timeout = 30
+    # How long requests and watches take, and what is tried again, is the courier's business.
+    chosen.watching.inactivity_timeout = FOREVER
+    chosen.networking.request_timeout = None
+    chosen.networking.error_backoffs = ()
     return chosen
 
 
 async def watch(
     hub: Hub,
-    connection: Connection,
+    courier: Callable[[], Courier],
     namespaces: tuple[str, ...],
     *,
     stop: asyncio.Event,
     ready: asyncio.Event,
 ) -> None:
-    """Follow the cluster until `stop` is set. `ready` is set when the watches are up."""
+    """Follow the cluster until `stop` is set. `ready` is set when the watches are up; `courier` makes one for each life of kopf.
+
+    kopf gives up for good at what it does not expect in a stream. Once everything was up, that costs a list and no more.
+
+    Raises:
+        ApiError: the Rollouts cannot be listed, and no retry can help.
+
+    """
+    signals = asyncio.create_task(_take_signals(ready, stop))
+    try:
+        while not stop.is_set():
+            try:
+                await _operate(hub, courier(), namespaces, stop=stop, ready=ready)
+            except Exception as error:
+                if not ready.is_set():
+                    raise
+                # Where it happened is kopf's business, unless somebody is looking for it.
+                trace = error if log.isEnabledFor(logging.DEBUG) else None
+                log.warning(
+                    "the watch of the Rollouts broke off (%s); they are listed again", _words(error), exc_info=trace
+                )
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(PAUSE):
+                        await stop.wait()
+    finally:
+        signals.cancel()
+
+
+def _words(error: Exception) -> str:
+    """What the API server said, where kopf gives its whole Status; else what kopf says."""
+    found = re.search(r"'message': '([^']+)'", str(error))
+    return found[1] if found else f"{type(error).__name__}: {error}"
+
+
+async def _operate(
+    hub: Hub, courier: Courier, namespaces: tuple[str, ...], *, stop: asyncio.Event, ready: asyncio.Event
+) -> None:
+    """One life of kopf, until `stop` is set or it gives up."""
     # Not `kopf.operator`: in the end that waits for, and then cancels, every task of the loop that it did not start.
     tasks = await kopf.spawn_tasks(
-        registry=build(hub, connection),
+        registry=build(hub, courier),
         settings=settings(),
         standalone=True,
         clusterwide=not namespaces,
         namespaces=namespaces,
         ready_flag=ready,
     )
-    signals = asyncio.create_task(_take_signals(ready, stop))
     stopping = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait({*tasks, stopping}, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for task in (signals, stopping, *tasks):
+        for task in (stopping, *tasks):
             task.cancel()
         ended = await asyncio.gather(*tasks, return_exceptions=True)
+        await courier.close()
     for error in ended:
         if isinstance(error, Exception):
             raise error

@@ -59,6 +59,11 @@ class Hub:
         """The Rollouts that have a driver now."""
         return frozenset(self._drivers)
 
+    @property
+    def busy_namespaces(self) -> frozenset[str]:
+        """Where a run is under way, or somebody waits for an answer or a deletion."""
+        return frozenset(key[0] for key in self._drivers if self.deps.store.pressing(key))
+
     def rollout(self, kind: str | None, document: Json) -> None:
         """A Rollout appeared, changed or vanished (`kind` DELETED)."""
         key = key_of(document)

@@ -33,6 +33,10 @@ RENEWAL = 2.0
 MARGIN = 0.5
 """Seconds before its end from which on a Lease is not certain to be ours."""
 
+SILENCE = 10.0
+"""Seconds without news after which the watch is opened anew: a Lease that somebody holds has news every other second, and who
+stands by behind a dead connection would take an old version of it, in vain, for as long as the connection is believed."""
+
 PAUSE = 0.5
 """Seconds until the next try when the API server did not do as it was asked."""
 
@@ -107,7 +111,8 @@ class Leadership:
 
     async def _follow(self) -> None:
         try:
-            async for event in self._kube.list_and_watch(LEASES, self._namespace, name=self._name):
+            following = self._kube.list_and_watch(LEASES, self._namespace, name=self._name, silence=SILENCE)
+            async for event in following:
                 if event.type == "SYNCED":
                     self._synced = True
                 else:

@@ -1,16 +1,18 @@
 """Notices Rollouts whose deletion nobody told us of: while kopf's watch was broken, a deletion leaves no event.
 
 An active one would be found out by its next write. One at rest writes nothing, and would go on barring its rules to
-others. So from time to time the Rollouts are counted, by one small request; only if fewer exist than are known are they
-listed.
+others. So from time to time, and whenever kopf had to list them again, the Rollouts are counted, by one small request; only
+if fewer exist than are known are they listed.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from contextlib import aclosing
+from datetime import timedelta
 
-from canary.controller.clock import Clock
+from canary.controller.clock import Alarm, Clock
 from canary.controller.hub import Hub
 from canary.errors import ApiError
 from canary.kube import ROLLOUTS, Kube
@@ -31,16 +33,25 @@ class RollCall:
         self._hub = hub
         self._places: tuple[str | None, ...] = namespaces or (None,)
         self._clock = clock
+        self._alarm = asyncio.Event()
+        self.soon = self._alarm.set
+        """Count at the next opportunity: something may have been missed."""
 
     async def run(self) -> None:
         """Count for ever. A server that cannot answer now is asked again next time."""
-        while True:
-            await self._clock.sleep(INTERVAL)
-            for place in self._places:
-                try:
-                    await self.count(place)
-                except ApiError as error:
-                    log.debug("cannot count the Rollouts: %s", error)
+        alarm = Alarm(self._clock, self._alarm)
+        try:
+            while True:
+                alarm.set(self._clock.now() + timedelta(seconds=INTERVAL))
+                await self._alarm.wait()
+                self._alarm.clear()
+                for place in self._places:
+                    try:
+                        await self.count(place)
+                    except ApiError as error:
+                        log.debug("cannot count the Rollouts: %s", error)
+        finally:
+            alarm.cancel()
 
     async def count(self, place: str | None) -> list[Key]:
         """Count once in a namespace (None: all), and drop what does not exist any more; returns what was dropped.

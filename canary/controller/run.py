@@ -5,26 +5,26 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import time
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
-from urllib.parse import urlsplit
 
 from canary.act.events import Teller
 from canary.controller.clock import Clock, SystemClock
 from canary.controller.driver import Deps
-from canary.controller.fence import BEAT
-from canary.controller.following import Following
+from canary.controller.following import Following, watch_name
 from canary.controller.handlers import watch
 from canary.controller.hub import Hub
 from canary.controller.leadership import Leadership
+from canary.controller.lookout import Lookout
 from canary.controller.rollcall import RollCall
 from canary.controller.settings import Settings
+from canary.controller.sight import Sight
 from canary.errors import ApiError, ConfigError, NotFound
-from canary.kube import Kube
-from canary.kube.connection import kopf_connection
+from canary.kube import CHECKTEMPLATES, CLUSTERCHECKTEMPLATES, HTTPROUTES, ROLLOUTS, Kube, Resource
+from canary.kube.courier import Lane
+from canary.kube.unreached import address
 from canary.metrics.credentials import Credentials
 from canary.metrics.port import Provider
 from canary.metrics.prometheus import PrometheusProvider
@@ -32,6 +32,11 @@ from canary.observe.store import Store
 from canary.telemetry import Telemetry, TelemetryServer, configure
 
 log = logging.getLogger("canary.controller")
+
+GATEWAY_API = (
+    "the Gateway API v1 CRDs: `kubectl apply --server-side -f standard-install.yaml`, a file of every release of "
+    "kubernetes-sigs/gateway-api"
+)
 
 LISTING = (50_000, 1_000, 1_000)
 """Thresholds of the garbage collector while everything is listed: a page is parsed, read and let go, which the usual ones
@@ -85,7 +90,8 @@ async def serve(
             )
             stack.push_async_callback(provider.close)
         teller = await stack.enter_async_context(Teller(kube))
-        deps = Deps(kube, Store(), teller, provider, telemetry, clock or SystemClock())
+        clock = clock or SystemClock()
+        deps = Deps(kube, Store(), teller, provider, telemetry, clock, sight=Sight(clock))
         stack.callback(deps.conditions.close)
         leadership: Leadership | None = None
         if settings.lease is not None:
@@ -96,9 +102,11 @@ async def serve(
         else:
             telemetry.leading(True)
         hub = await stack.enter_async_context(Hub(deps, held=True))
-        following = Following(kube, hub, settings.namespaces)
-        rollcall = RollCall(kube, hub, settings.namespaces, deps.clock)
-        for work in (_beat(hub), rollcall.run()):
+        lookout = Lookout(deps.sight, clock, settings.namespaces)
+        deps.sight.on_found(lambda: hub.wake(set(hub.driving)))
+        following = Following(kube, hub, settings.namespaces, lookout)
+        rollcall = RollCall(kube, hub, settings.namespaces, clock)
+        for work in (lookout.beat(hub), rollcall.run()):
             stack.callback(asyncio.create_task(work).cancel)
         host, port = parse_address(settings.metrics_address)
         http = TelemetryServer(
@@ -113,20 +121,28 @@ async def serve(
         except OSError as error:
             raise ConfigError(f"cannot listen on {settings.metrics_address}: {error.strerror or error}") from error
         where = ", ".join(settings.namespaces) or "all namespaces"
-        log.info("controller of %s at %s; metrics and health at %s", where, _host(kube), http.url)
-
-        async def connection() -> dict[str, object]:
-            return await kopf_connection(
-                server=server, token=token, kubeconfig=settings.kubeconfig, context=settings.context
-            )
-
+        log.info("controller of %s at %s; metrics and health at %s", where, address(kube.server), http.url)
         up = asyncio.Event()
         usual = gc.get_threshold()
         stack.callback(gc.set_threshold, *usual)
         gc.set_threshold(*LISTING)
         begin = asyncio.create_task(_begin(hub, following, up, ready, leadership, usual))
         stack.callback(begin.cancel)
-        parts = [following.run(), watch(hub, connection, settings.namespaces, stop=stop, ready=up)]
+        lanes = {
+            ROLLOUTS.path(place): Lane(
+                watch_name(ROLLOUTS, place),
+                pace=lookout.pace(place),
+                eyes=lookout.eyes(watch_name(ROLLOUTS, place)),
+                on_list=rollcall.soon,
+            )
+            for place in settings.namespaces or (None,)
+        }
+
+        def other(plural: str) -> Lane:
+            return Lane(plural, pace=lookout.calm, eyes=lookout.eyes(plural, counts=False), needed=False)
+
+        courier = partial(kube.courier, lanes, other)
+        parts = [following.run(), watch(hub, courier, settings.namespaces, stop=stop, ready=up)]
         await _until_stopped(stop, *parts, *([leadership.run()] if leadership else []))
     log.info("stopped; every run goes on where the cluster says it is, as soon as a controller is back")
 
@@ -197,22 +213,28 @@ def _freeze(thresholds: tuple[int, int, int]) -> None:
 
 async def check_server(kube: Kube) -> None:
     """Fail early, in one sentence, when the API server cannot be reached or lacks our resources."""
-    for path, what in (
-        ("/apis/canary.dev/v1alpha1", "our CRDs; `kubectl apply -f crds/` installs them"),
-        ("/apis/gateway.networking.k8s.io/v1", "the Gateway API; install the CRDs of its release"),
+    for needed, what in (
+        ((ROLLOUTS, CHECKTEMPLATES, CLUSTERCHECKTEMPLATES), "our CRDs: `kubectl apply -f crds/`"),
+        ((HTTPROUTES,), GATEWAY_API),
     ):
         try:
-            await kube.raw(path)
-        except NotFound as error:
-            raise ConfigError(f"the API server {_host(kube)} lacks {what}") from error
+            served = await _served(kube, needed[0])
         except ApiError as error:
-            raise ConfigError(f"cannot use the API server {_host(kube)}: {error}") from error
+            raise ConfigError(f"cannot use the API server {address(kube.server)}: {error}") from error
+        missing = [resource.plural for resource in needed if resource.plural not in served]
+        if missing:
+            raise ConfigError(
+                f"the API server {address(kube.server)} serves no {' and no '.join(missing)}; install {what}"
+            )
 
 
-def _host(kube: Kube) -> str:
-    """The server without the path of its address, which may carry credentials."""
-    parts = urlsplit(kube.server)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+async def _served(kube: Kube, resource: Resource) -> set[str]:
+    """The plurals that are served in the group and version of a resource."""
+    try:
+        answer = await kube.raw(f"/apis/{resource.api_version}")
+    except NotFound:
+        return set()
+    return {str(item.get("name")) for item in answer.get("resources") or []}
 
 
 def parse_address(address: str) -> tuple[str, int]:
@@ -226,14 +248,3 @@ def parse_address(address: str) -> tuple[str, int]:
     if not colon or not port.isdecimal() or int(port) > 65535:
         raise ConfigError(f"{address!r} is no address; write host:port, for example 0.0.0.0:8080")
     return host.strip("[]") or "0.0.0.0", int(port)
-
-
-async def _beat(hub: Hub) -> None:
-    """Prove that the event loop turns, and notice when it has not: then another may have done our work."""
-    while True:
-        hub.last_sign = time.monotonic()
-        gap = hub.deps.fence.beat()
-        if gap:
-            log.warning("this process had slept for %.1f s; everything is looked at anew", gap)
-            hub.wake(set(hub.driving))
-        await asyncio.sleep(BEAT)

@@ -7,8 +7,7 @@ Nothing is retried here: whether the very same write may be sent again is for th
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
@@ -19,15 +18,18 @@ from canary import __version__
 from canary.errors import ApiError, Gone, Unavailable
 from canary.kube.connection import load
 from canary.kube.following import Object, Sleep, WatchEvent, follow
+from canary.kube.outage import Eyes
+from canary.kube.pace import SILENCE, Vigil, WatchPace
 from canary.kube.resources import Resource
 from canary.kube.translate import from_status
 
 if TYPE_CHECKING:
+    from canary.kube.courier import Courier, Lane
     from canary.kube.transport import OnRequest, Transport
 
 
-_WATCH_SECONDS = 290  # asked of the server, as client-go does; each watch takes 100-120 % of it, to spread reconnects
-_SILENCE_SECONDS = 120.0  # real servers send a bookmark a minute: longer silence is a dead connection
+PATIENCE = 3.0
+"""Seconds without an answer after which what is safe to repeat is sent once more, on a new connection."""
 
 
 class Kube:
@@ -93,8 +95,14 @@ class Kube:
     async def close(self) -> None:
         await self._transport.close()
 
+    def courier(self, lanes: Mapping[str, Lane], other: Callable[[str], Lane]) -> Courier:
+        """For a library that speaks HTTP by itself: see there. `lanes` by path, `other` for other plurals."""
+        from canary.kube.courier import Courier
+
+        return Courier(self._transport, lanes, other)
+
     async def get(self, res: Resource, name: str, namespace: str | None = None) -> Object:
-        return await self._json("GET", res.path(namespace, name), "get", res.plural)
+        return await self._json("GET", res.path(namespace, name), "get", res.plural, patience=PATIENCE)
 
     async def list(
         self,
@@ -150,17 +158,24 @@ class Kube:
         subresource: str | None = None,
         strict: bool = False,
         dry_run: bool = False,
+        patience: float | None = None,
     ) -> Object:
         """RFC 6902. A `test` that does not hold raises Unprocessable, and nothing is changed.
 
         `strict`: a field that the definitions do not know is refused rather than dropped. `dry_run`: the answer is what
         would be kept, and nothing is.
+
+        With `patience` (seconds) a patch that has no answer by then is sent once more, on a new connection; the first
+        answer counts. That is for patches whose tests no longer hold once they took effect: of two that arrive, one is
+        refused, and if its refusal is the first answer, reading again shows what is.
         """
         kind = "application/json-patch+json"
         more = {"fieldValidation": "Strict"} if strict else {}
         if dry_run:
             more["dryRun"] = "All"
-        return await self._patch(res, name, namespace, list(ops), content_type=kind, subresource=subresource, more=more)
+        return await self._patch(
+            res, name, namespace, list(ops), content_type=kind, subresource=subresource, more=more, patience=patience
+        )
 
     async def merge_patch(
         self,
@@ -209,20 +224,21 @@ class Kube:
         name: str | None = None,
         label_selector: str | None = None,
         resource_version: str | None = None,
-        timeout: float | None = None,  # noqa: ASYNC109 - asked of the server, which ends the watch itself
+        vigil: Vigil | None = None,
     ) -> AsyncGenerator[WatchEvent]:
-        """Changes after `resource_version` until the server ends the watch, after `timeout` seconds at the latest.
+        """Changes after `resource_version` until the server ends the watch, or `vigil` wants it renewed.
 
-        Raises Gone when `resource_version` is too old: list again.
+        Raises Gone when `resource_version` is too old (list again), and Silent when the connection is dead.
         """
         from canary.kube.transport import Request
 
+        vigil = vigil or Vigil()
         query: dict[str, str | int] = {"watch": "true", "allowWatchBookmarks": "true"}
-        query["timeoutSeconds"] = max(1, round(_WATCH_SECONDS * random.uniform(1, 1.2) if timeout is None else timeout))  # noqa: S311 - jitter
+        query["timeoutSeconds"] = max(1, round(vigil.seconds))
         _add(query, fieldSelector=name and f"metadata.name={name}", labelSelector=label_selector)
         _add(query, resourceVersion=resource_version)
         request = Request("GET", res.path(namespace), "watch", res.plural, query=query)
-        async with aclosing(self._transport.lines(request, silence=_SILENCE_SECONDS)) as lines:
+        async with aclosing(self._transport.lines(request, vigil)) as lines:
             async for line in lines:
                 event = _event(line)
                 if event.type == "ERROR":
@@ -230,10 +246,19 @@ class Kube:
                 yield event
 
     async def list_and_watch(
-        self, res: Resource, namespace: str | None = None, *, name: str | None = None, sleep: Sleep = asyncio.sleep
+        self,
+        res: Resource,
+        namespace: str | None = None,
+        *,
+        name: str | None = None,
+        sleep: Sleep = asyncio.sleep,
+        pace: WatchPace | None = None,
+        silence: float = SILENCE,
+        eyes: Eyes | None = None,
     ) -> AsyncGenerator[WatchEvent]:
         """Everything there is as ADDED, one SYNCED, then changes for ever: see `canary.kube.following`."""
-        async with aclosing(follow(self, res, namespace, name=name, sleep=sleep)) as events:
+        following = follow(self, res, namespace, name=name, sleep=sleep, pace=pace, silence=silence, eyes=eyes)
+        async with aclosing(following) as events:
             async for event in events:
                 yield event
 
@@ -264,11 +289,14 @@ class Kube:
         content_type: str,
         subresource: str | None,
         more: Mapping[str, str] | None = None,
+        patience: float | None = None,
     ) -> Object:
         resource = f"{res.plural}/{subresource}" if subresource else res.plural
         path = res.path(namespace, name, subresource)
         query = {**self._managed(), **(more or {})}
-        return await self._json("PATCH", path, "patch", resource, query=query, body=body, content_type=content_type)
+        return await self._json(
+            "PATCH", path, "patch", resource, query=query, body=body, content_type=content_type, patience=patience
+        )
 
     async def _json(self, method: str, path: str, verb: str, resource: str, **more: Any) -> Object:
         from canary.kube.transport import Request

@@ -13,8 +13,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from canary.errors import ConfigError
+from canary.kube.unreached import address
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
@@ -27,7 +29,6 @@ class Connection:
     namespace: str = "default"
     user: str = ""
     source: str = ""
-    expiration: Any = None
     refresh: Callable[[], Awaitable[None]] | None = field(default=None, repr=False)
 
     @property
@@ -67,39 +68,13 @@ async def load(
         connection.refresh = None
         connection.user = _subject(token)
     if not connection.server.startswith(("http://", "https://")):
-        raise ConfigError(f"the server {connection.server!r} of {connection.source} is no http:// or https:// address")
+        raise ConfigError(f"the server's address (by {connection.source}) is no http:// or https:// address")
+    if "@" in urlsplit(connection.server).netloc:
+        raise ConfigError(
+            f"the address of the server {address(connection.server)} of {connection.source} carries a user or a password; "
+            "leave that out, and name a token or a certificate as credentials"
+        )
     return connection
-
-
-async def kopf_connection(
-    *,
-    server: str | None = None,
-    token: str | None = None,
-    ca_file: str | None = None,
-    kubeconfig: str | None = None,
-    context: str | None = None,
-) -> dict[str, Any]:
-    """The keyword arguments of `kopf.ConnectionInfo` for the same server and the same identity.
-
-    Everything is read anew at each call, so that calling it from `kopf.on.login` picks up rotated tokens.
-    """
-    connection = await load(server=server, token=token, ca_file=ca_file, kubeconfig=kubeconfig, context=context)
-    configuration = connection.configuration
-    scheme, _, credential = configuration.api_key.get("BearerToken", "").partition(" ")
-    given = {
-        "server": connection.server,
-        "ca_path": configuration.ssl_ca_cert,
-        "insecure": None if configuration.verify_ssl else True,
-        "scheme": scheme.capitalize() if credential else None,
-        "token": credential.strip() or None,
-        "certificate_path": configuration.cert_file,
-        "private_key_path": configuration.key_file,
-        "default_namespace": connection.namespace,
-        "proxy_url": configuration.proxy,
-        "trust_env": True,
-        "expiration": connection.expiration,
-    }
-    return {name: value for name, value in given.items() if value is not None}
 
 
 def _direct(server: str) -> Connection:
@@ -167,7 +142,6 @@ async def _from_kubeconfig(kubeconfig: str | None, context: str | None, environ:
         namespace=chosen.get("namespace") or "default",
         user=chosen.get("user") or "",
         source=f"the kubeconfig {paths}",
-        expiration=loader.__dict__.get("exec_plugin_expiry"),
         refresh=refresh,
     )
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import random
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from contextlib import aclosing
@@ -12,15 +10,14 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from canary.errors import ApiError, Gone, Unavailable
+from canary.kube.outage import Eyes, Outage
+from canary.kube.pace import SILENCE, Vigil, WatchPace
 from canary.kube.resources import Resource
 
 Object = dict[str, Any]
 Sleep = Callable[[float], Awaitable[None]]
 
-log = logging.getLogger(__name__)
-
 _SHORT_WATCH_SECONDS = 1.0  # a watch that ends sooner, unasked, is a failure
-_LONGEST_PAUSE = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +36,7 @@ class Listing(Protocol):
     ) -> AsyncGenerator[Object]: ...
 
     def watch(
-        self, res: Resource, namespace: str | None, *, name: str | None, resource_version: str | None
+        self, res: Resource, namespace: str | None, *, name: str | None, resource_version: str | None, vigil: Vigil
     ) -> AsyncGenerator[WatchEvent]: ...
 
 
@@ -50,6 +47,9 @@ async def follow(
     *,
     name: str | None = None,
     sleep: Sleep = asyncio.sleep,
+    pace: WatchPace | None = None,
+    silence: float = SILENCE,
+    eyes: Eyes | None = None,
 ) -> AsyncGenerator[WatchEvent]:
     """Everything there is as ADDED, one SYNCED, then changes for ever.
 
@@ -57,56 +57,90 @@ async def follow(
     was seen, and vanished objects come as DELETED. Those carry apiVersion, kind, name, namespace, uid and resourceVersion
     only: keeping all of every object for this would double the memory. Before SYNCED, errors that no retry can help are
     raised (resource not installed, not allowed); after it, none is.
+
+    `pace` says how soon a dead connection has to be found, `silence` how many seconds without anything are too many in any
+    case. `eyes` are told, from SYNCED on, while nothing can be seen.
     """
-    seen: dict[_Key, _Known] = {}
-    version: str | None = None
+    informer = _Informer(kube, res, namespace, name)
+    outage = Outage(f"{res.plural} of {namespace}" if namespace else res.plural)
     synced = False
-    failures = 0
-    while True:
-        opened = time.monotonic()
-        try:
-            if version is None:
-                listed: set[_Key] = set()
-                found = ""
-                async with aclosing(
-                    kube.pages(res, namespace, field_selector=name and f"metadata.name={name}")
-                ) as pages:
-                    async for page in pages:  # a page at a time: a whole list of a large cluster is a lot of memory
-                        found = str((page.get("metadata") or {}).get("resourceVersion") or "")
-                        for event in _difference(seen, page.get("items") or [], listed, res):
+    try:
+        while True:
+            begun, listing = time.monotonic(), informer.version is None
+            vigil: Vigil | None = None
+            if synced:
+                outage.opening()
+            try:
+                if listing:
+                    async with aclosing(informer.list()) as events:
+                        async for event in events:
                             yield event
-                for event in _gone(seen, listed, res):
+                    if not synced:
+                        synced = True
+                        outage.watched_by(eyes)
+                        yield WatchEvent("SYNCED")
+                vigil = Vigil(pace, silence=silence, on_open=outage.opened)
+                async with aclosing(informer.watch(vigil)) as events:
+                    async for event in events:
+                        outage.steady()
+                        if event.type != "BOOKMARK":
+                            yield event
+                if vigil.renewed:
+                    continue
+                if time.monotonic() - begun > _SHORT_WATCH_SECONDS:
+                    outage.steady()
+                    continue
+                trouble: ApiError = Unavailable("the server ends watches at once")
+            except Gone as error:
+                informer.version = None
+                if not listing or time.monotonic() - begun > _SHORT_WATCH_SECONDS:
+                    continue  # where we were is too long ago, whatever went wrong before: list at once
+                trouble = error
+            except ApiError as error:
+                if not synced and not error.retryable:
+                    raise
+                trouble = error
+            await sleep(outage.failed(trouble, vigil.heard if vigil else begun))
+    finally:
+        outage.close()
+
+
+class _Informer:
+    """What was seen of a resource, and from where on it is watched (`version`; None: list it)."""
+
+    def __init__(self, kube: Listing, res: Resource, namespace: str | None, name: str | None) -> None:
+        self.version: str | None = None
+        self._kube = kube
+        self._res = res
+        self._namespace = namespace
+        self._name = name
+        self._seen: dict[_Key, _Known] = {}
+
+    async def list(self) -> AsyncGenerator[WatchEvent]:
+        """What a list says that was not known, a page at a time: the whole of a large cluster is a lot of memory."""
+        listed: set[_Key] = set()
+        found = ""
+        selector = f"metadata.name={self._name}" if self._name else None
+        async with aclosing(self._kube.pages(self._res, self._namespace, field_selector=selector)) as pages:
+            async for page in pages:
+                found = str((page.get("metadata") or {}).get("resourceVersion") or "")
+                for event in _difference(self._seen, page.get("items") or [], listed, self._res):
                     yield event
-                version = found
-                if not synced:
-                    synced = True
-                    yield WatchEvent("SYNCED")
-            async with aclosing(kube.watch(res, namespace, name=name, resource_version=version)) as events:
-                async for event in events:
-                    failures = 0
-                    version = str(event.object["metadata"]["resourceVersion"])
-                    if event.type != "BOOKMARK":
-                        _remember(seen, event)
-                        yield event
-            if time.monotonic() - opened > _SHORT_WATCH_SECONDS:
-                failures = 0
-                continue
-            trouble: ApiError = Unavailable("the server ends watches at once")
-        except Gone as error:
-            version = None
-            trouble = error
-            if failures == 0:  # it happens, after a quiet hour say: list at once
-                failures = 1
-                continue
-        except ApiError as error:
-            if not synced and not error.retryable:
-                raise
-            trouble = error
-        failures += 1
-        pause = min(_LONGEST_PAUSE, 0.1 * 2.0**failures) * random.uniform(0.5, 1)  # noqa: S311 - jitter
-        pause = max(pause, trouble.retry_after or 0.0)
-        log.warning("watching %s: %s; again in %.1f s", res.plural, trouble, pause)
-        await sleep(pause)
+        for event in _gone(self._seen, listed, self._res):
+            yield event
+        self.version = found
+
+    async def watch(self, vigil: Vigil) -> AsyncGenerator[WatchEvent]:
+        """Changes since `version`, bookmarks included."""
+        watch = self._kube.watch(
+            self._res, self._namespace, name=self._name, resource_version=self.version, vigil=vigil
+        )
+        async with aclosing(watch) as events:
+            async for event in events:
+                self.version = str(event.object["metadata"]["resourceVersion"])
+                if event.type != "BOOKMARK":
+                    _remember(self._seen, event)
+                yield event
 
 
 _Key = tuple[str, str]

@@ -160,12 +160,13 @@ class Workloads(Composite):
         Goes over what pod templates and `set_fault` say; replaces the overrides of before.
         """
         self._overrides = dict(overrides)
-        for workload in self._workloads.values():
-            for replica in [one for one in workload.live() if not one.crashed]:
-                try:
-                    await replica.server.set_faults(self._faults(workload, replica))
-                except SandboxError as error:  # it died meanwhile; the one that takes its place is told
-                    log.warning("faults: %s", error)
+        # Those of now: Deployments come and go while replicas are told, and who starts meanwhile reads the overrides.
+        live = [(workload, one) for workload in self._workloads.values() for one in workload.live() if not one.crashed]
+        for workload, replica in live:
+            try:
+                await replica.server.set_faults(self._faults(workload, replica))
+            except SandboxError as error:  # it died meanwhile; the one that takes its place is told
+                log.warning("faults: %s", error)
         self._changed.set()
 
     def _faults(self, workload: _Workload, replica: Replica) -> Faults:

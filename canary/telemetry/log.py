@@ -25,6 +25,11 @@ _QUIET = ("kopf", "aiohttp", "asyncio", "kubernetes", "urllib3", "prometheus_api
 """Libraries that narrate: kopf every handler of every object, aiohttp every scrape, urllib3 every connection."""
 
 
+_TOLD = ("kopf._cogs.clients.api", "kopf._core.reactor.running", "kopf._core.reactor.orchestration")
+"""Where kopf says that a request failed, or that it gives up: we do, in a line, and with what comes of it. What goes wrong in
+a handler, or may not be watched, comes from other loggers of kopf's, and is heard."""
+
+
 def configure(level: str = "INFO", fmt: Format = "text", stream: IO[str] | None = None) -> None:
     """Set up the root logger, replacing what was set up before. `stream` defaults to stderr.
 
@@ -51,6 +56,8 @@ def configure(level: str = "INFO", fmt: Format = "text", stream: IO[str] | None 
         for own in list(logger.handlers):
             logger.removeHandler(own)
         logger.propagate = True
+    for name in _TOLD:
+        logging.getLogger(name).setLevel(logging.NOTSET if number <= logging.DEBUG else logging.CRITICAL)
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)  # health checks and scrapes, for ever
 
 

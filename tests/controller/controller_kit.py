@@ -237,8 +237,8 @@ class Line:
             await _never()
         return answer
 
-    async def lines(self, request: Any, *, silence: float) -> AsyncIterator[bytes]:
-        async with contextlib.aclosing(self._inner.lines(request, silence=silence)) as lines:
+    async def lines(self, request: Any, vigil: Any) -> AsyncIterator[bytes]:
+        async with contextlib.aclosing(self._inner.lines(request, vigil)) as lines:
             async for line in lines:
                 if self.dead.is_set():
                     await _never()

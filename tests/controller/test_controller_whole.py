@@ -6,21 +6,26 @@ import asyncio
 import contextlib
 import gc
 import json
+import logging
 import re
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import aiohttp
 import pytest
+import yaml
+from cluster_kit import OUR_CRDS
 from controller_kit import CONTROLLER, REAL_SECONDS, World, clean
 
 from canary.controller.run import serve
 from canary.controller.settings import Settings
 from canary.errors import ConfigError
 from canary.kube import DEPLOYMENTS, HTTPROUTES, ROLLOUTS
-from canary.sandbox.apiserver import ApiServer
+from canary.sandbox.apiserver import ApiServer, auth
+from canary.sandbox.cluster import gateway_api_crds
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -51,9 +56,15 @@ def free_address() -> str:
 
 @asynccontextmanager
 async def served(
-    world: World, namespaces: tuple[str, ...] | None = None, lease: tuple[str, str] | None = None
+    world: World,
+    namespaces: tuple[str, ...] | None = None,
+    lease: tuple[str, str] | None = None,
+    server: str | None = None,
 ) -> AsyncIterator[Served]:
-    """A whole controller for this world's namespace, ready; stopped at the end if the test has not."""
+    """A whole controller for this world's namespace, ready; stopped at the end if the test has not.
+
+    `server` is where it finds the API server, if not where everybody else does.
+    """
     # kopf gathers events for a tenth of a second before it passes them on.
     world.quiet = 0.15
     stop, ready = asyncio.Event(), asyncio.Event()
@@ -67,7 +78,7 @@ async def served(
             clock=world.clock,
             stop=stop,
             ready=ready,
-            server=world.api.url,
+            server=server or world.api.url,
             token=world.cast.token(CONTROLLER),
             identity=address,
         )
@@ -225,6 +236,33 @@ async def test_an_api_server_without_our_crds(world: World) -> None:
             )
     with pytest.raises(ConfigError, match="cannot use the API server"):
         await serve(Settings(metrics_address="127.0.0.1:0"), provider=world.provider, server=bare.url, token="x")
+
+
+@pytest.mark.sandbox_only("a server without the Gateway API: the definitions of a real one are the whole session's")
+@pytest.mark.parametrize("part", [(), ("gateways",)], ids=["nothing", "a-part"])
+async def test_an_api_server_without_the_gateway_api(
+    world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture, part: tuple[str, ...]
+) -> None:
+    """HTTPRoutes are missing, with the whole group or without: one sentence, nothing of kopf's, no token of a URL."""
+    for file in gateway_api_crds().glob("*.yaml"):
+        for document in yaml.safe_load_all(file.read_text()):
+            if document and document["spec"]["names"]["plural"] in part:
+                (tmp_path / f"{document['metadata']['name']}.yaml").write_text(yaml.safe_dump(document))
+    async with ApiServer() as bare:
+        await bare.install_crds(OUR_CRDS)
+        if part:
+            await bare.install_crds(tmp_path)
+        with pytest.raises(ConfigError) as caught:
+            await serve(
+                Settings(metrics_address="127.0.0.1:0"),
+                provider=world.provider,
+                server=bare.url + auth.path_prefix(bare.token),
+            )
+        assert str(caught.value).startswith(
+            f"the API server {bare.url} serves no httproutes; install the Gateway API v1 CRDs: `kubectl apply"
+        )
+        assert bare.token not in str(caught.value) + caplog.text
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 def number(text: str, name: str, *labels: str) -> float:

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from canary.kube import Kube
+
 Handler = Callable[[web.Request], Any]
 
 
@@ -98,3 +100,9 @@ async def api() -> AsyncIterator[ScriptedApi]:
     scripted.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     yield scripted
     await runner.cleanup()
+
+
+@pytest.fixture
+async def kube(api) -> AsyncIterator[Kube]:
+    async with await Kube.connect(server=api.url, token="secret", timeout=2.0) as kube:
+        yield kube

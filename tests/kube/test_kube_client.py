@@ -6,36 +6,18 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from typing import Any
 
 import pytest
 from aiohttp import web
+from kube_kit import change, listing, route
 
 from canary import errors
 from canary.kube import CRDS, EVENTS, HTTPROUTES, NAMESPACES, PODS, ROLLOUTS, Kube, Resource, WatchEvent
-
-
-@pytest.fixture
-async def kube(api) -> AsyncIterator[Kube]:
-    async with await Kube.connect(server=api.url, token="secret", timeout=2.0) as kube:
-        yield kube
-
-
-def route(name: str, version: str, uid: str = "") -> dict[str, Any]:
-    return {"metadata": {"name": name, "namespace": "shop", "uid": uid or name, "resourceVersion": version}}
-
-
-def listing(version: str, *items: dict[str, Any], more: str = "") -> dict[str, Any]:
-    metadata = {"resourceVersion": version, **({"continue": more} if more else {})}
-    return {"kind": "HTTPRouteList", "metadata": metadata, "items": list(items)}
+from canary.kube.pace import Vigil
 
 
 async def drain(events: AsyncIterator[WatchEvent]) -> list[WatchEvent]:
     return [event async for event in events]
-
-
-def change(kind: str, obj: dict[str, Any]) -> dict[str, Any]:
-    return {"type": kind, "object": obj}
 
 
 @pytest.mark.parametrize(
@@ -225,7 +207,9 @@ async def test_watch_gives_events_and_ends(api, kube) -> None:
     """A watch asks for what it was told, gives events in order and ends with the stream; large objects pass."""
     large = route("a", "8") | {"data": "x" * 3_000_000}
     api.stream(change("ADDED", large), change("BOOKMARK", route("", "9")), b"\n", change("DELETED", route("a", "10")))
-    events = [event async for event in kube.watch(HTTPROUTES, "shop", name="a", resource_version="5", timeout=30)]
+    events = [
+        event async for event in kube.watch(HTTPROUTES, "shop", name="a", resource_version="5", vigil=Vigil(seconds=30))
+    ]
     assert [event.type for event in events] == ["ADDED", "BOOKMARK", "DELETED"]
     assert len(events[0].object["data"]) == 3_000_000
     query = api.seen[0].query

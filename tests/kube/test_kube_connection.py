@@ -6,14 +6,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import kopf
 import pytest
 import yaml
 
 from canary import errors
 from canary.errors import ConfigError
 from canary.kube import PODS, Kube
-from canary.kube.connection import kopf_connection, load
+from canary.kube.connection import load
 
 
 def jwt(**claims: Any) -> str:
@@ -93,6 +92,11 @@ async def test_no_configuration_at_all(tmp_path: Path) -> None:
         await load(environ={"KUBECONFIG": str(tmp_path / "missing")}, service_account=tmp_path / "none")
     with pytest.raises(ConfigError, match=r"no http:// or https:// address"):
         await load(server="127.0.0.1:8001")
+    with pytest.raises(ConfigError, match=r"^the address of the server https://host:1 of .* carries a user or a pass"):
+        await load(server="https://bob:secret@host:1/token")
+    with pytest.raises(ConfigError) as caught:
+        await load(server="bob:secret@host:1/token")
+    assert "secret" not in str(caught.value)
     with pytest.raises(ConfigError, match=r"the CA file .* does not exist"):
         await load(server="https://127.0.0.1:8001", ca_file=str(tmp_path / "ca"))
 
@@ -161,19 +165,3 @@ async def test_exec_plugin_that_fails_is_a_configuration_error(tmp_path: Path) -
     path = kubeconfig(tmp_path / "config", user=plugin(tmp_path, "{}", code=1))
     with pytest.raises(ConfigError, match=r"credential plugin .* gave no credentials"):
         await load(kubeconfig=path)
-
-
-@pytest.mark.parametrize(
-    ("user", "headers"),
-    [
-        ({"token": "secret"}, {"Authorization": "Bearer secret"}),
-        ({"username": "u", "password": "p"}, {"Authorization": "Basic dTpw"}),
-        ({}, {}),
-    ],
-)
-async def test_kopf_gets_the_same_identity(tmp_path: Path, user: dict[str, Any], headers: dict[str, str]) -> None:
-    """What we give to kopf makes the ConnectionInfo that sends the same credentials to the same server."""
-    path = kubeconfig(tmp_path / "config", server="http://127.0.0.1:9", user=user, namespace="shop")
-    info = kopf.ConnectionInfo(**await kopf_connection(kubeconfig=path))
-    assert (info.server, info.default_namespace) == ("http://127.0.0.1:9", "shop")
-    assert info.as_http_headers() == headers

@@ -405,6 +405,14 @@ def test_addresses_that_are_none(address: str) -> None:
         normalise(address)
 
 
+@pytest.mark.parametrize("address", ["bob:secret@prom:9090", "http://bob:secret@[prom", "http://prom/?token=secret"])
+def test_what_may_be_a_secret_in_an_address_is_not_repeated(address: str) -> None:
+    """The refusal is read by many."""
+    with pytest.raises(ValueError, match="address") as caught:
+        normalise(address)
+    assert "secret" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("address", "hosts", "expected"),
     [

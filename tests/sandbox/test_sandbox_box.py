@@ -20,7 +20,7 @@ from canary.sandbox.apiserver import Snapshot
 from canary.sandbox.app import Override
 from canary.sandbox.box import rights
 from canary.sandbox.box.client import NotUpError, ask
-from canary.sandbox.box.folder import Folder, Holder, birth_of, default_folder, write
+from canary.sandbox.box.folder import Folder, Holder, birth_of, default_folder, settings_of, write
 from canary.sandbox.box.launch import stop
 from canary.sandbox.cluster import Ports, Sandbox
 
@@ -59,7 +59,7 @@ def test_a_deleted_folder_is_no_obstacle_to_the_next(tmp_path: Path) -> None:
     """Deleting under the lock leaves nothing, but what is not ours."""
     folder = Folder(tmp_path / "box")
     with folder.locked():
-        folder.save_settings({})
+        folder.save_settings(settings_of({}))
         write(folder.cluster, b"x")
         folder.run.mkdir()
         folder.delete()
@@ -165,6 +165,30 @@ async def test_a_version_is_bad_wherever_it_runs_now_and_later(processes: bool) 
 
         await box.workloads.override({})
         assert await _statuses(shop, "b") == [200] * 20
+
+
+async def test_deployments_may_come_while_a_version_is_made_bad() -> None:
+    """Replicas are told one after the other; what appears meanwhile neither breaks that off nor is left out.
+
+    A sandbox that was resumed does this while its Deployments come in.
+    """
+    async with sandbox(gateway=False, crds=(), drain=0.05, processes=True) as box:
+        shop = Shop(box)
+        await box.apply([manifest(namespace("team-shop")), deployment("a", {"VERSION": "v1"})])
+        await shop.rolled_out("a")
+
+        async def meddle() -> None:
+            while True:
+                await box.workloads.override({"v1": Override(errors=1.0)})
+                await asyncio.sleep(0)
+
+        meddling = asyncio.create_task(meddle())
+        await box.apply([deployment("b", {"VERSION": "v1"})])
+        await until(lambda: _live(shop, "b", 1), what="the Deployment that came meanwhile")
+        meddling.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await meddling
+        assert await _statuses(shop, "b") == [500] * 10
 
 
 async def _live(shop: Shop, name: str, count: int) -> bool:

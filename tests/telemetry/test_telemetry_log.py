@@ -12,6 +12,9 @@ from canary.telemetry import configure, tick_line
 LIBRARIES = (
     "kopf",
     "kopf.objects",
+    "kopf._cogs.clients.api",
+    "kopf._core.reactor.running",
+    "kopf._core.reactor.orchestration",
     "aiohttp",
     "aiohttp.access",
     "asyncio",
@@ -163,3 +166,17 @@ def test_unknown_settings_are_refused(level: str, fmt: str) -> None:
     """A typo in the settings is an error, not a default."""
     with pytest.raises(ValueError, match="unknown log"):
         configure(level, fmt)
+
+
+def test_what_we_tell_ourselves_kopf_does_not_tell_again() -> None:
+    """Requests that failed, and that it gives up, are ours to say; a handler that fails is heard. DEBUG hides nothing."""
+    requests, handlers = logging.getLogger("kopf._cogs.clients.api"), logging.getLogger("kopf.objects")
+    out = io.StringIO()
+    configure("INFO", "text", out)
+    requests.error("Request attempt #1/9 failed; will retry")
+    handlers.error("Handler 'rollout' failed")
+    assert "Request attempt" not in out.getvalue()
+    assert "Handler 'rollout' failed" in out.getvalue()
+    configure("DEBUG", "text", out)
+    requests.error("Request attempt #2/9 failed; will retry")
+    assert "Request attempt #2/9" in out.getvalue()

@@ -6,7 +6,9 @@ import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass
 
+from canary.sandbox.apiserver.errors import injected
 from canary.sandbox.apiserver.requests import Request
+from canary.sandbox.apiserver.store import encode
 
 
 @dataclass(slots=True, eq=False)
@@ -18,7 +20,8 @@ class Fault:
     out first and its answer is lost: replaced by `status`, or, with `drop`, by a broken connection.
 
     With `after_events` it strikes a watch once that many events were sent: `stale` leaves the stream open and silent,
-    as a cache that hangs does; `drop` breaks the connection; with neither the stream ends in good order.
+    as a cache that hangs does; `drop` breaks the connection; with `status` the stream ends with an ERROR event of that
+    code; with none of them it ends in good order.
     """
 
     verb: str = ""
@@ -98,6 +101,8 @@ async def faulty(lines: AsyncGenerator[bytes, None], fault: Fault | None) -> Asy
             if left == 0 and fault is not None and not fault.stale:
                 if fault.drop:
                     raise WatchLostError
+                if fault.status is not None:
+                    yield encode({"type": "ERROR", "object": injected(fault.status).body()}) + b"\n"
                 return
             line = await anext(lines, None)
             if line is None:

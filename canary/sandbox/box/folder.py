@@ -139,7 +139,11 @@ class Folder:
 
     def report(self, document: Mapping[str, Any]) -> None:
         """Say how far we are; our process id goes with it. Holds the control token, so nobody else may read it."""
-        write(self._report, json.dumps({"pid": os.getpid(), **document}, indent=1).encode())
+        self.write_report(report_of(document))
+
+    def write_report(self, report: bytes) -> None:
+        """The same for what `report_of` made: a thread may do this, since nobody changes bytes."""
+        write(self._report, report)
 
     def reported(self, pid: int) -> Json | None:
         """What that process said last; None: nothing yet."""
@@ -170,9 +174,9 @@ class Folder:
             raise self.broken(self.settings, reason)
         return said
 
-    def save_settings(self, document: Mapping[str, Any]) -> None:
-        whole = {"format": _SETTINGS_FORMAT, "version": _SETTINGS_VERSION, **document}
-        write(self.settings, json.dumps(whole, indent=1).encode())
+    def save_settings(self, settings: bytes) -> None:
+        """Write what `settings_of` made; a thread may do this."""
+        write(self.settings, settings)
 
     def broken(self, path: Path, reason: str) -> SandboxError:
         """The refusal to go on from a file that is not what we wrote."""
@@ -220,6 +224,16 @@ class Folder:
             path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # something in it is not ours, or it is gone already
             self.path.rmdir()
+
+
+def report_of(document: Mapping[str, Any]) -> bytes:
+    """A report as it is written. On the event loop, which is where the document changes."""
+    return json.dumps({"pid": os.getpid(), **document}, indent=1).encode()
+
+
+def settings_of(document: Mapping[str, Any]) -> bytes:
+    """Settings as they are written and `load_settings` reads them. On the event loop, as above."""
+    return json.dumps({"format": _SETTINGS_FORMAT, "version": _SETTINGS_VERSION, **document}, indent=1).encode()
 
 
 def write(path: Path, content: bytes) -> None:

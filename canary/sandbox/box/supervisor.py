@@ -18,7 +18,7 @@ from canary.sandbox.apiserver import Snapshot
 from canary.sandbox.app import Faults, Override
 from canary.sandbox.box import rights, world
 from canary.sandbox.box.control import Control
-from canary.sandbox.box.folder import Folder, birth_of, turn, write
+from canary.sandbox.box.folder import Folder, birth_of, report_of, settings_of, turn, write
 from canary.sandbox.box.manager import Manager
 from canary.sandbox.cluster import CONTROLLERS, GatewayKind, Ports, Sandbox
 from canary.sandbox.gateway import EnvoyGateway
@@ -66,7 +66,7 @@ class Supervisor:
         self._changed = asyncio.Event()
         self._token = secrets.token_urlsafe(24)
         self._settings: Json = {}
-        self._written: Json = {}
+        self._written = b""
         self._manager: Manager | None = None
         self._control = Control(self, self._token)
         self._trouble = ""
@@ -213,7 +213,7 @@ class Supervisor:
     async def _report(self, phase: str, **more: Any) -> None:
         control = {"url": self._control.url, "token": self._token} if self._control.url else None
         document = {"phase": phase, "steps": self._steps, "control": control, **more}
-        await asyncio.to_thread(self._folder.report, document)
+        await asyncio.to_thread(self._folder.write_report, report_of(document))
 
     async def info(self) -> Json:
         """Where everything is, and how it is; for `up`, `status` and scripts."""
@@ -346,7 +346,7 @@ class Supervisor:
 
     async def _save(self) -> None:
         """The cluster first: without its word, the settings make a new world, which does no harm."""
-        cluster, settings = self._box.server.save(), self._settings_now()
+        cluster, settings = self._box.server.save(), settings_of(self._settings_now())
         try:
             await asyncio.to_thread(write, self._folder.cluster, cluster)
             if settings != self._written:

@@ -1,0 +1,112 @@
+"""Keeps the controller's eyes open: how brisk its watches are, what is said when they see nothing, who is woken after."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Collection
+from datetime import timedelta
+
+from canary.controller.clock import Clock
+from canary.controller.fence import BEAT, elapsed
+from canary.controller.hub import Hub
+from canary.controller.sight import Sight
+from canary.kube.outage import REMINDER, Eyes
+from canary.kube.pace import WatchPace
+
+log = logging.getLogger("canary.sight")
+
+ASLEEP = 2.0
+"""Seconds more than they should be between two beats mean that the process did not run."""
+
+
+class Lookout:
+    """What the watches of one controller share."""
+
+    def __init__(self, sight: Sight, clock: Clock, namespaces: tuple[str, ...]) -> None:
+        """`namespaces` empty: all of them are watched together."""
+        self.sight = sight
+        self._clock = clock
+        self._paces: dict[str | None, WatchPace] = {place: WatchPace() for place in namespaces or (None,)}
+        self.calm = WatchPace()
+        """For watches on which no run depends."""
+        self._missing: set[str] = set()
+        self._since: float | None = None
+        self._said = 0.0
+
+    def pace(self, place: str | None) -> WatchPace:
+        """How brisk the watches of a namespace are (None: of all together)."""
+        return self._paces[place]
+
+    def eyes(self, name: str, *, counts: bool = True) -> Eyes:
+        """Eyes for one watch; `name` is how people know it. What does not count is said, but nobody is blind for it."""
+        return _Eyes(self, name, counts)
+
+    def depend(self, active: Collection[str]) -> None:
+        """In these namespaces something is going on: their watches have to be brisk, all others may be calm."""
+        for place, pace in self._paces.items():
+            pace.turn(brisk=bool(active) if place is None else place in active)
+
+    def lost(self, name: str, seconds: float, why: str, *, counts: bool = True) -> None:
+        """A watch sees nothing, since so many seconds ago."""
+        if counts:
+            self.sight.lost(name, self._clock.now() - timedelta(seconds=seconds))
+        self._missing.add(name)
+        now = time.monotonic()
+        if self._since is None:
+            self._since = now - seconds
+        elif now - self._said < REMINDER:
+            return
+        self._said = now
+        log.warning(
+            "the API server cannot be watched (%s): %s; trying again until it works",
+            ", ".join(sorted(self._missing)),
+            why,
+        )
+
+    def suspect(self) -> None:
+        """A connection has died in silence. All watches are opened anew, at the price of a request each."""
+        for pace in (self.calm, *self._paces.values()):
+            pace.renew()
+
+    def found(self, name: str) -> None:
+        """A watch sees."""
+        self.sight.found(name)
+        self._missing.discard(name)
+        if self._since is not None and not self._missing:
+            log.info("the API server can be watched again, after %.1f s", time.monotonic() - self._since)
+            self._since = None
+
+    async def beat(self, hub: Hub) -> None:
+        """Prove that the event loop turns, and notice when it did not: then another may have done our work."""
+        last = elapsed()
+        while True:
+            hub.last_sign = time.monotonic()
+            hub.deps.fence.beat()
+            self.depend(hub.busy_namespaces)
+            await asyncio.sleep(BEAT)
+            now = elapsed()
+            asleep, last = now - last - BEAT, now
+            if asleep > ASLEEP:
+                log.warning("this process did not run for %.1f s; everything is looked at anew", asleep)
+                self.sight.slept(asleep)
+                hub.wake(set(hub.driving))
+
+
+class _Eyes:
+    """Says what one watch sees to the lookout."""
+
+    def __init__(self, lookout: Lookout, name: str, counts: bool) -> None:
+        self._lookout = lookout
+        self._name = name
+        self._counts = counts
+
+    def lost(self, seconds: float, why: str) -> None:
+        self._lookout.lost(self._name, seconds, why, counts=self._counts)
+
+    def suspect(self) -> None:
+        self._lookout.suspect()
+
+    def found(self) -> None:
+        self._lookout.found(self._name)

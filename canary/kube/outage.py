@@ -1,0 +1,112 @@
+"""What a watch does when it cannot see: how long it pauses, who is told, and what is said."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from typing import Protocol
+
+from canary.errors import ApiError
+from canary.kube.pace import Silent
+
+log = logging.getLogger(__name__)
+
+BLINK = 1.0
+"""Seconds that a watch may take to be opened again before it counts as lost."""
+LONGEST_PAUSE = 1.5
+"""Seconds between two tries at most, so that sight is back within two when the server is; unless it says Retry-After."""
+REMINDER = 30.0
+"""Seconds after which trouble that lasts is mentioned again."""
+
+
+class Eyes(Protocol):
+    """Somebody who wants to know when a watch sees nothing. Who has eyes says so in the log, too."""
+
+    def lost(self, seconds: float, why: str) -> None:
+        """It is out of sight since so many seconds ago. May be said again, with another reason."""
+        ...
+
+    def suspect(self) -> None:
+        """Its connection has died in silence: others may have as well."""
+        ...
+
+    def found(self) -> None:
+        """It is in sight; said whenever the watch is opened."""
+        ...
+
+
+class Outage:
+    """The trouble of one watch, over all its connections."""
+
+    def __init__(self, what: str, eyes: Eyes | None = None) -> None:
+        self._what = what
+        self._eyes = eyes
+        self._failures = 0
+        self._blink: asyncio.TimerHandle | None = None
+        self._since: float | None = None
+        self._said = 0.0
+
+    def watched_by(self, eyes: Eyes | None) -> None:
+        """From now on these eyes want to know."""
+        self._eyes = eyes
+
+    def opening(self) -> None:
+        """A list or a watch is asked for: if that takes long, we are blind meanwhile, without any error."""
+        self._stop_blinking()
+        self._blink = asyncio.get_running_loop().call_later(BLINK, self._lost, time.monotonic(), "no answer")
+
+    def opened(self) -> None:
+        """The watch is open."""
+        self._stop_blinking()
+        if self._eyes is not None:
+            self._eyes.found()
+        if self._since is not None:
+            self._say(logging.INFO, "watching %s again, after %.1f s", self._what, time.monotonic() - self._since)
+            self._since = None
+
+    def steady(self) -> None:
+        """It works: the next failure is the first one again."""
+        self._failures = 0
+
+    def failed(self, error: ApiError, heard: float) -> float:
+        """It does not work. Returns for how many seconds to pause.
+
+        `heard` is when (time.monotonic) something came last, or, if it was never open, when it was asked for.
+        """
+        self._stop_blinking()
+        self._lost(heard, str(error))
+        self._complain(error)
+        if self._eyes is not None and isinstance(error, Silent):
+            self._eyes.suspect()
+        self._failures += 1
+        pause = min(LONGEST_PAUSE, 0.1 * 2.0 ** min(self._failures, 16)) * random.uniform(0.5, 1)  # noqa: S311 - jitter
+        return max(pause, error.retry_after or 0.0)
+
+    def close(self) -> None:
+        """Nobody watches any more."""
+        self._stop_blinking()
+
+    def _lost(self, since: float, why: str) -> None:
+        if self._eyes is not None:
+            self._eyes.lost(max(0.0, time.monotonic() - since), why)
+
+    def _complain(self, error: ApiError) -> None:
+        now = time.monotonic()
+        if self._since is None:
+            self._since = now
+        elif now - self._said < REMINDER:
+            return
+        self._said = now
+        self._say(logging.WARNING, "cannot watch %s: %s; trying again until it works", self._what, error)
+
+    def _say(self, level: int, text: str, *values: object) -> None:
+        log.log(
+            level if self._eyes is None else logging.DEBUG, text, *values
+        )  # who has eyes speaks for all that they lose
+
+    def _stop_blinking(self) -> None:
+        if self._blink is not None:
+            self._blink.cancel()
+            self._blink = None

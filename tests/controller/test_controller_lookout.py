@@ -1,0 +1,180 @@
+"""What the watches of a controller share: how brisk they are, who is blind, what is said, and that sleep is noticed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from controller_kit import CONTROLLER, START, World
+from wire import Wire
+
+from canary.controller.clock import ManualClock
+from canary.controller.following import Following
+from canary.controller.lookout import Lookout
+from canary.controller.sight import Sight
+from canary.kube import HTTPROUTES, Kube
+from canary.kube.pace import Vigil
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(START)
+
+
+@pytest.fixture
+def lookout(clock: ManualClock) -> Lookout:
+    return Lookout(Sight(clock), clock, ("red", "blue"))
+
+
+async def test_only_where_something_goes_on_watches_are_brisk(lookout: Lookout) -> None:
+    """By namespace, if it is watched by namespace; all together, if any namespace has a run."""
+    red = Vigil(lookout.pace("red"))
+    blue = Vigil(lookout.pace("blue"))
+    calm = Vigil(lookout.calm)
+    for vigil in (red, blue, calm):
+        vigil.opened()
+    lookout.depend({"red", "green"})
+    assert (red.renewed, blue.renewed, calm.renewed) == (True, False, False)
+    assert (lookout.pace("red").brisk, lookout.pace("blue").brisk) == (True, False)
+    lookout.depend({"blue"})
+    assert (lookout.pace("red").brisk, lookout.pace("blue").brisk) == (False, True)
+    everywhere = Lookout(lookout.sight, ManualClock(START), ())
+    everywhere.depend({"green"})
+    assert everywhere.pace(None).brisk
+    everywhere.depend(())
+    assert not everywhere.pace(None).brisk
+
+
+async def test_one_silent_death_makes_all_watches_be_opened_anew(lookout: Lookout) -> None:
+    """What happened to one connection has probably happened to the others, and a renewal costs a request."""
+    vigils = [Vigil(pace) for pace in (lookout.pace("red"), lookout.pace("blue"), lookout.calm)]
+    for vigil in vigils:
+        vigil.opened()
+    lookout.eyes("rollouts").suspect()
+    assert all(vigil.renewed for vigil in vigils)
+
+
+async def test_what_no_run_depends_on_is_said_but_blinds_nobody(
+    lookout: Lookout, clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A watch of check templates that is broken holds up nothing."""
+    templates, routes = lookout.eyes("checktemplates", counts=False), lookout.eyes("httproutes")
+    with caplog.at_level(logging.INFO):
+        templates.lost(0, "no route to host")
+        clock.advance(5)
+        assert (lookout.sight.blind, lookout.sight.total) == (False, timedelta())
+        routes.lost(3, "no route to host")
+        clock.advance(2)
+        assert (lookout.sight.blind, lookout.sight.total) == (True, timedelta(seconds=5))
+        routes.found()
+        assert (lookout.sight.blind, lookout.sight.total) == (False, timedelta(seconds=5))
+        templates.found()
+    said = [record.getMessage() for record in caplog.records]
+    assert said[0] == (
+        "the API server cannot be watched (checktemplates): no route to host; trying again until it works"
+    )
+    assert len(said) == 2
+
+
+# -- with connections that die ----------------------------------------------------------------------------------------
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def wire(world: World) -> AsyncIterator[Wire]:
+    async with Wire(world.api.url) as wire:
+        yield wire
+
+
+async def test_blindness_is_counted_from_the_last_word_to_the_first(world: World, wire: Wire) -> None:
+    """A frozen connection is found by its own watch; the time before that was blind, too, and the drivers are woken."""
+    sight = Sight()  # by the machine's clock, as connections die in real time
+    woken = asyncio.Event()
+    sight.on_found(woken.set)
+    lookout = Lookout(sight, SimpleNamespace(now=sight._clock.now), (world.namespace,))  # type: ignore[arg-type]  # all it asks
+    seen: list[str] = []
+    hub: Any = SimpleNamespace(
+        route=lambda kind, document: seen.append(f"{kind} {document['metadata']['name']}"),
+        workload=lambda _kind, _document: None,
+        template=lambda _resource, _kind, _document: None,
+    )
+    await world.furnish()
+    async with await Kube.connect(server=wire.url, token=world.cast.token(CONTROLLER)) as kube:
+        following = Following(kube, hub, (world.namespace,), lookout)
+        task = asyncio.create_task(following.run())
+        try:
+            await asyncio.wait_for(following.synced.wait(), 10)
+            lookout.pace(world.namespace).seconds = 1.0
+            lookout.depend({world.namespace})
+            await asyncio.sleep(0.5)
+            assert (sight.blind, sight.total) == (False, timedelta())
+            frozen = time.monotonic()
+            wire.freeze(only_open=True)
+            await world.gitops.merge_patch(HTTPROUTES, "shop", world.namespace, {"metadata": {"labels": {"a": "b"}}})
+            await asyncio.wait_for(woken.wait(), 10)
+            took = time.monotonic() - frozen
+            assert not sight.blind
+            assert took - 1.0 <= sight.total.total_seconds() <= took + 1.0
+            await asyncio.sleep(0.3)
+            assert seen.count("MODIFIED shop") == 1
+            before = sight.total
+            await asyncio.sleep(2.5)  # watches that end and are opened again, twice
+            assert sight.total == before
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+STOPPED = """
+import asyncio, types
+from canary.controller.clock import SystemClock
+from canary.controller.fence import Fence
+from canary.controller.lookout import Lookout
+from canary.controller.sight import Sight
+
+async def main():
+    sight, woken = Sight(), []
+    deps = types.SimpleNamespace(fence=Fence())
+    hub = types.SimpleNamespace(deps=deps, busy_namespaces=(), driving=("x",), wake=lambda keys: woken.extend(keys))
+    slept = asyncio.Event()
+    sight.on_wake(lambda seconds: slept.set())
+    beat = asyncio.create_task(Lookout(sight, SystemClock(), ()).beat(hub))
+    print("up", flush=True)
+    await slept.wait()
+    await asyncio.sleep(1)
+    print(sight.total.total_seconds(), sight.blind, woken, flush=True)
+
+asyncio.run(main())
+"""
+
+
+async def test_a_process_that_was_stopped_knows_for_how_long() -> None:
+    """SIGSTOP for three seconds: they count as blind, once, and everything is looked at anew."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", STOPPED, stdout=asyncio.subprocess.PIPE, env={**os.environ}
+    )
+    try:
+        assert process.stdout is not None
+        assert (await process.stdout.readline()).strip() == b"up"
+        await asyncio.sleep(1)
+        process.send_signal(signal.SIGSTOP)
+        await asyncio.sleep(3)
+        process.send_signal(signal.SIGCONT)
+        total, blind, woken = (await asyncio.wait_for(process.stdout.readline(), 10)).split()
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+    assert 2.5 <= float(total) <= 4.5
+    assert (blind, woken) == (b"False", b"['x']")
