@@ -17,8 +17,9 @@ from controller_kit import CONTROLLER, World
 from test_controller_whole import served
 from wire import Wire
 
+from canary.kube import ROLLOUTS
 from canary.kube.pace import BRISK, GRACE
-from canary.sandbox.apiserver import Fault
+from canary.sandbox.apiserver import ApiServer, Fault
 from canary.telemetry import configure
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -175,3 +176,25 @@ async def test_watches_are_brisk_while_a_run_is_under_way_and_calm_at_rest(world
         assert sorted((entry.verb, entry.resource) for entry in world.audited(CONTROLLER)) == [
             ("watch", resource) for resource in renewed
         ]
+
+
+@pytest.mark.sandbox_only("forgets history at will")
+async def test_what_was_deleted_in_an_outage_that_nobody_remembers_is_missed_at_once(world: World, wire: Wire) -> None:
+    """Too long ago for the server, so everything is listed, and what is gone has no event: it bars its rule no longer."""
+    await world.furnish()
+    await world.declare()
+    async with served(world, server=wire.url):
+        await world.until(lambda: world.phase() == "Idle")
+        await world.declare("zeta")
+        await world.until(lambda: world.phase("zeta") == "Invalid")
+        await wire.cut()
+        await world.admin.delete(ROLLOUTS, "shop", world.namespace)
+        await world.settle()
+        sandbox_of(world).compact()
+        await wire.mend()
+        await really(lambda: world.phase("zeta") == "Idle", 5)
+
+
+def sandbox_of(world: World) -> ApiServer:
+    assert isinstance(world.api, ApiServer)
+    return world.api
