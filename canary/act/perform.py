@@ -34,6 +34,7 @@ from canary.decide.actions import (
     WriteRoute,
 )
 from canary.errors import CanaryError, Conflict, NotFound, StaleDecision, Unprocessable
+from canary.fair import Places
 from canary.kube import ROLLOUTS, Kube
 from canary.model.requests import REQUEST_ANNOTATION, Request
 from canary.observe.objects import FINALIZER, version
@@ -85,7 +86,7 @@ class Performer:
         backoffs: Backoffs,
         on_rollback: Callable[[float], None],
         on_landed: Callable[[], None] = lambda: None,
-        places: asyncio.Semaphore | None = None,
+        places: Places | None = None,
     ) -> None:
         """`on_landed` is called when a write ends that `perform` has not waited for.
 
@@ -98,7 +99,7 @@ class Performer:
         self._teller = teller
         self._backoffs = backoffs
         self._on_landed = on_landed
-        self._places = places or asyncio.Semaphore()
+        self._places = places or Places(1)
         self._routes = RouteWriter(key, kube, store, on_rollback)
         self._workloads = WorkloadWriter(key, kube, store)
         self.unwritten: dict[str, str] = {}
@@ -211,7 +212,7 @@ class Performer:
         if routes:
             await asyncio.wait(routes, timeout=PATIENCE)
         for action in actions:
-            async with self._places:
+            async with self._places.held(self._key[0]):
                 if self._round != mine:
                     return  # decided anew since then: what this round still wanted may be wrong by now
                 if not self._backoffs.resting(_name(action), now):

@@ -31,6 +31,7 @@ from canary.decide.scope import Decision, Scope, measuring
 from canary.decide.timing import delayed, rebased
 from canary.decide.writes import foreign
 from canary.errors import CanaryError, Conflict, NotFound, StaleDecision
+from canary.fair import Places
 from canary.gateway.intent import parse_intent, run_annotation
 from canary.kube import ROLLOUTS, Kube
 from canary.kube.retry import ROUTE_WRITE, STATUS_WRITE
@@ -67,7 +68,7 @@ MOST_IN_VAIN = 3
 """Ticks in a row that only read again, after which the next one waits."""
 
 OTHER_WRITES = 32
-"""Writes to anything but routes that may be under way at a time, of all runs together."""
+"""Writes to anything but routes that may be under way at a time, of all runs together; namespaces take turns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ class Deps:
     provider: Provider
     telemetry: Telemetry
     clock: Clock
-    places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(OTHER_WRITES))
+    places: Places = field(default_factory=lambda: Places(OTHER_WRITES))
     fence: Fence = field(default_factory=Fence)
     sight: Sight = field(default_factory=Sight)
     pace: Pace = field(default_factory=Pace)
@@ -222,7 +223,7 @@ class Driver:
         try:
             while True:
                 if not self._urgent.is_set():
-                    self._turn = self._deps.turns.queue()
+                    self._turn = self._deps.turns.queue(self.key[0])
                     await self._turn
                 self._wake.clear()
                 until = await self._tick()
@@ -405,7 +406,7 @@ class Driver:
         namespace, name = self.key
         deps = self._deps
         try:
-            async with deps.places:
+            async with deps.places.held(namespace):
                 kept = deps.store.rollouts.get(self.key)
                 if kept is None:
                     return False

@@ -1,8 +1,8 @@
 """The hub: takes what the watches say, keeps the store, and gives every Rollout with something to do a driver.
 
 A Rollout at rest is looked at in passing, when something it refers to changes: no task, no timer, no request. Looks are
-taken one at a time, those first that somebody waits for, and between two of them everybody else gets a turn: ten thousand
-that wait to be looked at (after a start, or when a template changes that all use) hold up no rollback.
+taken one at a time, in the order of `looks.py`, and between two of them everybody else gets a turn: ten thousand that wait
+to be looked at (after a start, or when a template changes that all use) hold up no rollback.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import time
 from typing import Any, Self
 
 from canary.controller.driver import Deps, Driver, look
+from canary.controller.looks import DRIVE, FEW, Call, Looks, Turn
 from canary.controller.vetting import Vetting
 from canary.observe.facts import News
 from canary.observe.objects import key_of, uid_of
@@ -34,18 +35,22 @@ class Hub:
     def __init__(self, deps: Deps, *, held: bool = False) -> None:
         self.deps = deps
         self._held = held
-        self._first: dict[Key, None] = {}
-        self._then: dict[Key, None] = {}
+        self._looks = Looks()
         self._looking: asyncio.Task[None] | None = None
+        self._later: asyncio.TimerHandle | None = None
         self._drivers: dict[Key, tuple[Driver, asyncio.Task[None]]] = {}
         self._vetting = Vetting(deps, self._vetted)
         self._restarts: set[asyncio.Task[None]] = set()
         self.last_sign = time.monotonic()
+        deps.store.rivals.on_moved = self._moved
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._held = True  # what is still to come wakes nobody
+        if self._later is not None:
+            self._later.cancel()
         tasks = [*(task for _, task in self._drivers.values()), *self._restarts]
         if self._looking is not None:
             tasks.append(self._looking)
@@ -68,17 +73,15 @@ class Hub:
         """A Rollout appeared, changed or vanished (`kind` DELETED)."""
         key = key_of(document)
         if kind != "DELETED":
-            before = self.deps.store.sharing(key)
-            if self.deps.store.put_rollout(document):
-                # Those that this one shares no route with any more may have waited for it.
-                self.wake({key} | (before - self.deps.store.sharing(key)))
+            # What our own write has answered already is no news, but may have left something to be settled.
+            self.wake({key} if self.deps.store.put_rollout(document) else set(), own=True)
             return
-        touched = self.deps.store.drop_rollout(key, uid_of(document))
+        self.deps.store.drop_rollout(key, uid_of(document))
         if key in self.deps.store.rollouts:
             return  # another Rollout has this name already, and its news overtook that of the old one's end
         self._vetting.forget(key)
         self.deps.telemetry.forget(*key)
-        self.wake({key} | touched)
+        self.wake({key}, own=True)
 
     def route(self, kind: str | None, document: Json) -> None:
         """An HTTPRoute appeared, changed or vanished."""
@@ -102,36 +105,63 @@ class Hub:
     async def begin(self) -> None:
         """Everything that Rollouts refer to is known: look at all of them. Returns when that is done."""
         self._held = False
-        self.wake(set(self.deps.store.rollouts))
+        self.wake(set(self.deps.store.rollouts), own=True)
         if self._looking is not None:
             await asyncio.wait({self._looking})
 
-    def wake(self, keys: set[Key]) -> None:
-        """Something that these Rollouts refer to has changed."""
+    def wake(self, keys: set[Key], *, own: bool = False) -> None:
+        """These Rollouts have to be looked at: something that they refer to has changed, or `own`, they have themselves."""
         if self._held:
             return
+        paced = len(keys) > FEW and not own
         for key in keys:
             running = self._drivers.get(key)
             if running is not None:
                 self.last_sign = time.monotonic()
                 running[0].wake()
             else:
-                (self._first if self.deps.store.pressing(key) else self._then)[key] = None
-        if self._looking is None and (self._first or self._then):
+                pressing = self.deps.store.pressing(key)
+                self._looks.call(key, Call.PACED if paced else Call.PRESSING if pressing else Call.ALONE)
+        self._go_on_looking()
+
+    def _moved(self, owners: set[Key], others: set[Key]) -> None:
+        """Rules have another owner: who has waited for one has it now, the others have to say who has it."""
+        self.wake(owners, own=True)
+        self.wake(others)
+
+    def _go_on_looking(self) -> None:
+        for namespace in self.deps.store.rivals.unsettled():
+            self._looks.settle(namespace)
+        if self._looking is not None:
+            return
+        if self._later is not None:
+            self._later.cancel()
+        pause, self._later = self._looks.pause(time.monotonic()), None
+        if pause is not None:
             self._looking = asyncio.create_task(self._look(), name="look at Rollouts")
 
     async def _look(self) -> None:
         try:
-            while waiting := self._first or self._then:
-                key = next(iter(waiting))
-                del waiting[key]
-                try:
-                    self._consider(key)
-                except Exception:  # a bug of ours in one of them is none of the others' business
-                    log.exception("looking at %s/%s failed", *key)
+            while (turn := self._looks.next(time.monotonic())) is not None:
+                began, driven = time.thread_time(), len(self._drivers)
+                self._take(turn)
+                spent = time.thread_time() - began
+                self._looks.took(turn, spent + DRIVE if len(self._drivers) > driven else spent, time.monotonic())
                 await asyncio.sleep(0)
         finally:
             self._looking = None
+        pause = self._looks.pause(time.monotonic())
+        if pause is not None:
+            self._later = asyncio.get_running_loop().call_later(pause, self._go_on_looking)
+
+    def _take(self, turn: Turn) -> None:
+        try:
+            if turn.key is not None:
+                self._consider(turn.key)
+            elif self.deps.store.rivals.settle_one(turn.namespace):
+                self._looks.settle(turn.namespace)
+        except Exception:  # a bug of ours in one of them is none of the others' business
+            log.exception("looking at %s/%s failed", turn.namespace, turn.key[1] if turn.key else "")
 
     def _consider(self, key: Key) -> None:
         self.last_sign = time.monotonic()
@@ -159,8 +189,7 @@ class Hub:
         driver.refuse(self._vetting.refusals(key))
         task = asyncio.create_task(driver.run(), name=f"drive {key[0]}/{key[1]}")
         self._drivers[key] = (driver, task)
-        shared = self.deps.store.sharing(key)
-        task.add_done_callback(lambda task: self._done(key, driver, task, shared))
+        task.add_done_callback(lambda task: self._done(key, driver, task))
         self.deps.telemetry.active_runs(len(self._drivers))
 
     def _gone(self, key: Key) -> None:
@@ -169,7 +198,7 @@ class Hub:
         if kept is not None:
             self.rollout("DELETED", kept.document)
 
-    def _done(self, key: Key, driver: Driver, task: asyncio.Task[None], shared: set[Key]) -> None:
+    def _done(self, key: Key, driver: Driver, task: asyncio.Task[None]) -> None:
         if self._drivers.get(key, (None, None))[1] is task:
             del self._drivers[key]
         self.deps.telemetry.active_runs(len(self._drivers))
@@ -185,8 +214,7 @@ class Hub:
             return
         if driver.woken:
             self._consider(key)
-        # A run that ends lets go of its rules, and a Rollout that was edited of its routes: others may wait for them.
-        self.wake(shared | self.deps.store.sharing(key))
+        self.wake(set())  # a run that ends lets go of its rules: what follows from that is to be settled
 
     async def _again(self, key: Key) -> None:
         await self.deps.clock.sleep(5)

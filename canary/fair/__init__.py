@@ -9,11 +9,14 @@ most half of the places, a namespace three quarters, and the last one that is fr
 of more than a second are slow until half a minute of theirs was quick, and slow ones together leave a quarter of the places
 to others; those of which nothing is known yet have one place each, and leave one to those that are known to be quick. So
 however many are slow, who is quick finds a place.
+
+Where nothing is slow by itself (looks, writes to one API server), namespaces just take turns: `RoundRobin`, `Places`.
 """
 
 from __future__ import annotations
 
 from canary.fair.places import FairPlaces, PlacesClosed
 from canary.fair.room import NOBODY, Pace, Place, Tenant
+from canary.fair.turns import Places, RoundRobin
 
-__all__ = ["NOBODY", "FairPlaces", "Pace", "Place", "PlacesClosed", "Tenant"]
+__all__ = ["NOBODY", "FairPlaces", "Pace", "Place", "Places", "PlacesClosed", "RoundRobin", "Tenant"]

@@ -13,9 +13,10 @@ from canary.model.measurement import Measurement
 from canary.model.rollout import RolloutSpec, RouteRef
 from canary.model.status import RolloutStatus
 from canary.observe.checks import Checks
+from canary.observe.rivals import claimant
 from canary.observe.rollout import Rollout
 from canary.observe.routes import Viewer, view
-from canary.observe.store import Key, Store
+from canary.observe.store import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,35 +167,12 @@ def _unwritable(spec: RolloutSpec, route: RouteView, field_: str) -> Iterator[Pr
 
 def _rival(store: Store, rollout: Rollout, ref: RouteRef, keys: set[str]) -> str:
     """Another Rollout that drives one of these rules and comes before us: it runs, or it was there first."""
-    for key in sorted(store.wanting("HTTPRoute", rollout.namespace, ref.name)):
-        if key == (rollout.namespace, rollout.name):
-            continue
-        other = store.rollout(key)
-        if other is None or other.spec is None or not _before(other, rollout):
-            continue
-        shared = keys & _driven(store, key, other, ref)
-        if shared:
-            rule = min(shared)
+    mine = claimant(rollout)
+    for rule in sorted(keys):
+        owner = store.rivals.owner((rollout.namespace, ref.name), rule)
+        if owner is not None and owner.name != mine.name and owner < mine:
             return (
-                f"Rollout {other.name} drives rule {rule} of route {ref.name} already; a rule has one Rollout: "
+                f"Rollout {owner.name} drives rule {rule} of route {ref.name} already; a rule has one Rollout: "
                 "name other rules, or delete one of the two"
             )
     return ""
-
-
-def _before(other: Rollout, rollout: Rollout) -> bool:
-    """Times of creation are whole seconds; between two of one second the name decides, so that all see it alike."""
-    return (not other.status.active, other.created, other.name) < (
-        not rollout.status.active,
-        rollout.created,
-        rollout.name,
-    )
-
-
-def _driven(store: Store, key: Key, other: Rollout, ref: RouteRef) -> set[str]:
-    if other.spec is None:
-        return set()
-    viewer = Viewer(other.name, key[0], other.spec, other.status)
-    return {
-        rule.key for route in other.spec.routes if route.name == ref.name for rule in _route(store, viewer, route).rules
-    }

@@ -9,12 +9,15 @@ from __future__ import annotations
 import sys
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 from typing import Any
 
 from canary.model.checks import TemplateKind
 from canary.model.status import ACTIVE
+from canary.observe.claims import Place
 from canary.observe.objects import FINALIZER, Packed, Route, Workload, key_of, known, recorded_at, request_of, uid_of
+from canary.observe.rivals import Rivals
 from canary.observe.rollout import Rollout
 
 Json = dict[str, Any]
@@ -30,7 +33,9 @@ Need = tuple[str, str, str]
 
 
 class Store:
-    """Objects by key. `put_*` and `drop_*` return the Rollouts to wake.
+    """Objects by key. `put_*` and `drop_*` of what Rollouts refer to return the Rollouts to wake.
+
+    `rivals` knows which of the Rollouts that share a route has which rule of it.
 
     `answer=True` says that a document is the answer to a write of ours: it may update what is kept, but it brings back
     nothing that a watch has reported as gone. `drop_*` with a `uid` leaves alone a newer object of the same name: events
@@ -48,6 +53,7 @@ class Store:
         self._needs: dict[Key, frozenset[Need]] = {}
         self._pressing: set[Key] = set()
         self._recorded_at: dict[Key, datetime] = {}
+        self.rivals = Rivals(self.rollout, self.routes, self._sharing)
 
     def recorded_at(self, key: Key) -> datetime | None:
         """When the status of an active Rollout was written last, by the API server's clock (whole seconds)."""
@@ -94,39 +100,39 @@ class Store:
         for need in needs - before:
             self._wanted_by[need].add(key)
         self._needs[key] = needs
+        self.rivals.left(key, _places(before - needs))
+        self.rivals.rollout(key, _places(needs))
         return True
 
-    def drop_rollout(self, key: Key, uid: str = "") -> set[Key]:
-        """Forget a Rollout; wakes those that shared a route with it."""
-        if _another(self.rollouts.get(key), uid):
-            return set()
-        self.rollouts.pop(key, None)
+    def drop_rollout(self, key: Key, uid: str = "") -> bool:
+        """Forget a Rollout; False when what we have is another one, or none."""
+        if key not in self.rollouts or _another(self.rollouts.get(key), uid):
+            return False
+        del self.rollouts[key]
         self._pressing.discard(key)
         self._recorded_at.pop(key, None)
         self._parsed.pop(key, None)
         self._resting.pop(key, None)
-        touched: set[Key] = set()
-        for need in self._needs.pop(key, frozenset()):
+        needs = self._needs.pop(key, frozenset())
+        for need in needs:
             self._forget(need, key)
-            touched |= self._wanted_by.get(need, set())
-        return touched
-
-    def sharing(self, key: Key) -> set[Key]:
-        """Other Rollouts that want a route that this one wants."""
-        routes = (need for need in self._needs.get(key, frozenset()) if need[0] == "HTTPRoute")
-        return {other for need in routes for other in self._wanted_by.get(need, ())} - {key}
+        self.rivals.left(key, _places(needs))
+        return True
 
     def put_route(self, document: Json, *, answer: bool = False) -> set[Key]:
         key = key_of(document)
         if not _news(document, self.routes.get(key), answer=answer):
             return set()
-        self.routes[key] = Route.of(document)
+        before, self.routes[key] = self.routes.get(key), (fresh := Route.of(document))
+        if self.rivals.shared(key):
+            self.rivals.route(key, before.document if before is not None else None, fresh.document)
         return self.wanting("HTTPRoute", *key)
 
     def drop_route(self, key: Key, uid: str = "") -> set[Key]:
         if _another(self.routes.get(key), uid):
             return set()
         self.routes.pop(key, None)
+        self.rivals.route(key, None, None)
         return self.wanting("HTTPRoute", *key)
 
     def put_workload(self, document: Json, *, answer: bool = False) -> set[Key]:
@@ -162,6 +168,9 @@ class Store:
     def wanting(self, kind: str, namespace: str, name: str) -> set[Key]:
         """The Rollouts that refer to an object."""
         return set(self._wanted_by.get((kind, namespace, name), ()))
+
+    def _sharing(self, place: Place) -> AbstractSet[Key]:
+        return self._wanted_by.get(("HTTPRoute", *place), frozenset())
 
     def _forget(self, need: Need, key: Key) -> None:
         self._wanted_by[need].discard(key)
@@ -210,6 +219,11 @@ def _needs(document: Json) -> Iterator[Need]:
         if isinstance(template, dict):
             kind = str(template.get("kind") or TemplateKind.NAMESPACED)
             yield kind, "" if kind == TemplateKind.CLUSTER else namespace, str(template.get("name", ""))
+
+
+def _places(needs: AbstractSet[Need]) -> set[Place]:
+    """The routes among what is referred to."""
+    return {(namespace, name) for kind, namespace, name in needs if kind == "HTTPRoute"}
 
 
 def _list(value: Any) -> list[Json]:

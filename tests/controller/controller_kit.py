@@ -461,16 +461,22 @@ class Life:
         self.store = Store()
         self.hub = Hub(Deps(self.kube, self.store, self._teller, world.provider, self.telemetry, world.clock))
         hub = self.hub
-        await self._follow(HTTPROUTES, hub.route)
-        await self._follow(DEPLOYMENTS, hub.workload)
-        await self._follow(CHECKTEMPLATES, lambda kind, obj: hub.template("CheckTemplate", kind, obj))
         await self._follow(CLUSTERCHECKTEMPLATES, lambda kind, obj: hub.template("ClusterCheckTemplate", kind, obj))
-        await self._follow(ROLLOUTS, hub.rollout)
+        await self.look_after(world.namespace)
         return self
 
-    async def _follow(self, resource: Resource, pass_on: Callable[[str, Json], None]) -> None:
+    async def look_after(self, namespace: str) -> None:
+        """Follow what is in a namespace."""
+        hub = self.hub
+        await self._follow(HTTPROUTES, hub.route, namespace)
+        await self._follow(DEPLOYMENTS, hub.workload, namespace)
+        await self._follow(CHECKTEMPLATES, lambda kind, obj: hub.template("CheckTemplate", kind, obj), namespace)
+        await self._follow(ROLLOUTS, hub.rollout, namespace)
+
+    async def _follow(
+        self, resource: Resource, pass_on: Callable[[str, Json], None], namespace: str | None = None
+    ) -> None:
         synced = asyncio.Event()
-        namespace = self._world.namespace if resource.namespaced else None
 
         async def run() -> None:
             async for event in self.kube.list_and_watch(resource, namespace):

@@ -21,22 +21,33 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 async def test_between_two_turns_everybody_else_goes() -> None:
     """Of those in line one goes per round of the event loop; who is in a hurry goes at once."""
     turns = Turns()
-    line = [turns.queue() for _ in range(3)]
+    line = [turns.queue("team") for _ in range(3)]
     gone: list[list[bool]] = []
     line[2].set_result(None)
     for _ in range(3):
         await asyncio.sleep(0)
         gone.append([turn.done() for turn in line])
     assert gone == [[True, False, True], [True, True, True], [True, True, True]]
-    late = turns.queue()
+    late = turns.queue("team")
     async with asyncio.timeout(1):
         await late
+
+
+async def test_namespaces_take_turns() -> None:
+    """A hundred of one team do not stand before the one of another."""
+    turns = Turns()
+    flood = [turns.queue("flood") for _ in range(100)]
+    other = turns.queue("team")
+    for _ in range(2):
+        await asyncio.sleep(0)
+    assert other.done()
+    assert sum(turn.done() for turn in flood) == 1
 
 
 async def test_a_turn_that_nobody_waits_for_any_more_is_passed_on() -> None:
     """A driver that ended while it stood in line holds up nobody."""
     turns = Turns()
-    first, second = turns.queue(), turns.queue()
+    first, second = turns.queue("team"), turns.queue("team")
     first.cancel()
     async with asyncio.timeout(1):
         await second

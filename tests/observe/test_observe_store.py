@@ -60,7 +60,7 @@ def test_the_end_of_another_object_takes_nothing_away() -> None:
     store.put_route(route())
     store.put_workload(deployment("canary"))
     store.put_template("CheckTemplate", template())
-    assert store.drop_rollout(SHOP, "uid-of-old") == set()
+    assert not store.drop_rollout(SHOP, "uid-of-old")
     assert store.drop_route(SHOP, "uid-of-old") == set()
     assert store.drop_workload((TEAM, "canary"), "uid-of-old") == set()
     assert store.drop_template("CheckTemplate", (TEAM, "latency"), "uid-of-old") == set()
@@ -104,14 +104,15 @@ def test_the_index_follows_edits() -> None:
     assert store.put_route(route(version=2)) == {SHOP}
 
 
-def test_a_rollout_that_goes_wakes_its_rivals() -> None:
-    """Whoever shares a route with a deleted Rollout may be valid now."""
+def test_a_rollout_that_goes_is_asked_about_no_more() -> None:
+    """What it referred to wakes the others that refer to it, and at last nobody."""
     store = Store()
     store.put_rollout(rollout())
     store.put_rollout(rollout("other"))
-    assert store.drop_rollout(SHOP) == {(TEAM, "other")}
+    assert store.drop_rollout(SHOP)
+    assert not store.drop_rollout(SHOP)
     assert store.wanting("HTTPRoute", *SHOP) == {(TEAM, "other")}
-    assert store.drop_rollout((TEAM, "other")) == set()
+    assert store.drop_rollout((TEAM, "other"))
     assert store.wanting("HTTPRoute", *SHOP) == set()
 
 

@@ -1,0 +1,341 @@
+"""Who owns which rule of a shared route: by the index as by a search through everybody, and told to all whom it concerns."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from observe_kit import TEAM, facts_of, furnished, meta, ref, rollout, route
+
+from canary.gateway.intent import Intent, Mode
+from canary.gateway.pair import Backend, Pair, Weights
+from canary.observe import rivals
+from canary.observe.claims import Claimant, Claims
+from canary.observe.rivals import claimant
+from canary.observe.rollout import Rollout
+from canary.observe.routes import Viewer, view
+from canary.observe.store import Key, Store
+
+Json = dict[str, Any]
+Answers = dict[str, dict[tuple[str, str], str]]
+"""By Rollout: for every rule that it would drive (route, rule), whose it is."""
+
+NAMES = ("amy", "bob", "cat", "dan")
+ROUTES = ("front", "back")
+SERVICES = ("s", "c", "x")
+RULES = ("one", "two", None)
+RECORD = "canary.dev/run"
+WEIGHTS = st.sampled_from([Weights(1, 0), Weights(90, 10)])
+
+
+def pair(stable: str, canary: str) -> Pair:
+    return Pair(Backend(stable, TEAM, 80), Backend(canary, TEAM, 80))
+
+
+pairs = st.sampled_from([pair("s", "c"), pair("c", "s"), pair("s", "x")])
+keys = st.sampled_from(["one", "two", "#0", "#2"])
+
+
+@st.composite
+def specs(draw: st.DrawFn) -> Json | None:
+    """What a Rollout declares; now and then it is nonsense."""
+    if draw(st.integers(0, 19)) == 11:
+        return {"routes": [{"name": draw(st.sampled_from(ROUTES))}], "steps": "none"}
+    both = draw(pairs)
+    named = draw(st.lists(st.sampled_from(ROUTES), min_size=1, max_size=2, unique=True))
+    return {
+        "routes": [
+            {"name": name, "rules": draw(st.lists(st.sampled_from(["one", "two"]), max_size=2, unique=True))}
+            for name in named
+        ],
+        "stable": {"service": both.stable.service, "port": 80},
+        "canary": {"service": both.canary.service, "port": 80},
+        "steps": [{"weight": 10}],
+    }
+
+
+@st.composite
+def statuses(draw: st.DrawFn) -> Json:
+    """At rest or running, swapped or not, with what a run has on record of its routes."""
+    status: Json = {
+        "phase": draw(st.sampled_from(["Idle", "Progressing", "RollingBack"])),
+        "swapped": draw(st.booleans()),
+    }
+    if draw(st.booleans()):
+        status["routes"] = [
+            {
+                "kind": "HTTPRoute",
+                "name": draw(st.sampled_from(ROUTES)),
+                "claimed": draw(st.booleans()),
+                "pair": draw(pairs.map(str) | st.just("nonsense")),
+                "original": draw(st.dictionaries(keys, WEIGHTS.map(str), max_size=2)),
+            }
+        ]
+    return status
+
+
+@st.composite
+def routes(draw: st.DrawFn) -> Json:
+    """Up to three rules, some named, some with backends that somebody's pair may consist of."""
+    names = draw(st.lists(st.sampled_from(RULES), min_size=1, max_size=3, unique=True))
+    rules = []
+    for name in names:
+        services = draw(st.sampled_from([SERVICES, SERVICES[:2], SERVICES[:2], SERVICES[1:]]))
+        weight = draw(st.sampled_from([None, 0, 5]))
+        refs = {"backendRefs": [ref(service, weight) for service in services]}
+        rules.append(refs if name is None else {"name": name, **refs})
+    return {"rules": rules}
+
+
+records = st.builds(
+    lambda name, both, original: Intent(
+        name, f"uid-{name}", 3, Mode.STEP, 1, original, original, both, reason="", message=""
+    ).dump(),
+    st.sampled_from(NAMES),
+    st.none() | pairs,
+    st.dictionaries(keys, WEIGHTS, max_size=2),
+)
+
+
+class Play:
+    """A store that is told of changes, and a copy of all documents to search through."""
+
+    def __init__(self) -> None:
+        self.store = Store()
+        self.store.rivals.on_moved = lambda owners, others: self.woken.update(owners | others)
+        self.woken: set[Key] = set()
+        self.rollouts: dict[str, Json] = {}
+        self.routes: dict[str, Json] = {}
+        self._version = 0
+
+    def _meta(self, name: str, **more: Any) -> Json:
+        self._version += 1
+        return meta(name, self._version, generation=self._version, **more)
+
+    def put_rollout(self, name: str, created: str, spec: Json | None, status: Json, *, answer: bool) -> None:
+        if answer:  # a write of ours is an answer about what is there: it changes the status
+            if name not in self.rollouts:
+                return
+            kept = self.rollouts[name]
+            self._version += 1
+            document = {**kept, "status": status}
+            document["metadata"] = {**kept["metadata"], "resourceVersion": str(self._version)}
+        else:
+            document = {"metadata": self._meta(name, creationTimestamp=created), "spec": spec, "status": status}
+        self.rollouts[name] = document
+        assert self.store.put_rollout(copy.deepcopy(document), answer=answer)
+        self.woken.add((TEAM, name))
+
+    def drop_rollout(self, name: str) -> None:
+        assert self.store.drop_rollout((TEAM, name)) is (self.rollouts.pop(name, None) is not None)
+
+    def put_route(self, name: str, spec: Json | None, record: str | None, *, answer: bool) -> None:
+        kept = self.routes.get(name)
+        if kept is None and (answer or spec is None):
+            return
+        annotations = kept["metadata"].get("annotations", {}) if kept is not None else {}
+        if not answer:
+            annotations = {} if record is None else {RECORD: record}
+        spec = spec if spec is not None or kept is None else kept["spec"]
+        self.routes[name] = document = {"metadata": self._meta(name, annotations=annotations), "spec": spec}
+        told = self.store.put_route(copy.deepcopy(document), answer=answer)
+        if not answer or len(told) == 1:  # an answer wakes him who asked, and otherwise his rivals
+            self.woken |= told
+
+    def drop_route(self, name: str) -> None:
+        self.routes.pop(name, None)
+        self.woken |= self.store.drop_route((TEAM, name))
+
+    def settle(self, most: int) -> None:
+        for _ in range(most):
+            if not self.store.rivals.settle_one(TEAM):
+                break
+
+    def lines(self) -> Iterator[tuple[str, str, list[Claimant]]]:
+        """For every rule of every route who would drive it, in order: by looking at everybody."""
+        for name, document in self.routes.items():
+            line: dict[str, list[Claimant]] = {}
+            for found in map(Rollout.of, self.rollouts.values()):
+                if found.spec is None:
+                    continue
+                viewer = Viewer(found.name, TEAM, found.spec, found.status)
+                driven = {
+                    rule.key
+                    for declared in found.spec.routes
+                    if declared.name == name
+                    for rule in view(viewer, declared, document).rules
+                }
+                for rule in driven:
+                    line.setdefault(rule, []).append(claimant(found))
+            yield from ((name, rule, sorted(those)) for rule, those in line.items())
+
+    def answers(self) -> Answers:
+        found: Answers = {name: {} for name in self.rollouts}
+        for name, rule, those in self.lines():
+            for one in those:
+                found[one.name][name, rule] = those[0].name
+        return found
+
+    def agree(self) -> None:
+        """The index says what the search says."""
+        lines = {(name, rule): those for name, rule, those in self.lines()}
+        for name in ROUTES:
+            shared = len(self.store.wanting("HTTPRoute", TEAM, name)) > 1
+            for rule in ("one", "two", "#0", "#1", "#2"):
+                those = lines.get((name, rule), [])
+                owner = self.store.rivals.owner((TEAM, name), rule)
+                assert owner == (those[0] if those and shared else None), (name, rule)
+
+
+created = st.sampled_from(["2026-01-01T10:00:00Z", "2026-01-01T11:00:00Z"])
+changes = st.one_of(
+    *[st.tuples(st.just("put_rollout"), st.sampled_from(NAMES), created, specs(), statuses(), st.booleans())] * 3,
+    st.tuples(st.just("drop_rollout"), st.sampled_from(NAMES)),
+    st.tuples(st.just("put_route"), st.sampled_from(ROUTES), st.none() | routes(), st.none() | records, st.booleans()),
+    st.tuples(st.just("drop_route"), st.sampled_from(ROUTES)),
+    st.tuples(st.just("settle"), st.integers(0, 3)),
+)
+
+
+@settings(max_examples=600, deadline=None)
+@given(st.lists(st.tuples(changes, st.sampled_from(["go on", "ask", "settle first"])), max_size=20))
+def test_the_index_says_what_a_search_says_and_wakes_whom_it_concerns(played: list[tuple[Any, str]]) -> None:
+    """Whatever is edited: the same owner as by searching, and whoever's rule has another owner has been woken."""
+    play = Play()
+    before: Answers = {}
+    for (what, *arguments), then in played:
+        change = getattr(play, what)
+        if what in {"put_rollout", "put_route"}:
+            change(*arguments[:-1], answer=arguments[-1])
+        else:
+            change(*arguments)
+        if then == "settle first":
+            play.settle(1000)
+        if then != "go on":
+            play.agree()
+            play.settle(1000)
+            after = play.answers()
+            moved = {name for name, said in after.items() if said != before.get(name)}
+            assert moved <= {name for _, name in play.woken}
+            assert not play.store.rivals.unsettled()
+            before = after
+            play.woken.clear()
+
+
+claims_changes = st.lists(
+    st.tuples(
+        st.sampled_from(NAMES),
+        st.none() | st.tuples(st.booleans(), st.sampled_from("12"), st.frozensets(st.sampled_from("abc"))),
+    ),
+    max_size=30,
+)
+
+
+@given(claims_changes)
+def test_lines_are_in_order(played: list[tuple[str, tuple[bool, str, frozenset[str]] | None]]) -> None:
+    """The first in line owns a rule; a change names exactly the rules whose owner is another one."""
+    claims, place = Claims(), (TEAM, "shop")
+    kept: dict[str, tuple[Claimant, frozenset[str]]] = {}
+    for name, claim in played:
+        owners = {rule: claims.owner(place, rule) for rule in "abc"}
+        if claim is None:
+            kept.pop(name, None)
+            moved = claims.drop(place, name)
+        else:
+            kept[name] = Claimant(claim[0], claim[1], name), claim[2]
+            moved = claims.put(place, *kept[name])
+        for rule in "abc":
+            line = sorted(one for one, rules in kept.values() if rule in rules)
+            assert claims.line(place, rule) == [one.name for one in line]
+            owner = claims.owner(place, rule)
+            assert owner == (line[0] if line else None)
+            other = owner is not None and (owners[rule] is None or owner.name != owners[rule].name)
+            assert (rule in moved) is other
+
+
+def test_what_somebody_drives_is_found_out_once_per_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gateway's status, weights and other people's records cost no look at what each of a hundred drives."""
+    looked: list[str] = []
+
+    def counting(viewer: Viewer, *arguments: Any, **more: Any) -> Any:
+        looked.append(viewer.name)
+        return view(viewer, *arguments, **more)
+
+    monkeypatch.setattr(rivals, "view", counting)
+    store = Store()
+    store.put_route(route())
+    names = [f"r{number:02}" for number in range(100)]
+    for name in names:
+        store.put_rollout(rollout(name))
+
+    def ask() -> list[str]:
+        looked.clear()
+        for _ in names:
+            owner = store.rivals.owner((TEAM, "shop"), "#0")
+            assert owner is not None
+            assert owner.name == "r00"
+        return sorted(looked)
+
+    assert ask() == names
+    assert ask() == []
+    store.put_route(route(version=2, accepted=False))
+    assert ask() == []
+    store.put_route(route("shop", {"backendRefs": [ref("stable", 50), ref("canary", 50)]}, version=3))
+    assert ask() == []
+    record = Intent("r07", "uid-r07", 3, Mode.STEP, 1, {}, {}).dump()
+    store.put_route(
+        route("shop", {"backendRefs": [ref("stable", 50), ref("canary", 50)]}, version=4, annotations={RECORD: record})
+    )
+    assert ask() == ["r07"]
+    store.put_rollout(rollout("r42", version=2))
+    assert ask() == ["r42"]
+    store.put_route(route("shop", {"name": "x", "backendRefs": [ref("stable", 1), ref("canary", 0)]}, version=5))
+    looked.clear()
+    assert store.rivals.owner((TEAM, "shop"), "#0") is None
+    assert sorted(looked) == names
+
+
+def test_a_route_of_one_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody asks what a Rollout drives that has its route to itself."""
+    monkeypatch.setattr(rivals, "view", lambda *_, **__: pytest.fail("looked"))
+    store = furnished()
+    assert facts_of(store, rollout()).problems == ()
+    assert not store.rivals.unsettled()
+
+
+def test_those_in_line_are_told_once_of_many_that_go() -> None:
+    """Each that goes makes one the owner, at once; the rest hear of the last one only."""
+    store = Store()
+    store.put_route(route())
+    names = [f"r{number:02}" for number in range(20)]
+    for name in names:
+        store.put_rollout(rollout(name))
+    while store.rivals.settle_one(TEAM):
+        pass
+    told: list[tuple[set[Key], set[Key]]] = []
+    store.rivals.on_moved = lambda owners, others: told.append((owners, others))
+    for name in names[:15]:
+        store.drop_rollout((TEAM, name))
+    assert told == [({(TEAM, name)}, set()) for name in names[1:16]]
+    told.clear()
+    while store.rivals.settle_one(TEAM):
+        pass
+    assert told == [(set(), {(TEAM, name) for name in names[16:]})]
+
+
+def test_the_message_names_the_owner_and_the_rule() -> None:
+    """Of several that come before us the one is named whose rule it is, not one that waits like us."""
+    rules = [{"name": name, "backendRefs": [ref("stable", 1), ref("canary", 0)]} for name in ("one", "two")]
+    store = furnished(route("shop", *rules))
+    first = {"metadata": {"creationTimestamp": "2026-01-01T09:00:00Z"}}
+    second = {"metadata": {"creationTimestamp": "2026-01-01T10:00:00Z"}}
+    store.put_rollout(rollout("zoe", **first, routes=[{"name": "shop", "rules": ["two"]}]))
+    store.put_rollout(rollout("abe", **second))
+    (problem,) = facts_of(store, rollout(routes=[{"name": "shop", "rules": ["two"]}])).problems
+    assert problem.message.startswith("Rollout zoe drives rule two of route shop already")
+    (problem,) = facts_of(store, rollout()).problems
+    assert problem.message.startswith("Rollout abe drives rule one of route shop already")
