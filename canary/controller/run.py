@@ -194,7 +194,7 @@ async def _begin(
     if leadership is not None and not leadership.acquired.is_set():
         _freeze(thresholds)
         holder = leadership.holder
-        log.info("everything is listed; %s", f"standing by for {holder}" if holder else "taking the Lease")
+        log.info("everything is listed; %s", f"standing by for {holder}" if holder else "asking for the Lease")
         await leadership.acquired.wait()
     await hub.begin()
     _freeze(thresholds)

@@ -176,5 +176,5 @@ async def one_stop(
         )
     if controllers.lease:
         first = await controllers.start()
-        await until(lambda: "standing by for" in controllers.log(first), "the first stands by")
+        await until(lambda: "everything is listed" in controllers.log(first), "the first stands by")
     return second, first
