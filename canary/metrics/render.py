@@ -123,7 +123,8 @@ def _value(name: str, variables: Mapping[str, Any]) -> str:
         raise RenderError(f"{name!r} is a group of variables ({inside}), not a value", variable=name)
     text = _text(found)
     if text is None:
-        raise RenderError(f"{name!r} has no value here", variable=name)
+        more = "; add it to the check's args, or give the template a default" if name.startswith("args.") else ""
+        raise RenderError(f"{name!r} has no value here{more}", variable=name)
     bad = _BREAKS_OUT.search(text)
     if bad:
         message = f"the value of {name!r} contains {bad[0]!r}: quotes, backslashes and control characters are refused"

@@ -247,7 +247,7 @@ class ResolvedCheck:
     name: str
     query: str  # still a query template: {{ weight }} and friends are filled in when it is asked
     address: str | None
-    args: Mapping[str, str]
+    args: Mapping[str, str | None]  # all that are declared; None: nobody gave a value
     minimum: Fraction | None
     maximum: Fraction | None
     condition: str | None
@@ -275,37 +275,47 @@ class ResolvedCheck:
 _ARG = re.compile(r"\{\{ *args\.([a-zA-Z0-9_-]{1,63}) *\}\}")
 
 
-def _bound(limit: Limit | None, args: Mapping[str, str], field: str) -> Fraction | None:
+def _bound(limit: Limit | None, args: Mapping[str, str | None], field: str, name: str) -> Fraction | None:
+    """The number of the bound `name` (min or max) of the check at `field`."""
     if limit is None:
         return None
     if limit.number is not None:
         return limit.number
+    place = f"{field}.threshold.{name}"
     found = _ARG.match(limit.text)
     if found is None or found[1] not in args:
-        raise SpecError(field, f"{limit.text} names an argument that the template does not declare")
+        known = ", ".join(sorted(args)) or "none"
+        words = f"{limit.text} names an argument that the template does not declare; it declares: {known}"
+        raise SpecError(place, words)
+    argument = found[1]
+    given = args[argument]
+    if given is None:
+        raise SpecError(
+            f"{field}.args.{argument}",
+            f"threshold.{name} is {limit.text}, which has no value: the template declares it without a default; "
+            f"add `{argument}: …` to args",
+        )
     try:
-        value = Limit.parse(args[found[1]])
+        value = Limit.parse(given)
     except ValueError as error:
-        raise SpecError(field, f"argument {found[1]}: {error}") from error
+        raise SpecError(place, f"argument {argument}: {error}") from error
     if value.number is None:
-        raise SpecError(field, f"argument {found[1]} must be a number, not another template")
+        raise SpecError(place, f"argument {argument} must be a number, not another template")
     return value.number
 
 
-def _arguments(check: Check, template: CheckTemplateSpec, field: str) -> dict[str, str]:
+def _arguments(check: Check, template: CheckTemplateSpec, field: str) -> dict[str, str | None]:
+    """Every argument that the template declares, with its value; None where nobody gave one and none is required."""
     declared = {argument.name: argument for argument in template.args}
     given = dict(check.args or {})
     unknown = sorted(set(given) - set(declared))
     if unknown:
         known = ", ".join(sorted(declared)) or "none"
         raise SpecError(f"{field}.args.{unknown[0]}", f"the template takes no such argument; it takes: {known}")
-    values: dict[str, str] = {}
+    values: dict[str, str | None] = {}
     for name, argument in declared.items():
-        if name in given:
-            values[name] = given[name]
-        elif argument.default is not None:
-            values[name] = argument.default
-        elif argument.required:
+        values[name] = given.get(name, argument.default)
+        if values[name] is None and argument.required:
             raise SpecError(f"{field}.args.{name}", f"the template needs this argument; add `{name}: …` to args")
     return values
 
@@ -321,7 +331,7 @@ def resolve(check: Check, template: CheckTemplateSpec | None, field: str) -> Res
         if check.prometheus is None:
             raise SpecError(field, "the check has neither a query nor a template that exists")
         template = CheckTemplateSpec(prometheus=check.prometheus, threshold=check.threshold, condition=check.condition)
-        args: dict[str, str] = {}
+        args: dict[str, str | None] = {}
     else:
         args = _arguments(check, template, field)
     overrides: dict[str, Any] = {
@@ -345,8 +355,8 @@ def resolve(check: Check, template: CheckTemplateSpec | None, field: str) -> Res
         query=merged.prometheus.query,
         address=merged.prometheus.address,
         args=args,
-        minimum=_bound(threshold.min, args, f"{field}.threshold.min"),
-        maximum=_bound(threshold.max, args, f"{field}.threshold.max"),
+        minimum=_bound(threshold.min, args, field, "min"),
+        maximum=_bound(threshold.max, args, field, "max"),
         condition=merged.condition,
         window=merged.window,
         interval=merged.interval,

@@ -26,6 +26,7 @@ from canary.lint.run import lint
 from canary.lint.source import read
 
 USE: Json = {"template": {"name": "latency", "kind": "ClusterCheckTemplate"}}
+CODE: Json = {"query": 'sum(rate(errors{service="{{ canary.service }}", code="{{ args.code }}"}[{{ window }}]))'}
 GRANT: Json = {
     "apiVersion": "gateway.networking.k8s.io/v1beta1",
     "kind": "ReferenceGrant",
@@ -119,6 +120,20 @@ CHECKS: list[tuple[str, list[Json], str, str, str]] = [
         [rollout(checks=[USE]), template(args=[{"name": "limit", "required": True}])],
         "spec.checks[0].args.limit",
         "the template needs this argument",
+        "error",
+    ),
+    (
+        "an argument that a bound needs, declared and not given",
+        [rollout(checks=[USE]), template(args=[{"name": "limit"}])],
+        "spec.checks[0].args.limit",
+        "threshold.max is {{ args.limit }}, which has no value",
+        "error",
+    ),
+    (
+        "an argument that a query needs, declared and not given",
+        [rollout(checks=[USE]), template(args=[{"name": "code"}], threshold={"max": 1}, prometheus=CODE)],
+        "spec.checks[0].template",
+        "'args.code' has no value here; add it to the check's args, or give the template a default",
         "error",
     ),
     (

@@ -136,7 +136,7 @@ def test_a_template_is_filled_in() -> None:
     """Arguments given, defaults where not, the name of the template, the limit as an exact number of seconds."""
     found = resolved(args={"limit": "300ms"})
     assert (found.name, found.maximum, found.minimum, found.limit) == ("latency", Fraction(3, 10), None, "<= 0.3")
-    assert found.args == {"limit": "300ms", "quantile": "0.99"}
+    assert found.args == {"limit": "300ms", "quantile": "0.99", "label": None}
     assert (str(found.interval), found.failure_limit, str(found.window)) == ("10s", 2, "1m")
 
 
@@ -182,7 +182,14 @@ WRONG: list[tuple[str, dict[str, Any], dict[str, Any], str, str]] = [
         {"threshold": {"min": "{{ args.floor }}"}},
         {"limit": "1"},
         "spec.checks[1].threshold.min",
-        "names an argument that the template does not declare",
+        "names an argument that the template does not declare; it declares: label, limit, quantile",
+    ),
+    (
+        "a limit of an argument that nobody gave a value",
+        {"threshold": {"min": "{{ args.label }}", "max": 1}},
+        {"limit": "1"},
+        "spec.checks[1].args.label",
+        "threshold.min is {{ args.label }}, which has no value: the template declares it without a default; add",
     ),
     (
         "a template without arguments",
