@@ -93,17 +93,21 @@ ROLLOUT_COLUMNS = [
     _column("Phase", ".status.phase", "Where the Rollout stands."),
     _column("Step", ".status.step.display", "Step of the run."),
     _column(
-        "Weight", ".status.split.desired", "Share of the pair that the canary should get, in percent.", kind="number"
+        "Weight",
+        ".status.split.written",
+        "Share of the pair that the routes give the canary, in percent.",
+        kind="number",
     ),
     _column("Observed", ".status.split.observed", "Share that it really got, in percent.", kind="number"),
     _column("Checks", ".status.checksSummary", "What the checks say."),
-    _column("Message", ".status.message", "Where it stands, in words."),
     _column("Stable", ".status.revisions.stable", "Revision of the stable workload.", wide=True),
     _column("Canary", ".status.revisions.canary", "Revision of the canary workload.", wide=True),
     _column("Revision", ".status.run.revision", "Revision of the run.", wide=True),
     _column("Stable-Images", ".status.workloads.stable.images", "What the stable workload runs.", wide=True),
     _column("Canary-Images", ".status.workloads.canary.images", "What the canary workload runs.", wide=True),
     _column("Age", ".metadata.creationTimestamp", "Time since it was created.", kind="date"),
+    # Last, so that a narrow terminal wraps nothing else.
+    _column("Message", ".status.message", "Where it stands, in words."),
 ]
 
 TEMPLATE_COLUMNS = [
@@ -174,7 +178,7 @@ def crds() -> dict[str, Json]:
         "canary.dev_rollouts.yaml": _crd(
             "Rollout",
             "rollouts",
-            ["ro"],
+            ["ro", "cro"],
             "Namespaced",
             "A Rollout moves traffic of its routes from a stable to a canary Service, step by step, as long as its "
             "checks hold, and back by itself when they do not.",

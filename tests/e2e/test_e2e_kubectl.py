@@ -109,7 +109,7 @@ async def test_a_release_by_kubectl_alone(team: Team) -> None:
 
     await team.until("waiting for approval", lambda status: "waiting for `canary promote`" in status.get("message", ""))
     header, line = (await team.kubectl("get", "rollouts")).strip().splitlines()
-    assert header.split() == ["NAME", "PHASE", "STEP", "WEIGHT", "OBSERVED", "CHECKS", "MESSAGE", "AGE"]
+    assert header.split() == ["NAME", "PHASE", "STEP", "WEIGHT", "OBSERVED", "CHECKS", "AGE", "MESSAGE"]
     assert line.split()[:4] == ["shop", "Paused", "2/3", "20"]
     assert "STABLE" in await team.kubectl("get", "ro", "-o", "wide")
     assert await team.weights() == [80, 20]

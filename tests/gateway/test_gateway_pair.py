@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import Any
 
 import pytest
 from gateway_kit import CANARY, STABLE, Json, ref, route, rule
@@ -131,3 +132,18 @@ def test_all_on_one_side_is_always_writable(stable: int | None, canary: int | No
         assert max(end.stable or 0, end.canary or 0) <= MAX_WEIGHT
         assert not was or end == weights or not weights.total  # a pair that gets nothing serves nobody: one side gets 1
         assert end.total == max(min(weights.total, MAX_WEIGHT), 1) or end == weights
+
+
+@pytest.mark.parametrize(
+    ("listed", "words"),
+    [
+        (ref("c", 0, port=9090), "rule #0 lists team/c:9090, not team/c:80"),
+        (ref("c", 0, namespace="lab"), "rule #0 lists lab/c:80, not team/c:80"),
+        (ref("other", 0), "add the canary as a backendRef with weight 0"),
+    ],
+)
+def test_a_wrong_port_is_told_by_what_the_rule_lists(listed: Any, words: str) -> None:
+    """The Service is there, with another port or from another namespace: that is what has to be corrected."""
+    with pytest.raises(SpecError, match="no rule of route") as caught:
+        read_pairs(route(rule(ref("s", 1), listed)), Pair(STABLE, CANARY))
+    assert words in str(caught.value)
