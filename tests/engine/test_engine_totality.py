@@ -131,6 +131,11 @@ statuses = built(
             ended_at=optional(times),
             outcome=optional(st.sampled_from(Outcome)),
             full=st.booleans(),
+            ignore_unknown=st.booleans(),
+            unavailable_since=optional(times),
+            outages=st.integers(0, 9),
+            replaces=st.sampled_from(("", "a", "b")),
+            swap=st.booleans(),
         )
     ),
     step=optional(
@@ -171,7 +176,13 @@ statuses = built(
     ).map(tuple),
     revisions=built(RevisionsStatus, settled=optional(revisions)),
     swapped=st.booleans(),
-    paused=optional(built(PauseStatus, reason=st.sampled_from(("Contested", "CheckFailed", "x")), since=times)),
+    paused=optional(
+        built(
+            PauseStatus,
+            reason=st.sampled_from(("Contested", "CheckFailed", "AwaitingApproval", "StableChanged", "x")),
+            since=times,
+        )
+    ),
     fights=st.lists(times, max_size=4).map(tuple),
     last_request=optional(
         built(RequestStatus, id=st.text(max_size=9), verb=st.text(max_size=9), at=times, outcome=st.text())
@@ -205,9 +216,20 @@ def facts(draw: st.DrawFn) -> tuple[object, RolloutStatus, Facts]:
             problems=tuple(draw(st.lists(st.builds(Problem, field=st.just("spec"), message=st.text()), max_size=2))),
             recorded=draw(
                 st.builds(
-                    Recorded, run=st.integers(0, 5), outcome=optional(st.sampled_from(Outcome)), request=st.text()
+                    Recorded,
+                    run=st.integers(0, 5),
+                    outcome=optional(st.sampled_from(Outcome)),
+                    request=st.text(),
+                    step=st.integers(0, 5),
+                    share=st.sampled_from((0, 10, 50)),
                 )
             ),
+            turn=draw(st.sampled_from(("", "ours"))),
+            fresh=draw(st.booleans()),
+            since=draw(optional(times)),
+            blind=draw(st.booleans()),
+            senseless=tuple(draw(st.lists(st.sampled_from(("run", "step")), max_size=1))),
+            unwritten=draw(st.dictionaries(st.sampled_from(("shop", "api")), st.text(max_size=9), max_size=2)),
         ),
     )
 
