@@ -133,6 +133,12 @@ def _translated(error: Any) -> Iterator[tuple[Path, str, str]]:
             wanted = " or ".join([bound] if isinstance(bound, str) else bound)
             scalar = isinstance(value, bool | int | float)
             advice = f'write it in quotes: "{_shown(value)}"' if "string" in wanted and scalar else ""
+            if advice and error.schema.get("pattern") == DURATION_PATTERN:  # a number of what? seconds, mostly
+                advice = (
+                    f'write it with its unit: "{_shown(value)}s"'
+                    if type(value) is int
+                    else f"it is {_WORDS[DURATION_PATTERN]}"
+                )
             yield path, f"must be {_a(wanted)}, and is {_a(_type(value))}", advice
         case "enum":
             yield path, f"{value!r} is not one of {', '.join(map(str, bound))}", _meant(str(value), bound)

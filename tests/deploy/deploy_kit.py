@@ -35,6 +35,8 @@ Json = dict[str, Any]
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
+IMAGE = "image.repository=canary"
+"""What the chart cannot know."""
 CHART = DEPLOY / "helm" / "canary"
 OVERLAYS = DEPLOY / "kustomize" / "overlays"
 COMPONENTS = DEPLOY / "kustomize" / "components"
@@ -101,7 +103,7 @@ def overlay_with(folder: Path, overlay: str, *components: str) -> Path:
 
 @functools.cache
 def _templated(*settings: str) -> str:
-    options = [word for setting in settings for word in ("--set", setting)]
+    options = [word for setting in (IMAGE, *settings) for word in ("--set", setting)]
     return run(program("helm"), "template", "canary", CHART, "--namespace", SYSTEM, *options)
 
 

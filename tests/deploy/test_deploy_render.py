@@ -19,6 +19,7 @@ import yaml
 from deploy_kit import (
     CHART,
     COMPONENTS,
+    IMAGE,
     OVERLAYS,
     ROOT,
     SYSTEM,
@@ -164,7 +165,7 @@ def test_the_authorities_may_come_from_a_config_map() -> None:
         (("prometheus.bearerToken.secret=a", "prometheus.url="), "for prometheus.url, which is empty"),
         (("prometheus.headers.secret=A_b",), "secret"),
     ):
-        options = [word for setting in settings for word in ("--set", setting)]
+        options = [word for setting in (IMAGE, *settings) for word in ("--set", setting)]
         assert complaint in run(program("helm"), "template", "canary", CHART, *options, ok=False)
 
 
@@ -200,8 +201,14 @@ def test_selectors_find_the_pod() -> None:
 )
 def test_the_chart_refuses_values_that_mean_nothing(setting: str, complaint: str) -> None:
     """A value that is misspelt, or out of range, is refused by the schema instead of being ignored."""
-    said = run(program("helm"), "template", "canary", CHART, "--set", setting, ok=False)
+    said = run(program("helm"), "template", "canary", CHART, "--set", IMAGE, "--set", setting, ok=False)
     assert complaint in said
+
+
+def test_the_chart_says_that_it_needs_an_image() -> None:
+    """There is none to be pulled: a sentence that says what to do, instead of a Pod that never starts."""
+    said = run(program("helm"), "template", "canary", CHART, ok=False)
+    assert "image.repository is not set: there is no published image; build one with deploy/Dockerfile" in said
 
 
 def test_every_value_is_in_the_schema_and_every_one_in_the_schema_has_a_default() -> None:
@@ -230,7 +237,7 @@ def test_every_value_is_in_the_schema_and_every_one_in_the_schema_has_a_default(
 
 def test_helm_lint_has_nothing_to_say_against_the_chart() -> None:
     """`helm lint --strict`."""
-    assert "0 chart(s) failed" in run(program("helm"), "lint", "--strict", CHART)
+    assert "0 chart(s) failed" in run(program("helm"), "lint", "--strict", CHART, "--set", IMAGE)
 
 
 def test_the_options_of_the_chart_arrive() -> None:

@@ -60,7 +60,7 @@ BAD: list[tuple[Json, Edit, str, str]] = [
     (rollout(), at("spec.steps", []), "spec.steps", "needs at least 1"),
     (rollout(), at("spec.steps", [{"weight": 1}] * 33), "spec.steps", "has 33 of them; 32 are allowed"),
     (rollout(), at("spec.steps.0.hold", "5 minutes"), "spec.steps[0].hold", "is not a duration; write for example"),
-    (rollout(), at("spec.steps.0.hold", 300), "spec.steps[0].hold", 'is an integer; write it in quotes: "300"'),
+    (rollout(), at("spec.steps.0.hold", 300), "spec.steps[0].hold", 'is an integer; write it with its unit: "300s"'),
     (rollout(), at("spec.steps.0.weight", 101), "spec.steps[0].weight", "101 is more than 100"),
     (rollout(), at("spec.steps.0.weight", -1), "spec.steps[0].weight", "-1 is less than 0"),
     (rollout(), at("spec.steps.0.weight", "0.00001%"), "spec.steps[0].weight", "is not a share of the pair"),
