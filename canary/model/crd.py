@@ -106,11 +106,11 @@ ROLLOUT_COLUMNS = [
     ),
     _column("Observed", ".status.split.observed", "Share that it really got, in percent.", kind="number"),
     _column("Checks", ".status.checksSummary", "What the checks say."),
-    _column("Message", ".status.message", "Where it stands, in words."),
     _column("Stable", ".status.revisions.stable", "Revision of the stable workload.", wide=True),
     _column("Canary", ".status.revisions.canary", "Revision of the canary workload.", wide=True),
     _column("Revision", ".status.run.revision", "Revision of the run.", wide=True),
     _column("Age", ".metadata.creationTimestamp", "Time since it was created.", kind="date"),
+    _column("Message", ".status.message", "Where it stands, in words."),  # last: the only one that may be long
 ]
 
 TEMPLATE_COLUMNS = [
@@ -181,7 +181,7 @@ def crds() -> dict[str, Json]:
         "canary.dev_rollouts.yaml": _crd(
             "Rollout",
             "rollouts",
-            ["ro"],
+            ["ro", "cro"],  # `ro` and `rollouts` are Argo's too
             "Namespaced",
             "A Rollout moves traffic of its routes from a stable to a canary Service, step by step, as long as its "
             "checks hold, and back by itself when they do not.",

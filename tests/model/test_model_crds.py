@@ -159,6 +159,20 @@ def test_columns_lead_somewhere() -> None:
                 node = node["properties"][part]
 
 
+def test_what_may_be_long_comes_last() -> None:
+    """At 80 columns a terminal breaks the sentence and nothing else, with `-o wide` too."""
+    columns = PRINTED["canary.dev_rollouts.yaml"]["spec"]["versions"][0]["additionalPrinterColumns"]
+    shown = [column["name"] for column in columns if not column.get("priority")]
+    assert shown == ["Phase", "Step", "Weight", "Observed", "Checks", "Age", "Message"]
+    assert columns[-1]["name"] == "Message"
+
+
+def test_short_names_leave_room_for_others() -> None:
+    """`ro` and `rollouts` are Argo's too, where both are installed; `cro` and `rollouts.canary.dev` are ours alone."""
+    names = PRINTED["canary.dev_rollouts.yaml"]["spec"]["names"]
+    assert (names["plural"], names["shortNames"]) == ("rollouts", ["ro", "cro"])
+
+
 # -- on an API server ---------------------------------------------------------------------------------------------
 
 
