@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import math
 import re
 from collections.abc import Iterator
 from functools import lru_cache
@@ -17,9 +18,9 @@ from canary.lint.findings import Finding, Path, Rule, Severity, field_of
 from canary.lint.rules import violations
 from canary.lint.source import Document
 from canary.model import jsonschema as editor
-from canary.model.checks import ARG_PATTERN, NAME_PATTERN
+from canary.model.checks import ARG_PATTERN, ARGS_NEED_A_TEMPLATE, NAME_PATTERN
 from canary.model.crd import crds
-from canary.model.rollout import API_VERSION, GROUP
+from canary.model.rollout import API_VERSION, GROUP, STEP_ASKS
 from canary.model.values import DURATION_PATTERN, LIMIT_TEMPLATE_PATTERN, SHARE_PATTERN
 
 Json = dict[str, Any]
@@ -29,8 +30,8 @@ KINDS = ("Rollout", "CheckTemplate", "ClusterCheckTemplate")
 _A_NAME = "a name: lower-case letters, digits and dashes, with a letter or digit at both ends"
 _WORDS = {
     DURATION_PATTERN: 'a duration; write for example "30s", "5m" or "1h30m"',
-    SHARE_PATTERN: 'a share of the pair in percent; write 0 to 100, or a string such as "0.5%"',
-    LIMIT_TEMPLATE_PATTERN: 'a limit; write a number, "0.01", "1%", "300ms" or "{{ args.NAME }}"',
+    SHARE_PATTERN: 'a share of the pair in percent; write 0 to 100, such as 10, 0.5 or "0.5%"',
+    LIMIT_TEMPLATE_PATTERN: 'a limit; write a number such as 0.01, or "1%", "300ms" or "{{ args.NAME }}"',
     NAME_PATTERN: _A_NAME,
     editor.LABEL_NAME: _A_NAME,
     editor.OBJECT_NAME: f"{_A_NAME}; dots may stand between such parts",
@@ -38,6 +39,12 @@ _WORDS = {
     r"^https?://.+$": "an address; write for example http://prometheus.monitoring:9090",
 }
 """What a pattern wants, for people."""
+
+_CONDITIONS = (
+    (STEP_ASKS, "a step asks for something: weight or approval"),
+    (ARGS_NEED_A_TEMPLATE, "args belong to a template"),
+)
+"""What a condition on the fields of an object wants, for people."""
 
 
 def is_ours(document: Document) -> bool:
@@ -99,8 +106,9 @@ def structural() -> dict[str, Json]:
     return found
 
 
-@lru_cache(maxsize=len(KINDS))
-def _validator(kind: str) -> Any:
+@lru_cache(maxsize=1)
+def _reader() -> Any:
+    """The class that holds JSON Schemas against documents as a real server does."""
     from jsonschema import Draft7Validator, validators
     from jsonschema.exceptions import ValidationError
 
@@ -109,7 +117,18 @@ def _validator(kind: str) -> Any:
         if isinstance(instance, str) and not re.search(re.sub(r"\$$", r"\\Z", wanted), instance):
             yield ValidationError(f"{instance!r} does not match {wanted!r}")
 
-    return validators.extend(Draft7Validator, {"pattern": pattern})(editor.schemas()[kind])
+    def number(_checker: Any, instance: Any) -> bool:
+        # JSON has neither NaN nor infinities, though YAML does.
+        is_whole = isinstance(instance, int) and not isinstance(instance, bool)
+        return is_whole or (isinstance(instance, float) and math.isfinite(instance))
+
+    types = Draft7Validator.TYPE_CHECKER.redefine("number", number)
+    return validators.extend(Draft7Validator, {"pattern": pattern}, type_checker=types)
+
+
+@lru_cache(maxsize=len(KINDS))
+def _validator(kind: str) -> Any:
+    return _reader()(editor.schemas()[kind])
 
 
 def _translated(error: Any) -> Iterator[tuple[Path, str, str]]:
@@ -127,25 +146,25 @@ def _translated(error: Any) -> Iterator[tuple[Path, str, str]]:
             missing = re.match(r"'(.*)' is a required property", error.message)
             name = missing[1] if missing else ""
             yield (*path, name), "required, and missing", ""
-        case "anyOf":  # the one union there is: a name, or the start of one
-            yield (*path, "name"), "the object has no name", ""
+        case "anyOf":
+            words = next((words for condition, words in _CONDITIONS if condition == bound), "")
+            if words:
+                yield path, words, ""
+            else:  # of metadata: a name, or the start of one
+                yield (*path, "name"), "the object has no name", ""
         case "type":
             wanted = " or ".join([bound] if isinstance(bound, str) else bound)
-            scalar = isinstance(value, bool | int | float)
-            advice = f'write it in quotes: "{_shown(value)}"' if "string" in wanted and scalar else ""
-            if advice and error.schema.get("pattern") == DURATION_PATTERN:  # a number of what? seconds, mostly
-                advice = (
-                    f'write it with its unit: "{_shown(value)}s"'
-                    if type(value) is int
-                    else f"it is {_WORDS[DURATION_PATTERN]}"
-                )
-            yield path, f"must be {_a(wanted)}, and is {_a(_type(value))}", advice
+            yield path, f"must be {_a(wanted)}, and is {_a(_type(value))}", _as_text(value, error.schema)
+        case "enum" if not isinstance(value, str):
+            return  # it is of the wrong type, and that is said already
         case "enum":
             yield path, f"{value!r} is not one of {', '.join(map(str, bound))}", _meant(str(value), bound)
         case "const":
             yield path, f"must be {bound!r}", ""
         case "pattern":
             yield path, f"{value!r} is not {_WORDS.get(bound, f'of the form {bound}')}", ""
+        case "minProperties":
+            yield path, f"needs at least {bound} of: {', '.join(error.schema.get('properties') or ('them',))}", ""
         case keyword:
             yield (
                 path,
@@ -161,10 +180,24 @@ _BOUNDS = {
     "maxLength": "has {size} characters; {bound} are allowed",
     "minItems": "needs at least {bound} of them",
     "maxItems": "has {size} of them; {bound} are allowed",
-    "minProperties": "needs at least {bound} of them",
     "maxProperties": "has {size} of them; {bound} are allowed",
     "uniqueItems": "names something twice",
 }
+
+
+def _as_text(value: Any, schema: Json) -> str:
+    """What to write instead of a number or boolean where text is wanted: only what would be taken."""
+    if "string" not in schema["type"] or not isinstance(value, bool | int | float):
+        return ""
+    text = _shown(value)
+    fits = _reader()(schema).is_valid
+    if fits(text):
+        return f'write it in quotes: "{text}"'
+    if schema.get("pattern") == DURATION_PATTERN and fits(f"{text}s"):
+        return f'write it with its unit: "{text}s"'
+    if "enum" in schema:
+        return f"it is one of {', '.join(map(str, schema['enum']))}"
+    return f"it is {_WORDS[schema['pattern']]}" if schema.get("pattern") in _WORDS else ""
 
 
 def _meant(name: str, known: Any) -> str:
@@ -176,6 +209,8 @@ def _meant(name: str, known: Any) -> str:
 
 
 def _type(value: Any) -> str:
+    if isinstance(value, float) and not math.isfinite(value):
+        return "number that JSON has not"
     names = {dict: "object", list: "list", str: "string", bool: "boolean", int: "integer", float: "number"}
     return names.get(type(value), "null")
 

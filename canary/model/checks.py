@@ -14,7 +14,7 @@ from pydantic import Field
 from canary.errors import SpecError
 from canary.model.base import ApiModel
 from canary.model.measurement import MAX_SERIES
-from canary.model.values import Duration, Limit
+from canary.model.values import ArgumentText, Duration, Limit
 
 MAX_CHECKS = 16
 MAX_ARGS = 16
@@ -70,19 +70,18 @@ class PrometheusSource(ApiModel):
 class Threshold(ApiModel):
     """Bounds that the value must keep; both are inclusive."""
 
+    # CEL rules see no field of these, so what would be a rule is a condition on the object.
+    model_config = {"json_schema_extra": {"minProperties": 1}}
+
     min: Annotated[
-        Limit | None, Field(description='Smallest good value: a number, "0.01", "1%" (0.01) or "300ms" (0.3).')
+        Limit | None,
+        Field(description="Smallest good value: a number such as 0.01, or a string such as 1% (0.01) or 300ms (0.3)."),
     ] = None
     max: Annotated[
-        Limit | None, Field(description='Largest good value: a number, "0.01", "1%" (0.01) or "300ms" (0.3).')
+        Limit | None,
+        Field(description="Largest good value: a number such as 0.01, or a string such as 1% (0.01) or 300ms (0.3)."),
     ] = None
 
-
-_THRESHOLD_RULE = {
-    "x-kubernetes-validations": [
-        {"rule": "has(self.min) || has(self.max)", "message": "a threshold has a min, a max, or both"},
-    ],
-}
 
 CONDITION = Annotated[
     str | None,
@@ -104,6 +103,9 @@ class TemplateRef(ApiModel):
         Field(description="CheckTemplate (of this namespace) or ClusterCheckTemplate."),
     ] = TemplateKind.NAMESPACED
 
+
+ARGS_NEED_A_TEMPLATE: list[Any] = [{"required": ["template"]}, {"not": {"required": ["args"]}}]
+"""A condition on a check instead of a rule: rules do not see `args`, whose values may be numbers or strings."""
 
 _JUDGED = "(has(self.threshold) ? 1 : 0) + (has(self.condition) ? 1 : 0)"
 
@@ -127,11 +129,8 @@ class Check(ApiModel):
                     "message": "a check with its own query has a threshold or a condition (one of them); "
                     "with a template it has neither, because the template brings it",
                 },
-                {
-                    "rule": "!has(self.args) || has(self.template)",
-                    "message": "args belong to a template",
-                },
             ],
+            "anyOf": ARGS_NEED_A_TEMPLATE,
         },
     }
 
@@ -139,8 +138,8 @@ class Check(ApiModel):
     prometheus: Annotated[PrometheusSource | None, Field(description="Ask Prometheus.")] = None
     template: Annotated[TemplateRef | None, Field(description="Use a check that somebody wrote once.")] = None
     args: Annotated[
-        dict[str, Annotated[str, Field(max_length=256)]] | None,
-        Field(max_length=MAX_ARGS, description="Arguments for the template, by name."),
+        dict[str, ArgumentText] | None,
+        Field(max_length=MAX_ARGS, description="Arguments for the template, by name: text or numbers."),
     ] = None
     window: Annotated[Duration | None, Field(description="What {{ window }} stands for in the query. Default: 1m.")] = (
         None
@@ -148,9 +147,7 @@ class Check(ApiModel):
     interval: Annotated[
         Duration | None, Field(description="Time between two measurements. Default: 30s; at least 1s is waited.")
     ] = None
-    threshold: Annotated[
-        Threshold | None, Field(description="Bounds of a good value.", json_schema_extra=_THRESHOLD_RULE)
-    ] = None
+    threshold: Annotated[Threshold | None, Field(description="Bounds of a good value: a min, a max, or both.")] = None
     condition: CONDITION = None
     failure_limit: Annotated[
         int | None,
@@ -187,7 +184,7 @@ class Argument(ApiModel):
     """An argument that a template takes."""
 
     name: Annotated[str, Field(min_length=1, max_length=63, pattern=ARG_PATTERN, description="Name: {{ args.NAME }}.")]
-    default: Annotated[str | None, Field(max_length=256, description="Value when the Rollout gives none.")] = None
+    default: Annotated[ArgumentText | None, Field(description="Value when the Rollout gives none.")] = None
     required: Annotated[bool, Field(description="Whether a Rollout must give a value.")] = False
     description: Annotated[str | None, Field(max_length=1024, description="What it means, for the reader.")] = None
 
@@ -221,7 +218,7 @@ class CheckTemplateSpec(ApiModel):
     )
     threshold: Annotated[
         Threshold | None,
-        Field(description="Bounds of a good value; may be {{ args.NAME }}.", json_schema_extra=_THRESHOLD_RULE),
+        Field(description="Bounds of a good value: a min, a max, or both; each may be {{ args.NAME }}."),
     ] = None
     condition: CONDITION = None
     failure_limit: Annotated[

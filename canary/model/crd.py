@@ -18,6 +18,10 @@ Json = dict[str, Any]
 _HEADER = "# Printed from canary/model by `make crds`. Edit the models, not this file.\n"
 
 
+_CONDITIONS = ("anyOf", "not")
+"""Words of a schema that hold conditions on a value, and no schemas of values."""
+
+
 class _Generator(GenerateJsonSchema):
     """Writes defaults as the API writes them: "60s", not the fields of a Duration."""
 
@@ -45,7 +49,7 @@ def _inline(node: Any, definitions: Json, *, defaults: bool) -> Any:
         target = definitions[node["$ref"].rsplit("/", 1)[-1]]
         siblings = {key: value for key, value in node.items() if key != "$ref"}
         return _inline(_merge(target, siblings), definitions, defaults=defaults)
-    if "anyOf" in node and not node.get("x-kubernetes-int-or-string"):
+    if "anyOf" in node and not _is_condition(node["anyOf"]):
         branches = [branch for branch in node["anyOf"] if branch.get("type") != "null"]
         rest = {key: value for key, value in node.items() if key != "anyOf"}
         if {branch.get("type") for branch in branches} == {"integer", "number"}:
@@ -67,10 +71,15 @@ def _inline(node: Any, definitions: Json, *, defaults: bool) -> Any:
             case "exclusiveMinimum" | "exclusiveMaximum" | "const" | "prefixItems":
                 raise TypeError(f"{key} has no place in a structural schema")
             case _:
-                result[key] = _inline(value, definitions, defaults=defaults)
+                result[key] = value if key in _CONDITIONS else _inline(value, definitions, defaults=defaults)
     if "enum" in result:
         result.setdefault("type", "string")
     return result
+
+
+def _is_condition(branches: list[Json]) -> bool:
+    """Whether a union is about which fields there are, and not about types."""
+    return all(branch.keys() <= {"required", "not"} for branch in branches)
 
 
 def _merge(base: Json, over: Json) -> Json:
@@ -178,7 +187,7 @@ def crds() -> dict[str, Json]:
         "canary.dev_rollouts.yaml": _crd(
             "Rollout",
             "rollouts",
-            ["ro", "cro"],
+            ["ro", "cro"],  # `ro` and `rollouts` are Argo's too
             "Namespaced",
             "A Rollout moves traffic of its routes from a stable to a canary Service, step by step, as long as its "
             "checks hold, and back by itself when they do not.",

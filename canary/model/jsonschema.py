@@ -12,6 +12,7 @@ from typing import Any
 
 from canary.model.crd import crds
 from canary.model.rollout import GROUP
+from canary.model.values import takes_number_or_string
 
 Json = dict[str, Any]
 
@@ -34,9 +35,12 @@ _KEPT = frozenset(
         "minProperties",
         "maxProperties",
         "required",
+        "anyOf",
     )
 )
-_READ_ELSEWHERE = frozenset(("properties", "items", "additionalProperties", "anyOf"))
+_READ_ELSEWHERE = frozenset(("properties", "items", "additionalProperties"))
+_OF_SCALARS = frozenset(("description", "default", "pattern", "maxLength", "minimum", "maximum"))
+"""Of a number or string. `pattern` and `maxLength` bind only strings, `minimum` and `maximum` only numbers."""
 
 OBJECT_NAME = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 LABEL_NAME = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
@@ -49,15 +53,12 @@ def to_json_schema(schema: Json) -> Json:
         TypeError: the structural schema uses a word that has no translation here.
 
     """
+    if takes_number_or_string(schema):
+        return {"type": ["number", "string"], **{key: value for key, value in schema.items() if key in _OF_SCALARS}}
     strange = {key for key in schema if not key.startswith("x-kubernetes-")} - _KEPT - _READ_ELSEWHERE
     if strange:
         raise TypeError(f"no translation of {', '.join(sorted(strange))}")
     result: Json = {key: value for key, value in schema.items() if key in _KEPT}
-    if schema.get("x-kubernetes-int-or-string"):
-        # Of the other words `pattern` and `maxLength` bind only strings, `minimum` and `maximum` only numbers.
-        result["type"] = ["integer", "string"]
-    elif "anyOf" in schema:
-        raise TypeError("anyOf has no translation but for an int-or-string")
     if "properties" in schema:
         result["properties"] = {name: to_json_schema(sub) for name, sub in schema["properties"].items()}
     if isinstance(schema.get("additionalProperties"), dict):

@@ -103,25 +103,20 @@ class Approval(ApiModel):
     """Waits for `canary promote`."""
 
 
+STEP_ASKS: list[Any] = [{"required": ["weight"]}, {"required": ["approval"]}]
+"""A step asks for something. A condition and no rule: rules do not see `weight`, which may be a number or a string."""
+
+
 class Step(ApiModel):
     """The traffic that a step wants, and how long it must hold."""
 
-    model_config = {
-        "json_schema_extra": {
-            "x-kubernetes-validations": [
-                {
-                    "rule": "has(self.weight) || has(self.approval)",
-                    "message": "a step asks for something: weight or approval",
-                },
-            ],
-        },
-    }
+    model_config = {"json_schema_extra": {"anyOf": STEP_ASKS}}
 
     weight: Annotated[
         Share | None,
         Field(
-            description='The canary\'s share of what the pair of Services gets, in percent: 10, or "0.5%". Lasts until '
-            "a later step changes it."
+            description="The canary's share of what the pair of Services gets, in percent: 10, 0.5, or 0.5% as a string. "
+            "Lasts until a later step changes it."
         ),
     ] = None
     approval: Annotated[Approval | None, Field(description="Wait here for `canary promote`.")] = None

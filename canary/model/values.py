@@ -1,7 +1,8 @@
 """Value types of the API: durations, shares and limits, parsed once and exact ever after.
 
 A `Duration` counts whole milliseconds, a `Share` is an exact fraction of the pair, a `Limit` an exact number
-in base units (seconds, or 1 for ratios). Floats appear only where a measured value is compared.
+in base units (seconds, or 1 for ratios). Floats appear only where a measured value is compared, and where a document has
+a number that is not whole: it means the shortest decimal that is that number, `0.01` one in a hundred.
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import timedelta
+from decimal import Decimal
 from fractions import Fraction
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import BeforeValidator, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, WithJsonSchema
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
@@ -38,6 +40,51 @@ _LIMIT_UNITS = {
 }
 
 
+LARGEST_NUMBER = 2**53 - 1
+"""Largest number, up or down, that a document may have: every reader of JSON keeps whole numbers up to here."""
+
+OPEN_TYPE = "x-kubernetes-preserve-unknown-fields"
+
+
+def number_or_string(**bounds: Any) -> dict[str, Any]:
+    """A structural schema that takes numbers and strings and nothing else.
+
+    Of `bounds`, `minimum` and `maximum` bind numbers; `pattern` and `maxLength` bind strings. A field of a structural
+    schema has one type, and an int-or-string takes no fraction: so the type is left open, and a list, an object, true
+    and false meet bounds that none of them can keep. CEL rules do not see a field without a type.
+    """
+    none_of_these = {"minItems": 1, "maxItems": 0, "minProperties": 1, "maxProperties": 0}
+    return {OPEN_TYPE: True, **bounds, **none_of_these, "not": {"enum": [True, False]}}
+
+
+def takes_number_or_string(schema: dict[str, Any]) -> bool:
+    """Whether a schema was made by `number_or_string`."""
+    return bool(schema.get(OPEN_TYPE)) and "type" not in schema and "not" in schema
+
+
+def _decimal(raw: float) -> str | None:
+    """The shortest decimal that means this number, without an exponent; None if there is none."""
+    if not abs(raw) <= LARGEST_NUMBER:  # nor is NaN
+        return None
+    return str(int(raw)) if raw == int(raw) else format(Decimal(repr(raw)), "f")
+
+
+def _argument(raw: Any) -> Any:
+    """A number as text: it will be a part of a query, or a limit."""
+    is_number = isinstance(raw, int | float) and not isinstance(raw, bool)
+    return (_decimal(raw) or raw) if is_number else raw
+
+
+MAX_ARGUMENT = 256
+ArgumentText = Annotated[
+    str,
+    BeforeValidator(_argument),
+    Field(max_length=MAX_ARGUMENT),
+    WithJsonSchema(number_or_string(minimum=-LARGEST_NUMBER, maximum=LARGEST_NUMBER, maxLength=MAX_ARGUMENT)),
+]
+"""The value of an argument: text, or a number, which is read as its shortest decimal."""
+
+
 class _Parsed:
     """Shared pydantic glue: a class with `parse` and `text`, written in JSON as it was read."""
 
@@ -47,7 +94,7 @@ class _Parsed:
     def parse(cls, raw: Any) -> Self:
         raise NotImplementedError
 
-    def dump(self) -> str | int:
+    def dump(self) -> str | int | float:
         raise NotImplementedError
 
     @classmethod
@@ -105,26 +152,11 @@ class Share(_Parsed):
 
     percent: Fraction
 
-    _schema: ClassVar[dict[str, Any]] = {
-        "anyOf": [{"type": "integer"}, {"type": "string"}],
-        "x-kubernetes-int-or-string": True,
-        "pattern": SHARE_PATTERN,
-        "minimum": 0,
-        "maximum": 100,
-        "maxLength": 10,
-        # The string branch is bounded by the pattern: the API server reckons an int-or-string in a CEL rule
-        # as a string of the largest request, which no string function can afford.
-        "x-kubernetes-validations": [
-            {
-                "rule": "type(self) == string || (self >= 0 && self <= 100)",
-                "message": 'a weight is a share of the pair in percent: 0 to 100, or a string such as "0.5%"',
-            },
-        ],
-    }
+    _schema: ClassVar[dict[str, Any]] = number_or_string(minimum=0, maximum=100, pattern=SHARE_PATTERN, maxLength=10)
 
     @classmethod
     def parse(cls, raw: Any) -> Self:
-        """Read `10`, `"10"`, `"10%"` or `"0.5%"` (up to four decimals).
+        """Read `10`, `0.5`, `"10"`, `"10%"` or `"0.5%"` (up to four decimals).
 
         Raises:
             ValueError: not a share, or outside 0 to 100 percent.
@@ -133,13 +165,13 @@ class Share(_Parsed):
         match raw:
             case bool():
                 pass
-            case int() if 0 <= raw <= 100:
-                return cls(Fraction(raw))
+            case int() | float() if (text := _decimal(raw)) and _SHARE.fullmatch(text):
+                return cls(Fraction(text))
             case str() if _SHARE.fullmatch(raw):
                 return cls(Fraction(raw.removesuffix("%")))
             case _:
                 pass
-        raise ValueError(f'{raw!r} is not a share; write 0 to 100, or a string such as "0.5%"')
+        raise ValueError(f'{raw!r} is not a share; write 0 to 100, such as 10, 0.5 or "0.5%", with up to four decimals')
 
     def dump(self) -> str | int:
         return int(self.percent) if self.percent.denominator == 1 else f"{decimal_text(self.percent)}%"
@@ -162,16 +194,13 @@ class Limit(_Parsed):
     number: Fraction | None
     text: str
 
-    _schema: ClassVar[dict[str, Any]] = {
-        "anyOf": [{"type": "integer"}, {"type": "string"}],
-        "x-kubernetes-int-or-string": True,
-        "pattern": LIMIT_TEMPLATE_PATTERN,
-        "maxLength": 96,
-    }
+    _schema: ClassVar[dict[str, Any]] = number_or_string(
+        minimum=-LARGEST_NUMBER, maximum=LARGEST_NUMBER, pattern=LIMIT_TEMPLATE_PATTERN, maxLength=96
+    )
 
     @classmethod
     def parse(cls, raw: Any) -> Self:
-        """Read an integer, a decimal in a string, a percentage, a duration, or `{{ args.name }}`.
+        """Read a number, a decimal in a string, a percentage, a duration, or `{{ args.name }}`.
 
         Raises:
             ValueError: none of these.
@@ -180,8 +209,8 @@ class Limit(_Parsed):
         match raw:
             case bool():
                 pass
-            case int():
-                return cls(Fraction(raw), str(raw))
+            case int() | float() if text := _decimal(raw):
+                return cls(Fraction(text), text)
             case str():
                 found = _LIMIT.fullmatch(raw)
                 if found:
@@ -190,12 +219,13 @@ class Limit(_Parsed):
                     return cls(None, raw)
             case _:
                 pass
-        raise ValueError(f'{raw!r} is not a limit; write a number, "0.01", "1%" or "300ms"')
+        raise ValueError(f'{raw!r} is not a limit; write a number, or a string such as "1%" or "300ms"')
 
-    def dump(self) -> str | int:
+    def dump(self) -> str | int | float:
         if self.number is not None and self.number.denominator == 1 and str(int(self.number)) == self.text:
             return int(self.number)
-        return self.text
+        # More decimals than a string may have can only have been a number.
+        return self.text if self.number is None or _LIMIT.fullmatch(self.text) else float(self.text)
 
     def __str__(self) -> str:
         return self.text

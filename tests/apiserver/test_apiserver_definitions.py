@@ -174,6 +174,9 @@ def test_cel_has_types_names_and_functions_of_kubernetes(
     assert (said == []) is holds, said
 
 
+ANYTHING = {"x-kubernetes-preserve-unknown-fields": True}
+
+
 async def refusal(client: Client, spec: dict[str, Any]) -> str:
     answer = await client("POST", CRDS, definition(spec))
     assert (answer.code, answer.body["reason"]) == (422, "Invalid"), answer.body
@@ -195,6 +198,9 @@ async def refusal(client: Client, spec: dict[str, Any]) -> str:
         ({"type": "array", "items": STRING, "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["a"]}, "must be object if parent array's x-kubernetes-list-type is map"),
         (rules({"rule": "self.a >"}, type="object", properties={"a": STRING}), "compilation failed"),
         (rules({"rule": "self.b == 'x'"}, type="object", properties={"a": STRING}), "undefined field 'b'"),
+        (rules({"rule": "has(self.a)"}, type="object", properties={"a": ANYTHING}), "undefined field 'a'"),
+        (rules({"rule": "has(self.a)"}, type="object", properties={"a": {"type": "array", "items": ANYTHING}}), "undefined field 'a'"),
+        (rules({"rule": "has(self.a)"}, type="object", properties={"a": {"type": "object", "additionalProperties": ANYTHING}}), "undefined field 'a'"),
         (rules({"rule": "self.a > 1"}, type="object", properties={"a": STRING}), "no matching overload for '_>_' applied to '(string, int)'"),
         (rules({"rule": "nonsense(self)"}, type="string"), "undeclared reference to 'nonsense'"),
         (rules({"rule": "other == 1"}, type="string"), "undeclared reference to 'other'"),

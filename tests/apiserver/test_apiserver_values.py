@@ -16,6 +16,9 @@ NAMED = {
     "items": {"type": "object", "properties": {"n": STRING, "v": STRING}, "required": ["n"]},
 }  # fmt: skip
 EITHER = {"type": "object", "properties": {"a": STRING, "b": STRING}}
+ANY = {"x-kubernetes-preserve-unknown-fields": True}
+NO_LIST = {**ANY, "minItems": 1, "maxItems": 0}
+NO_OBJECT = {**ANY, "minProperties": 1, "maxProperties": 0}
 ONE_IS_NEEDED = [{"required": ["a"]}, {"required": ["b"]}]
 
 
@@ -72,6 +75,23 @@ ROWS: list[tuple[dict[str, Any], Any, str]] = [
     ({"type": "string", "nullable": True}, None, ""),
     ({"x-kubernetes-int-or-string": True}, "50%", ""),
     ({"x-kubernetes-int-or-string": True}, 1.5, 'AT: Invalid value: "number": AT in body must be of type integer,string: "number" *'),
+    ({"x-kubernetes-int-or-string": True}, None, ""),
+    ({"type": "object", "minProperties": 1, "properties": {"a": {"x-kubernetes-int-or-string": True}}}, {"a": None}, "AT: Invalid value: 0: AT in body should have at least 1 properties"),
+    ({"type": "object", "minProperties": 1, "properties": {"a": ANY}}, {"a": None}, "AT: Invalid value: 0: AT in body should have at least 1 properties"),
+    ({**ANY, "pattern": "^[0-9]+%$", "maximum": 1}, "5%", ""),
+    ({**ANY, "pattern": "^[0-9]+%$", "maximum": 1}, "5", "AT: Invalid value: \"5\": AT in body should match '^[0-9]+%$'"),
+    ({**ANY, "pattern": "^[0-9]+%$", "maximum": 1}, 0.25, ""),
+    ({**ANY, "pattern": "^[0-9]+%$", "maximum": 1}, 1.5, "AT: Invalid value: 1.5: AT in body should be less than or equal to 1"),
+    ({**ANY, "not": {"enum": [True, False]}}, True, '<nil>: Invalid value: "": "AT" must not validate the schema (not)'),
+    ({**ANY, "not": {"enum": [True, False]}}, 1, ""),
+    ({**ANY, "not": {"enum": [True, False]}}, 0, ""),
+    (NO_LIST, [], "AT: Invalid value: 0: AT in body should have at least 1 items"),
+    (NO_LIST, [1], "AT: Too many: 1: must have at most 0 items *"),
+    (NO_LIST, {"a": 1}, ""),
+    (NO_OBJECT, {}, "AT: Invalid value: 0: AT in body should have at least 1 properties"),
+    (NO_OBJECT, {"a": 1}, "AT: Too many: 1: must have at most 0 items *"),
+    (NO_OBJECT, [1], ""),
+    ({**EITHER, "anyOf": [{"required": ["b"]}, {"not": {"required": ["a"]}}]}, {"a": "1"}, '<nil>: Invalid value: "": "AT" must validate at least one schema (anyOf), AT.b: Required value *'),
     ({"x-kubernetes-embedded-resource": True, "type": "object", "x-kubernetes-preserve-unknown-fields": True}, {"apiVersion": "v1"}, "AT.kind: Required value *"),
     ({"type": "string", "format": "date-time"}, "today", 'AT: Invalid value: "today": AT in body must be of type date-time: "today" *'),
     ({"type": "string", "format": "date-time"}, "2026-01-01T00:00:00.123Z", ""),

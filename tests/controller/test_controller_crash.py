@@ -279,7 +279,8 @@ async def test_a_crash_at_any_write(cast: Cast, good: bool, moment: str) -> None
     assert expected.request == ("approval", "done: step 1/2 is approved")
     assert writes > 15
     broken = []
-    for index in range(writes):
+    # Who is held has another one beside it; of a good run every third write is enough, a failing one is tried at all.
+    for index in range(0, writes, 3 if good and moment.startswith("held") else 1):
         story = Story(cast, good=good)
         died: list[str] = []
 

@@ -27,7 +27,7 @@ from canary.model.status import ACTIVE
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(240)]
 
 RUNS = 40
-STOPS = 5
+STOPS = 3
 NAMES = [f"shop-{number}" for number in range(RUNS)]
 LEASE = "turns"
 
@@ -129,7 +129,7 @@ async def furnish(world: World) -> None:
 
 @pytest.mark.parametrize("lease", [True, False], ids=["with a Lease", "without one"])
 async def test_a_stopped_controller_changes_nothing_when_it_goes_on(world: World, tmp_path: Path, lease: bool) -> None:
-    """Two hundred runs in all: none gets traffic again, none is paused or begun anew, and no outcome is written over."""
+    """Over two hundred runs with both: none gets traffic again, none is paused or begun anew, and no outcome is written over."""
     rng = random.Random(7)
     async with Metrics().serve() as metrics:
         controllers = Controllers(world, tmp_path, metrics, lease)

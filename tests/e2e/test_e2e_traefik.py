@@ -248,5 +248,5 @@ async def test_errors_in_traefiks_metrics_roll_back(team: Team) -> None:
 
 async def test_a_step_that_mirrors_is_refused(team: Team) -> None:
     """This version has no mirror steps, and on Traefik one would be an outage: the API server refuses the Rollout."""
-    with pytest.raises(ApiError, match="a step asks for something: weight or approval"):
+    with pytest.raises(ApiError, match="weight: Required value"):
         await team.box.apply([rollout({"mirror": {"percent": 20}})])

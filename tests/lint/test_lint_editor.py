@@ -59,7 +59,7 @@ def test_an_editor_completes_and_explains() -> None:
     spec = editor.schemas()["Rollout"]["properties"]["spec"]["properties"]
     assert spec["onFailure"]["enum"] == ["Rollback", "Pause"]
     assert spec["acceptTimeout"]["default"] == "60s"
-    assert spec["steps"]["items"]["properties"]["weight"]["type"] == ["integer", "string"]
+    assert spec["steps"]["items"]["properties"]["weight"]["type"] == ["number", "string"]
     assert "description" in spec["steps"]["items"]["properties"]["hold"]
 
 

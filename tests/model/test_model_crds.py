@@ -14,6 +14,7 @@ from cluster_kit import api_server, own_namespace
 from model_kit import SPEC, changed
 
 from canary.model.crd import crds, render
+from canary.model.values import number_or_string
 from canary.sandbox.apiserver import ApiServer
 from canary.sandbox.apiserver.desk import FrontDesk
 
@@ -65,13 +66,15 @@ KNOWN = {
     "maximum",
     "minItems",
     "maxItems",
+    "minProperties",
     "maxProperties",
     "properties",
     "required",
     "items",
     "additionalProperties",
     "anyOf",
-    "x-kubernetes-int-or-string",
+    "not",
+    "x-kubernetes-preserve-unknown-fields",
     "x-kubernetes-list-type",
     "x-kubernetes-list-map-keys",
     "x-kubernetes-validations",
@@ -79,15 +82,20 @@ KNOWN = {
 
 
 def test_schemas_are_structural() -> None:
-    """Only words that an API server knows, a type everywhere, and no unions but int-or-string."""
+    """Only words that an API server knows, and a type everywhere but where a number or a string may stand.
+
+    There other bounds shut out everything else; and a union is about which fields there are.
+    """
     for name, path, node in ALL:
         where = f"{name}{path}"
         assert not set(node) - KNOWN, f"{where}: {set(node) - KNOWN}"
-        if node.get("x-kubernetes-int-or-string"):
+        if "x-kubernetes-preserve-unknown-fields" in node:
             assert "type" not in node, where
-            assert node["anyOf"] == [{"type": "integer"}, {"type": "string"}], where
+            assert number_or_string().items() <= node.items(), where
+            assert {"minimum", "maximum", "maxLength"} <= node.keys(), where
         else:
-            assert "anyOf" not in node, where
+            assert "not" not in node, where
+            assert all(branch.keys() <= {"required", "not"} for branch in node.get("anyOf", ())), where
             assert node.get("type") in {"object", "array", "string", "integer", "number", "boolean"}, where
         if node.get("type") == "array":
             assert "items" in node, where
@@ -149,6 +157,20 @@ def test_columns_lead_somewhere() -> None:
                 if part == "metadata":
                     break
                 node = node["properties"][part]
+
+
+def test_what_may_be_long_comes_last() -> None:
+    """At 80 columns a terminal breaks the sentence and nothing else, with `-o wide` too."""
+    columns = PRINTED["canary.dev_rollouts.yaml"]["spec"]["versions"][0]["additionalPrinterColumns"]
+    shown = [column["name"] for column in columns if not column.get("priority")]
+    assert shown == ["Phase", "Step", "Weight", "Observed", "Checks", "Age", "Message"]
+    assert columns[-1]["name"] == "Message"
+
+
+def test_short_names_leave_room_for_others() -> None:
+    """`ro` and `rollouts` are Argo's too, where both are installed; `cro` and `rollouts.canary.dev` are ours alone."""
+    names = PRINTED["canary.dev_rollouts.yaml"]["spec"]["names"]
+    assert (names["plural"], names["shortNames"]) == ("rollouts", ["ro", "cro"])
 
 
 # -- on an API server ---------------------------------------------------------------------------------------------
@@ -225,10 +247,14 @@ VALID: list[tuple[str, Json]] = [
         "canary": {"service": "s", "port": 80, "namespace": "b"},
     }),
     ("a weight of 0", {"steps": [{"weight": 0}]}),
+    ("a weight of half a percent", {"steps": [{"weight": 0.5}]}),
     ("a weight of 100 in a string", {"steps": [{"weight": "100%"}]}),
     ("a step of a weight and an approval", {"steps": [{"weight": 1, "approval": {}, "hold": "1h30m"}]}),
     ("a condition", {"checks": [changed(CHECK, threshold=None, condition="value < 1.0")]}),
     ("one template twice, by two names", {"checks": [FROM_TEMPLATE, {**FROM_TEMPLATE, "name": "b"}]}),
+    ("limits that are numbers", {"checks": [{**CHECK, "threshold": {"min": -0.5, "max": 0.01}}]}),
+    ("arguments that are numbers", {"checks": [{**FROM_TEMPLATE, "args": {"limit": 0.3, "n": 300, "text": "300ms"}}]}),
+    ("a threshold whose max is empty", {"checks": [{**CHECK, "threshold": {"min": 1, "max": None}}]}),
     ("a limit in a string", {"checks": [{**CHECK, "threshold": {"min": "-0.5", "max": "300ms"}}]}),
     ("a swap without workloads", {"workloads": None, "promotion": "Swap", "trigger": "Manual"}),
     ("all that there may be", {
@@ -258,9 +284,13 @@ INVALID: list[tuple[str, Json, str, str]] = [
     ("one workload for both", {"workloads": {"stable": {"name": "s"}, "canary": {"name": "s"}}}, "spec", "a canary needs its own"),
     ("two checks of one name", {"checks": [CHECK, CHECK]}, "spec", "two checks have the same name"),
     ("one template twice", {"checks": [FROM_TEMPLATE, FROM_TEMPLATE]}, "spec", "two checks have the same name"),
-    ("a step that asks for nothing", {"steps": [{"hold": "5m"}]}, "spec.steps[0]", "a step asks for something: weight or approval"),
+    ("a step that asks for nothing", {"steps": [{"hold": "5m"}]}, "spec.steps[0].weight", "Required value"),
+    ("a step whose weight is empty", {"steps": [{"weight": None}]}, "spec.steps[0].weight", "Required value"),
     ("a weight of 101", {"steps": [{"weight": 101}]}, "spec.steps[0].weight", "less than or equal to 100"),
     ("a negative weight", {"steps": [{"weight": -1}]}, "spec.steps[0].weight", "greater than or equal to 0"),
+    ("half a percent too much", {"steps": [{"weight": 100.5}]}, "spec.steps[0].weight", "less than or equal to 100"),
+    ("a weight of true", {"steps": [{"weight": True}]}, "<nil>", '"spec.steps[0].weight" must not validate the schema (not)'),
+    ("a list of weights", {"steps": [{"weight": [10]}]}, "spec.steps[0].weight", "must have at most 0 items"),
     ("a weight in words", {"steps": [{"weight": "ten"}]}, "spec.steps[0].weight", "should match"),
     ("two sources", {"checks": [{**CHECK, **FROM_TEMPLATE}]}, "spec.checks[0]", "a check has exactly one source: prometheus or template"),
     ("no source", {"checks": [{"name": "a", "threshold": {"max": 1}}]}, "spec.checks[0]", "a check has exactly one source"),
@@ -268,8 +298,14 @@ INVALID: list[tuple[str, Json, str, str]] = [
     ("nothing to judge by", {"checks": [changed(CHECK, threshold=None)]}, "spec.checks[0]", "has a threshold or a condition (one of them)"),
     ("two things to judge by", {"checks": [{**CHECK, "condition": "value < 1.0"}]}, "spec.checks[0]", "has a threshold or a condition (one of them)"),
     ("a threshold besides a template", {"checks": [{**FROM_TEMPLATE, "threshold": {"max": 1}}]}, "spec.checks[0]", "with a template it has neither"),
-    ("args without a template", {"checks": [{**CHECK, "args": {"a": "b"}}]}, "spec.checks[0]", "args belong to a template"),
-    ("an empty threshold", {"checks": [{**CHECK, "threshold": {}}]}, "spec.checks[0].threshold", "a threshold has a min, a max, or both"),
+    ("args without a template", {"checks": [{**CHECK, "args": {"a": "b"}}]}, "spec.checks[0].template", "Required value"),
+    ("an argument that is a list", {"checks": [{**FROM_TEMPLATE, "args": {"a": ["b"]}}]}, "spec.checks[0].args.a", "must have at most 0 items"),
+    ("an argument that is true", {"checks": [{**FROM_TEMPLATE, "args": {"a": True}}]}, "<nil>", '"spec.checks[0].args.a" must not validate'),
+    ("an empty threshold", {"checks": [{**CHECK, "threshold": {}}]}, "spec.checks[0].threshold", "should have at least 1 properties"),
+    ("a threshold whose max is null", {"checks": [{**CHECK, "threshold": {"max": None}}]}, "spec.checks[0].threshold", "should have at least 1 properties"),
+    ("a limit that is an object", {"checks": [{**CHECK, "threshold": {"max": {"value": 1}}}]}, "spec.checks[0].threshold.max", "must have at most 0 items"),
+    ("a limit that is false", {"checks": [{**CHECK, "threshold": {"max": False}}]}, "<nil>", '"spec.checks[0].threshold.max" must not validate'),
+    ("a limit beyond all bounds", {"checks": [{**CHECK, "threshold": {"max": 1e300}}]}, "spec.checks[0].threshold.max", "should be less than or equal to 9"),
     ("a hold in days", {"steps": [{"weight": 1, "hold": "1d"}]}, "spec.steps[0].hold", "should match"),
     ("no steps", {"steps": []}, "spec.steps", "at least 1 items"),
     ("the same route twice", {"routes": [{"name": "a"}, {"name": "a"}]}, "spec.routes[1]", "Duplicate value"),

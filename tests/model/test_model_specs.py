@@ -50,7 +50,8 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("no steps", {"steps": []}, "steps"),
     ("33 steps", {"steps": [{"weight": 1}] * 33}, "steps"),
     ("a weight of 101", {"steps": [{"weight": 101}]}, "steps.0.weight"),
-    ("a weight that is a float", {"steps": [{"weight": 0.5}]}, "steps.0.weight"),
+    ("a weight that no share can be", {"steps": [{"weight": 100 / 3}]}, "steps.0.weight"),
+    ("a weight of true", {"steps": [{"weight": True}]}, "steps.0.weight"),
     ("a hold in days", {"steps": [{"weight": 1, "hold": "1d"}]}, "steps.0.hold"),
     ("port 0", {"stable": {"service": "s", "port": 0}}, "stable.port"),
     ("a Service in capitals", {"stable": {"service": "S", "port": 80}}, "stable.service"),
@@ -218,9 +219,18 @@ def test_a_template_that_is_not_there() -> None:
         resolve(Check.model_validate({"template": {"name": "gone"}}), None, "spec.checks[0]")
 
 
+def test_arguments_may_be_numbers() -> None:
+    """In a Rollout and as defaults: they go into the query, and into the limit, as they were typed."""
+    defaults = [{"name": "limit"}, {"name": "quantile", "default": 0.99}, {"name": "label", "default": 7}]
+    found = resolved({"args": defaults}, args={"limit": 0.1})
+    assert (found.maximum, found.args) == (Fraction(1, 10), {"limit": "0.1", "quantile": "0.99", "label": "7"})
+
+
 @pytest.mark.parametrize(
     ("judged", "limit"),
     [
+        ({"threshold": {"max": 0.01}}, "<= 0.01"),
+        ({"threshold": {"min": 0.1, "max": 0.3}}, "0.1 to 0.3"),
         ({"threshold": {"max": "1%"}}, "<= 0.01"),
         ({"threshold": {"min": 5}}, ">= 5"),
         ({"threshold": {"min": "0.9", "max": "1.1"}}, "0.9 to 1.1"),

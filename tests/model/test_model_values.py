@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import math
 import re
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
+from jsonschema import Draft4Validator
+from pydantic import BaseModel, ValidationError
 
 from canary.model.values import (
     DURATION_PATTERN,
+    LARGEST_NUMBER,
     LIMIT_TEMPLATE_PATTERN,
     SHARE_PATTERN,
+    ArgumentText,
     Duration,
     Limit,
     Share,
     decimal_text,
     number,
+    number_or_string,
 )
+
+NO_SHARES = (0.00001, 100.1, -0.5, 1e300, math.nan, math.inf, 10**400)
+NO_LIMITS = (math.nan, math.inf, -math.inf, 1e300, 2**53, -(2**53), 10**400)
 
 
 @pytest.mark.parametrize(
@@ -66,6 +76,10 @@ def test_what_is_no_duration(raw: Any) -> None:
         ("0.0001%", Fraction(1, 10_000), "0.0001%"),
         ("100.0%", Fraction(100), 100),
         ("07", Fraction(7), 7),
+        (1.0, Fraction(1), 1),
+        (0.5, Fraction(1, 2), "0.5%"),
+        (33.3333, Fraction(333_333, 10_000), "33.3333%"),
+        (0.1, Fraction(1, 10), "0.1%"),
     ],
 )
 def test_shares(raw: Any, percent: Fraction, dumped: Any) -> None:
@@ -77,10 +91,10 @@ def test_shares(raw: Any, percent: Fraction, dumped: Any) -> None:
 
 @pytest.mark.parametrize(
     "raw",
-    [-1, 101, 1.0, 0.5, True, None, "", "101", "100.1", "-1", "1e1", "0.00001", "10 %", "%", "ten", "10\n", [10], {}],
+    [-1, 101, True, None, "", "101", "100.1", "-1", "1e1", "0.00001", "10 %", "%", "ten", "10\n", [10], {}, *NO_SHARES],
 )
 def test_what_is_no_share(raw: Any) -> None:
-    """Floats too: 0.1 in YAML is not a tenth."""
+    """Neither is a number with more decimals than a share may have: a run never rounds what it was told."""
     with pytest.raises(ValueError, match="is not a share"):
         Share.parse(raw)
 
@@ -98,6 +112,14 @@ def test_what_is_no_share(raw: Any) -> None:
         ("1h", Fraction(3600), "1h"),
         ("-0.5", Fraction(-1, 2), "-0.5"),
         ("7", Fraction(7), 7),
+        (0.01, Fraction(1, 100), "0.01"),
+        (-0.5, Fraction(-1, 2), "-0.5"),
+        (0.1 + 0.2, Fraction(30_000_000_000_000_004, 10**17), 0.1 + 0.2),
+        (1e-07, Fraction(1, 10**7), "0.0000001"),
+        (1e-12, Fraction(1, 10**12), 1e-12),
+        (2.0, Fraction(2), 2),
+        (-0.0, Fraction(0), 0),
+        (2**53 - 1, Fraction(2**53 - 1), 2**53 - 1),
         ("{{ args.limit }}", None, "{{ args.limit }}"),
         ("{{args.a-b_C}}", None, "{{args.a-b_C}}"),
     ],
@@ -110,7 +132,8 @@ def test_limits(raw: Any, number_: Fraction | None, dumped: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "raw", ["", "1 %", "1e3", ".5", "5.", "nan", "{{ limit }}", "{{ args. }}", "1%\n", 0.1, True, None, [1]]
+    "raw",
+    ["", "1 %", "1e3", ".5", "5.", "nan", "{{ limit }}", "{{ args. }}", "1%\n", True, None, [1], *NO_LIMITS],
 )
 def test_what_is_no_limit(raw: Any) -> None:
     """Refused with examples."""
@@ -128,6 +151,69 @@ def test_shares_are_what_the_schema_says(raw: str) -> None:
         parsed = False
     # Go's regular expressions know no match before a final newline.
     assert parsed == (re.fullmatch(SHARE_PATTERN.strip("^$"), raw) is not None)
+
+
+@given(st.floats())
+def test_a_number_means_the_shortest_decimal_that_is_that_number(raw: float) -> None:
+    """What was typed, without the noise of binary: 0.1 is a tenth. What is no number, or beyond all bounds, is refused."""
+    if not abs(raw) <= LARGEST_NUMBER:
+        with pytest.raises(ValueError, match="is not a limit"):
+            Limit.parse(raw)
+        return
+    limit = Limit.parse(raw)
+    assert limit.number == Fraction(repr(raw))
+    assert limit.number is not None
+    assert float(limit.number) == raw
+    assert Limit.parse(limit.dump()) == limit
+    assert Fraction(limit.text) == limit.number
+
+
+@given(st.decimals(-(10**12) + 1, 10**12 - 1, places=4, allow_nan=False))
+def test_quotes_make_no_difference(typed: Decimal) -> None:
+    """A number and the same number in quotes are one limit (as far as a float holds all its digits)."""
+    text = format(typed, "f")
+    assume(len(text.replace("-", "").replace(".", "")) <= 15)
+    assert Limit.parse(float(text)).number == Limit.parse(text).number
+
+
+@given(st.integers(0, 1_000_000))
+def test_quotes_make_no_difference_to_a_share(ten_thousandths: int) -> None:
+    """Every share that a string can say can be said by a number."""
+    text = format(Decimal(ten_thousandths) / 10_000, "f")
+    assert Share.parse(float(text)) == Share.parse(text) == Share(Fraction(ten_thousandths, 10_000))
+
+
+class _Arguments(BaseModel):
+    args: dict[str, ArgumentText]
+
+
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [("300ms", "300ms"), (300, "300"), (0.95, "0.95"), (1e-07, "0.0000001"), (2.0, "2"), ("", ""), ("true", "true")],
+)
+def test_arguments_are_text_or_numbers(raw: Any, text: str) -> None:
+    """A number becomes a part of a query as it was typed."""
+    assert _Arguments(args={"a": raw}).args == {"a": text}
+
+
+@pytest.mark.parametrize("raw", [True, None, [1], {}, math.nan, math.inf, 2**53, "x" * 257])
+def test_what_is_no_argument(raw: Any) -> None:
+    """`args: {on: true}` is a mistake: YAML has made a truth out of text, and PromQL has none."""
+    with pytest.raises(ValidationError):
+        _Arguments(args={"a": raw})
+
+
+SCALARS = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=4))
+BEYOND = st.recursive(
+    SCALARS, lambda inside: st.lists(inside, max_size=2) | st.dictionaries(st.text(), inside, max_size=2)
+)
+
+
+@given(BEYOND)
+def test_a_schema_of_numbers_and_strings_takes_nothing_else(value: Any) -> None:
+    """Its type is open, as it has to be; bounds that nothing else can keep say what it is."""
+    is_one = isinstance(value, int | float | str) and not isinstance(value, bool)
+    assert Draft4Validator(number_or_string()).is_valid(value) is is_one or value is None
 
 
 @given(st.one_of(st.text(max_size=12), st.from_regex(DURATION_PATTERN)))

@@ -22,7 +22,7 @@ from sandbox_kit import (
     until,
 )
 
-from canary.cli import health
+from canary.cli import classes
 from canary.errors import SandboxError
 from canary.kube import ENDPOINTSLICES, GATEWAYCLASSES, GATEWAYS, HTTPROUTES, Kube
 from canary.sandbox.apiserver import ApiServer
@@ -130,8 +130,8 @@ async def test_a_mirror_filter_on_traefik_is_an_outage_and_doctor_knows() -> Non
         kind = await box.kube.get(GATEWAYCLASSES, GATEWAY_CLASS)
         features = {feature["name"] for feature in kind["status"]["supportedFeatures"]}
         assert "HTTPRoute" in features
-        assert not features & set(health.MIRRORS)
-        (said,) = health.gateway_classes([kind])
+        assert not features & set(classes.MIRRORS)
+        (said,) = classes.gateway_classes([kind])
         assert "of the mirrors none" in said.message
 
         generation = await shop.patch({"op": "add", "path": "/spec/rules/0/filters", "value": [FILTER]})

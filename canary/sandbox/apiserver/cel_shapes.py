@@ -95,6 +95,15 @@ def shape_of(schema: Json, *, root: bool = False) -> Shape:
             return DYN
 
 
+def _is_seen(schema: Json) -> bool:
+    """Whether expressions see a value at all: one without a type is not there for them, nor a collection of such."""
+    if schema.get("x-kubernetes-int-or-string"):
+        return True
+    within = {"array": "items", "object": "additionalProperties"}.get(schema.get("type", ""))
+    element = schema.get(within) if within else None
+    return _is_seen(element) if isinstance(element, dict) else "type" in schema
+
+
 def _object(schema: Json, *, root: bool) -> Shape:
     additional = schema.get("additionalProperties")
     if isinstance(additional, dict):
@@ -102,12 +111,12 @@ def _object(schema: Json, *, root: bool) -> Shape:
         bound = schema.get("maxProperties", (REQUEST_BYTES - 2) // (element.smallest + 6))
         return Shape("map", bound, element)
     properties = schema.get("properties") or {}
-    fields = {escape(name): shape_of(sub) for name, sub in properties.items()}
+    fields = {escape(name): shape_of(sub) for name, sub in properties.items() if _is_seen(sub)}
     required = schema.get("required") or ()
     smallest = 2 + sum(
         len(name) + 4 + fields[escape(name)].smallest
         for name, sub in properties.items()
-        if name in required and "default" not in sub
+        if name in required and "default" not in sub and _is_seen(sub)
     )
     if root:
         fields |= {"apiVersion": Shape("string", 320), "kind": Shape("string", 63), "metadata": _OBJECT_META}

@@ -120,7 +120,7 @@ def _default(value: Any, schema: Json) -> None:
             if "default" in sub:
                 if key not in value or (value[key] is None and not sub.get("nullable")):
                     value[key] = copy.deepcopy(sub["default"])
-            elif key in value and value[key] is None and not sub.get("nullable") and "type" in sub:
+            elif key in value and value[key] is None and not sub.get("nullable"):
                 del value[key]
             if key in value:
                 _default(value[key], sub)

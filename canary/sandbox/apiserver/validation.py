@@ -248,8 +248,9 @@ def _one(error: Any) -> FieldError:
             return FieldError(at, TOO_LONG, f"may not be more than {bound} bytes", value)
         case "maxItems" | "maxProperties":
             return FieldError(at, TOO_MANY, f"must have at most {bound} item{'s' * (bound != 1)}", len(value))
-        case "minItems":
-            return FieldError(at, INVALID, f"{at} in body should have at least {bound} items", len(value))
+        case "minItems" | "minProperties":
+            things = "items" if error.validator == "minItems" else "properties"
+            return FieldError(at, INVALID, f"{at} in body should have at least {bound} {things}", len(value))
         case "anyOf":
             return FieldError("", INVALID, f'"{at}" must validate at least one schema (anyOf)', "")
         case "oneOf":
@@ -265,7 +266,6 @@ def _one(error: Any) -> FieldError:
 _WORDS = {
     "minLength": "should be at least {} chars long",
     "pattern": "should match '{}'",
-    "minProperties": "should have at least {} properties",
     "multipleOf": "should be a multiple of {}",
 }
 
