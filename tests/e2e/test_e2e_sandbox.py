@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from canary.sandbox.process import free_port
 
 pytestmark = [
     pytest.mark.e2e,
@@ -211,6 +214,55 @@ def test_kill_9_leaves_no_orphans_and_loses_no_more_than_a_second(box: Box) -> N
         check=True,
     )
     assert json.loads(done.stdout)["status"]["authenticated"] is True
+
+
+def test_services_of_ones_own_as_the_page_shows_them(box: Box, tmp_path: Path) -> None:
+    """The program and the manifests of docs/sandbox.md, in a namespace of their own: a good run, a bad one, the share counted."""
+    page = (Path(__file__).parents[2] / "docs" / "sandbox.md").read_text()
+    files = dict(re.findall(r"^cat > (\S+) <<'END'\n(.*?)^END$", page, re.MULTILINE | re.DOTALL))
+    assert set(files) == {"hello.py", "hello.yaml"}
+    programs = re.findall(r"^python3 hello\.py ([0-9]+) (v[0-9]) ([0-9]+) &$", page, re.MULTILINE)
+    assert [row[1:] for row in programs] == [("v1", "200"), ("v2", "200"), ("v3", "500")]
+    ports = {"9001": str(free_port()), "9002": str(free_port())}
+    (tmp_path / "hello.py").write_text(files["hello.py"])
+    manifests = files["hello.yaml"].replace("hold: 10s", "hold: 3s")
+    for said, free in ports.items():
+        assert manifests.count(said) == 1
+        manifests = manifests.replace(said, free)
+    (tmp_path / "hello.yaml").write_text(manifests)
+
+    def start(port: str, *words: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen([sys.executable, str(tmp_path / "hello.py"), ports[port], *words])
+
+    def status() -> Json:
+        found: Json = box.get("rollouts.canary.dev", "hello", "-n", "team-hello").get("status") or {}
+        return found
+
+    info = box.up()
+    running = [start(*program) for program in programs[:2]]
+    try:
+        box.kubectl("apply", "-f", str(tmp_path / "hello.yaml"))
+        box.kubectl("wait", "cro/hello", "-n", "team-hello", "--for=condition=Ready", "--timeout=30s")
+        url = info["gateway"]["url"] + "/"
+        with box.load("--host", "hello.example.com", "--url", url, "--rps", "80", "--duration", "90s") as load:
+            box.kubectl("annotate", "cro/hello", "-n", "team-hello", "canary.dev/request=start")
+            until(lambda: status().get("phase") == "Promoting", within=60)
+            until(lambda: 25 < (status()["split"].get("observed") or 0) < 75)
+            box.kubectl("annotate", "cro/hello", "-n", "team-hello", "canary.dev/request=promote")
+            until(lambda: status().get("phase") == "Succeeded")
+            running[1].kill()
+            running.append(start(*programs[2]))
+            box.kubectl("annotate", "cro/hello", "-n", "team-hello", "canary.dev/request=start")
+            until(lambda: status().get("phase") == "RolledBack", within=60)
+            assert "check error-rate failed" in status()["message"]
+            load.send_signal(signal.SIGINT)
+            out, _ = load.communicate(timeout=20)
+        assert {"v1", "v2", "v3"} <= set(json.loads(out)["versions"])
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
+        box.kubectl("delete", "namespace", "team-hello")
 
 
 def test_a_controller_that_dies_is_started_again(box: Box) -> None:

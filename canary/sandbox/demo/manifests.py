@@ -22,7 +22,11 @@ kind: Gateway
 metadata: {name: public, namespace: team-shop}
 spec:
   gatewayClassName: sandbox
-  listeners: [{name: http, port: 80, protocol: HTTP}]
+  listeners:
+    - name: http
+      port: 80
+      protocol: HTTP
+      allowedRoutes: {namespaces: {from: All}}  # so that anybody can try services of their own beside the shop
 ---
 apiVersion: v1
 kind: Service
