@@ -66,8 +66,13 @@ format: $(READY) ## let ruff write the code as it likes it
 	@$(BIN)/ruff check --fix --quiet . || true
 	@$(BIN)/ruff format --quiet .
 
-crds: $(READY) ## print crds/ and crds/schema/ from the models
+CHART := deploy/helm/canary/files
+SHARED := deploy/kustomize/components/monitoring
+
+crds: $(READY) ## print crds/ and crds/schema/ from the models; copy them, alerts and dashboard into the Helm chart
 	@$(BIN)/python -m canary.model crds
+	@cp crds/*.yaml $(CHART)/crds/
+	@cp $(SHARED)/dashboard.json $(SHARED)/prometheusrule.yaml $(CHART)/
 
 bench: $(READY) ## what the controller costs, as JSON (SIZES="1000:100 10000:1000", ARGS="--table"; docs/performance.md)
 	@$(BIN)/python -m canary.sandbox.bench $(SIZES) $(ARGS)

@@ -44,6 +44,10 @@ COMPONENTS = DEPLOY / "kustomize" / "components"
 SYSTEM = "canary-system"
 ACCOUNT = "canary-controller"
 USER = f"system:serviceaccount:{SYSTEM}:{ACCOUNT}"
+PLACEHOLDER = "your-registry.invalid/canary"
+"""The image that has to be replaced: there is none published, and `.invalid` is a name that nobody can have."""
+IMAGE = f"image.repository={PLACEHOLDER}"
+"""What the chart has to be told; this is what the kustomization says until somebody replaces it."""
 TEAM = "team-shop"
 """The namespace that the namespaced overlay is written for."""
 
@@ -103,7 +107,8 @@ def overlay_with(folder: Path, overlay: str, *components: str) -> Path:
 
 @functools.cache
 def _templated(*settings: str) -> str:
-    options = [word for setting in (IMAGE, *settings) for word in ("--set", setting)]
+    image = [] if any(setting.startswith("image.repository=") for setting in settings) else [IMAGE]
+    options = [word for setting in (*image, *settings) for word in ("--set", setting)]
     return run(program("helm"), "template", "canary", CHART, "--namespace", SYSTEM, *options)
 
 

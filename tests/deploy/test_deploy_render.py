@@ -7,7 +7,9 @@ import json
 import os
 import re
 import socket
+import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,8 +21,10 @@ import yaml
 from deploy_kit import (
     CHART,
     COMPONENTS,
+    DEPLOY,
     IMAGE,
     OVERLAYS,
+    PLACEHOLDER,
     ROOT,
     SYSTEM,
     TEAM,
@@ -95,7 +99,63 @@ def test_versions_agree() -> None:
     assert chart["version"] == chart["appVersion"] == __version__
     for documents in (kustomized(OVERLAYS / "cluster-wide"), templated()):
         (container,) = named(documents, "Deployment")["spec"]["template"]["spec"]["containers"]
-        assert container["image"] == f"canary:{__version__}"
+        assert container["image"] == f"{PLACEHOLDER}:{__version__}"
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/install.md"])
+def test_the_documented_kustomization_replaces_the_image_before_anything_is_applied(tmp_path: Path, page: str) -> None:
+    """Whoever types what the page says, from top to bottom, applies the image that they have pushed, and no other."""
+    text = (ROOT / page).read_text()
+    written = re.search(r"^( *)cat > (\S+/kustomization\.yaml) <<'END'\n(.*?)^ *END\n", text, re.MULTILINE | re.DOTALL)
+    assert written, f"{page} shows no kustomization"
+    applied = re.search(r"kubectl apply -k (\S+)", text)
+    assert applied
+    assert text.index("docker push") < written.start() < applied.start()
+    assert written[2] == f"{applied[1]}/kustomization.yaml"
+    (tmp_path / "deploy").symlink_to(DEPLOY)
+    mine = tmp_path / written[2]
+    mine.parent.mkdir()
+    mine.write_text(textwrap.dedent(written[3]))
+    (pushed,) = set(re.findall(r"docker push (\S+)", text))
+    (container,) = named(kustomized(mine.parent), "Deployment")["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == pushed == f"registry.example.com/canary:{__version__}"
+
+
+def test_an_image_that_nobody_named_is_evidently_to_be_replaced() -> None:
+    """The kustomization names a host that cannot exist; the chart names none, and says what to do."""
+    (container,) = named(kustomized(OVERLAYS / "cluster-wide"), "Deployment")["spec"]["template"]["spec"]["containers"]
+    assert re.fullmatch(r"your-registry\.invalid/canary:[0-9.]+", container["image"])
+    said = run(program("helm"), "template", "canary", CHART, ok=False)
+    assert "image.repository is not set: there is no published image." in said
+    assert "--set image.repository=registry.example.com/canary" in said
+
+
+COPIES = {
+    **{f"files/crds/{path.name}": path for path in sorted((ROOT / "crds").glob("*.yaml"))},
+    "files/dashboard.json": COMPONENTS / "monitoring" / "dashboard.json",
+    "files/prometheusrule.yaml": COMPONENTS / "monitoring" / "prometheusrule.yaml",
+}
+
+
+def test_the_chart_holds_copies_of_what_it_shares() -> None:
+    """A chart may read nothing outside of its folder, and links are lost in archives and on some machines."""
+    held = {str(path.relative_to(CHART)) for path in (CHART / "files").rglob("*") if not path.is_dir()}
+    assert held == set(COPIES)
+    for name, source in COPIES.items():
+        assert not (CHART / name).is_symlink(), name
+        assert (CHART / name).read_bytes() == source.read_bytes(), f"{name} is out of date: `make crds` copies it"
+    assert not [path for path in CHART.rglob("*") if path.is_symlink()]
+
+
+def test_helm_has_no_warnings() -> None:
+    """Neither rendering nor linting nor packaging says anything that a person would have to think about."""
+    command = [program("helm"), "template", "canary", str(CHART), "--set", IMAGE]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stderr == ""
+    command = [program("helm"), "lint", "--strict", str(CHART), "--set", IMAGE]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stderr == ""
+    assert "WARNING" not in done.stdout
 
 
 def test_the_container_has_no_power_it_does_not_need() -> None:
@@ -205,12 +265,6 @@ def test_the_chart_refuses_values_that_mean_nothing(setting: str, complaint: str
     assert complaint in said
 
 
-def test_the_chart_says_that_it_needs_an_image() -> None:
-    """There is none to be pulled: a sentence that says what to do, instead of a Pod that never starts."""
-    said = run(program("helm"), "template", "canary", CHART, ok=False)
-    assert "image.repository is not set: there is no published image; build one with deploy/Dockerfile" in said
-
-
 def test_every_value_is_in_the_schema_and_every_one_in_the_schema_has_a_default() -> None:
     """values.yaml and values.schema.json list the same values, each described."""
     schema = json.loads((CHART / "values.schema.json").read_text())
@@ -236,8 +290,9 @@ def test_every_value_is_in_the_schema_and_every_one_in_the_schema_has_a_default(
 
 
 def test_helm_lint_has_nothing_to_say_against_the_chart() -> None:
-    """`helm lint --strict`."""
+    """`helm lint --strict`, with an image and without."""
     assert "0 chart(s) failed" in run(program("helm"), "lint", "--strict", CHART, "--set", IMAGE)
+    assert "0 chart(s) failed" in run(program("helm"), "lint", "--strict", CHART)
 
 
 def test_the_options_of_the_chart_arrive() -> None:
@@ -257,7 +312,7 @@ def test_the_options_of_the_chart_arrive() -> None:
     )
     pod = named(documents, "Deployment")["spec"]["template"]["spec"]
     env = {one["name"]: one.get("value", "") for one in pod["containers"][0]["env"]}
-    assert pod["containers"][0]["image"] == f"canary@{digest}"
+    assert pod["containers"][0]["image"] == f"{PLACEHOLDER}@{digest}"
     assert (pod["serviceAccountName"], pod["nodeSelector"], pod["priorityClassName"]) == (
         "mine",
         {"pool": "system"},

@@ -31,7 +31,7 @@ app.kubernetes.io/component: controller
 
 {{- define "canary.image" -}}
 {{- with .Values.image -}}
-{{ required "image.repository is not set: there is no published image; build one with deploy/Dockerfile, push it, and name it (--set image.repository=registry.example.com/canary)" .repository }}{{ if .digest }}@{{ .digest }}{{ else }}:{{ .tag | default $.Chart.AppVersion }}{{ end }}
+{{ required "image.repository is not set: there is no published image. Build deploy/Dockerfile, push it to where your cluster pulls from, and say where that is, for example --set image.repository=registry.example.com/canary" .repository }}{{ if .digest }}@{{ .digest }}{{ else }}:{{ .tag | default $.Chart.AppVersion }}{{ end }}
 {{- end -}}
 {{- end }}
 
