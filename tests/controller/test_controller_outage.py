@@ -86,6 +86,7 @@ async def test_an_abort_is_heard_over_a_connection_that_died_in_silence(world: W
         await world.ask("abort")
         assert await really(lambda: world.phase() in {"RollingBack", "RolledBack"}, 10) < BRISK + GRACE + 1.5
         await world.until(lambda: world.phase() == "RolledBack")
+        await really(lambda: "can be watched again" in said.getvalue(), 10)
         assert_said_once(said, "nothing came for")
 
 
@@ -102,6 +103,7 @@ async def test_sight_is_back_right_after_an_outage(world: World, wire: Wire, sai
         await wire.mend()
         assert await really(lambda: world.phase() in {"RollingBack", "RolledBack"}, 10) < 2.5
         await world.until(lambda: world.phase() == "RolledBack")
+        await really(lambda: "can be watched again" in said.getvalue(), 10)
         assert_said_once(said, "the connection broke off|the connection was closed|cannot connect to 127.0.0.1")
 
 
@@ -139,6 +141,7 @@ async def test_refusals_do_not_end_a_controller_that_runs(world: World, said: Lo
         await world.ask("abort")
         await really(lambda: world.phase() in {"RollingBack", "RolledBack"}, 5)
         await really(lambda: "can be watched again" in said.getvalue(), 5)
+        await really(lambda: "can be watched again" in said.getvalue(), 10)
         assert_said_once(said, f"injected fault: {code}")
 
 

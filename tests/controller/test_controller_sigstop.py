@@ -1,6 +1,6 @@
 """Two real controller processes, one of which is stopped (SIGSTOP) at any moment and goes on when all is over.
 
-Each stop catches forty runs wherever they are: in preflight, between the write of a route and its status, in a hold. The
+Each stop catches seventy runs wherever they are: in preflight, between the write of a route and its status, in a hold. The
 other one rolls all of them back. What the first still had in mind, or under way, must not come back to life.
 """
 
@@ -26,8 +26,8 @@ from canary.model.status import ACTIVE
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(240)]
 
-RUNS = 40
-STOPS = 3
+RUNS = 70
+STOPS = 2
 NAMES = [f"shop-{number}" for number in range(RUNS)]
 LEASE = "turns"
 
@@ -116,7 +116,7 @@ def shares(world: World) -> dict[str, float]:
 
 
 async def furnish(world: World) -> None:
-    """Forty routes, and a Rollout for each."""
+    """Seventy routes, and a Rollout for each."""
     await world.furnish(*(route_document(name, rule(backend("stable", 100), backend("canary", 0))) for name in NAMES))
     for name in NAMES:
         await world.declare(
@@ -149,7 +149,7 @@ async def test_a_stopped_controller_changes_nothing_when_it_goes_on(world: World
 async def one_stop(
     world: World, controllers: Controllers, first: Any, second: Any, stop: int, rng: random.Random
 ) -> tuple[Any, Any]:
-    """Begin forty runs, stop the first controller, let the second end them, let the first go on. Returns who is who then."""
+    """Begin seventy runs, stop the first controller, let the second end them, let the first go on. Returns who is who then."""
     controllers.metrics.value = 0.0
     verb = "retry" if stop else "start"
     await asyncio.gather(*(world.ask({"id": f"{stop}", "verb": verb, "by": "alice"}, name=name) for name in NAMES))
