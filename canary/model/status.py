@@ -15,7 +15,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 from canary.model.base import ApiModel
-from canary.model.checks import MAX_CHECKS
+from canary.model.checks import MAX_CHECKS, ObjectName
 from canary.model.rollout import MAX_ROUTES, MAX_RULES, RouteKind
 from canary.model.values import decimal_text
 
@@ -195,7 +195,7 @@ class RouteStatus(ApiModel):
     """One route as the controller sees it."""
 
     kind: Annotated[RouteKind, Field(description="Kind of the route.")]
-    name: Annotated[str, Field(max_length=253, description="Name of the route.")]
+    name: Annotated[ObjectName, Field(description="Name of the route.")]
     generation: Annotated[int, Field(ge=0, description="Its generation when last seen.")] = 0
     claimed: Annotated[bool, Field(description="Whether this run has written it.")] = False
     share: Annotated[Number | None, Field(description="The canary's share that it says, in percent.")] = None

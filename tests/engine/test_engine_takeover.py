@@ -671,3 +671,13 @@ def test_a_contested_run_keeps_the_lower_weight() -> None:
     assert world.share() == 50
     world.wait(10)
     assert (world.phase, world.share()) == (Phase.PAUSED, 10)
+
+
+@pytest.mark.parametrize("name", ["", "No Name", "../x", 7])
+def test_a_route_on_record_that_has_no_name_is_no_route(name: object) -> None:
+    """A status that names a route which cannot be: that member counts as absent, and the run goes on by what the route says."""
+    world = at_ten()
+    world.crash()
+    world.recorded["routes"][0]["name"] = name
+    world.run()
+    assert (world.phase, world.share()) == (Phase.PROGRESSING, 10)
