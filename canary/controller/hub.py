@@ -164,6 +164,8 @@ class Hub:
             log.exception("looking at %s/%s failed", turn.namespace, turn.key[1] if turn.key else "")
 
     def _consider(self, key: Key) -> None:
+        if self._held:
+            return  # it ends: nobody would wait for a driver that began now
         self.last_sign = time.monotonic()
         rollout = self.deps.store.rollout(key)
         running = self._drivers.get(key)
