@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Any
 
 import pytest
 from gateway_kit import CANARY, STABLE, Json, ref, route, rule
