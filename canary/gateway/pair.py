@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 from canary.errors import SpecError
+from canary.gateway.unpaired import backend_words, rule_words, why_unpaired
 from canary.model.rollout import BackendTarget, RolloutSpec
 
 Json = dict[str, Any]
@@ -158,39 +159,11 @@ def read_pairs(route: Json, both: Pair, rules: Iterable[str] = ()) -> tuple[Rule
                 "spec.routes",
                 f"route {name} has no rule named {rule_name!r}; give the rule that name, or drop it from `rules`",
             )
-    stable, canary = both.stable, both.canary
     pairs = tuple(_pairs(listed, both, namespace, wanted, name))
     missing = set(wanted) - {pair.name for pair in pairs}
-    if missing:
-        near = _near(listed, both, namespace, {min(missing)})
-        raise SpecError(
-            "spec.routes",
-            f"rule {min(missing)!r} of route {name} does not list both {stable} and {canary}; "
-            + (near or "add the missing backendRef (weight 0 for the canary)"),
-        )
-    if not pairs:
-        near = _near(listed, both, namespace, None)
-        raise SpecError(
-            "spec.routes",
-            f"no rule of route {name} lists both {stable} and {canary}; "
-            + (near or "add the canary as a backendRef with weight 0"),
-        )
+    if missing or not pairs:
+        raise SpecError("spec.routes", why_unpaired(route, both, {min(missing)} if missing else ()))
     return pairs
-
-
-def _near(listed: list[Json], both: Pair, namespace: str, names: Collection[str] | None) -> str:
-    """What rules list instead of our pair, where it is a Service of ours with another port or namespace; else empty."""
-    for index, rule in enumerate(listed):
-        if names is not None and rule.get("name") not in names:
-            continue
-        for backend in (both.stable, both.canary):
-            refs = [ref for ref in rule.get("backendRefs") or [] if ref.get("name") == backend.service]
-            if refs and not any(_is(ref, backend, namespace) for ref in refs):
-                found = ", ".join(
-                    f"{ref.get('namespace') or namespace}/{ref.get('name')}:{ref.get('port')}" for ref in refs
-                )
-                return f"rule {_key(index, rule)} lists {found}, not {backend}: correct the Rollout, or the route"
-    return ""
 
 
 def _pairs(listed: list[Json], both: Pair, namespace: str, wanted: tuple[str, ...], route: str) -> Iterator[RulePair]:
@@ -204,7 +177,8 @@ def _pairs(listed: list[Json], both: Pair, namespace: str, wanted: tuple[str, ..
             if len(found) > 1:
                 raise SpecError(
                     "spec.routes",
-                    f"rule {_key(index, rule)} of route {route} lists {backend} {len(found)} times; list it once",
+                    f"{rule_words(listed, index)} of route {route} lists {backend_words(backend, namespace)} "
+                    f"{len(found)} times; list it once",
                 )
         yield _pair(index, rule, *places.values())
 

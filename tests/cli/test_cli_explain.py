@@ -103,7 +103,8 @@ def test_weights_that_somebody_else_changed_are_pointed_out() -> None:
 
 def test_a_route_without_the_pair_says_what_to_add() -> None:
     """The explanation of a broken route is the same as the controller's."""
-    broken = {"metadata": {"name": "shop", "namespace": "team-shop"}, "spec": {"rules": []}}
+    refs = [{"name": "shop-stable", "port": 8080}]
+    broken = {"metadata": {"name": "shop", "namespace": "team-shop"}, "spec": {"rules": [{"backendRefs": refs}]}}
     assert "add the canary as a backendRef with weight 0" in told(status(), {"shop": broken})
     assert "HTTPRoute shop: could not be read." in told(status(), {"shop": None})
 

@@ -261,7 +261,7 @@ async def test_live_tells_what_the_preflight_would(cluster: Cluster, tmp_path: P
     code, found = await cluster.lint(manifest)
     assert code == 1
     told = dict(found)
-    assert "no rule of route shop lists both" in told["spec.routes[0]"]
+    assert "the only rule of route shop lists shop-canary:8080, not :8081" in told["spec.routes[0]"]
     assert f"there is no HTTPRoute shopp in namespace {NS}" in told["spec.routes[1]"]
     assert "Service shop-canary has no port 8081; its ports: 8080" in told["spec.canary.port"]
     assert told["spec.workloads.canary.name"] == f"there is no Deployment shop-canary in namespace {NS} in the cluster"

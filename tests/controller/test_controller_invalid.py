@@ -105,7 +105,7 @@ CASES = [
     ),
     Case(
         "a route without our pair",
-        ("spec.routes", "lists both", "add the canary as a backendRef with weight 0"),
+        ("spec.routes", "lists stable:80, and not canary:80", "add the canary as a backendRef with weight 0"),
         cause=_no_pair,
         cure=lambda world: world.set_rules(world.gitops, rule()),
     ),

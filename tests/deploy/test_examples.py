@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from deploy_kit import OVERLAYS, ROOT, Town, kustomized, load, named, program, run
 
 from canary.kube import DEPLOYMENTS
 from canary.metrics.scripted import Scripted
 from canary.model.rollout import RolloutSpec
-from canary.observe.checks import check_query, resolve_checks
+from canary.observe.checks import check_query, observed_query, resolve_checks
 from canary.observe.store import Store
+from canary.sandbox.prometheus import Prometheus
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -29,6 +34,8 @@ GOOD: dict[str, Any] = {
     "1 - (\n  (sum(rate(istio_requests_total": 0.999,
     "istio_request_duration_milliseconds_bucket": 120.0,
     "(\n  (sum(rate(istio_requests_total": 0.4,
+    '_name=~"': 0.5,
+    'service=~"': 0.5,
 }
 """What a healthy canary measures, by a part of each query; the longest part that fits counts."""
 
@@ -106,7 +113,8 @@ def queries(folder: str) -> list[str]:
     checks = resolve_checks(store, namespace, name, spec)
     assert checks.problems == ()
     assert len(checks.resolved) == len(mine["spec"]["checks"])
-    return [check_query(check, spec, namespace, name, weight=10) for check in checks.resolved]
+    asked = [check_query(check, spec, namespace, name, weight=10) for check in checks.resolved]
+    return [*asked, observed_query(spec, namespace, name, weight=10)]
 
 
 async def start(place: Town, name: str, namespace: str, spec: Json, version: str) -> None:
@@ -151,6 +159,42 @@ def test_every_query_is_promql(folder: str, tmp_path: Path) -> None:
     file = tmp_path / "rules.yaml"
     file.write_text(yaml.safe_dump({"groups": [{"name": folder, "rules": rules}]}))
     assert f"{len(rendered)} rules found" in run(program("promtool"), "check", "rules", file)
+
+
+async def test_the_observed_share_is_a_number_on_a_real_prometheus() -> None:
+    """Each example asks what share the canary gets; with series like those that it names, the answer is that share."""
+    asked = {folder: queries(folder)[-1] for folder in FOLDERS}
+    began = time.monotonic()
+
+    def exposition() -> str:
+        """Counters of every example's pair: stable serves 90 requests a second, the canary 30."""
+        lines, elapsed = [], time.monotonic() - began
+        for folder in FOLDERS:
+            mine = rollout(folder)
+            for role, rate in (("stable", 90), ("canary", 30)):
+                where, service = mine["metadata"]["namespace"], mine["spec"][role]["service"]
+                istio = (
+                    f'destination_service_namespace="{where}",destination_service_name="{service}",reporter="source"'
+                )
+                lines += [f'http_requests_total{{namespace="{where}",service="{service}"}} {rate * elapsed}']
+                lines += [f"istio_requests_total{{{istio}}} {rate * elapsed}"]
+        return "\n".join([*dict.fromkeys(lines), ""])
+
+    async def metrics(_request: web.BaseRequest) -> web.Response:
+        return web.Response(text=exposition())
+
+    server = TestServer(web.Application())
+    server.app.router.add_get("/metrics", metrics)
+    async with server, Prometheus([str(server.make_url("/metrics"))]) as prometheus:
+        await prometheus.scraping()
+        for folder, query in asked.items():
+            for _ in range(200):
+                answer = await prometheus.query(query)
+                if answer:
+                    break
+                await asyncio.sleep(0.1)
+            (series,) = answer
+            assert float(series["value"][1]) == pytest.approx(0.25, abs=0.02), folder
 
 
 async def test_what_the_gitops_example_says_of_lists_is_so(place: Town, tmp_path: Path) -> None:

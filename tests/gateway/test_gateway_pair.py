@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Any
 
 import pytest
 from gateway_kit import CANARY, STABLE, Json, ref, route, rule
@@ -58,25 +57,131 @@ def test_the_pair_is_found(document: Json, expected: list[tuple[str, int, int, s
 
 
 REFUSED = [
-    pytest.param(route(), (), "no rule of route shop lists both team/s:80 and team/c:80", id="no rules"),
-    pytest.param(route(rule(ref("s"))), (), "add the canary as a backendRef with weight 0", id="no canary"),
-    pytest.param(route(rule(ref("s")), rule(ref("c"))), (), "no rule of route shop lists both", id="not in one rule"),
-    pytest.param(route(rule(*PAIR)), ("pay",), "route shop has no rule named 'pay'", id="no such rule"),
-    pytest.param(
-        route(rule(*PAIR, name="a"), rule(ref("s"), name="b")), ("a", "b"), "rule 'b' of route shop", id="half named"
+    ("no rules", route(), (), "route shop has no rules; add one that lists s:80 and c:80, the canary with weight 0"),
+    (
+        "no canary",
+        route(rule(ref("s"))),
+        (),
+        "the only rule of route shop lists s:80, and not c:80; add the canary as a backendRef with weight 0",
     ),
-    pytest.param(
-        route(rule(*PAIR, ref("c", 2), name="pay")), (), "rule pay of route shop lists team/c:80 2 times", id="twice"
+    (
+        "no stable",
+        route(rule(ref("x")), rule(ref("c"), name="pay")),
+        (),
+        "rule pay of route shop lists c:80, and not s:80; add stable as a backendRef",
     ),
-    pytest.param(
-        route(rule(ref("s", 9, namespace="other"), ref("c", 1))), (), "no rule of route shop", id="of another namespace"
+    (
+        "not in one rule",
+        route(rule(ref("s")), rule(ref("c"))),
+        (),
+        (
+            "spec.rules[0] of route shop lists s:80 and spec.rules[1] lists c:80; one rule has to list both: "
+            "add the canary as a backendRef with weight 0 beside stable"
+        ),
+    ),
+    (
+        "neither",
+        route(rule(ref("x"), ref("y", port=81), name="pay")),
+        (),
+        (
+            "rule pay of route shop lists neither s:80 nor c:80, but x:80, y:81; add both as backendRefs, the canary "
+            "with weight 0, or correct spec.stable and spec.canary"
+        ),
+    ),
+    (
+        "neither in any",
+        route(rule(ref("x")), rule()),
+        (),
+        (
+            "no rule of route shop lists s:80 or c:80; add both as backendRefs, the canary with weight 0, or correct "
+            "spec.stable and spec.canary"
+        ),
+    ),
+    (
+        "a rule without backends",
+        route(rule(name="pay"), rule(ref("z"))),
+        ("pay",),
+        "rule pay of route shop lists neither s:80 nor c:80, but nothing;",
+    ),
+    (
+        "another port",
+        route(rule(ref("x")), rule(ref("s"), ref("c", port=9090), name="checkout")),
+        (),
+        "rule checkout of route shop lists c:9090, not :80; correct the port there, or spec.canary.port",
+    ),
+    (
+        "another port in a rule without a name",
+        route(rule(ref("x")), rule(ref("s", port=81), ref("c"))),
+        (),
+        "spec.rules[1] of route shop lists s:81, not :80; correct the port there, or spec.stable.port",
+    ),
+    (
+        "other ports of both",
+        route(rule(ref("s", port=81), ref("c", port=82))),
+        (),
+        (
+            "the only rule of route shop lists s:81, not :80, and c:82, not :80; correct the ports there, or "
+            "spec.stable.port and spec.canary.port"
+        ),
+    ),
+    (
+        "two other ports of one",
+        route(rule(ref("s"), ref("c", port=81), ref("c", port=82))),
+        (),
+        "the only rule of route shop lists c:81 and c:82, not :80; correct the port there, or spec.canary.port",
+    ),
+    (
+        "no port",
+        route(rule(ref("s"), {"name": "c"})),
+        (),
+        "the only rule of route shop lists c without a port, not c:80; give it the port there",
+    ),
+    (
+        "another namespace",
+        route(rule(ref("s", 9, namespace="other"), ref("c", 1))),
+        (),
+        (
+            "the only rule of route shop lists other/s:80, not team/s:80; correct the namespace there, or "
+            "spec.stable.namespace"
+        ),
+    ),
+    (
+        "another kind",
+        route(rule(ref("s"), ref("c", kind="Bucket", group="storage.example.org"))),
+        (),
+        "the only rule of route shop lists Bucket c, not Service c; name the Service there",
+    ),
+    (
+        "one wrong and one missing",
+        route(rule(ref("s", port=81))),
+        (),
+        (
+            "the only rule of route shop lists s:81, not :80, and no c:80; correct the port there, or spec.stable.port, and "
+            "add the canary as a backendRef with weight 0"
+        ),
+    ),
+    ("no such rule", route(rule(*PAIR)), ("pay",), "route shop has no rule named 'pay'"),
+    (
+        "the rule that was asked for, and not one that would fit better",
+        route(rule(*PAIR, name="a"), rule(ref("s"), name="b")),
+        ("a", "b"),
+        "rule b of route shop lists s:80, and not c:80",
+    ),
+    ("twice", route(rule(*PAIR, ref("c", 2), name="pay")), (), "rule pay of route shop lists c:80 2 times"),
+    (
+        "twice, in a rule without a name",
+        route(rule(ref("x")), rule(*PAIR, ref("c", 2))),
+        (),
+        "spec.rules[1] of route shop lists c:80 2 times; list it once",
     ),
 ]
 
 
-@pytest.mark.parametrize(("document", "rules", "message"), REFUSED)
+@pytest.mark.parametrize(
+    ("document", "rules", "message"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED]
+)
 def test_what_cannot_be_told_is_refused_in_words(document: Json, rules: tuple[str, ...], message: str) -> None:
-    """Ambiguity is never resolved by guessing."""
+    """Ambiguity is never resolved by guessing; what the rule lists is said, and what to do about it."""
     with pytest.raises(SpecError, match=r"spec\.routes") as caught:
         read_pairs(document, Pair(STABLE, CANARY), rules)
     assert message in str(caught.value)
@@ -94,6 +199,33 @@ def test_a_pair_across_namespaces_is_read_by_full_name() -> None:
     document = route(rule(ref("s", 1), ref("c", 0), ref("c", 0, namespace="lab")))
     (pair,) = read_pairs(document, Pair(STABLE, there))
     assert (pair.canary, str(there)) == (2, "lab/c:80")
+
+
+def test_a_backend_elsewhere_is_named_in_full() -> None:
+    """With a pair across namespaces nobody has to guess which Service is meant."""
+    there = Backend.of(BackendTarget(service="c", port=80, namespace="lab"), "team")
+    with pytest.raises(SpecError) as caught:
+        read_pairs(route(rule(ref("s"), ref("c"))), Pair(STABLE, there))
+    assert "lists team/c:80, not lab/c:80; correct the namespace there" in caught.value.message
+
+
+NAMES = st.sampled_from(["s", "c", "x"])
+REFS = st.fixed_dictionaries(
+    {"name": NAMES, "port": st.sampled_from([80, 81])},
+    optional={"namespace": st.sampled_from(["team", "other"]), "kind": st.sampled_from(["Service", "Bucket"])},
+)
+
+
+@given(st.lists(st.lists(REFS, max_size=3), max_size=3), st.booleans())
+def test_any_route_has_a_pair_or_a_sentence(rules: list[list[Json]], named: bool) -> None:
+    """Never a crash, never both; and a sentence names nothing that is not in the route or in the Rollout."""
+    document = route(*(rule(*refs, name=f"r{index}" if named else None) for index, refs in enumerate(rules)))
+    try:
+        pairs, said = read_pairs(document, Pair(STABLE, CANARY)), ""
+    except SpecError as error:
+        pairs, said = (), error.message
+    assert bool(pairs) != bool(said)
+    assert pairs or ("route shop" in said and ";" in said), "where, and what to do"
 
 
 @pytest.mark.parametrize(
@@ -132,18 +264,3 @@ def test_all_on_one_side_is_always_writable(stable: int | None, canary: int | No
         assert max(end.stable or 0, end.canary or 0) <= MAX_WEIGHT
         assert not was or end == weights or not weights.total  # a pair that gets nothing serves nobody: one side gets 1
         assert end.total == max(min(weights.total, MAX_WEIGHT), 1) or end == weights
-
-
-@pytest.mark.parametrize(
-    ("listed", "words"),
-    [
-        (ref("c", 0, port=9090), "rule #0 lists team/c:9090, not team/c:80"),
-        (ref("c", 0, namespace="lab"), "rule #0 lists lab/c:80, not team/c:80"),
-        (ref("other", 0), "add the canary as a backendRef with weight 0"),
-    ],
-)
-def test_a_wrong_port_is_told_by_what_the_rule_lists(listed: Any, words: str) -> None:
-    """The Service is there, with another port or from another namespace: that is what has to be corrected."""
-    with pytest.raises(SpecError, match="no rule of route") as caught:
-        read_pairs(route(rule(ref("s", 1), listed)), Pair(STABLE, CANARY))
-    assert words in str(caught.value)

@@ -124,7 +124,13 @@ PROBLEMS: list[tuple[str, dict[str, Any], list[dict[str, Any]], str, str]] = [
         "HTTPRoute b",
     ),
     ("no pair", {}, [route("shop", {"backendRefs": [ref("stable", 1)]})], "spec.routes[0]", "weight 0"),
-    ("other port", {"canary": {"service": "canary", "port": 81}}, [route()], "spec.routes[0]", "canary:81"),
+    (
+        "other port",
+        {"canary": {"service": "canary", "port": 81}},
+        [route()],
+        "spec.routes[0]",
+        "lists canary:80, not :81",
+    ),
     (
         "other namespace",
         {"canary": {"service": "canary", "port": 80, "namespace": "other"}},
