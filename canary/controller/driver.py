@@ -114,6 +114,14 @@ class Mailbox:
         self.measurements, self.observed, self.since = [], None, None
         return taken
 
+    def put_back(
+        self, measurements: tuple[tuple[str, Measurement], ...], observed: Measurement | None, since: float | None
+    ) -> None:
+        """What was taken counts in the next tick, before what has come in meanwhile."""
+        self.measurements[:0] = measurements
+        self.observed = self.observed or observed
+        self.since = self.since if since is None else since
+
 
 @dataclass(frozen=True, slots=True)
 class Seen:
@@ -264,9 +272,11 @@ class Driver:
         gate = deps.fence.gate()
         seen = look(deps, key, rollout, self._spec, status, news, self._resolver, self._standing())
         if self._blames(status, seen.status) and not await self._still_so(seen):
+            self._mailbox.put_back(measurements, observed, since)
             self._wake.set()
             return None
         if self._performer.busy and not seen.status.active:
+            self._mailbox.put_back(measurements, observed, since)
             return None  # a run does not end while a write of it may still take effect: its landing wakes us
         now = deps.clock.now()
         done = await self._performer.perform(seen.decision.actions, seen.world, now, since, self._urgent, gate)
@@ -302,7 +312,11 @@ class Driver:
         if deps.fence.epoch != self._epoch:  # we slept: another may have been at work, and what was measured is old
             self._epoch, self._fresh, self._since = deps.fence.epoch, True, now
         if status is None or (version(document) != self._version and recorded != self._recorded):
-            taken = rollout.status if status is None else adopt(status, rollout.status, another=self._another(document))
+            taken = (
+                rollout.status
+                if status is None
+                else adopt(status, rollout.status, another=self._another(rollout.status))
+            )
             if taken is not status:
                 if status is not None and taken.active:
                     log.info("%s/%s: going on from what another controller has put on record", *self.key)
@@ -315,10 +329,9 @@ class Driver:
         self._status = status
         return status
 
-    def _another(self, rollout: Json) -> bool:
+    def _another(self, recorded: RolloutStatus) -> bool:
         """Whether some route of the run names the turn of another controller."""
-        routes = (rollout.get("status") or {}).get("routes") or []
-        turns = (_turn(self._deps.store, self.key, str(route.get("name", ""))) for route in routes)
+        turns = (_turn(self._deps.store, self.key, route.name) for route in recorded.routes)
         return any(turn not in {"", self._deps.fence.turn} for turn in turns)
 
     def _away(self) -> timedelta | None:

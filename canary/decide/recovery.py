@@ -240,13 +240,17 @@ def _mine(scope: Scope) -> list[Intent]:
 
 
 def _written(scope: Scope, route: RouteView) -> Fraction:
-    """The smallest share that this run gave any rule of a route, as far as anything tells; in percent of the pair."""
+    """The smallest share that this run gave any rule of a route, as far as anything tells; in percent of the pair.
+
+    The record alone is believed downwards only: what it says may be forged, and what the route has may be.
+    """
     if scope.ours(route) and route.intent is not None and route.intent.mode is Mode.STEP:
         return min((weights.share for weights in route.intent.weights.values()), default=Fraction(0))
+    there = min((rule.weights.share for rule in route.rules), default=Fraction(0))
     remembered = scope.remembered(route)
     if remembered is not None and remembered.claimed and remembered.share is not None:
-        return Fraction(str(remembered.share))
-    return min((rule.weights.share for rule in route.rules), default=Fraction(0))
+        return min(there, Fraction(str(remembered.share)))
+    return there
 
 
 def _at_step(scope: Scope, index: int, *, approved: bool = False) -> Scope:

@@ -9,11 +9,14 @@ import pytest
 from controller_kit import START, World, check, template_document
 
 from canary.controller.clock import Alarm, ManualClock, SystemClock
+from canary.controller.driver import Mailbox
+from canary.controller.measure import OBSERVED
 from canary.controller.run import parse_address
 from canary.errors import ConfigError
 from canary.kube import CHECKTEMPLATES, ROLLOUTS
 from canary.metrics.port import Query
 from canary.metrics.scripted import Scripted
+from canary.model.measurement import Sample
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -187,3 +190,20 @@ async def test_a_driver_that_fails_starts_anew(world: World) -> None:
     assert "a bug" in world.message()
     broken[0] = False
     await world.until(lambda: world.phase() == "Succeeded")
+
+
+async def test_what_was_taken_can_be_put_back() -> None:
+    """A decision that is not carried out loses no sample: they count in the next one, oldest first, timed from the oldest."""
+    box = Mailbox()
+    one, two, early, late = (Sample(number, START, "q") for number in range(4))
+    box.put("errors", one)
+    box.put(OBSERVED, early)
+    taken = box.take()
+    assert taken == ((("errors", one),), early, taken[2])
+    assert box.take() == ((), None, None)
+    box.put("errors", two)
+    box.put_back(*taken)
+    assert box.take() == ((("errors", one), ("errors", two)), early, taken[2])
+    box.put(OBSERVED, late)
+    box.put_back(*taken)
+    assert box.take() == ((("errors", one),), late, taken[2])

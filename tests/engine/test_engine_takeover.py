@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -681,3 +682,23 @@ def test_a_route_on_record_that_has_no_name_is_no_route(name: object) -> None:
     world.recorded["routes"][0]["name"] = name
     world.run()
     assert (world.phase, world.share()) == (Phase.PROGRESSING, 10)
+
+
+@pytest.mark.parametrize("annotation", ["kept", "stripped"])
+@pytest.mark.parametrize("number", [1, 99])
+def test_a_forged_record_of_a_later_step_raises_nothing(annotation: str, number: int) -> None:
+    """It says that the last step was written everywhere; the routes say otherwise, and what is in them is what counts."""
+    world = at_ten()
+    world.crash()
+    if annotation == "stripped":
+        world.strip()
+    world.recorded["run"]["number"] = number
+    world.recorded["step"] |= {"index": 3, "display": "3/3"}
+    world.recorded["routes"][0] |= {"claimed": True, "share": 100}
+    world.recorded["split"] = {"desired": 100, "written": 100, "accepted": 100}
+    world.promises.allowed.setdefault(number, Fraction(10))
+    for _ in range(6):
+        world.run()
+        assert world.share() <= 10
+        world.wait(3)
+    assert world.stable.revision == "a"

@@ -240,7 +240,9 @@ async def test_saturation_times_out_instead_of_piling_up(prometheus) -> None:
     await until(lambda: any(task.done() for task in hanging))
     assert await wait() == {(Unreachable, "Timeout")}  # by now it is known that nobody gets one
     assert "x" not in {query["query"] for query in prometheus.queries}
-    assert workers() <= before + 3
+    assert (
+        workers() <= before + 4
+    )  # three at a time; a fourth is begun when one is not idle yet that just had its answer
     assert {answer.reason for answer in await asyncio.gather(*hanging)} == {"Timeout"}
     assert prometheus.most_running == 3
     assert isinstance(await provider.measure(Query("x"), NOW), Sample)

@@ -122,7 +122,7 @@ async def test_fifty_at_once_are_one_page() -> None:
 
 async def test_scrapers_without_end_cost_a_tenth() -> None:
     """Ten that ask again at once, in both formats, zipped and not: the work is a small part of the time."""
-    series, exposition = counting(5_000)
+    series, exposition = counting(1_000)
 
     async def scrape(wanted: Format) -> None:
         while True:
@@ -131,10 +131,10 @@ async def test_scrapers_without_end_cost_a_tenth() -> None:
     formats = [Format(openmetrics, zipped) for openmetrics in (False, True) for zipped in (False, True)]
     tasks = [asyncio.create_task(scrape(formats[number % 4])) for number in range(10)]
     started, worked = time.perf_counter(), time.thread_time()
-    await asyncio.sleep(1.5)
+    while series.written < 6:  # noqa: ASYNC110 - who works and who rests is what is measured
+        await asyncio.sleep(0.01)
     worked = time.thread_time() - worked
     assert worked < 0.25 * (time.perf_counter() - started)
-    assert series.written >= 3
     for task in tasks:
         task.cancel()
     await exposition.close()
