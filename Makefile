@@ -14,12 +14,13 @@ help: ## list the commands
 
 setup: $(READY) ## virtual environment with everything pinned, in .venv
 
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml sandbox/pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "canary needs Python 3.11 or newer; name one with make PYTHON=python3.12 …" >&2; exit 1; }
 	@echo "setting up $(VENV) (once)"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+		--editable '.[dev]' --editable ./sandbox
 	@touch $@
 
 demo: $(READY) ## a good release and a bad one on real traffic, no cluster needed (one minute)
@@ -34,7 +35,7 @@ test: tools ## all tests, the ones with real Envoy, Traefik, Prometheus and kube
 	@$(BIN)/python -m pytest $(ARGS)
 
 # What touches Gateway API objects on real traffic or through a whole controller.
-E2E := tests/apiserver tests/sandbox tests/e2e tests/controller/test_controller_whole.py
+E2E := sandbox/tests/apiserver sandbox/tests/parts sandbox/tests/e2e tests/e2e tests/controller/test_controller_whole.py
 GATEWAY_API ?= .sandbox/gateway-api
 
 e2e: tools ## tests again with the released Gateway API definitions (or GATEWAY_API=folder with standard/, experimental/)
@@ -47,7 +48,7 @@ endif
 				"Gateway API release there" >&2; exit 1; }; \
 	done
 	@GATEWAY_API_CRDS=$(abspath $(GATEWAY_API))/standard $(BIN)/python -m pytest $(E2E) $(ARGS)
-	@GATEWAY_API_CRDS=$(abspath $(GATEWAY_API))/experimental $(BIN)/python -m pytest tests/apiserver $(ARGS)
+	@GATEWAY_API_CRDS=$(abspath $(GATEWAY_API))/experimental $(BIN)/python -m pytest sandbox/tests/apiserver $(ARGS)
 
 real: tools ## all tests that can, on a real kube-apiserver (KUBEBUILDER_ASSETS or CANARY_TEST_KUBECONFIG)
 	@test -n "$$KUBEBUILDER_ASSETS$$CANARY_TEST_KUBECONFIG" || { \
@@ -75,7 +76,7 @@ crds: $(READY) ## print crds/ and crds/schema/ from the models; copy them, alert
 	@cp $(SHARED)/dashboard.json $(SHARED)/prometheusrule.yaml $(CHART)/
 
 bench: $(READY) ## what the controller costs, as JSON (SIZES="1000:100 10000:1000", ARGS="--table"; docs/performance.md)
-	@$(BIN)/python -m canary.sandbox.bench $(SIZES) $(ARGS)
+	@$(BIN)/python -m bench $(SIZES) $(ARGS)
 
 clean: ## remove what the set-up made
 	rm -rf $(VENV) .sandbox .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -13,13 +13,13 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def lint(folder: Path) -> subprocess.CompletedProcess[str]:
-    """Check the contracts against the package `canary` that lies in a folder."""
+    """Check the contracts against the packages that lie in a folder as they lie in the repository."""
     program = (
-        "import sys; sys.path.insert(0, sys.argv[1]);"
+        "import sys; sys.path[:0] = sys.argv[1:];"
         "from importlinter.cli import lint_imports; sys.exit(lint_imports('.importlinter', no_cache=True))"
     )
     return subprocess.run(
-        [sys.executable, "-c", program, str(folder)],
+        [sys.executable, "-c", program, str(folder), str(folder / "sandbox")],
         cwd=folder,
         capture_output=True,
         text=True,
@@ -38,22 +38,27 @@ def test_contracts_hold() -> None:
 @pytest.mark.parametrize(
     ("module", "line", "contract"),
     [
-        ("decide/guards.py", "import asyncio", "The pure rooms"),
-        ("checks/condition.py", "import threading", "The pure rooms"),
-        ("checks/compiler.py", "from canary.gateway.pair import Backend", "Data flows one way"),
-        ("gateway/edit.py", "from canary.decide.facts import Facts", "Data flows one way"),
-        ("controller/hub.py", "import kopf", "Only canary.controller.handlers knows kopf"),
-        ("act/perform.py", "import kubernetes", "Only canary.kube knows kubernetes"),
-        ("controller/measure.py", "import prometheus_api_client", "Only canary.metrics.prometheus"),
-        ("sandbox/app.py", "import canary.cli.main", "Nothing but the program itself"),
-        ("controller/run.py", "import canary.sandbox.load", "Only the CLI imports the sandbox"),
+        ("canary/decide/guards.py", "import asyncio", "The pure rooms"),
+        ("canary/checks/condition.py", "import threading", "The pure rooms"),
+        ("canary/checks/compiler.py", "from canary.gateway.pair import Backend", "Data flows one way"),
+        ("canary/gateway/edit.py", "from canary.decide.facts import Facts", "Data flows one way"),
+        ("canary/controller/hub.py", "import kopf", "Only canary.controller.handlers knows kopf"),
+        ("canary/act/perform.py", "import kubernetes", "Only canary.kube knows kubernetes"),
+        ("canary/controller/measure.py", "import prometheus_api_client", "Only canary.metrics.prometheus"),
+        ("canary/lint/report.py", "import canary.cli.main", "Nothing but the program itself"),
+        ("sandbox/canary_sandbox/app.py", "import canary.cli.main", "Nothing but the program itself"),
+        ("sandbox/canary_sandbox/app.py", "import kubernetes", "Only canary.kube knows kubernetes"),
+        ("canary/controller/run.py", "import canary_sandbox.load", "Nothing in canary imports the sandbox"),
+        ("canary/cli/plugins.py", "import canary_sandbox.verbs", "Nothing in canary imports the sandbox"),
+        ("canary/act/perform.py", "import bench.figures", "Nothing in canary imports the sandbox"),
     ],
 )
 def test_contracts_bite(tmp_path: Path, module: str, line: str, contract: str) -> None:
     """One import in the wrong place breaks the contract that forbids it."""
-    shutil.copytree(ROOT / "canary", tmp_path / "canary", ignore=shutil.ignore_patterns("__pycache__"))
+    for package in ("canary", "bench", "sandbox/canary_sandbox"):
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__", "kustomize"))
     shutil.copy(ROOT / ".importlinter", tmp_path)
-    offender = tmp_path / "canary" / module
+    offender = tmp_path / module
     offender.write_text(f"{offender.read_text()}\n{line}\n")
     checked = lint(tmp_path)
     assert checked.returncode != 0

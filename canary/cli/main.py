@@ -6,15 +6,13 @@ Nothing heavy is imported here: `canary --help` has to answer at once.
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
 from canary.cli import (
     abort,
     controller,
-    demo,
     doctor,
     explain,
     lint,
@@ -31,28 +29,7 @@ from canary.cli import (
 from canary.cli import list as list_verb
 from canary.cli import options as o
 from canary.cli.exits import MEANING, ExitCode, describe
-from canary.cli.sandbox import down, fault, load, up
-from canary.cli.sandbox import status as box_status
-
-LOOK, STEER, CHECK, RUN = "Look", "Steer", "Check", "Run"
-
-
-class Grouped(TyperGroup):
-    """Lists the commands under their headings; typer does so only in rich help, which takes twice the time."""
-
-    def format_commands(self, ctx: Any, formatter: Any) -> None:
-        panels: dict[str, list[tuple[str, str]]] = {}
-        commands = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
-        longest = max(len(name) for name, _ in commands)
-        for name, command in commands:
-            if command is not None and not command.hidden:
-                panel = getattr(command, "rich_help_panel", None)
-                heading = panel if isinstance(panel, str) else "Commands"
-                text = command.get_short_help_str(formatter.width - longest - 6)
-                panels.setdefault(heading, []).append((name.ljust(longest), text))
-        for heading, rows in panels.items():
-            with formatter.section(heading):
-                formatter.write_dl(rows)
+from canary.cli.groups import CHECK, LOOK, RUN, STEER, Program, group
 
 
 def _help() -> str:
@@ -72,7 +49,7 @@ def _tell_version(wanted: bool) -> None:
 def build() -> typer.Typer:
     """All commands."""
     app = typer.Typer(
-        cls=Grouped,
+        cls=Program,
         help=_help(),
         no_args_is_help=True,
         pretty_exceptions_enable=False,
@@ -109,17 +86,9 @@ def build() -> typer.Typer:
     app.command("retry", help=retry.HELP, rich_help_panel=STEER)(retry.retry)
     app.command("lint", help=lint.HELP, rich_help_panel=CHECK)(lint.lint)
     app.command("doctor", help=doctor.HELP, rich_help_panel=CHECK)(doctor.doctor)
-    server = typer.Typer(no_args_is_help=True, rich_markup_mode=None, cls=Grouped)
+    server = group()
     server.command("run", help=controller.RUN_HELP)(controller.run)
     app.add_typer(server, name="controller", help=controller.HELP, rich_help_panel=RUN)
-    box = typer.Typer(no_args_is_help=True, rich_markup_mode=None, cls=Grouped)
-    box.command("up", help=up.HELP)(up.up)
-    box.command("status", help=box_status.HELP)(box_status.status)
-    box.command("load", help=load.HELP)(load.load)
-    box.command("fault", help=fault.HELP)(fault.fault)
-    box.command("down", help=down.HELP)(down.down)
-    app.add_typer(box, name="sandbox", help="Run a cluster of your own; needs no Kubernetes.", rich_help_panel=RUN)
-    app.command("demo", help=demo.HELP, rich_help_panel=RUN)(demo.demo)
     app.command("version", help=version.HELP, rich_help_panel=RUN)(version.version)
     return app
 

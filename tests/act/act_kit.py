@@ -21,8 +21,8 @@ from canary.gateway.pair import Backend, Pair, Weights
 from canary.kube import DEPLOYMENTS, EVENTS, HTTPROUTES, NAMESPACES, ROLLOUTS, Kube
 from canary.kube.retry import ROUTE_WRITE
 from canary.observe.store import Store
-from canary.sandbox.apiserver import Fault
-from canary.sandbox.apiserver.desk import FrontDesk
+from canary_sandbox.apiserver import Fault
+from canary_sandbox.apiserver.desk import FrontDesk
 
 Json = dict[str, Any]
 NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)

@@ -19,7 +19,7 @@ from canary.act import events as module
 from canary.act.events import AT_ONCE, Teller
 from canary.decide.actions import Tell
 from canary.kube import NAMESPACES, ROLLOUTS
-from canary.sandbox.apiserver import Fault
+from canary_sandbox.apiserver import Fault
 
 Json = dict[str, Any]
 

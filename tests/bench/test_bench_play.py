@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from canary.sandbox.bench.__main__ import main
-from canary.sandbox.bench.figures import GOALS, distribution, median, table
+from bench.__main__ import main
+from bench.figures import GOALS, distribution, median, table
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def played(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The JSON of one small play: everything that a large one does, with measurements every second."""
     path = tmp_path_factory.mktemp("bench") / "figures.json"
-    command = [sys.executable, "-m", "canary.sandbox.bench", "8:4", "--interval", "1", "--window", "0.5"]
+    command = [sys.executable, "-m", "bench", "8:4", "--interval", "1", "--window", "0.5"]
     done = subprocess.run([*command, "--output", str(path)], capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     assert json.loads(done.stdout) == json.loads(path.read_text())

@@ -22,8 +22,8 @@ from canary.kube import EVENTS, HTTPROUTES, NAMESPACES, ROLLOUTS, Kube
 from canary.kube.events import build_event
 from canary.model.requests import REQUEST_ANNOTATION
 from canary.model.status import Phase, RolloutStatus, format_time
-from canary.sandbox.apiserver import ApiServer, Fault
-from canary.sandbox.apiserver.desk import FrontDesk
+from canary_sandbox.apiserver import ApiServer, Fault
+from canary_sandbox.apiserver.desk import FrontDesk
 
 ROOT = Path(__file__).parents[2]
 NS = own_namespace("team-shop")

@@ -22,8 +22,8 @@ from canary.kube import CRDS, GATEWAYCLASSES, GATEWAYS, HTTPROUTES, NAMESPACES, 
 from canary.model.crd import crds
 from canary.model.requests import REQUEST_ANNOTATION
 from canary.model.status import Outcome, Phase, RolloutStatus, format_time
-from canary.sandbox.apiserver import ApiServer, Fault
-from canary.sandbox.apiserver.desk import FrontDesk
+from canary_sandbox.apiserver import ApiServer, Fault
+from canary_sandbox.apiserver.desk import FrontDesk
 
 NS = own_namespace("team-shop")
 OTHER = own_namespace("other")

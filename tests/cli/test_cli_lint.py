@@ -18,8 +18,8 @@ from cli_kit import canary
 from cluster_kit import api_server, install_all, own_namespace
 
 from canary.kube import CHECKTEMPLATES, DEPLOYMENTS, HTTPROUTES, NAMESPACES, REFERENCEGRANTS, ROLLOUTS, SERVICES, Kube
-from canary.sandbox.apiserver import ApiServer, Fault
-from canary.sandbox.apiserver.desk import FrontDesk
+from canary_sandbox.apiserver import ApiServer, Fault
+from canary_sandbox.apiserver.desk import FrontDesk
 
 ROOT = Path(__file__).parents[2]
 NS = own_namespace("team-shop")
@@ -402,7 +402,7 @@ from canary.cli.main import main
 try:
     main()
 except SystemExit as end:
-    print(end.code, [name for name in sys.modules if name.startswith(("canary.sandbox", "jsonpatch", "envoy", "aiohttp"))])
+    print(end.code, [name for name in sys.modules if name.startswith(("canary_sandbox", "jsonpatch", "envoy", "aiohttp"))])
 """
     ran = await canary("-c", script, command=(sys.executable,), **no_promtool)
     assert ran.out.splitlines()[-1] == "0 []", ran.err

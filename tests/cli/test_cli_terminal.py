@@ -21,8 +21,8 @@ from cluster_kit import api_server, install_all, own_namespace
 
 from canary.kube import DEPLOYMENTS, NAMESPACES, ROLLOUTS, Kube
 from canary.model.status import Phase, RolloutStatus
-from canary.sandbox.apiserver import Fault
-from canary.sandbox.apiserver.desk import FrontDesk
+from canary_sandbox.apiserver import Fault
+from canary_sandbox.apiserver.desk import FrontDesk
 
 NS = own_namespace("team-shop")
 

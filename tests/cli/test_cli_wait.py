@@ -20,8 +20,8 @@ from canary.kube import DEPLOYMENTS, NAMESPACES, ROLLOUTS, Kube
 from canary.model.requests import REQUEST_ANNOTATION
 from canary.model.status import Outcome, Phase, RevisionsStatus, RolloutStatus, StepStatus
 from canary.observe.objects import revision
-from canary.sandbox.apiserver import Fault
-from canary.sandbox.apiserver.desk import FrontDesk
+from canary_sandbox.apiserver import Fault
+from canary_sandbox.apiserver.desk import FrontDesk
 
 NS = own_namespace("team-shop")
 P = Phase

@@ -12,10 +12,10 @@ from typing import Any
 import upstream
 from real_server import RealServer
 
-from canary.sandbox.apiserver import ApiServer
-from canary.sandbox.apiserver.desk import FrontDesk
-from canary.sandbox.apiserver.rbac import Mode
-from canary.sandbox.cluster import Sandbox, gateway_api_crds
+from canary_sandbox.apiserver import ApiServer
+from canary_sandbox.apiserver.desk import FrontDesk
+from canary_sandbox.apiserver.rbac import Mode
+from canary_sandbox.cluster import Sandbox, gateway_api_crds
 
 ROOT = Path(__file__).resolve().parents[2]
 OUR_CRDS = ROOT / "crds"

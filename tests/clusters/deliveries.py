@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from canary.sandbox.apiserver.requests import Request
+from canary_sandbox.apiserver.requests import Request
 
 Json = dict[str, Any]
 

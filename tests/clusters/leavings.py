@@ -7,7 +7,7 @@ import json
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Protocol
 
-from canary.sandbox.apiserver.requests import Request
+from canary_sandbox.apiserver.requests import Request
 
 Json = dict[str, Any]
 

@@ -22,14 +22,14 @@ from upstream import Upstream
 from yarl import URL
 
 from canary.errors import SandboxError
-from canary.sandbox.apiserver import auth
-from canary.sandbox.apiserver.desk import FrontDesk, utc_now
-from canary.sandbox.apiserver.errors import StatusError, expired, not_implemented
-from canary.sandbox.apiserver.faults import Fault, WatchLostError, faulty
-from canary.sandbox.apiserver.rbac import Mode
-from canary.sandbox.apiserver.requests import Request
-from canary.sandbox.apiserver.server import definitions
-from canary.sandbox.apiserver.watch import error_line
+from canary_sandbox.apiserver import auth
+from canary_sandbox.apiserver.desk import FrontDesk, utc_now
+from canary_sandbox.apiserver.errors import StatusError, expired, not_implemented
+from canary_sandbox.apiserver.faults import Fault, WatchLostError, faulty
+from canary_sandbox.apiserver.rbac import Mode
+from canary_sandbox.apiserver.requests import Request
+from canary_sandbox.apiserver.server import definitions
+from canary_sandbox.apiserver.watch import error_line
 
 Json = dict[str, Any]
 Headers = list[tuple[str, str]]

@@ -10,8 +10,8 @@ from cluster_kit import api_server, install_all, own_namespace
 
 from canary.errors import Forbidden, NotFound, Unavailable
 from canary.kube import HTTPROUTES, NAMESPACES, ROLLOUTS, SERVICES, Kube
-from canary.sandbox.apiserver import Fault
-from canary.sandbox.apiserver.desk import FrontDesk
+from canary_sandbox.apiserver import Fault
+from canary_sandbox.apiserver.desk import FrontDesk
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from canary.kube import connection
-from canary.sandbox.process import die_with_parent, free_port
+from canary_sandbox.process import die_with_parent, free_port
 
 ASSETS = os.environ.get("KUBEBUILDER_ASSETS", "")
 KUBECONFIG = os.environ.get("CANARY_TEST_KUBECONFIG", "")

@@ -39,9 +39,9 @@ from canary.metrics.scripted import Scripted
 from canary.model.requests import REQUEST_ANNOTATION
 from canary.observe.objects import FINALIZER
 from canary.observe.store import Store
-from canary.sandbox.apiserver import AuditEntry
-from canary.sandbox.apiserver.desk import FrontDesk
 from canary.telemetry import Telemetry
+from canary_sandbox.apiserver import AuditEntry
+from canary_sandbox.apiserver.desk import FrontDesk
 
 RUN_ANNOTATION = run_annotation("shop")
 

@@ -21,8 +21,8 @@ from canary.controller.hub import Hub
 from canary.kube import HTTPROUTES, ROLLOUTS
 from canary.observe.rollout import Rollout
 from canary.observe.store import Key, Store
-from canary.sandbox.apiserver import Fault
 from canary.telemetry import Telemetry
+from canary_sandbox.apiserver import Fault
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

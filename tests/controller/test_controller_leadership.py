@@ -15,7 +15,7 @@ from controller_kit import World
 from canary.controller.leadership import DURATION, Leadership
 from canary.errors import ConfigError, LeadershipLost
 from canary.kube import LEASES
-from canary.sandbox.apiserver import Fault
+from canary_sandbox.apiserver import Fault
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -19,8 +19,8 @@ from wire import Wire
 
 from canary.kube import ROLLOUTS
 from canary.kube.pace import BRISK, GRACE
-from canary.sandbox.apiserver import ApiServer, Fault
 from canary.telemetry import configure
+from canary_sandbox.apiserver import ApiServer, Fault
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

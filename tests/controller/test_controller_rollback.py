@@ -11,7 +11,7 @@ from controller_kit import CONTROLLER, REAL_SECONDS, World, clean, route_documen
 
 from canary.kube import DEPLOYMENTS, HTTPROUTES
 from canary.metrics.port import Query
-from canary.sandbox.apiserver import Fault
+from canary_sandbox.apiserver import Fault
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -12,7 +12,7 @@ from canary.errors import AlreadyExists, NotFound
 from canary.kube import ROLLOUTS
 from canary.model.status import parse_time
 from canary.observe.objects import FINALIZER
-from canary.sandbox.apiserver import Fault
+from canary_sandbox.apiserver import Fault
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

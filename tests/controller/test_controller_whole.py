@@ -24,8 +24,8 @@ from canary.controller.run import serve
 from canary.controller.settings import Settings
 from canary.errors import ConfigError
 from canary.kube import DEPLOYMENTS, HTTPROUTES, ROLLOUTS
-from canary.sandbox.apiserver import ApiServer, auth
-from canary.sandbox.cluster import gateway_api_crds
+from canary_sandbox.apiserver import ApiServer, auth
+from canary_sandbox.cluster import gateway_api_crds
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -26,10 +26,10 @@ from canary.controller.run import serve
 from canary.controller.settings import Settings
 from canary.kube import DEPLOYMENTS, EVENTS, HTTPROUTES, ROLLOUTS, Kube, Resource
 from canary.metrics.port import Provider
-from canary.sandbox.apiserver import AuditEntry
-from canary.sandbox.apiserver.desk import FrontDesk
-from canary.sandbox.cluster import gateway_api_crds
-from canary.sandbox.watching import Cache, running, watch_into
+from canary_sandbox.apiserver import AuditEntry
+from canary_sandbox.apiserver.desk import FrontDesk
+from canary_sandbox.cluster import gateway_api_crds
+from canary_sandbox.watching import Cache, running, watch_into
 
 Json = dict[str, Any]
 

@@ -25,7 +25,7 @@ from deploy_kit import (
 
 from canary.kube import EVENTS, HTTPROUTES, ROLLOUTS
 from canary.metrics.scripted import Scripted
-from canary.sandbox.apiserver.faults import Fault
+from canary_sandbox.apiserver.faults import Fault
 
 pytestmark = pytest.mark.timeout(180)
 

@@ -19,7 +19,7 @@ from canary.metrics.scripted import Scripted
 from canary.model.rollout import RolloutSpec
 from canary.observe.checks import check_query, observed_query, resolve_checks
 from canary.observe.store import Store
-from canary.sandbox.prometheus import Prometheus
+from canary_sandbox.prometheus import Prometheus
 
 pytestmark = pytest.mark.timeout(180)
 

@@ -14,8 +14,8 @@ from cluster_kit import sandbox
 from canary.controller.run import serve
 from canary.controller.settings import Settings
 from canary.kube import HTTPROUTES, ROLLOUTS
-from canary.sandbox.cluster import Sandbox
-from canary.sandbox.demo import manifests
+from canary_sandbox.cluster import Sandbox
+from canary_sandbox.demo import manifests
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 

@@ -19,10 +19,10 @@ from canary.controller.settings import Settings
 from canary.errors import ApiError
 from canary.kube import DEPLOYMENTS, HTTPROUTES, PODS, ROLLOUTS
 from canary.metrics.render import render
-from canary.sandbox.cluster import Sandbox
-from canary.sandbox.demo import manifests
-from canary.sandbox.load import LoadGenerator
-from canary.sandbox.traefik import CONTROLLER_NAME, TraefikGateway
+from canary_sandbox.cluster import Sandbox
+from canary_sandbox.demo import manifests
+from canary_sandbox.load import LoadGenerator
+from canary_sandbox.traefik import CONTROLLER_NAME, TraefikGateway
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 

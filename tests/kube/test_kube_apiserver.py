@@ -16,8 +16,8 @@ from canary import errors
 from canary.kube import DEPLOYMENTS, EVENTS, LEASES, NAMESPACES, SERVICES, Kube, Resource, WatchEvent
 from canary.kube.events import build_event
 from canary.kube.retry import ROUTE_WRITE
-from canary.sandbox.apiserver import Fault
-from canary.sandbox.apiserver.desk import FrontDesk
+from canary_sandbox.apiserver import Fault
+from canary_sandbox.apiserver.desk import FrontDesk
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from canary.kube import HTTPROUTES, NAMESPACES, SERVICES, Kube, WatchEvent
 from canary.kube.outage import LONGEST_PAUSE, Eyes
 from canary.kube.pace import GRACE, Silent, Vigil, WatchPace
 from canary.kube.pool import kept_alive
-from canary.sandbox.apiserver.desk import FrontDesk
+from canary_sandbox.apiserver.desk import FrontDesk
 
 
 @pytest.fixture

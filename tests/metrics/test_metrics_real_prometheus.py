@@ -10,8 +10,8 @@ from canary.metrics.port import Query
 from canary.metrics.prometheus import PrometheusProvider
 from canary.metrics.render import render
 from canary.model.measurement import Malformed, Measurement, NoData, Sample
-from canary.sandbox.prometheus import Prometheus
 from canary.telemetry import Telemetry, TelemetryServer
+from canary_sandbox.prometheus import Prometheus
 
 pytestmark = pytest.mark.e2e
 

@@ -15,8 +15,8 @@ from model_kit import SPEC, changed
 
 from canary.model.crd import crds, render
 from canary.model.values import number_or_string
-from canary.sandbox.apiserver import ApiServer
-from canary.sandbox.apiserver.desk import FrontDesk
+from canary_sandbox.apiserver import ApiServer
+from canary_sandbox.apiserver.desk import FrontDesk
 
 Json = dict[str, Any]
 FOLDER = Path(__file__).parents[2] / "crds"

@@ -1,1 +1,0 @@
-"""`canary sandbox`: one file per verb, and what they have in common."""

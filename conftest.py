@@ -1,0 +1,35 @@
+"""What the tests run on: the sandbox, or a real API server; and which of them can only run on the sandbox."""
+
+from __future__ import annotations
+
+import cluster_kit
+import pytest
+import real_server
+import upstream
+
+SAY_WHEN_READY = ("controller", "deploy", "e2e", "parts")
+"""Folders whose tests say when a Deployment is ready. Where a cluster does, the two contradict each other."""
+
+
+def pytest_report_header() -> str:
+    return cluster_kit.description()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """On a real server, tests that need the sandbox's own are left out; the report counts them as deselected.
+
+    So are those that run Deployments themselves, on a cluster that does.
+    """
+    if not cluster_kit.REAL:
+        return
+    folders = SAY_WHEN_READY if upstream.runs_deployments() else ()
+    left_out = [item for item in items if item.get_closest_marker("sandbox_only") or item.path.parent.name in folders]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
+def pytest_sessionfinish() -> None:
+    if upstream._known:
+        real_server.remove_installed(upstream.upstream())
+    upstream.stop()

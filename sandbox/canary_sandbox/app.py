@@ -1,0 +1,197 @@
+"""The application of the sandbox: one replica, a small HTTP server that can be told to fail and to be slow.
+
+Runs inside our process (`AppServer`), or as a process of its own: `python -m canary_sandbox.app`, which reads its
+behaviour from the environment and its faults from `PUT /-/faults`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from types import TracebackType
+from typing import Self
+
+from aiohttp import web
+
+from canary.errors import SandboxError
+
+FAULTS_PATH = "/-/faults"
+COUNTS_PATH = "/-/counts"
+
+
+@dataclass(slots=True)
+class Faults:
+    """What goes wrong: `errors` is the share of requests answered 500 (0..1), `latency` is in seconds."""
+
+    errors: float = 0.0
+    latency: float = 0.0
+    ready: bool = True
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.errors <= 1:
+            raise SandboxError(f"errors is a share between 0 and 1, not {self.errors:g}")
+        if self.latency < 0:
+            raise SandboxError(f"latency is in seconds and cannot be {self.latency:g}")
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """Changes to faults, with their units; None leaves one as it is."""
+
+    errors: float | None = None
+    latency: float | None = None
+    ready: bool | None = None
+
+    def over(self, faults: Faults) -> Faults:
+        """Raises SandboxError as Faults does."""
+        return Faults(
+            errors=faults.errors if self.errors is None else self.errors,
+            latency=faults.latency if self.latency is None else self.latency,
+            ready=faults.ready if self.ready is None else self.ready,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Behaviour:
+    """How a replica starts: from the environment of its pod template."""
+
+    version: str = "unknown"
+    errors: float = 0.0
+    latency: float = 0.0
+    startup: float = 0.0
+    ready: bool = True
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str], *, image: str = "") -> Self:
+        """VERSION (or the image's tag), FAULT_ERROR_PERCENT, FAULT_LATENCY_MS, STARTUP_SECONDS, READY."""
+        _, colon, tag = image.rpartition("/")[2].partition(":")
+        return cls(
+            version=env.get("VERSION") or (tag if colon else "unknown"),
+            errors=_number(env, "FAULT_ERROR_PERCENT") / 100,
+            latency=_number(env, "FAULT_LATENCY_MS") / 1000,
+            startup=_number(env, "STARTUP_SECONDS"),
+            ready=env.get("READY", "true").lower() != "false",
+        )
+
+    @property
+    def faults(self) -> Faults:
+        """What goes wrong from the start."""
+        return Faults(self.errors, self.latency, self.ready)
+
+
+def _number(env: Mapping[str, str], name: str) -> float:
+    try:
+        return float(env.get(name) or 0)
+    except ValueError as error:
+        raise SandboxError(f"{name}={env[name]!r} is not a number") from error
+
+
+class AppServer:
+    """One replica on a loopback port (default: a free one). `served` counts its answers, `failed` those with 500."""
+
+    def __init__(self, behaviour: Behaviour, *, pod: str = "app", port: int = 0, grace: float = 1.0) -> None:
+        self.behaviour = behaviour
+        self.pod = pod
+        self.port = port
+        self.faults = behaviour.faults
+        self.served = 0
+        self.failed = 0
+        self._grace = grace
+        self._owed = 0.0
+        self._body = json.dumps({"version": behaviour.version, "pod": pod}).encode()
+        self._runner: web.ServerRunner | None = None
+        self._started_at = 0.0
+
+    async def __aenter__(self) -> Self:
+        self._started_at = asyncio.get_running_loop().time()
+        server = web.Server(self._answer, access_log=None)
+        self._runner = web.ServerRunner(server, shutdown_timeout=self._grace)
+        await self._runner.setup()
+        self._site = web.TCPSite(self._runner, "127.0.0.1", self.port)
+        try:
+            await self._site.start()
+        except OSError as error:
+            await self._runner.cleanup()
+            raise SandboxError(f"{self.pod} cannot listen on port {self.port}: {error}") from error
+        self.port = self._runner.addresses[0][1]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def stop(self) -> None:
+        """Stop listening; requests in flight get the grace period (seconds) to finish. Safe to call twice."""
+        if self._runner is not None:
+            runner, self._runner = self._runner, None
+            await runner.cleanup()
+
+    async def crash(self) -> None:
+        """Stop listening and cut every connection in the middle of whatever it is doing."""
+        if self._runner is not None and self._runner.server is not None:
+            await self._site.stop()
+            await self._runner.server.shutdown(0)
+        await self.stop()
+
+    @property
+    def ready(self) -> bool:
+        """Whether the start-up time is over and nobody declared it unready."""
+        started = asyncio.get_running_loop().time() - self._started_at >= self.behaviour.startup
+        return started and self.faults.ready and self._runner is not None
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        headers = {"x-version": self.behaviour.version, "x-pod": self.pod}
+        if request.path == "/healthz":
+            ready = self.ready
+            return web.Response(status=200 if ready else 503, text="ok" if ready else "not ready", headers=headers)
+        if request.path == FAULTS_PATH and request.method == "PUT":
+            return await self._set_faults(request)
+        if request.path == COUNTS_PATH:
+            return web.json_response({"served": self.served, "failed": self.failed})
+        self.served += 1
+        fails = self._is_due()
+        if self.faults.latency:
+            await asyncio.sleep(self.faults.latency)
+        if fails:
+            self.failed += 1
+            return web.Response(status=500, body=b'{"error": "injected"}', headers=headers)
+        return web.Response(body=self._body, content_type="application/json", headers=headers)
+
+    def _is_due(self) -> bool:
+        """Spread failures evenly: after n requests, the failed ones differ from errors * n by less than one."""
+        self._owed += self.faults.errors
+        if self._owed < 1 - 1e-9:
+            return False
+        self._owed -= 1
+        return True
+
+    async def _set_faults(self, request: web.BaseRequest) -> web.Response:
+        try:
+            self.faults = Faults(**{**asdict(self.faults), **json.loads(await request.text())})
+        except (ValueError, TypeError, SandboxError) as error:
+            return web.Response(status=400, text=str(error))
+        return web.json_response(asdict(self.faults))
+
+
+async def serve(env: Mapping[str, str]) -> None:
+    """Serve until SIGTERM or SIGINT. PORT is where (default: a free one); the first line printed says it."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, stop.set)
+    behaviour = Behaviour.from_env(env)
+    app = AppServer(behaviour, pod=env.get("POD_NAME") or f"app-{os.getpid()}", port=int(env.get("PORT") or 0))
+    async with app:
+        sys.stdout.write(json.dumps({"port": app.port, "pod": app.pod}) + "\n")
+        sys.stdout.flush()
+        await stop.wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(os.environ))

@@ -1,0 +1,277 @@
+"""Plays the story and takes notes: who wrote what and when, what was served, what people would have seen."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from canary.errors import SandboxError
+from canary.kube import DEPLOYMENTS, EVENTS, HTTPROUTES, ROLLOUTS
+from canary.model.status import Phase, RolloutStatus, VerdictKind
+from canary_sandbox.cluster import Sandbox
+from canary_sandbox.composite import Composite
+from canary_sandbox.demo import manifests
+from canary_sandbox.demo.report import Moments, Report, Span, count, judge
+from canary_sandbox.demo.screen import Screen
+from canary_sandbox.load import LoadGenerator, is_bad
+from canary_sandbox.process import ManagedProcess, free_port
+from canary_sandbox.prometheus import require_prometheus
+
+Json = dict[str, Any]
+
+GOOD, BAD, BAD_ERRORS = "v2", "v3", 30
+RPS = 300
+CONTROLLER = "canary-controller"
+LINGER_RPS, LINGER_SECONDS = 50, 1800
+IN_FLIGHT = 1.0
+"""Seconds that a request may still be on its way after the gateway took a new weight."""
+
+
+@dataclass(slots=True)
+class Notes:
+    """What the watches said, with Unix times."""
+
+    status: RolloutStatus = field(default_factory=RolloutStatus)
+    written: list[tuple[float, float]] = field(default_factory=list)
+    """(when, canary share in percent) of every change of the route's weights."""
+    failing: datetime | None = None
+    accepted: list[tuple[float, float]] = field(default_factory=list)
+    """(when, canary share in percent) of every acceptance by the gateway."""
+
+
+class Story(Composite):
+    """The whole play as an async context: everything it started is gone when it is left."""
+
+    def __init__(self, screen: Screen) -> None:
+        self._screen = screen
+        self._notes = Notes()
+        self._changed = asyncio.Event()
+        self._version = "v1"
+
+    async def _enter(self, stack: AsyncExitStack) -> None:
+        self._began = time.time()
+        require_prometheus()
+        self._screen.say("starting: API server, Envoy gateway, Prometheus, two Deployments")
+        self._box = await stack.enter_async_context(Sandbox(prometheus=True, processes=True))
+        await self._box.apply(manifests.world())
+        await self._start_controller(stack)
+        url = await self._box.gateway_url(manifests.NAMESPACE, "public")
+        await self._rolled_out("shop-stable", "shop-canary")
+        self._load = await stack.enter_async_context(
+            LoadGenerator(url, manifests.HOST, rps=RPS, max_seconds=300, max_requests=90_000)
+        )
+        for watcher in (self._watch_rollout(), self._watch_route(), self._watch_events(), self._paint()):
+            task = asyncio.create_task(watcher)
+            stack.push_async_callback(_cancel, task)
+        self._screen.open()
+        stack.callback(self._screen.close)
+
+    async def _start_controller(self, stack: AsyncExitStack) -> None:
+        """The controller as users run it: a process of its own, under its own name."""
+        config = self._box.api.kubeconfig(self._box.folder / "controller.kubeconfig", user=CONTROLLER)
+        self._metrics = f"127.0.0.1:{free_port()}"
+        command = [sys.executable, "-m", "canary", "controller", "run"]
+        flags = ["--prometheus-url", self._box.prometheus.url, "--metrics-address", self._metrics]
+        self._log = self._box.folder / "controller.log"
+        self._controller = await stack.enter_async_context(
+            ManagedProcess([*command, *flags, "--kubeconfig", str(config)], log=self._log, name="canary controller")
+        )
+
+    async def play(self) -> Report:
+        """Act one: a good version. Act two: a bad one. Then count."""
+        self._screen.say(f"{RPS} requests a second flow through Envoy to v1; waiting for Prometheus' first look")
+        await self._box.prometheus.scraping()
+        await self._box.apply([manifests.rollout()])
+        await self._until("the controller to see the Rollout", lambda status: status.phase is Phase.IDLE, 30)
+        self._screen.say(f"act one: {GOOD} is deployed. It is fine.")
+        await self._deploy(GOOD)
+        await self._until(f"{GOOD} to be promoted", lambda status: status.phase is Phase.SUCCEEDED, 90)
+        good_run_ended = time.time()
+        self._screen.say(f"act two: {BAD} is deployed. It answers {BAD_ERRORS} % of its requests with 500.")
+        await self._deploy(BAD, errors=BAD_ERRORS)
+        await self._until(f"{BAD} to be rolled back", lambda status: status.phase is Phase.ROLLED_BACK, 60)
+        await asyncio.sleep(2)  # a little more traffic, to see that nothing reaches it any more
+        await self._load.stop()
+        return await self._count(good_run_ended)
+
+    async def linger(self) -> None:
+        """Stay until Ctrl-C, with a little traffic, for at most half an hour."""
+        url = await self._box.gateway_url(manifests.NAMESPACE, "public")
+        path: Path = self._box.kubeconfig
+        self._screen.note(
+            "",
+            f"The cluster runs on, with {LINGER_RPS} requests a second, for {LINGER_SECONDS // 60} minutes or until Ctrl-C. In another terminal:",
+            f"  export KUBECONFIG={path}",
+            f"  kubectl -n {manifests.NAMESPACE} get rollouts",
+            f"  kubectl -n {manifests.NAMESPACE} set env deployment/shop-canary VERSION=v4 FAULT_ERROR_PERCENT-",
+            f"  canary -n {manifests.NAMESPACE} watch shop",
+        )
+        load = LoadGenerator(url, manifests.HOST, rps=LINGER_RPS, max_seconds=LINGER_SECONDS)
+        async with load:
+            await load.wait()
+
+    # -- acting -------------------------------------------------------------------------------------------------
+
+    async def _deploy(self, version: str, *, errors: int = 0) -> None:
+        self._version = version
+        await self._box.apply([manifests.deployment("shop-canary", version, errors=errors)])
+
+    async def _rolled_out(self, *names: str) -> None:
+        for name in names:
+            async with asyncio.timeout(30):
+                while True:
+                    found = await self._box.kube.get(DEPLOYMENTS, name, manifests.NAMESPACE)
+                    if (found.get("status") or {}).get("readyReplicas") == found["spec"]["replicas"]:
+                        break
+                    await asyncio.sleep(0.1)
+
+    async def _until(self, what: str, condition: Any, within: float) -> None:
+        """Wait for the Rollout's status to be so. SandboxError with the controller's last words if it never is."""
+        try:
+            async with asyncio.timeout(within):
+                while not condition(self._notes.status):
+                    if not self._controller.running:
+                        raise SandboxError(f"the controller ended by itself: {self._last_words()}")
+                    self._changed.clear()
+                    try:
+                        async with asyncio.timeout(1):
+                            await self._changed.wait()
+                    except TimeoutError:
+                        continue
+        except TimeoutError as error:
+            raise SandboxError(
+                f"waited {within:g} s in vain for {what}; the Rollout says: {self._notes.status.message or 'nothing'}; "
+                f"the controller: {self._last_words()}"
+            ) from error
+
+    def _last_words(self) -> str:
+        lines = self._log.read_text(errors="replace").strip().splitlines() if self._log.exists() else []
+        return " / ".join(lines[-3:]) or "nothing"
+
+    # -- taking notes -------------------------------------------------------------------------------------------
+
+    async def _watch_rollout(self) -> None:
+        async for event in self._box.kube.list_and_watch(ROLLOUTS, manifests.NAMESPACE):
+            if event.type in {"ADDED", "MODIFIED"} and event.object.get("status"):
+                status = self._notes.status = RolloutStatus.load(event.object["status"])
+                failing = [check for check in status.checks if check.verdict is VerdictKind.FAIL]
+                if failing and self._notes.failing is None:
+                    self._notes.failing = failing[0].measured_at
+                self._screen.status(status)
+                self._changed.set()
+
+    async def _watch_route(self) -> None:
+        async for event in self._box.kube.list_and_watch(HTTPROUTES, manifests.NAMESPACE):
+            if event.type not in {"ADDED", "MODIFIED"}:
+                continue
+            share = _share(event.object)
+            if not self._notes.written or self._notes.written[-1][1] != share:
+                self._notes.written.append((time.time(), share))
+            if _accepted(event.object) and (not self._notes.accepted or self._notes.accepted[-1][1] != share):
+                self._notes.accepted.append((time.time(), share))
+            self._screen.weight(share)
+
+    async def _watch_events(self) -> None:
+        async for event in self._box.kube.list_and_watch(EVENTS, manifests.NAMESPACE):
+            if event.type == "ADDED" and event.object.get("involvedObject", {}).get("kind") == "Rollout":
+                self._screen.event(event.object)
+
+    async def _paint(self) -> None:
+        before = self._load.counts()
+        while True:
+            await asyncio.sleep(0.5)
+            now = self._load.counts()
+            self._screen.traffic(before, now, seconds=0.5)
+            before = now
+
+    # -- counting -----------------------------------------------------------------------------------------------
+
+    async def _count(self, good_run_ended: float) -> Report:
+        offset = time.time() - time.monotonic()
+        answers = [(answer.at + offset, answer) for answer in self._load.series()]
+        report = Report(seconds=time.time() - self._began)
+        report.steps = [count(span, answers) for span in self._spans(good_run_ended)]
+        totals = self._load.counts()
+        report.sent, report.failed = totals.total, totals.failed
+        report.failed_good_run = sum(is_bad(answer.status) for at, answer in answers if at <= good_run_ended)
+        report.moments = self._moments(
+            good_run_ended, [(at, answer.version) for at, answer in answers if is_bad(answer.status)]
+        )
+        of_bad = [at for at, answer in answers if answer.version == BAD]
+        accepted = report.moments.accepted
+        report.late = sum(at > accepted + IN_FLIGHT for at in of_bad) if accepted is not None else len(of_bad)
+        report.rollback_latency = await self._rollback_latency()
+        judge(report, GOOD, BAD)
+        return report
+
+    def _spans(self, good_run_ended: float) -> list[Span]:
+        """From each acceptance to the next write: the times when one weight was served and no other."""
+        spans = []
+        for begin, weight in self._notes.accepted:
+            end = min((at for at, _ in self._notes.written if at > begin), default=time.time())
+            if weight > 0:
+                version = GOOD if begin < good_run_ended else BAD
+                spans.append(Span(f"{version} at {weight:g} %", version, weight, begin, end))
+        return spans
+
+    def _moments(self, good_run_ended: float, bad: list[tuple[float, str]]) -> Moments:
+        first_bad = min((at for at, version in bad if version == BAD), default=None)
+        sampled = self._notes.failing.timestamp() if self._notes.failing else None
+        zero = [at for at, share in self._notes.accepted if share == 0 and at > good_run_ended]
+        patches = [
+            entry.at.timestamp()
+            for entry in self._box.api.audit
+            if entry.user == CONTROLLER
+            and entry.verb == "patch"
+            and entry.resource == "httproutes"
+            and entry.code == 200
+        ]
+        patched = min((at for at in patches if sampled is not None and at >= sampled), default=None)
+        last = self._load.last_answer(BAD)
+        return Moments(
+            first_bad=first_bad,
+            sampled=sampled,
+            patched=patched,
+            accepted=min(zero, default=None),
+            last_answer=last.at + time.time() - time.monotonic() if last else None,
+        )
+
+    async def _rollback_latency(self) -> float | None:
+        """The controller's own histogram, as any Prometheus would read it."""
+        async with aiohttp.ClientSession() as http, http.get(f"http://{self._metrics}/metrics") as response:
+            text = await response.text()
+        values = dict(
+            line.rsplit(" ", 1) for line in text.splitlines() if line.startswith("canary_rollback_latency_seconds_")
+        )
+        number = float(values.get("canary_rollback_latency_seconds_count", 0))
+        return float(values["canary_rollback_latency_seconds_sum"]) / number if number else None
+
+
+def _share(route: Json) -> float:
+    weights = {ref["name"]: ref.get("weight", 1) for ref in route["spec"]["rules"][0]["backendRefs"]}
+    share: float = 100 * weights["shop-canary"] / sum(weights.values())
+    return share
+
+
+def _accepted(route: Json) -> bool:
+    parents = (route.get("status") or {}).get("parents") or []
+    generation = route["metadata"]["generation"]
+    return bool(parents) and all(
+        condition["status"] == "True" and condition.get("observedGeneration", 0) >= generation
+        for parent in parents
+        for condition in parent["conditions"]
+        if condition["type"] in {"Accepted", "ResolvedRefs"}
+    )
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

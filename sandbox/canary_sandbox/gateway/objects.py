@@ -1,0 +1,164 @@
+"""What the gateway reads, as one frozen snapshot, and how a backendRef finds its Service in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+from canary_sandbox.addresses import Address
+
+Json = dict[str, Any]
+Key = tuple[str, str]
+"""(namespace, name)"""
+
+GATEWAY_GROUP = "gateway.networking.k8s.io"
+SERVICE_NAME_LABEL = "kubernetes.io/service-name"
+
+
+def key_of(obj: Json) -> Key:
+    """(namespace, name) of an object; the namespace is "" for cluster-scoped ones."""
+    meta = obj["metadata"]
+    return meta.get("namespace", ""), meta["name"]
+
+
+def generation_of(obj: Json) -> int:
+    """The generation of the spec; 0 for objects that never went through an API server."""
+    return int(obj["metadata"].get("generation", 0))
+
+
+@dataclass(frozen=True, slots=True)
+class Objects:
+    """Everything a translation looks at. `refused` names routes that Envoy itself would not load, and why."""
+
+    classes: Mapping[Key, Json] = field(default_factory=dict)
+    gateways: Mapping[Key, Json] = field(default_factory=dict)
+    routes: Mapping[Key, Json] = field(default_factory=dict)
+    services: Mapping[Key, Json] = field(default_factory=dict)
+    slices: Mapping[Key, Json] = field(default_factory=dict)
+    grants: Mapping[Key, Json] = field(default_factory=dict)
+    namespaces: Mapping[Key, Json] = field(default_factory=dict)
+    refused: Mapping[Key, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, *documents: Json) -> Self:
+        """Sort plain manifests into a snapshot; kinds the gateway does not read are left out."""
+        found = cls()
+        for document in documents:
+            if attribute := KINDS.get(document["kind"]):
+                sort = {**getattr(found, attribute), key_of(document): document}
+                found = replace(found, **{attribute: sort})
+        return found
+
+
+KINDS = {
+    "GatewayClass": "classes",
+    "Gateway": "gateways",
+    "HTTPRoute": "routes",
+    "Service": "services",
+    "EndpointSlice": "slices",
+    "ReferenceGrant": "grants",
+    "Namespace": "namespaces",
+}
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Backend:
+    """One port of one Service: the unit that gets weight, and the unit that is measured."""
+
+    namespace: str
+    service: str
+    port: int
+
+    @property
+    def cluster(self) -> str:
+        """The Envoy cluster's name; none of its parts can contain a slash or a dot, so it can be taken apart."""
+        return f"{self.namespace}/{self.service}/{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Unresolved:
+    """A backendRef that leads nowhere: `reason` is one of the Gateway API's reasons for ResolvedRefs=False."""
+
+    reason: str
+    message: str
+
+
+def resolve(objects: Objects, route: Json, ref: Json) -> Backend | Unresolved:
+    """Find the Service port that a backendRef of `route` names."""
+    route_namespace = route["metadata"]["namespace"]
+    group, kind = ref.get("group") or "", ref.get("kind") or "Service"
+    if (group, kind) != ("", "Service"):
+        return Unresolved(
+            "InvalidKind", f"backendRef kind {group or 'core'}/{kind} is not supported, only core/Service"
+        )
+    namespace, name, port = ref.get("namespace") or route_namespace, ref["name"], ref.get("port")
+    if namespace != route_namespace and not _granted(objects, route, namespace, name):
+        return Unresolved(
+            "RefNotPermitted",
+            f"no ReferenceGrant in {namespace} lets HTTPRoutes of {route_namespace} refer to Service {name}",
+        )
+    service = objects.services.get((namespace, name))
+    if service is None:
+        return Unresolved("BackendNotFound", f"Service {namespace}/{name} does not exist")
+    if port is None:
+        return Unresolved("BackendNotFound", f"backendRef to Service {namespace}/{name} names no port")
+    declared = _service_port(service, int(port))
+    if declared is None:
+        return Unresolved("BackendNotFound", f"Service {namespace}/{name} has no port {port}")
+    protocol = declared.get("appProtocol") or "http"
+    if protocol != "http":
+        return Unresolved("UnsupportedProtocol", f"Service {namespace}/{name}: appProtocol {protocol} is not supported")
+    return Backend(namespace, name, int(port))
+
+
+def _service_port(service: Json, port: int) -> Json | None:
+    ports: list[Json] = service.get("spec", {}).get("ports") or []
+    return next((declared for declared in ports if declared["port"] == port), None)
+
+
+def _granted(objects: Objects, route: Json, namespace: str, service: str) -> bool:
+    for grant in objects.grants.values():
+        if grant["metadata"]["namespace"] != namespace:
+            continue
+        spec = grant.get("spec", {})
+        comes_from = any(
+            origin.get("group") == GATEWAY_GROUP
+            and origin.get("kind") == "HTTPRoute"
+            and origin.get("namespace") == route["metadata"]["namespace"]
+            for origin in spec.get("from", [])
+        )
+        leads_to = any(
+            (target.get("group") or "") == ""
+            and target.get("kind") == "Service"
+            and (target.get("name") or service) == service
+            for target in spec.get("to", [])
+        )
+        if comes_from and leads_to:
+            return True
+    return False
+
+
+def endpoints(objects: Objects, backend: Backend) -> tuple[Address, ...]:
+    """The ready endpoints of a Service port, in a stable order."""
+    service = objects.services.get((backend.namespace, backend.service))
+    declared = _service_port(service, backend.port) if service else None
+    if declared is None:
+        return ()
+    return tuple(sorted(set(_ready(objects, backend, declared.get("name") or ""))))
+
+
+def _ready(objects: Objects, backend: Backend, port_name: str) -> Iterator[Address]:
+    for piece in objects.slices.values():
+        meta = piece["metadata"]
+        if meta.get("namespace") != backend.namespace:
+            continue
+        if (meta.get("labels") or {}).get(SERVICE_NAME_LABEL) != backend.service:
+            continue
+        ports = [port["port"] for port in piece.get("ports") or [] if (port.get("name") or "") == port_name]
+        for endpoint in piece.get("endpoints") or []:
+            conditions = endpoint.get("conditions") or {}
+            # The API: a missing `ready` means ready.
+            if conditions.get("ready", True) is not False and not conditions.get("terminating"):
+                for port in ports:
+                    yield endpoint["addresses"][0], int(port)

@@ -1,0 +1,399 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from apiserver_kit import CRDS, OURS, ROUTES, WIDGETS, Client, definition, route, widget
+
+from canary.checks.cel_parser import CelSyntaxError, parse
+from canary_sandbox.apiserver import ApiServer, StatusError
+from canary_sandbox.apiserver.cel_cost import CelTypeError, estimate
+from canary_sandbox.apiserver.cel_shapes import shape_of
+from canary_sandbox.apiserver.jsonpath import compile_path
+from canary_sandbox.apiserver.schema import Schema
+
+STRING = {"type": "string"}
+
+
+def whole(spec: dict[str, Any]) -> Schema:
+    return Schema({"type": "object", "properties": {"spec": spec}})
+
+
+def objections(spec: dict[str, Any], value: Any, old: Any = None) -> list[str]:
+    """What a schema says of a spec, in the server's words."""
+    before = None if old is None else {"spec": old}
+    return [str(error) for error in whole(spec).errors({"spec": value}, before)]
+
+
+def test_unknown_fields_are_pruned_unless_kept() -> None:
+    """Pruning goes into lists and maps, keeps what is open, and still prunes what an open object declares."""
+    inner = {"type": "object", "properties": {"a": STRING}}
+    schema = whole(
+        {
+            "type": "object",
+            "properties": {
+                "list": {"type": "array", "items": inner},
+                "map": {"type": "object", "additionalProperties": inner},
+                "open": {
+                    "type": "object",
+                    "x-kubernetes-preserve-unknown-fields": True,
+                    "properties": {"known": inner},
+                },
+            },
+        }
+    )
+    doc = {"spec": {"list": [{"a": "1", "b": 1}], "map": {"x": {"c": 1}}, "open": {"y": 1, "known": {"d": 1}}, "e": 1}}
+    assert sorted(schema.prune(doc)) == ["spec.e", "spec.list[0].b", "spec.map.x.c", "spec.open.known.d"]
+    assert doc == {"spec": {"list": [{"a": "1"}], "map": {"x": {}}, "open": {"y": 1, "known": {}}}}
+
+
+def test_defaults_fill_in_at_every_depth_and_nulls_go() -> None:
+    """A default is itself completed by the defaults below it; a null where none is allowed is as good as absent."""
+    leaf = {"type": "integer", "default": 1}
+    schema = whole(
+        {
+            "type": "object",
+            "default": {},
+            "properties": {
+                "list": {"type": "array", "items": {"type": "object", "properties": {"w": leaf}}},
+                "w": leaf,
+                "plain": STRING,
+                "nullable": {"type": "string", "nullable": True},
+            },
+        }
+    )
+    empty: dict[str, Any] = {}
+    schema.default(empty)
+    assert empty == {"spec": {"w": 1}}
+    full: dict[str, Any] = {"spec": {"list": [{}, {"w": 5}], "w": None, "plain": None, "nullable": None}}
+    schema.default(full)
+    assert full == {"spec": {"list": [{"w": 1}, {"w": 5}], "w": 1, "nullable": None}}
+
+
+async def test_field_validation_is_as_asked(client: Client) -> None:
+    """Strict refuses an unknown field, Warn warns of it, Ignore says nothing; the field is pruned in any case."""
+    await client.define(definition({"type": "object", "properties": {"a": STRING}}))
+    strict = await client("POST", f"{WIDGETS}?fieldValidation=Strict", widget(a="x", foo=1))
+    assert strict.code == 400
+    assert 'strict decoding error: unknown field "spec.foo"' in strict.body["message"]
+    warned = await client("POST", f"{WIDGETS}?fieldValidation=Warn", widget(a="x", foo=1))
+    assert warned.headers["Warning"] == '299 - "unknown field \\"spec.foo\\""'
+    assert warned.body["spec"] == {"a": "x"}
+    ignored = await client("POST", f"{WIDGETS}?fieldValidation=Ignore", widget("two", foo=1))
+    assert (ignored.code, "Warning" in ignored.headers) == (201, False)
+
+
+def rules(*entries: dict[str, Any], **schema: Any) -> dict[str, Any]:
+    return {**schema, "x-kubernetes-validations": list(entries)}
+
+
+def test_rules_see_self_and_say_their_message() -> None:
+    """A rule that does not hold objects where it stands, with message, computed message, reason and fieldPath."""
+    numbers = {"min": {"type": "integer"}, "max": {"type": "integer"}}
+    spec = rules(
+        {"rule": "self.min <= self.max", "messageExpression": "'min ' + 'is above max'",
+         "message": "unused", "reason": "FieldValueForbidden", "fieldPath": ".min"},
+        {"rule": "!has(self.min) || self.min > 0"},
+        type="object", properties=numbers,
+    )  # fmt: skip
+    assert objections(spec, {"min": 1, "max": 2}) == []
+    assert objections(spec, {"min": 3, "max": 2}) == ["spec.min: Forbidden: min is above max"]
+    missing, _ = objections(spec, {"min": -1})
+    assert missing == 'spec: Invalid value: "object": no such key: max evaluating rule: unused'
+
+
+def test_rules_run_wherever_their_schema_applies() -> None:
+    """Every element of a list and of a map is judged, under its own path."""
+    item = rules({"rule": "self.startsWith('a')", "message": "must begin with a"}, type="string", maxLength=5)
+    spec = {
+        "type": "object",
+        "properties": {
+            "list": {"type": "array", "items": item},
+            "map": {"type": "object", "additionalProperties": item},
+        },
+    }
+    assert objections(spec, {"list": ["a", "b"], "map": {"k": "c"}}) == [
+        'spec.list[1]: Invalid value: "b": must begin with a',
+        'spec.map[k]: Invalid value: "c": must begin with a',
+    ]
+
+
+def test_transition_rules_compare_with_what_was() -> None:
+    """oldSelf rules run only on change, follow list elements by key, and may ask whether there was anything."""
+    frozen = rules({"rule": "self == oldSelf", "message": "immutable"}, type="string")
+    element = {"type": "object", "properties": {"n": STRING, "v": frozen}, "required": ["n"]}
+    keyed = {"type": "array", "items": element, "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["n"]}
+    spec = {"type": "object", "properties": {"l": keyed}}
+    old = {"l": [{"n": "a", "v": "1"}, {"n": "b", "v": "2"}]}
+    assert objections(spec, old) == []
+    assert objections(spec, {"l": [{"n": "b", "v": "2"}, {"n": "c", "v": "9"}]}, old) == []
+    assert objections(spec, {"l": [{"n": "b", "v": "3"}]}, old) == ['spec.l[0].v: Invalid value: "3": immutable']
+    once = rules(
+        {"rule": "oldSelf.hasValue() || self == 1", "optionalOldSelf": True, "message": "starts at 1"}, type="integer"
+    )
+    assert objections({"type": "object", "properties": {"i": once}}, {"i": 2}) == [
+        "spec.i: Invalid value: 2: starts at 1"
+    ]
+    assert objections({"type": "object", "properties": {"i": once}}, {"i": 2}, {"i": 1}) == []
+
+
+@pytest.mark.parametrize(
+    ("schema", "rule", "value", "holds"),
+    [
+        (
+            {"type": "object", "properties": {"namespace": STRING}},
+            "self.__namespace__ == 'a'",
+            {"namespace": "a"},
+            True,
+        ),
+        ({"type": "object", "properties": {"x-y": STRING}}, "self.x__dash__y == 'a'", {"x-y": "b"}, False),
+        (
+            {"type": "string", "format": "date-time"},
+            "self > timestamp('2020-01-01T00:00:00Z')",
+            "2026-01-01T00:00:00Z",
+            True,
+        ),
+        ({"type": "string", "format": "duration"}, "self <= duration('1h')", "90m", False),
+        ({"type": "number"}, "self * 2.0 == 4.0", 2, True),
+        ({"type": "string"}, "self.split('/')[0].size() < 3", "ab/c", True),
+        ({"type": "string"}, "isIP(self)", "1.2.3.4", True),
+        ({"type": "string"}, "isURL(self) && self.lowerAscii() == self", "https://a.example/B", False),
+        ({"type": "array", "items": {"type": "integer"}}, "self.isSorted() && self.sum() == 3", [1, 2], True),
+        ({"type": "object", "additionalProperties": {"type": "integer"}}, "self.all(k, self[k] > 1)", {"a": 2}, True),
+        ({"x-kubernetes-int-or-string": True}, "type(self) == int ? self < 10 : self == 'all'", "all", True),
+        ({"type": "string"}, "self.find('[0-9]+') == '12'", "ab12", True),
+    ],
+)
+def test_cel_has_types_names_and_functions_of_kubernetes(
+    schema: dict[str, Any], rule: str, value: Any, holds: bool
+) -> None:
+    """Times, durations, escaped names and the added functions work as in a real server."""
+    said = objections({"type": "object", "properties": {"v": rules({"rule": rule}, **schema)}}, {"v": value})
+    assert (said == []) is holds, said
+
+
+ANYTHING = {"x-kubernetes-preserve-unknown-fields": True}
+
+
+async def refusal(client: Client, spec: dict[str, Any]) -> str:
+    answer = await client("POST", CRDS, definition(spec))
+    assert (answer.code, answer.body["reason"]) == (422, "Invalid"), answer.body
+    return str(answer.body["message"])
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ({}, "must not be empty for specified object fields"),
+        ({"$ref": "#/x"}, "$ref is not supported"),
+        ({"type": "object", "properties": {"a": STRING}, "additionalProperties": STRING}, "mutual exclusive"),
+        ({"type": "array", "items": STRING, "uniqueItems": True}, "uniqueItems cannot be set to true"),
+        ({"type": "integer", "default": "x"}, "must be of type integer"),
+        ({"type": "object", "properties": {"a": STRING}, "oneOf": [{"properties": {"a": {"type": "string"}}}]}, "to be structural"),
+        ({"type": "string", "pattern": "(?=a)"}, "must be a valid regular expression"),
+        ({"type": "array"}, "items: Required value"),
+        ({"type": "string", "pattern": "("}, "must be a valid regular expression"),
+        ({"type": "array", "items": STRING, "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["a"]}, "must be object if parent array's x-kubernetes-list-type is map"),
+        (rules({"rule": "self.a >"}, type="object", properties={"a": STRING}), "compilation failed"),
+        (rules({"rule": "self.b == 'x'"}, type="object", properties={"a": STRING}), "undefined field 'b'"),
+        (rules({"rule": "has(self.a)"}, type="object", properties={"a": ANYTHING}), "undefined field 'a'"),
+        (rules({"rule": "has(self.a)"}, type="object", properties={"a": {"type": "array", "items": ANYTHING}}), "undefined field 'a'"),
+        (rules({"rule": "has(self.a)"}, type="object", properties={"a": {"type": "object", "additionalProperties": ANYTHING}}), "undefined field 'a'"),
+        (rules({"rule": "self.a > 1"}, type="object", properties={"a": STRING}), "no matching overload for '_>_' applied to '(string, int)'"),
+        (rules({"rule": "nonsense(self)"}, type="string"), "undeclared reference to 'nonsense'"),
+        (rules({"rule": "other == 1"}, type="string"), "undeclared reference to 'other'"),
+        (rules({"rule": "size(self)"}, type="string"), "must evaluate to a bool"),
+        (rules({"rule": "true", "fieldPath": ".b"}, type="object", properties={"a": STRING}), ".fieldPath: Invalid value"),
+        ({"type": "array", "items": rules({"rule": "self == oldSelf"}, type="string")}, "uncorrelatable"),
+    ],
+)  # fmt: skip
+async def test_a_definition_that_a_real_server_refuses_is_refused(
+    client: Client, spec: dict[str, Any], said: str
+) -> None:
+    """Schemas that are not structural, and rules that cannot be compiled, are 422."""
+    assert said in await refusal(client, spec)
+    assert (await client("GET", WIDGETS)).code == 404
+
+
+@pytest.mark.parametrize(
+    ("spec", "accepted"),
+    [
+        (rules({"rule": "self.all(x, x.startsWith('a'))"}, type="array", items=STRING), True),
+        (rules({"rule": "self.all(x, self.exists(y, x == y))"}, type="array", items=STRING), False),
+        (
+            rules(
+                {"rule": "self.all(x, self.exists(y, x == y))"},
+                type="array",
+                maxItems=64,
+                items={**STRING, "maxLength": 64},
+            ),
+            True,
+        ),
+        (rules({"rule": "self.matches('^[a-z]+([-a-z]*[a-z])?$')"}, type="string"), True),
+        ({"type": "array", "items": rules({"rule": "self.matches('^[a-z]+([-a-z]*[a-z])?$')"}, type="string")}, False),
+        (
+            {
+                "type": "array",
+                "maxItems": 8,
+                "items": rules({"rule": "self.matches('^[a-z]+$')"}, type="string", maxLength=63),
+            },
+            True,
+        ),
+    ],
+)
+async def test_rules_without_bounds_exceed_the_budget(client: Client, spec: dict[str, Any], accepted: bool) -> None:
+    """What may cost too much for lack of maxItems or maxLength is refused with the advice to add them."""
+    if accepted:
+        assert (await client("POST", CRDS, definition(spec))).code == 201
+    else:
+        said = await refusal(client, spec)
+        assert "cost exceeds budget" in said
+        assert "maxItems" in said
+
+
+def test_the_parser_reads_all_of_cel() -> None:
+    """Precedence, macros, literals of every kind and comments; what is not CEL is refused with a position."""
+    shape = shape_of(
+        {"type": "object", "properties": {"a": {"type": "array", "maxItems": 10, "items": {"type": "integer"}}}}
+    )
+    source = """self.a.map(x, x > 1, x * 2).filter(y, y != 4).size() + 1 == 2 // why
+      && (r'\\d' in ['x', "y", '''z''', b'q' == b'q' ? "s" : "t"] || {'k': 0x1F}.k > -1 && 1.5e3 > 2u && !false)"""
+    estimated = estimate(parse(source), {"self": shape})
+    assert estimated.shape.kind == "bool"
+    assert 100 < estimated.cost < 1000
+    for broken in ("self.", "a b", "(a", "a ? b", "has(a)", "#"):
+        with pytest.raises(CelSyntaxError):
+            parse(broken)
+    with pytest.raises(CelTypeError):
+        estimate(parse("self.a.b"), {"self": shape})
+
+
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [
+        (".spec.a", [1]),
+        (".spec.list[0].n", ["x"]),
+        (".spec.list[*].n", ["x", "y"]),
+        ('.spec.list[?(@.n=="y")].v', [2]),
+        (".spec.list[?(@.v>1)].n", ["y"]),
+        (r".metadata.labels.example\.com/x", ["l"]),
+        (".metadata.labels['example.com/x']", ["l"]),
+        (".spec.missing.deeper", []),
+        (".spec.list[-1].n", ["y"]),
+    ],
+)
+def test_printer_columns_find_their_values(path: str, found: list[Any]) -> None:
+    """The part of JSONPath that printer columns use."""
+    doc = {
+        "metadata": {"labels": {"example.com/x": "l"}},
+        "spec": {"a": 1, "list": [{"n": "x", "v": 1}, {"n": "y", "v": 2}]},
+    }
+    assert compile_path(path)(doc) == found
+
+
+def test_our_definitions_default_as_the_gateway_api_does() -> None:
+    """parentRefs, matches and backendRefs get group, kind, path and weight."""
+    doc = yaml.safe_load((OURS / "httproutes.yaml").read_text())
+    schema = Schema(doc["spec"]["versions"][0]["schema"]["openAPIV3Schema"])
+    filled = {**route(rules=[{"backendRefs": [{"name": "a", "port": 80}]}])}
+    schema.default(filled)
+    assert filled["spec"] == {
+        "parentRefs": [{"name": "gw", "group": "gateway.networking.k8s.io", "kind": "Gateway"}],
+        "rules": [
+            {
+                "matches": [{"path": {"type": "PathPrefix", "value": "/"}}],
+                "backendRefs": [{"group": "", "kind": "Service", "name": "a", "port": 80, "weight": 1}],
+            }
+        ],
+    }
+
+
+GOOD_FILTER = {"type": "RequestMirror", "requestMirror": {"backendRef": {"name": "canary", "port": 80}, "percent": 20}}
+
+
+@pytest.mark.usefixtures("routes")
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        ({"backendRefs": [{"name": "a", "port": 80, "weight": 1_000_001}]}, "should be less than or equal to 1000000"),
+        ({"backendRefs": [{"name": "a"}]}, "Must have port for Service reference"),
+        ({"filters": [{"type": "RequestMirror"}]}, "requestMirror"),
+        ({"filters": [{**GOOD_FILTER, "type": "URLRewrite"}]}, "equest"),
+        ({"timeouts": {"request": "1s", "backendRequest": "2s"}}, "backendRequest timeout cannot be longer"),
+        ({"matches": [{"path": {"value": "no-slash"}}]}, "must be an absolute path"),
+        ({"filters": [GOOD_FILTER], "backendRefs": [{"name": "a", "port": 80}], "name": "main"}, ""),
+    ],
+)
+async def test_routes_are_judged_alike_by_our_and_the_real_definitions(
+    client: Client, rule: dict[str, Any], said: str
+) -> None:
+    """With GATEWAY_API_CRDS set the same sentences hold for the definitions of the Gateway API itself."""
+    answer = await client("POST", ROUTES, route(rules=[rule]))
+    assert answer.code == (422 if said else 201), answer.body
+    assert said in answer.body.get("message", "")
+
+
+@pytest.mark.sandbox_only("a real server evaluates every rule that it takes")
+async def test_a_rule_that_is_not_evaluated_is_listed(tmp_path: Path) -> None:
+    """A function that only a real server has does not refuse the definition, and is not passed over in silence."""
+    api = ApiServer()
+    doc = definition(rules({"rule": "quantity(self).isLessThan(quantity('1Gi'))"}, type="string"))
+    (tmp_path / "crd.yaml").write_text(yaml.safe_dump(doc).replace("OWN", "own"))
+    assert await api.install_crds(tmp_path) == ["widgets.own.example.com"]
+    (limitation,) = api.limitations
+    assert "widgets.own.example.com/v1" in limitation
+    assert "quantity" in limitation
+    (tmp_path / "crd.yaml").write_text(yaml.safe_dump(definition({"$ref": "x"})).replace("OWN", "own"))
+    with pytest.raises(StatusError, match="is invalid"):
+        await api.install_crds(tmp_path)
+
+
+@pytest.mark.sandbox_only("a real server evaluates every rule that it takes")
+async def test_a_rule_that_is_not_evaluated_is_warned_about(client: Client) -> None:
+    """Whoever creates or changes the definition is told, as kubectl prints it."""
+    doc = definition(rules({"rule": "quantity(self).isLessThan(quantity('1Gi'))"}, type="string"))
+    made = await client("POST", CRDS, doc)
+    changed = await client(
+        "PATCH", f"{CRDS}/{doc['metadata']['name']}", {"metadata": {"labels": {"a": "b"}}}, patch="merge"
+    )
+    assert (made.code, changed.code) == (201, 200)
+    for answer in (made, changed):
+        (warned,) = answer.headers.getall("Warning")
+        assert warned.startswith('299 - "not evaluated: widgets.OWN.example.com/v1: rule')
+        assert "quantity" in warned
+    plain = await client("POST", "/api/v1/namespaces/OWN/configmaps", {"metadata": {"name": "a"}})
+    assert "Warning" not in plain.headers
+
+
+async def test_a_definition_keeps_no_empty_maps_and_lists(client: Client) -> None:
+    """Who compares what was sent with what is there finds them missing; a default that is empty stays."""
+    empty = {"type": "object", "properties": {}, "required": []}
+    await client.define(definition({**empty, "properties": {"a": empty, "b": {**empty, "default": {}}}}))
+    (version,) = (await client("GET", f"{CRDS}/widgets.OWN.example.com")).body["spec"]["versions"]
+    a, b = {"type": "object"}, {"type": "object", "default": {}}
+    spec = version["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    assert spec == {"type": "object", "properties": {"a": a, "b": b}}
+    refused = await client("POST", f"{WIDGETS}?fieldValidation=Strict", widget(a={"x": 1}))
+    assert (refused.code, 'unknown field "spec.a.x"' in refused.body["message"]) == (400, True)
+    pruned = await client("POST", WIDGETS, widget(a={"x": 1}))
+    assert pruned.body["spec"] == {"a": {}, "b": {}}
+
+
+async def test_versions_of_a_definition_share_their_objects(client: Client) -> None:
+    """An object written in one version is read in the other, under that version's name."""
+    doc = definition({"type": "object", "x-kubernetes-preserve-unknown-fields": True})
+    first = doc["spec"]["versions"][0]
+    doc["spec"]["versions"].append({**first, "name": "v1beta1", "storage": False, "deprecated": True})
+    await client.define(doc)
+    await client("POST", WIDGETS, widget(a=1))
+    old = await client("GET", f"{WIDGETS}/one".replace("/v1/", "/v1beta1/"))
+    assert old.body["apiVersion"] == "OWN.example.com/v1beta1"
+    assert (
+        old.headers["Warning"] == '299 - "OWN.example.com/v1beta1 Widget is deprecated; use OWN.example.com/v1 Widget"'
+    )
+    listed = (await client("GET", "/apis/OWN.example.com/v1beta1/widgets")).body
+    assert (listed["kind"], listed["items"][0]["apiVersion"]) == ("WidgetList", "OWN.example.com/v1beta1")
+    group = (await client("GET", "/apis/OWN.example.com")).body
+    assert [version["version"] for version in group["versions"]] == ["v1", "v1beta1"]

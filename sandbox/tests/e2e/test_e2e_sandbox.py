@@ -1,0 +1,353 @@
+"""`canary sandbox` as a newcomer uses it: real commands in a temporary folder, kubectl, real traffic, kill -9."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from canary.model.rollout import RolloutSpec
+from canary.observe.checks import observed_query
+from canary_sandbox.process import free_port
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.timeout(180),
+    pytest.mark.sandbox_only("it is the sandbox itself that is tried"),
+]
+
+Json = dict[str, Any]
+CANARY = [sys.executable, "-m", "canary"]
+STEPS = [{"weight": 30, "hold": "3s"}, {"weight": 100, "hold": "2s"}]
+
+
+class Box:
+    """A folder, and the commands that are about it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        dropped = {"KUBECONFIG", "CANARY_DEBUG", "NO_COLOR"}
+        inherited = {key: value for key, value in os.environ.items() if key not in dropped}
+        self.env = {**inherited, "CANARY_SANDBOX_FOLDER": str(folder), "KUBECONFIG": str(folder / "kubeconfig")}
+
+    def canary(self, *words: str, code: int = 0) -> str:
+        done = subprocess.run(
+            [*CANARY, "sandbox", *words], env=self.env, capture_output=True, text=True, timeout=120, check=False
+        )
+        assert done.returncode == code, f"{words}: {done.returncode}\n{done.stdout}{done.stderr}"
+        return done.stdout if code == 0 else done.stderr
+
+    def up(self, *words: str) -> Json:
+        answer: Json = json.loads(self.canary("up", "-o", "json", *words))
+        return answer
+
+    def kubectl(self, *words: str) -> str:
+        done = subprocess.run(
+            ["kubectl", *words], env=self.env, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.returncode == 0, f"kubectl {words}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def get(self, *words: str) -> Json:
+        found: Json = json.loads(self.kubectl("get", *words, "-o", "json"))
+        return found
+
+    def phase(self, wanted: str, within: float = 60) -> None:
+        """Wait until the Rollout is in a phase."""
+        self.kubectl("wait", "rollout/shop", f"--for=jsonpath={{.status.phase}}={wanted}", f"--timeout={within}s")
+
+    def pid(self) -> int:
+        return int(json.loads((self.folder / "lock").read_text())["pid"])
+
+    @contextmanager
+    def load(self, *words: str) -> Iterator[subprocess.Popen[str]]:
+        """`canary sandbox load`, ended with Ctrl-C at the latest."""
+        command = [*CANARY, "sandbox", "load", "-o", "json", *words]
+        with subprocess.Popen(
+            command, env=self.env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        ) as process:
+            try:
+                yield process
+            finally:
+                if process.poll() is None:
+                    process.send_signal(signal.SIGINT)
+
+
+def until(condition: Callable[[], Any], within: float = 20) -> Any:
+    """The first true result of what other processes bring about."""
+    deadline = time.monotonic() + within
+    while not (result := condition()):
+        assert time.monotonic() < deadline, "in vain"
+        time.sleep(0.05)
+    return result
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process started itself."""
+    done = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True)
+    pairs = [line.split() for line in done.stdout.splitlines()]
+    return [int(child) for child, parent in pairs if int(parent) == pid]
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that is dead and only not yet waited for does not."""
+    done = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    return done.stdout.strip()[:1] not in {"", "Z"}
+
+
+@pytest.fixture(scope="module")
+def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
+    made = Box(tmp_path_factory.mktemp("sandbox") / "box")
+    try:
+        yield made
+    finally:
+        made.canary("down", "--delete")
+        assert not made.folder.exists()
+
+
+def test_a_release_goes_through_and_a_bad_one_comes_back(box: Box) -> None:
+    """up, load, set env: v2 is promoted and nobody sees an error. A fault on v3, which no Deployment knows of: rolled back."""
+    info = box.up()
+    assert info["before"] is False
+    assert info["versions"] == {"v1": 4}
+    assert box.up()["before"] is True
+    said = box.canary("up")
+    assert f"export KUBECONFIG={info['kubeconfig']}" in said
+    assert f"curl -H 'Host: shop.example.com' {info['gateway']['url']}/" in said
+    checks = [{**check, "window": "4s", "interval": "1s"} for check in box.get("rollout", "shop")["spec"]["checks"]]
+    box.kubectl(
+        "patch", "rollout", "shop", "--type=merge", "-p", json.dumps({"spec": {"steps": STEPS, "checks": checks}})
+    )
+    # The rights are those of deploy/: what the controller may not do, nobody does for it.
+    refused = box.kubectl("auth", "can-i", "--list", "--as=system:serviceaccount:canary-system:canary-controller")
+    assert "secrets" not in refused
+    with box.load("--rps", "80") as load:
+        box.kubectl("set", "env", "deployment/shop-canary", "VERSION=v2")
+        box.phase("Succeeded")
+        assert until(lambda: json.loads(box.canary("status", "-o", "json"))["versions"]) == {"v2": 4}
+
+        box.canary("fault", "--version", "v3", "--errors", "20%", "--latency", "30ms")
+        box.kubectl("set", "env", "deployment/shop-canary", "VERSION=v3")
+        generation = box.get("deployment", "shop-canary")["metadata"]["generation"]
+        box.phase("RolledBack")
+        assert box.get("deployment", "shop-canary")["metadata"]["generation"] == generation
+        template = box.get("deployment", "shop-canary")["spec"]["template"]["spec"]["containers"][0]
+        assert template["env"] == [{"name": "VERSION", "value": "v3"}]
+        assert "v3: 20 % of its answers are errors, 30 ms later (2 replicas)" in box.canary("fault")
+
+        load.send_signal(signal.SIGINT)
+        out, _ = load.communicate(timeout=20)
+    assert load.returncode == 0
+    summary = json.loads(out)["versions"]
+    assert set(summary) == {"v1", "v2", "v3"}
+    assert summary["v1"]["failed"] == summary["v2"]["failed"] == 0
+    assert 0.1 < summary["v3"]["failed"] / summary["v3"]["requests"] < 0.3
+    assert summary["v3"]["p50"] > 0.03
+    weights = [ref["weight"] for ref in box.get("httproute", "shop")["spec"]["rules"][0]["backendRefs"]]
+    assert weights == [1, 0]
+
+
+def test_down_ends_everything_and_up_resumes_it(box: Box) -> None:
+    """No process is left; the same KUBECONFIG, addresses, objects and faults are there again, and the run's end too."""
+    first = box.up()
+    box.canary("fault", "--version", "v7", "--latency", "1s")
+    before = {kind: box.get(kind, "shop")["metadata"] for kind in ("rollout", "httproute")}
+    kubeconfig = (box.folder / "kubeconfig").read_bytes()
+    processes = [box.pid(), *children(box.pid())]
+    assert len(processes) >= 7  # Envoy, Prometheus, the controller, four replicas
+
+    assert "canary sandbox up" in box.canary("down")
+    assert not [pid for pid in processes if alive(pid)]
+    assert not (box.folder / "run").exists()
+    assert "No sandbox is up" in box.canary("down")
+
+    second = box.up()
+    assert second["before"] is False
+    assert (box.folder / "kubeconfig").read_bytes() == kubeconfig
+    assert second["gateway"] == first["gateway"]
+    assert second["prometheus"] == first["prometheus"]
+    assert second["faults"]["v7"] == {"errors": None, "latency": 1.0}
+    for kind, metadata in before.items():
+        now = box.get(kind, "shop")["metadata"]
+        assert {key: now[key] for key in ("uid", "creationTimestamp")} == {
+            key: metadata[key] for key in ("uid", "creationTimestamp")
+        }
+    with box.load("--rps", "40", "--duration", "1s") as load:
+        out, _ = load.communicate(timeout=20)
+    assert json.loads(out)["failed"] == 0
+
+
+def test_kill_9_leaves_no_orphans_and_loses_no_more_than_a_second(box: Box) -> None:
+    """The supervisor dies at once: so do its children, and `up` finds what was written before, tokens and all."""
+    box.up()
+    box.kubectl("create", "configmap", "kept")
+    before = box.get("configmap", "kept")["metadata"]
+    token = box.kubectl("create", "token", "-n", "canary-system", "canary-controller").strip()
+    saved = box.folder / "cluster.json"
+    until(lambda: b'"kept"' in saved.read_bytes(), within=5)
+    pid = box.pid()
+    processes = children(pid)
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: not [child for child in [pid, *processes] if alive(child)])
+    assert "canary sandbox up" in box.canary("status", code=7)
+
+    assert box.up()["troubles"] == []
+    assert box.get("configmap", "kept")["metadata"] == before
+    review = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": token}}
+    done = subprocess.run(
+        ["kubectl", "create", "--validate=false", "-f", "-", "-o", "json"],
+        env=box.env,
+        input=json.dumps(review),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(done.stdout)["status"]["authenticated"] is True
+
+
+def test_services_of_ones_own_as_the_page_shows_them(box: Box, tmp_path: Path) -> None:
+    """The program and the manifests of docs/sandbox.md, in a namespace of their own: a good run, a bad one, the share counted."""
+    page = (Path(__file__).parents[3] / "docs" / "sandbox.md").read_text()
+    files = dict(re.findall(r"^cat > (\S+) <<'END'\n(.*?)^END$", page, re.MULTILINE | re.DOTALL))
+    assert set(files) == {"hello.py", "hello.yaml"}
+    programs = re.findall(r"^python3 hello\.py ([0-9]+) (v[0-9]) ([0-9]+) &$", page, re.MULTILINE)
+    assert [row[1:] for row in programs] == [("v1", "200"), ("v2", "200"), ("v3", "500")]
+    ports = {"9001": str(free_port()), "9002": str(free_port())}
+    (tmp_path / "hello.py").write_text(files["hello.py"])
+    manifests = files["hello.yaml"].replace("hold: 10s", "hold: 3s")
+    for said, free in ports.items():
+        assert manifests.count(said) == 1
+        manifests = manifests.replace(said, free)
+    (tmp_path / "hello.yaml").write_text(manifests)
+
+    def start(port: str, *words: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen([sys.executable, str(tmp_path / "hello.py"), ports[port], *words])
+
+    def status() -> Json:
+        found: Json = box.get("rollouts.canary.dev", "hello", "-n", "team-hello").get("status") or {}
+        return found
+
+    spec = next(one["spec"] for one in yaml.safe_load_all(manifests) if one["kind"] == "Rollout")
+    rollout = RolloutSpec.model_validate(spec)
+    observed = observed_query(rollout, "team-hello", "hello", weight=50)
+    info = box.up()
+    running = [start(*program) for program in programs[:2]]
+    try:
+        box.kubectl("apply", "-f", str(tmp_path / "hello.yaml"))
+        box.kubectl("wait", "cro/hello", "-n", "team-hello", "--for=condition=Ready", "--timeout=30s")
+        url = info["gateway"]["url"] + "/"
+        with box.load("--host", "hello.example.com", "--url", url, "--rps", "80", "--duration", "90s") as load:
+            box.kubectl("annotate", "cro/hello", "-n", "team-hello", "canary.dev/request=start")
+            until(lambda: status().get("phase") == "Promoting", within=60)
+            assert status()["split"]["observed"] > 0  # as it was when something last happened
+            until(lambda: [share for share in numbers(info["prometheus"], observed) if 0.4 < share < 0.6])
+            box.kubectl("annotate", "cro/hello", "-n", "team-hello", "canary.dev/request=promote")
+            until(lambda: status().get("phase") == "Succeeded")
+            running[1].kill()
+            running.append(start(*programs[2]))
+            box.kubectl("annotate", "cro/hello", "-n", "team-hello", "canary.dev/request=start")
+            until(lambda: status().get("phase") == "RolledBack", within=60)
+            assert "check error-rate failed" in status()["message"]
+            load.send_signal(signal.SIGINT)
+            out, _ = load.communicate(timeout=20)
+        assert {"v1", "v2", "v3"} <= set(json.loads(out)["versions"])
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
+        box.kubectl("delete", "namespace", "team-hello")
+
+
+def test_a_controller_that_dies_is_started_again(box: Box) -> None:
+    """As a Deployment would; and `status` says so."""
+    controller = box.up()["controller"]
+    os.kill(controller["pid"], signal.SIGKILL)
+
+    def back() -> bool:
+        now = json.loads(box.canary("status", "-o", "json"))["controller"]
+        return now["restarts"] == controller["restarts"] + 1 and now["pid"] not in {None, controller["pid"]}
+
+    until(back)
+
+
+def test_traefik_is_the_gateway_if_it_is_asked_for(tmp_path: Path) -> None:
+    """It serves the shop, the Rollout asks for its metrics and gets numbers; another gateway is refused afterwards."""
+    mine = Box(tmp_path / "box")
+    try:
+        info = mine.up("--gateway", "traefik")
+        assert info["gateway"]["kind"] == "traefik"
+        with mine.load("--rps", "40", "--duration", "20s") as load:
+            spec = mine.get("rollout", "shop")["spec"]
+            queries = [check["prometheus"]["query"] for check in (*spec["checks"], spec["observed"])]
+            # What the controller asks about the canary, asked about the Service that has the traffic.
+            words = {"canary.service": "shop-stable", "stable.service": "shop-stable", "canary.namespace": "team-shop"}
+            for asked in queries:
+                query = asked.replace("{{ window }}", "5s")
+                for word, value in words.items():
+                    query = query.replace("{{ " + word + " }}", value)
+                (found,) = until(lambda query=query: numbers(info["prometheus"], query))
+                assert found >= 0
+            load.send_signal(signal.SIGINT)
+            out, _ = load.communicate(timeout=20)
+        assert set(json.loads(out)["versions"]) == {"v1"}
+        assert "--folder" in mine.canary("up", "--gateway", "envoy", code=3)
+    finally:
+        mine.canary("down", "--delete")
+
+
+def numbers(prometheus: str, query: str) -> list[float]:
+    """What Prometheus answers now, as far as it is a number."""
+    url = f"{prometheus}/api/v1/query?{urllib.parse.urlencode({'query': query})}"
+    with urllib.request.urlopen(url, timeout=10) as response:
+        result = json.load(response)["data"]["result"]
+    return [float(one["value"][1]) for one in result if not math.isnan(float(one["value"][1]))]
+
+
+def test_in_the_foreground_until_ctrl_c(tmp_path: Path) -> None:
+    """Without example and controller: an empty cluster, and Ctrl-C ends it in good order."""
+    mine = Box(tmp_path / "box")
+    command = [*CANARY, "sandbox", "up", "--foreground", "--no-example", "--no-controller", "-o", "json"]
+    with subprocess.Popen(command, env=mine.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            info = json.loads("".join(iter(process.stdout.readline, "}\n")) + "}")
+            assert info["controller"] is None
+            assert info["example"] is False
+            assert mine.get("rollouts", "-A")["items"] == []
+            assert "is up" in mine.canary("up", "--foreground", code=1)
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert (mine.folder / "cluster.json").exists()
+
+
+def test_ctrl_c_during_the_start_leaves_nothing(tmp_path: Path) -> None:
+    """The supervisor that `up` has just started goes with it."""
+    mine = Box(tmp_path / "box")
+    with subprocess.Popen(
+        [*CANARY, "sandbox", "up"], env=mine.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stderr is not None
+        process.stderr.readline()  # the first step
+        supervisor = mine.pid()
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert not alive(supervisor)
+    assert not (mine.folder / "run").exists()
+    assert not (mine.folder / "cluster.json").exists()
