@@ -8,7 +8,7 @@ from typing import Any
 from canary_sandbox.apiserver import builtin_schemas as schemas
 from canary_sandbox.apiserver import names
 from canary_sandbox.apiserver.builtin_columns import AGE, NAME
-from canary_sandbox.apiserver.errors import INVALID, REQUIRED, UNSUPPORTED, FieldError, Json
+from canary_sandbox.apiserver.errors import FORBIDDEN, INVALID, REQUIRED, UNSUPPORTED, FieldError, Json
 from canary_sandbox.apiserver.resources import Column, Resource
 from canary_sandbox.apiserver.schema import Schema
 
@@ -67,10 +67,8 @@ def _check_role(doc: Json, old: Json | None) -> list[FieldError]:  # noqa: ARG00
 def _check_cluster_role(doc: Json, old: Json | None) -> list[FieldError]:  # noqa: ARG001  the shape of a check
     errors = [error for index, rule in enumerate(doc.get("rules") or ())
               for error in _check_rule(rule, f"rules[{index}]", namespaced=False)]  # fmt: skip
-    aggregation = doc.get("aggregationRule")
-    if aggregation is not None and not aggregation.get("clusterRoleSelectors"):
-        detail = "at least one clusterRoleSelector required if aggregationRule is non-nil"
-        errors.append(FieldError("aggregationRule.clusterRoleSelectors", REQUIRED, detail))
+    if doc.get("aggregationRule") is not None:
+        errors.append(FieldError("aggregationRule", FORBIDDEN, "the sandbox API server does not aggregate roles"))
     return errors
 
 

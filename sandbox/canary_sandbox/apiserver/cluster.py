@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable
 from datetime import datetime
 
-from canary_sandbox.apiserver import bootstrap_roles, builtin_rbac, builtins, crd, events
+from canary_sandbox.apiserver import bootstrap_roles, builtin_rbac, builtins, crd
 from canary_sandbox.apiserver.errors import DUPLICATE, FieldError, Json, invalid
 from canary_sandbox.apiserver.resources import Registry, Resource
 from canary_sandbox.apiserver.rest import Options, Rest, timestamp
@@ -37,12 +37,10 @@ class Cluster:
         for resource in (*builtins.resources(self._allocate_ip), *builtin_rbac.resources()):
             self.registry.add(resource)
         self.registry.add(crd.definition_resource())
-        self.registry.add(events.view(self._builtin("", "events")))
         self.store.subscribe(crd.KEY, self._on_definition)
         self.store.subscribe(_SERVICES, self._on_service)
         if snapshot is not None:
             self._restore(snapshot)
-        self._aggregation = bootstrap_roles.Aggregation(self.store)
         initial = {
             ("", "namespaces"): [{"metadata": {"name": name}} for name in INITIAL_NAMESPACES],
             builtin_rbac.CLUSTER_ROLES: bootstrap_roles.cluster_roles(),

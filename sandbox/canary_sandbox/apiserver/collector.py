@@ -11,7 +11,7 @@ from canary_sandbox.apiserver import crd
 from canary_sandbox.apiserver.cluster import Cluster
 from canary_sandbox.apiserver.errors import Json, StatusError
 from canary_sandbox.apiserver.resources import Resource
-from canary_sandbox.apiserver.rest import FOREGROUND, ORPHAN, DeleteOptions
+from canary_sandbox.apiserver.rest import DeleteOptions
 from canary_sandbox.apiserver.store import Change, Event, GroupResource, Key, Stored
 
 log = logging.getLogger(__name__)
@@ -27,7 +27,6 @@ class Collector:
         self._cluster = cluster
         self._store = cluster.store
         self._dependents: dict[str, set[Place]] = {}
-        self._foreground: dict[str, Place] = {}
         self._work: asyncio.Queue[Event] = asyncio.Queue()
         self._store.subscribe_all(self._note)
         for resource, stored in self._store.everything():
@@ -44,10 +43,6 @@ class Collector:
         for uid in after - before:
             self._dependents.setdefault(uid, set()).add(place)
         deleted = event.change is Change.DELETED
-        if deleted:
-            self._foreground.pop(event.after.metadata["uid"], None)
-        elif event.after.metadata.get("deletionTimestamp") and FOREGROUND in event.after.metadata.get("finalizers", ()):
-            self._foreground[event.after.metadata["uid"]] = place
         if deleted or after or event.after.metadata.get("deletionTimestamp"):
             self._work.put_nowait(event)
 
@@ -76,8 +71,6 @@ class Collector:
         for place in tuple(self._dependents.get(event.after.metadata["uid"], ())):
             if dependent := self._store.get(*place):
                 self._collect_if_orphaned(place[0], dependent)
-        for owner in _owners(event.after.doc):
-            self._finish_foreground(owner)
         self._finish_namespace(event.after.key[0])
         self._finish_definition(event.resource)
 
@@ -88,13 +81,6 @@ class Collector:
             self._empty_namespace(stored)
         if resource == crd.KEY and crd.CLEANUP in finalizers:
             self._empty_definition(stored)
-        if ORPHAN in finalizers:
-            self._let_go(stored.metadata["uid"])
-            self._drop_finalizer(resource, stored.key, ORPHAN)
-        if FOREGROUND in finalizers:
-            for place in tuple(self._dependents.get(stored.metadata["uid"], ())):
-                self._delete(*place, propagation="Foreground")
-            self._finish_foreground(stored.metadata["uid"])
 
     def _collect_if_orphaned(self, resource: GroupResource, stored: Stored) -> None:
         """Delete a dependent of which no owner is left; forget the owners that are gone when others remain."""
@@ -113,24 +99,6 @@ class Collector:
             return True  # the kind may yet be defined: the real collector keeps the dependent, too
         found = self._store.get(resource.key, (namespace if resource.namespaced else "", owner["name"]))
         return found is not None and found.metadata["uid"] == owner["uid"]
-
-    def _let_go(self, uid: str) -> None:
-        for place in tuple(self._dependents.get(uid, ())):
-            if dependent := self._store.get(*place):
-                left = [owner for owner in dependent.metadata["ownerReferences"] if owner["uid"] != uid]
-                self._rewrite(place[0], dependent, {"ownerReferences": left})
-
-    def _finish_foreground(self, uid: str) -> None:
-        """Release an owner that waits for its dependents once none that blocks is left."""
-        place = self._foreground.get(uid)
-        if place is None:
-            return
-        for dependent_place in self._dependents.get(uid, ()):
-            dependent = self._store.get(*dependent_place)
-            for owner in dependent.metadata.get("ownerReferences") or () if dependent else ():
-                if owner["uid"] == uid and owner.get("blockOwnerDeletion"):
-                    return
-        self._drop_finalizer(*place, FOREGROUND)
 
     def _empty_namespace(self, stored: Stored) -> None:
         name = stored.metadata["name"]
@@ -169,13 +137,13 @@ class Collector:
         if stored and stored.metadata.get("deletionTimestamp") and not self._store.count(key):
             self._drop_finalizer(crd.KEY, stored.key, crd.CLEANUP)
 
-    def _delete(self, key: GroupResource, at: Key, propagation: str = "Background") -> None:
+    def _delete(self, key: GroupResource, at: Key) -> None:
         resource = self._cluster.registry.any_version(key)
         stored = self._store.get(key, at)
         if resource is None or stored is None or stored.metadata.get("deletionTimestamp"):
             return
         with contextlib.suppress(StatusError):
-            self._cluster.rest.delete(resource, at, DeleteOptions(propagation=propagation))
+            self._cluster.rest.delete(resource, at, DeleteOptions())
 
     def _drop_finalizer(self, resource: GroupResource, key: Key, finalizer: str) -> None:
         stored = self._store.get(resource, key)

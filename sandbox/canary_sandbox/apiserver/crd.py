@@ -9,7 +9,7 @@ from functools import lru_cache
 from canary_sandbox.apiserver import builtin_columns, builtin_schemas, names
 from canary_sandbox.apiserver.crd_checks import check_definition
 from canary_sandbox.apiserver.errors import Json
-from canary_sandbox.apiserver.resources import Column, Resource, Scale, version_rank
+from canary_sandbox.apiserver.resources import Column, Resource, Scale
 from canary_sandbox.apiserver.schema import Schema
 
 GROUP = "apiextensions.k8s.io"
@@ -141,7 +141,6 @@ def _resource(spec: Json, accepted: Json, version: Json, storage: str) -> Resour
         unconditional_update=False,
         name_rule=names.subdomain,
         fields=frozenset(field["jsonPath"].removeprefix(".") for field in version.get("selectableFields") or ()),
-        deprecation=_deprecation(spec, accepted, version),
     )
 
 
@@ -160,13 +159,3 @@ def _column(column: Json) -> Column:
         description=column.get("description", ""),
         format=column.get("format", ""),
     )
-
-
-def _deprecation(spec: Json, accepted: Json, version: Json) -> str:
-    if not version.get("deprecated"):
-        return ""
-    default = f"{spec['group']}/{version['name']} {accepted['kind']} is deprecated"
-    served = [other["name"] for other in spec["versions"] if other["served"] and not other.get("deprecated")]
-    if newer := min(served, key=version_rank, default=""):
-        default += f"; use {spec['group']}/{newer} {accepted['kind']}"
-    return str(version.get("deprecationWarning") or default)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from canary_sandbox.apiserver.errors import Json
 from canary_sandbox.apiserver.resources import ALL_VERBS, Registry, Resource, version_rank
-from canary_sandbox.apiserver.reviews import NAMESPACED, REVIEWS
+from canary_sandbox.apiserver.reviews import REVIEWS
 
 VERSION: Json = {
     "major": "1",
@@ -64,7 +64,7 @@ def resource_list(registry: Registry, name: str, version: str) -> Json | None:
         {
             "name": plural,
             "singularName": kind.lower(),
-            "namespaced": kind in NAMESPACED,
+            "namespaced": False,
             "kind": kind,
             "verbs": ["create"],
         }

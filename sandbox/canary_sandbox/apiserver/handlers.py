@@ -16,7 +16,6 @@ from canary_sandbox.apiserver import patch as patches
 from canary_sandbox.apiserver.auth import Tokens, User
 from canary_sandbox.apiserver.cluster import Cluster
 from canary_sandbox.apiserver.errors import FieldError, Json, StatusError
-from canary_sandbox.apiserver.escalation import Escalation
 from canary_sandbox.apiserver.faults import Fault, WatchLostError, faulty
 from canary_sandbox.apiserver.plain import plain, unknown_path
 from canary_sandbox.apiserver.rbac import Authorizer
@@ -37,7 +36,6 @@ class Handlers:
         self._cluster = cluster
         self._watches = watches
         self._authorizer = authorizer
-        self._escalation = Escalation(authorizer)
         self._reviewer = Reviewer(authorizer, tokens)
 
     async def answer(
@@ -48,8 +46,8 @@ class Handlers:
         if not request.is_resource:
             return plain(http, request.path, self._cluster.registry)
         kind = reviews.REVIEWS.get((request.group, request.version, request.resource))
-        if kind and request.verb == "create" and bool(request.namespace) is (kind in reviews.NAMESPACED):
-            return json_response(self._reviewer.answer(kind, await decoding.body(http), user, request.namespace), 201)
+        if kind and request.verb == "create" and not request.namespace:
+            return json_response(self._reviewer.answer(kind, await decoding.body(http), user), 201)
         resource = self._cluster.registry.get(request.group, request.version, request.resource)
         if resource is None:
             if not self._cluster.registry.members(request.group, request.version):
@@ -60,10 +58,7 @@ class Handlers:
             raise errors.method_not_allowed()
         if not resource.namespaced and request.namespace:
             raise errors.no_such_path()
-        response = await self._on_resource(http, request, resource, user, fault)
-        if resource.deprecation and not response.prepared:
-            response.headers.add("Warning", warning(resource.deprecation))
-        return response
+        return await self._on_resource(http, request, resource, user, fault)
 
     @staticmethod
     def _check_subresource(resource: Resource, request: Request) -> None:
@@ -110,18 +105,17 @@ class Handlers:
                 return json_response(self._reviewer.token(account.doc, await decoding.body(http, optional=True)), 201)
             case "create":
                 body = await decoding.body(http)
-                options = self._options(http, request, resource, user, body)
-                _check_view(resource, body, None, request.namespace)
-                kept = resource.stored_as or resource
-                written = self._cluster.rest.create(kept, request.namespace, resource.to_stored(body), options)
+                written = self._cluster.rest.create(
+                    resource, request.namespace, body, self._options(http, request, body)
+                )
                 return self._written(form, written, request, 201)
             case "update":
                 body = await decoding.body(http)
-                options = self._options(http, request, resource, user, body)
+                options = self._options(http, request, body)
                 code = 201 if self._is_new(request, resource) else 200
                 return self._written(form, self._update(request, resource, body, options), request, code)
             case "patch":
-                options = self._options(http, request, resource, user)
+                options = self._options(http, request)
                 written, is_new = await self._patch(http, request, resource, options, user)
                 return self._written(form, written, request, 201 if is_new else 200)
             case "delete":
@@ -215,14 +209,10 @@ class Handlers:
             response.headers.add("Warning", warning(text))
         return response
 
-    def _options(
-        self, http: web.Request, request: Request, resource: Resource, user: User, body: Json | None = None
-    ) -> Options:
-        def guard(new: Json, old: Json | None) -> None:
-            self._escalation.check(resource, user, new, old)
-
+    @staticmethod
+    def _options(http: web.Request, request: Request, body: Json | None = None) -> Options:
         asked = queries.options(http, request.subresource)
-        return dataclasses.replace(asked, guard=guard, duplicates=tuple(decoding.duplicates(body)))
+        return dataclasses.replace(asked, duplicates=tuple(decoding.duplicates(body)))
 
     def _update(self, request: Request, resource: Resource, body: Json, options: Options) -> Written:
         key = (request.namespace, request.name)
@@ -231,9 +221,7 @@ class Handlers:
             return self._cluster.rest.update(resource, key, scale.applied(resource, current, body), options)
         if self._is_new(request, resource):
             return self._cluster.rest.create(resource, request.namespace, body, options)
-        if resource.stored_as:
-            _check_view(resource, body, resource.served(self._cluster.rest.get(resource, key)), request.namespace)
-        return self._cluster.rest.update(resource.stored_as or resource, key, resource.to_stored(body), options)
+        return self._cluster.rest.update(resource, key, body, options)
 
     def _is_new(self, request: Request, resource: Resource) -> bool:
         """Whether an update makes the object: of a kind that allows it (a Lease)."""
@@ -262,22 +250,14 @@ class Handlers:
             after = _patched("Scale", before, media, body, raw)
             new = scale.applied(resource, current, after)
         else:
-            before = resource.served(current)
-            after = _patched(resource.kind, before, media, body, raw)
-            _check_view(resource, after, before, request.namespace)
-            new = resource.to_stored(after)
-        kept = resource.stored_as or resource
-        return self._cluster.rest.update(kept, current.key, new, options, patched=True), False
+            new = _patched(resource.kind, resource.served(current), media, body, raw)
+        return self._cluster.rest.update(resource, current.key, new, options, patched=True), False
 
     async def _apply(
         self, http: web.Request, request: Request, resource: Resource, options: Options, user: User
     ) -> tuple[Written, bool]:
         if request.subresource == "scale":
             raise errors.not_implemented("server-side apply on the scale subresource")
-        if resource.stored_as:
-            raise errors.not_implemented(
-                f"server-side apply on {resource.api_version}; use {resource.stored_as.api_version}"
-            )
         if not http.query.get("fieldManager"):
             missing = FieldError("fieldManager", errors.REQUIRED, "is required for apply patch")
             raise queries.options_invalid("PatchOptions", missing)
@@ -313,16 +293,6 @@ class Handlers:
             if matches is None or matches(item.doc)
         ]
         return raw_response(form.many(deleted, {"resourceVersion": str(self._cluster.store.revision)}))
-
-
-def _check_view(resource: Resource, doc: Json, old: Json | None, namespace: str) -> None:
-    """What a view asks beyond the resource that keeps its objects. Raises StatusError 422, in the words of the latter."""
-    if resource.stored_as is None or resource.check is None:
-        return
-    metadata = doc.get("metadata") or {}
-    if found := resource.check({**doc, "metadata": {**metadata, "namespace": namespace}}, old):
-        kept = resource.stored_as
-        raise errors.invalid(kept.kind, kept.group, metadata.get("name", ""), found)
 
 
 def _patched(kind: str, doc: Json, media: str, body: Any, raw: bytes) -> Json:

@@ -55,21 +55,16 @@ def delete_options(body: dict[str, Any], query: Mapping[str, str]) -> DeleteOpti
         detail = 'supported values: "Foreground", "Background", "Orphan", "nil"'
         objection = FieldError("propagationPolicy", errors.UNSUPPORTED, detail, propagation)
         raise errors.invalid("DeleteOptions", "meta.k8s.io", "", [objection])
-    if body.get("orphanDependents") or query.get("orphanDependents") in TRUE:
-        propagation = "Orphan"
+    if propagation == "Orphan" or body.get("orphanDependents") or query.get("orphanDependents") in TRUE:
+        raise errors.not_implemented("deletions that leave dependents behind (Orphan)")
     dry_run = body.get("dryRun") or ([query["dryRun"]] if query.get("dryRun") else [])
-    return DeleteOptions(
-        preconditions.get("uid") or "", preconditions.get("resourceVersion") or "", propagation, _dry_run(dry_run)
-    )
+    return DeleteOptions(preconditions.get("uid") or "", preconditions.get("resourceVersion") or "", _dry_run(dry_run))
 
 
 def selector(resource: Resource, query: Mapping[str, str], request: Request) -> Predicate | None:
     """What a list, a watch or a collection is narrowed to (None: nothing). Raises StatusError 400."""
     by_label = parse_labels(query.get("labelSelector", ""))
     by_field = parse_fields(query.get("fieldSelector", ""), resource.selectable)
-    if by_field and resource.stored_as:
-        by_stored = by_field
-        by_field = lambda doc: by_stored(resource.from_stored(doc))  # noqa: E731  a predicate over a predicate
     if request.name:
         name = request.name
         by_field = both(by_field, lambda doc: doc["metadata"]["name"] == name)

@@ -47,10 +47,6 @@ def _untyped(doc: Json) -> Json:
     return {name: value for name, value in doc.items() if name not in {"apiVersion", "kind"}}
 
 
-def _unchanged(doc: Json) -> Json:
-    return doc
-
-
 @dataclass(frozen=True, slots=True)
 class Resource:
     """One served resource in one version.
@@ -83,15 +79,10 @@ class Resource:
     default: Callable[[Json, Json | None], None] = _no_default
     prepare: Callable[[Json, Json | None], None] = _no_default
     zero: Mapping[str, Any] = field(default_factory=dict)
-    deprecation: str = ""
-    stored_as: Resource | None = None
-    to_stored: Callable[[Json], Json] = _unchanged
-    from_stored: Callable[[Json], Json] = _unchanged
 
     @property
     def key(self) -> GroupResource:
-        """Where its objects are: with another resource when it is only another view of them (`stored_as`)."""
-        return self.stored_as.key if self.stored_as else (self.group, self.plural)
+        return self.group, self.plural
 
     @property
     def api_version(self) -> str:
@@ -99,7 +90,7 @@ class Resource:
 
     def served(self, stored: Stored) -> Json:
         """An object as this resource shows it."""
-        return stored.as_version(self.api_version) if self.stored_as is None else self.from_stored(stored.doc)
+        return stored.as_version(self.api_version)
 
     def encoded(self, stored: Stored) -> bytes:
         """The same as JSON, made once."""

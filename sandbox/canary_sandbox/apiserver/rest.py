@@ -32,38 +32,26 @@ from canary_sandbox.apiserver.store import Key, Store, Stored
 
 _NAMESPACES = ("", "namespaces")
 _LASTING = frozenset({"default", "kube-system", "kube-public"})
-FOREGROUND = "foregroundDeletion"
-ORPHAN = "orphan"
 _GENERATED = "bcdfghjklmnpqrstvwxz2456789"
-
-
-def _no_guard(new: Json, old: Json | None) -> None:  # noqa: ARG001  the shape of a guard
-    return
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a write was asked for.
-
-    `validation` is Strict, Warn or Ignore; `duplicates` are paths that the body named twice; `guard` may refuse what
-    would be written.
-    """
+    """How a write was asked for. `validation`: Strict, Warn or Ignore; `duplicates`: paths that the body named twice."""
 
     manager: str = "unknown"
     dry_run: bool = False
     validation: str = "Warn"
     subresource: str = ""
     duplicates: tuple[str, ...] = ()
-    guard: Callable[[Json, Json | None], None] = _no_guard
 
 
 @dataclass(frozen=True, slots=True)
 class DeleteOptions:
-    """Preconditions and propagation of a deletion; `propagation` is empty for the default (Background)."""
+    """Preconditions of a deletion. Dependents always follow in the background."""
 
     uid: str = ""
     resource_version: str = ""
-    propagation: str = ""
     dry_run: bool = False
 
 
@@ -120,7 +108,6 @@ class Rest:
         key = (namespace, str(name))
         if self._store.get(resource.key, key) is not None:
             raise errors.already_exists(resource.plural, resource.group, str(name))
-        options.guard(doc, None)
         now = timestamp(self._clock())
         metadata |= {"uid": str(uuid.uuid4()), "creationTimestamp": now}
         if resource.generation:
@@ -214,7 +201,6 @@ class Rest:
             owners = self._owners(resource, old.doc, new, options, timestamp(self._clock()))
         if same_but_books(old.doc, new) and owners == (old.metadata.get("managedFields") or []):
             return Written(old, warnings)
-        options.guard(new, old.doc)
         if resource.generation and desired(new, resource) != desired(old.doc, resource):
             new["metadata"]["generation"] = old.metadata.get("generation", 0) + 1
         self._manage(new, owners)
@@ -343,24 +329,13 @@ class Rest:
                 raise errors.conflict(resource.kind, resource.group, key[1], why)
         if resource.key == _NAMESPACES and key[1] in _LASTING:
             raise errors.forbidden(resource.plural, "", key[1], "this namespace may not be deleted")
-        finalizers = list(meta.get("finalizers") or ())
-        wanted_finalizer = {"Foreground": FOREGROUND, "Orphan": ORPHAN}.get(options.propagation)
-        if options.propagation:
-            finalizers = [name for name in finalizers if name not in {FOREGROUND, ORPHAN}]
-            if wanted_finalizer:
-                finalizers.append(wanted_finalizer)
-        held = bool(finalizers) or self._held_open(resource, old.doc)
-        if not held:
+        if not meta.get("finalizers") and not self._held_open(resource, old.doc):
             return self._remove(resource, key, old.doc, dry_run=options.dry_run), True
-        if meta.get("deletionTimestamp") and finalizers == list(meta.get("finalizers") or ()):
+        if meta.get("deletionTimestamp"):
             return old, False
-        metadata = {**meta, "finalizers": finalizers}
-        if not finalizers:
-            del metadata["finalizers"]
-        if not meta.get("deletionTimestamp"):
-            metadata |= {"deletionTimestamp": timestamp(self._clock()), "deletionGracePeriodSeconds": 0}
-            if metadata.get("generation"):
-                metadata["generation"] += 1
+        metadata = {**meta, "deletionTimestamp": timestamp(self._clock()), "deletionGracePeriodSeconds": 0}
+        if metadata.get("generation"):
+            metadata["generation"] += 1
         doc = {**old.doc, "metadata": metadata}
         if resource.key == _NAMESPACES:
             doc["status"] = {**(doc.get("status") or {}), "phase": "Terminating"}

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from canary_sandbox.apiserver import errors
 from canary_sandbox.apiserver.auth import AUDIENCE, Tokens, User
-from canary_sandbox.apiserver.errors import INVALID, REQUIRED, FieldError, Json
+from canary_sandbox.apiserver.errors import INVALID, FieldError, Json
 from canary_sandbox.apiserver.rbac import Attributes, Authorizer
 from canary_sandbox.apiserver.rest import timestamp
 
@@ -15,13 +15,10 @@ _AUTHORIZATION = "authorization.k8s.io"
 REVIEWS = {
     (_AUTHENTICATION, "v1", "selfsubjectreviews"): "SelfSubjectReview",
     (_AUTHENTICATION, "v1", "tokenreviews"): "TokenReview",
-    (_AUTHORIZATION, "v1", "localsubjectaccessreviews"): "LocalSubjectAccessReview",
     (_AUTHORIZATION, "v1", "selfsubjectaccessreviews"): "SelfSubjectAccessReview",
     (_AUTHORIZATION, "v1", "selfsubjectrulesreviews"): "SelfSubjectRulesReview",
-    (_AUTHORIZATION, "v1", "subjectaccessreviews"): "SubjectAccessReview",
 }
 _ABOUT_WHO = frozenset({"SelfSubjectReview", "TokenReview"})
-NAMESPACED = frozenset({"LocalSubjectAccessReview"})
 _HOUR = 3600
 _SHORTEST = 600
 _LONGEST = 2**32
@@ -34,7 +31,7 @@ class Reviewer:
         self._authorizer = authorizer
         self._tokens = tokens
 
-    def answer(self, kind: str, body: Json, user: User, namespace: str) -> Json:
+    def answer(self, kind: str, body: Json, user: User) -> Json:
         """The review with its status filled in. Raises StatusError 400, 422."""
         spec = body.get("spec") or {}
         match kind:
@@ -45,7 +42,7 @@ class Reviewer:
             case "SelfSubjectRulesReview":
                 status = self._rules(spec, user)
             case _:
-                status = self._access(kind, body, user, namespace)
+                status = self._access(kind, body, user)
         version = f"{_AUTHENTICATION if kind in _ABOUT_WHO else _AUTHORIZATION}/v1"
         return {"metadata": {}, **body, "apiVersion": version, "kind": kind, "status": status}
 
@@ -94,24 +91,13 @@ class Reviewer:
             "incomplete": False,
         }
 
-    def _access(self, kind: str, body: Json, user: User, namespace: str) -> Json:
+    def _access(self, kind: str, body: Json, user: User) -> Json:
         spec = body.get("spec") or {}
         about, path = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
-        found = []
         if bool(about) == bool(path):
             detail = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
-            found.append(FieldError("spec.resourceAttributes", INVALID, detail, about))
-        if kind != "SelfSubjectAccessReview":
-            if not spec.get("user") and not spec.get("groups"):
-                found.append(FieldError("spec.user", REQUIRED, "at least one of user or group must be specified"))
-            user = User(spec.get("user", ""), tuple(spec.get("groups") or ()), spec.get("uid", ""))
-        if kind == "LocalSubjectAccessReview" and (about or {}).get("namespace") != namespace:
-            detail = "must match metadata.namespace"
-            found.append(
-                FieldError("spec.resourceAttributes.namespace", INVALID, detail, (about or {}).get("namespace"))
-            )
-        if found:
-            raise errors.invalid(kind, _AUTHORIZATION, "", found)
+            objection = FieldError("spec.resourceAttributes", INVALID, detail, about)
+            raise errors.invalid(kind, _AUTHORIZATION, "", [objection])
         verdict = self._authorizer.verdict(_attributes(user, about, path))
         return {"allowed": verdict.allowed, **({"reason": verdict.reason} if verdict.reason else {})}
 

@@ -10,7 +10,6 @@ import copy
 from collections.abc import Iterator
 from typing import Any
 
-from canary_sandbox.apiserver.cel_rules import RuleTree
 from canary_sandbox.apiserver.errors import (
     DUPLICATE,
     INVALID,
@@ -23,6 +22,7 @@ from canary_sandbox.apiserver.errors import (
     Json,
 )
 from canary_sandbox.apiserver.fieldpaths import with_metadata
+from canary_sandbox.apiserver.rules import RuleTree
 from canary_sandbox.apiserver.validation import Validator
 
 PRESERVE = "x-kubernetes-preserve-unknown-fields"
@@ -41,17 +41,18 @@ class Schema:
     `list_types=False` leaves duplicates in sets and map lists alone, as the real server does for built-in kinds.
     """
 
-    def __init__(self, root: Json, *, rules: bool = True, list_types: bool = True) -> None:
+    def __init__(self, root: Json, *, list_types: bool = True) -> None:
         self.root = root
         self.fields = with_metadata(root)
         self._validator = Validator(root)
-        self._rules = RuleTree.of(root) if rules else None
+        self._rules = RuleTree.of(root)
         self._has_list_types = list_types and any(True for _ in _list_types(root))
 
     @property
     def limitations(self) -> tuple[str, ...]:
         """Rules that this server cannot evaluate, each with why."""
-        return self._rules.limitations if self._rules else ()
+        found = (expression for _, expression in self._rules.expressions()) if self._rules else ()
+        return tuple(f"rule {one.source!r}: {one.limitation}" for one in found if one.limitation)
 
     def prune(self, doc: Json) -> list[str]:
         """Drop what the schema does not know, in place; returns the paths dropped, such as `spec.foo`."""
@@ -80,7 +81,7 @@ class Schema:
             return errors
         if blocked:
             return [*errors, FieldError("", INVALID, _UNCHECKED)]
-        return errors + self._rules.errors(doc, old)
+        return [*errors, *self._rules.objections(doc, old)]
 
     def wrong_types(self, doc: Json) -> list[FieldError]:
         """What is not of the type that its field has."""

@@ -1,9 +1,8 @@
-"""Discovery in both forms, the two views of events, lists that go on, watches that fail."""
+"""Discovery in both forms, lists that go on, watches that fail."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,6 @@ from canary_sandbox.apiserver.desk import FrontDesk
 
 OUR_CRDS = Path(__file__).resolve().parents[3] / "crds"
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
-EVENTS = "/api/v1/namespaces/OWN/events"
-NEW_EVENTS = "/apis/events.k8s.io/v1/namespaces/OWN/events"
 
 
 async def test_everything_is_discovered_in_two_requests(client: Client, routes: FrontDesk) -> None:
@@ -53,66 +50,6 @@ async def test_who_knows_the_aggregated_form_gets_it(client: Client) -> None:
     for version in ("v2beta1", "v3"):
         other = await client("GET", "/apis", Accept=AGGREGATED.replace("v=v2", f"v={version}") + ",application/json")
         assert other.body["kind"] == "APIGroupList"
-
-
-def new_event(**more: Any) -> dict[str, Any]:
-    return {
-        "apiVersion": "events.k8s.io/v1", "kind": "Event", "metadata": {"name": "e"}, "action": "Weigh",
-        "reason": "Weighted", "note": "10 % on canary", "type": "Normal", "eventTime": "2026-01-01T00:00:00.000000Z",
-        "reportingController": "canary.dev/controller", "reportingInstance": "canary-0",
-        "regarding": {"kind": "HTTPRoute", "name": "shop", "namespace": "OWN"}, **more,
-    }  # fmt: skip
-
-
-async def test_events_have_two_views_of_one_storage(client: Client) -> None:
-    """What is made in one group is seen, selected, watched, changed and deleted in the other, by the names of each."""
-    made = await client("POST", NEW_EVENTS, new_event())
-    assert made.code == 201, made.body
-    assert (made.body["note"], made.body["regarding"]["name"]) == ("10 % on canary", "shop")
-    core = (await client("GET", f"{EVENTS}/e")).body
-    assert (core["apiVersion"], core["message"], core["reportingComponent"]) == (
-        "v1", "10 % on canary", "canary.dev/controller",
-    )  # fmt: skip
-    selected = await client("GET", f"{NEW_EVENTS}?fieldSelector=regarding.name%3Dshop")
-    assert [item["note"] for item in selected.body["items"]] == ["10 % on canary"]
-    assert "kind" not in selected.body["items"][0]
-    assert not (await client("GET", f"{NEW_EVENTS}?fieldSelector=regarding.name%3Dother")).body["items"]
-    changed = await client("PATCH", f"{EVENTS}/e", {"message": "20 %"}, patch="merge")
-    assert changed.body["message"] == "20 %"
-    fixed = await client("PATCH", f"{NEW_EVENTS}/e", {"note": "30 %"}, patch="merge")
-    assert (fixed.code, fixed.body["details"]["causes"][0]["field"]) == (422, "message")
-    series = {"series": {"count": 2, "lastObservedTime": "2026-01-01T00:00:01.000000Z"}}
-    assert (await client("PATCH", f"{NEW_EVENTS}/e", series, patch="merge")).body["series"]["count"] == 2
-    (seen,) = await client.watch(f"{NEW_EVENTS}?watch=1", 1)
-    assert (seen["object"]["note"], seen["object"]["apiVersion"]) == ("20 %", "events.k8s.io/v1")
-    old = {"metadata": {"name": "old"}, "involvedObject": {"kind": "Pod", "name": "p", "namespace": "OWN"},
-           "message": "hello", "count": 3, "firstTimestamp": "2026-01-01T00:00:00Z"}  # fmt: skip
-    await client("POST", EVENTS, old)
-    shown = (await client("GET", f"{NEW_EVENTS}/old")).body
-    assert (shown["note"], shown["deprecatedCount"]) == ("hello", 3)
-    table = await client("GET", NEW_EVENTS, Accept="application/json;as=Table;v=v1;g=meta.k8s.io")
-    assert {row["cells"][3] for row in table.body["rows"]} == {"httproute/shop", "pod/p"}
-    await client("DELETE", f"{NEW_EVENTS}/e")
-    assert (await client("GET", f"{EVENTS}/e")).code == 404
-
-
-async def test_the_new_view_asks_for_more(client: Client) -> None:
-    """events.k8s.io wants to know who reports what and when; the core view does not."""
-
-    async def objections(event: dict[str, Any]) -> set[str]:
-        answer = await client("POST", NEW_EVENTS, event)
-        assert answer.code == 422, answer.body
-        return {cause["field"] for cause in answer.body["details"]["causes"]}
-
-    bare = {"metadata": {"name": "e"}, "note": "x"}
-    assert await objections(bare) == {"involvedObject.namespace", "eventTime", "type"}
-    timed = {**bare, "regarding": {"namespace": "OWN"}, "eventTime": "2026-01-01T00:00:00.000000Z"}
-    assert await objections(timed) == {"reportingController", "reportingInstance", "action", "reason", "type"}
-    assert await objections(new_event(reportingController="a b")) == {"reportingController"}
-    assert await objections(new_event(note="x" * 1025)) == {"message"}
-    assert (await client("POST", NEW_EVENTS, new_event(eventTime="2026-01-01T00:00:00Z"))).code == 400
-    unknown = await client("POST", f"{NEW_EVENTS}?fieldValidation=Strict", new_event(message="x", nte="y"))
-    assert (unknown.code, 'unknown field "nte"' in unknown.body["message"]) == (400, True)
 
 
 @pytest.mark.sandbox_only("forgets history at will")
@@ -204,7 +141,7 @@ async def test_a_stale_watch_is_open_and_silent(client: Client) -> None:
 
 
 async def test_kubectl_explains_and_lists_our_own_resources(kubectl: Kubectl, api: FrontDesk) -> None:
-    """explain goes into rollout.spec.steps; api-resources knows short names, categories, verbs and both views of events."""
+    """explain goes into rollout.spec.steps; api-resources knows short names, categories and verbs."""
     await api.install_crds(OUR_CRDS)
     steps = await kubectl("explain", "rollout.spec.steps")
     assert "FIELD: steps" in steps
@@ -214,8 +151,5 @@ async def test_kubectl_explains_and_lists_our_own_resources(kubectl: Kubectl, ap
     assert "rollouts" in wide
     assert "deletecollection" in wide
     listed = await kubectl("api-resources", "--no-headers", "-o", "name")
-    assert {"events", "events.events.k8s.io", "clusterroles.rbac.authorization.k8s.io"} <= set(listed.split())
+    assert {"events", "clusterroles.rbac.authorization.k8s.io"} <= set(listed.split())
     assert not await kubectl("get", "canary", "-o", "name")
-    await kubectl("create", "-f", "-", stdin=json.dumps(new_event()))
-    assert "httproute/shop" in await kubectl("get", "events.events.k8s.io")
-    assert "10 % on canary" in await kubectl("events")
