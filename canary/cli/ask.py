@@ -184,5 +184,5 @@ def _silence(ask: Ask, document: Json, request: Request) -> str:
     return (
         f"the controller did not answer within {waited}; is it running, and does it watch namespace {ask.namespace}? "
         f"The request ({request.verb}) stays and will be done once it does; take it back with "
-        f"`kubectl annotate rollout {ask.name} -n {ask.namespace} {REQUEST_ANNOTATION}-`"
+        f"`kubectl annotate rollouts.canary.dev {ask.name} -n {ask.namespace} {REQUEST_ANNOTATION}-`"
     )

@@ -22,14 +22,14 @@ def rolling_back(scope: Scope) -> Decision:
     why = scope.run.message
     if pending:
         names = ", ".join(action.name for action in pending)
-        return scope.decide(reasons.ROLLING_BACK, f"rolling back ({why}): writing {names}", wake(scope))
+        return scope.decide(reasons.ROLLING_BACK, f"{why}; rolling back: writing {names}", wake(scope))
     if tidying and scope.facts.stable is not None:
-        return scope.decide(reasons.ROLLING_BACK, f"rolling back ({why}): restoring {scope.facts.stable.name}")
+        return scope.decide(reasons.ROLLING_BACK, f"{why}; rolling back: restoring {scope.facts.stable.name}")
     waiting, limit = still_waiting(scope)
     if waiting and limit is not None:
-        return scope.decide(reasons.ROLLING_BACK, f"rolled back ({why}): waiting for {waiting}", limit)
+        return scope.decide(reasons.ROLLING_BACK, f"{why}; rolled back: waiting for {waiting}", limit)
     late = f"; still not accepted: {waiting}" if waiting else ""
-    return end(scope, Phase.ROLLED_BACK, reasons.ROLLED_BACK, f"rolled back: {why}{late}")
+    return end(scope, Phase.ROLLED_BACK, reasons.ROLLED_BACK, f"{why}{late}")
 
 
 def still_waiting(scope: Scope) -> tuple[str, datetime | None]:
@@ -50,13 +50,15 @@ def end(scope: Scope, phase: Phase, reason: str, message: str) -> Decision:
     if left:
         on_record = scope.facts.recorded.run == scope.run.number and scope.facts.recorded.outcome is scope.run.outcome
         return scope.with_(*(left if on_record else ())).decide(reason, message)
-    swap = phase is Phase.SUCCEEDED and scope.run.swap
+    won = phase is Phase.SUCCEEDED
+    words = "succeeded" if won else "rolled back"
+    swap = won and scope.run.swap
     revisions = scope.status.revisions
     settled = scope.run.revision or revisions.settled
     if swap and scope.facts.stable is not None:  # the stable workload of today is the canary of the next run
         settled = scope.facts.stable.revision
     scope = scope.with_run(message=message[:512]).with_(
-        Tell("Normal" if phase is Phase.SUCCEEDED else "Warning", reason, f"run {scope.run.number} {message}"),
+        Tell("Normal" if won else "Warning", reason, f"run {scope.run.number} {words}: {message}"),
         RemoveFinalizer(),
         phase=phase,
         paused=None,

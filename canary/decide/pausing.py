@@ -27,8 +27,12 @@ def kept_by_hand(scope: Scope) -> bool:
 
 def pause(scope: Scope, reason: str, message: str) -> Decision:
     """Stay where the weights are and wait for a person. Writes nothing but repairs that are in the scope already."""
-    text = f"{scope.step_text}: paused at {percent_text(scope.written)}: {message}; `canary resume` or `canary abort`"
-    return hold_still(scope, reason, message).decide(reason, text, wake(scope))
+    return hold_still(scope, reason, message).decide(reason, paused_text(scope, message), wake(scope))
+
+
+def paused_text(scope: Scope, why: str) -> str:
+    """What a person reads of a pause: why first, then where, then what to do."""
+    return f"{why}; paused at {percent_text(scope.written)} ({scope.step_text}); `canary resume` or `canary abort`"
 
 
 def await_approval(scope: Scope, message: str) -> Decision:

@@ -34,7 +34,7 @@ def promoting(scope: Scope) -> Decision:
         repaired = written_now(scope)
         scope = at(scope, Phase.PROGRESSING)
         scope = scope.with_(*(write for write in writes(scope) if (write.kind, write.name) not in repaired))
-        message = f"{scope.step_text}: the canary has no ready replica, so it has no weight; waiting for one"
+        message = f"the canary has no ready replica, so it has no weight; waiting for one ({scope.step_text})"
         return scope.decide(reasons.CANARY_UNAVAILABLE, message, wake(scope))
     match scope.spec.promotion_mode:
         case Promotion.COPY:
@@ -50,7 +50,7 @@ def _copy(scope: Scope) -> Decision:
     if canary is None or stable is None or not canary.exists or not stable.exists:
         gone = "workloads" if canary is None or stable is None else (canary if not canary.exists else stable).name
         return scope.decide(
-            reasons.AWAITING_STABLE, f"promoting: {gone} does not exist; create it or abort", wake(scope)
+            reasons.AWAITING_STABLE, f"{gone} does not exist; create it or abort (promoting)", wake(scope)
         )
     record = copy_of_run(scope)
     if record is None or not untouched(stable, record):
@@ -65,7 +65,7 @@ def _copy(scope: Scope) -> Decision:
                     canary.name, stable.name, scope.run.revision, stable.revision, scope.facts.uid, scope.run.number
                 )
             )
-            message = f"promoting: copying the pod spec of {canary.name} to {stable.name}"
+            message = f"copying the pod spec of {canary.name} to {stable.name} (promoting)"
             return scope.decide(reasons.PROMOTING, message, wake(scope))
     elif stable.revision != scope.run.revision:
         words = (
@@ -73,7 +73,7 @@ def _copy(scope: Scope) -> Decision:
         )
         scope = scope.with_(Tell("Normal", reasons.COPY_ALTERED, words, once=True))
     if not stable.rolled_out:
-        message = f"promoting: waiting for {stable.name} to roll out revision {stable.revision}"
+        message = f"waiting for {stable.name} to roll out revision {stable.revision} (promoting)"
         return scope.decide(reasons.AWAITING_STABLE, message, wake(scope))
     return _succeed(scope, f"{stable.name} runs revision {stable.revision}")
 
@@ -93,11 +93,11 @@ def _await(scope: Scope) -> Decision:
     if scope.step.approved:
         return _succeed(scope, ENDED_BY_PROMOTE)
     if canary is None or stable is None:
-        message = f"promoting: {percent_text(scope.written)} on the canary until `canary promote` says that stable is up to date"
+        message = f"waiting for `canary promote`, which says that stable is up to date; {percent_text(scope.written)} on the canary"
         return scope.decide(reasons.AWAITING_STABLE, message, wake(scope))
     if stable.exists and stable.revision == scope.run.revision and stable.rolled_out:
         return _succeed(scope, f"{stable.name} runs revision {stable.revision}")
-    message = f"promoting: waiting for {stable.name} to run revision {scope.run.revision}"
+    message = f"waiting for {stable.name} to run revision {scope.run.revision} (promoting)"
     return scope.decide(reasons.AWAITING_STABLE, message, wake(scope))
 
 
@@ -110,7 +110,7 @@ def _swap(scope: Scope) -> Decision:
     waiting = scope.unaccepted
     if pending or waiting is not None:
         what = f": {waiting.label}: {waiting.acceptance.message}" if waiting is not None else ""
-        return scope.decide(reasons.AWAITING_ACCEPTANCE, f"promoting: all traffic to the canary{what}", wake(scope))
+        return scope.decide(reasons.AWAITING_ACCEPTANCE, f"all traffic to the canary{what} (promoting)", wake(scope))
     return _succeed(scope, "the two change roles")
 
 
@@ -119,7 +119,7 @@ def _succeed(scope: Scope, message: str) -> Decision:
     scope = scope.with_run(
         outcome=Outcome.SUCCEEDED,
         reason=reasons.SUCCEEDED,
-        message=f"succeeded: {message}"[:512],
+        message=message[:512],
         ended_at=scope.now,
         swap=scope.spec.promotion_mode is Promotion.SWAP,
     ).with_step(unaccepted_since=scope.now)
@@ -133,12 +133,12 @@ def _finish(scope: Scope) -> Decision:
     pending = writes(scope)
     scope = scope.with_(*pending)
     if pending:
-        return scope.decide(reasons.FINISHING, "promoting: returning traffic to stable", wake(scope))
+        return scope.decide(reasons.FINISHING, "returning traffic to stable (promoting)", wake(scope))
     waiting, limit = still_waiting(scope)
     if waiting and limit is not None:
-        return scope.decide(reasons.FINISHING, f"promoting: waiting for {waiting}", limit)
+        return scope.decide(reasons.FINISHING, f"waiting for {waiting} (promoting)", limit)
     stable = scope.facts.stable
     if forgetting and stable is not None:
-        return scope.decide(reasons.FINISHING, f"promoting: forgetting the pod spec that {stable.name} ran before")
+        return scope.decide(reasons.FINISHING, f"forgetting the pod spec that {stable.name} ran before (promoting)")
     late = f"; still not accepted: {waiting}" if waiting else ""
     return end(scope, Phase.SUCCEEDED, reasons.SUCCEEDED, f"{scope.run.message}{late}")

@@ -212,4 +212,4 @@ def _resting_words(scope: Scope, objecting: tuple[Objection, ...]) -> tuple[str,
     canary = scope.facts.canary
     if scope.spec.trigger_mode is Trigger.MANUAL or canary is None:
         return "waiting for `canary start`", reasons.SETTLED
-    return f"revision {canary.revision} is settled; waiting for a new one", reasons.SETTLED
+    return f"waiting for a new revision ({canary.revision} is settled)", reasons.SETTLED

@@ -14,7 +14,7 @@ from canary.decide.availability import back, noted
 from canary.decide.common import note_acceptance, percent_text, wake, written_now
 from canary.decide.drift import raised
 from canary.decide.interrupts import anew, fail, hold_down, interrupted, objection, repair, see_lowered
-from canary.decide.pausing import BY_POLICY, pause, paused_for
+from canary.decide.pausing import BY_POLICY, pause, paused_for, paused_text
 from canary.decide.scope import CONTESTED_PACE, Decision, Scope, replaced
 from canary.decide.steps import enter, step
 from canary.decide.writes import writes
@@ -46,7 +46,7 @@ def _unavailable(scope: Scope) -> Decision:
     repaired = written_now(scope)
     scope = scope.with_(*(write for write in writes(scope) if (write.kind, write.name) not in repaired))
     name = scope.facts.canary.name if scope.facts.canary is not None else "the canary"
-    message = f"{scope.step_text}: {name} has no ready replica, so it has no weight; waiting for one"
+    message = f"{name} has no ready replica, so it has no weight; waiting for one ({scope.step_text})"
     return scope.decide(reasons.CANARY_UNAVAILABLE, message, wake(scope))
 
 
@@ -78,10 +78,9 @@ def paused(scope: Scope) -> Decision:
         scope = scope.with_(*(write for write in writes(scope) if (write.kind, write.name) not in repaired))
     words = scope.status.paused.message if scope.status.paused else ""
     if reason == reasons.AWAITING_APPROVAL:
-        return scope.decide(reason, f"{scope.step_text}: {words} at {percent_text(scope.written)}", wake(scope))
-    text = f"{scope.step_text}: paused at {percent_text(scope.written)}: {words}; `canary resume` or `canary abort`"
+        return scope.decide(reason, f"{words} at {percent_text(scope.written)} ({scope.step_text})", wake(scope))
     wakes = [wake(scope), _next_fight(scope) if reason == reasons.CONTESTED else None]
-    return scope.decide(reason, text, min((at for at in wakes if at is not None), default=None))
+    return scope.decide(reason, paused_text(scope, words), min((at for at in wakes if at is not None), default=None))
 
 
 def _next_fight(scope: Scope) -> datetime | None:

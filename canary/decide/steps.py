@@ -24,14 +24,14 @@ def step(scope: Scope) -> Decision:
         if scope.step.unaccepted_since is None:
             scope = scope.with_step(unaccepted_since=scope.now)
         names = ", ".join(action.name for action in pending)
-        message = f"{scope.step_text}: writing {scope.share_text} to {names}"
+        message = f"writing {scope.share_text} to {names} ({scope.step_text})"
         if scope.pending:
-            message += f" ({scope.pending})"
+            message += f": {scope.pending}"
         return scope.decide(reasons.AWAITING_ACCEPTANCE, message, wake(scope))
     scope = _forget_old_copy(note_acceptance(scope))
     waiting = scope.unaccepted
     if waiting is not None:
-        message = f"{scope.step_text}: waiting for {waiting.label}: {waiting.acceptance.message}"
+        message = f"waiting for {waiting.label}: {waiting.acceptance.message} ({scope.step_text})"
         return scope.decide(reasons.AWAITING_ACCEPTANCE, message, wake(scope))
     reason, message = _held_by(scope)
     if reason == reasons.AWAITING_APPROVAL:
@@ -53,11 +53,11 @@ def _forget_old_copy(scope: Scope) -> Scope:
 def _held_by(scope: Scope) -> tuple[str, str]:
     """What keeps the run at this step although it is reached; two empty strings when nothing does."""
     if scope.facts.problems:
-        return reasons.INVALID, f"{scope.step_text}: held: {scope.facts.problems[0]}"
+        return reasons.INVALID, f"{scope.facts.problems[0]}; held at {scope.share_text} ({scope.step_text})"
     if scope.facts.blind:
         return (
             reasons.CHECKS_UNKNOWN,
-            f"{scope.step_text}: held at {scope.share_text}: the API server's watches are broken",
+            f"the API server's watches are broken; held at {scope.share_text} ({scope.step_text})",
         )
     if scope.step.index == 0:
         return _preflight(scope)
@@ -73,7 +73,7 @@ def _held_by(scope: Scope) -> tuple[str, str]:
         return _holding(scope, summary, "")
     declared = scope.declared_step
     if declared is not None and declared.approval is not None and not scope.step.approved:
-        return reasons.AWAITING_APPROVAL, f"{scope.step_text}: waiting for `canary promote` at {scope.share_text}"
+        return reasons.AWAITING_APPROVAL, f"waiting for `canary promote` at {scope.share_text} ({scope.step_text})"
     return "", ""
 
 
@@ -83,7 +83,7 @@ def _objected(scope: Scope, summary: str) -> tuple[str, str]:
         if status.verdict is VerdictKind.FAIL:
             text = f"check {status.name}: {status.message}"
             count = f"({status.failures} of {status.failure_limit} tolerated failures)"
-            return reasons.CHECKS_OBJECT, f"{scope.step_text}: held at {scope.share_text}: {text} {count}"
+            return reasons.CHECKS_OBJECT, f"{text} {count}; held at {scope.share_text} ({scope.step_text})"
     if scope.run.full and scope.run.ignore_unknown:
         return "", ""
     since = max(at for at in (scope.step.reached_at or scope.now, scope.facts.since) if at is not None)
@@ -93,7 +93,7 @@ def _objected(scope: Scope, summary: str) -> tuple[str, str]:
             return _holding(scope, summary, f"waiting for check {status.name} to be measured")
         if status.verdict is VerdictKind.UNKNOWN:
             text = f"check {status.name} is unknown ({status.reason}: {status.message})"
-            return reasons.CHECKS_UNKNOWN, f"{scope.step_text}: held at {scope.share_text}: {text}"
+            return reasons.CHECKS_UNKNOWN, f"{text}; held at {scope.share_text} ({scope.step_text})"
         if scope.now - at > fresh_for(check):
             return _holding(scope, summary, f"waiting for check {status.name} to be measured again")
     return "", ""
@@ -108,11 +108,10 @@ def _holding(scope: Scope, summary: str, wait: str) -> tuple[str, str]:
     hold_until = scope.step.hold_until
     over = hold_until is None or scope.now >= hold_until
     until = "" if over or hold_until is None else f" until {hold_until:%H:%M:%S}"
-    tail = f"; {wait}" if wait else f"; {summary}" if summary else ""
-    return (
-        reasons.AWAITING_VERDICTS if wait and over else reasons.HOLDING,
-        f"{scope.step_text}: holding {scope.share_text}{until}{tail}",
-    )
+    if wait and over:
+        return reasons.AWAITING_VERDICTS, f"{wait}; holding {scope.share_text} ({scope.step_text})"
+    tail = f"; {wait or summary}" if wait or summary else ""
+    return reasons.HOLDING, f"holding {scope.share_text}{until}{tail} ({scope.step_text})"
 
 
 def _summary(status: RolloutStatus) -> str:
@@ -129,12 +128,12 @@ def _preflight(scope: Scope) -> tuple[str, str]:
     for share in sorted({scope.share_at(index + 1) for index in range(len(scope.spec.steps))}):
         problem = unwritable(scope, share)
         if problem:
-            return reasons.ROUTE_UNWRITABLE, f"preflight: {problem}"
+            return reasons.ROUTE_UNWRITABLE, f"{problem} (preflight)"
     canary, stable = scope.facts.canary, scope.facts.stable
     if stable is not None and stable.copied:
-        return reasons.PREFLIGHT, f"preflight: forgetting the pod spec that {stable.name} ran before"
+        return reasons.PREFLIGHT, f"forgetting the pod spec that {stable.name} ran before (preflight)"
     if canary is not None and not canary.rolled_out:
-        return reasons.AWAITING_CANARY, f"preflight: waiting for {canary.name} to roll out revision {canary.revision}"
+        return reasons.AWAITING_CANARY, f"waiting for {canary.name} to roll out revision {canary.revision} (preflight)"
     return _unready(scope, "preflight")
 
 
@@ -142,15 +141,15 @@ def _unready(scope: Scope, where: str) -> tuple[str, str]:
     """What forbids more weight however good the numbers are."""
     canary = scope.facts.canary
     if canary is not None and canary.ready == 0:
-        return reasons.AWAITING_CANARY, f"{where}: waiting for a ready replica of {canary.name}"
+        return reasons.AWAITING_CANARY, f"waiting for a ready replica of {canary.name} ({where})"
     recorded = scope.facts.recorded
     if recorded.run != scope.run.number or not scope.facts.finalizer:
-        return reasons.PREFLIGHT, f"{where}: putting run {scope.run.number} on record"
+        return reasons.PREFLIGHT, f"putting run {scope.run.number} on record ({where})"
     if recorded.step < scope.step.index:
         # A restart believes a route that is one step ahead of the record, and no more.
-        return reasons.PREFLIGHT, f"{where}: putting the step on record"
+        return reasons.PREFLIGHT, f"putting the step on record ({where})"
     if scope.facts.fresh and foreign(scope):
-        return reasons.PREFLIGHT, f"{where}: taking over the routes"
+        return reasons.PREFLIGHT, f"taking over the routes ({where})"
     return "", ""
 
 

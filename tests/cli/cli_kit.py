@@ -153,7 +153,7 @@ def status(phase: Phase = Phase.PROGRESSING, **over: Any) -> RolloutStatus:
     fields: Json = {
         "observed_generation": 3,
         "phase": phase,
-        "message": "step 3/5: holding 50 % until 10:42:10; 2/2 checks pass",
+        "message": "holding 50 % until 10:42:10; 2/2 checks pass (step 3/5)",
         "run": RunStatus(
             number=7,
             revision="6c9f0d2b1a",
@@ -219,7 +219,7 @@ PHASES: dict[Phase, RolloutStatus] = {
     Phase.PROGRESSING: status(),
     Phase.PAUSED: status(
         Phase.PAUSED,
-        message="paused at 10 %: somebody lowered the weight",
+        message="somebody lowered the weight; paused at 10 %",
         paused=PauseStatus(reason="LoweredByHand", message="bob set shop to 10 %, below 50 %", since=ago(65)),
         split=SplitStatus(desired=50, written=10, accepted=10),
     ),

@@ -263,7 +263,7 @@ async def test_without_a_controller_it_says_so_and_what_becomes_of_the_request(c
     silent = await cluster.cli("pause", "shop", "--timeout", "300ms")
     assert silent.code == 4
     assert "the controller did not answer within 0.3 s; is it running" in silent.err
-    assert f"kubectl annotate rollout shop -n {NS} {REQUEST_ANNOTATION}-" in silent.err
+    assert f"kubectl annotate rollouts.canary.dev shop -n {NS} {REQUEST_ANNOTATION}-" in silent.err
     first = await cluster.pending()
     assert first is not None
 

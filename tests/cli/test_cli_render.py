@@ -211,7 +211,7 @@ def test_a_line_of_a_list_is_cut_and_never_breaks(width: int) -> None:
 def test_at_80_columns_the_essential_words_are_there() -> None:
     """Phase, step, weight, checks and age of every Rollout, and the beginning of what is the matter."""
     lines = table([rollout(PHASES[phase]) for phase in Phase], width=80)
-    assert lines[2] == "shop   Progressing   3/5    50       48.7       2/2 pass   3d    step 3/5: hold…"
+    assert lines[2] == "shop   Progressing   3/5    50       48.7       2/2 pass   3d    holding 50 % u…"
     assert lines[6] == "shop   Succeeded            0                   2/2 pass   3d    run 7 succeeded"
 
 

@@ -7,20 +7,14 @@ other one rolls all of them back. What the first still had in mind, or under way
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import signal
-import sys
-import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
-from controller_kit import CONTROLLER, World, backend, pair_weights, route_document, rule
+from controller_kit import World, backend, pair_weights, route_document, rule
+from process_kit import Controllers, Metrics, until
 
 from canary.model.status import ACTIVE
 
@@ -30,81 +24,6 @@ RUNS = 70
 STOPS = 2
 NAMES = [f"shop-{number}" for number in range(RUNS)]
 LEASE = "turns"
-
-
-@dataclass
-class Metrics:
-    """A Prometheus that answers every query with one number."""
-
-    value: float = 0.0
-    url: str = ""
-
-    @asynccontextmanager
-    async def serve(self) -> AsyncIterator[Metrics]:
-        app = web.Application()
-        for method in ("GET", "POST"):
-            app.router.add_route(method, "/api/v1/query", self._answer)
-        runner = web.AppRunner(app)
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
-            self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-            yield self
-        finally:
-            await runner.cleanup()
-
-    async def _answer(self, _request: web.Request) -> web.Response:
-        result = [{"metric": {}, "value": [time.time(), str(self.value)]}]
-        return web.json_response({"status": "success", "data": {"resultType": "vector", "result": result}})
-
-
-@dataclass
-class Controllers:
-    """Controller processes; what they print goes to a file each."""
-
-    world: World
-    folder: Path
-    metrics: Metrics
-    lease: bool
-    processes: list[asyncio.subprocess.Process] = field(default_factory=list)
-
-    async def start(self) -> asyncio.subprocess.Process:
-        number = len(self.processes)
-        config = self.world.api.kubeconfig(self.folder / f"kubeconfig-{number}", user=CONTROLLER)
-        options = ["--lease", f"{self.world.namespace}/{LEASE}"] if self.lease else []
-        with (self.folder / f"log-{number}").open("w") as log:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "canary",
-                "controller",
-                "run",
-                *("--kubeconfig", str(config), "--namespaces", self.world.namespace),
-                *("--prometheus-url", self.metrics.url, "--metrics-address", "127.0.0.1:0"),
-                *options,
-                stdout=log,
-                stderr=log,
-                env=os.environ | {"CANARY_LOG_FORMAT": "text"},
-            )
-        self.processes.append(process)
-        return process
-
-    def log(self, process: asyncio.subprocess.Process) -> str:
-        return (self.folder / f"log-{self.processes.index(process)}").read_text()
-
-    async def end(self) -> None:
-        for process in self.processes:
-            if process.returncode is None:
-                process.send_signal(signal.SIGCONT)
-                process.kill()
-                await process.wait()
-
-
-async def until(condition: Callable[[], bool], what: str, seconds: float = 40) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"in vain: {what}"
-        await asyncio.sleep(0.02)
 
 
 def shares(world: World) -> dict[str, float]:
@@ -151,7 +70,7 @@ async def test_a_stopped_controller_changes_nothing_when_it_goes_on(world: World
     """Over two hundred runs with both: none gets traffic again, none is paused or begun anew, and no outcome is written over."""
     rng = random.Random(7)
     async with Metrics().serve() as metrics:
-        controllers = Controllers(world, tmp_path, metrics, lease)
+        controllers = Controllers(world, tmp_path, metrics, LEASE if lease else "")
         try:
             await furnish(world)
             first = await controllers.start()

@@ -22,7 +22,7 @@ def test_copy() -> None:
     assert (world.phase, world.share()) == (Phase.PROMOTING, 100)
     assert (world.stable.revision, world.stable.kept) == ("b", "a")
     assert world.decision is not None
-    assert world.decision.message == "promoting: waiting for stable to roll out revision b"
+    assert world.decision.message == "waiting for stable to roll out revision b (promoting)"
     world.stable.rolled_out = True
     world.run()
     assert (world.phase, world.share(), world.annotated(), world.finalizer) == (Phase.SUCCEEDED, 0, False, False)
@@ -96,7 +96,7 @@ def test_await_by_revision() -> None:
     world.wait(3600)
     assert (world.phase, world.share()) == (Phase.PROMOTING, 100)
     assert world.decision is not None
-    assert world.decision.message == "promoting: waiting for stable to run revision b"
+    assert world.decision.message == "waiting for stable to run revision b (promoting)"
     world.stable.revision, world.stable.rolled_out = "b", False
     world.run()
     assert world.share() == 100

@@ -218,7 +218,7 @@ def test_who_and_why_are_kept() -> None:
     world.ask("abort", id_="1", by="alice", reason="the logs are red")
     world.run()
     assert world.status.run is not None
-    assert world.status.run.message == "rolled back: aborted by alice: the logs are red"
+    assert world.status.run.message == "aborted by alice: the logs are red"
     assert world.status.last_request is not None
     assert (world.status.last_request.by, world.status.last_request.reason) == ("alice", "the logs are red")
 

@@ -28,7 +28,7 @@ def test_on_first_sight_nothing_runs() -> None:
     world.canary.revision = "b"
     world.run()
     assert (world.phase, world.status.revisions.settled, world.wrote[0][0]) == (Phase.IDLE, "b", "status")
-    assert world.status.message == "revision b is settled; waiting for a new one"
+    assert world.status.message == "waiting for a new revision (b is settled)"
 
 
 def test_a_new_revision_starts_a_run() -> None:
