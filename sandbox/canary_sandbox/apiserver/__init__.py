@@ -10,12 +10,12 @@ The layers, each knowing only those above it:
     errors, names, selectors, jsonpath   words and small languages              pure
     store, snapshot                      versioned objects, the log of changes  pure
     fieldpaths, merge, managed           who owns which field of a document     pure
-    validation, schema, cel_*            one document against its schema        pure
+    validation, rules, schema           one document against its schema        pure
     resources, builtin*, events, crd*    what is served                         pure
     patch, document_checks, rest, scale  the verbs on objects                   pure
     tables, representation, watch        the forms in which objects leave
     bootstrap_roles, cluster, collector  a whole cluster, and what it cleans up
-    auth, rbac, escalation, access       who asks, and whether they may
+    auth, rbac, access                   who asks, and whether they may
     reviews, discovery, openapi, faults  the surroundings
     protobuf, decoding, queries, responses, plain, handlers, desk, server   HTTP
 

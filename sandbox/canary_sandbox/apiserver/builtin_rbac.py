@@ -126,21 +126,11 @@ def _check_binding(kinds: tuple[str, ...]) -> Callable[[Json, Json | None], list
 
 def _check_subject(subject: Json, at: str, *, namespaced: bool) -> list[FieldError]:
     errors = []
-    group = subject.get("apiGroup", "")
     if not subject["name"]:
         errors.append(FieldError(f"{at}.name", REQUIRED))
-    match subject["kind"]:
-        case "ServiceAccount":
-            if subject["name"] and (problem := names.subdomain(subject["name"])):
-                errors.append(FieldError(f"{at}.name", INVALID, problem, subject["name"]))
-            if group:
-                errors.append(FieldError(f"{at}.apiGroup", UNSUPPORTED, 'supported values: ""', group))
-            if not namespaced and not subject.get("namespace"):
-                errors.append(FieldError(f"{at}.namespace", REQUIRED))
-        case "User" | "Group":
-            if group != GROUP:
-                errors.append(FieldError(f"{at}.apiGroup", UNSUPPORTED, f'supported values: "{GROUP}"', group))
-        case kind:
-            detail = 'supported values: "Group", "ServiceAccount", "User"'
-            errors.append(FieldError(f"{at}.kind", UNSUPPORTED, detail, kind))
+    if subject["kind"] not in {"ServiceAccount", "User", "Group"}:
+        detail = 'supported values: "Group", "ServiceAccount", "User"'
+        errors.append(FieldError(f"{at}.kind", UNSUPPORTED, detail, subject["kind"]))
+    if subject["kind"] == "ServiceAccount" and not namespaced and not subject.get("namespace"):
+        errors.append(FieldError(f"{at}.namespace", REQUIRED))
     return errors

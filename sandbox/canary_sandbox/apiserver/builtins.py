@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import ipaddress
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +14,6 @@ from canary_sandbox.apiserver.errors import DUPLICATE, FORBIDDEN, INVALID, REQUI
 from canary_sandbox.apiserver.events import check_timed
 from canary_sandbox.apiserver.resources import Resource, Scale
 from canary_sandbox.apiserver.schema import Schema
-from canary_sandbox.apiserver.validation import FORMATS
 
 _ZERO_EVENT: Json = {
     "involvedObject": {}, "source": {}, "reportingComponent": "", "reportingInstance": "",
@@ -55,9 +53,9 @@ def resources(allocate_ip: Callable[[], str]) -> tuple[Resource, ...]:
                                          "fieldPath")}
                                        | {"reason", "type", "source", "reportingComponent"})),
         core.resource("configmaps", "ConfigMap", schemas.CONFIG_MAP, short_names=("cm",), columns=columns.CONFIG_MAP,
-                      check=_check_config_map),
+                      ),
         core.resource("secrets", "Secret", schemas.SECRET, columns=columns.SECRET, default=_default_secret,
-                      check=_check_secret, fields=frozenset({"type"})),
+                      fields=frozenset({"type"})),
         core.resource("serviceaccounts", "ServiceAccount", schemas.SERVICE_ACCOUNT, short_names=("sa",),
                       columns=columns.SERVICE_ACCOUNT),
         core.resource("endpoints", "Endpoints", schemas.ENDPOINTS, short_names=("ep",), columns=columns.ENDPOINTS),
@@ -70,18 +68,18 @@ def resources(allocate_ip: Callable[[], str]) -> tuple[Resource, ...]:
                       categories=("all",), scale=Scale(), generation=True, columns=columns.REPLICA_SET,
                       check=_check_workload, default=_default_deployment, zero=_ZERO_WORKLOAD),
         _Group("discovery.k8s.io", "v1").resource("endpointslices", "EndpointSlice", schemas.ENDPOINT_SLICE,
-                                                  columns=columns.ENDPOINT_SLICE, check=_check_slice,
+                                                  columns=columns.ENDPOINT_SLICE,
                                                   generation=True),
         _Group("coordination.k8s.io", "v1").resource("leases", "Lease", schemas.LEASE, columns=columns.LEASE,
                                                      unconditional_update=False, creates_on_update=True,
                                                      zero={"spec": {"podSelector": {}}}),
         _Group("policy", "v1").resource("poddisruptionbudgets", "PodDisruptionBudget", schemas.POD_DISRUPTION_BUDGET,
-                                        status=True, short_names=("pdb",), generation=True, check=_check_budget,
+                                        status=True, short_names=("pdb",), generation=True,
                                         unconditional_update=False, columns=columns.POD_DISRUPTION_BUDGET,
                                         zero={"spec": {}, "status": {}}),
         _Group("networking.k8s.io", "v1").resource("networkpolicies", "NetworkPolicy", schemas.NETWORK_POLICY,
                                                    short_names=("netpol",), generation=True,
-                                                   default=_default_network_policy, check=_check_network_policy, columns=columns.NETWORK_POLICY,
+                                                   default=_default_network_policy, columns=columns.NETWORK_POLICY,
                                                    zero={"spec": {}}),
     )  # fmt: skip
 
@@ -162,7 +160,6 @@ def _check_service(doc: Json, old: Json | None) -> list[FieldError]:
         if identity in seen_ports:
             errors.append(FieldError(at, DUPLICATE, value={"port": port.get("port"), "protocol": port.get("protocol")}))
         seen_ports.add(identity)
-        errors += _check_target_port(port.get("targetPort"), f"{at}.targetPort")
     if spec.get("type") == "ExternalName" and not spec.get("externalName"):
         errors.append(FieldError("spec.externalName", REQUIRED))
     errors += names.check_labels(spec.get("selector"), "spec.selector")
@@ -171,12 +168,6 @@ def _check_service(doc: Json, old: Json | None) -> list[FieldError]:
     if unchanged_type and before.get("clusterIP") != spec.get("clusterIP"):
         errors.append(FieldError("spec.clusterIPs[0]", INVALID, "may not change once set", [spec.get("clusterIP")]))
     return errors
-
-
-def _check_target_port(target: Any, at: str) -> list[FieldError]:
-    if isinstance(target, int) and not 1 <= target <= 65535:
-        return [FieldError(at, INVALID, "must be between 1 and 65535, inclusive", target)]
-    return []
 
 
 def _default_pod_spec(spec: Any) -> None:
@@ -222,29 +213,9 @@ def _check_pod_spec(spec: Json, at: str) -> list[FieldError]:
     return errors
 
 
-_MUTABLE_POD_SPEC = ("activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds", "schedulingGates")
-
-
-def _check_pod(doc: Json, old: Json | None) -> list[FieldError]:
+def _check_pod(doc: Json, old: Json | None) -> list[FieldError]:  # noqa: ARG001  the shape of a check
     spec = doc.get("spec")
-    if not spec:
-        return [FieldError("spec.containers", REQUIRED)]
-    errors = _check_pod_spec(spec, "spec")
-    if old is not None and _frozen_pod_spec(spec) != _frozen_pod_spec(old["spec"]):
-        detail = (
-            "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,"
-            "`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),"
-            "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"
-        )
-        errors.append(FieldError("spec", FORBIDDEN, detail))
-    return errors
-
-
-def _frozen_pod_spec(spec: Json) -> Json:
-    frozen = {key: value for key, value in spec.items() if key not in _MUTABLE_POD_SPEC}
-    for kind in ("containers", "initContainers"):
-        frozen[kind] = [{**container, "image": ""} for container in spec.get(kind) or ()]
-    return frozen
+    return _check_pod_spec(spec, "spec") if spec else [FieldError("spec.containers", REQUIRED)]
 
 
 _COUNTS = ("observedGeneration", "updatedReplicas", "readyReplicas", "availableReplicas", "unavailableReplicas")
@@ -348,80 +319,7 @@ def _default_secret(doc: Json, old: Json | None) -> None:  # noqa: ARG001  the s
             data[key] = base64.b64encode(str(value).encode()).decode()
 
 
-def _check_secret(doc: Json, old: Json | None) -> list[FieldError]:
-    errors = _check_data_keys(doc) + _check_immutable(doc, old)
-    if old is not None and old.get("type") != doc.get("type"):
-        errors.append(FieldError("type", INVALID, "field is immutable", doc.get("type")))
-    return errors
-
-
-_DATA_KEY = re.compile(r"[-._a-zA-Z0-9]+")
-
-
-def _check_config_map(doc: Json, old: Json | None) -> list[FieldError]:
-    return _check_data_keys(doc) + _check_immutable(doc, old)
-
-
-def _check_data_keys(doc: Json) -> list[FieldError]:
-    detail = (
-        "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',"
-        f"  or 'key-name', regex used for validation is '{_DATA_KEY.pattern}')"
-    )
-    return [
-        FieldError(f"{member}[{key}]", INVALID, detail, key)
-        for member in ("data", "binaryData")
-        for key in doc.get(member) or {}
-        if not _DATA_KEY.fullmatch(key)
-    ]
-
-
-def _check_immutable(doc: Json, old: Json | None) -> list[FieldError]:
-    if old is None or not old.get("immutable"):
-        return []
-    detail = "field is immutable when `immutable` is set"
-    return [
-        FieldError(name, FORBIDDEN, detail)
-        for name in ("data", "binaryData", "immutable")
-        if old.get(name) != doc.get(name)
-    ]
-
-
-def _check_budget(doc: Json, old: Json | None) -> list[FieldError]:  # noqa: ARG001  the shape of a check
-    spec = doc.get("spec") or {}
-    if "minAvailable" in spec and "maxUnavailable" in spec:
-        return [FieldError("spec", INVALID, "minAvailable and maxUnavailable cannot be both set", spec)]
-    return []
-
-
 def _default_network_policy(doc: Json, old: Json | None) -> None:  # noqa: ARG001  the shape of a default function
     spec = doc.get("spec")
     if isinstance(spec, dict) and not spec.get("policyTypes"):
         spec["policyTypes"] = ["Ingress", "Egress"] if spec.get("egress") else ["Ingress"]
-
-
-def _check_network_policy(doc: Json, old: Json | None) -> list[FieldError]:  # noqa: ARG001  the shape of a check
-    errors = []
-    for direction, side in (("ingress", "from"), ("egress", "to")):
-        for index, rule in enumerate((doc.get("spec") or {}).get(direction) or ()):
-            for place, peer in enumerate(rule.get(side) or ()):
-                cidr = (peer.get("ipBlock") or {}).get("cidr")
-                if cidr is not None and not FORMATS["cidr"](cidr):
-                    at = f"spec.{direction}[{index}].{side}[{place}].ipBlock.cidr"
-                    detail = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
-                    errors.append(FieldError(at, INVALID, detail, cidr))
-    return errors
-
-
-def _check_slice(doc: Json, old: Json | None) -> list[FieldError]:
-    if old is not None and old["addressType"] != doc["addressType"]:
-        return [FieldError("addressType", INVALID, "field is immutable", doc["addressType"])]
-    errors = []
-    if doc["addressType"] == "IPv4":
-        for index, endpoint in enumerate(doc.get("endpoints") or ()):
-            for place, address in enumerate(endpoint["addresses"]):
-                try:
-                    ipaddress.IPv4Address(address)
-                except ValueError:
-                    at = f"endpoints[{index}].addresses[{place}]"
-                    errors.append(FieldError(at, INVALID, "must be a valid IPv4 address", address))
-    return errors

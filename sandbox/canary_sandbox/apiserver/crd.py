@@ -48,32 +48,6 @@ def _default(doc: Json, old: Json | None) -> None:  # noqa: ARG001  the shape of
     if isinstance(kind, str):
         accepted.setdefault("singular", kind.lower())
         accepted.setdefault("listKind", f"{kind}List")
-    versions = spec.get("versions")
-    for version in versions if isinstance(versions, list) else ():
-        if isinstance(version, dict) and isinstance(version.get("schema"), dict):
-            _drop_empty(version["schema"].get("openAPIV3Schema"))
-
-
-_LISTS = frozenset(
-    ["required", "enum", "allOf", "anyOf", "oneOf", "x-kubernetes-list-map-keys", "x-kubernetes-validations"]
-)
-_SCHEMAS = ("items", "additionalProperties", "not")
-_SCHEMA_LISTS = ("allOf", "anyOf", "oneOf")
-
-
-def _drop_empty(schema: object) -> None:
-    """Drop empty maps and lists of a schema, in place: it is a typed object, which does not tell them from none."""
-    if not isinstance(schema, dict):
-        return
-    for name in [name for name in (*_LISTS, "properties") if schema.get(name) in ([], {})]:
-        del schema[name]
-    properties = schema.get("properties")
-    for sub in properties.values() if isinstance(properties, dict) else ():
-        _drop_empty(sub)
-    for sub in (schema.get(name) for name in _SCHEMAS):
-        _drop_empty(sub)
-    for sub in (one for name in _SCHEMA_LISTS if isinstance(schema.get(name), list) for one in schema[name]):
-        _drop_empty(sub)
 
 
 def established(doc: Json, now: str) -> Json:

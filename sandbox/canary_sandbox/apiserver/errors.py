@@ -85,7 +85,6 @@ DUPLICATE = "Duplicate value"
 FORBIDDEN = "Forbidden"
 TOO_LONG = "Too long"
 TOO_MANY = "Too many"
-INTERNAL = "Internal error"
 WRONG_TYPE = "Invalid type"
 """Worded as an invalid value, with a reason of its own."""
 OMITTED: Any = object()
@@ -100,9 +99,8 @@ _CAUSE_REASONS = {
     FORBIDDEN: "FieldValueForbidden",
     TOO_LONG: "FieldValueTooLong",
     TOO_MANY: "FieldValueTooMany",
-    INTERNAL: "InternalError",
 }
-_WITHOUT_VALUE = {REQUIRED, FORBIDDEN, TOO_LONG, INTERNAL}
+_WITHOUT_VALUE = {REQUIRED, FORBIDDEN, TOO_LONG}
 
 
 def _shown(value: Any) -> str:

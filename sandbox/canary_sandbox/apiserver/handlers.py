@@ -135,19 +135,16 @@ class Handlers:
 
     def _list(self, form: Representation, query: Mapping[str, str], request: Request) -> web.Response:
         resource, store = form.resource, self._cluster.store
-        if query.get("sendInitialEvents"):
-            raise queries.list_options_invalid("sendInitialEvents", "sendInitialEvents is forbidden for list")
         matches = queries.selector(resource, query, request)
         start, at = queries.continuation(query)
         exact = query.get("resourceVersionMatch") == "Exact"
-        queries.check_match(query)
         if at is None:
             asked = queries.check_revision(query, store.revision)
             at = asked if exact and asked else None
         try:
             items = store.list(resource.key, request.namespace, at=at, after=start)
         except HistoryGoneError as error:
-            raise (errors.expired(str(error)) if start is None else queries.expired_token(start)) from error
+            raise errors.expired(str(error)) from error
         if matches is not None:
             items = [item for item in items if matches(item.doc)]
         revision = at or store.revision
@@ -165,7 +162,7 @@ class Handlers:
         self, http: web.Request, form: Representation, request: Request, fault: Fault | None
     ) -> web.StreamResponse:
         query = http.query
-        initial = queries.initial_events(query)
+        initial = query["sendInitialEvents"] in queries.TRUE if "sendInitialEvents" in query else None
         revision = queries.check_revision(query, self._cluster.store.revision)
         timeout = queries.number(query, "timeoutSeconds") or random.uniform(1800, 3600)
         options = WatchOptions(

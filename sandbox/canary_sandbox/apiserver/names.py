@@ -16,7 +16,6 @@ _label_1123 = re.compile(_LABEL_1123).fullmatch
 _label_1035 = re.compile(_LABEL_1035).fullmatch
 _qualified = re.compile(_QUALIFIED).fullmatch
 _ANNOTATION_LIMIT = 256 * 1024
-_FINALIZERS = {"foregroundDeletion", "orphan", "kubernetes", "customresourcecleanup.apiextensions.k8s.io"}
 
 
 def subdomain(name: str) -> str | None:
@@ -110,7 +109,7 @@ def check_labels(labels: Any, field: str) -> list[FieldError]:
     return errors
 
 
-def check_metadata(metadata: Json, *, standard_finalizers: bool = False) -> list[FieldError]:
+def check_metadata(metadata: Json) -> list[FieldError]:
     """Objections to labels, annotations, finalizers and owner references (names are checked per resource)."""
     errors = check_labels(metadata.get("labels"), "metadata.labels")
     annotations = metadata.get("annotations") or {}
@@ -124,13 +123,6 @@ def check_metadata(metadata: Json, *, standard_finalizers: bool = False) -> list
         for name in metadata.get("finalizers") or ()
         if (problem := qualified_name(name))
     ]
-    if standard_finalizers:
-        detail = "name is neither a standard finalizer name nor is it fully qualified"
-        errors += [
-            FieldError(f"metadata.finalizers[{index}]", INVALID, detail, name)
-            for index, name in enumerate(metadata.get("finalizers") or ())
-            if "/" not in name and name not in _FINALIZERS
-        ]
     return errors + _check_owners(metadata.get("ownerReferences") or ())
 
 

@@ -9,8 +9,6 @@ from canary_sandbox.apiserver.errors import Json
 from canary_sandbox.apiserver.resources import Registry, Resource
 from canary_sandbox.apiserver.store import encode
 
-_VALIDATED = ("post", "put", "patch")
-
 
 def index(registry: Registry, prefix: str = "") -> Json:
     """Where the documents are, under `prefix`. The hash changes with their content, so that clients may cache them."""
@@ -82,42 +80,27 @@ def _served(schema: Any) -> Any:
 
 
 def _paths(resource: Resource, name: str) -> Json:
+    """What clients look for: which kind is behind a path, and whether the server validates fields itself."""
     base = f"/apis/{resource.group}/{resource.version}" if resource.group else f"/api/{resource.version}"
-    collection = (
-        f"{base}/namespaces/{{namespace}}/{resource.plural}" if resource.namespaced else f"{base}/{resource.plural}"
-    )
+    place = "/namespaces/{namespace}" if resource.namespaced else ""
+    collection = f"{base}{place}/{resource.plural}"
     content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{name}"}}}
-    item = f"{collection}/{{name}}"
-    paths = {
-        collection: {
-            "get": _operation(resource, "list", content),
-            "post": _operation(resource, "post", content),
-        },
-        item: {
-            "get": _operation(resource, "get", content),
-            "put": _operation(resource, "put", content),
-            "patch": _operation(resource, "patch", content),
-            "delete": _operation(resource, "delete", content),
-        },
-    }
-    if resource.status:
-        paths[f"{item}/status"] = {method: _operation(resource, method, content) for method in ("get", "put", "patch")}
-    return paths
-
-
-def _operation(resource: Resource, action: str, content: Json) -> Json:
     operation: Json = {
-        "x-kubernetes-action": action,
         "x-kubernetes-group-version-kind": _gvk(resource),
         "responses": {"200": {"description": "OK", "content": content}},
     }
-    if action in _VALIDATED:
-        operation["parameters"] = [
+    # No strategic merge patch is offered here: clients then use what they know of the built-in types themselves.
+    media = ("application/json-patch+json", "application/merge-patch+json")
+    patch = {
+        **operation,
+        "x-kubernetes-action": "patch",
+        "parameters": [
             {"name": name, "in": "query", "schema": {"type": "string", "uniqueItems": True}}
             for name in ("dryRun", "fieldManager", "fieldValidation")
-        ]
-        # No strategic merge patch is offered here: clients then use what they know of the built-in types themselves.
-        media = ["application/json-patch+json", "application/merge-patch+json"] if action == "patch" else ["*/*"]
-        body = {"schema": {"type": "object"}} if action == "patch" else content["application/json"]
-        operation["requestBody"] = {"content": dict.fromkeys(media, body)}
-    return operation
+        ],
+        "requestBody": {"content": {kind: {"schema": {"type": "object"}} for kind in media}},
+    }
+    return {
+        collection: {"get": {**operation, "x-kubernetes-action": "list"}},
+        f"{collection}/{{name}}": {"get": {**operation, "x-kubernetes-action": "get"}, "patch": patch},
+    }

@@ -91,9 +91,6 @@ ResourceAttributes: 1 namespace string, 2 verb string, 3 group string, 4 version
   6 subresource string, 7 name string
 NonResourceAttributes: 1 path string, 2 verb string
 AccessStatus: 1 allowed bool, 2 reason string, 3 evaluationError string, 4 denied bool
-SubjectAccessReview: 1 metadata ObjectMeta, 2 spec SubjectAccessReviewSpec, 3 status AccessStatus
-SubjectAccessReviewSpec: 1 resourceAttributes ResourceAttributes, 2 nonResourceAttributes NonResourceAttributes,
-  3 user string, 4 groups []string, 6 uid string
 TokenRequest: 1 metadata ObjectMeta, 2 spec TokenRequestSpec, 3 status TokenRequestStatus
 TokenRequestSpec: 1 audiences []string, 3 boundObjectRef BoundObjectReference, 4 expirationSeconds int*
 TokenRequestStatus: 1 token string, 2 expirationTimestamp time

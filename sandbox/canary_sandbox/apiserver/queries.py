@@ -17,8 +17,6 @@ from canary_sandbox.apiserver.rest import DeleteOptions, Options
 from canary_sandbox.apiserver.selectors import Predicate, both, parse_fields, parse_labels
 from canary_sandbox.apiserver.store import Key
 
-_AS_OF_NOW = -1
-_MANAGER_LIMIT = 128
 TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
 
 
@@ -27,9 +25,6 @@ def options(http: web.Request, subresource: str = "") -> Options:
     query = http.query
     agent = http.headers.get("User-Agent", "")
     manager = query.get("fieldManager") or agent.split("/")[0][:128] or "unknown"
-    if len(manager.encode()) > _MANAGER_LIMIT:
-        objection = FieldError("fieldManager", errors.TOO_LONG, f"may not be more than {_MANAGER_LIMIT} bytes", manager)
-        raise options_invalid("PatchOptions" if http.method == "PATCH" else "CreateOptions", objection)
     validation = query.get("fieldValidation") or "Warn"
     if validation not in {"Strict", "Warn", "Ignore"}:
         objection = FieldError(
@@ -97,70 +92,10 @@ def options_invalid(kind: str, objection: FieldError) -> StatusError:
     return errors.invalid(kind, "meta.k8s.io", "", [objection])
 
 
-def list_options_invalid(field: str, detail: str) -> StatusError:
-    """422 for an option of a list or a watch."""
-    return errors.invalid("ListOptions", "meta.k8s.io", "", [FieldError(field, errors.FORBIDDEN, detail)])
-
-
-def check_match(query: Mapping[str, str]) -> None:
-    """Raises StatusError 422 when `resourceVersionMatch` does not go with the rest."""
-    match = query.get("resourceVersionMatch")
-    if not match:
-        return
-    if not query.get("resourceVersion"):
-        raise list_options_invalid(
-            "resourceVersionMatch", "resourceVersionMatch is forbidden unless resourceVersion is provided"
-        )
-    if query.get("continue"):
-        raise list_options_invalid(
-            "resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided"
-        )
-    if match not in {"Exact", "NotOlderThan"}:
-        objection = FieldError(
-            "resourceVersionMatch", errors.UNSUPPORTED, 'supported values: "Exact", "NotOlderThan", ""', match
-        )
-        raise errors.invalid("ListOptions", "meta.k8s.io", "", [objection])
-    if match == "Exact" and query.get("resourceVersion") == "0":
-        raise list_options_invalid(
-            "resourceVersionMatch", 'resourceVersionMatch "exact" is forbidden for resourceVersion "0"'
-        )
-
-
-def initial_events(query: Mapping[str, str]) -> bool | None:
-    """Whether a watch shall begin with what exists (`sendInitialEvents`); None when it does not say.
-
-    Raises StatusError 422 when `resourceVersionMatch` does not go with it.
-    """
-    match = query.get("resourceVersionMatch", "")
-    if "sendInitialEvents" not in query:
-        if match:
-            why = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
-            raise list_options_invalid("resourceVersionMatch", why)
-        return None
-    if not match:
-        why = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
-        raise list_options_invalid("resourceVersionMatch", why)
-    if match != "NotOlderThan":
-        objection = FieldError("resourceVersionMatch", errors.UNSUPPORTED, 'supported values: "NotOlderThan"', match)
-        raise errors.invalid("ListOptions", "meta.k8s.io", "", [objection])
-    return query["sendInitialEvents"] in TRUE
-
-
 def continue_token(revision: int, key: Key) -> str:
     """Where a list goes on: after `key`, as of `revision`."""
     raw = json.dumps({"v": "meta.k8s.io/v1", "rv": revision, "start": list(key)})
     return base64.urlsafe_b64encode(raw.encode()).decode().rstrip("=")
-
-
-def expired_token(start: Key) -> StatusError:
-    """410 for a list that cannot go on as of its revision, with a token by which it goes on as of now."""
-    message = (
-        "The provided continue parameter is too old to display a consistent list result. You can start a new list "
-        "without the continue parameter, or use the continue token in this response to retrieve the remainder of the "
-        "results. Continuing with the provided token results in an inconsistent list - objects that were created, "
-        "modified, or deleted between the time the first chunk was returned and now may show up in the list."
-    )
-    return errors.expired(message, metadata={"continue": continue_token(_AS_OF_NOW, start)})
 
 
 def continuation(query: Mapping[str, str]) -> tuple[Key | None, int | None]:
@@ -174,4 +109,4 @@ def continuation(query: Mapping[str, str]) -> tuple[Key | None, int | None]:
         revision = int(raw["rv"])
     except (ValueError, KeyError, TypeError) as error:
         raise errors.bad_request(f"invalid continue token: continue key is not valid: {error}") from error
-    return (namespace, name), None if revision == _AS_OF_NOW else revision
+    return (namespace, name), revision

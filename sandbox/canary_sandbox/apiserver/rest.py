@@ -283,7 +283,7 @@ class Rest:
 
     @staticmethod
     def _validate(resource: Resource, doc: Json, old: Json | None) -> None:
-        found = names.check_metadata(doc["metadata"], standard_finalizers=not resource.custom)
+        found = names.check_metadata(doc["metadata"])
         if old is not None:
             found += names.check_new_finalizers(old["metadata"], doc["metadata"])
         by_schema = resource.schema.errors(doc, old)

@@ -12,7 +12,7 @@ from canary_sandbox.apiserver.names import label_value, qualified_name
 Predicate = Callable[[Json], bool]
 
 _SET = re.compile(r"^\s*(?P<key>[^\s!=<>(),]+)\s+(?P<op>in|notin)\s*\((?P<values>[^()]*)\)\s*$")
-_COMPARED = re.compile(r"^\s*(?P<key>[^\s!=<>(),]+)\s*(?P<op>==|=|!=|<|>)\s*(?P<value>[^\s=!<>(),]*)\s*$")
+_COMPARED = re.compile(r"^\s*(?P<key>[^\s!=<>(),]+)\s*(?P<op>==|=|!=)\s*(?P<value>[^\s=!<>(),]*)\s*$")
 _EXISTS = re.compile(r"^\s*(?P<absent>!?)\s*(?P<key>[^\s!=<>(),]+)\s*$")
 _TERMS = re.compile(r",(?![^(]*\))")
 
@@ -48,18 +48,6 @@ def _label_term(term: str) -> Callable[[Mapping[str, str]], bool]:
 
 
 def _compared(key: str, operator: str, value: str, term: str) -> Callable[[Mapping[str, str]], bool]:
-    if operator in "<>":
-        if not re.fullmatch(r"-?\d+", value):
-            raise bad_request(f"for 'Gt', 'Lt' operators, the value must be an integer: {term!r}")
-        bound = int(value)
-
-        def beyond(labels: Mapping[str, str]) -> bool:
-            text = labels.get(key, "")
-            if not re.fullmatch(r"-?\d+", text):
-                return False
-            return int(text) > bound if operator == ">" else int(text) < bound
-
-        return beyond
     _label_value(value, term)
     if operator == "!=":
         return lambda labels: labels.get(key) != value
@@ -114,24 +102,3 @@ def both(first: Predicate | None, second: Predicate | None) -> Predicate | None:
     if first is None or second is None:
         return first or second
     return lambda doc: first(doc) and second(doc)
-
-
-def label_selector(selector: Json) -> Predicate:
-    """A predicate for a LabelSelector object; an empty one matches everything. Raises StatusError 400."""
-    tests: list[Callable[[Mapping[str, str]], bool]] = [
-        _label_term(f"{key}={value}") for key, value in (selector.get("matchLabels") or {}).items()
-    ]
-    for expression in selector.get("matchExpressions") or ():
-        key, values = expression["key"], ",".join(expression.get("values") or ())
-        match expression["operator"]:
-            case "In":
-                tests.append(_label_term(f"{key} in ({values})"))
-            case "NotIn":
-                tests.append(_label_term(f"{key} notin ({values})"))
-            case "Exists":
-                tests.append(_label_term(key))
-            case "DoesNotExist":
-                tests.append(_label_term(f"!{key}"))
-            case operator:
-                raise bad_request(f'"{operator}" is not a valid label selector operator')
-    return lambda doc: all(test(doc["metadata"].get("labels") or {}) for test in tests)

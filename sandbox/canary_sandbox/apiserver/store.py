@@ -151,10 +151,6 @@ class Store:
         """Whether a namespace holds any object of a resource."""
         return any(key[0] == namespace for key in self._shelf(resource).objects)
 
-    def resources(self) -> tuple[GroupResource, ...]:
-        """Every resource that ever held an object."""
-        return tuple(self._shelves)
-
     def list(
         self, resource: GroupResource, namespace: str = "", *, at: int | None = None, after: Key | None = None
     ) -> list[Stored]:

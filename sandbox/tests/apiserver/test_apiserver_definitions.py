@@ -285,20 +285,6 @@ async def test_a_rule_that_is_not_evaluated_is_warned_about(client: Client) -> N
     assert "Warning" not in plain.headers
 
 
-async def test_a_definition_keeps_no_empty_maps_and_lists(client: Client) -> None:
-    """Who compares what was sent with what is there finds them missing; a default that is empty stays."""
-    empty = {"type": "object", "properties": {}, "required": []}
-    await client.define(definition({**empty, "properties": {"a": empty, "b": {**empty, "default": {}}}}))
-    (version,) = (await client("GET", f"{CRDS}/widgets.OWN.example.com")).body["spec"]["versions"]
-    a, b = {"type": "object"}, {"type": "object", "default": {}}
-    spec = version["schema"]["openAPIV3Schema"]["properties"]["spec"]
-    assert spec == {"type": "object", "properties": {"a": a, "b": b}}
-    refused = await client("POST", f"{WIDGETS}?fieldValidation=Strict", widget(a={"x": 1}))
-    assert (refused.code, 'unknown field "spec.a.x"' in refused.body["message"]) == (400, True)
-    pruned = await client("POST", WIDGETS, widget(a={"x": 1}))
-    assert pruned.body["spec"] == {"a": {}, "b": {}}
-
-
 async def test_versions_of_a_definition_share_their_objects(client: Client) -> None:
     """An object written in one version is read in the other, under that version's name."""
     doc = definition({"type": "object", "x-kubernetes-preserve-unknown-fields": True})

@@ -295,7 +295,6 @@ async def test_list_selects_by_labels_and_fields(client: Client) -> None:
     assert await names("labelSelector=tier%20in%20(web,db),v") == "a"
     assert await names("labelSelector=tier%20notin%20(db)") == "ac"
     assert await names("labelSelector=!tier") == "c"
-    assert await names("labelSelector=v%3E0") == "a"
     assert await names("fieldSelector=metadata.name%3Db") == "b"
     assert (await client("GET", f"{CONFIG_MAPS}?fieldSelector=data.x%3D1")).code == 400
     assert (await client("GET", f"{CONFIG_MAPS}?labelSelector=a%3D%3D%3Db")).code == 400
@@ -340,19 +339,15 @@ async def test_secrets_and_events_are_as_builtin_kinds_are(client: Client) -> No
 
 
 async def test_what_a_deployment_of_ours_brings_along_is_served(client: Client) -> None:
-    """PodDisruptionBudgets and NetworkPolicies are kept, defaulted and checked; nothing acts on them here."""
+    """PodDisruptionBudgets and NetworkPolicies are kept and defaulted; nothing acts on them here."""
     budgets = "/apis/policy/v1/namespaces/OWN/poddisruptionbudgets"
     spec = {"selector": {"matchLabels": {"app": "canary"}}, "minAvailable": 1}
     assert (await client("POST", budgets, {"metadata": {"name": "a"}, "spec": spec})).code == 201
-    both = await client("POST", budgets, {"metadata": {"name": "b"}, "spec": {**spec, "maxUnavailable": "10%"}})
-    assert (both.code, both.body["details"]["causes"][0]["field"]) == (422, "spec")
     policies = "/apis/networking.k8s.io/v1/namespaces/OWN/networkpolicies"
     allowed = {"podSelector": {}, "egress": [{"to": [{"ipBlock": {"cidr": "10.0.0.0/8"}}], "ports": [{"port": 443}]}]}
     made = await client("POST", policies, {"metadata": {"name": "a"}, "spec": allowed})
     assert made.body["spec"]["policyTypes"] == ["Ingress", "Egress"]
     assert made.body["spec"]["egress"][0]["ports"] == [{"port": 443, "protocol": "TCP"}]
-    allowed["egress"][0]["to"][0]["ipBlock"]["cidr"] = "everywhere"
-    assert (await client("POST", policies, {"metadata": {"name": "b"}, "spec": allowed})).code == 422
 
 
 async def test_what_is_not_there_is_refused_loudly(client: Client) -> None:

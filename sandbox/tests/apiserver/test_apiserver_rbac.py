@@ -225,8 +225,6 @@ async def test_a_service_account_gets_tokens(client: Client) -> None:
     """The token is a JWT with the account as `sub`; it is for one audience, cannot be forged, and ends with the account."""
     assert (await client("POST", f"{ACCOUNTS}/robot/token", {"spec": {}})).code == 404
     await client("POST", ACCOUNTS, {"metadata": {"name": "robot"}})
-    short = await client("POST", f"{ACCOUNTS}/robot/token", {"spec": {"expirationSeconds": 60}})
-    assert (short.code, "may not specify a duration less than 10 minutes" in short.body["message"]) == (422, True)
     made = await client("POST", f"{ACCOUNTS}/robot/token", {"spec": {"expirationSeconds": 600}})
     assert (made.code, made.body["kind"], made.body["spec"]["expirationSeconds"]) == (201, "TokenRequest", 600)
     token = made.body["status"]["token"]

@@ -94,26 +94,6 @@ async def test_a_watch_can_begin_with_what_exists_and_say_where_that_ends(client
     assert (second["type"], second["object"]["metadata"]["name"]) == ("ADDED", "b")
 
 
-@pytest.mark.parametrize(
-    ("query", "field"),
-    [
-        ("watch=1&sendInitialEvents=true", "resourceVersionMatch"),
-        ("watch=1&sendInitialEvents=true&resourceVersionMatch=Exact", "resourceVersionMatch"),
-        ("watch=1&resourceVersionMatch=NotOlderThan", "resourceVersionMatch"),
-        ("sendInitialEvents=true", "sendInitialEvents"),
-        ("resourceVersionMatch=Exact", "resourceVersionMatch"),
-        ("resourceVersionMatch=Exact&resourceVersion=0", "resourceVersionMatch"),
-    ],
-)
-async def test_options_that_contradict_each_other_are_422(client: Client, query: str, field: str) -> None:
-    """The cause names the option."""
-    answer = await client("GET", f"{CONFIG_MAPS}?timeoutSeconds=1&{query}")
-    assert (answer.code, answer.body["reason"]) == (422, "Invalid")
-    assert {cause["field"] for cause in answer.body["details"]["causes"]} == {field}
-    entries = [entry.code for entry in client.api.audit if entry.verb in {"watch", "list"}]
-    assert entries == [422]
-
-
 async def test_a_watch_is_in_the_audit_as_soon_as_it_is_open(client: Client) -> None:
     """It may never end, so it is written down when its stream begins, once."""
     following = asyncio.create_task(client.watch(f"{CONFIG_MAPS}?watch=1&labelSelector=nobody=has-it"))
