@@ -147,10 +147,10 @@ def _paused(rollout: RolloutView, now: datetime, program: str) -> Iterator[str]:
             f"`{program} resume {rollout.name} -n {rollout.namespace}` enters the step again, with a new hold; "
             f"`{program} abort {rollout.name} -n {rollout.namespace}` sends all traffic back to stable."
         )
-    fights = rollout.status.fights
-    if fights:
-        times = listing([clock(at, now) for at in fights])
-        yield f"In the last ten minutes somebody else raised the canary's share {len(fights)} times ({times} UTC)."
+    overrides = rollout.status.overrides
+    if overrides:
+        times = listing([clock(at, now) for at in overrides])
+        yield f"In the last ten minutes somebody else raised the canary's share {len(overrides)} times ({times} UTC)."
 
 
 def _checks(rollout: RolloutView, now: datetime) -> Iterator[str]:

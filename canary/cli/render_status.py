@@ -166,7 +166,7 @@ def _route(route: RouteStatus, desired: float, symbols: Symbols) -> list[Text]:
     accepted = (
         Text(symbols.done, style="green") if route.accepted else Text(f"{symbols.failed} not yet", style="yellow")
     )
-    note = clean(route.message) or ("" if route.claimed else "this run has not written it yet")
+    note = clean(route.message) or ("" if route.owned else "this run has not written it yet")
     return [
         Text(f"{route.kind.value} {clean(route.name)}"),
         Text(percent(desired)),

@@ -76,8 +76,8 @@ class ClearRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Tell:
-    """Tell people: an Event on the Rollout. `once`: it is about a state, and said again only after another start."""
+class EmitEvent:
+    """EmitEvent people: an Event on the Rollout. `once`: it is about a state, and said again only after another start."""
 
     type: Literal["Normal", "Warning"]
     reason: str
@@ -94,5 +94,5 @@ Action = (
     | ForgetPodSpec
     | StampRequest
     | ClearRequest
-    | Tell
+    | EmitEvent
 )

@@ -45,7 +45,7 @@ class RouteView:
     """Why our pair cannot be read out of it, when it cannot."""
     declared: bool = True
     """False for a route that the run has written and that the spec names no more."""
-    outdated: bool = False
+    stale: bool = False
     """What was written to it is of another pair, or of other rules, than the spec names now: it is to be put back first."""
     unreadable: bool = False
     """Our annotation is there and says nothing that a run could have written: it counts as absent."""

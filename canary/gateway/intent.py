@@ -52,7 +52,7 @@ class Mode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """What a run wrote to a route. `weights` and `original` are by rule key."""
+    """What a run wrote to a route. `weights` and `baseline` are by rule key."""
 
     rollout: str
     uid: str
@@ -60,7 +60,7 @@ class Intent:
     mode: Mode
     step: int
     weights: Mapping[str, Weights] = field(default_factory=dict)
-    original: Mapping[str, Weights] = field(default_factory=dict)
+    baseline: Mapping[str, Weights] = field(default_factory=dict)
     pair: Pair | None = None
     """The backends that the weights are of: what the Rollout declares may be another pair by now."""
     reason: str = ""
@@ -78,7 +78,7 @@ class Intent:
             "mode": self.mode.value,
             "step": self.step,
             "weights": {key: str(weights) for key, weights in self.weights.items()},
-            "original": {key: str(weights) for key, weights in self.original.items()},
+            "baseline": {key: str(weights) for key, weights in self.baseline.items()},
         }
         if self.pair is not None:
             document["pair"] = str(self.pair)
@@ -90,7 +90,10 @@ class Intent:
 
 
 def parse_intent(raw: object) -> Intent | None:
-    """Read the annotation. None without one, and for whatever this package would not have written."""
+    """Read the annotation. None without one, and for whatever this package would not have written.
+
+    `original` is what an earlier version called the baseline.
+    """
     if not isinstance(raw, str) or not raw or len(raw) > LONGEST:
         return None
     try:
@@ -102,7 +105,7 @@ def parse_intent(raw: object) -> Intent | None:
             mode=Mode(document["mode"]),
             step=_number(document["step"], 0, LARGEST_STEP),
             weights=_weights(document["weights"]),
-            original=_weights(document["original"]),
+            baseline=_weights(document["original"] if "original" in document else document["baseline"]),
             pair=Pair.parse(_text(document["pair"], 1024)) if "pair" in document else None,
             reason=_text(document.get("reason", ""), 64),
             message=_text(document.get("message", ""), 512),

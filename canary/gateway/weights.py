@@ -16,14 +16,14 @@ from canary.model.values import decimal_text
 SMALLEST_SUM = 100
 
 
-def divide(original: Weights, share: Fraction, others: int) -> Weights:
+def divide(baseline: Weights, share: Fraction, others: int) -> Weights:
     """Give the canary `share` percent of the pair; `others` is the weight of all other backends of the rule.
 
     Raises:
         ShareError: the pair gets nothing, or the sum cannot express the share next to a third backend.
 
     """
-    total = original.total
+    total = baseline.total
     if total == 0:
         raise ShareError("both weights of the pair are 0, so there is nothing to divide; give stable a weight")
     part = share / 100

@@ -86,7 +86,7 @@ def test_a_restart_learns_from_the_route_why_a_run_rolls_back() -> None:
         mode=Mode.ROLLBACK,
         step=1,
         weights={"#0": Weights(1, 0)},
-        original={"#0": Weights(1, 0)},
+        baseline={"#0": Weights(1, 0)},
         reason="CheckFailed",
         message="check error-rate failed: 0.5 is above 0.01",
     )

@@ -22,11 +22,11 @@ from canary.decide.actions import (
     AddFinalizer,
     ClearRequest,
     CopyPodSpec,
+    EmitEvent,
     ForgetPodSpec,
     RemoveFinalizer,
     RestorePodSpec,
     StampRequest,
-    Tell,
     WriteRoute,
 )
 from canary.decide.engine import decide
@@ -183,7 +183,7 @@ class World:
     script: Callable[[int, str], Fault | None] | None = None
     """What happens to the n-th write, counted over the life of the world."""
     wrote: list[tuple[str, Any]] = field(default_factory=list)
-    told: list[Tell] = field(default_factory=list)
+    told: list[EmitEvent] = field(default_factory=list)
     attempts: int = 0
     failing: bool = False
     """Whether some write of the last tick failed, so that it is tried again."""
@@ -251,7 +251,7 @@ class World:
         names = [ref.name for ref in self.spec.routes]
         views = [self.view(name) for name in names]
         if memory.active:
-            left = [old.name for old in memory.routes if old.name not in names and old.claimed]
+            left = [old.name for old in memory.routes if old.name not in names and old.owned]
             views += [self.view(name, declared=False) for name in left]
         stable, canary = (self.canary, self.stable) if memory.swapped else (self.stable, self.canary)
         known = self.spec.workloads is not None
@@ -328,7 +328,7 @@ class World:
         after = project(self.spec, decision, facts)
         self.fresh = self.fresh and bool(foreign(Scope(self.spec, decision.status, facts)))
         moved = False
-        # Routes first, each on its own, as the performer does; what fails is decided anew in the next tick.
+        # Routes first, each on its own, as the executor does; what fails is decided anew in the next tick.
         for action in sorted(decision.actions, key=lambda action: not isinstance(action, WriteRoute)):
             try:
                 before = self.attempts
@@ -400,7 +400,7 @@ class World:
                 self._attempt("rollout", lambda: self._stamp(action.raw))
             case ClearRequest():
                 self._attempt("rollout", lambda: self._clear(action.raw))
-            case Tell():
+            case EmitEvent():
                 self.told.append(action)
 
     def _attempt(self, target: str, write: Callable[[], None]) -> None:

@@ -219,7 +219,7 @@ ours = st.builds(
         mode=st.sampled_from(Mode),
         step=st.integers(0, 64),
         weights=st.dictionaries(st.text(max_size=63), ours, max_size=16),
-        original=st.dictionaries(st.text(max_size=63), ours, max_size=16),
+        baseline=st.dictionaries(st.text(max_size=63), ours, max_size=16),
         reason=st.just("Why"),
         message=st.text(max_size=512),
         turn=st.text(max_size=64),
@@ -228,6 +228,7 @@ ours = st.builds(
 def test_an_intent_survives_the_annotation(intent: Intent) -> None:
     """What a route says about a run is what was written there."""
     assert parse_intent(intent.dump()) == intent
+    assert parse_intent(intent.dump().replace('"baseline"', '"original"')) == intent, "what an earlier version wrote"
 
 
 @pytest.mark.parametrize(

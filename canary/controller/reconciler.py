@@ -1,4 +1,4 @@
-"""One driver per active run: observe, decide, act, status; then wait for news, for its timer, or for a retry."""
+"""One reconciler per active run: observe, decide, act, status; then wait for news, for its timer, or for a retry."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from enum import Enum
 from typing import Any
 
 from canary.act.backoff import Backoffs
-from canary.act.events import Teller
+from canary.act.events import EventRecorder
+from canary.act.executor import PATIENCE, Executor, Result, World
 from canary.act.gate import Gate
-from canary.act.perform import PATIENCE, Done, Performer, World
 from canary.act.reading import still_so
 from canary.controller.clock import Alarm, Clock
 from canary.controller.conditions import Conditions
 from canary.controller.fence import Fence
 from canary.controller.measure import OBSERVED, Measurements, Pace
+from canary.controller.priority_queue import PriorityQueue
 from canary.controller.sight import Sight
-from canary.controller.turns import Turns
-from canary.decide.actions import Tell
+from canary.decide.actions import EmitEvent
 from canary.decide.engine import decide
 from canary.decide.facts import Facts, Problem
 from canary.decide.reasons import CONTESTED, LOWERED_BY_HAND
@@ -31,7 +31,7 @@ from canary.decide.scope import Decision, Scope, measuring
 from canary.decide.timing import delayed, rebased
 from canary.decide.writes import foreign
 from canary.errors import CanaryError, Conflict, NotFound, StaleDecision
-from canary.fair import Places
+from canary.fair import Limit
 from canary.gateway.intent import parse_intent, run_annotation
 from canary.kube import ROLLOUTS, Kube
 from canary.kube.retry import ROUTE_WRITE, STATUS_WRITE
@@ -42,7 +42,7 @@ from canary.model.rollout import RolloutSpec
 from canary.model.status import ACTIVE, Phase, RolloutStatus, format_time
 from canary.model.values import Duration
 from canary.observe.checks import Resolver, check_query, observed_query, resolve_checks
-from canary.observe.facts import LOOKING_ON, News, Standing, gather
+from canary.observe.facts import LOOKING_ON, Received, Standing, gather
 from canary.observe.objects import version
 from canary.observe.rollout import Rollout, rescue
 from canary.observe.store import Key, Store
@@ -50,7 +50,7 @@ from canary.status.project import project, unreadable
 from canary.status.write import SETTLE, Urgency, merge_patch, urgency
 from canary.telemetry import Telemetry, tick_line
 
-log = logging.getLogger("canary.driver")
+log = logging.getLogger("canary.reconciler")
 
 Json = dict[str, Any]
 
@@ -73,28 +73,28 @@ OTHER_WRITES = 32
 
 @dataclass(frozen=True, slots=True)
 class Deps:
-    """What every driver shares.
+    """What every reconciler shares.
 
-    `places` keeps the API server free for writes of routes, which need none; `turns` the event loop for measurements. `sight`
+    `limit` keeps the API server free for writes of routes, which need none; `queue` the event loop for measurements. `sight`
     knows how long the cluster could not be seen.
     """
 
     kube: Kube
     store: Store
-    teller: Teller
+    recorder: EventRecorder
     provider: Provider
     telemetry: Telemetry
     clock: Clock
-    places: Places = field(default_factory=lambda: Places(OTHER_WRITES))
+    limit: Limit = field(default_factory=lambda: Limit(OTHER_WRITES))
     fence: Fence = field(default_factory=Fence)
     sight: Sight = field(default_factory=Sight)
     pace: Pace = field(default_factory=Pace)
-    turns: Turns = field(default_factory=Turns)
+    queue: PriorityQueue = field(default_factory=PriorityQueue)
     conditions: Conditions = field(default_factory=Conditions)
 
 
 @dataclass(slots=True)
-class Mailbox:
+class Inbox:
     """What came in since the last tick. `failing_since` times the oldest measurement in it (time.monotonic)."""
 
     measurements: list[tuple[str, Measurement]] = field(default_factory=list)
@@ -124,7 +124,7 @@ class Mailbox:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Observation:
     """One look at a Rollout: what it declares, the facts, and the decision."""
 
     rollout: Rollout
@@ -135,28 +135,28 @@ class Seen:
     world: World
 
 
-def look(
+def observe(
     deps: Deps,
     key: Key,
     rollout: Rollout,
     spec: RolloutSpec,
     status: RolloutStatus,
-    news: News,
+    received: Received,
     resolver: Resolver | None = None,
     standing: Standing = LOOKING_ON,
-) -> Seen:
+) -> Observation:
     """Observe and decide, without any effect. `resolver` is for those who look often."""
     checks = (resolver or resolve_checks)(deps.store, rollout.namespace, rollout.name, spec)
     # What the decision sees and what a write is guarded by must be one and the same document.
     names = {*(route.name for route in spec.routes), *(route.name for route in status.routes)}
     routes = {name: deps.store.routes[key[0], name].document for name in names if (key[0], name) in deps.store.routes}
     document = deps.store.rollouts[key].document
-    facts = gather(deps.store, rollout, spec, status, checks, news, deps.clock.now(), standing)
+    facts = gather(deps.store, rollout, spec, status, checks, received, deps.clock.now(), standing)
     decision = decide(spec, status, facts)
-    return Seen(rollout, spec, facts, decision, project(spec, decision, facts), World(document, routes))
+    return Observation(rollout, spec, facts, decision, project(spec, decision, facts), World(document, routes))
 
 
-class Driver:
+class Reconciler:
     """Drives one Rollout until nothing is left to do for it."""
 
     def __init__(self, key: Key, deps: Deps, on_gone: Callable[[], None] = lambda: None) -> None:
@@ -166,22 +166,22 @@ class Driver:
         self._deps = deps
         self._wake = asyncio.Event()
         self._alarm = Alarm(deps.clock, self._wake)
-        self._mailbox = Mailbox()
+        self._inbox = Inbox()
         self._uid = ""
         self._status: RolloutStatus | None = None
         self._spec: RolloutSpec | None = None
         self._refusals: tuple[Problem, ...] = ()
         self._backoffs = Backoffs(ROUTE_WRITE)
         self._status_backoff = Backoffs(STATUS_WRITE)
-        self._performer = Performer(
+        self._executor = Executor(
             key,
             deps.kube,
             deps.store,
-            deps.teller,
+            deps.recorder,
             self._backoffs,
             deps.telemetry.rollback_latency,
             self.wake,
-            deps.places,
+            deps.limit,
         )
         self._resolver = Resolver()
         self._urgent = asyncio.Event()
@@ -214,7 +214,7 @@ class Driver:
 
     def post(self, name: str, measurement: Measurement) -> None:
         """A measurement came in: look again at once."""
-        self._mailbox.put(name, measurement)
+        self._inbox.put(name, measurement)
         self._wake.set()
         if name != OBSERVED:
             self._urgent.set()
@@ -231,7 +231,7 @@ class Driver:
         try:
             while True:
                 if not self._urgent.is_set():
-                    self._turn = self._deps.turns.queue(self.key[0])
+                    self._turn = self._deps.queue.queue(self.key[0])
                     await self._turn
                 self._wake.clear()
                 until = await self._tick()
@@ -242,7 +242,7 @@ class Driver:
         finally:
             self._alarm.cancel()
             await self._measurements.stop()
-            await self._performer.stop()
+            await self._executor.stop()
             if self._writing is not None:
                 self._writing.cancel()
                 await asyncio.gather(self._writing, return_exceptions=True)
@@ -262,41 +262,43 @@ class Driver:
         status = self._state(rollout)
         if rollout.spec is not None:
             self._spec = rollout.spec
-        measurements, observed, since = self._mailbox.take()
+        measurements, observed, since = self._inbox.take()
         self._urgent.clear()
         if self._spec is None and rollout.deleting:
             self._spec = rescue(deps.store.rollouts[key].document)
         if self._spec is None:
             return await self._unreadable(rollout)
-        news = News(measurements, observed, self._refusals)
+        received = Received(measurements, observed, self._refusals)
         gate = deps.fence.gate()
-        seen = look(deps, key, rollout, self._spec, status, news, self._resolver, self._standing())
-        if self._blames(status, seen.status) and not await self._still_so(seen):
-            self._mailbox.put_back(measurements, observed, since)
+        observation = observe(deps, key, rollout, self._spec, status, received, self._resolver, self._standing())
+        if self._blames(status, observation.status) and not await self._still_so(observation):
+            self._inbox.put_back(measurements, observed, since)
             self._wake.set()
             return None
-        if self._performer.busy and not seen.status.active:
-            self._mailbox.put_back(measurements, observed, since)
+        if self._executor.busy and not observation.status.active:
+            self._inbox.put_back(measurements, observed, since)
             return None  # a run does not end while a write of it may still take effect: its landing wakes us
         now = deps.clock.now()
-        done = await self._performer.perform(seen.decision.actions, seen.world, now, since, self._urgent, gate)
-        self._status = seen.status
-        self._fresh = self._fresh and bool(foreign(Scope(seen.spec, seen.status, seen.facts)))
-        self._telemeter(status, seen)
-        how = self._urgency(rollout, seen.status)
-        wrote = False if done.moved else await self._write(seen.status, how)
-        self._measure(seen)
+        result = await self._executor.execute(
+            observation.decision.actions, observation.world, now, since, self._urgent, gate
+        )
+        self._status = observation.status
+        self._fresh = self._fresh and bool(foreign(Scope(observation.spec, observation.status, observation.facts)))
+        self._telemeter(status, observation)
+        how = self._urgency(rollout, observation.status)
+        wrote = False if result.moved else await self._write(observation.status, how)
+        self._measure(observation)
         deps.telemetry.tick(time.perf_counter() - started)
-        if done.moved or done.failed or wrote:
-            _say(rollout, seen, done, wrote=wrote, seconds=time.perf_counter() - started)
-        self._vain = 0 if done.performed or not done.stale else self._vain + 1
+        if result.moved or result.failed or wrote:
+            _say(rollout, observation, result, wrote=wrote, seconds=time.perf_counter() - started)
+        self._vain = 0 if result.performed or not result.stale else self._vain + 1
         if self._vain > MOST_IN_VAIN:
             # Read again and again, and still not what is there: the watch is behind, and has to catch up.
             return deps.clock.now() + timedelta(seconds=min(2.0, 0.05 * 2.0 ** min(self._vain, 10)))
-        if done.moved or wrote:
+        if result.moved or wrote:
             self._wake.set()
             return None
-        return self._next(seen, owed=how is not Urgency.NONE)
+        return self._next(observation, owed=how is not Urgency.NONE)
 
     # -- what is believed ---------------------------------------------------------------------------------------
 
@@ -346,7 +348,7 @@ class Driver:
             fresh=self._fresh,
             since=self._since,
             blind=deps.sight.blind,
-            unwritten=self._performer.unwritten,
+            unwritten=self._executor.unwritten,
         )
 
     @staticmethod
@@ -356,21 +358,21 @@ class Driver:
         known = before.paused.reason if before.paused else ""
         return reason != known and reason in {LOWERED_BY_HAND, CONTESTED}
 
-    async def _still_so(self, seen: Seen) -> bool:
+    async def _still_so(self, observation: Observation) -> bool:
         try:
-            return await still_so(self._deps.kube, self._deps.store, self.key, seen.world.rollout)
+            return await still_so(self._deps.kube, self._deps.store, self.key, observation.world.rollout)
         except CanaryError:
             return True  # nobody can tell now; the status write is guarded
 
-    def _next(self, seen: Seen, *, owed: bool) -> datetime | End | None:
+    def _next(self, observation: Observation, *, owed: bool) -> datetime | End | None:
         now = self._deps.clock.now()
-        times = [seen.decision.wake_at, self._backoffs.next_try(now), self._status_backoff.next_try(now)]
+        times = [observation.decision.wake_at, self._backoffs.next_try(now), self._status_backoff.next_try(now)]
         if self._settling_since is not None:
             times.append(self._settling_since + SETTLE)
         known = [at for at in times if at is not None]
-        waiting = any(not isinstance(action, Tell) for action in seen.decision.actions)
-        busy = self._performer.busy or self._writing is not None
-        if not seen.status.active and not waiting and not owed and not busy and not self._wake.is_set():
+        waiting = any(not isinstance(action, EmitEvent) for action in observation.decision.actions)
+        busy = self._executor.busy or self._writing is not None
+        if not observation.status.active and not waiting and not owed and not busy and not self._wake.is_set():
             return FINISHED
         return min(known, default=None)
 
@@ -419,7 +421,7 @@ class Driver:
         namespace, name = self.key
         deps = self._deps
         try:
-            async with deps.places.held(namespace):
+            async with deps.limit.held(namespace):
                 kept = deps.store.rollouts.get(self.key)
                 if kept is None:
                     return False
@@ -478,15 +480,17 @@ class Driver:
 
     # -- measuring ----------------------------------------------------------------------------------------------
 
-    def _measure(self, seen: Seen) -> None:
-        if not measuring(seen.spec, seen.status):
-            if not seen.status.active or (seen.status.run is not None and seen.status.run.outcome is not None):
+    def _measure(self, observation: Observation) -> None:
+        if not measuring(observation.spec, observation.status):
+            if not observation.status.active or (
+                observation.status.run is not None and observation.status.run.outcome is not None
+            ):
                 self._measurements.sync((), None)
             return
-        checks = seen.facts.checks
-        if seen.spec.observed is not None:
-            checks = (*checks, _as_check(seen.spec))
-        since = seen.status.run.traffic_since if seen.status.run else None
+        checks = observation.facts.checks
+        if observation.spec.observed is not None:
+            checks = (*checks, _as_check(observation.spec))
+        since = observation.status.run.traffic_since if observation.status.run else None
         if since is not None:
             self._measurements.sync(checks, since)
 
@@ -500,9 +504,9 @@ class Driver:
             return observed_query(self._spec, namespace, name, weight=weight, swapped=swapped)
         return check_query(check, self._spec, namespace, name, weight=weight, swapped=swapped)
 
-    def _telemeter(self, before: RolloutStatus, seen: Seen) -> None:
+    def _telemeter(self, before: RolloutStatus, observation: Observation) -> None:
         namespace, name = self.key
-        telemetry, status = self._deps.telemetry, seen.status
+        telemetry, status = self._deps.telemetry, observation.status
         if status.active:
             split = status.split
             telemetry.run_active(namespace, name)
@@ -548,24 +552,24 @@ def _as_check(spec: RolloutSpec) -> ResolvedCheck:
     )
 
 
-def _say(rollout: Rollout, seen: Seen, done: Done, *, wrote: bool, seconds: float) -> None:
-    status = seen.status
-    bad = bool(done.failed) or status.phase in {Phase.ROLLING_BACK, Phase.INVALID}
-    failed = [f"{name} failed: {error}" for name, error in done.failed.items()]
+def _say(rollout: Rollout, observation: Observation, result: Result, *, wrote: bool, seconds: float) -> None:
+    status = observation.status
+    bad = bool(result.failed) or status.phase in {Phase.ROLLING_BACK, Phase.INVALID}
+    failed = [f"{name} failed: {error}" for name, error in result.failed.items()]
     tick_line(
         namespace=rollout.namespace,
         rollout=rollout.name,
         run=status.run.number if status.run else None,
         phase=str(status.phase or ""),
         step=status.step.display if status.step else "",
-        reason=seen.decision.reason,
+        reason=observation.decision.reason,
         message="; ".join([status.message, *failed]),
         actions=[
-            *done.performed,
-            *(f"{name} (read again)" for name in done.stale),
+            *result.performed,
+            *(f"{name} (read again)" for name in result.stale),
             *(["WriteStatus"] if wrote else []),
         ],
-        routes=[action.name for action in seen.facts.routes],
+        routes=[action.name for action in observation.facts.routes],
         duration_ms=seconds * 1000,
         level=logging.WARNING if bad else logging.INFO,
     )

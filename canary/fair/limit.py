@@ -20,7 +20,7 @@ REMEMBERED = 10_000
 """So many tenants, namespaces and topics are remembered; of others nobody knows when they were served or how long it took."""
 
 
-class PlacesClosed(Exception):
+class LimitClosed(Exception):
     """There will be no place any more."""
 
 
@@ -32,7 +32,7 @@ class _Waiter:
     place: asyncio.Future[Place]
 
 
-class FairPlaces:
+class FairLimit:
     """At most `places` are held at a time. For one event loop; `clock` gives seconds that only go forward."""
 
     def __init__(self, places: int, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -65,9 +65,9 @@ class FairPlaces:
             self.give_back(place)
 
     async def take(self, tenant: Tenant, topic: Hashable = "") -> Place:
-        """Wait for a place. Who is cancelled while waiting has none. Raises PlacesClosed."""
+        """Wait for a place. Who is cancelled while waiting has none. Raises LimitClosed."""
         if self._closed:
-            raise PlacesClosed
+            raise LimitClosed
         # Nobody who waits could have a place now (or it would have one), so whoever fits in overtakes nobody.
         if self._room().fits(tenant):
             return self._seat(tenant, topic)
@@ -99,11 +99,11 @@ class FairPlaces:
         self._vacate(place)
 
     def close(self) -> None:
-        """Whoever waits gets PlacesClosed; places that are held stay held until they are given back."""
+        """Whoever waits gets LimitClosed; places that are held stay held until they are given back."""
         self._closed = True
         for waiter in [waiter for waiters in self._waiting.values() for waiter in waiters]:
             if not waiter.place.done():
-                waiter.place.set_exception(PlacesClosed())
+                waiter.place.set_exception(LimitClosed())
             self._leave(waiter)
 
     def _vacate(self, place: Place) -> None:

@@ -1,4 +1,4 @@
-"""The performer against a real API server that is told to fail."""
+"""The executor against a real API server that is told to fail."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from canary.decide.actions import (
     AddFinalizer,
     ClearRequest,
     CopyPodSpec,
+    EmitEvent,
     ForgetPodSpec,
     RemoveFinalizer,
     RestorePodSpec,
     StampRequest,
-    Tell,
     WriteRoute,
 )
 from canary.decide.facts import CopyView
@@ -47,7 +47,7 @@ async def replaced(bench: Bench) -> str:
 
 async def test_weights_and_annotation_in_one_patch(bench: Bench) -> None:
     """One patch sets the weights and says why; what we know of the route is the answer to it."""
-    done = await bench.performer.perform([write()], await bench.see(), NOW)
+    done = await bench.executor.execute([write()], await bench.see(), NOW)
     assert done.performed == ["WriteRoute(shop, step)"]
     assert done.moved
     assert await bench.weights() == [50, 50]
@@ -61,10 +61,10 @@ async def test_weights_and_annotation_in_one_patch(bench: Bench) -> None:
 
 async def test_nothing_to_change_is_no_request(bench: Bench) -> None:
     """A route that says already what it should costs no request."""
-    await bench.performer.perform([write()], await bench.see(), NOW)
+    await bench.executor.execute([write()], await bench.see(), NOW)
     world = await bench.see()
     before = len(bench.api.audit)
-    await bench.performer.perform([write()], world, NOW)
+    await bench.executor.execute([write()], world, NOW)
     assert len(bench.api.audit) == before
 
 
@@ -72,8 +72,8 @@ async def test_release_takes_the_annotation_away(bench: Bench) -> None:
     """Without an intent the annotation goes, and everybody else's stays."""
     patch = {"metadata": {"annotations": {"example.org/owner": "team"}}}
     await bench.other.merge_patch(HTTPROUTES, "shop", TEAM, patch)
-    await bench.performer.perform([write()], await bench.see(), NOW)
-    await bench.performer.perform([write("shop", 90, 10, None)], await bench.see(), NOW)
+    await bench.executor.execute([write()], await bench.see(), NOW)
+    await bench.executor.execute([write("shop", 90, 10, None)], await bench.see(), NOW)
     document = await bench.kube.get(HTTPROUTES, "shop", TEAM)
     assert document["metadata"]["annotations"] == {"example.org/owner": "team"}
 
@@ -89,7 +89,7 @@ async def test_somebody_was_there_first(bench: Bench, field: str) -> None:
     else:
         patch = {"metadata": {"annotations": {RUN_ANNOTATION: "{}"}}}
     theirs = await bench.other.merge_patch(HTTPROUTES, "shop", TEAM, patch)
-    done = await bench.performer.perform([write()], world, NOW)
+    done = await bench.executor.execute([write()], world, NOW)
     assert done.stale == ["WriteRoute(shop, step)"]
     assert done.moved
     assert not done.failed
@@ -105,12 +105,12 @@ async def test_somebody_was_there_first(bench: Bench, field: str) -> None:
 async def test_a_refusal_of_the_content_stands(bench: Bench) -> None:
     """422 although nothing had moved is about what we wrote: it fails, rests, and is told to people once."""
     world = await bench.see()
-    done = await bench.performer.perform([write("shop", -1, 101)], world, NOW)
+    done = await bench.executor.execute([write("shop", -1, 101)], world, NOW)
     assert isinstance(done.failed["WriteRoute(shop, step)"], Unprocessable)
     assert not done.moved
     assert bench.backoffs.resting("WriteRoute(shop, step)", NOW)
     before = len(bench.api.audit)
-    again = await bench.performer.perform([write("shop", -1, 101)], world, NOW)
+    again = await bench.executor.execute([write("shop", -1, 101)], world, NOW)
     assert len(bench.api.audit) == before, "it rests"
     assert not again.failed
     events = await bench.events()
@@ -121,7 +121,7 @@ async def test_a_refusal_of_the_content_stands(bench: Bench) -> None:
 async def test_a_fault_fails_one_route_only(bench: Bench, status: int, error: type[Exception]) -> None:
     """A route that cannot be written rests; the other one is written."""
     bench.fault(resource="httproutes", name="shop", status=status)
-    done = await bench.performer.perform([write(), write("api")], await bench.see(), NOW)
+    done = await bench.executor.execute([write(), write("api")], await bench.see(), NOW)
     assert isinstance(done.failed["WriteRoute(shop, step)"], error)
     assert done.performed == ["WriteRoute(api, step)"]
     assert await bench.weights("api") == [50, 50]
@@ -131,14 +131,14 @@ async def test_a_fault_fails_one_route_only(bench: Bench, status: int, error: ty
 async def test_an_answer_that_got_lost(bench: Bench) -> None:
     """A write that took effect although its answer was 500 fails now, and is found done afterwards."""
     bench.fault(resource="httproutes", name="shop", status=500, after_effect=True)
-    done = await bench.performer.perform([write()], await bench.see(), NOW)
+    done = await bench.executor.execute([write()], await bench.see(), NOW)
     assert list(done.failed) == ["WriteRoute(shop, step)"]
     assert await bench.weights() == [50, 50]
     bench.backoffs.succeeded("WriteRoute(shop, step)")
     before = len(bench.api.audit)
     world = await bench.see()
     lists = len(bench.api.audit) - before
-    await bench.performer.perform([write()], world, NOW)
+    await bench.executor.execute([write()], world, NOW)
     assert len(bench.api.audit) == before + lists
 
 
@@ -146,7 +146,7 @@ async def test_a_route_that_is_gone(bench: Bench) -> None:
     """404 drops the route from what we know; the next decision sees that it is missing."""
     world = await bench.see()
     await bench.other.delete(HTTPROUTES, "shop", TEAM)
-    done = await bench.performer.perform([write()], world, NOW)
+    done = await bench.executor.execute([write()], world, NOW)
     assert done.stale == ["WriteRoute(shop, step)"]
     assert (TEAM, "shop") not in bench.store.routes
 
@@ -156,14 +156,14 @@ async def test_what_hangs_holds_up_nobody(bench: Bench) -> None:
     hanging = bench.fault(resource="httproutes", name="shop", latency=1.0)
     world = await bench.see()
     started = time.monotonic()
-    done = await bench.performer.perform([write(), write("api")], world, NOW)
+    done = await bench.executor.execute([write(), write("api")], world, NOW)
     assert time.monotonic() - started < 0.9
     assert done.performed == ["WriteRoute(api, step)"]
-    assert bench.performer.busy
-    await bench.performer.perform([write()], world, NOW)
+    assert bench.executor.busy
+    await bench.executor.execute([write()], world, NOW)
     assert hanging.hits == 1
     await until(lambda: bool(bench.landed))
-    assert not bench.performer.busy
+    assert not bench.executor.busy
     assert await bench.weights() == [50, 50]
     assert len([entry for entry in bench.api.audit if entry.verb == "patch" and entry.name == "shop"]) == 1
 
@@ -175,7 +175,7 @@ async def test_an_interrupt_ends_the_waiting(bench: Bench) -> None:
     interrupt = asyncio.Event()
     interrupt.set()
     started = time.monotonic()
-    await bench.performer.perform([write()], world, NOW, interrupt=interrupt)
+    await bench.executor.execute([write()], world, NOW, interrupt=interrupt)
     assert time.monotonic() - started < 0.2
 
 
@@ -184,11 +184,11 @@ async def test_an_older_plan_goes_no_further(bench: Bench) -> None:
     bench.fault(resource="rollouts", latency=0.6)
     world = await bench.see()
     revised = revision(await bench.kube.get(DEPLOYMENTS, "canary", TEAM))
-    await bench.performer.perform(
+    await bench.executor.execute(
         [AddFinalizer(), CopyPodSpec("canary", "stable", revised, await replaced(bench), "uid", 1)], world, NOW
     )
-    await bench.performer.perform([write("shop", 100, 0, Mode.ROLLBACK)], world, NOW)
-    await until(lambda: not bench.performer.busy)
+    await bench.executor.execute([write("shop", 100, 0, Mode.ROLLBACK)], world, NOW)
+    await until(lambda: not bench.executor.busy)
     stable = await bench.kube.get(DEPLOYMENTS, "stable", TEAM)
     assert stable["spec"]["template"]["spec"]["containers"][0]["image"] == "shop:1"
     assert await bench.weights() == [100, 0]
@@ -198,10 +198,10 @@ async def test_a_rollback_overtakes_a_hanging_raise(bench: Bench) -> None:
     """A raise that is still on its way cannot land on top of the rollback that was sent after it."""
     bench.fault(resource="httproutes", name="shop", latency=0.6)
     world = await bench.see()
-    await bench.performer.perform([write()], world, NOW)
-    done = await bench.performer.perform([write("shop", 100, 0, Mode.ROLLBACK)], world, NOW, time.monotonic())
+    await bench.executor.execute([write()], world, NOW)
+    done = await bench.executor.execute([write("shop", 100, 0, Mode.ROLLBACK)], world, NOW, time.monotonic())
     assert done.performed == ["WriteRoute(shop, rollback)"]
-    await until(lambda: not bench.performer.busy)
+    await until(lambda: not bench.executor.busy)
     assert await bench.weights() == [100, 0]
     assert len(bench.rollbacks) == 1
     assert 0 <= bench.rollbacks[0] < 1
@@ -210,10 +210,10 @@ async def test_a_rollback_overtakes_a_hanging_raise(bench: Bench) -> None:
 async def test_stop_ends_what_is_under_way(bench: Bench) -> None:
     """After stop nothing of ours is under way."""
     bench.fault(resource="httproutes", name="shop", latency=30.0)
-    await bench.performer.perform([write()], await bench.see(), NOW)
-    assert bench.performer.busy
-    await bench.performer.stop()
-    assert not bench.performer.busy
+    await bench.executor.execute([write()], await bench.see(), NOW)
+    assert bench.executor.busy
+    await bench.executor.stop()
+    assert not bench.executor.busy
 
 
 @pytest.mark.parametrize("others", [None, ["example.org/other"]])
@@ -221,22 +221,22 @@ async def test_finalizer(bench: Bench, others: list[str] | None) -> None:
     """Ours comes and goes, everybody else's stays."""
     await bench.other.merge_patch(ROLLOUTS, "shop", TEAM, {"metadata": {"finalizers": others}})
     for _ in range(2):  # the second time there is nothing to do
-        await bench.performer.perform([AddFinalizer()], await bench.see(), NOW)
+        await bench.executor.execute([AddFinalizer()], await bench.see(), NOW)
     document = await bench.kube.get(ROLLOUTS, "shop", TEAM)
     assert document["metadata"]["finalizers"] == [*(others or []), FINALIZER]
     for _ in range(2):
-        await bench.performer.perform([RemoveFinalizer()], await bench.see(), NOW)
+        await bench.executor.execute([RemoveFinalizer()], await bench.see(), NOW)
     document = await bench.kube.get(ROLLOUTS, "shop", TEAM)
     assert document["metadata"].get("finalizers", []) == (others or [])
 
 
 async def test_the_last_finalizer_lets_the_object_go(bench: Bench) -> None:
     """The answer to the patch that lets a Rollout go does not bring it back into what we know."""
-    await bench.performer.perform([AddFinalizer()], await bench.see(), NOW)
+    await bench.executor.execute([AddFinalizer()], await bench.see(), NOW)
     await bench.other.delete(ROLLOUTS, "shop", TEAM)
     world = await bench.see()
     bench.store.drop_rollout((TEAM, "shop"))  # the news of the end came before the answer
-    done = await bench.performer.perform([RemoveFinalizer()], world, NOW)
+    done = await bench.executor.execute([RemoveFinalizer()], world, NOW)
     assert not done.failed
     assert (TEAM, "shop") not in bench.store.rollouts
 
@@ -245,7 +245,7 @@ async def test_a_rollout_that_is_gone_is_no_failure(bench: Bench) -> None:
     """404 on the Rollout itself means that nothing is left to do."""
     world = await bench.see()
     await bench.other.delete(ROLLOUTS, "shop", TEAM)
-    done = await bench.performer.perform([AddFinalizer()], world, NOW)
+    done = await bench.executor.execute([AddFinalizer()], world, NOW)
     assert not done.failed
 
 
@@ -253,16 +253,16 @@ async def test_stamp_and_clear(bench: Bench) -> None:
     """A plain verb gets an id and the name of who set it; what is cleared is exactly what was served."""
     annotate = {"metadata": {"annotations": {REQUEST_ANNOTATION: "abort"}}}
     await bench.other.merge_patch(ROLLOUTS, "shop", TEAM, annotate)
-    await bench.performer.perform([StampRequest("abort")], await bench.see(), NOW)
+    await bench.executor.execute([StampRequest("abort")], await bench.see(), NOW)
     raw = (await bench.kube.get(ROLLOUTS, "shop", TEAM))["metadata"]["annotations"][REQUEST_ANNOTATION]
     request = parse_request(raw)
     assert request is not None
     assert (request.verb, request.by) == ("abort", "other")
     assert request.id
-    done = await bench.performer.perform([ClearRequest("abort")], await bench.see(), NOW)
+    done = await bench.executor.execute([ClearRequest("abort")], await bench.see(), NOW)
     assert list(done.failed) == ["ClearRequest"], "the annotation says something else by now"
     bench.backoffs.succeeded("ClearRequest")
-    await bench.performer.perform([ClearRequest(raw)], await bench.see(), NOW)
+    await bench.executor.execute([ClearRequest(raw)], await bench.see(), NOW)
     document = await bench.kube.get(ROLLOUTS, "shop", TEAM)
     assert REQUEST_ANNOTATION not in (document["metadata"].get("annotations") or {})
 
@@ -272,7 +272,7 @@ async def test_a_request_that_changed_meanwhile(bench: Bench) -> None:
     world = await bench.see()
     annotate = {"metadata": {"annotations": {REQUEST_ANNOTATION: "resume"}}}
     await bench.other.merge_patch(ROLLOUTS, "shop", TEAM, annotate)
-    await bench.performer.perform([StampRequest("abort"), ClearRequest("abort")], world, NOW)
+    await bench.executor.execute([StampRequest("abort"), ClearRequest("abort")], world, NOW)
     document = await bench.kube.get(ROLLOUTS, "shop", TEAM)
     assert document["metadata"]["annotations"][REQUEST_ANNOTATION] == "resume"
 
@@ -287,10 +287,10 @@ async def test_copy_restore_forget(bench: Bench) -> None:
         return image, copy_annotation("shop") in (document["metadata"].get("annotations") or {})
 
     async def perform(action: Action) -> None:
-        """As a driver does: again when somebody, a status controller as like as not, wrote the object in between."""
+        """As a reconciler does: again when somebody, a status controller as like as not, wrote the object in between."""
         for _ in range(50):
-            done = await bench.performer.perform([action], await bench.see(), NOW)
-            await until(lambda: not bench.performer.busy)
+            done = await bench.executor.execute([action], await bench.see(), NOW)
+            await until(lambda: not bench.executor.busy)
             if not done.stale:
                 return
         raise AssertionError(f"{action} was never performed")
@@ -309,8 +309,8 @@ async def test_copy_restore_forget(bench: Bench) -> None:
     assert await stable() == ("shop:2", False)
     for action in (RestorePodSpec("stable"), ForgetPodSpec("stable")):
         before = [entry for entry in bench.api.audit if entry.verb == "patch"]
-        await bench.performer.perform([action], await bench.see(), NOW)
-        await until(lambda: not bench.performer.busy)
+        await bench.executor.execute([action], await bench.see(), NOW)
+        await until(lambda: not bench.executor.busy)
         assert [entry for entry in bench.api.audit if entry.verb == "patch"] == before
 
 
@@ -318,7 +318,7 @@ async def test_a_copy_of_another_revision_is_not_made(bench: Bench) -> None:
     """When the canary has moved on, nothing is copied, and we know what it runs now."""
     world = await bench.see()
     copy = CopyPodSpec("canary", "stable", "0123456789", await replaced(bench), "uid", 1)
-    done = await bench.performer.perform([copy], world, NOW)
+    done = await bench.executor.execute([copy], world, NOW)
     assert done.stale == ["CopyPodSpec(stable)"]
     document = await bench.kube.get(DEPLOYMENTS, "stable", TEAM)
     assert document["spec"]["template"]["spec"]["containers"][0]["image"] == "shop:1"
@@ -331,7 +331,7 @@ async def test_a_workload_that_moves_under_the_copy(bench: Bench) -> None:
     bench.fault(resource="deployments", name="stable", latency=0.15)
     copy = CopyPodSpec("canary", "stable", wanted, await replaced(bench), "uid", 1)
     before = len(bench.api.audit)
-    performing = asyncio.create_task(bench.performer.perform([copy], world, NOW))
+    performing = asyncio.create_task(bench.executor.execute([copy], world, NOW))
     await until(lambda: any(entry.verb == "get" and entry.name == "stable" for entry in list(bench.api.audit)[before:]))
     await bench.other.merge_patch(DEPLOYMENTS, "stable", TEAM, {"spec": {"replicas": 3}})
     done = await performing
@@ -344,7 +344,7 @@ async def test_events_are_told_and_retried(bench: Bench) -> None:
     """An Event names the Rollout and who reports it; one that got a 500 after it was made exists once."""
     bench.fault(verb="create", resource="events", status=500, after_effect=True)
     world = await bench.see()
-    await bench.performer.perform([Tell("Warning", "CheckFailed", "check errors failed")], world, NOW)
+    await bench.executor.execute([EmitEvent("Warning", "CheckFailed", "check errors failed")], world, NOW)
     events = await bench.events()
     assert [(event["type"], event["reason"], event["message"]) for event in events] == [
         ("Warning", "CheckFailed", "check errors failed")
@@ -356,7 +356,7 @@ async def test_events_are_told_and_retried(bench: Bench) -> None:
 async def test_an_event_never_hinders(bench: Bench) -> None:
     """When Events cannot be posted, nothing else notices."""
     bench.fault(verb="create", resource="events", status=403, times=None)
-    done = await bench.performer.perform([Tell("Normal", "A", "a"), write()], await bench.see(), NOW)
+    done = await bench.executor.execute([EmitEvent("Normal", "A", "a"), write()], await bench.see(), NOW)
     assert done.performed == ["WriteRoute(shop, step)"]
     assert await bench.events() == []
 
@@ -373,9 +373,9 @@ async def test_admission_that_changes_a_weight_is_noticed(bench: Bench) -> None:
     """A patch that is taken and not kept has failed: it rests, is told, and what is there now is known."""
     weight = {"op": "replace", "path": "/spec/rules/0/backendRefs/1/weight", "value": 77}
     bench.fault(resource="httproutes", name="shop", rewrite=also(weight), times=None)
-    done = await bench.performer.perform([write()], await bench.see(), NOW)
+    done = await bench.executor.execute([write()], await bench.see(), NOW)
     assert isinstance(done.failed["WriteRoute(shop, step)"], WriteAltered)
-    assert "keeps 50/77" in bench.performer.unwritten["shop"]
+    assert "keeps 50/77" in bench.executor.unwritten["shop"]
     assert await bench.weights() == [50, 77]
     refs = bench.store.routes[TEAM, "shop"].document["spec"]["rules"][0]["backendRefs"]
     assert [ref["weight"] for ref in refs] == [50, 77]
@@ -385,7 +385,7 @@ async def test_admission_that_takes_our_annotation_away_is_noticed(bench: Bench)
     """Weights without their meaning would be forgotten by a crash."""
     gone = {"op": "remove", "path": "/metadata/annotations"}
     bench.fault(resource="httproutes", name="shop", rewrite=also(gone))
-    done = await bench.performer.perform([write()], await bench.see(), NOW)
+    done = await bench.executor.execute([write()], await bench.see(), NOW)
     assert isinstance(done.failed["WriteRoute(shop, step)"], WriteAltered)
 
 
@@ -393,7 +393,7 @@ async def test_routes_are_written_strictly(bench: Bench) -> None:
     """A field that the definitions do not know is refused, not dropped in silence."""
     unknown = {"op": "add", "path": "/spec/rules/0/colour", "value": "red"}
     bench.fault(resource="httproutes", name="shop", rewrite=also(unknown))
-    done = await bench.performer.perform([write()], await bench.see(), NOW)
+    done = await bench.executor.execute([write()], await bench.see(), NOW)
     assert list(done.failed) == ["WriteRoute(shop, step)"]
     assert await bench.weights() == [90, 10]
 
@@ -414,25 +414,25 @@ async def test_what_admission_makes_of_a_copy_counts_as_copied(bench: Bench, sam
     bench.fault(resource="deployments", name="stable", rewrite=admit, times=None)
     before, wanted = await replaced(bench), revision(await bench.kube.get(DEPLOYMENTS, "canary", TEAM))
     copy = CopyPodSpec("canary", "stable", wanted, before, "uid", 1)
-    done = await bench.performer.perform([copy], await bench.see(), NOW)
+    done = await bench.executor.execute([copy], await bench.see(), NOW)
     assert done.performed == ["CopyPodSpec(stable)"]
     bench.api.faults.clear()
     stable = await bench.kube.get(DEPLOYMENTS, "stable", TEAM)
     record = read_copy(stable, "shop")
     assert record is not None
     assert (record.copied, revision(stable) != wanted) == (revision(stable), True)
-    await bench.performer.perform([RestorePodSpec("stable")], await bench.see(), NOW)
+    await bench.executor.execute([RestorePodSpec("stable")], await bench.see(), NOW)
     assert await replaced(bench) == before
 
 
 async def test_what_somebody_changed_after_the_copy_is_not_put_back(bench: Bench) -> None:
     """A hotfix on stable stays; so does everything when the record is of nobody."""
     before, wanted = await replaced(bench), revision(await bench.kube.get(DEPLOYMENTS, "canary", TEAM))
-    await bench.performer.perform([CopyPodSpec("canary", "stable", wanted, before, "uid", 1)], await bench.see(), NOW)
+    await bench.executor.execute([CopyPodSpec("canary", "stable", wanted, before, "uid", 1)], await bench.see(), NOW)
     fix = [{"op": "replace", "path": "/spec/template/spec/containers/0/image", "value": "shop:2-hotfix"}]
     await bench.other.json_patch(DEPLOYMENTS, "stable", TEAM, fix)
     hotfix = await replaced(bench)
-    await bench.performer.perform([RestorePodSpec("stable")], await bench.see(), NOW)
+    await bench.executor.execute([RestorePodSpec("stable")], await bench.see(), NOW)
     assert await replaced(bench) == hotfix
     assert bench.store.workloads[TEAM, "stable"].view.writer == "other"
 
@@ -446,8 +446,8 @@ async def test_a_record_that_makes_no_sense_is_forgotten(bench: Bench, raw: str)
     await bench.other.merge_patch(DEPLOYMENTS, "stable", TEAM, patch)
     world, before = await bench.see(), await replaced(bench)
     assert bench.store.workloads[TEAM, "stable"].seen_by("shop").copied is not None
-    await bench.performer.perform([RestorePodSpec("stable")], world, NOW)
-    await bench.performer.perform([ForgetPodSpec("stable")], world, NOW)
+    await bench.executor.execute([RestorePodSpec("stable")], world, NOW)
+    await bench.executor.execute([ForgetPodSpec("stable")], world, NOW)
     stable = await bench.kube.get(DEPLOYMENTS, "stable", TEAM)
     assert (revision(stable), copy_annotation("shop") in (stable["metadata"].get("annotations") or {})) == (
         before,
@@ -466,7 +466,7 @@ async def test_a_route_without_our_turn_is_not_raised_before_the_rollout_was_rea
     world = await bench.see()
     run = {"number": 1, "startedAt": "2026-01-01T00:00:00Z", **status}
     await bench.other.merge_patch(ROLLOUTS, "shop", TEAM, {"status": {"run": run}}, subresource="status")
-    done = await bench.performer.perform([write()], world, NOW)
+    done = await bench.executor.execute([write()], world, NOW)
     assert (done.performed, done.stale) == ([], ["WriteRoute(shop, step)"])
     assert await bench.weights() == [90, 10]
     kept = bench.store.rollout((TEAM, "shop"))
@@ -476,13 +476,13 @@ async def test_a_route_without_our_turn_is_not_raised_before_the_rollout_was_rea
 
 async def test_a_late_raise_is_refused_when_another_has_taken_its_turn(bench: Bench) -> None:
     """A patch that was on its way while another controller put its turn on the route: the API server refuses it."""
-    await bench.performer.perform([write("shop", 90, 10)], await bench.see(), NOW)
+    await bench.executor.execute([write("shop", 90, 10)], await bench.see(), NOW)
     world = await bench.see()
     annotation = parse_intent(world.routes["shop"]["metadata"]["annotations"][RUN_ANNOTATION])
     assert annotation is not None
     text = replace(annotation, turn="another").dump()
     await bench.other.merge_patch(HTTPROUTES, "shop", TEAM, {"metadata": {"annotations": {RUN_ANNOTATION: text}}})
-    done = await bench.performer.perform([write("shop", 50, 50)], world, NOW)
+    done = await bench.executor.execute([write("shop", 50, 50)], world, NOW)
     assert done.stale == ["WriteRoute(shop, step)"]
     assert await bench.weights() == [90, 10]
 
@@ -495,10 +495,10 @@ async def test_a_decision_from_before_we_slept_is_not_sent(bench: Bench) -> None
     gate = fence.gate()
     now[0] += 20
     world, before = await bench.see(), len(bench.api.audit)
-    done = await bench.performer.perform([write(), AddFinalizer()], world, NOW, gate=gate)
+    done = await bench.executor.execute([write(), AddFinalizer()], world, NOW, gate=gate)
     assert sorted(done.stale) == ["AddFinalizer", "WriteRoute(shop, step)"]
     assert {entry.verb for entry in list(bench.api.audit)[before:]} <= {"get"}
-    done = await bench.performer.perform([write()], world, NOW, gate=fence.gate())
+    done = await bench.executor.execute([write()], world, NOW, gate=fence.gate())
     assert done.performed == ["WriteRoute(shop, step)"]
 
 
@@ -506,10 +506,10 @@ async def test_without_a_certain_lease_weights_only_go_down(bench: Bench) -> Non
     """Nobody can say that another has not taken over; but nothing holds up a rollback."""
     fence = Fence()
     fence.confirmed = lambda: False
-    done = await bench.performer.perform([write()], await bench.see(), NOW, gate=fence.gate())
+    done = await bench.executor.execute([write()], await bench.see(), NOW, gate=fence.gate())
     assert done.stale == ["WriteRoute(shop, step)"]
     down = write("shop", 100, 0, Mode.ROLLBACK)
-    done = await bench.performer.perform([down], await bench.see(), NOW, gate=fence.gate())
+    done = await bench.executor.execute([down], await bench.see(), NOW, gate=fence.gate())
     assert done.performed == ["WriteRoute(shop, rollback)"]
 
 
@@ -522,12 +522,12 @@ def managers(document: Json) -> list[str]:
 
 async def test_the_last_patch_gives_the_fields_back(bench: Bench) -> None:
     """After it, the owner's server-side apply is not refused any more; the weights stay what they are."""
-    await bench.performer.perform([write("shop", 90, 10)], await bench.see(), NOW)
-    await bench.performer.perform([write("shop", 100, 0, Mode.ROLLBACK)], await bench.see(), NOW)
+    await bench.executor.execute([write("shop", 90, 10)], await bench.see(), NOW)
+    await bench.executor.execute([write("shop", 100, 0, Mode.ROLLBACK)], await bench.see(), NOW)
     assert "canary" in managers(await bench.kube.get(HTTPROUTES, "shop", TEAM))
     before = len([entry for entry in bench.api.audit if entry.verb == "patch"])
     release = WriteRoute("HTTPRoute", "shop", PAIR, {"#0": Weights(100, 0)}, None)  # type: ignore[arg-type]
-    await bench.performer.perform([release], await bench.see(), NOW)
+    await bench.executor.execute([release], await bench.see(), NOW)
     assert len([entry for entry in bench.api.audit if entry.verb == "patch"]) == before + 1
     document = await bench.kube.get(HTTPROUTES, "shop", TEAM)
     assert "canary" not in managers(document)
@@ -537,21 +537,21 @@ async def test_the_last_patch_gives_the_fields_back(bench: Bench) -> None:
 
 async def test_weights_and_ownership_never_change_in_one_patch(bench: Bench) -> None:
     """A leftover is put back by one patch, and its fields are given back by the next."""
-    await bench.performer.perform([write("shop", 50, 50)], await bench.see(), NOW)
+    await bench.executor.execute([write("shop", 50, 50)], await bench.see(), NOW)
     release = WriteRoute("HTTPRoute", "shop", PAIR, {"#0": Weights(100, 0)}, None)  # type: ignore[arg-type]
-    await bench.performer.perform([release], await bench.see(), NOW)
+    await bench.executor.execute([release], await bench.see(), NOW)
     document = await bench.kube.get(HTTPROUTES, "shop", TEAM)
     assert ("canary" in managers(document), await bench.weights()) == (False, [100, 0])
 
 
 async def test_fields_that_another_run_of_ours_has_written_stay_ours(bench: Bench) -> None:
     """Two Rollouts on two rules of a route: the first that ends takes nothing from the second."""
-    await bench.performer.perform([write("shop", 50, 50)], await bench.see(), NOW)
+    await bench.executor.execute([write("shop", 50, 50)], await bench.see(), NOW)
     body = {"metadata": {"annotations": {run_annotation("second"): "x"}}}
     await bench.kube.merge_patch(HTTPROUTES, "shop", TEAM, body)
-    await bench.performer.perform([write("shop", 100, 0, Mode.ROLLBACK)], await bench.see(), NOW)
+    await bench.executor.execute([write("shop", 100, 0, Mode.ROLLBACK)], await bench.see(), NOW)
     release = WriteRoute("HTTPRoute", "shop", PAIR, {}, None)  # type: ignore[arg-type]
-    await bench.performer.perform([release], await bench.see(), NOW)
+    await bench.executor.execute([release], await bench.see(), NOW)
     document = await bench.kube.get(HTTPROUTES, "shop", TEAM)
     assert list(document["metadata"]["annotations"]) == [run_annotation("second")]
     assert "canary" in managers(document)
@@ -560,9 +560,9 @@ async def test_fields_that_another_run_of_ours_has_written_stay_ours(bench: Benc
 async def test_a_copy_that_is_forgotten_gives_its_fields_back(bench: Bench) -> None:
     """Also on the stable workload: its owner's apply works again."""
     before, wanted = await replaced(bench), revision(await bench.kube.get(DEPLOYMENTS, "canary", TEAM))
-    await bench.performer.perform([CopyPodSpec("canary", "stable", wanted, before, "uid", 1)], await bench.see(), NOW)
+    await bench.executor.execute([CopyPodSpec("canary", "stable", wanted, before, "uid", 1)], await bench.see(), NOW)
     assert "canary" in managers(await bench.kube.get(DEPLOYMENTS, "stable", TEAM))
-    await bench.performer.perform([ForgetPodSpec("stable")], await bench.see(), NOW)
+    await bench.executor.execute([ForgetPodSpec("stable")], await bench.see(), NOW)
     assert "canary" not in managers(await bench.kube.get(DEPLOYMENTS, "stable", TEAM))
 
 
@@ -570,13 +570,13 @@ async def test_a_rollback_that_is_fought_slows_down_and_does_not_end(bench: Benc
     """Somebody raises the weight as fast as we lower it: we go on, at a pace that fights nobody to death."""
     rollback = write("shop", 100, 0, Mode.ROLLBACK)
     for _ in range(OFTEN):
-        await bench.performer.perform([rollback], await bench.see(), NOW)
+        await bench.executor.execute([rollback], await bench.see(), NOW)
         refs = [{"op": "replace", "path": f"/spec/rules/0/backendRefs/{i}/weight", "value": 50} for i in (0, 1)]
         await bench.other.json_patch(HTTPROUTES, "shop", TEAM, refs)
-    done = await bench.performer.perform([rollback], await bench.see(), NOW)
+    done = await bench.executor.execute([rollback], await bench.see(), NOW)
     assert not done.performed
     later = bench.backoffs.next_try(NOW)
     assert later is not None
     assert later - NOW <= timedelta(seconds=1)
-    done = await bench.performer.perform([rollback], await bench.see(), later)
+    done = await bench.executor.execute([rollback], await bench.see(), later)
     assert done.performed == ["WriteRoute(shop, rollback)"]

@@ -1,4 +1,4 @@
-"""Who is looked at next, of those without a driver: who presses first, and of each namespace one in turn.
+"""Who is looked at next, of those without a reconciler: who presses first, and of each namespace one in turn.
 
 What many refer to changes as often as anybody likes: a gateway that changes its mind about one route twenty times a second
 would have its three hundred Rollouts looked at six thousand times. So looks of many that something else than the Rollout
@@ -21,7 +21,7 @@ BURST = 0.5
 SHARE = 0.1
 """What they may take in the long run, as a part of one processor."""
 
-DRIVE = 0.003
+RECONCILE = 0.003
 """Seconds that count for one that finds something to do: a status to be written, an Event, and their echoes."""
 
 FEW = 8
@@ -86,7 +86,7 @@ class _Budget:
         return max(self.left(now) - BURST, 0.0) / SHARE
 
 
-class Looks:
+class WorkQueue:
     """The queue. Times are those of a monotonic clock, in seconds."""
 
     def __init__(self) -> None:

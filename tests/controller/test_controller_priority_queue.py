@@ -7,9 +7,9 @@ import asyncio
 import pytest
 from controller_kit import CONTROLLER, World, rollout_document, route_document
 
-from canary.controller.driver import Deps
-from canary.controller.hub import Hub
-from canary.controller.turns import Turns
+from canary.controller.manager import Manager
+from canary.controller.priority_queue import PriorityQueue
+from canary.controller.reconciler import Deps
 from canary.kube import DEPLOYMENTS, HTTPROUTES, ROLLOUTS
 from canary.metrics.scripted import Scripted
 from canary.observe.store import Store
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 async def test_between_two_turns_everybody_else_goes() -> None:
     """Of those in line one goes per round of the event loop; who is in a hurry goes at once."""
-    turns = Turns()
+    turns = PriorityQueue()
     line = [turns.queue("team") for _ in range(3)]
     gone: list[list[bool]] = []
     line[2].set_result(None)
@@ -35,7 +35,7 @@ async def test_between_two_turns_everybody_else_goes() -> None:
 
 async def test_namespaces_take_turns() -> None:
     """A hundred of one team do not stand before the one of another."""
-    turns = Turns()
+    turns = PriorityQueue()
     flood = [turns.queue("flood") for _ in range(100)]
     other = turns.queue("team")
     for _ in range(2):
@@ -45,8 +45,8 @@ async def test_namespaces_take_turns() -> None:
 
 
 async def test_a_turn_that_nobody_waits_for_any_more_is_passed_on() -> None:
-    """A driver that ended while it stood in line holds up nobody."""
-    turns = Turns()
+    """A reconciler that ended while it stood in line holds up nobody."""
+    turns = PriorityQueue()
     first, second = turns.queue("team"), turns.queue("team")
     first.cancel()
     async with asyncio.timeout(1):
@@ -54,7 +54,7 @@ async def test_a_turn_that_nobody_waits_for_any_more_is_passed_on() -> None:
 
 
 async def test_active_runs_come_first_at_a_start(world: World) -> None:
-    """A hub that is held judges nothing; once it begins, a run under way is taken up before those that rest."""
+    """A manager that is held judges nothing; once it begins, a run under way is taken up before those that rest."""
     await world.furnish(route_document(), *(route_document(f"rest-{number}") for number in range(5)))
     await world.declare()
     for number in range(5):
@@ -77,15 +77,19 @@ async def test_active_runs_come_first_at_a_start(world: World) -> None:
             return super().rollout(key)
 
     provider = Scripted({"errors": 0.0})
-    deps = Deps(life.kube, Watched(), life._teller, provider, Telemetry(), world.clock)
-    async with Hub(deps, held=True) as hub:
-        for resource, pass_on in ((ROLLOUTS, hub.rollout), (HTTPROUTES, hub.route), (DEPLOYMENTS, hub.workload)):
+    deps = Deps(life.kube, Watched(), life._recorder, provider, Telemetry(), world.clock)
+    async with Manager(deps, held=True) as manager:
+        for resource, pass_on in (
+            (ROLLOUTS, manager.rollout),
+            (HTTPROUTES, manager.route),
+            (DEPLOYMENTS, manager.workload),
+        ):
             for document in (await world.admin.list(resource, world.namespace))["items"]:
                 pass_on(None, document)
         await asyncio.sleep(0.01)
-        assert (looked, hub.driving) == ([], frozenset())
-        await hub.begin()
+        assert (looked, manager.reconciling) == ([], frozenset())
+        await manager.begin()
         assert looked[0] == "shop"
         assert len(looked) == 6
-        assert (world.namespace, "shop") in hub.driving
+        assert (world.namespace, "shop") in manager.reconciling
     assert CONTROLLER

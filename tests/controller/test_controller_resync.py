@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from controller_kit import CONTROLLER, World, rollout_document
 
-from canary.controller.rollcall import INTERVAL, RollCall
+from canary.controller.resync import INTERVAL, Resync
 from canary.kube import ROLLOUTS
 from canary.observe.objects import Packed
 
@@ -24,11 +24,11 @@ async def test_a_ghost_at_rest_is_dropped(world: World) -> None:
     ghost = world.rollout("ghost")
     await world.admin.delete(ROLLOUTS, "ghost", world.namespace)
     await world.settle()
-    life.hub.rollout(None, ghost)  # as if its deletion had not been told
+    life.manager.rollout(None, ghost)  # as if its deletion had not been told
     await world.declare()
     await world.until(lambda: world.phase() == "Invalid")
     assert "ghost" in world.message()
-    call = RollCall(life.kube, life.hub, (world.namespace,), world.clock)
+    call = Resync(life.kube, life.manager, (world.namespace,), world.clock)
     assert await call.count(world.namespace) == [(world.namespace, "ghost")]
     await world.until(lambda: world.phase() == "Idle")
     assert await call.count(world.namespace) == []
@@ -40,7 +40,7 @@ async def test_a_ghost_that_writes_is_found_out_at_once(world: World) -> None:
     ghost = rollout_document("ghost", routes=[{"name": "other"}])
     ghost["metadata"] |= {"namespace": world.namespace, "uid": "gone", "generation": 1}
     before = len(world.writes())
-    life.hub.rollout(None, ghost)
+    life.manager.rollout(None, ghost)
     await world.settle()
     written = [(entry.name, entry.code) for entry in world.writes()[before:] if entry.resource == "rollouts"]
     assert written == [("ghost", 404)]
@@ -55,7 +55,7 @@ async def test_one_of_the_same_name_is_another(world: World) -> None:
     extra["metadata"] |= {"namespace": world.namespace, "uid": "gone", "generation": 1}
     life.store.put_rollout(extra)
     life.store.rollouts[world.namespace, "shop"] = Packed.of(old)
-    call = RollCall(life.kube, life.hub, (), world.clock)
+    call = Resync(life.kube, life.manager, (), world.clock)
     assert sorted(await call.count(world.namespace)) == [(world.namespace, "extra"), (world.namespace, "shop")]
 
 
@@ -65,7 +65,7 @@ async def test_what_is_all_there_costs_one_request(world: World) -> None:
     await world.declare("second", routes=[{"name": "other"}])
     await world.settle()
     before = len(world.audited())
-    running = asyncio.create_task(RollCall(life.kube, life.hub, (world.namespace,), world.clock).run())
+    running = asyncio.create_task(Resync(life.kube, life.manager, (world.namespace,), world.clock).run())
     try:
         await world.pass_(3 * INTERVAL + 1, pace=INTERVAL)
     finally:

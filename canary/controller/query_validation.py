@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from canary.decide.facts import Problem
 from canary.errors import RenderError
-from canary.fair import FairPlaces
+from canary.fair import FairLimit
 from canary.metrics.port import Query
 from canary.model.status import Phase
 from canary.observe.checks import check_query, observed_query, resolve_checks
@@ -20,21 +20,21 @@ from canary.observe.rollout import Rollout
 from canary.observe.store import Key
 
 if TYPE_CHECKING:
-    from canary.controller.driver import Deps
+    from canary.controller.reconciler import Deps
 
 Edition = tuple[str, ...]
 """What the queries of a Rollout depend on: its generation and the versions of its templates."""
 
 AT_ONCE = 8
-"""Queries that are vetted at a time: few, since runs measure with the same workers."""
+"""Queries that are validated at a time: few, since runs measure with the same workers."""
 
 TIMEOUT = 5.0
 AGAIN_SECONDS = 60.0
 """A refused query is asked again this often: the server may be another one tomorrow."""
 
 
-class Vetting:
-    """Remembers, per Rollout, what was vetted and what was refused. `on_done(key)` is called when an answer is in."""
+class QueryValidation:
+    """Remembers, per Rollout, what was validated and what was refused. `on_done(key)` is called when an answer is in."""
 
     def __init__(self, deps: Deps, on_done: Callable[[Key], None]) -> None:
         self._deps = deps
@@ -42,7 +42,7 @@ class Vetting:
         self._known: dict[Key, Edition] = {}
         self._refusals: dict[Key, tuple[Problem, ...]] = {}
         self._asking: dict[Key, Edition] = {}
-        self._places = FairPlaces(AT_ONCE)
+        self._limit = FairLimit(AT_ONCE)
         self.tasks: set[asyncio.Task[None]] = set()
 
     def check(self, key: Key, rollout: Rollout) -> bool:
@@ -108,7 +108,7 @@ class Vetting:
     async def _refused(self, rollout: Rollout) -> tuple[Problem, ...]:
         problems = []
         for field, query in _queries(self._deps, rollout):
-            async with self._places.held(query.tenant, field):
+            async with self._limit.held(query.tenant, field):
                 refusal = await self._deps.provider.validate(query)
             if refusal is not None:
                 problems.append(Problem(field, f"Prometheus refuses the query: {refusal}"))

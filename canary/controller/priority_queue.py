@@ -1,7 +1,7 @@
-"""Who goes first when a thousand drivers want to look at once: those with a measurement.
+"""Who goes first when a thousand reconcilers want to look at once: those with a measurement.
 
 A look takes about a millisecond of the one thread there is. After a mass of events (a gateway that answers, a thousand runs
-that end) looks would stand in line, and a failing sample at its end. So drivers without one go one at a time, one of each
+that end) looks would stand in line, and a failing sample at its end. So reconcilers without one go one at a time, one of each
 namespace in turn, and between two of them everybody else that is ready gets a turn.
 """
 
@@ -12,7 +12,7 @@ import asyncio
 from canary.fair import RoundRobin
 
 
-class Turns:
+class PriorityQueue:
     """The line of those who are in no hurry."""
 
     def __init__(self) -> None:

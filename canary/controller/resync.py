@@ -13,25 +13,25 @@ from contextlib import aclosing
 from datetime import timedelta
 
 from canary.controller.clock import Alarm, Clock
-from canary.controller.hub import Hub
+from canary.controller.manager import Manager
 from canary.errors import ApiError
 from canary.kube import ROLLOUTS, Kube
 from canary.observe.objects import key_of, uid_of
 from canary.observe.store import Key
 
-log = logging.getLogger("canary.rollcall")
+log = logging.getLogger("canary.resync")
 
 INTERVAL = 300.0
 """Seconds between two counts."""
 
 
-class RollCall:
+class Resync:
     """Compares the Rollouts that are known with those that exist. `namespaces` empty: all of them."""
 
-    def __init__(self, kube: Kube, hub: Hub, namespaces: tuple[str, ...], clock: Clock) -> None:
+    def __init__(self, kube: Kube, manager: Manager, namespaces: tuple[str, ...], clock: Clock) -> None:
         self._kube = kube
-        self._hub = hub
-        self._places: tuple[str | None, ...] = namespaces or (None,)
+        self._hub = manager
+        self._limit: tuple[str | None, ...] = namespaces or (None,)
         self._clock = clock
         self._alarm = asyncio.Event()
         self.soon = self._alarm.set
@@ -45,7 +45,7 @@ class RollCall:
                 alarm.set(self._clock.now() + timedelta(seconds=INTERVAL))
                 await self._alarm.wait()
                 self._alarm.clear()
-                for place in self._places:
+                for place in self._limit:
                     try:
                         await self.count(place)
                     except ApiError as error:

@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any, assert_never
 
 from canary.act.backoff import Backoffs
-from canary.act.events import Teller
+from canary.act.events import EventRecorder
 from canary.act.gate import Gate, always_open
 from canary.act.reading import moved
 from canary.act.routes import RouteWriter
@@ -26,15 +26,15 @@ from canary.decide.actions import (
     AddFinalizer,
     ClearRequest,
     CopyPodSpec,
+    EmitEvent,
     ForgetPodSpec,
     RemoveFinalizer,
     RestorePodSpec,
     StampRequest,
-    Tell,
     WriteRoute,
 )
 from canary.errors import CanaryError, Conflict, NotFound, StaleDecision, Unprocessable
-from canary.fair import Places
+from canary.fair import Limit
 from canary.kube import ROLLOUTS, Kube
 from canary.model.requests import REQUEST_ANNOTATION, Request
 from canary.observe.objects import FINALIZER, version
@@ -61,7 +61,7 @@ class World:
 
 
 @dataclass(slots=True)
-class Done:
+class Result:
     """What came of the actions of one tick."""
 
     performed: list[str] = field(default_factory=list)
@@ -74,7 +74,7 @@ class Done:
         return bool(self.performed or self.stale)
 
 
-class Performer:
+class Executor:
     """Performs the actions of one Rollout. Keeps only its backoffs, and what is still under way, between ticks."""
 
     def __init__(
@@ -82,38 +82,38 @@ class Performer:
         key: Key,
         kube: Kube,
         store: Store,
-        teller: Teller,
+        recorder: EventRecorder,
         backoffs: Backoffs,
         on_rollback: Callable[[float], None],
         on_landed: Callable[[], None] = lambda: None,
-        places: Places | None = None,
+        limit: Limit | None = None,
     ) -> None:
-        """`on_landed` is called when a write ends that `perform` has not waited for.
+        """`on_landed` is called when a write ends that `execute` has not waited for.
 
-        `places` bounds the writes of all performers together to anything but routes: a thousand runs that start at once
+        `limit` bounds the writes of all executors together to anything but routes: a thousand runs that start at once
         would otherwise stand before the API server, and a rollback behind them.
         """
         self._key = key
         self._kube = kube
         self._store = store
-        self._teller = teller
+        self._recorder = recorder
         self._backoffs = backoffs
         self._on_landed = on_landed
-        self._places = places or Places(1)
+        self._limit = limit or Limit(1)
         self._routes = RouteWriter(key, kube, store, on_rollback)
         self._workloads = WorkloadWriter(key, kube, store)
         self.unwritten: dict[str, str] = {}
         """Why the last write of a route failed, by name of the route, as long as it does."""
         self._told: set[tuple[str, str]] = set()
-        self._flights: dict[str, asyncio.Task[None]] = {}
+        self._in_flight: dict[str, asyncio.Task[None]] = {}
         self._round = 0
 
     @property
     def busy(self) -> bool:
         """Whether a write is still under way. What it changes is not known yet."""
-        return bool(self._flights)
+        return bool(self._in_flight)
 
-    async def perform(
+    async def execute(
         self,
         actions: Sequence[Action],
         world: World,
@@ -121,7 +121,7 @@ class Performer:
         failing_since: float | None = None,
         interrupt: asyncio.Event | None = None,
         gate: Gate = always_open,
-    ) -> Done:
+    ) -> Result:
         """Perform every action that neither rests nor is under way; routes at once and each on its own, first of all.
 
         Returns when all is done, when `interrupt` is set, or after PATIENCE. Writes that have no answer by then go on;
@@ -130,27 +130,27 @@ class Performer:
         `failing_since` is when (time.monotonic) the measurement came in that this decision may rest on: it is timed
         until the first rollback patch is sent. `gate` is asked right before each write.
         """
-        done = Done()
+        result = Result()
         self._round += 1
         started = [
-            self._launch(_name(action), self._one(action, world, now, done, gate, failing_since))
+            self._launch(_name(action), self._one(action, world, now, result, gate, failing_since))
             for action in actions
             if isinstance(action, WriteRoute) and self._free(_name(action), now)
         ]
-        others = [action for action in actions if not isinstance(action, WriteRoute | Tell)]
-        if others and _CHAIN not in self._flights:
-            started.append(self._launch(_CHAIN, self._in_order(others, tuple(started), world, now, done, gate)))
+        others = [action for action in actions if not isinstance(action, WriteRoute | EmitEvent)]
+        if others and _CHAIN not in self._in_flight:
+            started.append(self._launch(_CHAIN, self._in_order(others, tuple(started), world, now, result, gate)))
         await self._wait(started, interrupt)
         for action in actions:
-            if isinstance(action, Tell) and self._news(action):
-                self._teller.tell(world.rollout, action, now)
-        return done
+            if isinstance(action, EmitEvent) and self._news(action):
+                self._recorder.event(world.rollout, action, now)
+        return result
 
-    def _news(self, tell: Tell) -> bool:
+    def _news(self, event: EmitEvent) -> bool:
         """Whether this has to be told: what is about a state is told once."""
-        if not tell.once:
+        if not event.once:
             return True
-        said = (tell.reason, tell.message)
+        said = (event.reason, event.message)
         if said in self._told:
             return False
         self._told.add(said)
@@ -158,18 +158,18 @@ class Performer:
 
     async def stop(self) -> None:
         """Let go of everything under way."""
-        flights = list(self._flights.values())
-        for flight in flights:
+        in_flight = list(self._in_flight.values())
+        for flight in in_flight:
             flight.cancel()
-        await asyncio.gather(*flights, return_exceptions=True)
+        await asyncio.gather(*in_flight, return_exceptions=True)
 
     def _free(self, name: str, now: datetime) -> bool:
-        return name not in self._flights and not self._backoffs.resting(name, now)
+        return name not in self._in_flight and not self._backoffs.resting(name, now)
 
     def _launch(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         flight = asyncio.create_task(work, name=f"{name} of {self._key[0]}/{self._key[1]}")
-        self._flights[name] = flight
-        flight.add_done_callback(lambda _: self._flights.pop(name, None))
+        self._in_flight[name] = flight
+        flight.add_done_callback(lambda _: self._in_flight.pop(name, None))
         return flight
 
     async def _wait(self, started: list[asyncio.Task[None]], interrupt: asyncio.Event | None) -> None:
@@ -204,7 +204,7 @@ class Performer:
         routes: tuple[asyncio.Task[None], ...],
         world: World,
         now: datetime,
-        done: Done,
+        result: Result,
         gate: Gate,
     ) -> None:
         """One after the other, since most are about the same object, and after the routes."""
@@ -212,14 +212,14 @@ class Performer:
         if routes:
             await asyncio.wait(routes, timeout=PATIENCE)
         for action in actions:
-            async with self._places.held(self._key[0]):
+            async with self._limit.held(self._key[0]):
                 if self._round != mine:
                     return  # decided anew since then: what this round still wanted may be wrong by now
                 if not self._backoffs.resting(_name(action), now):
-                    await self._one(action, world, now, done, gate, None)
+                    await self._one(action, world, now, result, gate, None)
 
     async def _one(
-        self, action: Action, world: World, now: datetime, done: Done, gate: Gate, failing_since: float | None
+        self, action: Action, world: World, now: datetime, result: Result, gate: Gate, failing_since: float | None
     ) -> None:
         name = _name(action)
         try:
@@ -227,22 +227,22 @@ class Performer:
                 gate(False)
             if isinstance(action, WriteRoute) and not action.weights:
                 # It moves no traffic: a thousand runs that are taken over at once would stand before a rollback.
-                async with self._places.held(self._key[0]):
+                async with self._limit.held(self._key[0]):
                     fresh = await self._write(action, world, gate, failing_since)
             else:
                 fresh = await self._write(action, world, gate, failing_since)
         except StaleDecision as error:
             log.info("%s of %s/%s was not sent: %s", name, *self._key, error)
-            done.stale.append(name)
+            result.stale.append(name)
             return
         except CanaryError as error:
             if isinstance(action, WriteRoute):
                 self.unwritten[action.name] = str(error)
             count = self._backoffs.failed(name, now, error)
-            done.failed[name] = error
+            result.failed[name] = error
             if count == 1 or count % 50 == 0:
                 what = f"{name} failed{'' if count == 1 else f' {count} times'}: {error}"
-                self._teller.tell(world.rollout, Tell("Warning", "WriteFailed", what), now)
+                self._recorder.event(world.rollout, EmitEvent("Warning", "WriteFailed", what), now)
             return
         self._backoffs.succeeded(name)
         if isinstance(action, WriteRoute):
@@ -250,7 +250,7 @@ class Performer:
             if fresh:
                 self._backoffs.paced(name, now)
         if fresh is not None:
-            (done.performed if fresh else done.stale).append(name)
+            (result.performed if fresh else result.stale).append(name)
 
     async def _write(self, action: Action, world: World, gate: Gate, failing_since: float | None) -> bool | None:
         """Perform one action; False when the world had moved on and was read again instead, None when it is so already."""
@@ -276,7 +276,7 @@ class Performer:
                 return await self._workloads.restore(action.target)
             case ForgetPodSpec():
                 return await self._workloads.forget(action.target)
-            case Tell():
+            case EmitEvent():
                 return True
             case _:
                 assert_never(action)

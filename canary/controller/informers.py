@@ -11,8 +11,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from canary.controller.hub import Hub
 from canary.controller.lookout import Lookout
+from canary.controller.manager import Manager
 from canary.errors import ApiError, ConfigError
 from canary.kube import CHECKTEMPLATES, CLUSTERCHECKTEMPLATES, DEPLOYMENTS, HTTPROUTES, Kube, Resource
 
@@ -20,23 +20,23 @@ Json = dict[str, Any]
 Pass = Callable[[str | None, Json], None]
 
 
-class Following:
+class Informers:
     """The watches of a controller. `waiting_for` names the resources that are not listed yet."""
 
-    def __init__(self, kube: Kube, hub: Hub, namespaces: tuple[str, ...], lookout: Lookout) -> None:
+    def __init__(self, kube: Kube, manager: Manager, namespaces: tuple[str, ...], lookout: Lookout) -> None:
         self._kube = kube
         self._lookout = lookout
         places: tuple[str | None, ...] = namespaces or (None,)
         self._watches: list[tuple[Resource, str | None, Pass]] = [
             (resource, place, pass_on)
             for resource, pass_on in (
-                (HTTPROUTES, hub.route),
-                (DEPLOYMENTS, hub.workload),
-                (CHECKTEMPLATES, partial(hub.template, CHECKTEMPLATES.kind)),
+                (HTTPROUTES, manager.route),
+                (DEPLOYMENTS, manager.workload),
+                (CHECKTEMPLATES, partial(manager.template, CHECKTEMPLATES.kind)),
             )
             for place in places
         ]
-        self._watches.append((CLUSTERCHECKTEMPLATES, None, partial(hub.template, CLUSTERCHECKTEMPLATES.kind)))
+        self._watches.append((CLUSTERCHECKTEMPLATES, None, partial(manager.template, CLUSTERCHECKTEMPLATES.kind)))
         self.waiting_for = {watch_name(resource, place) for resource, place, _ in self._watches}
         self.synced = asyncio.Event()
 

@@ -1,4 +1,4 @@
-"""In which order Rollouts without a driver are looked at, and how much of the processor one namespace may take for it."""
+"""In which order Rollouts without a reconciler are looked at, and how much of the processor one namespace may take for it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from canary.controller.looks import BURST, DRIVE, SHARE, Call, Looks
+from canary.controller.workqueue import BURST, RECONCILE, SHARE, Call, WorkQueue
 from canary.observe.store import Key
 
 
@@ -14,7 +14,7 @@ def keys(namespace: str, number: int) -> list[Key]:
     return [(namespace, f"r{index:03}") for index in range(number)]
 
 
-def order(looks: Looks, now: float = 0.0) -> list[Key | None]:
+def order(looks: WorkQueue, now: float = 0.0) -> list[Key | None]:
     """Whoever has a turn at this moment, as if no turn took any time."""
     found = []
     while (turn := looks.next(now)) is not None:
@@ -25,7 +25,7 @@ def order(looks: Looks, now: float = 0.0) -> list[Key | None]:
 @pytest.mark.parametrize("how", [Call.ALONE, Call.PACED])
 def test_namespaces_take_turns(how: Call) -> None:
     """A thousand of one team do not stand before another team's two."""
-    looks = Looks()
+    looks = WorkQueue()
     for key in [*keys("flood", 1000), *keys("team", 2)]:
         looks.call(key, how)
     assert order(looks)[:5] == [
@@ -39,7 +39,7 @@ def test_namespaces_take_turns(how: Call) -> None:
 
 def test_who_presses_goes_first() -> None:
     """Before everybody who does not press, namespaces taking turns among them too."""
-    looks = Looks()
+    looks = WorkQueue()
     for key in keys("flood", 3):
         looks.call(key, Call.ALONE)
     for name in ("a", "b"):
@@ -50,7 +50,7 @@ def test_who_presses_goes_first() -> None:
 
 def test_whatever_is_called_for_meanwhile_is_one_look() -> None:
     """Called for a thousand times, looked at once; for its own sake before those for whom something else has changed."""
-    looks = Looks()
+    looks = WorkQueue()
     for _ in range(1000):
         looks.call(("team", "often"), Call.PRESSING)
         for key in keys("team", 3):
@@ -62,14 +62,14 @@ def test_whatever_is_called_for_meanwhile_is_one_look() -> None:
 
 def test_rules_are_settled_before_anybody_is_looked_at() -> None:
     """So that the first look in a namespace does not have to settle everything at once."""
-    looks = Looks()
+    looks = WorkQueue()
     looks.call(("team", "r"), Call.ALONE)
     looks.settle("team")
     looks.settle("team")
     assert order(looks) == [None, ("team", "r")]
 
 
-def flap(looks: Looks, seconds: float, cost: float) -> tuple[int, float]:
+def flap(looks: WorkQueue, seconds: float, cost: float) -> tuple[int, float]:
     """Three hundred are called for twenty times a second; returns turns and processor time that they took."""
     now, turns, taken, called = 0.0, 0, 0.0, -1.0
     while now < seconds:
@@ -86,10 +86,10 @@ def flap(looks: Looks, seconds: float, cost: float) -> tuple[int, float]:
     return turns, taken
 
 
-@pytest.mark.parametrize("cost", [0.0002, 0.001, DRIVE])
+@pytest.mark.parametrize("cost", [0.0002, 0.001, RECONCILE])
 def test_a_flapping_route_takes_its_share_of_the_processor(cost: float) -> None:
     """However often three hundred are called for, a minute of it takes no more than agreed, and all get their turns."""
-    turns, taken = flap(Looks(), 60, cost)
+    turns, taken = flap(WorkQueue(), 60, cost)
     assert taken <= BURST + 60 * SHARE + 2 * cost
     assert taken >= 0.9 * (BURST + 60 * SHARE)
     assert turns >= 300
@@ -97,7 +97,7 @@ def test_a_flapping_route_takes_its_share_of_the_processor(cost: float) -> None:
 
 def test_what_is_paced_holds_up_nobody_else() -> None:
     """While one namespace has to wait, others go on, and so does whoever there has changed himself."""
-    looks = Looks()
+    looks = WorkQueue()
     flap(looks, 10, 0.001)
     for key in keys("flood", 300):
         looks.call(key, Call.PACED)
@@ -117,7 +117,7 @@ def test_what_is_paced_holds_up_nobody_else() -> None:
 
 def test_a_pause_is_forgotten_with_time() -> None:
     """A namespace that was quiet for long may take as much at once as one that has never been heard of."""
-    looks = Looks()
+    looks = WorkQueue()
     flap(looks, 10, 0.001)
     order(looks, 1000.0)
     assert order(looks, 1000.0) == []
@@ -137,7 +137,7 @@ calls = st.tuples(st.sampled_from("ab"), st.sampled_from("xyz"), st.sampled_from
 @given(st.lists(calls | st.just("next"), max_size=40))
 def test_nobody_is_forgotten(played: list[tuple[str, str, Call] | str]) -> None:
     """Whoever was called for after his last turn gets one, in the end."""
-    looks, waiting = Looks(), set[Key]()
+    looks, waiting = WorkQueue(), set[Key]()
     for move in played:
         if isinstance(move, tuple):
             looks.call((move[0], move[1]), move[2])
