@@ -40,8 +40,8 @@ def test_contracts_hold() -> None:
     [
         ("decide/guards.py", "import asyncio", "The pure rooms"),
         ("checks/condition.py", "import threading", "The pure rooms"),
-        ("checks/compiler.py", "from canary.gateway.pair import Backend", "Data flows one way"),
-        ("gateway/edit.py", "from canary.decide.facts import Facts", "Data flows one way"),
+        ("checks/compiler.py", "from canary.routes.pair import Backend", "Data flows one way"),
+        ("routes/edit.py", "from canary.decide.facts import Facts", "Data flows one way"),
         ("controller/manager.py", "import kopf", "Only canary.controller.handlers knows kopf"),
         ("act/executor.py", "import kubernetes", "Only canary.kube knows kubernetes"),
         ("controller/measure.py", "import prometheus_api_client", "Only canary.metrics.prometheus"),

@@ -27,10 +27,10 @@ from canary.cli.render_parts import (
     title,
     warnings,
 )
-from canary.cli.view import RolloutView, StepState, steps, view
-from canary.cli.words import clean, outages, percent
-from canary.cli.workloads import ROLES, Live, workload_words
 from canary.model.status import CheckStatus, RouteStatus
+from canary.view.rollout import RolloutView, StepState, steps, view
+from canary.view.words import clean, outages, percent
+from canary.view.workloads import ROLES, Live, workload_words
 
 Json = dict[str, Any]
 

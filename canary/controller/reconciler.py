@@ -32,7 +32,6 @@ from canary.decide.timing import delayed, rebased
 from canary.decide.writes import foreign
 from canary.errors import CanaryError, Conflict, NotFound, StaleDecision
 from canary.fair import Limit
-from canary.gateway.intent import parse_intent, run_annotation
 from canary.kube import ROLLOUTS, Kube
 from canary.kube.retry import ROUTE_WRITE, STATUS_WRITE
 from canary.metrics.port import Provider
@@ -46,6 +45,7 @@ from canary.observe.facts import LOOKING_ON, Received, Standing, gather
 from canary.observe.objects import version
 from canary.observe.rollout import Rollout, rescue
 from canary.observe.store import Key, Store
+from canary.routes.intent import parse_intent, run_annotation
 from canary.status.project import project, unreadable
 from canary.status.write import SETTLE, Urgency, merge_patch, urgency
 from canary.telemetry import Telemetry, tick_line

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from canary.gateway.intent import Intent
-from canary.gateway.pair import Pair, Weights
 from canary.model.rollout import RouteKind
+from canary.routes.intent import Intent
+from canary.routes.pair import Pair, Weights
 
 
 @dataclass(frozen=True, slots=True)

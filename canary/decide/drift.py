@@ -8,8 +8,8 @@ from fractions import Fraction
 
 from canary.decide.facts import RouteView
 from canary.decide.scope import Scope
-from canary.gateway.intent import Mode
 from canary.model.values import decimal_text
+from canary.routes.intent import Mode
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,10 +18,10 @@ from canary.decide.running import paused, progressing
 from canary.decide.scope import Decision, Scope, measuring
 from canary.decide.verdict import judge
 from canary.decide.writes import restores, taken_turns
-from canary.gateway.intent import run_annotation
 from canary.model.measurement import Sample
 from canary.model.rollout import RolloutSpec
 from canary.model.status import Phase, RolloutStatus
+from canary.routes.intent import run_annotation
 
 
 def decide(spec: RolloutSpec, status: RolloutStatus, facts: Facts) -> Decision:

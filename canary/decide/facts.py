@@ -8,14 +8,14 @@ from datetime import datetime
 from fractions import Fraction
 from typing import Self
 
-from canary.gateway.acceptance import Acceptance
-from canary.gateway.intent import Intent
-from canary.gateway.pair import Pair, Weights
 from canary.model.checks import ResolvedCheck
 from canary.model.measurement import Measurement
 from canary.model.requests import Request
 from canary.model.rollout import RouteKind
 from canary.model.status import Outcome, RolloutStatus
+from canary.routes.acceptance import Acceptance
+from canary.routes.intent import Intent
+from canary.routes.pair import Pair, Weights
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ from canary.decide import reasons
 from canary.decide.facts import RouteView
 from canary.decide.pausing import kept_by_hand, paused_for
 from canary.decide.scope import Scope, replaced
-from canary.gateway.intent import Intent, Mode
 from canary.model.status import Outcome, PauseStatus, Phase, RolloutStatus
+from canary.routes.intent import Intent, Mode
 
 Rule = Callable[[Scope], Scope]
 

@@ -12,11 +12,11 @@ from typing import Any
 from canary.decide.actions import Action
 from canary.decide.facts import Facts, RouteView
 from canary.decide.verdict import unmeasured
-from canary.gateway.pair import Weights
 from canary.model.checks import ResolvedCheck
 from canary.model.rollout import Promotion, RolloutSpec, Step
 from canary.model.status import CheckStatus, Outcome, Phase, RolloutStatus, RouteStatus, RunStatus, StepStatus
 from canary.model.values import decimal_text
+from canary.routes.pair import Weights
 
 OVERRIDE_WINDOW = timedelta(minutes=10)
 OVERRIDE_LIMIT = 3

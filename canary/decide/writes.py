@@ -10,10 +10,10 @@ from canary.decide.actions import WriteRoute
 from canary.decide.facts import RouteView, RuleView
 from canary.decide.scope import Decision, Scope
 from canary.errors import ShareError
-from canary.gateway.intent import Intent, Mode
-from canary.gateway.pair import Weights
-from canary.gateway.weights import divide
 from canary.model.status import Outcome
+from canary.routes.intent import Intent, Mode
+from canary.routes.pair import Weights
+from canary.routes.weights import divide
 
 
 def mode_of(scope: Scope) -> Mode:

@@ -8,7 +8,6 @@ from datetime import datetime
 
 from canary.decide.facts import Facts, Problem, Recorded, RouteView, WorkloadView
 from canary.errors import ShareError
-from canary.gateway.weights import divide
 from canary.model.measurement import Measurement
 from canary.model.rollout import RolloutSpec, RouteRef
 from canary.model.status import RolloutStatus
@@ -17,6 +16,7 @@ from canary.observe.rivals import claimant
 from canary.observe.rollout import Rollout
 from canary.observe.routes import Viewer, view
 from canary.observe.store import Store
+from canary.routes.weights import divide
 
 
 @dataclass(frozen=True, slots=True)

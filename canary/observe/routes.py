@@ -12,11 +12,11 @@ from typing import Any
 
 from canary.decide.facts import RouteView, RuleView
 from canary.errors import SpecError
-from canary.gateway.acceptance import acceptance
-from canary.gateway.intent import LEGACY_ANNOTATION, Intent, Mode, parse_intent, run_annotation
-from canary.gateway.pair import Pair, RulePair, bound_pairs, read_pairs
 from canary.model.rollout import RolloutSpec, RouteKind, RouteRef
 from canary.model.status import RolloutStatus
+from canary.routes.acceptance import acceptance
+from canary.routes.intent import LEGACY_ANNOTATION, Intent, Mode, parse_intent, run_annotation
+from canary.routes.pair import Pair, RulePair, bound_pairs, read_pairs
 
 Json = dict[str, Any]
 

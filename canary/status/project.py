@@ -8,7 +8,6 @@ from fractions import Fraction
 from canary.decide import reasons
 from canary.decide.facts import Facts, Problem, RouteView, WorkloadView
 from canary.decide.scope import Decision, Scope
-from canary.gateway.intent import Mode
 from canary.model.rollout import RolloutSpec
 from canary.model.status import (
     Phase,
@@ -19,6 +18,7 @@ from canary.model.status import (
     WorkloadStatus,
 )
 from canary.model.values import number
+from canary.routes.intent import Mode
 from canary.status.conditions import ALWAYS, conditions
 
 

@@ -16,11 +16,11 @@ from canary.act.backoff import Backoffs
 from canary.act.events import EventRecorder
 from canary.act.executor import Executor, World
 from canary.decide.actions import WriteRoute
-from canary.gateway.intent import Intent, Mode
-from canary.gateway.pair import Backend, Pair, Weights
 from canary.kube import DEPLOYMENTS, EVENTS, HTTPROUTES, NAMESPACES, ROLLOUTS, Kube
 from canary.kube.retry import ROUTE_WRITE
 from canary.observe.store import Store
+from canary.routes.intent import Intent, Mode
+from canary.routes.pair import Backend, Pair, Weights
 from canary.sandbox.apiserver import Fault
 from canary.sandbox.apiserver.desk import FrontDesk
 

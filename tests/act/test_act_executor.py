@@ -30,12 +30,12 @@ from canary.decide.actions import (
 )
 from canary.decide.facts import CopyView
 from canary.errors import Conflict, Unavailable, Unprocessable, WriteAltered
-from canary.gateway.intent import Mode, parse_intent, run_annotation
-from canary.gateway.pair import Weights
 from canary.kube import DEPLOYMENTS, HTTPROUTES, ROLLOUTS
 from canary.model.requests import REQUEST_ANNOTATION, parse_request
 from canary.observe.copies import copy_annotation, read_copy
 from canary.observe.objects import FINALIZER, revision
+from canary.routes.intent import Mode, parse_intent, run_annotation
+from canary.routes.pair import Weights
 
 RUN_ANNOTATION = run_annotation("shop")
 

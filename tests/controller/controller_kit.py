@@ -22,7 +22,6 @@ from canary.act.events import EventRecorder
 from canary.controller.clock import ManualClock
 from canary.controller.manager import Manager
 from canary.controller.reconciler import Deps
-from canary.gateway.intent import run_annotation
 from canary.kube import (
     CHECKTEMPLATES,
     CLUSTERCHECKTEMPLATES,
@@ -39,6 +38,7 @@ from canary.metrics.scripted import Scripted
 from canary.model.requests import REQUEST_ANNOTATION
 from canary.observe.objects import FINALIZER
 from canary.observe.store import Store
+from canary.routes.intent import run_annotation
 from canary.sandbox.apiserver import AuditEntry
 from canary.sandbox.apiserver.desk import FrontDesk
 from canary.telemetry import Telemetry

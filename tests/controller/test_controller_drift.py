@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from controller_kit import Life, World, backend, check, clean, route_document, rule
 
-from canary.gateway.intent import run_annotation
 from canary.kube import HTTPROUTES
+from canary.routes.intent import run_annotation
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

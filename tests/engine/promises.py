@@ -13,11 +13,11 @@ from canary.decide.actions import WriteRoute
 from canary.decide.facts import Facts
 from canary.decide.pausing import BY_POLICY
 from canary.decide.scope import Decision, measuring
-from canary.gateway.intent import LEGACY_ANNOTATION, Intent, Mode, parse_intent, run_annotation
-from canary.gateway.pair import MAX_WEIGHT, Pair, RulePair, bound_pairs
 from canary.model.measurement import Measurement, Sample
 from canary.model.rollout import OnFailure, Promotion
 from canary.model.status import Outcome, Phase, RolloutStatus, VerdictKind
+from canary.routes.intent import LEGACY_ANNOTATION, Intent, Mode, parse_intent, run_annotation
+from canary.routes.pair import MAX_WEIGHT, Pair, RulePair, bound_pairs
 
 if TYPE_CHECKING:
     from world import World

@@ -16,8 +16,8 @@ from world import RUN_ANNOTATION, START, Fault, Gateways, World, begun, route, r
 from canary.decide import reasons
 from canary.decide.recovery import adopt
 from canary.decide.timing import AGREE, delayed, rebased
-from canary.gateway.intent import LEGACY_ANNOTATION, Mode, parse_intent
 from canary.model.status import CheckStatus, Outcome, Phase, RolloutStatus, RunStatus, StepStatus, VerdictKind
+from canary.routes.intent import LEGACY_ANNOTATION, Mode, parse_intent
 
 HOUR = timedelta(hours=1)
 

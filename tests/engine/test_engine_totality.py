@@ -13,9 +13,6 @@ from world import START, World, begun, spec_of
 
 from canary.decide.engine import decide
 from canary.decide.facts import CopyView, Facts, Problem, Recorded, RouteView, RuleView, WorkloadView
-from canary.gateway.acceptance import Acceptance
-from canary.gateway.intent import Intent, Mode
-from canary.gateway.pair import Weights
 from canary.model.base import ApiModel
 from canary.model.checks import resolve
 from canary.model.measurement import Malformed, NoData, Queued, Sample, Unreachable
@@ -34,6 +31,9 @@ from canary.model.status import (
     StepStatus,
     VerdictKind,
 )
+from canary.routes.acceptance import Acceptance
+from canary.routes.intent import Intent, Mode
+from canary.routes.pair import Weights
 from canary.status.project import project
 from canary.status.write import urgency
 

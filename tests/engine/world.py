@@ -1,6 +1,6 @@
 """A cluster in memory, and a controller that lives in it, can fail at every write and can die at any moment.
 
-Routes are real HTTPRoute documents: written by JSON Patch, read back through `canary.gateway`. The status that counts is
+Routes are real HTTPRoute documents: written by JSON Patch, read back through `canary.routes`. The status that counts is
 what was recorded; the controller's own memory is lost with every crash.
 """
 
@@ -34,17 +34,17 @@ from canary.decide.facts import CopyView, Facts, Problem, Recorded, RouteView, W
 from canary.decide.scope import Decision, Scope
 from canary.decide.writes import foreign
 from canary.errors import CanaryError, Conflict, NotFound, ShareError, SpecError, Unavailable, Unprocessable
-from canary.gateway.acceptance import last_writer
-from canary.gateway.edit import edit
-from canary.gateway.intent import run_annotation
-from canary.gateway.pair import Pair, RulePair, bound_pairs, read_pairs
-from canary.gateway.weights import divide
 from canary.model.checks import ResolvedCheck, resolve
 from canary.model.measurement import Malformed, Measurement, NoData, Sample, Unreachable
 from canary.model.requests import parse_request
 from canary.model.rollout import RolloutSpec, RouteRef
 from canary.model.status import Phase, RolloutStatus
 from canary.observe.routes import Viewer, view
+from canary.routes.acceptance import last_writer
+from canary.routes.edit import edit
+from canary.routes.intent import run_annotation
+from canary.routes.pair import Pair, RulePair, bound_pairs, read_pairs
+from canary.routes.weights import divide
 from canary.status.project import project
 from canary.status.write import SETTLE, Urgency, merge_patch, urgency
 

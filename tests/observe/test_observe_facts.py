@@ -10,12 +10,12 @@ import pytest
 from observe_kit import NOW, TEAM, deployment, facts_of, furnished, ref, rollout, route, template
 
 from canary.decide.facts import Problem
-from canary.gateway.intent import run_annotation
 from canary.model.measurement import Sample
 from canary.model.status import Outcome, RolloutStatus
 from canary.observe.checks import check_query, observed_query, resolve_checks
 from canary.observe.facts import Received
 from canary.observe.rollout import Rollout
+from canary.routes.intent import run_annotation
 
 RUN_ANNOTATION = run_annotation("shop")
 

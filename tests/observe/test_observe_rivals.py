@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from observe_kit import TEAM, facts_of, furnished, meta, ref, rollout, route
 
-from canary.gateway.intent import Intent, Mode
-from canary.gateway.pair import Backend, Pair, Weights
 from canary.observe import rivals
 from canary.observe.claims import Claimant, Claims
 from canary.observe.rivals import claimant
 from canary.observe.rollout import Rollout
 from canary.observe.routes import Viewer, view
 from canary.observe.store import Key, Store
+from canary.routes.intent import Intent, Mode
+from canary.routes.pair import Backend, Pair, Weights
 
 Json = dict[str, Any]
 Answers = dict[str, dict[tuple[str, str], str]]

@@ -14,7 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from canary.gateway.intent import Mode, parse_intent, run_annotation
+from canary.routes.intent import Mode, parse_intent, run_annotation
 from canary.sandbox.apiserver import ApiServer, AuditEntry
 from canary.sandbox.apiserver.store import Event
 from canary.sandbox.bench import world

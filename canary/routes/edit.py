@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from canary.gateway.intent import LEGACY_ANNOTATION, Intent, parse_intent, run_annotation
-from canary.gateway.pair import RulePair, Weights
+from canary.routes.intent import LEGACY_ANNOTATION, Intent, parse_intent, run_annotation
+from canary.routes.pair import RulePair, Weights
 
 Json = dict[str, Any]
 

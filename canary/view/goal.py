@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from canary.cli.view import RolloutView, awaits_approval
-from canary.cli.words import clean
 from canary.model.status import Outcome
+from canary.view.rollout import RolloutView, awaits_approval
+from canary.view.words import clean
 
 
 class Aim(StrEnum):

@@ -8,8 +8,8 @@ from fractions import Fraction
 from typing import Any
 
 from canary.errors import SpecError
-from canary.gateway.unpaired import backend_words, rule_words, why_unpaired
 from canary.model.rollout import BackendTarget, RolloutSpec
+from canary.routes.unpaired import backend_words, rule_words, why_unpaired
 
 Json = dict[str, Any]
 

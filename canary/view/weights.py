@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from canary.cli.view import RolloutView
-from canary.cli.words import clean, plain
 from canary.errors import SpecError
-from canary.gateway.pair import Backend, Pair, RulePair, read_pairs
+from canary.routes.pair import Backend, Pair, RulePair, read_pairs
+from canary.view.rollout import RolloutView
+from canary.view.words import clean, plain
 
 Json = dict[str, Any]
 

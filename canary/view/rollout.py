@@ -11,10 +11,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from canary.cli.words import clean, left, listing, plain, span
 from canary.decide.reasons import AWAITING_APPROVAL
 from canary.model.requests import REQUEST_ANNOTATION, Request, parse_request
 from canary.model.status import ACTIVE, CheckStatus, RolloutStatus, StepStatus, VerdictKind, parse_time
+from canary.view.words import clean, left, listing, plain, span
 
 Json = dict[str, Any]
 

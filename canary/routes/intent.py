@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from canary.gateway.pair import Pair, Weights
 from canary.model.rollout import digest
+from canary.routes.pair import Pair, Weights
 
 PREFIX = "run.canary.dev/"
 LEGACY_ANNOTATION = "canary.dev/run"

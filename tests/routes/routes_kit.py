@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from canary.gateway.pair import Backend
+from canary.routes.pair import Backend
 
 Json = dict[str, Any]
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import jsonpatch
 import pytest
-from gateway_kit import CANARY, STABLE, Json, ref, route, rule
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from routes_kit import CANARY, STABLE, Json, ref, route, rule
 
-from canary.gateway.edit import edit
-from canary.gateway.intent import Intent, Mode, parse_intent, run_annotation
-from canary.gateway.pair import MAX_WEIGHT, Pair, RulePair, Weights, read_pairs
+from canary.routes.edit import edit
+from canary.routes.intent import Intent, Mode, parse_intent, run_annotation
+from canary.routes.pair import MAX_WEIGHT, Pair, RulePair, Weights, read_pairs
 
 RUN_ANNOTATION = run_annotation("shop")
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from canary.gateway.pair import Backend, Pair
+    from canary.routes.pair import Backend, Pair
 
 Json = dict[str, Any]
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from canary.cli.explain_run import about_run
-from canary.cli.view import RolloutView, approval_wanted, asks, awaits_approval, objections, unmeasured
-from canary.cli.weights import route_lines
-from canary.cli.words import clean, clock, counted, every, left, listing, measured, percent, since, span
 from canary.model.status import CheckStatus, VerdictKind
+from canary.view.explain_run import about_run
+from canary.view.rollout import RolloutView, approval_wanted, asks, awaits_approval, objections, unmeasured
+from canary.view.weights import route_lines
+from canary.view.words import clean, clock, counted, every, left, listing, measured, percent, since, span
 
 Json = dict[str, Any]
 

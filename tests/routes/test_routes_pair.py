@@ -5,13 +5,13 @@ from __future__ import annotations
 from fractions import Fraction
 
 import pytest
-from gateway_kit import CANARY, STABLE, Json, ref, route, rule
 from hypothesis import given
 from hypothesis import strategies as st
+from routes_kit import CANARY, STABLE, Json, ref, route, rule
 
 from canary.errors import SpecError
-from canary.gateway.pair import MAX_WEIGHT, Backend, Pair, Weights, read_pairs
 from canary.model.rollout import BackendTarget
+from canary.routes.pair import MAX_WEIGHT, Backend, Pair, Weights, read_pairs
 
 PAIR = (ref("s", 9), ref("c", 1))
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 from fractions import Fraction
 
 from canary.errors import ShareError
-from canary.gateway.pair import MAX_WEIGHT, Weights
 from canary.model.values import decimal_text
+from canary.routes.pair import MAX_WEIGHT, Weights
 
 SMALLEST_SUM = 100
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from canary.gateway.acceptance import acceptance, last_writer
+from canary.routes.acceptance import acceptance, last_writer
 
 Json = dict[str, Any]
 

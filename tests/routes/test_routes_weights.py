@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from canary.errors import ShareError
-from canary.gateway.pair import MAX_WEIGHT, Weights
-from canary.gateway.weights import divide
 from canary.model.values import Share
+from canary.routes.pair import MAX_WEIGHT, Weights
+from canary.routes.weights import divide
 
 TABLE = [
     ("1/0", "10", 0, "90/10", "a small sum is raised to 100"),

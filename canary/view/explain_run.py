@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from canary.cli.view import RolloutView, skipped
-from canary.cli.words import clean, clock, listing, outages, since
 from canary.model.status import RunStatus
+from canary.view.rollout import RolloutView, skipped
+from canary.view.words import clean, clock, listing, outages, since
 
 
 def about_run(rollout: RolloutView, run: RunStatus, now: datetime) -> Iterator[str]:
