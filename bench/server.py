@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import world
-from canary.gateway.intent import Mode, parse_intent, run_annotation
+from canary.routes.intent import Mode, parse_intent, run_annotation
 from canary_sandbox.apiserver import ApiServer, AuditEntry
 from canary_sandbox.apiserver.store import Event
 from canary_sandbox.cluster import gateway_api_crds

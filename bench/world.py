@@ -11,7 +11,7 @@ from typing import Any
 from canary.decide.engine import decide
 from canary.errors import SandboxError
 from canary.observe.checks import resolve_checks
-from canary.observe.facts import News, gather
+from canary.observe.facts import Received, gather
 from canary.observe.rollout import Rollout
 from canary.observe.store import Store
 from canary.status.project import project
@@ -156,7 +156,7 @@ def at_rest(number: int, interval: float, *, quick: bool) -> Iterator[tuple[tupl
     if seen.spec is None:
         raise SandboxError(f"the benchmark's Rollout is invalid: {seen.problem}")
     checks = resolve_checks(store, seen.namespace, seen.name, seen.spec)
-    facts = gather(store, seen, seen.spec, seen.status, checks, News(), datetime.now(UTC))
+    facts = gather(store, seen, seen.spec, seen.status, checks, Received(), datetime.now(UTC))
     status = project(seen.spec, decide(seen.spec, seen.status, facts), facts)
     yield ROUTES, path
     yield DEPLOYMENTS, stable

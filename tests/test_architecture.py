@@ -40,17 +40,17 @@ def test_contracts_hold() -> None:
     [
         ("canary/decide/guards.py", "import asyncio", "The pure rooms"),
         ("canary/checks/condition.py", "import threading", "The pure rooms"),
-        ("canary/checks/compiler.py", "from canary.gateway.pair import Backend", "Data flows one way"),
-        ("canary/gateway/edit.py", "from canary.decide.facts import Facts", "Data flows one way"),
-        ("canary/controller/hub.py", "import kopf", "Only canary.controller.handlers knows kopf"),
-        ("canary/act/perform.py", "import kubernetes", "Only canary.kube knows kubernetes"),
+        ("canary/checks/compiler.py", "from canary.routes.pair import Backend", "Data flows one way"),
+        ("canary/routes/edit.py", "from canary.decide.facts import Facts", "Data flows one way"),
+        ("canary/controller/manager.py", "import kopf", "Only canary.controller.handlers knows kopf"),
+        ("canary/act/executor.py", "import kubernetes", "Only canary.kube knows kubernetes"),
         ("canary/controller/measure.py", "import prometheus_api_client", "Only canary.metrics.prometheus"),
         ("canary/lint/report.py", "import canary.cli.main", "Nothing but the program itself"),
         ("sandbox/canary_sandbox/app.py", "import canary.cli.main", "Nothing but the program itself"),
         ("sandbox/canary_sandbox/app.py", "import kubernetes", "Only canary.kube knows kubernetes"),
         ("canary/controller/run.py", "import canary_sandbox.load", "Nothing in canary imports the sandbox"),
         ("canary/cli/plugins.py", "import canary_sandbox.verbs", "Nothing in canary imports the sandbox"),
-        ("canary/act/perform.py", "import bench.figures", "Nothing in canary imports the sandbox"),
+        ("canary/act/executor.py", "import bench.figures", "Nothing in canary imports the sandbox"),
     ],
 )
 def test_contracts_bite(tmp_path: Path, module: str, line: str, contract: str) -> None:

@@ -10,9 +10,9 @@ from collections import Counter, deque
 from datetime import datetime, timedelta
 from typing import Any, Self
 
-from canary.decide.actions import Tell
+from canary.decide.actions import EmitEvent
 from canary.errors import AlreadyExists, CanaryError
-from canary.fair import FairPlaces, Tenant
+from canary.fair import FairLimit, Tenant
 from canary.kube import EVENTS, Kube
 from canary.kube.events import build_event, suffix_of
 from canary.kube.retry import EVENT_WRITE
@@ -33,7 +33,7 @@ MAX_OF_ONE = 100
 TICK = timedelta(microseconds=1)
 
 
-class Teller:
+class EventRecorder:
     """Posts Events: those of one object in order, those of several at once, by turns (`canary.fair`).
 
     One that says what the last one waiting says is counted there instead. When more than 100 of an object wait, or more than
@@ -46,23 +46,23 @@ class Teller:
         self._waiting: dict[Tenant, deque[Json]] = {}
         self._of_namespace: Counter[str] = Counter()
         self._dropped: Counter[Tenant] = Counter()
-        self._places = FairPlaces(AT_ONCE)
+        self._limit = FairLimit(AT_ONCE)
         self._idle = asyncio.Event()
         self._idle.set()
         self._posting: dict[Tenant, asyncio.Task[None]] = {}
         self._last: datetime | None = None
         self._stopped = False
 
-    def tell(self, rollout: Json, tell: Tell, now: datetime) -> None:
+    def event(self, rollout: Json, action: EmitEvent, now: datetime) -> None:
         """Queue an Event on a Rollout."""
         if self._stopped:
             return
         at = self._distinct(now)
         event = build_event(
             {"apiVersion": "canary.dev/v1alpha1", "kind": "Rollout", "metadata": rollout.get("metadata", {})},
-            type_=tell.type,
-            reason=tell.reason,
-            message=tell.message,
+            type_=action.type,
+            reason=action.reason,
+            message=action.message,
             now=at,
             instance=self._instance,
             name_suffix=suffix_of(at, uuid.uuid4().hex[:6]),
@@ -131,7 +131,7 @@ class Teller:
         """One after the other, and a turn for each: others have something to say, too."""
         try:
             while self._waiting[about]:
-                async with self._places.held(about):
+                async with self._limit.held(about):
                     if self._waiting[about]:  # not dropped meanwhile
                         await self._post(self._take(about))
         finally:

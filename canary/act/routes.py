@@ -12,12 +12,12 @@ from canary.act.ownership import given_back
 from canary.act.reading import moved, still_so
 from canary.decide.actions import WriteRoute
 from canary.errors import Conflict, NotFound, Unprocessable, WriteAltered
-from canary.gateway.edit import edit
-from canary.gateway.intent import PREFIX, Mode, parse_intent, run_annotation
-from canary.gateway.pair import RulePair, Weights, bound_pairs
 from canary.kube import HTTPROUTES, Kube
 from canary.observe.objects import slim
 from canary.observe.store import Key, Store
+from canary.routes.edit import edit
+from canary.routes.intent import PREFIX, Mode, parse_intent, run_annotation
+from canary.routes.pair import RulePair, Weights, bound_pairs
 
 Json = dict[str, Any]
 

@@ -14,11 +14,11 @@ from typing import Any
 from canary.cli.exits import CliError, ExitCode
 from canary.cli.options import program
 from canary.cli.session import get_rollout, missing
-from canary.cli.words import clean, span
 from canary.errors import Conflict, NotFound
 from canary.kube import ROLLOUTS, Kube
 from canary.model.requests import REQUEST_ANNOTATION, Request, Verb, parse_request
 from canary.model.status import format_time, parse_time
+from canary.view.words import clean, span
 
 Json = dict[str, Any]
 

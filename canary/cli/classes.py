@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from canary.cli.health import Diagnosis, Level
-from canary.cli.words import counted, listing
+from canary.view.words import counted, listing
 
 Json = dict[str, Any]
 

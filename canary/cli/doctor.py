@@ -73,7 +73,7 @@ def _show(found: Sequence[Diagnosis], common: o.Common) -> None:
 
     from canary.cli.health import Level
     from canary.cli.output import make_console, show, symbols_for
-    from canary.cli.words import clean
+    from canary.view.words import clean
 
     console = make_console(no_color=common.no_color)
     symbols = symbols_for(console)

@@ -15,11 +15,11 @@ from canary.cli import health
 from canary.cli.exits import describe
 from canary.cli.health import Diagnosis, Level
 from canary.cli.options import Common, program
-from canary.cli.words import plain
 from canary.errors import ApiError, ConfigError, Forbidden, NotFound
 from canary.kube import CRDS, GATEWAYCLASSES, GATEWAYS, HTTPROUTES, ROLLOUTS, Kube, Resource
 from canary.kube.retry import READ
 from canary.kube.unreached import address, why
+from canary.view.words import plain
 
 if TYPE_CHECKING:
     from canary.kube.connection import Connection

@@ -39,11 +39,11 @@ def explain(
 async def _explain(common: o.Common, name: str, output: o.ObjectFormat) -> int:
     from datetime import UTC, datetime
 
-    from canary.cli.explanation import explain as sentences
     from canary.cli.output import dump, make_console, show, symbols_for
     from canary.cli.render_explain import render_explanation
     from canary.cli.session import connected, get_rollout
-    from canary.cli.view import view
+    from canary.view.explanation import explain as sentences
+    from canary.view.rollout import view
 
     async with connected(common) as (kube, namespace):
         document = await get_rollout(kube, name, namespace)

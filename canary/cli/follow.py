@@ -10,11 +10,11 @@ from typing import Any, Protocol
 
 from canary.cli.exits import CliError, ExitCode
 from canary.cli.session import missing
-from canary.cli.view import RolloutView, view
 from canary.errors import ApiError, NotFound, Unavailable
 from canary.kube import ROLLOUTS, Kube
 from canary.kube.unreached import address
 from canary.model.status import Outcome
+from canary.view.rollout import RolloutView, view
 
 Json = dict[str, Any]
 

@@ -10,12 +10,12 @@ from enum import StrEnum
 from typing import Any
 
 from canary.cli.ask import written_at
-from canary.cli.view import view
-from canary.cli.words import counted, listing, span
 from canary.decide.reasons import ABORTED
 from canary.model.crd import crds
 from canary.model.rollout import VERSION
 from canary.model.status import parse_time
+from canary.view.rollout import view
+from canary.view.words import counted, listing, span
 
 Json = dict[str, Any]
 

@@ -230,8 +230,8 @@ def _show(report: Report, common: o.Common) -> None:
     from rich.text import Text
 
     from canary.cli.output import make_console, show
-    from canary.cli.words import clean
     from canary.lint import report as reports
+    from canary.view.words import clean
 
     console = make_console(no_color=common.no_color)
     styles = {" error: ": "red", " warning: ": "yellow", " note: ": "dim"}

@@ -8,7 +8,7 @@ import typer
 from canary.cli import options as o
 
 if TYPE_CHECKING:
-    from canary.cli.workloads import Live
+    from canary.view.workloads import Live
 
 HELP = o.guide(
     "List Rollouts: phase, step, weight, checks.",
@@ -39,11 +39,11 @@ def list_(
 async def _list(common: o.Common, *, everywhere: bool, selector: str | None, output: o.ListFormat) -> int:
     from datetime import UTC, datetime
 
+    from canary.cli.deployments import read_live
     from canary.cli.output import ENDLESS, dump, make_console, presentable, show, symbols_for
     from canary.cli.session import connected, list_rollouts
-    from canary.cli.view import view
-    from canary.cli.workloads import read_live
     from canary.kube import ROLLOUTS
+    from canary.view.rollout import view
 
     wide = output is o.ListFormat.WIDE
     live: Live = {}

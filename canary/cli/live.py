@@ -20,9 +20,9 @@ from canary.cli.output import ENDLESS, PHASE_STYLES, Symbols, phase_symbol, show
 from canary.cli.render_status import render_status
 from canary.cli.render_watch import render_watch
 from canary.cli.session import events_of
-from canary.cli.view import short_status, view
-from canary.cli.words import clean, since
 from canary.kube import Kube
+from canary.view.rollout import short_status, view
+from canary.view.words import clean, since
 
 Json = dict[str, Any]
 

@@ -10,9 +10,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from canary.cli.explanation import Section
 from canary.cli.output import UNICODE, Symbols
 from canary.cli.query import Query
+from canary.view.explanation import Section
 
 
 def render_explanation(sections: Sequence[Section], now: datetime, *, symbols: Symbols = UNICODE) -> RenderableType:

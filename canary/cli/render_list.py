@@ -9,9 +9,9 @@ from typing import Any
 from rich.text import Text
 
 from canary.cli.output import PHASE_STYLES, UNICODE, Symbols
-from canary.cli.view import RolloutView, short_status, view
-from canary.cli.words import age, clean
-from canary.cli.workloads import ROLES, Live, running
+from canary.view.rollout import RolloutView, short_status, view
+from canary.view.words import age, clean
+from canary.view.workloads import ROLES, Live, running
 
 Json = dict[str, Any]
 

@@ -9,9 +9,9 @@ from typing import Any
 from rich.text import Text
 
 from canary.cli.output import PHASE_STYLES, VERDICT_STYLES, Symbols, phase_symbol
-from canary.cli.view import RolloutView, StepState, StepView, awaits_approval
-from canary.cli.words import clean, clock, event_time, every, measured, recorded, since, span, tolerance
 from canary.model.status import CheckStatus, Condition, parse_time
+from canary.view.rollout import RolloutView, StepState, StepView, awaits_approval
+from canary.view.words import clean, clock, event_time, every, measured, recorded, since, span, tolerance
 
 Json = dict[str, Any]
 

@@ -27,10 +27,10 @@ from canary.cli.render_parts import (
     title,
     warnings,
 )
-from canary.cli.view import RolloutView, StepState, steps, view
-from canary.cli.words import clean, outages, percent
-from canary.cli.workloads import ROLES, Live, workload_words
 from canary.model.status import CheckStatus, RouteStatus
+from canary.view.rollout import RolloutView, StepState, steps, view
+from canary.view.words import clean, outages, percent
+from canary.view.workloads import ROLES, Live, workload_words
 
 Json = dict[str, Any]
 
@@ -166,7 +166,7 @@ def _route(route: RouteStatus, desired: float, symbols: Symbols) -> list[Text]:
     accepted = (
         Text(symbols.done, style="green") if route.accepted else Text(f"{symbols.failed} not yet", style="yellow")
     )
-    note = clean(route.message) or ("" if route.claimed else "this run has not written it yet")
+    note = clean(route.message) or ("" if route.owned else "this run has not written it yet")
     return [
         Text(f"{route.kind.value} {clean(route.name)}"),
         Text(percent(desired)),

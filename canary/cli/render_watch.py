@@ -26,10 +26,10 @@ from canary.cli.render_parts import (
     title,
     warnings,
 )
-from canary.cli.view import RolloutView, StepState, StepView, objections, steps, view
-from canary.cli.words import clean, counted, percent
-from canary.cli.workloads import ROLES, workload_words
 from canary.model.status import VerdictKind
+from canary.view.rollout import RolloutView, StepState, StepView, objections, steps, view
+from canary.view.words import clean, counted, percent
+from canary.view.workloads import ROLES, workload_words
 
 Json = dict[str, Any]
 Lines = list[Text]

@@ -12,10 +12,10 @@ from typing import Any
 
 from canary.cli.exits import CliError, ExitCode
 from canary.cli.options import Common, debugging, program
-from canary.cli.words import event_time
 from canary.errors import ApiError, NotFound
 from canary.kube import EVENTS, ROLLOUTS, Kube
 from canary.kube.unreached import address
+from canary.view.words import event_time
 
 Json = dict[str, Any]
 

@@ -33,10 +33,10 @@ def status(
 async def _status(common: o.Common, name: str, output: o.ObjectFormat) -> int:
     from datetime import UTC, datetime
 
+    from canary.cli.deployments import read_live
     from canary.cli.output import dump, make_console, presentable, show, symbols_for
     from canary.cli.session import connected, events_of, get_rollout
-    from canary.cli.view import view
-    from canary.cli.workloads import read_live
+    from canary.view.rollout import view
 
     async with connected(common) as (kube, namespace):
         document = await get_rollout(kube, name, namespace)

@@ -8,10 +8,10 @@ import typer
 from canary.cli import options as o
 
 if TYPE_CHECKING:
-    from canary.cli.goal import Goal, Judgement
     from canary.cli.live import Lines
-    from canary.cli.view import RolloutView
     from canary.kube import Kube
+    from canary.view.goal import Goal, Judgement
+    from canary.view.rollout import RolloutView
 
 Json = dict[str, Any]
 
@@ -49,8 +49,8 @@ def wait(
     no_color: o.NoColor = False,
     debug: o.Debug = False,
 ) -> None:
-    from canary.cli.goal import Goal
     from canary.cli.session import run
+    from canary.view.goal import Goal
 
     common = o.common(ctx, namespace=namespace, context=context, kubeconfig=kubeconfig, no_color=no_color, debug=debug)
     try:
@@ -87,7 +87,7 @@ async def _wait(common: o.Common, name: str, goal: Goal, *, patience: float, qui
 
 def _end(subject: str, goal: Goal, last: Judgement | None, *, quiet: bool) -> int:
     from canary.cli.exits import ExitCode
-    from canary.cli.goal import Reached
+    from canary.view.goal import Reached
 
     words = last.words if last is not None else ""
     if isinstance(last, Reached):
@@ -113,8 +113,8 @@ class Until:
         self.last: Judgement | None = None
 
     async def change(self, document: Json) -> None:
-        from canary.cli.goal import Waiting, judge
-        from canary.cli.view import view
+        from canary.view.goal import Waiting, judge
+        from canary.view.rollout import view
 
         rollout = view(document)
         if self._lines is not None:

@@ -42,7 +42,7 @@ class _Turn:
 class Conditions:
     """Evaluates for everybody. The thread is started by the first evaluation.
 
-    Turns are taken among namespaces, within one of them among its Rollouts, and within one of these in order: whatever
+    PriorityQueue are taken among namespaces, within one of them among its Rollouts, and within one of these in order: whatever
     one of them has to evaluate, another waits for one evaluation of it, or two.
     """
 

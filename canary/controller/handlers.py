@@ -16,7 +16,7 @@ from typing import Any
 
 import kopf
 
-from canary.controller.hub import Hub
+from canary.controller.manager import Manager
 from canary.kube.courier import Courier
 
 FOREVER = 10.0**9
@@ -29,8 +29,8 @@ PAUSE = 1.0
 """Seconds before kopf is started again after it has given up."""
 
 
-def build(hub: Hub, courier: Courier) -> kopf.OperatorRegistry:
-    """Wire a hub to kopf, and kopf to our connections."""
+def build(manager: Manager, courier: Courier) -> kopf.OperatorRegistry:
+    """Wire a manager to kopf, and kopf to our connections."""
     registry = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=registry)
@@ -39,7 +39,7 @@ def build(hub: Hub, courier: Courier) -> kopf.OperatorRegistry:
 
     @kopf.on.event(*ROLLOUTS, registry=registry)
     async def rollout(event: Any, **_: Any) -> None:
-        hub.rollout(event["type"], event["object"])
+        manager.rollout(event["type"], event["object"])
 
     return registry
 
@@ -73,7 +73,7 @@ def settings() -> kopf.OperatorSettings:
 
 
 async def watch(
-    hub: Hub,
+    manager: Manager,
     courier: Callable[[], Courier],
     namespaces: tuple[str, ...],
     *,
@@ -92,7 +92,7 @@ async def watch(
     try:
         while not stop.is_set():
             try:
-                await _operate(hub, courier(), namespaces, stop=stop, ready=ready)
+                await _operate(manager, courier(), namespaces, stop=stop, ready=ready)
             except Exception as error:
                 if not ready.is_set():
                     raise
@@ -115,12 +115,12 @@ def _words(error: Exception) -> str:
 
 
 async def _operate(
-    hub: Hub, courier: Courier, namespaces: tuple[str, ...], *, stop: asyncio.Event, ready: asyncio.Event
+    manager: Manager, courier: Courier, namespaces: tuple[str, ...], *, stop: asyncio.Event, ready: asyncio.Event
 ) -> None:
     """One life of kopf, until `stop` is set or it gives up."""
     # Not `kopf.operator`: in the end that waits for, and then cancels, every task of the loop that it did not start.
     tasks = await kopf.spawn_tasks(
-        registry=build(hub, courier),
+        registry=build(manager, courier),
         settings=settings(),
         standalone=True,
         clusterwide=not namespaces,

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from canary.controller.clock import Clock
 from canary.controller.fence import BEAT, elapsed
-from canary.controller.hub import Hub
+from canary.controller.manager import Manager
 from canary.controller.sight import Sight
 from canary.kube.outage import REMINDER, Eyes
 from canary.kube.pace import WatchPace
@@ -78,20 +78,20 @@ class Lookout:
             log.info("the API server can be watched again, after %.1f s", time.monotonic() - self._since)
             self._since = None
 
-    async def beat(self, hub: Hub) -> None:
+    async def beat(self, manager: Manager) -> None:
         """Prove that the event loop turns, and notice when it did not: then another may have done our work."""
         last = elapsed()
         while True:
-            hub.last_sign = time.monotonic()
-            hub.deps.fence.beat()
-            self.depend(hub.busy_namespaces)
+            manager.last_sign = time.monotonic()
+            manager.deps.fence.beat()
+            self.depend(manager.busy_namespaces)
             await asyncio.sleep(BEAT)
             now = elapsed()
             asleep, last = now - last - BEAT, now
             if asleep > ASLEEP:
                 log.warning("this process did not run for %.1f s; everything is looked at anew", asleep)
                 self.sight.slept(asleep)
-                hub.wake(set(hub.driving))
+                manager.wake(set(manager.reconciling))
 
 
 class _Eyes:

@@ -10,15 +10,15 @@ from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
 
-from canary.act.events import Teller
+from canary.act.events import EventRecorder
 from canary.controller.clock import Clock, SystemClock
-from canary.controller.driver import Deps
-from canary.controller.following import Following, watch_name
 from canary.controller.handlers import watch
-from canary.controller.hub import Hub
+from canary.controller.informers import Informers, watch_name
 from canary.controller.leadership import Leadership
 from canary.controller.lookout import Lookout
-from canary.controller.rollcall import RollCall
+from canary.controller.manager import Manager
+from canary.controller.reconciler import Deps
+from canary.controller.resync import Resync
 from canary.controller.settings import Settings
 from canary.controller.sight import Sight
 from canary.errors import ApiError, ConfigError, NotFound
@@ -89,32 +89,32 @@ async def serve(
                 settings.prometheus_url, settings.prometheus_hosts, credentials=credentials(settings)
             )
             stack.push_async_callback(provider.close)
-        teller = await stack.enter_async_context(Teller(kube))
+        recorder = await stack.enter_async_context(EventRecorder(kube))
         clock = clock or SystemClock()
-        deps = Deps(kube, Store(), teller, provider, telemetry, clock, sight=Sight(clock))
+        deps = Deps(kube, Store(), recorder, provider, telemetry, clock, sight=Sight(clock))
         stack.callback(deps.conditions.close)
         leadership: Leadership | None = None
         if settings.lease is not None:
-            # Given back when the hub has ended, and not before.
+            # Given back when the manager has ended, and not before.
             leadership = Leadership(kube, *settings.lease, deps.clock, identity=identity, on_change=telemetry.leading)
             deps.fence.confirmed = partial(getattr, leadership, "confirmed")
             await stack.enter_async_context(leadership)
         else:
             telemetry.leading(True)
-        hub = await stack.enter_async_context(Hub(deps, held=True))
+        manager = await stack.enter_async_context(Manager(deps, held=True))
         lookout = Lookout(deps.sight, clock, settings.namespaces)
-        deps.sight.on_found(lambda: hub.wake(set(hub.driving)))
-        following = Following(kube, hub, settings.namespaces, lookout)
-        rollcall = RollCall(kube, hub, settings.namespaces, clock)
-        for work in (lookout.beat(hub), rollcall.run()):
+        deps.sight.on_found(lambda: manager.wake(set(manager.reconciling)))
+        informers = Informers(kube, manager, settings.namespaces, lookout)
+        resync = Resync(kube, manager, settings.namespaces, clock)
+        for work in (lookout.beat(manager), resync.run()):
             stack.callback(asyncio.create_task(work).cancel)
         host, port = parse_address(settings.metrics_address)
         http = TelemetryServer(
             telemetry,
             host,
             port,
-            beat=lambda: hub.last_sign,
-            waiting_for=lambda: following.waiting_for or (() if ready.is_set() else ("rollouts",)),
+            beat=lambda: manager.last_sign,
+            waiting_for=lambda: informers.waiting_for or (() if ready.is_set() else ("rollouts",)),
         )
         try:
             await stack.enter_async_context(http)
@@ -126,14 +126,14 @@ async def serve(
         usual = gc.get_threshold()
         stack.callback(gc.set_threshold, *usual)
         gc.set_threshold(*LISTING)
-        begin = asyncio.create_task(_begin(hub, following, up, ready, leadership, usual))
+        begin = asyncio.create_task(_begin(manager, informers, up, ready, leadership, usual))
         stack.callback(begin.cancel)
         lanes = {
             ROLLOUTS.path(place): Lane(
                 watch_name(ROLLOUTS, place),
                 pace=lookout.pace(place),
                 eyes=lookout.eyes(watch_name(ROLLOUTS, place)),
-                on_list=rollcall.soon,
+                on_list=resync.soon,
             )
             for place in settings.namespaces or (None,)
         }
@@ -142,7 +142,7 @@ async def serve(
             return Lane(plural, pace=lookout.calm, eyes=lookout.eyes(plural, counts=False), needed=False)
 
         courier = partial(kube.courier, lanes, other)
-        parts = [following.run(), watch(hub, courier, settings.namespaces, stop=stop, ready=up)]
+        parts = [informers.run(), watch(manager, courier, settings.namespaces, stop=stop, ready=up)]
         await _until_stopped(stop, *parts, *([leadership.run()] if leadership else []))
     log.info("stopped; every run goes on where the cluster says it is, as soon as a controller is back")
 
@@ -178,8 +178,8 @@ async def _until_stopped(stop: asyncio.Event, *parts: Coroutine[Any, Any, None])
 
 
 async def _begin(
-    hub: Hub,
-    following: Following,
+    manager: Manager,
+    informers: Informers,
     up: asyncio.Event,
     ready: asyncio.Event,
     leadership: Leadership | None,
@@ -189,14 +189,14 @@ async def _begin(
 
     `thresholds` are those of the garbage collector from then on.
     """
-    await asyncio.gather(following.synced.wait(), up.wait())
+    await asyncio.gather(informers.synced.wait(), up.wait())
     ready.set()
     if leadership is not None and not leadership.acquired.is_set():
         _freeze(thresholds)
         holder = leadership.holder
         log.info("everything is listed; %s", f"standing by for {holder}" if holder else "asking for the Lease")
         await leadership.acquired.wait()
-    await hub.begin()
+    await manager.begin()
     _freeze(thresholds)
 
 

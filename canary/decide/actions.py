@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from canary.gateway.intent import Intent
-from canary.gateway.pair import Pair, Weights
 from canary.model.rollout import RouteKind
+from canary.routes.intent import Intent
+from canary.routes.pair import Pair, Weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +76,8 @@ class ClearRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Tell:
-    """Tell people: an Event on the Rollout. `once`: it is about a state, and said again only after another start."""
+class EmitEvent:
+    """EmitEvent people: an Event on the Rollout. `once`: it is about a state, and said again only after another start."""
 
     type: Literal["Normal", "Warning"]
     reason: str
@@ -94,5 +94,5 @@ Action = (
     | ForgetPodSpec
     | StampRequest
     | ClearRequest
-    | Tell
+    | EmitEvent
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from canary.decide import reasons
-from canary.decide.actions import Tell
+from canary.decide.actions import EmitEvent
 from canary.decide.scope import Scope
 
 MOST_OUTAGES = 3
@@ -22,7 +22,7 @@ def noted(scope: Scope) -> Scope:
         what = "has no ready replica" if canary.exists else "does not exist"
         message = f"{scope.step_text}: canary workload {canary.name} {what} while it has traffic; its weight goes to 0"
         return scope.with_run(unavailable_since=scope.now, outages=min(scope.run.outages + 1, 64)).with_(
-            Tell("Warning", reasons.CANARY_UNAVAILABLE, f"{message} for {scope.spec.unavailable_grace} at most")
+            EmitEvent("Warning", reasons.CANARY_UNAVAILABLE, f"{message} for {scope.spec.unavailable_grace} at most")
         )
     return scope
 

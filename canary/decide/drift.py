@@ -8,8 +8,8 @@ from fractions import Fraction
 
 from canary.decide.facts import RouteView
 from canary.decide.scope import Scope
-from canary.gateway.intent import Mode
 from canary.model.values import decimal_text
+from canary.routes.intent import Mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Drift:
 def lowered(scope: Scope) -> Drift | None:
     """The first route on which somebody gave the canary less than the run wrote."""
     for route in scope.facts.routes:
-        if not route.exists or not scope.claimed(route):
+        if not route.exists or not scope.owned(route):
             continue
         if route.problem:
             remembered = scope.remembered(route)
@@ -58,7 +58,7 @@ def raised(scope: Scope) -> tuple[Drift, ...]:
     """Every route on which somebody gave the canary more than the run wrote."""
     found = []
     for route in scope.live_routes:
-        if scope.claimed(route):
+        if scope.owned(route):
             compared = _compare(scope, route)
             worst = max((pair for pair in compared.values() if pair[1] > pair[0]), default=None)
             if worst is not None:
@@ -73,8 +73,8 @@ def _compare(scope: Scope, route: RouteView) -> dict[str, tuple[Fraction, Fracti
         written = route.intent.weights
         return {rule.key: (written[rule.key].share, rule.weights.share) for rule in route.rules if rule.key in written}
     remembered = scope.remembered(route)
-    if route.intent is None and remembered is not None and remembered.claimed and remembered.share is not None:
+    if route.intent is None and remembered is not None and remembered.owned and remembered.share is not None:
         # Somebody took our annotation away; what the status remembers of the route still says what we wrote.
         expected = Fraction(str(remembered.share))
-        return {rule.key: (expected, rule.weights.share) for rule in route.rules if rule.key in remembered.original}
+        return {rule.key: (expected, rule.weights.share) for rule in route.rules if rule.key in remembered.baseline}
     return {}

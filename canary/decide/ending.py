@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from canary.decide import reasons
-from canary.decide.actions import RemoveFinalizer, Tell
+from canary.decide.actions import EmitEvent, RemoveFinalizer
 from canary.decide.common import wake
 from canary.decide.copying import tidied_copy
 from canary.decide.scope import Decision, Scope
@@ -58,11 +58,11 @@ def end(scope: Scope, phase: Phase, reason: str, message: str) -> Decision:
     if swap and scope.facts.stable is not None:  # the stable workload of today is the canary of the next run
         settled = scope.facts.stable.revision
     scope = scope.with_run(message=message[:512]).with_(
-        Tell("Normal" if won else "Warning", reason, f"run {scope.run.number} {words}: {message}"),
+        EmitEvent("Normal" if won else "Warning", reason, f"run {scope.run.number} {words}: {message}"),
         RemoveFinalizer(),
         phase=phase,
         paused=None,
-        fights=(),
+        overrides=(),
         swapped=scope.status.swapped != swap,
         revisions=revisions.model_copy(update={"settled": settled}),
     )

@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 
 from canary.decide import reasons
-from canary.decide.actions import AddFinalizer, ClearRequest, RemoveFinalizer, StampRequest, Tell
+from canary.decide.actions import AddFinalizer, ClearRequest, EmitEvent, RemoveFinalizer, StampRequest
 from canary.decide.copying import tidied_copy
 from canary.decide.ending import rolling_back
 from canary.decide.facts import Facts
@@ -18,10 +18,10 @@ from canary.decide.running import paused, progressing
 from canary.decide.scope import Decision, Scope, measuring
 from canary.decide.verdict import judge
 from canary.decide.writes import restores, taken_turns
-from canary.gateway.intent import run_annotation
 from canary.model.measurement import Sample
 from canary.model.rollout import RolloutSpec
 from canary.model.status import Phase, RolloutStatus
+from canary.routes.intent import run_annotation
 
 
 def decide(spec: RolloutSpec, status: RolloutStatus, facts: Facts) -> Decision:
@@ -83,7 +83,7 @@ def _unreadable(scope: Scope) -> Scope:
     ]
     said += [f"status.{name}" for name in scope.facts.senseless]
     tells = [
-        Tell(
+        EmitEvent(
             "Warning",
             reasons.UNREADABLE_RECORD,
             f"{what} says nothing that a run could have left; it counts as absent",

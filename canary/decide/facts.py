@@ -8,14 +8,14 @@ from datetime import datetime
 from fractions import Fraction
 from typing import Self
 
-from canary.gateway.acceptance import Acceptance
-from canary.gateway.intent import Intent
-from canary.gateway.pair import Pair, Weights
 from canary.model.checks import ResolvedCheck
 from canary.model.measurement import Measurement
 from canary.model.requests import Request
 from canary.model.rollout import RouteKind
 from canary.model.status import Outcome, RolloutStatus
+from canary.routes.acceptance import Acceptance
+from canary.routes.intent import Intent
+from canary.routes.pair import Pair, Weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class RouteView:
     """Why our pair cannot be read out of it, when it cannot."""
     declared: bool = True
     """False for a route that the run has written and that the spec names no more."""
-    outdated: bool = False
+    stale: bool = False
     """What was written to it is of another pair, or of other rules, than the spec names now: it is to be put back first."""
     unreadable: bool = False
     """Our annotation is there and says nothing that a run could have written: it counts as absent."""

@@ -43,7 +43,7 @@ def canary_unavailable(scope: Scope) -> Stop | None:
 def route_missing(scope: Scope) -> Stop | None:
     """A route of the run is gone."""
     for route in scope.facts.routes:
-        if not route.exists and route.declared and scope.claimed(route):
+        if not route.exists and route.declared and scope.owned(route):
             return Stop(reasons.ROUTE_MISSING, f"{route.label} was deleted during the run")
     return None
 

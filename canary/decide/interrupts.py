@@ -6,14 +6,14 @@ A verdict leads into its rollback in the same tick: `fail` calls the phase that 
 from __future__ import annotations
 
 from canary.decide import reasons
-from canary.decide.actions import ForgetPodSpec, Tell
+from canary.decide.actions import EmitEvent, ForgetPodSpec
 from canary.decide.common import at, percent_text
 from canary.decide.drift import lowered, raised
 from canary.decide.ending import rolling_back
 from canary.decide.guards import ALWAYS, STOP, Stop, first_objection
 from canary.decide.pausing import BY_POLICY, hold_still, kept_by_hand, pause, paused_for
 from canary.decide.resting import begin
-from canary.decide.scope import CONTESTED_PACE, FIGHT_LIMIT, FIGHT_WINDOW, Decision, Scope
+from canary.decide.scope import CONTESTED_PACE, OVERRIDE_LIMIT, OVERRIDE_WINDOW, Decision, Scope
 from canary.decide.writes import put_back
 from canary.model.rollout import OnFailure
 from canary.model.status import Outcome, Phase
@@ -24,7 +24,7 @@ def interrupted(scope: Scope) -> Decision | None:
     stop = objection(scope)
     if stop is not None:
         return fail(scope, stop)
-    fresh_start = anew(scope)
+    fresh_start = restart(scope)
     if fresh_start is not None:
         return fresh_start
     drift = lowered(scope)
@@ -47,7 +47,9 @@ def fail(scope: Scope, stop: Stop) -> Decision:
     scope = scope.with_run(
         outcome=Outcome.ROLLED_BACK, reason=stop.reason, message=stop.message[:512], ended_at=scope.now
     )
-    scope = scope.with_(Tell("Warning", stop.reason, f"{scope.step_text}: {stop.message}; all traffic back to stable"))
+    scope = scope.with_(
+        EmitEvent("Warning", stop.reason, f"{scope.step_text}: {stop.message}; all traffic back to stable")
+    )
     return rolling_back(at(scope, Phase.ROLLING_BACK))
 
 
@@ -62,7 +64,7 @@ def see_lowered(scope: Scope) -> Scope:
     return hold_still(scope, reasons.LOWERED_BY_HAND, drift.message)
 
 
-def anew(scope: Scope) -> Decision | None:
+def restart(scope: Scope) -> Decision | None:
     """A new revision, or another plan: traffic back to stable, and from step one."""
     canary = scope.facts.canary
     if canary is not None and canary.exists and canary.revision != scope.run.revision:
@@ -86,7 +88,7 @@ def anew(scope: Scope) -> Decision | None:
     if kept is not None:
         scope = scope.with_(phase=Phase.PAUSED, paused=kept)
         message += f"; still paused: {kept.message}"
-    return scope.with_(Tell("Normal", reason, message)).decide(reason, message)
+    return scope.with_(EmitEvent("Normal", reason, message)).decide(reason, message)
 
 
 def repair(scope: Scope) -> tuple[Scope, str]:
@@ -95,31 +97,31 @@ def repair(scope: Scope) -> tuple[Scope, str]:
     if not drifts:
         return scope, ""
     fresh = [drift for drift in drifts if _unfought(scope, drift.route.kind, drift.route.name, drift.route.generation)]
-    recent = tuple(at for at in scope.status.fights if scope.now - at < FIGHT_WINDOW)
-    fights = (*recent, *([scope.now] if fresh else []))[-FIGHT_LIMIT:]
+    recent = tuple(at for at in scope.status.overrides if scope.now - at < OVERRIDE_WINDOW)
+    overrides = (*recent, *([scope.now] if fresh else []))[-OVERRIDE_LIMIT:]
     message = "; ".join(drift.message for drift in drifts)
-    fought = {(drift.route.kind, drift.route.name): drift.route.generation for drift in drifts}
+    overridden = {(drift.route.kind, drift.route.name): drift.route.generation for drift in drifts}
     back = [put_back(scope, drift.route, drift.written) for drift in drifts]
     routes = tuple(
-        route.model_copy(update={"fought": fought.get((route.kind, route.name), route.fought)})
+        route.model_copy(update={"overridden": overridden.get((route.kind, route.name), route.overridden)})
         for route in scope.status.routes
     )
     contested = paused_for(scope) == reasons.CONTESTED
-    scope = scope.with_(fights=fights, routes=routes)
+    scope = scope.with_(overrides=overrides, routes=routes)
     if fresh and not contested:
         scope = scope.with_(
-            Tell("Warning", reasons.RAISED_BY_OTHER, f"{message}; put back to {percent_text(scope.share)}")
+            EmitEvent("Warning", reasons.RAISED_BY_OTHER, f"{message}; put back to {percent_text(scope.share)}")
         )
     scope = scope.with_(*back)
-    if len(fights) >= FIGHT_LIMIT:
-        often = f"that was {FIGHT_LIMIT} times in 10 minutes, so the run stays here until somebody decides"
+    if len(overrides) >= OVERRIDE_LIMIT:
+        often = f"that was {OVERRIDE_LIMIT} times in 10 minutes, so the run stays here until somebody decides"
         return scope, f"{message}; {often}; the lower weight is put back every {CONTESTED_PACE.seconds} s at most"
     return scope, ""
 
 
 def hold_down(scope: Scope) -> Scope:
     """Contested: the run goes nowhere, and the lower of the two weights is kept, at a pace that fights nobody to death."""
-    last = max(scope.status.fights, default=None)
+    last = max(scope.status.overrides, default=None)
     if last is not None and scope.now < last + CONTESTED_PACE:
         return scope
     return repair(scope)[0]
@@ -127,4 +129,4 @@ def hold_down(scope: Scope) -> Scope:
 
 def _unfought(scope: Scope, kind: str, name: str, generation: int) -> bool:
     remembered = scope.status.route(kind, name)
-    return remembered is None or remembered.fought != generation
+    return remembered is None or remembered.overridden != generation

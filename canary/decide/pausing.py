@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from canary.decide import reasons
-from canary.decide.actions import Tell
+from canary.decide.actions import EmitEvent
 from canary.decide.common import percent_text, wake
 from canary.decide.scope import Decision, Scope
 from canary.model.status import PauseStatus, Phase
@@ -41,7 +41,7 @@ def await_approval(scope: Scope, message: str) -> Decision:
     before = scope.status.paused
     if before is None or before.reason != reasons.AWAITING_APPROVAL:
         scope = scope.with_(
-            Tell("Normal", reasons.AWAITING_APPROVAL, f"{scope.step_text}: {words}"),
+            EmitEvent("Normal", reasons.AWAITING_APPROVAL, f"{scope.step_text}: {words}"),
             paused=PauseStatus(reason=reasons.AWAITING_APPROVAL, message=words, since=scope.now),
         )
     return scope.with_(phase=Phase.PAUSED).decide(reasons.AWAITING_APPROVAL, message, wake(scope))
@@ -53,7 +53,7 @@ def hold_still(scope: Scope, reason: str, message: str) -> Scope:
     if before is None or before.reason != reason:
         kind = "Normal" if reason in {reasons.PAUSED_BY_REQUEST, reasons.PAUSED_BY_SPEC} else "Warning"
         scope = scope.with_(
-            Tell("Normal" if kind == "Normal" else "Warning", reason, f"{scope.step_text}: paused: {message}"),
+            EmitEvent("Normal" if kind == "Normal" else "Warning", reason, f"{scope.step_text}: paused: {message}"),
             paused=PauseStatus(reason=reason, message=message[:512], since=scope.now),
         )
     return scope.with_(phase=Phase.PAUSED)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from canary.decide import reasons
-from canary.decide.actions import CopyPodSpec, Tell
+from canary.decide.actions import CopyPodSpec, EmitEvent
 from canary.decide.availability import noted
 from canary.decide.common import at, note_acceptance, percent_text, wake, written_now
 from canary.decide.copying import copy_of_run, tidied_copy, untouched
@@ -71,7 +71,7 @@ def _copy(scope: Scope) -> Decision:
         words = (
             f"the API server keeps another pod spec on {stable.name} than was copied (admission); it counts as copied"
         )
-        scope = scope.with_(Tell("Normal", reasons.COPY_ALTERED, words, once=True))
+        scope = scope.with_(EmitEvent("Normal", reasons.COPY_ALTERED, words, once=True))
     if not stable.rolled_out:
         message = f"waiting for {stable.name} to roll out revision {stable.revision} (promoting)"
         return scope.decide(reasons.AWAITING_STABLE, message, wake(scope))

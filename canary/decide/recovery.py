@@ -15,8 +15,8 @@ from canary.decide import reasons
 from canary.decide.facts import RouteView
 from canary.decide.pausing import kept_by_hand, paused_for
 from canary.decide.scope import Scope, replaced
-from canary.gateway.intent import Intent, Mode
 from canary.model.status import Outcome, PauseStatus, Phase, RolloutStatus
+from canary.routes.intent import Intent, Mode
 
 Rule = Callable[[Scope], Scope]
 
@@ -180,8 +180,8 @@ def a_run_ahead(scope: Scope) -> Scope:
         outages=0,
         swap=False,
     ).with_step(index=0, started_at=scope.now, reached_at=None, hold_until=None, approved=False)
-    # Nothing that was measured, asked or fought over in the run before counts in this one; a person's pause does.
-    scope = scope.with_(checks=(), fights=())
+    # Nothing that was measured, asked or overridden over in the run before counts in this one; a person's pause does.
+    scope = scope.with_(checks=(), overrides=())
     return scope if kept_by_hand(scope) else scope.with_(phase=Phase.PROGRESSING, paused=None)
 
 
@@ -248,7 +248,7 @@ def _written(scope: Scope, route: RouteView) -> Fraction:
         return min((weights.share for weights in route.intent.weights.values()), default=Fraction(0))
     there = min((rule.weights.share for rule in route.rules), default=Fraction(0))
     remembered = scope.remembered(route)
-    if remembered is not None and remembered.claimed and remembered.share is not None:
+    if remembered is not None and remembered.owned and remembered.share is not None:
         return min(there, Fraction(str(remembered.share)))
     return there
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from canary.decide import reasons
-from canary.decide.actions import Tell
+from canary.decide.actions import EmitEvent
 from canary.decide.common import at
 from canary.decide.guards import Stop
 from canary.decide.interrupts import fail, objection
@@ -34,7 +34,7 @@ def serve(scope: Scope, request: Request) -> Scope | Decision:
     result, outcome = answer
     record = _record(scope, request, outcome)
     refused = outcome.startswith("refused")
-    tell = Tell("Warning", reasons.REQUEST_REFUSED, f"{request.verb} by {request.by or 'somebody'}: {outcome}")
+    tell = EmitEvent("Warning", reasons.REQUEST_REFUSED, f"{request.verb} by {request.by or 'somebody'}: {outcome}")
     if isinstance(result, Scope):
         return result.with_(*([tell] if refused else []), last_request=record)
     return Decision(

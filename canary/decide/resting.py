@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from canary.decide import reasons
-from canary.decide.actions import AddFinalizer, RemoveFinalizer, RestorePodSpec, Tell, WriteRoute
+from canary.decide.actions import AddFinalizer, EmitEvent, RemoveFinalizer, RestorePodSpec, WriteRoute
 from canary.decide.copying import tidied_copy
 from canary.decide.facts import RouteView
 from canary.decide.preflight import Objection, objections
@@ -55,7 +55,7 @@ def _traffic_at_rest(scope: Scope) -> Scope:
     )
     if failed and run is not None:
         text += f", though revision {run.revision or 'under test'} was rolled back ({run.reason})"
-    return scope.with_(Tell("Warning", reasons.TRAFFIC_AT_REST, text))
+    return scope.with_(EmitEvent("Warning", reasons.TRAFFIC_AT_REST, text))
 
 
 def start(scope: Scope, *, by: str, reason: str) -> Decision:
@@ -64,7 +64,7 @@ def start(scope: Scope, *, by: str, reason: str) -> Decision:
     message = (
         f"run {scope.run.number} started by {by}: {reason}" if reason else f"run {scope.run.number} started by {by}"
     )
-    scope = scope.with_(AddFinalizer(), Tell("Normal", reasons.RUN_STARTED, message))
+    scope = scope.with_(AddFinalizer(), EmitEvent("Normal", reasons.RUN_STARTED, message))
     return scope.decide(reasons.RUN_STARTED, message)
 
 
@@ -78,8 +78,8 @@ def begin(scope: Scope, *, by: str, reason: str) -> Scope:
             generation=route.generation,
             share=None,
             # What a run before this one wrote must not be lost sight of before it is put back, declared or not.
-            claimed=scope.claimed(route) or route.intent is not None,
-            original=_original(scope, route),
+            owned=scope.owned(route) or route.intent is not None,
+            baseline=_baseline(scope, route),
         )
         for route in scope.facts.routes
         if route.exists
@@ -101,17 +101,17 @@ def begin(scope: Scope, *, by: str, reason: str) -> Scope:
         checks=(),
         routes=routes,
         paused=None,
-        fights=(),
+        overrides=(),
     )
     return scope.with_(*writes(scope))
 
 
-def _original(scope: Scope, route: RouteView) -> dict[str, str]:
+def _baseline(scope: Scope, route: RouteView) -> dict[str, str]:
     """What to restore later; of a route whose pair is gone for now, what was remembered."""
     remembered = scope.remembered(route)
     if route.problem and remembered is not None:
-        return remembered.original
-    return {key: str(weights) for key, weights in scope.original(route).items()}
+        return remembered.baseline
+    return {key: str(weights) for key, weights in scope.baseline(route).items()}
 
 
 def _highest_run(scope: Scope) -> int:
@@ -154,7 +154,9 @@ def _tidy(scope: Scope) -> Scope:
     left = restores(scope)
     if left:
         names = ", ".join(f"{action.kind} {action.name}" for action in left)
-        scope = scope.with_(*left, Tell("Warning", reasons.LEFTOVER, f"no run is active: put {names} back to stable"))
+        scope = scope.with_(
+            *left, EmitEvent("Warning", reasons.LEFTOVER, f"no run is active: put {names} back to stable")
+        )
     scope = _tidy_copy(scope)
     if scope.facts.finalizer and not left:
         scope = scope.with_(RemoveFinalizer())
@@ -165,7 +167,7 @@ def _tidy_copy(scope: Scope) -> Scope:
     """A copy that took effect after its run had ended (its answer was lost) is undone, unless the run was won."""
     tidying = tidied_copy(scope)
     told = [
-        Tell(
+        EmitEvent(
             "Warning",
             reasons.LEFTOVER,
             f"no run is active: put the pod spec of {action.target} back that a promotion had replaced",
@@ -187,7 +189,7 @@ def _triggered(scope: Scope) -> bool:
 def _invalid(scope: Scope) -> Decision:
     message = "; ".join(str(problem) for problem in scope.facts.problems)
     if scope.status.phase is not Phase.INVALID:
-        scope = scope.with_(Tell("Warning", reasons.INVALID, message))
+        scope = scope.with_(EmitEvent("Warning", reasons.INVALID, message))
     return scope.with_(phase=Phase.INVALID, step=None, split=SplitStatus()).decide(reasons.INVALID, message)
 
 

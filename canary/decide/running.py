@@ -9,11 +9,11 @@ from __future__ import annotations
 from datetime import datetime
 
 from canary.decide import reasons
-from canary.decide.actions import ForgetPodSpec, Tell
+from canary.decide.actions import EmitEvent, ForgetPodSpec
 from canary.decide.availability import back, noted
 from canary.decide.common import note_acceptance, percent_text, wake, written_now
 from canary.decide.drift import raised
-from canary.decide.interrupts import anew, fail, hold_down, interrupted, objection, repair, see_lowered
+from canary.decide.interrupts import fail, hold_down, interrupted, objection, repair, restart, see_lowered
 from canary.decide.pausing import BY_POLICY, pause, paused_for, paused_text
 from canary.decide.scope import CONTESTED_PACE, Decision, Scope, replaced
 from canary.decide.steps import enter, step
@@ -22,7 +22,7 @@ from canary.model.status import Phase
 
 
 def progressing(scope: Scope) -> Decision:
-    """At a step: stop, start anew, wait for a person, or hold and go on."""
+    """At a step: stop, start over, wait for a person, or hold and go on."""
     scope = noted(scope)
     interruption = interrupted(scope)
     if interruption is not None:
@@ -41,7 +41,7 @@ def _unavailable(scope: Scope) -> Decision:
     """Without weight until the canary has a ready endpoint again; then the step begins anew."""
     if back(scope) and not scope.facts.blind:
         message = f"the canary has a ready replica again; {scope.step_text} begins anew"
-        scope = scope.with_run(unavailable_since=None).with_(Tell("Normal", reasons.CANARY_AVAILABLE, message))
+        scope = scope.with_run(unavailable_since=None).with_(EmitEvent("Normal", reasons.CANARY_AVAILABLE, message))
         return enter(scope, scope.step.index, tell=False)
     repaired = written_now(scope)
     scope = scope.with_(*(write for write in writes(scope) if (write.kind, write.name) not in repaired))
@@ -56,7 +56,7 @@ def paused(scope: Scope) -> Decision:
     stop = objection(scope)
     if stop is not None:
         return fail(scope, stop)
-    changed = anew(scope)
+    changed = restart(scope)
     if changed is not None:
         return changed
     if paused_for(scope) not in BY_POLICY:
@@ -79,12 +79,12 @@ def paused(scope: Scope) -> Decision:
     words = scope.status.paused.message if scope.status.paused else ""
     if reason == reasons.AWAITING_APPROVAL:
         return scope.decide(reason, f"{words} at {percent_text(scope.written)} ({scope.step_text})", wake(scope))
-    wakes = [wake(scope), _next_fight(scope) if reason == reasons.CONTESTED else None]
+    wakes = [wake(scope), _next_override(scope) if reason == reasons.CONTESTED else None]
     return scope.decide(reason, paused_text(scope, words), min((at for at in wakes if at is not None), default=None))
 
 
-def _next_fight(scope: Scope) -> datetime | None:
-    last = max(scope.status.fights, default=None)
+def _next_override(scope: Scope) -> datetime | None:
+    last = max(scope.status.overrides, default=None)
     return last + CONTESTED_PACE if last is not None and raised(scope) else None
 
 
@@ -96,10 +96,10 @@ def resume(scope: Scope, why: str) -> Decision:
         forgotten = (ForgetPodSpec(stable.name),) if stable is not None and stable.copied is not None else ()
         scope = scope.with_run(replaces=replaced(scope)).with_(*forgotten)
     scope = scope.with_run(unavailable_since=None).with_(
-        Tell("Normal", reasons.RESUMED, f"{scope.step_text}: resumed: {why}"),
+        EmitEvent("Normal", reasons.RESUMED, f"{scope.step_text}: resumed: {why}"),
         phase=Phase.PROGRESSING,
         paused=None,
-        fights=(),
+        overrides=(),
         checks=tuple(check.model_copy(update={"failures": 0, "unknown_since": None}) for check in scope.status.checks),
     )
     return enter(scope, scope.step.index, tell=False)

@@ -12,14 +12,14 @@ from typing import Any
 from canary.decide.actions import Action
 from canary.decide.facts import Facts, RouteView
 from canary.decide.verdict import unmeasured
-from canary.gateway.pair import Weights
 from canary.model.checks import ResolvedCheck
 from canary.model.rollout import Promotion, RolloutSpec, Step
 from canary.model.status import CheckStatus, Outcome, Phase, RolloutStatus, RouteStatus, RunStatus, StepStatus
 from canary.model.values import decimal_text
+from canary.routes.pair import Weights
 
-FIGHT_WINDOW = timedelta(minutes=10)
-FIGHT_LIMIT = 3
+OVERRIDE_WINDOW = timedelta(minutes=10)
+OVERRIDE_LIMIT = 3
 CONTESTED_PACE = timedelta(seconds=10)
 """Between two times that a contested weight is put back."""
 
@@ -142,18 +142,18 @@ class Scope:
             and route.intent.run == self.status.run.number
         )
 
-    def claimed(self, route: RouteView) -> bool:
+    def owned(self, route: RouteView) -> bool:
         """Whether this run has written the route, by the route's word or by ours."""
         remembered = self.remembered(route)
-        return self.ours(route) or (self.status.active and remembered is not None and remembered.claimed)
+        return self.ours(route) or (self.status.active and remembered is not None and remembered.owned)
 
-    def original(self, route: RouteView) -> dict[str, Weights]:
+    def baseline(self, route: RouteView) -> dict[str, Weights]:
         """Weights before the run, by rule key, for every rule that the route has now."""
-        before: Mapping[str, Weights] = route.intent.original if route.intent is not None else {}
+        before: Mapping[str, Weights] = route.intent.baseline if route.intent is not None else {}
         remembered = self.remembered(route)
-        if self.status.active and remembered is not None and remembered.claimed:
+        if self.status.active and remembered is not None and remembered.owned:
             # What this run found is on record twice; anybody who may write the route may change what the route says of it.
-            before = {**before, **_parsed(remembered.original)}
+            before = {**before, **_parsed(remembered.baseline)}
         return {rule.key: before.get(rule.key, rule.weights) for rule in route.rules}
 
     @property
@@ -190,10 +190,10 @@ class Scope:
         return tuple(pair for pair in self.checks if not pair[0].dry_run)
 
 
-def _parsed(original: Mapping[str, str]) -> dict[str, Weights]:
+def _parsed(baseline: Mapping[str, str]) -> dict[str, Weights]:
     """The weights of before that the status remembers; what is no pair of weights is as good as not remembered."""
     weights = {}
-    for key, text in original.items():
+    for key, text in baseline.items():
         with suppress(ValueError):
             weights[key] = Weights.parse(text)
     return weights

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from canary.decide import reasons
-from canary.decide.actions import ForgetPodSpec, Tell
+from canary.decide.actions import EmitEvent, ForgetPodSpec
 from canary.decide.common import at, note_acceptance, wake, written_now
 from canary.decide.pausing import await_approval
 from canary.decide.promotion import promoting
@@ -163,7 +163,7 @@ def _advance(scope: Scope) -> Decision:
             "all steps passed" if scope.run.full_at is None else f"the rest after step {scope.run.full_at} was skipped"
         )
         scope = at(scope, Phase.PROMOTING).with_(
-            Tell("Normal", reasons.PROMOTING, f"{passed}; promotion {scope.spec.promotion_mode}")
+            EmitEvent("Normal", reasons.PROMOTING, f"{passed}; promotion {scope.spec.promotion_mode}")
         )
         return promoting(scope)
     if scope.share_at(index) > scope.share:
@@ -187,7 +187,7 @@ def enter(scope: Scope, index: int, *, tell: bool = True) -> Decision:
         approved=False,
     )
     if tell:
-        scope = scope.with_(Tell("Normal", reasons.STEP_STARTED, f"{scope.step_text}: {_wants(scope)}"))
+        scope = scope.with_(EmitEvent("Normal", reasons.STEP_STARTED, f"{scope.step_text}: {_wants(scope)}"))
     return step(scope)
 
 

@@ -10,10 +10,10 @@ from canary.decide.actions import WriteRoute
 from canary.decide.facts import RouteView, RuleView
 from canary.decide.scope import Decision, Scope
 from canary.errors import ShareError
-from canary.gateway.intent import Intent, Mode
-from canary.gateway.pair import Weights
-from canary.gateway.weights import divide
 from canary.model.status import Outcome
+from canary.routes.intent import Intent, Mode
+from canary.routes.pair import Weights
+from canary.routes.weights import divide
 
 
 def mode_of(scope: Scope) -> Mode:
@@ -34,13 +34,13 @@ def wanted(scope: Scope, route: RouteView) -> dict[str, Weights]:
         ShareError: a rule cannot express the share; never for an ending run, which needs no arithmetic.
 
     """
-    original = scope.original(route)
-    if not route.declared or (route.outdated and mode_of(scope) is Mode.STEP):
-        return {key: weights.only_stable for key, weights in original.items()}
+    baseline = scope.baseline(route)
+    if not route.declared or (route.stale and mode_of(scope) is Mode.STEP):
+        return {key: weights.only_stable for key, weights in baseline.items()}
     if mode_of(scope) is not Mode.STEP or scope.share == 0:
-        return {key: weights.only_canary if scope.share else weights.only_stable for key, weights in original.items()}
+        return {key: weights.only_canary if scope.share else weights.only_stable for key, weights in baseline.items()}
     others = {rule.key: rule.others for rule in route.rules}
-    return {key: divide(weights, scope.share, others[key]) for key, weights in original.items()}
+    return {key: divide(weights, scope.share, others[key]) for key, weights in baseline.items()}
 
 
 def writes(scope: Scope) -> tuple[WriteRoute, ...]:
@@ -76,11 +76,11 @@ def _wrote(scope: Scope, route: RouteView, rule: RuleView, share: Fraction) -> W
     """The weights that the run wrote to a rule: as the annotation has them, else computed again from the share."""
     if route.intent is not None and scope.ours(route) and rule.key in route.intent.weights:
         return route.intent.weights[rule.key]
-    original = scope.original(route)[rule.key]
+    baseline = scope.baseline(route)[rule.key]
     try:
-        return divide(original, share, rule.others) if share else original.only_stable
+        return divide(baseline, share, rule.others) if share else baseline.only_stable
     except ShareError:
-        return original.only_stable
+        return baseline.only_stable
 
 
 def restores(scope: Scope) -> tuple[WriteRoute, ...]:
@@ -96,10 +96,10 @@ def _restores(scope: Scope) -> Iterator[WriteRoute]:
             yield WriteRoute(route.kind, route.name, route.pair, {}, None)
         if not route.exists or route.problem:
             continue
-        stable = {key: original.only_stable for key, original in scope.original(route).items()}
+        stable = {key: baseline.only_stable for key, baseline in scope.baseline(route).items()}
         weights = wanted(scope, route) if won else stable  # once a Swap is won, stable is the other one
         moved = any(rule.weights.share != weights[rule.key].share for rule in route.rules)
-        if marked or (scope.claimed(route) and moved):
+        if marked or (scope.owned(route) and moved):
             yield WriteRoute(route.kind, route.name, route.pair, weights, None)
 
 
@@ -133,7 +133,7 @@ def _write(scope: Scope, route: RouteView) -> WriteRoute | None:
     except ShareError:
         return None  # `unwritable` reports it; a run never starts with one, it can only appear meanwhile
     mode = mode_of(scope)
-    if route.outdated and mode is Mode.STEP:
+    if route.stale and mode is Mode.STEP:
         # Nothing of this run: without the annotation it is read, from then on, by what the spec names now.
         there = route.intent is None and all(rule.weights.share == weights[rule.key].share for rule in route.rules)
         return None if there else WriteRoute(route.kind, route.name, route.pair, weights, None)
@@ -150,7 +150,7 @@ def _intent(scope: Scope, route: RouteView, weights: Mapping[str, Weights]) -> I
         mode=mode_of(scope),
         step=scope.step.index,
         weights=weights,
-        original=scope.original(route),
+        baseline=scope.baseline(route),
         pair=route.pair,
         reason=scope.run.reason if scope.run.outcome is not None else "",
         message=scope.run.message if scope.run.outcome is not None else "",
@@ -171,10 +171,10 @@ def _in_place(scope: Scope, route: RouteView, weights: Mapping[str, Weights], mo
 def unwritable(scope: Scope, share: Fraction) -> str:
     """Why some route cannot express a share, or an empty string."""
     for route in scope.live_routes:
-        original = scope.original(route)
+        baseline = scope.baseline(route)
         for rule in route.rules:
             try:
-                divide(original[rule.key], share, rule.others)
+                divide(baseline[rule.key], share, rule.others)
             except ShareError as error:
                 return f"{route.label}, rule {rule.key}: {error}"
     return ""

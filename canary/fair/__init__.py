@@ -10,13 +10,13 @@ of more than a second are slow until half a minute of theirs was quick, and slow
 to others; those of which nothing is known yet have one place each, and leave one to those that are known to be quick. So
 however many are slow, who is quick finds a place.
 
-Where nothing is slow by itself (looks, writes to one API server), namespaces just take turns: `RoundRobin`, `Places`.
+Where nothing is slow by itself (looks, writes to one API server), namespaces just take turns: `RoundRobin`, `Limit`.
 """
 
 from __future__ import annotations
 
-from canary.fair.places import FairPlaces, PlacesClosed
+from canary.fair.limit import FairLimit, LimitClosed
 from canary.fair.room import NOBODY, Pace, Place, Tenant
-from canary.fair.turns import Places, RoundRobin
+from canary.fair.turns import Limit, RoundRobin
 
-__all__ = ["NOBODY", "FairPlaces", "Pace", "Place", "Places", "PlacesClosed", "RoundRobin", "Tenant"]
+__all__ = ["NOBODY", "FairLimit", "Limit", "LimitClosed", "Pace", "Place", "RoundRobin", "Tenant"]

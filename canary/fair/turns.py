@@ -35,7 +35,7 @@ class RoundRobin(Generic[T]):
         return item
 
 
-class Places:
+class Limit:
     """So many may be at it at a time; who waits for a place is let in by turns of namespaces."""
 
     def __init__(self, number: int) -> None:

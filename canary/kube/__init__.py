@@ -6,7 +6,7 @@ Importing this package is cheap (no `kubernetes`, no `aiohttp`); `Kube.connect` 
 from __future__ import annotations
 
 from canary.kube.client import Kube
-from canary.kube.following import WatchEvent
+from canary.kube.reflector import WatchEvent
 from canary.kube.resources import (
     CHECKTEMPLATES,
     CLUSTERCHECKTEMPLATES,

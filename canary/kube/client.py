@@ -17,9 +17,9 @@ from pydantic_core import from_json
 from canary import __version__
 from canary.errors import ApiError, Gone, Unavailable
 from canary.kube.connection import load
-from canary.kube.following import Object, Sleep, WatchEvent, follow
 from canary.kube.outage import Eyes
 from canary.kube.pace import SILENCE, Vigil, WatchPace
+from canary.kube.reflector import Object, Sleep, WatchEvent, follow
 from canary.kube.resources import Resource
 from canary.kube.translate import from_status
 
@@ -256,7 +256,7 @@ class Kube:
         silence: float = SILENCE,
         eyes: Eyes | None = None,
     ) -> AsyncGenerator[WatchEvent]:
-        """Everything there is as ADDED, one SYNCED, then changes for ever: see `canary.kube.following`."""
+        """Everything there is as ADDED, one SYNCED, then changes for ever: see `canary.kube.reflector`."""
         following = follow(self, res, namespace, name=name, sleep=sleep, pace=pace, silence=silence, eyes=eyes)
         async with aclosing(following) as events:
             async for event in events:

@@ -13,7 +13,7 @@ from canary.lint.world import World
 from canary.model.checks import TemplateKind
 from canary.model.rollout import RolloutSpec
 from canary.observe.checks import Checks
-from canary.observe.facts import News, gather
+from canary.observe.facts import Received, gather
 from canary.observe.rollout import Rollout
 from canary.observe.store import Store
 
@@ -37,7 +37,7 @@ def findings(document: Document, spec: RolloutSpec, cluster: World, files: World
     }
     rollout = Rollout.of(own)
     store = _store(document, own, cluster, files, pending)
-    facts = gather(store, rollout, spec, rollout.status, Checks((), ()), News(), now)
+    facts = gather(store, rollout, spec, rollout.status, Checks((), ()), Received(), now)
     for problem in facts.problems:
         yield document.finding(Severity.ERROR, Rule.LIVE, path_of(problem.field), problem.message)
     declared = {ref.name: index for index, ref in enumerate(spec.routes)}

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from canary.errors import ShareError, SpecError
-from canary.gateway.pair import Backend, Pair, RulePair, read_pairs
-from canary.gateway.weights import divide
 from canary.lint.findings import Finding, Path, Rule, Severity
 from canary.lint.source import Document
 from canary.lint.world import World
 from canary.model.rollout import BackendTarget, RolloutSpec, RouteRef
 from canary.model.values import decimal_text
+from canary.routes.pair import Backend, Pair, RulePair, read_pairs
+from canary.routes.weights import divide
 
 Json = dict[str, Any]
 

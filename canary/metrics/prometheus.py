@@ -17,7 +17,7 @@ import requests
 from prometheus_api_client import PrometheusApiClientException, PrometheusConnect
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_fixed
 
-from canary.fair import FairPlaces, PlacesClosed
+from canary.fair import FairLimit, LimitClosed
 from canary.metrics.address import allowed, normalise
 from canary.metrics.credentials import Credentials
 from canary.metrics.kept import MOST, Crowded, KeptByAddress
@@ -121,22 +121,22 @@ class _Backend:
         self._showing = threading.Lock()
         self._connect = PrometheusConnect(address, session=self._session)
         self._executor = ThreadPoolExecutor(workers, thread_name_prefix="prometheus")
-        self._places = FairPlaces(workers, clock=clock)
+        self._limit = FairLimit(workers, clock=clock)
         self._heard = self._unheard = clock()
 
     @property
     def busy(self) -> bool:
         """Whether a query is under way, or waits."""
-        return self._places.busy
+        return self._limit.busy
 
     async def ask(self, query: Query, now: datetime) -> Measurement:
         came = self._clock()
         try:
             async with asyncio.timeout(query.patience):
-                place = await self._places.take(query.tenant, hash(query.text))
+                place = await self._limit.take(query.tenant, hash(query.text))
         except TimeoutError:
             return self._no_turn(query, now, came)
-        except PlacesClosed:
+        except LimitClosed:
             message = f"the connection to {self._address} had to make room for another one"
             return Queued(now, self._clock() - came, message, query.text)
         loop = asyncio.get_running_loop()
@@ -145,12 +145,12 @@ class _Backend:
         # Otherwise a Prometheus that hangs would pile up work behind the busy threads.
         def ended(_: Future[Measurement]) -> None:
             with suppress(RuntimeError):  # the loop is closed; nobody waits
-                loop.call_soon_threadsafe(self._places.give_back, place)
+                loop.call_soon_threadsafe(self._limit.give_back, place)
 
         try:
             future = self._executor.submit(self._work, query, now, self._clock() + query.timeout)
         except RuntimeError:  # closed just now
-            self._places.give_back(place)
+            self._limit.give_back(place)
             return Unreachable(now, "Unreachable", f"the connection to {self._address} was closed", query.text)
         future.add_done_callback(ended)
         try:
@@ -160,7 +160,7 @@ class _Backend:
             return self._timed_out(query, now)
 
     def close(self) -> None:
-        self._places.close()
+        self._limit.close()
         self._executor.shutdown(wait=False, cancel_futures=True)
         self._session.close()
 

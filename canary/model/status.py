@@ -197,15 +197,15 @@ class RouteStatus(ApiModel):
     kind: Annotated[RouteKind, Field(description="Kind of the route.")]
     name: Annotated[ObjectName, Field(description="Name of the route.")]
     generation: Annotated[int, Field(ge=0, description="Its generation when last seen.")] = 0
-    claimed: Annotated[bool, Field(description="Whether this run has written it.")] = False
+    owned: Annotated[bool, Field(description="Whether this run has written it.")] = False
     share: Annotated[Number | None, Field(description="The canary's share that it says, in percent.")] = None
     accepted: Annotated[bool, Field(description="Whether every parent accepts this generation.")] = False
-    fought: Annotated[int, Field(ge=0, description="Generation in which somebody last raised the share.")] = 0
+    overridden: Annotated[int, Field(ge=0, description="Generation in which somebody last raised the share.")] = 0
     message: Annotated[Text, Field(description="What stands in the way, if anything.")] = ""
     pair: Annotated[
         Text, Field(description="The two backends that the run moves, as `namespace/service:port`: stable, canary.")
     ] = ""
-    original: Annotated[
+    baseline: Annotated[
         dict[str, Annotated[str, Field(max_length=32)]],
         Field(max_length=MAX_RULES * 4, description="Weights before the run, stable/canary by rule: what is restored."),
     ] = {}
@@ -310,7 +310,7 @@ class RolloutStatus(ApiModel):
         bool, Field(description="After an odd number of Swap promotions: spec.canary is the stable side now.")
     ] = False
     paused: Annotated[PauseStatus | None, Field(description="Why the run is paused.")] = None
-    fights: Annotated[
+    overrides: Annotated[
         tuple[Timestamp, ...],
         Field(
             max_length=16,

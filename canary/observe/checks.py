@@ -12,12 +12,12 @@ from pydantic import ValidationError
 from canary.checks.condition import problem as condition_problem
 from canary.decide.facts import Problem
 from canary.errors import RenderError, SpecError
-from canary.gateway.pair import Backend
 from canary.metrics.render import render, variables
 from canary.model.checks import Check, CheckTemplateSpec, ResolvedCheck, TemplateKind, resolve
 from canary.model.rollout import RolloutSpec
 from canary.observe.objects import Packed
 from canary.observe.store import Store
+from canary.routes.pair import Backend
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from canary.decide.facts import CopyView
-from canary.gateway.intent import name_part
 from canary.model.rollout import digest
 from canary.model.status import MAX_RUNS
+from canary.routes.intent import name_part
 
 Json = dict[str, Any]
 

@@ -8,7 +8,6 @@ from datetime import datetime
 
 from canary.decide.facts import Facts, Problem, Recorded, RouteView, WorkloadView
 from canary.errors import ShareError
-from canary.gateway.weights import divide
 from canary.model.measurement import Measurement
 from canary.model.rollout import RolloutSpec, RouteRef
 from canary.model.status import RolloutStatus
@@ -17,10 +16,11 @@ from canary.observe.rivals import claimant
 from canary.observe.rollout import Rollout
 from canary.observe.routes import Viewer, view
 from canary.observe.store import Store
+from canary.routes.weights import divide
 
 
 @dataclass(frozen=True, slots=True)
-class News:
+class Received:
     """What has come in since the last decision."""
 
     measurements: tuple[tuple[str, Measurement], ...] = ()
@@ -50,7 +50,7 @@ def gather(
     spec: RolloutSpec,
     status: RolloutStatus,
     checks: Checks,
-    news: News,
+    received: Received,
     now: datetime,
     standing: Standing = LOOKING_ON,
 ) -> Facts:
@@ -62,7 +62,7 @@ def gather(
         spec: its spec (apart, because a run goes on with the last good one when an edit cannot be read).
         status: the state that the last decision left.
         checks: the resolved checks of that spec.
-        news: measurements and refusals since the last decision.
+        received: measurements and refusals since the last decision.
         now: the time.
         standing: what the controller knows of itself; without it, one that looks and does nothing.
 
@@ -71,7 +71,7 @@ def gather(
     routes = tuple(_routes(store, Viewer(rollout.name, rollout.namespace, spec, status)))
     problems = [] if rollout.problem is None else [rollout.problem]
     problems += checks.problems
-    problems += news.refusals
+    problems += received.refusals
     problems += _route_problems(store, rollout, spec, status, routes)
     return Facts(
         now=now,
@@ -84,8 +84,8 @@ def gather(
         stable=stable,
         canary=canary,
         checks=checks.resolved,
-        measurements=news.measurements,
-        observed=news.observed,
+        measurements=received.measurements,
+        observed=received.observed,
         request=rollout.request,
         problems=tuple(problems),
         recorded=Recorded.of(rollout.status),
@@ -118,7 +118,7 @@ def _routes(store: Store, viewer: Viewer) -> Iterator[RouteView]:
         yield _route(store, viewer, ref)
     if viewer.status.active:
         for remembered in viewer.status.routes:
-            if remembered.name not in declared and remembered.claimed:
+            if remembered.name not in declared and remembered.owned:
                 yield _route(store, viewer, RouteRef(name=remembered.name), declared=False)
 
 

@@ -12,12 +12,12 @@ from typing import Any, Self
 from pydantic_core import from_json, to_json
 
 from canary.decide.facts import CopyView, WorkloadView
-from canary.gateway.acceptance import last_writer
-from canary.gateway.intent import name_part
 from canary.model.requests import REQUEST_ANNOTATION
 from canary.model.rollout import digest
 from canary.model.status import MAX_IMAGES, parse_time
 from canary.observe.copies import copies
+from canary.routes.acceptance import last_writer
+from canary.routes.intent import name_part
 
 Json = dict[str, Any]
 

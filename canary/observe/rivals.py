@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any
 
-from canary.gateway.intent import parse_intent
 from canary.observe.claims import Claimant, Claims, Place
 from canary.observe.objects import Route
 from canary.observe.rollout import Rollout
 from canary.observe.routes import Viewer, view
+from canary.routes.intent import parse_intent
 
 Json = dict[str, Any]
 

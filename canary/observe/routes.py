@@ -12,11 +12,11 @@ from typing import Any
 
 from canary.decide.facts import RouteView, RuleView
 from canary.errors import SpecError
-from canary.gateway.acceptance import acceptance
-from canary.gateway.intent import LEGACY_ANNOTATION, Intent, Mode, parse_intent, run_annotation
-from canary.gateway.pair import Pair, RulePair, bound_pairs, read_pairs
 from canary.model.rollout import RolloutSpec, RouteKind, RouteRef
 from canary.model.status import RolloutStatus
+from canary.routes.acceptance import acceptance
+from canary.routes.intent import LEGACY_ANNOTATION, Intent, Mode, parse_intent, run_annotation
+from canary.routes.pair import Pair, RulePair, bound_pairs, read_pairs
 
 Json = dict[str, Any]
 
@@ -63,7 +63,7 @@ def view(viewer: Viewer, ref: RouteRef, document: Json | None, *, writer: str = 
         return RouteView(kind=ref.kind, name=ref.name, pair=pair, exists=False, declared=declared)
     intent, unreadable = _intent(document, viewer.name)
     problem, found = _declared(document, ref, pair)
-    outdated = False
+    stale = False
     bound = _bound(viewer, ref, intent, pair)
     if bound is not None:
         kept = bound_pairs(document, bound.pair, bound.keys)
@@ -73,8 +73,8 @@ def view(viewer: Viewer, ref: RouteRef, document: Json | None, *, writer: str = 
             or (kept and problem and not viewer.started)
             or (not problem and not left <= {rule.key for rule in found})
         ):
-            outdated = True
-        if outdated:
+            stale = True
+        if stale:
             pair, found, problem = bound.pair, kept, ""
     return RouteView(
         kind=RouteKind.HTTP,
@@ -87,7 +87,7 @@ def view(viewer: Viewer, ref: RouteRef, document: Json | None, *, writer: str = 
         writer=writer,
         problem=problem,
         declared=declared,
-        outdated=outdated,
+        stale=stale,
         unreadable=unreadable,
     )
 
@@ -113,11 +113,11 @@ def _intent(document: Json, rollout: str) -> tuple[Intent | None, bool]:
 
 def _bound(viewer: Viewer, ref: RouteRef, intent: Intent | None, pair: Pair) -> _Bound | None:
     if intent is not None:
-        return _Bound(intent.pair or pair, intent.original.keys())
+        return _Bound(intent.pair or pair, intent.baseline.keys())
     remembered = viewer.status.route(ref.kind, ref.name)
-    if not viewer.status.active or remembered is None or not remembered.claimed:
+    if not viewer.status.active or remembered is None or not remembered.owned:
         return None
     try:
-        return _Bound(Pair.parse(remembered.pair), remembered.original.keys())
+        return _Bound(Pair.parse(remembered.pair), remembered.baseline.keys())
     except ValueError:  # of a version that kept no record of it
-        return _Bound(pair, remembered.original.keys())
+        return _Bound(pair, remembered.baseline.keys())

@@ -51,7 +51,7 @@ class Store:
         self._resting: OrderedDict[Key, None] = OrderedDict()
         self._wanted_by: defaultdict[Need, set[Key]] = defaultdict(set)
         self._needs: dict[Key, frozenset[Need]] = {}
-        self._pressing: set[Key] = set()
+        self._active: set[Key] = set()
         self._recorded_at: dict[Key, datetime] = {}
         self.rivals = Rivals(self.rollout, self.routes, self._sharing)
 
@@ -59,9 +59,9 @@ class Store:
         """When the status of an active Rollout was written last, by the API server's clock (whole seconds)."""
         return self._recorded_at.get(key)
 
-    def pressing(self, key: Key) -> bool:
+    def active(self, key: Key) -> bool:
         """Whether a run is under way, or somebody waits for an answer or a deletion: told without parsing anything."""
-        return key in self._pressing
+        return key in self._active
 
     def rollout(self, key: Key) -> Rollout | None:
         """A Rollout, parsed. Active ones are kept parsed: they are looked at many times a version."""
@@ -86,9 +86,9 @@ class Store:
         if not _news(document, self.rollouts.get(key), answer=answer):
             return False
         self.rollouts[key] = Packed.of(document)
-        pressing = _pressing(document)
-        (self._pressing.add if pressing else self._pressing.discard)(key)
-        at = recorded_at(document) if pressing else None
+        active = _active(document)
+        (self._active.add if active else self._active.discard)(key)
+        at = recorded_at(document) if active else None
         if at is not None:
             self._recorded_at[key] = at
         else:
@@ -109,7 +109,7 @@ class Store:
         if key not in self.rollouts or _another(self.rollouts.get(key), uid):
             return False
         del self.rollouts[key]
-        self._pressing.discard(key)
+        self._active.discard(key)
         self._recorded_at.pop(key, None)
         self._parsed.pop(key, None)
         self._resting.pop(key, None)
@@ -126,14 +126,14 @@ class Store:
         before, self.routes[key] = self.routes.get(key), (fresh := Route.of(document))
         if self.rivals.shared(key):
             self.rivals.route(key, before.document if before is not None else None, fresh.document)
-        return self.wanting("HTTPRoute", *key)
+        return self.dependents("HTTPRoute", *key)
 
     def drop_route(self, key: Key, uid: str = "") -> set[Key]:
         if _another(self.routes.get(key), uid):
             return set()
         self.routes.pop(key, None)
         self.rivals.route(key, None, None)
-        return self.wanting("HTTPRoute", *key)
+        return self.dependents("HTTPRoute", *key)
 
     def put_workload(self, document: Json, *, answer: bool = False) -> set[Key]:
         """Keep a workload; wakes nobody when nothing changed that a decision looks at."""
@@ -144,28 +144,28 @@ class Store:
         self.workloads[key] = fresh = Workload.of(document)
         if kept is not None and kept.same(fresh):
             return set()
-        return self.wanting("Deployment", *key)
+        return self.dependents("Deployment", *key)
 
     def drop_workload(self, key: Key, uid: str = "") -> set[Key]:
         if _another(self.workloads.get(key), uid):
             return set()
         self.workloads.pop(key, None)
-        return self.wanting("Deployment", *key)
+        return self.dependents("Deployment", *key)
 
     def put_template(self, kind: str, document: Json) -> set[Key]:
         namespace, name = key_of(document)
         if not _news(document, self.templates.get((kind, namespace, name)), answer=False):
             return set()
         self.templates[kind, namespace, name] = Packed.of(document)
-        return self.wanting(kind, namespace, name)
+        return self.dependents(kind, namespace, name)
 
     def drop_template(self, kind: str, key: Key, uid: str = "") -> set[Key]:
         if _another(self.templates.get((kind, *key)), uid):
             return set()
         self.templates.pop((kind, *key), None)
-        return self.wanting(kind, *key)
+        return self.dependents(kind, *key)
 
-    def wanting(self, kind: str, namespace: str, name: str) -> set[Key]:
+    def dependents(self, kind: str, namespace: str, name: str) -> set[Key]:
         """The Rollouts that refer to an object."""
         return set(self._wanted_by.get((kind, namespace, name), ()))
 
@@ -192,7 +192,7 @@ def _another(kept: Packed | Workload | None, uid: str) -> bool:
     return bool(uid) and kept is not None and kept.uid != uid
 
 
-def _pressing(document: Json) -> bool:
+def _active(document: Json) -> bool:
     metadata, status = document.get("metadata", {}), document.get("status")
     return (
         (isinstance(status, dict) and str(status.get("phase")) in ACTIVE)

@@ -8,7 +8,6 @@ from fractions import Fraction
 from canary.decide import reasons
 from canary.decide.facts import Facts, Problem, RouteView, WorkloadView
 from canary.decide.scope import Decision, Scope
-from canary.gateway.intent import Mode
 from canary.model.rollout import RolloutSpec
 from canary.model.status import (
     Phase,
@@ -19,6 +18,7 @@ from canary.model.status import (
     WorkloadStatus,
 )
 from canary.model.values import number
+from canary.routes.intent import Mode
 from canary.status.conditions import ALWAYS, conditions
 
 
@@ -103,26 +103,26 @@ def summary(status: RolloutStatus) -> str:
 def _route(scope: Scope, route: RouteView) -> RouteStatus:
     before = scope.remembered(route) or RouteStatus(kind=route.kind, name=route.name)
     share: Fraction | None = None
-    original = before.original
-    claimed = before.claimed and scope.status.active
-    if route.outdated and route.intent is None and not route.share:  # put back: this run has nothing to do with it yet
-        claimed, original = False, {}
+    baseline = before.baseline
+    owned = before.owned and scope.status.active
+    if route.stale and route.intent is None and not route.share:  # put back: this run has nothing to do with it yet
+        owned, baseline = False, {}
     if scope.status.active and scope.ours(route) and route.intent is not None:
-        claimed = True
-        found = {key: str(weights) for key, weights in route.intent.original.items()}
-        original = {**found, **original} if before.claimed else found
+        owned = True
+        found = {key: str(weights) for key, weights in route.intent.baseline.items()}
+        baseline = {**found, **baseline} if before.owned else found
         if route.intent.mode is Mode.STEP:
             share = max((weights.share for weights in route.intent.weights.values()), default=Fraction(0))
-    if not claimed:
+    if not owned:
         share = route.share
     return before.model_copy(
         update={
             "generation": route.generation,
-            "claimed": claimed,
+            "owned": owned,
             "share": number(share) if share is not None else before.share,
             "accepted": route.exists and route.acceptance.accepted,
             "message": (route.problem or ("" if route.acceptance.accepted else route.acceptance.message))[:1024],
-            "pair": str(route.pair) if claimed else "",
-            "original": original if scope.status.active else {},
+            "pair": str(route.pair) if owned else "",
+            "baseline": baseline if scope.status.active else {},
         }
     )

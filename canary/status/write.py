@@ -89,7 +89,7 @@ def _loud(status: RolloutStatus) -> Any:
         status.step.approved if status.step else None,
         status.paused.reason if status.paused else None,
         status.last_request.id if status.last_request else None,
-        len(status.fights),
+        len(status.overrides),
         status.swapped,
         status.revisions,
         tuple(
@@ -119,7 +119,7 @@ def _step(status: RolloutStatus) -> Any:
         status.split.desired,
         status.split.written,
         status.split.accepted,
-        tuple((route.name, route.claimed) for route in status.routes),
+        tuple((route.name, route.owned) for route in status.routes),
     )
 
 

@@ -1,4 +1,4 @@
-"""A performer over a real API server, and the world that its decisions have seen."""
+"""An executor over a real API server, and the world that its decisions have seen."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from typing import Any
 from cluster_kit import api_server, install_all, own_namespace
 
 from canary.act.backoff import Backoffs
-from canary.act.events import Teller
-from canary.act.perform import Performer, World
+from canary.act.events import EventRecorder
+from canary.act.executor import Executor, World
 from canary.decide.actions import WriteRoute
-from canary.gateway.intent import Intent, Mode
-from canary.gateway.pair import Backend, Pair, Weights
 from canary.kube import DEPLOYMENTS, EVENTS, HTTPROUTES, NAMESPACES, ROLLOUTS, Kube
 from canary.kube.retry import ROUTE_WRITE
 from canary.observe.store import Store
+from canary.routes.intent import Intent, Mode
+from canary.routes.pair import Backend, Pair, Weights
 from canary_sandbox.apiserver import Fault
 from canary_sandbox.apiserver.desk import FrontDesk
 
@@ -89,23 +89,23 @@ def write(name: str = "shop", stable: int = 50, canary: int = 50, mode: Mode | N
 
 @dataclass
 class Bench:
-    """What a test of the performer needs. `see` reads everything that is in the world now."""
+    """What a test of the executor needs. `see` reads everything that is in the world now."""
 
     api: FrontDesk
     kube: Kube
     other: Kube
-    teller: Teller
+    recorder: EventRecorder
     store: Store = field(default_factory=Store)
     rollbacks: list[float] = field(default_factory=list)
     landed: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.backoffs = Backoffs(ROUTE_WRITE)
-        self.performer = Performer(
+        self.executor = Executor(
             (TEAM, "shop"),
             self.kube,
             self.store,
-            self.teller,
+            self.recorder,
             self.backoffs,
             self.rollbacks.append,
             lambda: self.landed.append("landed"),
@@ -131,7 +131,7 @@ class Bench:
         return self.api.faults.add(Fault(**{"verb": "patch", "user": "controller", **what}))
 
     async def events(self) -> list[Json]:
-        await self.teller.__aexit__()
+        await self.recorder.__aexit__()
         found = (await self.kube.list(EVENTS, TEAM))["items"]
         return [event for event in found if event["reportingComponent"] == "canary"]  # a cluster tells things, too
 
@@ -143,7 +143,7 @@ async def make_bench() -> AsyncIterator[Bench]:
         async with (
             await Kube.connect(server=api.url, token=api.add_token("controller")) as kube,
             await Kube.connect(server=api.url, token=api.add_token("other"), field_manager="other") as other,
-            Teller(kube) as teller,
+            EventRecorder(kube) as recorder,
         ):
             await other.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": TEAM}})
             for resource, document in (
@@ -154,4 +154,4 @@ async def make_bench() -> AsyncIterator[Bench]:
                 (DEPLOYMENTS, deployment("canary", "shop:2")),
             ):
                 await other.create(resource, document)
-            yield Bench(api, kube, other, teller)
+            yield Bench(api, kube, other, recorder)

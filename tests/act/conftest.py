@@ -8,7 +8,7 @@ from act_kit import Bench, make_bench
 
 @pytest.fixture
 async def bench() -> AsyncIterator[Bench]:
-    """A performer over a real API server with a Rollout, two routes and two Deployments."""
+    """An executor over a real API server with a Rollout, two routes and two Deployments."""
     async with make_bench() as made:
         yield made
-        await made.performer.stop()
+        await made.executor.stop()

@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from canary.act import events as module
-from canary.act.events import AT_ONCE, Teller
-from canary.decide.actions import Tell
+from canary.act.events import AT_ONCE, EventRecorder
+from canary.decide.actions import EmitEvent
 from canary.kube import NAMESPACES, ROLLOUTS
 from canary_sandbox.apiserver import Fault
 
@@ -41,24 +41,24 @@ async def test_events_of_one_object_keep_their_order(bench: Bench) -> None:
     """Whatever is posted at once: what is said about one object comes in the order in which it was said."""
     for number in range(20):
         for name in ("a", "b", "c"):
-            bench.teller.tell(about(name), Tell("Normal", "Step", f"{name} {number}"), NOW)
+            bench.recorder.event(about(name), EmitEvent("Normal", "Step", f"{name} {number}"), NOW)
     assert await messages(bench) == {name: [f"{name} {number}" for number in range(20)] for name in ("a", "b", "c")}
 
 
 async def test_an_event_that_hangs_holds_up_its_object_only(bench: Bench) -> None:
     """A post without an answer takes one of several places; the others go on."""
     bench.api.faults.add(Fault(verb="create", resource="events", user="controller", latency=2.0, times=1))
-    bench.teller.tell(about("slow"), Tell("Normal", "A", "slow"), NOW)
+    bench.recorder.event(about("slow"), EmitEvent("Normal", "A", "slow"), NOW)
     for number in range(AT_ONCE * 2):
-        bench.teller.tell(about(f"other-{number}"), Tell("Normal", "A", "quick"), NOW)
+        bench.recorder.event(about(f"other-{number}"), EmitEvent("Normal", "A", "quick"), NOW)
     await until(lambda: sum(entry.resource == "events" for entry in bench.api.audit) == AT_ONCE * 2)
 
 
 async def test_what_is_said_again_is_counted(bench: Bench) -> None:
     """An Event that says what the last one waiting says is one with it, with a count and the later time."""
     for second in range(3):
-        bench.teller.tell(about("shop"), Tell("Warning", "Same", "the same"), NOW + timedelta(seconds=second))
-    bench.teller.tell(about("shop"), Tell("Warning", "Other", "another"), NOW)
+        bench.recorder.event(about("shop"), EmitEvent("Warning", "Same", "the same"), NOW + timedelta(seconds=second))
+    bench.recorder.event(about("shop"), EmitEvent("Warning", "Other", "another"), NOW)
     first, second = sorted(await bench.events(), key=lambda event: int(event["metadata"]["resourceVersion"]))
     assert (first["count"], first["lastTimestamp"]) == (3, "2026-01-01T12:00:02Z")
     assert second["count"] == 1
@@ -69,10 +69,10 @@ async def test_more_than_fit_are_dropped(bench: Bench, monkeypatch, caplog) -> N
     monkeypatch.setattr(module, "MAX_WAITING", 8)
     monkeypatch.setattr(module, "MAX_OF_ONE", 5)
     for number in range(9):
-        bench.teller.tell(about("flood"), Tell("Normal", "A", f"flood {number}"), NOW)
+        bench.recorder.event(about("flood"), EmitEvent("Normal", "A", f"flood {number}"), NOW)
     for number in range(2):
         for name in ("b", "c"):
-            bench.teller.tell(about(name), Tell("Normal", "A", f"{name} {number}"), NOW)
+            bench.recorder.event(about(name), EmitEvent("Normal", "A", f"{name} {number}"), NOW)
     assert await messages(bench) == {
         "flood": ["flood 5", "flood 6", "flood 7", "flood 8"],
         "b": ["b 0", "b 1"],
@@ -99,18 +99,18 @@ def test_whoever_floods_pushes_out_its_own(floods: list[tuple[str, str, int]]) -
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(module, "MAX_WAITING", 30)
             patch.setattr(module, "MAX_OF_ONE", 12)
-            async with Teller(Server()) as teller:  # type: ignore[arg-type]
+            async with EventRecorder(Server()) as recorder:  # type: ignore[arg-type]
                 for number in range(3):
                     ours = {"metadata": {"name": "shop", "namespace": "we", "uid": "1"}}
-                    teller.tell(ours, Tell("Normal", "Ours", f"ours {number}"), NOW)
+                    recorder.event(ours, EmitEvent("Normal", "Ours", f"ours {number}"), NOW)
                 for index, (namespace, name, many) in enumerate(floods):
                     theirs = {"metadata": {"name": name, "namespace": namespace, "uid": name}}
                     for number in range(many):
-                        teller.tell(theirs, Tell("Normal", "Theirs", f"{index} {number}"), NOW)
-                    assert sum(map(len, teller._waiting.values())) <= 30
-                    assert max(map(len, teller._waiting.values())) <= 12
-            assert not teller._waiting
-            assert not teller._of_namespace
+                        recorder.event(theirs, EmitEvent("Normal", "Theirs", f"{index} {number}"), NOW)
+                    assert sum(map(len, recorder._waiting.values())) <= 30
+                    assert max(map(len, recorder._waiting.values())) <= 12
+            assert not recorder._waiting
+            assert not recorder._of_namespace
 
     asyncio.run(story())
     assert [event["message"] for event in posted if event["reason"] == "Ours"] == ["ours 0", "ours 1", "ours 2"]
@@ -127,15 +127,15 @@ async def test_a_namespace_that_is_slow_delays_no_other(bench: Bench) -> None:
     bench.fault(verb="create", resource="events", namespace=theirs, latency=2.0, times=None)
     for number in range(50):
         document = {"metadata": {"name": f"r{number}", "namespace": theirs, "uid": f"uid-{number}"}}
-        bench.teller.tell(document, Tell("Normal", "A", "slow"), NOW)
+        bench.recorder.event(document, EmitEvent("Normal", "A", "slow"), NOW)
     await asyncio.sleep(0.2)
     started = time.monotonic()
     for number in range(20):
-        bench.teller.tell(about("shop"), Tell("Normal", "A", f"quick {number}"), NOW)
+        bench.recorder.event(about("shop"), EmitEvent("Normal", "A", f"quick {number}"), NOW)
     ours = [entry for entry in bench.api.audit if entry.namespace == TEAM and entry.resource == "events"]
     await until(lambda: len(ours) + sum(e.namespace == TEAM and e.resource == "events" for e in bench.api.audit) >= 20)
     assert time.monotonic() - started < 1.5
-    bench.teller.cancel()
+    bench.recorder.cancel()
 
 
 async def kubectl(config: Path, *words: str) -> str:
@@ -157,7 +157,7 @@ async def test_people_see_events_in_the_order_in_which_they_were_told(bench: Ben
     """
     now, rollout = NOW, await bench.other.get(ROLLOUTS, "shop", TEAM)
     for number in range(many):
-        bench.teller.tell(rollout, Tell("Normal", "Step", f"word {number:02}"), now)
+        bench.recorder.event(rollout, EmitEvent("Normal", "Step", f"word {number:02}"), now)
         if number % 3 == 0:
             now += timedelta(microseconds=2)
     events = await bench.events()

@@ -139,11 +139,11 @@ def routes(share: float, *, accepted: bool = True) -> tuple[RouteStatus, ...]:
             kind="HTTPRoute",
             name="shop",
             generation=9,
-            claimed=True,
+            owned=True,
             share=share,
             accepted=accepted,
             message="" if accepted else "Gateway edge has not answered for generation 9 yet",
-            original={"#0": "100/0"},
+            baseline={"#0": "100/0"},
         ),
     )
 

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from cli_kit import NOW, PHASES, ago, awaiting_approval, checks, ended, rollout, status
 
-from canary.cli.explanation import explain
 from canary.cli.follow import verdict
-from canary.cli.view import view
 from canary.model.requests import REQUEST_ANNOTATION
 from canary.model.status import Outcome, Phase, RolloutStatus, StepStatus, VerdictKind
+from canary.view.explanation import explain
+from canary.view.rollout import view
 
 
 def route(stable: int, canary: int, **others: int) -> dict[str, Any]:

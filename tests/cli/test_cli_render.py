@@ -89,7 +89,7 @@ def test_a_gateway_that_has_not_accepted_is_what_is_waited_for() -> None:
     waiting = status(
         step=StepStatus(index=3, total=5, display="3/5", started_at=ago(20), unaccepted_since=ago(12)),
         split=SplitStatus(desired=50, written=50, accepted=10),
-        routes=(RouteStatus(kind="HTTPRoute", name="shop", claimed=True, share=50, message="Gateway edge: no answer"),),
+        routes=(RouteStatus(kind="HTTPRoute", name="shop", owned=True, share=50, message="Gateway edge: no answer"),),
     )
     shown = picture(rollout(waiting))
     assert "waiting 12s for the gateway to accept the route" in line_with(shown, "▶  3")

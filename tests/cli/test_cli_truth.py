@@ -8,7 +8,6 @@ import pytest
 from cli_kit import NOW, PHASES, ago, awaiting_approval, checks, ended, rollout, status
 from picture_kit import line_with, picture
 
-from canary.cli.view import StepState, steps, view
 from canary.decide.facts import WorkloadView
 from canary.model.status import (
     Outcome,
@@ -20,6 +19,7 @@ from canary.model.status import (
     StepStatus,
     VerdictKind,
 )
+from canary.view.rollout import StepState, steps, view
 
 DONE, SKIPPED, CURRENT, FAILED, NEXT = "done", "skipped", "current", "failed", "next"
 

@@ -14,12 +14,12 @@ import pytest
 from cli_kit import NOW, PHASES, Run, awaiting_approval, canary, conditions, ended, rollout, status
 from cluster_kit import api_server, install_all, own_namespace
 
-from canary.cli.goal import Goal, Missed, Reached, Waiting, judge
-from canary.cli.view import view
 from canary.kube import DEPLOYMENTS, NAMESPACES, ROLLOUTS, Kube
 from canary.model.requests import REQUEST_ANNOTATION
 from canary.model.status import Outcome, Phase, RevisionsStatus, RolloutStatus, StepStatus
 from canary.observe.objects import revision
+from canary.view.goal import Goal, Missed, Reached, Waiting, judge
+from canary.view.rollout import view
 from canary_sandbox.apiserver import Fault
 from canary_sandbox.apiserver.desk import FrontDesk
 

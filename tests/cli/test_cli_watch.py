@@ -94,7 +94,7 @@ def test_a_dozen_steps_and_checks_fit_on_a_small_terminal() -> None:
 def test_what_is_wrong_is_at_the_top() -> None:
     """A lost connection, an approval that is waited for, a gateway that does not accept: none of it can be cut off."""
     broken = status(
-        routes=(RouteStatus(kind="HTTPRoute", name="shop", claimed=True, share=50, message="Gateway edge: no answer"),),
+        routes=(RouteStatus(kind="HTTPRoute", name="shop", owned=True, share=50, message="Gateway edge: no answer"),),
     )
     lines = screen(rollout(broken), (80, 24), trouble="12s ago: connection refused")
     assert lines[1] == "  connection lost: 12s ago: connection refused"

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from canary.cli.query import wrap_query
-from canary.cli.words import (
+from canary.view.words import (
     age,
     clean,
     clock,

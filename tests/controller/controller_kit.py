@@ -18,11 +18,10 @@ from typing import Any, Self
 
 from cluster_kit import own_namespace
 
-from canary.act.events import Teller
+from canary.act.events import EventRecorder
 from canary.controller.clock import ManualClock
-from canary.controller.driver import Deps
-from canary.controller.hub import Hub
-from canary.gateway.intent import run_annotation
+from canary.controller.manager import Manager
+from canary.controller.reconciler import Deps
 from canary.kube import (
     CHECKTEMPLATES,
     CLUSTERCHECKTEMPLATES,
@@ -39,6 +38,7 @@ from canary.metrics.scripted import Scripted
 from canary.model.requests import REQUEST_ANNOTATION
 from canary.observe.objects import FINALIZER
 from canary.observe.store import Store
+from canary.routes.intent import run_annotation
 from canary.telemetry import Telemetry
 from canary_sandbox.apiserver import AuditEntry
 from canary_sandbox.apiserver.desk import FrontDesk
@@ -442,7 +442,7 @@ class Records:
 
 
 class Life:
-    """One life of a controller: hub and drivers fed by plain watches. It ends by `stop`, or by `kill` or its `cut`."""
+    """One life of a controller: manager and reconcilers fed by plain watches. It ends by `stop`, or by `kill` or its `cut`."""
 
     def __init__(self, world: World, cut: Cut | None = None) -> None:
         self._world = world
@@ -456,22 +456,22 @@ class Life:
         transport.on_request = self.telemetry.api_request
         self.line = Line(transport, world.traffic, world.clock, self._cut)
         self.kube = Kube(self.line)  # type: ignore[arg-type]  # the same three methods
-        self._teller = Teller(self.kube)
-        await self._teller.__aenter__()
+        self._recorder = EventRecorder(self.kube)
+        await self._recorder.__aenter__()
         self.store = Store()
-        self.hub = Hub(Deps(self.kube, self.store, self._teller, world.provider, self.telemetry, world.clock))
-        hub = self.hub
-        await self._follow(CLUSTERCHECKTEMPLATES, lambda kind, obj: hub.template("ClusterCheckTemplate", kind, obj))
+        self.manager = Manager(Deps(self.kube, self.store, self._recorder, world.provider, self.telemetry, world.clock))
+        manager = self.manager
+        await self._follow(CLUSTERCHECKTEMPLATES, lambda kind, obj: manager.template("ClusterCheckTemplate", kind, obj))
         await self.look_after(world.namespace)
         return self
 
     async def look_after(self, namespace: str) -> None:
         """Follow what is in a namespace."""
-        hub = self.hub
-        await self._follow(HTTPROUTES, hub.route, namespace)
-        await self._follow(DEPLOYMENTS, hub.workload, namespace)
-        await self._follow(CHECKTEMPLATES, lambda kind, obj: hub.template("CheckTemplate", kind, obj), namespace)
-        await self._follow(ROLLOUTS, hub.rollout, namespace)
+        manager = self.manager
+        await self._follow(HTTPROUTES, manager.route, namespace)
+        await self._follow(DEPLOYMENTS, manager.workload, namespace)
+        await self._follow(CHECKTEMPLATES, lambda kind, obj: manager.template("CheckTemplate", kind, obj), namespace)
+        await self._follow(ROLLOUTS, manager.rollout, namespace)
 
     async def _follow(
         self, resource: Resource, pass_on: Callable[[str, Json], None], namespace: str | None = None
@@ -500,19 +500,19 @@ class Life:
     async def kill(self) -> None:
         """Die on the spot: nothing is cleaned up, no request leaves any more."""
         self.line.dead.set()
-        self._teller.cancel()
+        self._recorder.cancel()
         await self._end()
 
     async def stop(self) -> None:
         """End as SIGTERM does."""
-        await self.hub.__aexit__()
-        await self._teller.__aexit__()
+        await self.manager.__aexit__()
+        await self._recorder.__aexit__()
         await self._end()
 
     async def _end(self) -> None:
         for task in self._tasks:
             task.cancel()
-        await self.hub.__aexit__()
+        await self.manager.__aexit__()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 

@@ -134,4 +134,5 @@ async def test_sixteen_hostile_checks_do_not_delay_the_rollback_of_another_team(
     assert world.phase() == "Progressing"
     assert max(late) < LONGEST
     expected = {"TooManySeries"} if series > 1000 else {"ConditionHolds"}
-    assert {found["reason"] for found in world.status()["checks"]} == expected
+    # On a busy machine some of them have not had their turn at the evaluator yet; each has, sooner or later.
+    await world.until(lambda: {found["reason"] for found in world.status()["checks"]} == expected)

@@ -50,7 +50,7 @@ async def test_requests_of_a_weight_step(world: World, acceptance: str) -> None:
 
 
 async def test_an_idle_rollout_costs_nothing(world: World) -> None:
-    """An hour at rest: no request, no task, no driver, in any resting phase."""
+    """An hour at rest: no request, no task, no reconciler, in any resting phase."""
     life = await world.begin()
     await world.deploy(2)
     await world.until(lambda: world.phase() == "Succeeded")
@@ -60,7 +60,7 @@ async def test_an_idle_rollout_costs_nothing(world: World) -> None:
         before = len(world.audited())
         await world.pass_(3600, pace=60)
         assert len(world.audited()) == before
-        assert life.hub.driving == frozenset()
+        assert life.manager.reconciling == frozenset()
         assert world.clock.next_wake is None
         world.provider.answers["errors"] = 0.5
         if phase == "Succeeded":
@@ -92,7 +92,7 @@ async def test_fifty_idle_rollouts_at_a_start(world: World) -> None:
     asked = world.audited()[before:]
     assert {entry.verb for entry in asked} <= {"list", "watch"}
     assert len([entry for entry in asked if entry.verb == "list"]) <= 5
-    assert second.hub.driving == frozenset()
+    assert second.manager.reconciling == frozenset()
 
 
 async def test_replicas_that_come_and_go_at_rest_cost_nothing(world: World) -> None:

@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 from controller_kit import Cast, Life, World, backend, check, clean, route_document, rule
 
-from canary.gateway.intent import run_annotation
 from canary.metrics.port import Query
 from canary.model.status import ACTIVE
+from canary.routes.intent import run_annotation
 
 RUN_ANNOTATION = run_annotation("shop")
 

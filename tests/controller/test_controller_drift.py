@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from controller_kit import Life, World, backend, check, clean, route_document, rule
 
-from canary.gateway.intent import run_annotation
 from canary.kube import HTTPROUTES
+from canary.routes.intent import run_annotation
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -77,7 +77,7 @@ async def test_the_third_fight_is_the_last(world: World) -> None:
     for count in (1, 2, 3):
         await world.set_weights(world.gitops, 0, 100)
         await world.until(
-            lambda count=count: len(world.status().get("fights", [])) == count or world.phase() == "Paused"
+            lambda count=count: len(world.status().get("overrides", [])) == count or world.phase() == "Paused"
         )  # type: ignore[misc]
         await world.until(lambda: world.weights() == (50, 50), within=5)
         await world.pass_(60)

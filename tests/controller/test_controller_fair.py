@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from controller_kit import START, World, check, rollout_document
 
-from canary.act.events import Teller
+from canary.act.events import EventRecorder
 from canary.controller.clock import ManualClock
-from canary.controller.driver import Deps
-from canary.controller.vetting import AT_ONCE, Vetting
+from canary.controller.query_validation import AT_ONCE, QueryValidation
+from canary.controller.reconciler import Deps
 from canary.metrics.port import Query
 from canary.metrics.scripted import Scripted
 from canary.model.measurement import Queued
@@ -65,10 +65,10 @@ async def test_a_run_whose_queries_get_no_turn_holds_and_goes_on(world: World) -
 
 async def test_vetting_a_hundred_bad_queries_of_one_team_delays_no_other() -> None:
     """Rollouts of a team whose queries hang fill no more than their share of the places."""
-    provider, vetted = Vetted(), list[Key]()
+    provider, validated = Vetted(), list[Key]()
     nobody: Any = None
-    deps = Deps(nobody, Store(), Teller(nobody), provider, Telemetry(), ManualClock(START))
-    vetting = Vetting(deps, vetted.append)
+    deps = Deps(nobody, Store(), EventRecorder(nobody), provider, Telemetry(), ManualClock(START))
+    vetting = QueryValidation(deps, validated.append)
 
     def arrives(namespace: str, name: str, query: str) -> None:
         document = rollout_document(name, checks=[check(prometheus={"query": query})])
@@ -85,11 +85,11 @@ async def test_vetting_a_hundred_bad_queries_of_one_team_delays_no_other() -> No
         for number in range(20):
             arrives("we", f"rollout-{number}", "fine")
         await asyncio.sleep(0.05)
-        assert {namespace for namespace, _ in vetted} == {"we"}
-        assert len(vetted) == 20
+        assert {namespace for namespace, _ in validated} == {"we"}
+        assert len(validated) == 20
         assert 0 < provider.most < AT_ONCE
         provider.go_on.set()
         await asyncio.sleep(0.1)
-        assert len(vetted) == 120
+        assert len(validated) == 120
     finally:
         await vetting.stop()

@@ -14,10 +14,10 @@ import pytest_asyncio
 from controller_kit import CONTROLLER, Cast, Life, World, check, route_document, rule
 
 from canary.act.events import AT_ONCE
-from canary.controller import looks
+from canary.controller import workqueue
 from canary.controller.clock import ManualClock
-from canary.controller.driver import OTHER_WRITES, Deps
-from canary.controller.hub import Hub
+from canary.controller.manager import Manager
+from canary.controller.reconciler import OTHER_WRITES, Deps
 from canary.kube import HTTPROUTES, ROLLOUTS
 from canary.observe.rollout import Rollout
 from canary.observe.store import Key, Store
@@ -215,13 +215,13 @@ async def test_words_about_a_flood_hold_up_nobody_elses(world: World, flood: Wor
     leaving = Leaving()
     life = await world.live(leaving)
     for name in names():
-        life.hub.rollout(None, flood.rollout(name))
+        life.manager.rollout(None, flood.rollout(name))
     if "written" in moment:
-        await until(lambda: len(life.hub.driving) > NUMBER / 2)
+        await until(lambda: len(life.manager.reconciling) > NUMBER / 2)
         await rounds(NUMBER)
     statuses, events = len(leaving.kinds("rollouts")), len(leaving.kinds("events"))
     assert statuses < NUMBER / 2
-    life.hub.rollout(None, team.rollout())
+    life.manager.rollout(None, team.rollout())
     await until(lambda: all(flood.phase(name) == "Invalid" for name in names()) and team.phase() == "Invalid")
     await until(lambda: len(leaving.kinds("events")) > NUMBER)
     theirs = f"/namespaces/{team.namespace}/"
@@ -237,7 +237,7 @@ async def test_a_flapping_route_is_paced(world: World, flood: World, monkeypatch
     await until(lambda: all(flood.phase(name) for name in names()), world.clock)
     await world.settle()
     await life.kill()
-    monkeypatch.setattr(looks, "SHARE", 1e-6)  # what is used up stays used up
+    monkeypatch.setattr(workqueue, "SHARE", 1e-6)  # what is used up stays used up
     looked: Counter[str] = Counter()
 
     class Watched(Store):
@@ -245,13 +245,13 @@ async def test_a_flapping_route_is_paced(world: World, flood: World, monkeypatch
             looked[key[1]] += 1
             return super().rollout(key)
 
-    deps = Deps(life.kube, Watched(), life._teller, world.provider, Telemetry(), world.clock)
-    async with Hub(deps, held=True) as hub:
+    deps = Deps(life.kube, Watched(), life._recorder, world.provider, Telemetry(), world.clock)
+    async with Manager(deps, held=True) as manager:
         route = flood.route()
-        hub.route(None, route)
+        manager.route(None, route)
         for name in names():
-            hub.rollout(None, flood.rollout(name))
-        await hub.begin()
+            manager.rollout(None, flood.rollout(name))
+        await manager.begin()
         assert looked.keys() == {*names()}
         looked.clear()
         for number in range(FLAPS):
@@ -259,14 +259,14 @@ async def test_a_flapping_route_is_paced(world: World, flood: World, monkeypatch
                 **route["metadata"],
                 "resourceVersion": str(int(route["metadata"]["resourceVersion"]) + number + 1),
             }
-            hub.route(None, {**route, "metadata": metadata, "status": {"parents": []}})
+            manager.route(None, {**route, "metadata": metadata, "status": {"parents": []}})
             await rounds(NUMBER + 20)
         assert NUMBER <= looked.total() < FLAPS * NUMBER / 2
         looked.clear()
         changed = flood.rollout(names()[-1])
         version = str(int(changed["metadata"]["resourceVersion"]) + 1)
-        hub.rollout(None, {**changed, "metadata": {**changed["metadata"], "resourceVersion": version}})
+        manager.rollout(None, {**changed, "metadata": {**changed["metadata"], "resourceVersion": version}})
         elsewhere = {**changed["metadata"], "namespace": "elsewhere", "name": "one", "uid": "one"}
-        hub.rollout(None, {**changed, "metadata": elsewhere})
+        manager.rollout(None, {**changed, "metadata": elsewhere})
         await rounds()
         assert looked.keys() == {names()[-1], "one"}

@@ -19,7 +19,7 @@ from controller_kit import CONTROLLER, START, World
 from wire import Wire
 
 from canary.controller.clock import ManualClock
-from canary.controller.following import Following
+from canary.controller.informers import Informers
 from canary.controller.lookout import Lookout
 from canary.controller.sight import Sight
 from canary.kube import HTTPROUTES, Kube
@@ -98,20 +98,20 @@ async def wire(world: World) -> AsyncIterator[Wire]:
 
 
 async def test_blindness_is_counted_from_the_last_word_to_the_first(world: World, wire: Wire) -> None:
-    """A frozen connection is found by its own watch; the time before that was blind, too, and the drivers are woken."""
+    """A frozen connection is found by its own watch; the time before that was blind, too, and the reconcilers are woken."""
     sight = Sight()  # by the machine's clock, as connections die in real time
     woken = asyncio.Event()
     sight.on_found(woken.set)
     lookout = Lookout(sight, SimpleNamespace(now=sight._clock.now), (world.namespace,))  # type: ignore[arg-type]  # all it asks
     seen: list[str] = []
-    hub: Any = SimpleNamespace(
+    manager: Any = SimpleNamespace(
         route=lambda kind, document: seen.append(f"{kind} {document['metadata']['name']}"),
         workload=lambda _kind, _document: None,
         template=lambda _resource, _kind, _document: None,
     )
     await world.furnish()
     async with await Kube.connect(server=wire.url, token=world.cast.token(CONTROLLER)) as kube:
-        following = Following(kube, hub, (world.namespace,), lookout)
+        following = Informers(kube, manager, (world.namespace,), lookout)
         task = asyncio.create_task(following.run())
         try:
             await asyncio.wait_for(following.synced.wait(), 10)
@@ -146,10 +146,10 @@ from canary.controller.sight import Sight
 async def main():
     sight, woken = Sight(), []
     deps = types.SimpleNamespace(fence=Fence())
-    hub = types.SimpleNamespace(deps=deps, busy_namespaces=(), driving=("x",), wake=lambda keys: woken.extend(keys))
+    manager = types.SimpleNamespace(deps=deps, busy_namespaces=(), reconciling=("x",), wake=lambda keys: woken.extend(keys))
     slept = asyncio.Event()
     sight.on_wake(lambda seconds: slept.set())
-    beat = asyncio.create_task(Lookout(sight, SystemClock(), ()).beat(hub))
+    beat = asyncio.create_task(Lookout(sight, SystemClock(), ()).beat(manager))
     print("up", flush=True)
     await slept.wait()
     await asyncio.sleep(1)

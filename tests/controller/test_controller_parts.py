@@ -1,4 +1,4 @@
-"""Small parts of the controller: the clock, addresses, vetting, and drivers that fail."""
+"""Small parts of the controller: the clock, addresses, vetting, and reconcilers that fail."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 from controller_kit import START, World, check, template_document
 
 from canary.controller.clock import Alarm, ManualClock, SystemClock
-from canary.controller.driver import Mailbox
 from canary.controller.measure import OBSERVED
+from canary.controller.reconciler import Inbox
 from canary.controller.run import parse_address
 from canary.errors import ConfigError
 from canary.kube import CHECKTEMPLATES, ROLLOUTS
@@ -154,7 +154,7 @@ async def test_a_refused_query_is_asked_again_once_a_minute(world: World) -> Non
 
 
 async def test_a_provider_that_hangs_holds_up_only_its_own(world: World) -> None:
-    """While one query is being vetted, a Rollout with another one is looked at."""
+    """While one query is being validated, a Rollout with another one is looked at."""
     hanging = asyncio.Event()
 
     class Slow(Counting):
@@ -175,7 +175,7 @@ async def test_a_provider_that_hangs_holds_up_only_its_own(world: World) -> None
 
 
 async def test_a_driver_that_fails_starts_anew(world: World) -> None:
-    """A bug of ours (here: a provider that says something impossible) costs a run five seconds, not its driver."""
+    """A bug of ours (here: a provider that says something impossible) costs a run five seconds, not its reconciler."""
     await world.begin(steps=[{"weight": 10, "hold": "5s"}, {"weight": 100}])
     broken = [True]
 
@@ -194,7 +194,7 @@ async def test_a_driver_that_fails_starts_anew(world: World) -> None:
 
 async def test_what_was_taken_can_be_put_back() -> None:
     """A decision that is not carried out loses no sample: they count in the next one, oldest first, timed from the oldest."""
-    box = Mailbox()
+    box = Inbox()
     one, two, early, late = (Sample(number, START, "q") for number in range(4))
     box.put("errors", one)
     box.put(OBSERVED, early)

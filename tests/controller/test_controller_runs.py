@@ -393,7 +393,7 @@ async def test_news_of_an_end_may_come_late(world: World) -> None:
     await world.until(lambda: world.find(ROLLOUTS, "shop") is None)
     await world.declare()
     await world.until(lambda: world.phase() == "Idle")
-    life.hub.rollout("DELETED", old)
+    life.manager.rollout("DELETED", old)
     await world.deploy(2)
     await world.until(lambda: world.phase() == "Succeeded")
 
@@ -414,7 +414,7 @@ async def test_no_raise_without_acceptance(world: World) -> None:
 
 
 async def test_another_uid_in_the_middle_of_a_run(world: World) -> None:
-    """When a driver finds another Rollout under its name, it forgets the run it had; the routes are put back."""
+    """When a reconciler finds another Rollout under its name, it forgets the run it had; the routes are put back."""
     life = await world.begin(steps=[{"weight": 10, "hold": "1h"}], checks=[check(interval="60s")])
     await world.deploy(2)
     await world.until(lambda: world.step() == 1 and world.weights() == (90, 10))
@@ -422,7 +422,7 @@ async def test_another_uid_in_the_middle_of_a_run(world: World) -> None:
     metadata = other["metadata"]
     metadata.update(uid="another", resourceVersion=str(int(metadata["resourceVersion"]) + 1), finalizers=[])
     del other["status"]
-    life.hub.rollout("ADDED", other)
+    life.manager.rollout("ADDED", other)
     await world.until(lambda: world.weights() == (1, 0), within=30)
     await world.pass_(5)
     assert world.phase() == "Progressing", "what is on record of the Rollout that is really there is not written over"

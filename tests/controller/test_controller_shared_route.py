@@ -18,8 +18,8 @@ from controller_kit import (
     service_document,
 )
 
-from canary.gateway.intent import LEGACY_ANNOTATION, run_annotation
 from canary.kube import DEPLOYMENTS, HTTPROUTES, SERVICES
+from canary.routes.intent import LEGACY_ANNOTATION, run_annotation
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

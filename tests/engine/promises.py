@@ -13,11 +13,11 @@ from canary.decide.actions import WriteRoute
 from canary.decide.facts import Facts
 from canary.decide.pausing import BY_POLICY
 from canary.decide.scope import Decision, measuring
-from canary.gateway.intent import LEGACY_ANNOTATION, Intent, Mode, parse_intent, run_annotation
-from canary.gateway.pair import MAX_WEIGHT, Pair, RulePair, bound_pairs
 from canary.model.measurement import Measurement, Sample
 from canary.model.rollout import OnFailure, Promotion
 from canary.model.status import Outcome, Phase, RolloutStatus, VerdictKind
+from canary.routes.intent import LEGACY_ANNOTATION, Intent, Mode, parse_intent, run_annotation
+from canary.routes.pair import MAX_WEIGHT, Pair, RulePair, bound_pairs
 
 if TYPE_CHECKING:
     from world import World
@@ -240,11 +240,11 @@ class Promises:
             if pair.weights.share > old[key].weights.share:
                 self._raise(action, key, pair)
         if action.intent is None:
-            claimed = self.before_us.pop(name, None)
+            owned = self.before_us.pop(name, None)
             self.intents.pop(name, None)
             swapping = any(pair.weights.share for pair in new.values())
-            if claimed is not None and not swapping:
-                assert after["spec"] == claimed, f"{name} is not what it was before the run"
+            if owned is not None and not swapping:
+                assert after["spec"] == owned, f"{name} is not what it was before the run"
         else:
             self.written.add((action.intent.run, name))
             if name not in self.intents and self._at_rest(old):
@@ -275,7 +275,7 @@ class Promises:
         marked = parse_intent((after["metadata"].get("annotations") or {}).get(RUN_ANNOTATION)) is not None
         if intent is None or intent.mode is not Mode.STEP or memory.run is None or memory.run.number != intent.run:
             return  # what an earlier run wrote is of no interest to this one
-        if not marked and not (remembered is not None and remembered.claimed):
+        if not marked and not (remembered is not None and remembered.owned):
             return  # the controller had not seen its own write yet: nothing in the cluster tells what it was
         for pair in self._pairs(name, after) if intent.pair is None else _every(after, intent.pair):
             wrote = intent.weights.get(pair.key)
@@ -305,7 +305,7 @@ class Promises:
         for name, key in tuple(self.lowered):
             remembered = status.route("HTTPRoute", name)
             annotations = self.world.routes[name]["metadata"].get("annotations") or {}
-            if RUN_ANNOTATION not in annotations and not (remembered is not None and remembered.claimed):
+            if RUN_ANNOTATION not in annotations and not (remembered is not None and remembered.owned):
                 self.lowered.discard((name, key))
 
     # -- parts ----------------------------------------------------------------------------------------------------

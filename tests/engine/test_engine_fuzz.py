@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from world import RUN_ANNOTATION, Gateways, World, begun
 
 from canary.decide.engine import decide
-from canary.gateway.intent import parse_intent
 from canary.model.measurement import Malformed, Unreachable
 from canary.model.status import RolloutStatus
 from canary.observe.copies import copies, copy_annotation, read_copy
+from canary.routes.intent import parse_intent
 from canary.status.project import project
 
 JUNK = st.one_of(

@@ -1,4 +1,4 @@
-"""Promise 5: a human's hand wins downward, is put back upward, and is never fought for long."""
+"""Promise 5: a human's hand wins downward, is put back upward, and is never overridden for long."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import pytest
 from world import Fault, World, begun, route, rule, spec_of
 
 from canary.decide import reasons
-from canary.gateway.intent import parse_intent, run_annotation
 from canary.model.status import Outcome, Phase
+from canary.routes.intent import parse_intent, run_annotation
 
 RUN_ANNOTATION = run_annotation("shop")
 
@@ -167,7 +167,7 @@ def test_fights_more_than_ten_minutes_apart_are_not_contested() -> None:
 
 
 def test_fights_survive_a_restart() -> None:
-    """The count of fights is in the status, not in the controller."""
+    """The count of overrides is in the status, not in the controller."""
     world = at(10)
     for _ in range(3):
         world.weigh(20, 80)
@@ -186,7 +186,7 @@ def test_one_raise_seen_several_times_is_one_fight() -> None:
         world.tick()
     world.run()
     assert world.memory is not None
-    assert (world.share(), len(world.memory.fights), world.phase) == (10, 1, Phase.PROGRESSING)
+    assert (world.share(), len(world.memory.overrides), world.phase) == (10, 1, Phase.PROGRESSING)
 
 
 def test_replacing_the_route_is_lowering_it() -> None:
@@ -210,7 +210,7 @@ def test_the_annotation_alone_comes_back() -> None:
     world.run()
     intent = parse_intent(world.routes["shop"]["metadata"]["annotations"][RUN_ANNOTATION])
     assert intent is not None
-    assert {key: str(weights) for key, weights in intent.original.items()} == {"#0": "1/0"}
+    assert {key: str(weights) for key, weights in intent.baseline.items()} == {"#0": "1/0"}
     assert world.phase is Phase.PROGRESSING
 
 

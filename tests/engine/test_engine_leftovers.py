@@ -10,11 +10,11 @@ import pytest
 from canary.decide.actions import ForgetPodSpec, RestorePodSpec
 from canary.decide.engine import decide
 from canary.decide.facts import CopyView, Facts, RouteView, RuleView, WorkloadView
-from canary.gateway.acceptance import Acceptance
-from canary.gateway.intent import Intent, Mode, parse_intent
-from canary.gateway.pair import Backend, Pair, Weights
 from canary.model.rollout import RolloutSpec
 from canary.model.status import Outcome, Phase, RevisionsStatus, RolloutStatus, RunStatus, StepStatus
+from canary.routes.acceptance import Acceptance
+from canary.routes.intent import Intent, Mode, parse_intent
+from canary.routes.pair import Backend, Pair, Weights
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SPEC = RolloutSpec.model_validate(
@@ -86,7 +86,7 @@ def test_a_restart_learns_from_the_route_why_a_run_rolls_back() -> None:
         mode=Mode.ROLLBACK,
         step=1,
         weights={"#0": Weights(1, 0)},
-        original={"#0": Weights(1, 0)},
+        baseline={"#0": Weights(1, 0)},
         reason="CheckFailed",
         message="check error-rate failed: 0.5 is above 0.01",
     )

@@ -11,8 +11,8 @@ import pytest
 from world import Fault, World, begun, route, rule, spec_of
 
 from canary.decide import reasons
-from canary.gateway.intent import Intent, Mode, parse_intent, run_annotation
 from canary.model.status import Outcome, Phase
+from canary.routes.intent import Intent, Mode, parse_intent, run_annotation
 
 RUN_ANNOTATION = run_annotation("shop")
 

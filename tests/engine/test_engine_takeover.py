@@ -16,8 +16,8 @@ from world import RUN_ANNOTATION, START, Fault, Gateways, World, begun, route, r
 from canary.decide import reasons
 from canary.decide.recovery import adopt
 from canary.decide.timing import AGREE, delayed, rebased
-from canary.gateway.intent import LEGACY_ANNOTATION, Mode, parse_intent
 from canary.model.status import CheckStatus, Outcome, Phase, RolloutStatus, RunStatus, StepStatus, VerdictKind
+from canary.routes.intent import LEGACY_ANNOTATION, Mode, parse_intent
 
 HOUR = timedelta(hours=1)
 
@@ -207,7 +207,7 @@ def test_a_run_number_that_cannot_be_is_no_run(number: object) -> None:
         {"mode": Mode.FINISH, "step": 3},
         {"turn": "somebody"},
         {"uid": "another"},
-        {"original": {}},
+        {"baseline": {}},
     ],
     ids=str,
 )
@@ -252,7 +252,7 @@ def test_a_baseline_of_nothing_is_none() -> None:
     """A pair of 0/0 would leave users without anybody to answer: what the status remembers counts."""
     world = at_ten()
     document = world.routes["shop"]["metadata"]["annotations"]
-    raw = document[RUN_ANNOTATION].replace('"original":{"#0":"1/0"}', '"original":{"#0":"0/0"}')
+    raw = document[RUN_ANNOTATION].replace('"baseline":{"#0":"1/0"}', '"baseline":{"#0":"0/0"}')
     assert raw != document[RUN_ANNOTATION]
     world.edit_route("shop", lambda d: d["metadata"]["annotations"].update({RUN_ANNOTATION: raw}))
     world.ask("abort")
@@ -439,7 +439,7 @@ def test_while_the_watches_are_broken_no_run_fails_for_want_of_news(trouble: str
 
 @pytest.mark.parametrize("which", [["shop"], ["api"], ["shop", "api"]])
 def test_a_write_that_is_refused_for_good_ends_the_step(which: list[str]) -> None:
-    """Admission takes no patch of one route: the time for acceptance counts from wanting to write."""
+    """Admission takes no patch of one route: the time for acceptance counts from dependents to write."""
     routes = {"shop": route("shop"), "api": route("api", rule(stable=20))}
     world = World(spec_of(routes=[{"name": "shop"}, {"name": "api"}]), routes)
     world.run()
@@ -694,7 +694,7 @@ def test_a_forged_record_of_a_later_step_raises_nothing(annotation: str, number:
         world.strip()
     world.recorded["run"]["number"] = number
     world.recorded["step"] |= {"index": 3, "display": "3/3"}
-    world.recorded["routes"][0] |= {"claimed": True, "share": 100}
+    world.recorded["routes"][0] |= {"owned": True, "share": 100}
     world.recorded["split"] = {"desired": 100, "written": 100, "accepted": 100}
     world.promises.allowed.setdefault(number, Fraction(10))
     for _ in range(6):

@@ -13,9 +13,6 @@ from world import START, World, begun, spec_of
 
 from canary.decide.engine import decide
 from canary.decide.facts import CopyView, Facts, Problem, Recorded, RouteView, RuleView, WorkloadView
-from canary.gateway.acceptance import Acceptance
-from canary.gateway.intent import Intent, Mode
-from canary.gateway.pair import Weights
 from canary.model.base import ApiModel
 from canary.model.checks import resolve
 from canary.model.measurement import Malformed, NoData, Queued, Sample, Unreachable
@@ -34,6 +31,9 @@ from canary.model.status import (
     StepStatus,
     VerdictKind,
 )
+from canary.routes.acceptance import Acceptance
+from canary.routes.intent import Intent, Mode
+from canary.routes.pair import Weights
 from canary.status.project import project
 from canary.status.write import urgency
 
@@ -70,7 +70,7 @@ intents = st.builds(
     mode=st.sampled_from(Mode),
     step=st.integers(-1, 40),
     weights=st.dictionaries(keys, weights, max_size=2),
-    original=st.dictionaries(keys, weights, max_size=2),
+    baseline=st.dictionaries(keys, weights, max_size=2),
 )
 routes = st.builds(
     RouteView,
@@ -167,10 +167,10 @@ statuses = built(
             RouteStatus,
             kind=st.just(RouteKind.HTTP),
             name=st.sampled_from(("shop", "api", "old")),
-            claimed=st.booleans(),
+            owned=st.booleans(),
             share=optional(st.sampled_from((0, 0.5, 33.3333, 100))),
-            fought=st.integers(0, 9),
-            original=st.dictionaries(keys, texts, max_size=2),
+            overridden=st.integers(0, 9),
+            baseline=st.dictionaries(keys, texts, max_size=2),
         ),
         max_size=3,
     ).map(tuple),
@@ -183,7 +183,7 @@ statuses = built(
             since=times,
         )
     ),
-    fights=st.lists(times, max_size=4).map(tuple),
+    overrides=st.lists(times, max_size=4).map(tuple),
     last_request=optional(
         built(RequestStatus, id=st.text(max_size=9), verb=st.text(max_size=9), at=times, outcome=st.text())
     ),
@@ -282,10 +282,10 @@ def test_a_status_that_somebody_broke_is_no_memory(phase: str, lost: str) -> Non
 
 
 def test_nonsense_in_the_remembered_weights_is_not_remembered() -> None:
-    """`original: {"#0": "x"}` in a status that somebody edited."""
+    """`baseline: {"#0": "x"}` in a status that somebody edited."""
     world = begun()
     world.crash()
-    world.recorded["routes"][0]["original"] = {"#0": "nonsense"}
+    world.recorded["routes"][0]["baseline"] = {"#0": "nonsense"}
     world.promises.before_us.clear()  # nobody can know any more what was there
     world.strip()
     world.run()

@@ -1,6 +1,6 @@
 """A cluster in memory, and a controller that lives in it, can fail at every write and can die at any moment.
 
-Routes are real HTTPRoute documents: written by JSON Patch, read back through `canary.gateway`. The status that counts is
+Routes are real HTTPRoute documents: written by JSON Patch, read back through `canary.routes`. The status that counts is
 what was recorded; the controller's own memory is lost with every crash.
 """
 
@@ -22,11 +22,11 @@ from canary.decide.actions import (
     AddFinalizer,
     ClearRequest,
     CopyPodSpec,
+    EmitEvent,
     ForgetPodSpec,
     RemoveFinalizer,
     RestorePodSpec,
     StampRequest,
-    Tell,
     WriteRoute,
 )
 from canary.decide.engine import decide
@@ -34,17 +34,17 @@ from canary.decide.facts import CopyView, Facts, Problem, Recorded, RouteView, W
 from canary.decide.scope import Decision, Scope
 from canary.decide.writes import foreign
 from canary.errors import CanaryError, Conflict, NotFound, ShareError, SpecError, Unavailable, Unprocessable
-from canary.gateway.acceptance import last_writer
-from canary.gateway.edit import edit
-from canary.gateway.intent import run_annotation
-from canary.gateway.pair import Pair, RulePair, bound_pairs, read_pairs
-from canary.gateway.weights import divide
 from canary.model.checks import ResolvedCheck, resolve
 from canary.model.measurement import Malformed, Measurement, NoData, Sample, Unreachable
 from canary.model.requests import parse_request
 from canary.model.rollout import RolloutSpec, RouteRef
 from canary.model.status import Phase, RolloutStatus
 from canary.observe.routes import Viewer, view
+from canary.routes.acceptance import last_writer
+from canary.routes.edit import edit
+from canary.routes.intent import run_annotation
+from canary.routes.pair import Pair, RulePair, bound_pairs, read_pairs
+from canary.routes.weights import divide
 from canary.status.project import project
 from canary.status.write import SETTLE, Urgency, merge_patch, urgency
 
@@ -183,7 +183,7 @@ class World:
     script: Callable[[int, str], Fault | None] | None = None
     """What happens to the n-th write, counted over the life of the world."""
     wrote: list[tuple[str, Any]] = field(default_factory=list)
-    told: list[Tell] = field(default_factory=list)
+    told: list[EmitEvent] = field(default_factory=list)
     attempts: int = 0
     failing: bool = False
     """Whether some write of the last tick failed, so that it is tried again."""
@@ -251,7 +251,7 @@ class World:
         names = [ref.name for ref in self.spec.routes]
         views = [self.view(name) for name in names]
         if memory.active:
-            left = [old.name for old in memory.routes if old.name not in names and old.claimed]
+            left = [old.name for old in memory.routes if old.name not in names and old.owned]
             views += [self.view(name, declared=False) for name in left]
         stable, canary = (self.canary, self.stable) if memory.swapped else (self.stable, self.canary)
         known = self.spec.workloads is not None
@@ -328,7 +328,7 @@ class World:
         after = project(self.spec, decision, facts)
         self.fresh = self.fresh and bool(foreign(Scope(self.spec, decision.status, facts)))
         moved = False
-        # Routes first, each on its own, as the performer does; what fails is decided anew in the next tick.
+        # Routes first, each on its own, as the executor does; what fails is decided anew in the next tick.
         for action in sorted(decision.actions, key=lambda action: not isinstance(action, WriteRoute)):
             try:
                 before = self.attempts
@@ -400,7 +400,7 @@ class World:
                 self._attempt("rollout", lambda: self._stamp(action.raw))
             case ClearRequest():
                 self._attempt("rollout", lambda: self._clear(action.raw))
-            case Tell():
+            case EmitEvent():
                 self.told.append(action)
 
     def _attempt(self, target: str, write: Callable[[], None]) -> None:

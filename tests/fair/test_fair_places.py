@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from canary.fair import FairPlaces, Pace, Place, PlacesClosed, Tenant
+from canary.fair import FairLimit, LimitClosed, Pace, Place, Tenant
 from canary.fair.room import SLOW_SECONDS
 
 
@@ -28,7 +28,7 @@ class Play:
     served: list[Tenant] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.places = FairPlaces(self.size, clock=lambda: self.now)
+        self.places = FairLimit(self.size, clock=lambda: self.now)
         self._agenda: list[tuple[float, int, asyncio.Future[None]]] = []
         self._count = itertools.count()
         self.tasks: set[asyncio.Task[None]] = set()
@@ -277,9 +277,9 @@ def test_closed_places() -> None:
         waiting = play.begin(play.work(("b", "b"), 1))
         await play.settle()
         play.places.close()
-        with pytest.raises(PlacesClosed):
+        with pytest.raises(LimitClosed):
             await waiting
-        with pytest.raises(PlacesClosed):
+        with pytest.raises(LimitClosed):
             await play.places.take(("c", "c"))
         assert play.places.busy
         play.places.give_back(place)
@@ -290,7 +290,7 @@ def test_closed_places() -> None:
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tenants come and go; what is known of them does not grow for ever."""
-    monkeypatch.setattr("canary.fair.places.REMEMBERED", 50)
+    monkeypatch.setattr("canary.fair.limit.REMEMBERED", 50)
 
     async def story(play: Play) -> None:
         for number in range(500):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from canary.fair import Places, RoundRobin
+from canary.fair import Limit, RoundRobin
 
 
 @given(st.lists(st.sampled_from("abc") | st.none(), max_size=60))
@@ -33,8 +33,8 @@ def test_turns(played: list[str | None]) -> None:
         assert len(queue) == sum(map(len, waiting.values()))
 
 
-async def hold(places: Places, namespace: str, held: list[str], until: asyncio.Event) -> None:
-    async with places.held(namespace):
+async def hold(limit: Limit, namespace: str, held: list[str], until: asyncio.Event) -> None:
+    async with limit.held(namespace):
         held.append(namespace)
         await until.wait()
 
@@ -47,7 +47,7 @@ async def rounds(number: int = 20) -> None:
 @pytest.mark.asyncio
 async def test_a_place_that_gets_free_goes_to_another_namespace() -> None:
     """Three hundred who wait for a place hold up one of another namespace by a place, not by three hundred."""
-    places, held, until = Places(2), list[str](), asyncio.Event()
+    places, held, until = Limit(2), list[str](), asyncio.Event()
     flood = [asyncio.create_task(hold(places, "flood", held, until)) for _ in range(300)]
     await rounds()
     other = asyncio.create_task(hold(places, "team", held, until))
@@ -63,7 +63,7 @@ async def test_a_place_that_gets_free_goes_to_another_namespace() -> None:
 @pytest.mark.asyncio
 async def test_places_are_bounded_and_given_back() -> None:
     """Whoever is cancelled, while he waits, while he holds one, or as he gets one, leaves no place behind."""
-    places, held, until = Places(2), list[str](), asyncio.Event()
+    places, held, until = Limit(2), list[str](), asyncio.Event()
     tasks = [asyncio.create_task(hold(places, name, held, until)) for name in "abcdef"]
     await rounds()
     assert held == ["a", "b"]

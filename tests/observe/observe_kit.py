@@ -9,7 +9,7 @@ from typing import Any
 from canary.decide.facts import Facts
 from canary.model.status import RolloutStatus
 from canary.observe.checks import resolve_checks
-from canary.observe.facts import News, gather
+from canary.observe.facts import Received, gather
 from canary.observe.rollout import Rollout
 from canary.observe.store import Store
 
@@ -104,10 +104,12 @@ def furnished(*routes: Json) -> Store:
     return store
 
 
-def facts_of(store: Store, document: Json, news: News | None = None, status: RolloutStatus | None = None) -> Facts:
-    """The facts of a Rollout, gathered as a driver does it."""
+def facts_of(
+    store: Store, document: Json, received: Received | None = None, status: RolloutStatus | None = None
+) -> Facts:
+    """The facts of a Rollout, gathered as a reconciler does it."""
     store.put_rollout(copy.deepcopy(document))
     seen = Rollout.of(document)
     assert seen.spec is not None, seen.problem
     checks = resolve_checks(store, seen.namespace, seen.name, seen.spec)
-    return gather(store, seen, seen.spec, status or seen.status, checks, news or News(), NOW)
+    return gather(store, seen, seen.spec, status or seen.status, checks, received or Received(), NOW)

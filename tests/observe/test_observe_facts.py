@@ -10,12 +10,12 @@ import pytest
 from observe_kit import NOW, TEAM, deployment, facts_of, furnished, ref, rollout, route, template
 
 from canary.decide.facts import Problem
-from canary.gateway.intent import run_annotation
 from canary.model.measurement import Sample
 from canary.model.status import Outcome, RolloutStatus
 from canary.observe.checks import check_query, observed_query, resolve_checks
-from canary.observe.facts import News
+from canary.observe.facts import Received
 from canary.observe.rollout import Rollout
+from canary.routes.intent import run_annotation
 
 RUN_ANNOTATION = run_annotation("shop")
 
@@ -24,7 +24,7 @@ RUNNING = {
     "run": {"number": 4, "startedAt": "2026-01-01T11:00:00Z"},
     "step": {"index": 1, "total": 1, "startedAt": "2026-01-01T11:00:00Z"},
 }
-INTENT = {"rollout": "shop", "uid": "uid-shop", "run": 4, "mode": "step", "step": 1, "weights": {}, "original": {}}
+INTENT = {"rollout": "shop", "uid": "uid-shop", "run": 4, "mode": "step", "step": 1, "weights": {}, "baseline": {}}
 
 
 def test_an_ordinary_rollout() -> None:
@@ -85,7 +85,7 @@ def test_the_annotation_of_a_route(annotation: str | None, seen: bool) -> None:
 
 def test_routes_that_a_run_has_written_and_the_spec_names_no_more() -> None:
     """They are part of the facts, marked as not declared, as long as the run is active."""
-    status = {**RUNNING, "routes": [{"kind": "HTTPRoute", "name": "old", "claimed": True}]}
+    status = {**RUNNING, "routes": [{"kind": "HTTPRoute", "name": "old", "owned": True}]}
     facts = facts_of(furnished(route(), route("old")), rollout(status=status))
     assert [(view.name, view.declared) for view in facts.routes] == [("shop", True), ("old", False)]
     facts = facts_of(furnished(route(), route("old")), rollout(status={**status, "phase": "Idle"}))
@@ -106,7 +106,7 @@ def test_news_is_passed_on() -> None:
     """Measurements and refusals come through as they are."""
     sample = ("errors", Sample(0.1, NOW))
     refusal = Problem("spec.checks[0].prometheus.query", "Prometheus refuses the query")
-    facts = facts_of(furnished(), rollout(), News((sample,), Sample(0.5, NOW), (refusal,)))
+    facts = facts_of(furnished(), rollout(), Received((sample,), Sample(0.5, NOW), (refusal,)))
     assert facts.measurements == (sample,)
     assert facts.observed == Sample(0.5, NOW)
     assert refusal in facts.problems

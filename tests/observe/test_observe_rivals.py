@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from observe_kit import TEAM, facts_of, furnished, meta, ref, rollout, route
 
-from canary.gateway.intent import Intent, Mode
-from canary.gateway.pair import Backend, Pair, Weights
 from canary.observe import rivals
 from canary.observe.claims import Claimant, Claims
 from canary.observe.rivals import claimant
 from canary.observe.rollout import Rollout
 from canary.observe.routes import Viewer, view
 from canary.observe.store import Key, Store
+from canary.routes.intent import Intent, Mode
+from canary.routes.pair import Backend, Pair, Weights
 
 Json = dict[str, Any]
 Answers = dict[str, dict[tuple[str, str], str]]
@@ -70,9 +70,9 @@ def statuses(draw: st.DrawFn) -> Json:
             {
                 "kind": "HTTPRoute",
                 "name": draw(st.sampled_from(ROUTES)),
-                "claimed": draw(st.booleans()),
+                "owned": draw(st.booleans()),
                 "pair": draw(pairs.map(str) | st.just("nonsense")),
-                "original": draw(st.dictionaries(keys, WEIGHTS.map(str), max_size=2)),
+                "baseline": draw(st.dictionaries(keys, WEIGHTS.map(str), max_size=2)),
             }
         ]
     return status
@@ -92,8 +92,8 @@ def routes(draw: st.DrawFn) -> Json:
 
 
 records = st.builds(
-    lambda name, both, original: Intent(
-        name, f"uid-{name}", 3, Mode.STEP, 1, original, original, both, reason="", message=""
+    lambda name, both, baseline: Intent(
+        name, f"uid-{name}", 3, Mode.STEP, 1, baseline, baseline, both, reason="", message=""
     ).dump(),
     st.sampled_from(NAMES),
     st.none() | pairs,
@@ -184,7 +184,7 @@ class Play:
         """The index says what the search says."""
         lines = {(name, rule): those for name, rule, those in self.lines()}
         for name in ROUTES:
-            shared = len(self.store.wanting("HTTPRoute", TEAM, name)) > 1
+            shared = len(self.store.dependents("HTTPRoute", TEAM, name)) > 1
             for rule in ("one", "two", "#0", "#1", "#2"):
                 those = lines.get((name, rule), [])
                 owner = self.store.rivals.owner((TEAM, name), rule)

@@ -111,9 +111,9 @@ def test_a_rollout_that_goes_is_asked_about_no_more() -> None:
     store.put_rollout(rollout("other"))
     assert store.drop_rollout(SHOP)
     assert not store.drop_rollout(SHOP)
-    assert store.wanting("HTTPRoute", *SHOP) == {(TEAM, "other")}
+    assert store.dependents("HTTPRoute", *SHOP) == {(TEAM, "other")}
     assert store.drop_rollout((TEAM, "other"))
-    assert store.wanting("HTTPRoute", *SHOP) == set()
+    assert store.dependents("HTTPRoute", *SHOP) == set()
 
 
 def test_a_workload_that_only_counts_wakes_nobody() -> None:
@@ -138,7 +138,7 @@ def test_nonsense_is_indexed_leniently(spec: object) -> None:
 
 
 def test_slim() -> None:
-    """managedFields are dropped, everything else is kept, and the original stays as it was."""
+    """managedFields are dropped, everything else is kept, and the document that was given stays as it was."""
     document = {"metadata": {"name": "a", "managedFields": [1]}, "spec": {"x": 1}, "status": {}}
     assert slim(document) == {"metadata": {"name": "a"}, "spec": {"x": 1}, "status": {}}
     assert document["metadata"]["managedFields"] == [1]

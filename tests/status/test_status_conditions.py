@@ -11,8 +11,6 @@ import pytest
 from canary.decide import reasons
 from canary.decide.facts import Facts, Problem, RouteView
 from canary.decide.scope import Decision
-from canary.gateway.acceptance import Acceptance
-from canary.gateway.pair import Backend, Pair
 from canary.model.rollout import RouteKind
 from canary.model.status import (
     CheckStatus,
@@ -25,6 +23,8 @@ from canary.model.status import (
     StepStatus,
     VerdictKind,
 )
+from canary.routes.acceptance import Acceptance
+from canary.routes.pair import Backend, Pair
 from canary.status.conditions import conditions
 from canary.status.project import summary, unreadable
 

@@ -11,8 +11,6 @@ from hypothesis import strategies as st
 
 from canary.decide.facts import Facts, Problem, RouteView, RuleView, WorkloadView
 from canary.decide.scope import Decision
-from canary.gateway.acceptance import Acceptance
-from canary.gateway.pair import Backend, Pair, Weights
 from canary.model.crd import structural
 from canary.model.rollout import RolloutSpec, RouteKind
 from canary.model.status import (
@@ -27,6 +25,8 @@ from canary.model.status import (
     WorkloadStatus,
 )
 from canary.observe.objects import images, workload_view
+from canary.routes.acceptance import Acceptance
+from canary.routes.pair import Backend, Pair, Weights
 from canary.status.project import project
 from canary.status.write import Urgency, urgency
 

@@ -88,7 +88,7 @@ BASE = RolloutStatus(
     split=SplitStatus(desired=10, written=10, accepted=10),
     checks=(GOOD,),
     message="holding",
-    routes=(RouteStatus(kind="HTTPRoute", name="shop", claimed=True),),
+    routes=(RouteStatus(kind="HTTPRoute", name="shop", owned=True),),
     conditions=(condition("Ready", "False"), condition("Reconciling", "True"), condition("Stalled", "False")),
 )
 NOT_YET = BASE.model_copy(update={"checks": ()})
@@ -106,7 +106,7 @@ AT_ONCE = [
     ("an approval", changed(step=STEP.model_copy(update={"approved": True}))),
     ("a pause", changed(paused=PauseStatus(reason="x", since=NOW))),
     ("a request", changed(last_request=RequestStatus(id="1", verb="abort", at=NOW, outcome="done"))),
-    ("a fight", changed(fights=(NOW,))),
+    ("a fight", changed(overrides=(NOW,))),
     ("roles", changed(swapped=True)),
     ("a revision", changed(revisions=RevisionsStatus(canary="b"))),
     ("a failed check", changed(checks=(GOOD.model_copy(update={"verdict": VerdictKind.FAIL, "failures": 1}),))),

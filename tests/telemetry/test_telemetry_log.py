@@ -47,7 +47,7 @@ def tick(**other: object) -> None:
         "step": "3/6",
         "reason": "CheckFailed",
         "message": "error-rate is 3 %,\nlimit 1 %",
-        "actions": ["SetSplit(0)", "Tell"],
+        "actions": ["SetSplit(0)", "EmitEvent"],
         "routes": ["HTTPRoute/shop"],
         "duration_ms": 1.23456,
     }
@@ -72,7 +72,7 @@ def test_json_is_one_object_per_line() -> None:
         "phase": "RollingBack",
         "step": "3/6",
         "reason": "CheckFailed",
-        "actions": ["SetSplit(0)", "Tell"],
+        "actions": ["SetSplit(0)", "EmitEvent"],
         "routes": ["HTTPRoute/shop"],
         "duration_ms": 1.235,
     }

@@ -1,0 +1,354 @@
+"""The only code that performs an action. One attempt each; what fails rests for a moment and is decided anew.
+
+A write is only ever made against the document that the decision saw: every patch carries `test` operations on what was
+read, so an answer of 409 or 422 means that somebody else was there, and the caller reads and decides again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import partial
+from typing import Any, assert_never
+
+from canary.act.backoff import Backoffs
+from canary.act.events import EventRecorder
+from canary.act.gate import Gate, always_open
+from canary.act.reading import moved
+from canary.act.routes import RouteWriter
+from canary.act.workloads import WorkloadWriter
+from canary.decide.actions import (
+    Action,
+    AddFinalizer,
+    ClearRequest,
+    CopyPodSpec,
+    EmitEvent,
+    ForgetPodSpec,
+    RemoveFinalizer,
+    RestorePodSpec,
+    StampRequest,
+    WriteRoute,
+)
+from canary.errors import CanaryError, Conflict, NotFound, StaleDecision, Unprocessable
+from canary.fair import Limit
+from canary.kube import ROLLOUTS, Kube
+from canary.model.requests import REQUEST_ANNOTATION, Request
+from canary.observe.objects import FINALIZER, version
+from canary.observe.store import Key, Store
+
+log = logging.getLogger("canary.act")
+
+Json = dict[str, Any]
+
+PATIENCE = 0.25
+"""Seconds that a tick waits for its writes. What takes longer goes on by itself; a rollback must not stand behind it."""
+
+_CHAIN = "everything but routes"
+
+_REQUEST_PATH = "/metadata/annotations/" + REQUEST_ANNOTATION.replace("/", "~1")
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What the decision saw: the Rollout and its routes as documents."""
+
+    rollout: Json
+    routes: Mapping[str, Json]
+
+
+@dataclass(slots=True)
+class Result:
+    """What came of the actions of one tick."""
+
+    performed: list[str] = field(default_factory=list)
+    stale: list[str] = field(default_factory=list)
+    failed: dict[str, CanaryError] = field(default_factory=dict)
+
+    @property
+    def moved(self) -> bool:
+        """Whether the world is another one now, so that it is worth deciding again at once."""
+        return bool(self.performed or self.stale)
+
+
+class Executor:
+    """Performs the actions of one Rollout. Keeps only its backoffs, and what is still under way, between ticks."""
+
+    def __init__(
+        self,
+        key: Key,
+        kube: Kube,
+        store: Store,
+        recorder: EventRecorder,
+        backoffs: Backoffs,
+        on_rollback: Callable[[float], None],
+        on_landed: Callable[[], None] = lambda: None,
+        limit: Limit | None = None,
+    ) -> None:
+        """`on_landed` is called when a write ends that `execute` has not waited for.
+
+        `limit` bounds the writes of all executors together to anything but routes: a thousand runs that start at once
+        would otherwise stand before the API server, and a rollback behind them.
+        """
+        self._key = key
+        self._kube = kube
+        self._store = store
+        self._recorder = recorder
+        self._backoffs = backoffs
+        self._on_landed = on_landed
+        self._limit = limit or Limit(1)
+        self._routes = RouteWriter(key, kube, store, on_rollback)
+        self._workloads = WorkloadWriter(key, kube, store)
+        self.unwritten: dict[str, str] = {}
+        """Why the last write of a route failed, by name of the route, as long as it does."""
+        self._told: set[tuple[str, str]] = set()
+        self._in_flight: dict[str, asyncio.Task[None]] = {}
+        self._round = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether a write is still under way. What it changes is not known yet."""
+        return bool(self._in_flight)
+
+    async def execute(
+        self,
+        actions: Sequence[Action],
+        world: World,
+        now: datetime,
+        failing_since: float | None = None,
+        interrupt: asyncio.Event | None = None,
+        gate: Gate = always_open,
+    ) -> Result:
+        """Perform every action that neither rests nor is under way; routes at once and each on its own, first of all.
+
+        Returns when all is done, when `interrupt` is set, or after PATIENCE. Writes that have no answer by then go on;
+        they hold up nobody, since each is guarded by what it was decided upon.
+
+        `failing_since` is when (time.monotonic) the measurement came in that this decision may rest on: it is timed
+        until the first rollback patch is sent. `gate` is asked right before each write.
+        """
+        result = Result()
+        self._round += 1
+        started = [
+            self._launch(_name(action), self._one(action, world, now, result, gate, failing_since))
+            for action in actions
+            if isinstance(action, WriteRoute) and self._free(_name(action), now)
+        ]
+        others = [action for action in actions if not isinstance(action, WriteRoute | EmitEvent)]
+        if others and _CHAIN not in self._in_flight:
+            started.append(self._launch(_CHAIN, self._in_order(others, tuple(started), world, now, result, gate)))
+        await self._wait(started, interrupt)
+        for action in actions:
+            if isinstance(action, EmitEvent) and self._news(action):
+                self._recorder.event(world.rollout, action, now)
+        return result
+
+    def _news(self, event: EmitEvent) -> bool:
+        """Whether this has to be told: what is about a state is told once."""
+        if not event.once:
+            return True
+        said = (event.reason, event.message)
+        if said in self._told:
+            return False
+        self._told.add(said)
+        return True
+
+    async def stop(self) -> None:
+        """Let go of everything under way."""
+        in_flight = list(self._in_flight.values())
+        for flight in in_flight:
+            flight.cancel()
+        await asyncio.gather(*in_flight, return_exceptions=True)
+
+    def _free(self, name: str, now: datetime) -> bool:
+        return name not in self._in_flight and not self._backoffs.resting(name, now)
+
+    def _launch(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        flight = asyncio.create_task(work, name=f"{name} of {self._key[0]}/{self._key[1]}")
+        self._in_flight[name] = flight
+        flight.add_done_callback(lambda _: self._in_flight.pop(name, None))
+        return flight
+
+    async def _wait(self, started: list[asyncio.Task[None]], interrupt: asyncio.Event | None) -> None:
+        if not started:
+            return
+        landing = asyncio.gather(*started)
+        watching = asyncio.ensure_future((interrupt or asyncio.Event()).wait())
+        both: set[asyncio.Future[Any]] = {landing, watching}
+        try:
+            await asyncio.wait(both, timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            landing.cancel()
+            raise
+        finally:
+            watching.cancel()
+        if landing.done():
+            landing.result()
+        else:
+            landing.add_done_callback(self._landed)
+
+    def _landed(self, landing: asyncio.Future[Any]) -> None:
+        if landing.cancelled():
+            return
+        error = landing.exception()
+        if error is not None:
+            log.error("a write of %s/%s failed for a reason of ours", *self._key, exc_info=error)
+        self._on_landed()
+
+    async def _in_order(
+        self,
+        actions: Sequence[Action],
+        routes: tuple[asyncio.Task[None], ...],
+        world: World,
+        now: datetime,
+        result: Result,
+        gate: Gate,
+    ) -> None:
+        """One after the other, since most are about the same object, and after the routes."""
+        mine = self._round
+        if routes:
+            await asyncio.wait(routes, timeout=PATIENCE)
+        for action in actions:
+            async with self._limit.held(self._key[0]):
+                if self._round != mine:
+                    return  # decided anew since then: what this round still wanted may be wrong by now
+                if not self._backoffs.resting(_name(action), now):
+                    await self._one(action, world, now, result, gate, None)
+
+    async def _one(
+        self, action: Action, world: World, now: datetime, result: Result, gate: Gate, failing_since: float | None
+    ) -> None:
+        name = _name(action)
+        try:
+            if not isinstance(action, WriteRoute | CopyPodSpec):
+                gate(False)
+            if isinstance(action, WriteRoute) and not action.weights:
+                # It moves no traffic: a thousand runs that are taken over at once would stand before a rollback.
+                async with self._limit.held(self._key[0]):
+                    fresh = await self._write(action, world, gate, failing_since)
+            else:
+                fresh = await self._write(action, world, gate, failing_since)
+        except StaleDecision as error:
+            log.info("%s of %s/%s was not sent: %s", name, *self._key, error)
+            result.stale.append(name)
+            return
+        except CanaryError as error:
+            if isinstance(action, WriteRoute):
+                self.unwritten[action.name] = str(error)
+            count = self._backoffs.failed(name, now, error)
+            result.failed[name] = error
+            if count == 1 or count % 50 == 0:
+                what = f"{name} failed{'' if count == 1 else f' {count} times'}: {error}"
+                self._recorder.event(world.rollout, EmitEvent("Warning", "WriteFailed", what), now)
+            return
+        self._backoffs.succeeded(name)
+        if isinstance(action, WriteRoute):
+            self.unwritten.pop(action.name, None)
+            if fresh:
+                self._backoffs.paced(name, now)
+        if fresh is not None:
+            (result.performed if fresh else result.stale).append(name)
+
+    async def _write(self, action: Action, world: World, gate: Gate, failing_since: float | None) -> bool | None:
+        """Perform one action; False when the world had moved on and was read again instead, None when it is so already."""
+        match action:
+            case WriteRoute():
+                seen = world.routes[action.name]
+                return await self._routes.write(action, seen, world.rollout, gate, failing_since)
+            case AddFinalizer():
+                return await self._rollout(world, _add_finalizer(world.rollout))
+            case RemoveFinalizer():
+                return await self._rollout(world, _remove_finalizer(world.rollout))
+            case StampRequest():
+                return await self._stamp(action, world)
+            case ClearRequest():
+                ops = [
+                    {"op": "test", "path": _REQUEST_PATH, "value": action.raw},
+                    {"op": "remove", "path": _REQUEST_PATH},
+                ]
+                return await self._rollout(world, ops)
+            case CopyPodSpec():
+                return await self._workloads.copy(action, world.rollout, gate)
+            case RestorePodSpec():
+                return await self._workloads.restore(action.target)
+            case ForgetPodSpec():
+                return await self._workloads.forget(action.target)
+            case EmitEvent():
+                return True
+            case _:
+                assert_never(action)
+
+    async def _rollout(self, world: World, ops: list[Json]) -> bool | None:
+        namespace, name = self._key
+        if not ops:
+            return None
+
+        async def again() -> Json:
+            return await self._kube.get(ROLLOUTS, name, namespace)
+
+        keep = partial(self._store.put_rollout, answer=True)
+        try:
+            keep(await self._kube.json_patch(ROLLOUTS, name, namespace, ops))
+        except (Conflict, Unprocessable) as error:
+            return await moved(error, world.rollout, again, keep)
+        except NotFound:
+            return True  # gone, and that is what its last finalizer was for
+        return True
+
+    async def _stamp(self, action: StampRequest, world: World) -> bool | None:
+        namespace, name = self._key
+        fresh = await self._kube.get(ROLLOUTS, name, namespace)
+        stamped = Request(verb=action.raw.strip()[:64], id=uuid.uuid4().hex, by=_annotator(fresh))
+        ops = [
+            {"op": "test", "path": _REQUEST_PATH, "value": action.raw},
+            {"op": "replace", "path": _REQUEST_PATH, "value": stamped.dump()},
+        ]
+        return await self._rollout(replace(world, rollout=fresh), ops)
+
+
+def _name(action: Action) -> str:
+    match action:
+        case WriteRoute():
+            mode = action.intent.mode if action.intent is not None else "release"
+            return f"WriteRoute({action.name}, {mode})"
+        case CopyPodSpec() | RestorePodSpec() | ForgetPodSpec():
+            return f"{type(action).__name__}({action.target})"
+        case _:
+            return type(action).__name__
+
+
+def _add_finalizer(rollout: Json) -> list[Json]:
+    finalizers = rollout.get("metadata", {}).get("finalizers")
+    if FINALIZER in (finalizers or []):
+        return []
+    if finalizers:
+        return [
+            {"op": "test", "path": "/metadata/finalizers", "value": finalizers},
+            {"op": "add", "path": "/metadata/finalizers/-", "value": FINALIZER},
+        ]
+    return [
+        {"op": "test", "path": "/metadata/resourceVersion", "value": version(rollout)},
+        {"op": "add", "path": "/metadata/finalizers", "value": [FINALIZER]},
+    ]
+
+
+def _remove_finalizer(rollout: Json) -> list[Json]:
+    finalizers = rollout.get("metadata", {}).get("finalizers") or []
+    if FINALIZER not in finalizers:
+        return []
+    return [
+        {"op": "test", "path": "/metadata/finalizers", "value": finalizers},
+        {"op": "remove", "path": f"/metadata/finalizers/{finalizers.index(FINALIZER)}"},
+    ]
+
+
+def _annotator(rollout: Json) -> str:
+    """The field manager that set the request annotation."""
+    for entry in rollout.get("metadata", {}).get("managedFields") or []:
+        fields = (entry.get("fieldsV1") or {}).get("f:metadata", {}).get("f:annotations", {})
+        if f"f:{REQUEST_ANNOTATION}" in fields:
+            return str(entry.get("manager", ""))
+    return ""

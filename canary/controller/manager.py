@@ -1,0 +1,233 @@
+"""The manager: takes what the watches say, keeps the store, and gives every Rollout with something to do a reconciler.
+
+A Rollout at rest is looked at in passing, when something it refers to changes: no task, no timer, no request. WorkQueue are
+taken one at a time, in the order of `workqueue.py`, and between two of them everybody else gets a turn: ten thousand that wait
+to be looked at (after a start, or when a template changes that all use) hold up no rollback.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import Any, Self
+
+from canary.controller.query_validation import QueryValidation
+from canary.controller.reconciler import Deps, Reconciler, observe
+from canary.controller.workqueue import FEW, RECONCILE, Call, Turn, WorkQueue
+from canary.observe.facts import Received
+from canary.observe.objects import key_of, uid_of
+from canary.observe.rollout import Rollout
+from canary.observe.store import Key
+from canary.status.write import Urgency, urgency
+
+log = logging.getLogger("canary.manager")
+
+Json = dict[str, Any]
+
+
+class Manager:
+    """All Rollouts of one controller. An async context: leaving it ends every reconciler, wherever it is.
+
+    One that is made `held` only takes in what it is told, until `begin`: nothing is judged by half of the world.
+    """
+
+    def __init__(self, deps: Deps, *, held: bool = False) -> None:
+        self.deps = deps
+        self._held = held
+        self._queue = WorkQueue()
+        self._looking: asyncio.Task[None] | None = None
+        self._later: asyncio.TimerHandle | None = None
+        self._reconcilers: dict[Key, tuple[Reconciler, asyncio.Task[None]]] = {}
+        self._validation = QueryValidation(deps, self._validated)
+        self._restarts: set[asyncio.Task[None]] = set()
+        self.last_sign = time.monotonic()
+        deps.store.rivals.on_moved = self._moved
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._held = True  # what is still to come wakes nobody
+        if self._later is not None:
+            self._later.cancel()
+        tasks = [*(task for _, task in self._reconcilers.values()), *self._restarts]
+        if self._looking is not None:
+            tasks.append(self._looking)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._validation.stop()
+
+    @property
+    def reconciling(self) -> frozenset[Key]:
+        """The Rollouts that have a reconciler now."""
+        return frozenset(self._reconcilers)
+
+    @property
+    def busy_namespaces(self) -> frozenset[str]:
+        """Where a run is under way, or somebody waits for an answer or a deletion."""
+        return frozenset(key[0] for key in self._reconcilers if self.deps.store.active(key))
+
+    def rollout(self, kind: str | None, document: Json) -> None:
+        """A Rollout appeared, changed or vanished (`kind` DELETED)."""
+        key = key_of(document)
+        if kind != "DELETED":
+            # What our own write has answered already is no news, but may have left something to be settled.
+            self.wake({key} if self.deps.store.put_rollout(document) else set(), own=True)
+            return
+        self.deps.store.drop_rollout(key, uid_of(document))
+        if key in self.deps.store.rollouts:
+            return  # another Rollout has this name already, and its news overtook that of the old one's end
+        self._validation.forget(key)
+        self.deps.telemetry.forget(*key)
+        self.wake({key}, own=True)
+
+    def route(self, kind: str | None, document: Json) -> None:
+        """An HTTPRoute appeared, changed or vanished."""
+        store, key = self.deps.store, key_of(document)
+        self.wake(store.drop_route(key, uid_of(document)) if kind == "DELETED" else store.put_route(document))
+
+    def workload(self, kind: str | None, document: Json) -> None:
+        """A Deployment appeared, changed or vanished."""
+        store, key = self.deps.store, key_of(document)
+        self.wake(store.drop_workload(key, uid_of(document)) if kind == "DELETED" else store.put_workload(document))
+
+    def template(self, resource: str, kind: str | None, document: Json) -> None:
+        """A check template appeared, changed or vanished; `resource` is its kind."""
+        store, key = self.deps.store, key_of(document)
+        deleted = kind == "DELETED"
+        if deleted:
+            self.wake(store.drop_template(resource, key, uid_of(document)))
+        else:
+            self.wake(store.put_template(resource, document))
+
+    async def begin(self) -> None:
+        """Everything that Rollouts refer to is known: look at all of them. Returns when that is done."""
+        self._held = False
+        self.wake(set(self.deps.store.rollouts), own=True)
+        if self._looking is not None:
+            await asyncio.wait({self._looking})
+
+    def wake(self, keys: set[Key], *, own: bool = False) -> None:
+        """These Rollouts have to be looked at: something that they refer to has changed, or `own`, they have themselves."""
+        if self._held:
+            return
+        paced = len(keys) > FEW and not own
+        for key in keys:
+            running = self._reconcilers.get(key)
+            if running is not None:
+                self.last_sign = time.monotonic()
+                running[0].wake()
+            else:
+                active = self.deps.store.active(key)
+                self._queue.call(key, Call.PACED if paced else Call.PRESSING if active else Call.ALONE)
+        self._go_on_looking()
+
+    def _moved(self, owners: set[Key], others: set[Key]) -> None:
+        """Rules have another owner: who has waited for one has it now, the others have to say who has it."""
+        self.wake(owners, own=True)
+        self.wake(others)
+
+    def _go_on_looking(self) -> None:
+        for namespace in self.deps.store.rivals.unsettled():
+            self._queue.settle(namespace)
+        if self._looking is not None:
+            return
+        if self._later is not None:
+            self._later.cancel()
+        pause, self._later = self._queue.pause(time.monotonic()), None
+        if pause is not None:
+            self._looking = asyncio.create_task(self._look(), name="look at Rollouts")
+
+    async def _look(self) -> None:
+        try:
+            while (turn := self._queue.next(time.monotonic())) is not None:
+                began, driven = time.thread_time(), len(self._reconcilers)
+                self._take(turn)
+                spent = time.thread_time() - began
+                self._queue.took(
+                    turn, spent + RECONCILE if len(self._reconcilers) > driven else spent, time.monotonic()
+                )
+                await asyncio.sleep(0)
+        finally:
+            self._looking = None
+        pause = self._queue.pause(time.monotonic())
+        if pause is not None:
+            self._later = asyncio.get_running_loop().call_later(pause, self._go_on_looking)
+
+    def _take(self, turn: Turn) -> None:
+        try:
+            if turn.key is not None:
+                self._consider(turn.key)
+            elif self.deps.store.rivals.settle_one(turn.namespace):
+                self._queue.settle(turn.namespace)
+        except Exception:  # a bug of ours in one of them is none of the others' business
+            log.exception("looking at %s/%s failed", turn.namespace, turn.key[1] if turn.key else "")
+
+    def _consider(self, key: Key) -> None:
+        if self._held:
+            return  # it ends: nobody would wait for a reconciler that began now
+        self.last_sign = time.monotonic()
+        rollout = self.deps.store.rollout(key)
+        running = self._reconcilers.get(key)
+        if rollout is None:
+            if running is not None:
+                running[0].wake()
+            return
+        validated = self._validation.check(key, rollout)
+        if running is not None:
+            running[0].wake()
+        elif rollout.spec is None or rollout.status.active or (validated and self._has_something_to_do(key, rollout)):
+            self._reconcile(key)
+
+    def _has_something_to_do(self, key: Key, rollout: Rollout) -> bool:
+        if rollout.spec is None:
+            return True
+        received = Received(refusals=self._validation.refusals(key))
+        observation = observe(self.deps, key, rollout, rollout.spec, rollout.status, received)
+        return bool(observation.decision.actions) or urgency(rollout.status, observation.status, 0) is not Urgency.NONE
+
+    def _reconcile(self, key: Key) -> None:
+        reconciler = Reconciler(key, self.deps, lambda: self._gone(key))
+        reconciler.refuse(self._validation.refusals(key))
+        task = asyncio.create_task(reconciler.run(), name=f"reconcile {key[0]}/{key[1]}")
+        self._reconcilers[key] = (reconciler, task)
+        task.add_done_callback(lambda task: self._done(key, reconciler, task))
+        self.deps.telemetry.active_runs(len(self._reconcilers))
+
+    def _gone(self, key: Key) -> None:
+        """The API server does not have this Rollout, whatever the watch has or has not said."""
+        kept = self.deps.store.rollouts.get(key)
+        if kept is not None:
+            self.rollout("DELETED", kept.document)
+
+    def _done(self, key: Key, reconciler: Reconciler, task: asyncio.Task[None]) -> None:
+        if self._reconcilers.get(key, (None, None))[1] is task:
+            del self._reconcilers[key]
+        self.deps.telemetry.active_runs(len(self._reconcilers))
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is not None:
+            # A bug of ours must not leave a run without a reconciler; the next look starts from the cluster's state.
+            log.error("reconciler of %s/%s failed, starting anew in 5 s", *key, exc_info=error)
+            again = asyncio.create_task(self._again(key), name=f"restart {key[0]}/{key[1]}")
+            self._restarts.add(again)
+            again.add_done_callback(self._restarts.discard)
+            return
+        if reconciler.woken:
+            self._consider(key)
+        self.wake(set())  # a run that ends lets go of its rules: what follows from that is to be settled
+
+    async def _again(self, key: Key) -> None:
+        await self.deps.clock.sleep(5)
+        self._consider(key)
+
+    def _validated(self, key: Key) -> None:
+        """The metrics provider has looked at the queries of a Rollout."""
+        running = self._reconcilers.get(key)
+        if running is not None:
+            running[0].refuse(self._validation.refusals(key))
+        else:
+            self._consider(key)

@@ -1,0 +1,575 @@
+"""One reconciler per active run: observe, decide, act, status; then wait for news, for its timer, or for a retry."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import Enum
+from typing import Any
+
+from canary.act.backoff import Backoffs
+from canary.act.events import EventRecorder
+from canary.act.executor import PATIENCE, Executor, Result, World
+from canary.act.gate import Gate
+from canary.act.reading import still_so
+from canary.controller.clock import Alarm, Clock
+from canary.controller.conditions import Conditions
+from canary.controller.fence import Fence
+from canary.controller.measure import OBSERVED, Measurements, Pace
+from canary.controller.priority_queue import PriorityQueue
+from canary.controller.sight import Sight
+from canary.decide.actions import EmitEvent
+from canary.decide.engine import decide
+from canary.decide.facts import Facts, Problem
+from canary.decide.reasons import CONTESTED, LOWERED_BY_HAND
+from canary.decide.recovery import adopt
+from canary.decide.scope import Decision, Scope, measuring
+from canary.decide.timing import delayed, rebased
+from canary.decide.writes import foreign
+from canary.errors import CanaryError, Conflict, NotFound, StaleDecision
+from canary.fair import Limit
+from canary.kube import ROLLOUTS, Kube
+from canary.kube.retry import ROUTE_WRITE, STATUS_WRITE
+from canary.metrics.port import Provider
+from canary.model.checks import OnUnknown, ResolvedCheck
+from canary.model.measurement import Measurement
+from canary.model.rollout import RolloutSpec
+from canary.model.status import ACTIVE, Phase, RolloutStatus, format_time
+from canary.model.values import Duration
+from canary.observe.checks import Resolver, check_query, observed_query, resolve_checks
+from canary.observe.facts import LOOKING_ON, Received, Standing, gather
+from canary.observe.objects import version
+from canary.observe.rollout import Rollout, rescue
+from canary.observe.store import Key, Store
+from canary.routes.intent import parse_intent, run_annotation
+from canary.status.project import project, unreadable
+from canary.status.write import SETTLE, Urgency, merge_patch, urgency
+from canary.telemetry import Telemetry, tick_line
+
+log = logging.getLogger("canary.reconciler")
+
+Json = dict[str, Any]
+
+
+class End(Enum):
+    """Said by a tick after which nothing is left to do."""
+
+    FINISHED = "finished"
+
+
+FINISHED = End.FINISHED
+
+
+MOST_IN_VAIN = 3
+"""Ticks in a row that only read again, after which the next one waits."""
+
+OTHER_WRITES = 32
+"""Writes to anything but routes that may be under way at a time, of all runs together; namespaces take turns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deps:
+    """What every reconciler shares.
+
+    `limit` keeps the API server free for writes of routes, which need none; `queue` the event loop for measurements. `sight`
+    knows how long the cluster could not be seen.
+    """
+
+    kube: Kube
+    store: Store
+    recorder: EventRecorder
+    provider: Provider
+    telemetry: Telemetry
+    clock: Clock
+    limit: Limit = field(default_factory=lambda: Limit(OTHER_WRITES))
+    fence: Fence = field(default_factory=Fence)
+    sight: Sight = field(default_factory=Sight)
+    pace: Pace = field(default_factory=Pace)
+    queue: PriorityQueue = field(default_factory=PriorityQueue)
+    conditions: Conditions = field(default_factory=Conditions)
+
+
+@dataclass(slots=True)
+class Inbox:
+    """What came in since the last tick. `failing_since` times the oldest measurement in it (time.monotonic)."""
+
+    measurements: list[tuple[str, Measurement]] = field(default_factory=list)
+    observed: Measurement | None = None
+    since: float | None = None
+
+    def put(self, name: str, measurement: Measurement) -> None:
+        if name == OBSERVED:
+            self.observed = measurement
+            return
+        self.measurements.append((name, measurement))
+        if self.since is None:
+            self.since = time.monotonic()
+
+    def take(self) -> tuple[tuple[tuple[str, Measurement], ...], Measurement | None, float | None]:
+        taken = tuple(self.measurements), self.observed, self.since
+        self.measurements, self.observed, self.since = [], None, None
+        return taken
+
+    def put_back(
+        self, measurements: tuple[tuple[str, Measurement], ...], observed: Measurement | None, since: float | None
+    ) -> None:
+        """What was taken counts in the next tick, before what has come in meanwhile."""
+        self.measurements[:0] = measurements
+        self.observed = self.observed or observed
+        self.since = self.since if since is None else since
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One look at a Rollout: what it declares, the facts, and the decision."""
+
+    rollout: Rollout
+    spec: RolloutSpec
+    facts: Facts
+    decision: Decision
+    status: RolloutStatus
+    world: World
+
+
+def observe(
+    deps: Deps,
+    key: Key,
+    rollout: Rollout,
+    spec: RolloutSpec,
+    status: RolloutStatus,
+    received: Received,
+    resolver: Resolver | None = None,
+    standing: Standing = LOOKING_ON,
+) -> Observation:
+    """Observe and decide, without any effect. `resolver` is for those who look often."""
+    checks = (resolver or resolve_checks)(deps.store, rollout.namespace, rollout.name, spec)
+    # What the decision sees and what a write is guarded by must be one and the same document.
+    names = {*(route.name for route in spec.routes), *(route.name for route in status.routes)}
+    routes = {name: deps.store.routes[key[0], name].document for name in names if (key[0], name) in deps.store.routes}
+    document = deps.store.rollouts[key].document
+    facts = gather(deps.store, rollout, spec, status, checks, received, deps.clock.now(), standing)
+    decision = decide(spec, status, facts)
+    return Observation(rollout, spec, facts, decision, project(spec, decision, facts), World(document, routes))
+
+
+class Reconciler:
+    """Drives one Rollout until nothing is left to do for it."""
+
+    def __init__(self, key: Key, deps: Deps, on_gone: Callable[[], None] = lambda: None) -> None:
+        """`on_gone` is called when the API server says that the Rollout does not exist: nobody may ever tell us else."""
+        self.key = key
+        self._on_gone = on_gone
+        self._deps = deps
+        self._wake = asyncio.Event()
+        self._alarm = Alarm(deps.clock, self._wake)
+        self._inbox = Inbox()
+        self._uid = ""
+        self._status: RolloutStatus | None = None
+        self._spec: RolloutSpec | None = None
+        self._refusals: tuple[Problem, ...] = ()
+        self._backoffs = Backoffs(ROUTE_WRITE)
+        self._status_backoff = Backoffs(STATUS_WRITE)
+        self._executor = Executor(
+            key,
+            deps.kube,
+            deps.store,
+            deps.recorder,
+            self._backoffs,
+            deps.telemetry.rollback_latency,
+            self.wake,
+            deps.limit,
+        )
+        self._resolver = Resolver()
+        self._urgent = asyncio.Event()
+        self._turn: asyncio.Future[None] | None = None
+        self._writing: asyncio.Task[bool] | None = None
+        weigh = deps.conditions.of(*key)
+        self._measurements = Measurements(
+            deps.clock, deps.provider, self._render, self.post, key, weigh=weigh, pace=deps.pace
+        )
+        self._step: tuple[int, int] = (0, 0)
+        self._writes_in_step = 0
+        self._settling_since: datetime | None = None
+        self._recorded: Json = {}
+        """The status on record that `_status` rests on."""
+        self._version = ""
+        self._fresh = True
+        self._since: datetime | None = None
+        self._epoch = deps.fence.epoch
+        self._unseen = deps.sight.total
+        self._vain = 0
+
+    @property
+    def woken(self) -> bool:
+        """Whether somebody called for a look that has not been taken."""
+        return self._wake.is_set()
+
+    def wake(self) -> None:
+        """Something changed: look again at once."""
+        self._wake.set()
+
+    def post(self, name: str, measurement: Measurement) -> None:
+        """A measurement came in: look again at once."""
+        self._inbox.put(name, measurement)
+        self._wake.set()
+        if name != OBSERVED:
+            self._urgent.set()
+            if self._turn is not None and not self._turn.done():
+                self._turn.set_result(None)
+
+    def refuse(self, refusals: tuple[Problem, ...]) -> None:
+        """The metrics provider refused queries of ours (empty: no more)."""
+        self._refusals = refusals
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Tick until the Rollout rests, or is gone."""
+        try:
+            while True:
+                if not self._urgent.is_set():
+                    self._turn = self._deps.queue.queue(self.key[0])
+                    await self._turn
+                self._wake.clear()
+                until = await self._tick()
+                if until is FINISHED:
+                    return
+                self._alarm.set(until)
+                await self._wake.wait()
+        finally:
+            self._alarm.cancel()
+            await self._measurements.stop()
+            await self._executor.stop()
+            if self._writing is not None:
+                self._writing.cancel()
+                await asyncio.gather(self._writing, return_exceptions=True)
+
+    async def _tick(self) -> datetime | End | None:
+        """One round. Returns when to look again at the latest, or FINISHED."""
+        started = time.perf_counter()
+        key, deps = self.key, self._deps
+        rollout = deps.store.rollout(key)
+        if rollout is None:
+            return FINISHED
+        if self._status is None:
+            self._uid = rollout.uid
+        elif rollout.uid != self._uid:
+            self._wake.set()
+            return FINISHED  # another Rollout under the same name: nothing that we remember is about it
+        status = self._state(rollout)
+        if rollout.spec is not None:
+            self._spec = rollout.spec
+        measurements, observed, since = self._inbox.take()
+        self._urgent.clear()
+        if self._spec is None and rollout.deleting:
+            self._spec = rescue(deps.store.rollouts[key].document)
+        if self._spec is None:
+            return await self._unreadable(rollout)
+        received = Received(measurements, observed, self._refusals)
+        gate = deps.fence.gate()
+        observation = observe(deps, key, rollout, self._spec, status, received, self._resolver, self._standing())
+        if self._blames(status, observation.status) and not await self._still_so(observation):
+            self._inbox.put_back(measurements, observed, since)
+            self._wake.set()
+            return None
+        if self._executor.busy and not observation.status.active:
+            self._inbox.put_back(measurements, observed, since)
+            return None  # a run does not end while a write of it may still take effect: its landing wakes us
+        now = deps.clock.now()
+        result = await self._executor.execute(
+            observation.decision.actions, observation.world, now, since, self._urgent, gate
+        )
+        self._status = observation.status
+        self._fresh = self._fresh and bool(foreign(Scope(observation.spec, observation.status, observation.facts)))
+        self._telemeter(status, observation)
+        how = self._urgency(rollout, observation.status)
+        wrote = False if result.moved else await self._write(observation.status, how)
+        self._measure(observation)
+        deps.telemetry.tick(time.perf_counter() - started)
+        if result.moved or result.failed or wrote:
+            _say(rollout, observation, result, wrote=wrote, seconds=time.perf_counter() - started)
+        self._vain = 0 if result.performed or not result.stale else self._vain + 1
+        if self._vain > MOST_IN_VAIN:
+            # Read again and again, and still not what is there: the watch is behind, and has to catch up.
+            return deps.clock.now() + timedelta(seconds=min(2.0, 0.05 * 2.0 ** min(self._vain, 10)))
+        if result.moved or wrote:
+            self._wake.set()
+            return None
+        return self._next(observation, owed=how is not Urgency.NONE)
+
+    # -- what is believed ---------------------------------------------------------------------------------------
+
+    def _state(self, rollout: Rollout) -> RolloutStatus:
+        """The state to go on from: what we have in mind, or what another has put on record meanwhile.
+
+        What was recorded is by the clock of who recorded it. Time in which nothing could be seen counts against nobody.
+        """
+        deps, status = self._deps, self._status
+        document = deps.store.rollouts[self.key].document
+        recorded = document.get("status") or {}
+        now = deps.clock.now()
+        if deps.fence.epoch != self._epoch:  # we slept: another may have been at work, and what was measured is old
+            self._epoch, self._fresh, self._since = deps.fence.epoch, True, now
+        if status is None or (version(document) != self._version and recorded != self._recorded):
+            taken = (
+                rollout.status
+                if status is None
+                else adopt(status, rollout.status, another=self._another(rollout.status))
+            )
+            if taken is not status:
+                if status is not None and taken.active:
+                    log.info("%s/%s: going on from what another controller has put on record", *self.key)
+                taken = rebased(taken, now, self._away())
+                self._fresh, self._since, self._settling_since = True, now, None
+            status = taken
+        self._recorded, self._version = recorded, version(document)
+        status = delayed(status, deps.sight.total - self._unseen)
+        self._unseen = deps.sight.total
+        self._status = status
+        return status
+
+    def _another(self, recorded: RolloutStatus) -> bool:
+        """Whether some route of the run names the turn of another controller."""
+        turns = (_turn(self._deps.store, self.key, route.name) for route in recorded.routes)
+        return any(turn not in {"", self._deps.fence.turn} for turn in turns)
+
+    def _away(self) -> timedelta | None:
+        """How long ago the status was recorded, by the API server's clock; None: nobody can tell."""
+        at, now = self._deps.store.recorded_at(self.key), self._deps.kube.server_time
+        return max(now - at, timedelta(0)) if at is not None and now is not None else None
+
+    def _standing(self) -> Standing:
+        deps = self._deps
+        return Standing(
+            turn=deps.fence.turn,
+            fresh=self._fresh,
+            since=self._since,
+            blind=deps.sight.blind,
+            unwritten=self._executor.unwritten,
+        )
+
+    @staticmethod
+    def _blames(before: RolloutStatus, after: RolloutStatus) -> bool:
+        """Whether a decision says of somebody that they changed the weights: that another controller ended the run looks alike."""
+        reason = after.paused.reason if after.paused else ""
+        known = before.paused.reason if before.paused else ""
+        return reason != known and reason in {LOWERED_BY_HAND, CONTESTED}
+
+    async def _still_so(self, observation: Observation) -> bool:
+        try:
+            return await still_so(self._deps.kube, self._deps.store, self.key, observation.world.rollout)
+        except CanaryError:
+            return True  # nobody can tell now; the status write is guarded
+
+    def _next(self, observation: Observation, *, owed: bool) -> datetime | End | None:
+        now = self._deps.clock.now()
+        times = [observation.decision.wake_at, self._backoffs.next_try(now), self._status_backoff.next_try(now)]
+        if self._settling_since is not None:
+            times.append(self._settling_since + SETTLE)
+        known = [at for at in times if at is not None]
+        waiting = any(not isinstance(action, EmitEvent) for action in observation.decision.actions)
+        busy = self._executor.busy or self._writing is not None
+        if not observation.status.active and not waiting and not owed and not busy and not self._wake.is_set():
+            return FINISHED
+        return min(known, default=None)
+
+    def _urgency(self, rollout: Rollout, status: RolloutStatus) -> Urgency:
+        """How soon this status has to be written, after what was written for its step already."""
+        step = (status.run.number if status.run else 0, status.step.index if status.step else 0)
+        if step != self._step:
+            self._step, self._writes_in_step = step, 0
+        return urgency(rollout.status, status, self._writes_in_step)
+
+    async def _write(self, status: RolloutStatus, how: Urgency) -> bool:
+        """Write the status if it is worth it now; the rest of the run does not depend on whether that works."""
+        now = self._deps.clock.now()
+        match how:
+            case Urgency.NONE:
+                self._settling_since = None
+                return False
+            case Urgency.SETTLING:
+                if self._settling_since is None:
+                    self._settling_since = now
+                if now < self._settling_since + SETTLE:
+                    return False
+            case Urgency.NOW:
+                pass
+        self._settling_since = None
+        if self._writing is not None or self._status_backoff.resting("status", now):
+            return False
+        self._writing = asyncio.create_task(self._patch_status(status, now, self._deps.fence.gate()))
+        self._writing.add_done_callback(self._written)
+        return await self._patience(self._writing)
+
+    async def _patience(self, writing: asyncio.Task[bool]) -> bool:
+        """Wait for a status write, unless a sample comes in: nothing that a run does stands behind words about it."""
+        sample = asyncio.ensure_future(self._urgent.wait())
+        try:
+            await asyncio.wait({writing, sample}, timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sample.cancel()
+        return writing.done() and writing.result()
+
+    def _written(self, _: asyncio.Task[bool]) -> None:
+        self._writing = None
+        self._wake.set()
+
+    async def _patch_status(self, status: RolloutStatus, now: datetime, gate: Gate) -> bool:
+        namespace, name = self.key
+        deps = self._deps
+        try:
+            async with deps.limit.held(namespace):
+                kept = deps.store.rollouts.get(self.key)
+                if kept is None:
+                    return False
+                before = kept.document.get("status") or {}
+                if before != self._recorded:
+                    self._wake.set()  # somebody else has recorded something meanwhile: decide again
+                    return False
+                patch = merge_patch(before, status.dump())
+                if not patch.keys() - {"recordedAt"}:
+                    return False
+                patch["recordedAt"] = format_time(now)
+                # Only what is as we have read it is written over: a controller that comes too late changes nothing.
+                body = {"metadata": {"resourceVersion": kept.version}, "status": patch}
+                gate(False)
+                fresh = await deps.kube.merge_patch(ROLLOUTS, name, namespace, body, subresource="status")
+        except NotFound:
+            self._on_gone()
+            return False
+        except StaleDecision:
+            self._wake.set()
+            return False
+        except Conflict:
+            return await self._read_again()
+        except CanaryError as error:
+            count = self._status_backoff.failed("status", now, error)
+            if count in {1, 10, 100}:
+                log.warning("status of %s/%s could not be written (%d times): %s", namespace, name, count, error)
+            return False
+        self._status_backoff.succeeded("status")
+        self._writes_in_step += 1
+        self._recorded, self._version = fresh.get("status") or {}, version(fresh)
+        deps.store.put_rollout(fresh, answer=True)
+        return True
+
+    async def _read_again(self) -> bool:
+        """Somebody wrote the Rollout in between: the next tick decides by what is there now."""
+        try:
+            fresh = await self._deps.kube.get(ROLLOUTS, self.key[1], self.key[0])
+            if not self._deps.store.put_rollout(fresh, answer=True):
+                raise Conflict("the Rollout is another one than the watch has told of")
+        except NotFound:
+            self._on_gone()
+        except CanaryError as error:
+            self._status_backoff.failed("status", self._deps.clock.now(), error)
+        self._wake.set()
+        return False
+
+    async def _unreadable(self, rollout: Rollout) -> datetime | End | None:
+        """The spec cannot be read and we know no earlier one: say so, touch nothing."""
+        if self._status is None or rollout.problem is None:
+            return FINISHED
+        self._status = unreadable(self._status, rollout.problem, rollout.generation, self._deps.clock.now())
+        await self._write(self._status, self._urgency(rollout, self._status))
+        now = self._deps.clock.now()
+        return self._status_backoff.next_try(now) or FINISHED
+
+    # -- measuring ----------------------------------------------------------------------------------------------
+
+    def _measure(self, observation: Observation) -> None:
+        if not measuring(observation.spec, observation.status):
+            if not observation.status.active or (
+                observation.status.run is not None and observation.status.run.outcome is not None
+            ):
+                self._measurements.sync((), None)
+            return
+        checks = observation.facts.checks
+        if observation.spec.observed is not None:
+            checks = (*checks, _as_check(observation.spec))
+        since = observation.status.run.traffic_since if observation.status.run else None
+        if since is not None:
+            self._measurements.sync(checks, since)
+
+    def _render(self, check: ResolvedCheck) -> str:
+        if self._spec is None or self._status is None:
+            raise AssertionError("measuring only follows a tick")
+        namespace, name = self.key
+        weight = float(self._status.split.desired)
+        swapped = self._status.swapped
+        if check.name == OBSERVED:
+            return observed_query(self._spec, namespace, name, weight=weight, swapped=swapped)
+        return check_query(check, self._spec, namespace, name, weight=weight, swapped=swapped)
+
+    def _telemeter(self, before: RolloutStatus, observation: Observation) -> None:
+        namespace, name = self.key
+        telemetry, status = self._deps.telemetry, observation.status
+        if status.active:
+            split = status.split
+            telemetry.run_active(namespace, name)
+            telemetry.weights(namespace, name, desired=split.desired, written=split.written, accepted=split.accepted)
+            for check in status.checks:
+                if check.measured_at is not None:
+                    telemetry.verdict(namespace, name, check.name, check.verdict)
+                    telemetry.value(namespace, name, check.name, check.value)
+        if before.phase in ACTIVE and not status.active and status.run is not None and status.run.outcome is not None:
+            telemetry.weights(namespace, name, desired=0, written=status.split.written, accepted=status.split.accepted)
+            telemetry.run_finished(namespace, name, status.run.outcome)
+
+
+def _turn(store: Store, key: Key, route: str) -> str:
+    """Whose turn a route names for a Rollout; empty when it names none."""
+    kept = store.routes.get((key[0], route))
+    annotations = (kept.document.get("metadata", {}).get("annotations") or {}) if kept is not None else {}
+    intent = parse_intent(annotations.get(run_annotation(key[1])))
+    return intent.turn if intent is not None else ""
+
+
+def _as_check(spec: RolloutSpec) -> ResolvedCheck:
+    """`spec.observed` in the form that the measuring loop knows."""
+    observed = spec.observed
+    if observed is None:
+        raise AssertionError("only asked for with spec.observed")
+    return ResolvedCheck(
+        name=OBSERVED,
+        query=observed.prometheus.query,
+        address=observed.prometheus.address,
+        args={},
+        minimum=None,
+        maximum=None,
+        condition=None,
+        window=observed.window,
+        interval=observed.interval,
+        failure_limit=0,
+        initial_delay=Duration.parse("0s"),
+        on_no_data=OnUnknown.HOLD,
+        on_error=OnUnknown.HOLD,
+        hold_limit=Duration.parse("0s"),
+        dry_run=True,
+    )
+
+
+def _say(rollout: Rollout, observation: Observation, result: Result, *, wrote: bool, seconds: float) -> None:
+    status = observation.status
+    bad = bool(result.failed) or status.phase in {Phase.ROLLING_BACK, Phase.INVALID}
+    failed = [f"{name} failed: {error}" for name, error in result.failed.items()]
+    tick_line(
+        namespace=rollout.namespace,
+        rollout=rollout.name,
+        run=status.run.number if status.run else None,
+        phase=str(status.phase or ""),
+        step=status.step.display if status.step else "",
+        reason=observation.decision.reason,
+        message="; ".join([status.message, *failed]),
+        actions=[
+            *result.performed,
+            *(f"{name} (read again)" for name in result.stale),
+            *(["WriteStatus"] if wrote else []),
+        ],
+        routes=[action.name for action in observation.facts.routes],
+        duration_ms=seconds * 1000,
+        level=logging.WARNING if bad else logging.INFO,
+    )

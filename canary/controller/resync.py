@@ -1,0 +1,87 @@
+"""Notices Rollouts whose deletion nobody told us of: while kopf's watch was broken, a deletion leaves no event.
+
+An active one would be found out by its next write. One at rest writes nothing, and would go on barring its rules to
+others. So from time to time, and whenever kopf had to list them again, the Rollouts are counted, by one small request; only
+if fewer exist than are known are they listed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import aclosing
+from datetime import timedelta
+
+from canary.controller.clock import Alarm, Clock
+from canary.controller.manager import Manager
+from canary.errors import ApiError
+from canary.kube import ROLLOUTS, Kube
+from canary.observe.objects import key_of, uid_of
+from canary.observe.store import Key
+
+log = logging.getLogger("canary.resync")
+
+INTERVAL = 300.0
+"""Seconds between two counts."""
+
+
+class Resync:
+    """Compares the Rollouts that are known with those that exist. `namespaces` empty: all of them."""
+
+    def __init__(self, kube: Kube, manager: Manager, namespaces: tuple[str, ...], clock: Clock) -> None:
+        self._kube = kube
+        self._hub = manager
+        self._limit: tuple[str | None, ...] = namespaces or (None,)
+        self._clock = clock
+        self._alarm = asyncio.Event()
+        self.soon = self._alarm.set
+        """Count at the next opportunity: something may have been missed."""
+
+    async def run(self) -> None:
+        """Count for ever. A server that cannot answer now is asked again next time."""
+        alarm = Alarm(self._clock, self._alarm)
+        try:
+            while True:
+                alarm.set(self._clock.now() + timedelta(seconds=INTERVAL))
+                await self._alarm.wait()
+                self._alarm.clear()
+                for place in self._limit:
+                    try:
+                        await self.count(place)
+                    except ApiError as error:
+                        log.debug("cannot count the Rollouts: %s", error)
+        finally:
+            alarm.cancel()
+
+    async def count(self, place: str | None) -> list[Key]:
+        """Count once in a namespace (None: all), and drop what does not exist any more; returns what was dropped.
+
+        Raises:
+            ApiError: the server does not answer.
+
+        """
+        known = self._known(place)
+        if len(known) <= await self._existing(place):
+            return []
+        present: dict[Key, str] = {}
+        async with aclosing(self._kube.pages(ROLLOUTS, place)) as pages:
+            async for page in pages:
+                present |= {key_of(item): uid_of(item) for item in page["items"]}
+        # What came after we looked is in the list and not among the known; what went since then has its own event.
+        gone = [key for key, uid in known.items() if present.get(key) != uid]
+        for key in gone:
+            kept = self._hub.deps.store.rollouts.get(key)
+            if kept is not None and kept.uid == known[key]:
+                log.warning("%s/%s was deleted unnoticed; forgetting it", *key)
+                self._hub.rollout("DELETED", kept.document)
+        return gone
+
+    def _known(self, place: str | None) -> dict[Key, str]:
+        rollouts = self._hub.deps.store.rollouts
+        return {key: kept.uid for key, kept in rollouts.items() if place in {None, key[0]}}
+
+    async def _existing(self, place: str | None) -> int:
+        """How many there are, by the smallest list."""
+        async with aclosing(self._kube.pages(ROLLOUTS, place, limit=1)) as pages:
+            page = await anext(pages)
+        return len(page["items"]) + int((page.get("metadata") or {}).get("remainingItemCount") or 0)

@@ -1,0 +1,141 @@
+"""The annotation `run.canary.dev/NAME` on a route: which run of Rollout NAME wrote these weights, at which step, and what was there before.
+
+It is set by the very patch that sets the weights. So whatever else was lost, the route itself says what its weights
+mean: a restart reads it, and promise 3 (a failed run never sends traffic again) rests on it. Each Rollout has one of its
+own, so two of them on two rules of a route never touch each other's (docs/decisions/0013).
+
+Anybody who may write the route may write it too, so it is parsed at the door into bounded types: what is not plainly
+ours is as absent.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from canary.model.rollout import digest
+from canary.routes.pair import Pair, Weights
+
+PREFIX = "run.canary.dev/"
+LEGACY_ANNOTATION = "canary.dev/run"
+"""What one Rollout of a route used before each had an annotation of its own. Read, and replaced by the next write."""
+
+LONGEST = 32 * 1024
+LONGEST_NAME = 63
+LARGEST_RUN = 1_000_000_000
+LARGEST_STEP = 64
+MOST_RULES = 64
+
+
+def name_part(rollout: str) -> str:
+    """A Rollout's name as the name part of an annotation: that may have 63 characters, longer ones end in a digest."""
+    if len(rollout) <= LONGEST_NAME:
+        return rollout
+    return f"{rollout[: LONGEST_NAME - 11].rstrip('-.')}-{digest(rollout)}"
+
+
+def run_annotation(rollout: str) -> str:
+    """The annotation of a Rollout on its routes."""
+    return PREFIX + name_part(rollout)
+
+
+class Mode(StrEnum):
+    """What the weights of a route are for."""
+
+    STEP = "step"
+    ROLLBACK = "rollback"
+    FINISH = "finish"
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """What a run wrote to a route. `weights` and `baseline` are by rule key."""
+
+    rollout: str
+    uid: str
+    run: int
+    mode: Mode
+    step: int
+    weights: Mapping[str, Weights] = field(default_factory=dict)
+    baseline: Mapping[str, Weights] = field(default_factory=dict)
+    pair: Pair | None = None
+    """The backends that the weights are of: what the Rollout declares may be another pair by now."""
+    reason: str = ""
+    """Why the run ends, as a constant and in words: for a restart that finds no other record of it."""
+    message: str = ""
+    turn: str = ""
+    """Which controller wrote it: the patch of one whose turn is over tests another annotation, and is refused."""
+
+    def dump(self) -> str:
+        """Write the annotation's value: compact JSON."""
+        document = {
+            "rollout": self.rollout,
+            "uid": self.uid,
+            "run": self.run,
+            "mode": self.mode.value,
+            "step": self.step,
+            "weights": {key: str(weights) for key, weights in self.weights.items()},
+            "baseline": {key: str(weights) for key, weights in self.baseline.items()},
+        }
+        if self.pair is not None:
+            document["pair"] = str(self.pair)
+        if self.reason:
+            document |= {"reason": self.reason, "message": self.message}
+        if self.turn:
+            document["turn"] = self.turn
+        return json.dumps(document, separators=(",", ":"))
+
+
+def parse_intent(raw: object) -> Intent | None:
+    """Read the annotation. None without one, and for whatever this package would not have written.
+
+    `original` is what an earlier version called the baseline.
+    """
+    if not isinstance(raw, str) or not raw or len(raw) > LONGEST:
+        return None
+    try:
+        document = json.loads(raw, parse_constant=_refuse, parse_float=_refuse)
+        return Intent(
+            rollout=_text(document["rollout"], 253),
+            uid=_text(document["uid"], 128),
+            run=_number(document["run"], 1, LARGEST_RUN),
+            mode=Mode(document["mode"]),
+            step=_number(document["step"], 0, LARGEST_STEP),
+            weights=_weights(document["weights"]),
+            baseline=_weights(document["original"] if "original" in document else document["baseline"]),
+            pair=Pair.parse(_text(document["pair"], 1024)) if "pair" in document else None,
+            reason=_text(document.get("reason", ""), 64),
+            message=_text(document.get("message", ""), 512),
+            turn=_text(document.get("turn", ""), 64),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+
+
+def _refuse(text: str) -> Any:
+    raise ValueError(f"{text} is no whole number")
+
+
+def _number(value: object, least: int, most: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise ValueError(f"{value!r} is not from {least} to {most}")
+    return value
+
+
+def _text(value: object, longest: int) -> str:
+    """A text that fits into a status: JSON can spell halves of characters, which nothing can encode."""
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value[:longest].encode("utf-8", "replace").decode()
+
+
+def _weights(value: object) -> dict[str, Weights]:
+    if not isinstance(value, dict) or len(value) > MOST_RULES:
+        raise ValueError("no weights by rule")
+    found = {_text(key, 253): Weights.parse(_text(text, 32)) for key, text in value.items()}
+    if any(weights.total == 0 for weights in found.values()):
+        raise ValueError("a pair that gets nothing is none that a run could have begun with, or written")
+    return found

@@ -1,0 +1,72 @@
+"""The weights that a route really has, in sentences: the pair, the other backends, and what that means for all. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from canary.errors import SpecError
+from canary.routes.pair import Backend, Pair, RulePair, read_pairs
+from canary.view.rollout import RolloutView
+from canary.view.words import clean, plain
+
+Json = dict[str, Any]
+
+ROUNDING = 0.001
+"""Percent; shares in a status are rounded to four decimals."""
+
+
+def route_lines(rollout: RolloutView, route: Json, declared: Json) -> Iterator[str]:
+    """One sentence for each rule that is moved; or what stands in the way of reading it."""
+    name = clean(declared.get("name") or "")
+    rules = [str(rule) for rule in declared.get("rules") or ()]
+    try:
+        pairs = read_pairs(route, Pair(_backend(rollout, "stable"), _backend(rollout, "canary")), rules)
+    except SpecError as error:
+        yield f"HTTPRoute {name}: {clean(error.message)}."
+        return
+    except (KeyError, TypeError, ValueError, AttributeError):
+        yield f"HTTPRoute {name}: its rules, or the pair in the spec, are not of a shape that this CLI knows."
+        return
+    for pair in pairs:
+        yield _rule(rollout, name, route, pair)
+
+
+def _rule(rollout: RolloutView, name: str, route: Json, pair: RulePair) -> str:
+    refs = route["spec"]["rules"][pair.rule]["backendRefs"]
+    stable, canary = _weight(refs[pair.stable]), _weight(refs[pair.canary])
+    words = (
+        f"HTTPRoute {name}, rule {clean(pair.key)}: {rollout.service('stable')} {stable}, "
+        f"{rollout.service('canary')} {canary}: the canary gets {share(canary, stable + canary)} of the pair"
+    )
+    written = rollout.status.split.written
+    if rollout.active and stable + canary and abs(100 * canary / (stable + canary) - written) > ROUNDING:
+        words += (
+            f" (not the {plain(written)} % that the controller saw last: somebody else changed it, or it is about to)"
+        )
+    others = [ref for index, ref in enumerate(refs) if index not in {pair.stable, pair.canary}]
+    if not others:
+        return f"{words}, and as the rule has no other backend that is its share of the whole rule."
+    total = sum(_weight(ref) for ref in refs)
+    rest = ", ".join(f"{clean(ref.get('name') or '?')} {_weight(ref)}" for ref in others)
+    return (
+        f"{words}. Other backends of the rule keep their weights ({rest}), so of the whole rule the pair gets "
+        f"{share(stable + canary, total)} and the canary {share(canary, total)}."
+    )
+
+
+def _backend(rollout: RolloutView, role: str) -> Backend:
+    if rollout.status.swapped:
+        role = {"stable": "canary", "canary": "stable"}[role]
+    target = rollout.spec[role]
+    return Backend(str(target["service"]), str(target.get("namespace") or rollout.namespace), int(target["port"]))
+
+
+def _weight(ref: Json) -> int:
+    weight = ref.get("weight")
+    return 1 if weight is None else int(weight)
+
+
+def share(part: int, whole: int) -> str:
+    """A share in percent with at most two decimals: `10 %`, `3.33 %`; 0 of nothing is 0."""
+    return f"{plain(round(100 * part / whole, 2)) if whole else '0'} %"

@@ -1,0 +1,582 @@
+"""The executor against a real API server that is told to fail."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from act_kit import NOW, PAIR, TEAM, Bench, Json, until, write
+
+from canary.act.backoff import OFTEN
+from canary.controller.fence import Fence
+from canary.decide.actions import (
+    Action,
+    AddFinalizer,
+    ClearRequest,
+    CopyPodSpec,
+    EmitEvent,
+    ForgetPodSpec,
+    RemoveFinalizer,
+    RestorePodSpec,
+    StampRequest,
+    WriteRoute,
+)
+from canary.decide.facts import CopyView
+from canary.errors import Conflict, Unavailable, Unprocessable, WriteAltered
+from canary.kube import DEPLOYMENTS, HTTPROUTES, ROLLOUTS
+from canary.model.requests import REQUEST_ANNOTATION, parse_request
+from canary.observe.copies import copy_annotation, read_copy
+from canary.observe.objects import FINALIZER, revision
+from canary.routes.intent import Mode, parse_intent, run_annotation
+from canary.routes.pair import Weights
+
+RUN_ANNOTATION = run_annotation("shop")
+
+
+async def replaced(bench: Bench) -> str:
+    """What the stable workload runs now."""
+    return revision(await bench.kube.get(DEPLOYMENTS, "stable", TEAM))
+
+
+async def test_weights_and_annotation_in_one_patch(bench: Bench) -> None:
+    """One patch sets the weights and says why; what we know of the route is the answer to it."""
+    done = await bench.executor.execute([write()], await bench.see(), NOW)
+    assert done.performed == ["WriteRoute(shop, step)"]
+    assert done.moved
+    assert await bench.weights() == [50, 50]
+    kept = bench.store.routes[TEAM, "shop"].document
+    intent = parse_intent(kept["metadata"]["annotations"][RUN_ANNOTATION])
+    assert intent is not None
+    assert intent.mode is Mode.STEP
+    patches = [entry for entry in bench.api.audit if entry.verb == "patch"]
+    assert len(patches) == 1
+
+
+async def test_nothing_to_change_is_no_request(bench: Bench) -> None:
+    """A route that says already what it should costs no request."""
+    await bench.executor.execute([write()], await bench.see(), NOW)
+    world = await bench.see()
+    before = len(bench.api.audit)
+    await bench.executor.execute([write()], world, NOW)
+    assert len(bench.api.audit) == before
+
+
+async def test_release_takes_the_annotation_away(bench: Bench) -> None:
+    """Without an intent the annotation goes, and everybody else's stays."""
+    patch = {"metadata": {"annotations": {"example.org/owner": "team"}}}
+    await bench.other.merge_patch(HTTPROUTES, "shop", TEAM, patch)
+    await bench.executor.execute([write()], await bench.see(), NOW)
+    await bench.executor.execute([write("shop", 90, 10, None)], await bench.see(), NOW)
+    document = await bench.kube.get(HTTPROUTES, "shop", TEAM)
+    assert document["metadata"]["annotations"] == {"example.org/owner": "team"}
+
+
+@pytest.mark.parametrize("field", ["weights", "annotation"])
+async def test_somebody_was_there_first(bench: Bench, field: str) -> None:
+    """A write against a route that has moved changes nothing: it is read again, and counts as no failure."""
+    world = await bench.see()
+    seen = world.routes["shop"]
+    if field == "weights":
+        refs = [{**ref, "weight": 7} for ref in seen["spec"]["rules"][0]["backendRefs"]]
+        patch: dict[str, Any] = {"spec": {"rules": [{"backendRefs": refs}]}}
+    else:
+        patch = {"metadata": {"annotations": {RUN_ANNOTATION: "{}"}}}
+    theirs = await bench.other.merge_patch(HTTPROUTES, "shop", TEAM, patch)
+    done = await bench.executor.execute([write()], world, NOW)
+    assert done.stale == ["WriteRoute(shop, step)"]
+    assert done.moved
+    assert not done.failed
+    assert bench.backoffs.next_try(NOW) is None
+    now = await bench.kube.get(HTTPROUTES, "shop", TEAM)
+    assert now["metadata"]["resourceVersion"] == theirs["metadata"]["resourceVersion"]
+    assert (
+        bench.store.routes[TEAM, "shop"].document["metadata"]["resourceVersion"]
+        == theirs["metadata"]["resourceVersion"]
+    )
+
+
+async def test_a_refusal_of_the_content_stands(bench: Bench) -> None:
+    """422 although nothing had moved is about what we wrote: it fails, rests, and is told to people once."""
+    world = await bench.see()
+    done = await bench.executor.execute([write("shop", -1, 101)], world, NOW)
+    assert isinstance(done.failed["WriteRoute(shop, step)"], Unprocessable)
+    assert not done.moved
+    assert bench.backoffs.resting("WriteRoute(shop, step)", NOW)
+    before = len(bench.api.audit)
+    again = await bench.executor.execute([write("shop", -1, 101)], world, NOW)
+    assert len(bench.api.audit) == before, "it rests"
+    assert not again.failed
+    events = await bench.events()
+    assert [event["reason"] for event in events] == ["WriteFailed"]
+
+
+@pytest.mark.parametrize(("status", "error"), [(500, Unavailable), (409, Conflict), (503, Unavailable)])
+async def test_a_fault_fails_one_route_only(bench: Bench, status: int, error: type[Exception]) -> None:
+    """A route that cannot be written rests; the other one is written."""
+    bench.fault(resource="httproutes", name="shop", status=status)
+    done = await bench.executor.execute([write(), write("api")], await bench.see(), NOW)
+    assert isinstance(done.failed["WriteRoute(shop, step)"], error)
+    assert done.performed == ["WriteRoute(api, step)"]
+    assert await bench.weights("api") == [50, 50]
+    assert await bench.weights() == [90, 10]
+
+
+async def test_an_answer_that_got_lost(bench: Bench) -> None:
+    """A write that took effect although its answer was 500 fails now, and is found done afterwards."""
+    bench.fault(resource="httproutes", name="shop", status=500, after_effect=True)
+    done = await bench.executor.execute([write()], await bench.see(), NOW)
+    assert list(done.failed) == ["WriteRoute(shop, step)"]
+    assert await bench.weights() == [50, 50]
+    bench.backoffs.succeeded("WriteRoute(shop, step)")
+    before = len(bench.api.audit)
+    world = await bench.see()
+    lists = len(bench.api.audit) - before
+    await bench.executor.execute([write()], world, NOW)
+    assert len(bench.api.audit) == before + lists
+
+
+async def test_a_route_that_is_gone(bench: Bench) -> None:
+    """404 drops the route from what we know; the next decision sees that it is missing."""
+    world = await bench.see()
+    await bench.other.delete(HTTPROUTES, "shop", TEAM)
+    done = await bench.executor.execute([write()], world, NOW)
+    assert done.stale == ["WriteRoute(shop, step)"]
+    assert (TEAM, "shop") not in bench.store.routes
+
+
+async def test_what_hangs_holds_up_nobody(bench: Bench) -> None:
+    """A write without an answer goes on by itself: perform returns, is not sent twice, and its landing is told."""
+    hanging = bench.fault(resource="httproutes", name="shop", latency=1.0)
+    world = await bench.see()
+    started = time.monotonic()
+    done = await bench.executor.execute([write(), write("api")], world, NOW)
+    assert time.monotonic() - started < 0.9
+    assert done.performed == ["WriteRoute(api, step)"]
+    assert bench.executor.busy
+    await bench.executor.execute([write()], world, NOW)
+    assert hanging.hits == 1
+    await until(lambda: bool(bench.landed))
+    assert not bench.executor.busy
+    assert await bench.weights() == [50, 50]
+    assert len([entry for entry in bench.api.audit if entry.verb == "patch" and entry.name == "shop"]) == 1
+
+
+async def test_an_interrupt_ends_the_waiting(bench: Bench) -> None:
+    """When a sample comes in, perform returns at once, whatever is under way."""
+    bench.fault(resource="httproutes", name="shop", latency=1.0)
+    world = await bench.see()
+    interrupt = asyncio.Event()
+    interrupt.set()
+    started = time.monotonic()
+    await bench.executor.execute([write()], world, NOW, interrupt=interrupt)
+    assert time.monotonic() - started < 0.2
+
+
+async def test_an_older_plan_goes_no_further(bench: Bench) -> None:
+    """Actions that stand behind a hanging one are dropped when there is a newer decision."""
+    bench.fault(resource="rollouts", latency=0.6)
+    world = await bench.see()
+    revised = revision(await bench.kube.get(DEPLOYMENTS, "canary", TEAM))
+    await bench.executor.execute(
+        [AddFinalizer(), CopyPodSpec("canary", "stable", revised, await replaced(bench), "uid", 1)], world, NOW
+    )
+    await bench.executor.execute([write("shop", 100, 0, Mode.ROLLBACK)], world, NOW)
+    await until(lambda: not bench.executor.busy)
+    stable = await bench.kube.get(DEPLOYMENTS, "stable", TEAM)
+    assert stable["spec"]["template"]["spec"]["containers"][0]["image"] == "shop:1"
+    assert await bench.weights() == [100, 0]
+
+
+async def test_a_rollback_overtakes_a_hanging_raise(bench: Bench) -> None:
+    """A raise that is still on its way cannot land on top of the rollback that was sent after it."""
+    bench.fault(resource="httproutes", name="shop", latency=0.6)
+    world = await bench.see()
+    await bench.executor.execute([write()], world, NOW)
+    done = await bench.executor.execute([write("shop", 100, 0, Mode.ROLLBACK)], world, NOW, time.monotonic())
+    assert done.performed == ["WriteRoute(shop, rollback)"]
+    await until(lambda: not bench.executor.busy)
+    assert await bench.weights() == [100, 0]
+    assert len(bench.rollbacks) == 1
+    assert 0 <= bench.rollbacks[0] < 1
+
+
+async def test_stop_ends_what_is_under_way(bench: Bench) -> None:
+    """After stop nothing of ours is under way."""
+    bench.fault(resource="httproutes", name="shop", latency=30.0)
+    await bench.executor.execute([write()], await bench.see(), NOW)
+    assert bench.executor.busy
+    await bench.executor.stop()
+    assert not bench.executor.busy
+
+
+@pytest.mark.parametrize("others", [None, ["example.org/other"]])
+async def test_finalizer(bench: Bench, others: list[str] | None) -> None:
+    """Ours comes and goes, everybody else's stays."""
+    await bench.other.merge_patch(ROLLOUTS, "shop", TEAM, {"metadata": {"finalizers": others}})
+    for _ in range(2):  # the second time there is nothing to do
+        await bench.executor.execute([AddFinalizer()], await bench.see(), NOW)
+    document = await bench.kube.get(ROLLOUTS, "shop", TEAM)
+    assert document["metadata"]["finalizers"] == [*(others or []), FINALIZER]
+    for _ in range(2):
+        await bench.executor.execute([RemoveFinalizer()], await bench.see(), NOW)
+    document = await bench.kube.get(ROLLOUTS, "shop", TEAM)
+    assert document["metadata"].get("finalizers", []) == (others or [])
+
+
+async def test_the_last_finalizer_lets_the_object_go(bench: Bench) -> None:
+    """The answer to the patch that lets a Rollout go does not bring it back into what we know."""
+    await bench.executor.execute([AddFinalizer()], await bench.see(), NOW)
+    await bench.other.delete(ROLLOUTS, "shop", TEAM)
+    world = await bench.see()
+    bench.store.drop_rollout((TEAM, "shop"))  # the news of the end came before the answer
+    done = await bench.executor.execute([RemoveFinalizer()], world, NOW)
+    assert not done.failed
+    assert (TEAM, "shop") not in bench.store.rollouts
+
+
+async def test_a_rollout_that_is_gone_is_no_failure(bench: Bench) -> None:
+    """404 on the Rollout itself means that nothing is left to do."""
+    world = await bench.see()
+    await bench.other.delete(ROLLOUTS, "shop", TEAM)
+    done = await bench.executor.execute([AddFinalizer()], world, NOW)
+    assert not done.failed
+
+
+async def test_stamp_and_clear(bench: Bench) -> None:
+    """A plain verb gets an id and the name of who set it; what is cleared is exactly what was served."""
+    annotate = {"metadata": {"annotations": {REQUEST_ANNOTATION: "abort"}}}
+    await bench.other.merge_patch(ROLLOUTS, "shop", TEAM, annotate)
+    await bench.executor.execute([StampRequest("abort")], await bench.see(), NOW)
+    raw = (await bench.kube.get(ROLLOUTS, "shop", TEAM))["metadata"]["annotations"][REQUEST_ANNOTATION]
+    request = parse_request(raw)
+    assert request is not None
+    assert (request.verb, request.by) == ("abort", "other")
+    assert request.id
+    done = await bench.executor.execute([ClearRequest("abort")], await bench.see(), NOW)
+    assert list(done.failed) == ["ClearRequest"], "the annotation says something else by now"
+    bench.backoffs.succeeded("ClearRequest")
+    await bench.executor.execute([ClearRequest(raw)], await bench.see(), NOW)
+    document = await bench.kube.get(ROLLOUTS, "shop", TEAM)
+    assert REQUEST_ANNOTATION not in (document["metadata"].get("annotations") or {})
+
+
+async def test_a_request_that_changed_meanwhile(bench: Bench) -> None:
+    """A request that was replaced before it could be stamped or cleared is left alone."""
+    world = await bench.see()
+    annotate = {"metadata": {"annotations": {REQUEST_ANNOTATION: "resume"}}}
+    await bench.other.merge_patch(ROLLOUTS, "shop", TEAM, annotate)
+    await bench.executor.execute([StampRequest("abort"), ClearRequest("abort")], world, NOW)
+    document = await bench.kube.get(ROLLOUTS, "shop", TEAM)
+    assert document["metadata"]["annotations"][REQUEST_ANNOTATION] == "resume"
+
+
+async def test_copy_restore_forget(bench: Bench) -> None:
+    """A copy keeps the pod spec that it replaced; restoring brings it back, forgetting keeps the copy."""
+    wanted = revision(await bench.kube.get(DEPLOYMENTS, "canary", TEAM))
+
+    async def stable() -> tuple[str, bool]:
+        document = await bench.kube.get(DEPLOYMENTS, "stable", TEAM)
+        image = document["spec"]["template"]["spec"]["containers"][0]["image"]
+        return image, copy_annotation("shop") in (document["metadata"].get("annotations") or {})
+
+    async def perform(action: Action) -> None:
+        """As a reconciler does: again when somebody, a status controller as like as not, wrote the object in between."""
+        for _ in range(50):
+            done = await bench.executor.execute([action], await bench.see(), NOW)
+            await until(lambda: not bench.executor.busy)
+            if not done.stale:
+                return
+        raise AssertionError(f"{action} was never performed")
+
+    copy = CopyPodSpec("canary", "stable", wanted, await replaced(bench), "uid", 7)
+    await perform(copy)
+    assert await stable() == ("shop:2", True)
+    kept = bench.store.workloads[TEAM, "stable"].seen_by("shop")
+    assert (kept.revision, kept.copied) == (wanted, CopyView("uid", 7, wanted, copy.replaces))
+    await perform(RestorePodSpec("stable"))
+    assert await stable() == ("shop:1", True), "what is put back is on record until it is forgotten"
+    await perform(ForgetPodSpec("stable"))
+    assert await stable() == ("shop:1", False)
+    await perform(copy)
+    await perform(ForgetPodSpec("stable"))
+    assert await stable() == ("shop:2", False)
+    for action in (RestorePodSpec("stable"), ForgetPodSpec("stable")):
+        before = [entry for entry in bench.api.audit if entry.verb == "patch"]
+        await bench.executor.execute([action], await bench.see(), NOW)
+        await until(lambda: not bench.executor.busy)
+        assert [entry for entry in bench.api.audit if entry.verb == "patch"] == before
+
+
+async def test_a_copy_of_another_revision_is_not_made(bench: Bench) -> None:
+    """When the canary has moved on, nothing is copied, and we know what it runs now."""
+    world = await bench.see()
+    copy = CopyPodSpec("canary", "stable", "0123456789", await replaced(bench), "uid", 1)
+    done = await bench.executor.execute([copy], world, NOW)
+    assert done.stale == ["CopyPodSpec(stable)"]
+    document = await bench.kube.get(DEPLOYMENTS, "stable", TEAM)
+    assert document["spec"]["template"]["spec"]["containers"][0]["image"] == "shop:1"
+
+
+async def test_a_workload_that_moves_under_the_copy(bench: Bench) -> None:
+    """A Deployment written between our read and our patch is not overwritten."""
+    wanted = revision(await bench.kube.get(DEPLOYMENTS, "canary", TEAM))
+    world = await bench.see()
+    bench.fault(resource="deployments", name="stable", latency=0.15)
+    copy = CopyPodSpec("canary", "stable", wanted, await replaced(bench), "uid", 1)
+    before = len(bench.api.audit)
+    performing = asyncio.create_task(bench.executor.execute([copy], world, NOW))
+    await until(lambda: any(entry.verb == "get" and entry.name == "stable" for entry in list(bench.api.audit)[before:]))
+    await bench.other.merge_patch(DEPLOYMENTS, "stable", TEAM, {"spec": {"replicas": 3}})
+    done = await performing
+    assert done.stale == ["CopyPodSpec(stable)"]
+    document = await bench.kube.get(DEPLOYMENTS, "stable", TEAM)
+    assert document["spec"]["template"]["spec"]["containers"][0]["image"] == "shop:1"
+
+
+async def test_events_are_told_and_retried(bench: Bench) -> None:
+    """An Event names the Rollout and who reports it; one that got a 500 after it was made exists once."""
+    bench.fault(verb="create", resource="events", status=500, after_effect=True)
+    world = await bench.see()
+    await bench.executor.execute([EmitEvent("Warning", "CheckFailed", "check errors failed")], world, NOW)
+    events = await bench.events()
+    assert [(event["type"], event["reason"], event["message"]) for event in events] == [
+        ("Warning", "CheckFailed", "check errors failed")
+    ]
+    about = events[0].get("involvedObject") or events[0]["regarding"]
+    assert (about["kind"], about["name"], about["namespace"]) == ("Rollout", "shop", TEAM)
+
+
+async def test_an_event_never_hinders(bench: Bench) -> None:
+    """When Events cannot be posted, nothing else notices."""
+    bench.fault(verb="create", resource="events", status=403, times=None)
+    done = await bench.executor.execute([EmitEvent("Normal", "A", "a"), write()], await bench.see(), NOW)
+    assert done.performed == ["WriteRoute(shop, step)"]
+    assert await bench.events() == []
+
+
+# -- what the API server keeps is what was written ----------------------------------------------------------------------
+
+
+def also(*operations: dict[str, Any]) -> Callable[[bytes], bytes]:
+    """Admission that adds operations to a JSON Patch."""
+    return lambda body: json.dumps([*json.loads(body), *operations]).encode()
+
+
+async def test_admission_that_changes_a_weight_is_noticed(bench: Bench) -> None:
+    """A patch that is taken and not kept has failed: it rests, is told, and what is there now is known."""
+    weight = {"op": "replace", "path": "/spec/rules/0/backendRefs/1/weight", "value": 77}
+    bench.fault(resource="httproutes", name="shop", rewrite=also(weight), times=None)
+    done = await bench.executor.execute([write()], await bench.see(), NOW)
+    assert isinstance(done.failed["WriteRoute(shop, step)"], WriteAltered)
+    assert "keeps 50/77" in bench.executor.unwritten["shop"]
+    assert await bench.weights() == [50, 77]
+    refs = bench.store.routes[TEAM, "shop"].document["spec"]["rules"][0]["backendRefs"]
+    assert [ref["weight"] for ref in refs] == [50, 77]
+
+
+async def test_admission_that_takes_our_annotation_away_is_noticed(bench: Bench) -> None:
+    """Weights without their meaning would be forgotten by a crash."""
+    gone = {"op": "remove", "path": "/metadata/annotations"}
+    bench.fault(resource="httproutes", name="shop", rewrite=also(gone))
+    done = await bench.executor.execute([write()], await bench.see(), NOW)
+    assert isinstance(done.failed["WriteRoute(shop, step)"], WriteAltered)
+
+
+async def test_routes_are_written_strictly(bench: Bench) -> None:
+    """A field that the definitions do not know is refused, not dropped in silence."""
+    unknown = {"op": "add", "path": "/spec/rules/0/colour", "value": "red"}
+    bench.fault(resource="httproutes", name="shop", rewrite=also(unknown))
+    done = await bench.executor.execute([write()], await bench.see(), NOW)
+    assert list(done.failed) == ["WriteRoute(shop, step)"]
+    assert await bench.weights() == [90, 10]
+
+
+@pytest.mark.parametrize("same", [True, False], ids=["alike each time", "another each time"])
+async def test_what_admission_makes_of_a_copy_counts_as_copied(bench: Bench, same: bool) -> None:
+    """The record says what the workload runs now; and a restore still knows that it is ours."""
+    count = itertools.count()
+
+    def admit(body: bytes) -> bytes:
+        image = f"mirror.example.org/shop:2{'' if same else f'-{next(count)}'}"
+        operations = json.loads(body)
+        if not any(operation["path"] == "/spec/template/spec" for operation in operations):
+            return body
+        change = {"op": "replace", "path": "/spec/template/spec/containers/0/image", "value": image}
+        return json.dumps([*operations, change]).encode()
+
+    bench.fault(resource="deployments", name="stable", rewrite=admit, times=None)
+    before, wanted = await replaced(bench), revision(await bench.kube.get(DEPLOYMENTS, "canary", TEAM))
+    copy = CopyPodSpec("canary", "stable", wanted, before, "uid", 1)
+    done = await bench.executor.execute([copy], await bench.see(), NOW)
+    assert done.performed == ["CopyPodSpec(stable)"]
+    bench.api.faults.clear()
+    stable = await bench.kube.get(DEPLOYMENTS, "stable", TEAM)
+    record = read_copy(stable, "shop")
+    assert record is not None
+    assert (record.copied, revision(stable) != wanted) == (revision(stable), True)
+    await bench.executor.execute([RestorePodSpec("stable")], await bench.see(), NOW)
+    assert await replaced(bench) == before
+
+
+async def test_what_somebody_changed_after_the_copy_is_not_put_back(bench: Bench) -> None:
+    """A hotfix on stable stays; so does everything when the record is of nobody."""
+    before, wanted = await replaced(bench), revision(await bench.kube.get(DEPLOYMENTS, "canary", TEAM))
+    await bench.executor.execute([CopyPodSpec("canary", "stable", wanted, before, "uid", 1)], await bench.see(), NOW)
+    fix = [{"op": "replace", "path": "/spec/template/spec/containers/0/image", "value": "shop:2-hotfix"}]
+    await bench.other.json_patch(DEPLOYMENTS, "stable", TEAM, fix)
+    hotfix = await replaced(bench)
+    await bench.executor.execute([RestorePodSpec("stable")], await bench.see(), NOW)
+    assert await replaced(bench) == hotfix
+    assert bench.store.workloads[TEAM, "stable"].view.writer == "other"
+
+
+@pytest.mark.parametrize(
+    "raw", ["", "{}", "null", "[" * 5000, '{"uid":"","run":1,"copied":"a","replaced":{}}', "\udcff"[:0]]
+)
+async def test_a_record_that_makes_no_sense_is_forgotten(bench: Bench, raw: str) -> None:
+    """It is nobody's: nothing is put back by it, and it goes."""
+    patch = {"metadata": {"annotations": {copy_annotation("shop"): raw}}}
+    await bench.other.merge_patch(DEPLOYMENTS, "stable", TEAM, patch)
+    world, before = await bench.see(), await replaced(bench)
+    assert bench.store.workloads[TEAM, "stable"].seen_by("shop").copied is not None
+    await bench.executor.execute([RestorePodSpec("stable")], world, NOW)
+    await bench.executor.execute([ForgetPodSpec("stable")], world, NOW)
+    stable = await bench.kube.get(DEPLOYMENTS, "stable", TEAM)
+    assert (revision(stable), copy_annotation("shop") in (stable["metadata"].get("annotations") or {})) == (
+        before,
+        False,
+    )
+
+
+# -- another controller -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [{"outcome": "RolledBack"}, {"number": 2}])
+async def test_a_route_without_our_turn_is_not_raised_before_the_rollout_was_read(
+    bench: Bench, status: dict[str, Any]
+) -> None:
+    """Another controller has ended this run, or begun the next, and we have not been told: nothing is written."""
+    world = await bench.see()
+    run = {"number": 1, "startedAt": "2026-01-01T00:00:00Z", **status}
+    await bench.other.merge_patch(ROLLOUTS, "shop", TEAM, {"status": {"run": run}}, subresource="status")
+    done = await bench.executor.execute([write()], world, NOW)
+    assert (done.performed, done.stale) == ([], ["WriteRoute(shop, step)"])
+    assert await bench.weights() == [90, 10]
+    kept = bench.store.rollout((TEAM, "shop"))
+    assert kept is not None
+    assert kept.status.run is not None, "and now it is known"
+
+
+async def test_a_late_raise_is_refused_when_another_has_taken_its_turn(bench: Bench) -> None:
+    """A patch that was on its way while another controller put its turn on the route: the API server refuses it."""
+    await bench.executor.execute([write("shop", 90, 10)], await bench.see(), NOW)
+    world = await bench.see()
+    annotation = parse_intent(world.routes["shop"]["metadata"]["annotations"][RUN_ANNOTATION])
+    assert annotation is not None
+    text = replace(annotation, turn="another").dump()
+    await bench.other.merge_patch(HTTPROUTES, "shop", TEAM, {"metadata": {"annotations": {RUN_ANNOTATION: text}}})
+    done = await bench.executor.execute([write("shop", 50, 50)], world, NOW)
+    assert done.stale == ["WriteRoute(shop, step)"]
+    assert await bench.weights() == [90, 10]
+
+
+async def test_a_decision_from_before_we_slept_is_not_sent(bench: Bench) -> None:
+    """Neither a weight nor anything else; it counts as no failure, and is decided anew."""
+    now = [0.0]
+    fence = Fence(lambda: now[0])
+    fence.beat()
+    gate = fence.gate()
+    now[0] += 20
+    world, before = await bench.see(), len(bench.api.audit)
+    done = await bench.executor.execute([write(), AddFinalizer()], world, NOW, gate=gate)
+    assert sorted(done.stale) == ["AddFinalizer", "WriteRoute(shop, step)"]
+    assert {entry.verb for entry in list(bench.api.audit)[before:]} <= {"get"}
+    done = await bench.executor.execute([write()], world, NOW, gate=fence.gate())
+    assert done.performed == ["WriteRoute(shop, step)"]
+
+
+async def test_without_a_certain_lease_weights_only_go_down(bench: Bench) -> None:
+    """Nobody can say that another has not taken over; but nothing holds up a rollback."""
+    fence = Fence()
+    fence.confirmed = lambda: False
+    done = await bench.executor.execute([write()], await bench.see(), NOW, gate=fence.gate())
+    assert done.stale == ["WriteRoute(shop, step)"]
+    down = write("shop", 100, 0, Mode.ROLLBACK)
+    done = await bench.executor.execute([down], await bench.see(), NOW, gate=fence.gate())
+    assert done.performed == ["WriteRoute(shop, rollback)"]
+
+
+# -- whose fields ---------------------------------------------------------------------------------------------------------
+
+
+def managers(document: Json) -> list[str]:
+    return [entry["manager"] for entry in document["metadata"]["managedFields"] if not entry.get("subresource")]
+
+
+async def test_the_last_patch_gives_the_fields_back(bench: Bench) -> None:
+    """After it, the owner's server-side apply is not refused any more; the weights stay what they are."""
+    await bench.executor.execute([write("shop", 90, 10)], await bench.see(), NOW)
+    await bench.executor.execute([write("shop", 100, 0, Mode.ROLLBACK)], await bench.see(), NOW)
+    assert "canary" in managers(await bench.kube.get(HTTPROUTES, "shop", TEAM))
+    before = len([entry for entry in bench.api.audit if entry.verb == "patch"])
+    release = WriteRoute("HTTPRoute", "shop", PAIR, {"#0": Weights(100, 0)}, None)  # type: ignore[arg-type]
+    await bench.executor.execute([release], await bench.see(), NOW)
+    assert len([entry for entry in bench.api.audit if entry.verb == "patch"]) == before + 1
+    document = await bench.kube.get(HTTPROUTES, "shop", TEAM)
+    assert "canary" not in managers(document)
+    assert RUN_ANNOTATION not in (document["metadata"].get("annotations") or {})
+    assert await bench.weights() == [100, 0]
+
+
+async def test_weights_and_ownership_never_change_in_one_patch(bench: Bench) -> None:
+    """A leftover is put back by one patch, and its fields are given back by the next."""
+    await bench.executor.execute([write("shop", 50, 50)], await bench.see(), NOW)
+    release = WriteRoute("HTTPRoute", "shop", PAIR, {"#0": Weights(100, 0)}, None)  # type: ignore[arg-type]
+    await bench.executor.execute([release], await bench.see(), NOW)
+    document = await bench.kube.get(HTTPROUTES, "shop", TEAM)
+    assert ("canary" in managers(document), await bench.weights()) == (False, [100, 0])
+
+
+async def test_fields_that_another_run_of_ours_has_written_stay_ours(bench: Bench) -> None:
+    """Two Rollouts on two rules of a route: the first that ends takes nothing from the second."""
+    await bench.executor.execute([write("shop", 50, 50)], await bench.see(), NOW)
+    body = {"metadata": {"annotations": {run_annotation("second"): "x"}}}
+    await bench.kube.merge_patch(HTTPROUTES, "shop", TEAM, body)
+    await bench.executor.execute([write("shop", 100, 0, Mode.ROLLBACK)], await bench.see(), NOW)
+    release = WriteRoute("HTTPRoute", "shop", PAIR, {}, None)  # type: ignore[arg-type]
+    await bench.executor.execute([release], await bench.see(), NOW)
+    document = await bench.kube.get(HTTPROUTES, "shop", TEAM)
+    assert list(document["metadata"]["annotations"]) == [run_annotation("second")]
+    assert "canary" in managers(document)
+
+
+async def test_a_copy_that_is_forgotten_gives_its_fields_back(bench: Bench) -> None:
+    """Also on the stable workload: its owner's apply works again."""
+    before, wanted = await replaced(bench), revision(await bench.kube.get(DEPLOYMENTS, "canary", TEAM))
+    await bench.executor.execute([CopyPodSpec("canary", "stable", wanted, before, "uid", 1)], await bench.see(), NOW)
+    assert "canary" in managers(await bench.kube.get(DEPLOYMENTS, "stable", TEAM))
+    await bench.executor.execute([ForgetPodSpec("stable")], await bench.see(), NOW)
+    assert "canary" not in managers(await bench.kube.get(DEPLOYMENTS, "stable", TEAM))
+
+
+async def test_a_rollback_that_is_fought_slows_down_and_does_not_end(bench: Bench) -> None:
+    """Somebody raises the weight as fast as we lower it: we go on, at a pace that fights nobody to death."""
+    rollback = write("shop", 100, 0, Mode.ROLLBACK)
+    for _ in range(OFTEN):
+        await bench.executor.execute([rollback], await bench.see(), NOW)
+        refs = [{"op": "replace", "path": f"/spec/rules/0/backendRefs/{i}/weight", "value": 50} for i in (0, 1)]
+        await bench.other.json_patch(HTTPROUTES, "shop", TEAM, refs)
+    done = await bench.executor.execute([rollback], await bench.see(), NOW)
+    assert not done.performed
+    later = bench.backoffs.next_try(NOW)
+    assert later is not None
+    assert later - NOW <= timedelta(seconds=1)
+    done = await bench.executor.execute([rollback], await bench.see(), later)
+    assert done.performed == ["WriteRoute(shop, rollback)"]

@@ -1,0 +1,95 @@
+"""Who goes first: runs before what rests, measurements before everything else."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from controller_kit import CONTROLLER, World, rollout_document, route_document
+
+from canary.controller.manager import Manager
+from canary.controller.priority_queue import PriorityQueue
+from canary.controller.reconciler import Deps
+from canary.kube import DEPLOYMENTS, HTTPROUTES, ROLLOUTS
+from canary.metrics.scripted import Scripted
+from canary.observe.store import Store
+from canary.telemetry import Telemetry
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+async def test_between_two_turns_everybody_else_goes() -> None:
+    """Of those in line one goes per round of the event loop; who is in a hurry goes at once."""
+    turns = PriorityQueue()
+    line = [turns.queue("team") for _ in range(3)]
+    gone: list[list[bool]] = []
+    line[2].set_result(None)
+    for _ in range(3):
+        await asyncio.sleep(0)
+        gone.append([turn.done() for turn in line])
+    assert gone == [[True, False, True], [True, True, True], [True, True, True]]
+    late = turns.queue("team")
+    async with asyncio.timeout(1):
+        await late
+
+
+async def test_namespaces_take_turns() -> None:
+    """A hundred of one team do not stand before the one of another."""
+    turns = PriorityQueue()
+    flood = [turns.queue("flood") for _ in range(100)]
+    other = turns.queue("team")
+    for _ in range(2):
+        await asyncio.sleep(0)
+    assert other.done()
+    assert sum(turn.done() for turn in flood) == 1
+
+
+async def test_a_turn_that_nobody_waits_for_any_more_is_passed_on() -> None:
+    """A reconciler that ended while it stood in line holds up nobody."""
+    turns = PriorityQueue()
+    first, second = turns.queue("team"), turns.queue("team")
+    first.cancel()
+    async with asyncio.timeout(1):
+        await second
+
+
+async def test_active_runs_come_first_at_a_start(world: World) -> None:
+    """A manager that is held judges nothing; once it begins, a run under way is taken up before those that rest."""
+    await world.furnish(route_document(), *(route_document(f"rest-{number}") for number in range(5)))
+    await world.declare()
+    for number in range(5):
+        await world.create(ROLLOUTS, rollout_document(f"rest-{number}", routes=[{"name": f"rest-{number}"}]))
+    life = await world.live()
+    await world.until(lambda: all(world.phase(f"rest-{number}") for number in range(5)))
+    for number in range(5):  # the others share its canary's workload, and shall rest
+        await world.edit(f"rest-{number}", trigger="Manual")
+    await world.until(lambda: world.phase() == "Idle")
+    await world.deploy(2)
+    await world.until(lambda: world.phase() == "Progressing")
+    await life.kill()
+
+    looked: list[str] = []
+
+    class Watched(Store):
+        def rollout(self, key: tuple[str, str]) -> object:  # type: ignore[override]
+            if key in self.rollouts and key[1] not in looked:
+                looked.append(key[1])
+            return super().rollout(key)
+
+    provider = Scripted({"errors": 0.0})
+    deps = Deps(life.kube, Watched(), life._recorder, provider, Telemetry(), world.clock)
+    async with Manager(deps, held=True) as manager:
+        for resource, pass_on in (
+            (ROLLOUTS, manager.rollout),
+            (HTTPROUTES, manager.route),
+            (DEPLOYMENTS, manager.workload),
+        ):
+            for document in (await world.admin.list(resource, world.namespace))["items"]:
+                pass_on(None, document)
+        await asyncio.sleep(0.01)
+        assert (looked, manager.reconciling) == ([], frozenset())
+        await manager.begin()
+        assert looked[0] == "shop"
+        assert len(looked) == 6
+        assert (world.namespace, "shop") in manager.reconciling
+    assert CONTROLLER
