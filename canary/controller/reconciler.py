@@ -400,7 +400,7 @@ class Reconciler:
         self._settling_since = None
         if self._writing is not None or self._status_backoff.resting("status", now):
             return False
-        self._writing = asyncio.create_task(self._patch_status(status, now, self._deps.fence.gate()))
+        self._writing = asyncio.create_task(self._patch_status(status, self._recorded, now, self._deps.fence.gate()))
         self._writing.add_done_callback(self._written)
         return await self._patience(self._writing)
 
@@ -417,7 +417,8 @@ class Reconciler:
         self._writing = None
         self._wake.set()
 
-    async def _patch_status(self, status: RolloutStatus, now: datetime, gate: Gate) -> bool:
+    async def _patch_status(self, status: RolloutStatus, recorded: Json, now: datetime, gate: Gate) -> bool:
+        """Write a status over `recorded`, which it was decided upon; not over what came in while this stood in line."""
         namespace, name = self.key
         deps = self._deps
         try:
@@ -426,7 +427,7 @@ class Reconciler:
                 if kept is None:
                     return False
                 before = kept.document.get("status") or {}
-                if before != self._recorded:
+                if before != recorded:
                     self._wake.set()  # somebody else has recorded something meanwhile: decide again
                     return False
                 patch = merge_patch(before, status.dump())

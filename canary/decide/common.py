@@ -15,6 +15,8 @@ def wake(scope: Scope) -> datetime | None:
     """The next moment at which time alone changes the answer."""
     step, run = scope.step, scope.run
     times = [step.hold_until]
+    if run.ended_at is not None:
+        times.append(run.ended_at + scope.spec.accept_timeout.delta)
     if run.unavailable_since is not None:
         times.append(run.unavailable_since + scope.spec.unavailable_grace.delta)
     if step.unaccepted_since is not None:

@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 
 from canary.decide import reasons
-from canary.decide.actions import AddFinalizer, ClearRequest, EmitEvent, RemoveFinalizer, StampRequest
+from canary.decide.actions import Action, AddFinalizer, ClearRequest, EmitEvent, RemoveFinalizer, StampRequest
 from canary.decide.copying import tidied_copy
 from canary.decide.ending import rolling_back
 from canary.decide.facts import Facts
@@ -17,7 +17,7 @@ from canary.decide.resting import resting
 from canary.decide.running import paused, progressing
 from canary.decide.scope import Decision, Scope, measuring
 from canary.decide.verdict import judge
-from canary.decide.writes import restores, taken_turns
+from canary.decide.writes import fences, restores, taken_turns
 from canary.model.measurement import Sample
 from canary.model.rollout import RolloutSpec
 from canary.model.status import Phase, RolloutStatus
@@ -137,7 +137,9 @@ def _deleting(scope: Scope) -> Decision:
     message = "the Rollout is being deleted"
     if not scope.facts.finalizer:
         return scope.decide(reasons.DELETING, message)
-    left = (*restores(scope), *tidied_copy(scope))
+    left: tuple[Action, ...] = (*restores(scope), *tidied_copy(scope))
+    if scope.status.active:
+        left += tuple(fence for fence in fences(scope) if fence.name not in scope.facts.unwritten)
     if left:
         return scope.with_(*left).decide(reasons.DELETING, f"{message}: putting its routes back to stable")
     return scope.with_(RemoveFinalizer()).decide(reasons.DELETING, message)

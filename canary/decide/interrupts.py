@@ -14,7 +14,7 @@ from canary.decide.guards import ALWAYS, STOP, Stop, first_objection
 from canary.decide.pausing import BY_POLICY, hold_still, kept_by_hand, pause, paused_for
 from canary.decide.resting import begin
 from canary.decide.scope import CONTESTED_PACE, OVERRIDE_LIMIT, OVERRIDE_WINDOW, Decision, Scope
-from canary.decide.writes import put_back
+from canary.decide.writes import fences, put_back
 from canary.model.rollout import OnFailure
 from canary.model.status import Outcome, Phase
 
@@ -84,6 +84,7 @@ def restart(scope: Scope) -> Decision | None:
         scope = scope.with_(ForgetPodSpec(stable.name))
     kept = scope.status.paused if kept_by_hand(scope) else None
     scope = begin(scope, by=trigger.by, reason=why)
+    scope = scope.with_(*fences(scope))
     message = f"run {before} gives way to run {scope.run.number}: {why}; traffic back to stable, from step one"
     if kept is not None:
         scope = scope.with_(phase=Phase.PAUSED, paused=kept)

@@ -96,6 +96,20 @@ def paused_for_nothing(scope: Scope) -> Scope:
     return scope
 
 
+def held_as_long_as_declared(scope: Scope) -> Scope:
+    """A step that was reached is held for as long as it says, whatever else stands beside that."""
+    status = scope.status
+    if not status.active or scope.step.reached_at is None:
+        return scope
+    hold = scope.declared_step.hold if scope.declared_step else None
+    over = scope.step.reached_at + hold.delta if hold else scope.step.reached_at
+    return (
+        scope
+        if scope.step.hold_until is not None and scope.step.hold_until >= over
+        else scope.with_step(hold_until=over)
+    )
+
+
 # -- what the routes say --------------------------------------------------------------------------------------------
 
 
@@ -215,6 +229,7 @@ ALWAYS: tuple[Rule, ...] = (
     no_run_on_record,
     decided_but_going_on,
     paused_for_nothing,
+    held_as_long_as_declared,
     impossible_annotations,
     a_run_ahead,
     rolling_back_on_a_route,

@@ -161,11 +161,34 @@ def _intent(scope: Scope, route: RouteView, weights: Mapping[str, Weights]) -> I
 def _in_place(scope: Scope, route: RouteView, weights: Mapping[str, Weights], mode: Mode) -> bool:
     """Whether a route says already what it should; the same share in other numbers is the same thing during a step."""
     if mode is not Mode.STEP:
-        exact = all(rule.weights == weights[rule.key] for rule in route.rules)
-        return exact and (route.intent is None or (scope.ours(route) and route.intent.mode is mode))
+        if any(rule.weights != weights[rule.key] for rule in route.rules):
+            return False
+        return _fenced(scope, route) if route.intent is None else scope.ours(route) and route.intent.mode is mode
     if any(rule.weights.share != weights[rule.key].share for rule in route.rules):
         return False
     return scope.ours(route) or scope.share == 0
+
+
+def _fenced(scope: Scope, route: RouteView) -> bool:
+    """Whether a route that names no run has been written by this one, so that a first weight of it that comes late is refused.
+
+    Where no weight was written there is none to take back. But another controller may have stopped right before it sent the
+    first one, with nothing that the API server could tell its patch is late by, unless the route is written once more. Not
+    being able to write it keeps no run from ending for longer than acceptTimeout.
+    """
+    limit = (scope.run.ended_at or scope.now) + scope.spec.accept_timeout.delta
+    return scope.owned(route) or scope.now >= limit
+
+
+def fences(scope: Scope) -> tuple[WriteRoute, ...]:
+    """Writes to routes that a run has not written yet, because it is over all the same: weights stay, and name the run."""
+    written = {action.name for action in scope.actions if isinstance(action, WriteRoute)}
+    found = []
+    for route in scope.live_routes:
+        if route.intent is None and not scope.owned(route) and route.name not in written:
+            stable = {key: weights.only_stable for key, weights in scope.baseline(route).items()}
+            found.append(WriteRoute(route.kind, route.name, route.pair, {}, _intent(scope, route, stable)))
+    return tuple(found)
 
 
 def unwritable(scope: Scope, share: Fraction) -> str:

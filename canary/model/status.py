@@ -57,7 +57,7 @@ def _whole(value: float) -> float | int:
 
 
 Timestamp = Annotated[datetime, Time]
-Number = Annotated[float, PlainSerializer(_whole)]
+Number = Annotated[float, Field(allow_inf_nan=False), PlainSerializer(_whole)]
 """Written without a fraction where it has none: 50, not 50.0."""
 Percent = Annotated[Number, Field(ge=0, le=100)]
 Text = Annotated[str, Field(max_length=1024)]

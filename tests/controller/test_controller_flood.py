@@ -176,6 +176,7 @@ async def test_a_flood_delays_nobodys_rollback(world: World, flood: World) -> No
     await until(lambda: len(flood.records.present) > NUMBER / 3)
     assert await fails("one") < SOON
     await creating
+    await until(lambda: all(flood.find(ROLLOUTS, name) for name in names()))
     have = owners(flood)
     await until(lambda: {name for name in names() if flood.phase(name) == "Idle"} == {*have.values()}, world.clock)
     for name in {*names()} - {*have.values()}:

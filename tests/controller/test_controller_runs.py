@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import copy
+from contextlib import AsyncExitStack
 
 import pytest
-from controller_kit import CONTROLLER, World, backend, check, clean, route_document, rule
+from controller_kit import CONTROLLER, START, World, backend, check, clean, route_document, rule
 
+from canary.act.executor import PATIENCE
+from canary.controller.reconciler import OTHER_WRITES
 from canary.errors import AlreadyExists, NotFound
 from canary.kube import ROLLOUTS
-from canary.model.status import parse_time
+from canary.model.status import format_time, parse_time
 from canary.observe.objects import FINALIZER
 from canary_sandbox.apiserver import Fault
 
@@ -426,3 +430,37 @@ async def test_another_uid_in_the_middle_of_a_run(world: World) -> None:
     await world.until(lambda: world.weights() == (1, 0), within=30)
     await world.pass_(5)
     assert world.phase() == "Progressing", "what is on record of the Rollout that is really there is not written over"
+
+
+async def test_a_status_that_waited_for_its_place_writes_over_nothing(world: World) -> None:
+    """A status is decided, and stands in line behind thirty-two slow writes. Meanwhile another controller records how the run
+    has ended, which ours takes note of: what stood in line was decided before that."""
+    life = await world.begin(steps=[{"weight": 10, "approval": {}}], checks=[])
+    limit = life.manager.deps.limit
+    async with AsyncExitStack() as places:
+        for number in range(OTHER_WRITES):
+            await places.enter_async_context(limit.held(f"elsewhere-{number}"))
+        await world.ask({"id": "1", "verb": "start", "by": "alice"})
+        await world.settle()
+        await asyncio.sleep(2 * PATIENCE)  # real time: so long a tick waits for what it has under way
+        await world.settle()
+        run = {
+            "number": 1,
+            "startedAt": format_time(START),
+            "outcome": "RolledBack",
+            "reason": "Aborted",
+            "message": "so",
+        }
+        ended = {"phase": "RolledBack", "run": run | {"endedAt": format_time(START)}, "message": "so"}
+        await world.admin.merge_patch(ROLLOUTS, "shop", world.namespace, {"status": ended}, subresource="status")
+        await world.ask("resume")  # anything at all that makes it look
+        await world.settle()
+        await asyncio.sleep(2 * PATIENCE)
+    await world.settle()
+    outcomes = [
+        (version["status"].get("phase"), (version["status"].get("run") or {}).get("outcome"))
+        for version in world.records.versions["rollouts"]
+        if version.get("status")
+    ]
+    recorded = outcomes.index(("RolledBack", "RolledBack"))
+    assert set(outcomes[recorded:]) == {("RolledBack", "RolledBack")}

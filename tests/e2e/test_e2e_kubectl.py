@@ -111,7 +111,9 @@ async def test_a_release_by_kubectl_alone(team: Team) -> None:
     header, line = (await team.kubectl("get", "rollouts")).strip().splitlines()
     assert header.split() == ["NAME", "PHASE", "STEP", "WEIGHT", "OBSERVED", "CHECKS", "AGE", "MESSAGE"]
     assert line.split()[:4] == ["shop", "Paused", "2/3", "20"]
-    assert header.index("MESSAGE") == line.index("step 2/3") < 80, "a narrow terminal breaks the sentence, nothing else"
+    assert header.index("MESSAGE") == line.index("waiting for `canary promote`") < 80, (
+        "a narrow terminal breaks the sentence, nothing else"
+    )
     assert "STABLE" in await team.kubectl("get", "cro", "-o", "wide")
     assert await team.kubectl("get", "rollouts.canary.dev", "-o", "name") == await team.kubectl(
         "get", "ro", "-o", "name"

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from fractions import Fraction
 from typing import Any
 
+import jsonpatch
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from world import RUN_ANNOTATION, START, Fault, Gateways, World, begun, route, rule, spec_of
 
 from canary.decide import reasons
+from canary.decide.actions import WriteRoute
 from canary.decide.recovery import adopt
 from canary.decide.timing import AGREE, delayed, rebased
 from canary.model.status import CheckStatus, Outcome, Phase, RolloutStatus, RunStatus, StepStatus, VerdictKind
+from canary.routes.edit import edit
 from canary.routes.intent import LEGACY_ANNOTATION, Mode, parse_intent
 
 HOUR = timedelta(hours=1)
@@ -702,3 +706,66 @@ def test_a_forged_record_of_a_later_step_raises_nothing(annotation: str, number:
         assert world.share() <= 10
         world.wait(3)
     assert world.stable.revision == "a"
+
+
+# -- a write that comes late ----------------------------------------------------------------------------------------
+
+
+def about_to_raise(**spec: Any) -> tuple[World, list[dict[str, Any]]]:
+    """A run whose first weight is on its way, and the patch of it: its controller is stopped on this very line."""
+    world = World(spec=spec_of(**spec))
+    world.run()
+    world.revise("b")
+    world.script = lambda _attempt, target: Fault.DIES_BEFORE if target == "shop" else None
+    lives = world.lives
+    while world.lives == lives:
+        assert world.tick()
+    world.script = None
+    assert world.decision is not None
+    action = next(action for action in world.decision.actions if isinstance(action, WriteRoute))
+    document = copy.deepcopy(world.routes["shop"])
+    patch = edit(document, world.pairs("shop"), action.weights, action.intent, rollout="shop")
+    assert world.share() == 0
+    jsonpatch.apply_patch(document, patch)
+    return world, patch
+
+
+ENDINGS: dict[str, Callable[[World], object]] = {
+    "aborted": lambda world: world.ask("abort", id_="now"),
+    "deleted": World.delete,
+    "another revision": lambda world: world.revise("c"),
+    "back at stable's revision": lambda world: world.revise("a"),
+    "another plan": lambda world: world.declare(steps=[{"weight": 20, "approval": {}}]),
+    "out of time": lambda world: setattr(world, "now", world.now + 10 * HOUR),
+}
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_first_weight_that_comes_when_its_run_has_ended_is_refused(ending: str) -> None:
+    """Another controller ends the run before the first weight is on the route: there is nothing to take back, so the route
+    has to be changed all the same, or the patch of the one that was stopped would still fit."""
+    world, patch = about_to_raise(deadline="1h") if ending == "out of time" else about_to_raise()
+    ENDINGS[ending](world)
+    number = world.recorded["run"]["number"]
+    for _ in range(30):
+        moved = world.tick()
+        run = world.recorded.get("run") or {}
+        if world.gone or run.get("outcome") or run.get("number") != number:
+            with pytest.raises(jsonpatch.JsonPatchException):
+                jsonpatch.apply_patch(world.routes["shop"], patch)
+        if not moved:
+            break
+    assert world.gone or world.phase in {Phase.ROLLED_BACK, Phase.PROGRESSING}
+    assert world.gone or world.phase is Phase.PROGRESSING or not world.annotated()
+
+
+@pytest.mark.parametrize("ending", ["aborted", "deleted"])
+def test_a_route_that_cannot_be_written_keeps_no_run_from_ending(ending: str) -> None:
+    """Admission refuses each of our patches, and the weight there is 0: after acceptTimeout that has to do."""
+    world, _ = about_to_raise()
+    world.script = lambda _attempt, target: Fault.REFUSED if target == "shop" else None
+    ENDINGS[ending](world)
+    for _ in range(100):
+        world.tick()
+        world.now += timedelta(seconds=1)
+    assert world.gone or world.phase is Phase.ROLLED_BACK
