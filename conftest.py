@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import cluster_kit
 import pytest
 import real_server
@@ -9,6 +11,11 @@ import upstream
 
 SAY_WHEN_READY = ("controller", "deploy", "e2e", "parts")
 """Folders whose tests say when a Deployment is ready. Where a cluster does, the two contradict each other."""
+
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # Whoever is started in the background ignores it, and so do its children: Ctrl-C in a program under test, too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header() -> str:
