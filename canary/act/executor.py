@@ -90,7 +90,7 @@ class Executor:
     ) -> None:
         """`on_landed` is called when a write ends that `execute` has not waited for.
 
-        `limit` bounds the writes of all executors together to anything but routes: a thousand runs that start at once
+        `limit` bounds the writes of all executors together that move no traffic: a thousand runs that start at once
         would otherwise stand before the API server, and a rollback behind them.
         """
         self._key = key

@@ -68,7 +68,7 @@ MOST_IN_VAIN = 3
 """Ticks in a row that only read again, after which the next one waits."""
 
 OTHER_WRITES = 32
-"""Writes to anything but routes that may be under way at a time, of all runs together; namespaces take turns."""
+"""Writes that move no traffic that may be under way at a time, of all runs together; namespaces take turns."""
 
 
 @dataclass(frozen=True, slots=True)
