@@ -87,7 +87,11 @@ async def controller(cluster: Cluster, outcome: str) -> AsyncIterator[list[dict[
                 continue
             seen.append(request)
             answer = {key: request[key] for key in ("id", "verb", "by", "reason")}
-            answer |= {"at": format_time(NOW), "outcome": outcome}
+            answer |= {
+                "at": format_time(NOW),
+                "outcome": outcome.split(": ")[0].capitalize(),
+                "message": outcome.split(": ")[1],
+            }
             name = event.object["metadata"]["name"]
             await cluster.kube.merge_patch(
                 ROLLOUTS, name, NS, {"status": {"lastRequest": answer}}, subresource="status"

@@ -663,7 +663,8 @@ class World:
         return next((item for item in self.status(name).get("conditions", []) if item["type"] == kind), {})
 
     def request(self, name: str = "shop") -> Json:
-        return self.status(name).get("lastRequest") or {}
+        last = self.status(name).get("lastRequest") or {}
+        return {**last, "words": f"{last['outcome'].lower()}: {last['message']}"} if last else {}
 
     def pending_request(self, name: str = "shop") -> str | None:
         found: str | None = (self.rollout(name)["metadata"].get("annotations") or {}).get(REQUEST_ANNOTATION)

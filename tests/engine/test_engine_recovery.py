@@ -124,7 +124,7 @@ def play(story: Story, script: Callable[[int, str], Fault | None] | None = None)
         "phase": status.phase,
         "run": status.run.number,
         "outcome": status.run.outcome,
-        "request": (status.last_request.verb, status.last_request.outcome) if status.last_request else None,
+        "request": (status.last_request.verb, status.last_request.words) if status.last_request else None,
         "settled": status.revisions.settled,
         "swapped": status.swapped,
         "stable": (world.stable.revision, world.stable.kept),
@@ -326,7 +326,7 @@ def test_one_approval_approves_one_step() -> None:
     assert world.decision.reason == reasons.AWAITING_APPROVAL
     last = world.status.last_request
     assert last is not None
-    assert (last.id, last.outcome, world.request) == ("p1", "done: step 1/3 is approved", None)
+    assert (last.id, last.words, world.request) == ("p1", "done: step 1/3 is approved", None)
 
 
 def test_an_abort_that_the_routes_remember_is_done() -> None:
@@ -338,7 +338,7 @@ def test_an_abort_that_the_routes_remember_is_done() -> None:
     status = world.status
     assert status.run is not None
     assert status.last_request is not None
-    assert (status.run.reason, status.last_request.outcome) == (reasons.ABORTED, "done: rolling back")
+    assert (status.run.reason, status.last_request.words) == (reasons.ABORTED, "done: rolling back")
     assert "looks wrong" in status.message
 
 
