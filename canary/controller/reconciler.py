@@ -182,6 +182,7 @@ class Reconciler:
             deps.telemetry.rollback_latency,
             self.wake,
             deps.limit,
+            takeovers=deps.queue,
         )
         self._resolver = Resolver()
         self._urgent = asyncio.Event()
