@@ -89,7 +89,7 @@ async def controller(cluster: Cluster, outcome: str) -> AsyncIterator[list[dict[
             answer = {key: request[key] for key in ("id", "verb", "by", "reason")}
             answer |= {
                 "at": format_time(NOW),
-                "outcome": outcome.split(": ")[0].capitalize(),
+                "outcome": outcome.split(": ", maxsplit=1)[0].capitalize(),
                 "message": outcome.split(": ")[1],
             }
             name = event.object["metadata"]["name"]
