@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from canary.decide import reasons
+from canary.decide import approval, reasons
 from canary.decide.scope import Scope
 from canary.decide.writes import foreign, unwritable
 from canary.model.checks import SHORTEST_INTERVAL, ResolvedCheck
@@ -154,8 +154,7 @@ def time_left(scope: Scope) -> Hold | None:
 
 def unapproved(scope: Scope) -> Hold | None:
     """A person has to say that the next step may begin."""
-    declared = scope.declared_step
-    if scope.run.full or declared is None or declared.approval is None or scope.step.approved:
+    if not approval.wanted(scope):
         return None
     message = f"waiting for `canary promote` at {scope.share_text} ({scope.step_text})"
     return Hold(reasons.AWAITING_APPROVAL, message)

@@ -14,7 +14,7 @@ from canary.decide.pausing import BY_POLICY, hold_still, kept_by_hand, pause, pa
 from canary.decide.resting import begin
 from canary.decide.scope import CONTESTED_PACE, OVERRIDE_LIMIT, OVERRIDE_WINDOW, Decision, Next, Place, Scope
 from canary.decide.writes import fences, put_back
-from canary.model.evolution import ended
+from canary.model.evolution import ended, raised_in
 from canary.model.rollout import OnFailure
 from canary.model.status import Outcome, Phase
 
@@ -102,8 +102,7 @@ def repair(scope: Scope) -> tuple[Scope, str]:
     overridden = {(drift.route.kind, drift.route.name): drift.route.generation for drift in drifts}
     back = [put_back(scope, drift.route, drift.written) for drift in drifts]
     routes = tuple(
-        route.model_copy(update={"overridden": overridden.get((route.kind, route.name), route.overridden)})
-        for route in scope.status.routes
+        raised_in(route, overridden.get((route.kind, route.name), route.overridden)) for route in scope.status.routes
     )
     contested = paused_for(scope) == reasons.CONTESTED
     scope = scope.with_(overrides=overrides, routes=routes)

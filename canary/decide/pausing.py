@@ -36,18 +36,6 @@ def paused_text(scope: Scope, why: str) -> str:
     return f"{why}; paused at {percent_text(scope.written)} ({scope.step_text}); `canary resume` or `canary abort`"
 
 
-def await_approval(scope: Scope, message: str) -> Decision:
-    """All that a step wants holds; a person has to say that the next one may begin."""
-    words = "waiting for `canary promote`"
-    before = scope.status.paused
-    if before is None or before.reason != reasons.AWAITING_APPROVAL:
-        scope = scope.with_(
-            EmitEvent("Normal", reasons.AWAITING_APPROVAL, f"{scope.step_text}: {words}"),
-            paused=pause_since(scope.now, reasons.AWAITING_APPROVAL, words),
-        )
-    return scope.with_(phase=Phase.PAUSED).decide(reasons.AWAITING_APPROVAL, message, wake(scope))
-
-
 def hold_still(scope: Scope, reason: str, message: str) -> Scope:
     """The run, paused for this reason, and people told so once."""
     before = scope.status.paused

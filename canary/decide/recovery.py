@@ -12,8 +12,9 @@ from dataclasses import replace
 from fractions import Fraction
 
 from canary.decide import reasons
+from canary.decide.approval import awaiting
 from canary.decide.facts import RouteView
-from canary.decide.pausing import kept_by_hand, paused_for
+from canary.decide.pausing import kept_by_hand
 from canary.decide.scope import Scope, replaced
 from canary.model.evolution import at_step, ended, held_until, pause_since, won_without_swap
 from canary.model.status import Outcome, Phase, RolloutStatus, RunStatus
@@ -255,7 +256,7 @@ def _written(scope: Scope, route: RouteView) -> Fraction:
 
 
 def _at_step(scope: Scope, index: int, *, approved: bool = False) -> Scope:
-    if index != scope.step.index and paused_for(scope) == reasons.AWAITING_APPROVAL:
+    if index != scope.step.index and awaiting(scope):
         scope = scope.with_(phase=Phase.PROGRESSING, paused=None)  # that was about another step
     since = scope.now if index else None
     step = at_step(index, len(scope.spec.steps), scope.now, unaccepted_since=since, approved=approved)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from canary.decide import reasons
+from canary.decide import approval, reasons
 from canary.decide.actions import EmitEvent
 from canary.decide.common import at
 from canary.decide.guards import Stop
 from canary.decide.interrupts import fail, objection
-from canary.decide.pausing import pause, paused_for
+from canary.decide.pausing import pause
 from canary.decide.resting import start
 from canary.decide.running import resume
 from canary.decide.scope import Decision, Goto, Next, Scope
@@ -96,24 +96,18 @@ def _begin(scope: Scope, request: Request, why_not: str) -> Answer:
     return _done(f"run {number} started", decision)
 
 
-def _approve(scope: Scope) -> Answer:
-    scope = at(scope, Phase.PROGRESSING)
-    return _done(f"{scope.step_text} is approved", scope.with_(step=approved(scope.step)).goto())
-
-
 def _promote(scope: Scope, _request: Request) -> Answer:
-    step = scope.declared_step if scope.status.step else None
     match scope.status.phase:
-        case Phase.PROGRESSING if step is not None and step.approval is not None:
-            return _approve(scope)
+        case Phase.PROGRESSING if approval.declared(scope):
+            return _done(f"{scope.step_text} is approved", approval.give(scope).goto())
         case Phase.PROGRESSING:
             return _refused(f"{scope.step_text} waits for no approval; `promote --full` skips the rest")
         case Phase.PROMOTING if scope.run.outcome is None and scope.spec.promotion_mode is Promotion.AWAIT:
             return _done("returning traffic to stable", scope.with_(step=approved(scope.step)).goto())
         case Phase.PROMOTING:
             return _refused("promotion is under way already")
-        case Phase.PAUSED if paused_for(scope) == reasons.AWAITING_APPROVAL:
-            return _approve(scope)
+        case Phase.PAUSED if approval.awaiting(scope):
+            return _done(f"{scope.step_text} is approved", approval.give(scope).goto())
         case Phase.PAUSED:
             return _refused("the run is paused; `resume` it first")
         case Phase.ROLLING_BACK:
@@ -123,7 +117,7 @@ def _promote(scope: Scope, _request: Request) -> Answer:
 
 
 def _promote_full(scope: Scope, request: Request) -> Answer:
-    awaiting = scope.status.phase is Phase.PAUSED and paused_for(scope) == reasons.AWAITING_APPROVAL
+    awaiting = scope.status.phase is Phase.PAUSED and approval.awaiting(scope)
     if scope.status.phase is not Phase.PROGRESSING and not awaiting:
         return _promote(scope, request)
     failing = [status.name for _, status in scope.judging if status.verdict is VerdictKind.FAIL]
@@ -146,7 +140,7 @@ def _pause(scope: Scope, request: Request) -> Answer:
     if stop is not None:  # a verdict does not wait for the next tick because somebody asks for a pause
         return _refused(stop.message, fail(scope, stop))
     match scope.status.phase:
-        case Phase.PAUSED if paused_for(scope) != reasons.AWAITING_APPROVAL:
+        case Phase.PAUSED if not approval.awaiting(scope):
             return _refused("the run is paused already")
         case Phase.PROGRESSING | Phase.PAUSED:
             words = f"paused by {request.by or 'request'}" + (f": {request.reason}" if request.reason else "")
@@ -162,7 +156,7 @@ def _resume(scope: Scope, request: Request) -> Answer:
         return _refused("no run is paused")
     if scope.spec.paused:
         return _refused("spec.paused is true; set it to false")
-    if paused_for(scope) == reasons.AWAITING_APPROVAL:
+    if approval.awaiting(scope):
         return _refused("the run waits for an approval; `promote` gives it")
     stop = objection(scope)
     if stop is not None:  # nor because somebody asks to go on

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from canary.decide import reasons
+from canary.decide import approval, reasons
 from canary.decide.actions import EmitEvent, ForgetPodSpec
 from canary.decide.availability import back, noted
 from canary.decide.common import note_acceptance, percent_text, wake
@@ -14,7 +14,7 @@ from canary.decide.pausing import BY_POLICY, pause, paused_for, paused_text
 from canary.decide.scope import CONTESTED_PACE, Next, Place, Scope, replaced
 from canary.decide.steps import enter
 from canary.decide.writes import writing
-from canary.model.evolution import available, replacing
+from canary.model.evolution import available, forgiven, replacing
 from canary.model.status import Phase
 
 
@@ -66,13 +66,13 @@ def paused(scope: Scope) -> Next:
         scope, contested = repair(scope)
         if contested:
             return pause(scope, reasons.CONTESTED, contested)
-    if reason == reasons.AWAITING_APPROVAL and scope.run.unavailable_since is not None and back(scope):
+    if approval.awaiting(scope) and scope.run.unavailable_since is not None and back(scope):
         return resume(scope, "the canary has a ready replica again")
     # No traffic is wanted yet, and what a run before this one left goes at once; or nobody is there to answer.
     if scope.step.index == 0 or scope.run.unavailable_since is not None:
         scope, _ = writing(scope)
     words = scope.status.paused.message if scope.status.paused else ""
-    if reason == reasons.AWAITING_APPROVAL:
+    if approval.awaiting(scope):
         return scope.decide(reason, f"{words} at {percent_text(scope.written)} ({scope.step_text})", wake(scope))
     wakes = [wake(scope), _next_override(scope) if reason == reasons.CONTESTED else None]
     return scope.decide(reason, paused_text(scope, words), min((at for at in wakes if at is not None), default=None))
@@ -96,6 +96,6 @@ def resume(scope: Scope, why: str) -> Next:
         phase=Phase.PROGRESSING,
         paused=None,
         overrides=(),
-        checks=tuple(check.model_copy(update={"failures": 0, "unknown_since": None}) for check in scope.status.checks),
+        checks=tuple(map(forgiven, scope.status.checks)),
     )
     return enter(scope, scope.step.index, tell=False)

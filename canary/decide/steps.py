@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from canary.decide import reasons
+from canary.decide import approval, reasons
 from canary.decide.actions import EmitEvent, ForgetPodSpec
 from canary.decide.common import at, note_acceptance, wake
 from canary.decide.holds import RISE, first_hold, held_by
-from canary.decide.pausing import await_approval
 from canary.decide.scope import Next, Place, Scope
 from canary.decide.writes import writing
 from canary.model.evolution import at_step, unaccepted
@@ -33,7 +32,7 @@ def step(scope: Scope) -> Next:
     if hold is None:
         return _advance(scope)
     if hold.reason == reasons.AWAITING_APPROVAL:
-        return await_approval(scope, hold.message)
+        return approval.ask(scope, hold.message)
     return scope.decide(hold.reason, hold.message, wake(scope))
 
 
@@ -79,6 +78,6 @@ def _wants(scope: Scope) -> str:
     parts = [f"{scope.share_text} of the pair to the canary"]
     if declared is not None and declared.hold is not None:
         parts.append(f"hold {declared.hold}")
-    if declared is not None and declared.approval is not None:
+    if approval.declared(scope):
         parts.append("then wait for approval")
     return ", ".join(parts)

@@ -12,11 +12,13 @@ from typing import Any, TypeVar
 from canary.model.base import ApiModel
 from canary.model.requests import Request
 from canary.model.status import (
+    CheckStatus,
     Outcome,
     PauseStatus,
     RequestOutcome,
     RequestStatus,
     RevisionsStatus,
+    RouteStatus,
     RunStatus,
     StepStatus,
 )
@@ -119,6 +121,19 @@ def held_until(step: StepStatus, until: datetime) -> StepStatus:
 def approved(step: StepStatus) -> StepStatus:
     """A person said that the next one may begin."""
     return _evolved(step, approved=True)
+
+
+# -- checks and routes ----------------------------------------------------------------------------------------------
+
+
+def forgiven(check: CheckStatus) -> CheckStatus:
+    """Failures and silence from before a person said to go on count no more."""
+    return _evolved(check, failures=0, unknown_since=None)
+
+
+def raised_in(route: RouteStatus, generation: int) -> RouteStatus:
+    """The generation of a route in which somebody last raised the canary's share."""
+    return _evolved(route, overridden=generation)
 
 
 # -- the rest --------------------------------------------------------------------------------------------------------
