@@ -17,7 +17,7 @@ from wire import Wire
 
 from canary import errors
 from canary.kube import HTTPROUTES, NAMESPACES, SERVICES, Kube, WatchEvent
-from canary.kube.outage import LONGEST_PAUSE, Eyes
+from canary.kube.outage import WATCH, Eyes
 from canary.kube.pace import GRACE, Silent, Vigil, WatchPace
 from canary.kube.pool import kept_alive
 from canary_sandbox.apiserver.desk import FrontDesk
@@ -228,7 +228,7 @@ async def test_too_old_after_failures_is_listed_at_once(api, kube) -> None:
         assert (await anext(events)).type == "SYNCED"
         assert (await anext(events)).object["metadata"]["name"] == "a"
     assert len(pauses) == 9
-    assert max(pauses) <= LONGEST_PAUSE
+    assert max(pauses) <= WATCH.longest
 
 
 async def test_a_list_that_is_too_old_at_once_is_not_asked_for_in_a_tight_loop(api, kube) -> None:
