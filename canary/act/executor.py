@@ -11,7 +11,7 @@ import logging
 import uuid
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import Any, Protocol, assert_never
@@ -36,9 +36,10 @@ from canary.decide.actions import (
 )
 from canary.errors import CanaryError, Conflict, NotFound, StaleDecision, Unprocessable
 from canary.fair import Limit
+from canary.json_patch import Operation, add, annotation, pointer, remove, replace, test, unmoved
 from canary.kube import ROLLOUTS, Kube
 from canary.model.requests import REQUEST_ANNOTATION, Request
-from canary.observe.objects import FINALIZER, version
+from canary.observe.objects import FINALIZER
 from canary.observe.store import Key, Store
 
 log = logging.getLogger("canary.act")
@@ -50,7 +51,8 @@ PATIENCE = 0.25
 
 _CHAIN = "everything but routes"
 
-_REQUEST_PATH = "/metadata/annotations/" + REQUEST_ANNOTATION.replace("/", "~1")
+_REQUEST = annotation(REQUEST_ANNOTATION)
+_FINALIZERS = pointer("metadata", "finalizers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,11 +279,7 @@ class Executor:
             case StampRequest():
                 return await self._stamp(action, world)
             case ClearRequest():
-                ops = [
-                    {"op": "test", "path": _REQUEST_PATH, "value": action.raw},
-                    {"op": "remove", "path": _REQUEST_PATH},
-                ]
-                return await self._rollout(world, ops)
+                return await self._rollout(world, [test(_REQUEST, action.raw), remove(_REQUEST)])
             case CopyPodSpec():
                 return await self._workloads.copy(action, world.rollout, gate)
             case RestorePodSpec():
@@ -293,7 +291,7 @@ class Executor:
             case _:
                 assert_never(action)
 
-    async def _rollout(self, world: World, ops: list[Json]) -> bool | None:
+    async def _rollout(self, world: World, ops: list[Operation]) -> bool | None:
         namespace, name = self._key
         if not ops:
             return None
@@ -314,11 +312,8 @@ class Executor:
         namespace, name = self._key
         fresh = await self._kube.get(ROLLOUTS, name, namespace)
         stamped = Request(verb=action.raw.strip()[:64], id=uuid.uuid4().hex, by=_annotator(fresh))
-        ops = [
-            {"op": "test", "path": _REQUEST_PATH, "value": action.raw},
-            {"op": "replace", "path": _REQUEST_PATH, "value": stamped.dump()},
-        ]
-        return await self._rollout(replace(world, rollout=fresh), ops)
+        ops = [test(_REQUEST, action.raw), replace(_REQUEST, stamped.dump())]
+        return await self._rollout(World(fresh, world.routes), ops)
 
 
 def _name(action: Action) -> str:
@@ -332,29 +327,20 @@ def _name(action: Action) -> str:
             return type(action).__name__
 
 
-def _add_finalizer(rollout: Json) -> list[Json]:
+def _add_finalizer(rollout: Json) -> list[Operation]:
     finalizers = rollout.get("metadata", {}).get("finalizers")
     if FINALIZER in (finalizers or []):
         return []
     if finalizers:
-        return [
-            {"op": "test", "path": "/metadata/finalizers", "value": finalizers},
-            {"op": "add", "path": "/metadata/finalizers/-", "value": FINALIZER},
-        ]
-    return [
-        {"op": "test", "path": "/metadata/resourceVersion", "value": version(rollout)},
-        {"op": "add", "path": "/metadata/finalizers", "value": [FINALIZER]},
-    ]
+        return [test(_FINALIZERS, finalizers), add(_FINALIZERS + pointer("-"), FINALIZER)]
+    return [unmoved(rollout), add(_FINALIZERS, [FINALIZER])]
 
 
-def _remove_finalizer(rollout: Json) -> list[Json]:
+def _remove_finalizer(rollout: Json) -> list[Operation]:
     finalizers = rollout.get("metadata", {}).get("finalizers") or []
     if FINALIZER not in finalizers:
         return []
-    return [
-        {"op": "test", "path": "/metadata/finalizers", "value": finalizers},
-        {"op": "remove", "path": f"/metadata/finalizers/{finalizers.index(FINALIZER)}"},
-    ]
+    return [test(_FINALIZERS, finalizers), remove(_FINALIZERS + pointer(finalizers.index(FINALIZER)))]
 
 
 def _annotator(rollout: Json) -> str:

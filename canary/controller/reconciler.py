@@ -171,8 +171,8 @@ class Reconciler:
         self._status: RolloutStatus | None = None
         self._spec: RolloutSpec | None = None
         self._refusals: tuple[Problem, ...] = ()
-        self._backoffs = Backoffs(ROUTE_WRITE)
-        self._status_backoff = Backoffs(STATUS_WRITE)
+        self._backoffs = Backoffs(ROUTE_WRITE.backoff)
+        self._status_backoff = Backoffs(STATUS_WRITE.backoff)
         self._executor = Executor(
             key,
             deps.kube,
