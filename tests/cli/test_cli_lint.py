@@ -19,7 +19,7 @@ from cluster_kit import api_server, install_all, own_namespace
 
 from canary.kube import CHECKTEMPLATES, DEPLOYMENTS, HTTPROUTES, NAMESPACES, REFERENCEGRANTS, ROLLOUTS, SERVICES, Kube
 from canary_sandbox.apiserver import ApiServer, Fault
-from canary_sandbox.apiserver.desk import FrontDesk
+from canary_sandbox.apiserver.generic import GenericApiServer
 
 ROOT = Path(__file__).parents[2]
 NS = own_namespace("team-shop")
@@ -183,7 +183,7 @@ async def test_without_promtool_it_says_that_nobody_parsed(tmp_path: Path) -> No
 class Cluster:
     """An API server with all definitions and a healthy shop, and a kubeconfig for it."""
 
-    api: FrontDesk
+    api: GenericApiServer
     kube: Kube
     env: dict[str, str]
 

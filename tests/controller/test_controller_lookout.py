@@ -110,7 +110,7 @@ async def test_blindness_is_counted_from_the_last_word_to_the_first(world: World
         template=lambda _resource, _kind, _document: None,
     )
     await world.furnish()
-    async with await Kube.connect(server=wire.url, token=world.cast.token(CONTROLLER)) as kube:
+    async with await Kube.connect(server=wire.url, token=world.clients.token(CONTROLLER)) as kube:
         following = Informers(kube, manager, (world.namespace,), lookout)
         task = asyncio.create_task(following.run())
         try:

@@ -20,30 +20,30 @@ from canary.kube import HTTPROUTES, NAMESPACES, SERVICES, Kube, WatchEvent
 from canary.kube.outage import LONGEST_PAUSE, Eyes
 from canary.kube.pace import GRACE, Silent, Vigil, WatchPace
 from canary.kube.pool import kept_alive
-from canary_sandbox.apiserver.desk import FrontDesk
+from canary_sandbox.apiserver.generic import GenericApiServer
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[FrontDesk]:
+async def server() -> AsyncIterator[GenericApiServer]:
     async with api_server() as server:
         yield server
 
 
 @pytest.fixture
-async def wire(server: FrontDesk) -> AsyncIterator[Wire]:
+async def wire(server: GenericApiServer) -> AsyncIterator[Wire]:
     async with Wire(server.url) as wire:
         yield wire
 
 
 @pytest.fixture
-async def far(server: FrontDesk, wire: Wire) -> AsyncIterator[Kube]:
+async def far(server: GenericApiServer, wire: Wire) -> AsyncIterator[Kube]:
     """A connection over the wire."""
     async with await Kube.connect(server=wire.url, token=server.token) as kube:
         yield kube
 
 
 @pytest.fixture
-async def near(server: FrontDesk) -> AsyncIterator[Kube]:
+async def near(server: GenericApiServer) -> AsyncIterator[Kube]:
     """A connection past the wire."""
     async with await Kube.connect(server=server.url, token=server.token) as kube:
         yield kube
@@ -146,7 +146,7 @@ async def test_a_brisk_watch_finds_a_silent_death(near: Kube, far: Kube, wire: W
     assert "nothing came" in why
 
 
-async def test_an_open_calm_watch_turns_brisk_at_once(server: FrontDesk, far: Kube, shop: str) -> None:
+async def test_an_open_calm_watch_turns_brisk_at_once(server: GenericApiServer, far: Kube, shop: str) -> None:
     """When a run begins the watches are renewed, from where they were, by one request each, and are not blind."""
     pace = WatchPace(seconds=30.0)
 
@@ -298,7 +298,7 @@ async def test_a_read_over_a_dead_connection_is_repeated(far: Kube, wire: Wire, 
     assert time.monotonic() - begun < 5
 
 
-async def test_a_time_out_spoils_the_connections_of_its_time(server: FrontDesk, wire: Wire, shop: str) -> None:
+async def test_a_time_out_spoils_the_connections_of_its_time(server: GenericApiServer, wire: Wire, shop: str) -> None:
     """After one request without an answer, no other one is sent into a connection that is as old."""
     async with await Kube.connect(server=wire.url, token=server.token, timeout=0.5) as far:
         names = [f"s{number}" for number in range(4)]

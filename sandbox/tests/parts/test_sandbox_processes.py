@@ -29,8 +29,8 @@ import asyncio, json
 from canary_sandbox.cluster import Sandbox
 
 async def main():
-    async with Sandbox(workloads=False, crds=()) as box:
-        print(json.dumps([box.gateway.pid]), flush=True)
+    async with Sandbox(workloads=False, crds=()) as cluster:
+        print(json.dumps([cluster.gateway.pid]), flush=True)
         await asyncio.sleep(60)
 
 asyncio.run(main())
@@ -87,9 +87,9 @@ async def test_nothing_is_left_after_a_sandbox() -> None:
     """Envoy is gone and the temporary folder too, also after an exception; and it was up within 3 s."""
     began = time.monotonic()
     with pytest.raises(RuntimeError, match="boom"):  # noqa: PT012 - what leaving the block does is the point
-        async with sandbox(crds=()) as box:
+        async with sandbox(crds=()) as cluster:
             assert time.monotonic() - began < 3
-            pid, folder = box.gateway.pid, box.folder
+            pid, folder = cluster.gateway.pid, cluster.folder
             assert alive(pid)
             raise RuntimeError("boom")
     assert not alive(pid)
