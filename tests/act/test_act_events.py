@@ -120,6 +120,7 @@ def test_whoever_floods_pushes_out_its_own(floods: list[tuple[str, str, int]]) -
         assert times == sorted(times)
 
 
+@pytest.mark.alone("how fast Events are written")
 async def test_a_namespace_that_is_slow_delays_no_other(bench: Bench) -> None:
     """Events of fifty Rollouts that take two seconds each, because of a webhook of theirs, say; ours are there at once."""
     theirs = f"{TEAM}-slow"

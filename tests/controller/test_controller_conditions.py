@@ -94,6 +94,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("condition", HOSTILE)
+@pytest.mark.alone("how late the event loop is")
 async def test_a_hostile_condition_is_refused_beforehand(world: World, condition: str) -> None:
     """It makes its own Rollout Invalid, with the field and what to do; the loop turns, and others are driven."""
     assert len(condition) <= 1024
@@ -113,6 +114,7 @@ async def test_a_hostile_condition_is_refused_beforehand(world: World, condition
         pytest.param(nested(1), 3000, id="three thousand series"),
     ],
 )
+@pytest.mark.alone("how late the event loop is")
 async def test_sixteen_hostile_checks_do_not_delay_the_rollback_of_another_team(
     world: World, condition: str, series: int
 ) -> None:

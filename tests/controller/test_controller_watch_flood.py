@@ -50,6 +50,7 @@ class Flood:
             )
 
 
+@pytest.mark.alone("how long a rollback takes")
 async def test_a_flood_of_writes_delays_nobodys_rollback(world: World, clients: Clients, tmp_path: Path) -> None:
     """Thirty kilobytes each, one after the other, of every kind that is watched: what the watches bring is worked off while
     a failing sample of another team leads to its patch at once."""

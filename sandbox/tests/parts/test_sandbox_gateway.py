@@ -26,6 +26,7 @@ async def test_traffic_is_split_as_the_weights_say(shop: Shop) -> None:
         assert abs(answers[200, "v2"] - canary * 10) <= slack, (stable, canary, answers)
 
 
+@pytest.mark.alone("how fast a route is accepted")
 async def test_accepted_means_that_the_traffic_has_moved(shop: Shop) -> None:
     """Whenever generation N is Accepted, the very next requests follow N; and it takes well under a second."""
     took = []
