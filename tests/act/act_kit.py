@@ -100,7 +100,7 @@ class Bench:
     landed: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.backoffs = Backoffs(ROUTE_WRITE)
+        self.backoffs = Backoffs(ROUTE_WRITE.backoff)
         self.executor = Executor(
             (TEAM, "shop"),
             self.kube,
