@@ -74,4 +74,3 @@ def resolve(check: Check, template: CheckTemplateSpec | None, field: str) -> Res
         args=args,
         settings=overlay(check, template or _DEFAULTS),
     )
-
