@@ -8,6 +8,7 @@ import cluster_kit
 import pytest
 import real_server
 import upstream
+import workers
 
 SAY_WHEN_READY = ("controller", "deploy", "e2e", "parts")
 """Folders whose tests say when a Deployment is ready. Where a cluster does, the two contradict each other."""
@@ -16,6 +17,10 @@ SAY_WHEN_READY = ("controller", "deploy", "e2e", "parts")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # Whoever is started in the background ignores it, and so do its children: Ctrl-C in a program under test, too.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    workers.register(config)
 
 
 def pytest_report_header() -> str:

@@ -10,10 +10,11 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import Any, assert_never
+from typing import Any, Protocol, assert_never
 
 from canary.act.backoff import Backoffs
 from canary.act.events import EventRecorder
@@ -62,6 +63,13 @@ class World:
     routes: Mapping[str, Json]
 
 
+class Places(Protocol):
+    """So many may be at it at a time."""
+
+    def held(self, namespace: str, /) -> AbstractAsyncContextManager[None]:
+        """A place for the length of the block."""
+
+
 @dataclass(slots=True)
 class Result:
     """What came of the actions of one tick."""
@@ -89,11 +97,14 @@ class Executor:
         on_rollback: Callable[[float], None],
         on_landed: Callable[[], None] = lambda: None,
         limit: Limit | None = None,
+        *,
+        takeovers: Places | None = None,
     ) -> None:
         """`on_landed` is called when a write ends that `execute` has not waited for.
 
         `limit` bounds the writes of all executors together that move no traffic: a thousand runs that start at once
-        would otherwise stand before the API server, and a rollback behind them.
+        would otherwise stand before the API server, and a rollback behind them. `takeovers` is the same for routes that
+        are written only to put our turn on them.
         """
         self._key = key
         self._kube = kube
@@ -102,6 +113,7 @@ class Executor:
         self._backoffs = backoffs
         self._on_landed = on_landed
         self._limit = limit or Limit(1)
+        self._takeovers: Places = takeovers or self._limit
         self._routes = RouteWriter(key, kube, store, on_rollback)
         self._workloads = WorkloadWriter(key, kube, store)
         self.unwritten: dict[str, str] = {}
@@ -229,7 +241,7 @@ class Executor:
                 gate(False)
             if isinstance(action, WriteRoute) and not action.weights:
                 # It moves no traffic: a thousand runs that are taken over at once would stand before a rollback.
-                async with self._limit.held(self._key[0]):
+                async with self._takeovers.held(self._key[0]):
                     fresh = await self._write(action, world, gate, failing_since)
             else:
                 fresh = await self._write(action, world, gate, failing_since)

@@ -22,7 +22,7 @@ from canary.observe.store import Store
 from canary.routes.intent import Intent, Mode
 from canary.routes.pair import Backend, Pair, Weights
 from canary_sandbox.apiserver import Fault
-from canary_sandbox.apiserver.desk import FrontDesk
+from canary_sandbox.apiserver.generic import GenericApiServer
 
 Json = dict[str, Any]
 NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
@@ -91,7 +91,7 @@ def write(name: str = "shop", stable: int = 50, canary: int = 50, mode: Mode | N
 class Bench:
     """What a test of the executor needs. `see` reads everything that is in the world now."""
 
-    api: FrontDesk
+    api: GenericApiServer
     kube: Kube
     other: Kube
     recorder: EventRecorder

@@ -13,7 +13,7 @@ import upstream
 from real_server import RealServer
 
 from canary_sandbox.apiserver import ApiServer
-from canary_sandbox.apiserver.desk import FrontDesk
+from canary_sandbox.apiserver.generic import GenericApiServer
 from canary_sandbox.apiserver.rbac import Mode
 from canary_sandbox.cluster import Sandbox, gateway_api_crds
 
@@ -23,7 +23,7 @@ REAL = upstream.REAL
 POD_NETWORK = "10.244.0.0/16"
 
 
-def api_server(*, authorization: Mode = "AlwaysAllow", **sandbox: Any) -> FrontDesk:
+def api_server(*, authorization: Mode = "AlwaysAllow", **sandbox: Any) -> GenericApiServer:
     """The server, to be opened with `async with`. `sandbox`: how the sandbox's own is made; a real one is as it is.
 
     Real or not, it has `url`, `token`, `add_token`, `kubeconfig`, `audit`, `faults`, `install_crds`, `watching` and
@@ -42,16 +42,16 @@ async def sandbox(*, crds: Sequence[Path] | None = None, **parts: Any) -> AsyncI
     addresses in EndpointSlices.
     """
     if not REAL:
-        async with Sandbox(crds=crds, **parts) as box:
-            yield box
+        async with Sandbox(crds=crds, **parts) as cluster:
+            yield cluster
         return
     async with api_server() as api:
         await install_all(api)
-        async with Sandbox(api=api, **{"pod_network": POD_NETWORK, **parts}) as box:
-            yield box
+        async with Sandbox(api=api, **{"pod_network": POD_NETWORK, **parts}) as cluster:
+            yield cluster
 
 
-async def install_all(api: FrontDesk) -> None:
+async def install_all(api: GenericApiServer) -> None:
     """The Gateway API (GATEWAY_API_CRDS names a folder, else our concise definitions) and our own definitions."""
     await api.install_crds(gateway_api_crds())
     await api.install_crds(OUR_CRDS)

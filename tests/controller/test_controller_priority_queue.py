@@ -8,7 +8,7 @@ import pytest
 from controller_kit import CONTROLLER, World, rollout_document, route_document
 
 from canary.controller.manager import Manager
-from canary.controller.priority_queue import PriorityQueue
+from canary.controller.priority_queue import LONGEST_WAIT, PATIENT, PriorityQueue
 from canary.controller.reconciler import Deps
 from canary.kube import DEPLOYMENTS, HTTPROUTES, ROLLOUTS
 from canary.metrics.scripted import Scripted
@@ -53,20 +53,51 @@ async def test_a_turn_that_nobody_waits_for_any_more_is_passed_on() -> None:
         await second
 
 
+async def test_what_can_wait_waits_for_everybody_else() -> None:
+    """It goes when nobody is in line, and no run waits to be looked at for the first time."""
+    turns = PriorityQueue()
+    starting = True
+    turns.starting = lambda: starting
+    order: list[str] = []
+
+    async def patient(number: int) -> None:
+        async with turns.held("team"):
+            order.append(f"patient {number}")
+
+    waiting = [asyncio.create_task(patient(number)) for number in range(PATIENT + 1)]
+    await asyncio.sleep(0)
+    turns.queue("team").add_done_callback(lambda _: order.append("hurried"))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert order == ["hurried"]
+    starting = False
+    async with asyncio.timeout(LONGEST_WAIT / 2):
+        await asyncio.gather(*waiting)
+    assert order == ["hurried", *(f"patient {number}" for number in range(PATIENT + 1))]
+
+
+async def test_a_flood_without_end_holds_up_what_can_wait_only_for_a_while() -> None:
+    """After half a second it goes all the same."""
+    turns = PriorityQueue()
+    turns.starting = lambda: True
+    async with asyncio.timeout(LONGEST_WAIT + 5), turns.held("team"):
+        pass
+
+
 async def test_active_runs_come_first_at_a_start(world: World) -> None:
     """A manager that is held judges nothing; once it begins, a run under way is taken up before those that rest."""
     await world.furnish(route_document(), *(route_document(f"rest-{number}") for number in range(5)))
     await world.declare()
     for number in range(5):
         await world.create(ROLLOUTS, rollout_document(f"rest-{number}", routes=[{"name": f"rest-{number}"}]))
-    life = await world.live()
+    instance = await world.start_controller()
     await world.until(lambda: all(world.phase(f"rest-{number}") for number in range(5)))
     for number in range(5):  # the others share its canary's workload, and shall rest
         await world.edit(f"rest-{number}", trigger="Manual")
     await world.until(lambda: world.phase() == "Idle")
     await world.deploy(2)
     await world.until(lambda: world.phase() == "Progressing")
-    await life.kill()
+    await instance.kill()
 
     looked: list[str] = []
 
@@ -77,7 +108,7 @@ async def test_active_runs_come_first_at_a_start(world: World) -> None:
             return super().rollout(key)
 
     provider = Scripted({"errors": 0.0})
-    deps = Deps(life.kube, Watched(), life._recorder, provider, Telemetry(), world.clock)
+    deps = Deps(instance.kube, Watched(), instance._recorder, provider, Telemetry(), world.clock)
     async with Manager(deps, held=True) as manager:
         for resource, pass_on in (
             (ROLLOUTS, manager.rollout),

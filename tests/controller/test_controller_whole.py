@@ -79,7 +79,7 @@ async def served(
             stop=stop,
             ready=ready,
             server=server or world.api.url,
-            token=world.cast.token(CONTROLLER),
+            token=world.clients.token(CONTROLLER),
             identity=address,
         )
     )
@@ -217,7 +217,7 @@ async def test_only_its_namespaces(world: World) -> None:
     """A controller told to see some namespaces leaves the others alone."""
     await world.furnish()
     await world.declare()
-    async with World(world.cast) as other:
+    async with World(world.clients) as other:
         await other.furnish()
         await other.declare()
         async with served(world):

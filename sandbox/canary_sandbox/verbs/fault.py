@@ -47,7 +47,7 @@ def fault(
     output: c.Output = c.Format.TEXT,
     _: o.Local,
 ) -> None:
-    from canary_sandbox.box.client import ask
+    from canary_sandbox.instance.client import ask
 
     given = errors is not None or latency is not None
     if clear and given:
@@ -63,14 +63,14 @@ def fault(
         "errors": None if errors is None else c.percent(errors),
         "latency": None if latency is None else o.seconds(latency, "--latency"),
     }
-    box = c.folder(folder)
+    instance = c.folder(folder)
     with c.talking():
         if clear:
-            answer = ask(box, "DELETE", "/faults", params={} if version is None else {"version": version})
+            answer = ask(instance, "DELETE", "/faults", params={} if version is None else {"version": version})
         elif given:
-            answer = ask(box, "PUT", "/faults", json=fault_of)
+            answer = ask(instance, "PUT", "/faults", json=fault_of)
         else:
-            answer = ask(box, "GET", "/faults")
+            answer = ask(instance, "GET", "/faults")
     if output is c.Format.JSON:
         sys.stdout.write(json.dumps(answer, indent=2) + "\n")
         return

@@ -47,13 +47,13 @@ def load(
         raise typer.BadParameter("between 1ms and 24h", param_hint="--duration")
     if url is not None and not url.startswith(("http://", "https://")):
         raise typer.BadParameter(f"{url!r} is no URL; write for example http://127.0.0.1:8080", param_hint="--url")
-    box = None
+    instance = None
     if url is None:
-        from canary_sandbox.box.client import ask
+        from canary_sandbox.instance.client import ask
 
-        box = c.folder(folder)
+        instance = c.folder(folder)
         with c.talking():
-            gateway = ask(box, "GET", "/status")["gateway"]
+            gateway = ask(instance, "GET", "/status")["gateway"]
         if not gateway["url"]:
             raise CliError("the example's Gateway is not there; say where with --url and --host")
         url, host = gateway["url"] + "/", host or gateway["host"]
@@ -63,6 +63,6 @@ def load(
         run(
             Settings(url, host or "", rps, seconds, plain=plain, json=output is c.Format.JSON),
             no_color=local.no_color,
-            alive=None if box is None else lambda: box.held,
+            alive=None if instance is None else lambda: instance.held,
         )
     )

@@ -21,14 +21,16 @@ def status(
     output: c.Output = c.Format.TEXT,
     _: o.Local,
 ) -> None:
-    from canary_sandbox.box.client import ask
+    from canary_sandbox.instance.client import ask
 
-    box = c.folder(folder)
+    instance = c.folder(folder)
     with c.talking():
-        info = ask(box, "GET", "/status")
+        info = ask(instance, "GET", "/status")
     if output is c.Format.JSON:
         sys.stdout.write(json.dumps(info, indent=2) + "\n")
         return
     from canary_sandbox.verbs.fault import lines
 
-    sys.stdout.write("\n".join([*story(info, box, before=False), "", *lines(info["faults"], info["versions"])]) + "\n")
+    sys.stdout.write(
+        "\n".join([*story(info, instance, before=False), "", *lines(info["faults"], info["versions"])]) + "\n"
+    )
