@@ -244,9 +244,8 @@ async def test_an_api_server_without_the_gateway_api(
 ) -> None:
     """HTTPRoutes are missing, with the whole group or without: one sentence, nothing of kopf's, no token of a URL."""
     for plural in part:
-        (file,) = gateway_api_crds().glob(
-            f"*{plural}.yaml"
-        )  # by its name: to parse it would hold up everybody of the world
+        # Found by its name: to parse them all would hold up everybody of the world for seconds.
+        (file,) = gateway_api_crds().glob(f"*{plural}.yaml")
         (tmp_path / file.name).write_text(file.read_text())
     async with ApiServer() as bare:
         await bare.install_crds(OUR_CRDS)
