@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import random
 from collections import deque
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from canary.backoff import Backoff
 from canary.errors import CanaryError
-from canary.kube.retry import RetryPolicy
 
 
 @dataclass(slots=True)
-class Backoff:
+class Rest:
     """One thing that keeps failing: how often it has, and until when it rests."""
 
     failures: int = 0
@@ -27,10 +26,10 @@ SLOWLY = timedelta(seconds=0.5)
 
 @dataclass(slots=True)
 class Backoffs:
-    """Backoffs by name. Pauses follow the named policy but never end: a rollback is tried for as long as it takes."""
+    """Backoffs by name. Pauses grow to the longest but never end: a rollback is tried for as long as it takes."""
 
-    policy: RetryPolicy
-    kept: dict[str, Backoff] = field(default_factory=dict)
+    backoff: Backoff
+    kept: dict[str, Rest] = field(default_factory=dict)
     _done: dict[str, deque[datetime]] = field(default_factory=dict)
 
     def resting(self, name: str, now: datetime) -> bool:
@@ -40,11 +39,9 @@ class Backoffs:
 
     def failed(self, name: str, now: datetime, error: CanaryError) -> int:
         """Note a failure; returns how many there have been in a row."""
-        known = self.kept.setdefault(name, Backoff())
-        most = min(self.policy.longest, self.policy.first * 2.0 ** min(known.failures, 16))
-        pause = max(most * random.uniform(0.5, 1), getattr(error, "retry_after", None) or 0.0)  # noqa: S311 - jitter
+        known = self.kept.setdefault(name, Rest())
         known.failures += 1
-        known.until = now + timedelta(seconds=pause)
+        known.until = now + timedelta(seconds=self.backoff.pause(known.failures, error))
         return known.failures
 
     def succeeded(self, name: str) -> None:
@@ -55,7 +52,7 @@ class Backoffs:
         times = self._done.setdefault(name, deque(maxlen=OFTEN))
         times.append(now)
         if len(times) == OFTEN and now - times[0] < WITHIN:
-            self.kept[name] = Backoff(0, now + SLOWLY)
+            self.kept[name] = Rest(0, now + SLOWLY)
 
     def next_try(self, now: datetime) -> datetime | None:
         """When the first of them may be tried again."""

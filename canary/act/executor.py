@@ -10,10 +10,11 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import Any, assert_never
+from typing import Any, Protocol, assert_never
 
 from canary.act.backoff import Backoffs
 from canary.act.events import EventRecorder
@@ -35,9 +36,10 @@ from canary.decide.actions import (
 )
 from canary.errors import CanaryError, Conflict, NotFound, StaleDecision, Unprocessable
 from canary.fair import Limit
+from canary.json_patch import Operation, add, annotation, pointer, remove, replace, test, unmoved
 from canary.kube import ROLLOUTS, Kube
 from canary.model.requests import REQUEST_ANNOTATION, Request
-from canary.observe.objects import FINALIZER, version
+from canary.observe.objects import FINALIZER
 from canary.observe.store import Key, Store
 
 log = logging.getLogger("canary.act")
@@ -49,7 +51,8 @@ PATIENCE = 0.25
 
 _CHAIN = "everything but routes"
 
-_REQUEST_PATH = "/metadata/annotations/" + REQUEST_ANNOTATION.replace("/", "~1")
+_REQUEST = annotation(REQUEST_ANNOTATION)
+_FINALIZERS = pointer("metadata", "finalizers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,13 @@ class World:
 
     rollout: Json
     routes: Mapping[str, Json]
+
+
+class Places(Protocol):
+    """So many may be at it at a time."""
+
+    def held(self, namespace: str, /) -> AbstractAsyncContextManager[None]:
+        """A place for the length of the block."""
 
 
 @dataclass(slots=True)
@@ -87,11 +97,14 @@ class Executor:
         on_rollback: Callable[[float], None],
         on_landed: Callable[[], None] = lambda: None,
         limit: Limit | None = None,
+        *,
+        takeovers: Places | None = None,
     ) -> None:
         """`on_landed` is called when a write ends that `execute` has not waited for.
 
         `limit` bounds the writes of all executors together that move no traffic: a thousand runs that start at once
-        would otherwise stand before the API server, and a rollback behind them.
+        would otherwise stand before the API server, and a rollback behind them. `takeovers` is the same for routes that
+        are written only to put our turn on them.
         """
         self._key = key
         self._kube = kube
@@ -100,6 +113,7 @@ class Executor:
         self._backoffs = backoffs
         self._on_landed = on_landed
         self._limit = limit or Limit(1)
+        self._takeovers: Places = takeovers or self._limit
         self._routes = RouteWriter(key, kube, store, on_rollback)
         self._workloads = WorkloadWriter(key, kube, store)
         self.unwritten: dict[str, str] = {}
@@ -227,7 +241,7 @@ class Executor:
                 gate(False)
             if isinstance(action, WriteRoute) and not action.weights:
                 # It moves no traffic: a thousand runs that are taken over at once would stand before a rollback.
-                async with self._limit.held(self._key[0]):
+                async with self._takeovers.held(self._key[0]):
                     fresh = await self._write(action, world, gate, failing_since)
             else:
                 fresh = await self._write(action, world, gate, failing_since)
@@ -265,11 +279,7 @@ class Executor:
             case StampRequest():
                 return await self._stamp(action, world)
             case ClearRequest():
-                ops = [
-                    {"op": "test", "path": _REQUEST_PATH, "value": action.raw},
-                    {"op": "remove", "path": _REQUEST_PATH},
-                ]
-                return await self._rollout(world, ops)
+                return await self._rollout(world, [test(_REQUEST, action.raw), remove(_REQUEST)])
             case CopyPodSpec():
                 return await self._workloads.copy(action, world.rollout, gate)
             case RestorePodSpec():
@@ -281,7 +291,7 @@ class Executor:
             case _:
                 assert_never(action)
 
-    async def _rollout(self, world: World, ops: list[Json]) -> bool | None:
+    async def _rollout(self, world: World, ops: list[Operation]) -> bool | None:
         namespace, name = self._key
         if not ops:
             return None
@@ -302,11 +312,8 @@ class Executor:
         namespace, name = self._key
         fresh = await self._kube.get(ROLLOUTS, name, namespace)
         stamped = Request(verb=action.raw.strip()[:64], id=uuid.uuid4().hex, by=_annotator(fresh))
-        ops = [
-            {"op": "test", "path": _REQUEST_PATH, "value": action.raw},
-            {"op": "replace", "path": _REQUEST_PATH, "value": stamped.dump()},
-        ]
-        return await self._rollout(replace(world, rollout=fresh), ops)
+        ops = [test(_REQUEST, action.raw), replace(_REQUEST, stamped.dump())]
+        return await self._rollout(World(fresh, world.routes), ops)
 
 
 def _name(action: Action) -> str:
@@ -320,29 +327,20 @@ def _name(action: Action) -> str:
             return type(action).__name__
 
 
-def _add_finalizer(rollout: Json) -> list[Json]:
+def _add_finalizer(rollout: Json) -> list[Operation]:
     finalizers = rollout.get("metadata", {}).get("finalizers")
     if FINALIZER in (finalizers or []):
         return []
     if finalizers:
-        return [
-            {"op": "test", "path": "/metadata/finalizers", "value": finalizers},
-            {"op": "add", "path": "/metadata/finalizers/-", "value": FINALIZER},
-        ]
-    return [
-        {"op": "test", "path": "/metadata/resourceVersion", "value": version(rollout)},
-        {"op": "add", "path": "/metadata/finalizers", "value": [FINALIZER]},
-    ]
+        return [test(_FINALIZERS, finalizers), add(_FINALIZERS + pointer("-"), FINALIZER)]
+    return [unmoved(rollout), add(_FINALIZERS, [FINALIZER])]
 
 
-def _remove_finalizer(rollout: Json) -> list[Json]:
+def _remove_finalizer(rollout: Json) -> list[Operation]:
     finalizers = rollout.get("metadata", {}).get("finalizers") or []
     if FINALIZER not in finalizers:
         return []
-    return [
-        {"op": "test", "path": "/metadata/finalizers", "value": finalizers},
-        {"op": "remove", "path": f"/metadata/finalizers/{finalizers.index(FINALIZER)}"},
-    ]
+    return [test(_FINALIZERS, finalizers), remove(_FINALIZERS + pointer(finalizers.index(FINALIZER)))]
 
 
 def _annotator(rollout: Json) -> str:

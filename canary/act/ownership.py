@@ -11,13 +11,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-Json = dict[str, Any]
+from canary.json_patch import Operation, pointer, remove, test
 
 MANAGER = "canary"
-_PATH = "/metadata/managedFields"
 
 
-def given_back(document: Mapping[str, Any], manager: str = MANAGER) -> list[Json]:
+def given_back(document: Mapping[str, Any], manager: str = MANAGER) -> list[Operation]:
     """JSON Patch operations that take our entries out of managedFields, each tested; empty when there are none.
 
     `document` has to be as the API server has it now: what is kept in memory has no managedFields.
@@ -28,8 +27,8 @@ def given_back(document: Mapping[str, Any], manager: str = MANAGER) -> list[Json
     ]
     if len(ours) == len(entries):
         return []  # an empty list would mean something else: that all of it is to be reckoned anew
-    operations: list[Json] = []
+    operations: list[Operation] = []
     for index in reversed(ours):  # from the end: each removal moves those behind it
-        path = f"{_PATH}/{index}"
-        operations += [{"op": "test", "path": path, "value": entries[index]}, {"op": "remove", "path": path}]
+        path = pointer("metadata", "managedFields", index)
+        operations += [test(path, entries[index]), remove(path)]
     return operations

@@ -10,14 +10,15 @@ from canary.act.ownership import given_back
 from canary.act.reading import moved, still_so
 from canary.decide.actions import CopyPodSpec
 from canary.errors import Conflict, Refused, Unprocessable
+from canary.json_patch import Operation, annotate, annotation, pointer, remove, replace, unmoved
 from canary.kube import DEPLOYMENTS, Kube
 from canary.observe.copies import LEGACY_ANNOTATION, CopyRecord, copy_annotation, read_copy
-from canary.observe.objects import revision, version
+from canary.observe.objects import revision
 from canary.observe.store import Key, Store
 
 Json = dict[str, Any]
 
-_SPEC = "/spec/template/spec"
+_SPEC = pointer("spec", "template", "spec")
 
 
 class WorkloadWriter:
@@ -43,22 +44,23 @@ class WorkloadWriter:
             return False
         pod_spec = source["spec"]["template"]["spec"]
         record = CopyRecord(action.uid, action.run, action.revision, target["spec"]["template"]["spec"])
-        change = {"op": "replace", "path": _SPEC, "value": pod_spec}
-        guard = _guard(target)
+        guard, change = unmoved(target), replace(_SPEC, pod_spec)
         try:
             kept = await self._foreseen(action, [guard, change])
             record = CopyRecord(record.uid, record.run, kept, record.pod_spec)
             gate(True)
-            answer = await self._patch(action.target, [guard, *_set(target, self._name, record.dump()), change])
+            answer = await self._patch(action.target, [guard, annotate(target, self._name, record.dump()), change])
             if revision(answer) != kept:  # admission that decides anew each time
                 record = CopyRecord(record.uid, record.run, revision(answer), record.pod_spec)
-                answer = await self._patch(action.target, [_guard(answer), *_set(answer, self._name, record.dump())])
+                answer = await self._patch(
+                    action.target, [unmoved(answer), annotate(answer, self._name, record.dump())]
+                )
         except (Conflict, Unprocessable) as error:
             return await moved(error, target, partial(self._get, action.target), self._keep)
         self._keep(answer)
         return True
 
-    async def _foreseen(self, action: CopyPodSpec, ops: list[Json]) -> str:
+    async def _foreseen(self, action: CopyPodSpec, ops: list[Operation]) -> str:
         """The revision that the workload would have."""
         try:
             return revision(await self._patch(action.target, ops, dry_run=True))
@@ -72,9 +74,9 @@ class WorkloadWriter:
         if record is None or record.copied not in {"", revision(target)}:
             self._keep(target)
             return False
-        ops = [_guard(target), {"op": "replace", "path": _SPEC, "value": record.pod_spec}]
+        ops = [unmoved(target), replace(_SPEC, record.pod_spec)]
         if not record.uid:  # an earlier version's says nothing of what was copied: it would be put back again and again
-            ops.append({"op": "remove", "path": _path(LEGACY_ANNOTATION)})
+            ops.append(remove(annotation(LEGACY_ANNOTATION)))
         return await self._send(name, target, ops)
 
     async def forget(self, name: str) -> bool:
@@ -85,21 +87,21 @@ class WorkloadWriter:
         if not left:
             self._keep(target)
             return True
-        ops = [_guard(target), *({"op": "remove", "path": _path(key)} for key in left), *given_back(target)]
+        ops = [unmoved(target), *(remove(annotation(key)) for key in left), *given_back(target)]
         return await self._send(name, target, ops)
 
     @property
     def _name(self) -> str:
         return copy_annotation(self._key[1])
 
-    async def _send(self, name: str, target: Json, ops: list[Json]) -> bool:
+    async def _send(self, name: str, target: Json, ops: list[Operation]) -> bool:
         try:
             self._keep(await self._patch(name, ops))
         except (Conflict, Unprocessable) as error:
             return await moved(error, target, partial(self._get, name), self._keep)
         return True
 
-    async def _patch(self, name: str, ops: list[Json], *, dry_run: bool = False) -> Json:
+    async def _patch(self, name: str, ops: list[Operation], *, dry_run: bool = False) -> Json:
         return await self._kube.json_patch(DEPLOYMENTS, name, self._key[0], ops, dry_run=dry_run)
 
     async def _get(self, name: str) -> Json:
@@ -107,17 +109,3 @@ class WorkloadWriter:
 
     def _keep(self, document: Json) -> None:
         self._store.put_workload(document, answer=True)
-
-
-def _guard(document: Json) -> Json:
-    return {"op": "test", "path": "/metadata/resourceVersion", "value": version(document)}
-
-
-def _path(annotation: str) -> str:
-    return f"/metadata/annotations/{annotation.replace('/', '~1')}"
-
-
-def _set(document: Json, name: str, value: str) -> list[Json]:
-    if document.get("metadata", {}).get("annotations") is None:
-        return [{"op": "add", "path": "/metadata/annotations", "value": {name: value}}]
-    return [{"op": "add", "path": _path(name), "value": value}]

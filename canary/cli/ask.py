@@ -17,7 +17,7 @@ from canary.cli.session import get_rollout, missing
 from canary.errors import Conflict, NotFound
 from canary.kube import ROLLOUTS, Kube
 from canary.model.requests import REQUEST_ANNOTATION, Request, Verb, parse_request
-from canary.model.status import format_time, parse_time
+from canary.model.status import RequestStatus, RolloutStatus, format_time, parse_time
 from canary.view.words import clean, span
 
 Json = dict[str, Any]
@@ -85,8 +85,8 @@ async def leave(kube: Kube, ask: Ask) -> Request:
     raise AssertionError("unreachable: the last conflict is raised")
 
 
-async def answer(kube: Kube, ask: Ask, request: Request) -> str:
-    """Wait for the outcome of `request`. Raises CliError on time-out, replacement or deletion."""
+async def answer(kube: Kube, ask: Ask, request: Request) -> RequestStatus:
+    """Wait for the answer to `request`. Raises CliError on time-out, replacement or deletion."""
     last: list[Json] = []
     try:
         async with (
@@ -96,9 +96,9 @@ async def answer(kube: Kube, ask: Ask, request: Request) -> str:
             async for event in events:
                 if event.type in {"ADDED", "MODIFIED"}:
                     last[:] = [event.object]
-                    outcome = _outcome(event.object, request)
-                    if outcome is not None:
-                        return outcome
+                    answered = _answer(event.object, request)
+                    if answered is not None:
+                        return answered
                     _object_to_replaced(event.object, request)
                 elif event.type == "DELETED" or not last:
                     raise CliError(
@@ -114,9 +114,9 @@ def _value(request: Request, now: datetime) -> str:
     return json.dumps({**json.loads(request.dump()), "at": format_time(now)})
 
 
-def _outcome(document: Json, request: Request) -> str | None:
-    last = (document.get("status") or {}).get("lastRequest") or {}
-    return clean(last.get("outcome") or "") if last.get("id") == request.id else None
+def _answer(document: Json, request: Request) -> RequestStatus | None:
+    last = RolloutStatus.load(document.get("status")).last_request
+    return last if last is not None and last.id == request.id else None
 
 
 def _raw(document: Json) -> str | None:

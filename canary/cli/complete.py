@@ -16,10 +16,10 @@ def complete_names(ctx: typer.Context, incomplete: str) -> list[str]:
     import contextlib
 
     async def names() -> list[str]:
-        from canary.kube import ROLLOUTS, Kube
+        from canary.kube import ROLLOUTS, KubeClient
 
         kubeconfig = ctx.params.get("kubeconfig") or os.environ.get("KUBECONFIG") or None
-        async with await Kube.connect(
+        async with await KubeClient.connect(
             kubeconfig=kubeconfig, context=ctx.params.get("context"), timeout=SECONDS
         ) as kube:
             # Only the cluster is timed: what this machine takes to load the client is over before it is asked.

@@ -16,7 +16,7 @@ from canary.cli.exits import describe
 from canary.cli.health import Diagnosis, Level
 from canary.cli.options import Common, program
 from canary.errors import ApiError, ConfigError, Forbidden, NotFound
-from canary.kube import CRDS, GATEWAYCLASSES, GATEWAYS, HTTPROUTES, ROLLOUTS, Kube, Resource
+from canary.kube import CRDS, GATEWAYCLASSES, GATEWAYS, HTTPROUTES, ROLLOUTS, Kube, KubeClient, Resource
 from canary.kube.retry import READ
 from canary.kube.unreached import address, why
 from canary.view.words import plain
@@ -47,7 +47,7 @@ async def cluster(options: Common, *, everywhere: bool) -> list[Diagnosis]:
     except ConfigError as error:
         return [Diagnosis("kubeconfig", Level.BROKEN, str(error))]
     transport = Transport(connection, user_agent=f"canary-cli/{__version__}", timeout=_TIMEOUT)
-    async with Kube(transport, field_manager="canary-cli") as kube:
+    async with KubeClient(transport, field_manager="canary-cli") as kube:
         try:
             version = health.server_version(await kube.raw("/version"))
         except ApiError as error:

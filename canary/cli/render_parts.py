@@ -187,13 +187,12 @@ def request_lines(rollout: RolloutView, now: datetime, symbols: Symbols) -> Iter
         yield Text(words, style="yellow")
     last = rollout.status.last_request
     if last is not None:
-        refused = last.outcome.startswith("refused:")
-        sign = symbols.failed if refused else symbols.done
+        sign = symbols.failed if last.refused else symbols.done
         who = f" by {clean(last.by)}" if last.by else ""
         why = f' ("{clean(last.reason)}")' if last.reason else ""
         yield Text.assemble(
-            (f"{sign} ", "red" if refused else "green"),
-            f"{clean(last.verb)}{who}{why}, {since(last.at, now)}: {clean(last.outcome)}",
+            (f"{sign} ", "red" if last.refused else "green"),
+            f"{clean(last.verb)}{who}{why}, {since(last.at, now)}: {clean(last.words)}",
         )
 
 

@@ -68,6 +68,7 @@ async def _send(asking: Callable[[str], Ask], common: o.Common, *, wait: bool) -
     from canary.cli.exits import ExitCode
     from canary.cli.output import make_console, show, symbols_for
     from canary.cli.session import connected
+    from canary.view.words import clean
 
     async with connected(common) as (kube, namespace):
         ask = asking(namespace)
@@ -75,12 +76,11 @@ async def _send(asking: Callable[[str], Ask], common: o.Common, *, wait: bool) -
         if not wait:
             sys.stdout.write(f"{ask.verb} {namespace}/{ask.name}: requested ({request.id})\n")
             return ExitCode.OK
-        outcome = await answer(kube, ask, request)
+        answered = await answer(kube, ask, request)
     from rich.text import Text
 
-    refused = outcome.startswith("refused:")
-    console = make_console(no_color=common.no_color, stderr=refused, wide=True)
+    console = make_console(no_color=common.no_color, stderr=answered.refused, wide=True)
     symbols = symbols_for(console)
-    sign = (f"{symbols.failed} ", "red") if refused else (f"{symbols.done} ", "green")
-    show(console, Text.assemble(sign, f"{ask.verb} {namespace}/{ask.name}: {outcome}"))
-    return ExitCode.REFUSED if refused else ExitCode.OK
+    sign = (f"{symbols.failed} ", "red") if answered.refused else (f"{symbols.done} ", "green")
+    show(console, Text.assemble(sign, f"{ask.verb} {namespace}/{ask.name}: {clean(answered.words)}"))
+    return ExitCode.REFUSED if answered.refused else ExitCode.OK

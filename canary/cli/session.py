@@ -13,7 +13,7 @@ from typing import Any
 from canary.cli.exits import CliError, ExitCode
 from canary.cli.options import Common, debugging, program
 from canary.errors import ApiError, NotFound
-from canary.kube import EVENTS, ROLLOUTS, Kube
+from canary.kube import EVENTS, ROLLOUTS, Kube, KubeClient
 from canary.kube.unreached import address
 from canary.view.words import event_time
 
@@ -44,7 +44,7 @@ async def connected(options: Common) -> AsyncIterator[tuple[Kube, str]]:
     # Said outright: inside a pod, somebody who set KUBECONFIG means that and not the pod's service account.
     kubeconfig = options.kubeconfig or os.environ.get("KUBECONFIG") or None
     on_request: Callable[[str, str, int, float], None] | None = _trace if debugging() else None
-    kube = await Kube.connect(
+    kube = await KubeClient.connect(
         kubeconfig=kubeconfig,
         context=options.context,
         user_agent=f"canary-cli/{__version__}",

@@ -18,6 +18,7 @@ from typing import Any, Self
 from canary.controller.clock import Clock
 from canary.controller.fence import elapsed
 from canary.errors import AlreadyExists, ApiError, ConfigError, LeadershipLost, NotFound, Unprocessable
+from canary.json_patch import Operation, add, pointer, replace, test, unmoved
 from canary.kube import LEASES, Kube
 
 log = logging.getLogger("canary.leadership")
@@ -39,6 +40,8 @@ stands by behind a dead connection would take an old version of it, in vain, for
 
 PAUSE = 0.5
 """Seconds until the next try when the API server did not do as it was asked."""
+
+_HOLDER = pointer("spec", "holderIdentity")
 
 
 class Leadership:
@@ -92,10 +95,7 @@ class Leadership:
         # Whoever cannot be told now finds out when the Lease runs out.
         with suppress(ApiError, TimeoutError):
             async with asyncio.timeout(RENEWAL):
-                await self._patch(
-                    {"op": "test", "path": "/spec/holderIdentity", "value": self.identity},
-                    {"op": "replace", "path": "/spec/holderIdentity", "value": ""},
-                )
+                await self._patch(test(_HOLDER, self.identity), replace(_HOLDER, ""))
 
     async def run(self) -> None:
         """Take the Lease as soon as it is free, and hold it for ever.
@@ -164,11 +164,7 @@ class Leadership:
                     if seen is None:
                         await self._create()
                     else:
-                        version = seen["metadata"]["resourceVersion"]
-                        await self._patch(
-                            {"op": "test", "path": "/metadata/resourceVersion", "value": version},
-                            {"op": "add", "path": "/spec", "value": self._ours(_spec(seen))},
-                        )
+                        await self._patch(unmoved(seen), add(pointer("spec"), self._ours(_spec(seen))))
             except (AlreadyExists, Unprocessable):
                 return False
             except NotFound as error:
@@ -186,10 +182,7 @@ class Leadership:
         sent = elapsed()
         try:
             async with asyncio.timeout(RENEWAL):
-                await self._patch(
-                    {"op": "test", "path": "/spec/holderIdentity", "value": self.identity},
-                    {"op": "replace", "path": "/spec/renewTime", "value": self._now()},
-                )
+                await self._patch(test(_HOLDER, self.identity), replace(pointer("spec", "renewTime"), self._now()))
         except Unprocessable as error:
             self.acquired.clear()
             raise LeadershipLost(
@@ -226,7 +219,7 @@ class Leadership:
         lease = {"apiVersion": LEASES.api_version, "kind": LEASES.kind, "metadata": metadata, "spec": self._ours({})}
         await self._kube.create(LEASES, lease)
 
-    async def _patch(self, *operations: Json) -> None:
+    async def _patch(self, *operations: Operation) -> None:
         await self._kube.json_patch(LEASES, self._name, self._namespace, operations)
 
     def _ours(self, before: Json) -> Json:

@@ -36,6 +36,7 @@ class Manager:
         self.deps = deps
         self._held = held
         self._queue = WorkQueue()
+        deps.queue.starting = lambda: self._queue.pressing
         self._looking: asyncio.Task[None] | None = None
         self._later: asyncio.TimerHandle | None = None
         self._reconcilers: dict[Key, tuple[Reconciler, asyncio.Task[None]]] = {}

@@ -3,38 +3,70 @@
 A look takes about a millisecond of the one thread there is. After a mass of events (a gateway that answers, a thousand runs
 that end) looks would stand in line, and a failing sample at its end. So reconcilers without one go one at a time, one of each
 namespace in turn, and between two of them everybody else that is ready gets a turn.
+
+What can wait for all of them stands in a line of its own: a turn that is put on a route at a takeover moves no traffic, and a
+thousand of them would stand before the first decisions about the runs that are taken over last.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 
-from canary.fair import RoundRobin
+from canary.fair import Limit, RoundRobin
+
+LONGEST_WAIT = 0.5
+"""Seconds after which what can wait goes first: it waits for those who are in a hurry now, not for a flood without end."""
+
+PATIENT = 4
+"""As many of those that can wait are at it at a time; namespaces take turns."""
 
 
 class PriorityQueue:
-    """The line of those who are in no hurry."""
+    """The line of those who are in no hurry, and of those who can wait for them."""
 
     def __init__(self) -> None:
         self._line: RoundRobin[asyncio.Future[None]] = RoundRobin()
+        self._patient: RoundRobin[asyncio.Future[None]] = RoundRobin()
+        self._places = Limit(PATIENT)
         self._calling = False
+        self.starting: Callable[[], bool] = lambda: False
+        """Whether runs wait that nobody has looked at since the start."""
 
     def queue(self, namespace: str) -> asyncio.Future[None]:
         """Stand in line, for a Rollout of a namespace; the future is done when it is one's turn. Who is in a hurry after all may set its result."""
-        loop = asyncio.get_running_loop()
-        turn: asyncio.Future[None] = loop.create_future()
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._line.put(namespace, turn)
+        self._go_on()
+        return turn
+
+    @asynccontextmanager
+    async def held(self, namespace: str) -> AsyncGenerator[None]:
+        """Do what can wait, in the block: when nobody is in a hurry, or after LONGEST_WAIT."""
+        async with self._places.held(namespace):
+            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._patient.put(namespace, turn)
+            self._go_on()
+            await asyncio.wait({turn}, timeout=LONGEST_WAIT)
+            turn.cancel()
+            yield
+
+    def _go_on(self) -> None:
         if not self._calling:
             self._calling = True
-            loop.call_soon(self._call)
-        return turn
+            asyncio.get_running_loop().call_soon(self._call)
 
     def _call(self) -> None:
         """Call the next one, and go on in the next round of the event loop."""
-        while self._line:
-            turn = self._line.pop()
-            if not turn.done():
-                turn.set_result(None)
-                asyncio.get_running_loop().call_soon(self._call)
-                return
+        for line in (self._line, self._patient):
+            while line:
+                if line is self._patient and self.starting():
+                    asyncio.get_running_loop().call_soon(self._call)
+                    return
+                turn = line.pop()
+                if not turn.done():
+                    turn.set_result(None)
+                    asyncio.get_running_loop().call_soon(self._call)
+                    return
         self._calling = False

@@ -22,7 +22,7 @@ from canary.controller.resync import Resync
 from canary.controller.settings import Settings
 from canary.controller.sight import Sight
 from canary.errors import ApiError, ConfigError, NotFound
-from canary.kube import CHECKTEMPLATES, CLUSTERCHECKTEMPLATES, HTTPROUTES, ROLLOUTS, Kube, Resource
+from canary.kube import CHECKTEMPLATES, CLUSTERCHECKTEMPLATES, HTTPROUTES, ROLLOUTS, Kube, KubeClient, Resource
 from canary.kube.courier import Lane
 from canary.kube.unreached import address
 from canary.metrics.credentials import Credentials
@@ -75,7 +75,7 @@ async def serve(
     telemetry = telemetry or Telemetry()
     async with AsyncExitStack() as stack:
         kube = await stack.enter_async_context(
-            await Kube.connect(
+            await KubeClient.connect(
                 server=server,
                 token=token,
                 kubeconfig=settings.kubeconfig,

@@ -129,6 +129,11 @@ class WorkQueue:
         self._budgets = {name: budget for name, budget in self._budgets.items() if budget.left(now)}
         return None
 
+    @property
+    def pressing(self) -> bool:
+        """Whether anybody waits with a run under way, an answer or a deletion."""
+        return bool(self._pressing)
+
     def took(self, turn: Turn, seconds: float, now: float) -> None:
         """What a turn has taken of the processor."""
         if turn.paced:

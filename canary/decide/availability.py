@@ -5,6 +5,7 @@ from __future__ import annotations
 from canary.decide import reasons
 from canary.decide.actions import EmitEvent
 from canary.decide.scope import Scope
+from canary.model import evolution
 
 MOST_OUTAGES = 3
 """How often a canary may come back in one run."""
@@ -21,8 +22,9 @@ def noted(scope: Scope) -> Scope:
             return scope
         what = "has no ready replica" if canary.exists else "does not exist"
         message = f"{scope.step_text}: canary workload {canary.name} {what} while it has traffic; its weight goes to 0"
-        return scope.with_run(unavailable_since=scope.now, outages=min(scope.run.outages + 1, 64)).with_(
-            EmitEvent("Warning", reasons.CANARY_UNAVAILABLE, f"{message} for {scope.spec.unavailable_grace} at most")
+        return scope.with_(
+            EmitEvent("Warning", reasons.CANARY_UNAVAILABLE, f"{message} for {scope.spec.unavailable_grace} at most"),
+            run=evolution.unavailable(scope.run, scope.now),
         )
     return scope
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from fractions import Fraction
 
-from canary.decide.actions import WriteRoute
 from canary.decide.scope import Scope
+from canary.model.evolution import accepted, reached, unaccepted
 from canary.model.status import Phase
 from canary.model.values import decimal_text
 
@@ -36,18 +36,13 @@ def note_acceptance(scope: Scope) -> Scope:
     if scope.facts.blind and scope.step.reached_at is None:
         return scope  # what is known of the gateways may be of before
     if scope.unaccepted is not None:
-        return scope if scope.step.unaccepted_since else scope.with_step(unaccepted_since=scope.now)
+        return scope if scope.step.unaccepted_since else scope.with_(step=unaccepted(scope.step, scope.now))
     if scope.step.unaccepted_since is not None:
-        scope = scope.with_step(unaccepted_since=None)
+        scope = scope.with_(step=accepted(scope.step))
     if scope.step.reached_at is not None:
         return scope
     hold = scope.declared_step.hold if scope.declared_step else None
-    return scope.with_step(reached_at=scope.now, hold_until=scope.now + hold.delta if hold else scope.now)
-
-
-def written_now(scope: Scope) -> set[tuple[str, str]]:
-    """Routes that this very decision writes already: one write each."""
-    return {(action.kind, action.name) for action in scope.actions if isinstance(action, WriteRoute)}
+    return scope.with_(step=reached(scope.step, scope.now, hold.delta if hold else timedelta(0)))
 
 
 def at(scope: Scope, phase: Phase) -> Scope:

@@ -10,6 +10,7 @@ from canary.decide.common import wake
 from canary.decide.copying import tidied_copy
 from canary.decide.scope import Decision, Scope
 from canary.decide.writes import releases, writes
+from canary.model.evolution import settled, told
 from canary.model.status import Phase
 
 
@@ -54,16 +55,17 @@ def end(scope: Scope, phase: Phase, reason: str, message: str) -> Decision:
     words = "succeeded" if won else "rolled back"
     swap = won and scope.run.swap
     revisions = scope.status.revisions
-    settled = scope.run.revision or revisions.settled
+    needs_no_run = scope.run.revision or revisions.settled
     if swap and scope.facts.stable is not None:  # the stable workload of today is the canary of the next run
-        settled = scope.facts.stable.revision
-    scope = scope.with_run(message=message[:512]).with_(
+        needs_no_run = scope.facts.stable.revision
+    scope = scope.with_(
         EmitEvent("Normal" if won else "Warning", reason, f"run {scope.run.number} {words}: {message}"),
         RemoveFinalizer(),
+        run=told(scope.run, message),
         phase=phase,
         paused=None,
         overrides=(),
         swapped=scope.status.swapped != swap,
-        revisions=revisions.model_copy(update={"settled": settled}),
+        revisions=settled(revisions, needs_no_run),
     )
     return scope.decide(reason, message)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from canary.decide import reasons
@@ -10,14 +11,16 @@ from canary.decide.actions import Action, AddFinalizer, ClearRequest, EmitEvent,
 from canary.decide.copying import tidied_copy
 from canary.decide.ending import rolling_back
 from canary.decide.facts import Facts
-from canary.decide.promotion import promoting
+from canary.decide.promotion import finishing, promoting
 from canary.decide.recovery import recover
-from canary.decide.requests import serve, served_before
+from canary.decide.requests import serve
 from canary.decide.resting import resting
 from canary.decide.running import paused, progressing
-from canary.decide.scope import Decision, Scope, measuring
+from canary.decide.scope import Decision, Goto, Next, Place, Scope, measuring
+from canary.decide.steps import step
 from canary.decide.verdict import judge
 from canary.decide.writes import fences, restores, taken_turns
+from canary.model.evolution import given_traffic
 from canary.model.measurement import Sample
 from canary.model.rollout import RolloutSpec
 from canary.model.status import Phase, RolloutStatus
@@ -40,12 +43,32 @@ def decide(spec: RolloutSpec, status: RolloutStatus, facts: Facts) -> Decision:
     scope = recover(Scope(spec, status, facts))
     if facts.deleting:
         return _deleting(scope)
-    before = status.step
     scope = _measure(scope)
-    # The first step that nobody is on record to have approved.
-    scope_or_end = _requests(scope, before.index + before.approved if before else 0)
-    decision = scope_or_end if isinstance(scope_or_end, Decision) else _phase(scope_or_end)
-    return _take_turns(scope, decision)
+    return _take_turns(scope, _walk(_requests(scope)))
+
+
+PLACES: Mapping[Place, Callable[[Scope], Next]] = {
+    Place.RESTING: resting,
+    Place.PROGRESSING: progressing,
+    Place.STEP: step,
+    Place.PAUSED: paused,
+    Place.PROMOTING: promoting,
+    Place.FINISHING: finishing,
+    Place.ROLLING_BACK: rolling_back,
+}
+"""Which function decides at which place."""
+
+
+def _walk(following: Next) -> Decision:
+    """From place to place until one of them decides. Each is passed once, but for steps: there are as many as declared."""
+    if isinstance(following, Decision):
+        return following
+    following = Goto(_prepared(following.scope), following.place)
+    for _ in range(len(following.scope.spec.steps) + 2 * len(PLACES)):
+        following = PLACES[following.place](following.scope)
+        if isinstance(following, Decision):
+            return following
+    raise AssertionError(f"no decision is reached from {following.place}")
 
 
 def _take_turns(scope: Scope, decision: Decision) -> Decision:
@@ -56,22 +79,13 @@ def _take_turns(scope: Scope, decision: Decision) -> Decision:
     return replace(decision, actions=(*decision.actions, *taken_turns(scope, decision)))
 
 
-def _phase(scope: Scope) -> Decision:
+def _prepared(scope: Scope) -> Scope:
+    """What holds at every place: what makes no sense is said, and an active run has its finalizer."""
     scope = _unreadable(scope)
     if scope.status.active and not scope.facts.finalizer:
         # Its first write failed, or somebody took it away: without it a deletion would strand the routes.
         scope = scope.with_(AddFinalizer())
-    match scope.status.phase:
-        case Phase.PROGRESSING:
-            return progressing(scope)
-        case Phase.PAUSED:
-            return paused(scope)
-        case Phase.PROMOTING:
-            return promoting(scope)
-        case Phase.ROLLING_BACK:
-            return rolling_back(scope)
-        case Phase.IDLE | Phase.SUCCEEDED | Phase.ROLLED_BACK | Phase.INVALID | None:
-            return resting(scope)
+    return scope
 
 
 def _unreadable(scope: Scope) -> Scope:
@@ -99,9 +113,8 @@ def _measure(scope: Scope) -> Scope:
     if not scope.status.active:
         return scope
     if scope.run.outcome is None and scope.run.traffic_since is None and scope.written > 0:
-        scope = scope.with_run(
-            traffic_since=scope.now
-        )  # from the write on: a gateway may serve what it has not accepted
+        # From the write on: a gateway may serve what it has not accepted.
+        scope = scope.with_(run=given_traffic(scope.run, scope.now))
     live = measuring(scope.spec, scope.status)
     states = []
     for check, before in scope.checks:
@@ -119,17 +132,17 @@ def _measure(scope: Scope) -> Scope:
     return scope
 
 
-def _requests(scope: Scope, unapproved: int) -> Scope | Decision:
+def _requests(scope: Scope) -> Next:
     request = scope.facts.request
     if request is None or scope.status.phase is None:  # on first sight it is learnt who is who, before anything is done
-        return scope
+        return scope.goto()
     if not request.id:
-        return scope.with_(StampRequest(request.raw))
+        return scope.with_(StampRequest(request.raw)).goto()
     last = scope.status.last_request
     if last is not None and last.id == request.id:
         done = scope.facts.recorded.request == request.id
-        return scope.with_(ClearRequest(request.raw)) if done else scope
-    return served_before(scope, request, unapproved) or serve(scope, request)
+        return (scope.with_(ClearRequest(request.raw)) if done else scope).goto()
+    return serve(scope, request)
 
 
 def _deleting(scope: Scope) -> Decision:

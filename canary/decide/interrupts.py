@@ -1,6 +1,6 @@
 """What takes a run out of its course: a reason to stop, a new revision or plan, somebody's hand.
 
-A verdict leads into its rollback in the same tick: `fail` calls the phase that writes it.
+A verdict leads into its rollback in the same decision.
 """
 
 from __future__ import annotations
@@ -9,17 +9,17 @@ from canary.decide import reasons
 from canary.decide.actions import EmitEvent, ForgetPodSpec
 from canary.decide.common import at, percent_text
 from canary.decide.drift import lowered, raised
-from canary.decide.ending import rolling_back
 from canary.decide.guards import ALWAYS, STOP, Stop, first_objection
 from canary.decide.pausing import BY_POLICY, hold_still, kept_by_hand, pause, paused_for
 from canary.decide.resting import begin
-from canary.decide.scope import CONTESTED_PACE, OVERRIDE_LIMIT, OVERRIDE_WINDOW, Decision, Scope
+from canary.decide.scope import CONTESTED_PACE, OVERRIDE_LIMIT, OVERRIDE_WINDOW, Decision, Next, Place, Scope
 from canary.decide.writes import fences, put_back
+from canary.model.evolution import ended, raised_in
 from canary.model.rollout import OnFailure
 from canary.model.status import Outcome, Phase
 
 
-def interrupted(scope: Scope) -> Decision | None:
+def interrupted(scope: Scope) -> Next | None:
     """What takes a run out of its course, in this order: it must stop, it must start anew, a person lowered the share."""
     stop = objection(scope)
     if stop is not None:
@@ -40,17 +40,15 @@ def objection(scope: Scope) -> Stop | None:
     return first_objection(scope, ALWAYS if paused_for(scope) in BY_POLICY else STOP)
 
 
-def fail(scope: Scope, stop: Stop) -> Decision:
-    """A run has to stop: pause where the policy says so, else roll back in this very tick."""
+def fail(scope: Scope, stop: Stop) -> Next:
+    """A run has to stop: pause where the policy says so, else roll back in this very decision."""
     if stop.policy and scope.spec.on_failure is OnFailure.PAUSE:
         return pause(scope, stop.reason, stop.message)
-    scope = scope.with_run(
-        outcome=Outcome.ROLLED_BACK, reason=stop.reason, message=stop.message[:512], ended_at=scope.now
-    )
     scope = scope.with_(
-        EmitEvent("Warning", stop.reason, f"{scope.step_text}: {stop.message}; all traffic back to stable")
+        EmitEvent("Warning", stop.reason, f"{scope.step_text}: {stop.message}; all traffic back to stable"),
+        run=ended(scope.run, Outcome.ROLLED_BACK, stop.reason, stop.message, scope.now),
     )
-    return rolling_back(at(scope, Phase.ROLLING_BACK))
+    return at(scope, Phase.ROLLING_BACK).goto(Place.ROLLING_BACK)
 
 
 def see_lowered(scope: Scope) -> Scope:
@@ -104,8 +102,7 @@ def repair(scope: Scope) -> tuple[Scope, str]:
     overridden = {(drift.route.kind, drift.route.name): drift.route.generation for drift in drifts}
     back = [put_back(scope, drift.route, drift.written) for drift in drifts]
     routes = tuple(
-        route.model_copy(update={"overridden": overridden.get((route.kind, route.name), route.overridden)})
-        for route in scope.status.routes
+        raised_in(route, overridden.get((route.kind, route.name), route.overridden)) for route in scope.status.routes
     )
     contested = paused_for(scope) == reasons.CONTESTED
     scope = scope.with_(overrides=overrides, routes=routes)

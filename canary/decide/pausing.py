@@ -6,7 +6,8 @@ from canary.decide import reasons
 from canary.decide.actions import EmitEvent
 from canary.decide.common import percent_text, wake
 from canary.decide.scope import Decision, Scope
-from canary.model.status import PauseStatus, Phase
+from canary.model.evolution import pause_since
+from canary.model.status import Phase
 
 BY_POLICY = frozenset({reasons.CHECK_FAILED, reasons.HOLD_LIMIT_EXCEEDED, reasons.NOT_ACCEPTED})
 """Reasons of a pause that spec.onFailure asked for."""
@@ -35,18 +36,6 @@ def paused_text(scope: Scope, why: str) -> str:
     return f"{why}; paused at {percent_text(scope.written)} ({scope.step_text}); `canary resume` or `canary abort`"
 
 
-def await_approval(scope: Scope, message: str) -> Decision:
-    """All that a step wants holds; a person has to say that the next one may begin."""
-    words = "waiting for `canary promote`"
-    before = scope.status.paused
-    if before is None or before.reason != reasons.AWAITING_APPROVAL:
-        scope = scope.with_(
-            EmitEvent("Normal", reasons.AWAITING_APPROVAL, f"{scope.step_text}: {words}"),
-            paused=PauseStatus(reason=reasons.AWAITING_APPROVAL, message=words, since=scope.now),
-        )
-    return scope.with_(phase=Phase.PAUSED).decide(reasons.AWAITING_APPROVAL, message, wake(scope))
-
-
 def hold_still(scope: Scope, reason: str, message: str) -> Scope:
     """The run, paused for this reason, and people told so once."""
     before = scope.status.paused
@@ -54,6 +43,6 @@ def hold_still(scope: Scope, reason: str, message: str) -> Scope:
         kind = "Normal" if reason in {reasons.PAUSED_BY_REQUEST, reasons.PAUSED_BY_SPEC} else "Warning"
         scope = scope.with_(
             EmitEvent("Normal" if kind == "Normal" else "Warning", reason, f"{scope.step_text}: paused: {message}"),
-            paused=PauseStatus(reason=reason, message=message[:512], since=scope.now),
+            paused=pause_since(scope.now, reason, message),
         )
     return scope.with_(phase=Phase.PAUSED)

@@ -5,24 +5,23 @@ from __future__ import annotations
 from canary.decide import reasons
 from canary.decide.actions import CopyPodSpec, EmitEvent
 from canary.decide.availability import noted
-from canary.decide.common import at, note_acceptance, percent_text, wake, written_now
+from canary.decide.common import at, note_acceptance, percent_text, wake
 from canary.decide.copying import copy_of_run, tidied_copy, untouched
 from canary.decide.ending import end, still_waiting
 from canary.decide.facts import WorkloadView
 from canary.decide.interrupts import interrupted, repair
 from canary.decide.pausing import pause
-from canary.decide.scope import Decision, Scope
-from canary.decide.writes import writes
+from canary.decide.scope import Decision, Next, Place, Scope
+from canary.decide.writes import writes, writing
+from canary.model.evolution import ended, unaccepted
 from canary.model.rollout import Promotion
 from canary.model.status import Outcome, Phase
 
-ENDED_BY_PROMOTE = "ended by `canary promote`"
 
-
-def promoting(scope: Scope) -> Decision:
+def promoting(scope: Scope) -> Next:
     """All steps passed: make stable what the canary is, then give it the traffic back."""
     if scope.run.outcome is Outcome.SUCCEEDED:
-        return _finish(scope)
+        return scope.goto(Place.FINISHING)
     scope = noted(scope)
     interruption = interrupted(scope)
     if interruption is not None:
@@ -31,9 +30,7 @@ def promoting(scope: Scope) -> Decision:
     if contested:
         return pause(scope, reasons.CONTESTED, contested)
     if scope.run.unavailable_since is not None:
-        repaired = written_now(scope)
-        scope = at(scope, Phase.PROGRESSING)
-        scope = scope.with_(*(write for write in writes(scope) if (write.kind, write.name) not in repaired))
+        scope, _ = writing(at(scope, Phase.PROGRESSING))
         message = f"the canary has no ready replica, so it has no weight; waiting for one ({scope.step_text})"
         return scope.decide(reasons.CANARY_UNAVAILABLE, message, wake(scope))
     match scope.spec.promotion_mode:
@@ -45,7 +42,7 @@ def promoting(scope: Scope) -> Decision:
             return _swap(scope)
 
 
-def _copy(scope: Scope) -> Decision:
+def _copy(scope: Scope) -> Next:
     canary, stable = scope.facts.canary, scope.facts.stable
     if canary is None or stable is None or not canary.exists or not stable.exists:
         gone = "workloads" if canary is None or stable is None else (canary if not canary.exists else stable).name
@@ -88,10 +85,10 @@ def _stable_changed(scope: Scope, stable: WorkloadView, *, since: str) -> Decisi
     )
 
 
-def _await(scope: Scope) -> Decision:
+def _await(scope: Scope) -> Next:
     canary, stable = scope.facts.canary, scope.facts.stable
     if scope.step.approved:
-        return _succeed(scope, ENDED_BY_PROMOTE)
+        return _succeed(scope, "ended by `canary promote`")
     if canary is None or stable is None:
         message = f"waiting for `canary promote`, which says that stable is up to date; {percent_text(scope.written)} on the canary"
         return scope.decide(reasons.AWAITING_STABLE, message, wake(scope))
@@ -101,10 +98,8 @@ def _await(scope: Scope) -> Decision:
     return scope.decide(reasons.AWAITING_STABLE, message, wake(scope))
 
 
-def _swap(scope: Scope) -> Decision:
-    pending = writes(scope)
-    repaired = written_now(scope)
-    scope = scope.with_(*(write for write in pending if (write.kind, write.name) not in repaired))
+def _swap(scope: Scope) -> Next:
+    scope, pending = writing(scope)
     if not pending:
         scope = note_acceptance(scope)
     waiting = scope.unaccepted
@@ -114,19 +109,18 @@ def _swap(scope: Scope) -> Decision:
     return _succeed(scope, "the two change roles")
 
 
-def _succeed(scope: Scope, message: str) -> Decision:
+def _succeed(scope: Scope, message: str) -> Next:
     """The run is won; what is left is to give the traffic back. From here on nothing makes it fail."""
-    scope = scope.with_run(
-        outcome=Outcome.SUCCEEDED,
-        reason=reasons.SUCCEEDED,
-        message=message[:512],
-        ended_at=scope.now,
-        swap=scope.spec.promotion_mode is Promotion.SWAP,
-    ).with_step(unaccepted_since=scope.now)
-    return _finish(at(scope, Phase.PROMOTING))
+    swap = scope.spec.promotion_mode is Promotion.SWAP
+    scope = scope.with_(
+        run=ended(scope.run, Outcome.SUCCEEDED, reasons.SUCCEEDED, message, scope.now, swap=swap),
+        step=unaccepted(scope.step, scope.now),
+    )
+    return at(scope, Phase.PROMOTING).goto(Place.FINISHING)
 
 
-def _finish(scope: Scope) -> Decision:
+def finishing(scope: Scope) -> Decision:
+    """The run is won: the traffic goes back, and the outcome on record before the last of it."""
     # At once: a record that outlives the run (it may be deleted while a gateway still answers) is of no good to anybody.
     forgetting = tidied_copy(scope)
     scope = scope.with_(*forgetting)

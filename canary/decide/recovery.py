@@ -12,10 +12,12 @@ from dataclasses import replace
 from fractions import Fraction
 
 from canary.decide import reasons
+from canary.decide.approval import awaiting
 from canary.decide.facts import RouteView
-from canary.decide.pausing import kept_by_hand, paused_for
+from canary.decide.pausing import kept_by_hand
 from canary.decide.scope import Scope, replaced
-from canary.model.status import Outcome, PauseStatus, Phase, RolloutStatus
+from canary.model.evolution import at_step, ended, held_until, pause_since, won_without_swap
+from canary.model.status import Outcome, Phase, RolloutStatus, RunStatus
 from canary.routes.intent import Intent, Mode
 
 Rule = Callable[[Scope], Scope]
@@ -82,16 +84,14 @@ def decided_but_going_on(scope: Scope) -> Scope:
 def swapped_without_traffic(scope: Scope) -> Scope:
     """A run that is won by Swap has all traffic on the canary before it is won: nothing is raised by believing it."""
     if scope.status.active and scope.run.swap and any(route.share < 100 for route in scope.live_routes):
-        return scope.with_run(swap=False)
+        return scope.with_(run=won_without_swap(scope.run))
     return scope
 
 
 def paused_for_nothing(scope: Scope) -> Scope:
     """A pause that does not say why needs a person."""
     if scope.status.phase is Phase.PAUSED and scope.status.paused is None:
-        why = PauseStatus(
-            reason=reasons.PAUSED_BY_REQUEST, message="for a reason that is not on record", since=scope.now
-        )
+        why = pause_since(scope.now, reasons.PAUSED_BY_REQUEST, "for a reason that is not on record")
         return scope.with_(paused=why)
     return scope
 
@@ -106,7 +106,7 @@ def held_as_long_as_declared(scope: Scope) -> Scope:
     return (
         scope
         if scope.step.hold_until is not None and scope.step.hold_until >= over
-        else scope.with_step(hold_until=over)
+        else scope.with_(step=held_until(scope.step, over))
     )
 
 
@@ -140,12 +140,8 @@ def rolling_back_on_a_route(scope: Scope) -> Scope:
     ending = next((intent for intent in _mine(scope) if intent.mode is Mode.ROLLBACK), None)
     if ending is None:
         return scope
-    return scope.with_run(
-        outcome=Outcome.ROLLED_BACK,
-        reason=ending.reason or reasons.RECOVERED,
-        message=ending.message or f"the routes say that run {scope.run.number} is ending ({Mode.ROLLBACK})",
-        ended_at=scope.now,
-    ).with_(phase=Phase.ROLLING_BACK, paused=None)
+    run = ended(scope.run, Outcome.ROLLED_BACK, *_said(scope, ending), scope.now)
+    return scope.with_(run=run, phase=Phase.ROLLING_BACK, paused=None)
 
 
 def finishing_on_a_route(scope: Scope) -> Scope:
@@ -159,13 +155,14 @@ def finishing_on_a_route(scope: Scope) -> Scope:
     swap = any(weights.share > 0 for weights in ending.weights.values()) and all(
         route.share == 100 for route in scope.live_routes
     )
-    return scope.with_run(
-        outcome=Outcome.SUCCEEDED,
-        reason=ending.reason or reasons.RECOVERED,
-        message=ending.message or f"the routes say that run {scope.run.number} is ending ({Mode.FINISH})",
-        ended_at=scope.now,
-        swap=swap,
-    ).with_(phase=Phase.PROMOTING, paused=None)
+    run = ended(scope.run, Outcome.SUCCEEDED, *_said(scope, ending), scope.now, swap=swap)
+    return scope.with_(run=run, phase=Phase.PROMOTING, paused=None)
+
+
+def _said(scope: Scope, ending: Intent) -> tuple[str, str]:
+    """Why a run ends, as its routes have it."""
+    words = f"the routes say that run {scope.run.number} is ending ({ending.mode})"
+    return ending.reason or reasons.RECOVERED, ending.message or words
 
 
 def a_run_ahead(scope: Scope) -> Scope:
@@ -176,26 +173,16 @@ def a_run_ahead(scope: Scope) -> Scope:
     if ahead <= scope.run.number:
         return scope
     canary = scope.facts.canary
-    scope = scope.with_run(
+    run = RunStatus(
         number=ahead,
         revision=canary.revision if canary is not None else scope.run.revision,
-        outcome=None,
-        reason="",
-        message="",
         plan=scope.spec.plan_hash(),
         replaces=replaced(scope),
         started_at=scope.now,
-        traffic_since=None,
-        ended_at=None,
-        full=False,
-        full_at=None,
-        ignore_unknown=False,
-        unavailable_since=None,
-        outages=0,
-        swap=False,
-    ).with_step(index=0, started_at=scope.now, reached_at=None, hold_until=None, approved=False)
+        trigger=scope.run.trigger,
+    )
     # Nothing that was measured, asked or overridden over in the run before counts in this one; a person's pause does.
-    scope = scope.with_(checks=(), overrides=())
+    scope = scope.with_(run=run, step=at_step(0, len(scope.spec.steps), scope.now), checks=(), overrides=())
     return scope if kept_by_hand(scope) else scope.with_(phase=Phase.PROGRESSING, paused=None)
 
 
@@ -269,22 +256,13 @@ def _written(scope: Scope, route: RouteView) -> Fraction:
 
 
 def _at_step(scope: Scope, index: int, *, approved: bool = False) -> Scope:
-    total = len(scope.spec.steps)
-    if index != scope.step.index and paused_for(scope) == reasons.AWAITING_APPROVAL:
+    if index != scope.step.index and awaiting(scope):
         scope = scope.with_(phase=Phase.PROGRESSING, paused=None)  # that was about another step
-    return scope.with_step(
-        index=index,
-        total=total,
-        display=f"{index}/{total}",
-        started_at=scope.now,
-        reached_at=None,
-        hold_until=None,
-        unaccepted_since=scope.now if index else None,
-        approved=approved,
-    )
+    since = scope.now if index else None
+    step = at_step(index, len(scope.spec.steps), scope.now, unaccepted_since=since, approved=approved)
+    return scope.with_(step=step)
 
 
 def _rolled_back(scope: Scope, why: str) -> Scope:
-    return scope.with_run(
-        outcome=Outcome.ROLLED_BACK, reason=reasons.RECOVERED, message=f"impossible: {why}", ended_at=scope.now
-    ).with_(phase=Phase.ROLLING_BACK, paused=None)
+    run = ended(scope.run, Outcome.ROLLED_BACK, reasons.RECOVERED, f"impossible: {why}", scope.now)
+    return scope.with_(run=run, phase=Phase.ROLLING_BACK, paused=None)

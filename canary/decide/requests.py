@@ -3,220 +3,178 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 
-from canary.decide import reasons
+from canary.decide import approval, reasons
 from canary.decide.actions import EmitEvent
 from canary.decide.common import at
 from canary.decide.guards import Stop
 from canary.decide.interrupts import fail, objection
-from canary.decide.pausing import pause, paused_for
-from canary.decide.preflight import objections
-from canary.decide.promotion import ENDED_BY_PROMOTE
+from canary.decide.pausing import pause
 from canary.decide.resting import start
 from canary.decide.running import resume
-from canary.decide.scope import Decision, Scope
+from canary.decide.scope import Decision, Goto, Next, Scope
+from canary.decide.starts import RETRY, START, refusal
+from canary.model.evolution import answered, approved, hurried
 from canary.model.requests import Request, Verb
 from canary.model.rollout import Promotion
-from canary.model.status import Outcome, Phase, RequestStatus, VerdictKind
-
-Answer = tuple[Scope | Decision, str]
-"""The scope to go on with, or the decision that it led to; and the outcome in words."""
+from canary.model.status import Outcome, Phase, RequestOutcome, VerdictKind
 
 
-def serve(scope: Scope, request: Request) -> Scope | Decision:
-    """Do what a request asks for, once, and record the outcome."""
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of a request, and where it leads: nowhere (None) means that everything goes on as if nobody had asked."""
+
+    outcome: RequestOutcome
+    message: str
+    to: Next | None = None
+
+
+def serve(scope: Scope, request: Request) -> Next:
+    """Do what a request asks for, once, and record what came of it."""
+    answer = _done_before(scope, request) or _handle(scope, request)
+    record = answered(request, scope.now, answer.outcome, answer.message)
+    to = answer.to or scope.goto()
+    if isinstance(to, Decision):
+        return replace(to, status=to.status.model_copy(update={"last_request": record}))
+    who = request.by or "somebody"
+    tell = EmitEvent("Warning", reasons.REQUEST_REFUSED, f"{request.verb} by {who}: {record.words}")
+    return Goto(to.scope.with_(*([tell] if record.refused else []), last_request=record), to.place)
+
+
+def _handle(scope: Scope, request: Request) -> Answer:
     handler = HANDLERS.get(request.known) if request.known else None
     if handler is None:
         verbs = ", ".join(verb.value for verb in Verb)
-        answer: Answer = (scope, f"refused: there is no verb {request.verb!r}; there are: {verbs}")
-    else:
-        answer = handler(scope, request)
-    result, outcome = answer
-    record = _record(scope, request, outcome)
-    refused = outcome.startswith("refused")
-    tell = EmitEvent("Warning", reasons.REQUEST_REFUSED, f"{request.verb} by {request.by or 'somebody'}: {outcome}")
-    if isinstance(result, Scope):
-        return result.with_(*([tell] if refused else []), last_request=record)
-    return Decision(
-        result.status.model_copy(update={"last_request": record}),
-        result.reason,
-        result.message,
-        result.actions,
-        result.wake_at,
-    )
+        return _refused(f"there is no verb {request.verb!r}; there are: {verbs}")
+    return handler(scope, request)
 
 
-def served_before(scope: Scope, request: Request, unapproved: int) -> Scope | None:
-    """Recognise a `promote` that was done just before a restart, which only the routes remember; None if it was not.
+def _done(message: str, to: Next | None = None) -> Answer:
+    return Answer(RequestOutcome.DONE, message, to)
 
-    The routes have left a step behind that waits for approval, and the approval is not on record (`unapproved` is the
-    first step without one): this request was it.
-    Done again, it would approve a step that nobody has looked at.
+
+def _refused(message: str, to: Next | None = None) -> Answer:
+    return Answer(RequestOutcome.REFUSED, message, to)
+
+
+def _done_before(scope: Scope, request: Request) -> Answer | None:
+    """A request that was done right before a restart, which only the routes remember; None if it was not.
+
+    They name the request, and what it led to is there. Done again, a `promote` would approve a step that nobody has looked
+    at, and an `abort` would be told that the run is rolling back already. The others can be done twice.
     """
-    if request.known is not Verb.PROMOTE or scope.status.phase is not Phase.PROGRESSING:
+    if not any(
+        scope.ours(route) and route.intent and route.intent.request == request.id for route in scope.facts.routes
+    ):
         return None
-    passed = range(max(unapproved, 1), scope.step.index)
-    approved = next((index for index in passed if scope.spec.steps[index - 1].approval is not None), None)
-    if approved is None:
-        return None
-    outcome = f"done: step {approved}/{scope.step.total} is approved"
-    return scope.with_(last_request=_record(scope, request, outcome))
-
-
-def _record(scope: Scope, request: Request, outcome: str) -> RequestStatus:
-    return RequestStatus(
-        id=request.id,
-        verb=request.verb,
-        by=request.by,
-        reason=request.reason,
-        at=scope.now,
-        outcome=outcome[:1024],
-    )
+    recorded = scope.facts.recorded
+    match request.known, scope.status.phase:
+        case Verb.PROMOTE, Phase.PROGRESSING | Phase.PAUSED if scope.step.index > recorded.step:
+            return _done(f"step {recorded.step}/{scope.step.total} is approved")
+        case Verb.PROMOTE, Phase.PROMOTING if scope.run.outcome is Outcome.SUCCEEDED:
+            return _done("returning traffic to stable")
+        case Verb.ABORT, Phase.ROLLING_BACK if scope.run.reason == reasons.ABORTED:
+            return _done("rolling back")
+        case _:
+            return None
 
 
 def _start(scope: Scope, request: Request) -> Answer:
-    run = scope.status.run
-    if scope.status.active:
-        return scope, f"refused: run {run.number if run else 0} is active; abort it first, or wait"
-    refusal = _cannot_begin(scope)
-    if refusal:
-        return scope, refusal
-    revision = scope.facts.canary.revision if scope.facts.canary else ""
-    rolled_back = run is not None and run.outcome is Outcome.ROLLED_BACK and run.reason != reasons.SUPERSEDED
-    if rolled_back and run is not None and revision and revision == run.revision:
-        return scope, f"refused: revision {revision} was rolled back ({run.reason}); `retry` tries it again"
-    stable = scope.facts.stable
-    if stable is not None and stable.exists and revision == stable.revision:
-        return scope, f"refused: stable runs revision {revision} already; there is nothing to roll out"
-    return _begin(scope, request)
+    return _begin(scope, request, refusal(scope, START))
 
 
 def _retry(scope: Scope, request: Request) -> Answer:
-    run = scope.status.run
-    if scope.status.active:
-        return scope, f"refused: run {run.number if run else 0} is active"
-    if run is None or run.outcome is not Outcome.ROLLED_BACK:
-        return scope, "refused: no run was rolled back; `start` begins one"
-    refusal = _cannot_begin(scope)
-    return (scope, refusal) if refusal else _begin(scope, request)
+    return _begin(scope, request, refusal(scope, RETRY))
 
 
-def _cannot_begin(scope: Scope) -> str:
-    if scope.facts.problems:
-        return f"refused: the Rollout is invalid: {scope.facts.problems[0]}"
-    if scope.spec.paused:
-        return "refused: spec.paused is true"
-    objecting = objections(scope.facts)
-    return f"refused: {objecting[0].message}" if objecting else ""
-
-
-def _begin(scope: Scope, request: Request) -> Answer:
+def _begin(scope: Scope, request: Request, why_not: str) -> Answer:
+    if why_not:
+        return _refused(why_not)
     decision = start(scope, by=request.by or "request", reason=request.reason or request.verb)
     number = decision.status.run.number if decision.status.run else 0
-    return decision, f"done: run {number} started"
+    return _done(f"run {number} started", decision)
 
 
 def _promote(scope: Scope, _request: Request) -> Answer:
-    step = scope.declared_step if scope.status.step else None
     match scope.status.phase:
-        case Phase.PROGRESSING if step is not None and step.approval is not None:
-            return scope.with_step(approved=True), f"done: {scope.step_text} is approved"
+        case Phase.PROGRESSING if approval.declared(scope):
+            return _done(f"{scope.step_text} is approved", approval.give(scope).goto())
         case Phase.PROGRESSING:
-            return scope, f"refused: {scope.step_text} waits for no approval; `promote --full` skips the rest"
+            return _refused(f"{scope.step_text} waits for no approval; `promote --full` skips the rest")
         case Phase.PROMOTING if scope.run.outcome is None and scope.spec.promotion_mode is Promotion.AWAIT:
-            return scope.with_step(approved=True), "done: returning traffic to stable"
-        case Phase.PROMOTING if _off_record(scope) and scope.run.message.endswith(ENDED_BY_PROMOTE):
-            return scope, "done: returning traffic to stable"  # before a restart; the routes say so
+            return _done("returning traffic to stable", scope.with_(step=approved(scope.step)).goto())
         case Phase.PROMOTING:
-            return scope, "refused: promotion is under way already"
-        case Phase.PAUSED if paused_for(scope) == reasons.AWAITING_APPROVAL:
-            scope = at(scope, Phase.PROGRESSING).with_step(approved=True)
-            return scope, f"done: {scope.step_text} is approved"
+            return _refused("promotion is under way already")
+        case Phase.PAUSED if approval.awaiting(scope):
+            return _done(f"{scope.step_text} is approved", approval.give(scope).goto())
         case Phase.PAUSED:
-            return scope, "refused: the run is paused; `resume` it first"
+            return _refused("the run is paused; `resume` it first")
         case Phase.ROLLING_BACK:
-            return scope, "refused: the run is rolling back"
+            return _refused("the run is rolling back")
         case _:
-            return scope, "refused: no run is active"
+            return _refused("no run is active")
 
 
 def _promote_full(scope: Scope, request: Request) -> Answer:
-    awaiting = scope.status.phase is Phase.PAUSED and paused_for(scope) == reasons.AWAITING_APPROVAL
+    awaiting = scope.status.phase is Phase.PAUSED and approval.awaiting(scope)
     if scope.status.phase is not Phase.PROGRESSING and not awaiting:
         return _promote(scope, request)
     failing = [status.name for _, status in scope.judging if status.verdict is VerdictKind.FAIL]
     if failing:
-        return scope, f"refused: check {failing[0]} fails; a release that fails is not promoted"
-    scope = at(scope, Phase.PROGRESSING).with_run(
-        full=True, full_at=scope.step.index, ignore_unknown=request.ignore_unknown
-    )
+        return _refused(f"check {failing[0]} fails; a release that fails is not promoted")
+    scope = at(scope, Phase.PROGRESSING)
+    scope = scope.with_(run=hurried(scope.run, scope.step.index, ignore_unknown=request.ignore_unknown))
     if request.ignore_unknown:
-        return (
-            scope,
-            "done: the remaining holds, approvals and unknown checks are skipped; gateways and failing checks are not",
-        )
-    unknown = (
-        [status for _, status in scope.judging if status.verdict is VerdictKind.UNKNOWN] if scope.share > 0 else []
-    )
-    text = "done: the remaining holds and approvals are skipped; gateways and checks are not"
-    if unknown:
+        text = "the remaining holds, approvals and unknown checks are skipped; gateways and failing checks are not"
+        return _done(text, scope.goto())
+    text = "the remaining holds and approvals are skipped; gateways and checks are not"
+    unknown = [status for _, status in scope.judging if status.verdict is VerdictKind.UNKNOWN]
+    if unknown and scope.share > 0:
         text += f": {unknown[0].name} is unknown ({unknown[0].reason}), and `promote --full --ignore-unknown` goes on without it"
-    return scope, text
+    return _done(text, scope.goto())
 
 
 def _pause(scope: Scope, request: Request) -> Answer:
     stop = objection(scope)
     if stop is not None:  # a verdict does not wait for the next tick because somebody asks for a pause
-        return fail(scope, stop), f"refused: {stop.message}"
+        return _refused(stop.message, fail(scope, stop))
     match scope.status.phase:
-        case Phase.PAUSED if paused_for(scope) != reasons.AWAITING_APPROVAL:
-            return scope, "refused: the run is paused already"
+        case Phase.PAUSED if not approval.awaiting(scope):
+            return _refused("the run is paused already")
         case Phase.PROGRESSING | Phase.PAUSED:
             words = f"paused by {request.by or 'request'}" + (f": {request.reason}" if request.reason else "")
-            return pause(scope, reasons.PAUSED_BY_REQUEST, words), f"done: paused at {scope.step_text}"
+            return _done(f"paused at {scope.step_text}", pause(scope, reasons.PAUSED_BY_REQUEST, words))
         case Phase.PROMOTING | Phase.ROLLING_BACK:
-            return (
-                scope,
-                f"refused: the run is {scope.status.phase}, which cannot be paused; `abort` can stop a promotion",
-            )
+            return _refused(f"the run is {scope.status.phase}, which cannot be paused; `abort` can stop a promotion")
         case _:
-            return scope, "refused: no run is active"
+            return _refused("no run is active")
 
 
 def _resume(scope: Scope, request: Request) -> Answer:
     if scope.status.phase is not Phase.PAUSED:
-        return scope, "refused: no run is paused"
+        return _refused("no run is paused")
     if scope.spec.paused:
-        return scope, "refused: spec.paused is true; set it to false"
-    if paused_for(scope) == reasons.AWAITING_APPROVAL:
-        return scope, "refused: the run waits for an approval; `promote` gives it"
+        return _refused("spec.paused is true; set it to false")
+    if approval.awaiting(scope):
+        return _refused("the run waits for an approval; `promote` gives it")
     stop = objection(scope)
     if stop is not None:  # nor because somebody asks to go on
-        return fail(scope, stop), f"refused: {stop.message}"
-    who = request.by or "request"
-    return resume(
-        scope, f"by {who}" + (f": {request.reason}" if request.reason else "")
-    ), f"done: {scope.step_text} again"
+        return _refused(stop.message, fail(scope, stop))
+    who = f"by {request.by or 'request'}" + (f": {request.reason}" if request.reason else "")
+    return _done(f"{scope.step_text} again", resume(scope, who))
 
 
 def _abort(scope: Scope, request: Request) -> Answer:
     match scope.status.phase:
         case Phase.PROGRESSING | Phase.PAUSED | Phase.PROMOTING if scope.run.outcome is None:
-            return fail(scope, Stop(reasons.ABORTED, _aborted(request))), "done: rolling back"
+            return _done("rolling back", fail(scope, Stop(reasons.ABORTED, _aborted(request))))
         case Phase.PROMOTING:
-            return scope, "refused: the run has succeeded; only traffic is being returned"
-        case Phase.ROLLING_BACK if _off_record(scope) and scope.run.reason == reasons.ABORTED:
-            return scope, "done: rolling back"  # before a restart; the routes say so
+            return _refused("the run has succeeded; only traffic is being returned")
         case Phase.ROLLING_BACK:
-            return scope, "refused: the run is rolling back already"
+            return _refused("the run is rolling back already")
         case _:
-            return scope, "refused: no run is active"
-
-
-def _off_record(scope: Scope) -> bool:
-    """Whether the outcome of the run is not in the status on the API server yet: then neither is the request's."""
-    recorded = scope.facts.recorded
-    return recorded.run != scope.run.number or recorded.outcome is None
+            return _refused("no run is active")
 
 
 def _aborted(request: Request) -> str:

@@ -9,14 +9,15 @@ from canary.decide.facts import RouteView
 from canary.decide.preflight import Objection, objections
 from canary.decide.scope import Decision, Scope, replaced
 from canary.decide.writes import restores, writes
+from canary.model.evolution import at_step, settled
 from canary.model.rollout import Promotion, Trigger
 from canary.model.status import (
     Outcome,
     Phase,
+    RevisionsStatus,
     RouteStatus,
     RunStatus,
     SplitStatus,
-    StepStatus,
     TriggerStatus,
 )
 from canary.model.values import decimal_text
@@ -94,9 +95,7 @@ def begin(scope: Scope, *, by: str, reason: str) -> Scope:
             started_at=scope.now,
             trigger=TriggerStatus(by=by[:256], reason=reason[:512]),
         ),
-        step=StepStatus(
-            index=0, total=len(scope.spec.steps), display=f"0/{len(scope.spec.steps)}", started_at=scope.now
-        ),
+        step=at_step(0, len(scope.spec.steps), scope.now),
         split=SplitStatus(desired=0, written=scope.status.split.written, accepted=scope.status.split.accepted),
         checks=(),
         routes=routes,
@@ -125,16 +124,14 @@ def _highest_run(scope: Scope) -> int:
 def _settle(scope: Scope) -> Scope:
     """Keep revisions up to date: on first sight, and when it equals stable's, the canary's revision is settled."""
     canary, stable = scope.facts.canary, scope.facts.stable
-    revisions = scope.status.revisions
-    update = {
-        "canary": canary.revision if canary and canary.exists else None,
-        "stable": stable.revision if stable and stable.exists else None,
-    }
-    if canary is not None and canary.exists:
-        same = stable is not None and stable.exists and stable.revision == canary.revision
-        if revisions.settled is None or same:
-            update["settled"] = canary.revision
-    scope = scope.with_(revisions=revisions.model_copy(update=update))
+    there = RevisionsStatus(
+        canary=canary.revision if canary and canary.exists else None,
+        stable=stable.revision if stable and stable.exists else None,
+        settled=scope.status.revisions.settled,
+    )
+    if there.canary is not None and (there.settled is None or there.canary == there.stable):
+        there = settled(there, there.canary)
+    scope = scope.with_(revisions=there)
     if scope.status.phase is None and scope.spec.promotion_mode is Promotion.SWAP:
         scope = _roles_as_found(scope)
     return scope
@@ -146,7 +143,7 @@ def _roles_as_found(scope: Scope) -> Scope:
     if not rules or any(rule.weights.share != 100 for rule in rules):
         return scope
     revisions = scope.status.revisions
-    return scope.with_(swapped=True, revisions=revisions.model_copy(update={"settled": revisions.stable}))
+    return scope.with_(swapped=True, revisions=settled(revisions, revisions.stable))
 
 
 def _tidy(scope: Scope) -> Scope:

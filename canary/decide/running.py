@@ -1,27 +1,24 @@
-"""The phases of a run under way: progressing, and paused. (Promoting and rolling back have rooms of their own.)
-
-Where one phase leads into another in the same tick (a verdict into its rollback, the last step into the promotion), it
-calls that phase, so that the writes of both are in one decision.
-"""
+"""The phases of a run under way: progressing, and paused. (Promoting and rolling back have modules of their own.)"""
 
 from __future__ import annotations
 
 from datetime import datetime
 
-from canary.decide import reasons
+from canary.decide import approval, reasons
 from canary.decide.actions import EmitEvent, ForgetPodSpec
 from canary.decide.availability import back, noted
-from canary.decide.common import note_acceptance, percent_text, wake, written_now
+from canary.decide.common import note_acceptance, percent_text, wake
 from canary.decide.drift import raised
 from canary.decide.interrupts import fail, hold_down, interrupted, objection, repair, restart, see_lowered
 from canary.decide.pausing import BY_POLICY, pause, paused_for, paused_text
-from canary.decide.scope import CONTESTED_PACE, Decision, Scope, replaced
-from canary.decide.steps import enter, step
-from canary.decide.writes import writes
+from canary.decide.scope import CONTESTED_PACE, Next, Place, Scope, replaced
+from canary.decide.steps import enter
+from canary.decide.writes import writing
+from canary.model.evolution import available, forgiven, replacing
 from canary.model.status import Phase
 
 
-def progressing(scope: Scope) -> Decision:
+def progressing(scope: Scope) -> Next:
     """At a step: stop, start over, wait for a person, or hold and go on."""
     scope = noted(scope)
     interruption = interrupted(scope)
@@ -34,23 +31,22 @@ def progressing(scope: Scope) -> Decision:
         return pause(scope, reasons.PAUSED_BY_SPEC, "spec.paused is true")
     if scope.run.unavailable_since is not None:
         return _unavailable(scope)
-    return step(scope)
+    return scope.goto(Place.STEP)
 
 
-def _unavailable(scope: Scope) -> Decision:
+def _unavailable(scope: Scope) -> Next:
     """Without weight until the canary has a ready endpoint again; then the step begins anew."""
     if back(scope) and not scope.facts.blind:
         message = f"the canary has a ready replica again; {scope.step_text} begins anew"
-        scope = scope.with_run(unavailable_since=None).with_(EmitEvent("Normal", reasons.CANARY_AVAILABLE, message))
+        scope = scope.with_(EmitEvent("Normal", reasons.CANARY_AVAILABLE, message), run=available(scope.run))
         return enter(scope, scope.step.index, tell=False)
-    repaired = written_now(scope)
-    scope = scope.with_(*(write for write in writes(scope) if (write.kind, write.name) not in repaired))
+    scope, _ = writing(scope)
     name = scope.facts.canary.name if scope.facts.canary is not None else "the canary"
     message = f"{name} has no ready replica, so it has no weight; waiting for one ({scope.step_text})"
     return scope.decide(reasons.CANARY_UNAVAILABLE, message, wake(scope))
 
 
-def paused(scope: Scope) -> Decision:
+def paused(scope: Scope) -> Next:
     """Waits for a person; still stops when it must, and still puts back what others raise."""
     scope = noted(note_acceptance(scope))
     stop = objection(scope)
@@ -70,14 +66,13 @@ def paused(scope: Scope) -> Decision:
         scope, contested = repair(scope)
         if contested:
             return pause(scope, reasons.CONTESTED, contested)
-    if reason == reasons.AWAITING_APPROVAL and scope.run.unavailable_since is not None and back(scope):
+    if approval.awaiting(scope) and scope.run.unavailable_since is not None and back(scope):
         return resume(scope, "the canary has a ready replica again")
     # No traffic is wanted yet, and what a run before this one left goes at once; or nobody is there to answer.
     if scope.step.index == 0 or scope.run.unavailable_since is not None:
-        repaired = written_now(scope)
-        scope = scope.with_(*(write for write in writes(scope) if (write.kind, write.name) not in repaired))
+        scope, _ = writing(scope)
     words = scope.status.paused.message if scope.status.paused else ""
-    if reason == reasons.AWAITING_APPROVAL:
+    if approval.awaiting(scope):
         return scope.decide(reason, f"{words} at {percent_text(scope.written)} ({scope.step_text})", wake(scope))
     wakes = [wake(scope), _next_override(scope) if reason == reasons.CONTESTED else None]
     return scope.decide(reason, paused_text(scope, words), min((at for at in wakes if at is not None), default=None))
@@ -88,18 +83,19 @@ def _next_override(scope: Scope) -> datetime | None:
     return last + CONTESTED_PACE if last is not None and raised(scope) else None
 
 
-def resume(scope: Scope, why: str) -> Decision:
+def resume(scope: Scope, why: str) -> Next:
     """Enter the current step again: its weight, its acceptance, its hold, its checks."""
     if paused_for(scope) == reasons.STABLE_CHANGED:
         # Whoever resumes has seen what stands there: it may be replaced, and is what a rollback would put back.
         stable = scope.facts.stable
         forgotten = (ForgetPodSpec(stable.name),) if stable is not None and stable.copied is not None else ()
-        scope = scope.with_run(replaces=replaced(scope)).with_(*forgotten)
-    scope = scope.with_run(unavailable_since=None).with_(
+        scope = scope.with_(*forgotten, run=replacing(scope.run, replaced(scope)))
+    scope = scope.with_(
         EmitEvent("Normal", reasons.RESUMED, f"{scope.step_text}: resumed: {why}"),
+        run=available(scope.run),
         phase=Phase.PROGRESSING,
         paused=None,
         overrides=(),
-        checks=tuple(check.model_copy(update={"failures": 0, "unknown_since": None}) for check in scope.status.checks),
+        checks=tuple(map(forgiven, scope.status.checks)),
     )
     return enter(scope, scope.step.index, tell=False)

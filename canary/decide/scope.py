@@ -6,15 +6,28 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from enum import Enum
 from fractions import Fraction
-from typing import Any
+from typing import TypedDict, Unpack
 
 from canary.decide.actions import Action
 from canary.decide.facts import Facts, RouteView
 from canary.decide.verdict import unmeasured
 from canary.model.checks import ResolvedCheck
 from canary.model.rollout import Promotion, RolloutSpec, Step
-from canary.model.status import CheckStatus, Outcome, Phase, RolloutStatus, RouteStatus, RunStatus, StepStatus
+from canary.model.status import (
+    CheckStatus,
+    Outcome,
+    PauseStatus,
+    Phase,
+    RequestStatus,
+    RevisionsStatus,
+    RolloutStatus,
+    RouteStatus,
+    RunStatus,
+    SplitStatus,
+    StepStatus,
+)
 from canary.model.values import decimal_text
 from canary.routes.pair import Weights
 
@@ -39,6 +52,49 @@ class Decision:
         return self.status.phase or Phase.IDLE
 
 
+class Place(Enum):
+    """Where a decision goes on. A phase says where; which function that is, only the engine knows."""
+
+    RESTING = "no run is under way"
+    PROGRESSING = "at a step, to be looked at from the start: stops, restarts, hands of others"
+    STEP = "at a step that nothing interrupts"
+    PAUSED = "a person has to say something"
+    PROMOTING = "all steps passed"
+    FINISHING = "the run is won"
+    ROLLING_BACK = "the run is lost"
+
+    @classmethod
+    def of(cls, phase: Phase | None) -> Place:
+        """Where a decision about a Rollout of this phase begins."""
+        match phase:
+            case Phase.PROGRESSING:
+                return cls.PROGRESSING
+            case Phase.PAUSED:
+                return cls.PAUSED
+            case Phase.PROMOTING:
+                return cls.PROMOTING
+            case Phase.ROLLING_BACK:
+                return cls.ROLLING_BACK
+            case Phase.IDLE | Phase.SUCCEEDED | Phase.ROLLED_BACK | Phase.INVALID | None:
+                return cls.RESTING
+
+
+class Changes(TypedDict, total=False):
+    """The members of a status that a decision may change; what is in them comes from `model.evolution`."""
+
+    phase: Phase | None
+    run: RunStatus | None
+    step: StepStatus | None
+    split: SplitStatus
+    checks: tuple[CheckStatus, ...]
+    routes: tuple[RouteStatus, ...]
+    revisions: RevisionsStatus
+    swapped: bool
+    paused: PauseStatus | None
+    overrides: tuple[datetime, ...]
+    last_request: RequestStatus | None
+
+
 @dataclass(frozen=True, slots=True)
 class Scope:
     """Everything a phase looks at. Immutable: `with_` gives the next one."""
@@ -48,16 +104,14 @@ class Scope:
     facts: Facts
     actions: tuple[Action, ...] = ()
 
-    def with_(self, *actions: Action, **changes: Any) -> Scope:
-        """The same world with some fields of the status changed and some actions added."""
+    def with_(self, *actions: Action, **changes: Unpack[Changes]) -> Scope:
+        """The same world with some members of the status changed and some actions added."""
         status = self.status.model_copy(update=changes) if changes else self.status
         return replace(self, status=status, actions=(*self.actions, *actions))
 
-    def with_run(self, **changes: Any) -> Scope:
-        return self.with_(run=self.run.model_copy(update=changes))
-
-    def with_step(self, **changes: Any) -> Scope:
-        return self.with_(step=self.step.model_copy(update=changes))
+    def goto(self, place: Place | None = None) -> Goto:
+        """Go on elsewhere in this very decision; by default where the phase says."""
+        return Goto(self, place or Place.of(self.status.phase))
 
     def decide(self, reason: str, message: str, wake_at: datetime | None = None) -> Decision:
         """End the decision here."""
@@ -188,6 +242,17 @@ class Scope:
     def judging(self) -> tuple[tuple[ResolvedCheck, CheckStatus], ...]:
         """The checks that count: not the dry runs."""
         return tuple(pair for pair in self.checks if not pair[0].dry_run)
+
+
+@dataclass(frozen=True, slots=True)
+class Goto:
+    """A decision goes on at another place, so that the writes of both are in one."""
+
+    scope: Scope
+    place: Place
+
+
+Next = Decision | Goto
 
 
 def _parsed(baseline: Mapping[str, str]) -> dict[str, Weights]:

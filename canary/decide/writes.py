@@ -48,6 +48,13 @@ def writes(scope: Scope) -> tuple[WriteRoute, ...]:
     return tuple(action for route in scope.live_routes if (action := _write(scope, route)) is not None)
 
 
+def writing(scope: Scope) -> tuple[Scope, tuple[WriteRoute, ...]]:
+    """The same with every write that is due, one for each route; and which they are."""
+    due = writes(scope)
+    already = {(action.kind, action.name) for action in scope.actions if isinstance(action, WriteRoute)}
+    return scope.with_(*(write for write in due if (write.kind, write.name) not in already)), due
+
+
 def releases(scope: Scope) -> tuple[WriteRoute, ...]:
     """Take our annotation off every route of an ended run, and give back the weights of before where they still differ."""
     return tuple(
@@ -155,6 +162,7 @@ def _intent(scope: Scope, route: RouteView, weights: Mapping[str, Weights]) -> I
         reason=scope.run.reason if scope.run.outcome is not None else "",
         message=scope.run.message if scope.run.outcome is not None else "",
         turn=scope.facts.turn,
+        request=done.id if (done := scope.status.last_request) is not None and not done.refused else "",
     )
 
 

@@ -1,11 +1,12 @@
 """The API server: raw objects in, raw objects out, and errors as the tree of `canary.errors`.
 
-Importing this package is cheap (no `kubernetes`, no `aiohttp`); `Kube.connect` brings them in.
+Importing this package is cheap (no `kubernetes`, no `aiohttp`); `KubeClient.connect` brings them in.
 """
 
 from __future__ import annotations
 
-from canary.kube.client import Kube
+from canary.kube.client import KubeClient
+from canary.kube.port import Kube
 from canary.kube.reflector import WatchEvent
 from canary.kube.resources import (
     CHECKTEMPLATES,
@@ -53,6 +54,7 @@ __all__ = [
     "TLSROUTES",
     "UDPROUTES",
     "Kube",
+    "KubeClient",
     "Resource",
     "WatchEvent",
 ]

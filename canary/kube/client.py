@@ -1,8 +1,4 @@
-"""`Kube`: get, list, create, patch, delete and watch of raw objects.
-
-Nothing is retried here: whether the very same write may be sent again is for the caller to decide (see
-`canary.kube.retry`). The exception is `list_and_watch`, whose whole point is to survive.
-"""
+"""`KubeClient`: get, list, create, patch, delete and watch of raw objects over HTTP."""
 
 from __future__ import annotations
 
@@ -32,10 +28,10 @@ PATIENCE = 3.0
 """Seconds without an answer after which what is safe to repeat is sent once more, on a new connection."""
 
 
-class Kube:
-    """A connection to one API server as one identity. Use `await Kube.connect(...)`, then `async with` or `close()`.
+class KubeClient:
+    """A connection to one API server as one identity. Use `await KubeClient.connect(...)`, then `async with` or `close()`.
 
-    Every method raises an `ApiError`: connection errors and time-outs (10 s) are `Unavailable`.
+    What each method does is said in `canary.kube.port`. Connection errors and time-outs (10 s) are `Unavailable`.
     """
 
     def __init__(self, transport: Transport, *, field_manager: str = "canary") -> None:
@@ -73,17 +69,14 @@ class Kube:
 
     @property
     def server_time(self) -> datetime | None:
-        """What the API server's clock says now: its last answer's Date, and the time since. None before any answer."""
         return self._transport.server_time
 
     @property
     def namespace(self) -> str:
-        """The namespace of the chosen context, or of the pod; "default" when neither says."""
         return self._transport.connection.namespace
 
     @property
     def user(self) -> str:
-        """Who we are as far as the configuration tells; empty when it does not."""
         return self._transport.connection.user
 
     async def __aenter__(self) -> Self:
@@ -113,7 +106,6 @@ class Kube:
         field_selector: str | None = None,
         limit: int = 500,
     ) -> Object:
-        """The whole list, fetched `limit` at a time; `metadata.resourceVersion` is where a watch may begin."""
         query: dict[str, str | int] = {}
         _add(query, labelSelector=label_selector, fieldSelector=field_selector)
         try:
@@ -129,7 +121,6 @@ class Kube:
         field_selector: str | None = None,
         limit: int = 500,
     ) -> AsyncGenerator[Object]:
-        """The same list page by page, for those who need no more than a page at a time. Raises Gone as the server does."""
         query: dict[str, str | int] = {"limit": limit}
         _add(query, fieldSelector=field_selector)
         while True:
@@ -141,7 +132,6 @@ class Kube:
             query["continue"] = proceed
 
     async def create(self, res: Resource, body: Mapping[str, Any], namespace: str | None = None) -> Object:
-        """`namespace` defaults to the one in the body. Raises AlreadyExists."""
         if res.namespaced:
             namespace = namespace or (body.get("metadata") or {}).get("namespace")
             if not namespace:
@@ -160,15 +150,6 @@ class Kube:
         dry_run: bool = False,
         patience: float | None = None,
     ) -> Object:
-        """RFC 6902. A `test` that does not hold raises Unprocessable, and nothing is changed.
-
-        `strict`: a field that the definitions do not know is refused rather than dropped. `dry_run`: the answer is what
-        would be kept, and nothing is.
-
-        With `patience` (seconds) a patch that has no answer by then is sent once more, on a new connection; the first
-        answer counts. That is for patches whose tests no longer hold once they took effect: of two that arrive, one is
-        refused, and if its refusal is the first answer, reading again shows what is.
-        """
         kind = "application/json-patch+json"
         more = {"fieldValidation": "Strict"} if strict else {}
         if dry_run:
@@ -186,19 +167,16 @@ class Kube:
         *,
         subresource: str | None = None,
     ) -> Object:
-        """RFC 7386: None removes a field, a list replaces the list."""
         kind = "application/merge-patch+json"
         return await self._patch(res, name, namespace, dict(body), content_type=kind, subresource=subresource)
 
     async def delete(
         self, res: Resource, name: str, namespace: str | None = None, *, propagation: str | None = None
     ) -> Object:
-        """`propagation`: Background, Foreground or Orphan. Answers the object (finalizers) or a Status."""
         body = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": propagation} if propagation else None
         return await self._json("DELETE", res.path(namespace, name), "delete", res.plural, body=body)
 
     async def resolve(self, group: str, kind: str) -> Resource | None:
-        """The resource of `kind` in the version that this server prefers among those that have it, by discovery."""
         try:
             versions = (await self.raw(f"/apis/{group}")).get("versions") or []
         except ApiError as error:
@@ -213,7 +191,6 @@ class Kube:
         return None
 
     async def raw(self, path: str) -> Object:
-        """GET of any path that answers a JSON object, such as /version."""
         return await self._json("GET", path, "get", "discovery")
 
     async def watch(
@@ -256,7 +233,6 @@ class Kube:
         silence: float = SILENCE,
         eyes: Eyes | None = None,
     ) -> AsyncGenerator[WatchEvent]:
-        """Everything there is as ADDED, one SYNCED, then changes for ever: see `canary.kube.reflector`."""
         following = follow(self, res, namespace, name=name, sleep=sleep, pace=pace, silence=silence, eyes=eyes)
         async with aclosing(following) as events:
             async for event in events:

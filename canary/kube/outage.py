@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import time
 from typing import Protocol
 
+from canary.backoff import Backoff
 from canary.errors import ApiError
 from canary.kube.pace import Silent
 
@@ -15,8 +15,8 @@ log = logging.getLogger(__name__)
 
 BLINK = 1.0
 """Seconds that a watch may take to be opened again before it counts as lost."""
-LONGEST_PAUSE = 1.5
-"""Seconds between two tries at most, so that sight is back within two when the server is; unless it says Retry-After."""
+WATCH = Backoff(0.2, 1.5)
+"""Sight is back within two seconds when the server is; unless it says Retry-After."""
 REMINDER = 30.0
 """Seconds after which trouble that lasts is mentioned again."""
 
@@ -81,8 +81,7 @@ class Outage:
         if self._eyes is not None and isinstance(error, Silent):
             self._eyes.suspect()
         self._failures += 1
-        pause = min(LONGEST_PAUSE, 0.1 * 2.0 ** min(self._failures, 16)) * random.uniform(0.5, 1)  # noqa: S311 - jitter
-        return max(pause, error.retry_after or 0.0)
+        return WATCH.pause(self._failures, error)
 
     def close(self) -> None:
         """Nobody watches any more."""

@@ -29,7 +29,7 @@ class WatchEvent:
 
 
 class Listing(Protocol):
-    """The part of `Kube` that following needs."""
+    """The part of `KubeClient` that following needs."""
 
     def pages(
         self, res: Resource, namespace: str | None = None, *, field_selector: str | None = None

@@ -7,13 +7,13 @@ Patch is when its `test` operations no longer hold once it took effect; an Event
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
+from canary.backoff import Backoff
 from canary.errors import CanaryError
 
 T = TypeVar("T")
@@ -24,14 +24,12 @@ Sleep = Callable[[float], Awaitable[None]]
 class RetryPolicy:
     """At most `attempts` tries, and at most `total` seconds of pauses between them.
 
-    The nth pause is drawn from the upper half of `first * 2**(n-1)` seconds, capped at `longest`. When the server said
-    Retry-After, the pause is at least that; if it does not fit into `total`, the error is raised at once.
+    When the server said Retry-After, and that does not fit into `total`, the error is raised at once.
     """
 
     name: str
+    backoff: Backoff
     attempts: int
-    first: float
-    longest: float
     total: float
 
     async def call(self, send: Callable[[], Awaitable[T]], *, sleep: Sleep = asyncio.sleep) -> T:
@@ -49,10 +47,7 @@ class RetryPolicy:
         )
 
     def _pause(self, state: RetryCallState) -> float:
-        most = min(self.longest, self.first * 2.0 ** (state.attempt_number - 1))
-        jittered = most * random.uniform(0.5, 1)  # noqa: S311 - spreads load, guards nothing
-        error = state.outcome.exception() if state.outcome else None
-        return max(jittered, getattr(error, "retry_after", None) or 0.0)
+        return self.backoff.pause(state.attempt_number, state.outcome.exception() if state.outcome else None)
 
     def _exhausted(self, state: RetryCallState) -> bool:
         # Counted in pauses and not by the clock: the time-out of each request bounds the rest.
@@ -63,14 +58,14 @@ def _may_retry(error: BaseException) -> bool:
     return isinstance(error, CanaryError) and error.retryable
 
 
-ROUTE_WRITE = RetryPolicy("route-write", attempts=6, first=0.05, longest=2.0, total=8.0)
+ROUTE_WRITE = RetryPolicy("route-write", Backoff(0.05, 2.0), attempts=6, total=8.0)
 """Traffic: the first retry comes quickly, since a rollback may be what is waiting."""
 
-STATUS_WRITE = RetryPolicy("status-write", attempts=4, first=0.2, longest=2.0, total=5.0)
+STATUS_WRITE = RetryPolicy("status-write", Backoff(0.2, 2.0), attempts=4, total=5.0)
 """Words about what happened; the next tick writes them again anyway."""
 
-EVENT_WRITE = RetryPolicy("event-write", attempts=2, first=0.5, longest=1.0, total=2.0)
+EVENT_WRITE = RetryPolicy("event-write", Backoff(0.5, 1.0), attempts=2, total=2.0)
 """Nice to have."""
 
-READ = RetryPolicy("read", attempts=4, first=0.1, longest=2.0, total=5.0)
+READ = RetryPolicy("read", Backoff(0.1, 2.0), attempts=4, total=5.0)
 """Safe to repeat; bounded so that a person at a terminal gets an answer."""

@@ -1,6 +1,6 @@
 """One HTTP request to the API server, with `kubernetes.aio` for TLS, proxies and credentials.
 
-Importing this module costs about 0.6 s; `Kube.connect` does it, nothing else should.
+Importing this module costs about 0.6 s; `KubeClient.connect` does it, nothing else should.
 """
 
 from __future__ import annotations

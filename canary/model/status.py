@@ -10,7 +10,14 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import Annotated, Any, Self
 
-from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, PlainSerializer, ValidationError
+from pydantic import (
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    PlainSerializer,
+    ValidationError,
+    model_validator,
+)
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
@@ -99,6 +106,13 @@ class VerdictKind(StrEnum):
     PASS = "Pass"
     FAIL = "Fail"
     UNKNOWN = "Unknown"
+
+
+class RequestOutcome(StrEnum):
+    """What came of a request."""
+
+    DONE = "Done"
+    REFUSED = "Refused"
 
 
 class TriggerStatus(ApiModel):
@@ -250,7 +264,27 @@ class RequestStatus(ApiModel):
     by: Annotated[Text, Field(description="Who asked.")] = ""
     reason: Annotated[Text, Field(description="Why.")] = ""
     at: Annotated[Timestamp, Field(description="When the controller did it.")]
-    outcome: Annotated[Text, Field(description="What came of it: `done: …` or `refused: …`.")]
+    outcome: Annotated[RequestOutcome, Field(description="Done or Refused.")]
+    message: Annotated[Text, Field(description="What was done, or why it was refused.")] = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_an_earlier_version(cls, document: Any) -> Any:
+        """`done: …` and `refused: …` were one text before."""
+        said = document.get("outcome") if isinstance(document, dict) else None
+        if not isinstance(said, str) or isinstance(said, RequestOutcome):
+            return document
+        outcome, colon, message = said.partition(": ")
+        return {**document, "outcome": outcome.capitalize(), **({"message": message} if colon else {})}
+
+    @property
+    def refused(self) -> bool:
+        return self.outcome is RequestOutcome.REFUSED
+
+    @property
+    def words(self) -> str:
+        """What people read: `done: step 1/3 is approved`."""
+        return f"{self.outcome.lower()}: {self.message}"
 
 
 class PauseStatus(ApiModel):

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from canary.json_patch import add, annotate, annotation, pointer, remove, replace, test, unmoved
 from canary.routes.intent import LEGACY_ANNOTATION, Intent, parse_intent, run_annotation
 from canary.routes.pair import RulePair, Weights
 
@@ -38,48 +39,45 @@ def edit(
         wanted = weights.get(pair.key)
         if wanted is None or wanted == pair.weights:
             continue
-        rule = f"/spec/rules/{pair.rule}"
+        rule = pointer("spec", "rules", pair.rule)
         if pair.name is not None:
-            tests.append({"op": "test", "path": f"{rule}/name", "value": pair.name})
+            tests.append(test(rule + pointer("name"), pair.name))
         refs = route["spec"]["rules"][pair.rule]["backendRefs"]
         for index, old, new in (
             (pair.stable, pair.weights.stable, wanted.stable),
             (pair.canary, pair.weights.canary, wanted.canary),
         ):
-            path = f"{rule}/backendRefs/{index}"
-            tests.append({"op": "test", "path": path, "value": refs[index]})
+            path = rule + pointer("backendRefs", index)
+            tests.append(test(path, refs[index]))
             if old != new:
-                changes.append(_set(f"{path}/weight", new))
-    guards, annotation = _annotation(route, intent, rollout)
-    changes += annotation
+                changes.append(_set(path + pointer("weight"), new))
+    guards, ours = _annotation(route, intent, rollout)
+    changes += ours
     return guards + tests + changes if changes else []
 
 
 def _set(path: str, value: int | None) -> Json:
-    return {"op": "remove", "path": path} if value is None else {"op": "add", "path": path, "value": value}
+    return remove(path) if value is None else add(path, value)
 
 
 def _annotation(route: Json, intent: Intent | None, rollout: str) -> tuple[list[Json], list[Json]]:
     """Tests of what our annotation says (they guard every write, also one that leaves it alone), and its changes."""
-    metadata = route.get("metadata", {})
-    annotations = metadata.get("annotations")
+    annotations = route.get("metadata", {}).get("annotations") or {}
     name = run_annotation(rollout)
-    old, new = (annotations or {}).get(name), intent.dump() if intent is not None else None
-    tests, changes = _legacy(annotations or {}, rollout)
+    old, new = annotations.get(name), intent.dump() if intent is not None else None
+    tests, changes = _legacy(annotations, rollout)
     if old is not None:
-        tests.append({"op": "test", "path": _path(name), "value": old})
+        tests.append(test(annotation(name), old))
         if new is None:
-            changes.append({"op": "remove", "path": _path(name)})
+            changes.append(remove(annotation(name)))
         elif new != old:
-            changes.append({"op": "replace", "path": _path(name), "value": new})
+            changes.append(replace(annotation(name), new))
         return tests, changes
     # An absent member cannot be tested for, so the version of the whole object stands in for it: with no annotations
     # at all our `add` would otherwise wipe what somebody adds meanwhile, and two controllers could both claim a route.
-    tests.append({"op": "test", "path": "/metadata/resourceVersion", "value": metadata.get("resourceVersion")})
-    if new is not None and annotations is None:
-        changes.append({"op": "add", "path": "/metadata/annotations", "value": {name: new}})
-    elif new is not None:
-        changes.append({"op": "add", "path": _path(name), "value": new})
+    tests.append(unmoved(route))
+    if new is not None:
+        changes.append(annotate(route, name, new))
     return tests, changes
 
 
@@ -89,9 +87,5 @@ def _legacy(annotations: Json, rollout: str) -> tuple[list[Json], list[Json]]:
     intent = parse_intent(raw)
     if intent is None or intent.rollout != rollout:
         return [], []
-    path = _path(LEGACY_ANNOTATION)
-    return [{"op": "test", "path": path, "value": raw}], [{"op": "remove", "path": path}]
-
-
-def _path(annotation: str) -> str:
-    return f"/metadata/annotations/{annotation.replace('/', '~1')}"
+    path = annotation(LEGACY_ANNOTATION)
+    return [test(path, raw)], [remove(path)]

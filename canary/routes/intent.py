@@ -68,6 +68,8 @@ class Intent:
     message: str = ""
     turn: str = ""
     """Which controller wrote it: the patch of one whose turn is over tests another annotation, and is refused."""
+    request: str = ""
+    """The id of the request that was done last before it was written: a restart does not do it once more."""
 
     def dump(self) -> str:
         """Write the annotation's value: compact JSON."""
@@ -86,6 +88,8 @@ class Intent:
             document |= {"reason": self.reason, "message": self.message}
         if self.turn:
             document["turn"] = self.turn
+        if self.request:
+            document["request"] = self.request
         return json.dumps(document, separators=(",", ":"))
 
 
@@ -110,6 +114,7 @@ def parse_intent(raw: object) -> Intent | None:
             reason=_text(document.get("reason", ""), 64),
             message=_text(document.get("message", ""), 512),
             turn=_text(document.get("turn", ""), 64),
+            request=_text(document.get("request", ""), 128),
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None

@@ -117,7 +117,7 @@ class Telemetry:
         self.rollouts.set(_VALUE, (namespace, rollout), (check,), value)
 
     def api_request(self, verb: str, resource: str, code: int, seconds: float) -> None:
-        """Fits `Kube.connect(on_request=...)`."""
+        """Fits `KubeClient.connect(on_request=...)`."""
         self._api.labels(verb, resource, str(code)).observe(seconds)
 
     def rollback_latency(self, seconds: float) -> None:

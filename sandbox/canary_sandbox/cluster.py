@@ -13,7 +13,7 @@ from typing import Any, Literal
 import yaml
 
 from canary.errors import AlreadyExists, SandboxError
-from canary.kube import GATEWAYCLASSES, Kube, Resource
+from canary.kube import GATEWAYCLASSES, Kube, KubeClient, Resource
 from canary.model.crd import crds
 from canary_sandbox.addresses import Locate, as_written
 from canary_sandbox.apiserver import ApiServer, Mode, Snapshot
@@ -116,7 +116,7 @@ class Sandbox(Composite):
         self.kubeconfig = self.folder / "kubeconfig"
         self.api.kubeconfig(self.kubeconfig)
         self.kube = await stack.enter_async_context(
-            await Kube.connect(server=self.api.url, token=self.api.token, field_manager="canary-sandbox")
+            await KubeClient.connect(server=self.api.url, token=self.api.token, field_manager="canary-sandbox")
         )
         if self._with_workloads:
             self._parts["workloads"] = await stack.enter_async_context(

@@ -16,7 +16,7 @@ from canary.act.backoff import Backoffs
 from canary.act.events import EventRecorder
 from canary.act.executor import Executor, World
 from canary.decide.actions import WriteRoute
-from canary.kube import DEPLOYMENTS, EVENTS, HTTPROUTES, NAMESPACES, ROLLOUTS, Kube
+from canary.kube import DEPLOYMENTS, EVENTS, HTTPROUTES, NAMESPACES, ROLLOUTS, Kube, KubeClient
 from canary.kube.retry import ROUTE_WRITE
 from canary.observe.store import Store
 from canary.routes.intent import Intent, Mode
@@ -100,7 +100,7 @@ class Bench:
     landed: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.backoffs = Backoffs(ROUTE_WRITE)
+        self.backoffs = Backoffs(ROUTE_WRITE.backoff)
         self.executor = Executor(
             (TEAM, "shop"),
             self.kube,
@@ -141,8 +141,8 @@ async def make_bench() -> AsyncIterator[Bench]:
     async with api_server() as api:
         await install_all(api)
         async with (
-            await Kube.connect(server=api.url, token=api.add_token("controller")) as kube,
-            await Kube.connect(server=api.url, token=api.add_token("other"), field_manager="other") as other,
+            await KubeClient.connect(server=api.url, token=api.add_token("controller")) as kube,
+            await KubeClient.connect(server=api.url, token=api.add_token("other"), field_manager="other") as other,
             EventRecorder(kube) as recorder,
         ):
             await other.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": TEAM}})

@@ -6,15 +6,15 @@ import pytest
 from act_kit import NOW
 
 from canary.act.backoff import Backoffs
+from canary.backoff import Backoff
 from canary.errors import Throttled, Unavailable
-from canary.kube.retry import RetryPolicy
 
-POLICY = RetryPolicy("test", attempts=3, first=1.0, longest=8.0, total=20.0)
+PAUSES = Backoff(1.0, 8.0)
 
 
 def test_pauses_double_up_to_the_longest_and_never_end() -> None:
     """The nth pause is in the upper half of first * 2**(n-1), capped; there is always another try."""
-    backoffs = Backoffs(POLICY)
+    backoffs = Backoffs(PAUSES)
     for number in range(1, 30):
         assert backoffs.failed("a", NOW, Unavailable("x")) == number
         most = min(8.0, 2.0 ** (number - 1))
@@ -27,7 +27,7 @@ def test_pauses_double_up_to_the_longest_and_never_end() -> None:
 
 def test_each_name_on_its_own() -> None:
     """What fails in one place holds up nothing elsewhere; a success forgets the failures."""
-    backoffs = Backoffs(POLICY)
+    backoffs = Backoffs(PAUSES)
     backoffs.failed("a", NOW, Unavailable("x"))
     assert not backoffs.resting("b", NOW)
     backoffs.succeeded("a")
@@ -38,7 +38,7 @@ def test_each_name_on_its_own() -> None:
 
 def test_retry_after_is_obeyed() -> None:
     """When the server says how long to wait, we wait at least that."""
-    backoffs = Backoffs(POLICY)
+    backoffs = Backoffs(PAUSES)
     backoffs.failed("a", NOW, Throttled("slow down", status=429, retry_after=30.0))
     assert backoffs.next_try(NOW) == NOW + timedelta(seconds=30)
 
@@ -46,7 +46,7 @@ def test_retry_after_is_obeyed() -> None:
 @pytest.mark.parametrize("seconds", [0.0, 100.0])
 def test_the_next_try_is_the_earliest(seconds: float) -> None:
     """Only pauses that are not over count."""
-    backoffs = Backoffs(POLICY)
+    backoffs = Backoffs(PAUSES)
     backoffs.failed("a", NOW, Unavailable("x"))
     backoffs.failed("b", NOW + timedelta(seconds=50), Unavailable("x"))
     later = NOW + timedelta(seconds=seconds)

@@ -15,11 +15,13 @@ from act_kit import NOW, TEAM, Bench, until
 from cluster_kit import REAL
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scripted_kube import ScriptedKube
 
 from canary.act import events as module
 from canary.act.events import AT_ONCE, EventRecorder
 from canary.decide.actions import EmitEvent
-from canary.kube import NAMESPACES, ROLLOUTS
+from canary.errors import Forbidden, Throttled, Unavailable
+from canary.kube import EVENTS, NAMESPACES, ROLLOUTS
 from canary_sandbox.apiserver import Fault
 
 Json = dict[str, Any]
@@ -88,18 +90,13 @@ async def test_more_than_fit_are_dropped(bench: Bench, monkeypatch, caplog) -> N
 @given(st.lists(st.tuples(st.sampled_from(("red", "blue")), st.sampled_from("abc"), st.integers(1, 40)), max_size=40))
 def test_whoever_floods_pushes_out_its_own(floods: list[tuple[str, str, int]]) -> None:
     """Whatever two namespaces have to say: not one of the few Events of a third is lost, and the bound holds."""
-    posted: list[Json] = []
-
-    class Server:
-        async def create(self, _: object, event: Json) -> None:
-            await asyncio.sleep(0)
-            posted.append(event)
+    kube = ScriptedKube()
 
     async def story() -> None:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(module, "MAX_WAITING", 30)
             patch.setattr(module, "MAX_OF_ONE", 12)
-            async with EventRecorder(Server()) as recorder:  # type: ignore[arg-type]
+            async with EventRecorder(kube) as recorder:
                 for number in range(3):
                     ours = {"metadata": {"name": "shop", "namespace": "we", "uid": "1"}}
                     recorder.event(ours, EmitEvent("Normal", "Ours", f"ours {number}"), NOW)
@@ -113,11 +110,35 @@ def test_whoever_floods_pushes_out_its_own(floods: list[tuple[str, str, int]]) -
             assert not recorder._of_namespace
 
     asyncio.run(story())
+    posted = [asked.body for asked in kube.asked]
+    assert len(posted) == len(kube.kept(EVENTS))
     assert [event["message"] for event in posted if event["reason"] == "Ours"] == ["ours 0", "ours 1", "ours 2"]
     for namespace, name, _ in floods:
         of_one = [event for event in posted if event["metadata"]["namespace"] == namespace]
         times = [event["eventTime"] for event in of_one if event["involvedObject"]["name"] == name]
         assert times == sorted(times)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "asked", "there"),
+    [
+        pytest.param({"error": Unavailable("gone away")}, 2, 2, id="sent again"),
+        pytest.param({"error": Throttled("slow down", retry_after=0.1)}, 2, 2, id="sent again when there is time"),
+        pytest.param({"lost": True}, 2, 2, id="there already, as its second post finds out"),
+        pytest.param({"error": Unavailable("gone away"), "times": 2}, 2, 1, id="given up after two"),
+        pytest.param({"error": Forbidden("no")}, 1, 1, id="refused"),
+    ],
+)
+async def test_trouble_with_one_event_costs_at_most_that_one(trouble: dict[str, Any], asked: int, there: int) -> None:
+    """It is posted twice at most, it is there once at most, and the next one about the same object follows."""
+    kube = ScriptedKube()
+    kube.script("create", "events", **trouble)
+    async with EventRecorder(kube) as recorder:
+        for message in ("first", "second"):
+            recorder.event(about("shop"), EmitEvent("Normal", "A", message), NOW)
+    messages = [event["message"] for event in kube.kept(EVENTS)]
+    assert messages == ["first", "second"][-there:]
+    assert [one.body["message"] for one in kube.asked] == ["first"] * asked + ["second"]
 
 
 @pytest.mark.alone("how fast Events are written")

@@ -18,6 +18,7 @@ from canary.model.status import (
     Outcome,
     PauseStatus,
     Phase,
+    RequestOutcome,
     RequestStatus,
     RevisionsStatus,
     RolloutStatus,
@@ -179,7 +180,13 @@ def status(phase: Phase = Phase.PROGRESSING, **over: Any) -> RolloutStatus:
             canary=WorkloadStatus(images="ghcr.io/shop:v7,proxy:2", ready=2, replicas=2),
         ),
         "last_request": RequestStatus(
-            id="r-1", verb="start", by="alice", reason="weekly release", at=ago(735), outcome="done: run 7 started"
+            id="r-1",
+            verb="start",
+            by="alice",
+            reason="weekly release",
+            at=ago(735),
+            outcome=RequestOutcome.DONE,
+            message="run 7 started",
         ),
         "conditions": conditions("StepHolding"),
         **over,

@@ -18,7 +18,7 @@ from cluster_kit import api_server, install_all, own_namespace
 from canary.cli import examine, health
 from canary.cli.classes import accepted_on, gateway_classes
 from canary.cli.health import Diagnosis, Level
-from canary.kube import CRDS, GATEWAYCLASSES, GATEWAYS, HTTPROUTES, NAMESPACES, ROLLOUTS, Kube
+from canary.kube import CRDS, GATEWAYCLASSES, GATEWAYS, HTTPROUTES, NAMESPACES, ROLLOUTS, Kube, KubeClient
 from canary.model.crd import crds
 from canary.model.requests import REQUEST_ANNOTATION
 from canary.model.status import Outcome, Phase, RolloutStatus, format_time
@@ -294,7 +294,7 @@ async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
     async with api_server() as api:
         await install_all(api)
         config = api.kubeconfig(tmp_path / "config", namespace=NS)
-        async with await Kube.connect(kubeconfig=str(config)) as kube:
+        async with await KubeClient.connect(kubeconfig=str(config)) as kube:
             for name in (NS, OTHER):
                 await kube.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
             edge = {"apiVersion": GATEWAYCLASSES.api_version, "kind": "GatewayClass", "metadata": {"name": EDGE}}

@@ -17,7 +17,17 @@ import yaml
 from cli_kit import canary
 from cluster_kit import api_server, install_all, own_namespace
 
-from canary.kube import CHECKTEMPLATES, DEPLOYMENTS, HTTPROUTES, NAMESPACES, REFERENCEGRANTS, ROLLOUTS, SERVICES, Kube
+from canary.kube import (
+    CHECKTEMPLATES,
+    DEPLOYMENTS,
+    HTTPROUTES,
+    NAMESPACES,
+    REFERENCEGRANTS,
+    ROLLOUTS,
+    SERVICES,
+    Kube,
+    KubeClient,
+)
 from canary_sandbox.apiserver import ApiServer, Fault
 from canary_sandbox.apiserver.generic import GenericApiServer
 
@@ -229,7 +239,7 @@ async def cluster(tmp_path: Path, no_promtool: dict[str, str]) -> AsyncIterator[
     async with api_server() as api:
         await install_all(api)
         config = api.kubeconfig(tmp_path / "config", namespace=NS)
-        async with await Kube.connect(kubeconfig=str(config)) as kube:
+        async with await KubeClient.connect(kubeconfig=str(config)) as kube:
             for name in (NS, OTHER):
                 await kube.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
             for name in ("shop-stable", "shop-canary"):

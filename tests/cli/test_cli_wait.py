@@ -14,7 +14,7 @@ import pytest
 from cli_kit import NOW, PHASES, Run, awaiting_approval, canary, conditions, ended, rollout, status
 from cluster_kit import api_server, install_all, own_namespace
 
-from canary.kube import DEPLOYMENTS, NAMESPACES, ROLLOUTS, Kube
+from canary.kube import DEPLOYMENTS, NAMESPACES, ROLLOUTS, Kube, KubeClient
 from canary.model.requests import REQUEST_ANNOTATION
 from canary.model.status import Outcome, Phase, RevisionsStatus, RolloutStatus, StepStatus
 from canary.observe.objects import revision
@@ -184,7 +184,7 @@ async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
     async with api_server() as api:
         await install_all(api)
         config = api.kubeconfig(tmp_path / "config", namespace=NS)
-        async with await Kube.connect(kubeconfig=str(config)) as kube:
+        async with await KubeClient.connect(kubeconfig=str(config)) as kube:
             await kube.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NS}})
             yield Cluster(api, kube, config)
 

@@ -9,7 +9,7 @@ import pytest
 from cluster_kit import api_server, install_all, own_namespace
 
 from canary.errors import Forbidden, NotFound, Unavailable
-from canary.kube import HTTPROUTES, NAMESPACES, ROLLOUTS, SERVICES, Kube
+from canary.kube import HTTPROUTES, NAMESPACES, ROLLOUTS, SERVICES, Kube, KubeClient
 from canary_sandbox.apiserver import Fault
 from canary_sandbox.apiserver.generic import GenericApiServer
 
@@ -23,7 +23,7 @@ async def api() -> AsyncIterator[GenericApiServer]:
 
 @pytest.fixture
 async def admin(api: GenericApiServer) -> AsyncIterator[Kube]:
-    async with await Kube.connect(server=api.url, token=api.token) as kube:
+    async with await KubeClient.connect(server=api.url, token=api.token) as kube:
         yield kube
 
 
@@ -45,7 +45,7 @@ async def test_definitions_are_served(api: GenericApiServer, admin: Kube) -> Non
 
 async def test_the_audit_names_who_asked(api: GenericApiServer, admin: Kube) -> None:
     """Each request is in the books under the owner of its token, a refused one too."""
-    async with await Kube.connect(server=api.url, token=api.add_token("alice")) as alice:
+    async with await KubeClient.connect(server=api.url, token=api.add_token("alice")) as alice:
         with pytest.raises(Forbidden, match="alice"):
             await alice.list(ROLLOUTS)
     (entry,) = [entry for entry in api.audit if entry.user == "alice" and entry.resource == "rollouts"]
@@ -92,12 +92,12 @@ async def test_a_watch_survives_being_dropped(api: GenericApiServer, admin: Kube
 
 async def test_nothing_is_left_behind() -> None:
     """What was created through a server is gone when it has closed, finalizers or not; a cluster ends its namespace soon."""
-    async with api_server() as server, await Kube.connect(server=server.url, token=server.token) as kube:
+    async with api_server() as server, await KubeClient.connect(server=server.url, token=server.token) as kube:
         where = await namespace(kube)
         held = service("held")
         held["metadata"] = {"name": "held", "finalizers": ["example.com/held"]}
         await kube.create(SERVICES, held, where)
-    async with api_server() as server, await Kube.connect(server=server.url, token=server.token) as kube:
+    async with api_server() as server, await KubeClient.connect(server=server.url, token=server.token) as kube:
         with pytest.raises(NotFound):
             await kube.get(SERVICES, "held", where)
         left = [where]

@@ -32,6 +32,7 @@ from canary.kube import (
     ROLLOUTS,
     SERVICES,
     Kube,
+    KubeClient,
     Resource,
 )
 from canary.metrics.scripted import Scripted
@@ -276,7 +277,7 @@ class Clients:
     async def transport(self, user: str) -> Any:
         """The transport of somebody. A connection costs 30 ms to set up, mostly for TLS that nobody needs here."""
         if user not in self._transports:
-            kube = await Kube.connect(server=self.api.url, token=self.token(user), user_agent=user)
+            kube = await KubeClient.connect(server=self.api.url, token=self.token(user), user_agent=user)
             self._transports[user] = kube._transport
         return self._transports[user]
 
@@ -455,7 +456,7 @@ class ControllerInstance:
         transport = await world.clients.transport(CONTROLLER)
         transport.on_request = self.telemetry.api_request
         self.line = Line(transport, world.traffic, world.clock, self._cut)
-        self.kube = Kube(self.line)  # type: ignore[arg-type]  # the same three methods
+        self.kube = KubeClient(self.line)  # type: ignore[arg-type]  # the same three methods
         self._recorder = EventRecorder(self.kube)
         await self._recorder.__aenter__()
         self.store = Store()
@@ -570,7 +571,7 @@ class World:
     async def person(self, name: str) -> Kube:
         """A connection of somebody, whose name is user, user agent and field manager."""
         line = Line(await self.clients.transport(name), self.traffic, self.clock)
-        return Kube(line, field_manager=name)  # type: ignore[arg-type]
+        return KubeClient(line, field_manager=name)  # type: ignore[arg-type]
 
     # -- set-up
 
@@ -663,7 +664,8 @@ class World:
         return next((item for item in self.status(name).get("conditions", []) if item["type"] == kind), {})
 
     def request(self, name: str = "shop") -> Json:
-        return self.status(name).get("lastRequest") or {}
+        last = self.status(name).get("lastRequest") or {}
+        return {**last, "words": f"{last['outcome'].lower()}: {last['message']}"} if last else {}
 
     def pending_request(self, name: str = "shop") -> str | None:
         found: str | None = (self.rollout(name)["metadata"].get("annotations") or {}).get(REQUEST_ANNOTATION)

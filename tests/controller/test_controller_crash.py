@@ -70,7 +70,7 @@ def end_of(world: World) -> End:
         reason=status["run"]["reason"],
         specs=json.dumps([world.route(name)["spec"] for name in ROUTES], sort_keys=True),
         images=(world.image("stable"), world.image("canary")),
-        request=(world.request().get("id", ""), world.request().get("outcome", "")),
+        request=(world.request().get("id", ""), world.request().get("words", "")),
         left=tuple(clean(world, "shop", *ROUTES)),
         revisions=json.dumps(status["revisions"], sort_keys=True),
         split=json.dumps({key: value for key, value in status["split"].items() if key != "observed"}, sort_keys=True),

@@ -22,7 +22,7 @@ from canary.controller.clock import ManualClock
 from canary.controller.informers import Informers
 from canary.controller.lookout import Lookout
 from canary.controller.sight import Sight
-from canary.kube import HTTPROUTES, Kube
+from canary.kube import HTTPROUTES, KubeClient
 from canary.kube.pace import Vigil
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -111,7 +111,7 @@ async def test_blindness_is_counted_from_the_last_word_to_the_first(world: World
         template=lambda _resource, _kind, _document: None,
     )
     await world.furnish()
-    async with await Kube.connect(server=wire.url, token=world.clients.token(CONTROLLER)) as kube:
+    async with await KubeClient.connect(server=wire.url, token=world.clients.token(CONTROLLER)) as kube:
         following = Informers(kube, manager, (world.namespace,), lookout)
         task = asyncio.create_task(following.run())
         try:

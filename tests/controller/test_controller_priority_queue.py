@@ -8,7 +8,7 @@ import pytest
 from controller_kit import CONTROLLER, World, rollout_document, route_document
 
 from canary.controller.manager import Manager
-from canary.controller.priority_queue import PriorityQueue
+from canary.controller.priority_queue import LONGEST_WAIT, PATIENT, PriorityQueue
 from canary.controller.reconciler import Deps
 from canary.kube import DEPLOYMENTS, HTTPROUTES, ROLLOUTS
 from canary.metrics.scripted import Scripted
@@ -51,6 +51,37 @@ async def test_a_turn_that_nobody_waits_for_any_more_is_passed_on() -> None:
     first.cancel()
     async with asyncio.timeout(1):
         await second
+
+
+async def test_what_can_wait_waits_for_everybody_else() -> None:
+    """It goes when nobody is in line, and no run waits to be looked at for the first time."""
+    turns = PriorityQueue()
+    starting = True
+    turns.starting = lambda: starting
+    order: list[str] = []
+
+    async def patient(number: int) -> None:
+        async with turns.held("team"):
+            order.append(f"patient {number}")
+
+    waiting = [asyncio.create_task(patient(number)) for number in range(PATIENT + 1)]
+    await asyncio.sleep(0)
+    turns.queue("team").add_done_callback(lambda _: order.append("hurried"))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert order == ["hurried"]
+    starting = False
+    async with asyncio.timeout(LONGEST_WAIT / 2):
+        await asyncio.gather(*waiting)
+    assert order == ["hurried", *(f"patient {number}" for number in range(PATIENT + 1))]
+
+
+async def test_a_flood_without_end_holds_up_what_can_wait_only_for_a_while() -> None:
+    """After half a second it goes all the same."""
+    turns = PriorityQueue()
+    turns.starting = lambda: True
+    async with asyncio.timeout(LONGEST_WAIT + 5), turns.held("team"):
+        pass
 
 
 async def test_active_runs_come_first_at_a_start(world: World) -> None:

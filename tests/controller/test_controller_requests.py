@@ -47,7 +47,7 @@ async def test_start(world: World, form: str) -> None:
     await world.pass_(30)
     assert world.phase() == "Idle"
     answer = await ask(world, "start", form)
-    assert answer["outcome"] == "done: run 1 started"
+    assert answer["words"] == "done: run 1 started"
     assert answer["by"] == ("alice" if form == "plain" else "bob")
     assert answer["id"]
     await world.until(lambda: world.phase() == "Succeeded")
@@ -62,7 +62,7 @@ async def test_promote(world: World, form: str) -> None:
     await world.deploy(2)
     await world.until(lambda: world.condition("Reconciling").get("reason") == "AwaitingApproval")
     answer = await ask(world, "promote", form)
-    assert answer["outcome"] == "done: step 1/2 is approved"
+    assert answer["words"] == "done: step 1/2 is approved"
     await world.until(lambda: world.step() == 2)
     await world.pass_(60)
     assert (world.step(), world.phase()) == (2, "Paused")
@@ -75,7 +75,7 @@ async def test_promote_full(world: World, form: str) -> None:
     await world.deploy(2)
     await world.until(lambda: world.step() == 1 and world.weights() == (90, 10))
     answer = await ask(world, "promote-full", form)
-    assert answer["outcome"].startswith("done")
+    assert answer["words"].startswith("done")
     await world.until(lambda: world.phase() == "Succeeded", within=30)
 
 
@@ -85,10 +85,10 @@ async def test_pause_and_resume(world: World, form: str) -> None:
     await world.begin(checks=[check(interval="30s")])
     await world.deploy(2)
     await world.until(lambda: world.step() == 1 and world.weights() == (90, 10))
-    assert (await ask(world, "pause", form, 1))["outcome"].startswith("done: paused")
+    assert (await ask(world, "pause", form, 1))["words"].startswith("done: paused")
     await world.pass_(600, pace=60)
     assert (world.phase(), world.weights()) == ("Paused", (90, 10))
-    assert (await ask(world, "resume", form, 2))["outcome"].startswith("done")
+    assert (await ask(world, "resume", form, 2))["words"].startswith("done")
     await world.until(lambda: world.phase() == "Succeeded")
 
 
@@ -99,7 +99,7 @@ async def test_abort(world: World, form: str) -> None:
     await world.deploy(2)
     await world.until(lambda: world.step() == 1 and world.weights() == (90, 10))
     answer = await ask(world, "abort", form)
-    assert answer["outcome"] == "done: rolling back"
+    assert answer["words"] == "done: rolling back"
     await world.until(lambda: world.phase() == "RolledBack")
     assert world.status()["run"]["reason"] == "Aborted"
     assert answer["by"] in world.status()["run"]["message"]
@@ -116,8 +116,8 @@ async def test_retry(world: World, form: str) -> None:
     await world.until(lambda: world.phase() == "RolledBack")
     world.provider.answers["errors"] = 0.0
     refused = await ask(world, "start", form, 1)
-    assert refused["outcome"].startswith("refused: revision")
-    assert (await ask(world, "retry", form, 2))["outcome"] == "done: run 2 started"
+    assert refused["words"].startswith("refused: revision")
+    assert (await ask(world, "retry", form, 2))["words"] == "done: run 2 started"
     await world.until(lambda: world.phase() == "Succeeded")
 
 
@@ -142,8 +142,8 @@ async def test_refused_at_rest(world: World, verb: str, words: str) -> None:
     await world.ask(verb)
     await world.until(lambda: world.pending_request() is None and bool(world.request()), within=30)
     await world.settle()
-    assert world.request()["outcome"].startswith("refused")
-    assert words in world.request()["outcome"]
+    assert world.request()["words"].startswith("refused")
+    assert words in world.request()["words"]
     assert world.phase() == "Idle"
     assert world.finalizers() == []
     assert world.untouched()
@@ -157,7 +157,7 @@ async def test_refused_during_a_run(world: World) -> None:
     await world.until(lambda: world.step() == 1 and world.weights() == (90, 10))
     for number, verb in enumerate(["start", "retry", "resume", "promote"]):
         answer = await ask(world, verb, "json", number)
-        assert answer["outcome"].startswith("refused"), verb
+        assert answer["words"].startswith("refused"), verb
     assert (world.step(), world.weights()) == (1, (90, 10))
 
 
@@ -215,7 +215,7 @@ async def test_done_once_across_restarts(world: World, verb: str, moment: str) -
             await fresh.until(lambda fresh=fresh, expected=expected: fresh.phase() == expected, within=5)
             assert fresh.run_number() == 1
             assert fresh.request()["verb"] == verb
-            assert fresh.request()["outcome"].startswith("done"), (number, fresh.request())
+            assert fresh.request()["words"].startswith("done"), (number, fresh.request())
             if not died:
                 break
     assert number > 3
@@ -244,7 +244,7 @@ async def test_spec_paused_keeps_a_run_where_it_is(world: World) -> None:
     await world.edit(paused=True)
     await world.until(lambda: world.phase() == "Paused", within=5)
     assert world.status()["paused"]["reason"] == "PausedBySpec"
-    assert (await ask(world, "resume", "json", 1))["outcome"].startswith("refused: spec.paused")
+    assert (await ask(world, "resume", "json", 1))["words"].startswith("refused: spec.paused")
     await world.edit(paused=False)
     await world.until(lambda: world.phase() == "Progressing", within=5)
     await ask(world, "abort", "json", 2)
@@ -253,7 +253,7 @@ async def test_spec_paused_keeps_a_run_where_it_is(world: World) -> None:
     await world.deploy(3)
     await world.pass_(30)
     assert world.run_number() == 1
-    assert (await ask(world, "start", "json", 3))["outcome"].startswith("refused: spec.paused")
+    assert (await ask(world, "start", "json", 3))["words"].startswith("refused: spec.paused")
     await world.edit(paused=False)
     await world.until(lambda: world.run_number() == 2, within=30)
 

@@ -24,7 +24,7 @@ from cluster_kit import REAL, api_server, install_all
 from canary.controller.clock import ManualClock
 from canary.controller.run import serve
 from canary.controller.settings import Settings
-from canary.kube import DEPLOYMENTS, EVENTS, HTTPROUTES, ROLLOUTS, Kube, Resource
+from canary.kube import DEPLOYMENTS, EVENTS, HTTPROUTES, ROLLOUTS, Kube, KubeClient, Resource
 from canary.metrics.port import Provider
 from canary_sandbox.apiserver import AuditEntry
 from canary_sandbox.apiserver.generic import GenericApiServer
@@ -423,7 +423,7 @@ async def town(folder: Path) -> AsyncIterator[Town]:
         if REAL:
             await install_all(api)  # those of a real server are the whole session's: what is installed replaces them
         await api.install_crds([gateway_api_crds(), OPERATOR])
-        async with await Kube.connect(server=api.url, token=api.token, user_agent="people") as kube:
+        async with await KubeClient.connect(server=api.url, token=api.token, user_agent="people") as kube:
             made = Town(api, kube, api.kubeconfig(folder / "kubeconfig"))
             async with made.following(HTTPROUTES), made.following(DEPLOYMENTS), running(made.serve_people()):
                 yield made

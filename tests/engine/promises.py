@@ -80,7 +80,7 @@ class Promises:
 
     def _resumed(self, memory: RolloutStatus, after: RolloutStatus) -> None:
         last, before = after.last_request, memory.last_request
-        done = last is not None and last.verb == "resume" and last.outcome.startswith("done")
+        done = last is not None and last.verb == "resume" and last.words.startswith("done")
         if done and last is not None and (before is None or before.id != last.id):
             self.lowered.clear()
 

@@ -11,7 +11,7 @@ import pytest
 from world import Fault, World, begun, route, rule, spec_of
 
 from canary.decide import reasons
-from canary.model.status import Outcome, Phase
+from canary.model.status import Outcome, Phase, RequestOutcome
 from canary.routes.intent import Intent, Mode, parse_intent, run_annotation
 
 RUN_ANNOTATION = run_annotation("shop")
@@ -124,7 +124,7 @@ def play(story: Story, script: Callable[[int, str], Fault | None] | None = None)
         "phase": status.phase,
         "run": status.run.number,
         "outcome": status.run.outcome,
-        "request": (status.last_request.verb, status.last_request.outcome) if status.last_request else None,
+        "request": (status.last_request.verb, status.last_request.words) if status.last_request else None,
         "settled": status.revisions.settled,
         "swapped": status.swapped,
         "stable": (world.stable.revision, world.stable.kept),
@@ -326,7 +326,7 @@ def test_one_approval_approves_one_step() -> None:
     assert world.decision.reason == reasons.AWAITING_APPROVAL
     last = world.status.last_request
     assert last is not None
-    assert (last.id, last.outcome, world.request) == ("p1", "done: step 1/3 is approved", None)
+    assert (last.id, last.words, world.request) == ("p1", "done: step 1/3 is approved", None)
 
 
 def test_an_abort_that_the_routes_remember_is_done() -> None:
@@ -338,8 +338,27 @@ def test_an_abort_that_the_routes_remember_is_done() -> None:
     status = world.status
     assert status.run is not None
     assert status.last_request is not None
-    assert (status.run.reason, status.last_request.outcome) == (reasons.ABORTED, "done: rolling back")
+    assert (status.run.reason, status.last_request.words) == (reasons.ABORTED, "done: rolling back")
     assert "looks wrong" in status.message
+
+
+@pytest.mark.parametrize("verb", ["abort", "promote"])
+def test_a_route_that_names_a_request_without_what_it_leads_to_is_not_believed(verb: str) -> None:
+    """Whoever may write a route can put the id of a pending request there; it is done all the same."""
+    world = World(spec_of(steps=APPROVALS, checks=None))
+    world.run()
+    world.revise("b")
+    world.run()
+    annotations = world.routes["shop"]["metadata"]["annotations"]
+    intent = parse_intent(annotations[RUN_ANNOTATION])
+    assert intent is not None
+    annotations[RUN_ANNOTATION] = replace(intent, request="x").dump()
+    world.ask(verb, id_="x")
+    world.run()
+    last = world.status.last_request
+    assert last is not None
+    assert (last.id, last.outcome) == ("x", RequestOutcome.DONE)
+    assert world.share() == (0 if verb == "abort" else 50)
 
 
 def test_a_finalizer_that_could_not_be_added_is_added_later() -> None:

@@ -162,7 +162,7 @@ def test_every_verb_in_every_phase(
     last = world.status.last_request
     assert last is not None
     assert last.verb == verb
-    assert last.outcome.startswith(outcome)
+    assert last.words.startswith(outcome)
     assert (world.phase, world.request) == (phase, None)
 
 
@@ -173,7 +173,7 @@ def test_there_is_no_such_verb() -> None:
     world.run()
     last = world.status.last_request
     assert last is not None
-    assert last.outcome.startswith("refused: there is no verb 'promte'; there are: start, promote, promote-full, pause")
+    assert last.words.startswith("refused: there is no verb 'promte'; there are: start, promote, promote-full, pause")
     assert reasons.REQUEST_REFUSED in world.reasons
 
 
@@ -245,7 +245,7 @@ def test_start_waits_for_nothing_that_is_not_there() -> None:
     world.ask("start")
     world.run()
     assert world.status.last_request is not None
-    assert world.status.last_request.outcome == "refused: spec.paused is true"
+    assert world.status.last_request.words == "refused: spec.paused is true"
 
 
 def test_resume_is_refused_while_the_spec_says_paused() -> None:
@@ -256,7 +256,7 @@ def test_resume_is_refused_while_the_spec_says_paused() -> None:
     world.ask("resume")
     world.run()
     assert world.status.last_request is not None
-    assert world.status.last_request.outcome == "refused: spec.paused is true; set it to false"
+    assert world.status.last_request.words == "refused: spec.paused is true; set it to false"
     assert world.phase is Phase.PAUSED
 
 
@@ -269,7 +269,7 @@ def test_promote_full_does_not_waive_a_failing_check() -> None:
     world.ask("promote-full")
     world.run()
     assert world.status.last_request is not None
-    assert world.status.last_request.outcome == "refused: check errors fails; a release that fails is not promoted"
+    assert world.status.last_request.words == "refused: check errors fails; a release that fails is not promoted"
     assert world.share() == 10
 
 
@@ -295,7 +295,7 @@ def test_promote_full_waives_what_is_unknown_only_when_told_to() -> None:
     world.run()
     assert (world.phase, world.share()) == (Phase.PROGRESSING, 10)
     assert world.status.last_request is not None
-    assert "errors is unknown (Unreachable)" in world.status.last_request.outcome
+    assert "errors is unknown (Unreachable)" in world.status.last_request.words
     world.request = json.dumps({"id": "x", "verb": "promote-full", "ignoreUnknown": True})
     world.run()
     assert (world.phase, world.share()) == (Phase.PROMOTING, 100)
@@ -333,4 +333,4 @@ def test_a_verdict_does_not_wait_because_somebody_asks(verb: str) -> None:
     assert world.status.run is not None
     assert world.status.last_request is not None
     assert (world.status.run.outcome, world.status.run.reason) == (Outcome.ROLLED_BACK, reasons.CHECK_FAILED)
-    assert world.status.last_request.outcome.startswith("refused: check errors failed")
+    assert world.status.last_request.words.startswith("refused: check errors failed")

@@ -659,8 +659,8 @@ def test_not_ready_means_that_no_run_begins(make: Callable[[World], None], words
     world.ask("start")
     world.run()
     assert world.status.last_request is not None
-    assert world.status.last_request.outcome.startswith("refused: ")
-    assert words in world.status.last_request.outcome
+    assert world.status.last_request.words.startswith("refused: ")
+    assert words in world.status.last_request.words
 
 
 def test_a_contested_run_keeps_the_lower_weight() -> None:

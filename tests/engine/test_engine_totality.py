@@ -23,6 +23,7 @@ from canary.model.status import (
     Outcome,
     PauseStatus,
     Phase,
+    RequestOutcome,
     RequestStatus,
     RevisionsStatus,
     RolloutStatus,
@@ -185,7 +186,14 @@ statuses = built(
     ),
     overrides=st.lists(times, max_size=4).map(tuple),
     last_request=optional(
-        built(RequestStatus, id=st.text(max_size=9), verb=st.text(max_size=9), at=times, outcome=st.text())
+        built(
+            RequestStatus,
+            id=st.text(max_size=9),
+            verb=st.text(max_size=9),
+            at=times,
+            outcome=st.sampled_from(RequestOutcome),
+            message=st.text(max_size=9),
+        )
     ),
 )
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from canary.kube import Kube
+from canary.kube import Kube, KubeClient
 
 Handler = Callable[[web.Request], Any]
 
@@ -104,5 +104,5 @@ async def api() -> AsyncIterator[ScriptedApi]:
 
 @pytest.fixture
 async def kube(api) -> AsyncIterator[Kube]:
-    async with await Kube.connect(server=api.url, token="secret", timeout=2.0) as kube:
+    async with await KubeClient.connect(server=api.url, token="secret", timeout=2.0) as kube:
         yield kube

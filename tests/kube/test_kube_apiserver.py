@@ -13,7 +13,7 @@ import pytest
 from cluster_kit import api_server, own_namespace
 
 from canary import errors
-from canary.kube import DEPLOYMENTS, EVENTS, LEASES, NAMESPACES, SERVICES, Kube, Resource, WatchEvent
+from canary.kube import DEPLOYMENTS, EVENTS, LEASES, NAMESPACES, SERVICES, Kube, KubeClient, Resource, WatchEvent
 from canary.kube.events import build_event
 from canary.kube.retry import ROUTE_WRITE
 from canary_sandbox.apiserver import Fault
@@ -28,7 +28,7 @@ async def server() -> AsyncIterator[GenericApiServer]:
 
 @pytest.fixture
 async def cluster(server) -> AsyncIterator[Kube]:
-    async with await Kube.connect(server=server.url, token=server.token) as kube:
+    async with await KubeClient.connect(server=server.url, token=server.token) as kube:
         yield kube
 
 
@@ -168,7 +168,7 @@ async def test_events_are_accepted_once(cluster, shop: str) -> None:
 
 async def test_a_stranger_is_refused(server) -> None:
     """A token that the server does not know is Forbidden, at once."""
-    async with await Kube.connect(server=server.url, token="wrong") as kube:
+    async with await KubeClient.connect(server=server.url, token="wrong") as kube:
         with pytest.raises(errors.Forbidden) as caught:
             await kube.list(SERVICES)
     assert caught.value.status == 401
@@ -177,7 +177,7 @@ async def test_a_stranger_is_refused(server) -> None:
 async def test_kubeconfig_of_the_sandbox(server, cluster, tmp_path: Path, shop: str) -> None:
     """The sandbox's kubeconfig leads to the sandbox, as the user and in the namespace that it names."""
     path = server.kubeconfig(tmp_path / "config", namespace=shop)
-    async with await Kube.connect(kubeconfig=str(path)) as kube:
+    async with await KubeClient.connect(kubeconfig=str(path)) as kube:
         assert (kube.namespace, kube.user) == (shop, "admin")
         assert (await kube.get(NAMESPACES, shop))["kind"] == "Namespace"
 

@@ -12,7 +12,7 @@ from aiohttp import web
 from kube_kit import change, listing, route
 
 from canary import errors
-from canary.kube import CRDS, EVENTS, HTTPROUTES, NAMESPACES, PODS, ROLLOUTS, Kube, Resource, WatchEvent
+from canary.kube import CRDS, EVENTS, HTTPROUTES, NAMESPACES, PODS, ROLLOUTS, KubeClient, Resource, WatchEvent
 from canary.kube.pace import Vigil
 
 
@@ -167,7 +167,7 @@ async def test_silence_is_unavailable(api) -> None:
     """No answer within the time-out: Unavailable, and the observer saw code 0."""
     observed: list[tuple[str, str, int, float]] = []
     api.hang()
-    async with await Kube.connect(
+    async with await KubeClient.connect(
         server=api.url, timeout=0.1, on_request=lambda *request: observed.append(request)
     ) as kube:
         with pytest.raises(errors.Unavailable, match=r"no answer from http://\S+ within 0\.1 s") as caught:
@@ -182,7 +182,7 @@ async def test_nobody_there_is_unavailable() -> None:
     """Connection refused is Unavailable and says where."""
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
-        async with await Kube.connect(server=f"http://127.0.0.1:{unused.getsockname()[1]}") as kube:
+        async with await KubeClient.connect(server=f"http://127.0.0.1:{unused.getsockname()[1]}") as kube:
             with pytest.raises(
                 errors.Unavailable, match=r"^no connection to http://127\.0\.0\.1:\d+: connection refused$"
             ) as caught:
@@ -196,7 +196,7 @@ async def test_observer_sees_every_request(api) -> None:
     api.answer(200, {})
     api.refuse(409, "Conflict", "moved")
     api.stream()
-    async with await Kube.connect(server=api.url, on_request=lambda *r: observed.append(r[:3])) as kube:
+    async with await KubeClient.connect(server=api.url, on_request=lambda *r: observed.append(r[:3])) as kube:
         await kube.get(PODS, "p", "shop")
         with pytest.raises(errors.Conflict):
             await kube.merge_patch(ROLLOUTS, "web", "shop", {}, subresource="status")
@@ -365,9 +365,9 @@ async def test_a_proxy_of_the_environment_is_used(api, monkeypatch: pytest.Monke
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.setenv(name, "near.example")
     api.answer(200, {"major": "1"})
-    async with await Kube.connect(server="http://far.example:6443", token="secret", timeout=2.0) as far:
+    async with await KubeClient.connect(server="http://far.example:6443", token="secret", timeout=2.0) as far:
         assert await far.raw("/version") == {"major": "1"}
-    async with await Kube.connect(server="http://near.example:6443", token="secret", timeout=2.0) as near:
+    async with await KubeClient.connect(server="http://near.example:6443", token="secret", timeout=2.0) as near:
         with pytest.raises(errors.Unavailable):
             await near.raw("/version")
     assert [seen.headers["Host"] for seen in api.seen] == ["far.example:6443"]
@@ -380,6 +380,6 @@ async def test_a_netrc_is_not_read(api, monkeypatch: pytest.MonkeyPatch, tmp_pat
     netrc.chmod(0o600)
     monkeypatch.setenv("NETRC", str(netrc))
     api.answer(200, {})
-    async with await Kube.connect(server=api.url, token="secret", timeout=2.0) as kube:
+    async with await KubeClient.connect(server=api.url, token="secret", timeout=2.0) as kube:
         await kube.raw("/version")
     assert api.seen[0].headers["Authorization"] == "Bearer secret"

@@ -11,7 +11,7 @@ import yaml
 
 from canary import errors
 from canary.errors import ConfigError
-from canary.kube import PODS, Kube
+from canary.kube import PODS, KubeClient
 from canary.kube.connection import load
 
 
@@ -118,7 +118,7 @@ async def test_a_rotated_token_is_picked_up_after_401(api, tmp_path: Path) -> No
     secret = tmp_path / "token"
     secret.write_text("old")
     path = kubeconfig(tmp_path / "config", server=api.url, user={"tokenFile": str(secret)})
-    async with await Kube.connect(kubeconfig=path) as kube:
+    async with await KubeClient.connect(kubeconfig=path) as kube:
         api.answer(200, {})
         await kube.get(PODS, "p", "shop")
         secret.write_text("new")
@@ -153,7 +153,7 @@ async def test_exec_plugin_is_asked_again_when_its_token_expired(api, tmp_path: 
         """{"token": f"t{n}", "expirationTimestamp": "2000-01-01T00:00:00Z" if n == 1 else "2999-01-01T00:00:00Z"}"""
     )
     path = kubeconfig(tmp_path / "config", server=api.url, user=plugin(tmp_path, status))
-    async with await Kube.connect(kubeconfig=path) as kube:
+    async with await KubeClient.connect(kubeconfig=path) as kube:
         for _ in range(2):
             api.answer(200, {})
             await kube.get(PODS, "p", "shop")

@@ -16,8 +16,8 @@ from kube_kit import change, eventually, listing, route
 from wire import Wire
 
 from canary import errors
-from canary.kube import HTTPROUTES, NAMESPACES, SERVICES, Kube, WatchEvent
-from canary.kube.outage import LONGEST_PAUSE, Eyes
+from canary.kube import HTTPROUTES, NAMESPACES, SERVICES, Kube, KubeClient, WatchEvent
+from canary.kube.outage import WATCH, Eyes
 from canary.kube.pace import GRACE, Silent, Vigil, WatchPace
 from canary.kube.pool import kept_alive
 from canary_sandbox.apiserver.generic import GenericApiServer
@@ -38,14 +38,14 @@ async def wire(server: GenericApiServer) -> AsyncIterator[Wire]:
 @pytest.fixture
 async def far(server: GenericApiServer, wire: Wire) -> AsyncIterator[Kube]:
     """A connection over the wire."""
-    async with await Kube.connect(server=wire.url, token=server.token) as kube:
+    async with await KubeClient.connect(server=wire.url, token=server.token) as kube:
         yield kube
 
 
 @pytest.fixture
 async def near(server: GenericApiServer) -> AsyncIterator[Kube]:
     """A connection past the wire."""
-    async with await Kube.connect(server=server.url, token=server.token) as kube:
+    async with await KubeClient.connect(server=server.url, token=server.token) as kube:
         yield kube
 
 
@@ -230,7 +230,7 @@ async def test_too_old_after_failures_is_listed_at_once(api, kube) -> None:
         assert (await anext(events)).type == "SYNCED"
         assert (await anext(events)).object["metadata"]["name"] == "a"
     assert len(pauses) == 9
-    assert max(pauses) <= LONGEST_PAUSE
+    assert max(pauses) <= WATCH.longest
 
 
 async def test_a_list_that_is_too_old_at_once_is_not_asked_for_in_a_tight_loop(api, kube) -> None:
@@ -303,7 +303,7 @@ async def test_a_read_over_a_dead_connection_is_repeated(far: Kube, wire: Wire, 
 
 async def test_a_time_out_spoils_the_connections_of_its_time(server: GenericApiServer, wire: Wire, shop: str) -> None:
     """After one request without an answer, no other one is sent into a connection that is as old."""
-    async with await Kube.connect(server=wire.url, token=server.token, timeout=0.5) as far:
+    async with await KubeClient.connect(server=wire.url, token=server.token, timeout=0.5) as far:
         names = [f"s{number}" for number in range(4)]
         await asyncio.gather(*(far.create(SERVICES, service(name), shop) for name in names))
         wire.freeze(only_open=True)

@@ -39,7 +39,7 @@ async def test_what_a_retry_can_help_is_retried(policy: RetryPolicy) -> None:
         server = Server(error)
         assert await policy.call(server, sleep=server.sleep) == "done"
         assert server.calls == 2
-        assert policy.first / 2 <= server.pauses[0] <= policy.first
+        assert policy.backoff.first / 2 <= server.pauses[0] <= policy.backoff.first
 
 
 async def test_anything_that_gives_an_awaitable_can_be_sent() -> None:
@@ -68,7 +68,7 @@ async def test_retries_are_bounded(policy: RetryPolicy) -> None:
         await policy.call(server, sleep=server.sleep)
     assert server.calls == policy.attempts
     assert sum(server.pauses) <= policy.total
-    assert max(server.pauses) <= policy.longest
+    assert max(server.pauses) <= policy.backoff.longest
 
 
 async def test_retry_after_is_honoured_when_it_fits() -> None:

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from canary.errors import ConfigError, Unavailable
-from canary.kube import Kube
+from canary.kube import KubeClient
 from canary.kube.connection import load
 from canary.kube.unreached import address, why
 
@@ -26,7 +26,7 @@ async def rude() -> str:
 
 
 async def words(server: str) -> str:
-    async with await Kube.connect(server=server) as kube:
+    async with await KubeClient.connect(server=server) as kube:
         with pytest.raises(Unavailable) as caught:
             await kube.raw("/version")
     return str(caught.value)

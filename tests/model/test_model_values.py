@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft4Validator
 from pydantic import BaseModel, ValidationError
 
+from canary.model.status import RequestOutcome, RolloutStatus
 from canary.model.values import (
     DURATION_PATTERN,
     LARGEST_NUMBER,
@@ -252,3 +253,19 @@ def test_fractions_for_people_and_for_json(value: Fraction, text: str, json: flo
     """Short decimals; whole numbers stay whole."""
     assert (decimal_text(value), number(value)) == (text, json)
     assert type(number(value)) is type(json)
+
+
+@pytest.mark.parametrize(
+    ("said", "outcome", "message"),
+    [
+        ("done: step 1/3 is approved", RequestOutcome.DONE, "step 1/3 is approved"),
+        ("refused: check a: b", RequestOutcome.REFUSED, "check a: b"),
+        ("Done", RequestOutcome.DONE, ""),
+    ],
+)
+def test_an_answer_of_an_earlier_version_is_read(said: str, outcome: RequestOutcome, message: str) -> None:
+    """Outcome and message were one text: a request that was done then is not done once more."""
+    last = {"id": "r1", "verb": "promote", "at": "2026-01-01T11:00:00Z", "outcome": said}
+    request = RolloutStatus.load({"lastRequest": last}).last_request
+    assert request is not None
+    assert (request.outcome, request.message) == (outcome, message)

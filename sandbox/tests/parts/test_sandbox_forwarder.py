@@ -31,7 +31,7 @@ from sandbox_kit import (
 )
 
 from canary.errors import SandboxError
-from canary.kube import ENDPOINTSLICES, NAMESPACES, PODS, SERVICES, Kube
+from canary.kube import ENDPOINTSLICES, NAMESPACES, PODS, SERVICES, Kube, KubeClient
 from canary_sandbox.addresses import PodNetwork
 from canary_sandbox.forwarder import ServiceForwarder, wanted_listeners
 from canary_sandbox.process import free_port
@@ -104,7 +104,7 @@ async def forwarding(**more: Any) -> AsyncGenerator[tuple[Kube, ServiceForwarder
     """An API server with a namespace, and the forwarder."""
     async with (
         api_server() as api,
-        await Kube.connect(server=api.url, token=api.token, field_manager="test") as kube,
+        await KubeClient.connect(server=api.url, token=api.token, field_manager="test") as kube,
         ServiceForwarder(kube, locate=PodNetwork(POD_NETWORK).locate, **more) as forwarder,
     ):
         await kube.create(NAMESPACES, manifest(namespace("team-shop")))

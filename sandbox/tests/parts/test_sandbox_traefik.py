@@ -24,7 +24,7 @@ from sandbox_kit import (
 
 from canary.cli import classes
 from canary.errors import SandboxError
-from canary.kube import ENDPOINTSLICES, GATEWAYCLASSES, GATEWAYS, HTTPROUTES, Kube
+from canary.kube import ENDPOINTSLICES, GATEWAYCLASSES, GATEWAYS, HTTPROUTES, KubeClient
 from canary_sandbox.apiserver import ApiServer
 from canary_sandbox.cluster import GATEWAY_CLASS, Sandbox
 from canary_sandbox.traefik import CONTROLLER_NAME, TraefikGateway, find_traefik
@@ -96,7 +96,7 @@ async def test_missing_definitions_are_named_before_traefik_starts(tmp_path: Pat
     """Traefik would wait for ever for a kind that is not served; we say which, and what to install."""
     async with (
         ApiServer() as api,
-        await Kube.connect(server=api.url, token=api.token, field_manager="test") as kube,
+        await KubeClient.connect(server=api.url, token=api.token, field_manager="test") as kube,
     ):
         with pytest.raises(SandboxError, match=r"watches backendtlspolicies, gatewayclasses.*install the definitions"):
             async with TraefikGateway(kube, api.kubeconfig(tmp_path / "kubeconfig")):

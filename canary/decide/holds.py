@@ -1,0 +1,226 @@
+"""What keeps a run at a step that is reached: named rules whose order is the policy. The first hold wins.
+
+A hold never moves a weight, neither up nor down. What must take the weight away is a guard (`canary.decide.guards`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from canary.decide import approval, reasons
+from canary.decide.scope import Scope
+from canary.decide.writes import foreign, unwritable
+from canary.model.checks import SHORTEST_INTERVAL, ResolvedCheck
+from canary.model.status import RolloutStatus, VerdictKind
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Why a run goes no further now: a constant, and a sentence."""
+
+    reason: str
+    message: str
+
+
+Rule = Callable[[Scope], Hold | None]
+
+
+def _where(scope: Scope) -> str:
+    return scope.step_text if scope.step.index else "preflight"
+
+
+def _held_at(scope: Scope) -> str:
+    return f"held at {scope.share_text} ({scope.step_text})"
+
+
+# -- at any step ----------------------------------------------------------------------------------------------------
+
+
+def invalid(scope: Scope) -> Hold | None:
+    """What is declared cannot work any more."""
+    if not scope.facts.problems:
+        return None
+    return Hold(reasons.INVALID, f"{scope.facts.problems[0]}; {_held_at(scope)}")
+
+
+def blind(scope: Scope) -> Hold | None:
+    """Nobody knows what the cluster looks like now."""
+    if not scope.facts.blind:
+        return None
+    return Hold(reasons.CHECKS_UNKNOWN, f"the API server's watches are broken; {_held_at(scope)}")
+
+
+# -- before more weight ---------------------------------------------------------------------------------------------
+
+
+def no_ready_replica(scope: Scope) -> Hold | None:
+    """Nobody would answer for the canary."""
+    canary = scope.facts.canary
+    if canary is None or canary.ready > 0:
+        return None
+    return Hold(reasons.AWAITING_CANARY, f"waiting for a ready replica of {canary.name} ({_where(scope)})")
+
+
+def run_off_record(scope: Scope) -> Hold | None:
+    """The run is not on record, or the Rollout could vanish without its routes being put back."""
+    if scope.facts.recorded.run == scope.run.number and scope.facts.finalizer:
+        return None
+    return Hold(reasons.PREFLIGHT, f"putting run {scope.run.number} on record ({_where(scope)})")
+
+
+def step_off_record(scope: Scope) -> Hold | None:
+    """A restart believes a route that is one step ahead of the record, and no more."""
+    if scope.facts.recorded.step >= scope.step.index:
+        return None
+    return Hold(reasons.PREFLIGHT, f"putting the step on record ({_where(scope)})")
+
+
+def routes_of_another(scope: Scope) -> Hold | None:
+    """Another controller may still have a write under way."""
+    if not (scope.facts.fresh and foreign(scope)):
+        return None
+    return Hold(reasons.PREFLIGHT, f"taking over the routes ({_where(scope)})")
+
+
+# -- before the first step ------------------------------------------------------------------------------------------
+
+
+def share_unwritable(scope: Scope) -> Hold | None:
+    """Some route cannot express the share of some step."""
+    for share in sorted({scope.share_at(index + 1) for index in range(len(scope.spec.steps))}):
+        problem = unwritable(scope, share)
+        if problem:
+            return Hold(reasons.ROUTE_UNWRITABLE, f"{problem} (preflight)")
+    return None
+
+
+def old_copy_on_record(scope: Scope) -> Hold | None:
+    """The record of an earlier run's copy is to be gone before this run copies anything."""
+    stable = scope.facts.stable
+    if stable is None or not stable.copied:
+        return None
+    return Hold(reasons.PREFLIGHT, f"forgetting the pod spec that {stable.name} ran before (preflight)")
+
+
+def canary_rolling_out(scope: Scope) -> Hold | None:
+    """The canary workload does not run its revision everywhere yet."""
+    canary = scope.facts.canary
+    if canary is None or canary.rolled_out:
+        return None
+    return Hold(
+        reasons.AWAITING_CANARY, f"waiting for {canary.name} to roll out revision {canary.revision} (preflight)"
+    )
+
+
+# -- at a step with a weight ----------------------------------------------------------------------------------------
+
+
+def check_fails(scope: Scope) -> Hold | None:
+    """A check fails, if not often enough yet to fail the run."""
+    if scope.share == 0:
+        return None  # before the canary has traffic there is nothing to measure, so checks only speak from then on
+    for _, status in scope.judging:
+        if status.verdict is VerdictKind.FAIL:
+            text = f"check {status.name}: {status.message}"
+            count = f"({status.failures} of {status.failure_limit} tolerated failures)"
+            return Hold(reasons.CHECKS_OBJECT, f"{text} {count}; {_held_at(scope)}")
+    return None
+
+
+def check_silent(scope: Scope) -> Hold | None:
+    """A check is unknown, or has not passed lately, in this step, under our own eyes."""
+    if scope.share == 0 or (scope.run.full and scope.run.ignore_unknown):
+        return None
+    since = max(at for at in (scope.step.reached_at or scope.now, scope.facts.since) if at is not None)
+    for check, status in scope.judging:
+        at = status.measured_at
+        if at is None or at < since:
+            return _holding(scope, f"waiting for check {status.name} to be measured")
+        if status.verdict is VerdictKind.UNKNOWN:
+            text = f"check {status.name} is unknown ({status.reason}: {status.message})"
+            return Hold(reasons.CHECKS_UNKNOWN, f"{text}; {_held_at(scope)}")
+        if scope.now - at > fresh_for(check):
+            return _holding(scope, f"waiting for check {status.name} to be measured again")
+    return None
+
+
+def time_left(scope: Scope) -> Hold | None:
+    """The hold that the step declares is not over."""
+    until = scope.step.hold_until
+    return None if scope.run.full or until is None or scope.now >= until else _holding(scope)
+
+
+def unapproved(scope: Scope) -> Hold | None:
+    """A person has to say that the next step may begin."""
+    if not approval.wanted(scope):
+        return None
+    message = f"waiting for `canary promote` at {scope.share_text} ({scope.step_text})"
+    return Hold(reasons.AWAITING_APPROVAL, message)
+
+
+EVERYWHERE: tuple[Rule, ...] = (
+    invalid,  # nobody knows what is wanted
+    blind,  # nor what there is
+)
+
+RISE: tuple[Rule, ...] = (
+    no_ready_replica,  # users would get 503s
+    run_off_record,  # a crash would lose the run
+    step_off_record,  # or its step
+    routes_of_another,  # two would write
+)
+"""What forbids more weight however good the numbers are."""
+
+PREFLIGHT: tuple[Rule, ...] = (
+    *EVERYWHERE,
+    share_unwritable,  # some step could never be written
+    old_copy_on_record,  # a rollback would put back what another run replaced
+    canary_rolling_out,  # the new revision is not what would answer
+    *RISE,
+)
+"""Between the start of a run and its first step."""
+
+AT_STEP: tuple[Rule, ...] = (
+    *EVERYWHERE,
+    check_fails,  # the numbers say no
+    check_silent,  # nobody says yes
+    time_left,  # the step is to last
+    unapproved,  # a person is asked
+)
+
+
+def held_by(scope: Scope) -> Hold | None:
+    """What keeps the run at the step that it has reached; None: it may go on."""
+    return first_hold(scope, AT_STEP if scope.step.index else PREFLIGHT)
+
+
+def first_hold(scope: Scope, rules: tuple[Rule, ...]) -> Hold | None:
+    """Ask the rules in order."""
+    return next((hold for rule in rules if (hold := rule(scope)) is not None), None)
+
+
+def fresh_for(check: ResolvedCheck) -> timedelta:
+    """How long a measurement counts as evidence for a rise: about one interval, with what it is jittered by."""
+    return timedelta(seconds=1.2 * max(check.interval.seconds, SHORTEST_INTERVAL) + 1)
+
+
+def _holding(scope: Scope, wait: str = "") -> Hold:
+    hold_until = scope.step.hold_until
+    over = hold_until is None or scope.now >= hold_until
+    until = "" if over or hold_until is None else f" until {hold_until:%H:%M:%S}"
+    if wait and over:
+        return Hold(reasons.AWAITING_VERDICTS, f"{wait}; holding {scope.share_text} ({scope.step_text})")
+    words = wait or _summary(scope.status)
+    tail = f"; {words}" if words else ""
+    return Hold(reasons.HOLDING, f"holding {scope.share_text}{until}{tail} ({scope.step_text})")
+
+
+def _summary(status: RolloutStatus) -> str:
+    """The checks in short: `2/2 checks pass`."""
+    counted = [check for check in status.checks if not check.dry_run]
+    if not counted:
+        return ""
+    passing = sum(check.verdict is VerdictKind.PASS for check in counted)
+    return f"{passing}/{len(counted)} checks pass"

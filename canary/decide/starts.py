@@ -1,0 +1,94 @@
+"""What stands against the beginning of a run that somebody asks for: named rules whose order is the policy.
+
+While the world objects (`canary.decide.preflight`), nothing begins by itself either; what is asked here on top is whether
+the wish makes sense.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from canary.decide import reasons
+from canary.decide.preflight import objections
+from canary.decide.scope import Scope
+from canary.model.status import Outcome
+
+Rule = Callable[[Scope], str]
+"""Why not, in words; empty: it does not object."""
+
+
+def run_active(scope: Scope) -> str:
+    """One run at a time."""
+    number = scope.status.run.number if scope.status.run else 0
+    return f"run {number} is active; abort it first, or wait" if scope.status.active else ""
+
+
+def run_active_already(scope: Scope) -> str:
+    """What is to be tried again is tried already."""
+    number = scope.status.run.number if scope.status.run else 0
+    return f"run {number} is active" if scope.status.active else ""
+
+
+def nothing_rolled_back(scope: Scope) -> str:
+    """There is nothing to try again."""
+    run = scope.status.run
+    lost = run is not None and run.outcome is Outcome.ROLLED_BACK
+    return "" if lost else "no run was rolled back; `start` begins one"
+
+
+def invalid(scope: Scope) -> str:
+    """What is declared cannot work."""
+    return f"the Rollout is invalid: {scope.facts.problems[0]}" if scope.facts.problems else ""
+
+
+def paused_by_spec(scope: Scope) -> str:
+    """The owner wants nothing to begin."""
+    return "spec.paused is true" if scope.spec.paused else ""
+
+
+def not_ready(scope: Scope) -> str:
+    """The world is such that a run could not work."""
+    objecting = objections(scope.facts)
+    return objecting[0].message if objecting else ""
+
+
+def revision_rolled_back(scope: Scope) -> str:
+    """The very revision has failed; whoever knows better says so with another verb."""
+    run, revision = scope.status.run, scope.facts.canary.revision if scope.facts.canary else ""
+    rolled_back = run is not None and run.outcome is Outcome.ROLLED_BACK and run.reason != reasons.SUPERSEDED
+    if rolled_back and run is not None and revision and revision == run.revision:
+        return f"revision {revision} was rolled back ({run.reason}); `retry` tries it again"
+    return ""
+
+
+def stable_has_it(scope: Scope) -> str:
+    """There is nothing to release."""
+    stable, revision = scope.facts.stable, scope.facts.canary.revision if scope.facts.canary else ""
+    if stable is not None and stable.exists and revision == stable.revision:
+        return f"stable runs revision {revision} already; there is nothing to roll out"
+    return ""
+
+
+POSSIBLE: tuple[Rule, ...] = (
+    invalid,  # nobody knows what is wanted
+    paused_by_spec,  # the owner said no
+    not_ready,  # it could not work
+)
+
+START: tuple[Rule, ...] = (
+    run_active,
+    *POSSIBLE,
+    revision_rolled_back,  # it failed
+    stable_has_it,  # it is done
+)
+
+RETRY: tuple[Rule, ...] = (
+    run_active_already,
+    nothing_rolled_back,
+    *POSSIBLE,
+)
+
+
+def refusal(scope: Scope, rules: tuple[Rule, ...]) -> str:
+    """Ask the rules in order: why no run begins, in words; empty: one may."""
+    return next((words for rule in rules if (words := rule(scope))), "")

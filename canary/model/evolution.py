@@ -1,0 +1,165 @@
+"""How the status of a run changes: one function for each thing that can happen to it.
+
+Nothing else makes one run or step out of another, so what belongs together changes together: an outcome comes with its
+reason and its time, a step that is entered is fresh in every respect. What comes out is validated like what is read.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+from canary.model.base import ApiModel
+from canary.model.requests import Request
+from canary.model.status import (
+    CheckStatus,
+    Outcome,
+    PauseStatus,
+    RequestOutcome,
+    RequestStatus,
+    RevisionsStatus,
+    RouteStatus,
+    RunStatus,
+    StepStatus,
+)
+
+MOST_SAID = 512
+"""Characters of a message about a run, which others are built of."""
+
+LARGEST_COUNT = 64
+
+M = TypeVar("M", bound=ApiModel)
+
+
+def _evolved(value: M, **changes: Any) -> M:
+    """The same value with some fields changed, validated. Raises ValidationError: what is changed here is bounded before."""
+    return type(value)(**{**dict(value), **changes})
+
+
+# -- the run --------------------------------------------------------------------------------------------------------
+
+
+def ended(
+    run: RunStatus, outcome: Outcome, reason: str, message: str, at: datetime, *, swap: bool = False
+) -> RunStatus:
+    """Its outcome is decided. `swap`: it was won by Swap, and its end leaves all traffic where it is."""
+    return _evolved(run, outcome=outcome, reason=reason[:64], message=message[:MOST_SAID], ended_at=at, swap=swap)
+
+
+def told(run: RunStatus, message: str) -> RunStatus:
+    """What people read of how it ended."""
+    return _evolved(run, message=message[:MOST_SAID])
+
+
+def won_without_swap(run: RunStatus) -> RunStatus:
+    """It has not been won by Swap after all."""
+    return _evolved(run, swap=False)
+
+
+def given_traffic(run: RunStatus, since: datetime) -> RunStatus:
+    """Its canary has had a share since then."""
+    return _evolved(run, traffic_since=since)
+
+
+def hurried(run: RunStatus, step: int, *, ignore_unknown: bool) -> RunStatus:
+    """Somebody asked at a step to skip the holds and approvals that are left (promote-full)."""
+    return _evolved(run, full=True, full_at=step, ignore_unknown=ignore_unknown)
+
+
+def unavailable(run: RunStatus, since: datetime) -> RunStatus:
+    """Its canary has had no ready endpoint since then: one outage more."""
+    return _evolved(run, unavailable_since=since, outages=min(run.outages + 1, LARGEST_COUNT))
+
+
+def available(run: RunStatus) -> RunStatus:
+    """Its canary may have weight again."""
+    return _evolved(run, unavailable_since=None)
+
+
+def replacing(run: RunStatus, revision: str) -> RunStatus:
+    """A Copy of it may replace this revision of the stable workload."""
+    return _evolved(run, replaces=revision)
+
+
+# -- the step -------------------------------------------------------------------------------------------------------
+
+
+def at_step(
+    index: int, total: int, now: datetime, *, unaccepted_since: datetime | None = None, approved: bool = False
+) -> StepStatus:
+    """A step that is entered: nothing of the one before is left. Index 0 is the preflight."""
+    return StepStatus(
+        index=index,
+        total=total,
+        display=f"{index}/{total}",
+        started_at=now,
+        unaccepted_since=unaccepted_since,
+        approved=approved,
+    )
+
+
+def unaccepted(step: StepStatus, since: datetime) -> StepStatus:
+    """Some gateway has not accepted a route since then; acceptTimeout counts from it."""
+    return _evolved(step, unaccepted_since=since)
+
+
+def accepted(step: StepStatus) -> StepStatus:
+    """Every gateway has accepted every route."""
+    return _evolved(step, unaccepted_since=None)
+
+
+def reached(step: StepStatus, at: datetime, hold: timedelta) -> StepStatus:
+    """Every gateway had accepted its weight at a time: its hold begins."""
+    return _evolved(step, reached_at=at, hold_until=at + hold)
+
+
+def held_until(step: StepStatus, until: datetime) -> StepStatus:
+    """Its hold is over then."""
+    return _evolved(step, hold_until=until)
+
+
+def approved(step: StepStatus) -> StepStatus:
+    """A person said that the next one may begin."""
+    return _evolved(step, approved=True)
+
+
+# -- checks and routes ----------------------------------------------------------------------------------------------
+
+
+def forgiven(check: CheckStatus) -> CheckStatus:
+    """Failures and silence from before a person said to go on count no more."""
+    return _evolved(check, failures=0, unknown_since=None)
+
+
+def raised_in(route: RouteStatus, generation: int) -> RouteStatus:
+    """The generation of a route in which somebody last raised the canary's share."""
+    return _evolved(route, overridden=generation)
+
+
+# -- the rest --------------------------------------------------------------------------------------------------------
+
+
+def settled(revisions: RevisionsStatus, revision: str | None) -> RevisionsStatus:
+    """A revision of the canary workload needs no run any more."""
+    return _evolved(revisions, settled=revision)
+
+
+# -- what people asked for, and what waits for them -----------------------------------------------------------------
+
+
+def pause_since(since: datetime, reason: str, message: str) -> PauseStatus:
+    """A pause that begins."""
+    return PauseStatus(reason=reason, message=message[:MOST_SAID], since=since)
+
+
+def answered(request: Request, at: datetime, outcome: RequestOutcome, message: str) -> RequestStatus:
+    """A request, and what came of it."""
+    return RequestStatus(
+        id=request.id,
+        verb=request.verb,
+        by=request.by,
+        reason=request.reason,
+        at=at,
+        outcome=outcome,
+        message=message[:1024],
+    )
