@@ -58,7 +58,7 @@ real: tools ## all tests that can, on a real kube-apiserver (KUBEBUILDER_ASSETS 
 		echo "make real needs a real API server: KUBEBUILDER_ASSETS=folder with kube-apiserver and etcd (what" \
 			"\`setup-envtest use -p path\` of controller-runtime prints), or CANARY_TEST_KUBECONFIG=kubeconfig of a" \
 			"cluster whose admin you are" >&2; exit 1; }
-	@$(PYTEST) $(ARGS)
+	@$(PYTEST) $(if $(CANARY_TEST_KUBECONFIG),-n 0) $(ARGS)
 
 lint: $(READY) ## ruff, mypy strict, import contracts
 	@$(BIN)/ruff check --output-format concise .

@@ -20,11 +20,13 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if workers.distributes(config) and upstream.KUBECONFIG:
+        raise pytest.UsageError("workers would meet on the cluster of CANARY_TEST_KUBECONFIG: use -n 0")
     workers.register(config)
 
 
-def pytest_report_header() -> str:
-    return cluster_kit.description()
+def pytest_report_header(config: pytest.Config) -> str:
+    return cluster_kit.description(workers=workers.distributes(config))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -62,11 +62,13 @@ def own_namespace(word: str = "test") -> str:
     return f"{word}-{uuid.uuid4().hex[:8]}"
 
 
-def description() -> str:
-    """What the tests run on, for the head of the report."""
+def description(*, workers: bool = False) -> str:
+    """What the tests run on, for the head of the report. With `workers` the server of none of them is here to be asked."""
     crds = os.environ.get("GATEWAY_API_CRDS")
     definitions = f"Gateway API of {Path(crds).name}/" if crds else "our concise Gateway API definitions"
     if not REAL:
         return f"API server: the sandbox's own; {definitions}"
+    if workers:
+        return f"API server: each worker's own, of {Path(upstream.ASSETS).name}/; {definitions}"
     runs = " (it runs Deployments itself)" if upstream.runs_deployments() else ""
     return f"API server: {upstream.upstream().description} {upstream.version()}{runs}; {definitions}"

@@ -146,10 +146,15 @@ def wants_alone(item: pytest.Item) -> bool:
     return item.get_closest_marker("alone") is not None
 
 
+def distributes(config: pytest.Config) -> bool:
+    """Whether this process runs no test itself but hands them out."""
+    return not hasattr(config, "workerinput") and bool(getattr(config.option, "numprocesses", None))
+
+
 def register(config: pytest.Config) -> None:
     """Take part in a session that has workers."""
     given = getattr(config, "workerinput", None)
     if given is not None:
         config.pluginmanager.register(Worker(Machine(Path(given["machine"]))), "canary-worker")
-    elif getattr(config.option, "numprocesses", None):
+    elif distributes(config):
         config.pluginmanager.register(Distributor(), "canary-distributor")

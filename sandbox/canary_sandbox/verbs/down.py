@@ -15,20 +15,18 @@ HELP = o.guide(
 )
 
 
+@o.grouped()
 def down(
-    ctx: typer.Context,
     *,
     folder: c.Folder = None,
     delete: Annotated[
         bool, typer.Option("--delete/--keep-state", help="Delete the state, or keep it to be resumed.")
     ] = False,
-    no_color: o.NoColor = False,
-    debug: o.Debug = False,
+    _: o.Local,
 ) -> None:
     from canary.cli.exits import CliError
     from canary_sandbox.instance.launch import stop
 
-    o.common(ctx, no_color=no_color, debug=debug)
     instance = c.folder(folder)
     was_up = stop(instance)
     said = "The sandbox is down" if was_up else "No sandbox is up"

@@ -22,8 +22,8 @@ HELP = o.guide(
 )
 
 
+@o.grouped()
 def fault(
-    ctx: typer.Context,
     *,
     version: Annotated[
         str | None,
@@ -45,12 +45,10 @@ def fault(
     clear: Annotated[bool, typer.Option("--clear", help="Take the faults away again.")] = False,
     folder: c.Folder = None,
     output: c.Output = c.Format.TEXT,
-    no_color: o.NoColor = False,
-    debug: o.Debug = False,
+    _: o.Local,
 ) -> None:
     from canary_sandbox.instance.client import ask
 
-    o.common(ctx, no_color=no_color, debug=debug)
     given = errors is not None or latency is not None
     if clear and given:
         raise typer.BadParameter(

@@ -21,8 +21,8 @@ HELP = o.guide(
 )
 
 
+@o.grouped()
 def load(
-    ctx: typer.Context,
     *,
     rps: Annotated[
         float, typer.Option("--rps", min=0.1, max=MAX_RPS, help="Requests a second, whatever the answers.")
@@ -40,10 +40,8 @@ def load(
     plain: Annotated[bool, typer.Option("--plain", help="A line every few seconds, even on a terminal.")] = False,
     folder: c.Folder = None,
     output: c.Output = c.Format.TEXT,
-    no_color: o.NoColor = False,
-    debug: o.Debug = False,
+    local: o.Local,
 ) -> None:
-    common = o.common(ctx, no_color=no_color, debug=debug)
     seconds = LONGEST if duration is None else o.seconds(duration, "--duration")
     if not 0 < seconds <= 24 * LONGEST:
         raise typer.BadParameter("between 1ms and 24h", param_hint="--duration")
@@ -64,7 +62,7 @@ def load(
     raise typer.Exit(
         run(
             Settings(url, host or "", rps, seconds, plain=plain, json=output is c.Format.JSON),
-            no_color=common.no_color,
+            no_color=local.no_color,
             alive=None if instance is None else lambda: instance.held,
         )
     )

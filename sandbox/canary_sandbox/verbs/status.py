@@ -3,8 +3,6 @@ from __future__ import annotations
 import json
 import sys
 
-import typer
-
 from canary.cli import options as o
 from canary_sandbox.verbs import common as c
 from canary_sandbox.verbs.up import story
@@ -16,17 +14,15 @@ HELP = o.guide(
 )
 
 
+@o.grouped()
 def status(
-    ctx: typer.Context,
     *,
     folder: c.Folder = None,
     output: c.Output = c.Format.TEXT,
-    no_color: o.NoColor = False,
-    debug: o.Debug = False,
+    _: o.Local,
 ) -> None:
     from canary_sandbox.instance.client import ask
 
-    o.common(ctx, no_color=no_color, debug=debug)
     instance = c.folder(folder)
     with c.talking():
         info = ask(instance, "GET", "/status")

@@ -34,8 +34,8 @@ class Gateway(StrEnum):
     TRAEFIK = "traefik"
 
 
+@o.grouped()
 def up(
-    ctx: typer.Context,
     *,
     gateway: Annotated[
         Gateway | None,
@@ -54,10 +54,8 @@ def up(
     ] = False,
     no_example: Annotated[bool, typer.Option("--no-example", help="Leave the shop out: no team-shop.")] = False,
     output: c.Output = c.Format.TEXT,
-    no_color: o.NoColor = False,
-    debug: o.Debug = False,
+    _: o.Local,
 ) -> None:
-    o.common(ctx, no_color=no_color, debug=debug)
     instance = c.folder(folder)
     options = {
         "gateway": None if gateway is None else gateway.value,

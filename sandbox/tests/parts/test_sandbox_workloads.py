@@ -225,6 +225,7 @@ async def test_replicas_can_be_processes_that_are_really_killed() -> None:
 
 @pytest.mark.e2e
 @pytest.mark.timeout(60)
+@pytest.mark.alone("the gateway has to follow within the time that a replica goes on serving")
 async def test_a_rolling_update_under_load_loses_no_request(shop: Shop) -> None:
     """From v1 to v3 with two replicas, 200 requests a second through the gateway: not one fails."""
     await shop.cluster.kube.merge_patch(DEPLOYMENTS, "shop-stable", "team-shop", {"spec": {"replicas": 2}})
