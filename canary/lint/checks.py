@@ -28,8 +28,12 @@ class Question:
 
     document: Document
     path: Path
-    text: str
+    source: Source
     template: str = ""
+
+    @property
+    def text(self) -> str:
+        return self.source.text
 
 
 Found = Iterator[Finding | Question]
@@ -56,7 +60,7 @@ def template_findings(document: Document) -> Found:
     try:
         used = {name.removeprefix("args.") for name in source.names() if name.startswith("args.")}
         stand_in = {name: _stand_in(argument) for name, argument in declared.items()}
-        text = source.rendered(_anybody(str(template.window), stand_in)).text
+        asked = source.rendered(_anybody(str(template.window), stand_in))
     except RenderError as error:
         yield _render_finding(document, path, source.text, error)
         return
@@ -67,7 +71,7 @@ def template_findings(document: Document) -> Found:
     yield from _names_the_canary(document, path, source, ())
     if all(declared[name].default is not None for name in used):
         # Without a value nobody can say whether the text around a tag is PromQL; a Rollout that gives one can.
-        yield Question(document, path, text, template=document.subject)
+        yield Question(document, path, asked, template=document.subject)
 
 
 def rollout_findings(document: Document, spec: RolloutSpec, world: World) -> Found:
@@ -79,11 +83,11 @@ def rollout_findings(document: Document, spec: RolloutSpec, world: World) -> Fou
     if observed is not None:
         path: Path = (*OBSERVED.split("."), *observed.source.FIELD)
         try:
-            text = check_query(observed, spec, document.namespace, document.name, weight=1).text
+            asked = check_query(observed, spec, document.namespace, document.name, weight=1)
         except RenderError as error:
             yield _render_finding(document, path, observed.source.text, error)
         else:
-            yield Question(document, path, text)
+            yield Question(document, path, asked)
 
 
 def _check(document: Document, spec: RolloutSpec, check: Check, index: int, world: World) -> Found:
@@ -116,13 +120,13 @@ def _check(document: Document, spec: RolloutSpec, check: Check, index: int, worl
     if template is None:
         yield from _flaws(document, resolved.judge, path)
     try:
-        text = check_query(resolved, spec, document.namespace, document.name, weight=1).text
+        asked = check_query(resolved, spec, document.namespace, document.name, weight=1)
     except RenderError as error:
         yield _render_finding(document, place, resolved.source.text, error, own=template is None)
         return
     if template is None:
         yield from _names_the_canary(document, place, resolved.source, (spec.canary.service,))
-    yield Question(document, place, text, template=origin)
+    yield Question(document, place, asked, template=origin)
 
 
 def _plan(document: Document, spec: RolloutSpec) -> Iterator[Finding]:

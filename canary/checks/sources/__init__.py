@@ -6,7 +6,7 @@ answers are kept or equal questions are told from others.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Protocol, Self
 
 from canary.checks.sources.prometheus import Prometheus
@@ -17,6 +17,9 @@ class Source(Protocol):
 
     PROVIDER: ClassVar[str]
     """What people call whoever is asked."""
+
+    LANGUAGE: ClassVar[str]
+    """What the text is written in: `lint` parses PromQL."""
 
     FIELD: ClassVar[tuple[str, ...]]
     """Path of the text that is rendered, below the check."""
@@ -35,7 +38,7 @@ class Source(Protocol):
         ...
 
 
-SOURCES = {"prometheus": Prometheus.of}
+SOURCES: Mapping[str, Callable[[Any], Source]] = {"prometheus": Prometheus.of}
 """By the field of the spec: from what is declared there to the source."""
 
 

@@ -15,6 +15,7 @@ class Prometheus:
     """PromQL, and the base URL of the server that is asked (None: the controller's)."""
 
     PROVIDER: ClassVar[str] = "Prometheus"
+    LANGUAGE: ClassVar[str] = "PromQL"
     FIELD: ClassVar[tuple[str, ...]] = ("prometheus", "query")
 
     query: str
