@@ -252,8 +252,8 @@ def test_templates_are_merged() -> None:
     facts = facts_of(store, document)
     assert facts.problems == ()
     (found,) = facts.checks
-    assert (found.name, found.interval.seconds, found.failure_limit) == ("latency", 7, 2)
-    assert found.maximum == Fraction(3, 10)
+    assert (found.name, found.settings.interval.seconds, found.settings.failure_limit) == ("latency", 7, 2)
+    assert found.judge.maximum == Fraction(3, 10)
 
 
 def test_a_template_that_is_nonsense() -> None:
