@@ -159,6 +159,7 @@ def _intent(scope: Scope, route: RouteView, weights: Mapping[str, Weights]) -> I
         weights=weights,
         baseline=scope.baseline(route),
         pair=route.pair,
+        rules={rule.key: rule.digest for rule in route.rules if rule.digest},
         reason=scope.run.reason if scope.run.outcome is not None else "",
         message=scope.run.message if scope.run.outcome is not None else "",
         turn=scope.facts.turn,

@@ -1,7 +1,7 @@
 """Route editing as data: a JSON Patch that touches two weights per rule and one annotation, and nothing else.
 
 Every value it relies on is guarded by a `test`: the whole backendRef as it was read (that also covers an absent
-weight), the name of the rule, and the annotation. If any of them moved, the API server refuses the patch whole and
+weight), the name of the rule (its matches where it has none), and the annotation. If any of them moved, the API server refuses the patch whole and
 the caller reads again and decides again.
 """
 
@@ -42,7 +42,10 @@ def edit(
         rule = pointer("spec", "rules", pair.rule)
         if pair.name is not None:
             tests.append(test(rule + pointer("name"), pair.name))
-        refs = route["spec"]["rules"][pair.rule]["backendRefs"]
+        there = route["spec"]["rules"][pair.rule]
+        if pair.name is None and "matches" in there:
+            tests.append(test(rule + pointer("matches"), there["matches"]))
+        refs = there["backendRefs"]
         for index, old, new in (
             (pair.stable, pair.weights.stable, wanted.stable),
             (pair.canary, pair.weights.canary, wanted.canary),

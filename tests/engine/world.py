@@ -44,6 +44,7 @@ from canary.routes.acceptance import last_writer
 from canary.routes.edit import edit
 from canary.routes.intent import run_annotation
 from canary.routes.pair import Pair, RulePair, bound_pairs, read_pairs
+from canary.routes.reading import RouteReading
 from canary.routes.weights import divide
 from canary.status.project import project
 from canary.status.write import SETTLE, Urgency, merge_patch, urgency
@@ -244,7 +245,8 @@ class World:
         document = self.routes.get(name)
         ref = next((ref for ref in self.spec.routes if ref.name == name), RouteRef(name=name))
         viewer = Viewer("shop", NAMESPACE, self.spec, self.memory or self.status)
-        return view(viewer, ref, document, writer=last_writer(document or {}), declared=declared)
+        reading = RouteReading(document) if document is not None else None
+        return view(viewer, ref, reading, writer=last_writer(document or {}), declared=declared)
 
     def facts(self) -> Facts:
         memory = self.memory or self.status
