@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
@@ -82,6 +82,11 @@ class Weights:
     def share(self) -> Fraction:
         """The canary's share of the pair in percent; 0 when the pair gets nothing at all."""
         return Fraction(100 * _value(self.canary), self.total) if self.total else Fraction(0)
+
+    @property
+    def filled(self) -> Weights:
+        """The same with nothing absent, as an API server keeps it."""
+        return Weights(_value(self.stable), _value(self.canary))
 
     def __str__(self) -> str:
         return "/".join("-" if weight is None else str(weight) for weight in (self.stable, self.canary))
@@ -192,16 +197,11 @@ def _pairs(listed: list[Json], both: Pair, namespace: str, wanted: tuple[str, ..
         yield _pair(index, rule, namespace, *places.values())
 
 
-def bound_pairs(route: Json, both: Pair, keys: Collection[str]) -> tuple[RulePair, ...]:
-    """Find a pair in the rules with these keys, as far as they list it (once). Never raises.
+def every_pair(route: Json, both: Pair) -> tuple[RulePair, ...]:
+    """Find a pair in every rule that lists it (once). Never raises.
 
     What a run has written is found so, whatever its Rollout declares by now.
     """
-    return tuple(pair for pair in every_pair(route, both) if pair.key in keys)
-
-
-def every_pair(route: Json, both: Pair) -> tuple[RulePair, ...]:
-    """Find a pair in every rule that lists it (once). Never raises."""
     namespace = route.get("metadata", {}).get("namespace", "")
     found = []
     for index, rule in enumerate(route.get("spec", {}).get("rules") or []):

@@ -30,6 +30,11 @@ class RouteReading:
         self._intents: dict[str, tuple[Intent | None, bool]] = {}
 
     @property
+    def name(self) -> str:
+        """Of the route."""
+        return str(self.document.get("metadata", {}).get("name", ""))
+
+    @property
     def generation(self) -> int:
         generation: int = self.document.get("metadata", {}).get("generation", 0)
         return generation
@@ -47,6 +52,10 @@ class RouteReading:
             except SpecError as error:
                 self._declared[both, rules] = error.message, ()
         return self._declared[both, rules]
+
+    def pairs(self, both: Pair) -> dict[str, RulePair]:
+        """A pair in every rule that lists it (once), by rule key."""
+        return {pair.key: pair for pair in self._pairs(both)}
 
     def recorded(self, both: Pair, record: Mapping[str, str]) -> tuple[RulePair, ...]:
         """A pair in the rules of a record (what identified them, by key), wherever they are now."""

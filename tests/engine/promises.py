@@ -202,7 +202,9 @@ class Promises:
                     assert route.name in writes, f"{route.name} is not written in the tick of the verdict"
         for action in decision.actions:
             if isinstance(action, WriteRoute):
-                assert all(weights.share == 0 for weights in action.weights.values()), f"a rollback gives: {action}"
+                assert all(weights.share == 0 for weights in action.plan.weights.values()), (
+                    f"a rollback gives: {action}"
+                )
         self.failed.add(run.number)
 
     def _nothing_left(self, memory: RolloutStatus, facts: Facts, decision: Decision) -> None:
@@ -231,7 +233,7 @@ class Promises:
     def route_written(self, action: WriteRoute, before: Json, after: Json) -> None:
         name = action.name
         # Of the pair that is written, which an edit of the spec may have made another one than is declared.
-        old, new = ({pair.key: pair for pair in every_pair(document, action.pair)} for document in (before, after))
+        old, new = ({pair.key: pair for pair in every_pair(document, action.plan.pair)} for document in (before, after))
         masked = _masked(before, old.values()), _masked(after, new.values())
         assert masked[0] == masked[1], f"{name}: something else was touched"
         for key, pair in new.items():

@@ -43,7 +43,7 @@ from canary.observe.routes import Viewer, view
 from canary.routes.acceptance import last_writer
 from canary.routes.edit import edit
 from canary.routes.intent import run_annotation
-from canary.routes.pair import Pair, RulePair, bound_pairs, read_pairs
+from canary.routes.pair import Pair, RulePair, read_pairs
 from canary.routes.reading import RouteReading
 from canary.routes.weights import divide
 from canary.status.project import project
@@ -431,8 +431,7 @@ class World:
         if action.name not in self.routes:
             raise NotFound("404", status=404)
         seen = self.seen.pop(action.name, self.routes[action.name])
-        pairs = bound_pairs(seen, action.pair, action.weights.keys())
-        patch = edit(seen, pairs, action.weights, action.intent, rollout="shop")
+        patch = edit(seen, action.plan, action.intent, rollout="shop")
         if not patch:
             return
         try:
