@@ -2,6 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Tests run in so many processes beside each other, most of which wait at any time; with 0 in one, which is what a debugger needs.
+WORKERS ?= 4
+PYTEST = $(BIN)/python -m pytest -n $(WORKERS)
 READY := $(VENV)/.ready
 # What the set-up unpacks (prometheus, kubectl, helm) comes last: what the machine has of its own is preferred.
 export PATH := $(PATH):$(CURDIR)/.sandbox/bin
@@ -32,7 +35,7 @@ tools: $(READY)
 	@$(BIN)/python scripts/tools.py
 
 test: tools ## all tests, the ones with real Envoy, Traefik, Prometheus and kubectl included
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(PYTEST) $(ARGS)
 
 # What touches Gateway API objects on real traffic or through a whole controller.
 E2E := sandbox/tests/apiserver sandbox/tests/parts sandbox/tests/e2e tests/e2e tests/controller/test_controller_whole.py
@@ -47,15 +50,15 @@ endif
 			echo "no definitions in $(GATEWAY_API)/$$channel: put config/crd/standard and config/crd/experimental of a" \
 				"Gateway API release there" >&2; exit 1; }; \
 	done
-	@GATEWAY_API_CRDS=$(abspath $(GATEWAY_API))/standard $(BIN)/python -m pytest $(E2E) $(ARGS)
-	@GATEWAY_API_CRDS=$(abspath $(GATEWAY_API))/experimental $(BIN)/python -m pytest sandbox/tests/apiserver $(ARGS)
+	@GATEWAY_API_CRDS=$(abspath $(GATEWAY_API))/standard $(PYTEST) $(E2E) $(ARGS)
+	@GATEWAY_API_CRDS=$(abspath $(GATEWAY_API))/experimental $(PYTEST) sandbox/tests/apiserver $(ARGS)
 
 real: tools ## all tests that can, on a real kube-apiserver (KUBEBUILDER_ASSETS or CANARY_TEST_KUBECONFIG)
 	@test -n "$$KUBEBUILDER_ASSETS$$CANARY_TEST_KUBECONFIG" || { \
 		echo "make real needs a real API server: KUBEBUILDER_ASSETS=folder with kube-apiserver and etcd (what" \
 			"\`setup-envtest use -p path\` of controller-runtime prints), or CANARY_TEST_KUBECONFIG=kubeconfig of a" \
 			"cluster whose admin you are" >&2; exit 1; }
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(PYTEST) $(if $(CANARY_TEST_KUBECONFIG),-n 0) $(ARGS)
 
 lint: $(READY) ## ruff, mypy strict, import contracts
 	@$(BIN)/ruff check --output-format concise .

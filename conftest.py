@@ -8,6 +8,7 @@ import cluster_kit
 import pytest
 import real_server
 import upstream
+import workers
 
 SAY_WHEN_READY = ("controller", "deploy", "e2e", "parts")
 """Folders whose tests say when a Deployment is ready. Where a cluster does, the two contradict each other."""
@@ -18,8 +19,14 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def pytest_report_header() -> str:
-    return cluster_kit.description()
+def pytest_configure(config: pytest.Config) -> None:
+    if workers.distributes(config) and upstream.KUBECONFIG:
+        raise pytest.UsageError("workers would meet on the cluster of CANARY_TEST_KUBECONFIG: use -n 0")
+    workers.register(config)
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    return cluster_kit.description(workers=workers.distributes(config))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -1,1 +1,1 @@
-"""`make bench`: what the controller costs. Controller, API server and referee are three processes."""
+"""`make bench`: what the controller costs. Controller, API server and harness are three processes."""

@@ -1,4 +1,4 @@
-"""The figures of the benchmark as data: what was measured, the goals, and medians of several plays. Pure."""
+"""The figures of the benchmark as data: what was measured, the goals, and medians of several runs. Pure."""
 
 from __future__ import annotations
 
@@ -84,13 +84,13 @@ def distribution(values: Sequence[float]) -> dict[str, float]:
     return {str(percent): ordered[min(len(ordered) - 1, len(ordered) * percent // 100)] for percent in QUANTILES}
 
 
-def median(plays: Sequence[Any]) -> Any:
+def median(runs: Sequence[Any]) -> Any:
     """The median of every number in documents of one shape."""
-    first = plays[0]
+    first = runs[0]
     if isinstance(first, Mapping):
-        keys = [key for key in first if all(key in play for play in plays)]
-        return {key: median([play[key] for play in plays]) for key in keys}
-    return statistics.median(plays) if isinstance(first, int | float) else first
+        keys = [key for key in first if all(key in run for run in runs)]
+        return {key: median([run[key] for run in runs]) for key in keys}
+    return statistics.median(runs) if isinstance(first, int | float) else first
 
 
 def table(document: Json) -> str:

@@ -1,4 +1,4 @@
-"""What is played at each size: at rest, runs start, step, hold; a crash, a clean stop; some fail, then all."""
+"""What is run at each size: at rest, runs start, step, hold; a crash, a clean stop; some fail, then all."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ QUICK_RUNS = 50
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """What is played: Rollouts declared and active, seconds between measurements, seconds of each steady while."""
+    """What is run: Rollouts declared and active, seconds between measurements, seconds of each steady while."""
 
     declared: int
     active: int
@@ -46,7 +46,7 @@ class Size:
         return max(1, min(SINGLE_FAILURES, self.active // 4))
 
 
-class Play:
+class Scenario:
     """One scenario at one size. `run()` gives the figures: seconds, MiB, cores; milliseconds where the name says so."""
 
     def __init__(self, size: Size) -> None:
@@ -54,7 +54,7 @@ class Play:
         self._figures: Json = {"declared": size.declared, "active": size.active}
 
     def run(self) -> Json:
-        """Play it from the start to the end."""
+        """Run it from the start to the end."""
         size = self._size
         with ExitStack() as stack:
             server = stack.enter_context(Child("server", str(size.declared), str(size.quick), str(size.interval)))

@@ -1,4 +1,4 @@
-"""The API server of the benchmark, with its objects, a gateway that accepts at once, and a referee on standard input.
+"""The API server of the benchmark, with its objects, a gateway that accepts at once, and a harness on standard input.
 
 Times are those of time.time(), so that they can be compared with those of the controller's process.
 """
@@ -28,7 +28,7 @@ Json = dict[str, Any]
 
 
 class Server:
-    """Serves `declared` Rollouts at rest and does what the referee says, one JSON object a line."""
+    """Serves `declared` Rollouts at rest and does what the harness says, one JSON object a line."""
 
     def __init__(self, declared: int, quick: int, interval: float) -> None:
         self._declared = declared

@@ -34,6 +34,7 @@ class LogFormat(StrEnum):
     JSON = "json"
 
 
+@o.grouped()
 def run(
     ctx: typer.Context,
     *,
@@ -127,14 +128,12 @@ def run(
             "listed. Without it, run one controller only.",
         ),
     ] = "",
-    context: o.Context = None,
-    kubeconfig: o.Kubeconfig = None,
-    debug: o.Debug = False,
+    cluster: o.Cluster,
 ) -> None:
-    common = o.common(ctx, context=context, kubeconfig=kubeconfig, debug=debug)
     url = _url(prometheus_url)
     address = _address(metrics_address)
-    chosen = _words(namespaces) or ((common.namespace,) if common.namespace else ())
+    before = getattr(ctx.obj, "namespace", None)
+    chosen = _words(namespaces) or ((before,) if before else ())
 
     from canary.controller.run import run as run_controller
     from canary.controller.settings import Settings
@@ -151,8 +150,8 @@ def run(
             log_format=log_format.value,
             metrics_address=address,
             lease=_lease(lease),
-            kubeconfig=common.kubeconfig or os.environ.get("KUBECONFIG") or None,
-            context=common.context,
+            kubeconfig=cluster.kubeconfig or os.environ.get("KUBECONFIG") or None,
+            context=cluster.context,
         )
     )
 

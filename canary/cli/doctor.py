@@ -19,8 +19,8 @@ HELP = o.guide(
 )
 
 
+@o.grouped()
 def doctor(
-    ctx: typer.Context,
     *,
     prometheus_url: Annotated[
         str | None,
@@ -34,15 +34,10 @@ def doctor(
     ] = None,
     all_namespaces: o.AllNamespaces = False,
     output: o.OutputObject = o.ObjectFormat.TEXT,
-    namespace: o.Namespace = None,
-    context: o.Context = None,
-    kubeconfig: o.Kubeconfig = None,
-    no_color: o.NoColor = False,
-    debug: o.Debug = False,
+    common: o.Common,
 ) -> None:
     from canary.cli.session import run
 
-    common = o.common(ctx, namespace=namespace, context=context, kubeconfig=kubeconfig, no_color=no_color, debug=debug)
     raise typer.Exit(run(_doctor(common, prometheus_url, everywhere=all_namespaces, output=output)))
 
 

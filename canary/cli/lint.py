@@ -39,8 +39,8 @@ class LintFormat(StrEnum):
     JUNIT = "junit"
 
 
+@o.grouped()
 def lint(
-    ctx: typer.Context,
     files: Annotated[
         list[str],
         typer.Argument(metavar="FILE...", help="Files and folders; - reads standard input.", show_default=False),
@@ -56,15 +56,10 @@ def lint(
         str | None,
         typer.Option("--output", metavar="FILE", help="Write there and not to standard output.", show_default=False),
     ] = None,
-    namespace: o.Namespace = None,
-    context: o.Context = None,
-    kubeconfig: o.Kubeconfig = None,
-    no_color: o.NoColor = False,
-    debug: o.Debug = False,
+    common: o.Common,
 ) -> None:
     from canary.cli.session import run
 
-    common = o.common(ctx, namespace=namespace, context=context, kubeconfig=kubeconfig, no_color=no_color, debug=debug)
     if output in set(LintFormat):
         raise typer.BadParameter(f"names a file; for the format write -o {output}", param_hint="--output")
     raise typer.Exit(run(_lint(common, files, live=live, strict=strict, fmt=fmt, output=output)))

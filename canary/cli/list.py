@@ -18,21 +18,16 @@ HELP = o.guide(
 )
 
 
+@o.grouped("namespace")
 def list_(
-    ctx: typer.Context,
     *,
-    namespace: o.Namespace = None,
     all_namespaces: o.AllNamespaces = False,
     selector: o.Selector = None,
     output: o.OutputList = o.ListFormat.TABLE,
-    context: o.Context = None,
-    kubeconfig: o.Kubeconfig = None,
-    no_color: o.NoColor = False,
-    debug: o.Debug = False,
+    common: o.Common,
 ) -> None:
     from canary.cli.session import run
 
-    common = o.common(ctx, namespace=namespace, context=context, kubeconfig=kubeconfig, no_color=no_color, debug=debug)
     raise typer.Exit(run(_list(common, everywhere=all_namespaces, selector=selector, output=output)))
 
 

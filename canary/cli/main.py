@@ -58,20 +58,16 @@ def build() -> typer.Typer:
     )
 
     @app.callback()
+    @o.grouped()
     def root(
         ctx: typer.Context,
-        namespace: o.Namespace = None,
-        context: o.Context = None,
-        kubeconfig: o.Kubeconfig = None,
-        no_color: o.NoColor = False,
-        debug: o.Debug = False,
+        *,
+        common: o.Common,
         _version: Annotated[
             bool, typer.Option("--version", help="Print the version and leave.", callback=_tell_version, is_eager=True)
         ] = False,
     ) -> None:
-        ctx.obj = o.common(
-            ctx, namespace=namespace, context=context, kubeconfig=kubeconfig, no_color=no_color, debug=debug
-        )
+        ctx.obj = common
 
     app.command("list", help=list_verb.HELP, rich_help_panel=LOOK)(list_verb.list_)
     app.command("status", help=status.HELP, rich_help_panel=LOOK)(status.status)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
@@ -43,47 +45,6 @@ class ObjectFormat(StrEnum):
     TEXT = "text"
     JSON = "json"
     YAML = "yaml"
-
-
-@dataclass(frozen=True, slots=True)
-class Common:
-    """Options that every verb understands. None: not given, so what stands before the verb counts."""
-
-    namespace: str | None = None
-    context: str | None = None
-    kubeconfig: str | None = None
-    no_color: bool = False
-    debug: bool = False
-
-    def over(self, before: Common | None) -> Common:
-        """These options, and where they are silent those given before the verb."""
-        if before is None:
-            return self
-        return replace(
-            self,
-            namespace=self.namespace or before.namespace,
-            context=self.context or before.context,
-            kubeconfig=self.kubeconfig or before.kubeconfig,
-            no_color=self.no_color or before.no_color,
-            debug=self.debug or before.debug,
-        )
-
-
-def common(
-    ctx: typer.Context,
-    *,
-    namespace: str | None = None,
-    context: str | None = None,
-    kubeconfig: str | None = None,
-    no_color: bool = False,
-    debug: bool = False,
-) -> Common:
-    """The options of a verb with those given before it; also switches --debug on."""
-    before = ctx.obj if isinstance(ctx.obj, Common) else None
-    options = Common(namespace, context, kubeconfig, no_color, debug).over(before)
-    if options.debug:
-        os.environ["CANARY_DEBUG"] = "1"
-    return options
 
 
 def debugging() -> bool:
@@ -134,6 +95,94 @@ Timeout = Annotated[
 ]
 NoWait = Annotated[bool, typer.Option("--no-wait", help="Leave the request and go; do not wait for the answer.")]
 Replace = Annotated[bool, typer.Option("--replace", help="Replace a request that the controller has not answered yet.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Common:
+    """Options of a verb that looks at a cluster. None: given neither to the verb nor before it."""
+
+    namespace: Namespace = None
+    context: Context = None
+    kubeconfig: Kubeconfig = None
+    no_color: NoColor = False
+    debug: Debug = False
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """Options of a verb that shows nothing and has its own idea of namespaces."""
+
+    context: Context = None
+    kubeconfig: Kubeconfig = None
+    debug: Debug = False
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """Options of a verb that looks at no cluster."""
+
+    no_color: NoColor = False
+    debug: Debug = False
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """Options of a verb that asks the controller for something."""
+
+    reason: Reason = ""
+    timeout: Timeout = "30s"
+    no_wait: NoWait = False
+    replace: Replace = False
+
+
+def grouped(*first: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Let a verb have options by groups: a parameter whose type is a dataclass stands for an option per field of it.
+
+    What was not given to the verb counts as it was given before it (`canary -n shop status`). `first` are options that
+    `--help` lists before the others, which come in their order in the verb and in the groups.
+    """
+
+    def decorate(verb: Callable[..., None]) -> Callable[..., None]:
+        declared = inspect.signature(verb, eval_str=True).parameters
+        groups: dict[str, Any] = {
+            name: own.annotation for name, own in declared.items() if is_dataclass(own.annotation)
+        }
+        shown = {"ctx": _parameter("ctx", typer.Context)}
+        for name, own in declared.items():
+            if name in groups:
+                types = get_type_hints(own.annotation, include_extras=True)
+                shown |= {
+                    one.name: _parameter(one.name, types[one.name], one.default) for one in fields(own.annotation)
+                }
+            else:
+                shown[name] = _parameter(name, own.annotation, own.default)
+
+        def command(*, ctx: typer.Context, **given: Any) -> None:
+            for name, group in groups.items():
+                taken = group(**{one.name: given.pop(one.name) for one in fields(group)})
+                given[name] = _over(taken, ctx.obj)
+                if getattr(given[name], "debug", False):
+                    os.environ["CANARY_DEBUG"] = "1"
+            verb(**given, **({"ctx": ctx} if "ctx" in declared else {}))
+
+        command.__name__, command.__doc__ = verb.__name__, verb.__doc__
+        # What typer reads, instead of what is written above.
+        command.__annotations__ = {name: one.annotation for name, one in shown.items()}
+        in_order = sorted(shown.values(), key=lambda one: one.name not in first)
+        command.__signature__ = inspect.Signature(in_order)  # type: ignore[attr-defined] # inspect looks for it
+        return command
+
+    return decorate
+
+
+def _parameter(name: str, annotation: Any, default: Any = inspect.Parameter.empty) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
+
+
+def _over(given: Any, before: object) -> Any:
+    """A group of options, and where they are silent those given before the verb."""
+    known = [field.name for field in fields(given) if hasattr(before, field.name)]
+    return replace(given, **{name: getattr(given, name) or getattr(before, name) for name in known})
 
 
 def seconds(text: str, option: str) -> float:

@@ -15,8 +15,8 @@ HELP = o.guide(
 )
 
 
+@o.grouped()
 def promote(
-    ctx: typer.Context,
     name: o.Name,
     *,
     full: Annotated[
@@ -33,26 +33,9 @@ def promote(
             help="With --full: go on although checks are Unknown. Nobody then knows whether the release is good.",
         ),
     ] = False,
-    reason: o.Reason = "",
-    timeout: o.Timeout = "30s",
-    no_wait: o.NoWait = False,
-    replace: o.Replace = False,
-    namespace: o.Namespace = None,
-    context: o.Context = None,
-    kubeconfig: o.Kubeconfig = None,
-    no_color: o.NoColor = False,
-    debug: o.Debug = False,
+    asking: o.Asking,
+    common: o.Common,
 ) -> None:
-    common = o.common(ctx, namespace=namespace, context=context, kubeconfig=kubeconfig, no_color=no_color, debug=debug)
     if ignore_unknown and not full:
         raise typer.BadParameter("goes with --full only", param_hint="--ignore-unknown")
-    send(
-        "promote-full" if full else "promote",
-        name,
-        common,
-        reason=reason,
-        timeout=timeout,
-        wait=not no_wait,
-        replace=replace,
-        ignore_unknown=ignore_unknown,
-    )
+    send("promote-full" if full else "promote", name, asking, common, ignore_unknown=ignore_unknown)

@@ -9,7 +9,7 @@ from typing import Any
 from rich.text import Text
 
 from canary.cli.output import PHASE_STYLES, VERDICT_STYLES, Symbols, phase_symbol
-from canary.model.status import CheckStatus, Condition, parse_time
+from canary.model.status import CheckStatus, Condition, RouteStatus, parse_time
 from canary.view.rollout import RolloutView, StepState, StepView, awaits_approval
 from canary.view.words import clean, clock, event_time, every, measured, recorded, since, span, tolerance
 
@@ -108,6 +108,11 @@ def bar(accepted: float, desired: float, symbols: Symbols, cells: int = BAR) -> 
     )
 
 
+def route_name(route: RouteStatus) -> str:
+    """Kind and name."""
+    return f"{route.kind.value} {clean(route.name)}"
+
+
 def step_sign(state: StepState, rollout: RolloutView, symbols: Symbols) -> tuple[str, str]:
     """The sign of a step, and its colour."""
     waits = rollout.phase == "Paused" and state is StepState.CURRENT
@@ -119,6 +124,11 @@ def step_sign(state: StepState, rollout: RolloutView, symbols: Symbols) -> tuple
         StepState.NEXT: symbols.next,
     }[state]
     return sign, "bold yellow" if waits else _STEP_STYLES[state]
+
+
+def asks_style(step: StepView, style: str) -> str:
+    """The colour of what a step asks for, beside a sign of this one: what is done is no news."""
+    return "" if step.state is StepState.DONE else style
 
 
 def note_style(step: StepView, rollout: RolloutView) -> str:

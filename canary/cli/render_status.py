@@ -14,6 +14,7 @@ from rich.text import Text
 from canary.cli.output import PHASE_STYLES, UNICODE, Symbols
 from canary.cli.query import Query
 from canary.cli.render_parts import (
+    asks_style,
     bar,
     check_lines,
     check_reason,
@@ -22,13 +23,14 @@ from canary.cli.render_parts import (
     note_style,
     outcome_words,
     request_lines,
+    route_name,
     run_words,
     step_sign,
     title,
     warnings,
 )
 from canary.model.status import CheckStatus, RouteStatus
-from canary.view.rollout import RolloutView, StepState, steps, view
+from canary.view.rollout import RolloutView, steps, view
 from canary.view.words import clean, outages, percent
 from canary.view.workloads import ROLES, Live, workload_words
 
@@ -155,7 +157,7 @@ def _traffic_at_rest(rollout: RolloutView) -> RenderableType:
         left = f"nothing of run #{run.number} is left on it" if run is not None else "no run is under way"
         note = "no run is under way: whoever wrote it gives the canary that share" if given else left
         table.add_row(
-            Text(f"{route.kind.value} {clean(route.name)}"),
+            Text(route_name(route)),
             Text(percent(route.share) or "unknown", style="yellow" if given else ""),
             Text(clean(route.message) or note, style="yellow" if route.message or given else "dim"),
         )
@@ -168,7 +170,7 @@ def _route(route: RouteStatus, desired: float, symbols: Symbols) -> list[Text]:
     )
     note = clean(route.message) or ("" if route.owned else "this run has not written it yet")
     return [
-        Text(f"{route.kind.value} {clean(route.name)}"),
+        Text(route_name(route)),
         Text(percent(desired)),
         Text(percent(route.share) or "unknown", style="" if route.share == desired else "yellow"),
         accepted,
@@ -190,7 +192,7 @@ def _steps(rollout: RolloutView, now: datetime, symbols: Symbols, program: str) 
         table.add_row(
             Text(sign, style=style),
             Text(number, style=style),
-            Text(step.asks, style=style if step.state is not StepState.DONE else ""),
+            Text(step.asks, style=asks_style(step, style)),
             Text(step.hold, style="dim"),
             Text(step.note, style=note_style(step, rollout)),
         )

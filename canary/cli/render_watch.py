@@ -13,6 +13,7 @@ from canary.cli.output import UNICODE, Symbols
 from canary.cli.query import wrap_query
 from canary.cli.render_list import cut
 from canary.cli.render_parts import (
+    asks_style,
     bar,
     check_lines,
     check_reason,
@@ -21,6 +22,7 @@ from canary.cli.render_parts import (
     note_style,
     outcome_words,
     request_lines,
+    route_name,
     run_words,
     step_sign,
     title,
@@ -179,7 +181,7 @@ def _traffic(rollout: RolloutView, width: int, symbols: Symbols) -> Iterator[Tex
     for route in rollout.status.routes:
         if (rollout.active and not route.accepted) or route.message:
             why = clean(route.message) or "not accepted yet"
-            yield Text(f"{INDENT}{route.kind.value} {clean(route.name)}: {why}", style="yellow")
+            yield Text(f"{INDENT}{route_name(route)}: {why}", style="yellow")
 
 
 def _steps(rollout: RolloutView, now: datetime, width: int, symbols: Symbols, program: str) -> list[Lines]:
@@ -192,7 +194,7 @@ def _steps(rollout: RolloutView, now: datetime, width: int, symbols: Symbols, pr
     each = []
     for step in views:
         sign, style = step_sign(step.state, rollout, symbols)
-        line = Text.assemble(INDENT, (f"{sign} ", style), (step.asks.ljust(asks), _plain_when_done(step, style)))
+        line = Text.assemble(INDENT, (f"{sign} ", style), (step.asks.ljust(asks), asks_style(step, style)))
         line.append(f"  {step.hold.ljust(holds)}  ", style="dim")
         line.append(step.note, style=note_style(step, rollout))
         line.rstrip()
@@ -201,15 +203,11 @@ def _steps(rollout: RolloutView, now: datetime, width: int, symbols: Symbols, pr
     return [each, strip, []] if len(strip) < len(each) else [each, []]
 
 
-def _plain_when_done(step: StepView, style: str) -> str:
-    return "" if step.state is StepState.DONE else style
-
-
 def _strip(rollout: RolloutView, views: Sequence[StepView], width: int, symbols: Symbols) -> Iterator[Text]:
     line = Text(INDENT)
     for step in views:
         sign, style = step_sign(step.state, rollout, symbols)
-        piece = Text.assemble((f"{sign} ", style), (step.asks, _plain_when_done(step, style)), INDENT)
+        piece = Text.assemble((f"{sign} ", style), (step.asks, asks_style(step, style)), INDENT)
         if line.cell_len + piece.cell_len > width and len(line) > len(INDENT):
             yield line
             line = Text(INDENT)

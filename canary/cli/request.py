@@ -17,50 +17,25 @@ if TYPE_CHECKING:
 def verb(word: str) -> Callable[..., None]:
     """The command of a verb that asks for itself and nothing more."""
 
-    def command(
-        ctx: typer.Context,
-        name: o.Name,
-        *,
-        reason: o.Reason = "",
-        timeout: o.Timeout = "30s",
-        no_wait: o.NoWait = False,
-        replace: o.Replace = False,
-        namespace: o.Namespace = None,
-        context: o.Context = None,
-        kubeconfig: o.Kubeconfig = None,
-        no_color: o.NoColor = False,
-        debug: o.Debug = False,
-    ) -> None:
-        common = o.common(
-            ctx, namespace=namespace, context=context, kubeconfig=kubeconfig, no_color=no_color, debug=debug
-        )
-        send(word, name, common, reason=reason, timeout=timeout, wait=not no_wait, replace=replace)
+    @o.grouped()
+    def command(name: o.Name, *, asking: o.Asking, common: o.Common) -> None:
+        send(word, name, asking, common)
 
     return command
 
 
-def send(
-    verb: str,
-    name: str,
-    common: o.Common,
-    *,
-    reason: str,
-    timeout: str,
-    wait: bool,
-    replace: bool,
-    ignore_unknown: bool = False,
-) -> None:
+def send(verb: str, name: str, asking: o.Asking, common: o.Common, *, ignore_unknown: bool = False) -> None:
     """Make one request and leave with its exit code."""
     from canary.cli.session import run
 
-    patience = o.seconds(timeout, "--timeout")
+    patience = o.seconds(asking.timeout, "--timeout")
     from canary.cli.ask import Ask
     from canary.model.requests import Verb
 
     def ask(namespace: str) -> Ask:
-        return Ask(Verb(verb), name, namespace, reason, patience, replace, ignore_unknown)
+        return Ask(Verb(verb), name, namespace, asking.reason, patience, asking.replace, ignore_unknown)
 
-    raise typer.Exit(run(_send(ask, common, wait=wait)))
+    raise typer.Exit(run(_send(ask, common, wait=not asking.no_wait)))
 
 
 async def _send(asking: Callable[[str], Ask], common: o.Common, *, wait: bool) -> int:

@@ -13,20 +13,15 @@ HELP = o.guide(
 )
 
 
+@o.grouped()
 def status(
-    ctx: typer.Context,
     name: o.Name,
     *,
     output: o.OutputObject = o.ObjectFormat.TEXT,
-    namespace: o.Namespace = None,
-    context: o.Context = None,
-    kubeconfig: o.Kubeconfig = None,
-    no_color: o.NoColor = False,
-    debug: o.Debug = False,
+    common: o.Common,
 ) -> None:
     from canary.cli.session import run
 
-    common = o.common(ctx, namespace=namespace, context=context, kubeconfig=kubeconfig, no_color=no_color, debug=debug)
     raise typer.Exit(run(_status(common, name, output)))
 
 

@@ -24,8 +24,8 @@ HELP = o.guide(
 )
 
 
+@o.grouped()
 def wait(
-    ctx: typer.Context,
     name: o.Name,
     *,
     aim: Annotated[
@@ -43,16 +43,11 @@ def wait(
     quiet: Annotated[
         bool, typer.Option("-q", "--quiet", help="No line for each change; errors are still told.")
     ] = False,
-    namespace: o.Namespace = None,
-    context: o.Context = None,
-    kubeconfig: o.Kubeconfig = None,
-    no_color: o.NoColor = False,
-    debug: o.Debug = False,
+    common: o.Common,
 ) -> None:
     from canary.cli.session import run
     from canary.view.goal import Goal
 
-    common = o.common(ctx, namespace=namespace, context=context, kubeconfig=kubeconfig, no_color=no_color, debug=debug)
     try:
         goal = Goal.parse(aim)
     except ValueError as error:

@@ -13,8 +13,8 @@ HELP = o.guide(
 )
 
 
+@o.grouped()
 def watch(
-    ctx: typer.Context,
     name: o.Name,
     *,
     leave: Annotated[
@@ -25,15 +25,10 @@ def watch(
         typer.Option("--timeout", metavar="DURATION", show_default=False, help="Leave with 4 after that time."),
     ] = None,
     plain: Annotated[bool, typer.Option("--plain", help="Lines for each change, even on a terminal.")] = False,
-    namespace: o.Namespace = None,
-    context: o.Context = None,
-    kubeconfig: o.Kubeconfig = None,
-    no_color: o.NoColor = False,
-    debug: o.Debug = False,
+    common: o.Common,
 ) -> None:
     from canary.cli.session import run
 
-    common = o.common(ctx, namespace=namespace, context=context, kubeconfig=kubeconfig, no_color=no_color, debug=debug)
     patience = None if timeout is None else o.seconds(timeout, "--timeout")
     raise typer.Exit(run(_watch(common, name, leave=leave, patience=patience, plain=plain)))
 

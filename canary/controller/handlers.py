@@ -17,11 +17,11 @@ from typing import Any
 import kopf
 
 from canary.controller.manager import Manager
+from canary.controller.tasks import until_stopped
+from canary.kube import ROLLOUTS
 from canary.kube.courier import Courier
 
 FOREVER = 10.0**9
-
-ROLLOUTS = ("canary.dev", "v1alpha1", "rollouts")
 
 log = logging.getLogger("canary.watching")
 
@@ -37,7 +37,7 @@ def build(manager: Manager, courier: Courier) -> kopf.OperatorRegistry:
     async def login(**_: Any) -> kopf.AiohttpSession:
         return kopf.AiohttpSession(server=courier.place, aiohttp_session=courier.session())
 
-    @kopf.on.event(*ROLLOUTS, registry=registry)
+    @kopf.on.event(ROLLOUTS.group, ROLLOUTS.version, ROLLOUTS.plural, registry=registry)
     async def rollout(event: Any, **_: Any) -> None:
         manager.rollout(event["type"], event["object"])
 
@@ -122,22 +122,14 @@ async def _operate(
     tasks = await kopf.spawn_tasks(
         registry=build(manager, courier),
         settings=settings(),
-        standalone=True,
         clusterwide=not namespaces,
         namespaces=namespaces,
         ready_flag=ready,
     )
-    stopping = asyncio.create_task(stop.wait())
     try:
-        await asyncio.wait({*tasks, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        await until_stopped(stop, tasks)
     finally:
-        for task in (stopping, *tasks):
-            task.cancel()
-        ended = await asyncio.gather(*tasks, return_exceptions=True)
         await courier.close()
-    for error in ended:
-        if isinstance(error, Exception):
-            raise error
 
 
 async def _take_signals(ready: asyncio.Event, stop: asyncio.Event) -> None:

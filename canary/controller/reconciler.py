@@ -13,9 +13,9 @@ from typing import Any
 
 from canary.act.backoff import Backoffs
 from canary.act.events import EventRecorder
-from canary.act.executor import PATIENCE, Executor, Result, World
-from canary.act.gate import Gate
+from canary.act.executor import Executor, Result, World
 from canary.act.reading import still_so
+from canary.act.status import StatusWriter
 from canary.controller.clock import Alarm, Clock
 from canary.controller.conditions import Conditions
 from canary.controller.fence import Fence
@@ -30,24 +30,23 @@ from canary.decide.recovery import adopt
 from canary.decide.scope import Decision, Scope, measuring
 from canary.decide.timing import delayed, rebased
 from canary.decide.writes import foreign
-from canary.errors import CanaryError, Conflict, NotFound, StaleDecision
+from canary.errors import CanaryError
 from canary.fair import Limit
-from canary.kube import ROLLOUTS, Kube
-from canary.kube.retry import ROUTE_WRITE, STATUS_WRITE
+from canary.kube import Kube
+from canary.kube.retry import ROUTE_WRITE
 from canary.metrics.port import Provider
 from canary.model.checks import OnUnknown, ResolvedCheck
 from canary.model.measurement import Measurement
 from canary.model.rollout import RolloutSpec
-from canary.model.status import ACTIVE, Phase, RolloutStatus, format_time
+from canary.model.status import ACTIVE, Phase, RolloutStatus
 from canary.model.values import Duration
 from canary.observe.checks import Resolver, check_query, observed_query, resolve_checks
 from canary.observe.facts import LOOKING_ON, Received, Standing, gather
-from canary.observe.objects import version
 from canary.observe.rollout import Rollout, rescue
 from canary.observe.store import Key, Store
 from canary.routes.intent import parse_intent, run_annotation
 from canary.status.project import project, unreadable
-from canary.status.write import SETTLE, Urgency, merge_patch, urgency
+from canary.status.write import Urgency
 from canary.telemetry import Telemetry, tick_line
 
 log = logging.getLogger("canary.reconciler")
@@ -162,7 +161,6 @@ class Reconciler:
     def __init__(self, key: Key, deps: Deps, on_gone: Callable[[], None] = lambda: None) -> None:
         """`on_gone` is called when the API server says that the Rollout does not exist: nobody may ever tell us else."""
         self.key = key
-        self._on_gone = on_gone
         self._deps = deps
         self._wake = asyncio.Event()
         self._alarm = Alarm(deps.clock, self._wake)
@@ -172,7 +170,6 @@ class Reconciler:
         self._spec: RolloutSpec | None = None
         self._refusals: tuple[Problem, ...] = ()
         self._backoffs = Backoffs(ROUTE_WRITE.backoff)
-        self._status_backoff = Backoffs(STATUS_WRITE.backoff)
         self._executor = Executor(
             key,
             deps.kube,
@@ -184,20 +181,14 @@ class Reconciler:
             deps.limit,
             takeovers=deps.queue,
         )
+        self._record = StatusWriter(key, deps.kube, deps.store, deps.limit, deps.clock.now, self.wake, on_gone)
         self._resolver = Resolver()
         self._urgent = asyncio.Event()
         self._turn: asyncio.Future[None] | None = None
-        self._writing: asyncio.Task[bool] | None = None
         weigh = deps.conditions.of(*key)
         self._measurements = Measurements(
             deps.clock, deps.provider, self._render, self.post, key, weigh=weigh, pace=deps.pace
         )
-        self._step: tuple[int, int] = (0, 0)
-        self._writes_in_step = 0
-        self._settling_since: datetime | None = None
-        self._recorded: Json = {}
-        """The status on record that `_status` rests on."""
-        self._version = ""
         self._fresh = True
         self._since: datetime | None = None
         self._epoch = deps.fence.epoch
@@ -244,9 +235,7 @@ class Reconciler:
             self._alarm.cancel()
             await self._measurements.stop()
             await self._executor.stop()
-            if self._writing is not None:
-                self._writing.cancel()
-                await asyncio.gather(self._writing, return_exceptions=True)
+            await self._record.stop()
 
     async def _tick(self) -> datetime | End | None:
         """One round. Returns when to look again at the latest, or FINISHED."""
@@ -286,8 +275,8 @@ class Reconciler:
         self._status = observation.status
         self._fresh = self._fresh and bool(foreign(Scope(observation.spec, observation.status, observation.facts)))
         self._telemeter(status, observation)
-        how = self._urgency(rollout, observation.status)
-        wrote = False if result.moved else await self._write(observation.status, how)
+        how = self._record.urgency(rollout, observation.status)
+        wrote = False if result.moved else await self._write_status(observation.status, how)
         self._measure(observation)
         deps.telemetry.tick(time.perf_counter() - started)
         if result.moved or result.failed or wrote:
@@ -309,12 +298,11 @@ class Reconciler:
         What was recorded is by the clock of who recorded it. Time in which nothing could be seen counts against nobody.
         """
         deps, status = self._deps, self._status
-        document = deps.store.rollouts[self.key].document
-        recorded = document.get("status") or {}
+        another = self._record.read(deps.store.rollouts[self.key].document)
         now = deps.clock.now()
         if deps.fence.epoch != self._epoch:  # we slept: another may have been at work, and what was measured is old
             self._epoch, self._fresh, self._since = deps.fence.epoch, True, now
-        if status is None or (version(document) != self._version and recorded != self._recorded):
+        if status is None or another:
             taken = (
                 rollout.status
                 if status is None
@@ -324,9 +312,9 @@ class Reconciler:
                 if status is not None and taken.active:
                     log.info("%s/%s: going on from what another controller has put on record", *self.key)
                 taken = rebased(taken, now, self._away())
-                self._fresh, self._since, self._settling_since = True, now, None
+                self._fresh, self._since = True, now
+                self._record.start_over()
             status = taken
-        self._recorded, self._version = recorded, version(document)
         status = delayed(status, deps.sight.total - self._unseen)
         self._unseen = deps.sight.total
         self._status = status
@@ -367,118 +355,24 @@ class Reconciler:
 
     def _next(self, observation: Observation, *, owed: bool) -> datetime | End | None:
         now = self._deps.clock.now()
-        times = [observation.decision.wake_at, self._backoffs.next_try(now), self._status_backoff.next_try(now)]
-        if self._settling_since is not None:
-            times.append(self._settling_since + SETTLE)
+        times = [observation.decision.wake_at, self._backoffs.next_try(now), self._record.next_try(now)]
         known = [at for at in times if at is not None]
         waiting = any(not isinstance(action, EmitEvent) for action in observation.decision.actions)
-        busy = self._executor.busy or self._writing is not None
+        busy = self._executor.busy or self._record.busy
         if not observation.status.active and not waiting and not owed and not busy and not self._wake.is_set():
             return FINISHED
         return min(known, default=None)
 
-    def _urgency(self, rollout: Rollout, status: RolloutStatus) -> Urgency:
-        """How soon this status has to be written, after what was written for its step already."""
-        step = (status.run.number if status.run else 0, status.step.index if status.step else 0)
-        if step != self._step:
-            self._step, self._writes_in_step = step, 0
-        return urgency(rollout.status, status, self._writes_in_step)
-
-    async def _write(self, status: RolloutStatus, how: Urgency) -> bool:
-        """Write the status if it is worth it now; the rest of the run does not depend on whether that works."""
-        now = self._deps.clock.now()
-        match how:
-            case Urgency.NONE:
-                self._settling_since = None
-                return False
-            case Urgency.SETTLING:
-                if self._settling_since is None:
-                    self._settling_since = now
-                if now < self._settling_since + SETTLE:
-                    return False
-            case Urgency.NOW:
-                pass
-        self._settling_since = None
-        if self._writing is not None or self._status_backoff.resting("status", now):
-            return False
-        self._writing = asyncio.create_task(self._patch_status(status, self._recorded, now, self._deps.fence.gate()))
-        self._writing.add_done_callback(self._written)
-        return await self._patience(self._writing)
-
-    async def _patience(self, writing: asyncio.Task[bool]) -> bool:
-        """Wait for a status write, unless a sample comes in: nothing that a run does stands behind words about it."""
-        sample = asyncio.ensure_future(self._urgent.wait())
-        try:
-            await asyncio.wait({writing, sample}, timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            sample.cancel()
-        return writing.done() and writing.result()
-
-    def _written(self, _: asyncio.Task[bool]) -> None:
-        self._writing = None
-        self._wake.set()
-
-    async def _patch_status(self, status: RolloutStatus, recorded: Json, now: datetime, gate: Gate) -> bool:
-        """Write a status over `recorded`, which it was decided upon; not over what came in while this stood in line."""
-        namespace, name = self.key
-        deps = self._deps
-        try:
-            async with deps.limit.held(namespace):
-                kept = deps.store.rollouts.get(self.key)
-                if kept is None:
-                    return False
-                before = kept.document.get("status") or {}
-                if before != recorded:
-                    self._wake.set()  # somebody else has recorded something meanwhile: decide again
-                    return False
-                patch = merge_patch(before, status.dump())
-                if not patch.keys() - {"recordedAt"}:
-                    return False
-                patch["recordedAt"] = format_time(now)
-                # Only what is as we have read it is written over: a controller that comes too late changes nothing.
-                body = {"metadata": {"resourceVersion": kept.version}, "status": patch}
-                gate(False)
-                fresh = await deps.kube.merge_patch(ROLLOUTS, name, namespace, body, subresource="status")
-        except NotFound:
-            self._on_gone()
-            return False
-        except StaleDecision:
-            self._wake.set()
-            return False
-        except Conflict:
-            return await self._read_again()
-        except CanaryError as error:
-            count = self._status_backoff.failed("status", now, error)
-            if count in {1, 10, 100}:
-                log.warning("status of %s/%s could not be written (%d times): %s", namespace, name, count, error)
-            return False
-        self._status_backoff.succeeded("status")
-        self._writes_in_step += 1
-        self._recorded, self._version = fresh.get("status") or {}, version(fresh)
-        deps.store.put_rollout(fresh, answer=True)
-        return True
-
-    async def _read_again(self) -> bool:
-        """Somebody wrote the Rollout in between: the next tick decides by what is there now."""
-        try:
-            fresh = await self._deps.kube.get(ROLLOUTS, self.key[1], self.key[0])
-            if not self._deps.store.put_rollout(fresh, answer=True):
-                raise Conflict("the Rollout is another one than the watch has told of")
-        except NotFound:
-            self._on_gone()
-        except CanaryError as error:
-            self._status_backoff.failed("status", self._deps.clock.now(), error)
-        self._wake.set()
-        return False
+    async def _write_status(self, status: RolloutStatus, how: Urgency) -> bool:
+        return await self._record.write(status, how, self._deps.fence.gate(), self._urgent)
 
     async def _unreadable(self, rollout: Rollout) -> datetime | End | None:
         """The spec cannot be read and we know no earlier one: say so, touch nothing."""
         if self._status is None or rollout.problem is None:
             return FINISHED
         self._status = unreadable(self._status, rollout.problem, rollout.generation, self._deps.clock.now())
-        await self._write(self._status, self._urgency(rollout, self._status))
-        now = self._deps.clock.now()
-        return self._status_backoff.next_try(now) or FINISHED
+        await self._write_status(self._status, self._record.urgency(rollout, self._status))
+        return self._record.next_try(self._deps.clock.now()) or FINISHED
 
     # -- measuring ----------------------------------------------------------------------------------------------
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import Any
 
 from canary.act.events import EventRecorder
 from canary.controller.clock import Clock, SystemClock
@@ -21,6 +19,7 @@ from canary.controller.reconciler import Deps
 from canary.controller.resync import Resync
 from canary.controller.settings import Settings
 from canary.controller.sight import Sight
+from canary.controller.tasks import until_stopped
 from canary.errors import ApiError, ConfigError, NotFound
 from canary.kube import CHECKTEMPLATES, CLUSTERCHECKTEMPLATES, HTTPROUTES, ROLLOUTS, Kube, KubeClient, Resource
 from canary.kube.courier import Lane
@@ -143,7 +142,8 @@ async def serve(
 
         courier = partial(kube.courier, lanes, other)
         parts = [informers.run(), watch(manager, courier, settings.namespaces, stop=stop, ready=up)]
-        await _until_stopped(stop, *parts, *([leadership.run()] if leadership else []))
+        parts += [leadership.run()] if leadership else []
+        await until_stopped(stop, [asyncio.create_task(part) for part in parts])
     log.info("stopped; every run goes on where the cluster says it is, as soon as a controller is back")
 
 
@@ -158,23 +158,6 @@ def credentials(settings: Settings) -> Credentials | None:
         raise ConfigError(f"{given}: they are for the address of --prometheus-url, which is not set")
     token, authorities, headers = files
     return Credentials(token_file=token, ca_file=authorities, header_file=headers, settings=names)
-
-
-async def _until_stopped(stop: asyncio.Event, *parts: Coroutine[Any, Any, None]) -> None:
-    """Run what makes up a controller until told to stop, or until a part of it fails."""
-    tasks = [asyncio.create_task(part) for part in parts]
-    stopping = asyncio.create_task(stop.wait())
-    try:
-        await asyncio.wait({*tasks, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in (stopping, *tasks):
-            task.cancel()
-        ended = await asyncio.gather(*tasks, return_exceptions=True)
-    for error in ended:
-        if isinstance(error, ExceptionGroup):
-            raise error.exceptions[0]
-        if isinstance(error, Exception):
-            raise error
 
 
 async def _begin(

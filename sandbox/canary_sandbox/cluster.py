@@ -17,7 +17,7 @@ from canary.kube import GATEWAYCLASSES, Kube, KubeClient, Resource
 from canary.model.crd import crds
 from canary_sandbox.addresses import Locate, as_written
 from canary_sandbox.apiserver import ApiServer, Mode, Snapshot
-from canary_sandbox.apiserver.desk import FrontDesk
+from canary_sandbox.apiserver.generic import GenericApiServer
 from canary_sandbox.composite import Composite
 from canary_sandbox.forwarder import ServiceForwarder
 from canary_sandbox.gateway import EnvoyGateway
@@ -60,8 +60,8 @@ class Sandbox(Composite):
     of their own. `pod_network` gives pods addresses of their own (see `Workloads`). `crds` are folders to install besides
     the Gateway API's; None prints ours. `snapshot` resumes what another one's `server.save()` gave.
 
-    `api` is an API server that runs already and outlives the sandbox, the definitions installed: what stands behind its
-    desk may be a real one, whose ClusterIPs have to be loopback addresses. It may have nobody else who runs Deployments.
+    `api` is an API server that runs already and outlives the sandbox, the definitions installed. It may be a proxy
+    before a real one, whose ClusterIPs have to be loopback addresses. Nobody else may run Deployments there.
     """
 
     kube: Kube
@@ -77,7 +77,7 @@ class Sandbox(Composite):
         scrape_interval: str = "1s",
         drain: float = 0.5,
         pod_network: str | None = None,
-        api: FrontDesk | None = None,
+        api: GenericApiServer | None = None,
         crds: Sequence[Path] | None = None,
         authorization: Mode = "AlwaysAllow",
         snapshot: Snapshot | None = None,
@@ -91,7 +91,7 @@ class Sandbox(Composite):
             raise SandboxError(
                 "crds, authorization and snapshot are for an API server of the sandbox's own: leave them out"
             )
-        self.api: FrontDesk = api or self._require_server()
+        self.api: GenericApiServer = api or self._require_server()
         """What everything in the sandbox talks to."""
         self._gateway_kind: GatewayKind | None = gateway
         self._with_workloads = workloads

@@ -100,7 +100,7 @@ class Workloads(Composite):
         await stack.enter_async_context(running(self._run()))
 
     async def _clear_leftovers(self) -> None:
-        """What an earlier life wrote about its replicas, in a cluster that was resumed: none of them runs any more."""
+        """What an earlier instance wrote about its replicas, in a cluster that was resumed: none of them runs any more."""
         slices = await self._kube.list(ENDPOINTSLICES, label_selector=f"{MANAGED_BY_LABEL}={MANAGED_BY}")
         pods = await self._kube.list(PODS)
         ours = [pod for pod in pods["items"] if PORT_ANNOTATION in (pod["metadata"].get("annotations") or {})]

@@ -13,7 +13,7 @@ from deploy_kit import OVERLAYS, ROOT, grants, key, kustomized
 
 import canary
 import canary_sandbox
-from canary_sandbox.box import rights
+from canary_sandbox.instance import rights
 
 SANDBOX = ROOT / "sandbox"
 
@@ -50,7 +50,7 @@ def test_a_wheel_holds_what_demo_and_sandbox_need(wheel: Path) -> None:
     """The files of deploy/ byte for byte, and the Gateway API's definitions; our own are printed from the models."""
     with zipfile.ZipFile(wheel) as archive:
         for name in rights.FILES:
-            held = archive.read(f"canary_sandbox/box/kustomize/{name}")
+            held = archive.read(f"canary_sandbox/instance/kustomize/{name}")
             assert held == (ROOT / "deploy/kustomize" / name).read_bytes()
         names = archive.namelist()
         entry_points = next(name for name in names if name.endswith("entry_points.txt"))

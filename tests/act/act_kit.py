@@ -23,7 +23,7 @@ from canary.routes.intent import Intent, Mode
 from canary.routes.pair import Backend, Pair, Weights
 from canary.routes.plan import RoutePlan
 from canary_sandbox.apiserver import Fault
-from canary_sandbox.apiserver.desk import FrontDesk
+from canary_sandbox.apiserver.generic import GenericApiServer
 
 Json = dict[str, Any]
 NOW = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
@@ -92,7 +92,7 @@ def write(name: str = "shop", stable: int = 50, canary: int = 50, mode: Mode | N
 class Bench:
     """What a test of the executor needs. `see` reads everything that is in the world now."""
 
-    api: FrontDesk
+    api: GenericApiServer
     kube: Kube
     other: Kube
     recorder: EventRecorder
@@ -101,7 +101,7 @@ class Bench:
     landed: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.backoffs = Backoffs(ROUTE_WRITE)
+        self.backoffs = Backoffs(ROUTE_WRITE.backoff)
         self.executor = Executor(
             (TEAM, "shop"),
             self.kube,

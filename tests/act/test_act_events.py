@@ -141,6 +141,7 @@ async def test_trouble_with_one_event_costs_at_most_that_one(trouble: dict[str, 
     assert [one.body["message"] for one in kube.asked] == ["first"] * asked + ["second"]
 
 
+@pytest.mark.alone("how fast Events are written")
 async def test_a_namespace_that_is_slow_delays_no_other(bench: Bench) -> None:
     """Events of fifty Rollouts that take two seconds each, because of a webhook of theirs, say; ours are there at once."""
     theirs = f"{TEAM}-slow"

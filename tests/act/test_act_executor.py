@@ -152,6 +152,7 @@ async def test_a_route_that_is_gone(bench: Bench) -> None:
     assert (TEAM, "shop") not in bench.store.routes
 
 
+@pytest.mark.alone("how fast it returns")
 async def test_what_hangs_holds_up_nobody(bench: Bench) -> None:
     """A write without an answer goes on by itself: perform returns, is not sent twice, and its landing is told."""
     hanging = bench.fault(resource="httproutes", name="shop", latency=1.0)
@@ -169,6 +170,7 @@ async def test_what_hangs_holds_up_nobody(bench: Bench) -> None:
     assert len([entry for entry in bench.api.audit if entry.verb == "patch" and entry.name == "shop"]) == 1
 
 
+@pytest.mark.alone("how fast it returns")
 async def test_an_interrupt_ends_the_waiting(bench: Bench) -> None:
     """When a sample comes in, perform returns at once, whatever is under way."""
     bench.fault(resource="httproutes", name="shop", latency=1.0)

@@ -23,7 +23,7 @@ from canary.kube.events import build_event
 from canary.model.requests import REQUEST_ANNOTATION
 from canary.model.status import Phase, RolloutStatus, format_time
 from canary_sandbox.apiserver import ApiServer, Fault
-from canary_sandbox.apiserver.desk import FrontDesk
+from canary_sandbox.apiserver.generic import GenericApiServer
 
 ROOT = Path(__file__).parents[2]
 NS = own_namespace("team-shop")
@@ -34,7 +34,7 @@ OTHER = own_namespace("other")
 class Cluster:
     """An API server with our CRDs, and the CLI pointed at it."""
 
-    api: FrontDesk
+    api: GenericApiServer
     kube: Kube
     config: Path
 

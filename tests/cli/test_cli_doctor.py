@@ -23,7 +23,7 @@ from canary.model.crd import crds
 from canary.model.requests import REQUEST_ANNOTATION
 from canary.model.status import Outcome, Phase, RolloutStatus, format_time
 from canary_sandbox.apiserver import ApiServer, Fault
-from canary_sandbox.apiserver.desk import FrontDesk
+from canary_sandbox.apiserver.generic import GenericApiServer
 
 NS = own_namespace("team-shop")
 OTHER = own_namespace("other")
@@ -268,7 +268,7 @@ def test_a_release_that_was_taken_back_is_no_broken_installation(reason: str) ->
 class Cluster:
     """An API server with everything that canary needs but a controller; the test writes what that would write."""
 
-    def __init__(self, api: FrontDesk, kube: Kube, config: Path) -> None:
+    def __init__(self, api: GenericApiServer, kube: Kube, config: Path) -> None:
         self.api, self.kube, self.config = api, kube, config
 
     async def doctor(self, *arguments: str, **env: str) -> Run:

@@ -29,7 +29,7 @@ from canary.kube import (
     KubeClient,
 )
 from canary_sandbox.apiserver import ApiServer, Fault
-from canary_sandbox.apiserver.desk import FrontDesk
+from canary_sandbox.apiserver.generic import GenericApiServer
 
 ROOT = Path(__file__).parents[2]
 NS = own_namespace("team-shop")
@@ -193,7 +193,7 @@ async def test_without_promtool_it_says_that_nobody_parsed(tmp_path: Path) -> No
 class Cluster:
     """An API server with all definitions and a healthy shop, and a kubeconfig for it."""
 
-    api: FrontDesk
+    api: GenericApiServer
     kube: Kube
     env: dict[str, str]
 

@@ -52,6 +52,7 @@ async def test_verbs_that_ask_nobody_import_nothing_heavy(arguments: list[str]) 
     assert not (set(HEAVY) - {"pydantic"}) & await loaded_by(*arguments)
 
 
+@pytest.mark.alone("how fast the program starts")
 async def test_help_is_fast() -> None:
     """The best of three starts is well below what a person notices; the machine may be busy with other things."""
     took = []

@@ -22,7 +22,7 @@ from cluster_kit import api_server, install_all, own_namespace
 from canary.kube import DEPLOYMENTS, NAMESPACES, ROLLOUTS, Kube, KubeClient
 from canary.model.status import Phase, RolloutStatus
 from canary_sandbox.apiserver import Fault
-from canary_sandbox.apiserver.desk import FrontDesk
+from canary_sandbox.apiserver.generic import GenericApiServer
 
 NS = own_namespace("team-shop")
 
@@ -100,7 +100,7 @@ async def on_terminal(config: Path, *arguments: str, columns: int = 80, lines: i
 class Cluster:
     """An API server with a Rollout."""
 
-    def __init__(self, api: FrontDesk, kube: Kube, config: Path) -> None:
+    def __init__(self, api: GenericApiServer, kube: Kube, config: Path) -> None:
         self.api, self.kube, self.config = api, kube, config
 
     async def create(self, found: RolloutStatus, name: str = "shop", stable: str = "shop-stable") -> None:

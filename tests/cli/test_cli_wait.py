@@ -21,7 +21,7 @@ from canary.observe.objects import revision
 from canary.view.goal import Goal, Missed, Reached, Waiting, judge
 from canary.view.rollout import view
 from canary_sandbox.apiserver import Fault
-from canary_sandbox.apiserver.desk import FrontDesk
+from canary_sandbox.apiserver.generic import GenericApiServer
 
 NS = own_namespace("team-shop")
 P = Phase
@@ -141,7 +141,7 @@ async def test_a_goal_that_there_is_not_ends_with_2(text: str) -> None:
 class Cluster:
     """An API server with a Rollout, whose status the test writes as a controller would."""
 
-    def __init__(self, api: FrontDesk, kube: Kube, config: Path) -> None:
+    def __init__(self, api: GenericApiServer, kube: Kube, config: Path) -> None:
         self.api, self.kube, self.config = api, kube, config
 
     async def wait(self, *arguments: str) -> Run:

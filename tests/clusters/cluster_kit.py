@@ -13,7 +13,7 @@ import upstream
 from real_server import RealServer
 
 from canary_sandbox.apiserver import ApiServer
-from canary_sandbox.apiserver.desk import FrontDesk
+from canary_sandbox.apiserver.generic import GenericApiServer
 from canary_sandbox.apiserver.rbac import Mode
 from canary_sandbox.cluster import Sandbox, gateway_api_crds
 
@@ -23,7 +23,7 @@ REAL = upstream.REAL
 POD_NETWORK = "10.244.0.0/16"
 
 
-def api_server(*, authorization: Mode = "AlwaysAllow", **sandbox: Any) -> FrontDesk:
+def api_server(*, authorization: Mode = "AlwaysAllow", **sandbox: Any) -> GenericApiServer:
     """The server, to be opened with `async with`. `sandbox`: how the sandbox's own is made; a real one is as it is.
 
     Real or not, it has `url`, `token`, `add_token`, `kubeconfig`, `audit`, `faults`, `install_crds`, `watching` and
@@ -42,16 +42,16 @@ async def sandbox(*, crds: Sequence[Path] | None = None, **parts: Any) -> AsyncI
     addresses in EndpointSlices.
     """
     if not REAL:
-        async with Sandbox(crds=crds, **parts) as box:
-            yield box
+        async with Sandbox(crds=crds, **parts) as cluster:
+            yield cluster
         return
     async with api_server() as api:
         await install_all(api)
-        async with Sandbox(api=api, **{"pod_network": POD_NETWORK, **parts}) as box:
-            yield box
+        async with Sandbox(api=api, **{"pod_network": POD_NETWORK, **parts}) as cluster:
+            yield cluster
 
 
-async def install_all(api: FrontDesk) -> None:
+async def install_all(api: GenericApiServer) -> None:
     """The Gateway API (GATEWAY_API_CRDS names a folder, else our concise definitions) and our own definitions."""
     await api.install_crds(gateway_api_crds())
     await api.install_crds(OUR_CRDS)
@@ -62,11 +62,13 @@ def own_namespace(word: str = "test") -> str:
     return f"{word}-{uuid.uuid4().hex[:8]}"
 
 
-def description() -> str:
-    """What the tests run on, for the head of the report."""
+def description(*, workers: bool = False) -> str:
+    """What the tests run on, for the head of the report. With `workers` the server of none of them is here to be asked."""
     crds = os.environ.get("GATEWAY_API_CRDS")
     definitions = f"Gateway API of {Path(crds).name}/" if crds else "our concise Gateway API definitions"
     if not REAL:
         return f"API server: the sandbox's own; {definitions}"
+    if workers:
+        return f"API server: each worker's own, of {Path(upstream.ASSETS).name}/; {definitions}"
     runs = " (it runs Deployments itself)" if upstream.runs_deployments() else ""
     return f"API server: {upstream.upstream().description} {upstream.version()}{runs}; {definitions}"

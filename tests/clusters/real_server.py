@@ -1,7 +1,7 @@
-"""A real API server behind a front desk: the same tokens, audit and faults as the sandbox has, before any server.
+"""A real API server behind a proxy: the same tokens, audit and faults as the sandbox has, before any server.
 
 Whoever presents one of our tokens is impersonated at the real server by its admin, so a test may be as many people as
-it likes. What a test has created through the desk is deleted when the desk closes.
+it likes. What a test has created through the proxy is deleted when the proxy closes.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from typing import Any, Self
 
 import aiohttp
 from aiohttp import web
-from deliveries import Deliveries, Stream, version
-from leavings import Leavings
+from created import CreatedObjects
 from upstream import Upstream
+from watch_lag import Stream, WatchLag, version
 from yarl import URL
 
 from canary.errors import SandboxError
 from canary_sandbox.apiserver import auth
-from canary_sandbox.apiserver.desk import FrontDesk, utc_now
 from canary_sandbox.apiserver.errors import StatusError, expired, not_implemented
 from canary_sandbox.apiserver.faults import Fault, WatchLostError, faulty
+from canary_sandbox.apiserver.generic import GenericApiServer, utc_now
 from canary_sandbox.apiserver.rbac import Mode
 from canary_sandbox.apiserver.requests import Request
 from canary_sandbox.apiserver.server import definitions
@@ -36,7 +36,7 @@ Headers = list[tuple[str, str]]
 
 _HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "host", "content-length"}
 _NOT_PASSED_ON = _HOP_BY_HOP | {"authorization"}
-_NOT_ON_WRITES = {"accept-encoding"}  # the desk reads the answers
+_NOT_ON_WRITES = {"accept-encoding"}  # the proxy reads the answers
 _OWN_HEADERS = ("Accept", "Accept-Encoding", "User-Agent", "Content-Type")
 _CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 _OURS = "canary.dev"
@@ -47,14 +47,14 @@ _PROTOBUF = "application/vnd.kubernetes.protobuf"
 _WRITES = {"create", "update", "patch", "delete", "deletecollection"}
 
 _ended: set[str] = set()
-"""Namespaces that desks of this session have deleted: a cluster takes its time over them."""
+"""Namespaces that proxies of this session have deleted: a cluster takes its time over them."""
 _installed: dict[str, str] = {}
 """Definitions that this session has put on the real server: by name, as JSON."""
 _replaced: dict[str, Json] = {}
 """What stood there before, of definitions of ours that the cluster had: put back at the end."""
 
 
-class RealServer(FrontDesk):
+class RealServer(GenericApiServer):
     """Passes requests on to `upstream`. `authorization` "AlwaysAllow" makes everybody an admin there."""
 
     def __init__(self, upstream: Upstream, *, authorization: Mode = "AlwaysAllow") -> None:
@@ -64,8 +64,8 @@ class RealServer(FrontDesk):
         self._extra = () if self._anonymous else (auth.MASTERS,)
         self._streams: set[aiohttp.ClientResponse] = set()
         self._writing: set[asyncio.Task[web.StreamResponse]] = set()
-        self._deliveries = Deliveries()
-        self._leavings = Leavings()
+        self._lag = WatchLag()
+        self._created = CreatedObjects()
         self._forgotten = 0
 
     async def __aenter__(self) -> Self:
@@ -81,8 +81,8 @@ class RealServer(FrontDesk):
         self.drop_watches()
         await super().__aexit__(*error)
         await asyncio.gather(*self._writing, return_exceptions=True)
-        await self._leavings.clean_up(self._admin)
-        _ended.update(self._leavings.namespaces)
+        await self._created.clean_up(self._admin)
+        _ended.update(self._created.namespaces)
         await self._session.close()
         await self._bare.close()
 
@@ -161,9 +161,9 @@ class RealServer(FrontDesk):
                 return await self._stream(http, request, answer, fault)
             content = await answer.read()
             if request.verb in _WRITES and answer.status < 300 and not http.query.get("dryRun"):
-                self._deliveries.wrote(request, content)
+                self._lag.wrote(request, content)
                 if answer.status == 201:
-                    self._leavings.note(path, request, content)
+                    self._created.note(path, request, content)
             if in_path and path.partition("?")[0] == "/openapi/v3":
                 # It says where the schemas are; for who is known by the path, they are there too.
                 prefix = http.rel_url.raw_path.removesuffix("/openapi/v3")
@@ -181,11 +181,11 @@ class RealServer(FrontDesk):
         response.enable_chunked_encoding()
         await response.prepare(http)
         self._streams.add(answer)
-        stream = self._deliveries.open(request, http.query)
+        stream = self._lag.open(request, http.query)
         if _JSON in media:
             events = faulty(_lines(answer, stream), fault)
         else:  # protobuf, as Go clients ask for: nobody here reads it, so nobody knows what it has told of
-            self._deliveries.close(stream)
+            self._lag.close(stream)
             events = answer.content.iter_any()
         try:
             async for event in events:
@@ -199,7 +199,7 @@ class RealServer(FrontDesk):
         except ConnectionResetError:
             return response
         finally:
-            self._deliveries.close(stream)
+            self._lag.close(stream)
             self._streams.discard(answer)
         with contextlib.suppress(ConnectionResetError):  # the client left first, as watchers do
             await response.write_eof()
@@ -213,7 +213,7 @@ class RealServer(FrontDesk):
     @property
     def behind(self) -> int:
         """How many watches have yet to tell of something that was written, or of a write that is under way."""
-        return self._deliveries.behind + len(self._writing)
+        return self._lag.behind + len(self._writing)
 
     def drop_watches(self) -> None:
         """End every watch in progress; clients are expected to come back."""
@@ -222,7 +222,7 @@ class RealServer(FrontDesk):
 
     def compact(self) -> None:
         """Watches from before the last write get 410, as after a compaction that nobody can order here."""
-        self._forgotten = self._deliveries.latest
+        self._forgotten = self._lag.latest
 
     # -- definitions
 
@@ -289,7 +289,7 @@ async def _lines(answer: aiohttp.ClientResponse, stream: Stream) -> AsyncGenerat
 
 
 def _readable(accept: str) -> str:
-    """What a client accepts, without protobuf if it takes anything else: the desk reads the answers to writes."""
+    """What a client accepts, without protobuf if it takes anything else: the proxy reads the answers to writes."""
     return ",".join(one for one in accept.split(",") if _PROTOBUF not in one) or accept
 
 

@@ -32,8 +32,11 @@ KUBECONFIG = os.environ.get("CANARY_TEST_KUBECONFIG", "")
 REAL = bool(ASSETS or KUBECONFIG)
 """Whether this session runs against a real API server."""
 
-SERVICE_RANGE = "127.96.0.0/16"
-"""ClusterIPs of the server that we start: loopback addresses, so that something can listen on them."""
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+"""Which of a session's workers this is; each starts a server of its own."""
+
+SERVICE_RANGE = f"127.{100 + WORKER % 100}.0.0/16"
+"""ClusterIPs of the server that we start: loopback addresses, so that something can listen on them, and nobody else's."""
 
 START_SECONDS = 60.0
 

@@ -4,23 +4,23 @@ from collections.abc import AsyncIterator
 
 import pytest_asyncio
 from cluster_kit import api_server, install_all
-from controller_kit import Cast, World
+from controller_kit import Clients, World
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def cast() -> AsyncIterator[Cast]:
+async def clients() -> AsyncIterator[Clients]:
     """One API server for all tests of a module, and those who talk to it."""
     async with api_server() as api:
         await install_all(api)
-        made = Cast(api)
+        made = Clients(api)
         yield made
         await made.close()
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def world(cast: Cast) -> AsyncIterator[World]:
+async def world(clients: Clients) -> AsyncIterator[World]:
     """A namespace of its own with everybody in it but the controller."""
-    cast.api.audit.clear()
-    async with World(cast) as made:
+    clients.api.audit.clear()
+    async with World(clients) as made:
         yield made
-    cast.api.faults.clear()
+    clients.api.faults.clear()

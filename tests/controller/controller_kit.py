@@ -42,7 +42,7 @@ from canary.observe.store import Store
 from canary.routes.intent import run_annotation
 from canary.telemetry import Telemetry
 from canary_sandbox.apiserver import AuditEntry
-from canary_sandbox.apiserver.desk import FrontDesk
+from canary_sandbox.apiserver.generic import GenericApiServer
 
 RUN_ANNOTATION = run_annotation("shop")
 
@@ -261,10 +261,10 @@ async def _never() -> None:
     await asyncio.Event().wait()
 
 
-class Cast:
+class Clients:
     """Everybody who talks to one API server, each with a token and a connection of their own, for all its worlds."""
 
-    def __init__(self, api: FrontDesk) -> None:
+    def __init__(self, api: GenericApiServer) -> None:
         self.api = api
         self._transports: dict[str, Any] = {}
         self._tokens: dict[str, str] = {}
@@ -442,8 +442,8 @@ class Records:
 # -- a controller without kopf ----------------------------------------------------------------------------------------
 
 
-class Life:
-    """One life of a controller: manager and reconcilers fed by plain watches. It ends by `stop`, or by `kill` or its `cut`."""
+class ControllerInstance:
+    """One instance of a controller: manager and reconcilers fed by plain watches. It ends by `stop`, or by `kill` or its `cut`."""
 
     def __init__(self, world: World, cut: Cut | None = None) -> None:
         self._world = world
@@ -451,9 +451,9 @@ class Life:
         self._tasks: list[asyncio.Task[None]] = []
         self.telemetry = Telemetry()
 
-    async def start(self) -> Life:
+    async def start(self) -> ControllerInstance:
         world = self._world
-        transport = await world.cast.transport(CONTROLLER)
+        transport = await world.clients.transport(CONTROLLER)
         transport.on_request = self.telemetry.api_request
         self.line = Line(transport, world.traffic, world.clock, self._cut)
         self.kube = KubeClient(self.line)  # type: ignore[arg-type]  # the same three methods
@@ -523,9 +523,9 @@ class Life:
 class World:
     """A namespace with a gateway, Deployments, people and a clock. `quiet` is how long (s) nothing may happen to be settled."""
 
-    def __init__(self, cast: Cast) -> None:
-        self.cast = cast
-        self.api = cast.api
+    def __init__(self, clients: Clients) -> None:
+        self.clients = clients
+        self.api = clients.api
         self.namespace = own_namespace("team")
         self.clock = ManualClock(START)
         self.provider = Scripted({"errors": 0.0})
@@ -533,7 +533,7 @@ class World:
         self.records = Records()
         self.quiet = 0.008
         self._stack = AsyncExitStack()
-        self._lives: list[Life] = []
+        self._instances: list[ControllerInstance] = []
 
     async def __aenter__(self) -> Self:
         self.admin = await self.person("admin-person")
@@ -554,9 +554,9 @@ class World:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for life in self._lives:
-            if not life.dead:
-                await life.kill()
+        for instance in self._instances:
+            if not instance.dead:
+                await instance.kill()
         await self._stack.aclose()
 
     def _task(self, work: Any) -> None:
@@ -570,7 +570,7 @@ class World:
 
     async def person(self, name: str) -> Kube:
         """A connection of somebody, whose name is user, user agent and field manager."""
-        line = Line(await self.cast.transport(name), self.traffic, self.clock)
+        line = Line(await self.clients.transport(name), self.traffic, self.clock)
         return KubeClient(line, field_manager=name)  # type: ignore[arg-type]
 
     # -- set-up
@@ -595,18 +595,18 @@ class World:
     async def declare(self, name: str = "shop", **spec: Any) -> Json:
         return await self.create(ROLLOUTS, rollout_document(name, **spec))
 
-    async def begin(self, *routes: Json, cut: Cut | None = None, **spec: Any) -> Life:
+    async def begin(self, *routes: Json, cut: Cut | None = None, **spec: Any) -> ControllerInstance:
         """Furnish, declare, start a controller, and let it find everything settled."""
         await self.furnish(*routes)
         await self.declare(**spec)
-        life = await self.live(cut)
+        instance = await self.start_controller(cut)
         await self.until(lambda: self.phase() in {"Idle", "Invalid"})
-        return life
+        return instance
 
-    async def live(self, cut: Cut | None = None) -> Life:
-        life = await Life(self, cut).start()
-        self._lives.append(life)
-        return life
+    async def start_controller(self, cut: Cut | None = None) -> ControllerInstance:
+        instance = await ControllerInstance(self, cut).start()
+        self._instances.append(instance)
+        return instance
 
     async def deploy(self, version: int, name: str = "canary") -> None:
         """A new image on a Deployment, as CI does it."""

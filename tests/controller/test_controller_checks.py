@@ -197,7 +197,7 @@ async def test_two_rollouts_do_not_wait_for_each_other(world: World) -> None:
         workloads={"stable": {"name": "s2"}, "canary": {"name": "c2"}},
     )
     world.provider.answers["slow"] = hang
-    await world.live()
+    await world.start_controller()
     await world.until(lambda: world.phase("shop") == "Idle" and world.phase("two") == "Idle")
     await world.deploy(2)
     await world.deploy(2, "c2")
@@ -224,7 +224,7 @@ async def test_a_template_is_edited_during_a_run(world: World) -> None:
     world.provider.answers["latency"] = 0.25
     steps = [{"weight": 10, "hold": "10m"}]
     await world.declare(checks=[{"template": {"name": "latency"}, "args": {"limit": "300ms"}}], steps=steps)
-    await world.live()
+    await world.start_controller()
     await world.until(lambda: world.phase() == "Idle")
     await world.deploy(2)
     await world.until(lambda: world.step() == 1 and world.weights() == (90, 10))

@@ -94,12 +94,13 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("condition", HOSTILE)
+@pytest.mark.alone("how late the event loop is")
 async def test_a_hostile_condition_is_refused_beforehand(world: World, condition: str) -> None:
     """It makes its own Rollout Invalid, with the field and what to do; the loop turns, and others are driven."""
     assert len(condition) <= 1024
     async with heartbeat() as late:
         await two_teams(world, [check(threshold=None, condition=condition)])
-        await world.live()
+        await world.start_controller()
         await world.until(lambda: world.phase() == "Invalid" and world.phase("two") == "Idle")
     assert "spec.checks[0].condition" in world.message()
     assert max(late) < LONGEST
@@ -113,6 +114,7 @@ async def test_a_hostile_condition_is_refused_beforehand(world: World, condition
         pytest.param(nested(1), 3000, id="three thousand series"),
     ],
 )
+@pytest.mark.alone("how late the event loop is")
 async def test_sixteen_hostile_checks_do_not_delay_the_rollback_of_another_team(
     world: World, condition: str, series: int
 ) -> None:
@@ -122,7 +124,7 @@ async def test_sixteen_hostile_checks_do_not_delay_the_rollback_of_another_team(
     # What a worker of the real provider makes of that many series, and not on the event loop either.
     labelled = [({"pod": f"{number:06}"}, number % 7 / 100) for number in range(series)]
     world.provider.answers["errors"] = measurement(labelled, Query("errors", many=True), world.clock.now())
-    await world.live()
+    await world.start_controller()
     await world.until(lambda: world.phase() == "Idle" and world.phase("two") == "Idle")
     await world.deploy(2)
     await world.deploy(2, "c2")

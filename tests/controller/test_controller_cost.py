@@ -51,7 +51,7 @@ async def test_requests_of_a_weight_step(world: World, acceptance: str) -> None:
 
 async def test_an_idle_rollout_costs_nothing(world: World) -> None:
     """An hour at rest: no request, no task, no reconciler, in any resting phase."""
-    life = await world.begin()
+    instance = await world.begin()
     await world.deploy(2)
     await world.until(lambda: world.phase() == "Succeeded")
     await world.settle()
@@ -60,7 +60,7 @@ async def test_an_idle_rollout_costs_nothing(world: World) -> None:
         before = len(world.audited())
         await world.pass_(3600, pace=60)
         assert len(world.audited()) == before
-        assert life.manager.reconciling == frozenset()
+        assert instance.manager.reconciling == frozenset()
         assert world.clock.next_wake is None
         world.provider.answers["errors"] = 0.5
         if phase == "Succeeded":
@@ -82,12 +82,12 @@ async def test_fifty_idle_rollouts_at_a_start(world: World) -> None:
         if name not in {"shop-0", "shop-7"}:
             document["spec"]["canary"]["service"] = f"canary-{name}"
         await world.create(ROLLOUTS, document)
-    life = await world.live()
+    instance = await world.start_controller()
     await world.until(lambda: all(world.phase(name) in {"Idle", "Invalid"} for name in names))
     await world.settle()
-    await life.stop()
+    await instance.stop()
     before = len(world.audited())
-    second = await world.live()
+    second = await world.start_controller()
     await world.pass_(3600, pace=60)
     asked = world.audited()[before:]
     assert {entry.verb for entry in asked} <= {"list", "watch"}

@@ -16,7 +16,7 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from controller_kit import Cast, Life, World, backend, check, clean, route_document, rule
+from controller_kit import Clients, ControllerInstance, World, backend, check, clean, route_document, rule
 
 from canary.metrics.port import Query
 from canary.model.status import ACTIVE
@@ -91,14 +91,14 @@ def differences(end: End, expected: End) -> list[str]:
 class Story:
     """One run from the deployment of version 2 to its end, with an approval by annotation in the middle."""
 
-    def __init__(self, cast: Cast, *, good: bool) -> None:
-        self.world = World(cast)
+    def __init__(self, clients: Clients, *, good: bool) -> None:
+        self.world = World(clients)
         self.good = good
         self._approved = False
         self.deaths = 0
 
-    async def play(self, cut: Callable[[int, Any], str] | None = None) -> tuple[End, int]:
-        """Play it; returns how it ended, and how many writes the (first) controller made since the deployment."""
+    async def run(self, cut: Callable[[int, Any], str] | None = None) -> tuple[End, int]:
+        """Run it; returns how it ended, and how many writes the (first) controller made since the deployment."""
         armed = False
 
         def dies(index: int, request: Any) -> str:
@@ -112,13 +112,13 @@ class Story:
             await world.furnish(*routes())
             await world.declare(routes=[{"name": name} for name in ROUTES], steps=STEPS, checks=[check(interval="1s")])
             world.gateway.delay = 1.5  # longer than it takes to measure something
-            life = await world.live(dies)
+            instance = await world.start_controller(dies)
             await world.until(lambda: world.phase() == "Idle")
             await world.settle()
-            offset, armed = len(life.line.sent), True
-            first = life
+            offset, armed = len(instance.line.sent), True
+            first = instance
             await world.deploy(2)
-            life = await self._through(world, life)
+            instance = await self._through(world, instance)
             await world.settle()
             if first.line.held.is_set():  # what it had under way goes out now, and it sees what has become of the run
                 first.line.released.set()
@@ -127,32 +127,34 @@ class Story:
                 await world.settle()
                 await first.stop()
             end = end_of(world)
-            Promises(world, life).hold()
-            await life.stop()
+            Promises(world, instance).hold()
+            await instance.stop()
             return end, len(first.line.sent) - offset
 
     def _errors(self, query: Query, _now: Any) -> float:
         return 0.5 if not self.good and 'weight="100' in query.text else 0.0
 
-    async def _through(self, world: World, life: Life) -> Life:
+    async def _through(self, world: World, instance: ControllerInstance) -> ControllerInstance:
         at_end = "Succeeded" if self.good else "RolledBack"
         while True:
             await world.until(
-                lambda life=life: life.dead or life.line.held.is_set() or world.phase() == at_end or self._asked(world),
+                lambda instance=instance: (
+                    instance.dead or instance.line.held.is_set() or world.phase() == at_end or self._asked(world)
+                ),
                 within=600,
             )
-            if life.dead or life.line.held.is_set():
+            if instance.dead or instance.line.held.is_set():
                 self.deaths += 1
-                if life.dead:
-                    await life.kill()
+                if instance.dead:
+                    await instance.kill()
                 await world.settle()
-                life = await world.live()
+                instance = await world.start_controller()
                 await world.settle()
             elif self._asked(world):
                 self._approved = True
                 await world.ask({"id": "approval", "verb": "promote", "by": "alice"})
             elif world.finalizers() == [] and world.pending_request() is None:
-                return life
+                return instance
             else:
                 await world.pass_(1)
 
@@ -163,9 +165,9 @@ class Story:
 class Promises:
     """Reads the history of the routes, and says what was broken."""
 
-    def __init__(self, world: World, life: Life) -> None:
+    def __init__(self, world: World, instance: ControllerInstance) -> None:
         self.world = world
-        self.life = life
+        self.instance = instance
 
     def hold(self) -> None:
         self._records()
@@ -226,7 +228,7 @@ class Promises:
             accepted.append(self.world.gateway.accepted[name, generation])
         declared = STEPS[step - 2].get("hold") if step > 1 else None
         if declared:
-            # Written by whichever life of the controller; its own clock said so.
+            # Written by whichever instance of the controller; its own clock said so.
             assert self.world.clock.now() >= max(accepted) + timedelta(seconds=HOLD)
 
 
@@ -267,13 +269,13 @@ def _accepts(route: Json) -> bool:
 
 @pytest.mark.parametrize("moment", ["before", "after", "held before", "held after"])
 @pytest.mark.parametrize("good", [True, False], ids=["good", "failing"])
-async def test_a_crash_at_any_write(cast: Cast, good: bool, moment: str) -> None:
+async def test_a_crash_at_any_write(clients: Clients, good: bool, moment: str) -> None:
     """Whichever write the controller dies at, the run ends as it would have, and no promise is broken on the way.
 
     Held: it does not die but is stopped, or cut off; another one carries the run to its end; then it goes on with all that it
     had under way, and nothing of that takes effect.
     """
-    expected, writes = await Story(cast, good=good).play()
+    expected, writes = await Story(clients, good=good).run()
     assert expected.phase == ("Succeeded" if good else "RolledBack")
     assert expected.left == ()
     assert expected.request == ("approval", "done: step 1/2 is approved")
@@ -282,7 +284,7 @@ async def test_a_crash_at_any_write(cast: Cast, good: bool, moment: str) -> None
     # Who is held has another one beside it, which takes twice as long: before every other write, and after those between.
     stride = 1 if not moment.startswith("held") else 4 if good else 2
     for index in range(int(moment == "held after"), writes, stride):
-        story = Story(cast, good=good)
+        story = Story(clients, good=good)
         died: list[str] = []
 
         def cut(number: int, request: Any, index: int = index, died: list[str] = died) -> str:
@@ -292,7 +294,7 @@ async def test_a_crash_at_any_write(cast: Cast, good: bool, moment: str) -> None
             return moment
 
         try:
-            end, _ = await story.play(cut)
+            end, _ = await story.run(cut)
             broken += [f"write {index} ({died}): {words}" for words in differences(end, expected)]
         except AssertionError as error:
             broken.append(f"write {index} ({died}): {str(error)[:3000]}")

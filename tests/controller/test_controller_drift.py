@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from controller_kit import Life, World, backend, check, clean, route_document, rule
+from controller_kit import ControllerInstance, World, backend, check, clean, route_document, rule
 
 from canary.kube import HTTPROUTES
 from canary.routes.intent import run_annotation
@@ -15,11 +15,11 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 LONG = [{"weight": 10, "hold": "1m"}, {"weight": 50, "hold": "30m"}, {"weight": 100, "hold": "5m"}]
 
 
-async def at_fifty(world: World, *routes: dict[str, Any]) -> Life:
-    life = await world.begin(*routes, steps=LONG, checks=[check(interval="60s")])
+async def at_fifty(world: World, *routes: dict[str, Any]) -> ControllerInstance:
+    instance = await world.begin(*routes, steps=LONG, checks=[check(interval="60s")])
     await world.deploy(2)
     await world.until(lambda: world.step() == 2 and bool(world.status()["step"].get("reachedAt")), pace=10)
-    return life
+    return instance
 
 
 async def test_somebody_lowers_the_share(world: World) -> None:

@@ -103,6 +103,7 @@ async def test_who_gives_up_blocks_nobody(conditions: Conditions) -> None:
     assert conditions._turns == {}
 
 
+@pytest.mark.alone("how late the event loop is")
 async def test_the_event_loop_turns_meanwhile(conditions: Conditions) -> None:
     """While the dearest conditions are evaluated one after the other, the loop is late by less than one of them takes."""
     gc.collect()

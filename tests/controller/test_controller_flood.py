@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from controller_kit import CONTROLLER, Cast, Life, World, check, route_document, rule
+from controller_kit import CONTROLLER, Clients, ControllerInstance, World, check, route_document, rule
 
 from canary.act.events import AT_ONCE
 from canary.controller import workqueue
@@ -57,7 +57,7 @@ async def at_once(work: Iterable[Any], most: int = 8) -> None:
 
 
 @dataclass
-class Leaving:
+class Outgoing:
     """Writes of the controller as they leave: when (by the thread's own clock), and what."""
 
     writes: list[tuple[float, str, str]] = field(default_factory=list)
@@ -117,9 +117,9 @@ async def flap(flood: World) -> None:
         await asyncio.sleep(0.05)
 
 
-async def neighbour(world: World, cast: Cast) -> AsyncIterator[World]:
+async def neighbour(world: World, clients: Clients) -> AsyncIterator[World]:
     """Another team next to that of `world`."""
-    other = World(cast)
+    other = World(clients)
     other.clock, other.traffic = world.clock, world.traffic
     async with other:
         yield other
@@ -129,15 +129,15 @@ team = pytest_asyncio.fixture(neighbour, loop_scope="module", name="team")
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def flood(world: World, cast: Cast) -> AsyncIterator[World]:
+async def flood(world: World, clients: Clients) -> AsyncIterator[World]:
     """Another team, with one route of many rules."""
-    async for other in neighbour(world, cast):
+    async for other in neighbour(world, clients):
         await other.create(HTTPROUTES, flood_route())
         await other.settle()
         yield other
 
 
-async def runs(world: World, *rollouts: str, cut: Callable[[int, Any], str]) -> Life:
+async def runs(world: World, *rollouts: str, cut: Callable[[int, Any], str]) -> ControllerInstance:
     """A team whose Rollouts all stand at their first step, with a check that has not spoken yet."""
     await world.furnish(*(route_document(name) for name in rollouts))
     query = {"query": 'errors{rollout="{{ rollout }}"}'}
@@ -148,27 +148,27 @@ async def runs(world: World, *rollouts: str, cut: Callable[[int, Any], str]) -> 
             steps=[{"weight": 10, "hold": "1h"}],
             checks=[check(prometheus=query, interval="10s")],
         )
-    life = await world.live(cut)
+    instance = await world.start_controller(cut)
     await world.until(lambda: all(world.phase(name) == "Idle" for name in rollouts))
     await world.deploy(2)
     await world.until(lambda: all(world.weights(name) == (90, 10) for name in rollouts))
-    return life
+    return instance
 
 
 async def test_a_flood_delays_nobodys_rollback(world: World, flood: World) -> None:
     """Three hundred created at once, their route's status flapping, three hundred deleted: each time a sample of another
     team fails, and its rollback leaves as if nothing were. And a status is written when it changes, not time and again."""
-    leaving = Leaving()
-    life = await runs(world, "one", "two", "three", cut=leaving)
-    await life.look_after(flood.namespace)
+    outgoing = Outgoing()
+    instance = await runs(world, "one", "two", "three", cut=outgoing)
+    await instance.look_after(flood.namespace)
 
     async def fails(name: str) -> float:
         """From a failing sample of a Rollout to the patch of its route."""
         world.provider.answers[f'rollout="{name}"'] = 0.5
-        began, known = time.thread_time(), len(leaving.writes)
+        began, known = time.thread_time(), len(outgoing.writes)
         world.clock.advance(15)
-        await until(lambda: bool(leaving.of(world.namespace, "httproutes", since=known)))
-        sent = next(at for at, kind, _ in leaving.writes[known:] if kind == "httproutes")
+        await until(lambda: bool(outgoing.of(world.namespace, "httproutes", since=known)))
+        sent = next(at for at, kind, _ in outgoing.writes[known:] if kind == "httproutes")
         await until(lambda: world.phase(name) == "RolledBack", world.clock)
         return sent - began
 
@@ -184,12 +184,12 @@ async def test_a_flood_delays_nobodys_rollback(world: World, flood: World) -> No
         await until(lambda name=name, words=words: words in flood.message(name), world.clock)  # type: ignore[misc]
         assert flood.phase(name) == "Invalid"
 
-    known = len(leaving.writes)
+    known = len(outgoing.writes)
     flapping = asyncio.create_task(flap(flood))
     await asyncio.sleep(0.5)
     assert await fails("two") < SOON
     flapping.cancel()
-    told = {path.split("/")[-2] for path in leaving.of(flood.namespace, "rollouts", since=known)}
+    told = {path.split("/")[-2] for path in outgoing.of(flood.namespace, "rollouts", since=known)}
     assert told <= {*have.values()}, "whether the route is served is nothing to those who have no rule of it"
 
     deleting = asyncio.create_task(
@@ -199,7 +199,7 @@ async def test_a_flood_delays_nobodys_rollback(world: World, flood: World) -> No
     assert await fails("three") < SOON
     await deleting
     await until(lambda: flood.phase(names()[-1]) == "Idle", world.clock)
-    spent = Counter(leaving.of(flood.namespace, "rollouts"))
+    spent = Counter(outgoing.of(flood.namespace, "rollouts"))
     assert sum(spent.values()) < 3 * NUMBER, "each was told of every other one that came or went"
 
 
@@ -213,31 +213,31 @@ async def test_words_about_a_flood_hold_up_nobody_elses(world: World, flood: Wor
     for resource, latency in (("rollouts", 0.5), ("events", 0.05)):
         slow = Fault(user=CONTROLLER, namespace=flood.namespace, resource=resource, latency=latency, times=None)
         world.api.faults.add(slow)
-    leaving = Leaving()
-    life = await world.live(leaving)
+    outgoing = Outgoing()
+    instance = await world.start_controller(outgoing)
     for name in names():
-        life.manager.rollout(None, flood.rollout(name))
+        instance.manager.rollout(None, flood.rollout(name))
     if "written" in moment:
-        await until(lambda: len(life.manager.reconciling) > NUMBER / 2)
+        await until(lambda: len(instance.manager.reconciling) > NUMBER / 2)
         await rounds(NUMBER)
-    statuses, events = len(leaving.kinds("rollouts")), len(leaving.kinds("events"))
+    statuses, events = len(outgoing.kinds("rollouts")), len(outgoing.kinds("events"))
     assert statuses < NUMBER / 2
-    life.manager.rollout(None, team.rollout())
+    instance.manager.rollout(None, team.rollout())
     await until(lambda: all(flood.phase(name) == "Invalid" for name in names()) and team.phase() == "Invalid")
-    await until(lambda: len(leaving.kinds("events")) > NUMBER)
+    await until(lambda: len(outgoing.kinds("events")) > NUMBER)
     theirs = f"/namespaces/{team.namespace}/"
-    assert next(at for at, path in enumerate(leaving.kinds("rollouts")) if theirs in path) < statuses + OTHER_WRITES
-    assert next(at for at, path in enumerate(leaving.kinds("events")) if theirs in path) < events + 4 * AT_ONCE
+    assert next(at for at, path in enumerate(outgoing.kinds("rollouts")) if theirs in path) < statuses + OTHER_WRITES
+    assert next(at for at, path in enumerate(outgoing.kinds("events")) if theirs in path) < events + 4 * AT_ONCE
 
 
 async def test_a_flapping_route_is_paced(world: World, flood: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Once looks at a crowd have taken their share of the processor, the crowd waits, and nobody else does."""
     await at_once(flood.declare(name, **flood_spec(name)) for name in names())
-    life = await world.live()
-    await life.look_after(flood.namespace)
+    instance = await world.start_controller()
+    await instance.look_after(flood.namespace)
     await until(lambda: all(flood.phase(name) for name in names()), world.clock)
     await world.settle()
-    await life.kill()
+    await instance.kill()
     monkeypatch.setattr(workqueue, "SHARE", 1e-6)  # what is used up stays used up
     looked: Counter[str] = Counter()
 
@@ -246,7 +246,7 @@ async def test_a_flapping_route_is_paced(world: World, flood: World, monkeypatch
             looked[key[1]] += 1
             return super().rollout(key)
 
-    deps = Deps(life.kube, Watched(), life._recorder, world.provider, Telemetry(), world.clock)
+    deps = Deps(instance.kube, Watched(), instance._recorder, world.provider, Telemetry(), world.clock)
     async with Manager(deps, held=True) as manager:
         route = flood.route()
         manager.route(None, route)

@@ -144,7 +144,7 @@ async def test_invalid_and_back(world: World, case: Case) -> None:
     await world.furnish()
     await case.cause(world)
     await world.declare(**case.spec)
-    await world.live()
+    await world.start_controller()
     await world.until(lambda: world.phase() == "Invalid")
     for words in case.words:
         assert words in world.message()
@@ -170,12 +170,12 @@ async def test_invalid_across_a_restart(world: World, case: Case) -> None:
     await world.furnish()
     await case.cause(world)
     await world.declare(**case.spec)
-    life = await world.live()
+    instance = await world.start_controller()
     await world.until(lambda: world.phase() == "Invalid")
     await world.settle()
-    await life.kill()
+    await instance.kill()
     before = len(world.writes())
-    await world.live()
+    await world.start_controller()
     await world.pass_(10)
     assert len(world.writes()) == before
     await case.cure(world)
@@ -186,7 +186,7 @@ async def test_a_start_is_refused_while_invalid(world: World) -> None:
     """`start` of an invalid Rollout is refused with the reason."""
     await world.furnish()
     await world.declare(**checks({**LATENCY}))
-    await world.live()
+    await world.start_controller()
     await world.until(lambda: world.phase() == "Invalid")
     await world.ask("start")
     await world.until(lambda: world.pending_request() is None and bool(world.request()))
@@ -198,7 +198,7 @@ async def test_a_template_edited_while_idle(world: World) -> None:
     await world.furnish()
     await world.create(CHECKTEMPLATES, template_document())
     await world.declare(**checks({**LATENCY, "args": {"limit": "1"}}))
-    await world.live()
+    await world.start_controller()
     await world.until(lambda: world.phase() == "Idle")
     wrong = {"spec": {"prometheus": {"query": "latency{{{ args.gone }}}"}}}
     await world.gitops.merge_patch(CHECKTEMPLATES, "latency", world.namespace, wrong)
@@ -217,7 +217,7 @@ async def test_a_template_that_vanishes_during_a_run(world: World) -> None:
     await world.create(CHECKTEMPLATES, template_document())
     world.provider.answers["latency"] = 0.1
     await world.declare(**checks({**LATENCY, "args": {"limit": "1"}}))
-    await world.live()
+    await world.start_controller()
     await world.until(lambda: world.phase() == "Idle")
     await world.deploy(2)
     await world.until(lambda: world.step() == 1 and world.weights() == (90, 10))
@@ -238,7 +238,7 @@ async def test_two_rollouts_on_different_rules(world: World) -> None:
         await world.declare(
             name, routes=[{"name": "shop", "rules": [name]}], workloads=None, trigger="Manual", promotion="Swap"
         )
-    await world.live()
+    await world.start_controller()
     await world.until(lambda: world.phase("one") == "Idle" and world.phase("two") == "Idle")
     await world.ask("start", name="one")
     await world.until(lambda: world.phase("one") == "Succeeded")
@@ -264,7 +264,7 @@ async def test_the_elder_has_the_rule_when_the_run_ends(world: World) -> None:
     await world.declare("older", workloads=None, checks=[], routes=[{"name": "elsewhere"}])
     await world.settle()
     await world.declare()
-    await world.live()
+    await world.start_controller()
     await world.until(lambda: world.phase() == "Idle")
     await world.deploy(2)
     await world.until(lambda: world.step() == 1 and world.weights() == (90, 10))

@@ -97,6 +97,7 @@ async def wire(world: World) -> AsyncIterator[Wire]:
         yield wire
 
 
+@pytest.mark.alone("for how long nothing was seen")
 async def test_blindness_is_counted_from_the_last_word_to_the_first(world: World, wire: Wire) -> None:
     """A frozen connection is found by its own watch; the time before that was blind, too, and the reconcilers are woken."""
     sight = Sight()  # by the machine's clock, as connections die in real time
@@ -110,7 +111,7 @@ async def test_blindness_is_counted_from_the_last_word_to_the_first(world: World
         template=lambda _resource, _kind, _document: None,
     )
     await world.furnish()
-    async with await KubeClient.connect(server=wire.url, token=world.cast.token(CONTROLLER)) as kube:
+    async with await KubeClient.connect(server=wire.url, token=world.clients.token(CONTROLLER)) as kube:
         following = Informers(kube, manager, (world.namespace,), lookout)
         task = asyncio.create_task(following.run())
         try:

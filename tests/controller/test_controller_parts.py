@@ -115,7 +115,7 @@ async def test_queries_are_vetted_once_per_edit(world: World) -> None:
     await world.create(CHECKTEMPLATES, template_document())
     latency = {"template": {"name": "latency"}, "args": {"limit": "1"}}
     await world.declare(checks=[check(), latency], observed={"prometheus": {"query": "share"}})
-    life = await world.live()
+    instance = await world.start_controller()
     await world.until(lambda: world.phase() == "Idle")
     await world.settle()
     asked = ['errors{service="canary",weight="1"}', 'latency{service="canary"}', "share"]
@@ -123,8 +123,8 @@ async def test_queries_are_vetted_once_per_edit(world: World) -> None:
     await world.gitops.merge_patch(ROLLOUTS, "shop", world.namespace, {"metadata": {"labels": {"a": "b"}}})
     await world.pass_(300, pace=60)
     assert provider.validated == asked
-    await life.kill()
-    await world.live()
+    await instance.kill()
+    await world.start_controller()
     await world.pass_(300, pace=60)
     assert provider.validated == asked
     await world.gitops.merge_patch(
@@ -143,7 +143,7 @@ async def test_a_refused_query_is_asked_again_once_a_minute(world: World) -> Non
     provider.refused["errors"] = "parse error"
     await world.furnish()
     await world.declare()
-    await world.live()
+    await world.start_controller()
     await world.until(lambda: world.phase() == "Invalid")
     await world.settle()
     before = len(provider.validated)
@@ -167,7 +167,7 @@ async def test_a_provider_that_hangs_holds_up_only_its_own(world: World) -> None
     await world.furnish()
     await world.declare("one", checks=[check(prometheus={"query": "slow"})])
     await world.declare("two", checks=[], routes=[{"name": "gone"}])
-    await world.live()
+    await world.start_controller()
     await world.until(lambda: world.phase("two") == "Invalid")
     assert world.phase("one") == ""
     hanging.set()
@@ -194,16 +194,16 @@ async def test_a_driver_that_fails_starts_anew(world: World) -> None:
 
 async def test_what_was_taken_can_be_put_back() -> None:
     """A decision that is not carried out loses no sample: they count in the next one, oldest first, timed from the oldest."""
-    box = Inbox()
+    inbox = Inbox()
     one, two, early, late = (Sample(number, START, "q") for number in range(4))
-    box.put("errors", one)
-    box.put(OBSERVED, early)
-    taken = box.take()
+    inbox.put("errors", one)
+    inbox.put(OBSERVED, early)
+    taken = inbox.take()
     assert taken == ((("errors", one),), early, taken[2])
-    assert box.take() == ((), None, None)
-    box.put("errors", two)
-    box.put_back(*taken)
-    assert box.take() == ((("errors", one), ("errors", two)), early, taken[2])
-    box.put(OBSERVED, late)
-    box.put_back(*taken)
-    assert box.take() == ((("errors", one),), late, taken[2])
+    assert inbox.take() == ((), None, None)
+    inbox.put("errors", two)
+    inbox.put_back(*taken)
+    assert inbox.take() == ((("errors", one), ("errors", two)), early, taken[2])
+    inbox.put(OBSERVED, late)
+    inbox.put_back(*taken)
+    assert inbox.take() == ((("errors", one),), late, taken[2])

@@ -90,14 +90,14 @@ async def test_active_runs_come_first_at_a_start(world: World) -> None:
     await world.declare()
     for number in range(5):
         await world.create(ROLLOUTS, rollout_document(f"rest-{number}", routes=[{"name": f"rest-{number}"}]))
-    life = await world.live()
+    instance = await world.start_controller()
     await world.until(lambda: all(world.phase(f"rest-{number}") for number in range(5)))
     for number in range(5):  # the others share its canary's workload, and shall rest
         await world.edit(f"rest-{number}", trigger="Manual")
     await world.until(lambda: world.phase() == "Idle")
     await world.deploy(2)
     await world.until(lambda: world.phase() == "Progressing")
-    await life.kill()
+    await instance.kill()
 
     looked: list[str] = []
 
@@ -108,7 +108,7 @@ async def test_active_runs_come_first_at_a_start(world: World) -> None:
             return super().rollout(key)
 
     provider = Scripted({"errors": 0.0})
-    deps = Deps(life.kube, Watched(), life._recorder, provider, Telemetry(), world.clock)
+    deps = Deps(instance.kube, Watched(), instance._recorder, provider, Telemetry(), world.clock)
     async with Manager(deps, held=True) as manager:
         for resource, pass_on in (
             (ROLLOUTS, manager.rollout),

@@ -163,13 +163,13 @@ async def test_refused_during_a_run(world: World) -> None:
 
 async def test_a_plain_verb_gets_an_id_before_it_is_done(world: World) -> None:
     """A plain verb is stamped with an id first, so that a restart cannot do it twice."""
-    life = await world.begin(**MANUAL)
+    instance = await world.begin(**MANUAL)
     await world.deploy(2)
     await world.settle()
-    before = len(life.line.sent)
+    before = len(instance.line.sent)
     await world.ask("start")
     await world.until(lambda: world.run_number() == 1)
-    stamp, *later = life.line.sent[before:]
+    stamp, *later = instance.line.sent[before:]
     assert stamp.resource == "rollouts"
     stamped = json.loads(next(op["value"] for op in stamp.body if op["op"] == "replace"))
     assert stamped["verb"] == "start"
@@ -191,23 +191,25 @@ async def test_done_once_across_restarts(world: World, verb: str, moment: str) -
         def cut(index: int, _request: Any, number: int = number, target: list[int] = target) -> str:
             return moment if target and index == target[0] + number - 1 else ""
 
-        async with World(world.cast) as fresh:
+        async with World(world.clients) as fresh:
             assert fresh.namespace != where
-            life = await fresh.begin(cut=cut, steps=SLOW, **(MANUAL if verb == "start" else {}))
+            instance = await fresh.begin(cut=cut, steps=SLOW, **(MANUAL if verb == "start" else {}))
             await fresh.deploy(2)
             if verb != "start":
                 await fresh.until(lambda: fresh.step() == 1 and bool(fresh.status()["step"].get("reachedAt")))
             await fresh.settle()
-            target.append(len(life.line.sent))
+            target.append(len(instance.line.sent))
             await fresh.ask(verb)
             await fresh.until(
-                lambda life=life, fresh=fresh: life.dead or (fresh.pending_request() is None and bool(fresh.request())),
+                lambda instance=instance, fresh=fresh: (
+                    instance.dead or (fresh.pending_request() is None and bool(fresh.request()))
+                ),
                 within=5,
             )
-            died = life.dead
+            died = instance.dead
             if died:
-                await life.kill()
-                await fresh.live()
+                await instance.kill()
+                await fresh.start_controller()
             await fresh.until(lambda: fresh.pending_request() is None and bool(fresh.request()), within=5)
             expected = {"start": "Progressing", "abort": "RolledBack", "pause": "Paused"}[verb]
             await fresh.until(lambda fresh=fresh, expected=expected: fresh.phase() == expected, within=5)

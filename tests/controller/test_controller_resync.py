@@ -18,17 +18,17 @@ async def test_a_ghost_at_rest_is_dropped(world: World) -> None:
     """Deleted while nobody watched, it writes nothing and bars its rule, until it is missed."""
     await world.furnish()
     await world.declare("ghost")
-    life = await world.live()
+    instance = await world.start_controller()
     await world.until(lambda: world.phase("ghost") == "Idle")
     await world.settle()
     ghost = world.rollout("ghost")
     await world.admin.delete(ROLLOUTS, "ghost", world.namespace)
     await world.settle()
-    life.manager.rollout(None, ghost)  # as if its deletion had not been told
+    instance.manager.rollout(None, ghost)  # as if its deletion had not been told
     await world.declare()
     await world.until(lambda: world.phase() == "Invalid")
     assert "ghost" in world.message()
-    call = Resync(life.kube, life.manager, (world.namespace,), world.clock)
+    call = Resync(instance.kube, instance.manager, (world.namespace,), world.clock)
     assert await call.count(world.namespace) == [(world.namespace, "ghost")]
     await world.until(lambda: world.phase() == "Idle")
     assert await call.count(world.namespace) == []
@@ -36,36 +36,36 @@ async def test_a_ghost_at_rest_is_dropped(world: World) -> None:
 
 async def test_a_ghost_that_writes_is_found_out_at_once(world: World) -> None:
     """The first 404 says that it is gone; it is not written to again and again."""
-    life = await world.begin()
+    instance = await world.begin()
     ghost = rollout_document("ghost", routes=[{"name": "other"}])
     ghost["metadata"] |= {"namespace": world.namespace, "uid": "gone", "generation": 1}
     before = len(world.writes())
-    life.manager.rollout(None, ghost)
+    instance.manager.rollout(None, ghost)
     await world.settle()
     written = [(entry.name, entry.code) for entry in world.writes()[before:] if entry.resource == "rollouts"]
     assert written == [("ghost", 404)]
-    assert (world.namespace, "ghost") not in life.store.rollouts
+    assert (world.namespace, "ghost") not in instance.store.rollouts
 
 
 async def test_one_of_the_same_name_is_another(world: World) -> None:
     """Deleted and created again unnoticed: the old uid goes, the new one stays."""
-    life = await world.begin()
+    instance = await world.begin()
     old = {**world.rollout(), "metadata": {**world.rollout()["metadata"], "uid": "old"}}
     extra = rollout_document("extra")
     extra["metadata"] |= {"namespace": world.namespace, "uid": "gone", "generation": 1}
-    life.store.put_rollout(extra)
-    life.store.rollouts[world.namespace, "shop"] = Packed.of(old)
-    call = Resync(life.kube, life.manager, (), world.clock)
+    instance.store.put_rollout(extra)
+    instance.store.rollouts[world.namespace, "shop"] = Packed.of(old)
+    call = Resync(instance.kube, instance.manager, (), world.clock)
     assert sorted(await call.count(world.namespace)) == [(world.namespace, "extra"), (world.namespace, "shop")]
 
 
 async def test_what_is_all_there_costs_one_request(world: World) -> None:
     """As long as nothing is missing, one list of one item per interval."""
-    life = await world.begin()
+    instance = await world.begin()
     await world.declare("second", routes=[{"name": "other"}])
     await world.settle()
     before = len(world.audited())
-    running = asyncio.create_task(Resync(life.kube, life.manager, (world.namespace,), world.clock).run())
+    running = asyncio.create_task(Resync(instance.kube, instance.manager, (world.namespace,), world.clock).run())
     try:
         await world.pass_(3 * INTERVAL + 1, pace=INTERVAL)
     finally:

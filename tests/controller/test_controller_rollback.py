@@ -37,19 +37,19 @@ async def really(condition: Callable[[], bool], within: float = REAL_SECONDS) ->
 
 async def test_the_rollback_is_the_first_write_after_the_failing_sample(world: World) -> None:
     """The patch that takes the traffic away is the first thing that is written after the sample, in the same tick."""
-    life = await world.begin()
+    instance = await world.begin()
     await world.deploy(2)
     await world.until(lambda: world.step() == 2 and bool(world.status()["step"].get("reachedAt")))
     await world.settle()
     marks: list[int] = []
 
     def bad(_query: Query, _now: object) -> float:
-        marks.append(len(life.line.sent))
+        marks.append(len(instance.line.sent))
         return 0.5
 
     world.provider.answers["errors"] = bad
     await world.until(lambda: world.phase() == "RolledBack")
-    first = life.line.sent[marks[0]]
+    first = instance.line.sent[marks[0]]
     assert (first.method, first.resource) == ("PATCH", "httproutes")
     changes = {op["path"]: op["value"] for op in first.body if op["op"] != "test"}
     assert changes["/spec/rules/0/backendRefs/1/weight"] == 0
@@ -217,12 +217,12 @@ async def test_the_deadline_ends_a_run(world: World) -> None:
 
 async def test_a_rolled_back_revision_waits_for_a_word(world: World) -> None:
     """What was rolled back is not tried again by itself, also not after a restart; `retry` tries it, a new revision too."""
-    life = await world.begin()
+    instance = await world.begin()
     await world.deploy(2)
     world.provider.answers["errors"] = 0.5
     await world.until(lambda: world.phase() == "RolledBack")
-    await life.kill()
-    await world.live()
+    await instance.kill()
+    await world.start_controller()
     await world.pass_(120)
     assert (world.phase(), world.run_number()) == ("RolledBack", 1)
     world.provider.answers["errors"] = 0.0

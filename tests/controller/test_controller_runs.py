@@ -228,15 +228,15 @@ async def test_deletion_during_a_run(world: World) -> None:
 
 async def test_deletion_while_no_controller_runs(world: World) -> None:
     """A Rollout deleted while the controller is away stays until it is back, and is then tidied up."""
-    life = await world.begin()
+    instance = await world.begin()
     before = world.route()["spec"]
     await world.deploy(2)
     await world.until(lambda: world.step() == 2 and world.weights() == (50, 50))
-    await life.kill()
+    await instance.kill()
     await world.gitops.delete(ROLLOUTS, "shop", world.namespace)
     await world.settle()
     assert world.find(ROLLOUTS, "shop") is not None
-    await world.live()
+    await world.start_controller()
     await world.until(lambda: world.find(ROLLOUTS, "shop") is None, within=5)
     assert world.route()["spec"] == before
 
@@ -281,14 +281,14 @@ async def test_the_finalizer_is_there_only_during_a_run(world: World) -> None:
 
 async def test_a_restart_in_the_middle_of_a_hold(world: World) -> None:
     """A controller that is killed during a hold goes on with that very hold."""
-    life = await world.begin(steps=[{"weight": 10, "hold": "60s"}, {"weight": 100}])
+    instance = await world.begin(steps=[{"weight": 10, "hold": "60s"}, {"weight": 100}])
     await world.deploy(2)
     await world.until(lambda: bool((world.status().get("step") or {}).get("holdUntil")) and world.step() == 1)
     until = parse_time(world.status()["step"]["holdUntil"])
     await world.pass_(20)
-    await life.kill()
+    await instance.kill()
     before = len(world.writes())
-    await world.live()
+    await world.start_controller()
     await world.pass_(5)
     assert len([entry for entry in world.writes()[before:] if entry.resource == "httproutes"]) == 1, (
         "it puts its turn there"
@@ -301,11 +301,11 @@ async def test_a_restart_in_the_middle_of_a_hold(world: World) -> None:
 
 async def test_a_restart_while_somebody_deploys(world: World) -> None:
     """A version deployed while no controller ran starts its run when one is back."""
-    life = await world.begin()
-    await life.stop()
+    instance = await world.begin()
+    await instance.stop()
     await world.deploy(2)
     await world.settle()
-    await world.live()
+    await world.start_controller()
     await world.until(lambda: world.phase() == "Succeeded")
     assert world.run_number() == 1
 
@@ -315,7 +315,7 @@ async def test_first_sight_starts_nothing(world: World) -> None:
     await world.furnish()
     await world.deploy(2)
     await world.declare()
-    await world.live()
+    await world.start_controller()
     await world.until(lambda: world.phase() == "Idle")
     await world.pass_(60)
     assert (world.phase(), world.weights(), world.run_number()) == ("Idle", (1, 0), 0)
@@ -391,13 +391,13 @@ async def test_another_rollout_of_the_same_name(world: World) -> None:
 
 async def test_news_of_an_end_may_come_late(world: World) -> None:
     """The end of an old Rollout that is told after the beginning of its successor takes nothing away."""
-    life = await world.begin()
+    instance = await world.begin()
     old = world.rollout()
     await world.gitops.delete(ROLLOUTS, "shop", world.namespace)
     await world.until(lambda: world.find(ROLLOUTS, "shop") is None)
     await world.declare()
     await world.until(lambda: world.phase() == "Idle")
-    life.manager.rollout("DELETED", old)
+    instance.manager.rollout("DELETED", old)
     await world.deploy(2)
     await world.until(lambda: world.phase() == "Succeeded")
 
@@ -419,14 +419,14 @@ async def test_no_raise_without_acceptance(world: World) -> None:
 
 async def test_another_uid_in_the_middle_of_a_run(world: World) -> None:
     """When a reconciler finds another Rollout under its name, it forgets the run it had; the routes are put back."""
-    life = await world.begin(steps=[{"weight": 10, "hold": "1h"}], checks=[check(interval="60s")])
+    instance = await world.begin(steps=[{"weight": 10, "hold": "1h"}], checks=[check(interval="60s")])
     await world.deploy(2)
     await world.until(lambda: world.step() == 1 and world.weights() == (90, 10))
     other = copy.deepcopy(world.rollout())
     metadata = other["metadata"]
     metadata.update(uid="another", resourceVersion=str(int(metadata["resourceVersion"]) + 1), finalizers=[])
     del other["status"]
-    life.manager.rollout("ADDED", other)
+    instance.manager.rollout("ADDED", other)
     await world.until(lambda: world.weights() == (1, 0), within=30)
     await world.pass_(5)
     assert world.phase() == "Progressing", "what is on record of the Rollout that is really there is not written over"
@@ -435,8 +435,8 @@ async def test_another_uid_in_the_middle_of_a_run(world: World) -> None:
 async def test_a_status_that_waited_for_its_place_writes_over_nothing(world: World) -> None:
     """A status is decided, and stands in line behind thirty-two slow writes. Meanwhile another controller records how the run
     has ended, which ours takes note of: what stood in line was decided before that."""
-    life = await world.begin(steps=[{"weight": 10, "approval": {}}], checks=[])
-    limit = life.manager.deps.limit
+    instance = await world.begin(steps=[{"weight": 10, "approval": {}}], checks=[])
+    limit = instance.manager.deps.limit
     async with AsyncExitStack() as places:
         for number in range(OTHER_WRITES):
             await places.enter_async_context(limit.held(f"elsewhere-{number}"))

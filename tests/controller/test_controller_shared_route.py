@@ -60,9 +60,9 @@ async def both(world: World, **spec: Any) -> Any:
         **common,
     )
     world.provider.answers["second"] = 0.0
-    life = await world.live()
+    instance = await world.start_controller()
     await world.until(lambda: all(world.phase(name) == "Idle" for name in NAMES))
-    return life
+    return instance
 
 
 def shares(world: World) -> tuple[int, int]:
@@ -101,7 +101,7 @@ async def test_one_fails_and_the_other_goes_on(world: World) -> None:
 
 async def test_a_rollback_is_not_forgotten_over_a_crash(world: World) -> None:
     """The controller dies after one run's rollback was written and before it was recorded, while the other goes on writing."""
-    life = await both(world)
+    instance = await both(world)
     await asyncio.gather(world.deploy(2), world.deploy(2, "canary-2"))
     await world.until(lambda: shares(world) == (10, 10))
     world.provider.answers["second"] = 0.5
@@ -112,11 +112,11 @@ async def test_a_rollback_is_not_forgotten_over_a_crash(world: World) -> None:
         ).replace('":"', '": "')
         return "after" if rolled_back else ""
 
-    life.line._cut = dies
-    await world.until(lambda: life.dead)
-    await life.kill()
+    instance.line._cut = dies
+    await world.until(lambda: instance.dead)
+    await instance.kill()
     world.provider.answers["second"] = 0.0
-    await world.live()
+    await world.start_controller()
     await world.until(lambda: world.phase("second") == "RolledBack")
     await world.ask("resume", name="second")
     await world.until(lambda: world.phase() == "Succeeded")
@@ -126,15 +126,15 @@ async def test_a_rollback_is_not_forgotten_over_a_crash(world: World) -> None:
 
 async def test_an_old_annotation_of_one_is_carried_over(world: World) -> None:
     """The version before kept one annotation for the whole route: whose run it was goes on, the other notices nothing."""
-    life = await both(world, steps=[{"weight": 10, "hold": "60s"}, {"weight": 100}])
+    instance = await both(world, steps=[{"weight": 10, "hold": "60s"}, {"weight": 100}])
     await world.deploy(2)
     await world.until(lambda: shares(world) == (10, 0) and world.step() == 1)
     await world.settle()
-    await life.kill()
+    await instance.kill()
     raw = world.route()["metadata"]["annotations"][run_annotation("shop")]
     patch = {"metadata": {"annotations": {LEGACY_ANNOTATION: raw, run_annotation("shop"): None}}}
     await world.admin.merge_patch(HTTPROUTES, "shop", world.namespace, patch)
-    await world.live()
+    await world.start_controller()
     await world.until(lambda: LEGACY_ANNOTATION not in world.route()["metadata"]["annotations"])
     assert shares(world) == (10, 0)
     await world.until(lambda: world.phase() == "Succeeded", within=300)
@@ -152,7 +152,7 @@ async def test_the_owners_apply_is_not_refused_after_a_run(world: World) -> None
     await apply(owner, applied, world.namespace)
     await world.settle()
     await world.declare(steps=[{"weight": 10}])
-    await world.live()
+    await world.start_controller()
     await world.until(lambda: world.phase() == "Idle")
     for good in (True, False):
         world.provider.answers["errors"] = 0.0 if good else 0.5

@@ -13,19 +13,19 @@ async def test_a_rollback_is_an_increase(world: World) -> None:
 
     def ended(result: str) -> float | None:
         labels = {"namespace": world.namespace, "rollout": "shop", "result": result}
-        return life.telemetry.registry.get_sample_value("canary_runs_finished_total", labels)
+        return instance.telemetry.registry.get_sample_value("canary_runs_finished_total", labels)
 
     await world.furnish()
     await world.declare(checks=[check()])
-    life = await world.live()
+    instance = await world.start_controller()
     await world.until(lambda: world.phase() == "Idle")
     assert ended("RolledBack") is None
     world.provider.answers["errors"] = 0.0
     await world.deploy(2)
     await world.until(lambda: world.step() == 1 and world.weights() == (90, 10))
     assert (ended("RolledBack"), ended("Succeeded")) == (0, 0)
-    await life.kill()
-    life = await world.live()
+    await instance.kill()
+    instance = await world.start_controller()
     await world.settle()
     assert ended("RolledBack") == 0
     world.provider.answers["errors"] = 0.5

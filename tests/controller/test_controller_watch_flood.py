@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from controller_kit import Cast, World, check, deployment_document, route_document, template_document
+from controller_kit import Clients, World, check, deployment_document, route_document, template_document
 from process_kit import Controllers, Metrics, until
 
 from canary.kube import CHECKTEMPLATES, DEPLOYMENTS, HTTPROUTES, ROLLOUTS, Resource
@@ -50,11 +50,12 @@ class Flood:
             )
 
 
-async def test_a_flood_of_writes_delays_nobodys_rollback(world: World, cast: Cast, tmp_path: Path) -> None:
+@pytest.mark.alone("how long a rollback takes")
+async def test_a_flood_of_writes_delays_nobodys_rollback(world: World, clients: Clients, tmp_path: Path) -> None:
     """Thirty kilobytes each, one after the other, of every kind that is watched: what the watches bring is worked off while
     a failing sample of another team leads to its patch at once."""
     names = [resource.plural for resource in KINDS]
-    flood = World(cast)
+    flood = World(clients)
     flood.clock, flood.traffic = world.clock, world.traffic
     async with flood, Metrics().serve() as metrics:
         await world.furnish(*(route_document(name) for name in names))

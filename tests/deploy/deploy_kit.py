@@ -27,7 +27,7 @@ from canary.controller.settings import Settings
 from canary.kube import DEPLOYMENTS, EVENTS, HTTPROUTES, ROLLOUTS, Kube, KubeClient, Resource
 from canary.metrics.port import Provider
 from canary_sandbox.apiserver import AuditEntry
-from canary_sandbox.apiserver.desk import FrontDesk
+from canary_sandbox.apiserver.generic import GenericApiServer
 from canary_sandbox.cluster import gateway_api_crds
 from canary_sandbox.watching import Cache, running, watch_into
 
@@ -200,7 +200,7 @@ def judge(granted: frozenset[Grant], requests: Iterable[AuditEntry]) -> tuple[li
 class Town:
     """An API server with a Gateway implementation and a kubelet, as far as the controller can tell."""
 
-    api: FrontDesk
+    api: GenericApiServer
     kube: Kube
     kubeconfig: Path
     # A real API server stamps objects with the time of day, so the controller's clock begins there.

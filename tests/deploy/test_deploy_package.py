@@ -78,7 +78,8 @@ def run(alone: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(
-    "words", [("demo",), ("demo", "--plain"), ("demo", "--help"), ("sandbox",), ("sandbox", "up", "--folder", "box")]
+    "words",
+    [("demo",), ("demo", "--plain"), ("demo", "--help"), ("sandbox",), ("sandbox", "up", "--folder", "sandbox")],
 )
 def test_without_the_sandbox_its_verbs_say_what_to_install(alone: Path, words: tuple[str, ...]) -> None:
     """One sentence, whatever they are asked."""

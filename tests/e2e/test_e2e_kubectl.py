@@ -26,11 +26,11 @@ NAMESPACE = manifests.NAMESPACE
 class Team:
     """A sandbox with the demo's world in it, a controller, and kubectl."""
 
-    def __init__(self, box: Sandbox) -> None:
-        self.box = box
+    def __init__(self, cluster: Sandbox) -> None:
+        self.cluster = cluster
 
     async def kubectl(self, *words: str, stdin: str = "") -> str:
-        command = ["kubectl", "--kubeconfig", str(self.box.kubeconfig), "-n", NAMESPACE, *words]
+        command = ["kubectl", "--kubeconfig", str(self.cluster.kubeconfig), "-n", NAMESPACE, *words]
         process = await asyncio.create_subprocess_exec(
             *command,
             stdin=asyncio.subprocess.PIPE,
@@ -43,10 +43,10 @@ class Team:
         return text
 
     async def rollout(self) -> Json:
-        return await self.box.kube.get(ROLLOUTS, "shop", NAMESPACE)
+        return await self.cluster.kube.get(ROLLOUTS, "shop", NAMESPACE)
 
     async def weights(self) -> list[int]:
-        route = await self.box.kube.get(HTTPROUTES, "shop", NAMESPACE)
+        route = await self.cluster.kube.get(HTTPROUTES, "shop", NAMESPACE)
         return [ref["weight"] for ref in route["spec"]["rules"][0]["backendRefs"]]
 
     async def until(self, what: str, condition: Callable[[Json], bool], within: float = 60) -> Json:
@@ -62,7 +62,7 @@ class Team:
             pytest.fail(f"{what}: never; the status says {json.dumps(last, indent=1)}")
 
     async def served(self, requests: int) -> dict[str, int]:
-        url = await self.box.gateway_url(NAMESPACE, "public")
+        url = await self.cluster.gateway_url(NAMESPACE, "public")
         counts: dict[str, int] = {}
         async with aiohttp.ClientSession(headers={"Host": manifests.HOST}) as http:
             for _ in range(requests):
@@ -83,19 +83,19 @@ def rollout(*steps: Json, **more: Any) -> Json:
 
 @pytest.fixture
 async def team() -> AsyncGenerator[Team]:
-    async with sandbox() as box:
-        await box.apply(manifests.world())
+    async with sandbox() as cluster:
+        await cluster.apply(manifests.world())
         stop = asyncio.Event()
         controller = asyncio.create_task(
             serve(
                 Settings(metrics_address="127.0.0.1:0"),
                 stop=stop,
-                server=box.api.url,
-                token=box.api.add_token("canary-controller"),
+                server=cluster.api.url,
+                token=cluster.api.add_token("canary-controller"),
             )
         )
         try:
-            yield Team(box)
+            yield Team(cluster)
         finally:
             stop.set()
             await asyncio.wait_for(controller, 10)
@@ -137,7 +137,7 @@ async def test_watching_with_kubectl(team: Team) -> None:
     """`kubectl get rollouts -w` prints a line as the phase changes."""
     await team.kubectl("apply", "-f", "-", stdin=json.dumps(rollout({"weight": 20}, {"approval": {}})))
     await team.kubectl("wait", "rollout/shop", "--for=condition=Ready", "--timeout=30s")
-    command = ["kubectl", "--kubeconfig", str(team.box.kubeconfig), "-n", NAMESPACE, "get", "rollouts", "-w"]
+    command = ["kubectl", "--kubeconfig", str(team.cluster.kubeconfig), "-n", NAMESPACE, "get", "rollouts", "-w"]
     watching = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     assert watching.stdout is not None
     try:

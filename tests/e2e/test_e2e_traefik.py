@@ -34,17 +34,17 @@ REQUESTS = 1200
 class Team:
     """A sandbox behind Traefik with the demo's world in it, and a controller."""
 
-    def __init__(self, box: Sandbox, url: str) -> None:
-        self.box = box
+    def __init__(self, cluster: Sandbox, url: str) -> None:
+        self.cluster = cluster
         self.url = url
 
     @property
     def traefik(self) -> TraefikGateway:
-        assert isinstance(self.box.gateway, TraefikGateway)
-        return self.box.gateway
+        assert isinstance(self.cluster.gateway, TraefikGateway)
+        return self.cluster.gateway
 
     async def route(self) -> Json:
-        return await self.box.kube.get(HTTPROUTES, "shop", NAMESPACE)
+        return await self.cluster.kube.get(HTTPROUTES, "shop", NAMESPACE)
 
     async def until(self, what: str, condition: Callable[[Json], bool], within: float = 60) -> Json:
         """The Rollout's status once it is so."""
@@ -52,7 +52,7 @@ class Team:
         try:
             async with asyncio.timeout(within):
                 while True:
-                    last = (await self.box.kube.get(ROLLOUTS, "shop", NAMESPACE)).get("status") or {}
+                    last = (await self.cluster.kube.get(ROLLOUTS, "shop", NAMESPACE)).get("status") or {}
                     if condition(last):
                         return last
                     await asyncio.sleep(0.05)
@@ -61,7 +61,7 @@ class Team:
 
     async def request(self, verb: str) -> None:
         annotation = {"metadata": {"annotations": {"canary.dev/request": verb}}}
-        await self.box.kube.merge_patch(ROLLOUTS, "shop", NAMESPACE, annotation)
+        await self.cluster.kube.merge_patch(ROLLOUTS, "shop", NAMESPACE, annotation)
 
     async def serves(self, stable: int, canary: int, within: float = 10) -> None:
         """Wait until Traefik's data path has these weights; its status may be a moment ahead of that."""
@@ -82,7 +82,7 @@ class Team:
         """Wait until replicas on their way out are gone; until then connections that Traefik keeps stay with them."""
 
         async def gone() -> bool:
-            pods = await self.box.kube.list(PODS, NAMESPACE, label_selector=f"app={app}")
+            pods = await self.cluster.kube.list(PODS, NAMESPACE, label_selector=f"app={app}")
             return len(pods["items"]) == replicas
 
         await self.eventually(f"{replicas} pods of {app}", gone)
@@ -96,7 +96,7 @@ class Team:
         query = render(template, {**sides, "window": "5s"})
 
         async def seen() -> bool:
-            found = await self.box.prometheus.query(query)
+            found = await self.cluster.prometheus.query(query)
             return bool(found) and abs(float(found[0]["value"][1]) - share) < 0.05
 
         await self.eventually(f"a share of {share} in Prometheus", seen, 30)
@@ -136,7 +136,7 @@ class Team:
         assert conditions == {"Accepted": now, "ResolvedRefs": now}
         writers = {
             entry.user
-            for entry in self.box.api.audit
+            for entry in self.cluster.api.audit
             if (entry.resource, entry.subresource) == ("httproutes", "status")
         }
         assert writers == {"traefik"}
@@ -146,14 +146,16 @@ class Team:
 async def team(request: pytest.FixtureRequest) -> AsyncGenerator[Team]:
     """`indirect` True also runs a Prometheus that scrapes Traefik."""
     prometheus = bool(getattr(request, "param", False))
-    async with sandbox(gateway="traefik", prometheus=prometheus, scrape_interval="500ms") as box:
-        await box.apply(manifests.world(box.gateway.listener_port))
+    async with sandbox(gateway="traefik", prometheus=prometheus, scrape_interval="500ms") as cluster:
+        await cluster.apply(manifests.world(cluster.gateway.listener_port))
         stop = asyncio.Event()
-        settings = Settings(metrics_address="127.0.0.1:0", prometheus_url=box.prometheus.url if prometheus else None)
-        token = box.api.add_token("canary-controller")
-        controller = asyncio.create_task(serve(settings, stop=stop, server=box.api.url, token=token))
+        settings = Settings(
+            metrics_address="127.0.0.1:0", prometheus_url=cluster.prometheus.url if prometheus else None
+        )
+        token = cluster.api.add_token("canary-controller")
+        controller = asyncio.create_task(serve(settings, stop=stop, server=cluster.api.url, token=token))
         try:
-            yield Team(box, await box.gateway_url(NAMESPACE, "public"))
+            yield Team(cluster, await cluster.gateway_url(NAMESPACE, "public"))
         finally:
             stop.set()
             await asyncio.wait_for(controller, 10)
@@ -174,9 +176,9 @@ def deploy(version: str, errors: int = 0) -> Json:
 
 async def start(team: Team, document: Json, version: str, errors: int = 0) -> None:
     """Declare the Rollout, wait until it has seen the world as it is, then deploy a version."""
-    await team.box.apply([document])
+    await team.cluster.apply([document])
     await team.until("the first look", lambda status: status.get("phase") == "Idle")
-    await team.box.apply([deploy(version, errors)])
+    await team.cluster.apply([deploy(version, errors)])
 
 
 async def test_traefik_splits_traffic_as_every_step_asks(team: Team) -> None:
@@ -201,7 +203,7 @@ async def test_traefik_splits_traffic_as_every_step_asks(team: Team) -> None:
     await team.serves(1, 0)
     await team.drained("shop-stable", 2)
     assert await team.measure() == {(200, "v2"): REQUESTS}
-    stable = await team.box.kube.get(DEPLOYMENTS, "shop-stable", NAMESPACE)
+    stable = await team.cluster.kube.get(DEPLOYMENTS, "shop-stable", NAMESPACE)
     assert {"name": "VERSION", "value": "v2"} in stable["spec"]["template"]["spec"]["containers"][0]["env"]
     await team.accepted_by_traefik()
 
@@ -217,7 +219,7 @@ async def test_a_weight_that_traefik_has_not_seen_is_not_accepted(team: Team) ->
         route = await team.route()
         (parent,) = route["status"]["parents"]
         assert all(one["observedGeneration"] < route["metadata"]["generation"] for one in parent["conditions"])
-        status = (await team.box.kube.get(ROLLOUTS, "shop", NAMESPACE))["status"]
+        status = (await team.cluster.kube.get(ROLLOUTS, "shop", NAMESPACE))["status"]
         assert (status["split"]["accepted"], status["step"]["index"]) == (50, 3)
         assert not status["step"].get("reachedAt")
     finally:
@@ -229,24 +231,24 @@ async def test_a_weight_that_traefik_has_not_seen_is_not_accepted(team: Team) ->
 @pytest.mark.parametrize("team", [True], indirect=True)
 async def test_errors_in_traefiks_metrics_roll_back(team: Team) -> None:
     """At 50 % v3 begins to fail 30 % of its requests; Traefik's metrics say so; then not one request reaches v3."""
-    await team.box.prometheus.scraping()
+    await team.cluster.prometheus.scraping()
     # Few at a time and patient: when it has stopped, nothing of it is still on its way to a replica.
     async with LoadGenerator(team.url, manifests.HOST, rps=100, max_in_flight=20, timeout=60, max_seconds=120) as load:
         await start(team, rollout({"weight": 50, "hold": "60s"}, checks=True), "v3")
         status = await team.until("a good verdict", lambda status: status.get("checksSummary") == "1/1 pass")
         assert [check["value"] for check in status["checks"]] == [0]
         await team.seen_by_prometheus(0.5)
-        await team.box.workloads.set_fault(NAMESPACE, "shop-canary", errors=0.3)
+        await team.cluster.workloads.set_fault(NAMESPACE, "shop-canary", errors=0.3)
         status = await team.until("the rollback", lambda status: status.get("phase") == "RolledBack")
         assert "error-rate" in json.dumps(status["conditions"]) + status["message"]
         await team.serves(1, 0)
         assert load.counts().by_version["v3"] > 0
-    before = await team.box.workloads.served(NAMESPACE, "shop-canary")
+    before = await team.cluster.workloads.served(NAMESPACE, "shop-canary")
     assert await team.measure() == {(200, "v1"): REQUESTS}
-    assert await team.box.workloads.served(NAMESPACE, "shop-canary") == before
+    assert await team.cluster.workloads.served(NAMESPACE, "shop-canary") == before
 
 
 async def test_a_step_that_mirrors_is_refused(team: Team) -> None:
     """This version has no mirror steps, and on Traefik one would be an outage: the API server refuses the Rollout."""
     with pytest.raises(ApiError, match="weight: Required value"):
-        await team.box.apply([rollout({"mirror": {"percent": 20}})])
+        await team.cluster.apply([rollout({"mirror": {"percent": 20}})])

@@ -18,7 +18,7 @@ from canary.fair.room import SLOW_SECONDS
 
 
 @dataclass
-class Play:
+class Scenario:
     """Tenants with work to do, in a time of its own. `work` is one piece of it; `pass_` lets seconds go by."""
 
     size: int
@@ -89,17 +89,17 @@ class Play:
         await asyncio.gather(*self.tasks, return_exceptions=True)
 
 
-def played(size: int, story: Callable[[Play], Awaitable[None]]) -> Play:
-    play = Play(size)
+def run(size: int, story: Callable[[Scenario], Awaitable[None]]) -> Scenario:
+    scenario = Scenario(size)
 
     async def tell() -> None:
         try:
-            await story(play)
+            await story(scenario)
         finally:
-            await play.end()
+            await scenario.end()
 
     asyncio.run(tell())
-    return play
+    return scenario
 
 
 TENANTS = st.tuples(st.sampled_from(("red", "blue", "green")), st.sampled_from("abcd"))
@@ -115,22 +115,22 @@ def test_no_share_is_exceeded_and_nobody_is_forgotten(
 ) -> None:
     """Whatever comes, lasts and gives up: shares hold at every moment, and in the end all were served who stayed."""
 
-    async def story(play: Play) -> None:
+    async def story(scenario: Scenario) -> None:
         staying = Counter()
         for number, (pause, tenant, seconds) in enumerate(jobs):
-            await play.pass_(pause)
-            task = play.begin(play.work(tenant, seconds))
+            await scenario.pass_(pause)
+            task = scenario.begin(scenario.work(tenant, seconds))
             if number in impatient:
-                await play.settle()
+                await scenario.settle()
                 task.cancel()
             else:
                 staying[tenant] += 1
-        await play.pass_(1000)
-        assert not play.tasks
-        assert not play.places.busy
-        assert not (staying - Counter(play.served))
+        await scenario.pass_(1000)
+        assert not scenario.tasks
+        assert not scenario.places.busy
+        assert not (staying - Counter(scenario.served))
 
-    played(size, story)
+    run(size, story)
 
 
 @given(
@@ -144,160 +144,160 @@ def test_who_is_quick_never_waits_for_who_is_slow(size: int, teams: int, rollout
     """Teams with ever so many slow Rollouts delay a quick one once, before it is known to be: by one turn of each team."""
     ours = ("we", "shop")
 
-    async def hostile(play: Play, tenant: Tenant) -> None:
+    async def hostile(scenario: Scenario, tenant: Tenant) -> None:
         while True:
-            await play.work(tenant, seconds)
+            await scenario.work(tenant, seconds)
 
-    async def story(play: Play) -> None:
+    async def story(scenario: Scenario) -> None:
         for team, rollout, _check in itertools.product(range(teams), range(rollouts), range(2)):
-            play.begin(hostile(play, (f"team-{team}", f"rollout-{rollout}")))
-        await play.pass_(0.5)
-        play.begin(play.work(ours, 0.02))
-        await play.pass_((teams + 1) * seconds)
-        assert len(play.waits[ours]) == 1  # each team went first once, at most
+            scenario.begin(hostile(scenario, (f"team-{team}", f"rollout-{rollout}")))
+        await scenario.pass_(0.5)
+        scenario.begin(scenario.work(ours, 0.02))
+        await scenario.pass_((teams + 1) * seconds)
+        assert len(scenario.waits[ours]) == 1  # each team went first once, at most
         for _ in range(30):
-            play.begin(play.work(ours, 0.02))
-            await play.pass_(seconds / 3)
-        assert play.waits[ours][1:] == [0] * 30
+            scenario.begin(scenario.work(ours, 0.02))
+            await scenario.pass_(seconds / 3)
+        assert scenario.waits[ours][1:] == [0] * 30
 
-    played(size, story)
+    run(size, story)
 
 
 def test_fifty_rollouts_of_one_team_are_one_team() -> None:
     """Quick work in turns: another team's only Rollout is served every second time, not once in 51."""
 
-    async def always(play: Play, tenant: Tenant) -> None:
+    async def always(scenario: Scenario, tenant: Tenant) -> None:
         while True:
-            await play.work(tenant, 0.1)
+            await scenario.work(tenant, 0.1)
 
-    async def story(play: Play) -> None:
+    async def story(scenario: Scenario) -> None:
         for number in range(50):
-            play.begin(always(play, ("large", f"rollout-{number}")))
-        play.begin(always(play, ("small", "shop")))
-        await play.pass_(60)
-        shares = Counter(tenant[0] for tenant in play.served)
+            scenario.begin(always(scenario, ("large", f"rollout-{number}")))
+        scenario.begin(always(scenario, ("small", "shop")))
+        await scenario.pass_(60)
+        shares = Counter(tenant[0] for tenant in scenario.served)
         assert shares["small"] / shares.total() > 0.45
-        of_large = Counter(tenant for tenant in play.served if tenant[0] == "large")
+        of_large = Counter(tenant for tenant in scenario.served if tenant[0] == "large")
         assert max(of_large.values()) - min(of_large.values()) <= 1
 
-    played(1, story)
+    run(1, story)
 
 
 def test_who_gives_up_has_not_lost_its_turn() -> None:
     """One that waits, gives up and comes again, over and over, is served as soon as it is its turn."""
 
-    async def always(play: Play, tenant: Tenant) -> None:
+    async def always(scenario: Scenario, tenant: Tenant) -> None:
         while True:
-            await play.work(tenant, 5.0)
+            await scenario.work(tenant, 5.0)
 
-    async def impatient(play: Play) -> None:
-        while ("we", "shop") not in play.served:
-            task = play.begin(play.work(("we", "shop"), 0.1))
-            await play.sleep(2.0)
-            if ("we", "shop") not in play.served:
+    async def impatient(scenario: Scenario) -> None:
+        while ("we", "shop") not in scenario.served:
+            task = scenario.begin(scenario.work(("we", "shop"), 0.1))
+            await scenario.sleep(2.0)
+            if ("we", "shop") not in scenario.served:
                 task.cancel()
-            await play.sleep(0.0)
+            await scenario.sleep(0.0)
 
-    async def story(play: Play) -> None:
+    async def story(scenario: Scenario) -> None:
         for number in range(10):
-            play.begin(always(play, (f"team-{number}", "rollout")))
-        await play.pass_(1)
-        play.begin(impatient(play))
-        await play.pass_(60)
-        assert ("we", "shop") in play.served
-        assert play.served.index(("we", "shop")) <= 11
+            scenario.begin(always(scenario, (f"team-{number}", "rollout")))
+        await scenario.pass_(1)
+        scenario.begin(impatient(scenario))
+        await scenario.pass_(60)
+        assert ("we", "shop") in scenario.served
+        assert scenario.served.index(("we", "shop")) <= 11
 
-    played(1, story)
+    run(1, story)
 
 
 def test_the_topics_of_a_rollout_take_turns_too() -> None:
     """Sixteen checks of one Rollout: none is measured twice before each was measured once."""
     served: list[str] = []
 
-    async def always(play: Play, topic: str) -> None:
+    async def always(scenario: Scenario, topic: str) -> None:
         while True:
-            await play.work(("we", "shop"), 0.2, topic)
+            await scenario.work(("we", "shop"), 0.2, topic)
             served.append(topic)
 
-    async def story(play: Play) -> None:
+    async def story(scenario: Scenario) -> None:
         for number in range(16):
-            play.begin(always(play, f"check-{number}"))
-        await play.pass_(30)
+            scenario.begin(always(scenario, f"check-{number}"))
+        await scenario.pass_(30)
         for begin in range(16, len(served) - 16, 16):
             assert len(set(served[begin : begin + 16])) == 16
 
-    played(1, story)
+    run(1, story)
 
 
 def test_pace_is_what_was_seen_last_and_is_forgotten() -> None:
     """New, quick, slow while it is at something slow and until it was quick half a minute later, quick again."""
     tenant = ("we", "shop")
 
-    async def story(play: Play) -> None:
+    async def story(scenario: Scenario) -> None:
         begun: list[Pace] = []
 
         async def one(seconds: float) -> None:
-            place = await play.places.take(tenant)
+            place = await scenario.places.take(tenant)
             begun.append(place.pace)
-            await play.sleep(seconds)
-            play.places.give_back(place)
+            await scenario.sleep(seconds)
+            scenario.places.give_back(place)
 
         for seconds, pause in ((0.1, 1), (5, 2), (0.1, 4), (0.1, 900), (0.1, 1), (0.1, 1)):
-            play.begin(one(seconds))
-            await play.pass_(pause)
+            scenario.begin(one(seconds))
+            await scenario.pass_(pause)
         assert begun == [Pace.NEW, Pace.QUICK, Pace.SLOW, Pace.SLOW, Pace.SLOW, Pace.QUICK]
 
-    played(8, story)
+    run(8, story)
     assert SLOW_SECONDS == 1.0
 
 
 def test_a_place_that_comes_at_the_moment_of_giving_up_goes_on() -> None:
     """Cancelled in the same turn of the loop in which its place comes: the next one has it."""
 
-    async def story(play: Play) -> None:
-        first = await play.places.take(("a", "a"))
-        second = play.begin(play.work(("b", "b"), 1))
-        third = play.begin(play.work(("c", "c"), 1))
-        await play.settle()
-        play.places.give_back(first)
+    async def story(scenario: Scenario) -> None:
+        first = await scenario.places.take(("a", "a"))
+        second = scenario.begin(scenario.work(("b", "b"), 1))
+        third = scenario.begin(scenario.work(("c", "c"), 1))
+        await scenario.settle()
+        scenario.places.give_back(first)
         second.cancel()
-        await play.pass_(5)
+        await scenario.pass_(5)
         assert third.done()
-        assert play.served == [("c", "c")]
-        assert not play.places.busy
+        assert scenario.served == [("c", "c")]
+        assert not scenario.places.busy
 
-    played(1, story)
+    run(1, story)
 
 
 def test_closed_places() -> None:
     """Who waits when they close is told, and so is who comes later; what is held can be given back."""
 
-    async def story(play: Play) -> None:
-        place = await play.places.take(("a", "a"))
-        waiting = play.begin(play.work(("b", "b"), 1))
-        await play.settle()
-        play.places.close()
+    async def story(scenario: Scenario) -> None:
+        place = await scenario.places.take(("a", "a"))
+        waiting = scenario.begin(scenario.work(("b", "b"), 1))
+        await scenario.settle()
+        scenario.places.close()
         with pytest.raises(LimitClosed):
             await waiting
         with pytest.raises(LimitClosed):
-            await play.places.take(("c", "c"))
-        assert play.places.busy
-        play.places.give_back(place)
-        assert not play.places.busy
+            await scenario.places.take(("c", "c"))
+        assert scenario.places.busy
+        scenario.places.give_back(place)
+        assert not scenario.places.busy
 
-    played(1, story)
+    run(1, story)
 
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tenants come and go; what is known of them does not grow for ever."""
     monkeypatch.setattr("canary.fair.limit.REMEMBERED", 50)
 
-    async def story(play: Play) -> None:
+    async def story(scenario: Scenario) -> None:
         for number in range(500):
-            play.begin(play.work((f"team-{number}", "rollout"), 0.1))
-        await play.pass_(100)
-        assert len(play.served) == 500
-        kept = (play.places._served, play.places._last_slow, play.places._waiting, play.places._filed)
+            scenario.begin(scenario.work((f"team-{number}", "rollout"), 0.1))
+        await scenario.pass_(100)
+        assert len(scenario.served) == 500
+        kept = (scenario.places._served, scenario.places._last_slow, scenario.places._waiting, scenario.places._filed)
         assert [len(one) <= 50 for one in kept] == [True] * 4
 
-    played(1, story)
+    run(1, story)

@@ -17,11 +17,11 @@ from canary.kube import DEPLOYMENTS, EVENTS, LEASES, NAMESPACES, SERVICES, Kube,
 from canary.kube.events import build_event
 from canary.kube.retry import ROUTE_WRITE
 from canary_sandbox.apiserver import Fault
-from canary_sandbox.apiserver.desk import FrontDesk
+from canary_sandbox.apiserver.generic import GenericApiServer
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[FrontDesk]:
+async def server() -> AsyncIterator[GenericApiServer]:
     async with api_server() as server:
         yield server
 

@@ -162,6 +162,7 @@ async def test_a_success_that_is_no_object_is_an_error(api, kube, body: bytes) -
         await kube.get(PODS, "p", "shop")
 
 
+@pytest.mark.alone("how long a retry waits")
 async def test_silence_is_unavailable(api) -> None:
     """No answer within the time-out: Unavailable, and the observer saw code 0."""
     observed: list[tuple[str, str, int, float]] = []

@@ -20,30 +20,30 @@ from canary.kube import HTTPROUTES, NAMESPACES, SERVICES, Kube, KubeClient, Watc
 from canary.kube.outage import WATCH, Eyes
 from canary.kube.pace import GRACE, Silent, Vigil, WatchPace
 from canary.kube.pool import kept_alive
-from canary_sandbox.apiserver.desk import FrontDesk
+from canary_sandbox.apiserver.generic import GenericApiServer
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[FrontDesk]:
+async def server() -> AsyncIterator[GenericApiServer]:
     async with api_server() as server:
         yield server
 
 
 @pytest.fixture
-async def wire(server: FrontDesk) -> AsyncIterator[Wire]:
+async def wire(server: GenericApiServer) -> AsyncIterator[Wire]:
     async with Wire(server.url) as wire:
         yield wire
 
 
 @pytest.fixture
-async def far(server: FrontDesk, wire: Wire) -> AsyncIterator[Kube]:
+async def far(server: GenericApiServer, wire: Wire) -> AsyncIterator[Kube]:
     """A connection over the wire."""
     async with await KubeClient.connect(server=wire.url, token=server.token) as kube:
         yield kube
 
 
 @pytest.fixture
-async def near(server: FrontDesk) -> AsyncIterator[Kube]:
+async def near(server: GenericApiServer) -> AsyncIterator[Kube]:
     """A connection past the wire."""
     async with await KubeClient.connect(server=server.url, token=server.token) as kube:
         yield kube
@@ -117,6 +117,7 @@ async def following(kube: Kube, namespace: str, pace: WatchPace | None = None) -
 # -- watches ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.alone("how soon a watch is back")
 async def test_sight_is_back_within_two_seconds_of_the_server(near: Kube, far: Kube, wire: Wire, shop: str) -> None:
     """However long it was away: the next try is never far off. What happened meanwhile comes, once and in order."""
     async with following(far, shop) as watcher:
@@ -132,6 +133,7 @@ async def test_sight_is_back_within_two_seconds_of_the_server(near: Kube, far: K
     assert watcher.seen == [("SYNCED", ""), ("ADDED", "a"), ("ADDED", "b"), ("ADDED", "c")]
 
 
+@pytest.mark.alone("how soon a loss is noticed")
 async def test_a_brisk_watch_finds_a_silent_death(near: Kube, far: Kube, wire: Wire, shop: str) -> None:
     """Connections stay, nothing comes through: it is found when the watch should have ended, and is taken up anew."""
     pace = WatchPace(seconds=1.0)
@@ -146,7 +148,7 @@ async def test_a_brisk_watch_finds_a_silent_death(near: Kube, far: Kube, wire: W
     assert "nothing came" in why
 
 
-async def test_an_open_calm_watch_turns_brisk_at_once(server: FrontDesk, far: Kube, shop: str) -> None:
+async def test_an_open_calm_watch_turns_brisk_at_once(server: GenericApiServer, far: Kube, shop: str) -> None:
     """When a run begins the watches are renewed, from where they were, by one request each, and are not blind."""
     pace = WatchPace(seconds=30.0)
 
@@ -270,6 +272,7 @@ async def test_retry_after_is_obeyed(api, kube) -> None:
 # -- other requests ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.alone("how long a request takes")
 async def test_a_patch_into_a_dead_connection_is_sent_over_a_new_one(
     near: Kube, far: Kube, wire: Wire, shop: str
 ) -> None:
@@ -298,7 +301,7 @@ async def test_a_read_over_a_dead_connection_is_repeated(far: Kube, wire: Wire, 
     assert time.monotonic() - begun < 5
 
 
-async def test_a_time_out_spoils_the_connections_of_its_time(server: FrontDesk, wire: Wire, shop: str) -> None:
+async def test_a_time_out_spoils_the_connections_of_its_time(server: GenericApiServer, wire: Wire, shop: str) -> None:
     """After one request without an answer, no other one is sent into a connection that is as old."""
     async with await KubeClient.connect(server=wire.url, token=server.token, timeout=0.5) as far:
         names = [f"s{number}" for number in range(4)]

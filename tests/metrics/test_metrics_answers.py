@@ -106,6 +106,7 @@ def server() -> Iterator[str]:
         ("text", "Sample"),
     ],
 )
+@pytest.mark.alone("how late the event loop is")
 async def test_no_answer_holds_up_the_event_loop(server: str, body: str, expected: str) -> None:
     """Eight workers read, parse and sort answers of a kind at once; the loop is late by a few milliseconds at most."""
     provider = PrometheusProvider(server)
@@ -134,6 +135,7 @@ async def test_no_answer_holds_up_the_event_loop(server: str, body: str, expecte
 
 
 @pytest.mark.parametrize("body", BODIES)
+@pytest.mark.alone("how long parsing takes")
 def test_parsing_takes_no_time_worth_mentioning(body: str) -> None:
     """What is parsed is bounded by what it consists of, not only by its size."""
     before, repeated, times, after = BODIES[body]

@@ -124,6 +124,7 @@ async def neighbourhood(prometheus: FakePrometheus) -> AsyncIterator[Neighbours]
 
 
 @pytest.mark.parametrize("trouble", [*TROUBLES, "broken", "bad("])
+@pytest.mark.alone("how long a measurement takes beside others")
 async def test_one_teams_trouble_is_its_own(prometheus, trouble: str) -> None:
     """A team with three Rollouts of sixteen checks, all of them in this trouble, does not delay another team's check."""
     async with neighbourhood(prometheus) as neighbours:
@@ -136,6 +137,7 @@ async def test_one_teams_trouble_is_its_own(prometheus, trouble: str) -> None:
         assert neighbours.answers.get(trouble) or trouble in {"slow", "hanging", "dripping"}
 
 
+@pytest.mark.alone("how long a measurement takes beside others")
 async def test_all_troubles_at_once_and_a_new_neighbour(prometheus) -> None:
     """Every trouble, in teams of their own: who is known to be quick is not delayed; who is new is, by one time-out."""
     async with neighbourhood(prometheus) as neighbours:
@@ -150,6 +152,7 @@ async def test_all_troubles_at_once_and_a_new_neighbour(prometheus) -> None:
         assert max(newcomer[1:]) < AT_MOST, newcomer
 
 
+@pytest.mark.alone("how long a measurement takes beside others")
 async def test_the_other_rollouts_of_a_team_with_trouble(prometheus) -> None:
     """One Rollout whose queries hang does not delay another one of its own namespace."""
     async with neighbourhood(prometheus) as neighbours:
@@ -159,6 +162,7 @@ async def test_the_other_rollouts_of_a_team_with_trouble(prometheus) -> None:
         assert max(await neighbours.ours(30, ("they", "good"))) < AT_MOST
 
 
+@pytest.mark.alone("how long a measurement takes beside others")
 async def test_another_address_that_hangs(prometheus) -> None:
     """An address that answers nobody, named by fifty Rollouts, has workers of its own."""
     async with neighbourhood(prometheus) as neighbours:
@@ -184,6 +188,7 @@ async def test_a_turn_comes_for_everybody(prometheus) -> None:
         assert kinds == {Sample, Queued}
 
 
+@pytest.mark.alone("how long a measurement takes beside others")
 async def test_a_hundred_bad_queries_of_one_team_are_vetted_beside_another_one(prometheus) -> None:
     """Validation takes turns as measuring does."""
     async with neighbourhood(prometheus) as neighbours:

@@ -16,7 +16,7 @@ from model_kit import SPEC, changed
 from canary.model.crd import crds, render
 from canary.model.values import number_or_string
 from canary_sandbox.apiserver import ApiServer
-from canary_sandbox.apiserver.desk import FrontDesk
+from canary_sandbox.apiserver.generic import GenericApiServer
 
 Json = dict[str, Any]
 FOLDER = Path(__file__).parents[2] / "crds"
@@ -179,7 +179,7 @@ def test_short_names_leave_room_for_others() -> None:
 class Api:
     """The few requests that these tests make."""
 
-    def __init__(self, server: FrontDesk) -> None:
+    def __init__(self, server: GenericApiServer) -> None:
         self._client = httpx.AsyncClient(base_url=server.url, headers={"Authorization": f"Bearer {server.token}"})
         self._count = 0
         self._namespace = own_namespace("model")

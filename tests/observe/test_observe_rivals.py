@@ -102,7 +102,7 @@ records = st.builds(
 )
 
 
-class Play:
+class Scenario:
     """A store that is told of changes, and a copy of all documents to search through."""
 
     def __init__(self) -> None:
@@ -206,25 +206,25 @@ changes = st.one_of(
 @given(st.lists(st.tuples(changes, st.sampled_from(["go on", "ask", "settle first"])), max_size=20))
 def test_the_index_says_what_a_search_says_and_wakes_whom_it_concerns(played: list[tuple[Any, str]]) -> None:
     """Whatever is edited: the same owner as by searching, and whoever's rule has another owner has been woken."""
-    play = Play()
+    scenario = Scenario()
     before: Answers = {}
     for (what, *arguments), then in played:
-        change = getattr(play, what)
+        change = getattr(scenario, what)
         if what in {"put_rollout", "put_route"}:
             change(*arguments[:-1], answer=arguments[-1])
         else:
             change(*arguments)
         if then == "settle first":
-            play.settle(1000)
+            scenario.settle(1000)
         if then != "go on":
-            play.agree()
-            play.settle(1000)
-            after = play.answers()
+            scenario.agree()
+            scenario.settle(1000)
+            after = scenario.answers()
             moved = {name for name, said in after.items() if said != before.get(name)}
-            assert moved <= {name for _, name in play.woken}
-            assert not play.store.rivals.unsettled()
+            assert moved <= {name for _, name in scenario.woken}
+            assert not scenario.store.rivals.unsettled()
             before = after
-            play.woken.clear()
+            scenario.woken.clear()
 
 
 claims_changes = st.lists(

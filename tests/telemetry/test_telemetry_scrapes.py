@@ -95,6 +95,7 @@ def counting(rows: int = 2000) -> tuple[Counting, Exposition]:
     return series, Exposition(CollectorRegistry(), series)
 
 
+@pytest.mark.alone("how long the event loop is kept")
 async def test_a_large_page_lets_others_in_between(large: Telemetry) -> None:
     """67,000 series are written, and zipped, in stretches of a few milliseconds at most."""
     exposition = Exposition(large.process, large.rollouts)
@@ -120,6 +121,7 @@ async def test_fifty_at_once_are_one_page() -> None:
     assert series.written == 3
 
 
+@pytest.mark.alone("which part of the time is work")
 async def test_scrapers_without_end_cost_a_tenth() -> None:
     """Ten that ask again at once, in both formats, zipped and not: the work is a small part of the time."""
     series, exposition = counting(1_000)
@@ -165,6 +167,7 @@ async def test_a_page_that_cannot_be_made() -> None:
     assert await exposition.page(Format())
 
 
+@pytest.mark.alone("how fast a probe is answered")
 async def test_fifty_scrapers(serving: TelemetryServer) -> None:
     """All of them get all of it, and a probe in between is answered at once."""
     async with httpx.AsyncClient(
@@ -180,6 +183,7 @@ async def test_fifty_scrapers(serving: TelemetryServer) -> None:
         assert {answer.text.count("\n") > 67_000 for answer in answers} == {True}
 
 
+@pytest.mark.alone("who reads has to be served before others are broken off")
 async def test_scrapers_that_never_read(serving: TelemetryServer, monkeypatch: pytest.MonkeyPatch, caplog) -> None:
     """They keep nothing but a small buffer each, are broken off in time, and one who reads is served beside them."""
     monkeypatch.setattr(module, "SCRAPE_SECONDS", 2.0)

@@ -17,7 +17,7 @@ The layers, each knowing only those above it:
     bootstrap_roles, cluster, collector  a whole cluster, and what it cleans up
     auth, rbac, access                   who asks, and whether they may
     reviews, discovery, openapi, faults  the surroundings
-    protobuf, decoding, queries, responses, plain, handlers, desk, server   HTTP
+    protobuf, decoding, queries, responses, plain, handlers, generic, server   HTTP
 
 What is faithful, what differs and what is missing: `docs/sandbox.md`.
 """

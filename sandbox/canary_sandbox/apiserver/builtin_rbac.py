@@ -81,9 +81,6 @@ def _check_rule(rule: Json, at: str, *, namespaced: bool) -> list[FieldError]:
         if namespaced:
             detail = "namespaced rules cannot apply to non-resource URLs"
             errors.append(FieldError(f"{at}.nonResourceURLs", INVALID, detail, urls))
-        if any(rule.get(name) for name in ("apiGroups", "resources", "resourceNames")):
-            detail = "rules cannot apply to both regular resources and non-resource URLs"
-            errors.append(FieldError(f"{at}.nonResourceURLs", INVALID, detail, urls))
         return errors
     if not rule.get("apiGroups"):
         errors.append(FieldError(f"{at}.apiGroups", REQUIRED, "resource rules must supply at least one api group"))

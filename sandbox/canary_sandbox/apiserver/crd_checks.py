@@ -7,12 +7,10 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from canary_sandbox.apiserver import names
-from canary_sandbox.apiserver.errors import DUPLICATE, FORBIDDEN, INVALID, REQUIRED, UNSUPPORTED, FieldError, Json
+from canary_sandbox.apiserver.errors import DUPLICATE, FORBIDDEN, INVALID, REQUIRED, FieldError, Json
 from canary_sandbox.apiserver.jsonpath import JsonPathError, compile_path
 from canary_sandbox.apiserver.rules import RuleTree
 from canary_sandbox.apiserver.structural import check_structure
-
-_COLUMN_TYPES = ("boolean", "date", "integer", "number", "string")
 
 
 def check_definition(doc: Json, old: Json | None) -> list[FieldError]:
@@ -43,11 +41,6 @@ def _check_names(doc: Json, spec: Json) -> Iterator[FieldError]:
     for member in ("plural", "singular"):
         if (name := accepted.get(member)) and (problem := names.label_1035(name)):
             yield FieldError(f"spec.names.{member}", INVALID, problem, name)
-    for member in ("kind", "listKind"):
-        name = accepted.get(member) or "x"
-        if problem := names.label_1035(name.lower()):
-            detail = f"may have mixed case, but should otherwise match: {problem}"
-            yield FieldError(f"spec.names.{member}", INVALID, detail, name)
 
 
 def _check_versions(spec: Json) -> Iterator[FieldError]:
@@ -75,9 +68,6 @@ def _check_versions(spec: Json) -> Iterator[FieldError]:
 
 
 def _check_column(column: Json, at: str) -> Iterator[FieldError]:
-    if column["type"] not in _COLUMN_TYPES:
-        shown = ", ".join(f'"{name}"' for name in _COLUMN_TYPES)
-        yield FieldError(f"{at}.type", UNSUPPORTED, f"supported values: {shown}", column["type"])
     path = column["jsonPath"]
     try:
         compile_path(path)

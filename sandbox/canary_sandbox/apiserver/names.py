@@ -128,7 +128,6 @@ def check_metadata(metadata: Json) -> list[FieldError]:
 
 def _check_owners(owners: Any) -> list[FieldError]:
     errors = []
-    controllers = 0
     for index, owner in enumerate(owners):
         at = f"metadata.ownerReferences[{index}]"
         errors += [
@@ -136,11 +135,6 @@ def _check_owners(owners: Any) -> list[FieldError]:
             for name in ("apiVersion", "kind", "name", "uid")
             if not owner.get(name)
         ]
-        controllers += bool(owner.get("controller"))
-    if controllers > 1:
-        errors.append(
-            FieldError("metadata.ownerReferences", INVALID, "Only one reference can have Controller set to true", None)
-        )
     return errors
 
 

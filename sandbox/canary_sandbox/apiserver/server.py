@@ -1,4 +1,4 @@
-"""The server itself: its cluster behind a front desk."""
+"""The server itself: its cluster behind authentication, faults and audit."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from canary.errors import SandboxError
 from canary_sandbox.apiserver import access, auth, crd
 from canary_sandbox.apiserver.cluster import Cluster
 from canary_sandbox.apiserver.collector import Collector
-from canary_sandbox.apiserver.desk import FrontDesk, utc_now
 from canary_sandbox.apiserver.errors import Json
 from canary_sandbox.apiserver.faults import Fault
+from canary_sandbox.apiserver.generic import GenericApiServer, utc_now
 from canary_sandbox.apiserver.handlers import Handlers
 from canary_sandbox.apiserver.rbac import Authorizer, Mode
 from canary_sandbox.apiserver.requests import Request
@@ -33,7 +33,7 @@ from canary_sandbox.apiserver.watch import Watches
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # definitions are long, and the C parser ten times faster
 
 
-class ApiServer(FrontDesk):
+class ApiServer(GenericApiServer):
     """An embedded Kubernetes API server on 127.0.0.1, in memory, for as long as its context is open.
 
     `clock` gives the time of timestamps; `token` is the admin's bearer token (random when None); `port` 0 takes a free

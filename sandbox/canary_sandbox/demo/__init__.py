@@ -11,7 +11,7 @@ from canary_sandbox.demo.story import Story
 
 
 def run_demo(*, plain: bool = False, color: bool = True, keep: bool = False) -> int:
-    """Play the demo. Returns 0 if reality was as the story has it, 1 if not.
+    """Run the demo. Returns 0 if reality was as the story has it, 1 if not.
 
     Args:
         plain: append lines instead of redrawing a picture; also when there is no terminal.
@@ -29,14 +29,14 @@ def run_demo(*, plain: bool = False, color: bool = True, keep: bool = False) -> 
 
 
 async def _play(*, plain: bool, color: bool, keep: bool) -> int:
-    playing = asyncio.current_task()
-    if playing is not None:
+    running = asyncio.current_task()
+    if running is not None:
         # A polite end must take the children and the temporary folders along, as Ctrl-C does.
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, playing.cancel)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
     screen = make_screen(plain=plain, color=color)
     story = Story(screen)
     async with story:
-        report = await story.play()
+        report = await story.run()
         screen.report(report)
         if keep:
             await story.linger()

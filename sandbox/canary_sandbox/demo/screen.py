@@ -46,7 +46,7 @@ class Screen:
         """The stage is set."""
 
     def close(self) -> None:
-        """The play is over, or broken off."""
+        """The demo is over, or broken off."""
 
     def say(self, text: str) -> None:
         """A line of the story."""
@@ -64,7 +64,7 @@ class Screen:
         """What was served in the last `seconds`."""
 
     def note(self, *lines: str) -> None:
-        """Lines to copy, after the play."""
+        """Lines to copy, after the demo."""
         for line in lines:
             self.console.print(Text(line), soft_wrap=True)
 

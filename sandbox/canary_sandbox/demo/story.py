@@ -1,4 +1,4 @@
-"""Plays the story and takes notes: who wrote what and when, what was served, what people would have seen."""
+"""Runs the story and takes notes: who wrote what and when, what was served, what people would have seen."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Notes:
 
 
 class Story(Composite):
-    """The whole play as an async context: everything it started is gone when it is left."""
+    """The whole demo as an async context: everything it started is gone when it is left."""
 
     def __init__(self, screen: Screen) -> None:
         self._screen = screen
@@ -60,10 +60,10 @@ class Story(Composite):
         self._began = time.time()
         require_prometheus()
         self._screen.say("starting: API server, Envoy gateway, Prometheus, two Deployments")
-        self._box = await stack.enter_async_context(Sandbox(prometheus=True, processes=True))
-        await self._box.apply(manifests.world())
+        self._cluster = await stack.enter_async_context(Sandbox(prometheus=True, processes=True))
+        await self._cluster.apply(manifests.world())
         await self._start_controller(stack)
-        url = await self._box.gateway_url(manifests.NAMESPACE, "public")
+        url = await self._cluster.gateway_url(manifests.NAMESPACE, "public")
         await self._rolled_out("shop-stable", "shop-canary")
         self._load = await stack.enter_async_context(
             LoadGenerator(url, manifests.HOST, rps=RPS, max_seconds=300, max_requests=90_000)
@@ -76,20 +76,20 @@ class Story(Composite):
 
     async def _start_controller(self, stack: AsyncExitStack) -> None:
         """The controller as users run it: a process of its own, under its own name."""
-        config = self._box.api.kubeconfig(self._box.folder / "controller.kubeconfig", user=CONTROLLER)
+        config = self._cluster.api.kubeconfig(self._cluster.folder / "controller.kubeconfig", user=CONTROLLER)
         self._metrics = f"127.0.0.1:{free_port()}"
         command = [sys.executable, "-m", "canary", "controller", "run"]
-        flags = ["--prometheus-url", self._box.prometheus.url, "--metrics-address", self._metrics]
-        self._log = self._box.folder / "controller.log"
+        flags = ["--prometheus-url", self._cluster.prometheus.url, "--metrics-address", self._metrics]
+        self._log = self._cluster.folder / "controller.log"
         self._controller = await stack.enter_async_context(
             ManagedProcess([*command, *flags, "--kubeconfig", str(config)], log=self._log, name="canary controller")
         )
 
-    async def play(self) -> Report:
+    async def run(self) -> Report:
         """Act one: a good version. Act two: a bad one. Then count."""
         self._screen.say(f"{RPS} requests a second flow through Envoy to v1; waiting for Prometheus' first look")
-        await self._box.prometheus.scraping()
-        await self._box.apply([manifests.rollout()])
+        await self._cluster.prometheus.scraping()
+        await self._cluster.apply([manifests.rollout()])
         await self._until("the controller to see the Rollout", lambda status: status.phase is Phase.IDLE, 30)
         self._screen.say(f"act one: {GOOD} is deployed. It is fine.")
         await self._deploy(GOOD)
@@ -104,8 +104,8 @@ class Story(Composite):
 
     async def linger(self) -> None:
         """Stay until Ctrl-C, with a little traffic, for at most half an hour."""
-        url = await self._box.gateway_url(manifests.NAMESPACE, "public")
-        path: Path = self._box.kubeconfig
+        url = await self._cluster.gateway_url(manifests.NAMESPACE, "public")
+        path: Path = self._cluster.kubeconfig
         self._screen.note(
             "",
             f"The cluster runs on, with {LINGER_RPS} requests a second, for {LINGER_SECONDS // 60} minutes or until Ctrl-C. In another terminal:",
@@ -122,13 +122,13 @@ class Story(Composite):
 
     async def _deploy(self, version: str, *, errors: int = 0) -> None:
         self._version = version
-        await self._box.apply([manifests.deployment("shop-canary", version, errors=errors)])
+        await self._cluster.apply([manifests.deployment("shop-canary", version, errors=errors)])
 
     async def _rolled_out(self, *names: str) -> None:
         for name in names:
             async with asyncio.timeout(30):
                 while True:
-                    found = await self._box.kube.get(DEPLOYMENTS, name, manifests.NAMESPACE)
+                    found = await self._cluster.kube.get(DEPLOYMENTS, name, manifests.NAMESPACE)
                     if (found.get("status") or {}).get("readyReplicas") == found["spec"]["replicas"]:
                         break
                     await asyncio.sleep(0.1)
@@ -159,7 +159,7 @@ class Story(Composite):
     # -- taking notes -------------------------------------------------------------------------------------------
 
     async def _watch_rollout(self) -> None:
-        async for event in self._box.kube.list_and_watch(ROLLOUTS, manifests.NAMESPACE):
+        async for event in self._cluster.kube.list_and_watch(ROLLOUTS, manifests.NAMESPACE):
             if event.type in {"ADDED", "MODIFIED"} and event.object.get("status"):
                 status = self._notes.status = RolloutStatus.load(event.object["status"])
                 failing = [check for check in status.checks if check.verdict is VerdictKind.FAIL]
@@ -169,7 +169,7 @@ class Story(Composite):
                 self._changed.set()
 
     async def _watch_route(self) -> None:
-        async for event in self._box.kube.list_and_watch(HTTPROUTES, manifests.NAMESPACE):
+        async for event in self._cluster.kube.list_and_watch(HTTPROUTES, manifests.NAMESPACE):
             if event.type not in {"ADDED", "MODIFIED"}:
                 continue
             share = _share(event.object)
@@ -180,7 +180,7 @@ class Story(Composite):
             self._screen.weight(share)
 
     async def _watch_events(self) -> None:
-        async for event in self._box.kube.list_and_watch(EVENTS, manifests.NAMESPACE):
+        async for event in self._cluster.kube.list_and_watch(EVENTS, manifests.NAMESPACE):
             if event.type == "ADDED" and event.object.get("involvedObject", {}).get("kind") == "Rollout":
                 self._screen.event(event.object)
 
@@ -228,7 +228,7 @@ class Story(Composite):
         zero = [at for at, share in self._notes.accepted if share == 0 and at > good_run_ended]
         patches = [
             entry.at.timestamp()
-            for entry in self._box.api.audit
+            for entry in self._cluster.api.audit
             if entry.user == CONTROLLER
             and entry.verb == "patch"
             and entry.resource == "httproutes"

@@ -78,7 +78,7 @@ class _CompiledRoute:
 def translate(
     objects: Objects, features: frozenset[str] = FEATURES, locate: Locate = as_written
 ) -> tuple[EnvoyConfig, Statuses]:
-    """Translate a snapshot. With fewer `features` the gateway plays one that can do less, and says so.
+    """Translate a snapshot. With fewer `features` the gateway acts as one that can do less, and says so.
 
     `locate` says where the endpoints of EndpointSlices really listen.
     """

@@ -14,13 +14,13 @@ def add_sandbox(app: typer.Typer) -> None:
     """`canary sandbox`."""
     from canary_sandbox.verbs import down, fault, load, status, up
 
-    box = group()
-    box.command("up", help=up.HELP)(up.up)
-    box.command("status", help=status.HELP)(status.status)
-    box.command("load", help=load.HELP)(load.load)
-    box.command("fault", help=fault.HELP)(fault.fault)
-    box.command("down", help=down.HELP)(down.down)
-    app.add_typer(box, name="sandbox", help="Run a cluster of your own; needs no Kubernetes.", rich_help_panel=RUN)
+    sandbox = group()
+    sandbox.command("up", help=up.HELP)(up.up)
+    sandbox.command("status", help=status.HELP)(status.status)
+    sandbox.command("load", help=load.HELP)(load.load)
+    sandbox.command("fault", help=fault.HELP)(fault.fault)
+    sandbox.command("down", help=down.HELP)(down.down)
+    app.add_typer(sandbox, name="sandbox", help="Run a cluster of your own; needs no Kubernetes.", rich_help_panel=RUN)
 
 
 def add_demo(app: typer.Typer) -> None:

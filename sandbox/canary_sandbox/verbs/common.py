@@ -11,7 +11,7 @@ import typer
 from canary.cli.exits import CliError, ExitCode
 
 if TYPE_CHECKING:
-    from canary_sandbox.box.folder import Folder as BoxFolder
+    from canary_sandbox.instance.folder import Folder as InstanceFolder
 
 Json = dict[str, Any]
 
@@ -38,21 +38,21 @@ class Format(StrEnum):
 Output = Annotated[Format, typer.Option("-o", "--output", help="text for people, json for programs.")]
 
 
-def folder(path: Path | None) -> BoxFolder:
+def folder(path: Path | None) -> InstanceFolder:
     """The sandbox's folder. Raises CliError where there can be no sandbox."""
     try:
-        from canary_sandbox.box.folder import Folder as BoxFolder
-        from canary_sandbox.box.folder import default_folder
+        from canary_sandbox.instance.folder import Folder as InstanceFolder
+        from canary_sandbox.instance.folder import default_folder
     except ImportError as error:  # no fcntl: there is no Envoy for such a system either
         raise CliError(f"the sandbox needs Linux or macOS ({error.name or error} is missing)") from error
 
-    return BoxFolder(default_folder() if path is None else path)
+    return InstanceFolder(default_folder() if path is None else path)
 
 
 @contextmanager
 def talking() -> Iterator[None]:
     """Turns a sandbox that is not up into an exit code of its own."""
-    from canary_sandbox.box.client import NotUpError
+    from canary_sandbox.instance.client import NotUpError
 
     try:
         yield

@@ -14,17 +14,15 @@ HELP = o.guide(
 )
 
 
+@o.grouped()
 def demo(
-    ctx: typer.Context,
     *,
     plain: Annotated[bool, typer.Option("--plain", help="Append lines instead of redrawing a picture.")] = False,
     keep: Annotated[
         bool, typer.Option("--keep", help="Leave the cluster running at the end, until Ctrl-C, to look around.")
     ] = False,
-    no_color: o.NoColor = False,
-    debug: o.Debug = False,
+    local: o.Local,
 ) -> None:
-    common = o.common(ctx, no_color=no_color, debug=debug)
     try:
         from canary_sandbox.demo import run_demo
     except ImportError as error:
@@ -34,4 +32,4 @@ def demo(
         ) from error
     from canary.cli.output import wants_color
 
-    raise typer.Exit(run_demo(plain=plain, color=wants_color(no_color=common.no_color), keep=keep))
+    raise typer.Exit(run_demo(plain=plain, color=wants_color(no_color=local.no_color), keep=keep))

@@ -15,32 +15,34 @@ HELP = o.guide(
 )
 
 
+@o.grouped()
 def down(
-    ctx: typer.Context,
     *,
     folder: c.Folder = None,
     delete: Annotated[
         bool, typer.Option("--delete/--keep-state", help="Delete the state, or keep it to be resumed.")
     ] = False,
-    no_color: o.NoColor = False,
-    debug: o.Debug = False,
+    _: o.Local,
 ) -> None:
     from canary.cli.exits import CliError
-    from canary_sandbox.box.launch import stop
+    from canary_sandbox.instance.launch import stop
 
-    o.common(ctx, no_color=no_color, debug=debug)
-    box = c.folder(folder)
-    was_up = stop(box)
+    instance = c.folder(folder)
+    was_up = stop(instance)
     said = "The sandbox is down" if was_up else "No sandbox is up"
     if not delete:
-        kept = f"; its state is kept in {box.path}, `canary sandbox up{box.flag}` resumes it" if box.has_state else ""
+        kept = (
+            f"; its state is kept in {instance.path}, `canary sandbox up{instance.flag}` resumes it"
+            if instance.has_state
+            else ""
+        )
         sys.stdout.write(f"{said}{kept}.\n")
         return
-    if not box.path.exists():
-        sys.stdout.write(f"{said}, and there is no state in {box.path}.\n")
+    if not instance.path.exists():
+        sys.stdout.write(f"{said}, and there is no state in {instance.path}.\n")
         return
-    with box.locked() as ours:
+    with instance.locked() as ours:
         if not ours:
-            raise CliError(f"somebody has started a sandbox in {box.path} meanwhile; nothing is deleted")
-        box.delete()
-    sys.stdout.write(f"{said}, and its state in {box.path} is deleted.\n")
+            raise CliError(f"somebody has started a sandbox in {instance.path} meanwhile; nothing is deleted")
+        instance.delete()
+    sys.stdout.write(f"{said}, and its state in {instance.path} is deleted.\n")

@@ -22,8 +22,8 @@ HELP = o.guide(
 )
 
 
+@o.grouped()
 def fault(
-    ctx: typer.Context,
     *,
     version: Annotated[
         str | None,
@@ -45,12 +45,10 @@ def fault(
     clear: Annotated[bool, typer.Option("--clear", help="Take the faults away again.")] = False,
     folder: c.Folder = None,
     output: c.Output = c.Format.TEXT,
-    no_color: o.NoColor = False,
-    debug: o.Debug = False,
+    _: o.Local,
 ) -> None:
-    from canary_sandbox.box.client import ask
+    from canary_sandbox.instance.client import ask
 
-    o.common(ctx, no_color=no_color, debug=debug)
     given = errors is not None or latency is not None
     if clear and given:
         raise typer.BadParameter(
@@ -65,14 +63,14 @@ def fault(
         "errors": None if errors is None else c.percent(errors),
         "latency": None if latency is None else o.seconds(latency, "--latency"),
     }
-    box = c.folder(folder)
+    instance = c.folder(folder)
     with c.talking():
         if clear:
-            answer = ask(box, "DELETE", "/faults", params={} if version is None else {"version": version})
+            answer = ask(instance, "DELETE", "/faults", params={} if version is None else {"version": version})
         elif given:
-            answer = ask(box, "PUT", "/faults", json=fault_of)
+            answer = ask(instance, "PUT", "/faults", json=fault_of)
         else:
-            answer = ask(box, "GET", "/faults")
+            answer = ask(instance, "GET", "/faults")
     if output is c.Format.JSON:
         sys.stdout.write(json.dumps(answer, indent=2) + "\n")
         return

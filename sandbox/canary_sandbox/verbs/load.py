@@ -21,8 +21,8 @@ HELP = o.guide(
 )
 
 
+@o.grouped()
 def load(
-    ctx: typer.Context,
     *,
     rps: Annotated[
         float, typer.Option("--rps", min=0.1, max=MAX_RPS, help="Requests a second, whatever the answers.")
@@ -40,22 +40,20 @@ def load(
     plain: Annotated[bool, typer.Option("--plain", help="A line every few seconds, even on a terminal.")] = False,
     folder: c.Folder = None,
     output: c.Output = c.Format.TEXT,
-    no_color: o.NoColor = False,
-    debug: o.Debug = False,
+    local: o.Local,
 ) -> None:
-    common = o.common(ctx, no_color=no_color, debug=debug)
     seconds = LONGEST if duration is None else o.seconds(duration, "--duration")
     if not 0 < seconds <= 24 * LONGEST:
         raise typer.BadParameter("between 1ms and 24h", param_hint="--duration")
     if url is not None and not url.startswith(("http://", "https://")):
         raise typer.BadParameter(f"{url!r} is no URL; write for example http://127.0.0.1:8080", param_hint="--url")
-    box = None
+    instance = None
     if url is None:
-        from canary_sandbox.box.client import ask
+        from canary_sandbox.instance.client import ask
 
-        box = c.folder(folder)
+        instance = c.folder(folder)
         with c.talking():
-            gateway = ask(box, "GET", "/status")["gateway"]
+            gateway = ask(instance, "GET", "/status")["gateway"]
         if not gateway["url"]:
             raise CliError("the example's Gateway is not there; say where with --url and --host")
         url, host = gateway["url"] + "/", host or gateway["host"]
@@ -64,7 +62,7 @@ def load(
     raise typer.Exit(
         run(
             Settings(url, host or "", rps, seconds, plain=plain, json=output is c.Format.JSON),
-            no_color=common.no_color,
-            alive=None if box is None else lambda: box.held,
+            no_color=local.no_color,
+            alive=None if instance is None else lambda: instance.held,
         )
     )

@@ -3,8 +3,6 @@ from __future__ import annotations
 import json
 import sys
 
-import typer
-
 from canary.cli import options as o
 from canary_sandbox.verbs import common as c
 from canary_sandbox.verbs.up import story
@@ -16,23 +14,23 @@ HELP = o.guide(
 )
 
 
+@o.grouped()
 def status(
-    ctx: typer.Context,
     *,
     folder: c.Folder = None,
     output: c.Output = c.Format.TEXT,
-    no_color: o.NoColor = False,
-    debug: o.Debug = False,
+    _: o.Local,
 ) -> None:
-    from canary_sandbox.box.client import ask
+    from canary_sandbox.instance.client import ask
 
-    o.common(ctx, no_color=no_color, debug=debug)
-    box = c.folder(folder)
+    instance = c.folder(folder)
     with c.talking():
-        info = ask(box, "GET", "/status")
+        info = ask(instance, "GET", "/status")
     if output is c.Format.JSON:
         sys.stdout.write(json.dumps(info, indent=2) + "\n")
         return
     from canary_sandbox.verbs.fault import lines
 
-    sys.stdout.write("\n".join([*story(info, box, before=False), "", *lines(info["faults"], info["versions"])]) + "\n")
+    sys.stdout.write(
+        "\n".join([*story(info, instance, before=False), "", *lines(info["faults"], info["versions"])]) + "\n"
+    )

@@ -14,7 +14,7 @@ from canary.cli.exits import CliError, ExitCode
 from canary_sandbox.verbs import common as c
 
 if TYPE_CHECKING:
-    from canary_sandbox.box.folder import Folder
+    from canary_sandbox.instance.folder import Folder
 
 Json = dict[str, Any]
 
@@ -22,7 +22,7 @@ HELP = o.guide(
     "Start a cluster of your own that stays up in the background: API server, gateway, Prometheus, the controller, and a "
     "shop to release. Resumes the one of before.",
     ("sandbox up", "start or resume it; says where everything is"),
-    ("sandbox up --folder ./box --no-example", "another one, empty, with its state in ./box"),
+    ("sandbox up --folder ./other --no-example", "another one, empty, with its state in ./other"),
     ("sandbox up -o json", "for a script: addresses and files"),
 )
 
@@ -34,8 +34,8 @@ class Gateway(StrEnum):
     TRAEFIK = "traefik"
 
 
+@o.grouped()
 def up(
-    ctx: typer.Context,
     *,
     gateway: Annotated[
         Gateway | None,
@@ -54,32 +54,30 @@ def up(
     ] = False,
     no_example: Annotated[bool, typer.Option("--no-example", help="Leave the shop out: no team-shop.")] = False,
     output: c.Output = c.Format.TEXT,
-    no_color: o.NoColor = False,
-    debug: o.Debug = False,
+    _: o.Local,
 ) -> None:
-    o.common(ctx, no_color=no_color, debug=debug)
-    box = c.folder(folder)
-    wishes = {
+    instance = c.folder(folder)
+    options = {
         "gateway": None if gateway is None else gateway.value,
         "controller": not no_controller,
         "example": not no_example,
     }
     if foreground:
-        raise typer.Exit(_stay(box, wishes, output))
-    from canary_sandbox.box.launch import start
+        raise typer.Exit(_stay(instance, options, output))
+    from canary_sandbox.instance.launch import start
 
     with c.talking():
-        info, before = start(box, wishes, _say)
+        info, before = start(instance, options, _say)
     if gateway is not None and info["gateway"]["kind"] != gateway.value:
         raise CliError(
-            f"the sandbox in {box.path} is up with the gateway {info['gateway']['kind']}; "
-            f"choose another --folder, or `canary sandbox down --delete{box.flag}` first",
+            f"the sandbox in {instance.path} is up with the gateway {info['gateway']['kind']}; "
+            f"choose another --folder, or `canary sandbox down --delete{instance.flag}` first",
             ExitCode.REFUSED,
         )
     if output is c.Format.JSON:
         sys.stdout.write(json.dumps({**info, "before": before}, indent=2) + "\n")
     else:
-        sys.stdout.write("\n".join(story(info, box, before=before)) + "\n")
+        sys.stdout.write("\n".join(story(info, instance, before=before)) + "\n")
 
 
 def _say(step: str) -> None:
@@ -88,18 +86,18 @@ def _say(step: str) -> None:
     sys.stderr.flush()
 
 
-def _stay(box: Folder, wishes: Json, output: c.Format) -> int:
+def _stay(instance: Folder, options: Json, output: c.Format) -> int:
     """Be the supervisor ourselves."""
     import asyncio
 
     try:
-        from canary_sandbox.box.supervisor import Wishes, supervise
+        from canary_sandbox.instance.supervisor import Options, supervise
     except ImportError as error:
         raise CliError(
             f"the sandbox needs more packages ({error.name or error} is missing); install canary-sandbox again"
         ) from error
 
-    from canary_sandbox.box.launch import same_program
+    from canary_sandbox.instance.launch import same_program
 
     os.environ.update(same_program())
 
@@ -107,19 +105,21 @@ def _stay(box: Folder, wishes: Json, output: c.Format) -> int:
         if output is c.Format.JSON:
             sys.stdout.write(json.dumps({**info, "before": False}, indent=2) + "\n")
         else:
-            sys.stdout.write("\n".join([*story(info, box, before=False), "", "Ctrl-C ends it."]) + "\n")
+            sys.stdout.write("\n".join([*story(info, instance, before=False), "", "Ctrl-C ends it."]) + "\n")
         sys.stdout.flush()
 
-    with box.locked() as ours:
+    with instance.locked() as ours:
         if not ours:
-            raise CliError(f"a sandbox is up in {box.path} already; `canary sandbox status{box.flag}` shows it")
-        failure = asyncio.run(supervise(box, Wishes(**wishes), _say, ready))
+            raise CliError(
+                f"a sandbox is up in {instance.path} already; `canary sandbox status{instance.flag}` shows it"
+            )
+        failure = asyncio.run(supervise(instance, Options(**options), _say, ready))
     if failure:
         raise CliError(f"the sandbox has ended: {failure}")
     return ExitCode.OK
 
 
-def story(info: Json, box: Folder, *, before: bool) -> Iterator[str]:
+def story(info: Json, instance: Folder, *, before: bool) -> Iterator[str]:
     """Where everything is, and what to try next."""
     yield f"The sandbox is up{' already' if before else ''}. Its folder is {info['folder']}."
     yield ""
@@ -127,7 +127,7 @@ def story(info: Json, box: Folder, *, before: bool) -> Iterator[str]:
     yield ""
     yield from places(info)
     yield ""
-    yield from next_steps(info, box.flag)
+    yield from next_steps(info, instance.flag)
 
 
 def places(info: Json) -> Iterator[str]:

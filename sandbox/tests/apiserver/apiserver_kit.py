@@ -18,7 +18,7 @@ from yarl import URL
 
 import canary_sandbox
 from canary_sandbox.apiserver import ApiServer
-from canary_sandbox.apiserver.desk import FrontDesk
+from canary_sandbox.apiserver.generic import GenericApiServer
 from canary_sandbox.cluster import gateway_api_crds
 
 OURS = Path(canary_sandbox.__file__).parent / "gatewayapi"
@@ -43,7 +43,7 @@ class Client:
     that nobody else has, and reads as if it were alone.
     """
 
-    def __init__(self, api: FrontDesk, session: aiohttp.ClientSession, namespace: str = "default") -> None:
+    def __init__(self, api: GenericApiServer, session: aiohttp.ClientSession, namespace: str = "default") -> None:
         self.api = api
         self.session = session
         self.namespace = namespace
@@ -108,13 +108,13 @@ class Client:
 
 
 @pytest.fixture
-async def api() -> AsyncIterator[FrontDesk]:
+async def api() -> AsyncIterator[GenericApiServer]:
     async with api_server() as server:
         yield server
 
 
 @pytest.fixture
-async def client(api: FrontDesk) -> AsyncIterator[Client]:
+async def client(api: GenericApiServer) -> AsyncIterator[Client]:
     """In a namespace of the test's own."""
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as session:
         client = Client(api, session, own_namespace("conf"))
@@ -124,7 +124,7 @@ async def client(api: FrontDesk) -> AsyncIterator[Client]:
 
 
 @pytest.fixture
-async def routes(api: FrontDesk) -> FrontDesk:
+async def routes(api: GenericApiServer) -> GenericApiServer:
     """A server that knows the Gateway API: by our definitions, or by those that GATEWAY_API_CRDS names."""
     await api.install_crds(gateway_api_crds())
     return api

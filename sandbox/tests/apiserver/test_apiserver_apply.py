@@ -25,9 +25,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from canary_sandbox.apiserver import ApiServer
-from canary_sandbox.apiserver.desk import FrontDesk
 from canary_sandbox.apiserver.errors import StatusError
 from canary_sandbox.apiserver.fieldpaths import applied_paths, from_fields_v1, shown, to_fields_v1
+from canary_sandbox.apiserver.generic import GenericApiServer
 from canary_sandbox.apiserver.managed import Writer, apply, updated
 from canary_sandbox.apiserver.merge import merged
 
@@ -362,7 +362,7 @@ def test_over_http_a_repetition_keeps_the_resource_version(data: Any) -> None:
     asyncio.run(run())
 
 
-async def test_kubectl_applies_on_the_server(kubectl: Kubectl, api: FrontDesk) -> None:
+async def test_kubectl_applies_on_the_server(kubectl: Kubectl, api: GenericApiServer) -> None:
     """--server-side, conflicts in kubectl's words, --force-conflicts, diff, and the way over from client-side apply."""
     doc = deployment({"name": "app", "image": "app:1"})
     text = yaml.safe_dump(doc)

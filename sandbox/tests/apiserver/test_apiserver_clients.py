@@ -15,7 +15,7 @@ import yaml
 from apiserver_kit import ROUTES, Client, Kubectl, definition, eventually, route, widget
 from kubernetes import aio
 
-from canary_sandbox.apiserver.desk import FrontDesk
+from canary_sandbox.apiserver.generic import GenericApiServer
 
 COLUMNS = [
     {"name": "Ready", "type": "string", "jsonPath": '.status.conditions[?(@.type=="Ready")].status'},
@@ -59,7 +59,7 @@ spec:
 """
 
 
-async def test_kubectl_applies_gets_and_watches(kubectl: Kubectl, api: FrontDesk) -> None:
+async def test_kubectl_applies_gets_and_watches(kubectl: Kubectl, api: GenericApiServer) -> None:
     """A definition, an object of it, its columns in a table and in a watch."""
     assert "created" in await kubectl("apply", "-f", "-", stdin=yaml.safe_dump(widgets()))
     await kubectl("wait", "--for=condition=Established", "crd/widgets.OWN.example.com", "--timeout=5s")
@@ -98,7 +98,7 @@ async def test_kubectl_applies_a_deployment_twice(kubectl: Kubectl) -> None:
     assert "side:2" in await kubectl("get", "deploy", "-o", "wide")
 
 
-async def test_kubectl_is_told_what_is_wrong(kubectl: Kubectl, routes: FrontDesk) -> None:
+async def test_kubectl_is_told_what_is_wrong(kubectl: Kubectl, routes: GenericApiServer) -> None:
     """An unknown field, a bad value and a failed test come out in the words users know."""
     misspelt = route()
     misspelt["spec"]["rules"][0]["backendRefs"][0]["wieght"] = 1
@@ -114,7 +114,7 @@ async def test_kubectl_is_told_what_is_wrong(kubectl: Kubectl, routes: FrontDesk
     assert "NotFound" in await kubectl("get", "httproute", "nothing", code=1)
 
 
-async def test_kubectl_edits_explains_and_cleans_up(kubectl: Kubectl, routes: FrontDesk, client: Client) -> None:
+async def test_kubectl_edits_explains_and_cleans_up(kubectl: Kubectl, routes: GenericApiServer, client: Client) -> None:
     """annotate, label, replace, explain, api-resources, wait, describe with events, delete, create namespace, whoami."""
     await kubectl("apply", "-f", "-", stdin=yaml.safe_dump(route()))
     await kubectl("annotate", "httproute", "shop", "canary.dev/run=1")
@@ -163,7 +163,7 @@ async def test_kubectl_creates_builtin_objects_by_command(kubectl: Kubectl) -> N
 
 
 async def test_an_operator_of_kopf_works(
-    api: FrontDesk, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    api: GenericApiServer, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It finds resources, watches, patches status, posts events, holds a finalizer and lets go of it."""
     namespace = client.namespace
@@ -237,7 +237,7 @@ async def test_an_operator_of_kopf_works(
 
 
 @pytest.mark.usefixtures("routes")
-async def test_the_python_client_works(api: FrontDesk, client: Client, tmp_path: Path) -> None:
+async def test_the_python_client_works(api: GenericApiServer, client: Client, tmp_path: Path) -> None:
     """Configuration from the kubeconfig, typed and untyped calls, a watch that ends by itself."""
     namespace = client.namespace
     await aio.config.load_kube_config(str(api.kubeconfig(tmp_path / "kubeconfig")))

@@ -11,7 +11,7 @@ import yaml
 from apiserver_kit import CRDS, OWN, Client
 from cluster_kit import OUR_CRDS, install_all
 
-from canary_sandbox.apiserver.desk import FrontDesk
+from canary_sandbox.apiserver.generic import GenericApiServer
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 FOREIGN = {"argoproj.io", "kustomize.toolkit.fluxcd.io"}
@@ -57,7 +57,7 @@ async def test_our_definitions_are_taken(client: Client, name: str) -> None:
 
 
 @pytest.mark.parametrize("folder", sorted(folder.name for folder in EXAMPLES.iterdir() if folder.is_dir()))
-async def test_our_examples_are_taken(api: FrontDesk, client: Client, folder: str) -> None:
+async def test_our_examples_are_taken(api: GenericApiServer, client: Client, folder: str) -> None:
     """Each document passes schema and rules, and has no field that is not known."""
     await install_all(api)
     for document in documents(folder):
@@ -66,7 +66,7 @@ async def test_our_examples_are_taken(api: FrontDesk, client: Client, folder: st
 
 
 @pytest.mark.parametrize("hold", ["5m\n", "5 m", "", "m5"])
-async def test_a_duration_is_whole(api: FrontDesk, client: Client, hold: str) -> None:
+async def test_a_duration_is_whole(api: GenericApiServer, client: Client, hold: str) -> None:
     """A time that only begins or ends like a duration is refused; a line break after it, too."""
     await install_all(api)
     (rollout,) = [document for document in documents("routing-only") if document["kind"] == "Rollout"]

@@ -16,7 +16,7 @@ from apiserver_kit import CONFIG_MAPS, OWN, Client, Kubectl, config_map, eventua
 from cluster_kit import api_server
 
 from canary_sandbox.apiserver import ApiServer
-from canary_sandbox.apiserver.desk import FrontDesk
+from canary_sandbox.apiserver.generic import GenericApiServer
 
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 ROBOT = "system:serviceaccount:OWN:robot"
@@ -26,7 +26,7 @@ GROUP = "rbac.authorization.k8s.io"
 
 
 @pytest.fixture
-async def api() -> AsyncIterator[FrontDesk]:
+async def api() -> AsyncIterator[GenericApiServer]:
     async with api_server(authorization="RBAC") as server:
         yield server
 
@@ -217,7 +217,7 @@ async def test_one_may_act_as_another_by_permission(client: Client) -> None:
     assert (await client("GET", CONFIG_MAPS, Impersonate_Group="dev")).code == 400
 
 
-@pytest.mark.sandbox_only("before a real server the desk acts as others itself")
+@pytest.mark.sandbox_only("before a real server the proxy acts as others itself")
 async def test_who_may_not_act_as_another_is_refused(client: Client) -> None:
     """The sentence names whom one wanted to be."""
     refused = await client("GET", CONFIG_MAPS, **as_user(client, "alice"), Impersonate_User="bob")
@@ -283,7 +283,7 @@ async def test_without_rbac_everything_is_allowed() -> None:
         assert (await client("GET", "/apis", Authorization="")).code == 401
 
 
-async def test_kubectl_makes_roles_and_asks(kubectl: Kubectl, api: FrontDesk, tmp_path: Path) -> None:
+async def test_kubectl_makes_roles_and_asks(kubectl: Kubectl, api: GenericApiServer, tmp_path: Path) -> None:
     """`create role|clusterrole|rolebinding|token`, `auth can-i` with --as and --list, and a user of little power."""
     await kubectl("create", "serviceaccount", "robot")
     await kubectl("create", "role", "reader", "--verb=get,list", "--resource=configmaps,deployments.apps/status")

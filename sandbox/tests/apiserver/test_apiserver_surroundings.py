@@ -11,13 +11,13 @@ import pytest
 from apiserver_kit import CONFIG_MAPS, Client, Kubectl, config_map, eventually, sandbox
 
 from canary_sandbox.apiserver import ApiServer, Fault
-from canary_sandbox.apiserver.desk import FrontDesk
+from canary_sandbox.apiserver.generic import GenericApiServer
 
 OUR_CRDS = Path(__file__).resolve().parents[3] / "crds"
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 
 
-async def test_everything_is_discovered_in_two_requests(client: Client, routes: FrontDesk) -> None:
+async def test_everything_is_discovered_in_two_requests(client: Client, routes: GenericApiServer) -> None:
     """Asked for, discovery comes aggregated, and says the same as the plain form, group by group."""
     core = await client("GET", "/api", Accept=f"{AGGREGATED},application/json")
     rest = await client("GET", "/apis", Accept=f"{AGGREGATED},application/json")
@@ -138,7 +138,7 @@ async def test_a_stale_watch_is_open_and_silent(client: Client) -> None:
         Fault(verb="list", stale=True)
 
 
-async def test_kubectl_explains_and_lists_our_own_resources(kubectl: Kubectl, api: FrontDesk) -> None:
+async def test_kubectl_explains_and_lists_our_own_resources(kubectl: Kubectl, api: GenericApiServer) -> None:
     """explain goes into rollout.spec.steps; api-resources knows short names, categories and verbs."""
     await api.install_crds(OUR_CRDS)
     steps = await kubectl("explain", "rollout.spec.steps")

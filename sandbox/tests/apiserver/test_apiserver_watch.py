@@ -178,6 +178,7 @@ async def test_a_fault_after_the_effect_loses_only_the_answer(client: Client) ->
     assert [entry.code for entry in client.api.audit if entry.verb == "patch"] == [504, 0]
 
 
+@pytest.mark.alone("how late an answer is")
 async def test_latency_delays_and_lets_through(client: Client) -> None:
     """A fault with latency alone answers late and truly, and only to whom it is meant."""
     client.api.faults.add(Fault(verb="list", latency=0.2, times=None, user="admin"))

@@ -35,7 +35,7 @@ CANARY = [sys.executable, "-m", "canary"]
 STEPS = [{"weight": 30, "hold": "3s"}, {"weight": 100, "hold": "2s"}]
 
 
-class Box:
+class Instance:
     """A folder, and the commands that are about it."""
 
     def __init__(self, folder: Path) -> None:
@@ -110,8 +110,8 @@ def alive(pid: int) -> bool:
 
 
 @pytest.fixture(scope="module")
-def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
-    made = Box(tmp_path_factory.mktemp("sandbox") / "box")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
+    made = Instance(tmp_path_factory.mktemp("sandbox") / "sandbox")
     try:
         yield made
     finally:
@@ -119,35 +119,35 @@ def box(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Box]:
         assert not made.folder.exists()
 
 
-def test_a_release_goes_through_and_a_bad_one_comes_back(box: Box) -> None:
+def test_a_release_goes_through_and_a_bad_one_comes_back(cluster: Instance) -> None:
     """up, load, set env: v2 is promoted and nobody sees an error. A fault on v3, which no Deployment knows of: rolled back."""
-    info = box.up()
+    info = cluster.up()
     assert info["before"] is False
     assert info["versions"] == {"v1": 4}
-    assert box.up()["before"] is True
-    said = box.canary("up")
+    assert cluster.up()["before"] is True
+    said = cluster.canary("up")
     assert f"export KUBECONFIG={info['kubeconfig']}" in said
     assert f"curl -H 'Host: shop.example.com' {info['gateway']['url']}/" in said
-    checks = [{**check, "window": "4s", "interval": "1s"} for check in box.get("rollout", "shop")["spec"]["checks"]]
-    box.kubectl(
+    checks = [{**check, "window": "4s", "interval": "1s"} for check in cluster.get("rollout", "shop")["spec"]["checks"]]
+    cluster.kubectl(
         "patch", "rollout", "shop", "--type=merge", "-p", json.dumps({"spec": {"steps": STEPS, "checks": checks}})
     )
     # The rights are those of deploy/: what the controller may not do, nobody does for it.
-    refused = box.kubectl("auth", "can-i", "--list", "--as=system:serviceaccount:canary-system:canary-controller")
+    refused = cluster.kubectl("auth", "can-i", "--list", "--as=system:serviceaccount:canary-system:canary-controller")
     assert "secrets" not in refused
-    with box.load("--rps", "80") as load:
-        box.kubectl("set", "env", "deployment/shop-canary", "VERSION=v2")
-        box.phase("Succeeded")
-        assert until(lambda: json.loads(box.canary("status", "-o", "json"))["versions"]) == {"v2": 4}
+    with cluster.load("--rps", "80") as load:
+        cluster.kubectl("set", "env", "deployment/shop-canary", "VERSION=v2")
+        cluster.phase("Succeeded")
+        assert until(lambda: json.loads(cluster.canary("status", "-o", "json"))["versions"]) == {"v2": 4}
 
-        box.canary("fault", "--version", "v3", "--errors", "20%", "--latency", "30ms")
-        box.kubectl("set", "env", "deployment/shop-canary", "VERSION=v3")
-        generation = box.get("deployment", "shop-canary")["metadata"]["generation"]
-        box.phase("RolledBack")
-        assert box.get("deployment", "shop-canary")["metadata"]["generation"] == generation
-        template = box.get("deployment", "shop-canary")["spec"]["template"]["spec"]["containers"][0]
+        cluster.canary("fault", "--version", "v3", "--errors", "20%", "--latency", "30ms")
+        cluster.kubectl("set", "env", "deployment/shop-canary", "VERSION=v3")
+        generation = cluster.get("deployment", "shop-canary")["metadata"]["generation"]
+        cluster.phase("RolledBack")
+        assert cluster.get("deployment", "shop-canary")["metadata"]["generation"] == generation
+        template = cluster.get("deployment", "shop-canary")["spec"]["template"]["spec"]["containers"][0]
         assert template["env"] == [{"name": "VERSION", "value": "v3"}]
-        assert "v3: 20 % of its answers are errors, 30 ms later (2 replicas)" in box.canary("fault")
+        assert "v3: 20 % of its answers are errors, 30 ms later (2 replicas)" in cluster.canary("fault")
 
         load.send_signal(signal.SIGINT)
         out, _ = load.communicate(timeout=20)
@@ -157,60 +157,60 @@ def test_a_release_goes_through_and_a_bad_one_comes_back(box: Box) -> None:
     assert summary["v1"]["failed"] == summary["v2"]["failed"] == 0
     assert 0.1 < summary["v3"]["failed"] / summary["v3"]["requests"] < 0.3
     assert summary["v3"]["p50"] > 0.03
-    weights = [ref["weight"] for ref in box.get("httproute", "shop")["spec"]["rules"][0]["backendRefs"]]
+    weights = [ref["weight"] for ref in cluster.get("httproute", "shop")["spec"]["rules"][0]["backendRefs"]]
     assert weights == [1, 0]
 
 
-def test_down_ends_everything_and_up_resumes_it(box: Box) -> None:
+def test_down_ends_everything_and_up_resumes_it(cluster: Instance) -> None:
     """No process is left; the same KUBECONFIG, addresses, objects and faults are there again, and the run's end too."""
-    first = box.up()
-    box.canary("fault", "--version", "v7", "--latency", "1s")
-    before = {kind: box.get(kind, "shop")["metadata"] for kind in ("rollout", "httproute")}
-    kubeconfig = (box.folder / "kubeconfig").read_bytes()
-    processes = [box.pid(), *children(box.pid())]
+    first = cluster.up()
+    cluster.canary("fault", "--version", "v7", "--latency", "1s")
+    before = {kind: cluster.get(kind, "shop")["metadata"] for kind in ("rollout", "httproute")}
+    kubeconfig = (cluster.folder / "kubeconfig").read_bytes()
+    processes = [cluster.pid(), *children(cluster.pid())]
     assert len(processes) >= 7  # Envoy, Prometheus, the controller, four replicas
 
-    assert "canary sandbox up" in box.canary("down")
+    assert "canary sandbox up" in cluster.canary("down")
     assert not [pid for pid in processes if alive(pid)]
-    assert not (box.folder / "run").exists()
-    assert "No sandbox is up" in box.canary("down")
+    assert not (cluster.folder / "run").exists()
+    assert "No sandbox is up" in cluster.canary("down")
 
-    second = box.up()
+    second = cluster.up()
     assert second["before"] is False
-    assert (box.folder / "kubeconfig").read_bytes() == kubeconfig
+    assert (cluster.folder / "kubeconfig").read_bytes() == kubeconfig
     assert second["gateway"] == first["gateway"]
     assert second["prometheus"] == first["prometheus"]
     assert second["faults"]["v7"] == {"errors": None, "latency": 1.0}
     for kind, metadata in before.items():
-        now = box.get(kind, "shop")["metadata"]
+        now = cluster.get(kind, "shop")["metadata"]
         assert {key: now[key] for key in ("uid", "creationTimestamp")} == {
             key: metadata[key] for key in ("uid", "creationTimestamp")
         }
-    with box.load("--rps", "40", "--duration", "1s") as load:
+    with cluster.load("--rps", "40", "--duration", "1s") as load:
         out, _ = load.communicate(timeout=20)
     assert json.loads(out)["failed"] == 0
 
 
-def test_kill_9_leaves_no_orphans_and_loses_no_more_than_a_second(box: Box) -> None:
+def test_kill_9_leaves_no_orphans_and_loses_no_more_than_a_second(cluster: Instance) -> None:
     """The supervisor dies at once: so do its children, and `up` finds what was written before, tokens and all."""
-    box.up()
-    box.kubectl("create", "configmap", "kept")
-    before = box.get("configmap", "kept")["metadata"]
-    token = box.kubectl("create", "token", "-n", "canary-system", "canary-controller").strip()
-    saved = box.folder / "cluster.json"
+    cluster.up()
+    cluster.kubectl("create", "configmap", "kept")
+    before = cluster.get("configmap", "kept")["metadata"]
+    token = cluster.kubectl("create", "token", "-n", "canary-system", "canary-controller").strip()
+    saved = cluster.folder / "cluster.json"
     until(lambda: b'"kept"' in saved.read_bytes(), within=5)
-    pid = box.pid()
+    pid = cluster.pid()
     processes = children(pid)
     os.kill(pid, signal.SIGKILL)
     until(lambda: not [child for child in [pid, *processes] if alive(child)])
-    assert "canary sandbox up" in box.canary("status", code=7)
+    assert "canary sandbox up" in cluster.canary("status", code=7)
 
-    assert box.up()["troubles"] == []
-    assert box.get("configmap", "kept")["metadata"] == before
+    assert cluster.up()["troubles"] == []
+    assert cluster.get("configmap", "kept")["metadata"] == before
     review = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": token}}
     done = subprocess.run(
         ["kubectl", "create", "--validate=false", "-f", "-", "-o", "json"],
-        env=box.env,
+        env=cluster.env,
         input=json.dumps(review),
         capture_output=True,
         text=True,
@@ -219,7 +219,7 @@ def test_kill_9_leaves_no_orphans_and_loses_no_more_than_a_second(box: Box) -> N
     assert json.loads(done.stdout)["status"]["authenticated"] is True
 
 
-def test_services_of_ones_own_as_the_page_shows_them(box: Box, tmp_path: Path) -> None:
+def test_services_of_ones_own_as_the_page_shows_them(cluster: Instance, tmp_path: Path) -> None:
     """The program and the manifests of docs/sandbox.md, in a namespace of their own: a good run, a bad one, the share counted."""
     page = (Path(__file__).parents[3] / "docs" / "sandbox.md").read_text()
     files = dict(re.findall(r"^cat > (\S+) <<'END'\n(.*?)^END$", page, re.MULTILINE | re.DOTALL))
@@ -238,28 +238,28 @@ def test_services_of_ones_own_as_the_page_shows_them(box: Box, tmp_path: Path) -
         return subprocess.Popen([sys.executable, str(tmp_path / "hello.py"), ports[port], *words])
 
     def status() -> Json:
-        found: Json = box.get("rollouts.canary.dev", "hello", "-n", "team-hello").get("status") or {}
+        found: Json = cluster.get("rollouts.canary.dev", "hello", "-n", "team-hello").get("status") or {}
         return found
 
     spec = next(one["spec"] for one in yaml.safe_load_all(manifests) if one["kind"] == "Rollout")
     rollout = RolloutSpec.model_validate(spec)
     observed = observed_query(rollout, "team-hello", "hello", weight=50)
-    info = box.up()
+    info = cluster.up()
     running = [start(*program) for program in programs[:2]]
     try:
-        box.kubectl("apply", "-f", str(tmp_path / "hello.yaml"))
-        box.kubectl("wait", "cro/hello", "-n", "team-hello", "--for=condition=Ready", "--timeout=30s")
+        cluster.kubectl("apply", "-f", str(tmp_path / "hello.yaml"))
+        cluster.kubectl("wait", "cro/hello", "-n", "team-hello", "--for=condition=Ready", "--timeout=30s")
         url = info["gateway"]["url"] + "/"
-        with box.load("--host", "hello.example.com", "--url", url, "--rps", "80", "--duration", "90s") as load:
-            box.kubectl("annotate", "cro/hello", "-n", "team-hello", "canary.dev/request=start")
+        with cluster.load("--host", "hello.example.com", "--url", url, "--rps", "80", "--duration", "90s") as load:
+            cluster.kubectl("annotate", "cro/hello", "-n", "team-hello", "canary.dev/request=start")
             until(lambda: status().get("phase") == "Promoting", within=60)
             assert status()["split"]["observed"] > 0  # as it was when something last happened
             until(lambda: [share for share in numbers(info["prometheus"], observed) if 0.4 < share < 0.6])
-            box.kubectl("annotate", "cro/hello", "-n", "team-hello", "canary.dev/request=promote")
+            cluster.kubectl("annotate", "cro/hello", "-n", "team-hello", "canary.dev/request=promote")
             until(lambda: status().get("phase") == "Succeeded")
             running[1].kill()
             running.append(start(*programs[2]))
-            box.kubectl("annotate", "cro/hello", "-n", "team-hello", "canary.dev/request=start")
+            cluster.kubectl("annotate", "cro/hello", "-n", "team-hello", "canary.dev/request=start")
             until(lambda: status().get("phase") == "RolledBack", within=60)
             assert "check error-rate failed" in status()["message"]
             load.send_signal(signal.SIGINT)
@@ -269,16 +269,16 @@ def test_services_of_ones_own_as_the_page_shows_them(box: Box, tmp_path: Path) -
         for process in running:
             process.kill()
             process.wait()
-        box.kubectl("delete", "namespace", "team-hello")
+        cluster.kubectl("delete", "namespace", "team-hello")
 
 
-def test_a_controller_that_dies_is_started_again(box: Box) -> None:
+def test_a_controller_that_dies_is_started_again(cluster: Instance) -> None:
     """As a Deployment would; and `status` says so."""
-    controller = box.up()["controller"]
+    controller = cluster.up()["controller"]
     os.kill(controller["pid"], signal.SIGKILL)
 
     def back() -> bool:
-        now = json.loads(box.canary("status", "-o", "json"))["controller"]
+        now = json.loads(cluster.canary("status", "-o", "json"))["controller"]
         return now["restarts"] == controller["restarts"] + 1 and now["pid"] not in {None, controller["pid"]}
 
     until(back)
@@ -286,7 +286,7 @@ def test_a_controller_that_dies_is_started_again(box: Box) -> None:
 
 def test_traefik_is_the_gateway_if_it_is_asked_for(tmp_path: Path) -> None:
     """It serves the shop, the Rollout asks for its metrics and gets numbers; another gateway is refused afterwards."""
-    mine = Box(tmp_path / "box")
+    mine = Instance(tmp_path / "sandbox")
     try:
         info = mine.up("--gateway", "traefik")
         assert info["gateway"]["kind"] == "traefik"
@@ -319,7 +319,7 @@ def numbers(prometheus: str, query: str) -> list[float]:
 
 def test_in_the_foreground_until_ctrl_c(tmp_path: Path) -> None:
     """Without example and controller: an empty cluster, and Ctrl-C ends it in good order."""
-    mine = Box(tmp_path / "box")
+    mine = Instance(tmp_path / "sandbox")
     command = [*CANARY, "sandbox", "up", "--foreground", "--no-example", "--no-controller", "-o", "json"]
     with subprocess.Popen(command, env=mine.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -338,7 +338,7 @@ def test_in_the_foreground_until_ctrl_c(tmp_path: Path) -> None:
 
 def test_ctrl_c_during_the_start_leaves_nothing(tmp_path: Path) -> None:
     """The supervisor that `up` has just started goes with it."""
-    mine = Box(tmp_path / "box")
+    mine = Instance(tmp_path / "sandbox")
     with subprocess.Popen(
         [*CANARY, "sandbox", "up"], env=mine.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:

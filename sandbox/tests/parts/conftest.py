@@ -11,7 +11,7 @@ from sandbox_kit import Shop
 
 @pytest_asyncio.fixture
 async def shop() -> AsyncGenerator[Shop]:
-    async with sandbox(crds=()) as box:
-        shop = Shop(box)
+    async with sandbox(crds=()) as cluster:
+        shop = Shop(cluster)
         await shop.open()
         yield shop

@@ -165,13 +165,13 @@ def manifest(document: Json) -> Json:
 class Shop:
     """A namespace with a Gateway, a route, and a stable (v1) and a canary (v2) Deployment, in a running Sandbox."""
 
-    def __init__(self, box: Sandbox) -> None:
-        self.box = box
+    def __init__(self, cluster: Sandbox) -> None:
+        self.cluster = cluster
         self.url = ""
 
     async def open(self, *, replicas: int = 1, port: int = 80) -> None:
         """`port` is what the Gateway's listener names."""
-        await self.box.apply([manifest(namespace("team-shop"))])
+        await self.cluster.apply([manifest(namespace("team-shop"))])
         pair = (backend("shop-stable", 1), backend("shop-canary", 1))
         documents = [
             gateway(listeners=[listener(port=port)]),
@@ -179,12 +179,12 @@ class Shop:
             service("shop-canary"),
             route(rule(*pair)),
         ]
-        await self.box.apply(manifest(document) for document in documents)
-        await self.box.apply(
+        await self.cluster.apply(manifest(document) for document in documents)
+        await self.cluster.apply(
             deployment(name, {"VERSION": version}, replicas=replicas)
             for name, version in (("shop-stable", "v1"), ("shop-canary", "v2"))
         )
-        self.url = await self.box.gateway_url("team-shop", "shop")
+        self.url = await self.cluster.gateway_url("team-shop", "shop")
         async with client(self.url) as get:
             seen: set[str] = set()
 
@@ -195,11 +195,11 @@ class Shop:
             await until(both, what="traffic to both versions")
 
     async def route(self, name: str = "shop") -> Json:
-        return await self.box.kube.get(HTTPROUTES, name, "team-shop")
+        return await self.cluster.kube.get(HTTPROUTES, name, "team-shop")
 
     async def patch(self, *ops: Json) -> int:
         """Patch the route; returns the generation that this made."""
-        return int((await self.box.kube.json_patch(HTTPROUTES, "shop", "team-shop", ops))["metadata"]["generation"])
+        return int((await self.cluster.kube.json_patch(HTTPROUTES, "shop", "team-shop", ops))["metadata"]["generation"])
 
     async def weigh(self, stable: int, canary: int) -> int:
         path = "/spec/rules/0/backendRefs/{}/weight"
@@ -235,7 +235,7 @@ class Shop:
         return answers
 
     async def deployment(self, name: str) -> Json:
-        return await self.box.kube.get(DEPLOYMENTS, name, "team-shop")
+        return await self.cluster.kube.get(DEPLOYMENTS, name, "team-shop")
 
     async def rolled_out(self, name: str, within: float = 10) -> Json:
         """The Deployment once its rollout is complete, read as `kubectl rollout status` reads it."""

@@ -26,43 +26,43 @@ spec: {selector: {app: app}, ports: [{name: http, port: 80}]}
 
 async def test_apply_creates_and_then_patches() -> None:
     """YAML text or documents; a second time changes what differs and keeps the rest."""
-    async with sandbox(gateway=None, workloads=False, crds=()) as box:
-        await box.apply(TWO)
-        before = await box.kube.get(SERVICES, "app", "team-shop")
-        (after,) = await box.apply([manifest(service("app", port=81))])
+    async with sandbox(gateway=None, workloads=False, crds=()) as cluster:
+        await cluster.apply(TWO)
+        before = await cluster.kube.get(SERVICES, "app", "team-shop")
+        (after,) = await cluster.apply([manifest(service("app", port=81))])
         assert after["spec"]["ports"][0]["port"] == 81
         assert after["spec"]["clusterIP"] == before["spec"]["clusterIP"]
-        assert (await box.kube.get(NAMESPACES, "team-shop"))["metadata"]["name"] == "team-shop"
+        assert (await cluster.kube.get(NAMESPACES, "team-shop"))["metadata"]["name"] == "team-shop"
 
 
 async def test_apply_refuses_what_the_server_does_not_serve() -> None:
     """An unknown kind or group is an error, not silence."""
-    async with sandbox(gateway=None, workloads=False, crds=()) as box:
+    async with sandbox(gateway=None, workloads=False, crds=()) as cluster:
         with pytest.raises(SandboxError, match="does not serve Nonsense of v1"):
-            await box.apply([{"apiVersion": "v1", "kind": "Nonsense", "metadata": {"name": "x"}}])
+            await cluster.apply([{"apiVersion": "v1", "kind": "Nonsense", "metadata": {"name": "x"}}])
         with pytest.raises(ApiError):
-            await box.apply([{"apiVersion": "example.com/v1", "kind": "Nonsense", "metadata": {"name": "x"}}])
+            await cluster.apply([{"apiVersion": "example.com/v1", "kind": "Nonsense", "metadata": {"name": "x"}}])
 
 
 async def test_parts_that_were_left_out_say_so() -> None:
     """Asking for a part that was not started is an error with its name."""
-    async with sandbox(gateway=None, workloads=False, crds=()) as box:
+    async with sandbox(gateway=None, workloads=False, crds=()) as cluster:
         for part in ("gateway", "workloads", "Prometheus"):
             with pytest.raises(SandboxError, match=f"without (a )?{part}"):
-                getattr(box, part.lower())
+                getattr(cluster, part.lower())
 
 
 @pytest.mark.e2e
 async def test_kubectl_works_with_the_kubeconfig() -> None:
     """The file that `kubeconfig` names is all that kubectl needs; Pods and Gateways are there to see."""
-    async with sandbox(crds=()) as box:
-        await box.apply([manifest(namespace("team-shop")), manifest(gateway()), deployment("app", {}, replicas=2)])
-        await Shop(box).rolled_out("app")
-        await box.gateway_url("team-shop", "shop")
+    async with sandbox(crds=()) as cluster:
+        await cluster.apply([manifest(namespace("team-shop")), manifest(gateway()), deployment("app", {}, replicas=2)])
+        await Shop(cluster).rolled_out("app")
+        await cluster.gateway_url("team-shop", "shop")
         command = [
             "kubectl",
             "--kubeconfig",
-            str(box.kubeconfig),
+            str(cluster.kubeconfig),
             "-n",
             "team-shop",
             "get",

@@ -280,10 +280,12 @@ async def get(http: aiohttp.ClientSession, url: str) -> str:
 
 async def test_a_cluster_ip_follows_readiness() -> None:
     """All replicas answer on the ClusterIP; unready, it refuses; ready, it answers; deleted, it refuses."""
-    async with sandbox(gateway=None, crds=(), drain=0.05) as box:
-        await box.apply([manifest(namespace("team-shop")), manifest(service("app")), deployment("app", {}, replicas=3)])
-        await Shop(box).rolled_out("app")
-        url = f"http://{(await box.kube.get(SERVICES, 'app', 'team-shop'))['spec']['clusterIP']}:8080"
+    async with sandbox(gateway=None, crds=(), drain=0.05) as cluster:
+        await cluster.apply(
+            [manifest(namespace("team-shop")), manifest(service("app")), deployment("app", {}, replicas=3)]
+        )
+        await Shop(cluster).rolled_out("app")
+        url = f"http://{(await cluster.kube.get(SERVICES, 'app', 'team-shop'))['spec']['clusterIP']}:8080"
         connector = aiohttp.TCPConnector(force_close=True)
         async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=5)) as http:
 
@@ -297,28 +299,30 @@ async def test_a_cluster_ip_follows_readiness() -> None:
                 return await pods() == {"refused"}
 
             await until(three, what="all three replicas")
-            await box.workloads.set_fault("team-shop", "app", ready=False)
+            await cluster.workloads.set_fault("team-shop", "app", ready=False)
             await until(refused, what="a refusal")
-            await box.workloads.set_fault("team-shop", "app", ready=True)
+            await cluster.workloads.set_fault("team-shop", "app", ready=True)
             await until(three, what="all three replicas again")
-            await box.kube.delete(SERVICES, "app", "team-shop")
+            await cluster.kube.delete(SERVICES, "app", "team-shop")
             await until(refused, what="a refusal after the deletion")
 
 
 async def test_a_pod_network_serves_through_cluster_ips_and_envoy() -> None:
     """Pods have addresses that no interface has; the forwarder and our gateway still find them."""
-    async with sandbox(crds=(), drain=0.05, pod_network=POD_NETWORK) as box:
-        await box.apply([manifest(namespace("team-shop")), manifest(service("app")), deployment("app", {}, replicas=2)])
-        await box.apply(map(manifest, [gateway(), route(rule(backend("app")))]))
-        await Shop(box).rolled_out("app")
-        slices = (await box.kube.list(ENDPOINTSLICES, "team-shop"))["items"]
-        pods = (await box.kube.list(PODS, "team-shop"))["items"]
+    async with sandbox(crds=(), drain=0.05, pod_network=POD_NETWORK) as cluster:
+        await cluster.apply(
+            [manifest(namespace("team-shop")), manifest(service("app")), deployment("app", {}, replicas=2)]
+        )
+        await cluster.apply(map(manifest, [gateway(), route(rule(backend("app")))]))
+        await Shop(cluster).rolled_out("app")
+        slices = (await cluster.kube.list(ENDPOINTSLICES, "team-shop"))["items"]
+        pods = (await cluster.kube.list(PODS, "team-shop"))["items"]
         said = sorted(piece["endpoints"][0]["addresses"][0] for piece in slices)
         assert said == sorted(pod["status"]["podIP"] for pod in pods) == ["10.244.0.1", "10.244.0.2"]
-        cluster_ip = (await box.kube.get(SERVICES, "app", "team-shop"))["spec"]["clusterIP"]
+        cluster_ip = (await cluster.kube.get(SERVICES, "app", "team-shop"))["spec"]["clusterIP"]
         headers = {"Host": "shop.example.com"}
         async with aiohttp.ClientSession(headers=headers, timeout=aiohttp.ClientTimeout(total=5)) as http:
-            for url in (f"http://{cluster_ip}:8080", await box.gateway_url("team-shop", "shop")):
+            for url in (f"http://{cluster_ip}:8080", await cluster.gateway_url("team-shop", "shop")):
 
                 async def answered(url: str = url) -> bool:
                     try:
@@ -333,10 +337,10 @@ async def test_a_pod_network_serves_through_cluster_ips_and_envoy() -> None:
 @pytest.mark.timeout(60)
 async def test_keep_alive_requests_cost_little() -> None:
     """A thousand requests over 16 kept connections through a ClusterIP: forwarding costs less than a millisecond each."""
-    async with sandbox(gateway=None, crds=(), processes=True) as box:
-        await box.apply([manifest(namespace("team-shop")), manifest(service("app")), deployment("app", {})])
-        await Shop(box).rolled_out("app")
-        address = (await box.kube.get(SERVICES, "app", "team-shop"))["spec"]["clusterIP"], 8080
+    async with sandbox(gateway=None, crds=(), processes=True) as cluster:
+        await cluster.apply([manifest(namespace("team-shop")), manifest(service("app")), deployment("app", {})])
+        await Shop(cluster).rolled_out("app")
+        address = (await cluster.kube.get(SERVICES, "app", "team-shop"))["spec"]["clusterIP"], 8080
         await until(lambda: listens(address), what="the listener")
         request = b"GET / HTTP/1.1\r\nHost: app\r\n\r\n"
 
@@ -352,5 +356,5 @@ async def test_keep_alive_requests_cost_little() -> None:
         before = os.times()
         await asyncio.gather(*(client(63) for _ in range(16)))
         after = os.times()
-        # This process also plays the clients; the replica is a process of its own.
+        # This process also is the clients; the replica is a process of its own.
         assert (after.user + after.system - before.user - before.system) / 1008 < 0.001

@@ -26,6 +26,7 @@ async def test_traffic_is_split_as_the_weights_say(shop: Shop) -> None:
         assert abs(answers[200, "v2"] - canary * 10) <= slack, (stable, canary, answers)
 
 
+@pytest.mark.alone("how fast a route is accepted")
 async def test_accepted_means_that_the_traffic_has_moved(shop: Shop) -> None:
     """Whenever generation N is Accepted, the very next requests follow N; and it takes well under a second."""
     took = []
@@ -42,32 +43,32 @@ async def test_a_gateway_that_is_late_says_nothing_and_serves_the_old_weights(sh
     """With acceptance withheld, status and traffic both stay with the old generation, until it is given."""
     before = await shop.weigh(1, 0)
     await shop.accepted(before)
-    shop.box.gateway.accept_when(lambda item: item["metadata"]["name"] != "shop")
+    shop.cluster.gateway.accept_when(lambda item: item["metadata"]["name"] != "shop")
     wanted = await shop.weigh(0, 1)
     # A second route that is accepted later proves that the gateway has seen the first one's change by now.
-    await shop.box.apply(
+    await shop.cluster.apply(
         [manifest(route(rule(backend("shop-stable")), name="fence", hostnames=("fence.example.com",)))]
     )
     await shop.verdict("Accepted", 1, "fence")
     assert parent_condition(await shop.route(), "Accepted")["observedGeneration"] == before
     assert set(await shop.fire(50)) == {(200, "v1")}
-    shop.box.gateway.resume()
+    shop.cluster.gateway.resume()
     await shop.accepted(wanted)
     assert set(await shop.fire(50)) == {(200, "v2")}
 
 
 async def test_a_mirror_copies_its_percentage_and_users_do_not_notice(shop: Shop) -> None:
     """30 % of 500 requests reach the canary as copies; users get stable's answers even while the canary fails."""
-    await shop.box.workloads.set_fault("team-shop", "shop-canary", errors=1.0)
+    await shop.cluster.workloads.set_fault("team-shop", "shop-canary", errors=1.0)
     mirror = {"type": "RequestMirror", "requestMirror": {"backendRef": backend("shop-canary"), "percent": 30}}
     await shop.weigh(100, 0)
     generation = await shop.patch({"op": "add", "path": "/spec/rules/0/filters", "value": [mirror]})
     await shop.accepted(generation)
-    before = await shop.box.workloads.served("team-shop", "shop-canary")
+    before = await shop.cluster.workloads.served("team-shop", "shop-canary")
     assert await shop.fire(500) == {(200, "v1"): 500}
 
     async def copies() -> int:
-        return await shop.box.workloads.served("team-shop", "shop-canary") - before
+        return await shop.cluster.workloads.served("team-shop", "shop-canary") - before
 
     async def enough() -> bool:
         return await copies() > 105
@@ -79,13 +80,13 @@ async def test_a_mirror_copies_its_percentage_and_users_do_not_notice(shop: Shop
 async def test_no_ready_endpoint_answers_503(shop: Shop) -> None:
     """A canary without endpoints gets no traffic but its share: 503 from the gateway."""
     await shop.accepted(await shop.weigh(0, 1))
-    await shop.box.workloads.set_fault("team-shop", "shop-canary", ready=False)
+    await shop.cluster.workloads.set_fault("team-shop", "shop-canary", ready=False)
 
     async def unavailable() -> bool:
         return set(await shop.fire(5)) == {(503, "")}
 
     await until(unavailable, what="503s")
-    await shop.box.workloads.set_fault("team-shop", "shop-canary", ready=True)
+    await shop.cluster.workloads.set_fault("team-shop", "shop-canary", ready=True)
 
     async def back() -> bool:
         return set(await shop.fire(5)) == {(200, "v2")}
@@ -96,9 +97,9 @@ async def test_no_ready_endpoint_answers_503(shop: Shop) -> None:
 async def test_a_crashed_canary_answers_503_until_it_recovers(shop: Shop) -> None:
     """Killed replicas leave their endpoints; new ones take their place after recover()."""
     await shop.accepted(await shop.weigh(0, 1))
-    await shop.box.workloads.crash("team-shop", "shop-canary")
+    await shop.cluster.workloads.crash("team-shop", "shop-canary")
     assert {status for status, _ in await shop.fire(20)} == {503}
-    await shop.box.workloads.recover("team-shop", "shop-canary")
+    await shop.cluster.workloads.recover("team-shop", "shop-canary")
 
     async def back() -> bool:
         return set(await shop.fire(5)) == {(200, "v2")}
@@ -108,13 +109,13 @@ async def test_a_crashed_canary_answers_503_until_it_recovers(shop: Shop) -> Non
 
 async def test_another_namespace_needs_a_grant(shop: Shop) -> None:
     """Without a ReferenceGrant: RefNotPermitted and 500 for that share; with it, traffic flows."""
-    await shop.box.apply([manifest(namespace("payments")), manifest(service("pay", "payments"))])
+    await shop.cluster.apply([manifest(namespace("payments")), manifest(service("pay", "payments"))])
     foreign = {**backend("pay", 1, namespace="payments")}
     generation = await shop.patch({"op": "replace", "path": "/spec/rules/0/backendRefs", "value": [foreign]})
     refused = await shop.verdict("ResolvedRefs", generation)
     assert (refused["status"], refused["reason"]) == ("False", "RefNotPermitted")
     assert set(await shop.fire(10)) == {(500, "")}
-    await shop.box.apply([manifest(grant("payments", "team-shop"))])
+    await shop.cluster.apply([manifest(grant("payments", "team-shop"))])
 
     async def resolved() -> bool:
         return parent_condition(await shop.route(), "ResolvedRefs")["status"] == "True"
@@ -146,14 +147,14 @@ async def test_what_envoy_refuses_harms_only_its_own_route(shop: Shop) -> None:
     """A regular expression that Envoy cannot compile: that route says so, all others go on and can still change."""
     bad = {"path": {"type": "RegularExpression", "value": "/(unclosed"}}
     document = route(rule(backend("shop-stable"), matches=[bad]), name="bad", hostnames=("bad.example.com",))
-    await shop.box.apply([manifest(document)])
+    await shop.cluster.apply([manifest(document)])
     refused = await shop.verdict("Accepted", 1, "bad")
     assert (refused["status"], refused["reason"]) == ("False", "UnsupportedValue")
     assert "missing )" in refused["message"]
     await shop.accepted(await shop.weigh(0, 1))
     assert set(await shop.fire(10)) == {(200, "v2")}
     fixed = [{"op": "replace", "path": "/spec/rules/0/matches/0/path/value", "value": "/(closed)"}]
-    await shop.box.kube.json_patch(HTTPROUTES, "bad", "team-shop", fixed)
+    await shop.cluster.kube.json_patch(HTTPROUTES, "bad", "team-shop", fixed)
     assert (await shop.verdict("Accepted", 2, "bad"))["status"] == "True"
     async with client(shop.url, "bad.example.com") as get:
         assert (await get("/closed")).status == 200
@@ -177,7 +178,7 @@ async def test_other_controllers_statuses_stay(shop: Shop) -> None:
     }
     ours = (await shop.route())["status"]["parents"]
     body = {"status": {"parents": [*ours, foreign]}}
-    stored = await shop.box.kube.merge_patch(HTTPROUTES, "shop", "team-shop", body, subresource="status")
+    stored = await shop.cluster.kube.merge_patch(HTTPROUTES, "shop", "team-shop", body, subresource="status")
     foreign = stored["status"]["parents"][-1]  # with what the API server fills in by default
     await shop.accepted(await shop.weigh(3, 4))
     parents = (await shop.route())["status"]["parents"]
@@ -226,29 +227,29 @@ async def test_response_headers_are_set(shop: Shop) -> None:
 
 async def test_class_and_gateway_say_what_they_are(shop: Shop) -> None:
     """GatewayClass: Accepted with features; Gateway: Accepted, Programmed, the listener's true address, its routes."""
-    described = (await shop.box.kube.get(GATEWAYCLASSES, "sandbox"))["status"]
+    described = (await shop.cluster.kube.get(GATEWAYCLASSES, "sandbox"))["status"]
     assert {item["name"] for item in described["supportedFeatures"]} == FEATURES
     await shop.accepted(1)
 
     async def attached() -> Any:
-        status = (await shop.box.kube.get(GATEWAYS, "shop", "team-shop"))["status"]
+        status = (await shop.cluster.kube.get(GATEWAYS, "shop", "team-shop"))["status"]
         return status if status["listeners"][0]["attachedRoutes"] == 1 else None
 
     status = await until(attached, what="the attached route")
     (http,) = status["listeners"]
     assert {item["type"]: item["status"] for item in status["conditions"]} == {"Accepted": "True", "Programmed": "True"}
-    host, port = await shop.box.gateway.address("team-shop", "shop", "http")
+    host, port = await shop.cluster.gateway.address("team-shop", "shop", "http")
     programmed = next(item for item in http["conditions"] if item["type"] == "Programmed")
     assert (programmed["status"], programmed["message"]) == ("True", f"served at {host}:{port}")
 
 
 async def test_a_gateway_that_is_deleted_stops_listening(shop: Shop) -> None:
     """Its port closes, and asking for its address says so."""
-    await shop.box.kube.delete(GATEWAYS, "shop", "team-shop")
+    await shop.cluster.kube.delete(GATEWAYS, "shop", "team-shop")
 
     async def gone() -> bool:
         try:
-            await shop.box.gateway.address("team-shop", "shop", wait=0.01)
+            await shop.cluster.gateway.address("team-shop", "shop", wait=0.01)
         except SandboxError:
             return True
         return False
@@ -263,7 +264,7 @@ async def test_a_gateway_that_is_deleted_stops_listening(shop: Shop) -> None:
 
 async def test_an_api_server_that_fails_delays_the_gateway_and_does_not_end_it(shop: Shop) -> None:
     """500s and conflicts on status writes, dropped watches: the verdict comes late, and it is true."""
-    faults = shop.box.api.faults
+    faults = shop.cluster.api.faults
     faults.add(Fault(verb="patch", resource="httproutes", subresource="status", status=500, times=2))
     faults.add(Fault(verb="patch", resource="httproutes", subresource="status", status=409, times=2))
     faults.add(Fault(verb="watch", resource="httproutes", drop=True, times=2))

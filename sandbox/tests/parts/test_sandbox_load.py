@@ -33,6 +33,7 @@ async def test_every_request_is_counted_once() -> None:
         assert len(load.series()) == 200
 
 
+@pytest.mark.alone("a rate")
 async def test_the_rate_is_constant_even_when_the_server_is_slow() -> None:
     """An open loop: 100 requests at 100 a second take one second, although each answer takes 300 ms."""
     async with (
@@ -48,6 +49,7 @@ async def test_the_rate_is_constant_even_when_the_server_is_slow() -> None:
     assert 0.9 < max(arrivals) - min(arrivals) < 1.2
 
 
+@pytest.mark.alone("a rate")
 async def test_time_is_bounded_too() -> None:
     """max_seconds ends it, wherever the count is."""
     async with AppServer(Behaviour("v1")) as app, LoadGenerator(url_of(app), rps=100, max_seconds=0.5) as load:
@@ -55,6 +57,7 @@ async def test_time_is_bounded_too() -> None:
     assert 40 <= load.sent <= 55
 
 
+@pytest.mark.alone("when an answer came")
 async def test_marks_divide_the_counts_and_the_first_bad_answer_is_timed() -> None:
     """Each mark begins a bucket; the first bad answer has a monotonic and a wall time, in its bucket and in all."""
     async with AppServer(Behaviour("v1")) as app, LoadGenerator(url_of(app), rps=300) as load:

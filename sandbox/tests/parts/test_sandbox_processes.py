@@ -29,8 +29,8 @@ import asyncio, json
 from canary_sandbox.cluster import Sandbox
 
 async def main():
-    async with Sandbox(workloads=False, crds=()) as box:
-        print(json.dumps([box.gateway.pid]), flush=True)
+    async with Sandbox(workloads=False, crds=()) as cluster:
+        print(json.dumps([cluster.gateway.pid]), flush=True)
         await asyncio.sleep(60)
 
 asyncio.run(main())
@@ -54,6 +54,7 @@ async def test_leaving_the_context_ends_the_child(tmp_path: Path) -> None:
     assert not alive(process.pid)
 
 
+@pytest.mark.alone("how fast a process ends")
 async def test_a_child_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
     """After the stop time-out comes SIGKILL."""
     async with ManagedProcess(STUBBORN, log=tmp_path / "log", stop_timeout=0.2) as process:
@@ -83,13 +84,14 @@ async def test_a_program_that_is_not_there_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.e2e
+@pytest.mark.alone("how fast a sandbox starts")
 async def test_nothing_is_left_after_a_sandbox() -> None:
     """Envoy is gone and the temporary folder too, also after an exception; and it was up within 3 s."""
     began = time.monotonic()
     with pytest.raises(RuntimeError, match="boom"):  # noqa: PT012 - what leaving the block does is the point
-        async with sandbox(crds=()) as box:
+        async with sandbox(crds=()) as cluster:
             assert time.monotonic() - began < 3
-            pid, folder = box.gateway.pid, box.folder
+            pid, folder = cluster.gateway.pid, cluster.folder
             assert alive(pid)
             raise RuntimeError("boom")
     assert not alive(pid)

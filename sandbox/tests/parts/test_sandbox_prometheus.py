@@ -24,39 +24,39 @@ SCRIPT = PROJECT / "scripts" / "prometheus.sh"
 @pytest.mark.timeout(90)
 async def test_queries_find_services_by_label() -> None:
     """Error rate and latency of the canary, by service and namespace, agree with what was sent."""
-    async with sandbox(prometheus=True, scrape_interval="250ms", crds=()) as box:
-        shop = Shop(box)
+    async with sandbox(prometheus=True, scrape_interval="250ms", crds=()) as cluster:
+        shop = Shop(cluster)
         await shop.open()
         await shop.accepted(await shop.weigh(1, 1))
-        await box.prometheus.scraping()
-        await box.workloads.set_fault("team-shop", "shop-canary", errors=0.5, latency=0.03)
+        await cluster.prometheus.scraping()
+        await cluster.workloads.set_fault("team-shop", "shop-canary", errors=0.5, latency=0.03)
         async with LoadGenerator(shop.url, "shop.example.com", rps=150, max_requests=300) as load:
             await load.wait()
         sent = load.counts().by_version
         labels = 'service="shop-canary",namespace="team-shop",port="8080"'
 
         async def total() -> float:
-            found = await box.prometheus.query(f"sum(envoy_cluster_upstream_rq_xx{{{labels}}})")
+            found = await cluster.prometheus.query(f"sum(envoy_cluster_upstream_rq_xx{{{labels}}})")
             return float(found[0]["value"][1]) if found else 0.0
 
         async def all_scraped() -> bool:
             return await total() >= sent["v2"]
 
         await until(all_scraped, what="every request in Prometheus")
-        ratio = await box.prometheus.query(
+        ratio = await cluster.prometheus.query(
             f'sum(rate(envoy_cluster_upstream_rq_xx{{{labels},envoy_response_code_class="5"}}[1m]))'
             f" / sum(rate(envoy_cluster_upstream_rq_xx{{{labels}}}[1m]))"
         )
         assert float(ratio[0]["value"][1]) == pytest.approx(0.5, abs=0.1)
 
         async def slow() -> bool:
-            found = await box.prometheus.query(
+            found = await cluster.prometheus.query(
                 f"histogram_quantile(0.5, sum by (le) (envoy_cluster_upstream_rq_time_bucket{{{labels}}}))"
             )
             return bool(found) and 25 <= float(found[0]["value"][1]) <= 100
 
         await until(slow, what="the latency in the histogram, in milliseconds")
-        pid = box.prometheus.process.pid
+        pid = cluster.prometheus.process.pid
         assert alive(pid)
     assert not alive(pid)
 

@@ -52,27 +52,29 @@ def listening(pid: int) -> set[str]:
 
 async def test_traefik_listens_on_loopback_only_and_ends_with_its_sandbox() -> None:
     """Entry points, API, ping and metrics are on 127.0.0.1; no process is left behind."""
-    async with sandbox(gateway="traefik", crds=()) as box:
-        assert isinstance(box.gateway, TraefikGateway)
-        pid = box.gateway.pid
+    async with sandbox(gateway="traefik", crds=()) as cluster:
+        assert isinstance(cluster.gateway, TraefikGateway)
+        pid = cluster.gateway.pid
         assert listening(pid) == {"0100007F"}
     assert not alive(pid)
 
 
 async def test_a_gateway_has_to_name_a_port_that_traefik_binds() -> None:
     """Its port: the listener's address. Another one: Traefik says PortUnavailable, and we say what to name."""
-    async with sandbox(gateway="traefik", crds=()) as box:
-        await box.apply([manifest(namespace("team-shop")), gateway_at(box.gateway.listener_port)])
-        assert await box.gateway.address("team-shop", "shop") == ("127.0.0.1", box.gateway.listener_port)
+    async with sandbox(gateway="traefik", crds=()) as cluster:
+        await cluster.apply([manifest(namespace("team-shop")), gateway_at(cluster.gateway.listener_port)])
+        assert await cluster.gateway.address("team-shop", "shop") == ("127.0.0.1", cluster.gateway.listener_port)
         with pytest.raises(SandboxError, match="has no listener tls that serves"):
-            await box.gateway.address("team-shop", "shop", "tls", wait=0.2)
+            await cluster.gateway.address("team-shop", "shop", "tls", wait=0.2)
         other = manifest(gateway("other", listeners=[listener(port=80)]))
-        await box.apply([other])
-        with pytest.raises(SandboxError, match=f"names port 80, but Traefik listens on {box.gateway.listener_port}"):
-            await box.gateway.address("team-shop", "other")
+        await cluster.apply([other])
+        with pytest.raises(
+            SandboxError, match=f"names port 80, but Traefik listens on {cluster.gateway.listener_port}"
+        ):
+            await cluster.gateway.address("team-shop", "other")
 
         async def reason() -> str:
-            found = (await box.kube.get(GATEWAYS, "other", "team-shop")).get("status") or {}
+            found = (await cluster.kube.get(GATEWAYS, "other", "team-shop")).get("status") or {}
             conditions = (found.get("listeners") or [{}])[0].get("conditions") or []
             return next((one["reason"] for one in conditions if one["type"] == "Accepted"), "")
 
@@ -84,9 +86,9 @@ async def test_the_environment_does_not_lead_traefik_astray(monkeypatch: pytest.
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "nowhere"))
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "192.0.2.1")
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
-    async with sandbox(gateway="traefik", crds=()) as box:
-        await box.apply([manifest(namespace("team-shop")), gateway_at(box.gateway.listener_port)])
-        await box.gateway.address("team-shop", "shop")
+    async with sandbox(gateway="traefik", crds=()) as cluster:
+        await cluster.apply([manifest(namespace("team-shop")), gateway_at(cluster.gateway.listener_port)])
+        await cluster.gateway.address("team-shop", "shop")
 
 
 @pytest.mark.sandbox_only("a server without definitions: those of a real one are the whole session's")
@@ -117,17 +119,17 @@ def test_a_missing_traefik_says_what_to_type(monkeypatch: pytest.MonkeyPatch, tm
         find_traefik()
 
 
-async def shop_behind_traefik(box: Sandbox) -> Shop:
-    shop = Shop(box)
-    await shop.open(port=box.gateway.listener_port, replicas=3)
+async def shop_behind_traefik(cluster: Sandbox) -> Shop:
+    shop = Shop(cluster)
+    await shop.open(port=cluster.gateway.listener_port, replicas=3)
     return shop
 
 
 async def test_a_mirror_filter_on_traefik_is_an_outage_and_doctor_knows() -> None:
     """Traefik does not list mirroring. With the filter it says Accepted=True and answers every request with 500."""
-    async with sandbox(gateway="traefik", crds=()) as box:
-        shop = await shop_behind_traefik(box)
-        kind = await box.kube.get(GATEWAYCLASSES, GATEWAY_CLASS)
+    async with sandbox(gateway="traefik", crds=()) as cluster:
+        shop = await shop_behind_traefik(cluster)
+        kind = await cluster.kube.get(GATEWAYCLASSES, GATEWAY_CLASS)
         features = {feature["name"] for feature in kind["status"]["supportedFeatures"]}
         assert "HTTPRoute" in features
         assert not features & set(classes.MIRRORS)
@@ -137,7 +139,7 @@ async def test_a_mirror_filter_on_traefik_is_an_outage_and_doctor_knows() -> Non
         generation = await shop.patch({"op": "add", "path": "/spec/rules/0/filters", "value": [FILTER]})
 
         async def taken_up() -> bool:
-            found = await box.kube.get(HTTPROUTES, "shop", "team-shop")
+            found = await cluster.kube.get(HTTPROUTES, "shop", "team-shop")
             (parent,) = found["status"]["parents"]
             assert parent["controllerName"] == CONTROLLER_NAME
             return all(
@@ -160,11 +162,11 @@ async def test_a_mirror_filter_on_traefik_is_an_outage_and_doctor_knows() -> Non
 
 async def test_header_matches_and_several_replicas_work_on_traefik() -> None:
     """A rule with a header match takes opt-in users to the canary; through ClusterIPs every replica gets requests."""
-    async with sandbox(gateway="traefik", crds=()) as box:
-        shop = await shop_behind_traefik(box)
+    async with sandbox(gateway="traefik", crds=()) as cluster:
+        shop = await shop_behind_traefik(cluster)
         opt_in = {"headers": [{"name": "x-canary", "value": "true"}]}
         rules = [rule(backend("shop-canary"), matches=[opt_in]), rule(backend("shop-stable"))]
-        await box.apply([manifest(route(*rules))])
+        await cluster.apply([manifest(route(*rules))])
 
         async def split_by_header() -> bool:
             with_it, without = await shop.fire(20, headers={"x-canary": "true"}), await shop.fire(20)
@@ -173,7 +175,7 @@ async def test_header_matches_and_several_replicas_work_on_traefik() -> None:
         await until(split_by_header, what="the header match")
         # A connection that Traefik keeps stays with its replica, so it takes several at a time to see them all.
         await shop.fire(200)
-        replicas = box.workloads.replicas("team-shop", "shop-stable")
+        replicas = cluster.workloads.replicas("team-shop", "shop-stable")
         assert len(replicas) == 3
         assert all([await replica.server.served() for replica in replicas])
 
@@ -181,20 +183,20 @@ async def test_header_matches_and_several_replicas_work_on_traefik() -> None:
 @pytest.mark.sandbox_only("replicas that share 127.0.0.1, which a real server refuses in an EndpointSlice")
 async def test_traefik_without_cluster_ips_knows_one_replica_only() -> None:
     """Why ClusterIPs are the default: from EndpointSlices it takes each IP address once, and replicas share theirs."""
-    async with sandbox(gateway=None, crds=()) as box:
-        await box.apply([gateway_class("sandbox", CONTROLLER_NAME)])
-        kubeconfig = box.api.kubeconfig(box.folder / "traefik.kubeconfig", user="traefik")
-        async with TraefikGateway(box.kube, kubeconfig, native_lb=False) as traefik:
+    async with sandbox(gateway=None, crds=()) as cluster:
+        await cluster.apply([gateway_class("sandbox", CONTROLLER_NAME)])
+        kubeconfig = cluster.api.kubeconfig(cluster.folder / "traefik.kubeconfig", user="traefik")
+        async with TraefikGateway(cluster.kube, kubeconfig, native_lb=False) as traefik:
             documents = [gateway(listeners=[listener(port=traefik.listener_port)]), service("app")]
-            await box.apply(map(manifest, [namespace("team-shop"), *documents, route(rule(backend("app")))]))
-            await box.apply([deployment("app", {}, replicas=3)])
-            await Shop(box).rolled_out("app")
-            assert len((await box.kube.list(ENDPOINTSLICES, "team-shop"))["items"]) == 3
+            await cluster.apply(map(manifest, [namespace("team-shop"), *documents, route(rule(backend("app")))]))
+            await cluster.apply([deployment("app", {}, replicas=3)])
+            await Shop(cluster).rolled_out("app")
+            assert len((await cluster.kube.list(ENDPOINTSLICES, "team-shop"))["items"]) == 3
 
             async def servers() -> list[str]:
                 found = [one.get("loadBalancer", {}) for one in (await traefik.services()).values()]
                 return [server["url"] for one in found for server in one.get("servers", [])]
 
             (only,) = await until(servers, what="Traefik's server")
-            ports = {replica.server.port for replica in box.workloads.replicas("team-shop", "app")}
+            ports = {replica.server.port for replica in cluster.workloads.replicas("team-shop", "app")}
             assert int(only.rpartition(":")[2]) in ports

@@ -39,7 +39,7 @@ def test_it_lists_its_verbs() -> None:
 @pytest.mark.parametrize("words", [("status",), ("load",), ("fault",), ("fault", "--version", "v2", "--errors", "5%")])
 async def test_without_a_sandbox_it_says_how_to_get_one(tmp_path: Path, words: tuple[str, ...]) -> None:
     """A code of its own, the command to type, and no folder made on the way."""
-    folder = tmp_path / "box"
+    folder = tmp_path / "sandbox"
     ran = await canary("sandbox", *words, "--folder", str(folder))
     assert ran.code == 7
     assert f"`canary sandbox up --folder {folder}`" in ran.err
@@ -48,7 +48,7 @@ async def test_without_a_sandbox_it_says_how_to_get_one(tmp_path: Path, words: t
 
 async def test_down_is_idempotent(tmp_path: Path) -> None:
     """Nothing up and nothing kept: it says so, ends with 0 and makes nothing; so does --delete."""
-    folder = tmp_path / "box"
+    folder = tmp_path / "sandbox"
     for option in ((), ("--delete",)):
         ran = await canary("sandbox", "down", "--folder", str(folder), *option)
         assert ran.code == 0, ran.err
@@ -74,7 +74,7 @@ async def test_down_is_idempotent(tmp_path: Path) -> None:
 )
 async def test_what_makes_no_sense_is_refused(tmp_path: Path, words: tuple[str, ...], said: str) -> None:
     """Before anything is asked or started, with the word to write instead."""
-    ran = await canary("sandbox", *words, "--folder", str(tmp_path / "box"))
+    ran = await canary("sandbox", *words, "--folder", str(tmp_path / "sandbox"))
     assert ran.code == 2, ran.err
     assert said in " ".join(ran.err.split())
 
@@ -98,7 +98,7 @@ async def test_a_broken_state_is_refused_and_kept(tmp_path: Path, name: str) -> 
 async def test_a_start_that_cannot_be_is_explained(tmp_path: Path) -> None:
     """Where no folder can be made, for example."""
     (tmp_path / "file").write_text("")
-    ran = await canary("sandbox", "up", "--folder", str(tmp_path / "file" / "box"))
+    ran = await canary("sandbox", "up", "--folder", str(tmp_path / "file" / "sandbox"))
     assert ran.code == 1
     assert "choose another with --folder" in ran.err
 

@@ -11,18 +11,18 @@ from cluster_kit import api_server, install_all, own_namespace
 from canary.errors import Forbidden, NotFound, Unavailable
 from canary.kube import HTTPROUTES, NAMESPACES, ROLLOUTS, SERVICES, Kube, KubeClient
 from canary_sandbox.apiserver import Fault
-from canary_sandbox.apiserver.desk import FrontDesk
+from canary_sandbox.apiserver.generic import GenericApiServer
 
 
 @pytest.fixture
-async def api() -> AsyncIterator[FrontDesk]:
-    async with api_server(authorization="RBAC") as desk:
-        await install_all(desk)
-        yield desk
+async def api() -> AsyncIterator[GenericApiServer]:
+    async with api_server(authorization="RBAC") as server:
+        await install_all(server)
+        yield server
 
 
 @pytest.fixture
-async def admin(api: FrontDesk) -> AsyncIterator[Kube]:
+async def admin(api: GenericApiServer) -> AsyncIterator[Kube]:
     async with await KubeClient.connect(server=api.url, token=api.token) as kube:
         yield kube
 
@@ -37,13 +37,13 @@ def service(name: str) -> dict[str, object]:
     return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": {"ports": [{"port": 80}]}}
 
 
-async def test_definitions_are_served(api: FrontDesk, admin: Kube) -> None:
+async def test_definitions_are_served(api: GenericApiServer, admin: Kube) -> None:
     """Ours and those of the Gateway API can be listed as soon as they are installed."""
     for resource in (ROLLOUTS, HTTPROUTES):
         assert (await admin.list(resource))["items"] == []
 
 
-async def test_the_audit_names_who_asked(api: FrontDesk, admin: Kube) -> None:
+async def test_the_audit_names_who_asked(api: GenericApiServer, admin: Kube) -> None:
     """Each request is in the books under the owner of its token, a refused one too."""
     async with await KubeClient.connect(server=api.url, token=api.add_token("alice")) as alice:
         with pytest.raises(Forbidden, match="alice"):
@@ -52,7 +52,7 @@ async def test_the_audit_names_who_asked(api: FrontDesk, admin: Kube) -> None:
     assert (entry.verb, entry.group, entry.code) == ("list", "canary.dev", 403)
 
 
-async def test_a_fault_strikes_once(api: FrontDesk, admin: Kube) -> None:
+async def test_a_fault_strikes_once(api: GenericApiServer, admin: Kube) -> None:
     """The server answers 503 to one request, and the next one passes."""
     api.faults.add(Fault(verb="create", resource="services", status=503))
     where = await namespace(admin)
@@ -61,7 +61,7 @@ async def test_a_fault_strikes_once(api: FrontDesk, admin: Kube) -> None:
     assert (await admin.create(SERVICES, service("shop"), where))["spec"]["clusterIP"]
 
 
-async def test_a_watch_survives_being_dropped(api: FrontDesk, admin: Kube) -> None:
+async def test_a_watch_survives_being_dropped(api: GenericApiServer, admin: Kube) -> None:
     """A follower hears what was created before and after every watch was ended."""
     where = await namespace(admin)
     heard: list[str] = []
@@ -91,13 +91,13 @@ async def test_a_watch_survives_being_dropped(api: FrontDesk, admin: Kube) -> No
 
 
 async def test_nothing_is_left_behind() -> None:
-    """What was created through a desk is gone when it has closed, finalizers or not; a cluster ends its namespace soon."""
-    async with api_server() as desk, await KubeClient.connect(server=desk.url, token=desk.token) as kube:
+    """What was created through a server is gone when it has closed, finalizers or not; a cluster ends its namespace soon."""
+    async with api_server() as server, await KubeClient.connect(server=server.url, token=server.token) as kube:
         where = await namespace(kube)
         held = service("held")
         held["metadata"] = {"name": "held", "finalizers": ["example.com/held"]}
         await kube.create(SERVICES, held, where)
-    async with api_server() as desk, await KubeClient.connect(server=desk.url, token=desk.token) as kube:
+    async with api_server() as server, await KubeClient.connect(server=server.url, token=server.token) as kube:
         with pytest.raises(NotFound):
             await kube.get(SERVICES, "held", where)
         left = [where]

@@ -1,6 +1,6 @@
 """Whether every watch before a real API server has told of everything that was written.
 
-A watch lags a few milliseconds behind the answer to a write. The desk sees both, so it knows: an object that was
+A watch lags a few milliseconds behind the answer to a write. The proxy sees both, so it knows: an object that was
 written at a resourceVersion must come by on each watch that is about it, at that version or a later one, or as deleted.
 """
 
@@ -62,8 +62,8 @@ class Stream:
                 del self.awaited[uid]
 
 
-class Deliveries:
-    """The watches in progress, and what was written since the desk opened."""
+class WatchLag:
+    """The watches in progress, and what was written since the proxy opened."""
 
     def __init__(self) -> None:
         self._streams: set[Stream] = set()

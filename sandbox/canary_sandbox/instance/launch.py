@@ -16,8 +16,8 @@ from typing import Any
 import canary
 import canary_sandbox
 from canary.errors import SandboxError
-from canary_sandbox.box.client import NotUpError, ask
-from canary_sandbox.box.folder import Folder, Holder, turn
+from canary_sandbox.instance.client import NotUpError, ask
+from canary_sandbox.instance.folder import Folder, LockOwner, turn
 
 Json = dict[str, Any]
 
@@ -33,18 +33,18 @@ _LOOK = 0.05
 Say = Callable[[str], None]
 
 
-def start(folder: Folder, wishes: Json, say: Say) -> tuple[Json, bool]:
+def start(folder: Folder, options: Json, say: Say) -> tuple[Json, bool]:
     """Bring a sandbox up unless it is; returns where everything is, and whether it was up before.
 
     `say` gets each step as it begins. Ctrl-C takes back what was started. Raises SandboxError when it does not start.
     """
-    holder = folder.holder()
-    phase = (folder.reported(holder.pid) or {}).get("phase") if holder else None
+    owner = folder.owner()
+    phase = (folder.reported(owner.pid) or {}).get("phase") if owner else None
     if phase == "ready":
         return ask(folder, "GET", "/status"), True
-    if holder is not None and phase == "stopping":
-        _gone(folder, holder, STOP_WITHIN)
-    child = None if folder.held else _spawn(folder, wishes)
+    if owner is not None and phase == "stopping":
+        _gone(folder, owner, STOP_WITHIN)
+    child = None if folder.held else _spawn(folder, options)
     try:
         return _follow(folder, child, say), False
     except BaseException:
@@ -53,10 +53,10 @@ def start(folder: Folder, wishes: Json, say: Say) -> tuple[Json, bool]:
         raise
 
 
-def _spawn(folder: Folder, wishes: Json) -> subprocess.Popen[bytes]:
+def _spawn(folder: Folder, options: Json) -> subprocess.Popen[bytes]:
     folder.make()
     turn(folder.log)
-    command = [sys.executable, "-m", "canary_sandbox.box", str(folder.path), json.dumps(wishes)]
+    command = [sys.executable, "-m", "canary_sandbox.instance", str(folder.path), json.dumps(options)]
     with os.fdopen(os.open(folder.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as log:
         # A session of its own: neither Ctrl-C nor the end of this terminal reaches it.
         return subprocess.Popen(
@@ -110,8 +110,8 @@ def _follow(folder: Folder, child: subprocess.Popen[bytes] | None, say: Say) -> 
 
 
 def _pid(folder: Folder) -> int | None:
-    holder = folder.holder()
-    return holder.pid if holder else None
+    owner = folder.owner()
+    return owner.pid if owner else None
 
 
 def _tail(folder: Folder, lines: int = 8) -> str:
@@ -137,8 +137,8 @@ def stop(folder: Folder) -> bool:
     Asks first, then sends SIGTERM, then SIGKILL, only ever to the process that took the lock. Raises SandboxError when
     it is not gone then, or could not save its state.
     """
-    holder = folder.holder()
-    if holder is None:
+    owner = folder.owner()
+    if owner is None:
         if folder.held:
             raise SandboxError(f"somebody holds {folder.path} without saying who; try again in a moment")
         tidy(folder)
@@ -146,12 +146,12 @@ def stop(folder: Folder) -> bool:
     try:
         ask(folder, "POST", "/stop", timeout=5)
     except NotUpError:
-        _signal(holder, signal.SIGTERM)
-    if not _gone(folder, holder, STOP_WITHIN):
-        _signal(holder, signal.SIGKILL)
-        if not _gone(folder, holder, 10):
-            raise SandboxError(f"process {holder.pid} of the sandbox in {folder.path} cannot be ended")
-    said = folder.reported(holder.pid) or {}
+        _signal(owner, signal.SIGTERM)
+    if not _gone(folder, owner, STOP_WITHIN):
+        _signal(owner, signal.SIGKILL)
+        if not _gone(folder, owner, 10):
+            raise SandboxError(f"process {owner.pid} of the sandbox in {folder.path} cannot be ended")
+    said = folder.reported(owner.pid) or {}
     if said.get("phase") == "failed":
         folder.forget_report()
         raise SandboxError(f"the sandbox has ended, but: {said['error']} (log: {folder.log})")
@@ -168,16 +168,16 @@ def tidy(folder: Folder) -> None:
                 folder.forget_report()
 
 
-def _signal(holder: Holder, signum: signal.Signals) -> None:
-    if holder.alive:
+def _signal(owner: LockOwner, signum: signal.Signals) -> None:
+    if owner.alive:
         with suppress(ProcessLookupError):
-            os.kill(holder.pid, signum)
+            os.kill(owner.pid, signum)
 
 
-def _gone(folder: Folder, holder: Holder, within: float) -> bool:
+def _gone(folder: Folder, owner: LockOwner, within: float) -> bool:
     deadline = time.monotonic() + within
     # It lets go of the lock a moment before it is gone.
-    while holder.alive or (folder.held and folder.holder() in {holder, None}):
+    while owner.alive or (folder.held and folder.owner() in {owner, None}):
         if time.monotonic() > deadline:
             return False
         time.sleep(_LOOK)

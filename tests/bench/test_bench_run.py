@@ -1,4 +1,4 @@
-"""The benchmark itself, at a size that says nothing about cost: it plays through, and its figures make sense."""
+"""The benchmark itself, at a size that says nothing about cost: it runs through, and its figures make sense."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
-def played(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The JSON of one small play: everything that a large one does, with measurements every second."""
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The JSON of one small run: everything that a large one does, with measurements every second."""
     path = tmp_path_factory.mktemp("bench") / "figures.json"
     command = [sys.executable, "-m", "bench", "8:4", "--interval", "1", "--window", "0.5"]
     done = subprocess.run([*command, "--output", str(path)], capture_output=True, text=True, timeout=100, check=False)
@@ -27,9 +27,9 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_a_play_measures_what_it_is_about(played: Path) -> None:
+def test_a_run_measures_what_it_is_about(run: Path) -> None:
     """Requests are the promised ones, one run fails by itself and the rest together, and runs go on after each stop."""
-    result: dict[str, Any] = json.loads(played.read_text())["results"][0]
+    result: dict[str, Any] = json.loads(run.read_text())["results"][0]
     assert (result["declared"], result["active"]) == (8, 4)
     assert result["idle_requests_per_minute"] == 0
     assert result["active_requests_per_minute"] == 0
@@ -49,12 +49,12 @@ def test_a_play_measures_what_it_is_about(played: Path) -> None:
 
 
 def test_the_figures_of_a_play_become_a_table_and_a_plot(
-    played: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """An earlier play can be read again: a row per goal, and a drawing that is the same each time."""
+    """An earlier run can be read again: a row per goal, and a drawing that is the same each time."""
     first, second = tmp_path / "first.svg", tmp_path / "second.svg"
     for path in (first, second):
-        main(["--read", str(played), "--table", "--plot", str(path)])
+        main(["--read", str(run), "--table", "--plot", str(path)])
     rows = capsys.readouterr().out.splitlines()[: len(GOALS) + 2]
     assert rows[0] == "| what | goal | 8 : 4 |"
     assert rows[-1].startswith(f"| {GOALS[-1].what} | ")
@@ -77,10 +77,10 @@ def test_percentiles_are_measured_values() -> None:
 
 
 def test_a_median_is_taken_of_every_number() -> None:
-    """Of several plays each figure is the median of its own; what is no number is that of the first."""
-    plays = [
+    """Of several runs each figure is the median of its own; what is no number is that of the first."""
+    runs = [
         {"a": 1, "b": {"c": 5.0}, "d": "x"},
         {"a": 9, "b": {"c": 1.0}, "d": "y"},
         {"a": 2, "b": {"c": 3.0}, "d": "z"},
     ]
-    assert median(plays) == {"a": 2, "b": {"c": 3.0}, "d": "x"}
+    assert median(runs) == {"a": 2, "b": {"c": 3.0}, "d": "x"}

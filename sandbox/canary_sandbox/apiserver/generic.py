@@ -1,6 +1,6 @@
-"""The front desk of an API server: who comes in, which fault strikes, what is written in the books.
+"""What every API server has before its handlers: authentication, faults on demand, the audit log.
 
-What stands behind it answers: the sandbox's own server, or any other that is reached through the desk.
+Behind it the sandbox's own handlers answer, or, by a proxy of the tests, any other server.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class FrontDesk(ABC):
+class GenericApiServer(ABC):
     """Listens on 127.0.0.1 while its context is open, keeps the audit, and lets faults strike.
 
     `clock` gives the times of the audit, `port` 0 takes a free one. Whoever stands behind it says who asks

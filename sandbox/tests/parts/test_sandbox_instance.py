@@ -18,13 +18,13 @@ from canary.errors import SandboxError
 from canary.kube import DEPLOYMENTS, ENDPOINTSLICES, PODS
 from canary_sandbox.apiserver import Snapshot
 from canary_sandbox.app import Override
-from canary_sandbox.box import rights
-from canary_sandbox.box.client import NotUpError, ask
-from canary_sandbox.box.folder import Folder, Holder, birth_of, default_folder, settings_of, write
-from canary_sandbox.box.launch import stop
 from canary_sandbox.cluster import Ports, Sandbox
+from canary_sandbox.instance import rights
+from canary_sandbox.instance.client import NotUpError, ask
+from canary_sandbox.instance.folder import Folder, LockOwner, birth_of, default_folder, settings_of, write
+from canary_sandbox.instance.launch import stop
 
-HOLD = "import sys; from pathlib import Path; from canary_sandbox.box.folder import Folder\n"
+HOLD = "import sys; from pathlib import Path; from canary_sandbox.instance.folder import Folder\n"
 HOLD += "with Folder(Path(sys.argv[1])).locked() as ours: print(ours, flush=True); sys.stdin.read()"
 
 
@@ -39,25 +39,25 @@ def holder_process(folder: Path) -> subprocess.Popen[str]:
 
 def test_the_lock_goes_with_the_process_that_holds_it(tmp_path: Path) -> None:
     """Held by one, refused to the next, named, and free again after kill -9, whatever files are left behind."""
-    folder = Folder(tmp_path / "box")
+    folder = Folder(tmp_path / "sandbox")
     assert not folder.held
     assert not folder.path.exists()
     with holder_process(folder.path) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "True\n"
-        assert folder.holder() == Holder(process.pid, birth_of(process.pid))
+        assert folder.owner() == LockOwner(process.pid, birth_of(process.pid))
         with folder.locked() as ours:
             assert not ours
         process.kill()
     assert not folder.held
-    assert folder.holder() is None
+    assert folder.owner() is None
     with folder.locked() as ours:
         assert ours
 
 
 def test_a_deleted_folder_is_no_obstacle_to_the_next(tmp_path: Path) -> None:
     """Deleting under the lock leaves nothing, but what is not ours."""
-    folder = Folder(tmp_path / "box")
+    folder = Folder(tmp_path / "sandbox")
     with folder.locked():
         folder.save_settings(settings_of({}))
         write(folder.cluster, b"x")
@@ -73,7 +73,7 @@ def test_a_deleted_folder_is_no_obstacle_to_the_next(tmp_path: Path) -> None:
 
 def test_files_are_for_the_user_alone_and_replaced_whole(tmp_path: Path) -> None:
     """Mode 0600 even where another was; nothing half written stays."""
-    folder = Folder(tmp_path / "box")
+    folder = Folder(tmp_path / "sandbox")
     folder.make()
     for _ in range(2):
         write(folder.cluster, b"secret")
@@ -115,7 +115,7 @@ def test_the_default_folder_is_the_users_state(monkeypatch: pytest.MonkeyPatch, 
 
 def test_nobody_is_asked_and_nobody_is_ended_where_nobody_is_up(tmp_path: Path) -> None:
     """A pid file of before names a process that is none of ours: it is left alone, and its leftovers are tidied up."""
-    folder = Folder(tmp_path / "box")
+    folder = Folder(tmp_path / "sandbox")
     bystander = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
     try:
         folder.make()
@@ -136,7 +136,7 @@ def test_nobody_is_asked_and_nobody_is_ended_where_nobody_is_up(tmp_path: Path) 
 
 async def _statuses(shop: Shop, name: str, count: int = 10) -> list[int]:
     found = []
-    for replica in shop.box.workloads.replicas("team-shop", name):
+    for replica in shop.cluster.workloads.replicas("team-shop", name):
         async with client(f"http://127.0.0.1:{replica.server.port}") as get:
             found += [(await get()).status for _ in range(count)]
     return found
@@ -145,25 +145,25 @@ async def _statuses(shop: Shop, name: str, count: int = 10) -> list[int]:
 @pytest.mark.parametrize("processes", [False, True], ids=["in-process", "own-process"])
 async def test_a_version_is_bad_wherever_it_runs_now_and_later(processes: bool) -> None:
     """In every Deployment, for replicas that start later too, and until it is cleared; templates stay as they are."""
-    async with sandbox(gateway=False, crds=(), drain=0.05, processes=processes) as box:
-        shop = Shop(box)
-        await box.apply([manifest(namespace("team-shop"))])
-        await box.apply([deployment("a", {"VERSION": "v1"}), deployment("b", {"VERSION": "v2"})])
+    async with sandbox(gateway=False, crds=(), drain=0.05, processes=processes) as cluster:
+        shop = Shop(cluster)
+        await cluster.apply([manifest(namespace("team-shop"))])
+        await cluster.apply([deployment("a", {"VERSION": "v1"}), deployment("b", {"VERSION": "v2"})])
         for name in ("a", "b"):
             await shop.rolled_out(name)
-        assert box.workloads.versions() == {"v1": 1, "v2": 1}
+        assert cluster.workloads.versions() == {"v1": 1, "v2": 1}
         generation = (await shop.deployment("b"))["metadata"]["generation"]
 
-        await box.workloads.override({"v2": Override(errors=0.5)})
+        await cluster.workloads.override({"v2": Override(errors=0.5)})
         assert sorted(await _statuses(shop, "b")) == [200] * 5 + [500] * 5
         assert await _statuses(shop, "a") == [200] * 10
         assert (await shop.deployment("b"))["metadata"]["generation"] == generation
 
-        await box.kube.merge_patch(DEPLOYMENTS, "b", "team-shop", {"spec": {"replicas": 2}})
+        await cluster.kube.merge_patch(DEPLOYMENTS, "b", "team-shop", {"spec": {"replicas": 2}})
         await until(lambda: _live(shop, "b", 2), what="a second replica")
         assert (await _statuses(shop, "b")).count(500) == 10
 
-        await box.workloads.override({})
+        await cluster.workloads.override({})
         assert await _statuses(shop, "b") == [200] * 20
 
 
@@ -172,18 +172,18 @@ async def test_deployments_may_come_while_a_version_is_made_bad() -> None:
 
     A sandbox that was resumed does this while its Deployments come in.
     """
-    async with sandbox(gateway=False, crds=(), drain=0.05, processes=True) as box:
-        shop = Shop(box)
-        await box.apply([manifest(namespace("team-shop")), deployment("a", {"VERSION": "v1"})])
+    async with sandbox(gateway=False, crds=(), drain=0.05, processes=True) as cluster:
+        shop = Shop(cluster)
+        await cluster.apply([manifest(namespace("team-shop")), deployment("a", {"VERSION": "v1"})])
         await shop.rolled_out("a")
 
         async def meddle() -> None:
             while True:
-                await box.workloads.override({"v1": Override(errors=1.0)})
+                await cluster.workloads.override({"v1": Override(errors=1.0)})
                 await asyncio.sleep(0)
 
         meddling = asyncio.create_task(meddle())
-        await box.apply([deployment("b", {"VERSION": "v1"})])
+        await cluster.apply([deployment("b", {"VERSION": "v1"})])
         await until(lambda: _live(shop, "b", 1), what="the Deployment that came meanwhile")
         meddling.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -192,15 +192,15 @@ async def test_deployments_may_come_while_a_version_is_made_bad() -> None:
 
 
 async def _live(shop: Shop, name: str, count: int) -> bool:
-    found = shop.box.workloads.replicas("team-shop", name)
+    found = shop.cluster.workloads.replicas("team-shop", name)
     return len(found) == count and all(replica.ready for replica in found)
 
 
 async def test_an_override_goes_over_the_template_and_leaves_the_rest() -> None:
     """A Deployment with errors of its own: a latency comes on top, errors 0 heals it, clearing brings them back."""
-    async with sandbox(gateway=False, crds=(), drain=0.05) as box:
-        shop = Shop(box)
-        await box.apply(
+    async with sandbox(gateway=False, crds=(), drain=0.05) as cluster:
+        shop = Shop(cluster)
+        await cluster.apply(
             [manifest(namespace("team-shop")), deployment("a", {"VERSION": "v3", "FAULT_ERROR_PERCENT": "50"})]
         )
         await shop.rolled_out("a")
@@ -209,7 +209,7 @@ async def test_an_override_goes_over_the_template_and_leaves_the_rest() -> None:
             (Override(errors=0.0), 0),
             (None, 5),
         ):
-            await box.workloads.override({} if override is None else {"v3": override})
+            await cluster.workloads.override({} if override is None else {"v3": override})
             assert (await _statuses(shop, "a")).count(500) == errors
 
 
@@ -218,7 +218,7 @@ async def test_an_override_goes_over_the_template_and_leaves_the_rest() -> None:
 
 @pytest.mark.sandbox_only("a real server is not resumed by us")
 async def test_a_resumed_cluster_serves_at_the_same_places() -> None:
-    """Same ports of API server and listener; Pods and EndpointSlices are those of this life only."""
+    """Same ports of API server and listener; Pods and EndpointSlices are those of this instance only."""
     async with Sandbox(crds=()) as before:
         shop = Shop(before)
         await shop.open()
@@ -256,19 +256,19 @@ async def test_a_port_that_is_taken_is_not_insisted_on() -> None:
     async with Sandbox(crds=()) as other:
         await Shop(other).open()
         taken = Ports(int(other.api.url.rpartition(":")[2]), 0, dict(other.gateway.ports))
-        async with Sandbox(crds=(), ports=taken) as box:
-            await Shop(box).open()
-            assert box.api.url != other.api.url
-            assert await box.gateway_url("team-shop", "shop") != await other.gateway_url("team-shop", "shop")
+        async with Sandbox(crds=(), ports=taken) as cluster:
+            await Shop(cluster).open()
+            assert cluster.api.url != other.api.url
+            assert await cluster.gateway_url("team-shop", "shop") != await other.gateway_url("team-shop", "shop")
 
 
 @pytest.mark.sandbox_only("about a setting of the sandbox's own server")
 async def test_rbac_is_passed_on_to_the_api_server() -> None:
     """The controller's account may do what deploy/ says and nothing else."""
-    async with Sandbox(gateway=False, workloads=False, authorization="RBAC") as box:
-        await box.apply(rights.documents())
+    async with Sandbox(gateway=False, workloads=False, authorization="RBAC") as cluster:
+        await cluster.apply(rights.documents())
         account = f"system:serviceaccount:{rights.NAMESPACE}:{rights.ACCOUNT}"
-        config = box.api.kubeconfig(box.folder / "controller", user=account)
+        config = cluster.api.kubeconfig(cluster.folder / "controller", user=account)
         asked = {}
         for question in ("patch rollouts.canary.dev/x", "patch httproutes/x", "delete httproutes/x", "list secrets"):
             command = ["kubectl", "--kubeconfig", str(config), "auth", "can-i", *question.split(), "-A"]

@@ -11,10 +11,10 @@ from typing import Any
 import aiohttp
 
 from canary.kube import Resource
-from canary_sandbox.box import rights
-from canary_sandbox.box.folder import Folder
 from canary_sandbox.cluster import Sandbox
 from canary_sandbox.composite import Composite
+from canary_sandbox.instance import rights
+from canary_sandbox.instance.folder import Folder
 from canary_sandbox.process import ManagedProcess, answers, free_or_any, free_port
 from canary_sandbox.watching import running
 
@@ -30,8 +30,8 @@ _RESTART_AFTER = 1.0
 class Manager(Composite):
     """Runs `canary controller run`, and again whenever it ends. The context begins once it says that it is ready."""
 
-    def __init__(self, box: Sandbox, folder: Folder, port: int) -> None:
-        self._box = box
+    def __init__(self, cluster: Sandbox, folder: Folder, port: int) -> None:
+        self._cluster = cluster
         self._folder = folder
         self.port = free_or_any(port) or free_port()
         self._process: ManagedProcess | None = None
@@ -45,8 +45,8 @@ class Manager(Composite):
             "kind": "TokenRequest",
             "spec": {"expirationSeconds": _TOKEN_SECONDS},
         }
-        answer = await self._box.kube.create(request, body, rights.NAMESPACE)
-        self._box.api.kubeconfig(
+        answer = await self._cluster.kube.create(request, body, rights.NAMESPACE)
+        self._cluster.api.kubeconfig(
             self._folder.controller_kubeconfig,
             user=f"system:serviceaccount:{rights.NAMESPACE}:{rights.ACCOUNT}",
             token=answer["status"]["token"],
@@ -81,7 +81,7 @@ class Manager(Composite):
     def _new(self) -> ManagedProcess:
         command = [sys.executable, "-m", "canary", "controller", "run"]
         flags = ["--kubeconfig", str(self._folder.controller_kubeconfig), "--metrics-address", f"127.0.0.1:{self.port}"]
-        flags += ["--prometheus-url", self._box.prometheus.url]
+        flags += ["--prometheus-url", self._cluster.prometheus.url]
         # What a shell of the user's may have set for another controller is not meant for this one.
         env = {"CANARY_NAMESPACES": "", "CANARY_LEASE": "", "CANARY_PROMETHEUS_HOSTS": "", "KUBECONFIG": ""}
         return ManagedProcess([*command, *flags], log=self._folder.controller_log, name="canary controller", env=env)

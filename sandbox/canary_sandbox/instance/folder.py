@@ -35,7 +35,7 @@ def default_folder() -> Path:
 
 
 @dataclass(frozen=True, slots=True)
-class Holder:
+class LockOwner:
     """The process that holds the lock; `birth` tells it from a later one of the same id."""
 
     pid: int
@@ -125,13 +125,13 @@ class Folder:
                 return True
             return False
 
-    def holder(self) -> Holder | None:
+    def owner(self) -> LockOwner | None:
         """Who holds the lock; None when nobody does, or has not yet said so."""
         if not self.held:
             return None
         try:
             said = json.loads(self._lock.read_text())
-            return Holder(int(said["pid"]), str(said["birth"]))
+            return LockOwner(int(said["pid"]), str(said["birth"]))
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -202,7 +202,7 @@ class Folder:
             ) from error
 
     def clear_run(self) -> None:
-        """Throw temporary files away, those of a life that ended in the middle too."""
+        """Throw temporary files away, those of an instance that ended in the middle too."""
         shutil.rmtree(self.run, ignore_errors=True)
 
     def forget_report(self) -> None:
@@ -247,7 +247,7 @@ def write(path: Path, content: bytes) -> None:
 
 
 def older(log: Path) -> tuple[Path, Path]:
-    """A log, and the one of the life before."""
+    """A log, and the one of the instance before."""
     return log, log.with_name(f"{log.name}.1")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 
 from canary.errors import SandboxError
-from canary_sandbox.box.folder import Folder
+from canary_sandbox.instance.folder import Folder
 
 Json = dict[str, Any]
 
@@ -23,10 +23,10 @@ def not_up(folder: Folder) -> NotUpError:
 
 def ask(folder: Folder, method: str, path: str, *, timeout: float = 15, **more: Any) -> Json:
     """What the supervisor answers. Raises NotUpError, and SandboxError with its words when it refuses."""
-    holder = folder.holder()
-    if holder is None:
+    owner = folder.owner()
+    if owner is None:
         raise not_up(folder)
-    said = folder.reported(holder.pid) or {}
+    said = folder.reported(owner.pid) or {}
     control = said.get("control")
     if not control:
         phase = "on its way down" if said.get("phase") == "stopping" else "still starting"
@@ -39,7 +39,7 @@ def ask(folder: Folder, method: str, path: str, *, timeout: float = 15, **more: 
         answer: Json = response.json()
     except (httpx.HTTPError, ValueError) as error:
         raise NotUpError(
-            f"the sandbox in {folder.path} (process {holder.pid}) does not answer: {type(error).__name__}; "
+            f"the sandbox in {folder.path} (process {owner.pid}) does not answer: {type(error).__name__}; "
             f"`canary sandbox down{folder.flag}` ends it"
         ) from error
     if response.is_error:

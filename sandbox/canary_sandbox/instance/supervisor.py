@@ -16,12 +16,12 @@ from canary.errors import ApiError, NotFound, SandboxError
 from canary.kube import DEPLOYMENTS, GATEWAYS, ROLLOUTS
 from canary_sandbox.apiserver import Snapshot
 from canary_sandbox.app import Faults, Override
-from canary_sandbox.box import rights, world
-from canary_sandbox.box.control import Control
-from canary_sandbox.box.folder import Folder, birth_of, report_of, settings_of, turn, write
-from canary_sandbox.box.manager import Manager
 from canary_sandbox.cluster import CONTROLLERS, GatewayKind, Ports, Sandbox
 from canary_sandbox.gateway import EnvoyGateway
+from canary_sandbox.instance import rights, world
+from canary_sandbox.instance.control import Control
+from canary_sandbox.instance.folder import Folder, birth_of, report_of, settings_of, turn, write
+from canary_sandbox.instance.manager import Manager
 from canary_sandbox.manifests import wanted_replicas
 from canary_sandbox.process import free_or_any
 from canary_sandbox.prometheus import require_prometheus
@@ -39,7 +39,7 @@ _RESUMED = 15.0
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class Options:
     """What `up` was asked for. `gateway` None: the one of before, or the usual one."""
 
     gateway: str | None = None
@@ -48,17 +48,17 @@ class Wishes:
 
 
 class Supervisor:
-    """One life of a sandbox. Whoever runs it holds the folder's lock."""
+    """One instance of a sandbox. Whoever runs it holds the folder's lock."""
 
     def __init__(
         self,
         folder: Folder,
-        wishes: Wishes,
+        options: Options,
         say: Callable[[str], None] | None = None,
         ready: Callable[[Json], None] | None = None,
     ) -> None:
         self._folder = folder
-        self._wishes = wishes
+        self._options = options
         self._say = say or (lambda _: None)
         self._ready = ready or (lambda _: None)
         self._steps: list[str] = []
@@ -73,7 +73,7 @@ class Supervisor:
         self._saved_enough = False
         self._faults: dict[str, Override] = {}
 
-    # --- a life ------------------------------------------------------------------------------------------------------
+    # --- an instance ------------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Until somebody asks for the end. Raises SandboxError when it cannot start, or cannot save at the end."""
@@ -94,7 +94,7 @@ class Supervisor:
         await self._save()
 
     def stop(self) -> None:
-        """End this life, in good order."""
+        """End this instance, in good order."""
         self._stop.set()
 
     async def _unless_stopped(self, starting: Coroutine[Any, Any, None]) -> bool:
@@ -124,25 +124,25 @@ class Supervisor:
         if resumed:
             await self._step("resuming the cluster of before")
         await self._step(f"API server, gateway ({self.gateway}) and Prometheus")
-        self._box = await stack.enter_async_context(self._sandbox(snapshot))
-        self._box.server.store.subscribe_all(lambda _: self._changed.set())
-        await self._box.workloads.override(self._faults)
-        self._box.api.kubeconfig(
-            self._folder.kubeconfig, namespace=world.NAMESPACE if self._has_example_wish else "default"
+        self._cluster = await stack.enter_async_context(self._sandbox(snapshot))
+        self._cluster.server.store.subscribe_all(lambda _: self._changed.set())
+        await self._cluster.workloads.override(self._faults)
+        self._cluster.api.kubeconfig(
+            self._folder.kubeconfig, namespace=world.NAMESPACE if self._wants_example else "default"
         )
-        await self._box.apply(rights.documents())
-        first = self._wishes.example and not (resumed and self._settings.get("example"))
+        await self._cluster.apply(rights.documents())
+        first = self._options.example and not (resumed and self._settings.get("example"))
         if first:
             await self._step("the example: Gateway, Services, HTTPRoute, Deployments and a Rollout of team-shop")
-            await self._box.apply(world.documents(self.gateway, self._box.gateway.listener_port))
+            await self._cluster.apply(world.documents(self.gateway, self._cluster.gateway.listener_port))
             self._settings["example"] = True
         await self._until(self._replicas_are_ready, "the replicas to be ready", fatal=first)
-        manager = Manager(self._box, self._folder, int(self._ports.get("metrics") or 0))
+        manager = Manager(self._cluster, self._folder, int(self._ports.get("metrics") or 0))
         await manager.prepare()
-        if self._wishes.controller:
+        if self._options.controller:
             await self._step("the controller")
             self._manager = await stack.enter_async_context(manager)
-        if first and self._wishes.controller:
+        if first and self._options.controller:
             await self._until(self._rollout_is_seen, "the controller to see the Rollout", fatal=True)
         await stack.enter_async_context(self._control)
 
@@ -164,7 +164,7 @@ class Supervisor:
 
     @property
     def gateway(self) -> GatewayKind:
-        return "traefik" if (self._settings.get("gateway") or self._wishes.gateway) == "traefik" else "envoy"
+        return "traefik" if (self._settings.get("gateway") or self._options.gateway) == "traefik" else "envoy"
 
     @property
     def _ports(self) -> Json:
@@ -172,8 +172,8 @@ class Supervisor:
         return ports
 
     @property
-    def _has_example_wish(self) -> bool:
-        return self._wishes.example or bool(self._settings.get("example"))
+    def _wants_example(self) -> bool:
+        return self._options.example or bool(self._settings.get("example"))
 
     # --- waiting for the world ---------------------------------------------------------------------------------------
 
@@ -192,15 +192,15 @@ class Supervisor:
             log.warning("%s", words)
 
     async def _replicas_are_ready(self) -> bool:
-        """By the processes themselves: statuses that were resumed speak of another life."""
-        for item in (await self._box.kube.list(DEPLOYMENTS))["items"]:
-            live = self._box.workloads.replicas(item["metadata"]["namespace"], item["metadata"]["name"])
+        """By the processes themselves: statuses that were resumed speak of another instance."""
+        for item in (await self._cluster.kube.list(DEPLOYMENTS))["items"]:
+            live = self._cluster.workloads.replicas(item["metadata"]["namespace"], item["metadata"]["name"])
             if len(live) < wanted_replicas(item) or not all(replica.ready for replica in live):
                 return False
         return True
 
     async def _rollout_is_seen(self) -> bool:
-        found = await self._box.kube.get(ROLLOUTS, world.ROLLOUT, world.NAMESPACE)
+        found = await self._cluster.kube.get(ROLLOUTS, world.ROLLOUT, world.NAMESPACE)
         return bool((found.get("status") or {}).get("phase"))
 
     # --- what is told ------------------------------------------------------------------------------------------------
@@ -221,13 +221,13 @@ class Supervisor:
             "folder": str(self._folder.path),
             "kubeconfig": str(self._folder.kubeconfig),
             "log": str(self._folder.log),
-            "apiServer": self._box.api.url,
+            "apiServer": self._cluster.api.url,
             "gateway": {"kind": self.gateway, "listeners": await self._listeners(), **await self._way_in()},
-            "prometheus": self._box.prometheus.url,
+            "prometheus": self._cluster.prometheus.url,
             "controller": self._manager.info() if self._manager else None,
             "controllerKubeconfig": str(self._folder.controller_kubeconfig),
             "example": await self._has_example(),
-            "versions": self._box.workloads.versions(),
+            "versions": self._cluster.workloads.versions(),
             "faults": self.faults(),
             "troubles": [text for text in (self._trouble, *self._ended()) if text],
         }
@@ -235,31 +235,31 @@ class Supervisor:
     async def _listeners(self) -> Json:
         """URLs of the listeners that serve now."""
         found = {}
-        for gateway in (await self._box.kube.list(GATEWAYS))["items"]:
+        for gateway in (await self._cluster.kube.list(GATEWAYS))["items"]:
             namespace, name = gateway["metadata"]["namespace"], gateway["metadata"]["name"]
             for listener in gateway["spec"]["listeners"]:
                 with suppress(SandboxError):
-                    host, port = await self._box.gateway.address(namespace, name, listener["name"], wait=0.1)
+                    host, port = await self._cluster.gateway.address(namespace, name, listener["name"], wait=0.1)
                     found[f"{namespace}/{name}/{listener['name']}"] = f"http://{host}:{port}"
         return found
 
     async def _way_in(self) -> Json:
         """The example's URL and Host header, while its Gateway is there and serves."""
         with suppress(NotFound, SandboxError):
-            await self._box.kube.get(GATEWAYS, world.GATEWAY, world.NAMESPACE)
-            return {"url": await self._box.gateway_url(world.NAMESPACE, world.GATEWAY), "host": world.HOST}
+            await self._cluster.kube.get(GATEWAYS, world.GATEWAY, world.NAMESPACE)
+            return {"url": await self._cluster.gateway_url(world.NAMESPACE, world.GATEWAY), "host": world.HOST}
         return {"url": None, "host": None}
 
     async def _has_example(self) -> bool:
         try:
-            await self._box.kube.get(ROLLOUTS, world.ROLLOUT, world.NAMESPACE)
+            await self._cluster.kube.get(ROLLOUTS, world.ROLLOUT, world.NAMESPACE)
         except NotFound:
             return False
         return True
 
     def _ended(self) -> list[str]:
         again = f"`canary sandbox down{self._folder.flag}`, then `up`, starts it again"
-        parts = {"the gateway": self._box.gateway.pid, "Prometheus": self._box.prometheus.process.pid}
+        parts = {"the gateway": self._cluster.gateway.pid, "Prometheus": self._cluster.prometheus.process.pid}
         return [f"{name} has ended by itself; {again}" for name, pid in parts.items() if not birth_of(pid)]
 
     # --- faults ------------------------------------------------------------------------------------------------------
@@ -272,7 +272,7 @@ class Supervisor:
         }
 
     def versions(self) -> Json:
-        return dict(sorted(self._box.workloads.versions().items()))
+        return dict(sorted(self._cluster.workloads.versions().items()))
 
     async def set_fault(self, version: str, errors: float | None, latency: float | None) -> None:
         """Put a fault on a version; what is None stays as it is. Raises SandboxError for what is no share or time."""
@@ -291,15 +291,15 @@ class Supervisor:
         return gone
 
     async def _apply_faults(self) -> None:
-        await self._box.workloads.override(self._faults)
+        await self._cluster.workloads.override(self._faults)
         self._changed.set()
 
     # --- state -------------------------------------------------------------------------------------------------------
 
     def _load(self) -> Snapshot | None:
-        """What an earlier life left. Raises SandboxError when that cannot be resumed as it is."""
+        """What an earlier instance left. Raises SandboxError when that cannot be resumed as it is."""
         self._settings = self._folder.load_settings()
-        wanted, was = self._wishes.gateway, self._settings.get("gateway")
+        wanted, was = self._options.gateway, self._settings.get("gateway")
         if was not in {None, *CONTROLLERS}:
             raise self._folder.broken(self._folder.settings, f"there is no gateway {was!r}")
         if wanted and was and wanted != was:
@@ -346,7 +346,7 @@ class Supervisor:
 
     async def _save(self) -> None:
         """The cluster first: without its word, the settings make a new world, which does no harm."""
-        cluster, settings = self._box.server.save(), settings_of(self._settings_now())
+        cluster, settings = self._cluster.server.save(), settings_of(self._settings_now())
         try:
             await asyncio.to_thread(write, self._folder.cluster, cluster)
             if settings != self._written:
@@ -358,11 +358,11 @@ class Supervisor:
             ) from error
 
     def _settings_now(self) -> Json:
-        gateway = self._box.gateway
+        gateway = self._cluster.gateway
         listeners = gateway.ports if isinstance(gateway, EnvoyGateway) else {}
         self._settings["ports"] = {
-            "api": int(self._box.api.url.rpartition(":")[2]),
-            "prometheus": int(self._box.prometheus.url.rpartition(":")[2]),
+            "api": int(self._cluster.api.url.rpartition(":")[2]),
+            "prometheus": int(self._cluster.prometheus.url.rpartition(":")[2]),
             "metrics": self._manager.port if self._manager else self._ports.get("metrics") or 0,
             "listeners": {**(self._ports.get("listeners") or {}), **listeners},
             "traefik": list(gateway.ports) if isinstance(gateway, TraefikGateway) else [],
@@ -377,17 +377,17 @@ class Supervisor:
 
 async def supervise(
     folder: Folder,
-    wishes: Wishes,
+    options: Options,
     say: Callable[[str], None] | None = None,
     ready: Callable[[Json], None] | None = None,
 ) -> str:
-    """A whole life in a folder whose lock we hold. Returns what went wrong, in a sentence; empty after a clean end.
+    """A whole instance in a folder whose lock we hold. Returns what went wrong, in a sentence; empty after a clean end.
 
     `say` gets each step of the start, `ready` where everything is once it is up.
     """
     try:
         turn(folder.controller_log)
-        await Supervisor(folder, wishes, say, ready).run()
+        await Supervisor(folder, options, say, ready).run()
     except (SandboxError, ApiError, OSError) as error:
         log.exception("ended")
         failure = str(error)

@@ -23,7 +23,7 @@ class Admin(Protocol):
     async def __call__(self, method: str, path: str, body: Json | None = None, media: str = "") -> tuple[int, Any]: ...
 
 
-class Leavings:
+class CreatedObjects:
     """Paths of what was created. Namespaces are emptied by collections, the rest goes one by one, the latest first."""
 
     def __init__(self) -> None:

@@ -1,0 +1,186 @@
+"""Writes the status of one Rollout: when it is worth it, one write at a time, over nothing but what it was decided upon."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from canary.act.backoff import Backoffs
+from canary.act.executor import PATIENCE
+from canary.act.gate import Gate
+from canary.errors import CanaryError, Conflict, NotFound, StaleDecision
+from canary.fair import Limit
+from canary.kube import ROLLOUTS, Kube
+from canary.kube.retry import STATUS_WRITE
+from canary.model.status import RolloutStatus, format_time
+from canary.observe.objects import version
+from canary.observe.rollout import Rollout
+from canary.observe.store import Key, Store
+from canary.status.write import SETTLE, Urgency, merge_patch, urgency
+
+log = logging.getLogger("canary.act.status")
+
+Json = dict[str, Any]
+
+_STATUS = "status"
+
+
+class StatusWriter:
+    """Keeps what is on record, so far as this controller has read or written it, and what it still owes to the record."""
+
+    def __init__(
+        self,
+        key: Key,
+        kube: Kube,
+        store: Store,
+        limit: Limit,
+        now: Callable[[], datetime],
+        on_moved: Callable[[], None],
+        on_gone: Callable[[], None],
+    ) -> None:
+        """`on_moved` is called when it is worth deciding again, `on_gone` when there is no such Rollout.
+
+        `limit` bounds the writes of all Rollouts together that move no traffic.
+        """
+        self._key = key
+        self._kube = kube
+        self._store = store
+        self._limit = limit
+        self._now = now
+        self._on_moved = on_moved
+        self._on_gone = on_gone
+        self._backoff = Backoffs(STATUS_WRITE.backoff)
+        self._writing: asyncio.Task[bool] | None = None
+        self._step: tuple[int, int] = (0, 0)
+        self._writes_in_step = 0
+        self._settling_since: datetime | None = None
+        self.recorded: Json = {}
+        """The status on record that the one in mind rests on."""
+        self._version = ""
+
+    @property
+    def busy(self) -> bool:
+        """Whether a write is under way."""
+        return self._writing is not None
+
+    def read(self, document: Json) -> bool:
+        """Take note of what is on record; returns whether that is something else than what was known of it."""
+        recorded = document.get("status") or {}
+        another = version(document) != self._version and recorded != self.recorded
+        self.recorded, self._version = recorded, version(document)
+        return another
+
+    def start_over(self) -> None:
+        """The status in mind is another one now: what was to settle is so no more."""
+        self._settling_since = None
+
+    def next_try(self, now: datetime) -> datetime | None:
+        """When there is something to write, or to try again."""
+        settled = self._settling_since + SETTLE if self._settling_since is not None else None
+        return min((at for at in (settled, self._backoff.next_try(now)) if at is not None), default=None)
+
+    def urgency(self, rollout: Rollout, status: RolloutStatus) -> Urgency:
+        """How soon this status has to be written, after what was written for its step already."""
+        step = (status.run.number if status.run else 0, status.step.index if status.step else 0)
+        if step != self._step:
+            self._step, self._writes_in_step = step, 0
+        return urgency(rollout.status, status, self._writes_in_step)
+
+    async def write(self, status: RolloutStatus, how: Urgency, gate: Gate, interrupt: asyncio.Event) -> bool:
+        """Write the status if it is worth it now; the rest of the run does not depend on whether that works.
+
+        Returns whether it was written by the time that this ends: with the write, with `interrupt`, or after PATIENCE.
+        """
+        now = self._now()
+        match how:
+            case Urgency.NONE:
+                self._settling_since = None
+                return False
+            case Urgency.SETTLING:
+                if self._settling_since is None:
+                    self._settling_since = now
+                if now < self._settling_since + SETTLE:
+                    return False
+            case Urgency.NOW:
+                pass
+        self._settling_since = None
+        if self._writing is not None or self._backoff.resting(_STATUS, now):
+            return False
+        self._writing = asyncio.create_task(self._patch(status, self.recorded, now, gate))
+        self._writing.add_done_callback(self._written)
+        return await self._patience(self._writing, interrupt)
+
+    async def stop(self) -> None:
+        """Let go of what is under way."""
+        if self._writing is not None:
+            self._writing.cancel()
+            await asyncio.gather(self._writing, return_exceptions=True)
+
+    @staticmethod
+    async def _patience(writing: asyncio.Task[bool], interrupt: asyncio.Event) -> bool:
+        """Wait for a status write, unless a sample comes in: nothing that a run does stands behind words about it."""
+        sample = asyncio.ensure_future(interrupt.wait())
+        try:
+            await asyncio.wait({writing, sample}, timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sample.cancel()
+        return writing.done() and writing.result()
+
+    def _written(self, _: asyncio.Task[bool]) -> None:
+        self._writing = None
+        self._on_moved()
+
+    async def _patch(self, status: RolloutStatus, recorded: Json, now: datetime, gate: Gate) -> bool:
+        """Write a status over `recorded`, which it was decided upon; not over what came in while this stood in line."""
+        namespace, name = self._key
+        try:
+            async with self._limit.held(namespace):
+                kept = self._store.rollouts.get(self._key)
+                if kept is None:
+                    return False
+                before = kept.document.get("status") or {}
+                if before != recorded:
+                    self._on_moved()  # somebody else has recorded something meanwhile: decide again
+                    return False
+                patch = merge_patch(before, status.dump())
+                if not patch.keys() - {"recordedAt"}:
+                    return False
+                patch["recordedAt"] = format_time(now)
+                # Only what is as we have read it is written over: a controller that comes too late changes nothing.
+                body = {"metadata": {"resourceVersion": kept.version}, "status": patch}
+                gate(False)
+                fresh = await self._kube.merge_patch(ROLLOUTS, name, namespace, body, subresource="status")
+        except NotFound:
+            self._on_gone()
+            return False
+        except StaleDecision:
+            self._on_moved()
+            return False
+        except Conflict:
+            return await self._read_again()
+        except CanaryError as error:
+            count = self._backoff.failed(_STATUS, now, error)
+            if count in {1, 10, 100}:
+                log.warning("status of %s/%s could not be written (%d times): %s", namespace, name, count, error)
+            return False
+        self._backoff.succeeded(_STATUS)
+        self._writes_in_step += 1
+        self.read(fresh)
+        self._store.put_rollout(fresh, answer=True)
+        return True
+
+    async def _read_again(self) -> bool:
+        """Somebody wrote the Rollout in between: the next tick decides by what is there now."""
+        try:
+            fresh = await self._kube.get(ROLLOUTS, self._key[1], self._key[0])
+            if not self._store.put_rollout(fresh, answer=True):
+                raise Conflict("the Rollout is another one than the watch has told of")
+        except NotFound:
+            self._on_gone()
+        except CanaryError as error:
+            self._backoff.failed(_STATUS, self._now(), error)
+        self._on_moved()
+        return False

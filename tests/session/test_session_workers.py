@@ -1,0 +1,209 @@
+"""Tests in several workers: who goes where, who runs beside whom, and that the session is as good as one of one process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+from workers import APART, Machine, order, unit_of
+
+SESSION = Path(__file__).parent
+CONFTEST = """
+import signal
+
+import workers
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "alone(why): measures time")
+    workers.register(config)
+"""
+TESTS = """
+import os, time
+from pathlib import Path
+
+import pytest
+
+
+def spend(name):
+    began = time.monotonic()
+    time.sleep(0.15)
+    Path(name).write_text(f"{began} {time.monotonic()}")
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_together(number):
+    spend(f"together-WORD-{number}")
+
+
+@pytest.mark.alone("why")
+@pytest.mark.parametrize("number", range(2))
+def test_alone(number):
+    spend(f"alone-WORD-{number}")
+"""
+SLOW = """
+import time
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def server():
+    Path("up-WORD").touch()
+    yield
+    Path("down-WORD").touch()
+
+
+def test_slow(server):
+    time.sleep(60)
+"""
+
+
+def session(folder: Path) -> subprocess.Popen[str]:
+    """A session of two workers, in a process group of its own as a terminal has it."""
+    (folder / "conftest.py").write_text(CONFTEST)
+    (folder / "pytest.ini").write_text("[pytest]\n")
+    command = [sys.executable, "-m", "pytest", "-p", "xdist", "-n", "2", "-q", "-p", "no:cacheprovider"]
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    return subprocess.Popen(
+        command,
+        cwd=folder,
+        env=clean | {"PYTHONPATH": str(SESSION), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("tests", "expected"),
+    [
+        ("a.py::one a.py::two b.py::one", "a.py::one a.py::two b.py::one"),
+        ("tests/lint/a.py::one tests/controller/b.py::one", "tests/controller/b.py::one tests/lint/a.py::one"),
+        ("tests/controller/a.py::one b.py::one b.py::!two", "b.py::!two b.py::one tests/controller/a.py::one"),
+        (f"tests/controller/a.py::one {min(APART)}::one", f"{min(APART)}::one tests/controller/a.py::one"),
+        ("tests/deploy/a.py::one tests/e2e/b.py::one", "tests/e2e/b.py::one tests/deploy/a.py::one"),
+    ],
+    ids=["as collected", "slow folders first", "alone before all", "long tests before short ones", "folders in order"],
+)
+def test_who_begins(tests: str, expected: str) -> None:
+    """What runs alone comes first, then what takes long; a file stays together. (! marks a test that runs alone.)"""
+    ids = tests.split()
+    assert [ids[place] for place in order((one, "!" in one) for one in ids)] == expected.split()
+
+
+def test_a_file_goes_to_one_worker() -> None:
+    """Its tests share servers; only the tests of a file that takes minutes go where there is room."""
+    assert unit_of("tests/a.py::Class::test") == "tests/a.py"
+    assert unit_of(f"{min(APART)}::test[good]") == f"{min(APART)}::test[good]"
+
+
+def test_files_that_are_taken_apart_exist() -> None:
+    """A file that was renamed would go to one worker as a whole, and nobody would notice."""
+    assert [path for path in sorted(APART) if not (SESSION.parents[1] / path).is_file()] == []
+
+
+def test_who_wants_to_be_alone_is_next(tmp_path: Path) -> None:
+    """Two run beside each other; a third waits for both, and whoever comes after it waits for it."""
+    first, second, lonely, late = (Machine(tmp_path) for _ in range(4))
+    said: list[str] = []
+
+    def enter(machine: Machine, name: str, *, alone: bool) -> threading.Thread:
+        def run() -> None:
+            machine.enter(alone=alone)
+            said.append(name)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        return thread
+
+    first.enter(alone=False)
+    second.enter(alone=False)
+    waiting = enter(lonely, "lonely", alone=True)
+    time.sleep(0.1)
+    after = enter(late, "late", alone=False)
+    first.leave()
+    time.sleep(0.1)
+    assert said == []
+    second.leave()
+    waiting.join(10)
+    time.sleep(0.1)
+    assert said == ["lonely"]
+    lonely.leave()
+    after.join(10)
+    assert said == ["lonely", "late"]
+    for machine in (first, second, lonely, late):
+        machine.close()
+
+
+def test_who_is_alone_stays_so_for_the_next_of_its_kind(tmp_path: Path) -> None:
+    """Tests that run alone follow each other without letting others in between."""
+    lonely, other = Machine(tmp_path), Machine(tmp_path)
+    lonely.enter(alone=True)
+    lonely.enter(alone=True)
+    waiting = threading.Thread(target=other.enter, kwargs={"alone": False})
+    waiting.start()
+    lonely.enter(alone=False)
+    waiting.join(10)
+    assert not waiting.is_alive()
+    lonely.close()
+    other.close()
+
+
+def test_nothing_runs_beside_a_test_that_is_alone(tmp_path: Path) -> None:
+    """In a session with two workers the others overlap, and these overlap with nothing."""
+    for word in ("a", "b", "c"):
+        (tmp_path / f"test_{word}.py").write_text(TESTS.replace("WORD", word))
+    ran = session(tmp_path)
+    said, _ = ran.communicate(timeout=60)
+    assert ran.returncode == 0, said
+    assert "15 passed" in said
+    times = {path.name: [float(part) for part in path.read_text().split()] for path in tmp_path.glob("*-*-*")}
+    assert len(times) == 15
+    beside = [
+        {one, other}
+        for (one, (began, ended)), (other, (start, end)) in combinations(times.items(), 2)
+        if began < end and start < ended
+    ]
+    assert beside, "nothing ran beside anything"
+    assert not [pair for pair in beside if any(name.startswith("alone") for name in pair)]
+
+
+def test_one_failure_fails_the_session(tmp_path: Path) -> None:
+    """In whichever worker it happens, its words are in the report, and the summary counts everything once."""
+    (tmp_path / "test_good.py").write_text("def test_good(): pass\n")
+    (tmp_path / "test_bad.py").write_text("def test_bad(): assert 'this' == 'that'\n")
+    ran = session(tmp_path)
+    said, _ = ran.communicate(timeout=60)
+    assert ran.returncode == 1
+    assert "AssertionError: assert 'this' == 'that'" in said
+    assert "1 failed, 1 passed" in said
+
+
+@pytest.mark.parametrize("whom", ["everybody", "the session"])
+def test_ctrl_c_ends_every_worker(tmp_path: Path, whom: str) -> None:
+    """Whether a terminal tells the whole group or somebody the session alone: servers are shut down, nobody is left."""
+    for word in ("a", "b"):
+        (tmp_path / f"test_{word}.py").write_text(SLOW.replace("WORD", word))
+    ran = session(tmp_path)
+    end = time.monotonic() + 60
+    while len(list(tmp_path.glob("up-*"))) < 2:
+        assert time.monotonic() < end, "no test begins"
+        time.sleep(0.05)
+    (os.killpg if whom == "everybody" else os.kill)(ran.pid, signal.SIGINT)
+    said, _ = ran.communicate(timeout=60)  # who is left would keep the other end open
+    assert ran.returncode == 2, said
+    assert "KeyboardInterrupt" in said
+    assert sorted(path.name for path in tmp_path.glob("down-*")) == ["down-a", "down-b"]
