@@ -239,7 +239,7 @@ class Executor:
         try:
             if not isinstance(action, WriteRoute | CopyPodSpec):
                 gate(False)
-            if isinstance(action, WriteRoute) and not action.weights:
+            if isinstance(action, WriteRoute) and not action.plan.entries:
                 # It moves no traffic: a thousand runs that are taken over at once would stand before a rollback.
                 async with self._takeovers.held(self._key[0]):
                     fresh = await self._write(action, world, gate, failing_since)

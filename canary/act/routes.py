@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -17,7 +17,6 @@ from canary.observe.objects import slim
 from canary.observe.store import Key, Store
 from canary.routes.edit import edit
 from canary.routes.intent import PREFIX, Mode, parse_intent, run_annotation
-from canary.routes.pair import RulePair, Weights, bound_pairs
 
 Json = dict[str, Any]
 
@@ -58,11 +57,10 @@ class RouteWriter:
 
         """
         namespace, name = self._key
-        pairs = bound_pairs(document, action.pair, action.weights.keys())
-        ops = edit(document, pairs, action.weights, action.intent, rollout=name)
+        ops = edit(document, action.plan, action.intent, rollout=name)
         if not ops:
             return None
-        rising = _rises(pairs, action)
+        rising = action.plan.raises(document)
         if (
             rising
             and not _our_turn(document, action, name)
@@ -103,8 +101,7 @@ class RouteWriter:
         if not _same_route(slim(fresh), document):
             keep(fresh)
             return False
-        pairs = bound_pairs(fresh, action.pair, action.weights.keys())
-        ops = edit(fresh, pairs, action.weights, None, rollout=name)
+        ops = edit(fresh, action.plan, None, rollout=name)
         moves = any(op["path"].startswith("/spec/") and op["op"] != "test" for op in ops)
         alone = _alone(fresh, name)
         if not moves and alone:
@@ -141,10 +138,6 @@ class RouteWriter:
                 return
 
 
-def _rises(pairs: Sequence[RulePair], action: WriteRoute) -> bool:
-    return any(action.weights[pair.key].share > pair.weights.share for pair in pairs if pair.key in action.weights)
-
-
 def _our_turn(document: Json, action: WriteRoute, rollout: str) -> bool:
     """Whether the route names this run and our turn already: then whoever took over since has changed what we test."""
     annotations = document.get("metadata", {}).get("annotations") or {}
@@ -173,15 +166,6 @@ def _compare(action: WriteRoute, answer: Json, rollout: str) -> None:
         raise WriteAltered(
             f"the API server took the patch of {action.name} and keeps another {run_annotation(rollout)}"
         )
-    kept = {pair.key: pair.weights for pair in bound_pairs(answer, action.pair, action.weights.keys())}
-    for key, meant in action.weights.items():
-        if key not in kept or _plain(kept[key]) != _plain(meant):
-            raise WriteAltered(
-                f"rule {key} of {action.name} was given {meant}, and the API server keeps {kept.get(key, 'nothing')}: an "
-                "admission webhook or policy changes our write; let it leave backendRef weights alone"
-            )
-
-
-def _plain(weights: Weights) -> tuple[int, int]:
-    """An absent weight is 1, and the API server fills it in."""
-    return tuple(1 if weight is None else weight for weight in (weights.stable, weights.canary))  # type: ignore[return-value]  # two
+    altered = action.plan.kept(answer)
+    if altered:
+        raise WriteAltered(altered)

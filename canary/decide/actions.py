@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from canary.model.rollout import RouteKind
 from canary.routes.intent import Intent
-from canary.routes.pair import Pair, Weights
+from canary.routes.plan import RoutePlan
 
 
 @dataclass(frozen=True, slots=True)
 class WriteRoute:
-    """Give a pair in rules of a route these weights (by rule key) and this annotation (None: remove it), in one patch."""
+    """Make rules of a route say what a plan says, and its annotation this (None: remove it), in one patch."""
 
     kind: RouteKind
     name: str
-    pair: Pair
-    weights: Mapping[str, Weights]
+    plan: RoutePlan
     intent: Intent | None
 
 

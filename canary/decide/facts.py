@@ -25,6 +25,8 @@ class RuleView:
     key: str
     weights: Weights
     others: int = 0
+    digest: str = ""
+    """What identifies the rule wherever it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,8 @@ class RouteView:
     """False for a route that the run has written and that the spec names no more."""
     stale: bool = False
     """What was written to it is of another pair, or of other rules, than the spec names now: it is to be put back first."""
+    moved: Mapping[str, str] = field(default_factory=dict)
+    """The present keys of rules that the status remembers by other ones, because somebody has moved them."""
     unreadable: bool = False
     """Our annotation is there and says nothing that a run could have written: it counts as absent."""
 

@@ -16,7 +16,7 @@ from canary.decide.approval import awaiting
 from canary.decide.facts import RouteView
 from canary.decide.pausing import kept_by_hand
 from canary.decide.scope import Scope, replaced
-from canary.model.evolution import at_step, ended, held_until, pause_since, won_without_swap
+from canary.model.evolution import at_step, ended, held_until, pause_since, remembered_by, won_without_swap
 from canary.model.status import Outcome, Phase, RolloutStatus, RunStatus
 from canary.routes.intent import Intent, Mode
 
@@ -108,6 +108,15 @@ def held_as_long_as_declared(scope: Scope) -> Scope:
         if scope.step.hold_until is not None and scope.step.hold_until >= over
         else scope.with_(step=held_until(scope.step, over))
     )
+
+
+def rules_that_moved(scope: Scope) -> Scope:
+    """What is remembered of a route is remembered by the keys that its rules have now."""
+    moved = {(route.kind, route.name): route.moved for route in scope.facts.routes if route.moved}
+    if not moved:
+        return scope
+    routes = tuple(remembered_by(route, moved.get((route.kind, route.name), {})) for route in scope.status.routes)
+    return scope.with_(routes=routes)
 
 
 # -- what the routes say --------------------------------------------------------------------------------------------
@@ -217,6 +226,7 @@ ALWAYS: tuple[Rule, ...] = (
     decided_but_going_on,
     paused_for_nothing,
     held_as_long_as_declared,
+    rules_that_moved,
     impossible_annotations,
     a_run_ahead,
     rolling_back_on_a_route,

@@ -13,6 +13,7 @@ from canary.errors import ShareError
 from canary.model.status import Outcome
 from canary.routes.intent import Intent, Mode
 from canary.routes.pair import Weights
+from canary.routes.plan import RoutePlan
 from canary.routes.weights import divide
 
 
@@ -59,7 +60,7 @@ def releases(scope: Scope) -> tuple[WriteRoute, ...]:
     """Take our annotation off every route of an ended run, and give back the weights of before where they still differ."""
     return tuple(
         # Without our pair there are no weights to give back; the annotation is ours all the same.
-        WriteRoute(route.kind, route.name, route.pair, {} if route.problem else wanted(scope, route), None)
+        _write_of(route, {} if route.problem else wanted(scope, route), None)
         for route in scope.facts.routes
         if route.exists and (route.intent is not None or route.unreadable)
     )
@@ -76,7 +77,7 @@ def put_back(scope: Scope, route: RouteView, written: Mapping[str, Fraction]) ->
         rule.key: said[rule.key] if rule.key in said and rule.weights.share > written[rule.key] else rule.weights
         for rule in route.rules
     }
-    return WriteRoute(route.kind, route.name, route.pair, weights, _intent(scope, route, said))
+    return _write_of(route, weights, _intent(scope, route, said))
 
 
 def _wrote(scope: Scope, route: RouteView, rule: RuleView, share: Fraction) -> Weights:
@@ -100,14 +101,14 @@ def _restores(scope: Scope) -> Iterator[WriteRoute]:
     for route in scope.facts.routes:
         marked = route.intent is not None or route.unreadable
         if route.exists and route.problem and marked:
-            yield WriteRoute(route.kind, route.name, route.pair, {}, None)
+            yield _write_of(route, {}, None)
         if not route.exists or route.problem:
             continue
         stable = {key: baseline.only_stable for key, baseline in scope.baseline(route).items()}
         weights = wanted(scope, route) if won else stable  # once a Swap is won, stable is the other one
         moved = any(rule.weights.share != weights[rule.key].share for rule in route.rules)
         if marked or (scope.owned(route) and moved):
-            yield WriteRoute(route.kind, route.name, route.pair, weights, None)
+            yield _write_of(route, weights, None)
 
 
 def taken_turns(scope: Scope, decision: Decision) -> Iterator[WriteRoute]:
@@ -120,7 +121,7 @@ def taken_turns(scope: Scope, decision: Decision) -> Iterator[WriteRoute]:
     written = {action.name for action in decision.actions if isinstance(action, WriteRoute)}
     for route in foreign(scope):
         if route.name not in written and route.intent is not None:
-            yield WriteRoute(route.kind, route.name, route.pair, {}, replace(route.intent, turn=scope.facts.turn))
+            yield _write_of(route, {}, replace(route.intent, turn=scope.facts.turn))
 
 
 def foreign(scope: Scope) -> tuple[RouteView, ...]:
@@ -143,10 +144,14 @@ def _write(scope: Scope, route: RouteView) -> WriteRoute | None:
     if route.stale and mode is Mode.STEP:
         # Nothing of this run: without the annotation it is read, from then on, by what the spec names now.
         there = route.intent is None and all(rule.weights.share == weights[rule.key].share for rule in route.rules)
-        return None if there else WriteRoute(route.kind, route.name, route.pair, weights, None)
+        return None if there else _write_of(route, weights, None)
     if _in_place(scope, route, weights, mode):
         return None
-    return WriteRoute(route.kind, route.name, route.pair, weights, _intent(scope, route, weights))
+    return _write_of(route, weights, _intent(scope, route, weights))
+
+
+def _write_of(route: RouteView, weights: Mapping[str, Weights], intent: Intent | None) -> WriteRoute:
+    return WriteRoute(route.kind, route.name, RoutePlan.dividing(route.pair, weights), intent)
 
 
 def _intent(scope: Scope, route: RouteView, weights: Mapping[str, Weights]) -> Intent:
@@ -159,6 +164,7 @@ def _intent(scope: Scope, route: RouteView, weights: Mapping[str, Weights]) -> I
         weights=weights,
         baseline=scope.baseline(route),
         pair=route.pair,
+        rules={rule.key: rule.digest for rule in route.rules if rule.digest},
         reason=scope.run.reason if scope.run.outcome is not None else "",
         message=scope.run.message if scope.run.outcome is not None else "",
         turn=scope.facts.turn,
@@ -195,7 +201,7 @@ def fences(scope: Scope) -> tuple[WriteRoute, ...]:
     for route in scope.live_routes:
         if route.intent is None and not scope.owned(route) and route.name not in written:
             stable = {key: weights.only_stable for key, weights in scope.baseline(route).items()}
-            found.append(WriteRoute(route.kind, route.name, route.pair, {}, _intent(scope, route, stable)))
+            found.append(_write_of(route, {}, _intent(scope, route, stable)))
     return tuple(found)
 
 

@@ -6,6 +6,7 @@ reason and its time, a step that is entered is fresh in every respect. What come
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -137,6 +138,14 @@ def raised_in(route: RouteStatus, generation: int) -> RouteStatus:
 
 
 # -- the rest --------------------------------------------------------------------------------------------------------
+
+
+def remembered_by(route: RouteStatus, keys: Mapping[str, str]) -> RouteStatus:
+    """What is remembered of its rules goes by other keys (`keys`: those that have changed)."""
+    if not keys:
+        return route
+    baseline = {keys.get(key, key): weights for key, weights in route.baseline.items()}
+    return _evolved(route, baseline=baseline, rules={keys.get(key, key): mark for key, mark in route.rules.items()})
 
 
 def settled(revisions: RevisionsStatus, revision: str | None) -> RevisionsStatus:

@@ -223,6 +223,10 @@ class RouteStatus(ApiModel):
         dict[str, Annotated[str, Field(max_length=32)]],
         Field(max_length=MAX_RULES * 4, description="Weights before the run, stable/canary by rule: what is restored."),
     ] = {}
+    rules: Annotated[
+        dict[str, Annotated[str, Field(max_length=16)]],
+        Field(max_length=MAX_RULES * 4, description="What identifies these rules when they are moved: digests."),
+    ] = {}
 
 
 class RevisionsStatus(ApiModel):

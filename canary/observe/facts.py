@@ -126,7 +126,7 @@ def _route(store: Store, viewer: Viewer, ref: RouteRef, *, declared: bool = True
     found = store.routes.get((viewer.namespace, ref.name))
     if found is None:
         return view(viewer, ref, None, declared=declared)
-    return view(viewer, ref, found.document, writer=found.writer, declared=declared)
+    return view(viewer, ref, found.reading, writer=found.writer, declared=declared)
 
 
 def _route_problems(

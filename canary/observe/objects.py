@@ -18,6 +18,7 @@ from canary.model.status import MAX_IMAGES, parse_time
 from canary.observe.copies import copies
 from canary.routes.acceptance import last_writer
 from canary.routes.intent import name_part
+from canary.routes.reading import RouteReading
 
 Json = dict[str, Any]
 
@@ -52,6 +53,11 @@ class Packed:
     def document(self) -> Json:
         """The document; as all documents, not to be changed."""
         return _opened(self.text)
+
+
+@lru_cache(OPENED)
+def _read(text: bytes) -> RouteReading:
+    return RouteReading(_opened(text))
 
 
 @lru_cache(OPENED)
@@ -93,6 +99,11 @@ class Route(Packed):
     """A route, and who wrote its rules last besides us (managedFields said it, which are not kept)."""
 
     writer: str = ""
+
+    @property
+    def reading(self) -> RouteReading:
+        """The document, walked once for all who look at this version of it."""
+        return _read(self.text)
 
     @classmethod
     def of(cls, document: Json) -> Self:

@@ -166,7 +166,7 @@ class Rivals:
             return frozenset()
         viewer = Viewer(rollout.name, rollout.namespace, rollout.spec, rollout.status)
         refs = (ref for ref in rollout.spec.routes if ref.name == place[1])
-        return frozenset(rule.key for ref in refs for rule in view(viewer, ref, found.document).rules)
+        return frozenset(rule.key for ref in refs for rule in view(viewer, ref, found.reading).rules)
 
 
 def claimant(rollout: Rollout) -> Claimant:

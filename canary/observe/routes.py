@@ -6,19 +6,14 @@ found by what the run has left on record (the annotation on the route, else the 
 
 from __future__ import annotations
 
-from collections.abc import Set as AbstractSet
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from canary.decide.facts import RouteView, RuleView
-from canary.errors import SpecError
 from canary.model.rollout import RolloutSpec, RouteKind, RouteRef
 from canary.model.status import RolloutStatus
-from canary.routes.acceptance import acceptance
-from canary.routes.intent import LEGACY_ANNOTATION, Intent, Mode, parse_intent, run_annotation
-from canary.routes.pair import Pair, RulePair, bound_pairs, read_pairs
-
-Json = dict[str, Any]
+from canary.routes.pair import Pair
+from canary.routes.reading import RouteReading
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,23 +45,30 @@ class Viewer:
 
 @dataclass(frozen=True, slots=True)
 class _Bound:
-    """What a run has written to a route: of which pair, in which rules (by key)."""
+    """What a run has written to a route: of which pair, in which rules (what identifies each, by its key then)."""
 
     pair: Pair
-    keys: AbstractSet[str]
+    rules: Mapping[str, str]
+    owned: bool = True
 
 
-def view(viewer: Viewer, ref: RouteRef, document: Json | None, *, writer: str = "", declared: bool = True) -> RouteView:
+def view(
+    viewer: Viewer, ref: RouteRef, reading: RouteReading | None, *, writer: str = "", declared: bool = True
+) -> RouteView:
     """Look at a route (None: it does not exist). `declared` False: only a run's record names it, the spec does not."""
     pair = viewer.pair
-    if document is None:
+    if reading is None:
         return RouteView(kind=ref.kind, name=ref.name, pair=pair, exists=False, declared=declared)
-    intent, unreadable = _intent(document, viewer.name)
-    problem, found = _declared(document, ref, pair)
+    intent, unreadable = reading.intent(viewer.name)
+    problem, found = reading.declared(pair, ref.rules)
     stale = False
-    bound = _bound(viewer, ref, intent, pair)
+    remembered = _remembered(viewer, ref, pair)
+    bound = remembered if remembered is not None and remembered.owned else None
+    if intent is not None:
+        bound = _Bound(intent.pair or pair, intent.recorded)
+        intent = intent.moved(reading.moved(bound.pair, bound.rules))
     if bound is not None:
-        kept = bound_pairs(document, bound.pair, bound.keys)
+        kept = reading.recorded(bound.pair, bound.rules)
         left = {rule.key for rule in kept}
         if (
             bound.pair != pair
@@ -80,44 +82,26 @@ def view(viewer: Viewer, ref: RouteRef, document: Json | None, *, writer: str = 
         kind=RouteKind.HTTP,
         name=ref.name,
         pair=pair,
-        generation=document.get("metadata", {}).get("generation", 0),
-        rules=tuple(RuleView(rule.key, rule.weights, rule.others) for rule in found),
+        generation=reading.generation,
+        rules=tuple(RuleView(rule.key, rule.weights, rule.others, rule.digest) for rule in found),
         intent=intent,
-        acceptance=acceptance(document),
+        acceptance=reading.acceptance,
         writer=writer,
         problem=problem,
         declared=declared,
         stale=stale,
+        moved=reading.moved(remembered.pair, remembered.rules) if remembered is not None else {},
         unreadable=unreadable,
     )
 
 
-def _declared(document: Json, ref: RouteRef, pair: Pair) -> tuple[str, tuple[RulePair, ...]]:
-    try:
-        return "", read_pairs(document, pair, ref.rules)
-    except SpecError as error:
-        return error.message, ()
-
-
-def _intent(document: Json, rollout: str) -> tuple[Intent | None, bool]:
-    """What the annotations say of a Rollout's run, and whether its own says something that makes no sense."""
-    annotations = document.get("metadata", {}).get("annotations") or {}
-    raw = annotations.get(run_annotation(rollout))
-    own, legacy = parse_intent(raw), parse_intent(annotations.get(LEGACY_ANNOTATION))
-    mine = [intent for intent in (own, legacy) if intent is not None and intent.rollout == rollout]
-    # Both are there only where a version that knows one of them ran after one that knows the other: the later run counts,
-    # and of one run its end.
-    newest = max(mine, key=lambda intent: (intent.run, intent.mode is not Mode.STEP, intent.step), default=None)
-    return newest, raw is not None and (own is None or own.rollout != rollout)
-
-
-def _bound(viewer: Viewer, ref: RouteRef, intent: Intent | None, pair: Pair) -> _Bound | None:
-    if intent is not None:
-        return _Bound(intent.pair or pair, intent.baseline.keys())
+def _remembered(viewer: Viewer, ref: RouteRef, pair: Pair) -> _Bound | None:
+    """What the status remembers of a route, if a run is under way."""
     remembered = viewer.status.route(ref.kind, ref.name)
-    if not viewer.status.active or remembered is None or not remembered.owned:
+    if not viewer.status.active or remembered is None:
         return None
+    rules = {key: remembered.rules.get(key, "") for key in remembered.baseline}
     try:
-        return _Bound(Pair.parse(remembered.pair), remembered.baseline.keys())
-    except ValueError:  # of a version that kept no record of it
-        return _Bound(pair, remembered.baseline.keys())
+        return _Bound(Pair.parse(remembered.pair), rules, remembered.owned)
+    except ValueError:  # of a version that kept no record of it, or nothing is written yet
+        return _Bound(pair, rules, remembered.owned)

@@ -1,31 +1,27 @@
-"""Route editing as data: a JSON Patch that touches two weights per rule and one annotation, and nothing else.
+"""Route editing as data: one JSON Patch of what a plan changes and one annotation, and nothing else.
 
-Every value it relies on is guarded by a `test`: the whole backendRef as it was read (that also covers an absent
-weight), the name of the rule, and the annotation. If any of them moved, the API server refuses the patch whole and
-the caller reads again and decides again.
+Every value it relies on is guarded by a `test`: what the plan's entries read (a backendRef whole, so that an absent weight is
+covered; the name of the rule, or its matches where it has none), and the annotation. If any of them moved, the API server
+refuses the patch whole and the caller reads again and decides again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
-from canary.json_patch import add, annotate, annotation, pointer, remove, replace, test, unmoved
+from canary.json_patch import annotate, annotation, remove, replace, test, unmoved
 from canary.routes.intent import LEGACY_ANNOTATION, Intent, parse_intent, run_annotation
-from canary.routes.pair import RulePair, Weights
+from canary.routes.plan import RoutePlan
 
 Json = dict[str, Any]
 
 
-def edit(
-    route: Json, pairs: Sequence[RulePair], weights: Mapping[str, Weights], intent: Intent | None, *, rollout: str
-) -> list[Json]:
-    """Build the patch that gives each pair its weights and sets the annotation of a Rollout (None: removes it).
+def edit(route: Json, plan: RoutePlan, intent: Intent | None, *, rollout: str) -> list[Json]:
+    """Build the patch that makes a route say what a plan says, and sets the annotation of a Rollout (None: removes it).
 
     Args:
         route: the route as it was read; the patch is only valid against it.
-        pairs: the pairs found in that very route.
-        weights: what each rule should say, by key; rules not named here are left alone.
+        plan: what its rules should say.
         intent: what the annotation should say.
         rollout: the name of the Rollout, and so of its annotation.
 
@@ -33,31 +29,10 @@ def edit(
         Operations, tests first; empty when there is nothing to change.
 
     """
-    tests: list[Json] = []
-    changes: list[Json] = []
-    for pair in pairs:
-        wanted = weights.get(pair.key)
-        if wanted is None or wanted == pair.weights:
-            continue
-        rule = pointer("spec", "rules", pair.rule)
-        if pair.name is not None:
-            tests.append(test(rule + pointer("name"), pair.name))
-        refs = route["spec"]["rules"][pair.rule]["backendRefs"]
-        for index, old, new in (
-            (pair.stable, pair.weights.stable, wanted.stable),
-            (pair.canary, pair.weights.canary, wanted.canary),
-        ):
-            path = rule + pointer("backendRefs", index)
-            tests.append(test(path, refs[index]))
-            if old != new:
-                changes.append(_set(path + pointer("weight"), new))
+    planned = plan.patch(route)
     guards, ours = _annotation(route, intent, rollout)
-    changes += ours
-    return guards + tests + changes if changes else []
-
-
-def _set(path: str, value: int | None) -> Json:
-    return remove(path) if value is None else add(path, value)
+    changes = [*planned.changes, *ours]
+    return [*guards, *planned.tests, *changes] if changes else []
 
 
 def _annotation(route: Json, intent: Intent | None, rollout: str) -> tuple[list[Json], list[Json]]:

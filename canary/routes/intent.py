@@ -12,12 +12,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
 from canary.model.rollout import digest
+from canary.routes.identity import rekeyed
 from canary.routes.pair import Pair, Weights
+
+Json = dict[str, Any]
 
 PREFIX = "run.canary.dev/"
 LEGACY_ANNOTATION = "canary.dev/run"
@@ -28,6 +31,7 @@ LONGEST_NAME = 63
 LARGEST_RUN = 1_000_000_000
 LARGEST_STEP = 64
 MOST_RULES = 64
+LONGEST_MARK = 16
 
 
 def name_part(rollout: str) -> str:
@@ -68,8 +72,22 @@ class Intent:
     message: str = ""
     turn: str = ""
     """Which controller wrote it: the patch of one whose turn is over tests another annotation, and is refused."""
+    rules: Mapping[str, str] = field(default_factory=dict)
+    """What identifies the rules, by key (see `identity`); not there in what an earlier version wrote."""
     request: str = ""
     """The id of the request that was done last before it was written: a restart does not do it once more."""
+
+    @property
+    def recorded(self) -> dict[str, str]:
+        """What identified each rule that the run has written, by its key then; empty where that is not on record."""
+        return {key: self.rules.get(key, "") for key in self.baseline}
+
+    def moved(self, keys: Mapping[str, str]) -> Intent:
+        """The same by the present keys of the rules (`keys`: those that have changed)."""
+        if not keys:
+            return self
+        weights, baseline = rekeyed(self.weights, keys), rekeyed(self.baseline, keys)
+        return replace(self, weights=weights, baseline=baseline, rules=rekeyed(self.rules, keys))
 
     def dump(self) -> str:
         """Write the annotation's value: compact JSON."""
@@ -82,6 +100,8 @@ class Intent:
             "weights": {key: str(weights) for key, weights in self.weights.items()},
             "baseline": {key: str(weights) for key, weights in self.baseline.items()},
         }
+        if self.rules:
+            document["rules"] = dict(self.rules)
         if self.pair is not None:
             document["pair"] = str(self.pair)
         if self.reason:
@@ -114,10 +134,23 @@ def parse_intent(raw: object) -> Intent | None:
             reason=_text(document.get("reason", ""), 64),
             message=_text(document.get("message", ""), 512),
             turn=_text(document.get("turn", ""), 64),
+            rules=_marks(document.get("rules", {})),
             request=_text(document.get("request", ""), 128),
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
+
+
+def recorded_intent(document: Json, rollout: str) -> tuple[Intent | None, bool]:
+    """What the annotations say of a Rollout's run, and whether its own says something that makes no sense."""
+    annotations = document.get("metadata", {}).get("annotations") or {}
+    raw = annotations.get(run_annotation(rollout))
+    own, legacy = parse_intent(raw), parse_intent(annotations.get(LEGACY_ANNOTATION))
+    mine = [intent for intent in (own, legacy) if intent is not None and intent.rollout == rollout]
+    # Both are there only where a version that knows one of them ran after one that knows the other: the later run counts,
+    # and of one run its end.
+    newest = max(mine, key=lambda intent: (intent.run, intent.mode is not Mode.STEP, intent.step), default=None)
+    return newest, raw is not None and (own is None or own.rollout != rollout)
 
 
 def _refuse(text: str) -> Any:
@@ -135,6 +168,12 @@ def _text(value: object, longest: int) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{value!r} is no text")
     return value[:longest].encode("utf-8", "replace").decode()
+
+
+def _marks(value: object) -> dict[str, str]:
+    if not isinstance(value, dict) or len(value) > MOST_RULES:
+        raise ValueError("no digests by rule")
+    return {_text(key, 253): _text(mark, LONGEST_MARK) for key, mark in value.items()}
 
 
 def _weights(value: object) -> dict[str, Weights]:

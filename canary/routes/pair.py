@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cached_property
 from typing import Any
 
 from canary.errors import SpecError
 from canary.model.rollout import BackendTarget, RolloutSpec
+from canary.routes.identity import rule_digest, rule_key
 from canary.routes.unpaired import backend_words, rule_words, why_unpaired
 
 Json = dict[str, Any]
@@ -81,6 +83,11 @@ class Weights:
         """The canary's share of the pair in percent; 0 when the pair gets nothing at all."""
         return Fraction(100 * _value(self.canary), self.total) if self.total else Fraction(0)
 
+    @property
+    def filled(self) -> Weights:
+        """The same with nothing absent, as an API server keeps it."""
+        return Weights(_value(self.stable), _value(self.canary))
+
     def __str__(self) -> str:
         return "/".join("-" if weight is None else str(weight) for weight in (self.stable, self.canary))
 
@@ -125,7 +132,7 @@ def _value(weight: int | None) -> int:
     return 1 if weight is None else weight
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RulePair:
     """Where in a rule our pair is, and what its weights are.
 
@@ -139,6 +146,13 @@ class RulePair:
     canary: int
     weights: Weights
     others: int
+    document: Json = field(compare=False, repr=False)
+    namespace: str = field(compare=False, repr=False)
+
+    @cached_property
+    def digest(self) -> str:
+        """What identifies the rule wherever it is, besides its name."""
+        return rule_digest(self.document, self.namespace)
 
 
 def read_pairs(route: Json, both: Pair, rules: Iterable[str] = ()) -> tuple[RulePair, ...]:
@@ -180,11 +194,11 @@ def _pairs(listed: list[Json], both: Pair, namespace: str, wanted: tuple[str, ..
                     f"{rule_words(listed, index)} of route {route} lists {backend_words(backend, namespace)} "
                     f"{len(found)} times; list it once",
                 )
-        yield _pair(index, rule, *places.values())
+        yield _pair(index, rule, namespace, *places.values())
 
 
-def bound_pairs(route: Json, both: Pair, keys: Collection[str]) -> tuple[RulePair, ...]:
-    """Find a pair in the rules with these keys, as far as they list it (once). Never raises.
+def every_pair(route: Json, both: Pair) -> tuple[RulePair, ...]:
+    """Find a pair in every rule that lists it (once). Never raises.
 
     What a run has written is found so, whatever its Rollout declares by now.
     """
@@ -192,13 +206,9 @@ def bound_pairs(route: Json, both: Pair, keys: Collection[str]) -> tuple[RulePai
     found = []
     for index, rule in enumerate(route.get("spec", {}).get("rules") or []):
         places = _places(rule, both, namespace)
-        if _key(index, rule) in keys and all(len(listed) == 1 for listed in places.values()):
-            found.append(_pair(index, rule, *places.values()))
+        if all(len(listed) == 1 for listed in places.values()):
+            found.append(_pair(index, rule, namespace, *places.values()))
     return tuple(found)
-
-
-def _key(index: int, rule: Json) -> str:
-    return rule.get("name") or f"#{index}"
 
 
 def _places(rule: Json, both: Pair, namespace: str) -> dict[Backend, list[int]]:
@@ -210,16 +220,18 @@ def _places(rule: Json, both: Pair, namespace: str) -> dict[Backend, list[int]]:
     }
 
 
-def _pair(index: int, rule: Json, stable: list[int], canary: list[int]) -> RulePair:
+def _pair(index: int, rule: Json, namespace: str, stable: list[int], canary: list[int]) -> RulePair:
     refs, (s,), (c,) = rule["backendRefs"], stable, canary
     return RulePair(
-        key=_key(index, rule),
+        key=rule_key(index, rule),
         rule=index,
         name=rule.get("name"),
         stable=s,
         canary=c,
         weights=Weights(refs[s].get("weight"), refs[c].get("weight")),
         others=sum(_value(ref.get("weight")) for i, ref in enumerate(refs) if i not in {s, c}),
+        document=rule,
+        namespace=namespace,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from fractions import Fraction
 
@@ -124,5 +125,12 @@ def _route(scope: Scope, route: RouteView) -> RouteStatus:
             "message": (route.problem or ("" if route.acceptance.accepted else route.acceptance.message))[:1024],
             "pair": str(route.pair) if owned else "",
             "baseline": baseline if scope.status.active else {},
+            "rules": _marks(before, route, baseline) if scope.status.active else {},
         }
     )
+
+
+def _marks(before: RouteStatus, route: RouteView, baseline: Mapping[str, str]) -> dict[str, str]:
+    """What identifies each rule that is remembered: as it is now, and of one that is gone as it was."""
+    now = {rule.key: rule.digest for rule in route.rules if rule.digest}
+    return {key: mark for key, mark in {**before.rules, **now}.items() if key in baseline}

@@ -21,6 +21,7 @@ from canary.kube.retry import ROUTE_WRITE
 from canary.observe.store import Store
 from canary.routes.intent import Intent, Mode
 from canary.routes.pair import Backend, Pair, Weights
+from canary.routes.plan import RoutePlan
 from canary_sandbox.apiserver import Fault
 from canary_sandbox.apiserver.generic import GenericApiServer
 
@@ -84,7 +85,7 @@ def write(name: str = "shop", stable: int = 50, canary: int = 50, mode: Mode | N
     """Give the only rule these weights; with a mode also the annotation, without one its removal."""
     weights = {"#0": Weights(stable, canary)}
     intent = Intent("shop", "uid", 1, mode, 1, weights, {"#0": Weights(90, 10)}) if mode is not None else None
-    return WriteRoute("HTTPRoute", name, PAIR, weights, intent)  # type: ignore[arg-type]  # a StrEnum
+    return WriteRoute("HTTPRoute", name, RoutePlan.dividing(PAIR, weights), intent)  # type: ignore[arg-type]  # a StrEnum
 
 
 @dataclass

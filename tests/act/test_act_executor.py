@@ -36,6 +36,7 @@ from canary.observe.copies import copy_annotation, read_copy
 from canary.observe.objects import FINALIZER, revision
 from canary.routes.intent import Mode, parse_intent, run_annotation
 from canary.routes.pair import Weights
+from canary.routes.plan import RoutePlan
 
 RUN_ANNOTATION = run_annotation("shop")
 
@@ -528,7 +529,7 @@ async def test_the_last_patch_gives_the_fields_back(bench: Bench) -> None:
     await bench.executor.execute([write("shop", 100, 0, Mode.ROLLBACK)], await bench.see(), NOW)
     assert "canary" in managers(await bench.kube.get(HTTPROUTES, "shop", TEAM))
     before = len([entry for entry in bench.api.audit if entry.verb == "patch"])
-    release = WriteRoute("HTTPRoute", "shop", PAIR, {"#0": Weights(100, 0)}, None)  # type: ignore[arg-type]
+    release = WriteRoute("HTTPRoute", "shop", RoutePlan.dividing(PAIR, {"#0": Weights(100, 0)}), None)  # type: ignore[arg-type]
     await bench.executor.execute([release], await bench.see(), NOW)
     assert len([entry for entry in bench.api.audit if entry.verb == "patch"]) == before + 1
     document = await bench.kube.get(HTTPROUTES, "shop", TEAM)
@@ -540,7 +541,7 @@ async def test_the_last_patch_gives_the_fields_back(bench: Bench) -> None:
 async def test_weights_and_ownership_never_change_in_one_patch(bench: Bench) -> None:
     """A leftover is put back by one patch, and its fields are given back by the next."""
     await bench.executor.execute([write("shop", 50, 50)], await bench.see(), NOW)
-    release = WriteRoute("HTTPRoute", "shop", PAIR, {"#0": Weights(100, 0)}, None)  # type: ignore[arg-type]
+    release = WriteRoute("HTTPRoute", "shop", RoutePlan.dividing(PAIR, {"#0": Weights(100, 0)}), None)  # type: ignore[arg-type]
     await bench.executor.execute([release], await bench.see(), NOW)
     document = await bench.kube.get(HTTPROUTES, "shop", TEAM)
     assert ("canary" in managers(document), await bench.weights()) == (False, [100, 0])
@@ -552,7 +553,7 @@ async def test_fields_that_another_run_of_ours_has_written_stay_ours(bench: Benc
     body = {"metadata": {"annotations": {run_annotation("second"): "x"}}}
     await bench.kube.merge_patch(HTTPROUTES, "shop", TEAM, body)
     await bench.executor.execute([write("shop", 100, 0, Mode.ROLLBACK)], await bench.see(), NOW)
-    release = WriteRoute("HTTPRoute", "shop", PAIR, {}, None)  # type: ignore[arg-type]
+    release = WriteRoute("HTTPRoute", "shop", RoutePlan(PAIR), None)  # type: ignore[arg-type]
     await bench.executor.execute([release], await bench.see(), NOW)
     document = await bench.kube.get(HTTPROUTES, "shop", TEAM)
     assert list(document["metadata"]["annotations"]) == [run_annotation("second")]

@@ -17,7 +17,7 @@ from canary.model.measurement import Measurement, Sample
 from canary.model.rollout import OnFailure, Promotion
 from canary.model.status import Outcome, Phase, RolloutStatus, VerdictKind
 from canary.routes.intent import LEGACY_ANNOTATION, Intent, Mode, parse_intent, run_annotation
-from canary.routes.pair import MAX_WEIGHT, Pair, RulePair, bound_pairs
+from canary.routes.pair import MAX_WEIGHT, RulePair, Weights, every_pair
 
 if TYPE_CHECKING:
     from world import World
@@ -36,6 +36,7 @@ class Promises:
         self.reached: dict[tuple[int, int], datetime] = {}
         self.heard: dict[str, tuple[datetime, VerdictKind]] = {}
         self.lowered: set[tuple[str, str]] = set()
+        self.gave: dict[str, dict[str, Weights]] = {}
         self.intents: dict[str, Intent] = {}
         self.before_us: dict[str, Json] = {}
         self.written: set[tuple[int, str]] = set()
@@ -201,7 +202,9 @@ class Promises:
                     assert route.name in writes, f"{route.name} is not written in the tick of the verdict"
         for action in decision.actions:
             if isinstance(action, WriteRoute):
-                assert all(weights.share == 0 for weights in action.weights.values()), f"a rollback gives: {action}"
+                assert all(weights.share == 0 for weights in action.plan.weights.values()), (
+                    f"a rollback gives: {action}"
+                )
         self.failed.add(run.number)
 
     def _nothing_left(self, memory: RolloutStatus, facts: Facts, decision: Decision) -> None:
@@ -230,7 +233,7 @@ class Promises:
     def route_written(self, action: WriteRoute, before: Json, after: Json) -> None:
         name = action.name
         # Of the pair that is written, which an edit of the spec may have made another one than is declared.
-        old, new = ({pair.key: pair for pair in _every(document, action.pair)} for document in (before, after))
+        old, new = ({pair.key: pair for pair in every_pair(document, action.plan.pair)} for document in (before, after))
         masked = _masked(before, old.values()), _masked(after, new.values())
         assert masked[0] == masked[1], f"{name}: something else was touched"
         for key, pair in new.items():
@@ -238,7 +241,7 @@ class Promises:
             if pair.others and name in self.before_us:
                 assert pair.weights.total == old[key].weights.total, "a third backend lost or won traffic"
             if pair.weights.share > old[key].weights.share:
-                self._raise(action, key, pair)
+                self._raise(action, _rule(after, pair), pair)
         if action.intent is None:
             owned = self.before_us.pop(name, None)
             self.intents.pop(name, None)
@@ -250,18 +253,20 @@ class Promises:
             if name not in self.intents and self._at_rest(old):
                 self.before_us[name] = copy.deepcopy(before["spec"])
             self.intents[name] = action.intent
+            said = action.intent.weights
+            self.gave[name] = {_rule(after, pair): said[key] for key, pair in new.items() if key in said}
 
     @staticmethod
     def _at_rest(pairs: dict[str, RulePair]) -> bool:
         return all(pair.weights.share == 0 for pair in pairs.values())
 
-    def _raise(self, action: WriteRoute, key: str, pair: RulePair) -> None:
-        intent, where = action.intent, f"{action.name}/{key}"
+    def _raise(self, action: WriteRoute, rule: str, pair: RulePair) -> None:
+        intent, where = action.intent, f"{action.name}/{pair.key}"
         share = float(pair.weights.share)
         assert intent is not None, f"{where} is raised to {share} % at the end"
         assert intent.mode is not Mode.ROLLBACK, f"{where} is raised to {share} % by a rollback"
         assert intent.run not in self.failed, f"{where} is raised to {share} % in failed run {intent.run}"
-        assert (action.name, key) not in self.lowered, f"{where} is raised to {share} % against a person"
+        assert (action.name, rule) not in self.lowered, f"{where} is raised to {share} % against a person"
         allowed = self.allowed.get(intent.run, Fraction(0))
         assert pair.weights.share <= allowed, f"{where} is raised to {share} % where {float(allowed)} is allowed"
 
@@ -277,12 +282,13 @@ class Promises:
             return  # what an earlier run wrote is of no interest to this one
         if not marked and not (remembered is not None and remembered.owned):
             return  # the controller had not seen its own write yet: nothing in the cluster tells what it was
-        for pair in self._pairs(name, after) if intent.pair is None else _every(after, intent.pair):
-            wrote = intent.weights.get(pair.key)
+        for pair in self._pairs(name, after) if intent.pair is None else every_pair(after, intent.pair):
+            rule = _rule(after, pair)
+            wrote = self.gave[name].get(rule)
             if wrote is not None and pair.weights.share < wrote.share:
-                self.lowered.add((name, pair.key))
+                self.lowered.add((name, rule))
             else:
-                self.lowered.discard((name, pair.key))
+                self.lowered.discard((name, rule))
 
     def vanished(self) -> None:
         memory = self.world.memory or self.world.status
@@ -314,10 +320,10 @@ class Promises:
         return self.world.pairs_if_any(name, document)
 
 
-def _every(document: Json, pair: Pair) -> tuple[RulePair, ...]:
-    """A pair in every rule that lists it."""
-    rules = document["spec"]["rules"]
-    return bound_pairs(document, pair, {listed.get("name") or f"#{index}" for index, listed in enumerate(rules)})
+def _rule(document: Json, pair: RulePair) -> str:
+    """Which rule it is, wherever it stands: its name, else what it matches, and the how manieth it is of those that match that."""
+    matches = [json.dumps([rule.get("name"), rule.get("matches")]) for rule in document["spec"]["rules"]]
+    return pair.name or f"{matches[pair.rule]} {matches[: pair.rule].count(matches[pair.rule])}"
 
 
 def _masked(document: Json, pairs: Iterable[RulePair]) -> str:

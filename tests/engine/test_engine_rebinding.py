@@ -55,9 +55,9 @@ def test_another_pair_in_the_middle_of_a_run(edit: Edit) -> None:
     edit(world)
     world.run()
     first = next(action for kind, action in world.wrote[before:] if kind == "route")
-    assert str(first.pair) == "team/s:80 team/c:80"
+    assert str(first.plan.pair) == "team/s:80 team/c:80"
     assert first.intent is None
-    assert {key: str(written) for key, written in first.weights.items()} == {"#0": "1/0"}
+    assert {key: str(written) for key, written in first.plan.weights.items()} == {"#0": "1/0"}
     assert weights(world)["c"] == 0
     assert reasons.PLAN_CHANGED in world.reasons
     assert world.status.run is not None

@@ -724,7 +724,7 @@ def about_to_raise(**spec: Any) -> tuple[World, list[dict[str, Any]]]:
     assert world.decision is not None
     action = next(action for action in world.decision.actions if isinstance(action, WriteRoute))
     document = copy.deepcopy(world.routes["shop"])
-    patch = edit(document, world.pairs("shop"), action.weights, action.intent, rollout="shop")
+    patch = edit(document, action.plan, action.intent, rollout="shop")
     assert world.share() == 0
     jsonpatch.apply_patch(document, patch)
     return world, patch

@@ -270,7 +270,7 @@ def test_a_rollback_never_gives_and_never_waits(world: tuple[object, RolloutStat
             assert route.name in written
     for action in decision.actions:
         if hasattr(action, "weights"):
-            assert all(weights.share == 0 for weights in action.weights.values())
+            assert all(weights.share == 0 for weights in action.plan.weights.values())
 
 
 @pytest.mark.parametrize("phase", ["Progressing", "Paused", "Promoting", "RollingBack"])

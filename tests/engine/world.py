@@ -43,7 +43,8 @@ from canary.observe.routes import Viewer, view
 from canary.routes.acceptance import last_writer
 from canary.routes.edit import edit
 from canary.routes.intent import run_annotation
-from canary.routes.pair import Pair, RulePair, bound_pairs, read_pairs
+from canary.routes.pair import Pair, RulePair, read_pairs
+from canary.routes.reading import RouteReading
 from canary.routes.weights import divide
 from canary.status.project import project
 from canary.status.write import SETTLE, Urgency, merge_patch, urgency
@@ -244,7 +245,8 @@ class World:
         document = self.routes.get(name)
         ref = next((ref for ref in self.spec.routes if ref.name == name), RouteRef(name=name))
         viewer = Viewer("shop", NAMESPACE, self.spec, self.memory or self.status)
-        return view(viewer, ref, document, writer=last_writer(document or {}), declared=declared)
+        reading = RouteReading(document) if document is not None else None
+        return view(viewer, ref, reading, writer=last_writer(document or {}), declared=declared)
 
     def facts(self) -> Facts:
         memory = self.memory or self.status
@@ -429,8 +431,7 @@ class World:
         if action.name not in self.routes:
             raise NotFound("404", status=404)
         seen = self.seen.pop(action.name, self.routes[action.name])
-        pairs = bound_pairs(seen, action.pair, action.weights.keys())
-        patch = edit(seen, pairs, action.weights, action.intent, rollout="shop")
+        patch = edit(seen, action.plan, action.intent, rollout="shop")
         if not patch:
             return
         try:

@@ -19,6 +19,7 @@ from canary.observe.routes import Viewer, view
 from canary.observe.store import Key, Store
 from canary.routes.intent import Intent, Mode
 from canary.routes.pair import Backend, Pair, Weights
+from canary.routes.reading import RouteReading
 
 Json = dict[str, Any]
 Answers = dict[str, dict[tuple[str, str], str]]
@@ -167,7 +168,7 @@ class Scenario:
                     rule.key
                     for declared in found.spec.routes
                     if declared.name == name
-                    for rule in view(viewer, declared, document).rules
+                    for rule in view(viewer, declared, RouteReading(document)).rules
                 }
                 for rule in driven:
                     line.setdefault(rule, []).append(claimant(found))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jsonpatch
@@ -16,6 +16,7 @@ from routes_kit import CANARY, STABLE, Json, ref, route, rule
 from canary.routes.edit import edit
 from canary.routes.intent import Intent, Mode, parse_intent, run_annotation
 from canary.routes.pair import MAX_WEIGHT, Pair, RulePair, Weights, read_pairs
+from canary.routes.plan import RoutePlan
 
 RUN_ANNOTATION = run_annotation("shop")
 
@@ -66,18 +67,55 @@ def test_only_our_weights_and_our_annotation_change(document: Json, data: st.Dat
     """Whatever else is in a route is deep-equal before and after, and what we asked for is there."""
     pairs = read_pairs(document, Pair(STABLE, CANARY))
     wanted = {pair.key: Weights(data.draw(weights), data.draw(weights)) for pair in pairs if data.draw(st.booleans())}
-    patch = edit(document, pairs, wanted, intent, rollout="shop")
+    patch = edit(document, plan(wanted), intent, rollout="shop")
     after = jsonpatch.apply_patch(document, patch)
     assert masked(after) == masked(document)
     for before, now in zip(pairs, read_pairs(after, Pair(STABLE, CANARY)), strict=True):
         assert now.weights == wanted.get(before.key, before.weights)
     said = (after["metadata"].get("annotations") or {}).get(RUN_ANNOTATION)
     assert parse_intent(said) == intent
-    assert edit(after, read_pairs(after, Pair(STABLE, CANARY)), wanted, intent, rollout="shop") == []
+    assert edit(after, plan(wanted), intent, rollout="shop") == []
+
+
+def plan(weights: Mapping[str, Weights]) -> RoutePlan:
+    return RoutePlan.dividing(Pair(STABLE, CANARY), weights)
 
 
 def some_pairs(document: Json) -> tuple[RulePair, ...]:
     return read_pairs(document, Pair(STABLE, CANARY))
+
+
+@settings(max_examples=60)
+@given(routes(), st.data())
+def test_the_inverse_of_a_plan_restores_the_route(document: Json, data: st.DataObject) -> None:
+    """Whatever a plan has changed of a route is what it was, byte for byte; an absent weight is absent."""
+    wanted = {pair.key: Weights(data.draw(weights), data.draw(weights)) for pair in some_pairs(document)}
+    there = plan(wanted)
+    after = jsonpatch.apply_patch(document, edit(document, there, INTENT, rollout="shop"))
+    assert there.kept(after) == ""
+    assert there.raises(document) == any(wanted[pair.key].share > pair.weights.share for pair in some_pairs(document))
+    back = jsonpatch.apply_patch(after, edit(after, there.inverse(document), None, rollout="shop"))
+    assert json.dumps(back["spec"], sort_keys=True) == json.dumps(document["spec"], sort_keys=True)
+
+
+def test_what_is_kept_instead_is_said() -> None:
+    """A weight that a webhook changed, and a rule that is not there; an absent weight is the 1 that is filled in."""
+    there = plan({"#0": Weights(None, 7)})
+    assert there.kept(route(rule(ref("s", 1), ref("c", 7)))) == ""
+    assert "rule #0 of shop was given -/7, and the API server keeps 1/8" in there.kept(
+        route(rule(ref("s", 1), ref("c", 8)))
+    )
+    assert "keeps nothing" in there.kept(route(rule(ref("s", 1))))
+
+
+def test_a_rule_put_in_front_between_read_and_write_is_not_written() -> None:
+    """It lists the same, with the same weights: a rule without a name is told by what it matches."""
+    ours = rule(ref("s", 1), ref("c", 0), matches=[{"path": {"value": "/ours"}}])
+    document = route(ours)
+    patch = edit(document, plan({"#0": Weights(50, 50)}), None, rollout="shop")
+    document["spec"]["rules"].insert(0, {**copy.deepcopy(ours), "matches": [{"path": {"value": "/new"}}]})
+    with pytest.raises(jsonpatch.JsonPatchException):
+        jsonpatch.apply_patch(document, patch)
 
 
 BASE = route(
@@ -107,7 +145,7 @@ MOVED: list[tuple[str, Callable[[Json], Any]]] = [
 def test_whatever_moved_of_what_was_read_makes_the_patch_fail(what: str, move: Callable[[Json], Any]) -> None:
     """Somebody wrote in between: the API server refuses the patch whole, and we read again."""
     pairs = some_pairs(BASE)
-    patch = edit(BASE, pairs, {pair.key: Weights(50, 50) for pair in pairs}, None, rollout="shop")
+    patch = edit(BASE, plan({pair.key: Weights(50, 50) for pair in pairs}), None, rollout="shop")
     jsonpatch.apply_patch(BASE, patch)
     moved = copy.deepcopy(BASE)
     move(moved)
@@ -121,7 +159,7 @@ def test_any_other_weights_make_the_patch_fail(document: Json, data: st.DataObje
     """Property of the above: the weights as they were read are guarded, absent ones included."""
     pairs = some_pairs(document)
     pair = data.draw(st.sampled_from(pairs))
-    patch = edit(document, pairs, {pair.key: Weights(7_001, 2_999)}, INTENT, rollout="shop")
+    patch = edit(document, plan({pair.key: Weights(7_001, 2_999)}), INTENT, rollout="shop")
     moved = copy.deepcopy(document)
     target = moved["spec"]["rules"][pair.rule]["backendRefs"][data.draw(st.sampled_from((pair.stable, pair.canary)))]
     other = data.draw(weights)
@@ -149,7 +187,7 @@ def test_what_we_did_not_rely_on_may_move(what: str, move: Callable[[Json], Any]
     moved = copy.deepcopy(BASE)
     move(moved)
     after = jsonpatch.apply_patch(
-        moved, edit(BASE, pairs, {pair.key: Weights(50, 50) for pair in pairs}, None, rollout="shop")
+        moved, edit(BASE, plan({pair.key: Weights(50, 50) for pair in pairs}), None, rollout="shop")
     )
     assert masked(after) == masked(moved)
 
@@ -160,7 +198,7 @@ def test_a_claim_is_only_made_on_the_version_that_was_read(annotations: dict[str
     document = route(rule(ref("s", 1), ref("c", 0)))
     if annotations is not None:
         document["metadata"]["annotations"] = annotations
-    patch = edit(document, some_pairs(document), {"#0": Weights(90, 10)}, INTENT, rollout="shop")
+    patch = edit(document, plan({"#0": Weights(90, 10)}), INTENT, rollout="shop")
     after = jsonpatch.apply_patch(document, patch)
     assert after["metadata"]["annotations"] == {**(annotations or {}), RUN_ANNOTATION: INTENT.dump()}
     moved = copy.deepcopy(document)
@@ -172,7 +210,7 @@ def test_a_claim_is_only_made_on_the_version_that_was_read(annotations: dict[str
 def test_tests_come_before_changes() -> None:
     """All that is relied on is tested before anything is touched."""
     pairs = some_pairs(BASE)
-    ops = [op["op"] for op in edit(BASE, pairs, {pair.key: Weights(50, 50) for pair in pairs}, None, rollout="shop")]
+    ops = [op["op"] for op in edit(BASE, plan({pair.key: Weights(50, 50) for pair in pairs}), None, rollout="shop")]
     assert ops == sorted(ops, key=lambda op: op != "test")
     assert "test" in ops
 
@@ -180,15 +218,13 @@ def test_tests_come_before_changes() -> None:
 def test_absent_weights_can_be_given_back() -> None:
     """What was absent before a run is absent after it."""
     document = route(rule(ref("s", 90), ref("c", 10)))
-    after = jsonpatch.apply_patch(
-        document, edit(document, some_pairs(document), {"#0": Weights(None, 0)}, None, rollout="shop")
-    )
+    after = jsonpatch.apply_patch(document, edit(document, plan({"#0": Weights(None, 0)}), None, rollout="shop"))
     assert after["spec"]["rules"][0]["backendRefs"] == [ref("s"), ref("c", 0)]
 
 
 def test_removing_the_annotation_leaves_the_others() -> None:
     """And without weights to change, nothing else is tested."""
-    patch = edit(BASE, (), {}, None, rollout="shop")
+    patch = edit(BASE, plan({}), None, rollout="shop")
     assert [(op["op"], op["path"]) for op in patch] == [
         ("test", "/metadata/annotations/run.canary.dev~1shop"),
         ("remove", "/metadata/annotations/run.canary.dev~1shop"),
@@ -199,8 +235,8 @@ def test_removing_the_annotation_leaves_the_others() -> None:
 def test_nothing_to_change_is_no_patch() -> None:
     """Not even a test: an empty patch is not sent."""
     pairs = some_pairs(BASE)
-    assert edit(BASE, pairs, {pair.key: pair.weights for pair in pairs}, INTENT, rollout="shop") == []
-    assert edit(BASE, pairs, {}, INTENT, rollout="shop") == []
+    assert edit(BASE, plan({pair.key: pair.weights for pair in pairs}), INTENT, rollout="shop") == []
+    assert edit(BASE, plan({}), INTENT, rollout="shop") == []
 
 
 # -- the annotation -----------------------------------------------------------------------------------------------

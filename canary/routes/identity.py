@@ -1,0 +1,132 @@
+"""Which rule of a route a run has written: by its name, else by what it matches, filters and lists; never by its place alone.
+
+A run keeps a record by rule key, a rule's name or `#index`. People insert, remove and reorder rules in the middle of a run, and
+then `#0` is another rule. So the record says for each key what the rule was like (docs/decisions/0020).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+from canary.model.rollout import digest
+
+Json = dict[str, Any]
+
+
+class Listed(Protocol):
+    """A rule of a route as it is now."""
+
+    @property
+    def key(self) -> str:
+        """Its name, or `#index`."""
+
+    @property
+    def name(self) -> str | None:
+        """Its name, if it has one."""
+
+    @property
+    def digest(self) -> str:
+        """What identifies it besides its name."""
+
+
+R = TypeVar("R", bound=Listed)
+V = TypeVar("V")
+
+
+def rule_key(index: int, rule: Json) -> str:
+    """What a rule is called in records and to people: its name, or `#index`."""
+    return rule.get("name") or f"#{index}"
+
+
+def rule_digest(rule: Json, namespace: str) -> str:
+    """Ten hex digits over what makes a rule this one: matches, filters and backends.
+
+    Not its name, by which it is found first; nor what changes while it is the same rule, as weights and timeouts.
+    """
+    backends = [
+        (
+            ref.get("group") or "",
+            ref.get("kind") or "Service",
+            ref.get("namespace") or namespace,
+            ref.get("name"),
+            ref.get("port"),
+        )
+        for ref in rule.get("backendRefs") or ()
+    ]
+    return digest([rule.get("matches") or [], rule.get("filters") or [], backends])
+
+
+def resolve(recorded: Mapping[str, str], rules: Sequence[R]) -> dict[str, R]:
+    """Find the rules of a record among those that are there now.
+
+    Args:
+        recorded: what identified each rule when it was written, by its key then; empty where an earlier version wrote it.
+        rules: the rules in question, in their order.
+
+    Returns:
+        The rule of each key that can be told. One that is gone, or that could be any of several, is not in it.
+
+    """
+    there = {rule.key: rule for rule in rules}
+    found = {key: rule for key in recorded if (rule := there.get(key)) is not None and rule.name is not None}
+    if all(key in found or (key in there and mark in {"", there[key].digest}) for key, mark in recorded.items()):
+        return {key: there[key] for key in recorded}
+    for step in (_by_content, _by_place, _edited_in_place):
+        taken = {rule.key for rule in found.values()}
+        lost = {key: mark for key, mark in recorded.items() if key not in found}
+        found.update(step(lost, [rule for rule in rules if rule.key not in taken]))
+    return found
+
+
+def _by_content(lost: Mapping[str, str], free: Sequence[R]) -> Iterator[tuple[str, R]]:
+    """Those that are alike keep their order, as long as none is missing and none has come."""
+    alike: defaultdict[str, list[str]] = defaultdict(list)
+    for key in sorted(lost, key=_place):
+        if lost[key]:
+            alike[lost[key]].append(key)
+    for mark, keys in alike.items():
+        same = [rule for rule in free if rule.digest == mark]
+        if len(same) == len(keys):
+            yield from zip(keys, same, strict=True)
+
+
+def _by_place(lost: Mapping[str, str], free: Sequence[R]) -> Iterator[tuple[str, R]]:
+    """The place decides only where nothing speaks against it."""
+    for rule in free:
+        if rule.key in lost and lost[rule.key] in {"", rule.digest}:
+            yield rule.key, rule
+
+
+def _edited_in_place(lost: Mapping[str, str], free: Sequence[R]) -> Iterator[tuple[str, R]]:
+    """Somebody edited rules of ours, and left all of them where they are: no other rule can be meant."""
+    unnamed = [rule for rule in free if rule.name is None]
+    if all(rule.key in lost for rule in unnamed):
+        yield from ((rule.key, rule) for rule in unnamed)
+
+
+def _place(key: str) -> tuple[int, str]:
+    index = key.removeprefix("#")
+    return (int(index) if key != index and index.isascii() and index.isdecimal() else 0, key)
+
+
+def moved(recorded: Mapping[str, str], rules: Sequence[Listed]) -> dict[str, str]:
+    """The present key of each rule of a record whose key has changed.
+
+    A rule that is gone, and whose place another one has now, goes by `#digest`: if it comes back, it is found by that.
+    """
+    now = {key: rule.key for key, rule in resolve(recorded, rules).items()}
+    there = {rule.key for rule in rules}
+    gone = {key: f"#{mark}" for key, mark in recorded.items() if key not in now and key in there}
+    return {key: other for key, other in (now | gone).items() if key != other}
+
+
+def rekeyed(values: Mapping[str, V], keys: Mapping[str, str]) -> dict[str, V]:
+    """The same by present keys. `keys`: those that have changed."""
+    return {keys.get(key, key): value for key, value in values.items()}
+
+
+def marks(rules: Collection[Listed], keys: Collection[str]) -> dict[str, str]:
+    """What identifies the rules with these keys, for a record."""
+    return {rule.key: rule.digest for rule in rules if rule.key in keys and rule.digest}

@@ -1,0 +1,140 @@
+"""What rules of one route should say, as data: applied by a JSON Patch with tests, taken back, and looked for in an answer.
+
+Each kind of entry knows one thing that a rule can be given. Nobody else does: whoever writes a route says `patch` and `kept`. A
+filter or a rule of our own is another kind of entry beside `SetWeights`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, Protocol
+
+from canary.json_patch import Operation, add, pointer, remove, test
+from canary.routes.pair import Pair, Weights
+from canary.routes.reading import RouteReading
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """Operations of a JSON Patch: what a change relies on, and the change. No change: neither."""
+
+    tests: tuple[Operation, ...] = ()
+    changes: tuple[Operation, ...] = ()
+
+
+NOTHING = Edit()
+
+
+class Entry(Protocol):
+    """One thing that one rule of a route should say. `pair` is what the plan is about.
+
+    What is not in the route any more is left alone by all of them but `kept`.
+    """
+
+    def apply(self, route: RouteReading, pair: Pair) -> Edit:
+        """What makes the rule say so; nothing when it does."""
+
+    def inverse(self, route: RouteReading, pair: Pair) -> Entry | None:
+        """What makes the rule say again what it says in this route; None when the rule is not there."""
+
+    def kept(self, answer: RouteReading, pair: Pair) -> str:
+        """What an answer of the API server says instead, in words; empty when it says so."""
+
+    def raises(self, route: RouteReading, pair: Pair) -> bool:
+        """Whether the canary gets more than it has in this route."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetWeights:
+    """Our pair in one rule (by its present key) gets these weights."""
+
+    rule: str
+    weights: Weights
+
+    def apply(self, route: RouteReading, pair: Pair) -> Edit:
+        """Set two weights; the rule and both backendRefs are tested, whole: that also covers an absent weight."""
+        there = route.pairs(pair).get(self.rule)
+        if there is None or there.weights == self.weights:
+            return NOTHING
+        rule = pointer("spec", "rules", there.rule)
+        tests, changes = [], []
+        if there.name is not None:
+            tests.append(test(rule + pointer("name"), there.name))
+        elif "matches" in there.document:
+            tests.append(test(rule + pointer("matches"), there.document["matches"]))
+        for index, old, new in (
+            (there.stable, there.weights.stable, self.weights.stable),
+            (there.canary, there.weights.canary, self.weights.canary),
+        ):
+            path = rule + pointer("backendRefs", index)
+            tests.append(test(path, there.document["backendRefs"][index]))
+            if old != new:
+                weight = path + pointer("weight")
+                changes.append(remove(weight) if new is None else add(weight, new))
+        return Edit(tuple(tests), tuple(changes))
+
+    def inverse(self, route: RouteReading, pair: Pair) -> SetWeights | None:
+        """The weights that are there, an absent one as absent."""
+        there = route.pairs(pair).get(self.rule)
+        return SetWeights(self.rule, there.weights) if there is not None else None
+
+    def kept(self, answer: RouteReading, pair: Pair) -> str:
+        """An absent weight is 1, and the API server fills it in."""
+        there = answer.pairs(pair).get(self.rule)
+        if there is not None and there.weights.filled == self.weights.filled:
+            return ""
+        keeps = there.weights if there is not None else "nothing"
+        return (
+            f"rule {self.rule} of {answer.name} was given {self.weights}, and the API server keeps {keeps}: an "
+            "admission webhook or policy changes our write; let it leave backendRef weights alone"
+        )
+
+    def raises(self, route: RouteReading, pair: Pair) -> bool:
+        """By the share of the pair."""
+        there = route.pairs(pair).get(self.rule)
+        return there is not None and self.weights.share > there.weights.share
+
+
+@dataclass(frozen=True, slots=True)
+class RoutePlan:
+    """What rules of one route should say; of rules that it does not name, nothing. Without entries it moves no traffic."""
+
+    pair: Pair
+    entries: tuple[Entry, ...] = ()
+
+    @classmethod
+    def dividing(cls, pair: Pair, weights: Mapping[str, Weights]) -> RoutePlan:
+        """The pair gets these weights, by rule key."""
+        return cls(pair, tuple(SetWeights(rule, given) for rule, given in weights.items()))
+
+    @property
+    def weights(self) -> dict[str, Weights]:
+        """The weights that rules are to have, by rule key."""
+        return {entry.rule: entry.weights for entry in self.entries if isinstance(entry, SetWeights)}
+
+    def patch(self, document: Json) -> Edit:
+        """What makes a route say so, valid against this very document; nothing when it does."""
+        route = RouteReading(document)
+        edits = [entry.apply(route, self.pair) for entry in self.entries]
+        tests = tuple(chain.from_iterable(edit.tests for edit in edits))
+        return Edit(tests, tuple(chain.from_iterable(edit.changes for edit in edits)))
+
+    def inverse(self, document: Json) -> RoutePlan:
+        """What takes this plan back from a route that is a document now, entry by entry and the last one first."""
+        route = RouteReading(document)
+        entries = (entry.inverse(route, self.pair) for entry in reversed(self.entries))
+        return RoutePlan(self.pair, tuple(entry for entry in entries if entry is not None))
+
+    def kept(self, answer: Json) -> str:
+        """What an answer of the API server says instead, in words; empty when it says all of it."""
+        route = RouteReading(answer)
+        return next((words for entry in self.entries if (words := entry.kept(route, self.pair))), "")
+
+    def raises(self, document: Json) -> bool:
+        """Whether the canary gets more anywhere than a document gives it."""
+        route = RouteReading(document)
+        return any(entry.raises(route, self.pair) for entry in self.entries)

@@ -1,0 +1,78 @@
+"""A route document, walked once: whoever looks at the same version of it again finds what was found before.
+
+A version is looked at in every tick of every run that drives it, by whoever sorts out who drives what, and by whoever writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+from canary.errors import SpecError
+from canary.routes.acceptance import Acceptance, acceptance
+from canary.routes.identity import moved, resolve
+from canary.routes.intent import Intent, recorded_intent
+from canary.routes.pair import Pair, RulePair, every_pair, read_pairs
+
+Json = dict[str, Any]
+
+Declared = tuple[str, tuple[RulePair, ...]]
+
+
+class RouteReading:
+    """What one version of a route says. The document is not changed by anybody."""
+
+    def __init__(self, document: Json) -> None:
+        self.document = document
+        self._declared: dict[tuple[Pair, tuple[str, ...]], Declared] = {}
+        self._every: dict[Pair, tuple[RulePair, ...]] = {}
+        self._intents: dict[str, tuple[Intent | None, bool]] = {}
+
+    @property
+    def name(self) -> str:
+        """Of the route."""
+        return str(self.document.get("metadata", {}).get("name", ""))
+
+    @property
+    def generation(self) -> int:
+        generation: int = self.document.get("metadata", {}).get("generation", 0)
+        return generation
+
+    @cached_property
+    def acceptance(self) -> Acceptance:
+        """Whether the gateways serve what it says."""
+        return acceptance(self.document)
+
+    def declared(self, both: Pair, rules: tuple[str, ...]) -> Declared:
+        """Why a pair cannot be read out of the rules that are named (empty if it can), and where it is."""
+        if (both, rules) not in self._declared:
+            try:
+                self._declared[both, rules] = "", read_pairs(self.document, both, rules)
+            except SpecError as error:
+                self._declared[both, rules] = error.message, ()
+        return self._declared[both, rules]
+
+    def pairs(self, both: Pair) -> dict[str, RulePair]:
+        """A pair in every rule that lists it (once), by rule key."""
+        return {pair.key: pair for pair in self._pairs(both)}
+
+    def recorded(self, both: Pair, record: Mapping[str, str]) -> tuple[RulePair, ...]:
+        """A pair in the rules of a record (what identified them, by key), wherever they are now."""
+        found = resolve(record, self._pairs(both)).values()
+        return tuple(sorted(found, key=lambda pair: pair.rule))
+
+    def moved(self, both: Pair, record: Mapping[str, str]) -> dict[str, str]:
+        """The present key of each rule of a record whose key has changed."""
+        return moved(record, self._pairs(both))
+
+    def intent(self, rollout: str) -> tuple[Intent | None, bool]:
+        """What the annotations say of a Rollout's run, and whether its own says something that makes no sense."""
+        if rollout not in self._intents:
+            self._intents[rollout] = recorded_intent(self.document, rollout)
+        return self._intents[rollout]
+
+    def _pairs(self, both: Pair) -> tuple[RulePair, ...]:
+        if both not in self._every:
+            self._every[both] = every_pair(self.document, both)
+        return self._every[both]
