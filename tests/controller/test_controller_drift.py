@@ -44,7 +44,7 @@ async def test_lowered_to_nothing_and_resumed(world: World) -> None:
     await world.until(lambda: world.phase() == "Paused", within=5)
     await world.ask("resume")
     await world.until(lambda: world.phase() == "Progressing" and world.weights() == (50, 50), within=5)
-    assert "done" in world.request()["outcome"]
+    assert world.request()["outcome"] == "Done"
     await world.until(lambda: world.phase() == "Succeeded", within=3000, pace=60)
 
 

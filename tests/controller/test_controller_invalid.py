@@ -190,7 +190,7 @@ async def test_a_start_is_refused_while_invalid(world: World) -> None:
     await world.until(lambda: world.phase() == "Invalid")
     await world.ask("start")
     await world.until(lambda: world.pending_request() is None and bool(world.request()))
-    assert "the Rollout is invalid: spec.checks[0].template" in world.request()["outcome"]
+    assert "the Rollout is invalid: spec.checks[0].template" in world.request()["message"]
 
 
 async def test_a_template_edited_while_idle(world: World) -> None:
