@@ -1,1 +1,1 @@
-"""What a check computes from what was measured: CEL conditions, bounded in what they may cost."""
+"""What a check is: its source (where numbers come from) and its judge (what they mean), with the template laid under it."""

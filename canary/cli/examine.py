@@ -187,6 +187,7 @@ async def prometheus(url: str | None) -> Iterable[Diagnosis]:
     if not url:
         advice = "give --prometheus-url, as it is reached from here (kubectl port-forward, say)"
         return [Diagnosis("Prometheus", Level.DOUBT, "not asked", advice)]
+    from canary.checks.sources.prometheus import Prometheus
     from canary.metrics.port import Query
     from canary.metrics.prometheus import PrometheusProvider
     from canary.model.measurement import Malformed, NoData, Sample, Unreachable
@@ -196,7 +197,7 @@ async def prometheus(url: str | None) -> Iterable[Diagnosis]:
     except ValueError as error:
         return [Diagnosis("Prometheus", Level.BROKEN, str(error), "write for example http://localhost:9090")]
     try:
-        answer = await provider.measure(Query("vector(1)", timeout=_TIMEOUT), datetime.now(UTC))
+        answer = await provider.measure(Query(Prometheus("vector(1)"), timeout=_TIMEOUT), datetime.now(UTC))
     finally:
         await provider.close()
     advice = "check the address, and whether it is reached from here"

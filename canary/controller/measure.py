@@ -8,12 +8,14 @@ import random
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
+from canary.checks.resolve import ResolvedCheck
+from canary.checks.sources import Source
 from canary.controller.clock import Clock
 from canary.controller.conditions import Weigh
 from canary.errors import RenderError
 from canary.fair import NOBODY, Tenant
 from canary.metrics.port import Provider, Query
-from canary.model.checks import SHORTEST_INTERVAL, ResolvedCheck
+from canary.model.checks import SHORTEST_INTERVAL
 from canary.model.measurement import Malformed, Measurement, Sample, Unreachable
 
 log = logging.getLogger("canary.measure")
@@ -26,9 +28,7 @@ APART = 0.01
 """Seconds between two first looks."""
 
 Post = Callable[[str, Measurement], None]
-Render = Callable[[ResolvedCheck], str]
-
-OBSERVED = "spec.observed"
+Render = Callable[[ResolvedCheck], Source]
 
 
 class Pace:
@@ -88,7 +88,7 @@ class Measurements:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _loop(self, check: ResolvedCheck, traffic_since: datetime | None) -> None:
-        interval = max(check.interval.seconds, SHORTEST_INTERVAL)
+        interval = max(check.settings.interval.seconds, SHORTEST_INTERVAL)
         # The first measurement comes within one interval of the canary's first traffic, and never before initialDelay.
         # Where there has been traffic for longer, a restart is the reason, and nobody has looked for a while: at once, but
         # for a thousand runs that all want to look now.
@@ -96,7 +96,7 @@ class Measurements:
         new = traffic_since is None or (now - traffic_since).total_seconds() < interval
         first = interval * random.uniform(1 - 2 * JITTER, 1) if new else self._pace.turn(now, interval)  # noqa: S311 - spreads load
         if traffic_since is not None:
-            earliest = traffic_since + timedelta(seconds=check.initial_delay.seconds)
+            earliest = traffic_since + timedelta(seconds=check.settings.initial_delay.seconds)
             first = max(first, (earliest - now).total_seconds())
         await self._clock.sleep(first)
         while True:
@@ -108,22 +108,22 @@ class Measurements:
 
     async def _measure(self, check: ResolvedCheck, now: datetime) -> Measurement:
         try:
-            text = self._render(check)
+            source = self._render(check)
         except RenderError as error:
-            return Malformed(now, "UnknownVariable", str(error), check.query)
+            return Malformed(now, "UnknownVariable", str(error), check.source.text)
+        interval = max(check.settings.interval.seconds, SHORTEST_INTERVAL)
         query = Query(
-            text=text,
-            address=check.address,
-            timeout=min(max(check.interval.seconds, SHORTEST_INTERVAL), LONGEST_TIMEOUT),
-            many=check.condition is not None,
+            source,
+            timeout=min(interval, LONGEST_TIMEOUT),
+            many=check.judge.many,
             tenant=self._tenant,
-            patience=max(check.interval.seconds, SHORTEST_INTERVAL),
+            patience=interval,
         )
         try:
             found = await self._provider.measure(query, now)
         except Exception as error:  # a provider must not raise; if one does, that is no verdict either
             log.exception("provider failed on check %s", check.name)
-            return Unreachable(now, "ProviderError", f"{type(error).__name__}: {error}", text)
-        if check.condition is not None and isinstance(found, Sample):
-            return await self._weigh(check.condition, found)
+            return Unreachable(now, "ProviderError", f"{type(error).__name__}: {error}", source.text)
+        if check.judge.expression is not None and isinstance(found, Sample):
+            return await self._weigh(check.judge.expression, found)
         return found

@@ -10,12 +10,13 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
+from canary.checks.queries import OBSERVED, check_query, observed_check
 from canary.decide.facts import Problem
 from canary.errors import RenderError
 from canary.fair import FairLimit
 from canary.metrics.port import Query
 from canary.model.status import Phase
-from canary.observe.checks import check_query, observed_query, resolve_checks
+from canary.observe.checks import resolve_checks
 from canary.observe.rollout import Rollout
 from canary.observe.store import Key
 
@@ -111,7 +112,7 @@ class QueryValidation:
             async with self._limit.held(query.tenant, field):
                 refusal = await self._deps.provider.validate(query)
             if refusal is not None:
-                problems.append(Problem(field, f"Prometheus refuses the query: {refusal}"))
+                problems.append(Problem(field, f"{query.source.PROVIDER} refuses the query: {refusal}"))
         return tuple(problems)
 
 
@@ -122,18 +123,14 @@ def _queries(deps: Deps, rollout: Rollout) -> list[tuple[str, Query]]:
         return []
     namespace, name = rollout.namespace, rollout.name
     found: list[tuple[str, Query]] = []
-    fields = {check.key: f"spec.checks[{index}].prometheus.query" for index, check in enumerate(spec.checks)}
-    for check in resolve_checks(deps.store, namespace, name, spec).resolved:
+    places = {check.key: f"spec.checks[{index}]" for index, check in enumerate(spec.checks)}
+    observed = observed_check(spec)
+    checks = resolve_checks(deps.store, namespace, name, spec).resolved
+    for check in checks if observed is None else (*checks, observed):
         try:
-            text = check_query(check, spec, namespace, name, weight=1)
+            source = check_query(check, spec, namespace, name, weight=1)
         except RenderError:
             continue
-        found.append((fields[check.name], Query(text, check.address, TIMEOUT, tenant=(namespace, name))))
-    if spec.observed is not None:
-        try:
-            text = observed_query(spec, namespace, name, weight=1)
-        except RenderError:
-            return found
-        address = spec.observed.prometheus.address
-        found.append(("spec.observed.prometheus.query", Query(text, address, TIMEOUT, tenant=(namespace, name))))
+        field = ".".join((places.get(check.name, OBSERVED), *source.FIELD))
+        found.append((field, Query(source, TIMEOUT, tenant=(namespace, name))))
     return found

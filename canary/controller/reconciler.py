@@ -16,10 +16,13 @@ from canary.act.events import EventRecorder
 from canary.act.executor import Executor, Result, World
 from canary.act.reading import still_so
 from canary.act.status import StatusWriter
+from canary.checks.queries import OBSERVED, check_query, observed_check
+from canary.checks.resolve import ResolvedCheck
+from canary.checks.sources import Source
 from canary.controller.clock import Alarm, Clock
 from canary.controller.conditions import Conditions
 from canary.controller.fence import Fence
-from canary.controller.measure import OBSERVED, Measurements, Pace
+from canary.controller.measure import Measurements, Pace
 from canary.controller.priority_queue import PriorityQueue
 from canary.controller.sight import Sight
 from canary.decide.actions import EmitEvent
@@ -35,12 +38,10 @@ from canary.fair import Limit
 from canary.kube import Kube
 from canary.kube.retry import ROUTE_WRITE
 from canary.metrics.port import Provider
-from canary.model.checks import OnUnknown, ResolvedCheck
 from canary.model.measurement import Measurement
 from canary.model.rollout import RolloutSpec
 from canary.model.status import ACTIVE, Phase, RolloutStatus
-from canary.model.values import Duration
-from canary.observe.checks import Resolver, check_query, observed_query, resolve_checks
+from canary.observe.checks import Resolver, resolve_checks
 from canary.observe.facts import LOOKING_ON, Received, Standing, gather
 from canary.observe.rollout import Rollout, rescue
 from canary.observe.store import Key, Store
@@ -389,20 +390,19 @@ class Reconciler:
                 self._measurements.sync((), None)
             return
         checks = observation.facts.checks
-        if observation.spec.observed is not None:
-            checks = (*checks, _as_check(observation.spec))
+        observed = observed_check(observation.spec)
+        if observed is not None:
+            checks = (*checks, observed)
         since = observation.status.run.traffic_since if observation.status.run else None
         if since is not None:
             self._measurements.sync(checks, since)
 
-    def _render(self, check: ResolvedCheck) -> str:
+    def _render(self, check: ResolvedCheck) -> Source:
         if self._spec is None or self._status is None:
             raise AssertionError("measuring only follows a tick")
         namespace, name = self.key
         weight = float(self._status.split.desired)
         swapped = self._status.swapped
-        if check.name == OBSERVED:
-            return observed_query(self._spec, namespace, name, weight=weight, swapped=swapped)
         return check_query(check, self._spec, namespace, name, weight=weight, swapped=swapped)
 
     def _telemeter(self, before: RolloutStatus, observation: Observation) -> None:
@@ -427,30 +427,6 @@ def _turn(store: Store, key: Key, route: RouteKey) -> str:
     annotations = (kept.document.get("metadata", {}).get("annotations") or {}) if kept is not None else {}
     intent = parse_intent(annotations.get(run_annotation(key[1])))
     return intent.turn if intent is not None else ""
-
-
-def _as_check(spec: RolloutSpec) -> ResolvedCheck:
-    """`spec.observed` in the form that the measuring loop knows."""
-    observed = spec.observed
-    if observed is None:
-        raise AssertionError("only asked for with spec.observed")
-    return ResolvedCheck(
-        name=OBSERVED,
-        query=observed.prometheus.query,
-        address=observed.prometheus.address,
-        args={},
-        minimum=None,
-        maximum=None,
-        condition=None,
-        window=observed.window,
-        interval=observed.interval,
-        failure_limit=0,
-        initial_delay=Duration.parse("0s"),
-        on_no_data=OnUnknown.HOLD,
-        on_error=OnUnknown.HOLD,
-        hold_limit=Duration.parse("0s"),
-        dry_run=True,
-    )
 
 
 def _say(rollout: Rollout, observation: Observation, result: Result, *, wrote: bool, seconds: float) -> None:

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack
 from functools import partial
 
 from canary.act.events import EventRecorder
+from canary.checks.sources.prometheus import Prometheus
 from canary.controller.clock import Clock, SystemClock
 from canary.controller.handlers import watch
 from canary.controller.informers import Informers, watch_name
@@ -27,6 +28,7 @@ from canary.kube.unreached import address
 from canary.metrics.credentials import Credentials
 from canary.metrics.port import Provider
 from canary.metrics.prometheus import PrometheusProvider
+from canary.metrics.registry import Providers
 from canary.model.rollout import RouteKind
 from canary.observe.store import Store
 from canary.telemetry import Telemetry, TelemetryServer, configure
@@ -85,9 +87,7 @@ async def serve(
         )
         await check_server(kube)
         if provider is None:
-            provider = PrometheusProvider(
-                settings.prometheus_url, settings.prometheus_hosts, credentials=credentials(settings)
-            )
+            provider = providers(settings)
             stack.push_async_callback(provider.close)
         recorder = await stack.enter_async_context(EventRecorder(kube))
         clock = clock or SystemClock()
@@ -182,6 +182,17 @@ async def _begin(
         await leadership.acquired.wait()
     await manager.begin()
     _freeze(thresholds)
+
+
+def providers(settings: Settings) -> Providers:
+    """Whoever can be asked for numbers, by the source that asks them."""
+    return Providers(
+        {
+            Prometheus: PrometheusProvider(
+                settings.prometheus_url, settings.prometheus_hosts, credentials=credentials(settings)
+            ),
+        }
+    )
 
 
 def _freeze(thresholds: tuple[int, int, int]) -> None:

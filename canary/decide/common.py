@@ -24,7 +24,7 @@ def wake(scope: Scope) -> datetime | None:
     if scope.spec.deadline is not None:
         times.append(run.started_at + scope.spec.deadline.delta)
     times += [
-        status.unknown_since + check.hold_limit.delta
+        status.unknown_since + check.settings.hold_limit.delta
         for check, status in scope.judging
         if status.unknown_since is not None
     ]

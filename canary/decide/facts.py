@@ -8,7 +8,7 @@ from datetime import datetime
 from fractions import Fraction
 from typing import Self
 
-from canary.model.checks import ResolvedCheck
+from canary.checks.resolve import ResolvedCheck
 from canary.model.measurement import Measurement
 from canary.model.requests import Request
 from canary.model.rollout import RouteKind

@@ -67,7 +67,7 @@ def hold_limit_exceeded(scope: Scope) -> Stop | None:
         if held_too_long(check, status, scope.now):
             return Stop(
                 reasons.HOLD_LIMIT_EXCEEDED,
-                f"check {status.name} has been unknown for {check.hold_limit} ({status.reason}: {status.message})",
+                f"check {status.name} has been unknown for {check.settings.hold_limit} ({status.reason}: {status.message})",
                 policy=True,
             )
     return None

@@ -9,10 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
+from canary.checks.resolve import ResolvedCheck
 from canary.decide import approval, reasons
 from canary.decide.scope import Scope
 from canary.decide.writes import foreign, unwritable
-from canary.model.checks import SHORTEST_INTERVAL, ResolvedCheck
+from canary.model.checks import SHORTEST_INTERVAL
 from canary.model.status import RolloutStatus, VerdictKind
 
 
@@ -203,7 +204,7 @@ def first_hold(scope: Scope, rules: tuple[Rule, ...]) -> Hold | None:
 
 def fresh_for(check: ResolvedCheck) -> timedelta:
     """How long a measurement counts as evidence for a rise: about one interval, with what it is jittered by."""
-    return timedelta(seconds=1.2 * max(check.interval.seconds, SHORTEST_INTERVAL) + 1)
+    return timedelta(seconds=1.2 * max(check.settings.interval.seconds, SHORTEST_INTERVAL) + 1)
 
 
 def _holding(scope: Scope, wait: str = "") -> Hold:

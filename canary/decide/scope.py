@@ -10,10 +10,10 @@ from enum import Enum
 from fractions import Fraction
 from typing import TypedDict, Unpack
 
+from canary.checks.resolve import ResolvedCheck
 from canary.decide.actions import Action
 from canary.decide.facts import Facts, RouteView
 from canary.decide.verdict import unmeasured
-from canary.model.checks import ResolvedCheck
 from canary.model.rollout import Promotion, RolloutSpec, Step
 from canary.model.status import (
     CheckStatus,
@@ -241,7 +241,7 @@ class Scope:
     @property
     def judging(self) -> tuple[tuple[ResolvedCheck, CheckStatus], ...]:
         """The checks that count: not the dry runs."""
-        return tuple(pair for pair in self.checks if not pair[0].dry_run)
+        return tuple(pair for pair in self.checks if not pair[0].settings.dry_run)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,9 @@ import math
 from datetime import datetime, timedelta
 from typing import assert_never
 
-from canary.model.checks import OnUnknown, ResolvedCheck
+from canary.checks.judges import Broken, Judged, NotJudged
+from canary.checks.resolve import ResolvedCheck
+from canary.model.checks import OnUnknown
 from canary.model.measurement import Malformed, Measurement, NoData, Queued, Sample, Unreachable
 from canary.model.status import CheckStatus, VerdictKind
 
@@ -24,9 +26,9 @@ def judge(check: ResolvedCheck, before: CheckStatus | None, measurement: Measure
         case Sample():
             verdict, reason, message = _weigh(check, measurement)
         case NoData():
-            verdict, reason, message = _policy(check.on_no_data, measurement.reason, measurement.message)
+            verdict, reason, message = _policy(check.settings.on_no_data, measurement.reason, measurement.message)
         case Unreachable() | Malformed():
-            verdict, reason, message = _policy(check.on_error, measurement.reason, measurement.message)
+            verdict, reason, message = _policy(check.settings.on_error, measurement.reason, measurement.message)
         case Queued():
             return _queued(before, measurement)
         case _:
@@ -61,10 +63,10 @@ def failed(status: CheckStatus) -> bool:
 def held_too_long(check: ResolvedCheck, status: CheckStatus, now: datetime) -> bool:
     """Whether a check has been Unknown for its hold limit or longer."""
     return (
-        not check.dry_run
+        not check.settings.dry_run
         and status.verdict is VerdictKind.UNKNOWN
         and status.unknown_since is not None
-        and now >= status.unknown_since + check.hold_limit.delta
+        and now >= status.unknown_since + check.settings.hold_limit.delta
     )
 
 
@@ -87,29 +89,18 @@ def _queued(before: CheckStatus, queued: Queued) -> CheckStatus:
 
 
 def _weigh(check: ResolvedCheck, sample: Sample) -> tuple[VerdictKind, str, str]:
-    value = sample.value
-    if not math.isfinite(value):  # a provider that lets one through must not become a verdict
-        return _policy(check.on_error, "NotANumber", f"the value is {value}")
-    if check.condition is not None:
-        weighed = sample.weighed
-        if weighed is None or weighed.condition != check.condition:
-            # It was edited meanwhile, maybe. That is no error of the provider, and no policy makes a verdict of it.
-            return VerdictKind.UNKNOWN, "ConditionNotEvaluated", "the condition was not evaluated for this measurement"
-        if weighed.holds is None:
-            return _policy(check.on_error, weighed.reason, weighed.message)
-        word = "holds" if weighed.holds else "does not hold"
-        reason = "ConditionHolds" if weighed.holds else "ConditionBroken"
-        return _kind(good=weighed.holds), reason, f"{check.condition} {word} for {value:g}"
-    # A limit is compared as the float that a provider would send for it: a measured 0.01 keeps within "1%".
-    if check.maximum is not None and value > float(check.maximum):
-        return VerdictKind.FAIL, "AboveMax", f"{value:g} is above {float(check.maximum):g}"
-    if check.minimum is not None and value < float(check.minimum):
-        return VerdictKind.FAIL, "BelowMin", f"{value:g} is below {float(check.minimum):g}"
-    return VerdictKind.PASS, "WithinThreshold", f"{value:g} is within {check.limit}"
-
-
-def _kind(*, good: bool) -> VerdictKind:
-    return VerdictKind.PASS if good else VerdictKind.FAIL
+    if not math.isfinite(sample.value):  # a provider that lets one through must not become a verdict
+        return _policy(check.settings.on_error, "NotANumber", f"the value is {sample.value}")
+    found = check.judge.judge(sample)
+    match found:
+        case Judged():
+            return VerdictKind.PASS if found.good else VerdictKind.FAIL, found.reason, found.message
+        case Broken():
+            return _policy(check.settings.on_error, found.reason, found.message)
+        case NotJudged():
+            return VerdictKind.UNKNOWN, found.reason, found.message
+        case _:
+            assert_never(found)
 
 
 def _policy(policy: OnUnknown, reason: str, message: str) -> tuple[VerdictKind, str, str]:
@@ -142,10 +133,10 @@ def _status(
         value=value,
         limit=check.limit,
         failures=failures,
-        failure_limit=check.failure_limit,
+        failure_limit=check.settings.failure_limit,
         measured_at=measured_at,
         unknown_since=unknown_since,
-        interval_seconds=check.interval.seconds,
-        dry_run=check.dry_run,
+        interval_seconds=check.settings.interval.seconds,
+        dry_run=check.settings.dry_run,
         query=query,
     )

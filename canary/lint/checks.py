@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from canary.checks.condition import problem as condition_problem
+from canary.checks.judges import Judge, arguments_of
+from canary.checks.queries import OBSERVED, check_query, observed_check
+from canary.checks.render import variables
+from canary.checks.resolve import ResolvedCheck, resolve
+from canary.checks.sources import Source, source_of
 from canary.errors import RenderError, SpecError
 from canary.lint.findings import Finding, Path, Rule, Severity, path_of
 from canary.lint.source import Document
 from canary.lint.world import World
-from canary.metrics.render import names, render, variables
-from canary.model.checks import Argument, Check, CheckTemplateSpec, TemplateKind, resolve
+from canary.model.checks import Argument, Check, CheckTemplateSpec, TemplateKind
 from canary.model.rollout import RolloutSpec
-from canary.observe.checks import check_query, observed_query
 
 _WORST = Severity.ERROR
-QUERY: Path = ("prometheus", "query")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +28,12 @@ class Question:
 
     document: Document
     path: Path
-    text: str
+    source: Source
     template: str = ""
+
+    @property
+    def text(self) -> str:
+        return self.source.text
 
 
 Found = Iterator[Finding | Question]
@@ -43,24 +47,31 @@ def template_findings(document: Document) -> Found:
         yield _unread(document, error)
         return
     declared = {argument.name: argument for argument in template.args}
-    yield from _bounds(document, template, declared)
-    yield from _condition(document, template.condition, ("spec", "condition"))
-    path: Path = ("spec", *QUERY)
     try:
-        used = {name.removeprefix("args.") for name in names(template.prometheus.query) if name.startswith("args.")}
+        judge = _tried(template, declared).judge
+    except SpecError as error:
+        yield document.finding(_WORST, Rule.TEMPLATE, path_of(error.field), error.message, "declare it in spec.args")
+    else:
+        yield from _flaws(document, judge, ("spec",))
+    source = source_of(template)
+    if source is None:
+        return
+    path: Path = ("spec", *source.FIELD)
+    try:
+        used = {name.removeprefix("args.") for name in source.names() if name.startswith("args.")}
         stand_in = {name: _stand_in(argument) for name, argument in declared.items()}
-        text = render(template.prometheus.query, _anybody(str(template.window), stand_in))
+        asked = source.rendered(_anybody(str(template.window), stand_in))
     except RenderError as error:
-        yield _render_finding(document, path, template.prometheus.query, error)
+        yield _render_finding(document, path, source.text, error)
         return
     for index, argument in enumerate(template.args):
-        if argument.name not in used | _limits(template):
+        if argument.name not in used | arguments_of(template):
             words = f"neither the query nor the threshold uses the argument {argument.name!r}"
             yield document.finding(Severity.WARNING, Rule.TEMPLATE, ("spec", "args", index), words, "use or remove it")
-    yield from _names_the_canary(document, path, template.prometheus.query, ())
+    yield from _names_the_canary(document, path, source, ())
     if all(declared[name].default is not None for name in used):
         # Without a value nobody can say whether the text around a tag is PromQL; a Rollout that gives one can.
-        yield Question(document, path, text, template=document.subject)
+        yield Question(document, path, asked, template=document.subject)
 
 
 def rollout_findings(document: Document, spec: RolloutSpec, world: World) -> Found:
@@ -68,14 +79,15 @@ def rollout_findings(document: Document, spec: RolloutSpec, world: World) -> Fou
     yield from _plan(document, spec)
     for index, check in enumerate(spec.checks):
         yield from _check(document, spec, check, index, world)
-    if spec.observed is not None:
-        path: Path = ("spec", "observed", *QUERY)
+    observed = observed_check(spec)
+    if observed is not None:
+        path: Path = (*OBSERVED.split("."), *observed.source.FIELD)
         try:
-            text = observed_query(spec, document.namespace, document.name, weight=1)
+            asked = check_query(observed, spec, document.namespace, document.name, weight=1)
         except RenderError as error:
-            yield _render_finding(document, path, spec.observed.prometheus.query, error)
+            yield _render_finding(document, path, observed.source.text, error)
         else:
-            yield Question(document, path, text)
+            yield Question(document, path, asked)
 
 
 def _check(document: Document, spec: RolloutSpec, check: Check, index: int, world: World) -> Found:
@@ -101,20 +113,20 @@ def _check(document: Document, spec: RolloutSpec, check: Check, index: int, worl
     except SpecError as error:
         yield document.finding(_WORST, Rule.TEMPLATE, path_of(error.field), error.message)
         return
-    place = (*path, "template") if template is not None else (*path, *QUERY)
-    if resolved.interval.seconds < 1:
-        words = f"the interval {resolved.interval} is shorter than 1s, and at least 1s is waited"
+    place = (*path, "template") if template is not None else (*path, *resolved.source.FIELD)
+    if resolved.settings.interval.seconds < 1:
+        words = f"the interval {resolved.settings.interval} is shorter than 1s, and at least 1s is waited"
         yield document.finding(Severity.WARNING, Rule.PLAN, (*path, "interval"), words)
     if template is None:
-        yield from _condition(document, resolved.condition, (*path, "condition"))
+        yield from _flaws(document, resolved.judge, path)
     try:
-        text = check_query(resolved, spec, document.namespace, document.name, weight=1)
+        asked = check_query(resolved, spec, document.namespace, document.name, weight=1)
     except RenderError as error:
-        yield _render_finding(document, place, resolved.query, error, own=template is None)
+        yield _render_finding(document, place, resolved.source.text, error, own=template is None)
         return
     if template is None:
-        yield from _names_the_canary(document, place, resolved.query, (spec.canary.service,))
-    yield Question(document, place, text, template=origin)
+        yield from _names_the_canary(document, place, resolved.source, (spec.canary.service,))
+    yield Question(document, place, asked, template=origin)
 
 
 def _plan(document: Document, spec: RolloutSpec) -> Iterator[Finding]:
@@ -150,34 +162,25 @@ def _no_template(document: Document, world: World, kind: TemplateKind, name: str
     return document.finding(severity, Rule.TEMPLATE, (*path, "template", "name"), message, advice)
 
 
-def _condition(document: Document, condition: str | None, path: Path) -> Iterator[Finding]:
-    wrong = condition_problem(condition) if condition is not None else None
-    if wrong:
-        words = " ".join(wrong.split())
-        yield document.finding(_WORST, Rule.CONDITION, path, words, "it may name `value` and `values`")
+def _flaws(document: Document, judge: Judge, path: Path) -> Iterator[Finding]:
+    for flaw in judge.flaws():
+        words = " ".join(flaw.message.split())
+        yield document.finding(_WORST, Rule.CONDITION, (*path, flaw.field), words, flaw.advice)
 
 
-def _bounds(document: Document, template: CheckTemplateSpec, declared: dict[str, Argument]) -> Iterator[Finding]:
-    """Thresholds that name an argument: it is declared, and its default is a number."""
+def _tried(template: CheckTemplateSpec, declared: dict[str, Argument]) -> ResolvedCheck:
+    """The template with the defaults of its arguments. Raises SpecError: a judge names one that cannot be what it needs."""
     given = {name: argument.default or "1" for name, argument in declared.items()}
     check = Check.model_validate({"template": {"name": "x"}, "args": given})
-    try:
-        resolve(check, template, "spec")
-    except SpecError as error:
-        yield document.finding(_WORST, Rule.TEMPLATE, path_of(error.field), error.message, "declare it in spec.args")
+    return resolve(check, template, "spec")
 
 
-def _limits(template: CheckTemplateSpec) -> set[str]:
-    bounds = (template.threshold.min, template.threshold.max) if template.threshold is not None else ()
-    return {name for bound in bounds if bound is not None for name in re.findall(r"args\.([\w-]+)", bound.text)}
-
-
-def _names_the_canary(document: Document, path: Path, query: str, literals: tuple[str, ...]) -> Iterator[Finding]:
+def _names_the_canary(document: Document, path: Path, source: Source, literals: tuple[str, ...]) -> Iterator[Finding]:
     """A query that says nothing about the canary measures the same whatever the canary does."""
-    used = names(query)
+    used = source.names()
     if any(name.startswith(("canary.", "args.")) or name == "rollout" for name in used):
         return
-    if not any(literal in query for literal in literals):
+    if not any(literal in source.text for literal in literals):
         words = "the query names nothing of the canary, so it measures the same whatever the canary does"
         yield document.finding(Severity.WARNING, Rule.QUERY, path, words, "select by {{ canary.service }}")
 

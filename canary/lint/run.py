@@ -55,7 +55,7 @@ def lint(documents: Sequence[Document], cluster: World | None = None, now: datet
             found += live.findings(document, spec, cluster, files, now)
     found += neighbours.rivals(rollouts, files)
     findings = dict.fromkeys(item for item in found if isinstance(item, Finding))
-    questions = tuple(item for item in found if isinstance(item, Question))
+    questions = tuple(item for item in found if isinstance(item, Question) and item.source.LANGUAGE == "PromQL")
     return Linted(in_order(findings), questions, tuple(ours))
 
 

@@ -1,1 +1,1 @@
-"""Numbers from outside: the provider port, Prometheus, a scripted twin, and the rendering of query templates."""
+"""Numbers from outside: the provider port, who answers which source, Prometheus, and a scripted twin."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from canary.checks.sources import Source
 from canary.fair import NOBODY, Tenant
 from canary.model.measurement import Measurement
 
@@ -14,17 +15,21 @@ from canary.model.measurement import Measurement
 class Query:
     """One question, already rendered.
 
-    `address` is where to ask (None: the provider's default). `timeout` is in seconds, from the moment it is sent. `many`
-    says that the answer may be several series (a CEL condition over `values`). `tenant` is who asks: tenants take turns.
-    `patience` is how long it may wait for its turn, in seconds; after that it is `Queued`.
+    `timeout` is in seconds, from the moment it is sent. `many` says that the answer may be several series (a CEL condition
+    over `values`). `tenant` is who asks: tenants take turns. `patience` is how long it may wait for its turn, in seconds;
+    after that it is `Queued`.
     """
 
-    text: str
-    address: str | None = None
+    source: Source
     timeout: float = 10.0
     many: bool = False
     tenant: Tenant = NOBODY
     patience: float = 10.0
+
+    @property
+    def text(self) -> str:
+        """The question as people see it."""
+        return self.source.text
 
 
 class Provider(Protocol):

@@ -17,6 +17,7 @@ import requests
 from prometheus_api_client import PrometheusApiClientException, PrometheusConnect
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_fixed
 
+from canary.checks.sources.prometheus import Prometheus
 from canary.fair import FairLimit, LimitClosed
 from canary.metrics.address import allowed, normalise
 from canary.metrics.credentials import Credentials
@@ -91,9 +92,12 @@ class PrometheusProvider:
             self._home.close()
 
     def _backend(self, query: Query) -> _Backend:
-        if query.address is None and self._home is None:
+        source = query.source
+        if not isinstance(source, Prometheus):
+            raise TypeError(f"this is not asked of Prometheus: {source!r}")
+        if source.address is None and self._home is None:
             raise ValueError("no Prometheus address is configured, and the check names none")
-        address = self._default if query.address is None else normalise(query.address)
+        address = self._default if source.address is None else normalise(source.address)
         if self._home is not None and address == self._default:
             return self._home
         if address is None or not allowed(address, self._allowed_hosts):

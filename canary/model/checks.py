@@ -1,17 +1,16 @@
-"""Checks as declared, templates of checks, and the one resolved form that everything else works with."""
+"""Checks as declared, and templates of checks. Each field is declared once; what a check may override is derived.
+
+A new source of numbers is a field of `Sources`, a new judge a field of `Settings` and a name in `JUDGES`.
+"""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
-from fractions import Fraction
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
-from pydantic import Field
+from pydantic import Field, create_model
+from pydantic.fields import FieldInfo
 
-from canary.errors import SpecError
 from canary.model.base import ApiModel
 from canary.model.measurement import MAX_SERIES
 from canary.model.values import ArgumentText, Duration, Limit
@@ -67,6 +66,15 @@ class PrometheusSource(ApiModel):
     ] = None
 
 
+class Sources(ApiModel):
+    """Where a check's numbers come from: exactly one of these, if not from a template."""
+
+    prometheus: Annotated[PrometheusSource | None, Field(description="Ask Prometheus.")] = None
+
+
+SOURCES = tuple(Sources.model_fields)
+
+
 class Threshold(ApiModel):
     """Bounds that the value must keep; both are inclusive."""
 
@@ -83,135 +91,13 @@ class Threshold(ApiModel):
     ] = None
 
 
-CONDITION = Annotated[
-    str | None,
-    Field(
-        min_length=1,
-        max_length=MAX_CONDITION,
-        description="A CEL expression that is true when the value is good, over `value` (double) and `values` (list of "
-        f"double: all series of the query, at most {MAX_SERIES}). Instead of threshold.",
-    ),
-]
+JUDGES = ("threshold", "condition")
+"""Those settings of which a check has exactly one: what makes a verdict of its numbers."""
 
 
-class TemplateRef(ApiModel):
-    """Names a check template."""
+class Settings(ApiModel):
+    """How a check measures, judges and counts, with what holds where nobody says otherwise."""
 
-    name: Annotated[ObjectName, Field(description="Name of the template.")]
-    kind: Annotated[
-        TemplateKind,
-        Field(description="CheckTemplate (of this namespace) or ClusterCheckTemplate."),
-    ] = TemplateKind.NAMESPACED
-
-
-ARGS_NEED_A_TEMPLATE: list[Any] = [{"required": ["template"]}, {"not": {"required": ["args"]}}]
-"""A condition on a check instead of a rule: rules do not see `args`, whose values may be numbers or strings."""
-
-_JUDGED = "(has(self.threshold) ? 1 : 0) + (has(self.condition) ? 1 : 0)"
-
-
-class Check(ApiModel):
-    """One check of a Rollout: its own query, or a template with arguments. What is set here overrides the template."""
-
-    model_config = {
-        "json_schema_extra": {
-            "x-kubernetes-validations": [
-                {
-                    "rule": "has(self.prometheus) != has(self.template)",
-                    "message": "a check has exactly one source: prometheus or template",
-                },
-                {
-                    "rule": "has(self.name) || has(self.template)",
-                    "message": "a check without a template needs a name",
-                },
-                {
-                    "rule": f"has(self.template) ? {_JUDGED} == 0 : {_JUDGED} == 1",
-                    "message": "a check with its own query has a threshold or a condition (one of them); "
-                    "with a template it has neither, because the template brings it",
-                },
-            ],
-            "anyOf": ARGS_NEED_A_TEMPLATE,
-        },
-    }
-
-    name: Annotated[Name | None, Field(description="Name within the Rollout; default: the template's name.")] = None
-    prometheus: Annotated[PrometheusSource | None, Field(description="Ask Prometheus.")] = None
-    template: Annotated[TemplateRef | None, Field(description="Use a check that somebody wrote once.")] = None
-    args: Annotated[
-        dict[str, ArgumentText] | None,
-        Field(max_length=MAX_ARGS, description="Arguments for the template, by name: text or numbers."),
-    ] = None
-    window: Annotated[Duration | None, Field(description="What {{ window }} stands for in the query. Default: 1m.")] = (
-        None
-    )
-    interval: Annotated[
-        Duration | None, Field(description="Time between two measurements. Default: 30s; at least 1s is waited.")
-    ] = None
-    threshold: Annotated[Threshold | None, Field(description="Bounds of a good value: a min, a max, or both.")] = None
-    condition: CONDITION = None
-    failure_limit: Annotated[
-        int | None,
-        Field(ge=0, le=1000, description="Consecutive failed measurements that are still tolerated. Default: 0."),
-    ] = None
-    initial_delay: Annotated[
-        Duration | None,
-        Field(description="Time after the canary's first traffic of a run before the first measurement. Default: 0s."),
-    ] = None
-    on_no_data: Annotated[
-        OnUnknown | None, Field(description="What an empty answer means: Hold, Pass or Fail. Default: Hold.")
-    ] = None
-    on_error: Annotated[
-        OnUnknown | None,
-        Field(
-            description="What an unreachable provider, a bad query, NaN or an ambiguous answer means: Hold, Pass or "
-            "Fail. Default: Hold."
-        ),
-    ] = None
-    hold_limit: Annotated[
-        Duration | None, Field(description="Held longer than this, onFailure applies. Default: 10m.")
-    ] = None
-    dry_run: Annotated[
-        bool | None, Field(description="Measure and show, but neither hold nor fail the run. Default: false.")
-    ] = None
-
-    @property
-    def key(self) -> str:
-        """The name of the check within its Rollout."""
-        return self.name or (self.template.name if self.template else "")
-
-
-class Argument(ApiModel):
-    """An argument that a template takes."""
-
-    name: Annotated[str, Field(min_length=1, max_length=63, pattern=ARG_PATTERN, description="Name: {{ args.NAME }}.")]
-    default: Annotated[ArgumentText | None, Field(description="Value when the Rollout gives none.")] = None
-    required: Annotated[bool, Field(description="Whether a Rollout must give a value.")] = False
-    description: Annotated[str | None, Field(max_length=1024, description="What it means, for the reader.")] = None
-
-
-class CheckTemplateSpec(ApiModel):
-    """One check with arguments, so that PromQL is written once."""
-
-    model_config = {
-        "json_schema_extra": {
-            "x-kubernetes-validations": [
-                {
-                    "rule": f"{_JUDGED} == 1",
-                    "message": "a template has a threshold or a condition (one of them)",
-                },
-            ],
-        },
-    }
-
-    args: Annotated[
-        tuple[Argument, ...],
-        Field(
-            max_length=MAX_ARGS,
-            description="Arguments that the query and the threshold may use.",
-            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
-        ),
-    ] = ()
-    prometheus: Annotated[PrometheusSource, Field(description="Ask Prometheus.")]
     window: Annotated[Duration, Field(description="What {{ window }} stands for in the query.")] = Duration.parse("1m")
     interval: Annotated[Duration, Field(description="Time between two measurements; at least 1s is waited.")] = (
         Duration.parse("30s")
@@ -220,7 +106,15 @@ class CheckTemplateSpec(ApiModel):
         Threshold | None,
         Field(description="Bounds of a good value: a min, a max, or both; each may be {{ args.NAME }}."),
     ] = None
-    condition: CONDITION = None
+    condition: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            max_length=MAX_CONDITION,
+            description="A CEL expression that is true when the value is good, over `value` (double) and `values` (list "
+            f"of double: all series of the query, at most {MAX_SERIES}). Instead of threshold.",
+        ),
+    ] = None
     failure_limit: Annotated[
         int, Field(ge=0, le=1000, description="Consecutive failed measurements that are still tolerated.")
     ] = 0
@@ -237,130 +131,163 @@ class CheckTemplateSpec(ApiModel):
     dry_run: Annotated[bool, Field(description="Measure and show, but neither hold nor fail the run.")] = False
 
 
-@dataclass(frozen=True, slots=True)
-class ResolvedCheck:
-    """A check with nothing left to look up: template merged, arguments filled in, bounds as numbers."""
+OVERRIDES = tuple(name for name in Settings.model_fields if name not in JUDGES)
+"""The settings that a check may set over those of its template."""
 
-    name: str
-    query: str  # still a query template: {{ weight }} and friends are filled in when it is asked
-    address: str | None
-    args: Mapping[str, str | None]  # all that are declared; None: nobody gave a value
-    minimum: Fraction | None
-    maximum: Fraction | None
-    condition: str | None
-    window: Duration
-    interval: Duration
-    failure_limit: int
-    initial_delay: Duration
-    on_no_data: OnUnknown
-    on_error: OnUnknown
-    hold_limit: Duration
-    dry_run: bool
+
+def _optional(model: type[ApiModel]) -> type[ApiModel]:
+    """The same fields, each of which may be absent; what holds then stands in its description."""
+    fields: dict[str, Any] = {}
+    for name, info in model.model_fields.items():
+        kind: Any = info.annotation
+        fields[name] = (Annotated[kind | None, *info.metadata, Field(description=_with_default(info))], None)
+    return create_model("Overrides", __base__=ApiModel, **fields)
+
+
+def _required(model: type[ApiModel]) -> type[ApiModel]:
+    """The same fields. The only one there is must be given; of several a rule asks for one."""
+    if len(model.model_fields) > 1:
+        return model
+    ((name, info),) = model.model_fields.items()
+    (kind,) = (part for part in get_args(info.annotation) if part is not type(None))
+    fields: dict[str, Any] = {name: (Annotated[kind, Field(description=info.description)], ...)}
+    return create_model("RequiredSource", __base__=ApiModel, **fields)
+
+
+def _with_default(info: FieldInfo) -> str:
+    """What a setting means, its choices and its default included, as a schema without a default has to say it."""
+    what, _, more = (info.description or "").removesuffix(".").partition(";")
+    default = info.default
+    if default is None:
+        return f"{what}."  # what follows the semicolon is about templates
+    if isinstance(default, StrEnum):
+        *others, last = type(default)
+        what += f": {', '.join(others)} or {last}"
+    word = str(default).lower() if isinstance(default, bool) else default
+    return f"{what}. Default: {word}{';' if more else ''}{more}."
+
+
+if TYPE_CHECKING:
+
+    class _Overrides(ApiModel):
+        """Every setting, without a default."""
+
+    class _RequiredSource(ApiModel):
+        """A source, which must be there."""
+
+else:
+    _Overrides = _optional(Settings)
+    _RequiredSource = _required(Sources)
+
+
+def _count(names: tuple[str, ...]) -> str:
+    return " + ".join(f"(has(self.{name}) ? 1 : 0)" for name in names)
+
+
+def _one_of(names: tuple[str, ...]) -> str:
+    """A CEL rule: exactly one of these fields is there."""
+    if len(names) == 2:
+        return f"has(self.{names[0]}) != has(self.{names[1]})"
+    return f"{_count(names)} == 1"
+
+
+def _or(words: list[str]) -> str:
+    return " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
+
+
+_JUDGED = _count(JUDGES)
+_A_JUDGE = f"{_or([f'a {name}' for name in JUDGES])} (one of them)"
+
+
+class TemplateRef(ApiModel):
+    """Names a check template."""
+
+    name: Annotated[ObjectName, Field(description="Name of the template.")]
+    kind: Annotated[
+        TemplateKind,
+        Field(description="CheckTemplate (of this namespace) or ClusterCheckTemplate."),
+    ] = TemplateKind.NAMESPACED
+
+
+ARGS_NEED_A_TEMPLATE: list[Any] = [{"required": ["template"]}, {"not": {"required": ["args"]}}]
+"""A condition on a check instead of a rule: rules do not see `args`, whose values may be numbers or strings."""
+
+
+class _Named(ApiModel):
+    name: Annotated[Name | None, Field(description="Name within the Rollout; default: the template's name.")] = None
+
+
+class _Templated(ApiModel):
+    template: Annotated[TemplateRef | None, Field(description="Use a check that somebody wrote once.")] = None
+    args: Annotated[
+        dict[str, ArgumentText] | None,
+        Field(max_length=MAX_ARGS, description="Arguments for the template, by name: text or numbers."),
+    ] = None
+
+
+class Check(_Overrides, _Templated, Sources, _Named):  # fields stand in the order of the bases, the last one first
+    """One check of a Rollout: its own query, or a template with arguments. What is set here overrides the template."""
+
+    model_config = {
+        "json_schema_extra": {
+            "x-kubernetes-validations": [
+                {
+                    "rule": _one_of((*SOURCES, "template")),
+                    "message": f"a check has exactly one source: {_or([*SOURCES, 'template'])}",
+                },
+                {
+                    "rule": "has(self.name) || has(self.template)",
+                    "message": "a check without a template needs a name",
+                },
+                {
+                    "rule": f"has(self.template) ? {_JUDGED} == 0 : {_JUDGED} == 1",
+                    "message": f"a check with its own query has {_A_JUDGE}; "
+                    "with a template it has neither, because the template brings it",
+                },
+            ],
+            "anyOf": ARGS_NEED_A_TEMPLATE,
+        },
+    }
 
     @property
-    def limit(self) -> str:
-        """The limit in words, for a human: `<= 0.01`, `0.9 to 1.1`, or the condition."""
-        if self.condition is not None:
-            return self.condition
-        low = None if self.minimum is None else f"{float(self.minimum):g}"
-        high = None if self.maximum is None else f"{float(self.maximum):g}"
-        if low is not None and high is not None:
-            return f"{low} to {high}"
-        return f"<= {high}" if high is not None else f">= {low}"
+    def key(self) -> str:
+        """The name of the check within its Rollout."""
+        return self.name or (self.template.name if self.template else "")
 
 
-_ARG = re.compile(r"\{\{ *args\.([a-zA-Z0-9_-]{1,63}) *\}\}")
+class Argument(ApiModel):
+    """An argument that a template takes."""
+
+    name: Annotated[str, Field(min_length=1, max_length=63, pattern=ARG_PATTERN, description="Name: {{ args.NAME }}.")]
+    default: Annotated[ArgumentText | None, Field(description="Value when the Rollout gives none.")] = None
+    required: Annotated[bool, Field(description="Whether a Rollout must give a value.")] = False
+    description: Annotated[str | None, Field(max_length=1024, description="What it means, for the reader.")] = None
 
 
-def _bound(limit: Limit | None, args: Mapping[str, str | None], field: str, name: str) -> Fraction | None:
-    """The number of the bound `name` (min or max) of the check at `field`."""
-    if limit is None:
-        return None
-    if limit.number is not None:
-        return limit.number
-    place = f"{field}.threshold.{name}"
-    found = _ARG.match(limit.text)
-    if found is None or found[1] not in args:
-        known = ", ".join(sorted(args)) or "none"
-        words = f"{limit.text} names an argument that the template does not declare; it declares: {known}"
-        raise SpecError(place, words)
-    argument = found[1]
-    given = args[argument]
-    if given is None:
-        raise SpecError(
-            f"{field}.args.{argument}",
-            f"threshold.{name} is {limit.text}, which has no value: the template declares it without a default; "
-            f"add `{argument}: …` to args",
-        )
-    try:
-        value = Limit.parse(given)
-    except ValueError as error:
-        raise SpecError(place, f"argument {argument}: {error}") from error
-    if value.number is None:
-        raise SpecError(place, f"argument {argument} must be a number, not another template")
-    return value.number
+class _Parametrised(ApiModel):
+    args: Annotated[
+        tuple[Argument, ...],
+        Field(
+            max_length=MAX_ARGS,
+            description="Arguments that the query and the threshold may use.",
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+        ),
+    ] = ()
 
 
-def _arguments(check: Check, template: CheckTemplateSpec, field: str) -> dict[str, str | None]:
-    """Every argument that the template declares, with its value; None where nobody gave one and none is required."""
-    declared = {argument.name: argument for argument in template.args}
-    given = dict(check.args or {})
-    unknown = sorted(set(given) - set(declared))
-    if unknown:
-        known = ", ".join(sorted(declared)) or "none"
-        raise SpecError(f"{field}.args.{unknown[0]}", f"the template takes no such argument; it takes: {known}")
-    values: dict[str, str | None] = {}
-    for name, argument in declared.items():
-        values[name] = given.get(name, argument.default)
-        if values[name] is None and argument.required:
-            raise SpecError(f"{field}.args.{name}", f"the template needs this argument; add `{name}: …` to args")
-    return values
+_A_SOURCE: list[Any] = []
+if len(SOURCES) > 1:  # the only one there is, is simply required
+    _A_SOURCE += [{"rule": _one_of(SOURCES), "message": f"a template has exactly one source: {_or([*SOURCES])}"}]
 
 
-def resolve(check: Check, template: CheckTemplateSpec | None, field: str) -> ResolvedCheck:
-    """Merge a check with its template (None for an inline check) into the form that is measured and judged.
+class CheckTemplateSpec(Settings, _RequiredSource, _Parametrised):
+    """One check with arguments, so that PromQL is written once."""
 
-    Raises:
-        SpecError: an argument is missing, unknown or no number; `field` prefixes the path it names.
-
-    """
-    if template is None:
-        if check.prometheus is None:
-            raise SpecError(field, "the check has neither a query nor a template that exists")
-        template = CheckTemplateSpec(prometheus=check.prometheus, threshold=check.threshold, condition=check.condition)
-        args: dict[str, str | None] = {}
-    else:
-        args = _arguments(check, template, field)
-    overrides: dict[str, Any] = {
-        name: value
-        for name in (
-            "window",
-            "interval",
-            "failure_limit",
-            "initial_delay",
-            "on_no_data",
-            "on_error",
-            "hold_limit",
-            "dry_run",
-        )
-        if (value := getattr(check, name)) is not None
+    model_config = {
+        "json_schema_extra": {
+            "x-kubernetes-validations": [
+                *_A_SOURCE,
+                {"rule": f"{_JUDGED} == 1", "message": f"a template has {_A_JUDGE}"},
+            ],
+        },
     }
-    merged = template.model_copy(update=overrides)
-    threshold = merged.threshold or Threshold()
-    return ResolvedCheck(
-        name=check.key,
-        query=merged.prometheus.query,
-        address=merged.prometheus.address,
-        args=args,
-        minimum=_bound(threshold.min, args, field, "min"),
-        maximum=_bound(threshold.max, args, field, "max"),
-        condition=merged.condition,
-        window=merged.window,
-        interval=merged.interval,
-        failure_limit=merged.failure_limit,
-        initial_delay=merged.initial_delay,
-        on_no_data=merged.on_no_data,
-        on_error=merged.on_error,
-        hold_limit=merged.hold_limit,
-        dry_run=merged.dry_run,
-    )

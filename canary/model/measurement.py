@@ -61,7 +61,7 @@ class Malformed:
     """The provider answered something that is no measurement: bad query, NaN, several series."""
 
     at: datetime
-    reason: str  # BadQuery | NotANumber | SeveralSeries | TooManySeries | UnexpectedResult | UnknownVariable
+    reason: str  # BadQuery | NotANumber | SeveralSeries | TooManySeries | UnexpectedResult | UnknownVariable | …
     message: str
     query: str = ""
 

@@ -5,19 +5,17 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from pydantic import ValidationError
 
-from canary.checks.condition import problem as condition_problem
+from canary.checks.queries import OBSERVED, check_query, observed_check
+from canary.checks.resolve import ResolvedCheck, resolve
 from canary.decide.facts import Problem
 from canary.errors import RenderError, SpecError
-from canary.metrics.render import render, variables
-from canary.model.checks import Check, CheckTemplateSpec, ResolvedCheck, TemplateKind, resolve
+from canary.model.checks import Check, CheckTemplateSpec, TemplateKind
 from canary.model.rollout import RolloutSpec
 from canary.observe.objects import Packed
 from canary.observe.store import Store
-from canary.routes.pair import Backend
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +39,9 @@ def resolve_checks(store: Store, namespace: str, rollout: str, spec: RolloutSpec
             problems.append(Problem(error.field, error.message))
             continue
         problems += _problems(found, namespace, rollout, spec, field)
-    if spec.observed is not None:
-        try:
-            observed_query(spec, namespace, rollout, weight=0)
-        except RenderError as error:
-            problems.append(Problem("spec.observed.prometheus.query", str(error)))
+    observed = observed_check(spec)
+    if observed is not None:
+        problems += _problems(observed, namespace, rollout, spec, OBSERVED)
     return Checks(tuple(resolved), tuple(problems))
 
 
@@ -91,45 +87,6 @@ def _problems(check: ResolvedCheck, namespace: str, rollout: str, spec: RolloutS
     try:
         check_query(check, spec, namespace, rollout, weight=0)
     except RenderError as error:
-        yield Problem(f"{field}.prometheus.query", str(error))
-    if check.condition is not None:
-        wrong = condition_problem(check.condition)
-        if wrong:
-            yield Problem(f"{field}.condition", wrong)
-
-
-def check_query(
-    check: ResolvedCheck, spec: RolloutSpec, namespace: str, rollout: str, *, weight: float, swapped: bool = False
-) -> str:
-    """Render the query of a check. `weight` is the canary's share in percent. Raises RenderError."""
-    names = _variables(
-        spec, namespace, rollout, window=str(check.window), weight=weight, args=check.args, swapped=swapped
-    )
-    return render(check.query, names)
-
-
-def observed_query(spec: RolloutSpec, namespace: str, rollout: str, *, weight: float, swapped: bool = False) -> str:
-    """Render the query of spec.observed. Raises RenderError."""
-    if spec.observed is None:
-        raise RenderError("spec.observed is not set")
-    window = str(spec.observed.window)
-    names = _variables(spec, namespace, rollout, window=window, weight=weight, args={}, swapped=swapped)
-    return render(spec.observed.prometheus.query, names)
-
-
-def _variables(
-    spec: RolloutSpec, namespace: str, rollout: str, *, window: str, weight: float, args: Any, swapped: bool
-) -> dict[str, Any]:
-    stable, canary = Backend.of(spec.stable, namespace), Backend.of(spec.canary, namespace)
-    if swapped:
-        stable, canary = canary, stable
-    return variables(
-        stable={"service": stable.service, "namespace": stable.namespace, "port": stable.port},
-        canary={"service": canary.service, "namespace": canary.namespace, "port": canary.port},
-        namespace=namespace,
-        rollout=rollout,
-        route=spec.routes[0].name,
-        window=window,
-        weight=weight,
-        args=args,
-    )
+        yield Problem(".".join((field, *check.source.FIELD)), str(error))
+    for flaw in check.judge.flaws():
+        yield Problem(f"{field}.{flaw.field}", flaw.message)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from controller_kit import World, backend, check, deployment_document, route_document, rule, service_document
 
+from canary.checks.sources.prometheus import Prometheus
 from canary.kube import DEPLOYMENTS, HTTPROUTES, SERVICES
 from canary.metrics.port import Query
 from canary.metrics.values import measurement
@@ -123,7 +124,7 @@ async def test_sixteen_hostile_checks_do_not_delay_the_rollback_of_another_team(
     await two_teams(world, hostile)
     # What a worker of the real provider makes of that many series, and not on the event loop either.
     labelled = [({"pod": f"{number:06}"}, number % 7 / 100) for number in range(series)]
-    world.provider.answers["errors"] = measurement(labelled, Query("errors", many=True), world.clock.now())
+    world.provider.answers["errors"] = measurement(labelled, Query(Prometheus("errors"), many=True), world.clock.now())
     await world.start_controller()
     await world.until(lambda: world.phase() == "Idle" and world.phase("two") == "Idle")
     await world.deploy(2)

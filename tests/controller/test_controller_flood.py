@@ -204,6 +204,7 @@ async def test_a_flood_delays_nobodys_rollback(world: World, flood: World) -> No
 
 
 @pytest.mark.parametrize("moment", ["before anything is looked at", "when everything waits to be written"])
+@pytest.mark.alone("how far a flood is worked off when another team comes")
 async def test_words_about_a_flood_hold_up_nobody_elses(world: World, flood: World, team: World, moment: str) -> None:
     """Three hundred that have something to say at once, and one of another team that comes last: its status and its Event
     are the next to leave."""

@@ -8,8 +8,8 @@ from datetime import timedelta
 import pytest
 from controller_kit import START, World, check, template_document
 
+from canary.checks.queries import OBSERVED
 from canary.controller.clock import Alarm, ManualClock, SystemClock
-from canary.controller.measure import OBSERVED
 from canary.controller.reconciler import Inbox
 from canary.controller.run import parse_address
 from canary.errors import ConfigError

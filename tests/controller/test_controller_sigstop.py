@@ -65,6 +65,7 @@ async def furnish(world: World) -> None:
         )
 
 
+@pytest.mark.alone("what two controllers do with seventy runs in the time they are given")
 @pytest.mark.parametrize("lease", [True, False], ids=["with a Lease", "without one"])
 async def test_a_stopped_controller_changes_nothing_when_it_goes_on(world: World, tmp_path: Path, lease: bool) -> None:
     """Over two hundred runs with both: none gets traffic again, none is paused or begun anew, and no outcome is written over."""

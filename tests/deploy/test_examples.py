@@ -14,10 +14,11 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from deploy_kit import OVERLAYS, ROOT, Town, kustomized, load, named, program, run
 
+from canary.checks.queries import check_query, observed_query
 from canary.kube import DEPLOYMENTS
 from canary.metrics.scripted import Scripted
 from canary.model.rollout import RolloutSpec
-from canary.observe.checks import check_query, observed_query, resolve_checks
+from canary.observe.checks import resolve_checks
 from canary.observe.store import Store
 from canary_sandbox.prometheus import Prometheus
 
@@ -113,8 +114,8 @@ def queries(folder: str) -> list[str]:
     checks = resolve_checks(store, namespace, name, spec)
     assert checks.problems == ()
     assert len(checks.resolved) == len(mine["spec"]["checks"])
-    asked = [check_query(check, spec, namespace, name, weight=10) for check in checks.resolved]
-    return [*asked, observed_query(spec, namespace, name, weight=10)]
+    asked = [check_query(check, spec, namespace, name, weight=10).text for check in checks.resolved]
+    return [*asked, observed_query(spec, namespace, name, weight=10).text]
 
 
 async def start(place: Town, name: str, namespace: str, spec: Json, version: str) -> None:

@@ -14,11 +14,11 @@ import aiohttp
 import pytest
 from cluster_kit import sandbox
 
+from canary.checks.render import render
 from canary.controller.run import serve
 from canary.controller.settings import Settings
 from canary.errors import ApiError
 from canary.kube import DEPLOYMENTS, HTTPROUTES, PODS, ROLLOUTS
-from canary.metrics.render import render
 from canary_sandbox.cluster import Sandbox
 from canary_sandbox.demo import manifests
 from canary_sandbox.load import LoadGenerator

@@ -66,10 +66,10 @@ class Promises:
 
     def _verdict(self, name: str, measurement: Measurement) -> VerdictKind:
         check = next(check for check in self.world.checks if check.name == name)
-        assert check.maximum is not None, "the books only know checks with a maximum"
+        assert check.judge.maximum is not None, "the books only know checks with a maximum"
         if not isinstance(measurement, Sample) or not abs(measurement.value) < float("inf"):
             return VerdictKind.UNKNOWN
-        return VerdictKind.PASS if measurement.value <= float(check.maximum) else VerdictKind.FAIL
+        return VerdictKind.PASS if measurement.value <= float(check.judge.maximum) else VerdictKind.FAIL
 
     def _new_run(self, memory: RolloutStatus, after: RolloutStatus) -> None:
         number = after.run.number if after.run else 0
@@ -151,7 +151,7 @@ class Promises:
             return ""
         for check in facts.checks:
             at, verdict = self.heard.get(check.name, (None, VerdictKind.UNKNOWN))
-            if check.dry_run:
+            if check.settings.dry_run:
                 continue
             if verdict is VerdictKind.FAIL:
                 return f"check {check.name} fails"
@@ -181,7 +181,7 @@ class Promises:
                 if name == check.name and (last is None or measurement.at > last):
                     last, verdict = measurement.at, self._verdict(name, measurement)
                     failures = {VerdictKind.PASS: 0, VerdictKind.FAIL: failures + 1}.get(verdict, failures)
-            if verdict is not VerdictKind.FAIL or failures <= check.failure_limit or check.dry_run:
+            if verdict is not VerdictKind.FAIL or failures <= check.settings.failure_limit or check.settings.dry_run:
                 continue
             run = decision.status.run
             assert run is not None

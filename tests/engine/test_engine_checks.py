@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from world import START, World, begun, spec_of
 
 from canary.checks.condition import weighed
+from canary.checks.resolve import resolve
 from canary.decide import reasons
 from canary.decide.verdict import judge
-from canary.model.checks import Check, resolve
+from canary.model.checks import Check
 from canary.model.measurement import Sample, Weighed
 from canary.model.status import Outcome, Phase, VerdictKind
 
@@ -198,8 +199,8 @@ def judged(document: dict[str, Any], value: float) -> tuple[VerdictKind, str]:
     """What one measurement makes of a check, after its condition was evaluated."""
     resolved = resolve(Check.model_validate(document), None, "")
     sample = Sample(value, START)
-    if resolved.condition is not None:
-        sample = replace(sample, weighed=weighed(resolved.condition, sample))
+    if resolved.judge.expression is not None:
+        sample = replace(sample, weighed=weighed(resolved.judge.expression, sample))
     found = judge(resolved, None, sample)
     return found.verdict, found.reason
 

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from world import START, World, begun, spec_of
 
+from canary.checks.resolve import resolve
 from canary.decide.engine import decide
 from canary.decide.facts import CopyView, Facts, Problem, Recorded, RouteView, RuleView, WorkloadView
 from canary.model.base import ApiModel
-from canary.model.checks import resolve
 from canary.model.measurement import Malformed, NoData, Queued, Sample, Unreachable
 from canary.model.requests import Request, Verb
 from canary.model.rollout import RouteKind

@@ -17,6 +17,7 @@ from typing import Any
 import jsonpatch
 from promises import Promises
 
+from canary.checks.resolve import ResolvedCheck, resolve
 from canary.decide.actions import (
     Action,
     AddFinalizer,
@@ -34,7 +35,6 @@ from canary.decide.facts import CopyView, Facts, Problem, Recorded, RouteView, W
 from canary.decide.scope import Decision, Scope
 from canary.decide.writes import foreign
 from canary.errors import CanaryError, Conflict, NotFound, ShareError, SpecError, Unavailable, Unprocessable
-from canary.model.checks import ResolvedCheck, resolve
 from canary.model.measurement import Malformed, Measurement, NoData, Sample, Unreachable
 from canary.model.requests import parse_request
 from canary.model.rollout import RolloutSpec, RouteRef

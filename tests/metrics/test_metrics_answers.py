@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from canary.checks.sources.prometheus import Prometheus
 from canary.metrics.parsing import MAX_BYTES, AnswerTooLarge, parsed
 from canary.metrics.port import Query
 from canary.metrics.prometheus import PrometheusProvider
@@ -118,12 +119,12 @@ async def test_no_answer_holds_up_the_event_loop(server: str, body: str, expecte
             await asyncio.sleep(0.001)
             late.append(time.perf_counter() - started - 0.001)
 
-    await provider.measure(Query("small"), NOW)  # the first question sets up threads and TLS
+    await provider.measure(Query(Prometheus("small")), NOW)  # the first question sets up threads and TLS
     gc.collect()
     gc.freeze()  # as a controller does
     beating = asyncio.create_task(beat())
     try:
-        query = Query(body, many=True, timeout=20)
+        query = Query(Prometheus(body), many=True, timeout=20)
         answers: list[Any] = await asyncio.gather(*(provider.measure(query, NOW) for _ in range(16)))
     finally:
         beating.cancel()
@@ -146,7 +147,7 @@ def test_parsing_takes_no_time_worth_mentioning(body: str) -> None:
         answer = parsed(content[:MAX_BYTES])
         if isinstance(answer, dict):
             found = [(one["metric"], float(one["value"][1])) for one in answer["data"]["result"]]
-            measurement(found, Query("q", many=True), NOW)
+            measurement(found, Query(Prometheus("q"), many=True), NOW)
     spent = time.thread_time() - started
     gc.enable()
     assert spent < PARSED
@@ -155,14 +156,14 @@ def test_parsing_takes_no_time_worth_mentioning(body: str) -> None:
 def test_as_many_series_as_a_condition_sees() -> None:
     """A thousand series are all there; one more, and nobody looks at what they are: the query is to aggregate."""
     labelled = [({"pod": f"{number:06}"}, 0.5) for number in range(MAX_SERIES + 1)]
-    most = measurement(labelled[:MAX_SERIES], Query("q", many=True), NOW)
+    most = measurement(labelled[:MAX_SERIES], Query(Prometheus("q"), many=True), NOW)
     assert isinstance(most, Sample)
     assert len(most.values) == MAX_SERIES
-    more = measurement(labelled, Query("q", many=True), NOW)
+    more = measurement(labelled, Query(Prometheus("q"), many=True), NOW)
     assert isinstance(more, Malformed)
     assert more.reason == "TooManySeries"
     assert "1001 series, and a condition sees at most 1000: aggregate" in more.message
-    single = measurement(labelled, Query("q"), NOW)
+    single = measurement(labelled, Query(Prometheus("q")), NOW)
     assert isinstance(single, Malformed)
     assert single.reason == "SeveralSeries"
     assert "1001 series" in single.message

@@ -15,6 +15,7 @@ from fake_prometheus import FakePrometheus, vector
 from hypothesis import given
 from hypothesis import strategies as st
 
+from canary.checks.sources.prometheus import Prometheus
 from canary.controller.run import credentials
 from canary.controller.settings import Settings
 from canary.errors import ConfigError
@@ -98,7 +99,7 @@ async def asked() -> AsyncIterator[Callable[..., PrometheusProvider]]:
 
 
 async def answer(provider: PrometheusProvider) -> Measurement:
-    return await provider.measure(Query("x", timeout=5), NOW)
+    return await provider.measure(Query(Prometheus("x"), timeout=5), NOW)
 
 
 async def test_token_header_and_authority(secure, asked, tmp_path: Path) -> None:

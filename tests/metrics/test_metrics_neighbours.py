@@ -13,6 +13,7 @@ import pytest
 from aiohttp import web
 from fake_prometheus import FakePrometheus, failure, until, vector
 
+from canary.checks.sources.prometheus import Prometheus
 from canary.metrics.port import Query
 from canary.metrics.prometheus import PrometheusProvider
 from canary.model.measurement import Malformed, Measurement, Queued, Sample
@@ -87,7 +88,9 @@ class Neighbours:
     def move_in(self, namespace: str, name: str, query: str, address: str | None = None) -> None:
         """A Rollout with sixteen checks that ask the same again and again."""
         for _ in range(CHECKS):
-            question = Query(query, address, timeout=2.0, many=query == "huge", tenant=(namespace, name), patience=2.0)
+            question = Query(
+                Prometheus(query, address), timeout=2.0, many=query == "huge", tenant=(namespace, name), patience=2.0
+            )
             self.tasks.append(asyncio.create_task(self._measure(question)))
 
     async def _measure(self, query: Query) -> None:
@@ -100,7 +103,9 @@ class Neighbours:
         took = []
         for _ in range(times):
             started = time.perf_counter()
-            answer = await self.provider.measure(Query("ours", timeout=2.0, tenant=tenant, patience=10), NOW)
+            answer = await self.provider.measure(
+                Query(Prometheus("ours"), timeout=2.0, tenant=tenant, patience=10), NOW
+            )
             took.append(time.perf_counter() - started)
             assert isinstance(answer, Sample), answer
             await asyncio.sleep(pause)
@@ -177,7 +182,7 @@ async def test_a_turn_comes_for_everybody(prometheus) -> None:
     async with neighbourhood(prometheus) as neighbours:
         for number in range(12):
             prometheus.answers[f"slow {number}"] = slow
-            query = Query(f"slow {number}", timeout=5.0, tenant=(f"team-{number}", "rollout"), patience=1.0)
+            query = Query(Prometheus(f"slow {number}"), timeout=5.0, tenant=(f"team-{number}", "rollout"), patience=1.0)
             neighbours.tasks.append(asyncio.create_task(neighbours._measure(query)))
 
         def answered(number: int) -> bool:
@@ -194,14 +199,16 @@ async def test_a_hundred_bad_queries_of_one_team_are_vetted_beside_another_one(p
     async with neighbourhood(prometheus) as neighbours:
         theirs = [
             asyncio.create_task(
-                neighbours.provider.validate(Query("hanging", timeout=2.0, tenant=("they", f"r{number}"), patience=30))
+                neighbours.provider.validate(
+                    Query(Prometheus("hanging"), timeout=2.0, tenant=("they", f"r{number}"), patience=30)
+                )
             )
             for number in range(100)
         ]
         neighbours.tasks += theirs  # type: ignore[arg-type]
         await asyncio.sleep(0.2)
         started = time.perf_counter()
-        said = await neighbours.provider.validate(Query("bad(", tenant=OURS))
+        said = await neighbours.provider.validate(Query(Prometheus("bad("), tenant=OURS))
         assert said == "parse error"
         assert time.perf_counter() - started < AT_MOST
-        assert isinstance(await neighbours.provider.measure(Query("bad(", tenant=OURS), NOW), Malformed)
+        assert isinstance(await neighbours.provider.measure(Query(Prometheus("bad("), tenant=OURS), NOW), Malformed)

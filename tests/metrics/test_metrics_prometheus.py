@@ -15,6 +15,7 @@ import pytest
 from aiohttp import web
 from fake_prometheus import failure, success, until, vector
 
+from canary.checks.sources.prometheus import Prometheus
 from canary.metrics.address import allowed, normalise
 from canary.metrics.credentials import Credentials
 from canary.metrics.port import Query
@@ -34,7 +35,7 @@ async def provider(prometheus) -> AsyncIterator[PrometheusProvider]:
 async def test_scalar(prometheus, provider) -> None:
     """A scalar is a number like any other."""
     prometheus.answers["scalar(x)"] = lambda: success("scalar", [1700000000, "4.5"])
-    assert await provider.measure(Query("scalar(x)"), NOW) == Sample(4.5, NOW, "scalar(x)", (4.5,))
+    assert await provider.measure(Query(Prometheus("scalar(x)")), NOW) == Sample(4.5, NOW, "scalar(x)", (4.5,))
 
 
 @pytest.mark.parametrize(
@@ -51,7 +52,7 @@ async def test_scalar(prometheus, provider) -> None:
 async def test_results_that_are_no_measurement(prometheus, provider, kind: str, result: Any, words: str) -> None:
     """A range, a string or a histogram has no value, even when it looks like one; the message says what came."""
     prometheus.answers["x"] = lambda: success(kind, result)
-    answer = await provider.measure(Query("x"), NOW)
+    answer = await provider.measure(Query(Prometheus("x")), NOW)
     assert isinstance(answer, Malformed)
     assert answer.reason == "UnexpectedResult"
     assert words in answer.message
@@ -72,7 +73,7 @@ async def test_garbage(prometheus, provider, body: str | bytes) -> None:
     """200 with something else than a Prometheus result (a login page) is no data and no outage: it says so."""
     raw = body if isinstance(body, bytes) else body.encode()
     prometheus.answers["x"] = lambda: web.Response(body=raw)
-    answer = await provider.measure(Query("x"), NOW)
+    answer = await provider.measure(Query(Prometheus("x")), NOW)
     assert isinstance(answer, Malformed)
     assert answer.reason == "UnexpectedResult"
     assert "no Prometheus result" in answer.message
@@ -82,11 +83,11 @@ async def test_series_are_named_in_a_stable_order(prometheus, provider) -> None:
     """Which labels tell the series apart is shown, a few of them, always in the same order."""
     pods = [({"pod": name}, 1) for name in "dbca"]
     prometheus.answers["x"] = lambda: vector(*pods)
-    answer = await provider.measure(Query("x"), NOW)
+    answer = await provider.measure(Query(Prometheus("x")), NOW)
     assert isinstance(answer, Malformed)
     assert '4 series ({pod="a"}, {pod="b"}, {pod="c"}, …)' in answer.message
     prometheus.answers["y"] = lambda: vector(({"pod": "b"}, "NaN"), ({"pod": "a"}, 1))
-    answer = await provider.measure(Query("y", many=True), NOW)
+    answer = await provider.measure(Query(Prometheus("y"), many=True), NOW)
     assert answer == Malformed(NOW, "NotANumber", 'the query returned NaN for {pod="b"}', "y")
 
 
@@ -106,7 +107,7 @@ async def test_series_are_named_in_a_stable_order(prometheus, provider) -> None:
 async def test_refusals(prometheus, provider, code: int, kind: str, expected: type, reason: str) -> None:
     """A bad query is the query's fault; every other refusal is the provider's, and is asked only once."""
     prometheus.answers["x"] = lambda: failure(code, kind, "in its\nown words")
-    answer = await provider.measure(Query("x"), NOW)
+    answer = await provider.measure(Query(Prometheus("x")), NOW)
     assert (type(answer), answer.reason) == (expected, reason)
     assert "in its own words" in answer.message
     assert len(prometheus.queries) == 1
@@ -117,15 +118,15 @@ async def test_refusals(prometheus, provider, code: int, kind: str, expected: ty
 async def test_400_from_something_else_is_not_the_querys_fault(prometheus, provider) -> None:
     """A proxy's 400 without Prometheus' error body does not blame the query."""
     prometheus.answers["x"] = lambda: web.Response(status=400, text="plain HTTP sent to HTTPS port")
-    answer = await provider.measure(Query("x"), NOW)
+    answer = await provider.measure(Query(Prometheus("x")), NOW)
     assert isinstance(answer, Unreachable)
-    assert await provider.validate(Query("x")) is None
+    assert await provider.validate(Query(Prometheus("x"))) is None
 
 
 async def test_redirects_are_not_followed(prometheus, provider) -> None:
     """A Prometheus that redirects is not a way to other hosts."""
     prometheus.answers["x"] = lambda: web.Response(status=302, headers={"Location": prometheus.url + "/elsewhere"})
-    answer = await provider.measure(Query("x"), NOW)
+    answer = await provider.measure(Query(Prometheus("x")), NOW)
     assert isinstance(answer, Unreachable)
     assert answer.reason == "HTTPError"
     assert "redirects are not followed" in answer.message
@@ -137,7 +138,7 @@ async def test_nobody_there() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         provider = PrometheusProvider(f"http://127.0.0.1:{unused.getsockname()[1]}")
-        answer = await provider.measure(Query("x"), NOW)
+        answer = await provider.measure(Query(Prometheus("x")), NOW)
         await provider.close()
     assert isinstance(answer, Unreachable)
     assert answer.reason == "Unreachable"
@@ -156,10 +157,10 @@ async def test_a_connection_that_breaks_is_tried_once_more(prometheus, provider)
         return vector(({}, 1)) if len(prometheus.queries) > 1 else await hang_up(request)
 
     prometheus.answers["once"] = hang_up_once
-    assert isinstance(await provider.measure(Query("once"), NOW), Sample)
+    assert isinstance(await provider.measure(Query(Prometheus("once")), NOW), Sample)
     assert len(prometheus.queries) == 2
     prometheus.answers["always"] = hang_up
-    answer = await provider.measure(Query("always"), NOW)
+    answer = await provider.measure(Query(Prometheus("always")), NOW)
     assert isinstance(answer, Unreachable)
     assert answer.reason == "Unreachable"
     assert len(prometheus.queries) == 4
@@ -178,16 +179,17 @@ async def test_a_server_that_drips_is_timed_out_in_the_thread_too(prometheus, pr
 
     prometheus.answers["drip"] = drip
     prometheus.answers["x"] = lambda: vector(({}, 1))
-    answers = await asyncio.gather(*(provider.measure(Query("drip", timeout=0.2), NOW) for _ in range(2)))
+    answers = await asyncio.gather(*(provider.measure(Query(Prometheus("drip"), timeout=0.2), NOW) for _ in range(2)))
     assert {answer.reason for answer in answers} == {"Timeout"}
-    assert isinstance(await provider.measure(Query("x", timeout=2), NOW), Sample)  # both workers are free again
+    after = await provider.measure(Query(Prometheus("x"), timeout=2), NOW)
+    assert isinstance(after, Sample)  # both workers are free again
 
 
 async def test_large_answers_are_cut_off(prometheus) -> None:
     """An answer beyond the bound is refused with advice, not read to its end."""
     provider = PrometheusProvider(prometheus.url, max_bytes=10_000)
     prometheus.answers["x"] = lambda: vector(*(({"pod": f"p{n}"}, n) for n in range(1000)))
-    answer = await provider.measure(Query("x", many=True), NOW)
+    answer = await provider.measure(Query(Prometheus("x"), many=True), NOW)
     await provider.close()
     assert isinstance(answer, Malformed)
     assert answer.reason == "UnexpectedResult"
@@ -208,7 +210,7 @@ async def test_chunked_answers_and_kept_connections(prometheus, provider) -> Non
 
     prometheus.answers["x"] = chunked
     for _ in range(5):
-        assert isinstance(await provider.measure(Query("x"), NOW), Sample)
+        assert isinstance(await provider.measure(Query(Prometheus("x")), NOW), Sample)
     assert len(prometheus.connections) == 1
 
 
@@ -225,12 +227,14 @@ async def test_saturation_times_out_instead_of_piling_up(prometheus) -> None:
     prometheus.answers["x"] = lambda: vector(({}, 1))
     before = workers()
     hanging = [
-        asyncio.create_task(provider.measure(Query("hang", timeout=1, tenant=(f"team-{number}", "shop")), NOW))
+        asyncio.create_task(
+            provider.measure(Query(Prometheus("hang"), timeout=1, tenant=(f"team-{number}", "shop")), NOW)
+        )
         for number in range(10)
     ]
 
     async def wait() -> set[tuple[type, str]]:
-        queries = [Query("x", patience=0.3, tenant=("we", f"r{number}")) for number in range(50)]
+        queries = [Query(Prometheus("x"), patience=0.3, tenant=("we", f"r{number}")) for number in range(50)]
         started = time.monotonic()
         answers = await asyncio.gather(*(provider.measure(query, NOW) for query in queries))
         assert time.monotonic() - started < 1.0
@@ -246,7 +250,7 @@ async def test_saturation_times_out_instead_of_piling_up(prometheus) -> None:
     )  # three at a time; a fourth is begun when one is not idle yet that just had its answer
     assert {answer.reason for answer in await asyncio.gather(*hanging)} == {"Timeout"}
     assert prometheus.most_running == 3
-    assert isinstance(await provider.measure(Query("x"), NOW), Sample)
+    assert isinstance(await provider.measure(Query(Prometheus("x")), NOW), Sample)
     await provider.close()
 
 
@@ -255,9 +259,11 @@ async def test_waiting_for_a_worker_is_not_the_time_out(prometheus) -> None:
     provider = PrometheusProvider(prometheus.url, max_workers=1)
     prometheus.answers["hang"] = prometheus.hang
     prometheus.answers["x"] = lambda: vector(({}, 1))
-    hanging = asyncio.create_task(provider.measure(Query("hang", timeout=5, tenant=("they", "slow")), NOW))
+    hanging = asyncio.create_task(provider.measure(Query(Prometheus("hang"), timeout=5, tenant=("they", "slow")), NOW))
     await until(lambda: prometheus.running == 1)
-    waiting = asyncio.create_task(provider.measure(Query("x", timeout=0.2, patience=5, tenant=("we", "shop")), NOW))
+    waiting = asyncio.create_task(
+        provider.measure(Query(Prometheus("x"), timeout=0.2, patience=5, tenant=("we", "shop")), NOW)
+    )
     await asyncio.sleep(0.5)
     assert not waiting.done()
     prometheus.release.set()
@@ -270,16 +276,16 @@ async def test_who_gets_no_turn_is_queued_and_the_provider_is_not_blamed(prometh
     """Behind queries of others, at a server that does answer: the measurement is Queued, and says how long it waited."""
     provider = PrometheusProvider(prometheus.url, max_workers=1)
     prometheus.answers["hang"] = prometheus.hang
-    waiting = Query("x", timeout=0.2, patience=0.6, tenant=("we", "shop"))
+    waiting = Query(Prometheus("x"), timeout=0.2, patience=0.6, tenant=("we", "shop"))
 
     async def slow(_: web.Request) -> web.StreamResponse:
         await asyncio.sleep(0.4)
         return vector(({}, 1))
 
     prometheus.answers["slow"] = slow
-    first = asyncio.create_task(provider.measure(Query("slow", tenant=("they", "a")), NOW))
+    first = asyncio.create_task(provider.measure(Query(Prometheus("slow"), tenant=("they", "a")), NOW))
     await until(lambda: prometheus.running == 1)
-    second = asyncio.create_task(provider.measure(Query("hang", timeout=5, tenant=("they", "b")), NOW))
+    second = asyncio.create_task(provider.measure(Query(Prometheus("hang"), timeout=5, tenant=("they", "b")), NOW))
     await asyncio.sleep(0)
     answer = await provider.measure(waiting, NOW)
     assert isinstance(answer, Queued)
@@ -297,7 +303,7 @@ async def test_who_gets_no_turn_is_queued_and_the_provider_is_not_blamed(prometh
 async def test_prometheus_is_told_to_stop_in_time(prometheus, provider) -> None:
     """The query's time-out goes along, so that the server does not compute what nobody waits for."""
     prometheus.answers["x"] = lambda: vector(({}, 1))
-    await provider.measure(Query("x", timeout=3), NOW)
+    await provider.measure(Query(Prometheus("x"), timeout=3), NOW)
     assert 2.5 < float(prometheus.queries[0]["timeout"]) <= 3
 
 
@@ -305,10 +311,10 @@ async def test_prometheus_is_told_to_stop_in_time(prometheus, provider) -> None:
 async def test_addresses_must_be_allowed(prometheus, hosts: tuple[str, ...]) -> None:
     """An inline address outside the list is refused without any request."""
     provider = PrometheusProvider(None, hosts)
-    answer = await provider.measure(Query("x", prometheus.url), NOW)
+    answer = await provider.measure(Query(Prometheus("x", prometheus.url)), NOW)
     assert isinstance(answer, Malformed)
     assert answer.reason == "AddressNotAllowed"
-    assert await provider.validate(Query("x", prometheus.url)) == answer.message
+    assert await provider.validate(Query(Prometheus("x", prometheus.url))) == answer.message
     assert prometheus.queries == []
 
 
@@ -324,8 +330,8 @@ async def test_allowed_addresses_are_asked_without_our_credentials(prometheus, t
     provider = PrometheusProvider("http://127.0.0.1:1", [hosts[by]], credentials=secret(tmp_path))
     prometheus.answers["x"] = vector
     for address in (prometheus.url, f"{prometheus.url}/../", prometheus.url.replace("127.0.0.1", "LOCALHOST")):
-        await provider.measure(Query("x", address), NOW)
-    assert isinstance(await provider.measure(Query("x", prometheus.url), NOW), NoData)
+        await provider.measure(Query(Prometheus("x", address)), NOW)
+    assert isinstance(await provider.measure(Query(Prometheus("x", prometheus.url)), NOW), NoData)
     await provider.close()
     assert [headers for headers in prometheus.headers if "Authorization" in headers] == []
 
@@ -335,8 +341,8 @@ async def test_the_default_address_gets_our_credentials(prometheus, tmp_path: Pa
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     provider = PrometheusProvider(prometheus.url + "/", credentials=secret(tmp_path))
     prometheus.answers["x"] = vector
-    assert isinstance(await provider.measure(Query("x"), NOW), NoData)
-    assert isinstance(await provider.measure(Query("x", prometheus.url), NOW), NoData)
+    assert isinstance(await provider.measure(Query(Prometheus("x")), NOW), NoData)
+    assert isinstance(await provider.measure(Query(Prometheus("x", prometheus.url)), NOW), NoData)
     await provider.close()
     assert [headers["Authorization"] for headers in prometheus.headers] == ["Bearer secret"] * 2
 
@@ -348,9 +354,10 @@ async def test_only_so_many_addresses_are_kept(prometheus) -> None:
     before = threading.active_count()
     port = prometheus.url.rpartition(":")[2]
     for n in range(1, 12):
-        await provider.measure(Query("x", f"http://127.0.0.{n}:{port}", timeout=1), NOW)
+        await provider.measure(Query(Prometheus("x", f"http://127.0.0.{n}:{port}"), timeout=1), NOW)
     await until(lambda: threading.active_count() <= before + 3)
-    assert isinstance(await provider.measure(Query("x", prometheus.url), NOW), NoData)  # evicted, and back again
+    again = await provider.measure(Query(Prometheus("x", prometheus.url)), NOW)
+    assert isinstance(again, NoData)  # evicted, and back again
     await provider.close()
 
 
@@ -359,11 +366,13 @@ async def test_nobody_is_pushed_out_by_another_teams_addresses(prometheus) -> No
     provider = PrometheusProvider(prometheus.url, ["*"], max_addresses=4)
     prometheus.answers["hang"] = prometheus.hang
     prometheus.answers["x"] = lambda: vector(({}, 1))
-    ours = Query("hang", f"{prometheus.url}/other", timeout=9, tenant=("we", "shop"))
-    waiting = [asyncio.create_task(provider.measure(query, NOW)) for query in (ours, replace(ours, address=None))]
+    ours = Query(Prometheus("hang", f"{prometheus.url}/other"), timeout=9, tenant=("we", "shop"))
+    waiting = [
+        asyncio.create_task(provider.measure(query, NOW)) for query in (ours, replace(ours, source=Prometheus("hang")))
+    ]
     await until(lambda: prometheus.running == 2)
     for number in range(40):
-        query = Query("x", f"{prometheus.url}/{number}", timeout=1, tenant=("they", f"rollout-{number}"))
+        query = Query(Prometheus("x", f"{prometheus.url}/{number}"), timeout=1, tenant=("they", f"rollout-{number}"))
         assert isinstance(await provider.measure(query, NOW), Unreachable)  # 404
     prometheus.release.set()
     assert [type(answer) for answer in await asyncio.gather(*waiting)] == [Sample, Sample]
@@ -372,7 +381,7 @@ async def test_nobody_is_pushed_out_by_another_teams_addresses(prometheus) -> No
 
 async def test_no_address_at_all() -> None:
     """No default and none in the check: said in one sentence."""
-    answer = await PrometheusProvider().measure(Query("x"), NOW)
+    answer = await PrometheusProvider().measure(Query(Prometheus("x")), NOW)
     assert isinstance(answer, Malformed)
     assert "no Prometheus address is configured" in answer.message
 

@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 
 import pytest
 
+from canary.checks.render import render
+from canary.checks.sources import prometheus as source
 from canary.metrics.port import Query
 from canary.metrics.prometheus import PrometheusProvider
-from canary.metrics.render import render
 from canary.model.measurement import Malformed, Measurement, NoData, Sample
 from canary.telemetry import Telemetry, TelemetryServer
 from canary_sandbox.prometheus import Prometheus
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.e2e
 
 
 async def ask(provider: PrometheusProvider, text: str, *, many: bool = False) -> Measurement:
-    return await provider.measure(Query(text, many=many), datetime.now(UTC))
+    return await provider.measure(Query(source.Prometheus(text), many=many), datetime.now(UTC))
 
 
 async def scraped(provider: PrometheusProvider) -> None:
@@ -64,6 +65,6 @@ async def test_a_real_prometheus() -> None:
             assert isinstance(answer, Malformed), text
             assert answer.reason == reason
             assert words in answer.message
-        assert "parse error" in (await provider.validate(Query("rate(x)[")) or "")
-        assert await provider.validate(Query("no_such_series")) is None
+        assert "parse error" in (await provider.validate(Query(source.Prometheus("rate(x)["))) or "")
+        assert await provider.validate(Query(source.Prometheus("no_such_series"))) is None
         await provider.close()

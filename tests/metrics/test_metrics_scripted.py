@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from canary.checks.sources.prometheus import Prometheus
 from canary.metrics.port import Query
 from canary.metrics.scripted import Scripted
 from canary.model.measurement import NoData, Sample, Unreachable
@@ -10,7 +11,7 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
 async def values(scripted: Scripted, text: str, times: int) -> list[float | None]:
-    answers = [await scripted.measure(Query(text), NOW) for _ in range(times)]
+    answers = [await scripted.measure(Query(Prometheus(text)), NOW) for _ in range(times)]
     return [answer.value if isinstance(answer, Sample) else None for answer in answers]
 
 
@@ -36,14 +37,14 @@ async def test_measurements_and_functions() -> None:
     """Measurements come stamped with this question; functions see the question, and may tell stories themselves."""
     past = datetime(2000, 1, 1, tzinfo=UTC)
     scripted = Scripted({"down": Unreachable(past, "Unreachable", "refused"), "clock": lambda _, now: now.second})
-    assert await scripted.measure(Query("down"), NOW) == Unreachable(NOW, "Unreachable", "refused", "down")
+    assert await scripted.measure(Query(Prometheus("down")), NOW) == Unreachable(NOW, "Unreachable", "refused", "down")
     assert await values(scripted, "clock", 1) == [5]
 
 
 async def test_questions_are_recorded() -> None:
     """Every measurement asked for is remembered with its time; closing is, too."""
     scripted = Scripted()
-    assert await scripted.measure(Query("a", "http://x", 1.0), NOW) == NoData(NOW, "a")
-    assert [(call.query, call.now) for call in scripted.calls] == [(Query("a", "http://x", 1.0), NOW)]
+    assert await scripted.measure(Query(Prometheus("a", "http://x"), 1.0), NOW) == NoData(NOW, "a")
+    assert [(call.query, call.now) for call in scripted.calls] == [(Query(Prometheus("a", "http://x"), 1.0), NOW)]
     await scripted.close()
     assert scripted.closed

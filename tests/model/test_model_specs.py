@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from model_kit import SPEC, changed
 from pydantic import ValidationError
 
+from canary.checks.resolve import resolve
 from canary.errors import SpecError
-from canary.model.checks import Check, CheckTemplateSpec, OnUnknown, resolve
+from canary.model.checks import Check, CheckTemplateSpec, OnUnknown
 from canary.model.requests import Request, Verb, parse_request
 from canary.model.rollout import Promotion, RolloutSpec, Trigger
 from canary.model.status import RolloutStatus, format_time, parse_time
@@ -136,9 +137,14 @@ def resolved(template: dict[str, Any] | None = None, **check: Any) -> Any:
 def test_a_template_is_filled_in() -> None:
     """Arguments given, defaults where not, the name of the template, the limit as an exact number of seconds."""
     found = resolved(args={"limit": "300ms"})
-    assert (found.name, found.maximum, found.minimum, found.limit) == ("latency", Fraction(3, 10), None, "<= 0.3")
+    assert (found.name, found.judge.maximum, found.judge.minimum, found.limit) == (
+        "latency",
+        Fraction(3, 10),
+        None,
+        "<= 0.3",
+    )
     assert found.args == {"limit": "300ms", "quantile": "0.99", "label": None}
-    assert (str(found.interval), found.failure_limit, str(found.window)) == ("10s", 2, "1m")
+    assert (str(found.settings.interval), found.settings.failure_limit, str(found.settings.window)) == ("10s", 2, "1m")
 
 
 def test_a_check_overrides_its_template() -> None:
@@ -152,8 +158,13 @@ def test_a_check_overrides_its_template() -> None:
         dryRun=True,
         holdLimit="1h",
     )
-    assert (found.name, str(found.interval), found.failure_limit) == ("p99", "1m", 0)
-    assert (found.on_error, found.on_no_data, found.dry_run, str(found.hold_limit)) == (
+    assert (found.name, str(found.settings.interval), found.settings.failure_limit) == ("p99", "1m", 0)
+    assert (
+        found.settings.on_error,
+        found.settings.on_no_data,
+        found.settings.dry_run,
+        str(found.settings.hold_limit),
+    ) == (
         OnUnknown.FAIL,
         OnUnknown.HOLD,
         True,
@@ -223,7 +234,7 @@ def test_arguments_may_be_numbers() -> None:
     """In a Rollout and as defaults: they go into the query, and into the limit, as they were typed."""
     defaults = [{"name": "limit"}, {"name": "quantile", "default": 0.99}, {"name": "label", "default": 7}]
     found = resolved({"args": defaults}, args={"limit": 0.1})
-    assert (found.maximum, found.args) == (Fraction(1, 10), {"limit": "0.1", "quantile": "0.99", "label": "7"})
+    assert (found.judge.maximum, found.args) == (Fraction(1, 10), {"limit": "0.1", "quantile": "0.99", "label": "7"})
 
 
 @pytest.mark.parametrize(

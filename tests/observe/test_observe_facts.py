@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from observe_kit import NOW, TEAM, deployment, facts_of, furnished, ref, rollout, route, template
 
+from canary.checks.queries import check_query, observed_query
 from canary.decide.facts import Problem
 from canary.model.measurement import Sample
 from canary.model.status import Outcome, RolloutStatus
-from canary.observe.checks import check_query, observed_query, resolve_checks
+from canary.observe.checks import resolve_checks
 from canary.observe.facts import Received
 from canary.observe.rollout import Rollout
 from canary.routes.intent import run_annotation
@@ -238,9 +239,9 @@ def test_queries_are_rendered_by_role() -> None:
     spec = Rollout.of(document).spec
     assert spec is not None
     (found,) = resolve_checks(furnished(), TEAM, "shop", spec).resolved
-    assert check_query(found, spec, TEAM, "shop", weight=50) == "canary 50 shop"
-    assert check_query(found, spec, TEAM, "shop", weight=0.5, swapped=True) == "stable 0.5 shop"
-    assert observed_query(spec, TEAM, "shop", weight=1) == "stable 1m"
+    assert check_query(found, spec, TEAM, "shop", weight=50).text == "canary 50 shop"
+    assert check_query(found, spec, TEAM, "shop", weight=0.5, swapped=True).text == "stable 0.5 shop"
+    assert observed_query(spec, TEAM, "shop", weight=1).text == "stable 1m"
 
 
 def test_templates_are_merged() -> None:

@@ -92,22 +92,29 @@ def session(folder: Path) -> subprocess.Popen[str]:
     [
         ("a.py::one a.py::two b.py::one", "a.py::one a.py::two b.py::one"),
         ("tests/lint/a.py::one tests/controller/b.py::one", "tests/controller/b.py::one tests/lint/a.py::one"),
-        ("tests/controller/a.py::one b.py::one b.py::!two", "b.py::!two b.py::one tests/controller/a.py::one"),
+        ("b.py::!two tests/e2e/a.py::!one b.py::one", "b.py::one tests/e2e/a.py::!one b.py::!two"),
         (f"tests/controller/a.py::one {min(APART)}::one", f"{min(APART)}::one tests/controller/a.py::one"),
         ("tests/deploy/a.py::one tests/e2e/b.py::one", "tests/e2e/b.py::one tests/deploy/a.py::one"),
     ],
-    ids=["as collected", "slow folders first", "alone before all", "long tests before short ones", "folders in order"],
+    ids=["as collected", "slow folders first", "alone after all", "long tests before short ones", "folders in order"],
 )
 def test_who_begins(tests: str, expected: str) -> None:
-    """What runs alone comes first, then what takes long; a file stays together. (! marks a test that runs alone.)"""
+    """What takes long comes first, what runs alone last; a file stays together. (! marks a test that runs alone.)"""
     ids = tests.split()
     assert [ids[place] for place in order((one, "!" in one) for one in ids)] == expected.split()
 
 
 def test_a_file_goes_to_one_worker() -> None:
     """Its tests share servers; only the tests of a file that takes minutes go where there is room."""
-    assert unit_of("tests/a.py::Class::test") == "tests/a.py"
-    assert unit_of(f"{min(APART)}::test[good]") == f"{min(APART)}::test[good]"
+    assert unit_of("tests/a.py::Class::test", ()) == "tests/a.py"
+    assert unit_of(f"{min(APART)}::test[good]", ()) == f"{min(APART)}::test[good]"
+
+
+def test_what_runs_alone_goes_to_one_worker() -> None:
+    """From whichever files: one worker does them one after the other."""
+    alone = {"tests/a.py::!test", "tests/b.py::!test"}
+    assert {unit_of(nodeid, alone) for nodeid in alone} == {"alone"}
+    assert unit_of("tests/a.py::other", alone) == "tests/a.py"
 
 
 def test_files_that_are_taken_apart_exist() -> None:
@@ -179,6 +186,10 @@ def test_nothing_runs_beside_a_test_that_is_alone(tmp_path: Path) -> None:
     ]
     assert beside, "nothing ran beside anything"
     assert not [pair for pair in beside if any(name.startswith("alone") for name in pair)]
+    begun = sorted(times, key=lambda name: times[name][0])
+    first = next(place for place, name in enumerate(begun) if name.startswith("alone"))
+    assert first >= 3
+    assert all(name.startswith("alone") for name in begun[first : first + 6])
 
 
 def test_one_failure_fails_the_session(tmp_path: Path) -> None:

@@ -8,23 +8,24 @@ ports, and its own real API server, if the session was given one to start.
 from __future__ import annotations
 
 import fcntl
+import os
 import tempfile
-from collections.abc import Generator, Iterable
+from collections.abc import Container, Generator, Iterable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-APART = frozenset(
-    {
-        "tests/controller/test_controller_crash.py",
-        "tests/controller/test_controller_sigstop.py",
-    }
-)
+APART = frozenset({"tests/controller/test_controller_crash.py"})
 """Files whose tests take so long that each of them may go to another worker."""
 
 FIRST = ("tests/controller/", "sandbox/tests/e2e/", "tests/e2e/", "tests/deploy/", "sandbox/tests/parts/")
 """What takes long begins early, so that at the end no worker waits for another one. Of these, files of APART come first."""
+
+
+ALONE = "alone"
+"""The file in a session's folder that lists the tests that want to be alone."""
 
 
 class Machine:
@@ -62,8 +63,10 @@ class Machine:
         self._gate.close()
 
 
-def unit_of(nodeid: str) -> str:
-    """What goes to a worker as one piece: a file, whose tests may share a server, or one test of a file of APART."""
+def unit_of(nodeid: str, alone: Container[str]) -> str:
+    """What goes to a worker as one piece: a file, whose tests may share a server; one test of a file of APART; all of `alone`."""
+    if nodeid in alone:
+        return "alone"
     path = nodeid.partition("::")[0]
     return nodeid if path in APART else path
 
@@ -71,22 +74,15 @@ def unit_of(nodeid: str) -> str:
 def order(tests: Iterable[tuple[str, bool]]) -> list[int]:
     """The places of tests, given by id and whether they want to be alone, in the order in which they begin.
 
-    Files with tests that want to be alone come first, and in them those tests: so one follows the other, and nobody waits
-    for them in between.
+    Those that want to be alone come last, one after the other: the other workers wait for them once, and are done by then.
     """
     listed = [(nodeid.partition("::")[0], alone) for nodeid, alone in tests]
     files = {path: place for place, path in reversed(list(enumerate(path for path, _ in listed)))}
-    lonely = {path for path, alone in listed if alone}
 
-    def rank(place: int) -> tuple[int, int, bool, int]:
+    def rank(place: int) -> tuple[bool, bool, int, int, int]:
         path, alone = listed[place]
-        if path in lonely:
-            first = 0
-        elif path in APART:
-            first = 1
-        else:
-            first = 2 + next((n for n, folder in enumerate(FIRST) if path.startswith(folder)), len(FIRST))
-        return first, files[path], not alone, place
+        folder = next((n for n, folder in enumerate(FIRST) if path.startswith(folder)), len(FIRST))
+        return alone, path not in APART, folder, files[path], place
 
     return sorted(range(len(listed)), key=rank)
 
@@ -94,13 +90,18 @@ def order(tests: Iterable[tuple[str, bool]]) -> list[int]:
 class Worker:
     """What acts in each worker."""
 
-    def __init__(self, machine: Machine) -> None:
-        self._machine = machine
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._machine = Machine(folder)
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         places = order((item.nodeid, wants_alone(item)) for item in items)
         items[:] = [items[place] for place in places]
+        # Who hands tests out knows nothing of them but their ids. All workers write the same, each by a rename.
+        part = self._folder / f"{os.getpid()}.part"
+        part.write_text("\n".join(item.nodeid for item in items if wants_alone(item)))
+        part.replace(self._folder / ALONE)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)  # before the time-out of a test begins
     def pytest_runtest_protocol(
@@ -131,9 +132,15 @@ class Distributor:
     def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> Any:
         from xdist.scheduler import LoadScopeScheduling
 
+        folder = Path(self._folder.name)
+
         class ByUnit(LoadScopeScheduling):
+            @cached_property
+            def _alone(self) -> frozenset[str]:
+                return frozenset((folder / ALONE).read_text().splitlines())  # first asked when all have collected
+
             def _split_scope(self, nodeid: str) -> str:
-                return unit_of(nodeid)
+                return unit_of(nodeid, self._alone)
 
         config.option.loadscopereorder = False  # the order is ours
         return ByUnit(config, log)
@@ -155,6 +162,6 @@ def register(config: pytest.Config) -> None:
     """Take part in a session that has workers."""
     given = getattr(config, "workerinput", None)
     if given is not None:
-        config.pluginmanager.register(Worker(Machine(Path(given["machine"]))), "canary-worker")
+        config.pluginmanager.register(Worker(Path(given["machine"])), "canary-worker")
     elif distributes(config):
         config.pluginmanager.register(Distributor(), "canary-distributor")

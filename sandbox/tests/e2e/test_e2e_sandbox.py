@@ -20,8 +20,8 @@ from typing import Any
 import pytest
 import yaml
 
+from canary.checks.queries import observed_query
 from canary.model.rollout import RolloutSpec
-from canary.observe.checks import observed_query
 from canary_sandbox.process import free_port
 
 pytestmark = [
@@ -243,7 +243,7 @@ def test_services_of_ones_own_as_the_page_shows_them(cluster: Instance, tmp_path
 
     spec = next(one["spec"] for one in yaml.safe_load_all(manifests) if one["kind"] == "Rollout")
     rollout = RolloutSpec.model_validate(spec)
-    observed = observed_query(rollout, "team-hello", "hello", weight=50)
+    observed = observed_query(rollout, "team-hello", "hello", weight=50).text
     info = cluster.up()
     running = [start(*program) for program in programs[:2]]
     try:

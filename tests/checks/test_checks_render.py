@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from canary.checks.render import KNOWN, names, render, variables
 from canary.errors import RenderError
-from canary.metrics.render import KNOWN, names, render, variables
 
 VALUES = variables(
     stable={"service": "shop-stable", "namespace": "team", "port": 8080},

@@ -1,0 +1,51 @@
+"""Where the numbers of a check come from. A new source is a file here, a line in `SOURCES`, and its provider.
+
+A source is declared as a template and asked as it is `rendered`. It is frozen and hashable, so it is its own key wherever
+answers are kept or equal questions are told from others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Protocol, Self
+
+from canary.checks.sources.prometheus import Prometheus
+
+
+class Source(Protocol):
+    """A question to a provider, as declared or as rendered."""
+
+    PROVIDER: ClassVar[str]
+    """What people call whoever is asked."""
+
+    LANGUAGE: ClassVar[str]
+    """What the text is written in: `lint` parses PromQL."""
+
+    FIELD: ClassVar[tuple[str, ...]]
+    """Path of the text that is rendered, below the check."""
+
+    @property
+    def text(self) -> str:
+        """The question as people see it: the evidence in a status, the text that a message quotes."""
+        ...
+
+    def names(self) -> frozenset[str]:
+        """The variables that it uses. Raises RenderError for malformed tags."""
+        ...
+
+    def rendered(self, variables: Mapping[str, Any]) -> Self:
+        """The question with every variable filled in. Raises RenderError."""
+        ...
+
+
+SOURCES: Mapping[str, Callable[[Any], Source]] = {"prometheus": Prometheus.of}
+"""By the field of the spec: from what is declared there to the source."""
+
+
+def source_of(declared: object) -> Source | None:
+    """The source that a check, a template or `spec.observed` declares; None if it declares none."""
+    for field, of in SOURCES.items():
+        found = getattr(declared, field, None)
+        if found is not None:
+            return of(found)
+    return None

@@ -1,0 +1,36 @@
+"""A PromQL query as a source of numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
+
+from canary.checks.render import names, render
+from canary.model.checks import PrometheusSource
+
+
+@dataclass(frozen=True, slots=True)
+class Prometheus:
+    """PromQL, and the base URL of the server that is asked (None: the controller's)."""
+
+    PROVIDER: ClassVar[str] = "Prometheus"
+    LANGUAGE: ClassVar[str] = "PromQL"
+    FIELD: ClassVar[tuple[str, ...]] = ("prometheus", "query")
+
+    query: str
+    address: str | None = None
+
+    @classmethod
+    def of(cls, declared: PrometheusSource) -> Self:
+        return cls(declared.query, declared.address)
+
+    @property
+    def text(self) -> str:
+        return self.query
+
+    def names(self) -> frozenset[str]:
+        return names(self.query)
+
+    def rendered(self, variables: Mapping[str, Any]) -> Self:
+        return replace(self, query=render(self.query, variables))
