@@ -41,6 +41,7 @@ from canary.kube import ROLLOUTS, Kube
 from canary.model.requests import REQUEST_ANNOTATION, Request
 from canary.observe.objects import FINALIZER
 from canary.observe.store import Key, Store
+from canary.routes.key import RouteKey
 
 log = logging.getLogger("canary.act")
 
@@ -60,7 +61,7 @@ class World:
     """What the decision saw: the Rollout and its routes as documents."""
 
     rollout: Json
-    routes: Mapping[str, Json]
+    routes: Mapping[RouteKey, Json]
 
 
 class Places(Protocol):
@@ -116,8 +117,8 @@ class Executor:
         self._takeovers: Places = takeovers or self._limit
         self._routes = RouteWriter(key, kube, store, on_rollback)
         self._workloads = WorkloadWriter(key, kube, store)
-        self.unwritten: dict[str, str] = {}
-        """Why the last write of a route failed, by name of the route, as long as it does."""
+        self.unwritten: dict[RouteKey, str] = {}
+        """Why the last write of a route failed, as long as it does."""
         self._told: set[tuple[str, str]] = set()
         self._in_flight: dict[str, asyncio.Task[None]] = {}
         self._round = 0
@@ -251,7 +252,7 @@ class Executor:
             return
         except CanaryError as error:
             if isinstance(action, WriteRoute):
-                self.unwritten[action.name] = str(error)
+                self.unwritten[action.key] = str(error)
             count = self._backoffs.failed(name, now, error)
             result.failed[name] = error
             if count == 1 or count % 50 == 0:
@@ -260,7 +261,7 @@ class Executor:
             return
         self._backoffs.succeeded(name)
         if isinstance(action, WriteRoute):
-            self.unwritten.pop(action.name, None)
+            self.unwritten.pop(action.key, None)
             if fresh:
                 self._backoffs.paced(name, now)
         if fresh is not None:
@@ -270,7 +271,7 @@ class Executor:
         """Perform one action; False when the world had moved on and was read again instead, None when it is so already."""
         match action:
             case WriteRoute():
-                seen = world.routes[action.name]
+                seen = world.routes[action.key]
                 return await self._routes.write(action, seen, world.rollout, gate, failing_since)
             case AddFinalizer():
                 return await self._rollout(world, _add_finalizer(world.rollout))
@@ -320,7 +321,7 @@ def _name(action: Action) -> str:
     match action:
         case WriteRoute():
             mode = action.intent.mode if action.intent is not None else "release"
-            return f"WriteRoute({action.name}, {mode})"
+            return f"WriteRoute({action.key.label}, {mode})"
         case CopyPodSpec() | RestorePodSpec() | ForgetPodSpec():
             return f"{type(action).__name__}({action.target})"
         case _:

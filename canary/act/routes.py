@@ -12,11 +12,12 @@ from canary.act.ownership import given_back
 from canary.act.reading import moved, still_so
 from canary.decide.actions import WriteRoute
 from canary.errors import Conflict, NotFound, Unprocessable, WriteAltered
-from canary.kube import HTTPROUTES, Kube
+from canary.kube import ROUTES, Kube
 from canary.observe.objects import slim
 from canary.observe.store import Key, Store
 from canary.routes.edit import edit
 from canary.routes.intent import PREFIX, Mode, parse_intent, run_annotation
+from canary.routes.key import RouteKey
 
 Json = dict[str, Any]
 
@@ -56,7 +57,7 @@ class RouteWriter:
             StaleDecision: the decision is too old.
 
         """
-        namespace, name = self._key
+        _, name = self._key
         ops = edit(document, action.plan, action.intent, rollout=name)
         if not ops:
             return None
@@ -75,28 +76,28 @@ class RouteWriter:
         gate(rising)
         try:
             answer = await self._kube.json_patch(
-                HTTPROUTES, action.name, namespace, ops, strict=True, patience=PATIENCE
+                ROUTES[action.key.kind], action.key.name, action.key.namespace, ops, strict=True, patience=PATIENCE
             )
         except (Conflict, Unprocessable) as error:
-            return await moved(error, document, partial(self._get, action.name), keep)
+            return await moved(error, document, partial(self._get, action.key), keep)
         except NotFound:
-            self._store.drop_route((namespace, action.name))
+            self._store.drop_route(action.key)
             return False
         keep(answer)
         _compare(action, answer, name)
         return True
 
-    async def _get(self, name: str) -> Json:
-        return await self._kube.get(HTTPROUTES, name, self._key[0])
+    async def _get(self, route: RouteKey) -> Json:
+        return await self._kube.get(ROUTES[route.kind], route.name, route.namespace)
 
     async def _release(self, action: WriteRoute, document: Json, gate: Gate) -> bool:
         """Take our annotation off and give our fields back: in one patch, or in two where weights have to change as well."""
-        namespace, name = self._key
+        _, name = self._key
         keep = partial(self._store.put_route, answer=True)
         try:
-            fresh = await self._get(action.name)
+            fresh = await self._get(action.key)
         except NotFound:
-            self._store.drop_route((namespace, action.name))
+            self._store.drop_route(action.key)
             return False
         if not _same_route(slim(fresh), document):
             keep(fresh)
@@ -111,25 +112,29 @@ class RouteWriter:
             return True
         gate(False)
         try:
-            answer = await self._kube.json_patch(HTTPROUTES, action.name, namespace, ops, strict=True)
+            answer = await self._kube.json_patch(
+                ROUTES[action.key.kind], action.key.name, action.key.namespace, ops, strict=True
+            )
         except (Conflict, Unprocessable) as error:
-            return await moved(error, fresh, partial(self._get, action.name), keep)
+            return await moved(error, fresh, partial(self._get, action.key), keep)
         except NotFound:
-            self._store.drop_route((namespace, action.name))
+            self._store.drop_route(action.key)
             return False
         keep(answer)
         if moves and alone:
-            await self._give_back(action.name, answer)
+            await self._give_back(action.key, answer)
         return True
 
-    async def _give_back(self, route: str, document: Json) -> None:
+    async def _give_back(self, route: RouteKey, document: Json) -> None:
         """The second patch. Who writes at the same time is waited for a few times; nothing but an owner's comfort is at stake."""
         for _ in range(RELEASES):
             ops = given_back(document)
             if not ops:
                 return
             try:
-                self._store.put_route(await self._kube.json_patch(HTTPROUTES, route, self._key[0], ops), answer=True)
+                self._store.put_route(
+                    await self._kube.json_patch(ROUTES[route.kind], route.name, route.namespace, ops), answer=True
+                )
             except (Conflict, Unprocessable):
                 document = await self._get(route)
             except NotFound:
@@ -164,7 +169,7 @@ def _compare(action: WriteRoute, answer: Json, rollout: str) -> None:
     annotations = answer.get("metadata", {}).get("annotations") or {}
     if intent is not None and parse_intent(annotations.get(run_annotation(rollout))) != parse_intent(intent.dump()):
         raise WriteAltered(
-            f"the API server took the patch of {action.name} and keeps another {run_annotation(rollout)}"
+            f"the API server took the patch of {action.key.name} and keeps another {run_annotation(rollout)}"
         )
     altered = action.plan.kept(answer)
     if altered:

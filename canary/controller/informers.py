@@ -14,7 +14,8 @@ from typing import Any
 from canary.controller.lookout import Lookout
 from canary.controller.manager import Manager
 from canary.errors import ApiError, ConfigError
-from canary.kube import CHECKTEMPLATES, CLUSTERCHECKTEMPLATES, DEPLOYMENTS, HTTPROUTES, Kube, Resource
+from canary.kube import CHECKTEMPLATES, CLUSTERCHECKTEMPLATES, DEPLOYMENTS, ROUTES, Kube, Resource
+from canary.model.rollout import RouteKind
 
 Json = dict[str, Any]
 Pass = Callable[[str | None, Json], None]
@@ -27,14 +28,13 @@ class Informers:
         self._kube = kube
         self._lookout = lookout
         places: tuple[str | None, ...] = namespaces or (None,)
+        watched: list[tuple[Resource, Pass]] = [
+            *((ROUTES[kind], manager.route) for kind in RouteKind),
+            (DEPLOYMENTS, manager.workload),
+            (CHECKTEMPLATES, partial(manager.template, CHECKTEMPLATES.kind)),
+        ]
         self._watches: list[tuple[Resource, str | None, Pass]] = [
-            (resource, place, pass_on)
-            for resource, pass_on in (
-                (HTTPROUTES, manager.route),
-                (DEPLOYMENTS, manager.workload),
-                (CHECKTEMPLATES, partial(manager.template, CHECKTEMPLATES.kind)),
-            )
-            for place in places
+            (resource, place, pass_on) for resource, pass_on in watched for place in places
         ]
         self._watches.append((CLUSTERCHECKTEMPLATES, None, partial(manager.template, CLUSTERCHECKTEMPLATES.kind)))
         self.waiting_for = {watch_name(resource, place) for resource, place, _ in self._watches}
@@ -54,7 +54,7 @@ class Informers:
     async def _one(self, resource: Resource, place: str | None, pass_on: Pass) -> None:
         try:
             # What a run moves by has to be seen at once; templates may come a little late.
-            moving = resource in {HTTPROUTES, DEPLOYMENTS}
+            moving = resource is DEPLOYMENTS or resource.kind in ROUTES
             pace = self._lookout.pace(place) if moving else self._lookout.calm
             eyes = self._lookout.eyes(watch_name(resource, place), counts=moving)
             async for event in self._kube.list_and_watch(resource, place, pace=pace, eyes=eyes):

@@ -19,6 +19,7 @@ from canary.observe.facts import Received
 from canary.observe.objects import key_of, uid_of
 from canary.observe.rollout import Rollout
 from canary.observe.store import Key
+from canary.routes.key import RouteKey
 from canary.status.write import Urgency, urgency
 
 log = logging.getLogger("canary.manager")
@@ -85,8 +86,8 @@ class Manager:
         self.wake({key}, own=True)
 
     def route(self, kind: str | None, document: Json) -> None:
-        """An HTTPRoute appeared, changed or vanished."""
-        store, key = self.deps.store, key_of(document)
+        """A route appeared, changed or vanished."""
+        store, key = self.deps.store, RouteKey.read(document)
         self.wake(store.drop_route(key, uid_of(document)) if kind == "DELETED" else store.put_route(document))
 
     def workload(self, kind: str | None, document: Json) -> None:

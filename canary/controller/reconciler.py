@@ -46,6 +46,7 @@ from canary.observe.facts import LOOKING_ON, Received, Standing, gather
 from canary.observe.rollout import Rollout, rescue
 from canary.observe.store import Key, Store
 from canary.routes.intent import parse_intent, run_annotation
+from canary.routes.key import RouteKey
 from canary.status.project import project, unreadable
 from canary.status.write import Urgency
 from canary.telemetry import Telemetry, tick_line
@@ -148,8 +149,9 @@ def observe(
     """Observe and decide, without any effect. `resolver` is for those who look often."""
     checks = (resolver or resolve_checks)(deps.store, rollout.namespace, rollout.name, spec)
     # What the decision sees and what a write is guarded by must be one and the same document.
-    names = {*(route.name for route in spec.routes), *(route.name for route in status.routes)}
-    routes = {name: deps.store.routes[key[0], name].document for name in names if (key[0], name) in deps.store.routes}
+    named = {RouteKey.of(route, key[0]) for route in spec.routes}
+    named |= {RouteKey(route.kind, key[0], route.name) for route in status.routes}
+    routes = {name: deps.store.routes[name].document for name in named if name in deps.store.routes}
     document = deps.store.rollouts[key].document
     facts = gather(deps.store, rollout, spec, status, checks, received, deps.clock.now(), standing)
     decision = decide(spec, status, facts)
@@ -323,7 +325,10 @@ class Reconciler:
 
     def _another(self, recorded: RolloutStatus) -> bool:
         """Whether some route of the run names the turn of another controller."""
-        turns = (_turn(self._deps.store, self.key, route.name) for route in recorded.routes)
+        turns = (
+            _turn(self._deps.store, self.key, RouteKey(route.kind, self.key[0], route.name))
+            for route in recorded.routes
+        )
         return any(turn not in {"", self._deps.fence.turn} for turn in turns)
 
     def _away(self) -> timedelta | None:
@@ -416,9 +421,9 @@ class Reconciler:
             telemetry.run_finished(namespace, name, status.run.outcome)
 
 
-def _turn(store: Store, key: Key, route: str) -> str:
+def _turn(store: Store, key: Key, route: RouteKey) -> str:
     """Whose turn a route names for a Rollout; empty when it names none."""
-    kept = store.routes.get((key[0], route))
+    kept = store.routes.get(route)
     annotations = (kept.document.get("metadata", {}).get("annotations") or {}) if kept is not None else {}
     intent = parse_intent(annotations.get(run_annotation(key[1])))
     return intent.turn if intent is not None else ""

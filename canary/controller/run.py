@@ -22,13 +22,14 @@ from canary.controller.settings import Settings
 from canary.controller.sight import Sight
 from canary.controller.tasks import until_stopped
 from canary.errors import ApiError, ConfigError, NotFound
-from canary.kube import CHECKTEMPLATES, CLUSTERCHECKTEMPLATES, HTTPROUTES, ROLLOUTS, Kube, KubeClient, Resource
+from canary.kube import CHECKTEMPLATES, CLUSTERCHECKTEMPLATES, ROLLOUTS, ROUTES, Kube, KubeClient, Resource
 from canary.kube.courier import Lane
 from canary.kube.unreached import address
 from canary.metrics.credentials import Credentials
 from canary.metrics.port import Provider
 from canary.metrics.prometheus import PrometheusProvider
 from canary.metrics.registry import Providers
+from canary.model.rollout import RouteKind
 from canary.observe.store import Store
 from canary.telemetry import Telemetry, TelemetryServer, configure
 
@@ -209,7 +210,7 @@ async def check_server(kube: Kube) -> None:
     """Fail early, in one sentence, when the API server cannot be reached or lacks our resources."""
     for needed, what in (
         ((ROLLOUTS, CHECKTEMPLATES, CLUSTERCHECKTEMPLATES), "our CRDs: `kubectl apply -f crds/`"),
-        ((HTTPROUTES,), GATEWAY_API),
+        (tuple(ROUTES[kind] for kind in RouteKind), GATEWAY_API),
     ):
         try:
             served = await _served(kube, needed[0])

@@ -7,6 +7,7 @@ from typing import Literal
 
 from canary.model.rollout import RouteKind
 from canary.routes.intent import Intent
+from canary.routes.key import RouteKey
 from canary.routes.plan import RoutePlan
 
 
@@ -14,10 +15,17 @@ from canary.routes.plan import RoutePlan
 class WriteRoute:
     """Make rules of a route say what a plan says, and its annotation this (None: remove it), in one patch."""
 
-    kind: RouteKind
-    name: str
+    key: RouteKey
     plan: RoutePlan
     intent: Intent | None
+
+    @property
+    def kind(self) -> RouteKind:
+        return self.key.kind
+
+    @property
+    def name(self) -> str:
+        return self.key.name
 
 
 @dataclass(frozen=True, slots=True)

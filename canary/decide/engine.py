@@ -152,7 +152,7 @@ def _deleting(scope: Scope) -> Decision:
         return scope.decide(reasons.DELETING, message)
     left: tuple[Action, ...] = (*restores(scope), *tidied_copy(scope))
     if scope.status.active:
-        left += tuple(fence for fence in fences(scope) if fence.name not in scope.facts.unwritten)
+        left += tuple(fence for fence in fences(scope) if fence.key not in scope.facts.unwritten)
     if left:
         return scope.with_(*left).decide(reasons.DELETING, f"{message}: putting its routes back to stable")
     return scope.with_(RemoveFinalizer()).decide(reasons.DELETING, message)

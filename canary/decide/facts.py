@@ -15,6 +15,7 @@ from canary.model.rollout import RouteKind
 from canary.model.status import Outcome, RolloutStatus
 from canary.routes.acceptance import Acceptance
 from canary.routes.intent import Intent
+from canary.routes.key import RouteKey
 from canary.routes.pair import Pair, Weights
 
 
@@ -33,8 +34,7 @@ class RuleView:
 class RouteView:
     """A route as it is now. `intent` is the run annotation if it names this Rollout; `rules` are those with `pair`."""
 
-    kind: RouteKind
-    name: str
+    key: RouteKey
     pair: Pair
     exists: bool = True
     generation: int = 0
@@ -60,8 +60,16 @@ class RouteView:
         return max((rule.weights.share for rule in self.rules), default=Fraction(0))
 
     @property
+    def kind(self) -> RouteKind:
+        return self.key.kind
+
+    @property
+    def name(self) -> str:
+        return self.key.name
+
+    @property
     def label(self) -> str:
-        return f"{self.kind} {self.name}"
+        return self.key.label
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,5 +173,5 @@ class Facts:
     """Watches are broken: what is known may be old, and time does not count against anybody."""
     senseless: tuple[str, ...] = ()
     """Members of the status on record that no version of ours would have written; they count as absent."""
-    unwritten: Mapping[str, str] = field(default_factory=dict)
-    """Why the last write of a route failed, by name of the route, as long as it does."""
+    unwritten: Mapping[RouteKey, str] = field(default_factory=dict)
+    """Why the last write of a route failed, as long as it does."""

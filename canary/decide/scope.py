@@ -219,9 +219,9 @@ class Scope:
     def pending(self) -> str:
         """Why some route could not be written yet, as far as that failed; empty when nothing did."""
         failed = (
-            f"{route.label}: {self.facts.unwritten[route.name]}"
+            f"{route.label}: {self.facts.unwritten[route.key]}"
             for route in self.live_routes
-            if route.name in self.facts.unwritten
+            if route.key in self.facts.unwritten
         )
         return next(failed, "")
 

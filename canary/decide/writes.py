@@ -52,8 +52,8 @@ def writes(scope: Scope) -> tuple[WriteRoute, ...]:
 def writing(scope: Scope) -> tuple[Scope, tuple[WriteRoute, ...]]:
     """The same with every write that is due, one for each route; and which they are."""
     due = writes(scope)
-    already = {(action.kind, action.name) for action in scope.actions if isinstance(action, WriteRoute)}
-    return scope.with_(*(write for write in due if (write.kind, write.name) not in already)), due
+    already = {action.key for action in scope.actions if isinstance(action, WriteRoute)}
+    return scope.with_(*(write for write in due if write.key not in already)), due
 
 
 def releases(scope: Scope) -> tuple[WriteRoute, ...]:
@@ -118,9 +118,9 @@ def taken_turns(scope: Scope, decision: Decision) -> Iterator[WriteRoute]:
     """
     if decision.status.run is None or decision.status.run.outcome is not None:
         return
-    written = {action.name for action in decision.actions if isinstance(action, WriteRoute)}
+    written = {action.key for action in decision.actions if isinstance(action, WriteRoute)}
     for route in foreign(scope):
-        if route.name not in written and route.intent is not None:
+        if route.key not in written and route.intent is not None:
             yield _write_of(route, {}, replace(route.intent, turn=scope.facts.turn))
 
 
@@ -151,7 +151,7 @@ def _write(scope: Scope, route: RouteView) -> WriteRoute | None:
 
 
 def _write_of(route: RouteView, weights: Mapping[str, Weights], intent: Intent | None) -> WriteRoute:
-    return WriteRoute(route.kind, route.name, RoutePlan.dividing(route.pair, weights), intent)
+    return WriteRoute(route.key, RoutePlan.dividing(route.pair, weights), intent)
 
 
 def _intent(scope: Scope, route: RouteView, weights: Mapping[str, Weights]) -> Intent:
@@ -196,10 +196,10 @@ def _fenced(scope: Scope, route: RouteView) -> bool:
 
 def fences(scope: Scope) -> tuple[WriteRoute, ...]:
     """Writes to routes that a run has not written yet, because it is over all the same: weights stay, and name the run."""
-    written = {action.name for action in scope.actions if isinstance(action, WriteRoute)}
+    written = {action.key for action in scope.actions if isinstance(action, WriteRoute)}
     found = []
     for route in scope.live_routes:
-        if route.intent is None and not scope.owned(route) and route.name not in written:
+        if route.intent is None and not scope.owned(route) and route.key not in written:
             stable = {key: weights.only_stable for key, weights in scope.baseline(route).items()}
             found.append(_write_of(route, {}, _intent(scope, route, stable)))
     return tuple(found)

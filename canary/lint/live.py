@@ -11,16 +11,21 @@ from canary.lint.findings import Finding, Path, Rule, Severity, path_of
 from canary.lint.source import Document
 from canary.lint.world import World
 from canary.model.checks import TemplateKind
-from canary.model.rollout import RolloutSpec
+from canary.model.rollout import RolloutSpec, RouteKind
 from canary.observe.checks import Checks
 from canary.observe.facts import Received, gather
 from canary.observe.rollout import Rollout
 from canary.observe.store import Store
+from canary.routes.key import RouteKey
 
 Json = dict[str, Any]
 
 _NEWEST = "9999-12-31T23:59:59Z"
 """Created later than everything in the cluster: what is there already comes first."""
+
+
+KINDS = frozenset(RouteKind)
+"""Of routes."""
 
 
 def findings(document: Document, spec: RolloutSpec, cluster: World, files: World, now: datetime) -> Iterator[Finding]:
@@ -30,7 +35,7 @@ def findings(document: Document, spec: RolloutSpec, cluster: World, files: World
     """
     own = _own(document, cluster)
     pending = {
-        ref.name
+        RouteKey.of(ref, document.namespace)
         for ref in spec.routes
         if cluster.get(ref.kind, document.namespace, ref.name) is None
         and files.get(ref.kind, document.namespace, ref.name) is not None
@@ -40,12 +45,12 @@ def findings(document: Document, spec: RolloutSpec, cluster: World, files: World
     facts = gather(store, rollout, spec, rollout.status, Checks((), ()), Received(), now)
     for problem in facts.problems:
         yield document.finding(Severity.ERROR, Rule.LIVE, path_of(problem.field), problem.message)
-    declared = {ref.name: index for index, ref in enumerate(spec.routes)}
+    declared = {RouteKey.of(ref, document.namespace): index for index, ref in enumerate(spec.routes)}
     for route in facts.routes:
-        if route.name not in declared or not route.exists:
+        if route.key not in declared or not route.exists:
             continue
-        path: Path = ("spec", "routes", declared[route.name])
-        if route.name in pending:
+        path: Path = ("spec", "routes", declared[route.key])
+        if route.key in pending:
             words = f"{route.label} is not in the cluster yet, so no gateway could say whether it accepts it"
             yield document.finding(Severity.NOTE, Rule.LIVE, path, words, "apply it, then look again")
         elif not route.acceptance.accepted:
@@ -66,7 +71,7 @@ def _own(document: Document, cluster: World) -> Json:
     return {**there, "metadata": metadata, "spec": document.content.get("spec")}
 
 
-def _store(document: Document, own: Json, cluster: World, files: World, pending: set[str]) -> Store:
+def _store(document: Document, own: Json, cluster: World, files: World, pending: set[RouteKey]) -> Store:
     store = Store()
     store.put_rollout(own)
     for (kind, namespace, name), found in cluster.objects.items():
@@ -74,14 +79,14 @@ def _store(document: Document, own: Json, cluster: World, files: World, pending:
             case "Rollout" if (namespace, name) != (document.namespace, document.name):
                 theirs = files.get(kind, namespace, name)
                 store.put_rollout(found if theirs is None else {**found, "spec": theirs.get("spec")})
-            case "HTTPRoute":
+            case _ if kind in KINDS:
                 store.put_route(found)
             case "Deployment":
                 store.put_workload(found)
             case TemplateKind.NAMESPACED | TemplateKind.CLUSTER:
                 store.put_template(kind, found)
-    for name in pending:
-        found_in_files = files.get("HTTPRoute", document.namespace, name)
+    for key in pending:
+        found_in_files = files.get(*key)
         if found_in_files is not None:
             store.put_route(found_in_files)
     return store

@@ -9,8 +9,7 @@ from bisect import bisect_left, insort
 from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
-Place = tuple[str, str]
-"""A route: (namespace, name)."""
+from canary.routes.key import RouteKey
 
 
 class Claimant(NamedTuple):
@@ -38,19 +37,19 @@ class Claims:
     """
 
     def __init__(self) -> None:
-        self._claims: dict[Place, dict[str, Claim]] = {}
-        self._lines: dict[Place, dict[str, list[Claimant]]] = {}
+        self._claims: dict[RouteKey, dict[str, Claim]] = {}
+        self._lines: dict[RouteKey, dict[str, list[Claimant]]] = {}
 
-    def owner(self, place: Place, rule: str) -> Claimant | None:
+    def owner(self, place: RouteKey, rule: str) -> Claimant | None:
         """The Rollout whose rule this is; None when nobody would drive it."""
         line = self._lines.get(place, {}).get(rule)
         return line[0] if line else None
 
-    def line(self, place: Place, rule: str) -> list[str]:
+    def line(self, place: RouteKey, rule: str) -> list[str]:
         """Who would drive a rule, by name, the owner first."""
         return [claimant.name for claimant in self._lines.get(place, {}).get(rule, ())]
 
-    def put(self, place: Place, claimant: Claimant, rules: AbstractSet[str]) -> set[str]:
+    def put(self, place: RouteKey, claimant: Claimant, rules: AbstractSet[str]) -> set[str]:
         """What this Rollout would drive there from now on, instead of whatever it was."""
         claims = self._claims.setdefault(place, {})
         before, after = claims.get(claimant.name), Claim(claimant, frozenset(rules))
@@ -59,7 +58,7 @@ class Claims:
         claims[claimant.name] = after
         return self._move(place, before, after)
 
-    def drop(self, place: Place, name: str) -> set[str]:
+    def drop(self, place: RouteKey, name: str) -> set[str]:
         """A Rollout drives nothing there any more."""
         claims = self._claims.get(place, {})
         before = claims.pop(name, None)
@@ -69,12 +68,12 @@ class Claims:
             del self._claims[place]
         return self._move(place, before, None)
 
-    def forget(self, place: Place) -> None:
+    def forget(self, place: RouteKey) -> None:
         """Nobody asks about this route any more."""
         self._claims.pop(place, None)
         self._lines.pop(place, None)
 
-    def _move(self, place: Place, before: Claim | None, after: Claim | None) -> set[str]:
+    def _move(self, place: RouteKey, before: Claim | None, after: Claim | None) -> set[str]:
         lines = self._lines.setdefault(place, {})
         left = before.rules if before is not None else frozenset()
         entered = after.rules if after is not None else frozenset()

@@ -16,6 +16,7 @@ from canary.observe.rivals import claimant
 from canary.observe.rollout import Rollout
 from canary.observe.routes import Viewer, view
 from canary.observe.store import Store
+from canary.routes.key import RouteKey
 from canary.routes.weights import divide
 
 
@@ -37,7 +38,7 @@ class Standing:
     fresh: bool = False
     since: datetime | None = None
     blind: bool = False
-    unwritten: Mapping[str, str] = field(default_factory=dict)
+    unwritten: Mapping[RouteKey, str] = field(default_factory=dict)
 
 
 LOOKING_ON = Standing()
@@ -113,17 +114,17 @@ def _workloads(
 
 def _routes(store: Store, viewer: Viewer) -> Iterator[RouteView]:
     """The routes of the spec, and those that the run has written and that the spec names no more."""
-    declared = {route.name for route in viewer.spec.routes}
+    declared = {(route.kind, route.name) for route in viewer.spec.routes}
     for ref in viewer.spec.routes:
         yield _route(store, viewer, ref)
     if viewer.status.active:
         for remembered in viewer.status.routes:
-            if remembered.name not in declared and remembered.owned:
-                yield _route(store, viewer, RouteRef(name=remembered.name), declared=False)
+            if (remembered.kind, remembered.name) not in declared and remembered.owned:
+                yield _route(store, viewer, RouteRef(kind=remembered.kind, name=remembered.name), declared=False)
 
 
 def _route(store: Store, viewer: Viewer, ref: RouteRef, *, declared: bool = True) -> RouteView:
-    found = store.routes.get((viewer.namespace, ref.name))
+    found = store.routes.get(RouteKey.of(ref, viewer.namespace))
     if found is None:
         return view(viewer, ref, None, declared=declared)
     return view(viewer, ref, found.reading, writer=found.writer, declared=declared)
@@ -136,10 +137,10 @@ def _route_problems(
     status: RolloutStatus,
     routes: tuple[RouteView, ...],
 ) -> Iterator[Problem]:
-    by_name = {route.name: route for route in routes}
+    by_key = {route.key: route for route in routes}
     for index, ref in enumerate(spec.routes):
         field_ = f"spec.routes[{index}]"
-        route = by_name[ref.name]
+        route = by_key[RouteKey.of(ref, rollout.namespace)]
         if not route.exists:
             place = f"namespace {rollout.namespace}"
             yield Problem(field_, f"there is no {ref.kind} {ref.name} in {place}; create it, or correct the name")
@@ -149,7 +150,7 @@ def _route_problems(
             continue
         if not status.active:
             yield from _unwritable(spec, route, field_)
-        rival = _rival(store, rollout, ref, {rule.key for rule in route.rules})
+        rival = _rival(store, rollout, route.key, {rule.key for rule in route.rules})
         if rival:
             yield Problem(field_, rival)
 
@@ -165,14 +166,14 @@ def _unwritable(spec: RolloutSpec, route: RouteView, field_: str) -> Iterator[Pr
                 return
 
 
-def _rival(store: Store, rollout: Rollout, ref: RouteRef, keys: set[str]) -> str:
+def _rival(store: Store, rollout: Rollout, route: RouteKey, keys: set[str]) -> str:
     """Another Rollout that drives one of these rules and comes before us: it runs, or it was there first."""
     mine = claimant(rollout)
     for rule in sorted(keys):
-        owner = store.rivals.owner((rollout.namespace, ref.name), rule)
+        owner = store.rivals.owner(route, rule)
         if owner is not None and owner.name != mine.name and owner < mine:
             return (
-                f"Rollout {owner.name} drives rule {rule} of route {ref.name} already; a rule has one Rollout: "
+                f"Rollout {owner.name} drives rule {rule} of route {route.name} already; a rule has one Rollout: "
                 "name other rules, or delete one of the two"
             )
     return ""

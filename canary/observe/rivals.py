@@ -11,11 +11,12 @@ from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any
 
-from canary.observe.claims import Claimant, Claims, Place
+from canary.observe.claims import Claimant, Claims
 from canary.observe.objects import Route
 from canary.observe.rollout import Rollout
 from canary.observe.routes import Viewer, view
 from canary.routes.intent import parse_intent
+from canary.routes.key import RouteKey
 
 Json = dict[str, Any]
 
@@ -37,26 +38,26 @@ class Rivals:
     def __init__(
         self,
         read: Callable[[Key], Rollout | None],
-        routes: Mapping[Place, Route],
-        sharing: Callable[[Place], AbstractSet[Key]],
+        routes: Mapping[RouteKey, Route],
+        sharing: Callable[[RouteKey], AbstractSet[Key]],
     ) -> None:
         self._read = read
         self._routes = routes
         self._sharing = sharing
         self.on_moved: OnMoved = lambda _owners, _others: None
         self._claims = Claims()
-        self._shared: set[Place] = set()
-        self._stale: dict[Place, dict[Key, None]] = {}
-        self._moved: dict[Place, set[str]] = {}
-        self._waiting: dict[str, dict[Place, None]] = {}
+        self._shared: set[RouteKey] = set()
+        self._stale: dict[RouteKey, dict[Key, None]] = {}
+        self._moved: dict[RouteKey, set[str]] = {}
+        self._waiting: dict[str, dict[RouteKey, None]] = {}
 
-    def shared(self, place: Place) -> bool:
+    def shared(self, place: RouteKey) -> bool:
         """Whether several Rollouts refer to a route."""
         return place in self._shared
 
     # -- what has changed
 
-    def rollout(self, key: Key, places: AbstractSet[Place]) -> None:
+    def rollout(self, key: Key, places: AbstractSet[RouteKey]) -> None:
         """A Rollout has another version; these are the routes that it refers to now."""
         for place in places:
             if place in self._shared:
@@ -65,7 +66,7 @@ class Rivals:
                 self._shared.add(place)
                 self._mark(place, *self._sharing(place))
 
-    def left(self, key: Key, places: AbstractSet[Place]) -> None:
+    def left(self, key: Key, places: AbstractSet[RouteKey]) -> None:
         """A Rollout is gone, or refers to these routes no more."""
         for place in places & self._shared:
             stale = self._stale.get(place, {})
@@ -80,7 +81,7 @@ class Rivals:
                 self._moved.pop(place, None)
                 self._done(place)
 
-    def route(self, place: Place, before: Json | None, after: Json | None) -> None:
+    def route(self, place: RouteKey, before: Json | None, after: Json | None) -> None:
         """A route has another version (None: it is not there)."""
         if place not in self._shared:
             return
@@ -91,12 +92,12 @@ class Rivals:
             return
         # Weights are moved often, and by them alone nobody drives another rule; a run's record is about its own Rollout.
         for name in _rerecorded(before, after):
-            if (place[0], name) in self._sharing(place):
-                self._mark(place, (place[0], name))
+            if (place.namespace, name) in self._sharing(place):
+                self._mark(place, (place.namespace, name))
 
     # -- what follows
 
-    def owner(self, place: Place, rule: str) -> Claimant | None:
+    def owner(self, place: RouteKey, rule: str) -> Claimant | None:
         """Whose rule this is, among those who share the route; None where nobody shares it."""
         if place not in self._shared:
             return None
@@ -122,17 +123,17 @@ class Rivals:
             self._done(place)
         return True
 
-    def _mark(self, place: Place, *keys: Key) -> None:
+    def _mark(self, place: RouteKey, *keys: Key) -> None:
         self._stale.setdefault(place, {}).update(dict.fromkeys(keys))
-        self._waiting.setdefault(place[0], {})[place] = None
+        self._waiting.setdefault(place.namespace, {})[place] = None
 
-    def _done(self, place: Place) -> None:
-        waiting = self._waiting.get(place[0], {})
+    def _done(self, place: RouteKey) -> None:
+        waiting = self._waiting.get(place.namespace, {})
         waiting.pop(place, None)
         if not waiting:
-            self._waiting.pop(place[0], None)
+            self._waiting.pop(place.namespace, None)
 
-    def _settle(self, place: Place) -> None:
+    def _settle(self, place: RouteKey) -> None:
         """Find out anew what one of those who are marked drives of a route."""
         stale = self._stale[place]
         key, _ = stale.popitem()
@@ -144,28 +145,28 @@ class Rivals:
         else:
             self._note(place, self._claims.put(place, claimant(rollout), self._driven(place, rollout)))
 
-    def _note(self, place: Place, rules: set[str]) -> None:
+    def _note(self, place: RouteKey, rules: set[str]) -> None:
         """Rules have another owner. Those who wait for them are told later: once, however many go one after the other."""
         if not rules:
             return
         self._moved.setdefault(place, set()).update(rules)
-        self._waiting.setdefault(place[0], {})[place] = None
+        self._waiting.setdefault(place.namespace, {})[place] = None
         owners = {owner.name for rule in rules if (owner := self._claims.owner(place, rule)) is not None}
-        self.on_moved({(place[0], name) for name in owners}, set())
+        self.on_moved({(place.namespace, name) for name in owners}, set())
 
-    def _tell(self, place: Place) -> None:
+    def _tell(self, place: RouteKey) -> None:
         rules = self._moved[place]
         _, *others = self._claims.line(place, rules.pop()) or ("",)
         if not rules:
             del self._moved[place]
-        self.on_moved(set(), {(place[0], name) for name in others})
+        self.on_moved(set(), {(place.namespace, name) for name in others})
 
-    def _driven(self, place: Place, rollout: Rollout) -> frozenset[str]:
+    def _driven(self, place: RouteKey, rollout: Rollout) -> frozenset[str]:
         found = self._routes.get(place)
         if found is None or rollout.spec is None:
             return frozenset()
         viewer = Viewer(rollout.name, rollout.namespace, rollout.spec, rollout.status)
-        refs = (ref for ref in rollout.spec.routes if ref.name == place[1])
+        refs = (ref for ref in rollout.spec.routes if RouteKey.of(ref, rollout.namespace) == place)
         return frozenset(rule.key for ref in refs for rule in view(viewer, ref, found.reading).rules)
 
 

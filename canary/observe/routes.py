@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from canary.decide.facts import RouteView, RuleView
-from canary.model.rollout import RolloutSpec, RouteKind, RouteRef
+from canary.model.rollout import RolloutSpec, RouteRef
 from canary.model.status import RolloutStatus
+from canary.routes.key import RouteKey
 from canary.routes.pair import Pair
 from canary.routes.reading import RouteReading
 
@@ -56,9 +57,9 @@ def view(
     viewer: Viewer, ref: RouteRef, reading: RouteReading | None, *, writer: str = "", declared: bool = True
 ) -> RouteView:
     """Look at a route (None: it does not exist). `declared` False: only a run's record names it, the spec does not."""
-    pair = viewer.pair
+    key, pair = RouteKey.of(ref, viewer.namespace), viewer.pair
     if reading is None:
-        return RouteView(kind=ref.kind, name=ref.name, pair=pair, exists=False, declared=declared)
+        return RouteView(key=key, pair=pair, exists=False, declared=declared)
     intent, unreadable = reading.intent(viewer.name)
     problem, found = reading.declared(pair, ref.rules)
     stale = False
@@ -79,8 +80,7 @@ def view(
         if stale:
             pair, found, problem = bound.pair, kept, ""
     return RouteView(
-        kind=RouteKind.HTTP,
-        name=ref.name,
+        key=key,
         pair=pair,
         generation=reading.generation,
         rules=tuple(RuleView(rule.key, rule.weights, rule.others, rule.digest) for rule in found),

@@ -10,15 +10,17 @@ import sys
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
 from canary.model.checks import TemplateKind
+from canary.model.rollout import RouteKind
 from canary.model.status import ACTIVE
-from canary.observe.claims import Place
 from canary.observe.objects import FINALIZER, Packed, Route, Workload, key_of, known, recorded_at, request_of, uid_of
 from canary.observe.rivals import Rivals
 from canary.observe.rollout import Rollout
+from canary.routes.key import RouteKey
 
 Json = dict[str, Any]
 
@@ -44,7 +46,7 @@ class Store:
 
     def __init__(self) -> None:
         self.rollouts: dict[Key, Packed] = {}
-        self.routes: dict[Key, Route] = {}
+        self.routes: dict[RouteKey, Route] = {}
         self.workloads: dict[Key, Workload] = {}
         self.templates: dict[Need, Packed] = {}
         self._parsed: dict[Key, tuple[Packed, Rollout]] = {}
@@ -120,20 +122,20 @@ class Store:
         return True
 
     def put_route(self, document: Json, *, answer: bool = False) -> set[Key]:
-        key = key_of(document)
+        key = RouteKey.read(document)
         if not _news(document, self.routes.get(key), answer=answer):
             return set()
         before, self.routes[key] = self.routes.get(key), (fresh := Route.of(document))
         if self.rivals.shared(key):
             self.rivals.route(key, before.document if before is not None else None, fresh.document)
-        return self.dependents("HTTPRoute", *key)
+        return self.dependents(*key)
 
-    def drop_route(self, key: Key, uid: str = "") -> set[Key]:
+    def drop_route(self, key: RouteKey, uid: str = "") -> set[Key]:
         if _another(self.routes.get(key), uid):
             return set()
         self.routes.pop(key, None)
         self.rivals.route(key, None, None)
-        return self.dependents("HTTPRoute", *key)
+        return self.dependents(*key)
 
     def put_workload(self, document: Json, *, answer: bool = False) -> set[Key]:
         """Keep a workload; wakes nobody when nothing changed that a decision looks at."""
@@ -169,8 +171,8 @@ class Store:
         """The Rollouts that refer to an object."""
         return set(self._wanted_by.get((kind, namespace, name), ()))
 
-    def _sharing(self, place: Place) -> AbstractSet[Key]:
-        return self._wanted_by.get(("HTTPRoute", *place), frozenset())
+    def _sharing(self, place: RouteKey) -> AbstractSet[Key]:
+        return self._wanted_by.get(place, frozenset())
 
     def _forget(self, need: Need, key: Key) -> None:
         self._wanted_by[need].discard(key)
@@ -208,7 +210,9 @@ def _needs(document: Json) -> Iterator[Need]:
     spec = document.get("spec") or {}
     status = document.get("status") or {}
     for route in [*_list(spec.get("routes")), *_list(status.get("routes"))]:
-        yield "HTTPRoute", namespace, sys.intern(str(route.get("name", "")))
+        with suppress(ValueError):  # of a kind that nobody may name
+            of = RouteKind(route.get("kind") or RouteKind.HTTP)
+            yield RouteKey(of, namespace, sys.intern(str(route.get("name", ""))))
     workloads = spec.get("workloads")
     if isinstance(workloads, dict):
         for ref in workloads.values():
@@ -221,9 +225,9 @@ def _needs(document: Json) -> Iterator[Need]:
             yield kind, "" if kind == TemplateKind.CLUSTER else namespace, str(template.get("name", ""))
 
 
-def _places(needs: AbstractSet[Need]) -> set[Place]:
+def _places(needs: AbstractSet[Need]) -> set[RouteKey]:
     """The routes among what is referred to."""
-    return {(namespace, name) for kind, namespace, name in needs if kind == "HTTPRoute"}
+    return {need for need in needs if isinstance(need, RouteKey)}
 
 
 def _list(value: Any) -> list[Json]:

@@ -18,8 +18,10 @@ from canary.act.executor import Executor, World
 from canary.decide.actions import WriteRoute
 from canary.kube import DEPLOYMENTS, EVENTS, HTTPROUTES, NAMESPACES, ROLLOUTS, Kube, KubeClient
 from canary.kube.retry import ROUTE_WRITE
+from canary.model.rollout import RouteKind
 from canary.observe.store import Store
 from canary.routes.intent import Intent, Mode
+from canary.routes.key import RouteKey
 from canary.routes.pair import Backend, Pair, Weights
 from canary.routes.plan import RoutePlan
 from canary_sandbox.apiserver import Fault
@@ -81,11 +83,15 @@ def deployment(name: str, image: str) -> Json:
 PAIR = Pair(Backend("stable", TEAM, 80), Backend("canary", TEAM, 80))
 
 
+def key(name: str) -> RouteKey:
+    return RouteKey(RouteKind.HTTP, TEAM, name)
+
+
 def write(name: str = "shop", stable: int = 50, canary: int = 50, mode: Mode | None = Mode.STEP) -> WriteRoute:
     """Give the only rule these weights; with a mode also the annotation, without one its removal."""
     weights = {"#0": Weights(stable, canary)}
     intent = Intent("shop", "uid", 1, mode, 1, weights, {"#0": Weights(90, 10)}) if mode is not None else None
-    return WriteRoute("HTTPRoute", name, RoutePlan.dividing(PAIR, weights), intent)  # type: ignore[arg-type]  # a StrEnum
+    return WriteRoute(key(name), RoutePlan.dividing(PAIR, weights), intent)
 
 
 @dataclass
@@ -121,7 +127,7 @@ class Bench:
             self.store.put_workload(document)
         return World(
             rollout=self.store.rollouts[TEAM, "shop"].document,
-            routes={name: kept.document for (_, name), kept in self.store.routes.items()},
+            routes={key: kept.document for key, kept in self.store.routes.items()},
         )
 
     async def weights(self, name: str = "shop") -> list[int]:

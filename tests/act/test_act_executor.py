@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from act_kit import NOW, PAIR, TEAM, Bench, Json, until, write
+from act_kit import NOW, PAIR, TEAM, Bench, Json, key, until, write
 
 from canary.act.backoff import OFTEN
 from canary.controller.fence import Fence
@@ -49,10 +49,10 @@ async def replaced(bench: Bench) -> str:
 async def test_weights_and_annotation_in_one_patch(bench: Bench) -> None:
     """One patch sets the weights and says why; what we know of the route is the answer to it."""
     done = await bench.executor.execute([write()], await bench.see(), NOW)
-    assert done.performed == ["WriteRoute(shop, step)"]
+    assert done.performed == ["WriteRoute(HTTPRoute shop, step)"]
     assert done.moved
     assert await bench.weights() == [50, 50]
-    kept = bench.store.routes[TEAM, "shop"].document
+    kept = bench.store.routes[key("shop")].document
     intent = parse_intent(kept["metadata"]["annotations"][RUN_ANNOTATION])
     assert intent is not None
     assert intent.mode is Mode.STEP
@@ -83,7 +83,7 @@ async def test_release_takes_the_annotation_away(bench: Bench) -> None:
 async def test_somebody_was_there_first(bench: Bench, field: str) -> None:
     """A write against a route that has moved changes nothing: it is read again, and counts as no failure."""
     world = await bench.see()
-    seen = world.routes["shop"]
+    seen = world.routes[key("shop")]
     if field == "weights":
         refs = [{**ref, "weight": 7} for ref in seen["spec"]["rules"][0]["backendRefs"]]
         patch: dict[str, Any] = {"spec": {"rules": [{"backendRefs": refs}]}}
@@ -91,15 +91,14 @@ async def test_somebody_was_there_first(bench: Bench, field: str) -> None:
         patch = {"metadata": {"annotations": {RUN_ANNOTATION: "{}"}}}
     theirs = await bench.other.merge_patch(HTTPROUTES, "shop", TEAM, patch)
     done = await bench.executor.execute([write()], world, NOW)
-    assert done.stale == ["WriteRoute(shop, step)"]
+    assert done.stale == ["WriteRoute(HTTPRoute shop, step)"]
     assert done.moved
     assert not done.failed
     assert bench.backoffs.next_try(NOW) is None
     now = await bench.kube.get(HTTPROUTES, "shop", TEAM)
     assert now["metadata"]["resourceVersion"] == theirs["metadata"]["resourceVersion"]
     assert (
-        bench.store.routes[TEAM, "shop"].document["metadata"]["resourceVersion"]
-        == theirs["metadata"]["resourceVersion"]
+        bench.store.routes[key("shop")].document["metadata"]["resourceVersion"] == theirs["metadata"]["resourceVersion"]
     )
 
 
@@ -107,9 +106,9 @@ async def test_a_refusal_of_the_content_stands(bench: Bench) -> None:
     """422 although nothing had moved is about what we wrote: it fails, rests, and is told to people once."""
     world = await bench.see()
     done = await bench.executor.execute([write("shop", -1, 101)], world, NOW)
-    assert isinstance(done.failed["WriteRoute(shop, step)"], Unprocessable)
+    assert isinstance(done.failed["WriteRoute(HTTPRoute shop, step)"], Unprocessable)
     assert not done.moved
-    assert bench.backoffs.resting("WriteRoute(shop, step)", NOW)
+    assert bench.backoffs.resting("WriteRoute(HTTPRoute shop, step)", NOW)
     before = len(bench.api.audit)
     again = await bench.executor.execute([write("shop", -1, 101)], world, NOW)
     assert len(bench.api.audit) == before, "it rests"
@@ -123,8 +122,8 @@ async def test_a_fault_fails_one_route_only(bench: Bench, status: int, error: ty
     """A route that cannot be written rests; the other one is written."""
     bench.fault(resource="httproutes", name="shop", status=status)
     done = await bench.executor.execute([write(), write("api")], await bench.see(), NOW)
-    assert isinstance(done.failed["WriteRoute(shop, step)"], error)
-    assert done.performed == ["WriteRoute(api, step)"]
+    assert isinstance(done.failed["WriteRoute(HTTPRoute shop, step)"], error)
+    assert done.performed == ["WriteRoute(HTTPRoute api, step)"]
     assert await bench.weights("api") == [50, 50]
     assert await bench.weights() == [90, 10]
 
@@ -133,9 +132,9 @@ async def test_an_answer_that_got_lost(bench: Bench) -> None:
     """A write that took effect although its answer was 500 fails now, and is found done afterwards."""
     bench.fault(resource="httproutes", name="shop", status=500, after_effect=True)
     done = await bench.executor.execute([write()], await bench.see(), NOW)
-    assert list(done.failed) == ["WriteRoute(shop, step)"]
+    assert list(done.failed) == ["WriteRoute(HTTPRoute shop, step)"]
     assert await bench.weights() == [50, 50]
-    bench.backoffs.succeeded("WriteRoute(shop, step)")
+    bench.backoffs.succeeded("WriteRoute(HTTPRoute shop, step)")
     before = len(bench.api.audit)
     world = await bench.see()
     lists = len(bench.api.audit) - before
@@ -148,8 +147,8 @@ async def test_a_route_that_is_gone(bench: Bench) -> None:
     world = await bench.see()
     await bench.other.delete(HTTPROUTES, "shop", TEAM)
     done = await bench.executor.execute([write()], world, NOW)
-    assert done.stale == ["WriteRoute(shop, step)"]
-    assert (TEAM, "shop") not in bench.store.routes
+    assert done.stale == ["WriteRoute(HTTPRoute shop, step)"]
+    assert key("shop") not in bench.store.routes
 
 
 @pytest.mark.alone("how fast it returns")
@@ -160,7 +159,7 @@ async def test_what_hangs_holds_up_nobody(bench: Bench) -> None:
     started = time.monotonic()
     done = await bench.executor.execute([write(), write("api")], world, NOW)
     assert time.monotonic() - started < 0.9
-    assert done.performed == ["WriteRoute(api, step)"]
+    assert done.performed == ["WriteRoute(HTTPRoute api, step)"]
     assert bench.executor.busy
     await bench.executor.execute([write()], world, NOW)
     assert hanging.hits == 1
@@ -203,7 +202,7 @@ async def test_a_rollback_overtakes_a_hanging_raise(bench: Bench) -> None:
     world = await bench.see()
     await bench.executor.execute([write()], world, NOW)
     done = await bench.executor.execute([write("shop", 100, 0, Mode.ROLLBACK)], world, NOW, time.monotonic())
-    assert done.performed == ["WriteRoute(shop, rollback)"]
+    assert done.performed == ["WriteRoute(HTTPRoute shop, rollback)"]
     await until(lambda: not bench.executor.busy)
     assert await bench.weights() == [100, 0]
     assert len(bench.rollbacks) == 1
@@ -360,7 +359,7 @@ async def test_an_event_never_hinders(bench: Bench) -> None:
     """When Events cannot be posted, nothing else notices."""
     bench.fault(verb="create", resource="events", status=403, times=None)
     done = await bench.executor.execute([EmitEvent("Normal", "A", "a"), write()], await bench.see(), NOW)
-    assert done.performed == ["WriteRoute(shop, step)"]
+    assert done.performed == ["WriteRoute(HTTPRoute shop, step)"]
     assert await bench.events() == []
 
 
@@ -377,10 +376,10 @@ async def test_admission_that_changes_a_weight_is_noticed(bench: Bench) -> None:
     weight = {"op": "replace", "path": "/spec/rules/0/backendRefs/1/weight", "value": 77}
     bench.fault(resource="httproutes", name="shop", rewrite=also(weight), times=None)
     done = await bench.executor.execute([write()], await bench.see(), NOW)
-    assert isinstance(done.failed["WriteRoute(shop, step)"], WriteAltered)
-    assert "keeps 50/77" in bench.executor.unwritten["shop"]
+    assert isinstance(done.failed["WriteRoute(HTTPRoute shop, step)"], WriteAltered)
+    assert "keeps 50/77" in bench.executor.unwritten[key("shop")]
     assert await bench.weights() == [50, 77]
-    refs = bench.store.routes[TEAM, "shop"].document["spec"]["rules"][0]["backendRefs"]
+    refs = bench.store.routes[key("shop")].document["spec"]["rules"][0]["backendRefs"]
     assert [ref["weight"] for ref in refs] == [50, 77]
 
 
@@ -389,7 +388,7 @@ async def test_admission_that_takes_our_annotation_away_is_noticed(bench: Bench)
     gone = {"op": "remove", "path": "/metadata/annotations"}
     bench.fault(resource="httproutes", name="shop", rewrite=also(gone))
     done = await bench.executor.execute([write()], await bench.see(), NOW)
-    assert isinstance(done.failed["WriteRoute(shop, step)"], WriteAltered)
+    assert isinstance(done.failed["WriteRoute(HTTPRoute shop, step)"], WriteAltered)
 
 
 async def test_routes_are_written_strictly(bench: Bench) -> None:
@@ -397,7 +396,7 @@ async def test_routes_are_written_strictly(bench: Bench) -> None:
     unknown = {"op": "add", "path": "/spec/rules/0/colour", "value": "red"}
     bench.fault(resource="httproutes", name="shop", rewrite=also(unknown))
     done = await bench.executor.execute([write()], await bench.see(), NOW)
-    assert list(done.failed) == ["WriteRoute(shop, step)"]
+    assert list(done.failed) == ["WriteRoute(HTTPRoute shop, step)"]
     assert await bench.weights() == [90, 10]
 
 
@@ -470,7 +469,7 @@ async def test_a_route_without_our_turn_is_not_raised_before_the_rollout_was_rea
     run = {"number": 1, "startedAt": "2026-01-01T00:00:00Z", **status}
     await bench.other.merge_patch(ROLLOUTS, "shop", TEAM, {"status": {"run": run}}, subresource="status")
     done = await bench.executor.execute([write()], world, NOW)
-    assert (done.performed, done.stale) == ([], ["WriteRoute(shop, step)"])
+    assert (done.performed, done.stale) == ([], ["WriteRoute(HTTPRoute shop, step)"])
     assert await bench.weights() == [90, 10]
     kept = bench.store.rollout((TEAM, "shop"))
     assert kept is not None
@@ -481,12 +480,12 @@ async def test_a_late_raise_is_refused_when_another_has_taken_its_turn(bench: Be
     """A patch that was on its way while another controller put its turn on the route: the API server refuses it."""
     await bench.executor.execute([write("shop", 90, 10)], await bench.see(), NOW)
     world = await bench.see()
-    annotation = parse_intent(world.routes["shop"]["metadata"]["annotations"][RUN_ANNOTATION])
+    annotation = parse_intent(world.routes[key("shop")]["metadata"]["annotations"][RUN_ANNOTATION])
     assert annotation is not None
     text = replace(annotation, turn="another").dump()
     await bench.other.merge_patch(HTTPROUTES, "shop", TEAM, {"metadata": {"annotations": {RUN_ANNOTATION: text}}})
     done = await bench.executor.execute([write("shop", 50, 50)], world, NOW)
-    assert done.stale == ["WriteRoute(shop, step)"]
+    assert done.stale == ["WriteRoute(HTTPRoute shop, step)"]
     assert await bench.weights() == [90, 10]
 
 
@@ -499,10 +498,10 @@ async def test_a_decision_from_before_we_slept_is_not_sent(bench: Bench) -> None
     now[0] += 20
     world, before = await bench.see(), len(bench.api.audit)
     done = await bench.executor.execute([write(), AddFinalizer()], world, NOW, gate=gate)
-    assert sorted(done.stale) == ["AddFinalizer", "WriteRoute(shop, step)"]
+    assert sorted(done.stale) == ["AddFinalizer", "WriteRoute(HTTPRoute shop, step)"]
     assert {entry.verb for entry in list(bench.api.audit)[before:]} <= {"get"}
     done = await bench.executor.execute([write()], world, NOW, gate=fence.gate())
-    assert done.performed == ["WriteRoute(shop, step)"]
+    assert done.performed == ["WriteRoute(HTTPRoute shop, step)"]
 
 
 async def test_without_a_certain_lease_weights_only_go_down(bench: Bench) -> None:
@@ -510,10 +509,10 @@ async def test_without_a_certain_lease_weights_only_go_down(bench: Bench) -> Non
     fence = Fence()
     fence.confirmed = lambda: False
     done = await bench.executor.execute([write()], await bench.see(), NOW, gate=fence.gate())
-    assert done.stale == ["WriteRoute(shop, step)"]
+    assert done.stale == ["WriteRoute(HTTPRoute shop, step)"]
     down = write("shop", 100, 0, Mode.ROLLBACK)
     done = await bench.executor.execute([down], await bench.see(), NOW, gate=fence.gate())
-    assert done.performed == ["WriteRoute(shop, rollback)"]
+    assert done.performed == ["WriteRoute(HTTPRoute shop, rollback)"]
 
 
 # -- whose fields ---------------------------------------------------------------------------------------------------------
@@ -529,7 +528,7 @@ async def test_the_last_patch_gives_the_fields_back(bench: Bench) -> None:
     await bench.executor.execute([write("shop", 100, 0, Mode.ROLLBACK)], await bench.see(), NOW)
     assert "canary" in managers(await bench.kube.get(HTTPROUTES, "shop", TEAM))
     before = len([entry for entry in bench.api.audit if entry.verb == "patch"])
-    release = WriteRoute("HTTPRoute", "shop", RoutePlan.dividing(PAIR, {"#0": Weights(100, 0)}), None)  # type: ignore[arg-type]
+    release = WriteRoute(key("shop"), RoutePlan.dividing(PAIR, {"#0": Weights(100, 0)}), None)
     await bench.executor.execute([release], await bench.see(), NOW)
     assert len([entry for entry in bench.api.audit if entry.verb == "patch"]) == before + 1
     document = await bench.kube.get(HTTPROUTES, "shop", TEAM)
@@ -541,7 +540,7 @@ async def test_the_last_patch_gives_the_fields_back(bench: Bench) -> None:
 async def test_weights_and_ownership_never_change_in_one_patch(bench: Bench) -> None:
     """A leftover is put back by one patch, and its fields are given back by the next."""
     await bench.executor.execute([write("shop", 50, 50)], await bench.see(), NOW)
-    release = WriteRoute("HTTPRoute", "shop", RoutePlan.dividing(PAIR, {"#0": Weights(100, 0)}), None)  # type: ignore[arg-type]
+    release = WriteRoute(key("shop"), RoutePlan.dividing(PAIR, {"#0": Weights(100, 0)}), None)
     await bench.executor.execute([release], await bench.see(), NOW)
     document = await bench.kube.get(HTTPROUTES, "shop", TEAM)
     assert ("canary" in managers(document), await bench.weights()) == (False, [100, 0])
@@ -553,7 +552,7 @@ async def test_fields_that_another_run_of_ours_has_written_stay_ours(bench: Benc
     body = {"metadata": {"annotations": {run_annotation("second"): "x"}}}
     await bench.kube.merge_patch(HTTPROUTES, "shop", TEAM, body)
     await bench.executor.execute([write("shop", 100, 0, Mode.ROLLBACK)], await bench.see(), NOW)
-    release = WriteRoute("HTTPRoute", "shop", RoutePlan(PAIR), None)  # type: ignore[arg-type]
+    release = WriteRoute(key("shop"), RoutePlan(PAIR), None)
     await bench.executor.execute([release], await bench.see(), NOW)
     document = await bench.kube.get(HTTPROUTES, "shop", TEAM)
     assert list(document["metadata"]["annotations"]) == [run_annotation("second")]
@@ -582,4 +581,4 @@ async def test_a_rollback_that_is_fought_slows_down_and_does_not_end(bench: Benc
     assert later is not None
     assert later - NOW <= timedelta(seconds=1)
     done = await bench.executor.execute([rollback], await bench.see(), later)
-    assert done.performed == ["WriteRoute(shop, rollback)"]
+    assert done.performed == ["WriteRoute(HTTPRoute shop, rollback)"]

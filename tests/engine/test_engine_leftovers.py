@@ -14,6 +14,7 @@ from canary.model.rollout import RolloutSpec
 from canary.model.status import Outcome, Phase, RevisionsStatus, RolloutStatus, RunStatus, StepStatus
 from canary.routes.acceptance import Acceptance
 from canary.routes.intent import Intent, Mode, parse_intent
+from canary.routes.key import RouteKey
 from canary.routes.pair import Backend, Pair, Weights
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -27,8 +28,7 @@ SPEC = RolloutSpec.model_validate(
     }
 )
 ROUTE = RouteView(
-    kind=SPEC.routes[0].kind,
-    name="shop",
+    key=RouteKey(SPEC.routes[0].kind, "team", "shop"),
     pair=Pair(Backend("s", "team", 80), Backend("c", "team", 80)),
     generation=1,
     rules=(RuleView("#0", Weights(1, 0)),),

@@ -34,6 +34,7 @@ from canary.model.status import (
 )
 from canary.routes.acceptance import Acceptance
 from canary.routes.intent import Intent, Mode
+from canary.routes.key import RouteKey
 from canary.routes.pair import Weights
 from canary.status.project import project
 from canary.status.write import urgency
@@ -50,6 +51,7 @@ weights = st.builds(
     Weights, *[st.one_of(st.none(), st.sampled_from((0, 1, 7, 100, 1_000_000)), st.integers(0, 1_000_000))] * 2
 )
 revisions = st.sampled_from(("a", "b", "c", ""))
+KEYS = [RouteKey(RouteKind.HTTP, "team", name) for name in ("shop", "api")]
 keys = st.sampled_from(("#0", "#1", "x"))
 texts = st.one_of(st.text(max_size=30), st.sampled_from(("1/0", "-/-", "a/b", "1", "", "-1/3", "1/2/3")))
 
@@ -75,12 +77,12 @@ intents = st.builds(
 )
 routes = st.builds(
     RouteView,
-    kind=st.just(RouteKind.HTTP),
-    name=st.sampled_from(("shop", "api")),
+    key=st.sampled_from(KEYS),
     exists=st.booleans(),
     generation=st.integers(0, 9),
     rules=st.lists(st.builds(RuleView, key=keys, weights=weights, others=st.integers(0, 9)), max_size=2).map(tuple),
     intent=optional(intents),
+    moved=st.dictionaries(keys, keys, max_size=2),
     acceptance=st.builds(Acceptance, accepted=st.booleans(), message=st.text(max_size=9), refused=st.booleans()),
     problem=st.sampled_from(("", "", "the pair is gone")),
     declared=st.booleans(),
@@ -237,7 +239,7 @@ def facts(draw: st.DrawFn) -> tuple[object, RolloutStatus, Facts]:
             since=draw(optional(times)),
             blind=draw(st.booleans()),
             senseless=tuple(draw(st.lists(st.sampled_from(("run", "step")), max_size=1))),
-            unwritten=draw(st.dictionaries(st.sampled_from(("shop", "api")), st.text(max_size=9), max_size=2)),
+            unwritten=draw(st.dictionaries(st.sampled_from(KEYS), st.text(max_size=9), max_size=2)),
         ),
     )
 

@@ -43,6 +43,7 @@ from canary.observe.routes import Viewer, view
 from canary.routes.acceptance import last_writer
 from canary.routes.edit import edit
 from canary.routes.intent import run_annotation
+from canary.routes.key import RouteKey
 from canary.routes.pair import Pair, RulePair, read_pairs
 from canary.routes.reading import RouteReading
 from canary.routes.weights import divide
@@ -200,7 +201,7 @@ class World:
     fresh: bool = True
     since: datetime | None = None
     blind: bool = False
-    unwritten: dict[str, str] = field(default_factory=dict)
+    unwritten: dict[RouteKey, str] = field(default_factory=dict)
     promises: Promises = field(init=False)
 
     def __post_init__(self) -> None:
@@ -341,10 +342,10 @@ class World:
             except CanaryError as error:
                 self.failing = True
                 if isinstance(action, WriteRoute):
-                    self.unwritten[action.name] = str(error)
+                    self.unwritten[action.key] = str(error)
             else:
                 if isinstance(action, WriteRoute):
-                    self.unwritten.pop(action.name, None)
+                    self.unwritten.pop(action.key, None)
         self.memory = after
         if not moved and not self.gone:
             self._record(after)

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from observe_kit import TEAM, facts_of, furnished, meta, ref, rollout, route
 
+from canary.model.rollout import RouteKind
 from canary.observe import rivals
 from canary.observe.claims import Claimant, Claims
 from canary.observe.rivals import claimant
@@ -18,6 +19,7 @@ from canary.observe.rollout import Rollout
 from canary.observe.routes import Viewer, view
 from canary.observe.store import Key, Store
 from canary.routes.intent import Intent, Mode
+from canary.routes.key import RouteKey
 from canary.routes.pair import Backend, Pair, Weights
 from canary.routes.reading import RouteReading
 
@@ -149,7 +151,7 @@ class Scenario:
 
     def drop_route(self, name: str) -> None:
         self.routes.pop(name, None)
-        self.woken |= self.store.drop_route((TEAM, name))
+        self.woken |= self.store.drop_route(RouteKey(RouteKind.HTTP, TEAM, name))
 
     def settle(self, most: int) -> None:
         for _ in range(most):
@@ -188,7 +190,7 @@ class Scenario:
             shared = len(self.store.dependents("HTTPRoute", TEAM, name)) > 1
             for rule in ("one", "two", "#0", "#1", "#2"):
                 those = lines.get((name, rule), [])
-                owner = self.store.rivals.owner((TEAM, name), rule)
+                owner = self.store.rivals.owner(RouteKey(RouteKind.HTTP, TEAM, name), rule)
                 assert owner == (those[0] if those and shared else None), (name, rule)
 
 
@@ -239,7 +241,7 @@ claims_changes = st.lists(
 @given(claims_changes)
 def test_lines_are_in_order(played: list[tuple[str, tuple[bool, str, frozenset[str]] | None]]) -> None:
     """The first in line owns a rule; a change names exactly the rules whose owner is another one."""
-    claims, place = Claims(), (TEAM, "shop")
+    claims, place = Claims(), RouteKey(RouteKind.HTTP, TEAM, "shop")
     kept: dict[str, tuple[Claimant, frozenset[str]]] = {}
     for name, claim in played:
         owners = {rule: claims.owner(place, rule) for rule in "abc"}
@@ -276,7 +278,7 @@ def test_what_somebody_drives_is_found_out_once_per_version(monkeypatch: pytest.
     def ask() -> list[str]:
         looked.clear()
         for _ in names:
-            owner = store.rivals.owner((TEAM, "shop"), "#0")
+            owner = store.rivals.owner(RouteKey(RouteKind.HTTP, TEAM, "shop"), "#0")
             assert owner is not None
             assert owner.name == "r00"
         return sorted(looked)
@@ -296,7 +298,7 @@ def test_what_somebody_drives_is_found_out_once_per_version(monkeypatch: pytest.
     assert ask() == ["r42"]
     store.put_route(route("shop", {"name": "x", "backendRefs": [ref("stable", 1), ref("canary", 0)]}, version=5))
     looked.clear()
-    assert store.rivals.owner((TEAM, "shop"), "#0") is None
+    assert store.rivals.owner(RouteKey(RouteKind.HTTP, TEAM, "shop"), "#0") is None
     assert sorted(looked) == names
 
 

@@ -3,10 +3,13 @@ from __future__ import annotations
 import pytest
 from observe_kit import TEAM, deployment, meta, rollout, route, template
 
+from canary.model.rollout import RouteKind
 from canary.observe.objects import known, request_of, revision, slim, workload_view
 from canary.observe.store import Store
+from canary.routes.key import RouteKey
 
 SHOP = (TEAM, "shop")
+ROUTE = RouteKey(RouteKind.HTTP, *SHOP)
 
 
 def test_news_that_is_old_changes_nothing() -> None:
@@ -16,7 +19,7 @@ def test_news_that_is_old_changes_nothing() -> None:
     assert store.put_route(route(version=12)) == {SHOP}
     assert store.put_route(route(version=11)) == set()
     assert store.put_route(route(version=12)) == set()
-    assert store.routes[SHOP].document["metadata"]["resourceVersion"] == "12"
+    assert store.routes[ROUTE].document["metadata"]["resourceVersion"] == "12"
     assert store.put_route(route(version=13)) == {SHOP}
     assert not store.put_rollout(rollout(version=1))
     assert store.put_rollout(rollout(version=2))
@@ -61,14 +64,14 @@ def test_the_end_of_another_object_takes_nothing_away() -> None:
     store.put_workload(deployment("canary"))
     store.put_template("CheckTemplate", template())
     assert not store.drop_rollout(SHOP, "uid-of-old")
-    assert store.drop_route(SHOP, "uid-of-old") == set()
+    assert store.drop_route(ROUTE, "uid-of-old") == set()
     assert store.drop_workload((TEAM, "canary"), "uid-of-old") == set()
     assert store.drop_template("CheckTemplate", (TEAM, "latency"), "uid-of-old") == set()
     assert store.rollouts
     assert store.routes
     assert store.workloads
     assert store.templates
-    assert store.drop_route(SHOP, "uid-shop") == {SHOP}
+    assert store.drop_route(ROUTE, "uid-shop") == {SHOP}
 
 
 def test_who_is_woken() -> None:
@@ -155,8 +158,8 @@ def test_what_is_kept_of_a_route() -> None:
     ]
     store = Store()
     store.put_route(route(managedFields=fields))
-    assert store.routes[SHOP].writer == "gitops"
-    assert "managedFields" not in store.routes[SHOP].document["metadata"]
+    assert store.routes[ROUTE].writer == "gitops"
+    assert "managedFields" not in store.routes[ROUTE].document["metadata"]
 
 
 def test_revision_is_of_the_pod_spec() -> None:

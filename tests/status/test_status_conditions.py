@@ -24,13 +24,14 @@ from canary.model.status import (
     VerdictKind,
 )
 from canary.routes.acceptance import Acceptance
+from canary.routes.key import RouteKey
 from canary.routes.pair import Backend, Pair
 from canary.status.conditions import conditions
 from canary.status.project import summary, unreadable
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123_000, tzinfo=UTC)
 PAIR = Pair(Backend("s", "team", 80), Backend("c", "team", 80))
-ROUTE = RouteView(kind=RouteKind.HTTP, name="shop", pair=PAIR, acceptance=Acceptance(accepted=True))
+ROUTE = RouteView(key=RouteKey(RouteKind.HTTP, "team", "shop"), pair=PAIR, acceptance=Acceptance(accepted=True))
 FACTS = Facts(now=NOW, name="shop", uid="u", generation=4, routes=(ROUTE,))
 
 

@@ -26,6 +26,7 @@ from canary.model.status import (
 )
 from canary.observe.objects import images, workload_view
 from canary.routes.acceptance import Acceptance
+from canary.routes.key import RouteKey
 from canary.routes.pair import Backend, Pair, Weights
 from canary.status.project import project
 from canary.status.write import Urgency, urgency
@@ -47,7 +48,7 @@ CANARY = WorkloadView("c", exists=True, revision="b", ready=1, replicas=2, image
 def route(stable: int, canary: int) -> RouteView:
     pair = Pair(Backend("shop-stable", "team", 80), Backend("shop-canary", "team", 80))
     rules = (RuleView("#0", Weights(stable, canary)),)
-    return RouteView(RouteKind.HTTP, "shop", pair, rules=rules, acceptance=Acceptance(accepted=True))
+    return RouteView(RouteKey(RouteKind.HTTP, "team", "shop"), pair, rules=rules, acceptance=Acceptance(accepted=True))
 
 
 def projected(status: RolloutStatus, *, share: int = 0, **facts: Any) -> RolloutStatus:
