@@ -19,6 +19,9 @@ from canary.fair import Limit, RoundRobin
 LONGEST_WAIT = 0.5
 """Seconds after which what can wait goes first: it waits for those who are in a hurry now, not for a flood without end."""
 
+LOOK_AGAIN = 0.01
+"""Seconds between two looks whether a start is over."""
+
 PATIENT = 4
 """As many of those that can wait are at it at a time; namespaces take turns."""
 
@@ -31,6 +34,8 @@ class PriorityQueue:
         self._patient: RoundRobin[asyncio.Future[None]] = RoundRobin()
         self._places = Limit(PATIENT)
         self._calling = False
+        self._waiting = 0
+        self._again: asyncio.TimerHandle | None = None
         self.starting: Callable[[], bool] = lambda: False
         """Whether runs wait that nobody has looked at since the start."""
 
@@ -48,8 +53,12 @@ class PriorityQueue:
             turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._patient.put(namespace, turn)
             self._go_on()
-            await asyncio.wait({turn}, timeout=LONGEST_WAIT)
-            turn.cancel()
+            self._waiting += 1
+            try:
+                await asyncio.wait({turn}, timeout=LONGEST_WAIT)
+            finally:
+                turn.cancel()
+                self._waiting -= 1
             yield
 
     def _go_on(self) -> None:
@@ -59,14 +68,29 @@ class PriorityQueue:
 
     def _call(self) -> None:
         """Call the next one, and go on in the next round of the event loop."""
-        for line in (self._line, self._patient):
-            while line:
-                if line is self._patient and self.starting():
-                    asyncio.get_running_loop().call_soon(self._call)
-                    return
-                turn = line.pop()
-                if not turn.done():
-                    turn.set_result(None)
-                    asyncio.get_running_loop().call_soon(self._call)
-                    return
+        loop = asyncio.get_running_loop()
+        while self._line:
+            if self._done(self._line.pop()):
+                loop.call_soon(self._call)
+                return
+        while self._patient and not self.starting():
+            if self._done(self._patient.pop()):
+                loop.call_soon(self._call)
+                return
         self._calling = False
+        if self._patient and self._again is None:
+            self._again = loop.call_later(LOOK_AGAIN, self._look_again)
+
+    @staticmethod
+    def _done(turn: asyncio.Future[None]) -> bool:
+        """Call somebody; False when nobody waits there any more."""
+        if turn.done():
+            return False
+        turn.set_result(None)
+        return True
+
+    def _look_again(self) -> None:
+        """See whether the start is over. Who can wait gives up waiting by itself; so this ends with them."""
+        self._again = None
+        if self._waiting:
+            self._go_on()

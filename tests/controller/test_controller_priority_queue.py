@@ -8,7 +8,7 @@ import pytest
 from controller_kit import CONTROLLER, World, rollout_document, route_document
 
 from canary.controller.manager import Manager
-from canary.controller.priority_queue import LONGEST_WAIT, PATIENT, PriorityQueue
+from canary.controller.priority_queue import LONGEST_WAIT, LOOK_AGAIN, PATIENT, PriorityQueue
 from canary.controller.reconciler import Deps
 from canary.kube import DEPLOYMENTS, HTTPROUTES, ROLLOUTS
 from canary.metrics.scripted import Scripted
@@ -82,6 +82,33 @@ async def test_a_flood_without_end_holds_up_what_can_wait_only_for_a_while() -> 
     turns.starting = lambda: True
     async with asyncio.timeout(LONGEST_WAIT + 5), turns.held("team"):
         pass
+
+
+async def test_who_gives_up_waiting_leaves_nothing_to_be_done() -> None:
+    """A run that ends while its takeover waits for a start that goes on: nobody looks again and again for it."""
+    turns = PriorityQueue()
+    looks = 0
+
+    def starting() -> bool:
+        nonlocal looks
+        looks += 1
+        return True
+
+    turns.starting = starting
+
+    async def patient() -> None:
+        async with turns.held("team"):
+            raise AssertionError("it was given up before its turn")
+
+    waiting = asyncio.create_task(patient())
+    await asyncio.sleep(5 * LOOK_AGAIN)
+    assert 1 <= looks <= 10, "it looks now and then, and not in every round of the event loop"
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    await asyncio.sleep(3 * LOOK_AGAIN)
+    looked = looks
+    await asyncio.sleep(5 * LOOK_AGAIN)
+    assert looks == looked
 
 
 async def test_active_runs_come_first_at_a_start(world: World) -> None:

@@ -53,6 +53,22 @@ def given_again(world: World, run: int) -> list[str]:
     ]
 
 
+def history(world: World, name: str) -> str:
+    """Everything that was written to a Rollout and its route of the same name, in order, for whoever has to understand it."""
+    rows = []
+    for kind in ("rollouts", "httproutes"):
+        for document in world.records.versions[kind]:
+            metadata, status = document["metadata"], document.get("status", {})
+            if metadata["name"] != name:
+                continue
+            if kind == "rollouts":
+                said = [status.get(member) for member in ("phase", "run", "step", "routes", "lastRequest", "message")]
+            else:
+                said = [pair_weights(document["spec"]["rules"][0]), status]
+            rows.append((int(metadata["resourceVersion"]), kind, metadata.get("annotations"), *said))
+    return "\n".join(map(str, sorted(rows, key=lambda row: row[0])))
+
+
 async def furnish(world: World) -> None:
     """Seventy routes, and a Rollout for each."""
     await world.furnish(*(route_document(name, rule(backend("stable", 100), backend("canary", 0))) for name in NAMES))
@@ -106,7 +122,11 @@ async def one_stop(
         assert "another controller holds the Lease" in controllers.log(first)
     await asyncio.sleep(3)
     assert set(shares(world).values()) == {0.0}
-    assert not given_again(world, stop + 1)
+    again = given_again(world, stop + 1)
+    assert not again, (
+        f"{again}\n{history(world, again[0].split()[0])}\n"
+        f"stopped:\n{controllers.log(first)[-20_000:]}\nwent on:\n{controllers.log(second)[-20_000:]}"
+    )
     for version in world.records.versions["rollouts"][versions:]:
         assert version["status"]["phase"] not in ACTIVE, (
             f"an ended run was taken up again: {version['status']['message']}"
