@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from world import START, World, begun, spec_of
 
 from canary.checks.resolve import resolve
+from canary.decide.actions import WriteRoute
 from canary.decide.engine import decide
 from canary.decide.facts import CopyView, Facts, Problem, Recorded, RouteView, RuleView, WorkloadView
 from canary.model.base import ApiModel
@@ -266,12 +267,12 @@ def test_a_rollback_never_gives_and_never_waits(world: tuple[object, RolloutStat
     run = decision.status.run
     if run is None or run.outcome is not Outcome.ROLLED_BACK or not decision.status.active or seen.deleting:
         return
-    written = {action.name for action in decision.actions if hasattr(action, "weights")}
+    written = {action.key for action in decision.actions if isinstance(action, WriteRoute)}
     for route in seen.routes:
         if route.exists and not route.problem and route.share > 0:
-            assert route.name in written
+            assert route.key in written
     for action in decision.actions:
-        if hasattr(action, "weights"):
+        if isinstance(action, WriteRoute):
             assert all(weights.share == 0 for weights in action.plan.weights.values())
 
 
