@@ -11,7 +11,8 @@ from canary.lint.source import Document
 from canary.lint.world import World
 from canary.model.rollout import BackendTarget, RolloutSpec, RouteRef
 from canary.model.values import decimal_text
-from canary.routes.pair import Backend, Pair, RulePair, read_pairs
+from canary.routes.pair import Backend, Pair
+from canary.routes.rules import RulePair, read_pairs
 from canary.routes.weights import divide
 
 Json = dict[str, Any]

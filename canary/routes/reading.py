@@ -13,7 +13,8 @@ from canary.errors import SpecError
 from canary.routes.acceptance import Acceptance, acceptance
 from canary.routes.identity import moved, resolve
 from canary.routes.intent import Intent, recorded_intent
-from canary.routes.pair import Pair, RulePair, every_pair, read_pairs
+from canary.routes.pair import Pair
+from canary.routes.rules import RulePair, every_pair, read_pairs
 
 Json = dict[str, Any]
 

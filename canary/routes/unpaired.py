@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from canary.routes.pair import Backend, Pair
+from canary.routes.pair import Backend, Pair
 
 Json = dict[str, Any]
 

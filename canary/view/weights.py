@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from canary.errors import SpecError
-from canary.routes.pair import Backend, Pair, RulePair, read_pairs
+from canary.routes.pair import Backend, Pair
+from canary.routes.rules import RulePair, read_pairs
 from canary.view.rollout import RolloutView
 from canary.view.words import clean, plain
 

@@ -17,7 +17,8 @@ from canary.model.measurement import Measurement, Sample
 from canary.model.rollout import OnFailure, Promotion
 from canary.model.status import Outcome, Phase, RolloutStatus, VerdictKind
 from canary.routes.intent import LEGACY_ANNOTATION, Intent, Mode, parse_intent, run_annotation
-from canary.routes.pair import MAX_WEIGHT, RulePair, Weights, every_pair
+from canary.routes.pair import MAX_WEIGHT, Weights
+from canary.routes.rules import RulePair, every_pair
 
 if TYPE_CHECKING:
     from world import World

@@ -44,8 +44,9 @@ from canary.routes.acceptance import last_writer
 from canary.routes.edit import edit
 from canary.routes.intent import run_annotation
 from canary.routes.key import RouteKey
-from canary.routes.pair import Pair, RulePair, read_pairs
+from canary.routes.pair import Pair
 from canary.routes.reading import RouteReading
+from canary.routes.rules import RulePair, read_pairs
 from canary.routes.weights import divide
 from canary.status.project import project
 from canary.status.write import SETTLE, Urgency, merge_patch, urgency

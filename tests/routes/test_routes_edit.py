@@ -15,8 +15,9 @@ from routes_kit import CANARY, STABLE, Json, ref, route, rule
 
 from canary.routes.edit import edit
 from canary.routes.intent import Intent, Mode, parse_intent, run_annotation
-from canary.routes.pair import MAX_WEIGHT, Pair, RulePair, Weights, read_pairs
+from canary.routes.pair import MAX_WEIGHT, Pair, Weights
 from canary.routes.plan import RoutePlan
+from canary.routes.rules import RulePair, read_pairs
 
 RUN_ANNOTATION = run_annotation("shop")
 

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from routes_kit import CANARY, STABLE, Json, ref, route, rule
 
 from canary.routes.identity import moved, rule_digest
-from canary.routes.pair import Pair, every_pair
+from canary.routes.pair import Pair
 from canary.routes.reading import RouteReading
+from canary.routes.rules import every_pair
 
 BOTH = Pair(STABLE, CANARY)
 

@@ -11,7 +11,8 @@ from routes_kit import CANARY, STABLE, Json, ref, route, rule
 
 from canary.errors import SpecError
 from canary.model.rollout import BackendTarget
-from canary.routes.pair import MAX_WEIGHT, Backend, Pair, Weights, read_pairs
+from canary.routes.pair import MAX_WEIGHT, Backend, Pair, Weights
+from canary.routes.rules import read_pairs
 
 PAIR = (ref("s", 9), ref("c", 1))
 

@@ -1,0 +1,128 @@
+"""Reads our pair of backendRefs out of a route, without touching anything else in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from canary.errors import SpecError
+from canary.routes.identity import rule_digest, rule_key
+from canary.routes.pair import Backend, Pair, Weights, weight_of
+from canary.routes.unpaired import backend_words, rule_words, why_unpaired
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class RulePair:
+    """Where in a rule our pair is, and what its weights are.
+
+    `key` names the rule: its name, or `#index`. `others` is the sum of the weights of all other backendRefs.
+    """
+
+    key: str
+    rule: int
+    name: str | None
+    stable: int
+    canary: int
+    weights: Weights
+    others: int
+    document: Json = field(compare=False, repr=False)
+    namespace: str = field(compare=False, repr=False)
+
+    @cached_property
+    def digest(self) -> str:
+        """What identifies the rule wherever it is, besides its name."""
+        return rule_digest(self.document, self.namespace)
+
+
+def read_pairs(route: Json, both: Pair, rules: Iterable[str] = ()) -> tuple[RulePair, ...]:
+    """Find the pair in the rules of a route: in the named ones, or in every rule that lists both.
+
+    Raises:
+        SpecError: no such rule, a rule without the pair, the pair listed twice in one rule, or nowhere.
+
+    """
+    name = route.get("metadata", {}).get("name", "")
+    namespace = route.get("metadata", {}).get("namespace", "")
+    wanted = tuple(rules)
+    listed = route.get("spec", {}).get("rules") or []
+    known = {rule.get("name") for rule in listed}
+    for rule_name in wanted:
+        if rule_name not in known:
+            raise SpecError(
+                "spec.routes",
+                f"route {name} has no rule named {rule_name!r}; give the rule that name, or drop it from `rules`",
+            )
+    pairs = tuple(_pairs(listed, both, namespace, wanted, name))
+    missing = set(wanted) - {pair.name for pair in pairs}
+    if missing or not pairs:
+        raise SpecError("spec.routes", why_unpaired(route, both, {min(missing)} if missing else ()))
+    return pairs
+
+
+def _pairs(listed: list[Json], both: Pair, namespace: str, wanted: tuple[str, ...], route: str) -> Iterator[RulePair]:
+    for index, rule in enumerate(listed):
+        if wanted and rule.get("name") not in wanted:
+            continue
+        places = _places(rule, both, namespace)
+        if not all(places.values()):
+            continue
+        for backend, found in places.items():
+            if len(found) > 1:
+                raise SpecError(
+                    "spec.routes",
+                    f"{rule_words(listed, index)} of route {route} lists {backend_words(backend, namespace)} "
+                    f"{len(found)} times; list it once",
+                )
+        yield _pair(index, rule, namespace, *places.values())
+
+
+def every_pair(route: Json, both: Pair) -> tuple[RulePair, ...]:
+    """Find a pair in every rule that lists it (once). Never raises.
+
+    What a run has written is found so, whatever its Rollout declares by now.
+    """
+    namespace = route.get("metadata", {}).get("namespace", "")
+    found = []
+    for index, rule in enumerate(route.get("spec", {}).get("rules") or []):
+        places = _places(rule, both, namespace)
+        if all(len(listed) == 1 for listed in places.values()):
+            found.append(_pair(index, rule, namespace, *places.values()))
+    return tuple(found)
+
+
+def _places(rule: Json, both: Pair, namespace: str) -> dict[Backend, list[int]]:
+    """Where a rule lists stable, and where the canary."""
+    refs = rule.get("backendRefs") or []
+    return {
+        backend: [index for index, ref in enumerate(refs) if _is(ref, backend, namespace)]
+        for backend in (both.stable, both.canary)
+    }
+
+
+def _pair(index: int, rule: Json, namespace: str, stable: list[int], canary: list[int]) -> RulePair:
+    refs, (s,), (c,) = rule["backendRefs"], stable, canary
+    return RulePair(
+        key=rule_key(index, rule),
+        rule=index,
+        name=rule.get("name"),
+        stable=s,
+        canary=c,
+        weights=Weights(refs[s].get("weight"), refs[c].get("weight")),
+        others=sum(weight_of(ref.get("weight")) for i, ref in enumerate(refs) if i not in {s, c}),
+        document=rule,
+        namespace=namespace,
+    )
+
+
+def _is(ref: Json, backend: Backend, namespace: str) -> bool:
+    return (
+        ref.get("name") == backend.service
+        and ref.get("port") == backend.port
+        and (ref.get("namespace") or namespace) == backend.namespace
+        and (ref.get("kind") or "Service") == "Service"
+        and not ref.get("group")
+    )
