@@ -12,9 +12,13 @@ from canary.kube import (
     CHECKTEMPLATES,
     CLUSTERCHECKTEMPLATES,
     DEPLOYMENTS,
+    GATEWAYCLASSES,
+    GATEWAYS,
     HTTPROUTES,
+    LISTENERSETS,
     REFERENCEGRANTS,
     ROLLOUTS,
+    ROUTES,
     SERVICES,
     Kube,
     Resource,
@@ -22,6 +26,7 @@ from canary.kube import (
 from canary.kube.retry import READ
 from canary.lint.source import Document
 from canary.lint.world import World, world_of
+from canary.routes.acceptance import ParentRef
 
 Json = dict[str, Any]
 
@@ -29,8 +34,10 @@ Json = dict[str, Any]
 async def read_cluster(kube: Kube, documents: Sequence[Document]) -> World:
     """Everything that the Rollouts among `documents` can refer to, as a world in which absence means absence.
 
+    Of what stands around their routes it is as much as may be read.
+
     Raises:
-        CliError: canary or the Gateway API is not installed, or something may not be read.
+        CliError: canary or the Gateway API is not installed, or something else may not be read.
 
     """
     rollouts = [document for document in documents if document.kind == "Rollout"]
@@ -46,15 +53,49 @@ async def read_cluster(kube: Kube, documents: Sequence[Document]) -> World:
             wanted.append((DEPLOYMENTS, namespace))
     for namespace in sorted({place for document in rollouts for place in _places(document)}):
         wanted.append((SERVICES, namespace))
-        if any(namespace in _places(document) and namespace != document.namespace for document in rollouts):
-            wanted.append((REFERENCEGRANTS, namespace))
     objects: list[tuple[str, Json]] = []
     for resource, place in wanted:
         items = await _items(kube, resource, place)
-        objects += [
-            (place or "", {**item, "apiVersion": resource.api_version, "kind": resource.kind}) for item in items
-        ]
-    return world_of(objects, complete=True, place="the cluster")
+        objects += _typed(resource, place, items)
+    known = {(resource.kind, place or "") for resource, place in wanted if resource is SERVICES}
+    for resource, place in _around(rollouts, objects):
+        try:
+            found = await _items(kube, resource, place)
+        except (CliError, Forbidden):
+            continue  # not served, or not for us to see: then nothing is said about it
+        known.add((resource.kind, place or ""))
+        objects += _typed(resource, place, found)
+    return world_of(objects, complete=True, place="the cluster", known=known)
+
+
+def _typed(resource: Resource, place: str | None, items: Sequence[Json]) -> list[tuple[str, Json]]:
+    return [(place or "", {**item, "apiVersion": resource.api_version, "kind": resource.kind}) for item in items]
+
+
+def _around(rollouts: Sequence[Document], objects: Sequence[tuple[str, Json]]) -> list[tuple[Resource, str | None]]:
+    """What else a preflight asks about: the parents of the routes that are named, and grants where a namespace is crossed."""
+    named = {
+        (document.namespace, str(route.get("name")))
+        for document in rollouts
+        for route in _list(document.spec.get("routes"))
+    }
+    parents = {
+        ParentRef.read(ref, namespace)
+        for namespace, item in objects
+        if item["kind"] in ROUTES and (namespace, item["metadata"]["name"]) in named
+        for ref in _list((item.get("spec") or {}).get("parentRefs"))
+    }
+    wanted: list[tuple[Resource, str | None]] = []
+    for resource in (GATEWAYS, LISTENERSETS):
+        of = {parent.namespace for parent in parents if (parent.group, parent.kind) == (resource.group, resource.kind)}
+        wanted += [(resource, namespace) for namespace in sorted(of)]
+    if wanted:
+        wanted += [(GATEWAYCLASSES, None)]
+    meshes = {parent.namespace for parent in parents if (parent.group, parent.kind) == ("", SERVICES.kind)}
+    seen = {place for document in rollouts for place in _places(document)}
+    wanted += [(SERVICES, namespace) for namespace in sorted(meshes - seen)]
+    crossed = {place for document in rollouts for place in _places(document) if place != document.namespace}
+    return [*wanted, *((REFERENCEGRANTS, namespace) for namespace in sorted(crossed))]
 
 
 async def _items(kube: Kube, resource: Resource, namespace: str | None) -> list[Json]:

@@ -34,9 +34,8 @@ class Around:
     Of a kind that is not `known` in a place nothing is said: it may not be read, is not served, or is not listed yet.
     """
 
-    place = ""
-
-    def __init__(self) -> None:
+    def __init__(self, place: str = "") -> None:
+        self.place = place
         self._services: dict[Key, tuple[int, ...]] = {}
         self._gateways: dict[Thing, Gateway] = {}
         self._classes: dict[str, GatewayClass] = {}

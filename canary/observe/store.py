@@ -45,7 +45,8 @@ class Store:
     of two objects come in any order.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, place: str = "") -> None:
+        """`place`: see `Surroundings.place`."""
         self.rollouts: dict[Key, Packed] = {}
         self.routes: dict[RouteKey, Route] = {}
         self.workloads: dict[Key, Workload] = {}
@@ -58,7 +59,7 @@ class Store:
         self._recorded_at: dict[Key, datetime] = {}
         self._backends: dict[Key, tuple[Key, Key]] = {}
         self._backed: dict[Key, tuple[Key, ...] | set[Key]] = {}
-        self.around = Around()
+        self.around = Around(place)
         self.rivals = Rivals(self.rollout, self.routes, self._sharing)
 
     def recorded_at(self, key: Key) -> datetime | None:
