@@ -307,13 +307,13 @@ async def test_live_reads_what_gateways_say_of_this_generation(cluster: Cluster,
 async def test_live_says_why_a_gateway_does_not_serve(cluster: Cluster, tmp_path: Path) -> None:
     """A listener that takes other routes, a Gateway that is not there; and nothing of what may not be read."""
     manifest = write(tmp_path / "m.yaml", rollout())
-    closed = gateway(allowedRoutes={"namespaces": {"from": "None"}})["spec"]
+    closed = gateway(allowedRoutes={"kinds": [{"kind": "GRPCRoute"}]})["spec"]
     await cluster.kube.merge_patch(GATEWAYS, "edge", NS, {"spec": closed})
     assert await cluster.lint(manifest) == (0, []), "what the gateway says of the route counts more"
     await cluster.kube.merge_patch(HTTPROUTES, "shop", NS, {"status": {"parents": []}}, subresource="status")
     code, ((field, words),) = await cluster.lint(manifest)
     assert (code, field) == (1, "spec.routes[0]")
-    assert words.startswith("Gateway edge takes routes of no namespace only, so it does not serve HTTPRoute shop")
+    assert words.startswith("no listener of Gateway edge takes HTTPRoutes, so it does not serve HTTPRoute shop")
     await cluster.kube.delete(GATEWAYS, "edge", NS)
     await cluster.accept()
     _, ((_, words),) = await cluster.lint(manifest)
