@@ -26,6 +26,7 @@ from canary.kube import (
 from canary.kube.retry import READ
 from canary.lint.source import Document
 from canary.lint.world import World, world_of
+from canary.preflight.surroundings import Place
 from canary.routes.acceptance import ParentRef
 
 Json = dict[str, Any]
@@ -51,17 +52,17 @@ async def read_cluster(kube: Kube, documents: Sequence[Document]) -> World:
             wanted.append((CHECKTEMPLATES, namespace))
         if any("workloads" in document.spec for document in mine):
             wanted.append((DEPLOYMENTS, namespace))
-    for namespace in sorted({place for document in rollouts for place in _places(document)}):
-        wanted.append((SERVICES, namespace))
     objects: list[tuple[str, Json]] = []
     for resource, place in wanted:
         items = await _items(kube, resource, place)
         objects += _typed(resource, place, items)
-    known = {(resource.kind, place or "") for resource, place in wanted if resource is SERVICES}
-    for resource, place in _around(rollouts, objects):
+    known: set[Place] = set()
+    for resource, place in surroundings([(document.namespace, document.spec) for document in rollouts], objects):
         try:
             found = await _items(kube, resource, place)
         except (CliError, Forbidden):
+            if resource is SERVICES:
+                raise
             continue  # not served, or not for us to see: then nothing is said about it
         known.add((resource.kind, place or ""))
         objects += _typed(resource, place, found)
@@ -72,13 +73,14 @@ def _typed(resource: Resource, place: str | None, items: Sequence[Json]) -> list
     return [(place or "", {**item, "apiVersion": resource.api_version, "kind": resource.kind}) for item in items]
 
 
-def _around(rollouts: Sequence[Document], objects: Sequence[tuple[str, Json]]) -> list[tuple[Resource, str | None]]:
-    """What else a preflight asks about: the parents of the routes that are named, and grants where a namespace is crossed."""
-    named = {
-        (document.namespace, str(route.get("name")))
-        for document in rollouts
-        for route in _list(document.spec.get("routes"))
-    }
+def surroundings(
+    rollouts: Sequence[tuple[str, Json]], objects: Sequence[tuple[str, Json]]
+) -> list[tuple[Resource, str | None]]:
+    """What a preflight asks about: Services, the parents of the routes, and grants where a namespace is crossed.
+
+    `rollouts` are specs and `objects`, with the routes among them, documents, each by its namespace.
+    """
+    named = {(namespace, str(route.get("name"))) for namespace, spec in rollouts for route in _list(spec.get("routes"))}
     parents = {
         ParentRef.read(ref, namespace)
         for namespace, item in objects
@@ -90,11 +92,11 @@ def _around(rollouts: Sequence[Document], objects: Sequence[tuple[str, Json]]) -
         of = {parent.namespace for parent in parents if (parent.group, parent.kind) == (resource.group, resource.kind)}
         wanted += [(resource, namespace) for namespace in sorted(of)]
     if wanted:
-        wanted += [(GATEWAYCLASSES, None)]
-    meshes = {parent.namespace for parent in parents if (parent.group, parent.kind) == ("", SERVICES.kind)}
-    seen = {place for document in rollouts for place in _places(document)}
-    wanted += [(SERVICES, namespace) for namespace in sorted(meshes - seen)]
-    crossed = {place for document in rollouts for place in _places(document) if place != document.namespace}
+        wanted.append((GATEWAYCLASSES, None))
+    services = {parent.namespace for parent in parents if (parent.group, parent.kind) == ("", SERVICES.kind)}
+    services |= {place for rollout in rollouts for place in _places(*rollout)}
+    crossed = {place for rollout in rollouts for place in _places(*rollout) if place != rollout[0]}
+    wanted += [(SERVICES, namespace) for namespace in sorted(services)]
     return [*wanted, *((REFERENCEGRANTS, namespace) for namespace in sorted(crossed))]
 
 
@@ -127,13 +129,10 @@ def _templates(document: Document, kind: str) -> bool:
     return False
 
 
-def _places(document: Document) -> set[str]:
+def _places(namespace: str, spec: Json) -> set[str]:
     """The namespaces of the two Services."""
-    targets: Iterable[Any] = (document.spec.get("stable"), document.spec.get("canary"))
-    return {
-        str(target.get("namespace") or document.namespace) if isinstance(target, dict) else document.namespace
-        for target in targets
-    }
+    targets: Iterable[Any] = (spec.get("stable"), spec.get("canary"))
+    return {str(target.get("namespace") or namespace) if isinstance(target, dict) else namespace for target in targets}
 
 
 def _list(value: Any) -> list[Json]:
