@@ -59,6 +59,7 @@ UDPROUTES = Resource(_GATEWAY_API, "v1alpha2", "udproutes", "UDPRoute")
 ROUTES: dict[str, Resource] = {route.kind: route for route in (HTTPROUTES, GRPCROUTES, TLSROUTES, TCPROUTES, UDPROUTES)}
 """Every kind of route that a Rollout may name, by kind. `Kube.resolve` finds the version that a cluster serves."""
 GATEWAYS = Resource(_GATEWAY_API, "v1", "gateways", "Gateway")
+LISTENERSETS = Resource(_GATEWAY_API, "v1", "listenersets", "ListenerSet")
 GATEWAYCLASSES = Resource(_GATEWAY_API, "v1", "gatewayclasses", "GatewayClass", namespaced=False)
 REFERENCEGRANTS = Resource(_GATEWAY_API, "v1beta1", "referencegrants", "ReferenceGrant")
 

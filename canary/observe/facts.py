@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from canary.decide.facts import Facts, Problem, Recorded, RouteView, WorkloadView
+from canary.decide.reasons import CONFLICTING_ROLLOUT
 from canary.errors import ShareError
 from canary.model.measurement import Measurement
 from canary.model.rollout import RolloutSpec, RouteRef
@@ -16,6 +17,8 @@ from canary.observe.rivals import claimant
 from canary.observe.rollout import Rollout
 from canary.observe.routes import Viewer, view
 from canary.observe.store import Store
+from canary.preflight.findings import Finding
+from canary.preflight.look import findings
 from canary.routes.key import RouteKey
 from canary.routes.weights import divide
 
@@ -89,6 +92,7 @@ def gather(
         observed=received.observed,
         request=rollout.request,
         problems=tuple(problems),
+        findings=tuple(_findings(store, rollout.namespace, spec, routes)),
         recorded=Recorded.of(rollout.status),
         senseless=rollout.senseless,
         turn=standing.turn,
@@ -152,7 +156,17 @@ def _route_problems(
             yield from _unwritable(spec, route, field_)
         rival = _rival(store, rollout, route.key, {rule.key for rule in route.rules})
         if rival:
-            yield Problem(field_, rival)
+            yield Problem(field_, rival, CONFLICTING_ROLLOUT)
+
+
+def _findings(store: Store, namespace: str, spec: RolloutSpec, routes: tuple[RouteView, ...]) -> Iterator[Finding]:
+    """What a preflight finds, of the routes that there are; what is wrong with the others is a problem."""
+    sound = {
+        route.key: store.routes[route.key].reading
+        for route in routes
+        if route.declared and route.exists and not route.problem
+    }
+    return findings(spec, namespace, sound, store.around)
 
 
 def _unwritable(spec: RolloutSpec, route: RouteView, field_: str) -> Iterator[Problem]:

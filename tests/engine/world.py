@@ -40,6 +40,8 @@ from canary.model.requests import parse_request
 from canary.model.rollout import RolloutSpec, RouteRef
 from canary.model.status import Phase, RolloutStatus
 from canary.observe.routes import Viewer, view
+from canary.preflight.look import findings
+from canary.preflight.surroundings import Documents
 from canary.routes.acceptance import last_writer
 from canary.routes.edit import edit
 from canary.routes.intent import run_annotation
@@ -274,6 +276,7 @@ class World:
             measurements=tuple(self.news),
             request=parse_request(self.request),
             problems=tuple(self._problems(views, memory)),
+            findings=tuple(findings(self.spec, NAMESPACE, self._sound(views), Documents())),
             recorded=Recorded.of(recorded),
             turn=self.turn,
             fresh=self.fresh,
@@ -281,6 +284,10 @@ class World:
             blind=self.blind,
             unwritten=dict(self.unwritten),
         )
+
+    def _sound(self, views: list[RouteView]) -> dict[RouteKey, RouteReading]:
+        sound = (view for view in views if view.declared and view.exists and not view.problem)
+        return {view.key: RouteReading(self.routes[view.name]) for view in sound}
 
     def _problems(self, views: list[RouteView], memory: RolloutStatus) -> list[Problem]:
         problems = []
