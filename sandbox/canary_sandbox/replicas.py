@@ -32,6 +32,8 @@ class Server(Protocol):
 
     async def served(self) -> int: ...
 
+    async def copies(self) -> int: ...
+
     async def stop(self) -> None: ...
 
     async def crash(self) -> None: ...
@@ -59,6 +61,9 @@ class InProcess:
     async def served(self) -> int:
         return self._app.served
 
+    async def copies(self) -> int:
+        return self._app.copies
+
     async def stop(self) -> None:
         await self._app.stop()
 
@@ -76,6 +81,7 @@ class OwnProcess:
         self._log = folder / f"{pod}.log"
         self._process = ManagedProcess(command, log=self._log, name=pod, env=environment)
         self._port = 0
+        self._control = 0
 
     @property
     def port(self) -> int:
@@ -97,7 +103,8 @@ class OwnProcess:
     async def _has_told_port(self) -> bool:
         first, newline, _ = self._log.read_text().partition("\n")
         if newline and first.startswith('{"port"'):
-            self._port = int(json.loads(first)["port"])
+            told = json.loads(first)
+            self._port, self._control = int(told["port"]), int(told["control"])
         return self._port != 0
 
     async def is_ready(self) -> bool:
@@ -118,12 +125,18 @@ class OwnProcess:
             raise SandboxError(f"{self._process.name} does not answer: {error}") from error
 
     async def served(self) -> int:
+        return await self._count("served")
+
+    async def copies(self) -> int:
+        return await self._count("copies")
+
+    async def _count(self, what: str) -> int:
         async with self._session() as http, http.get(COUNTS_PATH) as response:
-            return int((await response.json())["served"])
+            return int((await response.json())[what])
 
     def _session(self) -> aiohttp.ClientSession:
         timeout = aiohttp.ClientTimeout(total=5)
-        return aiohttp.ClientSession(f"http://127.0.0.1:{self._port}", timeout=timeout)
+        return aiohttp.ClientSession(f"http://127.0.0.1:{self._control}", timeout=timeout)
 
     async def stop(self) -> None:
         await self._process.stop()

@@ -126,6 +126,11 @@ class Workloads(Composite):
         live = self._find(namespace, deployment).live()
         return sum([await replica.server.served() for replica in live if not replica.crashed])
 
+    async def copies(self, namespace: str, deployment: str) -> int:
+        """How many of those were copies from mirrors, as far as a replica can tell: Envoy says so to its backends."""
+        live = self._find(namespace, deployment).live()
+        return sum([await replica.server.copies() for replica in live if not replica.crashed])
+
     async def set_fault(
         self,
         namespace: str,
