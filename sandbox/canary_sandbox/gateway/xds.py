@@ -17,6 +17,7 @@ CLUSTER = _TYPE + "envoy.config.cluster.v3.Cluster"
 ENDPOINTS = _TYPE + "envoy.config.endpoint.v3.ClusterLoadAssignment"
 _HTTP = _TYPE + "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 _ROUTER = _TYPE + "envoy.extensions.filters.http.router.v3.Router"
+_GRPC_STATS = _TYPE + "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig"
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _TCP_PROXY = "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
 _DIRECT_RESPONSE = "envoy.extensions.filters.network.direct_response.v3.Config"
@@ -104,7 +105,11 @@ def listener(name: str, folder: Path, port: int = 0) -> Json:
                                 "route_config_name": name,
                                 "config_source": source(folder / "rds" / file_name(name)),
                             },
-                            "http_filters": [{"name": "envoy.filters.http.router", "typed_config": {"@type": _ROUTER}}],
+                            "http_filters": [
+                                # A failed call has HTTP status 200: this counts by the gRPC status, per cluster.
+                                {"name": "envoy.filters.http.grpc_stats", "typed_config": {"@type": _GRPC_STATS}},
+                                {"name": "envoy.filters.http.router", "typed_config": {"@type": _ROUTER}},
+                            ],
                             "strip_any_host_port": True,
                             "normalize_path": True,
                         },

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import ssl
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+import aiohttp
 import pytest
 import pytest_asyncio
 from cluster_kit import sandbox
@@ -42,6 +44,7 @@ pytestmark = pytest.mark.e2e
 
 GRPC_HOST = "grpc.example.com"
 BUY = "/shop.v1.Shop/Buy"
+COUNTER = re.compile(r'^(envoy_cluster_\w+)\{.*envoy_cluster_name="([^"]+)"[^}]*\} (\d+)$', re.MULTILINE)
 LISTENERS = [
     listener(),
     listener("tcp", protocol="TCP", port=5000),
@@ -214,6 +217,29 @@ async def test_copies_of_calls_are_counted_at_each_mirror(grpc: Traffic) -> None
         await copies_of(grpc.workloads, name, expected, slack)
         assert await grpc.workloads.served("team-shop", name) == await grpc.workloads.copies("team-shop", name)
     assert await grpc.workloads.copies("team-shop", "shop-stable") == 0
+
+
+async def test_statistics_tell_copies_from_users_and_failed_calls_from_others(grpc: Traffic) -> None:
+    """Envoy counts copies as internal requests, and calls of users by their gRPC status, per backend."""
+    await grpc.workloads.set_fault("team-shop", "shop-stable", errors=0.25)
+    await grpc.accepted(grpc_route(rule(*pair(1, 0), filters=[mirror("shop-canary")])))
+    assert await grpc.count(100) == {(0, "v1"): 75, (13, "v1"): 25}
+    await copies_of(grpc.workloads, "shop-canary", 100, 0)
+    stable, canary = ("team-shop/shop-stable/8080", "team-shop/shop-canary/8080")
+    expected = {
+        ("envoy_cluster_external_upstream_rq", stable): 100,
+        ("envoy_cluster_internal_upstream_rq", canary): 100,
+        ("envoy_cluster_grpc_success", stable): 75,
+        ("envoy_cluster_grpc_failure", stable): 25,
+    }
+
+    async def counted() -> bool:
+        async with aiohttp.ClientSession() as http, http.get(grpc.cluster.gateway.stats_url) as response:
+            lines = COUNTER.findall(await response.text())
+        found = {(name, where): int(value) for name, where, value in lines}
+        return {key: found.get(key) for key in expected} == expected
+
+    await until(counted, what="Envoy's counters")
 
 
 async def test_an_httproute_speaks_http2_to_a_service_that_says_so(grpc: Traffic) -> None:
