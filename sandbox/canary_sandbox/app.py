@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from types import TracebackType
@@ -23,6 +24,8 @@ from canary_sandbox.app_endpoints import Endpoint, TcpEndpoint, Who, is_copy
 
 FAULTS_PATH = "/-/faults"
 COUNTS_PATH = "/-/counts"
+Finished = Counter[tuple[bool, bool]]
+"""How many requests were answered, by (mirrored, succeeded)."""
 Speech = Literal["http", "grpc", "tcp"]
 
 
@@ -117,6 +120,7 @@ class AppServer:
         self.served = 0
         self.failed = 0
         self.copies = 0
+        self.finished: Finished = Counter()
         self.control_port = 0
         self._grace = grace
         self._owed = 0.0
@@ -191,7 +195,7 @@ class AppServer:
         if request.path == FAULTS_PATH and request.method == "PUT":
             return await self._set_faults(request)
         if request.path == COUNTS_PATH:
-            return web.json_response({"served": self.served, "failed": self.failed, "copies": self.copies})
+            return web.json_response(self._counts())
         if not await self._take(is_copy(request.headers, request.host)):
             return web.Response(status=500, body=b'{"error": "injected"}', headers=headers)
         return web.Response(body=self._body, content_type="application/json", headers=headers)
@@ -204,7 +208,12 @@ class AppServer:
         if self.faults.latency:
             await asyncio.sleep(self.faults.latency)
         self.failed += fails
+        self.finished[copy, not fails] += 1
         return not fails
+
+    def _counts(self) -> dict[str, object]:
+        finished = [[mirrored, succeeded, count] for (mirrored, succeeded), count in self.finished.items()]
+        return {"served": self.served, "failed": self.failed, "copies": self.copies, "finished": finished}
 
     def _is_due(self) -> bool:
         """Spread failures evenly: after n requests, the failed ones differ from errors * n by less than one."""

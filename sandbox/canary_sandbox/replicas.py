@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import aiohttp
 
 from canary.errors import SandboxError
 from canary_sandbox.addresses import LOOPBACK
-from canary_sandbox.app import COUNTS_PATH, FAULTS_PATH, AppServer, Behaviour, Faults
+from canary_sandbox.app import COUNTS_PATH, FAULTS_PATH, AppServer, Behaviour, Faults, Finished
 from canary_sandbox.process import ManagedProcess
 
 
@@ -33,6 +34,8 @@ class Server(Protocol):
     async def served(self) -> int: ...
 
     async def copies(self) -> int: ...
+
+    async def finished(self) -> Finished: ...
 
     async def stop(self) -> None: ...
 
@@ -63,6 +66,9 @@ class InProcess:
 
     async def copies(self) -> int:
         return self._app.copies
+
+    async def finished(self) -> Finished:
+        return self._app.finished
 
     async def stop(self) -> None:
         await self._app.stop()
@@ -125,14 +131,19 @@ class OwnProcess:
             raise SandboxError(f"{self._process.name} does not answer: {error}") from error
 
     async def served(self) -> int:
-        return await self._count("served")
+        return int((await self._counts())["served"])
 
     async def copies(self) -> int:
-        return await self._count("copies")
+        return int((await self._counts())["copies"])
 
-    async def _count(self, what: str) -> int:
+    async def finished(self) -> Finished:
+        counts = (await self._counts())["finished"]
+        return Counter({(mirrored, succeeded): count for mirrored, succeeded, count in counts})
+
+    async def _counts(self) -> dict[str, Any]:
         async with self._session() as http, http.get(COUNTS_PATH) as response:
-            return int((await response.json())[what])
+            counts: dict[str, Any] = await response.json()
+            return counts
 
     def _session(self) -> aiohttp.ClientSession:
         timeout = aiohttp.ClientTimeout(total=5)

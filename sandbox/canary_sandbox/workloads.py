@@ -350,6 +350,11 @@ class Workloads(Composite):
             del self._slices[key]
 
     def _wanted_slices(self) -> Iterator[Json]:
+        for service, replica in self.selected():
+            yield endpoint_slice(service, replica, MANAGED_BY)
+
+    def selected(self) -> Iterator[tuple[Json, Replica]]:
+        """Every live replica with every Service that selects it."""
         for (namespace, _), service in self._cache.of("services").items():
             selector: dict[str, str] = service["spec"].get("selector") or {}
             if not selector:
@@ -359,7 +364,7 @@ class Workloads(Composite):
                     continue
                 for replica in workload.live():
                     if selector.items() <= replica.labels.items():
-                        yield endpoint_slice(service, replica, MANAGED_BY)
+                        yield service, replica
 
     async def _report(self, key: Key, deployment: Json, workload: _Workload) -> float:
         """Write the Deployment's status if it differs; returns after how many seconds to look again."""

@@ -75,7 +75,7 @@ async def test_health_faults_and_counts_have_a_port_of_their_own(protocol: Any) 
         async with http.get(url + "/healthz") as response:
             assert response.status == 200
         async with http.get(url + COUNTS_PATH) as response:
-            assert await response.json() == {"served": 0, "failed": 0, "copies": 0}
+            assert await response.json() == {"served": 0, "failed": 0, "copies": 0, "finished": []}
 
 
 async def test_copies_are_told_by_what_gateways_mark_them_with() -> None:
