@@ -226,7 +226,7 @@ class Reconciler:
         try:
             while True:
                 if not self._urgent.is_set():
-                    self._turn = self._deps.queue.queue(self.key[0])
+                    self._turn = self._deps.queue.queue(self.key[0], first=self._status is None)
                     await self._turn
                 self._wake.clear()
                 until = await self._tick()
