@@ -11,6 +11,7 @@ from canary.lint.source import Document
 from canary.lint.world import World
 from canary.model.rollout import BackendTarget, RolloutSpec, RouteRef
 from canary.model.values import decimal_text
+from canary.routes.key import RouteKey
 from canary.routes.pair import Backend, Pair
 from canary.routes.rules import RulePair, read_pairs
 from canary.routes.weights import divide
@@ -41,11 +42,11 @@ def _route(document: Document, spec: RolloutSpec, ref: RouteRef, route: Json, pa
         yield document.finding(Severity.ERROR, Rule.ROUTE, path, error.message)
         return
     except (AttributeError, TypeError, KeyError) as error:
-        words = f"HTTPRoute {ref.name} is not of the shape of a route ({type(error).__name__})"
+        words = f"{ref.kind} {ref.name} is not of the shape of a route ({type(error).__name__})"
         yield document.finding(Severity.ERROR, Rule.ROUTE, path, words, "correct its rules and backendRefs")
         return
     if not _dict(route.get("spec")).get("parentRefs"):
-        words = f"HTTPRoute {ref.name} has no parentRefs, so no gateway serves it"
+        words = f"{ref.kind} {ref.name} has no parentRefs, so no gateway serves it"
         yield document.finding(Severity.ERROR, Rule.ROUTE, path, words, "name the Gateway in its spec.parentRefs")
     for pair in pairs:
         yield from _weights(document, spec, ref, pair, path)
@@ -64,12 +65,12 @@ def _weights(document: Document, spec: RolloutSpec, ref: RouteRef, pair: RulePai
             divide(pair.weights, step.weight.percent, pair.others)
         except ShareError as error:
             at: Path = ("spec", "steps", index, "weight") if pair.weights.total else path
-            words = f"rule {pair.key} of HTTPRoute {ref.name}: {error}"
+            words = f"rule {pair.key} of {ref.kind} {ref.name}: {error}"
             yield document.finding(Severity.ERROR, Rule.ROUTE, at, words)
             break
     if pair.weights.total and pair.weights.share > 0:
         share = decimal_text(pair.weights.share)
-        words = f"rule {pair.key} of HTTPRoute {ref.name} gives the canary {share} % of the pair outside of runs"
+        words = f"rule {pair.key} of {ref.kind} {ref.name} gives the canary {share} % of the pair outside of runs"
         yield document.finding(Severity.WARNING, Rule.ROUTE, path, words, "give the canary weight 0")
 
 
@@ -173,7 +174,7 @@ def rivals(rollouts: Mapping[Document, RolloutSpec], world: World) -> Iterator[F
             for index, ref in enumerate(spec.routes):
                 shared = _shared(document.namespace, spec, ref, theirs, world)
                 if shared:
-                    words = f"Rollout {other.name} ({other.file}) drives {shared} of route {ref.name} too"
+                    words = f"Rollout {other.name} ({other.file}) drives {shared} of {ref.kind} {ref.name} too"
                     yield document.finding(
                         Severity.ERROR,
                         Rule.RIVAL,
@@ -187,7 +188,7 @@ def rivals(rollouts: Mapping[Document, RolloutSpec], world: World) -> Iterator[F
 def _shared(namespace: str, spec: RolloutSpec, ref: RouteRef, theirs: RolloutSpec, world: World) -> str:
     """What two Rollouts have in common in one route, in words; empty when that is nothing."""
     for other in theirs.routes:
-        if (other.kind, other.name) != (ref.kind, ref.name):
+        if RouteKey.of(other, namespace) != RouteKey.of(ref, namespace):
             continue
         named = sorted(set(ref.rules) & set(other.rules))
         if named:

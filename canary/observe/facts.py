@@ -114,12 +114,12 @@ def _workloads(
 
 def _routes(store: Store, viewer: Viewer) -> Iterator[RouteView]:
     """The routes of the spec, and those that the run has written and that the spec names no more."""
-    declared = {(route.kind, route.name) for route in viewer.spec.routes}
+    declared = {RouteKey.of(route, viewer.namespace) for route in viewer.spec.routes}
     for ref in viewer.spec.routes:
         yield _route(store, viewer, ref)
     if viewer.status.active:
         for remembered in viewer.status.routes:
-            if (remembered.kind, remembered.name) not in declared and remembered.owned:
+            if remembered.owned and RouteKey.of(remembered, viewer.namespace) not in declared:
                 yield _route(store, viewer, RouteRef(kind=remembered.kind, name=remembered.name), declared=False)
 
 
@@ -162,7 +162,7 @@ def _unwritable(spec: RolloutSpec, route: RouteView, field_: str) -> Iterator[Pr
             try:
                 divide(rule.weights, share, rule.others)
             except ShareError as error:
-                yield Problem(field_, f"rule {rule.key} of route {route.name}: {error}")
+                yield Problem(field_, f"rule {rule.key} of {route.label}: {error}")
                 return
 
 
@@ -173,7 +173,7 @@ def _rival(store: Store, rollout: Rollout, route: RouteKey, keys: set[str]) -> s
         owner = store.rivals.owner(route, rule)
         if owner is not None and owner.name != mine.name and owner < mine:
             return (
-                f"Rollout {owner.name} drives rule {rule} of route {route.name} already; a rule has one Rollout: "
+                f"Rollout {owner.name} drives rule {rule} of {route.label} already; a rule has one Rollout: "
                 "name other rules, or delete one of the two"
             )
     return ""
