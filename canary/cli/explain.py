@@ -59,16 +59,21 @@ async def _explain(common: o.Common, name: str, output: o.ObjectFormat) -> int:
 async def _routes(kube: Kube, document: Json) -> dict[RouteKey, Json | None]:
     """The routes that the spec names; None for those that cannot be read."""
     from canary.errors import ApiError
-    from canary.kube import ROUTES
+    from canary.kube import HTTPROUTES, Resource
+    from canary.model.rollout import RouteKind
     from canary.view.weights import declared_route
 
+    resources: dict[RouteKind, Resource | None] = {RouteKind.HTTP: HTTPROUTES}
     found: dict[RouteKey, Json | None] = {}
     for route in (document.get("spec") or {}).get("routes") or ():
         key = declared_route(route, document["metadata"]["namespace"])
         if key is None or not key.name:
             continue
         try:
-            found[key] = await kube.get(ROUTES[key.kind], key.name, key.namespace)
+            if key.kind not in resources:
+                resources[key.kind] = await kube.resolve(HTTPROUTES.group, key.kind)
+            resource = resources[key.kind]
+            found[key] = await kube.get(resource, key.name, key.namespace) if resource is not None else None
         except ApiError:
             found[key] = None
     return found

@@ -14,6 +14,7 @@ from canary.model.checks import TemplateKind
 from canary.model.rollout import RolloutSpec, RouteKind
 from canary.observe.checks import Checks
 from canary.observe.facts import Received, gather
+from canary.observe.kinds import not_served
 from canary.observe.rollout import Rollout
 from canary.observe.store import Store
 from canary.routes.key import RouteKey
@@ -74,6 +75,8 @@ def _own(document: Document, cluster: World) -> Json:
 def _store(document: Document, own: Json, cluster: World, files: World, pending: set[RouteKey]) -> Store:
     store = Store()
     store.put_rollout(own)
+    for kind in cluster.unserved:
+        store.kinds.unseen(kind, None, not_served(kind))
     for (kind, namespace, name), found in cluster.objects.items():
         match kind:
             case "Rollout" if (namespace, name) != (document.namespace, document.name):

@@ -12,6 +12,7 @@ from canary.lint.world import World
 from canary.model.rollout import BackendTarget, RolloutSpec, RouteRef
 from canary.model.values import decimal_text
 from canary.routes.key import RouteKey
+from canary.routes.kinds import STICKY
 from canary.routes.pair import Backend, Pair
 from canary.routes.rules import RulePair, read_pairs
 from canary.routes.weights import divide
@@ -50,6 +51,10 @@ def _route(document: Document, spec: RolloutSpec, ref: RouteRef, route: Json, pa
         yield document.finding(Severity.ERROR, Rule.ROUTE, path, words, "name the Gateway in its spec.parentRefs")
     for pair in pairs:
         yield from _weights(document, spec, ref, pair, path)
+        if pair.sticky:
+            words = f"rule {pair.key} of {ref.kind} {ref.name} {STICKY}"
+            advice = "take it out for the time of a release, or expect other shares than the steps say"
+            yield document.finding(Severity.WARNING, Rule.ROUTE, path, words, advice)
 
 
 def pairs_of(namespace: str, spec: RolloutSpec, ref: RouteRef, route: Json) -> tuple[RulePair, ...]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
+
+from canary.model.rollout import RouteKind
 
 Json = dict[str, Any]
 Key = tuple[str, str, str]
@@ -13,7 +15,7 @@ Key = tuple[str, str, str]
 
 CLUSTER_KINDS = frozenset({"ClusterCheckTemplate", "GatewayClass", "Namespace"})
 GROUPS = {
-    "HTTPRoute": "gateway.networking.k8s.io",
+    **dict.fromkeys(RouteKind, "gateway.networking.k8s.io"),
     "ReferenceGrant": "gateway.networking.k8s.io",
     "Service": "",
     "Deployment": "apps",
@@ -26,11 +28,15 @@ GROUPS = {
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """`complete`: what is not here does not exist. `place` is the word for where one looks."""
+    """`complete`: what is not here does not exist. `place` is the word for where one looks.
+
+    `unserved`: kinds that a cluster does not know at all.
+    """
 
     objects: dict[Key, Json] = field(default_factory=dict)
     complete: bool = False
     place: str = "these files"
+    unserved: frozenset[RouteKind] = frozenset()
 
     def get(self, kind: str, namespace: str, name: str) -> Json | None:
         return self.objects.get(key(kind, namespace, name))
@@ -49,7 +55,7 @@ class World:
 
     def over(self, under: World) -> World:
         """These objects, and where there is none those of `under`."""
-        return World({**under.objects, **self.objects}, complete=under.complete, place=under.place)
+        return replace(under, objects={**under.objects, **self.objects})
 
     def absent(self, kind: str, namespace: str, name: str) -> tuple[str, str] | None:
         """(message, advice) when an object ought to be here and is not; None when it is, or nobody can tell."""

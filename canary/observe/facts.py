@@ -124,9 +124,10 @@ def _routes(store: Store, viewer: Viewer) -> Iterator[RouteView]:
 
 
 def _route(store: Store, viewer: Viewer, ref: RouteRef, *, declared: bool = True) -> RouteView:
-    found = store.routes.get(RouteKey.of(ref, viewer.namespace))
+    key = RouteKey.of(ref, viewer.namespace)
+    found = store.routes.get(key)
     if found is None:
-        return view(viewer, ref, None, declared=declared)
+        return view(viewer, ref, None, declared=declared, missing=store.kinds.missing(key))
     return view(viewer, ref, found.reading, writer=found.writer, declared=declared)
 
 
@@ -142,8 +143,8 @@ def _route_problems(
         field_ = f"spec.routes[{index}]"
         route = by_key[RouteKey.of(ref, rollout.namespace)]
         if not route.exists:
-            place = f"namespace {rollout.namespace}"
-            yield Problem(field_, f"there is no {ref.kind} {ref.name} in {place}; create it, or correct the name")
+            absent = f"there is no {route.label} in namespace {rollout.namespace}; create it, or correct the name"
+            yield Problem(field_, route.missing or absent)
             continue
         if route.problem:
             yield Problem(field_, route.problem)

@@ -8,12 +8,20 @@ from typing import Any
 from canary.errors import SpecError
 from canary.model.rollout import RouteKind
 from canary.routes.key import RouteKey
+from canary.routes.kinds import FORMS, STICKY
 from canary.routes.pair import Backend, Pair
 from canary.routes.rules import RulePair, read_pairs
 from canary.view.rollout import RolloutView
 from canary.view.words import clean, plain
 
 Json = dict[str, Any]
+
+_CONNECTIONS = "a weight here means connections, not requests: each new one goes to one of the two, and what is open stays where it is"
+BY_CONNECTION = {
+    RouteKind.TLS: f"{_CONNECTIONS}.",
+    RouteKind.TCP: f"{_CONNECTIONS}.",
+    RouteKind.UDP: f"{_CONNECTIONS}; of UDP that is what the gateway takes for one, mostly all datagrams of one address and port.",
+}
 
 ROUNDING = 0.001
 """Percent; shares in a status are rounded to four decimals."""
@@ -39,8 +47,12 @@ def route_lines(rollout: RolloutView, key: RouteKey, route: Json, declared: Json
     except (KeyError, TypeError, ValueError, AttributeError):
         yield f"{label}: its rules, or the pair in the spec, are not of a shape that this CLI knows."
         return
+    if FORMS[key.kind].by_connection:
+        yield f"{label}: {BY_CONNECTION[key.kind]}"
     for pair in pairs:
         yield _rule(rollout, label, route, pair)
+        if pair.sticky:
+            yield f"{label}: rule {clean(pair.key)} {STICKY}."
 
 
 def _rule(rollout: RolloutView, label: str, route: Json, pair: RulePair) -> str:
