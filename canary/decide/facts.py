@@ -30,6 +30,8 @@ class RuleView:
     others: int = 0
     digest: str = ""
     """What identifies the rule wherever it is."""
+    sticky: bool = False
+    """It keeps sessions where they are, whatever its weights say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,8 @@ class RouteView:
     key: RouteKey
     pair: Pair
     exists: bool = True
+    missing: str = ""
+    """Why it cannot be seen, whether it exists or not; empty where it would be."""
     generation: int = 0
     rules: tuple[RuleView, ...] = ()
     intent: Intent | None = None

@@ -44,6 +44,7 @@ ROLLED_BACK = "RolledBack"
 RECOVERED = "Recovered"
 LEFTOVER = "LeftoverRestored"
 UNREADABLE_RECORD = "UnreadableRecord"
+SESSION_PERSISTENCE = "SessionPersistence"
 
 # A run waits for a person
 PAUSED_BY_REQUEST = "PausedByRequest"

@@ -120,7 +120,7 @@ def _step(status: RolloutStatus) -> Any:
         status.split.desired,
         status.split.written,
         status.split.accepted,
-        tuple((route.name, route.owned) for route in status.routes),
+        tuple((route.kind, route.name, route.owned) for route in status.routes),
     )
 
 
