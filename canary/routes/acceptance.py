@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 Json = dict[str, Any]
@@ -19,6 +19,8 @@ class Acceptance:
     message: str = ""
     refused: bool = False
     """A gateway has looked at this very generation and said no (as opposed to: has not looked yet)."""
+    unresolved: str = ""
+    """What a gateway says that cannot resolve a reference of this very generation; empty when none says so."""
 
 
 def acceptance(route: Json) -> Acceptance:
@@ -30,12 +32,12 @@ def acceptance(route: Json) -> Acceptance:
     parents = route.get("spec", {}).get("parentRefs") or []
     if not parents:
         return Acceptance(accepted=False, message="the route has no parentRefs, so no gateway serves it", refused=True)
-    waiting = ""
-    for objection in _objections(route, parents):
-        if objection.refused:
-            return objection
-        waiting = waiting or objection.message
-    return Acceptance(accepted=not waiting, message=waiting)
+    found = list(_objections(route, parents))
+    unresolved = next((objection.unresolved for objection in found if objection.unresolved), "")
+    refusal = next((objection for objection in found if objection.refused), None)
+    if refusal is not None:
+        return replace(refusal, unresolved=unresolved)
+    return Acceptance(accepted=not found, message=found[0].message if found else "")
 
 
 def _objections(route: Json, parents: list[Json]) -> Iterator[Acceptance]:
@@ -72,9 +74,9 @@ def _report(report: Json, name: str, generation: int) -> Iterator[Acceptance]:
             )
         elif condition.get("status") != "True":
             said = f"{condition.get('reason', '')}: {condition.get('message', '')}".strip(": ")
-            yield Acceptance(
-                accepted=False, message=f"{name} says {kind}={condition.get('status')} ({said})", refused=True
-            )
+            words = f"{name} says {kind}={condition.get('status')} ({said})"
+            unresolved = words if kind == "ResolvedRefs" and condition.get("status") == "False" else ""
+            yield Acceptance(accepted=False, message=words, refused=True, unresolved=unresolved)
 
 
 def _key(ref: Json, namespace: str) -> tuple[Any, ...]:
