@@ -144,8 +144,11 @@ def remembered_by(route: RouteStatus, keys: Mapping[str, str]) -> RouteStatus:
     """What is remembered of its rules goes by other keys (`keys`: those that have changed)."""
     if not keys:
         return route
-    baseline = {keys.get(key, key): weights for key, weights in route.baseline.items()}
-    return _evolved(route, baseline=baseline, rules={keys.get(key, key): mark for key, mark in route.rules.items()})
+    rekeyed = {
+        name: {keys.get(key, key): said for key, said in getattr(route, name).items()}
+        for name in ("baseline", "rules", "mirrors")
+    }
+    return _evolved(route, **rekeyed)
 
 
 def settled(revisions: RevisionsStatus, revision: str | None) -> RevisionsStatus:

@@ -83,7 +83,13 @@ def view(
         key=key,
         pair=pair,
         generation=reading.generation,
-        rules=tuple(RuleView(rule.key, rule.weights, rule.others, rule.digest) for rule in found),
+        rules=tuple(
+            RuleView(
+                rule.key, rule.weights, rule.others, rule.digest, rule.reads and ref.kind.names_methods, rule.filters
+            )
+            for rule in found
+        ),
+        copied=reading.copied(pair),
         intent=intent,
         acceptance=reading.acceptance,
         writer=writer,

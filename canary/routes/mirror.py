@@ -68,16 +68,20 @@ class Mirror:
 
 @dataclass(frozen=True, slots=True)
 class NoMirror:
-    """One rule (by its present key) sends no copies to the canary any more. `copied` is what was written of it last."""
+    """One rule (by its present key) sends no copies to the canary any more. `copied` is what was written of it last.
+
+    `known`: nobody but us can have put that on record, so the rule is the one even where it has lost the pair.
+    """
 
     rule: str
     copied: Copied = field(default_factory=lambda: Copied(Fraction(0)))
+    known: bool = False
 
     def apply(self, route: RouteReading, pair: Pair) -> Edit:
         """Take away what sends copies to the canary, and nothing else. A list that was not there before goes with the last one.
 
-        Where somebody took the pair out of the rule, only what says exactly the share that was written: nothing else tells
-        that it is ours.
+        Where somebody took the pair out of a rule that is not known, only what says exactly the share that was written:
+        nothing else tells that it is ours.
         """
         there = route.pairs(pair).get(self.rule)
         if there is not None:
@@ -85,10 +89,12 @@ class NoMirror:
                 there.rule, there.document, mirrors(there.document, pair.canary, there.namespace), same_rule(there)
             )
         for index, rule in enumerate(route.rules):
-            if rule_key(index, rule) == self.rule and self.copied.share:
+            if rule_key(index, rule) == self.rule:
                 places = mirrors(rule, pair.canary, route.namespace)
-                same = tuple(place for place in places if share_of(filters_of(rule)[place]) == self.copied.share)
-                return self._without(index, rule, same, [])
+                ours = (
+                    place for place in places if self.known or share_of(filters_of(rule)[place]) == self.copied.share
+                )
+                return self._without(index, rule, tuple(ours), [])
         return NOTHING
 
     def _without(self, index: int, rule: Json, places: tuple[int, ...], tests: list[Operation]) -> Edit:

@@ -7,7 +7,7 @@ what the run has on record (`RoutePlan.back`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from types import MappingProxyType
@@ -88,17 +88,19 @@ class RoutePlan:
         baseline: Mapping[str, Weights],
         mirrors: Mapping[str, Copied] = MappingProxyType({}),
         *,
+        known: Collection[str] = (),
         swapped: bool = False,
     ) -> RoutePlan:
         """The way back from whatever a run has written, by what it has on record: nothing of it is left.
 
         All of the pair's traffic goes to stable, in exactly the weights of before where the canary had none then. `swapped`:
-        the run was won by Swap, and it goes to the canary. `mirrors`: what was written to the rules that were mirrored.
+        the run was won by Swap, and it goes to the canary. `mirrors`: what was written to the rules that were mirrored; of these,
+        `known` are those that nobody but us can have put on record.
         """
         given = (
             SetWeights(rule, before.only_canary if swapped else before.only_stable) for rule, before in baseline.items()
         )
-        return cls(pair, (*given, *(NoMirror(rule, said) for rule, said in mirrors.items())))
+        return cls(pair, (*given, *(NoMirror(rule, said, rule in known) for rule, said in mirrors.items())))
 
     @property
     def weights(self) -> dict[str, Weights]:

@@ -89,14 +89,24 @@ def team() -> list[Json]:
             "stable": {"service": "shop-stable", "port": 8080},
             "canary": {"service": "shop-canary", "port": 8080},
             "workloads": {"stable": {"name": "shop-stable"}, "canary": {"name": "shop-canary"}},
-            "steps": [{"weight": 10, "hold": "10s"}, {"approval": {}}, {"weight": 100, "hold": "10s"}],
+            "steps": [
+                {"weight": 10, "mirror": {"percent": 20, "allowUnsafeMethods": True}, "hold": "10s"},
+                {"approval": {}},
+                {"weight": 100, "hold": "10s"},
+            ],
             "checks": [
                 {"template": {"name": "errors", "kind": "ClusterCheckTemplate"}},
                 {"template": {"name": "own-errors", "kind": "CheckTemplate"}},
             ],
         },
     }
-    return [yaml.safe_load(TEAM_OBJECTS), *deployments, template, own, rollout]
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "shop-canary", "namespace": TEAM},
+        "spec": {"selector": {"app": "canary"}, "ports": [{"port": 8080}]},
+    }
+    return [yaml.safe_load(TEAM_OBJECTS), service, *deployments, template, own, rollout]
 
 
 async def install(place: Town, documents: list[Json], *, definitions: bool) -> None:

@@ -239,10 +239,12 @@ def others_to_c() -> list[Json]:
 
 
 def test_where_somebody_took_the_pair_out_only_what_was_written_goes() -> None:
-    """A rule without the pair may be another one: a mirror of another share is not ours to take."""
-    document = route(rule(ref("s"), filters=[mirror_to("c", percent=20), mirror_to("c", percent=30)]))
+    """A rule without the pair may be another one: a mirror of another share is ours to take only where our own word says so."""
+    document = route(rule(ref("s"), filters=[mirror_to("c", percent=20), header(), mirror_to("c", percent=30)]))
     after = applied(document, RoutePlan.back(PAIR, {}, {"#0": FIFTH}))
-    assert after["spec"]["rules"][0]["filters"] == [mirror_to("c", percent=30)]
+    assert after["spec"]["rules"][0]["filters"] == [header(), mirror_to("c", percent=30)]
+    after = applied(document, RoutePlan.back(PAIR, {}, {"#0": FIFTH}, known={"#0"}))
+    assert after["spec"]["rules"][0]["filters"] == [header()]
 
 
 MOVED: list[tuple[str, Callable[[Json], Any]]] = [
