@@ -126,7 +126,7 @@ def _measure(scope: Scope) -> Scope:
     """Fold what was measured into the checks; forget checks that are declared no more."""
     if not scope.status.active:
         return scope
-    if scope.run.outcome is None and scope.run.traffic_since is None and scope.written > 0:
+    if scope.run.outcome is None and scope.run.traffic_since is None and scope.has_traffic:
         # From the write on: a gateway may serve what it has not accepted.
         scope = scope.with_(run=given_traffic(scope.run, scope.now))
     live = measuring(scope.spec, scope.status)

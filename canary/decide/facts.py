@@ -32,6 +32,10 @@ class RuleView:
     """What identifies the rule wherever it is."""
     sticky: bool = False
     """It keeps sessions where they are, whatever its weights say."""
+    reads: bool = False
+    """Whether it takes requests of safe methods only."""
+    filters: int | None = None
+    """How many filters it has; None where it has no list of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,8 @@ class RouteView:
     rules: tuple[RuleView, ...] = ()
     intent: Intent | None = None
     acceptance: Acceptance = field(default_factory=lambda: Acceptance(accepted=False))
+    copied: Mapping[str, Fraction] = field(default_factory=dict)
+    """Of what share of its requests (percent) each rule sends copies to the canary, by key; of all rules that do."""
     writer: str = ""
     """The field manager, other than us, that wrote the rules last."""
     problem: str = ""

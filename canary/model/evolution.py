@@ -191,6 +191,7 @@ def route_seen(
     pair: str,
     baseline: Mapping[str, str],
     rules: Mapping[str, str],
+    mirrors: Mapping[str, str],
 ) -> RouteStatus:
     """A route as it is now, and what is to be put back there."""
     return _evolved(
@@ -203,6 +204,7 @@ def route_seen(
         pair=pair,
         baseline=dict(baseline),
         rules=dict(rules),
+        mirrors=dict(mirrors),
     )
 
 
@@ -210,8 +212,11 @@ def remembered_by(route: RouteStatus, keys: Mapping[str, str]) -> RouteStatus:
     """What is remembered of its rules goes by other keys (`keys`: those that have changed)."""
     if not keys:
         return route
-    baseline = {keys.get(key, key): weights for key, weights in route.baseline.items()}
-    return _evolved(route, baseline=baseline, rules={keys.get(key, key): mark for key, mark in route.rules.items()})
+    rekeyed = {
+        name: {keys.get(key, key): said for key, said in getattr(route, name).items()}
+        for name in ("baseline", "rules", "mirrors")
+    }
+    return _evolved(route, **rekeyed)
 
 
 def split_seen(split: SplitStatus, *, desired: float, written: float, accepted: float) -> SplitStatus:

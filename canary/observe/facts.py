@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from canary.decide import mirroring
 from canary.decide.facts import Facts, Problem, Recorded, RouteView, WorkloadView
 from canary.decide.reasons import CONFLICTING_ROLLOUT
 from canary.errors import ShareError
@@ -77,6 +78,7 @@ def gather(
     problems += checks.problems
     problems += received.refusals
     problems += _route_problems(store, rollout, spec, status, routes)
+    problems += mirroring.problems(spec, routes, active=status.active)
     return Facts(
         now=now,
         name=rollout.name,

@@ -102,14 +102,15 @@ def summary(status: RolloutStatus) -> str:
 def _route(scope: Scope, route: RouteView) -> RouteStatus:
     before = scope.remembered(route) or RouteStatus(kind=route.kind, name=route.name)
     share: Fraction | None = None
-    baseline = before.baseline
+    baseline, mirrors = before.baseline, before.mirrors
     owned = before.owned and scope.status.active
     if route.stale and route.intent is None and not route.share:  # put back: this run has nothing to do with it yet
-        owned, baseline = False, {}
+        owned, baseline, mirrors = False, {}, {}
     if scope.status.active and scope.ours(route) and route.intent is not None:
         owned = True
         found = {key: str(weights) for key, weights in route.intent.baseline.items()}
         baseline = {**found, **baseline} if before.owned else found
+        mirrors = {**mirrors, **{key: str(said) for key, said in route.intent.mirrors.items()}}
         if route.intent.mode is Mode.STEP:
             share = max((weights.share for weights in route.intent.weights.values()), default=Fraction(0))
     if not owned:
@@ -124,6 +125,7 @@ def _route(scope: Scope, route: RouteView) -> RouteStatus:
         pair=str(route.pair) if owned else "",
         baseline=baseline if scope.status.active else {},
         rules=_marks(before, route, baseline) if scope.status.active else {},
+        mirrors=mirrors if scope.status.active and owned else {},
     )
 
 

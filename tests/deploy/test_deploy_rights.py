@@ -106,7 +106,11 @@ def team() -> list[Json]:
             "stable": {"service": "shop-stable", "port": 8080},
             "canary": {"service": "shop-canary", "port": 8080},
             "workloads": {"stable": {"name": "shop-stable"}, "canary": {"name": "shop-canary"}},
-            "steps": [{"weight": 10, "hold": "10s"}, {"approval": {}}, {"weight": 100, "hold": "10s"}],
+            "steps": [
+                {"weight": 10, "mirror": {"percent": 20, "allowUnsafeMethods": True}, "hold": "10s"},
+                {"approval": {}},
+                {"weight": 100, "hold": "10s"},
+            ],
             "checks": [
                 {"template": {"name": "errors", "kind": "ClusterCheckTemplate"}},
                 {"template": {"name": "own-errors", "kind": "CheckTemplate"}},
@@ -114,7 +118,13 @@ def team() -> list[Json]:
         },
     }
     others = [route_of(kind) for kind in ROUTES if kind != "HTTPRoute"]
-    return [yaml.safe_load(TEAM_OBJECTS), *others, *deployments, template, own, rollout]
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "shop-canary", "namespace": TEAM},
+        "spec": {"selector": {"app": "canary"}, "ports": [{"port": 8080}]},
+    }
+    return [yaml.safe_load(TEAM_OBJECTS), *others, service, *deployments, template, own, rollout]
 
 
 async def install(place: Town, documents: list[Json], *, definitions: bool) -> None:
