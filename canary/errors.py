@@ -6,6 +6,7 @@ CanaryError
 ├── RenderError               a query template that names something unknown
 ├── ApiError                  the API server said no
 │   ├── NotFound        404
+│   │   └── NotServed   404   of no object: the whole resource, or its version, is not there
 │   ├── AlreadyExists   409   reason AlreadyExists
 │   ├── Conflict        409   somebody else wrote in between: read again, compute again
 │   ├── Unprocessable   422   a `test` of a JSON Patch failed, or the object is invalid
@@ -100,6 +101,10 @@ class ApiError(CanaryError):
 
 class NotFound(ApiError):
     """404: the object, or its whole resource, is not there."""
+
+
+class NotServed(NotFound):
+    """404 that names no object: the server has no such resource, or not in this version. It tells of no object that it is gone."""
 
 
 class AlreadyExists(ApiError):

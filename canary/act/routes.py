@@ -11,8 +11,8 @@ from canary.act.gate import Gate
 from canary.act.ownership import given_back
 from canary.act.reading import moved, still_so
 from canary.decide.actions import WriteRoute
-from canary.errors import Conflict, NotFound, Unprocessable, WriteAltered
-from canary.kube import ROUTES, Kube
+from canary.errors import Conflict, NotFound, NotServed, Unprocessable, WriteAltered
+from canary.kube import Kube, Resource
 from canary.observe.objects import slim
 from canary.observe.store import Key, Store
 from canary.routes.edit import edit
@@ -76,10 +76,17 @@ class RouteWriter:
         gate(rising)
         try:
             answer = await self._kube.json_patch(
-                ROUTES[action.key.kind], action.key.name, action.key.namespace, ops, strict=True, patience=PATIENCE
+                self._resource(action.key),
+                action.key.name,
+                action.key.namespace,
+                ops,
+                strict=True,
+                patience=PATIENCE,
             )
         except (Conflict, Unprocessable) as error:
             return await moved(error, document, partial(self._get, action.key), keep)
+        except NotServed:
+            raise  # of this route that tells nothing: its kind is gone, or served in another version
         except NotFound:
             self._store.drop_route(action.key)
             return False
@@ -88,7 +95,10 @@ class RouteWriter:
         return True
 
     async def _get(self, route: RouteKey) -> Json:
-        return await self._kube.get(ROUTES[route.kind], route.name, route.namespace)
+        return await self._kube.get(self._resource(route), route.name, route.namespace)
+
+    def _resource(self, route: RouteKey) -> Resource:
+        return self._store.kinds.resource(route.kind)
 
     async def _release(self, action: WriteRoute, document: Json, gate: Gate) -> bool:
         """Take our annotation off and give our fields back: in one patch, or in two where weights have to change as well."""
@@ -96,6 +106,8 @@ class RouteWriter:
         keep = partial(self._store.put_route, answer=True)
         try:
             fresh = await self._get(action.key)
+        except NotServed:
+            raise  # of this route that tells nothing: its kind is gone, or served in another version
         except NotFound:
             self._store.drop_route(action.key)
             return False
@@ -113,10 +125,12 @@ class RouteWriter:
         gate(False)
         try:
             answer = await self._kube.json_patch(
-                ROUTES[action.key.kind], action.key.name, action.key.namespace, ops, strict=True
+                self._resource(action.key), action.key.name, action.key.namespace, ops, strict=True
             )
         except (Conflict, Unprocessable) as error:
             return await moved(error, fresh, partial(self._get, action.key), keep)
+        except NotServed:
+            raise  # of this route that tells nothing: its kind is gone, or served in another version
         except NotFound:
             self._store.drop_route(action.key)
             return False
@@ -132,9 +146,8 @@ class RouteWriter:
             if not ops:
                 return
             try:
-                self._store.put_route(
-                    await self._kube.json_patch(ROUTES[route.kind], route.name, route.namespace, ops), answer=True
-                )
+                answer = await self._kube.json_patch(self._resource(route), route.name, route.namespace, ops)
+                self._store.put_route(answer, answer=True)
             except (Conflict, Unprocessable):
                 document = await self._get(route)
             except NotFound:

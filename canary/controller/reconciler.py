@@ -150,7 +150,7 @@ def observe(
     checks = (resolver or resolve_checks)(deps.store, rollout.namespace, rollout.name, spec)
     # What the decision sees and what a write is guarded by must be one and the same document.
     named = {RouteKey.of(route, key[0]) for route in spec.routes}
-    named |= {RouteKey(route.kind, key[0], route.name) for route in status.routes}
+    named |= {RouteKey.of(route, key[0]) for route in status.routes}
     routes = {name: deps.store.routes[name].document for name in named if name in deps.store.routes}
     document = deps.store.rollouts[key].document
     facts = gather(deps.store, rollout, spec, status, checks, received, deps.clock.now(), standing)
@@ -325,10 +325,7 @@ class Reconciler:
 
     def _another(self, recorded: RolloutStatus) -> bool:
         """Whether some route of the run names the turn of another controller."""
-        turns = (
-            _turn(self._deps.store, self.key, RouteKey(route.kind, self.key[0], route.name))
-            for route in recorded.routes
-        )
+        turns = (_turn(self._deps.store, self.key, RouteKey.of(route, self.key[0])) for route in recorded.routes)
         return any(turn not in {"", self._deps.fence.turn} for turn in turns)
 
     def _away(self) -> timedelta | None:
@@ -446,7 +443,7 @@ def _say(rollout: Rollout, observation: Observation, result: Result, *, wrote: b
             *(f"{name} (read again)" for name in result.stale),
             *(["WriteStatus"] if wrote else []),
         ],
-        routes=[action.name for action in observation.facts.routes],
+        routes=[route.label for route in observation.facts.routes],
         duration_ms=seconds * 1000,
         level=logging.WARNING if bad else logging.INFO,
     )

@@ -25,6 +25,7 @@ from canary.model.measurement import Sample
 from canary.model.rollout import RolloutSpec
 from canary.model.status import Phase, RolloutStatus
 from canary.routes.intent import run_annotation
+from canary.routes.kinds import STICKY
 
 
 def decide(spec: RolloutSpec, status: RolloutStatus, facts: Facts) -> Decision:
@@ -81,7 +82,7 @@ def _take_turns(scope: Scope, decision: Decision) -> Decision:
 
 def _prepared(scope: Scope) -> Scope:
     """What holds at every place: what makes no sense is said, and an active run has its finalizer."""
-    scope = _unreadable(scope)
+    scope = _sticky(_unreadable(scope))
     if scope.status.active and not scope.facts.finalizer:
         # Its first write failed, or somebody took it away: without it a deletion would strand the routes.
         scope = scope.with_(AddFinalizer())
@@ -104,6 +105,19 @@ def _unreadable(scope: Scope) -> Scope:
             once=True,
         )
         for what in said
+    ]
+    return scope.with_(*tells)
+
+
+def _sticky(scope: Scope) -> Scope:
+    """Say once that the weights of a run are not the whole truth: sessions stay with the backend that they have."""
+    if not scope.status.active:
+        return scope
+    tells = [
+        EmitEvent("Warning", reasons.SESSION_PERSISTENCE, f"rule {rule.key} of {route.label} {STICKY}", once=True)
+        for route in scope.facts.routes
+        for rule in route.rules
+        if rule.sticky
     ]
     return scope.with_(*tells)
 

@@ -44,7 +44,8 @@ def route_missing(scope: Scope) -> Stop | None:
     """A route of the run is gone."""
     for route in scope.facts.routes:
         if not route.exists and route.declared and scope.owned(route):
-            return Stop(reasons.ROUTE_MISSING, f"{route.label} was deleted during the run")
+            gone = f"cannot be seen any more: {route.missing}" if route.missing else "was deleted during the run"
+            return Stop(reasons.ROUTE_MISSING, f"{route.label} {gone}")
     return None
 
 

@@ -9,6 +9,7 @@ from canary.decide import reasons
 from canary.decide.actions import EmitEvent, ForgetPodSpec
 from canary.decide.common import at, percent_text
 from canary.decide.drift import lowered, raised
+from canary.decide.facts import RouteView
 from canary.decide.guards import ALWAYS, STOP, Stop, first_objection
 from canary.decide.pausing import BY_POLICY, hold_still, kept_by_hand, pause, paused_for
 from canary.decide.resting import begin
@@ -95,14 +96,17 @@ def repair(scope: Scope) -> tuple[Scope, str]:
     drifts = raised(scope)
     if not drifts:
         return scope, ""
-    fresh = [drift for drift in drifts if _unfought(scope, drift.route.kind, drift.route.name, drift.route.generation)]
+    fresh = [drift for drift in drifts if _unfought(scope, drift.route)]
     recent = tuple(at for at in scope.status.overrides if scope.now - at < OVERRIDE_WINDOW)
     overrides = (*recent, *([scope.now] if fresh else []))[-OVERRIDE_LIMIT:]
     message = "; ".join(drift.message for drift in drifts)
-    overridden = {(drift.route.kind, drift.route.name): drift.route.generation for drift in drifts}
+    overridden = {drift.route.key: drift.route.generation for drift in drifts}
     back = [put_back(scope, drift.route, drift.written) for drift in drifts]
     routes = tuple(
-        raised_in(route, overridden.get((route.kind, route.name), route.overridden)) for route in scope.status.routes
+        raised_in(record, overridden.get(route.key, record.overridden))
+        if (route := scope.seen(record)) is not None
+        else record
+        for record in scope.status.routes
     )
     contested = paused_for(scope) == reasons.CONTESTED
     scope = scope.with_(overrides=overrides, routes=routes)
@@ -125,6 +129,6 @@ def hold_down(scope: Scope) -> Scope:
     return repair(scope)[0]
 
 
-def _unfought(scope: Scope, kind: str, name: str, generation: int) -> bool:
-    remembered = scope.status.route(kind, name)
-    return remembered is None or remembered.overridden != generation
+def _unfought(scope: Scope, route: RouteView) -> bool:
+    remembered = scope.remembered(route)
+    return remembered is None or remembered.overridden != route.generation

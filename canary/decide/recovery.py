@@ -112,10 +112,12 @@ def held_as_long_as_declared(scope: Scope) -> Scope:
 
 def rules_that_moved(scope: Scope) -> Scope:
     """What is remembered of a route is remembered by the keys that its rules have now."""
-    moved = {(route.kind, route.name): route.moved for route in scope.facts.routes if route.moved}
-    if not moved:
+    if not any(route.moved for route in scope.facts.routes):
         return scope
-    routes = tuple(remembered_by(route, moved.get((route.kind, route.name), {})) for route in scope.status.routes)
+    routes = tuple(
+        remembered_by(record, route.moved) if (route := scope.seen(record)) is not None else record
+        for record in scope.status.routes
+    )
     return scope.with_(routes=routes)
 
 

@@ -185,9 +185,10 @@ def _triggered(scope: Scope) -> bool:
 
 def _invalid(scope: Scope) -> Decision:
     message = "; ".join(str(problem) for problem in scope.facts.problems)
+    reason = scope.facts.problems[0].reason
     if scope.status.phase is not Phase.INVALID:
         scope = scope.with_(EmitEvent("Warning", reasons.INVALID, message))
-    return scope.with_(phase=Phase.INVALID, step=None, split=SplitStatus()).decide(reasons.INVALID, message)
+    return scope.with_(phase=Phase.INVALID, step=None, split=SplitStatus()).decide(reason, message)
 
 
 def _rest(scope: Scope, message: str, reason: str) -> Decision:

@@ -187,6 +187,10 @@ class Scope:
     def remembered(self, route: RouteView) -> RouteStatus | None:
         return self.status.route(route.kind, route.name)
 
+    def seen(self, remembered: RouteStatus) -> RouteView | None:
+        """The route that a record of the status is of, as it is now."""
+        return next((route for route in self.facts.routes if route.key.is_of(remembered)), None)
+
     def ours(self, route: RouteView) -> bool:
         """Whether the annotation on the route is of this very run."""
         return (

@@ -18,7 +18,7 @@ def step(scope: Scope) -> Next:
     if pending:
         if scope.step.unaccepted_since is None:
             scope = scope.with_(step=unaccepted(scope.step, scope.now))
-        names = ", ".join(action.name for action in pending)
+        names = ", ".join(action.key.label for action in pending)
         message = f"writing {scope.share_text} to {names} ({scope.step_text})"
         if scope.pending:
             message += f": {scope.pending}"

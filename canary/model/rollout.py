@@ -27,6 +27,10 @@ class RouteKind(StrEnum):
     """Kinds of routes whose weights can be moved."""
 
     HTTP = "HTTPRoute"
+    GRPC = "GRPCRoute"
+    TLS = "TLSRoute"
+    TCP = "TCPRoute"
+    UDP = "UDPRoute"
 
 
 class WorkloadKind(StrEnum):

@@ -408,7 +408,7 @@ class RolloutStatus(ApiModel):
     def check(self, name: str) -> CheckStatus | None:
         return next((check for check in self.checks if check.name == name), None)
 
-    def route(self, kind: str, name: str) -> RouteStatus | None:
+    def route(self, kind: RouteKind, name: str) -> RouteStatus | None:
         return next((route for route in self.routes if route.kind == kind and route.name == name), None)
 
 

@@ -56,7 +56,10 @@ class SetWeights:
     weights: Weights
 
     def apply(self, route: RouteReading, pair: Pair) -> Edit:
-        """Set two weights; the rule and both backendRefs are tested, whole: that also covers an absent weight."""
+        """Set two weights; the rule and both backendRefs are tested, whole: that also covers an absent weight.
+
+        A rule is told by its name, else by its matches; of one that has neither all is tested: that covers their absence.
+        """
         there = route.pairs(pair).get(self.rule)
         if there is None or there.weights == self.weights:
             return NOTHING
@@ -66,6 +69,8 @@ class SetWeights:
             tests.append(test(rule + pointer("name"), there.name))
         elif "matches" in there.document:
             tests.append(test(rule + pointer("matches"), there.document["matches"]))
+        else:
+            tests.append(test(rule, there.document))
         for index, old, new in (
             (there.stable, there.weights.stable, self.weights.stable),
             (there.canary, there.weights.canary, self.weights.canary),

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from canary.errors import SpecError
-from canary.routes.acceptance import Acceptance, acceptance
+from canary.routes.acceptance import Acceptance, Answer, answers, summary
 from canary.routes.identity import moved, resolve
 from canary.routes.intent import Intent, recorded_intent
 from canary.routes.pair import Pair
@@ -41,9 +41,14 @@ class RouteReading:
         return generation
 
     @cached_property
+    def answers(self) -> tuple[Answer, ...]:
+        """What the gateways say of it, parent by parent."""
+        return answers(self.document)
+
+    @cached_property
     def acceptance(self) -> Acceptance:
         """Whether the gateways serve what it says."""
-        return acceptance(self.document)
+        return summary(self.answers)
 
     def declared(self, both: Pair, rules: tuple[str, ...]) -> Declared:
         """Why a pair cannot be read out of the rules that are named (empty if it can), and where it is."""

@@ -32,6 +32,11 @@ class RulePair:
     document: Json = field(compare=False, repr=False)
     namespace: str = field(compare=False, repr=False)
 
+    @property
+    def sticky(self) -> bool:
+        """Whether it keeps sessions where they are, whatever its weights say."""
+        return bool(self.document.get("sessionPersistence"))
+
     @cached_property
     def digest(self) -> str:
         """What identifies the rule wherever it is, besides its name."""

@@ -27,6 +27,7 @@ ASKING = frozenset(
         reasons.CHECKS_OBJECT,
         reasons.CHECKS_UNKNOWN,
         reasons.ROUTE_UNWRITABLE,
+        reasons.CONFLICTING_ROLLOUT,
         reasons.INVALID,
     }
 )
@@ -61,7 +62,7 @@ def _flickers(before: RolloutStatus, after: RolloutStatus) -> bool:
     if before.active or after.active or (before.phase, before.run) != (after.phase, after.run):
         return False
     ready = {_ready(status) for status in (before, after)}
-    return len(ready) > 1 and _ready(after) == reasons.NOT_ACCEPTED_YET
+    return len(ready) > 1 and _ready(after) in {reasons.NOT_ACCEPTED_YET, reasons.ROUTE_NOT_ATTACHED}
 
 
 def _ready(status: RolloutStatus) -> str:
@@ -119,7 +120,7 @@ def _step(status: RolloutStatus) -> Any:
         status.split.desired,
         status.split.written,
         status.split.accepted,
-        tuple((route.name, route.owned) for route in status.routes),
+        tuple((route.kind, route.name, route.owned) for route in status.routes),
     )
 
 

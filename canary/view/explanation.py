@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from canary.model.rollout import RouteKind
 from canary.model.status import CheckStatus, VerdictKind
+from canary.routes.key import RouteKey
 from canary.view.explain_run import about_run
 from canary.view.rollout import RolloutView, approval_wanted, asks, awaits_approval, objections, unmeasured
-from canary.view.weights import route_lines
+from canary.view.weights import declared_route, route_lines
 from canary.view.words import clean, clock, counted, every, left, listing, measured, percent, since, span
 
 Json = dict[str, Any]
@@ -54,9 +56,9 @@ class Section:
 
 
 def explain(
-    rollout: RolloutView, routes: Mapping[str, Json | None], now: datetime, *, program: str = "canary"
+    rollout: RolloutView, routes: Mapping[RouteKey, Json | None], now: datetime, *, program: str = "canary"
 ) -> tuple[Section, ...]:
-    """Every section that has something to say. `routes`: by name; None for one that could not be read."""
+    """Every section that has something to say. `routes`: None for one that could not be read."""
     sections = (
         ("Where it is", _where(rollout, now)),
         ("What the step waits for", _step(rollout, now, program)),
@@ -192,7 +194,7 @@ def _check(check: CheckStatus, now: datetime, *, active: bool) -> Iterator[str]:
     yield f"{words}, {often}." if often else f"{words}."
 
 
-def _weights(rollout: RolloutView, routes: Mapping[str, Json | None]) -> Iterator[str]:
+def _weights(rollout: RolloutView, routes: Mapping[RouteKey, Json | None]) -> Iterator[str]:
     declared = [route for route in rollout.spec.get("routes") or () if isinstance(route, dict)]
     if not declared:
         return
@@ -208,12 +210,12 @@ def _weights(rollout: RolloutView, routes: Mapping[str, Json | None]) -> Iterato
         f"{rollout.service('stable')} + {rollout.service('canary')} gets, not of the whole rule."
     )
     for route in declared:
-        kind, name = clean(route.get("kind") or "HTTPRoute"), clean(route.get("name") or "")
-        document = routes.get(name) if kind == "HTTPRoute" else None
-        if document is None:
-            yield f"{kind} {name}: could not be read."
+        key = declared_route(route, rollout.namespace)
+        document = routes.get(key) if key is not None else None
+        if key is None or document is None:
+            yield f"{clean(route.get('kind') or RouteKind.HTTP)} {clean(route.get('name') or '')}: could not be read."
         else:
-            yield from route_lines(rollout, document, route)
+            yield from route_lines(rollout, key, document, route)
 
 
 def _failure(rollout: RolloutView) -> str:

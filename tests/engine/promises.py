@@ -14,9 +14,10 @@ from canary.decide.facts import Facts
 from canary.decide.pausing import BY_POLICY
 from canary.decide.scope import Decision, measuring
 from canary.model.measurement import Measurement, Sample
-from canary.model.rollout import OnFailure, Promotion
+from canary.model.rollout import OnFailure, Promotion, RouteKind
 from canary.model.status import Outcome, Phase, RolloutStatus, VerdictKind
 from canary.routes.intent import LEGACY_ANNOTATION, Intent, Mode, parse_intent, run_annotation
+from canary.routes.key import Named
 from canary.routes.pair import MAX_WEIGHT, Weights
 from canary.routes.rules import RulePair, every_pair
 
@@ -25,6 +26,16 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 RUN_ANNOTATION = run_annotation("shop")
+
+
+def spot(named: Named) -> str:
+    """How a route is called in a world: by its name, and those of another kind than HTTPRoute by `kind/name`."""
+    return named.name if named.kind is RouteKind.HTTP else f"{named.kind}/{named.name}"
+
+
+def of_spot(called: str) -> tuple[RouteKind, str]:
+    kind, _, name = called.rpartition("/")
+    return RouteKind(kind or RouteKind.HTTP), name
 
 
 class Promises:
@@ -197,10 +208,10 @@ class Promises:
             return
         fresh = memory.run is None or memory.run.number != run.number or memory.run.outcome is None
         if fresh:
-            writes = {action.name: action for action in decision.actions if isinstance(action, WriteRoute)}
+            writes = {action.key: action for action in decision.actions if isinstance(action, WriteRoute)}
             for route in facts.routes:
                 if route.exists and not route.problem and route.share > 0:
-                    assert route.name in writes, f"{route.name} is not written in the tick of the verdict"
+                    assert route.key in writes, f"{route.label} is not written in the tick of the verdict"
         for action in decision.actions:
             if isinstance(action, WriteRoute):
                 assert all(weights.share == 0 for weights in action.plan.weights.values()), (
@@ -217,7 +228,7 @@ class Promises:
 
     def _clean(self, number: int, *, swapped: bool) -> None:
         """Promise 1: no annotation of ours, and all of the pair's traffic on stable."""
-        declared = {ref.name for ref in self.world.spec.routes}
+        declared = {spot(ref) for ref in self.world.spec.routes}
         for name, document in self.world.routes.items():
             annotations = document["metadata"].get("annotations") or {}
             assert RUN_ANNOTATION not in annotations, f"{name} still carries our annotation"
@@ -232,7 +243,7 @@ class Promises:
     # -- writes ---------------------------------------------------------------------------------------------------
 
     def route_written(self, action: WriteRoute, before: Json, after: Json) -> None:
-        name = action.name
+        name = spot(action)
         # Of the pair that is written, which an edit of the spec may have made another one than is declared.
         old, new = ({pair.key: pair for pair in every_pair(document, action.plan.pair)} for document in (before, after))
         masked = _masked(before, old.values()), _masked(after, new.values())
@@ -262,12 +273,12 @@ class Promises:
         return all(pair.weights.share == 0 for pair in pairs.values())
 
     def _raise(self, action: WriteRoute, rule: str, pair: RulePair) -> None:
-        intent, where = action.intent, f"{action.name}/{pair.key}"
+        intent, where = action.intent, f"{spot(action)}/{pair.key}"
         share = float(pair.weights.share)
         assert intent is not None, f"{where} is raised to {share} % at the end"
         assert intent.mode is not Mode.ROLLBACK, f"{where} is raised to {share} % by a rollback"
         assert intent.run not in self.failed, f"{where} is raised to {share} % in failed run {intent.run}"
-        assert (action.name, rule) not in self.lowered, f"{where} is raised to {share} % against a person"
+        assert (spot(action), rule) not in self.lowered, f"{where} is raised to {share} % against a person"
         allowed = self.allowed.get(intent.run, Fraction(0))
         assert pair.weights.share <= allowed, f"{where} is raised to {share} % where {float(allowed)} is allowed"
 
@@ -277,7 +288,7 @@ class Promises:
             self.before_us.pop(name, None)
         intent = self.intents.get(name)
         memory = self.world.memory or self.world.status
-        remembered = memory.route("HTTPRoute", name)
+        remembered = memory.route(*of_spot(name))
         marked = parse_intent((after["metadata"].get("annotations") or {}).get(RUN_ANNOTATION)) is not None
         if intent is None or intent.mode is not Mode.STEP or memory.run is None or memory.run.number != intent.run:
             return  # what an earlier run wrote is of no interest to this one
@@ -310,7 +321,7 @@ class Promises:
         ended = {run for run in self.failed if recorded is not None and run < recorded.number}
         self.failed &= known | ended
         for name, key in tuple(self.lowered):
-            remembered = status.route("HTTPRoute", name)
+            remembered = status.route(*of_spot(name))
             annotations = self.world.routes[name]["metadata"].get("annotations") or {}
             if RUN_ANNOTATION not in annotations and not (remembered is not None and remembered.owned):
                 self.lowered.discard((name, key))

@@ -290,14 +290,14 @@ NEIGHBOURS: list[tuple[str, list[Json], str, str, str]] = [
         "another Rollout on the same rule",
         [rollout(), route(), {**rollout(), "metadata": {"name": "again", "namespace": "team-shop"}}],
         "spec.routes[0]",
-        "Rollout shop (m.yaml) drives rule #0 of route shop too",
+        "Rollout shop (m.yaml) drives rule #0 of HTTPRoute shop too",
         "error",
     ),
     (
         "another Rollout on the same pair, without the route at hand",
         [rollout(), {**rollout(), "metadata": {"name": "again", "namespace": "team-shop"}}],
         "spec.routes[0]",
-        "Rollout shop (m.yaml) drives rules of route shop too",
+        "Rollout shop (m.yaml) drives rules of HTTPRoute shop too",
         "error",
     ),
     (
