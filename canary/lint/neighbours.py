@@ -12,7 +12,7 @@ from canary.lint.world import World
 from canary.model.rollout import BackendTarget, RolloutSpec, RouteRef
 from canary.model.values import decimal_text
 from canary.routes.key import RouteKey
-from canary.routes.kinds import STICKY
+from canary.routes.kinds import FORMS, STICKY
 from canary.routes.pair import Backend, Pair
 from canary.routes.rules import RulePair, read_pairs
 from canary.routes.weights import divide
@@ -37,6 +37,7 @@ def routes(document: Document, spec: RolloutSpec, world: World) -> Iterator[Find
 
 
 def _route(document: Document, spec: RolloutSpec, ref: RouteRef, route: Json, path: Path) -> Iterator[Finding]:
+    yield from _form(document, ref, route, path)
     try:
         pairs = pairs_of(document.namespace, spec, ref, route)
     except SpecError as error:
@@ -55,6 +56,24 @@ def _route(document: Document, spec: RolloutSpec, ref: RouteRef, route: Json, pa
             words = f"rule {pair.key} of {ref.kind} {ref.name} {STICKY}"
             advice = "take it out for the time of a release, or expect other shares than the steps say"
             yield document.finding(Severity.WARNING, Rule.ROUTE, path, words, advice)
+
+
+def _form(document: Document, ref: RouteRef, route: Json, path: Path) -> Iterator[Finding]:
+    """What rules of the kind cannot have: the API server refuses it, or drops it without a word."""
+    form, rules = FORMS[ref.kind], _dicts(_dict(route.get("spec")).get("rules"))
+    for index, rule in enumerate(rules):
+        strange = [
+            name for name, has in (("matches", form.matches), ("filters", form.filters)) if not has and name in rule
+        ]
+        if strange:
+            words = f"spec.rules[{index}] of {ref.kind} {ref.name} has {' and '.join(strange)}; rules of a {ref.kind} have none"
+            advice = (
+                "take that out: connections are told apart by the listener alone, and of a TLSRoute by its hostnames"
+            )
+            yield document.finding(Severity.ERROR, Rule.ROUTE, path, words, advice)
+    if form.by_connection and len(rules) > 1:
+        words = f"{ref.kind} {ref.name} has {len(rules)} rules; from Gateway API 1.6 on the API server takes one"
+        yield document.finding(Severity.WARNING, Rule.ROUTE, path, words, "make a route of each")
 
 
 def pairs_of(namespace: str, spec: RolloutSpec, ref: RouteRef, route: Json) -> tuple[RulePair, ...]:
