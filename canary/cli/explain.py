@@ -61,14 +61,11 @@ async def _routes(kube: Kube, document: Json) -> dict[RouteKey, Json | None]:
     from canary.errors import ApiError
     from canary.kube import HTTPROUTES, Resource
     from canary.model.rollout import RouteKind
-    from canary.view.weights import declared_route
+    from canary.view.weights import declared_routes
 
     resources: dict[RouteKind, Resource | None] = {RouteKind.HTTP: HTTPROUTES}
     found: dict[RouteKey, Json | None] = {}
-    for route in (document.get("spec") or {}).get("routes") or ():
-        key = declared_route(route, document["metadata"]["namespace"])
-        if key is None or not key.name:
-            continue
+    for key in declared_routes(document):
         try:
             if key.kind not in resources:
                 resources[key.kind] = await kube.resolve(HTTPROUTES.group, key.kind)
