@@ -251,14 +251,14 @@ def summary(report: Report) -> RenderableType:
     copies = Table(title="Copies, while users stayed with the version before", title_justify="left", title_style="bold")
     for name in ("step", "requests", "asked for", "counted", "users served", ""):
         copies.add_column(name, justify="left" if name in {"step", ""} else "right")
-    for step in report.copies:
+    for made in report.copies:
         copies.add_row(
-            f"{step.version} mirrored",
-            str(step.requests),
-            f"{step.percent:g} % = {step.asked:.0f}",
-            str(step.copies),
-            str(step.users),
-            Text("ok", style="green") if step.fits else Text("off", style="bold red"),
+            f"{made.version} mirrored",
+            str(made.requests),
+            f"{made.percent:g} % = {made.asked:.0f}",
+            str(made.copies),
+            str(made.users),
+            Text("ok", style="green") if made.fits else Text("off", style="bold red"),
         )
     moments = report.moments
     facts = Table.grid(padding=(0, 2))
