@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from canary.cli.exits import CliError
@@ -26,6 +27,7 @@ from canary.kube import (
 from canary.kube.retry import READ
 from canary.lint.source import Document
 from canary.lint.world import World, world_of
+from canary.model.rollout import RouteKind
 from canary.preflight.surroundings import Place
 from canary.routes.acceptance import ParentRef
 
@@ -43,11 +45,13 @@ async def read_cluster(kube: Kube, documents: Sequence[Document]) -> World:
     """
     rollouts = [document for document in documents if document.kind == "Rollout"]
     wanted: list[tuple[Resource, str | None]] = []
+    served = await _served(kube, {kind for document in rollouts for kind in _kinds(document)})
     if any(_templates(document, "ClusterCheckTemplate") for document in rollouts):
         wanted.append((CLUSTERCHECKTEMPLATES, None))
     for namespace in sorted({document.namespace for document in rollouts}):
         mine = [document for document in rollouts if document.namespace == namespace]
-        wanted += [(ROLLOUTS, namespace), (HTTPROUTES, namespace)]
+        kinds = {kind for document in mine for kind in _kinds(document)}
+        wanted += [(ROLLOUTS, namespace), *((served[kind], namespace) for kind in sorted(kinds & served.keys()))]
         if any(_templates(document, "CheckTemplate") for document in mine):
             wanted.append((CHECKTEMPLATES, namespace))
         if any("workloads" in document.spec for document in mine):
@@ -66,7 +70,9 @@ async def read_cluster(kube: Kube, documents: Sequence[Document]) -> World:
             continue  # not served, or not for us to see: then nothing is said about it
         known.add((resource.kind, place or ""))
         objects += _typed(resource, place, found)
-    return world_of(objects, complete=True, place="the cluster", known=known)
+    unserved = {kind for document in rollouts for kind in _kinds(document)} - served.keys()
+    there = world_of(objects, complete=True, place="the cluster", known=known)
+    return replace(there, unserved=frozenset(unserved))
 
 
 def _typed(resource: Resource, place: str | None, items: Sequence[Json]) -> list[tuple[str, Json]]:
@@ -98,6 +104,21 @@ def surroundings(
     crossed = {place for rollout in rollouts for place in _places(*rollout) if place != rollout[0]}
     wanted += [(SERVICES, namespace) for namespace in sorted(services)]
     return [*wanted, *((REFERENCEGRANTS, namespace) for namespace in sorted(crossed))]
+
+
+async def _served(kube: Kube, kinds: set[RouteKind]) -> dict[RouteKind, Resource]:
+    """The resources of these kinds of route, as far as the cluster serves them; HTTPRoutes are taken to be there, in v1."""
+    found = {RouteKind.HTTP: HTTPROUTES} if RouteKind.HTTP in kinds else {}
+    if kinds - found.keys():
+        there = await READ.call(lambda: kube.discover(HTTPROUTES.group))
+        found |= {kind: there[kind] for kind in kinds - found.keys() if kind in there}
+    return found
+
+
+def _kinds(document: Document) -> set[RouteKind]:
+    """The kinds of route that a Rollout names, as far as they are kinds of ours."""
+    named = {str(route.get("kind") or RouteKind.HTTP) for route in _list(document.spec.get("routes"))}
+    return {kind for kind in RouteKind if kind in named}
 
 
 async def _items(kube: Kube, resource: Resource, namespace: str | None) -> list[Json]:

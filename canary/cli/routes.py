@@ -1,29 +1,31 @@
-"""Reads the routes that a Rollout names, for those who show what gateways say of them."""
+"""Reads the routes that a Rollout names, for those who show what they and their gateways say."""
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from canary.errors import ApiError
-from canary.kube import ROUTES, Kube
+from canary.kube import HTTPROUTES, Kube, Resource
+from canary.model.rollout import RouteKind
+from canary.routes.key import RouteKey
+from canary.view.weights import declared_route
 
 Json = dict[str, Any]
 
 
-async def read_routes(kube: Kube, document: Json) -> list[Json]:
-    """The routes of a Rollout in the order of its spec; those that cannot be read, or are not there, are left out."""
-    named = [route for route in (document.get("spec") or {}).get("routes") or () if isinstance(route, dict)]
-    namespace = document["metadata"]["namespace"]
-    found = await asyncio.gather(*(_one(kube, namespace, route) for route in named))
-    return [route for route in found if route is not None]
-
-
-async def _one(kube: Kube, namespace: str, route: Json) -> Json | None:
-    resource = ROUTES.get(route.get("kind") or "HTTPRoute")
-    if resource is None or not route.get("name"):
-        return None
-    try:
-        return {"kind": resource.kind, **await kube.get(resource, route["name"], namespace)}
-    except ApiError:
-        return None
+async def read_routes(kube: Kube, document: Json) -> dict[RouteKey, Json | None]:
+    """The routes that the spec names; None for those that cannot be read."""
+    resources: dict[RouteKind, Resource | None] = {RouteKind.HTTP: HTTPROUTES}
+    found: dict[RouteKey, Json | None] = {}
+    for route in (document.get("spec") or {}).get("routes") or ():
+        key = declared_route(route, document["metadata"]["namespace"])
+        if key is None or not key.name:
+            continue
+        try:
+            if key.kind not in resources:
+                resources[key.kind] = await kube.resolve(HTTPROUTES.group, key.kind)
+            resource = resources[key.kind]
+            found[key] = await kube.get(resource, key.name, key.namespace) if resource is not None else None
+        except ApiError:
+            found[key] = None
+    return found

@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from canary.controller.informers import watch_name
 from canary.controller.lookout import Lookout
 from canary.controller.manager import Manager
+from canary.controller.route_informers import watch_name
 from canary.errors import ApiError, NotFound
 from canary.kube import GATEWAYCLASSES, GATEWAYS, LISTENERSETS, REFERENCEGRANTS, SERVICES, Kube, Resource
 from canary.kube.outage import Eyes

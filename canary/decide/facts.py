@@ -30,6 +30,12 @@ class RuleView:
     others: int = 0
     digest: str = ""
     """What identifies the rule wherever it is."""
+    sticky: bool = False
+    """It keeps sessions where they are, whatever its weights say."""
+    reads: bool = False
+    """Whether it takes requests of safe methods only."""
+    filters: int | None = None
+    """How many filters it has; None where it has no list of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +45,14 @@ class RouteView:
     key: RouteKey
     pair: Pair
     exists: bool = True
+    missing: str = ""
+    """Why it cannot be seen, whether it exists or not; empty where it would be."""
     generation: int = 0
     rules: tuple[RuleView, ...] = ()
     intent: Intent | None = None
     acceptance: Acceptance = field(default_factory=lambda: Acceptance(accepted=False))
+    copied: Mapping[str, Fraction] = field(default_factory=dict)
+    """Of what share of its requests (percent) each rule sends copies to the canary, by key; of all rules that do."""
     writer: str = ""
     """The field manager, other than us, that wrote the rules last."""
     problem: str = ""

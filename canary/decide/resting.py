@@ -81,6 +81,7 @@ def begin(scope: Scope, *, by: str, reason: str) -> Scope:
             # What a run before this one wrote must not be lost sight of before it is put back, declared or not.
             owned=scope.owned(route) or route.intent is not None,
             baseline=_baseline(scope, route),
+            mirrors={key: str(said) for key, said in scope.mirrors(route).items()},
         )
         for route in scope.facts.routes
         if route.exists

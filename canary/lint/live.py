@@ -15,6 +15,7 @@ from canary.model.rollout import RolloutSpec, RouteKind
 from canary.observe.around import KINDS as SURROUNDING
 from canary.observe.checks import Checks
 from canary.observe.facts import Received, gather
+from canary.observe.kinds import not_served
 from canary.observe.rollout import Rollout
 from canary.observe.store import Store
 from canary.routes.key import RouteKey
@@ -84,6 +85,8 @@ def _store(document: Document, own: Json, cluster: World, files: World, pending:
     for (kind, _, _), found in files.over(cluster).objects.items():
         if kind in SURROUNDING:
             store.put_around(kind, found)
+    for kind in cluster.unserved:
+        store.kinds.unseen(kind, None, not_served(kind))
     for (kind, namespace, name), found in cluster.objects.items():
         match kind:
             case "Rollout" if (namespace, name) != (document.namespace, document.name):

@@ -17,6 +17,8 @@ from canary.preflight.attachment import attachment
 from canary.preflight.backends import backends as preflight
 from canary.preflight.findings import Reason
 from canary.preflight.surroundings import Documents
+from canary.routes.key import RouteKey
+from canary.routes.kinds import STICKY
 from canary.routes.pair import Backend, Pair
 from canary.routes.reading import RouteReading
 from canary.routes.rules import RulePair, read_pairs
@@ -48,7 +50,7 @@ def _route(document: Document, spec: RolloutSpec, ref: RouteRef, route: Json, pa
         yield document.finding(Severity.ERROR, Rule.ROUTE, path, error.message)
         return
     except (AttributeError, TypeError, KeyError) as error:
-        words = f"HTTPRoute {ref.name} is not of the shape of a route ({type(error).__name__})"
+        words = f"{ref.kind} {ref.name} is not of the shape of a route ({type(error).__name__})"
         yield document.finding(Severity.ERROR, Rule.ROUTE, path, words, "correct its rules and backendRefs")
         return
     reading = RouteReading({**route, "kind": ref.kind.value})
@@ -57,6 +59,10 @@ def _route(document: Document, spec: RolloutSpec, ref: RouteRef, route: Json, pa
             yield told(document, found, severity=Severity.ERROR)
     for pair in pairs:
         yield from _weights(document, spec, ref, pair, path)
+        if pair.sticky:
+            words = f"rule {pair.key} of {ref.kind} {ref.name} {STICKY}"
+            advice = "take it out for the time of a release, or expect other shares than the steps say"
+            yield document.finding(Severity.WARNING, Rule.ROUTE, path, words, advice)
 
 
 def pairs_of(namespace: str, spec: RolloutSpec, ref: RouteRef, route: Json) -> tuple[RulePair, ...]:
@@ -72,12 +78,12 @@ def _weights(document: Document, spec: RolloutSpec, ref: RouteRef, pair: RulePai
             divide(pair.weights, step.weight.percent, pair.others)
         except ShareError as error:
             at: Path = ("spec", "steps", index, "weight") if pair.weights.total else path
-            words = f"rule {pair.key} of HTTPRoute {ref.name}: {error}"
+            words = f"rule {pair.key} of {ref.kind} {ref.name}: {error}"
             yield document.finding(Severity.ERROR, Rule.ROUTE, at, words)
             break
     if pair.weights.total and pair.weights.share > 0:
         share = decimal_text(pair.weights.share)
-        words = f"rule {pair.key} of HTTPRoute {ref.name} gives the canary {share} % of the pair outside of runs"
+        words = f"rule {pair.key} of {ref.kind} {ref.name} gives the canary {share} % of the pair outside of runs"
         yield document.finding(Severity.WARNING, Rule.ROUTE, path, words, "give the canary weight 0")
 
 
@@ -168,7 +174,7 @@ def rivals(rollouts: Mapping[Document, RolloutSpec], world: World) -> Iterator[F
             for index, ref in enumerate(spec.routes):
                 shared = _shared(document.namespace, spec, ref, theirs, world)
                 if shared:
-                    words = f"Rollout {other.name} ({other.file}) drives {shared} of route {ref.name} too"
+                    words = f"Rollout {other.name} ({other.file}) drives {shared} of {ref.kind} {ref.name} too"
                     yield document.finding(
                         Severity.ERROR,
                         Rule.RIVAL,
@@ -182,7 +188,7 @@ def rivals(rollouts: Mapping[Document, RolloutSpec], world: World) -> Iterator[F
 def _shared(namespace: str, spec: RolloutSpec, ref: RouteRef, theirs: RolloutSpec, world: World) -> str:
     """What two Rollouts have in common in one route, in words; empty when that is nothing."""
     for other in theirs.routes:
-        if (other.kind, other.name) != (ref.kind, ref.name):
+        if RouteKey.of(other, namespace) != RouteKey.of(ref, namespace):
             continue
         named = sorted(set(ref.rules) & set(other.rules))
         if named:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from canary.model.rollout import RouteKind
 from canary.preflight import surroundings as preflight
 from canary.preflight.surroundings import Documents, Place
 
@@ -15,9 +16,9 @@ Key = tuple[str, str, str]
 """(kind, namespace, name); the namespace is empty for kinds of the whole cluster."""
 
 CLUSTER_KINDS = frozenset({"ClusterCheckTemplate", "GatewayClass", "Namespace"})
-GROUPS = {
+GROUPS: dict[str, str] = {
     **preflight.GROUPS,
-    "HTTPRoute": "gateway.networking.k8s.io",
+    **dict.fromkeys((kind.value for kind in RouteKind), "gateway.networking.k8s.io"),
     "Deployment": "apps",
     "Rollout": "canary.dev",
     "CheckTemplate": "canary.dev",
@@ -30,13 +31,14 @@ GROUPS = {
 class World:
     """`complete`: what is not here does not exist, but for kinds around routes: of those `known` tells where all are here.
 
-    `place` is the word for where one looks.
+    `place` is the word for where one looks; `unserved`: kinds of route that a cluster does not know at all.
     """
 
     objects: dict[Key, Json] = field(default_factory=dict)
     complete: bool = False
     place: str = "these files"
     known: frozenset[Place] = frozenset()
+    unserved: frozenset[RouteKind] = frozenset()
 
     def get(self, kind: str, namespace: str, name: str) -> Json | None:
         return self.objects.get(key(kind, namespace, name))

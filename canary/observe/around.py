@@ -83,6 +83,7 @@ class Around:
 
     def forget(self, kind: str, place: str | None) -> None:
         """A kind is listed anew in a namespace (None: everywhere): what was seen of it before counts no more."""
+        gone: list[Thing]
         match kind:
             case "Service":
                 gone = [(kind, *key) for key in self._services]

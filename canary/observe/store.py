@@ -7,10 +7,11 @@ the text of their document and of their route, and a view of their workloads.
 from __future__ import annotations
 
 import sys
-from collections import OrderedDict, defaultdict
+from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +19,7 @@ from canary.model.checks import TemplateKind
 from canary.model.rollout import RouteKind
 from canary.model.status import ACTIVE
 from canary.observe.around import Around
+from canary.observe.kinds import Kinds
 from canary.observe.objects import FINALIZER, Packed, Route, Workload, key_of, known, recorded_at, request_of, uid_of
 from canary.observe.rivals import Rivals
 from canary.observe.rollout import Rollout
@@ -39,6 +41,7 @@ class Store:
     """Objects by key. `put_*` and `drop_*` of what Rollouts refer to return the Rollouts to wake.
 
     `rivals` knows which of the Rollouts that share a route has which rule of it, `around` what stands around the routes.
+    `kinds` knows which kinds of route can be seen.
 
     `answer=True` says that a document is the answer to a write of ours: it may update what is kept, but it brings back
     nothing that a watch has reported as gone. `drop_*` with a `uid` leaves alone a newer object of the same name: events
@@ -55,12 +58,14 @@ class Store:
         self._resting: OrderedDict[Key, None] = OrderedDict()
         self._wanted_by: defaultdict[Need, set[Key]] = defaultdict(set)
         self._needs: dict[Key, frozenset[Need]] = {}
+        self._named: Counter[tuple[RouteKind, str | None]] = Counter()
         self._active: set[Key] = set()
         self._recorded_at: dict[Key, datetime] = {}
         self._backends: dict[Key, tuple[Key, Key]] = {}
         self._backed: dict[Key, tuple[Key, ...] | set[Key]] = {}
         self.around = Around(place)
         self.rivals = Rivals(self.rollout, self.routes, self._sharing)
+        self.kinds = Kinds()
 
     def recorded_at(self, key: Key) -> datetime | None:
         """When the status of an active Rollout was written last, by the API server's clock (whole seconds)."""
@@ -105,7 +110,7 @@ class Store:
         for need in before - needs:
             self._forget(need, key)
         for need in needs - before:
-            self._wanted_by[need].add(key)
+            self._want(need, key)
         self._needs[key] = needs
         self._back(key, _services(document))
         self.rivals.left(key, _places(before - needs))
@@ -221,13 +226,39 @@ class Store:
         """The Rollouts that refer to an object."""
         return set(self._wanted_by.get((kind, namespace, name), ()))
 
+    def names(self, kind: RouteKind, place: str | None) -> bool:
+        """Whether some Rollout of a namespace (None: of any) refers to a route of a kind."""
+        return self._named[kind, place] > 0
+
+    def users(self, kind: RouteKind, place: str | None) -> set[Key]:
+        """The Rollouts of a namespace (None: of all) that refer to some route of a kind."""
+        named = (need for need in self._wanted_by if isinstance(need, RouteKey) and need.kind is kind)
+        return {key for need in named if place in {None, need.namespace} for key in self._wanted_by[need]}
+
+    def reread(self, kind: RouteKind) -> None:
+        """Routes of a kind are served in another version: whatever is read of them next is news, though nothing has changed."""
+        for key, route in self.routes.items():
+            if key.kind is kind:
+                self.routes[key] = replace(route, version="")
+
     def _sharing(self, place: RouteKey) -> AbstractSet[Key]:
         return self._wanted_by.get(place, frozenset())
+
+    def _want(self, need: Need, key: Key) -> None:
+        if need not in self._wanted_by:
+            self._count(need, 1)
+        self._wanted_by[need].add(key)
 
     def _forget(self, need: Need, key: Key) -> None:
         self._wanted_by[need].discard(key)
         if not self._wanted_by[need]:
             del self._wanted_by[need]
+            self._count(need, -1)
+
+    def _count(self, need: Need, change: int) -> None:
+        if isinstance(need, RouteKey):
+            for place in (need.namespace, None):
+                self._named[need.kind, place] += change
 
 
 def _news(document: Json, kept: Packed | Workload | None, *, answer: bool) -> bool:

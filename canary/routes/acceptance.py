@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 Json = dict[str, Any]
@@ -56,6 +56,8 @@ class Answer:
     reason: str = ""
     words: str = ""
     """What the controller says to it, in its own words."""
+    unresolved: str = ""
+    """What is said where a reference of this very generation cannot be resolved, be it beside something else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,8 @@ class Acceptance:
     message: str = ""
     refused: bool = False
     """A gateway has looked at this very generation and said no (as opposed to: has not looked yet)."""
+    unresolved: str = ""
+    """What a gateway says that cannot resolve a reference of this very generation; empty when none says so."""
 
 
 def acceptance(route: Json) -> Acceptance:
@@ -85,7 +89,8 @@ def summary(said: tuple[Answer, ...]) -> Acceptance:
     if not missing:
         return Acceptance(accepted=True)
     first = next((answer for answer in missing if answer.refused), missing[0])
-    return Acceptance(accepted=False, message=first.message, refused=first.refused)
+    unresolved = next((answer.unresolved for answer in missing if answer.unresolved), "")
+    return Acceptance(accepted=False, message=first.message, refused=first.refused, unresolved=unresolved)
 
 
 def answers(route: Json) -> tuple[Answer, ...]:
@@ -108,7 +113,9 @@ def _answer(route: Json, parent: ParentRef, namespace: str) -> Answer:
     against = [objection for report in current or mine for objection in _report(report, parent, namespace, generation)]
     if not against:
         return Answer(parent, accepted=True)
-    return next((objection for objection in against if objection.refused), against[0])
+    first = next((objection for objection in against if objection.refused), against[0])
+    unresolved = next((objection.unresolved for objection in against if objection.unresolved), "")
+    return replace(first, unresolved=unresolved)
 
 
 def _looked(report: Json, generation: int) -> bool:
@@ -131,8 +138,16 @@ def _report(report: Json, parent: ParentRef, namespace: str, generation: int) ->
             reason, words = str(condition.get("reason") or ""), str(condition.get("message") or "")
             said = f"{reason}: {words}".strip(": ")
             message = f"{name} says {kind}={condition.get('status')} ({said})"
+            unresolved = message if kind == "ResolvedRefs" and condition.get("status") == "False" else ""
             yield Answer(
-                parent, accepted=False, message=message, refused=True, condition=kind, reason=reason, words=words
+                parent,
+                accepted=False,
+                message=message,
+                refused=True,
+                condition=kind,
+                reason=reason,
+                words=words,
+                unresolved=unresolved,
             )
 
 

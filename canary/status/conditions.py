@@ -79,7 +79,8 @@ def routes_accepted(_status: RolloutStatus, _decision: Decision, facts: Facts) -
     """Every parent of every route accepts its current generation."""
     for route in facts.routes:
         if not route.exists:
-            return "False", reasons.ROUTE_MISSING, f"{route.label} does not exist"
+            why = f": {route.missing}" if route.missing else " does not exist"
+            return "False", reasons.ROUTE_MISSING, f"{route.label}{why}"
         if not route.acceptance.accepted:
             word = "Refused" if route.acceptance.refused else "Pending"
             return "False", word, f"{route.label}: {route.acceptance.message}"

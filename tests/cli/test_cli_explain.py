@@ -12,7 +12,9 @@ from picture_kit import text
 from canary.cli.follow import verdict
 from canary.cli.render_explain import render_explanation
 from canary.model.requests import REQUEST_ANNOTATION
+from canary.model.rollout import RouteKind
 from canary.model.status import Outcome, Phase, RolloutStatus, StepStatus, VerdictKind
+from canary.routes.key import RouteKey
 from canary.view.explanation import explain
 from canary.view.rollout import view
 
@@ -27,7 +29,9 @@ def route(stable: int, canary: int, **others: int) -> dict[str, Any]:
 
 
 def told(found: RolloutStatus | None, routes: Any = None, **metadata: Any) -> str:
-    sections = explain(view(rollout(found, **metadata)), routes or {"shop": route(50, 50)}, NOW)
+    named = routes or {"shop": route(50, 50)}
+    by_key = {RouteKey(RouteKind.HTTP, "team-shop", name): document for name, document in named.items()}
+    sections = explain(view(rollout(found, **metadata)), by_key, NOW)
     return "\n".join(line for section in sections for line in (section.title, *section.paragraphs))
 
 

@@ -330,7 +330,7 @@ async def test_live_knows_rivals_and_itself(cluster: Cluster, tmp_path: Path) ->
     second = write(tmp_path / "second.yaml", rollout("second"))
     code, ((field, words),) = await cluster.lint(second)
     assert (code, field) == (1, "spec.routes[0]")
-    assert words.startswith("Rollout shop drives rule #0 of route shop already")
+    assert words.startswith("Rollout shop drives rule #0 of HTTPRoute shop already")
 
 
 async def test_live_wants_a_grant_where_a_namespace_is_crossed(cluster: Cluster, tmp_path: Path) -> None:
