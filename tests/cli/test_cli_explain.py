@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import yaml
 from cli_kit import NOW, PHASES, ago, awaiting_approval, checks, ended, rollout, status
+from picture_kit import text
 
 from canary.cli.follow import verdict
+from canary.cli.render_explain import render_explanation
 from canary.model.requests import REQUEST_ANNOTATION
 from canary.model.rollout import RouteKind
 from canary.model.status import Outcome, Phase, RolloutStatus, StepStatus, VerdictKind
@@ -262,3 +265,31 @@ def test_watch_knows_when_a_run_is_over(
 ) -> None:
     """`watch --exit` ends with the outcome; an old status, a pending request or no run at all is waited out."""
     assert verdict(view(rollout(found, **metadata))) == code
+
+
+def test_a_missing_grant_is_printed_so_that_it_can_be_applied() -> None:
+    """What stands against a run is said, and the ReferenceGrant is YAML for the other namespace, indentation and all."""
+    found = PHASES[Phase.IDLE]
+    said = found.conditions[0].model_copy(
+        update={
+            "type": "Ready",
+            "status": "False",
+            "reason": "RefNotPermitted",
+            "message": "no ReferenceGrant; ask them",
+        }
+    )
+    document = rollout(found.model_copy(update={"conditions": (said,)}))
+    document["spec"]["canary"]["namespace"] = "elsewhere"
+    sections = explain(view(document), {"shop": route(1, 0)}, NOW)
+    (against,) = (section for section in sections if section.title == "What stands against a run")
+    assert against.paragraphs[0] == "no ReferenceGrant; ask them"
+    grant = yaml.safe_load(against.paragraphs[-1])
+    assert grant["metadata"] == {"name": "team-shop-shop-canary", "namespace": "elsewhere"}
+    assert grant["spec"]["from"] == [
+        {"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "namespace": "team-shop"}
+    ]
+    assert grant["spec"]["to"] == [{"group": "", "kind": "Service", "name": "shop-canary"}]
+    shown = text(render_explanation(sections, NOW), width=100)
+    assert "\n        - group: gateway.networking.k8s.io\n          kind: HTTPRoute\n" in shown
+    sound = explain(view(rollout(found)), {"shop": route(1, 0)}, NOW)
+    assert not [section for section in sound if section.title == "What stands against a run"]
