@@ -16,6 +16,7 @@ CanaryError
 │   ├── Throttled       429   (retry helps)
 │   └── Unavailable     5xx, time-out, connection lost (retry helps)
 ├── StaleDecision             a write that is not sent: what it rests on is of before this process slept
+├── BackendMissing            a write that is not sent: what it refers to is not there (retry may help)
 ├── WriteAltered              the API server kept something else than was written (retry may help)
 ├── ConfigError               settings, kubeconfig, flags
 ├── LeadershipLost            another controller does our work now
@@ -55,6 +56,12 @@ class RenderError(CanaryError):
 
 class StaleDecision(CanaryError):
     """A write that is not sent: it was decided before this process slept, or by a Lease that may be another's by now."""
+
+    retryable = True
+
+
+class BackendMissing(CanaryError):
+    """A write that is not sent: it would send requests to a Service or port that is not there."""
 
     retryable = True
 

@@ -11,13 +11,14 @@ from canary.act.gate import Gate
 from canary.act.ownership import given_back
 from canary.act.reading import moved, still_so
 from canary.decide.actions import WriteRoute
-from canary.errors import Conflict, NotFound, NotServed, Unprocessable, WriteAltered
-from canary.kube import Kube, Resource
+from canary.errors import BackendMissing, Conflict, NotFound, NotServed, Unprocessable, WriteAltered
+from canary.kube import SERVICES, Kube, Resource
 from canary.observe.objects import slim
 from canary.observe.store import Key, Store
 from canary.routes.edit import edit
 from canary.routes.intent import PREFIX, Mode, parse_intent, run_annotation
 from canary.routes.key import RouteKey
+from canary.routes.pair import Backend
 
 Json = dict[str, Any]
 
@@ -53,6 +54,7 @@ class RouteWriter:
 
         Raises:
             ApiError: the API server refused it, or did not answer.
+            BackendMissing: requests would be copied to a Service or port that is not there.
             WriteAltered: it took it and keeps something else.
             StaleDecision: the decision is too old.
 
@@ -68,6 +70,8 @@ class RouteWriter:
             and not await still_so(self._kube, self._store, self._key, rollout)
         ):
             return False
+        if action.plan.adds_mirror(document):
+            await self._check_backend(action.plan.pair.canary)
         if action.intent is None:
             return await self._release(action, document, gate)
         if failing_since is not None and action.intent.mode is Mode.ROLLBACK:
@@ -93,6 +97,18 @@ class RouteWriter:
         keep(answer)
         _compare(action, answer, name)
         return True
+
+    async def _check_backend(self, canary: Backend) -> None:
+        """A mirror to a Service or port that is not there makes some gateways answer every user of the rule with 500."""
+        words = f"requests cannot be mirrored to {canary}"
+        try:
+            service = await self._kube.get(SERVICES, canary.service, canary.namespace)
+        except NotFound as error:
+            raise BackendMissing(f"{words}: there is no such Service; create it, or correct spec.canary") from error
+        ports = [port.get("port") for port in service.get("spec", {}).get("ports") or ()]
+        if canary.port not in ports:
+            listed = ", ".join(map(str, ports)) or "none"
+            raise BackendMissing(f"{words}: the Service has no port {canary.port}; its ports: {listed}")
 
     async def _get(self, route: RouteKey) -> Json:
         return await self._kube.get(self._resource(route), route.name, route.namespace)

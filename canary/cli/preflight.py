@@ -13,9 +13,13 @@ from canary.kube import (
     CHECKTEMPLATES,
     CLUSTERCHECKTEMPLATES,
     DEPLOYMENTS,
+    GATEWAYCLASSES,
+    GATEWAYS,
     HTTPROUTES,
+    LISTENERSETS,
     REFERENCEGRANTS,
     ROLLOUTS,
+    ROUTES,
     SERVICES,
     Kube,
     Resource,
@@ -24,6 +28,8 @@ from canary.kube.retry import READ
 from canary.lint.source import Document
 from canary.lint.world import World, world_of
 from canary.model.rollout import RouteKind
+from canary.preflight.surroundings import Place
+from canary.routes.acceptance import ParentRef
 
 Json = dict[str, Any]
 
@@ -31,8 +37,10 @@ Json = dict[str, Any]
 async def read_cluster(kube: Kube, documents: Sequence[Document]) -> World:
     """Everything that the Rollouts among `documents` can refer to, as a world in which absence means absence.
 
+    Of what stands around their routes it is as much as may be read.
+
     Raises:
-        CliError: canary or the Gateway API is not installed, or something may not be read.
+        CliError: canary or the Gateway API is not installed, or something else may not be read.
 
     """
     rollouts = [document for document in documents if document.kind == "Rollout"]
@@ -48,18 +56,54 @@ async def read_cluster(kube: Kube, documents: Sequence[Document]) -> World:
             wanted.append((CHECKTEMPLATES, namespace))
         if any("workloads" in document.spec for document in mine):
             wanted.append((DEPLOYMENTS, namespace))
-    for namespace in sorted({place for document in rollouts for place in _places(document)}):
-        wanted.append((SERVICES, namespace))
-        if any(namespace in _places(document) and namespace != document.namespace for document in rollouts):
-            wanted.append((REFERENCEGRANTS, namespace))
     objects: list[tuple[str, Json]] = []
     for resource, place in wanted:
         items = await _items(kube, resource, place)
-        objects += [
-            (place or "", {**item, "apiVersion": resource.api_version, "kind": resource.kind}) for item in items
-        ]
+        objects += _typed(resource, place, items)
+    known: set[Place] = set()
+    for resource, place in surroundings([(document.namespace, document.spec) for document in rollouts], objects):
+        try:
+            found = await _items(kube, resource, place)
+        except (CliError, Forbidden):
+            if resource is SERVICES:
+                raise
+            continue  # not served, or not for us to see: then nothing is said about it
+        known.add((resource.kind, place or ""))
+        objects += _typed(resource, place, found)
     unserved = {kind for document in rollouts for kind in _kinds(document)} - served.keys()
-    return replace(world_of(objects, complete=True, place="the cluster"), unserved=frozenset(unserved))
+    there = world_of(objects, complete=True, place="the cluster", known=known)
+    return replace(there, unserved=frozenset(unserved))
+
+
+def _typed(resource: Resource, place: str | None, items: Sequence[Json]) -> list[tuple[str, Json]]:
+    return [(place or "", {**item, "apiVersion": resource.api_version, "kind": resource.kind}) for item in items]
+
+
+def surroundings(
+    rollouts: Sequence[tuple[str, Json]], objects: Sequence[tuple[str, Json]]
+) -> list[tuple[Resource, str | None]]:
+    """What a preflight asks about: Services, the parents of the routes, and grants where a namespace is crossed.
+
+    `rollouts` are specs and `objects`, with the routes among them, documents, each by its namespace.
+    """
+    named = {(namespace, str(route.get("name"))) for namespace, spec in rollouts for route in _list(spec.get("routes"))}
+    parents = {
+        ParentRef.read(ref, namespace)
+        for namespace, item in objects
+        if item["kind"] in ROUTES and (namespace, item["metadata"]["name"]) in named
+        for ref in _list((item.get("spec") or {}).get("parentRefs"))
+    }
+    wanted: list[tuple[Resource, str | None]] = []
+    for resource in (GATEWAYS, LISTENERSETS):
+        of = {parent.namespace for parent in parents if (parent.group, parent.kind) == (resource.group, resource.kind)}
+        wanted += [(resource, namespace) for namespace in sorted(of)]
+    if wanted:
+        wanted.append((GATEWAYCLASSES, None))
+    services = {parent.namespace for parent in parents if (parent.group, parent.kind) == ("", SERVICES.kind)}
+    services |= {place for rollout in rollouts for place in _places(*rollout)}
+    crossed = {place for rollout in rollouts for place in _places(*rollout) if place != rollout[0]}
+    wanted += [(SERVICES, namespace) for namespace in sorted(services)]
+    return [*wanted, *((REFERENCEGRANTS, namespace) for namespace in sorted(crossed))]
 
 
 async def _served(kube: Kube, kinds: set[RouteKind]) -> dict[RouteKind, Resource]:
@@ -106,13 +150,10 @@ def _templates(document: Document, kind: str) -> bool:
     return False
 
 
-def _places(document: Document) -> set[str]:
+def _places(namespace: str, spec: Json) -> set[str]:
     """The namespaces of the two Services."""
-    targets: Iterable[Any] = (document.spec.get("stable"), document.spec.get("canary"))
-    return {
-        str(target.get("namespace") or document.namespace) if isinstance(target, dict) else document.namespace
-        for target in targets
-    }
+    targets: Iterable[Any] = (spec.get("stable"), spec.get("canary"))
+    return {str(target.get("namespace") or namespace) if isinstance(target, dict) else namespace for target in targets}
 
 
 def _list(value: Any) -> list[Json]:

@@ -30,6 +30,7 @@ from canary.cli.render_parts import (
     warnings,
 )
 from canary.model.status import CheckStatus, RouteStatus
+from canary.view.mirrors import copied_words
 from canary.view.rollout import RolloutView, steps, view
 from canary.view.words import clean, outages, percent
 from canary.view.workloads import ROLES, Live, workload_words
@@ -168,7 +169,7 @@ def _route(route: RouteStatus, desired: float, symbols: Symbols) -> list[Text]:
     accepted = (
         Text(symbols.done, style="green") if route.accepted else Text(f"{symbols.failed} not yet", style="yellow")
     )
-    note = clean(route.message) or ("" if route.owned else "this run has not written it yet")
+    note = clean(route.message) or copied_words(route) or ("" if route.owned else "this run has not written it yet")
     return [
         Text(route_name(route)),
         Text(percent(desired)),

@@ -226,7 +226,7 @@ class Reconciler:
         try:
             while True:
                 if not self._urgent.is_set():
-                    self._turn = self._deps.queue.queue(self.key[0])
+                    self._turn = self._deps.queue.queue(self.key[0], first=self._status is None)
                     await self._turn
                 self._wake.clear()
                 until = await self._tick()
@@ -399,8 +399,10 @@ class Reconciler:
             raise AssertionError("measuring only follows a tick")
         namespace, name = self.key
         weight = float(self._status.split.desired)
-        swapped = self._status.swapped
-        return check_query(check, self._spec, namespace, name, weight=weight, swapped=swapped)
+        step, swapped = self._status.step, self._status.swapped
+        declared = self._spec.steps[step.index - 1 : step.index] if step is not None and step.index else ()
+        kind = declared[0].kind if declared else "weight"
+        return check_query(check, self._spec, namespace, name, weight=weight, step=kind, swapped=swapped)
 
     def _telemeter(self, before: RolloutStatus, observation: Observation) -> None:
         namespace, name = self.key

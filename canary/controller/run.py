@@ -21,6 +21,7 @@ from canary.controller.resync import Resync
 from canary.controller.route_informers import watch_name
 from canary.controller.settings import Settings
 from canary.controller.sight import Sight
+from canary.controller.survey import Survey
 from canary.controller.tasks import until_stopped
 from canary.errors import ApiError, ConfigError, NotFound
 from canary.kube import CHECKTEMPLATES, CLUSTERCHECKTEMPLATES, HTTPROUTES, ROLLOUTS, ROUTES, Kube, KubeClient, Resource
@@ -105,8 +106,9 @@ async def serve(
         lookout = Lookout(deps.sight, clock, settings.namespaces)
         deps.sight.on_found(lambda: manager.wake(set(manager.reconciling)))
         informers = Informers(kube, manager, settings.namespaces, lookout)
+        survey = Survey(kube, manager, settings.namespaces, lookout)
         resync = Resync(kube, manager, settings.namespaces, clock)
-        for work in (lookout.beat(manager), resync.run()):
+        for work in (lookout.beat(manager), resync.run(), survey.run()):
             stack.callback(asyncio.create_task(work).cancel)
         host, port = parse_address(settings.metrics_address)
         http = TelemetryServer(
@@ -126,7 +128,7 @@ async def serve(
         usual = gc.get_threshold()
         stack.callback(gc.set_threshold, *usual)
         gc.set_threshold(*LISTING)
-        begin = asyncio.create_task(_begin(manager, informers, up, ready, leadership, usual))
+        begin = asyncio.create_task(_begin(manager, informers, survey, up, ready, leadership, usual))
         stack.callback(begin.cancel)
         lanes = {
             ROLLOUTS.path(place): Lane(
@@ -164,6 +166,7 @@ def credentials(settings: Settings) -> Credentials | None:
 async def _begin(
     manager: Manager,
     informers: Informers,
+    survey: Survey,
     up: asyncio.Event,
     ready: asyncio.Event,
     leadership: Leadership | None,
@@ -173,7 +176,7 @@ async def _begin(
 
     `thresholds` are those of the garbage collector from then on.
     """
-    await asyncio.gather(informers.synced.wait(), up.wait())
+    await asyncio.gather(informers.synced.wait(), up.wait(), survey.listed())
     ready.set()
     if leadership is not None and not leadership.acquired.is_set():
         _freeze(thresholds)
@@ -199,9 +202,8 @@ def _freeze(thresholds: tuple[int, int, int]) -> None:
     """What is known by now stays for long.
 
     Going through all of it again and again, as the collector would, holds up everything else for as long as a rollback
-    may take.
+    may take. Not even once: the little garbage that a start leaves is no reason to begin half a second later.
     """
-    gc.collect()
     gc.freeze()
     gc.set_threshold(*thresholds)
 

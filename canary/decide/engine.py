@@ -20,7 +20,7 @@ from canary.decide.scope import Decision, Goto, Next, Place, Scope, measuring
 from canary.decide.steps import step
 from canary.decide.verdict import judge
 from canary.decide.writes import fences, restores, taken_turns
-from canary.model.evolution import given_traffic
+from canary.model.evolution import given_traffic, share_observed
 from canary.model.measurement import Sample
 from canary.model.rollout import RolloutSpec
 from canary.model.status import Phase, RolloutStatus
@@ -126,7 +126,7 @@ def _measure(scope: Scope) -> Scope:
     """Fold what was measured into the checks; forget checks that are declared no more."""
     if not scope.status.active:
         return scope
-    if scope.run.outcome is None and scope.run.traffic_since is None and scope.written > 0:
+    if scope.run.outcome is None and scope.run.traffic_since is None and scope.has_traffic:
         # From the write on: a gateway may serve what it has not accepted.
         scope = scope.with_(run=given_traffic(scope.run, scope.now))
     live = measuring(scope.spec, scope.status)
@@ -142,7 +142,7 @@ def _measure(scope: Scope) -> Scope:
     observed = scope.facts.observed
     if isinstance(observed, Sample) and math.isfinite(observed.value):
         percent = round(min(max(observed.value * 100, 0.0), 100.0), 1)
-        scope = scope.with_(split=scope.status.split.model_copy(update={"observed": percent}))
+        scope = scope.with_(split=share_observed(scope.status.split, percent))
     return scope
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from canary.decide import reasons
 from canary.decide.actions import EmitEvent, ForgetPodSpec
-from canary.decide.common import at, percent_text
+from canary.decide.common import at
 from canary.decide.drift import lowered, raised
 from canary.decide.facts import RouteView
 from canary.decide.guards import ALWAYS, STOP, Stop, first_objection
@@ -45,11 +45,21 @@ def fail(scope: Scope, stop: Stop) -> Next:
     """A run has to stop: pause where the policy says so, else roll back in this very decision."""
     if stop.policy and scope.spec.on_failure is OnFailure.PAUSE:
         return pause(scope, stop.reason, stop.message)
+    message, then = stop.message, "all traffic back to stable"
+    if copies_only(scope):
+        message, then = f"{message}; the canary got copies only, no user was served by it", "the mirror is taken away"
     scope = scope.with_(
-        EmitEvent("Warning", stop.reason, f"{scope.step_text}: {stop.message}; all traffic back to stable"),
-        run=ended(scope.run, Outcome.ROLLED_BACK, stop.reason, stop.message, scope.now),
+        EmitEvent("Warning", stop.reason, f"{scope.step_text}: {message}; {then}"),
+        run=ended(scope.run, Outcome.ROLLED_BACK, stop.reason, message, scope.now),
     )
     return at(scope, Phase.ROLLING_BACK).goto(Place.ROLLING_BACK)
+
+
+def copies_only(scope: Scope) -> bool:
+    """Whether this run has given its canary copies of requests, and nobody has given it a user."""
+    given = any(scope.share_at(index) for index in range(1, scope.step.index + 1))
+    raised_once = scope.status.overrides or any(route.overridden for route in scope.status.routes)
+    return scope.copied > 0 and scope.written == 0 and not given and not raised_once
 
 
 def see_lowered(scope: Scope) -> Scope:
@@ -112,7 +122,7 @@ def repair(scope: Scope) -> tuple[Scope, str]:
     scope = scope.with_(overrides=overrides, routes=routes)
     if fresh and not contested:
         scope = scope.with_(
-            EmitEvent("Warning", reasons.RAISED_BY_OTHER, f"{message}; put back to {percent_text(scope.share)}")
+            EmitEvent("Warning", reasons.RAISED_BY_OTHER, f"{message}; put back to {scope.traffic_text}")
         )
     scope = scope.with_(*back)
     if len(overrides) >= OVERRIDE_LIMIT:

@@ -14,6 +14,7 @@ from fractions import Fraction
 from canary.decide import reasons
 from canary.decide.approval import awaiting
 from canary.decide.facts import RouteView
+from canary.decide.mirroring import copied_at
 from canary.decide.pausing import kept_by_hand
 from canary.decide.scope import Scope, replaced
 from canary.model.evolution import at_step, ended, held_until, pause_since, remembered_by, won_without_swap
@@ -213,14 +214,15 @@ def the_step_that_was_written(scope: Scope) -> Scope:
         return scope
     written = min(declared)
     steps = {intent.step for intent in _mine(scope)}
-    if index < len(scope.spec.steps) and steps == {index + 1} and written == scope.share_at(index + 1):
+    ahead = index < len(scope.spec.steps) and steps == {index + 1} and written == scope.share_at(index + 1)
+    if ahead and copied_at(scope, index + 1):
         return _at_step(scope, index + 1)
     if scope.run.unavailable_since is not None:
         return scope
-    if scope.share_at(index) <= written:
+    given = [lower for lower in range(1, index + 1) if scope.share_at(lower) <= written and copied_at(scope, lower)]
+    if index in given or index == 0:
         return _at_step(scope, index, approved=scope.step.approved) if index + 1 in steps else scope
-    below = next((lower for lower in range(index - 1, 0, -1) if scope.share_at(lower) <= written), 0)
-    return _at_step(scope, below)
+    return _at_step(scope, max(given, default=0))
 
 
 ALWAYS: tuple[Rule, ...] = (

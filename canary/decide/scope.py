@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
 from fractions import Fraction
-from typing import TypedDict, Unpack
+from typing import TypedDict, TypeVar, Unpack
 
 from canary.checks.resolve import ResolvedCheck
 from canary.decide.actions import Action
 from canary.decide.facts import Facts, RouteView
 from canary.decide.verdict import unmeasured
-from canary.model.rollout import Promotion, RolloutSpec, Step
+from canary.model.rollout import Mirror, Promotion, RolloutSpec, Step
 from canary.model.status import (
     CheckStatus,
     Outcome,
@@ -29,7 +29,10 @@ from canary.model.status import (
     StepStatus,
 )
 from canary.model.values import decimal_text
+from canary.routes.filters import Copied
 from canary.routes.pair import Weights
+
+T = TypeVar("T")
 
 OVERRIDE_WINDOW = timedelta(minutes=10)
 OVERRIDE_LIMIT = 3
@@ -169,9 +172,34 @@ class Scope:
             return Fraction(100)
         return self.share_at(self.status.step.index)
 
+    def mirror_at(self, index: int) -> Mirror | None:
+        """The copies that a one-based step asks for; those of a step before it are over."""
+        return self.spec.steps[index - 1].mirror if 1 <= index <= len(self.spec.steps) else None
+
+    @property
+    def mirror(self) -> Mirror | None:
+        """The copies that the run is after now; None: the canary is to get none."""
+        run, step = self.status.run, self.status.step
+        if run is None or step is None or run.outcome is not None or run.unavailable_since is not None:
+            return None
+        return self.mirror_at(step.index) if self.status.phase is not Phase.PROMOTING else None
+
+    @property
+    def wants_traffic(self) -> bool:
+        """Whether the canary is to get any traffic now, of users or copied."""
+        return self.share > 0 or self.mirror is not None
+
     @property
     def share_text(self) -> str:
         return f"{decimal_text(self.share)} %"
+
+    @property
+    def traffic_text(self) -> str:
+        """What the canary is to get: `10 %`, `mirroring 20 %`, `10 % and mirroring 20 %`."""
+        if self.mirror is None:
+            return self.share_text
+        copies = f"mirroring {decimal_text(self.mirror.share)} %"
+        return f"{self.share_text} and {copies}" if self.share else copies
 
     @property
     def step_text(self) -> str:
@@ -211,13 +239,35 @@ class Scope:
         remembered = self.remembered(route)
         if self.status.active and remembered is not None and remembered.owned:
             # What this run found is on record twice; anybody who may write the route may change what the route says of it.
-            before = {**before, **_parsed(remembered.baseline)}
+            before = {**before, **_read(remembered.baseline, Weights.parse)}
         return {rule.key: before.get(rule.key, rule.weights) for rule in route.rules}
+
+    def mirrors(self, route: RouteView) -> dict[str, Copied]:
+        """What the run has on record of the copies that rules of a route send to the canary, by rule key."""
+        return {**self.remembered_mirrors(route), **(route.intent.mirrors if route.intent is not None else {})}
+
+    def remembered_mirrors(self, route: RouteView) -> dict[str, Copied]:
+        """The same by our own word alone: anybody who may write the route may change what the route says of it."""
+        remembered = self.remembered(route)
+        if not self.status.active or remembered is None or not remembered.owned:
+            return {}
+        return _read(remembered.mirrors, Copied.parse)
 
     @property
     def written(self) -> Fraction:
         """The largest share of the canary that any route says now."""
         return max((route.share for route in self.live_routes), default=Fraction(0))
+
+    @property
+    def copied(self) -> Fraction:
+        """The largest share of its requests that any rule sends copies of to the canary now, for this run; in percent."""
+        shares = (route.copied.get(key, 0) for route in self.facts.routes for key in self.mirrors(route))
+        return Fraction(max(shares, default=0))
+
+    @property
+    def has_traffic(self) -> bool:
+        """Whether the routes give the canary any traffic now, of users or copied for this run."""
+        return self.written > 0 or self.copied > 0
 
     @property
     def pending(self) -> str:
@@ -259,13 +309,13 @@ class Goto:
 Next = Decision | Goto
 
 
-def _parsed(baseline: Mapping[str, str]) -> dict[str, Weights]:
-    """The weights of before that the status remembers; what is no pair of weights is as good as not remembered."""
-    weights = {}
-    for key, text in baseline.items():
+def _read(remembered: Mapping[str, str], parse: Callable[[str], T]) -> dict[str, T]:
+    """What the status remembers by rule key; what makes no sense is as good as not remembered."""
+    found = {}
+    for key, text in remembered.items():
         with suppress(ValueError):
-            weights[key] = Weights.parse(text)
-    return weights
+            found[key] = parse(text)
+    return found
 
 
 def replaced(scope: Scope) -> str:
@@ -287,5 +337,7 @@ def measuring(spec: RolloutSpec, status: RolloutStatus) -> bool:
 
 
 def _wants_traffic(spec: RolloutSpec, index: int) -> bool:
+    if index <= len(spec.steps) and spec.steps[index - 1].mirror is not None:
+        return True
     weights = [step.weight for step in spec.steps[:index] if step.weight is not None]
     return bool(weights) and weights[-1].percent > 0

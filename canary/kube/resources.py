@@ -65,6 +65,7 @@ ROUTES: dict[str, Resource] = {route.kind: route for route in (HTTPROUTES, GRPCR
 """Every kind of route that a Rollout may name, by kind, in the version of the newest release. Older clusters serve others:
 `Kube.discover` finds which."""
 GATEWAYS = Resource(_GATEWAY_API, "v1", "gateways", "Gateway")
+LISTENERSETS = Resource(_GATEWAY_API, "v1", "listenersets", "ListenerSet")
 GATEWAYCLASSES = Resource(_GATEWAY_API, "v1", "gatewayclasses", "GatewayClass", namespaced=False)
 REFERENCEGRANTS = Resource(_GATEWAY_API, "v1beta1", "referencegrants", "ReferenceGrant")
 

@@ -227,6 +227,14 @@ class RouteStatus(ApiModel):
         dict[str, Annotated[str, Field(max_length=16)]],
         Field(max_length=MAX_RULES * 4, description="What identifies these rules when they are moved: digests."),
     ] = {}
+    mirrors: Annotated[
+        dict[str, Annotated[str, Field(max_length=32)]],
+        Field(
+            max_length=MAX_RULES * 4,
+            description="Share of its requests, in percent, that a rule sends copies of to the canary, as this run wrote it; 0 "
+            "where it does no more.",
+        ),
+    ] = {}
 
 
 class RevisionsStatus(ApiModel):

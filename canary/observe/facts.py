@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from canary.decide import mirroring
 from canary.decide.facts import Facts, Problem, Recorded, RouteView, WorkloadView
+from canary.decide.reasons import CONFLICTING_ROLLOUT
 from canary.errors import ShareError
 from canary.model.measurement import Measurement
 from canary.model.rollout import RolloutSpec, RouteRef
@@ -16,6 +18,8 @@ from canary.observe.rivals import claimant
 from canary.observe.rollout import Rollout
 from canary.observe.routes import Viewer, view
 from canary.observe.store import Store
+from canary.preflight.findings import Finding
+from canary.preflight.look import findings
 from canary.routes.key import RouteKey
 from canary.routes.weights import divide
 
@@ -74,6 +78,7 @@ def gather(
     problems += checks.problems
     problems += received.refusals
     problems += _route_problems(store, rollout, spec, status, routes)
+    problems += mirroring.problems(spec, routes, active=status.active)
     return Facts(
         now=now,
         name=rollout.name,
@@ -89,6 +94,8 @@ def gather(
         observed=received.observed,
         request=rollout.request,
         problems=tuple(problems),
+        # A run under way is not ended by what stands around its routes, and looked at much more often than what rests.
+        findings=() if status.active else tuple(_findings(store, rollout.namespace, spec, routes)),
         recorded=Recorded.of(rollout.status),
         senseless=rollout.senseless,
         turn=standing.turn,
@@ -153,7 +160,17 @@ def _route_problems(
             yield from _unwritable(spec, route, field_)
         rival = _rival(store, rollout, route.key, {rule.key for rule in route.rules})
         if rival:
-            yield Problem(field_, rival)
+            yield Problem(field_, rival, CONFLICTING_ROLLOUT)
+
+
+def _findings(store: Store, namespace: str, spec: RolloutSpec, routes: tuple[RouteView, ...]) -> Iterator[Finding]:
+    """What a preflight finds, of the routes that there are; what is wrong with the others is a problem."""
+    sound = {
+        route.key: store.routes[route.key].reading
+        for route in routes
+        if route.declared and route.exists and not route.problem
+    }
+    return findings(spec, namespace, sound, store.around)
 
 
 def _unwritable(spec: RolloutSpec, route: RouteView, field_: str) -> Iterator[Problem]:

@@ -13,6 +13,7 @@ from canary.decide.facts import RouteView, RuleView
 from canary.model.rollout import RolloutSpec, RouteRef
 from canary.model.status import RolloutStatus
 from canary.routes.key import RouteKey
+from canary.routes.kinds import FORMS
 from canary.routes.pair import Pair
 from canary.routes.reading import RouteReading
 
@@ -92,7 +93,19 @@ def view(
         key=key,
         pair=pair,
         generation=reading.generation,
-        rules=tuple(RuleView(rule.key, rule.weights, rule.others, rule.digest, rule.sticky) for rule in found),
+        rules=tuple(
+            RuleView(
+                rule.key,
+                rule.weights,
+                rule.others,
+                rule.digest,
+                sticky=rule.sticky,
+                reads=rule.reads and FORMS[ref.kind].methods,
+                filters=rule.filters,
+            )
+            for rule in found
+        ),
+        copied=reading.copied(pair),
         intent=intent,
         acceptance=reading.acceptance,
         writer=writer,

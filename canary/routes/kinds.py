@@ -9,11 +9,15 @@ from canary.model.rollout import RouteKind
 
 @dataclass(frozen=True, slots=True)
 class RouteForm:
-    """`unit` is what a weight divides, in the plural; `matches` and `filters` say whether rules of the kind have any."""
+    """`unit` is what a weight divides, in the plural; `matches` and `filters` say whether rules of the kind have any.
+
+    `methods`: matches name HTTP methods, so that it can be told which rules only read.
+    """
 
     unit: str
     matches: bool
     filters: bool
+    methods: bool = False
 
     @property
     def by_connection(self) -> bool:
@@ -22,7 +26,7 @@ class RouteForm:
 
 
 FORMS: dict[RouteKind, RouteForm] = {
-    RouteKind.HTTP: RouteForm("requests", matches=True, filters=True),
+    RouteKind.HTTP: RouteForm("requests", matches=True, filters=True, methods=True),
     RouteKind.GRPC: RouteForm("calls", matches=True, filters=True),
     RouteKind.TLS: RouteForm("connections", matches=False, filters=False),
     RouteKind.TCP: RouteForm("connections", matches=False, filters=False),

@@ -48,7 +48,7 @@ def reconciling(status: RolloutStatus, decision: Decision, _facts: Facts) -> Sai
 def stalled(status: RolloutStatus, decision: Decision, facts: Facts) -> Said:
     """It goes on only if a person does something."""
     if facts.problems:
-        return "True", reasons.INVALID, "; ".join(str(problem) for problem in facts.problems)[:4096]
+        return "True", facts.problems[0].reason, "; ".join(str(problem) for problem in facts.problems)[:4096]
     paused = status.paused.reason if status.paused else ""
     if paused in STUCK:
         return "True", paused, status.message

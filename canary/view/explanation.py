@@ -11,7 +11,8 @@ from canary.model.rollout import RouteKind
 from canary.model.status import CheckStatus, VerdictKind
 from canary.routes.key import RouteKey
 from canary.view.explain_run import about_run
-from canary.view.rollout import RolloutView, approval_wanted, asks, awaits_approval, objections, unmeasured
+from canary.view.mirrors import mirror_lines
+from canary.view.rollout import RolloutView, approval_wanted, asks, awaits_approval, mirrors, objections, unmeasured
 from canary.view.weights import declared_route, route_lines
 from canary.view.words import clean, clock, counted, every, left, listing, measured, percent, since, span
 
@@ -65,6 +66,7 @@ def explain(
         ("Why it is paused", _paused(rollout, now, program)),
         ("Checks", _checks(rollout, now)),
         ("Weights", _weights(rollout, routes)),
+        ("Mirror", mirror_lines(rollout, routes)),
         ("What comes next", _next(rollout, now, program)),
     )
     return tuple(Section(title, found) for title, lines in sections if (found := tuple(lines)))
@@ -125,7 +127,7 @@ def _held(rollout: RolloutView, now: datetime, program: str) -> Iterator[str]:
         )
     if step.hold_until is not None and step.hold_until > now:
         yield f"Its hold lasts until {clock(step.hold_until, now)} UTC, {left(step.hold_until, now)} from now."
-    if not rollout.status.split.desired:
+    if not rollout.status.split.desired and not mirrors(rollout):
         yield "The canary has no traffic in this step, so there is nothing that checks could measure."
         return
     due = unmeasured(rollout.status)

@@ -49,7 +49,7 @@ def route_lines(rollout: RolloutView, key: RouteKey, route: Json, declared: Json
     label = clean(key.label)
     rules = [str(rule) for rule in declared.get("rules") or ()]
     try:
-        pairs = read_pairs(route, Pair(_backend(rollout, "stable"), _backend(rollout, "canary")), rules)
+        pairs = read_pairs(route, Pair(backend(rollout, "stable"), backend(rollout, "canary")), rules)
     except SpecError as error:
         yield f"{label}: {clean(error.message)}."
         return
@@ -87,7 +87,8 @@ def _rule(rollout: RolloutView, label: str, route: Json, pair: RulePair) -> str:
     )
 
 
-def _backend(rollout: RolloutView, role: str) -> Backend:
+def backend(rollout: RolloutView, role: str) -> Backend:
+    """Who plays `stable` or `canary` now. Raises KeyError, TypeError or ValueError for a spec of another shape."""
     if rollout.status.swapped:
         role = {"stable": "canary", "canary": "stable"}[role]
     target = rollout.spec[role]

@@ -16,10 +16,12 @@ import pytest
 import yaml
 from cli_kit import canary
 from cluster_kit import api_server, install_all, own_namespace
+from definitions import concise, install, remove
 
 from canary.kube import (
     CHECKTEMPLATES,
     DEPLOYMENTS,
+    GATEWAYS,
     GRPCROUTES,
     HTTPROUTES,
     NAMESPACES,
@@ -226,6 +228,18 @@ def route(name: str = "shop", canary_namespace: str | None = None) -> Json:
     }
 
 
+def gateway(name: str = "edge", **listener: Any) -> Json:
+    return {
+        "apiVersion": GATEWAYS.api_version,
+        "kind": "Gateway",
+        "metadata": {"name": name, "namespace": NS},
+        "spec": {
+            "gatewayClassName": "envoy",
+            "listeners": [{"name": "http", "port": 80, "protocol": "HTTP", **listener}],
+        },
+    }
+
+
 def service(name: str, namespace: str = NS) -> Json:
     return {
         "apiVersion": "v1",
@@ -245,6 +259,7 @@ async def cluster(tmp_path: Path, no_promtool: dict[str, str]) -> AsyncIterator[
                 await kube.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
             for name in ("shop-stable", "shop-canary"):
                 await kube.create(SERVICES, service(name))
+            await kube.create(GATEWAYS, gateway())
             await kube.create(HTTPROUTES, route())
             found = Cluster(api, kube, {**no_promtool, "KUBECONFIG": str(config)})
             await found.accept()
@@ -284,7 +299,11 @@ async def test_live_reads_the_kinds_that_are_named(cluster: Cluster, tmp_path: P
     grpc = {**route(), "apiVersion": GRPCROUTES.api_version, "kind": "GRPCRoute"}
     routes = [{"kind": "GRPCRoute", "name": "shop"}, {"kind": "UDPRoute", "name": "shop"}]
     manifest = write(tmp_path / "m.yaml", rollout(routes=routes))
-    code, found = await cluster.lint(manifest)
+    await remove(cluster.kube, "UDPRoute")
+    try:
+        code, found = await cluster.lint(manifest)
+    finally:
+        await install(cluster.kube, concise("UDPRoute"))
     assert code == 1
     told = dict(found)
     assert f"there is no GRPCRoute shop in namespace {NS}" in told["spec.routes[0]"]
@@ -293,7 +312,7 @@ async def test_live_reads_the_kinds_that_are_named(cluster: Cluster, tmp_path: P
     )
     await cluster.kube.create(GRPCROUTES, grpc)
     (words,) = [words for field, words in (await cluster.lint(manifest))[1] if field == "spec.routes[0]"]
-    assert "GRPCRoute shop: Gateway edge has not answered for the route yet" in words
+    assert "GRPCRoute shop is not served: Gateway edge has not answered for the route yet" in words
 
 
 async def test_live_reads_what_gateways_say_of_this_generation(cluster: Cluster, tmp_path: Path) -> None:
@@ -306,6 +325,24 @@ async def test_live_reads_what_gateways_say_of_this_generation(cluster: Cluster,
     await cluster.accept(generation=0)
     _, ((_, words),) = await cluster.lint(manifest)
     assert "has not answered for generation 1 yet" in words
+
+
+async def test_live_says_why_a_gateway_does_not_serve(cluster: Cluster, tmp_path: Path) -> None:
+    """A listener that takes other routes, a Gateway that is not there; and nothing of what may not be read."""
+    manifest = write(tmp_path / "m.yaml", rollout())
+    closed = gateway(allowedRoutes={"kinds": [{"kind": "GRPCRoute"}]})["spec"]
+    await cluster.kube.merge_patch(GATEWAYS, "edge", NS, {"spec": closed})
+    assert await cluster.lint(manifest) == (0, []), "what the gateway says of the route counts more"
+    await cluster.kube.merge_patch(HTTPROUTES, "shop", NS, {"status": {"parents": []}}, subresource="status")
+    code, ((field, words),) = await cluster.lint(manifest)
+    assert (code, field) == (1, "spec.routes[0]")
+    assert words.startswith("no listener of Gateway edge takes HTTPRoutes, so it does not serve HTTPRoute shop")
+    await cluster.kube.delete(GATEWAYS, "edge", NS)
+    await cluster.accept()
+    _, ((_, words),) = await cluster.lint(manifest)
+    assert words.startswith(f"there is no Gateway edge in namespace {NS} in the cluster, which HTTPRoute shop names")
+    cluster.api.faults.add(Fault(verb="list", resource="gateways", status=403))
+    assert await cluster.lint(manifest) == (0, [])
 
 
 async def test_live_knows_rivals_and_itself(cluster: Cluster, tmp_path: Path) -> None:

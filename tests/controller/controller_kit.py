@@ -27,6 +27,7 @@ from canary.kube import (
     CLUSTERCHECKTEMPLATES,
     DEPLOYMENTS,
     EVENTS,
+    GATEWAYS,
     HTTPROUTES,
     NAMESPACES,
     ROLLOUTS,
@@ -102,6 +103,19 @@ def service_document(name: str) -> Json:
         "kind": "Service",
         "metadata": {"name": name},
         "spec": {"selector": {"app": name}, "ports": [{"port": 80}]},
+    }
+
+
+def gateway_document(name: str = "gw", *listeners: Json) -> Json:
+    """A Gateway that takes whatever is in its namespace."""
+    return {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "Gateway",
+        "metadata": {"name": name},
+        "spec": {
+            "gatewayClassName": "gateways-of-the-tests",
+            "listeners": list(listeners) or [{"name": "http", "port": 80, "protocol": "HTTP"}],
+        },
     }
 
 
@@ -596,7 +610,8 @@ class World:
         return created
 
     async def furnish(self, *routes: Json, version: int = 1) -> None:
-        """Two Services, two Deployments and routes (one named shop), all of it ready and accepted."""
+        """A Gateway, two Services, two Deployments and routes (one named shop), all of it ready and accepted."""
+        await self.create(GATEWAYS, gateway_document())
         for name in ("stable", "canary"):
             await self.create(SERVICES, service_document(name))
             await self.create(DEPLOYMENTS, deployment_document(name, version))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from definitions import definition, remove
+from definitions import concise, remove
 from definitions import install as define
 from deploy_kit import (
     OVERLAYS,
@@ -106,7 +106,11 @@ def team() -> list[Json]:
             "stable": {"service": "shop-stable", "port": 8080},
             "canary": {"service": "shop-canary", "port": 8080},
             "workloads": {"stable": {"name": "shop-stable"}, "canary": {"name": "shop-canary"}},
-            "steps": [{"weight": 10, "hold": "10s"}, {"approval": {}}, {"weight": 100, "hold": "10s"}],
+            "steps": [
+                {"weight": 10, "mirror": {"percent": 20, "allowUnsafeMethods": True}, "hold": "10s"},
+                {"approval": {}},
+                {"weight": 100, "hold": "10s"},
+            ],
             "checks": [
                 {"template": {"name": "errors", "kind": "ClusterCheckTemplate"}},
                 {"template": {"name": "own-errors", "kind": "CheckTemplate"}},
@@ -114,7 +118,13 @@ def team() -> list[Json]:
         },
     }
     others = [route_of(kind) for kind in ROUTES if kind != "HTTPRoute"]
-    return [yaml.safe_load(TEAM_OBJECTS), *others, *deployments, template, own, rollout]
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "shop-canary", "namespace": TEAM},
+        "spec": {"selector": {"app": "canary"}, "ports": [{"port": 8080}]},
+    }
+    return [yaml.safe_load(TEAM_OBJECTS), *others, service, *deployments, template, own, rollout]
 
 
 async def install(place: Town, documents: list[Json], *, definitions: bool) -> None:
@@ -222,7 +232,7 @@ def without(documents: list[Json], *plurals: str) -> list[Json]:
 def only(kind: str) -> list[Json]:
     """The team's objects, with a Rollout that moves one route."""
     documents = team()
-    documents[-1]["spec"]["routes"] = [{"kind": kind, "name": "shop"}]
+    documents[-1]["spec"] |= {"routes": [{"kind": kind, "name": "shop"}], "steps": [{"weight": 10, "hold": "10s"}]}
     return [one for one in documents if not one["kind"].endswith("Route") or one["kind"] == kind]
 
 
@@ -234,7 +244,7 @@ async def test_a_controller_that_may_not_see_definitions_finds_new_kinds_too(pla
     async with place.controller(Scripted({"errors": 0.0})):
         await place.apply([one for one in documents if one["kind"] != "UDPRoute"])
         await place.until("shop", TEAM, lambda status: "this cluster serves no UDPRoute" in status.get("message", ""))
-        await define(place.kube, definition("UDPRoute", "v1"))
+        await define(place.kube, concise("UDPRoute"))
         await place.apply(documents)
         await place.until("shop", TEAM, lambda status: status.get("phase") == "Idle")
 

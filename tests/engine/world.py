@@ -18,6 +18,7 @@ import jsonpatch
 from promises import Promises, of_spot, spot
 
 from canary.checks.resolve import ResolvedCheck, resolve
+from canary.decide import mirroring
 from canary.decide.actions import (
     Action,
     AddFinalizer,
@@ -40,6 +41,8 @@ from canary.model.requests import parse_request
 from canary.model.rollout import RolloutSpec, RouteKind, RouteRef
 from canary.model.status import Phase, RolloutStatus
 from canary.observe.routes import Viewer, view
+from canary.preflight.look import findings
+from canary.preflight.surroundings import Documents
 from canary.routes.acceptance import last_writer
 from canary.routes.edit import edit
 from canary.routes.intent import run_annotation
@@ -123,8 +126,21 @@ def route(name: str, *rules: Json, parents: int = 1) -> Json:
     }
 
 
-def rule(*, name: str | None = None, stable: int | None = 1, canary: int | None = 0, third: int | None = None) -> Json:
-    """A rule with our pair, a filter, and maybe a third backend in front of it."""
+def mirror_to(name: str, **more: Any) -> Json:
+    """A filter that sends copies to a Service."""
+    return {"type": "RequestMirror", "requestMirror": {"backendRef": {"name": name, "port": 80}, **more}}
+
+
+def rule(
+    *,
+    name: str | None = None,
+    stable: int | None = 1,
+    canary: int | None = 0,
+    third: int | None = None,
+    method: str | None = None,
+    filters: list[Json] | None = None,
+) -> Json:
+    """A rule with our pair, a filter, and maybe a third backend in front of it; `filters` instead of that one."""
     refs: list[Json] = [{"name": "s", "port": 80, "x-zone": "a"}, {"name": "c", "port": 80}]
     for ref, weight in zip(refs, (stable, canary), strict=True):
         if weight is not None:
@@ -137,6 +153,10 @@ def rule(*, name: str | None = None, stable: int | None = 1, canary: int | None 
         "backendRefs": refs,
         "timeouts": {"request": "5s"},
     }
+    if method is not None:
+        document["matches"][0]["method"] = method
+    if filters is not None:
+        document["filters"] = filters
     return document if name is None else {"name": name, **document}
 
 
@@ -280,6 +300,7 @@ class World:
             measurements=tuple(self.news),
             request=parse_request(self.request),
             problems=tuple(self._problems(views, memory)),
+            findings=tuple(findings(self.spec, NAMESPACE, self._sound(views), Documents())),
             recorded=Recorded.of(recorded),
             turn=self.turn,
             fresh=self.fresh,
@@ -287,6 +308,10 @@ class World:
             blind=self.blind,
             unwritten=dict(self.unwritten),
         )
+
+    def _sound(self, views: list[RouteView]) -> dict[RouteKey, RouteReading]:
+        sound = (view for view in views if view.declared and view.exists and not view.problem)
+        return {view.key: RouteReading(self.routes[view.name]) for view in sound}
 
     def _problems(self, views: list[RouteView], memory: RolloutStatus) -> list[Problem]:
         problems = []
@@ -299,7 +324,7 @@ class World:
                 problems.append(Problem("spec.routes", seen.problem))
             elif not memory.active:
                 problems += self._unwritable(seen)
-        return problems
+        return [*problems, *mirroring.problems(self.spec, views, active=memory.active)]
 
     def _unwritable(self, view: RouteView) -> list[Problem]:
         try:
@@ -681,12 +706,39 @@ class World:
         """The canary's largest share on a route, in percent."""
         return float(max(pair.weights.share for pair in self.pairs(name)))
 
+    def copied(self, name: str = "shop") -> dict[str, float]:
+        """Of what share of its requests each rule sends copies to the canary, in percent; of those that do."""
+        pair = Pair.of(self.spec, NAMESPACE, swapped=(self.memory or self.status).swapped)
+        return {key: float(share) for key, share in RouteReading(self.routes[name]).copied(pair).items()}
+
+    def edit_filters(self, change: Callable[[list[Json]], Any], name: str = "shop", by: str = "alice") -> None:
+        """Somebody edits the filters of every rule that has some."""
+
+        def edit_them(document: Json) -> None:
+            for rule_ in document["spec"]["rules"]:
+                if "filters" in rule_:
+                    change(rule_["filters"])
+
+        self.edit_route(name, edit_them, by)
+
+    def unmirror(self, name: str = "shop", by: str = "alice") -> None:
+        """Somebody takes away whatever sends copies to the canary."""
+
+        def change(filters: list[Json]) -> None:
+            filters[:] = [item for item in filters if item["type"] != "RequestMirror" or _target(item) != "c"]
+
+        self.edit_filters(change, name, by)
+
     def annotated(self, name: str = "shop") -> bool:
         return RUN_ANNOTATION in (self.routes[name]["metadata"].get("annotations") or {})
 
     @property
     def reasons(self) -> list[str]:
         return [tell.reason for tell in self.told]
+
+
+def _target(item: Json) -> str:
+    return str(item["requestMirror"]["backendRef"]["name"])
 
 
 def apply_merge(document: Any, patch: Any) -> Any:

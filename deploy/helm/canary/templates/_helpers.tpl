@@ -98,6 +98,9 @@ app.kubernetes.io/component: controller
 - apiGroups: [gateway.networking.k8s.io]
   resources: [httproutes, grpcroutes, tlsroutes, tcproutes, udproutes]
   verbs: [get, patch]
+- apiGroups: [""]
+  resources: [services]
+  verbs: [get]
 {{- end }}
 
 {{- define "canary.rules.workloads" -}}
