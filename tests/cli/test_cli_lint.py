@@ -28,6 +28,7 @@ from canary.kube import (
     REFERENCEGRANTS,
     ROLLOUTS,
     SERVICES,
+    UDPROUTES,
     Kube,
     KubeClient,
 )
@@ -298,7 +299,10 @@ async def test_live_reads_the_kinds_that_are_named(cluster: Cluster, tmp_path: P
     """A GRPCRoute of the cluster is judged as an HTTPRoute is; a kind that is not served is told with what to install."""
     grpc = {**route(), "apiVersion": GRPCROUTES.api_version, "kind": "GRPCRoute"}
     routes = [{"kind": "GRPCRoute", "name": "shop"}, {"kind": "UDPRoute", "name": "shop"}]
-    manifest = write(tmp_path / "m.yaml", rollout(routes=routes))
+    udp = {**route(), "apiVersion": UDPROUTES.api_version, "kind": "UDPRoute"}
+    manifest = write(
+        tmp_path / "m.yaml", rollout(routes=routes), udp
+    )  # with its file at hand, where it could not be applied
     await remove(cluster.kube, "UDPRoute")
     try:
         code, found = await cluster.lint(manifest)
