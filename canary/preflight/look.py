@@ -8,6 +8,8 @@ from canary.model.rollout import RolloutSpec
 from canary.preflight.attachment import attachment
 from canary.preflight.backends import backends
 from canary.preflight.findings import Finding
+from canary.preflight.needs import needs
+from canary.preflight.support import support
 from canary.preflight.surroundings import Surroundings
 from canary.routes.key import RouteKey
 from canary.routes.pair import Pair
@@ -32,3 +34,4 @@ def findings(
         reading = routes.get(RouteKey.of(ref, namespace))
         if reading is not None:
             yield from attachment(reading, around, f"spec.routes[{index}]")
+            yield from support(reading, needs(spec, namespace, ref, reading), around)
