@@ -67,14 +67,13 @@ def left_out(scope: Scope) -> str:
     mirror = scope.mirror
     if mirror is None:
         return ""
-    out = [
-        f"rule {rule.key} of {route.label}"
-        for route in scope.live_routes
-        if route.declared
-        for rule in route.rules
-        if rule not in _chosen(mirror, route)
-    ]
-    return f"not mirrored: {', '.join(out)} ({OPTION} is false)" if out else ""
+    out: dict[str, list[str]] = {}
+    for route in scope.live_routes:
+        why = f"{OPTION} is false" if FORMS[route.kind].filters else f"a {route.kind} has no filters"
+        left = [rule for rule in route.rules if rule not in _chosen(mirror, route)] if route.declared else []
+        out.setdefault(why, []).extend(f"rule {rule.key} of {route.label}" for rule in left)
+    words = [f"{', '.join(rules)} ({why})" for why, rules in out.items() if rules]
+    return f"not mirrored: {', '.join(words)}" if words else ""
 
 
 def problems(spec: RolloutSpec, routes: Iterable[RouteView], *, active: bool) -> Iterator[Problem]:
@@ -133,7 +132,8 @@ def _objection(route: RouteView, rule: RuleView, ours: Collection[str]) -> str:
 def _nothing(routes: Collection[RouteView]) -> str:
     """Every rule is left out."""
     if not any(FORMS[route.kind].filters for route in routes):
-        return f"{' and '.join(sorted({route.kind for route in routes}))} have no filters, so nothing can be mirrored"
+        kinds = " and no ".join(sorted({route.kind for route in routes}))
+        return f"no {kinds} has filters, so nothing can be mirrored; take the mirror out of the step"
     names = ", ".join(route.label for route in routes)
     return (
         f"no rule of {names} is limited to the methods GET, HEAD and OPTIONS, so the step would mirror nothing: a request that "

@@ -101,6 +101,32 @@ def test_weights_are_said_to_be_relative_to_the_pair() -> None:
     assert "(legacy 300), so of the whole rule the pair gets 25 % and the canary 12.5 %." in text
 
 
+@pytest.mark.parametrize("kind", RouteKind)
+def test_what_a_weight_divides_is_said_where_it_is_not_requests(kind: RouteKind) -> None:
+    """Connections, on TLS, TCP and UDP; and of a route of one name and another kind nothing is said."""
+    document = rollout(status())
+    document["spec"]["routes"] = [{"kind": kind.value, "name": "shop"}]
+    key = RouteKey(kind, "team-shop", "shop")
+    other = RouteKey(next(other for other in RouteKind if other is not kind), "team-shop", "shop")
+    sections = explain(view(document), {key: route(50, 50), other: route(7, 93)}, NOW)
+    text = "\n".join(line for section in sections for line in section.paragraphs)
+    assert f"{kind} shop, rule #0: shop-stable 50, shop-canary 50" in text
+    assert "93" not in text.partition("Weights are relative")[2]
+    by_connection = kind not in {RouteKind.HTTP, RouteKind.GRPC}
+    assert (f"{kind} shop: a weight here means connections, not requests" in text) is by_connection
+    assert ("all datagrams of one address" in text) is (kind is RouteKind.UDP)
+
+
+def test_session_persistence_is_explained() -> None:
+    """By rule: what its weights say is not what users get."""
+    sticky = route(50, 50)
+    sticky["spec"]["rules"][0] |= {"name": "cart", "sessionPersistence": {"sessionName": "s"}}
+    assert "HTTPRoute shop: rule cart has sessionPersistence, which overrides weights" in told(
+        status(), {"shop": sticky}
+    )
+    assert "sessionPersistence" not in told(status())
+
+
 def test_weights_that_somebody_else_changed_are_pointed_out() -> None:
     """The route is read live, and it need not be what the status says."""
     assert "not the 50 % that the controller saw last" in told(status(), {"shop": route(90, 10)})

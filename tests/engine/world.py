@@ -317,7 +317,7 @@ class World:
 
     def _sound(self, views: list[RouteView]) -> dict[RouteKey, RouteReading]:
         sound = (view for view in views if view.declared and view.exists and not view.problem)
-        return {view.key: RouteReading(self.routes[view.name]) for view in sound}
+        return {view.key: RouteReading(self.routes[spot(view)]) for view in sound}
 
     def _problems(self, views: list[RouteView], memory: RolloutStatus) -> list[Problem]:
         problems = []

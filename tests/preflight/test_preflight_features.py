@@ -11,18 +11,19 @@ from hypothesis import strategies as st
 from canary.errors import ConfigError
 from canary.model.rollout import RolloutSpec
 from canary.preflight.findings import Reason
-from canary.preflight.needs import needs
+from canary.preflight.look import findings
 from canary.preflight.objects import Absence, GatewayClass
 from canary.preflight.offers import Platform, by_class, by_mesh, seen
 from canary.preflight.support import support
 from canary.preflight.surroundings import Documents, Place
 from canary.routes.features import Feature, Offered, Source, missing
+from canary.routes.key import RouteKey
 from canary.routes.reading import RouteReading
 
 Json = dict[str, Any]
 TEAM = "team"
 API = "gateway.networking.k8s.io"
-MIRROR, PART, SEVERAL = Feature.REQUEST_MIRROR, Feature.REQUEST_PERCENTAGE_MIRROR, Feature.REQUEST_MULTIPLE_MIRRORS
+MIRROR, PART = Feature.REQUEST_MIRROR, Feature.REQUEST_PERCENTAGE_MIRROR
 KNOWN: tuple[Place, ...] = (("Gateway", ""), ("GatewayClass", ""))
 ENVOY, CONTOUR = "gateway.envoyproxy.io/gatewayclass-controller", "projectcontour.io/gateway-controller"
 
@@ -145,24 +146,21 @@ def route(*parents: Json, filters: list[Json] | None = None, kind: str = "HTTPRo
     )
 
 
-OTHERS = {"type": "RequestMirror", "requestMirror": {"backendRef": {"name": "audit", "port": 80}}}
-ALL = {"mirror": {"percent": 100}}
-SOME = {"mirror": {"percent": 20}}
-
-NEEDS: list[tuple[str, RolloutSpec, RouteReading, dict[Feature, int]]] = [
-    ("weights are core", spec({"weight": 10}), route(), {}),
-    ("a mirror of everything", spec({"weight": 10}, ALL), route(), {MIRROR: 1}),
-    ("a part, at a later step", spec(ALL, {"weight": 1}, SOME), route(), {MIRROR: 0, PART: 2}),
-    ("beside a mirror of the team's", spec(ALL), route(filters=[OTHERS]), {MIRROR: 0, SEVERAL: 0}),
-    ("beside another filter", spec(ALL), route(filters=[{"type": "RequestHeaderModifier"}]), {MIRROR: 0}),
-    ("a kind without filters", spec(ALL, kind="TCPRoute"), route(kind="TCPRoute"), {}),
-]
-
-
-@pytest.mark.parametrize(("why", "declared", "reading", "needed"), NEEDS, ids=[case[0] for case in NEEDS])
-def test_what_steps_need(why: str, declared: RolloutSpec, reading: RouteReading, needed: dict[Feature, int]) -> None:
-    """Each feature, with the step that asks for it first."""
-    assert (why, needs(declared, TEAM, declared.routes[0], reading)) == (why, needed)
+@pytest.mark.parametrize(("step", "field"), [(0, "spec.steps[0]"), (1, "spec.steps[1]")])
+def test_the_first_step_that_asks_is_named(step: int, field: str) -> None:
+    """A Rollout whose gateway nobody knows is told where it asks for too much; weights ask for nothing."""
+    steps: list[Json] = [{"weight": 10}] * step + [{"mirror": {"percent": 100}}, {"mirror": {"percent": 20}}]
+    reading = route()
+    routes = {RouteKey.read(reading.document): reading}
+    known = [
+        finding
+        for finding in findings(spec(*steps), TEAM, routes, Documents())
+        if finding.field.startswith("spec.steps")
+    ]
+    assert [(finding.reason, finding.field) for finding in known] == [(Reason.UNSUPPORTED_FEATURE, field)]
+    assert "HTTPRouteRequestMirror and HTTPRouteRequestPercentageMirror" in known[0].message
+    quiet = findings(spec({"weight": 10}), TEAM, routes, Documents())
+    assert not [finding for finding in quiet if finding.reason is Reason.UNSUPPORTED_FEATURE]
 
 
 GATEWAY = {"kind": "Gateway", "metadata": {"name": "gw", "namespace": TEAM}, "spec": {"gatewayClassName": "edge"}}
