@@ -177,7 +177,7 @@ class Facts:
     request: Request | None = None
     problems: tuple[Problem, ...] = ()
     findings: tuple[Finding, ...] = ()
-    """Why what stands around the routes would serve no run."""
+    """Why what stands around the routes would serve no run; during one only what their gateways may not be asked for."""
     recorded: Recorded = Recorded()
     turn: str = ""
     """This controller's turn, as the annotations on routes name it; empty: none is named."""
