@@ -38,7 +38,8 @@ test: tools ## all tests, the ones with real Envoy, Traefik, Prometheus and kube
 	@$(PYTEST) $(ARGS)
 
 # What touches Gateway API objects on real traffic or through a whole controller.
-E2E := sandbox/tests/apiserver sandbox/tests/parts sandbox/tests/e2e tests/e2e tests/controller/test_controller_whole.py
+SHAPES := sandbox/tests/apiserver tests/routes/test_routes_every_kind.py
+E2E := $(SHAPES) sandbox/tests/parts sandbox/tests/e2e tests/e2e tests/controller/test_controller_whole.py
 GATEWAY_API ?= .sandbox/gateway-api
 
 e2e: tools ## tests again with the released Gateway API definitions (or GATEWAY_API=folder with standard/, experimental/)
@@ -51,7 +52,7 @@ endif
 				"Gateway API release there" >&2; exit 1; }; \
 	done
 	@GATEWAY_API_CRDS=$(abspath $(GATEWAY_API))/standard $(PYTEST) $(E2E) $(ARGS)
-	@GATEWAY_API_CRDS=$(abspath $(GATEWAY_API))/experimental $(PYTEST) sandbox/tests/apiserver $(ARGS)
+	@GATEWAY_API_CRDS=$(abspath $(GATEWAY_API))/experimental $(PYTEST) $(SHAPES) $(ARGS)
 
 real: tools ## all tests that can, on a real kube-apiserver (KUBEBUILDER_ASSETS or CANARY_TEST_KUBECONFIG)
 	@test -n "$$KUBEBUILDER_ASSETS$$CANARY_TEST_KUBECONFIG" || { \

@@ -6,6 +6,7 @@ import asyncio
 import os
 import ssl
 from collections.abc import AsyncIterator, Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
@@ -17,9 +18,10 @@ from canary.cli.health import Diagnosis, Level
 from canary.cli.options import Common, program
 from canary.cli.serving import serving
 from canary.errors import ApiError, ConfigError, Forbidden, NotFound
-from canary.kube import CRDS, GATEWAYCLASSES, GATEWAYS, HTTPROUTES, ROLLOUTS, Kube, KubeClient, Resource
+from canary.kube import CRDS, GATEWAYCLASSES, GATEWAYS, HTTPROUTES, ROLLOUTS, ROUTES, Kube, KubeClient, Resource
 from canary.kube.retry import READ
 from canary.kube.unreached import address, why
+from canary.view.weights import declared_routes
 from canary.view.words import plain
 
 if TYPE_CHECKING:
@@ -105,7 +107,8 @@ async def _definitions(kube: Kube) -> AsyncIterator[Diagnosis]:
 async def _served(kube: Kube) -> list[Diagnosis]:
     found = []
     needed = [(ROLLOUTS.group, kind) for kind in ("Rollout", "CheckTemplate", "ClusterCheckTemplate")]
-    for group, kind in [*needed, (GATEWAYCLASSES.group, "HTTPRoute")]:
+    routes = await _routes(kube)
+    for group, kind in [*needed, *((HTTPROUTES.group, kind) for kind in routes or [HTTPROUTES.kind])]:
         try:
             resource = await kube.resolve(group, kind)
         except ApiError as error:
@@ -134,20 +137,30 @@ async def _classes(kube: Kube, namespace: str | None) -> AsyncIterator[Diagnosis
         yield diagnosis
 
 
-async def _serving(kube: Kube, namespace: str | None) -> dict[str, int]:
-    """How many routes are accepted on Gateways of each GatewayClass; what may not be read counts nothing."""
+async def _routes(kube: Kube) -> dict[str, Resource]:
+    """The kinds of route that are served; none when nobody tells."""
     try:
-        found = judge_classes.accepted_on((await _list(kube, HTTPROUTES, namespace))["items"])
+        found = await READ.call(lambda: kube.discover(HTTPROUTES.group))
     except ApiError:
         return {}
+    return {kind: found[kind] for kind in ROUTES if kind in found}
+
+
+async def _serving(kube: Kube, namespace: str | None) -> dict[str, int]:
+    """How many routes are accepted on Gateways of each GatewayClass; what may not be read counts nothing."""
+    routes: list[Json] = []
+    for resource in (await _routes(kube)).values():
+        with suppress(ApiError):
+            routes += (await _list(kube, resource, namespace))["items"]
+    found = judge_classes.accepted_on(routes)
     serving: dict[str, int] = {}
-    for (place, name), routes in list(found.items())[:_GATEWAYS]:
+    for (place, name), count in list(found.items())[:_GATEWAYS]:
         try:
             gateway = await kube.get(GATEWAYS, name, place)
         except ApiError:
             continue
         of = str((gateway.get("spec") or {}).get("gatewayClassName") or "")
-        serving[of] = serving.get(of, 0) + routes
+        serving[of] = serving.get(of, 0) + count
     return serving
 
 
@@ -162,11 +175,16 @@ async def _rights(kube: Kube, namespace: str) -> Diagnosis:
         answer = await kube.create(REVIEWS, body)
         return bool((answer.get("status") or {}).get("allowed"))
 
+    named: set[str] = set()
+    with suppress(ApiError):
+        for rollout in (await _list(kube, ROLLOUTS, namespace))["items"]:
+            named |= {key.kind for key in declared_routes(rollout)}
+    wanted = [*health.RIGHTS, *health.route_rights(sorted(named - {HTTPROUTES.kind}))]
     try:
-        answers = await asyncio.gather(*map(ask, health.RIGHTS))
+        answers = await asyncio.gather(*map(ask, wanted))
     except ApiError as error:
         return Diagnosis("your rights", Level.DOUBT, f"the API server does not tell: {error}")
-    return health.rights(dict(zip(health.RIGHTS, answers, strict=True)), namespace)
+    return health.rights(dict(zip(wanted, answers, strict=True)), namespace)
 
 
 async def _rollouts(kube: Kube, namespace: str | None) -> AsyncIterator[Diagnosis]:

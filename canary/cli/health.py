@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -11,6 +11,7 @@ from typing import Any
 
 from canary.cli.ask import written_at
 from canary.decide.reasons import ABORTED
+from canary.kube import HTTPROUTES, ROUTES
 from canary.model.crd import crds
 from canary.model.rollout import VERSION
 from canary.model.status import parse_time
@@ -120,15 +121,16 @@ def differences(wanted: Any, found: Any, path: str = "") -> Iterator[str]:
 
 
 def gateway_api(installed: Mapping[str, Json]) -> Diagnosis:
-    """The Gateway API's definitions, by name: HTTPRoute is what canary cannot do without."""
-    label, name = "Gateway API", "httproutes.gateway.networking.k8s.io"
-    found = installed.get(name)
-    if found is None:
+    """The Gateway API's definitions, by name: without any kind of route there is nothing to do, and HTTPRoute has to be v1."""
+    label, http = "Gateway API", HTTPROUTES.definition
+    known = [resource.definition for resource in ROUTES.values() if resource.definition in installed]
+    if not known:
         return Diagnosis(
-            label, Level.BROKEN, f"{name} is not installed", "install the Gateway API's CRDs, v1.0 or newer"
+            label, Level.BROKEN, f"{http} is not installed", "install the Gateway API's CRDs, v1.0 or newer"
         )
+    found = installed[known[0]]
     versions = [str(item["name"]) for item in found["spec"]["versions"] if item.get("served")]
-    if "v1" not in versions:
+    if known[0] == http and "v1" not in versions:
         words = f"HTTPRoute is served as {listing(versions) or 'nothing'}, and canary needs v1"
         return Diagnosis(label, Level.BROKEN, words, "install the Gateway API's CRDs, v1.0 or newer")
     kinds = sorted(
@@ -156,12 +158,18 @@ class Right:
         return f"{self.verb} {self.resource}"
 
 
+def route_rights(kinds: Iterable[str]) -> Iterator[Right]:
+    """What an app team needs of the kinds of route that its Rollouts name."""
+    for kind in kinds:
+        yield from (Right(verb, ROUTES[kind].group, ROUTES[kind].plural) for verb in ("get", "list"))
+
+
 RIGHTS = (
     *(Right(verb, "canary.dev", "rollouts", needed=True) for verb in ("get", "list", "watch", "patch")),
     *(Right(verb, "canary.dev", "rollouts") for verb in ("create", "update", "delete")),
     *(Right(verb, "canary.dev", "checktemplates") for verb in ("list", "create", "patch")),
     Right("list", "canary.dev", "clusterchecktemplates"),
-    *(Right(verb, "gateway.networking.k8s.io", "httproutes") for verb in ("get", "list")),
+    *route_rights([HTTPROUTES.kind]),
     *(Right(verb, "apps", "deployments") for verb in ("get", "list")),
     Right("list", "", "services"),
     Right("list", "", "events"),

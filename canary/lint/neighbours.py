@@ -18,7 +18,7 @@ from canary.preflight.backends import backends as preflight
 from canary.preflight.findings import Reason
 from canary.preflight.surroundings import Documents
 from canary.routes.key import RouteKey
-from canary.routes.kinds import STICKY
+from canary.routes.kinds import FORMS, STICKY
 from canary.routes.pair import Backend, Pair
 from canary.routes.reading import RouteReading
 from canary.routes.rules import RulePair, read_pairs
@@ -44,6 +44,7 @@ def routes(document: Document, spec: RolloutSpec, world: World) -> Iterator[Find
 
 
 def _route(document: Document, spec: RolloutSpec, ref: RouteRef, route: Json, path: Path) -> Iterator[Finding]:
+    yield from _form(document, ref, route, path)
     try:
         pairs = pairs_of(document.namespace, spec, ref, route)
     except SpecError as error:
@@ -63,6 +64,24 @@ def _route(document: Document, spec: RolloutSpec, ref: RouteRef, route: Json, pa
             words = f"rule {pair.key} of {ref.kind} {ref.name} {STICKY}"
             advice = "take it out for the time of a release, or expect other shares than the steps say"
             yield document.finding(Severity.WARNING, Rule.ROUTE, path, words, advice)
+
+
+def _form(document: Document, ref: RouteRef, route: Json, path: Path) -> Iterator[Finding]:
+    """What rules of the kind cannot have: the API server refuses it, or drops it without a word."""
+    form, rules = FORMS[ref.kind], _dicts(_dict(route.get("spec")).get("rules"))
+    for index, rule in enumerate(rules):
+        strange = [
+            name for name, has in (("matches", form.matches), ("filters", form.filters)) if not has and name in rule
+        ]
+        if strange:
+            words = f"spec.rules[{index}] of {ref.kind} {ref.name} has {' and '.join(strange)}; rules of a {ref.kind} have none"
+            advice = (
+                "take that out: connections are told apart by the listener alone, and of a TLSRoute by its hostnames"
+            )
+            yield document.finding(Severity.ERROR, Rule.ROUTE, path, words, advice)
+    if form.by_connection and len(rules) > 1:
+        words = f"{ref.kind} {ref.name} has {len(rules)} rules; from Gateway API 1.6 on the API server takes one"
+        yield document.finding(Severity.WARNING, Rule.ROUTE, path, words, "make a route of each")
 
 
 def pairs_of(namespace: str, spec: RolloutSpec, ref: RouteRef, route: Json) -> tuple[RulePair, ...]:

@@ -79,6 +79,7 @@ def gather(
     problems += received.refusals
     problems += _route_problems(store, rollout, spec, status, routes)
     problems += mirroring.problems(spec, routes, active=status.active)
+    undecided = status.active and (status.run is None or status.run.outcome is None)
     return Facts(
         now=now,
         name=rollout.name,
@@ -94,8 +95,9 @@ def gather(
         observed=received.observed,
         request=rollout.request,
         problems=tuple(problems),
-        # A run under way is not ended by what stands around its routes, and looked at much more often than what rests.
-        findings=() if status.active else tuple(_findings(store, rollout.namespace, spec, routes)),
+        # A run under way is not ended by what stands around its routes, and looked at much more often than what rests. One
+        # that is decided may rest after this look, and is then Ready or not.
+        findings=() if undecided else tuple(_findings(store, rollout.namespace, spec, routes)),
         recorded=Recorded.of(rollout.status),
         senseless=rollout.senseless,
         turn=standing.turn,

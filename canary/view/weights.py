@@ -35,6 +35,15 @@ def declared_route(declared: Json, namespace: str) -> RouteKey | None:
         return None
 
 
+def declared_routes(rollout: Json) -> list[RouteKey]:
+    """The routes that a Rollout names in its spec, as far as this CLI knows their kinds. Lenient: the spec may be nonsense."""
+    spec, namespace = rollout.get("spec"), str((rollout.get("metadata") or {}).get("namespace") or "")
+    entries = spec.get("routes") if isinstance(spec, dict) else None
+    entries = entries if isinstance(entries, list) else []
+    found = [declared_route(entry, namespace) for entry in entries if isinstance(entry, dict)]
+    return [key for key in found if key is not None and key.name]
+
+
 def route_lines(rollout: RolloutView, key: RouteKey, route: Json, declared: Json) -> Iterator[str]:
     """One sentence for each rule that is moved; or what stands in the way of reading it."""
     label = clean(key.label)

@@ -102,7 +102,7 @@ def definition(kind: str, *versions: str, **annotations: str) -> dict[str, Json]
 
 
 def test_the_gateway_api_is_named_with_its_version() -> None:
-    """Bundle, channel and kinds; without HTTPRoute v1 nothing works."""
+    """Bundle, channel and kinds; without any kind of route nothing works, and HTTPRoute has to be v1."""
     bundle = {health.BUNDLE: "v1.2.1", health.CHANNEL: "standard"}
     whole = definition("HTTPRoute", "v1", "v1beta1") | definition("ReferenceGrant", "v1beta1")
     whole["httproutes.gateway.networking.k8s.io"]["metadata"]["annotations"] = bundle
@@ -112,6 +112,9 @@ def test_the_gateway_api_is_named_with_its_version() -> None:
     assert health.gateway_api(definition("HTTPRoute", "v1")).message.endswith("without ReferenceGrant")
     assert health.gateway_api(definition("HTTPRoute", "v1beta1")).level is BROKEN
     assert health.gateway_api({}).level is BROKEN
+    assert health.gateway_api(definition("ReferenceGrant", "v1")).level is BROKEN
+    said = health.gateway_api(definition("TCPRoute", "v1alpha2") | definition("ReferenceGrant", "v1"))
+    assert (said.level, said.message) == (OK, "of no stated version: ReferenceGrant v1, TCPRoute v1alpha2")
 
 
 def gateway_class(accepted: str | None, *features: Any) -> Json:
@@ -506,6 +509,16 @@ async def test_an_app_team_that_may_not_read_definitions_still_gets_answers(clus
     assert found["CRD Rollout"][1].startswith("served as v1alpha1; you may not read CRDs")
     assert found["CRD HTTPRoute"][1].startswith("served as v1;")
     assert found["GatewayClass"] == ("doubt", "you may not read them")
+
+
+async def test_rights_are_asked_for_the_kinds_of_route_that_rollouts_name(cluster: Cluster) -> None:
+    """Whoever names a GRPCRoute has to be able to read it; of kinds that nobody names nothing is asked."""
+    await cluster.create("shop", PHASES[Phase.IDLE])
+    await cluster.kube.merge_patch(ROLLOUTS, "shop", NS, {"spec": {"routes": [{"kind": "GRPCRoute", "name": "shop"}]}})
+    cluster.api.audit.clear()
+    await cluster.lines()
+    asked = sum(entry.resource == "selfsubjectaccessreviews" for entry in cluster.api.audit)
+    assert asked == len(health.RIGHTS) + 2
 
 
 @pytest.mark.sandbox_only("a server without our definitions: those of a real one are the whole session's")

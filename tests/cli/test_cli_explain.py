@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import yaml
 from cli_kit import NOW, PHASES, ago, awaiting_approval, checks, ended, rollout, status
+from picture_kit import text
 
 from canary.cli.follow import verdict
+from canary.cli.render_explain import render_explanation
 from canary.model.requests import REQUEST_ANNOTATION
 from canary.model.rollout import RouteKind
 from canary.model.status import Outcome, Phase, RolloutStatus, StepStatus, VerdictKind
@@ -96,6 +99,32 @@ def test_weights_are_said_to_be_relative_to_the_pair() -> None:
     assert "a share is a share of what the pair shop-stable + shop-canary gets, not of the whole rule." in text
     assert "the canary gets 50 % of the pair." in text
     assert "(legacy 300), so of the whole rule the pair gets 25 % and the canary 12.5 %." in text
+
+
+@pytest.mark.parametrize("kind", RouteKind)
+def test_what_a_weight_divides_is_said_where_it_is_not_requests(kind: RouteKind) -> None:
+    """Connections, on TLS, TCP and UDP; and of a route of one name and another kind nothing is said."""
+    document = rollout(status())
+    document["spec"]["routes"] = [{"kind": kind.value, "name": "shop"}]
+    key = RouteKey(kind, "team-shop", "shop")
+    other = RouteKey(next(other for other in RouteKind if other is not kind), "team-shop", "shop")
+    sections = explain(view(document), {key: route(50, 50), other: route(7, 93)}, NOW)
+    text = "\n".join(line for section in sections for line in section.paragraphs)
+    assert f"{kind} shop, rule #0: shop-stable 50, shop-canary 50" in text
+    assert "93" not in text.partition("Weights are relative")[2]
+    by_connection = kind not in {RouteKind.HTTP, RouteKind.GRPC}
+    assert (f"{kind} shop: a weight here means connections, not requests" in text) is by_connection
+    assert ("all datagrams of one address" in text) is (kind is RouteKind.UDP)
+
+
+def test_session_persistence_is_explained() -> None:
+    """By rule: what its weights say is not what users get."""
+    sticky = route(50, 50)
+    sticky["spec"]["rules"][0] |= {"name": "cart", "sessionPersistence": {"sessionName": "s"}}
+    assert "HTTPRoute shop: rule cart has sessionPersistence, which overrides weights" in told(
+        status(), {"shop": sticky}
+    )
+    assert "sessionPersistence" not in told(status())
 
 
 def test_weights_that_somebody_else_changed_are_pointed_out() -> None:
@@ -236,3 +265,31 @@ def test_watch_knows_when_a_run_is_over(
 ) -> None:
     """`watch --exit` ends with the outcome; an old status, a pending request or no run at all is waited out."""
     assert verdict(view(rollout(found, **metadata))) == code
+
+
+def test_a_missing_grant_is_printed_so_that_it_can_be_applied() -> None:
+    """What stands against a run is said, and the ReferenceGrant is YAML for the other namespace, indentation and all."""
+    found = PHASES[Phase.IDLE]
+    said = found.conditions[0].model_copy(
+        update={
+            "type": "Ready",
+            "status": "False",
+            "reason": "RefNotPermitted",
+            "message": "no ReferenceGrant; ask them",
+        }
+    )
+    document = rollout(found.model_copy(update={"conditions": (said,)}))
+    document["spec"]["canary"]["namespace"] = "elsewhere"
+    sections = explain(view(document), {"shop": route(1, 0)}, NOW)
+    (against,) = (section for section in sections if section.title == "What stands against a run")
+    assert against.paragraphs[0] == "no ReferenceGrant; ask them"
+    grant = yaml.safe_load(against.paragraphs[-1])
+    assert grant["metadata"] == {"name": "team-shop-shop-canary", "namespace": "elsewhere"}
+    assert grant["spec"]["from"] == [
+        {"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "namespace": "team-shop"}
+    ]
+    assert grant["spec"]["to"] == [{"group": "", "kind": "Service", "name": "shop-canary"}]
+    shown = text(render_explanation(sections, NOW), width=100)
+    assert "\n        - group: gateway.networking.k8s.io\n          kind: HTTPRoute\n" in shown
+    sound = explain(view(rollout(found)), {"shop": route(1, 0)}, NOW)
+    assert not [section for section in sound if section.title == "What stands against a run"]

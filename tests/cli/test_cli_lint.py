@@ -21,6 +21,7 @@ from canary.kube import (
     CHECKTEMPLATES,
     DEPLOYMENTS,
     GATEWAYS,
+    GRPCROUTES,
     HTTPROUTES,
     NAMESPACES,
     REFERENCEGRANTS,
@@ -290,6 +291,23 @@ async def test_live_tells_what_the_preflight_would(cluster: Cluster, tmp_path: P
     assert "Service shop-canary has no port 8081; its ports: 8080" in told["spec.canary.port"]
     assert told["spec.workloads.canary.name"] == f"there is no Deployment shop-canary in namespace {NS} in the cluster"
     assert told["spec.checks[0].template.name"].startswith("there is no CheckTemplate latency")
+
+
+async def test_live_reads_the_kinds_that_are_named(cluster: Cluster, tmp_path: Path) -> None:
+    """A GRPCRoute of the cluster is judged as an HTTPRoute is; a kind that is not served is told with what to install."""
+    grpc = {**route(), "apiVersion": GRPCROUTES.api_version, "kind": "GRPCRoute"}
+    routes = [{"kind": "GRPCRoute", "name": "shop"}, {"kind": "UDPRoute", "name": "shop"}]
+    manifest = write(tmp_path / "m.yaml", rollout(routes=routes))
+    code, found = await cluster.lint(manifest)
+    assert code == 1
+    told = dict(found)
+    assert f"there is no GRPCRoute shop in namespace {NS}" in told["spec.routes[0]"]
+    assert told["spec.routes[1]"].startswith(
+        "this cluster serves no UDPRoute; install the definition udproutes.gateway"
+    )
+    await cluster.kube.create(GRPCROUTES, grpc)
+    (words,) = [words for field, words in (await cluster.lint(manifest))[1] if field == "spec.routes[0]"]
+    assert "GRPCRoute shop: Gateway edge has not answered for the route yet" in words
 
 
 async def test_live_reads_what_gateways_say_of_this_generation(cluster: Cluster, tmp_path: Path) -> None:

@@ -238,3 +238,32 @@ def test_symbols_are_one_cell_each() -> None:
 
     for symbols in (UNICODE, ASCII):
         assert {cell_len(symbol) for symbol in astuple(symbols)} == {1}
+
+
+def test_each_parent_of_each_route_has_a_line() -> None:
+    """Accepted, refused with the gateway's words, not answered yet, and a route without parents: each its own sign."""
+    conditions = [
+        {"type": kind, "status": "True", "observedGeneration": 2, "reason": "", "message": ""}
+        for kind in ("Accepted", "ResolvedRefs")
+    ]
+    no = [{**conditions[0], "status": "False", "reason": "NoMatchingParent", "message": "no listener https"}]
+    route = {
+        "kind": "HTTPRoute",
+        "metadata": {"name": "shop", "namespace": "team-shop", "generation": 2},
+        "spec": {
+            "parentRefs": [{"name": "a"}, {"name": "b", "sectionName": "https"}, {"name": "c", "namespace": "infra"}]
+        },
+        "status": {
+            "parents": [
+                {"parentRef": {"name": "a"}, "conditions": conditions},
+                {"parentRef": {"name": "b", "sectionName": "https"}, "conditions": no},
+            ]
+        },
+    }
+    bare = {"kind": "GRPCRoute", "metadata": {"name": "bare", "namespace": "team-shop"}, "spec": {}}
+    shown = picture(rollout(status()), 120, routes=[route, bare])
+    assert line_with(shown, "Gateway a").split() == ["HTTPRoute", "shop", "Gateway", "a", "✓", "accepted"]
+    assert "✗ says Accepted=False (NoMatchingParent: no listener https)" in line_with(shown, "Gateway b (https)")
+    assert "has not answered for the route yet" in line_with(shown, "Gateway infra/c")
+    assert "no parent" in line_with(shown, "GRPCRoute bare")
+    assert "Parents" not in picture(rollout(status()))

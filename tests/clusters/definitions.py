@@ -43,6 +43,7 @@ def missing(folder: Path, *kinds: str) -> list[Json]:
 async def install(kube: Kube, document: Json) -> None:
     """Apply a definition and wait until each of its versions is as it says."""
     name = document["metadata"]["name"]
+    await _not_of_others(kube, name)
     try:
         await kube.merge_patch(CRDS, name, None, {"spec": document["spec"]})
     except NotFound:
@@ -57,6 +58,7 @@ async def install(kube: Kube, document: Json) -> None:
 
 async def remove(kube: Kube, kind: str) -> None:
     """Delete a definition, and wait until it is gone."""
+    await _not_of_others(kube, ROUTES[kind].definition)
     async with asyncio.timeout(20):
         while True:
             try:
@@ -64,6 +66,16 @@ async def remove(kube: Kube, kind: str) -> None:
             except NotFound:
                 return
             await asyncio.sleep(0.02)
+
+
+async def _not_of_others(kube: Kube, name: str) -> None:
+    """On a cluster of somebody's, a definition that they have brought is theirs: with it go all routes of its kind."""
+    try:
+        there = await kube.get(CRDS, name)
+    except NotFound:
+        return
+    approved = (there["metadata"].get("annotations") or {}).get("api-approved.kubernetes.io", "")
+    assert approved.startswith("unapproved, a concise form"), f"this cluster has {name} already: it is left alone"
 
 
 async def _lists(kube: Kube, resource: Resource) -> bool:

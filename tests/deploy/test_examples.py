@@ -15,7 +15,7 @@ from aiohttp.test_utils import TestServer
 from deploy_kit import OVERLAYS, ROOT, Town, kustomized, load, named, program, run
 
 from canary.checks.queries import check_query, observed_query
-from canary.kube import DEPLOYMENTS
+from canary.kube import DEPLOYMENTS, GATEWAYS, ROUTES
 from canary.metrics.scripted import Scripted
 from canary.model.rollout import RolloutSpec
 from canary.observe.checks import resolve_checks
@@ -31,6 +31,9 @@ FOLDERS = sorted(folder.name for folder in EXAMPLES.iterdir() if folder.is_dir()
 
 GOOD: dict[str, Any] = {
     'code=~"5.."': 0.0,
+    'grpc_code=~"Internal': 0.0,
+    "grpc_server_handling_seconds_bucket": 0.1,
+    "broker_connections_failed_total": 0.0,
     "http_request_duration_seconds_bucket": 0.1,
     "1 - (\n  (sum(rate(istio_requests_total": 0.999,
     "istio_request_duration_milliseconds_bucket": 120.0,
@@ -54,15 +57,33 @@ def rollout(folder: str) -> Json:
 
 
 def world(folder: str) -> list[Json]:
-    """The example with its namespace, and with an application where the example shows none."""
+    """The example with its namespace, with an application where the example shows none, and with its platform's Gateways."""
     found = documents(folder)
     mine = rollout(folder)
     namespace, name = mine["metadata"]["namespace"], mine["metadata"]["name"]
-    if not [one for one in found if one["kind"] == "HTTPRoute"]:
+    if not [one for one in found if one["kind"] in ROUTES]:
         text = (EXAMPLES / "workloads-copy" / "app.yaml").read_text()
         found += [one for one in yaml.safe_load_all(text.replace("team-cart", namespace).replace("cart", name)) if one]
     start = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
-    return [start, *sorted(found, key=lambda one: one["kind"] == "Rollout")]
+    return [start, *gateways(found, namespace), *sorted(found, key=lambda one: one["kind"] == "Rollout")]
+
+
+def gateways(found: list[Json], home: str) -> list[Json]:
+    """The Gateways that the routes of an example name, each with its namespace; the examples leave them to the platform."""
+    routes = [one for one in found if one["kind"] == "HTTPRoute"]
+    parents = [(ref.get("namespace") or home, ref["name"]) for one in routes for ref in one["spec"]["parentRefs"]]
+    made: list[Json] = []
+    for place, name in dict.fromkeys(parents):
+        if place != home:
+            made.append({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": place}})
+        listener = {"name": "http", "port": 80, "protocol": "HTTP", "allowedRoutes": {"namespaces": {"from": "All"}}}
+        gateway = {
+            "apiVersion": GATEWAYS.api_version,
+            "kind": "Gateway",
+            "metadata": {"name": name, "namespace": place},
+        }
+        made.append({**gateway, "spec": {"gatewayClassName": "platform", "listeners": [listener]}})
+    return made
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
@@ -89,8 +110,8 @@ async def test_a_good_release_goes_through_and_a_bad_one_comes_back(place: Town,
     async with place.controller(provider):
         await place.until(name, namespace, lambda status: status.get("phase") == "Idle")
         await start(place, name, namespace, spec, "2.0.0")
-        await finish(place, name, namespace, spec)
-        assert await place.weights(name, namespace) == [1, 0]
+        await finish(place, folder)
+        assert await weights(place, folder) == [1, 0]
         if spec.get("promotion", "Copy") == "Copy":
             assert await image(place, f"{name}-stable", namespace) == await image(place, f"{name}-canary", namespace)
         assert {call.query.text for call in provider.calls} == set(queries(folder))
@@ -99,7 +120,15 @@ async def test_a_good_release_goes_through_and_a_bad_one_comes_back(place: Town,
         provider.answers = dict.fromkeys(GOOD, 1e6)
         await start(place, name, namespace, spec, "3.0.0")
         await place.until(name, namespace, lambda status: status.get("phase") == "RolledBack")
-        assert await place.weights(name, namespace) == [1, 0]
+        assert await weights(place, folder) == [1, 0]
+
+
+async def weights(place: Town, folder: str) -> list[int]:
+    """What the route that the example moves gives stable and the canary."""
+    mine = rollout(folder)
+    (ref,) = mine["spec"]["routes"]
+    route = await place.kube.get(ROUTES[ref.get("kind", "HTTPRoute")], ref["name"], mine["metadata"]["namespace"])
+    return [backend["weight"] for backend in route["spec"]["rules"][0]["backendRefs"]]
 
 
 def queries(folder: str) -> list[str]:
@@ -127,8 +156,10 @@ async def start(place: Town, name: str, namespace: str, spec: Json, version: str
     await place.until(name, namespace, lambda status: status.get("phase") == "Progressing")
 
 
-async def finish(place: Town, name: str, namespace: str, spec: Json) -> None:
+async def finish(place: Town, folder: str) -> None:
     """Approve what asks for it, and do what ends an Await promotion."""
+    mine = rollout(folder)
+    spec, name, namespace = mine["spec"], mine["metadata"]["name"], mine["metadata"]["namespace"]
     for index, step in enumerate(spec["steps"], 1):
         if "approval" in step:
             await place.until(name, namespace, lambda status, at=index: (status.get("step") or {}).get("index") == at)
@@ -137,7 +168,7 @@ async def finish(place: Town, name: str, namespace: str, spec: Json) -> None:
         await place.until(name, namespace, lambda status: status.get("phase") == "Succeeded")
         return
     await place.until(name, namespace, lambda status: status.get("phase") == "Promoting")
-    (stable, canary) = await place.weights(name, namespace)
+    (stable, canary) = await weights(place, folder)
     assert (stable, canary > 0) == (0, True)
     if "workloads" in spec:
         assert await image(place, f"{name}-stable", namespace) != await image(place, f"{name}-canary", namespace)
@@ -177,7 +208,10 @@ async def test_the_observed_share_is_a_number_on_a_real_prometheus() -> None:
                 istio = (
                     f'destination_service_namespace="{where}",destination_service_name="{service}",reporter="source"'
                 )
-                lines += [f'http_requests_total{{namespace="{where}",service="{service}"}} {rate * elapsed}']
+                counters = ("http_requests_total", "grpc_server_handled_total", "broker_connections_total")
+                lines += [
+                    f'{counter}{{namespace="{where}",service="{service}"}} {rate * elapsed}' for counter in counters
+                ]
                 lines += [f"istio_requests_total{{{istio}}} {rate * elapsed}"]
         return "\n".join([*dict.fromkeys(lines), ""])
 

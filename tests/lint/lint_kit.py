@@ -49,17 +49,17 @@ def template(name: str = "latency", **spec: Any) -> Json:
     }
 
 
-def route(*weights: int, name: str = "shop", rule: str | None = None) -> Json:
-    """A route with the pair, and further backends when more than two weights are given."""
+def route(*weights: int, name: str = "shop", rule: str | None = None, kind: str = "HTTPRoute", **more: Any) -> Json:
+    """A route with the pair, and further backends when more than two weights are given. `more`: other members of the rule."""
     names = ["shop-stable", "shop-canary", "legacy"]
     refs = [{"name": names[i], "port": 8080, "weight": weight} for i, weight in enumerate(weights or (100, 0))]
     return {
         "apiVersion": "gateway.networking.k8s.io/v1",
-        "kind": "HTTPRoute",
+        "kind": kind,
         "metadata": {"name": name, "namespace": "team-shop"},
         "spec": {
             "parentRefs": [{"name": "edge"}],
-            "rules": [{**({"name": rule} if rule else {}), "backendRefs": refs}],
+            "rules": [{**({"name": rule} if rule else {}), "backendRefs": refs, **more}],
         },
     }
 

@@ -301,6 +301,49 @@ NEIGHBOURS: list[tuple[str, list[Json], str, str, str]] = [
         "error",
     ),
     (
+        "a rule that keeps sessions where they are",
+        [rollout(), route(sessionPersistence={"sessionName": "s"})],
+        "spec.routes[0]",
+        "rule #0 of HTTPRoute shop has sessionPersistence, which overrides weights",
+        "warning",
+    ),
+    (
+        "a route of another kind that is not there though others of that kind are",
+        [rollout(routes=[{"kind": "GRPCRoute", "name": "shop"}]), route(), route(kind="GRPCRoute", name="shopp")],
+        "spec.routes[0].name",
+        "there is no GRPCRoute shop in namespace team-shop in these files",
+        "warning",
+    ),
+    (
+        "a TCPRoute with what only requests have",
+        [rollout(routes=[{"kind": "TCPRoute", "name": "shop"}]), route(kind="TCPRoute", matches=[], filters=[])],
+        "spec.routes[0]",
+        "spec.rules[0] of TCPRoute shop has matches and filters; rules of a TCPRoute have none",
+        "error",
+    ),
+    (
+        "a UDPRoute with a share that its weights cannot express",
+        [rollout(routes=[{"kind": "UDPRoute", "name": "shop"}]), route(5, 0, 5, kind="UDPRoute")],
+        "spec.steps[0].weight",
+        "rule #0 of UDPRoute shop: the pair's weights add up to 5",
+        "error",
+    ),
+    (
+        "another Rollout on the same rule of one of two kinds",
+        [
+            rollout(routes=[{"name": "shop"}]),
+            route(),
+            route(kind="GRPCRoute"),
+            {
+                **rollout(routes=[{"kind": "GRPCRoute", "name": "shop"}, {"name": "shop"}]),
+                "metadata": {"name": "again", "namespace": "team-shop"},
+            },
+        ],
+        "spec.routes[1]",
+        "Rollout shop (m.yaml) drives rule #0 of HTTPRoute shop too",
+        "error",
+    ),
+    (
         "the same object twice",
         [rollout(), rollout(paused=True)],
         "metadata.name",
@@ -533,3 +576,13 @@ def test_namespaces_are_those_of_the_command_line() -> None:
     documents, _ = read(text, "m.yaml", "team-shop")
     words = [finding.message for finding in lint(documents).findings]
     assert words == ["there is no HTTPRoute shop in namespace team-shop in these files"]
+
+
+@pytest.mark.parametrize("kind", ["HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute", "UDPRoute"])
+def test_a_route_of_any_kind_may_be_all_right(kind: str) -> None:
+    """Nothing is found of a Rollout next to its route; and a Rollout of another kind's route of that name is no rival."""
+    mine = rollout(routes=[{"kind": kind, "name": "shop"}])
+    assert problems(mine, route(kind=kind)) == []
+    other = "GRPCRoute" if kind == "HTTPRoute" else "HTTPRoute"
+    theirs = {**rollout(routes=[{"kind": other, "name": "shop"}]), "metadata": {"name": "x", "namespace": "team-shop"}}
+    assert problems(mine, route(kind=kind), theirs, route(kind=other)) == []

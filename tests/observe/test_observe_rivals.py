@@ -330,6 +330,22 @@ def test_those_in_line_are_told_once_of_many_that_go() -> None:
     assert told == [(set(), {(TEAM, name) for name in names[16:]})]
 
 
+def test_routes_of_one_name_and_two_kinds_have_owners_of_their_own() -> None:
+    """Two Rollouts that drive an HTTPRoute and a GRPCRoute of one name are no rivals; a third, of both, waits for each."""
+    store = furnished(route(), {**route(), "kind": "GRPCRoute"})
+    grpc = {"kind": "GRPCRoute", "name": "shop"}
+    early = {"metadata": {"creationTimestamp": "2026-01-01T09:00:00Z"}}
+    store.put_rollout(rollout("http", **early))
+    store.put_rollout(rollout("grpc", **early, routes=[grpc]))
+    assert facts_of(store, rollout("http", **early)).problems == ()
+    assert facts_of(store, rollout("grpc", **early, routes=[grpc])).problems == ()
+    both = facts_of(store, rollout("both", routes=[{"name": "shop"}, grpc])).problems
+    assert [(problem.field, problem.message.partition(" already")[0]) for problem in both] == [
+        ("spec.routes[0]", "Rollout http drives rule #0 of HTTPRoute shop"),
+        ("spec.routes[1]", "Rollout grpc drives rule #0 of GRPCRoute shop"),
+    ]
+
+
 def test_the_message_names_the_owner_and_the_rule() -> None:
     """Of several that come before us the one is named whose rule it is, not one that waits like us."""
     rules = [{"name": name, "backendRefs": [ref("stable", 1), ref("canary", 0)]} for name in ("one", "two")]

@@ -133,6 +133,19 @@ def test_a_rule_put_in_front_between_read_and_write_is_not_written() -> None:
         jsonpatch.apply_patch(document, patch)
 
 
+def test_a_rule_put_in_front_of_one_without_name_and_matches_is_not_written() -> None:
+    """A rule of a GRPCRoute need not have any: absence cannot be tested, so of such a rule all of it is."""
+    ours = rule(ref("s", 1), ref("c", 0))
+    document = route(ours)
+    patch = edit(document, plan({"#0": Weights(50, 50)}), None, rollout="shop")
+    assert jsonpatch.apply_patch(document, patch)["spec"]["rules"][0]["backendRefs"] == [ref("s", 50), ref("c", 50)]
+    for theirs in ({"matches": [{"method": {"service": "new"}}]}, {"name": "new"}):
+        moved = copy.deepcopy(document)
+        moved["spec"]["rules"].insert(0, {**copy.deepcopy(ours), **theirs})
+        with pytest.raises(jsonpatch.JsonPatchException):
+            jsonpatch.apply_patch(moved, patch)
+
+
 BASE = route(
     rule(ref("x", 3), ref("s", 90), ref("c", 10), name="pay"),
     rule(ref("s"), ref("c", 0)),
