@@ -137,13 +137,13 @@ def test_a_status_of_a_later_version_is_shown_as_far_as_it_is_understood() -> No
     """Unknown fields, phases and kinds of routes are named, and everything else is there."""
     document = rollout(status())
     document["status"] |= {"phase": "Analysing", "shards": [1, 2]}
-    document["status"]["routes"].append({"kind": "GRPCRoute", "name": "api", "share": 50})
+    document["status"]["routes"].append({"kind": "FutureRoute", "name": "api", "share": 50})
     document["status"]["checks"][0]["verdict"] = "Inconclusive"
     document["spec"]["steps"].append({"mirror": {"percent": 20}, "affinity": {}})
     shown = picture(document)
     assert "team-shop/shop  Analysing" in shown
     assert "status.phase 'Analysing' is beyond this version of the CLI" in shown
-    assert "status.routes[1].kind 'GRPCRoute' is beyond" in shown
+    assert "status.routes[1].kind 'FutureRoute' is beyond" in shown
     assert "status.checks[0].verdict 'Inconclusive'" in shown
     assert "HTTPRoute shop" in shown
     assert "mirror 20 % + affinity" in shown

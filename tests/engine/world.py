@@ -42,9 +42,11 @@ from canary.model.rollout import RolloutSpec, RouteKind, RouteRef
 from canary.model.status import Phase, RolloutStatus
 from canary.observe.routes import Viewer, view
 from canary.preflight.look import findings
+from canary.preflight.offers import Platform
 from canary.preflight.surroundings import Documents
 from canary.routes.acceptance import last_writer
 from canary.routes.edit import edit
+from canary.routes.features import Feature
 from canary.routes.intent import run_annotation
 from canary.routes.key import RouteKey
 from canary.routes.pair import Pair
@@ -58,6 +60,10 @@ Json = dict[str, Any]
 RUN_ANNOTATION = run_annotation("shop")
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 NAMESPACE = "team"
+
+
+AROUND = Documents(platform=Platform({"*": frozenset(Feature)}))
+"""Nothing is known of what stands around the routes, but that gateways can do whatever a step asks."""
 
 
 class Fault(StrEnum):
@@ -300,7 +306,7 @@ class World:
             measurements=tuple(self.news),
             request=parse_request(self.request),
             problems=tuple(self._problems(views, memory)),
-            findings=tuple(findings(self.spec, NAMESPACE, self._sound(views), Documents())),
+            findings=tuple(findings(self.spec, NAMESPACE, self._sound(views), AROUND)),
             recorded=Recorded.of(recorded),
             turn=self.turn,
             fresh=self.fresh,
