@@ -32,9 +32,9 @@ OK = 200
 OPTED_IN = {"x-beta": "yes"}
 
 
-def definition(group: str, version: str, kind: str, plural: str, scope: str = "Namespaced") -> Json:
+def anything(group: str, version: str, kind: str, plural: str, scope: str = "Namespaced") -> Json:
     """A kind that a foreign gateway watches and these tests have no object of: anything is one of it."""
-    anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
@@ -49,7 +49,7 @@ def definition(group: str, version: str, kind: str, plural: str, scope: str = "N
                     "served": True,
                     "storage": True,
                     "subresources": {"status": {}},
-                    "schema": {"openAPIV3Schema": anything},
+                    "schema": {"openAPIV3Schema": schema},
                 }
             ],
         },
@@ -108,9 +108,7 @@ class Shop:
             serve(settings, stop=self._stop, server=self.cluster.api.url, token=token)
         )
         self._address = await self.gateway.address(NAMESPACE, GATEWAY)
-        async with asyncio.timeout(30):
-            while set(await self.ask(20)) != {(200, "v1")}:  # noqa: ASYNC110 - another process has no event to give
-                await asyncio.sleep(0.1)
+        await self.served_by("v1")
         return self
 
     async def __aexit__(self, *error: object) -> None:
@@ -168,6 +166,16 @@ class Shop:
             return (OK, json.loads(line)["version"]) if line else (0, "")
 
         return connect
+
+    async def served_by(self, *versions: str) -> None:
+        """Wait until these versions answer forty requests in a row, and each some of them: data planes follow their status."""
+        answers: Counter[tuple[int, str]] = Counter()
+        try:
+            async with asyncio.timeout(30):
+                while set(answers) != {(OK, version) for version in versions}:
+                    answers = await self.ask(40)
+        except TimeoutError:
+            raise AssertionError(f"{versions}: never; last {answers}") from None
 
     async def copies(self) -> int:
         return await self.cluster.workloads.copies(NAMESPACE, "shop-canary")

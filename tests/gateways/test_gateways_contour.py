@@ -12,6 +12,7 @@ from typing import Any
 import contour
 import pytest
 from contour import Contour
+from definitions import definition
 from gateways_kit import (
     GATEWAY,
     NAMESPACE,
@@ -20,8 +21,8 @@ from gateways_kit import (
     REQUESTS,
     Shop,
     Speech,
+    anything,
     bare_cluster,
-    definition,
     mirror,
     prepare,
     world,
@@ -42,7 +43,9 @@ Json = dict[str, Any]
 
 @asynccontextmanager
 async def behind_contour(speech: Speech = "http", **settings: Any) -> AsyncGenerator[Shop]:
-    async with bare_cluster(*(definition(*one) for one in contour.OTHERS)) as cluster:
+    # It asks for the TCPRoutes of the experimental channel, where they have two versions.
+    definitions = [definition("TCPRoute", "v1alpha2", "v1")] if speech == "tcp" else []
+    async with bare_cluster(*(anything(*one) for one in contour.OTHERS), *definitions) as cluster:
         gateway = Contour(cluster.kube, cluster.kubeconfig, NAMESPACE, GATEWAY)
         await cluster.apply(world(contour.CONTROLLER_NAME, gateway.listener_port, speech))
         async with gateway, Shop(cluster, gateway, speech, **settings) as shop:
