@@ -20,10 +20,14 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """Operations of a JSON Patch: what a change relies on, and the change. No change: neither."""
+    """Operations of a JSON Patch: what a change relies on, and the change. No change: neither.
+
+    `removes`: indexes of rules that go, apart from `changes` since they move the rules behind them.
+    """
 
     tests: tuple[Operation, ...] = ()
     changes: tuple[Operation, ...] = ()
+    removes: tuple[int, ...] = ()
 
 
 NOTHING = Edit()
@@ -117,11 +121,17 @@ class RoutePlan:
         return {entry.rule: entry.weights for entry in self.entries if isinstance(entry, SetWeights)}
 
     def patch(self, document: Json) -> Edit:
-        """What makes a route say so, valid against this very document; nothing when it does."""
+        """What makes a route say so, valid against this very document; nothing when it does.
+
+        All paths are those of the document as it was read: rules that go are the last operations, from the end of the list on.
+        The API server takes them all in one write, so nothing is ever served with a part of them.
+        """
         route = RouteReading(document)
         edits = [entry.apply(route, self.pair) for entry in self.entries]
+        removes = sorted(set(chain.from_iterable(edit.removes for edit in edits)), reverse=True)
+        gone = (remove(pointer("spec", "rules", index)) for index in removes)
         tests = tuple(chain.from_iterable(edit.tests for edit in edits))
-        return Edit(tests, tuple(chain.from_iterable(edit.changes for edit in edits)))
+        return Edit(tests, (*chain.from_iterable(edit.changes for edit in edits), *gone))
 
     def inverse(self, document: Json) -> RoutePlan:
         """What takes this plan back from a route that is a document now, entry by entry and the last one first."""

@@ -98,7 +98,7 @@ def _places(rule: Json, both: Pair, namespace: str) -> dict[Backend, list[int]]:
     """Where a rule lists stable, and where the canary."""
     refs = rule.get("backendRefs") or []
     return {
-        backend: [index for index, ref in enumerate(refs) if _is(ref, backend, namespace)]
+        backend: [index for index, ref in enumerate(refs) if refers_to(ref, backend, namespace)]
         for backend in (both.stable, both.canary)
     }
 
@@ -118,7 +118,8 @@ def _pair(index: int, rule: Json, namespace: str, stable: list[int], canary: lis
     )
 
 
-def _is(ref: Json, backend: Backend, namespace: str) -> bool:
+def refers_to(ref: Json, backend: Backend, namespace: str) -> bool:
+    """Whether a backendRef of a route of a namespace is of this Service and port."""
     return (
         ref.get("name") == backend.service
         and ref.get("port") == backend.port
