@@ -28,20 +28,25 @@ def mode_of(scope: Scope) -> Mode:
             return Mode.FINISH
 
 
-def wanted(scope: Scope, route: RouteView) -> dict[str, Weights]:
-    """Weights that the run wants for each rule of a route.
+def wanted(scope: Scope, route: RouteView) -> RoutePlan:
+    """What the run wants each rule of a route to say.
 
     Raises:
         ShareError: a rule cannot express the share; never for an ending run, which needs no arithmetic.
 
     """
-    baseline = scope.baseline(route)
     if not route.declared or (route.stale and mode_of(scope) is Mode.STEP):
-        return {key: weights.only_stable for key, weights in baseline.items()}
+        return way_back(scope, route)
     if mode_of(scope) is not Mode.STEP or scope.share == 0:
-        return {key: weights.only_canary if scope.share else weights.only_stable for key, weights in baseline.items()}
+        return way_back(scope, route, swapped=bool(scope.share))
     others = {rule.key: rule.others for rule in route.rules}
-    return {key: divide(weights, scope.share, others[key]) for key, weights in baseline.items()}
+    weights = {key: divide(before, scope.share, others[key]) for key, before in scope.baseline(route).items()}
+    return RoutePlan.dividing(route.pair, weights)
+
+
+def way_back(scope: Scope, route: RouteView, *, swapped: bool = False) -> RoutePlan:
+    """What leaves nothing of the run in a route, by what is on record of it. `swapped`: all traffic goes to the canary."""
+    return RoutePlan.back(route.pair, scope.baseline(route), swapped=swapped)
 
 
 def writes(scope: Scope) -> tuple[WriteRoute, ...]:
@@ -60,7 +65,7 @@ def releases(scope: Scope) -> tuple[WriteRoute, ...]:
     """Take our annotation off every route of an ended run, and give back the weights of before where they still differ."""
     return tuple(
         # Without our pair there are no weights to give back; the annotation is ours all the same.
-        _write_of(route, {} if route.problem else wanted(scope, route), None)
+        WriteRoute(route.key, wanted(scope, route), None)
         for route in scope.facts.routes
         if route.exists and (route.intent is not None or route.unreadable)
     )
@@ -77,7 +82,7 @@ def put_back(scope: Scope, route: RouteView, written: Mapping[str, Fraction]) ->
         rule.key: said[rule.key] if rule.key in said and rule.weights.share > written[rule.key] else rule.weights
         for rule in route.rules
     }
-    return _write_of(route, weights, _intent(scope, route, said))
+    return WriteRoute(route.key, RoutePlan.dividing(route.pair, weights), _intent(scope, route, said))
 
 
 def _wrote(scope: Scope, route: RouteView, rule: RuleView, share: Fraction) -> Weights:
@@ -100,15 +105,11 @@ def _restores(scope: Scope) -> Iterator[WriteRoute]:
     won = scope.status.active and scope.run.outcome is Outcome.SUCCEEDED
     for route in scope.facts.routes:
         marked = route.intent is not None or route.unreadable
-        if route.exists and route.problem and marked:
-            yield _write_of(route, {}, None)
-        if not route.exists or route.problem:
+        if not route.exists:
             continue
-        stable = {key: baseline.only_stable for key, baseline in scope.baseline(route).items()}
-        weights = wanted(scope, route) if won else stable  # once a Swap is won, stable is the other one
-        moved = any(rule.weights.share != weights[rule.key].share for rule in route.rules)
-        if marked or (scope.owned(route) and moved):
-            yield _write_of(route, weights, None)
+        plan = wanted(scope, route) if won else way_back(scope, route)  # once a Swap is won, stable is the other one
+        if marked or (scope.owned(route) and _moved(route, plan)):
+            yield WriteRoute(route.key, plan, None)
 
 
 def taken_turns(scope: Scope, decision: Decision) -> Iterator[WriteRoute]:
@@ -121,7 +122,7 @@ def taken_turns(scope: Scope, decision: Decision) -> Iterator[WriteRoute]:
     written = {action.key for action in decision.actions if isinstance(action, WriteRoute)}
     for route in foreign(scope):
         if route.key not in written and route.intent is not None:
-            yield _write_of(route, {}, replace(route.intent, turn=scope.facts.turn))
+            yield WriteRoute(route.key, RoutePlan(route.pair), replace(route.intent, turn=scope.facts.turn))
 
 
 def foreign(scope: Scope) -> tuple[RouteView, ...]:
@@ -137,21 +138,23 @@ def foreign(scope: Scope) -> tuple[RouteView, ...]:
 
 def _write(scope: Scope, route: RouteView) -> WriteRoute | None:
     try:
-        weights = wanted(scope, route)
+        plan = wanted(scope, route)
     except ShareError:
         return None  # `unwritable` reports it; a run never starts with one, it can only appear meanwhile
     mode = mode_of(scope)
     if route.stale and mode is Mode.STEP:
         # Nothing of this run: without the annotation it is read, from then on, by what the spec names now.
-        there = route.intent is None and all(rule.weights.share == weights[rule.key].share for rule in route.rules)
-        return None if there else _write_of(route, weights, None)
-    if _in_place(scope, route, weights, mode):
+        there = route.intent is None and not _moved(route, plan)
+        return None if there else WriteRoute(route.key, plan, None)
+    if _in_place(scope, route, plan, mode):
         return None
-    return _write_of(route, weights, _intent(scope, route, weights))
+    return WriteRoute(route.key, plan, _intent(scope, route, plan.weights))
 
 
-def _write_of(route: RouteView, weights: Mapping[str, Weights], intent: Intent | None) -> WriteRoute:
-    return WriteRoute(route.key, RoutePlan.dividing(route.pair, weights), intent)
+def _moved(route: RouteView, plan: RoutePlan) -> bool:
+    """Whether some rule gives the canary another share than a plan does."""
+    weights = plan.weights
+    return any(rule.weights.share != weights[rule.key].share for rule in route.rules)
 
 
 def _intent(scope: Scope, route: RouteView, weights: Mapping[str, Weights]) -> Intent:
@@ -172,15 +175,15 @@ def _intent(scope: Scope, route: RouteView, weights: Mapping[str, Weights]) -> I
     )
 
 
-def _in_place(scope: Scope, route: RouteView, weights: Mapping[str, Weights], mode: Mode) -> bool:
+def _in_place(scope: Scope, route: RouteView, plan: RoutePlan, mode: Mode) -> bool:
     """Whether a route says already what it should; the same share in other numbers is the same thing during a step."""
-    if mode is not Mode.STEP:
-        if any(rule.weights != weights[rule.key] for rule in route.rules):
-            return False
-        return _fenced(scope, route) if route.intent is None else scope.ours(route) and route.intent.mode is mode
-    if any(rule.weights.share != weights[rule.key].share for rule in route.rules):
+    if _moved(route, plan):
         return False
-    return scope.ours(route) or scope.share == 0
+    if mode is Mode.STEP:
+        return scope.ours(route) or scope.share == 0
+    if any(rule.weights != plan.weights[rule.key] for rule in route.rules):
+        return False
+    return _fenced(scope, route) if route.intent is None else scope.ours(route) and route.intent.mode is mode
 
 
 def _fenced(scope: Scope, route: RouteView) -> bool:
@@ -200,8 +203,8 @@ def fences(scope: Scope) -> tuple[WriteRoute, ...]:
     found = []
     for route in scope.live_routes:
         if route.intent is None and not scope.owned(route) and route.key not in written:
-            stable = {key: weights.only_stable for key, weights in scope.baseline(route).items()}
-            found.append(_write_of(route, {}, _intent(scope, route, stable)))
+            stable = way_back(scope, route).weights
+            found.append(WriteRoute(route.key, RoutePlan(route.pair), _intent(scope, route, stable)))
     return tuple(found)
 
 

@@ -1,7 +1,8 @@
-"""What rules of one route should say, as data: applied by a JSON Patch with tests, taken back, and looked for in an answer.
+"""What rules of one route should say, as data: applied by a JSON Patch with tests, and looked for in an answer.
 
 Each kind of entry knows one thing that a rule can be given. Nobody else does: whoever writes a route says `patch` and `kept`. A
-filter or a rule of our own is another kind of entry beside `SetWeights`.
+filter or a rule of our own is another kind of entry beside `SetWeights`. What takes all of it back is a plan as well, made of
+what the run has on record (`RoutePlan.back`).
 """
 
 from __future__ import annotations
@@ -42,9 +43,6 @@ class Entry(Protocol):
     def apply(self, route: RouteReading, pair: Pair) -> Edit:
         """What makes the rule say so; nothing when it does."""
 
-    def inverse(self, route: RouteReading, pair: Pair) -> Entry | None:
-        """What makes the rule say again what it says in this route; None when the rule is not there."""
-
     def kept(self, answer: RouteReading, pair: Pair) -> str:
         """What an answer of the API server says instead, in words; empty when it says so."""
 
@@ -81,11 +79,6 @@ class SetWeights:
                 changes.append(remove(weight) if new is None else add(weight, new))
         return Edit(tuple(tests), tuple(changes))
 
-    def inverse(self, route: RouteReading, pair: Pair) -> SetWeights | None:
-        """The weights that are there, an absent one as absent."""
-        there = route.pairs(pair).get(self.rule)
-        return SetWeights(self.rule, there.weights) if there is not None else None
-
     def kept(self, answer: RouteReading, pair: Pair) -> str:
         """An absent weight is 1, and the API server fills it in."""
         there = answer.pairs(pair).get(self.rule)
@@ -115,6 +108,16 @@ class RoutePlan:
         """The pair gets these weights, by rule key."""
         return cls(pair, tuple(SetWeights(rule, given) for rule, given in weights.items()))
 
+    @classmethod
+    def back(cls, pair: Pair, baseline: Mapping[str, Weights], *, swapped: bool = False) -> RoutePlan:
+        """The way back from whatever a run has written, by what it has on record: nothing of it is left.
+
+        All of the pair's traffic goes to stable, in exactly the weights of before where the canary had none then. `swapped`:
+        the run was won by Swap, and it goes to the canary.
+        """
+        given = {rule: before.only_canary if swapped else before.only_stable for rule, before in baseline.items()}
+        return cls.dividing(pair, given)
+
     @property
     def weights(self) -> dict[str, Weights]:
         """The weights that rules are to have, by rule key."""
@@ -132,12 +135,6 @@ class RoutePlan:
         gone = (remove(pointer("spec", "rules", index)) for index in removes)
         tests = tuple(chain.from_iterable(edit.tests for edit in edits))
         return Edit(tests, (*chain.from_iterable(edit.changes for edit in edits), *gone))
-
-    def inverse(self, document: Json) -> RoutePlan:
-        """What takes this plan back from a route that is a document now, entry by entry and the last one first."""
-        route = RouteReading(document)
-        entries = (entry.inverse(route, self.pair) for entry in reversed(self.entries))
-        return RoutePlan(self.pair, tuple(entry for entry in entries if entry is not None))
 
     def kept(self, answer: Json) -> str:
         """What an answer of the API server says instead, in words; empty when it says all of it."""
