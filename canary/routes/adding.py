@@ -47,11 +47,6 @@ class AddRule:
             return NOTHING
         return Edit((test(RULES, _rules(route)),), (add(RULES + "/-", copy.deepcopy(self.rule)),))
 
-    def inverse(self, route: RouteReading, pair: Pair) -> RemoveRule | None:
-        """Its removal, unless it is there already."""
-        there = _place(route, pair, self.mark, self.rule.get("name"))
-        return self.removal if there is None else None
-
     def kept(self, answer: RouteReading, pair: Pair) -> str:
         """What else a rule says is compared as well: a copy without its filters or timeouts would be another rule."""
         place = _place(answer, pair, self.mark, self.rule.get("name"))
@@ -81,11 +76,6 @@ class RemoveRule:
         if place is None:
             return NOTHING
         return Edit((test(RULES + pointer(place), _rules(route)[place]),), removes=(place,))
-
-    def inverse(self, route: RouteReading, pair: Pair) -> AddRule | None:
-        """The rule as it is there; it would come last."""
-        place = _place(route, pair, self.mark, self.name)
-        return AddRule(copy.deepcopy(_rules(route)[place]), self.mark) if place is not None else None
 
     def kept(self, answer: RouteReading, pair: Pair) -> str:
         """One that is like it and goes by another name is somebody else's."""
