@@ -31,7 +31,7 @@ from canary.cli.render_parts import (
 )
 from canary.model.status import CheckStatus, RouteStatus
 from canary.view.rollout import RolloutView, steps, view
-from canary.view.words import clean, outages, percent
+from canary.view.words import clean, named_shares, outages, percent
 from canary.view.workloads import ROLES, Live, workload_words
 
 Json = dict[str, Any]
@@ -168,7 +168,7 @@ def _route(route: RouteStatus, desired: float, symbols: Symbols) -> list[Text]:
     accepted = (
         Text(symbols.done, style="green") if route.accepted else Text(f"{symbols.failed} not yet", style="yellow")
     )
-    note = clean(route.message) or ("" if route.owned else "this run has not written it yet")
+    note = clean(route.message) or (_named(route) if route.owned else "this run has not written it yet")
     return [
         Text(route_name(route)),
         Text(percent(desired)),
@@ -176,6 +176,10 @@ def _route(route: RouteStatus, desired: float, symbols: Symbols) -> list[Text]:
         accepted,
         Text(note, style="yellow" if route.message else "dim"),
     ]
+
+
+def _named(route: RouteStatus) -> str:
+    return f"written to rules by name: {named_shares(route.shares)}" if route.shares else ""
 
 
 def _steps(rollout: RolloutView, now: datetime, symbols: Symbols, program: str) -> Table:

@@ -18,7 +18,7 @@ def noted(scope: Scope) -> Scope:
         return scope
     gone = canary.ready == 0
     if scope.run.unavailable_since is None:
-        if not gone or scope.written == 0 or scope.share == 0:
+        if not gone or scope.written == 0 or not scope.shares.some:
             return scope
         what = "has no ready replica" if canary.exists else "does not exist"
         message = f"{scope.step_text}: canary workload {canary.name} {what} while it has traffic; its weight goes to 0"

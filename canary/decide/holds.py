@@ -33,7 +33,7 @@ def _where(scope: Scope) -> str:
 
 
 def _held_at(scope: Scope) -> str:
-    return f"held at {scope.share_text} ({scope.step_text})"
+    return f"held at {scope.shares} ({scope.step_text})"
 
 
 # -- at any step ----------------------------------------------------------------------------------------------------
@@ -90,8 +90,8 @@ def routes_of_another(scope: Scope) -> Hold | None:
 
 def share_unwritable(scope: Scope) -> Hold | None:
     """Some route cannot express the share of some step."""
-    for share in sorted({scope.share_at(index + 1) for index in range(len(scope.spec.steps))}):
-        problem = unwritable(scope, share)
+    for index in range(len(scope.spec.steps)):
+        problem = unwritable(scope, scope.shares_at(index + 1))
         if problem:
             return Hold(reasons.ROUTE_UNWRITABLE, f"{problem} (preflight)")
     return None
@@ -120,7 +120,7 @@ def canary_rolling_out(scope: Scope) -> Hold | None:
 
 def check_fails(scope: Scope) -> Hold | None:
     """A check fails, if not often enough yet to fail the run."""
-    if scope.share == 0:
+    if not scope.shares.some:
         return None  # before the canary has traffic there is nothing to measure, so checks only speak from then on
     for _, status in scope.judging:
         if status.verdict is VerdictKind.FAIL:
@@ -132,7 +132,7 @@ def check_fails(scope: Scope) -> Hold | None:
 
 def check_silent(scope: Scope) -> Hold | None:
     """A check is unknown, or has not passed lately, in this step, under our own eyes."""
-    if scope.share == 0 or (scope.run.full and scope.run.ignore_unknown):
+    if not scope.shares.some or (scope.run.full and scope.run.ignore_unknown):
         return None
     since = max(at for at in (scope.step.reached_at or scope.now, scope.facts.since) if at is not None)
     for check, status in scope.judging:
@@ -157,7 +157,7 @@ def unapproved(scope: Scope) -> Hold | None:
     """A person has to say that the next step may begin."""
     if not approval.wanted(scope):
         return None
-    message = f"waiting for `canary promote` at {scope.share_text} ({scope.step_text})"
+    message = f"waiting for `canary promote` at {scope.shares} ({scope.step_text})"
     return Hold(reasons.AWAITING_APPROVAL, message)
 
 
@@ -212,10 +212,10 @@ def _holding(scope: Scope, wait: str = "") -> Hold:
     over = hold_until is None or scope.now >= hold_until
     until = "" if over or hold_until is None else f" until {hold_until:%H:%M:%S}"
     if wait and over:
-        return Hold(reasons.AWAITING_VERDICTS, f"{wait}; holding {scope.share_text} ({scope.step_text})")
+        return Hold(reasons.AWAITING_VERDICTS, f"{wait}; holding {scope.shares} ({scope.step_text})")
     words = wait or _summary(scope.status)
     tail = f"; {words}" if words else ""
-    return Hold(reasons.HOLDING, f"holding {scope.share_text}{until}{tail} ({scope.step_text})")
+    return Hold(reasons.HOLDING, f"holding {scope.shares}{until}{tail} ({scope.step_text})")
 
 
 def _summary(status: RolloutStatus) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from canary.decide import reasons
 from canary.decide.actions import EmitEvent, ForgetPodSpec
-from canary.decide.common import at, percent_text
+from canary.decide.common import at
 from canary.decide.drift import lowered, raised
 from canary.decide.guards import ALWAYS, STOP, Stop, first_objection
 from canary.decide.pausing import BY_POLICY, hold_still, kept_by_hand, pause, paused_for
@@ -107,9 +107,7 @@ def repair(scope: Scope) -> tuple[Scope, str]:
     contested = paused_for(scope) == reasons.CONTESTED
     scope = scope.with_(overrides=overrides, routes=routes)
     if fresh and not contested:
-        scope = scope.with_(
-            EmitEvent("Warning", reasons.RAISED_BY_OTHER, f"{message}; put back to {percent_text(scope.share)}")
-        )
+        scope = scope.with_(EmitEvent("Warning", reasons.RAISED_BY_OTHER, f"{message}; put back to {scope.shares}"))
     scope = scope.with_(*back)
     if len(overrides) >= OVERRIDE_LIMIT:
         often = f"that was {OVERRIDE_LIMIT} times in 10 minutes, so the run stays here until somebody decides"

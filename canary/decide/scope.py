@@ -12,9 +12,10 @@ from typing import TypedDict, Unpack
 
 from canary.checks.resolve import ResolvedCheck
 from canary.decide.actions import Action
-from canary.decide.facts import Facts, RouteView
+from canary.decide.facts import Facts, RouteView, RuleView
 from canary.decide.verdict import unmeasured
 from canary.model.rollout import Promotion, RolloutSpec, Step
+from canary.model.shares import Shares, named_rules
 from canary.model.status import (
     CheckStatus,
     Outcome,
@@ -28,7 +29,6 @@ from canary.model.status import (
     SplitStatus,
     StepStatus,
 )
-from canary.model.values import decimal_text
 from canary.routes.pair import Weights
 
 OVERRIDE_WINDOW = timedelta(minutes=10)
@@ -144,34 +144,26 @@ class Scope:
         index = self.step.index
         return self.spec.steps[index - 1] if 1 <= index <= len(self.spec.steps) else None
 
-    def share_at(self, index: int) -> Fraction:
-        """The canary's share at a one-based step: the last weight declared up to there."""
-        share = Fraction(0)
-        for step in self.spec.steps[:index]:
-            if step.weight is not None:
-                share = step.weight.percent
-        return share
+    def shares_at(self, index: int) -> Shares:
+        """The canary's shares at a one-based step."""
+        return Shares.at(self.spec.steps, index)
 
     @property
-    def share(self) -> Fraction:
-        """The canary's share that the run is after now, in percent of the pair."""
+    def shares(self) -> Shares:
+        """The canary's shares that the run is after now."""
         run = self.status.run
         if run is None or self.status.step is None:
-            return Fraction(0)
+            return Shares()
         if run.outcome is None and run.unavailable_since is not None:
-            return Fraction(0)  # its users would get 503s
+            return Shares()  # its users would get 503s
         swap = self.spec.promotion_mode is Promotion.SWAP
         if run.outcome is Outcome.ROLLED_BACK:
-            return Fraction(0)
+            return Shares()
         if run.outcome is Outcome.SUCCEEDED:
-            return Fraction(100 if run.swap else 0)
+            return Shares(Fraction(100 if run.swap else 0))
         if self.status.phase is Phase.PROMOTING and swap:
-            return Fraction(100)
-        return self.share_at(self.status.step.index)
-
-    @property
-    def share_text(self) -> str:
-        return f"{decimal_text(self.share)} %"
+            return Shares(Fraction(100))
+        return self.shares_at(self.status.step.index)
 
     @property
     def step_text(self) -> str:
@@ -212,8 +204,18 @@ class Scope:
 
     @property
     def written(self) -> Fraction:
-        """The largest share of the canary that any route says now."""
+        """The largest share of the canary that any rule has now."""
         return max((route.share for route in self.live_routes), default=Fraction(0))
+
+    @property
+    def found(self) -> Shares:
+        """The shares that the routes have now, the largest of each: apart for the rules that a step of an undecided run names."""
+        undecided = self.status.active and self.run.outcome is None
+        named = named_rules(self.spec) if undecided else frozenset[str]()
+        there = [rule for route in self.live_routes for rule in route.rules]
+        apart = {rule.key: rule.weights.share for rule in sorted(there, key=_share) if rule.key in named}
+        following = [rule.weights.share for rule in there if rule.key not in apart]
+        return Shares(max(following, default=self.written), apart)
 
     @property
     def pending(self) -> str:
@@ -255,6 +257,16 @@ class Goto:
 Next = Decision | Goto
 
 
+def remembered_share(route: RouteStatus, rule: str) -> Fraction:
+    """The share that the run gave a rule by what the status remembers, by its key; 0 where it remembers none."""
+    share = route.shares.get(rule, route.share)
+    return Fraction(str(share)) if share is not None else Fraction(0)
+
+
+def _share(rule: RuleView) -> Fraction:
+    return rule.weights.share
+
+
 def _parsed(baseline: Mapping[str, str]) -> dict[str, Weights]:
     """The weights of before that the status remembers; what is no pair of weights is as good as not remembered."""
     weights = {}
@@ -278,10 +290,5 @@ def measuring(spec: RolloutSpec, status: RolloutStatus) -> bool:
         and status.run.outcome is None
         and status.step is not None
         and status.step.index > 0
-        and _wants_traffic(spec, status.step.index)
+        and Shares.at(spec.steps, status.step.index).some
     )
-
-
-def _wants_traffic(spec: RolloutSpec, index: int) -> bool:
-    weights = [step.weight for step in spec.steps[:index] if step.weight is not None]
-    return bool(weights) and weights[-1].percent > 0

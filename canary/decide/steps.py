@@ -19,7 +19,7 @@ def step(scope: Scope) -> Next:
         if scope.step.unaccepted_since is None:
             scope = scope.with_(step=unaccepted(scope.step, scope.now))
         names = ", ".join(action.name for action in pending)
-        message = f"writing {scope.share_text} to {names} ({scope.step_text})"
+        message = f"writing {scope.shares} to {names} ({scope.step_text})"
         if scope.pending:
             message += f": {scope.pending}"
         return scope.decide(reasons.AWAITING_ACCEPTANCE, message, wake(scope))
@@ -58,7 +58,7 @@ def _advance(scope: Scope) -> Next:
             EmitEvent("Normal", reasons.PROMOTING, f"{passed}; promotion {scope.spec.promotion_mode}")
         )
         return scope.goto(Place.PROMOTING)
-    if scope.share_at(index) > scope.share:
+    if scope.shares.rises_to(scope.shares_at(index)):
         hold = first_hold(scope, RISE)
         if hold is not None:
             return scope.decide(hold.reason, hold.message, wake(scope))
@@ -75,7 +75,7 @@ def enter(scope: Scope, index: int, *, tell: bool = True) -> Next:
 
 def _wants(scope: Scope) -> str:
     declared = scope.declared_step
-    parts = [f"{scope.share_text} of the pair to the canary"]
+    parts = [f"{scope.shares} of the pair to the canary"]
     if declared is not None and declared.hold is not None:
         parts.append(f"hold {declared.hold}")
     if approval.declared(scope):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from enum import StrEnum
 from functools import cached_property
 from typing import Annotated, Any
@@ -103,7 +104,7 @@ class Approval(ApiModel):
     """Waits for `canary promote`."""
 
 
-STEP_ASKS: list[Any] = [{"required": ["weight"]}, {"required": ["approval"]}]
+STEP_ASKS: list[Any] = [{"required": ["weight"]}, {"required": ["rules"]}, {"required": ["approval"]}]
 """A step asks for something. A condition and no rule: rules do not see `weight`, which may be a number or a string."""
 
 
@@ -119,11 +120,23 @@ class Step(ApiModel):
             "Lasts until a later step changes it."
         ),
     ] = None
+    rules: Annotated[
+        Annotated[dict[str, Share], Field(min_length=1, max_length=MAX_RULES)] | None,
+        Field(
+            description="The canary's share in single rules, by their names: for requests that opt in by a rule of their own. "
+            "Lasts until a later step names the rule again; all other rules follow `weight`."
+        ),
+    ] = None
     approval: Annotated[Approval | None, Field(description="Wait here for `canary promote`.")] = None
     hold: Annotated[
         Duration | None,
         Field(description="Time to stay after every gateway accepted the weight. Default: as long as the checks need."),
     ] = None
+
+    @property
+    def named(self) -> Mapping[str, Share]:
+        """The rules that it names, and their shares."""
+        return self.rules or {}
 
 
 class Observed(ApiModel):
@@ -269,6 +282,9 @@ class RolloutSpec(ApiModel):
     @cached_property
     def _plan_hash(self) -> str:
         plan = self.model_dump(mode="json", by_alias=True, include={"routes", "stable", "canary", "workloads", "steps"})
+        for step in plan["steps"]:
+            if step["rules"] is None:  # as if nobody knew of it: a run goes on when its controller learns of more
+                del step["rules"]
         return digest(plan)
 
 

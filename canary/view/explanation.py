@@ -11,7 +11,7 @@ from canary.model.status import CheckStatus, VerdictKind
 from canary.view.explain_run import about_run
 from canary.view.rollout import RolloutView, approval_wanted, asks, awaits_approval, objections, unmeasured
 from canary.view.weights import route_lines
-from canary.view.words import clean, clock, counted, every, left, listing, measured, percent, since, span
+from canary.view.words import clean, clock, counted, every, left, listing, measured, named_shares, percent, since, span
 
 Json = dict[str, Any]
 
@@ -203,6 +203,10 @@ def _weights(rollout: RolloutView, routes: Mapping[str, Json | None]) -> Iterato
             f"The run wants {percent(split.desired)} for the canary; written {percent(split.written)}, accepted by the "
             f"gateways {percent(split.accepted)}{observed}."
         )
+        for seen in rollout.status.routes:
+            if seen.shares:
+                where = f"{seen.kind} {clean(seen.name)}"
+                yield f"Rules of {where} that a step names do not follow that; written {named_shares(seen.shares)}."
     yield (
         "Weights are relative: a share is a share of what the pair "
         f"{rollout.service('stable')} + {rollout.service('canary')} gets, not of the whole rule."

@@ -29,18 +29,19 @@ def route_lines(rollout: RolloutView, route: Json, declared: Json) -> Iterator[s
     except (KeyError, TypeError, ValueError, AttributeError):
         yield f"HTTPRoute {name}: its rules, or the pair in the spec, are not of a shape that this CLI knows."
         return
+    seen = rollout.status.route("HTTPRoute", name)
     for pair in pairs:
-        yield _rule(rollout, name, route, pair)
+        written = seen.shares.get(pair.key) if seen is not None else None
+        yield _rule(rollout, name, route, pair, rollout.status.split.written if written is None else written)
 
 
-def _rule(rollout: RolloutView, name: str, route: Json, pair: RulePair) -> str:
+def _rule(rollout: RolloutView, name: str, route: Json, pair: RulePair, written: float) -> str:
     refs = route["spec"]["rules"][pair.rule]["backendRefs"]
     stable, canary = _weight(refs[pair.stable]), _weight(refs[pair.canary])
     words = (
         f"HTTPRoute {name}, rule {clean(pair.key)}: {rollout.service('stable')} {stable}, "
         f"{rollout.service('canary')} {canary}: the canary gets {share(canary, stable + canary)} of the pair"
     )
-    written = rollout.status.split.written
     if rollout.active and stable + canary and abs(100 * canary / (stable + canary) - written) > ROUNDING:
         words += (
             f" (not the {plain(written)} % that the controller saw last: somebody else changed it, or it is about to)"

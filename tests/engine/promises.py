@@ -27,13 +27,26 @@ Json = dict[str, Any]
 RUN_ANNOTATION = run_annotation("shop")
 
 
+ALL = ""
+"""Every rule that no step names."""
+
+Given = dict[str, Fraction]
+"""Shares by the name of a rule, and of ALL others."""
+
+
+def of(shares: Given, rule: str) -> Fraction:
+    """The share of a rule."""
+    return shares.get(rule, shares[ALL])
+
+
 class Promises:
     """Books kept from what happens, not from what the engine says about itself."""
 
     def __init__(self, world: World) -> None:
         self.world = world
         self.failed: set[int] = set()
-        self.allowed: dict[int, Fraction] = {}
+        self.allowed: dict[int, Given] = {}
+        """The largest shares that each run has had evidence for."""
         self.reached: dict[tuple[int, int], datetime] = {}
         self.heard: dict[str, tuple[datetime, VerdictKind]] = {}
         self.lowered: set[tuple[str, str]] = set()
@@ -75,7 +88,7 @@ class Promises:
     def _new_run(self, memory: RolloutStatus, after: RolloutStatus) -> None:
         number = after.run.number if after.run else 0
         if number not in self.allowed:
-            self.allowed[number] = Fraction(0)
+            self.allowed[number] = {ALL: Fraction(0)}
             self.heard.clear()  # what was said about another run says nothing about this one
             if not memory.active:  # somebody asked, or a revision came after the end: what was lowered was another run
                 self.lowered.clear()
@@ -90,21 +103,24 @@ class Promises:
         """The first moment at which every gateway serves the step's share."""
         if not after.active or after.run is None or after.step is None or after.run.outcome is not None:
             return
-        share = self._share(after.step.index)
+        shares = self._shares(after.step.index)
         there = all(
             route.exists
             and not route.problem
             and route.acceptance.accepted
-            and all(rule.weights.share == share for rule in route.rules)
+            and all(rule.weights.share == of(shares, rule.key) for rule in route.rules)
             for route in facts.routes
             if route.declared
         )
         if there:
             self.reached.setdefault((after.run.number, after.step.index), facts.now)
 
-    def _share(self, index: int) -> Fraction:
-        weights = [step.weight.percent for step in self.world.spec.steps[:index] if step.weight is not None]
-        return weights[-1] if weights else Fraction(0)
+    def _shares(self, index: int) -> Given:
+        given = {ALL: Fraction(0)}
+        for step in self.world.spec.steps[:index]:
+            given |= {ALL: step.weight.percent} if step.weight is not None else {}
+            given |= {name: share.percent for name, share in step.named.items()}
+        return given
 
     def _advance(self, memory: RolloutStatus, facts: Facts, decision: Decision) -> None:
         """Promise 2: evidence for every step upward."""
@@ -116,13 +132,16 @@ class Promises:
             return
         on_routes = [r.intent.step for r in facts.routes if r.intent is not None and r.intent.run == number]
         before = max([memory.step.index, *on_routes])
-        swapping = self.world.spec.promotion_mode is Promotion.SWAP and after.phase is Phase.PROMOTING
-        share = Fraction(100) if swapping else self._share(after.step.index)
-        if share <= self.allowed[number]:
+        swap = self.world.spec.promotion_mode is Promotion.SWAP and (after.run.outcome is None or after.run.swap)
+        swapping = swap and after.phase is Phase.PROMOTING
+        shares = {ALL: Fraction(100)} if swapping else self._shares(after.step.index)
+        allowed = self.allowed[number]
+        names = shares.keys() | allowed.keys()
+        if all(of(shares, name) <= of(allowed, name) for name in names):
             return
         objection = self._objection(before, facts, memory, after)
-        assert not objection, f"run {number} goes from step {before} up to {float(share)} %, although {objection}"
-        self.allowed[number] = share
+        assert not objection, f"run {number} goes from step {before} up to {shares}, although {objection}"
+        self.allowed[number] = {name: max(of(shares, name), of(allowed, name)) for name in names}
 
     def _objection(self, index: int, facts: Facts, memory: RolloutStatus, after: RolloutStatus) -> str:
         assert after.run is not None
@@ -148,7 +167,7 @@ class Promises:
         once = self.used.setdefault(asked, (number, index)) == (number, index)
         if step.approval is not None and not (approved or (asked and once) or full):
             return "nobody approved"
-        if self._share(index) == 0:
+        if not any(self._shares(index).values()):
             return ""
         for check in facts.checks:
             at, verdict = self.heard.get(check.name, (None, VerdictKind.UNKNOWN))
@@ -268,7 +287,7 @@ class Promises:
         assert intent.mode is not Mode.ROLLBACK, f"{where} is raised to {share} % by a rollback"
         assert intent.run not in self.failed, f"{where} is raised to {share} % in failed run {intent.run}"
         assert (action.name, rule) not in self.lowered, f"{where} is raised to {share} % against a person"
-        allowed = self.allowed.get(intent.run, Fraction(0))
+        allowed = of(self.allowed.get(intent.run, {ALL: Fraction(0)}), pair.key)
         assert pair.weights.share <= allowed, f"{where} is raised to {share} % where {float(allowed)} is allowed"
 
     def route_edited(self, name: str, before: Json, after: Json) -> None:
