@@ -6,6 +6,7 @@ CanaryError
 ├── RenderError               a query template that names something unknown
 ├── ApiError                  the API server said no
 │   ├── NotFound        404
+│   │   └── NotServed   404   of no object: the whole resource, or its version, is not there
 │   ├── AlreadyExists   409   reason AlreadyExists
 │   ├── Conflict        409   somebody else wrote in between: read again, compute again
 │   ├── Unprocessable   422   a `test` of a JSON Patch failed, or the object is invalid
@@ -15,6 +16,7 @@ CanaryError
 │   ├── Throttled       429   (retry helps)
 │   └── Unavailable     5xx, time-out, connection lost (retry helps)
 ├── StaleDecision             a write that is not sent: what it rests on is of before this process slept
+├── BackendMissing            a write that is not sent: what it refers to is not there (retry may help)
 ├── WriteAltered              the API server kept something else than was written (retry may help)
 ├── ConfigError               settings, kubeconfig, flags
 ├── LeadershipLost            another controller does our work now
@@ -54,6 +56,12 @@ class RenderError(CanaryError):
 
 class StaleDecision(CanaryError):
     """A write that is not sent: it was decided before this process slept, or by a Lease that may be another's by now."""
+
+    retryable = True
+
+
+class BackendMissing(CanaryError):
+    """A write that is not sent: it would send requests to a Service or port that is not there."""
 
     retryable = True
 
@@ -100,6 +108,10 @@ class ApiError(CanaryError):
 
 class NotFound(ApiError):
     """404: the object, or its whole resource, is not there."""
+
+
+class NotServed(NotFound):
+    """404 that names no object: the server has no such resource, or not in this version. It tells of no object that it is gone."""
 
 
 class AlreadyExists(ApiError):

@@ -209,7 +209,7 @@ class Executor:
         if landing.cancelled():
             return
         error = landing.exception()
-        if error is not None:
+        if error is not None and not isinstance(error, asyncio.CancelledError):
             log.error("a write of %s/%s failed for a reason of ours", *self._key, exc_info=error)
         self._on_landed()
 
@@ -240,8 +240,8 @@ class Executor:
         try:
             if not isinstance(action, WriteRoute | CopyPodSpec):
                 gate(False)
-            if isinstance(action, WriteRoute) and not action.plan.entries:
-                # It moves no traffic: a thousand runs that are taken over at once would stand before a rollback.
+            if isinstance(action, WriteRoute) and _moves_nothing(action, world):
+                # A thousand runs that are taken over, or that end, at once would stand before a rollback.
                 async with self._takeovers.held(self._key[0]):
                     fresh = await self._write(action, world, gate, failing_since)
             else:
@@ -315,6 +315,13 @@ class Executor:
         stamped = Request(verb=action.raw.strip()[:64], id=uuid.uuid4().hex, by=_annotator(fresh))
         ops = [test(_REQUEST, action.raw), replace(_REQUEST, stamped.dump())]
         return await self._rollout(World(fresh, world.routes), ops)
+
+
+def _moves_nothing(action: WriteRoute, world: World) -> bool:
+    """Whether a write is about our annotation alone: our turn is put on it, or it is taken off what is as it should be."""
+    if not action.plan.entries:
+        return True
+    return action.intent is None and not action.plan.patch(world.routes[action.key]).changes
 
 
 def _name(action: Action) -> str:

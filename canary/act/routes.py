@@ -11,13 +11,14 @@ from canary.act.gate import Gate
 from canary.act.ownership import given_back
 from canary.act.reading import moved, still_so
 from canary.decide.actions import WriteRoute
-from canary.errors import Conflict, NotFound, Unprocessable, WriteAltered
-from canary.kube import ROUTES, Kube
+from canary.errors import BackendMissing, Conflict, NotFound, NotServed, Unprocessable, WriteAltered
+from canary.kube import SERVICES, Kube, Resource
 from canary.observe.objects import slim
 from canary.observe.store import Key, Store
 from canary.routes.edit import edit
 from canary.routes.intent import PREFIX, Mode, parse_intent, run_annotation
 from canary.routes.key import RouteKey
+from canary.routes.pair import Backend
 
 Json = dict[str, Any]
 
@@ -53,6 +54,7 @@ class RouteWriter:
 
         Raises:
             ApiError: the API server refused it, or did not answer.
+            BackendMissing: requests would be copied to a Service or port that is not there.
             WriteAltered: it took it and keeps something else.
             StaleDecision: the decision is too old.
 
@@ -68,6 +70,8 @@ class RouteWriter:
             and not await still_so(self._kube, self._store, self._key, rollout)
         ):
             return False
+        if action.plan.adds_mirror(document):
+            await self._check_backend(action.plan.pair.canary)
         if action.intent is None:
             return await self._release(action, document, gate)
         if failing_since is not None and action.intent.mode is Mode.ROLLBACK:
@@ -76,10 +80,17 @@ class RouteWriter:
         gate(rising)
         try:
             answer = await self._kube.json_patch(
-                ROUTES[action.key.kind], action.key.name, action.key.namespace, ops, strict=True, patience=PATIENCE
+                self._resource(action.key),
+                action.key.name,
+                action.key.namespace,
+                ops,
+                strict=True,
+                patience=PATIENCE,
             )
         except (Conflict, Unprocessable) as error:
             return await moved(error, document, partial(self._get, action.key), keep)
+        except NotServed:
+            raise  # of this route that tells nothing: its kind is gone, or served in another version
         except NotFound:
             self._store.drop_route(action.key)
             return False
@@ -87,8 +98,23 @@ class RouteWriter:
         _compare(action, answer, name)
         return True
 
+    async def _check_backend(self, canary: Backend) -> None:
+        """A mirror to a Service or port that is not there makes some gateways answer every user of the rule with 500."""
+        words = f"requests cannot be mirrored to {canary}"
+        try:
+            service = await self._kube.get(SERVICES, canary.service, canary.namespace)
+        except NotFound as error:
+            raise BackendMissing(f"{words}: there is no such Service; create it, or correct spec.canary") from error
+        ports = [port.get("port") for port in service.get("spec", {}).get("ports") or ()]
+        if canary.port not in ports:
+            listed = ", ".join(map(str, ports)) or "none"
+            raise BackendMissing(f"{words}: the Service has no port {canary.port}; its ports: {listed}")
+
     async def _get(self, route: RouteKey) -> Json:
-        return await self._kube.get(ROUTES[route.kind], route.name, route.namespace)
+        return await self._kube.get(self._resource(route), route.name, route.namespace)
+
+    def _resource(self, route: RouteKey) -> Resource:
+        return self._store.kinds.resource(route.kind)
 
     async def _release(self, action: WriteRoute, document: Json, gate: Gate) -> bool:
         """Take our annotation off and give our fields back: in one patch, or in two where weights have to change as well."""
@@ -96,6 +122,8 @@ class RouteWriter:
         keep = partial(self._store.put_route, answer=True)
         try:
             fresh = await self._get(action.key)
+        except NotServed:
+            raise  # of this route that tells nothing: its kind is gone, or served in another version
         except NotFound:
             self._store.drop_route(action.key)
             return False
@@ -113,10 +141,12 @@ class RouteWriter:
         gate(False)
         try:
             answer = await self._kube.json_patch(
-                ROUTES[action.key.kind], action.key.name, action.key.namespace, ops, strict=True
+                self._resource(action.key), action.key.name, action.key.namespace, ops, strict=True
             )
         except (Conflict, Unprocessable) as error:
             return await moved(error, fresh, partial(self._get, action.key), keep)
+        except NotServed:
+            raise  # of this route that tells nothing: its kind is gone, or served in another version
         except NotFound:
             self._store.drop_route(action.key)
             return False
@@ -132,9 +162,8 @@ class RouteWriter:
             if not ops:
                 return
             try:
-                self._store.put_route(
-                    await self._kube.json_patch(ROUTES[route.kind], route.name, route.namespace, ops), answer=True
-                )
+                answer = await self._kube.json_patch(self._resource(route), route.name, route.namespace, ops)
+                self._store.put_route(answer, answer=True)
             except (Conflict, Unprocessable):
                 document = await self._get(route)
             except NotFound:

@@ -16,9 +16,16 @@ OBSERVED = "spec.observed"
 
 
 def check_query(
-    check: ResolvedCheck, spec: RolloutSpec, namespace: str, rollout: str, *, weight: float, swapped: bool = False
+    check: ResolvedCheck,
+    spec: RolloutSpec,
+    namespace: str,
+    rollout: str,
+    *,
+    weight: float,
+    step: str = "weight",
+    swapped: bool = False,
 ) -> Source:
-    """The source of a check as it is asked. `weight` is the canary's share in percent. Raises RenderError."""
+    """The source of a check as it is asked. `weight` is the canary's share in percent, `step` the step's kind. Raises RenderError."""
     stable, canary = _backend(spec.stable, namespace), _backend(spec.canary, namespace)
     if swapped:
         stable, canary = canary, stable
@@ -30,6 +37,7 @@ def check_query(
         route=spec.routes[0].name,
         window=str(check.settings.window),
         weight=weight,
+        step=step,
         args=check.args,
     )
     return check.source.rendered(names)

@@ -30,7 +30,7 @@ _BREAKS_OUT = re.compile(r"[\"'`\\\x00-\x1f\x7f\u2028\u2029]")
 BACKEND_NAMES = ("service", "namespace", "port")
 KNOWN = frozenset(
     {f"{backend}.{name}" for backend in ("stable", "canary") for name in BACKEND_NAMES}
-    | {"namespace", "rollout", "route", "window", "weight"}
+    | {"namespace", "rollout", "route", "window", "weight", "step.kind"}
 )
 """Every name that a template may use, besides `args.<name>`."""
 
@@ -44,11 +44,12 @@ def variables(
     route: str,
     window: str,
     weight: float,
+    step: str = "weight",
     args: Mapping[str, object] | None = None,
 ) -> dict[str, Any]:
     """What `render` takes. `stable` and `canary` have service, namespace and port; `window` is text such as "1m".
 
-    `weight` is the canary's share in percent of the pair; `args` are those of the check, defaults filled in.
+    `weight` is the canary's share in percent of the pair; `step` is what the step is about: mirror, weight or approval; `args` are those of the check, defaults filled in.
     """
     return {
         "stable": {name: stable[name] for name in BACKEND_NAMES},
@@ -58,6 +59,7 @@ def variables(
         "route": route,
         "window": window,
         "weight": weight,
+        "step": {"kind": step},
         "args": dict(args or {}),
     }
 

@@ -15,6 +15,7 @@ from canary.cli import health
 from canary.cli.exits import describe
 from canary.cli.health import Diagnosis, Level
 from canary.cli.options import Common, program
+from canary.cli.serving import serving
 from canary.errors import ApiError, ConfigError, Forbidden, NotFound
 from canary.kube import CRDS, GATEWAYCLASSES, GATEWAYS, HTTPROUTES, ROLLOUTS, Kube, KubeClient, Resource
 from canary.kube.retry import READ
@@ -179,6 +180,8 @@ async def _rollouts(kube: Kube, namespace: str | None) -> AsyncIterator[Diagnosi
         return
     yield health.controller(rollouts, datetime.now(UTC))
     for diagnosis in health.troubled(rollouts, program()):
+        yield diagnosis
+    async for diagnosis in serving(kube, rollouts, datetime.now(UTC), everywhere=namespace is None):
         yield diagnosis
 
 

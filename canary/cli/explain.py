@@ -9,6 +9,7 @@ from canary.cli import options as o
 
 if TYPE_CHECKING:
     from canary.kube import Kube
+    from canary.routes.key import RouteKey
 
 Json = dict[str, Any]
 
@@ -55,17 +56,24 @@ async def _explain(common: o.Common, name: str, output: o.ObjectFormat) -> int:
     return 0
 
 
-async def _routes(kube: Kube, document: Json) -> dict[str, Json | None]:
-    """The HTTPRoutes that the spec names; None for those that cannot be read."""
+async def _routes(kube: Kube, document: Json) -> dict[RouteKey, Json | None]:
+    """The routes that the spec names; None for those that cannot be read."""
     from canary.errors import ApiError
-    from canary.kube import HTTPROUTES
+    from canary.kube import HTTPROUTES, Resource
+    from canary.model.rollout import RouteKind
+    from canary.view.weights import declared_route
 
-    found: dict[str, Json | None] = {}
+    resources: dict[RouteKind, Resource | None] = {RouteKind.HTTP: HTTPROUTES}
+    found: dict[RouteKey, Json | None] = {}
     for route in (document.get("spec") or {}).get("routes") or ():
-        if (route.get("kind") or HTTPROUTES.kind) != HTTPROUTES.kind or not route.get("name"):
+        key = declared_route(route, document["metadata"]["namespace"])
+        if key is None or not key.name:
             continue
         try:
-            found[route["name"]] = await kube.get(HTTPROUTES, route["name"], document["metadata"]["namespace"])
+            if key.kind not in resources:
+                resources[key.kind] = await kube.resolve(HTTPROUTES.group, key.kind)
+            resource = resources[key.kind]
+            found[key] = await kube.get(resource, key.name, key.namespace) if resource is not None else None
         except ApiError:
-            found[route["name"]] = None
+            found[key] = None
     return found

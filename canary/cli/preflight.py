@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from canary.cli.exits import CliError
@@ -12,9 +13,13 @@ from canary.kube import (
     CHECKTEMPLATES,
     CLUSTERCHECKTEMPLATES,
     DEPLOYMENTS,
+    GATEWAYCLASSES,
+    GATEWAYS,
     HTTPROUTES,
+    LISTENERSETS,
     REFERENCEGRANTS,
     ROLLOUTS,
+    ROUTES,
     SERVICES,
     Kube,
     Resource,
@@ -22,6 +27,9 @@ from canary.kube import (
 from canary.kube.retry import READ
 from canary.lint.source import Document
 from canary.lint.world import World, world_of
+from canary.model.rollout import RouteKind
+from canary.preflight.surroundings import Place
+from canary.routes.acceptance import ParentRef
 
 Json = dict[str, Any]
 
@@ -29,32 +37,88 @@ Json = dict[str, Any]
 async def read_cluster(kube: Kube, documents: Sequence[Document]) -> World:
     """Everything that the Rollouts among `documents` can refer to, as a world in which absence means absence.
 
+    Of what stands around their routes it is as much as may be read.
+
     Raises:
-        CliError: canary or the Gateway API is not installed, or something may not be read.
+        CliError: canary or the Gateway API is not installed, or something else may not be read.
 
     """
     rollouts = [document for document in documents if document.kind == "Rollout"]
     wanted: list[tuple[Resource, str | None]] = []
+    served = await _served(kube, {kind for document in rollouts for kind in _kinds(document)})
     if any(_templates(document, "ClusterCheckTemplate") for document in rollouts):
         wanted.append((CLUSTERCHECKTEMPLATES, None))
     for namespace in sorted({document.namespace for document in rollouts}):
         mine = [document for document in rollouts if document.namespace == namespace]
-        wanted += [(ROLLOUTS, namespace), (HTTPROUTES, namespace)]
+        kinds = {kind for document in mine for kind in _kinds(document)}
+        wanted += [(ROLLOUTS, namespace), *((served[kind], namespace) for kind in sorted(kinds & served.keys()))]
         if any(_templates(document, "CheckTemplate") for document in mine):
             wanted.append((CHECKTEMPLATES, namespace))
         if any("workloads" in document.spec for document in mine):
             wanted.append((DEPLOYMENTS, namespace))
-    for namespace in sorted({place for document in rollouts for place in _places(document)}):
-        wanted.append((SERVICES, namespace))
-        if any(namespace in _places(document) and namespace != document.namespace for document in rollouts):
-            wanted.append((REFERENCEGRANTS, namespace))
     objects: list[tuple[str, Json]] = []
     for resource, place in wanted:
         items = await _items(kube, resource, place)
-        objects += [
-            (place or "", {**item, "apiVersion": resource.api_version, "kind": resource.kind}) for item in items
-        ]
-    return world_of(objects, complete=True, place="the cluster")
+        objects += _typed(resource, place, items)
+    known: set[Place] = set()
+    for resource, place in surroundings([(document.namespace, document.spec) for document in rollouts], objects):
+        try:
+            found = await _items(kube, resource, place)
+        except (CliError, Forbidden):
+            if resource is SERVICES:
+                raise
+            continue  # not served, or not for us to see: then nothing is said about it
+        known.add((resource.kind, place or ""))
+        objects += _typed(resource, place, found)
+    unserved = {kind for document in rollouts for kind in _kinds(document)} - served.keys()
+    there = world_of(objects, complete=True, place="the cluster", known=known)
+    return replace(there, unserved=frozenset(unserved))
+
+
+def _typed(resource: Resource, place: str | None, items: Sequence[Json]) -> list[tuple[str, Json]]:
+    return [(place or "", {**item, "apiVersion": resource.api_version, "kind": resource.kind}) for item in items]
+
+
+def surroundings(
+    rollouts: Sequence[tuple[str, Json]], objects: Sequence[tuple[str, Json]]
+) -> list[tuple[Resource, str | None]]:
+    """What a preflight asks about: Services, the parents of the routes, and grants where a namespace is crossed.
+
+    `rollouts` are specs and `objects`, with the routes among them, documents, each by its namespace.
+    """
+    named = {(namespace, str(route.get("name"))) for namespace, spec in rollouts for route in _list(spec.get("routes"))}
+    parents = {
+        ParentRef.read(ref, namespace)
+        for namespace, item in objects
+        if item["kind"] in ROUTES and (namespace, item["metadata"]["name"]) in named
+        for ref in _list((item.get("spec") or {}).get("parentRefs"))
+    }
+    wanted: list[tuple[Resource, str | None]] = []
+    for resource in (GATEWAYS, LISTENERSETS):
+        of = {parent.namespace for parent in parents if (parent.group, parent.kind) == (resource.group, resource.kind)}
+        wanted += [(resource, namespace) for namespace in sorted(of)]
+    if wanted:
+        wanted.append((GATEWAYCLASSES, None))
+    services = {parent.namespace for parent in parents if (parent.group, parent.kind) == ("", SERVICES.kind)}
+    services |= {place for rollout in rollouts for place in _places(*rollout)}
+    crossed = {place for rollout in rollouts for place in _places(*rollout) if place != rollout[0]}
+    wanted += [(SERVICES, namespace) for namespace in sorted(services)]
+    return [*wanted, *((REFERENCEGRANTS, namespace) for namespace in sorted(crossed))]
+
+
+async def _served(kube: Kube, kinds: set[RouteKind]) -> dict[RouteKind, Resource]:
+    """The resources of these kinds of route, as far as the cluster serves them; HTTPRoutes are taken to be there, in v1."""
+    found = {RouteKind.HTTP: HTTPROUTES} if RouteKind.HTTP in kinds else {}
+    if kinds - found.keys():
+        there = await READ.call(lambda: kube.discover(HTTPROUTES.group))
+        found |= {kind: there[kind] for kind in kinds - found.keys() if kind in there}
+    return found
+
+
+def _kinds(document: Document) -> set[RouteKind]:
+    """The kinds of route that a Rollout names, as far as they are kinds of ours."""
+    named = {str(route.get("kind") or RouteKind.HTTP) for route in _list(document.spec.get("routes"))}
+    return {kind for kind in RouteKind if kind in named}
 
 
 async def _items(kube: Kube, resource: Resource, namespace: str | None) -> list[Json]:
@@ -86,13 +150,10 @@ def _templates(document: Document, kind: str) -> bool:
     return False
 
 
-def _places(document: Document) -> set[str]:
+def _places(namespace: str, spec: Json) -> set[str]:
     """The namespaces of the two Services."""
-    targets: Iterable[Any] = (document.spec.get("stable"), document.spec.get("canary"))
-    return {
-        str(target.get("namespace") or document.namespace) if isinstance(target, dict) else document.namespace
-        for target in targets
-    }
+    targets: Iterable[Any] = (spec.get("stable"), spec.get("canary"))
+    return {str(target.get("namespace") or namespace) if isinstance(target, dict) else namespace for target in targets}
 
 
 def _list(value: Any) -> list[Json]:

@@ -30,6 +30,7 @@ from canary.cli.render_parts import (
     warnings,
 )
 from canary.model.status import CheckStatus, RouteStatus
+from canary.view.mirrors import copied_words
 from canary.view.rollout import RolloutView, steps, view
 from canary.view.words import clean, named_shares, outages, percent
 from canary.view.workloads import ROLES, Live, workload_words
@@ -168,7 +169,8 @@ def _route(route: RouteStatus, desired: float, symbols: Symbols) -> list[Text]:
     accepted = (
         Text(symbols.done, style="green") if route.accepted else Text(f"{symbols.failed} not yet", style="yellow")
     )
-    note = clean(route.message) or (_named(route) if route.owned else "this run has not written it yet")
+    words = "; ".join(filter(None, (_named(route), copied_words(route))))
+    note = clean(route.message) or words or ("" if route.owned else "this run has not written it yet")
     return [
         Text(route_name(route)),
         Text(percent(desired)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import timedelta
 
 from canary.controller.clock import Clock
@@ -29,6 +29,7 @@ class Lookout:
         self.sight = sight
         self._clock = clock
         self._paces: dict[str | None, WatchPace] = {place: WatchPace() for place in namespaces or (None,)}
+        self._needed: dict[str, tuple[str | None, Callable[[], bool], WatchPace]] = {}
         self.calm = WatchPace()
         """For watches on which no run depends."""
         self._missing: set[str] = set()
@@ -39,6 +40,12 @@ class Lookout:
         """How brisk the watches of a namespace are (None: of all together)."""
         return self._paces[place]
 
+    def pace_of(self, name: str, place: str | None, needed: Callable[[], bool]) -> WatchPace:
+        """The same for one watch, by name, which is brisk only while it is `needed` besides."""
+        if name not in self._needed:
+            self._needed[name] = place, needed, WatchPace()
+        return self._needed[name][2]
+
     def eyes(self, name: str, *, counts: bool = True) -> Eyes:
         """Eyes for one watch; `name` is how people know it. What does not count is said, but nobody is blind for it."""
         return _Eyes(self, name, counts)
@@ -47,6 +54,9 @@ class Lookout:
         """In these namespaces something is going on: their watches have to be brisk, all others may be calm."""
         for place, pace in self._paces.items():
             pace.turn(brisk=bool(active) if place is None else place in active)
+        for place, needed, pace in self._needed.values():
+            pace.seconds = self._paces[place].seconds
+            pace.turn(brisk=self._paces[place].brisk and needed())
 
     def lost(self, name: str, seconds: float, why: str, *, counts: bool = True) -> None:
         """A watch sees nothing, since so many seconds ago."""
@@ -67,7 +77,7 @@ class Lookout:
 
     def suspect(self) -> None:
         """A connection has died in silence. All watches are opened anew, at the price of a request each."""
-        for pace in (self.calm, *self._paces.values()):
+        for pace in (self.calm, *self._paces.values(), *(pace for _, _, pace in self._needed.values())):
             pace.renew()
 
     def found(self, name: str) -> None:

@@ -104,6 +104,20 @@ class Manager:
         else:
             self.wake(store.put_template(resource, document))
 
+    def around(self, resource: str, kind: str | None, document: Json) -> None:
+        """Something that stands around routes appeared, changed or vanished; `resource` is its kind. Runs are left alone."""
+        store = self.deps.store
+        if kind == "DELETED":
+            self.wake(store.drop_around(resource, key_of(document)))
+        else:
+            self.wake(store.put_around(resource, document))
+
+    def know(self, resource: str, place: str | None, *, known: bool) -> None:
+        """Whether all objects of a kind around routes are known, in a namespace or (None) everywhere."""
+        store = self.deps.store
+        if store.around.know(resource, place, known=known):
+            self.wake({key for key in store.rollouts if not store.active(key)})
+
     async def begin(self) -> None:
         """Everything that Rollouts refer to is known: look at all of them. Returns when that is done."""
         self._held = False

@@ -4,8 +4,11 @@ A look takes about a millisecond of the one thread there is. After a mass of eve
 that end) looks would stand in line, and a failing sample at its end. So reconcilers without one go one at a time, one of each
 namespace in turn, and between two of them everybody else that is ready gets a turn.
 
-What can wait for all of them stands in a line of its own: a turn that is put on a route at a takeover moves no traffic, and a
-thousand of them would stand before the first decisions about the runs that are taken over last.
+Among them, those whose run nobody has decided about since the start go before those that look once more.
+
+What can wait for all of them stands in a line of its own: a turn that is put on a route at a takeover moves no traffic, nor does
+an annotation that is taken off at the end, and a thousand of them would stand before the first decisions about the runs that are
+taken over last, or before a rollback.
 """
 
 from __future__ import annotations
@@ -22,6 +25,9 @@ LONGEST_WAIT = 0.5
 LOOK_AGAIN = 0.01
 """Seconds between two looks whether a start is over."""
 
+AHEAD = 8
+"""As many first looks go before one of those that look once more: new Rollouts without end hold up nobody."""
+
 PATIENT = 4
 """As many of those that can wait are at it at a time; namespaces take turns."""
 
@@ -30,7 +36,9 @@ class PriorityQueue:
     """The line of those who are in no hurry, and of those who can wait for them."""
 
     def __init__(self) -> None:
+        self._first: RoundRobin[asyncio.Future[None]] = RoundRobin()
         self._line: RoundRobin[asyncio.Future[None]] = RoundRobin()
+        self._ahead = 0
         self._patient: RoundRobin[asyncio.Future[None]] = RoundRobin()
         self._places = Limit(PATIENT)
         self._calling = False
@@ -39,10 +47,13 @@ class PriorityQueue:
         self.starting: Callable[[], bool] = lambda: False
         """Whether runs wait that nobody has looked at since the start."""
 
-    def queue(self, namespace: str) -> asyncio.Future[None]:
-        """Stand in line, for a Rollout of a namespace; the future is done when it is one's turn. Who is in a hurry after all may set its result."""
+    def queue(self, namespace: str, *, first: bool = False) -> asyncio.Future[None]:
+        """Stand in line, for a Rollout of a namespace; the future is done when it is one's turn.
+
+        `first`: nothing has been decided about it yet. Who is in a hurry after all may set the result of the future.
+        """
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._line.put(namespace, turn)
+        (self._first if first else self._line).put(namespace, turn)
         self._go_on()
         return turn
 
@@ -69,8 +80,10 @@ class PriorityQueue:
     def _call(self) -> None:
         """Call the next one, and go on in the next round of the event loop."""
         loop = asyncio.get_running_loop()
-        while self._line:
-            if self._done(self._line.pop()):
+        while self._first or self._line:
+            ahead = bool(self._first) and (self._ahead < AHEAD or not self._line)
+            if self._done((self._first if ahead else self._line).pop()):
+                self._ahead = self._ahead + 1 if ahead else 0
                 loop.call_soon(self._call)
                 return
         while self._patient and not self.starting():

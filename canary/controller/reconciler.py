@@ -150,7 +150,7 @@ def observe(
     checks = (resolver or resolve_checks)(deps.store, rollout.namespace, rollout.name, spec)
     # What the decision sees and what a write is guarded by must be one and the same document.
     named = {RouteKey.of(route, key[0]) for route in spec.routes}
-    named |= {RouteKey(route.kind, key[0], route.name) for route in status.routes}
+    named |= {RouteKey.of(route, key[0]) for route in status.routes}
     routes = {name: deps.store.routes[name].document for name in named if name in deps.store.routes}
     document = deps.store.rollouts[key].document
     facts = gather(deps.store, rollout, spec, status, checks, received, deps.clock.now(), standing)
@@ -226,7 +226,7 @@ class Reconciler:
         try:
             while True:
                 if not self._urgent.is_set():
-                    self._turn = self._deps.queue.queue(self.key[0])
+                    self._turn = self._deps.queue.queue(self.key[0], first=self._status is None)
                     await self._turn
                 self._wake.clear()
                 until = await self._tick()
@@ -325,10 +325,7 @@ class Reconciler:
 
     def _another(self, recorded: RolloutStatus) -> bool:
         """Whether some route of the run names the turn of another controller."""
-        turns = (
-            _turn(self._deps.store, self.key, RouteKey(route.kind, self.key[0], route.name))
-            for route in recorded.routes
-        )
+        turns = (_turn(self._deps.store, self.key, RouteKey.of(route, self.key[0])) for route in recorded.routes)
         return any(turn not in {"", self._deps.fence.turn} for turn in turns)
 
     def _away(self) -> timedelta | None:
@@ -402,8 +399,10 @@ class Reconciler:
             raise AssertionError("measuring only follows a tick")
         namespace, name = self.key
         weight = float(self._status.split.desired)
-        swapped = self._status.swapped
-        return check_query(check, self._spec, namespace, name, weight=weight, swapped=swapped)
+        step, swapped = self._status.step, self._status.swapped
+        declared = self._spec.steps[step.index - 1 : step.index] if step is not None and step.index else ()
+        kind = declared[0].kind if declared else "weight"
+        return check_query(check, self._spec, namespace, name, weight=weight, step=kind, swapped=swapped)
 
     def _telemeter(self, before: RolloutStatus, observation: Observation) -> None:
         namespace, name = self.key
@@ -446,7 +445,7 @@ def _say(rollout: Rollout, observation: Observation, result: Result, *, wrote: b
             *(f"{name} (read again)" for name in result.stale),
             *(["WriteStatus"] if wrote else []),
         ],
-        routes=[action.name for action in observation.facts.routes],
+        routes=[route.label for route in observation.facts.routes],
         duration_ms=seconds * 1000,
         level=logging.WARNING if bad else logging.INFO,
     )

@@ -12,24 +12,25 @@ from canary.act.events import EventRecorder
 from canary.checks.sources.prometheus import Prometheus
 from canary.controller.clock import Clock, SystemClock
 from canary.controller.handlers import watch
-from canary.controller.informers import Informers, watch_name
+from canary.controller.informers import Informers
 from canary.controller.leadership import Leadership
 from canary.controller.lookout import Lookout
 from canary.controller.manager import Manager
 from canary.controller.reconciler import Deps
 from canary.controller.resync import Resync
+from canary.controller.route_informers import watch_name
 from canary.controller.settings import Settings
 from canary.controller.sight import Sight
+from canary.controller.survey import Survey
 from canary.controller.tasks import until_stopped
 from canary.errors import ApiError, ConfigError, NotFound
-from canary.kube import CHECKTEMPLATES, CLUSTERCHECKTEMPLATES, ROLLOUTS, ROUTES, Kube, KubeClient, Resource
+from canary.kube import CHECKTEMPLATES, CLUSTERCHECKTEMPLATES, HTTPROUTES, ROLLOUTS, ROUTES, Kube, KubeClient, Resource
 from canary.kube.courier import Lane
 from canary.kube.unreached import address
 from canary.metrics.credentials import Credentials
 from canary.metrics.port import Provider
 from canary.metrics.prometheus import PrometheusProvider
 from canary.metrics.registry import Providers
-from canary.model.rollout import RouteKind
 from canary.observe.store import Store
 from canary.telemetry import Telemetry, TelemetryServer, configure
 
@@ -105,8 +106,9 @@ async def serve(
         lookout = Lookout(deps.sight, clock, settings.namespaces)
         deps.sight.on_found(lambda: manager.wake(set(manager.reconciling)))
         informers = Informers(kube, manager, settings.namespaces, lookout)
+        survey = Survey(kube, manager, settings.namespaces, lookout)
         resync = Resync(kube, manager, settings.namespaces, clock)
-        for work in (lookout.beat(manager), resync.run()):
+        for work in (lookout.beat(manager), resync.run(), survey.run()):
             stack.callback(asyncio.create_task(work).cancel)
         host, port = parse_address(settings.metrics_address)
         http = TelemetryServer(
@@ -126,7 +128,7 @@ async def serve(
         usual = gc.get_threshold()
         stack.callback(gc.set_threshold, *usual)
         gc.set_threshold(*LISTING)
-        begin = asyncio.create_task(_begin(manager, informers, up, ready, leadership, usual))
+        begin = asyncio.create_task(_begin(manager, informers, survey, up, ready, leadership, usual))
         stack.callback(begin.cancel)
         lanes = {
             ROLLOUTS.path(place): Lane(
@@ -164,6 +166,7 @@ def credentials(settings: Settings) -> Credentials | None:
 async def _begin(
     manager: Manager,
     informers: Informers,
+    survey: Survey,
     up: asyncio.Event,
     ready: asyncio.Event,
     leadership: Leadership | None,
@@ -173,7 +176,7 @@ async def _begin(
 
     `thresholds` are those of the garbage collector from then on.
     """
-    await asyncio.gather(informers.synced.wait(), up.wait())
+    await asyncio.gather(informers.synced.wait(), up.wait(), survey.listed())
     ready.set()
     if leadership is not None and not leadership.acquired.is_set():
         _freeze(thresholds)
@@ -199,28 +202,24 @@ def _freeze(thresholds: tuple[int, int, int]) -> None:
     """What is known by now stays for long.
 
     Going through all of it again and again, as the collector would, holds up everything else for as long as a rollback
-    may take.
+    may take. Not even once: the little garbage that a start leaves is no reason to begin half a second later.
     """
-    gc.collect()
     gc.freeze()
     gc.set_threshold(*thresholds)
 
 
 async def check_server(kube: Kube) -> None:
-    """Fail early, in one sentence, when the API server cannot be reached or lacks our resources."""
-    for needed, what in (
-        ((ROLLOUTS, CHECKTEMPLATES, CLUSTERCHECKTEMPLATES), "our CRDs: `kubectl apply -f crds/`"),
-        (tuple(ROUTES[kind] for kind in RouteKind), GATEWAY_API),
-    ):
-        try:
-            served = await _served(kube, needed[0])
-        except ApiError as error:
-            raise ConfigError(f"cannot use the API server {address(kube.server)}: {error}") from error
-        missing = [resource.plural for resource in needed if resource.plural not in served]
-        if missing:
-            raise ConfigError(
-                f"the API server {address(kube.server)} serves no {' and no '.join(missing)}; install {what}"
-            )
+    """Fail early, in one sentence, when the API server cannot be reached, lacks our resources, or knows no kind of route at all."""
+    try:
+        ours, routes = await _served(kube, ROLLOUTS), await kube.discover(HTTPROUTES.group)
+    except ApiError as error:
+        raise ConfigError(f"cannot use the API server {address(kube.server)}: {error}") from error
+    needed = (ROLLOUTS, CHECKTEMPLATES, CLUSTERCHECKTEMPLATES)
+    missing, what = [res.plural for res in needed if res.plural not in ours], "our CRDs: `kubectl apply -f crds/`"
+    if not missing and not routes.keys() & ROUTES.keys():
+        missing, what = [HTTPROUTES.plural], GATEWAY_API
+    if missing:
+        raise ConfigError(f"the API server {address(kube.server)} serves no {' and no '.join(missing)}; install {what}")
 
 
 async def _served(kube: Kube, resource: Resource) -> set[str]:

@@ -18,10 +18,11 @@ def noted(scope: Scope) -> Scope:
         return scope
     gone = canary.ready == 0
     if scope.run.unavailable_since is None:
-        if not gone or scope.written == 0 or not scope.shares.some:
+        if not gone or not scope.has_traffic or not scope.wants_traffic:
             return scope
+        lost = "its weight goes to 0" if scope.mirror is None else "it gets no traffic and no copies"
         what = "has no ready replica" if canary.exists else "does not exist"
-        message = f"{scope.step_text}: canary workload {canary.name} {what} while it has traffic; its weight goes to 0"
+        message = f"{scope.step_text}: canary workload {canary.name} {what} while it has traffic; {lost}"
         return scope.with_(
             EmitEvent("Warning", reasons.CANARY_UNAVAILABLE, f"{message} for {scope.spec.unavailable_grace} at most"),
             run=evolution.unavailable(scope.run, scope.now),

@@ -23,6 +23,8 @@ class Drift:
     """The pair itself was taken out of the route."""
     written: Mapping[str, Fraction] = field(default_factory=dict)
     """What the run wrote, by rule key."""
+    copies: bool = False
+    """It is about the copies that go to the canary; in percent of the requests."""
 
     @property
     def who(self) -> str:
@@ -32,8 +34,9 @@ class Drift:
     def message(self) -> str:
         if self.gone:
             return f"{self.who} took the pair out of {self.route.label}: {self.route.problem}"
+        what = "the share of requests that is mirrored" if self.copies else "the canary's share"
         return (
-            f"{self.who} changed the canary's share on {self.route.label} from {decimal_text(self.expected)} % "
+            f"{self.who} changed {what} on {self.route.label} from {decimal_text(self.expected)} % "
             f"to {decimal_text(self.found)} %"
         )
 
@@ -48,9 +51,10 @@ def lowered(scope: Scope) -> Drift | None:
             if remembered is None or remembered.share or any(remembered.shares.values()) or scope.ours(route):
                 return Drift(route, Fraction(0), Fraction(0), gone=True)
             continue
-        for expected, found in _compare(scope, route).values():
-            if found < expected:
-                return Drift(route, expected, found)
+        for copies, compared in ((False, _compare(scope, route)), (True, _compare_copies(scope, route))):
+            for expected, found in compared.values():
+                if found < expected:
+                    return Drift(route, expected, found, copies=copies)
     return None
 
 
@@ -60,11 +64,16 @@ def raised(scope: Scope) -> tuple[Drift, ...]:
     for route in scope.live_routes:
         if scope.owned(route):
             compared = _compare(scope, route)
-            worst = max((pair for pair in compared.values() if pair[1] > pair[0]), default=None)
+            written = {key: expected for key, (expected, _) in compared.items()}
+            weights, copies = _worst(compared), _worst(_compare_copies(scope, route))
+            worst = weights or copies
             if worst is not None:
-                written = {key: expected for key, (expected, _) in compared.items()}
-                found.append(Drift(route, *worst, written=written))
+                found.append(Drift(route, *worst, written=written, copies=weights is None))
     return tuple(found)
+
+
+def _worst(compared: Mapping[str, tuple[Fraction, Fraction]]) -> tuple[Fraction, Fraction] | None:
+    return max((pair for pair in compared.values() if pair[1] > pair[0]), default=None)
 
 
 def _compare(scope: Scope, route: RouteView) -> dict[str, tuple[Fraction, Fraction]]:
@@ -81,3 +90,15 @@ def _compare(scope: Scope, route: RouteView) -> dict[str, tuple[Fraction, Fracti
             if rule.key in remembered.baseline
         }
     return {}
+
+
+def _compare_copies(scope: Scope, route: RouteView) -> dict[str, tuple[Fraction, Fraction]]:
+    """The same of the copies that go to the canary, for each rule that the run has mirrored."""
+    said = scope.mirrors(route)
+    if route.intent is not None and (not scope.ours(route) or route.intent.mode is not Mode.STEP):
+        return {}
+    return {
+        rule.key: (said[rule.key].share, Fraction(route.copied.get(rule.key, 0)))
+        for rule in route.rules
+        if rule.key in said
+    }

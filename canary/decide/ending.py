@@ -22,7 +22,7 @@ def rolling_back(scope: Scope) -> Decision:
     scope = scope.with_(*pending)
     why = scope.run.message
     if pending:
-        names = ", ".join(action.name for action in pending)
+        names = ", ".join(action.key.label for action in pending)
         return scope.decide(reasons.ROLLING_BACK, f"{why}; rolling back: writing {names}", wake(scope))
     if tidying and scope.facts.stable is not None:
         return scope.decide(reasons.ROLLING_BACK, f"{why}; rolling back: restoring {scope.facts.stable.name}")

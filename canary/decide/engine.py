@@ -20,11 +20,12 @@ from canary.decide.scope import Decision, Goto, Next, Place, Scope, measuring
 from canary.decide.steps import step
 from canary.decide.verdict import judge
 from canary.decide.writes import fences, restores, taken_turns
-from canary.model.evolution import given_traffic
+from canary.model.evolution import given_traffic, share_observed
 from canary.model.measurement import Sample
 from canary.model.rollout import RolloutSpec
 from canary.model.status import Phase, RolloutStatus
 from canary.routes.intent import run_annotation
+from canary.routes.kinds import STICKY
 
 
 def decide(spec: RolloutSpec, status: RolloutStatus, facts: Facts) -> Decision:
@@ -81,7 +82,7 @@ def _take_turns(scope: Scope, decision: Decision) -> Decision:
 
 def _prepared(scope: Scope) -> Scope:
     """What holds at every place: what makes no sense is said, and an active run has its finalizer."""
-    scope = _unreadable(scope)
+    scope = _sticky(_unreadable(scope))
     if scope.status.active and not scope.facts.finalizer:
         # Its first write failed, or somebody took it away: without it a deletion would strand the routes.
         scope = scope.with_(AddFinalizer())
@@ -108,11 +109,24 @@ def _unreadable(scope: Scope) -> Scope:
     return scope.with_(*tells)
 
 
+def _sticky(scope: Scope) -> Scope:
+    """Say once that the weights of a run are not the whole truth: sessions stay with the backend that they have."""
+    if not scope.status.active:
+        return scope
+    tells = [
+        EmitEvent("Warning", reasons.SESSION_PERSISTENCE, f"rule {rule.key} of {route.label} {STICKY}", once=True)
+        for route in scope.facts.routes
+        for rule in route.rules
+        if rule.sticky
+    ]
+    return scope.with_(*tells)
+
+
 def _measure(scope: Scope) -> Scope:
     """Fold what was measured into the checks; forget checks that are declared no more."""
     if not scope.status.active:
         return scope
-    if scope.run.outcome is None and scope.run.traffic_since is None and scope.written > 0:
+    if scope.run.outcome is None and scope.run.traffic_since is None and scope.has_traffic:
         # From the write on: a gateway may serve what it has not accepted.
         scope = scope.with_(run=given_traffic(scope.run, scope.now))
     live = measuring(scope.spec, scope.status)
@@ -128,7 +142,7 @@ def _measure(scope: Scope) -> Scope:
     observed = scope.facts.observed
     if isinstance(observed, Sample) and math.isfinite(observed.value):
         percent = round(min(max(observed.value * 100, 0.0), 100.0), 1)
-        scope = scope.with_(split=scope.status.split.model_copy(update={"observed": percent}))
+        scope = scope.with_(split=share_observed(scope.status.split, percent))
     return scope
 
 

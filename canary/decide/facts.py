@@ -9,10 +9,12 @@ from fractions import Fraction
 from typing import Self
 
 from canary.checks.resolve import ResolvedCheck
+from canary.decide.reasons import INVALID
 from canary.model.measurement import Measurement
 from canary.model.requests import Request
 from canary.model.rollout import RouteKind
 from canary.model.status import Outcome, RolloutStatus
+from canary.preflight.findings import Finding
 from canary.routes.acceptance import Acceptance
 from canary.routes.intent import Intent
 from canary.routes.key import RouteKey
@@ -28,6 +30,12 @@ class RuleView:
     others: int = 0
     digest: str = ""
     """What identifies the rule wherever it is."""
+    sticky: bool = False
+    """It keeps sessions where they are, whatever its weights say."""
+    reads: bool = False
+    """Whether it takes requests of safe methods only."""
+    filters: int | None = None
+    """How many filters it has; None where it has no list of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +45,14 @@ class RouteView:
     key: RouteKey
     pair: Pair
     exists: bool = True
+    missing: str = ""
+    """Why it cannot be seen, whether it exists or not; empty where it would be."""
     generation: int = 0
     rules: tuple[RuleView, ...] = ()
     intent: Intent | None = None
     acceptance: Acceptance = field(default_factory=lambda: Acceptance(accepted=False))
+    copied: Mapping[str, Fraction] = field(default_factory=dict)
+    """Of what share of its requests (percent) each rule sends copies to the canary, by key; of all rules that do."""
     writer: str = ""
     """The field manager, other than us, that wrote the rules last."""
     problem: str = ""
@@ -116,6 +128,8 @@ class Problem:
 
     field: str
     message: str
+    reason: str = INVALID
+    """Of the conditions, while this is the first problem."""
 
     def __str__(self) -> str:
         return f"{self.field}: {self.message}" if self.field else self.message
@@ -167,6 +181,8 @@ class Facts:
     observed: Measurement | None = None
     request: Request | None = None
     problems: tuple[Problem, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    """Why what stands around the routes would serve no run."""
     recorded: Recorded = Recorded()
     turn: str = ""
     """This controller's turn, as the annotations on routes name it; empty: none is named."""

@@ -44,14 +44,15 @@ def route_missing(scope: Scope) -> Stop | None:
     """A route of the run is gone."""
     for route in scope.facts.routes:
         if not route.exists and route.declared and scope.owned(route):
-            return Stop(reasons.ROUTE_MISSING, f"{route.label} was deleted during the run")
+            gone = f"cannot be seen any more: {route.missing}" if route.missing else "was deleted during the run"
+            return Stop(reasons.ROUTE_MISSING, f"{route.label} {gone}")
     return None
 
 
 def check_failed(scope: Scope) -> Stop | None:
     """A check failed more often in a row than it tolerates."""
-    if scope.written == 0:
-        return None  # what it says is not about traffic that anybody gets
+    if not scope.has_traffic:
+        return None  # what it says is not about traffic that the canary gets
     for _, status in scope.judging:
         if failed(status):
             times = f" ({status.failures} in a row)" if status.failures > 1 else ""
@@ -61,7 +62,7 @@ def check_failed(scope: Scope) -> Stop | None:
 
 def hold_limit_exceeded(scope: Scope) -> Stop | None:
     """A check has been Unknown for longer than its hold limit."""
-    if scope.written == 0 or scope.facts.blind:
+    if not scope.has_traffic or scope.facts.blind:
         return None  # a canary without traffic has nothing to be measured
     for check, status in scope.judging:
         if held_too_long(check, status, scope.now):
@@ -73,21 +74,31 @@ def hold_limit_exceeded(scope: Scope) -> Stop | None:
     return None
 
 
+def mirror_unresolved(scope: Scope) -> Stop | None:
+    """A gateway cannot resolve what a mirrored route refers to. Some then answer every user of the rule with 500: no time to wait."""
+    for route in scope.facts.routes:
+        if route.acceptance.unresolved and any(route.copied.get(key) for key in scope.mirrors(route)):
+            text = f"{route.label} is mirrored, and {route.acceptance.unresolved}"
+            return Stop(reasons.MIRROR_UNRESOLVED, text)
+    return None
+
+
 def not_accepted(scope: Scope) -> Stop | None:
     """A route could not be written, or a gateway has not accepted it, within acceptTimeout of wanting to write it."""
     since = scope.step.unaccepted_since
     if since is None or scope.facts.blind or scope.now < since + scope.spec.accept_timeout.delta:
         return None
+    policy = scope.copied == 0  # a gateway that does not accept a filter may serve nobody, so nobody is waited for
     if scope.pending:
         text = f"a route could not be written within {scope.spec.accept_timeout}: {scope.pending}"
-        return Stop(reasons.NOT_ACCEPTED, text, policy=True)
+        return Stop(reasons.NOT_ACCEPTED, text, policy)
     route = scope.unaccepted
     if route is None:
         return None
     return Stop(
         reasons.NOT_ACCEPTED,
         f"{route.label} was not accepted within {scope.spec.accept_timeout}: {route.acceptance.message}",
-        policy=True,
+        policy,
     )
 
 
@@ -112,6 +123,7 @@ def back_to_stable(scope: Scope) -> Stop | None:
 
 STOP: tuple[Guard, ...] = (
     canary_unavailable,  # users get 503s now
+    mirror_unresolved,  # or 500s, for a filter of ours
     back_to_stable,  # nothing is left to release
     route_missing,  # what we were to move is gone
     check_failed,  # the numbers said no often enough
@@ -121,7 +133,7 @@ STOP: tuple[Guard, ...] = (
 )
 """An abort comes before all of these: requests are served first."""
 
-ALWAYS: tuple[Guard, ...] = (canary_unavailable, back_to_stable, past_deadline)
+ALWAYS: tuple[Guard, ...] = (canary_unavailable, mirror_unresolved, back_to_stable, past_deadline)
 """What still stops a run that was paused by onFailure: its checks have spoken already."""
 
 

@@ -11,6 +11,7 @@ from datetime import timedelta
 
 from canary.checks.resolve import ResolvedCheck
 from canary.decide import approval, reasons
+from canary.decide.mirroring import left_out
 from canary.decide.scope import Scope
 from canary.decide.writes import foreign, unwritable
 from canary.model.checks import SHORTEST_INTERVAL
@@ -33,7 +34,7 @@ def _where(scope: Scope) -> str:
 
 
 def _held_at(scope: Scope) -> str:
-    return f"held at {scope.shares} ({scope.step_text})"
+    return f"held at {scope.traffic_text} ({scope.step_text})"
 
 
 # -- at any step ----------------------------------------------------------------------------------------------------
@@ -120,7 +121,7 @@ def canary_rolling_out(scope: Scope) -> Hold | None:
 
 def check_fails(scope: Scope) -> Hold | None:
     """A check fails, if not often enough yet to fail the run."""
-    if not scope.shares.some:
+    if not scope.wants_traffic:
         return None  # before the canary has traffic there is nothing to measure, so checks only speak from then on
     for _, status in scope.judging:
         if status.verdict is VerdictKind.FAIL:
@@ -132,7 +133,7 @@ def check_fails(scope: Scope) -> Hold | None:
 
 def check_silent(scope: Scope) -> Hold | None:
     """A check is unknown, or has not passed lately, in this step, under our own eyes."""
-    if not scope.shares.some or (scope.run.full and scope.run.ignore_unknown):
+    if not scope.wants_traffic or (scope.run.full and scope.run.ignore_unknown):
         return None
     since = max(at for at in (scope.step.reached_at or scope.now, scope.facts.since) if at is not None)
     for check, status in scope.judging:
@@ -157,7 +158,7 @@ def unapproved(scope: Scope) -> Hold | None:
     """A person has to say that the next step may begin."""
     if not approval.wanted(scope):
         return None
-    message = f"waiting for `canary promote` at {scope.shares} ({scope.step_text})"
+    message = f"waiting for `canary promote` at {scope.traffic_text} ({scope.step_text})"
     return Hold(reasons.AWAITING_APPROVAL, message)
 
 
@@ -212,10 +213,13 @@ def _holding(scope: Scope, wait: str = "") -> Hold:
     over = hold_until is None or scope.now >= hold_until
     until = "" if over or hold_until is None else f" until {hold_until:%H:%M:%S}"
     if wait and over:
-        return Hold(reasons.AWAITING_VERDICTS, f"{wait}; holding {scope.shares} ({scope.step_text})")
-    words = wait or _summary(scope.status)
-    tail = f"; {words}" if words else ""
-    return Hold(reasons.HOLDING, f"holding {scope.shares}{until}{tail} ({scope.step_text})")
+        return Hold(reasons.AWAITING_VERDICTS, f"{wait}; {_holding_what(scope)} ({scope.step_text})")
+    words = [part for part in (wait or _summary(scope.status), left_out(scope)) if part]
+    return Hold(reasons.HOLDING, f"{'; '.join([_holding_what(scope) + until, *words])} ({scope.step_text})")
+
+
+def _holding_what(scope: Scope) -> str:
+    return scope.traffic_text if scope.mirror is not None and not scope.shares.some else f"holding {scope.traffic_text}"
 
 
 def _summary(status: RolloutStatus) -> str:

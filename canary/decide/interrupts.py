@@ -9,6 +9,7 @@ from canary.decide import reasons
 from canary.decide.actions import EmitEvent, ForgetPodSpec
 from canary.decide.common import at
 from canary.decide.drift import lowered, raised
+from canary.decide.facts import RouteView
 from canary.decide.guards import ALWAYS, STOP, Stop, first_objection
 from canary.decide.pausing import BY_POLICY, hold_still, kept_by_hand, pause, paused_for
 from canary.decide.resting import begin
@@ -44,11 +45,21 @@ def fail(scope: Scope, stop: Stop) -> Next:
     """A run has to stop: pause where the policy says so, else roll back in this very decision."""
     if stop.policy and scope.spec.on_failure is OnFailure.PAUSE:
         return pause(scope, stop.reason, stop.message)
+    message, then = stop.message, "all traffic back to stable"
+    if copies_only(scope):
+        message, then = f"{message}; the canary got copies only, no user was served by it", "the mirror is taken away"
     scope = scope.with_(
-        EmitEvent("Warning", stop.reason, f"{scope.step_text}: {stop.message}; all traffic back to stable"),
-        run=ended(scope.run, Outcome.ROLLED_BACK, stop.reason, stop.message, scope.now),
+        EmitEvent("Warning", stop.reason, f"{scope.step_text}: {message}; {then}"),
+        run=ended(scope.run, Outcome.ROLLED_BACK, stop.reason, message, scope.now),
     )
     return at(scope, Phase.ROLLING_BACK).goto(Place.ROLLING_BACK)
+
+
+def copies_only(scope: Scope) -> bool:
+    """Whether this run has given its canary copies of requests, and nobody has given it a user."""
+    given = any(scope.shares_at(index).some for index in range(1, scope.step.index + 1))
+    raised_once = scope.status.overrides or any(route.overridden for route in scope.status.routes)
+    return scope.copied > 0 and scope.written == 0 and not given and not raised_once
 
 
 def see_lowered(scope: Scope) -> Scope:
@@ -95,19 +106,24 @@ def repair(scope: Scope) -> tuple[Scope, str]:
     drifts = raised(scope)
     if not drifts:
         return scope, ""
-    fresh = [drift for drift in drifts if _unfought(scope, drift.route.kind, drift.route.name, drift.route.generation)]
+    fresh = [drift for drift in drifts if _unfought(scope, drift.route)]
     recent = tuple(at for at in scope.status.overrides if scope.now - at < OVERRIDE_WINDOW)
     overrides = (*recent, *([scope.now] if fresh else []))[-OVERRIDE_LIMIT:]
     message = "; ".join(drift.message for drift in drifts)
-    overridden = {(drift.route.kind, drift.route.name): drift.route.generation for drift in drifts}
+    overridden = {drift.route.key: drift.route.generation for drift in drifts}
     back = [put_back(scope, drift.route, drift.written) for drift in drifts]
     routes = tuple(
-        raised_in(route, overridden.get((route.kind, route.name), route.overridden)) for route in scope.status.routes
+        raised_in(record, overridden.get(route.key, record.overridden))
+        if (route := scope.seen(record)) is not None
+        else record
+        for record in scope.status.routes
     )
     contested = paused_for(scope) == reasons.CONTESTED
     scope = scope.with_(overrides=overrides, routes=routes)
     if fresh and not contested:
-        scope = scope.with_(EmitEvent("Warning", reasons.RAISED_BY_OTHER, f"{message}; put back to {scope.shares}"))
+        scope = scope.with_(
+            EmitEvent("Warning", reasons.RAISED_BY_OTHER, f"{message}; put back to {scope.traffic_text}")
+        )
     scope = scope.with_(*back)
     if len(overrides) >= OVERRIDE_LIMIT:
         often = f"that was {OVERRIDE_LIMIT} times in 10 minutes, so the run stays here until somebody decides"
@@ -123,6 +139,6 @@ def hold_down(scope: Scope) -> Scope:
     return repair(scope)[0]
 
 
-def _unfought(scope: Scope, kind: str, name: str, generation: int) -> bool:
-    remembered = scope.status.route(kind, name)
-    return remembered is None or remembered.overridden != generation
+def _unfought(scope: Scope, route: RouteView) -> bool:
+    remembered = scope.remembered(route)
+    return remembered is None or remembered.overridden != route.generation

@@ -36,11 +36,10 @@ def workload_missing(facts: Facts) -> Iterator[Objection]:
             )
 
 
-def route_not_accepted(facts: Facts) -> Iterator[Objection]:
-    """A gateway does not serve a route as it is, so it would serve no step of a run either."""
-    for route in facts.routes:
-        if route.declared and route.exists and not route.problem and not route.acceptance.accepted:
-            yield Objection(reasons.NOT_ACCEPTED_YET, f"{route.label} is not served: {route.acceptance.message}")
+def not_served(facts: Facts) -> Iterator[Objection]:
+    """Gateways, Services or grants are such that a step of a run would serve nobody."""
+    for finding in facts.findings:
+        yield Objection(finding.reason, finding.text)
 
 
 def canary_has_traffic(facts: Facts) -> Iterator[Objection]:
@@ -59,7 +58,7 @@ def canary_has_traffic(facts: Facts) -> Iterator[Objection]:
 
 PREFLIGHT: tuple[Rule, ...] = (
     workload_missing,  # nothing to release, or nowhere to release it to
-    route_not_accepted,  # nobody would be served
+    not_served,  # nobody would be served
     canary_has_traffic,  # what a rollback takes could not be given back
 )
 

@@ -33,6 +33,7 @@ def promoting(scope: Scope) -> Next:
         scope, _ = writing(at(scope, Phase.PROGRESSING))
         message = f"the canary has no ready replica, so it has no weight; waiting for one ({scope.step_text})"
         return scope.decide(reasons.CANARY_UNAVAILABLE, message, wake(scope))
+    scope, _ = writing(scope)  # the copies of the last step are over
     match scope.spec.promotion_mode:
         case Promotion.COPY:
             return _copy(scope)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-# Resting
+from canary.preflight.findings import Reason
+
+# Resting: what a preflight finds has the reasons of `canary.preflight.findings`, too
 SETTLED = "Settled"
-NOT_ACCEPTED_YET = "RoutesNotAccepted"
+NOT_ACCEPTED_YET = Reason.NOT_ACCEPTED.value
+ROUTE_NOT_ATTACHED = Reason.ROUTE_NOT_ATTACHED.value
 WORKLOAD_MISSING = "WorkloadMissing"
 TRAFFIC_AT_REST = "CanaryHasTraffic"
 INVALID = "Invalid"
+CONFLICTING_ROLLOUT = "ConflictingRollout"
 SPEC_PAUSED = "SpecPaused"
 
 # A run begins and moves
@@ -33,6 +37,7 @@ NOT_WRITTEN = "NotWritten"
 CHECK_FAILED = "CheckFailed"
 HOLD_LIMIT_EXCEEDED = "HoldLimitExceeded"
 NOT_ACCEPTED = "NotAccepted"
+MIRROR_UNRESOLVED = "MirrorUnresolved"
 ROUTE_MISSING = "RouteMissing"
 DEADLINE_EXCEEDED = "DeadlineExceeded"
 ROLLING_BACK = "RollingBack"
@@ -40,6 +45,7 @@ ROLLED_BACK = "RolledBack"
 RECOVERED = "Recovered"
 LEFTOVER = "LeftoverRestored"
 UNREADABLE_RECORD = "UnreadableRecord"
+SESSION_PERSISTENCE = "SessionPersistence"
 
 # A run waits for a person
 PAUSED_BY_REQUEST = "PausedByRequest"

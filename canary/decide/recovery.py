@@ -14,6 +14,7 @@ from fractions import Fraction
 from canary.decide import reasons
 from canary.decide.approval import awaiting
 from canary.decide.facts import RouteView
+from canary.decide.mirroring import copied_at
 from canary.decide.pausing import kept_by_hand
 from canary.decide.scope import Scope, remembered_share, replaced
 from canary.model.evolution import at_step, ended, held_until, pause_since, remembered_by, won_without_swap
@@ -113,10 +114,12 @@ def held_as_long_as_declared(scope: Scope) -> Scope:
 
 def rules_that_moved(scope: Scope) -> Scope:
     """What is remembered of a route is remembered by the keys that its rules have now."""
-    moved = {(route.kind, route.name): route.moved for route in scope.facts.routes if route.moved}
-    if not moved:
+    if not any(route.moved for route in scope.facts.routes):
         return scope
-    routes = tuple(remembered_by(route, moved.get((route.kind, route.name), {})) for route in scope.status.routes)
+    routes = tuple(
+        remembered_by(record, route.moved) if (route := scope.seen(record)) is not None else record
+        for record in scope.status.routes
+    )
     return scope.with_(routes=routes)
 
 
@@ -211,14 +214,17 @@ def the_step_that_was_written(scope: Scope) -> Scope:
     if not declared:
         return scope
     steps = {intent.step for intent in _mine(scope)}
-    if index < len(scope.spec.steps) and steps == {index + 1} and _stand_at(declared, scope.shares_at(index + 1)):
+    ahead = index < len(scope.spec.steps) and steps == {index + 1} and _stand_at(declared, scope.shares_at(index + 1))
+    if ahead and copied_at(scope, index + 1):
         return _at_step(scope, index + 1)
     if scope.run.unavailable_since is not None:
         return scope
-    if _have(declared, scope.shares_at(index)):
+    given = [
+        lower for lower in range(1, index + 1) if _have(declared, scope.shares_at(lower)) and copied_at(scope, lower)
+    ]
+    if index in given or index == 0:
         return _at_step(scope, index, approved=scope.step.approved) if index + 1 in steps else scope
-    below = next((lower for lower in range(index - 1, 0, -1) if _have(declared, scope.shares_at(lower))), 0)
-    return _at_step(scope, below)
+    return _at_step(scope, max(given, default=0))
 
 
 ALWAYS: tuple[Rule, ...] = (

@@ -81,6 +81,7 @@ def begin(scope: Scope, *, by: str, reason: str) -> Scope:
             # What a run before this one wrote must not be lost sight of before it is put back, declared or not.
             owned=scope.owned(route) or route.intent is not None,
             baseline=_baseline(scope, route),
+            mirrors={key: str(said) for key, said in scope.mirrors(route).items()},
         )
         for route in scope.facts.routes
         if route.exists
@@ -185,9 +186,10 @@ def _triggered(scope: Scope) -> bool:
 
 def _invalid(scope: Scope) -> Decision:
     message = "; ".join(str(problem) for problem in scope.facts.problems)
+    reason = scope.facts.problems[0].reason
     if scope.status.phase is not Phase.INVALID:
         scope = scope.with_(EmitEvent("Warning", reasons.INVALID, message))
-    return scope.with_(phase=Phase.INVALID, step=None, split=SplitStatus()).decide(reasons.INVALID, message)
+    return scope.with_(phase=Phase.INVALID, step=None, split=SplitStatus()).decide(reason, message)
 
 
 def _rest(scope: Scope, message: str, reason: str) -> Decision:

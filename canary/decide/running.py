@@ -42,7 +42,8 @@ def _unavailable(scope: Scope) -> Next:
         return enter(scope, scope.step.index, tell=False)
     scope, _ = writing(scope)
     name = scope.facts.canary.name if scope.facts.canary is not None else "the canary"
-    message = f"{name} has no ready replica, so it has no weight; waiting for one ({scope.step_text})"
+    what = "no weight" if scope.mirror_at(scope.step.index) is None else "no traffic and no copies"
+    message = f"{name} has no ready replica, so it has {what}; waiting for one ({scope.step_text})"
     return scope.decide(reasons.CANARY_UNAVAILABLE, message, wake(scope))
 
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
 from fractions import Fraction
-from typing import TypedDict, Unpack
+from typing import TypedDict, TypeVar, Unpack
 
 from canary.checks.resolve import ResolvedCheck
 from canary.decide.actions import Action
 from canary.decide.facts import Facts, RouteView, RuleView
 from canary.decide.verdict import unmeasured
-from canary.model.rollout import Promotion, RolloutSpec, Step
+from canary.model.rollout import Mirror, Promotion, RolloutSpec, Step
 from canary.model.shares import Shares, named_rules
 from canary.model.status import (
     CheckStatus,
@@ -29,7 +29,11 @@ from canary.model.status import (
     SplitStatus,
     StepStatus,
 )
+from canary.model.values import decimal_text
+from canary.routes.filters import Copied
 from canary.routes.pair import Weights
+
+T = TypeVar("T")
 
 OVERRIDE_WINDOW = timedelta(minutes=10)
 OVERRIDE_LIMIT = 3
@@ -165,6 +169,31 @@ class Scope:
             return Shares(Fraction(100))
         return self.shares_at(self.status.step.index)
 
+    def mirror_at(self, index: int) -> Mirror | None:
+        """The copies that a one-based step asks for; those of a step before it are over."""
+        return self.spec.steps[index - 1].mirror if 1 <= index <= len(self.spec.steps) else None
+
+    @property
+    def mirror(self) -> Mirror | None:
+        """The copies that the run is after now; None: the canary is to get none."""
+        run, step = self.status.run, self.status.step
+        if run is None or step is None or run.outcome is not None or run.unavailable_since is not None:
+            return None
+        return self.mirror_at(step.index) if self.status.phase is not Phase.PROMOTING else None
+
+    @property
+    def wants_traffic(self) -> bool:
+        """Whether the canary is to get any traffic now, of users or copied."""
+        return self.shares.some or self.mirror is not None
+
+    @property
+    def traffic_text(self) -> str:
+        """What the canary is to get: `10 %`, `mirroring 20 %`, `10 % and mirroring 20 %`."""
+        if self.mirror is None:
+            return str(self.shares)
+        copies = f"mirroring {decimal_text(self.mirror.share)} %"
+        return f"{self.shares} and {copies}" if self.shares.some else copies
+
     @property
     def step_text(self) -> str:
         return f"step {self.step.index}/{self.step.total}"
@@ -178,6 +207,10 @@ class Scope:
 
     def remembered(self, route: RouteView) -> RouteStatus | None:
         return self.status.route(route.kind, route.name)
+
+    def seen(self, remembered: RouteStatus) -> RouteView | None:
+        """The route that a record of the status is of, as it is now."""
+        return next((route for route in self.facts.routes if route.key.is_of(remembered)), None)
 
     def ours(self, route: RouteView) -> bool:
         """Whether the annotation on the route is of this very run."""
@@ -199,8 +232,19 @@ class Scope:
         remembered = self.remembered(route)
         if self.status.active and remembered is not None and remembered.owned:
             # What this run found is on record twice; anybody who may write the route may change what the route says of it.
-            before = {**before, **_parsed(remembered.baseline)}
+            before = {**before, **_read(remembered.baseline, Weights.parse)}
         return {rule.key: before.get(rule.key, rule.weights) for rule in route.rules}
+
+    def mirrors(self, route: RouteView) -> dict[str, Copied]:
+        """What the run has on record of the copies that rules of a route send to the canary, by rule key."""
+        return {**self.remembered_mirrors(route), **(route.intent.mirrors if route.intent is not None else {})}
+
+    def remembered_mirrors(self, route: RouteView) -> dict[str, Copied]:
+        """The same by our own word alone: anybody who may write the route may change what the route says of it."""
+        remembered = self.remembered(route)
+        if not self.status.active or remembered is None or not remembered.owned:
+            return {}
+        return _read(remembered.mirrors, Copied.parse)
 
     @property
     def written(self) -> Fraction:
@@ -216,6 +260,17 @@ class Scope:
         apart = {rule.key: rule.weights.share for rule in sorted(there, key=_share) if rule.key in named}
         following = [rule.weights.share for rule in there if rule.key not in apart]
         return Shares(max(following, default=self.written), apart)
+
+    @property
+    def copied(self) -> Fraction:
+        """The largest share of its requests that any rule sends copies of to the canary now, for this run; in percent."""
+        shares = (route.copied.get(key, 0) for route in self.facts.routes for key in self.mirrors(route))
+        return Fraction(max(shares, default=0))
+
+    @property
+    def has_traffic(self) -> bool:
+        """Whether the routes give the canary any traffic now, of users or copied for this run."""
+        return self.written > 0 or self.copied > 0
 
     @property
     def pending(self) -> str:
@@ -267,13 +322,13 @@ def _share(rule: RuleView) -> Fraction:
     return rule.weights.share
 
 
-def _parsed(baseline: Mapping[str, str]) -> dict[str, Weights]:
-    """The weights of before that the status remembers; what is no pair of weights is as good as not remembered."""
-    weights = {}
-    for key, text in baseline.items():
+def _read(remembered: Mapping[str, str], parse: Callable[[str], T]) -> dict[str, T]:
+    """What the status remembers by rule key; what makes no sense is as good as not remembered."""
+    found = {}
+    for key, text in remembered.items():
         with suppress(ValueError):
-            weights[key] = Weights.parse(text)
-    return weights
+            found[key] = parse(text)
+    return found
 
 
 def replaced(scope: Scope) -> str:
@@ -290,5 +345,11 @@ def measuring(spec: RolloutSpec, status: RolloutStatus) -> bool:
         and status.run.outcome is None
         and status.step is not None
         and status.step.index > 0
-        and Shares.at(spec.steps, status.step.index).some
+        and _wants_traffic(spec, status.step.index)
     )
+
+
+def _wants_traffic(spec: RolloutSpec, index: int) -> bool:
+    if index <= len(spec.steps) and spec.steps[index - 1].mirror is not None:
+        return True
+    return Shares.at(spec.steps, index).some

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from canary.decide import approval, reasons
+from canary.decide import approval, mirroring, reasons
 from canary.decide.actions import EmitEvent, ForgetPodSpec
 from canary.decide.common import at, note_acceptance, wake
 from canary.decide.holds import RISE, first_hold, held_by
@@ -10,16 +10,20 @@ from canary.decide.scope import Next, Place, Scope
 from canary.decide.writes import writing
 from canary.model.evolution import at_step, unaccepted
 from canary.model.status import Phase
+from canary.model.values import decimal_text
 
 
 def step(scope: Scope) -> Next:
     """Write what the step wants, wait for acceptance, hold, and go on."""
+    refusal = mirroring.refused(scope)
+    if refusal:
+        return scope.decide(reasons.ROUTE_UNWRITABLE, f"{refusal} ({scope.step_text})", wake(scope))
     scope, pending = writing(scope)
     if pending:
         if scope.step.unaccepted_since is None:
             scope = scope.with_(step=unaccepted(scope.step, scope.now))
-        names = ", ".join(action.name for action in pending)
-        message = f"writing {scope.shares} to {names} ({scope.step_text})"
+        names = ", ".join(action.key.label for action in pending)
+        message = f"writing {scope.traffic_text} to {names} ({scope.step_text})"
         if scope.pending:
             message += f": {scope.pending}"
         return scope.decide(reasons.AWAITING_ACCEPTANCE, message, wake(scope))
@@ -58,7 +62,7 @@ def _advance(scope: Scope) -> Next:
             EmitEvent("Normal", reasons.PROMOTING, f"{passed}; promotion {scope.spec.promotion_mode}")
         )
         return scope.goto(Place.PROMOTING)
-    if scope.shares.rises_to(scope.shares_at(index)):
+    if scope.shares.rises_to(scope.shares_at(index)) or scope.mirror_at(index) is not None:
         hold = first_hold(scope, RISE)
         if hold is not None:
             return scope.decide(hold.reason, hold.message, wake(scope))
@@ -75,7 +79,11 @@ def enter(scope: Scope, index: int, *, tell: bool = True) -> Next:
 
 def _wants(scope: Scope) -> str:
     declared = scope.declared_step
-    parts = [f"{scope.shares} of the pair to the canary"]
+    parts = []
+    if declared is None or declared.mirror is None or scope.shares.some:
+        parts.append(f"{scope.shares} of the pair to the canary")
+    if declared is not None and declared.mirror is not None:
+        parts.append(f"mirroring {decimal_text(declared.mirror.share)} % of the requests to the canary")
     if declared is not None and declared.hold is not None:
         parts.append(f"hold {declared.hold}")
     if approval.declared(scope):

@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from canary.model.evolution import excused, postponed, unseen
 from canary.model.status import RolloutStatus
 
 AGREE = timedelta(seconds=2)
@@ -27,23 +28,12 @@ def delayed(status: RolloutStatus, by: timedelta) -> RolloutStatus:
     """
     if not status.active or by <= timedelta(0):
         return status
-    step = status.step
-    if step is not None:
-        step = step.model_copy(
-            update={
-                name: at + by
-                for name in ("reached_at", "hold_until", "unaccepted_since")
-                if (at := getattr(step, name)) is not None
-            }
-        )
-    checks = tuple(
-        check.model_copy(update={"unknown_since": check.unknown_since + by}) if check.unknown_since else check
-        for check in status.checks
-    )
-    run = status.run
-    if run is not None and run.unavailable_since is not None:
-        run = run.model_copy(update={"unavailable_since": run.unavailable_since + by})
-    return status.model_copy(update={"step": step, "checks": checks, "run": run})
+    changes: dict[str, Any] = {"checks": tuple(excused(check, by) for check in status.checks)}
+    if status.step is not None:
+        changes["step"] = postponed(status.step, by)
+    if status.run is not None:
+        changes["run"] = unseen(status.run, by)
+    return status.model_copy(update=changes)
 
 
 def rebased(status: RolloutStatus, now: datetime, away: timedelta | None) -> RolloutStatus:

@@ -11,6 +11,7 @@ from typing import assert_never
 
 from canary.checks.judges import Broken, Judged, NotJudged
 from canary.checks.resolve import ResolvedCheck
+from canary.model import evolution
 from canary.model.checks import OnUnknown
 from canary.model.measurement import Malformed, Measurement, NoData, Queued, Sample, Unreachable
 from canary.model.status import CheckStatus, VerdictKind
@@ -76,16 +77,7 @@ def _queued(before: CheckStatus, queued: Queued) -> CheckStatus:
     That it took our own queue too long is no fault of the provider. So onError has no say, what failed before neither
     counts on nor is forgotten, and the clock of holdLimit, if it runs, stands still for as long as the query waited.
     """
-    since = before.unknown_since
-    return before.model_copy(
-        update={
-            "verdict": VerdictKind.UNKNOWN,
-            "reason": queued.reason,
-            "message": queued.message[:1024],
-            "value": None,
-            "unknown_since": since + timedelta(seconds=queued.waited) if since is not None else None,
-        }
-    )
+    return evolution.queued(before, queued.reason, queued.message, timedelta(seconds=queued.waited))
 
 
 def _weigh(check: ResolvedCheck, sample: Sample) -> tuple[VerdictKind, str, str]:

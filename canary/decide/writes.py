@@ -8,11 +8,14 @@ from fractions import Fraction
 
 from canary.decide.actions import WriteRoute
 from canary.decide.facts import RouteView, RuleView
+from canary.decide.mirroring import copies
 from canary.decide.scope import Decision, Scope
 from canary.errors import ShareError
 from canary.model.shares import Shares
 from canary.model.status import Outcome
+from canary.routes.filters import Copied
 from canary.routes.intent import Intent, Mode
+from canary.routes.mirror import Mirror, NoMirror
 from canary.routes.pair import Weights
 from canary.routes.plan import RoutePlan
 from canary.routes.weights import divide
@@ -39,10 +42,10 @@ def wanted(scope: Scope, route: RouteView) -> RoutePlan:
     if not route.declared or (route.stale and mode_of(scope) is Mode.STEP):
         return way_back(scope, route)
     shares, baseline = scope.shares, scope.baseline(route)
-    if mode_of(scope) is not Mode.STEP or not shares.some:
+    if mode_of(scope) is not Mode.STEP:
         return way_back(scope, route, swapped=shares.some)
     weights = {rule.key: _divided(baseline[rule.key], shares.of(rule.key), rule.others) for rule in route.rules}
-    return RoutePlan.dividing(route.pair, weights)
+    return RoutePlan.dividing(route.pair, weights, copies(scope, route))
 
 
 def _divided(baseline: Weights, share: Fraction, others: int) -> Weights:
@@ -51,12 +54,15 @@ def _divided(baseline: Weights, share: Fraction, others: int) -> Weights:
 
 def way_back(scope: Scope, route: RouteView, *, swapped: bool = False) -> RoutePlan:
     """What leaves nothing of the run in a route, by what is on record of it. `swapped`: all traffic goes to the canary."""
-    return RoutePlan.back(route.pair, scope.baseline(route), swapped=swapped)
+    known = scope.remembered_mirrors(route)
+    return RoutePlan.back(route.pair, scope.baseline(route), scope.mirrors(route), known=known, swapped=swapped)
 
 
 def writes(scope: Scope) -> tuple[WriteRoute, ...]:
     """Every route that does not say yet what the run wants it to say. Each stands alone: none waits for another."""
-    return tuple(action for route in scope.live_routes if (action := _write(scope, route)) is not None)
+    return tuple(
+        action for route in scope.facts.routes if route.exists and (action := _write(scope, route)) is not None
+    )
 
 
 def writing(scope: Scope) -> tuple[Scope, tuple[WriteRoute, ...]]:
@@ -77,7 +83,7 @@ def releases(scope: Scope) -> tuple[WriteRoute, ...]:
 
 
 def put_back(scope: Scope, route: RouteView, written: Mapping[str, Fraction]) -> WriteRoute:
-    """Take away what somebody added to the canary's share in some rules; a rule that was given less stays as it is.
+    """Take away what somebody added to the canary's share, or to its copies; a rule that was given less stays as it is.
 
     `written` is the share that the run wrote, by rule key. The annotation goes on saying that, so that a restart still
     sees which rules somebody lowered.
@@ -87,7 +93,9 @@ def put_back(scope: Scope, route: RouteView, written: Mapping[str, Fraction]) ->
         rule.key: said[rule.key] if rule.key in said and rule.weights.share > written[rule.key] else rule.weights
         for rule in route.rules
     }
-    return WriteRoute(route.key, RoutePlan.dividing(route.pair, weights), _intent(scope, route, said))
+    record = scope.mirrors(route)
+    more = {key: said for key, said in record.items() if route.copied.get(key, 0) > said.share}
+    return WriteRoute(route.key, RoutePlan.dividing(route.pair, weights, more), _intent(scope, route, said, record))
 
 
 def _wrote(scope: Scope, route: RouteView, rule: RuleView, share: Fraction) -> Weights:
@@ -142,6 +150,8 @@ def foreign(scope: Scope) -> tuple[RouteView, ...]:
 
 
 def _write(scope: Scope, route: RouteView) -> WriteRoute | None:
+    if route.problem:
+        return _stray(scope, route)
     try:
         plan = wanted(scope, route)
     except ShareError:
@@ -153,16 +163,38 @@ def _write(scope: Scope, route: RouteView) -> WriteRoute | None:
         return None if there else WriteRoute(route.key, plan, None)
     if _in_place(scope, route, plan, mode):
         return None
-    return WriteRoute(route.key, plan, _intent(scope, route, plan.weights))
+    return WriteRoute(route.key, plan, _intent(scope, route, plan.weights, plan.mirrors))
+
+
+def _stray(scope: Scope, route: RouteView) -> WriteRoute | None:
+    """At the end of a run: what it has added to a route whose pair somebody took out."""
+    mode, plan = mode_of(scope), way_back(scope, route)
+    if mode is Mode.STEP or not _moved(route, plan):
+        return None
+    if route.intent is None or not scope.ours(route):
+        return WriteRoute(route.key, plan, None)
+    run = scope.run
+    said = replace(route.intent, mode=mode, reason=run.reason, message=run.message, turn=scope.facts.turn)
+    return WriteRoute(route.key, plan, said)
 
 
 def _moved(route: RouteView, plan: RoutePlan) -> bool:
-    """Whether some rule gives the canary another share than a plan does."""
-    weights = plan.weights
-    return any(rule.weights.share != weights[rule.key].share for rule in route.rules)
+    """Whether some rule gives the canary another share than a plan does, or another share of copies."""
+    weights, keys = plan.weights, {rule.key for rule in route.rules}
+    if any(rule.weights.share != weights[rule.key].share for rule in route.rules):
+        return True
+    for entry in plan.entries:
+        match entry:
+            case Mirror() if route.copied.get(entry.rule, 0) != entry.copied.share:
+                return True
+            case NoMirror() if found := route.copied.get(entry.rule):
+                # Without the pair in it only that tells that a rule is the one that was written, or what was written.
+                if entry.rule in keys or entry.known or found == entry.copied.share:
+                    return True
+    return False
 
 
-def _intent(scope: Scope, route: RouteView, weights: Mapping[str, Weights]) -> Intent:
+def _intent(scope: Scope, route: RouteView, weights: Mapping[str, Weights], mirrors: Mapping[str, Copied]) -> Intent:
     return Intent(
         rollout=scope.facts.name,
         uid=scope.facts.uid,
@@ -173,6 +205,7 @@ def _intent(scope: Scope, route: RouteView, weights: Mapping[str, Weights]) -> I
         baseline=scope.baseline(route),
         pair=route.pair,
         rules={rule.key: rule.digest for rule in route.rules if rule.digest},
+        mirrors=mirrors,
         reason=scope.run.reason if scope.run.outcome is not None else "",
         message=scope.run.message if scope.run.outcome is not None else "",
         turn=scope.facts.turn,
@@ -185,7 +218,9 @@ def _in_place(scope: Scope, route: RouteView, plan: RoutePlan, mode: Mode) -> bo
     if _moved(route, plan):
         return False
     if mode is Mode.STEP:
-        return scope.ours(route) or not any(scope.shares.of(rule.key) for rule in route.rules)
+        copying = any(said.share for said in plan.mirrors.values())
+        giving = any(scope.shares.of(rule.key) for rule in route.rules)
+        return scope.ours(route) or not (giving or copying)
     if any(rule.weights != plan.weights[rule.key] for rule in route.rules):
         return False
     return _fenced(scope, route) if route.intent is None else scope.ours(route) and route.intent.mode is mode
@@ -209,7 +244,9 @@ def fences(scope: Scope) -> tuple[WriteRoute, ...]:
     for route in scope.live_routes:
         if route.intent is None and not scope.owned(route) and route.key not in written:
             stable = way_back(scope, route).weights
-            found.append(WriteRoute(route.key, RoutePlan(route.pair), _intent(scope, route, stable)))
+            found.append(
+                WriteRoute(route.key, RoutePlan(route.pair), _intent(scope, route, stable, scope.mirrors(route)))
+            )
     return tuple(found)
 
 

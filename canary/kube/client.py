@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic_core import from_json
 
 from canary import __version__
-from canary.errors import ApiError, Gone, Unavailable
+from canary.errors import Gone, NotFound, Unavailable
 from canary.kube.connection import load
 from canary.kube.outage import Eyes
 from canary.kube.pace import SILENCE, Vigil, WatchPace
@@ -177,18 +177,24 @@ class KubeClient:
         return await self._json("DELETE", res.path(namespace, name), "delete", res.plural, body=body)
 
     async def resolve(self, group: str, kind: str) -> Resource | None:
+        return (await self.discover(group)).get(kind)
+
+    async def discover(self, group: str) -> dict[str, Resource]:
+        found: dict[str, Resource] = {}
         try:
-            versions = (await self.raw(f"/apis/{group}")).get("versions") or []
-        except ApiError as error:
-            if error.status == 404:
-                return None
-            raise
+            versions = [str(item["version"]) for item in (await self.raw(f"/apis/{group}")).get("versions") or []]
+        except NotFound:
+            return found
         for version in versions:
-            found = await self.raw(f"/apis/{group}/{version['version']}")
-            for item in found.get("resources") or []:
-                if item.get("kind") == kind and "/" not in item["name"]:
-                    return Resource(group, version["version"], item["name"], kind, bool(item.get("namespaced")))
-        return None
+            try:
+                listed = await self.raw(f"/apis/{group}/{version}")
+            except NotFound:
+                continue  # not served any more since the group said so
+            for item in listed.get("resources") or []:
+                kind, plural = str(item.get("kind")), str(item["name"])
+                if "/" not in plural:
+                    found.setdefault(kind, Resource(group, version, plural, kind, bool(item.get("namespaced"))))
+        return found
 
     async def raw(self, path: str) -> Object:
         return await self._json("GET", path, "get", "discovery")

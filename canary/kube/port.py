@@ -111,6 +111,10 @@ class Kube(Protocol):
         """The resource of `kind` in the version that this server prefers among those that have it, by discovery."""
         ...
 
+    async def discover(self, group: str) -> dict[str, Resource]:
+        """Every resource of a group by kind, each as `resolve` finds it; empty when there is no such group."""
+        ...
+
     async def raw(self, path: str) -> Object:
         """GET of any path that answers a JSON object, such as /version."""
         ...

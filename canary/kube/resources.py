@@ -17,6 +17,11 @@ class Resource:
     namespaced: bool = True
 
     @property
+    def definition(self) -> str:
+        """The name of the CustomResourceDefinition that defines it, if one does."""
+        return f"{self.plural}.{self.group}"
+
+    @property
     def api_version(self) -> str:
         """What objects of this resource carry in `apiVersion`."""
         return f"{self.group}/{self.version}" if self.group else self.version
@@ -53,12 +58,14 @@ CLUSTERCHECKTEMPLATES = Resource(
 
 HTTPROUTES = Resource(_GATEWAY_API, "v1", "httproutes", "HTTPRoute")
 GRPCROUTES = Resource(_GATEWAY_API, "v1", "grpcroutes", "GRPCRoute")
-TLSROUTES = Resource(_GATEWAY_API, "v1alpha2", "tlsroutes", "TLSRoute")
-TCPROUTES = Resource(_GATEWAY_API, "v1alpha2", "tcproutes", "TCPRoute")
-UDPROUTES = Resource(_GATEWAY_API, "v1alpha2", "udproutes", "UDPRoute")
+TLSROUTES = Resource(_GATEWAY_API, "v1", "tlsroutes", "TLSRoute")
+TCPROUTES = Resource(_GATEWAY_API, "v1", "tcproutes", "TCPRoute")
+UDPROUTES = Resource(_GATEWAY_API, "v1", "udproutes", "UDPRoute")
 ROUTES: dict[str, Resource] = {route.kind: route for route in (HTTPROUTES, GRPCROUTES, TLSROUTES, TCPROUTES, UDPROUTES)}
-"""Every kind of route that a Rollout may name, by kind. `Kube.resolve` finds the version that a cluster serves."""
+"""Every kind of route that a Rollout may name, by kind, in the version of the newest release. Older clusters serve others:
+`Kube.discover` finds which."""
 GATEWAYS = Resource(_GATEWAY_API, "v1", "gateways", "Gateway")
+LISTENERSETS = Resource(_GATEWAY_API, "v1", "listenersets", "ListenerSet")
 GATEWAYCLASSES = Resource(_GATEWAY_API, "v1", "gatewayclasses", "GatewayClass", namespaced=False)
 REFERENCEGRANTS = Resource(_GATEWAY_API, "v1beta1", "referencegrants", "ReferenceGrant")
 

@@ -13,6 +13,7 @@ from canary.errors import (
     Forbidden,
     Gone,
     NotFound,
+    NotServed,
     Refused,
     Throttled,
     Unavailable,
@@ -44,7 +45,7 @@ def from_status(
     details = details if isinstance(details, Mapping) else {}
     reason = str(status.get("reason") or "")
     causes = tuple(_cause(cause) for cause in details.get("causes") or () if isinstance(cause, Mapping))
-    return _class_of(code, reason)(
+    return _class_of(code, reason, nameless="details" in status and not details.get("name"))(
         str(status.get("message") or fallback or f"the API server answered {code}"),
         status=code,
         reason=reason,
@@ -53,7 +54,9 @@ def from_status(
     )
 
 
-def _class_of(code: int, reason: str) -> type[ApiError]:
+def _class_of(code: int, reason: str, *, nameless: bool) -> type[ApiError]:
+    if code == 404 and (nameless or reason != "NotFound"):
+        return NotServed
     if code == 409 and reason == "AlreadyExists":
         return AlreadyExists
     if code in _BY_CODE:

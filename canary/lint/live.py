@@ -12,8 +12,10 @@ from canary.lint.source import Document
 from canary.lint.world import World
 from canary.model.checks import TemplateKind
 from canary.model.rollout import RolloutSpec, RouteKind
+from canary.observe.around import KINDS as SURROUNDING
 from canary.observe.checks import Checks
 from canary.observe.facts import Received, gather
+from canary.observe.kinds import not_served
 from canary.observe.rollout import Rollout
 from canary.observe.store import Store
 from canary.routes.key import RouteKey
@@ -53,10 +55,14 @@ def findings(document: Document, spec: RolloutSpec, cluster: World, files: World
         if route.key in pending:
             words = f"{route.label} is not in the cluster yet, so no gateway could say whether it accepts it"
             yield document.finding(Severity.NOTE, Rule.LIVE, path, words, "apply it, then look again")
-        elif not route.acceptance.accepted:
-            words = f"{route.label}: {route.acceptance.message}"
-            yield document.finding(Severity.ERROR, Rule.LIVE, path, words, "a run would fail at its first step")
-    yield from neighbours.backends(document, spec, files.over(cluster))
+    unasked = {f"spec.routes[{declared[key]}]" for key in pending}
+    world = files.over(cluster)
+    for found in facts.findings:
+        if found.field not in unasked:
+            yield neighbours.told(
+                document, neighbours.hinted(found, document, spec, world), severity=Severity.ERROR, live=True
+            )
+    yield from neighbours.pods(document, spec, world)
 
 
 def _own(document: Document, cluster: World) -> Json:
@@ -72,8 +78,15 @@ def _own(document: Document, cluster: World) -> Json:
 
 
 def _store(document: Document, own: Json, cluster: World, files: World, pending: set[RouteKey]) -> Store:
-    store = Store()
+    store = Store(place=cluster.place)
+    for kind, place in cluster.known:
+        store.around.know(kind, place or None, known=True)
     store.put_rollout(own)
+    for (kind, _, _), found in files.over(cluster).objects.items():
+        if kind in SURROUNDING:
+            store.put_around(kind, found)
+    for kind in cluster.unserved:
+        store.kinds.unseen(kind, None, not_served(kind))
     for (kind, namespace, name), found in cluster.objects.items():
         match kind:
             case "Rollout" if (namespace, name) != (document.namespace, document.name):

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from canary.errors import ShareError, SpecError
-from canary.lint.findings import Finding, Path, Rule, Severity
+from canary.lint.findings import Finding, Path, Rule, Severity, field_of, path_of
 from canary.lint.source import Document
 from canary.lint.world import World
-from canary.model.rollout import BackendTarget, RolloutSpec, RouteRef
+from canary.model.rollout import RolloutSpec, RouteRef
 from canary.model.shares import Shares, misnamed
 from canary.model.values import decimal_text
+from canary.preflight import findings as preflights
+from canary.preflight.attachment import attachment
+from canary.preflight.backends import backends as preflight
+from canary.preflight.findings import Reason
+from canary.preflight.surroundings import Documents
+from canary.routes.key import RouteKey
+from canary.routes.kinds import STICKY
 from canary.routes.pair import Backend, Pair
+from canary.routes.reading import RouteReading
 from canary.routes.rules import RulePair, read_pairs
 from canary.routes.weights import divide
 
@@ -55,14 +64,19 @@ def _route(document: Document, spec: RolloutSpec, ref: RouteRef, route: Json, pa
         yield document.finding(Severity.ERROR, Rule.ROUTE, path, error.message)
         return
     except (AttributeError, TypeError, KeyError) as error:
-        words = f"HTTPRoute {ref.name} is not of the shape of a route ({type(error).__name__})"
+        words = f"{ref.kind} {ref.name} is not of the shape of a route ({type(error).__name__})"
         yield document.finding(Severity.ERROR, Rule.ROUTE, path, words, "correct its rules and backendRefs")
         return
-    if not _dict(route.get("spec")).get("parentRefs"):
-        words = f"HTTPRoute {ref.name} has no parentRefs, so no gateway serves it"
-        yield document.finding(Severity.ERROR, Rule.ROUTE, path, words, "name the Gateway in its spec.parentRefs")
+    reading = RouteReading({**route, "kind": ref.kind.value})
+    if not reading.answers:
+        for found in attachment(reading, Documents(), field_of(path)):
+            yield told(document, found, severity=Severity.ERROR)
     for pair in pairs:
         yield from _weights(document, spec, ref, pair, path)
+        if pair.sticky:
+            words = f"rule {pair.key} of {ref.kind} {ref.name} {STICKY}"
+            advice = "take it out for the time of a release, or expect other shares than the steps say"
+            yield document.finding(Severity.WARNING, Rule.ROUTE, path, words, advice)
 
 
 def pairs_of(namespace: str, spec: RolloutSpec, ref: RouteRef, route: Json) -> tuple[RulePair, ...]:
@@ -79,45 +93,66 @@ def _weights(document: Document, spec: RolloutSpec, ref: RouteRef, pair: RulePai
         except ShareError as error:
             member: Path = ("rules", pair.key) if pair.key in step.named else ("weight",)
             at: Path = ("spec", "steps", index, *member) if pair.weights.total else path
-            words = f"rule {pair.key} of HTTPRoute {ref.name}: {error}"
+            words = f"rule {pair.key} of {ref.kind} {ref.name}: {error}"
             yield document.finding(Severity.ERROR, Rule.ROUTE, at, words)
             break
     if pair.weights.total and pair.weights.share > 0:
         share = decimal_text(pair.weights.share)
-        words = f"rule {pair.key} of HTTPRoute {ref.name} gives the canary {share} % of the pair outside of runs"
+        words = f"rule {pair.key} of {ref.kind} {ref.name} gives the canary {share} % of the pair outside of runs"
         yield document.finding(Severity.WARNING, Rule.ROUTE, path, words, "give the canary weight 0")
 
 
 def backends(document: Document, spec: RolloutSpec, world: World) -> Iterator[Finding]:
     """Services with their ports and pods, workloads, and grants where a namespace is crossed."""
+    around, kinds = world.around(), {ref.kind.value for ref in spec.routes}
+    for found in preflight(Pair.of(spec, document.namespace), kinds, document.namespace, around):
+        severity = Severity.ERROR if found.reason is Reason.WRONG_PORT else Severity.WARNING
+        yield told(document, hinted(found, document, spec, world), severity=severity)
+    for role, target in zip(ROLES, (spec.stable, spec.canary), strict=True):
+        place = target.namespace or document.namespace
+        if place != document.namespace and around.grants(place) is None:
+            words = f"no ReferenceGrant of namespace {place} is in {world.place}, so whether one lets {' and '.join(kinds)} "
+            words += f"of namespace {document.namespace} name Service {target.service} was not checked"
+            path: Path = ("spec", role, "namespace")
+            advice = "give its file too, or look with --live"
+            yield document.finding(Severity.NOTE, Rule.GRANT, path, words, advice)
+    yield from pods(document, spec, world)
+
+
+RULES = {Reason.BACKEND_NOT_FOUND: Rule.SERVICE, Reason.WRONG_PORT: Rule.SERVICE, Reason.REF_NOT_PERMITTED: Rule.GRANT}
+"""What was looked at by the reason that was found; else it is the route."""
+
+
+def told(document: Document, found: preflights.Finding, *, severity: Severity, live: bool = False) -> Finding:
+    """What a preflight found, at its place in the Rollout."""
+    rule = RULES.get(found.reason, Rule.LIVE if live else Rule.ROUTE)
+    return document.finding(severity, rule, path_of(found.field), found.message, found.advice)
+
+
+def hinted(found: preflights.Finding, document: Document, spec: RolloutSpec, world: World) -> preflights.Finding:
+    """With the name of a Service that may be meant instead of one that is not there."""
+    if found.reason is not Reason.BACKEND_NOT_FOUND or not found.field.endswith(".service"):
+        return found
+    target = spec.stable if found.field.startswith("spec.stable") else spec.canary
+    absent = world.absent("Service", target.namespace or document.namespace, target.service)
+    return replace(found, advice=absent[1]) if absent is not None else found
+
+
+def pods(document: Document, spec: RolloutSpec, world: World) -> Iterator[Finding]:
+    """The pods that Services select, and the workloads that ought to be those."""
     severity = Severity.ERROR if world.complete else Severity.WARNING
     selectors: list[Json] = []
-    for role, target in zip(ROLES, (spec.stable, spec.canary), strict=True):
+    for target in (spec.stable, spec.canary):
         namespace = target.namespace or document.namespace
-        if namespace != document.namespace:
-            yield from _grant(document, spec, target, world, role)
-        absent = world.absent("Service", namespace, target.service)
-        if absent is not None:
-            yield document.finding(severity, Rule.SERVICE, ("spec", role, "service"), *absent)
-            continue
         service = world.get("Service", namespace, target.service)
         if service is not None:
             selectors.append({"namespace": namespace, **_dict(_dict(service.get("spec")).get("selector"))})
-            yield from _service(document, service, target, role)
     if len(selectors) == len(ROLES) and selectors[0] == selectors[1] and len(selectors[0]) > 1:
         words = "both Services select the same pods, so the weights make no difference"
         yield document.finding(
             Severity.ERROR, Rule.SERVICE, ("spec", "canary", "service"), words, "give each its own selector"
         )
     yield from _workloads(document, spec, world, severity)
-
-
-def _service(document: Document, service: Json, target: BackendTarget, role: str) -> Iterator[Finding]:
-    ports = [port.get("port") for port in _dicts(_dict(service.get("spec")).get("ports"))]
-    if target.port not in ports:
-        listed = ", ".join(map(str, ports)) or "none"
-        words = f"Service {target.service} has no port {target.port}; its ports: {listed}"
-        yield document.finding(Severity.ERROR, Rule.SERVICE, ("spec", role, "port"), words)
 
 
 def _workloads(document: Document, spec: RolloutSpec, world: World, severity: Severity) -> Iterator[Finding]:
@@ -144,40 +179,6 @@ def _workloads(document: Document, spec: RolloutSpec, world: World, severity: Se
             yield document.finding(Severity.ERROR, Rule.WORKLOAD, path, words, "correct the labels or the selector")
 
 
-def _grant(document: Document, spec: RolloutSpec, target: BackendTarget, world: World, role: str) -> Iterator[Finding]:
-    """A backendRef into another namespace is served only if a ReferenceGrant there allows it."""
-    namespace = target.namespace or document.namespace
-    kinds = {ref.kind.value for ref in spec.routes}
-    granted = {kind for kind in kinds if _granted(world, kind, document.namespace, namespace, target.service)}
-    if granted == kinds:
-        return
-    words = (
-        f"no ReferenceGrant of namespace {namespace} in {world.place} lets {' and '.join(sorted(kinds - granted))} of "
-        f"namespace {document.namespace} name Service {target.service}"
-    )
-    if world.complete or world.names("ReferenceGrant", namespace):
-        severity, advice = Severity.ERROR if world.complete else Severity.WARNING, f"create one in {namespace}"
-    else:
-        severity, advice = Severity.NOTE, "give its file too, or look with --live"
-    yield document.finding(severity, Rule.GRANT, ("spec", role, "namespace"), words, advice)
-
-
-def _granted(world: World, kind: str, source: str, target: str, service: str) -> bool:
-    for grant in world.of("ReferenceGrant", target):
-        spec = _dict(grant.get("spec"))
-        comes = any(
-            (item.get("group"), item.get("kind"), item.get("namespace")) == ("gateway.networking.k8s.io", kind, source)
-            for item in _dicts(spec.get("from"))
-        )
-        goes = any(
-            not item.get("group") and item.get("kind") == "Service" and item.get("name") in (None, "", service)
-            for item in _dicts(spec.get("to"))
-        )
-        if comes and goes:
-            return True
-    return False
-
-
 def rivals(rollouts: Mapping[Document, RolloutSpec], world: World) -> Iterator[Finding]:
     """Two Rollouts of the files that drive the same rule of a route; told at the later one."""
     seen: list[tuple[Document, RolloutSpec]] = []
@@ -188,7 +189,7 @@ def rivals(rollouts: Mapping[Document, RolloutSpec], world: World) -> Iterator[F
             for index, ref in enumerate(spec.routes):
                 shared = _shared(document.namespace, spec, ref, theirs, world)
                 if shared:
-                    words = f"Rollout {other.name} ({other.file}) drives {shared} of route {ref.name} too"
+                    words = f"Rollout {other.name} ({other.file}) drives {shared} of {ref.kind} {ref.name} too"
                     yield document.finding(
                         Severity.ERROR,
                         Rule.RIVAL,
@@ -202,7 +203,7 @@ def rivals(rollouts: Mapping[Document, RolloutSpec], world: World) -> Iterator[F
 def _shared(namespace: str, spec: RolloutSpec, ref: RouteRef, theirs: RolloutSpec, world: World) -> str:
     """What two Rollouts have in common in one route, in words; empty when that is nothing."""
     for other in theirs.routes:
-        if (other.kind, other.name) != (ref.kind, ref.name):
+        if RouteKey.of(other, namespace) != RouteKey.of(ref, namespace):
             continue
         named = sorted(set(ref.rules) & set(other.rules))
         if named:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
+
+from canary.model.rollout import RouteKind
+from canary.preflight import surroundings as preflight
+from canary.preflight.surroundings import Documents, Place
 
 Json = dict[str, Any]
 Key = tuple[str, str, str]
 """(kind, namespace, name); the namespace is empty for kinds of the whole cluster."""
 
 CLUSTER_KINDS = frozenset({"ClusterCheckTemplate", "GatewayClass", "Namespace"})
-GROUPS = {
-    "HTTPRoute": "gateway.networking.k8s.io",
-    "ReferenceGrant": "gateway.networking.k8s.io",
-    "Service": "",
+GROUPS: dict[str, str] = {
+    **preflight.GROUPS,
+    **dict.fromkeys((kind.value for kind in RouteKind), "gateway.networking.k8s.io"),
     "Deployment": "apps",
     "Rollout": "canary.dev",
     "CheckTemplate": "canary.dev",
@@ -26,11 +29,16 @@ GROUPS = {
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """`complete`: what is not here does not exist. `place` is the word for where one looks."""
+    """`complete`: what is not here does not exist, but for kinds around routes: of those `known` tells where all are here.
+
+    `place` is the word for where one looks; `unserved`: kinds of route that a cluster does not know at all.
+    """
 
     objects: dict[Key, Json] = field(default_factory=dict)
     complete: bool = False
     place: str = "these files"
+    known: frozenset[Place] = frozenset()
+    unserved: frozenset[RouteKind] = frozenset()
 
     def get(self, kind: str, namespace: str, name: str) -> Json | None:
         return self.objects.get(key(kind, namespace, name))
@@ -49,7 +57,13 @@ class World:
 
     def over(self, under: World) -> World:
         """These objects, and where there is none those of `under`."""
-        return World({**under.objects, **self.objects}, complete=under.complete, place=under.place)
+        return replace(under, objects={**under.objects, **self.objects})
+
+    def around(self) -> Documents:
+        """What stands around the routes, for a preflight. Files that have some Services of a namespace ought to have all."""
+        mine = frozenset((kind, place) for kind, place, _ in self.objects if kind in {"Service", "ReferenceGrant"})
+        known = self.known if self.complete else mine
+        return Documents(self.objects.values(), known, self.place)
 
     def absent(self, kind: str, namespace: str, name: str) -> tuple[str, str] | None:
         """(message, advice) when an object ought to be here and is not; None when it is, or nobody can tell."""
@@ -78,7 +92,13 @@ def known_kind(api_version: str, kind: str) -> bool:
     return kind in GROUPS and GROUPS[kind] == (group if slash else "")
 
 
-def world_of(documents: Iterable[tuple[str, Json]], *, complete: bool = False, place: str = "these files") -> World:
+def world_of(
+    documents: Iterable[tuple[str, Json]],
+    *,
+    complete: bool = False,
+    place: str = "these files",
+    known: Iterable[Place] = (),
+) -> World:
     """A world of (default namespace, object) pairs. The first of two with the same key stays."""
     objects: dict[Key, Json] = {}
     for default, content in documents:
@@ -90,4 +110,4 @@ def world_of(documents: Iterable[tuple[str, Json]], *, complete: bool = False, p
         namespace = str(metadata.get("namespace") or default)
         placed = content if kind in CLUSTER_KINDS else {**content, "metadata": {**metadata, "namespace": namespace}}
         objects.setdefault(key(kind, namespace, str(metadata["name"])), placed)
-    return World(objects, complete=complete, place=place)
+    return World(objects, complete=complete, place=place, known=frozenset(known))

@@ -21,7 +21,9 @@ from canary.model.status import (
     RevisionsStatus,
     RouteStatus,
     RunStatus,
+    SplitStatus,
     StepStatus,
+    VerdictKind,
 )
 
 MOST_SAID = 512
@@ -32,9 +34,15 @@ LARGEST_COUNT = 64
 M = TypeVar("M", bound=ApiModel)
 
 
-def _evolved(value: M, **changes: Any) -> M:
+def _evolved(value: M, /, **changes: Any) -> M:
     """The same value with some fields changed, validated. Raises ValidationError: what is changed here is bounded before."""
+    if all(getattr(value, name) == new for name, new in changes.items()):
+        return value
     return type(value)(**{**dict(value), **changes})
+
+
+def _later(at: datetime | None, by: timedelta) -> datetime | None:
+    return at + by if at is not None else None
 
 
 # -- the run --------------------------------------------------------------------------------------------------------
@@ -75,6 +83,11 @@ def unavailable(run: RunStatus, since: datetime) -> RunStatus:
 def available(run: RunStatus) -> RunStatus:
     """Its canary may have weight again."""
     return _evolved(run, unavailable_since=None)
+
+
+def unseen(run: RunStatus, by: timedelta) -> RunStatus:
+    """Nothing could be seen for so long: it counts against no canary that is unavailable."""
+    return _evolved(run, unavailable_since=_later(run.unavailable_since, by))
 
 
 def replacing(run: RunStatus, revision: str) -> RunStatus:
@@ -119,6 +132,21 @@ def held_until(step: StepStatus, until: datetime) -> StepStatus:
     return _evolved(step, hold_until=until)
 
 
+def postponed(step: StepStatus, by: timedelta) -> StepStatus:
+    """Nothing could be seen for so long: it counts neither against acceptance nor for the hold."""
+    return _evolved(
+        step,
+        reached_at=_later(step.reached_at, by),
+        hold_until=_later(step.hold_until, by),
+        unaccepted_since=_later(step.unaccepted_since, by),
+    )
+
+
+def concluded(step: StepStatus) -> StepStatus:
+    """Its run is won: no column shows a step of it any more."""
+    return _evolved(step, display="")
+
+
 def approved(step: StepStatus) -> StepStatus:
     """A person said that the next one may begin."""
     return _evolved(step, approved=True)
@@ -132,6 +160,18 @@ def forgiven(check: CheckStatus) -> CheckStatus:
     return _evolved(check, failures=0, unknown_since=None)
 
 
+def excused(check: CheckStatus, by: timedelta) -> CheckStatus:
+    """Nobody could be asked, or nothing be seen, for so long: its holdLimit does not run meanwhile."""
+    return _evolved(check, unknown_since=_later(check.unknown_since, by))
+
+
+def queued(check: CheckStatus, reason: str, message: str, waited: timedelta) -> CheckStatus:
+    """Our own queue took its query too long: nothing is known, and its holdLimit did not run meanwhile."""
+    return _evolved(
+        excused(check, waited), verdict=VerdictKind.UNKNOWN, reason=reason[:64], message=message[:1024], value=None
+    )
+
+
 def raised_in(route: RouteStatus, generation: int) -> RouteStatus:
     """The generation of a route in which somebody last raised the canary's share."""
     return _evolved(route, overridden=generation)
@@ -140,12 +180,60 @@ def raised_in(route: RouteStatus, generation: int) -> RouteStatus:
 # -- the rest --------------------------------------------------------------------------------------------------------
 
 
+def route_seen(
+    route: RouteStatus,
+    *,
+    generation: int,
+    accepted: bool,
+    message: str,
+    share: float | None,
+    shares: Mapping[str, float],
+    owned: bool,
+    pair: str,
+    baseline: Mapping[str, str],
+    rules: Mapping[str, str],
+    mirrors: Mapping[str, str],
+) -> RouteStatus:
+    """A route as it is now, and what is to be put back there."""
+    return _evolved(
+        route,
+        generation=generation,
+        accepted=accepted,
+        message=message[:1024],
+        share=share,
+        shares=dict(shares),
+        owned=owned,
+        pair=pair,
+        baseline=dict(baseline),
+        rules=dict(rules),
+        mirrors=dict(mirrors),
+    )
+
+
 def remembered_by(route: RouteStatus, keys: Mapping[str, str]) -> RouteStatus:
     """What is remembered of its rules goes by other keys (`keys`: those that have changed)."""
     if not keys:
         return route
-    baseline = {keys.get(key, key): weights for key, weights in route.baseline.items()}
-    return _evolved(route, baseline=baseline, rules={keys.get(key, key): mark for key, mark in route.rules.items()})
+    rekeyed = {
+        name: {keys.get(key, key): said for key, said in getattr(route, name).items()}
+        for name in ("baseline", "rules", "mirrors", "shares")
+    }
+    return _evolved(route, **rekeyed)
+
+
+def split_seen(split: SplitStatus, *, desired: float, written: float, accepted: float) -> SplitStatus:
+    """The canary's shares in percent, as they are now."""
+    return _evolved(split, desired=desired, written=written, accepted=accepted)
+
+
+def share_observed(split: SplitStatus, percent: float | None) -> SplitStatus:
+    """What the canary really gets, in percent; None: nobody measures it now."""
+    return _evolved(split, observed=percent)
+
+
+def revisions_seen(revisions: RevisionsStatus, *, stable: str | None, canary: str | None) -> RevisionsStatus:
+    """What the workloads run now; None where there is none."""
+    return _evolved(revisions, stable=stable, canary=canary)
 
 
 def settled(revisions: RevisionsStatus, revision: str | None) -> RevisionsStatus:

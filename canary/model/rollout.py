@@ -6,10 +6,11 @@ import hashlib
 import json
 from collections.abc import Mapping
 from enum import StrEnum
+from fractions import Fraction
 from functools import cached_property
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from canary.model.base import ApiModel
 from canary.model.checks import MAX_CHECKS, Check, Name, ObjectName, PrometheusSource
@@ -22,12 +23,21 @@ API_VERSION = f"{GROUP}/{VERSION}"
 MAX_ROUTES = 16
 MAX_RULES = 16
 MAX_STEPS = 32
+MAX_DENOMINATOR = 1_000_000
+
+_ONE_SHARE = "a mirror has exactly one of percent and fraction"
+_FIRST_OF_A_STEP = frozenset({"weight", "approval", "hold"})
+"""What a step could ask for in the first version."""
 
 
 class RouteKind(StrEnum):
     """Kinds of routes whose weights can be moved."""
 
     HTTP = "HTTPRoute"
+    GRPC = "GRPCRoute"
+    TLS = "TLSRoute"
+    TCP = "TCPRoute"
+    UDP = "UDPRoute"
 
 
 class WorkloadKind(StrEnum):
@@ -104,7 +114,66 @@ class Approval(ApiModel):
     """Waits for `canary promote`."""
 
 
-STEP_ASKS: list[Any] = [{"required": ["weight"]}, {"required": ["rules"]}, {"required": ["approval"]}]
+class RequestFraction(ApiModel):
+    """A part of the requests, as the Gateway API writes it."""
+
+    model_config = {
+        "json_schema_extra": {
+            "x-kubernetes-validations": [
+                {
+                    "rule": "self.numerator <= (has(self.denominator) ? self.denominator : 100)",
+                    "message": "the numerator is at most the denominator: more than all requests cannot be mirrored",
+                }
+            ]
+        }
+    }
+
+    numerator: Annotated[int, Field(ge=1, le=MAX_DENOMINATOR, description="So many of `denominator` requests.")]
+    denominator: Annotated[int, Field(ge=1, le=MAX_DENOMINATOR, description="Of so many requests.")] = 100
+
+    @model_validator(mode="after")
+    def _at_most_all(self) -> Self:
+        if self.numerator > self.denominator:
+            raise ValueError("the numerator is at most the denominator: more than all requests cannot be mirrored")
+        return self
+
+
+class Mirror(ApiModel):
+    """Copies of requests that go to the canary, for as long as the step lasts. Users get the answers of stable alone."""
+
+    model_config = {
+        "json_schema_extra": {
+            "x-kubernetes-validations": [
+                {"rule": "has(self.percent) != has(self.fraction)", "message": _ONE_SHARE},
+            ]
+        }
+    }
+
+    percent: Annotated[int | None, Field(ge=1, le=100, description="Share of the requests, in percent.")] = None
+    fraction: Annotated[RequestFraction | None, Field(description="Share of the requests, as a fraction.")] = None
+    allow_unsafe_methods: Annotated[
+        bool,
+        Field(
+            description="Mirror every rule. Default: only rules whose matches are all limited to GET, HEAD and OPTIONS, "
+            "since a request that is mirrored happens twice."
+        ),
+    ] = False
+
+    @model_validator(mode="after")
+    def _one_share(self) -> Self:
+        if (self.percent is None) == (self.fraction is None):
+            raise ValueError(_ONE_SHARE)
+        return self
+
+    @property
+    def share(self) -> Fraction:
+        """Share of the requests, in percent."""
+        if self.fraction is not None:
+            return Fraction(100 * self.fraction.numerator, self.fraction.denominator)
+        return Fraction(self.percent or 0)
+
+
+STEP_ASKS: list[Any] = [{"required": [name]} for name in ("weight", "rules", "mirror", "approval")]
 """A step asks for something. A condition and no rule: rules do not see `weight`, which may be a number or a string."""
 
 
@@ -127,6 +196,10 @@ class Step(ApiModel):
             "Lasts until a later step names the rule again; all other rules follow `weight`."
         ),
     ] = None
+    mirror: Annotated[
+        Mirror | None,
+        Field(description="Send copies of requests to the canary. Lasts for this step only."),
+    ] = None
     approval: Annotated[Approval | None, Field(description="Wait here for `canary promote`.")] = None
     hold: Annotated[
         Duration | None,
@@ -137,6 +210,13 @@ class Step(ApiModel):
     def named(self) -> Mapping[str, Share]:
         """The rules that it names, and their shares."""
         return self.rules or {}
+
+    @property
+    def kind(self) -> Literal["mirror", "weight", "approval"]:
+        """What it is about, first of all: `{{ step.kind }}`."""
+        if self.mirror is not None:
+            return "mirror"
+        return "weight" if self.weight is not None or self.named else "approval"
 
 
 class Observed(ApiModel):
@@ -282,9 +362,11 @@ class RolloutSpec(ApiModel):
     @cached_property
     def _plan_hash(self) -> str:
         plan = self.model_dump(mode="json", by_alias=True, include={"routes", "stable", "canary", "workloads", "steps"})
-        for step in plan["steps"]:
-            if step["rules"] is None:  # as if nobody knew of it: a run goes on when its controller learns of more
-                del step["rules"]
+        # What came later counts only where it is set: an upgrade of the controller starts no run again.
+        plan["steps"] = [
+            {name: asked for name, asked in step.items() if asked is not None or name in _FIRST_OF_A_STEP}
+            for step in plan["steps"]
+        ]
         return digest(plan)
 
 

@@ -231,6 +231,14 @@ class RouteStatus(ApiModel):
         dict[str, Annotated[str, Field(max_length=16)]],
         Field(max_length=MAX_RULES * 4, description="What identifies these rules when they are moved: digests."),
     ] = {}
+    mirrors: Annotated[
+        dict[str, Annotated[str, Field(max_length=32)]],
+        Field(
+            max_length=MAX_RULES * 4,
+            description="Share of its requests, in percent, that a rule sends copies of to the canary, as this run wrote it; 0 "
+            "where it does no more.",
+        ),
+    ] = {}
 
 
 class RevisionsStatus(ApiModel):
@@ -412,7 +420,7 @@ class RolloutStatus(ApiModel):
     def check(self, name: str) -> CheckStatus | None:
         return next((check for check in self.checks if check.name == name), None)
 
-    def route(self, kind: str, name: str) -> RouteStatus | None:
+    def route(self, kind: RouteKind, name: str) -> RouteStatus | None:
         return next((route for route in self.routes if route.kind == kind and route.name == name), None)
 
 

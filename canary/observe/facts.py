@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from canary.decide import mirroring
 from canary.decide.facts import Facts, Problem, Recorded, RouteView, WorkloadView
+from canary.decide.reasons import CONFLICTING_ROLLOUT
 from canary.errors import ShareError
 from canary.model.measurement import Measurement
 from canary.model.rollout import RolloutSpec, RouteRef
@@ -17,6 +19,8 @@ from canary.observe.rivals import claimant
 from canary.observe.rollout import Rollout
 from canary.observe.routes import Viewer, view
 from canary.observe.store import Store
+from canary.preflight.findings import Finding
+from canary.preflight.look import findings
 from canary.routes.key import RouteKey
 from canary.routes.weights import divide
 
@@ -75,6 +79,7 @@ def gather(
     problems += checks.problems
     problems += received.refusals
     problems += _route_problems(store, rollout, spec, status, routes)
+    problems += mirroring.problems(spec, routes, active=status.active)
     return Facts(
         now=now,
         name=rollout.name,
@@ -90,6 +95,8 @@ def gather(
         observed=received.observed,
         request=rollout.request,
         problems=tuple(problems),
+        # A run under way is not ended by what stands around its routes, and looked at much more often than what rests.
+        findings=() if status.active else tuple(_findings(store, rollout.namespace, spec, routes)),
         recorded=Recorded.of(rollout.status),
         senseless=rollout.senseless,
         turn=standing.turn,
@@ -115,19 +122,20 @@ def _workloads(
 
 def _routes(store: Store, viewer: Viewer) -> Iterator[RouteView]:
     """The routes of the spec, and those that the run has written and that the spec names no more."""
-    declared = {(route.kind, route.name) for route in viewer.spec.routes}
+    declared = {RouteKey.of(route, viewer.namespace) for route in viewer.spec.routes}
     for ref in viewer.spec.routes:
         yield _route(store, viewer, ref)
     if viewer.status.active:
         for remembered in viewer.status.routes:
-            if (remembered.kind, remembered.name) not in declared and remembered.owned:
+            if remembered.owned and RouteKey.of(remembered, viewer.namespace) not in declared:
                 yield _route(store, viewer, RouteRef(kind=remembered.kind, name=remembered.name), declared=False)
 
 
 def _route(store: Store, viewer: Viewer, ref: RouteRef, *, declared: bool = True) -> RouteView:
-    found = store.routes.get(RouteKey.of(ref, viewer.namespace))
+    key = RouteKey.of(ref, viewer.namespace)
+    found = store.routes.get(key)
     if found is None:
-        return view(viewer, ref, None, declared=declared)
+        return view(viewer, ref, None, declared=declared, missing=store.kinds.missing(key))
     return view(viewer, ref, found.reading, writer=found.writer, declared=declared)
 
 
@@ -143,8 +151,8 @@ def _route_problems(
         field_ = f"spec.routes[{index}]"
         route = by_key[RouteKey.of(ref, rollout.namespace)]
         if not route.exists:
-            place = f"namespace {rollout.namespace}"
-            yield Problem(field_, f"there is no {ref.kind} {ref.name} in {place}; create it, or correct the name")
+            absent = f"there is no {route.label} in namespace {rollout.namespace}; create it, or correct the name"
+            yield Problem(field_, route.missing or absent)
             continue
         if route.problem:
             yield Problem(field_, route.problem)
@@ -153,11 +161,21 @@ def _route_problems(
             yield from _unwritable(spec, route, field_)
         rival = _rival(store, rollout, route.key, {rule.key for rule in route.rules})
         if rival:
-            yield Problem(field_, rival)
+            yield Problem(field_, rival, CONFLICTING_ROLLOUT)
     if all(route.exists and not route.problem for route in routes):
         found = frozenset(rule.key for route in routes if route.declared for rule in route.rules)
         for index, _, words in misnamed(spec, found):
             yield Problem(f"spec.steps[{index}].rules", words)
+
+
+def _findings(store: Store, namespace: str, spec: RolloutSpec, routes: tuple[RouteView, ...]) -> Iterator[Finding]:
+    """What a preflight finds, of the routes that there are; what is wrong with the others is a problem."""
+    sound = {
+        route.key: store.routes[route.key].reading
+        for route in routes
+        if route.declared and route.exists and not route.problem
+    }
+    return findings(spec, namespace, sound, store.around)
 
 
 def _unwritable(spec: RolloutSpec, route: RouteView, field_: str) -> Iterator[Problem]:
@@ -168,7 +186,7 @@ def _unwritable(spec: RolloutSpec, route: RouteView, field_: str) -> Iterator[Pr
             try:
                 divide(rule.weights, share, rule.others)
             except ShareError as error:
-                yield Problem(field_, f"rule {rule.key} of route {route.name}: {error}")
+                yield Problem(field_, f"rule {rule.key} of {route.label}: {error}")
                 return
 
 
@@ -179,7 +197,7 @@ def _rival(store: Store, rollout: Rollout, route: RouteKey, keys: set[str]) -> s
         owner = store.rivals.owner(route, rule)
         if owner is not None and owner.name != mine.name and owner < mine:
             return (
-                f"Rollout {owner.name} drives rule {rule} of route {route.name} already; a rule has one Rollout: "
+                f"Rollout {owner.name} drives rule {rule} of {route.label} already; a rule has one Rollout: "
                 "name other rules, or delete one of the two"
             )
     return ""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import lru_cache
-from typing import Any, Self
+from typing import Any, Generic, Self, TypeVar
 
 from pydantic_core import from_json, to_json
 
@@ -21,12 +21,13 @@ from canary.routes.intent import name_part
 from canary.routes.reading import RouteReading
 
 Json = dict[str, Any]
+T = TypeVar("T")
 
 FINALIZER = "canary.dev/restore-routes"
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
-OPENED = 2048
-"""Documents that are kept as dicts: those of the Rollouts and routes looked at last, so of the runs under way."""
+OPENED = 1024
+"""Rollouts, and routes, that are kept as dicts: those looked at last, so those of the runs under way."""
 
 
 def slim(document: Json) -> Json:
@@ -35,6 +36,39 @@ def slim(document: Json) -> Json:
     if LAST_APPLIED in (annotations := metadata.get("annotations") or {}):
         metadata["annotations"] = {key: value for key, value in annotations.items() if key != LAST_APPLIED}
     return {**document, "metadata": metadata}
+
+
+class Recent(Generic[T]):
+    """What was made of the latest text of each of so many objects, those asked for last; by uid.
+
+    A cache by text alone would keep what every earlier version said as well, until it is as old as any.
+    """
+
+    def __init__(self, size: int, make: Callable[[bytes], T]) -> None:
+        self._size = size
+        self._make = make
+        self._kept: OrderedDict[str, tuple[bytes, T]] = OrderedDict()
+
+    def of(self, uid: str, text: bytes) -> T:
+        """What `make` says of a text; of the one asked for last under this uid, the same again."""
+        kept = self._kept.pop(uid, None)
+        if kept is None or kept[0] != text:
+            kept = text, self._make(text)
+            if len(self._kept) >= self._size:
+                self._kept.popitem(last=False)
+        self._kept[uid] = kept
+        return kept[1]
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+
+def _open(text: bytes) -> Json:
+    document: Json = from_json(text)
+    return document
+
+
+_documents = Recent(OPENED, _open)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +86,7 @@ class Packed:
     @property
     def document(self) -> Json:
         """The document; as all documents, not to be changed."""
-        return _opened(self.text)
-
-
-@lru_cache(OPENED)
-def _read(text: bytes) -> RouteReading:
-    return RouteReading(_opened(text))
-
-
-@lru_cache(OPENED)
-def _opened(text: bytes) -> Json:
-    document: Json = from_json(text)
-    return document
+        return _documents.of(self.uid, self.text)
 
 
 def key_of(document: Json) -> tuple[str, str]:
@@ -103,12 +126,20 @@ class Route(Packed):
     @property
     def reading(self) -> RouteReading:
         """The document, walked once for all who look at this version of it."""
-        return _read(self.text)
+        return _readings.of(self.uid, self.text)
+
+    @property
+    def document(self) -> Json:
+        """The document; as all documents, not to be changed."""
+        return self.reading.document
 
     @classmethod
     def of(cls, document: Json) -> Self:
         packed = Packed.of(document)
         return cls(packed.uid, packed.version, packed.text, last_writer(document))
+
+
+_readings = Recent(OPENED, lambda text: RouteReading(_open(text)))
 
 
 @dataclass(frozen=True, slots=True)

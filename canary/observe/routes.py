@@ -13,6 +13,7 @@ from canary.decide.facts import RouteView, RuleView
 from canary.model.rollout import RolloutSpec, RouteRef
 from canary.model.status import RolloutStatus
 from canary.routes.key import RouteKey
+from canary.routes.kinds import FORMS
 from canary.routes.pair import Pair
 from canary.routes.reading import RouteReading
 
@@ -54,12 +55,21 @@ class _Bound:
 
 
 def view(
-    viewer: Viewer, ref: RouteRef, reading: RouteReading | None, *, writer: str = "", declared: bool = True
+    viewer: Viewer,
+    ref: RouteRef,
+    reading: RouteReading | None,
+    *,
+    writer: str = "",
+    declared: bool = True,
+    missing: str = "",
 ) -> RouteView:
-    """Look at a route (None: it does not exist). `declared` False: only a run's record names it, the spec does not."""
+    """Look at a route (None: it does not exist, or it is `missing`: it cannot be seen).
+
+    `declared` False: only a run's record names it, the spec does not.
+    """
     key, pair = RouteKey.of(ref, viewer.namespace), viewer.pair
     if reading is None:
-        return RouteView(key=key, pair=pair, exists=False, declared=declared)
+        return RouteView(key=key, pair=pair, exists=False, missing=missing, declared=declared)
     intent, unreadable = reading.intent(viewer.name)
     problem, found = reading.declared(pair, ref.rules)
     stale = False
@@ -83,7 +93,19 @@ def view(
         key=key,
         pair=pair,
         generation=reading.generation,
-        rules=tuple(RuleView(rule.key, rule.weights, rule.others, rule.digest) for rule in found),
+        rules=tuple(
+            RuleView(
+                rule.key,
+                rule.weights,
+                rule.others,
+                rule.digest,
+                sticky=rule.sticky,
+                reads=rule.reads and FORMS[ref.kind].methods,
+                filters=rule.filters,
+            )
+            for rule in found
+        ),
+        copied=reading.copied(pair),
         intent=intent,
         acceptance=reading.acceptance,
         writer=writer,

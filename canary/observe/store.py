@@ -7,16 +7,19 @@ the text of their document and of their route, and a view of their workloads.
 from __future__ import annotations
 
 import sys
-from collections import OrderedDict, defaultdict
+from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from canary.model.checks import TemplateKind
 from canary.model.rollout import RouteKind
 from canary.model.status import ACTIVE
+from canary.observe.around import Around
+from canary.observe.kinds import Kinds
 from canary.observe.objects import FINALIZER, Packed, Route, Workload, key_of, known, recorded_at, request_of, uid_of
 from canary.observe.rivals import Rivals
 from canary.observe.rollout import Rollout
@@ -37,14 +40,16 @@ Need = tuple[str, str, str]
 class Store:
     """Objects by key. `put_*` and `drop_*` of what Rollouts refer to return the Rollouts to wake.
 
-    `rivals` knows which of the Rollouts that share a route has which rule of it.
+    `rivals` knows which of the Rollouts that share a route has which rule of it, `around` what stands around the routes.
+    `kinds` knows which kinds of route can be seen.
 
     `answer=True` says that a document is the answer to a write of ours: it may update what is kept, but it brings back
     nothing that a watch has reported as gone. `drop_*` with a `uid` leaves alone a newer object of the same name: events
     of two objects come in any order.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, place: str = "") -> None:
+        """`place`: see `Surroundings.place`."""
         self.rollouts: dict[Key, Packed] = {}
         self.routes: dict[RouteKey, Route] = {}
         self.workloads: dict[Key, Workload] = {}
@@ -53,9 +58,14 @@ class Store:
         self._resting: OrderedDict[Key, None] = OrderedDict()
         self._wanted_by: defaultdict[Need, set[Key]] = defaultdict(set)
         self._needs: dict[Key, frozenset[Need]] = {}
+        self._named: Counter[tuple[RouteKind, str | None]] = Counter()
         self._active: set[Key] = set()
         self._recorded_at: dict[Key, datetime] = {}
+        self._backends: dict[Key, tuple[Key, Key]] = {}
+        self._backed: dict[Key, tuple[Key, ...] | set[Key]] = {}
+        self.around = Around(place)
         self.rivals = Rivals(self.rollout, self.routes, self._sharing)
+        self.kinds = Kinds()
 
     def recorded_at(self, key: Key) -> datetime | None:
         """When the status of an active Rollout was written last, by the API server's clock (whole seconds)."""
@@ -100,8 +110,9 @@ class Store:
         for need in before - needs:
             self._forget(need, key)
         for need in needs - before:
-            self._wanted_by[need].add(key)
+            self._want(need, key)
         self._needs[key] = needs
+        self._back(key, _services(document))
         self.rivals.left(key, _places(before - needs))
         self.rivals.rollout(key, _places(needs))
         return True
@@ -118,6 +129,7 @@ class Store:
         needs = self._needs.pop(key, frozenset())
         for need in needs:
             self._forget(need, key)
+        self._back(key, None)
         self.rivals.left(key, _places(needs))
         return True
 
@@ -126,6 +138,7 @@ class Store:
         if not _news(document, self.routes.get(key), answer=answer):
             return set()
         before, self.routes[key] = self.routes.get(key), (fresh := Route.of(document))
+        self.around.attach(key, document)
         if self.rivals.shared(key):
             self.rivals.route(key, before.document if before is not None else None, fresh.document)
         return self.dependents(*key)
@@ -134,6 +147,7 @@ class Store:
         if _another(self.routes.get(key), uid):
             return set()
         self.routes.pop(key, None)
+        self.around.attach(key, None)
         self.rivals.route(key, None, None)
         return self.dependents(*key)
 
@@ -167,17 +181,84 @@ class Store:
         self.templates.pop((kind, *key), None)
         return self.dependents(kind, *key)
 
+    def put_around(self, kind: str, document: Json) -> set[Key]:
+        """Keep what stands around routes; wakes nobody when nothing changed that a preflight looks at."""
+        return self._surrounded(kind, key_of(document)) if self.around.put(kind, document) else set()
+
+    def drop_around(self, kind: str, key: Key) -> set[Key]:
+        # Those who depend on a GatewayClass are found by it.
+        concerned = self._surrounded(kind, key)
+        return concerned if self.around.drop(kind, key) else set()
+
+    def _surrounded(self, kind: str, key: Key) -> set[Key]:
+        """The Rollouts at rest to which an object around routes matters: a run under way is not ended by it."""
+        if kind == "ReferenceGrant":
+            found = {rollout for service, users in self._backed.items() if service[0] == key[0] for rollout in users}
+            found = {rollout for rollout in found if rollout[0] != key[0]}
+        else:
+            routes = self.around.attached(kind, key)
+            found = {rollout for route in routes for rollout in self._wanted_by.get(route, ())}
+        if kind == "Service":
+            found |= {*self._backed.get(key, ())}
+        return found - self._active
+
+    def _back(self, rollout: Key, services: tuple[Key, Key] | None) -> None:
+        """A Rollout sends traffic to these Services from now on (None: to none)."""
+        before = self._backends.get(rollout)
+        if before == services:
+            return
+        for service in before or ():
+            left = {user for user in self._backed.pop(service, ()) if user != rollout}
+            if left:
+                self._backed[service] = left
+        self._backends.pop(rollout, None)
+        if services is None:
+            return
+        self._backends[rollout] = services
+        for service in services:
+            users = self._backed.setdefault(service, ())
+            if isinstance(users, set):
+                users.add(rollout)
+            elif rollout not in users:  # mostly the only one: a set would take four times the memory
+                self._backed[service] = {*users, rollout} if users else (rollout,)
+
     def dependents(self, kind: str, namespace: str, name: str) -> set[Key]:
         """The Rollouts that refer to an object."""
         return set(self._wanted_by.get((kind, namespace, name), ()))
 
+    def names(self, kind: RouteKind, place: str | None) -> bool:
+        """Whether some Rollout of a namespace (None: of any) refers to a route of a kind."""
+        return self._named[kind, place] > 0
+
+    def users(self, kind: RouteKind, place: str | None) -> set[Key]:
+        """The Rollouts of a namespace (None: of all) that refer to some route of a kind."""
+        named = (need for need in self._wanted_by if isinstance(need, RouteKey) and need.kind is kind)
+        return {key for need in named if place in {None, need.namespace} for key in self._wanted_by[need]}
+
+    def reread(self, kind: RouteKind) -> None:
+        """Routes of a kind are served in another version: whatever is read of them next is news, though nothing has changed."""
+        for key, route in self.routes.items():
+            if key.kind is kind:
+                self.routes[key] = replace(route, version="")
+
     def _sharing(self, place: RouteKey) -> AbstractSet[Key]:
         return self._wanted_by.get(place, frozenset())
+
+    def _want(self, need: Need, key: Key) -> None:
+        if need not in self._wanted_by:
+            self._count(need, 1)
+        self._wanted_by[need].add(key)
 
     def _forget(self, need: Need, key: Key) -> None:
         self._wanted_by[need].discard(key)
         if not self._wanted_by[need]:
             del self._wanted_by[need]
+            self._count(need, -1)
+
+    def _count(self, need: Need, change: int) -> None:
+        if isinstance(need, RouteKey):
+            for place in (need.namespace, None):
+                self._named[need.kind, place] += change
 
 
 def _news(document: Json, kept: Packed | Workload | None, *, answer: bool) -> bool:
@@ -223,6 +304,20 @@ def _needs(document: Json) -> Iterator[Need]:
         if isinstance(template, dict):
             kind = str(template.get("kind") or TemplateKind.NAMESPACED)
             yield kind, "" if kind == TemplateKind.CLUSTER else namespace, str(template.get("name", ""))
+
+
+def _services(document: Json) -> tuple[Key, Key]:
+    """The two Services of a Rollout. Lenient: the spec may be nonsense."""
+    namespace, _ = key_of(document)
+    spec = document.get("spec") or {}
+    stable, canary = (_service(spec.get(role), namespace) for role in ("stable", "canary"))
+    return stable, canary
+
+
+def _service(target: Any, namespace: str) -> Key:
+    fields = target if isinstance(target, dict) else {}
+    place, name = fields.get("namespace") or namespace, fields.get("service") or ""
+    return sys.intern(str(place)), sys.intern(str(name))
 
 
 def _places(needs: AbstractSet[Need]) -> set[RouteKey]:

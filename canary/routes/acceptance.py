@@ -3,12 +3,61 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 Json = dict[str, Any]
 
+GATEWAY_API = "gateway.networking.k8s.io"
 REQUIRED = ("Accepted", "ResolvedRefs")
+
+
+class ParentRef(NamedTuple):
+    """What a route wants to be attached to, with the defaults of a parentRef spelled out; `port` 0: any."""
+
+    group: str
+    kind: str
+    namespace: str
+    name: str
+    section: str = ""
+    port: int = 0
+
+    @classmethod
+    def read(cls, ref: Json, namespace: str) -> ParentRef:
+        """A parentRef of a route of a namespace."""
+        return cls(
+            ref.get("group", GATEWAY_API),
+            ref.get("kind") or "Gateway",
+            ref.get("namespace") or namespace,
+            ref.get("name") or "",
+            ref.get("sectionName") or "",
+            ref.get("port") or 0,
+        )
+
+    def label(self, home: str) -> str:
+        """What people call it who live in the namespace `home`."""
+        place = "" if self.namespace == home else f"{self.namespace}/"
+        part = self.section or (f":{self.port}" if self.port else "")
+        return f"{self.kind} {place}{self.name}{f' ({part})' if part else ''}"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the controllers of one parent say of a route: yes, no (`refused`), or nothing about its current generation yet."""
+
+    parent: ParentRef
+    accepted: bool
+    message: str = ""
+    refused: bool = False
+    answered: bool = True
+    """Somebody has answered for the route at this parent, be it for an older generation."""
+    condition: str = ""
+    """The condition that says no, of `REQUIRED`, and the reason that it gives."""
+    reason: str = ""
+    words: str = ""
+    """What the controller says to it, in its own words."""
+    unresolved: str = ""
+    """What is said where a reference of this very generation cannot be resolved, be it beside something else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +68,8 @@ class Acceptance:
     message: str = ""
     refused: bool = False
     """A gateway has looked at this very generation and said no (as opposed to: has not looked yet)."""
+    unresolved: str = ""
+    """What a gateway says that cannot resolve a reference of this very generation; empty when none says so."""
 
 
 def acceptance(route: Json) -> Acceptance:
@@ -27,31 +78,44 @@ def acceptance(route: Json) -> Acceptance:
     Every parentRef of the spec must be answered by at least one controller, and every controller that answers for it
     must report Accepted and ResolvedRefs as True with observedGeneration at least the route's generation.
     """
-    parents = route.get("spec", {}).get("parentRefs") or []
-    if not parents:
+    return summary(answers(route))
+
+
+def summary(said: tuple[Answer, ...]) -> Acceptance:
+    """All answers of a route in one: a no counts more than a silence."""
+    if not said:
         return Acceptance(accepted=False, message="the route has no parentRefs, so no gateway serves it", refused=True)
-    waiting = ""
-    for objection in _objections(route, parents):
-        if objection.refused:
-            return objection
-        waiting = waiting or objection.message
-    return Acceptance(accepted=not waiting, message=waiting)
+    missing = [answer for answer in said if not answer.accepted]
+    if not missing:
+        return Acceptance(accepted=True)
+    first = next((answer for answer in missing if answer.refused), missing[0])
+    unresolved = next((answer.unresolved for answer in missing if answer.unresolved), "")
+    return Acceptance(accepted=False, message=first.message, refused=first.refused, unresolved=unresolved)
 
 
-def _objections(route: Json, parents: list[Json]) -> Iterator[Acceptance]:
+def answers(route: Json) -> tuple[Answer, ...]:
+    """What is said for each parentRef of a route, in their order; empty for a route without any."""
     namespace = route.get("metadata", {}).get("namespace", "")
+    parents = route.get("spec", {}).get("parentRefs") or []
+    return tuple(_answer(route, ParentRef.read(parent, namespace), namespace) for parent in parents)
+
+
+def _answer(route: Json, parent: ParentRef, namespace: str) -> Answer:
     generation = route.get("metadata", {}).get("generation", 0)
     reports = (route.get("status") or {}).get("parents") or []
-    for parent in parents:
-        name = _name(parent)
-        mine = [report for report in reports if _key(report.get("parentRef", {}), namespace) == _key(parent, namespace)]
-        if not mine:
-            yield Acceptance(accepted=False, message=f"{name} has not answered for the route yet")
-        # A report that a removed controller left behind stays as it is for ever: where somebody has looked at this
-        # generation, only those who have count.
-        current = [report for report in mine if _looked(report, generation)]
-        for report in current or mine:
-            yield from _report(report, name, generation)
+    mine = [report for report in reports if ParentRef.read(report.get("parentRef", {}), namespace) == parent]
+    if not mine:
+        message = f"{parent.label(namespace)} has not answered for the route yet"
+        return Answer(parent, accepted=False, message=message, answered=False)
+    # A report that a removed controller left behind stays as it is for ever: where somebody has looked at this
+    # generation, only those who have count.
+    current = [report for report in mine if _looked(report, generation)]
+    against = [objection for report in current or mine for objection in _report(report, parent, namespace, generation)]
+    if not against:
+        return Answer(parent, accepted=True)
+    first = next((objection for objection in against if objection.refused), against[0])
+    unresolved = next((objection.unresolved for objection in against if objection.unresolved), "")
+    return replace(first, unresolved=unresolved)
 
 
 def _looked(report: Json, generation: int) -> bool:
@@ -62,35 +126,29 @@ def _looked(report: Json, generation: int) -> bool:
     )
 
 
-def _report(report: Json, name: str, generation: int) -> Iterator[Acceptance]:
+def _report(report: Json, parent: ParentRef, namespace: str, generation: int) -> Iterator[Answer]:
+    name = parent.label(namespace)
     conditions = {condition.get("type"): condition for condition in report.get("conditions") or []}
     for kind in REQUIRED:
         condition = conditions.get(kind)
         if condition is None or condition.get("observedGeneration", 0) < generation:
-            yield Acceptance(
-                accepted=False, message=f"{name} has not answered for generation {generation} yet ({kind})"
-            )
+            message = f"{name} has not answered for generation {generation} yet ({kind})"
+            yield Answer(parent, accepted=False, message=message)
         elif condition.get("status") != "True":
-            said = f"{condition.get('reason', '')}: {condition.get('message', '')}".strip(": ")
-            yield Acceptance(
-                accepted=False, message=f"{name} says {kind}={condition.get('status')} ({said})", refused=True
+            reason, words = str(condition.get("reason") or ""), str(condition.get("message") or "")
+            said = f"{reason}: {words}".strip(": ")
+            message = f"{name} says {kind}={condition.get('status')} ({said})"
+            unresolved = message if kind == "ResolvedRefs" and condition.get("status") == "False" else ""
+            yield Answer(
+                parent,
+                accepted=False,
+                message=message,
+                refused=True,
+                condition=kind,
+                reason=reason,
+                words=words,
+                unresolved=unresolved,
             )
-
-
-def _key(ref: Json, namespace: str) -> tuple[Any, ...]:
-    return (
-        ref.get("group", "gateway.networking.k8s.io"),
-        ref.get("kind") or "Gateway",
-        ref.get("namespace") or namespace,
-        ref.get("name"),
-        ref.get("sectionName") or "",
-        ref.get("port") or 0,
-    )
-
-
-def _name(parent: Json) -> str:
-    section = parent.get("sectionName")
-    return f"{parent.get('kind') or 'Gateway'} {parent.get('name')}{f' ({section})' if section else ''}"
 
 
 def last_writer(document: Json, field: str = "f:rules", ours: str = "canary") -> str:

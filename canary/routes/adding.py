@@ -13,11 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from canary.json_patch import add, pointer, test
+from canary.routes.entry import NOTHING, Edit
 from canary.routes.identity import rule_digest
 from canary.routes.pair import Pair, weight_of
-from canary.routes.plan import NOTHING, Edit
 from canary.routes.reading import RouteReading
-from canary.routes.rules import refers_to
 
 Json = dict[str, Any]
 
@@ -120,7 +119,7 @@ def _place(route: RouteReading, pair: Pair, mark: str, name: str | None) -> int 
 
 def _canary_alone(rule: Json, pair: Pair, namespace: str) -> bool:
     refs: list[Json] = rule.get("backendRefs") or []
-    return len(refs) == 1 and refers_to(refs[0], pair.canary, namespace) and weight_of(refs[0].get("weight")) > 0
+    return len(refs) == 1 and pair.canary.is_named_by(refs[0], namespace) and weight_of(refs[0].get("weight")) > 0
 
 
 def _alike(there: Json, ours: Json) -> bool:

@@ -1,6 +1,6 @@
 """The annotation `run.canary.dev/NAME` on a route: which run of Rollout NAME wrote these weights, at which step, and what was there before.
 
-It is set by the very patch that sets the weights. So whatever else was lost, the route itself says what its weights
+It is set by the very patch that sets the weights, or mirrors requests. So whatever else was lost, the route itself says what its weights
 mean: a restart reads it, and promise 3 (a failed run never sends traffic again) rests on it. Each Rollout has one of its
 own, so two of them on two rules of a route never touch each other's (docs/decisions/0013).
 
@@ -17,6 +17,7 @@ from enum import StrEnum
 from typing import Any
 
 from canary.model.rollout import digest
+from canary.routes.filters import Copied
 from canary.routes.identity import rekeyed
 from canary.routes.pair import Pair, Weights
 
@@ -74,6 +75,8 @@ class Intent:
     """Which controller wrote it: the patch of one whose turn is over tests another annotation, and is refused."""
     rules: Mapping[str, str] = field(default_factory=dict)
     """What identifies the rules, by key (see `identity`); not there in what an earlier version wrote."""
+    mirrors: Mapping[str, Copied] = field(default_factory=dict)
+    """The copies that rules send to the canary, by key. One that the run has mirrored stays on record, with a share of 0."""
     request: str = ""
     """The id of the request that was done last before it was written: a restart does not do it once more."""
 
@@ -87,7 +90,8 @@ class Intent:
         if not keys:
             return self
         weights, baseline = rekeyed(self.weights, keys), rekeyed(self.baseline, keys)
-        return replace(self, weights=weights, baseline=baseline, rules=rekeyed(self.rules, keys))
+        rules, mirrors = rekeyed(self.rules, keys), rekeyed(self.mirrors, keys)
+        return replace(self, weights=weights, baseline=baseline, rules=rules, mirrors=mirrors)
 
     def dump(self) -> str:
         """Write the annotation's value: compact JSON."""
@@ -102,6 +106,8 @@ class Intent:
         }
         if self.rules:
             document["rules"] = dict(self.rules)
+        if self.mirrors:
+            document["mirrors"] = {key: str(said) for key, said in self.mirrors.items()}
         if self.pair is not None:
             document["pair"] = str(self.pair)
         if self.reason:
@@ -135,6 +141,7 @@ def parse_intent(raw: object) -> Intent | None:
             message=_text(document.get("message", ""), 512),
             turn=_text(document.get("turn", ""), 64),
             rules=_marks(document.get("rules", {})),
+            mirrors=_mirrors(document.get("mirrors", {})),
             request=_text(document.get("request", ""), 128),
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -174,6 +181,12 @@ def _marks(value: object) -> dict[str, str]:
     if not isinstance(value, dict) or len(value) > MOST_RULES:
         raise ValueError("no digests by rule")
     return {_text(key, 253): _text(mark, LONGEST_MARK) for key, mark in value.items()}
+
+
+def _mirrors(value: object) -> dict[str, Copied]:
+    if not isinstance(value, dict) or len(value) > MOST_RULES:
+        raise ValueError("no copies by rule")
+    return {_text(key, 253): Copied.parse(_text(text, 32)) for key, text in value.items()}
 
 
 def _weights(value: object) -> dict[str, Weights]:

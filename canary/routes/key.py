@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import sys
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
-from canary.model.rollout import RouteKind, RouteRef
+from canary.model.rollout import RouteKind
 
 Json = dict[str, Any]
+
+
+class Named(Protocol):
+    """What names a route of a Rollout's own namespace: a `RouteRef` of a spec, a `RouteStatus`."""
+
+    @property
+    def kind(self) -> RouteKind: ...
+
+    @property
+    def name(self) -> str: ...
 
 
 class RouteKey(NamedTuple):
@@ -18,9 +28,13 @@ class RouteKey(NamedTuple):
     name: str
 
     @classmethod
-    def of(cls, ref: RouteRef, namespace: str) -> RouteKey:
-        """The route that a Rollout of a namespace refers to."""
-        return cls(ref.kind, namespace, ref.name)
+    def of(cls, named: Named, namespace: str) -> RouteKey:
+        """The route that a Rollout of a namespace refers to, or remembers."""
+        return cls(named.kind, namespace, named.name)
+
+    def is_of(self, named: Named) -> bool:
+        """Whether this is the route that a Rollout of the same namespace names so."""
+        return (self.kind, self.name) == (named.kind, named.name)
 
     @classmethod
     def read(cls, document: Json) -> RouteKey:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 from canary.model.rollout import BackendTarget, RolloutSpec
 
@@ -25,6 +27,16 @@ class Backend:
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.service}:{self.port}"
+
+    def is_named_by(self, ref: Mapping[str, Any], namespace: str) -> bool:
+        """Whether a reference of a route, which is in a namespace, means this Service and port."""
+        return (
+            ref.get("name") == self.service
+            and ref.get("port") == self.port
+            and (ref.get("namespace") or namespace) == self.namespace
+            and (ref.get("kind") or "Service") == "Service"
+            and not ref.get("group")
+        )
 
     @classmethod
     def parse(cls, text: str) -> Backend:

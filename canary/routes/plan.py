@@ -7,47 +7,20 @@ what the run has on record (`RoutePlan.back`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, Protocol
+from types import MappingProxyType
+from typing import Any
 
-from canary.json_patch import Operation, add, pointer, remove, test
+from canary.json_patch import add, pointer, remove, test
+from canary.routes.entry import NOTHING, Edit, Entry, same_rule
+from canary.routes.filters import Copied
+from canary.routes.mirror import Mirror, NoMirror
 from canary.routes.pair import Pair, Weights
 from canary.routes.reading import RouteReading
 
 Json = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Edit:
-    """Operations of a JSON Patch: what a change relies on, and the change. No change: neither.
-
-    `removes`: indexes of rules that go, apart from `changes` since they move the rules behind them.
-    """
-
-    tests: tuple[Operation, ...] = ()
-    changes: tuple[Operation, ...] = ()
-    removes: tuple[int, ...] = ()
-
-
-NOTHING = Edit()
-
-
-class Entry(Protocol):
-    """One thing that one rule of a route should say. `pair` is what the plan is about.
-
-    What is not in the route any more is left alone by all of them but `kept`.
-    """
-
-    def apply(self, route: RouteReading, pair: Pair) -> Edit:
-        """What makes the rule say so; nothing when it does."""
-
-    def kept(self, answer: RouteReading, pair: Pair) -> str:
-        """What an answer of the API server says instead, in words; empty when it says so."""
-
-    def raises(self, route: RouteReading, pair: Pair) -> bool:
-        """Whether the canary gets more than it has in this route."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +31,15 @@ class SetWeights:
     weights: Weights
 
     def apply(self, route: RouteReading, pair: Pair) -> Edit:
-        """Set two weights; the rule and both backendRefs are tested, whole: that also covers an absent weight."""
+        """Set two weights; the rule and both backendRefs are tested, whole: that also covers an absent weight.
+
+        A rule is told by its name, else by its matches; of one that has neither all is tested: that covers their absence.
+        """
         there = route.pairs(pair).get(self.rule)
         if there is None or there.weights == self.weights:
             return NOTHING
         rule = pointer("spec", "rules", there.rule)
-        tests, changes = [], []
-        if there.name is not None:
-            tests.append(test(rule + pointer("name"), there.name))
-        elif "matches" in there.document:
-            tests.append(test(rule + pointer("matches"), there.document["matches"]))
+        tests, changes = same_rule(there), []
         for index, old, new in (
             (there.stable, there.weights.stable, self.weights.stable),
             (there.canary, there.weights.canary, self.weights.canary),
@@ -104,24 +76,51 @@ class RoutePlan:
     entries: tuple[Entry, ...] = ()
 
     @classmethod
-    def dividing(cls, pair: Pair, weights: Mapping[str, Weights]) -> RoutePlan:
-        """The pair gets these weights, by rule key."""
-        return cls(pair, tuple(SetWeights(rule, given) for rule, given in weights.items()))
+    def dividing(
+        cls, pair: Pair, weights: Mapping[str, Weights], mirrors: Mapping[str, Copied] = MappingProxyType({})
+    ) -> RoutePlan:
+        """The pair gets these weights, and the canary copies of these shares of the requests (0: none), by rule key."""
+        given = (SetWeights(rule, weights_) for rule, weights_ in weights.items())
+        copies = (Mirror(rule, said) if said.share else NoMirror(rule, said) for rule, said in mirrors.items())
+        return cls(pair, (*given, *copies))
 
     @classmethod
-    def back(cls, pair: Pair, baseline: Mapping[str, Weights], *, swapped: bool = False) -> RoutePlan:
+    def back(
+        cls,
+        pair: Pair,
+        baseline: Mapping[str, Weights],
+        mirrors: Mapping[str, Copied] = MappingProxyType({}),
+        *,
+        known: Collection[str] = (),
+        swapped: bool = False,
+    ) -> RoutePlan:
         """The way back from whatever a run has written, by what it has on record: nothing of it is left.
 
         All of the pair's traffic goes to stable, in exactly the weights of before where the canary had none then. `swapped`:
-        the run was won by Swap, and it goes to the canary.
+        the run was won by Swap, and it goes to the canary. `mirrors`: what was written to the rules that were mirrored; of these,
+        `known` are those that nobody but us can have put on record.
         """
-        given = {rule: before.only_canary if swapped else before.only_stable for rule, before in baseline.items()}
-        return cls.dividing(pair, given)
+        given = (
+            SetWeights(rule, before.only_canary if swapped else before.only_stable) for rule, before in baseline.items()
+        )
+        return cls(pair, (*given, *(NoMirror(rule, said, rule in known) for rule, said in mirrors.items())))
 
     @property
     def weights(self) -> dict[str, Weights]:
         """The weights that rules are to have, by rule key."""
         return {entry.rule: entry.weights for entry in self.entries if isinstance(entry, SetWeights)}
+
+    @property
+    def mirrors(self) -> dict[str, Copied]:
+        """The copies that rules are to send to the canary, by rule key; a share of 0 for one that is to send none any more."""
+        said = {}
+        for entry in self.entries:
+            match entry:
+                case Mirror():
+                    said[entry.rule] = entry.copied
+                case NoMirror():
+                    said[entry.rule] = entry.copied.ended
+        return said
 
     def patch(self, document: Json) -> Edit:
         """What makes a route say so, valid against this very document; nothing when it does.
@@ -140,6 +139,11 @@ class RoutePlan:
         """What an answer of the API server says instead, in words; empty when it says all of it."""
         route = RouteReading(answer)
         return next((words for entry in self.entries if (words := entry.kept(route, self.pair))), "")
+
+    def adds_mirror(self, document: Json) -> bool:
+        """Whether some rule sends copies of more requests to the canary than in a document."""
+        route = RouteReading(document)
+        return any(entry.raises(route, self.pair) for entry in self.entries if isinstance(entry, Mirror))
 
     def raises(self, document: Json) -> bool:
         """Whether the canary gets more anywhere than a document gives it."""

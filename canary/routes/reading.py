@@ -6,12 +6,14 @@ A version is looked at in every tick of every run that drives it, by whoever sor
 from __future__ import annotations
 
 from collections.abc import Mapping
+from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
 from canary.errors import SpecError
-from canary.routes.acceptance import Acceptance, acceptance
-from canary.routes.identity import moved, resolve
+from canary.routes.acceptance import Acceptance, Answer, answers, summary
+from canary.routes.filters import copied
+from canary.routes.identity import moved, resolve, rule_key
 from canary.routes.intent import Intent, recorded_intent
 from canary.routes.pair import Pair
 from canary.routes.rules import RulePair, every_pair, read_pairs
@@ -28,6 +30,7 @@ class RouteReading:
         self.document = document
         self._declared: dict[tuple[Pair, tuple[str, ...]], Declared] = {}
         self._every: dict[Pair, tuple[RulePair, ...]] = {}
+        self._copied: dict[Pair, dict[str, Fraction]] = {}
         self._intents: dict[str, tuple[Intent | None, bool]] = {}
 
     @property
@@ -36,14 +39,30 @@ class RouteReading:
         return str(self.document.get("metadata", {}).get("name", ""))
 
     @property
+    def namespace(self) -> str:
+        """Of the route."""
+        return str(self.document.get("metadata", {}).get("namespace", ""))
+
+    @property
+    def rules(self) -> list[Json]:
+        """Of the route, in their order."""
+        rules: list[Json] = self.document.get("spec", {}).get("rules") or []
+        return rules
+
+    @property
     def generation(self) -> int:
         generation: int = self.document.get("metadata", {}).get("generation", 0)
         return generation
 
     @cached_property
+    def answers(self) -> tuple[Answer, ...]:
+        """What the gateways say of it, parent by parent."""
+        return answers(self.document)
+
+    @cached_property
     def acceptance(self) -> Acceptance:
         """Whether the gateways serve what it says."""
-        return acceptance(self.document)
+        return summary(self.answers)
 
     def declared(self, both: Pair, rules: tuple[str, ...]) -> Declared:
         """Why a pair cannot be read out of the rules that are named (empty if it can), and where it is."""
@@ -66,6 +85,16 @@ class RouteReading:
     def moved(self, both: Pair, record: Mapping[str, str]) -> dict[str, str]:
         """The present key of each rule of a record whose key has changed."""
         return moved(record, self._pairs(both))
+
+    def copied(self, both: Pair) -> dict[str, Fraction]:
+        """Of what share of its requests (percent) each rule sends copies to the canary, by rule key; of those that do."""
+        if both not in self._copied:
+            shares = {
+                rule_key(index, rule): copied(rule, both.canary, self.namespace)
+                for index, rule in enumerate(self.rules)
+            }
+            self._copied[both] = {key: share for key, share in shares.items() if share}
+        return self._copied[both]
 
     def intent(self, rollout: str) -> tuple[Intent | None, bool]:
         """What the annotations say of a Rollout's run, and whether its own says something that makes no sense."""

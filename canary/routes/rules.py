@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from canary.errors import SpecError
+from canary.routes.filters import filters_of, only_reads, unmirrored
 from canary.routes.identity import rule_digest, rule_key
 from canary.routes.pair import Backend, Pair, Weights, weight_of
 from canary.routes.unpaired import backend_words, rule_words, why_unpaired
@@ -32,10 +33,27 @@ class RulePair:
     document: Json = field(compare=False, repr=False)
     namespace: str = field(compare=False, repr=False)
 
+    @property
+    def sticky(self) -> bool:
+        """Whether it keeps sessions where they are, whatever its weights say."""
+        return bool(self.document.get("sessionPersistence"))
+
     @cached_property
     def digest(self) -> str:
-        """What identifies the rule wherever it is, besides its name."""
-        return rule_digest(self.document, self.namespace)
+        """What identifies the rule wherever it is, besides its name: whether it sends copies to the canary does not."""
+        ref = self.document["backendRefs"][self.canary]
+        canary = Backend(ref["name"], ref.get("namespace") or self.namespace, ref["port"])
+        return rule_digest(unmirrored(self.document, canary, self.namespace), self.namespace)
+
+    @property
+    def reads(self) -> bool:
+        """Whether it takes requests of safe methods only."""
+        return only_reads(self.document)
+
+    @property
+    def filters(self) -> int | None:
+        """How many filters it has; None where it has no list of them."""
+        return len(filters_of(self.document)) if "filters" in self.document else None
 
 
 def read_pairs(route: Json, both: Pair, rules: Iterable[str] = ()) -> tuple[RulePair, ...]:
@@ -98,7 +116,7 @@ def _places(rule: Json, both: Pair, namespace: str) -> dict[Backend, list[int]]:
     """Where a rule lists stable, and where the canary."""
     refs = rule.get("backendRefs") or []
     return {
-        backend: [index for index, ref in enumerate(refs) if refers_to(ref, backend, namespace)]
+        backend: [index for index, ref in enumerate(refs) if backend.is_named_by(ref, namespace)]
         for backend in (both.stable, both.canary)
     }
 
@@ -115,15 +133,4 @@ def _pair(index: int, rule: Json, namespace: str, stable: list[int], canary: lis
         others=sum(weight_of(ref.get("weight")) for i, ref in enumerate(refs) if i not in {s, c}),
         document=rule,
         namespace=namespace,
-    )
-
-
-def refers_to(ref: Json, backend: Backend, namespace: str) -> bool:
-    """Whether a backendRef of a route of a namespace is of this Service and port."""
-    return (
-        ref.get("name") == backend.service
-        and ref.get("port") == backend.port
-        and (ref.get("namespace") or namespace) == backend.namespace
-        and (ref.get("kind") or "Service") == "Service"
-        and not ref.get("group")
     )

@@ -48,7 +48,7 @@ def reconciling(status: RolloutStatus, decision: Decision, _facts: Facts) -> Sai
 def stalled(status: RolloutStatus, decision: Decision, facts: Facts) -> Said:
     """It goes on only if a person does something."""
     if facts.problems:
-        return "True", reasons.INVALID, "; ".join(str(problem) for problem in facts.problems)[:4096]
+        return "True", facts.problems[0].reason, "; ".join(str(problem) for problem in facts.problems)[:4096]
     paused = status.paused.reason if status.paused else ""
     if paused in STUCK:
         return "True", paused, status.message
@@ -79,7 +79,8 @@ def routes_accepted(_status: RolloutStatus, _decision: Decision, facts: Facts) -
     """Every parent of every route accepts its current generation."""
     for route in facts.routes:
         if not route.exists:
-            return "False", reasons.ROUTE_MISSING, f"{route.label} does not exist"
+            why = f": {route.missing}" if route.missing else " does not exist"
+            return "False", reasons.ROUTE_MISSING, f"{route.label}{why}"
         if not route.acceptance.accepted:
             word = "Refused" if route.acceptance.refused else "Pending"
             return "False", word, f"{route.label}: {route.acceptance.message}"

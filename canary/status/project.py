@@ -9,6 +9,7 @@ from fractions import Fraction
 from canary.decide import reasons
 from canary.decide.facts import Facts, Problem, RouteView, WorkloadView
 from canary.decide.scope import Decision, Scope
+from canary.model.evolution import concluded, revisions_seen, route_seen, share_observed, split_seen
 from canary.model.rollout import RolloutSpec
 from canary.model.shares import named_rules
 from canary.model.status import (
@@ -31,25 +32,22 @@ def project(spec: RolloutSpec, decision: Decision, facts: Facts) -> RolloutStatu
     written = scope.found.weight
     accepted = number(written) if routes and all(route.accepted for route in routes) else scope.status.split.accepted
     active = scope.status.active
-    split = scope.status.split.model_copy(
-        update={
-            "desired": number(_desired(scope)) if active else 0,
-            "written": number(written),
-            "accepted": accepted,
-            "observed": scope.status.split.observed if active else None,
-        }
+    split = split_seen(
+        scope.status.split,
+        desired=number(_desired(scope)) if active else 0,
+        written=number(written),
+        accepted=accepted,
     )
     canary, stable = facts.canary, facts.stable
-    revisions = scope.status.revisions.model_copy(
-        update={
-            "canary": canary.revision if canary is not None and canary.exists else None,
-            "stable": stable.revision if stable is not None and stable.exists else None,
-        }
+    revisions = revisions_seen(
+        scope.status.revisions,
+        canary=canary.revision if canary is not None and canary.exists else None,
+        stable=stable.revision if stable is not None and stable.exists else None,
     )
     status = scope.status.model_copy(
         update={
             "observed_generation": facts.generation,
-            "split": split,
+            "split": split if active else share_observed(split, None),
             "routes": routes,
             "revisions": revisions,
             "workloads": WorkloadsStatus(stable=_workload(stable), canary=_workload(canary)),
@@ -72,7 +70,7 @@ def _won(scope: Scope, status: RolloutStatus) -> RolloutStatus:
     """After a success no step is under way, and who reads `Succeeded` next to a weight of 0 learns where traffic is."""
     if status.phase is not Phase.SUCCEEDED or scope.facts.problems:
         return status
-    step = status.step.model_copy(update={"display": ""}) if status.step else None
+    step = concluded(status.step) if status.step else None
     stable = (scope.spec.canary if status.swapped else scope.spec.stable).service
     message = status.message if scope.written else f"{status.message}; traffic is on {stable}"
     return status.model_copy(update={"step": step, "message": message[:1024]})
@@ -114,30 +112,31 @@ def _route(scope: Scope, route: RouteView) -> RouteStatus:
     before = scope.remembered(route) or RouteStatus(kind=route.kind, name=route.name)
     share: Fraction | None = None
     shares = before.shares if scope.status.active else {}
-    baseline = before.baseline
+    baseline, mirrors = before.baseline, before.mirrors
     owned = before.owned and scope.status.active
     if route.stale and route.intent is None and not route.share:  # put back: this run has nothing to do with it yet
-        owned, baseline = False, {}
+        owned, baseline, mirrors = False, {}, {}
     if scope.status.active and scope.ours(route) and route.intent is not None:
         owned = True
         found = {key: str(weights) for key, weights in route.intent.baseline.items()}
         baseline = {**found, **baseline} if before.owned else found
+        mirrors = {**mirrors, **{key: str(said) for key, said in route.intent.mirrors.items()}}
         if route.intent.mode is Mode.STEP:
             share, shares = _given(scope, route.intent)
     if not owned:
         share, shares = route.share, {}
-    return before.model_copy(
-        update={
-            "generation": route.generation,
-            "owned": owned,
-            "share": number(share) if share is not None else before.share,
-            "shares": shares,
-            "accepted": route.exists and route.acceptance.accepted,
-            "message": (route.problem or ("" if route.acceptance.accepted else route.acceptance.message))[:1024],
-            "pair": str(route.pair) if owned else "",
-            "baseline": baseline if scope.status.active else {},
-            "rules": _marks(before, route, baseline) if scope.status.active else {},
-        }
+    return route_seen(
+        before,
+        generation=route.generation,
+        accepted=route.exists and route.acceptance.accepted,
+        message=route.problem or ("" if route.acceptance.accepted else route.acceptance.message),
+        share=number(share) if share is not None else before.share,
+        shares=shares,
+        owned=owned,
+        pair=str(route.pair) if owned else "",
+        baseline=baseline if scope.status.active else {},
+        rules=_marks(before, route, baseline) if scope.status.active else {},
+        mirrors=mirrors if scope.status.active and owned else {},
     )
 
 

@@ -12,7 +12,7 @@ from enum import Enum
 from typing import Any
 
 from canary.decide import reasons
-from canary.model.status import RolloutStatus, VerdictKind
+from canary.model.status import Phase, RolloutStatus, VerdictKind
 
 SETTLE = timedelta(seconds=1)
 """How long the write of an entered step may wait for the gateways' answer."""
@@ -27,6 +27,7 @@ ASKING = frozenset(
         reasons.CHECKS_OBJECT,
         reasons.CHECKS_UNKNOWN,
         reasons.ROUTE_UNWRITABLE,
+        reasons.CONFLICTING_ROLLOUT,
         reasons.INVALID,
     }
 )
@@ -50,7 +51,7 @@ def urgency(before: RolloutStatus, after: RolloutStatus, writes_in_step: int) ->
     if _loud(before) != _loud(after) or _asks(after) not in {"", _asks(before)}:
         return Urgency.NOW
     if _step(before) != _step(after):
-        return Urgency.SETTLING if after.split.accepted != after.split.desired else Urgency.NOW
+        return Urgency.SETTLING if after.split.accepted != after.split.desired or _underway(after) else Urgency.NOW
     if _evidence(before) != _evidence(after) and writes_in_step < STEP_BUDGET:
         return Urgency.NOW
     return Urgency.NONE
@@ -61,7 +62,7 @@ def _flickers(before: RolloutStatus, after: RolloutStatus) -> bool:
     if before.active or after.active or (before.phase, before.run) != (after.phase, after.run):
         return False
     ready = {_ready(status) for status in (before, after)}
-    return len(ready) > 1 and _ready(after) == reasons.NOT_ACCEPTED_YET
+    return len(ready) > 1 and _ready(after) in {reasons.NOT_ACCEPTED_YET, reasons.ROUTE_NOT_ATTACHED}
 
 
 def _ready(status: RolloutStatus) -> str:
@@ -113,13 +114,20 @@ def _asks(status: RolloutStatus) -> str:
     return next((reason for reason in reasons_ if reason in ASKING), "")
 
 
+def _underway(status: RolloutStatus) -> bool:
+    """A step is entered and not reached yet, be it that it moves no weight: the gateways mostly accept at once."""
+    step = status.step
+    return status.phase is Phase.PROGRESSING and step is not None and step.index > 0 and step.reached_at is None
+
+
 def _step(status: RolloutStatus) -> Any:
     return (
         status.step.index if status.step else None,
+        _underway(status),
         status.split.desired,
         status.split.written,
         status.split.accepted,
-        tuple((route.name, route.owned) for route in status.routes),
+        tuple((route.kind, route.name, route.owned) for route in status.routes),
     )
 
 

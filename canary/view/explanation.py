@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from canary.model.rollout import RouteKind
 from canary.model.status import CheckStatus, VerdictKind
+from canary.routes.key import RouteKey
 from canary.view.explain_run import about_run
-from canary.view.rollout import RolloutView, approval_wanted, asks, awaits_approval, objections, unmeasured
-from canary.view.weights import route_lines
+from canary.view.mirrors import mirror_lines
+from canary.view.rollout import RolloutView, approval_wanted, asks, awaits_approval, mirrors, objections, unmeasured
+from canary.view.weights import declared_route, route_lines
 from canary.view.words import clean, clock, counted, every, left, listing, measured, named_shares, percent, since, span
 
 Json = dict[str, Any]
@@ -54,15 +57,16 @@ class Section:
 
 
 def explain(
-    rollout: RolloutView, routes: Mapping[str, Json | None], now: datetime, *, program: str = "canary"
+    rollout: RolloutView, routes: Mapping[RouteKey, Json | None], now: datetime, *, program: str = "canary"
 ) -> tuple[Section, ...]:
-    """Every section that has something to say. `routes`: by name; None for one that could not be read."""
+    """Every section that has something to say. `routes`: None for one that could not be read."""
     sections = (
         ("Where it is", _where(rollout, now)),
         ("What the step waits for", _step(rollout, now, program)),
         ("Why it is paused", _paused(rollout, now, program)),
         ("Checks", _checks(rollout, now)),
         ("Weights", _weights(rollout, routes)),
+        ("Mirror", mirror_lines(rollout, routes)),
         ("What comes next", _next(rollout, now, program)),
     )
     return tuple(Section(title, found) for title, lines in sections if (found := tuple(lines)))
@@ -123,7 +127,7 @@ def _held(rollout: RolloutView, now: datetime, program: str) -> Iterator[str]:
         )
     if step.hold_until is not None and step.hold_until > now:
         yield f"Its hold lasts until {clock(step.hold_until, now)} UTC, {left(step.hold_until, now)} from now."
-    if not rollout.status.split.desired:
+    if not rollout.status.split.desired and not mirrors(rollout):
         yield "The canary has no traffic in this step, so there is nothing that checks could measure."
         return
     due = unmeasured(rollout.status)
@@ -192,7 +196,7 @@ def _check(check: CheckStatus, now: datetime, *, active: bool) -> Iterator[str]:
     yield f"{words}, {often}." if often else f"{words}."
 
 
-def _weights(rollout: RolloutView, routes: Mapping[str, Json | None]) -> Iterator[str]:
+def _weights(rollout: RolloutView, routes: Mapping[RouteKey, Json | None]) -> Iterator[str]:
     declared = [route for route in rollout.spec.get("routes") or () if isinstance(route, dict)]
     if not declared:
         return
@@ -212,12 +216,12 @@ def _weights(rollout: RolloutView, routes: Mapping[str, Json | None]) -> Iterato
         f"{rollout.service('stable')} + {rollout.service('canary')} gets, not of the whole rule."
     )
     for route in declared:
-        kind, name = clean(route.get("kind") or "HTTPRoute"), clean(route.get("name") or "")
-        document = routes.get(name) if kind == "HTTPRoute" else None
-        if document is None:
-            yield f"{kind} {name}: could not be read."
+        key = declared_route(route, rollout.namespace)
+        document = routes.get(key) if key is not None else None
+        if key is None or document is None:
+            yield f"{clean(route.get('kind') or RouteKind.HTTP)} {clean(route.get('name') or '')}: could not be read."
         else:
-            yield from route_lines(rollout, document, route)
+            yield from route_lines(rollout, key, document, route)
 
 
 def _failure(rollout: RolloutView) -> str:

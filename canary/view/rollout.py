@@ -181,6 +181,8 @@ def asks(step: Json) -> str:
                 words += [f"rule {clean(name)} {_percent(share)}" for name, share in value.items()]
             case ("mirror", {"percent": share}):
                 words.append(f"mirror {clean(share)} %")
+            case ("mirror", {"fraction": {"numerator": part, **more}}):
+                words.append(f"mirror {clean(part)}/{clean(more.get('denominator', 100))}")
             case _:
                 words.append(clean(key))
     return " + ".join(words)
@@ -270,7 +272,7 @@ def _held(rollout: RolloutView, now: datetime) -> str:
     """What keeps a run at a step whose hold is over, as far as that is on record."""
     status = rollout.status
     ignoring = status.run is not None and status.run.full and status.run.ignore_unknown
-    if status.split.desired and not ignoring:
+    if (status.split.desired or mirrors(rollout)) and not ignoring:
         due = unmeasured(status)
         if due:
             return f"waiting for a measurement of {listing([clean(check.name) for check in due])}: none on record"
@@ -283,6 +285,12 @@ def _held(rollout: RolloutView, now: datetime) -> str:
     if step is not None and step.hold_until is not None and now - step.hold_until > LATE:
         return "nothing on record holds it any more; is the controller running?"
     return "about to move on"
+
+
+def mirrors(rollout: RolloutView) -> bool:
+    """Whether the current step mirrors requests, so that there is something to measure without a weight."""
+    step = rollout.status.step
+    return step is not None and 1 <= step.index <= len(rollout.steps) and "mirror" in rollout.steps[step.index - 1]
 
 
 def approval_wanted(rollout: RolloutView) -> bool:

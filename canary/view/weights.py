@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from canary.errors import SpecError
+from canary.model.rollout import RouteKind
+from canary.routes.key import RouteKey
+from canary.routes.kinds import FORMS, STICKY
 from canary.routes.pair import Backend, Pair
 from canary.routes.rules import RulePair, read_pairs
 from canary.view.rollout import RolloutView
@@ -13,33 +16,52 @@ from canary.view.words import clean, plain
 
 Json = dict[str, Any]
 
+_CONNECTIONS = "a weight here means connections, not requests: each new one goes to one of the two, and what is open stays where it is"
+BY_CONNECTION = {
+    RouteKind.TLS: f"{_CONNECTIONS}.",
+    RouteKind.TCP: f"{_CONNECTIONS}.",
+    RouteKind.UDP: f"{_CONNECTIONS}; of UDP that is what the gateway takes for one, mostly all datagrams of one address and port.",
+}
+
 ROUNDING = 0.001
 """Percent; shares in a status are rounded to four decimals."""
 
 
-def route_lines(rollout: RolloutView, route: Json, declared: Json) -> Iterator[str]:
+def declared_route(declared: Json, namespace: str) -> RouteKey | None:
+    """The route that an entry of `spec.routes` names; None for one of a kind that this CLI does not know."""
+    try:
+        return RouteKey(RouteKind(declared.get("kind") or RouteKind.HTTP), namespace, str(declared.get("name") or ""))
+    except ValueError:
+        return None
+
+
+def route_lines(rollout: RolloutView, key: RouteKey, route: Json, declared: Json) -> Iterator[str]:
     """One sentence for each rule that is moved; or what stands in the way of reading it."""
-    name = clean(declared.get("name") or "")
+    label = clean(key.label)
     rules = [str(rule) for rule in declared.get("rules") or ()]
     try:
-        pairs = read_pairs(route, Pair(_backend(rollout, "stable"), _backend(rollout, "canary")), rules)
+        pairs = read_pairs(route, Pair(backend(rollout, "stable"), backend(rollout, "canary")), rules)
     except SpecError as error:
-        yield f"HTTPRoute {name}: {clean(error.message)}."
+        yield f"{label}: {clean(error.message)}."
         return
     except (KeyError, TypeError, ValueError, AttributeError):
-        yield f"HTTPRoute {name}: its rules, or the pair in the spec, are not of a shape that this CLI knows."
+        yield f"{label}: its rules, or the pair in the spec, are not of a shape that this CLI knows."
         return
-    seen = rollout.status.route("HTTPRoute", name)
+    if FORMS[key.kind].by_connection:
+        yield f"{label}: {BY_CONNECTION[key.kind]}"
+    seen = rollout.status.route(key.kind, key.name)
     for pair in pairs:
         written = seen.shares.get(pair.key) if seen is not None else None
-        yield _rule(rollout, name, route, pair, rollout.status.split.written if written is None else written)
+        yield _rule(rollout, label, route, pair, rollout.status.split.written if written is None else written)
+        if pair.sticky:
+            yield f"{label}: rule {clean(pair.key)} {STICKY}."
 
 
-def _rule(rollout: RolloutView, name: str, route: Json, pair: RulePair, written: float) -> str:
+def _rule(rollout: RolloutView, label: str, route: Json, pair: RulePair, written: float) -> str:
     refs = route["spec"]["rules"][pair.rule]["backendRefs"]
     stable, canary = _weight(refs[pair.stable]), _weight(refs[pair.canary])
     words = (
-        f"HTTPRoute {name}, rule {clean(pair.key)}: {rollout.service('stable')} {stable}, "
+        f"{label}, rule {clean(pair.key)}: {rollout.service('stable')} {stable}, "
         f"{rollout.service('canary')} {canary}: the canary gets {share(canary, stable + canary)} of the pair"
     )
     if rollout.active and stable + canary and abs(100 * canary / (stable + canary) - written) > ROUNDING:
@@ -57,7 +79,8 @@ def _rule(rollout: RolloutView, name: str, route: Json, pair: RulePair, written:
     )
 
 
-def _backend(rollout: RolloutView, role: str) -> Backend:
+def backend(rollout: RolloutView, role: str) -> Backend:
+    """Who plays `stable` or `canary` now. Raises KeyError, TypeError or ValueError for a spec of another shape."""
     if rollout.status.swapped:
         role = {"stable": "canary", "canary": "stable"}[role]
     target = rollout.spec[role]

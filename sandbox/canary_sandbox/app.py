@@ -1,6 +1,6 @@
-"""The application of the sandbox: one replica, a small HTTP server that can be told to fail and to be slow.
+"""The application of the sandbox: one replica, a small server that can be told to fail and to be slow.
 
-Runs inside our process (`AppServer`), or as a process of its own: `python -m canary_sandbox.app`, which reads its
+It speaks HTTP/1.1, or what PROTOCOL says; then its health, its faults and its counts are at an HTTP port besides. Runs inside our process (`AppServer`), or as a process of its own: `python -m canary_sandbox.app`, which reads its
 behaviour from the environment and its faults from `PUT /-/faults`.
 """
 
@@ -11,17 +11,22 @@ import json
 import os
 import signal
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 from aiohttp import web
 
 from canary.errors import SandboxError
+from canary_sandbox.app_endpoints import Endpoint, TcpEndpoint, Who, is_copy
 
 FAULTS_PATH = "/-/faults"
 COUNTS_PATH = "/-/counts"
+Finished = Counter[tuple[bool, bool]]
+"""How many requests were answered, by (mirrored, succeeded)."""
+Speech = Literal["http", "grpc", "tcp"]
 
 
 @dataclass(slots=True)
@@ -65,10 +70,11 @@ class Behaviour:
     latency: float = 0.0
     startup: float = 0.0
     ready: bool = True
+    protocol: Speech = "http"
 
     @classmethod
     def from_env(cls, env: Mapping[str, str], *, image: str = "") -> Self:
-        """VERSION (or the image's tag), FAULT_ERROR_PERCENT, FAULT_LATENCY_MS, STARTUP_SECONDS, READY."""
+        """VERSION (or the image's tag), FAULT_ERROR_PERCENT, FAULT_LATENCY_MS, STARTUP_SECONDS, READY, PROTOCOL."""
         _, colon, tag = image.rpartition("/")[2].partition(":")
         return cls(
             version=env.get("VERSION") or (tag if colon else "unknown"),
@@ -76,6 +82,7 @@ class Behaviour:
             latency=_number(env, "FAULT_LATENCY_MS") / 1000,
             startup=_number(env, "STARTUP_SECONDS"),
             ready=env.get("READY", "true").lower() != "false",
+            protocol=_speech(env.get("PROTOCOL") or "http"),
         )
 
     @property
@@ -91,8 +98,19 @@ def _number(env: Mapping[str, str], name: str) -> float:
         raise SandboxError(f"{name}={env[name]!r} is not a number") from error
 
 
+def _speech(name: str) -> Speech:
+    speeches: dict[str, Speech] = {"http": "http", "grpc": "grpc", "tcp": "tcp"}
+    if name not in speeches:
+        raise SandboxError(f"PROTOCOL={name!r} is none of {', '.join(speeches)}")
+    return speeches[name]
+
+
 class AppServer:
-    """One replica on a loopback port (default: a free one). `served` counts its answers, `failed` those with 500."""
+    """One replica on a loopback port (default: a free one); health, faults and counts are served at `control_port`.
+
+    `served` counts its answers (of connections: how many were accepted), `failed` those with 500 or a gRPC error,
+    `copies` those to mirrored requests, as far as it can tell.
+    """
 
     def __init__(self, behaviour: Behaviour, *, pod: str = "app", port: int = 0, grace: float = 1.0) -> None:
         self.behaviour = behaviour
@@ -101,9 +119,14 @@ class AppServer:
         self.faults = behaviour.faults
         self.served = 0
         self.failed = 0
+        self.copies = 0
+        self.finished: Finished = Counter()
+        self.control_port = 0
         self._grace = grace
         self._owed = 0.0
-        self._body = json.dumps({"version": behaviour.version, "pod": pod}).encode()
+        self._who = Who(behaviour.version, pod)
+        self._body = self._who.body
+        self._endpoint: Endpoint | None = None
         self._runner: web.ServerRunner | None = None
         self._started_at = 0.0
 
@@ -112,14 +135,29 @@ class AppServer:
         server = web.Server(self._answer, access_log=None)
         self._runner = web.ServerRunner(server, shutdown_timeout=self._grace)
         await self._runner.setup()
-        self._site = web.TCPSite(self._runner, "127.0.0.1", self.port)
+        self._endpoint = self._besides_http()
+        self._site = web.TCPSite(self._runner, "127.0.0.1", 0 if self._endpoint else self.port)
         try:
             await self._site.start()
+            self.control_port = self._runner.addresses[0][1]
+            self.port = await self._endpoint.start(self.port) if self._endpoint else self.control_port
         except OSError as error:
             await self._runner.cleanup()
             raise SandboxError(f"{self.pod} cannot listen on port {self.port}: {error}") from error
-        self.port = self._runner.addresses[0][1]
         return self
+
+    def _besides_http(self) -> Endpoint | None:
+        match self.behaviour.protocol:
+            case "http":
+                return None
+            case "grpc":
+                from canary_sandbox.app_grpc import (
+                    GrpcEndpoint,
+                )  # loading HTTP/2 takes time that most replicas need not
+
+                return GrpcEndpoint(self._who, self._take)
+            case "tcp":
+                return TcpEndpoint(self._who, self._take)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -130,11 +168,15 @@ class AppServer:
         """Stop listening; requests in flight get the grace period (seconds) to finish. Safe to call twice."""
         if self._runner is not None:
             runner, self._runner = self._runner, None
+            if self._endpoint is not None:
+                await self._endpoint.stop(self._grace)
             await runner.cleanup()
 
     async def crash(self) -> None:
         """Stop listening and cut every connection in the middle of whatever it is doing."""
         if self._runner is not None and self._runner.server is not None:
+            if self._endpoint is not None:
+                self._endpoint.crash()
             await self._site.stop()
             await self._runner.server.shutdown(0)
         await self.stop()
@@ -146,22 +188,32 @@ class AppServer:
         return started and self.faults.ready and self._runner is not None
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        headers = {"x-version": self.behaviour.version, "x-pod": self.pod}
+        headers = self._who.headers
         if request.path == "/healthz":
             ready = self.ready
             return web.Response(status=200 if ready else 503, text="ok" if ready else "not ready", headers=headers)
         if request.path == FAULTS_PATH and request.method == "PUT":
             return await self._set_faults(request)
         if request.path == COUNTS_PATH:
-            return web.json_response({"served": self.served, "failed": self.failed})
+            return web.json_response(self._counts())
+        if not await self._take(is_copy(request.headers, request.host)):
+            return web.Response(status=500, body=b'{"error": "injected"}', headers=headers)
+        return web.Response(body=self._body, content_type="application/json", headers=headers)
+
+    async def _take(self, copy: bool) -> bool:
+        """Count one request, be as slow as told, and say whether it succeeds."""
         self.served += 1
+        self.copies += copy
         fails = self._is_due()
         if self.faults.latency:
             await asyncio.sleep(self.faults.latency)
-        if fails:
-            self.failed += 1
-            return web.Response(status=500, body=b'{"error": "injected"}', headers=headers)
-        return web.Response(body=self._body, content_type="application/json", headers=headers)
+        self.failed += fails
+        self.finished[copy, not fails] += 1
+        return not fails
+
+    def _counts(self) -> dict[str, object]:
+        finished = [[mirrored, succeeded, count] for (mirrored, succeeded), count in self.finished.items()]
+        return {"served": self.served, "failed": self.failed, "copies": self.copies, "finished": finished}
 
     def _is_due(self) -> bool:
         """Spread failures evenly: after n requests, the failed ones differ from errors * n by less than one."""
@@ -180,7 +232,7 @@ class AppServer:
 
 
 async def serve(env: Mapping[str, str]) -> None:
-    """Serve until SIGTERM or SIGINT. PORT is where (default: a free one); the first line printed says it."""
+    """Serve until SIGTERM or SIGINT. PORT is where (default: a free one); the first line printed says it, and where its control is."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
@@ -188,7 +240,7 @@ async def serve(env: Mapping[str, str]) -> None:
     behaviour = Behaviour.from_env(env)
     app = AppServer(behaviour, pod=env.get("POD_NAME") or f"app-{os.getpid()}", port=int(env.get("PORT") or 0))
     async with app:
-        sys.stdout.write(json.dumps({"port": app.port, "pod": app.pod}) + "\n")
+        sys.stdout.write(json.dumps({"port": app.port, "control": app.control_port, "pod": app.pod}) + "\n")
         sys.stdout.flush()
         await stop.wait()
 

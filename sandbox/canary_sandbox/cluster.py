@@ -18,6 +18,7 @@ from canary.model.crd import crds
 from canary_sandbox.addresses import Locate, as_written
 from canary_sandbox.apiserver import ApiServer, Mode, Snapshot
 from canary_sandbox.apiserver.generic import GenericApiServer
+from canary_sandbox.app_metrics import AppMetrics
 from canary_sandbox.composite import Composite
 from canary_sandbox.forwarder import ServiceForwarder
 from canary_sandbox.gateway import EnvoyGateway
@@ -130,8 +131,12 @@ class Sandbox(Composite):
             gateway = self._implementation(self._gateway_kind, locate)
             self._parts["gateway"] = await stack.enter_async_context(gateway)
             if self._with_prometheus:
+                targets = [gateway.stats_url]
+                if self._with_workloads:
+                    metrics = await stack.enter_async_context(AppMetrics(self.workloads.selected))
+                    targets.append(metrics.url)
                 self._parts["prometheus"] = await stack.enter_async_context(
-                    Prometheus([gateway.stats_url], self._scrape_interval, port=self._ports.prometheus)
+                    Prometheus(targets, self._scrape_interval, port=self._ports.prometheus)
                 )
 
     async def _define(self, server: ApiServer) -> None:

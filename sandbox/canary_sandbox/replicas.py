@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import aiohttp
 
 from canary.errors import SandboxError
 from canary_sandbox.addresses import LOOPBACK
-from canary_sandbox.app import COUNTS_PATH, FAULTS_PATH, AppServer, Behaviour, Faults
+from canary_sandbox.app import COUNTS_PATH, FAULTS_PATH, AppServer, Behaviour, Faults, Finished
 from canary_sandbox.process import ManagedProcess
 
 
@@ -31,6 +32,10 @@ class Server(Protocol):
     async def set_faults(self, faults: Faults) -> None: ...
 
     async def served(self) -> int: ...
+
+    async def copies(self) -> int: ...
+
+    async def finished(self) -> Finished: ...
 
     async def stop(self) -> None: ...
 
@@ -59,6 +64,12 @@ class InProcess:
     async def served(self) -> int:
         return self._app.served
 
+    async def copies(self) -> int:
+        return self._app.copies
+
+    async def finished(self) -> Finished:
+        return self._app.finished
+
     async def stop(self) -> None:
         await self._app.stop()
 
@@ -76,6 +87,7 @@ class OwnProcess:
         self._log = folder / f"{pod}.log"
         self._process = ManagedProcess(command, log=self._log, name=pod, env=environment)
         self._port = 0
+        self._control = 0
 
     @property
     def port(self) -> int:
@@ -97,7 +109,8 @@ class OwnProcess:
     async def _has_told_port(self) -> bool:
         first, newline, _ = self._log.read_text().partition("\n")
         if newline and first.startswith('{"port"'):
-            self._port = int(json.loads(first)["port"])
+            told = json.loads(first)
+            self._port, self._control = int(told["port"]), int(told["control"])
         return self._port != 0
 
     async def is_ready(self) -> bool:
@@ -118,12 +131,23 @@ class OwnProcess:
             raise SandboxError(f"{self._process.name} does not answer: {error}") from error
 
     async def served(self) -> int:
+        return int((await self._counts())["served"])
+
+    async def copies(self) -> int:
+        return int((await self._counts())["copies"])
+
+    async def finished(self) -> Finished:
+        counts = (await self._counts())["finished"]
+        return Counter({(mirrored, succeeded): count for mirrored, succeeded, count in counts})
+
+    async def _counts(self) -> dict[str, Any]:
         async with self._session() as http, http.get(COUNTS_PATH) as response:
-            return int((await response.json())["served"])
+            counts: dict[str, Any] = await response.json()
+            return counts
 
     def _session(self) -> aiohttp.ClientSession:
         timeout = aiohttp.ClientTimeout(total=5)
-        return aiohttp.ClientSession(f"http://127.0.0.1:{self._port}", timeout=timeout)
+        return aiohttp.ClientSession(f"http://127.0.0.1:{self._control}", timeout=timeout)
 
     async def stop(self) -> None:
         await self._process.stop()

@@ -126,6 +126,11 @@ class Workloads(Composite):
         live = self._find(namespace, deployment).live()
         return sum([await replica.server.served() for replica in live if not replica.crashed])
 
+    async def copies(self, namespace: str, deployment: str) -> int:
+        """How many of those were copies from mirrors, as far as a replica can tell: Envoy says so to its backends."""
+        live = self._find(namespace, deployment).live()
+        return sum([await replica.server.copies() for replica in live if not replica.crashed])
+
     async def set_fault(
         self,
         namespace: str,
@@ -345,6 +350,11 @@ class Workloads(Composite):
             del self._slices[key]
 
     def _wanted_slices(self) -> Iterator[Json]:
+        for service, replica in self.selected():
+            yield endpoint_slice(service, replica, MANAGED_BY)
+
+    def selected(self) -> Iterator[tuple[Json, Replica]]:
+        """Every live replica with every Service that selects it."""
         for (namespace, _), service in self._cache.of("services").items():
             selector: dict[str, str] = service["spec"].get("selector") or {}
             if not selector:
@@ -354,7 +364,7 @@ class Workloads(Composite):
                     continue
                 for replica in workload.live():
                     if selector.items() <= replica.labels.items():
-                        yield endpoint_slice(service, replica, MANAGED_BY)
+                        yield service, replica
 
     async def _report(self, key: Key, deployment: Json, workload: _Workload) -> float:
         """Write the Deployment's status if it differs; returns after how many seconds to look again."""

@@ -105,6 +105,8 @@ class Bench:
     store: Store = field(default_factory=Store)
     rollbacks: list[float] = field(default_factory=list)
     landed: list[str] = field(default_factory=list)
+    patient: int = 0
+    """Writes that have stood in the line of those that can wait."""
 
     def __post_init__(self) -> None:
         self.backoffs = Backoffs(ROUTE_WRITE.backoff)
@@ -116,7 +118,14 @@ class Bench:
             self.backoffs,
             self.rollbacks.append,
             lambda: self.landed.append("landed"),
+            takeovers=self,
         )
+
+    @asynccontextmanager
+    async def held(self, _: str) -> AsyncIterator[None]:
+        """The line of those that can wait; nobody is in it."""
+        self.patient += 1
+        yield
 
     async def see(self) -> World:
         for document in (await self.kube.list(HTTPROUTES, TEAM))["items"]:

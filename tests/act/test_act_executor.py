@@ -69,6 +69,25 @@ async def test_nothing_to_change_is_no_request(bench: Bench) -> None:
     assert len(bench.api.audit) == before
 
 
+async def test_what_moves_no_traffic_can_wait(bench: Bench) -> None:
+    """A turn that is put on a route and an annotation that is taken off it stand behind those who move traffic."""
+    moving = write(stable=100, canary=0, mode=Mode.ROLLBACK)
+    await bench.executor.execute([moving], await bench.see(), NOW)
+    assert bench.patient == 0
+    assert moving.intent is not None
+    turn = WriteRoute(moving.key, RoutePlan(PAIR), replace(moving.intent, turn="another"))
+    await bench.executor.execute([turn], await bench.see(), NOW)
+    assert bench.patient == 1
+    await bench.executor.execute([write(stable=90, canary=10, mode=None)], await bench.see(), NOW)
+    assert bench.patient == 1, "weights that are put back wait for nobody"
+    await bench.executor.execute([write(stable=90, canary=10)], await bench.see(), NOW + timedelta(minutes=1))
+    await bench.executor.execute(
+        [write(stable=90, canary=10, mode=None)], await bench.see(), NOW + timedelta(minutes=1)
+    )
+    assert bench.patient == 2
+    assert await bench.weights() == [90, 10]
+
+
 async def test_release_takes_the_annotation_away(bench: Bench) -> None:
     """Without an intent the annotation goes, and everybody else's stays."""
     patch = {"metadata": {"annotations": {"example.org/owner": "team"}}}
@@ -207,6 +226,19 @@ async def test_a_rollback_overtakes_a_hanging_raise(bench: Bench) -> None:
     assert await bench.weights() == [100, 0]
     assert len(bench.rollbacks) == 1
     assert 0 <= bench.rollbacks[0] < 1
+
+
+async def test_a_write_that_is_ended_is_no_bug(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever reads the log of a controller that was told to stop finds no error in it."""
+    bench.fault(resource="httproutes", name="shop", latency=30.0)
+    seen = await bench.see()
+    landing = asyncio.create_task(bench.executor.execute([write()], seen, NOW))
+    await until(lambda: bench.executor.busy)
+    await landing
+    assert bench.executor.busy
+    await bench.executor.stop()
+    await asyncio.sleep(0)
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 async def test_stop_ends_what_is_under_way(bench: Bench) -> None:

@@ -18,7 +18,7 @@ from cluster_kit import api_server, install_all, own_namespace
 from canary.cli import examine, health
 from canary.cli.classes import accepted_on, gateway_classes
 from canary.cli.health import Diagnosis, Level
-from canary.kube import CRDS, GATEWAYCLASSES, GATEWAYS, HTTPROUTES, NAMESPACES, ROLLOUTS, Kube, KubeClient
+from canary.kube import CRDS, GATEWAYCLASSES, GATEWAYS, HTTPROUTES, NAMESPACES, ROLLOUTS, SERVICES, Kube, KubeClient
 from canary.model.crd import crds
 from canary.model.requests import REQUEST_ANNOTATION
 from canary.model.status import Outcome, Phase, RolloutStatus, format_time
@@ -281,6 +281,44 @@ class Cluster:
         assert document["ok"] is (ran.code == 0)
         return ran.code, {item["name"]: (item["level"], item["message"]) for item in document["checks"]}
 
+    async def furnish(self, namespace: str) -> None:
+        """What the Rollouts of these tests name, all of it accepted."""
+        spec = rollout(None)["spec"]
+        listener = {"name": "http", "port": 80, "protocol": "HTTP"}
+        gateway = {"apiVersion": GATEWAYS.api_version, "kind": "Gateway", "metadata": {"name": "gw"}}
+        gateway["spec"] = {"gatewayClassName": EDGE, "listeners": [listener]}
+        await self.kube.create(GATEWAYS, gateway, namespace)
+        refs = []
+        for role, weight in (("stable", 1), ("canary", 0)):
+            service, port = spec[role]["service"], spec[role]["port"]
+            document = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": service}}
+            await self.kube.create(SERVICES, {**document, "spec": {"ports": [{"port": port}]}}, namespace)
+            refs.append({"name": service, "port": port, "weight": weight})
+        for ref in spec["routes"]:
+            document = {"apiVersion": HTTPROUTES.api_version, "kind": "HTTPRoute", "metadata": {"name": ref["name"]}}
+            document["spec"] = {"parentRefs": [{"name": "gw"}], "rules": [{"backendRefs": refs}]}
+            await self.kube.create(HTTPROUTES, document, namespace)
+            await self.answer(namespace, ref["name"])
+
+    async def answer(self, namespace: str, name: str, **no: str) -> None:
+        """What the Gateway says of a route: yes, or no to a condition for a reason."""
+        now = format_time(datetime.now(UTC))
+        said = [
+            {
+                "type": kind,
+                "status": "False" if kind in no else "True",
+                "reason": no.get(kind, kind),
+                "message": "because",
+                "observedGeneration": 1,
+                "lastTransitionTime": now,
+            }
+            for kind in ("Accepted", "ResolvedRefs")
+        ]
+        parent = {"parentRef": {"name": "gw"}, "controllerName": "example.com/static", "conditions": said}
+        await self.kube.merge_patch(
+            HTTPROUTES, name, namespace, {"status": {"parents": [parent]}}, subresource="status"
+        )
+
     async def create(self, name: str, found: RolloutStatus, namespace: str = NS) -> None:
         document = rollout(None)
         document["metadata"] = {"name": name, "namespace": namespace}
@@ -303,7 +341,10 @@ async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
             yes["lastTransitionTime"] = format_time(datetime.now(UTC))
             said = {"conditions": [yes], "supportedFeatures": [{"name": "HTTPRouteRequestMirror"}]}
             await kube.merge_patch(GATEWAYCLASSES, EDGE, None, {"status": said}, subresource="status")
-            yield Cluster(api, kube, config)
+            found = Cluster(api, kube, config)
+            for namespace in (NS, OTHER):
+                await found.furnish(namespace)
+            yield found
 
 
 @pytest.fixture
@@ -402,10 +443,8 @@ async def test_a_gateway_class_is_judged_by_the_routes_too(cluster: Cluster) -> 
     no = {"type": "Accepted", "status": "Unknown", "reason": "Pending", "message": "Waiting for controller"}
     no["lastTransitionTime"] = format_time(datetime.now(UTC))
     await cluster.kube.merge_patch(GATEWAYCLASSES, EDGE, None, {"status": {"conditions": [no]}}, subresource="status")
+    await cluster.kube.delete(HTTPROUTES, "shop", NS)
     assert (await cluster.lines())[1][f"GatewayClass {EDGE}"][0] == "doubt"
-    listener = {"name": "http", "port": 80, "protocol": "HTTP"}
-    gateway = {"apiVersion": GATEWAYS.api_version, "kind": "Gateway", "metadata": {"name": "gw", "namespace": NS}}
-    await cluster.kube.create(GATEWAYS, {**gateway, "spec": {"gatewayClassName": EDGE, "listeners": [listener]}})
     route = {"apiVersion": HTTPROUTES.api_version, "kind": "HTTPRoute", "metadata": {"name": "shop", "namespace": NS}}
     made = await cluster.kube.create(HTTPROUTES, {**route, "spec": {"parentRefs": [{"name": "gw"}]}})
     yes = {**no, "status": "True", "reason": "Accepted", "observedGeneration": made["metadata"]["generation"]}
@@ -414,6 +453,34 @@ async def test_a_gateway_class_is_judged_by_the_routes_too(cluster: Cluster) -> 
     assert (await cluster.lines())[1][f"GatewayClass {EDGE}"] == (
         "ok",
         "nobody accepts the class itself, but 1 route is accepted on its Gateways: it is served",
+    )
+
+
+async def test_what_the_controller_would_object_to_is_told_by_doctor_too(cluster: Cluster) -> None:
+    """A route that its gateway refuses, a Service that is gone, and a right that is missing to find more."""
+    await cluster.create("shop", PHASES[Phase.IDLE])
+    assert (await cluster.lines())[0] == 0
+    await cluster.answer(NS, "shop", Accepted="NotAllowedByListeners")
+    code, found = await cluster.lines()
+    level, words = found[f"Rollout {NS}/shop"]
+    assert (code, level) == (1, "broken")
+    assert words.startswith(
+        "no run could work now (NotAllowedByListeners): HTTPRoute shop is not served: Gateway gw says"
+    )
+    await cluster.answer(NS, "shop")
+    service = rollout(None)["spec"]["canary"]["service"]
+    await cluster.kube.delete(SERVICES, service, NS)
+    here, everywhere = await asyncio.gather(cluster.lines(), cluster.lines("-A"))
+    for code, found in (here, everywhere):
+        assert (code, found[f"Rollout {NS}/shop"][0]) == (1, "broken")
+        assert f"(BackendNotFound): there is no Service {service} in namespace {NS}" in found[f"Rollout {NS}/shop"][1]
+    cluster.api.faults.add(Fault(verb="list", resource="services", status=403))
+    code, found = await cluster.lines()
+    assert code == 0
+    assert f"Rollout {NS}/shop" not in found
+    assert found["preflight"] == (
+        "doubt",
+        f"you may not list services in namespace {NS}, so nothing is said about what that would show",
     )
 
 

@@ -9,7 +9,9 @@ from cli_kit import NOW, PHASES, ago, awaiting_approval, checks, ended, rollout,
 
 from canary.cli.follow import verdict
 from canary.model.requests import REQUEST_ANNOTATION
+from canary.model.rollout import RouteKind
 from canary.model.status import Outcome, Phase, RolloutStatus, SplitStatus, StepStatus, VerdictKind
+from canary.routes.key import RouteKey
 from canary.view.explanation import explain
 from canary.view.rollout import view
 
@@ -24,7 +26,9 @@ def route(stable: int, canary: int, **others: int) -> dict[str, Any]:
 
 
 def told(found: RolloutStatus | None, routes: Any = None, **metadata: Any) -> str:
-    sections = explain(view(rollout(found, **metadata)), routes or {"shop": route(50, 50)}, NOW)
+    named = routes or {"shop": route(50, 50)}
+    by_key = {RouteKey(RouteKind.HTTP, "team-shop", name): document for name, document in named.items()}
+    sections = explain(view(rollout(found, **metadata)), by_key, NOW)
     return "\n".join(line for section in sections for line in (section.title, *section.paragraphs))
 
 

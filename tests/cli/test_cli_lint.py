@@ -20,6 +20,7 @@ from cluster_kit import api_server, install_all, own_namespace
 from canary.kube import (
     CHECKTEMPLATES,
     DEPLOYMENTS,
+    GATEWAYS,
     HTTPROUTES,
     NAMESPACES,
     REFERENCEGRANTS,
@@ -225,6 +226,18 @@ def route(name: str = "shop", canary_namespace: str | None = None) -> Json:
     }
 
 
+def gateway(name: str = "edge", **listener: Any) -> Json:
+    return {
+        "apiVersion": GATEWAYS.api_version,
+        "kind": "Gateway",
+        "metadata": {"name": name, "namespace": NS},
+        "spec": {
+            "gatewayClassName": "envoy",
+            "listeners": [{"name": "http", "port": 80, "protocol": "HTTP", **listener}],
+        },
+    }
+
+
 def service(name: str, namespace: str = NS) -> Json:
     return {
         "apiVersion": "v1",
@@ -244,6 +257,7 @@ async def cluster(tmp_path: Path, no_promtool: dict[str, str]) -> AsyncIterator[
                 await kube.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
             for name in ("shop-stable", "shop-canary"):
                 await kube.create(SERVICES, service(name))
+            await kube.create(GATEWAYS, gateway())
             await kube.create(HTTPROUTES, route())
             found = Cluster(api, kube, {**no_promtool, "KUBECONFIG": str(config)})
             await found.accept()
@@ -290,6 +304,24 @@ async def test_live_reads_what_gateways_say_of_this_generation(cluster: Cluster,
     assert "has not answered for generation 1 yet" in words
 
 
+async def test_live_says_why_a_gateway_does_not_serve(cluster: Cluster, tmp_path: Path) -> None:
+    """A listener that takes other routes, a Gateway that is not there; and nothing of what may not be read."""
+    manifest = write(tmp_path / "m.yaml", rollout())
+    closed = gateway(allowedRoutes={"kinds": [{"kind": "GRPCRoute"}]})["spec"]
+    await cluster.kube.merge_patch(GATEWAYS, "edge", NS, {"spec": closed})
+    assert await cluster.lint(manifest) == (0, []), "what the gateway says of the route counts more"
+    await cluster.kube.merge_patch(HTTPROUTES, "shop", NS, {"status": {"parents": []}}, subresource="status")
+    code, ((field, words),) = await cluster.lint(manifest)
+    assert (code, field) == (1, "spec.routes[0]")
+    assert words.startswith("no listener of Gateway edge takes HTTPRoutes, so it does not serve HTTPRoute shop")
+    await cluster.kube.delete(GATEWAYS, "edge", NS)
+    await cluster.accept()
+    _, ((_, words),) = await cluster.lint(manifest)
+    assert words.startswith(f"there is no Gateway edge in namespace {NS} in the cluster, which HTTPRoute shop names")
+    cluster.api.faults.add(Fault(verb="list", resource="gateways", status=403))
+    assert await cluster.lint(manifest) == (0, [])
+
+
 async def test_live_knows_rivals_and_itself(cluster: Cluster, tmp_path: Path) -> None:
     """Another Rollout on the rule was there first; the same Rollout, applied before, is no rival of itself."""
     manifest = write(tmp_path / "m.yaml", rollout())
@@ -298,7 +330,7 @@ async def test_live_knows_rivals_and_itself(cluster: Cluster, tmp_path: Path) ->
     second = write(tmp_path / "second.yaml", rollout("second"))
     code, ((field, words),) = await cluster.lint(second)
     assert (code, field) == (1, "spec.routes[0]")
-    assert words.startswith("Rollout shop drives rule #0 of route shop already")
+    assert words.startswith("Rollout shop drives rule #0 of HTTPRoute shop already")
 
 
 async def test_live_wants_a_grant_where_a_namespace_is_crossed(cluster: Cluster, tmp_path: Path) -> None:

@@ -212,6 +212,10 @@ class ScriptedKube:
         found = (res for res in self.served if (res.group, res.kind) == (group, kind))
         return await self._take(Asked("resolve", kind, body=group), lambda: next(found, None))
 
+    async def discover(self, group: str) -> dict[str, Resource]:
+        found = {res.kind: res for res in reversed(tuple(self.served)) if res.group == group}
+        return await self._take(Asked("discover", "", body=group), lambda: found)
+
     async def raw(self, path: str) -> Json:
         def do() -> Json:
             raise NotFound(f"the server has nothing at {path}", status=404, reason="NotFound")

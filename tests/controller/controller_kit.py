@@ -27,6 +27,7 @@ from canary.kube import (
     CLUSTERCHECKTEMPLATES,
     DEPLOYMENTS,
     EVENTS,
+    GATEWAYS,
     HTTPROUTES,
     NAMESPACES,
     ROLLOUTS,
@@ -102,6 +103,19 @@ def service_document(name: str) -> Json:
         "kind": "Service",
         "metadata": {"name": name},
         "spec": {"selector": {"app": name}, "ports": [{"port": 80}]},
+    }
+
+
+def gateway_document(name: str = "gw", *listeners: Json) -> Json:
+    """A Gateway that takes whatever is in its namespace."""
+    return {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "Gateway",
+        "metadata": {"name": name},
+        "spec": {
+            "gatewayClassName": "gateways-of-the-tests",
+            "listeners": list(listeners) or [{"name": "http", "port": 80, "protocol": "HTTP"}],
+        },
     }
 
 
@@ -291,8 +305,8 @@ class Clients:
 class Gateway:
     """Answers routes: Accepted and ResolvedRefs at their generation. Can be told to wait, or to refuse, by route name."""
 
-    def __init__(self, kube: Kube, namespace: str, clock: ManualClock) -> None:
-        self._kube, self._namespace, self._clock = kube, namespace, clock
+    def __init__(self, kube: Kube, namespace: str, clock: ManualClock, resource: Resource = HTTPROUTES) -> None:
+        self._kube, self._namespace, self._clock, self._resource = kube, namespace, clock, resource
         self._seen: dict[str, Json] = {}
         self._answering: set[asyncio.Task[None]] = set()
         self.waiting: set[str] = set()
@@ -303,7 +317,7 @@ class Gateway:
         """When which generation of which route was accepted."""
 
     async def run(self) -> None:
-        async for event in self._kube.list_and_watch(HTTPROUTES, self._namespace):
+        async for event in self._kube.list_and_watch(self._resource, self._namespace):
             if event.type in {"ADDED", "MODIFIED"}:
                 name, generation = event.object["metadata"]["name"], event.object["metadata"]["generation"]
                 before = self._seen.get(name)
@@ -350,7 +364,7 @@ class Gateway:
             Exception
         ):  # deleted meanwhile, or a fault that the test asked for: the next event heals
             await self._kube.merge_patch(
-                HTTPROUTES, name, self._namespace, {"status": {"parents": parents}}, subresource="status"
+                self._resource, name, self._namespace, {"status": {"parents": parents}}, subresource="status"
             )
 
     @staticmethod
@@ -469,7 +483,8 @@ class ControllerInstance:
     async def look_after(self, namespace: str) -> None:
         """Follow what is in a namespace."""
         manager = self.manager
-        await self._follow(HTTPROUTES, manager.route, namespace)
+        for resource in self._world.gateways:
+            await self._follow(resource, manager.route, namespace)
         await self._follow(DEPLOYMENTS, manager.workload, namespace)
         await self._follow(CHECKTEMPLATES, lambda kind, obj: manager.template("CheckTemplate", kind, obj), namespace)
         await self._follow(ROLLOUTS, manager.rollout, namespace)
@@ -543,6 +558,7 @@ class World:
             NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}}
         )
         self.gateway = Gateway(await self.person("gateway"), self.namespace, self.clock)
+        self.gateways = {HTTPROUTES: self.gateway}
         self.workloads = Workloads(await self.person("kubelet"), self.namespace)
         watcher = await self.person("watcher")
         for resource in (HTTPROUTES, ROLLOUTS, DEPLOYMENTS):
@@ -575,6 +591,16 @@ class World:
 
     # -- set-up
 
+    async def route_kind(self, resource: Resource) -> Gateway:
+        """Have routes of another kind too: a gateway answers them, records keep them, a controller that starts follows them."""
+        synced = asyncio.Event()
+        self._task(self.records.follow(await self.person("watcher"), resource, self.namespace, synced))
+        await asyncio.wait_for(synced.wait(), REAL_SECONDS)
+        gateway = Gateway(await self.person("gateway"), self.namespace, self.clock, resource)
+        self._task(gateway.run())
+        self.gateways[resource] = gateway
+        return gateway
+
     async def create(self, resource: Resource, document: Json, by: Kube | None = None) -> Json:
         """In this world's namespace; what belongs to no namespace is deleted at the end of the world."""
         namespace = self.namespace if resource.namespaced else None
@@ -584,7 +610,8 @@ class World:
         return created
 
     async def furnish(self, *routes: Json, version: int = 1) -> None:
-        """Two Services, two Deployments and routes (one named shop), all of it ready and accepted."""
+        """A Gateway, two Services, two Deployments and routes (one named shop), all of it ready and accepted."""
+        await self.create(GATEWAYS, gateway_document())
         for name in ("stable", "canary"):
             await self.create(SERVICES, service_document(name))
             await self.create(DEPLOYMENTS, deployment_document(name, version))
@@ -674,18 +701,18 @@ class World:
     def finalizers(self, name: str = "shop") -> list[str]:
         return list(self.rollout(name)["metadata"].get("finalizers") or [])
 
-    def route(self, name: str = "shop") -> Json:
-        found = self.find(HTTPROUTES, name)
+    def route(self, name: str = "shop", resource: Resource = HTTPROUTES) -> Json:
+        found = self.find(resource, name)
         assert found is not None, f"no route {name}"
         return found
 
-    def intent(self, name: str = "shop") -> Json | None:
-        raw = (self.route(name)["metadata"].get("annotations") or {}).get(RUN_ANNOTATION)
+    def intent(self, name: str = "shop", resource: Resource = HTTPROUTES) -> Json | None:
+        raw = (self.route(name, resource)["metadata"].get("annotations") or {}).get(RUN_ANNOTATION)
         return json.loads(raw) if raw else None
 
-    def weights(self, name: str = "shop") -> tuple[int, int]:
+    def weights(self, name: str = "shop", resource: Resource = HTTPROUTES) -> tuple[int, int]:
         """Weights of stable and canary in the first rule."""
-        return pair_weights(self.route(name)["spec"]["rules"][0])
+        return pair_weights(self.route(name, resource)["spec"]["rules"][0])
 
     def image(self, name: str) -> str:
         found = self.find(DEPLOYMENTS, name)

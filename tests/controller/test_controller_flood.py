@@ -180,7 +180,7 @@ async def test_a_flood_delays_nobodys_rollback(world: World, flood: World) -> No
     have = owners(flood)
     await until(lambda: {name for name in names() if flood.phase(name) == "Idle"} == {*have.values()}, world.clock)
     for name in {*names()} - {*have.values()}:
-        words = f"Rollout {have[rule_of(name)]} drives rule {rule_of(name)} of route shop already"
+        words = f"Rollout {have[rule_of(name)]} drives rule {rule_of(name)} of HTTPRoute shop already"
         await until(lambda name=name, words=words: words in flood.message(name), world.clock)  # type: ignore[misc]
         assert flood.phase(name) == "Invalid"
 

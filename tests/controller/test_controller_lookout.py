@@ -18,12 +18,13 @@ import pytest_asyncio
 from controller_kit import CONTROLLER, START, World
 from wire import Wire
 
-from canary.controller.clock import ManualClock
+from canary.controller.clock import ManualClock, SystemClock
 from canary.controller.informers import Informers
 from canary.controller.lookout import Lookout
 from canary.controller.sight import Sight
 from canary.kube import HTTPROUTES, KubeClient
 from canary.kube.pace import Vigil
+from canary.observe.store import Store
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -91,6 +92,20 @@ async def test_what_no_run_depends_on_is_said_but_blinds_nobody(
 # -- with connections that die ----------------------------------------------------------------------------------------
 
 
+async def test_a_watch_that_nobody_needs_stays_calm(lookout: Lookout) -> None:
+    """Of a kind of route that no Rollout names, nothing depends on how soon its watch is found dead."""
+    needed: set[str] = set()
+    pace = lookout.pace_of("tcproutes of red", "red", lambda: "tcproutes" in needed)
+    assert lookout.pace_of("tcproutes of red", "red", lambda: False) is pace, "one for each watch"
+    lookout.depend({"red"})
+    assert (lookout.pace("red").brisk, pace.brisk) == (True, False)
+    needed.add("tcproutes")
+    lookout.depend({"red"})
+    assert pace.brisk
+    lookout.depend({"blue"})
+    assert not pace.brisk
+
+
 @pytest_asyncio.fixture(loop_scope="module")
 async def wire(world: World) -> AsyncIterator[Wire]:
     async with Wire(world.api.url) as wire:
@@ -105,7 +120,11 @@ async def test_blindness_is_counted_from_the_last_word_to_the_first(world: World
     sight.on_found(woken.set)
     lookout = Lookout(sight, SimpleNamespace(now=sight._clock.now), (world.namespace,))  # type: ignore[arg-type]  # all it asks
     seen: list[str] = []
+    store = Store()
+    store.put_rollout(await world.declare())  # without anybody who names it, nobody is blind for a route
     manager: Any = SimpleNamespace(
+        deps=SimpleNamespace(store=store, clock=SystemClock()),
+        wake=lambda _keys: None,
         route=lambda kind, document: seen.append(f"{kind} {document['metadata']['name']}"),
         workload=lambda _kind, _document: None,
         template=lambda _resource, _kind, _document: None,

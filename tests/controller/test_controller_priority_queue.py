@@ -8,7 +8,7 @@ import pytest
 from controller_kit import CONTROLLER, World, rollout_document, route_document
 
 from canary.controller.manager import Manager
-from canary.controller.priority_queue import LONGEST_WAIT, LOOK_AGAIN, PATIENT, PriorityQueue
+from canary.controller.priority_queue import AHEAD, LONGEST_WAIT, LOOK_AGAIN, PATIENT, PriorityQueue
 from canary.controller.reconciler import Deps
 from canary.kube import DEPLOYMENTS, HTTPROUTES, ROLLOUTS
 from canary.metrics.scripted import Scripted
@@ -42,6 +42,19 @@ async def test_namespaces_take_turns() -> None:
         await asyncio.sleep(0)
     assert other.done()
     assert sum(turn.done() for turn in flood) == 1
+
+
+async def test_first_looks_go_before_second_ones_and_hold_them_up_not_for_ever() -> None:
+    """A run that nobody has decided about waits for none that looks once more, but new ones without end let others pass."""
+    turns = PriorityQueue()
+    order: list[str] = []
+    for _ in range(2):
+        turns.queue("team").add_done_callback(lambda _: order.append("again"))
+    for number in range(2 * AHEAD + 1):
+        turns.queue(f"new-{number}", first=True).add_done_callback(lambda _: order.append("first"))
+    for _ in range(2 * AHEAD + 10):
+        await asyncio.sleep(0)
+    assert order == [*["first"] * AHEAD, "again", *["first"] * AHEAD, "again", "first"]
 
 
 async def test_a_turn_that_nobody_waits_for_any_more_is_passed_on() -> None:

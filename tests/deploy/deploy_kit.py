@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,11 +20,12 @@ from typing import Any
 
 import yaml
 from cluster_kit import REAL, api_server, install_all
+from definitions import missing
 
 from canary.controller.clock import ManualClock
 from canary.controller.run import serve
 from canary.controller.settings import Settings
-from canary.kube import DEPLOYMENTS, EVENTS, HTTPROUTES, ROLLOUTS, Kube, KubeClient, Resource
+from canary.kube import DEPLOYMENTS, EVENTS, HTTPROUTES, ROLLOUTS, ROUTES, Kube, KubeClient, Resource
 from canary.metrics.port import Provider
 from canary_sandbox.apiserver import AuditEntry
 from canary_sandbox.apiserver.generic import GenericApiServer
@@ -318,7 +319,9 @@ class Town:
     def owed(self) -> list[tuple[Json, Json]]:
         """Every route and Deployment, with the status that it should have and has not."""
         found = []
-        for route in self.seen.of(HTTPROUTES.plural).values():
+        for route in itertools.chain.from_iterable(
+            self.seen.of(resource.plural).values() for resource in ROUTES.values()
+        ):
             said = [parent["conditions"][0]["observedGeneration"] for parent in _status(route).get("parents", [])]
             late = said != [route["metadata"]["generation"]] * len(route["spec"]["parentRefs"])
             found.append((route, _accepted(route) if late else {}))
@@ -337,7 +340,7 @@ class Town:
 
     async def serve_people(self) -> None:
         """A gateway that accepts every route, and a kubelet that makes every Deployment ready."""
-        kinds = {"HTTPRoute": HTTPROUTES, "Deployment": DEPLOYMENTS}
+        kinds = {**ROUTES, "Deployment": DEPLOYMENTS}
         while True:
             for document, status in self.owed():
                 if status:
@@ -422,8 +425,13 @@ async def town(folder: Path) -> AsyncIterator[Town]:
     async with api_server(authorization="RBAC") as api:
         if REAL:
             await install_all(api)  # those of a real server are the whole session's: what is installed replaces them
-        await api.install_crds([gateway_api_crds(), OPERATOR])
+        others = folder / "others.yaml"
+        others.write_text(yaml.safe_dump_all(missing(gateway_api_crds(), "TCPRoute", "UDPRoute")))
+        await api.install_crds([gateway_api_crds(), OPERATOR, *([others] if others.stat().st_size else [])])
         async with await KubeClient.connect(server=api.url, token=api.token, user_agent="people") as kube:
             made = Town(api, kube, api.kubeconfig(folder / "kubeconfig"))
-            async with made.following(HTTPROUTES), made.following(DEPLOYMENTS), running(made.serve_people()):
+            async with AsyncExitStack() as stack:
+                for resource in (*ROUTES.values(), DEPLOYMENTS):
+                    await stack.enter_async_context(made.following(resource))
+                await stack.enter_async_context(running(made.serve_people()))
                 yield made

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from definitions import definition, remove
+from definitions import install as define
 from deploy_kit import (
     OVERLAYS,
     ROOT,
@@ -23,7 +25,7 @@ from deploy_kit import (
     templated,
 )
 
-from canary.kube import EVENTS, HTTPROUTES, ROLLOUTS
+from canary.kube import EVENTS, HTTPROUTES, ROLLOUTS, ROUTES
 from canary.metrics.scripted import Scripted
 from canary_sandbox.apiserver.faults import Fault
 
@@ -46,12 +48,27 @@ spec:
 """
 
 
+def route_of(kind: str) -> Json:
+    """A route of any kind: what they have in common, and the hostnames that a TLSRoute must have."""
+    refs = [{"name": f"shop-{role}", "port": 8080, "weight": int(role == "stable")} for role in ("stable", "canary")]
+    return {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": kind,
+        "metadata": {"name": "shop", "namespace": TEAM},
+        "spec": {
+            "parentRefs": [{"name": "public"}],
+            "rules": [{"backendRefs": refs}],
+            **({"hostnames": ["shop.example.org"]} if kind == "TLSRoute" else {}),
+        },
+    }
+
+
 def namespace(name: str) -> Json:
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
 
 
 def team() -> list[Json]:
-    """A route, two Deployments and a Rollout that uses every kind of object there is for it."""
+    """Routes, two Deployments and a Rollout that uses every kind of object there is for it."""
     import yaml
 
     deployments = [
@@ -85,18 +102,29 @@ def team() -> list[Json]:
         "kind": "Rollout",
         "metadata": {"name": "shop", "namespace": TEAM},
         "spec": {
-            "routes": [{"name": "shop"}],
+            "routes": [{"kind": kind, "name": "shop"} for kind in ROUTES],
             "stable": {"service": "shop-stable", "port": 8080},
             "canary": {"service": "shop-canary", "port": 8080},
             "workloads": {"stable": {"name": "shop-stable"}, "canary": {"name": "shop-canary"}},
-            "steps": [{"weight": 10, "hold": "10s"}, {"approval": {}}, {"weight": 100, "hold": "10s"}],
+            "steps": [
+                {"weight": 10, "mirror": {"percent": 20, "allowUnsafeMethods": True}, "hold": "10s"},
+                {"approval": {}},
+                {"weight": 100, "hold": "10s"},
+            ],
             "checks": [
                 {"template": {"name": "errors", "kind": "ClusterCheckTemplate"}},
                 {"template": {"name": "own-errors", "kind": "CheckTemplate"}},
             ],
         },
     }
-    return [yaml.safe_load(TEAM_OBJECTS), *deployments, template, own, rollout]
+    others = [route_of(kind) for kind in ROUTES if kind != "HTTPRoute"]
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "shop-canary", "namespace": TEAM},
+        "spec": {"selector": {"app": "canary"}, "ports": [{"port": 8080}]},
+    }
+    return [yaml.safe_load(TEAM_OBJECTS), *others, service, *deployments, template, own, rollout]
 
 
 async def install(place: Town, documents: list[Json], *, definitions: bool) -> None:
@@ -188,6 +216,54 @@ async def test_a_mistyped_field_is_refused(place: Town) -> None:
         (wrong["rules"][0] if kind == "ClusterRole" else wrong["spec"])["polciy"] = ["x"]
         said = await asyncio.to_thread(place.kubectl, "apply", "-f", "-", documents=[wrong], ok=False)
         assert "polciy" in said, said
+
+
+def without(documents: list[Json], *plurals: str) -> list[Json]:
+    """The same installation with no right at all on these resources."""
+    lean: list[Json] = json.loads(json.dumps(documents))
+    for one in lean:
+        for rule in one.get("rules") or ():
+            rule["resources"] = [resource for resource in rule["resources"] if resource not in plurals]
+        if "rules" in one:
+            one["rules"] = [rule for rule in one["rules"] if rule["resources"]]
+    return lean
+
+
+def only(kind: str) -> list[Json]:
+    """The team's objects, with a Rollout that moves one route."""
+    documents = team()
+    documents[-1]["spec"]["routes"] = [{"kind": kind, "name": "shop"}]
+    return [one for one in documents if not one["kind"].endswith("Route") or one["kind"] == kind]
+
+
+async def test_a_controller_that_may_not_see_definitions_finds_new_kinds_too(place: Town) -> None:
+    """It asks what is served from time to time: a kind that comes late is found without a restart."""
+    await remove(place.kube, "UDPRoute")
+    await install(place, without(kustomized(OVERLAYS / "cluster-wide"), "customresourcedefinitions"), definitions=True)
+    documents = only("UDPRoute")
+    async with place.controller(Scripted({"errors": 0.0})):
+        await place.apply([one for one in documents if one["kind"] != "UDPRoute"])
+        await place.until("shop", TEAM, lambda status: "this cluster serves no UDPRoute" in status.get("message", ""))
+        await define(place.kube, definition("UDPRoute", "v1"))
+        await place.apply(documents)
+        await place.until("shop", TEAM, lambda status: status.get("phase") == "Idle")
+
+
+async def test_a_kind_that_may_not_be_seen_is_the_trouble_of_who_names_it(place: Town) -> None:
+    """The controller starts and works; who names a TCPRoute reads which right it lacks, and it goes on when that is given."""
+    documents = kustomized(OVERLAYS / "cluster-wide")
+    await install(place, without(documents, "tcproutes"), definitions=True)
+    async with place.controller(Scripted({"errors": 0.0})):
+        tcp, http = only("TCPRoute"), only("HTTPRoute")
+        http[-1]["metadata"]["name"] = "web"
+        await place.apply([*http, *tcp])
+        await place.until("web", TEAM, lambda status: status.get("phase") == "Idle")
+        await place.until("shop", TEAM, lambda status: status.get("phase") == "Invalid")
+        said = (await place.kube.get(ROLLOUTS, "shop", TEAM))["status"]["message"]
+        assert "spec.routes[0]: the controller may not see any TCPRoute here: " in said
+        assert "allow it to get, list, watch and patch tcproutes.gateway.networking.k8s.io" in said
+        await place.apply(documents)
+        await place.until("shop", TEAM, lambda status: status.get("phase") == "Idle")
 
 
 async def test_copy_without_the_right_to_says_so(place: Town) -> None:

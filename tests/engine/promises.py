@@ -14,10 +14,12 @@ from canary.decide.facts import Facts
 from canary.decide.pausing import BY_POLICY
 from canary.decide.scope import Decision, measuring
 from canary.model.measurement import Measurement, Sample
-from canary.model.rollout import OnFailure, Promotion
+from canary.model.rollout import OnFailure, Promotion, RouteKind
 from canary.model.status import Outcome, Phase, RolloutStatus, VerdictKind
+from canary.routes.filters import copied, mirrors, unmirrored
 from canary.routes.intent import LEGACY_ANNOTATION, Intent, Mode, parse_intent, run_annotation
-from canary.routes.pair import MAX_WEIGHT, Weights
+from canary.routes.key import Named
+from canary.routes.pair import MAX_WEIGHT, Backend, Pair, Weights
 from canary.routes.rules import RulePair, every_pair
 
 if TYPE_CHECKING:
@@ -25,6 +27,17 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 RUN_ANNOTATION = run_annotation("shop")
+NAMESPACE = "team"
+
+
+def spot(named: Named) -> str:
+    """How a route is called in a world: by its name, and those of another kind than HTTPRoute by `kind/name`."""
+    return named.name if named.kind is RouteKind.HTTP else f"{named.kind}/{named.name}"
+
+
+def of_spot(called: str) -> tuple[RouteKind, str]:
+    kind, _, name = called.rpartition("/")
+    return RouteKind(kind or RouteKind.HTTP), name
 
 
 ALL = ""
@@ -50,6 +63,10 @@ class Promises:
         self.reached: dict[tuple[int, int], datetime] = {}
         self.heard: dict[str, tuple[datetime, VerdictKind]] = {}
         self.lowered: set[tuple[str, str]] = set()
+        self.may_copy: set[tuple[int, int]] = set()
+        """Which steps of which runs may mirror: those that were come to on evidence."""
+        self.mirrored: set[tuple[str, str]] = set()
+        """Which rules of which routes a run has added a mirror to."""
         self.gave: dict[str, dict[str, Weights]] = {}
         self.intents: dict[str, Intent] = {}
         self.before_us: dict[str, Json] = {}
@@ -132,6 +149,7 @@ class Promises:
             return
         on_routes = [r.intent.step for r in facts.routes if r.intent is not None and r.intent.run == number]
         before = max([memory.step.index, *on_routes])
+        self._copy_on_evidence(before, memory, facts, after)
         swap = self.world.spec.promotion_mode is Promotion.SWAP and (after.run.outcome is None or after.run.swap)
         swapping = swap and after.phase is Phase.PROMOTING
         shares = {ALL: Fraction(100)} if swapping else self._shares(after.step.index)
@@ -142,6 +160,23 @@ class Promises:
         objection = self._objection(before, facts, memory, after)
         assert not objection, f"run {number} goes from step {before} up to {shares}, although {objection}"
         self.allowed[number] = {name: max(of(shares, name), of(allowed, name)) for name in names}
+
+    def _copy_on_evidence(self, before: int, memory: RolloutStatus, facts: Facts, after: RolloutStatus) -> None:
+        """Promise 2 for copies: a step that mirrors is come to like one with more weight."""
+        assert after.run is not None
+        assert after.step is not None
+        step = (after.run.number, after.step.index)
+        if after.run.outcome is not None or not self._mirrors(after.step.index) or step in self.may_copy:
+            return
+        if before >= after.step.index:
+            return  # the routes say so already: then nothing is added by it, which `_copies` looks after
+        objection = self._objection(before, facts, memory, after)
+        assert not objection, f"run {step[0]} goes from step {before} to mirror in step {step[1]}, although {objection}"
+        self.may_copy.add(step)
+
+    def _mirrors(self, index: int) -> bool:
+        steps = self.world.spec.steps
+        return 1 <= index <= len(steps) and steps[index - 1].mirror is not None
 
     def _objection(self, index: int, facts: Facts, memory: RolloutStatus, after: RolloutStatus) -> str:
         assert after.run is not None
@@ -167,7 +202,7 @@ class Promises:
         once = self.used.setdefault(asked, (number, index)) == (number, index)
         if step.approval is not None and not (approved or (asked and once) or full):
             return "nobody approved"
-        if not any(self._shares(index).values()):
+        if not any(self._shares(index).values()) and not self._mirrors(index):
             return ""
         for check in facts.checks:
             at, verdict = self.heard.get(check.name, (None, VerdictKind.UNKNOWN))
@@ -187,7 +222,8 @@ class Promises:
             return
         if memory.paused is not None and memory.paused.reason in BY_POLICY:
             return
-        if all(route.share == 0 for route in facts.routes if route.exists and not route.problem):
+        live = [route for route in facts.routes if route.exists and not route.problem]
+        if all(route.share == 0 for route in live) and not any(self._copying(spot(route)) for route in live):
             return
         ahead = [r.intent.run for r in facts.routes if r.intent is not None]
         if memory.run is None or max(ahead, default=0) > memory.run.number:
@@ -216,15 +252,16 @@ class Promises:
             return
         fresh = memory.run is None or memory.run.number != run.number or memory.run.outcome is None
         if fresh:
-            writes = {action.name: action for action in decision.actions if isinstance(action, WriteRoute)}
+            writes = {action.key: action for action in decision.actions if isinstance(action, WriteRoute)}
             for route in facts.routes:
-                if route.exists and not route.problem and route.share > 0:
-                    assert route.name in writes, f"{route.name} is not written in the tick of the verdict"
+                if route.exists and not route.problem and (route.share > 0 or self._copying(spot(route))):
+                    assert route.key in writes, f"{route.label} is not written in the tick of the verdict"
         for action in decision.actions:
             if isinstance(action, WriteRoute):
                 assert all(weights.share == 0 for weights in action.plan.weights.values()), (
                     f"a rollback gives: {action}"
                 )
+                assert all(said.share == 0 for said in action.plan.mirrors.values()), f"a rollback mirrors: {action}"
         self.failed.add(run.number)
 
     def _nothing_left(self, memory: RolloutStatus, facts: Facts, decision: Decision) -> None:
@@ -236,10 +273,11 @@ class Promises:
 
     def _clean(self, number: int, *, swapped: bool) -> None:
         """Promise 1: no annotation of ours, and all of the pair's traffic on stable."""
-        declared = {ref.name for ref in self.world.spec.routes}
+        declared = {spot(ref) for ref in self.world.spec.routes}
         for name, document in self.world.routes.items():
             annotations = document["metadata"].get("annotations") or {}
             assert RUN_ANNOTATION not in annotations, f"{name} still carries our annotation"
+            assert not self._copying(name), f"{name} still sends copies to the canary, which a run has added"
             for pair in self._pairs(name):
                 share = pair.weights.share
                 if name not in declared and self.world.spec.promotion_mode is Promotion.SWAP:
@@ -251,10 +289,12 @@ class Promises:
     # -- writes ---------------------------------------------------------------------------------------------------
 
     def route_written(self, action: WriteRoute, before: Json, after: Json) -> None:
-        name = action.name
+        name = spot(action)
         # Of the pair that is written, which an edit of the spec may have made another one than is declared.
         old, new = ({pair.key: pair for pair in every_pair(document, action.plan.pair)} for document in (before, after))
-        masked = _masked(before, old.values()), _masked(after, new.values())
+        self._copies(action, before, after)
+        canary = action.plan.pair.canary
+        masked = _masked(before, old.values(), canary), _masked(after, new.values(), canary)
         assert masked[0] == masked[1], f"{name}: something else was touched"
         for key, pair in new.items():
             assert max(pair.weights.stable or 0, pair.weights.canary or 0) <= MAX_WEIGHT
@@ -276,17 +316,47 @@ class Promises:
             said = action.intent.weights
             self.gave[name] = {_rule(after, pair): said[key] for key, pair in new.items() if key in said}
 
+    def _copies(self, action: WriteRoute, before: Json, after: Json) -> None:
+        """Filters: nobody's but mirrors to the canary are touched, and those only where a run has added one."""
+        canary, intent = action.plan.pair.canary, action.intent
+        for index, (old, new) in enumerate(zip(before["spec"]["rules"], after["spec"]["rules"], strict=True)):
+            rule, where = (spot(action), _rule_at(after, index)), f"{spot(action)}/{index}"
+            was, now = (copied(found, canary, NAMESPACE) for found in (old, new))
+            if now > was:
+                assert intent is not None, f"{where}: a mirror is added at the end"
+                assert intent.mode is Mode.STEP, f"{where}: a mirror is added by {intent.mode}"
+                assert intent.run not in self.failed, f"{where}: a mirror is added in failed run {intent.run}"
+                assert (intent.run, intent.step) in self.may_copy, f"{where}: step {intent.step} may not mirror"
+                assert rule not in self.lowered, f"{where}: a mirror is added against a person"
+                assert was == 0 or rule in self.mirrored, f"{where}: it mirrored before"
+                if was == 0:
+                    assert mirrors(new, canary, NAMESPACE) == (len(new["filters"]) - 1,), (
+                        f"{where}: not the last filter"
+                    )
+                self.mirrored.add(rule)
+            elif now < was:
+                assert rule in self.mirrored, f"{where}: somebody else's mirror is taken away"
+
+    def _copying(self, name: str) -> bool:
+        """Whether a route sends copies to the canary in a rule that a run has added a mirror to."""
+        document = self.world.routes[name]
+        pair = Pair.of(self.world.spec, NAMESPACE, swapped=(self.world.memory or self.world.status).swapped)
+        return any(
+            (name, _rule_at(document, index)) in self.mirrored and copied(rule, pair.canary, NAMESPACE)
+            for index, rule in enumerate(document["spec"]["rules"])
+        )
+
     @staticmethod
     def _at_rest(pairs: dict[str, RulePair]) -> bool:
         return all(pair.weights.share == 0 for pair in pairs.values())
 
     def _raise(self, action: WriteRoute, rule: str, pair: RulePair) -> None:
-        intent, where = action.intent, f"{action.name}/{pair.key}"
+        intent, where = action.intent, f"{spot(action)}/{pair.key}"
         share = float(pair.weights.share)
         assert intent is not None, f"{where} is raised to {share} % at the end"
         assert intent.mode is not Mode.ROLLBACK, f"{where} is raised to {share} % by a rollback"
         assert intent.run not in self.failed, f"{where} is raised to {share} % in failed run {intent.run}"
-        assert (action.name, rule) not in self.lowered, f"{where} is raised to {share} % against a person"
+        assert (spot(action), rule) not in self.lowered, f"{where} is raised to {share} % against a person"
         allowed = of(self.allowed.get(intent.run, {ALL: Fraction(0)}), pair.key)
         assert pair.weights.share <= allowed, f"{where} is raised to {share} % where {float(allowed)} is allowed"
 
@@ -296,7 +366,7 @@ class Promises:
             self.before_us.pop(name, None)
         intent = self.intents.get(name)
         memory = self.world.memory or self.world.status
-        remembered = memory.route("HTTPRoute", name)
+        remembered = memory.route(*of_spot(name))
         marked = parse_intent((after["metadata"].get("annotations") or {}).get(RUN_ANNOTATION)) is not None
         if intent is None or intent.mode is not Mode.STEP or memory.run is None or memory.run.number != intent.run:
             return  # what an earlier run wrote is of no interest to this one
@@ -305,7 +375,10 @@ class Promises:
         for pair in self._pairs(name, after) if intent.pair is None else every_pair(after, intent.pair):
             rule = _rule(after, pair)
             wrote = self.gave[name].get(rule)
-            if wrote is not None and pair.weights.share < wrote.share:
+            copies = intent.mirrors[pair.key].share if pair.key in intent.mirrors else 0
+            canary = intent.pair.canary if intent.pair is not None else Pair.of(self.world.spec, NAMESPACE).canary
+            less = copied(pair.document, canary, NAMESPACE) < copies
+            if wrote is not None and (pair.weights.share < wrote.share or less):
                 self.lowered.add((name, rule))
             else:
                 self.lowered.discard((name, rule))
@@ -329,7 +402,7 @@ class Promises:
         ended = {run for run in self.failed if recorded is not None and run < recorded.number}
         self.failed &= known | ended
         for name, key in tuple(self.lowered):
-            remembered = status.route("HTTPRoute", name)
+            remembered = status.route(*of_spot(name))
             annotations = self.world.routes[name]["metadata"].get("annotations") or {}
             if RUN_ANNOTATION not in annotations and not (remembered is not None and remembered.owned):
                 self.lowered.discard((name, key))
@@ -342,13 +415,20 @@ class Promises:
 
 def _rule(document: Json, pair: RulePair) -> str:
     """Which rule it is, wherever it stands: its name, else what it matches, and the how manieth it is of those that match that."""
+    return _rule_at(document, pair.rule)
+
+
+def _rule_at(document: Json, index: int) -> str:
     matches = [json.dumps([rule.get("name"), rule.get("matches")]) for rule in document["spec"]["rules"]]
-    return pair.name or f"{matches[pair.rule]} {matches[: pair.rule].count(matches[pair.rule])}"
+    name: str | None = document["spec"]["rules"][index].get("name")
+    return name or f"{matches[index]} {matches[:index].count(matches[index])}"
 
 
-def _masked(document: Json, pairs: Iterable[RulePair]) -> str:
-    """Everything that is none of our business, byte for byte."""
+def _masked(document: Json, pairs: Iterable[RulePair], canary: Backend) -> str:
+    """Everything that is none of our business, byte for byte; of filters, all but mirrors to the canary: `_copies` looks after those."""
     document = copy.deepcopy(document)
+    for rule in document["spec"]["rules"]:
+        rule["filters"] = unmirrored(rule, canary, NAMESPACE).get("filters") or []
     for pair in pairs:
         refs = document["spec"]["rules"][pair.rule]["backendRefs"]
         refs[pair.stable].pop("weight", None)

@@ -106,6 +106,7 @@ def test_the_order_is_the_policy() -> None:
     """The first objection wins."""
     assert [guard.__name__ for guard in STOP] == [
         "canary_unavailable",
+        "mirror_unresolved",
         "back_to_stable",
         "route_missing",
         "check_failed",

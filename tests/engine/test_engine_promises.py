@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from world import Fault, Gateways, World, route, spec_of, stranger
+from world import Fault, Gateways, World, mirror_to, route, spec_of, stranger
 from world import rule as rule_of
 
 VERBS = ("start", "promote", "promote-full", "pause", "resume", "abort", "retry", "nonsense")
@@ -21,6 +21,12 @@ STEPS: tuple[list[dict[str, Any]], ...] = (
     [{"weight": 25, "approval": {}, "hold": "30s"}, {"hold": "20s", "weight": 60}],
     [{"weight": 0, "rules": {"x": 100}, "hold": "10s"}, {"weight": 10, "hold": "10s"}, {"weight": 100}],
     [{"weight": 20}, {"rules": {"x": 5}, "hold": "10s"}, {"weight": 50, "rules": {"x": 60}}],
+    [{"mirror": {"percent": 20}, "hold": "10s"}, {"weight": 10, "hold": "10s"}, {"weight": 100}],
+    [
+        {"mirror": {"fraction": {"numerator": 1, "denominator": 3}, "allowUnsafeMethods": True}, "hold": "20s"},
+        {"approval": {}},
+        {"weight": 50, "mirror": {"percent": 100, "allowUnsafeMethods": True}},
+    ],
 )
 CHECK = {"name": "errors", "prometheus": {"query": "q"}, "threshold": {"max": "1%"}, "holdLimit": "2m"}
 CHECKS: tuple[list[dict[str, Any]], ...] = (
@@ -35,7 +41,13 @@ ROUTES: tuple[dict[str, Any], ...] = (
     {"shop": lambda: route("shop", stranger(), rule_of(stable=90, canary=0, third=20), rule_of(stable=200, canary=0))},
     {"shop": lambda: route("shop"), "api": lambda: route("api", rule_of(name="x", stable=1000, canary=0))},
     {"shop": lambda: route("shop", rule_of(name="x", stable=3, canary=0), rule_of(), stranger())},
+    {"shop": lambda: route("shop", rule_of(method="GET"), rule_of(filters=[mirror_to("audit")]), rule_of(filters=[]))},
 )
+
+
+def _edited(item: dict[str, Any], made: dict[str, Any]) -> dict[str, Any]:
+    """Another filter, if it is one that sends copies to the canary."""
+    return made if item.get("requestMirror", {}).get("backendRef", {}).get("name") == "c" else item
 
 
 class Cluster(RuleBasedStateMachine):
@@ -165,6 +177,22 @@ class Cluster(RuleBasedStateMachine):
     def somebody_moves_the_pair(self, data: st.DataObject, back: bool) -> None:
         name = data.draw(st.sampled_from(sorted(self.world.routes)))
         (self.world.add_pair if back else self.world.drop_pair)(name)
+        self.world.run()
+
+    @rule(data=st.data(), what=st.sampled_from(("less", "more", "gone", "another", "user's own")))
+    def somebody_edits_filters(self, data: st.DataObject, what: str) -> None:
+        name = data.draw(st.sampled_from(sorted(self.world.routes)))
+        if what == "gone":
+            self.world.unmirror(name)
+        elif what == "user's own":
+            self.world.edit_filters(
+                lambda filters: filters.append(mirror_to("audit")) if len(filters) < 9 else None, name
+            )
+        elif self.world.copied(name):
+            made = mirror_to("c", percent={"less": 3, "more": 90, "another": 50}[what])
+            self.world.edit_filters(
+                lambda filters: filters.__setitem__(slice(None), [_edited(item, made) for item in filters]), name
+            )
         self.world.run()
 
     @rule(steps=st.sampled_from(STEPS))

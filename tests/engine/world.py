@@ -15,9 +15,10 @@ from enum import StrEnum
 from typing import Any
 
 import jsonpatch
-from promises import Promises
+from promises import Promises, of_spot, spot
 
 from canary.checks.resolve import ResolvedCheck, resolve
+from canary.decide import mirroring
 from canary.decide.actions import (
     Action,
     AddFinalizer,
@@ -37,10 +38,12 @@ from canary.decide.writes import foreign
 from canary.errors import CanaryError, Conflict, NotFound, ShareError, SpecError, Unavailable, Unprocessable
 from canary.model.measurement import Malformed, Measurement, NoData, Sample, Unreachable
 from canary.model.requests import parse_request
-from canary.model.rollout import RolloutSpec, RouteRef
+from canary.model.rollout import RolloutSpec, RouteKind, RouteRef
 from canary.model.shares import Shares, misnamed
 from canary.model.status import Phase, RolloutStatus
 from canary.observe.routes import Viewer, view
+from canary.preflight.look import findings
+from canary.preflight.surroundings import Documents
 from canary.routes.acceptance import last_writer
 from canary.routes.edit import edit
 from canary.routes.intent import run_annotation
@@ -124,8 +127,21 @@ def route(name: str, *rules: Json, parents: int = 1) -> Json:
     }
 
 
-def rule(*, name: str | None = None, stable: int | None = 1, canary: int | None = 0, third: int | None = None) -> Json:
-    """A rule with our pair, a filter, and maybe a third backend in front of it."""
+def mirror_to(name: str, **more: Any) -> Json:
+    """A filter that sends copies to a Service."""
+    return {"type": "RequestMirror", "requestMirror": {"backendRef": {"name": name, "port": 80}, **more}}
+
+
+def rule(
+    *,
+    name: str | None = None,
+    stable: int | None = 1,
+    canary: int | None = 0,
+    third: int | None = None,
+    method: str | None = None,
+    filters: list[Json] | None = None,
+) -> Json:
+    """A rule with our pair, a filter, and maybe a third backend in front of it; `filters` instead of that one."""
     refs: list[Json] = [{"name": "s", "port": 80, "x-zone": "a"}, {"name": "c", "port": 80}]
     for ref, weight in zip(refs, (stable, canary), strict=True):
         if weight is not None:
@@ -138,6 +154,10 @@ def rule(*, name: str | None = None, stable: int | None = 1, canary: int | None 
         "backendRefs": refs,
         "timeouts": {"request": "5s"},
     }
+    if method is not None:
+        document["matches"][0]["method"] = method
+    if filters is not None:
+        document["filters"] = filters
     return document if name is None else {"name": name, **document}
 
 
@@ -168,6 +188,7 @@ class World:
 
     spec: RolloutSpec = field(default_factory=spec_of)
     routes: dict[str, Json] = field(default_factory=lambda: {"shop": route("shop")})
+    """By name; those of another kind than HTTPRoute by `kind/name` (see `spot`)."""
     gateways: Gateways = Gateways.PROMPT
     now: datetime = START
     generation: int = 1
@@ -204,6 +225,8 @@ class World:
     since: datetime | None = None
     blind: bool = False
     unwritten: dict[RouteKey, str] = field(default_factory=dict)
+    unserved: dict[RouteKind, str] = field(default_factory=dict)
+    """Why routes of a kind cannot be seen."""
     promises: Promises = field(init=False)
 
     def __post_init__(self) -> None:
@@ -233,7 +256,7 @@ class World:
 
     def pairs(self, name: str, *, document: Json | None = None) -> tuple[RulePair, ...]:
         swapped = (self.memory or self.status).swapped
-        declared = next((ref for ref in self.spec.routes if ref.name == name), None)
+        declared = next((ref for ref in self.spec.routes if spot(ref) == name), None)
         rules = declared.rules if declared else ()
         pair = Pair.of(self.spec, NAMESPACE, swapped=swapped)
         return read_pairs(self.routes[name] if document is None else document, pair, rules)
@@ -246,17 +269,20 @@ class World:
 
     def view(self, name: str, *, declared: bool = True) -> RouteView:
         document = self.routes.get(name)
-        ref = next((ref for ref in self.spec.routes if ref.name == name), RouteRef(name=name))
+        kind, plain = of_spot(name)
+        ref = next((ref for ref in self.spec.routes if spot(ref) == name), RouteRef(kind=kind, name=plain))
         viewer = Viewer("shop", NAMESPACE, self.spec, self.memory or self.status)
         reading = RouteReading(document) if document is not None else None
-        return view(viewer, ref, reading, writer=last_writer(document or {}), declared=declared)
+        missing = "" if document is not None else self.unserved.get(ref.kind, "")
+        writer = last_writer(document or {})
+        return view(viewer, ref, reading, writer=writer, declared=declared, missing=missing)
 
     def facts(self) -> Facts:
         memory = self.memory or self.status
-        names = [ref.name for ref in self.spec.routes]
+        names = [spot(ref) for ref in self.spec.routes]
         views = [self.view(name) for name in names]
         if memory.active:
-            left = [old.name for old in memory.routes if old.name not in names and old.owned]
+            left = [spot(old) for old in memory.routes if spot(old) not in names and old.owned]
             views += [self.view(name, declared=False) for name in left]
         stable, canary = (self.canary, self.stable) if memory.swapped else (self.stable, self.canary)
         known = self.spec.workloads is not None
@@ -275,6 +301,7 @@ class World:
             measurements=tuple(self.news),
             request=parse_request(self.request),
             problems=tuple(self._problems(views, memory)),
+            findings=tuple(findings(self.spec, NAMESPACE, self._sound(views), Documents())),
             recorded=Recorded.of(recorded),
             turn=self.turn,
             fresh=self.fresh,
@@ -283,13 +310,17 @@ class World:
             unwritten=dict(self.unwritten),
         )
 
+    def _sound(self, views: list[RouteView]) -> dict[RouteKey, RouteReading]:
+        sound = (view for view in views if view.declared and view.exists and not view.problem)
+        return {view.key: RouteReading(self.routes[view.name]) for view in sound}
+
     def _problems(self, views: list[RouteView], memory: RolloutStatus) -> list[Problem]:
         problems = []
         for seen in views:
             if not seen.declared:
                 continue
             if not seen.exists:
-                problems.append(Problem("spec.routes", f"there is no HTTPRoute {seen.name}"))
+                problems.append(Problem("spec.routes", f"there is no {seen.label}"))
             elif seen.problem:
                 problems.append(Problem("spec.routes", seen.problem))
             elif not memory.active:
@@ -297,7 +328,7 @@ class World:
         if all(seen.exists and not seen.problem for seen in views):
             found = frozenset(rule.key for seen in views if seen.declared for rule in seen.rules)
             problems += [Problem("spec.steps", words) for _, _, words in misnamed(self.spec, found)]
-        return problems
+        return [*problems, *mirroring.problems(self.spec, views, active=memory.active)]
 
     def _unwritable(self, view: RouteView) -> list[Problem]:
         try:
@@ -393,7 +424,7 @@ class World:
     def perform(self, action: Action) -> None:
         match action:
             case WriteRoute():
-                self._attempt(action.name, lambda: self._write_route(action))
+                self._attempt(spot(action), lambda: self._write_route(action))
             case AddFinalizer():
                 self._attempt("rollout", lambda: self._finalizer(present=True))
             case RemoveFinalizer():
@@ -434,19 +465,20 @@ class World:
                 raise Unavailable("502", status=502)
 
     def _write_route(self, action: WriteRoute) -> None:
-        if action.name not in self.routes:
+        where = spot(action)
+        if where not in self.routes:
             raise NotFound("404", status=404)
-        seen = self.seen.pop(action.name, self.routes[action.name])
+        seen = self.seen.pop(where, self.routes[where])
         patch = edit(seen, action.plan, action.intent, rollout="shop")
         if not patch:
             return
         try:
-            after = jsonpatch.apply_patch(self.routes[action.name], patch)
+            after = jsonpatch.apply_patch(self.routes[where], patch)
         except jsonpatch.JsonPatchException as error:
             raise Unprocessable(str(error), status=422) from error
-        before = self.routes[action.name]
-        self._store(action.name, after)
-        self.promises.route_written(action, before, self.routes[action.name])
+        before = self.routes[where]
+        self._store(where, after)
+        self.promises.route_written(action, before, self.routes[where])
         self.wrote.append(("route", action))
 
     def _somebody(self, name: str) -> None:
@@ -678,12 +710,39 @@ class World:
         """The canary's largest share on a route, in percent."""
         return float(max(pair.weights.share for pair in self.pairs(name)))
 
+    def copied(self, name: str = "shop") -> dict[str, float]:
+        """Of what share of its requests each rule sends copies to the canary, in percent; of those that do."""
+        pair = Pair.of(self.spec, NAMESPACE, swapped=(self.memory or self.status).swapped)
+        return {key: float(share) for key, share in RouteReading(self.routes[name]).copied(pair).items()}
+
+    def edit_filters(self, change: Callable[[list[Json]], Any], name: str = "shop", by: str = "alice") -> None:
+        """Somebody edits the filters of every rule that has some."""
+
+        def edit_them(document: Json) -> None:
+            for rule_ in document["spec"]["rules"]:
+                if "filters" in rule_:
+                    change(rule_["filters"])
+
+        self.edit_route(name, edit_them, by)
+
+    def unmirror(self, name: str = "shop", by: str = "alice") -> None:
+        """Somebody takes away whatever sends copies to the canary."""
+
+        def change(filters: list[Json]) -> None:
+            filters[:] = [item for item in filters if item["type"] != "RequestMirror" or _target(item) != "c"]
+
+        self.edit_filters(change, name, by)
+
     def annotated(self, name: str = "shop") -> bool:
         return RUN_ANNOTATION in (self.routes[name]["metadata"].get("annotations") or {})
 
     @property
     def reasons(self) -> list[str]:
         return [tell.reason for tell in self.told]
+
+
+def _target(item: Json) -> str:
+    return str(item["requestMirror"]["backendRef"]["name"])
 
 
 def apply_merge(document: Any, patch: Any) -> Any:

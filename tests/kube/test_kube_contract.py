@@ -174,6 +174,10 @@ async def test_discovery_knows_what_is_served(kube: Kube) -> None:
     assert await kube.resolve("apps", "Deployment") == DEPLOYMENTS
     assert await kube.resolve("apps", "Ship") is None
     assert await kube.resolve("nobody.example.com", "Ship") is None
+    found = await kube.discover("apps")
+    assert found["Deployment"] == DEPLOYMENTS
+    assert all(resource.kind == kind for kind, resource in found.items())
+    assert await kube.discover("nobody.example.com") == {}
     with pytest.raises(NotFound):
         await kube.raw("/apis/nobody.example.com")
 

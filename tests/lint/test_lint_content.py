@@ -311,14 +311,14 @@ NEIGHBOURS: list[tuple[str, list[Json], str, str, str]] = [
         "another Rollout on the same rule",
         [rollout(), route(), {**rollout(), "metadata": {"name": "again", "namespace": "team-shop"}}],
         "spec.routes[0]",
-        "Rollout shop (m.yaml) drives rule #0 of route shop too",
+        "Rollout shop (m.yaml) drives rule #0 of HTTPRoute shop too",
         "error",
     ),
     (
         "another Rollout on the same pair, without the route at hand",
         [rollout(), {**rollout(), "metadata": {"name": "again", "namespace": "team-shop"}}],
         "spec.routes[0]",
-        "Rollout shop (m.yaml) drives rules of route shop too",
+        "Rollout shop (m.yaml) drives rules of HTTPRoute shop too",
         "error",
     ),
     (
@@ -370,6 +370,63 @@ def test_each_mistake_is_one_finding(_why: str, documents: list[Json], field: st
 def test_what_fits_together_passes(documents: list[Json]) -> None:
     """No false alarm for a whole set, for parts of one, for other namespaces, or for other kinds of the same name."""
     assert of(problems(*documents)) == []
+
+
+def mirrored(mirror: Json, *rules: Json) -> list[Json]:
+    """Everything, with a step that mirrors, and a route whose rules are these over the usual one."""
+    document = route()
+    (usual,) = document["spec"]["rules"]
+    document["spec"]["rules"] = [{**usual, **rule} for rule in rules or ({},)]
+    rest = [one for one in everything() if one["kind"] not in {"Rollout", "HTTPRoute"}]
+    return [rollout(steps=[{"weight": 10}, {"mirror": mirror}, {"weight": 50}]), document, *rest]
+
+
+GET: Json = {"matches": [{"method": "GET"}]}
+THERE: Json = {"type": "RequestMirror", "requestMirror": {"backendRef": {"name": "shop-canary", "port": 8080}}}
+
+
+@pytest.mark.parametrize(
+    ("documents", "words"),
+    [
+        (mirrored({"percent": 20}), "no rule of HTTPRoute shop is limited to the methods GET, HEAD and OPTIONS"),
+        (mirrored({"percent": 20}, {**GET, "filters": [THERE]}), "mirrors 100 % of its requests to the canary already"),
+        (mirrored({"percent": 20}, {**GET, "filters": [{"type": "x"}] * 16}), "has 16 filters"),
+    ],
+)
+def test_a_step_that_could_not_mirror_is_an_error(documents: list[Json], words: str) -> None:
+    """At the step, with what to do: as the controller would say it."""
+    (finding,) = problems(*documents)
+    assert (finding.field, finding.severity) == ("spec.steps[1].mirror", Severity.ERROR)
+    assert words in finding.text
+
+
+@pytest.mark.parametrize(
+    "documents",
+    [
+        mirrored({"percent": 20}, GET),
+        mirrored({"percent": 20}, GET, {"name": "pay"}),
+        mirrored({"fraction": {"numerator": 1, "denominator": 3}, "allowUnsafeMethods": True}),
+    ],
+)
+def test_a_step_that_can_mirror_passes(documents: list[Json]) -> None:
+    """Rules that are left out are no mistake."""
+    assert problems(*documents) == []
+
+
+@pytest.mark.parametrize(
+    ("mirror", "field", "words"),
+    [
+        ({}, "spec.steps[1].mirror", "exactly one of percent and fraction"),
+        ({"percent": 1, "fraction": {"numerator": 1}}, "spec.steps[1].mirror", "exactly one of percent and fraction"),
+        ({"fraction": {"numerator": 101}}, "spec.steps[1].mirror.fraction", "at most the denominator"),
+        ({"percent": 0}, "spec.steps[1].mirror.percent", ""),
+    ],
+)
+def test_a_mirror_of_no_share_is_refused_as_the_api_server_refuses_it(mirror: Json, field: str, words: str) -> None:
+    """By the rules of the definition."""
+    (finding,) = problems(*mirrored(mirror, GET))
+    assert (finding.field, finding.severity) == (field, Severity.ERROR)
+    assert words in finding.text
 
 
 def test_what_was_not_looked_at_is_a_note() -> None:

@@ -89,7 +89,7 @@ BAD: list[tuple[Json, Edit, str, str]] = [
     (rollout(), at("spec.canary.port", "8080"), "spec.canary.port", "must be an integer, and is a string"),
     (rollout(), at("spec.canary.service", "Shop"), "spec.canary.service", "is not a name"),
     (rollout(), at("spec.onFailure", "rollback"), "spec.onFailure", "did you mean 'Rollback'?"),
-    (rollout(), at("spec.routes.0.kind", "GRPCRoute"), "spec.routes[0].kind", "did you mean 'HTTPRoute'?"),
+    (rollout(), at("spec.routes.0.kind", "HttpRoute"), "spec.routes[0].kind", "did you mean 'HTTPRoute'?"),
     (rollout(), at("spec.routes.1", {"name": "shop"}), "spec.routes[1]", "the same as spec.routes[0]"),
     (rollout(), at("spec.routes.0.rules", ["a", "a"]), "spec.routes[0].rules", "names something twice"),
     (rollout(), at("spec.checks.0.threshold.max", "1 %"), "spec.checks[0].threshold.max", "is not a limit"),

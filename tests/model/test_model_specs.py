@@ -58,7 +58,20 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("a Service in capitals", {"stable": {"service": "S", "port": 80}}, "stable.service"),
     ("an unknown field", {"colour": "red"}, "colour"),
     ("an unknown field of a step", {"steps": [{"weight": 1, "wait": "5m"}]}, "steps.0.wait"),
-    ("a step of another version", {"steps": [{"mirror": {"percent": 20}}]}, "steps.0.mirror"),
+    ("a step of another version", {"steps": [{"weight": 1, "gate": {"http": {}}}]}, "steps.0.gate"),
+    ("a mirror of no share", {"steps": [{"mirror": {}}]}, "steps.0.mirror"),
+    ("a mirror of nothing", {"steps": [{"mirror": {"percent": 0}}]}, "steps.0.mirror.percent"),
+    ("a mirror of more than all", {"steps": [{"mirror": {"percent": 101}}]}, "steps.0.mirror.percent"),
+    (
+        "a fraction of more than all",
+        {"steps": [{"mirror": {"fraction": {"numerator": 101}}}]},
+        "steps.0.mirror.fraction",
+    ),
+    (
+        "a mirror of two shares",
+        {"steps": [{"mirror": {"percent": 20, "fraction": {"numerator": 1, "denominator": 5}}}]},
+        "steps.0.mirror",
+    ),
     ("an unknown promotion", {"promotion": "copy"}, "promotion"),
     ("an unknown policy", {"checks": [{"name": "a", "onNoData": "Maybe"}]}, "checks.0.onNoData"),
     ("a negative failureLimit", {"checks": [{"name": "a", "failureLimit": -1}]}, "checks.0.failureLimit"),
@@ -96,6 +109,7 @@ def test_a_spec_is_written_as_it_was_read() -> None:
 
 BOUND = [
     ({"steps": [{"weight": 11}]}, True),
+    ({"steps": [{"weight": 10, "mirror": {"percent": 20}}]}, True),
     ({"routes": [{"name": "other"}]}, True),
     ({"canary": {"service": "c2", "port": 80}}, True),
     ({"workloads": {"stable": {"name": "a"}, "canary": {"name": "b"}}}, True),
@@ -111,6 +125,33 @@ BOUND = [
 def test_what_a_run_is_bound_to(changes: dict[str, Any], another: bool) -> None:
     """Routes, pair, workloads and steps are the plan; checks and policies may change under way."""
     assert (spec(**changes).plan_hash() != spec().plan_hash()) is another
+
+
+def test_an_upgrade_starts_no_run_again() -> None:
+    """The plan of a Rollout that uses nothing new has the hash that the first version gave it."""
+    steps = [{"weight": 10, "hold": "10s"}, {"approval": {}}]
+    plan = {
+        "routes": [{"name": "shop"}],
+        "stable": {"service": "s", "port": 80},
+        "canary": {"service": "c", "port": 80},
+    }
+    assert RolloutSpec.model_validate({**plan, "steps": steps}).plan_hash() == "3a1d8f4822"
+
+
+@pytest.mark.parametrize(
+    ("mirror", "share"),
+    [
+        ({"percent": 20}, 20),
+        ({"percent": 100}, 100),
+        ({"fraction": {"numerator": 1}}, 1),
+        ({"fraction": {"numerator": 1, "denominator": 3}}, Fraction(100, 3)),
+    ],
+)
+def test_a_mirror_is_a_share_of_the_requests(mirror: dict[str, Any], share: Fraction) -> None:
+    """In percent, exactly; a fraction counts hundredths unless it says otherwise."""
+    (step,) = spec(steps=[{"mirror": mirror}]).steps
+    assert step.mirror is not None
+    assert (step.mirror.share, step.mirror.allow_unsafe_methods, step.kind) == (share, False, "mirror")
 
 
 # -- templates ----------------------------------------------------------------------------------------------------

@@ -158,7 +158,7 @@ PROBLEMS: list[tuple[str, dict[str, Any], list[dict[str, Any]], str, str]] = [
         {"steps": [{"weight": "0.5%"}]},
         [route("shop", {"backendRefs": [ref("third", 1), ref("stable", 100), ref("canary", 0)]})],
         "spec.routes[0]",
-        "rule #0 of route shop",
+        "rule #0 of HTTPRoute shop",
     ),
     (
         "no such template",
@@ -221,7 +221,7 @@ def test_rivals(name: str, theirs: dict[str, Any], ours: dict[str, Any], objects
     problems = facts_of(store, rollout(**ours)).problems
     assert bool(problems) is objects
     if objects:
-        assert "Rollout rival drives rule #0 of route shop already" in problems[0].message
+        assert "Rollout rival drives rule #0 of HTTPRoute shop already" in problems[0].message
 
 
 def test_queries_are_rendered_by_role() -> None:

@@ -339,6 +339,6 @@ def test_the_message_names_the_owner_and_the_rule() -> None:
     store.put_rollout(rollout("zoe", **first, routes=[{"name": "shop", "rules": ["two"]}]))
     store.put_rollout(rollout("abe", **second))
     (problem,) = facts_of(store, rollout(routes=[{"name": "shop", "rules": ["two"]}])).problems
-    assert problem.message.startswith("Rollout zoe drives rule two of route shop already")
+    assert problem.message.startswith("Rollout zoe drives rule two of HTTPRoute shop already")
     (problem,) = facts_of(store, rollout()).problems
-    assert problem.message.startswith("Rollout abe drives rule one of route shop already")
+    assert problem.message.startswith("Rollout abe drives rule one of HTTPRoute shop already")

@@ -4,12 +4,33 @@ import pytest
 from observe_kit import TEAM, deployment, meta, rollout, route, template
 
 from canary.model.rollout import RouteKind
-from canary.observe.objects import known, request_of, revision, slim, workload_view
+from canary.observe.objects import Recent, known, request_of, revision, slim, workload_view
 from canary.observe.store import Store
 from canary.routes.key import RouteKey
 
 SHOP = (TEAM, "shop")
 ROUTE = RouteKey(RouteKind.HTTP, *SHOP)
+
+
+def test_of_an_object_only_its_latest_version_is_kept_open() -> None:
+    """However often an object changes, what its earlier versions said takes no memory; and the oldest makes room."""
+    made: list[bytes] = []
+
+    def make(text: bytes) -> str:
+        made.append(text)
+        return text.decode()
+
+    recent = Recent(2, make)
+    for version in range(10):
+        assert recent.of("a", f"a{version}".encode()) == f"a{version}"
+    assert len(recent) == 1
+    assert recent.of("b", b"b") == "b"
+    assert recent.of("a", b"a9") == "a9"
+    assert len(made) == 11, "the same text is not read again"
+    assert recent.of("c", b"c") == "c"
+    assert len(recent) == 2
+    assert (recent.of("a", b"a9"), len(made)) == ("a9", 12), "what was asked for last stays"
+    assert (recent.of("b", b"b"), len(made)) == ("b", 13)
 
 
 def test_news_that_is_old_changes_nothing() -> None:

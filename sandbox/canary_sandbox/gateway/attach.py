@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from canary_sandbox.gateway.objects import GATEWAY_GROUP, Json, Key, Objects
 
 CONTROLLER_NAME = "canary.dev/sandbox-envoy"
-SUPPORTED_PROTOCOL = "HTTP"
+SERVED = {"HTTP": ("HTTPRoute", "GRPCRoute"), "TCP": ("TCPRoute",), "TLS": ("TLSRoute",)}
+"""The kinds of routes that attach to a listener, by its protocol; other protocols are not served."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +18,8 @@ class Listener:
 
     gateway: Key
     spec: Json
+    conflicts: bool = False
+    """Another listener of the Gateway names the same port with another protocol: neither may be served."""
 
     @property
     def name(self) -> str:
@@ -27,14 +30,35 @@ class Listener:
         return f"{self.gateway[0]}/{self.gateway[1]}/{self.name}"
 
     @property
-    def served(self) -> bool:
-        return self.spec.get("protocol") == SUPPORTED_PROTOCOL and self._allows_kind()
+    def protocol(self) -> str:
+        return str(self.spec.get("protocol"))
 
-    def _allows_kind(self) -> bool:
-        kinds = (self.spec.get("allowedRoutes") or {}).get("kinds") or [{"kind": "HTTPRoute"}]
-        return any(
-            kind.get("kind") == "HTTPRoute" and (kind.get("group") or GATEWAY_GROUP) == GATEWAY_GROUP for kind in kinds
-        )
+    @property
+    def supported(self) -> bool:
+        """Whether this gateway can serve its protocol; TLS as it is, without ending it."""
+        return self.protocol in SERVED and (self.protocol != "TLS" or self._passes_tls_through())
+
+    def _passes_tls_through(self) -> bool:
+        return (self.spec.get("tls") or {}).get("mode") == "Passthrough"
+
+    @property
+    def served(self) -> bool:
+        return self.supported and not self.conflicts and bool(self.kinds)
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of routes that may attach: those of its protocol, or those of them that it lists."""
+        possible, listed = SERVED.get(self.protocol, ()), self._listed()
+        return tuple(kind for kind in possible if not listed or (GATEWAY_GROUP, kind) in listed)
+
+    @property
+    def lists_other_kinds(self) -> bool:
+        """Whether it lists a kind that cannot attach to it."""
+        return any(group != GATEWAY_GROUP or kind not in self.kinds for group, kind in self._listed())
+
+    def _listed(self) -> frozenset[tuple[str, str]]:
+        kinds = (self.spec.get("allowedRoutes") or {}).get("kinds") or []
+        return frozenset((kind.get("group") or GATEWAY_GROUP, kind["kind"]) for kind in kinds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +85,17 @@ def our_gateways(objects: Objects) -> dict[Key, Json]:
 def listeners_of(gateway: Json) -> tuple[Listener, ...]:
     """The listeners of a Gateway, in the order of its spec."""
     meta = gateway["metadata"]
-    return tuple(Listener((meta["namespace"], meta["name"]), spec) for spec in gateway["spec"].get("listeners") or [])
+    specs: list[Json] = gateway["spec"].get("listeners") or []
+    return tuple(Listener((meta["namespace"], meta["name"]), spec, _conflicts(spec, specs)) for spec in specs)
 
 
-def attachments(objects: Objects, gateways: dict[Key, Json], route: Json) -> Iterator[Attachment]:
+def _conflicts(spec: Json, specs: list[Json]) -> bool:
+    """By the API, which lets none of them win; UDP ports are other ports."""
+    protocols = {item.get("protocol") for item in specs if item.get("port") == spec.get("port")} - {"UDP"}
+    return spec.get("protocol") != "UDP" and len(protocols) > 1
+
+
+def attachments(objects: Objects, gateways: dict[Key, Json], kind: str, route: Json) -> Iterator[Attachment]:
     """One Attachment per parentRef that names one of our Gateways; other parents are other controllers' business."""
     namespace = route["metadata"]["namespace"]
     for ref in route["spec"].get("parentRefs") or []:
@@ -73,10 +104,11 @@ def attachments(objects: Objects, gateways: dict[Key, Json], route: Json) -> Ite
         key = (ref.get("namespace") or namespace, ref["name"])
         gateway = gateways.get(key)
         if gateway is not None:
-            yield _attach(objects, gateway, key, route, ref)
+            yield _attach(objects, gateway, kind, route, ref)
 
 
-def _attach(objects: Objects, gateway: Json, key: Key, route: Json, ref: Json) -> Attachment:
+def _attach(objects: Objects, gateway: Json, kind: str, route: Json, ref: Json) -> Attachment:
+    key = (gateway["metadata"]["namespace"], gateway["metadata"]["name"])
     candidates = [
         listener
         for listener in listeners_of(gateway)
@@ -86,11 +118,11 @@ def _attach(objects: Objects, gateway: Json, key: Key, route: Json, ref: Json) -
         return Attachment(
             ref, key, reason="NoMatchingParent", message=f"Gateway {key[0]}/{key[1]} has no such listener"
         )
-    allowed = [item for item in candidates if item.served and _allows(objects, item, route["metadata"]["namespace"])]
+    namespace = route["metadata"]["namespace"]
+    allowed = [item for item in candidates if item.served and kind in item.kinds and _allows(objects, item, namespace)]
     if not allowed:
-        return Attachment(
-            ref, key, reason="NotAllowedByListeners", message=f"no listener of {key[0]}/{key[1]} allows this route"
-        )
+        message = f"no listener of {key[0]}/{key[1]} allows this {kind}"
+        return Attachment(ref, key, reason="NotAllowedByListeners", message=message)
     wanted = tuple(route["spec"].get("hostnames") or ())
     meets = tuple((item, common_hostnames(item.spec.get("hostname"), wanted)) for item in allowed)
     meets = tuple((item, names) for item, names in meets if names)

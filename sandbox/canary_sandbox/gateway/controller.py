@@ -14,7 +14,6 @@ from canary.kube import (
     ENDPOINTSLICES,
     GATEWAYCLASSES,
     GATEWAYS,
-    HTTPROUTES,
     NAMESPACES,
     REFERENCEGRANTS,
     SERVICES,
@@ -25,7 +24,15 @@ from canary_sandbox.addresses import Locate, as_written
 from canary_sandbox.composite import Composite
 from canary_sandbox.gateway.attach import CONTROLLER_NAME
 from canary_sandbox.gateway.envoy import Envoy, EnvoyRefusedError
-from canary_sandbox.gateway.objects import Json, Key, Objects, generation_of, key_of
+from canary_sandbox.gateway.objects import (
+    GATEWAY_GROUP,
+    ROUTE_KINDS,
+    Json,
+    Objects,
+    RouteKey,
+    generation_of,
+    key_of,
+)
 from canary_sandbox.gateway.statuses import Statuses, class_body, gateway_body, has_our_entries, route_body
 from canary_sandbox.gateway.translate import FEATURES, EnvoyConfig, translate
 from canary_sandbox.watching import Cache, running, watch_all
@@ -37,7 +44,6 @@ Accept = Callable[[Json], bool]
 _READ: dict[str, Resource] = {
     "classes": GATEWAYCLASSES,
     "gateways": GATEWAYS,
-    "routes": HTTPROUTES,
     "services": SERVICES,
     "slices": ENDPOINTSLICES,
     "grants": REFERENCEGRANTS,
@@ -57,6 +63,8 @@ class EnvoyGateway(Composite):
 
     `accept(route)` False makes the gateway behave like one that is late: it serves the last generation it took up and
     says nothing about the new one. What is left out of `features` is not advertised, and refused.
+    Kinds of routes that the API server does not serve when it starts are left out. What it is told to do wrong stands on
+    its GatewayClass: see `lies`.
     One thing differs from a real gateway: a listener's port (say 80) cannot be bound here, so every listener gets a
     free loopback port; `address()` tells which, and so does the listener's Programmed condition. `ports` are those to
     take if they are free, by "namespace/gateway/listener". `locate` says where the endpoints of EndpointSlices really
@@ -81,9 +89,10 @@ class EnvoyGateway(Composite):
         self._features = features
         self._cache = Cache()
         self._envoy = Envoy(ports=ports)
-        self._taken: dict[Key, Json] = {}
-        self._loaded: dict[Key, Json] = {}
-        self._refused: dict[Key, tuple[Json, str]] = {}
+        self._routes: dict[str, Resource] = {}
+        self._taken: dict[RouteKey, Json] = {}
+        self._loaded: dict[RouteKey, Json] = {}
+        self._refused: dict[RouteKey, tuple[Json, str]] = {}
         self._changed = asyncio.Event()
         self._applied = asyncio.Condition()
         self._rounds = 0
@@ -92,7 +101,11 @@ class EnvoyGateway(Composite):
     async def _enter(self, stack: AsyncExitStack) -> None:
         starting = asyncio.create_task(stack.enter_async_context(self._envoy))
         try:
-            await stack.enter_async_context(watch_all(self._cache, self._kube, _READ, self._wake))
+            for kind in ROUTE_KINDS:
+                if resource := await self._kube.resolve(GATEWAY_GROUP, kind):
+                    self._routes[kind] = resource
+            read = {**_READ, **self._routes}
+            await stack.enter_async_context(watch_all(self._cache, self._kube, read, self._wake))
         finally:
             await starting
         await stack.enter_async_context(running(self._run()))
@@ -192,11 +205,14 @@ class EnvoyGateway(Composite):
         self._loaded = {key: route for key, route in objects.routes.items() if key not in self._refused}
         await self._tell(objects, statuses)
 
+    def _seen(self) -> dict[RouteKey, Json]:
+        """The newest version of every route."""
+        return {(kind, *key): route for kind in self._routes for key, route in self._cache.of(kind).items()}
+
     def _take_up(self) -> None:
         """Decide which generation of each route this round serves."""
-        routes = self._cache.of("routes")
-        taken: dict[Key, Json] = {}
-        for key, route in routes.items():
+        taken: dict[RouteKey, Json] = {}
+        for key, route in self._seen().items():
             before = self._taken.get(key)
             if (before is not None and _same_generation(before, route)) or self._accept(route):
                 taken[key] = route
@@ -242,12 +258,12 @@ class EnvoyGateway(Composite):
         for key, about_gateway in statuses.gateways.items():
             body = partial(gateway_body, status=about_gateway, ports=self._envoy.ports, now=now)
             await self._write(GATEWAYS, objects.gateways[key], body)
-        for key, about_route in statuses.routes.items():
-            route = objects.routes[key]
+        for (kind, namespace, name), about_route in statuses.routes.items():
+            route = objects.routes[kind, namespace, name]
             # While a newer generation is withheld, nothing at all is said about the route.
-            withheld = not _same_generation(self._cache.of("routes").get(key), route)
+            withheld = not _same_generation(self._cache.of(kind).get((namespace, name)), route)
             if not withheld and (about_route.parents or has_our_entries(route)):
-                await self._write(HTTPROUTES, route, partial(route_body, status=about_route, now=now))
+                await self._write(self._routes[kind], route, partial(route_body, status=about_route, now=now))
 
     async def _write(self, resource: Resource, obj: Json, body: Callable[[Json], Json]) -> None:
         """Write a status if it differs; on a conflict read again, because others write their entries too."""

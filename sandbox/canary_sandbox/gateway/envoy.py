@@ -7,6 +7,7 @@ tables, then listeners; clusters that nobody uses any more go last.
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import tempfile
@@ -21,7 +22,8 @@ import aiohttp
 from canary.errors import SandboxError
 from canary_sandbox.composite import Composite
 from canary_sandbox.gateway import xds
-from canary_sandbox.gateway.objects import Json
+from canary_sandbox.gateway.objects import Backend, Json
+from canary_sandbox.gateway.streams import Stream
 from canary_sandbox.gateway.translate import EnvoyConfig
 from canary_sandbox.process import ManagedProcess, answers, free_or_any
 
@@ -51,9 +53,11 @@ class Envoy(Composite):
         self._concurrency = concurrency
         self._versions = 0
         self._tables: dict[str, list[Json]] = {}
-        self._table_versions: dict[str, str] = {}
+        self._streams: dict[str, Stream] = {}
+        self._running: dict[str, str] = {}
+        self._listeners: dict[str, Json] = {}
         self._endpoints: dict[str, tuple[tuple[str, int], ...]] = {}
-        self._clusters: frozenset[str] = frozenset()
+        self._backends: frozenset[Backend] = frozenset()
         self.ports: dict[str, int] = {}
         self.admin_url = ""
 
@@ -77,16 +81,15 @@ class Envoy(Composite):
 
         Raises EnvoyRefusedError when Envoy refuses a route table, SandboxError when it does not react.
         """
-        wanted = frozenset(config.clusters)
         for name, addresses in config.clusters.items():
             if self._endpoints.get(name) != addresses:
                 self._write(f"eds/{xds.file_name(name)}", self._discovery([xds.load_assignment(name, addresses)]))
                 self._endpoints[name] = addresses
-        if not wanted <= self._clusters:
-            await self._load_clusters(self._clusters | wanted)
-        await self._load_tables(config.virtual_hosts)
-        if self._clusters != wanted:
-            await self._load_clusters(wanted)
+        if not config.backends <= self._backends:
+            await self._load_clusters(self._backends | config.backends)
+        await self._load_traffic(config.virtual_hosts, config.streams)
+        if self._backends != config.backends:
+            await self._load_clusters(config.backends)
 
     async def stats(self, pattern: str) -> Mapping[str, str]:
         """Envoy's statistics whose names match the regular expression."""
@@ -95,9 +98,8 @@ class Envoy(Composite):
 
     # --- loading -----------------------------------------------------------------------------------------------------
 
-    async def _load_clusters(self, names: Iterable[str]) -> None:
-        names = frozenset(names)
-        document = self._discovery([xds.cluster(name, self._folder) for name in sorted(names)])
+    async def _load_clusters(self, backends: frozenset[Backend]) -> None:
+        document = self._discovery([xds.cluster(backend, self._folder) for backend in sorted(backends)])
         self._write("cds.json", document)
         pattern = r"^cluster_manager\.(cds\.version_text|cds\.update_rejected|warming_clusters)$"
         deadline = time.monotonic() + LOAD_TIMEOUT
@@ -107,35 +109,47 @@ class Envoy(Composite):
             if loaded and stats.get("cluster_manager.warming_clusters") == "0":
                 break
             await self._pause(deadline, "clusters")
-        self._clusters = names
-        for gone in set(self._endpoints) - names:
+        self._backends = backends
+        for gone in set(self._endpoints) - {backend.cluster for backend in backends}:
             del self._endpoints[gone]
             (self._folder / "eds" / xds.file_name(gone)).unlink(missing_ok=True)
 
-    async def _load_tables(self, tables: Mapping[str, list[Json]]) -> None:
+    async def _load_traffic(self, tables: Mapping[str, list[Json]], streams: Mapping[str, Stream]) -> None:
         changed = [name for name, hosts in tables.items() if self._tables.get(name) != hosts]
         rejected = await self._rejections() if changed else {}
         for name in changed:
-            version = self._next_version()
+            version = self._running[name] = self._next_version()
             table = xds.route_table(name, tables[name], version)
             self._write(f"rds/{xds.file_name(name)}", xds.discovery(version, [table]))
             self._tables.pop(name, None)
-            self._table_versions[name] = version
-        if tables.keys() != self.ports.keys():
-            await self._load_listeners(tables.keys())
+        moved = [name for name, stream in streams.items() if self._streams.get(name) != stream]
+        for name in moved:
+            self._running[name] = self._next_version()
+            self._streams.pop(name, None)
+        await self._load_listeners(tables, streams)
         for name in changed:
             await self._await_table(name, rejected.get(name, 0))
             self._tables[name] = tables[name]
+        for name in moved:
+            await self._await_stream(name)
+            self._streams[name] = streams[name]
 
-    async def _load_listeners(self, names: Iterable[str]) -> None:
-        names = sorted(names)
+    async def _load_listeners(self, tables: Iterable[str], streams: Mapping[str, Stream]) -> None:
+        names = sorted({*tables, *streams})
         # What a listener began with is said again each time: one whose address changes is another listener.
         self._asked = {
             name: self._asked[name] if name in self._asked else free_or_any(self._wanted_ports.get(name, 0))
             for name in names
         }
-        listeners = [xds.listener(name, self._folder, port) for name, port in self._asked.items()]
-        document = self._discovery(listeners)
+        listeners = {
+            name: xds.stream_listener(name, streams[name], self._running[name], port)
+            if name in streams
+            else xds.listener(name, self._folder, port)
+            for name, port in self._asked.items()
+        }
+        if listeners == self._listeners:
+            return
+        document = self._discovery(list(listeners.values()))
         self._write("lds.json", document)
         deadline = time.monotonic() + LOAD_TIMEOUT
         while True:
@@ -143,17 +157,21 @@ class Envoy(Composite):
             if stats.get("listener_manager.lds.version_text") == document["version_info"]:
                 break
             await self._pause(deadline, "listeners")
-        for gone in set(self.ports) - set(names):
-            del self.ports[gone]
-            self._tables.pop(gone, None)
+        for gone in set(self._listeners) - set(names):
+            self.ports.pop(gone, None)
+        for gone in set(self._tables) - set(tables):
+            del self._tables[gone]
             (self._folder / "rds" / xds.file_name(gone)).unlink(missing_ok=True)
+        for gone in set(self._streams) - set(streams):
+            del self._streams[gone]
+        self._listeners = listeners
 
     async def _await_table(self, name: str, rejected_before: int) -> None:
         deadline = time.monotonic() + LOAD_TIMEOUT
         while True:
             if name not in self.ports:  # a new listener opens its port once it has its first route table
                 await self._learn_ports()
-            if name in self.ports and await self._running_version(name) == self._table_versions[name]:
+            if name in self.ports and await self._running_version(name) == self._running[name]:
                 return
             if (await self._rejections()).get(name, 0) > rejected_before:
                 raise EnvoyRefusedError(name, self._last_rejection())
@@ -167,6 +185,32 @@ class Envoy(Composite):
                 return await response.text() if response.status == 200 else ""
         except aiohttp.ClientError:
             return ""
+
+    async def _await_stream(self, name: str) -> None:
+        deadline = time.monotonic() + LOAD_TIMEOUT
+        while True:
+            if name not in self.ports:
+                await self._learn_ports()
+            if name in self.ports and await self._running_stream(name) in (self._running[name], None):
+                return
+            await self._pause(deadline, f"connections of {name}")
+
+    async def _running_stream(self, name: str) -> str | None:
+        """Ask the data path which filter chains it runs. None where this machine has no address to ask from (macOS)."""
+        try:
+            reader, writer = await asyncio.open_connection(
+                "127.0.0.1", self.ports[name], local_addr=(xds.PROBE_SOURCE, 0)
+            )
+        except OSError as error:
+            return None if error.errno == errno.EADDRNOTAVAIL else ""
+        try:
+            writer.write(b"version?\n")  # an inspector of TLS waits for the first bytes
+            async with asyncio.timeout(1):
+                return (await reader.read()).decode()
+        except (OSError, TimeoutError):
+            return ""
+        finally:
+            writer.close()
 
     async def _learn_ports(self) -> None:
         async with self._http.get(f"{self.admin_url}/listeners", params={"format": "json"}) as response:

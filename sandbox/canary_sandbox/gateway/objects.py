@@ -11,9 +11,14 @@ from canary_sandbox.addresses import Address
 Json = dict[str, Any]
 Key = tuple[str, str]
 """(namespace, name)"""
+RouteKey = tuple[str, str, str]
+"""(kind, namespace, name): an HTTPRoute and a GRPCRoute of one name are two routes."""
 
 GATEWAY_GROUP = "gateway.networking.k8s.io"
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
+ROUTE_KINDS = ("HTTPRoute", "GRPCRoute", "TCPRoute", "TLSRoute")
+H2C = "kubernetes.io/h2c"
+_HTTP1 = (None, "", "http")
 
 
 def key_of(obj: Json) -> Key:
@@ -33,19 +38,21 @@ class Objects:
 
     classes: Mapping[Key, Json] = field(default_factory=dict)
     gateways: Mapping[Key, Json] = field(default_factory=dict)
-    routes: Mapping[Key, Json] = field(default_factory=dict)
+    routes: Mapping[RouteKey, Json] = field(default_factory=dict)
     services: Mapping[Key, Json] = field(default_factory=dict)
     slices: Mapping[Key, Json] = field(default_factory=dict)
     grants: Mapping[Key, Json] = field(default_factory=dict)
     namespaces: Mapping[Key, Json] = field(default_factory=dict)
-    refused: Mapping[Key, str] = field(default_factory=dict)
+    refused: Mapping[RouteKey, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, *documents: Json) -> Self:
         """Sort plain manifests into a snapshot; kinds the gateway does not read are left out."""
         found = cls()
         for document in documents:
-            if attribute := KINDS.get(document["kind"]):
+            if (kind := document["kind"]) in ROUTE_KINDS:
+                found = replace(found, routes={**found.routes, (kind, *key_of(document)): document})
+            elif attribute := KINDS.get(kind):
                 sort = {**getattr(found, attribute), key_of(document): document}
                 found = replace(found, **{attribute: sort})
         return found
@@ -54,7 +61,6 @@ class Objects:
 KINDS = {
     "GatewayClass": "classes",
     "Gateway": "gateways",
-    "HTTPRoute": "routes",
     "Service": "services",
     "EndpointSlice": "slices",
     "ReferenceGrant": "grants",
@@ -64,16 +70,25 @@ KINDS = {
 
 @dataclass(frozen=True, slots=True, order=True)
 class Backend:
-    """One port of one Service: the unit that gets weight, and the unit that is measured."""
+    """One port of one Service: the unit that gets weight, and the unit that is measured.
+
+    `http2`: it is spoken to in HTTP/2 with prior knowledge, without TLS.
+    """
 
     namespace: str
     service: str
     port: int
+    http2: bool = False
+
+    @property
+    def measured_as(self) -> str:
+        """Its name in statistics, whatever it is spoken to in; no part contains a slash, so it can be taken apart."""
+        return f"{self.namespace}/{self.service}/{self.port}"
 
     @property
     def cluster(self) -> str:
-        """The Envoy cluster's name; none of its parts can contain a slash or a dot, so it can be taken apart."""
-        return f"{self.namespace}/{self.service}/{self.port}"
+        """The Envoy cluster's name: a port that two kinds of routes speak to differently is two clusters."""
+        return f"{self.measured_as}/h2c" if self.http2 else self.measured_as
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,19 +99,19 @@ class Unresolved:
     message: str
 
 
-def resolve(objects: Objects, route: Json, ref: Json) -> Backend | Unresolved:
-    """Find the Service port that a backendRef of `route` names."""
+def resolve(objects: Objects, kind: str, route: Json, ref: Json) -> Backend | Unresolved:
+    """Find the Service port that a backendRef of `route` names; `kind` is the route's."""
     route_namespace = route["metadata"]["namespace"]
-    group, kind = ref.get("group") or "", ref.get("kind") or "Service"
-    if (group, kind) != ("", "Service"):
+    group, backend_kind = ref.get("group") or "", ref.get("kind") or "Service"
+    if (group, backend_kind) != ("", "Service"):
         return Unresolved(
-            "InvalidKind", f"backendRef kind {group or 'core'}/{kind} is not supported, only core/Service"
+            "InvalidKind", f"backendRef kind {group or 'core'}/{backend_kind} is not supported, only core/Service"
         )
     namespace, name, port = ref.get("namespace") or route_namespace, ref["name"], ref.get("port")
-    if namespace != route_namespace and not _granted(objects, route, namespace, name):
+    if namespace != route_namespace and not _granted(objects, kind, route_namespace, namespace, name):
         return Unresolved(
             "RefNotPermitted",
-            f"no ReferenceGrant in {namespace} lets HTTPRoutes of {route_namespace} refer to Service {name}",
+            f"no ReferenceGrant in {namespace} lets {kind}s of {route_namespace} refer to Service {name}",
         )
     service = objects.services.get((namespace, name))
     if service is None:
@@ -106,10 +121,17 @@ def resolve(objects: Objects, route: Json, ref: Json) -> Backend | Unresolved:
     declared = _service_port(service, int(port))
     if declared is None:
         return Unresolved("BackendNotFound", f"Service {namespace}/{name} has no port {port}")
-    protocol = declared.get("appProtocol") or "http"
-    if protocol != "http":
-        return Unresolved("UnsupportedProtocol", f"Service {namespace}/{name}: appProtocol {protocol} is not supported")
-    return Backend(namespace, name, int(port))
+    protocol = declared.get("appProtocol")
+    match kind:
+        case "TCPRoute" | "TLSRoute":
+            return Backend(namespace, name, int(port))
+        case "GRPCRoute" if protocol in (*_HTTP1, H2C):  # gRPC is HTTP/2, whether the Service says so or not
+            return Backend(namespace, name, int(port), http2=True)
+        case "HTTPRoute" if protocol in (*_HTTP1, H2C):
+            return Backend(namespace, name, int(port), http2=protocol == H2C)
+        case _:
+            said = f"Service {namespace}/{name}: appProtocol {protocol} is not supported"
+            return Unresolved("UnsupportedProtocol", said)
 
 
 def _service_port(service: Json, port: int) -> Json | None:
@@ -117,15 +139,15 @@ def _service_port(service: Json, port: int) -> Json | None:
     return next((declared for declared in ports if declared["port"] == port), None)
 
 
-def _granted(objects: Objects, route: Json, namespace: str, service: str) -> bool:
+def _granted(objects: Objects, kind: str, route_namespace: str, namespace: str, service: str) -> bool:
     for grant in objects.grants.values():
         if grant["metadata"]["namespace"] != namespace:
             continue
         spec = grant.get("spec", {})
         comes_from = any(
             origin.get("group") == GATEWAY_GROUP
-            and origin.get("kind") == "HTTPRoute"
-            and origin.get("namespace") == route["metadata"]["namespace"]
+            and origin.get("kind") == kind
+            and origin.get("namespace") == route_namespace
             for origin in spec.get("from", [])
         )
         leads_to = any(

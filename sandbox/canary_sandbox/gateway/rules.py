@@ -1,27 +1,49 @@
-"""One rule of an HTTPRoute → Envoy routes: matches, backends with weights, filters, and who goes first."""
+"""One rule of a route → what Envoy shall do: backends with weights and filters; for HTTP and gRPC its matches too."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from canary_sandbox.gateway.lies import Lie
+from canary_sandbox.gateway.matches import UnsupportedError, grpc_match, grpc_precedence, http_match, http_precedence
 from canary_sandbox.gateway.objects import Backend, Json, Objects, Unresolved, resolve
 
-SUPPORTED_RULE_FIELDS = frozenset({"name", "matches", "filters", "backendRefs", "timeouts"})
+SUPPORTED_RULE_FIELDS = {
+    "HTTPRoute": frozenset({"name", "matches", "filters", "backendRefs", "timeouts"}),
+    "GRPCRoute": frozenset({"name", "matches", "filters", "backendRefs"}),
+    "TCPRoute": frozenset({"name", "backendRefs"}),
+    "TLSRoute": frozenset({"name", "backendRefs"}),
+}
 SUPPORTED_FILTERS = frozenset({"RequestHeaderModifier", "ResponseHeaderModifier", "RequestMirror"})
 SUPPORTED_BACKEND_FILTERS = frozenset({"RequestHeaderModifier", "ResponseHeaderModifier"})
 UNRESOLVED_CLUSTER = "unresolved"
-"""A cluster that is never defined: with `cluster_not_found_response_code` its share of requests gets a 500."""
+"""A cluster that is never defined: with `cluster_not_found_response_code` its share of requests gets a 500.
+
+Its share of connections is closed at once.
+"""
 MILLION = 1_000_000
 
 
-class UnsupportedError(Exception):
-    """A value that this gateway does not serve; becomes Accepted=False, reason UnsupportedValue."""
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """A route and all that its rules are compiled by. `features` are the names that the GatewayClass promises."""
+
+    objects: Objects
+    kind: str
+    route: Json
+    features: frozenset[str]
+    lies: frozenset[Lie] = frozenset()
+
+    @property
+    def nowhere(self) -> tuple[int, str]:
+        """What requests get that no backend can serve, as a status and its Envoy name: an error in HTTP, UNAVAILABLE in gRPC."""
+        return (503, "SERVICE_UNAVAILABLE") if self.kind == "GRPCRoute" else (500, "INTERNAL_SERVER_ERROR")
 
 
 @dataclass(frozen=True, slots=True)
 class EnvoyRoute:
-    """One Envoy route. A smaller `precedence` is tried first; `place` (rule, match) breaks ties within one HTTPRoute."""
+    """One Envoy route. A smaller `precedence` is tried first; `place` (rule, match) breaks ties within one route."""
 
     precedence: tuple[int, ...]
     place: tuple[int, int]
@@ -30,30 +52,49 @@ class EnvoyRoute:
 
 @dataclass(slots=True)
 class CompiledRule:
-    """What became of a rule. `unsupported` set: its matches answer 500, because ignoring a filter would be a lie."""
+    """What became of a rule. `unsupported` set: its matches answer 500, because ignoring a filter would be a lie.
+
+    `routes` are for HTTP and gRPC, `shares` (cluster, weight above 0) for routes of connections.
+    """
 
     routes: list[EnvoyRoute] = field(default_factory=list)
+    shares: tuple[tuple[str, int], ...] = ()
     backends: set[Backend] = field(default_factory=set)
     unresolved: list[Unresolved] = field(default_factory=list)
     unsupported: str = ""
 
 
-def compile_rule(objects: Objects, route: Json, index: int, features: frozenset[str]) -> CompiledRule:
-    """Compile rule `index` of `route`; `features` are the names the GatewayClass promises."""
-    rule: Json = route["spec"]["rules"][index]
+def compile_rule(scope: Scope, index: int) -> CompiledRule:
+    """Compile rule `index` of an HTTPRoute or a GRPCRoute."""
+    rule: Json = scope.route["spec"]["rules"][index]
     compiled = CompiledRule()
     try:
-        _refuse_unknown_fields(rule, index)
-        action = _action(objects, route, rule, compiled, features)
+        _refuse_unknown_fields(scope.kind, rule, index)
+        action = _action(scope, rule, compiled)
     except UnsupportedError as error:
         compiled.unsupported = str(error)
         action = answer(500)
+    grpc = scope.kind == "GRPCRoute"
     for match_index, match in enumerate(rule.get("matches") or [{}]):
         try:
-            body = {"match": _match(match), **action}
-            compiled.routes.append(EnvoyRoute(_precedence(match), (index, match_index), body))
+            body = {"match": grpc_match(match) if grpc else http_match(match), **action}
+            precedence = grpc_precedence(match) if grpc else http_precedence(match)
+            compiled.routes.append(EnvoyRoute(precedence, (index, match_index), body))
         except UnsupportedError as error:
             compiled.unsupported = f"rules[{index}].matches[{match_index}]: {error}"
+    return compiled
+
+
+def compile_shares(scope: Scope, index: int) -> CompiledRule:
+    """Compile rule `index` of a TCPRoute or a TLSRoute: who gets which share of the connections."""
+    rule: Json = scope.route["spec"]["rules"][index]
+    compiled = CompiledRule()
+    try:
+        _refuse_unknown_fields(scope.kind, rule, index)
+        clusters = list(_weighted(scope, rule, compiled))
+    except UnsupportedError as error:
+        compiled.unsupported, clusters = str(error), []
+    compiled.shares = tuple((cluster["name"], cluster["weight"]) for cluster in clusters if cluster["weight"])
     return compiled
 
 
@@ -62,90 +103,42 @@ def answer(status: int) -> Json:
     return {"direct_response": {"status": status}}
 
 
-def _refuse_unknown_fields(rule: Json, index: int) -> None:
-    if unknown := sorted(set(rule) - SUPPORTED_RULE_FIELDS):
+def _refuse_unknown_fields(kind: str, rule: Json, index: int) -> None:
+    if unknown := sorted(set(rule) - SUPPORTED_RULE_FIELDS[kind]):
         raise UnsupportedError(f"rules[{index}]: {', '.join(unknown)} not supported by this gateway")
     if unknown := sorted(set(rule.get("timeouts") or {}) - {"request"}):
         raise UnsupportedError(f"rules[{index}].timeouts: {', '.join(unknown)} not supported by this gateway")
 
 
-# --- matches ---------------------------------------------------------------------------------------------------------
-
-
-def _match(match: Json) -> Json:
-    path = match.get("path") or {}
-    kind, value = path.get("type") or "PathPrefix", path.get("value") or "/"
-    body: Json
-    match kind:
-        case "Exact":
-            body = {"path": value}
-        case "PathPrefix":
-            # By path elements: /foo matches /foo and /foo/bar, never /foobar.
-            trimmed = value.rstrip("/")
-            body = {"path_separated_prefix": trimmed} if trimmed else {"prefix": "/"}
-        case "RegularExpression":
-            body = {"safe_regex": {"regex": value}}
-        case _:
-            raise UnsupportedError(f"path match type {kind} not supported")
-    headers = [
-        {"name": header["name"], "string_match": _string_match(header, "header")}
-        for header in match.get("headers") or []
-    ]
-    if method := match.get("method"):
-        headers.append({"name": ":method", "string_match": {"exact": method}})
-    if headers:
-        body["headers"] = headers
-    if params := match.get("queryParams"):
-        body["query_parameters"] = [
-            {"name": param["name"], "string_match": _string_match(param, "query parameter")} for param in params
-        ]
-    return body
-
-
-def _string_match(match: Json, what: str) -> Json:
-    match match.get("type") or "Exact":
-        case "Exact":
-            return {"exact": match["value"]}
-        case "RegularExpression":
-            return {"safe_regex": {"regex": match["value"]}}
-        case kind:
-            raise UnsupportedError(f"{what} match type {kind} not supported")
-
-
-def _precedence(match: Json) -> tuple[int, ...]:
-    """The Gateway API's order: exact paths, (regular expressions), longest prefix, method, headers, query parameters."""
-    path = match.get("path") or {}
-    kind, value = path.get("type") or "PathPrefix", path.get("value") or "/"
-    rank = {"Exact": 0, "RegularExpression": 1}.get(kind, 2)
-    return (
-        rank,
-        -len(value) if rank else 0,
-        0 if match.get("method") else 1,
-        -len(match.get("headers") or []),
-        -len(match.get("queryParams") or []),
-    )
-
-
 # --- actions ---------------------------------------------------------------------------------------------------------
 
 
-def _action(objects: Objects, route: Json, rule: Json, compiled: CompiledRule, features: frozenset[str]) -> Json:
+def _action(scope: Scope, rule: Json, compiled: CompiledRule) -> Json:
     outer: Json = {}
     mirrors: list[Json] = []
-    for item in rule.get("filters") or []:
+    filters: list[Json] = rule.get("filters") or []
+    for item in filters:
         kind = item.get("type")
         if kind not in SUPPORTED_FILTERS:
             raise UnsupportedError(f"filter {kind} not supported by this gateway")
         if kind == "RequestMirror":
-            mirrors += _mirror(objects, route, item["requestMirror"], compiled, features)
+            mirrors += _mirror(scope, item["requestMirror"], compiled)
         else:
             _merge_headers(outer, item)
-    clusters = list(_weighted(objects, route, rule, compiled))
+    wanted = sum(item["type"] == "RequestMirror" for item in filters)
+    if wanted > 1 and "HTTPRouteRequestMultipleMirrors" not in scope.features:
+        raise UnsupportedError("more than one RequestMirror not supported by this gateway")
+    clusters = list(_weighted(scope, rule, compiled))
+    if wanted and Lie.MIRROR_ANSWERS_500 in scope.lies:
+        return answer(500)
+    if len(mirrors) < wanted and Lie.MISSING_MIRROR_ANSWERS_500 in scope.lies:
+        return answer(500)
+    status, name = scope.nowhere
     if not sum(cluster["weight"] for cluster in clusters):
-        return {**answer(500), **outer}
+        return {**answer(status), **outer}
     action: Json = {
         "weighted_clusters": {"clusters": clusters},
-        "cluster_not_found_response_code": "INTERNAL_SERVER_ERROR",
+        "cluster_not_found_response_code": name,
         "timeout": _seconds((rule.get("timeouts") or {}).get("request") or "0s"),
     }
     if mirrors:
@@ -153,9 +146,9 @@ def _action(objects: Objects, route: Json, rule: Json, compiled: CompiledRule, f
     return {"route": action, **outer}
 
 
-def _weighted(objects: Objects, route: Json, rule: Json, compiled: CompiledRule) -> Iterator[Json]:
+def _weighted(scope: Scope, rule: Json, compiled: CompiledRule) -> Iterator[Json]:
     for ref in rule.get("backendRefs") or []:
-        backend = resolve(objects, route, ref)
+        backend = resolve(scope.objects, scope.kind, scope.route, ref)
         weight = 1 if ref.get("weight") is None else int(ref["weight"])
         entry: Json = {"name": UNRESOLVED_CLUSTER, "weight": weight}
         if isinstance(backend, Unresolved):
@@ -170,25 +163,24 @@ def _weighted(objects: Objects, route: Json, rule: Json, compiled: CompiledRule)
         yield entry
 
 
-def _mirror(
-    objects: Objects, route: Json, mirror: Json, compiled: CompiledRule, features: frozenset[str]
-) -> Iterator[Json]:
-    if "HTTPRouteRequestMirror" not in features:
+def _mirror(scope: Scope, mirror: Json, compiled: CompiledRule) -> Iterator[Json]:
+    # The API has no name for mirrors of GRPCRoutes: here they are as much supported as those of HTTPRoutes.
+    if "HTTPRouteRequestMirror" not in scope.features:
         raise UnsupportedError("filter RequestMirror not supported by this gateway")
     share = _share(mirror)
-    if share is not None and "HTTPRouteRequestPercentageMirror" not in features:
+    if share is not None and "HTTPRouteRequestPercentageMirror" not in scope.features:
         raise UnsupportedError("RequestMirror with percent or fraction not supported by this gateway")
-    backend = resolve(objects, route, mirror["backendRef"])
+    backend = resolve(scope.objects, scope.kind, scope.route, mirror["backendRef"])
     if isinstance(backend, Unresolved):
         # The API: a mirror that leads nowhere is left out and reported; users' requests go on.
         compiled.unresolved.append(backend)
         return
     compiled.backends.add(backend)
-    parts = MILLION if share is None else share
+    parts = MILLION if share is None or Lie.MIRROR_IGNORES_PERCENT in scope.lies else share
     yield {
         "cluster": backend.cluster,
         "runtime_fraction": {"default_value": {"numerator": parts, "denominator": "MILLION"}},
-        # The canary must see the host that users asked for, not one with "-shadow" appended.
+        # The canary must see the host that users asked for, not one with "-shadow" appended (as Contour does).
         "disable_shadow_host_suffix_append": True,
     }
 

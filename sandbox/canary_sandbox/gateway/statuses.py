@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from canary_sandbox.gateway.attach import CONTROLLER_NAME
-from canary_sandbox.gateway.objects import Json, Key
+from canary_sandbox.gateway.objects import GATEWAY_GROUP, Json, Key, RouteKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,7 @@ class ListenerStatus:
     served: bool
     attached_routes: int
     conditions: tuple[Condition, ...]
+    kinds: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,18 +58,18 @@ class GatewayStatus:
 
 @dataclass(frozen=True, slots=True)
 class ClassStatus:
-    """What we say about a GatewayClass, and the features it promises."""
+    """What we say about a GatewayClass, and the features it promises; None: nothing is said about features."""
 
     generation: int
     conditions: tuple[Condition, ...]
-    features: tuple[str, ...]
+    features: tuple[str, ...] | None
 
 
 @dataclass(frozen=True, slots=True)
 class Statuses:
     """Statuses of one translation, to be written once Envoy runs what was translated."""
 
-    routes: Mapping[Key, RouteStatus] = field(default_factory=dict)
+    routes: Mapping[RouteKey, RouteStatus] = field(default_factory=dict)
     gateways: Mapping[Key, GatewayStatus] = field(default_factory=dict)
     classes: Mapping[Key, ClassStatus] = field(default_factory=dict)
 
@@ -130,7 +131,7 @@ def gateway_body(gateway: Json, status: GatewayStatus, ports: Mapping[str, int],
         listeners.append(
             {
                 "name": listener.name,
-                "supportedKinds": [{"group": "gateway.networking.k8s.io", "kind": "HTTPRoute"}],
+                "supportedKinds": [{"group": GATEWAY_GROUP, "kind": kind} for kind in listener.kinds],
                 "attachedRoutes": listener.attached_routes,
                 "conditions": merge_conditions(before, (*listener.conditions, programmed), status.generation, now),
             }
@@ -147,5 +148,6 @@ def class_body(gateway_class: Json, status: ClassStatus, now: str) -> Json:
     old = (gateway_class.get("status") or {}).get("conditions") or []
     return {
         "conditions": merge_conditions(old, status.conditions, status.generation, now),
-        "supportedFeatures": [{"name": name} for name in status.features],
+        # None takes away what was published before.
+        "supportedFeatures": None if status.features is None else [{"name": name} for name in status.features],
     }

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from canary_sandbox.addresses import Address, Locate, as_written
 from canary_sandbox.gateway.attach import (
     CONTROLLER_NAME,
+    SERVED,
     Attachment,
     Listener,
     attachments,
@@ -15,8 +16,10 @@ from canary_sandbox.gateway.attach import (
     listeners_of,
     our_gateways,
 )
-from canary_sandbox.gateway.objects import Backend, Json, Key, Objects, endpoints, generation_of
-from canary_sandbox.gateway.rules import CompiledRule, answer, compile_rule
+from canary_sandbox.gateway.conflicts import Claim, settle
+from canary_sandbox.gateway.lies import Lie, lies_of
+from canary_sandbox.gateway.objects import Backend, Json, Objects, RouteKey, endpoints, generation_of
+from canary_sandbox.gateway.rules import CompiledRule, Scope, answer, compile_rule, compile_shares
 from canary_sandbox.gateway.statuses import (
     ClassStatus,
     Condition,
@@ -26,11 +29,15 @@ from canary_sandbox.gateway.statuses import (
     RouteStatus,
     Statuses,
 )
+from canary_sandbox.gateway.streams import Stream, stream
 
 FEATURES = frozenset(
     {
+        "GRPCRoute",
+        "GRPCRouteNamedRouteRule",
         "Gateway",
         "HTTPRoute",
+        "HTTPRouteBackendProtocolH2C",
         "HTTPRouteBackendRequestHeaderModification",
         "HTTPRouteMethodMatching",
         "HTTPRouteNamedRouteRule",
@@ -41,6 +48,8 @@ FEATURES = frozenset(
         "HTTPRouteRequestTimeout",
         "HTTPRouteResponseHeaderModification",
         "ReferenceGrant",
+        "TCPRoute",
+        "TLSRoute",
     }
 )
 """What the GatewayClass promises in `status.supportedFeatures`."""
@@ -48,17 +57,20 @@ FEATURES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class EnvoyConfig:
-    """What Envoy shall run: virtual hosts by listener id, and endpoints by cluster name."""
+    """What Envoy shall run: by listener id virtual hosts (HTTP) or a stream (TCP, TLS), and endpoints by cluster name."""
 
     virtual_hosts: Mapping[str, list[Json]] = field(default_factory=dict)
+    streams: Mapping[str, Stream] = field(default_factory=dict)
     clusters: Mapping[str, tuple[Address, ...]] = field(default_factory=dict)
-    attached: Mapping[str, frozenset[Key]] = field(default_factory=dict)
+    backends: frozenset[Backend] = frozenset()
+    """What the clusters stand for."""
+    attached: Mapping[str, frozenset[RouteKey]] = field(default_factory=dict)
     """The routes that each listener serves: whom to blame when Envoy refuses its routes."""
 
 
 @dataclass(slots=True)
 class _CompiledRoute:
-    key: Key
+    key: RouteKey
     created: str
     rules: list[CompiledRule]
     refused: str = ""
@@ -75,6 +87,33 @@ class _CompiledRoute:
         return Condition("ResolvedRefs", True, "ResolvedRefs")
 
 
+@dataclass(slots=True)
+class _Served:
+    """What came together at one listener: who attached, who got which hostnames of it, and who got none, and why."""
+
+    listener: Listener
+    claims: list[tuple[Claim, _CompiledRoute]] = field(default_factory=list)
+    won: list[tuple[str, _CompiledRoute]] = field(default_factory=list)
+    lost: dict[RouteKey, str] = field(default_factory=dict)
+
+    def settle(self) -> None:
+        compiled = {claim.key: route for claim, route in self.claims}
+        for claim, why in settle(self.listener.protocol, _merged(claim for claim, _ in self.claims)):
+            self.won += [(hostname, compiled[claim.key]) for hostname in claim.hostnames]
+            if why:
+                self.lost[claim.key] = why
+
+
+def _merged(claims: Iterator[Claim]) -> list[Claim]:
+    """One claim per route: it may have come by several parentRefs."""
+    merged: dict[RouteKey, Claim] = {}
+    for claim in claims:
+        before = merged.get(claim.key, claim)
+        hostnames = tuple(dict.fromkeys((*before.hostnames, *claim.hostnames)))
+        merged[claim.key] = Claim(claim.key, claim.created, hostnames)
+    return list(merged.values())
+
+
 def translate(
     objects: Objects, features: frozenset[str] = FEATURES, locate: Locate = as_written
 ) -> tuple[EnvoyConfig, Statuses]:
@@ -83,33 +122,40 @@ def translate(
     `locate` says where the endpoints of EndpointSlices really listen.
     """
     gateways = our_gateways(objects)
-    compiled = {key: _compile(objects, key, route, features) for key, route in sorted(objects.routes.items())}
-    serves: dict[str, list[tuple[str, _CompiledRoute]]] = {
-        listener.id: [] for gateway in gateways.values() for listener in listeners_of(gateway) if listener.served
+    lies = {key: _lies(objects, gateway) for key, gateway in gateways.items()}
+    served = {
+        listener.id: _Served(listener)
+        for gateway in gateways.values()
+        for listener in listeners_of(gateway)
+        if listener.served
     }
-    route_statuses: dict[Key, RouteStatus] = {}
+    found: dict[RouteKey, list[tuple[Attachment, _CompiledRoute]]] = {}
     for key, route in sorted(objects.routes.items()):
-        found = tuple(attachments(objects, gateways, route))
-        for attachment in found:
+        compiled: dict[frozenset[Lie], _CompiledRoute] = {}
+        found[key] = []
+        for attachment in attachments(objects, gateways, key[0], route):
+            told = lies[attachment.gateway]
+            if told not in compiled:
+                compiled[told] = _compile(Scope(objects, key[0], route, features, told), key)
+            found[key].append((attachment, compiled[told]))
             for listener, hostnames in attachment.hostnames:
-                serves[listener.id] += [(hostname, compiled[key]) for hostname in hostnames]
-        # No parent of ours (any more): an empty status lets the writer take our old entries away.
-        parents = tuple(_parent_status(attachment, compiled[key]) for attachment in found)
-        route_statuses[key] = RouteStatus(generation_of(route), parents)
-    backends = {backend for served in serves.values() for _, route in served for backend in _backends(route)}
-    config = EnvoyConfig(
-        virtual_hosts={name: list(_virtual_hosts(served)) for name, served in serves.items()},
-        clusters={
-            backend.cluster: tuple(locate(*address) for address in endpoints(objects, backend))
-            for backend in sorted(backends)
-        },
-        attached={name: frozenset(route.key for _, route in served) for name, served in serves.items()},
-    )
+                claim = Claim(key, compiled[told].created, hostnames)
+                served[listener.id].claims.append((claim, compiled[told]))
+    for item in served.values():
+        item.settle()
+    config = _config(objects, served, locate)
     statuses = Statuses(
-        routes=route_statuses,
-        gateways={key: _gateway_status(gateway, config) for key, gateway in gateways.items()},
+        # No parent of ours (any more): an empty status lets the writer take our old entries away.
+        routes={
+            key: RouteStatus(
+                generation_of(objects.routes[key]),
+                tuple(_parent_status(attachment, route, served) for attachment, route in parents),
+            )
+            for key, parents in found.items()
+        },
+        gateways={key: _gateway_status(gateway, served) for key, gateway in gateways.items()},
         classes={
-            key: ClassStatus(generation_of(item), (Condition("Accepted", True, "Accepted"),), tuple(sorted(features)))
+            key: _class_status(item, features)
             for key, item in objects.classes.items()
             if item.get("spec", {}).get("controllerName") == CONTROLLER_NAME
         },
@@ -117,16 +163,53 @@ def translate(
     return config, statuses
 
 
-def _compile(objects: Objects, key: Key, route: Json, features: frozenset[str]) -> _CompiledRoute:
-    created = route["metadata"].get("creationTimestamp") or ""
-    refused = objects.refused.get(key, "")
-    count = 0 if refused else len(route["spec"].get("rules") or [])
-    return _CompiledRoute(key, created, [compile_rule(objects, route, i, features) for i in range(count)], refused)
+def _lies(objects: Objects, gateway: Json) -> frozenset[Lie]:
+    try:
+        return lies_of(objects.classes["", gateway["spec"]["gatewayClassName"]])
+    except ValueError:  # the class says so, and until it is put right its Gateways are honest
+        return frozenset()
 
 
-def _backends(route: _CompiledRoute) -> Iterator[Backend]:
-    for rule in route.rules:
-        yield from rule.backends
+def _compile(scope: Scope, key: RouteKey) -> _CompiledRoute:
+    created = scope.route["metadata"].get("creationTimestamp") or ""
+    refused = scope.objects.refused.get(key, "")
+    if scope.kind not in scope.features:
+        refused = f"{scope.kind} not supported by this gateway"
+    rules: list[Json] = [] if refused else scope.route["spec"].get("rules") or []
+    if scope.kind in ("HTTPRoute", "GRPCRoute"):
+        return _CompiledRoute(key, created, [compile_rule(scope, index) for index in range(len(rules))], refused)
+    if len(rules) > 1:  # nothing in them says which connection is whose
+        refused, rules = f"{scope.kind} with more than one rule not supported by this gateway", []
+    return _CompiledRoute(key, created, [compile_shares(scope, index) for index in range(len(rules))], refused)
+
+
+def _config(objects: Objects, served: Mapping[str, _Served], locate: Locate) -> EnvoyConfig:
+    http = {name: item for name, item in served.items() if item.listener.protocol == "HTTP"}
+    backends = frozenset(
+        backend
+        for item in served.values()
+        for _, route in item.won
+        for rule in route.rules
+        for backend in rule.backends
+    )
+    return EnvoyConfig(
+        virtual_hosts={name: list(_virtual_hosts(item.won)) for name, item in http.items()},
+        streams={
+            name: stream(item.listener.protocol, [(host, _shares(route)) for host, route in item.won])
+            for name, item in served.items()
+            if name not in http
+        },
+        clusters={
+            backend.cluster: tuple(locate(*address) for address in endpoints(objects, backend))
+            for backend in sorted(backends)
+        },
+        backends=backends,
+        attached={name: frozenset(route.key for _, route in item.won) for name, item in served.items()},
+    )
+
+
+def _shares(route: _CompiledRoute) -> tuple[tuple[str, int], ...]:
+    return next((rule.shares for rule in route.rules), ())
 
 
 def _virtual_hosts(served: list[tuple[str, _CompiledRoute]]) -> Iterator[Json]:
@@ -149,45 +232,66 @@ def _virtual_hosts(served: list[tuple[str, _CompiledRoute]]) -> Iterator[Json]:
         }
 
 
-def _parent_status(attachment: Attachment, route: _CompiledRoute) -> ParentStatus:
+def _parent_status(attachment: Attachment, route: _CompiledRoute, served: Mapping[str, _Served]) -> ParentStatus:
+    lost = [served[listener.id].lost.get(route.key) for listener, _ in attachment.hostnames]
     if attachment.reason:
         accepted = Condition("Accepted", False, attachment.reason, attachment.message)
     elif route.unsupported:
         accepted = Condition("Accepted", False, "UnsupportedValue", route.unsupported)
+    elif lost[0] and all(lost):
+        accepted = Condition("Accepted", False, "Conflicted", lost[0])
     else:
         accepted = Condition("Accepted", True, "Accepted")
     return ParentStatus(attachment.parent_ref, (accepted, route.resolved))
 
 
-def _gateway_status(gateway: Json, config: EnvoyConfig) -> GatewayStatus:
-    listeners = tuple(_listener_status(listener, config) for listener in listeners_of(gateway))
-    served = any(listener.served for listener in listeners)
+def _class_status(item: Json, features: frozenset[str]) -> ClassStatus:
+    published: tuple[str, ...] | None = tuple(sorted(features))
+    accepted = Condition("Accepted", True, "Accepted")
+    try:
+        if Lie.FEATURES_NOT_PUBLISHED in lies_of(item):
+            published = None
+    except ValueError as error:
+        known = ", ".join(Lie)
+        accepted = Condition("Accepted", False, "InvalidParameters", f"{error}; known are {known}")
+    return ClassStatus(generation_of(item), (accepted,), published)
+
+
+def _gateway_status(gateway: Json, served: Mapping[str, _Served]) -> GatewayStatus:
+    all_listeners = listeners_of(gateway)
+    listeners = tuple(_listener_status(listener, served.get(listener.id)) for listener in all_listeners)
+    some = any(listener.served for listener in all_listeners)
     if gateway["spec"].get("addresses"):
         accepted = Condition("Accepted", False, "UnsupportedAddress", "the sandbox chooses addresses itself")
-    elif all(listener.served for listener in listeners):
+    elif all(listener.served for listener in all_listeners):
         accepted = Condition("Accepted", True, "Accepted")
     else:
-        accepted = Condition("Accepted", served, "ListenersNotValid", "not every listener can be served")
+        refused = ", ".join(listener.name for listener in all_listeners if not listener.served)
+        accepted = Condition("Accepted", some, "ListenersNotValid", f"not served: {refused}")
     programmed = (
         Condition("Programmed", True, "Programmed", "each listener's condition names its loopback port")
-        if served
+        if some
         else Condition("Programmed", False, "Invalid", "no listener can be served")
     )
     return GatewayStatus(generation_of(gateway), (accepted, programmed), listeners)
 
 
-def _listener_status(listener: Listener, config: EnvoyConfig) -> ListenerStatus:
-    attached = len(config.attached.get(listener.id, ()))
+def _listener_status(listener: Listener, served: _Served | None) -> ListenerStatus:
+    attached = len({claim.key for claim, _ in served.claims}) if served else 0
     resolved = Condition("ResolvedRefs", True, "ResolvedRefs")
-    if listener.served:
-        accepted = Condition("Accepted", True, "Accepted")
-    elif listener.spec.get("protocol") != "HTTP":
-        message = f"protocol {listener.spec.get('protocol')} is not supported by this gateway"
-        accepted = Condition("Accepted", False, "UnsupportedProtocol", message)
-    else:
-        message = "only HTTPRoutes can attach to this gateway"
-        accepted = Condition("Accepted", True, "Accepted", message)
+    conflicted = Condition("Conflicted", False, "NoConflicts", "every listener has a loopback port of its own")
+    accepted = Condition("Accepted", True, "Accepted")
+    if listener.conflicts:
+        message = f"another listener has port {listener.spec['port']} with another protocol"
+        conflicted = Condition("Conflicted", True, "ProtocolConflict", message)
+        accepted = Condition("Accepted", False, "ProtocolConflict", message)
+    elif not listener.supported:
+        what = "TLS that ends here" if listener.protocol == "TLS" else f"protocol {listener.protocol}"
+        accepted = Condition("Accepted", False, "UnsupportedProtocol", f"{what} is not supported by this gateway")
+    elif listener.lists_other_kinds:
+        possible = " and ".join(f"{kind}s" for kind in SERVED[listener.protocol])
+        message = f"only {possible} can attach to a listener of protocol {listener.protocol}"
         resolved = Condition("ResolvedRefs", False, "InvalidRouteKinds", message)
-    no_conflict = Condition("Conflicted", False, "NoConflicts", "every listener has a loopback port of its own")
-    conditions = (accepted, resolved, no_conflict)
-    return ListenerStatus(listener.name, listener.id, listener.served, attached, conditions)
+    return ListenerStatus(
+        listener.name, listener.id, listener.served, attached, (accepted, resolved, conflicted), listener.kinds
+    )

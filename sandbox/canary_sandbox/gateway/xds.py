@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from canary_sandbox.addresses import Address
-from canary_sandbox.gateway.objects import Json
+from canary_sandbox.gateway.objects import Backend, Json
+from canary_sandbox.gateway.streams import Shares, Stream
 
 _TYPE = "type.googleapis.com/"
 LISTENER = _TYPE + "envoy.config.listener.v3.Listener"
@@ -16,9 +17,16 @@ CLUSTER = _TYPE + "envoy.config.cluster.v3.Cluster"
 ENDPOINTS = _TYPE + "envoy.config.endpoint.v3.ClusterLoadAssignment"
 _HTTP = _TYPE + "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 _ROUTER = _TYPE + "envoy.extensions.filters.http.router.v3.Router"
+_GRPC_STATS = _TYPE + "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig"
+_HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+_TCP_PROXY = "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
+_DIRECT_RESPONSE = "envoy.extensions.filters.network.direct_response.v3.Config"
+_TLS_INSPECTOR = "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector"
 
 PROBE_HOST = "version.sandbox.canary.invalid"
 """A host that every listener answers with the version of the route table it runs: the data path's own word for it."""
+PROBE_SOURCE = "127.255.255.254"
+"""Whoever connects from here to a listener of connections is told the version that it runs, and nothing else."""
 
 
 def file_name(name: str) -> str:
@@ -97,7 +105,11 @@ def listener(name: str, folder: Path, port: int = 0) -> Json:
                                 "route_config_name": name,
                                 "config_source": source(folder / "rds" / file_name(name)),
                             },
-                            "http_filters": [{"name": "envoy.filters.http.router", "typed_config": {"@type": _ROUTER}}],
+                            "http_filters": [
+                                # A failed call has HTTP status 200: this counts by the gRPC status, per cluster.
+                                {"name": "envoy.filters.http.grpc_stats", "typed_config": {"@type": _GRPC_STATS}},
+                                {"name": "envoy.filters.http.router", "typed_config": {"@type": _ROUTER}},
+                            ],
                             "strip_any_host_port": True,
                             "normalize_path": True,
                         },
@@ -106,6 +118,38 @@ def listener(name: str, folder: Path, port: int = 0) -> Json:
             }
         ],
     }
+
+
+def stream_listener(name: str, stream: Stream, version: str, port: int = 0) -> Json:
+    """A listener of connections. Only its filter chains change, so Envoy leaves connections of before alone.
+
+    `version` is what the probe is told.
+    """
+    probe = {
+        "name": "probe",
+        "filter_chain_match": {"source_prefix_ranges": [{"address_prefix": PROBE_SOURCE, "prefix_len": 32}]},
+        "filters": [_network_filter(_DIRECT_RESPONSE, {"response": {"inline_string": version}})],
+    }
+    # Without server names no inspector: it would hold a connection whose server speaks first.
+    inspector = {"name": "tls_inspector", "typed_config": {"@type": _TYPE + _TLS_INSPECTOR}}
+    return {
+        "@type": LISTENER,
+        "name": name,
+        "address": {"socket_address": {"address": "127.0.0.1", "port_value": port}},
+        "listener_filters": [inspector] if stream.tls else [],
+        "filter_chains": [probe, *(_chain(name, hostname, shares) for hostname, shares in stream.shares)],
+    }
+
+
+def _chain(listener_name: str, hostname: str, shares: Shares) -> Json:
+    clusters = [{"name": cluster, "weight": weight} for cluster, weight in shares]
+    config = {"stat_prefix": listener_name, "weighted_clusters": {"clusters": clusters}}
+    match = {} if hostname == "*" else {"server_names": [hostname]}
+    return {"name": hostname, "filter_chain_match": match, "filters": [_network_filter(_TCP_PROXY, config)]}
+
+
+def _network_filter(kind: str, config: Json) -> Json:
+    return {"name": kind, "typed_config": {"@type": _TYPE + kind, **config}}
 
 
 def route_table(name: str, virtual_hosts: Sequence[Json], version: str) -> Json:
@@ -124,16 +168,22 @@ def route_table(name: str, virtual_hosts: Sequence[Json], version: str) -> Json:
     return {"@type": ROUTES, "name": name, "virtual_hosts": [*virtual_hosts, probe]}
 
 
-def cluster(name: str, folder: Path) -> Json:
+def cluster(backend: Backend, folder: Path) -> Json:
     """A cluster whose endpoints come from a file of their own, so that it survives their changes."""
-    return {
+    name = backend.cluster
+    body: Json = {
         "@type": CLUSTER,
         "name": name,
+        "alt_stat_name": backend.measured_as,
         "type": "EDS",
         "connect_timeout": "1s",
         "lb_policy": "ROUND_ROBIN",
         "eds_cluster_config": {"service_name": name, "eds_config": source(folder / "eds" / file_name(name))},
     }
+    if backend.http2:
+        options = {"@type": _TYPE + _HTTP_OPTIONS, "explicit_http_config": {"http2_protocol_options": {}}}
+        body["typed_extension_protocol_options"] = {_HTTP_OPTIONS: options}
+    return body
 
 
 def load_assignment(name: str, addresses: Iterable[Address]) -> Json:

@@ -73,21 +73,22 @@ def route(
     hostnames: tuple[str, ...] = ("shop.example.com",),
     parent: Json | None = None,
     generation: int = 1,
+    kind: str = "HTTPRoute",
 ) -> Json:
     spec: Json = {"parentRefs": [parent or {"name": "shop"}], "rules": list(rules)}
     if hostnames:
         spec["hostnames"] = list(hostnames)
     return {
         "apiVersion": f"{API}/v1",
-        "kind": "HTTPRoute",
+        "kind": kind,
         "metadata": meta(name, namespace, generation),
         "spec": spec,
     }
 
 
-def grant(namespace: str, from_namespace: str, name: str | None = None) -> Json:
+def grant(namespace: str, from_namespace: str, name: str | None = None, kind: str = "HTTPRoute") -> Json:
     target = {"group": "", "kind": "Service", **({"name": name} if name else {})}
-    origin = {"group": API, "kind": "HTTPRoute", "namespace": from_namespace}
+    origin = {"group": API, "kind": kind, "namespace": from_namespace}
     return {
         "apiVersion": f"{API}/v1beta1",
         "kind": "ReferenceGrant",
@@ -154,6 +155,11 @@ async def client(url: str, host: str = "shop.example.com") -> AsyncGenerator[Cal
                 return SimpleNamespace(status=response.status, headers=response.headers, text=await response.text())
 
         yield get
+
+
+def mirror(name: str, **more: Any) -> Json:
+    """A filter that copies requests to a Service; `percent`, `fraction`."""
+    return {"type": "RequestMirror", "requestMirror": {"backendRef": backend(name), **more}}
 
 
 def manifest(document: Json) -> Json:

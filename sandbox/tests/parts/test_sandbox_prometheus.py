@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 from cluster_kit import sandbox
-from sandbox_kit import Shop, alive, until
+from sandbox_kit import Shop, alive, mirror, until
 
 from canary.errors import SandboxError
+from canary_sandbox.app_metrics import line
 from canary_sandbox.cluster import Sandbox
 from canary_sandbox.load import LoadGenerator
 from canary_sandbox.prometheus import Prometheus, configuration
@@ -59,6 +60,38 @@ async def test_queries_find_services_by_label() -> None:
         pid = cluster.prometheus.process.pid
         assert alive(pid)
     assert not alive(pid)
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(90)
+@pytest.mark.parametrize("processes", [False, True])
+async def test_what_replicas_answered_is_found_by_service_copies_apart(processes: bool) -> None:
+    """Users' requests, copies, and the copies that failed, which no user saw: each is a series of its own."""
+    async with sandbox(prometheus=True, scrape_interval="250ms", crds=(), processes=processes) as cluster:
+        shop = Shop(cluster)
+        await shop.open()
+        await shop.weigh(1, 0)
+        generation = await shop.patch({"op": "add", "path": "/spec/rules/0/filters", "value": [mirror("shop-canary")]})
+        await shop.accepted(generation)
+        await cluster.workloads.set_fault("team-shop", "shop-canary", errors=0.25)
+        assert await shop.fire(80) == {(200, "v1"): 80}
+        await cluster.prometheus.scraping()
+        labels = 'namespace="team-shop",service="shop-canary",version="v2",mirrored="true"'
+
+        async def copies() -> bool:
+            found = await cluster.prometheus.query(f"app_requests_total{{{labels}}}")
+            return {item["metric"]["outcome"]: item["value"][1] for item in found} == {"ok": "60", "failed": "20"}
+
+        await until(copies, what="80 copies in Prometheus")
+        users = await cluster.prometheus.query('sum by (service) (app_requests_total{mirrored="false",outcome="ok"})')
+        counted = {item["metric"]["service"]: int(item["value"][1]) for item in users}
+        assert counted["shop-stable"] >= 80
+        assert not await cluster.prometheus.query('app_requests_total{service="shop-stable",mirrored="true"}')
+
+
+def test_labels_of_the_page_are_escaped() -> None:
+    """A version may be any text: a quote or a line break in it does not break the page."""
+    assert line({"version": 'a"b\\c\nd'}, 1) == 'app_requests_total{version="a\\"b\\\\c\\nd"} 1\n'
 
 
 async def test_a_missing_prometheus_says_what_to_type(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

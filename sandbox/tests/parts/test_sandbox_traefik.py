@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,7 @@ from canary.errors import SandboxError
 from canary.kube import ENDPOINTSLICES, GATEWAYCLASSES, GATEWAYS, HTTPROUTES, KubeClient
 from canary_sandbox.apiserver import ApiServer
 from canary_sandbox.cluster import GATEWAY_CLASS, Sandbox
+from canary_sandbox.grpc_client import GrpcClient
 from canary_sandbox.traefik import CONTROLLER_NAME, TraefikGateway, find_traefik
 
 pytestmark = pytest.mark.e2e
@@ -200,3 +202,27 @@ async def test_traefik_without_cluster_ips_knows_one_replica_only() -> None:
             (only,) = await until(servers, what="Traefik's server")
             ports = {replica.server.port for replica in cluster.workloads.replicas("team-shop", "app")}
             assert int(only.rpartition(":")[2]) in ports
+
+
+@pytest.mark.timeout(60)
+async def test_calls_are_split_by_traefik_too() -> None:
+    """GRPCRoute on the same entry point: nine in ten calls, in turn, over HTTP/2 on both sides."""
+    async with sandbox(gateway="traefik", crds=()) as cluster:
+        port = cluster.gateway.listener_port
+        await cluster.apply([manifest(namespace("team-shop")), gateway_at(port)])
+        for name, version in (("shop-stable", "v1"), ("shop-canary", "v2")):
+            made = deployment(name, {"VERSION": version, "PROTOCOL": "grpc"})
+            await cluster.apply([manifest(service(name, appProtocol="kubernetes.io/h2c")), made])
+        pair = (backend("shop-stable", 90), backend("shop-canary", 10))
+        await cluster.apply([manifest(route(rule(*pair), kind="GRPCRoute", hostnames=("grpc.example.com",)))])
+
+        async def calls(count: int) -> Counter[tuple[int, str]]:
+            async with GrpcClient("127.0.0.1", port, "grpc.example.com") as client:
+                answers = [await client.call("/shop.v1.Shop/Buy") for _ in range(count)]
+            return Counter((answer.status, answer.version) for answer in answers)
+
+        async def both() -> bool:  # its status is ahead of its traffic, and an unready backend is left out for a moment
+            return set(await calls(20)) == {(0, "v1"), (0, "v2")}
+
+        await until(both, within=20, what="calls to both versions")
+        assert await calls(200) == {(0, "v1"): 180, (0, "v2"): 20}

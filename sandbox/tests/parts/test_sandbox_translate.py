@@ -20,8 +20,9 @@ from sandbox_kit import (
 
 from canary_sandbox.gateway import FEATURES, Objects, translate
 from canary_sandbox.gateway.attach import common_hostnames, selects
+from canary_sandbox.gateway.matches import UnsupportedError
 from canary_sandbox.gateway.objects import Backend, endpoints
-from canary_sandbox.gateway.rules import UnsupportedError, _seconds
+from canary_sandbox.gateway.rules import _seconds
 from canary_sandbox.gateway.statuses import Condition, ParentStatus, RouteStatus, route_body
 
 WORLD = (gateway_class(), gateway(), service("shop-stable"), service("shop-canary"))
@@ -55,7 +56,7 @@ def test_weights_are_passed_on_as_they_are() -> None:
     """Weights are relative, and a weight of 0 stays in the table."""
     config, statuses = run(route(rule(backend("shop-stable", 200), backend("shop-canary", 0))))
     assert weights(only_route(config)) == {"team-shop/shop-stable/8080": 200, "team-shop/shop-canary/8080": 0}
-    assert verdicts(statuses.routes["team-shop", "shop"]) == {
+    assert verdicts(statuses.routes["HTTPRoute", "team-shop", "shop"]) == {
         "Accepted": (True, "Accepted"),
         "ResolvedRefs": (True, "ResolvedRefs"),
     }
@@ -90,7 +91,7 @@ def test_a_backend_that_leads_nowhere_keeps_its_share_as_500s(ref: Any, reason: 
     assert weights(entry) == {"team-shop/shop-stable/8080": 90, "unresolved": 10}
     assert entry["route"]["cluster_not_found_response_code"] == "INTERNAL_SERVER_ERROR"
     assert "unresolved" not in config.clusters
-    assert verdicts(statuses.routes["team-shop", "shop"])["ResolvedRefs"] == (False, reason)
+    assert verdicts(statuses.routes["HTTPRoute", "team-shop", "shop"])["ResolvedRefs"] == (False, reason)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +107,7 @@ def test_a_backend_that_leads_nowhere_keeps_its_share_as_500s(ref: Any, reason: 
 def test_another_namespace_needs_its_grant(permit: Any, ok: bool) -> None:
     """A cross-namespace backend resolves exactly when a ReferenceGrant over there allows it."""
     config, statuses = run(service("pay", "payments"), permit, route(rule(backend("pay", namespace="payments"))))
-    assert verdicts(statuses.routes["team-shop", "shop"])["ResolvedRefs"][0] is ok
+    assert verdicts(statuses.routes["HTTPRoute", "team-shop", "shop"])["ResolvedRefs"][0] is ok
     assert ("payments/pay/8080" in config.clusters) is ok
 
 
@@ -127,7 +128,7 @@ def test_an_unresolved_mirror_is_left_out_and_reported() -> None:
     mirror = {"type": "RequestMirror", "requestMirror": {"backendRef": backend("nowhere")}}
     config, statuses = run(route(rule(backend("shop-stable"), filters=[mirror])))
     assert "request_mirror_policies" not in only_route(config)["route"]
-    assert verdicts(statuses.routes["team-shop", "shop"])["ResolvedRefs"] == (False, "BackendNotFound")
+    assert verdicts(statuses.routes["HTTPRoute", "team-shop", "shop"])["ResolvedRefs"] == (False, "BackendNotFound")
 
 
 @pytest.mark.parametrize(
@@ -145,7 +146,7 @@ def test_what_is_unsupported_is_refused_and_answers_500(change: dict[str, Any]) 
     """A filter or field that the gateway does not know is never ignored; the other rules go on."""
     bad = rule(*PAIR, matches=[{"path": {"type": "Exact", "value": "/bad"}}], **change)
     config, statuses = run(route(bad, rule(*PAIR)))
-    assert verdicts(statuses.routes["team-shop", "shop"])["Accepted"] == (False, "UnsupportedValue")
+    assert verdicts(statuses.routes["HTTPRoute", "team-shop", "shop"])["Accepted"] == (False, "UnsupportedValue")
     first, second = hosts(config)["shop.example.com"]
     assert first["match"] == {"path": "/bad"}
     assert first["direct_response"] == {"status": 500}
@@ -158,7 +159,7 @@ def test_a_gateway_without_mirrors_refuses_mirrors() -> None:
     fewer = FEATURES - {"HTTPRouteRequestPercentageMirror"}
     _, statuses = run(route(rule(backend("shop-stable"), filters=[mirror])), features=fewer)
     assert "HTTPRouteRequestPercentageMirror" not in statuses.classes["", "sandbox"].features
-    assert verdicts(statuses.routes["team-shop", "shop"])["Accepted"] == (False, "UnsupportedValue")
+    assert verdicts(statuses.routes["HTTPRoute", "team-shop", "shop"])["Accepted"] == (False, "UnsupportedValue")
 
 
 def test_matches_go_in_the_order_of_the_api() -> None:
@@ -265,7 +266,7 @@ def test_listeners_choose_namespaces(where: Any, allowed: bool) -> None:
     parent = {"name": "shared", "namespace": "infra"}
     _, statuses = run(shared, namespace("team-shop", team="shop"), route(rule(*PAIR), parent=parent))
     expected = (True, "Accepted") if allowed else (False, "NotAllowedByListeners")
-    assert verdicts(statuses.routes["team-shop", "shop"])["Accepted"] == expected
+    assert verdicts(statuses.routes["HTTPRoute", "team-shop", "shop"])["Accepted"] == expected
     assert statuses.gateways["infra", "shared"].listeners[0].attached_routes == int(allowed)
 
 
@@ -281,7 +282,7 @@ def test_a_route_that_finds_no_listener_is_told_why(parent: Any, hostname: str, 
     """Wrong section, wrong port, wrong hostname: each has its reason, and no traffic is taken."""
     own = gateway(listeners=[listener(hostname="*.example.com")])
     config, statuses = run(own, route(rule(*PAIR), parent=parent, hostnames=(hostname,)))
-    assert verdicts(statuses.routes["team-shop", "shop"])["Accepted"] == (False, reason)
+    assert verdicts(statuses.routes["HTTPRoute", "team-shop", "shop"])["Accepted"] == (False, reason)
     assert hosts(config) == {}
 
 
@@ -292,7 +293,7 @@ def test_gateways_of_other_controllers_are_left_alone() -> None:
     assert not config.virtual_hosts
     assert not statuses.gateways
     assert not statuses.classes
-    assert statuses.routes["team-shop", "shop"].parents == ()
+    assert statuses.routes["HTTPRoute", "team-shop", "shop"].parents == ()
 
 
 def test_a_listener_that_cannot_be_served_says_so() -> None:
@@ -341,12 +342,17 @@ def test_what_envoy_refused_is_not_served() -> None:
     """A route that the data plane refused is out of the table, and its status carries the data plane's words."""
     objects = Objects.of(*WORLD, route(rule(*PAIR)), route(rule(*PAIR), name="bad", hostnames=("bad.example.com",)))
     config, statuses = translate(
-        Objects(**{**_fields(objects), "refused": {("team-shop", "bad"): "the data plane refused it: bad regex"}})
+        Objects(
+            **{
+                **_fields(objects),
+                "refused": {("HTTPRoute", "team-shop", "bad"): "the data plane refused it: bad regex"},
+            }
+        )
     )
     assert list(hosts(config)) == ["bad.example.com", "shop.example.com"]
     assert hosts(config)["bad.example.com"] == []
-    assert verdicts(statuses.routes["team-shop", "bad"])["Accepted"] == (False, "UnsupportedValue")
-    assert verdicts(statuses.routes["team-shop", "shop"])["Accepted"] == (True, "Accepted")
+    assert verdicts(statuses.routes["HTTPRoute", "team-shop", "bad"])["Accepted"] == (False, "UnsupportedValue")
+    assert verdicts(statuses.routes["HTTPRoute", "team-shop", "shop"])["Accepted"] == (True, "Accepted")
 
 
 def _fields(objects: Objects) -> dict[str, Any]:

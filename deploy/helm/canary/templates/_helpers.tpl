@@ -64,7 +64,7 @@ app.kubernetes.io/component: controller
   resources: [rollouts, checktemplates]
   verbs: [list, watch]
 - apiGroups: [gateway.networking.k8s.io]
-  resources: [httproutes]
+  resources: [httproutes, grpcroutes, tlsroutes, tcproutes, udproutes]
   verbs: [list, watch]
 - apiGroups: [apps]
   resources: [deployments]
@@ -96,8 +96,11 @@ app.kubernetes.io/component: controller
 
 {{- define "canary.rules.routes" -}}
 - apiGroups: [gateway.networking.k8s.io]
-  resources: [httproutes]
+  resources: [httproutes, grpcroutes, tlsroutes, tcproutes, udproutes]
   verbs: [get, patch]
+- apiGroups: [""]
+  resources: [services]
+  verbs: [get]
 {{- end }}
 
 {{- define "canary.rules.workloads" -}}

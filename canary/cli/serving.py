@@ -1,0 +1,85 @@
+"""What `doctor` asks a cluster about what stands around the routes of Rollouts, and the controller's own preflight over it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from canary.cli.health import Diagnosis, Level
+from canary.cli.preflight import surroundings
+from canary.errors import ApiError, Forbidden
+from canary.kube import HTTPROUTES, Kube, Resource
+from canary.kube.retry import READ
+from canary.observe.around import KINDS
+from canary.observe.checks import Checks
+from canary.observe.facts import Received, gather
+from canary.observe.rollout import Rollout
+from canary.observe.store import Store
+from canary.preflight.findings import Who
+from canary.view.words import listing
+
+Json = dict[str, Any]
+
+
+async def serving(kube: Kube, rollouts: Sequence[Json], now: datetime, *, everywhere: bool) -> AsyncIterator[Diagnosis]:
+    """What stands against a run of each Rollout at rest, and what could not be read to find that out."""
+    seen = [(Rollout.of(document), document["spec"]) for document in rollouts]
+    resting = [(rollout, spec) for rollout, spec in seen if rollout.spec is not None and not rollout.status.active]
+    reader = _Reader(kube, everywhere=everywhere)
+    for document in rollouts:
+        reader.store.put_rollout(document)
+    routes: list[tuple[str, Json]] = []
+    for namespace in sorted({rollout.namespace for rollout, _ in resting}):
+        routes += await reader.read(HTTPROUTES, namespace)
+    for resource, place in surroundings([(rollout.namespace, spec) for rollout, spec in resting], routes):
+        await reader.read(resource, place)
+    for rollout, _ in resting:
+        if rollout.spec is None:
+            continue
+        facts = gather(reader.store, rollout, rollout.spec, rollout.status, Checks((), ()), Received(), now)
+        for found in facts.findings:
+            level = Level.DOUBT if found.who is Who.NOBODY else Level.BROKEN
+            name = f"Rollout {rollout.namespace}/{rollout.name}"
+            yield Diagnosis(name, level, f"no run could work now ({found.reason}): {found.message}", found.advice)
+    if reader.refused:
+        words = f"you may not {listing(reader.refused, 'or')}, so nothing is said about what that would show"
+        yield Diagnosis("preflight", Level.DOUBT, words, "ask for the right, or a platform admin to run this")
+
+
+class _Reader:
+    """Fills a store. With `everywhere`, each resource is listed once, for all namespaces."""
+
+    def __init__(self, kube: Kube, *, everywhere: bool) -> None:
+        self._kube = kube
+        self._everywhere = everywhere
+        self._read: set[tuple[Resource, str | None]] = set()
+        self.store = Store()
+        self.refused: list[str] = []
+
+    async def read(self, resource: Resource, namespace: str | None) -> list[tuple[str, Json]]:
+        """The objects of a resource, by namespace; none where they are not served, or may not be read."""
+        place = None if self._everywhere else namespace
+        if (resource, place) in self._read:
+            return []
+        self._read.add((resource, place))
+
+        async def ask() -> Json:
+            return await self._kube.list(resource, place)
+
+        try:
+            items = (await READ.call(ask))["items"]
+        except Forbidden:
+            where = f" in namespace {place}" if place else ""
+            self.refused.append(f"list {resource.plural}{where}")
+            return []
+        except ApiError:
+            return []  # not served, or not now: the lines about the cluster say which
+        for item in items:
+            if resource.kind in KINDS:
+                self.store.put_around(resource.kind, item)
+            else:
+                self.store.put_route({**item, "kind": resource.kind})
+        if resource.kind in KINDS:
+            self.store.around.know(resource.kind, place, known=True)
+        return [(item["metadata"].get("namespace", ""), {**item, "kind": resource.kind}) for item in items]

@@ -1,0 +1,119 @@
+"""Follows what stands around routes, as far as that may be read: Gateways, their classes, Services, ReferenceGrants.
+
+No run moves by these, so nothing here ends a controller or keeps it from beginning: of a kind that may not be read, or that a
+cluster does not serve, a preflight says nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from canary.controller.lookout import Lookout
+from canary.controller.manager import Manager
+from canary.controller.route_informers import watch_name
+from canary.errors import ApiError, NotFound
+from canary.kube import GATEWAYCLASSES, GATEWAYS, LISTENERSETS, REFERENCEGRANTS, SERVICES, Kube, Resource
+from canary.kube.outage import Eyes
+
+log = logging.getLogger("canary.survey")
+
+SURVEYED = (GATEWAYS, LISTENERSETS, GATEWAYCLASSES, SERVICES, REFERENCEGRANTS)
+
+PATIENCE = 10.0
+"""Seconds that a start waits for these lists at most."""
+AGAIN = 300.0
+"""Seconds after which a kind that could not be read is asked for again: somebody may have granted the right."""
+STALE = 60.0
+"""Seconds without sight after which what was seen last is as good as unknown."""
+
+
+class Survey:
+    """The watches of what stands around routes, for one controller."""
+
+    def __init__(
+        self, kube: Kube, manager: Manager, namespaces: tuple[str, ...], lookout: Lookout, *, again: float = AGAIN
+    ) -> None:
+        self._kube = kube
+        self._manager = manager
+        self._lookout = lookout
+        self._again = again
+        places: tuple[str | None, ...] = namespaces or (None,)
+        self._watches = [
+            (resource, place) for resource in SURVEYED for place in (places if resource.namespaced else (None,))
+        ]
+        self._waiting = set(self._watches)
+        self._listed = asyncio.Event()
+
+    async def listed(self) -> None:
+        """Return when everything is listed that may be, and in any case after `PATIENCE` seconds."""
+        try:
+            await asyncio.wait_for(self._listed.wait(), PATIENCE)
+        except TimeoutError:
+            names = ", ".join(sorted(watch_name(*watch) for watch in self._waiting))
+            log.warning("no list of %s yet; runs are judged without", names)
+
+    async def run(self) -> None:
+        """Follow for ever."""
+        async with asyncio.TaskGroup() as group:
+            for resource, place in self._watches:
+                group.create_task(self._one(resource, place), name=f"survey {watch_name(resource, place)}")
+
+    async def _one(self, resource: Resource, place: str | None) -> None:
+        said = ""
+        while True:
+            try:
+                await self._follow(resource, place)
+            except ApiError as error:
+                self._manager.know(resource.kind, place, known=False)
+                self._manager.deps.store.around.forget(resource.kind, place)
+                if str(error) != said:
+                    said = str(error)
+                    self._say(resource, place, error)
+            self._arrived(resource, place)
+            await asyncio.sleep(self._again)
+
+    async def _follow(self, resource: Resource, place: str | None) -> None:
+        name = watch_name(resource, place)
+        eyes = _Eyes(self._lookout.eyes(name, counts=False), self._manager, resource.kind, place)
+        async for event in self._kube.list_and_watch(resource, place, pace=self._lookout.calm, eyes=eyes):
+            if event.type == "SYNCED":
+                self._manager.know(resource.kind, place, known=True)
+                self._arrived(resource, place)
+            else:
+                self._manager.around(resource.kind, event.type, event.object)
+
+    def _arrived(self, resource: Resource, place: str | None) -> None:
+        self._waiting.discard((resource, place))
+        if not self._waiting:
+            self._listed.set()
+
+    @staticmethod
+    def _say(resource: Resource, place: str | None, error: ApiError) -> None:
+        name = watch_name(resource, place)
+        if isinstance(error, NotFound):
+            log.info("this cluster serves no %s of %s", resource.plural, resource.api_version)
+        else:
+            log.warning("%s cannot be read, so nothing is said about them before a run: %s", name, error)
+
+
+class _Eyes:
+    """Passes on what a watch sees, and lets what was seen too long ago count as unknown."""
+
+    def __init__(self, eyes: Eyes, manager: Manager, kind: str, place: str | None) -> None:
+        self._eyes = eyes
+        self._manager = manager
+        self._kind = kind
+        self._place = place
+
+    def lost(self, seconds: float, why: str) -> None:
+        self._eyes.lost(seconds, why)
+        if seconds > STALE:
+            self._manager.know(self._kind, self._place, known=False)
+
+    def suspect(self) -> None:
+        self._eyes.suspect()
+
+    def found(self) -> None:
+        self._eyes.found()
+        self._manager.know(self._kind, self._place, known=True)

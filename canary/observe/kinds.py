@@ -1,0 +1,45 @@
+"""Which kinds of route can be seen in a cluster, as which resource, and why others cannot."""
+
+from __future__ import annotations
+
+from canary.kube import ROUTES, Resource
+from canary.model.rollout import RouteKind
+from canary.routes.key import RouteKey
+
+
+class Kinds:
+    """Told by who follows routes. Of what nobody has told anything, every kind is served as its newest release has it."""
+
+    def __init__(self) -> None:
+        self._resources: dict[RouteKind, Resource] = {kind: ROUTES[kind] for kind in RouteKind}
+        self._unseen: dict[tuple[RouteKind, str | None], str] = {}
+
+    def resource(self, kind: RouteKind) -> Resource:
+        """The resource, and so the version, by which routes of a kind are read and written."""
+        return self._resources[kind]
+
+    def missing(self, route: RouteKey) -> str:
+        """Why a route cannot be seen, whether it exists or not; empty where only its absence explains that."""
+        return self._unseen.get((route.kind, None)) or self._unseen.get((route.kind, route.namespace), "")
+
+    def served(self, resource: Resource) -> None:
+        """Routes of this kind are served so from now on."""
+        self._resources[RouteKind(resource.kind)] = resource
+
+    def seen(self, kind: RouteKind, place: str | None) -> bool:
+        """Routes of a kind are seen in a namespace (None: in all); False when that is no news."""
+        return self._unseen.pop((kind, place), None) is not None
+
+    def unseen(self, kind: RouteKind, place: str | None, why: str) -> bool:
+        """They are not, for this reason; False when that is no news."""
+        news = self._unseen.get((kind, place)) != why
+        self._unseen[kind, place] = why
+        return news
+
+
+def not_served(kind: RouteKind) -> str:
+    """Why no route of a kind can be seen where the cluster does not know the kind, and what to do about it."""
+    return (
+        f"this cluster serves no {kind}; install the definition {ROUTES[kind].definition}, which a release of the Gateway API has "
+        "in its standard or its experimental channel"
+    )

@@ -1,0 +1,1 @@
+"""Whether a run could work, asked of what stands around a Rollout's routes: once, for controller, `lint --live` and `doctor`."""

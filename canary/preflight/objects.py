@@ -1,0 +1,156 @@
+"""What a preflight looks at of the objects around a route, and nothing else of them: slim, so that a cluster's worth may be kept.
+
+Parsed at the door and lenient: these objects are other people's, and one that makes no sense must trouble nobody.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from canary.routes.acceptance import GATEWAY_API
+
+Json = dict[str, Any]
+
+KINDS_OF: dict[str, frozenset[str]] = {
+    "HTTP": frozenset({"HTTPRoute", "GRPCRoute"}),
+    "HTTPS": frozenset({"HTTPRoute", "GRPCRoute"}),
+    "TLS": frozenset({"TLSRoute", "TCPRoute"}),
+    "TCP": frozenset({"TCPRoute"}),
+    "UDP": frozenset({"UDPRoute"}),
+}
+"""The kinds of routes that a listener takes by its protocol, where it does not say which."""
+
+VERSION_LABEL = "app.kubernetes.io/version"
+"""Where the chart of an implementation says on its GatewayClass which version it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A listener of a Gateway or ListenerSet. `kinds` None: whatever its protocol takes, which is known of none of ours."""
+
+    name: str
+    port: int
+    hostname: str = ""
+    """Empty: any."""
+    namespaces: str = "Same"
+    """Whose routes it takes: Same, All, Selector or None; other words are of a later version."""
+    selector: tuple[tuple[str, str], ...] | None = None
+    """Labels that a namespace must have, for Selector; None: it cannot be told from labels alone."""
+    kinds: frozenset[str] | None = None
+
+    @property
+    def label(self) -> str:
+        return f"{self.name}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """A Gateway, or a ListenerSet (of which the class is its Gateway's)."""
+
+    listeners: tuple[Listener, ...] = ()
+    gateway_class: str = ""
+
+    @classmethod
+    def read(cls, document: Json) -> Gateway:
+        spec = _dict(document.get("spec"))
+        listeners = tuple(_listener(item) for item in _dicts(spec.get("listeners")))
+        return cls(listeners, str(spec.get("gatewayClassName") or ""))
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayClass:
+    """A GatewayClass. `features` None: it publishes none."""
+
+    controller: str = ""
+    version: str = ""
+    """Of the implementation, where a label says it."""
+    features: frozenset[str] | None = None
+
+    @classmethod
+    def read(cls, document: Json) -> GatewayClass:
+        published = _dict(document.get("status")).get("supportedFeatures")
+        # Objects since v1.1 of the Gateway API, plain strings before.
+        names = [item.get("name") if isinstance(item, dict) else item for item in published or ()]
+        labels = _dict(_dict(document.get("metadata")).get("labels"))
+        return cls(
+            controller=str(_dict(document.get("spec")).get("controllerName") or ""),
+            version=str(labels.get(VERSION_LABEL) or "").removeprefix("v"),
+            features=frozenset(sys.intern(str(name)) for name in names if name) or None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A ReferenceGrant, as far as it lets routes name Services. `services` None: all of its namespace."""
+
+    sources: frozenset[tuple[str, str]]
+    """(kind, namespace) of the routes."""
+    services: frozenset[str] | None
+
+    @classmethod
+    def read(cls, document: Json) -> Grant:
+        spec = _dict(document.get("spec"))
+        sources = frozenset(
+            (str(item.get("kind")), str(item.get("namespace")))
+            for item in _dicts(spec.get("from"))
+            if item.get("group") == GATEWAY_API
+        )
+        names = [
+            item.get("name")
+            for item in _dicts(spec.get("to"))
+            if not item.get("group") and item.get("kind") == "Service"
+        ]
+        return cls(sources, frozenset(map(str, filter(None, names))) if all(names) else None)
+
+    def lets(self, kind: str, source: str, service: str) -> bool:
+        """Whether routes of a kind in namespace `source` may name a Service of the grant's namespace."""
+        return (kind, source) in self.sources and (self.services is None or service in self.services)
+
+
+def ports_of(service: Json) -> tuple[int, ...]:
+    """The ports of a Service; few lists of them are different, and those that are alike are one."""
+    ports = (item.get("port") for item in _dicts(_dict(service.get("spec")).get("ports")))
+    return _shared(tuple(port for port in ports if isinstance(port, int)))
+
+
+@lru_cache(4096)
+def _shared(ports: tuple[int, ...]) -> tuple[int, ...]:
+    return ports
+
+
+def _listener(item: Json) -> Listener:
+    allowed = _dict(item.get("allowedRoutes"))
+    namespaces = _dict(allowed.get("namespaces"))
+    port = item.get("port")
+    return Listener(
+        name=str(item.get("name") or ""),
+        port=port if isinstance(port, int) else 0,
+        hostname=str(item.get("hostname") or "").lower(),
+        namespaces=str(namespaces.get("from") or "Same"),
+        selector=_selector(namespaces.get("selector")),
+        kinds=_kinds(_dicts(allowed.get("kinds")), str(item.get("protocol") or "")),
+    )
+
+
+def _kinds(declared: Iterable[Json], protocol: str) -> frozenset[str] | None:
+    named = frozenset(str(item.get("kind")) for item in declared if (item.get("group") or GATEWAY_API) == GATEWAY_API)
+    return named if declared else KINDS_OF.get(protocol)
+
+
+def _selector(selector: Any) -> tuple[tuple[str, str], ...] | None:
+    if not isinstance(selector, dict) or selector.get("matchExpressions"):
+        return None
+    labels: Mapping[str, Any] = _dict(selector.get("matchLabels"))
+    return tuple(sorted((str(name), str(value)) for name, value in labels.items()))
+
+
+def _dict(value: Any) -> Json:
+    return value if isinstance(value, dict) else {}
+
+
+def _dicts(value: Any) -> list[Json]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []

@@ -1,0 +1,103 @@
+"""How a preflight asks for what stands around a route. Whoever keeps the answers may not know, and then says so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from enum import Enum
+from typing import Any, Protocol
+
+from canary.preflight.objects import Gateway, GatewayClass, Grant, ports_of
+from canary.routes.acceptance import GATEWAY_API
+
+Json = dict[str, Any]
+
+
+class Absence(Enum):
+    """Why there is no answer: the two must never be taken for each other."""
+
+    MISSING = "it does not exist"
+    UNKNOWN = "nobody may look, or nobody has looked"
+
+
+class Surroundings(Protocol):
+    """The objects around routes, in the form that a preflight looks at. Where one may not look, that says nothing."""
+
+    @property
+    def place(self) -> str:
+        """Where one looks, for sentences (`these files`); empty for the cluster that one is part of."""
+        ...
+
+    def service(self, namespace: str, name: str) -> tuple[int, ...] | Absence:
+        """The ports of a Service."""
+        ...
+
+    def gateway(self, kind: str, namespace: str, name: str) -> Gateway | Absence:
+        """A parent by its kind, Gateway or ListenerSet."""
+        ...
+
+    def gateway_class(self, name: str) -> GatewayClass | Absence: ...
+
+    def grants(self, namespace: str) -> Iterable[Grant] | None:
+        """The ReferenceGrants of a namespace; None: nobody can tell."""
+        ...
+
+    def labels(self, namespace: str) -> Mapping[str, str] | None:
+        """The labels of a namespace; None: nobody can tell."""
+        ...
+
+
+PARENTS = frozenset({"Gateway", "ListenerSet"})
+GROUPS = {
+    "Service": "",
+    "Namespace": "",
+    "Gateway": GATEWAY_API,
+    "ListenerSet": GATEWAY_API,
+    "GatewayClass": GATEWAY_API,
+    "ReferenceGrant": GATEWAY_API,
+}
+"""The kinds that a preflight looks at, each with its API group."""
+
+Place = tuple[str, str]
+"""A kind, and the namespace in which all objects of it are known; empty: in every namespace, or it has none."""
+
+
+class Documents:
+    """Surroundings that were read once. `known`: kinds, by the namespace in which what is not given does not exist."""
+
+    def __init__(self, documents: Iterable[Json] = (), known: Iterable[Place] = (), place: str = "") -> None:
+        self.place = place
+        self._known = frozenset(known)
+        self._objects: dict[tuple[str, str, str], Json] = {}
+        for document in documents:
+            metadata = document.get("metadata") or {}
+            key = str(document.get("kind")), str(metadata.get("namespace") or ""), str(metadata.get("name"))
+            self._objects.setdefault(key, document)
+
+    def service(self, namespace: str, name: str) -> tuple[int, ...] | Absence:
+        found = self._objects.get(("Service", namespace, name))
+        return ports_of(found) if found is not None else self._absence("Service", namespace)
+
+    def gateway(self, kind: str, namespace: str, name: str) -> Gateway | Absence:
+        found = self._objects.get((kind, namespace, name))
+        return Gateway.read(found) if found is not None else self._absence(kind, namespace)
+
+    def gateway_class(self, name: str) -> GatewayClass | Absence:
+        found = self._objects.get(("GatewayClass", "", name))
+        return GatewayClass.read(found) if found is not None else self._absence("GatewayClass", "")
+
+    def grants(self, namespace: str) -> Iterable[Grant] | None:
+        if self._absence("ReferenceGrant", namespace) is Absence.UNKNOWN:
+            return None
+        return [
+            Grant.read(found)
+            for (kind, place, _), found in self._objects.items()
+            if (kind, place) == ("ReferenceGrant", namespace)
+        ]
+
+    def labels(self, namespace: str) -> Mapping[str, str] | None:
+        found = self._objects.get(("Namespace", "", namespace))
+        return (found.get("metadata") or {}).get("labels") or {} if found is not None else None
+
+    def _absence(self, kind: str, namespace: str) -> Absence:
+        known = (kind, "") in self._known or (kind, namespace) in self._known
+        return Absence.MISSING if known else Absence.UNKNOWN

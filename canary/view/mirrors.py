@@ -1,0 +1,97 @@
+"""What steps mirror, in sentences: to whom, of which rules, and what an application may notice. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from canary.errors import SpecError
+from canary.model.rollout import Mirror
+from canary.model.status import RouteStatus
+from canary.model.values import decimal_text
+from canary.routes.filters import Copied, only_reads
+from canary.routes.key import RouteKey
+from canary.routes.kinds import FORMS
+from canary.routes.pair import Pair
+from canary.routes.rules import RulePair, read_pairs
+from canary.view.rollout import RolloutView
+from canary.view.weights import backend, declared_route
+from canary.view.words import clean, listing
+
+Json = dict[str, Any]
+
+CONTOUR = (
+    "Contour adds `-shadow` to the Host of copies: an application that looks at its Host refuses them, and so a canary that is "
+    "well would fail its checks."
+)
+TWICE = (
+    "it takes other methods than GET, HEAD and OPTIONS, and a request that is mirrored happens twice; "
+    "mirror.allowUnsafeMethods: true mirrors it all the same"
+)
+
+ANY_CALL = "a gRPC method may do anything, and a call that is mirrored happens twice; mirror.allowUnsafeMethods: true mirrors it all the same"
+
+
+def copied_words(route: RouteStatus) -> str:
+    """What a run mirrors of a route now: `mirrors 20 % of #0 and pay`; empty when nothing."""
+    by_share: dict[str, list[str]] = {}
+    for key, text in route.mirrors.items():
+        try:
+            said = Copied.parse(text)
+        except ValueError:
+            continue
+        if said.share:
+            by_share.setdefault(decimal_text(said.share), []).append(clean(key))
+    words = [f"{share} % of {listing(keys)}" for share, keys in by_share.items()]
+    return f"mirrors {listing(words)}" if words else ""
+
+
+def declared_mirror(step: Json) -> Mirror | None:
+    """What a step mirrors; None for one that does not, and for what this version cannot read."""
+    try:
+        return Mirror.model_validate(step["mirror"])
+    except (KeyError, ValidationError):
+        return None
+
+
+def mirror_lines(rollout: RolloutView, routes: Mapping[RouteKey, Json | None]) -> Iterator[str]:
+    """Every step that mirrors, what of it there is now, and what it leaves out. `routes`: as they are."""
+    declared = [(number, declared_mirror(step)) for number, step in enumerate(rollout.steps, start=1)]
+    found = [(number, mirror) for number, mirror in declared if mirror is not None]
+    if not found:
+        return
+    canary, stable = rollout.service("canary"), rollout.service("stable")
+    for number, mirror in found:
+        yield (
+            f"Step {number}: of {decimal_text(mirror.share)} % of the requests a copy goes to {canary}, for as long as the "
+            "step lasts. What it answers to a copy reaches nobody."
+        )
+    now = [(route, words) for route in rollout.status.routes if rollout.active and (words := copied_words(route))]
+    for route, words in now:
+        yield f"{route.kind.value} {clean(route.name)} {words} now."
+    if now and not rollout.status.split.written:
+        yield f"The canary has no weight meanwhile: users get the answers of {stable} alone."
+    if not all(mirror.allow_unsafe_methods for _, mirror in found):
+        yield from _left_out(rollout, routes)
+    yield CONTOUR
+
+
+def _left_out(rollout: RolloutView, routes: Mapping[RouteKey, Json | None]) -> Iterator[str]:
+    for key, document in routes.items():
+        form = FORMS[key.kind]
+        for pair in _pairs(rollout, key, document) if form.filters else ():
+            if not (form.methods and only_reads(pair.document)):
+                yield f"Rule {clean(pair.key)} of {clean(key.label)} is not mirrored: {TWICE if form.methods else ANY_CALL}."
+
+
+def _pairs(rollout: RolloutView, key: RouteKey, document: Json | None) -> tuple[RulePair, ...]:
+    """The rules of a route that the Rollout moves; none where they cannot be read."""
+    refs: list[Json] = rollout.spec.get("routes") or []
+    declared = next((ref for ref in refs if declared_route(ref, key.namespace) == key), {})
+    try:
+        pair = Pair(backend(rollout, "stable"), backend(rollout, "canary"))
+        return read_pairs(document or {}, pair, [str(rule) for rule in declared.get("rules") or ()])
+    except (SpecError, KeyError, TypeError, ValueError, AttributeError):
+        return ()

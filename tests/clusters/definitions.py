@@ -1,0 +1,74 @@
+"""Definitions of kinds of route as clusters of various ages serve them."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import canary_sandbox
+from canary.errors import NotFound
+from canary.kube import CRDS, ROUTES, Kube, Resource
+
+Json = dict[str, Any]
+
+CONCISE = Path(canary_sandbox.__file__).parent / "gatewayapi"
+
+
+def definition(kind: str, *served: str, unserved: tuple[str, ...] = ()) -> Json:
+    """A kind without hostnames and matches (TCPRoute, UDPRoute) in these versions; the last of `served` is stored."""
+    document = copy.deepcopy(yaml.safe_load((CONCISE / "tlsroutes.yaml").read_text()))
+    plural = ROUTES[kind].plural
+    document["metadata"]["name"] = ROUTES[kind].definition
+    document["spec"]["names"] |= {"plural": plural, "singular": plural[:-1], "kind": kind, "listKind": f"{kind}List"}
+    (version,) = document["spec"]["versions"]
+    spec = version["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    spec["required"], _ = ["rules"], spec["properties"].pop("hostnames")
+    version["additionalPrinterColumns"] = version["additionalPrinterColumns"][1:]
+    document["spec"]["versions"] = [
+        {**copy.deepcopy(version), "name": name, "served": name in served, "storage": name == served[-1]}
+        for name in (*served, *unserved)
+    ]
+    return document
+
+
+def missing(folder: Path, *kinds: str) -> list[Json]:
+    """Definitions of those kinds that a folder of definitions has none of, as a cluster of today serves them."""
+    return [definition(kind, "v1") for kind in kinds if not [*folder.glob(f"*{ROUTES[kind].plural}.yaml")]]
+
+
+async def install(kube: Kube, document: Json) -> None:
+    """Apply a definition and wait until each of its versions is as it says."""
+    name = document["metadata"]["name"]
+    try:
+        await kube.merge_patch(CRDS, name, None, {"spec": document["spec"]})
+    except NotFound:
+        await kube.create(CRDS, document)
+    spec = document["spec"]
+    async with asyncio.timeout(20):
+        for version in spec["versions"]:
+            resource = Resource(spec["group"], version["name"], spec["names"]["plural"], spec["names"]["kind"])
+            while await _lists(kube, resource) != version["served"]:  # noqa: ASYNC110 - a server tells nobody
+                await asyncio.sleep(0.02)
+
+
+async def remove(kube: Kube, kind: str) -> None:
+    """Delete a definition, and wait until it is gone."""
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                await kube.delete(CRDS, ROUTES[kind].definition)
+            except NotFound:
+                return
+            await asyncio.sleep(0.02)
+
+
+async def _lists(kube: Kube, resource: Resource) -> bool:
+    try:
+        await kube.list(resource)
+    except NotFound:
+        return False
+    return True

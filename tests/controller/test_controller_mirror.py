@@ -1,0 +1,221 @@
+"""Mirror steps with a real API server: Strict writes, its defaults, the canary's Service, and deaths between any two requests."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import Any
+
+import pytest
+from controller_kit import Clients, World, backend, clean, route_document, rule
+
+from canary.kube import HTTPROUTES, SERVICES
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
+
+Json = dict[str, Any]
+
+MIRROR: Json = {"mirror": {"percent": 20}, "hold": "2s"}
+STEPS = [MIRROR, {"weight": 10, "hold": "2s"}, {"weight": 100, "hold": "2s"}]
+GET = [{"path": {"type": "PathPrefix", "value": "/"}, "method": "GET"}]
+
+
+def header() -> Json:
+    return {"type": "RequestHeaderModifier", "requestHeaderModifier": {"set": [{"name": "x-team", "value": "shop"}]}}
+
+
+def mirror_to(name: str, **more: Any) -> Json:
+    return {"type": "RequestMirror", "requestMirror": {"backendRef": {"name": name, "port": 80}, **more}}
+
+
+def shop() -> Json:
+    """One rule with filters, one without any, and one that takes POST."""
+    return route_document(
+        "shop",
+        rule(matches=GET, filters=[header(), mirror_to("stable", percent=1)]),
+        rule(backend("canary", 0), backend("stable", 3), name="bare", matches=[{"method": "HEAD"}]),
+        rule(name="pay", matches=[{"method": "POST"}], filters=[header()]),
+    )
+
+
+def copies(world: World) -> dict[str, Any]:
+    """What percentage each rule copies to the canary; of those that do."""
+    found = {}
+    for index, rule_ in enumerate(world.route()["spec"]["rules"]):
+        for item in rule_.get("filters", []):
+            if item["type"] == "RequestMirror" and item["requestMirror"]["backendRef"]["name"] == "canary":
+                found[rule_.get("name") or f"#{index}"] = item["requestMirror"].get("percent", 100)
+    return found
+
+
+async def test_a_run_mirrors_and_leaves_the_route_as_it_was(world: World) -> None:
+    """In one patch with the annotation; the rule that takes POST is named in the message."""
+    instance = await world.begin(shop(), steps=STEPS)
+    before = copy.deepcopy(world.route()["spec"])
+    await world.deploy(2)
+    await world.until(lambda: world.step() == 1 and bool(world.status()["step"].get("reachedAt")))
+    assert copies(world) == {"#0": 20, "bare": 20}
+    assert world.weights() == (1, 0)
+    assert "mirroring 20 %" in world.message()
+    assert "not mirrored: rule pay of HTTPRoute shop" in world.message()
+    patch = next(sent for sent in instance.line.sent if sent.resource == "httproutes")
+    assert {op["path"] for op in patch.body if op["op"] != "test"} >= {
+        "/spec/rules/0/filters/-",
+        "/metadata/annotations",
+    } or "/metadata/annotations/run.canary.dev~1shop" in {op["path"] for op in patch.body}
+    await world.until(lambda: world.phase() == "Succeeded")
+    await world.settle()
+    assert world.route()["spec"] == before
+    assert list(clean(world)) == []
+
+
+async def test_a_check_that_fails_under_a_mirror_rolls_back(world: World) -> None:
+    """It is measured while no user is served, asked with the kind of the step, and its filter goes at once."""
+    asked: list[str] = []
+
+    def errors(query: Any, _now: Any) -> float:
+        asked.append(query.text)
+        return 0.5
+
+    world.provider.answers["errors"] = errors
+    check = {
+        "name": "errors",
+        "prometheus": {"query": 'errors{service="{{ canary.service }}",step="{{ step.kind }}"}'},
+        "interval": "1s",
+        "threshold": {"max": "1%"},
+    }
+    await world.begin(shop(), steps=STEPS, checks=[check])
+    await world.deploy(2)
+    await world.until(lambda: world.phase() == "RolledBack")
+    await world.settle()
+    assert copies(world) == {}
+    assert "no user was served by it" in world.message()
+    assert 'errors{service="canary",step="mirror"}' in asked
+    assert list(clean(world)) == []
+
+
+@pytest.mark.parametrize("missing", ["Service", "port"])
+async def test_nothing_is_mirrored_to_what_is_not_there(world: World, missing: str) -> None:
+    """Some gateways answer every user with 500 then: it is looked up right before the write, and the run says what is missing."""
+    await world.begin(shop(), steps=STEPS, acceptTimeout="20s")
+    if missing == "Service":
+        await world.gitops.delete(SERVICES, "canary", world.namespace)
+    else:
+        ports = [{"op": "replace", "path": "/spec/ports/0/port", "value": 81}]
+        await world.gitops.json_patch(SERVICES, "canary", world.namespace, ports)
+    await world.deploy(2)
+    await world.until(lambda: "cannot be mirrored" in world.message())
+    assert copies(world) == {}
+    words = "there is no such Service" if missing == "Service" else "has no port 80; its ports: 81"
+    assert words in world.message()
+    await world.until(lambda: world.phase() == "RolledBack")
+    assert world.status()["run"]["reason"] == "NotAccepted"
+    assert all(not copied(version) for version in world.records.versions["httproutes"])
+
+
+def copied(route: Json) -> bool:
+    """Whether a version of a route sends copies to the canary."""
+    return any(
+        item["type"] == "RequestMirror" and item["requestMirror"]["backendRef"]["name"] == "canary"
+        for rule_ in route["spec"]["rules"]
+        for item in rule_.get("filters", [])
+    )
+
+
+async def test_a_service_that_appears_in_time_is_mirrored_to(world: World) -> None:
+    """The write is tried again."""
+    await world.begin(shop(), steps=STEPS)
+    service = await world.admin.get(SERVICES, "canary", world.namespace)
+    await world.gitops.delete(SERVICES, "canary", world.namespace)
+    await world.deploy(2)
+    await world.until(lambda: "cannot be mirrored" in world.message())
+    metadata = {"name": "canary"}
+    await world.create(SERVICES, {**service, "metadata": metadata, "spec": {"ports": [{"port": 80}]}})
+    await world.until(lambda: copies(world) == {"#0": 20, "bare": 20})
+
+
+async def test_argo_puts_the_route_back_and_the_run_waits_for_a_person(world: World) -> None:
+    """A sync without our filter is a hand that takes copies away: nobody puts them back against it."""
+    await world.begin(shop(), steps=[{**MIRROR, "hold": "1h"}, {"weight": 10}])
+    before = copy.deepcopy(world.route()["spec"]["rules"])
+    await world.deploy(2)
+    await world.until(lambda: world.step() == 1 and bool(copies(world)))
+    await world.settle()
+    await world.set_rules(world.gitops, *before)
+    await world.until(lambda: world.phase() == "Paused")
+    assert world.status()["paused"]["reason"] == "LoweredByHand"
+    assert "gitops changed the share of requests that is mirrored" in world.message()
+    await world.pass_(60)
+    assert copies(world) == {}
+
+
+@pytest.mark.parametrize("good", [True, False], ids=["good", "bad"])
+async def test_a_controller_may_be_killed_at_any_write_of_a_run_that_mirrors(clients: Clients, good: bool) -> None:
+    """Right before it leaves, or right after it took effect: the next one ends the run as if nothing had been."""
+    end, writes = await _story(clients, good=good)
+    assert end[0] == ("Succeeded" if good else "RolledBack")
+    for index in range(writes):
+        for where in ("before", "after"):
+            found, _ = await _story(clients, good=good, at=index, where=where)
+            assert found == end, f"killed {where} write {index}"
+
+
+async def _story(
+    clients: Clients, *, good: bool, at: int = -1, where: str = ""
+) -> tuple[tuple[str, str, list[str]], int]:
+    """One run to its end; how it ended, and how many writes it took since the deployment."""
+    offset: int | None = None
+
+    def cut(index: int, _request: Any) -> str:
+        return where if offset is not None and index - offset == at else ""
+
+    async with World(clients) as world:
+        world.quiet = 0.004
+        world.provider.answers["errors"] = (
+            0.0 if good else (lambda query, _: 0.5 if 'step="mirror' in query.text else 0.0)
+        )
+        check = {
+            "name": "errors",
+            "prometheus": {"query": 'errors{step="{{ step.kind }}"}'},
+            "interval": "1s",
+            "threshold": {"max": "1%"},
+        }
+        first = await world.begin(shop(), cut=cut, steps=STEPS, checks=[check])
+        before = json.dumps(world.route()["spec"], sort_keys=True)
+        await world.settle()
+        offset = len(first.line.sent)
+        await world.deploy(2)
+        instance = first
+        while True:
+            await world.until(lambda: first.dead or world.phase() in {"Succeeded", "RolledBack"})
+            if instance is first and first.dead:
+                await first.kill()
+                instance = await world.start_controller()
+            await world.until(lambda: world.phase() in {"Succeeded", "RolledBack"})
+            await world.settle()
+            if not first.dead or instance is not first:
+                break
+        await world.pass_(5)
+        same = (
+            "as before" if json.dumps(world.route()["spec"], sort_keys=True) == before else str(world.route()["spec"])
+        )
+        end = (world.phase(), same, list(clean(world)))
+        writes = len(first.line.sent) - offset
+        await instance.stop()
+        return end, writes
+
+
+async def test_a_filter_of_another_team_in_the_same_route_stays(world: World) -> None:
+    """Two rules of one route, one of them ours: the other may mirror to whom it likes, to our canary too."""
+    document = route_document(
+        "shop", rule(name="mine", matches=GET), rule(name="theirs", matches=GET, filters=[mirror_to("canary")])
+    )
+    await world.begin(document, steps=STEPS, routes=[{"name": "shop", "rules": ["mine"]}])
+    before = copy.deepcopy(world.route()["spec"])
+    await world.deploy(2)
+    await world.until(lambda: copies(world) == {"mine": 20, "theirs": 100})
+    await world.ask("abort")
+    await world.until(lambda: world.phase() == "RolledBack")
+    await world.settle()
+    fresh = await world.admin.get(HTTPROUTES, "shop", world.namespace)
+    assert fresh["spec"] == before

@@ -1,0 +1,227 @@
+"""What stands around routes: while it would serve no run none begins, and Ready says why; what may not be read says nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from controller_kit import (
+    CONTROLLER,
+    Clients,
+    ControllerInstance,
+    World,
+    backend,
+    check,
+    gateway_document,
+    route_document,
+    rule,
+    service_document,
+)
+
+from canary.controller.lookout import Lookout
+from canary.controller.survey import Survey
+from canary.kube import GATEWAYS, HTTPROUTES, REFERENCEGRANTS, SERVICES, Resource
+from canary_sandbox.apiserver import Fault
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+Json = dict[str, Any]
+
+
+@asynccontextmanager
+async def surveyed(world: World, instance: ControllerInstance, *more: str, again: float = 300) -> AsyncIterator[Survey]:
+    """The controller follows what stands around the routes of these namespaces, too, and has listed it."""
+    namespaces = (world.namespace, *more)
+    lookout = Lookout(instance.manager.deps.sight, world.clock, namespaces)
+    survey = Survey(instance.kube, instance.manager, namespaces, lookout, again=again)
+    task = asyncio.create_task(survey.run())
+    try:
+        await survey.listed()
+        yield survey
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def grant_document(namespace: str, name: str = "shop") -> Json:
+    return {
+        "apiVersion": REFERENCEGRANTS.api_version,
+        "kind": "ReferenceGrant",
+        "metadata": {"name": name},
+        "spec": {
+            "from": [{"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "namespace": namespace}],
+            "to": [{"group": "", "kind": "Service"}],
+        },
+    }
+
+
+def ready(world: World, name: str = "shop") -> tuple[str, str]:
+    condition = world.condition("Ready", name)
+    return str(condition.get("status")), str(condition.get("reason"))
+
+
+LISTENER: Json = {"name": "http", "port": 80, "protocol": "HTTP"}
+BREAK: list[tuple[Resource, str, Json | None, Json | None, str, str]] = [
+    (GATEWAYS, "gw", None, gateway_document(), "ParentMissing", "there is no Gateway gw"),
+    (SERVICES, "canary", None, service_document("canary"), "BackendNotFound", "there is no Service canary"),
+    (SERVICES, "stable", None, service_document("stable"), "BackendNotFound", "there is no Service stable"),
+    (
+        SERVICES,
+        "canary",
+        {"spec": {"ports": [{"port": 81}]}},
+        {"spec": {"ports": [{"port": 80}]}},
+        "WrongPort",
+        "Service canary has no port 80; its ports: 81",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("resource", "name", "broken", "whole", "reason", "words"), BREAK, ids=lambda value: str(value)[:40]
+)
+async def test_no_run_begins_while_it_could_not_work(
+    world: World, resource: Resource, name: str, broken: Json | None, whole: Json, reason: str, words: str
+) -> None:
+    """Ready turns False with the reason, a new revision and a request wait or are refused; once it is mended, the run begins."""
+    instance = await world.begin()
+    async with surveyed(world, instance):
+        await world.until(lambda: ready(world)[0] == "True")
+        if broken is None:
+            await world.admin.delete(resource, name, world.namespace)
+        else:
+            await world.admin.merge_patch(resource, name, world.namespace, broken)
+        await world.until(lambda: ready(world) == ("False", reason))
+        assert words in world.condition("Ready")["message"]
+        await world.deploy(2)
+        await world.pass_(5)
+        assert (world.phase(), world.run_number(), world.untouched()) == ("Idle", 0, True)
+        assert words in world.message()
+        await world.ask("start")
+        await world.until(lambda: bool(world.request()))
+        assert words in world.request()["words"]
+        assert world.run_number() == 0
+        if broken is None:
+            await world.create(resource, whole)
+        else:
+            await world.admin.merge_patch(resource, name, world.namespace, whole)
+        await world.until(lambda: world.phase() == "Succeeded")
+        assert ready(world)[0] == "True"
+
+
+async def test_a_grant_is_wanted_where_a_namespace_is_crossed(world: World, clients: Clients) -> None:
+    """Without one the reason is RefNotPermitted, whatever the gateway says; a grant there lets the run begin, its end ends it."""
+    async with World(clients) as other:
+        await other.create(SERVICES, service_document("canary"))
+        refs = backend("stable", 1), backend("canary", 0, namespace=other.namespace)
+        canary = {"service": "canary", "port": 80, "namespace": other.namespace}
+        await world.furnish(route_document("shop", rule(*refs)))
+        await world.declare(canary=canary)
+        instance = await world.start_controller()
+        async with surveyed(world, instance, other.namespace):
+            await world.until(lambda: ready(world) == ("False", "RefNotPermitted"))
+            assert f"no ReferenceGrant of namespace {other.namespace} lets HTTPRoute" in world.message()
+            await other.create(REFERENCEGRANTS, grant_document(world.namespace))
+            await world.until(lambda: ready(world)[0] == "True")
+            await other.admin.delete(REFERENCEGRANTS, "shop", other.namespace)
+            await world.until(lambda: ready(world) == ("False", "RefNotPermitted"))
+
+
+async def test_a_run_under_way_is_not_ended_by_it(world: World) -> None:
+    """What was said of parents and Services is a matter of the next run; this one ends by what gateways accept and checks say."""
+    instance = await world.begin()
+    async with surveyed(world, instance):
+        await world.deploy(2)
+        await world.until(lambda: world.step() == 1 and world.weights()[1] == 10)
+        await world.admin.delete(GATEWAYS, "gw", world.namespace)
+        await world.admin.delete(SERVICES, "canary", world.namespace)
+        await world.until(lambda: world.phase() == "Succeeded")
+        assert ready(world) == ("False", "BackendNotFound")
+        await world.settle()
+        assert ready(world) == ("False", "BackendNotFound")
+
+
+async def test_what_may_not_be_read_says_nothing(world: World, clients: Clients) -> None:
+    """403 on all of it: the routes' own status decides, and runs begin; a right that is granted later is noticed."""
+    for resource in ("gateways", "gatewayclasses", "services", "referencegrants"):
+        clients.api.faults.add(Fault(verb="list", resource=resource, status=403, times=None, user=CONTROLLER))
+    await world.furnish()
+    await world.admin.delete(GATEWAYS, "gw", world.namespace)
+    await world.declare()
+    instance = await world.start_controller()
+    async with surveyed(world, instance, again=0.05):
+        await world.until(lambda: ready(world)[0] == "True")
+        await world.gateway.refuse("shop", "not today")
+        await world.until(lambda: ready(world) == ("False", "RoutesNotAccepted"))
+        assert "Gateway gw says Accepted=False (UnsupportedValue: not today)" in world.message()
+        await world.gateway.accept("shop")
+        await world.deploy(2)
+        await world.until(lambda: world.phase() == "Succeeded")
+        clients.api.faults.clear()
+        await world.until(lambda: ready(world) == ("False", "ParentMissing"))
+
+
+async def test_what_changes_nothing_that_is_looked_at_wakes_nobody(world: World) -> None:
+    """A Gateway's status, a Service's labels, a Service of nobody: no request of ours and no look."""
+    instance = await world.begin()
+    async with surveyed(world, instance):
+        await world.settle()
+        before, looks = len(world.audited()), len(instance.manager.reconciling)
+        status = {"addresses": [{"type": "IPAddress", "value": "192.0.2.1"}]}
+        await world.admin.merge_patch(GATEWAYS, "gw", world.namespace, {"status": status}, subresource="status")
+        await world.admin.merge_patch(SERVICES, "canary", world.namespace, {"metadata": {"labels": {"a": "b"}}})
+        await world.create(SERVICES, service_document("third"))
+        await world.create(GATEWAYS, gateway_document("another"))
+        store = instance.manager.deps.store
+        document = await world.admin.get(GATEWAYS, "gw", world.namespace)
+        assert store.put_around("Gateway", document) == set()
+        await world.pass_(10)
+        assert (len(world.audited()), len(instance.manager.reconciling)) == (before, looks)
+
+
+THOUSAND = 1000
+
+
+@pytest.mark.alone("how long a rollback takes")
+@pytest.mark.timeout(240)
+async def test_a_gateway_of_a_thousand_flaps_and_delays_no_rollback(world: World, clients: Clients) -> None:
+    """A Gateway that a thousand Rollouts depend on comes and goes; another team's failing sample leads to its patch at once, and
+    in the end each of the thousand says what is the case."""
+    crowd = World(clients)
+    crowd.clock, crowd.traffic = world.clock, world.traffic
+    async with crowd:
+        await crowd.furnish()
+        names = [f"r{number}" for number in range(THOUSAND)]
+        for some in range(0, THOUSAND, 50):
+            batch = names[some : some + 50]
+            await asyncio.gather(*(crowd.create(HTTPROUTES, route_document(name)) for name in batch))
+            await asyncio.gather(
+                *(crowd.declare(name, routes=[{"name": name}], workloads=None, checks=[]) for name in batch)
+            )
+        instance = await world.begin(steps=[{"weight": 10, "hold": "1h"}], checks=[check(interval="1s")])
+        await instance.look_after(crowd.namespace)
+        async with surveyed(world, instance, crowd.namespace):
+            await eventually(lambda: all(crowd.phase(name) == "Idle" for name in names))
+            await world.deploy(2)
+            await world.until(lambda: world.weights() == (90, 10))
+            for _ in range(10):
+                await crowd.admin.delete(GATEWAYS, "gw", crowd.namespace)
+                await crowd.admin.create(GATEWAYS, gateway_document(), crowd.namespace)
+            await crowd.admin.delete(GATEWAYS, "gw", crowd.namespace)
+            world.provider.answers["errors"] = 0.5
+            await world.until(lambda: world.weights()[1] == 0)
+            latency = instance.telemetry.registry.get_sample_value("canary_rollback_latency_seconds_sum")
+            assert latency is not None
+            assert latency < 0.1
+            await eventually(lambda: all(ready(crowd, name) == ("False", "ParentMissing") for name in names))
+
+
+async def eventually(condition: Callable[[], bool]) -> None:
+    """The looks at a crowd are paced by the processor's time, not by the world's clock."""
+    until = time.monotonic() + 120
+    while not condition():
+        await asyncio.sleep(0.05)
+        assert time.monotonic() < until
