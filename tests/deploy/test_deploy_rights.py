@@ -241,9 +241,11 @@ def without(documents: list[Json], *plurals: str) -> list[Json]:
 
 
 def only(kind: str) -> list[Json]:
-    """The team's objects, with a Rollout that moves one route."""
+    """The team's objects, with a Rollout that moves one route, by weights: not every kind can mirror."""
     documents = team()
-    documents[-1]["spec"]["routes"] = [{"kind": kind, "name": "shop"}]
+    spec = documents[-1]["spec"]
+    spec["routes"] = [{"kind": kind, "name": "shop"}]
+    spec["steps"] = [{name: asked for name, asked in step.items() if name != "mirror"} for step in spec["steps"]]
     return [one for one in documents if not one["kind"].endswith("Route") or one["kind"] == kind]
 
 
