@@ -17,7 +17,6 @@ from cluster_kit import sandbox
 from canary.checks.render import render
 from canary.controller.run import serve
 from canary.controller.settings import Settings
-from canary.errors import ApiError
 from canary.kube import DEPLOYMENTS, HTTPROUTES, PODS, ROLLOUTS
 from canary_sandbox.cluster import Sandbox
 from canary_sandbox.demo import manifests
@@ -249,6 +248,16 @@ async def test_errors_in_traefiks_metrics_roll_back(team: Team) -> None:
 
 
 async def test_a_step_that_mirrors_is_refused(team: Team) -> None:
-    """This version has no mirror steps, and on Traefik one would be an outage: the API server refuses the Rollout."""
-    with pytest.raises(ApiError, match="weight: Required value"):
-        await team.cluster.apply([rollout({"mirror": {"percent": 20}})])
+    """Traefik publishes what it can, and mirroring is not among it; it would be an outage. No run begins, nothing is written."""
+    await team.cluster.apply([rollout({"mirror": {"percent": 20, "allowUnsafeMethods": True}}, {"weight": 50})])
+
+    def refused(status: Json) -> bool:
+        ready = [one for one in status.get("conditions") or () if one["type"] == "Ready"]
+        return [one["reason"] for one in ready] == ["UnsupportedFeature"]
+
+    await team.until("Ready says why", refused)
+    await team.cluster.apply([deploy("v2")])
+    status = await team.until("it waits", lambda status: "waits" in status.get("message", ""))
+    assert "publishes what its gateways can, and HTTPRouteRequestMirror" in status["message"]
+    assert status.get("run") is None
+    assert "filters" not in (await team.route())["spec"]["rules"][0]
