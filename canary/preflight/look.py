@@ -35,6 +35,17 @@ def findings(
         reading = routes.get(RouteKey.of(ref, namespace))
         if reading is not None:
             yield from attachment(reading, around, f"spec.routes[{index}]")
+    yield from unsupported(spec, namespace, routes, around)
+
+
+def unsupported(
+    spec: RolloutSpec, namespace: str, routes: Mapping[RouteKey, RouteReading], around: Surroundings
+) -> Iterator[Finding]:
+    """Only what no gateway may be asked for: a run that is under way goes by that, too, before it asks."""
+    pair = Pair.of(spec, namespace)
+    for ref in spec.routes:
+        reading = routes.get(RouteKey.of(ref, namespace))
+        if reading is not None:
             yield from support(reading, _needed(spec, ref, reading, pair), around)
 
 

@@ -26,6 +26,7 @@ from canary.controller.lookout import Lookout
 from canary.controller.survey import Survey
 from canary.kube import GATEWAYCLASSES, GATEWAYS, HTTPROUTES, REFERENCEGRANTS, SERVICES, Resource
 from canary.preflight.offers import Platform
+from canary.routes.features import Feature
 from canary_sandbox.apiserver import Fault
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -150,6 +151,24 @@ async def test_a_mirror_needs_a_gateway_that_can(world: World) -> None:
         can = {"supportedFeatures": [{"name": f"HTTPRouteRequest{what}Mirror"} for what in ("", "Percentage")]}
         await world.admin.merge_patch(GATEWAYCLASSES, name, None, {"status": can}, subresource="status")
         await world.until(lambda: world.phase() == "Succeeded")
+
+
+async def test_a_plan_that_is_edited_to_mirror_asks_first(world: World) -> None:
+    """No preflight stands before a run that gives way to another: the step itself is not written, and says why."""
+    instance = await world.begin(route_document("shop", rule(matches=[{"method": "GET"}])))
+    instance.store.around.platform = Platform()
+    await world.deploy(2)
+    await world.until(lambda: world.step() == 1 and world.weights()[1] == 10)
+    await world.edit(steps=[{"mirror": {"percent": 20}, "hold": "2s"}, {"weight": 100, "hold": "2s"}])
+    await world.until(
+        lambda: world.run_number() == 2 and world.step() == 1 and "needs HTTPRouteRequestMirror" in world.message()
+    )
+    await world.pass_(30)
+    assert (world.phase(), world.weights()[1]) == ("Progressing", 0)
+    assert "filters" not in world.route()["spec"]["rules"][0]
+    instance.store.around.platform = Platform({"*": frozenset(Feature)})
+    await world.edit(steps=[{"mirror": {"percent": 30}, "hold": "2s"}, {"weight": 100, "hold": "2s"}])
+    await world.until(lambda: world.phase() == "Succeeded")
 
 
 async def test_a_run_under_way_is_not_ended_by_it(world: World) -> None:
