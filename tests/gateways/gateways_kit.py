@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any, Literal, Self
 
 import aiohttp
@@ -16,6 +17,7 @@ from cluster_kit import OUR_CRDS
 from canary.controller.run import serve
 from canary.controller.settings import Settings
 from canary.kube import GATEWAYCLASSES, GRPCROUTES, HTTPROUTES, ROLLOUTS, TCPROUTES, Resource
+from canary.routes.features import Feature
 from canary_sandbox.cluster import GATEWAY_CLASS, Sandbox
 from canary_sandbox.demo import manifests
 from canary_sandbox.gateway.port import GatewayImplementation
@@ -68,6 +70,13 @@ def gateway_class(controller: str) -> Json:
 def mirror(service: str, **share: Any) -> Json:
     """A filter that sends copies to a Service: of all requests, or of a `percent`."""
     return {"type": "RequestMirror", "requestMirror": {"backendRef": {"name": service, "port": 8080}, **share}}
+
+
+def declared(folder: Path, *features: Feature) -> str:
+    """A file that declares them of the only class there is; its path, for `gateway_features`."""
+    file = folder / "features.yaml"
+    file.write_text(json.dumps({"gatewayClasses": {GATEWAY_CLASS: {"features": features}}}))
+    return str(file)
 
 
 def prepare(rules: list[Json]) -> None:

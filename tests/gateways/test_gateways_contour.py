@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,20 +9,20 @@ from typing import Any
 
 import contour
 import pytest
+import scenarios
 from contour import Contour
 from definitions import definition
 from gateways_kit import (
     GATEWAY,
     NAMESPACE,
     OK,
-    OPTED_IN,
     REQUESTS,
     Shop,
     Speech,
     anything,
     bare_cluster,
+    declared,
     mirror,
-    prepare,
     world,
 )
 
@@ -59,39 +57,15 @@ async def shop() -> AsyncGenerator[Shop]:
 
 
 async def test_weights_are_the_shares_that_users_get(shop: Shop) -> None:
-    """10, 50, 100 %: each accepted, requests split by it, none fails; then v2 is stable and the route as it was."""
-    before = (await shop.route())["spec"]
-    weights = (10, 50, 100)
-    await shop.begin(step for weight in weights for step in ({"weight": weight}, {"approval": {}}))
-    for number, weight in enumerate(weights, start=1):
-        status = await shop.step(2 * number)
-        assert status["split"]["accepted"] == weight
-        answers = await shop.ask()
-        assert answers[OK, "v1"] + answers[OK, "v2"] == REQUESTS, answers
-        assert 100 * answers[OK, "v2"] / REQUESTS == pytest.approx(weight, abs=5)
-        await shop.request("promote")
-    await shop.until("success", lambda status: status.get("phase") == "Succeeded")
-    assert (await shop.route())["spec"] == before
-    assert await shop.ask() == {(OK, "v2"): REQUESTS}
+    """As promised to every team."""
+    await scenarios.weights(shop)
 
 
 async def test_a_mirror_step_copies_every_request_and_serves_no_user(tmp_path: Path) -> None:
-    """At 100 %, once the platform declares that it can; after the abort the filter is gone, and not one copy is made."""
-    features = tmp_path / "features.yaml"
-    features.write_text(json.dumps({"gatewayClasses": {GATEWAY_CLASS: {"features": [Feature.REQUEST_MIRROR]}}}))
-    async with behind_contour(gateway_features=str(features)) as shop:
-        before = (await shop.route())["spec"]
-        await shop.begin([{"mirror": {"percent": 100, "allowUnsafeMethods": True}, "approval": {}}, {"weight": 10}])
-        await shop.step(1)
-        counted = await shop.settled_copies()
-        assert await shop.ask() == {(OK, "v1"): REQUESTS}
-        assert await shop.settled_copies() - counted == REQUESTS
-        await shop.request("abort")
-        await shop.until("the rollback", lambda status: status.get("phase") == "RolledBack")
-        assert (await shop.route())["spec"] == before
-        counted = await shop.settled_copies()
-        assert await shop.ask() == {(OK, "v1"): REQUESTS}
-        assert await shop.settled_copies() == counted
+    """Once the platform declares that it can."""
+    features = declared(tmp_path, Feature.REQUEST_MIRROR)
+    async with behind_contour(gateway_features=features) as shop:
+        await scenarios.mirror_step(shop)
 
 
 async def test_a_mirror_step_needs_somebody_who_says_that_it_can(shop: Shop) -> None:
@@ -120,18 +94,9 @@ async def test_a_mirror_to_a_service_that_does_not_exist_harms_no_user(shop: Sho
     assert await shop.ask() == {(OK, "v1"): REQUESTS}
 
 
-async def test_a_rule_that_was_prepared_is_moved_and_the_other_is_not(shop: Shop) -> None:
-    """The share of the rule for a header goes to 100 % and back under load: no request fails, none of the others meets the canary."""
-    await shop.change_rules(prepare)
-    await shop.begin([{"weight": 100}, {"approval": {}}], routes=[{"name": "shop", "rules": ["beta"]}])
-    await shop.step(2)
-    assert await shop.ask(headers=OPTED_IN) == {(OK, "v2"): REQUESTS}
-    assert await shop.ask() == {(OK, "v1"): REQUESTS}
-    load = asyncio.create_task(shop.ask(4 * REQUESTS))
-    await shop.request("abort")
-    await shop.until("the rollback", lambda status: status.get("phase") == "RolledBack")
-    assert await load == {(OK, "v1"): 4 * REQUESTS}
-    assert await shop.ask(headers=OPTED_IN) == {(OK, "v1"): REQUESTS}
+async def test_a_rule_that_was_prepared_is_moved_apart_from_the_other(shop: Shop) -> None:
+    """Also under load."""
+    await scenarios.prepared_rule(shop)
 
 
 @pytest.mark.parametrize("speech", ["grpc", "tcp"])

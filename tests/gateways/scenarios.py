@@ -1,0 +1,67 @@
+"""What is tried on every gateway, as functions over a shop behind it; what is special to one stands in its tests."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from gateways_kit import OK, OPTED_IN, REQUESTS, Shop, prepare
+
+
+async def weights(shop: Shop) -> None:
+    """10, 50, 100 %: each accepted, requests split by it, none fails; then v2 is stable and the route as it was."""
+    before = (await shop.route())["spec"]
+    weights = (10, 50, 100)
+    await shop.begin(step for weight in weights for step in ({"weight": weight}, {"approval": {}}))
+    for number, weight in enumerate(weights, start=1):
+        status = await shop.step(2 * number)
+        assert status["split"]["accepted"] == weight
+        answers = await shop.ask()
+        assert answers[OK, "v1"] + answers[OK, "v2"] == REQUESTS, answers
+        assert 100 * answers[OK, "v2"] / REQUESTS == pytest.approx(weight, abs=5)
+        await shop.request("promote")
+    await shop.until("success", lambda status: status.get("phase") == "Succeeded")
+    assert (await shop.route())["spec"] == before
+    assert await shop.ask() == {(OK, "v2"): REQUESTS}
+
+
+async def mirror_step(shop: Shop) -> None:
+    """At 100 %: a copy of every request, no user served by it; after the abort the filter is gone, and not one copy is made."""
+    before = (await shop.route())["spec"]
+    await shop.begin([{"mirror": {"percent": 100, "allowUnsafeMethods": True}, "approval": {}}, {"weight": 10}])
+    await shop.step(1)
+    counted = await shop.settled_copies()
+    assert await shop.ask() == {(OK, "v1"): REQUESTS}
+    assert await shop.settled_copies() - counted == REQUESTS
+    await shop.request("abort")
+    await shop.until("the rollback", lambda status: status.get("phase") == "RolledBack")
+    assert (await shop.route())["spec"] == before
+    counted = await shop.settled_copies()
+    assert await shop.ask() == {(OK, "v1"): REQUESTS}
+    assert await shop.settled_copies() == counted
+
+
+async def prepared_rule(shop: Shop) -> None:
+    """A rule for a header goes to 100 %, then the other to 50 %, then all back under load: nobody is served by whom he should not be."""
+    await shop.change_rules(prepare)
+    before = (await shop.route())["spec"]
+    opted_in = {"weight": 0, "rules": {"beta": 100}}
+    await shop.begin([opted_in, {"approval": {}}, {"weight": 50}, {"approval": {}}])
+    await shop.step(2)
+    assert await shop.ask(headers=OPTED_IN) == {(OK, "v2"): REQUESTS}
+    assert await shop.ask() == {(OK, "v1"): REQUESTS}
+    load = asyncio.create_task(shop.ask(4 * REQUESTS, OPTED_IN))
+    await shop.request("promote")
+    await shop.step(4)
+    answers = await shop.ask()
+    assert answers[OK, "v1"] + answers[OK, "v2"] == REQUESTS, answers
+    assert 100 * answers[OK, "v2"] / REQUESTS == pytest.approx(50, abs=5)
+    assert await load == {(OK, "v2"): 4 * REQUESTS}
+    load = asyncio.create_task(shop.ask(4 * REQUESTS))
+    await shop.request("abort")
+    await shop.until("the rollback", lambda status: status.get("phase") == "RolledBack")
+    answers = await load
+    assert answers[OK, "v1"] + answers[OK, "v2"] == 4 * REQUESTS, answers
+    assert (await shop.route())["spec"] == before
+    assert await shop.ask(headers=OPTED_IN) == {(OK, "v1"): REQUESTS}
+    assert await shop.ask() == {(OK, "v1"): REQUESTS}
