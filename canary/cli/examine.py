@@ -154,13 +154,13 @@ async def _serving(kube: Kube, namespace: str | None) -> dict[str, int]:
             routes += (await _list(kube, resource, namespace))["items"]
     found = judge_classes.accepted_on(routes)
     serving: dict[str, int] = {}
-    for (place, name), accepted in list(found.items())[:_GATEWAYS]:
+    for (place, name), count in list(found.items())[:_GATEWAYS]:
         try:
             gateway = await kube.get(GATEWAYS, name, place)
         except ApiError:
             continue
         of = str((gateway.get("spec") or {}).get("gatewayClassName") or "")
-        serving[of] = serving.get(of, 0) + accepted
+        serving[of] = serving.get(of, 0) + count
     return serving
 
 

@@ -1,15 +1,11 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import typer
 
 from canary.cli import options as o
-
-if TYPE_CHECKING:
-    from canary.kube import Kube
-    from canary.routes.key import RouteKey
 
 Json = dict[str, Any]
 
@@ -37,13 +33,14 @@ async def _explain(common: o.Common, name: str, output: o.ObjectFormat) -> int:
 
     from canary.cli.output import dump, make_console, show, symbols_for
     from canary.cli.render_explain import render_explanation
+    from canary.cli.routes import read_routes
     from canary.cli.session import connected, get_rollout
     from canary.view.explanation import explain as sentences
     from canary.view.rollout import view
 
     async with connected(common) as (kube, namespace):
         document = await get_rollout(kube, name, namespace)
-        routes = await _routes(kube, document)
+        routes = await read_routes(kube, document)
     now = datetime.now(UTC)
     sections = sentences(view(document), routes, now, program=o.program())
     if output is not o.ObjectFormat.TEXT:
@@ -54,23 +51,3 @@ async def _explain(common: o.Common, name: str, output: o.ObjectFormat) -> int:
     console = make_console(no_color=common.no_color)
     show(console, render_explanation(sections, now, symbols=symbols_for(console)))
     return 0
-
-
-async def _routes(kube: Kube, document: Json) -> dict[RouteKey, Json | None]:
-    """The routes that the spec names; None for those that cannot be read."""
-    from canary.errors import ApiError
-    from canary.kube import HTTPROUTES, Resource
-    from canary.model.rollout import RouteKind
-    from canary.view.weights import declared_routes
-
-    resources: dict[RouteKind, Resource | None] = {RouteKind.HTTP: HTTPROUTES}
-    found: dict[RouteKey, Json | None] = {}
-    for key in declared_routes(document):
-        try:
-            if key.kind not in resources:
-                resources[key.kind] = await kube.resolve(HTTPROUTES.group, key.kind)
-            resource = resources[key.kind]
-            found[key] = await kube.get(resource, key.name, key.namespace) if resource is not None else None
-        except ApiError:
-            found[key] = None
-    return found

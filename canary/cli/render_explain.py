@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from textwrap import dedent
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
@@ -28,6 +29,8 @@ def render_explanation(sections: Sequence[Section], now: datetime, *, symbols: S
 
 
 def _paragraph(text: str, symbols: Symbols) -> RenderableType:
+    if text.startswith("    "):
+        return Padding(Text(dedent(text), style="dim", no_wrap=True, overflow="fold"), (0, 0, 0, 6))
     if text.startswith("  "):
         return Padding(Query(text), (0, 0, 0, 6))
     grid = Table.grid(padding=(0, 1, 0, 0))

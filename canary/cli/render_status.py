@@ -31,8 +31,9 @@ from canary.cli.render_parts import (
 )
 from canary.model.status import CheckStatus, RouteStatus
 from canary.view.mirrors import copied_words
+from canary.view.parents import parents
 from canary.view.rollout import RolloutView, steps, view
-from canary.view.words import clean, outages, percent
+from canary.view.words import clean, named_shares, outages, percent
 from canary.view.workloads import ROLES, Live, workload_words
 
 Json = dict[str, Any]
@@ -47,26 +48,34 @@ def render_status(
     *,
     symbols: Symbols = UNICODE,
     live: Live | None = None,
+    routes: Sequence[Json] = (),
     program: str = "canary",
 ) -> RenderableType:
     """The whole picture of one Rollout at `now`.
 
-    `events`: newest last; None when they could not be read. `live`: its Deployments as they are now, as far as they
-    could be read. `program`: what people type to get here, for the commands that are named.
+    `events`: newest last; None when they could not be read. `live` and `routes`: its Deployments and routes as they are
+    now, as far as they could be read. `program`: what people type to get here, for the commands that are named.
     """
     rollout = view(document)
     parts: list[RenderableType] = [_heading(rollout, now, symbols, live)]
-    for label, body in _sections(rollout, events, now, symbols, program):
+    for label, body in _sections(rollout, events, routes, now, symbols, program):
         parts += [Text(), Text(label, style="bold"), Padding(body, (0, 0, 0, 2))]
     return Group(*parts)
 
 
 def _sections(
-    rollout: RolloutView, events: Sequence[Json] | None, now: datetime, symbols: Symbols, program: str
+    rollout: RolloutView,
+    events: Sequence[Json] | None,
+    routes: Sequence[Json],
+    now: datetime,
+    symbols: Symbols,
+    program: str,
 ) -> Iterator[tuple[str, RenderableType]]:
     status = rollout.status
     if status.run is not None or status.split.written or rollout.active:
         yield f"Traffic to {rollout.service('canary') or 'the canary'}", _traffic(rollout, symbols)
+    if routes:
+        yield "Parents", _parents(routes, symbols)
     if rollout.steps:
         yield "Steps", _steps(rollout, now, symbols, program)
     if status.checks:
@@ -169,7 +178,8 @@ def _route(route: RouteStatus, desired: float, symbols: Symbols) -> list[Text]:
     accepted = (
         Text(symbols.done, style="green") if route.accepted else Text(f"{symbols.failed} not yet", style="yellow")
     )
-    note = clean(route.message) or copied_words(route) or ("" if route.owned else "this run has not written it yet")
+    words = "; ".join(filter(None, (_named(route), copied_words(route))))
+    note = clean(route.message) or words or ("" if route.owned else "this run has not written it yet")
     return [
         Text(route_name(route)),
         Text(percent(desired)),
@@ -177,6 +187,23 @@ def _route(route: RouteStatus, desired: float, symbols: Symbols) -> list[Text]:
         accepted,
         Text(note, style="yellow" if route.message else "dim"),
     ]
+
+
+def _parents(routes: Sequence[Json], symbols: Symbols) -> Table:
+    """What each gateway says of each route, at the route's current generation."""
+    table = Table.grid(padding=(0, 3, 0, 0))
+    for _ in range(2):
+        table.add_column(no_wrap=True, overflow="fold")
+    table.add_column(overflow="fold")
+    for found in parents(routes):
+        style = "green" if found.accepted else "red" if found.refused else "yellow"
+        sign = symbols.done if found.accepted else symbols.failed if found.refused else symbols.warn
+        table.add_row(Text(found.route), Text(found.parent), Text(f"{sign} {found.words or 'accepted'}", style=style))
+    return table
+
+
+def _named(route: RouteStatus) -> str:
+    return f"written to rules by name: {named_shares(route.shares)}" if route.shares else ""
 
 
 def _steps(rollout: RolloutView, now: datetime, symbols: Symbols, program: str) -> Table:

@@ -11,6 +11,7 @@ from canary.cli.preflight import surroundings
 from canary.errors import ApiError, Forbidden
 from canary.kube import HTTPROUTES, Kube, Resource
 from canary.kube.retry import READ
+from canary.model.rollout import RouteKind
 from canary.observe.around import KINDS
 from canary.observe.checks import Checks
 from canary.observe.facts import Received, gather
@@ -30,8 +31,11 @@ async def serving(kube: Kube, rollouts: Sequence[Json], now: datetime, *, everyw
     for document in rollouts:
         reader.store.put_rollout(document)
     routes: list[tuple[str, Json]] = []
-    for namespace in sorted({rollout.namespace for rollout, _ in resting}):
-        routes += await reader.read(HTTPROUTES, namespace)
+    for resource in await _served(
+        kube, {ref.kind for rollout, _ in resting if rollout.spec for ref in rollout.spec.routes}
+    ):
+        for namespace in sorted({rollout.namespace for rollout, _ in resting}):
+            routes += await reader.read(resource, namespace)
     for resource, place in surroundings([(rollout.namespace, spec) for rollout, spec in resting], routes):
         await reader.read(resource, place)
     for rollout, _ in resting:
@@ -39,12 +43,23 @@ async def serving(kube: Kube, rollouts: Sequence[Json], now: datetime, *, everyw
             continue
         facts = gather(reader.store, rollout, rollout.spec, rollout.status, Checks((), ()), Received(), now)
         for found in facts.findings:
-            level = Level.DOUBT if found.who is Who.NOBODY else Level.BROKEN
+            level = Level.DOUBT if found.who is Who.NOBODY or not found.sure else Level.BROKEN
             name = f"Rollout {rollout.namespace}/{rollout.name}"
             yield Diagnosis(name, level, f"no run could work now ({found.reason}): {found.message}", found.advice)
     if reader.refused:
         words = f"you may not {listing(reader.refused, 'or')}, so nothing is said about what that would show"
         yield Diagnosis("preflight", Level.DOUBT, words, "ask for the right, or a platform admin to run this")
+
+
+async def _served(kube: Kube, kinds: set[RouteKind]) -> list[Resource]:
+    """The resources of these kinds of route, as far as the cluster serves them and tells."""
+    if kinds <= {RouteKind.HTTP}:
+        return [HTTPROUTES]
+    try:
+        there = await READ.call(lambda: kube.discover(HTTPROUTES.group))
+    except ApiError:
+        return [HTTPROUTES]
+    return [there[kind] for kind in sorted(kinds) if kind in there]
 
 
 class _Reader:

@@ -30,6 +30,7 @@ async def _status(common: o.Common, name: str, output: o.ObjectFormat) -> int:
 
     from canary.cli.deployments import read_live
     from canary.cli.output import dump, make_console, presentable, show, symbols_for
+    from canary.cli.routes import read_routes
     from canary.cli.session import connected, events_of, get_rollout
     from canary.view.rollout import view
 
@@ -38,6 +39,7 @@ async def _status(common: o.Common, name: str, output: o.ObjectFormat) -> int:
         text = output is o.ObjectFormat.TEXT
         events = await events_of(kube, document) if text else None
         live = await read_live(kube, [view(document)]) if text else {}
+        routes = await read_routes(kube, document) if text else {}
     if not text:
         sys.stdout.write(dump(presentable(document), output.value) + "\n")
         return 0
@@ -45,5 +47,7 @@ async def _status(common: o.Common, name: str, output: o.ObjectFormat) -> int:
 
     console = make_console(no_color=common.no_color)
     symbols, now = symbols_for(console), datetime.now(UTC)
-    show(console, render_status(document, events, now, symbols=symbols, live=live, program=o.program()))
+    found = [{**route, "kind": key.kind} for key, route in routes.items() if route is not None]
+    picture = render_status(document, events, now, symbols=symbols, live=live, routes=found, program=o.program())
+    show(console, picture)
     return 0

@@ -72,6 +72,11 @@ class RouteView:
         return max((rule.weights.share for rule in self.rules), default=Fraction(0))
 
     @property
+    def full(self) -> bool:
+        """Whether the canary has all of the pair's traffic, in every rule."""
+        return all(rule.weights.share == 100 for rule in self.rules)
+
+    @property
     def kind(self) -> RouteKind:
         return self.key.kind
 
@@ -177,7 +182,7 @@ class Facts:
     request: Request | None = None
     problems: tuple[Problem, ...] = ()
     findings: tuple[Finding, ...] = ()
-    """Why what stands around the routes would serve no run."""
+    """Why what stands around the routes would serve no run; during one only what their gateways may not be asked for."""
     recorded: Recorded = Recorded()
     turn: str = ""
     """This controller's turn, as the annotations on routes name it; empty: none is named."""

@@ -12,6 +12,7 @@ from canary.decide.facts import Problem, RouteView, RuleView
 from canary.decide.scope import Scope
 from canary.model.rollout import Mirror, RolloutSpec
 from canary.model.values import decimal_text
+from canary.preflight.findings import Reason
 from canary.routes.filters import MOST_FILTERS, Copied
 from canary.routes.kinds import FORMS
 
@@ -57,6 +58,9 @@ def refused(scope: Scope) -> str:
     mirror = scope.mirror
     if mirror is None:
         return ""
+    unsupported = next((found for found in scope.facts.findings if found.reason is Reason.UNSUPPORTED_FEATURE), None)
+    if unsupported is not None and not copied_at(scope, scope.step.index):
+        return unsupported.text  # the plan was edited in the middle of a run, so no preflight has asked
     declared = [route for route in scope.live_routes if route.declared]
     found = (words for route in declared for words in _objections(mirror, route, scope.mirrors(route)))
     return next(found, "") or ("" if any(_chosen(mirror, route) for route in declared) else _nothing(declared))
@@ -67,14 +71,13 @@ def left_out(scope: Scope) -> str:
     mirror = scope.mirror
     if mirror is None:
         return ""
-    out = [
-        f"rule {rule.key} of {route.label}"
-        for route in scope.live_routes
-        if route.declared
-        for rule in route.rules
-        if rule not in _chosen(mirror, route)
-    ]
-    return f"not mirrored: {', '.join(out)} ({OPTION} is false)" if out else ""
+    out: dict[str, list[str]] = {}
+    for route in scope.live_routes:
+        why = f"{OPTION} is false" if FORMS[route.kind].filters else f"a {route.kind} has no filters"
+        left = [rule for rule in route.rules if rule not in _chosen(mirror, route)] if route.declared else []
+        out.setdefault(why, []).extend(f"rule {rule.key} of {route.label}" for rule in left)
+    words = [f"{', '.join(rules)} ({why})" for why, rules in out.items() if rules]
+    return f"not mirrored: {', '.join(words)}" if words else ""
 
 
 def problems(spec: RolloutSpec, routes: Iterable[RouteView], *, active: bool) -> Iterator[Problem]:
@@ -133,7 +136,8 @@ def _objection(route: RouteView, rule: RuleView, ours: Collection[str]) -> str:
 def _nothing(routes: Collection[RouteView]) -> str:
     """Every rule is left out."""
     if not any(FORMS[route.kind].filters for route in routes):
-        return f"{' and '.join(sorted({route.kind for route in routes}))} have no filters, so nothing can be mirrored"
+        kinds = " and no ".join(sorted({route.kind for route in routes}))
+        return f"no {kinds} has filters, so nothing can be mirrored; take the mirror out of the step"
     names = ", ".join(route.label for route in routes)
     return (
         f"no rule of {names} is limited to the methods GET, HEAD and OPTIONS, so the step would mirror nothing: a request that "

@@ -60,8 +60,9 @@ def findings(document: Document, spec: RolloutSpec, cluster: World, files: World
     world = files.over(cluster)
     for found in facts.findings:
         if found.field not in unasked:
+            severity = Severity.ERROR if found.sure else Severity.NOTE
             yield neighbours.told(
-                document, neighbours.hinted(found, document, spec, world), severity=Severity.ERROR, live=True
+                document, neighbours.hinted(found, document, spec, world), severity=severity, live=True
             )
     yield from neighbours.pods(document, spec, world)
 

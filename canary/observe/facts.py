@@ -12,6 +12,7 @@ from canary.decide.reasons import CONFLICTING_ROLLOUT
 from canary.errors import ShareError
 from canary.model.measurement import Measurement
 from canary.model.rollout import RolloutSpec, RouteRef
+from canary.model.shares import Shares, misnamed
 from canary.model.status import RolloutStatus
 from canary.observe.checks import Checks
 from canary.observe.rivals import claimant
@@ -19,7 +20,7 @@ from canary.observe.rollout import Rollout
 from canary.observe.routes import Viewer, view
 from canary.observe.store import Store
 from canary.preflight.findings import Finding
-from canary.preflight.look import findings
+from canary.preflight.look import findings, unsupported
 from canary.routes.key import RouteKey
 from canary.routes.weights import divide
 
@@ -79,6 +80,7 @@ def gather(
     problems += received.refusals
     problems += _route_problems(store, rollout, spec, status, routes)
     problems += mirroring.problems(spec, routes, active=status.active)
+    undecided = status.active and (status.run is None or status.run.outcome is None)
     return Facts(
         now=now,
         name=rollout.name,
@@ -94,8 +96,7 @@ def gather(
         observed=received.observed,
         request=rollout.request,
         problems=tuple(problems),
-        # A run under way is not ended by what stands around its routes, and looked at much more often than what rests.
-        findings=() if status.active else tuple(_findings(store, rollout.namespace, spec, routes)),
+        findings=tuple(_findings(store, rollout.namespace, spec, routes, undecided=undecided)),
         recorded=Recorded.of(rollout.status),
         senseless=rollout.senseless,
         turn=standing.turn,
@@ -161,22 +162,35 @@ def _route_problems(
         rival = _rival(store, rollout, route.key, {rule.key for rule in route.rules})
         if rival:
             yield Problem(field_, rival, CONFLICTING_ROLLOUT)
+    if all(route.exists and not route.problem for route in routes):
+        found = frozenset(rule.key for route in routes if route.declared for rule in route.rules)
+        for index, _, words in misnamed(spec, found):
+            yield Problem(f"spec.steps[{index}].rules", words)
 
 
-def _findings(store: Store, namespace: str, spec: RolloutSpec, routes: tuple[RouteView, ...]) -> Iterator[Finding]:
-    """What a preflight finds, of the routes that there are; what is wrong with the others is a problem."""
+def _findings(
+    store: Store, namespace: str, spec: RolloutSpec, routes: tuple[RouteView, ...], *, undecided: bool
+) -> Iterator[Finding]:
+    """What a preflight finds, of the routes that there are; what is wrong with the others is a problem.
+
+    An undecided run is not ended by what stands around its routes, and looked at much more often than what rests: of that only
+    what must not be written counts. One that is decided may rest after this look, and is then Ready or not.
+    """
+    if undecided and all(step.mirror is None for step in spec.steps):
+        return iter(())
     sound = {
         route.key: store.routes[route.key].reading
         for route in routes
         if route.declared and route.exists and not route.problem
     }
-    return findings(spec, namespace, sound, store.around)
+    return (unsupported if undecided else findings)(spec, namespace, sound, store.around)
 
 
 def _unwritable(spec: RolloutSpec, route: RouteView, field_: str) -> Iterator[Problem]:
     """Shares that the weights as they stand cannot express."""
+    shares = [Shares.at(spec.steps, index + 1) for index in range(len(spec.steps))]
     for rule in route.rules:
-        for share in sorted({step.weight.percent for step in spec.steps if step.weight is not None}):
+        for share in sorted({each.of(rule.key) for each in shares}):
             try:
                 divide(rule.weights, share, rule.others)
             except ShareError as error:

@@ -7,14 +7,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import yaml
+
 from canary.model.rollout import RouteKind
 from canary.model.status import CheckStatus, VerdictKind
+from canary.preflight.findings import MissingGrant, Reason
 from canary.routes.key import RouteKey
 from canary.view.explain_run import about_run
 from canary.view.mirrors import mirror_lines
 from canary.view.rollout import RolloutView, approval_wanted, asks, awaits_approval, mirrors, objections, unmeasured
 from canary.view.weights import declared_route, route_lines
-from canary.view.words import clean, clock, counted, every, left, listing, measured, percent, since, span
+from canary.view.words import clean, clock, counted, every, left, listing, measured, named_shares, percent, since, span
 
 Json = dict[str, Any]
 
@@ -28,6 +31,7 @@ QUEUED = (
     "and that time does not count against holdLimit."
 )
 
+_PREFLIGHT = frozenset(reason.value for reason in Reason)
 _MEANING = {
     "Idle": "No run is under way: all traffic of the pair goes to stable.",
     "Progressing": "A run is under way.",
@@ -50,7 +54,10 @@ _PROMOTION = {
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A title and its paragraphs; a paragraph that begins with two spaces is a quotation (a query, say)."""
+    """A title and its paragraphs; a paragraph that begins with two spaces is a quotation (a query, say).
+
+    One that begins with four is a document, of which every line is indented by as much.
+    """
 
     title: str
     paragraphs: tuple[str, ...]
@@ -62,6 +69,7 @@ def explain(
     """Every section that has something to say. `routes`: None for one that could not be read."""
     sections = (
         ("Where it is", _where(rollout, now)),
+        ("What stands against a run", _against(rollout)),
         ("What the step waits for", _step(rollout, now, program)),
         ("Why it is paused", _paused(rollout, now, program)),
         ("Checks", _checks(rollout, now)),
@@ -90,6 +98,30 @@ def _where(rollout: RolloutView, now: datetime) -> Iterator[str]:
         yield f"A request ({clean(rollout.pending.verb)}) waits for the controller's answer."
     for place in rollout.unread:
         yield f"{place} is beyond this version of the CLI, so it is not part of this explanation."
+
+
+def _against(rollout: RolloutView) -> Iterator[str]:
+    """What the preflight says while no run is under way, and what can be applied against it."""
+    ready = next((item for item in rollout.status.conditions if item.type == "Ready"), None)
+    if rollout.active or ready is None or ready.reason not in _PREFLIGHT:
+        return
+    yield clean(ready.message)
+    if ready.reason == Reason.REF_NOT_PERMITTED:
+        yield "Whoever owns the other namespace permits it so:"
+        for grant in _grants(rollout):
+            text: str = yaml.safe_dump(grant.document, sort_keys=False)
+            yield "\n".join(f"    {line}" for line in text.splitlines())
+
+
+def _grants(rollout: RolloutView) -> Iterator[MissingGrant]:
+    """A ReferenceGrant for each Service of another namespace."""
+    routes = [route for route in rollout.spec.get("routes") or () if isinstance(route, dict)]
+    kinds = tuple(dict.fromkeys(str(route.get("kind") or "HTTPRoute") for route in routes))
+    for role in ("stable", "canary"):
+        target = rollout.spec.get(role)
+        place = target.get("namespace") if isinstance(target, dict) else None
+        if isinstance(target, dict) and place and place != rollout.namespace:
+            yield MissingGrant(str(place), str(target.get("service")), rollout.namespace, kinds)
 
 
 def _step(rollout: RolloutView, now: datetime, program: str) -> Iterator[str]:
@@ -207,6 +239,10 @@ def _weights(rollout: RolloutView, routes: Mapping[RouteKey, Json | None]) -> It
             f"The run wants {percent(split.desired)} for the canary; written {percent(split.written)}, accepted by the "
             f"gateways {percent(split.accepted)}{observed}."
         )
+        for seen in rollout.status.routes:
+            if seen.shares:
+                where = f"{seen.kind} {clean(seen.name)}"
+                yield f"Rules of {where} that a step names do not follow that; written {named_shares(seen.shares)}."
     yield (
         "Weights are relative: a share is a share of what the pair "
         f"{rollout.service('stable')} + {rollout.service('canary')} gets, not of the whole rule."

@@ -8,13 +8,15 @@ from typing import Any
 from pydantic import ValidationError
 
 from canary.errors import SpecError
-from canary.model.rollout import Mirror
+from canary.model.rollout import Mirror, RouteRef, Step
 from canary.model.status import RouteStatus
 from canary.model.values import decimal_text
 from canary.routes.filters import Copied, only_reads
 from canary.routes.key import RouteKey
 from canary.routes.kinds import FORMS
+from canary.routes.needs import needs
 from canary.routes.pair import Pair
+from canary.routes.reading import RouteReading
 from canary.routes.rules import RulePair, read_pairs
 from canary.view.rollout import RolloutView
 from canary.view.weights import backend, declared_route
@@ -75,7 +77,22 @@ def mirror_lines(rollout: RolloutView, routes: Mapping[RouteKey, Json | None]) -
         yield f"The canary has no weight meanwhile: users get the answers of {stable} alone."
     if not all(mirror.allow_unsafe_methods for _, mirror in found):
         yield from _left_out(rollout, routes)
+    yield from _needed(rollout, [mirror for _, mirror in found], routes)
     yield CONTOUR
+
+
+def _needed(rollout: RolloutView, found: list[Mirror], routes: Mapping[RouteKey, Json | None]) -> Iterator[str]:
+    """What a gateway has to be able to do, by the names under which a GatewayClass lists it."""
+    pair = _pair(rollout)
+    names = [
+        feature.value
+        for key, document in routes.items()
+        for mirror in found
+        if pair is not None and document is not None and (ref := _ref(rollout, key)) is not None
+        for feature in needs(Step(mirror=mirror), ref, RouteReading(document), pair)
+    ]
+    if names:
+        yield f"A gateway that can do that has in the list of its GatewayClass, if it publishes one: {listing(list(dict.fromkeys(names)))}."
 
 
 def _left_out(rollout: RolloutView, routes: Mapping[RouteKey, Json | None]) -> Iterator[str]:
@@ -86,12 +103,28 @@ def _left_out(rollout: RolloutView, routes: Mapping[RouteKey, Json | None]) -> I
                 yield f"Rule {clean(pair.key)} of {clean(key.label)} is not mirrored: {TWICE if form.methods else ANY_CALL}."
 
 
+def _pair(rollout: RolloutView) -> Pair | None:
+    try:
+        return Pair(backend(rollout, "stable"), backend(rollout, "canary"))
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
+
+
+def _ref(rollout: RolloutView, key: RouteKey) -> RouteRef | None:
+    """What the Rollout declares of a route; None where this version cannot read it."""
+    refs: list[Json] = rollout.spec.get("routes") or []
+    try:
+        return next((RouteRef.model_validate(ref) for ref in refs if declared_route(ref, key.namespace) == key), None)
+    except (ValidationError, AttributeError):
+        return None
+
+
 def _pairs(rollout: RolloutView, key: RouteKey, document: Json | None) -> tuple[RulePair, ...]:
     """The rules of a route that the Rollout moves; none where they cannot be read."""
-    refs: list[Json] = rollout.spec.get("routes") or []
-    declared = next((ref for ref in refs if declared_route(ref, key.namespace) == key), {})
+    pair, ref = _pair(rollout), _ref(rollout, key)
+    if pair is None or ref is None:
+        return ()
     try:
-        pair = Pair(backend(rollout, "stable"), backend(rollout, "canary"))
-        return read_pairs(document or {}, pair, [str(rule) for rule in declared.get("rules") or ()])
+        return read_pairs(document or {}, pair, ref.rules)
     except (SpecError, KeyError, TypeError, ValueError, AttributeError):
         return ()

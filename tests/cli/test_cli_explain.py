@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from cli_kit import NOW, PHASES, ago, awaiting_approval, checks, ended, rollout, status
+import yaml
+from cli_kit import NOW, PHASES, ago, awaiting_approval, checks, ended, rollout, routes, status
+from picture_kit import text
 
 from canary.cli.follow import verdict
+from canary.cli.render_explain import render_explanation
 from canary.model.requests import REQUEST_ANNOTATION
 from canary.model.rollout import RouteKind
-from canary.model.status import Outcome, Phase, RolloutStatus, StepStatus, VerdictKind
+from canary.model.status import Outcome, Phase, RolloutStatus, SplitStatus, StepStatus, VerdictKind
 from canary.routes.key import RouteKey
 from canary.view.explanation import explain
 from canary.view.rollout import view
@@ -129,6 +132,23 @@ def test_weights_that_somebody_else_changed_are_pointed_out() -> None:
     assert "not the 50 % that the controller saw last" in told(status(), {"shop": route(90, 10)})
     assert "saw last" not in told(status(), {"shop": route(50, 50)})
     assert "saw last" not in told(PHASES[Phase.IDLE], {"shop": route(90, 10)})
+
+
+def test_rules_that_steps_name_are_told_apart() -> None:
+    """Their share is not the one of all others, and nobody else has changed it."""
+    (mine,) = routes(0)
+    found = status(
+        split=SplitStatus(desired=0, written=0, accepted=0),
+        routes=(mine.model_copy(update={"shares": {"beta": 100.0}}),),
+    )
+    beta, everybody = route(0, 1), route(1, 0)
+    beta["spec"]["rules"] = [{"name": "beta", **beta["spec"]["rules"][0]}, *everybody["spec"]["rules"]]
+    text = told(found, {"shop": beta})
+    assert "Rules of HTTPRoute shop that a step names do not follow that; written beta 100 %." in text
+    assert "rule beta: shop-stable 0, shop-canary 1: the canary gets 100 % of the pair" in text
+    assert "saw last" not in text
+    beta["spec"]["rules"][0]["backendRefs"][0]["weight"] = 1
+    assert "not the 100 % that the controller saw last" in told(found, {"shop": beta})
 
 
 def test_a_route_without_the_pair_says_what_to_add() -> None:
@@ -262,3 +282,31 @@ def test_watch_knows_when_a_run_is_over(
 ) -> None:
     """`watch --exit` ends with the outcome; an old status, a pending request or no run at all is waited out."""
     assert verdict(view(rollout(found, **metadata))) == code
+
+
+def test_a_missing_grant_is_printed_so_that_it_can_be_applied() -> None:
+    """What stands against a run is said, and the ReferenceGrant is YAML for the other namespace, indentation and all."""
+    found = PHASES[Phase.IDLE]
+    said = found.conditions[0].model_copy(
+        update={
+            "type": "Ready",
+            "status": "False",
+            "reason": "RefNotPermitted",
+            "message": "no ReferenceGrant; ask them",
+        }
+    )
+    document = rollout(found.model_copy(update={"conditions": (said,)}))
+    document["spec"]["canary"]["namespace"] = "elsewhere"
+    sections = explain(view(document), {"shop": route(1, 0)}, NOW)
+    (against,) = (section for section in sections if section.title == "What stands against a run")
+    assert against.paragraphs[0] == "no ReferenceGrant; ask them"
+    grant = yaml.safe_load(against.paragraphs[-1])
+    assert grant["metadata"] == {"name": "team-shop-shop-canary", "namespace": "elsewhere"}
+    assert grant["spec"]["from"] == [
+        {"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "namespace": "team-shop"}
+    ]
+    assert grant["spec"]["to"] == [{"group": "", "kind": "Service", "name": "shop-canary"}]
+    shown = text(render_explanation(sections, NOW), width=100)
+    assert "\n        - group: gateway.networking.k8s.io\n          kind: HTTPRoute\n" in shown
+    sound = explain(view(rollout(found)), {"shop": route(1, 0)}, NOW)
+    assert not [section for section in sound if section.title == "What stands against a run"]

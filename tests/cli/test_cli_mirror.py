@@ -10,12 +10,15 @@ from cli_kit import NOW, ago, checks, rollout, status
 from picture_kit import picture
 from test_cli_explain import route
 
+from canary.model.rollout import RouteKind
 from canary.model.status import Phase, RolloutStatus, SplitStatus, StepStatus
+from canary.routes.key import RouteKey
 from canary.view.explanation import explain
 from canary.view.rollout import steps, view
 
 Json = dict[str, Any]
 
+SHOP = RouteKey(RouteKind.HTTP, "team-shop", "shop")
 MIRROR: Json = {"mirror": {"percent": 20}, "hold": "5m"}
 
 
@@ -49,7 +52,7 @@ def shop() -> Json:
 
 
 def told(made: Json, found: Json | None = None) -> str:
-    sections = explain(view(made), {"shop": found or shop()}, NOW)
+    sections = explain(view(made), {SHOP: found or shop()}, NOW)
     return "\n".join(line for section in sections for line in (section.title, *section.paragraphs))
 
 
@@ -77,6 +80,13 @@ def test_explain_says_what_contour_does_to_copies() -> None:
     assert "Contour adds `-shadow` to the Host of copies" in told(document())
     assert "Contour" in told(document(status(Phase.IDLE, run=None, step=None, routes=())))
     assert "Contour" not in told(document(first={"weight": 1}))
+
+
+def test_explain_names_what_a_gateway_has_to_be_able_to_do() -> None:
+    """By the names of the list that a GatewayClass publishes."""
+    text = told(document())
+    assert "if it publishes one: HTTPRouteRequestMirror and HTTPRouteRequestPercentageMirror." in text
+    assert "one: HTTPRouteRequestMirror." in told(document(first={"mirror": {"percent": 100}}))
 
 
 def test_explain_survives_a_mirror_of_a_later_version() -> None:

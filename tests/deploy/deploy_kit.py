@@ -26,6 +26,7 @@ from canary.controller.run import serve
 from canary.controller.settings import Settings
 from canary.kube import DEPLOYMENTS, EVENTS, HTTPROUTES, ROLLOUTS, ROUTES, Kube, KubeClient, Resource
 from canary.metrics.port import Provider
+from canary.routes.features import Feature
 from canary_sandbox.apiserver import AuditEntry
 from canary_sandbox.apiserver.generic import GenericApiServer
 from canary_sandbox.cluster import gateway_api_crds
@@ -360,10 +361,15 @@ class Town:
     @asynccontextmanager
     async def _serving(self, provider: Provider, *namespaces: str, lease: bool) -> AsyncIterator[None]:
         stop, ready = asyncio.Event(), asyncio.Event()
+        able = Path(self.kubeconfig).with_name("gateway-features.yaml")
+        able.write_text(yaml.safe_dump({"gatewayClasses": {"*": {"features": [feature.value for feature in Feature]}}}))
         task = asyncio.create_task(
             serve(
                 Settings(
-                    metrics_address="127.0.0.1:0", namespaces=namespaces, lease=(SYSTEM, ACCOUNT) if lease else None
+                    metrics_address="127.0.0.1:0",
+                    gateway_features=str(able),
+                    namespaces=namespaces,
+                    lease=(SYSTEM, ACCOUNT) if lease else None,
                 ),
                 provider=provider,
                 clock=self.clock,

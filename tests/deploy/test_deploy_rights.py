@@ -37,6 +37,23 @@ MONITORING = tuple(f"monitoring.{part}.enabled=true" for part in ("serviceMonito
 
 TEAM_OBJECTS = f"""
 apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {{name: public, namespace: {TEAM}}}
+spec:
+  gatewayClassName: town
+  listeners: [{{name: http, port: 80, protocol: HTTP}}]
+---
+apiVersion: v1
+kind: Service
+metadata: {{name: shop-stable, namespace: {TEAM}}}
+spec: {{ports: [{{port: 8080}}]}}
+---
+apiVersion: v1
+kind: Service
+metadata: {{name: shop-canary, namespace: {TEAM}}}
+spec: {{ports: [{{port: 8080}}]}}
+---
+apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
 metadata: {{name: shop, namespace: {TEAM}}}
 spec:
@@ -68,7 +85,7 @@ def namespace(name: str) -> Json:
 
 
 def team() -> list[Json]:
-    """Routes, two Deployments and a Rollout that uses every kind of object there is for it."""
+    """A Gateway, two Services, routes, two Deployments and a Rollout that uses every kind of object there is for it."""
     import yaml
 
     deployments = [
@@ -118,13 +135,7 @@ def team() -> list[Json]:
         },
     }
     others = [route_of(kind) for kind in ROUTES if kind != "HTTPRoute"]
-    service = {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": {"name": "shop-canary", "namespace": TEAM},
-        "spec": {"selector": {"app": "canary"}, "ports": [{"port": 8080}]},
-    }
-    return [yaml.safe_load(TEAM_OBJECTS), *others, service, *deployments, template, own, rollout]
+    return [*yaml.safe_load_all(TEAM_OBJECTS), *others, *deployments, template, own, rollout]
 
 
 async def install(place: Town, documents: list[Json], *, definitions: bool) -> None:
@@ -184,13 +195,13 @@ async def test_the_cluster_wide_overlay_is_enough_and_no_more(place: Town, tmp_p
 
 
 async def test_the_namespaced_overlay_is_enough_and_no_more(place: Town) -> None:
-    """A controller of one namespace writes only there; of what has no namespace it reads three kinds."""
+    """A controller of one namespace writes only there; of what has no namespace it reads four kinds."""
     documents = kustomized(OVERLAYS / "namespaced")
     await install(place, documents, definitions=True)
     await live(place, TEAM)
     check_rights(place, documents)
     everywhere = {(grant.resource, grant.verb) for grant in grants(documents) if not grant.namespace}
-    kinds = ("clusterchecktemplates", "customresourcedefinitions", "namespaces")
+    kinds = ("clusterchecktemplates", "customresourcedefinitions", "gatewayclasses", "namespaces")
     assert everywhere == {(kind, verb) for kind in kinds for verb in ("list", "watch")}
 
 

@@ -15,7 +15,7 @@ from aiohttp.test_utils import TestServer
 from deploy_kit import OVERLAYS, ROOT, Town, kustomized, load, named, program, run
 
 from canary.checks.queries import check_query, observed_query
-from canary.kube import DEPLOYMENTS, ROUTES
+from canary.kube import DEPLOYMENTS, GATEWAYS, ROUTES
 from canary.metrics.scripted import Scripted
 from canary.model.rollout import RolloutSpec
 from canary.observe.checks import resolve_checks
@@ -57,7 +57,7 @@ def rollout(folder: str) -> Json:
 
 
 def world(folder: str) -> list[Json]:
-    """The example with its namespace, and with an application where the example shows none."""
+    """The example with its namespace, with an application where the example shows none, and with its platform's Gateways."""
     found = documents(folder)
     mine = rollout(folder)
     namespace, name = mine["metadata"]["namespace"], mine["metadata"]["name"]
@@ -65,7 +65,25 @@ def world(folder: str) -> list[Json]:
         text = (EXAMPLES / "workloads-copy" / "app.yaml").read_text()
         found += [one for one in yaml.safe_load_all(text.replace("team-cart", namespace).replace("cart", name)) if one]
     start = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
-    return [start, *sorted(found, key=lambda one: one["kind"] == "Rollout")]
+    return [start, *gateways(found, namespace), *sorted(found, key=lambda one: one["kind"] == "Rollout")]
+
+
+def gateways(found: list[Json], home: str) -> list[Json]:
+    """The Gateways that the routes of an example name, each with its namespace; the examples leave them to the platform."""
+    routes = [one for one in found if one["kind"] == "HTTPRoute"]
+    parents = [(ref.get("namespace") or home, ref["name"]) for one in routes for ref in one["spec"]["parentRefs"]]
+    made: list[Json] = []
+    for place, name in dict.fromkeys(parents):
+        if place != home:
+            made.append({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": place}})
+        listener = {"name": "http", "port": 80, "protocol": "HTTP", "allowedRoutes": {"namespaces": {"from": "All"}}}
+        gateway = {
+            "apiVersion": GATEWAYS.api_version,
+            "kind": "Gateway",
+            "metadata": {"name": name, "namespace": place},
+        }
+        made.append({**gateway, "spec": {"gatewayClassName": "platform", "listeners": [listener]}})
+    return made
 
 
 @pytest.mark.parametrize("folder", FOLDERS)

@@ -8,10 +8,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from test_engine_mixed_kinds import EVERY, GRPC, NAMED, TCP, of_kind
 from world import RUN_ANNOTATION, Fault, Gateways, World, begun, mirror_to, route, rule, spec_of
 
 from canary.decide import reasons
 from canary.decide.actions import WriteRoute
+from canary.model.rollout import RouteKind
 from canary.model.status import Outcome, Phase
 
 Json = dict[str, Any]
@@ -468,3 +470,46 @@ def test_several_routes_mirror_as_one_and_go_each_on_its_own() -> None:
     assert (world.copied("api"), world.copied("shop")) == ({}, {"#0": 20})
     world.run()
     assert world.copied("shop") == {}
+
+
+# -- kinds of route -------------------------------------------------------------------------------------------------
+
+
+def kinds(step: Json) -> World:
+    """A run over an HTTPRoute, a GRPCRoute and a TCPRoute, all named shop, at a step that mirrors."""
+    routes = {
+        "shop": route("shop", getting()),
+        GRPC: of_kind(RouteKind.GRPC, route("shop", rule(name="call"))),
+        TCP: of_kind(RouteKind.TCP, route("shop", tcp_rule())),
+    }
+    return begun(spec=spec_of(routes=NAMED, steps=[step, {"weight": 10}]), routes=routes)
+
+
+def tcp_rule() -> Json:
+    return {"backendRefs": [{"name": "s", "port": 80, "weight": 1}, {"name": "c", "port": 80, "weight": 0}]}
+
+
+def test_grpc_needs_the_option_and_connections_cannot_be_mirrored() -> None:
+    """A gRPC method may do anything; a TCPRoute has no filters. Both are left out and named, and the run goes on."""
+    world = kinds(MIRROR)
+    assert [world.copied(name) for name in EVERY] == [{"#0": 20}, {}, {}]
+    assert "not mirrored: rule call of GRPCRoute shop (mirror.allowUnsafeMethods is false)" in message(world)
+    assert "rule #0 of TCPRoute shop (a TCPRoute has no filters)" in message(world)
+
+
+def test_calls_are_mirrored_where_the_step_says_so() -> None:
+    """The filter of a GRPCRoute is the same; it goes with the step."""
+    world = kinds({"mirror": {"percent": 20, "allowUnsafeMethods": True}, "hold": "10s"})
+    assert [world.copied(name) for name in EVERY] == [{"#0": 20}, {"call": 20}, {}]
+    world.ask("abort")
+    world.run()
+    assert [world.copied(name) for name in EVERY] == [{}, {}, {}]
+
+
+def test_a_run_over_connections_alone_mirrors_nothing() -> None:
+    """And says that they have no filters."""
+    world = begun(
+        spec=spec_of(routes=[NAMED[2]], steps=STEPS), routes={TCP: of_kind(RouteKind.TCP, route("shop", tcp_rule()))}
+    )
+    assert world.phase is Phase.INVALID
+    assert "no TCPRoute has filters, so nothing can be mirrored" in message(world)

@@ -39,12 +39,15 @@ from canary.errors import CanaryError, Conflict, NotFound, ShareError, SpecError
 from canary.model.measurement import Malformed, Measurement, NoData, Sample, Unreachable
 from canary.model.requests import parse_request
 from canary.model.rollout import RolloutSpec, RouteKind, RouteRef
+from canary.model.shares import Shares, misnamed
 from canary.model.status import Phase, RolloutStatus
 from canary.observe.routes import Viewer, view
 from canary.preflight.look import findings
+from canary.preflight.offers import Platform
 from canary.preflight.surroundings import Documents
 from canary.routes.acceptance import last_writer
 from canary.routes.edit import edit
+from canary.routes.features import Feature
 from canary.routes.intent import run_annotation
 from canary.routes.key import RouteKey
 from canary.routes.pair import Pair
@@ -58,6 +61,10 @@ Json = dict[str, Any]
 RUN_ANNOTATION = run_annotation("shop")
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 NAMESPACE = "team"
+
+
+AROUND = Documents(platform=Platform({"*": frozenset(Feature)}))
+"""Nothing is known of what stands around the routes, but that gateways can do whatever a step asks."""
 
 
 class Fault(StrEnum):
@@ -300,7 +307,7 @@ class World:
             measurements=tuple(self.news),
             request=parse_request(self.request),
             problems=tuple(self._problems(views, memory)),
-            findings=tuple(findings(self.spec, NAMESPACE, self._sound(views), Documents())),
+            findings=tuple(findings(self.spec, NAMESPACE, self._sound(views), AROUND)),
             recorded=Recorded.of(recorded),
             turn=self.turn,
             fresh=self.fresh,
@@ -311,7 +318,7 @@ class World:
 
     def _sound(self, views: list[RouteView]) -> dict[RouteKey, RouteReading]:
         sound = (view for view in views if view.declared and view.exists and not view.problem)
-        return {view.key: RouteReading(self.routes[view.name]) for view in sound}
+        return {view.key: RouteReading(self.routes[spot(view)]) for view in sound}
 
     def _problems(self, views: list[RouteView], memory: RolloutStatus) -> list[Problem]:
         problems = []
@@ -324,14 +331,17 @@ class World:
                 problems.append(Problem("spec.routes", seen.problem))
             elif not memory.active:
                 problems += self._unwritable(seen)
+        if all(seen.exists and not seen.problem for seen in views):
+            found = frozenset(rule.key for seen in views if seen.declared for rule in seen.rules)
+            problems += [Problem("spec.steps", words) for _, _, words in misnamed(self.spec, found)]
         return [*problems, *mirroring.problems(self.spec, views, active=memory.active)]
 
     def _unwritable(self, view: RouteView) -> list[Problem]:
         try:
             for rule_view in view.rules:
-                for step in self.spec.steps:
-                    if step.weight is not None:
-                        divide(rule_view.weights, step.weight.percent, rule_view.others)
+                for index in range(len(self.spec.steps)):
+                    share = Shares.at(self.spec.steps, index + 1).of(rule_view.key)
+                    divide(rule_view.weights, share, rule_view.others)
         except ShareError as error:
             return [Problem("spec.routes", str(error))]
         return []

@@ -1,4 +1,4 @@
-"""`canary demo`: a good release and a bad one, on real traffic, in one process tree."""
+"""`canary demo`: a good release and two bad ones, on real traffic, in one process tree."""
 
 from __future__ import annotations
 

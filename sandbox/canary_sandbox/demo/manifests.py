@@ -11,6 +11,8 @@ Json = dict[str, Any]
 NAMESPACE = "team-shop"
 HOST = "shop.example.com"
 STEPS = (10, 50, 100)
+MIRRORED = 20
+"""Percent of the requests that the first step mirrors."""
 
 _WORLD = """
 apiVersion: v1
@@ -62,6 +64,8 @@ spec:
     stable: {name: shop-stable}
     canary: {name: shop-canary}
   steps:
+    - mirror: {percent: 20, allowUnsafeMethods: true}  # whoever asks the shop for something changes nothing
+      hold: 6s
     - {weight: 10, hold: 8s}
     - {weight: 50, hold: 8s}
     - {weight: 100, hold: 6s}

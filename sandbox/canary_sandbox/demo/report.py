@@ -52,6 +52,31 @@ class StepCount:
 
 
 @dataclass(frozen=True, slots=True)
+class CopyCount:
+    """What was counted while a share (percent) of the requests was mirrored to a version, and nobody was given to it."""
+
+    version: str
+    percent: float
+    requests: int
+    copies: int
+    """As the canary's replicas counted them."""
+    users: int
+    """Users whom it answered."""
+
+    @property
+    def asked(self) -> float:
+        """How many copies there should be."""
+        return self.requests * self.percent / 100
+
+    @property
+    def fits(self) -> bool:
+        """Whether no user was served, and the copies are the share: within 5 points, or 4 standard deviations."""
+        part = self.percent / 100
+        off = max(TOLERANCE * self.requests / 100, 4 * math.sqrt(part * (1 - part) * self.requests))
+        return self.users == 0 and self.requests > 0 and abs(self.copies - self.asked) <= off
+
+
+@dataclass(frozen=True, slots=True)
 class Moments:
     """Unix seconds of what happened around the rollback; None: it did not."""
 
@@ -67,6 +92,9 @@ class Report:
     """The end of the demo."""
 
     steps: list[StepCount] = field(default_factory=list)
+    copies: list[CopyCount] = field(default_factory=list)
+    caught: int = 0
+    """Answers to users from the version that was caught while it was mirrored to."""
     moments: Moments = field(default_factory=Moments)
     rollback_latency: float | None = None
     """Seconds from the failing sample's return to the rollback patch, as the controller measured it."""
@@ -95,8 +123,18 @@ def count(span: Span, answers: Iterable[tuple[float, Answer]]) -> StepCount:
     )
 
 
-def judge(report: Report, good: str, bad: str) -> None:
+def judge(report: Report, good: str, caught: str, bad: str) -> None:
     """Hold the report against the story, and note every difference."""
+    for copies in report.copies:
+        if not copies.fits:
+            report.faults.append(
+                f"{copies.version} mirrored: {copies.copies} copies of {copies.requests} requests where "
+                f"{copies.asked:.0f} were asked for, and {copies.users} users were served by it"
+            )
+    unseen = {good, caught, bad} - {copies.version for copies in report.copies}
+    report.faults += [f"{version}: nothing was mirrored to it" for version in sorted(unseen)]
+    if report.caught:
+        report.faults.append(f"{report.caught} users were answered by {caught}, which its copies gave away")
     for step in report.steps:
         if not step.fits:
             report.faults.append(

@@ -181,7 +181,7 @@ class LiveScreen(Screen):
             if not rate and version in {"", "v1"}:
                 continue
             filled = round(_BAR * rate / total)
-            bar = Text("█" * filled, style="cyan" if version != "v3" else "magenta")
+            bar = Text("█" * filled, style="magenta" if version in {"v3", "v4"} else "cyan")
             bar.append("░" * (_BAR - filled), style="dim")
             table.add_row(
                 Text(version or "gateway", style="bold"), bar, f"{100 * rate / total:5.1f} %", f"{rate:4.0f}/s"
@@ -248,6 +248,18 @@ def summary(report: Report) -> RenderableType:
             str(step.failed),
             Text("ok", style="green") if step.fits else Text("off", style="bold red"),
         )
+    copies = Table(title="Copies, while users stayed with the version before", title_justify="left", title_style="bold")
+    for name in ("step", "requests", "asked for", "counted", "users served", ""):
+        copies.add_column(name, justify="left" if name in {"step", ""} else "right")
+    for made in report.copies:
+        copies.add_row(
+            f"{made.version} mirrored",
+            str(made.requests),
+            f"{made.percent:g} % = {made.asked:.0f}",
+            str(made.copies),
+            str(made.users),
+            Text("ok", style="green") if made.fits else Text("off", style="bold red"),
+        )
     moments = report.moments
     facts = Table.grid(padding=(0, 2))
     good = f"{report.failed_good_run} during the good release"
@@ -260,14 +272,17 @@ def summary(report: Report) -> RenderableType:
     facts.add_row("answers from the bad version", late)
     facts.add_row("all in", f"{report.seconds:.0f} s")
     verdict: list[RenderableType] = [
-        Text("The story is true: the good version is live, the bad one was taken back by itself.", style="bold green")
+        Text(
+            "The story is true: the good version is live, the bad ones were taken back, and the first of them met no user.",
+            style="bold green",
+        )
     ]
     if not report.true:
         verdict = [
             Text("Reality differs from the story:", style="bold red"),
             *(Text(f"  - {fault}") for fault in report.faults),
         ]
-    return Group(table, Text(), facts, Text(), *verdict)
+    return Group(table, Text(), copies, Text(), facts, Text(), *verdict)
 
 
 def _between(begin: float | None, end: float | None) -> str:

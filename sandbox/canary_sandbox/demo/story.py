@@ -19,15 +19,15 @@ from canary.model.status import Phase, RolloutStatus, VerdictKind
 from canary_sandbox.cluster import Sandbox
 from canary_sandbox.composite import Composite
 from canary_sandbox.demo import manifests
-from canary_sandbox.demo.report import Moments, Report, Span, count, judge
+from canary_sandbox.demo.report import CopyCount, Moments, Report, Span, count, judge
 from canary_sandbox.demo.screen import Screen
-from canary_sandbox.load import LoadGenerator, is_bad
+from canary_sandbox.load import Answer, LoadGenerator, is_bad
 from canary_sandbox.process import ManagedProcess, free_port
 from canary_sandbox.prometheus import require_prometheus
 
 Json = dict[str, Any]
 
-GOOD, BAD, BAD_ERRORS = "v2", "v3", 30
+GOOD, CAUGHT, BAD, BAD_ERRORS = "v2", "v3", "v4", 30
 RPS = 300
 CONTROLLER = "canary-controller"
 LINGER_RPS, LINGER_SECONDS = 50, 1800
@@ -42,9 +42,24 @@ class Notes:
     status: RolloutStatus = field(default_factory=RolloutStatus)
     written: list[tuple[float, float]] = field(default_factory=list)
     """(when, canary share in percent) of every change of the route's weights."""
-    failing: datetime | None = None
+    failing: list[datetime] = field(default_factory=list)
+    """When a check failed, as measured; also what a run that is over has on record."""
     accepted: list[tuple[float, float]] = field(default_factory=list)
     """(when, canary share in percent) of every acceptance by the gateway."""
+    mirrored: list[tuple[float, float]] = field(default_factory=list)
+    """(when, percent of the requests that are mirrored) of every acceptance that changed it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Mirrored:
+    """A mirror that is over: to which version, from when until when (Unix seconds), and what was counted a moment later."""
+
+    version: str
+    percent: float
+    begin: float
+    end: float
+    copies: int
+    """Copies that the canary's replicas have answered since they started."""
 
 
 class Story(Composite):
@@ -55,6 +70,8 @@ class Story(Composite):
         self._notes = Notes()
         self._changed = asyncio.Event()
         self._version = "v1"
+        self._copies: list[_Mirrored] = []
+        self._sampling: set[asyncio.Task[None]] = set()
 
     async def _enter(self, stack: AsyncExitStack) -> None:
         self._began = time.time()
@@ -86,7 +103,7 @@ class Story(Composite):
         )
 
     async def run(self) -> Report:
-        """Act one: a good version. Act two: a bad one. Then count."""
+        """Act one: a good version. Act two: a bad one, which its copies give away. Act three: one that fails later. Then count."""
         self._screen.say(f"{RPS} requests a second flow through Envoy to v1; waiting for Prometheus' first look")
         await self._cluster.prometheus.scraping()
         await self._cluster.apply([manifests.rollout()])
@@ -95,12 +112,23 @@ class Story(Composite):
         await self._deploy(GOOD)
         await self._until(f"{GOOD} to be promoted", lambda status: status.phase is Phase.SUCCEEDED, 90)
         good_run_ended = time.time()
-        self._screen.say(f"act two: {BAD} is deployed. It answers {BAD_ERRORS} % of its requests with 500.")
-        await self._deploy(BAD, errors=BAD_ERRORS)
+        self._screen.say(
+            f"act two: {CAUGHT} is deployed. It answers {BAD_ERRORS} % of its requests with 500: copies are enough."
+        )
+        await self._deploy(CAUGHT, errors=BAD_ERRORS)
+        await self._until(f"{CAUGHT} to be rolled back", lambda status: status.phase is Phase.ROLLED_BACK, 60)
+        await asyncio.sleep(2)  # what its replicas counted is counted before they go
+        self._screen.say(
+            f"act three: {BAD} is deployed. It is fine, and begins to fail {BAD_ERRORS} % when it has users."
+        )
+        third = time.time()
+        await self._deploy(BAD)
+        await self._until(f"{BAD} to get users", lambda status: status.split.accepted > 0, 60)
+        await self._cluster.workloads.set_fault(manifests.NAMESPACE, "shop-canary", errors=BAD_ERRORS / 100)
         await self._until(f"{BAD} to be rolled back", lambda status: status.phase is Phase.ROLLED_BACK, 60)
         await asyncio.sleep(2)  # a little more traffic, to see that nothing reaches it any more
         await self._load.stop()
-        return await self._count(good_run_ended)
+        return await self._count(good_run_ended, third)
 
     async def linger(self) -> None:
         """Stay until Ctrl-C, with a little traffic, for at most half an hour."""
@@ -163,8 +191,7 @@ class Story(Composite):
             if event.type in {"ADDED", "MODIFIED"} and event.object.get("status"):
                 status = self._notes.status = RolloutStatus.load(event.object["status"])
                 failing = [check for check in status.checks if check.verdict is VerdictKind.FAIL]
-                if failing and self._notes.failing is None:
-                    self._notes.failing = failing[0].measured_at
+                self._notes.failing += [check.measured_at for check in failing if check.measured_at is not None]
                 self._screen.status(status)
                 self._changed.set()
 
@@ -173,11 +200,44 @@ class Story(Composite):
             if event.type not in {"ADDED", "MODIFIED"}:
                 continue
             share = _share(event.object)
+            self._note_mirror(event.object)
             if not self._notes.written or self._notes.written[-1][1] != share:
                 self._notes.written.append((time.time(), share))
             if _accepted(event.object) and (not self._notes.accepted or self._notes.accepted[-1][1] != share):
                 self._notes.accepted.append((time.time(), share))
             self._screen.weight(share)
+
+    def _note_mirror(self, route: Json) -> None:
+        """When requests began to be mirrored, as accepted; and when that was over, as written."""
+        notes, percent = self._notes.mirrored, _mirrored(route)
+        before = notes[-1][1] if notes else 0.0
+        if percent and not before and _accepted(route):
+            notes.append((time.time(), percent))
+        elif before and not percent:
+            begin = notes[-1][0]
+            notes.append((time.time(), 0.0))
+            task = asyncio.create_task(self._sample(self._version, before, begin))
+            self._sampling.add(task)
+            task.add_done_callback(self._sampling.discard)
+
+    async def _sample(self, version: str, percent: float, begin: float) -> None:
+        """What the replicas have counted once no copy is on its way any more."""
+        # The audit log has when it was written; the watch may have brought it later.
+        end = max(at for at in self._patches() if at <= time.time())
+        await asyncio.sleep(IN_FLIGHT)
+        copies = await self._cluster.workloads.copies(manifests.NAMESPACE, "shop-canary")
+        self._copies.append(_Mirrored(version, percent, begin, end, copies))
+
+    def _patches(self) -> list[float]:
+        """When the controller wrote the route."""
+        return [
+            entry.at.timestamp()
+            for entry in self._cluster.api.audit
+            if entry.user == CONTROLLER
+            and entry.verb == "patch"
+            and entry.resource == "httproutes"
+            and entry.code == 200
+        ]
 
     async def _watch_events(self) -> None:
         async for event in self._cluster.kube.list_and_watch(EVENTS, manifests.NAMESPACE):
@@ -194,22 +254,22 @@ class Story(Composite):
 
     # -- counting -----------------------------------------------------------------------------------------------
 
-    async def _count(self, good_run_ended: float) -> Report:
+    async def _count(self, good_run_ended: float, third: float) -> Report:
         offset = time.time() - time.monotonic()
         answers = [(answer.at + offset, answer) for answer in self._load.series()]
         report = Report(seconds=time.time() - self._began)
         report.steps = [count(span, answers) for span in self._spans(good_run_ended)]
+        report.copies = [_counted(mirrored, answers) for mirrored in self._copies]
+        report.caught = sum(answer.version == CAUGHT for _, answer in answers)
         totals = self._load.counts()
         report.sent, report.failed = totals.total, totals.failed
         report.failed_good_run = sum(is_bad(answer.status) for at, answer in answers if at <= good_run_ended)
-        report.moments = self._moments(
-            good_run_ended, [(at, answer.version) for at, answer in answers if is_bad(answer.status)]
-        )
+        report.moments = self._moments(third, [(at, answer.version) for at, answer in answers if is_bad(answer.status)])
         of_bad = [at for at, answer in answers if answer.version == BAD]
         accepted = report.moments.accepted
         report.late = sum(at > accepted + IN_FLIGHT for at in of_bad) if accepted is not None else len(of_bad)
         report.rollback_latency = await self._rollback_latency()
-        judge(report, GOOD, BAD)
+        judge(report, GOOD, CAUGHT, BAD)
         return report
 
     def _spans(self, good_run_ended: float) -> list[Span]:
@@ -222,19 +282,11 @@ class Story(Composite):
                 spans.append(Span(f"{version} at {weight:g} %", version, weight, begin, end))
         return spans
 
-    def _moments(self, good_run_ended: float, bad: list[tuple[float, str]]) -> Moments:
+    def _moments(self, began: float, bad: list[tuple[float, str]]) -> Moments:
         first_bad = min((at for at, version in bad if version == BAD), default=None)
-        sampled = self._notes.failing.timestamp() if self._notes.failing else None
-        zero = [at for at, share in self._notes.accepted if share == 0 and at > good_run_ended]
-        patches = [
-            entry.at.timestamp()
-            for entry in self._cluster.api.audit
-            if entry.user == CONTROLLER
-            and entry.verb == "patch"
-            and entry.resource == "httproutes"
-            and entry.code == 200
-        ]
-        patched = min((at for at in patches if sampled is not None and at >= sampled), default=None)
+        sampled = min((at.timestamp() for at in self._notes.failing if at.timestamp() > began), default=None)
+        zero = [at for at, share in self._notes.accepted if share == 0 and at > began]
+        patched = min((at for at in self._patches() if sampled is not None and at >= sampled), default=None)
         last = self._load.last_answer(BAD)
         return Moments(
             first_bad=first_bad,
@@ -259,6 +311,29 @@ def _share(route: Json) -> float:
     weights = {ref["name"]: ref.get("weight", 1) for ref in route["spec"]["rules"][0]["backendRefs"]}
     share: float = 100 * weights["shop-canary"] / sum(weights.values())
     return share
+
+
+def _mirrored(route: Json) -> float:
+    """The percentage of its requests that the rule mirrors to the canary."""
+    for item in route["spec"]["rules"][0].get("filters") or ():
+        target = item.get("requestMirror") or {}
+        if (target.get("backendRef") or {}).get("name") == "shop-canary":
+            percent: float = target.get("percent", 100)
+            return percent
+    return 0.0
+
+
+def _counted(mirrored: _Mirrored, answers: list[tuple[float, Answer]]) -> CopyCount:
+    """Copies as the replicas counted them, users as the load generator did."""
+    span = Span(mirrored.version, mirrored.version, 0, mirrored.begin, mirrored.end)
+    inside = count(span, answers)
+    return CopyCount(
+        version=mirrored.version,
+        percent=mirrored.percent,
+        requests=inside.total,
+        copies=mirrored.copies,
+        users=inside.by_version.get(mirrored.version, 0),
+    )
 
 
 def _accepted(route: Json) -> bool:

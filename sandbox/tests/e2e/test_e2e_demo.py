@@ -22,7 +22,7 @@ def demo() -> subprocess.CompletedProcess[str]:
 
 
 def test_the_story_is_true(demo: subprocess.CompletedProcess[str]) -> None:
-    """The exit status says that reality was as told: promoted, then rolled back, nothing served after weight 0."""
+    """The exit status says that reality was as told: one promoted, two rolled back, nothing served after weight 0."""
     assert demo.returncode == 0, demo.stdout + demo.stderr
     assert "The story is true" in demo.stdout
     assert demo.stderr == ""
@@ -42,6 +42,16 @@ def test_the_rollback_patch_follows_the_failing_sample_at_once(demo: subprocess.
     found = re.search(r"of that inside the controller\s+([\d.]+) ms", demo.stdout)
     assert found, demo.stdout
     assert float(found[1]) < 250
+
+
+def test_copies_are_counted_and_serve_nobody(demo: subprocess.CompletedProcess[str]) -> None:
+    """Of a fifth of the requests, as the canary counted them; three versions were mirrored to, and none met a user by it."""
+    rows = re.findall(r"(v\d) mirrored\s*│\s*(\d+)\s*│\s*20 % = (\d+)\s*│\s*(\d+)\s*│\s*(\d+)\s*│ ok", demo.stdout)
+    assert [row[0] for row in rows] == ["v2", "v3", "v4"], demo.stdout
+    assert [row[4] for row in rows] == ["0", "0", "0"]
+    _, requests, asked, copies, _ = rows[0]
+    assert int(requests) > 1000
+    assert abs(int(copies) - int(asked)) <= int(requests) / 20
 
 
 def test_users_of_the_good_release_saw_no_error(demo: subprocess.CompletedProcess[str]) -> None:

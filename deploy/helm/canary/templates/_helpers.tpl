@@ -35,8 +35,8 @@ app.kubernetes.io/component: controller
 {{- end -}}
 {{- end }}
 
-{{- /* Files for Prometheus that are asked for: name of the volume, variable, where from. A list in JSON. */ -}}
-{{- define "canary.prometheusFiles" -}}
+{{- /* Files that are asked for: name of the volume, variable, where from. A list in JSON. */ -}}
+{{- define "canary.files" -}}
 {{- $files := list -}}
 {{- with .Values.prometheus -}}
 {{- if .bearerToken.secret -}}
@@ -55,6 +55,11 @@ app.kubernetes.io/component: controller
 {{- fail "prometheus.bearerToken, ca and headers are for prometheus.url, which is empty" -}}
 {{- end -}}
 {{- end -}}
+{{- with .Values.gatewayFeatures -}}
+{{- if .configMap -}}
+{{- $files = append $files (dict "name" "gateway-features" "env" "CANARY_GATEWAY_FEATURES" "key" .key "secret" "" "configMap" .configMap) -}}
+{{- end -}}
+{{- end -}}
 {{ toJson $files }}
 {{- end }}
 
@@ -66,6 +71,12 @@ app.kubernetes.io/component: controller
 - apiGroups: [gateway.networking.k8s.io]
   resources: [httproutes, grpcroutes, tlsroutes, tcproutes, udproutes]
   verbs: [list, watch]
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [gateways, listenersets, referencegrants]
+  verbs: [list, watch]
+- apiGroups: [""]
+  resources: [services]
+  verbs: [list, watch]
 - apiGroups: [apps]
   resources: [deployments]
   verbs: [list, watch]
@@ -74,6 +85,9 @@ app.kubernetes.io/component: controller
 {{- define "canary.rules.clusterRead" -}}
 - apiGroups: [canary.dev]
   resources: [clusterchecktemplates]
+  verbs: [list, watch]
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [gatewayclasses]
   verbs: [list, watch]
 - apiGroups: [apiextensions.k8s.io]
   resources: [customresourcedefinitions]
