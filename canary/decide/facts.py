@@ -72,6 +72,11 @@ class RouteView:
         return max((rule.weights.share for rule in self.rules), default=Fraction(0))
 
     @property
+    def full(self) -> bool:
+        """Whether the canary has all of the pair's traffic, in every rule."""
+        return all(rule.weights.share == 100 for rule in self.rules)
+
+    @property
     def kind(self) -> RouteKind:
         return self.key.kind
 

@@ -12,9 +12,10 @@ from typing import TypedDict, TypeVar, Unpack
 
 from canary.checks.resolve import ResolvedCheck
 from canary.decide.actions import Action
-from canary.decide.facts import Facts, RouteView
+from canary.decide.facts import Facts, RouteView, RuleView
 from canary.decide.verdict import unmeasured
 from canary.model.rollout import Mirror, Promotion, RolloutSpec, Step
+from canary.model.shares import Shares, named_rules
 from canary.model.status import (
     CheckStatus,
     Outcome,
@@ -147,30 +148,26 @@ class Scope:
         index = self.step.index
         return self.spec.steps[index - 1] if 1 <= index <= len(self.spec.steps) else None
 
-    def share_at(self, index: int) -> Fraction:
-        """The canary's share at a one-based step: the last weight declared up to there."""
-        share = Fraction(0)
-        for step in self.spec.steps[:index]:
-            if step.weight is not None:
-                share = step.weight.percent
-        return share
+    def shares_at(self, index: int) -> Shares:
+        """The canary's shares at a one-based step."""
+        return Shares.at(self.spec.steps, index)
 
     @property
-    def share(self) -> Fraction:
-        """The canary's share that the run is after now, in percent of the pair."""
+    def shares(self) -> Shares:
+        """The canary's shares that the run is after now."""
         run = self.status.run
         if run is None or self.status.step is None:
-            return Fraction(0)
+            return Shares()
         if run.outcome is None and run.unavailable_since is not None:
-            return Fraction(0)  # its users would get 503s
+            return Shares()  # its users would get 503s
         swap = self.spec.promotion_mode is Promotion.SWAP
         if run.outcome is Outcome.ROLLED_BACK:
-            return Fraction(0)
+            return Shares()
         if run.outcome is Outcome.SUCCEEDED:
-            return Fraction(100 if run.swap else 0)
+            return Shares(Fraction(100 if run.swap else 0))
         if self.status.phase is Phase.PROMOTING and swap:
-            return Fraction(100)
-        return self.share_at(self.status.step.index)
+            return Shares(Fraction(100))
+        return self.shares_at(self.status.step.index)
 
     def mirror_at(self, index: int) -> Mirror | None:
         """The copies that a one-based step asks for; those of a step before it are over."""
@@ -187,19 +184,15 @@ class Scope:
     @property
     def wants_traffic(self) -> bool:
         """Whether the canary is to get any traffic now, of users or copied."""
-        return self.share > 0 or self.mirror is not None
-
-    @property
-    def share_text(self) -> str:
-        return f"{decimal_text(self.share)} %"
+        return self.shares.some or self.mirror is not None
 
     @property
     def traffic_text(self) -> str:
         """What the canary is to get: `10 %`, `mirroring 20 %`, `10 % and mirroring 20 %`."""
         if self.mirror is None:
-            return self.share_text
+            return str(self.shares)
         copies = f"mirroring {decimal_text(self.mirror.share)} %"
-        return f"{self.share_text} and {copies}" if self.share else copies
+        return f"{self.shares} and {copies}" if self.shares.some else copies
 
     @property
     def step_text(self) -> str:
@@ -255,8 +248,18 @@ class Scope:
 
     @property
     def written(self) -> Fraction:
-        """The largest share of the canary that any route says now."""
+        """The largest share of the canary that any rule has now."""
         return max((route.share for route in self.live_routes), default=Fraction(0))
+
+    @property
+    def found(self) -> Shares:
+        """The shares that the routes have now, the largest of each: apart for the rules that a step of an undecided run names."""
+        undecided = self.status.active and self.run.outcome is None
+        named = named_rules(self.spec) if undecided else frozenset[str]()
+        there = [rule for route in self.live_routes for rule in route.rules]
+        apart = {rule.key: rule.weights.share for rule in sorted(there, key=_share) if rule.key in named}
+        following = [rule.weights.share for rule in there if rule.key not in apart]
+        return Shares(max(following, default=self.written), apart)
 
     @property
     def copied(self) -> Fraction:
@@ -309,6 +312,16 @@ class Goto:
 Next = Decision | Goto
 
 
+def remembered_share(route: RouteStatus, rule: str) -> Fraction:
+    """The share that the run gave a rule by what the status remembers, by its key; 0 where it remembers none."""
+    share = route.shares.get(rule, route.share)
+    return Fraction(str(share)) if share is not None else Fraction(0)
+
+
+def _share(rule: RuleView) -> Fraction:
+    return rule.weights.share
+
+
 def _read(remembered: Mapping[str, str], parse: Callable[[str], T]) -> dict[str, T]:
     """What the status remembers by rule key; what makes no sense is as good as not remembered."""
     found = {}
@@ -339,5 +352,4 @@ def measuring(spec: RolloutSpec, status: RolloutStatus) -> bool:
 def _wants_traffic(spec: RolloutSpec, index: int) -> bool:
     if index <= len(spec.steps) and spec.steps[index - 1].mirror is not None:
         return True
-    weights = [step.weight for step in spec.steps[:index] if step.weight is not None]
-    return bool(weights) and weights[-1].percent > 0
+    return Shares.at(spec.steps, index).some

@@ -11,6 +11,7 @@ from canary.decide.facts import RouteView, RuleView
 from canary.decide.mirroring import copies
 from canary.decide.scope import Decision, Scope
 from canary.errors import ShareError
+from canary.model.shares import Shares
 from canary.model.status import Outcome
 from canary.routes.filters import Copied
 from canary.routes.intent import Intent, Mode
@@ -40,14 +41,15 @@ def wanted(scope: Scope, route: RouteView) -> RoutePlan:
     """
     if not route.declared or (route.stale and mode_of(scope) is Mode.STEP):
         return way_back(scope, route)
+    shares, baseline = scope.shares, scope.baseline(route)
     if mode_of(scope) is not Mode.STEP:
-        return way_back(scope, route, swapped=bool(scope.share))
-    others = {rule.key: rule.others for rule in route.rules}
-    weights = {
-        key: divide(before, scope.share, others[key]) if scope.share else before.only_stable
-        for key, before in scope.baseline(route).items()
-    }
+        return way_back(scope, route, swapped=shares.some)
+    weights = {rule.key: _divided(baseline[rule.key], shares.of(rule.key), rule.others) for rule in route.rules}
     return RoutePlan.dividing(route.pair, weights, copies(scope, route))
+
+
+def _divided(baseline: Weights, share: Fraction, others: int) -> Weights:
+    return divide(baseline, share, others) if share else baseline.only_stable
 
 
 def way_back(scope: Scope, route: RouteView, *, swapped: bool = False) -> RoutePlan:
@@ -102,7 +104,7 @@ def _wrote(scope: Scope, route: RouteView, rule: RuleView, share: Fraction) -> W
         return route.intent.weights[rule.key]
     baseline = scope.baseline(route)[rule.key]
     try:
-        return divide(baseline, share, rule.others) if share else baseline.only_stable
+        return _divided(baseline, share, rule.others)
     except ShareError:
         return baseline.only_stable
 
@@ -217,7 +219,8 @@ def _in_place(scope: Scope, route: RouteView, plan: RoutePlan, mode: Mode) -> bo
         return False
     if mode is Mode.STEP:
         copying = any(said.share for said in plan.mirrors.values())
-        return scope.ours(route) or not (scope.share or copying)
+        giving = any(scope.shares.of(rule.key) for rule in route.rules)
+        return scope.ours(route) or not (giving or copying)
     if any(rule.weights != plan.weights[rule.key] for rule in route.rules):
         return False
     return _fenced(scope, route) if route.intent is None else scope.ours(route) and route.intent.mode is mode
@@ -247,13 +250,13 @@ def fences(scope: Scope) -> tuple[WriteRoute, ...]:
     return tuple(found)
 
 
-def unwritable(scope: Scope, share: Fraction) -> str:
-    """Why some route cannot express a share, or an empty string."""
+def unwritable(scope: Scope, shares: Shares) -> str:
+    """Why some route cannot express its shares, or an empty string."""
     for route in scope.live_routes:
         baseline = scope.baseline(route)
         for rule in route.rules:
             try:
-                divide(baseline[rule.key], share, rule.others)
+                divide(baseline[rule.key], shares.of(rule.key), rule.others)
             except ShareError as error:
                 return f"{route.label}, rule {rule.key}: {error}"
     return ""

@@ -39,7 +39,8 @@ def findings(document: Document, spec: RolloutSpec, cluster: World, files: World
     pending = {
         RouteKey.of(ref, document.namespace)
         for ref in spec.routes
-        if cluster.get(ref.kind, document.namespace, ref.name) is None
+        if ref.kind not in cluster.unserved
+        and cluster.get(ref.kind, document.namespace, ref.name) is None
         and files.get(ref.kind, document.namespace, ref.name) is not None
     }
     rollout = Rollout.of(own)

@@ -11,6 +11,7 @@ from canary.lint.findings import Finding, Path, Rule, Severity, field_of, path_o
 from canary.lint.source import Document
 from canary.lint.world import World
 from canary.model.rollout import RolloutSpec, RouteRef
+from canary.model.shares import Shares, misnamed
 from canary.model.values import decimal_text
 from canary.preflight import findings as preflights
 from canary.preflight.attachment import attachment
@@ -41,6 +42,19 @@ def routes(document: Document, spec: RolloutSpec, world: World) -> Iterator[Find
         route = world.get(ref.kind, document.namespace, ref.name)
         if route is not None:
             yield from _route(document, spec, ref, route, path)
+
+
+def named_rules(document: Document, spec: RolloutSpec, world: World) -> Iterator[Finding]:
+    """Rules that a step names are there, as far as the routes are."""
+    found: set[str] = set()
+    for ref in spec.routes:
+        route = world.get(ref.kind, document.namespace, ref.name)
+        try:
+            found |= {pair.key for pair in pairs_of(document.namespace, spec, ref, route or {})}
+        except (SpecError, AttributeError, TypeError, KeyError):  # said of the route, or nobody can tell
+            found |= {name for step in spec.steps for name in step.named}
+    for index, name, words in misnamed(spec, frozenset(found)):
+        yield document.finding(Severity.ERROR, Rule.ROUTE, ("spec", "steps", index, "rules", name), words)
 
 
 def _route(document: Document, spec: RolloutSpec, ref: RouteRef, route: Json, path: Path) -> Iterator[Finding]:
@@ -91,12 +105,13 @@ def pairs_of(namespace: str, spec: RolloutSpec, ref: RouteRef, route: Json) -> t
 
 def _weights(document: Document, spec: RolloutSpec, ref: RouteRef, pair: RulePair, path: Path) -> Iterator[Finding]:
     for index, step in enumerate(spec.steps):
-        if step.weight is None:
+        if step.weight is None and pair.key not in step.named:
             continue
         try:
-            divide(pair.weights, step.weight.percent, pair.others)
+            divide(pair.weights, Shares.at(spec.steps, index + 1).of(pair.key), pair.others)
         except ShareError as error:
-            at: Path = ("spec", "steps", index, "weight") if pair.weights.total else path
+            member: Path = ("rules", pair.key) if pair.key in step.named else ("weight",)
+            at: Path = ("spec", "steps", index, *member) if pair.weights.total else path
             words = f"rule {pair.key} of {ref.kind} {ref.name}: {error}"
             yield document.finding(Severity.ERROR, Rule.ROUTE, at, words)
             break

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from enum import StrEnum
 from fractions import Fraction
 from functools import cached_property
@@ -172,7 +173,7 @@ class Mirror(ApiModel):
         return Fraction(self.percent or 0)
 
 
-STEP_ASKS: list[Any] = [{"required": [name]} for name in ("weight", "mirror", "approval")]
+STEP_ASKS: list[Any] = [{"required": [name]} for name in ("weight", "rules", "mirror", "approval")]
 """A step asks for something. A condition and no rule: rules do not see `weight`, which may be a number or a string."""
 
 
@@ -188,6 +189,13 @@ class Step(ApiModel):
             "Lasts until a later step changes it."
         ),
     ] = None
+    rules: Annotated[
+        Annotated[dict[str, Share], Field(min_length=1, max_length=MAX_RULES)] | None,
+        Field(
+            description="The canary's share in single rules, by their names: for requests that opt in by a rule of their own. "
+            "Lasts until a later step names the rule again; all other rules follow `weight`."
+        ),
+    ] = None
     mirror: Annotated[
         Mirror | None,
         Field(description="Send copies of requests to the canary. Lasts for this step only."),
@@ -199,11 +207,16 @@ class Step(ApiModel):
     ] = None
 
     @property
+    def named(self) -> Mapping[str, Share]:
+        """The rules that it names, and their shares."""
+        return self.rules or {}
+
+    @property
     def kind(self) -> Literal["mirror", "weight", "approval"]:
         """What it is about, first of all: `{{ step.kind }}`."""
         if self.mirror is not None:
             return "mirror"
-        return "weight" if self.weight is not None else "approval"
+        return "weight" if self.weight is not None or self.named else "approval"
 
 
 class Observed(ApiModel):

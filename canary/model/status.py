@@ -213,6 +213,10 @@ class RouteStatus(ApiModel):
     generation: Annotated[int, Field(ge=0, description="Its generation when last seen.")] = 0
     owned: Annotated[bool, Field(description="Whether this run has written it.")] = False
     share: Annotated[Number | None, Field(description="The canary's share that it says, in percent.")] = None
+    shares: Annotated[
+        dict[str, Number],
+        Field(max_length=MAX_RULES * 4, description="The same of rules that a step names, by name."),
+    ] = {}
     accepted: Annotated[bool, Field(description="Whether every parent accepts this generation.")] = False
     overridden: Annotated[int, Field(ge=0, description="Generation in which somebody last raised the share.")] = 0
     message: Annotated[Text, Field(description="What stands in the way, if anything.")] = ""

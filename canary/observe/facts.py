@@ -12,6 +12,7 @@ from canary.decide.reasons import CONFLICTING_ROLLOUT
 from canary.errors import ShareError
 from canary.model.measurement import Measurement
 from canary.model.rollout import RolloutSpec, RouteRef
+from canary.model.shares import Shares, misnamed
 from canary.model.status import RolloutStatus
 from canary.observe.checks import Checks
 from canary.observe.rivals import claimant
@@ -161,6 +162,10 @@ def _route_problems(
         rival = _rival(store, rollout, route.key, {rule.key for rule in route.rules})
         if rival:
             yield Problem(field_, rival, CONFLICTING_ROLLOUT)
+    if all(route.exists and not route.problem for route in routes):
+        found = frozenset(rule.key for route in routes if route.declared for rule in route.rules)
+        for index, _, words in misnamed(spec, found):
+            yield Problem(f"spec.steps[{index}].rules", words)
 
 
 def _findings(
@@ -183,8 +188,9 @@ def _findings(
 
 def _unwritable(spec: RolloutSpec, route: RouteView, field_: str) -> Iterator[Problem]:
     """Shares that the weights as they stand cannot express."""
+    shares = [Shares.at(spec.steps, index + 1) for index in range(len(spec.steps))]
     for rule in route.rules:
-        for share in sorted({step.weight.percent for step in spec.steps if step.weight is not None}):
+        for share in sorted({each.of(rule.key) for each in shares}):
             try:
                 divide(rule.weights, share, rule.others)
             except ShareError as error:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_kit import EVENTS, NOW, PHASES, ago, checks, rollout, status
+from cli_kit import EVENTS, NOW, PHASES, ago, checks, rollout, routes, status
 from picture_kit import line_with, picture, text
 from rich.console import Group
 
@@ -267,3 +267,18 @@ def test_each_parent_of_each_route_has_a_line() -> None:
     assert "has not answered for the route yet" in line_with(shown, "Gateway infra/c")
     assert "no parent" in line_with(shown, "GRPCRoute bare")
     assert "Parents" not in picture(rollout(status()))
+
+
+def test_rules_that_steps_name_are_shown_by_name() -> None:
+    """In the steps, and next to the route: what is desired there is about the other rules."""
+    (route,) = routes(0)
+    document = rollout(
+        status(
+            split=SplitStatus(desired=0, written=0, accepted=0),
+            routes=(route.model_copy(update={"shares": {"beta": 100.0, "internal": 0.5}}),),
+        )
+    )
+    document["spec"]["steps"][2] = {"weight": 0, "rules": {"beta": 100, "internal": "0.5%"}, "hold": "5m"}
+    shown = picture(document, 140)
+    assert "0 % + rule beta 100 % + rule internal 0.5 %" in shown
+    assert "written to rules by name: beta 100 % and internal 0.5 %" in shown

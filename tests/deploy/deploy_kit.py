@@ -20,7 +20,6 @@ from typing import Any
 
 import yaml
 from cluster_kit import REAL, api_server, install_all
-from definitions import missing
 
 from canary.controller.clock import ManualClock
 from canary.controller.run import serve
@@ -431,9 +430,7 @@ async def town(folder: Path) -> AsyncIterator[Town]:
     async with api_server(authorization="RBAC") as api:
         if REAL:
             await install_all(api)  # those of a real server are the whole session's: what is installed replaces them
-        others = folder / "others.yaml"
-        others.write_text(yaml.safe_dump_all(missing(gateway_api_crds(), "TCPRoute", "UDPRoute")))
-        await api.install_crds([gateway_api_crds(), OPERATOR, *([others] if others.stat().st_size else [])])
+        await api.install_crds([gateway_api_crds(), OPERATOR])
         async with await KubeClient.connect(server=api.url, token=api.token, user_agent="people") as kube:
             made = Town(api, kube, api.kubeconfig(folder / "kubeconfig"))
             async with AsyncExitStack() as stack:

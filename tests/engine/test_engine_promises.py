@@ -19,6 +19,8 @@ STEPS: tuple[list[dict[str, Any]], ...] = (
     [{"approval": {}}, {"weight": "0.5%"}, {"weight": 20}, {"weight": 5}, {"approval": {}}, {"weight": 100}],
     [{"weight": 100}],
     [{"weight": 25, "approval": {}, "hold": "30s"}, {"hold": "20s", "weight": 60}],
+    [{"weight": 0, "rules": {"x": 100}, "hold": "10s"}, {"weight": 10, "hold": "10s"}, {"weight": 100}],
+    [{"weight": 20}, {"rules": {"x": 5}, "hold": "10s"}, {"weight": 50, "rules": {"x": 60}}],
     [{"mirror": {"percent": 20}, "hold": "10s"}, {"weight": 10, "hold": "10s"}, {"weight": 100}],
     [
         {"mirror": {"fraction": {"numerator": 1, "denominator": 3}, "allowUnsafeMethods": True}, "hold": "20s"},
@@ -38,6 +40,7 @@ ROUTES: tuple[dict[str, Any], ...] = (
     {"shop": lambda: route("shop", rule_of(stable=None, canary=0), parents=2)},
     {"shop": lambda: route("shop", stranger(), rule_of(stable=90, canary=0, third=20), rule_of(stable=200, canary=0))},
     {"shop": lambda: route("shop"), "api": lambda: route("api", rule_of(name="x", stable=1000, canary=0))},
+    {"shop": lambda: route("shop", rule_of(name="x", stable=3, canary=0), rule_of(), stranger())},
     {"shop": lambda: route("shop", rule_of(method="GET"), rule_of(filters=[mirror_to("audit")]), rule_of(filters=[]))},
 )
 

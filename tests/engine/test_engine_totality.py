@@ -45,6 +45,7 @@ SPECS = (
     spec_of(promotion="Await", onFailure="Pause", deadline="1h"),
     spec_of(promotion="Swap", paused=True, steps=[{"approval": {}}, {"weight": "0.0001%"}]),
     spec_of(workloads=None, promotion="Await", trigger="Manual", checks=None),
+    spec_of(promotion="Swap", steps=[{"rules": {"x": 100}}, {"weight": 20}, {"weight": 50, "rules": {"x": 3}}]),
 )
 
 times = st.integers(-10_000, 10_000).map(lambda seconds: START + timedelta(seconds=seconds))
@@ -174,6 +175,7 @@ statuses = built(
             owned=st.booleans(),
             share=optional(st.sampled_from((0, 0.5, 33.3333, 100))),
             overridden=st.integers(0, 9),
+            shares=st.dictionaries(keys, st.sampled_from((0, 7.25, 100)), max_size=2),
             baseline=st.dictionaries(keys, texts, max_size=2),
         ),
         max_size=3,

@@ -39,6 +39,7 @@ from canary.errors import CanaryError, Conflict, NotFound, ShareError, SpecError
 from canary.model.measurement import Malformed, Measurement, NoData, Sample, Unreachable
 from canary.model.requests import parse_request
 from canary.model.rollout import RolloutSpec, RouteKind, RouteRef
+from canary.model.shares import Shares, misnamed
 from canary.model.status import Phase, RolloutStatus
 from canary.observe.routes import Viewer, view
 from canary.preflight.look import findings
@@ -330,14 +331,17 @@ class World:
                 problems.append(Problem("spec.routes", seen.problem))
             elif not memory.active:
                 problems += self._unwritable(seen)
+        if all(seen.exists and not seen.problem for seen in views):
+            found = frozenset(rule.key for seen in views if seen.declared for rule in seen.rules)
+            problems += [Problem("spec.steps", words) for _, _, words in misnamed(self.spec, found)]
         return [*problems, *mirroring.problems(self.spec, views, active=memory.active)]
 
     def _unwritable(self, view: RouteView) -> list[Problem]:
         try:
             for rule_view in view.rules:
-                for step in self.spec.steps:
-                    if step.weight is not None:
-                        divide(rule_view.weights, step.weight.percent, rule_view.others)
+                for index in range(len(self.spec.steps)):
+                    share = Shares.at(self.spec.steps, index + 1).of(rule_view.key)
+                    divide(rule_view.weights, share, rule_view.others)
         except ShareError as error:
             return [Problem("spec.routes", str(error))]
         return []
