@@ -198,9 +198,9 @@ def _moved(route: RouteView, plan: RoutePlan) -> bool:
         match entry:
             case Mirror() if route.copied.get(entry.rule, 0) != entry.copied.share:
                 return True
-            case NoMirror() if found := route.copied.get(entry.rule):
+            case NoMirror() if entry.rule in route.copied:
                 # Without the pair in it only that tells that a rule is the one that was written, or what was written.
-                if entry.rule in keys or entry.known or found == entry.copied.share:
+                if entry.rule in keys or entry.known or route.copied[entry.rule] == entry.copied.share:
                     return True
     return False
 

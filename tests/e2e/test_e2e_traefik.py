@@ -17,7 +17,6 @@ from cluster_kit import sandbox
 from canary.checks.render import render
 from canary.controller.run import serve
 from canary.controller.settings import Settings
-from canary.errors import ApiError
 from canary.kube import DEPLOYMENTS, HTTPROUTES, PODS, ROLLOUTS
 from canary_sandbox.cluster import Sandbox
 from canary_sandbox.demo import manifests
@@ -249,6 +248,14 @@ async def test_errors_in_traefiks_metrics_roll_back(team: Team) -> None:
 
 
 async def test_a_step_that_mirrors_is_refused(team: Team) -> None:
-    """This version has no mirror steps, and on Traefik one would be an outage: the API server refuses the Rollout."""
-    with pytest.raises(ApiError, match="weight: Required value"):
-        await team.cluster.apply([rollout({"mirror": {"percent": 20}})])
+    """On Traefik it would be an outage: its GatewayClass does not list mirrors, so no run begins, and nothing is written."""
+    step = {"mirror": {"percent": 20, "allowUnsafeMethods": True}}
+    await team.cluster.apply([rollout(step, {"weight": 10})])
+    await team.until("the first look", lambda status: "UnsupportedFeature" in json.dumps(status.get("conditions")))
+    await team.cluster.apply([deploy("v2")])
+    status = await team.until("why not", lambda status: (status.get("message") or "").startswith("revision "))
+    assert "HTTPRouteRequestMirror" in status["message"]
+    assert "run" not in status
+    route = await team.route()
+    assert "filters" not in route["spec"]["rules"][0]
+    assert await team.measure() == {(200, "v1"): REQUESTS}
