@@ -70,7 +70,7 @@ def world(folder: str) -> list[Json]:
 
 def gateways(found: list[Json], home: str) -> list[Json]:
     """The Gateways that the routes of an example name, each with its namespace; the examples leave them to the platform."""
-    routes = [one for one in found if one["kind"] == "HTTPRoute"]
+    routes = [one for one in found if one["kind"].endswith("Route")]
     parents = [(ref.get("namespace") or home, ref["name"]) for one in routes for ref in one["spec"]["parentRefs"]]
     made: list[Json] = []
     for place, name in dict.fromkeys(parents):
