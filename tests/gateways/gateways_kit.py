@@ -6,7 +6,7 @@ import asyncio
 import json
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -17,7 +17,11 @@ from cluster_kit import OUR_CRDS
 from canary.controller.run import serve
 from canary.controller.settings import Settings
 from canary.kube import GATEWAYCLASSES, GRPCROUTES, HTTPROUTES, ROLLOUTS, TCPROUTES, Resource
+from canary.routes.edit import edit
+from canary.routes.entry import Entry
 from canary.routes.features import Feature
+from canary.routes.pair import Pair
+from canary.routes.plan import RoutePlan
 from canary_sandbox.cluster import GATEWAY_CLASS, Sandbox
 from canary_sandbox.demo import manifests
 from canary_sandbox.gateway.port import GatewayImplementation
@@ -127,9 +131,28 @@ class Shop:
     # -- traffic
 
     async def ask(self, count: int = REQUESTS, headers: Mapping[str, str] | None = None) -> Counter[tuple[int, str]]:
-        """Who answers that many requests, calls or connections, and how: counts of (status, version); 16 at a time."""
+        """Who answers that many requests, calls or connections, and how: counts of (status, version)."""
+        return await self._count(iter(range(count)), headers)
+
+    @asynccontextmanager
+    async def load(self, headers: Mapping[str, str] | None = None) -> AsyncIterator[Counter[tuple[int, str]]]:
+        """The same from entry to exit, as fast as they are answered; the counts are complete after the exit."""
         answers: Counter[tuple[int, str]] = Counter()
-        left = iter(range(count))
+        ended = False
+
+        async def run() -> None:
+            answers.update(await self._count(iter(lambda: ended, True), headers))
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(run())
+            try:
+                yield answers
+            finally:
+                ended = True
+
+    async def _count(self, left: Iterator[object], headers: Mapping[str, str] | None) -> Counter[tuple[int, str]]:
+        """Sixteen at a time, for each of `left` one."""
+        answers: Counter[tuple[int, str]] = Counter()
         async with AsyncExitStack() as stack:
             once = await self._asking(stack, headers)
 
@@ -176,13 +199,13 @@ class Shop:
 
         return connect
 
-    async def served_by(self, *versions: str) -> None:
+    async def served_by(self, *versions: str, headers: Mapping[str, str] | None = None) -> None:
         """Wait until these versions answer forty requests in a row, and each some of them: data planes follow their status."""
         answers: Counter[tuple[int, str]] = Counter()
         try:
             async with asyncio.timeout(30):
                 while set(answers) != {(OK, version) for version in versions}:
-                    answers = await self.ask(40)
+                    answers = await self.ask(40, headers)
         except TimeoutError:
             raise AssertionError(f"{versions}: never; last {answers}") from None
 
@@ -211,6 +234,21 @@ class Shop:
 
     async def route(self) -> Json:
         return await self.cluster.kube.get(ROUTES[self.speech], "shop", NAMESPACE)
+
+    async def write(self, pair: Pair, *entries: Entry) -> None:
+        """Write entries of a plan to the route as the controller does, and wait until the gateway has accepted them."""
+        ops = edit(await self.route(), RoutePlan(pair, entries), None, rollout="shop")
+        await self.cluster.kube.json_patch(ROUTES[self.speech], "shop", NAMESPACE, ops, strict=True)
+        await self.accepted()
+
+    async def ready(self, deployment: str, version: str) -> None:
+        """Wait until all replicas of a Deployment are of that version, and ready."""
+        async with asyncio.timeout(20):
+            while True:
+                replicas = self.cluster.workloads.replicas(NAMESPACE, deployment)
+                if replicas and all(one.serving and one.behaviour.version == version for one in replicas):
+                    return
+                await asyncio.sleep(0.05)
 
     async def change_rules(self, change: Callable[[list[Json]], None]) -> None:
         """Write the rules of the route as somebody else would, and wait until the gateway has accepted them."""

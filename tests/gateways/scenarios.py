@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
-from gateways_kit import OK, OPTED_IN, REQUESTS, Shop, prepare
+from gateways_kit import NAMESPACE, OK, OPTED_IN, REQUESTS, Shop, prepare
+
+from canary.routes.added_refusals import Refused
+from canary.routes.added_rule import added_rules
+from canary.routes.matching import Condition, FieldMatch
+from canary.routes.pair import Backend, Pair
+from canary.routes.rules import every_pair
+from canary_sandbox.demo import manifests
+
+PAIR = Pair(Backend("shop-stable", NAMESPACE, 8080), Backend("shop-canary", NAMESPACE, 8080))
 
 
 async def weights(shop: Shop) -> None:
@@ -50,18 +57,36 @@ async def prepared_rule(shop: Shop) -> None:
     await shop.step(2)
     assert await shop.ask(headers=OPTED_IN) == {(OK, "v2"): REQUESTS}
     assert await shop.ask() == {(OK, "v1"): REQUESTS}
-    load = asyncio.create_task(shop.ask(4 * REQUESTS, OPTED_IN))
-    await shop.request("promote")
-    await shop.step(4)
+    async with shop.load(OPTED_IN) as answers:
+        await shop.request("promote")
+        await shop.step(4)
+    assert set(answers) == {(OK, "v2")}
     answers = await shop.ask()
     assert answers[OK, "v1"] + answers[OK, "v2"] == REQUESTS, answers
     assert 100 * answers[OK, "v2"] / REQUESTS == pytest.approx(50, abs=5)
-    assert await load == {(OK, "v2"): 4 * REQUESTS}
-    load = asyncio.create_task(shop.ask(4 * REQUESTS))
-    await shop.request("abort")
-    await shop.until("the rollback", lambda status: status.get("phase") == "RolledBack")
-    answers = await load
-    assert answers[OK, "v1"] + answers[OK, "v2"] == 4 * REQUESTS, answers
+    async with shop.load() as answers:
+        await shop.request("abort")
+        await shop.until("the rollback", lambda status: status.get("phase") == "RolledBack")
+    assert set(answers) == {(OK, "v1"), (OK, "v2")}
     assert (await shop.route())["spec"] == before
     assert await shop.ask(headers=OPTED_IN) == {(OK, "v1"): REQUESTS}
     assert await shop.ask() == {(OK, "v1"): REQUESTS}
+
+
+async def added_rule(shop: Shop) -> None:
+    """A copy of the rule for a header, behind all others, comes and goes under load: nobody else is served by the canary, or fails."""
+    before = await shop.route()
+    await shop.cluster.apply([manifests.deployment("shop-canary", "v2")])
+    await shop.ready("shop-canary", "v2")
+    condition = Condition(tuple(FieldMatch(name, value) for name, value in OPTED_IN.items()))
+    added = added_rules("HTTPRoute", before, every_pair(before, PAIR), [condition])
+    assert not isinstance(added, Refused)
+    async with shop.load() as answers:
+        await shop.write(PAIR, *added)
+        await shop.served_by("v2", headers=OPTED_IN)
+        assert await shop.ask(headers=OPTED_IN) == {(OK, "v2"): REQUESTS}
+        await shop.write(PAIR, *(entry.removal for entry in added))
+        await shop.served_by("v1", headers=OPTED_IN)
+    assert set(answers) == {(OK, "v1")}
+    assert (await shop.route())["spec"] == before["spec"]
+    assert await shop.ask(headers=OPTED_IN) == {(OK, "v1"): REQUESTS}

@@ -61,6 +61,11 @@ async def test_weights_are_the_shares_that_users_get(shop: Shop) -> None:
     await scenarios.weights(shop)
 
 
+async def test_an_added_rule_serves_who_opts_in_and_harms_nobody_else(shop: Shop) -> None:
+    """As our writes add it: last."""
+    await scenarios.added_rule(shop)
+
+
 async def test_a_mirror_step_copies_every_request_and_serves_no_user(tmp_path: Path) -> None:
     """Once the platform declares that it can."""
     features = declared(tmp_path, Feature.REQUEST_MIRROR)
