@@ -22,6 +22,8 @@ from canary.routes.entry import Entry
 from canary.routes.features import Feature
 from canary.routes.pair import Pair
 from canary.routes.plan import RoutePlan
+from canary_sandbox.apiserver.resources import Resource as ServedKind
+from canary_sandbox.apiserver.schema import Schema
 from canary_sandbox.cluster import GATEWAY_CLASS, Sandbox
 from canary_sandbox.demo import manifests
 from canary_sandbox.gateway.port import GatewayImplementation
@@ -30,6 +32,8 @@ from canary_sandbox.grpc_client import GrpcClient
 Json = dict[str, Any]
 NAMESPACE = manifests.NAMESPACE
 GATEWAY = "public"
+PORT = 7070
+"""Of the Services: the sandbox listens on it at their ClusterIPs, and Envoy Gateway wants 8080 and 8081 of every address."""
 REQUESTS = 1000
 Speech = Literal["http", "grpc", "tcp"]
 ROUTES: dict[Speech, Resource] = {"http": HTTPROUTES, "grpc": GRPCROUTES, "tcp": TCPROUTES}
@@ -38,28 +42,14 @@ OK = 200
 OPTED_IN = {"x-beta": "yes"}
 
 
-def anything(group: str, version: str, kind: str, plural: str, scope: str = "Namespaced") -> Json:
-    """A kind that a foreign gateway watches and these tests have no object of: anything is one of it."""
-    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{plural}.{group}"},
-        "spec": {
-            "group": group,
-            "scope": scope,
-            "names": {"kind": kind, "listKind": f"{kind}List", "plural": plural, "singular": kind.lower()},
-            "versions": [
-                {
-                    "name": version,
-                    "served": True,
-                    "storage": True,
-                    "subresources": {"status": {}},
-                    "schema": {"openAPIV3Schema": schema},
-                }
-            ],
-        },
-    }
+Kind = tuple[str, str, str, str]
+"""(group, version, kind, plural) of something in namespaces"""
+
+
+def anything(group: str, version: str, kind: str, plural: str) -> ServedKind:
+    """A kind that a foreign gateway watches and these tests have no object of: the API server takes anything for one."""
+    schema = Schema({"type": "object", "x-kubernetes-preserve-unknown-fields": True}, list_types=False)
+    return ServedKind(group, version, plural, kind, namespaced=True, schema=schema, singular=kind.lower(), status=True)
 
 
 def gateway_class(controller: str) -> Json:
@@ -73,7 +63,7 @@ def gateway_class(controller: str) -> Json:
 
 def mirror(service: str, **share: Any) -> Json:
     """A filter that sends copies to a Service: of all requests, or of a `percent`."""
-    return {"type": "RequestMirror", "requestMirror": {"backendRef": {"name": service, "port": 8080}, **share}}
+    return {"type": "RequestMirror", "requestMirror": {"backendRef": {"name": service, "port": PORT}, **share}}
 
 
 def declared(folder: Path, *features: Feature) -> str:
@@ -91,13 +81,15 @@ def prepare(rules: list[Json]) -> None:
 
 
 @asynccontextmanager
-async def bare_cluster(*definitions: Json) -> AsyncIterator[Sandbox]:
-    """API server and workloads, with the demo's namespace.
+async def bare_cluster(kinds: Iterable[Kind], *definitions: Json) -> AsyncIterator[Sandbox]:
+    """API server and workloads; besides the usual kinds it serves `kinds` and `definitions`.
 
     The API server is the sandbox's own in any case: a real one refuses loopback addresses in EndpointSlices, and a foreign
     gateway would call any other address as it is.
     """
     async with Sandbox(gateway=None, crds=[OUR_CRDS]) as cluster:
+        for kind in kinds:
+            cluster.server._cluster.registry.add(anything(*kind))
         cluster.server.define(definitions)
         yield cluster
 
@@ -292,7 +284,7 @@ class Shop:
 
     async def declare(self, steps: Iterable[Json], **spec: Any) -> None:
         """Apply the Rollout, without checks."""
-        document = manifests.rollout()
+        document = at_port(manifests.rollout())
         document["spec"].pop("observed", None)
         routes = [{"kind": ROUTES[self.speech].kind, "name": "shop"}]
         document["spec"] |= {"routes": routes, "steps": list(steps), "checks": [], **spec}
@@ -326,8 +318,14 @@ class Shop:
 
 def world(controller: str, port: int, speech: Speech = "http") -> list[Json]:
     """The demo's world in another language, its class as the foreign controller wants it."""
-    documents = [speaking(document, speech) for document in manifests.world(port)]
+    documents = [speaking(at_port(document), speech) for document in manifests.world(port)]
     return [gateway_class(controller), *documents]
+
+
+def at_port(document: Json) -> Json:
+    """A document of the demo, its Services at PORT."""
+    text = json.dumps(document)
+    return dict(json.loads(text.replace('"port": 8080', f'"port": {PORT}')))
 
 
 def speaking(document: Json, speech: Speech) -> Json:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from gateways_kit import NAMESPACE, OK, OPTED_IN, REQUESTS, Shop, prepare
+from gateways_kit import NAMESPACE, OK, OPTED_IN, PORT, REQUESTS, Shop, prepare
 
 from canary.routes.added_refusals import Refused
 from canary.routes.added_rule import added_rules
@@ -12,7 +12,7 @@ from canary.routes.pair import Backend, Pair
 from canary.routes.rules import every_pair
 from canary_sandbox.demo import manifests
 
-PAIR = Pair(Backend("shop-stable", NAMESPACE, 8080), Backend("shop-canary", NAMESPACE, 8080))
+PAIR = Pair(Backend("shop-stable", NAMESPACE, PORT), Backend("shop-canary", NAMESPACE, PORT))
 
 
 async def weights(shop: Shop) -> None:

@@ -16,10 +16,10 @@ from gateways_kit import (
     GATEWAY,
     NAMESPACE,
     OK,
+    PORT,
     REQUESTS,
     Shop,
     Speech,
-    anything,
     bare_cluster,
     declared,
     mirror,
@@ -43,7 +43,7 @@ Json = dict[str, Any]
 async def behind_contour(speech: Speech = "http", **settings: Any) -> AsyncGenerator[Shop]:
     # It asks for the TCPRoutes of the experimental channel, where they have two versions.
     definitions = [definition("TCPRoute", "v1alpha2", "v1")] if speech == "tcp" else []
-    async with bare_cluster(*(anything(*one) for one in contour.OTHERS), *definitions) as cluster:
+    async with bare_cluster(contour.OTHERS, *definitions) as cluster:
         gateway = Contour(cluster.kube, cluster.kubeconfig, NAMESPACE, GATEWAY)
         await cluster.apply(world(contour.CONTROLLER_NAME, gateway.listener_port, speech))
         async with gateway, Shop(cluster, gateway, speech, **settings) as shop:
@@ -125,7 +125,7 @@ async def test_its_envoy_counts_each_backend_and_copies_apart(shop: Shop) -> Non
     """A cluster per Service, named NAMESPACE_SERVICE_PORT; `internal` are copies, `external` what users asked for."""
 
     async def counted(whose: str, service: str) -> int:
-        labels = {"envoy_cluster_name": f"{NAMESPACE}_{service}_8080"}
+        labels = {"envoy_cluster_name": f"{NAMESPACE}_{service}_{PORT}"}
         return await shop.counter(f"envoy_cluster_{whose}upstream_rq_completed", **labels)
 
     await shop.change_rules(lambda rules: rules[0]["backendRefs"][1].update(weight=1))
