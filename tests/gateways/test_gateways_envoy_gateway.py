@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -92,8 +93,31 @@ async def test_a_mirror_to_a_service_that_does_not_exist_answers_every_user_with
     assert await shop.ask() == {(500, ""): REQUESTS}
 
 
+async def test_its_envoy_counts_a_rule_and_its_copies_but_no_backend(shop: Shop) -> None:
+    """A cluster per rule, whichever of its backends is asked, and one for its copies: shares come from elsewhere."""
+    rule = f"httproute/{NAMESPACE}/shop/rule/0"
+
+    async def counted(cluster: str) -> int:
+        return await shop.counter("envoy_cluster_upstream_rq_completed", envoy_cluster_name=cluster)
+
+    def mirrored(rules: list[Json]) -> None:
+        rules[0]["backendRefs"][1]["weight"] = 1
+        rules[0]["filters"] = [mirror("shop-canary")]
+
+    await shop.change_rules(mirrored)
+    before = await counted(rule), await counted(f"{rule}-mirror-0")
+    assert await shop.ask() == {(OK, "v1"): REQUESTS}
+    await shop.settled_copies()
+    after = await counted(rule), await counted(f"{rule}-mirror-0")
+    assert (after[0] - before[0], after[1] - before[1]) == (REQUESTS, REQUESTS)
+
+
 async def test_its_class_publishes_no_features(shop: Shop) -> None:
     """It says that it is accepted, and nothing of what it can do."""
-    status = (await shop.cluster.kube.get(GATEWAYCLASSES, GATEWAY_CLASS))["status"]
-    assert {one["type"]: one["status"] for one in status["conditions"]}["Accepted"] == "True"
+    async with asyncio.timeout(30):
+        while True:
+            status = (await shop.cluster.kube.get(GATEWAYCLASSES, GATEWAY_CLASS))["status"]
+            if {one["type"]: one["status"] for one in status["conditions"]}["Accepted"] == "True":
+                break
+            await asyncio.sleep(0.1)
     assert "supportedFeatures" not in status
