@@ -127,7 +127,11 @@ class EnvoyGateway(Composite):
                     for item in found["items"]:
                         containers: list[Json] = item["spec"]["template"]["spec"]["containers"]
                         return next(one for one in containers if one["name"] == "envoy")
+                    log = self.process.log.read_text()
                     assert self.process.running, self.process.tail(30)
+                    assert "address already in use" not in log, (
+                        f"a port that it insists on is taken:\n{self.process.tail(5)}"
+                    )
                     await asyncio.sleep(0.1)
         except TimeoutError:
             raise AssertionError(f"no Deployment:\n{self.process.tail(30)}") from None

@@ -114,6 +114,8 @@ async def test_its_envoy_counts_a_rule_and_its_copies_but_no_backend(shop: Shop)
 
 async def test_its_class_publishes_no_features(shop: Shop) -> None:
     """It says that it is accepted, and nothing of what it can do."""
+    # It was seen to leave the class Unknown for half a minute in which nothing changed; a change makes it look again.
+    await shop.change_rules(lambda rules: rules[0].update(name="all"))
     async with asyncio.timeout(30):
         while True:
             status = (await shop.cluster.kube.get(GATEWAYCLASSES, GATEWAY_CLASS))["status"]
