@@ -1,9 +1,10 @@
 """The rules that send requests which opt in to the canary, built from the rules that list our pair; or why none may be added.
 
 For each such rule one that is a deep copy of it, with another name, its matches each narrowed by what opts in, and the canary's own
-backendRef alone (a mirror of ours is no part of the rule). A request that opts in, and that one of our rules serves, goes to the canary then; every other one goes where it
-went before. Both hold because a copy ranks right above the rule that it is of, as long as no rule of somebody else's stands
-between the two: that is computed here, over all rules of the route and before anything is written.
+backendRef alone (a mirror of ours is no part of the rule). A request that opts in, and that one of our rules serves, goes to the
+canary then; every other one goes where it went before. Both hold because a copy ranks right above the rule that it is of, as long
+as no rule of somebody else's stands between the two: that is computed here, over all rules of the route and before anything is
+written.
 """
 
 from __future__ import annotations
