@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 from fractions import Fraction
@@ -111,8 +111,10 @@ class Scope:
 
     def with_(self, *actions: Action, **changes: Unpack[Changes]) -> Scope:
         """The same world with some members of the status changed and some actions added."""
+        if not changes and not actions:
+            return self
         status = self.status.model_copy(update=changes) if changes else self.status
-        return replace(self, status=status, actions=(*self.actions, *actions))
+        return Scope(self.spec, status, self.facts, (*self.actions, *actions))
 
     def goto(self, place: Place | None = None) -> Goto:
         """Go on elsewhere in this very decision; by default where the phase says."""
