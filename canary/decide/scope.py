@@ -15,7 +15,7 @@ from canary.decide.actions import Action
 from canary.decide.facts import Facts, RouteView, RuleView
 from canary.decide.verdict import unmeasured
 from canary.model.rollout import Mirror, Promotion, RolloutSpec, Step
-from canary.model.shares import Shares, named_rules
+from canary.model.shares import Shares
 from canary.model.status import (
     CheckStatus,
     Outcome,
@@ -150,7 +150,7 @@ class Scope:
 
     def shares_at(self, index: int) -> Shares:
         """The canary's shares at a one-based step."""
-        return Shares.at(self.spec.steps, index)
+        return self.spec.shares_at(index)
 
     @property
     def shares(self) -> Shares:
@@ -255,7 +255,9 @@ class Scope:
     def found(self) -> Shares:
         """The shares that the routes have now, the largest of each: apart for the rules that a step of an undecided run names."""
         undecided = self.status.active and self.run.outcome is None
-        named = named_rules(self.spec) if undecided else frozenset[str]()
+        named = self.spec.named_rules if undecided else frozenset[str]()
+        if not named:
+            return Shares(self.written)
         there = [rule for route in self.live_routes for rule in route.rules]
         apart = {rule.key: rule.weights.share for rule in sorted(there, key=_share) if rule.key in named}
         following = [rule.weights.share for rule in there if rule.key not in apart]
@@ -352,4 +354,4 @@ def measuring(spec: RolloutSpec, status: RolloutStatus) -> bool:
 def _wants_traffic(spec: RolloutSpec, index: int) -> bool:
     if index <= len(spec.steps) and spec.steps[index - 1].mirror is not None:
         return True
-    return Shares.at(spec.steps, index).some
+    return spec.shares_at(index).some

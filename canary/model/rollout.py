@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 
 from canary.model.base import ApiModel
 from canary.model.checks import MAX_CHECKS, Check, Name, ObjectName, PrometheusSource
+from canary.model.shares import Shares
 from canary.model.values import Duration, Share
 
 GROUP = "canary.dev"
@@ -351,6 +352,19 @@ class RolloutSpec(ApiModel):
         if self.promotion is not None:
             return self.promotion
         return Promotion.COPY if self.workloads else Promotion.AWAIT
+
+    def shares_at(self, index: int) -> Shares:
+        """The canary's shares at a one-based step, and after the last one."""
+        return self._shares[min(max(index, 0), len(self.steps))]
+
+    @cached_property
+    def _shares(self) -> tuple[Shares, ...]:
+        return tuple(Shares.at(self.steps, index) for index in range(len(self.steps) + 1))
+
+    @cached_property
+    def named_rules(self) -> frozenset[str]:
+        """Every rule that some step names: those that do not follow `weight` all the time."""
+        return frozenset(name for step in self.steps for name in step.named)
 
     def plan_hash(self) -> str:
         """Ten hex digits over what a run is bound to: routes, pair, workloads and steps.

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
-from canary.model.rollout import RolloutSpec, Step
 from canary.model.values import decimal_text
+
+if TYPE_CHECKING:
+    from canary.model.rollout import RolloutSpec, Step
 
 ZERO = Fraction(0)
 
@@ -50,11 +53,6 @@ class Shares:
             return text
         named = ", ".join(f"{name} {decimal_text(share)} %" for name, share in sorted(self.rules.items()))
         return f"{text} ({'rule' if len(self.rules) == 1 else 'rules'} {named})"
-
-
-def named_rules(spec: RolloutSpec) -> frozenset[str]:
-    """Every rule that some step names: those that do not follow `weight` all the time."""
-    return frozenset(name for step in spec.steps for name in step.named)
 
 
 def misnamed(spec: RolloutSpec, found: frozenset[str]) -> Iterator[tuple[int, str, str]]:

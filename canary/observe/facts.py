@@ -12,7 +12,7 @@ from canary.decide.reasons import CONFLICTING_ROLLOUT
 from canary.errors import ShareError
 from canary.model.measurement import Measurement
 from canary.model.rollout import RolloutSpec, RouteRef
-from canary.model.shares import Shares, misnamed
+from canary.model.shares import misnamed
 from canary.model.status import RolloutStatus
 from canary.observe.checks import Checks
 from canary.observe.rivals import claimant
@@ -188,7 +188,7 @@ def _findings(
 
 def _unwritable(spec: RolloutSpec, route: RouteView, field_: str) -> Iterator[Problem]:
     """Shares that the weights as they stand cannot express."""
-    shares = [Shares.at(spec.steps, index + 1) for index in range(len(spec.steps))]
+    shares = [spec.shares_at(index + 1) for index in range(len(spec.steps))]
     for rule in route.rules:
         for share in sorted({each.of(rule.key) for each in shares}):
             try:

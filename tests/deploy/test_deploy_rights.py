@@ -241,7 +241,7 @@ def without(documents: list[Json], *plurals: str) -> list[Json]:
 
 
 def only(kind: str) -> list[Json]:
-    """The team's objects, with a Rollout that moves one route, by weights: not every kind can mirror."""
+    """The team's objects, with a Rollout that moves one route."""
     documents = team()
     documents[-1]["spec"] |= {"routes": [{"kind": kind, "name": "shop"}], "steps": [{"weight": 10, "hold": "10s"}]}
     return [one for one in documents if not one["kind"].endswith("Route") or one["kind"] == kind]

@@ -39,7 +39,7 @@ from canary.errors import CanaryError, Conflict, NotFound, ShareError, SpecError
 from canary.model.measurement import Malformed, Measurement, NoData, Sample, Unreachable
 from canary.model.requests import parse_request
 from canary.model.rollout import RolloutSpec, RouteKind, RouteRef
-from canary.model.shares import Shares, misnamed
+from canary.model.shares import misnamed
 from canary.model.status import Phase, RolloutStatus
 from canary.observe.routes import Viewer, view
 from canary.preflight.look import findings
@@ -340,7 +340,7 @@ class World:
         try:
             for rule_view in view.rules:
                 for index in range(len(self.spec.steps)):
-                    share = Shares.at(self.spec.steps, index + 1).of(rule_view.key)
+                    share = self.spec.shares_at(index + 1).of(rule_view.key)
                     divide(rule_view.weights, share, rule_view.others)
         except ShareError as error:
             return [Problem("spec.routes", str(error))]
