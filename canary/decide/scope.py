@@ -14,7 +14,7 @@ from canary.checks.resolve import ResolvedCheck
 from canary.decide.actions import Action
 from canary.decide.facts import Facts, RouteView, RuleView
 from canary.decide.verdict import unmeasured
-from canary.model.rollout import Mirror, Promotion, RolloutSpec, Step
+from canary.model.rollout import Promotion, RolloutSpec
 from canary.model.shares import Shares
 from canary.model.status import (
     CheckStatus,
@@ -29,6 +29,7 @@ from canary.model.status import (
     SplitStatus,
     StepStatus,
 )
+from canary.model.steps import Mirror, Step
 from canary.model.values import decimal_text
 from canary.routes.filters import Copied
 from canary.routes.pair import Weights
