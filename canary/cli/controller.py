@@ -128,6 +128,16 @@ def run(
             "listed. Without it, run one controller only.",
         ),
     ] = "",
+    gateway_features: Annotated[
+        str | None,
+        typer.Option(
+            "--gateway-features",
+            envvar="CANARY_GATEWAY_FEATURES",
+            metavar="FILE",
+            show_default=False,
+            help="YAML of what gateways can that do not publish it, by GatewayClass and mesh; read once, at start.",
+        ),
+    ] = None,
     cluster: o.Cluster,
 ) -> None:
     url = _url(prometheus_url)
@@ -150,6 +160,7 @@ def run(
             log_format=log_format.value,
             metrics_address=address,
             lease=_lease(lease),
+            gateway_features=gateway_features or None,
             kubeconfig=cluster.kubeconfig or os.environ.get("KUBECONFIG") or None,
             context=cluster.context,
         )

@@ -33,7 +33,7 @@ from canary.model.status import CheckStatus, RouteStatus
 from canary.view.mirrors import copied_words
 from canary.view.parents import parents
 from canary.view.rollout import RolloutView, steps, view
-from canary.view.words import clean, outages, percent
+from canary.view.words import clean, named_shares, outages, percent
 from canary.view.workloads import ROLES, Live, workload_words
 
 Json = dict[str, Any]
@@ -178,7 +178,8 @@ def _route(route: RouteStatus, desired: float, symbols: Symbols) -> list[Text]:
     accepted = (
         Text(symbols.done, style="green") if route.accepted else Text(f"{symbols.failed} not yet", style="yellow")
     )
-    note = clean(route.message) or copied_words(route) or ("" if route.owned else "this run has not written it yet")
+    words = "; ".join(filter(None, (_named(route), copied_words(route))))
+    note = clean(route.message) or words or ("" if route.owned else "this run has not written it yet")
     return [
         Text(route_name(route)),
         Text(percent(desired)),
@@ -199,6 +200,10 @@ def _parents(routes: Sequence[Json], symbols: Symbols) -> Table:
         sign = symbols.done if found.accepted else symbols.failed if found.refused else symbols.warn
         table.add_row(Text(found.route), Text(found.parent), Text(f"{sign} {found.words or 'accepted'}", style=style))
     return table
+
+
+def _named(route: RouteStatus) -> str:
+    return f"written to rules by name: {named_shares(route.shares)}" if route.shares else ""
 
 
 def _steps(rollout: RolloutView, now: datetime, symbols: Symbols, program: str) -> Table:

@@ -43,7 +43,7 @@ async def serving(kube: Kube, rollouts: Sequence[Json], now: datetime, *, everyw
             continue
         facts = gather(reader.store, rollout, rollout.spec, rollout.status, Checks((), ()), Received(), now)
         for found in facts.findings:
-            level = Level.DOUBT if found.who is Who.NOBODY else Level.BROKEN
+            level = Level.DOUBT if found.who is Who.NOBODY or not found.sure else Level.BROKEN
             name = f"Rollout {rollout.namespace}/{rollout.name}"
             yield Diagnosis(name, level, f"no run could work now ({found.reason}): {found.message}", found.advice)
     if reader.refused:

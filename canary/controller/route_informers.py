@@ -1,8 +1,8 @@
 """Follows routes of every kind that the cluster serves, and which kinds that are: definitions come, go and change versions.
 
 What is served is asked by discovery, which every client may do: at the start, after a definition has changed, when a watch
-breaks, and from time to time where definitions may not be watched. A kind that is not
-served is nobody's trouble until a Rollout names it, and then that Rollout's (`Kinds`).
+breaks, and from time to time where definitions may not be watched. A kind that is not served is nobody's trouble until a
+Rollout names it, and then that Rollout's (`Kinds`).
 """
 
 from __future__ import annotations
@@ -30,7 +30,10 @@ SOON, LATE = 0.5, 10.0
 """Seconds until it is looked again after something has changed, doubled each time up to the second: discovery follows a
 definition by a moment, and a kind counts as gone only when it is said for a while."""
 GONE = timedelta(seconds=2)
-"""For so long a kind has to be missing from what is served. An API server that starts may not know all its definitions yet."""
+"""For so long a kind has to be missing from what is served when its definition is said to be deleted."""
+UNSAID = timedelta(seconds=60)
+"""The same where nobody says so. An API server that starts may not know its definitions for a while: then nothing is gone, and
+what cannot be seen meanwhile counts against no run."""
 
 
 class RouteInformers:
@@ -59,6 +62,7 @@ class RouteInformers:
         self._followed: dict[RouteKind, Resource] = {}
         self._watches: dict[RouteKind, list[asyncio.Task[None]]] = {}
         self._missing: dict[RouteKind, datetime] = {}
+        self._deleted: set[RouteKind] = set()
         self._told: set[RouteKind] = set()
         self._look = asyncio.Event()
         self._pause: float | None = None
@@ -106,7 +110,9 @@ class RouteInformers:
                 if event.type == "SYNCED":
                     self._told.add(kind)
                     self._look.set()  # what has changed before is not told
-                elif kind in self._told:
+                    continue
+                (self._deleted.add if event.type == "DELETED" else self._deleted.discard)(kind)
+                if kind in self._told:
                     self.disturbed(anew=True)
         except ApiError as error:
             log.debug("definitions cannot be watched, so what is served is asked every %d s: %s", POLL, error)
@@ -122,15 +128,17 @@ class RouteInformers:
         for kind in RouteKind:
             resource = found.get(kind)
             if resource is not None:
-                self._missing.pop(kind, None)
+                if self._missing.pop(kind, None) is not None:
+                    self._sighted(kind)
                 if resource != self._followed.get(kind):
                     self._follow(kind, resource, group)
             elif kind in self._followed:
                 since = self._missing.setdefault(kind, self._clock.now())
-                if self._clock.now() - since >= GONE:
+                if self._clock.now() - since >= (GONE if kind in self._deleted else UNSAID):
                     self._stop(kind)
                 else:
-                    self._pause = self._pause or SOON
+                    self._pause = min(self._pause or SOON, GONE.total_seconds())
+                    self._out_of_sight(kind)
             else:
                 self._unseen(kind, None, not_served(kind))
         self._arrived("routes")
@@ -160,6 +168,16 @@ class RouteInformers:
             group.create_task(self._watch(kind, resource, place), name=f"follow {watch_name(resource, place)}")
             for place in self._places
         ]
+
+    def _out_of_sight(self, kind: RouteKind) -> None:
+        for place in self._places:
+            if self._store.names(kind, place):
+                self._lookout.lost(watch_name(self._followed[kind], place), 0, f"it serves no {kind} for now")
+
+    def _sighted(self, kind: RouteKind) -> None:
+        if kind in self._followed:
+            for place in self._places:
+                self._lookout.found(watch_name(self._followed[kind], place))
 
     def _stop(self, kind: RouteKind) -> None:
         """A kind is served no more, so nobody has routes of it."""

@@ -7,6 +7,7 @@ import gc
 import logging
 from contextlib import AsyncExitStack
 from functools import partial
+from pathlib import Path
 
 from canary.act.events import EventRecorder
 from canary.checks.sources.prometheus import Prometheus
@@ -32,6 +33,7 @@ from canary.metrics.port import Provider
 from canary.metrics.prometheus import PrometheusProvider
 from canary.metrics.registry import Providers
 from canary.observe.store import Store
+from canary.preflight.offers import Platform
 from canary.telemetry import Telemetry, TelemetryServer, configure
 
 log = logging.getLogger("canary.controller")
@@ -92,7 +94,7 @@ async def serve(
             stack.push_async_callback(provider.close)
         recorder = await stack.enter_async_context(EventRecorder(kube))
         clock = clock or SystemClock()
-        deps = Deps(kube, Store(), recorder, provider, telemetry, clock, sight=Sight(clock))
+        deps = Deps(kube, Store(platform=platform(settings)), recorder, provider, telemetry, clock, sight=Sight(clock))
         stack.callback(deps.conditions.close)
         leadership: Leadership | None = None
         if settings.lease is not None:
@@ -148,6 +150,17 @@ async def serve(
         parts += [leadership.run()] if leadership else []
         await until_stopped(stop, [asyncio.create_task(part) for part in parts])
     log.info("stopped; every run goes on where the cluster says it is, as soon as a controller is back")
+
+
+def platform(settings: Settings) -> Platform:
+    """What the platform declares of its gateways. Raises ConfigError for a file that cannot be used."""
+    if settings.gateway_features is None:
+        return Platform()
+    try:
+        text = Path(settings.gateway_features).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"--gateway-features {settings.gateway_features}: {error}") from error
+    return Platform.read(text)
 
 
 def credentials(settings: Settings) -> Credentials | None:

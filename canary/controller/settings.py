@@ -22,5 +22,6 @@ class Settings:
     log_format: str = "text"
     metrics_address: str = "0.0.0.0:8080"
     lease: tuple[str, str] | None = None
+    gateway_features: str | None = None
     kubeconfig: str | None = None
     context: str | None = None

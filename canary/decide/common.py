@@ -1,14 +1,12 @@
-"""What the phases share: the next moment that matters, the books of acceptance, and words."""
+"""What the phases share: the next moment that matters, and the books of acceptance."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from fractions import Fraction
 
 from canary.decide.scope import Scope
 from canary.model.evolution import accepted, reached, unaccepted
 from canary.model.status import Phase
-from canary.model.values import decimal_text
 
 
 def wake(scope: Scope) -> datetime | None:
@@ -48,8 +46,3 @@ def note_acceptance(scope: Scope) -> Scope:
 def at(scope: Scope, phase: Phase) -> Scope:
     """The same run in another phase, paused no more."""
     return scope.with_(phase=phase, paused=None)
-
-
-def percent_text(share: Fraction) -> str:
-    """A share for people: `50 %`."""
-    return f"{decimal_text(share)} %"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from canary.decide.facts import RouteView
-from canary.decide.scope import Scope
+from canary.decide.scope import Scope, remembered_share
 from canary.model.values import decimal_text
 from canary.routes.intent import Mode
 
@@ -48,7 +48,7 @@ def lowered(scope: Scope) -> Drift | None:
             continue
         if route.problem:
             remembered = scope.remembered(route)
-            if remembered is None or remembered.share or scope.ours(route):
+            if remembered is None or remembered.share or any(remembered.shares.values()) or scope.ours(route):
                 return Drift(route, Fraction(0), Fraction(0), gone=True)
             continue
         for copies, compared in ((False, _compare(scope, route)), (True, _compare_copies(scope, route))):
@@ -84,8 +84,11 @@ def _compare(scope: Scope, route: RouteView) -> dict[str, tuple[Fraction, Fracti
     remembered = scope.remembered(route)
     if route.intent is None and remembered is not None and remembered.owned and remembered.share is not None:
         # Somebody took our annotation away; what the status remembers of the route still says what we wrote.
-        expected = Fraction(str(remembered.share))
-        return {rule.key: (expected, rule.weights.share) for rule in route.rules if rule.key in remembered.baseline}
+        return {
+            rule.key: (remembered_share(remembered, rule.key), rule.weights.share)
+            for rule in route.rules
+            if rule.key in remembered.baseline
+        }
     return {}
 
 

@@ -52,7 +52,7 @@ class RouteView:
     intent: Intent | None = None
     acceptance: Acceptance = field(default_factory=lambda: Acceptance(accepted=False))
     copied: Mapping[str, Fraction] = field(default_factory=dict)
-    """Of what share of its requests (percent) each rule sends copies to the canary, by key; of all rules that do."""
+    """Of what share of its requests (percent) each rule sends copies to the canary, by key; of all with a filter for it."""
     writer: str = ""
     """The field manager, other than us, that wrote the rules last."""
     problem: str = ""
@@ -70,6 +70,11 @@ class RouteView:
     def share(self) -> Fraction:
         """The largest share of the canary in any rule, in percent of the pair."""
         return max((rule.weights.share for rule in self.rules), default=Fraction(0))
+
+    @property
+    def full(self) -> bool:
+        """Whether the canary has all of the pair's traffic, in every rule."""
+        return all(rule.weights.share == 100 for rule in self.rules)
 
     @property
     def kind(self) -> RouteKind:
@@ -177,7 +182,7 @@ class Facts:
     request: Request | None = None
     problems: tuple[Problem, ...] = ()
     findings: tuple[Finding, ...] = ()
-    """Why what stands around the routes would serve no run."""
+    """Why what stands around the routes would serve no run; during one only what their gateways may not be asked for."""
     recorded: Recorded = Recorded()
     turn: str = ""
     """This controller's turn, as the annotations on routes name it; empty: none is named."""

@@ -91,8 +91,8 @@ def routes_of_another(scope: Scope) -> Hold | None:
 
 def share_unwritable(scope: Scope) -> Hold | None:
     """Some route cannot express the share of some step."""
-    for share in sorted({scope.share_at(index + 1) for index in range(len(scope.spec.steps))}):
-        problem = unwritable(scope, share)
+    for index in range(len(scope.spec.steps)):
+        problem = unwritable(scope, scope.shares_at(index + 1))
         if problem:
             return Hold(reasons.ROUTE_UNWRITABLE, f"{problem} (preflight)")
     return None
@@ -219,7 +219,7 @@ def _holding(scope: Scope, wait: str = "") -> Hold:
 
 
 def _holding_what(scope: Scope) -> str:
-    return scope.traffic_text if scope.mirror is not None and not scope.share else f"holding {scope.traffic_text}"
+    return scope.traffic_text if scope.mirror is not None and not scope.shares.some else f"holding {scope.traffic_text}"
 
 
 def _summary(status: RolloutStatus) -> str:

@@ -10,8 +10,10 @@ from collections.abc import Collection, Iterable, Iterator
 
 from canary.decide.facts import Problem, RouteView, RuleView
 from canary.decide.scope import Scope
-from canary.model.rollout import Mirror, RolloutSpec
+from canary.model.rollout import RolloutSpec
+from canary.model.steps import Mirror
 from canary.model.values import decimal_text
+from canary.preflight.findings import Reason
 from canary.routes.filters import MOST_FILTERS, Copied
 from canary.routes.kinds import FORMS
 
@@ -57,6 +59,9 @@ def refused(scope: Scope) -> str:
     mirror = scope.mirror
     if mirror is None:
         return ""
+    unsupported = next((found for found in scope.facts.findings if found.reason is Reason.UNSUPPORTED_FEATURE), None)
+    if unsupported is not None and not copied_at(scope, scope.step.index):
+        return unsupported.text  # the plan was edited in the middle of a run, so no preflight has asked
     declared = [route for route in scope.live_routes if route.declared]
     found = (words for route in declared for words in _objections(mirror, route, scope.mirrors(route)))
     return next(found, "") or ("" if any(_chosen(mirror, route) for route in declared) else _nothing(declared))
@@ -116,10 +121,9 @@ def _objection(route: RouteView, rule: RuleView, ours: Collection[str]) -> str:
     """Why a rule may not be mirrored. `ours`: the keys of those that the run has mirrored."""
     if rule.key in ours:
         return ""
-    share = route.copied.get(rule.key)
-    if share:
+    if rule.key in route.copied:
         return (
-            f"rule {rule.key} of {route.label} mirrors {decimal_text(share)} % of its requests to the canary already; take that "
+            f"rule {rule.key} of {route.label} mirrors {decimal_text(route.copied[rule.key])} % of its requests to the canary already; take that "
             "filter away, or the mirror out of the step"
         )
     if (rule.filters or 0) >= MOST_FILTERS:

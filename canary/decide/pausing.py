@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from canary.decide import reasons
 from canary.decide.actions import EmitEvent
-from canary.decide.common import percent_text, wake
+from canary.decide.common import wake
 from canary.decide.scope import Decision, Scope
 from canary.model.evolution import pause_since
 from canary.model.status import Phase
@@ -33,7 +33,7 @@ def pause(scope: Scope, reason: str, message: str) -> Decision:
 
 def paused_text(scope: Scope, why: str) -> str:
     """What a person reads of a pause: why first, then where, then what to do."""
-    return f"{why}; paused at {percent_text(scope.written)} ({scope.step_text}); `canary resume` or `canary abort`"
+    return f"{why}; paused at {scope.found} ({scope.step_text}); `canary resume` or `canary abort`"
 
 
 def hold_still(scope: Scope, reason: str, message: str) -> Scope:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from canary.decide import reasons
 from canary.decide.actions import CopyPodSpec, EmitEvent
 from canary.decide.availability import noted
-from canary.decide.common import at, note_acceptance, percent_text, wake
+from canary.decide.common import at, note_acceptance, wake
 from canary.decide.copying import copy_of_run, tidied_copy, untouched
 from canary.decide.ending import end, still_waiting
 from canary.decide.facts import WorkloadView
@@ -91,7 +91,7 @@ def _await(scope: Scope) -> Next:
     if scope.step.approved:
         return _succeed(scope, "ended by `canary promote`")
     if canary is None or stable is None:
-        message = f"waiting for `canary promote`, which says that stable is up to date; {percent_text(scope.written)} on the canary"
+        message = f"waiting for `canary promote`, which says that stable is up to date; {scope.found} on the canary"
         return scope.decide(reasons.AWAITING_STABLE, message, wake(scope))
     if stable.exists and stable.revision == scope.run.revision and stable.rolled_out:
         return _succeed(scope, f"{stable.name} runs revision {stable.revision}")

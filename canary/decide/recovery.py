@@ -7,7 +7,7 @@ weight: a step counts only as far as its share was written already, and evidence
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 
@@ -16,8 +16,9 @@ from canary.decide.approval import awaiting
 from canary.decide.facts import RouteView
 from canary.decide.mirroring import copied_at
 from canary.decide.pausing import kept_by_hand
-from canary.decide.scope import Scope, replaced
+from canary.decide.scope import Scope, remembered_share, replaced
 from canary.model.evolution import at_step, ended, held_until, pause_since, remembered_by, won_without_swap
+from canary.model.shares import Shares
 from canary.model.status import Outcome, Phase, RolloutStatus, RunStatus
 from canary.routes.intent import Intent, Mode
 
@@ -84,7 +85,7 @@ def decided_but_going_on(scope: Scope) -> Scope:
 
 def swapped_without_traffic(scope: Scope) -> Scope:
     """A run that is won by Swap has all traffic on the canary before it is won: nothing is raised by believing it."""
-    if scope.status.active and scope.run.swap and any(route.share < 100 for route in scope.live_routes):
+    if scope.status.active and scope.run.swap and not all(route.full for route in scope.live_routes):
         return scope.with_(run=won_without_swap(scope.run))
     return scope
 
@@ -165,7 +166,7 @@ def finishing_on_a_route(scope: Scope) -> Scope:
         return scope
     # A run that is won by Swap had all traffic on the canary before: nothing is raised by believing it.
     swap = any(weights.share > 0 for weights in ending.weights.values()) and all(
-        route.share == 100 for route in scope.live_routes
+        route.full for route in scope.live_routes
     )
     run = ended(scope.run, Outcome.SUCCEEDED, *_said(scope, ending), scope.now, swap=swap)
     return scope.with_(run=run, phase=Phase.PROMOTING, paused=None)
@@ -212,14 +213,15 @@ def the_step_that_was_written(scope: Scope) -> Scope:
     declared = [_written(scope, route) for route in scope.live_routes if route.declared]
     if not declared:
         return scope
-    written = min(declared)
     steps = {intent.step for intent in _mine(scope)}
-    ahead = index < len(scope.spec.steps) and steps == {index + 1} and written == scope.share_at(index + 1)
+    ahead = index < len(scope.spec.steps) and steps == {index + 1} and _stand_at(declared, scope.shares_at(index + 1))
     if ahead and copied_at(scope, index + 1):
         return _at_step(scope, index + 1)
     if scope.run.unavailable_since is not None:
         return scope
-    given = [lower for lower in range(1, index + 1) if scope.share_at(lower) <= written and copied_at(scope, lower)]
+    given = [
+        lower for lower in range(1, index + 1) if _have(declared, scope.shares_at(lower)) and copied_at(scope, lower)
+    ]
     if index in given or index == 0:
         return _at_step(scope, index, approved=scope.step.approved) if index + 1 in steps else scope
     return _at_step(scope, max(given, default=0))
@@ -255,18 +257,36 @@ def _mine(scope: Scope) -> list[Intent]:
     return [intent for intent in _intents(scope) if intent.run == scope.run.number]
 
 
-def _written(scope: Scope, route: RouteView) -> Fraction:
-    """The smallest share that this run gave any rule of a route, as far as anything tells; in percent of the pair.
+Written = Mapping[str, Fraction]
+"""The share that this run gave each rule of a route, as far as anything tells; in percent of the pair, by rule key."""
 
-    The record alone is believed downwards only: what it says may be forged, and what the route has may be.
+
+def _written(scope: Scope, route: RouteView) -> Written:
+    """The record alone is believed downwards only: what it says may be forged, and what the route has may be.
+
+    A rule that a step names is never passed over; one that somebody has added meanwhile is.
     """
+    there = {rule.key: rule.weights.share for rule in route.rules}
     if scope.ours(route) and route.intent is not None and route.intent.mode is Mode.STEP:
-        return min((weights.share for weights in route.intent.weights.values()), default=Fraction(0))
-    there = min((rule.weights.share for rule in route.rules), default=Fraction(0))
+        given = {key: weights.share for key, weights in route.intent.weights.items()}
+        if not given:
+            return dict.fromkeys(there, Fraction(0))
+        return {key: there[key] for key in there.keys() & scope.spec.named_rules} | given
     remembered = scope.remembered(route)
     if remembered is not None and remembered.owned and remembered.share is not None:
-        return min(there, Fraction(str(remembered.share)))
+        return {key: min(share, remembered_share(remembered, key)) for key, share in there.items()}
     return there
+
+
+def _have(declared: Sequence[Written], shares: Shares) -> bool:
+    """Whether every rule was given as much already."""
+    return all(share >= shares.of(key) for written in declared for key, share in written.items())
+
+
+def _stand_at(declared: Sequence[Written], shares: Shares) -> bool:
+    """Whether that is just what they were given, and not more."""
+    just = any(share == shares.of(key) for written in declared for key, share in written.items())
+    return just and _have(declared, shares)
 
 
 def _at_step(scope: Scope, index: int, *, approved: bool = False) -> Scope:

@@ -130,7 +130,7 @@ def _promote_full(scope: Scope, request: Request) -> Answer:
         return _done(text, scope.goto())
     text = "the remaining holds and approvals are skipped; gateways and checks are not"
     unknown = [status for _, status in scope.judging if status.verdict is VerdictKind.UNKNOWN]
-    if unknown and scope.share > 0:
+    if unknown and scope.wants_traffic:
         text += f": {unknown[0].name} is unknown ({unknown[0].reason}), and `promote --full --ignore-unknown` goes on without it"
     return _done(text, scope.goto())
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from canary.decide import approval, reasons
 from canary.decide.actions import EmitEvent, ForgetPodSpec
 from canary.decide.availability import back, noted
-from canary.decide.common import note_acceptance, percent_text, wake
+from canary.decide.common import note_acceptance, wake
 from canary.decide.drift import raised
 from canary.decide.interrupts import fail, hold_down, interrupted, objection, repair, restart, see_lowered
 from canary.decide.pausing import BY_POLICY, pause, paused_for, paused_text
@@ -74,7 +74,7 @@ def paused(scope: Scope) -> Next:
         scope, _ = writing(scope)
     words = scope.status.paused.message if scope.status.paused else ""
     if approval.awaiting(scope):
-        return scope.decide(reason, f"{words} at {percent_text(scope.written)} ({scope.step_text})", wake(scope))
+        return scope.decide(reason, f"{words} at {scope.found} ({scope.step_text})", wake(scope))
     wakes = [wake(scope), _next_override(scope) if reason == reasons.CONTESTED else None]
     return scope.decide(reason, paused_text(scope, words), min((at for at in wakes if at is not None), default=None))
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 from fractions import Fraction
+from functools import cached_property
 from typing import TypedDict, TypeVar, Unpack
 
 from canary.checks.resolve import ResolvedCheck
 from canary.decide.actions import Action
-from canary.decide.facts import Facts, RouteView
+from canary.decide.facts import Facts, RouteView, RuleView
 from canary.decide.verdict import unmeasured
-from canary.model.rollout import Mirror, Promotion, RolloutSpec, Step
+from canary.model.rollout import Promotion, RolloutSpec
+from canary.model.shares import Shares
 from canary.model.status import (
     CheckStatus,
     Outcome,
@@ -28,6 +30,7 @@ from canary.model.status import (
     SplitStatus,
     StepStatus,
 )
+from canary.model.steps import Mirror, Step
 from canary.model.values import decimal_text
 from canary.routes.filters import Copied
 from canary.routes.pair import Weights
@@ -98,9 +101,9 @@ class Changes(TypedDict, total=False):
     last_request: RequestStatus | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Scope:
-    """Everything a phase looks at. Immutable: `with_` gives the next one."""
+    """Everything a phase looks at. Immutable: `with_` gives the next one. What many ask it is found out once."""
 
     spec: RolloutSpec
     status: RolloutStatus
@@ -109,8 +112,10 @@ class Scope:
 
     def with_(self, *actions: Action, **changes: Unpack[Changes]) -> Scope:
         """The same world with some members of the status changed and some actions added."""
+        if not changes and not actions:
+            return self
         status = self.status.model_copy(update=changes) if changes else self.status
-        return replace(self, status=status, actions=(*self.actions, *actions))
+        return Scope(self.spec, status, self.facts, (*self.actions, *actions))
 
     def goto(self, place: Place | None = None) -> Goto:
         """Go on elsewhere in this very decision; by default where the phase says."""
@@ -147,36 +152,32 @@ class Scope:
         index = self.step.index
         return self.spec.steps[index - 1] if 1 <= index <= len(self.spec.steps) else None
 
-    def share_at(self, index: int) -> Fraction:
-        """The canary's share at a one-based step: the last weight declared up to there."""
-        share = Fraction(0)
-        for step in self.spec.steps[:index]:
-            if step.weight is not None:
-                share = step.weight.percent
-        return share
+    def shares_at(self, index: int) -> Shares:
+        """The canary's shares at a one-based step."""
+        return self.spec.shares_at(index)
 
-    @property
-    def share(self) -> Fraction:
-        """The canary's share that the run is after now, in percent of the pair."""
+    @cached_property
+    def shares(self) -> Shares:
+        """The canary's shares that the run is after now."""
         run = self.status.run
         if run is None or self.status.step is None:
-            return Fraction(0)
+            return Shares()
         if run.outcome is None and run.unavailable_since is not None:
-            return Fraction(0)  # its users would get 503s
+            return Shares()  # its users would get 503s
         swap = self.spec.promotion_mode is Promotion.SWAP
         if run.outcome is Outcome.ROLLED_BACK:
-            return Fraction(0)
+            return Shares()
         if run.outcome is Outcome.SUCCEEDED:
-            return Fraction(100 if run.swap else 0)
+            return Shares(Fraction(100 if run.swap else 0))
         if self.status.phase is Phase.PROMOTING and swap:
-            return Fraction(100)
-        return self.share_at(self.status.step.index)
+            return Shares(Fraction(100))
+        return self.shares_at(self.status.step.index)
 
     def mirror_at(self, index: int) -> Mirror | None:
         """The copies that a one-based step asks for; those of a step before it are over."""
         return self.spec.steps[index - 1].mirror if 1 <= index <= len(self.spec.steps) else None
 
-    @property
+    @cached_property
     def mirror(self) -> Mirror | None:
         """The copies that the run is after now; None: the canary is to get none."""
         run, step = self.status.run, self.status.step
@@ -187,19 +188,15 @@ class Scope:
     @property
     def wants_traffic(self) -> bool:
         """Whether the canary is to get any traffic now, of users or copied."""
-        return self.share > 0 or self.mirror is not None
-
-    @property
-    def share_text(self) -> str:
-        return f"{decimal_text(self.share)} %"
+        return self.shares.some or self.mirror is not None
 
     @property
     def traffic_text(self) -> str:
         """What the canary is to get: `10 %`, `mirroring 20 %`, `10 % and mirroring 20 %`."""
         if self.mirror is None:
-            return self.share_text
+            return str(self.shares)
         copies = f"mirroring {decimal_text(self.mirror.share)} %"
-        return f"{self.share_text} and {copies}" if self.share else copies
+        return f"{self.shares} and {copies}" if self.shares.some else copies
 
     @property
     def step_text(self) -> str:
@@ -207,7 +204,7 @@ class Scope:
 
     # -- routes -------------------------------------------------------------------------------------------------
 
-    @property
+    @cached_property
     def live_routes(self) -> tuple[RouteView, ...]:
         """Routes that exist and list our pair."""
         return tuple(route for route in self.facts.routes if route.exists and not route.problem)
@@ -253,10 +250,22 @@ class Scope:
             return {}
         return _read(remembered.mirrors, Copied.parse)
 
-    @property
+    @cached_property
     def written(self) -> Fraction:
-        """The largest share of the canary that any route says now."""
+        """The largest share of the canary that any rule has now."""
         return max((route.share for route in self.live_routes), default=Fraction(0))
+
+    @cached_property
+    def found(self) -> Shares:
+        """The shares that the routes have now, the largest of each: apart for the rules that a step of an undecided run names."""
+        undecided = self.status.active and self.run.outcome is None
+        named = self.spec.named_rules if undecided else frozenset[str]()
+        if not named:
+            return Shares(self.written)
+        there = [rule for route in self.live_routes for rule in route.rules]
+        apart = {rule.key: rule.weights.share for rule in sorted(there, key=_share) if rule.key in named}
+        following = [rule.weights.share for rule in there if rule.key not in apart]
+        return Shares(max(following, default=self.written), apart)
 
     @property
     def copied(self) -> Fraction:
@@ -264,7 +273,7 @@ class Scope:
         shares = (route.copied.get(key, 0) for route in self.facts.routes for key in self.mirrors(route))
         return Fraction(max(shares, default=0))
 
-    @property
+    @cached_property
     def has_traffic(self) -> bool:
         """Whether the routes give the canary any traffic now, of users or copied for this run."""
         return self.written > 0 or self.copied > 0
@@ -287,12 +296,12 @@ class Scope:
 
     # -- checks -------------------------------------------------------------------------------------------------
 
-    @property
+    @cached_property
     def checks(self) -> tuple[tuple[ResolvedCheck, CheckStatus], ...]:
         """Every check with what it said last."""
         return tuple((check, self.status.check(check.name) or unmeasured(check)) for check in self.facts.checks)
 
-    @property
+    @cached_property
     def judging(self) -> tuple[tuple[ResolvedCheck, CheckStatus], ...]:
         """The checks that count: not the dry runs."""
         return tuple(pair for pair in self.checks if not pair[0].settings.dry_run)
@@ -307,6 +316,16 @@ class Goto:
 
 
 Next = Decision | Goto
+
+
+def remembered_share(route: RouteStatus, rule: str) -> Fraction:
+    """The share that the run gave a rule by what the status remembers, by its key; 0 where it remembers none."""
+    share = route.shares.get(rule, route.share)
+    return Fraction(str(share)) if share is not None else Fraction(0)
+
+
+def _share(rule: RuleView) -> Fraction:
+    return rule.weights.share
 
 
 def _read(remembered: Mapping[str, str], parse: Callable[[str], T]) -> dict[str, T]:
@@ -339,5 +358,4 @@ def measuring(spec: RolloutSpec, status: RolloutStatus) -> bool:
 def _wants_traffic(spec: RolloutSpec, index: int) -> bool:
     if index <= len(spec.steps) and spec.steps[index - 1].mirror is not None:
         return True
-    weights = [step.weight for step in spec.steps[:index] if step.weight is not None]
-    return bool(weights) and weights[-1].percent > 0
+    return spec.shares_at(index).some

@@ -62,7 +62,7 @@ def _advance(scope: Scope) -> Next:
             EmitEvent("Normal", reasons.PROMOTING, f"{passed}; promotion {scope.spec.promotion_mode}")
         )
         return scope.goto(Place.PROMOTING)
-    if scope.share_at(index) > scope.share or scope.mirror_at(index) is not None:
+    if scope.shares.rises_to(scope.shares_at(index)) or scope.mirror_at(index) is not None:
         hold = first_hold(scope, RISE)
         if hold is not None:
             return scope.decide(hold.reason, hold.message, wake(scope))
@@ -80,8 +80,8 @@ def enter(scope: Scope, index: int, *, tell: bool = True) -> Next:
 def _wants(scope: Scope) -> str:
     declared = scope.declared_step
     parts = []
-    if declared is None or declared.mirror is None or scope.share:
-        parts.append(f"{scope.share_text} of the pair to the canary")
+    if declared is None or declared.mirror is None or scope.shares.some:
+        parts.append(f"{scope.shares} of the pair to the canary")
     if declared is not None and declared.mirror is not None:
         parts.append(f"mirroring {decimal_text(declared.mirror.share)} % of the requests to the canary")
     if declared is not None and declared.hold is not None:

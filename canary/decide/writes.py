@@ -11,6 +11,7 @@ from canary.decide.facts import RouteView, RuleView
 from canary.decide.mirroring import copies
 from canary.decide.scope import Decision, Scope
 from canary.errors import ShareError
+from canary.model.shares import Shares
 from canary.model.status import Outcome
 from canary.routes.filters import Copied
 from canary.routes.intent import Intent, Mode
@@ -40,14 +41,26 @@ def wanted(scope: Scope, route: RouteView) -> RoutePlan:
     """
     if not route.declared or (route.stale and mode_of(scope) is Mode.STEP):
         return way_back(scope, route)
+    shares, baseline = scope.shares, scope.baseline(route)
     if mode_of(scope) is not Mode.STEP:
-        return way_back(scope, route, swapped=bool(scope.share))
-    others = {rule.key: rule.others for rule in route.rules}
+        return way_back(scope, route, swapped=shares.some)
     weights = {
-        key: divide(before, scope.share, others[key]) if scope.share else before.only_stable
-        for key, before in scope.baseline(route).items()
+        rule.key: _divided(baseline[rule.key], _share_of(scope, route, rule.key, shares), rule.others)
+        for rule in route.rules
     }
     return RoutePlan.dividing(route.pair, weights, copies(scope, route))
+
+
+def _share_of(scope: Scope, route: RouteView, rule: str, shares: Shares) -> Fraction:
+    """The share of a rule; while a step's names lead nowhere, no more than it was given: one that lost its name has had no look."""
+    given = route.intent.weights.get(rule) if route.intent is not None and scope.ours(route) else None
+    if given is None or not shares.rules or not scope.facts.problems:
+        return shares.of(rule)
+    return min(shares.of(rule), given.share)
+
+
+def _divided(baseline: Weights, share: Fraction, others: int) -> Weights:
+    return divide(baseline, share, others) if share else baseline.only_stable
 
 
 def way_back(scope: Scope, route: RouteView, *, swapped: bool = False) -> RoutePlan:
@@ -102,7 +115,7 @@ def _wrote(scope: Scope, route: RouteView, rule: RuleView, share: Fraction) -> W
         return route.intent.weights[rule.key]
     baseline = scope.baseline(route)[rule.key]
     try:
-        return divide(baseline, share, rule.others) if share else baseline.only_stable
+        return _divided(baseline, share, rule.others)
     except ShareError:
         return baseline.only_stable
 
@@ -185,9 +198,9 @@ def _moved(route: RouteView, plan: RoutePlan) -> bool:
         match entry:
             case Mirror() if route.copied.get(entry.rule, 0) != entry.copied.share:
                 return True
-            case NoMirror() if found := route.copied.get(entry.rule):
+            case NoMirror() if entry.rule in route.copied:
                 # Without the pair in it only that tells that a rule is the one that was written, or what was written.
-                if entry.rule in keys or entry.known or found == entry.copied.share:
+                if entry.rule in keys or entry.known or route.copied[entry.rule] == entry.copied.share:
                     return True
     return False
 
@@ -217,7 +230,8 @@ def _in_place(scope: Scope, route: RouteView, plan: RoutePlan, mode: Mode) -> bo
         return False
     if mode is Mode.STEP:
         copying = any(said.share for said in plan.mirrors.values())
-        return scope.ours(route) or not (scope.share or copying)
+        giving = any(scope.shares.of(rule.key) for rule in route.rules)
+        return scope.ours(route) or not (giving or copying)
     if any(rule.weights != plan.weights[rule.key] for rule in route.rules):
         return False
     return _fenced(scope, route) if route.intent is None else scope.ours(route) and route.intent.mode is mode
@@ -247,13 +261,13 @@ def fences(scope: Scope) -> tuple[WriteRoute, ...]:
     return tuple(found)
 
 
-def unwritable(scope: Scope, share: Fraction) -> str:
-    """Why some route cannot express a share, or an empty string."""
+def unwritable(scope: Scope, shares: Shares) -> str:
+    """Why some route cannot express its shares, or an empty string."""
     for route in scope.live_routes:
         baseline = scope.baseline(route)
         for rule in route.rules:
             try:
-                divide(baseline[rule.key], share, rule.others)
+                divide(baseline[rule.key], shares.of(rule.key), rule.others)
             except ShareError as error:
                 return f"{route.label}, rule {rule.key}: {error}"
     return ""

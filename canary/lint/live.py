@@ -39,7 +39,8 @@ def findings(document: Document, spec: RolloutSpec, cluster: World, files: World
     pending = {
         RouteKey.of(ref, document.namespace)
         for ref in spec.routes
-        if cluster.get(ref.kind, document.namespace, ref.name) is None
+        if ref.kind not in cluster.unserved
+        and cluster.get(ref.kind, document.namespace, ref.name) is None
         and files.get(ref.kind, document.namespace, ref.name) is not None
     }
     rollout = Rollout.of(own)
@@ -59,8 +60,9 @@ def findings(document: Document, spec: RolloutSpec, cluster: World, files: World
     world = files.over(cluster)
     for found in facts.findings:
         if found.field not in unasked:
+            severity = Severity.ERROR if found.sure else Severity.NOTE
             yield neighbours.told(
-                document, neighbours.hinted(found, document, spec, world), severity=Severity.ERROR, live=True
+                document, neighbours.hinted(found, document, spec, world), severity=severity, live=True
             )
     yield from neighbours.pods(document, spec, world)
 

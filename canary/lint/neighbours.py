@@ -43,6 +43,19 @@ def routes(document: Document, spec: RolloutSpec, world: World) -> Iterator[Find
             yield from _route(document, spec, ref, route, path)
 
 
+def named_rules(document: Document, spec: RolloutSpec, world: World) -> Iterator[Finding]:
+    """Rules that a step names are there, as far as the routes are."""
+    found: set[str] = set()
+    for ref in spec.routes:
+        route = world.get(ref.kind, document.namespace, ref.name)
+        try:
+            found |= {pair.key for pair in pairs_of(document.namespace, spec, ref, route or {})}
+        except (SpecError, AttributeError, TypeError, KeyError):  # said of the route, or nobody can tell
+            found |= {name for step in spec.steps for name in step.named}
+    for index, name, words in spec.misnamed(frozenset(found)):
+        yield document.finding(Severity.ERROR, Rule.ROUTE, ("spec", "steps", index, "rules", name), words)
+
+
 def _route(document: Document, spec: RolloutSpec, ref: RouteRef, route: Json, path: Path) -> Iterator[Finding]:
     yield from _form(document, ref, route, path)
     try:
@@ -91,12 +104,13 @@ def pairs_of(namespace: str, spec: RolloutSpec, ref: RouteRef, route: Json) -> t
 
 def _weights(document: Document, spec: RolloutSpec, ref: RouteRef, pair: RulePair, path: Path) -> Iterator[Finding]:
     for index, step in enumerate(spec.steps):
-        if step.weight is None:
+        if step.weight is None and pair.key not in step.named:
             continue
         try:
-            divide(pair.weights, step.weight.percent, pair.others)
+            divide(pair.weights, spec.shares_at(index + 1).of(pair.key), pair.others)
         except ShareError as error:
-            at: Path = ("spec", "steps", index, "weight") if pair.weights.total else path
+            member: Path = ("rules", pair.key) if pair.key in step.named else ("weight",)
+            at: Path = ("spec", "steps", index, *member) if pair.weights.total else path
             words = f"rule {pair.key} of {ref.kind} {ref.name}: {error}"
             yield document.finding(Severity.ERROR, Rule.ROUTE, at, words)
             break

@@ -50,6 +50,7 @@ def lint(documents: Sequence[Document], cluster: World | None = None, now: datet
         rollouts[document] = spec
         found += checks.rollout_findings(document, spec, world)
         found += neighbours.routes(document, spec, files)
+        found += neighbours.named_rules(document, spec, files)
         found += mirrors(document, spec, world)
         if cluster is None:
             found += neighbours.backends(document, spec, files)

@@ -187,6 +187,7 @@ def route_seen(
     accepted: bool,
     message: str,
     share: float | None,
+    shares: Mapping[str, float],
     owned: bool,
     pair: str,
     baseline: Mapping[str, str],
@@ -200,6 +201,7 @@ def route_seen(
         accepted=accepted,
         message=message[:1024],
         share=share,
+        shares=dict(shares),
         owned=owned,
         pair=pair,
         baseline=dict(baseline),
@@ -214,7 +216,7 @@ def remembered_by(route: RouteStatus, keys: Mapping[str, str]) -> RouteStatus:
         return route
     rekeyed = {
         name: {keys.get(key, key): said for key, said in getattr(route, name).items()}
-        for name in ("baseline", "rules", "mirrors")
+        for name in ("baseline", "rules", "mirrors", "shares")
     }
     return _evolved(route, **rekeyed)
 

@@ -23,7 +23,8 @@ from pydantic_core import CoreSchema, core_schema
 
 from canary.model.base import ApiModel
 from canary.model.checks import MAX_CHECKS, ObjectName
-from canary.model.rollout import MAX_ROUTES, MAX_RULES, RouteKind
+from canary.model.rollout import MAX_ROUTES, RouteKind
+from canary.model.steps import MAX_RULES
 from canary.model.values import decimal_text
 
 
@@ -213,6 +214,10 @@ class RouteStatus(ApiModel):
     generation: Annotated[int, Field(ge=0, description="Its generation when last seen.")] = 0
     owned: Annotated[bool, Field(description="Whether this run has written it.")] = False
     share: Annotated[Number | None, Field(description="The canary's share that it says, in percent.")] = None
+    shares: Annotated[
+        dict[str, Number],
+        Field(max_length=MAX_RULES * 4, description="The same of rules that a step names, by name."),
+    ] = {}
     accepted: Annotated[bool, Field(description="Whether every parent accepts this generation.")] = False
     overridden: Annotated[int, Field(ge=0, description="Generation in which somebody last raised the share.")] = 0
     message: Annotated[Text, Field(description="What stands in the way, if anything.")] = ""

@@ -13,8 +13,9 @@ from functools import lru_cache
 from typing import Any
 
 from canary.observe.objects import key_of
-from canary.preflight.objects import Gateway, GatewayClass, Grant, ports_of
-from canary.preflight.surroundings import PARENTS, Absence
+from canary.preflight.objects import Absence, Gateway, GatewayClass, Grant, ports_of
+from canary.preflight.offers import NOTHING_DECLARED, Platform
+from canary.preflight.surroundings import PARENTS
 from canary.routes.acceptance import GATEWAY_API, ParentRef
 from canary.routes.key import RouteKey
 
@@ -34,8 +35,9 @@ class Around:
     Of a kind that is not `known` in a place nothing is said: it may not be read, is not served, or is not listed yet.
     """
 
-    def __init__(self, place: str = "") -> None:
+    def __init__(self, place: str = "", platform: Platform = NOTHING_DECLARED) -> None:
         self.place = place
+        self.platform = platform
         self._services: dict[Key, tuple[int, ...]] = {}
         self._gateways: dict[Thing, Gateway] = {}
         self._classes: dict[str, GatewayClass] = {}

@@ -19,7 +19,7 @@ from canary.observe.rollout import Rollout
 from canary.observe.routes import Viewer, view
 from canary.observe.store import Store
 from canary.preflight.findings import Finding
-from canary.preflight.look import findings
+from canary.preflight.look import findings, unsupported
 from canary.routes.key import RouteKey
 from canary.routes.weights import divide
 
@@ -95,9 +95,7 @@ def gather(
         observed=received.observed,
         request=rollout.request,
         problems=tuple(problems),
-        # A run under way is not ended by what stands around its routes, and looked at much more often than what rests. One
-        # that is decided may rest after this look, and is then Ready or not.
-        findings=() if undecided else tuple(_findings(store, rollout.namespace, spec, routes)),
+        findings=tuple(_findings(store, rollout.namespace, spec, routes, undecided=undecided)),
         recorded=Recorded.of(rollout.status),
         senseless=rollout.senseless,
         turn=standing.turn,
@@ -163,22 +161,35 @@ def _route_problems(
         rival = _rival(store, rollout, route.key, {rule.key for rule in route.rules})
         if rival:
             yield Problem(field_, rival, CONFLICTING_ROLLOUT)
+    if all(route.exists and not route.problem for route in routes):
+        found = frozenset(rule.key for route in routes if route.declared for rule in route.rules)
+        for index, _, words in spec.misnamed(found):
+            yield Problem(f"spec.steps[{index}].rules", words)
 
 
-def _findings(store: Store, namespace: str, spec: RolloutSpec, routes: tuple[RouteView, ...]) -> Iterator[Finding]:
-    """What a preflight finds, of the routes that there are; what is wrong with the others is a problem."""
+def _findings(
+    store: Store, namespace: str, spec: RolloutSpec, routes: tuple[RouteView, ...], *, undecided: bool
+) -> Iterator[Finding]:
+    """What a preflight finds, of the routes that there are; what is wrong with the others is a problem.
+
+    An undecided run is not ended by what stands around its routes, and looked at much more often than what rests: of that only
+    what must not be written counts. One that is decided may rest after this look, and is then Ready or not.
+    """
+    if undecided and all(step.mirror is None for step in spec.steps):
+        return iter(())
     sound = {
         route.key: store.routes[route.key].reading
         for route in routes
         if route.declared and route.exists and not route.problem
     }
-    return findings(spec, namespace, sound, store.around)
+    return (unsupported if undecided else findings)(spec, namespace, sound, store.around)
 
 
 def _unwritable(spec: RolloutSpec, route: RouteView, field_: str) -> Iterator[Problem]:
     """Shares that the weights as they stand cannot express."""
+    shares = [spec.shares_at(index + 1) for index in range(len(spec.steps))]
     for rule in route.rules:
-        for share in sorted({step.weight.percent for step in spec.steps if step.weight is not None}):
+        for share in sorted({each.of(rule.key) for each in shares}):
             try:
                 divide(rule.weights, share, rule.others)
             except ShareError as error:

@@ -23,6 +23,7 @@ from canary.observe.kinds import Kinds
 from canary.observe.objects import FINALIZER, Packed, Route, Workload, key_of, known, recorded_at, request_of, uid_of
 from canary.observe.rivals import Rivals
 from canary.observe.rollout import Rollout
+from canary.preflight.offers import NOTHING_DECLARED, Platform
 from canary.routes.key import RouteKey
 
 Json = dict[str, Any]
@@ -48,8 +49,8 @@ class Store:
     of two objects come in any order.
     """
 
-    def __init__(self, place: str = "") -> None:
-        """`place`: see `Surroundings.place`."""
+    def __init__(self, place: str = "", platform: Platform = NOTHING_DECLARED) -> None:
+        """`place` and `platform`: see `canary.preflight.surroundings`."""
         self.rollouts: dict[Key, Packed] = {}
         self.routes: dict[RouteKey, Route] = {}
         self.workloads: dict[Key, Workload] = {}
@@ -63,7 +64,7 @@ class Store:
         self._recorded_at: dict[Key, datetime] = {}
         self._backends: dict[Key, tuple[Key, Key]] = {}
         self._backed: dict[Key, tuple[Key, ...] | set[Key]] = {}
-        self.around = Around(place)
+        self.around = Around(place, platform)
         self.rivals = Rivals(self.rollout, self.routes, self._sharing)
         self.kinds = Kinds()
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from canary.preflight.findings import Finding, Reason, Who
 from canary.preflight.hostnames import meet
-from canary.preflight.objects import Gateway, GatewayClass, Listener
-from canary.preflight.surroundings import PARENTS, Absence, Surroundings
+from canary.preflight.objects import Absence, Gateway, GatewayClass, Listener
+from canary.preflight.surroundings import PARENTS, Surroundings
 from canary.routes.acceptance import GATEWAY_API, Answer, ParentRef
 from canary.routes.reading import RouteReading
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from canary.preflight.findings import Finding, MissingGrant, Reason, Who
-from canary.preflight.surroundings import Absence, Surroundings
+from canary.preflight.objects import Absence
+from canary.preflight.surroundings import Surroundings
 from canary.routes.pair import Backend, Pair
 
 

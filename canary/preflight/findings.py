@@ -73,6 +73,8 @@ class Finding:
     """Who must do what about it."""
     field: str
     grant: MissingGrant | None = None
+    sure: bool = True
+    """False: the controller may know better than who asks, by what the platform declares to it."""
 
     @property
     def text(self) -> str:

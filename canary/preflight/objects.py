@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from functools import lru_cache
 from typing import Any
 
@@ -26,6 +27,13 @@ KINDS_OF: dict[str, frozenset[str]] = {
 
 VERSION_LABEL = "app.kubernetes.io/version"
 """Where the chart of an implementation says on its GatewayClass which version it is."""
+
+
+class Absence(Enum):
+    """Why there is no answer: the two must never be taken for each other."""
+
+    MISSING = "it does not exist"
+    UNKNOWN = "nobody may look, or nobody has looked"
 
 
 @dataclass(frozen=True, slots=True)

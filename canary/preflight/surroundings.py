@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from enum import Enum
 from typing import Any, Protocol
 
-from canary.preflight.objects import Gateway, GatewayClass, Grant, ports_of
+from canary.preflight.objects import Absence, Gateway, GatewayClass, Grant, ports_of
+from canary.preflight.offers import NOTHING_DECLARED, Platform
 from canary.routes.acceptance import GATEWAY_API
 
 Json = dict[str, Any]
-
-
-class Absence(Enum):
-    """Why there is no answer: the two must never be taken for each other."""
-
-    MISSING = "it does not exist"
-    UNKNOWN = "nobody may look, or nobody has looked"
 
 
 class Surroundings(Protocol):
@@ -25,6 +18,11 @@ class Surroundings(Protocol):
     @property
     def place(self) -> str:
         """Where one looks, for sentences (`these files`); empty for the cluster that one is part of."""
+        ...
+
+    @property
+    def platform(self) -> Platform:
+        """What the platform declares of its gateways."""
         ...
 
     def service(self, namespace: str, name: str) -> tuple[int, ...] | Absence:
@@ -64,8 +62,15 @@ Place = tuple[str, str]
 class Documents:
     """Surroundings that were read once. `known`: kinds, by the namespace in which what is not given does not exist."""
 
-    def __init__(self, documents: Iterable[Json] = (), known: Iterable[Place] = (), place: str = "") -> None:
+    def __init__(
+        self,
+        documents: Iterable[Json] = (),
+        known: Iterable[Place] = (),
+        place: str = "",
+        platform: Platform = NOTHING_DECLARED,
+    ) -> None:
         self.place = place
+        self.platform = platform
         self._known = frozenset(known)
         self._objects: dict[tuple[str, str, str], Json] = {}
         for document in documents:

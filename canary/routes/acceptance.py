@@ -56,6 +56,8 @@ class Answer:
     reason: str = ""
     words: str = ""
     """What the controller says to it, in its own words."""
+    controllers: tuple[str, ...] = ()
+    """The controllerNames of those who have answered."""
     unresolved: str = ""
     """What is said where a reference of this very generation cannot be resolved, be it beside something else."""
 
@@ -111,11 +113,12 @@ def _answer(route: Json, parent: ParentRef, namespace: str) -> Answer:
     # generation, only those who have count.
     current = [report for report in mine if _looked(report, generation)]
     against = [objection for report in current or mine for objection in _report(report, parent, namespace, generation)]
+    controllers = tuple(dict.fromkeys(str(report.get("controllerName") or "") for report in current or mine))
     if not against:
-        return Answer(parent, accepted=True)
+        return Answer(parent, accepted=True, controllers=controllers)
     first = next((objection for objection in against if objection.refused), against[0])
     unresolved = next((objection.unresolved for objection in against if objection.unresolved), "")
-    return replace(first, unresolved=unresolved)
+    return replace(first, unresolved=unresolved, controllers=controllers)
 
 
 def _looked(report: Json, generation: int) -> bool:

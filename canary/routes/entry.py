@@ -13,10 +13,14 @@ from canary.routes.rules import RulePair
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """Operations of a JSON Patch: what a change relies on, and the change. No change: neither."""
+    """Operations of a JSON Patch: what a change relies on, and the change. No change: neither.
+
+    `removes`: indexes of rules that go, apart from `changes` since they move the rules behind them.
+    """
 
     tests: tuple[Operation, ...] = ()
     changes: tuple[Operation, ...] = ()
+    removes: tuple[int, ...] = ()
 
 
 NOTHING = Edit()

@@ -123,11 +123,17 @@ class RoutePlan:
         return said
 
     def patch(self, document: Json) -> Edit:
-        """What makes a route say so, valid against this very document; nothing when it does."""
+        """What makes a route say so, valid against this very document; nothing when it does.
+
+        All paths are those of the document as it was read: rules that go are the last operations, from the end of the list on.
+        The API server takes them all in one write, so nothing is ever served with a part of them.
+        """
         route = RouteReading(document)
         edits = [entry.apply(route, self.pair) for entry in self.entries]
+        removes = sorted(set(chain.from_iterable(edit.removes for edit in edits)), reverse=True)
+        gone = (remove(pointer("spec", "rules", index)) for index in removes)
         tests = tuple(chain.from_iterable(edit.tests for edit in edits))
-        return Edit(tests, tuple(chain.from_iterable(edit.changes for edit in edits)))
+        return Edit(tests, (*chain.from_iterable(edit.changes for edit in edits), *gone))
 
     def kept(self, answer: Json) -> str:
         """What an answer of the API server says instead, in words; empty when it says all of it."""

@@ -20,7 +20,7 @@ from canary.model.status import (
     WorkloadStatus,
 )
 from canary.model.values import number
-from canary.routes.intent import Mode
+from canary.routes.intent import Intent, Mode
 from canary.status.conditions import ALWAYS, conditions
 
 
@@ -28,12 +28,12 @@ def project(spec: RolloutSpec, decision: Decision, facts: Facts) -> RolloutStatu
     """Complete the status of a decision with what the facts show: split, routes, revisions, summary, conditions."""
     scope = Scope(spec, decision.status, facts)
     routes = tuple(_route(scope, route) for route in facts.routes)
-    written = scope.written
+    written = scope.found.weight
     accepted = number(written) if routes and all(route.accepted for route in routes) else scope.status.split.accepted
     active = scope.status.active
     split = split_seen(
         scope.status.split,
-        desired=number(scope.share) if active else 0,
+        desired=number(_desired(scope)) if active else 0,
         written=number(written),
         accepted=accepted,
     )
@@ -55,6 +55,15 @@ def project(spec: RolloutSpec, decision: Decision, facts: Facts) -> RolloutStatu
     )
     status = _won(scope, status)
     return status.model_copy(update={"conditions": conditions(status, decision, facts)})
+
+
+def _desired(scope: Scope) -> Fraction:
+    """The share of the rules that follow `weight`; where steps name all of them, the largest, as for what is written."""
+    shares = scope.shares
+    rules = [rule for route in scope.live_routes for rule in route.rules] if shares.rules else []
+    if not rules or any(rule.key not in shares.rules for rule in rules):
+        return shares.weight
+    return max(shares.of(rule.key) for rule in rules)
 
 
 def _won(scope: Scope, status: RolloutStatus) -> RolloutStatus:
@@ -102,6 +111,7 @@ def summary(status: RolloutStatus) -> str:
 def _route(scope: Scope, route: RouteView) -> RouteStatus:
     before = scope.remembered(route) or RouteStatus(kind=route.kind, name=route.name)
     share: Fraction | None = None
+    shares = before.shares if scope.status.active else {}
     baseline, mirrors = before.baseline, before.mirrors
     owned = before.owned and scope.status.active
     if route.stale and route.intent is None and not route.share:  # put back: this run has nothing to do with it yet
@@ -112,21 +122,30 @@ def _route(scope: Scope, route: RouteView) -> RouteStatus:
         baseline = {**found, **baseline} if before.owned else found
         mirrors = {**mirrors, **{key: str(said) for key, said in route.intent.mirrors.items()}}
         if route.intent.mode is Mode.STEP:
-            share = max((weights.share for weights in route.intent.weights.values()), default=Fraction(0))
+            share, shares = _given(scope, route.intent)
     if not owned:
-        share = route.share
+        share, shares = route.share, {}
     return route_seen(
         before,
         generation=route.generation,
         accepted=route.exists and route.acceptance.accepted,
         message=route.problem or ("" if route.acceptance.accepted else route.acceptance.message),
         share=number(share) if share is not None else before.share,
+        shares=shares,
         owned=owned,
         pair=str(route.pair) if owned else "",
         baseline=baseline if scope.status.active else {},
         rules=_marks(before, route, baseline) if scope.status.active else {},
         mirrors=mirrors if scope.status.active and owned else {},
     )
+
+
+def _given(scope: Scope, intent: Intent) -> tuple[Fraction, dict[str, float]]:
+    """The largest share that a run wrote to the rules of a route that follow `weight`, and those of the rules that a step names."""
+    given = {key: weights.share for key, weights in intent.weights.items()}
+    apart = {key: share for key, share in given.items() if key in scope.spec.named_rules}
+    following = [share for key, share in given.items() if key not in apart] or [*apart.values()]
+    return max(following, default=Fraction(0)), {key: number(share) for key, share in apart.items()}
 
 
 def _marks(before: RouteStatus, route: RouteView, baseline: Mapping[str, str]) -> dict[str, str]:

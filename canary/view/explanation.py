@@ -17,7 +17,7 @@ from canary.view.explain_run import about_run
 from canary.view.mirrors import mirror_lines
 from canary.view.rollout import RolloutView, approval_wanted, asks, awaits_approval, mirrors, objections, unmeasured
 from canary.view.weights import declared_route, route_lines
-from canary.view.words import clean, clock, counted, every, left, listing, measured, percent, since, span
+from canary.view.words import clean, clock, counted, every, left, listing, measured, named_shares, percent, since, span
 
 Json = dict[str, Any]
 
@@ -239,6 +239,10 @@ def _weights(rollout: RolloutView, routes: Mapping[RouteKey, Json | None]) -> It
             f"The run wants {percent(split.desired)} for the canary; written {percent(split.written)}, accepted by the "
             f"gateways {percent(split.accepted)}{observed}."
         )
+        for seen in rollout.status.routes:
+            if seen.shares:
+                where = f"{seen.kind} {clean(seen.name)}"
+                yield f"Rules of {where} that a step names do not follow that; written {named_shares(seen.shares)}."
     yield (
         "Weights are relative: a share is a share of what the pair "
         f"{rollout.service('stable')} + {rollout.service('canary')} gets, not of the whole rule."

@@ -164,6 +164,10 @@ def _time(raw: Any) -> datetime | None:
         return None
 
 
+def _percent(share: object) -> str:
+    return f"{clean(share).removesuffix('%').strip()} %"
+
+
 def asks(step: Json) -> str:
     """What a step asks for, in words: `10 %`, `approval`, `mirror 20 %`; words of later versions by their name."""
     words = []
@@ -172,7 +176,9 @@ def asks(step: Json) -> str:
             case ("hold", _):
                 continue
             case ("weight", _):
-                words.append(f"{clean(value).removesuffix('%').strip()} %")
+                words.append(_percent(value))
+            case ("rules", dict()):
+                words += [f"rule {clean(name)} {_percent(share)}" for name, share in value.items()]
             case ("mirror", {"percent": share}):
                 words.append(f"mirror {clean(share)} %")
             case ("mirror", {"fraction": {"numerator": part, **more}}):

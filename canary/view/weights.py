@@ -58,20 +58,21 @@ def route_lines(rollout: RolloutView, key: RouteKey, route: Json, declared: Json
         return
     if FORMS[key.kind].by_connection:
         yield f"{label}: {BY_CONNECTION[key.kind]}"
+    seen = rollout.status.route(key.kind, key.name)
     for pair in pairs:
-        yield _rule(rollout, label, route, pair)
+        written = seen.shares.get(pair.key) if seen is not None else None
+        yield _rule(rollout, label, route, pair, rollout.status.split.written if written is None else written)
         if pair.sticky:
             yield f"{label}: rule {clean(pair.key)} {STICKY}."
 
 
-def _rule(rollout: RolloutView, label: str, route: Json, pair: RulePair) -> str:
+def _rule(rollout: RolloutView, label: str, route: Json, pair: RulePair, written: float) -> str:
     refs = route["spec"]["rules"][pair.rule]["backendRefs"]
     stable, canary = _weight(refs[pair.stable]), _weight(refs[pair.canary])
     words = (
         f"{label}, rule {clean(pair.key)}: {rollout.service('stable')} {stable}, "
         f"{rollout.service('canary')} {canary}: the canary gets {share(canary, stable + canary)} of the pair"
     )
-    written = rollout.status.split.written
     if rollout.active and stable + canary and abs(100 * canary / (stable + canary) - written) > ROUNDING:
         words += (
             f" (not the {plain(written)} % that the controller saw last: somebody else changed it, or it is about to)"

@@ -121,6 +121,11 @@ def listing(words: list[str], last: str = "and") -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {last} {words[-1]}" if words else ""
 
 
+def named_shares(shares: Mapping[str, float]) -> str:
+    """Shares of rules that a step names, in percent: `beta 100 % and internal 50 %`."""
+    return listing([f"{clean(name)} {percent(share)}" for name, share in shares.items()])
+
+
 def event_time(event: Mapping[str, Any]) -> str:
     """When an event happened last, as RFC 3339: of whole seconds these sort as text."""
     series = event.get("series") or {}

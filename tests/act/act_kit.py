@@ -147,6 +147,7 @@ class Bench:
         return self.api.faults.add(Fault(**{"verb": "patch", "user": "controller", **what}))
 
     async def events(self) -> list[Json]:
+        await asyncio.wait_for(self.recorder._idle.wait(), 60)  # a stop waits less long than a busy machine may take
         await self.recorder.__aexit__()
         found = (await self.kube.list(EVENTS, TEAM))["items"]
         return [event for event in found if event["reportingComponent"] == "canary"]  # a cluster tells things, too

@@ -29,7 +29,7 @@ from canary.decide.actions import (
     WriteRoute,
 )
 from canary.decide.facts import CopyView
-from canary.errors import Conflict, Unavailable, Unprocessable, WriteAltered
+from canary.errors import Conflict, NotServed, Unavailable, Unprocessable, WriteAltered
 from canary.kube import DEPLOYMENTS, HTTPROUTES, ROLLOUTS
 from canary.model.requests import REQUEST_ANNOTATION, parse_request
 from canary.observe.copies import copy_annotation, read_copy
@@ -273,6 +273,22 @@ async def test_the_last_finalizer_lets_the_object_go(bench: Bench) -> None:
     done = await bench.executor.execute([RemoveFinalizer()], world, NOW)
     assert not done.failed
     assert (TEAM, "shop") not in bench.store.rollouts
+
+
+@pytest.mark.parametrize("mode", [Mode.ROLLBACK, None])
+async def test_a_version_that_is_not_served_tells_nothing_of_a_route(bench: Bench, mode: Mode | None) -> None:
+    """A 404 that names no object: the write fails and is tried again, and the route is not taken for deleted."""
+    await bench.executor.execute([write()], await bench.see(), NOW)
+    bench.store.kinds.served(replace(HTTPROUTES, version="v1alpha9"))
+    done = await bench.executor.execute([write(stable=90, canary=10, mode=mode)], await bench.see(), NOW)
+    assert [type(error) for error in done.failed.values()] == [NotServed]
+    assert key("shop") in bench.store.routes
+    assert key("shop") in bench.executor.unwritten
+    bench.store.kinds.served(HTTPROUTES)
+    later = NOW + timedelta(seconds=5)
+    done = await bench.executor.execute([write(stable=90, canary=10, mode=mode)], await bench.see(), later)
+    assert done.failed == {}
+    assert await bench.weights() == [90, 10]
 
 
 async def test_a_rollout_that_is_gone_is_no_failure(bench: Bench) -> None:

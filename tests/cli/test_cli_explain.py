@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 import yaml
-from cli_kit import NOW, PHASES, ago, awaiting_approval, checks, ended, rollout, status
+from cli_kit import NOW, PHASES, ago, awaiting_approval, checks, ended, rollout, routes, status
 from picture_kit import text
 
 from canary.cli.follow import verdict
 from canary.cli.render_explain import render_explanation
 from canary.model.requests import REQUEST_ANNOTATION
 from canary.model.rollout import RouteKind
-from canary.model.status import Outcome, Phase, RolloutStatus, StepStatus, VerdictKind
+from canary.model.status import Outcome, Phase, RolloutStatus, SplitStatus, StepStatus, VerdictKind
 from canary.routes.key import RouteKey
 from canary.view.explanation import explain
 from canary.view.rollout import view
@@ -132,6 +132,23 @@ def test_weights_that_somebody_else_changed_are_pointed_out() -> None:
     assert "not the 50 % that the controller saw last" in told(status(), {"shop": route(90, 10)})
     assert "saw last" not in told(status(), {"shop": route(50, 50)})
     assert "saw last" not in told(PHASES[Phase.IDLE], {"shop": route(90, 10)})
+
+
+def test_rules_that_steps_name_are_told_apart() -> None:
+    """Their share is not the one of all others, and nobody else has changed it."""
+    (mine,) = routes(0)
+    found = status(
+        split=SplitStatus(desired=0, written=0, accepted=0),
+        routes=(mine.model_copy(update={"shares": {"beta": 100.0}}),),
+    )
+    beta, everybody = route(0, 1), route(1, 0)
+    beta["spec"]["rules"] = [{"name": "beta", **beta["spec"]["rules"][0]}, *everybody["spec"]["rules"]]
+    text = told(found, {"shop": beta})
+    assert "Rules of HTTPRoute shop that a step names do not follow that; written beta 100 %." in text
+    assert "rule beta: shop-stable 0, shop-canary 1: the canary gets 100 % of the pair" in text
+    assert "saw last" not in text
+    beta["spec"]["rules"][0]["backendRefs"][0]["weight"] = 1
+    assert "not the 100 % that the controller saw last" in told(found, {"shop": beta})
 
 
 def test_a_route_without_the_pair_says_what_to_add() -> None:

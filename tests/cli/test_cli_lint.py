@@ -16,6 +16,7 @@ import pytest
 import yaml
 from cli_kit import canary
 from cluster_kit import api_server, install_all, own_namespace
+from definitions import concise, install, remove
 
 from canary.kube import (
     CHECKTEMPLATES,
@@ -27,6 +28,7 @@ from canary.kube import (
     REFERENCEGRANTS,
     ROLLOUTS,
     SERVICES,
+    UDPROUTES,
     Kube,
     KubeClient,
 )
@@ -297,8 +299,15 @@ async def test_live_reads_the_kinds_that_are_named(cluster: Cluster, tmp_path: P
     """A GRPCRoute of the cluster is judged as an HTTPRoute is; a kind that is not served is told with what to install."""
     grpc = {**route(), "apiVersion": GRPCROUTES.api_version, "kind": "GRPCRoute"}
     routes = [{"kind": "GRPCRoute", "name": "shop"}, {"kind": "UDPRoute", "name": "shop"}]
-    manifest = write(tmp_path / "m.yaml", rollout(routes=routes))
-    code, found = await cluster.lint(manifest)
+    udp = {**route(), "apiVersion": UDPROUTES.api_version, "kind": "UDPRoute"}
+    manifest = write(
+        tmp_path / "m.yaml", rollout(routes=routes), udp
+    )  # with its file at hand, where it could not be applied
+    await remove(cluster.kube, "UDPRoute")
+    try:
+        code, found = await cluster.lint(manifest)
+    finally:
+        await install(cluster.kube, concise("UDPRoute"))
     assert code == 1
     told = dict(found)
     assert f"there is no GRPCRoute shop in namespace {NS}" in told["spec.routes[0]"]
@@ -307,7 +316,7 @@ async def test_live_reads_the_kinds_that_are_named(cluster: Cluster, tmp_path: P
     )
     await cluster.kube.create(GRPCROUTES, grpc)
     (words,) = [words for field, words in (await cluster.lint(manifest))[1] if field == "spec.routes[0]"]
-    assert "GRPCRoute shop: Gateway edge has not answered for the route yet" in words
+    assert "GRPCRoute shop is not served: Gateway edge has not answered for the route yet" in words
 
 
 async def test_live_reads_what_gateways_say_of_this_generation(cluster: Cluster, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_kit import EVENTS, NOW, PHASES, ago, checks, rollout, status
+from cli_kit import EVENTS, NOW, PHASES, ago, checks, rollout, routes, status
 from picture_kit import line_with, picture, text
 from rich.console import Group
 
@@ -137,13 +137,13 @@ def test_a_status_of_a_later_version_is_shown_as_far_as_it_is_understood() -> No
     """Unknown fields, phases and kinds of routes are named, and everything else is there."""
     document = rollout(status())
     document["status"] |= {"phase": "Analysing", "shards": [1, 2]}
-    document["status"]["routes"].append({"kind": "GRPCRoute", "name": "api", "share": 50})
+    document["status"]["routes"].append({"kind": "FutureRoute", "name": "api", "share": 50})
     document["status"]["checks"][0]["verdict"] = "Inconclusive"
     document["spec"]["steps"].append({"mirror": {"percent": 20}, "affinity": {}})
     shown = picture(document)
     assert "team-shop/shop  Analysing" in shown
     assert "status.phase 'Analysing' is beyond this version of the CLI" in shown
-    assert "status.routes[1].kind 'GRPCRoute' is beyond" in shown
+    assert "status.routes[1].kind 'FutureRoute' is beyond" in shown
     assert "status.checks[0].verdict 'Inconclusive'" in shown
     assert "HTTPRoute shop" in shown
     assert "mirror 20 % + affinity" in shown
@@ -267,3 +267,18 @@ def test_each_parent_of_each_route_has_a_line() -> None:
     assert "has not answered for the route yet" in line_with(shown, "Gateway infra/c")
     assert "no parent" in line_with(shown, "GRPCRoute bare")
     assert "Parents" not in picture(rollout(status()))
+
+
+def test_rules_that_steps_name_are_shown_by_name() -> None:
+    """In the steps, and next to the route: what is desired there is about the other rules."""
+    (route,) = routes(0)
+    document = rollout(
+        status(
+            split=SplitStatus(desired=0, written=0, accepted=0),
+            routes=(route.model_copy(update={"shares": {"beta": 100.0, "internal": 0.5}}),),
+        )
+    )
+    document["spec"]["steps"][2] = {"weight": 0, "rules": {"beta": 100, "internal": "0.5%"}, "hold": "5m"}
+    shown = picture(document, 140)
+    assert "0 % + rule beta 100 % + rule internal 0.5 %" in shown
+    assert "written to rules by name: beta 100 % and internal 0.5 %" in shown

@@ -35,9 +35,10 @@ def definition(kind: str, *served: str, unserved: tuple[str, ...] = ()) -> Json:
     return document
 
 
-def missing(folder: Path, *kinds: str) -> list[Json]:
-    """Definitions of those kinds that a folder of definitions has none of, as a cluster of today serves them."""
-    return [definition(kind, "v1") for kind in kinds if not [*folder.glob(f"*{ROUTES[kind].plural}.yaml")]]
+def concise(kind: str) -> Json:
+    """The definition that the sandbox has of a kind."""
+    document: Json = yaml.safe_load((CONCISE / f"{ROUTES[kind].plural}.yaml").read_text())
+    return document
 
 
 async def install(kube: Kube, document: Json) -> None:

@@ -40,6 +40,8 @@ from canary.metrics.scripted import Scripted
 from canary.model.requests import REQUEST_ANNOTATION
 from canary.observe.objects import FINALIZER
 from canary.observe.store import Store
+from canary.preflight.offers import Platform
+from canary.routes.features import Feature
 from canary.routes.intent import run_annotation
 from canary.telemetry import Telemetry
 from canary_sandbox.apiserver import AuditEntry
@@ -473,7 +475,7 @@ class ControllerInstance:
         self.kube = KubeClient(self.line)  # type: ignore[arg-type]  # the same three methods
         self._recorder = EventRecorder(self.kube)
         await self._recorder.__aenter__()
-        self.store = Store()
+        self.store = Store(platform=Platform({"*": frozenset(Feature)}))
         self.manager = Manager(Deps(self.kube, self.store, self._recorder, world.provider, self.telemetry, world.clock))
         manager = self.manager
         await self._follow(CLUSTERCHECKTEMPLATES, lambda kind, obj: manager.template("ClusterCheckTemplate", kind, obj))

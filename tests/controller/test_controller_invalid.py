@@ -122,6 +122,19 @@ CASES = [
         cure=lambda world: world.set_rules(world.gitops, rule(name="checkout")),
     ),
     Case(
+        "a step that names a rule which the route does not have",
+        ("spec.steps[0].rules", "no route of this Rollout has a rule named 'beta' that lists both Services"),
+        spec={"steps": [{"weight": 0, "rules": {"beta": 100}}, {"weight": 50}]},
+        cure=lambda world: world.set_rules(world.gitops, rule(), rule(name="beta")),
+    ),
+    Case(
+        "a step that names a rule which the Rollout leaves out",
+        ("spec.steps[0].rules", "spec.routes[].rules leaves rule 'beta' out"),
+        cause=lambda world: world.set_rules(world.gitops, rule(name="pay"), rule(name="beta")),
+        spec={"routes": [{"name": "shop", "rules": ["pay"]}], "steps": [{"weight": 9, "rules": {"beta": 100}}]},
+        cure=lambda world: world.edit(routes=[{"name": "shop"}]),
+    ),
+    Case(
         "a second Rollout on the same rule",
         ("spec.routes[0]", "Rollout older drives rule"),
         cause=_rival,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from controller_kit import CONTROLLER, World, backend, clean, route_document
-from definitions import definition, install, remove
+from definitions import concise, definition, install, remove
 from test_controller_whole import served
 
 from canary.kube import GRPCROUTES, UDPROUTES, Resource
@@ -32,8 +32,15 @@ def udp_route(resource: Resource, name: str = "dns") -> Json:
     }
 
 
+async def restore(world: World) -> None:
+    """The definition as the server of the session had it."""
+    await remove(world.admin, "UDPRoute")
+    await install(world.admin, concise("UDPRoute"))
+
+
 async def test_a_kind_comes_changes_its_version_and_goes(world: World, caplog: pytest.LogCaptureFixture) -> None:
     """Named before it is served, it is the Rollout's problem alone; then it works as v1alpha2, goes on as v1, and is missed."""
+    await remove(world.admin, "UDPRoute")
     await world.furnish()
     await world.declare()
     await world.declare("dns", routes=NAMED, steps=[{"weight": 10, "hold": "2s"}, {"approval": {}}, {"weight": 100}])
@@ -70,11 +77,12 @@ async def test_a_kind_comes_changes_its_version_and_goes(world: World, caplog: p
             await world.until(lambda: world.phase() == "Succeeded")
             assert world.run_number() == 1, "who does not name the kind has not noticed"
     finally:
-        await remove(world.admin, "UDPRoute")
+        await restore(world)
 
 
 async def test_a_run_whose_kind_of_route_goes_ends_and_says_why(world: World) -> None:
     """Its other routes go back to stable at once."""
+    await remove(world.admin, "UDPRoute")
     await install(world.admin, definition("UDPRoute", "v1alpha2"))
     try:
         await world.route_kind(OLD)
@@ -91,7 +99,7 @@ async def test_a_run_whose_kind_of_route_goes_ends_and_says_why(world: World) ->
             assert world.status()["run"]["reason"] == "RouteMissing"
             await world.until(lambda: world.phase() not in {"Progressing", "RollingBack"})
     finally:
-        await remove(world.admin, "UDPRoute")
+        await restore(world)
 
 
 async def test_routes_of_one_name_and_two_kinds_move_as_one(world: World) -> None:

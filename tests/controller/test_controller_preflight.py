@@ -24,7 +24,9 @@ from controller_kit import (
 
 from canary.controller.lookout import Lookout
 from canary.controller.survey import Survey
-from canary.kube import GATEWAYS, HTTPROUTES, REFERENCEGRANTS, SERVICES, Resource
+from canary.kube import GATEWAYCLASSES, GATEWAYS, HTTPROUTES, REFERENCEGRANTS, SERVICES, Resource
+from canary.preflight.offers import Platform
+from canary.routes.features import Feature
 from canary_sandbox.apiserver import Fault
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -130,6 +132,45 @@ async def test_a_grant_is_wanted_where_a_namespace_is_crossed(world: World, clie
             await world.until(lambda: ready(world) == ("False", "RefNotPermitted"))
 
 
+async def test_a_mirror_needs_a_gateway_that_can(world: World) -> None:
+    """Where nobody says that the gateways can mirror, nothing is written; once the GatewayClass publishes it, the run begins."""
+    name = world.namespace  # GatewayClasses have no namespace
+    of = {"apiVersion": GATEWAYCLASSES.api_version, "kind": "GatewayClass", "metadata": {"name": name}}
+    await world.create(GATEWAYCLASSES, {**of, "spec": {"controllerName": "example.com/gateway"}}, by=world.admin)
+    await world.furnish(route_document("shop", rule(matches=[{"method": "GET"}])))
+    await world.admin.merge_patch(GATEWAYS, "gw", world.namespace, {"spec": {"gatewayClassName": name}})
+    await world.declare(steps=[{"mirror": {"percent": 20}, "hold": "2s"}, {"weight": 100, "hold": "2s"}])
+    instance = await world.start_controller()
+    instance.store.around.platform = Platform()
+    async with surveyed(world, instance):
+        await world.until(lambda: ready(world) == ("False", "UnsupportedFeature"))
+        assert f"nobody says that GatewayClass {name} can do HTTPRouteRequestMirror" in world.message()
+        await world.deploy(2)
+        await world.pass_(5)
+        assert (world.run_number(), world.untouched()) == (0, True)
+        can = {"supportedFeatures": [{"name": f"HTTPRouteRequest{what}Mirror"} for what in ("", "Percentage")]}
+        await world.admin.merge_patch(GATEWAYCLASSES, name, None, {"status": can}, subresource="status")
+        await world.until(lambda: world.phase() == "Succeeded")
+
+
+async def test_a_plan_that_is_edited_to_mirror_asks_first(world: World) -> None:
+    """No preflight stands before a run that gives way to another: the step itself is not written, and says why."""
+    instance = await world.begin(route_document("shop", rule(matches=[{"method": "GET"}])))
+    instance.store.around.platform = Platform()
+    await world.deploy(2)
+    await world.until(lambda: world.step() == 1 and world.weights()[1] == 10)
+    await world.edit(steps=[{"mirror": {"percent": 20}, "hold": "2s"}, {"weight": 100, "hold": "2s"}])
+    await world.until(
+        lambda: world.run_number() == 2 and world.step() == 1 and "needs HTTPRouteRequestMirror" in world.message()
+    )
+    await world.pass_(30)
+    assert (world.phase(), world.weights()[1]) == ("Progressing", 0)
+    assert "filters" not in world.route()["spec"]["rules"][0]
+    instance.store.around.platform = Platform({"*": frozenset(Feature)})
+    await world.edit(steps=[{"mirror": {"percent": 30}, "hold": "2s"}, {"weight": 100, "hold": "2s"}])
+    await world.until(lambda: world.phase() == "Succeeded")
+
+
 async def test_a_run_under_way_is_not_ended_by_it(world: World) -> None:
     """What was said of parents and Services is a matter of the next run; this one ends by what gateways accept and checks say."""
     instance = await world.begin()
@@ -162,6 +203,27 @@ async def test_what_may_not_be_read_says_nothing(world: World, clients: Clients)
         await world.until(lambda: world.phase() == "Succeeded")
         clients.api.faults.clear()
         await world.until(lambda: ready(world) == ("False", "ParentMissing"))
+
+
+async def test_a_list_that_never_comes_holds_up_no_start(world: World, clients: Clients, caplog: Any) -> None:
+    """An API server that cannot list one kind for now (a broken conversion): a controller begins without, and says so."""
+    fault = clients.api.faults.add(Fault(verb="list", resource="gateways", status=503, times=None, user=CONTROLLER))
+    await world.furnish()
+    await world.admin.delete(GATEWAYS, "gw", world.namespace)
+    await world.declare()
+    instance = await world.start_controller()
+    lookout = Lookout(instance.manager.deps.sight, world.clock, (world.namespace,))
+    survey = Survey(instance.kube, instance.manager, (world.namespace,), lookout, patience=0.2)
+    task = asyncio.create_task(survey.run())
+    try:
+        await survey.listed()
+        assert f"no list of gateways of {world.namespace} yet; runs are judged without" in caplog.text
+        await world.until(lambda: ready(world)[0] == "True")
+        clients.api.faults.remove(fault)
+        await world.until(lambda: ready(world) == ("False", "ParentMissing"))
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_what_changes_nothing_that_is_looked_at_wakes_nobody(world: World) -> None:

@@ -133,11 +133,30 @@ async def test_what_is_missing_for_a_moment_is_not_gone() -> None:
         assert (place.deleted, place.why, place.sight.blind) == ([], "", False)
 
 
-async def test_what_is_missing_for_a_while_is_gone_and_comes_back() -> None:
-    """Its routes are dropped, who names it is woken and told what to install; served again, everything is as it was."""
+async def test_an_api_server_that_knows_no_definitions_for_a_while_has_lost_nothing() -> None:
+    """Nobody has deleted the definition: routes stay, time does not count meanwhile, and after a minute it counts as gone."""
     async with following(HTTPROUTES, TCPROUTES) as place:
+        for seconds in (50, 50):
+            place.kube.served = [HTTPROUTES]
+            place.informers.disturbed(anew=True)
+            await place.pass_(seconds)
+            assert (place.deleted, place.why, place.sight.blind) == ([], "", True)
+            place.kube.served = [HTTPROUTES, TCPROUTES]
+            await place.pass_(3)
+            assert (place.deleted, place.why, place.sight.blind) == ([], "", False)
         place.kube.served = [HTTPROUTES]
         place.informers.disturbed(anew=True)
+        await place.pass_(63)
+        assert (place.deleted, place.sight.blind) == (["TCPRoute mqtt"], False)
+
+
+async def test_what_is_missing_for_a_while_is_gone_and_comes_back() -> None:
+    """Its definition is deleted: routes are dropped, who names it is woken and told what to install; then all is as it was."""
+    async with following(HTTPROUTES, TCPROUTES) as place:
+        place.kube.put(CRDS, {"metadata": {"name": TCPROUTES.definition}})
+        await place.pass_(1)
+        place.kube.served = [HTTPROUTES]
+        await place.kube.delete(CRDS, TCPROUTES.definition)
         await place.pass_(1)
         assert TCP in place.store.routes
         await place.pass_(4)

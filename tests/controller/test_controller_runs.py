@@ -8,7 +8,7 @@ import copy
 from contextlib import AsyncExitStack
 
 import pytest
-from controller_kit import CONTROLLER, START, World, backend, check, clean, route_document, rule
+from controller_kit import CONTROLLER, START, World, backend, check, clean, pair_weights, route_document, rule
 
 from canary.act.executor import PATIENCE
 from canary.controller.reconciler import OTHER_WRITES
@@ -464,3 +464,48 @@ async def test_a_status_that_waited_for_its_place_writes_over_nothing(world: Wor
     ]
     recorded = outcomes.index(("RolledBack", "RolledBack"))
     assert set(outcomes[recorded:]) == {("RolledBack", "RolledBack")}
+
+
+async def test_a_prepared_rule_is_moved_by_its_name(world: World) -> None:
+    """Who opts in gets the canary first, everybody else follows step by step, and at the end both rules are as they were."""
+    matches = [{"path": {"type": "PathPrefix", "value": "/"}}]
+    opted_in = [{**matches[0], "headers": [{"type": "Exact", "name": "x-beta", "value": "yes"}]}]
+    route = route_document("shop", rule(name="beta", matches=opted_in), rule(name="everybody", matches=matches))
+    steps = [{"weight": 0, "rules": {"beta": 100}, "hold": "2s"}, {"weight": 50, "hold": "2s"}]
+    await world.begin(route, steps=steps)
+    before = world.route()["spec"]
+    await world.deploy(2)
+    seen: list[list[tuple[int, int]]] = []
+
+    def shares() -> list[tuple[int, int]]:
+        return [pair_weights(each) for each in world.route()["spec"]["rules"]]
+
+    await world.until(lambda: seen.append(shares()) or world.step() == 1)
+    await world.settle()
+    assert shares() == [(0, 100), (1, 0)]
+    assert (world.status()["split"]["written"], world.status()["routes"][0]["shares"]) == (0, {"beta": 100})
+    await world.until(lambda: seen.append(shares()) or world.phase() == "Succeeded")
+    await world.settle()
+    assert [found for found, last in zip(seen, [None, *seen], strict=False) if found != last] == [
+        [(1, 0), (1, 0)],
+        [(0, 100), (1, 0)],
+        [(0, 100), (50, 50)],
+        [(1, 0), (1, 0)],
+    ]
+    assert world.route()["spec"] == before
+    assert list(clean(world)) == []
+
+
+async def test_a_failure_among_those_who_opt_in_is_rolled_back(world: World) -> None:
+    """Nobody else ever had the canary, and nobody has it after."""
+    route = route_document("shop", rule(name="beta"), rule(name="everybody"))
+    await world.begin(route, steps=[{"rules": {"beta": 100}, "hold": "60s"}, {"weight": 50}])
+    await world.deploy(2)
+    await world.until(
+        lambda: world.step() == 1 and world.route()["spec"]["rules"][0]["backendRefs"][1]["weight"] == 100
+    )
+    world.provider.answers["errors"] = 0.5
+    await world.until(lambda: world.phase() == "RolledBack")
+    await world.settle()
+    assert [pair_weights(each) for each in world.route()["spec"]["rules"]] == [(1, 0), (1, 0)]
+    assert list(clean(world)) == []

@@ -20,13 +20,13 @@ from typing import Any
 
 import yaml
 from cluster_kit import REAL, api_server, install_all
-from definitions import missing
 
 from canary.controller.clock import ManualClock
 from canary.controller.run import serve
 from canary.controller.settings import Settings
 from canary.kube import DEPLOYMENTS, EVENTS, HTTPROUTES, ROLLOUTS, ROUTES, Kube, KubeClient, Resource
 from canary.metrics.port import Provider
+from canary.routes.features import Feature
 from canary_sandbox.apiserver import AuditEntry
 from canary_sandbox.apiserver.generic import GenericApiServer
 from canary_sandbox.cluster import gateway_api_crds
@@ -361,10 +361,15 @@ class Town:
     @asynccontextmanager
     async def _serving(self, provider: Provider, *namespaces: str, lease: bool) -> AsyncIterator[None]:
         stop, ready = asyncio.Event(), asyncio.Event()
+        able = Path(self.kubeconfig).with_name("gateway-features.yaml")
+        able.write_text(yaml.safe_dump({"gatewayClasses": {"*": {"features": [feature.value for feature in Feature]}}}))
         task = asyncio.create_task(
             serve(
                 Settings(
-                    metrics_address="127.0.0.1:0", namespaces=namespaces, lease=(SYSTEM, ACCOUNT) if lease else None
+                    metrics_address="127.0.0.1:0",
+                    gateway_features=str(able),
+                    namespaces=namespaces,
+                    lease=(SYSTEM, ACCOUNT) if lease else None,
                 ),
                 provider=provider,
                 clock=self.clock,
@@ -425,9 +430,7 @@ async def town(folder: Path) -> AsyncIterator[Town]:
     async with api_server(authorization="RBAC") as api:
         if REAL:
             await install_all(api)  # those of a real server are the whole session's: what is installed replaces them
-        others = folder / "others.yaml"
-        others.write_text(yaml.safe_dump_all(missing(gateway_api_crds(), "TCPRoute", "UDPRoute")))
-        await api.install_crds([gateway_api_crds(), OPERATOR, *([others] if others.stat().st_size else [])])
+        await api.install_crds([gateway_api_crds(), OPERATOR])
         async with await KubeClient.connect(server=api.url, token=api.token, user_agent="people") as kube:
             made = Town(api, kube, api.kubeconfig(folder / "kubeconfig"))
             async with AsyncExitStack() as stack:

@@ -214,6 +214,25 @@ def test_what_prometheus_is_shown_is_mounted(tmp_path: Path, chosen: tuple[str, 
             assert env[variable] == f"/var/run/canary/{name}/{item}"
 
 
+def test_what_gateways_can_is_mounted(tmp_path: Path) -> None:
+    """Component and value mount the same key of a ConfigMap where the variable says, with Prometheus's files or without."""
+    ours = kustomized(overlay_with(tmp_path, "cluster-wide", "gateway-features", "prometheus-token"))
+    theirs = templated("gatewayFeatures.configMap=canary-gateway-features")
+    alone = templated("gatewayFeatures.configMap=canary-gateway-features", "prometheus.url=")
+    for documents in (ours, theirs, alone):
+        pod = named(documents, "Deployment")["spec"]["template"]["spec"]
+        (container,) = pod["containers"]
+        volumes = {one["name"]: one for one in pod["volumes"]}
+        file = "gateway-features.yaml"
+        assert volumes["gateway-features"]["configMap"] == {
+            "name": "canary-gateway-features",
+            "items": [{"key": file, "path": file}],
+        }
+        mounts = {one["name"]: one["mountPath"] for one in container["volumeMounts"]}
+        env = {one["name"]: one.get("value") for one in container["env"]}
+        assert env["CANARY_GATEWAY_FEATURES"] == f"{mounts['gateway-features']}/{file}"
+
+
 def test_the_authorities_may_come_from_a_config_map() -> None:
     """They are no secret; one of the two is enough, and without an address there is nobody to trust."""
     (volume,) = named(templated("prometheus.ca.configMap=bundle", "prometheus.ca.key=all.pem"), "Deployment")["spec"][

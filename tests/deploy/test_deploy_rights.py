@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from definitions import definition, remove
+from definitions import concise, remove
 from definitions import install as define
 from deploy_kit import (
     OVERLAYS,
@@ -243,7 +243,7 @@ def without(documents: list[Json], *plurals: str) -> list[Json]:
 def only(kind: str) -> list[Json]:
     """The team's objects, with a Rollout that moves one route."""
     documents = team()
-    documents[-1]["spec"]["routes"] = [{"kind": kind, "name": "shop"}]
+    documents[-1]["spec"] |= {"routes": [{"kind": kind, "name": "shop"}], "steps": [{"weight": 10, "hold": "10s"}]}
     return [one for one in documents if not one["kind"].endswith("Route") or one["kind"] == kind]
 
 
@@ -255,7 +255,7 @@ async def test_a_controller_that_may_not_see_definitions_finds_new_kinds_too(pla
     async with place.controller(Scripted({"errors": 0.0})):
         await place.apply([one for one in documents if one["kind"] != "UDPRoute"])
         await place.until("shop", TEAM, lambda status: "this cluster serves no UDPRoute" in status.get("message", ""))
-        await define(place.kube, definition("UDPRoute", "v1"))
+        await define(place.kube, concise("UDPRoute"))
         await place.apply(documents)
         await place.until("shop", TEAM, lambda status: status.get("phase") == "Idle")
 

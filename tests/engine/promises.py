@@ -40,13 +40,26 @@ def of_spot(called: str) -> tuple[RouteKind, str]:
     return RouteKind(kind or RouteKind.HTTP), name
 
 
+ALL = ""
+"""Every rule that no step names."""
+
+Given = dict[str, Fraction]
+"""Shares by the name of a rule, and of ALL others."""
+
+
+def of(shares: Given, rule: str) -> Fraction:
+    """The share of a rule."""
+    return shares.get(rule, shares[ALL])
+
+
 class Promises:
     """Books kept from what happens, not from what the engine says about itself."""
 
     def __init__(self, world: World) -> None:
         self.world = world
         self.failed: set[int] = set()
-        self.allowed: dict[int, Fraction] = {}
+        self.allowed: dict[int, Given] = {}
+        """The largest shares that each run has had evidence for."""
         self.reached: dict[tuple[int, int], datetime] = {}
         self.heard: dict[str, tuple[datetime, VerdictKind]] = {}
         self.lowered: set[tuple[str, str]] = set()
@@ -92,7 +105,7 @@ class Promises:
     def _new_run(self, memory: RolloutStatus, after: RolloutStatus) -> None:
         number = after.run.number if after.run else 0
         if number not in self.allowed:
-            self.allowed[number] = Fraction(0)
+            self.allowed[number] = {ALL: Fraction(0)}
             self.heard.clear()  # what was said about another run says nothing about this one
             if not memory.active:  # somebody asked, or a revision came after the end: what was lowered was another run
                 self.lowered.clear()
@@ -107,21 +120,24 @@ class Promises:
         """The first moment at which every gateway serves the step's share."""
         if not after.active or after.run is None or after.step is None or after.run.outcome is not None:
             return
-        share = self._share(after.step.index)
+        shares = self._shares(after.step.index)
         there = all(
             route.exists
             and not route.problem
             and route.acceptance.accepted
-            and all(rule.weights.share == share for rule in route.rules)
+            and all(rule.weights.share == of(shares, rule.key) for rule in route.rules)
             for route in facts.routes
             if route.declared
         )
         if there:
             self.reached.setdefault((after.run.number, after.step.index), facts.now)
 
-    def _share(self, index: int) -> Fraction:
-        weights = [step.weight.percent for step in self.world.spec.steps[:index] if step.weight is not None]
-        return weights[-1] if weights else Fraction(0)
+    def _shares(self, index: int) -> Given:
+        given = {ALL: Fraction(0)}
+        for step in self.world.spec.steps[:index]:
+            given |= {ALL: step.weight.percent} if step.weight is not None else {}
+            given |= {name: share.percent for name, share in step.named.items()}
+        return given
 
     def _advance(self, memory: RolloutStatus, facts: Facts, decision: Decision) -> None:
         """Promise 2: evidence for every step upward."""
@@ -134,13 +150,16 @@ class Promises:
         on_routes = [r.intent.step for r in facts.routes if r.intent is not None and r.intent.run == number]
         before = max([memory.step.index, *on_routes])
         self._copy_on_evidence(before, memory, facts, after)
-        swapping = self.world.spec.promotion_mode is Promotion.SWAP and after.phase is Phase.PROMOTING
-        share = Fraction(100) if swapping else self._share(after.step.index)
-        if share <= self.allowed[number]:
+        swap = self.world.spec.promotion_mode is Promotion.SWAP and (after.run.outcome is None or after.run.swap)
+        swapping = swap and after.phase is Phase.PROMOTING
+        shares = {ALL: Fraction(100)} if swapping else self._shares(after.step.index)
+        allowed = self.allowed[number]
+        names = shares.keys() | allowed.keys()
+        if all(of(shares, name) <= of(allowed, name) for name in names):
             return
         objection = self._objection(before, facts, memory, after)
-        assert not objection, f"run {number} goes from step {before} up to {float(share)} %, although {objection}"
-        self.allowed[number] = share
+        assert not objection, f"run {number} goes from step {before} up to {shares}, although {objection}"
+        self.allowed[number] = {name: max(of(shares, name), of(allowed, name)) for name in names}
 
     def _copy_on_evidence(self, before: int, memory: RolloutStatus, facts: Facts, after: RolloutStatus) -> None:
         """Promise 2 for copies: a step that mirrors is come to like one with more weight."""
@@ -183,7 +202,7 @@ class Promises:
         once = self.used.setdefault(asked, (number, index)) == (number, index)
         if step.approval is not None and not (approved or (asked and once) or full):
             return "nobody approved"
-        if self._share(index) == 0 and not self._mirrors(index):
+        if not any(self._shares(index).values()) and not self._mirrors(index):
             return ""
         for check in facts.checks:
             at, verdict = self.heard.get(check.name, (None, VerdictKind.UNKNOWN))
@@ -338,7 +357,7 @@ class Promises:
         assert intent.mode is not Mode.ROLLBACK, f"{where} is raised to {share} % by a rollback"
         assert intent.run not in self.failed, f"{where} is raised to {share} % in failed run {intent.run}"
         assert (spot(action), rule) not in self.lowered, f"{where} is raised to {share} % against a person"
-        allowed = self.allowed.get(intent.run, Fraction(0))
+        allowed = of(self.allowed.get(intent.run, {ALL: Fraction(0)}), pair.key)
         assert pair.weights.share <= allowed, f"{where} is raised to {share} % where {float(allowed)} is allowed"
 
     def route_edited(self, name: str, before: Json, after: Json) -> None:

@@ -81,7 +81,7 @@ def test_a_status_with_junk_in_it_raises_nothing_and_stops_no_rollback(data: st.
     world.recorded = document
     world.promises.failed.clear()
     world.promises.allowed.setdefault(
-        RolloutStatus.load(document).run.number if RolloutStatus.load(document).run else 0, 10
+        RolloutStatus.load(document).run.number if RolloutStatus.load(document).run else 0, {"": 10}
     )  # type: ignore[union-attr]
     for _ in range(4):
         world.tick()

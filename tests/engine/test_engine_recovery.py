@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -201,7 +202,7 @@ def test_a_route_that_is_further_says_which_step_it_is() -> None:
     intent = parse_intent(world.routes["shop"]["metadata"]["annotations"][RUN_ANNOTATION])
     assert intent is not None
     world.promises.lowered.clear()
-    world.promises.allowed[1] = 50
+    world.promises.allowed[1] = {"": Fraction(50)}
     annotate(world, step=2, weights={"#0": world.pairs("shop")[0].weights})
     decision = world.run()
     assert world.memory is not None

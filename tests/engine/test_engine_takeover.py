@@ -700,7 +700,7 @@ def test_a_forged_record_of_a_later_step_raises_nothing(annotation: str, number:
     world.recorded["step"] |= {"index": 3, "display": "3/3"}
     world.recorded["routes"][0] |= {"owned": True, "share": 100}
     world.recorded["split"] = {"desired": 100, "written": 100, "accepted": 100}
-    world.promises.allowed.setdefault(number, Fraction(10))
+    world.promises.allowed.setdefault(number, {"": Fraction(10)})
     for _ in range(6):
         world.run()
         assert world.share() <= 10

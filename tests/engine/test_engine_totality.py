@@ -45,6 +45,7 @@ SPECS = (
     spec_of(promotion="Await", onFailure="Pause", deadline="1h"),
     spec_of(promotion="Swap", paused=True, steps=[{"approval": {}}, {"weight": "0.0001%"}]),
     spec_of(workloads=None, promotion="Await", trigger="Manual", checks=None),
+    spec_of(promotion="Swap", steps=[{"rules": {"x": 100}}, {"weight": 20}, {"weight": 50, "rules": {"x": 3}}]),
 )
 
 times = st.integers(-10_000, 10_000).map(lambda seconds: START + timedelta(seconds=seconds))
@@ -52,7 +53,7 @@ weights = st.builds(
     Weights, *[st.one_of(st.none(), st.sampled_from((0, 1, 7, 100, 1_000_000)), st.integers(0, 1_000_000))] * 2
 )
 revisions = st.sampled_from(("a", "b", "c", ""))
-KEYS = [RouteKey(RouteKind.HTTP, "team", name) for name in ("shop", "api")]
+KEYS = [RouteKey(kind, "team", name) for kind in (RouteKind.HTTP, RouteKind.TCP) for name in ("shop", "api")]
 keys = st.sampled_from(("#0", "#1", "x"))
 texts = st.one_of(st.text(max_size=30), st.sampled_from(("1/0", "-/-", "a/b", "1", "", "-1/3", "1/2/3")))
 
@@ -169,11 +170,12 @@ statuses = built(
     routes=st.lists(
         built(
             RouteStatus,
-            kind=st.just(RouteKind.HTTP),
+            kind=st.sampled_from((RouteKind.HTTP, RouteKind.TCP)),
             name=st.sampled_from(("shop", "api", "old")),
             owned=st.booleans(),
             share=optional(st.sampled_from((0, 0.5, 33.3333, 100))),
             overridden=st.integers(0, 9),
+            shares=st.dictionaries(keys, st.sampled_from((0, 7.25, 100)), max_size=2),
             baseline=st.dictionaries(keys, texts, max_size=2),
         ),
         max_size=3,

@@ -42,9 +42,11 @@ from canary.model.rollout import RolloutSpec, RouteKind, RouteRef
 from canary.model.status import Phase, RolloutStatus
 from canary.observe.routes import Viewer, view
 from canary.preflight.look import findings
+from canary.preflight.offers import Platform
 from canary.preflight.surroundings import Documents
 from canary.routes.acceptance import last_writer
 from canary.routes.edit import edit
+from canary.routes.features import Feature
 from canary.routes.intent import run_annotation
 from canary.routes.key import RouteKey
 from canary.routes.pair import Pair
@@ -58,6 +60,10 @@ Json = dict[str, Any]
 RUN_ANNOTATION = run_annotation("shop")
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 NAMESPACE = "team"
+
+
+AROUND = Documents(platform=Platform({"*": frozenset(Feature)}))
+"""Nothing is known of what stands around the routes, but that gateways can do whatever a step asks."""
 
 
 class Fault(StrEnum):
@@ -300,7 +306,7 @@ class World:
             measurements=tuple(self.news),
             request=parse_request(self.request),
             problems=tuple(self._problems(views, memory)),
-            findings=tuple(findings(self.spec, NAMESPACE, self._sound(views), Documents())),
+            findings=tuple(findings(self.spec, NAMESPACE, self._sound(views), AROUND)),
             recorded=Recorded.of(recorded),
             turn=self.turn,
             fresh=self.fresh,
@@ -324,14 +330,17 @@ class World:
                 problems.append(Problem("spec.routes", seen.problem))
             elif not memory.active:
                 problems += self._unwritable(seen)
+        if all(seen.exists and not seen.problem for seen in views):
+            found = frozenset(rule.key for seen in views if seen.declared for rule in seen.rules)
+            problems += [Problem("spec.steps", words) for _, _, words in self.spec.misnamed(found)]
         return [*problems, *mirroring.problems(self.spec, views, active=memory.active)]
 
     def _unwritable(self, view: RouteView) -> list[Problem]:
         try:
             for rule_view in view.rules:
-                for step in self.spec.steps:
-                    if step.weight is not None:
-                        divide(rule_view.weights, step.weight.percent, rule_view.others)
+                for index in range(len(self.spec.steps)):
+                    share = self.spec.shares_at(index + 1).of(rule_view.key)
+                    divide(rule_view.weights, share, rule_view.others)
         except ShareError as error:
             return [Problem("spec.routes", str(error))]
         return []

@@ -224,6 +224,27 @@ NEIGHBOURS: list[tuple[str, list[Json], str, str, str]] = [
         "error",
     ),
     (
+        "a step that names a rule which the route does not have",
+        [rollout(steps=[{"weight": 0, "rules": {"beta": 100}}, {"weight": 50}]), route(rule="pay")],
+        "spec.steps[0].rules.beta",
+        "no route of this Rollout has a rule named 'beta' that lists both Services",
+        "error",
+    ),
+    (
+        "a step that names a rule which `routes[].rules` leaves out",
+        [rollout(routes=[{"name": "shop", "rules": ["pay"]}], steps=[{"weight": 50, "rules": {"beta": 100}}])],
+        "spec.steps[0].rules.beta",
+        "spec.routes[].rules leaves rule 'beta' out",
+        "error",
+    ),
+    (
+        "a share of a named rule that its weights cannot express",
+        [rollout(steps=[{"weight": 100}, {"rules": {"pay": 50}}]), route(5, 0, 5, rule="pay")],
+        "spec.steps[1].rules.pay",
+        "multiply all weights of the rule by 2",
+        "error",
+    ),
+    (
         "a route that no gateway serves",
         [rollout(), {**route(), "spec": {"rules": route()["spec"]["rules"]}}],
         "spec.routes[0]",
@@ -379,6 +400,8 @@ def test_each_mistake_is_one_finding(_why: str, documents: list[Json], field: st
         [away(), GRANT],
         [away(), {**GRANT, "spec": {**GRANT["spec"], "to": [{"kind": "Service"}]}}],
         [rollout(), route(10, 0, 5)],
+        [rollout(steps=[{"weight": 0, "rules": {"pay": 100}}, {"weight": 50}]), route(5, 0, 5, rule="pay")],
+        [rollout(steps=[{"rules": {"nobody-can-tell": 100}}, {"weight": 50}])],
         [
             rollout(routes=[{"name": "shop", "rules": ["a"]}]),
             {**rollout(routes=[{"name": "shop", "rules": ["b"]}]), "metadata": {"name": "b", "namespace": "team-shop"}},

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
+from fractions import Fraction
 from functools import cache
 from typing import Any
 
@@ -21,6 +22,7 @@ from routes_kit import CANARY, STABLE
 from canary.kube import ROUTES
 from canary.model.rollout import RouteKind
 from canary.routes.edit import edit
+from canary.routes.filters import Copied
 from canary.routes.identity import marks, rekeyed
 from canary.routes.intent import Intent, Mode, run_annotation
 from canary.routes.kinds import FORMS
@@ -60,6 +62,7 @@ def kept(document: Json, kind: RouteKind) -> Json:
 # -- routes ----------------------------------------------------------------------------------------------------------
 
 weights = st.one_of(st.none(), st.integers(0, 1000), st.just(MAX_WEIGHT))
+copies = st.sampled_from((Fraction(1), Fraction(20), Fraction(100)))
 divided = st.builds(Weights, weights, weights).filter(lambda given: given.total > 0)
 HEADERS = {"set": [{"name": "x-canary", "value": "1"}], "remove": ["x-old"]}
 FILTERS: dict[str, Json] = {
@@ -240,12 +243,21 @@ def test_an_edit_leaves_a_valid_route_and_only_our_weights_changed(kind: RouteKi
 @every_kind
 @settings(max_examples=40)
 @given(data=st.data())
-def test_a_plan_and_its_inverse_are_nothing(kind: RouteKind, data: st.DataObject) -> None:
-    """The spec is what it was; and the second edit leaves a valid route, too."""
+def test_a_plan_and_the_way_back_are_nothing(kind: RouteKind, data: st.DataObject) -> None:
+    """Weights, and copies where the kind has filters: the spec is what it was, and each edit leaves a valid route."""
     document = data.draw(routes(kind))
-    plan = drawn_plan(data, document)
-    after = kept(jsonpatch.apply_patch(document, edit(document, plan, intent(plan.weights), rollout="shop")), kind)
-    back = kept(jsonpatch.apply_patch(after, edit(after, plan.inverse(document), None, rollout="shop")), kind)
+    for pair in RouteReading(document).pairs(PAIR).values():
+        refs = document["spec"]["rules"][pair.rule]["backendRefs"]
+        refs[pair.canary]["weight"], refs[pair.stable]["weight"] = 0, refs[pair.stable]["weight"] or 1
+    pairs = RouteReading(document).pairs(PAIR)
+    weights_ = drawn_plan(data, document).weights
+    bare = {key: pair.document.get("filters") == [] for key, pair in pairs.items()}
+    shares = {key: Copied(data.draw(copies), bare[key]) for key in weights_ if FORMS[kind].filters}
+    plan = RoutePlan.dividing(PAIR, weights_, shares)
+    after = kept(jsonpatch.apply_patch(document, edit(document, plan, intent(weights_), rollout="shop")), kind)
+    assert plan.kept(after) == ""
+    way = RoutePlan.back(PAIR, {key: pairs[key].weights for key in weights_}, shares, known=[*shares])
+    back = kept(jsonpatch.apply_patch(after, edit(after, way, None, rollout="shop")), kind)
     assert back["spec"] == document["spec"]
 
 

@@ -35,8 +35,8 @@ app.kubernetes.io/component: controller
 {{- end -}}
 {{- end }}
 
-{{- /* Files for Prometheus that are asked for: name of the volume, variable, where from. A list in JSON. */ -}}
-{{- define "canary.prometheusFiles" -}}
+{{- /* Files that are asked for: name of the volume, variable, where from. A list in JSON. */ -}}
+{{- define "canary.files" -}}
 {{- $files := list -}}
 {{- with .Values.prometheus -}}
 {{- if .bearerToken.secret -}}
@@ -53,6 +53,11 @@ app.kubernetes.io/component: controller
 {{- end -}}
 {{- if and $files (not .url) -}}
 {{- fail "prometheus.bearerToken, ca and headers are for prometheus.url, which is empty" -}}
+{{- end -}}
+{{- end -}}
+{{- with .Values.gatewayFeatures -}}
+{{- if .configMap -}}
+{{- $files = append $files (dict "name" "gateway-features" "env" "CANARY_GATEWAY_FEATURES" "key" .key "secret" "" "configMap" .configMap) -}}
 {{- end -}}
 {{- end -}}
 {{ toJson $files }}
