@@ -6,8 +6,9 @@ import asyncio
 import json
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any, Literal, Self
 
 import aiohttp
@@ -16,6 +17,13 @@ from cluster_kit import OUR_CRDS
 from canary.controller.run import serve
 from canary.controller.settings import Settings
 from canary.kube import GATEWAYCLASSES, GRPCROUTES, HTTPROUTES, ROLLOUTS, TCPROUTES, Resource
+from canary.routes.edit import edit
+from canary.routes.entry import Entry
+from canary.routes.features import Feature
+from canary.routes.pair import Pair
+from canary.routes.plan import RoutePlan
+from canary_sandbox.apiserver.resources import Resource as ServedKind
+from canary_sandbox.apiserver.schema import Schema
 from canary_sandbox.cluster import GATEWAY_CLASS, Sandbox
 from canary_sandbox.demo import manifests
 from canary_sandbox.gateway.port import GatewayImplementation
@@ -24,6 +32,8 @@ from canary_sandbox.grpc_client import GrpcClient
 Json = dict[str, Any]
 NAMESPACE = manifests.NAMESPACE
 GATEWAY = "public"
+PORT = 7070
+"""Of the Services: the sandbox listens on it at their ClusterIPs, and Envoy Gateway wants 8080 and 8081 of every address."""
 REQUESTS = 1000
 Speech = Literal["http", "grpc", "tcp"]
 ROUTES: dict[Speech, Resource] = {"http": HTTPROUTES, "grpc": GRPCROUTES, "tcp": TCPROUTES}
@@ -32,28 +42,14 @@ OK = 200
 OPTED_IN = {"x-beta": "yes"}
 
 
-def anything(group: str, version: str, kind: str, plural: str, scope: str = "Namespaced") -> Json:
-    """A kind that a foreign gateway watches and these tests have no object of: anything is one of it."""
-    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{plural}.{group}"},
-        "spec": {
-            "group": group,
-            "scope": scope,
-            "names": {"kind": kind, "listKind": f"{kind}List", "plural": plural, "singular": kind.lower()},
-            "versions": [
-                {
-                    "name": version,
-                    "served": True,
-                    "storage": True,
-                    "subresources": {"status": {}},
-                    "schema": {"openAPIV3Schema": schema},
-                }
-            ],
-        },
-    }
+Kind = tuple[str, str, str, str]
+"""(group, version, kind, plural) of something in namespaces"""
+
+
+def anything(group: str, version: str, kind: str, plural: str) -> ServedKind:
+    """A kind that a foreign gateway watches and these tests have no object of: the API server takes anything for one."""
+    schema = Schema({"type": "object", "x-kubernetes-preserve-unknown-fields": True}, list_types=False)
+    return ServedKind(group, version, plural, kind, namespaced=True, schema=schema, singular=kind.lower(), status=True)
 
 
 def gateway_class(controller: str) -> Json:
@@ -67,7 +63,14 @@ def gateway_class(controller: str) -> Json:
 
 def mirror(service: str, **share: Any) -> Json:
     """A filter that sends copies to a Service: of all requests, or of a `percent`."""
-    return {"type": "RequestMirror", "requestMirror": {"backendRef": {"name": service, "port": 8080}, **share}}
+    return {"type": "RequestMirror", "requestMirror": {"backendRef": {"name": service, "port": PORT}, **share}}
+
+
+def declared(folder: Path, *features: Feature) -> str:
+    """A file that declares them of the only class there is; its path, for `gateway_features`."""
+    file = folder / "features.yaml"
+    file.write_text(json.dumps({"gatewayClasses": {GATEWAY_CLASS: {"features": features}}}))
+    return str(file)
 
 
 def prepare(rules: list[Json]) -> None:
@@ -78,13 +81,15 @@ def prepare(rules: list[Json]) -> None:
 
 
 @asynccontextmanager
-async def bare_cluster(*definitions: Json) -> AsyncIterator[Sandbox]:
-    """API server and workloads, with the demo's namespace.
+async def bare_cluster(kinds: Iterable[Kind], *definitions: Json) -> AsyncIterator[Sandbox]:
+    """API server and workloads; besides the usual kinds it serves `kinds` and `definitions`.
 
     The API server is the sandbox's own in any case: a real one refuses loopback addresses in EndpointSlices, and a foreign
     gateway would call any other address as it is.
     """
     async with Sandbox(gateway=None, crds=[OUR_CRDS]) as cluster:
+        for kind in kinds:
+            cluster.server._cluster.registry.add(anything(*kind))
         cluster.server.define(definitions)
         yield cluster
 
@@ -118,9 +123,28 @@ class Shop:
     # -- traffic
 
     async def ask(self, count: int = REQUESTS, headers: Mapping[str, str] | None = None) -> Counter[tuple[int, str]]:
-        """Who answers that many requests, calls or connections, and how: counts of (status, version); 16 at a time."""
+        """Who answers that many requests, calls or connections, and how: counts of (status, version)."""
+        return await self._count(iter(range(count)), headers)
+
+    @asynccontextmanager
+    async def load(self, headers: Mapping[str, str] | None = None) -> AsyncIterator[Counter[tuple[int, str]]]:
+        """The same from entry to exit, as fast as they are answered; the counts are complete after the exit."""
         answers: Counter[tuple[int, str]] = Counter()
-        left = iter(range(count))
+        ended = False
+
+        async def run() -> None:
+            answers.update(await self._count(iter(lambda: ended, True), headers))
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(run())
+            try:
+                yield answers
+            finally:
+                ended = True
+
+    async def _count(self, left: Iterator[object], headers: Mapping[str, str] | None) -> Counter[tuple[int, str]]:
+        """Sixteen at a time, for each of `left` one."""
+        answers: Counter[tuple[int, str]] = Counter()
         async with AsyncExitStack() as stack:
             once = await self._asking(stack, headers)
 
@@ -167,13 +191,13 @@ class Shop:
 
         return connect
 
-    async def served_by(self, *versions: str) -> None:
+    async def served_by(self, *versions: str, headers: Mapping[str, str] | None = None) -> None:
         """Wait until these versions answer forty requests in a row, and each some of them: data planes follow their status."""
         answers: Counter[tuple[int, str]] = Counter()
         try:
             async with asyncio.timeout(30):
                 while set(answers) != {(OK, version) for version in versions}:
-                    answers = await self.ask(40)
+                    answers = await self.ask(40, headers)
         except TimeoutError:
             raise AssertionError(f"{versions}: never; last {answers}") from None
 
@@ -202,6 +226,21 @@ class Shop:
 
     async def route(self) -> Json:
         return await self.cluster.kube.get(ROUTES[self.speech], "shop", NAMESPACE)
+
+    async def write(self, pair: Pair, *entries: Entry) -> None:
+        """Write entries of a plan to the route as the controller does, and wait until the gateway has accepted them."""
+        ops = edit(await self.route(), RoutePlan(pair, entries), None, rollout="shop")
+        await self.cluster.kube.json_patch(ROUTES[self.speech], "shop", NAMESPACE, ops, strict=True)
+        await self.accepted()
+
+    async def ready(self, deployment: str, version: str) -> None:
+        """Wait until all replicas of a Deployment are of that version, and ready."""
+        async with asyncio.timeout(20):
+            while True:
+                replicas = self.cluster.workloads.replicas(NAMESPACE, deployment)
+                if replicas and all(one.serving and one.behaviour.version == version for one in replicas):
+                    return
+                await asyncio.sleep(0.05)
 
     async def change_rules(self, change: Callable[[list[Json]], None]) -> None:
         """Write the rules of the route as somebody else would, and wait until the gateway has accepted them."""
@@ -245,7 +284,7 @@ class Shop:
 
     async def declare(self, steps: Iterable[Json], **spec: Any) -> None:
         """Apply the Rollout, without checks."""
-        document = manifests.rollout()
+        document = at_port(manifests.rollout())
         document["spec"].pop("observed", None)
         routes = [{"kind": ROUTES[self.speech].kind, "name": "shop"}]
         document["spec"] |= {"routes": routes, "steps": list(steps), "checks": [], **spec}
@@ -279,8 +318,14 @@ class Shop:
 
 def world(controller: str, port: int, speech: Speech = "http") -> list[Json]:
     """The demo's world in another language, its class as the foreign controller wants it."""
-    documents = [speaking(document, speech) for document in manifests.world(port)]
+    documents = [speaking(at_port(document), speech) for document in manifests.world(port)]
     return [gateway_class(controller), *documents]
+
+
+def at_port(document: Json) -> Json:
+    """A document of the demo, its Services at PORT."""
+    text = json.dumps(document)
+    return dict(json.loads(text.replace('"port": 8080', f'"port": {PORT}')))
 
 
 def speaking(document: Json, speech: Speech) -> Json:

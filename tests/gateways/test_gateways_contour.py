@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,20 +9,20 @@ from typing import Any
 
 import contour
 import pytest
+import scenarios
 from contour import Contour
 from definitions import definition
 from gateways_kit import (
     GATEWAY,
     NAMESPACE,
     OK,
-    OPTED_IN,
+    PORT,
     REQUESTS,
     Shop,
     Speech,
-    anything,
     bare_cluster,
+    declared,
     mirror,
-    prepare,
     world,
 )
 
@@ -45,7 +43,7 @@ Json = dict[str, Any]
 async def behind_contour(speech: Speech = "http", **settings: Any) -> AsyncGenerator[Shop]:
     # It asks for the TCPRoutes of the experimental channel, where they have two versions.
     definitions = [definition("TCPRoute", "v1alpha2", "v1")] if speech == "tcp" else []
-    async with bare_cluster(*(anything(*one) for one in contour.OTHERS), *definitions) as cluster:
+    async with bare_cluster(contour.OTHERS, *definitions) as cluster:
         gateway = Contour(cluster.kube, cluster.kubeconfig, NAMESPACE, GATEWAY)
         await cluster.apply(world(contour.CONTROLLER_NAME, gateway.listener_port, speech))
         async with gateway, Shop(cluster, gateway, speech, **settings) as shop:
@@ -59,39 +57,20 @@ async def shop() -> AsyncGenerator[Shop]:
 
 
 async def test_weights_are_the_shares_that_users_get(shop: Shop) -> None:
-    """10, 50, 100 %: each accepted, requests split by it, none fails; then v2 is stable and the route as it was."""
-    before = (await shop.route())["spec"]
-    weights = (10, 50, 100)
-    await shop.begin(step for weight in weights for step in ({"weight": weight}, {"approval": {}}))
-    for number, weight in enumerate(weights, start=1):
-        status = await shop.step(2 * number)
-        assert status["split"]["accepted"] == weight
-        answers = await shop.ask()
-        assert answers[OK, "v1"] + answers[OK, "v2"] == REQUESTS, answers
-        assert 100 * answers[OK, "v2"] / REQUESTS == pytest.approx(weight, abs=5)
-        await shop.request("promote")
-    await shop.until("success", lambda status: status.get("phase") == "Succeeded")
-    assert (await shop.route())["spec"] == before
-    assert await shop.ask() == {(OK, "v2"): REQUESTS}
+    """As promised to every team."""
+    await scenarios.weights(shop)
+
+
+async def test_an_added_rule_serves_who_opts_in_and_harms_nobody_else(shop: Shop) -> None:
+    """As our writes add it: last."""
+    await scenarios.added_rule(shop)
 
 
 async def test_a_mirror_step_copies_every_request_and_serves_no_user(tmp_path: Path) -> None:
-    """At 100 %, once the platform declares that it can; after the abort the filter is gone, and not one copy is made."""
-    features = tmp_path / "features.yaml"
-    features.write_text(json.dumps({"gatewayClasses": {GATEWAY_CLASS: {"features": [Feature.REQUEST_MIRROR]}}}))
-    async with behind_contour(gateway_features=str(features)) as shop:
-        before = (await shop.route())["spec"]
-        await shop.begin([{"mirror": {"percent": 100, "allowUnsafeMethods": True}, "approval": {}}, {"weight": 10}])
-        await shop.step(1)
-        counted = await shop.settled_copies()
-        assert await shop.ask() == {(OK, "v1"): REQUESTS}
-        assert await shop.settled_copies() - counted == REQUESTS
-        await shop.request("abort")
-        await shop.until("the rollback", lambda status: status.get("phase") == "RolledBack")
-        assert (await shop.route())["spec"] == before
-        counted = await shop.settled_copies()
-        assert await shop.ask() == {(OK, "v1"): REQUESTS}
-        assert await shop.settled_copies() == counted
+    """Once the platform declares that it can."""
+    features = declared(tmp_path, Feature.REQUEST_MIRROR)
+    async with behind_contour(gateway_features=features) as shop:
+        await scenarios.mirror_step(shop)
 
 
 async def test_a_mirror_step_needs_somebody_who_says_that_it_can(shop: Shop) -> None:
@@ -120,18 +99,9 @@ async def test_a_mirror_to_a_service_that_does_not_exist_harms_no_user(shop: Sho
     assert await shop.ask() == {(OK, "v1"): REQUESTS}
 
 
-async def test_a_rule_that_was_prepared_is_moved_and_the_other_is_not(shop: Shop) -> None:
-    """The share of the rule for a header goes to 100 % and back under load: no request fails, none of the others meets the canary."""
-    await shop.change_rules(prepare)
-    await shop.begin([{"weight": 100}, {"approval": {}}], routes=[{"name": "shop", "rules": ["beta"]}])
-    await shop.step(2)
-    assert await shop.ask(headers=OPTED_IN) == {(OK, "v2"): REQUESTS}
-    assert await shop.ask() == {(OK, "v1"): REQUESTS}
-    load = asyncio.create_task(shop.ask(4 * REQUESTS))
-    await shop.request("abort")
-    await shop.until("the rollback", lambda status: status.get("phase") == "RolledBack")
-    assert await load == {(OK, "v1"): 4 * REQUESTS}
-    assert await shop.ask(headers=OPTED_IN) == {(OK, "v1"): REQUESTS}
+async def test_a_rule_that_was_prepared_is_moved_apart_from_the_other(shop: Shop) -> None:
+    """Also under load."""
+    await scenarios.prepared_rule(shop)
 
 
 @pytest.mark.parametrize("speech", ["grpc", "tcp"])
@@ -155,7 +125,7 @@ async def test_its_envoy_counts_each_backend_and_copies_apart(shop: Shop) -> Non
     """A cluster per Service, named NAMESPACE_SERVICE_PORT; `internal` are copies, `external` what users asked for."""
 
     async def counted(whose: str, service: str) -> int:
-        labels = {"envoy_cluster_name": f"{NAMESPACE}_{service}_8080"}
+        labels = {"envoy_cluster_name": f"{NAMESPACE}_{service}_{PORT}"}
         return await shop.counter(f"envoy_cluster_{whose}upstream_rq_completed", **labels)
 
     await shop.change_rules(lambda rules: rules[0]["backendRefs"][1].update(weight=1))
