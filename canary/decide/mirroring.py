@@ -10,7 +10,8 @@ from collections.abc import Collection, Iterable, Iterator
 
 from canary.decide.facts import Problem, RouteView, RuleView
 from canary.decide.scope import Scope
-from canary.model.rollout import Mirror, RolloutSpec
+from canary.model.rollout import RolloutSpec
+from canary.model.steps import Mirror
 from canary.model.values import decimal_text
 from canary.preflight.findings import Reason
 from canary.routes.filters import MOST_FILTERS, Copied

@@ -12,7 +12,6 @@ from canary.decide.reasons import CONFLICTING_ROLLOUT
 from canary.errors import ShareError
 from canary.model.measurement import Measurement
 from canary.model.rollout import RolloutSpec, RouteRef
-from canary.model.shares import misnamed
 from canary.model.status import RolloutStatus
 from canary.observe.checks import Checks
 from canary.observe.rivals import claimant
@@ -164,7 +163,7 @@ def _route_problems(
             yield Problem(field_, rival, CONFLICTING_ROLLOUT)
     if all(route.exists and not route.problem for route in routes):
         found = frozenset(rule.key for route in routes if route.declared for rule in route.rules)
-        for index, _, words in misnamed(spec, found):
+        for index, _, words in spec.misnamed(found):
             yield Problem(f"spec.steps[{index}].rules", words)
 
 

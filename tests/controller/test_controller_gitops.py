@@ -175,7 +175,9 @@ async def test_a_rollback_is_not_given_traffic_for_longer_than_a_write(world: Wo
     assert written(world, writes) == 0
     assert world.weights() == (1, 1), "so it is in Git"
     said = [event["message"] for event in await world.events() if event["reason"] == "CanaryHasTraffic"]
-    assert any(f"{tool.manager} gives the canary 50 %" in text and "was rolled back" in text for text in said)
+    (text,) = said
+    assert f"{tool.manager} gives the canary 50 %" in text
+    assert "was rolled back" in text
     await applies_without_force(world, tool)
 
 
@@ -237,6 +239,35 @@ async def test_a_mirror_that_git_does_not_have_is_taken_away_once(world: World, 
     await world.until(lambda: world.phase() == "RolledBack")
     await tool.beside(15)
     assert list(clean(world)) == []
+    await applies_without_force(world, tool)
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["told", "not told"])
+@pytest.mark.parametrize("name", TOOLS)
+async def test_a_rule_that_was_prepared_for_a_header_step(world: World, name: str, told: bool) -> None:
+    """Its share is taken away once by a tool that was told nothing, and by one that leaves weights alone not at all."""
+    beta = [{"headers": [{"name": "x-beta", "value": "yes"}], "method": "GET"}]
+    git = route_document("shop", rule(matches=GET, name="all"), rule(matches=beta, name="beta"))
+    tool = GitOpsTool(world, name, git, live_weights if told else None)
+    await beside(
+        world, tool, steps=[{"weight": 0, "rules": {"beta": 100}, "hold": "20s"}, {"weight": 10, "hold": "1h"}]
+    )
+    await world.deploy(2)
+    await world.until(lambda: world.step() == 1 and bool(world.status()["step"].get("reachedAt")))
+    writes = len(world.writes())
+    await tool.beside(30)
+    all_, prepared = (pair_weights(one) for one in world.route()["spec"]["rules"])
+    if told:
+        assert (world.phase(), world.step()) == ("Progressing", 2)
+        assert (all_, prepared) == ((90, 10), (0, 100))
+    else:
+        assert world.status()["paused"]["reason"] == "LoweredByHand"
+        assert (all_, prepared) == ((1, 0), (1, 0))
+        assert written(world, writes) == 0
+    await world.ask("abort")
+    await world.until(lambda: world.phase() == "RolledBack")
+    await tool.beside(6)
+    assert [pair_weights(one) for one in world.route()["spec"]["rules"]] == [(1, 0), (1, 0)]
     await applies_without_force(world, tool)
 
 

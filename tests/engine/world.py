@@ -39,7 +39,6 @@ from canary.errors import CanaryError, Conflict, NotFound, ShareError, SpecError
 from canary.model.measurement import Malformed, Measurement, NoData, Sample, Unreachable
 from canary.model.requests import parse_request
 from canary.model.rollout import RolloutSpec, RouteKind, RouteRef
-from canary.model.shares import misnamed
 from canary.model.status import Phase, RolloutStatus
 from canary.observe.routes import Viewer, view
 from canary.preflight.look import findings
@@ -333,7 +332,7 @@ class World:
                 problems += self._unwritable(seen)
         if all(seen.exists and not seen.problem for seen in views):
             found = frozenset(rule.key for seen in views if seen.declared for rule in seen.rules)
-            problems += [Problem("spec.steps", words) for _, _, words in misnamed(self.spec, found)]
+            problems += [Problem("spec.steps", words) for _, _, words in self.spec.misnamed(found)]
         return [*problems, *mirroring.problems(self.spec, views, active=memory.active)]
 
     def _unwritable(self, view: RouteView) -> list[Problem]:
