@@ -28,6 +28,7 @@ from canary.model.status import (
     RunStatus,
     SplitStatus,
     StepStatus,
+    TrafficStatus,
 )
 from canary.model.values import decimal_text
 from canary.routes.filters import Copied
@@ -90,6 +91,7 @@ class Changes(TypedDict, total=False):
     run: RunStatus | None
     step: StepStatus | None
     split: SplitStatus
+    traffic: TrafficStatus
     checks: tuple[CheckStatus, ...]
     routes: tuple[RouteStatus, ...]
     revisions: RevisionsStatus
