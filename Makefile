@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 export PATH := $(PATH):$(CURDIR)/.sandbox/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test e2e real lint format crds bench clean tools
+.PHONY: help setup demo test e2e real gateways lint format crds bench clean tools
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,11 @@ real: tools ## all tests that can, on a real kube-apiserver (KUBEBUILDER_ASSETS 
 			"\`setup-envtest use -p path\` of controller-runtime prints), or CANARY_TEST_KUBECONFIG=kubeconfig of a" \
 			"cluster whose admin you are" >&2; exit 1; }
 	@$(PYTEST) $(if $(CANARY_TEST_KUBECONFIG),-n 0) $(ARGS)
+
+gateways: tools ## Rollouts on gateways that you have at hand (CONTOUR=program, ENVOY_GATEWAY=program; docs/gateways.md)
+	@test -n "$$CONTOUR$$ENVOY_GATEWAY" || { \
+		echo "make gateways needs a gateway to run on: CONTOUR=program, ENVOY_GATEWAY=program, or both" >&2; exit 1; }
+	@$(PYTEST) tests/gateways $(ARGS)
 
 lint: $(READY) ## ruff, mypy strict, import contracts
 	@$(BIN)/ruff check --output-format concise .

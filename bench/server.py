@@ -44,6 +44,7 @@ class Server:
             for folder in (gateway_api_crds(), _CRDS):
                 await self._api.install_crds(folder)
             began = time.monotonic()
+            self._api.store.put(world.GATEWAYS, world.gateway())
             for number in range(self._declared):
                 self._api.store.put(world.NAMESPACES, world.namespace(number))
                 for resource, document in world.at_rest(number, self._interval, quick=number < self._quick):

@@ -1,4 +1,7 @@
-"""The objects of the benchmark: as many teams as wanted, each with a route, two Deployments and a Rollout at rest."""
+"""The objects of the benchmark: as many teams as wanted, each with a route, two Services and Deployments and a Rollout at rest.
+
+All routes have one parent: the Gateway of the platform.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,10 @@ ROLLOUTS = ("canary.dev", "rollouts")
 ROUTES = ("gateway.networking.k8s.io", "httproutes")
 DEPLOYMENTS = ("apps", "deployments")
 NAMESPACES = ("", "namespaces")
+SERVICES = ("", "services")
+GATEWAYS = ("gateway.networking.k8s.io", "gateways")
+PLATFORM = "platform"
+"""The namespace of the Gateway."""
 
 LEASE = ("default", "canary-controller")
 HOLD = "30m"
@@ -39,6 +46,28 @@ def namespace(number: int) -> Json:
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": _meta(team(number)), "status": {"phase": "Active"}}
 
 
+def gateway() -> Json:
+    """What every route is attached to."""
+    listener = {"name": "http", "port": 80, "protocol": "HTTP", "allowedRoutes": {"namespaces": {"from": "All"}}}
+    return {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "Gateway",
+        "metadata": _meta("public", PLATFORM),
+        "spec": {"gatewayClassName": "bench", "listeners": [listener]},
+    }
+
+
+def service(name: str, number: int) -> Json:
+    """A Service of a team."""
+    ports = [{"name": "http", "port": 8080, "protocol": "TCP", "targetPort": 8080}]
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": _meta(name, team(number)),
+        "spec": {"type": "ClusterIP", "selector": {"app": name}, "ports": ports},
+    }
+
+
 def route(number: int) -> Json:
     """A team's route, accepted by its gateway."""
     refs = [
@@ -46,7 +75,9 @@ def route(number: int) -> Json:
         {"group": "", "kind": "Service", "name": "shop-canary", "port": 8080, "weight": 0},
     ]
     spec = {
-        "parentRefs": [{"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "public"}],
+        "parentRefs": [
+            {"group": "gateway.networking.k8s.io", "kind": "Gateway", "namespace": PLATFORM, "name": "public"}
+        ],
         "hostnames": [f"{team(number)}.example.com"],
         "rules": [{"matches": [{"path": {"type": "PathPrefix", "value": "/"}}], "backendRefs": refs}],
     }
@@ -159,6 +190,8 @@ def at_rest(number: int, interval: float, *, quick: bool) -> Iterator[tuple[tupl
     facts = gather(store, seen, seen.spec, seen.status, checks, Received(), datetime.now(UTC))
     status = project(seen.spec, decide(seen.spec, seen.status, facts), facts)
     yield ROUTES, path
+    for name in ("shop-stable", "shop-canary"):
+        yield SERVICES, service(name, number)
     yield DEPLOYMENTS, stable
     yield DEPLOYMENTS, canary
     yield ROLLOUTS, {**declared, "status": status.dump()}

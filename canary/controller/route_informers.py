@@ -1,8 +1,8 @@
 """Follows routes of every kind that the cluster serves, and which kinds that are: definitions come, go and change versions.
 
 What is served is asked by discovery, which every client may do: at the start, after a definition has changed, when a watch
-breaks, and from time to time where definitions may not be watched. A kind that is not
-served is nobody's trouble until a Rollout names it, and then that Rollout's (`Kinds`).
+breaks, and from time to time where definitions may not be watched. A kind that is not served is nobody's trouble until a
+Rollout names it, and then that Rollout's (`Kinds`).
 """
 
 from __future__ import annotations

@@ -32,12 +32,20 @@ class Survey:
     """The watches of what stands around routes, for one controller."""
 
     def __init__(
-        self, kube: Kube, manager: Manager, namespaces: tuple[str, ...], lookout: Lookout, *, again: float = AGAIN
+        self,
+        kube: Kube,
+        manager: Manager,
+        namespaces: tuple[str, ...],
+        lookout: Lookout,
+        *,
+        again: float = AGAIN,
+        patience: float = PATIENCE,
     ) -> None:
         self._kube = kube
         self._manager = manager
         self._lookout = lookout
         self._again = again
+        self._patience = patience
         places: tuple[str | None, ...] = namespaces or (None,)
         self._watches = [
             (resource, place) for resource in SURVEYED for place in (places if resource.namespaced else (None,))
@@ -46,9 +54,9 @@ class Survey:
         self._listed = asyncio.Event()
 
     async def listed(self) -> None:
-        """Return when everything is listed that may be, and in any case after `PATIENCE` seconds."""
+        """Return when everything is listed that may be, and in any case when patience is over."""
         try:
-            await asyncio.wait_for(self._listed.wait(), PATIENCE)
+            await asyncio.wait_for(self._listed.wait(), self._patience)
         except TimeoutError:
             names = ", ".join(sorted(watch_name(*watch) for watch in self._waiting))
             log.warning("no list of %s yet; runs are judged without", names)

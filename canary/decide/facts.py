@@ -52,7 +52,7 @@ class RouteView:
     intent: Intent | None = None
     acceptance: Acceptance = field(default_factory=lambda: Acceptance(accepted=False))
     copied: Mapping[str, Fraction] = field(default_factory=dict)
-    """Of what share of its requests (percent) each rule sends copies to the canary, by key; of all rules that do."""
+    """Of what share of its requests (percent) each rule sends copies to the canary, by key; of all with a filter for it."""
     writer: str = ""
     """The field manager, other than us, that wrote the rules last."""
     problem: str = ""

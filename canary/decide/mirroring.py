@@ -10,7 +10,8 @@ from collections.abc import Collection, Iterable, Iterator
 
 from canary.decide.facts import Problem, RouteView, RuleView
 from canary.decide.scope import Scope
-from canary.model.rollout import Mirror, RolloutSpec
+from canary.model.rollout import RolloutSpec
+from canary.model.steps import Mirror
 from canary.model.values import decimal_text
 from canary.preflight.findings import Reason
 from canary.routes.filters import MOST_FILTERS, Copied
@@ -120,10 +121,9 @@ def _objection(route: RouteView, rule: RuleView, ours: Collection[str]) -> str:
     """Why a rule may not be mirrored. `ours`: the keys of those that the run has mirrored."""
     if rule.key in ours:
         return ""
-    share = route.copied.get(rule.key)
-    if share:
+    if rule.key in route.copied:
         return (
-            f"rule {rule.key} of {route.label} mirrors {decimal_text(share)} % of its requests to the canary already; take that "
+            f"rule {rule.key} of {route.label} mirrors {decimal_text(route.copied[rule.key])} % of its requests to the canary already; take that "
             "filter away, or the mirror out of the step"
         )
     if (rule.filters or 0) >= MOST_FILTERS:

@@ -18,7 +18,7 @@ from canary.decide.mirroring import copied_at
 from canary.decide.pausing import kept_by_hand
 from canary.decide.scope import Scope, remembered_share, replaced
 from canary.model.evolution import at_step, ended, held_until, pause_since, remembered_by, won_without_swap
-from canary.model.shares import Shares, named_rules
+from canary.model.shares import Shares
 from canary.model.status import Outcome, Phase, RolloutStatus, RunStatus
 from canary.routes.intent import Intent, Mode
 
@@ -271,7 +271,7 @@ def _written(scope: Scope, route: RouteView) -> Written:
         given = {key: weights.share for key, weights in route.intent.weights.items()}
         if not given:
             return dict.fromkeys(there, Fraction(0))
-        return {key: there[key] for key in there.keys() & named_rules(scope.spec)} | given
+        return {key: there[key] for key in there.keys() & scope.spec.named_rules} | given
     remembered = scope.remembered(route)
     if remembered is not None and remembered.owned and remembered.share is not None:
         return {key: min(share, remembered_share(remembered, key)) for key, share in there.items()}

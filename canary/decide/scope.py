@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 from fractions import Fraction
+from functools import cached_property
 from typing import TypedDict, TypeVar, Unpack
 
 from canary.checks.resolve import ResolvedCheck
 from canary.decide.actions import Action
 from canary.decide.facts import Facts, RouteView, RuleView
 from canary.decide.verdict import unmeasured
-from canary.model.rollout import Mirror, Promotion, RolloutSpec, Step
-from canary.model.shares import Shares, named_rules
+from canary.model.rollout import Promotion, RolloutSpec
+from canary.model.shares import Shares
 from canary.model.status import (
     CheckStatus,
     Outcome,
@@ -30,6 +31,7 @@ from canary.model.status import (
     StepStatus,
     TrafficStatus,
 )
+from canary.model.steps import Mirror, Step
 from canary.model.values import decimal_text
 from canary.routes.filters import Copied
 from canary.routes.pair import Weights
@@ -101,9 +103,9 @@ class Changes(TypedDict, total=False):
     last_request: RequestStatus | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Scope:
-    """Everything a phase looks at. Immutable: `with_` gives the next one."""
+    """Everything a phase looks at. Immutable: `with_` gives the next one. What many ask it is found out once."""
 
     spec: RolloutSpec
     status: RolloutStatus
@@ -112,8 +114,10 @@ class Scope:
 
     def with_(self, *actions: Action, **changes: Unpack[Changes]) -> Scope:
         """The same world with some members of the status changed and some actions added."""
+        if not changes and not actions:
+            return self
         status = self.status.model_copy(update=changes) if changes else self.status
-        return replace(self, status=status, actions=(*self.actions, *actions))
+        return Scope(self.spec, status, self.facts, (*self.actions, *actions))
 
     def goto(self, place: Place | None = None) -> Goto:
         """Go on elsewhere in this very decision; by default where the phase says."""
@@ -152,9 +156,9 @@ class Scope:
 
     def shares_at(self, index: int) -> Shares:
         """The canary's shares at a one-based step."""
-        return Shares.at(self.spec.steps, index)
+        return self.spec.shares_at(index)
 
-    @property
+    @cached_property
     def shares(self) -> Shares:
         """The canary's shares that the run is after now."""
         run = self.status.run
@@ -175,7 +179,7 @@ class Scope:
         """The copies that a one-based step asks for; those of a step before it are over."""
         return self.spec.steps[index - 1].mirror if 1 <= index <= len(self.spec.steps) else None
 
-    @property
+    @cached_property
     def mirror(self) -> Mirror | None:
         """The copies that the run is after now; None: the canary is to get none."""
         run, step = self.status.run, self.status.step
@@ -202,7 +206,7 @@ class Scope:
 
     # -- routes -------------------------------------------------------------------------------------------------
 
-    @property
+    @cached_property
     def live_routes(self) -> tuple[RouteView, ...]:
         """Routes that exist and list our pair."""
         return tuple(route for route in self.facts.routes if route.exists and not route.problem)
@@ -248,16 +252,18 @@ class Scope:
             return {}
         return _read(remembered.mirrors, Copied.parse)
 
-    @property
+    @cached_property
     def written(self) -> Fraction:
         """The largest share of the canary that any rule has now."""
         return max((route.share for route in self.live_routes), default=Fraction(0))
 
-    @property
+    @cached_property
     def found(self) -> Shares:
         """The shares that the routes have now, the largest of each: apart for the rules that a step of an undecided run names."""
         undecided = self.status.active and self.run.outcome is None
-        named = named_rules(self.spec) if undecided else frozenset[str]()
+        named = self.spec.named_rules if undecided else frozenset[str]()
+        if not named:
+            return Shares(self.written)
         there = [rule for route in self.live_routes for rule in route.rules]
         apart = {rule.key: rule.weights.share for rule in sorted(there, key=_share) if rule.key in named}
         following = [rule.weights.share for rule in there if rule.key not in apart]
@@ -269,7 +275,7 @@ class Scope:
         shares = (route.copied.get(key, 0) for route in self.facts.routes for key in self.mirrors(route))
         return Fraction(max(shares, default=0))
 
-    @property
+    @cached_property
     def has_traffic(self) -> bool:
         """Whether the routes give the canary any traffic now, of users or copied for this run."""
         return self.written > 0 or self.copied > 0
@@ -292,12 +298,12 @@ class Scope:
 
     # -- checks -------------------------------------------------------------------------------------------------
 
-    @property
+    @cached_property
     def checks(self) -> tuple[tuple[ResolvedCheck, CheckStatus], ...]:
         """Every check with what it said last."""
         return tuple((check, self.status.check(check.name) or unmeasured(check)) for check in self.facts.checks)
 
-    @property
+    @cached_property
     def judging(self) -> tuple[tuple[ResolvedCheck, CheckStatus], ...]:
         """The checks that count: not the dry runs."""
         return tuple(pair for pair in self.checks if not pair[0].settings.dry_run)
@@ -354,4 +360,4 @@ def measuring(spec: RolloutSpec, status: RolloutStatus) -> bool:
 def _wants_traffic(spec: RolloutSpec, index: int) -> bool:
     if index <= len(spec.steps) and spec.steps[index - 1].mirror is not None:
         return True
-    return Shares.at(spec.steps, index).some
+    return spec.shares_at(index).some

@@ -44,8 +44,19 @@ def wanted(scope: Scope, route: RouteView) -> RoutePlan:
     shares, baseline = scope.shares, scope.baseline(route)
     if mode_of(scope) is not Mode.STEP:
         return way_back(scope, route, swapped=shares.some)
-    weights = {rule.key: _divided(baseline[rule.key], shares.of(rule.key), rule.others) for rule in route.rules}
+    weights = {
+        rule.key: _divided(baseline[rule.key], _share_of(scope, route, rule.key, shares), rule.others)
+        for rule in route.rules
+    }
     return RoutePlan.dividing(route.pair, weights, copies(scope, route))
+
+
+def _share_of(scope: Scope, route: RouteView, rule: str, shares: Shares) -> Fraction:
+    """The share of a rule; while a step's names lead nowhere, no more than it was given: one that lost its name has had no look."""
+    given = route.intent.weights.get(rule) if route.intent is not None and scope.ours(route) else None
+    if given is None or not shares.rules or not scope.facts.problems:
+        return shares.of(rule)
+    return min(shares.of(rule), given.share)
 
 
 def _divided(baseline: Weights, share: Fraction, others: int) -> Weights:
@@ -187,9 +198,9 @@ def _moved(route: RouteView, plan: RoutePlan) -> bool:
         match entry:
             case Mirror() if route.copied.get(entry.rule, 0) != entry.copied.share:
                 return True
-            case NoMirror() if found := route.copied.get(entry.rule):
+            case NoMirror() if entry.rule in route.copied:
                 # Without the pair in it only that tells that a rule is the one that was written, or what was written.
-                if entry.rule in keys or entry.known or found == entry.copied.share:
+                if entry.rule in keys or entry.known or route.copied[entry.rule] == entry.copied.share:
                     return True
     return False
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
 from contextlib import aclosing
@@ -151,7 +152,8 @@ _Known = tuple[str, str]
 
 def _key(obj: Mapping[str, Any]) -> _Key:
     metadata = obj["metadata"]
-    return metadata.get("namespace", ""), metadata["name"]
+    # Interned: objects of a namespace, and of one name in many of them, are known by the thousand.
+    return sys.intern(metadata.get("namespace", "")), sys.intern(metadata["name"])
 
 
 def _known(obj: Mapping[str, Any]) -> _Known:

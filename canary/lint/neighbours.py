@@ -11,7 +11,6 @@ from canary.lint.findings import Finding, Path, Rule, Severity, field_of, path_o
 from canary.lint.source import Document
 from canary.lint.world import World
 from canary.model.rollout import RolloutSpec, RouteRef
-from canary.model.shares import Shares, misnamed
 from canary.model.values import decimal_text
 from canary.preflight import findings as preflights
 from canary.preflight.attachment import attachment
@@ -53,7 +52,7 @@ def named_rules(document: Document, spec: RolloutSpec, world: World) -> Iterator
             found |= {pair.key for pair in pairs_of(document.namespace, spec, ref, route or {})}
         except (SpecError, AttributeError, TypeError, KeyError):  # said of the route, or nobody can tell
             found |= {name for step in spec.steps for name in step.named}
-    for index, name, words in misnamed(spec, frozenset(found)):
+    for index, name, words in spec.misnamed(frozenset(found)):
         yield document.finding(Severity.ERROR, Rule.ROUTE, ("spec", "steps", index, "rules", name), words)
 
 
@@ -108,7 +107,7 @@ def _weights(document: Document, spec: RolloutSpec, ref: RouteRef, pair: RulePai
         if step.weight is None and pair.key not in step.named:
             continue
         try:
-            divide(pair.weights, Shares.at(spec.steps, index + 1).of(pair.key), pair.others)
+            divide(pair.weights, spec.shares_at(index + 1).of(pair.key), pair.others)
         except ShareError as error:
             member: Path = ("rules", pair.key) if pair.key in step.named else ("weight",)
             at: Path = ("spec", "steps", index, *member) if pair.weights.total else path

@@ -20,7 +20,8 @@ from canary.lint.source import Document
 from canary.model import jsonschema as editor
 from canary.model.checks import ARG_PATTERN, ARGS_NEED_A_TEMPLATE, NAME_PATTERN
 from canary.model.crd import crds
-from canary.model.rollout import API_VERSION, GONE, GROUP, STEP_ASKS
+from canary.model.rollout import API_VERSION, GONE, GROUP
+from canary.model.steps import STEP_ASKS
 from canary.model.values import DURATION_PATTERN, LIMIT_TEMPLATE_PATTERN, SHARE_PATTERN
 
 Json = dict[str, Any]

@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator
 from enum import StrEnum
-from fractions import Fraction
 from functools import cached_property
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
 from canary.model.base import ApiModel
 from canary.model.checks import MAX_CHECKS, Check, Name, ObjectName, PrometheusSource
-from canary.model.values import Duration, Share
+from canary.model.shares import Shares
+from canary.model.steps import MAX_RULES, Step
+from canary.model.values import Duration
 
 GROUP = "canary.dev"
 VERSION = "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
 
 MAX_ROUTES = 16
-MAX_RULES = 16
 MAX_STEPS = 32
-MAX_DENOMINATOR = 1_000_000
 
-_ONE_SHARE = "a mirror has exactly one of percent and fraction"
 _FIRST_OF_A_STEP = frozenset({"weight", "approval", "hold"})
 """What a step could ask for in the first version."""
 
@@ -108,115 +106,6 @@ class Workloads(ApiModel):
 
     stable: Annotated[WorkloadRef, Field(description="Runs the version that most users get.")]
     canary: Annotated[WorkloadRef, Field(description="Runs the version under test.")]
-
-
-class Approval(ApiModel):
-    """Waits for `canary promote`."""
-
-
-class RequestFraction(ApiModel):
-    """A part of the requests, as the Gateway API writes it."""
-
-    model_config = {
-        "json_schema_extra": {
-            "x-kubernetes-validations": [
-                {
-                    "rule": "self.numerator <= (has(self.denominator) ? self.denominator : 100)",
-                    "message": "the numerator is at most the denominator: more than all requests cannot be mirrored",
-                }
-            ]
-        }
-    }
-
-    numerator: Annotated[int, Field(ge=1, le=MAX_DENOMINATOR, description="So many of `denominator` requests.")]
-    denominator: Annotated[int, Field(ge=1, le=MAX_DENOMINATOR, description="Of so many requests.")] = 100
-
-    @model_validator(mode="after")
-    def _at_most_all(self) -> Self:
-        if self.numerator > self.denominator:
-            raise ValueError("the numerator is at most the denominator: more than all requests cannot be mirrored")
-        return self
-
-
-class Mirror(ApiModel):
-    """Copies of requests that go to the canary, for as long as the step lasts. Users get the answers of stable alone."""
-
-    model_config = {
-        "json_schema_extra": {
-            "x-kubernetes-validations": [
-                {"rule": "has(self.percent) != has(self.fraction)", "message": _ONE_SHARE},
-            ]
-        }
-    }
-
-    percent: Annotated[int | None, Field(ge=1, le=100, description="Share of the requests, in percent.")] = None
-    fraction: Annotated[RequestFraction | None, Field(description="Share of the requests, as a fraction.")] = None
-    allow_unsafe_methods: Annotated[
-        bool,
-        Field(
-            description="Mirror every rule. Default: only rules whose matches are all limited to GET, HEAD and OPTIONS, "
-            "since a request that is mirrored happens twice."
-        ),
-    ] = False
-
-    @model_validator(mode="after")
-    def _one_share(self) -> Self:
-        if (self.percent is None) == (self.fraction is None):
-            raise ValueError(_ONE_SHARE)
-        return self
-
-    @property
-    def share(self) -> Fraction:
-        """Share of the requests, in percent."""
-        if self.fraction is not None:
-            return Fraction(100 * self.fraction.numerator, self.fraction.denominator)
-        return Fraction(self.percent or 0)
-
-
-STEP_ASKS: list[Any] = [{"required": [name]} for name in ("weight", "rules", "mirror", "approval")]
-"""A step asks for something. A condition and no rule: rules do not see `weight`, which may be a number or a string."""
-
-
-class Step(ApiModel):
-    """The traffic that a step wants, and how long it must hold."""
-
-    model_config = {"json_schema_extra": {"anyOf": STEP_ASKS}}
-
-    weight: Annotated[
-        Share | None,
-        Field(
-            description="The canary's share of what the pair of Services gets, in percent: 10, 0.5, or 0.5% as a string. "
-            "Lasts until a later step changes it."
-        ),
-    ] = None
-    rules: Annotated[
-        Annotated[dict[str, Share], Field(min_length=1, max_length=MAX_RULES)] | None,
-        Field(
-            description="The canary's share in single rules, by their names: for requests that opt in by a rule of their own. "
-            "Lasts until a later step names the rule again; all other rules follow `weight`."
-        ),
-    ] = None
-    mirror: Annotated[
-        Mirror | None,
-        Field(description="Send copies of requests to the canary. Lasts for this step only."),
-    ] = None
-    approval: Annotated[Approval | None, Field(description="Wait here for `canary promote`.")] = None
-    hold: Annotated[
-        Duration | None,
-        Field(description="Time to stay after every gateway accepted the weight. Default: as long as the checks need."),
-    ] = None
-
-    @property
-    def named(self) -> Mapping[str, Share]:
-        """The rules that it names, and their shares."""
-        return self.rules or {}
-
-    @property
-    def kind(self) -> Literal["mirror", "weight", "approval"]:
-        """What it is about, first of all: `{{ step.kind }}`."""
-        if self.mirror is not None:
-            return "mirror"
-        return "weight" if self.weight is not None or self.named else "approval"
 
 
 class Traffic(ApiModel):
@@ -379,6 +268,36 @@ class RolloutSpec(ApiModel):
         if self.promotion is not None:
             return self.promotion
         return Promotion.COPY if self.workloads else Promotion.AWAIT
+
+    def misnamed(self, found: frozenset[str]) -> Iterator[tuple[int, str, str]]:
+        """Rules that a step names and that no route has for it: index of the step, name, and a sentence.
+
+        `found`: the keys of the rules with the pair in all routes, as far as `routes[].rules` allows them.
+        """
+        for index, step in enumerate(self.steps):
+            for name in step.named:
+                if all(route.rules and name not in route.rules for route in self.routes):
+                    yield (
+                        index,
+                        name,
+                        f"spec.routes[].rules leaves rule {name!r} out; add it there, or drop it from the step",
+                    )
+                elif name not in found or name.startswith("#"):
+                    words = f"no route of this Rollout has a rule named {name!r} that lists both Services"
+                    yield index, name, f"{words}; correct the name, or add such a rule with the canary at weight 0"
+
+    def shares_at(self, index: int) -> Shares:
+        """The canary's shares at a one-based step, and after the last one."""
+        return self._shares[min(max(index, 0), len(self.steps))]
+
+    @cached_property
+    def _shares(self) -> tuple[Shares, ...]:
+        return tuple(Shares.at(self.steps, index) for index in range(len(self.steps) + 1))
+
+    @cached_property
+    def named_rules(self) -> frozenset[str]:
+        """Every rule that some step names: those that do not follow `weight` all the time."""
+        return frozenset(name for step in self.steps for name in step.named)
 
     def plan_hash(self) -> str:
         """Ten hex digits over what a run is bound to: routes, pair, workloads and steps.

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from canary.model.rollout import RolloutSpec, Step
+from canary.model.steps import Step
 from canary.model.values import decimal_text
 
 ZERO = Fraction(0)
@@ -50,26 +50,3 @@ class Shares:
             return text
         named = ", ".join(f"{name} {decimal_text(share)} %" for name, share in sorted(self.rules.items()))
         return f"{text} ({'rule' if len(self.rules) == 1 else 'rules'} {named})"
-
-
-def named_rules(spec: RolloutSpec) -> frozenset[str]:
-    """Every rule that some step names: those that do not follow `weight` all the time."""
-    return frozenset(name for step in spec.steps for name in step.named)
-
-
-def misnamed(spec: RolloutSpec, found: frozenset[str]) -> Iterator[tuple[int, str, str]]:
-    """Rules that a step names and that no route has for it: index of the step, name, and a sentence.
-
-    `found`: the keys of the rules with the pair in all routes, as far as `routes[].rules` allows them.
-    """
-    for index, step in enumerate(spec.steps):
-        for name in step.named:
-            if all(route.rules and name not in route.rules for route in spec.routes):
-                yield (
-                    index,
-                    name,
-                    f"spec.routes[].rules leaves rule {name!r} out; add it there, or drop it from the step",
-                )
-            elif name not in found or name.startswith("#"):
-                words = f"no route of this Rollout has a rule named {name!r} that lists both Services"
-                yield index, name, f"{words}; correct the name, or add such a rule with the canary at weight 0"

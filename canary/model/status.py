@@ -23,7 +23,8 @@ from pydantic_core import CoreSchema, core_schema
 
 from canary.model.base import ApiModel
 from canary.model.checks import MAX_CHECKS, ObjectName
-from canary.model.rollout import MAX_ROUTES, MAX_RULES, RouteKind
+from canary.model.rollout import MAX_ROUTES, RouteKind
+from canary.model.steps import MAX_RULES
 from canary.model.values import decimal_text
 
 

@@ -12,7 +12,6 @@ from canary.decide.reasons import CONFLICTING_ROLLOUT
 from canary.errors import ShareError
 from canary.model.measurement import Measurement, Reading
 from canary.model.rollout import RolloutSpec, RouteRef
-from canary.model.shares import Shares, misnamed
 from canary.model.status import RolloutStatus
 from canary.observe.checks import Checks
 from canary.observe.rivals import claimant
@@ -165,7 +164,7 @@ def _route_problems(
             yield Problem(field_, rival, CONFLICTING_ROLLOUT)
     if all(route.exists and not route.problem for route in routes):
         found = frozenset(rule.key for route in routes if route.declared for rule in route.rules)
-        for index, _, words in misnamed(spec, found):
+        for index, _, words in spec.misnamed(found):
             yield Problem(f"spec.steps[{index}].rules", words)
 
 
@@ -189,7 +188,7 @@ def _findings(
 
 def _unwritable(spec: RolloutSpec, route: RouteView, field_: str) -> Iterator[Problem]:
     """Shares that the weights as they stand cannot express."""
-    shares = [Shares.at(spec.steps, index + 1) for index in range(len(spec.steps))]
+    shares = [spec.shares_at(index + 1) for index in range(len(spec.steps))]
     for rule in route.rules:
         for share in sorted({each.of(rule.key) for each in shares}):
             try:

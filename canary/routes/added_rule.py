@@ -1,9 +1,10 @@
 """The rules that send requests which opt in to the canary, built from the rules that list our pair; or why none may be added.
 
 For each such rule one that is a deep copy of it, with another name, its matches each narrowed by what opts in, and the canary's own
-backendRef alone. A request that opts in, and that one of our rules serves, goes to the canary then; every other one goes where it
-went before. Both hold because a copy ranks right above the rule that it is of, as long as no rule of somebody else's stands
-between the two: that is computed here, over all rules of the route and before anything is written.
+backendRef alone (a mirror of ours is no part of the rule). A request that opts in, and that one of our rules serves, goes to the
+canary then; every other one goes where it went before. Both hold because a copy ranks right above the rule that it is of, as long
+as no rule of somebody else's stands between the two: that is computed here, over all rules of the route and before anything is
+written.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from typing import Any
 
 from canary.routes.added_refusals import REFUSALS, Asked, Copy, Refused
 from canary.routes.adding import AddRule
+from canary.routes.filters import unmirrored
 from canary.routes.identity import rule_digest
 from canary.routes.matching import Condition
+from canary.routes.pair import Backend
 from canary.routes.precedence import matches_of
 from canary.routes.rules import RulePair
 
@@ -63,7 +66,10 @@ def _copied(kind: str, sources: Sequence[RulePair], conditions: Sequence[Conditi
             for match in matches_of(kind, source.document)
             for condition in conditions
         )
-        rule = copy.deepcopy(source.document)
+        ref = source.document["backendRefs"][source.canary]
+        canary = Backend(ref["name"], ref.get("namespace") or namespace, ref["port"])
+        # A mirror to the canary is a run's own (0028); whoever the canary serves already would be served twice by it.
+        rule = copy.deepcopy(unmirrored(source.document, canary, namespace))
         rule["matches"] = [narrowed for _, narrowed in matches]
         rule["backendRefs"] = [rule["backendRefs"][source.canary] | {"weight": 1}]
         mark = rule_digest(rule, namespace)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from canary.model.rollout import Mirror, RouteRef, Step
+from canary.model.rollout import RouteRef
+from canary.model.steps import Mirror, Step
 from canary.routes.features import Feature
 from canary.routes.filters import ALL, filters_of, mirrors, only_reads
 from canary.routes.kinds import FORMS

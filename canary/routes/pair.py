@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 from canary.model.rollout import BackendTarget, RolloutSpec
@@ -85,7 +86,7 @@ class Weights:
     @property
     def share(self) -> Fraction:
         """The canary's share of the pair in percent; 0 when the pair gets nothing at all."""
-        return Fraction(100 * weight_of(self.canary), self.total) if self.total else Fraction(0)
+        return _percent(weight_of(self.canary), self.total)
 
     @property
     def filled(self) -> Weights:
@@ -96,8 +97,9 @@ class Weights:
         return "/".join("-" if weight is None else str(weight) for weight in (self.stable, self.canary))
 
     @classmethod
+    @lru_cache(4096)
     def parse(cls, text: str) -> Weights:
-        """Read what `str()` wrote.
+        """Read what `str()` wrote; the same few texts again and again, in every look at a run.
 
         Raises:
             ValueError: not two weights with a slash between them.
@@ -130,6 +132,11 @@ def _digits(text: str) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) <= 7):
         raise ValueError(f"{text!r} is no weight")
     return int(text)
+
+
+@lru_cache(4096)
+def _percent(part: int, total: int) -> Fraction:
+    return Fraction(100 * part, total) if total else Fraction(0)
 
 
 def weight_of(weight: int | None) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 
 from canary.errors import SpecError
 from canary.routes.acceptance import Acceptance, Answer, answers, summary
-from canary.routes.filters import copied
+from canary.routes.filters import copied, mirrors
 from canary.routes.identity import moved, resolve, rule_key
 from canary.routes.intent import Intent, recorded_intent
 from canary.routes.pair import Pair
@@ -87,13 +87,16 @@ class RouteReading:
         return moved(record, self._pairs(both))
 
     def copied(self, both: Pair) -> dict[str, Fraction]:
-        """Of what share of its requests (percent) each rule sends copies to the canary, by rule key; of those that do."""
+        """Of what share of its requests (percent) each rule sends copies to the canary, by key; of those with a filter for it.
+
+        Such a filter may say 0: somebody has prepared it, or turned ours down.
+        """
         if both not in self._copied:
-            shares = {
+            self._copied[both] = {
                 rule_key(index, rule): copied(rule, both.canary, self.namespace)
                 for index, rule in enumerate(self.rules)
+                if mirrors(rule, both.canary, self.namespace)
             }
-            self._copied[both] = {key: share for key, share in shares.items() if share}
         return self._copied[both]
 
     def intent(self, rollout: str) -> tuple[Intent | None, bool]:

@@ -11,7 +11,6 @@ from canary.decide.facts import Facts, Problem, RouteView, WorkloadView
 from canary.decide.scope import Decision, Scope
 from canary.model.evolution import concluded, revisions_seen, route_seen, share_observed, split_seen
 from canary.model.rollout import RolloutSpec
-from canary.model.shares import named_rules
 from canary.model.status import (
     Phase,
     RolloutStatus,
@@ -62,7 +61,8 @@ def project(spec: RolloutSpec, decision: Decision, facts: Facts) -> RolloutStatu
 
 def _desired(scope: Scope) -> Fraction:
     """The share of the rules that follow `weight`; where steps name all of them, the largest, as for what is written."""
-    shares, rules = scope.shares, [rule for route in scope.live_routes for rule in route.rules]
+    shares = scope.shares
+    rules = [rule for route in scope.live_routes for rule in route.rules] if shares.rules else []
     if not rules or any(rule.key not in shares.rules for rule in rules):
         return shares.weight
     return max(shares.of(rule.key) for rule in rules)
@@ -145,7 +145,7 @@ def _route(scope: Scope, route: RouteView) -> RouteStatus:
 def _given(scope: Scope, intent: Intent) -> tuple[Fraction, dict[str, float]]:
     """The largest share that a run wrote to the rules of a route that follow `weight`, and those of the rules that a step names."""
     given = {key: weights.share for key, weights in intent.weights.items()}
-    apart = {key: share for key, share in given.items() if key in named_rules(scope.spec)}
+    apart = {key: share for key, share in given.items() if key in scope.spec.named_rules}
     following = [share for key, share in given.items() if key not in apart] or [*apart.values()]
     return max(following, default=Fraction(0)), {key: number(share) for key, share in apart.items()}
 

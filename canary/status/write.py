@@ -62,6 +62,8 @@ def _flickers(before: RolloutStatus, after: RolloutStatus) -> bool:
     """At rest: a gateway has not answered for a route yet. Mostly it is about to, and then nothing was worth a word."""
     if before.active or after.active or (before.phase, before.run) != (after.phase, after.run):
         return False
+    if before.split.written != after.split.written:
+        return False  # an Event tells of this share: unless that is on record, the next look tells of it again
     ready = {_ready(status) for status in (before, after)}
     return len(ready) > 1 and _ready(after) in {reasons.NOT_ACCEPTED_YET, reasons.ROUTE_NOT_ATTACHED}
 

@@ -8,8 +8,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from canary.errors import SpecError
-from canary.model.rollout import Mirror, RouteRef, Step
+from canary.model.rollout import RouteRef
 from canary.model.status import RouteStatus
+from canary.model.steps import Mirror, Step
 from canary.model.values import decimal_text
 from canary.routes.filters import Copied, only_reads
 from canary.routes.key import RouteKey

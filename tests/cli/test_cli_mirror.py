@@ -75,6 +75,16 @@ def test_explain_names_the_rules_that_are_left_out_and_the_option() -> None:
     assert "is not mirrored" not in told(document(first={"mirror": {"percent": 20, "allowUnsafeMethods": True}}))
 
 
+def test_explain_says_why_no_call_is_mirrored() -> None:
+    """Of a GRPCRoute it cannot be told which methods only read."""
+    made = document()
+    made["spec"]["routes"] = [{"kind": "GRPCRoute", "name": "shop"}]
+    key = RouteKey(RouteKind.GRPC, "team-shop", "shop")
+    sections = explain(view(made), {key: route(100, 0)}, NOW)
+    text = "\n".join(line for section in sections for line in section.paragraphs)
+    assert "Rule #0 of GRPCRoute shop is not mirrored: a gRPC method may do anything" in text
+
+
 def test_explain_says_what_contour_does_to_copies() -> None:
     """Before the first step too, and not where nothing is mirrored."""
     assert "Contour adds `-shadow` to the Host of copies" in told(document())

@@ -56,6 +56,11 @@ class CreatedObjects:
         """The paths of those that were created."""
         return self._namespaces.keys()
 
+    @property
+    def definitions(self) -> list[str]:
+        """The names of the CustomResourceDefinitions that were created."""
+        return [path.rpartition("/")[2] for path in self._others if "/customresourcedefinitions/" in path]
+
     async def clean_up(self, admin: Admin) -> None:
         """Delete it all. Finalizers are taken off: whoever would serve them has ended."""
         ours = {collection for collection, where in self._collections.items() if where in self._namespaces}

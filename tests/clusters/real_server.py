@@ -82,6 +82,8 @@ class RealServer(GenericApiServer):
         await super().__aexit__(*error)
         await asyncio.gather(*self._writing, return_exceptions=True)
         await self._created.clean_up(self._admin)
+        for name in self._created.definitions:
+            await self._forget(name)
         _ended.update(self._created.namespaces)
         await self._session.close()
         await self._bare.close()
@@ -255,6 +257,13 @@ class RealServer(GenericApiServer):
         if code not in {200, 201}:
             raise SandboxError(f"the server refuses the definition {name}: {said}")
         _installed[name] = text
+
+    async def _forget(self, name: str) -> None:
+        """A test has defined this anew, and it was deleted with all that the test has made: who needs it installs it again."""
+        _installed.pop(name, None)
+        async with asyncio.timeout(_SECONDS):
+            while (await self._admin("GET", f"{_CRDS}/{name}"))[0] != 404:  # noqa: ASYNC110 - another process tells nobody
+                await asyncio.sleep(0.05)
 
     async def _served(self, document: Json) -> None:
         """Wait until the server serves each version that a definition says it serves."""

@@ -180,7 +180,7 @@ async def _story(
             "interval": "1s",
             "threshold": {"max": "1%"},
         }
-        first = await world.begin(shop(), cut=cut, steps=STEPS, checks=[check])
+        first = await world.begin(shop(), cut=cut, steps=[MIRROR, {"weight": 100, "hold": "2s"}], checks=[check])
         before = json.dumps(world.route()["spec"], sort_keys=True)
         await world.settle()
         offset = len(first.line.sent)

@@ -205,6 +205,27 @@ async def test_what_may_not_be_read_says_nothing(world: World, clients: Clients)
         await world.until(lambda: ready(world) == ("False", "ParentMissing"))
 
 
+async def test_a_list_that_never_comes_holds_up_no_start(world: World, clients: Clients, caplog: Any) -> None:
+    """An API server that cannot list one kind for now (a broken conversion): a controller begins without, and says so."""
+    fault = clients.api.faults.add(Fault(verb="list", resource="gateways", status=503, times=None, user=CONTROLLER))
+    await world.furnish()
+    await world.admin.delete(GATEWAYS, "gw", world.namespace)
+    await world.declare()
+    instance = await world.start_controller()
+    lookout = Lookout(instance.manager.deps.sight, world.clock, (world.namespace,))
+    survey = Survey(instance.kube, instance.manager, (world.namespace,), lookout, patience=0.2)
+    task = asyncio.create_task(survey.run())
+    try:
+        await survey.listed()
+        assert f"no list of gateways of {world.namespace} yet; runs are judged without" in caplog.text
+        await world.until(lambda: ready(world)[0] == "True")
+        clients.api.faults.remove(fault)
+        await world.until(lambda: ready(world) == ("False", "ParentMissing"))
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
 async def test_what_changes_nothing_that_is_looked_at_wakes_nobody(world: World) -> None:
     """A Gateway's status, a Service's labels, a Service of nobody: no request of ours and no look."""
     instance = await world.begin()

@@ -68,15 +68,24 @@ def world(folder: str) -> list[Json]:
     return [start, *gateways(found, namespace), *sorted(found, key=lambda one: one["kind"] == "Rollout")]
 
 
+PROTOCOLS = {"TCPRoute": "TCP", "UDPRoute": "UDP"}
+"""Of the listener that a kind of route needs, where that is not HTTP."""
+
+
 def gateways(found: list[Json], home: str) -> list[Json]:
     """The Gateways that the routes of an example name, each with its namespace; the examples leave them to the platform."""
-    routes = [one for one in found if one["kind"] == "HTTPRoute"]
-    parents = [(ref.get("namespace") or home, ref["name"]) for one in routes for ref in one["spec"]["parentRefs"]]
+    parents = [
+        (ref.get("namespace") or home, ref["name"], ref.get("sectionName", "web"), PROTOCOLS.get(one["kind"], "HTTP"))
+        for one in found
+        if one["kind"] in ROUTES
+        for ref in one["spec"]["parentRefs"]
+    ]
     made: list[Json] = []
-    for place, name in dict.fromkeys(parents):
+    for place, name, section, protocol in dict.fromkeys(parents):
         if place != home:
             made.append({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": place}})
-        listener = {"name": "http", "port": 80, "protocol": "HTTP", "allowedRoutes": {"namespaces": {"from": "All"}}}
+        allowed = {"namespaces": {"from": "All"}}
+        listener = {"name": section, "port": 80, "protocol": protocol, "allowedRoutes": allowed}
         gateway = {
             "apiVersion": GATEWAYS.api_version,
             "kind": "Gateway",

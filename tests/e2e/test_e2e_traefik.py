@@ -17,7 +17,6 @@ from cluster_kit import sandbox
 from canary.checks.render import render
 from canary.controller.run import serve
 from canary.controller.settings import Settings
-from canary.errors import ApiError
 from canary.kube import DEPLOYMENTS, HTTPROUTES, PODS, ROLLOUTS
 from canary_sandbox.cluster import Sandbox
 from canary_sandbox.demo import manifests
@@ -113,18 +112,24 @@ class Team:
         except TimeoutError:
             pytest.fail(f"{what}: never")
 
-    async def measure(self) -> Counter[tuple[int, str]]:
+    async def only(self, version: str, headers: dict[str, str]) -> bool:
+        """Whether twenty requests in a row are answered by that version: Traefik's status is ahead of its data path."""
+        return set(await self.measure(headers, 20)) == {(200, version)}
+
+    async def measure(
+        self, headers: dict[str, str] | None = None, requests: int = REQUESTS
+    ) -> Counter[tuple[int, str]]:
         """Who answers that many real requests, and how: counts of (status, version).
 
         Sixteen at a time, each sent when one before it was answered, so that a busy machine is slow and nothing else.
         """
         answers: Counter[tuple[int, str]] = Counter()
-        left = iter(range(REQUESTS))
+        left = iter(range(requests))
         async with aiohttp.ClientSession(headers={"Host": manifests.HOST}) as http:
 
             async def worker() -> None:
                 for _ in left:
-                    async with http.get(self.url) as response:
+                    async with http.get(self.url, headers=headers) as response:
                         answers[response.status, response.headers.get("x-version", "")] += 1
 
             await asyncio.gather(*(worker() for _ in range(16)))
@@ -253,6 +258,34 @@ async def test_errors_in_traefiks_metrics_roll_back(team: Team) -> None:
 
 
 async def test_a_step_that_mirrors_is_refused(team: Team) -> None:
-    """This version has no mirror steps, and on Traefik one would be an outage: the API server refuses the Rollout."""
-    with pytest.raises(ApiError, match="weight: Required value"):
-        await team.cluster.apply([rollout({"mirror": {"percent": 20}})])
+    """On Traefik it would be an outage: its GatewayClass does not list mirrors, so no run begins, and nothing is written."""
+    step = {"mirror": {"percent": 20, "allowUnsafeMethods": True}}
+    await team.cluster.apply([rollout(step, {"weight": 10})])
+    await team.until("the first look", lambda status: "UnsupportedFeature" in json.dumps(status.get("conditions")))
+    await team.cluster.apply([deploy("v2")])
+    status = await team.until("why not", lambda status: (status.get("message") or "").startswith("revision "))
+    assert "HTTPRouteRequestMirror" in status["message"]
+    assert "run" not in status
+    route = await team.route()
+    assert "filters" not in route["spec"]["rules"][0]
+    assert await team.measure() == {(200, "v1"): REQUESTS}
+
+
+async def test_a_rule_that_was_prepared_is_moved_and_the_other_is_not(team: Team) -> None:
+    """The share of the rule for a header goes to 100 %: whoever sends the header is served by the canary, nobody else is."""
+    route = await team.route()
+    pair = route["spec"]["rules"][0]["backendRefs"]
+    beta = {"name": "beta", "matches": [{"headers": [{"name": "x-beta", "value": "yes"}]}], "backendRefs": pair}
+    rules = {"spec": {"rules": [{"name": "all", "backendRefs": pair}, beta]}}
+    await team.cluster.kube.merge_patch(HTTPROUTES, "shop", NAMESPACE, rules)
+    document = rollout({"weight": 100}, {"approval": {}})
+    document["spec"]["routes"] = [{"name": "shop", "rules": ["beta"]}]
+    await start(team, document, "v2")
+    await team.until("100 %", lambda status: (status.get("step") or {}).get("index") == 2)
+    await team.eventually("the header to count", lambda: team.only("v2", {"x-beta": "yes"}))
+    assert await team.measure({"x-beta": "yes"}) == {(200, "v2"): REQUESTS}
+    assert await team.measure() == {(200, "v1"): REQUESTS}
+    await team.request("abort")
+    await team.until("the rollback", lambda status: status.get("phase") == "RolledBack")
+    await team.eventually("the header not to count", lambda: team.only("v1", {"x-beta": "yes"}))
+    assert await team.measure({"x-beta": "yes"}) == {(200, "v1"): REQUESTS}

@@ -361,6 +361,17 @@ def test_less_than_was_written_is_a_hand_as_well_and_more_is_put_back() -> None:
     assert "argocd changed the share of requests that is mirrored" in message(world)
 
 
+def test_a_filter_of_ours_that_somebody_turned_down_to_nothing_is_gone_in_the_end() -> None:
+    """It sends no copies any more, and is ours all the same."""
+    world = mirroring()
+    world.edit_filters(lambda found: found[-1]["requestMirror"].update(percent=0))
+    world.run()
+    assert world.phase is Phase.PAUSED
+    world.ask("abort")
+    world.run()
+    assert (world.phase, filters(world)) == (Phase.ROLLED_BACK, getting()["filters"])
+
+
 def test_the_same_share_in_other_words_is_the_same() -> None:
     """A fifth is 20 %; defaults that an API server fills in are nobody's edit."""
     world = mirroring()
@@ -430,12 +441,13 @@ def test_a_step_that_would_mirror_nothing_is_invalid() -> None:
     assert not writes(world)
 
 
-def test_where_requests_are_mirrored_already_nothing_begins() -> None:
-    """A filter of the team's own to the very canary could not be told from ours."""
-    theirs = [mirror_to("c")]
+@pytest.mark.parametrize(("more", "share"), [({}, 100), ({"percent": 5}, 5), ({"percent": 0}, 0)])
+def test_where_requests_are_mirrored_already_nothing_begins(more: Json, share: int) -> None:
+    """A filter of the team's own to the very canary could not be told from ours, not even one that is prepared and says 0."""
+    theirs = [mirror_to("c", **more)]
     world = mirroring(getting(filters=copy.deepcopy(theirs)))
     assert world.phase is Phase.INVALID
-    assert "rule #0 of HTTPRoute shop mirrors 100 % of its requests to the canary already" in message(world)
+    assert f"rule #0 of HTTPRoute shop mirrors {share} % of its requests to the canary already" in message(world)
     assert (filters(world), writes(world)) == (theirs, [])
 
 

@@ -277,6 +277,23 @@ def test_a_step_that_names_no_rule_of_ours_is_invalid(changes: Json, words: str)
     assert not cluster.annotated()
 
 
+def test_a_rule_that_loses_its_name_is_not_given_what_the_others_have() -> None:
+    """Nobody has seen it with that share: it keeps what it had until the name is back, and the run goes no further."""
+    cluster = world(steps=[{"weight": 50, "rules": {"beta": 5}, "hold": "10s"}, {"weight": 100}])
+    cluster.wait(1)
+    cluster.edit_route("shop", lambda document: document["spec"]["rules"][0].pop("name"))
+    for _ in range(3):
+        cluster.pass_step()
+    assert shares(cluster) == {"#0": 5, "rest": 50, "more": 50}
+    cluster.edit_route("shop", lambda document: document["spec"]["rules"][0].update(name="beta"))
+    cluster.pass_step()
+    cluster.wait(1)
+    assert shares(cluster) == {"beta": 5, "rest": 100, "more": 100}
+    cluster.ask("abort")
+    cluster.run()
+    assert set(shares(cluster).values()) == {0}
+
+
 def test_a_share_that_a_named_rule_cannot_express_is_found_before_a_run() -> None:
     """Next to a third backend its weights cannot be raised."""
     routes = {"shop": route("shop", rule(name="beta", stable=3, canary=0, third=5), rule(name="rest"))}

@@ -8,6 +8,7 @@ from typing import Any
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from promises import of_spot
 from world import Fault, Gateways, World, mirror_to, route, spec_of, stranger
 from world import rule as rule_of
 
@@ -40,14 +41,27 @@ ROUTES: tuple[dict[str, Any], ...] = (
     {"shop": lambda: route("shop", rule_of(stable=None, canary=0), parents=2)},
     {"shop": lambda: route("shop", stranger(), rule_of(stable=90, canary=0, third=20), rule_of(stable=200, canary=0))},
     {"shop": lambda: route("shop"), "api": lambda: route("api", rule_of(name="x", stable=1000, canary=0))},
+    {
+        "shop": lambda: route("shop"),
+        "GRPCRoute/shop": lambda: route("shop", rule_of(stable=20, canary=0)) | {"kind": "GRPCRoute"},
+    },
     {"shop": lambda: route("shop", rule_of(name="x", stable=3, canary=0), rule_of(), stranger())},
     {"shop": lambda: route("shop", rule_of(method="GET"), rule_of(filters=[mirror_to("audit")]), rule_of(filters=[]))},
 )
 
 
+def named(called: str) -> dict[str, str]:
+    """How a Rollout names a route of a world."""
+    kind, name = of_spot(called)
+    return {"kind": kind.value, "name": name}
+
+
 def _edited(item: dict[str, Any], made: dict[str, Any]) -> dict[str, Any]:
     """Another filter, if it is one that sends copies to the canary."""
     return made if item.get("requestMirror", {}).get("backendRef", {}).get("name") == "c" else item
+
+
+WRITTEN = ("shop", "api", "GRPCRoute/shop", "rollout", "workload", "status")
 
 
 class Cluster(RuleBasedStateMachine):
@@ -75,7 +89,7 @@ class Cluster(RuleBasedStateMachine):
         workloads: bool,
     ) -> None:
         changes: dict[str, Any] = {
-            "routes": [{"name": name} for name in routes],
+            "routes": [named(called) for called in routes],
             "steps": steps,
             "checks": checks,
             "promotion": promotion,
@@ -201,9 +215,12 @@ class Cluster(RuleBasedStateMachine):
         self.world.run()
 
     @precondition(lambda self: len(self.world.routes) > 1)
-    @rule(names=st.sampled_from((["shop"], ["api"], ["shop", "api"])))
-    def routes_edited(self, names: list[str]) -> None:
-        self.world.declare(routes=[{"name": name} for name in names])
+    @rule(data=st.data())
+    def routes_edited(self, data: st.DataObject) -> None:
+        there = st.sampled_from(sorted(self.world.routes))
+        self.world.declare(
+            routes=[named(called) for called in data.draw(st.lists(there, min_size=1, max_size=2, unique=True))]
+        )
         self.world.run()
 
     @rule(paused=st.booleans())
@@ -219,7 +236,7 @@ class Cluster(RuleBasedStateMachine):
 
     # -- trouble --------------------------------------------------------------------------------------------------
 
-    @rule(fault=st.sampled_from(Fault), where=st.sampled_from(("shop", "api", "rollout", "workload", "status")))
+    @rule(fault=st.sampled_from(Fault), where=st.sampled_from(WRITTEN))
     def next_write_goes_wrong(self, fault: Fault, where: str) -> None:
         self.world.faults[where] = fault
 

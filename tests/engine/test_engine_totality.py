@@ -52,7 +52,7 @@ weights = st.builds(
     Weights, *[st.one_of(st.none(), st.sampled_from((0, 1, 7, 100, 1_000_000)), st.integers(0, 1_000_000))] * 2
 )
 revisions = st.sampled_from(("a", "b", "c", ""))
-KEYS = [RouteKey(RouteKind.HTTP, "team", name) for name in ("shop", "api")]
+KEYS = [RouteKey(kind, "team", name) for kind in (RouteKind.HTTP, RouteKind.TCP) for name in ("shop", "api")]
 keys = st.sampled_from(("#0", "#1", "x"))
 texts = st.one_of(st.text(max_size=30), st.sampled_from(("1/0", "-/-", "a/b", "1", "", "-1/3", "1/2/3")))
 
@@ -172,7 +172,7 @@ statuses = built(
     routes=st.lists(
         built(
             RouteStatus,
-            kind=st.just(RouteKind.HTTP),
+            kind=st.sampled_from((RouteKind.HTTP, RouteKind.TCP)),
             name=st.sampled_from(("shop", "api", "old")),
             owned=st.booleans(),
             share=optional(st.sampled_from((0, 0.5, 33.3333, 100))),

@@ -39,7 +39,6 @@ from canary.errors import CanaryError, Conflict, NotFound, ShareError, SpecError
 from canary.model.measurement import Malformed, Measurement, NoData, Reading, Sample, Unreachable
 from canary.model.requests import parse_request
 from canary.model.rollout import RolloutSpec, RouteKind, RouteRef
-from canary.model.shares import Shares, misnamed
 from canary.model.status import Phase, RolloutStatus
 from canary.observe.routes import Viewer, view
 from canary.preflight.look import findings
@@ -336,14 +335,14 @@ class World:
                 problems += self._unwritable(seen)
         if all(seen.exists and not seen.problem for seen in views):
             found = frozenset(rule.key for seen in views if seen.declared for rule in seen.rules)
-            problems += [Problem("spec.steps", words) for _, _, words in misnamed(self.spec, found)]
+            problems += [Problem("spec.steps", words) for _, _, words in self.spec.misnamed(found)]
         return [*problems, *mirroring.problems(self.spec, views, active=memory.active)]
 
     def _unwritable(self, view: RouteView) -> list[Problem]:
         try:
             for rule_view in view.rules:
                 for index in range(len(self.spec.steps)):
-                    share = Shares.at(self.spec.steps, index + 1).of(rule_view.key)
+                    share = self.spec.shares_at(index + 1).of(rule_view.key)
                     divide(rule_view.weights, share, rule_view.others)
         except ShareError as error:
             return [Problem("spec.routes", str(error))]

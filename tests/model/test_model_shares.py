@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from canary.model.rollout import Step
 from canary.model.shares import Shares
+from canary.model.steps import Step
 
 
 def steps(*documents: dict[str, Any]) -> list[Step]:

@@ -99,6 +99,17 @@ def test_a_rule_is_copied_whole() -> None:
     assert before == given_route(source)
 
 
+def test_a_mirror_to_the_canary_is_not_copied() -> None:
+    """The canary would get each request of those that it serves once more; mirrors to others stay."""
+    to = [{"type": "RequestMirror", "requestMirror": {"backendRef": ref(name)}} for name in ("audit", "c")]
+    found = asked(given_route(ours(path("/a"), filters=to)), OPT_IN)
+    assert not isinstance(found, Refused)
+    assert found[0].rule["filters"] == to[:1]
+    before = asked(given_route(ours(path("/a"), filters=to[:1])), OPT_IN)
+    assert not isinstance(before, Refused)
+    assert before[0].mark == found[0].mark
+
+
 @pytest.mark.parametrize(("kind", "match"), [(HTTP, path("/")), (GRPC, {})])
 @pytest.mark.parametrize("given_matches", [{}, {"matches": []}])
 def test_a_rule_without_matches_is_one_that_takes_everything(kind: str, match: Json, given_matches: Json) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from routes_kit import CANARY, STABLE, Json, ref, route, rule
 
-from canary.model.rollout import RouteKind, RouteRef, Step
+from canary.model.rollout import RouteKind, RouteRef
+from canary.model.steps import Step
 from canary.routes.features import Feature, Offered, missing
 from canary.routes.needs import needs
 from canary.routes.pair import Pair

@@ -1,0 +1,278 @@
+"""docs/gitops.md: each snippet is parsed and run: expressions by jq, health and actions by Lua, Flux's health by CEL."""
+
+from __future__ import annotations
+
+import copy
+import re
+from datetime import UTC, datetime
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import cel
+import jq
+import jsonpatch
+import pytest
+import yaml
+from lupa.lua51 import LuaRuntime
+
+import canary_sandbox
+from canary.decide import reasons
+from canary.decide.facts import Facts, Problem, RouteView, RuleView
+from canary.decide.scope import Decision
+from canary.model.requests import REQUEST_ANNOTATION, parse_request
+from canary.model.rollout import RouteKind
+from canary.model.status import Outcome, PauseStatus, Phase, RolloutStatus, RunStatus, StepStatus
+from canary.routes.acceptance import Acceptance
+from canary.routes.filters import Copied
+from canary.routes.key import RouteKey
+from canary.routes.pair import Backend, Pair, Weights
+from canary.routes.plan import RoutePlan
+from canary.status.conditions import conditions
+from canary_sandbox.apiserver.schema import Schema
+
+Json = dict[str, Any]
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs" / "gitops.md").read_text()
+SNIPPETS: list[Json] = [
+    yaml.safe_load(text) for text in re.findall(r"^```yaml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+]
+ROUTE, APPLICATION, ARGO, FLUX, FLUX_HEALTH = SNIPPETS
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+PAIR = Pair(Backend("pay-stable", "team-pay", 8080), Backend("pay-canary", "team-pay", 8080))
+
+
+def stored(document: Json) -> Json:
+    """A route as the API server keeps it: defaults filled in."""
+    text = (Path(canary_sandbox.__file__).parent / "gatewayapi" / "httproutes.yaml").read_text()
+    versions = {version["name"]: version for version in yaml.safe_load(text)["spec"]["versions"]}
+    document = copy.deepcopy(document)
+    Schema(versions["v1"]["schema"]["openAPIV3Schema"]).default(document)
+    return document
+
+
+def during(git: Json, weights: Weights, copies: int = 0) -> Json:
+    """The route in the middle of a step, by the patches that a run sends."""
+    mirrors = {"#0": Copied(Fraction(copies), bare="filters" not in git["spec"]["rules"][0])} if copies else {}
+    edit = RoutePlan.dividing(PAIR, {"#0": weights}, mirrors).patch(git)
+    live: Json = jsonpatch.apply_patch(git, list(edit.changes))
+    return live
+
+
+# -- Argo CD ----------------------------------------------------------------------------------------------------------
+
+
+def compared(document: Json, expressions: list[str]) -> Json:
+    """What Argo CD compares: each expression deleted, one after the other."""
+    for expression in expressions:
+        document = jq.compile(f"del({expression})").input_value(document).first()
+    return document
+
+
+HEADER = {"type": "RequestHeaderModifier", "requestHeaderModifier": {"set": [{"name": "x-team", "value": "pay"}]}}
+STEPS = [(Weights(1, 0), 20), (Weights(95, 5), 0), (Weights(50, 50), 20), (Weights(0, 100), 0)]
+
+
+@pytest.mark.parametrize("filters", [None, [HEADER]], ids=["no filters", "a filter of the team"])
+@pytest.mark.parametrize(("weights", "copies"), STEPS)
+def test_a_run_is_no_difference_to_argo_cd(weights: Weights, copies: int, filters: list[Json] | None) -> None:
+    """At no step, mirrored or not, is the Application OutOfSync; and it is as soon as anything else differs."""
+    (ignored,) = APPLICATION["spec"]["ignoreDifferences"]
+    expressions = ignored["jqPathExpressions"]
+    git = copy.deepcopy(ROUTE)
+    git["spec"]["rules"][0]["backendRefs"].append(
+        {"group": "", "kind": "Service", "name": "old", "port": 80, "weight": 3}
+    )
+    if filters:
+        git["spec"]["rules"][0]["filters"] = filters
+    live = during(git, weights, copies)
+    assert live != git
+    assert compared(live, expressions) == compared(git, expressions)
+    for change in ({"name": "other"}, {"weight": 4}):
+        other = copy.deepcopy(live)
+        other["spec"]["rules"][0]["backendRefs"][2].update(change)
+        assert compared(other, expressions) != compared(git, expressions)
+    other = copy.deepcopy(live)
+    other["spec"]["rules"][0].setdefault("filters", []).append(HEADER)
+    assert compared(other, expressions) != compared(git, expressions)
+
+
+def test_a_selection_by_our_annotation_is_out_of_sync() -> None:
+    """What the page warns of: it takes the weight from the live route only."""
+    git = copy.deepcopy(ROUTE)
+    live = during(git, Weights(90, 10))
+    live["metadata"]["annotations"] = {"run.canary.dev/pay": "{}"}
+    trap = 'select(.metadata.annotations["run.canary.dev/pay"]) | .spec.rules[].backendRefs[].weight'
+    assert compared(live, [trap])["spec"] != compared(git, [trap])["spec"]
+
+
+def test_the_route_of_the_page_has_its_defaults_written_out() -> None:
+    """In the list of backends, where Argo CD would compare them."""
+    defaulted = stored(ROUTE)["spec"]
+    assert defaulted["rules"][0]["backendRefs"] == ROUTE["spec"]["rules"][0]["backendRefs"]
+    assert defaulted["rules"][0]["matches"] == ROUTE["spec"]["rules"][0]["matches"]
+    assert defaulted["parentRefs"] == ROUTE["spec"]["parentRefs"]
+
+
+def test_the_application_of_the_page_is_the_examples() -> None:
+    """One set-up, in two places."""
+    example = yaml.safe_load((ROOT / "examples" / "gitops" / "argocd-application.yaml").read_text())
+    assert example == APPLICATION
+
+
+# -- health -----------------------------------------------------------------------------------------------------------
+
+FACTS = Facts(
+    now=NOW,
+    name="pay",
+    uid="u",
+    generation=4,
+    routes=(
+        RouteView(key=RouteKey(RouteKind.HTTP, "team-pay", "pay"), pair=PAIR, acceptance=Acceptance(accepted=True)),
+    ),
+)
+
+
+def rollout(phase: Phase, *, reason: str = "", pause: str = "", facts: Facts = FACTS) -> Json:
+    """A Rollout with the status that the controller writes."""
+    active = phase in {Phase.PROGRESSING, Phase.PAUSED, Phase.PROMOTING, Phase.ROLLING_BACK}
+    outcome = {Phase.ROLLED_BACK: Outcome.ROLLED_BACK, Phase.SUCCEEDED: Outcome.SUCCEEDED}.get(phase)
+    status = RolloutStatus(
+        phase=phase,
+        observed_generation=4,
+        message="where it stands",
+        run=RunStatus(number=1, started_at=NOW, reason=reason, outcome=outcome),
+        step=StepStatus(index=1, total=2, started_at=NOW) if active else None,
+        paused=PauseStatus(reason=pause, message="why", since=NOW) if pause else None,
+    )
+    said = conditions(status, Decision(status, reason or "Because", ""), facts)
+    document: Json = status.model_copy(update={"conditions": said}).dump()
+    return {
+        "apiVersion": "canary.dev/v1alpha1",
+        "kind": "Rollout",
+        "metadata": {"name": "pay", "generation": 4},
+        "status": document,
+    }
+
+
+WRONG = Facts(now=NOW, name="pay", uid="u", generation=4, problems=(Problem(reasons.INVALID, "spec", "wrong"),))
+HALF = RouteView(key=FACTS.routes[0].key, pair=PAIR, rules=(RuleView("#0", Weights(1, 1)),))
+NO_WEIGHTS_IN_GIT = Facts(now=NOW, name="pay", uid="u", generation=4, routes=(HALF,))
+
+HEALTH = [
+    ("nothing to do", rollout(Phase.IDLE), "Healthy", "current"),
+    ("released", rollout(Phase.SUCCEEDED), "Healthy", "current"),
+    ("at a step", rollout(Phase.PROGRESSING), "Progressing", "inProgress"),
+    ("promoting", rollout(Phase.PROMOTING), "Progressing", "inProgress"),
+    ("rolling back", rollout(Phase.ROLLING_BACK), "Progressing", "inProgress"),
+    ("for an approval", rollout(Phase.PAUSED, pause=reasons.AWAITING_APPROVAL), "Suspended", "inProgress"),
+    ("paused by somebody", rollout(Phase.PAUSED, pause=reasons.PAUSED_BY_REQUEST), "Suspended", "inProgress"),
+    ("lowered by hand", rollout(Phase.PAUSED, pause=reasons.LOWERED_BY_HAND), "Degraded", "failed"),
+    ("contested", rollout(Phase.PAUSED, pause=reasons.CONTESTED), "Degraded", "failed"),
+    ("failed", rollout(Phase.ROLLED_BACK, reason=reasons.CHECK_FAILED), "Degraded", "failed"),
+    ("aborted", rollout(Phase.ROLLED_BACK, reason=reasons.ABORTED), "Suspended", ""),
+    ("a wrong spec", rollout(Phase.INVALID, facts=WRONG), "Degraded", "failed"),
+    ("no run could begin", rollout(Phase.IDLE, facts=NO_WEIGHTS_IN_GIT), "Degraded", ""),
+]
+BY_NAME = pytest.mark.parametrize(
+    ("document", "argo", "flux"), [row[1:] for row in HEALTH], ids=[row[0] for row in HEALTH]
+)
+
+
+def lua(script: str, document: Json) -> Any:
+    """Run a script as Argo CD does: Lua 5.1, the object as `obj`, no libraries to speak of."""
+    runtime = LuaRuntime()
+    for library in ("string", "math", "io", "os", "debug", "python"):
+        runtime.globals()[library] = None
+    runtime.globals().obj = runtime.table_from(document, recursive=True)
+    return runtime.execute(script)
+
+
+@BY_NAME
+def test_health_in_argo_cd(document: Json, argo: str, flux: str) -> None:
+    """By the conditions, with our sentence."""
+    del flux
+    found = lua(ARGO["data"]["resource.customizations.health.canary.dev_Rollout"], document)
+    assert (found.status, found.message) == (argo, "where it stands")
+    assert f" {argo} |" in PAGE
+
+
+@pytest.mark.parametrize("missing", ["status", "conditions", "generation"])
+def test_health_before_the_controller_has_looked(missing: str) -> None:
+    """A status that is not there, empty, or of another generation says nothing yet."""
+    document = rollout(Phase.SUCCEEDED)
+    if missing == "status":
+        del document["status"]
+    elif missing == "conditions":
+        del document["status"]["conditions"]
+    else:
+        document["metadata"]["generation"] = 5
+    found = lua(ARGO["data"]["resource.customizations.health.canary.dev_Rollout"], document)
+    assert found.status == "Progressing"
+
+
+@BY_NAME
+def test_health_in_flux(document: Json, argo: str, flux: str) -> None:
+    """In the order in which Flux asks; none of them is true: it goes on waiting."""
+    del argo
+    (health,) = FLUX_HEALTH["spec"]["healthCheckExprs"]
+    assert (health["apiVersion"], health["kind"]) == (document["apiVersion"], document["kind"])
+    asked = ("inProgress", "failed", "current")
+    assert next((word for word in asked if cel.evaluate(health[word], {"status": document["status"]})), "") == flux
+
+
+# -- actions ----------------------------------------------------------------------------------------------------------
+
+
+def actions() -> Json:
+    found: Json = yaml.safe_load(ARGO["data"]["resource.customizations.actions.canary.dev_Rollout"])
+    return found
+
+
+@pytest.mark.parametrize("annotations", [None, {"team": "pay"}])
+def test_an_action_sets_the_request(annotations: Json | None) -> None:
+    """The verb of its name, which the controller knows; other annotations stay."""
+    for action in actions()["definitions"]:
+        document = rollout(Phase.PAUSED, pause=reasons.AWAITING_APPROVAL)
+        if annotations:
+            document["metadata"]["annotations"] = annotations
+        after = dict(lua(action["action.lua"], document).metadata.annotations)
+        request = parse_request(after.pop(REQUEST_ANNOTATION))
+        assert request is not None
+        assert request.known == action["name"]
+        assert after == (annotations or {})
+
+
+@pytest.mark.parametrize(
+    ("document", "open_"),
+    [
+        ({"metadata": {}}, set()),
+        (rollout(Phase.IDLE), set()),
+        (rollout(Phase.PROGRESSING), {"promote", "abort"}),
+        (rollout(Phase.PAUSED, pause=reasons.LOWERED_BY_HAND), {"promote", "abort", "resume"}),
+        (rollout(Phase.ROLLING_BACK), set()),
+        (rollout(Phase.ROLLED_BACK), {"retry"}),
+    ],
+)
+def test_actions_that_are_offered(document: Json, open_: set[str]) -> None:
+    """Every one is defined; those that make sense in the phase are enabled."""
+    found = lua(actions()["discovery.lua"], document)
+    assert set(found) == {action["name"] for action in actions()["definitions"]}
+    assert {name for name in found if not found[name].disabled} == open_
+
+
+# -- Flux -------------------------------------------------------------------------------------------------------------
+
+
+def test_flux_is_told_the_places_of_both_weights() -> None:
+    """Each pointer of the page leads to what a run changes in the route of the page."""
+    (ignored,) = FLUX["spec"]["ignore"]
+    assert ignored["target"] == {"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "name": "pay"}
+    live = during(ROUTE, Weights(90, 10), 20)
+    for path in ignored["paths"]:
+        place: Any = live
+        for part in path.split("/")[1:]:
+            place = place[int(part)] if isinstance(place, list) else place[part]
+    patch = jsonpatch.make_patch(ROUTE, live)
+    assert {change["path"] for change in patch} == set(ignored["paths"])

@@ -1,0 +1,92 @@
+"""What is tried on every gateway, as functions over a shop behind it; what is special to one stands in its tests."""
+
+from __future__ import annotations
+
+import pytest
+from gateways_kit import NAMESPACE, OK, OPTED_IN, PORT, REQUESTS, Shop, prepare
+
+from canary.routes.added_refusals import Refused
+from canary.routes.added_rule import added_rules
+from canary.routes.matching import Condition, FieldMatch
+from canary.routes.pair import Backend, Pair
+from canary.routes.rules import every_pair
+from canary_sandbox.demo import manifests
+
+PAIR = Pair(Backend("shop-stable", NAMESPACE, PORT), Backend("shop-canary", NAMESPACE, PORT))
+
+
+async def weights(shop: Shop) -> None:
+    """10, 50, 100 %: each accepted, requests split by it, none fails; then v2 is stable and the route as it was."""
+    before = (await shop.route())["spec"]
+    weights = (10, 50, 100)
+    await shop.begin(step for weight in weights for step in ({"weight": weight}, {"approval": {}}))
+    for number, weight in enumerate(weights, start=1):
+        status = await shop.step(2 * number)
+        assert status["split"]["accepted"] == weight
+        answers = await shop.ask()
+        assert answers[OK, "v1"] + answers[OK, "v2"] == REQUESTS, answers
+        assert 100 * answers[OK, "v2"] / REQUESTS == pytest.approx(weight, abs=5)
+        await shop.request("promote")
+    await shop.until("success", lambda status: status.get("phase") == "Succeeded")
+    assert (await shop.route())["spec"] == before
+    assert await shop.ask() == {(OK, "v2"): REQUESTS}
+
+
+async def mirror_step(shop: Shop) -> None:
+    """At 100 %: a copy of every request, no user served by it; after the abort the filter is gone, and not one copy is made."""
+    before = (await shop.route())["spec"]
+    await shop.begin([{"mirror": {"percent": 100, "allowUnsafeMethods": True}, "approval": {}}, {"weight": 10}])
+    await shop.step(1)
+    counted = await shop.settled_copies()
+    assert await shop.ask() == {(OK, "v1"): REQUESTS}
+    assert await shop.settled_copies() - counted == REQUESTS
+    await shop.request("abort")
+    await shop.until("the rollback", lambda status: status.get("phase") == "RolledBack")
+    assert (await shop.route())["spec"] == before
+    counted = await shop.settled_copies()
+    assert await shop.ask() == {(OK, "v1"): REQUESTS}
+    assert await shop.settled_copies() == counted
+
+
+async def prepared_rule(shop: Shop) -> None:
+    """A rule for a header goes to 100 %, then the other to 50 %, then all back under load: nobody is served by whom he should not be."""
+    await shop.change_rules(prepare)
+    before = (await shop.route())["spec"]
+    opted_in = {"weight": 0, "rules": {"beta": 100}}
+    await shop.begin([opted_in, {"approval": {}}, {"weight": 50}, {"approval": {}}])
+    await shop.step(2)
+    assert await shop.ask(headers=OPTED_IN) == {(OK, "v2"): REQUESTS}
+    assert await shop.ask() == {(OK, "v1"): REQUESTS}
+    async with shop.load(OPTED_IN) as answers:
+        await shop.request("promote")
+        await shop.step(4)
+    assert set(answers) == {(OK, "v2")}
+    answers = await shop.ask()
+    assert answers[OK, "v1"] + answers[OK, "v2"] == REQUESTS, answers
+    assert 100 * answers[OK, "v2"] / REQUESTS == pytest.approx(50, abs=5)
+    async with shop.load() as answers:
+        await shop.request("abort")
+        await shop.until("the rollback", lambda status: status.get("phase") == "RolledBack")
+    assert set(answers) == {(OK, "v1"), (OK, "v2")}
+    assert (await shop.route())["spec"] == before
+    assert await shop.ask(headers=OPTED_IN) == {(OK, "v1"): REQUESTS}
+    assert await shop.ask() == {(OK, "v1"): REQUESTS}
+
+
+async def added_rule(shop: Shop) -> None:
+    """A copy of the rule for a header, behind all others, comes and goes under load: nobody else is served by the canary, or fails."""
+    before = await shop.route()
+    await shop.cluster.apply([manifests.deployment("shop-canary", "v2")])
+    await shop.ready("shop-canary", "v2")
+    condition = Condition(tuple(FieldMatch(name, value) for name, value in OPTED_IN.items()))
+    added = added_rules("HTTPRoute", before, every_pair(before, PAIR), [condition])
+    assert not isinstance(added, Refused)
+    async with shop.load() as answers:
+        await shop.write(PAIR, *added)
+        await shop.served_by("v2", headers=OPTED_IN)
+        assert await shop.ask(headers=OPTED_IN) == {(OK, "v2"): REQUESTS}
+        await shop.write(PAIR, *(entry.removal for entry in added))
+        await shop.served_by("v1", headers=OPTED_IN)
+    assert set(answers) == {(OK, "v1")}
+    assert (await shop.route())["spec"] == before["spec"]
+    assert await shop.ask(headers=OPTED_IN) == {(OK, "v1"): REQUESTS}
