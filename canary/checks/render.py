@@ -46,12 +46,15 @@ def variables(
     weight: float,
     step: str = "weight",
     args: Mapping[str, object] | None = None,
+    backend: Mapping[str, object] | None = None,
 ) -> dict[str, Any]:
     """What `render` takes. `stable` and `canary` have service, namespace and port; `window` is text such as "1m".
 
     `weight` is the canary's share in percent of the pair; `step` is what the step is about: mirror, weight or approval; `args` are those of the check, defaults filled in.
+    `backend` is the one of both that a query is rendered for, where it is rendered once for each; elsewhere there is none.
     """
     return {
+        **({} if backend is None else {"backend": {name: backend[name] for name in BACKEND_NAMES}}),
         "stable": {name: stable[name] for name in BACKEND_NAMES},
         "canary": {name: canary[name] for name in BACKEND_NAMES},
         "namespace": namespace,

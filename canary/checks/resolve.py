@@ -26,6 +26,8 @@ class ResolvedCheck:
     judge: Judge
     args: Mapping[str, str | None]
     settings: Settings
+    per_backend: bool = False
+    """Whether the source is asked once for each backend, of which it knows then: {{ backend.service }}."""
 
     @property
     def limit(self) -> str:

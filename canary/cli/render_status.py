@@ -132,7 +132,7 @@ def _traffic(rollout: RolloutView, symbols: Symbols) -> RenderableType:
     if not rollout.active:
         return _traffic_at_rest(rollout)
     split = rollout.status.split
-    observing = split.observed is not None or "observed" in rollout.spec
+    observing = split.observed is not None or "traffic" in rollout.spec
     columns = ["", "desired", "written", "accepted", *(["last observed"] if observing else []), ""]
     table = Table.grid(padding=(0, 3, 0, 0))
     table.add_column(no_wrap=True, overflow="fold")

@@ -6,8 +6,10 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 
+from canary.checks.queries import BACKENDS, Backend
 from canary.checks.resolve import ResolvedCheck
 from canary.checks.sources import Source
 from canary.controller.clock import Clock
@@ -16,7 +18,7 @@ from canary.errors import RenderError
 from canary.fair import NOBODY, Tenant
 from canary.metrics.port import Provider, Query
 from canary.model.checks import SHORTEST_INTERVAL
-from canary.model.measurement import Malformed, Measurement, Sample, Unreachable
+from canary.model.measurement import Counts, Malformed, Measurement, Reading, Sample, Unreachable
 
 log = logging.getLogger("canary.measure")
 
@@ -27,8 +29,8 @@ JITTER = 0.1
 APART = 0.01
 """Seconds between two first looks."""
 
-Post = Callable[[str, Measurement], None]
-Render = Callable[[ResolvedCheck], Source]
+Post = Callable[[str, Measurement | Reading], None]
+Render = Callable[[ResolvedCheck, Backend | None], Source]
 
 
 class Pace:
@@ -106,9 +108,22 @@ class Measurements:
             pause = interval * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - spreads load
             await self._clock.sleep(max(pause - spent, interval / 10))
 
-    async def _measure(self, check: ResolvedCheck, now: datetime) -> Measurement:
+    async def _measure(self, check: ResolvedCheck, now: datetime) -> Measurement | Reading:
+        if not check.per_backend:
+            return await self._ask(check, now)
+        # Both at once: what is compared is to be of one moment.
+        answers = await asyncio.gather(*(self._ask(check, now, backend) for backend in BACKENDS))
+        numbers = []
+        for backend, found in zip(BACKENDS, answers, strict=True):
+            if not isinstance(found, Sample):
+                return replace(found, message=f"{backend}: {found.message}")
+            numbers.append(found.value)
+        canary, stable = numbers
+        return Counts(canary, stable, now)
+
+    async def _ask(self, check: ResolvedCheck, now: datetime, backend: Backend | None = None) -> Measurement:
         try:
-            source = self._render(check)
+            source = self._render(check, backend)
         except RenderError as error:
             return Malformed(now, "UnknownVariable", str(error), check.source.text)
         interval = max(check.settings.interval.seconds, SHORTEST_INTERVAL)

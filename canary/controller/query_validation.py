@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from canary.checks.queries import OBSERVED, check_query, observed_check
+from canary.checks.queries import TRAFFIC, check_query, traffic_check, traffic_queries
 from canary.decide.facts import Problem
 from canary.errors import RenderError
 from canary.fair import FairLimit
@@ -124,13 +125,16 @@ def _queries(deps: Deps, rollout: Rollout) -> list[tuple[str, Query]]:
     namespace, name = rollout.namespace, rollout.name
     found: list[tuple[str, Query]] = []
     places = {check.key: f"spec.checks[{index}]" for index, check in enumerate(spec.checks)}
-    observed = observed_check(spec)
-    checks = resolve_checks(deps.store, namespace, name, spec).resolved
-    for check in checks if observed is None else (*checks, observed):
+    for check in resolve_checks(deps.store, namespace, name, spec).resolved:
         try:
             source = check_query(check, spec, namespace, name, weight=1)
         except RenderError:
             continue
-        field = ".".join((places.get(check.name, OBSERVED), *source.FIELD))
+        field = ".".join((places[check.name], *source.FIELD))
         found.append((field, Query(source, TIMEOUT, tenant=(namespace, name))))
+    counters = traffic_check(spec)
+    with suppress(RenderError):
+        for source in traffic_queries(spec, namespace, name, weight=1):
+            field = ".".join((TRAFFIC, *counters.source.FIELD)) if counters is not None else TRAFFIC
+            found.append((field, Query(source, TIMEOUT, tenant=(namespace, name))))
     return found

@@ -16,7 +16,7 @@ from canary.act.events import EventRecorder
 from canary.act.executor import Executor, Result, World
 from canary.act.reading import still_so
 from canary.act.status import StatusWriter
-from canary.checks.queries import OBSERVED, check_query, observed_check
+from canary.checks.queries import TRAFFIC, Backend, check_query, traffic_check
 from canary.checks.resolve import ResolvedCheck
 from canary.checks.sources import Source
 from canary.controller.clock import Alarm, Clock
@@ -38,7 +38,7 @@ from canary.fair import Limit
 from canary.kube import Kube
 from canary.kube.retry import ROUTE_WRITE
 from canary.metrics.port import Provider
-from canary.model.measurement import Measurement
+from canary.model.measurement import Counts, Measurement, Reading, Sample
 from canary.model.rollout import RolloutSpec
 from canary.model.status import ACTIVE, Phase, RolloutStatus
 from canary.observe.checks import Resolver, resolve_checks
@@ -99,28 +99,29 @@ class Inbox:
     """What came in since the last tick. `failing_since` times the oldest measurement in it (time.monotonic)."""
 
     measurements: list[tuple[str, Measurement]] = field(default_factory=list)
-    observed: Measurement | None = None
+    traffic: Reading | None = None
     since: float | None = None
 
-    def put(self, name: str, measurement: Measurement) -> None:
-        if name == OBSERVED:
-            self.observed = measurement
+    def put(self, name: str, measurement: Measurement | Reading) -> None:
+        if name == TRAFFIC:
+            self.traffic = None if isinstance(measurement, Sample) else measurement
+        if name == TRAFFIC or isinstance(measurement, Counts):
             return
         self.measurements.append((name, measurement))
         if self.since is None:
             self.since = time.monotonic()
 
-    def take(self) -> tuple[tuple[tuple[str, Measurement], ...], Measurement | None, float | None]:
-        taken = tuple(self.measurements), self.observed, self.since
-        self.measurements, self.observed, self.since = [], None, None
+    def take(self) -> tuple[tuple[tuple[str, Measurement], ...], Reading | None, float | None]:
+        taken = tuple(self.measurements), self.traffic, self.since
+        self.measurements, self.traffic, self.since = [], None, None
         return taken
 
     def put_back(
-        self, measurements: tuple[tuple[str, Measurement], ...], observed: Measurement | None, since: float | None
+        self, measurements: tuple[tuple[str, Measurement], ...], traffic: Reading | None, since: float | None
     ) -> None:
         """What was taken counts in the next tick, before what has come in meanwhile."""
         self.measurements[:0] = measurements
-        self.observed = self.observed or observed
+        self.traffic = self.traffic or traffic
         self.since = self.since if since is None else since
 
 
@@ -207,11 +208,11 @@ class Reconciler:
         """Something changed: look again at once."""
         self._wake.set()
 
-    def post(self, name: str, measurement: Measurement) -> None:
+    def post(self, name: str, measurement: Measurement | Reading) -> None:
         """A measurement came in: look again at once."""
         self._inbox.put(name, measurement)
         self._wake.set()
-        if name != OBSERVED:
+        if name != TRAFFIC:
             self._urgent.set()
             if self._turn is not None and not self._turn.done():
                 self._turn.set_result(None)
@@ -255,21 +256,21 @@ class Reconciler:
         status = self._state(rollout)
         if rollout.spec is not None:
             self._spec = rollout.spec
-        measurements, observed, since = self._inbox.take()
+        measurements, traffic, since = self._inbox.take()
         self._urgent.clear()
         if self._spec is None and rollout.deleting:
             self._spec = rescue(deps.store.rollouts[key].document)
         if self._spec is None:
             return await self._unreadable(rollout)
-        received = Received(measurements, observed, self._refusals)
+        received = Received(measurements, traffic, self._refusals)
         gate = deps.fence.gate()
         observation = observe(deps, key, rollout, self._spec, status, received, self._resolver, self._standing())
         if self._blames(status, observation.status) and not await self._still_so(observation):
-            self._inbox.put_back(measurements, observed, since)
+            self._inbox.put_back(measurements, traffic, since)
             self._wake.set()
             return None
         if self._executor.busy and not observation.status.active:
-            self._inbox.put_back(measurements, observed, since)
+            self._inbox.put_back(measurements, traffic, since)
             return None  # a run does not end while a write of it may still take effect: its landing wakes us
         now = deps.clock.now()
         result = await self._executor.execute(
@@ -380,21 +381,18 @@ class Reconciler:
     # -- measuring ----------------------------------------------------------------------------------------------
 
     def _measure(self, observation: Observation) -> None:
-        if not measuring(observation.spec, observation.status):
-            if not observation.status.active or (
-                observation.status.run is not None and observation.status.run.outcome is not None
-            ):
-                self._measurements.sync((), None)
-            return
-        checks = observation.facts.checks
-        observed = observed_check(observation.spec)
-        if observed is not None:
-            checks = (*checks, observed)
-        since = observation.status.run.traffic_since if observation.status.run else None
-        if since is not None:
-            self._measurements.sync(checks, since)
+        counters = traffic_check(observation.spec)
+        also = () if counters is None else (counters,)
+        run = observation.status.run
+        since = run.traffic_since if run is not None else None
+        if not observation.status.active or run is None or run.outcome is not None:
+            self._measurements.sync((), None)
+        elif since is None:
+            self._measurements.sync(also, None)  # what the canary gets before the routes send it anything
+        elif measuring(observation.spec, observation.status):
+            self._measurements.sync((*observation.facts.checks, *also), since)
 
-    def _render(self, check: ResolvedCheck) -> Source:
+    def _render(self, check: ResolvedCheck, backend: Backend | None = None) -> Source:
         if self._spec is None or self._status is None:
             raise AssertionError("measuring only follows a tick")
         namespace, name = self.key
@@ -402,7 +400,9 @@ class Reconciler:
         step, swapped = self._status.step, self._status.swapped
         declared = self._spec.steps[step.index - 1 : step.index] if step is not None and step.index else ()
         kind = declared[0].kind if declared else "weight"
-        return check_query(check, self._spec, namespace, name, weight=weight, step=kind, swapped=swapped)
+        return check_query(
+            check, self._spec, namespace, name, weight=weight, step=kind, swapped=swapped, backend=backend
+        )
 
     def _telemeter(self, before: RolloutStatus, observation: Observation) -> None:
         namespace, name = self.key

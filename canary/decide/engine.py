@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
@@ -18,10 +17,10 @@ from canary.decide.resting import resting
 from canary.decide.running import paused, progressing
 from canary.decide.scope import Decision, Goto, Next, Place, Scope, measuring
 from canary.decide.steps import step
+from canary.decide.traffic import counted
 from canary.decide.verdict import judge
 from canary.decide.writes import fences, restores, taken_turns
-from canary.model.evolution import given_traffic, share_observed
-from canary.model.measurement import Sample
+from canary.model.evolution import given_traffic
 from canary.model.rollout import RolloutSpec
 from canary.model.status import Phase, RolloutStatus
 from canary.routes.intent import run_annotation
@@ -139,11 +138,7 @@ def _measure(scope: Scope) -> Scope:
                     state = judge(check, state, measurement)
         states.append(state)
     scope = scope.with_(checks=tuple(states))
-    observed = scope.facts.observed
-    if isinstance(observed, Sample) and math.isfinite(observed.value):
-        percent = round(min(max(observed.value * 100, 0.0), 100.0), 1)
-        scope = scope.with_(split=share_observed(scope.status.split, percent))
-    return scope
+    return counted(scope)
 
 
 def _requests(scope: Scope) -> Next:

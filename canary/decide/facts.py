@@ -10,7 +10,7 @@ from typing import Self
 
 from canary.checks.resolve import ResolvedCheck
 from canary.decide.reasons import INVALID
-from canary.model.measurement import Measurement
+from canary.model.measurement import Measurement, Reading
 from canary.model.requests import Request
 from canary.model.rollout import RouteKind
 from canary.model.status import Outcome, RolloutStatus
@@ -178,7 +178,8 @@ class Facts:
     canary: WorkloadView | None = None
     checks: tuple[ResolvedCheck, ...] = ()
     measurements: tuple[tuple[str, Measurement], ...] = ()
-    observed: Measurement | None = None
+    traffic: Reading | None = None
+    """What the counters of both backends said last; None: nobody has looked since the last decision."""
     request: Request | None = None
     problems: tuple[Problem, ...] = ()
     findings: tuple[Finding, ...] = ()

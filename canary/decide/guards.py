@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from canary.decide import reasons
 from canary.decide.availability import MOST_OUTAGES
 from canary.decide.scope import Scope
+from canary.decide.traffic import too_many_copies
 from canary.decide.verdict import failed, held_too_long
 
 
@@ -83,6 +84,12 @@ def mirror_unresolved(scope: Scope) -> Stop | None:
     return None
 
 
+def mirror_mismatch(scope: Scope) -> Stop | None:
+    """A gateway copies far more than it was asked to: the canary, and what stands behind it, is sized for less."""
+    words = too_many_copies(scope)
+    return Stop(reasons.MIRROR_MISMATCH, words) if words else None
+
+
 def not_accepted(scope: Scope) -> Stop | None:
     """A route could not be written, or a gateway has not accepted it, within acceptTimeout of wanting to write it."""
     since = scope.step.unaccepted_since
@@ -124,6 +131,7 @@ def back_to_stable(scope: Scope) -> Stop | None:
 STOP: tuple[Guard, ...] = (
     canary_unavailable,  # users get 503s now
     mirror_unresolved,  # or 500s, for a filter of ours
+    mirror_mismatch,  # or the canary gets far more than it was to get
     back_to_stable,  # nothing is left to release
     route_missing,  # what we were to move is gone
     check_failed,  # the numbers said no often enough
@@ -133,7 +141,7 @@ STOP: tuple[Guard, ...] = (
 )
 """An abort comes before all of these: requests are served first."""
 
-ALWAYS: tuple[Guard, ...] = (canary_unavailable, mirror_unresolved, back_to_stable, past_deadline)
+ALWAYS: tuple[Guard, ...] = (canary_unavailable, mirror_unresolved, mirror_mismatch, back_to_stable, past_deadline)
 """What still stops a run that was paused by onFailure: its checks have spoken already."""
 
 

@@ -13,6 +13,7 @@ from canary.checks.resolve import ResolvedCheck
 from canary.decide import approval, reasons
 from canary.decide.mirroring import left_out
 from canary.decide.scope import Scope
+from canary.decide.traffic import wrong_share
 from canary.decide.writes import foreign, unwritable
 from canary.model.checks import SHORTEST_INTERVAL
 from canary.model.status import RolloutStatus, VerdictKind
@@ -131,6 +132,12 @@ def check_fails(scope: Scope) -> Hold | None:
     return None
 
 
+def split_mismatch(scope: Scope) -> Hold | None:
+    """What the canary gets is provably not what the routes say."""
+    words = wrong_share(scope)
+    return Hold(reasons.SPLIT_MISMATCH, f"{words}; {_held_at(scope)}") if words else None
+
+
 def check_silent(scope: Scope) -> Hold | None:
     """A check is unknown, or has not passed lately, in this step, under our own eyes."""
     if not scope.wants_traffic or (scope.run.full and scope.run.ignore_unknown):
@@ -187,6 +194,7 @@ PREFLIGHT: tuple[Rule, ...] = (
 AT_STEP: tuple[Rule, ...] = (
     *EVERYWHERE,
     check_fails,  # the numbers say no
+    split_mismatch,  # or they are about another step than this one
     check_silent,  # nobody says yes
     time_left,  # the step is to last
     unapproved,  # a person is asked

@@ -29,6 +29,7 @@ from canary.model.status import (
     RunStatus,
     SplitStatus,
     StepStatus,
+    TrafficStatus,
 )
 from canary.model.steps import Mirror, Step
 from canary.model.values import decimal_text
@@ -92,6 +93,7 @@ class Changes(TypedDict, total=False):
     run: RunStatus | None
     step: StepStatus | None
     split: SplitStatus
+    traffic: TrafficStatus
     checks: tuple[CheckStatus, ...]
     routes: tuple[RouteStatus, ...]
     revisions: RevisionsStatus

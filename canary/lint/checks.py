@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from canary.checks.judges import Judge, arguments_of
-from canary.checks.queries import OBSERVED, check_query, observed_check
+from canary.checks.queries import TRAFFIC, check_query, traffic_check, traffic_queries
 from canary.checks.render import variables
 from canary.checks.resolve import ResolvedCheck, resolve
 from canary.checks.sources import Source, source_of
@@ -79,15 +79,15 @@ def rollout_findings(document: Document, spec: RolloutSpec, world: World) -> Fou
     yield from _plan(document, spec)
     for index, check in enumerate(spec.checks):
         yield from _check(document, spec, check, index, world)
-    observed = observed_check(spec)
-    if observed is not None:
-        path: Path = (*OBSERVED.split("."), *observed.source.FIELD)
+    counters = traffic_check(spec)
+    if counters is not None:
+        path: Path = (*TRAFFIC.split("."), *counters.source.FIELD)
         try:
-            asked = check_query(observed, spec, document.namespace, document.name, weight=1)
+            asked = traffic_queries(spec, document.namespace, document.name, weight=1)
         except RenderError as error:
-            yield _render_finding(document, path, observed.source.text, error)
+            yield _render_finding(document, path, counters.source.text, error)
         else:
-            yield Question(document, path, asked)
+            yield Question(document, path, asked[0])
 
 
 def _check(document: Document, spec: RolloutSpec, check: Check, index: int, world: World) -> Found:

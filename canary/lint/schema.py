@@ -20,7 +20,7 @@ from canary.lint.source import Document
 from canary.model import jsonschema as editor
 from canary.model.checks import ARG_PATTERN, ARGS_NEED_A_TEMPLATE, NAME_PATTERN
 from canary.model.crd import crds
-from canary.model.rollout import API_VERSION, GROUP
+from canary.model.rollout import API_VERSION, GONE, GROUP
 from canary.model.steps import STEP_ASKS
 from canary.model.values import DURATION_PATTERN, LIMIT_TEMPLATE_PATTERN, SHARE_PATTERN
 
@@ -69,7 +69,17 @@ def check(document: Document) -> list[Finding]:
         )
         for path in _nulls(document.content, schema, ())
     ]
-    content = _without_nulls(document.content, schema)
+    content, gone = _without_what_is_gone(document.kind, _without_nulls(document.content, schema))
+    findings += [
+        document.finding(
+            Severity.WARNING,
+            Rule.SCHEMA,
+            ("spec", name),
+            f"the field {name!r} is gone, and the API server drops it",
+            f"declare the counters of both backends in {GONE[name]!r}",
+        )
+        for name in gone
+    ]
     problems = [
         document.finding(errors, Rule.SCHEMA, path, message, advice)
         for error in _validator(document.kind).iter_errors(content)
@@ -82,6 +92,17 @@ def check(document: Document) -> list[Finding]:
         whole = with_defaults(content, schema)
         problems = [document.finding(errors, Rule.CEL, path, words) for path, words in violations(whole, schema, ())]
     return findings + sorted(problems, key=lambda finding: (finding.line, finding.column))
+
+
+def _without_what_is_gone(kind: str, content: Json) -> tuple[Json, list[str]]:
+    """The document without fields of an earlier version, and the names of those it had."""
+    spec = content.get("spec")
+    if kind != "Rollout" or not isinstance(spec, dict):
+        return content, []
+    gone = [name for name in spec if name in GONE]
+    if not gone:
+        return content, []
+    return {**content, "spec": {name: value for name, value in spec.items() if name not in gone}}, gone
 
 
 def _version(document: Document) -> Finding | None:

@@ -11,8 +11,10 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from canary.model.base import ApiModel
+from canary.model.measurement import Counts
 from canary.model.requests import Request
 from canary.model.status import (
+    MOST_COUNTED,
     CheckStatus,
     Outcome,
     PauseStatus,
@@ -23,6 +25,7 @@ from canary.model.status import (
     RunStatus,
     SplitStatus,
     StepStatus,
+    TrafficStatus,
     VerdictKind,
 )
 
@@ -260,3 +263,45 @@ def answered(request: Request, at: datetime, outcome: RequestOutcome, message: s
         outcome=outcome,
         message=message[:1024],
     )
+
+
+# -- what was counted ------------------------------------------------------------------------------------------------
+
+
+def count_began(traffic: TrafficStatus, about: str, at: datetime) -> TrafficStatus:
+    """The routes say something else: nothing is counted of that yet. What the canary gets without them is still known."""
+    return TrafficStatus(about=about, since=at, background=traffic.background)
+
+
+def counters_unread(traffic: TrafficStatus, reason: str, message: str) -> TrafficStatus:
+    """The counters could not be read; what was counted before stays."""
+    return _evolved(traffic, reason=reason[:64], message=message[:1024])
+
+
+def counted_on(traffic: TrafficStatus, counts: Counts, *, idle: bool) -> TrafficStatus:
+    """The counters were read. `idle`: the routes send nothing to the canary, so what it gets comes from elsewhere."""
+    if traffic.read_at is not None and counts.at <= traffic.read_at:
+        return traffic
+    read = {
+        "read_at": counts.at,
+        "canary": counts.canary,
+        "stable": counts.stable,
+        "peak_canary": max(traffic.peak_canary, counts.canary),
+        "peak_stable": max(traffic.peak_stable, counts.stable),
+        "reason": "",
+        "message": "",
+    }
+    canary, stable = counts.canary - traffic.canary, counts.stable - traffic.stable
+    # One that fell and is above its peak again had lost some of its series for a while, as far as anybody knows.
+    back = (
+        traffic.canary < traffic.peak_canary <= counts.canary or traffic.stable < traffic.peak_stable <= counts.stable
+    )
+    if traffic.read_at is None or canary < 0 or stable < 0 or back:
+        return _evolved(traffic, **read)
+    more = {
+        "counted_canary": min(traffic.counted_canary + canary, MOST_COUNTED),
+        "counted_stable": min(traffic.counted_stable + stable, MOST_COUNTED),
+        "seconds": min(traffic.seconds + (counts.at - traffic.read_at).total_seconds(), MOST_COUNTED),
+    }
+    rate = min(more["counted_canary"] / more["seconds"], MOST_COUNTED) if idle else traffic.background
+    return _evolved(traffic, **read, **more, background=rate)

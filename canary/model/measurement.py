@@ -81,4 +81,15 @@ class Queued:
     reason: str = "Queued"
 
 
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What the counters of both backends say: requests since whenever each began to count. `at` is when they were asked."""
+
+    canary: float
+    stable: float
+    at: datetime
+
+
 Measurement = Sample | NoData | Unreachable | Malformed | Queued
+Reading = Counts | NoData | Unreachable | Malformed | Queued
+"""Of counters, one for each backend."""

@@ -9,7 +9,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from canary.model.base import ApiModel
 from canary.model.checks import MAX_CHECKS, Check, Name, ObjectName, PrometheusSource
@@ -108,12 +108,30 @@ class Workloads(ApiModel):
     canary: Annotated[WorkloadRef, Field(description="Runs the version under test.")]
 
 
-class Observed(ApiModel):
-    """How to measure the share that the canary really gets. Shown, never judged."""
+class Traffic(ApiModel):
+    """Counters of what each backend gets: requests, or connections of a TCPRoute, TLSRoute or UDPRoute."""
 
-    prometheus: Annotated[PrometheusSource, Field(description="A query that yields the canary's share, 0 to 1.")]
-    window: Annotated[Duration, Field(description="What {{ window }} stands for in the query.")] = Duration.parse("1m")
-    interval: Annotated[Duration, Field(description="Time between two measurements.")] = Duration.parse("30s")
+    prometheus: Annotated[
+        PrometheusSource,
+        Field(
+            description="A counter of the requests that a backend got, rendered once for each: name {{ backend.service }}, "
+            ".namespace or .port, and sum to one number. Best that of the gateway, for these routes alone."
+        ),
+    ]
+    interval: Annotated[Duration, Field(description="Time between two looks; at least 1s is waited.")] = Duration.parse(
+        "15s"
+    )
+    lag: Annotated[
+        Duration,
+        Field(
+            description="How old the counters may be when they are read: the interval at which they are scraped, and a "
+            "little more. What is counted so soon after a step is accepted belongs to the step before."
+        ),
+    ] = Duration.parse("30s")
+
+
+GONE = {"observed": "traffic"}
+"""Fields of an earlier version that do nothing any more, and what to write instead."""
 
 
 _SAME = (
@@ -194,8 +212,12 @@ class RolloutSpec(ApiModel):
             json_schema_extra={"x-kubernetes-list-type": "atomic"},
         ),
     ] = ()
-    observed: Annotated[
-        Observed | None, Field(description="How to measure the share that the canary really gets. Shown, never judged.")
+    traffic: Annotated[
+        Traffic | None,
+        Field(
+            description="How to count what each backend gets: shows the share that the canary really gets, holds a step whose "
+            "share is provably another one, and ends a run whose mirror copies far too much."
+        ),
     ] = None
     on_failure: Annotated[
         OnFailure,
@@ -226,6 +248,12 @@ class RolloutSpec(ApiModel):
         Duration | None, Field(description="A run longer than this fails, pauses included. Default: none.")
     ] = None
     paused: Annotated[bool, Field(description="Start nothing, and keep a run where it is.")] = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_what_is_gone(cls, data: Any) -> Any:
+        """Where an older definition kept a field that is gone, the Rollout goes on without it."""
+        return {name: value for name, value in data.items() if name not in GONE} if isinstance(data, dict) else data
 
     @property
     def trigger_mode(self) -> Trigger:

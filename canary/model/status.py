@@ -68,6 +68,9 @@ Timestamp = Annotated[datetime, Time]
 Number = Annotated[float, Field(allow_inf_nan=False), PlainSerializer(_whole)]
 """Written without a fraction where it has none: 50, not 50.0."""
 Percent = Annotated[Number, Field(ge=0, le=100)]
+MOST_COUNTED = 1e15
+"""More than any counter says."""
+Count = Annotated[Number, Field(ge=0, le=MOST_COUNTED)]
 Text = Annotated[str, Field(max_length=1024)]
 MAX_IMAGES = 1024
 """Characters of a workload's images; what is longer is cut, and ends in an ellipsis."""
@@ -185,7 +188,30 @@ class SplitStatus(ApiModel):
     desired: Annotated[Percent, Field(description="What the step asks for.")] = 0
     written: Annotated[Percent, Field(description="What the routes say; the largest of them.")] = 0
     accepted: Annotated[Percent, Field(description="What every gateway last accepted.")] = 0
-    observed: Annotated[Percent | None, Field(description="What the canary really got, by spec.observed.")] = None
+    observed: Annotated[
+        Percent | None,
+        Field(description="What the canary got of all that spec.traffic counted since the step settled."),
+    ] = None
+
+
+class TrafficStatus(ApiModel):
+    """What spec.traffic counted while the routes have said what they say now."""
+
+    about: Annotated[str, Field(max_length=64, description="Digest of what the routes say.")] = ""
+    since: Annotated[Timestamp | None, Field(description="Since when every gateway has accepted that.")] = None
+    read_at: Annotated[Timestamp | None, Field(description="When the counters were read last.")] = None
+    canary: Annotated[Count, Field(description="The canary's counter then.")] = 0
+    stable: Annotated[Count, Field(description="Stable's counter then.")] = 0
+    peak_canary: Annotated[Count, Field(description="The largest value of the canary's counter.")] = 0
+    peak_stable: Annotated[Count, Field(description="The largest value of stable's counter.")] = 0
+    counted_canary: Annotated[Count, Field(description="What was counted at the canary.")] = 0
+    counted_stable: Annotated[Count, Field(description="What was counted at stable.")] = 0
+    seconds: Annotated[Count, Field(description="In so many seconds.")] = 0
+    background: Annotated[
+        Count | None, Field(description="What the canary got each second while the routes sent it nothing.")
+    ] = None
+    reason: Annotated[str, Field(max_length=64, description="Why the counters could not be read, as a constant.")] = ""
+    message: Annotated[Text, Field(description="The same in words.")] = ""
 
 
 class CheckStatus(ApiModel):
@@ -338,6 +364,7 @@ class RolloutStatus(ApiModel):
     run: Annotated[RunStatus | None, Field(description="The current run, or the last one.")] = None
     step: Annotated[StepStatus | None, Field(description="The step of the current run.")] = None
     split: Annotated[SplitStatus, Field(description="The canary's share of the pair, in percent.")] = SplitStatus()
+    traffic: Annotated[TrafficStatus, Field(description="What spec.traffic counted.")] = TrafficStatus()
     checks: Annotated[
         tuple[CheckStatus, ...],
         Field(

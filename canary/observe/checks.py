@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from canary.checks.queries import OBSERVED, check_query, observed_check
+from canary.checks.queries import TRAFFIC, check_query, traffic_check, traffic_queries
 from canary.checks.resolve import ResolvedCheck, resolve
 from canary.decide.facts import Problem
 from canary.errors import RenderError, SpecError
@@ -39,9 +39,7 @@ def resolve_checks(store: Store, namespace: str, rollout: str, spec: RolloutSpec
             problems.append(Problem(error.field, error.message))
             continue
         problems += _problems(found, namespace, rollout, spec, field)
-    observed = observed_check(spec)
-    if observed is not None:
-        problems += _problems(observed, namespace, rollout, spec, OBSERVED)
+    problems += _uncountable(namespace, rollout, spec)
     return Checks(tuple(resolved), tuple(problems))
 
 
@@ -81,6 +79,17 @@ def _template(store: Store, namespace: str, check: Check, field: str) -> CheckTe
         first = error.errors()[0]
         path = ".".join(str(part) for part in first["loc"])
         raise SpecError(f"{field}.template", f"{kind} {name} is invalid at spec.{path}: {first['msg']}") from error
+
+
+def _uncountable(namespace: str, rollout: str, spec: RolloutSpec) -> Iterator[Problem]:
+    """Why `spec.traffic` could not be asked."""
+    counters = traffic_check(spec)
+    if counters is None:
+        return
+    try:
+        traffic_queries(spec, namespace, rollout, weight=0)
+    except RenderError as error:
+        yield Problem(".".join((TRAFFIC, *counters.source.FIELD)), str(error))
 
 
 def _problems(check: ResolvedCheck, namespace: str, rollout: str, spec: RolloutSpec, field: str) -> Iterator[Problem]:

@@ -10,7 +10,7 @@ from canary.decide import mirroring
 from canary.decide.facts import Facts, Problem, Recorded, RouteView, WorkloadView
 from canary.decide.reasons import CONFLICTING_ROLLOUT
 from canary.errors import ShareError
-from canary.model.measurement import Measurement
+from canary.model.measurement import Measurement, Reading
 from canary.model.rollout import RolloutSpec, RouteRef
 from canary.model.status import RolloutStatus
 from canary.observe.checks import Checks
@@ -29,7 +29,8 @@ class Received:
     """What has come in since the last decision."""
 
     measurements: tuple[tuple[str, Measurement], ...] = ()
-    observed: Measurement | None = None
+    traffic: Reading | None = None
+    """What spec.traffic read last."""
     refusals: tuple[Problem, ...] = field(default=())
     """What the metrics provider refused of our queries."""
 
@@ -92,7 +93,7 @@ def gather(
         canary=canary,
         checks=checks.resolved,
         measurements=received.measurements,
-        observed=received.observed,
+        traffic=received.traffic,
         request=rollout.request,
         problems=tuple(problems),
         findings=tuple(_findings(store, rollout.namespace, spec, routes, undecided=undecided)),

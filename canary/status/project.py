@@ -15,6 +15,7 @@ from canary.model.status import (
     Phase,
     RolloutStatus,
     RouteStatus,
+    TrafficStatus,
     VerdictKind,
     WorkloadsStatus,
     WorkloadStatus,
@@ -47,6 +48,7 @@ def project(spec: RolloutSpec, decision: Decision, facts: Facts) -> RolloutStatu
         update={
             "observed_generation": facts.generation,
             "split": split if active else share_observed(split, None),
+            "traffic": scope.status.traffic if active else TrafficStatus(),
             "routes": routes,
             "revisions": revisions,
             "workloads": WorkloadsStatus(stable=_workload(stable), canary=_workload(canary)),

@@ -26,6 +26,7 @@ ASKING = frozenset(
         reasons.AWAITING_STABLE,
         reasons.CHECKS_OBJECT,
         reasons.CHECKS_UNKNOWN,
+        reasons.SPLIT_MISMATCH,
         reasons.ROUTE_UNWRITABLE,
         reasons.CONFLICTING_ROLLOUT,
         reasons.INVALID,
@@ -134,11 +135,11 @@ def _step(status: RolloutStatus) -> Any:
 
 
 def _evidence(status: RolloutStatus) -> Any:
-    """Whether every check has spoken since the step was reached."""
-    reached = status.step.reached_at if status.step else None
-    if reached is None:
+    """Whether every check has spoken since the step was reached, and what is counted has been, so that one write says both."""
+    reached, traffic = status.step.reached_at if status.step else None, status.traffic
+    if reached is None or (traffic.about and not traffic.seconds and not traffic.reason):
         return False
-    return bool(status.checks) and all(
+    return bool(status.checks or traffic.about) and all(
         check.measured_at is not None and check.measured_at >= reached for check in status.checks
     )
 

@@ -239,6 +239,7 @@ def _weights(rollout: RolloutView, routes: Mapping[RouteKey, Json | None]) -> It
             f"The run wants {percent(split.desired)} for the canary; written {percent(split.written)}, accepted by the "
             f"gateways {percent(split.accepted)}{observed}."
         )
+        yield from _counted(rollout)
         for seen in rollout.status.routes:
             if seen.shares:
                 where = f"{seen.kind} {clean(seen.name)}"
@@ -254,6 +255,24 @@ def _weights(rollout: RolloutView, routes: Mapping[RouteKey, Json | None]) -> It
             yield f"{clean(route.get('kind') or RouteKind.HTTP)} {clean(route.get('name') or '')}: could not be read."
         else:
             yield from route_lines(rollout, key, document, route)
+
+
+def _counted(rollout: RolloutView) -> Iterator[str]:
+    """What spec.traffic counted, and what that is good for."""
+    if "traffic" not in rollout.spec:
+        return
+    traffic = rollout.status.traffic
+    if traffic.seconds:
+        yield (
+            f"Counted in {traffic.seconds:.0f} s since the gateways accepted that: {traffic.counted_canary:.0f} at "
+            f"{rollout.service('canary')}, {traffic.counted_stable:.0f} at {rollout.service('stable')}."
+        )
+    else:
+        yield "Nothing is counted yet of what the routes say now; until then nothing is said of the share that is observed."
+    if traffic.background:
+        yield f"Of that, {traffic.background:.3g} each second came to the canary while the routes sent it nothing."
+    if traffic.reason:
+        yield f"The counters could not be read ({clean(traffic.reason)}): {clean(traffic.message)}."
 
 
 def _failure(rollout: RolloutView) -> str:

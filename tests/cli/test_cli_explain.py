@@ -13,7 +13,7 @@ from canary.cli.follow import verdict
 from canary.cli.render_explain import render_explanation
 from canary.model.requests import REQUEST_ANNOTATION
 from canary.model.rollout import RouteKind
-from canary.model.status import Outcome, Phase, RolloutStatus, SplitStatus, StepStatus, VerdictKind
+from canary.model.status import Outcome, Phase, RolloutStatus, SplitStatus, StepStatus, TrafficStatus, VerdictKind
 from canary.routes.key import RouteKey
 from canary.view.explanation import explain
 from canary.view.rollout import view
@@ -310,3 +310,16 @@ def test_a_missing_grant_is_printed_so_that_it_can_be_applied() -> None:
     assert "\n        - group: gateway.networking.k8s.io\n          kind: HTTPRoute\n" in shown
     sound = explain(view(rollout(found)), {"shop": route(1, 0)}, NOW)
     assert not [section for section in sound if section.title == "What stands against a run"]
+
+
+def test_what_was_counted_is_explained() -> None:
+    """Both numbers, over how long; and why the counters could not be read, where they could not."""
+    document = rollout(status(traffic=TrafficStatus(counted_canary=48, counted_stable=52, seconds=90, background=0.5)))
+    document["spec"]["traffic"] = {"prometheus": {"query": "n{{ backend.service }}"}}
+    text = "\n".join(line for section in explain(view(document), {}, NOW) for line in section.paragraphs)
+    assert "Counted in 90 s since the gateways accepted that: 48 at shop-canary, 52 at shop-stable." in text
+    assert "0.5 each second came to the canary while the routes sent it nothing" in text
+    document = rollout(status(traffic=TrafficStatus(reason="NoData", message="canary: no series")))
+    document["spec"]["traffic"] = {"prometheus": {"query": "n{{ backend.service }}"}}
+    text = "\n".join(line for section in explain(view(document), {}, NOW) for line in section.paragraphs)
+    assert "The counters could not be read (NoData): canary: no series." in text

@@ -120,7 +120,7 @@ def test_observed_is_a_column_only_where_somebody_observes() -> None:
     unseen = status(split=SplitStatus(desired=50, written=50, accepted=50))
     assert "observed" not in picture(rollout(unseen))
     document = rollout(unseen)
-    document["spec"]["observed"] = {"prometheus": {"query": "x"}}
+    document["spec"]["traffic"] = {"prometheus": {"query": "x"}}
     assert "not measured" in line_with(picture(document), "run #7  ")
     assert "last observed" in picture(rollout(status()))
 

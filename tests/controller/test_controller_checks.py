@@ -208,13 +208,32 @@ async def test_two_rollouts_do_not_wait_for_each_other(world: World) -> None:
 
 
 async def test_observed_share(world: World) -> None:
-    """spec.observed is measured and shown during a run; it is never judged, and gone afterwards."""
-    world.provider.answers["share"] = 0.487
-    await world.begin(observed={"prometheus": {"query": 'share{s="{{ canary.service }}"}'}, "interval": "1s"})
+    """spec.traffic is read for both backends and shown during a run, and gone afterwards."""
+    begun = world.clock.now()
+    for name, rate in (("canary", 10), ("stable", 90)):
+        world.provider.answers[f"count {name}"] = lambda _query, now, rate=rate: rate * (now - begun).total_seconds()
+    steps = [{"weight": 10, "hold": "60s"}]
+    counters = {"prometheus": {"query": "count {{ backend.service }}"}, "interval": "1s", "lag": "2s"}
+    world.provider.answers["errors"] = 0.0
+    await world.begin(traffic=counters, steps=steps)
     await world.deploy(2)
-    await world.until(lambda: world.status().get("split", {}).get("observed") == 48.7)
+    await world.until(lambda: world.status().get("split", {}).get("observed") == 10)
     await world.until(lambda: world.phase() == "Succeeded")
     assert "observed" not in world.status()["split"]
+    assert "traffic" not in world.status()
+
+
+async def test_a_share_that_is_another_one_holds_the_step(world: World) -> None:
+    """A gateway that halves where a tenth is asked for is found out; the reason is on record, and no weight moves."""
+    begun = world.clock.now()
+    world.provider.answers["count"] = lambda _query, now: 50 * (now - begun).total_seconds()
+    counters = {"prometheus": {"query": "count {{ backend.service }}"}, "interval": "1s", "lag": "2s"}
+    world.provider.answers["errors"] = 0.0
+    await world.begin(traffic=counters, steps=[{"weight": 10, "hold": "20s"}, {"weight": 100}])
+    await world.deploy(2)
+    await world.until(lambda: "and it got 50 % of" in world.message())
+    await world.pass_(120)
+    assert (world.phase(), world.weights()) == ("Progressing", (90, 10))
 
 
 async def test_a_template_is_edited_during_a_run(world: World) -> None:

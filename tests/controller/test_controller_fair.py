@@ -41,13 +41,20 @@ class Vetted(Scripted):
 
 async def test_every_question_says_who_asks(world: World) -> None:
     """Measuring and vetting name the Rollout; a measurement waits for its turn until the next one is due."""
-    await world.begin(checks=[check(interval="7s")], observed={"prometheus": {"query": "share"}, "interval": "3s"})
+    await world.begin(
+        checks=[check(interval="7s")],
+        traffic={"prometheus": {"query": "count {{ backend.service }}"}, "interval": "3s"},
+    )
     world.provider.answers["errors"] = 0.0
     await world.deploy(2)
     await world.until(lambda: world.phase() == "Succeeded")
     queries = [call.query for call in world.provider.calls]
     assert {query.tenant for query in queries} == {(world.namespace, "shop")}
-    assert {(query.text.partition("{")[0], query.patience) for query in queries} == {("errors", 7), ("share", 3)}
+    assert {(query.text.partition("{")[0], query.patience) for query in queries} == {
+        ("errors", 7),
+        ("count canary", 3),
+        ("count stable", 3),
+    }
 
 
 async def test_a_run_whose_queries_get_no_turn_holds_and_goes_on(world: World) -> None:

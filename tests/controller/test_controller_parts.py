@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from controller_kit import START, World, check, template_document
 
-from canary.checks.queries import OBSERVED
+from canary.checks.queries import TRAFFIC
 from canary.controller.clock import Alarm, ManualClock, SystemClock
 from canary.controller.reconciler import Inbox
 from canary.controller.run import parse_address
@@ -16,7 +16,7 @@ from canary.errors import ConfigError
 from canary.kube import CHECKTEMPLATES, ROLLOUTS
 from canary.metrics.port import Query
 from canary.metrics.scripted import Scripted
-from canary.model.measurement import Sample
+from canary.model.measurement import Counts, Sample
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -114,11 +114,11 @@ async def test_queries_are_vetted_once_per_edit(world: World) -> None:
     await world.furnish()
     await world.create(CHECKTEMPLATES, template_document())
     latency = {"template": {"name": "latency"}, "args": {"limit": "1"}}
-    await world.declare(checks=[check(), latency], observed={"prometheus": {"query": "share"}})
+    await world.declare(checks=[check(), latency], traffic={"prometheus": {"query": "count {{ backend.service }}"}})
     instance = await world.start_controller()
     await world.until(lambda: world.phase() == "Idle")
     await world.settle()
-    asked = ['errors{service="canary",weight="1"}', 'latency{service="canary"}', "share"]
+    asked = ['errors{service="canary",weight="1"}', 'latency{service="canary"}', "count canary", "count stable"]
     assert provider.validated == asked
     await world.gitops.merge_patch(ROLLOUTS, "shop", world.namespace, {"metadata": {"labels": {"a": "b"}}})
     await world.pass_(300, pace=60)
@@ -131,10 +131,10 @@ async def test_queries_are_vetted_once_per_edit(world: World) -> None:
         CHECKTEMPLATES, "latency", world.namespace, {"spec": {"prometheus": {"query": "latency2"}}}
     )
     await world.settle()
-    assert provider.validated[3:] == [asked[0], "latency2", asked[2]]
+    assert provider.validated[4:] == [asked[0], "latency2", *asked[2:]]
     await world.edit(checks=[check()])
     await world.settle()
-    assert provider.validated[6:] == [asked[0], asked[2]]
+    assert provider.validated[8:] == [asked[0], *asked[2:]]
 
 
 async def test_a_refused_query_is_asked_again_once_a_minute(world: World) -> None:
@@ -195,15 +195,16 @@ async def test_a_driver_that_fails_starts_anew(world: World) -> None:
 async def test_what_was_taken_can_be_put_back() -> None:
     """A decision that is not carried out loses no sample: they count in the next one, oldest first, timed from the oldest."""
     inbox = Inbox()
-    one, two, early, late = (Sample(number, START, "q") for number in range(4))
+    one, two = (Sample(number, START, "q") for number in range(2))
+    early, late = (Counts(number, number, START) for number in range(2))
     inbox.put("errors", one)
-    inbox.put(OBSERVED, early)
+    inbox.put(TRAFFIC, early)
     taken = inbox.take()
     assert taken == ((("errors", one),), early, taken[2])
     assert inbox.take() == ((), None, None)
     inbox.put("errors", two)
     inbox.put_back(*taken)
     assert inbox.take() == ((("errors", one), ("errors", two)), early, taken[2])
-    inbox.put(OBSERVED, late)
+    inbox.put(TRAFFIC, late)
     inbox.put_back(*taken)
     assert inbox.take() == ((("errors", one),), late, taken[2])

@@ -14,7 +14,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from deploy_kit import OVERLAYS, ROOT, Town, kustomized, load, named, program, run
 
-from canary.checks.queries import check_query, observed_query
+from canary.checks.queries import BACKENDS, check_query, traffic_queries
 from canary.kube import DEPLOYMENTS, GATEWAYS, ROUTES
 from canary.metrics.scripted import Scripted
 from canary.model.rollout import RolloutSpec
@@ -153,7 +153,9 @@ def queries(folder: str) -> list[str]:
     assert checks.problems == ()
     assert len(checks.resolved) == len(mine["spec"]["checks"])
     asked = [check_query(check, spec, namespace, name, weight=10).text for check in checks.resolved]
-    return [*asked, observed_query(spec, namespace, name, weight=10).text]
+    counters = [source.text for source in traffic_queries(spec, namespace, name, weight=10)]
+    assert len(counters) == len(BACKENDS), "every example counts what each backend gets"
+    return [*asked, *counters]
 
 
 async def start(place: Town, name: str, namespace: str, spec: Json, version: str) -> None:
@@ -203,8 +205,8 @@ def test_every_query_is_promql(folder: str, tmp_path: Path) -> None:
 
 
 async def test_the_observed_share_is_a_number_on_a_real_prometheus() -> None:
-    """Each example asks what share the canary gets; with series like those that it names, the answer is that share."""
-    asked = {folder: queries(folder)[-1] for folder in FOLDERS}
+    """Each example counts what each backend gets; with series like those that it names, that makes the canary's share."""
+    asked = {folder: "{0} / ({0} + {1})".format(*queries(folder)[-2:]) for folder in FOLDERS}
     began = time.monotonic()
 
     def exposition() -> str:

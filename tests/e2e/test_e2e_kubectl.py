@@ -76,7 +76,7 @@ def rollout(*steps: Json, **more: Any) -> Json:
     document = manifests.rollout()
     document["spec"]["steps"] = list(steps)
     document["spec"]["checks"] = []
-    document["spec"].pop("observed")
+    document["spec"].pop("traffic")
     document["spec"].update(more)
     return document
 

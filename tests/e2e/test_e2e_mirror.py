@@ -58,7 +58,7 @@ class Team:
         """Declare the Rollout, without checks, and deploy v2 once it is seen."""
         document = manifests.rollout()
         document["spec"] |= {"steps": list(steps), "checks": [], **spec}
-        document["spec"].pop("observed")
+        document["spec"].pop("traffic")
         await self.cluster.apply([document])
         await self.until("the first look", lambda status: status.get("phase") == "Idle")
         await self.cluster.apply([manifests.deployment("shop-canary", "v2")])

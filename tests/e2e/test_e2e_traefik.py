@@ -87,12 +87,16 @@ class Team:
         await self.eventually(f"{replicas} pods of {app}", gone)
 
     async def seen_by_prometheus(self, share: float) -> None:
-        """Wait until the query for the observed share, rendered as the controller does, yields it."""
-        template = manifests.rollout("traefik")["spec"]["observed"]["prometheus"]["query"]
-        sides = {
-            side: {"service": f"shop-{side}", "namespace": NAMESPACE, "port": 8080} for side in ("stable", "canary")
-        }
-        query = render(template, {**sides, "window": "5s"})
+        """Wait until the counters, rendered as the controller does, have risen by that share in the last seconds."""
+        template = manifests.rollout("traefik")["spec"]["traffic"]["prometheus"]["query"]
+        canary, stable = (
+            f"increase({query.removeprefix('sum(').removesuffix(')')}[5s])"
+            for query in (
+                render(template, {"backend": {"service": f"shop-{side}", "namespace": NAMESPACE, "port": 8080}})
+                for side in ("canary", "stable")
+            )
+        )
+        query = f"sum({canary}) / (sum({canary}) + sum({stable}))"
 
         async def seen() -> bool:
             found = await self.cluster.prometheus.query(query)
@@ -171,7 +175,7 @@ def rollout(*steps: Json, checks: bool = False) -> Json:
     document["spec"]["steps"] = list(steps)
     if not checks:
         document["spec"]["checks"] = []
-        document["spec"].pop("observed")
+        document["spec"].pop("traffic")
     return document
 
 

@@ -107,6 +107,7 @@ def test_the_order_is_the_policy() -> None:
     assert [guard.__name__ for guard in STOP] == [
         "canary_unavailable",
         "mirror_unresolved",
+        "mirror_mismatch",
         "back_to_stable",
         "route_missing",
         "check_failed",

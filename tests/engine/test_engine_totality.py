@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from world import START, World, begun, spec_of
+from world import START, begun, spec_of
 
 from canary.checks.resolve import resolve
 from canary.decide.actions import WriteRoute
 from canary.decide.engine import decide
 from canary.decide.facts import CopyView, Facts, Problem, Recorded, RouteView, RuleView, WorkloadView
 from canary.model.base import ApiModel
-from canary.model.measurement import Malformed, NoData, Queued, Sample, Unreachable
+from canary.model.measurement import Counts, Malformed, NoData, Queued, Sample, Unreachable
 from canary.model.requests import Request, Verb
 from canary.model.rollout import RouteKind
 from canary.model.status import (
@@ -114,6 +113,9 @@ measurements = st.one_of(
     st.builds(Unreachable, at=times, reason=st.just("Timeout"), message=st.text(max_size=2000)),
     st.builds(Malformed, at=times, reason=st.just("NotANumber"), message=st.text(max_size=9)),
     st.builds(Queued, at=times, waited=st.floats(0, 1e4), message=st.text(max_size=2000)),
+)
+readings = st.one_of(
+    st.builds(Counts, canary=floats, stable=floats, at=times), measurements.filter(lambda m: not isinstance(m, Sample))
 )
 requests = st.builds(
     Request,
@@ -224,7 +226,7 @@ def facts(draw: st.DrawFn) -> tuple[object, RolloutStatus, Facts]:
             measurements=tuple(
                 draw(st.lists(st.tuples(st.sampled_from(("errors", "gone")), measurements), max_size=3))
             ),
-            observed=draw(optional(measurements)),
+            traffic=draw(optional(readings)),
             request=draw(optional(requests)),
             problems=tuple(draw(st.lists(st.builds(Problem, field=st.just("spec"), message=st.text()), max_size=2))),
             recorded=draw(
@@ -317,15 +319,12 @@ def test_a_value_that_is_no_number_stays_out_of_the_status(value: str) -> None:
     assert (check.verdict, check.reason, check.value) == (VerdictKind.UNKNOWN, "NotANumber", None)
 
 
-def test_what_was_observed_may_be_no_number() -> None:
-    """The observed share is 0/0 as long as there is no traffic: then nothing is shown."""
-    world = World()
+@pytest.mark.parametrize("number", ["nan", "inf", "-1", "1e300"])
+def test_what_was_counted_may_be_no_count(number: str) -> None:
+    """Then nothing is counted, and it has a name."""
+    world = begun(spec=spec_of(traffic={"prometheus": {"query": "{{ backend.service }}"}, "lag": "0s"}))
+    world.counters = Counts(float(number), 1.0, world.now)
     world.run()
-    world.revise("b")
-    world.run()
+    assert world.status.split.observed is None
     assert world.memory is not None
-    seen = world.facts()
-    decision = decide(world.spec, world.memory, replace(seen, observed=Sample(float("nan"), world.now)))
-    assert decision.status.split.observed is None
-    decision = decide(world.spec, world.memory, replace(seen, observed=Sample(0.0987, world.now)))
-    assert decision.status.split.observed == 9.9
+    assert world.memory.traffic.reason == "NotACounter"

@@ -36,7 +36,7 @@ from canary.decide.facts import CopyView, Facts, Problem, Recorded, RouteView, W
 from canary.decide.scope import Decision, Scope
 from canary.decide.writes import foreign
 from canary.errors import CanaryError, Conflict, NotFound, ShareError, SpecError, Unavailable, Unprocessable
-from canary.model.measurement import Malformed, Measurement, NoData, Sample, Unreachable
+from canary.model.measurement import Malformed, Measurement, NoData, Reading, Sample, Unreachable
 from canary.model.requests import parse_request
 from canary.model.rollout import RolloutSpec, RouteKind, RouteRef
 from canary.model.status import Phase, RolloutStatus
@@ -206,6 +206,8 @@ class World:
     """What the controller knows; None while it is dead."""
     decision: Decision | None = None
     news: list[tuple[str, Measurement]] = field(default_factory=list)
+    counters: Reading | None = None
+    """What spec.traffic has read since the last tick."""
     faults: dict[str, Fault] = field(default_factory=dict)
     """By target (a route's name, `rollout`, `workload`, `status`): what happens to the next write there."""
     seen: dict[str, Json] = field(default_factory=dict)
@@ -304,6 +306,7 @@ class World:
             canary=canary.view() if known else None,
             checks=self.checks,
             measurements=tuple(self.news),
+            traffic=self.counters,
             request=parse_request(self.request),
             problems=tuple(self._problems(views, memory)),
             findings=tuple(findings(self.spec, NAMESPACE, self._sound(views), AROUND)),
@@ -365,7 +368,7 @@ class World:
             self.memory = self.status
             self.fresh, self.since = True, self.now
         memory, facts = self.memory, self.facts()
-        self.news = []
+        self.news, self.counters = [], None
         decision = decide(self.spec, memory, facts)
         self.promises.decided(memory, facts, decision)
         self.decision = decision

@@ -482,11 +482,13 @@ def test_what_was_not_looked_at_is_a_note() -> None:
 def test_queries_are_asked_as_they_would_be_asked() -> None:
     """Those of Rollouts with their arguments; those of templates only if every argument has a value."""
     bare = template(args=[{"name": "limit", "required": True}], prometheus={"query": 'x{a="{{ args.limit }}"}'})
-    used = rollout(checks=[{**USE, "args": {"limit": "3"}}], observed={"prometheus": {"query": "o"}})
+    used = rollout(
+        checks=[{**USE, "args": {"limit": "3"}}], traffic={"prometheus": {"query": "o {{ backend.service }}"}}
+    )
     questions = linted(used, bare).questions
     assert [(question.document.kind, question.text) for question in questions] == [
         ("Rollout", 'x{a="3"}'),
-        ("Rollout", "o"),
+        ("Rollout", "o shop-canary"),
     ]
     (plain,) = linted(template()).questions
     assert plain.text == 'sum(rate(errors{service="service"}[1m]))'

@@ -18,6 +18,7 @@ from canary.lint.findings import Rule, Severity, field_of
 from canary.lint.run import lint
 from canary.lint.source import read
 from canary.model import jsonschema as editor
+from canary.model.rollout import RolloutSpec
 
 ROOT = Path(__file__).parents[2]
 SPACE = own_namespace("team-shop")
@@ -180,8 +181,8 @@ def scalars(node: Json, path: str = "spec") -> Iterator[tuple[str, Json]]:
 def whole() -> Json:
     """A Rollout in which every object that may be there is there."""
     check = {**CHECK, "template": {"name": "latency"}, "prometheus": {"query": "up"}}
-    observed = {"prometheus": {"query": "up"}}
-    return rollout(checks=[check], observed=observed, routes=[{"name": "shop", "rules": ["a"]}])
+    traffic = {"prometheus": {"query": "up"}}
+    return rollout(checks=[check], traffic=traffic, routes=[{"name": "shop", "rules": ["a"]}])
 
 
 @pytest.mark.parametrize("value", [30, 0, 1.5, -1, True])
@@ -299,3 +300,13 @@ def test_every_rule_of_our_crds_can_be_run() -> None:
         list(rules.violations({}, {rules.RULES: [{"rule": "self.(", "message": "m"}]}, ()))
     with pytest.raises(rules.RuleError, match="cannot be evaluated"):
         list(rules.violations({}, {rules.RULES: [{"rule": "nobody(self)", "message": "m"}]}, ()))
+
+
+def test_a_field_of_an_earlier_version_is_a_warning_that_says_what_to_write() -> None:
+    """The API server drops `observed`, and the controller goes on without it: nothing about it is an error."""
+    old = rollout(observed={"prometheus": {"query": "up"}, "window": "1m"})
+    found = [item for item in linted(old).findings if item.rule is Rule.SCHEMA]
+    assert [(item.severity, item.field) for item in found] == [(Severity.WARNING, "spec.observed")]
+    assert "'traffic'" in found[0].advice
+    spec = RolloutSpec.model_validate(old["spec"])
+    assert spec.traffic is None

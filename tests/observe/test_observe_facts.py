@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from observe_kit import NOW, TEAM, deployment, facts_of, furnished, ref, rollout, route, template
 
-from canary.checks.queries import check_query, observed_query
+from canary.checks.queries import check_query, traffic_queries
 from canary.decide.facts import Problem
-from canary.model.measurement import Sample
+from canary.model.measurement import Counts, Sample
 from canary.model.status import Outcome, RolloutStatus
 from canary.observe.checks import resolve_checks
 from canary.observe.facts import Received
@@ -107,9 +107,9 @@ def test_news_is_passed_on() -> None:
     """Measurements and refusals come through as they are."""
     sample = ("errors", Sample(0.1, NOW))
     refusal = Problem("spec.checks[0].prometheus.query", "Prometheus refuses the query")
-    facts = facts_of(furnished(), rollout(), Received((sample,), Sample(0.5, NOW), (refusal,)))
+    facts = facts_of(furnished(), rollout(), Received((sample,), Counts(1, 2, NOW), (refusal,)))
     assert facts.measurements == (sample,)
-    assert facts.observed == Sample(0.5, NOW)
+    assert facts.traffic == Counts(1, 2, NOW)
     assert refusal in facts.problems
 
 
@@ -168,11 +168,18 @@ PROBLEMS: list[tuple[str, dict[str, Any], list[dict[str, Any]], str, str]] = [
         "there is no CheckTemplate latency in namespace team",
     ),
     (
-        "unknown variable of observed",
-        {"observed": {"prometheus": {"query": "{{ nope }}"}}},
+        "unknown variable of traffic",
+        {"traffic": {"prometheus": {"query": "{{ nope }}"}}},
         [route()],
-        "spec.observed.prometheus.query",
+        "spec.traffic.prometheus.query",
         "nope",
+    ),
+    (
+        "counters that are the same for both backends",
+        {"traffic": {"prometheus": {"query": "requests_total"}}},
+        [route()],
+        "spec.traffic.prometheus.query",
+        "select by {{ backend.service }}",
     ),
 ]
 
@@ -234,14 +241,14 @@ def test_queries_are_rendered_by_role() -> None:
                 "threshold": {"max": 1},
             }
         ],
-        observed={"prometheus": {"query": "{{ stable.service }} {{ window }}"}},
+        traffic={"prometheus": {"query": "{{ backend.service }} {{ stable.service }}"}},
     )
     spec = Rollout.of(document).spec
     assert spec is not None
     (found,) = resolve_checks(furnished(), TEAM, "shop", spec).resolved
     assert check_query(found, spec, TEAM, "shop", weight=50).text == "canary 50 shop"
     assert check_query(found, spec, TEAM, "shop", weight=0.5, swapped=True).text == "stable 0.5 shop"
-    assert observed_query(spec, TEAM, "shop", weight=1).text == "stable 1m"
+    assert [asked.text for asked in traffic_queries(spec, TEAM, "shop", weight=1)] == ["canary stable", "stable stable"]
 
 
 def test_templates_are_merged() -> None:

@@ -43,7 +43,7 @@ SOURCES: Mapping[str, Callable[[Any], Source]] = {"prometheus": Prometheus.of}
 
 
 def source_of(declared: object) -> Source | None:
-    """The source that a check, a template or `spec.observed` declares; None if it declares none."""
+    """The source that a check, a template or `spec.traffic` declares; None if it declares none."""
     for field, of in SOURCES.items():
         found = getattr(declared, field, None)
         if found is not None:

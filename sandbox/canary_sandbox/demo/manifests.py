@@ -78,13 +78,11 @@ spec:
       window: 5s
       interval: 2s
       threshold: {max: "1%"}
-  observed:
+  traffic:
     prometheus:
-      query: |
-        sum(rate(envoy_cluster_upstream_rq_completed{namespace="{{ canary.namespace }}",service="{{ canary.service }}"}[{{ window }}]))
-        / sum(rate(envoy_cluster_upstream_rq_completed{namespace="{{ canary.namespace }}",service=~"{{ stable.service }}|{{ canary.service }}"}[{{ window }}]))
-    window: 5s
+      query: sum(envoy_cluster_upstream_rq_completed{namespace="{{ backend.namespace }}",service="{{ backend.service }}"})
     interval: 2s
+    lag: 2s
 """
 
 
@@ -101,22 +99,20 @@ def world(port: int = 80) -> list[Json]:
 
 
 # Traefik has no labels for namespace and Service: its `service` is ROUTE…-svc-NAMESPACE-SERVICE-INDEX@kubernetesgateway.
-_TRAEFIK_TO = r'traefik_service_requests_total{{service=~".+-svc-{{{{ canary.namespace }}}}-({service})-[0-9]+@kubernetesgateway"{more}}}'
-_CANARY = "{{ canary.service }}"
-_PAIR = "{{ stable.service }}|{{ canary.service }}"
+_TRAEFIK_TO = r'traefik_service_requests_total{{service=~".+-svc-{{{{ {side}.namespace }}}}-({{{{ {side}.service }}}})-[0-9]+@kubernetesgateway"{more}}}'
 
 
-def _traefik_rate(service: str, more: str = "") -> str:
-    return f"sum(rate({_TRAEFIK_TO.format(service=service, more=more)}[{{{{ window }}}}]))"
+def _traefik_rate(more: str = "") -> str:
+    return f"sum(rate({_TRAEFIK_TO.format(side='canary', more=more)}[{{{{ window }}}}]))"
 
 
 def rollout(gateway: Literal["envoy", "traefik"] = "envoy") -> Json:
     """The Rollout; its queries are about the metrics of that gateway."""
     document: Json = yaml.safe_load(_ROLLOUT)
     if gateway == "traefik":
-        failed = _traefik_rate(_CANARY, ',code=~"5.."')
-        document["spec"]["checks"][0]["prometheus"]["query"] = f"({failed} or vector(0)) / {_traefik_rate(_CANARY)}"
-        document["spec"]["observed"]["prometheus"]["query"] = f"{_traefik_rate(_CANARY)} / {_traefik_rate(_PAIR)}"
+        failed = _traefik_rate(',code=~"5.."')
+        document["spec"]["checks"][0]["prometheus"]["query"] = f"({failed} or vector(0)) / {_traefik_rate()}"
+        document["spec"]["traffic"]["prometheus"]["query"] = f"sum({_TRAEFIK_TO.format(side='backend', more='')})"
     return document
 
 

@@ -49,8 +49,9 @@ def documents(gateway: GatewayKind, port: int) -> list[Json]:
     rollout = manifests.rollout(gateway)
     spec = rollout["spec"]
     spec["steps"] = yaml.safe_load(_STEPS)
-    for check in (*spec["checks"], spec["observed"]):
+    for check in spec["checks"]:
         check.update(window="10s", interval="5s")
+    spec["traffic"]["interval"] = "5s"
     latency = yaml.safe_load(_LATENCY)
     latency["prometheus"] = {"query": _LATENCIES[gateway].strip()}
     spec["checks"].append(latency)

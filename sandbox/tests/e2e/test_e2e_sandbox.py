@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 import yaml
 
-from canary.checks.queries import observed_query
+from canary.checks.queries import traffic_queries
 from canary.model.rollout import RolloutSpec
 from canary_sandbox.process import free_port
 
@@ -228,7 +228,7 @@ def test_services_of_ones_own_as_the_page_shows_them(cluster: Instance, tmp_path
     assert [row[1:] for row in programs] == [("v1", "200"), ("v2", "200"), ("v3", "500")]
     ports = {"9001": str(free_port()), "9002": str(free_port())}
     (tmp_path / "hello.py").write_text(files["hello.py"])
-    manifests = files["hello.yaml"].replace("hold: 10s", "hold: 3s")
+    manifests = files["hello.yaml"].replace("hold: 10s", "hold: 6s")
     for said, free in ports.items():
         assert manifests.count(said) == 1
         manifests = manifests.replace(said, free)
@@ -243,7 +243,7 @@ def test_services_of_ones_own_as_the_page_shows_them(cluster: Instance, tmp_path
 
     spec = next(one["spec"] for one in yaml.safe_load_all(manifests) if one["kind"] == "Rollout")
     rollout = RolloutSpec.model_validate(spec)
-    observed = observed_query(rollout, "team-hello", "hello", weight=50).text
+    canary, stable = (asked.text for asked in traffic_queries(rollout, "team-hello", "hello", weight=50))
     info = cluster.up()
     running = [start(*program) for program in programs[:2]]
     try:
@@ -254,7 +254,8 @@ def test_services_of_ones_own_as_the_page_shows_them(cluster: Instance, tmp_path
             cluster.kubectl("annotate", "cro/hello", "-n", "team-hello", "canary.dev/request=start")
             until(lambda: status().get("phase") == "Promoting", within=60)
             assert status()["split"]["observed"] > 0  # as it was when something last happened
-            until(lambda: [share for share in numbers(info["prometheus"], observed) if 0.4 < share < 0.6])
+            share = f"{canary} / ({canary} + {stable})"
+            until(lambda: [found for found in numbers(info["prometheus"], share) if 0.1 < found < 0.6])
             cluster.kubectl("annotate", "cro/hello", "-n", "team-hello", "canary.dev/request=promote")
             until(lambda: status().get("phase") == "Succeeded")
             running[1].kill()
@@ -292,9 +293,13 @@ def test_traefik_is_the_gateway_if_it_is_asked_for(tmp_path: Path) -> None:
         assert info["gateway"]["kind"] == "traefik"
         with mine.load("--rps", "40", "--duration", "20s") as load:
             spec = mine.get("rollout", "shop")["spec"]
-            queries = [check["prometheus"]["query"] for check in (*spec["checks"], spec["observed"])]
+            queries = [check["prometheus"]["query"] for check in (*spec["checks"], spec["traffic"])]
             # What the controller asks about the canary, asked about the Service that has the traffic.
-            words = {"canary.service": "shop-stable", "stable.service": "shop-stable", "canary.namespace": "team-shop"}
+            words = {
+                f"{side}.{word}": value
+                for side in ("canary", "stable", "backend")
+                for word, value in (("service", "shop-stable"), ("namespace", "team-shop"))
+            }
             for asked in queries:
                 query = asked.replace("{{ window }}", "5s")
                 for word, value in words.items():
