@@ -173,6 +173,7 @@ async def test_options_and_environment_become_the_same_settings() -> None:
         "log-level": "debug",
         "log-format": "json",
         "metrics-address": ":9100",
+        "gateway-features": "/etc/canary/features.yaml",
         "lease": "canary-system/canary",
     }
     arguments = [word for name, value in options.items() for word in (f"--{name}", value)]
@@ -194,6 +195,7 @@ async def test_options_and_environment_become_the_same_settings() -> None:
         "log_level": "DEBUG",
         "log_format": "json",
         "metrics_address": "0.0.0.0:9100",
+        "gateway_features": "/etc/canary/features.yaml",
         "lease": ["canary-system", "canary"],
         "kubeconfig": None,
         "context": "c",
