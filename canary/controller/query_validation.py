@@ -114,7 +114,7 @@ class QueryValidation:
                 refusal = await self._deps.provider.validate(query)
             if refusal is not None:
                 problems.append(Problem(field, f"{query.source.PROVIDER} refuses the query: {refusal}"))
-        return tuple(problems)
+        return tuple(dict.fromkeys(problems))  # the two of spec.traffic are mostly refused in the same words
 
 
 def _queries(deps: Deps, rollout: Rollout) -> list[tuple[str, Query]]:

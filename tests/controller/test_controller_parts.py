@@ -137,6 +137,16 @@ async def test_queries_are_vetted_once_per_edit(world: World) -> None:
     assert provider.validated[8:] == [asked[0], *asked[2:]]
 
 
+async def test_what_is_refused_for_both_backends_is_said_once(world: World) -> None:
+    """The counters of spec.traffic are asked for twice, and mostly refused in the same words."""
+    world.provider.refused["count "] = "nobody knows count"
+    await world.furnish()
+    await world.declare(traffic={"prometheus": {"query": "count {{ backend.service }}"}})
+    await world.start_controller()
+    await world.until(lambda: world.phase() == "Invalid")
+    assert world.message().count("nobody knows count") == 1
+
+
 async def test_a_refused_query_is_asked_again_once_a_minute(world: World) -> None:
     """The server may be another one tomorrow: Invalid ends within a minute of the refusal's end."""
     world.provider = provider = Counting()

@@ -285,7 +285,7 @@ class Shop:
     async def declare(self, steps: Iterable[Json], **spec: Any) -> None:
         """Apply the Rollout, without checks."""
         document = at_port(manifests.rollout())
-        document["spec"].pop("observed", None)
+        document["spec"].pop("traffic", None)
         routes = [{"kind": ROUTES[self.speech].kind, "name": "shop"}]
         document["spec"] |= {"routes": routes, "steps": list(steps), "checks": [], **spec}
         await self.cluster.apply([document])

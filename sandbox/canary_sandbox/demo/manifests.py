@@ -12,6 +12,8 @@ NAMESPACE = "team-shop"
 HOST = "shop.example.com"
 STEPS = (10, 50, 100)
 MIRRORED = 20
+WINDOW = 5
+"""Seconds that the check looks back."""
 """Percent of the requests that the first step mirrors."""
 
 _WORLD = """
@@ -75,7 +77,6 @@ spec:
         query: |
           (sum(rate(envoy_cluster_upstream_rq_xx{namespace="{{ canary.namespace }}",service="{{ canary.service }}",envoy_response_code_class="5"}[{{ window }}])) or vector(0))
           / sum(rate(envoy_cluster_upstream_rq_completed{namespace="{{ canary.namespace }}",service="{{ canary.service }}"}[{{ window }}]))
-      window: 5s
       interval: 2s
       threshold: {max: "1%"}
   traffic:
@@ -109,6 +110,7 @@ def _traefik_rate(more: str = "") -> str:
 def rollout(gateway: Literal["envoy", "traefik"] = "envoy") -> Json:
     """The Rollout; its queries are about the metrics of that gateway."""
     document: Json = yaml.safe_load(_ROLLOUT)
+    document["spec"]["checks"][0]["window"] = f"{WINDOW}s"
     if gateway == "traefik":
         failed = _traefik_rate(',code=~"5.."')
         document["spec"]["checks"][0]["prometheus"]["query"] = f"({failed} or vector(0)) / {_traefik_rate()}"

@@ -117,7 +117,8 @@ class Story(Composite):
         )
         await self._deploy(CAUGHT, errors=BAD_ERRORS)
         await self._until(f"{CAUGHT} to be rolled back", lambda status: status.phase is Phase.ROLLED_BACK, 60)
-        await asyncio.sleep(2)  # what its replicas counted is counted before they go
+        # What its replicas counted is counted before they go, and no check of the next version reaches back to its failures.
+        await asyncio.sleep(manifests.WINDOW + 2)
         self._screen.say(
             f"act three: {BAD} is deployed. It is fine, and begins to fail {BAD_ERRORS} % when it has users."
         )
