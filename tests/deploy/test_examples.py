@@ -14,7 +14,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from deploy_kit import OVERLAYS, ROOT, Town, kustomized, load, named, program, run
 
-from canary.checks.queries import BACKENDS, check_query, traffic_queries
+from canary.checks.queries import BACKENDS, check_query
+from canary.checks.traffic import traffic_queries
 from canary.kube import DEPLOYMENTS, GATEWAYS, ROUTES
 from canary.metrics.scripted import Scripted
 from canary.model.rollout import RolloutSpec
@@ -153,8 +154,9 @@ def queries(folder: str) -> list[str]:
     assert checks.problems == ()
     assert len(checks.resolved) == len(mine["spec"]["checks"])
     asked = [check_query(check, spec, namespace, name, weight=10).text for check in checks.resolved]
-    counters = [source.text for source in traffic_queries(spec, namespace, name, weight=10)]
-    assert len(counters) == len(BACKENDS), "every example counts what each backend gets"
+    assert checks.traffic is not None, "every example counts what each backend gets"
+    counters = [source.text for source in traffic_queries(checks.traffic, spec, namespace, name, weight=10)]
+    assert len(counters) == len(BACKENDS)
     return [*asked, *counters]
 
 
