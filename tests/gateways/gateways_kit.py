@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import aiohttp
+import yaml
 from cluster_kit import OUR_CRDS
 
 from canary.controller.run import serve
@@ -64,6 +65,21 @@ def gateway_class(controller: str) -> Json:
 def mirror(service: str, **share: Any) -> Json:
     """A filter that sends copies to a Service: of all requests, or of a `percent`."""
     return {"type": "RequestMirror", "requestMirror": {"backendRef": {"name": service, "port": PORT}, **share}}
+
+
+def shipped(folder: str) -> list[Json]:
+    """The templates that we ship for a data plane."""
+    file = Path(__file__).resolve().parents[2] / "deploy" / "checks" / folder / "templates.yaml"
+    return list(yaml.safe_load_all(file.read_text()))
+
+
+def by_template(name: str, **more: Any) -> Json:
+    """A check, or traffic, by a template of ours."""
+    return {"template": {"name": name, "kind": "ClusterCheckTemplate"}, **more}
+
+
+OFTEN = {"interval": "2s", "lag": "2s"}
+"""How to read counters that are scraped twice a second."""
 
 
 def declared(folder: Path, *features: Feature) -> str:
