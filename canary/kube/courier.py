@@ -117,6 +117,7 @@ class Courier:
             except Unavailable as unavailable:
                 error = unavailable
             if error is None:
+                lane.outage.answered()
                 if response.status < 300 and "continue" not in query:
                     if lane.known:
                         lane.on_list()
