@@ -9,14 +9,12 @@ from typing import Protocol
 
 from canary.backoff import Backoff
 from canary.errors import ApiError
-from canary.kube.pace import Silent
+from canary.kube.pace import TURNS, Silent
 
 log = logging.getLogger(__name__)
 
 BLINK = 1.0
 """Seconds that an answer may take before what is asked for counts as lost."""
-TURNS = 20
-"""Turns of our own loop that are due to an answer besides: one that has come in takes some until somebody has read it."""
 WATCH = Backoff(0.2, 1.5)
 """Sight is back within two seconds when the server is; unless it says Retry-After."""
 REMINDER = 30.0

@@ -19,7 +19,7 @@ from canary import errors
 from canary.kube import HTTPROUTES, NAMESPACES, SERVICES, Kube, KubeClient, WatchEvent, outage
 from canary.kube.courier import Lane
 from canary.kube.outage import WATCH, Eyes
-from canary.kube.pace import GRACE, Silent, Vigil, WatchPace
+from canary.kube.pace import GRACE, TURNS, Silent, Vigil, WatchPace
 from canary.kube.pool import kept_alive
 from canary_sandbox.apiserver.generic import GenericApiServer
 
@@ -287,7 +287,7 @@ async def test_what_a_busy_loop_has_not_read_yet_is_no_silence(quick) -> None:
     watch = outage.Outage("services", watcher)
 
     async def read() -> None:
-        for _ in range(outage.TURNS // 2):  # select, parser, task of the connection, task of the watch
+        for _ in range(TURNS // 2):  # select, parser, task of the connection, task of the watch
             await asyncio.sleep(0)
         watch.opened()
 
@@ -308,6 +308,27 @@ async def test_a_loop_that_was_busy_believes_in_silence_soon_after(quick) -> Non
     await watcher.until(lambda: watcher.blind)
     assert watcher.losses[0][0] >= 2 * BLINK
     watch.close()
+
+
+async def test_what_a_busy_loop_reads_late_was_not_silent() -> None:
+    """The bytes of a watch came in while the process was busy: its deadline is over, and still it is not dead."""
+    arrived = 0
+    vigil = Vigil(silence=BLINK)
+    bytes_ = asyncio.Queue[bytes]()
+
+    async def arrive() -> None:
+        nonlocal arrived
+        for _ in range(TURNS // 2):
+            await asyncio.sleep(0)
+        arrived += 5
+        bytes_.put_nowait(b"event")
+
+    reading = asyncio.create_task(vigil.read(bytes_.get, lambda: arrived))
+    await asyncio.sleep(0)
+    time.sleep(2 * BLINK)  # noqa: ASYNC251 - the process is busy
+    arriving = asyncio.create_task(arrive())
+    assert await reading == b"event"
+    await arriving
 
 
 async def test_taking_in_a_page_of_a_list_is_not_blindness(api, kube, quick) -> None:
