@@ -13,8 +13,8 @@ import os
 import socket
 import tempfile
 import time
-from collections.abc import AsyncGenerator, Iterable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Iterable, Mapping
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from canary.errors import SandboxError
 from canary_sandbox.composite import Composite
 from canary_sandbox.gateway import xds
 from canary_sandbox.gateway.objects import Backend, Json
+from canary_sandbox.gateway.responder import responder
 from canary_sandbox.gateway.streams import Stream
 from canary_sandbox.gateway.translate import EnvoyConfig
 from canary_sandbox.process import ManagedProcess, answers, free_or_any
@@ -39,29 +40,6 @@ class EnvoyRefusedError(Exception):
         super().__init__(f"{listener}: {message}")
         self.listener = listener
         self.message = message
-
-
-class _Responder(asyncio.DatagramProtocol):
-    def __init__(self, number: int) -> None:
-        self._answer = str(number).encode()
-
-    def connection_made(self, transport: asyncio.DatagramTransport) -> None:  # type: ignore[override]  # of this kind
-        self._transport = transport
-
-    def datagram_received(self, _data: bytes, addr: tuple[str | Any, int]) -> None:
-        self._transport.sendto(self._answer, addr)
-
-
-@asynccontextmanager
-async def _responder(number: int) -> AsyncGenerator[int]:
-    """Answers every datagram with its number; yields its port."""
-    made = asyncio.get_running_loop().create_datagram_endpoint(lambda: _Responder(number), ("127.0.0.1", 0))
-    transport, _ = await made
-    try:
-        port: int = transport.get_extra_info("sockname")[1]
-        yield port
-    finally:
-        transport.close()
 
 
 class Envoy(Composite):
@@ -92,7 +70,7 @@ class Envoy(Composite):
         for name in ("rds", "eds"):
             (self._folder / name).mkdir()
         # Two are enough: each configuration of a listener takes the other one than that before.
-        responders = [await stack.enter_async_context(_responder(number)) for number in range(2)]
+        responders = [await stack.enter_async_context(responder(number)) for number in range(2)]
         self._write("bootstrap.json", xds.bootstrap(self._folder, responders))
         self._write("lds.json", xds.discovery("0", []))
         self._write("cds.json", xds.discovery("0", []))
