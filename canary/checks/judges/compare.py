@@ -29,9 +29,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from math import isfinite, log, log1p
 
-from canary.checks.judges.dispersion import Looks, Pods
+from canary.checks.judges.dispersion import NONE_SEEN, UNTESTED, Looks, Pods
 from canary.checks.judges.evidence import EFFECTS, FIRST, LATER, MOST, Bets, alternatives, trimmed
-from canary.checks.judges.words import evidence_words, share, times
+from canary.checks.judges.words import TIMES, evidence_words, share, times
 
 LEAST_REQUESTS = 20
 
@@ -101,8 +101,8 @@ class Progress:
     canary_failed: float = 0.0
     stable_failed: float = 0.0
     onesided: int = 0
-    looks: Looks = Looks()
-    pods: Pods = Pods()
+    looks: Looks = UNTESTED
+    pods: Pods = NONE_SEEN
     canary_pods: int = 1
 
 
@@ -134,7 +134,9 @@ class Compare:
         if not self.tolerance >= 1:
             raise ValueError(f"a tolerance is 1 or more, not {self.tolerance:g}")
         if self.harmless is not None and not (isfinite(self.harmless) and self.harmless > self.tolerance):
-            raise ValueError("what is harmless is more than what is tolerated: else a canary could be both good and bad")
+            raise ValueError(
+                "what is harmless is more than what is tolerated: else a canary could be both good and bad"
+            )
         effects, first, later = alternatives(self.tolerance)
         object.__setattr__(self, "effects", effects)
         object.__setattr__(self, "_first", first)
@@ -177,7 +179,9 @@ class Compare:
         evidence = progress.worse.evidence
         if progress.canary == 0 or progress.stable == 0:
             if progress.onesided:
-                return Finding(Standing.NOT_APPLICABLE, "OneSided", "one of the two has no traffic: nothing to compare with")
+                return Finding(
+                    Standing.NOT_APPLICABLE, "OneSided", "one of the two has no traffic: nothing to compare with"
+                )
             return Finding(Standing.INCONCLUSIVE, "NotMeasured", "no request was counted yet")
         said = f"{self.words(progress)}, {evidence_words(evidence, needed)}"
         if progress.canary < self.least_requests:
@@ -192,11 +196,11 @@ class Compare:
                 return Finding(Standing.INCONCLUSIVE, "Overdispersed", f"{said}; {doubt}")
             return Finding(Standing.FAIL, "WorseThanStable", said)
         if self.harmless is not None and progress.better.evidence >= needed * progress.looks.dispersion:
-            return Finding(Standing.GOOD, "AsGoodAsStable", f"{said}; less than {self.harmless:g}× is proved")
+            return Finding(Standing.GOOD, "AsGoodAsStable", f"{said}; less than {self.harmless:g}{TIMES} is proved")
         return Finding(Standing.INCONCLUSIVE, "NotProved", said)
 
     def words(self, progress: Progress) -> str:
-        """`errors 2.4× stable (1.1 % → 2.6 %)`."""
+        """How much worse, and from what to what."""
         canary, stable = progress.canary_failed / progress.canary, progress.stable_failed / progress.stable
         return f"errors {times(canary, stable)} ({share(stable)} → {share(canary)})"
 
@@ -206,10 +210,12 @@ class Compare:
         # What the capital stands on is the ratio since the regression began, however long before the canary was good.
         ratio = sum(p * r for p, r in zip(progress.worse.since_start, self.effects, strict=True)) / self.tolerance
         if ratio < spread:
-            return f"stable's own pods differ so much that up to {spread:.1f}× says nothing of a version"
+            return f"stable's own pods differ so much that up to {spread:.1f}{TIMES} says nothing of a version"
+        if margin < progress.looks.multiple:
+            return f"every count is a multiple of {progress.looks.multiple}: attempts are counted, not what clients saw"
         phi = progress.looks.dispersion
         if margin < phi:
-            return f"failures come in clusters: they vary {phi:.1f}× as much as single ones would"
+            return f"failures come in clusters: they vary {phi:.1f}{TIMES} as much as single ones would"
         return ""
 
 

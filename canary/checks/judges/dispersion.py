@@ -1,7 +1,7 @@
 """Do counts vary more than chance lets them? Then a judge that trusts chance must not say Fail. Pure.
 
 Failures that are independent of each other vary as Poisson counts do. They do not where one pod is worse than its sisters, where a
-failure is counted once for each attempt, or where each version has bursts of its own. Two estimates, for what is slow and what is fast:
+failure is counted once for each attempt, or where each version has bursts of its own. Two estimates, of what is slow and of what is fast:
 
 - **Between pods.** Stable's own pods run the same code. How much their rates differ beyond chance is how much one pod may differ
   from another for reasons that are not its version: tau^2, by moments (R. DerSimonian and N. Laird, "Meta-analysis in clinical
@@ -11,13 +11,14 @@ failure is counted once for each attempt, or where each version has bursts of it
   with mean 1 (P. McCullagh and J. Nelder, "Generalized Linear Models", 2nd edition 1989, section 4.5: the dispersion phi). Only
   neighbours are compared, and each counts at most `CAP`, so that a regression that begins is no dispersion. With dispersion phi
   the logarithm of the likelihood ratio is phi times too large (R. Wedderburn, "Quasi-likelihood functions", Biometrika 61, 1974).
+  Where each failure is counted so many times, as a retrying proxy does, all counts are multiples of that, and it shows at once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import cos, exp, pi, sqrt
+from math import cos, exp, gcd, pi, sqrt
 from statistics import NormalDist
 from zlib import crc32
 
@@ -30,6 +31,9 @@ LEAST_FAILURES = 4.0
 """Looks are put together until so many failed: with fewer a test of two of them is no test."""
 
 CAP = 12.0
+LEAN = 4
+PLAIN = 16
+ATTEMPTS = 6
 _MOST_LOG = 20.0
 
 Look = tuple[float, float, float, float]
@@ -92,30 +96,49 @@ class Pods:
 
 @dataclass(frozen=True, slots=True)
 class Looks:
-    """How unlike looks that follow each other were: the sum and the number of their tests, and the latest two of them."""
+    """How unlike looks that follow each other were: the sum and the number of their tests, and the latest two of them.
+
+    `divisor` divides every count of failures so far, of which `counts` were not 0 (at most 99 are counted).
+    """
 
     total: float = 0.0
     tests: int = 0
     before: Look = EMPTY
     open: Look = EMPTY
+    divisor: int = 0
+    counts: int = 0
 
     def after(self, look: Look) -> Looks:
         """With one more look. Looks are put together until `LEAST_FAILURES` failed."""
+        divisor, counts = self.divisor, self.counts
+        for failed in look[2:]:
+            if failed > 0:
+                divisor, counts = gcd(divisor, int(failed)), min(counts + 1, 99)
         block = _added(self.open, look)
         if block[2] + block[3] < LEAST_FAILURES:
-            return Looks(self.total, self.tests, self.before, block)
+            return Looks(self.total, self.tests, self.before, block, divisor, counts)
         test = _unlike(self.before, block)
         if test is None:
-            return Looks(self.total, self.tests, block)
-        return Looks(trimmed(self.total + min(test, CAP)), self.tests + 1, block)
+            return Looks(self.total, self.tests, block, EMPTY, divisor, counts)
+        total = trimmed(self.total + min(test, CAP))
+        return Looks(total, self.tests + 1, block, EMPTY, divisor, counts)
 
     @property
     def dispersion(self) -> float:
-        """What phi is at least, as far as a standard error goes; never less than 1."""
-        if self.tests < 2:
-            return 1.0
-        # The tests of three neighbours share one, which makes the error of the mean 3/2 of that of independent ones.
-        return max(1.0, self.total / self.tests / (1 + sqrt(3 / self.tests)))
+        """An estimate of phi that leans to less with few tests, since a doubt costs time with every bad canary; 1 or more."""
+        return max(1.0, self.total / (self.tests + LEAN))
+
+    @property
+    def multiple(self) -> int:
+        """How many times each failure was counted, where that is plain: all counts are multiples of it, which chance hardly does."""
+        if self.counts < 3 or self.divisor < 2 or self.divisor**self.counts < PLAIN:
+            return 1
+        # A canary that fails all of the same number of requests at each look has a divisor too, but no proxy tries so often.
+        return next((number for number in range(ATTEMPTS, 1, -1) if self.divisor % number == 0), 1)
+
+
+NONE_SEEN = Pods()
+UNTESTED = Looks()
 
 
 def student(probability: float, degrees: int) -> float:

@@ -99,9 +99,9 @@ def reserve(looks: int) -> float:
     return 1.0 if looks == 0 else (1 - AT_ONCE) * RESERVE / (looks - 1 + RESERVE)
 
 
-def alternatives(tolerance: float, first: Sequence[float] = FIRST, later: Sequence[float] = LATER) -> tuple[
-    tuple[float, ...], tuple[float, ...], tuple[float, ...]
-]:
+def alternatives(
+    tolerance: float, first: Sequence[float] = FIRST, later: Sequence[float] = LATER
+) -> tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]:
     """The effects that are more than what is tolerated, and the parts of the capital that go to each; both sum to 1.
 
     Raises ValueError: nothing is more.

@@ -14,17 +14,18 @@ from typing import Any
 from canary.checks.judges.compare import Compare, Progress
 from canary.checks.judges.dispersion import CAP, PODS, Looks, Pods
 from canary.checks.judges.evidence import MOST, Bets
+from canary.checks.judges.latency import Bucket, Latency, Slow
 
 MOST_TEXT = 1024
 """Bytes."""
 
 _KEYS = {"tolerance", "harmless", "worse", "better", "counts", "onesided", "looks", "pods", "canaryPods"}
+_LATENCY = {"effect", "requests", "onesided", "buckets"}
 _MOST_LOOKS = 10**9
 
 
 def dump(compare: Compare, progress: Progress) -> str:
     """The text of a progress, which `load` gives back exactly."""
-    looks = progress.looks
     return json.dumps(
         {
             "tolerance": _short(compare.tolerance),
@@ -33,7 +34,7 @@ def dump(compare: Compare, progress: Progress) -> str:
             "better": _bets(progress.better),
             "counts": _all(progress.canary, progress.stable, progress.canary_failed, progress.stable_failed),
             "onesided": progress.onesided,
-            "looks": [*_all(looks.total, looks.tests, *looks.before, *looks.open)],
+            "looks": _looks(progress.looks),
             "pods": [_all(*pod) for pod in progress.pods.counts],
             "canaryPods": progress.canary_pods,
         },
@@ -43,14 +44,7 @@ def dump(compare: Compare, progress: Progress) -> str:
 
 def load(compare: Compare, text: object) -> Progress:
     """What a status says is known. Raises ValueError: it is no progress of this comparison, and why."""
-    if not isinstance(text, str) or len(text) > MOST_TEXT:
-        raise ValueError(f"it is no text of at most {MOST_TEXT} characters")
-    try:
-        found = json.loads(text)
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
-    if not isinstance(found, dict) or set(found) != _KEYS:
-        raise ValueError("it is not what a comparison remembers")
+    found = _parsed(text, _KEYS)
     if found["tolerance"] != compare.tolerance or found["harmless"] != compare.harmless:
         raise ValueError("it was remembered for another tolerance, or for another ratio that is harmless")
     canary, stable, canary_failed, stable_failed = _numbers(found["counts"], 4)
@@ -72,6 +66,56 @@ def load(compare: Compare, text: object) -> Progress:
     return progress
 
 
+def dump_latency(latency: Latency, progress: Slow) -> str:
+    """The text of what is known of latencies, which `load_latency` gives back exactly."""
+    return json.dumps(
+        {
+            "effect": _short(latency.effect),
+            "requests": _all(progress.canary, progress.stable),
+            "onesided": progress.onesided,
+            "buckets": [
+                [_short(bound), _bets(one.worse), _all(one.canary, one.stable), _looks(one.looks)]
+                for bound, one in zip(latency.bounds, progress.buckets, strict=True)
+            ],
+        },
+        separators=(",", ":"),
+    )
+
+
+def load_latency(latency: Latency, text: object) -> Slow:
+    """What a status says is known of latencies. Raises ValueError: it is nothing that this judge can have known, and why."""
+    found = _parsed(text, _LATENCY)
+    buckets = found["buckets"]
+    if found["effect"] != latency.effect or not isinstance(buckets, list) or len(buckets) != len(latency.bounds):
+        raise ValueError("it was remembered for another effect or other buckets")
+    canary, stable = _numbers(found["requests"], 2)
+    read = []
+    for bound, one in zip(latency.bounds, buckets, strict=True):
+        if not isinstance(one, list) or len(one) != 4 or one[0] != bound:
+            raise ValueError("it was remembered for other buckets")
+        slow, stable_slow = _numbers(one[2], 2)
+        bets = _read_bets(one[1], len(latency.effects))
+        odds = [log(effect / latency.effect) for effect in latency.effects]
+        if slow > canary or stable_slow > stable or bets.looks > slow + stable_slow:
+            raise ValueError("more were slow than there were")
+        if not bets.plausible([slow * one for one in odds], [-stable_slow * one for one in odds]):
+            raise ValueError("the counts cannot give this evidence")
+        read.append(Bucket(bets, slow, stable_slow, _read_looks(one[3])))
+    return Slow(tuple(read), canary, stable, _whole(found["onesided"]))
+
+
+def _parsed(text: object, keys: set[str]) -> dict[str, Any]:
+    if not isinstance(text, str) or len(text) > MOST_TEXT:
+        raise ValueError(f"it is no text of at most {MOST_TEXT} characters")
+    try:
+        found = json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    if not isinstance(found, dict) or set(found) != keys:
+        raise ValueError("it is not what a comparison remembers")
+    return found
+
+
 def _plausible(compare: Compare, progress: Progress) -> None:
     """Raises ValueError: these bets cannot come of these counts."""
     worse = [log(effect / compare.tolerance) for effect in compare.effects]
@@ -82,12 +126,18 @@ def _plausible(compare: Compare, progress: Progress) -> None:
         better = [log(compare.harmless / good) for good in compare.goods]
         if not progress.better.plausible([lost * one for one in better], [-won * one for one in better]):
             raise ValueError("the counts cannot give this evidence that the canary is good")
-    if progress.worse.looks > (lost + won) or (compare.harmless is not None and progress.better.looks != progress.worse.looks):
+    if progress.worse.looks > (lost + won) or (
+        compare.harmless is not None and progress.better.looks != progress.worse.looks
+    ):
         raise ValueError("there were more looks than failures")
 
 
 def _bets(bets: Bets) -> list[Any]:
     return [bets.looks, *(_all(*bets.logs) if bets.looks else ())]
+
+
+def _looks(looks: Looks) -> Sequence[float]:
+    return _all(looks.total, looks.tests, *looks.before, *looks.open, looks.divisor, looks.counts)
 
 
 def _read_bets(found: Any, alternatives: int) -> Bets:
@@ -99,11 +149,10 @@ def _read_bets(found: Any, alternatives: int) -> Bets:
 
 
 def _read_looks(found: Any) -> Looks:
-    total, tests, *both = _numbers(found, 10)
-    if total > CAP * tests * (1 + 1e-6) or tests != int(tests):
+    total, tests, a, b, c, d, e, f, g, h, divisor, counts = _numbers(found, 12)
+    if total > CAP * tests * (1 + 1e-6) or any(one != int(one) for one in (tests, divisor, counts)) or counts > 99:
         raise ValueError("looks differ more than they can")
-    a, b, c, d, e, f, g, h = both
-    return Looks(total, int(tests), (a, b, c, d), (e, f, g, h))
+    return Looks(total, int(tests), (a, b, c, d), (e, f, g, h), int(divisor), int(counts))
 
 
 def _read_pods(found: Any) -> Pods:
@@ -123,7 +172,11 @@ def _numbers(found: Any, count: int) -> list[float]:
 
 
 def _number(found: Any, least: float, most: float) -> float:
-    if isinstance(found, bool) or not isinstance(found, int | float) or not (least <= found <= most and isfinite(found)):
+    if (
+        isinstance(found, bool)
+        or not isinstance(found, int | float)
+        or not (least <= found <= most and isfinite(found))
+    ):
         raise ValueError(f"a number is not between {least:g} and {most:g}")
     return float(found)
 

@@ -51,5 +51,5 @@ class Sliding:
         return text[-self.of :]
 
     def words(self, remembered: str) -> str:
-        """`2 of the last 5 measurements failed, 3 may not`."""
-        return f"{remembered.count('x')} of the last {len(remembered)} measurements failed, {self.most} may not"
+        """`2 of the last 5 measurements failed; 3 of 5 are too many`."""
+        return f"{remembered.count('x')} of the last {len(remembered)} measurements failed; {self.most} of {self.of} are too many"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from math import exp
 
+TIMES = "×"  # noqa: RUF001 - meant: the sign of multiplication
+
 
 def share(part: float) -> str:
     """A part of 1 in percent, with two digits that mean something: 1.1 %, 0.034 %, 12 %."""
@@ -14,11 +16,11 @@ def share(part: float) -> str:
 
 
 def times(canary: float, stable: float) -> str:
-    """How many times as often: `2.4× stable`."""
+    """How many times as often: 2.4 times stable, with the sign for it."""
     if stable == 0:
         return "as rare as stable's" if canary == 0 else "where stable has none"
     ratio = canary / stable
-    return f"{ratio:.0f}× stable" if ratio >= 9.95 else f"{ratio:.1f}× stable"
+    return f"{ratio:.0f}{TIMES} stable" if ratio >= 9.95 else f"{ratio:.1f}{TIMES} stable"
 
 
 def evidence_words(evidence: float, needed: float) -> str:
