@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 export PATH := $(PATH):$(CURDIR)/.sandbox/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test e2e real gateways lint format crds bench clean tools
+.PHONY: help setup demo test e2e real gateways lint format crds bench judge-report clean tools
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -86,6 +86,9 @@ crds: $(READY) ## print crds/ and crds/schema/ from the models; copy them, alert
 
 bench: $(READY) ## what the controller costs, as JSON (SIZES="1000:100 10000:1000", ARGS="--table"; docs/performance.md)
 	@$(BIN)/python -m bench $(SIZES) $(ARGS)
+
+judge-report: $(READY) ## how often judges are wrong, and how soon right: docs/judgement (ARGS="--runs 200 --only latency")
+	@$(BIN)/python -m bench.judgement $(ARGS)
 
 clean: ## remove what the set-up made
 	rm -rf $(VENV) .sandbox .mypy_cache .pytest_cache .ruff_cache .hypothesis

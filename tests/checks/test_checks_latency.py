@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from canary.checks.judges.compare import Standing
+from canary.checks.judges.finding import Standing
 from canary.checks.judges.latency import Histogram, Latency, odds_factors
 from canary.checks.judges.memory import MOST_TEXT, dump_latency, load_latency
 

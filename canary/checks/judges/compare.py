@@ -24,34 +24,17 @@ which both failed say nothing about r0 = 1 and are left out (Q. McNemar, Psychom
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from enum import StrEnum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from math import isfinite, log, log1p
 
-from canary.checks.judges.dispersion import NONE_SEEN, UNTESTED, Looks, Pods
+from canary.checks.judges.dispersion import EMPTY, NONE_SEEN, UNTESTED, Looks, Pods
 from canary.checks.judges.evidence import EFFECTS, FIRST, LATER, MOST, Bets, alternatives, trimmed
+from canary.checks.judges.finding import Finding, Standing
 from canary.checks.judges.words import TIMES, evidence_words, share, times
 
 LEAST_REQUESTS = 20
-
-
-class Standing(StrEnum):
-    """What is proved so far."""
-
-    FAIL = "Fail"
-    GOOD = "Good"
-    INCONCLUSIVE = "Inconclusive"
-    NOT_APPLICABLE = "NotApplicable"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What stands, why in a word, and a sentence for people."""
-
-    standing: Standing
-    reason: str
-    message: str
+MOST_WAITING = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +58,9 @@ class Look:
                 raise ValueError(f"{failed} failures of {requests} requests cannot be")
 
     @property
-    def comparable(self) -> bool:
-        """Whether both had traffic."""
-        return self.canary > 0 and self.stable > 0
+    def counts(self) -> tuple[float, float, float, float]:
+        """Requests of the canary and of stable, failures of the canary and of stable."""
+        return self.canary, self.stable, self.canary_failed, self.stable_failed
 
 
 def paired(pairs: float, both: float, canary_only: float, stable_only: float, tolerance: float = 1.0) -> Look:
@@ -92,7 +75,10 @@ def paired(pairs: float, both: float, canary_only: float, stable_only: float, to
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What is known of a run; a few numbers. Requests and failures are sums over all looks at which both had traffic."""
+    """What is known of a run; a few numbers. Requests and failures are sums over all looks at which both had traffic.
+
+    `waiting` are the counts of the latest looks at which a side had none, `onesided` how many they are.
+    """
 
     worse: Bets
     better: Bets
@@ -100,6 +86,7 @@ class Progress:
     stable: float = 0.0
     canary_failed: float = 0.0
     stable_failed: float = 0.0
+    waiting: tuple[float, float, float, float] = EMPTY
     onesided: int = 0
     looks: Looks = UNTESTED
     pods: Pods = NONE_SEEN
@@ -151,51 +138,61 @@ class Compare:
         return Progress(Bets.begin(len(self.effects)), Bets.begin(len(self.goods)))
 
     def fold(self, before: Progress, look: Look) -> Progress:
-        """What is known after one more look. One at which a side had no traffic tells nothing, and is counted."""
-        if not look.comparable:
-            return _changed(before, onesided=min(before.onesided + 1, 10**9))
+        """What is known after one more look.
+
+        Looks at which a side had no traffic are put together until both had: whether they are depends on no failure, so a bet
+        on them is as fair. After `MOST_WAITING` of them they are forgotten, since they are then of another time.
+        """
+        pods = before.pods.after(look.pods)
+        open_ = tuple(trimmed(one + more) for one, more in zip(before.waiting, look.counts, strict=True))
+        canary, stable, failed, stable_failed = open_
+        if not (canary > 0 and stable > 0):
+            onesided = min(before.onesided + 1, 10**9)
+            kept = (canary, stable, failed, stable_failed) if onesided % MOST_WAITING else EMPTY
+            return replace(before, waiting=kept, onesided=onesided, pods=pods)
         worse, better = before.worse, before.better
-        if look.canary_failed + look.stable_failed > 0:
-            worse = worse.after(factors(look, self.effects, self.tolerance), self._first, self._later)
+        if failed + stable_failed > 0:
+            worse = worse.after(factors(open_, self.effects, self.tolerance), self._first, self._later)
             if self.harmless is not None:
-                better = better.after(factors(look, self.goods, self.harmless), FIRST, LATER)
-        counts = (look.canary, look.stable, look.canary_failed, look.stable_failed)
+                better = better.after(factors(open_, self.goods, self.harmless), FIRST, LATER)
         return Progress(
             worse,
             better,
-            trimmed(before.canary + look.canary),
-            trimmed(before.stable + look.stable),
-            trimmed(before.canary_failed + look.canary_failed),
-            trimmed(before.stable_failed + look.stable_failed),
-            before.onesided,
-            before.looks.after(counts),
-            before.pods.after(look.pods),
+            trimmed(before.canary + canary),
+            trimmed(before.stable + stable),
+            trimmed(before.canary_failed + failed),
+            trimmed(before.stable_failed + stable_failed),
+            EMPTY,
+            0,
+            before.looks.after((canary, stable, failed, stable_failed)),
+            pods,
             look.canary_pods,
         )
+
+    def moved(self, before: Progress) -> Progress:
+        """After a write that changed the shares: looks that wait for the other side are of another time, and are forgotten."""
+        return replace(before, waiting=EMPTY)
 
     def judge(self, progress: Progress) -> Finding:
         """What stands after the looks so far."""
         needed = -log(self.alpha)
-        evidence = progress.worse.evidence
         if progress.canary == 0 or progress.stable == 0:
-            if progress.onesided:
+            if progress.onesided >= MOST_WAITING:
                 return Finding(
                     Standing.NOT_APPLICABLE, "OneSided", "one of the two has no traffic: nothing to compare with"
                 )
-            return Finding(Standing.INCONCLUSIVE, "NotMeasured", "no request was counted yet")
+            return Finding(Standing.INCONCLUSIVE, "NotMeasured", "no requests of both were counted yet")
+        evidence = progress.worse.evidence
         said = f"{self.words(progress)}, {evidence_words(evidence, needed)}"
         if progress.canary < self.least_requests:
-            return Finding(
-                Standing.INCONCLUSIVE,
-                "TooFewRequests",
-                f"{said}; {progress.canary:g} of {self.least_requests} requests that the canary needs",
-            )
+            few = f"{progress.canary:g} of {self.least_requests} requests that the canary needs"
+            return Finding(Standing.INCONCLUSIVE, "TooFewRequests", f"{said}; {few}")
         if evidence >= needed:
-            doubt = self._doubt(progress, evidence / needed)
+            doubt = self._doubt(progress)
             if doubt:
                 return Finding(Standing.INCONCLUSIVE, "Overdispersed", f"{said}; {doubt}")
             return Finding(Standing.FAIL, "WorseThanStable", said)
-        if self.harmless is not None and progress.better.evidence >= needed * progress.looks.dispersion:
+        if self.harmless is not None and progress.better.tempered(self._dispersion(progress), FIRST) >= needed:
             return Finding(Standing.GOOD, "AsGoodAsStable", f"{said}; less than {self.harmless:g}{TIMES} is proved")
         return Finding(Standing.INCONCLUSIVE, "NotProved", said)
 
@@ -204,38 +201,37 @@ class Compare:
         canary, stable = progress.canary_failed / progress.canary, progress.stable_failed / progress.stable
         return f"errors {times(canary, stable)} ({share(stable)} → {share(canary)})"
 
-    def _doubt(self, progress: Progress, margin: float) -> str:
-        """Why what the evidence says may be no matter of the version; `margin` is evidence by what is needed, in logarithms."""
+    def _dispersion(self, progress: Progress) -> float:
+        part = progress.canary / (progress.canary + progress.stable)
+        each = (progress.canary_failed + progress.stable_failed) / max(progress.worse.looks, 1)
+        found = progress.looks.dispersion(each * part * (1 - part))
+        # One more than there were attempts: that each was counted so often leaves room for what is odd besides.
+        attempts = progress.looks.multiple
+        return max(found, attempts + 1.0) if attempts > 1 else found
+
+    def _doubt(self, progress: Progress) -> str:
+        """Why what the evidence says may be no matter of the version."""
         spread = progress.pods.explains(progress.canary_pods, self.alpha)
-        # What the capital stands on is the ratio since the regression began, however long before the canary was good.
-        ratio = sum(p * r for p, r in zip(progress.worse.since_start, self.effects, strict=True)) / self.tolerance
-        if ratio < spread:
+        # What the capital stands on is the ratio since the regression began, in coarse steps; that of all looks is finer.
+        ratio = sum(part * effect for part, effect in zip(progress.worse.since_start, self.effects, strict=True))
+        if progress.stable_failed > 0:
+            whole = progress.canary_failed / progress.canary * progress.stable / progress.stable_failed
+            ratio = min(ratio, whole)
+        if ratio < spread * self.tolerance:
             return f"stable's own pods differ so much that up to {spread:.1f}{TIMES} says nothing of a version"
-        if margin < progress.looks.multiple:
+        phi = self._dispersion(progress)
+        if progress.worse.tempered(phi, self._first) >= -log(self.alpha):
+            return ""
+        if progress.looks.multiple > 1:
             return f"every count is a multiple of {progress.looks.multiple}: attempts are counted, not what clients saw"
-        phi = progress.looks.dispersion
-        if margin < phi:
-            return f"failures come in clusters: they vary {phi:.1f}{TIMES} as much as single ones would"
-        return ""
+        return f"failures may come in clusters: they vary up to {phi:.1f}{TIMES} as much as single ones would"
 
 
-def factors(look: Look, ratios: tuple[float, ...], claimed: float) -> tuple[float, ...]:
-    """The logarithms of what a look multiplies the capital on each ratio by, against the claimed one."""
-    canary, failed = look.canary, look.canary_failed
-    both, claim = failed + look.stable_failed, claimed * look.canary + look.stable
+def factors(look: Sequence[float], ratios: tuple[float, ...], claimed: float) -> tuple[float, ...]:
+    """The logarithms of what a look multiplies the capital on each ratio by, against the claimed one.
+
+    The look is requests of the canary and of stable, failures of the canary and of stable.
+    """
+    canary, stable, failed, stable_failed = look
+    both, claim = failed + stable_failed, claimed * canary + stable
     return tuple(failed * log(ratio / claimed) - both * log1p((ratio - claimed) * canary / claim) for ratio in ratios)
-
-
-def _changed(before: Progress, *, onesided: int) -> Progress:
-    return Progress(
-        before.worse,
-        before.better,
-        before.canary,
-        before.stable,
-        before.canary_failed,
-        before.stable_failed,
-        onesided,
-        before.looks,
-        before.pods,
-        before.canary_pods,
-    )

@@ -5,35 +5,54 @@ failure is counted once for each attempt, or where each version has bursts of it
 
 - **Between pods.** Stable's own pods run the same code. How much their rates differ beyond chance is how much one pod may differ
   from another for reasons that are not its version: tau^2, by moments (R. DerSimonian and N. Laird, "Meta-analysis in clinical
-  trials", Controlled Clinical Trials 7, 1986; with the weights of the counts). The canary's ratio is then compared with what
-  a new set of pods may show, by Student's t with one degree less than there are pods.
+  trials", Controlled Clinical Trials 7, 1986; with the weights of the counts), and two standard errors more, since few failures
+  hide it. The canary's ratio is then compared with what another set of pods may show.
 - **Between looks.** Whether the canary's part of the failures is the same in two looks that follow each other has a score test
   with mean 1 (P. McCullagh and J. Nelder, "Generalized Linear Models", 2nd edition 1989, section 4.5: the dispersion phi). Only
   neighbours are compared, and each counts at most `CAP`, so that a regression that begins is no dispersion. With dispersion phi
-  the logarithm of the likelihood ratio is phi times too large (R. Wedderburn, "Quasi-likelihood functions", Biometrika 61, 1974).
+  the logarithm of a likelihood ratio is phi times too large (R. Wedderburn, "Quasi-likelihood functions", Biometrika 61, 1974).
   Where each failure is counted so many times, as a retrying proxy does, all counts are multiples of that, and it shows at once.
+
+Before there are tests, something is assumed: that each version's rate may wander by `WANDER` of itself from look to look. With few
+failures that is nothing beside chance; with thousands it is nearly all there is, and one look alone is no proof.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import cos, exp, gcd, pi, sqrt
+from math import exp, gcd, sqrt
 from statistics import NormalDist
 from zlib import crc32
 
 from canary.checks.judges.evidence import trimmed
 
-PODS = 10
+PODS = 8
 """So many pods of stable are remembered; more would tell little more."""
 
 LEAST_FAILURES = 4.0
 """Looks are put together until so many failed: with fewer a test of two of them is no test."""
 
-CAP = 12.0
+CAP = 30.0
+"""No test of two looks counts more: the step with which a regression begins is one such test."""
+
 LEAN = 4
+"""The estimate of phi is that of so many tests more, which found what is assumed, or nothing."""
+
+WANDER = 1.0
+
+BEARS = 1.2
+"""Less than so much more than chance is taken for chance: an estimate of phi is no better than that for a long time."""
+
+ERRORS = 2.0
+"""So many standard errors are added to what pods are seen to differ by."""
+
 PLAIN = 16
+"""Counts that have a divisor by chance have it in less than one of so many cases."""
+
 ATTEMPTS = 6
+"""No proxy tries more often."""
+
 _MOST_LOG = 20.0
 
 Look = tuple[float, float, float, float]
@@ -63,13 +82,16 @@ class Pods:
         return tuple((requests, failures) for _, requests, failures in self.counts if requests > 0)
 
     @property
-    def spread(self) -> float:
-        """How much a pod's failure rate differs from that of all, as a part of it, beyond chance; 0 with fewer than two."""
+    def spread(self) -> tuple[float, float]:
+        """How much a pod's failure rate differs from that of all, as a part of it, beyond chance: tau^2 and its standard error.
+
+        Fewer than two pods, or no failure, tell nothing: 0 and 0.
+        """
         pods = self.measured
         requests = sum(one for one, _ in pods)
         failures = sum(one for _, one in pods)
         if len(pods) < 2 or failures <= 0:
-            return 0.0
+            return 0.0, 0.0
         parts = [one / requests for one, _ in pods]
         squares = sum(part * part for part in parts)
         extra = weight = 0.0
@@ -77,21 +99,23 @@ class Pods:
             expected = part * failures
             extra += (failed - expected) ** 2 - expected * (1 - part)
             weight += expected * expected * (1 - 2 * part + squares)
-        return sqrt(max(extra / weight, 0.0)) if weight > 0 else 0.0
+        found = max(extra / weight, 0.0) if weight > 0 else 0.0
+        return found, sqrt(2 / (len(pods) - 1)) * (found + len(pods) / failures)
 
     def explains(self, canary_pods: float, alpha: float) -> float:
-        """Up to which factor pods of one version may differ, with a probability of 1 - alpha; 1: not at all.
+        """Up to which factor pods of one version may differ, with a probability of 1 - alpha / 2; 1: not at all. The
+        other half of alpha is left to what chance does besides.
 
         `canary_pods` is how many the canary has; fewer than two of stable tell nothing, which is 1 as well.
         """
-        spread = self.spread
-        if spread == 0.0:
+        found, error = self.spread
+        if error == 0.0:
             return 1.0
         pods = self.measured
         requests = sum(one for one, _ in pods)
         evenly = requests * requests / sum(one * one for one, _ in pods)
-        sure = student(1 - alpha, len(pods) - 1)
-        return exp(min(sure * spread * sqrt(1 / max(canary_pods, 1.0) + 1 / evenly), _MOST_LOG))
+        off = sqrt((found + ERRORS * error) * (1 / max(canary_pods, 1.0) + 1 / evenly))
+        return exp(min(NormalDist().inv_cdf(1 - alpha / 2) * off, _MOST_LOG))
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +147,14 @@ class Looks:
         total = trimmed(self.total + min(test, CAP))
         return Looks(total, self.tests + 1, block, EMPTY, divisor, counts)
 
-    @property
-    def dispersion(self) -> float:
-        """An estimate of phi that leans to less with few tests, since a doubt costs time with every bad canary; 1 or more."""
-        return max(1.0, self.total / (self.tests + LEAN))
+    def dispersion(self, variance: float) -> float:
+        """An estimate of phi, 1 or more, where chance alone gives the canary's failures in a look such a variance.
+
+        With few tests it leans to what is assumed, and to less, since a doubt costs time with every bad canary.
+        """
+        assumed = WANDER * WANDER * variance
+        found = (self.total + LEAN * (assumed if assumed > 1 else 0.0)) / (self.tests + LEAN)
+        return found if found > BEARS else 1.0
 
     @property
     def multiple(self) -> int:
@@ -139,30 +167,6 @@ class Looks:
 
 NONE_SEEN = Pods()
 UNTESTED = Looks()
-
-
-def student(probability: float, degrees: int) -> float:
-    """The quantile of Student's t; exact for 1 and 2 degrees, else within 3 % (upper tail of 0.1 % and more).
-
-    M. Abramowitz and I. Stegun, "Handbook of Mathematical Functions", 1964, 26.7.5.
-    """
-    if degrees == 1:
-        return cos(pi * (1 - probability)) / max(_sine(1 - probability), 1e-12)
-    if degrees == 2:
-        return (2 * probability - 1) * sqrt(2 / (4 * probability * (1 - probability)))
-    z, n = NormalDist().inv_cdf(probability), float(degrees)
-    terms = (
-        z,
-        (z**3 + z) / (4 * n),
-        (5 * z**5 + 16 * z**3 + 3 * z) / (96 * n**2),
-        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * n**3),
-        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / (92160 * n**4),
-    )
-    return sum(terms)
-
-
-def _sine(part: float) -> float:
-    return cos(pi * (part - 0.5))
 
 
 def _added(one: Sequence[float], other: Sequence[float]) -> Look:

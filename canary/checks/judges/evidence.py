@@ -66,6 +66,17 @@ class Bets:
         """The logarithm of E."""
         return _log_sum((*self.logs, log(reserve(self.looks))))
 
+    def tempered(self, dispersion: float, parts: Sequence[float]) -> float:
+        """The logarithm of what E were if each bet had won as much less as counts vary more than chance lets them.
+
+        `parts` are those of the first look. What later bets began with is taken for lost, which is on the careful side.
+        """
+        if self.looks == 0:
+            return 0.0
+        begun = [log(AT_ONCE * part) for part in parts]
+        won = [start + (one - start) / dispersion for one, start in zip(self.logs, begun, strict=True)]
+        return _log_sum(won) if dispersion > 1 else self.evidence
+
     @property
     def since_start(self) -> tuple[float, ...]:
         """What part of the capital that is bet stands on each alternative; sums to 1 after the first look."""

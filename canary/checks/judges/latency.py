@@ -29,9 +29,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import exp, isfinite, log, sqrt
 
-from canary.checks.judges.compare import Finding, Standing
 from canary.checks.judges.dispersion import UNTESTED, Looks
 from canary.checks.judges.evidence import MOST, Bets, alternatives, trimmed
+from canary.checks.judges.finding import Finding, Standing
 from canary.checks.judges.words import TIMES, evidence_words, share
 
 MOST_BOUNDS = 3
@@ -168,9 +168,12 @@ class Latency:
             return Finding(Standing.INCONCLUSIVE, "TooFewRequests", f"{said}; {few}")
         if evidence < needed:
             return Finding(Standing.INCONCLUSIVE, "NotProved", said)
-        phi = worst.looks.dispersion
-        if evidence < needed * phi:
-            doubt = f"slow requests come in clusters: they vary {phi:.1f}{TIMES} as much as single ones would"
+        part = progress.canary / (progress.canary + progress.stable)
+        each = (worst.canary + worst.stable) / max(worst.worse.looks, 1)
+        phi = worst.looks.dispersion(each * part * (1 - part))
+        # The mean is at least its share of the largest.
+        if phi > 1 and worst.worse.tempered(phi, self._first) < needed + log(len(self.bounds)):
+            doubt = f"slow requests may come in clusters: they vary up to {phi:.1f}{TIMES} as much as single ones would"
             return Finding(Standing.INCONCLUSIVE, "Overdispersed", f"{said}; {doubt}")
         return Finding(Standing.FAIL, "SlowerThanStable", said)
 

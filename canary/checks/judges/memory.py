@@ -19,7 +19,7 @@ from canary.checks.judges.latency import Bucket, Latency, Slow
 MOST_TEXT = 1024
 """Bytes."""
 
-_KEYS = {"tolerance", "harmless", "worse", "better", "counts", "onesided", "looks", "pods", "canaryPods"}
+_KEYS = {"tolerance", "harmless", "worse", "better", "counts", "waiting", "looks", "pods", "canaryPods"}
 _LATENCY = {"effect", "requests", "onesided", "buckets"}
 _MOST_LOOKS = 10**9
 
@@ -33,7 +33,7 @@ def dump(compare: Compare, progress: Progress) -> str:
             "worse": _bets(progress.worse),
             "better": _bets(progress.better),
             "counts": _all(progress.canary, progress.stable, progress.canary_failed, progress.stable_failed),
-            "onesided": progress.onesided,
+            "waiting": [progress.onesided, *_all(*progress.waiting)],
             "looks": _looks(progress.looks),
             "pods": [_all(*pod) for pod in progress.pods.counts],
             "canaryPods": progress.canary_pods,
@@ -50,6 +50,11 @@ def load(compare: Compare, text: object) -> Progress:
     canary, stable, canary_failed, stable_failed = _numbers(found["counts"], 4)
     if canary_failed > canary or stable_failed > stable:
         raise ValueError("more failed than there were")
+    if not isinstance(found["waiting"], list) or not found["waiting"]:
+        raise ValueError("it is not what waits for the other side")
+    a, b, c, d = _numbers(found["waiting"][1:], 4)
+    if (a > 0 and b > 0) or c > a or d > b:
+        raise ValueError("what waits for the other side has both, or failed more often than it was")
     progress = Progress(
         _read_bets(found["worse"], len(compare.effects)),
         _read_bets(found["better"], len(compare.goods)),
@@ -57,7 +62,8 @@ def load(compare: Compare, text: object) -> Progress:
         stable,
         canary_failed,
         stable_failed,
-        _whole(found["onesided"]),
+        (a, b, c, d),
+        _whole(found["waiting"][0]),
         _read_looks(found["looks"]),
         _read_pods(found["pods"]),
         _whole(found["canaryPods"]),

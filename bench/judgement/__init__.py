@@ -1,0 +1,1 @@
+"""How often the judges are wrong about healthy canaries, and how soon they are right about bad ones: `make judge-report`."""
