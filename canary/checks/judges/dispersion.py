@@ -103,8 +103,9 @@ class Pods:
         return found, sqrt(2 / (len(pods) - 1)) * (found + len(pods) / failures)
 
     def explains(self, canary_pods: float, alpha: float) -> float:
-        """Up to which factor pods of one version may differ, with a probability of 1 - alpha / 2; 1: not at all. The
-        other half of alpha is left to what chance does besides.
+        """Up to which factor pods of one version may differ, with a probability of 1 - alpha / 2; 1: not at all.
+
+        The other half of alpha is left to what chance does besides.
 
         `canary_pods` is how many the canary has; fewer than two of stable tell nothing, which is 1 as well.
         """
