@@ -259,6 +259,34 @@ def test_anything_may_stand_in_a_status(text):
         load(Compare(0.05), text)
 
 
+NUMBER = st.one_of(st.integers(0, 5), st.sampled_from([0.5, -1, 1e15, 1e16, 1e-300, 2**32, 99, True, None, "1", []]))
+
+
+@given(st.data())
+def test_what_is_believed_breaks_nothing(data):
+    """Whatever numbers a forged status holds: it is refused, or every later look is folded and judged."""
+    import json
+
+    compare, text = forged()
+    found = json.loads(text)
+    for _ in range(data.draw(st.integers(1, 4))):
+        key = data.draw(st.sampled_from(["worse", "better", "counts", "waiting", "looks", "pods", "canaryPods"]))
+        if key == "canaryPods":
+            found[key] = data.draw(NUMBER)
+        elif key == "pods":
+            found[key][data.draw(st.integers(0, 1))][data.draw(st.integers(0, 2))] = data.draw(NUMBER)
+        else:
+            found[key][data.draw(st.integers(0, len(found[key]) - 1))] = data.draw(NUMBER)
+    try:
+        progress = load(compare, json.dumps(found))
+    except ValueError:
+        return
+    for look in (Look(10, 90, 2, 1, {"a": (45, 1), "b": (45, 0)}), Look(0, 5, 0, 0), Look(5, 5, 5, 0)):
+        progress = compare.fold(progress, look)
+        assert compare.judge(progress).message
+        assert len(dump(compare, progress)) <= MOST_TEXT
+
+
 def test_words():
     """People read how much worse, from what to what, and how far the evidence is."""
     compare = Compare(0.01)
