@@ -41,7 +41,7 @@ LEAN = 4
 
 WANDER = 1.0
 
-BEARS = 1.2
+BEARS = 1.5
 """Less than so much more than chance is taken for chance: an estimate of phi is no better than that for a long time."""
 
 ERRORS = 2.0

@@ -30,10 +30,10 @@ from typing import Self
 EFFECTS = (1.25, 1.5, 2.0, 3.0, 5.0, 10.0)
 """What is bet on: so many times as often."""
 
-AT_ONCE = 0.48
+AT_ONCE = 0.47
 RESERVE = 10.0
-FIRST = (0.04, 0.10, 0.20, 0.50, 0.09, 0.07)
-LATER = (0.04, 0.18, 0.65, 0.05, 0.04, 0.04)
+FIRST = (0.03, 0.08, 0.18, 0.58, 0.07, 0.06)
+LATER = (0.02, 0.15, 0.76, 0.03, 0.02, 0.02)
 """Of the capital that begins at the first look, and of that which begins later, the part for each of `EFFECTS`."""
 
 MOST = 1e15
