@@ -291,7 +291,7 @@ def test_words():
     """People read how much worse, from what to what, and how far the evidence is."""
     compare = Compare(0.01)
     progress = folded(compare, [Look(500, 5000, 13, 55)])
-    assert compare.judge(progress).message == f"errors 2.4{TIMES} stable (1.1 % → 2.6 %), evidence 7.7 of 100 needed"
+    assert compare.judge(progress).message == f"errors 2.4{TIMES} stable (1.1 % → 2.6 %), evidence 7.9 of 100 needed"
 
 
 def test_a_side_without_traffic_is_no_evidence():
