@@ -11,8 +11,9 @@ from typing import Any
 from canary.preflight.findings import Finding, Reason, Who
 from canary.preflight.hostnames import meet
 from canary.preflight.objects import Absence, Gateway, GatewayClass, Listener
-from canary.preflight.surroundings import PARENTS, Surroundings
-from canary.routes.acceptance import GATEWAY_API, Answer, ParentRef
+from canary.preflight.parents import is_gateway
+from canary.preflight.surroundings import Surroundings
+from canary.routes.acceptance import Answer, ParentRef
 from canary.routes.reading import RouteReading
 
 Json = dict[str, Any]
@@ -86,7 +87,7 @@ def _of_parent(route: _Route, answer: Answer, around: Surroundings, field: str) 
 
 def _find(parent: ParentRef, around: Surroundings) -> Gateway | Absence | None:
     """The parent: its listeners where it has some, None where it is there and has none (a Service of a mesh)."""
-    if parent.group == GATEWAY_API and parent.kind in PARENTS:
+    if is_gateway(parent):
         return around.gateway(parent.kind, parent.namespace, parent.name)
     if parent.group == "" and parent.kind == "Service":
         found = around.service(parent.namespace, parent.name)

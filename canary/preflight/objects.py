@@ -61,12 +61,14 @@ class Gateway:
 
     listeners: tuple[Listener, ...] = ()
     gateway_class: str = ""
+    of: tuple[str, str] | None = None
+    """Namespace and name of the Gateway that a ListenerSet is of; None: it is a Gateway."""
 
     @classmethod
     def read(cls, document: Json) -> Gateway:
         spec = _dict(document.get("spec"))
         listeners = tuple(_listener(item) for item in _dicts(spec.get("listeners")))
-        return cls(listeners, str(spec.get("gatewayClassName") or ""))
+        return cls(listeners, sys.intern(str(spec.get("gatewayClassName") or "")), _gateway_of(document, spec))
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +144,15 @@ def _listener(item: Json) -> Listener:
         selector=_selector(namespaces.get("selector")),
         kinds=_kinds(_dicts(allowed.get("kinds")), str(item.get("protocol") or "")),
     )
+
+
+def _gateway_of(document: Json, spec: Json) -> tuple[str, str] | None:
+    """The Gateway of a ListenerSet, which a Gateway has none of."""
+    ref = spec.get("parentRef")
+    if not isinstance(ref, dict):
+        return None
+    home = _dict(document.get("metadata")).get("namespace")
+    return sys.intern(str(ref.get("namespace") or home or "")), sys.intern(str(ref.get("name") or ""))
 
 
 def _kinds(declared: Iterable[Json], protocol: str) -> frozenset[str] | None:

@@ -265,6 +265,9 @@ def waiting_for(rollout: RolloutView, now: datetime, program: str = "canary") ->
         needs.append("approval")
     if step.hold_until is not None and step.hold_until > now:
         needs.append(f"its hold, {left(step.hold_until, now)} left")
+    settling = step.evidence_since is not None and step.evidence_since > now
+    if settling and status.checks and (status.split.desired or mirrors(rollout)):
+        needs.append(f"its gateways to settle, {left(step.evidence_since, now)} left")
     return f"waiting for {listing(needs)}" if needs else _held(rollout, now)
 
 
@@ -316,7 +319,7 @@ def objections(checks: Sequence[CheckStatus]) -> list[CheckStatus]:
 
 def unmeasured(status: RolloutStatus) -> list[CheckStatus]:
     """Checks that count and have no measurement of the current step yet."""
-    reached = status.step.reached_at if status.step else None
+    reached = status.step.evidence_since if status.step else None
     return [
         check
         for check in status.checks

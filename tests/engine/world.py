@@ -230,6 +230,8 @@ class World:
     lives: int = 1
     fresh: bool = True
     since: datetime | None = None
+    settle: timedelta = timedelta(0)
+    """How long the gateways' data planes take to follow what they report."""
     blind: bool = False
     unwritten: dict[RouteKey, str] = field(default_factory=dict)
     unserved: dict[RouteKind, str] = field(default_factory=dict)
@@ -314,6 +316,7 @@ class World:
             turn=self.turn,
             fresh=self.fresh,
             since=self.since,
+            settle=self.settle,
             blind=self.blind,
             unwritten=dict(self.unwritten),
         )
