@@ -1,4 +1,4 @@
-"""Follows what stands around routes, as far as that may be read: Gateways, their classes, Services, ReferenceGrants.
+"""Follows what stands around routes, as far as that may be read: Gateways, their classes, Services, ReferenceGrants, Namespaces.
 
 No run moves by these, so nothing here ends a controller or keeps it from beginning: of a kind that may not be read, or that a
 cluster does not serve, a preflight says nothing.
@@ -13,12 +13,21 @@ from canary.controller.lookout import Lookout
 from canary.controller.manager import Manager
 from canary.controller.route_informers import watch_name
 from canary.errors import ApiError, NotFound
-from canary.kube import GATEWAYCLASSES, GATEWAYS, LISTENERSETS, REFERENCEGRANTS, SERVICES, Kube, Resource
+from canary.kube import (
+    GATEWAYCLASSES,
+    GATEWAYS,
+    LISTENERSETS,
+    NAMESPACES,
+    REFERENCEGRANTS,
+    SERVICES,
+    Kube,
+    Resource,
+)
 from canary.kube.outage import Eyes
 
 log = logging.getLogger("canary.survey")
 
-SURVEYED = (GATEWAYS, LISTENERSETS, GATEWAYCLASSES, SERVICES, REFERENCEGRANTS)
+SURVEYED = (GATEWAYS, LISTENERSETS, GATEWAYCLASSES, SERVICES, REFERENCEGRANTS, NAMESPACES)
 
 PATIENCE = 10.0
 """Seconds that a start waits for these lists at most."""

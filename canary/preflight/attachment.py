@@ -10,10 +10,11 @@ from typing import Any
 
 from canary.preflight.findings import Finding, Reason, Who
 from canary.preflight.hostnames import meet
-from canary.preflight.objects import Absence, Gateway, GatewayClass, Listener
+from canary.preflight.objects import Absence, Gateway, GatewayClass, Namespaces
 from canary.preflight.parents import is_gateway
+from canary.preflight.selectors import Selector, unmet
 from canary.preflight.surroundings import Surroundings
-from canary.routes.acceptance import Answer, ParentRef
+from canary.routes.acceptance import GATEWAY_API, Answer, ParentRef
 from canary.routes.reading import RouteReading
 
 Json = dict[str, Any]
@@ -130,6 +131,10 @@ def _why_not(route: _Route, parent: ParentRef, gateway: Gateway, around: Surroun
         for listener in gateway.listeners
         if parent.section in {"", listener.name} and parent.port in {0, listener.port}
     ]
+    if gateway.of is not None:
+        refused = _set_refused(route, parent, gateway.of, around, field)
+        if refused is not None:
+            return refused
     if not gateway.listeners:
         return None  # where it has none of its own, those of ListenerSets may be meant
     if not meant:
@@ -143,14 +148,15 @@ def _why_not(route: _Route, parent: ParentRef, gateway: Gateway, around: Surroun
         words = f"no listener of {name} takes {route.kind}s, so it does not serve {route.label}"
         advice = f"the owners of {name} have to allow the kind in allowedRoutes.kinds, or the parentRef to name another"
         return Finding(Reason.NOT_ALLOWED_BY_LISTENERS, Who.GATEWAY_OWNER, words, advice, field)
-    open_ = [listener for listener in takers if _lets_in(listener, parent.namespace, route.namespace, around)]
+    open_ = [taker for taker in takers if _lets_in(taker.takes, parent.namespace, route.namespace, around)]
     if not open_:
-        whose = ", ".join(dict.fromkeys(_whose(listener, parent.namespace) for listener in takers))
+        whose = ", ".join(dict.fromkeys(_whose(taker.takes, parent.namespace) for taker in takers))
         words = (
             f"{name} takes routes of {whose} only, so it does not serve {route.label} of namespace {route.namespace}"
         )
-        advice = f"the owners of {name} have to allow the namespace in allowedRoutes.namespaces of a listener"
-        return Finding(Reason.NOT_ALLOWED_BY_LISTENERS, Who.GATEWAY_OWNER, words, advice, field)
+        asked = [taker.takes for taker in takers]
+        place = "allowedRoutes.namespaces of a listener"
+        return _outside(words, asked, name, route.namespace, place, around, field)
     if route.hostnames and not any(meet(host, item.hostname) for host in route.hostnames for item in open_):
         ours = ", ".join(route.hostnames)
         theirs = ", ".join(dict.fromkeys(listener.hostname for listener in open_))
@@ -160,29 +166,63 @@ def _why_not(route: _Route, parent: ParentRef, gateway: Gateway, around: Surroun
     return None
 
 
-def _lets_in(listener: Listener, home: str, namespace: str, around: Surroundings) -> bool:
-    """Whether a listener of a parent in namespace `home` may take routes of a namespace; where nobody can tell, yes."""
-    match listener.namespaces:
+def _set_refused(
+    route: _Route, parent: ParentRef, of: tuple[str, str], around: Surroundings, field: str
+) -> Finding | None:
+    """Why the Gateway of a ListenerSet does not take it, where that is certain."""
+    gateway = around.gateway("Gateway", *of)
+    if not isinstance(gateway, Gateway) or _lets_in(gateway.takes_sets, of[0], parent.namespace, around):
+        return None
+    name = ParentRef(GATEWAY_API, "Gateway", *of).label(route.namespace)
+    mine = ParentRef(parent.group, parent.kind, parent.namespace, parent.name).label(route.namespace)
+    whose = _whose(gateway.takes_sets, of[0])
+    words = (
+        f"{name} takes ListenerSets of {whose} only, so {mine} of namespace {parent.namespace} is none of its, and does not "
+        f"serve {route.label}"
+    )
+    return _outside(words, [gateway.takes_sets], name, parent.namespace, "allowedListeners.namespaces", around, field)
+
+
+def _lets_in(takes: Namespaces, home: str, namespace: str, around: Surroundings) -> bool:
+    """Whether something that lives in namespace `home` may take what is of another; where nobody can tell, yes."""
+    match takes.of:
         case "Same":
             return namespace == home
         case "None":
             return False
         case "Selector":
-            labels = around.labels(namespace)
-            if labels is None or listener.selector is None:
-                return True
-            return all(labels.get(name) == value for name, value in listener.selector)
+            return not _lacking(takes, namespace, around)
         case _:
             return True
 
 
-def _whose(listener: Listener, home: str) -> str:
-    match listener.namespaces:
+def _lacking(takes: Namespaces, namespace: str, around: Surroundings) -> Selector:
+    """What the labels of a namespace lack for a selector; nothing where nobody can tell."""
+    labels = around.labels(namespace) if takes.selector is not None else None
+    return unmet(takes.selector, labels) if takes.selector is not None and labels is not None else ()
+
+
+def _outside(
+    words: str, takes: list[Namespaces], name: str, namespace: str, place: str, around: Surroundings, field: str
+) -> Finding:
+    """Nobody of `takes` lets a namespace in. Where a label would do, that is said: it is no matter of the Gateway's owners."""
+    reason = Reason.NOT_ALLOWED_BY_LISTENERS
+    others = f"the owners of {name} have to allow the namespace in {place}"
+    lacking = next((found for each in takes if (found := _lacking(each, namespace, around))), ())
+    if not lacking:
+        return Finding(reason, Who.GATEWAY_OWNER, words, others, field)
+    remedy = " and ".join(requirement.remedy for requirement in lacking)
+    advice = f"whoever may label namespaces has to {remedy} on namespace {namespace}, or {others}"
+    return Finding(reason, Who.PLATFORM, words, advice, field)
+
+
+def _whose(takes: Namespaces, home: str) -> str:
+    match takes.of:
         case "Same":
             return f"its own namespace {home}"
         case "Selector":
-            labels = ", ".join(f"{name}={value}" for name, value in listener.selector or ())
-            return f"namespaces with {labels}" if labels else "chosen namespaces"
+            asked = ", ".join(requirement.words for requirement in takes.selector or ())
+            return f"namespaces with {asked}" if asked else "chosen namespaces"
         case _:
             return "no namespace"
 

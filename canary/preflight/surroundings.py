@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
-from canary.preflight.objects import Absence, Gateway, GatewayClass, Grant, ports_of
+from canary.preflight.objects import Absence, Gateway, GatewayClass, Grant, labels_of, named, ports_of
 from canary.preflight.offers import NOTHING_DECLARED, Platform
 from canary.routes.acceptance import GATEWAY_API
 
@@ -40,7 +40,7 @@ class Surroundings(Protocol):
         ...
 
     def labels(self, namespace: str) -> Mapping[str, str] | None:
-        """The labels of a namespace; None: nobody can tell."""
+        """The labels of a namespace, its name among them as the API server sets it; None: nobody can tell."""
         ...
 
 
@@ -101,7 +101,8 @@ class Documents:
 
     def labels(self, namespace: str) -> Mapping[str, str] | None:
         found = self._objects.get(("Namespace", "", namespace))
-        return (found.get("metadata") or {}).get("labels") or {} if found is not None else None
+        kept = labels_of(found) if found is not None else None
+        return named(kept, namespace) if kept is not None else None
 
     def _absence(self, kind: str, namespace: str) -> Absence:
         known = (kind, "") in self._known or (kind, namespace) in self._known

@@ -265,9 +265,9 @@ def waiting_for(rollout: RolloutView, now: datetime, program: str = "canary") ->
         needs.append("approval")
     if step.hold_until is not None and step.hold_until > now:
         needs.append(f"its hold, {left(step.hold_until, now)} left")
-    settling = step.evidence_since is not None and step.evidence_since > now
-    if settling and status.checks and (status.split.desired or mirrors(rollout)):
-        needs.append(f"its gateways to settle, {left(step.evidence_since, now)} left")
+    settled, measured = step.evidence_since, status.checks and (status.split.desired or mirrors(rollout))
+    if measured and settled is not None and settled > now:
+        needs.append(f"its gateways to settle, {left(settled, now)} left")
     return f"waiting for {listing(needs)}" if needs else _held(rollout, now)
 
 

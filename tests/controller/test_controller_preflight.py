@@ -24,7 +24,7 @@ from controller_kit import (
 
 from canary.controller.lookout import Lookout
 from canary.controller.survey import Survey
-from canary.kube import GATEWAYCLASSES, GATEWAYS, HTTPROUTES, REFERENCEGRANTS, SERVICES, Resource
+from canary.kube import GATEWAYCLASSES, GATEWAYS, HTTPROUTES, NAMESPACES, REFERENCEGRANTS, SERVICES, Resource
 from canary.preflight.offers import Platform
 from canary.routes.features import Feature
 from canary_sandbox.apiserver import Fault
@@ -132,6 +132,25 @@ async def test_a_grant_is_wanted_where_a_namespace_is_crossed(world: World, clie
             await world.until(lambda: ready(world) == ("False", "RefNotPermitted"))
 
 
+async def test_a_namespace_wants_the_label_that_a_listener_chooses_by(world: World) -> None:
+    """The sentence names it, and is another one as soon as the namespace has it."""
+    chosen = {"from": "Selector", "selector": {"matchExpressions": [{"key": "public", "operator": "Exists"}]}}
+    await world.gateway.wait("shop")
+    await world.furnish()
+    spec = {"listeners": [{**LISTENER, "allowedRoutes": {"namespaces": chosen}}]}
+    await world.admin.merge_patch(GATEWAYS, "gw", world.namespace, {"spec": spec})
+    await world.declare()
+    instance = await world.start_controller()
+    async with surveyed(world, instance):
+        await world.until(lambda: ready(world) == ("False", "NotAllowedByListeners"))
+        words = f"whoever may label namespaces has to set a label public on namespace {world.namespace}"
+        assert words in world.condition("Ready")["message"]
+        await world.admin.merge_patch(NAMESPACES, world.namespace, None, {"metadata": {"labels": {"public": ""}}})
+        await world.until(lambda: ready(world) == ("False", "RouteNotAttached"))
+        await world.admin.merge_patch(NAMESPACES, world.namespace, None, {"metadata": {"labels": {"public": None}}})
+        await world.until(lambda: words in world.condition("Ready")["message"])
+
+
 async def test_a_mirror_needs_a_gateway_that_can(world: World) -> None:
     """Where nobody says that the gateways can mirror, nothing is written; once the GatewayClass publishes it, the run begins."""
     name = world.namespace  # GatewayClasses have no namespace
@@ -187,7 +206,7 @@ async def test_a_run_under_way_is_not_ended_by_it(world: World) -> None:
 
 async def test_what_may_not_be_read_says_nothing(world: World, clients: Clients) -> None:
     """403 on all of it: the routes' own status decides, and runs begin; a right that is granted later is noticed."""
-    for resource in ("gateways", "gatewayclasses", "services", "referencegrants"):
+    for resource in ("gateways", "gatewayclasses", "services", "referencegrants", "namespaces"):
         clients.api.faults.add(Fault(verb="list", resource=resource, status=403, times=None, user=CONTROLLER))
     await world.furnish()
     await world.admin.delete(GATEWAYS, "gw", world.namespace)

@@ -35,8 +35,13 @@ def service(name: str, *ports: int, namespace: str = TEAM) -> Json:
     return thing(name, namespace, ports=[{"port": port} for port in ports or (80,)])
 
 
-def grant(namespace: str) -> Json:
-    return thing("g", namespace, **{"from": [], "to": []})
+def grant(namespace: str, *sources: str, to: str = "") -> Json:
+    of = [
+        {"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "namespace": source}
+        for source in sources or (TEAM,)
+    ]
+    named = {"group": "", "kind": "Service", **({"name": to} if to else {})}
+    return thing("g", namespace, **{"from": of, "to": [named]})
 
 
 @pytest.fixture
@@ -64,6 +69,7 @@ WAKES: list[tuple[str, str, Json, set[tuple[str, str]]]] = [
     ("its namesake here", "Service", service("away"), set()),
     ("a grant where a namespace is crossed", "ReferenceGrant", grant("far"), {SECOND}),
     ("a grant of their own namespace", "ReferenceGrant", grant(TEAM), set()),
+    ("a grant there for somebody else", "ReferenceGrant", grant("far", "another"), set()),
     ("a class of nobody", "GatewayClass", gateway_class(), set()),
 ]
 
@@ -87,6 +93,68 @@ def test_a_class_wakes_by_its_gateways(store: Store) -> None:
     assert store.put_around("GatewayClass", gateway_class()) == {SHOP}
     assert store.put_around("GatewayClass", gateway_class("edge", "HTTPRouteRequestMirror")) == {SHOP}
     assert store.drop_around("GatewayClass", ("", "edge")) == {SHOP}
+
+
+def namespace(name: str = TEAM, **labels: str) -> Json:
+    return {"metadata": {"name": name, "labels": {"kubernetes.io/metadata.name": name, **labels}}}
+
+
+def choosing(label: str) -> Json:
+    """By which a listener chooses namespaces, or a Gateway those of its ListenerSets."""
+    return {"namespaces": {"from": "Selector", "selector": {"matchLabels": {label: "yes"}}}}
+
+
+def test_a_label_wakes_those_alone_whose_listeners_choose_by_it(store: Store) -> None:
+    """Of a Gateway that a route names, in the namespace of the route; any other label, and any other namespace, wakes nobody."""
+    chosen = {"name": "http", "port": 80, "protocol": "HTTP", "allowedRoutes": choosing("public")}
+    store.put_around("Gateway", thing("gw", listeners=[chosen]))
+    store.put_around("Gateway", gateway("other"))
+    for labels, woken in (
+        ({"team": "a"}, {SHOP}),  # the first sight of it: until then nobody could tell
+        ({"team": "b"}, set()),
+        ({"team": "b", "public": "yes"}, {SHOP}),
+        ({"team": "b", "public": "yes"}, set()),
+        ({"public": "no"}, {SHOP}),
+    ):
+        assert (labels, store.put_around("Namespace", namespace(**labels))) == (labels, woken)
+    assert store.put_around("Namespace", namespace("far", public="no")) == set()
+    assert store.drop_around("Namespace", ("", TEAM)) == {SHOP}
+
+
+def test_a_label_wakes_those_whose_listener_set_is_chosen_by_it(store: Store) -> None:
+    """Which is a matter of the namespace of the ListenerSet, wherever the route is; and its Gateway's news are theirs, too."""
+    moved = route(version=2)
+    moved["spec"]["parentRefs"] = [{"kind": "ListenerSet", "name": "set", "namespace": "sets"}]
+    store.put_route(moved)
+    of = {"parentRef": {"name": "edge", "namespace": "infra"}, "listeners": []}
+    assert store.put_around("ListenerSet", thing("set", "sets", **of)) == {SHOP}
+    assert store.put_around("Gateway", thing("edge", "infra", allowedListeners=choosing("sets"))) == {SHOP}
+    assert store.put_around("Namespace", namespace("sets", team="a")) == {SHOP}
+    assert store.put_around("Namespace", namespace("sets", team="b")) == set()
+    assert store.put_around("Namespace", namespace("sets", sets="yes")) == {SHOP}
+    assert store.put_around("Namespace", namespace(TEAM, sets="yes")) == set()
+    assert store.put_around("GatewayClass", gateway_class()) == set()
+    edge = thing("edge", "infra", gatewayClassName="edge", allowedListeners=choosing("sets"))
+    assert store.put_around("Gateway", edge) == {SHOP}
+    assert store.put_around("GatewayClass", gateway_class("edge", "HTTPRouteRequestMirror")) == {SHOP}
+    assert store.drop_around("Gateway", ("infra", "edge")) == {SHOP}
+    assert store.put_around("GatewayClass", gateway_class()) == set()
+
+
+def test_labels_are_known_or_not(store: Store) -> None:
+    """The name of a namespace is one of them; one with more labels than anybody needs is as good as not seen."""
+    around = store.around
+    store.put_around("Namespace", namespace(public="yes"))
+    assert around.labels(TEAM) is None, "nobody has listed them yet"
+    around.know("Namespace", None, known=True)
+    assert around.labels(TEAM) == {"kubernetes.io/metadata.name": TEAM, "public": "yes"}
+    assert around.labels("unheard-of") is None
+    store.put_around("Namespace", namespace(**{f"l{number}": "" for number in range(70)}))
+    assert around.labels(TEAM) is None
+    store.put_around("Namespace", {"metadata": {"name": TEAM}})
+    assert around.labels(TEAM) == {"kubernetes.io/metadata.name": TEAM}
+    around.forget("Namespace", None)
+    assert around.labels(TEAM) is None
 
 
 def test_runs_under_way_are_left_alone(store: Store) -> None:
