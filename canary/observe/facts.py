@@ -44,6 +44,7 @@ class Standing:
     fresh: bool = False
     since: datetime | None = None
     blind: bool = False
+    blind_since: datetime | None = None
     unwritten: Mapping[RouteKey, str] = field(default_factory=dict)
 
 
@@ -105,6 +106,7 @@ def gather(
         since=standing.since,
         settle=_settle(store, routes) if status.active else timedelta(0),
         blind=standing.blind,
+        blind_since=standing.blind_since,
         unwritten=standing.unwritten,
     )
 

@@ -233,6 +233,7 @@ class World:
     settle: timedelta = timedelta(0)
     """How long the gateways' data planes take to follow what they report."""
     blind: bool = False
+    blind_since: datetime | None = None
     unwritten: dict[RouteKey, str] = field(default_factory=dict)
     unserved: dict[RouteKind, str] = field(default_factory=dict)
     """Why routes of a kind cannot be seen."""
@@ -318,6 +319,7 @@ class World:
             since=self.since,
             settle=self.settle,
             blind=self.blind,
+            blind_since=self.blind_since,
             unwritten=dict(self.unwritten),
         )
 
