@@ -83,7 +83,7 @@ class Survey:
                 await self._follow(resource, place)
             except ApiError as error:
                 self._manager.know(resource.kind, place, known=False)
-                self._manager.deps.store.around.forget(resource.kind, place)
+                self._manager.forget(resource.kind, place)
                 if str(error) != said:
                     said = str(error)
                     self._say(resource, place, error)

@@ -79,30 +79,31 @@ class Around:
     # -- what a preflight asks ------------------------------------------------------------------------------------
 
     def service(self, namespace: str, name: str) -> tuple[int, ...] | Absence:
-        if not self._knows("Service", namespace):
+        if not self.knows("Service", namespace):
             return Absence.UNKNOWN
         return self._services.get((namespace, name), Absence.MISSING)
 
     def gateway(self, kind: str, namespace: str, name: str) -> Gateway | Absence:
-        if not self._knows(kind, namespace):
+        if not self.knows(kind, namespace):
             return Absence.UNKNOWN
         return self._gateways.get((kind, namespace, name), Absence.MISSING)
 
     def gateway_class(self, name: str) -> GatewayClass | Absence:
-        if not self._knows("GatewayClass", ""):
+        if not self.knows("GatewayClass", ""):
             return Absence.UNKNOWN
         return self._classes.get(name, Absence.MISSING)
 
     def grants(self, namespace: str) -> Iterable[Grant] | None:
-        if not self._knows("ReferenceGrant", namespace):
+        if not self.knows("ReferenceGrant", namespace):
             return None
         return self._grants.get(namespace, {}).values()
 
     def labels(self, namespace: str) -> Mapping[str, str] | None:
-        kept = self._labels.get(namespace) if self._knows("Namespace", namespace) else None
+        kept = self._labels.get(namespace) if self.knows("Namespace", namespace) else None
         return named(kept, namespace) if kept is not None else None
 
-    def _knows(self, kind: str, namespace: str) -> bool:
+    def knows(self, kind: str, namespace: str) -> bool:
+        """Whether all objects of a kind in a namespace are known, so that what is not there does not exist."""
         return (kind, "") in self._known or (kind, namespace) in self._known
 
     # -- what the watches say -------------------------------------------------------------------------------------
@@ -212,6 +213,15 @@ class Around:
                 yield from self._selected(change)
             case kind:
                 yield from self._children.get((kind, *key))
+
+    def attached_in(self, namespace: str) -> Iterator[RouteKey]:
+        """The routes of everything in a namespace that routes are attached to; some perhaps more than once."""
+        for thing in self._children:
+            if thing[1] == namespace:
+                yield from self._children.get(thing)
+        for gateway in self._sets:
+            if gateway[0] == namespace:
+                yield from self._attached(gateway)
 
     def _attached(self, gateway: Key) -> Iterator[RouteKey]:
         """The routes of a Gateway, those of its ListenerSets among them."""

@@ -224,6 +224,14 @@ class Store:
             if service[0] != rollout[0]:
                 self._crossing.add((service[0], rollout[0]), rollout)
 
+    def resting(self, place: str | None) -> set[Key]:
+        """The Rollouts at rest to which what stands in a namespace (None: anywhere) may matter."""
+        if place is None:
+            return self.rollouts.keys() - self._active
+        near = {key for key in self.rollouts if key[0] == place or any(of == place for of, _ in self._backends[key])}
+        attached = {key for route in self.around.attached_in(place) for key in self._wanted_by.get(route, ())}
+        return (near | attached) - self._active
+
     def dependents(self, kind: str, namespace: str, name: str) -> set[Key]:
         """The Rollouts that refer to an object."""
         return set(self._wanted_by.get((kind, namespace, name), ()))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from observe_kit import TEAM, ref, rollout, route
 
 from canary.observe.store import Store
@@ -46,6 +48,10 @@ def grant(namespace: str, *sources: str, to: str = "") -> Json:
 
 @pytest.fixture
 def store() -> Store:
+    return peopled()
+
+
+def peopled() -> Store:
     """Two Rollouts: one on Gateway gw, one on Gateway other, whose canary lives in another namespace."""
     store = Store()
     store.put_route(route())
@@ -195,3 +201,106 @@ def test_what_is_not_known_is_not_missing(store: Store) -> None:
     assert (around.service(TEAM, "stable"), around.service("far", "stable")) == (Absence.MISSING, (80,))
     around.know("ReferenceGrant", None, known=True)
     assert list(around.grants(TEAM) or ()) == []
+
+
+listeners = st.lists(
+    st.fixed_dictionaries(
+        {"name": st.sampled_from(["http", "https"]), "port": st.sampled_from([80, 81])},
+        optional={"allowedRoutes": st.sampled_from([choosing("public"), {"namespaces": {"from": "All"}}])},
+    ),
+    max_size=2,
+)
+theirs = st.one_of(
+    st.builds(
+        lambda kind, name, ports, of, sets: (
+            kind,
+            thing(name, "evil", listeners=ports, gatewayClassName=of, parentRef=sets, allowedListeners=choosing("x")),
+        ),
+        st.sampled_from(["Gateway", "ListenerSet"]),
+        st.sampled_from(["gw", "other"]),
+        listeners,
+        st.sampled_from(["edge", "mine"]),
+        st.sampled_from([None, {"name": "gw", "namespace": TEAM}, {"name": "gw"}]),
+    ),
+    st.builds(
+        lambda name, ports: ("Service", service(name, *ports, namespace="evil")),
+        st.sampled_from(["stable", "canary", "mesh"]),
+        st.lists(st.integers(1, 3), min_size=1, max_size=2),
+    ),
+    st.builds(
+        lambda sources, to: ("ReferenceGrant", grant("evil", *sources, to=to)),
+        st.lists(st.sampled_from([TEAM, "far", "evil"]), min_size=1, max_size=2),
+        st.sampled_from(["", "stable"]),
+    ),
+    st.builds(
+        lambda labels: ("Namespace", namespace("evil", **labels)),
+        st.dictionaries(st.sampled_from(["public", "x"]), st.sampled_from(["yes", "no"])),
+    ),
+)
+
+
+@given(st.lists(st.tuples(theirs, st.booleans()), max_size=20))
+def test_whatever_a_team_does_to_its_own_objects_wakes_nobody_elsewhere(
+    events: list[tuple[tuple[str, Json], bool]],
+) -> None:
+    """Names as others have them, Gateways of their class, ListenerSets of their Gateway, grants for them, labels of its own."""
+    store = peopled()
+    store.put_around("GatewayClass", gateway_class())
+    store.put_around("Gateway", gateway())
+    for (kind, document), gone in events:
+        key = document["metadata"].get("namespace", ""), document["metadata"]["name"]
+        woken = store.drop_around(kind, key) if gone else store.put_around(kind, document)
+        assert woken == set(), (kind, document, gone)
+
+
+SAID: list[tuple[str, Json]] = [
+    ("Gateway", gateway()),
+    ("ListenerSet", thing("set", parentRef={"name": "gw"}, listeners=[])),
+    ("GatewayClass", gateway_class("edge", "HTTPRouteRequestMirror")),
+    ("Service", service("stable")),
+    ("ReferenceGrant", grant("far")),
+    ("Namespace", namespace(public="yes")),
+]
+
+
+@pytest.mark.parametrize(("kind", "document"), SAID, ids=[case[0] for case in SAID])
+def test_what_changes_nothing_that_a_preflight_looks_at_wakes_nobody(store: Store, kind: str, document: Json) -> None:
+    """Versions, annotations, managed fields, and what controllers say in a status, as often as they like."""
+    store.put_around(kind, document)
+    for number in range(100):
+        metadata = {
+            **document["metadata"],
+            "resourceVersion": str(number),
+            "annotations": {"seen": str(number)},
+            "managedFields": [{"manager": "somebody", "time": str(number)}],
+        }
+        status = {**document.get("status", {}), "conditions": [{"type": "Programmed", "message": str(number)}]}
+        assert store.put_around(kind, {**document, "metadata": metadata, "status": status}) == set()
+
+
+def test_a_grant_concerns_those_alone_whose_namespace_it_names_or_named(store: Store) -> None:
+    """One for another team, beside ours or instead of it; and to which Services it is, of those that it names."""
+    assert store.put_around("ReferenceGrant", grant("far", "another")) == set()
+    assert store.put_around("ReferenceGrant", grant("far", "another", TEAM)) == {SECOND}
+    assert store.put_around("ReferenceGrant", grant("far", "third", TEAM)) == set()
+    assert store.put_around("ReferenceGrant", grant("far", "third", TEAM, to="away")) == {SECOND}
+    assert store.put_around("ReferenceGrant", grant("far", "third", to="away")) == {SECOND}
+    assert store.drop_around("ReferenceGrant", ("far", "g")) == set()
+
+
+def test_a_kind_that_is_listed_in_a_place_is_news_to_those_who_look_there(store: Store) -> None:
+    """To Rollouts of the namespace, to those who cross into it, and to those whose parents are there."""
+    parents = [{"name": "edge", "namespace": "infra"}]
+    elsewhere = route("third", version=1)
+    elsewhere["metadata"]["namespace"], elsewhere["spec"]["parentRefs"] = "apps", parents
+    store.put_route(elsewhere)
+    third = rollout("third", routes=[{"name": "third"}])
+    third["metadata"]["namespace"] = "apps"
+    store.put_rollout(third)
+    assert store.resting(TEAM) == {SHOP, SECOND}
+    assert store.resting("far") == {SECOND}
+    assert store.resting("infra") == {("apps", "third")}
+    assert store.resting("nowhere") == set()
+    assert store.resting(None) == {SHOP, SECOND, ("apps", "third")}
+    store.put_rollout(rollout(version=2, status={"phase": "Progressing"}))
+    assert store.resting(TEAM) == {SECOND}
