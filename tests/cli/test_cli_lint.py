@@ -365,9 +365,14 @@ async def test_live_says_which_label_a_namespace_lacks(cluster: Cluster, tmp_pat
     _, ((_, words),) = await cluster.lint(manifest)
     assert "Gateway edge has not answered for the route yet" in words
     cluster.api.faults.remove(fault)
+    of_the_files = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NS, "labels": {"team": "shop"}}}
+    both = write(tmp_path / "both.yaml", rollout(), of_the_files)
+    _, ((_, words),) = await cluster.lint(both)
+    assert "takes routes of namespaces with public=yes only" in words
     await cluster.kube.merge_patch(NAMESPACES, NS, None, {"metadata": {"labels": {"public": "yes"}}})
-    _, ((_, words),) = await cluster.lint(manifest)
-    assert "Gateway edge has not answered for the route yet" in words
+    for manifests in (manifest, both):
+        _, ((_, words),) = await cluster.lint(manifests)
+        assert "Gateway edge has not answered for the route yet" in words
 
 
 async def test_live_knows_rivals_and_itself(cluster: Cluster, tmp_path: Path) -> None:
