@@ -18,6 +18,7 @@ from controller_kit import (
     backend,
     check,
     gateway_document,
+    grant_document,
     route_document,
     rule,
     service_document,
@@ -50,18 +51,6 @@ async def surveyed(world: World, instance: ControllerInstance, *more: str, again
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-
-
-def grant_document(namespace: str, name: str = "shop") -> Json:
-    return {
-        "apiVersion": REFERENCEGRANTS.api_version,
-        "kind": "ReferenceGrant",
-        "metadata": {"name": name},
-        "spec": {
-            "from": [{"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "namespace": namespace}],
-            "to": [{"group": "", "kind": "Service"}],
-        },
-    }
 
 
 def ready(world: World, name: str = "shop") -> tuple[str, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -186,6 +188,18 @@ def test_what_settles_declares_no_features() -> None:
     assert by_class("slow", there, SLOW).source is Source.NONE
     anywhere = Platform.read("gatewayClasses: {'*': {features: [HTTPRouteRequestMirror]}, slow: {settleTime: 1m}}")
     assert by_class("slow", there, anywhere).features == {MIRROR}
+
+
+@pytest.mark.parametrize("page", ["install", "gateways"])
+def test_the_file_that_the_documentation_shows_can_be_read(page: str) -> None:
+    """As it stands there, comments and all."""
+    text = (Path(__file__).parents[2] / "docs" / f"{page}.md").read_text(encoding="utf-8")
+    shown = [
+        block for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL) if block.startswith("gatewayClasses:")
+    ]
+    assert shown
+    for block in shown:
+        assert Platform.read(block).classes
 
 
 def spec(*steps: Json, kind: str = "HTTPRoute") -> RolloutSpec:
