@@ -82,6 +82,11 @@ class Platform:
         """The settle time of a mesh, by its controllerName."""
         return self.mesh_settle.get(controller, self.mesh_settle.get(ANY, SETTLE))
 
+    @property
+    def longest_settle(self) -> timedelta:
+        """Of whatever gateway or mesh it be."""
+        return max([SETTLE, *self.class_settle.values(), *self.mesh_settle.values()])
+
     @classmethod
     def read(cls, text: str) -> Platform:
         """Read the file of `--gateway-features`.

@@ -111,6 +111,8 @@ def test_a_run_settles_as_slowly_as_the_slowest_gateway_of_its_routes() -> None:
     assert facts_of(store, rollout(status=RUNNING)).settle == timedelta(seconds=1)
     left = {**RUNNING, "routes": [{"kind": "HTTPRoute", "name": "old", "owned": True}]}
     assert facts_of(store, rollout(status=left)).settle == timedelta(seconds=30)
+    store.around.complete = False
+    assert facts_of(store, rollout(status=RUNNING)).settle == timedelta(seconds=30), "Gateways are being listed yet"
 
 
 def test_what_is_on_record() -> None:

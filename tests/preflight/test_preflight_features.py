@@ -182,6 +182,13 @@ def test_how_long_the_gateways_of_routes_settle(
     assert both == max(settle_time([route(*parents)], around), settle_time([route(GW)], around))
 
 
+def test_the_longest_settle_time_is_that_of_any_gateway_or_mesh() -> None:
+    """And of those of which nothing is declared."""
+    assert [each.longest_settle.total_seconds() for each in (Platform(), SLOW, EVERY)] == [2, 60, 60]
+    assert Platform.read("meshes: {m: {settleTime: 9s}}").longest_settle.total_seconds() == 9
+    assert Platform.read("gatewayClasses: {c: {settleTime: 0s}}").longest_settle.total_seconds() == 2
+
+
 def test_what_settles_declares_no_features() -> None:
     """A class of which only the settle time is declared is asked for features as if it were not named."""
     there = GatewayClass.read(gateway_class())
