@@ -21,7 +21,7 @@ HELP = o.guide(
     ("lint deploy/", "every YAML and JSON file of a folder"),
     ("lint rollout.yaml route.yaml services.yaml", "a Rollout next to what it names"),
     ("lint --live -n team-shop rollout.yaml", "also against the cluster: the controller's preflight"),
-    ("lint --strict --format github deploy/", "annotations in a pull request; warnings fail too"),
+    ("lint --fail-on warning -o github deploy/", "annotations in a pull request; warnings fail too"),
     ("lint -o junit --output lint.xml deploy/", "a report for CI"),
     ("lint - < manifests.yaml", "what another program prints"),
 )
@@ -37,6 +37,14 @@ class LintFormat(StrEnum):
     JSON = "json"
     GITHUB = "github"
     JUNIT = "junit"
+    SARIF = "sarif"
+
+
+class FailOn(StrEnum):
+    """The least that makes lint fail."""
+
+    ERROR = "error"
+    WARNING = "warning"
 
 
 @o.grouped()
@@ -47,10 +55,13 @@ def lint(
     ],
     *,
     live: Annotated[bool, typer.Option("--live", help="Also look at the cluster of the context.")] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="Warnings fail too.")] = False,
+    fail_on: Annotated[FailOn, typer.Option("--fail-on", help="The least that ends with 1.")] = FailOn.ERROR,
+    strict: Annotated[bool, typer.Option("--strict", help="The same as --fail-on warning.")] = False,
     fmt: Annotated[
         LintFormat,
-        typer.Option("-o", "--format", help="text for people; json, github (annotations) or junit for programs."),
+        typer.Option(
+            "-o", "--format", help="text for people; json, junit, github (annotations) or sarif for programs."
+        ),
     ] = LintFormat.TEXT,
     output: Annotated[
         str | None,
@@ -62,7 +73,9 @@ def lint(
 
     if output in set(LintFormat):
         raise typer.BadParameter(f"names a file; for the format write -o {output}", param_hint="--output")
-    raise typer.Exit(run(_lint(common, files, live=live, strict=strict, fmt=fmt, output=output)))
+    raise typer.Exit(
+        run(_lint(common, files, live=live, strict=strict or fail_on is FailOn.WARNING, fmt=fmt, output=output))
+    )
 
 
 async def _lint(
@@ -201,6 +214,7 @@ def _nothing(linted: Linted, found: list[Finding]) -> list[Finding]:
 def _write(report: Report, fmt: LintFormat, output: str | None, common: o.Common) -> None:
     from canary.cli.exits import CliError, ExitCode
     from canary.lint import report as reports
+    from canary.lint.sarif import sarif
 
     if fmt is LintFormat.TEXT and output is None:
         _show(report, common)
@@ -210,6 +224,7 @@ def _write(report: Report, fmt: LintFormat, output: str | None, common: o.Common
         LintFormat.JSON: reports.as_json,
         LintFormat.GITHUB: reports.github,
         LintFormat.JUNIT: reports.junit,
+        LintFormat.SARIF: sarif,
     }[fmt](report)
     if output is None:
         sys.stdout.write(written)

@@ -144,7 +144,7 @@ RULES = {Reason.BACKEND_NOT_FOUND: Rule.SERVICE, Reason.WRONG_PORT: Rule.SERVICE
 def told(document: Document, found: preflights.Finding, *, severity: Severity, live: bool = False) -> Finding:
     """What a preflight found, at its place in the Rollout."""
     rule = RULES.get(found.reason, Rule.LIVE if live else Rule.ROUTE)
-    return document.finding(severity, rule, path_of(found.field), found.message, found.advice)
+    return document.finding(severity, rule, path_of(found.field), found.message, found.advice, reason=found.reason)
 
 
 def hinted(found: preflights.Finding, document: Document, spec: RolloutSpec, world: World) -> preflights.Finding:

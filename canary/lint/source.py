@@ -78,11 +78,19 @@ class Document:
         return f"{self.kind} {place}/{self.name}" if place else f"{self.kind} {self.name}".strip()
 
     def finding(
-        self, severity: Severity, rule: Rule, path: Path, message: str, advice: str = "", *, inside: int = 0
+        self,
+        severity: Severity,
+        rule: Rule,
+        path: Path,
+        message: str,
+        advice: str = "",
+        *,
+        inside: int = 0,
+        reason: str = "",
     ) -> Finding:
         """A finding about the field at `path`; `inside` is the line, from 1, within a text that has several."""
         line, column = self.position(path, inside=inside)
-        return Finding(severity, rule, message, self.file, line, column, self.subject, field_of(path), advice)
+        return Finding(severity, rule, message, self.file, line, column, self.subject, field_of(path), advice, reason)
 
     def position(self, path: Path, *, inside: int = 0) -> tuple[int, int]:
         """Line and column, from 1, of the field or of the nearest thing around it that exists."""
