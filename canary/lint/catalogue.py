@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from canary.lint.findings import Rule
+from canary.lint.route_rules import Reason as Odd
 from canary.preflight.findings import Reason
 
 SENTENCES: Mapping[str, str] = {
@@ -32,5 +33,11 @@ SENTENCES: Mapping[str, str] = {
     Reason.WRONG_PORT: "The Services that a route names have the ports that it names.",
     Reason.REF_NOT_PERMITTED: "A ReferenceGrant lets a route name a Service of another namespace.",
     Reason.UNSUPPORTED_FEATURE: "A gateway can do what a route asks of it.",
+    Odd.MALFORMED: "A route has the structure of its kind.",
+    Odd.NOT_IN_THIS_KIND: "The rules of a route have only what rules of its kind can have.",
+    Odd.SENDS_NOWHERE: "A rule of a route sends its requests somewhere.",
+    Odd.NO_PERCENTAGES: "Weights that look like percentages add up to 100.",
+    Odd.NEVER_MATCHES: "A rule of a route can get requests.",
+    Odd.MAY_NOT_READ: "What a judgement rests on may be read.",
 }
 """By id: what holds where there is no such finding."""

@@ -155,7 +155,7 @@ def _short(failing: Sequence[Finding]) -> str:
 def _line(finding: Finding) -> str:
     where = place(finding)
     name = f"{finding.field}: " if finding.field else ""
-    return f"{where + ': ' if where else ''}{finding.severity.value}: {name}{finding.text} [{finding.id}]"
+    return f"{where + ': ' if where else ''}{finding.severity.value}: {_lines(f'{name}{finding.text} [{finding.id}]')}"
 
 
 def _numbers(element: Element, tests: int, failures: int) -> None:
