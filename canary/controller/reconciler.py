@@ -341,6 +341,7 @@ class Reconciler:
             fresh=self._fresh,
             since=self._since,
             blind=deps.sight.blind,
+            blind_since=deps.sight.since,
             unwritten=self._executor.unwritten,
         )
 

@@ -43,6 +43,7 @@ class Standing:
     fresh: bool = False
     since: datetime | None = None
     blind: bool = False
+    blind_since: datetime | None = None
     unwritten: Mapping[RouteKey, str] = field(default_factory=dict)
 
 
@@ -103,6 +104,7 @@ def gather(
         fresh=standing.fresh,
         since=standing.since,
         blind=standing.blind,
+        blind_since=standing.blind_since,
         unwritten=standing.unwritten,
     )
 

@@ -231,6 +231,7 @@ class World:
     fresh: bool = True
     since: datetime | None = None
     blind: bool = False
+    blind_since: datetime | None = None
     unwritten: dict[RouteKey, str] = field(default_factory=dict)
     unserved: dict[RouteKind, str] = field(default_factory=dict)
     """Why routes of a kind cannot be seen."""
@@ -315,6 +316,7 @@ class World:
             fresh=self.fresh,
             since=self.since,
             blind=self.blind,
+            blind_since=self.blind_since,
             unwritten=dict(self.unwritten),
         )
 
