@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -327,6 +328,18 @@ def test_a_mirror_that_a_gateway_says_it_cannot_do(filters: list[Json], features
         [(Severity.ERROR, "UnsupportedFeature")] if part else []
     )
     assert all(f"GatewayClass envoy publishes what its gateways can, and {part}" in item.message for item in found)
+
+
+EXAMPLES = sorted(Path(__file__).parents[2].glob("examples/*/"))
+
+
+@pytest.mark.parametrize("folder", EXAMPLES, ids=lambda folder: folder.name)
+def test_our_examples_are_clean(folder: Path) -> None:
+    """What teams copy from us has nothing to object to."""
+    documents = [
+        document for file in sorted(folder.rglob("*.yaml")) for document in read(file.read_text(), str(file))[0]
+    ]
+    assert lint_routes(documents).findings == ()
 
 
 # -- every reason in every form ------------------------------------------------------------------------------------
