@@ -30,9 +30,6 @@ HELP = o.guide(
     ("lint --routes --live deploy/", "routes of files, by what stands around them in the cluster"),
 )
 
-SUFFIXES = (".yaml", ".yml", ".json")
-STDIN = "-"
-
 
 class LintFormat(StrEnum):
     """Formats of what lint finds."""
@@ -115,18 +112,19 @@ async def _reported(looked: Awaitable[Report], fmt: LintFormat, output: str | No
 async def _routes(common: o.Common, arguments: Sequence[str], *, everywhere: bool, live: bool, strict: bool) -> Report:
     """Routes of files, of files against a cluster, or of a cluster."""
     from canary.cli.lint_routes import Cluster
+    from canary.cli.manifests import read_files
     from canary.cli.session import connected
     from canary.lint.report import Report
     from canary.lint.route_files import lint_routes
     from canary.lint.run import in_order
 
     if arguments and not live:
-        documents, found, count = _read(arguments, common.namespace or "default")
+        documents, found, count = read_files(arguments, common.namespace or "default")
         return _of_files(lint_routes(documents), found, count, strict=strict, nothing="route")
     async with connected(common) as (kube, namespace):
         cluster = Cluster(kube, everywhere=everywhere)
         if arguments:
-            documents, found, count = _read(arguments, namespace)
+            documents, found, count = read_files(arguments, namespace)
             linted = await cluster.files(documents)
             return _of_files(linted, [*found, *cluster.findings], count, strict=strict, nothing="route")
         await cluster.routes(None if everywhere else namespace)
@@ -140,9 +138,10 @@ async def _lint(common: o.Common, arguments: Sequence[str], *, live: bool, stric
     if live:
         documents, found, count, linted = await _with_cluster(common, arguments)
     else:
+        from canary.cli.manifests import read_files
         from canary.lint.run import lint as look
 
-        documents, found, count = _read(arguments, common.namespace or "default")
+        documents, found, count = read_files(arguments, common.namespace or "default")
         linted = look(documents)
     ours = "Rollout, CheckTemplate or ClusterCheckTemplate"
     return _of_files(linted, [*found, *_promql(linted)], count, strict=strict, nothing=ours)
@@ -166,61 +165,15 @@ async def _with_cluster(
 ) -> tuple[list[Document], list[Finding], int, Linted]:
     from datetime import UTC, datetime
 
+    from canary.cli.manifests import read_files
     from canary.cli.preflight import read_cluster
     from canary.cli.session import connected
     from canary.lint.run import lint as look
 
     async with connected(common) as (kube, namespace):
-        documents, found, count = _read(arguments, namespace)
+        documents, found, count = read_files(arguments, namespace)
         cluster = await read_cluster(kube, documents)
     return documents, found, count, look(documents, cluster, datetime.now(UTC))
-
-
-def _read(arguments: Sequence[str], namespace: str) -> tuple[list[Document], list[Finding], int]:
-    """Every object of every file; what cannot be read of them; and the number of files."""
-    from canary.lint.findings import Finding, Rule, Severity
-    from canary.lint.source import read
-
-    documents: list[Document] = []
-    findings: list[Finding] = []
-    files = _files(arguments)
-    for name in files:
-        try:
-            raw = sys.stdin.buffer.read() if name == STDIN else Path(name).read_bytes()
-            found, wrong = read(raw.decode("utf-8-sig"), "<stdin>" if name == STDIN else name, namespace)
-        except UnicodeDecodeError as error:
-            wrong = [Finding(Severity.ERROR, Rule.YAML, f"the file is no UTF-8: {error.reason}", name)]
-            found = []
-        except OSError as error:
-            wrong = [Finding(Severity.ERROR, Rule.YAML, f"the file cannot be read: {error.strerror or error}", name)]
-            found = []
-        documents += found
-        findings += wrong
-    return documents, findings, len(files)
-
-
-def _files(arguments: Sequence[str]) -> list[str]:
-    """The files named, and those of the folders named; hidden folders are left out. Each once, in order."""
-    from canary.cli.exits import CliError, ExitCode
-
-    names: list[str] = []
-    for argument in arguments:
-        path = Path(argument)
-        if argument == STDIN or path.is_file():
-            names.append(argument)
-        elif path.is_dir():
-            names += sorted(
-                str(file)
-                for file in path.rglob("*")
-                if file.suffix in SUFFIXES
-                and file.is_file()
-                and not any(part.startswith(".") for part in file.relative_to(path).parts)
-            )
-        elif path.exists():  # a pipe, such as <(helm template …)
-            names.append(argument)
-        else:
-            raise CliError(f"there is no file or folder {argument}", ExitCode.USAGE)
-    return list(dict.fromkeys(names))
 
 
 def _promql(linted: Linted) -> list[Finding]:

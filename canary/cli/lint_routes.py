@@ -132,7 +132,7 @@ class Cluster:
                 raise
             where = f" in namespace {namespace}" if namespace else " in all namespaces" if resource.namespaced else ""
             words = f"you may not list {resource.plural}{where}, so {loss}"
-            advice = "ask for that right, or choose another --context"
+            advice = "ask for that right" if namespace else "ask for that right, or look at one namespace with -n"
             self.findings.append(Finding(Severity.ERROR, Rule.LIVE, words, advice=advice, reason=Reason.MAY_NOT_READ))
             return
         if resource.kind in KINDS:

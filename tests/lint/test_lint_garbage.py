@@ -7,19 +7,22 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from lint_kit import Json, everything, rollout, route, service, template
 from routes_kit import GATEWAY_API, ROUTES, gateway, grant
 
 from canary.lint.report import Report, as_json, github, junit, text
 from canary.lint.route_files import lint_routes
+from canary.lint.route_health import health
 from canary.lint.run import Linted, lint
 from canary.lint.sarif import sarif
 from canary.lint.source import Document, read
+from canary.observe.around import Around
 
 Look = Callable[[Sequence[Document]], Linted]
 
+steady = settings(derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 MEMBERS = [
     "apiVersion", "kind", "metadata", "name", "namespace", "labels", "generation", "spec", "status", "parents", "parentRef",
     "conditions", "type", "reason", "observedGeneration", "parentRefs", "hostnames", "rules", "backendRefs", "filters",
@@ -28,9 +31,9 @@ MEMBERS = [
     "from", "to", "selector", "matchLabels", "matchExpressions", "kinds", "gatewayClassName", "supportedFeatures", "ports",
     "controllerName", "sessionPersistence", "items", "routes", "steps", "checks", "template", "args", "stable", "canary",
 ]  # fmt: skip
-words = st.sampled_from(["", "a", "*.a", "Exact", "edge", "shop", "10%"])
+scalars = st.sampled_from(["", "a", "*.a", "Exact", "edge", "shop", "10%"])
 anything = st.recursive(
-    st.none() | st.booleans() | st.integers(-2, 70_000) | st.floats() | words,
+    st.none() | st.booleans() | st.integers(-2, 70_000) | st.floats() | scalars,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(MEMBERS), inner, max_size=5),
     max_leaves=12,
 )
@@ -72,6 +75,7 @@ def sets(draw: st.DrawFn) -> list[Any]:
 
 
 @pytest.mark.parametrize("look", [lint, lint_routes])
+@steady
 @given(given_=st.lists(objects() | anything, max_size=4) | sets())
 @example(
     given_=[
@@ -91,9 +95,76 @@ def test_no_document_makes_it_crash(look: Look, given_: list[Any]) -> None:
         assert all(finding.message for finding in linted.findings)
 
 
+HEAD = "{kind: HTTPRoute, apiVersion: gateway.networking.k8s.io/v1, metadata: {name: x}, "
+ODD = {
+    "too deep for a reader that recurses": "[" * 20_000,
+    "deep, and a route": f"{HEAD}spec: {'[' * 3_000}{']' * 3_000}}}",
+    "within itself": "&a [*a]",
+    "a route within itself": f"&a {HEAD}spec: *a}}",
+    "a key that is a list": "? [a, b]\n: 1",
+    "a set": "!!set {a, b}",
+    "an object of Python's": "!!python/object/apply:os.system [x]",
+    "merged with a number": "<<: 5",
+    "a number of thousands of digits": f"{HEAD}spec: {{rules: [{{backendRefs: [{{name: a, port: {'9' * 6_000}}}]}}]}}}}",
+    "not a number": f"{HEAD}spec: {{rules: [{{backendRefs: [{{name: a, port: .nan, weight: .inf}}]}}]}}}}",
+    "bytes that are none": "!!binary '###'",
+    "half a character": f'{HEAD}spec: {{hostnames: ["\\ud800"]}}}}',
+}
+
+
 @pytest.mark.parametrize("look", [lint, lint_routes])
+@pytest.mark.parametrize("words", ODD)
+def test_odd_yaml_is_told(look: Look, words: str) -> None:
+    """What YAML can spell and no manifest should."""
+    found, wrong = read(ODD[words], "m.yaml")
+    linted = look(found)
+    for form in (text, as_json, junit, github, sarif):
+        form(Report((*wrong, *linted.findings), (), files=1)).encode("utf-8")
+    if look is lint_routes:
+        assert wrong or linted.findings, words
+
+
+@pytest.mark.parametrize("look", [lint, lint_routes])
+@steady
 @given(given_=st.text(st.sampled_from("a:-&*!|>{}[]#%@`'\",\n\t ?~<01e.\x00\x85\u2028"), max_size=60))
 def test_no_text_makes_it_crash(look: Look, given_: str) -> None:
     """What is no YAML, or only just, is told and not raised."""
     found, _ = read(given_, "m.yaml")
     look(found)
+
+
+ACCEPTED = {
+    "parents": [
+        {
+            "parentRef": {"name": "edge", "sectionName": "http", "port": 80},
+            "controllerName": "example.com/x",
+            "conditions": [
+                {"type": name, "status": "True", "observedGeneration": 1, "reason": "R", "message": "m"}
+                for name in ("Accepted", "ResolvedRefs")
+            ],
+        }
+    ]
+}
+
+
+@steady
+@given(data=st.data())
+def test_no_object_of_a_cluster_makes_it_crash(data: st.DataObject) -> None:
+    """Definitions of another version let other things pass: spec and status of what is read may be anything."""
+    kind = data.draw(st.sampled_from(ROUTES))
+    around = Around("the cluster")
+    named = {"apiVersion": f"{GATEWAY_API}/v1", "kind": "GatewayClass", "metadata": {"name": "envoy"}}
+    classy = {**named, "spec": {"controllerName": "example.com/x"}, "status": {"supportedFeatures": [{"name": "a"}]}}
+    for whole in (gateway(), classy, service("stable"), grant()):
+        around.put(whole["kind"], data.draw(inside(whole)))
+        around.know(whole["kind"], None, known=True)
+    mine = data.draw(inside({**route(kind=kind), "status": ACCEPTED}))
+    for found in health(mine, around, served=True, complete=True):
+        assert found.message
+        assert found.advice
+
+
+@st.composite
+def inside(draw: st.DrawFn, whole: Json) -> Json:
+    """The object with spec and status spoiled; its name is its name."""
+    return {**whole, **draw(spoiled({part: whole[part] for part in ("spec", "status") if part in whole}))}
