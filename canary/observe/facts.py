@@ -170,6 +170,11 @@ def _route_problems(
             yield Problem(f"spec.steps[{index}].rules", words)
 
 
+def asks_gateways(spec: RolloutSpec) -> bool:
+    """Whether a run asks more of gateways than to divide requests, which all can."""
+    return any(step.mirror is not None for step in spec.steps)
+
+
 def _findings(
     store: Store, namespace: str, spec: RolloutSpec, routes: tuple[RouteView, ...], *, undecided: bool
 ) -> Iterator[Finding]:
@@ -178,7 +183,7 @@ def _findings(
     An undecided run is not ended by what stands around its routes, and looked at much more often than what rests: of that only
     what must not be written counts. One that is decided may rest after this look, and is then Ready or not.
     """
-    if undecided and all(step.mirror is None for step in spec.steps):
+    if undecided and not asks_gateways(spec):
         return iter(())
     sound = {
         route.key: store.routes[route.key].reading
