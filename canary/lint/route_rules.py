@@ -52,7 +52,7 @@ def oddities(route: Json) -> Iterator[Oddity]:
         if not refs and not _answers_itself(rule):
             yield _nowhere(kind, path, f"{words} has no backendRefs, so it")
         if refs and not any(weight_of(ref.get("weight")) for ref in refs):
-            out = f"all weights of {words} are 0, so it {_ANSWERS[kind]}"
+            out = f"all weights of {words} are 0, so none of its {FORMS[kind].unit} are sent anywhere: every one fails"
             yield Oddity(Severity.ERROR, Reason.SENDS_NOWHERE, (*path, "backendRefs"), out, "give a backend a weight")
         yield from _percentages(words, refs, path)
     if FORMS[kind].matches:

@@ -195,10 +195,13 @@ def test_a_rule_that_sends_nothing_anywhere(kind: str, only: str | None, rule: J
 
 
 def test_what_happens_to_requests_of_such_a_rule_depends_on_the_kind() -> None:
-    """By the words of the Gateway API; a route without rules is one rule without backends."""
-    assert "answers every request with 500" in words(ruled({"backendRefs": refs(0, 0)}))
-    assert "answers every call with UNAVAILABLE" in words(ruled({"backendRefs": refs(0, 0)}, kind="GRPCRoute"))
-    assert "refuses every connection" in words(ruled({"backendRefs": refs(0)}, kind="TLSRoute"))
+    """By the words of the Gateway API, which says nothing of weights; a route without rules is one rule without backends."""
+    assert "answers every request with 500" in words(ruled({}))
+    assert "answers every call with UNAVAILABLE" in words(ruled({}, kind="GRPCRoute"))
+    assert "refuses every connection" in words(ruled({}, kind="TLSRoute"))
+    assert "none of its calls are sent anywhere: every one fails" in words(
+        ruled({"backendRefs": refs(0, 0)}, kind="GRPCRoute")
+    )
     assert "the route has no rules, so it" in words(ruled())
 
 
