@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from canary.lint.route_health import health
 from canary.lint.run import Linted, lint
 from canary.lint.sarif import sarif
 from canary.lint.source import Document, read
+from canary.lint.world import world_of
 from canary.observe.around import Around
 
 Look = Callable[[Sequence[Document]], Linted]
@@ -74,7 +76,13 @@ def sets(draw: st.DrawFn) -> list[Any]:
     return [draw(spoiled(whole)) if draw(st.booleans()) else whole for whole in wholes]
 
 
-@pytest.mark.parametrize("look", [lint, lint_routes])
+def against_a_cluster(documents: Sequence[Document]) -> Linted:
+    """As `--live` looks, at a cluster that has all but the Rollout and its route."""
+    there = world_of([("team-shop", document) for document in everything()[2:]], complete=True, place="the cluster")
+    return lint(documents, there, datetime(2026, 1, 1, tzinfo=UTC))
+
+
+@pytest.mark.parametrize("look", [lint, lint_routes, against_a_cluster])
 @steady
 @given(given_=st.lists(objects() | anything, max_size=4) | sets())
 @example(
@@ -82,6 +90,7 @@ def sets(draw: st.DrawFn) -> list[Any]:
         {"kind": "GatewayClass", "apiVersion": GROUPS[0], "metadata": {"name": "e"}, "status": {"supportedFeatures": 5}}
     ]
 )
+@example(given_=[rollout(), service("stable") | {"metadata": {"name": ["shop-stable"]}}])
 @example(given_=[route(), {"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": "team-shop", "labels": "x"}}])
 @example(given_=[rollout(), {**route(), "spec": {**route()["spec"], "parentRefs": 1}}])
 def test_no_document_makes_it_crash(look: Look, given_: list[Any]) -> None:

@@ -14,9 +14,11 @@ from routes_kit import GATEWAY_API, ROUTES, gateway, grant, listener, mirrored, 
 from canary.lint.findings import Severity
 from canary.lint.report import Report, as_json, github, junit, text
 from canary.lint.route_files import lint_routes
+from canary.lint.route_health import health
 from canary.lint.run import Linted
 from canary.lint.sarif import sarif
 from canary.lint.source import read
+from canary.observe.around import Around
 
 
 def look(*documents: Json, given: str = "") -> Linted:
@@ -396,3 +398,51 @@ def test_every_reason_is_in_every_form_with_its_line(reason: str) -> None:
     (result,) = sarif_kit.results(json.loads(sarif(report)))
     assert (result["ruleId"], result["level"]) == (reason, level)
     assert sarif_kit.place(result) == ("m.yaml", found.line)
+
+
+def said(status: str, generation: int) -> Json:
+    conditions = [
+        {"type": name, "status": status, "reason": "R", "message": "m", "observedGeneration": generation}
+        for name in ("Accepted", "ResolvedRefs")
+    ]
+    return {"parents": [{"parentRef": {"name": "edge"}, "controllerName": "example.com/x", "conditions": conditions}]}
+
+
+SERVED: dict[str, tuple[str, Json, list[Json]]] = {
+    "refused": ("RoutesNotAccepted", said("False", 2), [gateway()]),
+    "behind": ("RoutesNotAccepted", said("True", 1), [gateway()]),
+    "silent": ("RouteNotAttached", {}, [gateway()]),
+    "gone": ("ParentMissing", said("True", 2), []),
+}
+
+
+@pytest.mark.parametrize("case", SERVED)
+def test_what_gateways_say_is_in_every_form_without_a_line(case: str) -> None:
+    """A route of a cluster stands in no file: it is named instead, and somebody is told what to do."""
+    reason, status, parents = SERVED[case]
+    around = Around("the cluster")
+    for kind in ("Gateway", "Service"):
+        around.know(kind, None, known=True)
+    for document in (*parents, *SERVICES):
+        around.put(document["kind"], document)
+    mine = route()
+    mine["metadata"]["generation"] = 2
+    (found,) = health({**mine, "status": status}, around, served=True, complete=True)
+    assert (found.reason, found.field, found.file, found.line) == (reason, "spec.parentRefs[0]", "", 0)
+    assert found.advice
+    report = Report((found,), (("", 0, found.subject),), files=0, where="the cluster")
+    assert text(report).startswith("error: HTTPRoute team-shop/shop: spec.parentRefs[0]: ")
+    assert f"[{reason}]" in text(report)
+    assert json.loads(as_json(report))["findings"][0]["reason"] == reason
+    assert github(report).startswith(f"::error title=canary lint%3A HTTPRoute team-shop/shop%3A {reason}::")
+    (failure,) = ET.fromstring(junit(report)).iter("failure")
+    assert failure.get("type") == reason
+    (result,) = sarif_kit.results(json.loads(sarif(report)))
+    assert (result["ruleId"], list(result["locations"][0])) == (reason, ["logicalLocations"])
+
+
+def test_a_route_that_is_served_is_clean() -> None:
+    """Accepted at its generation, whatever else could not be looked at."""
+    mine = route() | {"status": said("True", 2)}
+    mine["metadata"]["generation"] = 2
+    assert list(health(mine, Around("the cluster"), served=True, complete=True)) == []
