@@ -28,7 +28,7 @@ def lint(documents: Sequence[Document], cluster: World | None = None, now: datet
     """Look at every object. `cluster` is what a cluster has (`--live`), as of `now`."""
     files = world_of((document.default_namespace, document.content) for document in documents)
     ours = [document for document in documents if schema.is_ours(document)]
-    found: list[Finding | Question] = [*_strangers(documents), *_doubles(documents)]
+    found: list[Finding | Question] = [*_strangers(documents), *doubles(documents)]
     broken: set[int] = set()
     for document in ours:
         problems = schema.check(document)
@@ -80,7 +80,8 @@ def _strangers(documents: Sequence[Document]) -> list[Finding]:
     return found
 
 
-def _doubles(documents: Sequence[Document]) -> list[Finding]:
+def doubles(documents: Sequence[Document]) -> list[Finding]:
+    """Objects that are given twice, told at the later one."""
     seen: dict[tuple[str, str, str], Document] = {}
     found = []
     for document in documents:

@@ -29,11 +29,25 @@ REFUSALS = {
 }
 """Reasons of the Gateway API that a condition gives and that are reasons of ours."""
 
+NAME_LABEL = "kubernetes.io/metadata.name"
+"""Every namespace has it, whether its manifest says so or not."""
+
 WITH_HOSTNAMES = frozenset({"HTTPRoute", "GRPCRoute", "TLSRoute"})
 
 
-def attachment(reading: RouteReading, around: Surroundings, field: str) -> Iterator[Finding]:
-    """Why a route is not served as it is: at most one finding a parent. `field`: where the Rollout names the route."""
+def attachment(
+    reading: RouteReading, around: Surroundings, field: str, *, by_parent: bool = False, applied: bool = True
+) -> Iterator[Finding]:
+    """Why a route is not served as it is: at most one finding a parent.
+
+    Args:
+        reading: the route.
+        around: what stands around it.
+        field: where the Rollout names the route; with `by_parent`, where the parents are named.
+        by_parent: the field of each finding is that of its parentRef.
+        applied: False for a route that is in no cluster yet, where no gateway can have answered for it.
+
+    """
     route = _Route(reading.document)
     if not reading.answers:
         yield Finding(
@@ -43,8 +57,8 @@ def attachment(reading: RouteReading, around: Surroundings, field: str) -> Itera
             "name the Gateway in its spec.parentRefs",
             field,
         )
-    for answer in reading.answers:
-        found = _of_parent(route, answer, around, field)
+    for index, answer in enumerate(reading.answers):
+        found = _of_parent(route, answer, around, f"{field}[{index}]" if by_parent else field, applied=applied)
         if found is not None:
             yield found
 
@@ -60,7 +74,7 @@ class _Route:
         self.label = f"{self.kind} {metadata.get('name')}"
 
 
-def _of_parent(route: _Route, answer: Answer, around: Surroundings, field: str) -> Finding | None:
+def _of_parent(route: _Route, answer: Answer, around: Surroundings, field: str, *, applied: bool) -> Finding | None:
     parent = answer.parent
     name = parent.label(route.namespace)
     there = _find(parent, around)
@@ -78,7 +92,7 @@ def _of_parent(route: _Route, answer: Answer, around: Surroundings, field: str) 
         words = f"{route.label} is not served: {answer.message}"
         return Finding(Reason.NOT_ACCEPTED, Who.NOBODY, words, "", field)
     why = _why_not(route, parent, gateway, around, field) if gateway is not None else None
-    if why is not None:
+    if why is not None or not applied:
         return why
     words = f"{route.label} is not served: {name} has not answered for the route yet"
     return Finding(Reason.ROUTE_NOT_ATTACHED, Who.PLATFORM, words, _who_answers(parent, gateway, around), field)
@@ -167,10 +181,12 @@ def _lets_in(listener: Listener, home: str, namespace: str, around: Surroundings
         case "None":
             return False
         case "Selector":
-            labels = around.labels(namespace)
-            if labels is None or listener.selector is None:
-                return True
-            return all(labels.get(name) == value for name, value in listener.selector)
+            labels, known = around.labels(namespace), {NAME_LABEL: namespace}
+            return all(
+                (known | dict(labels or {})).get(name) == value
+                for name, value in listener.selector or ()
+                if labels is not None or name in known
+            )
         case _:
             return True
 

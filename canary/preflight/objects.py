@@ -82,7 +82,11 @@ class GatewayClass:
     def read(cls, document: Json) -> GatewayClass:
         published = _dict(document.get("status")).get("supportedFeatures")
         # Objects since v1.1 of the Gateway API, plain strings before.
-        names = [item.get("name") if isinstance(item, dict) else item for item in published or ()]
+        names = (
+            [item.get("name") if isinstance(item, dict) else item for item in published]
+            if isinstance(published, list)
+            else []
+        )
         labels = _dict(_dict(document.get("metadata")).get("labels"))
         return cls(
             controller=str(_dict(document.get("spec")).get("controllerName") or ""),

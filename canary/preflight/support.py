@@ -19,14 +19,14 @@ def support(reading: RouteReading, needed: Mapping[Feature, int], around: Surrou
         return
     told: set[str] = set()
     for answer in reading.answers:
-        for offered, subject, controller in _offers(answer, around):
+        for offered, subject, controller in offers(answer, around):
             lacking = missing(needed, offered)
             if lacking and subject not in told:
                 told.add(subject)
                 yield _finding(lacking, needed, offered, subject, controller)
 
 
-def _offers(answer: Answer, around: Surroundings) -> Iterator[tuple[Offered, str, str]]:
+def offers(answer: Answer, around: Surroundings) -> Iterator[tuple[Offered, str, str]]:
     """What a parent offers, what it is called, and whose controller serves it as far as that is known."""
     parent = answer.parent
     if parent.group == GATEWAY_API and parent.kind in PARENTS:

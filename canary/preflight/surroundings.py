@@ -101,7 +101,8 @@ class Documents:
 
     def labels(self, namespace: str) -> Mapping[str, str] | None:
         found = self._objects.get(("Namespace", "", namespace))
-        return (found.get("metadata") or {}).get("labels") or {} if found is not None else None
+        labels = (found.get("metadata") or {}).get("labels") if found is not None else None
+        return (labels if isinstance(labels, dict) else {}) if found is not None else None
 
     def _absence(self, kind: str, namespace: str) -> Absence:
         known = (kind, "") in self._known or (kind, namespace) in self._known

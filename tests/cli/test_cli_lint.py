@@ -74,12 +74,12 @@ def no_promtool(tmp_path: Path) -> dict[str, str]:
 
 
 async def test_exit_codes_say_clean_problems_usage(tmp_path: Path, no_promtool: dict[str, str]) -> None:
-    """0, 1 and 2; warnings fail with --strict only; without a cluster and without a kubeconfig."""
+    """0, 1 and 2; warnings fail with --fail-on warning or --strict only; without a cluster and without a kubeconfig."""
     good = write(tmp_path / "good.yaml", rollout())
     bad = write(tmp_path / "bad.yaml", rollout(onFailure="rollback"))
     doubtful = write(tmp_path / "doubtful.yaml", rollout(checks=[]))
     env = {**no_promtool, "KUBECONFIG": "/nowhere"}
-    clean, wrong, warned, strict, absent, format_, target = await asyncio.gather(
+    clean, wrong, warned, strict, absent, format_, target, failing, nothing = await asyncio.gather(
         canary("lint", good, **env),
         canary("lint", bad, **env),
         canary("lint", doubtful, **env),
@@ -87,11 +87,13 @@ async def test_exit_codes_say_clean_problems_usage(tmp_path: Path, no_promtool: 
         canary("lint", str(tmp_path / "absent.yaml"), **env),
         canary("lint", "--output", "json", good, **env),
         canary("lint", "-o", "junit", "--output", str(tmp_path / "no" / "where.xml"), good, **env),
+        canary("lint", "--fail-on", "warning", doubtful, **env),
+        canary("lint", "--fail-on", "nothing", doubtful, **env),
     )
     assert (clean.code, clean.out, clean.err) == (0, "no problems in 1 object of 1 file\n", "")
     assert wrong.code == 1
     assert f"{bad}:24:3: error: Rollout {NS}/shop: spec.onFailure: 'rollback' is not one of" in wrong.out
-    assert (warned.code, strict.code) == (0, 1)
+    assert (warned.code, strict.code, failing.code, nothing.code) == (0, 1, 1, 2)
     assert "its weight rises on time alone" in warned.out
     assert absent.code == 2
     assert absent.err == f"Error: there is no file or folder {tmp_path / 'absent.yaml'}\n"
@@ -132,14 +134,21 @@ async def test_folders_standard_input_and_what_holds_nothing(tmp_path: Path, no_
 
 
 async def test_reports_for_machines(tmp_path: Path, no_promtool: dict[str, str]) -> None:
-    """GitHub annotations on standard output, JUnit into a file; the exit code is the same."""
+    """GitHub annotations on standard output, JUnit and SARIF into a file; the exit code is the same."""
     bad = write(tmp_path / "bad.yaml", rollout(onFailure="rollback"))
     target = tmp_path / "lint.xml"
-    github, junit = await asyncio.gather(
+    log = tmp_path / "lint.sarif"
+    github, junit, sarif = await asyncio.gather(
         canary("lint", "--format", "github", bad, **no_promtool),
         canary("lint", "--format", "junit", "--output", str(target), bad, **no_promtool),
+        canary("lint", "--format", "sarif", "--output", str(log), bad, **no_promtool),
     )
-    assert (github.code, junit.code) == (1, 1)
+    assert (github.code, junit.code, sarif.code) == (1, 1, 1)
+    (result,) = json.loads(log.read_text())["runs"][0]["results"]
+    assert result["ruleId"] == "schema"
+    assert result["locations"][0]["physicalLocation"] == {
+        "artifactLocation": {"uri": f"file://{bad}"}, "region": {"startLine": 24, "startColumn": 3}
+    }  # fmt: skip
     assert github.out.startswith(
         f"::error file={bad},line=24,col=3,title=canary lint%3A Rollout {NS}/shop::spec.onFail"
     )
