@@ -13,9 +13,9 @@ from functools import lru_cache
 from typing import Any
 
 from canary.observe.objects import key_of
-from canary.preflight.objects import Absence, Gateway, GatewayClass, Grant, ports_of
+from canary.preflight.objects import Absence, Gateway, GatewayClass, Grant, Policy, ports_of
 from canary.preflight.offers import NOTHING_DECLARED, Platform
-from canary.preflight.surroundings import PARENTS
+from canary.preflight.surroundings import PARENTS, POLICY
 from canary.routes.acceptance import GATEWAY_API, ParentRef
 from canary.routes.key import RouteKey
 
@@ -42,6 +42,8 @@ class Around:
         self._gateways: dict[Thing, Gateway] = {}
         self._classes: dict[str, GatewayClass] = {}
         self._grants: defaultdict[str, dict[str, Grant]] = defaultdict(dict)
+        self._policies: dict[Thing, Policy] = {}
+        """Those that target some part of something by its name, by their kind."""
         self._known: set[tuple[str, str]] = set()
         self._parents: dict[RouteKey, tuple[Thing, ...]] = {}
         self._children: dict[Thing, dict[RouteKey, None]] = {}
@@ -70,6 +72,11 @@ class Around:
 
     def labels(self, namespace: str) -> Mapping[str, str] | None:  # noqa: ARG002 # nobody watches Namespaces
         return None
+
+    def policies(self, namespace: str) -> Iterable[Policy] | None:
+        if not self._knows(POLICY, namespace):
+            return None
+        return self._policies.values()
 
     def _knows(self, kind: str, namespace: str) -> bool:
         return (kind, "") in self._known or (kind, namespace) in self._known

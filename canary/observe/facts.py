@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from canary.decide import mirroring
+from canary.decide import matching, mirroring
 from canary.decide.facts import Facts, Problem, Recorded, RouteView, WorkloadView
 from canary.decide.reasons import CONFLICTING_ROLLOUT
 from canary.errors import ShareError
@@ -80,6 +80,7 @@ def gather(
     problems += received.refusals
     problems += _route_problems(store, rollout, spec, status, routes)
     problems += mirroring.problems(spec, routes, active=status.active)
+    problems += matching.problems(spec, routes, step=status.step.index if status.active and status.step else 0)
     undecided = status.active and (status.run is None or status.run.outcome is None)
     return Facts(
         now=now,
@@ -176,7 +177,7 @@ def _findings(
     An undecided run is not ended by what stands around its routes, and looked at much more often than what rests: of that only
     what must not be written counts. One that is decided may rest after this look, and is then Ready or not.
     """
-    if undecided and all(step.mirror is None for step in spec.steps):
+    if undecided and all(step.mirror is None and step.match is None for step in spec.steps):
         return iter(())
     sound = {
         route.key: store.routes[route.key].reading
