@@ -196,6 +196,7 @@ class Executor:
         try:
             await asyncio.wait(both, timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
+            landing.add_done_callback(_note)
             landing.cancel()
             raise
         finally:
@@ -315,6 +316,12 @@ class Executor:
         stamped = Request(verb=action.raw.strip()[:64], id=uuid.uuid4().hex, by=_annotator(fresh))
         ops = [test(_REQUEST, action.raw), replace(_REQUEST, stamped.dump())]
         return await self._rollout(World(fresh, world.routes), ops)
+
+
+def _note(landing: asyncio.Future[Any]) -> None:
+    """What is let go of has ended, however it did: it is nobody's mistake."""
+    if not landing.cancelled():
+        landing.exception()
 
 
 def _moves_nothing(action: WriteRoute, world: World) -> bool:

@@ -15,7 +15,7 @@ from typing import Any, Self
 from canary.controller.query_validation import QueryValidation
 from canary.controller.reconciler import Deps, Reconciler, observe
 from canary.controller.workqueue import FEW, RECONCILE, Call, Turn, WorkQueue
-from canary.observe.facts import Received
+from canary.observe.facts import Received, asks_gateways
 from canary.observe.objects import key_of, uid_of
 from canary.observe.rollout import Rollout
 from canary.observe.store import Key
@@ -30,7 +30,8 @@ Json = dict[str, Any]
 class Manager:
     """All Rollouts of one controller. An async context: leaving it ends every reconciler, wherever it is.
 
-    One that is made `held` only takes in what it is told, until `begin`: nothing is judged by half of the world.
+    One that is made `held` only takes in what it is told, until `begin`: nothing is judged by half of the world. Runs under
+    way may `go_on` before that, as soon as everything is known that they move by.
     """
 
     def __init__(self, deps: Deps, *, held: bool = False) -> None:
@@ -118,12 +119,31 @@ class Manager:
         if store.around.know(resource, place, known=known):
             self.wake({key for key in store.rollouts if not store.active(key)})
 
+    async def go_on(self) -> None:
+        """Everything is known that runs move by: look at those under way. Returns when that is done."""
+        self.deps.store.around.complete = False
+        await self._release()
+
     async def begin(self) -> None:
-        """Everything that Rollouts refer to is known: look at all of them. Returns when that is done."""
+        """Everything that Rollouts refer to is known: look at all that nobody looks after. Returns when that is done."""
+        self.deps.store.around.complete = True
+        await self._release()
+
+    async def _release(self) -> None:
         self._held = False
-        self.wake(set(self.deps.store.rollouts), own=True)
+        self.wake(set(self.deps.store.rollouts) - self._reconcilers.keys(), own=True)
         if self._looking is not None:
             await asyncio.wait({self._looking})
+
+    def _goes_on(self, key: Key) -> bool:
+        """Whether somebody may be looked at: a run under way at any time, everybody else when all is known."""
+        store = self.deps.store
+        if store.around.complete:
+            return True
+        rollout = store.rollout(key) if store.active(key) else None
+        if rollout is None or not rollout.status.active:
+            return False
+        return rollout.spec is None or not asks_gateways(rollout.spec)
 
     def wake(self, keys: set[Key], *, own: bool = False) -> None:
         """These Rollouts have to be looked at: something that they refer to has changed, or `own`, they have themselves."""
@@ -185,8 +205,10 @@ class Manager:
         if self._held:
             return  # it ends: nobody would wait for a reconciler that began now
         self.last_sign = time.monotonic()
-        rollout = self.deps.store.rollout(key)
         running = self._reconcilers.get(key)
+        if running is None and not self._goes_on(key):
+            return
+        rollout = self.deps.store.rollout(key)
         if rollout is None:
             if running is not None:
                 running[0].wake()

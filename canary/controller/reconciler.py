@@ -265,6 +265,8 @@ class Reconciler:
         received = Received(measurements, traffic, self._refusals)
         gate = deps.fence.gate()
         observation = observe(deps, key, rollout, self._spec, status, received, self._resolver, self._standing())
+        if _number(observation.status) != _number(status) and not deps.store.around.complete:
+            return FINISHED  # a run would begin: the manager looks again when it is known what it would find
         if self._blames(status, observation.status) and not await self._still_so(observation):
             self._inbox.put_back(measurements, traffic, since)
             self._wake.set()
@@ -341,6 +343,7 @@ class Reconciler:
             fresh=self._fresh,
             since=self._since,
             blind=deps.sight.blind,
+            blind_since=deps.sight.since,
             unwritten=self._executor.unwritten,
         )
 
@@ -418,6 +421,10 @@ class Reconciler:
         if before.phase in ACTIVE and not status.active and status.run is not None and status.run.outcome is not None:
             telemetry.weights(namespace, name, desired=0, written=status.split.written, accepted=status.split.accepted)
             telemetry.run_finished(namespace, name, status.run.outcome)
+
+
+def _number(status: RolloutStatus) -> int:
+    return status.run.number if status.run is not None else 0
 
 
 def _turn(store: Store, key: Key, route: RouteKey) -> str:

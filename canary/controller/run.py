@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from canary.act.events import EventRecorder
 from canary.checks.sources.prometheus import Prometheus
@@ -110,7 +112,7 @@ async def serve(
         informers = Informers(kube, manager, settings.namespaces, lookout)
         survey = Survey(kube, manager, settings.namespaces, lookout)
         resync = Resync(kube, manager, settings.namespaces, clock)
-        for work in (lookout.beat(manager), resync.run(), survey.run()):
+        for work in (lookout.beat(manager), resync.run(), _after(informers.synced, survey.run())):
             stack.callback(asyncio.create_task(work).cancel)
         host, port = parse_address(settings.metrics_address)
         http = TelemetryServer(
@@ -187,17 +189,38 @@ async def _begin(
 ) -> None:
     """Rollouts are listed along with what they refer to, and judged when all of that is known, and the work is ours.
 
+    Runs under way do not wait for what stands around routes: nothing of that moves them.
+
     `thresholds` are those of the garbage collector from then on.
     """
-    await asyncio.gather(informers.synced.wait(), up.wait(), survey.listed())
-    ready.set()
-    if leadership is not None and not leadership.acquired.is_set():
-        _freeze(thresholds)
-        holder = leadership.holder
-        log.info("everything is listed; %s", f"standing by for {holder}" if holder else "asking for the Lease")
-        await leadership.acquired.wait()
+    await asyncio.gather(informers.synced.wait(), up.wait())
+    async with asyncio.TaskGroup() as group:
+        listed = group.create_task(_listed(survey, ready))
+        if leadership is not None:
+            acquired = group.create_task(leadership.acquired.wait())
+            await asyncio.wait({listed, acquired}, return_when=asyncio.FIRST_COMPLETED)
+            if not acquired.done():
+                _freeze(thresholds)
+                holder = leadership.holder
+                log.info("everything is listed; %s", f"standing by for {holder}" if holder else "asking for the Lease")
+            await acquired
+        await manager.go_on()
     await manager.begin()
     _freeze(thresholds)
+
+
+async def _listed(survey: Survey, ready: asyncio.Event) -> None:
+    await survey.listed()
+    ready.set()
+
+
+async def _after(event: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
+    """What can wait for something."""
+    try:
+        await event.wait()
+        await work
+    finally:
+        work.close()
 
 
 def providers(settings: Settings) -> Providers:

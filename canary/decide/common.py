@@ -8,11 +8,17 @@ from canary.decide.scope import Scope
 from canary.model.evolution import accepted, reached, unaccepted
 from canary.model.status import Phase
 
+LOUD = timedelta(seconds=5)
+"""How long the cluster is out of sight before that is put on record. A server that is busy for a second would be given a
+status of every run to write, which is no help."""
+
 
 def wake(scope: Scope) -> datetime | None:
     """The next moment at which time alone changes the answer."""
     step, run = scope.step, scope.run
     times = [step.hold_until]
+    if scope.facts.blind_since is not None:
+        times.append(scope.facts.blind_since + LOUD)
     if run.ended_at is not None:
         times.append(run.ended_at + scope.spec.accept_timeout.delta)
     if run.unavailable_since is not None:

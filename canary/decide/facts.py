@@ -201,6 +201,8 @@ class Facts:
     """When this controller took the run over: what was measured before is no evidence for a rise."""
     blind: bool = False
     """Watches are broken: what is known may be old, and time does not count against anybody."""
+    blind_since: datetime | None = None
+    """Since when they are, where that is known."""
     senseless: tuple[str, ...] = ()
     """Members of the status on record that no version of ours would have written; they count as absent."""
     unwritten: Mapping[RouteKey, str] = field(default_factory=dict)

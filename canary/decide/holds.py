@@ -11,6 +11,7 @@ from datetime import timedelta
 
 from canary.checks.resolve import ResolvedCheck
 from canary.decide import approval, reasons
+from canary.decide.common import LOUD
 from canary.decide.mirroring import left_out
 from canary.decide.scope import Scope
 from canary.decide.traffic import wrong_share
@@ -52,6 +53,8 @@ def blind(scope: Scope) -> Hold | None:
     """Nobody knows what the cluster looks like now."""
     if not scope.facts.blind:
         return None
+    if scope.facts.blind_since is not None and scope.now < scope.facts.blind_since + LOUD:
+        return _holding(scope, "the API server is out of sight for a moment")
     return Hold(reasons.CHECKS_UNKNOWN, f"the API server's watches are broken; {_held_at(scope)}")
 
 

@@ -17,7 +17,7 @@ import aiohttp
 
 from canary.errors import ApiError, Gone, Unavailable
 from canary.kube.outage import Eyes, Outage
-from canary.kube.pace import Silent, Vigil, WatchPace
+from canary.kube.pace import Silent, Vigil, WatchPace, arrived
 from canary.kube.translate import from_response
 from canary.kube.transport import Request, Transport, broken
 
@@ -117,6 +117,7 @@ class Courier:
             except Unavailable as unavailable:
                 error = unavailable
             if error is None:
+                lane.outage.answered()
                 if response.status < 300 and "continue" not in query:
                     if lane.known:
                         lane.on_list()
@@ -210,6 +211,8 @@ class Courier:
             now = time.monotonic()
             if content.total_bytes != received:
                 received, vigil.heard = content.total_bytes, now
+            if now > vigil.deadline and await arrived(lambda: (content.total_bytes, content.is_eof())):
+                continue
             if vigil.renewed or now > vigil.deadline:
                 response.close()  # its reader finds it broken, and opens it again from where it was
                 if vigil.renewed:

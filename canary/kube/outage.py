@@ -9,12 +9,12 @@ from typing import Protocol
 
 from canary.backoff import Backoff
 from canary.errors import ApiError
-from canary.kube.pace import Silent
+from canary.kube.pace import TURNS, Silent
 
 log = logging.getLogger(__name__)
 
 BLINK = 1.0
-"""Seconds that a watch may take to be opened again before it counts as lost."""
+"""Seconds that an answer may take before what is asked for counts as lost."""
 WATCH = Backoff(0.2, 1.5)
 """Sight is back within two seconds when the server is; unless it says Retry-After."""
 REMINDER = 30.0
@@ -44,7 +44,7 @@ class Outage:
         self._what = what
         self._eyes = eyes
         self._failures = 0
-        self._blink: asyncio.TimerHandle | None = None
+        self._blink: asyncio.Handle | None = None
         self._since: float | None = None
         self._said = 0.0
 
@@ -53,9 +53,13 @@ class Outage:
         self._eyes = eyes
 
     def opening(self) -> None:
-        """A list or a watch is asked for: if that takes long, we are blind meanwhile, without any error."""
+        """A list or a watch is asked for: if the answer takes long, we are blind meanwhile, without any error."""
         self._stop_blinking()
-        self._blink = asyncio.get_running_loop().call_later(BLINK, self._lost, time.monotonic(), "no answer")
+        self._blink = asyncio.get_running_loop().call_later(BLINK, self._unanswered, time.monotonic(), TURNS)
+
+    def answered(self) -> None:
+        """A page of a list is there. How long we take over it is no silence of the server's."""
+        self._stop_blinking()
 
     def opened(self) -> None:
         """The watch is open."""
@@ -86,6 +90,13 @@ class Outage:
     def close(self) -> None:
         """Nobody watches any more."""
         self._stop_blinking()
+
+    def _unanswered(self, since: float, turns: int) -> None:
+        """Time is over. What came in while our loop was busy is read first, however busy that is."""
+        if turns:
+            self._blink = asyncio.get_running_loop().call_soon(self._unanswered, since, turns - 1)
+        else:
+            self._lost(since, "no answer")
 
     def _lost(self, since: float, why: str) -> None:
         if self._eyes is not None:

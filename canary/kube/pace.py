@@ -23,6 +23,8 @@ BRISK = 6.0
 """With GRACE, and a second until somebody notices that a run began, below ten."""
 GRACE = 1.5
 """Seconds of silence after its time was over that make a watch dead."""
+TURNS = 20
+"""Turns of our own loop that are due to whatever has come in before it counts as silence: it takes some to be read."""
 SILENCE = 120.0
 """Seconds of silence that make a watch dead before its time is over: real servers send a bookmark a minute."""
 
@@ -114,11 +116,11 @@ class Vigil:
         if self.interrupt is not None:
             self.interrupt()
 
-    async def read(self, receive: Callable[[], Awaitable[bytes]], received: Callable[[], int]) -> bytes:
+    async def read(self, receive: Callable[[], Awaitable[bytes]], received: Callable[[], object]) -> bytes:
         """The next bytes; none when the stream is over or to be renewed.
 
-        `received` counts the bytes that have come in, read or not: a loop that was held up for longer than the deadline
-        finds them waiting, and takes nothing for dead that is not.
+        `received` tells how much has come in, read or not, and whether that is all: a loop that was held up for longer than
+        the deadline finds it waiting, and takes nothing for dead that is not.
 
         Raises:
             Silent: nothing came although something had to.
@@ -131,7 +133,7 @@ class Vigil:
                     self.interrupt = partial(_expire, limit)
                     chunk = await receive()
             except TimeoutError:
-                if received() > before:
+                if received() != before or await arrived(received):
                     self.heard = time.monotonic()
                 elif not self.renewed:
                     raise Silent(f"nothing came for {time.monotonic() - self.heard:.1f} s", reason="Silent") from None
@@ -141,6 +143,16 @@ class Vigil:
             finally:
                 self.interrupt = None
         return b""
+
+
+async def arrived(received: Callable[[], object]) -> bool:
+    """Whether something turns up that had come in already, and that a busy loop has not read yet."""
+    before = received()
+    for _ in range(TURNS):
+        await asyncio.sleep(0)
+        if received() != before:
+            return True
+    return False
 
 
 def _expire(limit: asyncio.Timeout) -> None:

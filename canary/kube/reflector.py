@@ -69,17 +69,17 @@ async def follow(
         while True:
             begun, listing = time.monotonic(), informer.version is None
             vigil: Vigil | None = None
-            if synced:
-                outage.opening()
             try:
                 if listing:
-                    async with aclosing(informer.list()) as events:
+                    outage.opening()
+                    async with aclosing(informer.list(outage)) as events:
                         async for event in events:
                             yield event
                     if not synced:
                         synced = True
                         outage.watched_by(eyes)
                         yield WatchEvent("SYNCED")
+                outage.opening()
                 vigil = Vigil(pace, silence=silence, on_open=outage.opened)
                 async with aclosing(informer.watch(vigil)) as events:
                     async for event in events:
@@ -117,16 +117,19 @@ class _Informer:
         self._name = name
         self._seen: dict[_Key, _Known] = {}
 
-    async def list(self) -> AsyncGenerator[WatchEvent]:
+    async def list(self, outage: Outage) -> AsyncGenerator[WatchEvent]:
         """What a list says that was not known, a page at a time: the whole of a large cluster is a lot of memory."""
         listed: set[_Key] = set()
         found = ""
         selector = f"metadata.name={self._name}" if self._name else None
         async with aclosing(self._kube.pages(self._res, self._namespace, field_selector=selector)) as pages:
             async for page in pages:
+                outage.answered()
                 found = str((page.get("metadata") or {}).get("resourceVersion") or "")
                 for event in _difference(self._seen, page.get("items") or [], listed, self._res):
                     yield event
+                outage.opening()  # the next page, if there is one
+        outage.answered()
         for event in _gone(self._seen, listed, self._res):
             yield event
         self.version = found

@@ -108,7 +108,7 @@ class Transport:
             content = response.content
             rest = b""
             # Not readline(): it refuses lines longer than its buffer, and objects may be larger than that.
-            while chunk := await vigil.read(content.readany, lambda: content.total_bytes):
+            while chunk := await vigil.read(content.readany, lambda: (content.total_bytes, content.is_eof())):
                 *lines, rest = (rest + chunk).split(b"\n")
                 for line in lines:
                     if line.strip():

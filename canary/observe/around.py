@@ -38,6 +38,8 @@ class Around:
     def __init__(self, place: str = "", platform: Platform = NOTHING_DECLARED) -> None:
         self.place = place
         self.platform = platform
+        self.complete = True
+        """Whether everything is listed that may be. Before that no run begins, and none goes on that asks more of gateways."""
         self._services: dict[Key, tuple[int, ...]] = {}
         self._gateways: dict[Thing, Gateway] = {}
         self._classes: dict[str, GatewayClass] = {}

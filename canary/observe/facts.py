@@ -43,6 +43,7 @@ class Standing:
     fresh: bool = False
     since: datetime | None = None
     blind: bool = False
+    blind_since: datetime | None = None
     unwritten: Mapping[RouteKey, str] = field(default_factory=dict)
 
 
@@ -104,6 +105,7 @@ def gather(
         fresh=standing.fresh,
         since=standing.since,
         blind=standing.blind,
+        blind_since=standing.blind_since,
         unwritten=standing.unwritten,
     )
 
@@ -169,6 +171,11 @@ def _route_problems(
             yield Problem(f"spec.steps[{index}].rules", words)
 
 
+def asks_gateways(spec: RolloutSpec) -> bool:
+    """Whether a run asks more of gateways than to divide requests, which all can."""
+    return any(step.mirror is not None or step.match is not None for step in spec.steps)
+
+
 def _findings(
     store: Store, namespace: str, spec: RolloutSpec, routes: tuple[RouteView, ...], *, undecided: bool
 ) -> Iterator[Finding]:
@@ -177,7 +184,7 @@ def _findings(
     An undecided run is not ended by what stands around its routes, and looked at much more often than what rests: of that only
     what must not be written counts. One that is decided may rest after this look, and is then Ready or not.
     """
-    if undecided and all(step.mirror is None and step.match is None for step in spec.steps):
+    if undecided and not asks_gateways(spec):
         return iter(())
     sound = {
         route.key: store.routes[route.key].reading

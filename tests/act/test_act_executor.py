@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import json
 import time
@@ -238,6 +239,21 @@ async def test_a_write_that_is_ended_is_no_bug(bench: Bench, caplog: pytest.LogC
     assert bench.executor.busy
     await bench.executor.stop()
     await asyncio.sleep(0)
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+async def test_a_tick_that_is_ended_while_it_writes_is_no_bug(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    """The same where the tick still waits for its write: nothing of it is left for the garbage collector to complain about."""
+    bench.fault(resource="httproutes", name="shop", latency=30.0)
+    tick = asyncio.create_task(bench.executor.execute([write()], await bench.see(), NOW))
+    await until(lambda: bench.executor.busy)
+    tick.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await tick
+    await bench.executor.stop()
+    del tick
+    await asyncio.sleep(0)
+    gc.collect()
     assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
 
 

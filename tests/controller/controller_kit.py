@@ -461,9 +461,10 @@ class Records:
 class ControllerInstance:
     """One instance of a controller: manager and reconcilers fed by plain watches. It ends by `stop`, or by `kill` or its `cut`."""
 
-    def __init__(self, world: World, cut: Cut | None = None) -> None:
+    def __init__(self, world: World, cut: Cut | None = None, *, held: bool = False) -> None:
         self._world = world
         self._cut = cut
+        self._held = held
         self._tasks: list[asyncio.Task[None]] = []
         self.telemetry = Telemetry()
 
@@ -476,7 +477,8 @@ class ControllerInstance:
         self._recorder = EventRecorder(self.kube)
         await self._recorder.__aenter__()
         self.store = Store(platform=Platform({"*": frozenset(Feature)}))
-        self.manager = Manager(Deps(self.kube, self.store, self._recorder, world.provider, self.telemetry, world.clock))
+        deps = Deps(self.kube, self.store, self._recorder, world.provider, self.telemetry, world.clock)
+        self.manager = Manager(deps, held=self._held)
         manager = self.manager
         await self._follow(CLUSTERCHECKTEMPLATES, lambda kind, obj: manager.template("ClusterCheckTemplate", kind, obj))
         await self.look_after(world.namespace)
@@ -632,8 +634,9 @@ class World:
         await self.until(lambda: self.phase() in {"Idle", "Invalid"})
         return instance
 
-    async def start_controller(self, cut: Cut | None = None) -> ControllerInstance:
-        instance = await ControllerInstance(self, cut).start()
+    async def start_controller(self, cut: Cut | None = None, *, held: bool = False) -> ControllerInstance:
+        """`held`: it only takes in what it is told, until its manager is told otherwise."""
+        instance = await ControllerInstance(self, cut, held=held).start()
         self._instances.append(instance)
         return instance
 

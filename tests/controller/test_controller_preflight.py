@@ -287,3 +287,57 @@ async def eventually(condition: Callable[[], bool]) -> None:
     while not condition():
         await asyncio.sleep(0.05)
         assert time.monotonic() < until
+
+
+COPIES = {"percent": 20, "allowUnsafeMethods": True}
+MIRROR = {"steps": [{"weight": 10, "hold": "10s"}, {"mirror": COPIES, "hold": "10s"}, {"weight": 50}]}
+
+
+async def restarted(world: World, **spec: Any) -> ControllerInstance:
+    """A run is under way at 10 %, and the controller that drove it has given way to one that is held."""
+    first = await world.begin(**spec)
+    await world.deploy(2)
+    await world.until(lambda: world.step() == 1 and bool(world.status()["step"].get("reachedAt")))
+    await world.settle()
+    await first.stop()
+    return await world.start_controller(held=True)
+
+
+async def test_a_run_does_not_wait_for_what_stands_around_its_routes(world: World) -> None:
+    """After a restart it is judged as soon as all is known that it moves by; what comes after it waits for the rest."""
+    instance = await restarted(world)
+    world.provider.answers["errors"] = 0.5
+    await world.settle()
+    assert world.weights() == (90, 10)
+    await instance.manager.go_on()
+    await world.until(lambda: world.phase() == "RolledBack")
+    assert world.weights() == (1, 0)
+    world.provider.answers["errors"] = 0.0
+    await world.deploy(3)
+    await world.ask("start")
+    await world.pass_(30)
+    assert (world.run_number(), world.phase()) == (1, "RolledBack"), "begun without a look around"
+    assert world.pending_request() is not None
+    await instance.manager.begin()
+    await world.until(lambda: world.run_number() == 2 and world.step() == 1)
+
+
+async def test_the_run_after_one_that_gave_way_waits_for_what_stands_around_its_routes(world: World) -> None:
+    """A new revision makes a run give way to the next one, and that is decided when it is known what this would find."""
+    instance = await restarted(world)
+    await instance.manager.go_on()
+    await world.deploy(3)
+    await world.pass_(30)
+    assert (world.run_number(), world.weights()) == (1, (90, 10))
+    await instance.manager.begin()
+    await world.until(lambda: world.run_number() == 2 and world.step() == 1)
+
+
+async def test_a_run_that_asks_more_of_gateways_waits_for_what_is_known_of_them(world: World) -> None:
+    """Requests are mirrored only where the gateway is known to be able to: a run with such a step goes on when that is listed."""
+    instance = await restarted(world, **MIRROR)
+    await instance.manager.go_on()
+    await world.settle()
+    assert not instance.manager.reconciling
+    await instance.manager.begin()
+    await world.until(lambda: world.phase() == "Succeeded")

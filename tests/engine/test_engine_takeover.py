@@ -17,11 +17,13 @@ from world import RUN_ANNOTATION, START, Fault, Gateways, World, begun, route, r
 
 from canary.decide import reasons
 from canary.decide.actions import WriteRoute
+from canary.decide.common import LOUD
 from canary.decide.recovery import adopt
 from canary.decide.timing import AGREE, delayed, rebased
 from canary.model.status import CheckStatus, Outcome, Phase, RolloutStatus, RunStatus, StepStatus, VerdictKind
 from canary.routes.edit import edit
 from canary.routes.intent import LEGACY_ANNOTATION, Mode, parse_intent
+from canary.status.write import STEP_BUDGET, Urgency, urgency
 
 HOUR = timedelta(hours=1)
 
@@ -436,6 +438,25 @@ def test_while_the_watches_are_broken_no_run_fails_for_want_of_news(trouble: str
     world.measure(0.0)
     world.run()
     assert world.phase is Phase.PROGRESSING
+
+
+def test_a_moment_out_of_sight_is_not_put_on_record() -> None:
+    """A busy API server opens watches late: it is not given a status of every run to write for that."""
+    world = begun()
+    world.wait(1)
+    world.measure(0.0)
+    world.run()
+    on_record = world.memory
+    assert on_record is not None
+    world.blind, world.blind_since = True, world.now
+    world.wait(LOUD.total_seconds() - 1)
+    assert world.memory is not None
+    assert "out of sight" in world.memory.message
+    assert urgency(on_record, world.memory, STEP_BUDGET) is Urgency.NONE
+    world.wait(1)
+    assert "watches are broken" in world.memory.message
+    assert urgency(on_record, world.memory, STEP_BUDGET) is Urgency.NOW
+    assert world.share() == 10
 
 
 # -- what cannot be written -------------------------------------------------------------------------------------------

@@ -231,6 +231,7 @@ class World:
     fresh: bool = True
     since: datetime | None = None
     blind: bool = False
+    blind_since: datetime | None = None
     unwritten: dict[RouteKey, str] = field(default_factory=dict)
     around: Documents = AROUND
     unserved: dict[RouteKind, str] = field(default_factory=dict)
@@ -316,6 +317,7 @@ class World:
             fresh=self.fresh,
             since=self.since,
             blind=self.blind,
+            blind_since=self.blind_since,
             unwritten=dict(self.unwritten),
         )
 

@@ -16,9 +16,10 @@ from kube_kit import change, eventually, listing, route
 from wire import Wire
 
 from canary import errors
-from canary.kube import HTTPROUTES, NAMESPACES, SERVICES, Kube, KubeClient, WatchEvent
+from canary.kube import HTTPROUTES, NAMESPACES, SERVICES, Kube, KubeClient, WatchEvent, outage
+from canary.kube.courier import Lane
 from canary.kube.outage import WATCH, Eyes
-from canary.kube.pace import GRACE, Silent, Vigil, WatchPace
+from canary.kube.pace import GRACE, TURNS, Silent, Vigil, WatchPace
 from canary.kube.pool import kept_alive
 from canary_sandbox.apiserver.generic import GenericApiServer
 
@@ -267,6 +268,111 @@ async def test_retry_after_is_obeyed(api, kube) -> None:
     async with aclosing(kube.list_and_watch(HTTPROUTES, sleep=sleep)) as events:
         assert [(await anext(events)).type for _ in range(2)] == ["SYNCED", "ADDED"]
     assert pauses == [17]
+
+
+# -- what we are late by ourselves ------------------------------------------------------------------------------------
+
+BLINK = 0.05
+
+
+@pytest.fixture
+def quick(monkeypatch) -> None:
+    """An answer is overdue soon."""
+    monkeypatch.setattr(outage, "BLINK", BLINK)
+
+
+async def test_what_a_busy_loop_has_not_read_yet_is_no_silence(quick) -> None:
+    """The answer has come in while the process was busy with something else: it is read before anybody is called blind."""
+    watcher = Watcher()
+    watch = outage.Outage("services", watcher)
+
+    async def read() -> None:
+        for _ in range(TURNS // 2):  # select, parser, task of the connection, task of the watch
+            await asyncio.sleep(0)
+        watch.opened()
+
+    watch.opening()
+    reading = asyncio.create_task(read())
+    time.sleep(2 * BLINK)  # noqa: ASYNC251 - the process is busy
+    await reading
+    assert watcher.opened
+    assert not watcher.losses
+
+
+async def test_a_loop_that_was_busy_believes_in_silence_soon_after(quick) -> None:
+    """Where nothing has come in, being busy is no excuse: we are blind since we asked."""
+    watcher = Watcher()
+    watch = outage.Outage("services", watcher)
+    watch.opening()
+    time.sleep(2 * BLINK)  # noqa: ASYNC251 - the process is busy
+    await watcher.until(lambda: watcher.blind)
+    assert watcher.losses[0][0] >= 2 * BLINK
+    watch.close()
+
+
+async def test_what_a_busy_loop_reads_late_was_not_silent() -> None:
+    """The bytes of a watch came in while the process was busy: its deadline is over, and still it is not dead."""
+    arrived = 0
+    vigil = Vigil(silence=BLINK)
+    bytes_ = asyncio.Queue[bytes]()
+
+    async def arrive() -> None:
+        nonlocal arrived
+        for _ in range(TURNS // 2):
+            await asyncio.sleep(0)
+        arrived += 5
+        bytes_.put_nowait(b"event")
+
+    reading = asyncio.create_task(vigil.read(bytes_.get, lambda: arrived))
+    await asyncio.sleep(0)
+    time.sleep(2 * BLINK)  # noqa: ASYNC251 - the process is busy
+    arriving = asyncio.create_task(arrive())
+    assert await reading == b"event"
+    await arriving
+
+
+async def test_taking_in_a_page_of_a_list_is_not_blindness(api, kube, quick) -> None:
+    """A list of thousands takes its reader a while; the server has answered everything that it was asked."""
+    watcher = Watcher()
+    api.answer(200, listing("5", route("a", "1")))
+    api.stream(change("ERROR", {"kind": "Status", "code": 410, "message": "compacted"}))
+    api.answer(200, listing("9", route("a", "1"), route("b", "6"), more="next"))
+    api.answer(200, listing("9", route("c", "7")))
+    api.hang()
+    async with aclosing(kube.list_and_watch(HTTPROUTES, eyes=watcher)) as events:
+        seen = []
+        while "c" not in seen:
+            seen.append((await anext(events)).object.get("metadata", {}).get("name", ""))
+            await asyncio.sleep(2 * BLINK)
+        assert "no answer" not in [why for _, why in watcher.losses]
+        rest = asyncio.ensure_future(anext(events))
+        await watcher.until(lambda: watcher.losses[-1][1] == "no answer")  # this time it is the server
+        rest.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await rest
+
+
+async def test_what_kopf_does_with_a_page_is_not_blindness(api, kube, quick) -> None:
+    """A library that takes its time over each page of its list is not blind meanwhile; one whose page does not come is."""
+    watcher = Watcher()
+    api.answer(200, listing("5", route("a", "1"), more="next"))
+    api.answer(200, listing("5", route("b", "2"), more="more"))
+    api.hang()
+    lane = Lane("rollouts", eyes=watcher)
+    courier = kube.courier({"/list": lane}, Lane)
+    async with courier.session() as session:
+        for token in ({}, {"continue": "next"}):
+            async with session.get(f"{courier.place}/list", params={"limit": "500", **token}) as response:
+                assert (await response.json())["items"]
+            await asyncio.sleep(2 * BLINK)
+        assert not watcher.losses
+        asking = asyncio.ensure_future(
+            session.get(f"{courier.place}/list", params={"limit": "500", "continue": "more"})
+        )
+        await watcher.until(lambda: watcher.blind)
+        await courier.close()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
 
 
 # -- other requests ---------------------------------------------------------------------------------------------------
