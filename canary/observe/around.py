@@ -45,7 +45,7 @@ class Around:
         self._classes: dict[str, GatewayClass] = {}
         self._grants: defaultdict[str, dict[str, Grant]] = defaultdict(dict)
         self._policies: dict[Thing, Policy] = {}
-        """Those that target some part of something by its name, by their kind."""
+        """Those that target some part of something by its name, by the name of their definition."""
         self._known: set[tuple[str, str]] = set()
         self._parents: dict[RouteKey, tuple[Thing, ...]] = {}
         self._children: dict[Thing, dict[RouteKey, None]] = {}
@@ -134,6 +134,27 @@ class Around:
             case _:
                 return self._gateways.pop((kind, namespace, name), None) is not None
 
+    def put_policy(self, definition: str, document: Json) -> set[str]:
+        """Keep a policy; the namespaces of what it targets, or targeted, by the name of a part. None: nothing has changed."""
+        namespace, name = key_of(document)
+        policy = Policy.read(document)
+        if not policy.targets:
+            return self.drop_policy(definition, (namespace, name))
+        before = self._policies.get((definition, namespace, name))
+        if before == policy:
+            return set()
+        self._policies[definition, namespace, name] = policy
+        return _about(policy) | _about(before)
+
+    def drop_policy(self, definition: str, key: Key) -> set[str]:
+        """Forget a policy; the namespaces of what it targeted."""
+        return _about(self._policies.pop((definition, *key), None))
+
+    def drop_policies(self, definition: str, place: str | None) -> set[str]:
+        """Forget all policies of a definition in a namespace (None: everywhere); the namespaces of what they targeted."""
+        gone = [thing for thing in self._policies if thing[0] == definition and place in {None, thing[1]}]
+        return {about for _, namespace, name in gone for about in self.drop_policy(definition, (namespace, name))}
+
     # -- who depends on what --------------------------------------------------------------------------------------
 
     def attach(self, route: RouteKey, document: Json | None) -> None:
@@ -158,6 +179,10 @@ class Around:
             of = [thing for thing, gateway in self._gateways.items() if gateway.gateway_class == name]
             return {route for thing in of for route in self._children.get(thing, ())}
         return self._children.get((kind, namespace, name), {}).keys()
+
+
+def _about(policy: Policy | None) -> set[str]:
+    return {target.namespace for target in policy.targets} if policy is not None else set()
 
 
 def _set(kept: dict[Any, Any], key: Any, value: Any) -> bool:

@@ -34,9 +34,10 @@ def policies(
             where = f" from {around.place}" if around.place else ""
             yield Finding(
                 Reason.POLICIES_UNKNOWN,
-                Who.APP_TEAM,
+                Who.PLATFORM,
                 f"{what}, and whether a policy targets that rule by its name cannot be seen{where}; the copy would escape it",
-                f"take the name off the rule, {PREPARE}",
+                "the platform team has to let the controller read policies (kustomize: component `policies`, Helm: "
+                f"`rbac.policies`); or take the name off the rule, {PREPARE}",
                 field,
                 sure=False,
             )

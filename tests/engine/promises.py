@@ -328,7 +328,8 @@ class Promises:
     def _rules(self, action: WriteRoute, before: Json, after: Json) -> None:
         """Rules for requests that opt in: added last and on evidence alone, by nobody whose run has failed, against nobody's hand."""
         intent, name = action.intent, spot(action)
-        new = [rule for rule in opted(after) if rule not in opted(before)]
+        working = [rule["matches"] for rule in opted(before) if rule["backendRefs"]]
+        new = [rule for rule in opted(after) if rule["matches"] not in working]
         if not new:
             return
         canary = action.plan.pair.canary
@@ -337,7 +338,9 @@ class Promises:
         assert intent.run not in self.failed, f"{name}: a rule is added in failed run {intent.run}"
         assert (intent.run, intent.step) in self.may_copy, f"{name}: step {intent.step} may not add a rule"
         assert (name, ADDED) not in self.lowered, f"{name}: a rule is added against a person"
-        assert after["spec"]["rules"][-len(new) :] == new, f"{name}: not the last rules"
+        there = [rule["matches"] for rule in opted(before)]
+        appended = [rule for rule in new if rule["matches"] not in there]
+        assert not appended or after["spec"]["rules"][-len(appended) :] == appended, f"{name}: not the last rules"
         for rule in new:
             (ref,) = rule["backendRefs"]
             assert canary.is_named_by(ref, NAMESPACE), f"{name}: a rule that is added is for the canary alone"
