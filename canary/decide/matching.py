@@ -44,12 +44,20 @@ def added_at(scope: Scope, index: int) -> bool:
 
 
 def refused(scope: Scope) -> str:
-    """Why the step that the run is at may not add a rule, in words; empty when it may, or has."""
-    if scope.match is None or _standing(scope):
+    """Why the step that the run is at may not add some rule, in words; empty when it may, or has added all of them."""
+    missing = [route for route in scope.live_routes if route.declared and not _complete(scope, route)]
+    if scope.match is None or not missing:
         return ""
-    found = (_additions(scope, route) for route in scope.live_routes if route.declared)
+    found = (_additions(scope, route) for route in missing)
     words = next((each.message for each in found if isinstance(each, Refused)), "")
     return words or unsupported(scope) or _found(scope, GUARDED)
+
+
+def left_over(scope: Scope, route: RouteView) -> tuple[RemoveRule, ...]:
+    """What takes away the rules that stand for a step before the one that the run is at."""
+    if _complete(scope, route):
+        return ()
+    return removals({mark: said for mark, said in scope.added(route).items() if mark in route.added.said})
 
 
 def overtaken(scope: Scope) -> str:
@@ -87,6 +95,15 @@ GUARDED = frozenset({Reason.POLICY_TARGETS_RULE, Reason.POLICIES_UNKNOWN})
 
 def _found(scope: Scope, reasons: AbstractSet[Reason]) -> str:
     return next((found.text for found in scope.facts.findings if found.reason in reasons), "")
+
+
+def _complete(scope: Scope, route: RouteView) -> bool:
+    """Whether a route has all rules that the step adds. Where they cannot be told any more, those that it was given count."""
+    wanted = _additions(scope, route)
+    if isinstance(wanted, Refused):
+        ours = route.intent if scope.ours(route) else None
+        return ours is not None and ours.step == scope.step.index and any(map(route.added.said.get, ours.added))
+    return all(route.added.said.get(entry.mark) for entry in wanted)
 
 
 def _standing(scope: Scope) -> bool:

@@ -7,7 +7,7 @@ from canary.decide.actions import EmitEvent, ForgetPodSpec
 from canary.decide.common import at, note_acceptance, wake
 from canary.decide.holds import RISE, first_hold, held_by
 from canary.decide.scope import Next, Place, Scope
-from canary.decide.writes import writing
+from canary.decide.writes import retracted, writing
 from canary.model.evolution import at_step, unaccepted
 from canary.model.status import Phase
 from canary.model.values import decimal_text
@@ -18,7 +18,7 @@ def step(scope: Scope) -> Next:
     refusal = mirroring.refused(scope)
     if not refusal and (refusal := matching.refused(scope)):
         # Evidence of this step, and the time that a gateway has for it, begin when it can be written.
-        scope = scope.with_(step=at_step(scope.step.index, scope.step.total, scope.step.started_at))
+        scope = scope.with_(*retracted(scope), step=at_step(scope.step.index, scope.step.total, scope.step.started_at))
     if refusal:
         return scope.decide(reasons.ROUTE_UNWRITABLE, f"{refusal} ({scope.step_text})", wake(scope))
     scope, pending = writing(scope)

@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from canary.decide.actions import WriteRoute
 from canary.decide.facts import RouteView, RuleView
-from canary.decide.matching import rules
+from canary.decide.matching import left_over, rules
 from canary.decide.mirroring import copies
 from canary.decide.scope import Decision, Scope
 from canary.errors import ShareError
@@ -101,6 +101,20 @@ def releases(scope: Scope) -> tuple[WriteRoute, ...]:
         for route in scope.facts.routes
         if route.exists and (route.intent is not None or route.unreadable)
     )
+
+
+def retracted(scope: Scope) -> tuple[WriteRoute, ...]:
+    """Take away the rules of the step before, where those of this one may not be added; all else waits with the step."""
+    return tuple(_retracted(scope))
+
+
+def _retracted(scope: Scope) -> Iterator[WriteRoute]:
+    for route in scope.live_routes:
+        gone = left_over(scope, route) if route.declared and scope.ours(route) else ()
+        if gone and route.intent is not None:
+            plan = RoutePlan(route.pair, gone)
+            added = bounded({**scope.added(route), **plan.added}, route.added.said)
+            yield WriteRoute(route.key, plan, replace(route.intent, added=added, turn=scope.facts.turn))
 
 
 def put_back(scope: Scope, route: RouteView, written: Mapping[str, Fraction]) -> WriteRoute:
@@ -241,7 +255,7 @@ def _intent(
         pair=route.pair,
         rules={rule.key: rule.digest for rule in route.rules if rule.digest},
         mirrors=mirrors,
-        added=bounded(added),
+        added=bounded(added, route.added.said),
         reason=scope.run.reason if scope.run.outcome is not None else "",
         message=scope.run.message if scope.run.outcome is not None else "",
         turn=scope.facts.turn,

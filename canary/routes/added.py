@@ -7,7 +7,7 @@ record for as long as the run lasts: somebody who writes the route as it was put
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -54,8 +54,11 @@ def mark_of(rule: Json, namespace: str) -> str:
     return rule_digest({**rule, "filters": []}, namespace)
 
 
-def bounded(record: Mapping[str, Added]) -> dict[str, Added]:
-    """No more of a record than may be kept: all that is to be there, and of the rest what was taken away last."""
-    surplus = len(record) - MOST_ADDED
-    gone = [mark for mark, said in record.items() if not said.there][: max(surplus, 0)]
-    return {mark: said for mark, said in record.items() if mark not in gone}
+def bounded(record: Mapping[str, Added], standing: Collection[str] = ()) -> dict[str, Added]:
+    """No more of a record than may be kept: what is standing and what is to be there first, of the rest what was taken away last.
+
+    A route has fewer rules than that; a record that was forged may have any number.
+    """
+    least_first = sorted(record, key=lambda mark: (mark in standing, record[mark].there))
+    kept = frozenset(least_first[-MOST_ADDED:])
+    return {mark: said for mark, said in record.items() if mark in kept}

@@ -124,7 +124,7 @@ def _route(scope: Scope, route: RouteView) -> RouteStatus:
         found = {key: str(weights) for key, weights in route.intent.baseline.items()}
         baseline = {**found, **baseline} if before.owned else found
         mirrors = {**mirrors, **{key: str(said) for key, said in route.intent.mirrors.items()}}
-        added = {mark: str(said) for mark, said in bounded(scope.added(route)).items()}
+        added = {mark: str(said) for mark, said in bounded(scope.added(route), route.added.said).items()}
         if route.intent.mode is Mode.STEP:
             share, shares = _given(scope, route.intent)
     if not owned:

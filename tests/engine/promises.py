@@ -329,7 +329,7 @@ class Promises:
         """Rules for requests that opt in: added last and on evidence alone, by nobody whose run has failed, against nobody's hand."""
         intent, name = action.intent, spot(action)
         working = [rule["matches"] for rule in opted(before) if rule["backendRefs"]]
-        new = [rule for rule in opted(after) if rule["matches"] not in working]
+        new = [rule for rule in opted(after) if rule["backendRefs"] and rule["matches"] not in working]
         if not new:
             return
         canary = action.plan.pair.canary

@@ -11,7 +11,7 @@ import pytest
 from promises import OPT_IN, opted, without_opted
 from test_engine_mixed_kinds import GRPC, three
 from test_engine_traffic import counting, look, reason
-from world import RUN_ANNOTATION, Fault, Gateways, World, begun, mirror_to, route, rule, spec_of, stranger
+from world import AROUND, RUN_ANNOTATION, Fault, Gateways, World, begun, mirror_to, route, rule, spec_of, stranger
 
 from canary.decide import reasons
 from canary.decide.actions import WriteRoute
@@ -518,6 +518,49 @@ def test_what_another_run_adds_for_now_makes_nothing_invalid() -> None:
     world.run()
     assert world.share() == 0
     assert "until" in message(world)
+
+
+def test_the_rule_of_a_step_goes_though_that_of_the_next_may_not_come() -> None:
+    """The next one waits, for a neighbour's rule or because nobody can tell of policies any more; this one's time is over."""
+    for neighbour in (True, False):
+        steps = [MATCH, {**TWO, "hold": "10s"}, {"weight": 10}]
+        world = begun(spec=spec_of(steps=steps), routes={"shop": route("shop", rule(name="pay"))})
+        assert len(added(world)) == 1
+        if neighbour:
+            theirs = taking(of_headers("h", "1"))
+            theirs["backendRefs"] = [{"name": "their-canary", "port": 80, "weight": 1}]
+            lend(world, theirs)
+        else:
+            world.around = Documents(platform=ABLE)
+        world.pass_step()
+        assert world.status.step is not None
+        assert (world.phase, world.status.step.index, added(world)) == (Phase.PROGRESSING, 2, [])
+        world.wait(100)
+        assert (world.phase, added(world), world.share()) == (Phase.PROGRESSING, [], 0)
+        world.around = AROUND
+        if neighbour:
+            world.edit_route("shop", lambda document: document["spec"]["rules"].pop())
+        world.run()
+        assert [len(each["matches"][0]["headers"]) for each in added(world)] == [2]
+
+
+def test_records_that_were_forged_without_end_stop_nothing() -> None:
+    """In the annotation and in the status, of other rules each: both are cut to what may be kept."""
+    world = matching()
+    world.wait(2)
+
+    def forge(document: Json) -> None:
+        said = json.loads(document["metadata"]["annotations"][RUN_ANNOTATION])
+        said["added"] = {f"a{number}": "+" for number in range(32)}
+        document["metadata"]["annotations"][RUN_ANNOTATION] = json.dumps(said)
+
+    world.crash()
+    world.recorded["routes"][0]["added"] |= {f"b{number}": "+" for number in range(31)}
+    world.edit_route("shop", forge)
+    world.run()
+    world.ask("abort")
+    world.run()
+    assert (world.phase, added(world)) == (Phase.ROLLED_BACK, [])
 
 
 def lend(world: World, theirs: Json) -> None:

@@ -237,7 +237,8 @@ class Cluster(RuleBasedStateMachine):
                 case "gone":
                     rules[:] = [each for each in rules if each not in added]
                 case "behind" if len(rules) < 6:
-                    rules.append({**stranger(), "name": f"static-{len(rules)}", "matches": [{"method": "PUT"}]})
+                    theirs = [{"headers": [{"name": "x-theirs", "value": "1"}]}]
+                    rules.append({**stranger(), "name": f"static-{len(rules)}", "matches": theirs})
                 case "timeouts" if added:
                     added[0]["timeouts"] = {"request": "9s"}
                 case "renamed" if added:
