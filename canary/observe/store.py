@@ -323,8 +323,8 @@ def _needs(document: Json) -> Iterator[Need]:
                 yield "Deployment", namespace, sys.intern(str(ref.get("name", "")))
     if any(step.get("match") for step in _list(spec.get("steps"))):
         yield POLICY, namespace, ""
-    for check in _list(spec.get("checks")):
-        template = check.get("template")
+    for user in _list([*_list(spec.get("checks")), spec.get("traffic")]):
+        template = user.get("template")
         if isinstance(template, dict):
             kind = str(template.get("kind") or TemplateKind.NAMESPACED)
             yield kind, "" if kind == TemplateKind.CLUSTER else namespace, str(template.get("name", ""))
