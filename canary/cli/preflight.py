@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from canary.cli.exits import CliError
+from canary.cli.policies import Defined, lets_opt_in, policies
 from canary.cli.session import missing
 from canary.errors import Forbidden, NotFound
 from canary.kube import (
@@ -28,7 +29,7 @@ from canary.kube.retry import READ
 from canary.lint.source import Document
 from canary.lint.world import World, world_of
 from canary.model.rollout import RouteKind
-from canary.preflight.surroundings import Place
+from canary.preflight.surroundings import POLICY, Place
 from canary.routes.acceptance import ParentRef
 
 Json = dict[str, Any]
@@ -70,9 +71,15 @@ async def read_cluster(kube: Kube, documents: Sequence[Document]) -> World:
             continue  # not served, or not for us to see: then nothing is said about it
         known.add((resource.kind, place or ""))
         objects += _typed(resource, place, found)
+    guards: list[Defined] = []
+    for namespace in sorted({document.namespace for document in rollouts if lets_opt_in(document.spec)}):
+        there_are = await policies(kube, namespace)
+        if there_are is not None:
+            known.add((POLICY, namespace))
+            guards += there_are
     unserved = {kind for document in rollouts for kind in _kinds(document)} - served.keys()
     there = world_of(objects, complete=True, place="the cluster", known=known)
-    return replace(there, unserved=frozenset(unserved))
+    return replace(there, unserved=frozenset(unserved), policies=tuple(guards))
 
 
 def _typed(resource: Resource, place: str | None, items: Sequence[Json]) -> list[tuple[str, Json]]:

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from canary.cli.health import Diagnosis, Level
+from canary.cli.policies import lets_opt_in, policies
 from canary.cli.preflight import surroundings
 from canary.errors import ApiError, Forbidden
 from canary.kube import HTTPROUTES, Kube, Resource
@@ -18,6 +19,7 @@ from canary.observe.facts import Received, gather
 from canary.observe.rollout import Rollout
 from canary.observe.store import Store
 from canary.preflight.findings import Who
+from canary.preflight.surroundings import POLICY
 from canary.view.words import listing
 
 Json = dict[str, Any]
@@ -38,6 +40,8 @@ async def serving(kube: Kube, rollouts: Sequence[Json], now: datetime, *, everyw
             routes += await reader.read(resource, namespace)
     for resource, place in surroundings([(rollout.namespace, spec) for rollout, spec in resting], routes):
         await reader.read(resource, place)
+    for namespace in sorted({rollout.namespace for rollout, spec in resting if lets_opt_in(spec)}):
+        await reader.read_policies(namespace)
     for rollout, _ in resting:
         if rollout.spec is None:
             continue
@@ -71,6 +75,13 @@ class _Reader:
         self._read: set[tuple[Resource, str | None]] = set()
         self.store = Store()
         self.refused: list[str] = []
+
+    async def read_policies(self, namespace: str) -> None:
+        """What may guard rules of routes; where that may not all be read, a preflight says so itself."""
+        found = await policies(self._kube, namespace)
+        for definition, policy in found or ():
+            self.store.put_policy(definition, policy)
+        self.store.around.know(POLICY, namespace, known=found is not None)
 
     async def read(self, resource: Resource, namespace: str | None) -> list[tuple[str, Json]]:
         """The objects of a resource, by namespace; none where they are not served, or may not be read."""

@@ -89,6 +89,8 @@ def _store(document: Document, own: Json, cluster: World, files: World, pending:
     for (kind, _, _), found in files.over(cluster).objects.items():
         if kind in SURROUNDING:
             store.put_around(kind, found)
+    for definition, policy in cluster.policies:
+        store.put_policy(definition, policy)
     for kind in cluster.unserved:
         store.kinds.unseen(kind, None, not_served(kind))
     for (kind, namespace, name), found in cluster.objects.items():

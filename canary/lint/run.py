@@ -8,8 +8,8 @@ from datetime import datetime
 
 from canary.lint import checks, live, neighbours, schema
 from canary.lint.checks import Question
+from canary.lint.extras import extras, policies
 from canary.lint.findings import Finding, Rule, Severity
-from canary.lint.mirrors import mirrors
 from canary.lint.source import Document
 from canary.lint.world import World, key, known_kind, world_of
 from canary.model.rollout import API_VERSION, RolloutSpec
@@ -51,9 +51,10 @@ def lint(documents: Sequence[Document], cluster: World | None = None, now: datet
         found += checks.rollout_findings(document, spec, world)
         found += neighbours.routes(document, spec, files)
         found += neighbours.named_rules(document, spec, files)
-        found += mirrors(document, spec, world)
+        found += extras(document, spec, world)
         if cluster is None:
             found += neighbours.backends(document, spec, files)
+            found += policies(document, spec, files)
         elif now is not None:
             found += live.findings(document, spec, cluster, files, now)
     found += neighbours.rivals(rollouts, files)

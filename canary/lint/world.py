@@ -39,6 +39,8 @@ class World:
     place: str = "these files"
     known: frozenset[Place] = frozenset()
     unserved: frozenset[RouteKind] = frozenset()
+    policies: tuple[tuple[str, Json], ...] = field(default=(), hash=False)
+    """Those of a cluster, by the names of their definitions."""
 
     def get(self, kind: str, namespace: str, name: str) -> Json | None:
         return self.objects.get(key(kind, namespace, name))

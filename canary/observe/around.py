@@ -13,9 +13,9 @@ from functools import lru_cache
 from typing import Any
 
 from canary.observe.objects import key_of
-from canary.preflight.objects import Absence, Gateway, GatewayClass, Grant, ports_of
+from canary.preflight.objects import Absence, Gateway, GatewayClass, Grant, Policy, ports_of
 from canary.preflight.offers import NOTHING_DECLARED, Platform
-from canary.preflight.surroundings import PARENTS
+from canary.preflight.surroundings import PARENTS, POLICY
 from canary.routes.acceptance import GATEWAY_API, ParentRef
 from canary.routes.key import RouteKey
 
@@ -44,6 +44,8 @@ class Around:
         self._gateways: dict[Thing, Gateway] = {}
         self._classes: dict[str, GatewayClass] = {}
         self._grants: defaultdict[str, dict[str, Grant]] = defaultdict(dict)
+        self._policies: dict[Thing, Policy] = {}
+        """Those that target some part of something by its name, by the name of their definition."""
         self._known: set[tuple[str, str]] = set()
         self._parents: dict[RouteKey, tuple[Thing, ...]] = {}
         self._children: dict[Thing, dict[RouteKey, None]] = {}
@@ -72,6 +74,11 @@ class Around:
 
     def labels(self, namespace: str) -> Mapping[str, str] | None:  # noqa: ARG002 # nobody watches Namespaces
         return None
+
+    def policies(self, namespace: str) -> Iterable[Policy] | None:
+        if not self._knows(POLICY, namespace):
+            return None
+        return self._policies.values()
 
     def _knows(self, kind: str, namespace: str) -> bool:
         return (kind, "") in self._known or (kind, namespace) in self._known
@@ -127,6 +134,27 @@ class Around:
             case _:
                 return self._gateways.pop((kind, namespace, name), None) is not None
 
+    def put_policy(self, definition: str, document: Json) -> set[str]:
+        """Keep a policy; the namespaces of what it targets, or targeted, by the name of a part. None: nothing has changed."""
+        namespace, name = key_of(document)
+        policy = Policy.read(document)
+        if not policy.targets:
+            return self.drop_policy(definition, (namespace, name))
+        before = self._policies.get((definition, namespace, name))
+        if before == policy:
+            return set()
+        self._policies[definition, namespace, name] = policy
+        return _about(policy) | _about(before)
+
+    def drop_policy(self, definition: str, key: Key) -> set[str]:
+        """Forget a policy; the namespaces of what it targeted."""
+        return _about(self._policies.pop((definition, *key), None))
+
+    def drop_policies(self, definition: str, place: str | None) -> set[str]:
+        """Forget all policies of a definition in a namespace (None: everywhere); the namespaces of what they targeted."""
+        gone = [thing for thing in self._policies if thing[0] == definition and place in {None, thing[1]}]
+        return {about for _, namespace, name in gone for about in self.drop_policy(definition, (namespace, name))}
+
     # -- who depends on what --------------------------------------------------------------------------------------
 
     def attach(self, route: RouteKey, document: Json | None) -> None:
@@ -151,6 +179,10 @@ class Around:
             of = [thing for thing, gateway in self._gateways.items() if gateway.gateway_class == name]
             return {route for thing in of for route in self._children.get(thing, ())}
         return self._children.get((kind, namespace, name), {}).keys()
+
+
+def _about(policy: Policy | None) -> set[str]:
+    return {target.namespace for target in policy.targets} if policy is not None else set()
 
 
 def _set(kept: dict[Any, Any], key: Any, value: Any) -> bool:

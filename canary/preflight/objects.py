@@ -96,6 +96,48 @@ class GatewayClass:
 
 
 @dataclass(frozen=True, slots=True)
+class Target:
+    """A part of an object that a policy is about. `name` empty: of any of the kind, since a selector says which."""
+
+    kind: str
+    namespace: str
+    name: str
+    section: str
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """An object of a definition that is labelled as a policy: only what it targets by the name of a part."""
+
+    kind: str
+    namespace: str
+    name: str
+    targets: tuple[Target, ...] = ()
+
+    @property
+    def label(self) -> str:
+        return f"{self.kind} {self.name}"
+
+    @classmethod
+    def read(cls, document: Json) -> Policy:
+        metadata, spec = _dict(document.get("metadata")), _dict(document.get("spec"))
+        namespace, name = str(metadata.get("namespace") or ""), str(metadata.get("name") or "")
+        named = [*_dicts(spec.get("targetRefs")), _dict(spec.get("targetRef"))]
+        selected = [{**item, "name": ""} for item in _dicts(spec.get("targetSelectors"))]
+        targets = (_target(item, namespace) for item in (*named, *selected) if item.get("sectionName"))
+        return cls(str(document.get("kind") or "policy"), namespace, name, tuple(targets))
+
+    def targets_rule(self, kind: str, namespace: str, route: str, rule: str) -> bool:
+        """Whether it is about one rule of a route."""
+        return any(
+            (target.kind, target.section) == (kind, rule)
+            and target.name in {"", route}
+            and target.namespace in {"", namespace}
+            for target in self.targets
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Grant:
     """A ReferenceGrant, as far as it lets routes name Services. `services` None: all of its namespace."""
 
@@ -166,3 +208,8 @@ def _dict(value: Any) -> Json:
 
 def _dicts(value: Any) -> list[Json]:
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def _target(item: Json, namespace: str) -> Target:
+    where = str(item.get("namespace") or namespace)
+    return Target(str(item.get("kind") or ""), where, str(item.get("name") or ""), str(item["sectionName"]))

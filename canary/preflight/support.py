@@ -9,7 +9,7 @@ from canary.preflight.objects import Absence, Gateway, GatewayClass
 from canary.preflight.offers import by_class, by_mesh
 from canary.preflight.surroundings import PARENTS, Surroundings
 from canary.routes.acceptance import GATEWAY_API, Answer
-from canary.routes.features import Feature, Offered, Source, missing
+from canary.routes.features import MATCHING, Feature, Offered, Source, missing
 from canary.routes.reading import RouteReading
 
 
@@ -46,7 +46,8 @@ def _finding(
     lacking: tuple[Feature, ...], needed: Mapping[Feature, int], offered: Offered, subject: str, controller: str
 ) -> Finding:
     names, field = " and ".join(lacking), f"spec.steps[{needed[lacking[0]]}]"
-    out = f"or take the mirror out of {field}"
+    extra = "`match`" if set(lacking) & MATCHING else "the mirror"
+    out = f"or take {extra} out of {field}"
     ask = f"the platform team has to declare in --gateway-features that it can, once it has tried it, {out}"
     match offered.source:
         case Source.PUBLISHED:

@@ -20,6 +20,7 @@ from definitions import concise, install, remove
 
 from canary.kube import (
     CHECKTEMPLATES,
+    CRDS,
     DEPLOYMENTS,
     GATEWAYS,
     GRPCROUTES,
@@ -31,6 +32,7 @@ from canary.kube import (
     UDPROUTES,
     Kube,
     KubeClient,
+    Resource,
 )
 from canary_sandbox.apiserver import ApiServer, Fault
 from canary_sandbox.apiserver.generic import GenericApiServer
@@ -373,6 +375,57 @@ async def test_live_says_why_a_gateway_does_not_serve(cluster: Cluster, tmp_path
     assert words.startswith(f"there is no Gateway edge in namespace {NS} in the cluster, which HTTPRoute shop names")
     cluster.api.faults.add(Fault(verb="list", resource="gateways", status=403))
     assert await cluster.lint(manifest) == (0, [])
+
+
+async def test_live_looks_for_policies_about_a_rule_that_a_step_copies(cluster: Cluster, tmp_path: Path) -> None:
+    """None there are; one there is; and where that may not be seen it is a note, since the controller may."""
+    steps = [{"match": [{"headers": [{"name": "x-beta", "value": "yes"}]}]}, {"weight": 100}]
+    manifest = write(tmp_path / "m.yaml", rollout(steps=steps))
+    rules = [{**route()["spec"]["rules"][0], "name": "pay"}]
+    await cluster.kube.merge_patch(HTTPROUTES, "shop", NS, {"spec": {"rules": rules}})
+    await cluster.accept(generation=2)
+    assert await cluster.lint(manifest) == (0, [])
+    await cluster.kube.create(CRDS, definition_of_policies())
+    policies = Resource("gateway.envoyproxy.io", "v1alpha1", "securitypolicies", "SecurityPolicy")
+    target = {"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "name": "shop", "sectionName": "pay"}
+    metadata = {"name": "login", "namespace": NS}
+    await cluster.kube.create(
+        policies,
+        {
+            "apiVersion": policies.api_version,
+            "kind": "SecurityPolicy",
+            "metadata": metadata,
+            "spec": {"targetRefs": [target]},
+        },
+    )
+    code, ((field, words),) = await cluster.lint(manifest)
+    assert (code, field) == (1, "spec.steps[0]")
+    assert "would copy rule pay of HTTPRoute shop, which SecurityPolicy login targets by its name" in words
+    cluster.api.faults.add(Fault(verb="list", resource="securitypolicies", status=403))
+    code, ((field, words),) = await cluster.lint(manifest)
+    assert (code, field) == (0, "spec.steps[0]")
+    assert "whether a policy targets that rule by its name cannot be seen from the cluster" in words
+
+
+def definition_of_policies() -> Json:
+    """A definition with the label of GEP-713."""
+    names = {"plural": "securitypolicies", "singular": "securitypolicy", "kind": "SecurityPolicy"}
+    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    version = {"name": "v1alpha1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+    return {
+        "apiVersion": CRDS.api_version,
+        "kind": "CustomResourceDefinition",
+        "metadata": {
+            "name": "securitypolicies.gateway.envoyproxy.io",
+            "labels": {"gateway.networking.k8s.io/policy": "Direct"},
+        },
+        "spec": {
+            "group": "gateway.envoyproxy.io",
+            "names": {**names, "listKind": "SecurityPolicyList"},
+            "scope": "Namespaced",
+            "versions": [version],
+        },
+    }
 
 
 async def test_live_knows_rivals_and_itself(cluster: Cluster, tmp_path: Path) -> None:
