@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from canary.cli.exits import CliError
+from canary.cli.policies import Defined, lets_opt_in, policies
 from canary.cli.session import missing
 from canary.errors import Forbidden, NotFound
 from canary.kube import (
@@ -32,7 +33,7 @@ from canary.lint.source import Document
 from canary.lint.world import World, world_of
 from canary.model.rollout import RouteKind
 from canary.preflight.objects import Gateway
-from canary.preflight.surroundings import PARENTS, Place
+from canary.preflight.surroundings import PARENTS, POLICY, Place
 from canary.routes.acceptance import ParentRef
 
 Json = dict[str, Any]
@@ -73,9 +74,15 @@ async def read_cluster(kube: Kube, documents: Sequence[Document]) -> World:
             labelled = await READ.call(partial(kube.get, NAMESPACES, name))
             known.add((NAMESPACES.kind, name))
             objects += _typed(NAMESPACES, None, [labelled])
+    guards: list[Defined] = []
+    for namespace in sorted({document.namespace for document in rollouts if lets_opt_in(document.spec)}):
+        there_are = await policies(kube, namespace)
+        if there_are is not None:
+            known.add((POLICY, namespace))
+            guards += there_are
     unserved = {kind for document in rollouts for kind in _kinds(document)} - served.keys()
     there = world_of(objects, complete=True, place="the cluster", known=known)
-    return replace(there, unserved=frozenset(unserved))
+    return replace(there, unserved=frozenset(unserved), policies=tuple(guards))
 
 
 async def _read_around(

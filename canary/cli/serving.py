@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from canary.cli.health import Diagnosis, Level
+from canary.cli.policies import lets_opt_in, policies
 from canary.cli.preflight import chosen_by_labels, gateways_of_sets, surroundings
 from canary.errors import ApiError, Forbidden
 from canary.kube import HTTPROUTES, NAMESPACES, Kube, Resource
@@ -19,6 +20,7 @@ from canary.observe.facts import Received, gather
 from canary.observe.rollout import Rollout
 from canary.observe.store import Store
 from canary.preflight.findings import Who
+from canary.preflight.surroundings import POLICY
 from canary.view.words import listing
 
 Json = dict[str, Any]
@@ -44,6 +46,8 @@ async def serving(kube: Kube, rollouts: Sequence[Json], now: datetime, *, everyw
         around += await reader.read(resource, place)
     for namespace in chosen_by_labels([*routes, *around]):
         await reader.labels(namespace)
+    for namespace in sorted({rollout.namespace for rollout, spec in resting if lets_opt_in(spec)}):
+        await reader.read_policies(namespace)
     for rollout, _ in resting:
         if rollout.spec is None:
             continue
@@ -89,6 +93,13 @@ class _Reader:
         else:
             self.store.put_around(NAMESPACES.kind, found)
             self.store.around.know(NAMESPACES.kind, namespace, known=True)
+
+    async def read_policies(self, namespace: str) -> None:
+        """What may guard rules of routes; where that may not all be read, a preflight says so itself."""
+        found = await policies(self._kube, namespace)
+        for definition, policy in found or ():
+            self.store.put_policy(definition, policy)
+        self.store.around.know(POLICY, namespace, known=found is not None)
 
     async def read(self, resource: Resource, namespace: str | None) -> list[tuple[str, Json]]:
         """The objects of a resource, by namespace; none where they are not served, or may not be read."""

@@ -136,6 +136,20 @@ class Manager:
         self._arrivals.of(resource, place)
         self.deps.store.around.forget(resource, place)
 
+    def policy(self, definition: str, kind: str | None, document: Json) -> None:
+        """A policy of a definition appeared, changed or vanished. Runs under way are looked at, too: it may guard what they copy."""
+        store = self.deps.store
+        gone = kind == "DELETED"
+        self.wake(store.drop_policy(definition, key_of(document)) if gone else store.put_policy(definition, document))
+
+    def policies_gone(self, definition: str, place: str | None) -> None:
+        """What was seen of a definition of policies in a namespace (None: everywhere) counts no more."""
+        self.wake(self.deps.store.drop_policies(definition, place))
+
+    def policies_known(self, place: str | None, *, known: bool) -> None:
+        """Whether all policies are known, in a namespace or (None) everywhere."""
+        self.wake(self.deps.store.know_policies(place, known=known))
+
     async def go_on(self) -> None:
         """Everything is known that runs move by: look at those under way. Returns when that is done."""
         self.deps.store.around.complete = False

@@ -14,6 +14,7 @@ from fractions import Fraction
 from canary.decide import reasons
 from canary.decide.approval import awaiting
 from canary.decide.facts import RouteView
+from canary.decide.matching import added_at
 from canary.decide.mirroring import copied_at
 from canary.decide.pausing import kept_by_hand
 from canary.decide.scope import Scope, remembered_share, replaced
@@ -226,12 +227,14 @@ def the_step_that_was_written(scope: Scope) -> Scope:
         return scope
     steps = {intent.step for intent in _mine(scope)}
     ahead = index < len(scope.spec.steps) and steps == {index + 1} and _stand_at(declared, scope.shares_at(index + 1))
-    if ahead and copied_at(scope, index + 1):
+    if ahead and copied_at(scope, index + 1) and added_at(scope, index + 1):
         return _at_step(scope, index + 1)
     if scope.run.unavailable_since is not None:
         return scope
     given = [
-        lower for lower in range(1, index + 1) if _have(declared, scope.shares_at(lower)) and copied_at(scope, lower)
+        lower
+        for lower in range(1, index + 1)
+        if _have(declared, scope.shares_at(lower)) and copied_at(scope, lower) and added_at(scope, lower)
     ]
     if index in given or index == 0:
         return _at_step(scope, index, approved=scope.step.approved) if index + 1 in steps else scope

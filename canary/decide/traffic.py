@@ -60,7 +60,7 @@ def wrong_share(scope: Scope) -> str:
     if evidence is None or not scope.written or mirroring or any(rule.sticky for rule in rules):
         return ""
     shares = [float(rule.weights.share) for rule in rules]
-    low, high = min(shares), max(shares)
+    low, high = min(shares), 100.0 if scope.opted_in else max(shares)  # nobody knows how many opt in
     below = provably_below(evidence.most, low - tolerance(low))
     if not below and not provably_above(evidence.least, high + tolerance(high)):
         return ""
@@ -74,7 +74,7 @@ def wrong_share(scope: Scope) -> str:
 def too_many_copies(scope: Scope) -> str:
     """Why a gateway provably copies far more than it was asked to, in words; empty where nothing is proven."""
     evidence = _evidence(scope)
-    if evidence is None or not scope.copied:
+    if evidence is None or not scope.copied or scope.opted_in:
         return ""
     asked = float(scope.copied)
     if not copied_above(evidence.least, float(scope.written), MOST_COPIES * asked):

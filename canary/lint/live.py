@@ -8,6 +8,7 @@ from typing import Any
 
 from canary.lint import neighbours
 from canary.lint.findings import Finding, Path, Rule, Severity, path_of
+from canary.lint.route_shape import flaws, sound
 from canary.lint.source import Document
 from canary.lint.world import World
 from canary.model.checks import TemplateKind
@@ -41,7 +42,8 @@ def findings(document: Document, spec: RolloutSpec, cluster: World, files: World
         for ref in spec.routes
         if ref.kind not in cluster.unserved
         and cluster.get(ref.kind, document.namespace, ref.name) is None
-        and files.get(ref.kind, document.namespace, ref.name) is not None
+        and (given := files.get(ref.kind, document.namespace, ref.name)) is not None
+        and not any(flaws(sound({**given, "status": None})))
     }
     rollout = Rollout.of(own)
     store = _store(document, own, cluster, files, pending)
@@ -100,6 +102,8 @@ def _store(document: Document, own: Json, cluster: World, files: World, pending:
             store.put_around(
                 kind, _kept_labels(cluster.get(kind, namespace, name), found) if kind == "Namespace" else found
             )
+    for definition, policy in cluster.policies:
+        store.put_policy(definition, policy)
     for kind in cluster.unserved:
         store.kinds.unseen(kind, None, not_served(kind))
     for (kind, namespace, name), found in cluster.objects.items():

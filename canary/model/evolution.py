@@ -202,6 +202,7 @@ def route_seen(
     baseline: Mapping[str, str],
     rules: Mapping[str, str],
     mirrors: Mapping[str, str],
+    added: Mapping[str, str],
 ) -> RouteStatus:
     """A route as it is now, and what is to be put back there."""
     return _evolved(
@@ -216,6 +217,7 @@ def route_seen(
         baseline=dict(baseline),
         rules=dict(rules),
         mirrors=dict(mirrors),
+        added=dict(added),
     )
 
 

@@ -278,6 +278,14 @@ class RouteStatus(ApiModel):
             "where it does no more.",
         ),
     ] = {}
+    added: Annotated[
+        dict[str, Annotated[str, Field(max_length=256)]],
+        Field(
+            max_length=MAX_RULES * 2,
+            description="Rules that this run added to it for requests that opt in, by their digests: + and the name that it was "
+            "given, if any, or - once it was taken away.",
+        ),
+    ] = {}
 
 
 class RevisionsStatus(ApiModel):

@@ -22,12 +22,13 @@ from canary.preflight.objects import (
     Grant,
     Labels,
     Namespaces,
+    Policy,
     labels_of,
     named,
     ports_of,
 )
 from canary.preflight.offers import NOTHING_DECLARED, Platform
-from canary.preflight.surroundings import PARENTS
+from canary.preflight.surroundings import PARENTS, POLICY
 from canary.routes.acceptance import GATEWAY_API, ParentRef
 from canary.routes.key import RouteKey
 
@@ -68,6 +69,8 @@ class Around:
         self._classes: dict[str, GatewayClass] = {}
         self._grants: defaultdict[str, dict[str, Grant]] = defaultdict(dict)
         self._labels: dict[str, Labels | None] = {}
+        self._policies: dict[Thing, Policy] = {}
+        """Those that target some part of something by its name, by the name of their definition."""
         self._known: set[tuple[str, str]] = set()
         self._parents: dict[RouteKey, tuple[Thing, ...]] = {}
         self._children: Index[Thing, RouteKey] = Index()
@@ -103,6 +106,11 @@ class Around:
     def labels(self, namespace: str) -> Mapping[str, str] | None:
         kept = self._labels.get(namespace) if self.knows("Namespace", namespace) else None
         return named(kept, namespace) if kept is not None else None
+
+    def policies(self, namespace: str) -> Iterable[Policy] | None:
+        if not self.knows(POLICY, namespace):
+            return None
+        return self._policies.values()
 
     def knows(self, kind: str, namespace: str) -> bool:
         """Whether all objects of a kind in a namespace are known, so that what is not there does not exist."""
@@ -185,6 +193,27 @@ class Around:
                 (self._sets.add if there else self._sets.discard)(found.of, key)
         return change
 
+    def put_policy(self, definition: str, document: Json) -> set[str]:
+        """Keep a policy; the namespaces of what it targets, or targeted, by the name of a part. None: nothing has changed."""
+        namespace, name = key_of(document)
+        policy = Policy.read(document)
+        if not policy.targets:
+            return self.drop_policy(definition, (namespace, name))
+        before = self._policies.get((definition, namespace, name))
+        if before == policy:
+            return set()
+        self._policies[definition, namespace, name] = policy
+        return _about(policy) | _about(before)
+
+    def drop_policy(self, definition: str, key: Key) -> set[str]:
+        """Forget a policy; the namespaces of what it targeted."""
+        return _about(self._policies.pop((definition, *key), None))
+
+    def drop_policies(self, definition: str, place: str | None) -> set[str]:
+        """Forget all policies of a definition in a namespace (None: everywhere); the namespaces of what they targeted."""
+        gone = [thing for thing in self._policies if thing[0] == definition and place in {None, thing[1]}]
+        return {about for _, namespace, name in gone for about in self.drop_policy(definition, (namespace, name))}
+
     # -- who depends on what --------------------------------------------------------------------------------------
 
     def attach(self, route: RouteKey, document: Json | None) -> None:
@@ -245,6 +274,10 @@ class Around:
                 for one in self._sets.get(gateway):
                     if one[0] == namespace:
                         yield from self._children.get(("ListenerSet", *one))
+
+
+def _about(policy: Policy | None) -> set[str]:
+    return {target.namespace for target in policy.targets} if policy is not None else set()
 
 
 def _set(kept: dict[Any, Any], at: Any, value: Any, thing: Thing) -> Change | None:

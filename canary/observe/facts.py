@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from canary.decide import mirroring
+from canary.decide import matching, mirroring
 from canary.decide.facts import Facts, Problem, Recorded, RouteView, WorkloadView
 from canary.decide.reasons import CONFLICTING_ROLLOUT
 from canary.errors import ShareError
@@ -82,6 +82,7 @@ def gather(
     problems += received.refusals
     problems += _route_problems(store, rollout, spec, status, routes)
     problems += mirroring.problems(spec, routes, active=status.active)
+    problems += matching.problems(spec, routes, step=status.step.index if status.active and status.step else 0)
     undecided = status.active and (status.run is None or status.run.outcome is None)
     return Facts(
         now=now,
@@ -175,7 +176,7 @@ def _route_problems(
 
 def asks_gateways(spec: RolloutSpec) -> bool:
     """Whether a run asks more of gateways than to divide requests, which all can."""
-    return any(step.mirror is not None for step in spec.steps)
+    return any(step.mirror is not None or step.match is not None for step in spec.steps)
 
 
 def _findings(

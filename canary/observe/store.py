@@ -26,6 +26,7 @@ from canary.observe.rivals import Rivals
 from canary.observe.rollout import Rollout
 from canary.preflight.objects import sources_of
 from canary.preflight.offers import NOTHING_DECLARED, Platform
+from canary.preflight.surroundings import POLICY
 from canary.routes.key import RouteKey
 
 Json = dict[str, Any]
@@ -193,6 +194,26 @@ class Store:
     def drop_around(self, kind: str, key: Key) -> set[Key]:
         return self._surrounded(self.around.drop(kind, key))
 
+    def put_policy(self, definition: str, document: Json) -> set[Key]:
+        """Keep a policy of a definition; the Rollouts to which it matters, at rest or not: what it guards is not to be copied."""
+        return self._guarded(self.around.put_policy(definition, document))
+
+    def drop_policy(self, definition: str, key: Key) -> set[Key]:
+        return self._guarded(self.around.drop_policy(definition, key))
+
+    def drop_policies(self, definition: str, place: str | None) -> set[Key]:
+        """Forget all policies of a definition in a namespace (None: everywhere)."""
+        return self._guarded(self.around.drop_policies(definition, place))
+
+    def know_policies(self, place: str | None, *, known: bool) -> set[Key]:
+        """Whether all policies of a namespace (None: of all) are known; the Rollouts to which that matters, if it is news."""
+        if not self.around.know(POLICY, place, known=known):
+            return set()
+        return self._guarded({need[1] for need in self._wanted_by if need[0] == POLICY and place in {None, need[1]}})
+
+    def _guarded(self, namespaces: set[str]) -> set[Key]:
+        return {key for namespace in namespaces for key in self.dependents(POLICY, namespace, "")}
+
     def _surrounded(self, change: Change | None) -> set[Key]:
         """The Rollouts at rest to which a change around routes matters: a run under way is not ended by it."""
         if change is None:
@@ -309,6 +330,8 @@ def _needs(document: Json) -> Iterator[Need]:
         for ref in workloads.values():
             if isinstance(ref, dict):
                 yield "Deployment", namespace, sys.intern(str(ref.get("name", "")))
+    if any(step.get("match") for step in _list(spec.get("steps"))):
+        yield POLICY, namespace, ""
     for user in _list([*_list(spec.get("checks")), spec.get("traffic")]):
         template = user.get("template")
         if isinstance(template, dict):

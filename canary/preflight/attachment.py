@@ -10,7 +10,7 @@ from typing import Any
 
 from canary.preflight.findings import Finding, Reason, Who
 from canary.preflight.hostnames import meet
-from canary.preflight.objects import Absence, Gateway, GatewayClass, Namespaces
+from canary.preflight.objects import NAME_LABEL, Absence, Gateway, GatewayClass, Namespaces
 from canary.preflight.parents import is_gateway
 from canary.preflight.selectors import Selector, unmet
 from canary.preflight.surroundings import Surroundings
@@ -34,8 +34,19 @@ REFUSALS = {
 WITH_HOSTNAMES = frozenset({"HTTPRoute", "GRPCRoute", "TLSRoute"})
 
 
-def attachment(reading: RouteReading, around: Surroundings, field: str) -> Iterator[Finding]:
-    """Why a route is not served as it is: at most one finding a parent. `field`: where the Rollout names the route."""
+def attachment(
+    reading: RouteReading, around: Surroundings, field: str, *, by_parent: bool = False, applied: bool = True
+) -> Iterator[Finding]:
+    """Why a route is not served as it is: at most one finding a parent.
+
+    Args:
+        reading: the route.
+        around: what stands around it.
+        field: where the Rollout names the route; with `by_parent`, where the parents are named.
+        by_parent: the field of each finding is that of its parentRef.
+        applied: False for a route that is in no cluster yet, where no gateway can have answered for it.
+
+    """
     route = _Route(reading.document)
     if not reading.answers:
         yield Finding(
@@ -45,8 +56,8 @@ def attachment(reading: RouteReading, around: Surroundings, field: str) -> Itera
             "name the Gateway in its spec.parentRefs",
             field,
         )
-    for answer in reading.answers:
-        found = _of_parent(route, answer, around, field)
+    for index, answer in enumerate(reading.answers):
+        found = _of_parent(route, answer, around, f"{field}[{index}]" if by_parent else field, applied=applied)
         if found is not None:
             yield found
 
@@ -62,7 +73,7 @@ class _Route:
         self.label = f"{self.kind} {metadata.get('name')}"
 
 
-def _of_parent(route: _Route, answer: Answer, around: Surroundings, field: str) -> Finding | None:
+def _of_parent(route: _Route, answer: Answer, around: Surroundings, field: str, *, applied: bool) -> Finding | None:
     parent = answer.parent
     name = parent.label(route.namespace)
     there = _find(parent, around)
@@ -80,7 +91,7 @@ def _of_parent(route: _Route, answer: Answer, around: Surroundings, field: str) 
         words = f"{route.label} is not served: {answer.message}"
         return Finding(Reason.NOT_ACCEPTED, Who.NOBODY, words, "", field)
     why = _why_not(route, parent, gateway, around, field) if gateway is not None else None
-    if why is not None:
+    if why is not None or not applied:
         return why
     words = f"{route.label} is not served: {name} has not answered for the route yet"
     return Finding(Reason.ROUTE_NOT_ATTACHED, Who.PLATFORM, words, _who_answers(parent, gateway, around), field)
@@ -198,8 +209,13 @@ def _lets_in(takes: Namespaces, home: str, namespace: str, around: Surroundings)
 
 def _lacking(takes: Namespaces, namespace: str, around: Surroundings) -> Selector:
     """What the labels of a namespace lack for a selector; nothing where nobody can tell."""
-    labels = around.labels(namespace) if takes.selector is not None else None
-    return unmet(takes.selector, labels) if takes.selector is not None and labels is not None else ()
+    if takes.selector is None:
+        return ()
+    labels = around.labels(namespace)
+    if labels is not None:
+        return unmet(takes.selector, labels)
+    by_name = tuple(requirement for requirement in takes.selector if requirement.label == NAME_LABEL)
+    return unmet(by_name, {NAME_LABEL: namespace})
 
 
 def _outside(
@@ -208,8 +224,9 @@ def _outside(
     """Nobody of `takes` lets a namespace in. Where a label would do, that is said: it is no matter of the Gateway's owners."""
     reason = Reason.NOT_ALLOWED_BY_LISTENERS
     others = f"the owners of {name} have to allow the namespace in {place}"
-    lacking = next((found for each in takes if (found := _lacking(each, namespace, around))), ())
-    if not lacking:
+    found = [_lacking(each, namespace, around) for each in takes]
+    lacking = next((some for some in found if some and all(each.label != NAME_LABEL for each in some)), ())
+    if not lacking:  # what a namespace is called is not to be mended
         return Finding(reason, Who.GATEWAY_OWNER, words, others, field)
     remedy = " and ".join(requirement.remedy for requirement in lacking)
     advice = f"whoever may label namespaces has to {remedy} on namespace {namespace}, or {others}"

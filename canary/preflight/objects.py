@@ -110,12 +110,58 @@ class GatewayClass:
     def read(cls, document: Json) -> GatewayClass:
         published = _dict(document.get("status")).get("supportedFeatures")
         # Objects since v1.1 of the Gateway API, plain strings before.
-        names = [item.get("name") if isinstance(item, dict) else item for item in published or ()]
+        names = (
+            [item.get("name") if isinstance(item, dict) else item for item in published]
+            if isinstance(published, list)
+            else []
+        )
         labels = _dict(_dict(document.get("metadata")).get("labels"))
         return cls(
             controller=str(_dict(document.get("spec")).get("controllerName") or ""),
             version=str(labels.get(VERSION_LABEL) or "").removeprefix("v"),
             features=frozenset(sys.intern(str(name)) for name in names if name) or None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A part of an object that a policy is about. `name` empty: of any of the kind, since a selector says which."""
+
+    kind: str
+    namespace: str
+    name: str
+    section: str
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """An object of a definition that is labelled as a policy: only what it targets by the name of a part."""
+
+    kind: str
+    namespace: str
+    name: str
+    targets: tuple[Target, ...] = ()
+
+    @property
+    def label(self) -> str:
+        return f"{self.kind} {self.name}"
+
+    @classmethod
+    def read(cls, document: Json) -> Policy:
+        metadata, spec = _dict(document.get("metadata")), _dict(document.get("spec"))
+        namespace, name = str(metadata.get("namespace") or ""), str(metadata.get("name") or "")
+        named = [*_dicts(spec.get("targetRefs")), _dict(spec.get("targetRef"))]
+        selected = [{**item, "name": ""} for item in _dicts(spec.get("targetSelectors"))]
+        targets = (_target(item, namespace) for item in (*named, *selected) if item.get("sectionName"))
+        return cls(str(document.get("kind") or "policy"), namespace, name, tuple(targets))
+
+    def targets_rule(self, kind: str, namespace: str, route: str, rule: str) -> bool:
+        """Whether it is about one rule of a route."""
+        return any(
+            (target.kind, target.section) == (kind, rule)
+            and target.name in {"", route}
+            and target.namespace in {"", namespace}
+            for target in self.targets
         )
 
 
@@ -227,3 +273,8 @@ def _dict(value: Any) -> Json:
 
 def _dicts(value: Any) -> list[Json]:
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def _target(item: Json, namespace: str) -> Target:
+    where = str(item.get("namespace") or namespace)
+    return Target(str(item.get("kind") or ""), where, str(item.get("name") or ""), str(item["sectionName"]))

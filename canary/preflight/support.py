@@ -10,7 +10,7 @@ from canary.preflight.offers import by_class, by_mesh
 from canary.preflight.parents import class_of, is_gateway
 from canary.preflight.surroundings import Surroundings
 from canary.routes.acceptance import Answer
-from canary.routes.features import Feature, Offered, Source, missing
+from canary.routes.features import MATCHING, Feature, Offered, Source, missing
 from canary.routes.reading import RouteReading
 
 
@@ -20,14 +20,14 @@ def support(reading: RouteReading, needed: Mapping[Feature, int], around: Surrou
         return
     told: set[str] = set()
     for answer in reading.answers:
-        for offered, subject, controller in _offers(answer, around):
+        for offered, subject, controller in offers(answer, around):
             lacking = missing(needed, offered)
             if lacking and subject not in told:
                 told.add(subject)
                 yield _finding(lacking, needed, offered, subject, controller)
 
 
-def _offers(answer: Answer, around: Surroundings) -> Iterator[tuple[Offered, str, str]]:
+def offers(answer: Answer, around: Surroundings) -> Iterator[tuple[Offered, str, str]]:
     """What a parent offers, what it is called, and whose controller serves it as far as that is known."""
     parent = answer.parent
     if is_gateway(parent):
@@ -46,7 +46,8 @@ def _finding(
     lacking: tuple[Feature, ...], needed: Mapping[Feature, int], offered: Offered, subject: str, controller: str
 ) -> Finding:
     names, field = " and ".join(lacking), f"spec.steps[{needed[lacking[0]]}]"
-    out = f"or take the mirror out of {field}"
+    extra = "`match`" if set(lacking) & MATCHING else "the mirror"
+    out = f"or take {extra} out of {field}"
     ask = f"the platform team has to declare in --gateway-features that it can, once it has tried it, {out}"
     match offered.source:
         case Source.PUBLISHED:

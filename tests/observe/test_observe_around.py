@@ -304,3 +304,40 @@ def test_a_kind_that_is_listed_in_a_place_is_news_to_those_who_look_there(store:
     assert store.resting(None) == {SHOP, SECOND, ("apps", "third")}
     store.put_rollout(rollout(version=2, status={"phase": "Progressing"}))
     assert store.resting(TEAM) == {SECOND}
+
+
+# -- policies -------------------------------------------------------------------------------------------------------
+
+
+SECURITY = "securitypolicies.gateway.envoyproxy.io"
+
+
+def guard(name: str = "login", section: str | None = "pay", namespace: str = TEAM) -> Json:
+    target = {"kind": "HTTPRoute", "name": "shop", **({"sectionName": section} if section else {})}
+    return {"kind": "SecurityPolicy", **thing(name, namespace, targetRefs=[target])}
+
+
+def test_a_policy_about_a_rule_wakes_those_who_would_copy_it_also_in_a_run(store: Store) -> None:
+    """And nobody else; one that is about whole routes is nobody's news."""
+    match = [{"match": [{"headers": [{"name": "x-beta", "value": "yes"}]}]}, {"weight": 100}]
+    store.put_rollout(rollout("opting", steps=match, status={"phase": "Progressing"}))
+    store.put_rollout(rollout("far", steps=match, metadata={"namespace": "far"}))
+    opting = {(TEAM, "opting")}
+    assert store.active((TEAM, "opting"))
+    assert store.know_policies(None, known=True) == opting | {("far", "far")}
+    assert store.know_policies(None, known=True) == set()
+    assert store.put_policy(SECURITY, guard(section=None)) == set()
+    assert store.put_policy(SECURITY, guard()) == opting
+    assert store.put_policy(SECURITY, guard()) == set()
+    (kept,) = store.around.policies(TEAM) or ()
+    assert kept.targets_rule("HTTPRoute", TEAM, "shop", "pay")
+    assert store.put_policy(SECURITY, guard(section=None)) == opting, "it is about the rule no more"
+    assert store.put_policy(SECURITY, guard()) == opting
+    assert store.drop_policy(SECURITY, (TEAM, "login")) == opting
+    assert store.put_policy(SECURITY, guard()) == opting
+    assert store.drop_policies("others.example.org", None) == set()
+    assert store.drop_policies(SECURITY, "far") == set()
+    assert store.drop_policies(SECURITY, TEAM) == opting
+    assert [*(store.around.policies(TEAM) or ())] == []
+    assert store.know_policies(None, known=False) == opting | {("far", "far")}
+    assert store.around.policies(TEAM) is None

@@ -121,6 +121,21 @@ app.kubernetes.io/component: controller
   verbs: [get, patch]
 {{- end }}
 
+{{- define "canary.rules.policies" -}}
+- apiGroups: [gateway.envoyproxy.io]
+  resources: [backendtrafficpolicies, clienttrafficpolicies, envoyextensionpolicies, envoypatchpolicies, securitypolicies]
+  verbs: [list, watch]
+- apiGroups: [gateway.kgateway.dev]
+  resources: [backendconfigpolicies, httplistenerpolicies, listenerpolicies, trafficpolicies]
+  verbs: [list, watch]
+- apiGroups: [kuadrant.io]
+  resources: [authpolicies, dnspolicies, ratelimitpolicies, tlspolicies, tokenratelimitpolicies]
+  verbs: [list, watch]
+- apiGroups: [gateway.nginx.org]
+  resources: [clientsettingspolicies, observabilitypolicies, proxysettingspolicies, snippetspolicies, upstreamsettingspolicies]
+  verbs: [list, watch]
+{{- end }}
+
 {{- define "canary.rules.events" -}}
 - apiGroups: [""]
   resources: [events]
