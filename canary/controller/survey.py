@@ -1,4 +1,4 @@
-"""Follows what stands around routes, as far as that may be read: Gateways, their classes, Services, ReferenceGrants, policies.
+"""Follows what stands around routes, as far as that may be read: Gateways, their classes, Services, grants, Namespaces, policies.
 
 No run moves by these, so nothing here ends a controller or keeps it from beginning: of a kind that may not be read, or that a
 cluster does not serve, a preflight says nothing.
@@ -15,13 +15,22 @@ from canary.controller.manager import Manager
 from canary.controller.policies import Policies
 from canary.controller.route_informers import watch_name
 from canary.errors import ApiError, NotFound
-from canary.kube import GATEWAYCLASSES, GATEWAYS, LISTENERSETS, REFERENCEGRANTS, SERVICES, Kube, Resource
+from canary.kube import (
+    GATEWAYCLASSES,
+    GATEWAYS,
+    LISTENERSETS,
+    NAMESPACES,
+    REFERENCEGRANTS,
+    SERVICES,
+    Kube,
+    Resource,
+)
 from canary.kube.outage import Eyes
 from canary.preflight.surroundings import POLICY
 
 log = logging.getLogger("canary.survey")
 
-SURVEYED = (GATEWAYS, LISTENERSETS, GATEWAYCLASSES, SERVICES, REFERENCEGRANTS)
+SURVEYED = (GATEWAYS, LISTENERSETS, GATEWAYCLASSES, SERVICES, REFERENCEGRANTS, NAMESPACES)
 
 PATIENCE = 10.0
 """Seconds that a start waits for these lists at most."""
@@ -80,7 +89,7 @@ class Survey:
                 await self._follow(resource, place)
             except ApiError as error:
                 self._manager.know(resource.kind, place, known=False)
-                self._manager.deps.store.around.forget(resource.kind, place)
+                self._manager.forget(resource.kind, place)
                 if str(error) != said:
                     said = str(error)
                     self._say(resource, place, error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from fractions import Fraction
 from typing import Self
 
@@ -202,6 +202,8 @@ class Facts:
     """The status was taken over from the API server, and the routes do not all name our turn yet."""
     since: datetime | None = None
     """When this controller took the run over: what was measured before is no evidence for a rise."""
+    settle: timedelta = timedelta(0)
+    """How long the data planes of these routes may take to follow what their gateways report."""
     blind: bool = False
     """Watches are broken: what is known may be old, and time does not count against anybody."""
     blind_since: datetime | None = None

@@ -18,9 +18,10 @@ from canary.decide.matching import added_at
 from canary.decide.mirroring import copied_at
 from canary.decide.pausing import kept_by_hand
 from canary.decide.scope import Scope, remembered_share, replaced
-from canary.model.evolution import at_step, ended, held_until, pause_since, remembered_by, won_without_swap
+from canary.model.evolution import at_step, ended, held_until, pause_since, remembered_by, settled_by, won_without_swap
 from canary.model.shares import Shares
 from canary.model.status import Outcome, Phase, RolloutStatus, RunStatus
+from canary.preflight.offers import LONGEST_SETTLE
 from canary.routes.intent import Intent, Mode
 
 Rule = Callable[[Scope], Scope]
@@ -111,6 +112,16 @@ def held_as_long_as_declared(scope: Scope) -> Scope:
         if scope.step.hold_until is not None and scope.step.hold_until >= over
         else scope.with_(step=held_until(scope.step, over))
     )
+
+
+def settled_as_gateways_do(scope: Scope) -> Scope:
+    """What is measured in a step that was reached counts from a settle time later, and never from so late that it is forged."""
+    if not scope.status.active or scope.step.reached_at is None:
+        return scope
+    reached, settled = scope.step.reached_at, scope.step.settled_at
+    if settled is not None and reached <= settled <= reached + LONGEST_SETTLE:
+        return scope
+    return scope.with_(step=settled_by(scope.step, reached + scope.facts.settle))
 
 
 def rules_that_moved(scope: Scope) -> Scope:
@@ -235,6 +246,7 @@ ALWAYS: tuple[Rule, ...] = (
     decided_but_going_on,
     paused_for_nothing,
     held_as_long_as_declared,
+    settled_as_gateways_do,
     rules_that_moved,
     impossible_annotations,
     a_run_ahead,

@@ -81,14 +81,27 @@ def _own(document: Document, cluster: World) -> Json:
     return {**there, "metadata": metadata, "spec": document.content.get("spec")}
 
 
+def _kept_labels(there: Json | None, namespace: Json) -> Json:
+    """A Namespace of the files as it will be: what is applied takes no label away that somebody else has set."""
+    labels = {**_labels(there or {}), **_labels(namespace)}
+    return {**namespace, "metadata": {**namespace["metadata"], "labels": labels}}
+
+
+def _labels(document: Json) -> Json:
+    labels = (document.get("metadata") or {}).get("labels")
+    return labels if isinstance(labels, dict) else {}
+
+
 def _store(document: Document, own: Json, cluster: World, files: World, pending: set[RouteKey]) -> Store:
     store = Store(place=cluster.place)
     for kind, place in cluster.known:
         store.around.know(kind, place or None, known=True)
     store.put_rollout(own)
-    for (kind, _, _), found in files.over(cluster).objects.items():
+    for (kind, namespace, name), found in files.over(cluster).objects.items():
         if kind in SURROUNDING:
-            store.put_around(kind, found)
+            store.put_around(
+                kind, _kept_labels(cluster.get(kind, namespace, name), found) if kind == "Namespace" else found
+            )
     for definition, policy in cluster.policies:
         store.put_policy(definition, policy)
     for kind in cluster.unserved:

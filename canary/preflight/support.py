@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from canary.preflight.findings import Finding, Reason, Who
-from canary.preflight.objects import Absence, Gateway, GatewayClass
+from canary.preflight.objects import Absence, GatewayClass
 from canary.preflight.offers import by_class, by_mesh
-from canary.preflight.surroundings import PARENTS, Surroundings
-from canary.routes.acceptance import GATEWAY_API, Answer
+from canary.preflight.parents import class_of, is_gateway
+from canary.preflight.surroundings import Surroundings
+from canary.routes.acceptance import Answer
 from canary.routes.features import MATCHING, Feature, Offered, Source, missing
 from canary.routes.reading import RouteReading
 
@@ -29,9 +30,8 @@ def support(reading: RouteReading, needed: Mapping[Feature, int], around: Surrou
 def offers(answer: Answer, around: Surroundings) -> Iterator[tuple[Offered, str, str]]:
     """What a parent offers, what it is called, and whose controller serves it as far as that is known."""
     parent = answer.parent
-    if parent.group == GATEWAY_API and parent.kind in PARENTS:
-        gateway = around.gateway(parent.kind, parent.namespace, parent.name)
-        name = gateway.gateway_class if isinstance(gateway, Gateway) else ""
+    if is_gateway(parent):
+        name = class_of(parent, around)
         there = around.gateway_class(name) if name else Absence.UNKNOWN
         subject = f"GatewayClass {name}" if name else f"the class of {parent.kind} {parent.namespace}/{parent.name}"
         controller = there.controller if isinstance(there, GatewayClass) else ""

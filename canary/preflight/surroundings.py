@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
-from canary.preflight.objects import Absence, Gateway, GatewayClass, Grant, Policy, ports_of
+from canary.preflight.objects import Absence, Gateway, GatewayClass, Grant, Policy, labels_of, named, ports_of
 from canary.preflight.offers import NOTHING_DECLARED, Platform
 from canary.routes.acceptance import GATEWAY_API
 
@@ -40,7 +40,7 @@ class Surroundings(Protocol):
         ...
 
     def labels(self, namespace: str) -> Mapping[str, str] | None:
-        """The labels of a namespace; None: nobody can tell."""
+        """The labels of a namespace, its name among them as the API server sets it; None: nobody can tell."""
         ...
 
     def policies(self, namespace: str) -> Iterable[Policy] | None:
@@ -110,8 +110,8 @@ class Documents:
 
     def labels(self, namespace: str) -> Mapping[str, str] | None:
         found = self._objects.get(("Namespace", "", namespace))
-        labels = (found.get("metadata") or {}).get("labels") if found is not None else None
-        return (labels if isinstance(labels, dict) else {}) if found is not None else None
+        kept = labels_of(found) if found is not None else None
+        return named(kept, namespace) if kept is not None else None
 
     def policies(self, namespace: str) -> Iterable[Policy] | None:
         if self._absence(POLICY, namespace) is Absence.UNKNOWN:

@@ -162,6 +162,12 @@ def _held(rollout: RolloutView, now: datetime, program: str) -> Iterator[str]:
         )
     if step.hold_until is not None and step.hold_until > now:
         yield f"Its hold lasts until {clock(step.hold_until, now)} UTC, {left(step.hold_until, now)} from now."
+    if step.settled_at is not None and step.reached_at is not None and step.settled_at > step.reached_at:
+        settle = (step.settled_at - step.reached_at).total_seconds()
+        yield (
+            f"What is measured counts for it from {clock(step.settled_at, now)} UTC on, {settle:g} s after its gateways "
+            "accepted it: a data plane follows what its gateway reports."
+        )
     if not rollout.status.split.desired and not extras(rollout):
         yield "The canary has no traffic in this step, so there is nothing that checks could measure."
         return

@@ -281,6 +281,9 @@ def waiting_for(rollout: RolloutView, now: datetime, program: str = "canary") ->
         needs.append("approval")
     if step.hold_until is not None and step.hold_until > now:
         needs.append(f"its hold, {left(step.hold_until, now)} left")
+    settled, measured = step.evidence_since, status.checks and (status.split.desired or extras(rollout))
+    if measured and settled is not None and settled > now:
+        needs.append(f"its gateways to settle, {left(settled, now)} left")
     return f"waiting for {listing(needs)}" if needs else _held(rollout, now)
 
 
@@ -334,7 +337,7 @@ def objections(checks: Sequence[CheckStatus]) -> list[CheckStatus]:
 
 def unmeasured(status: RolloutStatus) -> list[CheckStatus]:
     """Checks that count and have no measurement of the current step yet."""
-    reached = status.step.reached_at if status.step else None
+    reached = status.step.evidence_since if status.step else None
     return [
         check
         for check in status.checks

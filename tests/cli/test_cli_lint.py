@@ -377,6 +377,32 @@ async def test_live_says_why_a_gateway_does_not_serve(cluster: Cluster, tmp_path
     assert await cluster.lint(manifest) == (0, [])
 
 
+async def test_live_says_which_label_a_namespace_lacks(cluster: Cluster, tmp_path: Path) -> None:
+    """Read for a listener that chooses by labels, and only then; without the right to, the gateway has the word."""
+    manifest = write(tmp_path / "m.yaml", rollout())
+    await cluster.kube.merge_patch(HTTPROUTES, "shop", NS, {"status": {"parents": []}}, subresource="status")
+    terms = [{"key": "public", "operator": "In", "values": ["yes"]}]
+    choosy = {"namespaces": {"from": "Selector", "selector": {"matchExpressions": terms}}}
+    await cluster.kube.merge_patch(GATEWAYS, "edge", NS, {"spec": gateway(allowedRoutes=choosy)["spec"]})
+    code, ((field, words),) = await cluster.lint(manifest)
+    assert (code, field) == (1, "spec.routes[0]")
+    assert words.startswith(
+        "Gateway edge takes routes of namespaces with public=yes only, so it does not serve HTTPRoute"
+    )
+    fault = cluster.api.faults.add(Fault(verb="get", resource="namespaces", status=403, times=None))
+    _, ((_, words),) = await cluster.lint(manifest)
+    assert "Gateway edge has not answered for the route yet" in words
+    cluster.api.faults.remove(fault)
+    of_the_files = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NS, "labels": {"team": "shop"}}}
+    both = write(tmp_path / "both.yaml", rollout(), of_the_files)
+    _, ((_, words),) = await cluster.lint(both)
+    assert "takes routes of namespaces with public=yes only" in words
+    await cluster.kube.merge_patch(NAMESPACES, NS, None, {"metadata": {"labels": {"public": "yes"}}})
+    for manifests in (manifest, both):
+        _, ((_, words),) = await cluster.lint(manifests)
+        assert "Gateway edge has not answered for the route yet" in words
+
+
 async def test_live_looks_for_policies_about_a_rule_that_a_step_copies(cluster: Cluster, tmp_path: Path) -> None:
     """None there are; one there is; and where that may not be seen it is a note, since the controller may."""
     steps = [{"match": [{"headers": [{"name": "x-beta", "value": "yes"}]}]}, {"weight": 100}]

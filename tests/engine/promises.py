@@ -217,8 +217,8 @@ class Promises:
                 return f"check {check.name} fails"
             if full:
                 continue
-            if at is None or at < reached or verdict is not VerdictKind.PASS:
-                return f"check {check.name} has not passed in this step"
+            if at is None or at < reached + self.world.settle or verdict is not VerdictKind.PASS:
+                return f"check {check.name} has not passed in this step, with the gateways settled"
         return ""
 
     def _fail_is_final(self, memory: RolloutStatus, facts: Facts, decision: Decision) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+from datetime import timedelta
 from typing import Any
 
 from hypothesis import settings
@@ -92,6 +93,7 @@ class Cluster(RuleBasedStateMachine):
         failure=st.sampled_from(("Rollback", "Pause")),
         deadline=st.sampled_from((None, "10m")),
         workloads=st.sampled_from((True, True, False)),
+        settle=st.sampled_from((0, 2, 15)),
     )
     def begin(
         self,
@@ -102,6 +104,7 @@ class Cluster(RuleBasedStateMachine):
         failure: str,
         deadline: str | None,
         workloads: bool,
+        settle: int,
     ) -> None:
         changes: dict[str, Any] = {
             "routes": [named(called) for called in routes],
@@ -114,7 +117,8 @@ class Cluster(RuleBasedStateMachine):
         if not workloads:
             changes |= {"workloads": None, "promotion": "Await" if promotion == "Copy" else promotion}
         self.kept = {}
-        self.world = World(spec=spec_of(**changes), routes={name: make() for name, make in routes.items()})
+        routed = {name: make() for name, make in routes.items()}
+        self.world = World(spec=spec_of(**changes), routes=routed, settle=timedelta(seconds=settle))
         self.world.run()
         if workloads:
             self.world.revise("b")

@@ -231,6 +231,8 @@ class World:
     lives: int = 1
     fresh: bool = True
     since: datetime | None = None
+    settle: timedelta = timedelta(0)
+    """How long the gateways' data planes take to follow what they report."""
     blind: bool = False
     blind_since: datetime | None = None
     unwritten: dict[RouteKey, str] = field(default_factory=dict)
@@ -318,6 +320,7 @@ class World:
             turn=self.turn,
             fresh=self.fresh,
             since=self.since,
+            settle=self.settle,
             blind=self.blind,
             blind_since=self.blind_since,
             unwritten=dict(self.unwritten),

@@ -92,11 +92,9 @@ app.kubernetes.io/component: controller
 - apiGroups: [apiextensions.k8s.io]
   resources: [customresourcedefinitions]
   verbs: [list, watch]
-{{- if .Values.namespaces }}
 - apiGroups: [""]
   resources: [namespaces]
   verbs: [list, watch]
-{{- end }}
 {{- end }}
 
 {{- define "canary.rules.rollouts" -}}
