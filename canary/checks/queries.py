@@ -1,20 +1,13 @@
-"""What a Rollout asks: the sources of its checks and of `spec.traffic`, rendered for a moment of its run."""
+"""What a check of a Rollout asks: its source, rendered for a moment of the run."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-from canary.checks.judges.threshold import Bounds
 from canary.checks.render import variables
 from canary.checks.resolve import ResolvedCheck
-from canary.checks.sources import Source, source_of
-from canary.errors import RenderError
-from canary.model.checks import Settings
+from canary.checks.sources import Source
 from canary.model.rollout import BackendTarget, RolloutSpec
-from canary.model.values import Duration
-
-TRAFFIC = "spec.traffic"
-"""The name under which `spec.traffic` is measured; no check can have it."""
 
 Backend = Literal["stable", "canary"]
 BACKENDS: tuple[Backend, ...] = ("canary", "stable")
@@ -52,31 +45,6 @@ def check_query(
         backend={"stable": stable, "canary": canary}[backend] if backend is not None else None,
     )
     return check.source.rendered(names)
-
-
-def traffic_check(spec: RolloutSpec) -> ResolvedCheck | None:
-    """`spec.traffic` in the form that is measured; it has no limit. None: there is none."""
-    source = source_of(spec.traffic)
-    if spec.traffic is None or source is None:
-        return None
-    settings = Settings(interval=spec.traffic.interval, hold_limit=Duration.parse("0s"), dry_run=True)
-    return ResolvedCheck(TRAFFIC, source, Bounds(), {}, settings, per_backend=True)
-
-
-def traffic_queries(spec: RolloutSpec, namespace: str, rollout: str, *, weight: float) -> tuple[Source, ...]:
-    """The sources of spec.traffic as they are asked, first that of the canary; none where it is not declared.
-
-    Raises:
-        RenderError: a variable is unknown, or both would count the same.
-
-    """
-    check = traffic_check(spec)
-    if check is None:
-        return ()
-    asked = tuple(check_query(check, spec, namespace, rollout, weight=weight, backend=backend) for backend in BACKENDS)
-    if len(set(asked)) < len(asked):
-        raise RenderError("the query counts the same for both backends; select by {{ backend.service }}")
-    return asked
 
 
 def _backend(target: BackendTarget, namespace: str) -> dict[str, object]:

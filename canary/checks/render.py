@@ -128,7 +128,7 @@ def _value(name: str, variables: Mapping[str, Any]) -> str:
         raise RenderError(f"{name!r} is a group of variables ({inside}), not a value", variable=name)
     text = _text(found)
     if text is None:
-        more = "; add it to the check's args, or give the template a default" if name.startswith("args.") else ""
+        more = "; add it to args, or give the template a default" if name.startswith("args.") else ""
         raise RenderError(f"{name!r} has no value here{more}", variable=name)
     bad = _BREAKS_OUT.search(text)
     if bad:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from canary.checks.judges import Judge, judge_of
 from canary.checks.sources import Source, source_of
 from canary.errors import SpecError
-from canary.model.checks import OVERRIDES, Check, CheckTemplateSpec, Settings
+from canary.model.checks import OVERRIDES, Check, Settings, TemplateRef
+from canary.model.templates import CheckTemplateSpec
 
 _DEFAULTS = Settings()
 
@@ -35,10 +36,14 @@ class ResolvedCheck:
         return self.judge.limit
 
 
-def _arguments(check: Check, template: CheckTemplateSpec, field: str) -> dict[str, str | None]:
-    """Every argument that the template declares, with its value; None where nobody gave one and none is required."""
+def arguments(given: Mapping[str, str], template: CheckTemplateSpec, field: str) -> dict[str, str | None]:
+    """Every argument that the template declares, with its value; None where nobody gave one and none is required.
+
+    Raises:
+        SpecError: one is missing or unknown; `field` is the path of what has `args`.
+
+    """
     declared = {argument.name: argument for argument in template.args}
-    given = dict(check.args or {})
     unknown = sorted(set(given) - set(declared))
     if unknown:
         known = ", ".join(sorted(declared)) or "none"
@@ -57,18 +62,27 @@ def overlay(check: Check, under: Settings) -> Settings:
     return Settings.model_construct(**{name: own.get(name, getattr(under, name)) for name in OVERRIDES})
 
 
+def _label(ref: TemplateRef | None) -> str:
+    return f"{ref.kind} {ref.name}" if ref is not None else "the template"
+
+
 def resolve(check: Check, template: CheckTemplateSpec | None, field: str) -> ResolvedCheck:
     """Merge a check with its template (None for an inline check) into the form that is measured and judged.
 
     Raises:
-        SpecError: an argument is missing, unknown or no number; `field` prefixes the path it names.
+        SpecError: the template holds no check, or an argument is missing, unknown or no number; `field` prefixes the path
+            it names.
 
     """
+    if template is not None and template.traffic is not None:
+        raise SpecError(
+            f"{field}.template", f"{_label(check.template)} holds traffic, and no check; name it in spec.traffic"
+        )
     declared: Check | CheckTemplateSpec = check if template is None else template
     source = source_of(declared)
     if source is None:
         raise SpecError(field, "the check has neither a query nor a template that exists")
-    args = {} if template is None else _arguments(check, template, field)
+    args = {} if template is None else arguments(check.args or {}, template, field)
     return ResolvedCheck(
         name=check.key,
         source=source,

@@ -143,8 +143,8 @@ async def _items(kube: Kube, resource: Resource, namespace: str | None) -> list[
 
 
 def _templates(document: Document, kind: str) -> bool:
-    for check in _list(document.spec.get("checks")):
-        template = check.get("template")
+    for user in _list([*_list(document.spec.get("checks")), document.spec.get("traffic")]):
+        template = user.get("template")
         if isinstance(template, dict) and (template.get("kind") or "CheckTemplate") == kind:
             return True
     return False

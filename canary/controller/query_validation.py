@@ -11,13 +11,14 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from canary.checks.queries import TRAFFIC, check_query, traffic_check, traffic_queries
+from canary.checks.queries import check_query
+from canary.checks.traffic import TRAFFIC, traffic_queries
 from canary.decide.facts import Problem
 from canary.errors import RenderError
 from canary.fair import FairLimit
 from canary.metrics.port import Query
 from canary.model.status import Phase
-from canary.observe.checks import resolve_checks
+from canary.observe.checks import kept_template, resolve_checks, templates_of
 from canary.observe.rollout import Rollout
 from canary.observe.store import Key
 
@@ -84,13 +85,9 @@ class QueryValidation:
         task.add_done_callback(self.tasks.discard)
 
     def _edition(self, key: Key, rollout: Rollout) -> Edition:
-        store = self._deps.store
-        versions = []
-        for check in rollout.spec.checks if rollout.spec else ():
-            if check.template is not None:
-                place = "" if check.template.kind == "ClusterCheckTemplate" else key[0]
-                template = store.templates.get((check.template.kind, place, check.template.name))
-                versions.append(template.version if template is not None else "")
+        named = templates_of(rollout.spec) if rollout.spec else ()
+        kept = (kept_template(self._deps.store, key[0], ref) for ref in named)
+        versions = [template.version if template is not None else "" for template in kept]
         return (rollout.uid, str(rollout.generation), *versions)
 
     async def _ask(self, key: Key, edition: Edition, rollout: Rollout) -> None:
@@ -125,16 +122,17 @@ def _queries(deps: Deps, rollout: Rollout) -> list[tuple[str, Query]]:
     namespace, name = rollout.namespace, rollout.name
     found: list[tuple[str, Query]] = []
     places = {check.key: f"spec.checks[{index}]" for index, check in enumerate(spec.checks)}
-    for check in resolve_checks(deps.store, namespace, name, spec).resolved:
+    checks = resolve_checks(deps.store, namespace, name, spec)
+    for check in checks.resolved:
         try:
             source = check_query(check, spec, namespace, name, weight=1)
         except RenderError:
             continue
         field = ".".join((places[check.name], *source.FIELD))
         found.append((field, Query(source, TIMEOUT, tenant=(namespace, name))))
-    counters = traffic_check(spec)
-    with suppress(RenderError):
-        for source in traffic_queries(spec, namespace, name, weight=1):
-            field = ".".join((TRAFFIC, *counters.source.FIELD)) if counters is not None else TRAFFIC
-            found.append((field, Query(source, TIMEOUT, tenant=(namespace, name))))
+    if checks.traffic is not None:
+        with suppress(RenderError):
+            for source in traffic_queries(checks.traffic, spec, namespace, name, weight=1):
+                field = ".".join((TRAFFIC, *source.FIELD))
+                found.append((field, Query(source, TIMEOUT, tenant=(namespace, name))))
     return found

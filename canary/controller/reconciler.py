@@ -16,9 +16,10 @@ from canary.act.events import EventRecorder
 from canary.act.executor import Executor, Result, World
 from canary.act.reading import still_so
 from canary.act.status import StatusWriter
-from canary.checks.queries import TRAFFIC, Backend, check_query, traffic_check
+from canary.checks.queries import Backend, check_query
 from canary.checks.resolve import ResolvedCheck
 from canary.checks.sources import Source
+from canary.checks.traffic import TRAFFIC
 from canary.controller.clock import Alarm, Clock
 from canary.controller.conditions import Conditions
 from canary.controller.fence import Fence
@@ -384,8 +385,8 @@ class Reconciler:
     # -- measuring ----------------------------------------------------------------------------------------------
 
     def _measure(self, observation: Observation) -> None:
-        counters = traffic_check(observation.spec)
-        also = () if counters is None else (counters,)
+        counters = observation.facts.counters
+        also = () if counters is None else (counters.check,)
         run = observation.status.run
         since = run.traffic_since if run is not None else None
         if not observation.status.active or run is None or run.outcome is not None:

@@ -9,6 +9,7 @@ from fractions import Fraction
 from typing import Self
 
 from canary.checks.resolve import ResolvedCheck
+from canary.checks.traffic import Counters
 from canary.decide.reasons import INVALID
 from canary.model.measurement import Measurement, Reading
 from canary.model.requests import Request
@@ -178,6 +179,8 @@ class Facts:
     canary: WorkloadView | None = None
     checks: tuple[ResolvedCheck, ...] = ()
     measurements: tuple[tuple[str, Measurement], ...] = ()
+    counters: Counters | None = None
+    """Of what each backend gets, as `spec.traffic` declares them."""
     traffic: Reading | None = None
     """What the counters of both backends said last; None: nobody has looked since the last decision."""
     request: Request | None = None

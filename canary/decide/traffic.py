@@ -38,7 +38,7 @@ NOISE = 4
 def counted(scope: Scope) -> Scope:
     """Fold what was counted into the status."""
     before, about = scope.status.traffic, _about(scope)
-    if scope.spec.traffic is None or not about:
+    if not about:
         after = TrafficStatus(background=before.background)
     elif before.about != about:
         after = count_began(before, about, scope.now)
@@ -99,7 +99,7 @@ class _Evidence:
 
 def _evidence(scope: Scope) -> _Evidence | None:
     """What was counted of what the routes say now."""
-    traffic, declared = scope.status.traffic, scope.spec.traffic
+    traffic, declared = scope.status.traffic, scope.facts.counters
     if declared is None or traffic.seconds <= 0 or traffic.about != _about(scope):
         return None
     seen = _seen(traffic)
@@ -110,17 +110,23 @@ def _evidence(scope: Scope) -> _Evidence | None:
 
 
 def _about(scope: Scope) -> str:
-    """A digest of what the routes say in this step; empty while some gateway has not accepted it, or nobody can tell."""
-    step, routes = scope.status.step, scope.live_routes
+    """A digest of what the routes say in this step, and of the counters that tell what comes of it.
+
+    Empty where nothing counts, while some gateway has not accepted it, or nobody can tell.
+    """
+    step, routes, counters = scope.status.step, scope.live_routes, scope.facts.counters
     undecided = scope.status.run is not None and scope.status.run.outcome is None
-    if step is None or not undecided or not routes or scope.facts.blind or scope.unaccepted is not None:
+    if counters is None or step is None or not undecided or not routes or scope.facts.blind:
         return ""
-    return digest([scope.run.number, step.index, *([str(route.key), route.generation] for route in routes)])
+    if scope.unaccepted is not None:
+        return ""
+    said = [[str(route.key), route.generation] for route in routes]
+    return digest([scope.run.number, step.index, *said, counters.identity])
 
 
 def _read(scope: Scope, before: TrafficStatus) -> TrafficStatus:
     """The next look at the counters, if there was one."""
-    found, declared = scope.facts.traffic, scope.spec.traffic
+    found, declared = scope.facts.traffic, scope.facts.counters
     if found is None or declared is None or before.since is None:
         return before
     if not isinstance(found, Counts):

@@ -8,16 +8,18 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from canary.checks.judges import Judge, arguments_of
-from canary.checks.queries import TRAFFIC, check_query, traffic_check, traffic_queries
+from canary.checks.queries import check_query
 from canary.checks.render import variables
 from canary.checks.resolve import ResolvedCheck, resolve
 from canary.checks.sources import Source, source_of
+from canary.checks.traffic import TRAFFIC, resolve_traffic, traffic_queries
 from canary.errors import RenderError, SpecError
 from canary.lint.findings import Finding, Path, Rule, Severity, path_of
 from canary.lint.source import Document
 from canary.lint.world import World
-from canary.model.checks import Argument, Check, CheckTemplateSpec, TemplateKind
+from canary.model.checks import Check, Settings, TemplateKind, TemplateRef
 from canary.model.rollout import RolloutSpec
+from canary.model.templates import Argument, CheckTemplateSpec
 
 _WORST = Severity.ERROR
 
@@ -47,20 +49,26 @@ def template_findings(document: Document) -> Found:
         yield _unread(document, error)
         return
     declared = {argument.name: argument for argument in template.args}
-    try:
-        judge = _tried(template, declared).judge
-    except SpecError as error:
-        yield document.finding(_WORST, Rule.TEMPLATE, path_of(error.field), error.message, "declare it in spec.args")
+    counts = template.traffic is not None
+    if counts:
+        yield from _meaningless(document)
     else:
-        yield from _flaws(document, judge, ("spec",))
-    source = source_of(template)
+        try:
+            judge = _tried(template, declared).judge
+        except SpecError as error:
+            yield document.finding(
+                _WORST, Rule.TEMPLATE, path_of(error.field), error.message, "declare it in spec.args"
+            )
+        else:
+            yield from _flaws(document, judge, ("spec",))
+    source = source_of(template.traffic if counts else template)
     if source is None:
         return
-    path: Path = ("spec", *source.FIELD)
+    path: Path = ("spec", *(("traffic",) if counts else ()), *source.FIELD)
     try:
         used = {name.removeprefix("args.") for name in source.names() if name.startswith("args.")}
         stand_in = {name: _stand_in(argument) for name, argument in declared.items()}
-        asked = source.rendered(_anybody(str(template.window), stand_in))
+        asked = source.rendered(_anybody(str(template.window), stand_in, per_backend=counts))
     except RenderError as error:
         yield _render_finding(document, path, source.text, error)
         return
@@ -68,7 +76,11 @@ def template_findings(document: Document) -> Found:
         if argument.name not in used | arguments_of(template):
             words = f"neither the query nor the threshold uses the argument {argument.name!r}"
             yield document.finding(Severity.WARNING, Rule.TEMPLATE, ("spec", "args", index), words, "use or remove it")
-    yield from _names_the_canary(document, path, source, ())
+    if not counts:
+        yield from _names_the_canary(document, path, source, ())
+    elif not any(name.startswith("backend.") for name in source.names()):
+        words = "the query counts the same for both backends"
+        yield document.finding(_WORST, Rule.QUERY, path, words, "select by {{ backend.service }}")
     if all(declared[name].default is not None for name in used):
         # Without a value nobody can say whether the text around a tag is PromQL; a Rollout that gives one can.
         yield Question(document, path, asked, template=document.subject)
@@ -79,35 +91,15 @@ def rollout_findings(document: Document, spec: RolloutSpec, world: World) -> Fou
     yield from _plan(document, spec)
     for index, check in enumerate(spec.checks):
         yield from _check(document, spec, check, index, world)
-    counters = traffic_check(spec)
-    if counters is not None:
-        path: Path = (*TRAFFIC.split("."), *counters.source.FIELD)
-        try:
-            asked = traffic_queries(spec, document.namespace, document.name, weight=1)
-        except RenderError as error:
-            yield _render_finding(document, path, counters.source.text, error)
-        else:
-            yield Question(document, path, asked[0])
+    yield from _traffic(document, spec, world)
 
 
 def _check(document: Document, spec: RolloutSpec, check: Check, index: int, world: World) -> Found:
     path: Path = ("spec", "checks", index)
-    template: CheckTemplateSpec | None = None
-    origin = ""
-    if check.template is not None:
-        kind, name = check.template.kind, check.template.name
-        content = world.get(kind, document.namespace, name)
-        if content is None:
-            yield _no_template(document, world, kind, name, path)
-            return
-        try:
-            template = CheckTemplateSpec.model_validate(content.get("spec"))
-        except ValidationError:
-            words = f"{kind} {name} is invalid, so this check cannot work"
-            yield document.finding(_WORST, Rule.TEMPLATE, (*path, "template"), words, "correct the template")
-            return
-        where = "" if kind is TemplateKind.CLUSTER else f"{document.namespace}/"
-        origin = f"{kind} {where}{name}"
+    template = _template(document, world, check.template, path)
+    if isinstance(template, Finding):
+        yield template
+        return
     try:
         resolved = resolve(check, template, f"spec.checks[{index}]")
     except SpecError as error:
@@ -126,7 +118,64 @@ def _check(document: Document, spec: RolloutSpec, check: Check, index: int, worl
         return
     if template is None:
         yield from _names_the_canary(document, place, resolved.source, (spec.canary.service,))
-    yield Question(document, place, asked, template=origin)
+    yield Question(document, place, asked, template=_origin(document, check.template))
+
+
+def _traffic(document: Document, spec: RolloutSpec, world: World) -> Found:
+    if spec.traffic is None:
+        return
+    path: Path = path_of(TRAFFIC)
+    template = _template(document, world, spec.traffic.template, path)
+    if isinstance(template, Finding):
+        yield template
+        return
+    try:
+        counters = resolve_traffic(spec.traffic, template)
+    except SpecError as error:
+        yield document.finding(_WORST, Rule.TEMPLATE, path_of(error.field), error.message)
+        return
+    source = counters.check.source
+    place = (*path, "template") if template is not None else (*path, *source.FIELD)
+    try:
+        asked = traffic_queries(counters, spec, document.namespace, document.name, weight=1)
+    except RenderError as error:
+        yield _render_finding(document, place, source.text, error, own=template is None)
+    else:
+        yield Question(document, place, asked[0], template=_origin(document, spec.traffic.template))
+
+
+def _template(
+    document: Document, world: World, ref: TemplateRef | None, path: Path
+) -> CheckTemplateSpec | Finding | None:
+    """The template that is named at `path`, or why it is of no use; None: none is named."""
+    if ref is None:
+        return None
+    content = world.get(ref.kind, document.namespace, ref.name)
+    if content is None:
+        return _no_template(document, world, ref.kind, ref.name, path)
+    try:
+        return CheckTemplateSpec.model_validate(content.get("spec"))
+    except ValidationError:
+        words = f"{ref.kind} {ref.name} is invalid, so {'this check' if 'checks' in path else 'traffic'} cannot work"
+        return document.finding(_WORST, Rule.TEMPLATE, (*path, "template"), words, "correct the template")
+
+
+def _origin(document: Document, ref: TemplateRef | None) -> str:
+    """A template as `Document.subject` calls it; empty: none."""
+    if ref is None:
+        return ""
+    return f"{ref.kind} {'' if ref.kind is TemplateKind.CLUSTER else f'{document.namespace}/'}{ref.name}"
+
+
+def _meaningless(document: Document) -> Iterator[Finding]:
+    """What a template of traffic says, and nobody reads."""
+    declared = document.content.get("spec")
+    for name, info in Settings.model_fields.items():
+        field = info.alias or name
+        if isinstance(declared, dict) and field in declared:
+            words = f"{field} is a setting of checks, and means nothing in a template of traffic"
+            advice = "set it under traffic" if field == "interval" else "remove it"
+            yield document.finding(Severity.WARNING, Rule.TEMPLATE, ("spec", field), words, advice)
 
 
 def _plan(document: Document, spec: RolloutSpec) -> Iterator[Finding]:
@@ -209,7 +258,7 @@ def _stand_in(argument: Argument) -> str:
     return argument.default if argument.default is not None else "1"
 
 
-def _anybody(window: str, args: dict[str, str]) -> dict[str, object]:
+def _anybody(window: str, args: dict[str, str], *, per_backend: bool) -> dict[str, object]:
     backend = {"service": "service", "namespace": "namespace", "port": 80}
     return variables(
         stable=backend,
@@ -220,4 +269,5 @@ def _anybody(window: str, args: dict[str, str]) -> dict[str, object]:
         window=window,
         weight=1,
         args=args,
+        backend=backend if per_backend else None,
     )

@@ -1,4 +1,4 @@
-"""Checks as declared, and templates of checks. Each field is declared once; what a check may override is derived.
+"""Checks as declared. Each field is declared once; what a check may override is derived.
 
 A new source of numbers is a field of `Sources`, a new judge a field of `Settings` and a name in `JUDGES`.
 """
@@ -6,7 +6,7 @@ A new source of numbers is a field of `Sources`, a new judge a field of `Setting
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, create_model
 from pydantic.fields import FieldInfo
@@ -135,23 +135,13 @@ OVERRIDES = tuple(name for name in Settings.model_fields if name not in JUDGES)
 """The settings that a check may set over those of its template."""
 
 
-def _optional(model: type[ApiModel]) -> type[ApiModel]:
+def optional(model: type[ApiModel]) -> type[ApiModel]:
     """The same fields, each of which may be absent; what holds then stands in its description."""
     fields: dict[str, Any] = {}
     for name, info in model.model_fields.items():
         kind: Any = info.annotation
         fields[name] = (Annotated[kind | None, *info.metadata, Field(description=_with_default(info))], None)
     return create_model("Overrides", __base__=ApiModel, **fields)
-
-
-def _required(model: type[ApiModel]) -> type[ApiModel]:
-    """The same fields. The only one there is must be given; of several a rule asks for one."""
-    if len(model.model_fields) > 1:
-        return model
-    ((name, info),) = model.model_fields.items()
-    (kind,) = (part for part in get_args(info.annotation) if part is not type(None))
-    fields: dict[str, Any] = {name: (Annotated[kind, Field(description=info.description)], ...)}
-    return create_model("RequiredSource", __base__=ApiModel, **fields)
 
 
 def _with_default(info: FieldInfo) -> str:
@@ -172,31 +162,29 @@ if TYPE_CHECKING:
     class _Overrides(ApiModel):
         """Every setting, without a default."""
 
-    class _RequiredSource(ApiModel):
-        """A source, which must be there."""
-
 else:
-    _Overrides = _optional(Settings)
-    _RequiredSource = _required(Sources)
+    _Overrides = optional(Settings)
 
 
-def _count(names: tuple[str, ...]) -> str:
+def count(names: tuple[str, ...]) -> str:
+    """A CEL expression: how many of these fields are there."""
     return " + ".join(f"(has(self.{name}) ? 1 : 0)" for name in names)
 
 
-def _one_of(names: tuple[str, ...]) -> str:
+def one_of(names: tuple[str, ...]) -> str:
     """A CEL rule: exactly one of these fields is there."""
     if len(names) == 2:
         return f"has(self.{names[0]}) != has(self.{names[1]})"
-    return f"{_count(names)} == 1"
+    return f"{count(names)} == 1"
 
 
-def _or(words: list[str]) -> str:
+def either(words: list[str]) -> str:
+    """Words in a row: `a, b or c`."""
     return " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
-_JUDGED = _count(JUDGES)
-_A_JUDGE = f"{_or([f'a {name}' for name in JUDGES])} (one of them)"
+JUDGED = count(JUDGES)
+A_JUDGE = f"{either([f'a {name}' for name in JUDGES])} (one of them)"
 
 
 class TemplateRef(ApiModel):
@@ -210,38 +198,40 @@ class TemplateRef(ApiModel):
 
 
 ARGS_NEED_A_TEMPLATE: list[Any] = [{"required": ["template"]}, {"not": {"required": ["args"]}}]
-"""A condition on a check instead of a rule: rules do not see `args`, whose values may be numbers or strings."""
+"""A condition on a check, or on traffic, instead of a rule: rules do not see `args`, whose values may be numbers or strings."""
 
 
 class _Named(ApiModel):
     name: Annotated[Name | None, Field(description="Name within the Rollout; default: the template's name.")] = None
 
 
-class _Templated(ApiModel):
-    template: Annotated[TemplateRef | None, Field(description="Use a check that somebody wrote once.")] = None
+class Templated(ApiModel):
+    """What may be filled in from a template."""
+
+    template: Annotated[TemplateRef | None, Field(description="Use what somebody wrote once.")] = None
     args: Annotated[
         dict[str, ArgumentText] | None,
         Field(max_length=MAX_ARGS, description="Arguments for the template, by name: text or numbers."),
     ] = None
 
 
-class Check(_Overrides, _Templated, Sources, _Named):  # fields stand in the order of the bases, the last one first
+class Check(_Overrides, Templated, Sources, _Named):  # fields stand in the order of the bases, the last one first
     """One check of a Rollout: its own query, or a template with arguments. What is set here overrides the template."""
 
     model_config = {
         "json_schema_extra": {
             "x-kubernetes-validations": [
                 {
-                    "rule": _one_of((*SOURCES, "template")),
-                    "message": f"a check has exactly one source: {_or([*SOURCES, 'template'])}",
+                    "rule": one_of((*SOURCES, "template")),
+                    "message": f"a check has exactly one source: {either([*SOURCES, 'template'])}",
                 },
                 {
                     "rule": "has(self.name) || has(self.template)",
                     "message": "a check without a template needs a name",
                 },
                 {
-                    "rule": f"has(self.template) ? {_JUDGED} == 0 : {_JUDGED} == 1",
-                    "message": f"a check with its own query has {_A_JUDGE}; "
+                    "rule": f"has(self.template) ? {JUDGED} == 0 : {JUDGED} == 1",
+                    "message": f"a check with its own query has {A_JUDGE}; "
                     "with a template it has neither, because the template brings it",
                 },
             ],
@@ -253,41 +243,3 @@ class Check(_Overrides, _Templated, Sources, _Named):  # fields stand in the ord
     def key(self) -> str:
         """The name of the check within its Rollout."""
         return self.name or (self.template.name if self.template else "")
-
-
-class Argument(ApiModel):
-    """An argument that a template takes."""
-
-    name: Annotated[str, Field(min_length=1, max_length=63, pattern=ARG_PATTERN, description="Name: {{ args.NAME }}.")]
-    default: Annotated[ArgumentText | None, Field(description="Value when the Rollout gives none.")] = None
-    required: Annotated[bool, Field(description="Whether a Rollout must give a value.")] = False
-    description: Annotated[str | None, Field(max_length=1024, description="What it means, for the reader.")] = None
-
-
-class _Parametrised(ApiModel):
-    args: Annotated[
-        tuple[Argument, ...],
-        Field(
-            max_length=MAX_ARGS,
-            description="Arguments that the query and the threshold may use.",
-            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
-        ),
-    ] = ()
-
-
-_A_SOURCE: list[Any] = []
-if len(SOURCES) > 1:  # the only one there is, is simply required
-    _A_SOURCE += [{"rule": _one_of(SOURCES), "message": f"a template has exactly one source: {_or([*SOURCES])}"}]
-
-
-class CheckTemplateSpec(Settings, _RequiredSource, _Parametrised):
-    """One check with arguments, so that PromQL is written once."""
-
-    model_config = {
-        "json_schema_extra": {
-            "x-kubernetes-validations": [
-                *_A_SOURCE,
-                {"rule": f"{_JUDGED} == 1", "message": f"a template has {_A_JUDGE}"},
-            ],
-        },
-    }

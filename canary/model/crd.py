@@ -8,9 +8,9 @@ import yaml
 from pydantic.json_schema import GenerateJsonSchema
 
 from canary.model.base import ApiModel
-from canary.model.checks import CheckTemplateSpec
 from canary.model.rollout import GROUP, VERSION, RolloutSpec
 from canary.model.status import RolloutStatus
+from canary.model.templates import CheckTemplateSpec
 from canary.model.values import Duration, Limit, Share
 
 Json = dict[str, Any]
@@ -120,9 +120,10 @@ ROLLOUT_COLUMNS = [
 ]
 
 TEMPLATE_COLUMNS = [
-    _column("Interval", ".spec.interval", "Time between measurements."),
+    _column("Interval", ".spec.interval", "Time between measurements of a check."),
     _column("Max", ".spec.threshold.max", "Largest good value."),
     _column("Min", ".spec.threshold.min", "Smallest good value."),
+    _column("Traffic", ".spec.traffic.interval", "Time between two looks at counters; of no template of a check."),
     _column("Age", ".metadata.creationTimestamp", "Time since it was created.", kind="date"),
 ]
 
@@ -200,7 +201,7 @@ def crds() -> dict[str, Json]:
             "checktemplates",
             ["ct"],
             "Namespaced",
-            "A CheckTemplate holds one check with arguments for the Rollouts of its namespace.",
+            "A CheckTemplate holds one check, or counters of traffic, with arguments for the Rollouts of its namespace.",
             template,
             None,
             TEMPLATE_COLUMNS,
@@ -210,7 +211,7 @@ def crds() -> dict[str, Json]:
             "clusterchecktemplates",
             ["cct"],
             "Cluster",
-            "A ClusterCheckTemplate holds one check with arguments for the Rollouts of every namespace.",
+            "A ClusterCheckTemplate holds one check, or counters of traffic, with arguments for the Rollouts of every namespace.",
             template,
             None,
             TEMPLATE_COLUMNS,

@@ -12,9 +12,10 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 
 from canary.model.base import ApiModel
-from canary.model.checks import MAX_CHECKS, Check, Name, ObjectName, PrometheusSource
+from canary.model.checks import MAX_CHECKS, Check, Name, ObjectName
 from canary.model.shares import Shares
 from canary.model.steps import MAX_RULES, Step
+from canary.model.traffic import Traffic
 from canary.model.values import Duration
 
 GROUP = "canary.dev"
@@ -106,28 +107,6 @@ class Workloads(ApiModel):
 
     stable: Annotated[WorkloadRef, Field(description="Runs the version that most users get.")]
     canary: Annotated[WorkloadRef, Field(description="Runs the version under test.")]
-
-
-class Traffic(ApiModel):
-    """Counters of what each backend gets: requests, or connections of a TCPRoute, TLSRoute or UDPRoute."""
-
-    prometheus: Annotated[
-        PrometheusSource,
-        Field(
-            description="A counter of the requests that a backend got, rendered once for each: name {{ backend.service }}, "
-            ".namespace or .port, and sum to one number. Best that of the gateway, for these routes alone."
-        ),
-    ]
-    interval: Annotated[Duration, Field(description="Time between two looks; at least 1s is waited.")] = Duration.parse(
-        "15s"
-    )
-    lag: Annotated[
-        Duration,
-        Field(
-            description="How old the counters may be when they are read: the interval at which they are scraped, and a "
-            "little more. What is counted so soon after a step is accepted belongs to the step before."
-        ),
-    ] = Duration.parse("30s")
 
 
 GONE = {"observed": "traffic"}

@@ -8,22 +8,25 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from canary.checks.queries import TRAFFIC, check_query, traffic_check, traffic_queries
+from canary.checks.queries import check_query
 from canary.checks.resolve import ResolvedCheck, resolve
+from canary.checks.traffic import TRAFFIC, Counters, resolve_traffic, traffic_queries
 from canary.decide.facts import Problem
 from canary.errors import RenderError, SpecError
-from canary.model.checks import Check, CheckTemplateSpec, TemplateKind
+from canary.model.checks import TemplateKind, TemplateRef
 from canary.model.rollout import RolloutSpec
+from canary.model.templates import CheckTemplateSpec
 from canary.observe.objects import Packed
 from canary.observe.store import Store
 
 
 @dataclass(frozen=True, slots=True)
 class Checks:
-    """The checks that can be measured, and the problems of those that cannot."""
+    """The checks that can be measured, and the problems of those that cannot. `traffic`: the counters, if there are any."""
 
     resolved: tuple[ResolvedCheck, ...]
     problems: tuple[Problem, ...]
+    traffic: Counters | None = None
 
 
 def resolve_checks(store: Store, namespace: str, rollout: str, spec: RolloutSpec) -> Checks:
@@ -33,14 +36,32 @@ def resolve_checks(store: Store, namespace: str, rollout: str, spec: RolloutSpec
     for index, check in enumerate(spec.checks):
         field = f"spec.checks[{index}]"
         try:
-            found = resolve(check, _template(store, namespace, check, field), field)
+            found = resolve(check, _template(store, namespace, check.template, field), field)
             resolved.append(found)
         except SpecError as error:
             problems.append(Problem(error.field, error.message))
             continue
         problems += _problems(found, namespace, rollout, spec, field)
-    problems += _uncountable(namespace, rollout, spec)
-    return Checks(tuple(resolved), tuple(problems))
+    counters = None
+    try:
+        counters = _counters(store, namespace, spec)
+    except SpecError as error:
+        problems.append(Problem(error.field, error.message))
+    if counters is not None:
+        problems += _uncountable(counters, namespace, rollout, spec)
+    return Checks(tuple(resolved), tuple(problems), counters)
+
+
+def templates_of(spec: RolloutSpec) -> Iterator[TemplateRef]:
+    """The templates that a Rollout names."""
+    for user in (*spec.checks, spec.traffic):
+        if user is not None and user.template is not None:
+            yield user.template
+
+
+def kept_template(store: Store, namespace: str, ref: TemplateRef) -> Packed | None:
+    """A template as the store has it; None: there is none."""
+    return store.templates.get((ref.kind, "" if ref.kind is TemplateKind.CLUSTER else namespace, ref.name))
 
 
 class Resolver:
@@ -51,25 +72,18 @@ class Resolver:
         self._checks: Checks | None = None
 
     def __call__(self, store: Store, namespace: str, rollout: str, spec: RolloutSpec) -> Checks:
-        basis = (spec, *(_kept(store, namespace, check) for check in spec.checks))
+        basis = (spec, *(kept_template(store, namespace, ref) for ref in templates_of(spec)))
         same = len(basis) == len(self._basis) and all(map(operator.is_, basis, self._basis))
         if self._checks is None or not same:
             self._basis, self._checks = basis, resolve_checks(store, namespace, rollout, spec)
         return self._checks
 
 
-def _kept(store: Store, namespace: str, check: Check) -> Packed | None:
-    if check.template is None:
+def _template(store: Store, namespace: str, ref: TemplateRef | None, field: str) -> CheckTemplateSpec | None:
+    if ref is None:
         return None
-    place = "" if check.template.kind is TemplateKind.CLUSTER else namespace
-    return store.templates.get((check.template.kind, place, check.template.name))
-
-
-def _template(store: Store, namespace: str, check: Check, field: str) -> CheckTemplateSpec | None:
-    if check.template is None:
-        return None
-    kind, name = check.template.kind, check.template.name
-    kept = _kept(store, namespace, check)
+    kind, name = ref.kind, ref.name
+    kept = kept_template(store, namespace, ref)
     if kept is None:
         where = "" if kind is TemplateKind.CLUSTER else f" in namespace {namespace}"
         raise SpecError(f"{field}.template", f"there is no {kind} {name}{where}; create it, or correct the name")
@@ -81,15 +95,19 @@ def _template(store: Store, namespace: str, check: Check, field: str) -> CheckTe
         raise SpecError(f"{field}.template", f"{kind} {name} is invalid at spec.{path}: {first['msg']}") from error
 
 
-def _uncountable(namespace: str, rollout: str, spec: RolloutSpec) -> Iterator[Problem]:
-    """Why `spec.traffic` could not be asked."""
-    counters = traffic_check(spec)
-    if counters is None:
-        return
+def _counters(store: Store, namespace: str, spec: RolloutSpec) -> Counters | None:
+    """The counters of a Rollout; None: it declares none. Raises SpecError."""
+    if spec.traffic is None:
+        return None
+    return resolve_traffic(spec.traffic, _template(store, namespace, spec.traffic.template, TRAFFIC))
+
+
+def _uncountable(counters: Counters, namespace: str, rollout: str, spec: RolloutSpec) -> Iterator[Problem]:
+    """Why the counters could not be asked."""
     try:
-        traffic_queries(spec, namespace, rollout, weight=0)
+        traffic_queries(counters, spec, namespace, rollout, weight=0)
     except RenderError as error:
-        yield Problem(".".join((TRAFFIC, *counters.source.FIELD)), str(error))
+        yield Problem(".".join((TRAFFIC, *counters.check.source.FIELD)), str(error))
 
 
 def _problems(check: ResolvedCheck, namespace: str, rollout: str, spec: RolloutSpec, field: str) -> Iterator[Problem]:

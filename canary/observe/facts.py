@@ -93,6 +93,7 @@ def gather(
         stable=stable,
         canary=canary,
         checks=checks.resolved,
+        counters=checks.traffic,
         measurements=received.measurements,
         traffic=received.traffic,
         request=rollout.request,

@@ -300,8 +300,8 @@ def _needs(document: Json) -> Iterator[Need]:
         for ref in workloads.values():
             if isinstance(ref, dict):
                 yield "Deployment", namespace, sys.intern(str(ref.get("name", "")))
-    for check in _list(spec.get("checks")):
-        template = check.get("template")
+    for user in _list([*_list(spec.get("checks")), spec.get("traffic")]):
+        template = user.get("template")
         if isinstance(template, dict):
             kind = str(template.get("kind") or TemplateKind.NAMESPACED)
             yield kind, "" if kind == TemplateKind.CLUSTER else namespace, str(template.get("name", ""))

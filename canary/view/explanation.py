@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from canary.model.checks import TemplateKind
 from canary.model.rollout import RouteKind
 from canary.model.status import CheckStatus, VerdictKind
 from canary.preflight.findings import MissingGrant, Reason
@@ -261,6 +262,11 @@ def _counted(rollout: RolloutView) -> Iterator[str]:
     """What spec.traffic counted, and what that is good for."""
     if "traffic" not in rollout.spec:
         return
+    declared = rollout.spec["traffic"]
+    template = declared.get("template") if isinstance(declared, dict) else None
+    if isinstance(template, dict):
+        label = f"{template.get('kind') or TemplateKind.NAMESPACED} {template.get('name') or ''}"
+        yield f"What each backend gets is counted as {clean(label)} says."
     traffic = rollout.status.traffic
     if traffic.seconds:
         yield (

@@ -20,13 +20,13 @@ from typing import Literal, Self
 from aiohttp import web
 
 from canary.errors import SandboxError
-from canary_sandbox.app_endpoints import Endpoint, TcpEndpoint, Who, is_copy
+from canary_sandbox.app_endpoints import Endpoint, TcpEndpoint, UdpEndpoint, Who, is_copy
 
 FAULTS_PATH = "/-/faults"
 COUNTS_PATH = "/-/counts"
 Finished = Counter[tuple[bool, bool]]
 """How many requests were answered, by (mirrored, succeeded)."""
-Speech = Literal["http", "grpc", "tcp"]
+Speech = Literal["http", "grpc", "tcp", "udp"]
 
 
 @dataclass(slots=True)
@@ -99,7 +99,7 @@ def _number(env: Mapping[str, str], name: str) -> float:
 
 
 def _speech(name: str) -> Speech:
-    speeches: dict[str, Speech] = {"http": "http", "grpc": "grpc", "tcp": "tcp"}
+    speeches: dict[str, Speech] = {"http": "http", "grpc": "grpc", "tcp": "tcp", "udp": "udp"}
     if name not in speeches:
         raise SandboxError(f"PROTOCOL={name!r} is none of {', '.join(speeches)}")
     return speeches[name]
@@ -108,7 +108,7 @@ def _speech(name: str) -> Speech:
 class AppServer:
     """One replica on a loopback port (default: a free one); health, faults and counts are served at `control_port`.
 
-    `served` counts its answers (of connections: how many were accepted), `failed` those with 500 or a gRPC error,
+    `served` counts its answers (of connections: how many were accepted; of UDP: datagrams), `failed` those with 500 or a gRPC error,
     `copies` those to mirrored requests, as far as it can tell.
     """
 
@@ -158,6 +158,8 @@ class AppServer:
                 return GrpcEndpoint(self._who, self._take)
             case "tcp":
                 return TcpEndpoint(self._who, self._take)
+            case "udp":
+                return UdpEndpoint(self._who, self._take)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

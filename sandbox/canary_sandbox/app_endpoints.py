@@ -1,4 +1,4 @@
-"""What a replica speaks besides HTTP/1.1: who answers, what is counted, and plain connections. gRPC: see `app_grpc`."""
+"""What a replica speaks besides HTTP/1.1: who answers, what is counted, plain connections, datagrams. gRPC: see `app_grpc`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 Take = Callable[[bool], Awaitable[bool]]
 """Counts one request, waits as long as it is told to, and says whether it succeeds. True is for a mirrored copy."""
@@ -109,6 +109,39 @@ class TcpEndpoint:
         self._server.close()
         for writer in tuple(self._connections.values()):
             writer.transport.abort()
+
+
+class UdpEndpoint(asyncio.DatagramProtocol):
+    """Answers each datagram with who it is, in JSON, and with nothing where it fails as it was told to."""
+
+    def __init__(self, who: Who, take: Take) -> None:
+        self._who = who
+        self._take = take
+        self._answering: set[asyncio.Task[None]] = set()
+
+    async def start(self, port: int) -> int:
+        loop = asyncio.get_running_loop()
+        self._transport, _ = await loop.create_datagram_endpoint(lambda: self, ("127.0.0.1", port))
+        bound: int = self._transport.get_extra_info("sockname")[1]
+        return bound
+
+    def datagram_received(self, _data: bytes, addr: tuple[str | Any, int]) -> None:
+        task = asyncio.create_task(self._talk(addr))
+        self._answering.add(task)
+        task.add_done_callback(self._answering.discard)
+
+    async def _talk(self, addr: tuple[str | Any, int]) -> None:
+        if await self._take(False):  # nobody mirrors datagrams
+            self._transport.sendto(self._who.body, addr)
+
+    async def stop(self, grace: float) -> None:
+        await finish(self._answering, grace)
+        self.crash()
+
+    def crash(self) -> None:
+        self._transport.abort()
+        for task in tuple(self._answering):
+            task.cancel()
 
 
 async def finish(tasks: Iterable[asyncio.Task[None]], grace: float) -> None:

@@ -177,7 +177,7 @@ def endpoint_slice(service: Json, replica: Replica, managed_by: str) -> Json:
         "addressType": "IPv4",
         "endpoints": [endpoint],
         "ports": [
-            {"name": port.get("name") or "", "port": replica.server.port, "protocol": "TCP"}
+            {"name": port.get("name") or "", "port": replica.server.port, "protocol": port.get("protocol") or "TCP"}
             for port in service["spec"].get("ports") or []
         ],
     }

@@ -36,11 +36,12 @@ def free_port() -> int:
         return port
 
 
-def free_or_any(port: int) -> int:
-    """The loopback TCP port if nobody listens there now, else 0."""
-    with socket.socket() as probe:
-        # As servers do: connections of before that are still being forgotten are in nobody's way.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+def free_or_any(port: int, *, udp: bool = False) -> int:
+    """The loopback TCP port (or UDP port) if nobody listens there now, else 0."""
+    with socket.socket(type=socket.SOCK_DGRAM if udp else socket.SOCK_STREAM) as probe:
+        if not udp:
+            # As servers do: connections of before that are still being forgotten are in nobody's way.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
         except OSError:

@@ -11,7 +11,8 @@ from canary.checks.judges import arguments_of
 from canary.checks.resolve import overlay, resolve
 from canary.checks.sources import SOURCES as SOURCES_KNOWN
 from canary.checks.sources import source_of
-from canary.model.checks import JUDGES, OVERRIDES, SOURCES, Check, CheckTemplateSpec, Settings
+from canary.model.checks import JUDGES, OVERRIDES, SOURCES, Check, Settings
+from canary.model.templates import CheckTemplateSpec
 from canary.model.values import Duration
 
 QUERY = {"query": "rate({{ canary.service }})", "address": "http://metrics.example:9090"}

@@ -55,7 +55,7 @@ def test_rendering(template: str, expected: str) -> None:
         ("{{ args.other }}", "unknown variable 'args.other'"),
         ("{{ canary.service.name }}", "unknown variable 'canary.service.name'"),
         ("{{ canary }}", r"'canary' is a group of variables \(canary.service, canary.namespace, canary.port\)"),
-        ("{{ args.nothing }}", "'args.nothing' has no value here; add it to the check's args"),
+        ("{{ args.nothing }}", "'args.nothing' has no value here; add it to args"),
         ("{{ args.evil }}", r"the value of 'args.evil' contains '\"'"),
         ("a\n{{ canary.service", 'line 2: "{{" is never closed'),
         ("{{ canary.service }", "is never closed"),

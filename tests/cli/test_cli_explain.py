@@ -319,7 +319,9 @@ def test_what_was_counted_is_explained() -> None:
     text = "\n".join(line for section in explain(view(document), {}, NOW) for line in section.paragraphs)
     assert "Counted in 90 s since the gateways accepted that: 48 at shop-canary, 52 at shop-stable." in text
     assert "0.5 each second came to the canary while the routes sent it nothing" in text
+    assert "is counted as" not in text
     document = rollout(status(traffic=TrafficStatus(reason="NoData", message="canary: no series")))
-    document["spec"]["traffic"] = {"prometheus": {"query": "n{{ backend.service }}"}}
+    document["spec"]["traffic"] = {"template": {"name": "requests", "kind": "ClusterCheckTemplate"}}
     text = "\n".join(line for section in explain(view(document), {}, NOW) for line in section.paragraphs)
+    assert "What each backend gets is counted as ClusterCheckTemplate requests says." in text
     assert "The counters could not be read (NoData): canary: no series." in text

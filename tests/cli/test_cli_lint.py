@@ -304,6 +304,23 @@ async def test_live_tells_what_the_preflight_would(cluster: Cluster, tmp_path: P
     assert told["spec.checks[0].template.name"].startswith("there is no CheckTemplate latency")
 
 
+async def test_live_knows_templates_of_traffic(cluster: Cluster, tmp_path: Path) -> None:
+    """Those of the cluster are read for the sake of `traffic` alone; one that is not there is an error at its field."""
+    counted = {"template": {"name": "requests"}, "args": {"gateway": "edge"}}
+    manifest = write(tmp_path / "m.yaml", rollout(traffic=counted))
+    code, found = await cluster.lint(manifest)
+    assert (code, [field for field, _ in found]) == (1, ["spec.traffic.template.name"])
+    query = 'sum(n{gateway="{{ args.gateway }}", service="{{ backend.service }}"})'
+    template = {
+        "apiVersion": CHECKTEMPLATES.api_version,
+        "kind": "CheckTemplate",
+        "metadata": {"name": "requests", "namespace": NS},
+        "spec": {"args": [{"name": "gateway"}], "traffic": {"prometheus": {"query": query}}},
+    }
+    await cluster.kube.create(CHECKTEMPLATES, template)
+    assert await cluster.lint(manifest) == (0, [])
+
+
 async def test_live_reads_the_kinds_that_are_named(cluster: Cluster, tmp_path: Path) -> None:
     """A GRPCRoute of the cluster is judged as an HTTPRoute is; a kind that is not served is told with what to install."""
     grpc = {**route(), "apiVersion": GRPCROUTES.api_version, "kind": "GRPCRoute"}

@@ -165,6 +165,13 @@ def template_document(name: str = "latency", kind: str = "CheckTemplate", **spec
     }
 
 
+def counter_document(query: str = "n {{ args.route }} {{ backend.service }}", kind: str = "CheckTemplate") -> Json:
+    """A template of traffic."""
+    counted = {"prometheus": {"query": query}, "interval": "1s", "lag": "2s"}
+    found = template_document("traffic", kind)
+    return {**found, "spec": {"args": [{"name": "route", "required": True}], "traffic": counted}}
+
+
 # -- the line to the API server ---------------------------------------------------------------------------------------
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import pytest
-from controller_kit import World, check, template_document
+from controller_kit import World, check, counter_document, template_document
 
 from canary.kube import CHECKTEMPLATES
 from canary.metrics.port import Query
@@ -234,6 +236,75 @@ async def test_a_share_that_is_another_one_holds_the_step(world: World) -> None:
     await world.until(lambda: "and it got 50 % of" in world.message())
     await world.pass_(120)
     assert (world.phase(), world.weights()) == ("Progressing", (90, 10))
+
+
+async def test_a_template_of_traffic_fills_the_column(world: World) -> None:
+    """One line with its name does what a query of one's own does."""
+    begun = world.clock.now()
+    for name, rate in (("canary", 10), ("stable", 90)):
+        world.provider.answers[f"n shop {name}"] = lambda _query, now, rate=rate: rate * (now - begun).total_seconds()
+    world.provider.answers["errors"] = 0.0
+    await world.furnish()
+    await world.create(CHECKTEMPLATES, counter_document())
+    await world.declare(
+        traffic={"template": {"name": "traffic"}, "args": {"route": "shop"}}, steps=[{"weight": 10, "hold": "60s"}]
+    )
+    await world.start_controller()
+    await world.until(lambda: world.phase() == "Idle")
+    await world.deploy(2)
+    await world.until(lambda: world.status().get("split", {}).get("observed") == 10)
+    await world.until(lambda: world.phase() == "Succeeded")
+
+
+async def test_a_template_of_traffic_is_edited_during_a_run(world: World) -> None:
+    """What another counter says is not held against what the former one said: counting begins anew, and nothing is proven."""
+    begun = world.clock.now()
+
+    def served(rate: float, already: float = 0) -> Callable[[Any, datetime], float]:
+        return lambda _query, now: already + rate * (now - begun).total_seconds()
+
+    world.provider.answers.update(
+        {
+            "errors": 0.0,
+            "n shop canary": served(10),
+            "n shop stable": served(90),
+            "all shop canary": served(10, already=1e6),
+            "all shop stable": served(90),
+        }
+    )
+    await world.furnish()
+    await world.create(CHECKTEMPLATES, counter_document())
+    steps = [{"weight": 10, "hold": "5m"}]
+    await world.declare(traffic={"template": {"name": "traffic"}, "args": {"route": "shop"}}, steps=steps)
+    await world.start_controller()
+    await world.until(lambda: world.phase() == "Idle")
+    await world.deploy(2)
+    await world.until(lambda: world.status().get("split", {}).get("observed") == 10)
+    edited = {"spec": {"traffic": {"prometheus": {"query": "all {{ args.route }} {{ backend.service }}"}}}}
+    await world.gitops.merge_patch(CHECKTEMPLATES, "traffic", world.namespace, edited)
+    await world.pass_(60)
+    assert any(call.query.text == "all shop canary" for call in world.provider.calls)
+    assert "holding 10 %" in world.message()
+    await world.until(lambda: world.phase() == "Succeeded")
+
+
+async def test_a_template_of_traffic_that_vanishes_during_a_run(world: World) -> None:
+    """The run is held where it is, as where the template of a check is gone, and goes on when it is back."""
+    world.provider.answers.update({"errors": 0.0, "n shop": 0.0})
+    await world.furnish()
+    await world.create(CHECKTEMPLATES, counter_document())
+    steps = [{"weight": 10, "hold": "30s"}]
+    await world.declare(traffic={"template": {"name": "traffic"}, "args": {"route": "shop"}}, steps=steps)
+    await world.start_controller()
+    await world.until(lambda: world.phase() == "Idle")
+    await world.deploy(2)
+    await world.until(lambda: world.step() == 1 and world.weights() == (90, 10))
+    await world.gitops.delete(CHECKTEMPLATES, "traffic", world.namespace)
+    await world.pass_(120, pace=10)
+    assert world.weights() == (90, 10)
+    assert "spec.traffic.template: there is no CheckTemplate traffic" in world.message()
+    await world.create(CHECKTEMPLATES, counter_document())
+    await world.until(lambda: world.phase() == "Succeeded")
 
 
 async def test_a_template_is_edited_during_a_run(world: World) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from cluster_kit import own_namespace
-from controller_kit import World, backend, check, route_document, rule, template_document
+from controller_kit import World, backend, check, counter_document, route_document, rule, template_document
 
 from canary.kube import CHECKTEMPLATES, CLUSTERCHECKTEMPLATES, HTTPROUTES, ROLLOUTS
 
@@ -33,6 +33,7 @@ class Case:
 
 
 LATENCY = {"template": {"name": "latency"}}
+COUNTED = {"template": {"name": "traffic"}, "args": {"route": "shop"}}
 P99 = own_namespace("p99")
 """A ClusterCheckTemplate's name, and so for all users of a cluster."""
 
@@ -43,6 +44,11 @@ def checks(*documents: dict[str, Any]) -> dict[str, Any]:
 
 async def _refuse(world: World) -> None:
     world.provider.refused["errors"] = "parse error: unexpected end of input"
+
+
+async def _refuse_counter(world: World) -> None:
+    world.provider.refused["n shop "] = "parse error: nobody knows n"
+    await world.create(CHECKTEMPLATES, counter_document())
 
 
 async def _refuse_no_more(world: World) -> None:
@@ -84,6 +90,26 @@ CASES = [
         cause=lambda world: world.create(CHECKTEMPLATES, template_document()),
         spec=checks({**LATENCY, "args": {"limits": "1"}}),
         cure=lambda world: world.edit(checks=[{**LATENCY, "args": {"limit": "300ms"}}]),
+    ),
+    Case(
+        "unknown template of traffic",
+        ("spec.traffic.template", "there is no CheckTemplate traffic", "create it"),
+        spec={"traffic": COUNTED},
+        cure=lambda world: world.create(CHECKTEMPLATES, counter_document()),
+    ),
+    Case(
+        "traffic by a template of a check",
+        ("spec.traffic.template", "CheckTemplate latency holds a check, and counts no traffic"),
+        cause=lambda world: world.create(CHECKTEMPLATES, template_document()),
+        spec={"traffic": {**LATENCY, "args": {"limit": "1"}}},
+        cure=lambda world: world.edit(traffic=None),
+    ),
+    Case(
+        "a counter that the provider refuses",
+        ("spec.traffic.prometheus.query", "nobody knows n"),
+        cause=_refuse_counter,
+        spec={"traffic": COUNTED},
+        cure=_refuse_no_more,
     ),
     Case(
         "unknown variable",

@@ -6,9 +6,9 @@ import asyncio
 from datetime import timedelta
 
 import pytest
-from controller_kit import START, World, check, template_document
+from controller_kit import START, World, check, counter_document, template_document
 
-from canary.checks.queries import TRAFFIC
+from canary.checks.traffic import TRAFFIC
 from canary.controller.clock import Alarm, ManualClock, SystemClock
 from canary.controller.reconciler import Inbox
 from canary.controller.run import parse_address
@@ -135,6 +135,22 @@ async def test_queries_are_vetted_once_per_edit(world: World) -> None:
     await world.edit(checks=[check()])
     await world.settle()
     assert provider.validated[8:] == [asked[0], *asked[2:]]
+
+
+async def test_counters_of_a_template_are_vetted_once_per_edit_of_it(world: World) -> None:
+    """And asked for as they are for this Rollout."""
+    world.provider = provider = Counting()
+    await world.furnish()
+    await world.create(CHECKTEMPLATES, counter_document())
+    await world.declare(checks=[], traffic={"template": {"name": "traffic"}, "args": {"route": "shop"}})
+    await world.start_controller()
+    await world.until(lambda: world.phase() == "Idle")
+    await world.settle()
+    assert provider.validated == ["n shop canary", "n shop stable"]
+    edited = {"spec": {"traffic": {"prometheus": {"query": "m {{ backend.service }}"}}}}
+    await world.gitops.merge_patch(CHECKTEMPLATES, "traffic", world.namespace, edited)
+    await world.settle()
+    assert provider.validated[2:] == ["m canary", "m stable"]
 
 
 async def test_what_is_refused_for_both_backends_is_said_once(world: World) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,11 @@ import pytest
 import yaml
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from deploy_kit import OVERLAYS, ROOT, Town, kustomized, load, named, program, run
+from deploy_kit import DEPLOY, OVERLAYS, ROOT, Town, kustomized, load, named, program, run
 
-from canary.checks.queries import BACKENDS, check_query, traffic_queries
-from canary.kube import DEPLOYMENTS, GATEWAYS, ROUTES
+from canary.checks.queries import BACKENDS, check_query
+from canary.checks.traffic import traffic_queries
+from canary.kube import DEPLOYMENTS, GATEWAYS, HTTPROUTES, ROUTES
 from canary.metrics.scripted import Scripted
 from canary.model.rollout import RolloutSpec
 from canary.observe.checks import resolve_checks
@@ -35,6 +37,8 @@ GOOD: dict[str, Any] = {
     "grpc_server_handling_seconds_bucket": 0.1,
     "broker_connections_failed_total": 0.0,
     "http_request_duration_seconds_bucket": 0.1,
+    "envoy_cluster_upstream_rq_xx": 0.0,
+    "envoy_cluster_upstream_rq_time_bucket": 0.1,
     "1 - (\n  (sum(rate(istio_requests_total": 0.999,
     "istio_request_duration_milliseconds_bucket": 120.0,
     "(\n  (sum(rate(istio_requests_total": 0.4,
@@ -52,6 +56,14 @@ def documents(folder: str) -> list[Json]:
     ]
 
 
+def shipped(folder: str) -> list[Json]:
+    """The templates of deploy/checks that the Rollout of an example names."""
+    spec = rollout(folder)["spec"]
+    wanted = {user["template"]["name"] for user in (*spec["checks"], spec["traffic"]) if "template" in user}
+    found = [one for path in sorted((DEPLOY / "checks").rglob("templates.yaml")) for one in load(path)]
+    return [one for one in found if one["metadata"]["name"] in wanted]
+
+
 def rollout(folder: str) -> Json:
     return named(documents(folder), "Rollout")
 
@@ -64,8 +76,10 @@ def world(folder: str) -> list[Json]:
     if not [one for one in found if one["kind"] in ROUTES]:
         text = (EXAMPLES / "workloads-copy" / "app.yaml").read_text()
         found += [one for one in yaml.safe_load_all(text.replace("team-cart", namespace).replace("cart", name)) if one]
-    start = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
-    return [start, *gateways(found, namespace), *sorted(found, key=lambda one: one["kind"] == "Rollout")]
+    found += shipped(folder)
+    places = dict.fromkeys([namespace, *(place for one in found if (place := one["metadata"].get("namespace")))])
+    start = [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": place}} for place in places]
+    return [*start, *gateways(found, namespace), *sorted(found, key=lambda one: one["kind"] == "Rollout")]
 
 
 PROTOCOLS = {"TCPRoute": "TCP", "UDPRoute": "UDP"}
@@ -73,12 +87,17 @@ PROTOCOLS = {"TCPRoute": "TCP", "UDPRoute": "UDP"}
 
 
 def gateways(found: list[Json], home: str) -> list[Json]:
-    """The Gateways that the routes of an example name, each with its namespace; the examples leave them to the platform."""
+    """The Gateways that the routes of an example name, each with its namespace; the examples leave them to the platform.
+
+    A parent that is a Service is a mesh's. The sandbox has none, so nobody divides anything by such a route; the town that writes the
+    statuses of gateways writes those of the mesh, too.
+    """
     parents = [
         (ref.get("namespace") or home, ref["name"], ref.get("sectionName", "web"), PROTOCOLS.get(one["kind"], "HTTP"))
         for one in found
         if one["kind"] in ROUTES
         for ref in one["spec"]["parentRefs"]
+        if ref.get("kind", "Gateway") == "Gateway"
     ]
     made: list[Json] = []
     for place, name, section, protocol in dict.fromkeys(parents):
@@ -132,6 +151,46 @@ async def test_a_good_release_goes_through_and_a_bad_one_comes_back(place: Town,
         assert await weights(place, folder) == [1, 0]
 
 
+async def test_a_mesh_and_a_gateway_divide_by_the_same_weights(place: Town) -> None:
+    """The route of the mesh example with a Gateway as a second parent, as its text says: a step begins when both have accepted."""
+    await place.install(kustomized(OVERLAYS / "cluster-wide"))
+    found = world("mesh")
+    route = named(found, "HTTPRoute")
+    route["spec"]["parentRefs"].append({"name": "public"})
+    await place.apply([*found[:-1], *gateways([route], route["metadata"]["namespace"]), found[-1]])
+    name, namespace = rollout("mesh")["metadata"]["name"], rollout("mesh")["metadata"]["namespace"]
+    async with place.controller(Scripted(GOOD)):
+        await place.until(name, namespace, lambda status: status.get("phase") == "Idle")
+        await start(place, name, namespace, rollout("mesh")["spec"], "2.0.0")
+        status = await place.until(name, namespace, lambda status: bool((status.get("step") or {}).get("reachedAt")))
+        (seen,) = status["routes"]
+        assert seen["accepted"]
+        parents = (await place.kube.get(HTTPROUTES, name, namespace))["status"]["parents"]
+        assert [one["parentRef"]["kind"] for one in parents] == ["Service", "Gateway"]
+        await finish(place, "mesh")
+
+
+async def test_services_of_another_team_need_its_grant(place: Town) -> None:
+    """Without it the Rollout of the cross-namespace example is not Ready and says what is missing; with it, it is."""
+    await place.install(kustomized(OVERLAYS / "cluster-wide"))
+    found = world("cross-namespace")
+    grant = named(found, "ReferenceGrant")
+    await place.apply([one for one in found if one is not grant])
+    name, namespace = (
+        rollout("cross-namespace")["metadata"]["name"],
+        rollout("cross-namespace")["metadata"]["namespace"],
+    )
+
+    def ready(status: Json) -> Json:
+        return next((one for one in status.get("conditions", []) if one["type"] == "Ready"), {})
+
+    async with place.controller(Scripted(GOOD)):
+        status = await place.until(name, namespace, lambda status: ready(status).get("status") == "False")
+        assert (ready(status)["reason"], "ReferenceGrant" in ready(status)["message"]) == ("RefNotPermitted", True)
+        await place.apply([grant])
+        await place.until(name, namespace, lambda status: ready(status).get("status") == "True")
+
+
 async def weights(place: Town, folder: str) -> list[int]:
     """What the route that the example moves gives stable and the canary."""
     mine = rollout(folder)
@@ -143,7 +202,7 @@ async def weights(place: Town, folder: str) -> list[int]:
 def queries(folder: str) -> list[str]:
     """The queries of an example, rendered as the controller renders them; its checks have no problems."""
     store = Store()
-    for one in documents(folder):
+    for one in [*documents(folder), *shipped(folder)]:
         if one["kind"].endswith("CheckTemplate"):
             store.put_template(one["kind"], copy.deepcopy(one))
     mine = rollout(folder)
@@ -153,8 +212,9 @@ def queries(folder: str) -> list[str]:
     assert checks.problems == ()
     assert len(checks.resolved) == len(mine["spec"]["checks"])
     asked = [check_query(check, spec, namespace, name, weight=10).text for check in checks.resolved]
-    counters = [source.text for source in traffic_queries(spec, namespace, name, weight=10)]
-    assert len(counters) == len(BACKENDS), "every example counts what each backend gets"
+    assert checks.traffic is not None, "every example counts what each backend gets"
+    counters = [source.text for source in traffic_queries(checks.traffic, spec, namespace, name, weight=10)]
+    assert len(counters) == len(BACKENDS)
     return [*asked, *counters]
 
 
@@ -195,6 +255,13 @@ async def image(place: Town, name: str, namespace: str) -> str:
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
+def test_lint_finds_nothing(folder: str) -> None:
+    """Not even a note, with the templates that we ship at hand."""
+    found = run(sys.executable, "-m", "canary", "lint", "--strict", EXAMPLES / folder, DEPLOY / "checks")
+    assert found.startswith("no problems in "), found
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
 def test_every_query_is_promql(folder: str, tmp_path: Path) -> None:
     """Rendered as the controller renders them, Prometheus's own tool accepts all queries."""
     rendered = queries(folder)
@@ -215,7 +282,8 @@ async def test_the_observed_share_is_a_number_on_a_real_prometheus() -> None:
         for folder in FOLDERS:
             mine = rollout(folder)
             for role, rate in (("stable", 90), ("canary", 30)):
-                where, service = mine["metadata"]["namespace"], mine["spec"][role]["service"]
+                target = mine["spec"][role]
+                where, service = target.get("namespace", mine["metadata"]["namespace"]), target["service"]
                 istio = (
                     f'destination_service_namespace="{where}",destination_service_name="{service}",reporter="source"'
                 )
@@ -224,6 +292,8 @@ async def test_the_observed_share_is_a_number_on_a_real_prometheus() -> None:
                     f'{counter}{{namespace="{where}",service="{service}"}} {rate * elapsed}' for counter in counters
                 ]
                 lines += [f"istio_requests_total{{{istio}}} {rate * elapsed}"]
+                envoy = f'envoy_cluster_name="{where}_{service}_{target["port"]}"'
+                lines += [f"envoy_cluster_upstream_rq_completed{{{envoy}}} {rate * elapsed}"]
         return "\n".join([*dict.fromkeys(lines), ""])
 
     async def metrics(_request: web.BaseRequest) -> web.Response:

@@ -8,10 +8,12 @@ import os
 import signal
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
+import yaml
 from cluster_kit import sandbox
 
 from canary.checks.render import render
@@ -26,6 +28,7 @@ from canary_sandbox.traefik import CONTROLLER_NAME, TraefikGateway
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
 Json = dict[str, Any]
+ROOT = Path(__file__).resolve().parents[2]
 NAMESPACE = manifests.NAMESPACE
 REQUESTS = 1200
 
@@ -179,8 +182,26 @@ def rollout(*steps: Json, checks: bool = False) -> Json:
     return document
 
 
+COUNTED = {"metric": "app_requests_total", "label": "outcome", "failed": "failed"}
+"""What the sandbox's applications count, as arguments of the templates for applications."""
+
+
+def shipped(folder: str) -> list[Json]:
+    """The templates that we ship for a data plane."""
+    return [*yaml.safe_load_all((ROOT / "deploy" / "checks" / folder / "templates.yaml").read_text())]
+
+
+def named(template: str, **args: str) -> Json:
+    """A line of a Rollout that uses one of them."""
+    return {"template": {"name": template, "kind": "ClusterCheckTemplate"}, **({"args": args} if args else {})}
+
+
 def deploy(version: str, errors: int = 0) -> Json:
     return manifests.deployment("shop-canary", version, errors=errors)
+
+
+def passing(status: Json) -> int:
+    return sum(check["verdict"] == "Pass" for check in status.get("checks") or [])
 
 
 async def start(team: Team, document: Json, version: str, errors: int = 0) -> None:
@@ -239,17 +260,32 @@ async def test_a_weight_that_traefik_has_not_seen_is_not_accepted(team: Team) ->
 
 @pytest.mark.parametrize("team", [True], indirect=True)
 async def test_errors_in_traefiks_metrics_roll_back(team: Team) -> None:
-    """At 50 % v3 begins to fail 30 % of its requests; Traefik's metrics say so; then not one request reaches v3."""
+    """At 50 % v3 begins to fail 30 % of its requests; Traefik's metrics say so; then not one request reaches v3.
+
+    What is asked is what we ship for Traefik, and for applications: the templates tell errors, latency and the share.
+    """
     await team.cluster.prometheus.scraping()
+    await team.cluster.apply([*shipped("traefik"), *shipped("application")])
+    document = rollout({"weight": 50, "hold": "60s"}, checks=True)
+    document["spec"]["checks"] = [
+        {**named("traefik-error-rate"), "interval": "2s", "window": "5s"},
+        {**named("traefik-latency", max="30s"), "interval": "2s"},
+        {**named("application-error-rate", **COUNTED), "interval": "2s", "dryRun": True},
+    ]
+    document["spec"]["traffic"] = {**named("traefik-traffic"), "interval": "2s", "lag": "2s"}
     # Few at a time and patient: when it has stopped, nothing of it is still on its way to a replica.
     async with LoadGenerator(team.url, manifests.HOST, rps=100, max_in_flight=20, timeout=60, max_seconds=120) as load:
-        await start(team, rollout({"weight": 50, "hold": "60s"}, checks=True), "v3")
-        status = await team.until("a good verdict", lambda status: status.get("checksSummary") == "1/1 pass")
-        assert [check["value"] for check in status["checks"]] == [0]
+        await start(team, document, "v3")
+        status = await team.until("a good verdict", lambda status: passing(status) == 3)
+        failing, latency, failing_too = (check["value"] for check in status["checks"])
+        assert (failing, failing_too) == (0, 0)
+        assert 0 < latency < 30
+        status = await team.until("the share that it got", lambda status: "observed" in status["split"])
+        assert status["split"]["observed"] == pytest.approx(50, abs=5)
         await team.seen_by_prometheus(0.5)
         await team.cluster.workloads.set_fault(NAMESPACE, "shop-canary", errors=0.3)
         status = await team.until("the rollback", lambda status: status.get("phase") == "RolledBack")
-        assert "error-rate" in json.dumps(status["conditions"]) + status["message"]
+        assert "traefik-error-rate" in json.dumps(status["conditions"]) + status["message"]
         await team.serves(1, 0)
         assert load.counts().by_version["v3"] > 0
     before = await team.cluster.workloads.served(NAMESPACE, "shop-canary")

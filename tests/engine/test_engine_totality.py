@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from world import START, begun, spec_of
 
 from canary.checks.resolve import resolve
+from canary.checks.traffic import resolve_traffic
 from canary.decide.actions import WriteRoute
 from canary.decide.engine import decide
 from canary.decide.facts import CopyView, Facts, Problem, Recorded, RouteView, RuleView, WorkloadView
@@ -223,6 +224,7 @@ def facts(draw: st.DrawFn) -> tuple[object, RolloutStatus, Facts]:
             stable=draw(optional(workloads)),
             canary=draw(optional(workloads)),
             checks=checks,
+            counters=resolve_traffic(spec.traffic, None) if spec.traffic is not None else None,
             measurements=tuple(
                 draw(st.lists(st.tuples(st.sampled_from(("errors", "gone")), measurements), max_size=3))
             ),

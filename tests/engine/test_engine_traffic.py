@@ -88,6 +88,20 @@ def test_somebody_who_edits_the_route_makes_the_count_begin_anew() -> None:
     assert state(world).split.observed is None
 
 
+def test_another_counter_makes_the_count_begin_anew() -> None:
+    """What it had counted before anybody asked it is not held against the gateway."""
+    world = counting()
+    look(world, 0, 0)
+    look(world, 10, 90)
+    world.declare(traffic={**TRAFFIC, "prometheus": {"query": "all{s='{{ backend.service }}'}"}})
+    world.run()
+    look(world, 50_020, 180)
+    assert state(world).split.observed is None
+    look(world, 50_030, 270)
+    assert state(world).split.observed == 10
+    assert reason(world) == reasons.HOLDING
+
+
 def test_a_counter_that_falls_was_restarted() -> None:
     """What lies between is unknown for both; what comes after counts."""
     world = counting()

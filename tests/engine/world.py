@@ -18,6 +18,7 @@ import jsonpatch
 from promises import Promises, of_spot, spot
 
 from canary.checks.resolve import ResolvedCheck, resolve
+from canary.checks.traffic import resolve_traffic
 from canary.decide import mirroring
 from canary.decide.actions import (
     Action,
@@ -306,6 +307,7 @@ class World:
             stable=stable.view() if known else None,
             canary=canary.view() if known else None,
             checks=self.checks,
+            counters=resolve_traffic(self.spec.traffic, None) if self.spec.traffic is not None else None,
             measurements=tuple(self.news),
             traffic=self.counters,
             request=parse_request(self.request),

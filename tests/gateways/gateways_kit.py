@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -12,11 +13,12 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import aiohttp
+import yaml
 from cluster_kit import OUR_CRDS
 
 from canary.controller.run import serve
 from canary.controller.settings import Settings
-from canary.kube import GATEWAYCLASSES, GRPCROUTES, HTTPROUTES, ROLLOUTS, TCPROUTES, Resource
+from canary.kube import GATEWAYCLASSES, GRPCROUTES, HTTPROUTES, ROLLOUTS, TCPROUTES, UDPROUTES, Resource
 from canary.routes.edit import edit
 from canary.routes.entry import Entry
 from canary.routes.features import Feature
@@ -35,8 +37,8 @@ GATEWAY = "public"
 PORT = 7070
 """Of the Services: the sandbox listens on it at their ClusterIPs, and Envoy Gateway wants 8080 and 8081 of every address."""
 REQUESTS = 1000
-Speech = Literal["http", "grpc", "tcp"]
-ROUTES: dict[Speech, Resource] = {"http": HTTPROUTES, "grpc": GRPCROUTES, "tcp": TCPROUTES}
+Speech = Literal["http", "grpc", "tcp", "udp"]
+ROUTES: dict[Speech, Resource] = {"http": HTTPROUTES, "grpc": GRPCROUTES, "tcp": TCPROUTES, "udp": UDPROUTES}
 OK = 200
 """Of an answer in any language that is as it should be."""
 OPTED_IN = {"x-beta": "yes"}
@@ -64,6 +66,21 @@ def gateway_class(controller: str) -> Json:
 def mirror(service: str, **share: Any) -> Json:
     """A filter that sends copies to a Service: of all requests, or of a `percent`."""
     return {"type": "RequestMirror", "requestMirror": {"backendRef": {"name": service, "port": PORT}, **share}}
+
+
+def shipped(folder: str) -> list[Json]:
+    """The templates that we ship for a data plane."""
+    file = Path(__file__).resolve().parents[2] / "deploy" / "checks" / folder / "templates.yaml"
+    return list(yaml.safe_load_all(file.read_text()))
+
+
+def by_template(name: str, **more: Any) -> Json:
+    """A check, or traffic, by a template of ours."""
+    return {"template": {"name": name, "kind": "ClusterCheckTemplate"}, **more}
+
+
+OFTEN = {"interval": "2s", "lag": "2s"}
+"""How to read counters that are scraped twice a second."""
 
 
 def declared(folder: Path, *features: Feature) -> str:
@@ -181,6 +198,22 @@ class Shop:
                 return OK if answer.status == 0 else answer.status, answer.version
 
             return call
+        if self.speech == "udp":
+
+            async def send() -> tuple[int, str]:
+                """Each as a client of its own; an answer that does not come within a second is none."""
+                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+                    client.setblocking(False)
+                    client.connect((host, port))
+                    client.send(b"who?")
+                    try:
+                        async with asyncio.timeout(1):
+                            answer = await asyncio.get_running_loop().sock_recv(client, 1000)
+                    except TimeoutError:
+                        return 0, ""
+                return OK, json.loads(answer)["version"]
+
+            return send
 
         async def connect() -> tuple[int, str]:
             reader, writer = await asyncio.open_connection(host, port)
@@ -331,11 +364,13 @@ def at_port(document: Json) -> Json:
 def speaking(document: Json, speech: Speech) -> Json:
     """A document of the demo for that language: it changes listener, route and Deployments."""
     match document["kind"]:
-        case "Gateway" if speech == "tcp":
-            document["spec"]["listeners"][0]["protocol"] = "TCP"
+        case "Gateway" if speech in ("tcp", "udp"):
+            document["spec"]["listeners"][0]["protocol"] = speech.upper()
+        case "Service" if speech == "udp":
+            document["spec"]["ports"][0]["protocol"] = "UDP"
         case "HTTPRoute":
             document |= {"apiVersion": ROUTES[speech].api_version, "kind": ROUTES[speech].kind}
-            if speech == "tcp":
+            if speech in ("tcp", "udp"):
                 del document["spec"]["hostnames"]
         case "Deployment":
             (container,) = document["spec"]["template"]["spec"]["containers"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +15,24 @@ from definitions import definition
 from gateways_kit import (
     GATEWAY,
     NAMESPACE,
+    OFTEN,
     OK,
     PORT,
     REQUESTS,
     Shop,
     Speech,
     bare_cluster,
+    by_template,
     declared,
     mirror,
+    shipped,
     world,
 )
 
 from canary.kube import GATEWAYCLASSES
 from canary.routes.features import Feature
 from canary_sandbox.cluster import GATEWAY_CLASS
+from canary_sandbox.prometheus import Prometheus
 
 pytestmark = [
     pytest.mark.e2e,
@@ -40,14 +44,21 @@ Json = dict[str, Any]
 
 
 @asynccontextmanager
-async def behind_contour(speech: Speech = "http", **settings: Any) -> AsyncGenerator[Shop]:
+async def behind_contour(speech: Speech = "http", *, measured: bool = False, **settings: Any) -> AsyncGenerator[Shop]:
+    """`measured`: a Prometheus scrapes its Envoy, and the cluster has the templates that we ship."""
     # It asks for the TCPRoutes of the experimental channel, where they have two versions.
     definitions = [definition("TCPRoute", "v1alpha2", "v1")] if speech == "tcp" else []
     async with bare_cluster(contour.OTHERS, *definitions) as cluster:
         gateway = Contour(cluster.kube, cluster.kubeconfig, NAMESPACE, GATEWAY)
         await cluster.apply(world(contour.CONTROLLER_NAME, gateway.listener_port, speech))
-        async with gateway, Shop(cluster, gateway, speech, **settings) as shop:
-            yield shop
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(gateway)
+            if measured:
+                prometheus = await stack.enter_async_context(Prometheus([gateway.stats_url], "500ms"))
+                await prometheus.scraping()
+                await cluster.apply(shipped("contour"))
+                settings["prometheus_url"] = prometheus.url
+            yield await stack.enter_async_context(Shop(cluster, gateway, speech, **settings))
 
 
 @pytest.fixture
@@ -143,6 +154,47 @@ async def test_its_envoy_counts_each_backend_and_copies_apart(shop: Shop) -> Non
     assert await counted("external_", "shop-canary") == users[1]
     assert await counted("internal_", "shop-canary") == REQUESTS
     assert await counted("", "shop-canary") == users[1] + REQUESTS
+
+
+async def test_the_templates_that_are_shipped_tell_share_latency_and_errors() -> None:
+    """Of its Envoy: at 50 % the canary gets half, as OBSERVED says; when it fails, the release is rolled back."""
+    async with behind_contour(measured=True) as shop, shop.load():
+        checks = [by_template("contour-error-rate"), by_template("contour-latency", args={"max": "30s"})]
+        await shop.begin(
+            [{"weight": 50, "hold": "60s"}],
+            checks=[{**check, "interval": "2s", "window": "5s"} for check in checks],
+            traffic=by_template("contour-traffic", **OFTEN),
+        )
+        status = await shop.until("good verdicts", lambda status: status.get("checksSummary") == "2/2 pass")
+        failing, latency = (check["value"] for check in status["checks"])
+        assert failing == 0
+        assert 0 < latency < 30
+        status = await shop.until("the share that it got", lambda status: "observed" in status["split"])
+        assert status["split"]["observed"] == pytest.approx(50, abs=5)
+        await shop.cluster.workloads.set_fault(NAMESPACE, "shop-canary", errors=0.3)
+        status = await shop.until("the rollback", lambda status: status.get("phase") == "RolledBack")
+        assert "contour-error-rate" in status["message"]
+
+
+async def test_the_template_that_is_shipped_counts_connections() -> None:
+    """Of a TCPRoute: half of them."""
+    async with behind_contour("tcp", measured=True) as shop, shop.load():
+        await shop.begin([{"weight": 50, "hold": "60s"}], traffic=by_template("contour-connections", **OFTEN))
+        status = await shop.until("the share that it got", lambda status: "observed" in status.get("split", {}))
+        assert status["split"]["observed"] == pytest.approx(50, abs=5)
+
+
+async def test_a_mirror_that_copies_too_much_is_found_out_by_what_is_shipped(tmp_path: Path) -> None:
+    """Where the platform wrongly declares that percentages are kept: proven by its own Envoy, taken away, and the run failed."""
+    features = declared(tmp_path, Feature.REQUEST_MIRROR, Feature.REQUEST_PERCENTAGE_MIRROR)
+    async with behind_contour(measured=True, gateway_features=features) as shop, shop.load():
+        await shop.begin(
+            [{"mirror": {"percent": 20, "allowUnsafeMethods": True}, "hold": "60s"}],
+            traffic=by_template("contour-traffic", **OFTEN),
+        )
+        status = await shop.until("the end of it", lambda status: status.get("phase") == "RolledBack")
+        assert status["run"]["reason"] == "MirrorMismatch"
+        assert "filters" not in (await shop.route())["spec"]["rules"][0]
 
 
 async def test_its_class_says_nothing(shop: Shop) -> None:

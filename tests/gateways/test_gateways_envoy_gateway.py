@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +15,23 @@ from envoy_gateway import EnvoyGateway
 from gateways_kit import (
     GATEWAY,
     NAMESPACE,
+    OFTEN,
     OK,
     REQUESTS,
     Shop,
     bare_cluster,
+    by_template,
     declared,
     mirror,
+    shipped,
     world,
 )
 
 from canary.kube import GATEWAYCLASSES
 from canary.routes.features import Feature
+from canary_sandbox.app_metrics import AppMetrics
 from canary_sandbox.cluster import GATEWAY_CLASS
+from canary_sandbox.prometheus import Prometheus
 
 pytestmark = [
     pytest.mark.e2e,
@@ -39,13 +44,21 @@ BOTH = (Feature.REQUEST_MIRROR, Feature.REQUEST_PERCENTAGE_MIRROR)
 
 
 @asynccontextmanager
-async def behind_envoy_gateway(**settings: Any) -> AsyncGenerator[Shop]:
+async def behind_envoy_gateway(*, measured: bool = False, **settings: Any) -> AsyncGenerator[Shop]:
+    """`measured`: a Prometheus scrapes the applications, and the cluster has the templates that we ship."""
     system = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": envoy_gateway.SYSTEM}}
     async with bare_cluster(envoy_gateway.OTHERS) as cluster:
         gateway = EnvoyGateway(cluster.kube, cluster.kubeconfig, NAMESPACE, GATEWAY)
         await cluster.apply([system, *world(envoy_gateway.CONTROLLER_NAME, gateway.listener_port)])
-        async with gateway, Shop(cluster, gateway, **settings) as shop:
-            yield shop
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(gateway)
+            if measured:
+                metrics = await stack.enter_async_context(AppMetrics(cluster.workloads.selected))
+                prometheus = await stack.enter_async_context(Prometheus([metrics.url], "500ms"))
+                await prometheus.scraping()
+                await cluster.apply(shipped("application"))
+                settings["prometheus_url"] = prometheus.url
+            yield await stack.enter_async_context(Shop(cluster, gateway, **settings))
 
 
 @pytest.fixture
@@ -110,6 +123,24 @@ async def test_its_envoy_counts_a_rule_and_its_copies_but_no_backend(shop: Shop)
     await shop.settled_copies()
     after = await counted(rule), await counted(f"{rule}-mirror-0")
     assert (after[0] - before[0], after[1] - before[1]) == (REQUESTS, REQUESTS)
+
+
+async def test_the_templates_that_are_shipped_tell_share_and_errors() -> None:
+    """Of the applications: at 50 % the canary gets half, as OBSERVED says; when it fails, the release is rolled back."""
+    async with behind_envoy_gateway(measured=True) as shop, shop.load():
+        metric = {"metric": "app_requests_total"}
+        failures = by_template("application-error-rate", args={**metric, "label": "outcome", "failed": "failed"})
+        await shop.begin(
+            [{"weight": 50, "hold": "60s"}],
+            checks=[{**failures, "interval": "2s", "window": "5s"}],
+            traffic=by_template("application-traffic", args=metric, **OFTEN),
+        )
+        await shop.until("a good verdict", lambda status: status.get("checksSummary") == "1/1 pass")
+        status = await shop.until("the share that it got", lambda status: "observed" in status["split"])
+        assert status["split"]["observed"] == pytest.approx(50, abs=5)
+        await shop.cluster.workloads.set_fault(NAMESPACE, "shop-canary", errors=0.3)
+        status = await shop.until("the rollback", lambda status: status.get("phase") == "RolledBack")
+        assert "application-error-rate" in status["message"]
 
 
 async def test_its_class_publishes_no_features(shop: Shop) -> None:

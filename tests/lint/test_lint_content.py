@@ -27,6 +27,17 @@ from canary.lint.source import read
 
 USE: Json = {"template": {"name": "latency", "kind": "ClusterCheckTemplate"}}
 CODE: Json = {"query": 'sum(rate(errors{service="{{ canary.service }}", code="{{ args.code }}"}[{{ window }}]))'}
+COUNTED: Json = {"template": {"name": "traffic", "kind": "ClusterCheckTemplate"}}
+NAMED: Json = {"prometheus": {"query": 'n{name="{{ args.name }}{{ backend.service }}"}'}}
+
+
+def counter(name: str = "traffic", **spec: Any) -> Json:
+    """A template of traffic."""
+    counted = {"prometheus": {"query": 'sum(n{s="{{ backend.service }}"})'}}
+    found = template(name)
+    return {**found, "spec": {"traffic": counted, **spec}}
+
+
 GRANT: Json = {
     "apiVersion": "gateway.networking.k8s.io/v1beta1",
     "kind": "ReferenceGrant",
@@ -133,7 +144,7 @@ CHECKS: list[tuple[str, list[Json], str, str, str]] = [
         "an argument that a query needs, declared and not given",
         [rollout(checks=[USE]), template(args=[{"name": "code"}], threshold={"max": 1}, prometheus=CODE)],
         "spec.checks[0].template",
-        "'args.code' has no value here; add it to the check's args, or give the template a default",
+        "'args.code' has no value here; add it to args, or give the template a default",
         "error",
     ),
     (
@@ -170,6 +181,69 @@ CHECKS: list[tuple[str, list[Json], str, str, str]] = [
         "spec.args[1]",
         "neither the query nor the threshold uses the argument 'spare'",
         "warning",
+    ),
+    (
+        "a template of traffic that counts the same for both",
+        [counter(traffic={"prometheus": {"query": "n{{ rollout }}"}})],
+        "spec.traffic.prometheus.query",
+        "the query counts the same for both backends",
+        "error",
+    ),
+    (
+        "a template of traffic with an unknown variable",
+        [counter(traffic={"prometheus": {"query": "n{{ backend.servise }}"}})],
+        "spec.traffic.prometheus.query",
+        "unknown variable 'backend.servise' (did you mean 'backend.service'?)",
+        "error",
+    ),
+    (
+        "an argument that no counter uses",
+        [counter(args=[{"name": "spare", "default": "1"}])],
+        "spec.args[0]",
+        "uses the argument 'spare'",
+        "warning",
+    ),
+    (
+        "a setting of checks in a template of traffic",
+        [counter(failureLimit=2)],
+        "spec.failureLimit",
+        "failureLimit is a setting of checks, and means nothing in a template of traffic",
+        "warning",
+    ),
+    (
+        "traffic by a template of a check",
+        [rollout(traffic={**USE, "args": {"limit": "1"}}), template()],
+        "spec.traffic.template",
+        "ClusterCheckTemplate latency holds a check, and counts no traffic; name it in spec.checks",
+        "error",
+    ),
+    (
+        "a check by a template of traffic",
+        [rollout(checks=[COUNTED]), counter()],
+        "spec.checks[0].template",
+        "ClusterCheckTemplate traffic holds traffic, and no check; name it in spec.traffic",
+        "error",
+    ),
+    (
+        "traffic by a template that the files do not have",
+        [rollout(traffic=COUNTED), counter("trafic")],
+        "spec.traffic.template.name",
+        "did you mean 'trafic'?",
+        "warning",
+    ),
+    (
+        "traffic with an argument that its template does not take",
+        [rollout(traffic={**COUNTED, "args": {"rout": "x"}}), counter()],
+        "spec.traffic.args.rout",
+        "it takes: none",
+        "error",
+    ),
+    (
+        "traffic by a template whose argument nobody gives",
+        [rollout(traffic=COUNTED), counter(args=[{"name": "name"}], traffic=NAMED)],
+        "spec.traffic.template",
+        "'args.name' has no value here",
+        "error",
     ),
     (
         "no checks at all",
@@ -533,7 +607,7 @@ def test_a_place_is_line_and_column_in_the_file() -> None:
     assert places == {
         ("spec.canary.prot", 8, 35),
         ("spec.steps[1].hold", 11, 9),
-        ("spec.prometheus", 27, 5),
+        ("spec", 27, 5),
     }
     fixed = MANIFEST.replace(", prot: 2", "").replace("soon", "1m")
     documents, _ = read(fixed, "m.yaml")

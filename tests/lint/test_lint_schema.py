@@ -98,7 +98,7 @@ BAD: list[tuple[Json, Edit, str, str]] = [
     (rollout(), at("spec.paused", "yes"), "spec.paused", "must be a boolean, and is a string"),
     (rollout(), at("spec.steps", {"weight": 10}), "spec.steps", "must be a list, and is an object"),
     (rollout(), at("metadata.name", "Shop"), "metadata.name", "is not a name"),
-    (template(), without("spec.prometheus"), "spec.prometheus", "required, and missing"),
+    (template(), without("spec.prometheus"), "spec", "a template has exactly one of: prometheus or traffic"),
     (template(), at("spec.args.1", {"name": "limit"}), "spec.args[1]", "the same as spec.args[0] (name limit)"),
     (template(), at("spec.prometheus.address", "prom:9090"), "spec.prometheus.address", "is not an address"),
     # What only the rules of the CRDs know:
@@ -181,7 +181,7 @@ def scalars(node: Json, path: str = "spec") -> Iterator[tuple[str, Json]]:
 def whole() -> Json:
     """A Rollout in which every object that may be there is there."""
     check = {**CHECK, "template": {"name": "latency"}, "prometheus": {"query": "up"}}
-    traffic = {"prometheus": {"query": "up"}}
+    traffic = {"template": {"name": "traffic"}, "prometheus": {"query": "up"}}
     return rollout(checks=[check], traffic=traffic, routes=[{"name": "shop", "rules": ["a"]}])
 
 

@@ -356,6 +356,46 @@ async def test_templates(api: Api, plural: str, kind: str) -> None:
     assert (await api.create(twice, plural, kind)).status_code == 422
 
 
+COUNTERS: Json = {"prometheus": {"query": "n{{ backend.service }}"}}
+
+
+async def test_templates_of_traffic(api: Api) -> None:
+    """Counters stand there instead of a check: not beside one, and without a judge; they have defaults of their own."""
+    for plural, kind in (("checktemplates", "CheckTemplate"), ("clusterchecktemplates", "ClusterCheckTemplate")):
+        answer = await api.create({"args": [{"name": "route"}], "traffic": COUNTERS}, plural, kind)
+        assert answer.status_code == 201, answer.text
+        assert answer.json()["spec"]["traffic"] == {**COUNTERS, "interval": "15s", "lag": "30s"}
+    for wrong, words in (
+        ({**TEMPLATE, "threshold": None, "traffic": COUNTERS}, "a template has exactly one of: prometheus or traffic"),
+        ({"threshold": {"max": 1}}, "a template has exactly one of: prometheus or traffic"),
+        ({"traffic": COUNTERS, "threshold": {"max": 1}}, "one of traffic has neither"),
+    ):
+        spec = {name: value for name, value in wrong.items() if value is not None}
+        answer = await api.create(spec, "checktemplates", "CheckTemplate")
+        assert answer.status_code == 422
+        assert words in answer.text
+    answer = await api.create({"traffic": {}}, "checktemplates", "CheckTemplate")
+    assert (answer.status_code, "spec.traffic.prometheus" in answer.text) == (422, True)
+
+
+async def test_traffic_has_one_source(api: Api) -> None:
+    """A query or a template; arguments only with the latter; and nothing is filled in that would hide the template's."""
+    named: Json = {"template": {"name": "traffic"}}
+    answer = await api.create({**SPEC, "traffic": {**named, "args": {"route": "shop"}}})
+    assert answer.status_code == 201, answer.text
+    assert answer.json()["spec"]["traffic"] == {
+        "template": {"name": "traffic", "kind": "CheckTemplate"},
+        "args": {"route": "shop"},
+    }
+    for wrong in ({**named, **COUNTERS}, {"lag": "5s"}):
+        answer = await api.create({**SPEC, "traffic": wrong})
+        assert (answer.status_code, "traffic has exactly one source: prometheus or template" in answer.text) == (
+            422,
+            True,
+        )
+    assert (await api.create({**SPEC, "traffic": {**COUNTERS, "args": {"a": "b"}}})).status_code == 422
+
+
 def test_printed_yaml_is_what_was_meant() -> None:
     """Nothing is lost on the way to YAML and back."""
     for document in PRINTED.values():

@@ -15,10 +15,11 @@ from pydantic import ValidationError
 
 from canary.checks.resolve import resolve
 from canary.errors import SpecError
-from canary.model.checks import Check, CheckTemplateSpec, OnUnknown
+from canary.model.checks import Check, OnUnknown
 from canary.model.requests import Request, Verb, parse_request
 from canary.model.rollout import Promotion, RolloutSpec, Trigger
 from canary.model.status import RolloutStatus, format_time, parse_time
+from canary.model.templates import CheckTemplateSpec
 
 
 def spec(**changes: Any) -> RolloutSpec:

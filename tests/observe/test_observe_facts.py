@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from observe_kit import NOW, TEAM, deployment, facts_of, furnished, ref, rollout, route, template
 
-from canary.checks.queries import check_query, traffic_queries
-from canary.decide.facts import Problem
+from canary.checks.queries import check_query
+from canary.checks.traffic import traffic_queries
+from canary.decide.facts import Facts, Problem
 from canary.model.measurement import Counts, Sample
 from canary.model.status import Outcome, RolloutStatus
 from canary.observe.checks import resolve_checks
@@ -245,10 +246,13 @@ def test_queries_are_rendered_by_role() -> None:
     )
     spec = Rollout.of(document).spec
     assert spec is not None
-    (found,) = resolve_checks(furnished(), TEAM, "shop", spec).resolved
+    checks = resolve_checks(furnished(), TEAM, "shop", spec)
+    (found,) = checks.resolved
+    assert checks.traffic is not None
     assert check_query(found, spec, TEAM, "shop", weight=50).text == "canary 50 shop"
     assert check_query(found, spec, TEAM, "shop", weight=0.5, swapped=True).text == "stable 0.5 shop"
-    assert [asked.text for asked in traffic_queries(spec, TEAM, "shop", weight=1)] == ["canary stable", "stable stable"]
+    asked = traffic_queries(checks.traffic, spec, TEAM, "shop", weight=1)
+    assert [source.text for source in asked] == ["canary stable", "stable stable"]
 
 
 def test_templates_are_merged() -> None:
@@ -261,6 +265,109 @@ def test_templates_are_merged() -> None:
     (found,) = facts.checks
     assert (found.name, found.settings.interval.seconds, found.settings.failure_limit) == ("latency", 7, 2)
     assert found.judge.maximum == Fraction(3, 10)
+
+
+COUNTS: dict[str, Any] = {
+    "args": [{"name": "route", "required": True}],
+    "traffic": {
+        "prometheus": {"query": "n{r='{{ args.route }}',s='{{ backend.service }}'}"},
+        "interval": "7s",
+        "lag": "9s",
+    },
+}
+"""The spec of a template of traffic."""
+
+
+def counting(traffic: dict[str, Any], /, **changes: Any) -> Facts:
+    """The facts of a Rollout with this traffic, in a cluster with a template of traffic and one of a check."""
+    store = furnished()
+    store.put_template("CheckTemplate", template())
+    store.put_template("CheckTemplate", {**template("traffic"), "spec": {**COUNTS, **changes}})
+    return facts_of(store, rollout(traffic=traffic))
+
+
+def test_counters_come_from_a_template_too() -> None:
+    """The template gives query, interval and lag, the Rollout arguments and what it overrides."""
+    named = {"template": {"name": "traffic"}, "args": {"route": "shop"}}
+    facts = counting(named)
+    assert (facts.problems, facts.counters is None) == ((), False)
+    for traffic, lag in ((named, 9), ({**named, "lag": "3s"}, 3)):
+        found = counting(traffic).counters
+        assert found is not None
+        assert (found.check.settings.interval.seconds, found.lag.seconds) == (7, lag)
+        spec = Rollout.of(rollout(traffic=traffic)).spec
+        assert spec is not None
+        asked = traffic_queries(found, spec, TEAM, "shop", weight=1)
+        assert [source.text for source in asked] == ["n{r='shop',s='canary'}", "n{r='shop',s='stable'}"]
+
+
+def test_what_is_not_said_of_counters_means_the_same_everywhere() -> None:
+    """A Rollout without interval and lag counts like a template without them."""
+    query = {"prometheus": {"query": "{{ backend.service }}"}}
+    inline = counting(query).counters
+    named = counting({"template": {"name": "traffic"}}, args=[], traffic=query).counters
+    assert inline is not None
+    assert inline == named
+    assert (inline.check.settings.interval.seconds, inline.lag.seconds) == (15, 30)
+
+
+@pytest.mark.parametrize(
+    ("traffic", "changes", "field", "words"),
+    [
+        ({"template": {"name": "gone"}}, {}, "spec.traffic.template", "there is no CheckTemplate gone in namespace"),
+        (
+            {"template": {"name": "gone", "kind": "ClusterCheckTemplate"}},
+            {},
+            "spec.traffic.template",
+            "there is no ClusterCheckTemplate gone;",
+        ),
+        (
+            {"template": {"name": "latency"}, "args": {"limit": "1"}},
+            {},
+            "spec.traffic.template",
+            "CheckTemplate latency holds a check, and counts no traffic; name it in spec.checks",
+        ),
+        ({"template": {"name": "traffic"}}, {}, "spec.traffic.args.route", "needs this argument"),
+        (
+            {"template": {"name": "traffic"}, "args": {"route": "a", "rout": "a"}},
+            {},
+            "spec.traffic.args.rout",
+            "it takes: route",
+        ),
+        (
+            {"template": {"name": "traffic"}, "args": {"route": "a"}},
+            {"traffic": {"prometheus": {"query": "{{ backend.servise }}"}}},
+            "spec.traffic.prometheus.query",
+            "unknown variable 'backend.servise' (did you mean 'backend.service'?)",
+        ),
+        (
+            {"template": {"name": "traffic"}, "args": {"route": "a"}},
+            {"traffic": {"prometheus": {"query": "{{ canary.service }}"}}},
+            "spec.traffic.prometheus.query",
+            "counts the same for both backends",
+        ),
+        (
+            {"template": {"name": "traffic"}, "args": {"route": "a"}},
+            {"traffic": {"prometheus": {"query": "{{ backend.service }}"}, "lag": "long"}},
+            "spec.traffic.template",
+            "CheckTemplate traffic is invalid at spec.traffic.lag",
+        ),
+    ],
+)
+def test_counters_that_cannot_be_read(traffic: dict[str, Any], changes: dict[str, Any], field: str, words: str) -> None:
+    """One problem, which says what is missing and where."""
+    (problem,) = counting(traffic, **changes).problems
+    assert problem.field == field
+    assert words in problem.message
+
+
+def test_counters_are_no_check() -> None:
+    """A template of traffic in spec.checks is told where it belongs."""
+    store = furnished()
+    store.put_template("CheckTemplate", {**template("traffic"), "spec": COUNTS})
+    (problem,) = facts_of(store, rollout(checks=[{"template": {"name": "traffic"}, "args": {"route": "a"}}])).problems
+    assert problem.field == "spec.checks[0].template"
+    assert problem.message == "CheckTemplate traffic holds traffic, and no check; name it in spec.traffic"
 
 
 def test_a_template_that_is_nonsense() -> None:

@@ -110,6 +110,9 @@ def test_who_is_woken() -> None:
     assert store.put_workload(deployment("other")) == set()
     assert store.put_template("CheckTemplate", template()) == {SHOP}
     assert store.put_template("CheckTemplate", template("errors")) == set()
+    store.put_rollout(rollout(version=2, checks=[], traffic={"template": {"name": "counts"}}))
+    assert store.put_template("CheckTemplate", template("counts")) == {SHOP}
+    store.put_rollout(rollout(version=3, checks=checks))
     cluster = template("errors")
     del cluster["metadata"]["namespace"]
     assert store.put_template("ClusterCheckTemplate", cluster) == {SHOP}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from canary_sandbox.gateway.objects import GATEWAY_GROUP, Json, Key, Objects
 
 CONTROLLER_NAME = "canary.dev/sandbox-envoy"
-SERVED = {"HTTP": ("HTTPRoute", "GRPCRoute"), "TCP": ("TCPRoute",), "TLS": ("TLSRoute",)}
+SERVED = {"HTTP": ("HTTPRoute", "GRPCRoute"), "TCP": ("TCPRoute",), "TLS": ("TLSRoute",), "UDP": ("UDPRoute",)}
 """The kinds of routes that attach to a listener, by its protocol; other protocols are not served."""
 
 

@@ -52,7 +52,7 @@ def _http(claim: Claim, won: list[Claim]) -> tuple[tuple[str, ...], str]:
 
 
 def _tcp(claim: Claim, won: list[Claim]) -> tuple[tuple[str, ...], str]:
-    """Nothing tells one connection from another, so the listener has one route."""
+    """Nothing tells one connection from another, or one datagram, so the listener has one route."""
     return ((), f"{won[0].title} is older and has the whole listener") if won else (claim.hostnames, "")
 
 
@@ -66,4 +66,5 @@ _RULES: dict[str, Callable[[Claim, list[Claim]], tuple[tuple[str, ...], str]]] =
     "HTTP": _http,
     "TCP": _tcp,
     "TLS": _tls,
+    "UDP": _tcp,
 }

@@ -10,6 +10,7 @@ import asyncio
 import errno
 import json
 import os
+import socket
 import tempfile
 import time
 from collections.abc import Iterable, Mapping
@@ -23,6 +24,7 @@ from canary.errors import SandboxError
 from canary_sandbox.composite import Composite
 from canary_sandbox.gateway import xds
 from canary_sandbox.gateway.objects import Backend, Json
+from canary_sandbox.gateway.responder import responder
 from canary_sandbox.gateway.streams import Stream
 from canary_sandbox.gateway.translate import EnvoyConfig
 from canary_sandbox.process import ManagedProcess, answers, free_or_any
@@ -55,6 +57,8 @@ class Envoy(Composite):
         self._tables: dict[str, list[Json]] = {}
         self._streams: dict[str, Stream] = {}
         self._running: dict[str, str] = {}
+        self._probes: dict[str, int] = {}
+        """By listener of datagrams: the responder that its running configuration sends probes to."""
         self._listeners: dict[str, Json] = {}
         self._endpoints: dict[str, tuple[tuple[str, int], ...]] = {}
         self._backends: frozenset[Backend] = frozenset()
@@ -65,7 +69,9 @@ class Envoy(Composite):
         self._folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="canary-envoy-")))
         for name in ("rds", "eds"):
             (self._folder / name).mkdir()
-        self._write("bootstrap.json", xds.bootstrap(self._folder))
+        # Two are enough: each configuration of a listener takes the other one than that before.
+        responders = [await stack.enter_async_context(responder(number)) for number in range(2)]
+        self._write("bootstrap.json", xds.bootstrap(self._folder, responders))
         self._write("lds.json", xds.discovery("0", []))
         self._write("cds.json", xds.discovery("0", []))
         self.process = await stack.enter_async_context(
@@ -125,28 +131,26 @@ class Envoy(Composite):
         moved = [name for name, stream in streams.items() if self._streams.get(name) != stream]
         for name in moved:
             self._running[name] = self._next_version()
+            self._probes[name] = 1 - self._probes.get(name, 1)
             self._streams.pop(name, None)
         await self._load_listeners(tables, streams)
         for name in changed:
             await self._await_table(name, rejected.get(name, 0))
             self._tables[name] = tables[name]
         for name in moved:
-            await self._await_stream(name)
+            await self._await_stream(name, udp=streams[name].udp)
             self._streams[name] = streams[name]
 
     async def _load_listeners(self, tables: Iterable[str], streams: Mapping[str, Stream]) -> None:
         names = sorted({*tables, *streams})
         # What a listener began with is said again each time: one whose address changes is another listener.
         self._asked = {
-            name: self._asked[name] if name in self._asked else free_or_any(self._wanted_ports.get(name, 0))
+            name: self._asked[name]
+            if name in self._asked
+            else free_or_any(self._wanted_ports.get(name, 0), udp=name in streams and streams[name].udp)
             for name in names
         }
-        listeners = {
-            name: xds.stream_listener(name, streams[name], self._running[name], port)
-            if name in streams
-            else xds.listener(name, self._folder, port)
-            for name, port in self._asked.items()
-        }
+        listeners = {name: self._listener(name, streams.get(name), port) for name, port in self._asked.items()}
         if listeners == self._listeners:
             return
         document = self._discovery(list(listeners.values()))
@@ -165,6 +169,14 @@ class Envoy(Composite):
         for gone in set(self._streams) - set(streams):
             del self._streams[gone]
         self._listeners = listeners
+
+    def _listener(self, name: str, stream: Stream | None, port: int) -> Json:
+        if stream is None:
+            return xds.listener(name, self._folder, port)
+        if stream.udp:
+            ((_, shares),) = stream.shares
+            return xds.datagram_listener(name, shares, self._probes[name], port)
+        return xds.stream_listener(name, stream, self._running[name], port)
 
     async def _await_table(self, name: str, rejected_before: int) -> None:
         deadline = time.monotonic() + LOAD_TIMEOUT
@@ -186,12 +198,15 @@ class Envoy(Composite):
         except aiohttp.ClientError:
             return ""
 
-    async def _await_stream(self, name: str) -> None:
+    async def _await_stream(self, name: str, *, udp: bool) -> None:
         deadline = time.monotonic() + LOAD_TIMEOUT
+        ask, awaited = (
+            (self._running_datagrams, str(self._probes[name])) if udp else (self._running_stream, self._running[name])
+        )
         while True:
             if name not in self.ports:
                 await self._learn_ports()
-            if name in self.ports and await self._running_stream(name) in (self._running[name], None):
+            if name in self.ports and await ask(name) in (awaited, None):
                 return
             await self._pause(deadline, f"connections of {name}")
 
@@ -211,6 +226,23 @@ class Envoy(Composite):
             return ""
         finally:
             writer.close()
+
+    async def _running_datagrams(self, name: str) -> str | None:
+        """Ask the data path which responder it sends probes to. None as for `_running_stream`."""
+        loop = asyncio.get_running_loop()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.setblocking(False)
+            try:
+                probe.bind((xds.PROBE_SOURCE, 0))
+                probe.connect(("127.0.0.1", self.ports[name]))
+                probe.send(b"version?")
+                # While listeners are exchanged a datagram may be lost: the next one asks again.
+                async with asyncio.timeout(0.1):
+                    return (await loop.sock_recv(probe, 16)).decode()
+            except TimeoutError:
+                return ""
+            except OSError as error:
+                return None if error.errno == errno.EADDRNOTAVAIL else ""
 
     async def _learn_ports(self) -> None:
         async with self._http.get(f"{self.admin_url}/listeners", params={"format": "json"}) as response:

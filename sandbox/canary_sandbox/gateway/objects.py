@@ -16,7 +16,7 @@ RouteKey = tuple[str, str, str]
 
 GATEWAY_GROUP = "gateway.networking.k8s.io"
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
-ROUTE_KINDS = ("HTTPRoute", "GRPCRoute", "TCPRoute", "TLSRoute")
+ROUTE_KINDS = ("HTTPRoute", "GRPCRoute", "TCPRoute", "TLSRoute", "UDPRoute")
 H2C = "kubernetes.io/h2c"
 _HTTP1 = (None, "", "http")
 
@@ -72,13 +72,15 @@ KINDS = {
 class Backend:
     """One port of one Service: the unit that gets weight, and the unit that is measured.
 
-    `http2`: it is spoken to in HTTP/2 with prior knowledge, without TLS.
+    `http2`: it is spoken to in HTTP/2 with prior knowledge, without TLS. `udp`: it is sent datagrams; a Service may have a port of
+    each protocol under one number.
     """
 
     namespace: str
     service: str
     port: int
     http2: bool = False
+    udp: bool = False
 
     @property
     def measured_as(self) -> str:
@@ -88,6 +90,8 @@ class Backend:
     @property
     def cluster(self) -> str:
         """The Envoy cluster's name: a port that two kinds of routes speak to differently is two clusters."""
+        if self.udp:
+            return f"{self.measured_as}/udp"
         return f"{self.measured_as}/h2c" if self.http2 else self.measured_as
 
 
@@ -118,11 +122,15 @@ def resolve(objects: Objects, kind: str, route: Json, ref: Json) -> Backend | Un
         return Unresolved("BackendNotFound", f"Service {namespace}/{name} does not exist")
     if port is None:
         return Unresolved("BackendNotFound", f"backendRef to Service {namespace}/{name} names no port")
-    declared = _service_port(service, int(port))
+    udp = kind == "UDPRoute"
+    declared = _service_port(service, int(port), udp=udp)
     if declared is None:
-        return Unresolved("BackendNotFound", f"Service {namespace}/{name} has no port {port}")
+        of = " of protocol UDP" if udp else ""
+        return Unresolved("BackendNotFound", f"Service {namespace}/{name} has no port {port}{of}")
     protocol = declared.get("appProtocol")
     match kind:
+        case "UDPRoute":
+            return Backend(namespace, name, int(port), udp=True)
         case "TCPRoute" | "TLSRoute":
             return Backend(namespace, name, int(port))
         case "GRPCRoute" if protocol in (*_HTTP1, H2C):  # gRPC is HTTP/2, whether the Service says so or not
@@ -134,9 +142,10 @@ def resolve(objects: Objects, kind: str, route: Json, ref: Json) -> Backend | Un
             return Unresolved("UnsupportedProtocol", said)
 
 
-def _service_port(service: Json, port: int) -> Json | None:
+def _service_port(service: Json, port: int, *, udp: bool) -> Json | None:
     ports: list[Json] = service.get("spec", {}).get("ports") or []
-    return next((declared for declared in ports if declared["port"] == port), None)
+    fitting = (declared for declared in ports if (declared.get("protocol") == "UDP") is udp)
+    return next((declared for declared in fitting if declared["port"] == port), None)
 
 
 def _granted(objects: Objects, kind: str, route_namespace: str, namespace: str, service: str) -> bool:
@@ -164,7 +173,7 @@ def _granted(objects: Objects, kind: str, route_namespace: str, namespace: str, 
 def endpoints(objects: Objects, backend: Backend) -> tuple[Address, ...]:
     """The ready endpoints of a Service port, in a stable order."""
     service = objects.services.get((backend.namespace, backend.service))
-    declared = _service_port(service, backend.port) if service else None
+    declared = _service_port(service, backend.port, udp=backend.udp) if service else None
     if declared is None:
         return ()
     return tuple(sorted(set(_ready(objects, backend, declared.get("name") or ""))))

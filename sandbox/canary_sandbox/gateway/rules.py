@@ -14,13 +14,14 @@ SUPPORTED_RULE_FIELDS = {
     "GRPCRoute": frozenset({"name", "matches", "filters", "backendRefs"}),
     "TCPRoute": frozenset({"name", "backendRefs"}),
     "TLSRoute": frozenset({"name", "backendRefs"}),
+    "UDPRoute": frozenset({"name", "backendRefs"}),
 }
 SUPPORTED_FILTERS = frozenset({"RequestHeaderModifier", "ResponseHeaderModifier", "RequestMirror"})
 SUPPORTED_BACKEND_FILTERS = frozenset({"RequestHeaderModifier", "ResponseHeaderModifier"})
 UNRESOLVED_CLUSTER = "unresolved"
 """A cluster that is never defined: with `cluster_not_found_response_code` its share of requests gets a 500.
 
-Its share of connections is closed at once.
+Its share of connections is closed at once, and that of datagrams is dropped.
 """
 MILLION = 1_000_000
 
@@ -86,7 +87,7 @@ def compile_rule(scope: Scope, index: int) -> CompiledRule:
 
 
 def compile_shares(scope: Scope, index: int) -> CompiledRule:
-    """Compile rule `index` of a TCPRoute or a TLSRoute: who gets which share of the connections."""
+    """Compile rule `index` of a TCPRoute, TLSRoute or UDPRoute: who gets which share of the connections."""
     rule: Json = scope.route["spec"]["rules"][index]
     compiled = CompiledRule()
     try:

@@ -1,4 +1,4 @@
-"""Listeners of connections (TCP, TLS by SNI): which route gets them, as filter chains for Envoy. Pure."""
+"""Listeners of connections (TCP, TLS by SNI, UDP by address and port): which route gets them, and in which shares. Pure."""
 
 from __future__ import annotations
 
@@ -16,13 +16,17 @@ NOBODY: Shares = ((UNRESOLVED_CLUSTER, 1),)
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """A listener of connections: shares by the server name that a client asks for; "*" stands for every one."""
+    """A listener of connections: shares by the server name that a client asks for; "*" stands for every one.
+
+    `udp`: a connection is all datagrams of one address and port, as long as some come.
+    """
 
     tls: bool
     shares: tuple[tuple[str, Shares], ...]
+    udp: bool = False
 
 
 def stream(protocol: str, served: Iterable[tuple[str, Shares]]) -> Stream:
     """The stream of a listener by (hostname, shares) of its routes; without any, connections are closed at once."""
     chains = tuple((hostname, shares or NOBODY) for hostname, shares in sorted(served))
-    return Stream(protocol == "TLS", chains or (("*", NOBODY),))
+    return Stream(protocol == "TLS", chains or (("*", NOBODY),), udp=protocol == "UDP")

@@ -50,6 +50,7 @@ FEATURES = frozenset(
         "ReferenceGrant",
         "TCPRoute",
         "TLSRoute",
+        "UDPRoute",
     }
 )
 """What the GatewayClass promises in `status.supportedFeatures`."""
@@ -57,7 +58,7 @@ FEATURES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class EnvoyConfig:
-    """What Envoy shall run: by listener id virtual hosts (HTTP) or a stream (TCP, TLS), and endpoints by cluster name."""
+    """What Envoy shall run: by listener id virtual hosts (HTTP) or a stream (TCP, TLS, UDP), and endpoints by cluster name."""
 
     virtual_hosts: Mapping[str, list[Json]] = field(default_factory=dict)
     streams: Mapping[str, Stream] = field(default_factory=dict)

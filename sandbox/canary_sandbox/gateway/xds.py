@@ -21,6 +21,16 @@ _GRPC_STATS = _TYPE + "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig"
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _TCP_PROXY = "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
 _DIRECT_RESPONSE = "envoy.extensions.filters.network.direct_response.v3.Config"
+_UDP_PROXY = "envoy.extensions.filters.udp.udp_proxy.v3.UdpProxyConfig"
+_UDP_ROUTE = "envoy.extensions.filters.udp.udp_proxy.v3.Route"
+_SOURCE_IP = "envoy.extensions.matching.common_inputs.network.v3.SourceIPInput"
+_SOURCE_PORT = "envoy.extensions.matching.common_inputs.network.v3.SourcePortInput"
+_FRACTION = "envoy.extensions.matching.input_matchers.runtime_fraction.v3.RuntimeFraction"
+_SLOTS = 1_000_000
+SESSION_IDLE = "5s"
+"""How long a client of UDP may be silent until it begins anew."""
+MOST_SESSIONS = 100_000
+"""Each takes a connection to its backend; by itself Envoy allows 1,024."""
 _TLS_INSPECTOR = "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector"
 
 PROBE_HOST = "version.sandbox.canary.invalid"
@@ -42,9 +52,26 @@ def source(path: Path) -> Json:
     return {"resource_api_version": "V3", "path_config_source": {"path": str(path)}}
 
 
-def bootstrap(folder: Path) -> Json:
-    """What Envoy starts with. The admin port is the kernel's choice; Envoy writes it to a file."""
+def bootstrap(folder: Path, responders: Sequence[int] = ()) -> Json:
+    """What Envoy starts with. The admin port is the kernel's choice; Envoy writes it to a file.
+
+    `responders` are the ports of those who answer the probes of datagrams, since Envoy itself can answer none.
+    """
     return {
+        "static_resources": {
+            "clusters": [
+                {
+                    "name": probe_cluster(number),
+                    "type": "STATIC",
+                    "load_assignment": {
+                        name: value
+                        for name, value in load_assignment(probe_cluster(number), [("127.0.0.1", port)]).items()
+                        if name != "@type"
+                    },
+                }
+                for number, port in enumerate(responders)
+            ]
+        },
         "node": {"id": "sandbox", "cluster": "sandbox"},
         "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}}},
         "dynamic_resources": {"lds_config": source(folder / "lds.json"), "cds_config": source(folder / "cds.json")},
@@ -148,6 +175,57 @@ def _chain(listener_name: str, hostname: str, shares: Shares) -> Json:
     return {"name": hostname, "filter_chain_match": match, "filters": [_network_filter(_TCP_PROXY, config)]}
 
 
+def datagram_listener(name: str, shares: Shares, probe: int, port: int = 0) -> Json:
+    """A listener of datagrams, divided by sessions: all of one address and port go to one backend until none comes for a while.
+
+    With a change of weights Envoy exchanges the whole listener, on the same port, and all sessions begin anew. It divides by what it makes of the client's port (0 to a million). Whoever asks from the probe's address is sent to responder
+    `probe`.
+    """
+    total, sum_ = sum(weight for _, weight in shares), 0
+    matchers = [_matcher(_probe_address(), probe_cluster(probe))]
+    for cluster, weight in shares[:-1]:
+        sum_ += weight
+        matchers.append(_matcher(_below(round(_SLOTS * sum_ / total)), cluster))
+    last, _ = shares[-1]
+    config = {
+        "stat_prefix": name,
+        "idle_timeout": SESSION_IDLE,
+        "matcher": {"matcher_list": {"matchers": matchers}, "on_no_match": {"action": _to(last)}},
+    }
+    return {
+        "@type": LISTENER,
+        "name": name,
+        "address": {"socket_address": {"protocol": "UDP", "address": "127.0.0.1", "port_value": port}},
+        "udp_listener_config": {"downstream_socket_config": {}},
+        "listener_filters": [_network_filter(_UDP_PROXY, config)],
+    }
+
+
+def probe_cluster(number: int) -> str:
+    """The name of the cluster of a responder to probes."""
+    return f"probe/{number}"
+
+
+def _matcher(predicate: Json, cluster: str) -> Json:
+    return {"predicate": {"single_predicate": predicate}, "on_match": {"action": _to(cluster)}}
+
+
+def _to(cluster: str) -> Json:
+    return _network_filter(_UDP_ROUTE, {"cluster": cluster})
+
+
+def _probe_address() -> Json:
+    return {"input": _network_filter(_SOURCE_IP, {}), "value_match": {"exact": PROBE_SOURCE}}
+
+
+def _below(slots: int) -> Json:
+    share = {"default_value": {"numerator": slots, "denominator": "MILLION"}, "runtime_key": "sandbox.share"}
+    return {
+        "input": _network_filter(_SOURCE_PORT, {}),
+        "custom_match": _network_filter(_FRACTION, {"runtime_fraction": share}),
+    }
+
+
 def _network_filter(kind: str, config: Json) -> Json:
     return {"name": kind, "typed_config": {"@type": _TYPE + kind, **config}}
 
@@ -180,6 +258,8 @@ def cluster(backend: Backend, folder: Path) -> Json:
         "lb_policy": "ROUND_ROBIN",
         "eds_cluster_config": {"service_name": name, "eds_config": source(folder / "eds" / file_name(name))},
     }
+    if backend.udp:
+        body["circuit_breakers"] = {"thresholds": [{"max_connections": MOST_SESSIONS}]}
     if backend.http2:
         options = {"@type": _TYPE + _HTTP_OPTIONS, "explicit_http_config": {"http2_protocol_options": {}}}
         body["typed_extension_protocol_options"] = {_HTTP_OPTIONS: options}

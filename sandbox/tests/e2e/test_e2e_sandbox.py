@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 import yaml
 
-from canary.checks.queries import traffic_queries
+from canary.checks.traffic import resolve_traffic, traffic_queries
 from canary.model.rollout import RolloutSpec
 from canary_sandbox.process import free_port
 
@@ -243,7 +243,9 @@ def test_services_of_ones_own_as_the_page_shows_them(cluster: Instance, tmp_path
 
     spec = next(one["spec"] for one in yaml.safe_load_all(manifests) if one["kind"] == "Rollout")
     rollout = RolloutSpec.model_validate(spec)
-    canary, stable = (asked.text for asked in traffic_queries(rollout, "team-hello", "hello", weight=50))
+    assert rollout.traffic is not None
+    counters = resolve_traffic(rollout.traffic, None)
+    canary, stable = (asked.text for asked in traffic_queries(counters, rollout, "team-hello", "hello", weight=50))
     info = cluster.up()
     running = [start(*program) for program in programs[:2]]
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from contextlib import suppress
 from typing import Any
 
@@ -66,7 +67,30 @@ async def test_a_connection_is_greeted_and_echoed() -> None:
         assert (app.served, app.failed) == (2, 1)
 
 
-@pytest.mark.parametrize("protocol", ["grpc", "tcp"])
+async def test_a_datagram_is_answered() -> None:
+    """UDP: each with who answers, and with nothing where it fails; after the end nobody does."""
+    app = AppServer(Behaviour("v1", protocol="udp"), pod="one", grace=0.01)
+    loop = asyncio.get_running_loop()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.setblocking(False)
+
+        async def answer() -> bytes:
+            client.send(b"hello")
+            async with asyncio.timeout(0.2):
+                return await loop.sock_recv(client, 1000)
+
+        async with app:
+            client.connect(("127.0.0.1", app.port))
+            assert json.loads(await answer()) == {"version": "v1", "pod": "one"}
+            app.faults.errors = 1
+            with pytest.raises(TimeoutError):
+                await answer()
+            assert (app.served, app.failed) == (2, 1)
+        with pytest.raises((TimeoutError, ConnectionRefusedError)):
+            await answer()
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "tcp", "udp"])
 async def test_health_faults_and_counts_have_a_port_of_their_own(protocol: Any) -> None:
     """What speaks no HTTP/1.1 is asked and told at `control_port`."""
     async with AppServer(Behaviour("v1", protocol=protocol)) as app, aiohttp.ClientSession() as http:
@@ -108,5 +132,5 @@ async def test_a_server_that_ends_closes_its_connections(end: str) -> None:
 def test_an_unknown_protocol_is_refused() -> None:
     """And the words name those that there are."""
     assert Behaviour.from_env({"PROTOCOL": "grpc"}).protocol == "grpc"
-    with pytest.raises(SandboxError, match="none of http, grpc, tcp"):
-        Behaviour.from_env({"PROTOCOL": "udp"})
+    with pytest.raises(SandboxError, match="none of http, grpc, tcp, udp"):
+        Behaviour.from_env({"PROTOCOL": "sctp"})

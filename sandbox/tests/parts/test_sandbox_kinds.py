@@ -14,9 +14,10 @@ from canary_sandbox.gateway.streams import NOBODY
 PAIR = (backend("shop-stable", 90), backend("shop-canary", 10))
 TCP = listener("tcp", protocol="TCP", port=5000)
 TLS = listener("tls", protocol="TLS", port=443, tls={"mode": "Passthrough"})
+UDP = listener("udp", protocol="UDP", port=53)
 WORLD = (
     gateway_class(),
-    gateway(listeners=[listener(), TCP, TLS]),
+    gateway(listeners=[listener(), TCP, TLS, UDP]),
     service("shop-stable"),
     service("shop-canary"),
 )
@@ -33,6 +34,10 @@ def grpc(*rules: Any, **more: Any) -> Any:
 
 def tcp(*backends: Any, **more: Any) -> Any:
     return route(rule(*backends), kind="TCPRoute", hostnames=(), **more)
+
+
+def udp(*backends: Any, **more: Any) -> Any:
+    return route(rule(*backends), kind="UDPRoute", hostnames=(), **more)
 
 
 def tls(*backends: Any, **more: Any) -> Any:
@@ -241,6 +246,41 @@ def test_tls_goes_by_server_name_and_each_name_has_one_route() -> None:
     ]
 
 
+# --- UDPRoute --------------------------------------------------------------------------------------------------------
+
+
+def test_datagrams_are_shared_by_weight_among_ports_of_their_protocol() -> None:
+    """A Service that has the number for TCP alone is not one to send datagrams to."""
+    stable = service("shop-stable", protocol="UDP")
+    config, statuses = run(stable, udp(backend("shop-stable", 3), backend("shop-canary", 1)))
+    assert config.streams["team-shop/shop/udp"].shares == (("*", ((f"{STABLE}/udp", 3), ("unresolved", 1))),)
+    assert config.streams["team-shop/shop/udp"].udp
+    assert verdict(statuses, "UDPRoute") == (True, "Accepted")
+    assert verdict(statuses, "UDPRoute", what="ResolvedRefs") == (False, "BackendNotFound")
+
+
+def test_one_number_may_be_a_port_of_each_protocol() -> None:
+    """As of a name server: a TCPRoute and a UDPRoute find each their own, and both are measured as the one backend."""
+    both = service("shop-stable")
+    both["spec"]["ports"].append({"name": "datagrams", "port": 8080, "protocol": "UDP"})
+    config, statuses = run(both, tcp(backend("shop-stable")), udp(backend("shop-stable")))
+    assert config.streams["team-shop/shop/tcp"].shares == (("*", ((STABLE, 1),)),)
+    assert config.streams["team-shop/shop/udp"].shares == (("*", ((f"{STABLE}/udp", 1),)),)
+    assert {item.measured_as for item in config.backends} == {STABLE}
+    for kind in ("TCPRoute", "UDPRoute"):
+        assert verdict(statuses, kind, what="ResolvedRefs") == (True, "ResolvedRefs")
+
+
+def test_a_udp_listener_has_one_route_and_shares_its_number_with_another_protocol() -> None:
+    """The oldest route; UDP ports are other ports than those of TCP."""
+    own = gateway(listeners=[listener("tcp", protocol="TCP", port=53), UDP])
+    old, young = created(udp(backend("shop-stable")), "01"), created(udp(backend("shop-canary"), name="another"), "02")
+    _, statuses = run(own, old, young)
+    assert verdict(statuses, "UDPRoute") == (True, "Accepted")
+    assert verdict(statuses, "UDPRoute", "another") == (False, "Conflicted")
+    assert all(item.served for item in listeners(statuses).values())
+
+
 # --- listeners -------------------------------------------------------------------------------------------------------
 
 
@@ -253,6 +293,7 @@ def test_tls_goes_by_server_name_and_each_name_has_one_route() -> None:
         ("HTTP", ["TCPRoute"], (), (False, "InvalidRouteKinds")),
         ("TCP", [], ("TCPRoute",), (True, "ResolvedRefs")),
         ("TCP", ["HTTPRoute"], (), (False, "InvalidRouteKinds")),
+        ("UDP", [], ("UDPRoute",), (True, "ResolvedRefs")),
     ],
 )
 def test_listeners_say_which_kinds_can_attach(protocol: str, listed: Any, kinds: Any, resolved: Any) -> None:
@@ -270,8 +311,9 @@ def test_listeners_say_which_kinds_can_attach(protocol: str, listed: Any, kinds:
 
 def test_a_route_without_a_section_name_finds_the_listeners_of_its_kind() -> None:
     """One parentRef to the whole Gateway: HTTP to the HTTP listener, connections to that of TCP."""
-    _, statuses = run(route(rule(*PAIR)), tcp(*PAIR), tls(*PAIR))
-    assert {item.name: item.attached_routes for item in listeners(statuses).values()} == {"http": 1, "tcp": 1, "tls": 1}
+    _, statuses = run(route(rule(*PAIR)), tcp(*PAIR), tls(*PAIR), udp(*PAIR))
+    attached = {item.name: item.attached_routes for item in listeners(statuses).values()}
+    assert attached == {"http": 1, "tcp": 1, "tls": 1, "udp": 1}
 
 
 def test_listeners_on_one_port_with_different_protocols_are_all_refused() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import socket
 import ssl
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -49,6 +50,7 @@ LISTENERS = [
     listener(),
     listener("tcp", protocol="TCP", port=5000),
     listener("tls", protocol="TLS", port=443, tls={"mode": "Passthrough"}),
+    listener("udp", protocol="UDP", port=5000),
 ]
 
 
@@ -63,7 +65,8 @@ class Traffic:
         await self.cluster.apply([manifest(namespace("team-shop")), manifest(gateway(listeners=LISTENERS))])
         for name, version in (("shop-stable", "v1"), ("shop-canary", "v2")):
             made = deployment(name, {"VERSION": version, "PROTOCOL": protocol})
-            await self.cluster.apply([manifest(service(name)), made])
+            more = {"protocol": "UDP"} if protocol == "udp" else {}
+            await self.cluster.apply([manifest(service(name, **more)), made])
         for name in ("shop-stable", "shop-canary"):
             await until(lambda name=name: self.ready(name), what=f"{name} ready")
 
@@ -132,6 +135,37 @@ class Traffic:
         await asyncio.gather(*(worker() for _ in range(16)))
         return seen
 
+    @asynccontextmanager
+    async def client(self) -> AsyncGenerator[Callable[[], Awaitable[str]]]:
+        """A client of the UDP listener, with a port of its own: who answers each time, "" for nobody within half a second."""
+        loop = asyncio.get_running_loop()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as own:
+            own.setblocking(False)
+            own.connect(await self.cluster.gateway.address("team-shop", "shop", "udp"))
+
+            async def ask() -> str:
+                own.send(b"who?")
+                try:
+                    async with asyncio.timeout(0.5):
+                        return str(json.loads(await loop.sock_recv(own, 1000))["version"])
+                except TimeoutError:
+                    return ""
+
+            yield ask
+
+    async def answered(self, count: int) -> Counter[str]:
+        """Who answers so many clients, sixteen at a time."""
+        seen: Counter[str] = Counter()
+        left = iter(range(count))
+
+        async def worker() -> None:
+            for _ in left:
+                async with self.client() as ask:
+                    seen[await ask()] += 1
+
+        await asyncio.gather(*(worker() for _ in range(16)))
+        return seen
+
 
 @pytest_asyncio.fixture
 async def grpc() -> AsyncGenerator[Traffic]:
@@ -146,6 +180,14 @@ async def connections() -> AsyncGenerator[Traffic]:
     async with sandbox(crds=()) as cluster:
         traffic = Traffic(cluster)
         await traffic.open("tcp")
+        yield traffic
+
+
+@pytest_asyncio.fixture
+async def datagrams() -> AsyncGenerator[Traffic]:
+    async with sandbox(crds=()) as cluster:
+        traffic = Traffic(cluster)
+        await traffic.open("udp")
         yield traffic
 
 
@@ -302,6 +344,45 @@ async def test_a_share_that_leads_nowhere_is_closed(connections: Traffic) -> Non
     assert [item["kind"] for item in listeners["tcp"]["supportedKinds"]] == ["TCPRoute"]
     _, port = await connections.cluster.gateway.address("team-shop", "shop", "tcp")
     assert condition(listeners["tcp"]["conditions"], "Programmed")["message"].endswith(f":{port}")
+
+
+# --- datagrams -------------------------------------------------------------------------------------------------------
+
+
+def udp_route(*backends: Json) -> Json:
+    return route(rule(*backends), kind="UDPRoute", hostnames=())
+
+
+@pytest.mark.timeout(60)
+async def test_clients_of_udp_are_split_as_the_weights_say(datagrams: Traffic) -> None:
+    """90/10, 50/50, 0/100 of 500 clients; whenever a generation is Accepted, the very next ones follow it."""
+    for stable, canary, slack in ((100, 0, 0), (90, 10, 27), (50, 50, 45), (0, 100, 0), (1, 0, 0)):
+        await datagrams.accepted(udp_route(*pair(stable, canary)))
+        seen = await datagrams.answered(500)
+        assert sum(seen.values()) == 500
+        assert set(seen) <= {"v1", "v2"}, seen
+        assert abs(seen["v2"] - canary * 5) <= slack, (stable, canary, seen)
+
+
+@pytest.mark.timeout(60)
+async def test_a_client_of_udp_stays_where_it_is_until_the_weights_change(datagrams: Traffic) -> None:
+    """Half and half: all its datagrams go to one backend. Then it goes where the new weights send it, at once."""
+    await datagrams.accepted(udp_route(*pair(1, 1)))
+    async with datagrams.client() as ask:
+        assert len({await ask() for _ in range(20)}) == 1
+        for stable, canary, version in ((1, 0, "v1"), (0, 1, "v2"), (1, 0, "v1")):
+            await datagrams.accepted(udp_route(*pair(stable, canary)))
+            assert {await ask() for _ in range(3)} == {version}
+
+
+async def test_datagrams_that_nobody_serves_are_dropped(datagrams: Traffic) -> None:
+    """A missing Service keeps its weight; the listener says which kind it serves, and where."""
+    status = await datagrams.apply(udp_route(backend("shop-stable", 0), backend("nowhere", 1)))
+    assert parent_condition(status, "ResolvedRefs")["reason"] == "BackendNotFound"
+    assert set(await datagrams.answered(5)) == {""}
+    found = (await datagrams.cluster.kube.get(GATEWAYS, "shop", "team-shop"))["status"]["listeners"]
+    (own,) = [item for item in found if item["name"] == "udp"]
+    assert ([item["kind"] for item in own["supportedKinds"]], own["attachedRoutes"]) == (["UDPRoute"], 1)
 
 
 async def test_tls_connections_go_by_the_name_that_they_ask_for(connections: Traffic) -> None:
