@@ -33,6 +33,8 @@ SENTENCES: Mapping[str, str] = {
     Reason.WRONG_PORT: "The Services that a route names have the ports that it names.",
     Reason.REF_NOT_PERMITTED: "A ReferenceGrant lets a route name a Service of another namespace.",
     Reason.UNSUPPORTED_FEATURE: "A gateway can do what a route asks of it.",
+    Reason.POLICY_TARGETS_RULE: "No policy targets a rule by its name of which a step adds a copy: the copy would escape it.",
+    Reason.POLICIES_UNKNOWN: "Where a step adds a copy of a rule with a name, the policies of the cluster may be read.",
     Odd.MALFORMED: "A route has the structure of its kind.",
     Odd.NOT_IN_THIS_KIND: "The rules of a route have only what rules of its kind can have.",
     Odd.SENDS_NOWHERE: "A rule of a route sends its requests somewhere.",
