@@ -259,8 +259,16 @@ class Scope:
         return {rule.key: before.get(rule.key, rule.weights) for rule in route.rules}
 
     def mirrors(self, route: RouteView) -> dict[str, Copied]:
-        """What the run has on record of the copies that rules of a route send to the canary, by rule key."""
-        return {**self.remembered_mirrors(route), **(route.intent.mirrors if route.intent is not None else {})}
+        """What the run has on record of the copies that rules of a route send to the canary, by rule key.
+
+        Rules that somebody edited all at once may be none that can be told by content. One that copies, and of which nothing
+        is on record, is one of those: a run mirrors no rule that did so before.
+        """
+        record = {**self.remembered_mirrors(route), **(route.intent.mirrors if route.intent is not None else {})}
+        keys = {rule.key for rule in route.rules}
+        lost = [said for key, said in record.items() if said.share and key not in keys and key not in route.copied]
+        strays = [rule.key for rule in route.rules if rule.key in route.copied and rule.key not in record]
+        return record | dict(zip(strays, lost, strict=False))
 
     def remembered_mirrors(self, route: RouteView) -> dict[str, Copied]:
         """The same by our own word alone: anybody who may write the route may change what the route says of it."""
