@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from lint_kit import Json, everything, rollout, route, service, template
-from routes_kit import GATEWAY_API, ROUTES, gateway, grant
+from route_health_kit import GATEWAY_API, ROUTES, gateway, grant
 
 from canary.lint.report import Report, as_json, github, junit, text
 from canary.lint.route_files import lint_routes

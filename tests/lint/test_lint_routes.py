@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 import pytest
 import sarif_kit
 from lint_kit import Json, dump, route, service
-from routes_kit import GATEWAY_API, ROUTES, gateway, grant, listener, mirrored, refs, ruled
+from route_health_kit import GATEWAY_API, ROUTES, gateway, grant, listener, mirrored, refs, ruled
 
 from canary.lint.findings import Severity
 from canary.lint.report import Report, as_json, github, junit, text
