@@ -95,7 +95,7 @@ class RouteWriter:
             self._store.drop_route(action.key)
             return False
         keep(answer)
-        _compare(action, answer, name)
+        _compare(action, answer, document, name)
         return True
 
     async def _check_backend(self, canary: Backend) -> None:
@@ -192,7 +192,7 @@ def _alone(document: Json, rollout: str) -> bool:
     return not any(name.startswith(PREFIX) and name != run_annotation(rollout) for name in annotations)
 
 
-def _compare(action: WriteRoute, answer: Json, rollout: str) -> None:
+def _compare(action: WriteRoute, answer: Json, document: Json, rollout: str) -> None:
     """What was written has to be what is kept. Raises WriteAltered."""
     intent = action.intent
     annotations = answer.get("metadata", {}).get("annotations") or {}
@@ -200,6 +200,6 @@ def _compare(action: WriteRoute, answer: Json, rollout: str) -> None:
         raise WriteAltered(
             f"the API server took the patch of {action.key.name} and keeps another {run_annotation(rollout)}"
         )
-    altered = action.plan.kept(answer)
+    altered = action.plan.kept(answer, document)
     if altered:
         raise WriteAltered(altered)

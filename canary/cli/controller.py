@@ -135,7 +135,8 @@ def run(
             envvar="CANARY_GATEWAY_FEATURES",
             metavar="FILE",
             show_default=False,
-            help="YAML of what gateways can that do not publish it, by GatewayClass and mesh; read once, at start.",
+            help="YAML of what gateways can that do not publish it, and how long they settle, by GatewayClass and mesh; read "
+            "once, at start.",
         ),
     ] = None,
     cluster: o.Cluster,

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,17 +17,18 @@ if TYPE_CHECKING:
     from canary.lint.source import Document
 
 HELP = o.guide(
-    "Check manifests: schema, rules, queries, and what they name. Ends with 0 clean, 1 problems found, 2 usage.",
+    "Check manifests: schema, rules, queries, and what they name; with --routes the health of any route, with no Rollout "
+    "at all.\n\nEnds with 0 clean, 1 problems found, 2 usage; of a cluster also with 6 not allowed to look, 7 not reached.",
     ("lint deploy/", "every YAML and JSON file of a folder"),
     ("lint rollout.yaml route.yaml services.yaml", "a Rollout next to what it names"),
     ("lint --live -n team-shop rollout.yaml", "also against the cluster: the controller's preflight"),
-    ("lint --strict --format github deploy/", "annotations in a pull request; warnings fail too"),
+    ("lint --fail-on warning -o github deploy/", "annotations in a pull request; warnings fail too"),
     ("lint -o junit --output lint.xml deploy/", "a report for CI"),
     ("lint - < manifests.yaml", "what another program prints"),
+    ("lint --routes -n team-shop", "every route of a namespace, as its gateways see it"),
+    ("lint --routes -A -o junit --output routes.xml", "every route of the cluster, a test case each"),
+    ("lint --routes --live deploy/", "routes of files, by what stands around them in the cluster"),
 )
-
-SUFFIXES = (".yaml", ".yml", ".json")
-STDIN = "-"
 
 
 class LintFormat(StrEnum):
@@ -37,20 +38,42 @@ class LintFormat(StrEnum):
     JSON = "json"
     GITHUB = "github"
     JUNIT = "junit"
+    SARIF = "sarif"
+
+
+class FailOn(StrEnum):
+    """The least that makes lint fail."""
+
+    ERROR = "error"
+    WARNING = "warning"
 
 
 @o.grouped()
 def lint(
     files: Annotated[
-        list[str],
-        typer.Argument(metavar="FILE...", help="Files and folders; - reads standard input.", show_default=False),
-    ],
+        list[str] | None,
+        typer.Argument(
+            metavar="FILE...",
+            help="Files and folders; - reads standard input. --routes can do without.",
+            show_default=False,
+        ),
+    ] = None,
     *,
+    routes: Annotated[
+        bool,
+        typer.Option(
+            "--routes", help="Look at routes of all kinds, and at nothing else; without FILE at those of the cluster."
+        ),
+    ] = False,
+    all_namespaces: o.AllNamespaces = False,
     live: Annotated[bool, typer.Option("--live", help="Also look at the cluster of the context.")] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="Warnings fail too.")] = False,
+    fail_on: Annotated[FailOn, typer.Option("--fail-on", help="The least that ends with 1.")] = FailOn.ERROR,
+    strict: Annotated[bool, typer.Option("--strict", help="The same as --fail-on warning.")] = False,
     fmt: Annotated[
         LintFormat,
-        typer.Option("-o", "--format", help="text for people; json, github (annotations) or junit for programs."),
+        typer.Option(
+            "-o", "--format", help="text for people; json, junit, github (annotations) or sarif for programs."
+        ),
     ] = LintFormat.TEXT,
     output: Annotated[
         str | None,
@@ -62,31 +85,79 @@ def lint(
 
     if output in set(LintFormat):
         raise typer.BadParameter(f"names a file; for the format write -o {output}", param_hint="--output")
-    raise typer.Exit(run(_lint(common, files, live=live, strict=strict, fmt=fmt, output=output)))
+    if not files and not routes:
+        raise typer.BadParameter("there is none; only --routes can do without", param_hint="FILE...")
+    if all_namespaces and (files or not routes):
+        raise typer.BadParameter("goes with --routes and without FILE", param_hint="-A")
+    strict = strict or fail_on is FailOn.WARNING
+    if routes:
+        looked = _routes(common, files or [], everywhere=all_namespaces, live=live, strict=strict)
+    else:
+        looked = _lint(common, files or [], live=live, strict=strict)
+    raise typer.Exit(run(_reported(looked, fmt, output, common)))
 
 
-async def _lint(
-    common: o.Common, arguments: Sequence[str], *, live: bool, strict: bool, fmt: LintFormat, output: str | None
-) -> int:
+async def _reported(looked: Awaitable[Report], fmt: LintFormat, output: str | None, common: o.Common) -> int:
     from canary.cli.exits import ExitCode
-    from canary.lint import report as reports
+    from canary.lint.route_rules import Reason
+
+    report = await looked
+    _write(report, fmt, output, common)
+    failing = {finding.reason for finding in report.findings if report.fails(finding)}
+    if failing == {Reason.MAY_NOT_READ}:
+        return ExitCode.FORBIDDEN
+    return ExitCode.ERROR if failing else ExitCode.OK
+
+
+async def _routes(common: o.Common, arguments: Sequence[str], *, everywhere: bool, live: bool, strict: bool) -> Report:
+    """Routes of files, of files against a cluster, or of a cluster."""
+    from canary.cli.lint_routes import Cluster
+    from canary.cli.manifests import read_files
+    from canary.cli.session import connected
+    from canary.lint.report import Report
+    from canary.lint.route_files import lint_routes
     from canary.lint.run import in_order
 
+    if arguments and not live:
+        documents, found, count = read_files(arguments, common.namespace or "default")
+        return _of_files(lint_routes(documents), found, count, strict=strict, nothing="route")
+    async with connected(common) as (kube, namespace):
+        cluster = Cluster(kube, everywhere=everywhere)
+        if arguments:
+            documents, found, count = read_files(arguments, namespace)
+            linted = await cluster.files(documents)
+            return _of_files(linted, [*found, *cluster.findings], count, strict=strict, nothing="route")
+        await cluster.routes(None if everywhere else namespace)
+    where = "the cluster" if everywhere else f"namespace {namespace}"
+    objects = tuple(("", 0, name) for name in cluster.objects)
+    return Report(in_order(cluster.findings), objects, files=0, strict=strict, where=where)
+
+
+async def _lint(common: o.Common, arguments: Sequence[str], *, live: bool, strict: bool) -> Report:
+    """Rollouts and templates of files, with a cluster or without."""
     if live:
         documents, found, count, linted = await _with_cluster(common, arguments)
     else:
+        from canary.cli.manifests import read_files
         from canary.lint.run import lint as look
 
-        documents, found, count = _read(arguments, common.namespace or "default")
+        documents, found, count = read_files(arguments, common.namespace or "default")
         linted = look(documents)
-    report = reports.Report(
-        findings=in_order([*found, *linted.findings, *_promql(linted), *_nothing(linted, found)]),
-        objects=tuple((document.file, document.position(())[0], document.subject) for document in linted.looked_at),
-        files=count,
-        strict=strict,
-    )
-    _write(report, fmt, output, common)
-    return ExitCode.ERROR if report.failed else ExitCode.OK
+    ours = "Rollout, CheckTemplate or ClusterCheckTemplate"
+    return _of_files(linted, [*found, *_promql(linted)], count, strict=strict, nothing=ours)
+
+
+def _of_files(linted: Linted, found: Sequence[Finding], count: int, *, strict: bool, nothing: str) -> Report:
+    """All of it, with a word about files that have nothing to look at."""
+    from canary.lint.findings import Finding, Rule, Severity
+    from canary.lint.report import Report
+    from canary.lint.run import in_order
+
+    if not linted.looked_at and not found:
+        words, advice = f"there is no {nothing} in what was given", "name the files or folders that hold them"
+        found = [Finding(Severity.WARNING, Rule.YAML, words, advice=advice)]
+    objects = tuple((document.file, document.position(())[0], document.subject) for document in linted.looked_at)
+    return Report(in_order([*found, *linted.findings]), objects, files=count, strict=strict)
 
 
 async def _with_cluster(
@@ -94,61 +165,15 @@ async def _with_cluster(
 ) -> tuple[list[Document], list[Finding], int, Linted]:
     from datetime import UTC, datetime
 
+    from canary.cli.manifests import read_files
     from canary.cli.preflight import read_cluster
     from canary.cli.session import connected
     from canary.lint.run import lint as look
 
     async with connected(common) as (kube, namespace):
-        documents, found, count = _read(arguments, namespace)
+        documents, found, count = read_files(arguments, namespace)
         cluster = await read_cluster(kube, documents)
     return documents, found, count, look(documents, cluster, datetime.now(UTC))
-
-
-def _read(arguments: Sequence[str], namespace: str) -> tuple[list[Document], list[Finding], int]:
-    """Every object of every file; what cannot be read of them; and the number of files."""
-    from canary.lint.findings import Finding, Rule, Severity
-    from canary.lint.source import read
-
-    documents: list[Document] = []
-    findings: list[Finding] = []
-    files = _files(arguments)
-    for name in files:
-        try:
-            raw = sys.stdin.buffer.read() if name == STDIN else Path(name).read_bytes()
-            found, wrong = read(raw.decode("utf-8-sig"), "<stdin>" if name == STDIN else name, namespace)
-        except UnicodeDecodeError as error:
-            wrong = [Finding(Severity.ERROR, Rule.YAML, f"the file is no UTF-8: {error.reason}", name)]
-            found = []
-        except OSError as error:
-            wrong = [Finding(Severity.ERROR, Rule.YAML, f"the file cannot be read: {error.strerror or error}", name)]
-            found = []
-        documents += found
-        findings += wrong
-    return documents, findings, len(files)
-
-
-def _files(arguments: Sequence[str]) -> list[str]:
-    """The files named, and those of the folders named; hidden folders are left out. Each once, in order."""
-    from canary.cli.exits import CliError, ExitCode
-
-    names: list[str] = []
-    for argument in arguments:
-        path = Path(argument)
-        if argument == STDIN or path.is_file():
-            names.append(argument)
-        elif path.is_dir():
-            names += sorted(
-                str(file)
-                for file in path.rglob("*")
-                if file.suffix in SUFFIXES
-                and file.is_file()
-                and not any(part.startswith(".") for part in file.relative_to(path).parts)
-            )
-        elif path.exists():  # a pipe, such as <(helm template …)
-            names.append(argument)
-        else:
-            raise CliError(f"there is no file or folder {argument}", ExitCode.USAGE)
-    return list(dict.fromkeys(names))
 
 
 def _promql(linted: Linted) -> list[Finding]:
@@ -189,18 +214,10 @@ def _promql(linted: Linted) -> list[Finding]:
     return findings
 
 
-def _nothing(linted: Linted, found: list[Finding]) -> list[Finding]:
-    from canary.lint.findings import Finding, Rule, Severity
-
-    if linted.looked_at or found:
-        return []
-    words = "there is no Rollout, CheckTemplate or ClusterCheckTemplate in what was given"
-    return [Finding(Severity.WARNING, Rule.YAML, words, advice="name the files or folders that hold them")]
-
-
 def _write(report: Report, fmt: LintFormat, output: str | None, common: o.Common) -> None:
     from canary.cli.exits import CliError, ExitCode
     from canary.lint import report as reports
+    from canary.lint.sarif import sarif
 
     if fmt is LintFormat.TEXT and output is None:
         _show(report, common)
@@ -210,6 +227,7 @@ def _write(report: Report, fmt: LintFormat, output: str | None, common: o.Common
         LintFormat.JSON: reports.as_json,
         LintFormat.GITHUB: reports.github,
         LintFormat.JUNIT: reports.junit,
+        LintFormat.SARIF: sarif,
     }[fmt](report)
     if output is None:
         sys.stdout.write(written)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from canary.cli.exits import CliError
+from canary.cli.policies import Defined, lets_opt_in, policies
 from canary.cli.session import missing
 from canary.errors import Forbidden, NotFound
 from canary.kube import (
@@ -17,6 +20,7 @@ from canary.kube import (
     GATEWAYS,
     HTTPROUTES,
     LISTENERSETS,
+    NAMESPACES,
     REFERENCEGRANTS,
     ROLLOUTS,
     ROUTES,
@@ -28,7 +32,8 @@ from canary.kube.retry import READ
 from canary.lint.source import Document
 from canary.lint.world import World, world_of
 from canary.model.rollout import RouteKind
-from canary.preflight.surroundings import Place
+from canary.preflight.objects import Gateway
+from canary.preflight.surroundings import PARENTS, POLICY, Place
 from canary.routes.acceptance import ParentRef
 
 Json = dict[str, Any]
@@ -61,7 +66,32 @@ async def read_cluster(kube: Kube, documents: Sequence[Document]) -> World:
         items = await _items(kube, resource, place)
         objects += _typed(resource, place, items)
     known: set[Place] = set()
-    for resource, place in surroundings([(document.namespace, document.spec) for document in rollouts], objects):
+    specs = [(document.namespace, document.spec) for document in rollouts]
+    await _read_around(kube, surroundings(specs, objects), objects, known)
+    await _read_around(kube, gateways_of_sets(objects), objects, known)
+    for name in chosen_by_labels(objects):
+        with suppress(Forbidden, NotFound):
+            labelled = await READ.call(partial(kube.get, NAMESPACES, name))
+            known.add((NAMESPACES.kind, name))
+            objects += _typed(NAMESPACES, None, [labelled])
+    guards: list[Defined] = []
+    for namespace in sorted({document.namespace for document in rollouts if lets_opt_in(document.spec)}):
+        there_are = await policies(kube, namespace)
+        if there_are is not None:
+            known.add((POLICY, namespace))
+            guards += there_are
+    unserved = {kind for document in rollouts for kind in _kinds(document)} - served.keys()
+    there = world_of(objects, complete=True, place="the cluster", known=known)
+    return replace(there, unserved=frozenset(unserved), policies=tuple(guards))
+
+
+async def _read_around(
+    kube: Kube, wanted: Sequence[tuple[Resource, str | None]], objects: list[tuple[str, Json]], known: set[Place]
+) -> None:
+    """Add what stands around routes, as far as it may be read, and where all of a kind is known by that."""
+    for resource, place in wanted:
+        if (resource.kind, place or "") in known:
+            continue
         try:
             found = await _items(kube, resource, place)
         except (CliError, Forbidden):
@@ -70,9 +100,6 @@ async def read_cluster(kube: Kube, documents: Sequence[Document]) -> World:
             continue  # not served, or not for us to see: then nothing is said about it
         known.add((resource.kind, place or ""))
         objects += _typed(resource, place, found)
-    unserved = {kind for document in rollouts for kind in _kinds(document)} - served.keys()
-    there = world_of(objects, complete=True, place="the cluster", known=known)
-    return replace(there, unserved=frozenset(unserved))
 
 
 def _typed(resource: Resource, place: str | None, items: Sequence[Json]) -> list[tuple[str, Json]]:
@@ -104,6 +131,39 @@ def surroundings(
     crossed = {place for rollout in rollouts for place in _places(*rollout) if place != rollout[0]}
     wanted += [(SERVICES, namespace) for namespace in sorted(services)]
     return [*wanted, *((REFERENCEGRANTS, namespace) for namespace in sorted(crossed))]
+
+
+def gateways_of_sets(objects: Sequence[tuple[str, Json]]) -> list[tuple[Resource, str | None]]:
+    """Where the Gateways are that the ListenerSets among these documents are of: those say whose ListenerSets they take."""
+    read = (Gateway.read(item) for _, item in objects if item["kind"] == LISTENERSETS.kind)
+    return [(GATEWAYS, place) for place in sorted({found.of[0] for found in read if found.of is not None})]
+
+
+def chosen_by_labels(objects: Sequence[tuple[str, Json]]) -> list[str]:
+    """The namespaces whose labels decide whether a Gateway or ListenerSet of these documents takes what is of them.
+
+    `objects` are documents, each by its namespace, with routes, Gateways and ListenerSets among them.
+    """
+    parents = {
+        (item["kind"], namespace, item["metadata"]["name"]): Gateway.read(item)
+        for namespace, item in objects
+        if item["kind"] in PARENTS
+    }
+    found: set[str] = set()
+    for namespace, item in objects:
+        if item["kind"] not in ROUTES:
+            continue
+        for ref in _list((item.get("spec") or {}).get("parentRefs")):
+            parent = ParentRef.read(ref, namespace)
+            there = parents.get((parent.kind, parent.namespace, parent.name))
+            if there is None:
+                continue
+            if any(listener.takes.of == "Selector" for listener in there.listeners):
+                found.add(namespace)
+            gateway = parents.get((GATEWAYS.kind, *there.of)) if there.of is not None else None
+            if gateway is not None and gateway.takes_sets.of == "Selector":
+                found.add(parent.namespace)
+    return sorted(found)
 
 
 async def _served(kube: Kube, kinds: set[RouteKind]) -> dict[RouteKind, Resource]:

@@ -31,6 +31,7 @@ from canary.cli.render_parts import (
 )
 from canary.model.status import CheckStatus, RouteStatus
 from canary.view.mirrors import copied_words
+from canary.view.opt_in import added_words
 from canary.view.parents import parents
 from canary.view.rollout import RolloutView, steps, view
 from canary.view.words import clean, named_shares, outages, percent
@@ -178,7 +179,7 @@ def _route(route: RouteStatus, desired: float, symbols: Symbols) -> list[Text]:
     accepted = (
         Text(symbols.done, style="green") if route.accepted else Text(f"{symbols.failed} not yet", style="yellow")
     )
-    words = "; ".join(filter(None, (_named(route), copied_words(route))))
+    words = "; ".join(filter(None, (_named(route), copied_words(route), added_words(route))))
     note = clean(route.message) or words or ("" if route.owned else "this run has not written it yet")
     return [
         Text(route_name(route)),

@@ -30,6 +30,7 @@ from canary.cli.render_parts import (
 )
 from canary.model.status import VerdictKind
 from canary.view.mirrors import copied_words
+from canary.view.opt_in import added_words
 from canary.view.rollout import RolloutView, StepState, StepView, objections, steps, view
 from canary.view.words import clean, counted, percent
 from canary.view.workloads import ROLES, workload_words
@@ -174,7 +175,8 @@ def _traffic(rollout: RolloutView, width: int, symbols: Symbols) -> Iterator[Tex
         words = [f"{percent(split.desired)} wanted", f"{percent(split.written)} written"]
         words.append(f"{percent(split.accepted)} accepted")
     words += [f"last observed {percent(split.observed)}"] if split.observed is not None else []
-    words += list(dict.fromkeys(said for route in rollout.status.routes if (said := copied_words(route))))
+    extras = (says(route) for says in (copied_words, added_words) for route in rollout.status.routes)
+    words += list(dict.fromkeys(filter(None, extras)))
     said = f" {symbols.dot} ".join(words) if rollout.active else f"{percent(split.written)}; no run is under way"
     line = Text.assemble(INDENT, (f"{rollout.service('canary') or 'canary'}  ", "bold"))
     cells = max(8, min(24, width - line.cell_len - len(said) - 2))  # words before pictures

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from canary.cli.health import Diagnosis, Level
-from canary.cli.preflight import surroundings
+from canary.cli.policies import lets_opt_in, policies
+from canary.cli.preflight import chosen_by_labels, gateways_of_sets, surroundings
 from canary.errors import ApiError, Forbidden
-from canary.kube import HTTPROUTES, Kube, Resource
+from canary.kube import HTTPROUTES, NAMESPACES, Kube, Resource
 from canary.kube.retry import READ
 from canary.model.rollout import RouteKind
 from canary.observe.around import KINDS
@@ -18,6 +20,7 @@ from canary.observe.facts import Received, gather
 from canary.observe.rollout import Rollout
 from canary.observe.store import Store
 from canary.preflight.findings import Who
+from canary.preflight.surroundings import POLICY
 from canary.view.words import listing
 
 Json = dict[str, Any]
@@ -36,8 +39,15 @@ async def serving(kube: Kube, rollouts: Sequence[Json], now: datetime, *, everyw
     ):
         for namespace in sorted({rollout.namespace for rollout, _ in resting}):
             routes += await reader.read(resource, namespace)
+    around: list[tuple[str, Json]] = []
     for resource, place in surroundings([(rollout.namespace, spec) for rollout, spec in resting], routes):
-        await reader.read(resource, place)
+        around += await reader.read(resource, place)
+    for resource, place in gateways_of_sets(around):
+        around += await reader.read(resource, place)
+    for namespace in chosen_by_labels([*routes, *around]):
+        await reader.labels(namespace)
+    for namespace in sorted({rollout.namespace for rollout, spec in resting if lets_opt_in(spec)}):
+        await reader.read_policies(namespace)
     for rollout, _ in resting:
         if rollout.spec is None:
             continue
@@ -71,6 +81,25 @@ class _Reader:
         self._read: set[tuple[Resource, str | None]] = set()
         self.store = Store()
         self.refused: list[str] = []
+
+    async def labels(self, namespace: str) -> None:
+        """The labels of a namespace, as far as they may be read."""
+        try:
+            found = await READ.call(partial(self._kube.get, NAMESPACES, namespace))
+        except Forbidden:
+            self.refused.append(f"get namespace {namespace}")
+        except ApiError:
+            pass
+        else:
+            self.store.put_around(NAMESPACES.kind, found)
+            self.store.around.know(NAMESPACES.kind, namespace, known=True)
+
+    async def read_policies(self, namespace: str) -> None:
+        """What may guard rules of routes; where that may not all be read, a preflight says so itself."""
+        found = await policies(self._kube, namespace)
+        for definition, policy in found or ():
+            self.store.put_policy(definition, policy)
+        self.store.around.know(POLICY, namespace, known=found is not None)
 
     async def read(self, resource: Resource, namespace: str | None) -> list[tuple[str, Json]]:
         """The objects of a resource, by namespace; none where they are not served, or may not be read."""

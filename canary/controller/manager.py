@@ -12,6 +12,7 @@ import logging
 import time
 from typing import Any, Self
 
+from canary.controller.arrivals import Arrival, Arrivals
 from canary.controller.query_validation import QueryValidation
 from canary.controller.reconciler import Deps, Reconciler, observe
 from canary.controller.workqueue import FEW, RECONCILE, Call, Turn, WorkQueue
@@ -26,6 +27,9 @@ log = logging.getLogger("canary.manager")
 
 Json = dict[str, Any]
 
+STRETCH = 0.0005
+"""Seconds of processor time after which somebody else has a turn, while what stands around routes is taken in."""
+
 
 class Manager:
     """All Rollouts of one controller. An async context: leaving it ends every reconciler, wherever it is.
@@ -38,6 +42,7 @@ class Manager:
         self.deps = deps
         self._held = held
         self._queue = WorkQueue()
+        self._arrivals = Arrivals()
         deps.queue.starting = lambda: self._queue.pressing
         self._looking: asyncio.Task[None] | None = None
         self._later: asyncio.TimerHandle | None = None
@@ -107,17 +112,43 @@ class Manager:
 
     def around(self, resource: str, kind: str | None, document: Json) -> None:
         """Something that stands around routes appeared, changed or vanished; `resource` is its kind. Runs are left alone."""
-        store = self.deps.store
-        if kind == "DELETED":
-            self.wake(store.drop_around(resource, key_of(document)))
-        else:
-            self.wake(store.put_around(resource, document))
+        arrival, key = Arrival(resource, document, kind == "DELETED"), key_of(document)
+        if self._held or not self.deps.store.around.knows(resource, key[0]):
+            # Nobody is to be woken for it: as long as its kind is not known here, nothing is said of it.
+            self._arrivals.drop(resource, key)
+            self._take_in(arrival)
+            return
+        namespace = self._arrivals.put(arrival)
+        if namespace is not None:
+            self._queue.settle(namespace)
+            self._go_on_looking()
 
     def know(self, resource: str, place: str | None, *, known: bool) -> None:
         """Whether all objects of a kind around routes are known, in a namespace or (None) everywhere."""
+        if not self.deps.store.around.know(resource, place, known=known):
+            return
+        for arrival in self._arrivals.of(resource, place) if known else ():
+            self._take_in(arrival)  # else it would be missed until its namespace has a turn
+        self.wake(self.deps.store.resting(place), paced=True)
+
+    def forget(self, resource: str, place: str | None) -> None:
+        """A kind around routes is listed anew, in a namespace or (None) everywhere: what was seen of it counts no more."""
+        self._arrivals.of(resource, place)
+        self.deps.store.around.forget(resource, place)
+
+    def policy(self, definition: str, kind: str | None, document: Json) -> None:
+        """A policy of a definition appeared, changed or vanished. Runs under way are looked at, too: it may guard what they copy."""
         store = self.deps.store
-        if store.around.know(resource, place, known=known):
-            self.wake({key for key in store.rollouts if not store.active(key)})
+        gone = kind == "DELETED"
+        self.wake(store.drop_policy(definition, key_of(document)) if gone else store.put_policy(definition, document))
+
+    def policies_gone(self, definition: str, place: str | None) -> None:
+        """What was seen of a definition of policies in a namespace (None: everywhere) counts no more."""
+        self.wake(self.deps.store.drop_policies(definition, place))
+
+    def policies_known(self, place: str | None, *, known: bool) -> None:
+        """Whether all policies are known, in a namespace or (None) everywhere."""
+        self.wake(self.deps.store.know_policies(place, known=known))
 
     async def go_on(self) -> None:
         """Everything is known that runs move by: look at those under way. Returns when that is done."""
@@ -145,11 +176,14 @@ class Manager:
             return False
         return rollout.spec is None or not asks_gateways(rollout.spec)
 
-    def wake(self, keys: set[Key], *, own: bool = False) -> None:
-        """These Rollouts have to be looked at: something that they refer to has changed, or `own`, they have themselves."""
+    def wake(self, keys: set[Key], *, own: bool = False, paced: bool = False) -> None:
+        """These Rollouts have to be looked at: something that they refer to has changed, or `own`, they have themselves.
+
+        `paced`: somebody else may do that to them as often as he likes, and be they few.
+        """
         if self._held:
             return
-        paced = len(keys) > FEW and not own
+        paced = paced or (len(keys) > FEW and not own)
         for key in keys:
             running = self._reconcilers.get(key)
             if running is not None:
@@ -196,10 +230,25 @@ class Manager:
         try:
             if turn.key is not None:
                 self._consider(turn.key)
-            elif self.deps.store.rivals.settle_one(turn.namespace):
+            elif self._settle(turn.namespace):
                 self._queue.settle(turn.namespace)
         except Exception:  # a bug of ours in one of them is none of the others' business
             log.exception("looking at %s/%s failed", turn.namespace, turn.key[1] if turn.key else "")
+
+    def _settle(self, namespace: str) -> bool:
+        """A bit of what is to be found out in a namespace before anybody is looked at; False when nothing is left."""
+        until = time.thread_time() + STRETCH
+        while (arrival := self._arrivals.take(namespace)) is not None:
+            self.wake(self._take_in(arrival), paced=True)
+            if time.thread_time() > until:
+                return True
+        return self.deps.store.rivals.settle_one(namespace)
+
+    def _take_in(self, arrival: Arrival) -> set[Key]:
+        store = self.deps.store
+        if arrival.gone:
+            return store.drop_around(arrival.kind, key_of(arrival.document))
+        return store.put_around(arrival.kind, arrival.document)
 
     def _consider(self, key: Key) -> None:
         if self._held:

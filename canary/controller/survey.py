@@ -1,4 +1,4 @@
-"""Follows what stands around routes, as far as that may be read: Gateways, their classes, Services, ReferenceGrants.
+"""Follows what stands around routes, as far as that may be read: Gateways, their classes, Services, grants, Namespaces, policies.
 
 No run moves by these, so nothing here ends a controller or keeps it from beginning: of a kind that may not be read, or that a
 cluster does not serve, a preflight says nothing.
@@ -8,17 +8,29 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 
 from canary.controller.lookout import Lookout
 from canary.controller.manager import Manager
+from canary.controller.policies import Policies
 from canary.controller.route_informers import watch_name
 from canary.errors import ApiError, NotFound
-from canary.kube import GATEWAYCLASSES, GATEWAYS, LISTENERSETS, REFERENCEGRANTS, SERVICES, Kube, Resource
+from canary.kube import (
+    GATEWAYCLASSES,
+    GATEWAYS,
+    LISTENERSETS,
+    NAMESPACES,
+    REFERENCEGRANTS,
+    SERVICES,
+    Kube,
+    Resource,
+)
 from canary.kube.outage import Eyes
+from canary.preflight.surroundings import POLICY
 
 log = logging.getLogger("canary.survey")
 
-SURVEYED = (GATEWAYS, LISTENERSETS, GATEWAYCLASSES, SERVICES, REFERENCEGRANTS)
+SURVEYED = (GATEWAYS, LISTENERSETS, GATEWAYCLASSES, SERVICES, REFERENCEGRANTS, NAMESPACES)
 
 PATIENCE = 10.0
 """Seconds that a start waits for these lists at most."""
@@ -50,15 +62,17 @@ class Survey:
         self._watches = [
             (resource, place) for resource in SURVEYED for place in (places if resource.namespaced else (None,))
         ]
-        self._waiting = set(self._watches)
+        self._waiting: set[tuple[Resource, str | None] | str] = {*self._watches, POLICY}
         self._listed = asyncio.Event()
+        self._policies = Policies(kube, manager, places, lookout, again=again, seen=partial(self._arrived, POLICY))
 
     async def listed(self) -> None:
         """Return when everything is listed that may be, and in any case when patience is over."""
         try:
             await asyncio.wait_for(self._listed.wait(), self._patience)
         except TimeoutError:
-            names = ", ".join(sorted(watch_name(*watch) for watch in self._waiting))
+            left = ("policies" if isinstance(watch, str) else watch_name(*watch) for watch in self._waiting)
+            names = ", ".join(sorted(left))
             log.warning("no list of %s yet; runs are judged without", names)
 
     async def run(self) -> None:
@@ -66,6 +80,7 @@ class Survey:
         async with asyncio.TaskGroup() as group:
             for resource, place in self._watches:
                 group.create_task(self._one(resource, place), name=f"survey {watch_name(resource, place)}")
+            group.create_task(self._policies.run(), name="survey policies")
 
     async def _one(self, resource: Resource, place: str | None) -> None:
         said = ""
@@ -74,11 +89,11 @@ class Survey:
                 await self._follow(resource, place)
             except ApiError as error:
                 self._manager.know(resource.kind, place, known=False)
-                self._manager.deps.store.around.forget(resource.kind, place)
+                self._manager.forget(resource.kind, place)
                 if str(error) != said:
                     said = str(error)
                     self._say(resource, place, error)
-            self._arrived(resource, place)
+            self._arrived((resource, place))
             await asyncio.sleep(self._again)
 
     async def _follow(self, resource: Resource, place: str | None) -> None:
@@ -87,12 +102,12 @@ class Survey:
         async for event in self._kube.list_and_watch(resource, place, pace=self._lookout.calm, eyes=eyes):
             if event.type == "SYNCED":
                 self._manager.know(resource.kind, place, known=True)
-                self._arrived(resource, place)
+                self._arrived((resource, place))
             else:
                 self._manager.around(resource.kind, event.type, event.object)
 
-    def _arrived(self, resource: Resource, place: str | None) -> None:
-        self._waiting.discard((resource, place))
+    def _arrived(self, watch: tuple[Resource, str | None] | str) -> None:
+        self._waiting.discard(watch)
         if not self._waiting:
             self._listed.set()
 

@@ -20,7 +20,8 @@ def noted(scope: Scope) -> Scope:
     if scope.run.unavailable_since is None:
         if not gone or not scope.has_traffic or not scope.wants_traffic:
             return scope
-        lost = "its weight goes to 0" if scope.mirror is None else "it gets no traffic and no copies"
+        extras = scope.mirror is not None or scope.match is not None
+        lost = "it gets no traffic and no copies" if extras else "its weight goes to 0"
         what = "has no ready replica" if canary.exists else "does not exist"
         message = f"{scope.step_text}: canary workload {canary.name} {what} while it has traffic; {lost}"
         return scope.with_(

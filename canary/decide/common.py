@@ -46,7 +46,7 @@ def note_acceptance(scope: Scope) -> Scope:
     if scope.step.reached_at is not None:
         return scope
     hold = scope.declared_step.hold if scope.declared_step else None
-    return scope.with_(step=reached(scope.step, scope.now, hold.delta if hold else timedelta(0)))
+    return scope.with_(step=reached(scope.step, scope.now, hold.delta if hold else timedelta(0), scope.facts.settle))
 
 
 def at(scope: Scope, phase: Phase) -> Scope:

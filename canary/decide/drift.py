@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -26,6 +26,9 @@ class Drift:
     copies: bool = False
     """It is about the copies that go to the canary; in percent of the requests."""
 
+    added: bool = False
+    """It is about a rule that was added for requests that opt in: 100 where it is to be, 0 where not."""
+
     @property
     def who(self) -> str:
         return self.route.writer or "somebody unknown"
@@ -34,6 +37,9 @@ class Drift:
     def message(self) -> str:
         if self.gone:
             return f"{self.who} took the pair out of {self.route.label}: {self.route.problem}"
+        if self.added:
+            did = "put back" if self.found else "took away"
+            return f"{self.who} {did} the rule for requests that opt in, which this run added to {self.route.label}"
         what = "the share of requests that is mirrored" if self.copies else "the canary's share"
         return (
             f"{self.who} changed {what} on {self.route.label} from {decimal_text(self.expected)} % "
@@ -51,10 +57,10 @@ def lowered(scope: Scope) -> Drift | None:
             if remembered is None or remembered.share or any(remembered.shares.values()) or scope.ours(route):
                 return Drift(route, Fraction(0), Fraction(0), gone=True)
             continue
-        for copies, compared in ((False, _compare(scope, route)), (True, _compare_copies(scope, route))):
+        for kind, compared in _compared(scope, route).items():
             for expected, found in compared.values():
                 if found < expected:
-                    return Drift(route, expected, found, copies=copies)
+                    return Drift(route, expected, found, copies=kind is _compare_copies, added=kind is _compare_added)
     return None
 
 
@@ -63,20 +69,26 @@ def raised(scope: Scope) -> tuple[Drift, ...]:
     found = []
     for route in scope.live_routes:
         if scope.owned(route):
-            compared = _compare(scope, route)
-            written = {key: expected for key, (expected, _) in compared.items()}
-            weights, copies = _worst(compared), _worst(_compare_copies(scope, route))
-            worst = weights or copies
-            if worst is not None:
-                found.append(Drift(route, *worst, written=written, copies=weights is None))
+            compared = _compared(scope, route)
+            written = {key: expected for key, (expected, _) in compared[_compare].items()}
+            worst = ((kind, pair) for kind, pairs in compared.items() if (pair := _worst(pairs)) is not None)
+            for kind, pair in worst:
+                copies, added = kind is _compare_copies, kind is _compare_added
+                found.append(Drift(route, *pair, written=written, copies=copies, added=added))
+                break
     return tuple(found)
 
 
-def _worst(compared: Mapping[str, tuple[Fraction, Fraction]]) -> tuple[Fraction, Fraction] | None:
+Compared = Mapping[str, tuple[Fraction, Fraction]]
+"""(what we wrote, what is there) in percent, by what it is about."""
+Comparison = Callable[[Scope, RouteView], Compared]
+
+
+def _worst(compared: Compared) -> tuple[Fraction, Fraction] | None:
     return max((pair for pair in compared.values() if pair[1] > pair[0]), default=None)
 
 
-def _compare(scope: Scope, route: RouteView) -> dict[str, tuple[Fraction, Fraction]]:
+def _compare(scope: Scope, route: RouteView) -> Compared:
     """(share that we wrote, share that is there) for each rule that we wrote, by rule key."""
     if scope.ours(route) and route.intent is not None and route.intent.mode is Mode.STEP:
         written = route.intent.weights
@@ -92,7 +104,7 @@ def _compare(scope: Scope, route: RouteView) -> dict[str, tuple[Fraction, Fracti
     return {}
 
 
-def _compare_copies(scope: Scope, route: RouteView) -> dict[str, tuple[Fraction, Fraction]]:
+def _compare_copies(scope: Scope, route: RouteView) -> Compared:
     """The same of the copies that go to the canary, for each rule that the run has mirrored."""
     said = scope.mirrors(route)
     if route.intent is not None and (not scope.ours(route) or route.intent.mode is not Mode.STEP):
@@ -102,3 +114,21 @@ def _compare_copies(scope: Scope, route: RouteView) -> dict[str, tuple[Fraction,
         for rule in route.rules
         if rule.key in said
     }
+
+
+def _compare_added(scope: Scope, route: RouteView) -> Compared:
+    """The same of the rules that were added, by their marks: all or nothing."""
+    if route.intent is not None and (not scope.ours(route) or route.intent.mode is not Mode.STEP):
+        return {}
+    return {
+        mark: (Fraction(100 if said.there else 0), Fraction(100 if route.added.said.get(mark) else 0))
+        for mark, said in scope.added(route).items()
+    }
+
+
+KINDS = (_compare, _compare_copies, _compare_added)
+"""What somebody may have changed, what counts most first."""
+
+
+def _compared(scope: Scope, route: RouteView) -> dict[Comparison, Compared]:
+    return {kind: kind(scope, route) for kind in KINDS}

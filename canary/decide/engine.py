@@ -6,7 +6,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from canary.decide import reasons
-from canary.decide.actions import Action, AddFinalizer, ClearRequest, EmitEvent, RemoveFinalizer, StampRequest
+from canary.decide.actions import (
+    Action,
+    AddFinalizer,
+    ClearRequest,
+    EmitEvent,
+    RemoveFinalizer,
+    StampRequest,
+    WriteRoute,
+)
 from canary.decide.copying import tidied_copy
 from canary.decide.ending import rolling_back
 from canary.decide.facts import Facts
@@ -42,9 +50,9 @@ def decide(spec: RolloutSpec, status: RolloutStatus, facts: Facts) -> Decision:
     """
     scope = recover(Scope(spec, status, facts))
     if facts.deleting:
-        return _deleting(scope)
+        return _warned(scope, _deleting(scope))
     scope = _measure(scope)
-    return _take_turns(scope, _walk(_requests(scope)))
+    return _warned(scope, _take_turns(scope, _walk(_requests(scope))))
 
 
 PLACES: Mapping[Place, Callable[[Scope], Next]] = {
@@ -77,6 +85,21 @@ def _take_turns(scope: Scope, decision: Decision) -> Decision:
     if not scope.facts.fresh and not pausing:
         return decision
     return replace(decision, actions=(*decision.actions, *taken_turns(scope, decision)))
+
+
+def _warned(scope: Scope, decision: Decision) -> Decision:
+    """A rule of ours goes wherever it is; who has put rules behind it learns that they move up."""
+    routes = {route.key: route for route in scope.facts.routes}
+    tells = []
+    for action in decision.actions:
+        route = routes.get(action.key) if isinstance(action, WriteRoute) else None
+        if route is None or not isinstance(action, WriteRoute) or not route.added.behind:
+            continue
+        goes = any(mark in route.added.said for mark, said in action.plan.added.items() if not said.there)
+        if goes:
+            words = f"rule {' and '.join(route.added.behind)} of {route.label} stands behind a rule that the run added, and moves up now"
+            tells.append(EmitEvent("Warning", reasons.RULES_MOVED, f"{words} that it is taken away", once=True))
+    return replace(decision, actions=(*decision.actions, *tells)) if tells else decision
 
 
 def _prepared(scope: Scope) -> Scope:

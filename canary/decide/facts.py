@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from fractions import Fraction
 from typing import Self
 
@@ -17,8 +17,10 @@ from canary.model.rollout import RouteKind
 from canary.model.status import Outcome, RolloutStatus
 from canary.preflight.findings import Finding
 from canary.routes.acceptance import Acceptance
+from canary.routes.adding import NONE_STANDING, Standing
 from canary.routes.intent import Intent
 from canary.routes.key import RouteKey
+from canary.routes.opt_in import Additions
 from canary.routes.pair import Pair, Weights
 
 
@@ -54,6 +56,12 @@ class RouteView:
     acceptance: Acceptance = field(default_factory=lambda: Acceptance(accepted=False))
     copied: Mapping[str, Fraction] = field(default_factory=dict)
     """Of what share of its requests (percent) each rule sends copies to the canary, by key; of all with a filter for it."""
+    added: Standing = NONE_STANDING
+    """What is there of the rules that the run has added to it."""
+    additions: Mapping[int, Additions] = field(default_factory=dict)
+    """The rules that each (one-based) step with a `match` adds to it as it is, or why it may not."""
+    refusals: Mapping[int, str] = field(default_factory=dict)
+    """Why which of these steps could not, whatever other runs have added for now."""
     writer: str = ""
     """The field manager, other than us, that wrote the rules last."""
     problem: str = ""
@@ -194,6 +202,8 @@ class Facts:
     """The status was taken over from the API server, and the routes do not all name our turn yet."""
     since: datetime | None = None
     """When this controller took the run over: what was measured before is no evidence for a rise."""
+    settle: timedelta = timedelta(0)
+    """How long the data planes of these routes may take to follow what their gateways report."""
     blind: bool = False
     """Watches are broken: what is known may be old, and time does not count against anybody."""
     blind_since: datetime | None = None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from canary.decide import reasons
 from canary.decide.availability import MOST_OUTAGES
+from canary.decide.matching import overtaken
 from canary.decide.scope import Scope
 from canary.decide.traffic import too_many_copies
 from canary.decide.verdict import failed, held_too_long
@@ -90,6 +91,12 @@ def mirror_mismatch(scope: Scope) -> Stop | None:
     return Stop(reasons.MIRROR_MISMATCH, words) if words else None
 
 
+def match_overtaken(scope: Scope) -> Stop | None:
+    """Rules that were added for requests that opt in may not stay: what they were computed from has changed."""
+    words = overtaken(scope)
+    return Stop(reasons.MATCH_REFUSED, words) if words else None
+
+
 def not_accepted(scope: Scope) -> Stop | None:
     """A route could not be written, or a gateway has not accepted it, within acceptTimeout of wanting to write it."""
     since = scope.step.unaccepted_since
@@ -132,6 +139,7 @@ STOP: tuple[Guard, ...] = (
     canary_unavailable,  # users get 503s now
     mirror_unresolved,  # or 500s, for a filter of ours
     mirror_mismatch,  # or the canary gets far more than it was to get
+    match_overtaken,  # or requests that are somebody else's
     back_to_stable,  # nothing is left to release
     route_missing,  # what we were to move is gone
     check_failed,  # the numbers said no often enough
@@ -141,7 +149,14 @@ STOP: tuple[Guard, ...] = (
 )
 """An abort comes before all of these: requests are served first."""
 
-ALWAYS: tuple[Guard, ...] = (canary_unavailable, mirror_unresolved, mirror_mismatch, back_to_stable, past_deadline)
+ALWAYS: tuple[Guard, ...] = (
+    canary_unavailable,
+    mirror_unresolved,
+    mirror_mismatch,
+    match_overtaken,
+    back_to_stable,
+    past_deadline,
+)
 """What still stops a run that was paused by onFailure: its checks have spoken already."""
 
 

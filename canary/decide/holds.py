@@ -145,7 +145,7 @@ def check_silent(scope: Scope) -> Hold | None:
     """A check is unknown, or has not passed lately, in this step, under our own eyes."""
     if not scope.wants_traffic or (scope.run.full and scope.run.ignore_unknown):
         return None
-    since = max(at for at in (scope.step.reached_at or scope.now, scope.facts.since) if at is not None)
+    since = max(at for at in (scope.step.evidence_since or scope.now, scope.facts.since) if at is not None)
     for check, status in scope.judging:
         at = status.measured_at
         if at is None or at < since:

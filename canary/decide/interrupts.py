@@ -57,7 +57,8 @@ def fail(scope: Scope, stop: Stop) -> Next:
 
 def copies_only(scope: Scope) -> bool:
     """Whether this run has given its canary copies of requests, and nobody has given it a user."""
-    given = any(scope.shares_at(index).some for index in range(1, scope.step.index + 1))
+    steps = range(1, scope.step.index + 1)
+    given = any(scope.shares_at(index).some or scope.match_at(index) is not None for index in steps)
     raised_once = scope.status.overrides or any(route.overridden for route in scope.status.routes)
     return scope.copied > 0 and scope.written == 0 and not given and not raised_once
 

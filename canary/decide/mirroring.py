@@ -59,12 +59,18 @@ def refused(scope: Scope) -> str:
     mirror = scope.mirror
     if mirror is None:
         return ""
-    unsupported = next((found for found in scope.facts.findings if found.reason is Reason.UNSUPPORTED_FEATURE), None)
-    if unsupported is not None and not copied_at(scope, scope.step.index):
-        return unsupported.text  # the plan was edited in the middle of a run, so no preflight has asked
+    lacking = unsupported(scope)
+    if lacking and not copied_at(scope, scope.step.index):
+        return lacking
     declared = [route for route in scope.live_routes if route.declared]
     found = (words for route in declared for words in _objections(mirror, route, scope.mirrors(route)))
     return next(found, "") or ("" if any(_chosen(mirror, route) for route in declared) else _nothing(declared))
+
+
+def unsupported(scope: Scope) -> str:
+    """What a gateway may not be asked for: the plan was edited in the middle of a run, so no preflight has said so."""
+    found = (found.text for found in scope.facts.findings if found.reason is Reason.UNSUPPORTED_FEATURE)
+    return next(found, "")
 
 
 def left_out(scope: Scope) -> str:

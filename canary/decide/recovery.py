@@ -14,12 +14,14 @@ from fractions import Fraction
 from canary.decide import reasons
 from canary.decide.approval import awaiting
 from canary.decide.facts import RouteView
+from canary.decide.matching import added_at
 from canary.decide.mirroring import copied_at
 from canary.decide.pausing import kept_by_hand
 from canary.decide.scope import Scope, remembered_share, replaced
-from canary.model.evolution import at_step, ended, held_until, pause_since, remembered_by, won_without_swap
+from canary.model.evolution import at_step, ended, held_until, pause_since, remembered_by, settled_by, won_without_swap
 from canary.model.shares import Shares
 from canary.model.status import Outcome, Phase, RolloutStatus, RunStatus
+from canary.preflight.offers import LONGEST_SETTLE
 from canary.routes.intent import Intent, Mode
 
 Rule = Callable[[Scope], Scope]
@@ -110,6 +112,16 @@ def held_as_long_as_declared(scope: Scope) -> Scope:
         if scope.step.hold_until is not None and scope.step.hold_until >= over
         else scope.with_(step=held_until(scope.step, over))
     )
+
+
+def settled_as_gateways_do(scope: Scope) -> Scope:
+    """What is measured in a step that was reached counts from a settle time later, and never from so late that it is forged."""
+    if not scope.status.active or scope.step.reached_at is None:
+        return scope
+    reached, settled = scope.step.reached_at, scope.step.settled_at
+    if settled is not None and reached <= settled <= reached + LONGEST_SETTLE:
+        return scope
+    return scope.with_(step=settled_by(scope.step, reached + scope.facts.settle))
 
 
 def rules_that_moved(scope: Scope) -> Scope:
@@ -215,12 +227,14 @@ def the_step_that_was_written(scope: Scope) -> Scope:
         return scope
     steps = {intent.step for intent in _mine(scope)}
     ahead = index < len(scope.spec.steps) and steps == {index + 1} and _stand_at(declared, scope.shares_at(index + 1))
-    if ahead and copied_at(scope, index + 1):
+    if ahead and copied_at(scope, index + 1) and added_at(scope, index + 1):
         return _at_step(scope, index + 1)
     if scope.run.unavailable_since is not None:
         return scope
     given = [
-        lower for lower in range(1, index + 1) if _have(declared, scope.shares_at(lower)) and copied_at(scope, lower)
+        lower
+        for lower in range(1, index + 1)
+        if _have(declared, scope.shares_at(lower)) and copied_at(scope, lower) and added_at(scope, lower)
     ]
     if index in given or index == 0:
         return _at_step(scope, index, approved=scope.step.approved) if index + 1 in steps else scope
@@ -232,6 +246,7 @@ ALWAYS: tuple[Rule, ...] = (
     decided_but_going_on,
     paused_for_nothing,
     held_as_long_as_declared,
+    settled_as_gateways_do,
     rules_that_moved,
     impossible_annotations,
     a_run_ahead,

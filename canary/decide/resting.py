@@ -21,6 +21,7 @@ from canary.model.status import (
     TriggerStatus,
 )
 from canary.model.values import decimal_text
+from canary.routes.added import bounded
 
 
 def resting(scope: Scope) -> Decision:
@@ -82,6 +83,7 @@ def begin(scope: Scope, *, by: str, reason: str) -> Scope:
             owned=scope.owned(route) or route.intent is not None,
             baseline=_baseline(scope, route),
             mirrors={key: str(said) for key, said in scope.mirrors(route).items()},
+            added={mark: str(said) for mark, said in bounded(scope.added(route), route.added.said).items()},
         )
         for route in scope.facts.routes
         if route.exists

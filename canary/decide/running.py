@@ -42,7 +42,9 @@ def _unavailable(scope: Scope) -> Next:
         return enter(scope, scope.step.index, tell=False)
     scope, _ = writing(scope)
     name = scope.facts.canary.name if scope.facts.canary is not None else "the canary"
-    what = "no weight" if scope.mirror_at(scope.step.index) is None else "no traffic and no copies"
+    index = scope.step.index
+    extras = scope.mirror_at(index) is not None or scope.match_at(index) is not None
+    what = "no traffic and no copies" if extras else "no weight"
     message = f"{name} has no ready replica, so it has {what}; waiting for one ({scope.step_text})"
     return scope.decide(reasons.CANARY_UNAVAILABLE, message, wake(scope))
 

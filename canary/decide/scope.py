@@ -31,8 +31,9 @@ from canary.model.status import (
     StepStatus,
     TrafficStatus,
 )
-from canary.model.steps import Mirror, Step
+from canary.model.steps import Match, Mirror, Step
 from canary.model.values import decimal_text
+from canary.routes.added import Added
 from canary.routes.filters import Copied
 from canary.routes.pair import Weights
 
@@ -182,23 +183,39 @@ class Scope:
     @cached_property
     def mirror(self) -> Mirror | None:
         """The copies that the run is after now; None: the canary is to get none."""
+        return self.mirror_at(self.status.step.index) if self._extras and self.status.step is not None else None
+
+    def match_at(self, index: int) -> tuple[Match, ...] | None:
+        """The requests that a one-based step lets opt in; those of a step before it do no more."""
+        return self.spec.steps[index - 1].match if 1 <= index <= len(self.spec.steps) else None
+
+    @cached_property
+    def match(self) -> tuple[Match, ...] | None:
+        """The requests that are to reach the canary now because they opt in; None: there are no such."""
+        return self.match_at(self.status.step.index) if self._extras and self.status.step is not None else None
+
+    @property
+    def _extras(self) -> bool:
+        """Whether the run may have what lasts for one step only."""
         run, step = self.status.run, self.status.step
         if run is None or step is None or run.outcome is not None or run.unavailable_since is not None:
-            return None
-        return self.mirror_at(step.index) if self.status.phase is not Phase.PROMOTING else None
+            return False
+        return self.status.phase is not Phase.PROMOTING
 
     @property
     def wants_traffic(self) -> bool:
         """Whether the canary is to get any traffic now, of users or copied."""
-        return self.shares.some or self.mirror is not None
+        return self.shares.some or self.mirror is not None or self.match is not None
 
     @property
     def traffic_text(self) -> str:
-        """What the canary is to get: `10 %`, `mirroring 20 %`, `10 % and mirroring 20 %`."""
-        if self.mirror is None:
-            return str(self.shares)
-        copies = f"mirroring {decimal_text(self.mirror.share)} %"
-        return f"{self.shares} and {copies}" if self.shares.some else copies
+        """What the canary is to get: `10 %`, `mirroring 20 %`, `10 % and mirroring 20 %`, `10 % and opted-in requests`."""
+        extras = []
+        if self.mirror is not None:
+            extras.append(f"mirroring {decimal_text(self.mirror.share)} %")
+        if self.match is not None:
+            extras.append("opted-in requests")
+        return " and ".join([str(self.shares)] * (self.shares.some or not extras) + extras)
 
     @property
     def step_text(self) -> str:
@@ -242,8 +259,16 @@ class Scope:
         return {rule.key: before.get(rule.key, rule.weights) for rule in route.rules}
 
     def mirrors(self, route: RouteView) -> dict[str, Copied]:
-        """What the run has on record of the copies that rules of a route send to the canary, by rule key."""
-        return {**self.remembered_mirrors(route), **(route.intent.mirrors if route.intent is not None else {})}
+        """What the run has on record of the copies that rules of a route send to the canary, by rule key.
+
+        Rules that somebody edited all at once may be none that can be told by content. One that copies, and of which nothing
+        is on record, is one of those: a run mirrors no rule that did so before.
+        """
+        record = {**self.remembered_mirrors(route), **(route.intent.mirrors if route.intent is not None else {})}
+        keys = {rule.key for rule in route.rules}
+        lost = [said for key, said in record.items() if said.share and key not in keys and key not in route.copied]
+        strays = [rule.key for rule in route.rules if rule.key in route.copied and rule.key not in record]
+        return record | dict(zip(strays, lost, strict=False))
 
     def remembered_mirrors(self, route: RouteView) -> dict[str, Copied]:
         """The same by our own word alone: anybody who may write the route may change what the route says of it."""
@@ -251,6 +276,17 @@ class Scope:
         if not self.status.active or remembered is None or not remembered.owned:
             return {}
         return _read(remembered.mirrors, Copied.parse)
+
+    def added(self, route: RouteView) -> dict[str, Added]:
+        """What the run has on record of the rules that it added to a route, by their marks."""
+        remembered = self.remembered(route)
+        said = remembered.added if self.status.active and remembered is not None and remembered.owned else {}
+        return {**_read(said, Added.parse), **(route.intent.added if route.intent is not None else {})}
+
+    @property
+    def opted_in(self) -> bool:
+        """Whether some route has a rule now that this run has added for requests that opt in."""
+        return any(route.added.said.get(mark) for route in self.facts.routes for mark in self.added(route))
 
     @cached_property
     def written(self) -> Fraction:
@@ -277,8 +313,8 @@ class Scope:
 
     @cached_property
     def has_traffic(self) -> bool:
-        """Whether the routes give the canary any traffic now, of users or copied for this run."""
-        return self.written > 0 or self.copied > 0
+        """Whether the routes give the canary any traffic now: of users, of those that opt in, or copied for this run."""
+        return self.written > 0 or self.copied > 0 or self.opted_in
 
     @property
     def pending(self) -> str:
@@ -358,6 +394,6 @@ def measuring(spec: RolloutSpec, status: RolloutStatus) -> bool:
 
 
 def _wants_traffic(spec: RolloutSpec, index: int) -> bool:
-    if index <= len(spec.steps) and spec.steps[index - 1].mirror is not None:
+    if index <= len(spec.steps) and (spec.steps[index - 1].mirror or spec.steps[index - 1].match) is not None:
         return True
     return spec.shares_at(index).some

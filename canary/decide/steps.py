@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from canary.decide import approval, mirroring, reasons
+from canary.decide import approval, matching, mirroring, reasons
 from canary.decide.actions import EmitEvent, ForgetPodSpec
 from canary.decide.common import at, note_acceptance, wake
 from canary.decide.holds import RISE, first_hold, held_by
 from canary.decide.scope import Next, Place, Scope
-from canary.decide.writes import writing
+from canary.decide.writes import retracted, writing
 from canary.model.evolution import at_step, unaccepted
 from canary.model.status import Phase
 from canary.model.values import decimal_text
@@ -16,6 +16,9 @@ from canary.model.values import decimal_text
 def step(scope: Scope) -> Next:
     """Write what the step wants, wait for acceptance, hold, and go on."""
     refusal = mirroring.refused(scope)
+    if not refusal and (refusal := matching.refused(scope)):
+        # Evidence of this step, and the time that a gateway has for it, begin when it can be written.
+        scope = scope.with_(*retracted(scope), step=at_step(scope.step.index, scope.step.total, scope.step.started_at))
     if refusal:
         return scope.decide(reasons.ROUTE_UNWRITABLE, f"{refusal} ({scope.step_text})", wake(scope))
     scope, pending = writing(scope)
@@ -62,7 +65,8 @@ def _advance(scope: Scope) -> Next:
             EmitEvent("Normal", reasons.PROMOTING, f"{passed}; promotion {scope.spec.promotion_mode}")
         )
         return scope.goto(Place.PROMOTING)
-    if scope.shares.rises_to(scope.shares_at(index)) or scope.mirror_at(index) is not None:
+    extras = scope.mirror_at(index) is not None or scope.match_at(index) is not None
+    if extras or scope.shares.rises_to(scope.shares_at(index)):
         hold = first_hold(scope, RISE)
         if hold is not None:
             return scope.decide(hold.reason, hold.message, wake(scope))
@@ -80,10 +84,12 @@ def enter(scope: Scope, index: int, *, tell: bool = True) -> Next:
 def _wants(scope: Scope) -> str:
     declared = scope.declared_step
     parts = []
-    if declared is None or declared.mirror is None or scope.shares.some:
+    if declared is None or (declared.mirror is None and declared.match is None) or scope.shares.some:
         parts.append(f"{scope.shares} of the pair to the canary")
     if declared is not None and declared.mirror is not None:
         parts.append(f"mirroring {decimal_text(declared.mirror.share)} % of the requests to the canary")
+    if declared is not None and declared.match is not None:
+        parts.append("requests that opt in to the canary")
     if declared is not None and declared.hold is not None:
         parts.append(f"hold {declared.hold}")
     if approval.declared(scope):

@@ -17,7 +17,7 @@ from canary.model.status import RolloutStatus
 AGREE = timedelta(seconds=2)
 """Clocks that differ by no more agree: an API server stamps whole seconds, and a write takes its time."""
 
-_AHEAD = frozenset({"hold_until"})
+_AHEAD = frozenset({"hold_until", "settled_at"})
 """Times that are in the future by nature."""
 
 

@@ -1,7 +1,7 @@
 """What the counters of both backends say of what the routes ask for. Without `spec.traffic` nothing of it happens.
 
-Counted is only while every gateway has accepted what the routes say now, and from `spec.traffic.lag` later: what a counter says
-is as old as its last scrape. A counter that fell was restarted, and nobody knows what it had counted until then; since it may be
+Counted is only while every gateway has accepted what the routes say now, and from the settle time and `spec.traffic.lag` later: a
+data plane follows what its gateway reports, and what a counter says is as old as its last scrape. A counter that fell was restarted, and nobody knows what it had counted until then; since it may be
 the sum of many, of which others went on, what lies between those two looks counts for neither backend, nor does the look at which
 it is above its peak again: most likely some of its series had only been out of sight.
 
@@ -12,7 +12,6 @@ to `lag` apart, and what the canary got while the routes sent it nothing (probes
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
 from math import sqrt
 
 from canary.checks.sequence import (
@@ -61,7 +60,7 @@ def wrong_share(scope: Scope) -> str:
     if evidence is None or not scope.written or mirroring or any(rule.sticky for rule in rules):
         return ""
     shares = [float(rule.weights.share) for rule in rules]
-    low, high = min(shares), max(shares)
+    low, high = min(shares), 100.0 if scope.opted_in else max(shares)  # nobody knows how many opt in
     below = provably_below(evidence.most, low - tolerance(low))
     if not below and not provably_above(evidence.least, high + tolerance(high)):
         return ""
@@ -75,7 +74,7 @@ def wrong_share(scope: Scope) -> str:
 def too_many_copies(scope: Scope) -> str:
     """Why a gateway provably copies far more than it was asked to, in words; empty where nothing is proven."""
     evidence = _evidence(scope)
-    if evidence is None or not scope.copied:
+    if evidence is None or not scope.copied or scope.opted_in:
         return ""
     asked = float(scope.copied)
     if not copied_above(evidence.least, float(scope.written), MOST_COPIES * asked):
@@ -135,7 +134,7 @@ def _read(scope: Scope, before: TrafficStatus) -> TrafficStatus:
         return counters_unread(
             before, "NotACounter", f"{found.canary:g} and {found.stable:g} are no counts of requests"
         )
-    if found.at < before.since + timedelta(seconds=declared.lag.seconds):
+    if found.at < before.since + scope.facts.settle + declared.lag.delta:
         return before
     idle = not scope.has_traffic
     return counted_on(before, found, idle=idle)

@@ -8,11 +8,14 @@ from fractions import Fraction
 
 from canary.decide.actions import WriteRoute
 from canary.decide.facts import RouteView, RuleView
+from canary.decide.matching import left_over, rules
 from canary.decide.mirroring import copies
 from canary.decide.scope import Decision, Scope
 from canary.errors import ShareError
 from canary.model.shares import Shares
 from canary.model.status import Outcome
+from canary.routes.added import Added, bounded
+from canary.routes.adding import AddRule, RemoveRule, removals
 from canary.routes.filters import Copied
 from canary.routes.intent import Intent, Mode
 from canary.routes.mirror import Mirror, NoMirror
@@ -48,7 +51,7 @@ def wanted(scope: Scope, route: RouteView) -> RoutePlan:
         rule.key: _divided(baseline[rule.key], _share_of(scope, route, rule.key, shares), rule.others)
         for rule in route.rules
     }
-    return RoutePlan.dividing(route.pair, weights, copies(scope, route))
+    return RoutePlan.dividing(route.pair, weights, copies(scope, route), rules(scope, route))
 
 
 def _share_of(scope: Scope, route: RouteView, rule: str, shares: Shares) -> Fraction:
@@ -66,7 +69,14 @@ def _divided(baseline: Weights, share: Fraction, others: int) -> Weights:
 def way_back(scope: Scope, route: RouteView, *, swapped: bool = False) -> RoutePlan:
     """What leaves nothing of the run in a route, by what is on record of it. `swapped`: all traffic goes to the canary."""
     known = scope.remembered_mirrors(route)
-    return RoutePlan.back(route.pair, scope.baseline(route), scope.mirrors(route), known=known, swapped=swapped)
+    return RoutePlan.back(
+        route.pair,
+        scope.baseline(route),
+        scope.mirrors(route),
+        known=known,
+        added=scope.added(route),
+        swapped=swapped,
+    )
 
 
 def writes(scope: Scope) -> tuple[WriteRoute, ...]:
@@ -93,8 +103,22 @@ def releases(scope: Scope) -> tuple[WriteRoute, ...]:
     )
 
 
+def retracted(scope: Scope) -> tuple[WriteRoute, ...]:
+    """Take away the rules of the step before, where those of this one may not be added; all else waits with the step."""
+    return tuple(_retracted(scope))
+
+
+def _retracted(scope: Scope) -> Iterator[WriteRoute]:
+    for route in scope.live_routes:
+        gone = left_over(scope, route) if route.declared and scope.ours(route) else ()
+        if gone and route.intent is not None:
+            plan = RoutePlan(route.pair, gone)
+            added = bounded({**scope.added(route), **plan.added}, route.added.said)
+            yield WriteRoute(route.key, plan, replace(route.intent, added=added, turn=scope.facts.turn))
+
+
 def put_back(scope: Scope, route: RouteView, written: Mapping[str, Fraction]) -> WriteRoute:
-    """Take away what somebody added to the canary's share, or to its copies; a rule that was given less stays as it is.
+    """Take away what somebody added to the canary's share, to its copies or to its rules; one that was given less stays as it is.
 
     `written` is the share that the run wrote, by rule key. The annotation goes on saying that, so that a restart still
     sees which rules somebody lowered.
@@ -106,7 +130,10 @@ def put_back(scope: Scope, route: RouteView, written: Mapping[str, Fraction]) ->
     }
     record = scope.mirrors(route)
     more = {key: said for key, said in record.items() if route.copied.get(key, 0) > said.share}
-    return WriteRoute(route.key, RoutePlan.dividing(route.pair, weights, more), _intent(scope, route, said, record))
+    added = scope.added(route)
+    over = removals({mark: said for mark, said in added.items() if not said.there and mark in route.added.said})
+    plan = RoutePlan.dividing(route.pair, weights, more, over)
+    return WriteRoute(route.key, plan, _intent(scope, route, said, record, added))
 
 
 def _wrote(scope: Scope, route: RouteView, rule: RuleView, share: Fraction) -> Weights:
@@ -174,7 +201,8 @@ def _write(scope: Scope, route: RouteView) -> WriteRoute | None:
         return None if there else WriteRoute(route.key, plan, None)
     if _in_place(scope, route, plan, mode):
         return None
-    return WriteRoute(route.key, plan, _intent(scope, route, plan.weights, plan.mirrors))
+    added = {**scope.added(route), **plan.added}
+    return WriteRoute(route.key, plan, _intent(scope, route, plan.weights, plan.mirrors, added))
 
 
 def _stray(scope: Scope, route: RouteView) -> WriteRoute | None:
@@ -190,7 +218,7 @@ def _stray(scope: Scope, route: RouteView) -> WriteRoute | None:
 
 
 def _moved(route: RouteView, plan: RoutePlan) -> bool:
-    """Whether some rule gives the canary another share than a plan does, or another share of copies."""
+    """Whether some rule gives the canary another share than a plan does, or another share of copies, or comes or goes."""
     weights, keys = plan.weights, {rule.key for rule in route.rules}
     if any(rule.weights.share != weights[rule.key].share for rule in route.rules):
         return True
@@ -202,10 +230,20 @@ def _moved(route: RouteView, plan: RoutePlan) -> bool:
                 # Without the pair in it only that tells that a rule is the one that was written, or what was written.
                 if entry.rule in keys or entry.known or route.copied[entry.rule] == entry.copied.share:
                     return True
+            case AddRule() if route.added.said.get(entry.mark) != entry.said:
+                return True
+            case RemoveRule() if entry.mark in route.added.said:
+                return True
     return False
 
 
-def _intent(scope: Scope, route: RouteView, weights: Mapping[str, Weights], mirrors: Mapping[str, Copied]) -> Intent:
+def _intent(
+    scope: Scope,
+    route: RouteView,
+    weights: Mapping[str, Weights],
+    mirrors: Mapping[str, Copied],
+    added: Mapping[str, Added],
+) -> Intent:
     return Intent(
         rollout=scope.facts.name,
         uid=scope.facts.uid,
@@ -217,6 +255,7 @@ def _intent(scope: Scope, route: RouteView, weights: Mapping[str, Weights], mirr
         pair=route.pair,
         rules={rule.key: rule.digest for rule in route.rules if rule.digest},
         mirrors=mirrors,
+        added=bounded(added, route.added.said),
         reason=scope.run.reason if scope.run.outcome is not None else "",
         message=scope.run.message if scope.run.outcome is not None else "",
         turn=scope.facts.turn,
@@ -230,8 +269,9 @@ def _in_place(scope: Scope, route: RouteView, plan: RoutePlan, mode: Mode) -> bo
         return False
     if mode is Mode.STEP:
         copying = any(said.share for said in plan.mirrors.values())
+        adding = any(said.there for said in plan.added.values())
         giving = any(scope.shares.of(rule.key) for rule in route.rules)
-        return scope.ours(route) or not (giving or copying)
+        return scope.ours(route) or not (giving or copying or adding)
     if any(rule.weights != plan.weights[rule.key] for rule in route.rules):
         return False
     return _fenced(scope, route) if route.intent is None else scope.ours(route) and route.intent.mode is mode
@@ -255,9 +295,8 @@ def fences(scope: Scope) -> tuple[WriteRoute, ...]:
     for route in scope.live_routes:
         if route.intent is None and not scope.owned(route) and route.key not in written:
             stable = way_back(scope, route).weights
-            found.append(
-                WriteRoute(route.key, RoutePlan(route.pair), _intent(scope, route, stable, scope.mirrors(route)))
-            )
+            said = _intent(scope, route, stable, scope.mirrors(route), scope.added(route))
+            found.append(WriteRoute(route.key, RoutePlan(route.pair), said))
     return tuple(found)
 
 

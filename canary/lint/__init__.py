@@ -9,6 +9,9 @@ neighbours a Rollout next to its routes, Services, workloads and other Rollouts
 live       the controller's own preflight on what a cluster says
 run        all of it in order
 report     for people, for GitHub, as JUnit, as JSON
+sarif      for code scanning
+catalogue  a sentence for each id that a finding can have
+escape     text of strangers as it may stand in a report
 """
 
 from __future__ import annotations

@@ -52,6 +52,13 @@ class Finding:
     field: str = ""
     advice: str = ""
     """What to do about it, where the message does not say it already."""
+    reason: str = ""
+    """What is the matter, by a name to go by, where there is one: those of a preflight, and those of routes."""
+
+    @property
+    def id(self) -> str:
+        """What stays the same about all findings of its sort: its reason, else what was looked at."""
+        return self.reason or self.rule.value
 
     @property
     def text(self) -> str:

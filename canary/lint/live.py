@@ -8,6 +8,7 @@ from typing import Any
 
 from canary.lint import neighbours
 from canary.lint.findings import Finding, Path, Rule, Severity, path_of
+from canary.lint.route_shape import flaws, sound
 from canary.lint.source import Document
 from canary.lint.world import World
 from canary.model.checks import TemplateKind
@@ -41,7 +42,8 @@ def findings(document: Document, spec: RolloutSpec, cluster: World, files: World
         for ref in spec.routes
         if ref.kind not in cluster.unserved
         and cluster.get(ref.kind, document.namespace, ref.name) is None
-        and files.get(ref.kind, document.namespace, ref.name) is not None
+        and (given := files.get(ref.kind, document.namespace, ref.name)) is not None
+        and not any(flaws(sound({**given, "status": None})))
     }
     rollout = Rollout.of(own)
     store = _store(document, own, cluster, files, pending)
@@ -79,14 +81,29 @@ def _own(document: Document, cluster: World) -> Json:
     return {**there, "metadata": metadata, "spec": document.content.get("spec")}
 
 
+def _kept_labels(there: Json | None, namespace: Json) -> Json:
+    """A Namespace of the files as it will be: what is applied takes no label away that somebody else has set."""
+    labels = {**_labels(there or {}), **_labels(namespace)}
+    return {**namespace, "metadata": {**namespace["metadata"], "labels": labels}}
+
+
+def _labels(document: Json) -> Json:
+    labels = (document.get("metadata") or {}).get("labels")
+    return labels if isinstance(labels, dict) else {}
+
+
 def _store(document: Document, own: Json, cluster: World, files: World, pending: set[RouteKey]) -> Store:
     store = Store(place=cluster.place)
     for kind, place in cluster.known:
         store.around.know(kind, place or None, known=True)
     store.put_rollout(own)
-    for (kind, _, _), found in files.over(cluster).objects.items():
+    for (kind, namespace, name), found in files.over(cluster).objects.items():
         if kind in SURROUNDING:
-            store.put_around(kind, found)
+            store.put_around(
+                kind, _kept_labels(cluster.get(kind, namespace, name), found) if kind == "Namespace" else found
+            )
+    for definition, policy in cluster.policies:
+        store.put_policy(definition, policy)
     for kind in cluster.unserved:
         store.kinds.unseen(kind, None, not_served(kind))
     for (kind, namespace, name), found in cluster.objects.items():

@@ -8,6 +8,9 @@ from typing import Any
 
 from canary.errors import ShareError, SpecError
 from canary.lint.findings import Finding, Path, Rule, Severity, field_of, path_of
+from canary.lint.route_rules import Reason as Odd
+from canary.lint.route_rules import strange
+from canary.lint.route_shape import flaws, sound
 from canary.lint.source import Document
 from canary.lint.world import World
 from canary.model.rollout import RolloutSpec, RouteRef
@@ -18,7 +21,7 @@ from canary.preflight.backends import backends as preflight
 from canary.preflight.findings import Reason
 from canary.preflight.surroundings import Documents
 from canary.routes.key import RouteKey
-from canary.routes.kinds import FORMS, STICKY
+from canary.routes.kinds import STICKY
 from canary.routes.pair import Backend, Pair
 from canary.routes.reading import RouteReading
 from canary.routes.rules import RulePair, read_pairs
@@ -57,17 +60,23 @@ def named_rules(document: Document, spec: RolloutSpec, world: World) -> Iterator
 
 
 def _route(document: Document, spec: RolloutSpec, ref: RouteRef, route: Json, path: Path) -> Iterator[Finding]:
+    route = sound({**route, "kind": ref.kind.value, "status": None})
+    flaw = next(flaws(route), None)
+    if flaw is not None:
+        where, why = flaw
+        words = (
+            f"{ref.kind} {ref.name} is not of the shape of a route: {': '.join(filter(None, (field_of(where), why)))}"
+        )
+        advice = "correct it: no API server takes such a route"
+        yield document.finding(Severity.ERROR, Rule.ROUTE, path, words, advice, reason=Odd.MALFORMED)
+        return
     yield from _form(document, ref, route, path)
     try:
         pairs = pairs_of(document.namespace, spec, ref, route)
     except SpecError as error:
         yield document.finding(Severity.ERROR, Rule.ROUTE, path, error.message)
         return
-    except (AttributeError, TypeError, KeyError) as error:
-        words = f"{ref.kind} {ref.name} is not of the shape of a route ({type(error).__name__})"
-        yield document.finding(Severity.ERROR, Rule.ROUTE, path, words, "correct its rules and backendRefs")
-        return
-    reading = RouteReading({**route, "kind": ref.kind.value})
+    reading = RouteReading(route)
     if not reading.answers:
         for found in attachment(reading, Documents(), field_of(path)):
             yield told(document, found, severity=Severity.ERROR)
@@ -81,20 +90,8 @@ def _route(document: Document, spec: RolloutSpec, ref: RouteRef, route: Json, pa
 
 def _form(document: Document, ref: RouteRef, route: Json, path: Path) -> Iterator[Finding]:
     """What rules of the kind cannot have: the API server refuses it, or drops it without a word."""
-    form, rules = FORMS[ref.kind], _dicts(_dict(route.get("spec")).get("rules"))
-    for index, rule in enumerate(rules):
-        strange = [
-            name for name, has in (("matches", form.matches), ("filters", form.filters)) if not has and name in rule
-        ]
-        if strange:
-            words = f"spec.rules[{index}] of {ref.kind} {ref.name} has {' and '.join(strange)}; rules of a {ref.kind} have none"
-            advice = (
-                "take that out: connections are told apart by the listener alone, and of a TLSRoute by its hostnames"
-            )
-            yield document.finding(Severity.ERROR, Rule.ROUTE, path, words, advice)
-    if form.by_connection and len(rules) > 1:
-        words = f"{ref.kind} {ref.name} has {len(rules)} rules; from Gateway API 1.6 on the API server takes one"
-        yield document.finding(Severity.WARNING, Rule.ROUTE, path, words, "make a route of each")
+    for odd in strange(ref.kind, ref.name, _dicts(_dict(route.get("spec")).get("rules"))):
+        yield document.finding(odd.severity, Rule.ROUTE, path, odd.message, odd.advice, reason=odd.reason)
 
 
 def pairs_of(namespace: str, spec: RolloutSpec, ref: RouteRef, route: Json) -> tuple[RulePair, ...]:
@@ -144,7 +141,7 @@ RULES = {Reason.BACKEND_NOT_FOUND: Rule.SERVICE, Reason.WRONG_PORT: Rule.SERVICE
 def told(document: Document, found: preflights.Finding, *, severity: Severity, live: bool = False) -> Finding:
     """What a preflight found, at its place in the Rollout."""
     rule = RULES.get(found.reason, Rule.LIVE if live else Rule.ROUTE)
-    return document.finding(severity, rule, path_of(found.field), found.message, found.advice)
+    return document.finding(severity, rule, path_of(found.field), found.message, found.advice, reason=found.reason)
 
 
 def hinted(found: preflights.Finding, document: Document, spec: RolloutSpec, world: World) -> preflights.Finding:

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
+from canary.lint.escape import as_json as dumped
+from canary.lint.escape import printable
 from canary.lint.findings import Finding, Severity
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """`objects` are (file, line, subject) of what was looked at; `strict` makes warnings fail."""
+    """`objects` are (file, line, subject) of what was looked at; `strict` makes warnings fail.
+
+    `where`: the cluster, or the part of it, that was looked at instead of files.
+    """
 
     findings: tuple[Finding, ...]
     objects: tuple[tuple[str, int, str], ...]
     files: int
     strict: bool = False
+    where: str = ""
 
     def count(self, severity: Severity) -> int:
         return sum(finding.severity is severity for finding in self.findings)
@@ -39,7 +44,7 @@ class Report:
             for severity in (Severity.ERROR, Severity.WARNING)
             if self.count(severity)
         ]
-        place = f"{_counted(len(self.objects), 'object')} of {_counted(self.files, 'file')}"
+        place = f"{_counted(len(self.objects), 'object')} of {self.where or _counted(self.files, 'file')}"
         return f"{' and '.join(found) if found else 'no problems'} in {place}"
 
 
@@ -49,27 +54,32 @@ def _counted(count: int, noun: str) -> str:
 
 def place(finding: Finding) -> str:
     """`file:line:column`, as far as it is known; terminals and editors make links of it."""
-    if not finding.line:
-        return finding.file
-    return f"{finding.file}:{finding.line}:{finding.column}"
+    file = printable(finding.file)
+    if file.startswith(":"):
+        file = f"./{file}"  # a line that begins with two of them is a command to GitHub's runner
+    return f"{file}:{finding.line}:{finding.column}" if finding.line else file
 
 
 def text(report: Report) -> str:
-    """For people: a line for the place, one for the field and what is wrong, one for what to do."""
+    """For people: a line for the place, the field and what is wrong, one for what to do."""
     lines = []
     for finding in report.findings:
         where = place(finding)
-        lines.append(
-            f"{where + ': ' if where else ''}{finding.severity.value}: {_named(finding)}{finding.message} [{finding.rule.value}]"
-        )
+        words = _lines(f"{_named(finding)}{finding.message} [{finding.id}]")
+        lines.append(f"{where + ': ' if where else ''}{finding.severity.value}: {words}")
         if finding.advice:
-            lines.append(f"    {finding.advice}")
+            lines.append(f"    {_lines(finding.advice)}")
     return "\n".join([*lines, report.summary]) + "\n"
 
 
 def _named(finding: Finding) -> str:
     names = ": ".join(name for name in (finding.subject, finding.field) if name)
     return f"{names}: " if names else ""
+
+
+def _lines(words: str) -> str:
+    """Where a message has several lines, none of the others looks like one of ours, or like a command to a CI."""
+    return printable(words, keep="\n").replace("\n", "\n    | ")
 
 
 _COMMANDS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.NOTE: "notice"}
@@ -79,10 +89,10 @@ def github(report: Report) -> str:
     """Workflow commands that GitHub turns into annotations of a pull request."""
     lines = []
     for finding in report.findings:
-        properties = {"file": finding.file}
+        properties = {"file": printable(finding.file)}
         if finding.line:
             properties |= {"line": str(finding.line), "col": str(finding.column)}
-        properties["title"] = ": ".join(name for name in ("canary lint", finding.subject) if name)
+        properties["title"] = ": ".join(name for name in ("canary lint", finding.subject, finding.reason) if name)
         listed = ",".join(f"{name}={_property(value)}" for name, value in properties.items() if value)
         words = f"{finding.field}: {finding.text}" if finding.field else finding.text
         lines.append(f"::{_COMMANDS[finding.severity]} {listed}::{_data(words)}")
@@ -90,7 +100,7 @@ def github(report: Report) -> str:
 
 
 def _data(value: str) -> str:
-    return value.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return printable(value, keep="\n").replace("%", "%25").replace("\n", "%0A")
 
 
 def _property(value: str) -> str:
@@ -130,7 +140,7 @@ def _case(case: Element, found: Sequence[Finding], report: Report) -> bool:
     failing = [finding for finding in found if report.fails(finding)]
     other = [finding for finding in found if not report.fails(finding)]
     if failing:
-        failure = SubElement(case, "failure", type=failing[0].rule.value, message=_xml(_short(failing)))
+        failure = SubElement(case, "failure", type=failing[0].id, message=_xml(_short(failing)))
         failure.text = _xml("\n".join(_line(finding) for finding in failing))
     if other:
         SubElement(case, "system-out").text = _xml("\n".join(_line(finding) for finding in other))
@@ -145,7 +155,7 @@ def _short(failing: Sequence[Finding]) -> str:
 def _line(finding: Finding) -> str:
     where = place(finding)
     name = f"{finding.field}: " if finding.field else ""
-    return f"{where + ': ' if where else ''}{finding.severity.value}: {name}{finding.text} [{finding.rule.value}]"
+    return f"{where + ': ' if where else ''}{finding.severity.value}: {_lines(f'{name}{finding.text} [{finding.id}]')}"
 
 
 def _numbers(element: Element, tests: int, failures: int) -> None:
@@ -154,12 +164,8 @@ def _numbers(element: Element, tests: int, failures: int) -> None:
 
 
 def _xml(value: str) -> str:
-    """Text without the characters that XML 1.0 cannot hold at all."""
-    return "".join(
-        char
-        for char in value
-        if char in "\t\n\r" or "\x20" <= char <= "\ud7ff" or "\ue000" <= char <= "\ufffd" or char >= "\U00010000"
-    )
+    """Text without the characters that XML 1.0 cannot hold, nor any other that is not to be printed."""
+    return printable(value, keep="\n\t")
 
 
 def as_json(report: Report) -> str:
@@ -169,6 +175,7 @@ def as_json(report: Report) -> str:
             {
                 "severity": finding.severity.value,
                 "rule": finding.rule.value,
+                "reason": finding.reason,
                 "file": finding.file,
                 "line": finding.line or None,
                 "column": finding.column or None,
@@ -186,4 +193,4 @@ def as_json(report: Report) -> str:
         "files": report.files,
         "failed": report.failed,
     }
-    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    return dumped(document)

@@ -8,8 +8,8 @@ from datetime import datetime
 
 from canary.lint import checks, live, neighbours, schema
 from canary.lint.checks import Question
+from canary.lint.extras import extras, policies
 from canary.lint.findings import Finding, Rule, Severity
-from canary.lint.mirrors import mirrors
 from canary.lint.source import Document
 from canary.lint.world import World, key, known_kind, world_of
 from canary.model.rollout import API_VERSION, RolloutSpec
@@ -28,7 +28,7 @@ def lint(documents: Sequence[Document], cluster: World | None = None, now: datet
     """Look at every object. `cluster` is what a cluster has (`--live`), as of `now`."""
     files = world_of((document.default_namespace, document.content) for document in documents)
     ours = [document for document in documents if schema.is_ours(document)]
-    found: list[Finding | Question] = [*_strangers(documents), *_doubles(documents)]
+    found: list[Finding | Question] = [*_strangers(documents), *doubles(documents)]
     broken: set[int] = set()
     for document in ours:
         problems = schema.check(document)
@@ -51,9 +51,10 @@ def lint(documents: Sequence[Document], cluster: World | None = None, now: datet
         found += checks.rollout_findings(document, spec, world)
         found += neighbours.routes(document, spec, files)
         found += neighbours.named_rules(document, spec, files)
-        found += mirrors(document, spec, world)
+        found += extras(document, spec, world)
         if cluster is None:
             found += neighbours.backends(document, spec, files)
+            found += policies(document, spec, files)
         elif now is not None:
             found += live.findings(document, spec, cluster, files, now)
     found += neighbours.rivals(rollouts, files)
@@ -80,7 +81,8 @@ def _strangers(documents: Sequence[Document]) -> list[Finding]:
     return found
 
 
-def _doubles(documents: Sequence[Document]) -> list[Finding]:
+def doubles(documents: Sequence[Document]) -> list[Finding]:
+    """Objects that are given twice, told at the later one."""
     seen: dict[tuple[str, str, str], Document] = {}
     found = []
     for document in documents:

@@ -42,7 +42,7 @@ _WORDS = {
 """What a pattern wants, for people."""
 
 _CONDITIONS = (
-    (STEP_ASKS, "a step asks for something: weight, rules, mirror or approval"),
+    (STEP_ASKS, "a step asks for something: weight, rules, mirror, match or approval"),
     (ARGS_NEED_A_TEMPLATE, "args belong to a template"),
 )
 """What a condition on the fields of an object wants, for people."""

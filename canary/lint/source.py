@@ -16,6 +16,7 @@ Json = dict[str, Any]
 MOST_NODES = 200_000
 """Values in one document, aliases spelled out. More is no manifest, and may be meant to exhaust the reader."""
 DEEPEST = 100
+TOO_DEEP = "the document is too large or too deep once its aliases are spelled out"
 
 
 class _Loader(yaml.SafeLoader):
@@ -78,11 +79,19 @@ class Document:
         return f"{self.kind} {place}/{self.name}" if place else f"{self.kind} {self.name}".strip()
 
     def finding(
-        self, severity: Severity, rule: Rule, path: Path, message: str, advice: str = "", *, inside: int = 0
+        self,
+        severity: Severity,
+        rule: Rule,
+        path: Path,
+        message: str,
+        advice: str = "",
+        *,
+        inside: int = 0,
+        reason: str = "",
     ) -> Finding:
         """A finding about the field at `path`; `inside` is the line, from 1, within a text that has several."""
         line, column = self.position(path, inside=inside)
-        return Finding(severity, rule, message, self.file, line, column, self.subject, field_of(path), advice)
+        return Finding(severity, rule, message, self.file, line, column, self.subject, field_of(path), advice, reason)
 
     def position(self, path: Path, *, inside: int = 0) -> tuple[int, int]:
         """Line and column, from 1, of the field or of the nearest thing around it that exists."""
@@ -138,6 +147,8 @@ def read(text: str, file: str, namespace: str = "default") -> tuple[list[Documen
                 findings += wrong
     except yaml.YAMLError as error:
         findings.append(_unreadable(error, file))
+    except RecursionError:
+        findings.append(Finding(Severity.ERROR, Rule.YAML, TOO_DEEP, file, 1, 1))
     except ValueError as error:  # a scalar that its tag does not allow, such as `!!int x`
         findings.append(Finding(Severity.ERROR, Rule.YAML, f"a value cannot be read: {error}", file))
     finally:
@@ -172,8 +183,7 @@ def _oddities(node: yaml.Node, file: str) -> Iterator[Finding]:
         count += 1
         if count > MOST_NODES or depth > DEEPEST:
             line = node.start_mark.line + 1
-            words = "the document is too large or too deep once its aliases are spelled out"
-            yield Finding(Severity.ERROR, Rule.YAML, words, file, line, 1)
+            yield Finding(Severity.ERROR, Rule.YAML, TOO_DEEP, file, line, 1)
             return
         if isinstance(current, yaml.SequenceNode):
             todo += [(item, depth + 1) for item in current.value]

@@ -39,6 +39,8 @@ class World:
     place: str = "these files"
     known: frozenset[Place] = frozenset()
     unserved: frozenset[RouteKind] = frozenset()
+    policies: tuple[tuple[str, Json], ...] = field(default=(), hash=False)
+    """Those of a cluster, by the names of their definitions."""
 
     def get(self, kind: str, namespace: str, name: str) -> Json | None:
         return self.objects.get(key(kind, namespace, name))
@@ -99,15 +101,17 @@ def world_of(
     place: str = "these files",
     known: Iterable[Place] = (),
 ) -> World:
-    """A world of (default namespace, object) pairs. The first of two with the same key stays."""
+    """A world of (default namespace, object) pairs. The first of two with the same key stays; one without a name has none."""
     objects: dict[Key, Json] = {}
     for default, content in documents:
         kind, metadata = content.get("kind"), content.get("metadata")
-        if not isinstance(kind, str) or not isinstance(metadata, dict) or not metadata.get("name"):
+        if not isinstance(kind, str) or not isinstance(metadata, dict):
+            continue
+        name, namespace = metadata.get("name"), metadata.get("namespace") or default
+        if not isinstance(name, str) or not name or not isinstance(namespace, str):
             continue
         if not known_kind(str(content.get("apiVersion") or ""), kind):
             continue
-        namespace = str(metadata.get("namespace") or default)
         placed = content if kind in CLUSTER_KINDS else {**content, "metadata": {**metadata, "namespace": namespace}}
-        objects.setdefault(key(kind, namespace, str(metadata["name"])), placed)
+        objects.setdefault(key(kind, namespace, name), placed)
     return World(objects, complete=complete, place=place, known=frozenset(known))

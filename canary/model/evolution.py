@@ -125,9 +125,14 @@ def accepted(step: StepStatus) -> StepStatus:
     return _evolved(step, unaccepted_since=None)
 
 
-def reached(step: StepStatus, at: datetime, hold: timedelta) -> StepStatus:
-    """Every gateway had accepted its weight at a time: its hold begins."""
-    return _evolved(step, reached_at=at, hold_until=at + hold)
+def reached(step: StepStatus, at: datetime, hold: timedelta, settle: timedelta) -> StepStatus:
+    """Every gateway had accepted its weight at a time: its hold begins, and `settle` later what is measured counts."""
+    return _evolved(step, reached_at=at, settled_at=at + settle, hold_until=at + hold)
+
+
+def settled_by(step: StepStatus, at: datetime) -> StepStatus:
+    """What is measured counts from then on."""
+    return _evolved(step, settled_at=at)
 
 
 def held_until(step: StepStatus, until: datetime) -> StepStatus:
@@ -140,6 +145,7 @@ def postponed(step: StepStatus, by: timedelta) -> StepStatus:
     return _evolved(
         step,
         reached_at=_later(step.reached_at, by),
+        settled_at=_later(step.settled_at, by),
         hold_until=_later(step.hold_until, by),
         unaccepted_since=_later(step.unaccepted_since, by),
     )
@@ -196,6 +202,7 @@ def route_seen(
     baseline: Mapping[str, str],
     rules: Mapping[str, str],
     mirrors: Mapping[str, str],
+    added: Mapping[str, str],
 ) -> RouteStatus:
     """A route as it is now, and what is to be put back there."""
     return _evolved(
@@ -210,6 +217,7 @@ def route_seen(
         baseline=dict(baseline),
         rules=dict(rules),
         mirrors=dict(mirrors),
+        added=dict(added),
     )
 
 

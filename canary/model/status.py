@@ -175,11 +175,23 @@ class StepStatus(ApiModel):
     reached_at: Annotated[
         Timestamp | None, Field(description="When every parent of every route had accepted its weight.")
     ] = None
+    settled_at: Annotated[
+        Timestamp | None,
+        Field(
+            description="From when on what is measured is of this step: it was reached, and its gateways had their settle "
+            "time to follow what they reported."
+        ),
+    ] = None
     hold_until: Annotated[Timestamp | None, Field(description="When its hold is over.")] = None
     unaccepted_since: Annotated[
         Timestamp | None, Field(description="Since when some gateway has not accepted a route.")
     ] = None
     approved: Annotated[bool, Field(description="Somebody approved this step.")] = False
+
+    @property
+    def evidence_since(self) -> datetime | None:
+        """From when on a measurement counts for this step; None: it is not reached."""
+        return self.settled_at or self.reached_at
 
 
 class SplitStatus(ApiModel):
@@ -264,6 +276,14 @@ class RouteStatus(ApiModel):
             max_length=MAX_RULES * 4,
             description="Share of its requests, in percent, that a rule sends copies of to the canary, as this run wrote it; 0 "
             "where it does no more.",
+        ),
+    ] = {}
+    added: Annotated[
+        dict[str, Annotated[str, Field(max_length=256)]],
+        Field(
+            max_length=MAX_RULES * 2,
+            description="Rules that this run added to it for requests that opt in, by their digests: + and the name that it was "
+            "given, if any, or - once it was taken away.",
         ),
     ] = {}
 

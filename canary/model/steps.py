@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import StrEnum
 from fractions import Fraction
 from typing import Annotated, Any, Literal, Self
 
@@ -80,14 +81,89 @@ class Mirror(ApiModel):
         return Fraction(self.percent or 0)
 
 
-STEP_ASKS: list[Any] = [{"required": [name]} for name in ("weight", "rules", "mirror", "approval")]
+MOST_FIELDS = 16
+MOST_MATCHES = 8
+
+_SOMETHING = "an entry of match asks for at least one header or query parameter"
+_NO_MATCH = "allowRegexPaths is about match; give the step one, or drop it"
+_FIELD_NAME = r"^[A-Za-z0-9!#$%&'*+\-.^_\x60|~]+$"
+_BY_NAME = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
+
+
+class MatchType(StrEnum):
+    """How a value is compared."""
+
+    EXACT = "Exact"
+    REGULAR_EXPRESSION = "RegularExpression"
+
+
+class HeaderMatch(ApiModel):
+    """A header of a request, as the Gateway API writes it."""
+
+    name: Annotated[
+        str,
+        Field(min_length=1, max_length=256, pattern=_FIELD_NAME, description="Of the header; case does not matter."),
+    ]
+    value: Annotated[str, Field(min_length=1, max_length=4096, description="What it has to be.")]
+    type: Annotated[
+        MatchType, Field(description="How the value is compared; regular expressions are up to each gateway.")
+    ] = MatchType.EXACT
+
+
+class QueryParamMatch(ApiModel):
+    """A query parameter of a request, as the Gateway API writes it."""
+
+    name: Annotated[
+        str, Field(min_length=1, max_length=256, pattern=_FIELD_NAME, description="Of the query parameter.")
+    ]
+    value: Annotated[str, Field(min_length=1, max_length=1024, description="What it has to be.")]
+    type: Annotated[
+        MatchType, Field(description="How the value is compared; regular expressions are up to each gateway.")
+    ] = MatchType.EXACT
+
+
+class Match(ApiModel):
+    """What a request has to carry, all of it, to be one that opts in."""
+
+    model_config = {
+        "json_schema_extra": {
+            "x-kubernetes-validations": [{"rule": "has(self.headers) || has(self.queryParams)", "message": _SOMETHING}]
+        }
+    }
+
+    headers: Annotated[
+        Annotated[tuple[HeaderMatch, ...], Field(min_length=1, max_length=MOST_FIELDS, json_schema_extra=_BY_NAME)]
+        | None,
+        Field(description="Headers that it carries."),
+    ] = None
+    query_params: Annotated[
+        Annotated[tuple[QueryParamMatch, ...], Field(min_length=1, max_length=MOST_FIELDS, json_schema_extra=_BY_NAME)]
+        | None,
+        Field(description="Query parameters that it carries; of an HTTPRoute only."),
+    ] = None
+
+    @model_validator(mode="after")
+    def _asks(self) -> Self:
+        if self.headers is None and self.query_params is None:
+            raise ValueError(_SOMETHING)
+        return self
+
+
+STEP_ASKS: list[Any] = [{"required": [name]} for name in ("weight", "rules", "mirror", "match", "approval")]
 """A step asks for something. A condition and no rule: rules do not see `weight`, which may be a number or a string."""
 
 
 class Step(ApiModel):
     """The traffic that a step wants, and how long it must hold."""
 
-    model_config = {"json_schema_extra": {"anyOf": STEP_ASKS}}
+    model_config = {
+        "json_schema_extra": {
+            "anyOf": STEP_ASKS,
+            "x-kubernetes-validations": [
+                {"rule": "!has(self.allowRegexPaths) || has(self.match)", "message": _NO_MATCH}
+            ],
+        }
+    }
 
     weight: Annotated[
         Share | None,
@@ -107,11 +183,32 @@ class Step(ApiModel):
         Mirror | None,
         Field(description="Send copies of requests to the canary. Lasts for this step only."),
     ] = None
+    match: Annotated[
+        Annotated[tuple[Match, ...], Field(min_length=1, max_length=MOST_MATCHES)] | None,
+        Field(
+            description="Send requests that opt in to the canary: those that meet one of these. For the time of this step a rule "
+            "is added behind all others for each rule that lists both Services: that rule, for such requests, and the canary alone.",
+            json_schema_extra={"x-kubernetes-list-type": "atomic"},
+        ),
+    ] = None
+    allow_regex_paths: Annotated[
+        bool | None,
+        Field(
+            description="With `match`: also for rules that match paths by regular expressions. Default: the step is refused then, "
+            "since each gateway has an order of its own for these, and a rule that is added might never be used."
+        ),
+    ] = None
     approval: Annotated[Approval | None, Field(description="Wait here for `canary promote`.")] = None
     hold: Annotated[
         Duration | None,
         Field(description="Time to stay after every gateway accepted the weight. Default: as long as the checks need."),
     ] = None
+
+    @model_validator(mode="after")
+    def _regex_paths_of_a_match(self) -> Self:
+        if self.allow_regex_paths is not None and self.match is None:
+            raise ValueError(_NO_MATCH)
+        return self
 
     @property
     def named(self) -> Mapping[str, Share]:
@@ -119,8 +216,10 @@ class Step(ApiModel):
         return self.rules or {}
 
     @property
-    def kind(self) -> Literal["mirror", "weight", "approval"]:
+    def kind(self) -> Literal["mirror", "match", "weight", "approval"]:
         """What it is about, first of all: `{{ step.kind }}`."""
         if self.mirror is not None:
             return "mirror"
+        if self.match is not None:
+            return "match"
         return "weight" if self.weight is not None or self.named else "approval"

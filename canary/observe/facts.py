@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from canary.decide import mirroring
+from canary.decide import matching, mirroring
 from canary.decide.facts import Facts, Problem, Recorded, RouteView, WorkloadView
 from canary.decide.reasons import CONFLICTING_ROLLOUT
 from canary.errors import ShareError
@@ -20,6 +20,7 @@ from canary.observe.routes import Viewer, view
 from canary.observe.store import Store
 from canary.preflight.findings import Finding
 from canary.preflight.look import findings, unsupported
+from canary.preflight.parents import settle_time
 from canary.routes.key import RouteKey
 from canary.routes.weights import divide
 
@@ -81,6 +82,7 @@ def gather(
     problems += received.refusals
     problems += _route_problems(store, rollout, spec, status, routes)
     problems += mirroring.problems(spec, routes, active=status.active)
+    problems += matching.problems(spec, routes, step=status.step.index if status.active and status.step else 0)
     undecided = status.active and (status.run is None or status.run.outcome is None)
     return Facts(
         now=now,
@@ -104,6 +106,7 @@ def gather(
         turn=standing.turn,
         fresh=standing.fresh,
         since=standing.since,
+        settle=_settle(store, routes) if status.active else timedelta(0),
         blind=standing.blind,
         blind_since=standing.blind_since,
         unwritten=standing.unwritten,
@@ -173,7 +176,7 @@ def _route_problems(
 
 def asks_gateways(spec: RolloutSpec) -> bool:
     """Whether a run asks more of gateways than to divide requests, which all can."""
-    return any(step.mirror is not None for step in spec.steps)
+    return any(step.mirror is not None or step.match is not None for step in spec.steps)
 
 
 def _findings(
@@ -192,6 +195,14 @@ def _findings(
         if route.declared and route.exists and not route.problem
     }
     return (unsupported if undecided else findings)(spec, namespace, sound, store.around)
+
+
+def _settle(store: Store, routes: tuple[RouteView, ...]) -> timedelta:
+    """The longest of all parents of the routes that the run has in hand; while they are not listed, the longest there is."""
+    if not store.around.complete:
+        return store.around.platform.longest_settle
+    there = (store.routes.get(route.key) for route in routes)
+    return settle_time((found.reading for found in there if found is not None), store.around)
 
 
 def _unwritable(spec: RolloutSpec, route: RouteView, field_: str) -> Iterator[Problem]:

@@ -6,14 +6,20 @@ found by what the run has left on record (the annotation on the route, else the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from canary.decide.facts import RouteView, RuleView
 from canary.model.rollout import RolloutSpec, RouteRef
 from canary.model.status import RolloutStatus
+from canary.routes.added import Added
+from canary.routes.added_refusals import Refused
+from canary.routes.adding import standing
+from canary.routes.intent import Intent
 from canary.routes.key import RouteKey
 from canary.routes.kinds import FORMS
+from canary.routes.opt_in import Additions, additions
 from canary.routes.pair import Pair
 from canary.routes.reading import RouteReading
 
@@ -89,6 +95,8 @@ def view(
             stale = True
         if stale:
             pair, found, problem = bound.pair, kept, ""
+    record = _added(viewer, ref, intent)
+    adding = () if problem or stale or not declared else tuple(_additions(viewer.spec, ref, reading, pair, record))
     return RouteView(
         key=key,
         pair=pair,
@@ -106,6 +114,9 @@ def view(
             for rule in found
         ),
         copied=reading.copied(pair),
+        added=standing(reading, pair, record),
+        additions={step: now for step, now, _ in adding},
+        refusals={step: rest.message for step, _, rest in adding if isinstance(rest, Refused)},
         intent=intent,
         acceptance=reading.acceptance,
         writer=writer,
@@ -115,6 +126,27 @@ def view(
         moved=reading.moved(remembered.pair, remembered.rules) if remembered is not None else {},
         unreadable=unreadable,
     )
+
+
+def _additions(
+    spec: RolloutSpec, ref: RouteRef, reading: RouteReading, pair: Pair, ours: Mapping[str, Added]
+) -> Iterator[tuple[int, Additions, Additions]]:
+    """For each step with a `match`: what it adds now, and what it could add whatever other runs have added for now."""
+    for number, step in enumerate(spec.steps, start=1):
+        if step.match is not None:
+            now, at_rest = (additions(step, ref, reading, pair, ours, at_rest=rest) for rest in (False, True))
+            yield number, now, at_rest
+
+
+def _added(viewer: Viewer, ref: RouteRef, intent: Intent | None) -> dict[str, Added]:
+    """What is on record of rules that were added: the same as `Scope.added` has."""
+    found: dict[str, Added] = {}
+    remembered = viewer.status.route(ref.kind, ref.name)
+    if viewer.status.active and remembered is not None and remembered.owned:
+        for mark, text in remembered.added.items():
+            with suppress(ValueError):
+                found[mark] = Added.parse(text)
+    return {**found, **(intent.added if intent is not None else {})}
 
 
 def _remembered(viewer: Viewer, ref: RouteRef, pair: Pair) -> _Bound | None:

@@ -18,12 +18,15 @@ from typing import Any
 from canary.model.checks import TemplateKind
 from canary.model.rollout import RouteKind
 from canary.model.status import ACTIVE
-from canary.observe.around import Around
+from canary.observe.around import Around, Change
+from canary.observe.index import Index
 from canary.observe.kinds import Kinds
 from canary.observe.objects import FINALIZER, Packed, Route, Workload, key_of, known, recorded_at, request_of, uid_of
 from canary.observe.rivals import Rivals
 from canary.observe.rollout import Rollout
+from canary.preflight.objects import sources_of
 from canary.preflight.offers import NOTHING_DECLARED, Platform
+from canary.preflight.surroundings import POLICY
 from canary.routes.key import RouteKey
 
 Json = dict[str, Any]
@@ -63,7 +66,9 @@ class Store:
         self._active: set[Key] = set()
         self._recorded_at: dict[Key, datetime] = {}
         self._backends: dict[Key, tuple[Key, Key]] = {}
-        self._backed: dict[Key, tuple[Key, ...] | set[Key]] = {}
+        self._backed: Index[Key, Key] = Index()
+        self._crossing: Index[tuple[str, str], Key] = Index()
+        """Rollouts by the namespace of a Service of theirs and their own, where the two are not the same."""
         self.around = Around(place, platform)
         self.rivals = Rivals(self.rollout, self.routes, self._sharing)
         self.kinds = Kinds()
@@ -184,23 +189,43 @@ class Store:
 
     def put_around(self, kind: str, document: Json) -> set[Key]:
         """Keep what stands around routes; wakes nobody when nothing changed that a preflight looks at."""
-        return self._surrounded(kind, key_of(document)) if self.around.put(kind, document) else set()
+        return self._surrounded(self.around.put(kind, document))
 
     def drop_around(self, kind: str, key: Key) -> set[Key]:
-        # Those who depend on a GatewayClass are found by it.
-        concerned = self._surrounded(kind, key)
-        return concerned if self.around.drop(kind, key) else set()
+        return self._surrounded(self.around.drop(kind, key))
 
-    def _surrounded(self, kind: str, key: Key) -> set[Key]:
-        """The Rollouts at rest to which an object around routes matters: a run under way is not ended by it."""
-        if kind == "ReferenceGrant":
-            found = {rollout for service, users in self._backed.items() if service[0] == key[0] for rollout in users}
-            found = {rollout for rollout in found if rollout[0] != key[0]}
+    def put_policy(self, definition: str, document: Json) -> set[Key]:
+        """Keep a policy of a definition; the Rollouts to which it matters, at rest or not: what it guards is not to be copied."""
+        return self._guarded(self.around.put_policy(definition, document))
+
+    def drop_policy(self, definition: str, key: Key) -> set[Key]:
+        return self._guarded(self.around.drop_policy(definition, key))
+
+    def drop_policies(self, definition: str, place: str | None) -> set[Key]:
+        """Forget all policies of a definition in a namespace (None: everywhere)."""
+        return self._guarded(self.around.drop_policies(definition, place))
+
+    def know_policies(self, place: str | None, *, known: bool) -> set[Key]:
+        """Whether all policies of a namespace (None: of all) are known; the Rollouts to which that matters, if it is news."""
+        if not self.around.know(POLICY, place, known=known):
+            return set()
+        return self._guarded({need[1] for need in self._wanted_by if need[0] == POLICY and place in {None, need[1]}})
+
+    def _guarded(self, namespaces: set[str]) -> set[Key]:
+        return {key for namespace in namespaces for key in self.dependents(POLICY, namespace, "")}
+
+    def _surrounded(self, change: Change | None) -> set[Key]:
+        """The Rollouts at rest to which a change around routes matters: a run under way is not ended by it."""
+        if change is None:
+            return set()
+        if change.kind == "ReferenceGrant":
+            homes = sources_of(change.before, change.after)
+            found = {rollout for home in homes for rollout in self._crossing.get((change.namespace, home))}
         else:
-            routes = self.around.attached(kind, key)
+            routes = self.around.concerned(change)
             found = {rollout for route in routes for rollout in self._wanted_by.get(route, ())}
-        if kind == "Service":
-            found |= {*self._backed.get(key, ())}
+        if change.kind == "Service":
+            found |= {*self._backed.get((change.namespace, change.name))}
         return found - self._active
 
     def _back(self, rollout: Key, services: tuple[Key, Key] | None) -> None:
@@ -209,19 +234,24 @@ class Store:
         if before == services:
             return
         for service in before or ():
-            left = {user for user in self._backed.pop(service, ()) if user != rollout}
-            if left:
-                self._backed[service] = left
+            self._backed.discard(service, rollout)
+            self._crossing.discard((service[0], rollout[0]), rollout)
         self._backends.pop(rollout, None)
         if services is None:
             return
         self._backends[rollout] = services
         for service in services:
-            users = self._backed.setdefault(service, ())
-            if isinstance(users, set):
-                users.add(rollout)
-            elif rollout not in users:  # mostly the only one: a set would take four times the memory
-                self._backed[service] = {*users, rollout} if users else (rollout,)
+            self._backed.add(service, rollout)
+            if service[0] != rollout[0]:
+                self._crossing.add((service[0], rollout[0]), rollout)
+
+    def resting(self, place: str | None) -> set[Key]:
+        """The Rollouts at rest to which what stands in a namespace (None: anywhere) may matter."""
+        if place is None:
+            return self.rollouts.keys() - self._active
+        near = {key for key in self.rollouts if key[0] == place or any(of == place for of, _ in self._backends[key])}
+        attached = {key for route in self.around.attached_in(place) for key in self._wanted_by.get(route, ())}
+        return (near | attached) - self._active
 
     def dependents(self, kind: str, namespace: str, name: str) -> set[Key]:
         """The Rollouts that refer to an object."""
@@ -300,6 +330,8 @@ def _needs(document: Json) -> Iterator[Need]:
         for ref in workloads.values():
             if isinstance(ref, dict):
                 yield "Deployment", namespace, sys.intern(str(ref.get("name", "")))
+    if any(step.get("match") for step in _list(spec.get("steps"))):
+        yield POLICY, namespace, ""
     for user in _list([*_list(spec.get("checks")), spec.get("traffic")]):
         template = user.get("template")
         if isinstance(template, dict):

@@ -10,8 +10,10 @@ from typing import Any
 
 from canary.preflight.findings import Finding, Reason, Who
 from canary.preflight.hostnames import meet
-from canary.preflight.objects import Absence, Gateway, GatewayClass, Listener
-from canary.preflight.surroundings import PARENTS, Surroundings
+from canary.preflight.objects import NAME_LABEL, Absence, Gateway, GatewayClass, Namespaces
+from canary.preflight.parents import is_gateway
+from canary.preflight.selectors import Selector, unmet
+from canary.preflight.surroundings import Surroundings
 from canary.routes.acceptance import GATEWAY_API, Answer, ParentRef
 from canary.routes.reading import RouteReading
 
@@ -32,8 +34,19 @@ REFUSALS = {
 WITH_HOSTNAMES = frozenset({"HTTPRoute", "GRPCRoute", "TLSRoute"})
 
 
-def attachment(reading: RouteReading, around: Surroundings, field: str) -> Iterator[Finding]:
-    """Why a route is not served as it is: at most one finding a parent. `field`: where the Rollout names the route."""
+def attachment(
+    reading: RouteReading, around: Surroundings, field: str, *, by_parent: bool = False, applied: bool = True
+) -> Iterator[Finding]:
+    """Why a route is not served as it is: at most one finding a parent.
+
+    Args:
+        reading: the route.
+        around: what stands around it.
+        field: where the Rollout names the route; with `by_parent`, where the parents are named.
+        by_parent: the field of each finding is that of its parentRef.
+        applied: False for a route that is in no cluster yet, where no gateway can have answered for it.
+
+    """
     route = _Route(reading.document)
     if not reading.answers:
         yield Finding(
@@ -43,8 +56,8 @@ def attachment(reading: RouteReading, around: Surroundings, field: str) -> Itera
             "name the Gateway in its spec.parentRefs",
             field,
         )
-    for answer in reading.answers:
-        found = _of_parent(route, answer, around, field)
+    for index, answer in enumerate(reading.answers):
+        found = _of_parent(route, answer, around, f"{field}[{index}]" if by_parent else field, applied=applied)
         if found is not None:
             yield found
 
@@ -60,7 +73,7 @@ class _Route:
         self.label = f"{self.kind} {metadata.get('name')}"
 
 
-def _of_parent(route: _Route, answer: Answer, around: Surroundings, field: str) -> Finding | None:
+def _of_parent(route: _Route, answer: Answer, around: Surroundings, field: str, *, applied: bool) -> Finding | None:
     parent = answer.parent
     name = parent.label(route.namespace)
     there = _find(parent, around)
@@ -78,7 +91,7 @@ def _of_parent(route: _Route, answer: Answer, around: Surroundings, field: str) 
         words = f"{route.label} is not served: {answer.message}"
         return Finding(Reason.NOT_ACCEPTED, Who.NOBODY, words, "", field)
     why = _why_not(route, parent, gateway, around, field) if gateway is not None else None
-    if why is not None:
+    if why is not None or not applied:
         return why
     words = f"{route.label} is not served: {name} has not answered for the route yet"
     return Finding(Reason.ROUTE_NOT_ATTACHED, Who.PLATFORM, words, _who_answers(parent, gateway, around), field)
@@ -86,7 +99,7 @@ def _of_parent(route: _Route, answer: Answer, around: Surroundings, field: str) 
 
 def _find(parent: ParentRef, around: Surroundings) -> Gateway | Absence | None:
     """The parent: its listeners where it has some, None where it is there and has none (a Service of a mesh)."""
-    if parent.group == GATEWAY_API and parent.kind in PARENTS:
+    if is_gateway(parent):
         return around.gateway(parent.kind, parent.namespace, parent.name)
     if parent.group == "" and parent.kind == "Service":
         found = around.service(parent.namespace, parent.name)
@@ -129,6 +142,10 @@ def _why_not(route: _Route, parent: ParentRef, gateway: Gateway, around: Surroun
         for listener in gateway.listeners
         if parent.section in {"", listener.name} and parent.port in {0, listener.port}
     ]
+    if gateway.of is not None:
+        refused = _set_refused(route, parent, gateway.of, around, field)
+        if refused is not None:
+            return refused
     if not gateway.listeners:
         return None  # where it has none of its own, those of ListenerSets may be meant
     if not meant:
@@ -142,14 +159,15 @@ def _why_not(route: _Route, parent: ParentRef, gateway: Gateway, around: Surroun
         words = f"no listener of {name} takes {route.kind}s, so it does not serve {route.label}"
         advice = f"the owners of {name} have to allow the kind in allowedRoutes.kinds, or the parentRef to name another"
         return Finding(Reason.NOT_ALLOWED_BY_LISTENERS, Who.GATEWAY_OWNER, words, advice, field)
-    open_ = [listener for listener in takers if _lets_in(listener, parent.namespace, route.namespace, around)]
+    open_ = [taker for taker in takers if _lets_in(taker.takes, parent.namespace, route.namespace, around)]
     if not open_:
-        whose = ", ".join(dict.fromkeys(_whose(listener, parent.namespace) for listener in takers))
+        whose = ", ".join(dict.fromkeys(_whose(taker.takes, parent.namespace) for taker in takers))
         words = (
             f"{name} takes routes of {whose} only, so it does not serve {route.label} of namespace {route.namespace}"
         )
-        advice = f"the owners of {name} have to allow the namespace in allowedRoutes.namespaces of a listener"
-        return Finding(Reason.NOT_ALLOWED_BY_LISTENERS, Who.GATEWAY_OWNER, words, advice, field)
+        asked = [taker.takes for taker in takers]
+        place = "allowedRoutes.namespaces of a listener"
+        return _outside(words, asked, name, route.namespace, place, around, field)
     if route.hostnames and not any(meet(host, item.hostname) for host in route.hostnames for item in open_):
         ours = ", ".join(route.hostnames)
         theirs = ", ".join(dict.fromkeys(listener.hostname for listener in open_))
@@ -159,29 +177,69 @@ def _why_not(route: _Route, parent: ParentRef, gateway: Gateway, around: Surroun
     return None
 
 
-def _lets_in(listener: Listener, home: str, namespace: str, around: Surroundings) -> bool:
-    """Whether a listener of a parent in namespace `home` may take routes of a namespace; where nobody can tell, yes."""
-    match listener.namespaces:
+def _set_refused(
+    route: _Route, parent: ParentRef, of: tuple[str, str], around: Surroundings, field: str
+) -> Finding | None:
+    """Why the Gateway of a ListenerSet does not take it, where that is certain."""
+    gateway = around.gateway("Gateway", *of)
+    if not isinstance(gateway, Gateway) or _lets_in(gateway.takes_sets, of[0], parent.namespace, around):
+        return None
+    name = ParentRef(GATEWAY_API, "Gateway", *of).label(route.namespace)
+    mine = ParentRef(parent.group, parent.kind, parent.namespace, parent.name).label(route.namespace)
+    whose = _whose(gateway.takes_sets, of[0])
+    words = (
+        f"{name} takes ListenerSets of {whose} only, so {mine} of namespace {parent.namespace} is none of its, and does not "
+        f"serve {route.label}"
+    )
+    return _outside(words, [gateway.takes_sets], name, parent.namespace, "allowedListeners.namespaces", around, field)
+
+
+def _lets_in(takes: Namespaces, home: str, namespace: str, around: Surroundings) -> bool:
+    """Whether something that lives in namespace `home` may take what is of another; where nobody can tell, yes."""
+    match takes.of:
         case "Same":
             return namespace == home
         case "None":
             return False
         case "Selector":
-            labels = around.labels(namespace)
-            if labels is None or listener.selector is None:
-                return True
-            return all(labels.get(name) == value for name, value in listener.selector)
+            return not _lacking(takes, namespace, around)
         case _:
             return True
 
 
-def _whose(listener: Listener, home: str) -> str:
-    match listener.namespaces:
+def _lacking(takes: Namespaces, namespace: str, around: Surroundings) -> Selector:
+    """What the labels of a namespace lack for a selector; nothing where nobody can tell."""
+    if takes.selector is None:
+        return ()
+    labels = around.labels(namespace)
+    if labels is not None:
+        return unmet(takes.selector, labels)
+    by_name = tuple(requirement for requirement in takes.selector if requirement.label == NAME_LABEL)
+    return unmet(by_name, {NAME_LABEL: namespace})
+
+
+def _outside(
+    words: str, takes: list[Namespaces], name: str, namespace: str, place: str, around: Surroundings, field: str
+) -> Finding:
+    """Nobody of `takes` lets a namespace in. Where a label would do, that is said: it is no matter of the Gateway's owners."""
+    reason = Reason.NOT_ALLOWED_BY_LISTENERS
+    others = f"the owners of {name} have to allow the namespace in {place}"
+    found = [_lacking(each, namespace, around) for each in takes]
+    lacking = next((some for some in found if some and all(each.label != NAME_LABEL for each in some)), ())
+    if not lacking:  # what a namespace is called is not to be mended
+        return Finding(reason, Who.GATEWAY_OWNER, words, others, field)
+    remedy = " and ".join(requirement.remedy for requirement in lacking)
+    advice = f"whoever may label namespaces has to {remedy} on namespace {namespace}, or {others}"
+    return Finding(reason, Who.PLATFORM, words, advice, field)
+
+
+def _whose(takes: Namespaces, home: str) -> str:
+    match takes.of:
         case "Same":
             return f"its own namespace {home}"
         case "Selector":
-            labels = ", ".join(f"{name}={value}" for name, value in listener.selector or ())
-            return f"namespaces with {labels}" if labels else "chosen namespaces"
+            asked = ", ".join(requirement.words for requirement in takes.selector or ())
+            return f"namespaces with {asked}" if asked else "chosen namespaces"
         case _:
             return "no namespace"
 

@@ -1,4 +1,4 @@
-"""Whether the two Services of a Rollout can be sent traffic: they are there, with the port, and routes may name them.
+"""Whether Services can be sent traffic: they are there, with the port, and routes may name them.
 
 This needs no gateway's word. A gateway need not look at a backend of weight 0, and some do not; and where a namespace is
 crossed, its owners' grant is wanted whatever a gateway makes of it.
@@ -15,38 +15,45 @@ from canary.routes.pair import Backend, Pair
 
 
 def backends(pair: Pair, kinds: Collection[str], namespace: str, around: Surroundings) -> Iterator[Finding]:
-    """What is wrong with the Services. `kinds`: of the routes, all of them in `namespace`; `pair` by the roles of the spec."""
+    """What is wrong with the Services of a Rollout. `kinds`: of the routes, all of them in `namespace`; `pair` by the roles of the spec."""
     for role, backend in (("stable", pair.stable), ("canary", pair.canary)):
         field = f"spec.{role}"
-        yield from _service(role, backend, field, around)
-        if backend.namespace != namespace:
-            yield from _grant(backend, kinds, namespace, field, around)
+        match unserved(backend, around):
+            case Reason.BACKEND_NOT_FOUND as reason, words:
+                advice = f"create it, or correct {field}"
+                yield Finding(reason, Who.APP_TEAM, words, advice, f"{field}.service")
+            case Reason.WRONG_PORT as reason, words:
+                advice = f"correct {field}.port and the backendRefs, or give the Service that port"
+                yield Finding(reason, Who.APP_TEAM, words, advice, f"{field}.port")
+        yield from grants(backend, kinds, namespace, f"{field}.namespace", around)
 
 
-def _service(role: str, backend: Backend, field: str, around: Surroundings) -> Iterator[Finding]:
+def unserved(backend: Backend, around: Surroundings) -> tuple[Reason, str] | None:
+    """Why a Service cannot be sent traffic, in words: it is not there, or has no such port. None: it can, or nobody can tell."""
     ports = around.service(backend.namespace, backend.service)
-    where = f" in {around.place}" if around.place else ""
     if ports is Absence.MISSING:
-        words = f"there is no Service {backend.service} in namespace {backend.namespace}{where}"
-        advice = f"create it, or correct spec.{role}"
-        yield Finding(Reason.BACKEND_NOT_FOUND, Who.APP_TEAM, words, advice, f"{field}.service")
-    elif isinstance(ports, tuple) and ports and backend.port not in ports:
+        where = f" in {around.place}" if around.place else ""
+        return (
+            Reason.BACKEND_NOT_FOUND,
+            f"there is no Service {backend.service} in namespace {backend.namespace}{where}",
+        )
+    if isinstance(ports, tuple) and ports and backend.port not in ports:
         # One without any port is headless or a name elsewhere, and what gateways make of that is for them to say.
         listed = ", ".join(map(str, ports))
-        words = f"Service {backend.service} has no port {backend.port}; its ports: {listed}"
-        advice = f"correct spec.{role}.port and the backendRefs, or give the Service that port"
-        yield Finding(Reason.WRONG_PORT, Who.APP_TEAM, words, advice, f"{field}.port")
+        return Reason.WRONG_PORT, f"Service {backend.service} has no port {backend.port}; its ports: {listed}"
+    return None
 
 
-def _grant(
+def grants(
     backend: Backend, kinds: Collection[str], namespace: str, field: str, around: Surroundings
 ) -> Iterator[Finding]:
-    grants = around.grants(backend.namespace)
-    if grants is None:
+    """That no ReferenceGrant lets routes of these kinds, of `namespace`, name a Service. `field`: where its namespace is named."""
+    given = around.grants(backend.namespace) if backend.namespace != namespace else None
+    if given is None:
         return
-    grants = tuple(grants)
+    given = tuple(given)
     lacking = sorted(
-        {kind for kind in kinds if not any(grant.lets(kind, namespace, backend.service) for grant in grants)}
+        {kind for kind in kinds if not any(grant.lets(kind, namespace, backend.service) for grant in given)}
     )
     if not lacking:
         return
@@ -57,4 +64,4 @@ def _grant(
     )
     advice = f"the owners of {backend.namespace} have to create one there"
     grant = MissingGrant(backend.namespace, backend.service, namespace, tuple(lacking))
-    yield Finding(Reason.REF_NOT_PERMITTED, Who.BACKEND_OWNER, words, advice, f"{field}.namespace", grant)
+    yield Finding(Reason.REF_NOT_PERMITTED, Who.BACKEND_OWNER, words, advice, field, grant)

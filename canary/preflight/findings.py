@@ -26,6 +26,10 @@ class Reason(StrEnum):
     WRONG_PORT = "WrongPort"
     REF_NOT_PERMITTED = "RefNotPermitted"
     UNSUPPORTED_FEATURE = "UnsupportedFeature"
+    POLICY_TARGETS_RULE = "PolicyTargetsRule"
+    """A rule that a step would copy is guarded by a policy that knows it by its name."""
+    POLICIES_UNKNOWN = "PoliciesUnknown"
+    """Nobody may look whether there is such a policy."""
 
 
 class Who(StrEnum):

@@ -8,6 +8,7 @@ from canary.model.rollout import RolloutSpec, RouteRef
 from canary.preflight.attachment import attachment
 from canary.preflight.backends import backends
 from canary.preflight.findings import Finding
+from canary.preflight.policies import policies
 from canary.preflight.support import support
 from canary.preflight.surroundings import Surroundings
 from canary.routes.features import Feature
@@ -41,12 +42,13 @@ def findings(
 def unsupported(
     spec: RolloutSpec, namespace: str, routes: Mapping[RouteKey, RouteReading], around: Surroundings
 ) -> Iterator[Finding]:
-    """Only what no gateway may be asked for: a run that is under way goes by that, too, before it asks."""
+    """Only what no gateway may be asked for, and what would escape a policy: a run goes by that, too, before it writes."""
     pair = Pair.of(spec, namespace)
     for ref in spec.routes:
         reading = routes.get(RouteKey.of(ref, namespace))
         if reading is not None:
             yield from support(reading, _needed(spec, ref, reading, pair), around)
+            yield from policies(spec, ref, reading, pair, around)
 
 
 def _needed(spec: RolloutSpec, ref: RouteRef, reading: RouteReading, pair: Pair) -> dict[Feature, int]:

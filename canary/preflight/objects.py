@@ -6,12 +6,14 @@ Parsed at the door and lenient: these objects are other people's, and one that m
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 from typing import Any
 
+from canary.preflight import selectors
+from canary.preflight.selectors import Selector
 from canary.routes.acceptance import GATEWAY_API
 
 Json = dict[str, Any]
@@ -37,6 +39,27 @@ class Absence(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Namespaces:
+    """From which namespaces something is taken: Same, All, Selector or None; other words are of a later version."""
+
+    of: str
+    selector: Selector | None = None
+    """For Selector; None: nobody can tell what it means."""
+
+    @classmethod
+    def read(cls, document: Any, default: Namespaces) -> Namespaces:
+        """The member `namespaces` of `allowedRoutes` or `allowedListeners`."""
+        said = _dict(_dict(document).get("namespaces"))
+        of = sys.intern(str(said.get("from") or default.of))
+        return (
+            cls(of, selectors.read(said.get("selector")) if of == "Selector" else None) if of != default.of else default
+        )
+
+
+SAME, NONE = Namespaces("Same"), Namespaces("None")
+
+
+@dataclass(frozen=True, slots=True)
 class Listener:
     """A listener of a Gateway or ListenerSet. `kinds` None: whatever its protocol takes, which is known of none of ours."""
 
@@ -44,10 +67,8 @@ class Listener:
     port: int
     hostname: str = ""
     """Empty: any."""
-    namespaces: str = "Same"
-    """Whose routes it takes: Same, All, Selector or None; other words are of a later version."""
-    selector: tuple[tuple[str, str], ...] | None = None
-    """Labels that a namespace must have, for Selector; None: it cannot be told from labels alone."""
+    takes: Namespaces = SAME
+    """Whose routes it takes."""
     kinds: frozenset[str] | None = None
 
     @property
@@ -61,12 +82,19 @@ class Gateway:
 
     listeners: tuple[Listener, ...] = ()
     gateway_class: str = ""
+    of: tuple[str, str] | None = None
+    """Namespace and name of the Gateway that a ListenerSet is of; None: it is a Gateway."""
+    takes_sets: Namespaces = NONE
+    """Whose ListenerSets a Gateway takes."""
 
     @classmethod
     def read(cls, document: Json) -> Gateway:
         spec = _dict(document.get("spec"))
         listeners = tuple(_listener(item) for item in _dicts(spec.get("listeners")))
-        return cls(listeners, str(spec.get("gatewayClassName") or ""))
+        takes_sets = Namespaces.read(spec.get("allowedListeners"), NONE)
+        return cls(
+            listeners, sys.intern(str(spec.get("gatewayClassName") or "")), _gateway_of(document, spec), takes_sets
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +110,58 @@ class GatewayClass:
     def read(cls, document: Json) -> GatewayClass:
         published = _dict(document.get("status")).get("supportedFeatures")
         # Objects since v1.1 of the Gateway API, plain strings before.
-        names = [item.get("name") if isinstance(item, dict) else item for item in published or ()]
+        names = (
+            [item.get("name") if isinstance(item, dict) else item for item in published]
+            if isinstance(published, list)
+            else []
+        )
         labels = _dict(_dict(document.get("metadata")).get("labels"))
         return cls(
             controller=str(_dict(document.get("spec")).get("controllerName") or ""),
             version=str(labels.get(VERSION_LABEL) or "").removeprefix("v"),
             features=frozenset(sys.intern(str(name)) for name in names if name) or None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A part of an object that a policy is about. `name` empty: of any of the kind, since a selector says which."""
+
+    kind: str
+    namespace: str
+    name: str
+    section: str
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """An object of a definition that is labelled as a policy: only what it targets by the name of a part."""
+
+    kind: str
+    namespace: str
+    name: str
+    targets: tuple[Target, ...] = ()
+
+    @property
+    def label(self) -> str:
+        return f"{self.kind} {self.name}"
+
+    @classmethod
+    def read(cls, document: Json) -> Policy:
+        metadata, spec = _dict(document.get("metadata")), _dict(document.get("spec"))
+        namespace, name = str(metadata.get("namespace") or ""), str(metadata.get("name") or "")
+        named = [*_dicts(spec.get("targetRefs")), _dict(spec.get("targetRef"))]
+        selected = [{**item, "name": ""} for item in _dicts(spec.get("targetSelectors"))]
+        targets = (_target(item, namespace) for item in (*named, *selected) if item.get("sectionName"))
+        return cls(str(document.get("kind") or "policy"), namespace, name, tuple(targets))
+
+    def targets_rule(self, kind: str, namespace: str, route: str, rule: str) -> bool:
+        """Whether it is about one rule of a route."""
+        return any(
+            (target.kind, target.section) == (kind, rule)
+            and target.name in {"", route}
+            and target.namespace in {"", namespace}
+            for target in self.targets
         )
 
 
@@ -119,6 +193,43 @@ class Grant:
         return (kind, source) in self.sources and (self.services is None or service in self.services)
 
 
+def sources_of(before: Grant | None, after: Grant | None) -> frozenset[str]:
+    """The namespaces whose routes may name something else than before, since a grant is another one (None: is not there)."""
+    there = [grant for grant in (before, after) if grant is not None]
+    same = before is not None and after is not None and before.services == after.services
+    sources = (
+        before.sources ^ after.sources if same and before and after else {of for each in there for of in each.sources}
+    )
+    return frozenset(namespace for _, namespace in sources)
+
+
+MOST_LABELS = 64
+"""Labels of a namespace that are kept; one that has more is as good as not seen."""
+NAME_LABEL = "kubernetes.io/metadata.name"
+"""Every namespace has its name as this label; so it is not kept."""
+
+Labels = tuple[tuple[str, str], ...]
+
+
+def labels_of(namespace: Json) -> Labels | None:
+    """The labels of a namespace but for its name; many have the same few, and those are kept once. None: too many to keep."""
+    labels = _dict(_dict(namespace.get("metadata")).get("labels"))
+    if len(labels) > MOST_LABELS:
+        return None
+    kept = ((sys.intern(str(name)), sys.intern(str(value))) for name, value in labels.items() if name != NAME_LABEL)
+    return _labels(tuple(sorted(kept)))
+
+
+def named(labels: Labels, namespace: str) -> dict[str, str]:
+    """The labels of a namespace with its name."""
+    return {**dict(labels), NAME_LABEL: namespace}
+
+
+@lru_cache(4096)
+def _labels(labels: Labels) -> Labels:
+    return labels
+
+
 def ports_of(service: Json) -> tuple[int, ...]:
     """The ports of a Service; few lists of them are different, and those that are alike are one."""
     ports = (item.get("port") for item in _dicts(_dict(service.get("spec")).get("ports")))
@@ -132,28 +243,28 @@ def _shared(ports: tuple[int, ...]) -> tuple[int, ...]:
 
 def _listener(item: Json) -> Listener:
     allowed = _dict(item.get("allowedRoutes"))
-    namespaces = _dict(allowed.get("namespaces"))
     port = item.get("port")
     return Listener(
         name=str(item.get("name") or ""),
         port=port if isinstance(port, int) else 0,
         hostname=str(item.get("hostname") or "").lower(),
-        namespaces=str(namespaces.get("from") or "Same"),
-        selector=_selector(namespaces.get("selector")),
+        takes=Namespaces.read(allowed, SAME),
         kinds=_kinds(_dicts(allowed.get("kinds")), str(item.get("protocol") or "")),
     )
+
+
+def _gateway_of(document: Json, spec: Json) -> tuple[str, str] | None:
+    """The Gateway of a ListenerSet, which a Gateway has none of."""
+    ref = spec.get("parentRef")
+    if not isinstance(ref, dict):
+        return None
+    home = _dict(document.get("metadata")).get("namespace")
+    return sys.intern(str(ref.get("namespace") or home or "")), sys.intern(str(ref.get("name") or ""))
 
 
 def _kinds(declared: Iterable[Json], protocol: str) -> frozenset[str] | None:
     named = frozenset(str(item.get("kind")) for item in declared if (item.get("group") or GATEWAY_API) == GATEWAY_API)
     return named if declared else KINDS_OF.get(protocol)
-
-
-def _selector(selector: Any) -> tuple[tuple[str, str], ...] | None:
-    if not isinstance(selector, dict) or selector.get("matchExpressions"):
-        return None
-    labels: Mapping[str, Any] = _dict(selector.get("matchLabels"))
-    return tuple(sorted((str(name), str(value)) for name, value in labels.items()))
 
 
 def _dict(value: Any) -> Json:
@@ -162,3 +273,8 @@ def _dict(value: Any) -> Json:
 
 def _dicts(value: Any) -> list[Json]:
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def _target(item: Json, namespace: str) -> Target:
+    where = str(item.get("namespace") or namespace)
+    return Target(str(item.get("kind") or ""), where, str(item.get("name") or ""), str(item["sectionName"]))

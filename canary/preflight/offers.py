@@ -1,5 +1,7 @@
 """What a gateway offers, by who can tell: its GatewayClass, else the platform, else what was seen of that very version.
 
+And how long its data plane may take to follow what it reports, which only the platform can tell.
+
 A gateway that does not do what a route asks of it need not say so: it may accept the route and answer every request of it
 with 500. So what nobody tells counts as not offered.
 """
@@ -9,25 +11,48 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import cache
 from importlib.resources import files
-from typing import Annotated
+from typing import Annotated, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from canary.errors import ConfigError
+from canary.model.values import Duration
 from canary.preflight.objects import Absence, GatewayClass
 from canary.routes.features import Offered, Source
 
 ANY = "*"
 """In what the platform declares: every class, or mesh, that is not named; also one that may not be read."""
 
+SETTLE = timedelta(seconds=2)
+"""How long a data plane may take to follow, where the platform declares nothing: the longest that was seen."""
+LONGEST_SETTLE = timedelta(minutes=10)
+"""What the platform may declare at most."""
+
 
 class _Entry(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    features: tuple[Annotated[str, Field(pattern="^[A-Z][A-Za-z0-9]*$")], ...]
+    features: tuple[Annotated[str, Field(pattern="^[A-Z][A-Za-z0-9]*$")], ...] | None = None
+    settleTime: Duration | None = None  # noqa: N815 # as the file has it
+
+    @field_validator("settleTime")
+    @classmethod
+    def _bounded(cls, value: Duration | None) -> Duration | None:
+        if value is not None and value.delta > LONGEST_SETTLE:
+            raise ValueError(
+                f"{value} is longer than {LONGEST_SETTLE.total_seconds():.0f}s, and no step would end sooner"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if self.features is None and self.settleTime is None:
+            raise ValueError("it declares nothing; give features, settleTime or both")
+        return self
 
 
 class _File(BaseModel):
@@ -39,10 +64,28 @@ class _File(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """What the platform declares of its gateways: features by the name of the GatewayClass, of meshes by their controllerName."""
+    """What the platform declares of its gateways, by the name of the GatewayClass, and of meshes by their controllerName.
+
+    Features, and settle times: each where it is declared.
+    """
 
     classes: Mapping[str, frozenset[str]] = field(default_factory=dict)
     meshes: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    class_settle: Mapping[str, timedelta] = field(default_factory=dict)
+    mesh_settle: Mapping[str, timedelta] = field(default_factory=dict)
+
+    def settle_of_class(self, name: str) -> timedelta:
+        """The settle time of the gateways of a class; an empty name: nobody knows of which."""
+        return self.class_settle.get(name, self.class_settle.get(ANY, SETTLE))
+
+    def settle_of_mesh(self, controller: str) -> timedelta:
+        """The settle time of a mesh, by its controllerName."""
+        return self.mesh_settle.get(controller, self.mesh_settle.get(ANY, SETTLE))
+
+    @property
+    def longest_settle(self) -> timedelta:
+        """Of whatever gateway or mesh it be."""
+        return max([SETTLE, *self.class_settle.values(), *self.mesh_settle.values()])
 
     @classmethod
     def read(cls, text: str) -> Platform:
@@ -59,9 +102,18 @@ class Platform:
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(map(str, first["loc"]))
-            raise ConfigError(f"--gateway-features: {place}: {first['msg']}") from error
-        of = {name: frozenset(entry.features) for name, entry in found.gatewayClasses.items()}
-        return cls(of, {name: frozenset(entry.features) for name, entry in found.meshes.items()})
+            words = first["msg"].removeprefix("Value error, ")
+            raise ConfigError(f"--gateway-features: {place}: {words}") from error
+        classes, meshes = found.gatewayClasses, found.meshes
+        return cls(_features(classes), _features(meshes), _settle(classes), _settle(meshes))
+
+
+def _features(entries: Mapping[str, _Entry]) -> dict[str, frozenset[str]]:
+    return {name: frozenset(entry.features) for name, entry in entries.items() if entry.features is not None}
+
+
+def _settle(entries: Mapping[str, _Entry]) -> dict[str, timedelta]:
+    return {name: entry.settleTime.delta for name, entry in entries.items() if entry.settleTime is not None}
 
 
 NOTHING_DECLARED = Platform()

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from canary.preflight.findings import Finding, Reason, Who
-from canary.preflight.objects import Absence, Gateway, GatewayClass
+from canary.preflight.objects import Absence, GatewayClass
 from canary.preflight.offers import by_class, by_mesh
-from canary.preflight.surroundings import PARENTS, Surroundings
-from canary.routes.acceptance import GATEWAY_API, Answer
-from canary.routes.features import Feature, Offered, Source, missing
+from canary.preflight.parents import class_of, is_gateway
+from canary.preflight.surroundings import Surroundings
+from canary.routes.acceptance import Answer
+from canary.routes.features import MATCHING, Feature, Offered, Source, missing
 from canary.routes.reading import RouteReading
 
 
@@ -19,19 +20,18 @@ def support(reading: RouteReading, needed: Mapping[Feature, int], around: Surrou
         return
     told: set[str] = set()
     for answer in reading.answers:
-        for offered, subject, controller in _offers(answer, around):
+        for offered, subject, controller in offers(answer, around):
             lacking = missing(needed, offered)
             if lacking and subject not in told:
                 told.add(subject)
                 yield _finding(lacking, needed, offered, subject, controller)
 
 
-def _offers(answer: Answer, around: Surroundings) -> Iterator[tuple[Offered, str, str]]:
+def offers(answer: Answer, around: Surroundings) -> Iterator[tuple[Offered, str, str]]:
     """What a parent offers, what it is called, and whose controller serves it as far as that is known."""
     parent = answer.parent
-    if parent.group == GATEWAY_API and parent.kind in PARENTS:
-        gateway = around.gateway(parent.kind, parent.namespace, parent.name)
-        name = gateway.gateway_class if isinstance(gateway, Gateway) else ""
+    if is_gateway(parent):
+        name = class_of(parent, around)
         there = around.gateway_class(name) if name else Absence.UNKNOWN
         subject = f"GatewayClass {name}" if name else f"the class of {parent.kind} {parent.namespace}/{parent.name}"
         controller = there.controller if isinstance(there, GatewayClass) else ""
@@ -46,7 +46,8 @@ def _finding(
     lacking: tuple[Feature, ...], needed: Mapping[Feature, int], offered: Offered, subject: str, controller: str
 ) -> Finding:
     names, field = " and ".join(lacking), f"spec.steps[{needed[lacking[0]]}]"
-    out = f"or take the mirror out of {field}"
+    extra = "`match`" if set(lacking) & MATCHING else "the mirror"
+    out = f"or take {extra} out of {field}"
     ask = f"the platform team has to declare in --gateway-features that it can, once it has tried it, {out}"
     match offered.source:
         case Source.PUBLISHED:

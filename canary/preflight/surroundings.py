@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
-from canary.preflight.objects import Absence, Gateway, GatewayClass, Grant, ports_of
+from canary.preflight.objects import Absence, Gateway, GatewayClass, Grant, Policy, labels_of, named, ports_of
 from canary.preflight.offers import NOTHING_DECLARED, Platform
 from canary.routes.acceptance import GATEWAY_API
 
@@ -40,7 +40,11 @@ class Surroundings(Protocol):
         ...
 
     def labels(self, namespace: str) -> Mapping[str, str] | None:
-        """The labels of a namespace; None: nobody can tell."""
+        """The labels of a namespace, its name among them as the API server sets it; None: nobody can tell."""
+        ...
+
+    def policies(self, namespace: str) -> Iterable[Policy] | None:
+        """The policies that may be about routes of a namespace; None: nobody can tell."""
         ...
 
 
@@ -54,6 +58,11 @@ GROUPS = {
     "ReferenceGrant": GATEWAY_API,
 }
 """The kinds that a preflight looks at, each with its API group."""
+
+POLICY = "Policy"
+"""What objects of all definitions are called together that are labelled as policies: there is no such kind."""
+POLICY_LABEL = "gateway.networking.k8s.io/policy"
+"""On the definitions of policies, by GEP-713."""
 
 Place = tuple[str, str]
 """A kind, and the namespace in which all objects of it are known; empty: in every namespace, or it has none."""
@@ -101,7 +110,13 @@ class Documents:
 
     def labels(self, namespace: str) -> Mapping[str, str] | None:
         found = self._objects.get(("Namespace", "", namespace))
-        return (found.get("metadata") or {}).get("labels") or {} if found is not None else None
+        kept = labels_of(found) if found is not None else None
+        return named(kept, namespace) if kept is not None else None
+
+    def policies(self, namespace: str) -> Iterable[Policy] | None:
+        if self._absence(POLICY, namespace) is Absence.UNKNOWN:
+            return None
+        return [Policy.read(found) for (kind, _, _), found in self._objects.items() if kind not in GROUPS]
 
     def _absence(self, kind: str, namespace: str) -> Absence:
         known = (kind, "") in self._known or (kind, namespace) in self._known

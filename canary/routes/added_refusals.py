@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from canary.routes.added import mark_of
 from canary.routes.identity import rule_key
 from canary.routes.matching import Condition, covers, meet
 from canary.routes.precedence import GRPC_ROUTE, Undecidable, matches_of, order, outranks
@@ -59,6 +60,7 @@ class Asked:
 
     kind: str
     route: str
+    namespace: str
     rules: list[Json]
     sources: tuple[RulePair, ...]
     conditions: tuple[Condition, ...]
@@ -244,6 +246,21 @@ def _never_used(asked: Asked) -> Refused | None:
     )
 
 
+def _there_already(asked: Asked) -> Refused | None:
+    """A rule of somebody's that is just what would be added could not be told from ours."""
+    copied = {source.rule for source in asked.sources}
+    marks = {mark_of(each.document, asked.namespace): each for each in asked.copies}
+    for index, rule in enumerate(asked.rules):
+        if index not in copied and mark_of(rule, asked.namespace) in marks:
+            return Refused(
+                Why.ADDS_NOTHING,
+                f"{asked.words(index)} sends all requests that `match` is for to the canary already, at any time; take it away, or "
+                "let it list both backends and give it a share under `rules`",
+                _key(asked, index),
+            )
+    return None
+
+
 REFUSALS = (
     _unsupported,  # the kind of route has no such thing
     _empty,  # nothing would be added
@@ -251,6 +268,7 @@ REFUSALS = (
     _regular_expression,  # nobody can tell what comes first
     _rewrites_prefix,  # the API server would refuse the route
     _too_many,  # the same
+    _there_already,  # nothing would be added, and somebody's rule taken for ours
     _outranks,  # somebody else's requests would go to the canary
     _never_used,  # what is added would get none
 )

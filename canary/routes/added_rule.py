@@ -13,10 +13,10 @@ import copy
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from canary.routes.added import mark_of
 from canary.routes.added_refusals import REFUSALS, Asked, Copy, Refused
 from canary.routes.adding import AddRule
 from canary.routes.filters import unmirrored
-from canary.routes.identity import rule_digest
 from canary.routes.matching import Condition
 from canary.routes.pair import Backend
 from canary.routes.precedence import matches_of
@@ -49,12 +49,21 @@ def added_rules(
     metadata = route.get("metadata", {})
     rules = route.get("spec", {}).get("rules") or []
     copies = tuple(_copied(kind, sources, conditions, metadata.get("namespace", "")))
-    asked = Asked(kind, metadata.get("name", ""), rules, tuple(sources), tuple(conditions), allow_regex_paths, copies)
+    asked = Asked(
+        kind,
+        metadata.get("name", ""),
+        metadata.get("namespace", ""),
+        rules,
+        tuple(sources),
+        tuple(conditions),
+        allow_regex_paths,
+        copies,
+    )
     for refusal in REFUSALS:
         refused = refusal(asked)
         if refused is not None:
             return refused
-    return tuple(AddRule.of(each.document, metadata.get("namespace", "")) for each in copies)
+    return tuple(AddRule.of(each.document, asked.namespace) for each in copies)
 
 
 def _copied(kind: str, sources: Sequence[RulePair], conditions: Sequence[Condition], namespace: str) -> Iterator[Copy]:
@@ -72,7 +81,7 @@ def _copied(kind: str, sources: Sequence[RulePair], conditions: Sequence[Conditi
         rule = copy.deepcopy(unmirrored(source.document, canary, namespace))
         rule["matches"] = [narrowed for _, narrowed in matches]
         rule["backendRefs"] = [rule["backendRefs"][source.canary] | {"weight": 1}]
-        mark = rule_digest(rule, namespace)
+        mark = mark_of(rule, namespace)
         if source.name is not None:
             end = f"-canary-{mark}"
             rule["name"] = source.name[: LONGEST_NAME - len(end)].rstrip("-.") + end

@@ -25,6 +25,10 @@ class Feature(StrEnum):
     QUERY_PARAM_MATCHING = "HTTPRouteQueryParamMatching"
 
 
+MATCHING = frozenset({Feature.METHOD_MATCHING, Feature.QUERY_PARAM_MATCHING})
+"""What a rule needs that is added for requests that opt in."""
+
+
 class Source(StrEnum):
     """Who says what a gateway offers, the one that counts most first."""
 

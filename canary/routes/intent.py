@@ -1,6 +1,6 @@
 """The annotation `run.canary.dev/NAME` on a route: which run of Rollout NAME wrote these weights, at which step, and what was there before.
 
-It is set by the very patch that sets the weights, or mirrors requests. So whatever else was lost, the route itself says what its weights
+It is set by the very patch that sets the weights, mirrors requests or adds a rule. So whatever else was lost, the route itself says what its weights
 mean: a restart reads it, and promise 3 (a failed run never sends traffic again) rests on it. Each Rollout has one of its
 own, so two of them on two rules of a route never touch each other's (docs/decisions/0013).
 
@@ -17,6 +17,7 @@ from enum import StrEnum
 from typing import Any
 
 from canary.model.rollout import digest
+from canary.routes.added import LONGEST_ADDED, MOST_ADDED, Added
 from canary.routes.filters import Copied
 from canary.routes.identity import rekeyed
 from canary.routes.pair import Pair, Weights
@@ -77,6 +78,8 @@ class Intent:
     """What identifies the rules, by key (see `identity`); not there in what an earlier version wrote."""
     mirrors: Mapping[str, Copied] = field(default_factory=dict)
     """The copies that rules send to the canary, by key. One that the run has mirrored stays on record, with a share of 0."""
+    added: Mapping[str, Added] = field(default_factory=dict)
+    """The rules that the run has added to the route, by their marks. One that it has taken away again stays on record."""
     request: str = ""
     """The id of the request that was done last before it was written: a restart does not do it once more."""
 
@@ -108,6 +111,8 @@ class Intent:
             document["rules"] = dict(self.rules)
         if self.mirrors:
             document["mirrors"] = {key: str(said) for key, said in self.mirrors.items()}
+        if self.added:
+            document["added"] = {mark: str(said) for mark, said in self.added.items()}
         if self.pair is not None:
             document["pair"] = str(self.pair)
         if self.reason:
@@ -142,6 +147,7 @@ def parse_intent(raw: object) -> Intent | None:
             turn=_text(document.get("turn", ""), 64),
             rules=_marks(document.get("rules", {})),
             mirrors=_mirrors(document.get("mirrors", {})),
+            added=_added(document.get("added", {})),
             request=_text(document.get("request", ""), 128),
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -187,6 +193,12 @@ def _mirrors(value: object) -> dict[str, Copied]:
     if not isinstance(value, dict) or len(value) > MOST_RULES:
         raise ValueError("no copies by rule")
     return {_text(key, 253): Copied.parse(_text(text, 32)) for key, text in value.items()}
+
+
+def _added(value: object) -> dict[str, Added]:
+    if not isinstance(value, dict) or len(value) > MOST_ADDED:
+        raise ValueError("no rules that were added")
+    return {_text(mark, LONGEST_MARK): Added.parse(_text(text, LONGEST_ADDED)) for mark, text in value.items()}
 
 
 def _weights(value: object) -> dict[str, Weights]:

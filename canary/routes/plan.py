@@ -1,19 +1,21 @@
 """What rules of one route should say, as data: applied by a JSON Patch with tests, and looked for in an answer.
 
 Each kind of entry knows one thing that a rule can be given. Nobody else does: whoever writes a route says `patch` and `kept`. A
-filter or a rule of our own is another kind of entry beside `SetWeights`. What takes all of it back is a plan as well, made of
+filter and a rule of our own are other kinds of entries beside `SetWeights`. What takes all of it back is a plan as well, made of
 what the run has on record (`RoutePlan.back`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from itertools import chain
 from types import MappingProxyType
 from typing import Any
 
 from canary.json_patch import add, pointer, remove, test
+from canary.routes.added import Added
+from canary.routes.adding import AddRule, RemoveRule, removals
 from canary.routes.entry import NOTHING, Edit, Entry, same_rule
 from canary.routes.filters import Copied
 from canary.routes.mirror import Mirror, NoMirror
@@ -77,12 +79,19 @@ class RoutePlan:
 
     @classmethod
     def dividing(
-        cls, pair: Pair, weights: Mapping[str, Weights], mirrors: Mapping[str, Copied] = MappingProxyType({})
+        cls,
+        pair: Pair,
+        weights: Mapping[str, Weights],
+        mirrors: Mapping[str, Copied] = MappingProxyType({}),
+        rules: Iterable[AddRule | RemoveRule] = (),
     ) -> RoutePlan:
-        """The pair gets these weights, and the canary copies of these shares of the requests (0: none), by rule key."""
+        """The pair gets these weights, and the canary copies of these shares of the requests (0: none), by rule key.
+
+        `rules`: those that are added, and those that were and go.
+        """
         given = (SetWeights(rule, weights_) for rule, weights_ in weights.items())
         copies = (Mirror(rule, said) if said.share else NoMirror(rule, said) for rule, said in mirrors.items())
-        return cls(pair, (*given, *copies))
+        return cls(pair, (*given, *copies, *rules))
 
     @classmethod
     def back(
@@ -92,18 +101,20 @@ class RoutePlan:
         mirrors: Mapping[str, Copied] = MappingProxyType({}),
         *,
         known: Collection[str] = (),
+        added: Mapping[str, Added] = MappingProxyType({}),
         swapped: bool = False,
     ) -> RoutePlan:
         """The way back from whatever a run has written, by what it has on record: nothing of it is left.
 
         All of the pair's traffic goes to stable, in exactly the weights of before where the canary had none then. `swapped`:
         the run was won by Swap, and it goes to the canary. `mirrors`: what was written to the rules that were mirrored; of these,
-        `known` are those that nobody but us can have put on record.
+        `known` are those that nobody but us can have put on record. `added`: the rules that were added, by their marks.
         """
         given = (
             SetWeights(rule, before.only_canary if swapped else before.only_stable) for rule, before in baseline.items()
         )
-        return cls(pair, (*given, *(NoMirror(rule, said, rule in known) for rule, said in mirrors.items())))
+        copies = (NoMirror(rule, said, rule in known) for rule, said in mirrors.items())
+        return cls(pair, (*given, *copies, *removals(added)))
 
     @property
     def weights(self) -> dict[str, Weights]:
@@ -122,6 +133,18 @@ class RoutePlan:
                     said[entry.rule] = entry.copied.ended
         return said
 
+    @property
+    def added(self) -> dict[str, Added]:
+        """What is on record, once it is written, of the rules that the run has added, by their marks."""
+        said = {}
+        for entry in self.entries:
+            match entry:
+                case AddRule():
+                    said[entry.mark] = Added(there=True, name=entry.rule.get("name"))
+                case RemoveRule():
+                    said[entry.mark] = Added(there=False, name=entry.name)
+        return said
+
     def patch(self, document: Json) -> Edit:
         """What makes a route say so, valid against this very document; nothing when it does.
 
@@ -130,15 +153,21 @@ class RoutePlan:
         """
         route = RouteReading(document)
         edits = [entry.apply(route, self.pair) for entry in self.entries]
-        removes = sorted(set(chain.from_iterable(edit.removes for edit in edits)), reverse=True)
+        removes = _removed(edits)
         gone = (remove(pointer("spec", "rules", index)) for index in removes)
         tests = tuple(chain.from_iterable(edit.tests for edit in edits))
         return Edit(tests, (*chain.from_iterable(edit.changes for edit in edits), *gone))
 
-    def kept(self, answer: Json) -> str:
-        """What an answer of the API server says instead, in words; empty when it says all of it."""
+    def kept(self, answer: Json, document: Json | None = None) -> str:
+        """What an answer of the API server says instead, in words; empty when it says all of it.
+
+        `document`: the route as it was before. Rules of it that are gone have moved those behind them, and so their keys.
+        """
         route = RouteReading(answer)
-        return next((words for entry in self.entries if (words := entry.kept(route, self.pair))), "")
+        before = RouteReading(document) if document is not None else None
+        gone = _removed(entry.apply(before, self.pair) for entry in self.entries) if before is not None else []
+        entries = (_moved_up(entry, gone) for entry in self.entries)
+        return next((words for entry in entries if (words := entry.kept(route, self.pair))), "")
 
     def adds_mirror(self, document: Json) -> bool:
         """Whether some rule sends copies of more requests to the canary than in a document."""
@@ -149,3 +178,18 @@ class RoutePlan:
         """Whether the canary gets more anywhere than a document gives it."""
         route = RouteReading(document)
         return any(entry.raises(route, self.pair) for entry in self.entries)
+
+
+def _removed(edits: Iterable[Edit]) -> list[int]:
+    """The indexes of the rules that go, from the end of the list on."""
+    return sorted(set(chain.from_iterable(edit.removes for edit in edits)), reverse=True)
+
+
+def _moved_up(entry: Entry, gone: Collection[int]) -> Entry:
+    """The same of a rule without a name that was behind some that are gone."""
+    if not gone or not isinstance(entry, SetWeights | Mirror | NoMirror):
+        return entry
+    index = entry.rule.removeprefix("#")
+    if index == entry.rule or not (index.isascii() and index.isdecimal()):
+        return entry
+    return replace(entry, rule=f"#{int(index) - sum(place < int(index) for place in gone)}")

@@ -32,6 +32,8 @@ class RouteReading:
         self._every: dict[Pair, tuple[RulePair, ...]] = {}
         self._copied: dict[Pair, dict[str, Fraction]] = {}
         self._intents: dict[str, tuple[Intent | None, bool]] = {}
+        self.found: dict[object, Any] = {}
+        """What others have found out about this version, by keys of their own."""
 
     @property
     def name(self) -> str:

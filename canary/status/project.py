@@ -21,6 +21,7 @@ from canary.model.status import (
     WorkloadStatus,
 )
 from canary.model.values import number
+from canary.routes.added import bounded
 from canary.routes.intent import Intent, Mode
 from canary.status.conditions import ALWAYS, conditions
 
@@ -114,15 +115,16 @@ def _route(scope: Scope, route: RouteView) -> RouteStatus:
     before = scope.remembered(route) or RouteStatus(kind=route.kind, name=route.name)
     share: Fraction | None = None
     shares = before.shares if scope.status.active else {}
-    baseline, mirrors = before.baseline, before.mirrors
+    baseline, mirrors, added = before.baseline, before.mirrors, before.added
     owned = before.owned and scope.status.active
     if route.stale and route.intent is None and not route.share:  # put back: this run has nothing to do with it yet
-        owned, baseline, mirrors = False, {}, {}
+        owned, baseline, mirrors, added = False, {}, {}, {}
     if scope.status.active and scope.ours(route) and route.intent is not None:
         owned = True
         found = {key: str(weights) for key, weights in route.intent.baseline.items()}
         baseline = {**found, **baseline} if before.owned else found
         mirrors = {**mirrors, **{key: str(said) for key, said in route.intent.mirrors.items()}}
+        added = {mark: str(said) for mark, said in bounded(scope.added(route), route.added.said).items()}
         if route.intent.mode is Mode.STEP:
             share, shares = _given(scope, route.intent)
     if not owned:
@@ -139,6 +141,7 @@ def _route(scope: Scope, route: RouteView) -> RouteStatus:
         baseline=baseline if scope.status.active else {},
         rules=_marks(before, route, baseline) if scope.status.active else {},
         mirrors=mirrors if scope.status.active and owned else {},
+        added=added if scope.status.active and owned else {},
     )
 
 

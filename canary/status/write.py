@@ -135,8 +135,8 @@ def _step(status: RolloutStatus) -> Any:
 
 
 def _evidence(status: RolloutStatus) -> Any:
-    """Whether every check has spoken since the step was reached, and what is counted has been, so that one write says both."""
-    reached, traffic = status.step.reached_at if status.step else None, status.traffic
+    """Whether every check has spoken since the step settled, and what is counted has been, so that one write says both."""
+    reached, traffic = status.step.evidence_since if status.step else None, status.traffic
     if reached is None or (traffic.about and not traffic.seconds and not traffic.reason):
         return False
     return bool(status.checks or traffic.about) and all(

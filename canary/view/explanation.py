@@ -16,7 +16,8 @@ from canary.preflight.findings import MissingGrant, Reason
 from canary.routes.key import RouteKey
 from canary.view.explain_run import about_run
 from canary.view.mirrors import mirror_lines
-from canary.view.rollout import RolloutView, approval_wanted, asks, awaits_approval, mirrors, objections, unmeasured
+from canary.view.opt_in import match_lines
+from canary.view.rollout import RolloutView, approval_wanted, asks, awaits_approval, extras, objections, unmeasured
 from canary.view.weights import declared_route, route_lines
 from canary.view.words import clean, clock, counted, every, left, listing, measured, named_shares, percent, since, span
 
@@ -76,6 +77,7 @@ def explain(
         ("Checks", _checks(rollout, now)),
         ("Weights", _weights(rollout, routes)),
         ("Mirror", mirror_lines(rollout, routes)),
+        ("Requests that opt in", match_lines(rollout, routes)),
         ("What comes next", _next(rollout, now, program)),
     )
     return tuple(Section(title, found) for title, lines in sections if (found := tuple(lines)))
@@ -160,7 +162,13 @@ def _held(rollout: RolloutView, now: datetime, program: str) -> Iterator[str]:
         )
     if step.hold_until is not None and step.hold_until > now:
         yield f"Its hold lasts until {clock(step.hold_until, now)} UTC, {left(step.hold_until, now)} from now."
-    if not rollout.status.split.desired and not mirrors(rollout):
+    if step.settled_at is not None and step.reached_at is not None and step.settled_at > step.reached_at:
+        settle = (step.settled_at - step.reached_at).total_seconds()
+        yield (
+            f"What is measured counts for it from {clock(step.settled_at, now)} UTC on, {settle:g} s after its gateways "
+            "accepted it: a data plane follows what its gateway reports."
+        )
+    if not rollout.status.split.desired and not extras(rollout):
         yield "The canary has no traffic in this step, so there is nothing that checks could measure."
         return
     due = unmeasured(rollout.status)

@@ -84,12 +84,12 @@ def mirror_lines(rollout: RolloutView, routes: Mapping[RouteKey, Json | None]) -
 
 def _needed(rollout: RolloutView, found: list[Mirror], routes: Mapping[RouteKey, Json | None]) -> Iterator[str]:
     """What a gateway has to be able to do, by the names under which a GatewayClass lists it."""
-    pair = _pair(rollout)
+    pair = declared_pair(rollout)
     names = [
         feature.value
         for key, document in routes.items()
         for mirror in found
-        if pair is not None and document is not None and (ref := _ref(rollout, key)) is not None
+        if pair is not None and document is not None and (ref := declared_ref(rollout, key)) is not None
         for feature in needs(Step(mirror=mirror), ref, RouteReading(document), pair)
     ]
     if names:
@@ -99,19 +99,20 @@ def _needed(rollout: RolloutView, found: list[Mirror], routes: Mapping[RouteKey,
 def _left_out(rollout: RolloutView, routes: Mapping[RouteKey, Json | None]) -> Iterator[str]:
     for key, document in routes.items():
         form = FORMS[key.kind]
-        for pair in _pairs(rollout, key, document) if form.filters else ():
+        for pair in declared_rules(rollout, key, document) if form.filters else ():
             if not (form.methods and only_reads(pair.document)):
                 yield f"Rule {clean(pair.key)} of {clean(key.label)} is not mirrored: {TWICE if form.methods else ANY_CALL}."
 
 
-def _pair(rollout: RolloutView) -> Pair | None:
+def declared_pair(rollout: RolloutView) -> Pair | None:
+    """The pair by its present role; None where this version cannot read it."""
     try:
         return Pair(backend(rollout, "stable"), backend(rollout, "canary"))
     except (KeyError, TypeError, ValueError, AttributeError):
         return None
 
 
-def _ref(rollout: RolloutView, key: RouteKey) -> RouteRef | None:
+def declared_ref(rollout: RolloutView, key: RouteKey) -> RouteRef | None:
     """What the Rollout declares of a route; None where this version cannot read it."""
     refs: list[Json] = rollout.spec.get("routes") or []
     try:
@@ -120,9 +121,9 @@ def _ref(rollout: RolloutView, key: RouteKey) -> RouteRef | None:
         return None
 
 
-def _pairs(rollout: RolloutView, key: RouteKey, document: Json | None) -> tuple[RulePair, ...]:
+def declared_rules(rollout: RolloutView, key: RouteKey, document: Json | None) -> tuple[RulePair, ...]:
     """The rules of a route that the Rollout moves; none where they cannot be read."""
-    pair, ref = _pair(rollout), _ref(rollout, key)
+    pair, ref = declared_pair(rollout), declared_ref(rollout, key)
     if pair is None or ref is None:
         return ()
     try:

@@ -173,7 +173,7 @@ def asks(step: Json) -> str:
     words = []
     for key, value in step.items():
         match key, value:
-            case ("hold", _):
+            case ("hold" | "allowRegexPaths", _):
                 continue
             case ("weight", _):
                 words.append(_percent(value))
@@ -183,9 +183,25 @@ def asks(step: Json) -> str:
                 words.append(f"mirror {clean(share)} %")
             case ("mirror", {"fraction": {"numerator": part, **more}}):
                 words.append(f"mirror {clean(part)}/{clean(more.get('denominator', 100))}")
+            case ("match", list()):
+                words.append(f"match {_opting(value)}")
             case _:
                 words.append(clean(key))
     return " + ".join(words)
+
+
+def _opting(match: list[Any]) -> str:
+    """What requests opt in by: `x-canary or beta`, by the names of headers and query parameters."""
+    said = []
+    for each in match:
+        fields = [
+            field.get("name")
+            for member in ("headers", "queryParams")
+            for field in (each.get(member) if isinstance(each, dict) else None) or ()
+            if isinstance(field, dict)
+        ]
+        said.append(" and ".join(map(clean, fields)) or "?")
+    return " or ".join(dict.fromkeys(said))
 
 
 def steps(rollout: RolloutView, now: datetime, program: str = "canary") -> list[StepView]:
@@ -265,6 +281,9 @@ def waiting_for(rollout: RolloutView, now: datetime, program: str = "canary") ->
         needs.append("approval")
     if step.hold_until is not None and step.hold_until > now:
         needs.append(f"its hold, {left(step.hold_until, now)} left")
+    settled, measured = step.evidence_since, status.checks and (status.split.desired or extras(rollout))
+    if measured and settled is not None and settled > now:
+        needs.append(f"its gateways to settle, {left(settled, now)} left")
     return f"waiting for {listing(needs)}" if needs else _held(rollout, now)
 
 
@@ -272,7 +291,7 @@ def _held(rollout: RolloutView, now: datetime) -> str:
     """What keeps a run at a step whose hold is over, as far as that is on record."""
     status = rollout.status
     ignoring = status.run is not None and status.run.full and status.run.ignore_unknown
-    if (status.split.desired or mirrors(rollout)) and not ignoring:
+    if (status.split.desired or extras(rollout)) and not ignoring:
         due = unmeasured(status)
         if due:
             return f"waiting for a measurement of {listing([clean(check.name) for check in due])}: none on record"
@@ -287,10 +306,12 @@ def _held(rollout: RolloutView, now: datetime) -> str:
     return "about to move on"
 
 
-def mirrors(rollout: RolloutView) -> bool:
-    """Whether the current step mirrors requests, so that there is something to measure without a weight."""
+def extras(rollout: RolloutView) -> bool:
+    """Whether the current step mirrors requests or lets them opt in, so that there is something to measure without a weight."""
     step = rollout.status.step
-    return step is not None and 1 <= step.index <= len(rollout.steps) and "mirror" in rollout.steps[step.index - 1]
+    if step is None or not 1 <= step.index <= len(rollout.steps):
+        return False
+    return not {"mirror", "match"}.isdisjoint(rollout.steps[step.index - 1])
 
 
 def approval_wanted(rollout: RolloutView) -> bool:
@@ -316,7 +337,7 @@ def objections(checks: Sequence[CheckStatus]) -> list[CheckStatus]:
 
 def unmeasured(status: RolloutStatus) -> list[CheckStatus]:
     """Checks that count and have no measurement of the current step yet."""
-    reached = status.step.reached_at if status.step else None
+    reached = status.step.evidence_since if status.step else None
     return [
         check
         for check in status.checks

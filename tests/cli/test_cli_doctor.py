@@ -18,7 +18,18 @@ from cluster_kit import api_server, install_all, own_namespace
 from canary.cli import examine, health
 from canary.cli.classes import accepted_on, gateway_classes
 from canary.cli.health import Diagnosis, Level
-from canary.kube import CRDS, GATEWAYCLASSES, GATEWAYS, HTTPROUTES, NAMESPACES, ROLLOUTS, SERVICES, Kube, KubeClient
+from canary.kube import (
+    CRDS,
+    GATEWAYCLASSES,
+    GATEWAYS,
+    HTTPROUTES,
+    LISTENERSETS,
+    NAMESPACES,
+    ROLLOUTS,
+    SERVICES,
+    Kube,
+    KubeClient,
+)
 from canary.model.crd import crds
 from canary.model.requests import REQUEST_ANNOTATION
 from canary.model.status import Outcome, Phase, RolloutStatus, format_time
@@ -485,6 +496,35 @@ async def test_what_the_controller_would_object_to_is_told_by_doctor_too(cluster
         "doubt",
         f"you may not list services in namespace {NS}, so nothing is said about what that would show",
     )
+
+
+async def test_the_label_that_a_namespace_lacks_is_told(cluster: Cluster) -> None:
+    """Or the right that is missing to find it out, where a Gateway chooses by labels whose ListenerSets it takes."""
+    await cluster.create("shop", PHASES[Phase.IDLE])
+    listener = {"name": "http", "port": 80, "protocol": "HTTP"}
+    mine = {"apiVersion": LISTENERSETS.api_version, "kind": "ListenerSet", "metadata": {"name": "mine"}}
+    mine["spec"] = {"parentRef": {"name": "far", "namespace": OTHER}, "listeners": [listener]}
+    await cluster.kube.create(LISTENERSETS, mine, NS)
+    far = {"apiVersion": GATEWAYS.api_version, "kind": "Gateway", "metadata": {"name": "far"}}
+    sets = {"namespaces": {"from": "Selector", "selector": {"matchLabels": {"sets": "yes"}}}}
+    far["spec"] = {"gatewayClassName": EDGE, "listeners": [listener], "allowedListeners": sets}
+    await cluster.kube.create(GATEWAYS, far, OTHER)
+    spec = {"parentRefs": [{"kind": "ListenerSet", "name": "mine"}]}
+    await cluster.kube.merge_patch(HTTPROUTES, "shop", NS, {"spec": spec})
+    code, found = await cluster.lines()
+    assert (code, found[f"Rollout {NS}/shop"][0]) == (1, "broken")
+    words = f"(NotAllowedByListeners): Gateway {OTHER}/far takes ListenerSets of namespaces with sets=yes only"
+    assert words in found[f"Rollout {NS}/shop"][1]
+    fault = cluster.api.faults.add(Fault(verb="get", resource="namespaces", status=403, times=None))
+    code, found = await cluster.lines()
+    assert found["preflight"] == (
+        "doubt",
+        f"you may not get namespace {NS}, so nothing is said about what that would show",
+    )
+    assert "(RouteNotAttached)" in found[f"Rollout {NS}/shop"][1]
+    cluster.api.faults.remove(fault)
+    await cluster.kube.merge_patch(NAMESPACES, NS, None, {"metadata": {"labels": {"sets": "yes"}}})
+    assert "(RouteNotAttached)" in (await cluster.lines("-A"))[1][f"Rollout {NS}/shop"][1]
 
 
 @pytest.mark.sandbox_only("takes a definition away: those of a real server are the whole session's")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -182,6 +183,18 @@ def test_a_check_that_waits_for_its_turn_is_explained() -> None:
     assert "Queued: its query waits for a worker of the controller" in text
     assert "does not count against holdLimit" in text
     assert "neither good nor bad" not in text
+
+
+def test_what_is_measured_counts_after_the_settle_time() -> None:
+    """From when on, and how long after acceptance: as the platform declares it for the gateways."""
+    at = status().step
+    assert at is not None
+    assert at.reached_at is not None
+    settled = at.model_copy(update={"settled_at": at.reached_at + timedelta(milliseconds=2500)})
+    words = "What is measured counts for it from 10:37:12 UTC on, 2.5 s after its gateways accepted it"
+    assert words in told(status(step=settled))
+    unsettled = at.model_copy(update={"settled_at": at.reached_at})
+    assert "What is measured counts" not in told(status(step=unsettled)) + told(status())
 
 
 def test_an_approval_is_asked_for_with_the_command_that_gives_it() -> None:

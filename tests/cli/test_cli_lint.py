@@ -20,6 +20,7 @@ from definitions import concise, install, remove
 
 from canary.kube import (
     CHECKTEMPLATES,
+    CRDS,
     DEPLOYMENTS,
     GATEWAYS,
     GRPCROUTES,
@@ -31,6 +32,7 @@ from canary.kube import (
     UDPROUTES,
     Kube,
     KubeClient,
+    Resource,
 )
 from canary_sandbox.apiserver import ApiServer, Fault
 from canary_sandbox.apiserver.generic import GenericApiServer
@@ -74,12 +76,12 @@ def no_promtool(tmp_path: Path) -> dict[str, str]:
 
 
 async def test_exit_codes_say_clean_problems_usage(tmp_path: Path, no_promtool: dict[str, str]) -> None:
-    """0, 1 and 2; warnings fail with --strict only; without a cluster and without a kubeconfig."""
+    """0, 1 and 2; warnings fail with --fail-on warning or --strict only; without a cluster and without a kubeconfig."""
     good = write(tmp_path / "good.yaml", rollout())
     bad = write(tmp_path / "bad.yaml", rollout(onFailure="rollback"))
     doubtful = write(tmp_path / "doubtful.yaml", rollout(checks=[]))
     env = {**no_promtool, "KUBECONFIG": "/nowhere"}
-    clean, wrong, warned, strict, absent, format_, target = await asyncio.gather(
+    clean, wrong, warned, strict, absent, format_, target, failing, nothing = await asyncio.gather(
         canary("lint", good, **env),
         canary("lint", bad, **env),
         canary("lint", doubtful, **env),
@@ -87,11 +89,13 @@ async def test_exit_codes_say_clean_problems_usage(tmp_path: Path, no_promtool: 
         canary("lint", str(tmp_path / "absent.yaml"), **env),
         canary("lint", "--output", "json", good, **env),
         canary("lint", "-o", "junit", "--output", str(tmp_path / "no" / "where.xml"), good, **env),
+        canary("lint", "--fail-on", "warning", doubtful, **env),
+        canary("lint", "--fail-on", "nothing", doubtful, **env),
     )
     assert (clean.code, clean.out, clean.err) == (0, "no problems in 1 object of 1 file\n", "")
     assert wrong.code == 1
     assert f"{bad}:24:3: error: Rollout {NS}/shop: spec.onFailure: 'rollback' is not one of" in wrong.out
-    assert (warned.code, strict.code) == (0, 1)
+    assert (warned.code, strict.code, failing.code, nothing.code) == (0, 1, 1, 2)
     assert "its weight rises on time alone" in warned.out
     assert absent.code == 2
     assert absent.err == f"Error: there is no file or folder {tmp_path / 'absent.yaml'}\n"
@@ -132,14 +136,21 @@ async def test_folders_standard_input_and_what_holds_nothing(tmp_path: Path, no_
 
 
 async def test_reports_for_machines(tmp_path: Path, no_promtool: dict[str, str]) -> None:
-    """GitHub annotations on standard output, JUnit into a file; the exit code is the same."""
+    """GitHub annotations on standard output, JUnit and SARIF into a file; the exit code is the same."""
     bad = write(tmp_path / "bad.yaml", rollout(onFailure="rollback"))
     target = tmp_path / "lint.xml"
-    github, junit = await asyncio.gather(
+    log = tmp_path / "lint.sarif"
+    github, junit, sarif = await asyncio.gather(
         canary("lint", "--format", "github", bad, **no_promtool),
         canary("lint", "--format", "junit", "--output", str(target), bad, **no_promtool),
+        canary("lint", "--format", "sarif", "--output", str(log), bad, **no_promtool),
     )
-    assert (github.code, junit.code) == (1, 1)
+    assert (github.code, junit.code, sarif.code) == (1, 1, 1)
+    (result,) = json.loads(log.read_text())["runs"][0]["results"]
+    assert result["ruleId"] == "schema"
+    assert result["locations"][0]["physicalLocation"] == {
+        "artifactLocation": {"uri": f"file://{bad}"}, "region": {"startLine": 24, "startColumn": 3}
+    }  # fmt: skip
     assert github.out.startswith(
         f"::error file={bad},line=24,col=3,title=canary lint%3A Rollout {NS}/shop::spec.onFail"
     )
@@ -364,6 +375,83 @@ async def test_live_says_why_a_gateway_does_not_serve(cluster: Cluster, tmp_path
     assert words.startswith(f"there is no Gateway edge in namespace {NS} in the cluster, which HTTPRoute shop names")
     cluster.api.faults.add(Fault(verb="list", resource="gateways", status=403))
     assert await cluster.lint(manifest) == (0, [])
+
+
+async def test_live_says_which_label_a_namespace_lacks(cluster: Cluster, tmp_path: Path) -> None:
+    """Read for a listener that chooses by labels, and only then; without the right to, the gateway has the word."""
+    manifest = write(tmp_path / "m.yaml", rollout())
+    await cluster.kube.merge_patch(HTTPROUTES, "shop", NS, {"status": {"parents": []}}, subresource="status")
+    terms = [{"key": "public", "operator": "In", "values": ["yes"]}]
+    choosy = {"namespaces": {"from": "Selector", "selector": {"matchExpressions": terms}}}
+    await cluster.kube.merge_patch(GATEWAYS, "edge", NS, {"spec": gateway(allowedRoutes=choosy)["spec"]})
+    code, ((field, words),) = await cluster.lint(manifest)
+    assert (code, field) == (1, "spec.routes[0]")
+    assert words.startswith(
+        "Gateway edge takes routes of namespaces with public=yes only, so it does not serve HTTPRoute"
+    )
+    fault = cluster.api.faults.add(Fault(verb="get", resource="namespaces", status=403, times=None))
+    _, ((_, words),) = await cluster.lint(manifest)
+    assert "Gateway edge has not answered for the route yet" in words
+    cluster.api.faults.remove(fault)
+    of_the_files = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NS, "labels": {"team": "shop"}}}
+    both = write(tmp_path / "both.yaml", rollout(), of_the_files)
+    _, ((_, words),) = await cluster.lint(both)
+    assert "takes routes of namespaces with public=yes only" in words
+    await cluster.kube.merge_patch(NAMESPACES, NS, None, {"metadata": {"labels": {"public": "yes"}}})
+    for manifests in (manifest, both):
+        _, ((_, words),) = await cluster.lint(manifests)
+        assert "Gateway edge has not answered for the route yet" in words
+
+
+async def test_live_looks_for_policies_about_a_rule_that_a_step_copies(cluster: Cluster, tmp_path: Path) -> None:
+    """None there are; one there is; and where that may not be seen it is a note, since the controller may."""
+    steps = [{"match": [{"headers": [{"name": "x-beta", "value": "yes"}]}]}, {"weight": 100}]
+    manifest = write(tmp_path / "m.yaml", rollout(steps=steps))
+    rules = [{**route()["spec"]["rules"][0], "name": "pay"}]
+    await cluster.kube.merge_patch(HTTPROUTES, "shop", NS, {"spec": {"rules": rules}})
+    await cluster.accept(generation=2)
+    assert await cluster.lint(manifest) == (0, [])
+    await cluster.kube.create(CRDS, definition_of_policies())
+    policies = Resource("gateway.envoyproxy.io", "v1alpha1", "securitypolicies", "SecurityPolicy")
+    target = {"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "name": "shop", "sectionName": "pay"}
+    metadata = {"name": "login", "namespace": NS}
+    await cluster.kube.create(
+        policies,
+        {
+            "apiVersion": policies.api_version,
+            "kind": "SecurityPolicy",
+            "metadata": metadata,
+            "spec": {"targetRefs": [target]},
+        },
+    )
+    code, ((field, words),) = await cluster.lint(manifest)
+    assert (code, field) == (1, "spec.steps[0]")
+    assert "would copy rule pay of HTTPRoute shop, which SecurityPolicy login targets by its name" in words
+    cluster.api.faults.add(Fault(verb="list", resource="securitypolicies", status=403))
+    code, ((field, words),) = await cluster.lint(manifest)
+    assert (code, field) == (0, "spec.steps[0]")
+    assert "whether a policy targets that rule by its name cannot be seen from the cluster" in words
+
+
+def definition_of_policies() -> Json:
+    """A definition with the label of GEP-713."""
+    names = {"plural": "securitypolicies", "singular": "securitypolicy", "kind": "SecurityPolicy"}
+    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    version = {"name": "v1alpha1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+    return {
+        "apiVersion": CRDS.api_version,
+        "kind": "CustomResourceDefinition",
+        "metadata": {
+            "name": "securitypolicies.gateway.envoyproxy.io",
+            "labels": {"gateway.networking.k8s.io/policy": "Direct"},
+        },
+        "spec": {
+            "group": "gateway.envoyproxy.io",
+            "names": {**names, "listKind": "SecurityPolicyList"},
+            "scope": "Namespaced",
+            "versions": [version],
+        },
+    }
 
 
 async def test_live_knows_rivals_and_itself(cluster: Cluster, tmp_path: Path) -> None:

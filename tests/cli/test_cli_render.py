@@ -104,6 +104,12 @@ def test_a_gateway_that_has_not_accepted_is_what_is_waited_for() -> None:
         ({"index": 4, "hold_until": NOW + timedelta(seconds=30)}, {}, "waiting for approval and its hold, 30s left"),
         ({"index": 4, "approved": True}, {}, "about to move on"),
         ({"index": 3}, {"measured_at": ago(500)}, "waiting for a measurement of error-rate: none on record"),
+        ({"index": 3, "settled_at": NOW + timedelta(seconds=5)}, {}, "waiting for its gateways to settle, 5s left"),
+        (
+            {"index": 3, "settled_at": ago(80)},
+            {"measured_at": ago(85)},
+            "waiting for a measurement of error-rate: none on record",
+        ),
         ({"index": 3}, {"verdict": VerdictKind.UNKNOWN, "reason": "NoData"}, "held by error-rate"),
         ({"index": 3}, {"verdict": VerdictKind.FAIL, "dry_run": True}, "about to move on"),
     ],

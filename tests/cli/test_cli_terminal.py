@@ -19,7 +19,7 @@ import pytest
 from cli_kit import PHASES, canary, rollout, status
 from cluster_kit import api_server, install_all, own_namespace
 
-from canary.kube import DEPLOYMENTS, NAMESPACES, ROLLOUTS, Kube, KubeClient
+from canary.kube import DEPLOYMENTS, HTTPROUTES, NAMESPACES, ROLLOUTS, Kube, KubeClient
 from canary.model.status import Phase, RolloutStatus
 from canary_sandbox.apiserver import Fault
 from canary_sandbox.apiserver.generic import GenericApiServer
@@ -235,3 +235,21 @@ async def test_a_wide_list_shows_what_runs_now(cluster: Cluster) -> None:
     assert all(line[heading.index("CANARY-READY") :].startswith("0/3 ") for line in lines)
     asked = [entry.verb for entry in cluster.api.audit if entry.resource == "deployments" and "cli" in entry.user_agent]
     assert asked == ["get"] * 4 + ["list"]  # of two Rollouts at once, however many there are
+
+
+async def test_lint_shows_on_a_terminal_how_far_it_has_come(cluster: Cluster) -> None:
+    """Thousands of routes take a while; what is shown meanwhile is gone when there is something to say."""
+    for index in range(3):
+        spec = {"parentRefs": [{"name": "edge"}], "rules": [{"backendRefs": [{"name": "shop", "port": 80}]}]}
+        body = {
+            "apiVersion": HTTPROUTES.api_version,
+            "kind": "HTTPRoute",
+            "metadata": {"name": f"r{index}", "namespace": NS},
+        }
+        await cluster.kube.create(HTTPROUTES, {**body, "spec": spec})
+    async with on_terminal(cluster.config, "lint", "--routes", "--no-color") as terminal:
+        assert await terminal.end() == 1
+        raw = await terminal.until(lambda seen: "errors in 3 objects" in seen)
+    shown, _, rest = raw.partition("\r\x1b[K")
+    assert shown == "\rroutes looked at: 3"
+    assert rest.startswith("error: HTTPRoute")

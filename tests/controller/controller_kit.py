@@ -30,6 +30,7 @@ from canary.kube import (
     GATEWAYS,
     HTTPROUTES,
     NAMESPACES,
+    REFERENCEGRANTS,
     ROLLOUTS,
     SERVICES,
     Kube,
@@ -117,6 +118,18 @@ def gateway_document(name: str = "gw", *listeners: Json) -> Json:
         "spec": {
             "gatewayClassName": "gateways-of-the-tests",
             "listeners": list(listeners) or [{"name": "http", "port": 80, "protocol": "HTTP"}],
+        },
+    }
+
+
+def grant_document(namespace: str, name: str = "shop") -> Json:
+    return {
+        "apiVersion": REFERENCEGRANTS.api_version,
+        "kind": "ReferenceGrant",
+        "metadata": {"name": name},
+        "spec": {
+            "from": [{"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "namespace": namespace}],
+            "to": [{"group": "", "kind": "Service"}],
         },
     }
 

@@ -244,6 +244,35 @@ async def test_a_mirror_that_git_does_not_have_is_taken_away_once(world: World, 
 
 @pytest.mark.parametrize("told", [True, False], ids=["told", "not told"])
 @pytest.mark.parametrize("name", TOOLS)
+async def test_a_rule_that_a_step_adds(world: World, name: str, told: bool) -> None:
+    """A tool that was told nothing takes it away once, and the run waits for a person; one that leaves rules alone is not noticed."""
+    tool = GitOpsTool(world, name, in_git(), live_rules if told else None)
+    match = [{"headers": [{"name": "x-beta", "value": "yes"}]}]
+    await beside(world, tool, steps=[{"match": match, "hold": "20s"}, {"weight": 10, "hold": "1h"}])
+    await world.deploy(2)
+    await world.until(lambda: world.step() == 1 and bool(world.status()["step"].get("reachedAt")))
+    assert len(world.route()["spec"]["rules"]) == 2
+    writes = len(world.writes())
+    await tool.beside(30)
+    assert len(world.route()["spec"]["rules"]) == 1
+    if told:
+        assert (world.phase(), world.step(), world.weights()) == ("Progressing", 2, (90, 10))
+    else:
+        assert world.status()["paused"]["reason"] == "LoweredByHand"
+        assert f"{tool.manager} took away the rule for requests that opt in" in world.message()
+        assert written(world, writes) == 0
+        await world.ask("resume")
+        await world.until(lambda: len(world.route()["spec"]["rules"]) == 2, within=5)
+    await world.ask("abort")
+    await world.until(lambda: world.phase() == "RolledBack")
+    await tool.beside(15)
+    assert (len(world.route()["spec"]["rules"]), world.weights()) == (1, (1, 0))
+    assert list(clean(world)) == []
+    await applies_without_force(world, tool)
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["told", "not told"])
+@pytest.mark.parametrize("name", TOOLS)
 async def test_a_rule_that_was_prepared_for_a_header_step(world: World, name: str, told: bool) -> None:
     """Its share is taken away once by a tool that was told nothing, and by one that leaves weights alone not at all."""
     beta = [{"headers": [{"name": "x-beta", "value": "yes"}], "method": "GET"}]

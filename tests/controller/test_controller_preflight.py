@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -17,14 +18,17 @@ from controller_kit import (
     backend,
     check,
     gateway_document,
+    grant_document,
     route_document,
     rule,
     service_document,
 )
 
 from canary.controller.lookout import Lookout
+from canary.controller.manager import Manager
 from canary.controller.survey import Survey
-from canary.kube import GATEWAYCLASSES, GATEWAYS, HTTPROUTES, REFERENCEGRANTS, SERVICES, Resource
+from canary.kube import GATEWAYCLASSES, GATEWAYS, HTTPROUTES, NAMESPACES, REFERENCEGRANTS, SERVICES, Resource
+from canary.preflight.objects import Absence, Gateway
 from canary.preflight.offers import Platform
 from canary.routes.features import Feature
 from canary_sandbox.apiserver import Fault
@@ -47,18 +51,6 @@ async def surveyed(world: World, instance: ControllerInstance, *more: str, again
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-
-
-def grant_document(namespace: str, name: str = "shop") -> Json:
-    return {
-        "apiVersion": REFERENCEGRANTS.api_version,
-        "kind": "ReferenceGrant",
-        "metadata": {"name": name},
-        "spec": {
-            "from": [{"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "namespace": namespace}],
-            "to": [{"group": "", "kind": "Service"}],
-        },
-    }
 
 
 def ready(world: World, name: str = "shop") -> tuple[str, str]:
@@ -132,6 +124,25 @@ async def test_a_grant_is_wanted_where_a_namespace_is_crossed(world: World, clie
             await world.until(lambda: ready(world) == ("False", "RefNotPermitted"))
 
 
+async def test_a_namespace_wants_the_label_that_a_listener_chooses_by(world: World) -> None:
+    """The sentence names it, and is another one as soon as the namespace has it."""
+    chosen = {"from": "Selector", "selector": {"matchExpressions": [{"key": "public", "operator": "Exists"}]}}
+    await world.gateway.wait("shop")
+    await world.furnish()
+    spec = {"listeners": [{**LISTENER, "allowedRoutes": {"namespaces": chosen}}]}
+    await world.admin.merge_patch(GATEWAYS, "gw", world.namespace, {"spec": spec})
+    await world.declare()
+    instance = await world.start_controller()
+    async with surveyed(world, instance):
+        await world.until(lambda: ready(world) == ("False", "NotAllowedByListeners"))
+        words = f"whoever may label namespaces has to set a label public on namespace {world.namespace}"
+        assert words in world.condition("Ready")["message"]
+        await world.admin.merge_patch(NAMESPACES, world.namespace, None, {"metadata": {"labels": {"public": ""}}})
+        await world.until(lambda: ready(world) == ("False", "RouteNotAttached"))
+        await world.admin.merge_patch(NAMESPACES, world.namespace, None, {"metadata": {"labels": {"public": None}}})
+        await world.until(lambda: words in world.condition("Ready")["message"])
+
+
 async def test_a_mirror_needs_a_gateway_that_can(world: World) -> None:
     """Where nobody says that the gateways can mirror, nothing is written; once the GatewayClass publishes it, the run begins."""
     name = world.namespace  # GatewayClasses have no namespace
@@ -187,7 +198,7 @@ async def test_a_run_under_way_is_not_ended_by_it(world: World) -> None:
 
 async def test_what_may_not_be_read_says_nothing(world: World, clients: Clients) -> None:
     """403 on all of it: the routes' own status decides, and runs begin; a right that is granted later is noticed."""
-    for resource in ("gateways", "gatewayclasses", "services", "referencegrants"):
+    for resource in ("gateways", "gatewayclasses", "services", "referencegrants", "namespaces"):
         clients.api.faults.add(Fault(verb="list", resource=resource, status=403, times=None, user=CONTROLLER))
     await world.furnish()
     await world.admin.delete(GATEWAYS, "gw", world.namespace)
@@ -244,6 +255,36 @@ async def test_what_changes_nothing_that_is_looked_at_wakes_nobody(world: World)
         assert (len(world.audited()), len(instance.manager.reconciling)) == (before, looks)
 
 
+async def test_what_waits_for_its_turn_is_neither_lost_nor_older_than_what_is_known(world: World) -> None:
+    """A watch that breaks, is whole again or lists anew in between: what is kept is what was said last."""
+    instance = await world.begin()
+    async with surveyed(world, instance):
+        manager, around, place = instance.manager, instance.store.around, world.namespace
+
+        def port() -> int | None:
+            found = around.gateway("Gateway", place, "gw")
+            return found.listeners[0].port if isinstance(found, Gateway) else None
+
+        manager.around("Gateway", "MODIFIED", there(place, 1))
+        assert port() == 80, "it waits"
+        await world.until(lambda: port() == 81)
+        manager.around("Gateway", "MODIFIED", there(place, 2))
+        manager.know("Gateway", place, known=False)
+        assert port() is None
+        manager.know("Gateway", place, known=True)
+        assert port() == 80, "nobody is told by a kind that is known of what it is not any more"
+        manager.around("Gateway", "DELETED", there(place, 3))
+        manager.know("Gateway", place, known=False)
+        manager.around("Gateway", "ADDED", there(place, 3))
+        manager.know("Gateway", place, known=True)
+        await world.pass_(2)
+        assert port() == 81, "what waited was older"
+        manager.around("Gateway", "MODIFIED", there(place, 4))
+        manager.forget("Gateway", place)
+        await world.pass_(2)
+        assert around.gateway("Gateway", place, "gw") is Absence.MISSING
+
+
 THOUSAND = 1000
 
 
@@ -264,6 +305,7 @@ async def test_a_gateway_of_a_thousand_flaps_and_delays_no_rollback(world: World
                 *(crowd.declare(name, routes=[{"name": name}], workloads=None, checks=[]) for name in batch)
             )
         instance = await world.begin(steps=[{"weight": 10, "hold": "1h"}], checks=[check(interval="1s")])
+        store = instance.store
         await instance.look_after(crowd.namespace)
         async with surveyed(world, instance, crowd.namespace):
             await eventually(lambda: all(crowd.phase(name) == "Idle" for name in names))
@@ -273,12 +315,33 @@ async def test_a_gateway_of_a_thousand_flaps_and_delays_no_rollback(world: World
                 await crowd.admin.delete(GATEWAYS, "gw", crowd.namespace)
                 await crowd.admin.create(GATEWAYS, gateway_document(), crowd.namespace)
             await crowd.admin.delete(GATEWAYS, "gw", crowd.namespace)
-            world.provider.answers["errors"] = 0.5
-            await world.until(lambda: world.weights()[1] == 0)
+            await eventually(lambda: bool(store.around.gateway("Gateway", crowd.namespace, "gw") is Absence.MISSING))
+            flood = asyncio.create_task(flap(instance.manager, crowd.namespace))
+            try:
+                await world.pass_(5)
+                world.provider.answers["errors"] = 0.5
+                await world.until(lambda: world.weights()[1] == 0)
+            finally:
+                flood.cancel()
             latency = instance.telemetry.registry.get_sample_value("canary_rollback_latency_seconds_sum")
             assert latency is not None
             assert latency < 0.1
+            instance.manager.around("Gateway", "DELETED", there(crowd.namespace, 0))
             await eventually(lambda: all(ready(crowd, name) == ("False", "ParentMissing") for name in names))
+
+
+def there(namespace: str, number: int) -> Json:
+    """The Gateway of a namespace as a watch brings it, each time with another listener than the time before."""
+    document = gateway_document("gw", {**LISTENER, "port": 80 + number % 2})
+    return {**document, "metadata": {**document["metadata"], "namespace": namespace}}
+
+
+async def flap(manager: Manager, namespace: str) -> None:
+    """What its watch would bring in bursts of five hundred, as it may after a moment of silence."""
+    for number in itertools.count():
+        manager.around("Gateway", "MODIFIED", there(namespace, number))
+        if number % 500 == 0:
+            await asyncio.sleep(0.001)
 
 
 async def eventually(condition: Callable[[], bool]) -> None:

@@ -7,14 +7,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from controller_kit import Clients, World, check, deployment_document, route_document, template_document
+from controller_kit import (
+    Clients,
+    World,
+    check,
+    deployment_document,
+    gateway_document,
+    grant_document,
+    route_document,
+    template_document,
+)
 from process_kit import Controllers, Metrics, until
 
-from canary.kube import CHECKTEMPLATES, DEPLOYMENTS, HTTPROUTES, ROLLOUTS, Resource
+from canary.kube import CHECKTEMPLATES, DEPLOYMENTS, GATEWAYS, HTTPROUTES, REFERENCEGRANTS, ROLLOUTS, Resource
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(240)]
 
-KINDS: tuple[Resource, ...] = (HTTPROUTES, DEPLOYMENTS, ROLLOUTS, CHECKTEMPLATES)
+KINDS: tuple[Resource, ...] = (HTTPROUTES, DEPLOYMENTS, ROLLOUTS, CHECKTEMPLATES, GATEWAYS, REFERENCEGRANTS)
 OBJECTS = 20
 WRITERS = 6
 FAT = "x" * 30_000
@@ -24,11 +33,13 @@ milliseconds of them, and the machine may be busy with the API server's part of 
 
 
 async def furnish(flood: World) -> None:
-    """Twenty of each kind that is watched."""
+    """Twenty of each kind that is flooded."""
     for number in range(OBJECTS):
         await flood.create(HTTPROUTES, route_document(f"r{number}"))
         await flood.create(DEPLOYMENTS, deployment_document(f"r{number}"))
         await flood.create(CHECKTEMPLATES, template_document(f"r{number}"))
+        await flood.create(GATEWAYS, gateway_document(f"r{number}"))
+        await flood.create(REFERENCEGRANTS, grant_document(flood.namespace, f"r{number}"))
         await flood.declare(f"r{number}", routes=[{"name": f"r{number}"}], workloads=None, checks=[])
 
 

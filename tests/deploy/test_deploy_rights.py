@@ -300,6 +300,79 @@ async def test_without_the_right_to_copy(place: Town, tmp_path: Path) -> None:
     assert lean == grants(templated("rbac.copyPodSpecs=false"))
 
 
+@pytest.mark.parametrize("overlay", ["cluster-wide", "namespaced"])
+async def test_the_right_to_see_policies(tmp_path: Path, overlay: str) -> None:
+    """The component adds nothing but looking at policies, in the whole cluster; the chart does the same."""
+    settings = () if overlay == "cluster-wide" else (f"namespaces={{{TEAM}}}",)
+    full = grants(kustomized(overlay_with(tmp_path, overlay, "policies")))
+    added = full - grants(kustomized(OVERLAYS / overlay))
+    assert full == grants(templated("rbac.policies=true", *settings))
+    assert {(grant.namespace, grant.verb) for grant in added} == {("", "list"), ("", "watch")}
+    assert all(grant.resource.endswith("policies") for grant in added)
+
+
+async def test_a_rule_that_a_policy_guards_is_not_copied(place: Town, tmp_path: Path) -> None:
+    """With the rights of the component, and while a run waits at its step; without them no rule with a name is."""
+    documents = team()
+    route = next(one for one in documents if one["kind"] == "HTTPRoute")
+    route["spec"]["rules"][0]["name"] = "all"
+    match = {"match": [{"headers": [{"name": "x-beta", "value": "yes"}]}], "approval": {}}
+    documents[-1]["spec"] |= {"routes": [{"name": "shop"}], "steps": [match, {"weight": 10}]}
+    await install(place, kustomized(OVERLAYS / "cluster-wide"), definitions=True)
+    await place.apply([policy_definition()])
+    await place.apply(documents)
+    async with place.controller(Scripted({"errors": 0.0})):
+        status = await place.until("shop", TEAM, lambda status: reason(status) == "PoliciesUnknown")
+        assert "component `policies`" in status["message"]
+    await place.apply(kustomized(overlay_with(tmp_path, "cluster-wide", "policies")))
+    async with place.controller(Scripted({"errors": 0.0})):
+        await place.until("shop", TEAM, lambda status: reason(status) not in {"PoliciesUnknown", ""})
+        await place.set_image("shop-canary", TEAM, "shop:2")
+        await place.until("shop", TEAM, lambda status: status.get("phase") == "Paused")
+        assert len((await place.kube.get(HTTPROUTES, "shop", TEAM))["spec"]["rules"]) == 2
+        await place.apply([policy("all")])
+        status = await place.until("shop", TEAM, lambda status: status.get("phase") == "RolledBack")
+        assert "SecurityPolicy login targets by its name" in status["message"]
+    assert len((await place.kube.get(HTTPROUTES, "shop", TEAM))["spec"]["rules"]) == 1
+
+
+def reason(status: Json) -> str:
+    """Of the condition Ready."""
+    return next((one["reason"] for one in status.get("conditions", ()) if one["type"] == "Ready"), "")
+
+
+def policy_definition() -> Json:
+    """The definition of a policy that the component names, as far as it matters here."""
+    names = {"plural": "securitypolicies", "singular": "securitypolicy", "kind": "SecurityPolicy"}
+    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    version = {"name": "v1alpha1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {
+            "name": "securitypolicies.gateway.envoyproxy.io",
+            "labels": {"gateway.networking.k8s.io/policy": "Direct"},
+        },
+        "spec": {
+            "group": "gateway.envoyproxy.io",
+            "names": {**names, "listKind": "SecurityPolicyList"},
+            "scope": "Namespaced",
+            "versions": [version],
+        },
+    }
+
+
+def policy(rule: str) -> Json:
+    """A policy about one rule of the team's route."""
+    target = {"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "name": "shop", "sectionName": rule}
+    return {
+        "apiVersion": "gateway.envoyproxy.io/v1alpha1",
+        "kind": "SecurityPolicy",
+        "metadata": {"name": "login", "namespace": TEAM},
+        "spec": {"targetRefs": [target]},
+    }
+
+
 def test_teams_get_our_kinds_with_the_roles_they_have() -> None:
     """view may read Rollouts; edit and admin may write them; none of it is bound to the controller."""
     roles = {

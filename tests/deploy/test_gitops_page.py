@@ -21,13 +21,17 @@ from canary.decide import reasons
 from canary.decide.facts import Facts, Problem, RouteView, RuleView
 from canary.decide.scope import Decision
 from canary.model.requests import REQUEST_ANNOTATION, parse_request
-from canary.model.rollout import RouteKind
+from canary.model.rollout import RouteKind, RouteRef
 from canary.model.status import Outcome, PauseStatus, Phase, RolloutStatus, RunStatus, StepStatus
+from canary.model.steps import Step
 from canary.routes.acceptance import Acceptance
+from canary.routes.added_refusals import Refused
 from canary.routes.filters import Copied
 from canary.routes.key import RouteKey
+from canary.routes.opt_in import additions
 from canary.routes.pair import Backend, Pair, Weights
 from canary.routes.plan import RoutePlan
+from canary.routes.reading import RouteReading
 from canary.status.conditions import conditions
 from canary_sandbox.apiserver.schema import Schema
 
@@ -96,6 +100,25 @@ def test_a_run_is_no_difference_to_argo_cd(weights: Weights, copies: int, filter
     other = copy.deepcopy(live)
     other["spec"]["rules"][0].setdefault("filters", []).append(HEADER)
     assert compared(other, expressions) != compared(git, expressions)
+
+
+@pytest.mark.parametrize("filters", [None, [HEADER]], ids=["no filters", "a filter of the team"])
+def test_a_rule_that_is_added_is_no_difference_to_argo_cd(filters: list[Json] | None) -> None:
+    """Nor is it while a weight is given beside it; a rule of the team's own that differs still is one."""
+    (ignored,) = APPLICATION["spec"]["ignoreDifferences"]
+    expressions = ignored["jqPathExpressions"]
+    git = copy.deepcopy(ROUTE)
+    if filters:
+        git["spec"]["rules"][0]["filters"] = filters
+    step = Step.model_validate({"match": [{"headers": [{"name": "x-beta", "value": "yes"}]}]})
+    added = additions(step, RouteRef(name="pay"), RouteReading(git), PAIR, {})
+    assert not isinstance(added, Refused)
+    edit = RoutePlan.dividing(PAIR, {"#0": Weights(90, 10)}, rules=added).patch(git)
+    live: Json = jsonpatch.apply_patch(git, list(edit.changes))
+    assert len(live["spec"]["rules"]) == 2
+    assert compared(live, expressions) == compared(git, expressions)
+    live["spec"]["rules"].append({"backendRefs": [{"group": "", "kind": "Service", "name": "old", "port": 80}]})
+    assert compared(live, expressions) != compared(git, expressions)
 
 
 def test_a_selection_by_our_annotation_is_out_of_sync() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Self
 
 import pytest
@@ -77,10 +77,10 @@ async def cluster() -> AsyncGenerator[Sandbox]:
 
 
 async def furnish(cluster: Sandbox, *matches: Json) -> str:
-    """The demo's world with a rule for each match, stable at v1 and the canary at v2; the URL of its gateway."""
+    """The demo's world with a named rule for each match, if any, stable at v1 and the canary at v2; the URL of its gateway."""
     world = manifests.world(cluster.gateway.listener_port)
     for document in world:
-        if document["kind"] == "HTTPRoute":
+        if document["kind"] == "HTTPRoute" and matches:
             (rule,) = document["spec"]["rules"]
             document["spec"]["rules"] = [
                 {**rule, "name": name, "matches": [match]}
@@ -103,56 +103,105 @@ async def until(what: str, look: Callable[[], Any], condition: Callable[[Json], 
         pytest.fail(f"{what}: never; last seen: {json.dumps(last, indent=1)}")
 
 
+class Run:
+    """A controller, and the run that it drives."""
+
+    def __init__(self, cluster: Sandbox) -> None:
+        self._cluster = cluster
+
+    @classmethod
+    @asynccontextmanager
+    async def of(cls, cluster: Sandbox, *steps: Json) -> AsyncGenerator[Run]:
+        """A run of these steps, of which each waits for a person, has begun."""
+        token = cluster.api.add_token("canary-controller")
+        stop = asyncio.Event()
+        serving = serve(Settings(metrics_address="127.0.0.1:0"), stop=stop, server=cluster.api.url, token=token)
+        controller = asyncio.create_task(serving)
+        run = cls(cluster)
+        try:
+            document = manifests.rollout()
+            document["spec"] |= {"steps": [{**step, "approval": {}} for step in steps], "checks": []}
+            document["spec"].pop("traffic")
+            await cluster.apply([document])
+            await until("the first look", run.status, lambda status: status.get("phase") == "Idle")
+            await cluster.apply([manifests.deployment("shop-canary", "v2")])
+            yield run
+        finally:
+            stop.set()
+            await asyncio.wait_for(controller, 10)
+
+    async def status(self) -> Json:
+        found: Json = (await self._cluster.kube.get(ROLLOUTS, "shop", NAMESPACE)).get("status") or {}
+        return found
+
+    async def ask(self, verb: str) -> None:
+        annotation = {"metadata": {"annotations": {"canary.dev/request": verb}}}
+        await self._cluster.kube.merge_patch(ROLLOUTS, "shop", NAMESPACE, annotation)
+
+    async def reached(self, index: int) -> Json:
+        """The status once a step is reached, and half a second later: data planes follow their status."""
+
+        def there(status: Json) -> bool:
+            return (status.get("step") or {}).get("index") == index and status["phase"] == "Paused"
+
+        found = await until(f"step {index}", self.status, there)
+        await asyncio.sleep(0.5)
+        return found
+
+    async def aborted(self) -> None:
+        await self.ask("abort")
+        await until("the rollback", self.status, lambda status: status.get("phase") == "RolledBack")
+        await asyncio.sleep(0.5)
+
+
 async def test_a_prepared_rule_serves_those_who_opt_in_and_nobody_else(cluster: Sandbox) -> None:
     """The controller moves the weights of one rule by its name: opted-in requests get the new version, all others the old one."""
     url = await furnish(cluster, ROOT, OPTED_IN)
-    token = cluster.api.add_token("canary-controller")
-    stop = asyncio.Event()
-    serving = serve(Settings(metrics_address="127.0.0.1:0"), stop=stop, server=cluster.api.url, token=token)
-    controller = asyncio.create_task(serving)
+    async with Run.of(cluster, {"weight": 0, "rules": {"beta": 100}}, {"weight": 50}) as run, Users(url) as users:
+        await run.reached(1)
+        beta, others = await users.versions(4)
+        assert (set(beta), set(others)) == ({"v2"}, {"v1"})
+        assert sum(beta.values()) > 100
+        await run.ask("promote")
+        seen = await run.reached(2)
+        assert (seen["split"]["written"], seen["routes"][0]["shares"]) == (50, {"beta": 100})
+        beta, others = await users.versions(6)
+        assert set(beta) == {"v2"}
+        assert others["v2"] / sum(others.values()) == pytest.approx(0.5, abs=0.12)
+        await run.aborted()
+        beta, others = await users.versions(2)
+        assert (set(beta), set(others)) == ({"v1"}, {"v1"})
+        assert users.failed == 0
 
-    async def status() -> Json:
-        found: Json = (await cluster.kube.get(ROLLOUTS, "shop", NAMESPACE)).get("status") or {}
-        return found
 
-    async def ask(verb: str) -> None:
-        annotation = {"metadata": {"annotations": {"canary.dev/request": verb}}}
-        await cluster.kube.merge_patch(ROLLOUTS, "shop", NAMESPACE, annotation)
+async def test_a_match_step_adds_a_rule_for_those_who_opt_in_and_takes_it_away(cluster: Sandbox) -> None:
+    """Where no rule is prepared: nobody else notices that it comes, that a weight is given beside it, or that it goes."""
+    url = await furnish(cluster)
+    opts_in = {"match": [{"headers": [{"name": "X-Beta", "value": "yes"}]}]}
 
-    try:
-        document = manifests.rollout()
-        steps = [{"weight": 0, "rules": {"beta": 100}, "approval": {}}, {"weight": 50, "approval": {}}]
-        document["spec"] |= {"steps": steps, "checks": []}
-        document["spec"].pop("traffic")
-        await cluster.apply([document])
-        await until("the first look", status, lambda status: status.get("phase") == "Idle")
-        await cluster.apply([manifests.deployment("shop-canary", "v2")])
+    async def route() -> Json:
+        return await cluster.kube.get(HTTPROUTES, "shop", NAMESPACE)
 
-        def reached(index: int) -> Callable[[Json], bool]:
-            return lambda status: (status.get("step") or {}).get("index") == index and status["phase"] == "Paused"
-
-        async with Users(url) as users:
-            await until("the first step", status, reached(1))
-            await asyncio.sleep(0.5)
-            beta, others = await users.versions(4)
-            assert (set(beta), set(others)) == ({"v2"}, {"v1"})
-            assert sum(beta.values()) > 100
-            await ask("promote")
-            seen = await until("the second step", status, reached(2))
-            assert (seen["split"]["written"], seen["routes"][0]["shares"]) == (50, {"beta": 100})
-            await asyncio.sleep(0.5)
-            beta, others = await users.versions(6)
-            assert set(beta) == {"v2"}
-            assert others["v2"] / sum(others.values()) == pytest.approx(0.5, abs=0.12)
-            await ask("abort")
-            await until("the rollback", status, lambda status: status.get("phase") == "RolledBack")
-            await asyncio.sleep(0.5)
-            beta, others = await users.versions(2)
-            assert (set(beta), set(others)) == ({"v1"}, {"v1"})
-            assert users.failed == 0
-    finally:
-        stop.set()
-        await asyncio.wait_for(controller, 10)
+    before = (await route())["spec"]
+    async with Run.of(cluster, opts_in, {**opts_in, "weight": 50}, {"weight": 0}) as run, Users(url) as users:
+        await run.reached(1)
+        early = users.failed  # before stable had a replica that was ready
+        beta, others = await users.versions(4)
+        assert (set(beta), set(others)) == ({"v2"}, {"v1"})
+        assert sum(beta.values()) > 100
+        await run.ask("promote")
+        await run.reached(2)
+        beta, others = await users.versions(6)
+        assert set(beta) == {"v2"}
+        assert others["v2"] / sum(others.values()) == pytest.approx(0.5, abs=0.12)
+        await run.ask("promote")
+        await run.reached(3)
+        beta, others = await users.versions(2)
+        assert (set(beta), set(others)) == ({"v1"}, {"v1"})
+        assert len((await route())["spec"]["rules"]) == 1
+        await run.aborted()
+        assert users.failed == early
+    assert (await route())["spec"] == before
 
 
 async def test_an_added_rule_serves_those_who_opt_in_and_its_removal_leaves_the_route_as_it_was(

@@ -325,3 +325,20 @@ async def test_a_rule_that_was_prepared_is_moved_and_the_other_is_not(team: Team
     await team.until("the rollback", lambda status: status.get("phase") == "RolledBack")
     await team.eventually("the header not to count", lambda: team.only("v1", {"x-beta": "yes"}))
     assert await team.measure({"x-beta": "yes"}) == {(200, "v1"): REQUESTS}
+
+
+async def test_a_rule_that_is_added_serves_those_who_opt_in(team: Team) -> None:
+    """Whoever sends the header is served by the canary, nobody else is; and the rule is gone when the step ends."""
+    before = (await team.route())["spec"]
+    opts_in = {"match": [{"headers": [{"name": "x-beta", "value": "yes"}]}]}
+    await start(team, rollout({**opts_in, "approval": {}}, {"approval": {}}), "v2")
+    await team.until("the rule", lambda status: bool((status.get("step") or {}).get("reachedAt")))
+    await team.accepted_by_traefik()
+    await team.eventually("the header to count", lambda: team.only("v2", {"x-beta": "yes"}))
+    assert await team.measure({"x-beta": "yes"}) == {(200, "v2"): REQUESTS}
+    assert await team.measure() == {(200, "v1"): REQUESTS}
+    await team.request("promote")
+    await team.until("the second step", lambda status: (status.get("step") or {}).get("index") == 2)
+    await team.eventually("the header not to count", lambda: team.only("v1", {"x-beta": "yes"}))
+    assert (await team.route())["spec"] == before
+    assert await team.measure({"x-beta": "yes"}) == {(200, "v1"): REQUESTS}

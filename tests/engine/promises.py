@@ -43,6 +43,11 @@ def of_spot(called: str) -> tuple[RouteKind, str]:
 ALL = ""
 """Every rule that no step names."""
 
+OPT_IN = "x-opt-in"
+"""The header that every `match` of a test asks for, and no rule but those that runs add."""
+ADDED = "added"
+"""Stands for these rules where a person took them away."""
+
 Given = dict[str, Fraction]
 """Shares by the name of a rule, and of ALL others."""
 
@@ -64,7 +69,7 @@ class Promises:
         self.heard: dict[str, tuple[datetime, VerdictKind]] = {}
         self.lowered: set[tuple[str, str]] = set()
         self.may_copy: set[tuple[int, int]] = set()
-        """Which steps of which runs may mirror: those that were come to on evidence."""
+        """Which steps of which runs may mirror or add rules: those that were come to on evidence."""
         self.mirrored: set[tuple[str, str]] = set()
         """Which rules of which routes a run has added a mirror to."""
         self.gave: dict[str, dict[str, Weights]] = {}
@@ -162,21 +167,21 @@ class Promises:
         self.allowed[number] = {name: max(of(shares, name), of(allowed, name)) for name in names}
 
     def _copy_on_evidence(self, before: int, memory: RolloutStatus, facts: Facts, after: RolloutStatus) -> None:
-        """Promise 2 for copies: a step that mirrors is come to like one with more weight."""
+        """Promise 2 for copies, and for requests that opt in: their step is come to like one with more weight."""
         assert after.run is not None
         assert after.step is not None
         step = (after.run.number, after.step.index)
-        if after.run.outcome is not None or not self._mirrors(after.step.index) or step in self.may_copy:
+        if after.run.outcome is not None or not self._extras(after.step.index) or step in self.may_copy:
             return
         if before >= after.step.index:
             return  # the routes say so already: then nothing is added by it, which `_copies` looks after
         objection = self._objection(before, facts, memory, after)
-        assert not objection, f"run {step[0]} goes from step {before} to mirror in step {step[1]}, although {objection}"
+        assert not objection, f"run {step[0]} goes from step {before} to step {step[1]}, although {objection}"
         self.may_copy.add(step)
 
-    def _mirrors(self, index: int) -> bool:
+    def _extras(self, index: int) -> bool:
         steps = self.world.spec.steps
-        return 1 <= index <= len(steps) and steps[index - 1].mirror is not None
+        return 1 <= index <= len(steps) and (steps[index - 1].mirror or steps[index - 1].match) is not None
 
     def _objection(self, index: int, facts: Facts, memory: RolloutStatus, after: RolloutStatus) -> str:
         assert after.run is not None
@@ -202,7 +207,7 @@ class Promises:
         once = self.used.setdefault(asked, (number, index)) == (number, index)
         if step.approval is not None and not (approved or (asked and once) or full):
             return "nobody approved"
-        if not any(self._shares(index).values()) and not self._mirrors(index):
+        if not any(self._shares(index).values()) and not self._extras(index):
             return ""
         for check in facts.checks:
             at, verdict = self.heard.get(check.name, (None, VerdictKind.UNKNOWN))
@@ -212,8 +217,8 @@ class Promises:
                 return f"check {check.name} fails"
             if full:
                 continue
-            if at is None or at < reached or verdict is not VerdictKind.PASS:
-                return f"check {check.name} has not passed in this step"
+            if at is None or at < reached + self.world.settle or verdict is not VerdictKind.PASS:
+                return f"check {check.name} has not passed in this step, with the gateways settled"
         return ""
 
     def _fail_is_final(self, memory: RolloutStatus, facts: Facts, decision: Decision) -> None:
@@ -223,7 +228,7 @@ class Promises:
         if memory.paused is not None and memory.paused.reason in BY_POLICY:
             return
         live = [route for route in facts.routes if route.exists and not route.problem]
-        if all(route.share == 0 for route in live) and not any(self._copying(spot(route)) for route in live):
+        if all(route.share == 0 for route in live) and not any(self._extra(spot(route)) for route in live):
             return
         ahead = [r.intent.run for r in facts.routes if r.intent is not None]
         if memory.run is None or max(ahead, default=0) > memory.run.number:
@@ -254,7 +259,7 @@ class Promises:
         if fresh:
             writes = {action.key: action for action in decision.actions if isinstance(action, WriteRoute)}
             for route in facts.routes:
-                if route.exists and not route.problem and (route.share > 0 or self._copying(spot(route))):
+                if route.exists and not route.problem and (route.share > 0 or self._extra(spot(route))):
                     assert route.key in writes, f"{route.label} is not written in the tick of the verdict"
         for action in decision.actions:
             if isinstance(action, WriteRoute):
@@ -262,6 +267,7 @@ class Promises:
                     f"a rollback gives: {action}"
                 )
                 assert all(said.share == 0 for said in action.plan.mirrors.values()), f"a rollback mirrors: {action}"
+                assert not any(said.there for said in action.plan.added.values()), f"a rollback adds a rule: {action}"
         self.failed.add(run.number)
 
     def _nothing_left(self, memory: RolloutStatus, facts: Facts, decision: Decision) -> None:
@@ -278,6 +284,7 @@ class Promises:
             annotations = document["metadata"].get("annotations") or {}
             assert RUN_ANNOTATION not in annotations, f"{name} still carries our annotation"
             assert not self._copying(name), f"{name} still sends copies to the canary, which a run has added"
+            assert not opted(document), f"{name} still has a rule that a run has added"
             for pair in self._pairs(name):
                 share = pair.weights.share
                 if name not in declared and self.world.spec.promotion_mode is Promotion.SWAP:
@@ -290,6 +297,8 @@ class Promises:
 
     def route_written(self, action: WriteRoute, before: Json, after: Json) -> None:
         name = spot(action)
+        self._rules(action, before, after)
+        before, after = without_opted(before), without_opted(after)
         # Of the pair that is written, which an edit of the spec may have made another one than is declared.
         old, new = ({pair.key: pair for pair in every_pair(document, action.plan.pair)} for document in (before, after))
         self._copies(action, before, after)
@@ -316,6 +325,27 @@ class Promises:
             said = action.intent.weights
             self.gave[name] = {_rule(after, pair): said[key] for key, pair in new.items() if key in said}
 
+    def _rules(self, action: WriteRoute, before: Json, after: Json) -> None:
+        """Rules for requests that opt in: added last and on evidence alone, by nobody whose run has failed, against nobody's hand."""
+        intent, name = action.intent, spot(action)
+        working = [rule["matches"] for rule in opted(before) if rule["backendRefs"]]
+        new = [rule for rule in opted(after) if rule["backendRefs"] and rule["matches"] not in working]
+        if not new:
+            return
+        canary = action.plan.pair.canary
+        assert intent is not None, f"{name}: a rule is added at the end"
+        assert intent.mode is Mode.STEP, f"{name}: a rule is added by {intent.mode}"
+        assert intent.run not in self.failed, f"{name}: a rule is added in failed run {intent.run}"
+        assert (intent.run, intent.step) in self.may_copy, f"{name}: step {intent.step} may not add a rule"
+        assert (name, ADDED) not in self.lowered, f"{name}: a rule is added against a person"
+        there = [rule["matches"] for rule in opted(before)]
+        appended = [rule for rule in new if rule["matches"] not in there]
+        assert not appended or after["spec"]["rules"][-len(appended) :] == appended, f"{name}: not the last rules"
+        for rule in new:
+            (ref,) = rule["backendRefs"]
+            assert canary.is_named_by(ref, NAMESPACE), f"{name}: a rule that is added is for the canary alone"
+            assert intent.added, f"{name}: nothing is on record of it"
+
     def _copies(self, action: WriteRoute, before: Json, after: Json) -> None:
         """Filters: nobody's but mirrors to the canary are touched, and those only where a run has added one."""
         canary, intent = action.plan.pair.canary, action.intent
@@ -337,10 +367,15 @@ class Promises:
             elif now < was:
                 assert rule in self.mirrored, f"{where}: somebody else's mirror is taken away"
 
+    def _extra(self, name: str) -> bool:
+        """Whether the canary gets copies or requests that opt in, by what a run has added."""
+        return self._copying(name) or bool(opted(self.world.routes[name]))
+
     def _copying(self, name: str) -> bool:
         """Whether a route sends copies to the canary in a rule that a run has added a mirror to."""
         document = self.world.routes[name]
         pair = Pair.of(self.world.spec, NAMESPACE, swapped=(self.world.memory or self.world.status).swapped)
+        document = without_opted(document)
         return any(
             (name, _rule_at(document, index)) in self.mirrored and copied(rule, pair.canary, NAMESPACE)
             for index, rule in enumerate(document["spec"]["rules"])
@@ -372,6 +407,10 @@ class Promises:
             return  # what an earlier run wrote is of no interest to this one
         if not marked and not (remembered is not None and remembered.owned):
             return  # the controller had not seen its own write yet: nothing in the cluster tells what it was
+        if any(said.there for said in intent.added.values()):
+            working = [rule for rule in opted(after) if rule["backendRefs"]]
+            gone = len(working) < sum(said.there for said in intent.added.values())
+            (self.lowered.add if gone else self.lowered.discard)((name, ADDED))
         for pair in self._pairs(name, after) if intent.pair is None else every_pair(after, intent.pair):
             rule = _rule(after, pair)
             wrote = self.gave[name].get(rule)
@@ -416,6 +455,21 @@ class Promises:
 def _rule(document: Json, pair: RulePair) -> str:
     """Which rule it is, wherever it stands: its name, else what it matches, and the how manieth it is of those that match that."""
     return _rule_at(document, pair.rule)
+
+
+def opted(document: Json) -> list[Json]:
+    """The rules of a route that are for requests that opt in."""
+    return [rule for rule in document["spec"]["rules"] if _asks_to_opt_in(rule)]
+
+
+def without_opted(document: Json) -> Json:
+    """A route without these rules."""
+    rules = [rule for rule in document["spec"]["rules"] if not _asks_to_opt_in(rule)]
+    return {**document, "spec": {**document["spec"], "rules": rules}}
+
+
+def _asks_to_opt_in(rule: Json) -> bool:
+    return any(header["name"] == OPT_IN for match in rule.get("matches") or () for header in match.get("headers") or ())
 
 
 def _rule_at(document: Json, index: int) -> str:

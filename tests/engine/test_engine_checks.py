@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -15,8 +16,9 @@ from canary.checks.resolve import resolve
 from canary.decide import reasons
 from canary.decide.verdict import judge
 from canary.model.checks import Check
+from canary.model.evolution import settled_by
 from canary.model.measurement import Sample, Weighed
-from canary.model.status import Outcome, Phase, VerdictKind
+from canary.model.status import Outcome, Phase, StepStatus, VerdictKind
 
 NOT_KNOWING = ("NoData", "Unreachable", "Malformed", "nan", "inf", "-inf")
 
@@ -27,6 +29,20 @@ def check(**more: Any) -> dict[str, Any]:
 
 def world_with(*checks: dict[str, Any], **more: Any) -> World:
     return begun(spec=spec_of(checks=list(checks), **more))
+
+
+SHORT: list[dict[str, Any]] = [{"weight": 10, "hold": "5s"}, {"weight": 50, "hold": "5s"}]
+
+
+def state(world: World) -> StepStatus:
+    assert world.memory is not None
+    assert world.memory.step is not None
+    return world.memory.step
+
+
+def reason(world: World) -> str:
+    assert world.decision is not None
+    return world.decision.reason
 
 
 def verdict(world: World) -> tuple[VerdictKind, str]:
@@ -147,6 +163,45 @@ def test_evidence_is_of_this_step() -> None:
     world.measure(0.0)
     world.run()
     assert world.share() == 100
+
+
+def test_evidence_is_of_a_data_plane_that_has_followed() -> None:
+    """Acceptance is the gateway's word: what is measured within the settle time after it may be of the old weights."""
+    world = begun(spec=spec_of(checks=[check(interval="5s")], steps=SHORT), settle=timedelta(seconds=8))
+    assert state(world).settled_at == world.now + timedelta(seconds=8)
+    world.wait(7)
+    world.measure(0.0)
+    world.run()
+    assert (world.share(), reason(world)) == (10, reasons.AWAITING_VERDICTS)
+    world.wait(1)
+    assert world.share() == 10
+    world.measure(0.0)
+    world.run()
+    assert world.share() == 50
+
+
+def test_what_fails_while_a_data_plane_settles_fails() -> None:
+    """Bad numbers are the canary's at any share: none is forgiven because it comes early."""
+    world = begun(spec=spec_of(checks=[check()], steps=SHORT), settle=timedelta(seconds=60))
+    world.measure(1.0)
+    world.tick()
+    assert world.share() == 0
+
+
+@pytest.mark.parametrize("forged", [-1, 601, 10**7])
+def test_no_record_makes_evidence_wait_for_ever(forged: int) -> None:
+    """Where the record says that a step settled before it was reached, or much later, it settles as gateways do."""
+    world = begun(spec=spec_of(checks=[check()], steps=SHORT), settle=timedelta(seconds=2))
+    reached = state(world).reached_at
+    assert reached is not None
+    world.memory = world.memory.model_copy(
+        update={"step": settled_by(state(world), reached + timedelta(seconds=forged))}
+    )
+    world.wait(5)
+    assert state(world).settled_at == reached + timedelta(seconds=2)
+    world.measure(0.0)
+    world.run()
+    assert world.share() == 50
 
 
 def test_every_check_must_speak() -> None:

@@ -108,6 +108,7 @@ def test_the_order_is_the_policy() -> None:
         "canary_unavailable",
         "mirror_unresolved",
         "mirror_mismatch",
+        "match_overtaken",
         "back_to_stable",
         "route_missing",
         "check_failed",

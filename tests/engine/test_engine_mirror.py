@@ -525,3 +525,18 @@ def test_a_run_over_connections_alone_mirrors_nothing() -> None:
     )
     assert world.phase is Phase.INVALID
     assert "no TCPRoute has filters, so nothing can be mirrored" in message(world)
+
+
+def test_rules_that_were_all_edited_at_once_send_no_copies_afterwards() -> None:
+    """One looks like another did then, so two cannot be told by content: what copies in them is the run's all the same."""
+    audit = mirror_to("audit")
+    world = mirroring(getting(), getting(filters=[audit]), getting(filters=[]))
+    assert world.copied() == {"#0": 20, "#1": 20, "#2": 20}
+    world.edit_filters(lambda there: there.append(audit))
+    world.run()
+    world.ask("abort")
+    world.run()
+    assert world.phase is Phase.ROLLED_BACK
+    assert world.copied() == {}
+    assert [filters(world, index) for index in (1, 2)] == [[audit, audit], [audit]]
+    assert not world.annotated()

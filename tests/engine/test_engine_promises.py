@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 import os
+from datetime import timedelta
 from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from promises import of_spot
+from promises import OPT_IN, of_spot, opted
 from world import Fault, Gateways, World, mirror_to, route, spec_of, stranger
 from world import rule as rule_of
+
+
+def opt_in(value: str) -> dict[str, Any]:
+    """Requests with a header that says so."""
+    return {"headers": [{"name": OPT_IN, "value": value}]}
+
 
 VERBS = ("start", "promote", "promote-full", "pause", "resume", "abort", "retry", "nonsense")
 MEASURED = ("0", "0.5", "nan", "inf", "NoData", "Unreachable", "Malformed")
@@ -27,6 +35,13 @@ STEPS: tuple[list[dict[str, Any]], ...] = (
         {"mirror": {"fraction": {"numerator": 1, "denominator": 3}, "allowUnsafeMethods": True}, "hold": "20s"},
         {"approval": {}},
         {"weight": 50, "mirror": {"percent": 100, "allowUnsafeMethods": True}},
+    ],
+    [{"match": [opt_in("yes")], "hold": "10s"}, {"weight": 10, "hold": "10s"}, {"weight": 100}],
+    [
+        {"weight": 20, "match": [opt_in("yes"), opt_in("2")], "hold": "10s"},
+        {"match": [opt_in("2")], "approval": {}},
+        {"match": [opt_in("2")], "mirror": {"percent": 50, "allowUnsafeMethods": True}, "hold": "20s"},
+        {"weight": 50},
     ],
 )
 CHECK = {"name": "errors", "prometheus": {"query": "q"}, "threshold": {"max": "1%"}, "holdLimit": "2m"}
@@ -68,6 +83,7 @@ class Cluster(RuleBasedStateMachine):
     """One Rollout, and everybody who has a hand in it."""
 
     world: World
+    kept: dict[str, list[dict[str, Any]]]
 
     @initialize(
         steps=st.sampled_from(STEPS),
@@ -77,6 +93,7 @@ class Cluster(RuleBasedStateMachine):
         failure=st.sampled_from(("Rollback", "Pause")),
         deadline=st.sampled_from((None, "10m")),
         workloads=st.sampled_from((True, True, False)),
+        settle=st.sampled_from((0, 2, 15)),
     )
     def begin(
         self,
@@ -87,6 +104,7 @@ class Cluster(RuleBasedStateMachine):
         failure: str,
         deadline: str | None,
         workloads: bool,
+        settle: int,
     ) -> None:
         changes: dict[str, Any] = {
             "routes": [named(called) for called in routes],
@@ -98,7 +116,9 @@ class Cluster(RuleBasedStateMachine):
         }
         if not workloads:
             changes |= {"workloads": None, "promotion": "Await" if promotion == "Copy" else promotion}
-        self.world = World(spec=spec_of(**changes), routes={name: make() for name, make in routes.items()})
+        self.kept = {}
+        routed = {name: make() for name, make in routes.items()}
+        self.world = World(spec=spec_of(**changes), routes=routed, settle=timedelta(seconds=settle))
         self.world.run()
         if workloads:
             self.world.revise("b")
@@ -207,6 +227,40 @@ class Cluster(RuleBasedStateMachine):
             self.world.edit_filters(
                 lambda filters: filters.__setitem__(slice(None), [_edited(item, made) for item in filters]), name
             )
+        self.world.run()
+
+    @rule(data=st.data(), what=st.sampled_from(("gone", "behind", "renamed", "timeouts")))
+    def somebody_edits_rules(self, data: st.DataObject, what: str) -> None:
+        """Takes away what a run added, puts a rule behind it, or edits what no request is matched by."""
+        name = data.draw(st.sampled_from(sorted(self.world.routes)))
+
+        def change(document: dict[str, Any]) -> None:
+            rules = document["spec"]["rules"]
+            added = opted(document)
+            match what:
+                case "gone":
+                    rules[:] = [each for each in rules if each not in added]
+                case "behind" if len(rules) < 6:
+                    theirs = [{"headers": [{"name": "x-theirs", "value": "1"}]}]
+                    rules.append({**stranger(), "name": f"static-{len(rules)}", "matches": theirs})
+                case "timeouts" if added:
+                    added[0]["timeouts"] = {"request": "9s"}
+                case "renamed" if added:
+                    added[0]["name"] = "mine"
+
+        self.world.edit_route(name, change)
+        self.world.run()
+
+    @rule(data=st.data())
+    def somebody_writes_what_was_there_before(self, data: st.DataObject) -> None:
+        """The rules that a run took away come back, from a copy that somebody had."""
+        name = data.draw(st.sampled_from(sorted(self.world.routes)))
+        kept = self.kept.get(name)
+        there = self.world.routes[name]
+        if opted(there):
+            self.kept[name] = copy.deepcopy(opted(there))
+        elif kept is not None and self.world.annotated(name):
+            self.world.edit_route(name, lambda document: document["spec"]["rules"].extend(copy.deepcopy(kept)))
         self.world.run()
 
     @rule(steps=st.sampled_from(STEPS))

@@ -153,6 +153,7 @@ statuses = built(
             total=st.integers(0, 64),
             started_at=times,
             reached_at=optional(times),
+            settled_at=optional(times),
             hold_until=optional(times),
             unaccepted_since=optional(times),
             approved=st.booleans(),

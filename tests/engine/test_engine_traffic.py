@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -22,10 +23,10 @@ TRAFFIC: Json = {"prometheus": {"query": "requests{s='{{ backend.service }}'}"},
 STEPS: list[Json] = [{"weight": 10, "hold": "10m"}, {"weight": 100, "hold": "10m"}]
 
 
-def counting(steps: list[Json] = STEPS, **changes: Any) -> World:
+def counting(steps: list[Json] = STEPS, settle: timedelta = timedelta(0), **changes: Any) -> World:
     """A world that counts, whose run is at its first step; no check objects."""
     spec = spec_of(**{"steps": steps, "traffic": TRAFFIC, "checks": None, "promotion": "Await", **changes})
-    return begun(spec=spec, routes={"shop": route("shop", getting())})
+    return begun(spec=spec, routes={"shop": route("shop", getting())}, settle=settle)
 
 
 def look(world: World, canary: float, stable: float, after: float = 5) -> None:
@@ -63,6 +64,19 @@ def test_the_share_is_what_was_counted_between_two_settled_looks() -> None:
     assert state(world).split.observed is None  # one look is no difference
     look(world, 420, 7090)
     assert state(world).split.observed == 10
+
+
+def test_a_data_plane_that_settles_late_is_counted_late() -> None:
+    """What the counters say within the settle time and the lag after it is of the old weights, and proves nothing."""
+    world = counting(settle=timedelta(seconds=20))
+    for _ in range(4):
+        look(world, 0, 10_000, after=5)
+    assert (state(world).traffic.seconds, world.share()) == (0, 10)
+    look(world, 0, 50_000, after=4)
+    assert state(world).traffic.read_at is None
+    look(world, 0, 50_000, after=1)
+    look(world, 100, 50_900)
+    assert (state(world).split.observed, reason(world)) == (10, reasons.HOLDING)
 
 
 def test_a_new_step_is_counted_anew() -> None:

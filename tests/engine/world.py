@@ -19,7 +19,7 @@ from promises import Promises, of_spot, spot
 
 from canary.checks.resolve import ResolvedCheck, resolve
 from canary.checks.traffic import resolve_traffic
-from canary.decide import mirroring
+from canary.decide import matching, mirroring
 from canary.decide.actions import (
     Action,
     AddFinalizer,
@@ -44,7 +44,7 @@ from canary.model.status import Phase, RolloutStatus
 from canary.observe.routes import Viewer, view
 from canary.preflight.look import findings
 from canary.preflight.offers import Platform
-from canary.preflight.surroundings import Documents
+from canary.preflight.surroundings import POLICY, Documents
 from canary.routes.acceptance import last_writer
 from canary.routes.edit import edit
 from canary.routes.features import Feature
@@ -63,8 +63,8 @@ START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 NAMESPACE = "team"
 
 
-AROUND = Documents(platform=Platform({"*": frozenset(Feature)}))
-"""Nothing is known of what stands around the routes, but that gateways can do whatever a step asks."""
+AROUND = Documents(known=[(POLICY, "")], platform=Platform({"*": frozenset(Feature)}))
+"""Nothing is known of what stands around the routes, but that gateways can do whatever a step asks, and that no policy is there."""
 
 
 class Fault(StrEnum):
@@ -231,9 +231,12 @@ class World:
     lives: int = 1
     fresh: bool = True
     since: datetime | None = None
+    settle: timedelta = timedelta(0)
+    """How long the gateways' data planes take to follow what they report."""
     blind: bool = False
     blind_since: datetime | None = None
     unwritten: dict[RouteKey, str] = field(default_factory=dict)
+    around: Documents = AROUND
     unserved: dict[RouteKind, str] = field(default_factory=dict)
     """Why routes of a kind cannot be seen."""
     promises: Promises = field(init=False)
@@ -312,11 +315,12 @@ class World:
             traffic=self.counters,
             request=parse_request(self.request),
             problems=tuple(self._problems(views, memory)),
-            findings=tuple(findings(self.spec, NAMESPACE, self._sound(views), AROUND)),
+            findings=tuple(findings(self.spec, NAMESPACE, self._sound(views), self.around)),
             recorded=Recorded.of(recorded),
             turn=self.turn,
             fresh=self.fresh,
             since=self.since,
+            settle=self.settle,
             blind=self.blind,
             blind_since=self.blind_since,
             unwritten=dict(self.unwritten),
@@ -340,7 +344,9 @@ class World:
         if all(seen.exists and not seen.problem for seen in views):
             found = frozenset(rule.key for seen in views if seen.declared for rule in seen.rules)
             problems += [Problem("spec.steps", words) for _, _, words in self.spec.misnamed(found)]
-        return [*problems, *mirroring.problems(self.spec, views, active=memory.active)]
+        problems += mirroring.problems(self.spec, views, active=memory.active)
+        at = memory.step.index if memory.active and memory.step else 0
+        return [*problems, *matching.problems(self.spec, views, step=at)]
 
     def _unwritable(self, view: RouteView) -> list[Problem]:
         try:

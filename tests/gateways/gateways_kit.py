@@ -19,11 +19,7 @@ from cluster_kit import OUR_CRDS
 from canary.controller.run import serve
 from canary.controller.settings import Settings
 from canary.kube import GATEWAYCLASSES, GRPCROUTES, HTTPROUTES, ROLLOUTS, TCPROUTES, UDPROUTES, Resource
-from canary.routes.edit import edit
-from canary.routes.entry import Entry
 from canary.routes.features import Feature
-from canary.routes.pair import Pair
-from canary.routes.plan import RoutePlan
 from canary_sandbox.apiserver.resources import Resource as ServedKind
 from canary_sandbox.apiserver.schema import Schema
 from canary_sandbox.cluster import GATEWAY_CLASS, Sandbox
@@ -259,21 +255,6 @@ class Shop:
 
     async def route(self) -> Json:
         return await self.cluster.kube.get(ROUTES[self.speech], "shop", NAMESPACE)
-
-    async def write(self, pair: Pair, *entries: Entry) -> None:
-        """Write entries of a plan to the route as the controller does, and wait until the gateway has accepted them."""
-        ops = edit(await self.route(), RoutePlan(pair, entries), None, rollout="shop")
-        await self.cluster.kube.json_patch(ROUTES[self.speech], "shop", NAMESPACE, ops, strict=True)
-        await self.accepted()
-
-    async def ready(self, deployment: str, version: str) -> None:
-        """Wait until all replicas of a Deployment are of that version, and ready."""
-        async with asyncio.timeout(20):
-            while True:
-                replicas = self.cluster.workloads.replicas(NAMESPACE, deployment)
-                if replicas and all(one.serving and one.behaviour.version == version for one in replicas):
-                    return
-                await asyncio.sleep(0.05)
 
     async def change_rules(self, change: Callable[[list[Json]], None]) -> None:
         """Write the rules of the route as somebody else would, and wait until the gateway has accepted them."""

@@ -3,16 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from gateways_kit import NAMESPACE, OK, OPTED_IN, PORT, REQUESTS, Shop, prepare
-
-from canary.routes.added_refusals import Refused
-from canary.routes.added_rule import added_rules
-from canary.routes.matching import Condition, FieldMatch
-from canary.routes.pair import Backend, Pair
-from canary.routes.rules import every_pair
-from canary_sandbox.demo import manifests
-
-PAIR = Pair(Backend("shop-stable", NAMESPACE, PORT), Backend("shop-canary", NAMESPACE, PORT))
+from gateways_kit import OK, OPTED_IN, REQUESTS, Shop, prepare
 
 
 async def weights(shop: Shop) -> None:
@@ -74,19 +65,19 @@ async def prepared_rule(shop: Shop) -> None:
 
 
 async def added_rule(shop: Shop) -> None:
-    """A copy of the rule for a header, behind all others, comes and goes under load: nobody else is served by the canary, or fails."""
-    before = await shop.route()
-    await shop.cluster.apply([manifests.deployment("shop-canary", "v2")])
-    await shop.ready("shop-canary", "v2")
-    condition = Condition(tuple(FieldMatch(name, value) for name, value in OPTED_IN.items()))
-    added = added_rules("HTTPRoute", before, every_pair(before, PAIR), [condition])
-    assert not isinstance(added, Refused)
+    """A `match` step's rule, behind all others, comes and goes under load: nobody else is served by the canary, or fails."""
+    before = (await shop.route())["spec"]
+    opted_in = {"match": [{"headers": [{"name": name, "value": value} for name, value in OPTED_IN.items()]}]}
+    await shop.begin([{"approval": {}}, {**opted_in, "approval": {}}, {"weight": 10}])
+    await shop.step(1)
     async with shop.load() as answers:
-        await shop.write(PAIR, *added)
+        await shop.request("promote")
+        await shop.step(2)
         await shop.served_by("v2", headers=OPTED_IN)
         assert await shop.ask(headers=OPTED_IN) == {(OK, "v2"): REQUESTS}
-        await shop.write(PAIR, *(entry.removal for entry in added))
+        await shop.request("abort")
+        await shop.until("the rollback", lambda status: status.get("phase") == "RolledBack")
         await shop.served_by("v1", headers=OPTED_IN)
     assert set(answers) == {(OK, "v1")}
-    assert (await shop.route())["spec"] == before["spec"]
+    assert (await shop.route())["spec"] == before
     assert await shop.ask(headers=OPTED_IN) == {(OK, "v1"): REQUESTS}

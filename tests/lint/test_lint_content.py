@@ -498,6 +498,48 @@ def mirrored(mirror: Json, *rules: Json) -> list[Json]:
     return [rollout(steps=[{"weight": 10}, {"mirror": mirror}, {"weight": 50}]), document, *rest]
 
 
+def matched(step: Json, *rules: Json) -> list[Json]:
+    """Everything, with a step that lets requests opt in, and a route whose rules are these over the usual one."""
+    documents = mirrored({"percent": 20}, *rules)
+    documents[0]["spec"]["steps"][1] = step
+    return documents
+
+
+BETA: Json = {"match": [{"headers": [{"name": "x-beta", "value": "yes"}]}]}
+
+
+@pytest.mark.parametrize(
+    ("documents", "words"),
+    [
+        (
+            matched(BETA, {"matches": [{"headers": [{"name": "X-Beta", "value": "1"}]}]}),
+            "would match header x-beta twice",
+        ),
+        (
+            matched(BETA, {"matches": [{"path": {"type": "RegularExpression", "value": "/a+"}}]}),
+            "allowRegexPaths: true",
+        ),
+    ],
+)
+def test_a_step_that_could_add_no_rule_is_an_error(documents: list[Json], words: str) -> None:
+    """At the step, with the sentence of the controller."""
+    (finding,) = problems(*documents)
+    assert (finding.field, finding.severity) == ("spec.steps[1].match", Severity.ERROR)
+    assert words in finding.text
+
+
+def test_a_step_that_can_add_its_rules_passes_and_what_guards_a_name_is_a_note() -> None:
+    """Files do not tell whether a policy targets a rule by its name; one without a name cannot be."""
+    assert problems(*matched(BETA, {})) == []
+    (note,) = [
+        item
+        for item in linted(*matched(BETA, {"name": "pay"})).findings
+        if item.severity is Severity.NOTE and "policy" in item.text
+    ]
+    assert "would copy rule pay of HTTPRoute shop" in note.text
+    assert "cannot be seen from these files" in note.text
+
+
 GET: Json = {"matches": [{"method": "GET"}]}
 THERE: Json = {"type": "RequestMirror", "requestMirror": {"backendRef": {"name": "shop-canary", "port": 8080}}}
 

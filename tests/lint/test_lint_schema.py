@@ -182,7 +182,10 @@ def whole() -> Json:
     """A Rollout in which every object that may be there is there."""
     check = {**CHECK, "template": {"name": "latency"}, "prometheus": {"query": "up"}}
     traffic = {"template": {"name": "traffic"}, "prometheus": {"query": "up"}}
-    return rollout(checks=[check], traffic=traffic, routes=[{"name": "shop", "rules": ["a"]}])
+    field = {"name": "beta", "value": "1", "type": "Exact"}
+    made = rollout(checks=[check], traffic=traffic, routes=[{"name": "shop", "rules": ["a"]}])
+    made["spec"]["steps"][0]["match"] = [{"headers": [field], "queryParams": [dict(field)]}]
+    return made
 
 
 @pytest.mark.parametrize("value", [30, 0, 1.5, -1, True])

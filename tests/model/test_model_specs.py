@@ -73,6 +73,30 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
         {"steps": [{"mirror": {"percent": 20, "fraction": {"numerator": 1, "denominator": 5}}}]},
         "steps.0.mirror",
     ),
+    ("a match of nothing", {"steps": [{"match": []}]}, "steps.0.match"),
+    ("a match that asks for nothing", {"steps": [{"match": [{}]}]}, "steps.0.match.0"),
+    ("a match of no headers", {"steps": [{"match": [{"headers": []}]}]}, "steps.0.match.0.headers"),
+    (
+        "a header without a value",
+        {"steps": [{"match": [{"headers": [{"name": "a"}]}]}]},
+        "steps.0.match.0.headers.0.value",
+    ),
+    (
+        "a header that is none",
+        {"steps": [{"match": [{"headers": [{"name": "a b", "value": "1"}]}]}]},
+        "steps.0.match.0.headers.0.name",
+    ),
+    (
+        "a header like a prefix",
+        {"steps": [{"match": [{"headers": [{"name": "a", "value": "1", "type": "Prefix"}]}]}]},
+        "steps.0.match.0.headers.0.type",
+    ),
+    (
+        "nine matches",
+        {"steps": [{"match": [{"headers": [{"name": "a", "value": "1"}]}] * 9}]},
+        "steps.0.match",
+    ),
+    ("regular expressions of nothing", {"steps": [{"weight": 1, "allowRegexPaths": True}]}, "steps.0"),
     ("an unknown promotion", {"promotion": "copy"}, "promotion"),
     ("an unknown policy", {"checks": [{"name": "a", "onNoData": "Maybe"}]}, "checks.0.onNoData"),
     ("a negative failureLimit", {"checks": [{"name": "a", "failureLimit": -1}]}, "checks.0.failureLimit"),
@@ -109,6 +133,7 @@ def test_a_spec_is_written_as_it_was_read() -> None:
 
 
 BOUND = [
+    ({"steps": [{"weight": 10, "match": [{"headers": [{"name": "a", "value": "1"}]}]}]}, True),
     ({"steps": [{"weight": 11}]}, True),
     ({"steps": [{"weight": 10, "mirror": {"percent": 20}}]}, True),
     ({"routes": [{"name": "other"}]}, True),

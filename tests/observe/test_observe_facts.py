@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from fractions import Fraction
 from typing import Any
 
 import pytest
-from observe_kit import NOW, TEAM, deployment, facts_of, furnished, ref, rollout, route, template
+from observe_kit import NOW, TEAM, deployment, facts_of, furnished, meta, ref, rollout, route, template
 
 from canary.checks.queries import check_query
 from canary.checks.traffic import traffic_queries
@@ -17,6 +18,7 @@ from canary.model.status import Outcome, RolloutStatus
 from canary.observe.checks import resolve_checks
 from canary.observe.facts import Received
 from canary.observe.rollout import Rollout
+from canary.preflight.offers import Platform
 from canary.routes.intent import run_annotation
 
 RUN_ANNOTATION = run_annotation("shop")
@@ -92,6 +94,26 @@ def test_routes_that_a_run_has_written_and_the_spec_names_no_more() -> None:
     assert [(view.name, view.declared) for view in facts.routes] == [("shop", True), ("old", False)]
     facts = facts_of(furnished(route(), route("old")), rollout(status={**status, "phase": "Idle"}))
     assert [view.name for view in facts.routes] == ["shop"]
+
+
+def test_a_run_settles_as_slowly_as_the_slowest_gateway_of_its_routes() -> None:
+    """Those that it has written and that the spec names no more are among them; at rest nothing settles."""
+    store = furnished(route(), route("old", ref("stable", 50), ref("canary", 50)))
+    store.around.platform = Platform(class_settle={"edge": timedelta(seconds=1), "slow": timedelta(seconds=30)})
+    for name, of in (("gw", "edge"), ("far", "slow")):
+        store.put_around("Gateway", {"metadata": meta(name), "spec": {"gatewayClassName": of}})
+    assert facts_of(store, rollout()).settle == timedelta(0)
+    assert facts_of(store, rollout(status=RUNNING)).settle == timedelta(seconds=2), "nobody has read the Gateways"
+    store.around.know("Gateway", None, known=True)
+    assert facts_of(store, rollout(status=RUNNING)).settle == timedelta(seconds=1)
+    moved = route("old", ref("stable", 50), ref("canary", 50), version=2)
+    moved["spec"]["parentRefs"] = [{"name": "gw"}, {"name": "far"}]
+    store.put_route(moved)
+    assert facts_of(store, rollout(status=RUNNING)).settle == timedelta(seconds=1)
+    left = {**RUNNING, "routes": [{"kind": "HTTPRoute", "name": "old", "owned": True}]}
+    assert facts_of(store, rollout(status=left)).settle == timedelta(seconds=30)
+    store.around.complete = False
+    assert facts_of(store, rollout(status=RUNNING)).settle == timedelta(seconds=30), "Gateways are being listed yet"
 
 
 def test_what_is_on_record() -> None:

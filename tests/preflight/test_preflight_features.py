@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from canary.preflight.findings import Reason
 from canary.preflight.look import findings
 from canary.preflight.objects import Absence, GatewayClass
 from canary.preflight.offers import Platform, by_class, by_mesh, seen
+from canary.preflight.parents import settle_time
 from canary.preflight.support import support
 from canary.preflight.surroundings import Documents, Place
 from canary.routes.features import Feature, Offered, Source, missing
@@ -105,7 +108,12 @@ def test_every_fact_names_its_source() -> None:
         ("", ""),
         ("gatewayClasses: [", "no YAML"),
         ("gatewayClass: {}", "gatewayClass: Extra inputs are not permitted"),
-        ("gatewayClasses: {edge: {}}", "gatewayClasses.edge.features: Field required"),
+        ("gatewayClasses: {edge: {}}", "gatewayClasses.edge: it declares nothing; give features, settleTime or both"),
+        (
+            "gatewayClasses: {edge: {settleTime: 5}}",
+            "gatewayClasses.edge.settleTime: 5 is not a duration; write for example",
+        ),
+        ("meshes: {m: {settleTime: 601s}}", "meshes.m.settleTime: 601s is longer than 600s"),
         ("gatewayClasses: {edge: {features: [mirror]}}", "gatewayClasses.edge.features.0: String should match pattern"),
         ("- x", "Input should be a valid dictionary"),
     ],
@@ -118,6 +126,87 @@ def test_the_file_of_the_platform(text: str, words: str) -> None:
     with pytest.raises(ConfigError, match="--gateway-features") as caught:
         Platform.read(text)
     assert words in str(caught.value)
+
+
+SLOW = Platform.read(
+    """
+    gatewayClasses:
+      edge: {features: [HTTPRouteRequestMirror], settleTime: 500ms}
+      slow: {settleTime: 1m}
+      fast: {features: []}
+    meshes:
+      mesh: {settleTime: 7s}
+    """
+)
+EVERY = Platform.read(
+    "gatewayClasses: {'*': {settleTime: 4s}, slow: {settleTime: 1m}}\nmeshes: {'*': {settleTime: 3s}}"
+)
+
+
+def of_class(name: str, of: str) -> Json:
+    return {"kind": "Gateway", "metadata": {"name": name, "namespace": TEAM}, "spec": {"gatewayClassName": of}}
+
+
+LISTENER_SET = {
+    "kind": "ListenerSet",
+    "metadata": {"name": "team", "namespace": "app"},
+    "spec": {"parentRef": {"name": "slow", "namespace": TEAM}},
+}
+GATEWAYS = [of_class("gw", "edge"), of_class("slow", "slow"), of_class("fast", "fast"), LISTENER_SET]
+GW, SLOW_GW, MESH = {"name": "gw"}, {"name": "slow"}, {"group": "", "kind": "Service", "name": "s"}
+
+SETTLES: list[tuple[str, list[Json], Platform, float]] = [
+    ("nobody declares any", [GW], Platform(), 2),
+    ("of its class", [GW], SLOW, 0.5),
+    ("a class of which only features are declared", [{"name": "fast"}], SLOW, 2),
+    ("the longest of two parents", [GW, SLOW_GW], SLOW, 60),
+    ("in any order", [SLOW_GW, GW], SLOW, 60),
+    ("a ListenerSet is of its Gateway's class", [{"kind": "ListenerSet", "name": "team", "namespace": "app"}], SLOW, 60),
+    ("a mesh, by its controller", [MESH], SLOW, 7),
+    ("a Gateway that nobody may read", [{"name": "hidden"}], SLOW, 2),
+    ("every class that is not named", [GW], EVERY, 4),
+    ("one that is", [SLOW_GW], EVERY, 60),
+    ("a Gateway of which nobody knows the class", [{"name": "hidden"}], EVERY, 4),
+    ("every mesh", [MESH], EVERY, 3),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("why", "parents", "platform", "seconds"), SETTLES, ids=[case[0] for case in SETTLES])
+def test_how_long_the_gateways_of_routes_settle(
+    why: str, parents: list[Json], platform: Platform, seconds: float
+) -> None:
+    """As the platform declares it; of several parents, and of several routes, the longest."""
+    around = Documents(GATEWAYS, KNOWN, platform=platform)
+    assert (why, settle_time([route(*parents)], around).total_seconds()) == (why, seconds)
+    both = settle_time([route(*parents), route(GW)], around)
+    assert both == max(settle_time([route(*parents)], around), settle_time([route(GW)], around))
+
+
+def test_the_longest_settle_time_is_that_of_any_gateway_or_mesh() -> None:
+    """And of those of which nothing is declared."""
+    assert [each.longest_settle.total_seconds() for each in (Platform(), SLOW, EVERY)] == [2, 60, 60]
+    assert Platform.read("meshes: {m: {settleTime: 9s}}").longest_settle.total_seconds() == 9
+    assert Platform.read("gatewayClasses: {c: {settleTime: 0s}}").longest_settle.total_seconds() == 2
+
+
+def test_what_settles_declares_no_features() -> None:
+    """A class of which only the settle time is declared is asked for features as if it were not named."""
+    there = GatewayClass.read(gateway_class())
+    assert by_class("slow", there, SLOW).source is Source.NONE
+    anywhere = Platform.read("gatewayClasses: {'*': {features: [HTTPRouteRequestMirror]}, slow: {settleTime: 1m}}")
+    assert by_class("slow", there, anywhere).features == {MIRROR}
+
+
+@pytest.mark.parametrize("page", ["install", "gateways"])
+def test_the_file_that_the_documentation_shows_can_be_read(page: str) -> None:
+    """As it stands there, comments and all."""
+    text = (Path(__file__).parents[2] / "docs" / f"{page}.md").read_text(encoding="utf-8")
+    shown = [
+        block for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL) if block.startswith("gatewayClasses:")
+    ]
+    assert shown
+    for block in shown:
+        assert Platform.read(block).classes
 
 
 def spec(*steps: Json, kind: str = "HTTPRoute") -> RolloutSpec:

@@ -95,6 +95,29 @@ def look(
 
 
 FAR = {"name": "edge", "namespace": INFRA}
+SET = {"kind": "ListenerSet", "name": "mine"}
+OLD = {"key": "old", "operator": "DoesNotExist"}
+
+
+def selecting(selector: Json | None, **more: Any) -> Json:
+    """A listener that takes routes of namespaces with these labels."""
+    chosen = {"from": "Selector", **({"selector": selector} if selector is not None else {})}
+    return listener(allowedRoutes={"namespaces": chosen}, **more)
+
+
+def listener_set(*listeners: Json) -> Json:
+    """ListenerSet mine, of Gateway edge of another namespace."""
+    spec = {"parentRef": {"name": "edge", "namespace": INFRA}, "listeners": list(listeners or (listener(),))}
+    return thing("ListenerSet", "mine", TEAM, spec)
+
+
+def taking(selector: Json) -> Json:
+    """Gateway edge, which takes ListenerSets of namespaces with these labels."""
+    found = gateway(namespace=INFRA)
+    found["spec"]["allowedListeners"] = {"namespaces": {"from": "Selector", "selector": selector}}
+    return found
+
+
 AWAY: Json = {"canary": Backend("canary", ELSEWHERE, 80)}
 CLASS = AROUND[1]
 NO: list[Json] = []
@@ -250,7 +273,72 @@ CASES: list[tuple[str, Json, list[Json], Json, Reason, str]] = [
         ],
         {},
         Reason.NOT_ALLOWED_BY_LISTENERS,
-        "takes routes of namespaces with public=yes only",
+        (
+            "Gateway infra/edge takes routes of namespaces with public=yes only, so it does not serve HTTPRoute shop of "
+            "namespace team; whoever may label namespaces has to set the label public=yes on namespace team, or the owners "
+            "of Gateway infra/edge have to allow the namespace in allowedRoutes.namespaces of a listener"
+        ),
+    ),
+    (
+        "labels that the namespace lacks, of two listeners",
+        route(FAR, reports=[report(FAR, Accepted="NotAllowedByListeners")]),
+        [
+            gateway(
+                listener(),
+                selecting({"matchLabels": {"public": "yes"}, "matchExpressions": [OLD]}, name="other", port=81),
+                namespace=INFRA,
+            ),
+            CLASS,
+            thing("Namespace", TEAM, labels={"old": "v1"}),
+            *SERVICES,
+        ],
+        {},
+        Reason.NOT_ALLOWED_BY_LISTENERS,
+        (
+            "takes routes of its own namespace infra, namespaces with public=yes, no label old only, so it does not serve "
+            "HTTPRoute shop of namespace team; whoever may label namespaces has to set the label public=yes and take away "
+            "the label old on namespace team"
+        ),
+    ),
+    (
+        "a Gateway that takes no ListenerSets",
+        route(SET, reports=NO),
+        [listener_set(), gateway(namespace=INFRA), CLASS, *SERVICES],
+        {},
+        Reason.NOT_ALLOWED_BY_LISTENERS,
+        (
+            "Gateway infra/edge takes ListenerSets of no namespace only, so ListenerSet mine of namespace team is none of "
+            "its, and does not serve HTTPRoute shop; the owners of Gateway infra/edge have to allow the namespace in "
+            "allowedListeners.namespaces"
+        ),
+    ),
+    (
+        "a Gateway that takes ListenerSets of namespaces with another label",
+        route(SET, reports=NO),
+        [
+            listener_set(),
+            taking({"matchExpressions": [{"key": "sets", "operator": "Exists"}]}),
+            thing("Namespace", TEAM, labels={}),
+            CLASS,
+            *SERVICES,
+        ],
+        {},
+        Reason.NOT_ALLOWED_BY_LISTENERS,
+        "takes ListenerSets of namespaces with label sets only",
+    ),
+    (
+        "a ListenerSet that takes no such route, of a Gateway that takes the ListenerSet",
+        route(SET, reports=NO),
+        [
+            listener_set(selecting({"matchLabels": {"public": "yes"}})),
+            taking({"matchLabels": {"sets": "yes"}}),
+            thing("Namespace", TEAM, labels={"sets": "yes"}),
+            CLASS,
+            *SERVICES,
+        ],
+        {},
+        Reason.NOT_ALLOWED_BY_LISTENERS,
+        "ListenerSet mine takes routes of namespaces with public=yes only",
     ),
     (
         "a kind that no listener takes",
@@ -458,6 +546,26 @@ def test_without_rights_only_the_status_speaks(
     assert all("is not served" in finding.message or "parentRefs" in finding.message for finding in found)
 
 
+PUBLIC = {"matchLabels": {"public": "yes"}}
+LABELLED = thing("Namespace", TEAM, labels={"public": "no"})
+UNTOLD: list[tuple[str, list[Json]]] = [
+    ("nobody may read Namespaces", [gateway(selecting(PUBLIC), namespace=INFRA)]),
+    ("a selector that makes no sense", [gateway(selecting({"matchExpressions": [{"key": "a"}]}), namespace=INFRA), LABELLED]),
+    ("no selector at all", [gateway(selecting(None), namespace=INFRA), LABELLED]),
+    ("labels that are as it asks", [gateway(selecting(PUBLIC), namespace=INFRA), thing("Namespace", TEAM, labels={"public": "yes"})]),
+    ("a namespace without labels, and a selector that takes all", [gateway(selecting({}), namespace=INFRA), thing("Namespace", TEAM)]),
+    ("one listener of two lets it in", [gateway(selecting(PUBLIC), listener("all", 81, allowedRoutes={"namespaces": {"from": "All"}}), namespace=INFRA), LABELLED]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("why", "around"), UNTOLD, ids=[case[0] for case in UNTOLD])
+def test_where_labels_say_nothing_the_gateway_has_the_word(why: str, around: list[Json]) -> None:
+    """It has not answered yet, and that is all that is said; nor is a yes of its doubted for labels."""
+    (finding,) = look(route(FAR, reports=NO), [*around, CLASS, *SERVICES])
+    assert (why, finding.reason) == (why, Reason.ROUTE_NOT_ATTACHED)
+    assert look(route(FAR), [gateway(selecting(PUBLIC), namespace=INFRA), LABELLED, CLASS, *SERVICES]) == []
+
+
 def test_a_place_that_may_be_read_tells_nothing_of_another() -> None:
     """A controller of one namespace knows its own Gateways, and not those of the platform."""
     found = look(route(FAR), SERVICES, (("Gateway", TEAM), ("Service", TEAM)))
@@ -507,7 +615,20 @@ def test_two_hostnames_meet_exactly_if_some_host_is_meant_by_both(one: str, othe
         lambda inner: (
             st.lists(inner, max_size=3)
             | st.dictionaries(
-                st.sampled_from(["spec", "listeners", "ports", "from", "to", "name", "allowedRoutes", "kinds"]),
+                st.sampled_from(
+                    [
+                        "spec",
+                        "listeners",
+                        "ports",
+                        "from",
+                        "to",
+                        "name",
+                        "allowedRoutes",
+                        "kinds",
+                        "namespaces",
+                        "selector",
+                    ]
+                ),
                 inner,
                 max_size=4,
             )

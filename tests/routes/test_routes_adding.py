@@ -12,10 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from routes_kit import CANARY, STABLE, Json, ref, route, rule
 
+from canary.routes.added import MOST_ADDED, Added, bounded
 from canary.routes.added_refusals import Refused
 from canary.routes.added_rule import added_rules
-from canary.routes.adding import AddRule, RemoveRule, without
+from canary.routes.adding import AddRule, RemoveRule, standing, without
 from canary.routes.edit import edit
+from canary.routes.intent import Intent, Mode, parse_intent
 from canary.routes.matching import Condition, FieldMatch
 from canary.routes.pair import Pair, Weights
 from canary.routes.plan import Entry, RoutePlan, SetWeights
@@ -201,3 +203,101 @@ def test_what_an_api_server_fills_in_is_no_change() -> None:
     answer = patched(document, entry)
     answer["spec"]["rules"][-1]["backendRefs"][0] |= {"group": "", "kind": "Service"}
     assert entry.kept(RouteReading(answer), PAIR) == ""
+
+
+# -- what is on record ----------------------------------------------------------------------------------------------
+
+
+records = st.builds(
+    Added, st.booleans(), st.one_of(st.none(), st.from_regex(r"[a-z0-9]([a-z0-9.-]{0,250}[a-z0-9])?", fullmatch=True))
+)
+
+
+@given(st.dictionaries(st.text("0123456789abcdef", min_size=10, max_size=10), records, max_size=60))
+def test_a_record_survives_the_annotation_and_is_bounded(record: dict[str, Added]) -> None:
+    """All that is to be there is kept, and of what is gone what went last."""
+    kept = bounded(record)
+    there = [mark for mark, said in record.items() if said.there]
+    assert len(kept) == min(MOST_ADDED, len(record))
+    assert [mark for mark in record if mark in kept] == list(kept)
+    assert set(there) <= set(kept) or all(said.there for said in kept.values())
+    gone = [mark for mark, said in record.items() if not said.there]
+    left = [mark for mark in gone if mark in kept]
+    assert gone[len(gone) - len(left) :] == left
+    intent = Intent("shop", "uid", 7, Mode.STEP, 1, added=kept)
+    assert parse_intent(intent.dump()) == intent
+
+
+@pytest.mark.parametrize(
+    "added",
+    [
+        "x",
+        [],
+        {"a": 1},
+        {"a": "yes"},
+        {"a": "+A"},
+        {"a": "+-"},
+        {"a": "*"},
+        {f"{n}": "+" for n in range(MOST_ADDED + 1)},
+    ],
+)
+def test_a_record_that_makes_no_sense_makes_the_whole_annotation_none(added: Any) -> None:
+    """Anybody may write anything there; it never raises."""
+    said = json.loads(Intent("shop", "uid", 7, Mode.STEP, 1).dump()) | {"added": added}
+    assert parse_intent(json.dumps(said)) is None
+
+
+def test_filters_of_all_rules_may_be_edited() -> None:
+    """The rule is still ours: its filters are put back by the next plan, and it goes when its time is over."""
+    document = route(rule(ref("s", 1), ref("c", 0)))
+    (entry,) = added(document)
+    after = patched(document, entry)
+    after["spec"]["rules"][-1]["filters"] = [
+        {"type": "RequestMirror", "requestMirror": {"backendRef": {"name": "audit"}}}
+    ]
+    there = standing(RouteReading(after), PAIR, {entry.mark: Added(there=True)})
+    assert there.said != {entry.mark: entry.said}
+    assert patched(after, entry)["spec"]["rules"][-1] == entry.rule
+    assert patched(after, entry.removal)["spec"] == document["spec"]
+
+
+@pytest.mark.parametrize(("more", "goes"), [({}, True), ({"filters": [{"type": "RequestRedirect"}]}, False)])
+def test_a_rule_without_any_backend_is_ours_unless_it_needs_none(more: Json, goes: bool) -> None:
+    """Somebody took the canary out of all rules: what is left would answer those who opt in with 500."""
+    document = route(rule(ref("s", 1), ref("c", 0)))
+    (entry,) = added(document)
+    after = patched(document, entry)
+    after["spec"]["rules"][-1] |= {"backendRefs": [], **more}
+    there = standing(RouteReading(after), PAIR, {entry.mark: Added(there=True)})
+    assert there.said == ({entry.mark: ""} if goes else {})
+    assert (len(patched(after, entry.removal)["spec"]["rules"]) == 1) is goes
+    if goes:
+        assert entry.raises(RouteReading(after), PAIR)
+        assert patched(after, entry)["spec"]["rules"][-1] == entry.rule
+
+
+def test_what_stands_behind_is_named() -> None:
+    """Rules of others, by their names or places; ours among each other are not behind."""
+    document = route(
+        rule(ref("s", 1), ref("c", 0), matches=matched("/a")), rule(ref("s", 1), ref("c", 0), matches=matched("/b"))
+    )
+    entries = added(document)
+    after = patched(document, *entries)
+    record = {entry.mark: Added(there=True) for entry in entries}
+    assert standing(RouteReading(after), PAIR, record).behind == ()
+    after["spec"]["rules"] += [rule(ref("o"), name="late"), rule(ref("o"))]
+    assert standing(RouteReading(after), PAIR, record).behind == ("late", "#5")
+
+
+def test_weights_of_rules_that_moved_up_are_compared_where_they_are_then() -> None:
+    """A rule with the pair and no name stands behind one that goes in the same patch."""
+    document = route(rule(ref("s", 1), ref("c", 0), matches=matched("/a")))
+    entries = added(document)
+    after = patched(document, *entries)
+    after["spec"]["rules"].append(rule(ref("s", 1), ref("c", 0), matches=matched("/late")))
+    plan = RoutePlan.dividing(PAIR, {"#0": Weights(90, 10), "#2": Weights(40, 60)}, rules=[e.removal for e in entries])
+    answer = patched(after, *plan.entries)
+    assert len(answer["spec"]["rules"]) == 2
+    assert plan.kept(answer, after) == ""
+    answer["spec"]["rules"][1]["backendRefs"][0]["weight"] = 1
+    assert "was given 40/60" in plan.kept(answer, after)

@@ -92,11 +92,9 @@ app.kubernetes.io/component: controller
 - apiGroups: [apiextensions.k8s.io]
   resources: [customresourcedefinitions]
   verbs: [list, watch]
-{{- if .Values.namespaces }}
 - apiGroups: [""]
   resources: [namespaces]
   verbs: [list, watch]
-{{- end }}
 {{- end }}
 
 {{- define "canary.rules.rollouts" -}}
@@ -121,6 +119,21 @@ app.kubernetes.io/component: controller
 - apiGroups: [apps]
   resources: [deployments]
   verbs: [get, patch]
+{{- end }}
+
+{{- define "canary.rules.policies" -}}
+- apiGroups: [gateway.envoyproxy.io]
+  resources: [backendtrafficpolicies, clienttrafficpolicies, envoyextensionpolicies, envoypatchpolicies, securitypolicies]
+  verbs: [list, watch]
+- apiGroups: [gateway.kgateway.dev]
+  resources: [backendconfigpolicies, httplistenerpolicies, listenerpolicies, trafficpolicies]
+  verbs: [list, watch]
+- apiGroups: [kuadrant.io]
+  resources: [authpolicies, dnspolicies, ratelimitpolicies, tlspolicies, tokenratelimitpolicies]
+  verbs: [list, watch]
+- apiGroups: [gateway.nginx.org]
+  resources: [clientsettingspolicies, observabilitypolicies, proxysettingspolicies, snippetspolicies, upstreamsettingspolicies]
+  verbs: [list, watch]
 {{- end }}
 
 {{- define "canary.rules.events" -}}

@@ -1,0 +1,156 @@
+"""Follows the policies of a cluster, whatever their kinds are: the objects of all definitions that are labelled as policies (GEP-713).
+
+Only what they target by the name of a part is kept. Known is that of a namespace when the definitions could be listed, and the objects of
+each of them; what may not be read leaves it unknown, and then no rule with a name is copied (`canary.preflight.policies`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from canary.controller.lookout import Lookout
+from canary.controller.manager import Manager
+from canary.controller.route_informers import watch_name
+from canary.errors import ApiError
+from canary.kube import CRDS, Kube, Resource
+from canary.kube.definitions import policies_among
+from canary.kube.outage import Eyes
+from canary.preflight.surroundings import POLICY_LABEL
+
+log = logging.getLogger("canary.survey")
+
+Json = dict[str, Any]
+Watch = tuple[Resource, str | None]
+
+STALE = 60.0
+"""Seconds without sight after which what was seen last is as good as unknown."""
+
+
+class Policies:
+    """The watches of policies, for one controller. `places`: namespaces, or None for all together.
+
+    `again`: seconds between two looks at the definitions, and until what could not be read is tried again. `seen` is called once everything is
+    listed that may be, or could not be.
+    """
+
+    def __init__(
+        self,
+        kube: Kube,
+        manager: Manager,
+        places: tuple[str | None, ...],
+        lookout: Lookout,
+        *,
+        again: float,
+        seen: Callable[[], None],
+    ) -> None:
+        self._kube = kube
+        self._manager = manager
+        self._places = places
+        self._lookout = lookout
+        self._again = again
+        self._seen = seen
+        self._listed = False
+        self._watches: dict[Watch, asyncio.Task[None]] = {}
+        self._synced: set[Watch] = set()
+        self._failed: set[Watch] = set()
+
+    async def run(self) -> None:
+        """Follow for ever."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                await self._look(group)
+                await asyncio.sleep(self._again)
+
+    async def _look(self, group: asyncio.TaskGroup) -> None:
+        """Which definitions there are; those that are new are followed, those that are gone no more."""
+        try:
+            found = (await self._kube.list(CRDS, label_selector=POLICY_LABEL))["items"]
+        except ApiError as error:
+            self._listed = False
+            log.info("definitions of policies cannot be listed, so no rule with a name is copied: %s", error)
+            self._tell()
+            self._seen()
+            return
+        self._listed = True
+        resources = policies_among(found)
+        wanted = {
+            (resource, place) for resource in resources for place in (self._places if resource.namespaced else (None,))
+        }
+        for watch in self._watches.keys() - wanted:
+            self._watches.pop(watch).cancel()
+            self._synced.discard(watch)
+            self._failed.discard(watch)
+            self._manager.policies_gone(watch[0].definition, watch[1])
+        for watch in wanted - self._watches.keys():
+            self._watches[watch] = group.create_task(self._follow(*watch), name=f"policies {watch_name(*watch)}")
+        self._tell()
+
+    async def _follow(self, resource: Resource, place: str | None) -> None:
+        watch, said = (resource, place), ""
+        while True:
+            try:
+                await self._watch(resource, place)
+            except ApiError as error:
+                self._synced.discard(watch)
+                self._failed.add(watch)
+                self._manager.policies_gone(resource.definition, place)
+                if str(error) != said:
+                    said = str(error)
+                    log.info("%s cannot be read, so no rule with a name is copied: %s", watch_name(*watch), error)
+            self._tell()
+            await asyncio.sleep(self._again)
+
+    async def _watch(self, resource: Resource, place: str | None) -> None:
+        watch = resource, place
+        eyes = _Eyes(self._lookout.eyes(watch_name(*watch), counts=False), self, watch)
+        async for event in self._kube.list_and_watch(resource, place, pace=self._lookout.calm, eyes=eyes):
+            if event.type == "SYNCED":
+                self.sighted(watch)
+            else:
+                self._manager.policy(resource.definition, event.type, {**event.object, "kind": resource.kind})
+
+    def sighted(self, watch: Watch) -> None:
+        """All objects of a watch are known."""
+        self._failed.discard(watch)
+        self._synced.add(watch)
+        self._tell()
+
+    def out_of_sight(self, watch: Watch) -> None:
+        """They are not any more."""
+        self._synced.discard(watch)
+        self._tell()
+
+    def _tell(self) -> None:
+        for place in self._places:
+            mine = [watch for watch in self._watches if watch[1] in {None, place}]
+            self._manager.policies_known(place, known=self._listed and all(watch in self._synced for watch in mine))
+        if self._watches.keys() <= self._synced | self._failed:
+            self._seen()
+
+
+class _Eyes:
+    """Passes on what a watch sees, and lets what was seen too long ago count as unknown."""
+
+    def __init__(self, eyes: Eyes, policies: Policies, watch: Watch) -> None:
+        self._eyes = eyes
+        self._policies = policies
+        self._watch = watch
+        self._lost = False
+
+    def lost(self, seconds: float, why: str) -> None:
+        self._eyes.lost(seconds, why)
+        if seconds > STALE:
+            self._lost = True
+            self._policies.out_of_sight(self._watch)
+
+    def suspect(self) -> None:
+        self._eyes.suspect()
+
+    def found(self) -> None:
+        self._eyes.found()
+        if self._lost:
+            self._lost = False
+            self._policies.sighted(self._watch)
