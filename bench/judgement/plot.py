@@ -39,7 +39,7 @@ def _alarms(document: Json, path: Path) -> None:
     panel.axvline(100 * document["alpha"], color="grey", linestyle="--")
     names = [f"{one['scenario']}: {one['method']}" if one in today else one["scenario"] for one in rows]
     panel.set_yticks(range(len(rows)), names)
-    panel.set(xlabel="healthy canaries that were failed, % (95 % interval; dashed: alpha; grey: what no judge can do)")
+    panel.set(xlabel="healthy canaries failed, % (dashed: alpha; grey: no bar)")
     figure.savefig(path, metadata={"Date": None})
 
 
