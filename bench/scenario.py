@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from bench import world
 from bench.child import Child, Json
 from bench.figures import distribution
+from canary.preflight.offers import SETTLE
 
 PATIENCE = 300.0
 """Seconds that anything may take before the benchmark gives up."""
@@ -209,8 +210,8 @@ class Scenario:
         }
 
     def _speak(self) -> None:
-        """Let every check speak once, and a moment more for the status that says so."""
-        time.sleep(self._size.interval * world.JITTER + self._size.moment)
+        """Let every check speak once after its gateway has settled, and a moment more for the status that says so."""
+        time.sleep(SETTLE.total_seconds() + self._size.interval * world.JITTER + self._size.moment)
 
     def _settle(self, controller: Child, quiet: float = 0.2) -> None:
         """Wait until the controller has caught up: four moments in which it took less than `quiet` of a core."""

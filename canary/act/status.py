@@ -66,6 +66,12 @@ class StatusWriter:
         """Whether a write is under way."""
         return self._writing is not None
 
+    @property
+    def run(self) -> object:
+        """The number of the run on record, as far as that was known when it was read or written last."""
+        run = self.recorded.get("run")
+        return run.get("number") if isinstance(run, dict) else 0
+
     def read(self, document: Json) -> bool:
         """Take note of what is on record; returns whether that is something else than what was known of it."""
         recorded = document.get("status") or {}

@@ -17,6 +17,9 @@ from canary.kube.pace import WatchPace
 
 log = logging.getLogger("canary.sight")
 
+STALE = 60.0
+"""Seconds without sight after which what was seen last is as good as unknown, where nobody is blind for it."""
+
 ASLEEP = 2.0
 """Seconds more than they should be between two beats mean that the process did not run."""
 
@@ -102,6 +105,28 @@ class Lookout:
                 log.warning("this process did not run for %.1f s; everything is looked at anew", asleep)
                 self.sight.slept(asleep)
                 manager.wake(set(manager.reconciling))
+
+
+class Fading:
+    """Passes on what a watch sees, and lets what was seen last count as unknown after STALE seconds without sight."""
+
+    def __init__(self, eyes: Eyes, on_stale: Callable[[], object], on_found: Callable[[], object]) -> None:
+        """Both may be called again when it is so already."""
+        self._eyes = eyes
+        self._on_stale = on_stale
+        self._on_found = on_found
+
+    def lost(self, seconds: float, why: str) -> None:
+        self._eyes.lost(seconds, why)
+        if seconds > STALE:
+            self._on_stale()
+
+    def suspect(self) -> None:
+        self._eyes.suspect()
+
+    def found(self) -> None:
+        self._eyes.found()
+        self._on_found()
 
 
 class _Eyes:

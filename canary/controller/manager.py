@@ -140,7 +140,8 @@ class Manager:
         """A policy of a definition appeared, changed or vanished. Runs under way are looked at, too: it may guard what they copy."""
         store = self.deps.store
         gone = kind == "DELETED"
-        self.wake(store.drop_policy(definition, key_of(document)) if gone else store.put_policy(definition, document))
+        key = key_of(document)
+        self.wake(store.drop_policy(definition, key) if gone else store.put_policy(definition, document), paced=True)
 
     def policies_gone(self, definition: str, place: str | None) -> None:
         """What was seen of a definition of policies in a namespace (None: everywhere) counts no more."""

@@ -9,24 +9,21 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from canary.controller.lookout import Lookout
+from canary.controller.lookout import Fading, Lookout
 from canary.controller.manager import Manager
 from canary.controller.route_informers import watch_name
 from canary.errors import ApiError
 from canary.kube import CRDS, Kube, Resource
 from canary.kube.definitions import policies_among
-from canary.kube.outage import Eyes
 from canary.preflight.surroundings import POLICY_LABEL
 
 log = logging.getLogger("canary.survey")
 
 Json = dict[str, Any]
 Watch = tuple[Resource, str | None]
-
-STALE = 60.0
-"""Seconds without sight after which what was seen last is as good as unknown."""
 
 
 class Policies:
@@ -105,20 +102,24 @@ class Policies:
 
     async def _watch(self, resource: Resource, place: str | None) -> None:
         watch = resource, place
-        eyes = _Eyes(self._lookout.eyes(watch_name(*watch), counts=False), self, watch)
+        eyes = Fading(
+            self._lookout.eyes(watch_name(*watch), counts=False),
+            partial(self._out_of_sight, watch),
+            partial(self._sighted, watch),
+        )
         async for event in self._kube.list_and_watch(resource, place, pace=self._lookout.calm, eyes=eyes):
             if event.type == "SYNCED":
-                self.sighted(watch)
+                self._sighted(watch)
             else:
                 self._manager.policy(resource.definition, event.type, {**event.object, "kind": resource.kind})
 
-    def sighted(self, watch: Watch) -> None:
+    def _sighted(self, watch: Watch) -> None:
         """All objects of a watch are known."""
         self._failed.discard(watch)
         self._synced.add(watch)
         self._tell()
 
-    def out_of_sight(self, watch: Watch) -> None:
+    def _out_of_sight(self, watch: Watch) -> None:
         """They are not any more."""
         self._synced.discard(watch)
         self._tell()
@@ -129,28 +130,3 @@ class Policies:
             self._manager.policies_known(place, known=self._listed and all(watch in self._synced for watch in mine))
         if self._watches.keys() <= self._synced | self._failed:
             self._seen()
-
-
-class _Eyes:
-    """Passes on what a watch sees, and lets what was seen too long ago count as unknown."""
-
-    def __init__(self, eyes: Eyes, policies: Policies, watch: Watch) -> None:
-        self._eyes = eyes
-        self._policies = policies
-        self._watch = watch
-        self._lost = False
-
-    def lost(self, seconds: float, why: str) -> None:
-        self._eyes.lost(seconds, why)
-        if seconds > STALE:
-            self._lost = True
-            self._policies.out_of_sight(self._watch)
-
-    def suspect(self) -> None:
-        self._eyes.suspect()
-
-    def found(self) -> None:
-        self._eyes.found()
-        if self._lost:
-            self._lost = False
-            self._policies.sighted(self._watch)

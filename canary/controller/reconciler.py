@@ -305,6 +305,7 @@ class Reconciler:
         What was recorded is by the clock of who recorded it. Time in which nothing could be seen counts against nobody.
         """
         deps, status = self._deps, self._status
+        on_record = self._record.run == _number(status)
         another = self._record.read(deps.store.rollouts[self.key].document)
         now = deps.clock.now()
         if deps.fence.epoch != self._epoch:  # we slept: another may have been at work, and what was measured is old
@@ -313,7 +314,7 @@ class Reconciler:
             taken = (
                 rollout.status
                 if status is None
-                else adopt(status, rollout.status, another=self._another(rollout.status))
+                else adopt(status, rollout.status, another=self._another(rollout.status), on_record=on_record)
             )
             if taken is not status:
                 if status is not None and taken.active:
@@ -424,8 +425,8 @@ class Reconciler:
             telemetry.run_finished(namespace, name, status.run.outcome)
 
 
-def _number(status: RolloutStatus) -> int:
-    return status.run.number if status.run is not None else 0
+def _number(status: RolloutStatus | None) -> int:
+    return status.run.number if status is not None and status.run is not None else 0
 
 
 def _turn(store: Store, key: Key, route: RouteKey) -> str:

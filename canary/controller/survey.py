@@ -10,7 +10,7 @@ import asyncio
 import logging
 from functools import partial
 
-from canary.controller.lookout import Lookout
+from canary.controller.lookout import Fading, Lookout
 from canary.controller.manager import Manager
 from canary.controller.policies import Policies
 from canary.controller.route_informers import watch_name
@@ -25,7 +25,6 @@ from canary.kube import (
     Kube,
     Resource,
 )
-from canary.kube.outage import Eyes
 from canary.preflight.surroundings import POLICY
 
 log = logging.getLogger("canary.survey")
@@ -36,8 +35,6 @@ PATIENCE = 10.0
 """Seconds that a start waits for these lists at most."""
 AGAIN = 300.0
 """Seconds after which a kind that could not be read is asked for again: somebody may have granted the right."""
-STALE = 60.0
-"""Seconds without sight after which what was seen last is as good as unknown."""
 
 
 class Survey:
@@ -98,10 +95,11 @@ class Survey:
 
     async def _follow(self, resource: Resource, place: str | None) -> None:
         name = watch_name(resource, place)
-        eyes = _Eyes(self._lookout.eyes(name, counts=False), self._manager, resource.kind, place)
+        know = partial(self._manager.know, resource.kind, place)
+        eyes = Fading(self._lookout.eyes(name, counts=False), partial(know, known=False), partial(know, known=True))
         async for event in self._kube.list_and_watch(resource, place, pace=self._lookout.calm, eyes=eyes):
             if event.type == "SYNCED":
-                self._manager.know(resource.kind, place, known=True)
+                know(known=True)
                 self._arrived((resource, place))
             else:
                 self._manager.around(resource.kind, event.type, event.object)
@@ -118,25 +116,3 @@ class Survey:
             log.info("this cluster serves no %s of %s", resource.plural, resource.api_version)
         else:
             log.warning("%s cannot be read, so nothing is said about them before a run: %s", name, error)
-
-
-class _Eyes:
-    """Passes on what a watch sees, and lets what was seen too long ago count as unknown."""
-
-    def __init__(self, eyes: Eyes, manager: Manager, kind: str, place: str | None) -> None:
-        self._eyes = eyes
-        self._manager = manager
-        self._kind = kind
-        self._place = place
-
-    def lost(self, seconds: float, why: str) -> None:
-        self._eyes.lost(seconds, why)
-        if seconds > STALE:
-            self._manager.know(self._kind, self._place, known=False)
-
-    def suspect(self) -> None:
-        self._eyes.suspect()
-
-    def found(self) -> None:
-        self._eyes.found()
-        self._manager.know(self._kind, self._place, known=True)

@@ -27,19 +27,20 @@ from canary.routes.intent import Intent, Mode
 Rule = Callable[[Scope], Scope]
 
 
-def adopt(ours: RolloutStatus, recorded: RolloutStatus, *, another: bool) -> RolloutStatus:
+def adopt(ours: RolloutStatus, recorded: RolloutStatus, *, another: bool, on_record: bool) -> RolloutStatus:
     """Which of two states of one Rollout holds: what we have in mind, or what somebody else has put on record.
 
     A recorded outcome is final for everybody, and so is a later run. `another` says that the routes name the turn of
     another controller: then its word counts for a run that is undecided. Else nobody but us has a say in our own run,
-    except that an outcome of ours that is not on record yet is kept.
+    except that an outcome of ours that is not on record yet is kept. `on_record` says that our run was on record: one that was
+    not has begun from what somebody else has gone on from since, so it is decided anew whether it may begin.
     """
     if recorded.run is None:
         return ours
     if ours.run is None or recorded.run.number > ours.run.number:
         return recorded
     if recorded.run.number < ours.run.number:
-        return ours
+        return ours if on_record else recorded
     if recorded.run.outcome is not None:
         ended = recorded.run.outcome is ours.run.outcome and (recorded.active or not ours.active)
         return ours if ended else recorded

@@ -33,7 +33,7 @@ from canary.model.status import (
 )
 from canary.model.steps import Match, Mirror, Step
 from canary.model.values import decimal_text
-from canary.routes.added import Added
+from canary.routes.added import Added, recorded
 from canary.routes.filters import Copied
 from canary.routes.pair import Weights
 
@@ -281,7 +281,7 @@ class Scope:
         """What the run has on record of the rules that it added to a route, by their marks."""
         remembered = self.remembered(route)
         said = remembered.added if self.status.active and remembered is not None and remembered.owned else {}
-        return {**_read(said, Added.parse), **(route.intent.added if route.intent is not None else {})}
+        return recorded(said, route.intent.added if route.intent is not None else {})
 
     @property
     def opted_in(self) -> bool:

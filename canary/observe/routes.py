@@ -7,13 +7,12 @@ found by what the run has left on record (the annotation on the route, else the 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 
 from canary.decide.facts import RouteView, RuleView
 from canary.model.rollout import RolloutSpec, RouteRef
 from canary.model.status import RolloutStatus
-from canary.routes.added import Added
+from canary.routes.added import Added, recorded
 from canary.routes.added_refusals import Refused
 from canary.routes.adding import standing
 from canary.routes.intent import Intent
@@ -140,13 +139,9 @@ def _additions(
 
 def _added(viewer: Viewer, ref: RouteRef, intent: Intent | None) -> dict[str, Added]:
     """What is on record of rules that were added: the same as `Scope.added` has."""
-    found: dict[str, Added] = {}
     remembered = viewer.status.route(ref.kind, ref.name)
-    if viewer.status.active and remembered is not None and remembered.owned:
-        for mark, text in remembered.added.items():
-            with suppress(ValueError):
-                found[mark] = Added.parse(text)
-    return {**found, **(intent.added if intent is not None else {})}
+    said = remembered.added if viewer.status.active and remembered is not None and remembered.owned else {}
+    return recorded(said, intent.added if intent is not None else {})
 
 
 def _remembered(viewer: Viewer, ref: RouteRef, pair: Pair) -> _Bound | None:

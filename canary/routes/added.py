@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -44,6 +45,18 @@ class Added:
         if found is None:
             raise ValueError(f"{text!r} is no rule that was added")
         return cls(found[1] == "+", found[2])
+
+
+def recorded(remembered: Mapping[str, str], noted: Mapping[str, Added]) -> dict[str, Added]:
+    """What a status remembers of the rules that a run added, by mark, and over it what the route itself says (`noted`).
+
+    What makes no sense is as good as not remembered.
+    """
+    found = {}
+    for mark, text in remembered.items():
+        with suppress(ValueError):
+            found[mark] = Added.parse(text)
+    return {**found, **noted}
 
 
 def mark_of(rule: Json, namespace: str) -> str:

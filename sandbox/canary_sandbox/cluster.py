@@ -6,7 +6,7 @@ import os
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -42,12 +42,12 @@ _GATEWAY_API = Path(__file__).resolve().parent / "gatewayapi"
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Loopback ports that are taken if they are still free; 0, or a listener that is not named: any."""
+    """Loopback ports that are taken if they are still free; 0: any."""
 
     api: int = 0
     prometheus: int = 0
-    listeners: Mapping[str, int] = field(default_factory=dict)
-    """Of Envoy, by "namespace/gateway/listener"."""
+    listeners: Mapping[str, int] | None = None
+    """Of Envoy, by "namespace/gateway/listener"; None: any, where others get ports that are likely to be free another time."""
     traefik: Sequence[int] = ()
     """Those that Traefik binds and Gateways name: not to be replaced by others if they are taken."""
 

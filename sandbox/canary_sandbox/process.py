@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import os
+import random
 import signal
 import socket
 import sys
@@ -28,12 +29,19 @@ PR_SET_PDEATHSIG = 1
 _prctl = ctypes.CDLL(None, use_errno=True).prctl if sys.platform == "linux" else None
 
 
-def free_port() -> int:
-    """Return a loopback TCP port that was free a moment ago; for programs that cannot bind port 0 and tell."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+LASTING = 15000, 32768
+"""From here (inclusive) to there: no system gives these ports to a connection, or to a listener that takes any (see ip(7))."""
+
+
+def free_port(*, udp: bool = False) -> int:
+    """Return a loopback port that nobody listens on, and that none gets by chance later.
+
+    For programs that cannot bind port 0 and tell, and for addresses that shall be the same after a while.
+    """
+    for _ in range(100):
+        if port := free_or_any(random.randrange(*LASTING), udp=udp):
+            return port
+    raise SandboxError("none of 100 loopback ports is free; end the programs that listen on them")
 
 
 def free_or_any(port: int, *, udp: bool = False) -> int:

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The JSON of one small run: everything that a large one does, with measurements every second."""
     path = tmp_path_factory.mktemp("bench") / "figures.json"
-    command = [sys.executable, "-m", "bench", "8:4", "--interval", "1", "--window", "0.5"]
+    command = [sys.executable, "-m", "bench", "8:4", "--interval", "1", "--window", "1.5"]
     done = subprocess.run([*command, "--output", str(path)], capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     assert json.loads(done.stdout) == json.loads(path.read_text())
@@ -43,7 +43,7 @@ def test_a_run_measures_what_it_is_about(run: Path) -> None:
     assert 0 < result["start_first_decision_seconds"] <= result["start_all_decisions_seconds"]
     assert 0 < result["stopped_goes_on_seconds"] < result["killed_goes_on_seconds"] < 10
     assert result["stop_seconds"] > 0
-    assert result["lease_requests_per_minute"] <= 120  # one, in half a second
+    assert result["lease_requests_per_minute"] <= 120  # one or two, in a second and a half
     assert 0 < result["idle_mib"] <= result["peak_mib"]
     assert result["measurements_per_second"] > 1
 

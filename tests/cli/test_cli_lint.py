@@ -16,7 +16,7 @@ import pytest
 import yaml
 from cli_kit import canary
 from cluster_kit import api_server, install_all, own_namespace
-from definitions import concise, install, remove
+from definitions import concise, install, policy_definition, remove
 
 from canary.kube import (
     CHECKTEMPLATES,
@@ -411,7 +411,7 @@ async def test_live_looks_for_policies_about_a_rule_that_a_step_copies(cluster: 
     await cluster.kube.merge_patch(HTTPROUTES, "shop", NS, {"spec": {"rules": rules}})
     await cluster.accept(generation=2)
     assert await cluster.lint(manifest) == (0, [])
-    await cluster.kube.create(CRDS, definition_of_policies())
+    await cluster.kube.create(CRDS, policy_definition())
     policies = Resource("gateway.envoyproxy.io", "v1alpha1", "securitypolicies", "SecurityPolicy")
     target = {"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "name": "shop", "sectionName": "pay"}
     metadata = {"name": "login", "namespace": NS}
@@ -431,27 +431,6 @@ async def test_live_looks_for_policies_about_a_rule_that_a_step_copies(cluster: 
     code, ((field, words),) = await cluster.lint(manifest)
     assert (code, field) == (0, "spec.steps[0]")
     assert "whether a policy targets that rule by its name cannot be seen from the cluster" in words
-
-
-def definition_of_policies() -> Json:
-    """A definition with the label of GEP-713."""
-    names = {"plural": "securitypolicies", "singular": "securitypolicy", "kind": "SecurityPolicy"}
-    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    version = {"name": "v1alpha1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
-    return {
-        "apiVersion": CRDS.api_version,
-        "kind": "CustomResourceDefinition",
-        "metadata": {
-            "name": "securitypolicies.gateway.envoyproxy.io",
-            "labels": {"gateway.networking.k8s.io/policy": "Direct"},
-        },
-        "spec": {
-            "group": "gateway.envoyproxy.io",
-            "names": {**names, "listKind": "SecurityPolicyList"},
-            "scope": "Namespaced",
-            "versions": [version],
-        },
-    }
 
 
 async def test_live_knows_rivals_and_itself(cluster: Cluster, tmp_path: Path) -> None:

@@ -85,3 +85,24 @@ async def _lists(kube: Kube, resource: Resource) -> bool:
     except NotFound:
         return False
     return True
+
+
+def policy_definition() -> Json:
+    """The definition of a policy (GEP-713), as far as it matters here."""
+    names = {"plural": "securitypolicies", "singular": "securitypolicy", "kind": "SecurityPolicy"}
+    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    version = {"name": "v1alpha1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {
+            "name": "securitypolicies.gateway.envoyproxy.io",
+            "labels": {"gateway.networking.k8s.io/policy": "Direct"},
+        },
+        "spec": {
+            "group": "gateway.envoyproxy.io",
+            "names": {**names, "listKind": "SecurityPolicyList"},
+            "scope": "Namespaced",
+            "versions": [version],
+        },
+    }

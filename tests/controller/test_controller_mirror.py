@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import copy
-import json
 from typing import Any
 
 import pytest
 from controller_kit import Clients, World, backend, clean, route_document, rule
+from story_kit import survives_every_death
 
 from canary.kube import HTTPROUTES, SERVICES
 
@@ -152,57 +152,7 @@ async def test_argo_puts_the_route_back_and_the_run_waits_for_a_person(world: Wo
 @pytest.mark.parametrize("good", [True, False], ids=["good", "bad"])
 async def test_a_controller_may_be_killed_at_any_write_of_a_run_that_mirrors(clients: Clients, good: bool) -> None:
     """Right before it leaves, or right after it took effect: the next one ends the run as if nothing had been."""
-    end, writes = await _story(clients, good=good)
-    assert end[0] == ("Succeeded" if good else "RolledBack")
-    for index in range(writes):
-        for where in ("before", "after"):
-            found, _ = await _story(clients, good=good, at=index, where=where)
-            assert found == end, f"killed {where} write {index}"
-
-
-async def _story(
-    clients: Clients, *, good: bool, at: int = -1, where: str = ""
-) -> tuple[tuple[str, str, list[str]], int]:
-    """One run to its end; how it ended, and how many writes it took since the deployment."""
-    offset: int | None = None
-
-    def cut(index: int, _request: Any) -> str:
-        return where if offset is not None and index - offset == at else ""
-
-    async with World(clients) as world:
-        world.quiet = 0.004
-        world.provider.answers["errors"] = (
-            0.0 if good else (lambda query, _: 0.5 if 'step="mirror' in query.text else 0.0)
-        )
-        check = {
-            "name": "errors",
-            "prometheus": {"query": 'errors{step="{{ step.kind }}"}'},
-            "interval": "1s",
-            "threshold": {"max": "1%"},
-        }
-        first = await world.begin(shop(), cut=cut, steps=[MIRROR, {"weight": 100, "hold": "2s"}], checks=[check])
-        before = json.dumps(world.route()["spec"], sort_keys=True)
-        await world.settle()
-        offset = len(first.line.sent)
-        await world.deploy(2)
-        instance = first
-        while True:
-            await world.until(lambda: first.dead or world.phase() in {"Succeeded", "RolledBack"})
-            if instance is first and first.dead:
-                await first.kill()
-                instance = await world.start_controller()
-            await world.until(lambda: world.phase() in {"Succeeded", "RolledBack"})
-            await world.settle()
-            if not first.dead or instance is not first:
-                break
-        await world.pass_(5)
-        same = (
-            "as before" if json.dumps(world.route()["spec"], sort_keys=True) == before else str(world.route()["spec"])
-        )
-        end = (world.phase(), same, list(clean(world)))
-        writes = len(first.line.sent) - offset
-        await instance.stop()
-        return end, writes
+    await survives_every_death(clients, shop(), MIRROR, good=good)
 
 
 async def test_a_filter_of_another_team_in_the_same_route_stays(world: World) -> None:

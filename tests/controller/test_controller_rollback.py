@@ -7,10 +7,20 @@ import time
 from collections.abc import Callable
 
 import pytest
-from controller_kit import CONTROLLER, REAL_SECONDS, World, clean, route_document
+from controller_kit import (
+    CONTROLLER,
+    REAL_SECONDS,
+    RUN_ANNOTATION,
+    ControllerInstance,
+    World,
+    clean,
+    pair_weights,
+    route_document,
+)
 
 from canary.kube import DEPLOYMENTS, HTTPROUTES
 from canary.metrics.port import Query
+from canary.model.requests import REQUEST_ANNOTATION
 from canary_sandbox.apiserver import Fault
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -229,3 +239,49 @@ async def test_a_rolled_back_revision_waits_for_a_word(world: World) -> None:
     await world.ask("retry")
     await world.until(lambda: world.phase() == "Succeeded")
     assert world.run_number() == 2
+
+
+class Late(ControllerInstance):
+    """One whose watches bring nothing: it knows what it is told by hand."""
+
+    async def look_after(self, namespace: str) -> None:
+        pass
+
+
+async def test_a_controller_that_knows_half_of_what_happened_does_no_request_twice(world: World) -> None:
+    """Its watch of routes is ahead of its watch of Rollouts: a retry waits that another has done, and whose run is lost again.
+
+    The route tells of that run, so a next one would be its number's; what is on record by then says that it has ended.
+    """
+    first = await world.begin()
+    world.provider.answers["errors"] = 0.5
+    await world.deploy(2)
+    await world.until(lambda: world.phase() == "RolledBack")
+    await world.ask({"id": "again", "verb": "retry", "by": "alice"})
+    await world.until(lambda: world.run_number() == 2 and world.phase() == "RolledBack")
+    await world.settle()
+    await first.stop()
+    asked = next(
+        version
+        for version in world.records.versions["rollouts"]
+        if REQUEST_ANNOTATION in version["metadata"].get("annotations", {}) and version["status"]["run"]["number"] == 1
+    )
+    lost = [
+        version
+        for version in world.records.versions["httproutes"]
+        if '"run":2,"mode":"rollback"' in version["metadata"].get("annotations", {}).get(RUN_ANNOTATION, "")
+    ][-1]
+    late = await Late(world, held=True).start()
+    for name in ("stable", "canary"):
+        late.manager.workload("ADDED", await world.admin.get(DEPLOYMENTS, name, world.namespace))
+    late.manager.route("ADDED", lost)
+    late.manager.rollout("ADDED", asked)
+    await late.manager.begin()
+    await world.settle()
+    await world.pass_(30)
+    await late.stop()
+    assert (world.run_number(), world.phase(), world.weights()) == (2, "RolledBack", (1, 0))
+    given = [
+        version for version in world.records.versions["httproutes"] if pair_weights(version["spec"]["rules"][0])[1]
+    ]
+    assert all('"run":3' not in version["metadata"]["annotations"][RUN_ANNOTATION] for version in given)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from definitions import concise, remove
+from definitions import concise, policy_definition, remove
 from definitions import install as define
 from deploy_kit import (
     OVERLAYS,
@@ -339,27 +339,6 @@ async def test_a_rule_that_a_policy_guards_is_not_copied(place: Town, tmp_path: 
 def reason(status: Json) -> str:
     """Of the condition Ready."""
     return next((one["reason"] for one in status.get("conditions", ()) if one["type"] == "Ready"), "")
-
-
-def policy_definition() -> Json:
-    """The definition of a policy that the component names, as far as it matters here."""
-    names = {"plural": "securitypolicies", "singular": "securitypolicy", "kind": "SecurityPolicy"}
-    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    version = {"name": "v1alpha1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {
-            "name": "securitypolicies.gateway.envoyproxy.io",
-            "labels": {"gateway.networking.k8s.io/policy": "Direct"},
-        },
-        "spec": {
-            "group": "gateway.envoyproxy.io",
-            "names": {**names, "listKind": "SecurityPolicyList"},
-            "scope": "Namespaced",
-            "versions": [version],
-        },
-    }
 
 
 def policy(rule: str) -> Json:

@@ -127,6 +127,8 @@ GOING, LOST, WON = (
     state(Phase.ROLLED_BACK, 2, Outcome.ROLLED_BACK),
     state(Phase.SUCCEEDED, 2, Outcome.SUCCEEDED),
 )
+BEGUN = state(Phase.PROGRESSING, 2)
+"""Not on record yet."""
 LOSING = state(Phase.ROLLING_BACK, 2, Outcome.ROLLED_BACK)
 
 
@@ -142,6 +144,8 @@ LOSING = state(Phase.ROLLING_BACK, 2, Outcome.ROLLED_BACK)
         pytest.param(LOSING, GOING, True, "ours", id="whoever else is at work"),
         pytest.param(GOING, state(Phase.PROGRESSING, 3), False, "recorded", id="a later run is another controller's"),
         pytest.param(GOING, state(Phase.PROGRESSING, 1), True, "ours", id="an earlier run is over"),
+        pytest.param(BEGUN, state(Phase.PROGRESSING, 1), True, "recorded", id="but for one that began from less"),
+        pytest.param(BEGUN, state(Phase.ROLLED_BACK, 1, Outcome.ROLLED_BACK), False, "recorded", id="whoever ended it"),
         pytest.param(GOING, RolloutStatus(), True, "ours", id="an empty record says nothing"),
         pytest.param(GOING, state(Phase.PAUSED, 2), True, "recorded", id="another controller's word for our run"),
         pytest.param(GOING, state(Phase.PAUSED, 2), False, "ours", id="nobody else drives it: nobody else has a say"),
@@ -149,7 +153,9 @@ LOSING = state(Phase.ROLLING_BACK, 2, Outcome.ROLLED_BACK)
 )
 def test_which_of_two_states_holds(ours: RolloutStatus, recorded: RolloutStatus, another: bool, holds: str) -> None:
     """What we have in mind, or what somebody has put on record."""
-    assert adopt(ours, recorded, another=another) is (ours if holds == "ours" else recorded)
+    assert adopt(ours, recorded, another=another, on_record=ours is not BEGUN) is (
+        ours if holds == "ours" else recorded
+    )
 
 
 @pytest.mark.parametrize(

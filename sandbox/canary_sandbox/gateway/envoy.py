@@ -27,7 +27,7 @@ from canary_sandbox.gateway.objects import Backend, Json
 from canary_sandbox.gateway.responder import responder
 from canary_sandbox.gateway.streams import Stream
 from canary_sandbox.gateway.translate import EnvoyConfig
-from canary_sandbox.process import ManagedProcess, answers, free_or_any
+from canary_sandbox.process import ManagedProcess, answers, free_or_any, free_port
 
 LOAD_TIMEOUT = 10.0
 """Seconds that Envoy gets to load what was written; it takes milliseconds unless the machine is stuck."""
@@ -45,11 +45,12 @@ class EnvoyRefusedError(Exception):
 class Envoy(Composite):
     """One Envoy process. `ports` are the loopback ports by listener id, known once the listener serves.
 
-    Those given are taken if they are free when their listener is new.
+    Those given are taken if they are free when their listener is new, and where some are given, or {}, other listeners get
+    ports that are likely to be free another time.
     """
 
     def __init__(self, *, concurrency: int = 1, ports: Mapping[str, int] | None = None) -> None:
-        self._wanted_ports = dict(ports or {})
+        self._wanted_ports = ports
         self._asked: dict[str, int] = {}
         # One worker carries thousands of requests a second, and with one worker a probe proves the whole data path.
         self._concurrency = concurrency
@@ -147,7 +148,7 @@ class Envoy(Composite):
         self._asked = {
             name: self._asked[name]
             if name in self._asked
-            else free_or_any(self._wanted_ports.get(name, 0), udp=name in streams and streams[name].udp)
+            else self._port_for(name, udp=name in streams and streams[name].udp)
             for name in names
         }
         listeners = {name: self._listener(name, streams.get(name), port) for name, port in self._asked.items()}
@@ -243,6 +244,11 @@ class Envoy(Composite):
                 return ""
             except OSError as error:
                 return None if error.errno == errno.EADDRNOTAVAIL else ""
+
+    def _port_for(self, name: str, *, udp: bool) -> int:
+        if self._wanted_ports is None:
+            return 0
+        return free_or_any(self._wanted_ports.get(name, 0), udp=udp) or free_port(udp=udp)
 
     async def _learn_ports(self) -> None:
         async with self._http.get(f"{self.admin_url}/listeners", params={"format": "json"}) as response:

@@ -23,7 +23,7 @@ from canary_sandbox.instance.control import Control
 from canary_sandbox.instance.folder import Folder, birth_of, report_of, settings_of, turn, write
 from canary_sandbox.instance.manager import Manager
 from canary_sandbox.manifests import wanted_replicas
-from canary_sandbox.process import free_or_any
+from canary_sandbox.process import free_or_any, free_port
 from canary_sandbox.prometheus import require_prometheus
 from canary_sandbox.traefik import TraefikGateway
 
@@ -310,7 +310,7 @@ class Supervisor:
         try:
             self._faults = {name: Override(**fault) for name, fault in (self._settings.get("faults") or {}).items()}
             self._asked_ports = Ports(
-                int(self._ports.get("api") or 0),
+                free_or_any(int(self._ports.get("api") or 0)) or free_port(),
                 int(self._ports.get("prometheus") or 0),
                 {name: int(port) for name, port in (self._ports.get("listeners") or {}).items()},
                 tuple(int(port) for port in self._ports.get("traefik") or ()),

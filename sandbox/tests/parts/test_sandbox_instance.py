@@ -23,6 +23,7 @@ from canary_sandbox.instance import rights
 from canary_sandbox.instance.client import NotUpError, ask
 from canary_sandbox.instance.folder import Folder, LockOwner, birth_of, default_folder, settings_of, write
 from canary_sandbox.instance.launch import stop
+from canary_sandbox.process import LASTING, free_port
 
 HOLD = "import sys; from pathlib import Path; from canary_sandbox.instance.folder import Folder\n"
 HOLD += "with Folder(Path(sys.argv[1])).locked() as ours: print(ours, flush=True); sys.stdin.read()"
@@ -218,13 +219,17 @@ async def test_an_override_goes_over_the_template_and_leaves_the_rest() -> None:
 
 @pytest.mark.sandbox_only("a real server is not resumed by us")
 async def test_a_resumed_cluster_serves_at_the_same_places() -> None:
-    """Same ports of API server and listener; Pods and EndpointSlices are those of this instance only."""
-    async with Sandbox(crds=()) as before:
+    """Same ports of API server and listener; Pods and EndpointSlices are those of this instance only.
+
+    Meanwhile they are given to nobody who takes any port: they are none of those.
+    """
+    async with Sandbox(crds=(), ports=Ports(api=free_port(), listeners={})) as before:
         shop = Shop(before)
         await shop.open()
         url = await before.gateway_url("team-shop", "shop")
         api, saved = before.api.url, before.server.save()
         ports = Ports(api=int(api.rpartition(":")[2]), listeners=dict(before.gateway.ports))
+        assert all(port in range(*LASTING) for port in (ports.api, *before.gateway.ports.values()))
     async with Sandbox(crds=(), snapshot=Snapshot.load(saved), ports=ports) as after:
         shop = Shop(after)
         assert after.api.url == api

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import sys
 import time
 from pathlib import Path
@@ -15,7 +16,7 @@ from cluster_kit import sandbox
 from sandbox_kit import alive, until
 
 from canary.errors import SandboxError
-from canary_sandbox.process import ManagedProcess
+from canary_sandbox.process import LASTING, ManagedProcess, free_or_any, free_port
 
 SLEEPER = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(60)"]
 STUBBORN = [
@@ -96,6 +97,18 @@ async def test_nothing_is_left_after_a_sandbox() -> None:
             raise RuntimeError("boom")
     assert not alive(pid)
     assert not folder.exists()
+
+
+@pytest.mark.parametrize("udp", [False, True])
+def test_a_free_port_is_nobodys_and_stays_so(udp: bool) -> None:
+    """Who takes any port never gets it; who listens keeps his."""
+    kind = socket.SOCK_DGRAM if udp else socket.SOCK_STREAM
+    with socket.socket(type=kind) as lasting, socket.socket(type=kind) as any_:
+        lasting.bind(("127.0.0.1", free_port(udp=udp)))
+        any_.bind(("127.0.0.1", 0))
+        assert lasting.getsockname()[1] in range(*LASTING)
+        assert any_.getsockname()[1] not in range(*LASTING)
+        assert not free_or_any(lasting.getsockname()[1], udp=udp)
 
 
 @pytest.mark.sandbox_only("a process of its own starts a sandbox of its own")
