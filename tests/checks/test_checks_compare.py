@@ -232,7 +232,7 @@ def forged(**changes):
         {"waiting": [1, 5, 5, 0, 0]},
         {"waiting": []},
         {"waiting": 7},
-        {"looks": [1e9, 1, *[0] * 10]},
+        {"looks": [1e9, 1, *[0] * 12]},
         {"looks": []},
         {"pods": [[1, 2, 3]] * 2},
         {"pods": [[1, 2, 1], [1, 2, 1]]},
@@ -384,10 +384,36 @@ def test_bursts_of_the_canary_alone():
     seen = [Look(100, 900, 11 if number % 8 == 0 else 0, 9 + number % 2) for number in range(24)]
     alike = [Look(100, 900, 2 + number % 2, 9 + number % 2) for number in range(24)]
     bursts, steady = folded(compare, seen), folded(compare, alike)
-    assert bursts.looks.dispersion(2) > 2
-    assert steady.looks.dispersion(2) < 1.2
+    assert bursts.looks.dispersion(100, 900, 9.5 * 24) > 2
+    assert steady.looks.dispersion(100, 900, 9.5 * 24) < 1.2
     assert compare.judge(steady).standing is Standing.FAIL
     assert compare.judge(bursts).reason in {"Overdispersed", "NotProved"}
+
+
+def test_stable_that_varies_by_itself():
+    """Where stable's own failures come in clusters, those of the canary may as well: weak evidence stays Inconclusive, strong fails."""
+    compare = Compare(0.05)
+    even = [Look(60, 540, 2, 5 + number % 2) for number in range(8)]
+    clusters = [Look(60, 540, 2, 11 if number % 4 < 2 else 0) for number in range(8)]
+    assert compare.judge(folded(compare, even)).standing is Standing.FAIL
+    progress = folded(compare, clusters)
+    assert compare.judge(progress).reason == "Overdispersed"
+    # The canary's part of the failures alone would give 3.2.
+    assert progress.looks.dispersion(progress.canary, progress.stable, progress.stable_failed) > 5
+    worse = [Look(60, 540, 20, look.stable_failed) for look in clusters]
+    assert compare.judge(folded(compare, worse)).standing is Standing.FAIL
+
+
+def test_bursts_that_hit_both_are_no_doubt():
+    """Stable varies in bursts of both versions too, but the canary's part of the failures does not: soon that is not held against it."""
+    compare = Compare(0.05)
+    seen = [Look(60, 540, 11 * times, 50 * times) for times in (1, 1, 1, 4) * 5]
+    progress = folded(compare, seen)
+    own = progress.looks.own(progress.stable, progress.stable_failed)
+    assert own is not None
+    assert own > 20
+    assert progress.looks.dispersion(progress.canary, progress.stable, progress.stable_failed) < own / 4
+    assert compare.judge(progress).standing is Standing.FAIL
 
 
 def test_a_regression_that_begins_is_no_dispersion():
@@ -454,7 +480,7 @@ def test_a_look_takes_no_time():
 def test_bets_start_empty():
     """Before the first look E is 1."""
     assert Bets.begin(6).evidence == 0
-    assert Looks().dispersion(1) == 1
+    assert Looks().dispersion(60, 540, 5) == 1
     assert Looks().multiple == 1
 
 

@@ -202,9 +202,7 @@ class Compare:
         return f"errors {times(canary, stable)} ({share(stable)} → {share(canary)})"
 
     def _dispersion(self, progress: Progress) -> float:
-        part = progress.canary / (progress.canary + progress.stable)
-        each = (progress.canary_failed + progress.stable_failed) / max(progress.worse.looks, 1)
-        found = progress.looks.dispersion(each * part * (1 - part))
+        found = progress.looks.dispersion(progress.canary, progress.stable, progress.stable_failed)
         # One more than there were attempts: that each was counted so often leaves room for what is odd besides.
         attempts = progress.looks.multiple
         return max(found, attempts + 1.0) if attempts > 1 else found

@@ -7,20 +7,29 @@ failure is counted once for each attempt, or where each version has bursts of it
   from another for reasons that are not its version: tau^2, by moments (R. DerSimonian and N. Laird, "Meta-analysis in clinical
   trials", Controlled Clinical Trials 7, 1986; with the weights of the counts), and two standard errors more, since few failures
   hide it. The canary's ratio is then compared with what another set of pods may show.
-- **Between looks.** Whether the canary's part of the failures is the same in two looks that follow each other has a score test
-  with mean 1 (P. McCullagh and J. Nelder, "Generalized Linear Models", 2nd edition 1989, section 4.5: the dispersion phi). Only
-  neighbours are compared, and each counts at most `CAP`, so that a regression that begins is no dispersion. With dispersion phi
-  the logarithm of a likelihood ratio is phi times too large (R. Wedderburn, "Quasi-likelihood functions", Biometrika 61, 1974).
+- **Between looks**, by three witnesses, none of which is good alone. Their result is the dispersion phi (P. McCullagh and J. Nelder,
+  "Generalized Linear Models", 2nd edition 1989, section 4.5), with which the logarithm of a likelihood ratio is phi times too large
+  (R. Wedderburn, "Quasi-likelihood functions", Biometrika 61, 1974).
+
+  1. Whether the canary's part of the failures is the same in two looks that follow each other has a score test with mean phi. It is
+     right but weak, for a canary has few failures. Only neighbours are compared, and each counts at most `CAP`, so that a regression
+     that begins is no dispersion.
+  2. How much stable's own failures vary between looks (R. A. Fisher's index of dispersion: the sum of (k - n p)^2 / (n p) over its
+     degrees of freedom). Stable has many failures, so it shows soon. But bursts that hit both versions, which do no harm, are
+     in it as well: it is believed beyond `BEYOND` standard errors, and no further than the first witness could be wrong by `HIGHEST` of its own.
+  3. Before there are tests, something is assumed: that each version's rate may wander by `WANDER` of itself from look to look. With
+     few failures that is nothing beside chance; with thousands it is nearly all there is, and one look alone is no proof.
+
   Where each failure is counted so many times, as a retrying proxy does, all counts are multiples of that, and it shows at once.
 
-Before there are tests, something is assumed: that each version's rate may wander by `WANDER` of itself from look to look. With few
-failures that is nothing beside chance; with thousands it is nearly all there is, and one look alone is no proof.
+What keeps one ratio through the run, such as one pod that is worse by itself, is not seen between looks at all, and where the counters
+do not tell pods apart nothing tells it from a version that is worse.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import exp, gcd, sqrt
 from statistics import NormalDist
 from zlib import crc32
@@ -39,7 +48,20 @@ CAP = 30.0
 LEAN = 4
 """The estimate of phi is that of so many tests more, which found what is assumed, or nothing."""
 
-WANDER = 1.0
+WANDER = 1.45
+"""As a part of the rate; noise of 50 % in each of both is 0.7, and has a long tail."""
+
+TAILS = 1.7
+"""Where wandering counts, what is beyond chance counts so many times: what multiplies a rate has a longer tail than counts have."""
+
+BEYOND = 2.0
+"""Standard errors beyond which stable's failures vary more than chance lets them."""
+
+HIGHEST = 2.5
+"""Standard errors by which the test between neighbours may be too low."""
+
+LEAN_OWN = 2
+"""As `LEAN`, for that bound: tests that found chance."""
 
 BEARS = 1.5
 """Less than so much more than chance is taken for chance: an estimate of phi is no better than that for a long time."""
@@ -123,7 +145,8 @@ class Pods:
 class Looks:
     """How unlike looks that follow each other were: the sum and the number of their tests, and the latest two of them.
 
-    `divisor` divides every count of failures so far, of which `counts` were not 0 (at most 99 are counted).
+    `divisor` divides every count of failures so far, of which `counts` were not 0 (at most 99 are counted). `squares` is the sum
+    of k^2 / n over stable's `folds` looks.
     """
 
     total: float = 0.0
@@ -132,6 +155,8 @@ class Looks:
     open: Look = EMPTY
     divisor: int = 0
     counts: int = 0
+    squares: float = 0.0
+    folds: int = 0
 
     def after(self, look: Look) -> Looks:
         """With one more look. Looks are put together until `LEAST_FAILURES` failed."""
@@ -139,23 +164,44 @@ class Looks:
         for failed in look[2:]:
             if failed > 0:
                 divisor, counts = gcd(divisor, int(failed)), min(counts + 1, 99)
+        squares = trimmed(self.squares + (look[3] * look[3] / look[1] if look[1] > 0 else 0.0))
+        more = replace(self, divisor=divisor, counts=counts, squares=squares, folds=self.folds + (look[1] > 0))
         block = _added(self.open, look)
         if block[2] + block[3] < LEAST_FAILURES:
-            return Looks(self.total, self.tests, self.before, block, divisor, counts)
+            return replace(more, open=block)
         test = _unlike(self.before, block)
         if test is None:
-            return Looks(self.total, self.tests, block, EMPTY, divisor, counts)
-        total = trimmed(self.total + min(test, CAP))
-        return Looks(total, self.tests + 1, block, EMPTY, divisor, counts)
+            return replace(more, before=block, open=EMPTY)
+        return replace(more, total=trimmed(self.total + min(test, CAP)), tests=self.tests + 1, before=block, open=EMPTY)
 
-    def dispersion(self, variance: float) -> float:
-        """An estimate of phi, 1 or more, where chance alone gives the canary's failures in a look such a variance.
+    def own(self, requests: float, failed: float) -> float | None:
+        """How much stable's failures in a look vary, where chance alone gives 1; None: they are within what chance gives.
 
-        With few tests it leans to what is assumed, and to less, since a doubt costs time with every bad canary.
+        `requests` and `failed` are stable's, of all looks.
         """
-        assumed = WANDER * WANDER * variance
-        found = (self.total + LEAN * (assumed if assumed > 1 else 0.0)) / (self.tests + LEAN)
-        return found if found > BEARS else 1.0
+        if self.folds < 2 or failed <= 0:
+            return None
+        freedom = self.folds - 1
+        found = (self.squares * requests / failed - failed) / freedom
+        return found if found > 1 + BEYOND * sqrt(2 / freedom) else None
+
+    def dispersion(
+        self, canary: float, stable: float, stable_failed: float, wander: float = WANDER, tails: float = TAILS
+    ) -> float:
+        """An estimate of phi, 1 or more, after so many requests of both and failures of stable."""
+        looks = max(self.folds, 1)
+        # How many of a healthy canary's failures a look has, and how they vary by chance.
+        variance = stable_failed * canary / (canary + stable) / looks if stable > 0 else 0.0
+        assumed = wander * wander * variance
+        found = (self.total + LEAN * (assumed if assumed > BEARS else 0.0)) / (self.tests + LEAN)
+        own = self.own(stable, stable_failed)
+        if own is not None:
+            tests = self.tests + LEAN_OWN
+            highest = (self.total + LEAN_OWN) / tests * (1 + HIGHEST * sqrt(3 / tests))
+            found = max(found, min(own, highest))
+        if found <= BEARS:
+            return 1.0
+        return 1 + (tails if assumed > BEARS else 1.0) * (found - 1)
 
     @property
     def multiple(self) -> int:

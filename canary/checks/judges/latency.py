@@ -37,6 +37,10 @@ from canary.checks.judges.words import TIMES, evidence_words, share
 MOST_BOUNDS = 3
 LEAST_EFFECT = 1.1
 
+WANDER = 1.0
+TAILS = 1.0
+"""Less is assumed than of errors (`dispersion`): an effect that is no matter leaves room for what wanders."""
+
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
@@ -168,9 +172,7 @@ class Latency:
             return Finding(Standing.INCONCLUSIVE, "TooFewRequests", f"{said}; {few}")
         if evidence < needed:
             return Finding(Standing.INCONCLUSIVE, "NotProved", said)
-        part = progress.canary / (progress.canary + progress.stable)
-        each = (worst.canary + worst.stable) / max(worst.worse.looks, 1)
-        phi = worst.looks.dispersion(each * part * (1 - part))
+        phi = worst.looks.dispersion(progress.canary, progress.stable, worst.stable, WANDER, TAILS)
         # The mean is at least its share of the largest.
         if phi > 1 and worst.worse.tempered(phi, self._first) < needed + log(len(self.bounds)):
             doubt = f"slow requests may come in clusters: they vary up to {phi:.1f}{TIMES} as much as single ones would"

@@ -143,7 +143,9 @@ def _bets(bets: Bets) -> list[Any]:
 
 
 def _looks(looks: Looks) -> Sequence[float]:
-    return _all(looks.total, looks.tests, *looks.before, *looks.open, looks.divisor, looks.counts)
+    return _all(
+        looks.total, looks.tests, *looks.before, *looks.open, looks.divisor, looks.counts, looks.squares, looks.folds
+    )
 
 
 def _read_bets(found: Any, alternatives: int) -> Bets:
@@ -155,10 +157,12 @@ def _read_bets(found: Any, alternatives: int) -> Bets:
 
 
 def _read_looks(found: Any) -> Looks:
-    total, tests, a, b, c, d, e, f, g, h, divisor, counts = _numbers(found, 12)
-    if total > CAP * tests * (1 + 1e-6) or any(one != int(one) for one in (tests, divisor, counts)) or counts > 99:
+    total, tests, a, b, c, d, e, f, g, h, divisor, counts, squares, folds = _numbers(found, 14)
+    if total > CAP * tests * (1 + 1e-6) or counts > 99:
         raise ValueError("looks differ more than they can")
-    return Looks(total, int(tests), (a, b, c, d), (e, f, g, h), int(divisor), int(counts))
+    if any(one != int(one) for one in (tests, divisor, counts, folds)):
+        raise ValueError("a number is not whole")
+    return Looks(total, int(tests), (a, b, c, d), (e, f, g, h), int(divisor), int(counts), squares, int(folds))
 
 
 def _read_pods(found: Any) -> Pods:
