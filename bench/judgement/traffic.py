@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from math import erf, log, sqrt
 
 from numpy.random import Generator
@@ -26,17 +27,25 @@ Ratio = Callable[[int], float]
 
 def always(ratio: float) -> Ratio:
     """The same at every look."""
-    return lambda _: ratio
+    return partial(_stays, ratio)
 
 
 def since(look: int, ratio: float) -> Ratio:
     """As good as stable before a look (the first is 0), so many times as bad from it on."""
-    return lambda now: ratio if now >= look else 1.0
+    return partial(_begins, look, ratio)
 
 
-def ten(_: int) -> float:
-    """10 % at every look."""
-    return 0.1
+def part(share: float) -> Callable[[int], float]:
+    """So large a part of the requests at every look."""
+    return partial(_stays, share)
+
+
+def _stays(value: float, _: int) -> float:
+    return value
+
+
+def _begins(look: int, ratio: float, now: int) -> float:
+    return ratio if now >= look else 1.0
 
 
 def rising(look: int) -> float:
@@ -51,47 +60,48 @@ class Errors:
     Args:
         ratio: how many times as often as stable the canary fails, by look.
         share: the canary's part of the requests, by look.
-        bursts: the part of the looks in which everything fails ten times as often, both versions alike.
+        bursts: the part of the looks in which everything fails `times` as often, both versions alike.
         counted: how often each failure is counted, drawn anew from these for each.
         pods: stable's pods; more than 0 tells them apart. The canary has one.
         spread: the standard deviation of the logarithm of a pod's failure rate, which it keeps; needs pods.
         told: whether the counters tell the pods apart.
-        noise: the coefficient of variation of each side's own rate, drawn anew at each look.
+        noise: the coefficient of variation of each side's own rate, drawn anew every `lasts` looks.
 
     """
 
     ratio: Ratio = field(default=always(1.0))
-    share: Callable[[int], float] = ten
+    share: Callable[[int], float] = field(default=part(0.1))
     requests: int = REQUESTS
     base: float = BASE
     bursts: float = 0.0
+    times: float = 10.0
     counted: tuple[int, ...] = (1,)
     pods: int = 0
     spread: float = 0.0
     told: bool = True
     noise: float = 0.0
+    lasts: int = 1
     looks: int = LOOKS
 
     def __call__(self, random: Generator) -> Iterator[Look]:
         pods = max(self.pods, 1)
         worse = random.lognormal(0, self.spread, pods + 1) if self.spread else [1.0] * (pods + 1)
+        ours = theirs = 1.0
         for number in range(self.looks):
-            base = self.base * (10 if self.bursts and random.random() < self.bursts else 1)
+            base = self.base * (self.times if self.bursts and random.random() < self.bursts else 1)
+            if self.noise and number % self.lasts == 0:
+                ours, theirs = random.gamma(self.noise**-2, self.noise**2, 2)
             canary = int(random.binomial(self.requests, self.share(number)))
             stable = self.requests - canary
-            failed = self._failed(random, canary, base * self.ratio(number) * worse[pods])
+            failed = self._failed(random, canary, base * ours * self.ratio(number) * worse[pods])
             each = random.multinomial(stable, [1 / pods] * pods)
-            failures = [self._failed(random, int(n), base * rate) for n, rate in zip(each, worse, strict=False)]
-            if self.noise:
-                factor = random.gamma(self.noise**-2, self.noise**2)
-                failures = [self._failed(random, int(n), base * factor) for n in each]
+            rates = (base * theirs * one for one in worse[:pods])
+            failures = [self._failed(random, int(n), rate) for n, rate in zip(each, rates, strict=True)]
             by_pod = {f"pod-{pod}": (float(n), float(k)) for pod, (n, k) in enumerate(zip(each, failures, strict=True))}
-            told = by_pod if self.pods and self.told else {}
-            yield Look(canary, stable, failed, sum(failures), told)
+            yield Look(canary, stable, failed, sum(failures), by_pod if self.pods and self.told else {})
 
     def _failed(self, random: Generator, requests: int, rate: float) -> int:
-        factor = random.gamma(self.noise**-2, self.noise**2) if self.noise and not self.pods else 1.0
-        failed = int(random.binomial(requests, min(rate * factor, 1.0)))
+        failed = int(random.binomial(requests, min(rate, 1.0)))
         if self.counted == (1,):
             return failed
         # More attempts than there were requests are counted as requests too, in a scrape of the gateway.
@@ -208,21 +218,28 @@ class Latencies:
     """A run of looks at latencies, log-normal around 100 ms; the canary takes `slower` times as long.
 
     `cold` looks at the beginning take the canary three times as long; of these `warm_up` are not looked at. In `bursts` of the
-    looks everything takes twice as long, both versions alike.
+    looks everything takes twice as long, both versions alike. `noise` is the coefficient of variation of what each side's own
+    times are multiplied with, drawn anew at each look.
     """
 
     slower: Ratio = field(default=always(1.0))
     cold: int = 0
     warm_up: int = 0
     bursts: float = 0.0
+    noise: float = 0.0
+    requests: int = REQUESTS
     looks: int = LOOKS
 
     def __call__(self, random: Generator) -> Iterator[tuple[Histogram, Histogram]]:
         for number in range(self.looks):
             base = 0.1 * (2 if self.bursts and random.random() < self.bursts else 1)
-            canary = int(random.binomial(REQUESTS, 0.1))
+            ours, theirs = random.gamma(self.noise**-2, self.noise**2, 2) if self.noise else (1.0, 1.0)
+            canary = int(random.binomial(self.requests, 0.1))
             slower = self.slower(number) * (3.0 if number < self.cold else 1.0)
-            sides = (_histogram(random, canary, base * slower), _histogram(random, REQUESTS - canary, base))
+            sides = (
+                _histogram(random, canary, base * ours * slower),
+                _histogram(random, self.requests - canary, base * theirs),
+            )
             if number >= self.warm_up:
                 yield sides
 
