@@ -57,14 +57,14 @@ def _result(scenario: Scenario, method: str, ends: Sequence[Ended]) -> Json:
         "method": method,
         "bad": scenario.bad,
         "tuned": scenario.tuned,
-        "failed": _interval(len(at), runs),
-        "by_6": _interval(sum(one <= 6 for one in at), runs),
+        "failed": interval(len(at), runs),
+        "by_6": interval(sum(one <= 6 for one in at), runs),
         "median": _rank(at, runs, 0.5),
         "p95": _rank(at, runs, 0.95),
         "held": round(sum(end.doubted and end.failed is None for end in ends) / runs, 4),
     }
     if early:
-        found["good"] = _interval(len(early), runs)
+        found["good"] = interval(len(early), runs)
         found["good_median"] = _rank(early, runs, 0.5)
     if len(scenario.methods) > 1 and scenario.bad:
         found["by_look"] = [sum(one <= look for one in at) for look in range(1, LOOKS + 1)]
@@ -94,7 +94,7 @@ def wilson(hits: int, runs: int) -> tuple[float, float]:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-def _interval(hits: int, runs: int) -> list[float]:
+def interval(hits: int, runs: int) -> list[float]:
     """A share, and the ends of its interval."""
     return [round(one, 4) for one in (hits / runs, *wilson(hits, runs))]
 

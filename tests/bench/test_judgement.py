@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -11,7 +12,7 @@ from bench.judgement.plot import draw
 from bench.judgement.report import document, everything, lines, run, wilson
 from bench.judgement.scenarios import CONTRASTS, HEALTHY_ONES, SCENARIOS
 from bench.judgement.traffic import Errors, always
-from bench.judgement.tuning import TUNING
+from bench.judgement.tuning import SEEDS, TUNING
 
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
 DRAWN = (
@@ -89,6 +90,17 @@ def test_every_healthy_scenario_counts():
     for one in CONTRASTS:
         assert one.name in apart
         assert one.name not in headline
+
+
+def test_what_is_committed_is_small():
+    """The report, its document and its figures are below 150 KiB together, and of a seed that nothing was chosen on."""
+    folder = Path(__file__).parents[2] / "docs" / "judgement"
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 150 * 1024
+    found = json.loads((folder / "report.json").read_text())
+    assert found["seed"] >= SEEDS
+    assert found["runs"] >= 2000
+    assert {one["scenario"] for one in found["results"]} == set(BY_NAME)
+    assert (folder / "report.md").read_text() == markdown(found)
 
 
 def test_bad_canaries_fail_and_good_ones_do_not():
