@@ -83,9 +83,7 @@ def _bad(
     return Scenario(name, True, draw, used, bar, tuned=tuned)
 
 
-_CLUSTERS = (
-    "a look or two tell nothing of clusters, and attempts of small numbers look like failures: count what clients saw"
-)
+_CLUSTERS = "clusters are too small, or looks too few as yet, to be told from chance: count what clients saw, or tell pods apart"
 _ONE_POD = (
     "a pod that is worse by itself is, in one series, a version that is worse: give the counters a label for the pod"
 )
