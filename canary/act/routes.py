@@ -32,13 +32,24 @@ RELEASES = 3
 
 
 class RouteWriter:
-    """Writes the routes of one Rollout. `on_rollback(seconds)` times a failing sample until its patch is sent."""
+    """Writes the routes of one Rollout. `on_rollback(seconds)` times a failing sample until its patch is sent.
 
-    def __init__(self, key: Key, kube: Kube, store: Store, on_rollback: Callable[[float], None]) -> None:
+    `confirms(route, document, rollout)` says whether what a decision saw has just been proved by another write.
+    """
+
+    def __init__(
+        self,
+        key: Key,
+        kube: Kube,
+        store: Store,
+        on_rollback: Callable[[float], None],
+        confirms: Callable[[RouteKey, Json, Json], bool] = lambda *_: False,
+    ) -> None:
         self._key = key
         self._kube = kube
         self._store = store
         self._on_rollback = on_rollback
+        self._confirms = confirms
 
     async def write(
         self, action: WriteRoute, document: Json, rollout: Json, gate: Gate, failing_since: float | None
@@ -67,6 +78,7 @@ class RouteWriter:
         if (
             rising
             and not _our_turn(document, action, name)
+            and not (_versioned(ops) and self._confirms(action.key, document, rollout))
             and not await still_so(self._kube, self._store, self._key, rollout)
         ):
             return False
@@ -179,6 +191,11 @@ def _our_turn(document: Json, action: WriteRoute, rollout: str) -> bool:
     return (
         there is not None and ours is not None and (there.uid, there.run, there.turn) == (ours.uid, ours.run, ours.turn)
     )
+
+
+def _versioned(ops: list[Json]) -> bool:
+    """Whether a patch is refused if anybody has written the route since it was read."""
+    return any(op["op"] == "test" and op["path"] == "/metadata/resourceVersion" for op in ops)
 
 
 def _same_route(fresh: Json, seen: Json) -> bool:

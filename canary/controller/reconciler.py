@@ -175,6 +175,7 @@ class Reconciler:
         self._spec: RolloutSpec | None = None
         self._refusals: tuple[Problem, ...] = ()
         self._backoffs = Backoffs(ROUTE_WRITE.backoff)
+        self._record = StatusWriter(key, deps.kube, deps.store, deps.limit, deps.clock.now, self.wake, on_gone)
         self._executor = Executor(
             key,
             deps.kube,
@@ -185,8 +186,8 @@ class Reconciler:
             self.wake,
             deps.limit,
             takeovers=deps.queue,
+            confirms=self._record.confirms,
         )
-        self._record = StatusWriter(key, deps.kube, deps.store, deps.limit, deps.clock.now, self.wake, on_gone)
         self._resolver = Resolver()
         self._urgent = asyncio.Event()
         self._turn: asyncio.Future[None] | None = None
