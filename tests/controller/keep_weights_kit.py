@@ -56,13 +56,17 @@ def rendered(folder: Path, listed: tuple[str, ...] = LISTED) -> list[Json]:
 
 
 async def install(world: World, documents: list[Json]) -> None:
-    """Put the component there, by a name of this world's, and wait until it is in force."""
+    """Put the component there, by a name of this world's and for its namespaces, and wait until it is in force."""
+    apart = probe_namespace(world)
+    mine = {"key": "kubernetes.io/metadata.name", "operator": "In", "values": [world.namespace, apart]}
     for document in documents:
         name = document["metadata"]["name"] = f"{document['metadata']['name']}-{world.namespace}"
         if "policyName" in document["spec"]:
-            document["spec"]["policyName"] = name
+            document["spec"] |= {
+                "policyName": name,
+                "matchResources": {"namespaceSelector": {"matchExpressions": [mine]}},
+            }
         await world.create(KINDS[document["kind"]], document, world.admin)
-    apart = probe_namespace(world)
     await world.admin.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": apart}})
     await world.admin.create(HTTPROUTES, stored(apart, "probe", Weights(90, 10)), apart)
     await in_force(world)

@@ -217,6 +217,70 @@ async def test_whoever_is_overridden_is_warned(kept: World) -> None:
     assert not await warnings(kept, LISTED[0], bypassed)
 
 
+async def test_each_run_of_a_route_has_its_own(kept: World) -> None:
+    """Two Rollouts on two rules, one with Services elsewhere, beside annotations that make no sense, and a rule of nobody's."""
+    there = {"namespace": "elsewhere"}
+    rules = [
+        rule(backend("stable", 90), backend("canary", 10), name="one"),
+        rule(backend("stable", 80, **there), backend("canary", 20, **there), name="two"),
+        rule(backend("stable", 70), backend("canary", 30), name="nobodys"),
+    ]
+    document = stored(kept.namespace, "shop", TEN, rules[0])
+    other = stored("elsewhere", "other", Weights(80, 20), rules[1])
+    annotations = document["metadata"]["annotations"]
+    annotations |= other["metadata"]["annotations"]
+    annotations |= {
+        "run.canary.dev/a": "{",
+        "run.canary.dev/b": "",
+        "run.canary.dev/c": '{"pair":"x","weights":{"nobodys":"70/30"}}',
+    }
+    document["spec"]["rules"] = rules
+    await kept.create(HTTPROUTES, document, kept.admin)
+    git = copy.deepcopy(document)
+    del git["metadata"]["annotations"]
+    for one in git["spec"]["rules"]:
+        one["backendRefs"][0]["weight"], one["backendRefs"][1]["weight"] = 1, 0
+    came = await dry(kept, git, kept.namespace)
+    assert [weights(came, index) for index in range(3)] == [[90, 10], [80, 20], [1, 0]]
+
+
+async def test_a_write_that_takes_the_annotation_along_counts(kept: World) -> None:
+    """As `Replace=true` of Argo CD: the record of the run is gone with it, so nothing says what is to be kept."""
+    await kept.create(HTTPROUTES, stored(kept.namespace, "shop", TEN), kept.admin)
+    await kept.settle()
+    git = copy.deepcopy(kept.route())
+    annotations = git["metadata"].pop("annotations")
+    del git["metadata"]["managedFields"]
+    git["spec"]["rules"][0]["backendRefs"] = [backend("stable", 1), backend("canary", 0)]
+    answer = await ask(kept, LISTED[1], "PUT", git, kept.namespace, "application/json", dryRun="All")
+    assert weights(answer.json()) == [1, 0]
+    git["metadata"]["annotations"] = annotations
+    answer = await ask(kept, LISTED[1], "PUT", git, kept.namespace, "application/json", dryRun="All")
+    assert weights(answer.json()) == [90, 10]
+
+
+async def test_the_largest_route_is_no_trouble(kept: World) -> None:
+    """Sixteen rules of sixteen backends and eight matches, each of them moved: within what the API server lets a policy cost."""
+
+    def large(stable: int, canary: int) -> list[Json]:
+        others = [backend(f"other-{number}", 1) for number in range(14)]
+        headers = [{"name": f"x-{number}", "value": "v" * 20} for number in range(8)]
+        paths = [[{"type": "PathPrefix", "value": f"/{rule_}/{match}"} for match in range(8)] for rule_ in range(16)]
+        return [
+            rule(
+                backend("stable", stable),
+                backend("canary", canary),
+                *others,
+                matches=[{"path": path, "headers": headers} for path in of],
+            )
+            for of in paths
+        ]
+
+    await kept.create(HTTPROUTES, stored(kept.namespace, "shop", TEN, *large(90, 10)), kept.admin)
+    came = await dry(kept, route_document("shop", *large(1, 0)), kept.namespace)
+    assert {tuple(weights(came, index)[:2]) for index in range(16)} == {(90, 10)}
+
+
 async def backdate(world: World, ago: timedelta) -> None:
     """Have the controller's last write of the route lie so far back. Times alone are no change, so a label comes along."""
     live = copy.deepcopy(world.route())

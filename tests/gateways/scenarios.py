@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from gateways_kit import OK, OPTED_IN, REQUESTS, Shop, prepare
+
+Json = dict[str, Any]
+
+BIG = {"x-kind": "big"}
+"""What a second rule is for."""
 
 
 async def weights(shop: Shop) -> None:
@@ -81,3 +88,54 @@ async def added_rule(shop: Shop) -> None:
     assert set(answers) == {(OK, "v1")}
     assert (await shop.route())["spec"] == before
     assert await shop.ask(headers=OPTED_IN) == {(OK, "v1"): REQUESTS}
+
+
+async def several_rules(shop: Shop) -> None:
+    """Two rules list the pair: a `match` step copies both, who opts in is served by the canary in each; then weights move in each."""
+
+    def another(rules: list[Json]) -> None:
+        headers = [{"name": name, "value": value} for name, value in BIG.items()]
+        rules.append({"matches": [{"headers": headers}], "backendRefs": rules[0]["backendRefs"]})
+
+    await shop.change_rules(another)
+    before = (await shop.route())["spec"]
+    opted_in = {"match": [{"headers": [{"name": name, "value": value} for name, value in OPTED_IN.items()]}]}
+    await shop.begin([{"approval": {}}, {**opted_in, "approval": {}}, {"weight": 50}, {"approval": {}}])
+    await shop.step(1)
+    async with shop.load() as plain, shop.load(BIG) as big:
+        await shop.request("promote")
+        await shop.step(2)
+        assert len((await shop.route())["spec"]["rules"]) == 4
+        for kind in ({}, BIG):
+            await shop.served_by("v2", headers={**kind, **OPTED_IN})
+            assert await shop.ask(headers={**kind, **OPTED_IN}) == {(OK, "v2"): REQUESTS}
+    assert set(plain) == set(big) == {(OK, "v1")}
+    await shop.request("promote")
+    await shop.step(4)
+    assert len((await shop.route())["spec"]["rules"]) == 2
+    for kind in ({}, BIG, OPTED_IN):
+        await shop.served_by("v1", "v2", headers=kind)
+        answers = await shop.ask(headers=kind)
+        assert answers[OK, "v1"] + answers[OK, "v2"] == REQUESTS, answers
+        assert 100 * answers[OK, "v2"] / REQUESTS == pytest.approx(50, abs=5)
+    await shop.request("abort")
+    await shop.until("the rollback", lambda status: status.get("phase") == "RolledBack")
+    assert (await shop.route())["spec"] == before
+    for kind in ({}, BIG, OPTED_IN):
+        await shop.served_by("v1", headers=kind)
+        assert await shop.ask(headers=kind) == {(OK, "v1"): REQUESTS}
+
+
+async def calls(shop: Shop) -> None:
+    """Half of the calls or connections, then all, then back; none fails."""
+    await shop.begin([{"weight": 50}, {"approval": {}}, {"weight": 100}, {"approval": {}}])
+    for number, weight in ((2, 50), (4, 100)):
+        await shop.step(number)
+        answers = await shop.ask()
+        assert answers[OK, "v1"] + answers[OK, "v2"] == REQUESTS, answers
+        assert 100 * answers[OK, "v2"] / REQUESTS == pytest.approx(weight, abs=5)
+        if weight < 100:
+            await shop.request("promote")
+    await shop.request("abort")
+    await shop.until("the rollback", lambda status: status.get("phase") == "RolledBack")
+    assert await shop.ask() == {(OK, "v1"): REQUESTS}

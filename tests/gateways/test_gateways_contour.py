@@ -72,9 +72,18 @@ async def test_weights_are_the_shares_that_users_get(shop: Shop) -> None:
     await scenarios.weights(shop)
 
 
-async def test_an_added_rule_serves_who_opts_in_and_harms_nobody_else(shop: Shop) -> None:
-    """As our writes add it: last."""
-    await scenarios.added_rule(shop)
+@pytest.mark.parametrize("speech", ["http", "grpc"])
+async def test_an_added_rule_serves_who_opts_in_and_harms_nobody_else(speech: Speech) -> None:
+    """As our writes add it: last. Of an HTTPRoute and of a GRPCRoute."""
+    async with behind_contour(speech) as shop:
+        await scenarios.added_rule(shop)
+
+
+@pytest.mark.parametrize("speech", ["http", "grpc"])
+async def test_several_rules_are_copied_and_moved_as_one(speech: Speech) -> None:
+    """A copy for each rule that lists the pair; also under load."""
+    async with behind_contour(speech) as shop:
+        await scenarios.several_rules(shop)
 
 
 async def test_a_mirror_step_copies_every_request_and_serves_no_user(tmp_path: Path) -> None:
@@ -119,17 +128,7 @@ async def test_a_rule_that_was_prepared_is_moved_apart_from_the_other(shop: Shop
 async def test_calls_and_connections_are_divided_alike(speech: Speech) -> None:
     """GRPCRoute and TCPRoute: half of them, then all, then back."""
     async with behind_contour(speech) as shop:
-        await shop.begin([{"weight": 50}, {"approval": {}}, {"weight": 100}, {"approval": {}}])
-        for number, weight in ((2, 50), (4, 100)):
-            await shop.step(number)
-            answers = await shop.ask()
-            assert answers[OK, "v1"] + answers[OK, "v2"] == REQUESTS, answers
-            assert 100 * answers[OK, "v2"] / REQUESTS == pytest.approx(weight, abs=5)
-            if weight < 100:
-                await shop.request("promote")
-        await shop.request("abort")
-        await shop.until("the rollback", lambda status: status.get("phase") == "RolledBack")
-        assert await shop.ask() == {(OK, "v1"): REQUESTS}
+        await scenarios.calls(shop)
 
 
 async def test_its_envoy_counts_each_backend_and_copies_apart(shop: Shop) -> None:

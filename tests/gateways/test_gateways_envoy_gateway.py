@@ -19,6 +19,7 @@ from gateways_kit import (
     OK,
     REQUESTS,
     Shop,
+    Speech,
     bare_cluster,
     by_template,
     declared,
@@ -44,12 +45,14 @@ BOTH = (Feature.REQUEST_MIRROR, Feature.REQUEST_PERCENTAGE_MIRROR)
 
 
 @asynccontextmanager
-async def behind_envoy_gateway(*, measured: bool = False, **settings: Any) -> AsyncGenerator[Shop]:
+async def behind_envoy_gateway(
+    speech: Speech = "http", *, measured: bool = False, **settings: Any
+) -> AsyncGenerator[Shop]:
     """`measured`: a Prometheus scrapes the applications, and the cluster has the templates that we ship."""
     system = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": envoy_gateway.SYSTEM}}
     async with bare_cluster(envoy_gateway.OTHERS) as cluster:
         gateway = EnvoyGateway(cluster.kube, cluster.kubeconfig, NAMESPACE, GATEWAY)
-        await cluster.apply([system, *world(envoy_gateway.CONTROLLER_NAME, gateway.listener_port)])
+        await cluster.apply([system, *world(envoy_gateway.CONTROLLER_NAME, gateway.listener_port, speech)])
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(gateway)
             if measured:
@@ -58,7 +61,7 @@ async def behind_envoy_gateway(*, measured: bool = False, **settings: Any) -> As
                 await prometheus.scraping()
                 await cluster.apply(shipped("application"))
                 settings["prometheus_url"] = prometheus.url
-            yield await stack.enter_async_context(Shop(cluster, gateway, **settings))
+            yield await stack.enter_async_context(Shop(cluster, gateway, speech, **settings))
 
 
 @pytest.fixture
@@ -77,9 +80,24 @@ async def test_a_rule_that_was_prepared_is_moved_apart_from_the_other(shop: Shop
     await scenarios.prepared_rule(shop)
 
 
-async def test_an_added_rule_serves_who_opts_in_and_harms_nobody_else(shop: Shop) -> None:
-    """As our writes add it: last."""
-    await scenarios.added_rule(shop)
+@pytest.mark.parametrize("speech", ["http", "grpc"])
+async def test_an_added_rule_serves_who_opts_in_and_harms_nobody_else(speech: Speech) -> None:
+    """As our writes add it: last. Of an HTTPRoute and of a GRPCRoute."""
+    async with behind_envoy_gateway(speech) as shop:
+        await scenarios.added_rule(shop)
+
+
+@pytest.mark.parametrize("speech", ["http", "grpc"])
+async def test_several_rules_are_copied_and_moved_as_one(speech: Speech) -> None:
+    """A copy for each rule that lists the pair; also under load."""
+    async with behind_envoy_gateway(speech) as shop:
+        await scenarios.several_rules(shop)
+
+
+async def test_calls_are_divided() -> None:
+    """GRPCRoute: half of them, then all, then back."""
+    async with behind_envoy_gateway("grpc") as shop:
+        await scenarios.calls(shop)
 
 
 async def test_a_mirror_step_copies_every_request_and_serves_no_user(tmp_path: Path) -> None:

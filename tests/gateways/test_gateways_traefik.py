@@ -1,10 +1,11 @@
-"""Rollouts on Traefik, in languages other than HTTP; for HTTP see tests/e2e. It comes with the set-up: nobody has to name it."""
+"""Rollouts on Traefik: calls, and several rules; for one rule of HTTP see tests/e2e. It comes with the set-up: nobody has to name it."""
 
 from __future__ import annotations
 
 import pytest
+import scenarios
 from cluster_kit import OUR_CRDS
-from gateways_kit import OK, REQUESTS, Shop, world
+from gateways_kit import OK, REQUESTS, Shop, Speech, world
 
 from canary_sandbox.cluster import Sandbox
 from canary_sandbox.traefik import CONTROLLER_NAME
@@ -35,3 +36,12 @@ async def test_calls_are_divided() -> None:
             await shop.until("the rollback", lambda status: status.get("phase") == "RolledBack")
             await shop.served_by("v1")
             assert await shop.ask() == {(OK, "v1"): REQUESTS}
+
+
+@pytest.mark.parametrize("speech", ["http", "grpc"])
+async def test_several_rules_are_copied_and_moved_as_one(speech: Speech) -> None:
+    """A copy for each rule that lists the pair; also under load."""
+    async with Sandbox(gateway="traefik", crds=[OUR_CRDS]) as cluster:
+        await cluster.apply(world(CONTROLLER_NAME, cluster.gateway.listener_port, speech))
+        async with Shop(cluster, cluster.gateway, speech) as shop:
+            await scenarios.several_rules(shop)
