@@ -9,16 +9,18 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from canary.checks.judges.comparison import Versus
 from canary.checks.queries import BACKENDS, Backend
 from canary.checks.resolve import ResolvedCheck
 from canary.checks.sources import Source
 from canary.controller.clock import Clock
 from canary.controller.conditions import Weigh
+from canary.controller.counting import Counting
 from canary.errors import RenderError
 from canary.fair import NOBODY, Tenant
 from canary.metrics.port import Provider, Query
 from canary.model.checks import SHORTEST_INTERVAL
-from canary.model.measurement import Counts, Malformed, Measurement, Reading, Sample, Unreachable
+from canary.model.measurement import Counts, Malformed, Measured, Measurement, Reading, Sample, Unreachable
 
 log = logging.getLogger("canary.measure")
 
@@ -29,7 +31,7 @@ JITTER = 0.1
 APART = 0.01
 """Seconds between two first looks."""
 
-Post = Callable[[str, Measurement | Reading], None]
+Post = Callable[[str, Measured | Reading], None]
 Render = Callable[[ResolvedCheck, Backend | None], Source]
 
 
@@ -101,9 +103,12 @@ class Measurements:
             earliest = traffic_since + timedelta(seconds=check.settings.initial_delay.seconds)
             first = max(first, (earliest - now).total_seconds())
         await self._clock.sleep(first)
+        counting = Counting() if isinstance(check.judge, Versus) else None
         while True:
             started = self._clock.now()
-            self._post(check.name, await self._measure(check, started))
+            found = await (self._measure(check, started) if counting is None else self._count(check, counting, started))
+            if found is not None:
+                self._post(check.name, found)
             spent = (self._clock.now() - started).total_seconds()
             pause = interval * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - spreads load
             await self._clock.sleep(max(pause - spent, interval / 10))
@@ -121,24 +126,35 @@ class Measurements:
         canary, stable = numbers
         return Counts(canary, stable, now)
 
+    async def _count(self, check: ResolvedCheck, counting: Counting, now: datetime) -> Measured | None:
+        try:
+            sources = {backend: self._render(check, backend) for backend in BACKENDS}
+        except RenderError as error:
+            return Malformed(now, "UnknownVariable", str(error), check.source.text)
+
+        async def ask(source: Source, instant: float | None) -> Measurement:
+            return await self._put(check, replace(self._query(check, source), counters=True, instant=instant), now)
+
+        return await counting.look(sources, ask, now)
+
     async def _ask(self, check: ResolvedCheck, now: datetime, backend: Backend | None = None) -> Measurement:
         try:
             source = self._render(check, backend)
         except RenderError as error:
             return Malformed(now, "UnknownVariable", str(error), check.source.text)
-        interval = max(check.settings.interval.seconds, SHORTEST_INTERVAL)
-        query = Query(
-            source,
-            timeout=min(interval, LONGEST_TIMEOUT),
-            many=check.judge.many,
-            tenant=self._tenant,
-            patience=interval,
-        )
-        try:
-            found = await self._provider.measure(query, now)
-        except Exception as error:  # a provider must not raise; if one does, that is no verdict either
-            log.exception("provider failed on check %s", check.name)
-            return Unreachable(now, "ProviderError", f"{type(error).__name__}: {error}", source.text)
+        found = await self._put(check, self._query(check, source), now)
         if check.judge.expression is not None and isinstance(found, Sample):
             return await self._weigh(check.judge.expression, found)
         return found
+
+    def _query(self, check: ResolvedCheck, source: Source) -> Query:
+        interval = max(check.settings.interval.seconds, SHORTEST_INTERVAL)
+        timeout = min(interval, LONGEST_TIMEOUT)
+        return Query(source, timeout, many=check.judge.many, tenant=self._tenant, patience=interval)
+
+    async def _put(self, check: ResolvedCheck, query: Query, now: datetime) -> Measurement:
+        try:
+            return await self._provider.measure(query, now)
+        except Exception as error:  # a provider must not raise; if one does, that is no verdict either
+            log.exception("provider failed on check %s", check.name)
+            return Unreachable(now, "ProviderError", f"{type(error).__name__}: {error}", query.text)

@@ -39,7 +39,7 @@ from canary.fair import Limit
 from canary.kube import Kube
 from canary.kube.retry import ROUTE_WRITE
 from canary.metrics.port import Provider
-from canary.model.measurement import Counts, Measurement, Reading, Sample
+from canary.model.measurement import Compared, Counts, Measured, Reading, Sample
 from canary.model.rollout import RolloutSpec
 from canary.model.status import ACTIVE, Phase, RolloutStatus
 from canary.observe.checks import Resolver, resolve_checks
@@ -99,26 +99,26 @@ class Deps:
 class Inbox:
     """What came in since the last tick. `failing_since` times the oldest measurement in it (time.monotonic)."""
 
-    measurements: list[tuple[str, Measurement]] = field(default_factory=list)
+    measurements: list[tuple[str, Measured]] = field(default_factory=list)
     traffic: Reading | None = None
     since: float | None = None
 
-    def put(self, name: str, measurement: Measurement | Reading) -> None:
+    def put(self, name: str, measurement: Measured | Reading) -> None:
         if name == TRAFFIC:
-            self.traffic = None if isinstance(measurement, Sample) else measurement
+            self.traffic = None if isinstance(measurement, Sample | Compared) else measurement
         if name == TRAFFIC or isinstance(measurement, Counts):
             return
         self.measurements.append((name, measurement))
         if self.since is None:
             self.since = time.monotonic()
 
-    def take(self) -> tuple[tuple[tuple[str, Measurement], ...], Reading | None, float | None]:
+    def take(self) -> tuple[tuple[tuple[str, Measured], ...], Reading | None, float | None]:
         taken = tuple(self.measurements), self.traffic, self.since
         self.measurements, self.traffic, self.since = [], None, None
         return taken
 
     def put_back(
-        self, measurements: tuple[tuple[str, Measurement], ...], traffic: Reading | None, since: float | None
+        self, measurements: tuple[tuple[str, Measured], ...], traffic: Reading | None, since: float | None
     ) -> None:
         """What was taken counts in the next tick, before what has come in meanwhile."""
         self.measurements[:0] = measurements
@@ -209,7 +209,7 @@ class Reconciler:
         """Something changed: look again at once."""
         self._wake.set()
 
-    def post(self, name: str, measurement: Measurement | Reading) -> None:
+    def post(self, name: str, measurement: Measured | Reading) -> None:
         """A measurement came in: look again at once."""
         self._inbox.put(name, measurement)
         self._wake.set()

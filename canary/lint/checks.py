@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pydantic import ValidationError
 
+from canary.checks.comparable import incomparable
 from canary.checks.judges import Judge, arguments_of
-from canary.checks.queries import check_query
+from canary.checks.queries import check_questions
 from canary.checks.render import variables
 from canary.checks.resolve import ResolvedCheck, resolve
 from canary.checks.sources import Source, source_of
@@ -22,6 +24,7 @@ from canary.model.rollout import RolloutSpec
 from canary.model.templates import Argument, CheckTemplateSpec
 
 _WORST = Severity.ERROR
+_NO_COUNTER = re.compile(r"\b(rate|irate|increase|delta|idelta|sum)\b\s*(?:by|without|\()")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,7 @@ def template_findings(document: Document) -> Found:
         yield _unread(document, error)
         return
     declared = {argument.name: argument for argument in template.args}
-    counts = template.traffic is not None
+    counts, compares = template.traffic is not None, template.compare is not None
     if counts:
         yield from _meaningless(document)
     else:
@@ -68,7 +71,7 @@ def template_findings(document: Document) -> Found:
     try:
         used = {name.removeprefix("args.") for name in source.names() if name.startswith("args.")}
         stand_in = {name: _stand_in(argument) for name, argument in declared.items()}
-        asked = source.rendered(_anybody(str(template.window), stand_in, per_backend=counts))
+        asked = source.rendered(_anybody(str(template.window), stand_in, per_backend=counts or compares))
     except RenderError as error:
         yield _render_finding(document, path, source.text, error)
         return
@@ -76,14 +79,18 @@ def template_findings(document: Document) -> Found:
         if argument.name not in used | arguments_of(template):
             words = f"neither the query nor the threshold uses the argument {argument.name!r}"
             yield document.finding(Severity.WARNING, Rule.TEMPLATE, ("spec", "args", index), words, "use or remove it")
-    if not counts:
+    if compares:
+        yield from _raw(document, ("spec",), source)
+    if counts or compares:
+        yield from _tells_backends_apart(document, ("spec", "traffic") if counts else ("spec",), source)
+    else:
         yield from _names_the_canary(document, path, source, ())
-    elif not any(name.startswith("backend.") for name in source.names()):
-        words = "the query counts the same for both backends"
-        yield document.finding(_WORST, Rule.QUERY, path, words, "select by {{ backend.service }}")
     if all(declared[name].default is not None for name in used):
         # Without a value nobody can say whether the text around a tag is PromQL; a Rollout that gives one can.
-        yield Question(document, path, asked, template=document.subject)
+        for field, question in asked.parts:
+            yield Question(
+                document, ("spec", *(("traffic",) if counts else ()), *field), question, template=document.subject
+            )
 
 
 def rollout_findings(document: Document, spec: RolloutSpec, world: World) -> Found:
@@ -112,13 +119,54 @@ def _check(document: Document, spec: RolloutSpec, check: Check, index: int, worl
     if template is None:
         yield from _flaws(document, resolved.judge, path)
     try:
-        asked = check_query(resolved, spec, document.namespace, document.name, weight=1)
+        questions = check_questions(resolved, spec, document.namespace, document.name, weight=1)
     except RenderError as error:
         yield _render_finding(document, place, resolved.source.text, error, own=template is None)
         return
-    if template is None:
+    if resolved.per_backend:
+        yield from _alone(document, spec, resolved, path)
+        if template is None:
+            yield from _raw(document, path, resolved.source)
+    elif template is None:
         yield from _names_the_canary(document, place, resolved.source, (spec.canary.service,))
-    yield Question(document, place, asked, template=_origin(document, check.template))
+    for field, question in questions:
+        at = place if template is not None else (*path, *field)
+        yield Question(document, at, question, template=_origin(document, check.template))
+
+
+def _alone(document: Document, spec: RolloutSpec, check: ResolvedCheck, path: Path) -> Found:
+    """Steps at which a comparison says nothing, and no other check says anything."""
+    if check.settings.dry_run or any(
+        one.compare is None and one.template is None for one in spec.checks if not one.dry_run
+    ):
+        return
+    if any(one.template is not None and one.key != check.name for one in spec.checks):
+        return  # which may be what is missing here
+    for index, step in enumerate(spec.steps, 1):
+        why = incomparable(spec, index) if spec.shares_at(index).some or step.match is not None else ""
+        if why:
+            words = f"at step {index} {why}; no other check looks there, so its weight rises on time alone"
+            advice = "add a check with a threshold"
+            yield document.finding(Severity.WARNING, Rule.PLAN, path, words, advice)
+            return
+
+
+def _raw(document: Document, path: Path, source: Source) -> Iterator[Finding]:
+    """What is compared are counters themselves, one for each process that counts."""
+    for field, part in source.parts:
+        found = _NO_COUNTER.search(part.text)
+        if found:
+            hides = "hides which pod restarted" if found[1] == "sum" else "is no counter any more"
+            words = f"{found[1]}() {hides}: a comparison reads raw counters, and takes care of restarts itself"
+            yield document.finding(Severity.WARNING, Rule.QUERY, (*path, *field), words, "ask for the series alone")
+
+
+def _tells_backends_apart(document: Document, path: Path, source: Source) -> Iterator[Finding]:
+    """What is counted for each backend has to name it."""
+    for field, part in source.parts:
+        if not any(name.startswith("backend.") for name in part.names()):
+            words = "the query counts the same for both backends"
+            yield document.finding(_WORST, Rule.QUERY, (*path, *field), words, "select by {{ backend.service }}")
 
 
 def _traffic(document: Document, spec: RolloutSpec, world: World) -> Found:
