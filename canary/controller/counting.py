@@ -48,8 +48,13 @@ class Counting:
         self._before: _Reading | None = None
         self._lost = 0
 
-    async def look(self, sources: Mapping[Backend, Source], ask: Ask, now: datetime) -> Measured | None:
-        """What both backends did since the last reading; None: there is none to compare this one with."""
+    async def look(
+        self, sources: Mapping[Backend, Source], ask: Ask, now: datetime, least: float = 0.0
+    ) -> Measured | None:
+        """What both backends did since the last reading; None: there is none to compare this one with.
+
+        Sooner than `least` seconds after it requests of both are waited for: not all that counts may have been scraped since.
+        """
         text = sources["canary"].text
         found = await self._read(sources, ask, now)
         if not isinstance(found, _Reading):
@@ -67,6 +72,10 @@ class Counting:
         except ValueError as error:
             self._before = None
             return Malformed(now, "NotACounter", str(error), text)
+        early = (found.at - before.at).total_seconds() < least
+        if looked is not None and early and not (looked.canary > 0 and looked.stable > 0):
+            self._before = before
+            return None
         self._lost = self._lost + 1 if looked is None else 0
         if self._lost >= MOST_LOST:
             words = f"the counters were lower than at the last look, {self._lost} times in a row: do several servers answer in turn?"

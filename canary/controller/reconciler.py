@@ -16,6 +16,7 @@ from canary.act.events import EventRecorder
 from canary.act.executor import Executor, Result, World
 from canary.act.reading import still_so
 from canary.act.status import StatusWriter
+from canary.checks.judges.comparison import Versus
 from canary.checks.queries import Backend, check_query
 from canary.checks.resolve import ResolvedCheck
 from canary.checks.sources import Source
@@ -27,6 +28,7 @@ from canary.controller.measure import Measurements, Pace
 from canary.controller.priority_queue import PriorityQueue
 from canary.controller.sight import Sight
 from canary.decide.actions import EmitEvent
+from canary.decide.comparing import settled_from
 from canary.decide.engine import decide
 from canary.decide.facts import Facts, Problem
 from canary.decide.reasons import CONTESTED, LOWERED_BY_HAND
@@ -395,7 +397,24 @@ class Reconciler:
         elif since is None:
             self._measurements.sync(also, None)  # what the canary gets before the routes send it anything
         elif measuring(observation.spec, observation.status):
-            self._measurements.sync((*observation.facts.checks, *also), since)
+            settled = self._settled(observation)
+            checks = (
+                check
+                for check in observation.facts.checks
+                if check.name in settled or not isinstance(check.judge, Versus)
+            )
+            self._measurements.sync((*checks, *also), since, settled)
+
+    @staticmethod
+    def _settled(observation: Observation) -> dict[str, datetime]:
+        """By comparison, from when on its counters may be read."""
+        settle, found = observation.facts.settle, {}
+        for check in observation.facts.checks:
+            if isinstance(check.judge, Versus):
+                at = settled_from(check.judge, observation.status.check(check.name), settle)
+                if at is not None:
+                    found[check.name] = at
+        return found
 
     def _render(self, check: ResolvedCheck, backend: Backend | None = None) -> Source:
         if self._spec is None or self._status is None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
+from datetime import datetime, timedelta
 
 from canary.checks.comparable import incomparable, processes
 from canary.checks.judges.compare import Look, Progress
@@ -72,6 +73,14 @@ def compare(
     return state, told
 
 
+def settled_from(rule: Versus, said: CheckStatus | None, settle: timedelta) -> datetime | None:
+    """From when on a reading of the counters is of nothing but what the routes say now; None: nobody knows yet."""
+    evidence = said.evidence if said is not None else None
+    if evidence is None or evidence.since is None or not evidence.about:
+        return None
+    return evidence.since + settle + rule.lag.delta
+
+
 def _evidence(scope: Scope, check: ResolvedCheck, rule: Versus, before: EvidenceStatus | None) -> EvidenceStatus:
     """What was gathered of the present process, and since when the routes say what they say."""
     number = processes(scope.spec)[scope.step.index - 1]
@@ -80,6 +89,8 @@ def _evidence(scope: Scope, check: ResolvedCheck, rule: Versus, before: Evidence
         before = EvidenceStatus(alpha=float(rule.alpha), process=process)
     said = said_now(scope)
     about = "" if said is None or not scope.has_traffic else digest(said)
+    if before.since is not None and before.since > scope.now:  # no clock of ours has said that
+        before = routes_moved(before, "", scope.now)
     if about != before.about:
         state = before.state
         with suppress(ValueError):  # what cannot be read is told when the next look comes
@@ -91,10 +102,8 @@ def _evidence(scope: Scope, check: ResolvedCheck, rule: Versus, before: Evidence
 def _folded(
     scope: Scope, check: ResolvedCheck, rule: Versus, before: CheckStatus, found: Compared
 ) -> tuple[CheckStatus, Told]:
-    evidence = before.evidence
-    if evidence is None or evidence.since is None or not evidence.about:
-        return before, ()
-    if found.since < evidence.since + scope.facts.settle + rule.lag.delta:
+    evidence, settled = before.evidence, settled_from(rule, before, scope.facts.settle)
+    if evidence is None or settled is None or found.since < settled:
         return before, ()
     if before.measured_at is not None and found.at <= before.measured_at:
         return before, ()

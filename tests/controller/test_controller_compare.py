@@ -27,13 +27,15 @@ def check(**compare: Any) -> Json:
     return {"name": "errors", "interval": "2s", "compare": {"prometheus": COUNTERS, "lag": "1s", **compare}}
 
 
-def counting(world: World, rate: float) -> Callable[[Query, datetime], float]:
-    """A counter that goes up by so much each second, asked at the instant that the question names."""
-    begun = world.clock.now()
+def counting(
+    world: World, rate: float, scraped_every: float = 0.001, phase: float = 0
+) -> Callable[[Query, datetime], float]:
+    """A counter that goes up by so much each second, as it was scraped last before the instant that is asked for."""
+    begun = world.clock.now().timestamp() - phase
 
     def answer(query: Query, now: datetime) -> float:
         at = query.instant if query.instant is not None else now.timestamp()
-        return float(round(rate * (at - begun.timestamp())))
+        return float(round(rate * ((at - begun) // scraped_every) * scraped_every))
 
     return answer
 
@@ -82,6 +84,51 @@ async def test_a_canary_with_ten_times_the_errors_is_rolled_back(world: World) -
     assert said(world)["reason"] == "WorseThanStable"
     assert "of 20 needed" in said(world)["message"]
     assert len(json.dumps(said(world)["evidence"]["state"])) < 1024
+
+
+async def test_it_looks_early(world: World) -> None:
+    """Ten times the errors do not get half a minute, because that is how often somebody wanted to look in the long run."""
+    serve(world, failed=10)
+    await world.begin(checks=[{**check(), "interval": "30s"}], steps=[{"weight": 10, "hold": "10m"}])
+    await world.deploy(2)
+    await world.until(lambda: world.step() == 1 and world.weights() == (90, 10))
+    begun = world.clock.now()
+    await world.until(lambda: world.weights() == (1, 0), within=30)
+    # 2 s for the gateways to settle, 1 s of lag, and the first look after a second.
+    assert (world.clock.now() - begun).total_seconds() <= 5
+
+
+async def test_looks_slow_down_to_the_interval(world: World) -> None:
+    """After 1, 2, 4, 8 and 10 seconds, and every 10 from then on."""
+    serve(world)
+    await world.begin(checks=[{**check(), "interval": "10s"}], steps=[{"weight": 10, "hold": "10m"}])
+    await world.deploy(2)
+    await world.until(lambda: bool(world.provider.calls))
+    world.provider.calls.clear()
+    await world.pass_(60)
+    looks = sorted({call.now for call in world.provider.calls})
+    pauses = [(after - before).total_seconds() for before, after in zip(looks, looks[1:], strict=False)]
+    for pause, expected in zip(pauses, (2, 4, 8, 10, 10, 10), strict=False):
+        assert pause == pytest.approx(expected, rel=0.2)
+    assert len(pauses) >= 5
+
+
+async def test_looks_between_two_scrapes_are_none(world: World) -> None:
+    """What is scraped every 15 s, each side at another moment, is not taken for silence by early looks."""
+    rates = {"sent canary": 100, "failed canary": 1, "sent stable": 900, "failed stable": 9}
+    for name, rate in rates.items():
+        phase = 7 if name.endswith("stable") else 0
+        world.provider.answers[name] = counting(world, rate, scraped_every=15, phase=phase)
+    await world.begin(
+        checks=[{**check(lag="16s"), "interval": "30s"}], steps=[{"weight": 10, "hold": "2m"}, {"weight": 50}]
+    )
+    await world.deploy(2)
+    reasons = set()
+    while world.step() < 2:
+        await world.pass_(1)
+        reasons |= {one["reason"] for one in world.status().get("checks", [])}
+    assert reasons <= {"NotMeasured", "NotProved"}
+    assert world.status()["checks"][0]["evidence"]["looks"] >= 3
 
 
 async def test_no_failure_series_means_that_nothing_failed(world: World) -> None:
