@@ -10,6 +10,7 @@ from datetime import datetime
 from canary.checks.judges.counters import TARGET, Side, Snapshot, between
 from canary.checks.queries import Backend
 from canary.checks.sources import Source
+from canary.metrics.parsing import in_turn
 from canary.model.measurement import Compared, Labels, Malformed, Measured, Measurement, NoData, Sample
 
 PODS = (*TARGET, "pod")
@@ -17,6 +18,9 @@ PODS = (*TARGET, "pod")
 
 QUICK = 100
 """So many series are subtracted on the event loop; more are not."""
+
+MOST_PODS = 64
+"""Of stable; a judge remembers a few of them."""
 
 SHRINKS = 0.5
 """A counter that lost less than this part of itself did not begin anew: another replica of Prometheus, which is behind, answered."""
@@ -67,7 +71,7 @@ class Counting:
             if found.instant > before.instant:
                 large = before.size + found.size > QUICK
                 looked = (
-                    await asyncio.to_thread(_compared, before, found, text) if large else _compared(before, found, text)
+                    await asyncio.to_thread(_in_turn, before, found, text) if large else _compared(before, found, text)
                 )
         except ValueError as error:
             self._before = None
@@ -122,6 +126,12 @@ def _of(key: tuple[Backend, str], found: Measurement) -> Measurement:
     return replace(found, message=f"{what} of {backend}: {found.message}")
 
 
+def _in_turn(before: _Reading, after: _Reading, text: str) -> Compared | None:
+    """The same away from the event loop, one at a time: of several threads that compute the loop would have to wait for all."""
+    with in_turn(large=True):
+        return _compared(before, after, text)
+
+
 def _compared(before: _Reading, after: _Reading, text: str) -> Compared | None:
     """Raises ValueError: a counter that is none."""
     pairs = ((before.canary, after.canary), (before.stable, after.stable))
@@ -135,7 +145,7 @@ def _compared(before: _Reading, after: _Reading, text: str) -> Compared | None:
         stable=stable.requests,
         canary_failed=canary.failures,
         stable_failed=stable.failures,
-        pods=stable.pods,
+        pods=dict(sorted(stable.pods.items())[:MOST_PODS]),
         canary_pods=_serving(canary),
         query=text,
     )

@@ -12,7 +12,7 @@ from canary.checks.comparable import incomparable
 from canary.checks.judges import Judge, arguments_of
 from canary.checks.queries import check_questions
 from canary.checks.render import variables
-from canary.checks.resolve import ResolvedCheck, resolve
+from canary.checks.resolve import ResolvedCheck, overlay, resolve
 from canary.checks.sources import Source, source_of
 from canary.checks.traffic import TRAFFIC, resolve_traffic, traffic_queries
 from canary.errors import RenderError, SpecError
@@ -136,9 +136,8 @@ def _check(document: Document, spec: RolloutSpec, check: Check, index: int, worl
 
 def _alone(document: Document, spec: RolloutSpec, check: ResolvedCheck, path: Path) -> Found:
     """Steps at which a comparison says nothing, and no other check says anything."""
-    if check.settings.dry_run or any(
-        one.compare is None and one.template is None for one in spec.checks if not one.dry_run
-    ):
+    counted = [one for one in spec.checks if not overlay(one, Settings()).dry_run]
+    if check.settings.dry_run or any(one.compare is None and one.template is None for one in counted):
         return
     if any(one.template is not None and one.key != check.name for one in spec.checks):
         return  # which may be what is missing here

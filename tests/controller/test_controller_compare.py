@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -107,7 +108,7 @@ async def test_looks_slow_down_to_the_interval(world: World) -> None:
     world.provider.calls.clear()
     await world.pass_(60)
     looks = sorted({call.now for call in world.provider.calls})
-    pauses = [(after - before).total_seconds() for before, after in zip(looks, looks[1:], strict=False)]
+    pauses = [(after - before).total_seconds() for before, after in pairwise(looks)]
     for pause, expected in zip(pauses, (2, 4, 8, 10, 10, 10), strict=False):
         assert pause == pytest.approx(expected, rel=0.2)
     assert len(pauses) >= 5
