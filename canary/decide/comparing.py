@@ -34,6 +34,9 @@ from canary.model.status import NOT_APPLICABLE, CheckStatus, EvidenceStatus, Pha
 
 Told = tuple[EmitEvent, ...]
 
+TOO_EARLY = frozenset({"NotMeasured", "TooFewRequests"})
+"""What a judge says for want of requests."""
+
 AT_PROMOTION = "the run is being promoted, and stable becomes what the canary is: nothing to compare with"
 
 
@@ -114,8 +117,12 @@ def _folded(
     except ValueError as error:
         said = policy(check.settings.on_error, "NotACounter", str(error))
     else:
-        said = _said(scope, check, rule, progress, found)
         evidence = evidence_gathered(evidence, _text(rule, progress))
+        finding = rule.rule.judge(progress)
+        if finding.reason in TOO_EARLY and (found.at - settled).total_seconds() < check.settings.interval.seconds:
+            # Who looks after a second has not looked in vain: within the first interval there may be more.
+            return before.model_copy(update={"evidence": evidence}), told
+        said = _said(scope, check, rule, finding, found)
     value = None
     if progress.canary > 0 and progress.stable > 0 and progress.stable_failed > 0:
         value = (progress.canary_failed / progress.canary) / (progress.stable_failed / progress.stable)
@@ -140,16 +147,15 @@ def _text(rule: Versus, progress: Progress) -> str:
     return text if len(text) <= MOST_TEXT else dump(rule.rule, replace(progress, pods=NONE_SEEN))
 
 
-def _said(scope: Scope, check: ResolvedCheck, rule: Versus, progress: Progress, found: Compared) -> Said:
+def _said(scope: Scope, check: ResolvedCheck, rule: Versus, finding: Finding, found: Compared) -> Said:
     """What a look means, with the declared policies."""
-    finding = rule.rule.judge(progress)
     if finding.standing is Standing.FAIL:
         return Said(VerdictKind.FAIL, finding.reason, finding.message)
     if not (found.canary > 0 and found.stable > 0):
         side = "stable" if found.canary > 0 else "the canary"
         words = f"no requests of {side} were counted in {(found.at - found.since).total_seconds():.0f} s"
         return policy(check.settings.on_no_data, "NoData", words)
-    if finding.reason in {"NotMeasured", "TooFewRequests", "OneSided"}:
+    if finding.reason in {*TOO_EARLY, "OneSided"}:
         return policy(check.settings.on_no_data, finding.reason, finding.message)
     if finding.reason == "Overdispersed":
         return _inconclusive(scope, rule, finding)

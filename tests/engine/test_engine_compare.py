@@ -153,6 +153,16 @@ def test_few_requests_are_no_evidence() -> None:
     assert (state(world).verdict, state(world).reason) == (VerdictKind.PASS, "NotProved")
 
 
+def test_few_requests_in_the_first_seconds_are_waited_for() -> None:
+    """Who looks early has not looked in vain: what was counted is kept, and nothing is said of it."""
+    world = comparing(check(minRequests=50))
+    world.wait(5)
+    look(world, 20, 0, seconds=1)
+    assert (state(world).reason, evidence(world).looks) == ("NotMeasured", 1)
+    look(world, 40, 0, seconds=2)
+    assert (state(world).verdict, known(world)["counts"][0]) == (VerdictKind.PASS, 60)
+
+
 @pytest.mark.parametrize(
     ("canary", "stable", "side"), [(0, 5400, "the canary"), (600, 0, "stable"), (0, 0, "the canary")]
 )
