@@ -95,8 +95,8 @@ async def test_it_looks_early(world: World) -> None:
     await world.until(lambda: world.step() == 1 and world.weights() == (90, 10))
     begun = world.clock.now()
     await world.until(lambda: world.weights() == (1, 0), within=30)
-    # 2 s for the gateways to settle, 1 s of lag, and the first look after a second.
-    assert (world.clock.now() - begun).total_seconds() <= 5
+    # 2 s for the gateways to settle, 1 s of lag, and a look or two after 1 and 2 s.
+    assert (world.clock.now() - begun).total_seconds() <= 8
 
 
 async def test_looks_slow_down_to_the_interval(world: World) -> None:
