@@ -100,12 +100,13 @@ class Executor:
         limit: Limit | None = None,
         *,
         takeovers: Places | None = None,
+        confirms: Callable[[RouteKey, Json, Json], bool] = lambda *_: False,
     ) -> None:
         """`on_landed` is called when a write ends that `execute` has not waited for.
 
         `limit` bounds the writes of all executors together that move no traffic: a thousand runs that start at once
         would otherwise stand before the API server, and a rollback behind them. `takeovers` is the same for routes that
-        are written only to put our turn on them.
+        are written only to put our turn on them. `confirms` see `RouteWriter`.
         """
         self._key = key
         self._kube = kube
@@ -115,7 +116,7 @@ class Executor:
         self._on_landed = on_landed
         self._limit = limit or Limit(1)
         self._takeovers: Places = takeovers or self._limit
-        self._routes = RouteWriter(key, kube, store, on_rollback)
+        self._routes = RouteWriter(key, kube, store, on_rollback, confirms)
         self._workloads = WorkloadWriter(key, kube, store)
         self.unwritten: dict[RouteKey, str] = {}
         """Why the last write of a route failed, as long as it does."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from canary.errors import ApiError, NotFound
 from canary.kube import ROLLOUTS, Kube
 from canary.observe.objects import request_of, slim, uid_of, version
 from canary.observe.store import Key, Store
+from canary.routes.key import RouteKey
 
 Json = dict[str, Any]
 
@@ -42,6 +45,30 @@ async def still_so(kube: Kube, store: Store, key: Key, rollout: Json) -> bool:
         return True
     store.put_rollout(fresh, answer=True)
     return False
+
+
+FRESH = timedelta(seconds=2)
+"""For so long the answer to our own write stands for that question."""
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmation:
+    """The answer to a write of the status, which is refused if anybody has written the Rollout since it was read.
+
+    So it is the answer to `still_so` as well, as of when it was sent, for routes that were read before: `versions` has them.
+    """
+
+    sent: datetime
+    rollout: Json
+    versions: Mapping[RouteKey, str]
+
+    def holds(self, route: RouteKey, document: Json, rollout: Json, now: datetime) -> bool:
+        """Whether the route and the Rollout are, as a decision saw them, those of this answer, which is fresh."""
+        return (
+            now - self.sent < FRESH
+            and self.versions.get(route) == version(document)
+            and same_say(slim(self.rollout), rollout)
+        )
 
 
 def same_say(one: Json, other: Json) -> bool:

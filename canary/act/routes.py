@@ -8,16 +8,17 @@ from functools import partial
 from typing import Any
 
 from canary.act.gate import Gate
-from canary.act.ownership import given_back
 from canary.act.reading import moved, still_so
 from canary.decide.actions import WriteRoute
 from canary.errors import BackendMissing, Conflict, NotFound, NotServed, Unprocessable, WriteAltered
+from canary.json_patch import Operation
 from canary.kube import SERVICES, Kube, Resource
-from canary.observe.objects import slim
+from canary.observe.objects import slim, version
 from canary.observe.store import Key, Store
 from canary.routes.edit import edit
 from canary.routes.intent import PREFIX, Mode, parse_intent, run_annotation
 from canary.routes.key import RouteKey
+from canary.routes.ownership import given_back
 from canary.routes.pair import Backend
 
 Json = dict[str, Any]
@@ -32,13 +33,24 @@ RELEASES = 3
 
 
 class RouteWriter:
-    """Writes the routes of one Rollout. `on_rollback(seconds)` times a failing sample until its patch is sent."""
+    """Writes the routes of one Rollout. `on_rollback(seconds)` times a failing sample until its patch is sent.
 
-    def __init__(self, key: Key, kube: Kube, store: Store, on_rollback: Callable[[float], None]) -> None:
+    `confirms(route, document, rollout)` says whether what a decision saw has just been proved by another write.
+    """
+
+    def __init__(
+        self,
+        key: Key,
+        kube: Kube,
+        store: Store,
+        on_rollback: Callable[[float], None],
+        confirms: Callable[[RouteKey, Json, Json], bool] = lambda *_: False,
+    ) -> None:
         self._key = key
         self._kube = kube
         self._store = store
         self._on_rollback = on_rollback
+        self._confirms = confirms
 
     async def write(
         self, action: WriteRoute, document: Json, rollout: Json, gate: Gate, failing_since: float | None
@@ -67,6 +79,7 @@ class RouteWriter:
         if (
             rising
             and not _our_turn(document, action, name)
+            and not (_versioned(ops) and self._confirms(action.key, document, rollout))
             and not await still_so(self._kube, self._store, self._key, rollout)
         ):
             return False
@@ -120,21 +133,24 @@ class RouteWriter:
         """Take our annotation off and give our fields back: in one patch, or in two where weights have to change as well."""
         _, name = self._key
         keep = partial(self._store.put_route, answer=True)
-        try:
-            fresh = await self._get(action.key)
-        except NotServed:
-            raise  # of this route that tells nothing: its kind is gone, or served in another version
-        except NotFound:
-            self._store.drop_route(action.key)
-            return False
-        if not _same_route(slim(fresh), document):
-            keep(fresh)
-            return False
+        fresh, ours = document, self._ours(action.key, document)
+        if ours is None:
+            try:
+                fresh = await self._get(action.key)
+            except NotServed:
+                raise  # of this route that tells nothing: its kind is gone, or served in another version
+            except NotFound:
+                self._store.drop_route(action.key)
+                return False
+            if not _same_route(slim(fresh), document):
+                keep(fresh)
+                return False
+            ours = given_back(fresh)
         ops = edit(fresh, action.plan, None, rollout=name)
         moves = any(op["path"].startswith("/spec/") and op["op"] != "test" for op in ops)
         alone = _alone(fresh, name)
         if not moves and alone:
-            ops += given_back(fresh)
+            ops += ours
         if not ops:
             keep(fresh)
             return True
@@ -154,6 +170,14 @@ class RouteWriter:
         if moves and alone:
             await self._give_back(action.key, answer)
         return True
+
+    def _ours(self, route: RouteKey, document: Json) -> list[Operation] | None:
+        """What gives our fields back, as of a document; None when that is not known.
+
+        Whoever has written it since, another run of ours included, has changed an entry that this tests, or moved it.
+        """
+        kept = self._store.routes.get(route)
+        return kept.release if kept is not None and kept.version == version(document) else None
 
     async def _give_back(self, route: RouteKey, document: Json) -> None:
         """The second patch. Who writes at the same time is waited for a few times; nothing but an owner's comfort is at stake."""
@@ -179,6 +203,11 @@ def _our_turn(document: Json, action: WriteRoute, rollout: str) -> bool:
     return (
         there is not None and ours is not None and (there.uid, there.run, there.turn) == (ours.uid, ours.run, ours.turn)
     )
+
+
+def _versioned(ops: list[Json]) -> bool:
+    """Whether a patch is refused if anybody has written the route since it was read."""
+    return any(op["op"] == "test" and op["path"] == "/metadata/resourceVersion" for op in ops)
 
 
 def _same_route(fresh: Json, seen: Json) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 from canary.act.backoff import Backoffs
 from canary.act.executor import PATIENCE
 from canary.act.gate import Gate
+from canary.act.reading import Confirmation
 from canary.errors import CanaryError, Conflict, NotFound, StaleDecision
 from canary.fair import Limit
 from canary.kube import ROLLOUTS, Kube
@@ -19,6 +20,7 @@ from canary.model.status import RolloutStatus, format_time
 from canary.observe.objects import version
 from canary.observe.rollout import Rollout
 from canary.observe.store import Key, Store
+from canary.routes.key import RouteKey
 from canary.status.write import SETTLE, Urgency, merge_patch, urgency
 
 log = logging.getLogger("canary.act.status")
@@ -60,6 +62,7 @@ class StatusWriter:
         self.recorded: Json = {}
         """The status on record that the one in mind rests on."""
         self._version = ""
+        self._confirmation: Confirmation | None = None
 
     @property
     def busy(self) -> bool:
@@ -71,6 +74,10 @@ class StatusWriter:
         """The number of the run on record, as far as that was known when it was read or written last."""
         run = self.recorded.get("run")
         return run.get("number") if isinstance(run, dict) else 0
+
+    def confirms(self, route: RouteKey, document: Json, rollout: Json) -> bool:
+        """Whether our last write has just proved that nobody else decides for a run, as far as a route is concerned."""
+        return self._confirmation is not None and self._confirmation.holds(route, document, rollout, self._now())
 
     def read(self, document: Json) -> bool:
         """Take note of what is on record; returns whether that is something else than what was known of it."""
@@ -157,7 +164,10 @@ class StatusWriter:
                 patch["recordedAt"] = format_time(now)
                 # Only what is as we have read it is written over: a controller that comes too late changes nothing.
                 body = {"metadata": {"resourceVersion": kept.version}, "status": patch}
+                routes = (RouteKey.of(route, namespace) for route in status.routes)
+                versions = {key: self._store.routes[key].version for key in routes if key in self._store.routes}
                 gate(False)
+                self._confirmation, sent = None, self._now()
                 fresh = await self._kube.merge_patch(ROLLOUTS, name, namespace, body, subresource="status")
         except NotFound:
             self._on_gone()
@@ -174,6 +184,7 @@ class StatusWriter:
             return False
         self._backoff.succeeded(_STATUS)
         self._writes_in_step += 1
+        self._confirmation = Confirmation(sent, fresh, versions)
         self.read(fresh)
         self._store.put_rollout(fresh, answer=True)
         return True

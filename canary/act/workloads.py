@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any
 
 from canary.act.gate import Gate
-from canary.act.ownership import given_back
 from canary.act.reading import moved, still_so
 from canary.decide.actions import CopyPodSpec
 from canary.errors import Conflict, Refused, Unprocessable
@@ -15,6 +14,7 @@ from canary.kube import DEPLOYMENTS, Kube
 from canary.observe.copies import LEGACY_ANNOTATION, CopyRecord, copy_annotation, read_copy
 from canary.observe.objects import revision
 from canary.observe.store import Key, Store
+from canary.routes.ownership import given_back
 
 Json = dict[str, Any]
 

@@ -30,14 +30,15 @@ def elapsed() -> float:
 class Fence:
     """What stands between a decision and its writes. `turn` names this life of a controller in annotations on routes.
 
-    `epoch` counts how often the process has slept. `confirmed` says whether the Lease is ours beyond doubt (without a
-    Lease: always).
+    `over` are the turns of earlier controllers that have ended with nothing under way. `epoch` counts how often the process has
+    slept. `confirmed` says whether the Lease is ours beyond doubt (without a Lease: always).
     """
 
     def __init__(self, clock: Callable[[], float] = elapsed) -> None:
         self._clock = clock
         self._beat: float | None = None
         self.turn = uuid.uuid4().hex[:12]
+        self.over: frozenset[str] = frozenset()
         self.epoch = 0
         self.confirmed: Callable[[], bool] = lambda: True
 

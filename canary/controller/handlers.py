@@ -15,6 +15,7 @@ from contextlib import suppress
 from typing import Any
 
 import kopf
+from kopf._cogs.clients import watching as kopf_watching
 
 from canary.controller.manager import Manager
 from canary.controller.tasks import until_stopped
@@ -88,6 +89,7 @@ async def watch(
         ApiError: the Rollouts cannot be listed, and no retry can help.
 
     """
+    asyncio.get_running_loop().set_exception_handler(left_open)
     signals = asyncio.create_task(_take_signals(ready, stop))
     try:
         while not stop.is_set():
@@ -106,6 +108,14 @@ async def watch(
                         await stop.wait()
     finally:
         signals.cancel()
+
+
+def left_open(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """For the loop: a stream of kopf's that it leaves open in the middle of an event cannot be closed, and is of no interest then."""
+    if getattr(context.get("asyncgen"), "__qualname__", "") == kopf_watching.infinite_watch.__qualname__:
+        log.debug("%s", context.get("message"), exc_info=context.get("exception"))
+        return
+    loop.default_exception_handler(context)
 
 
 def _words(error: Exception) -> str:

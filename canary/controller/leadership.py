@@ -18,7 +18,7 @@ from typing import Any, Self
 from canary.controller.clock import Clock
 from canary.controller.fence import elapsed
 from canary.errors import AlreadyExists, ApiError, ConfigError, LeadershipLost, NotFound, Unprocessable
-from canary.json_patch import Operation, add, pointer, replace, test, unmoved
+from canary.json_patch import Operation, add, annotate, annotation, pointer, replace, test, unmoved
 from canary.kube import LEASES, Kube
 
 log = logging.getLogger("canary.leadership")
@@ -30,6 +30,15 @@ DURATION = 6
 
 RENEWAL = 2.0
 """Seconds between two renewals, and the most that one may take."""
+
+ENDED = "canary.dev/ended-turns"
+"""Annotation of a Lease that was given back: how often it had changed hands then, and whose turns are over."""
+
+MOST_CHARACTERS = 64
+"""Of a turn."""
+
+MOST_ENDED = 16
+"""Turns that are remembered as over, the latest ones. Of one that is forgotten it is only not known."""
 
 MARGIN = 0.5
 """Seconds before its end from which on a Lease is not certain to be ours."""
@@ -49,6 +58,9 @@ class Leadership:
 
     `acquired` is set when we hold it. `identity` is the host's name and our process number: that of a container which is
     started again in its Pod stays the same, and it goes on at once.
+
+    `over` are the turns (`fence.py`) of holders before us that ended with nothing under way, as far as each that came after
+    them did as well: who dies or is overtaken leaves nobody's word behind.
     """
 
     def __init__(
@@ -59,14 +71,21 @@ class Leadership:
         clock: Clock,
         *,
         identity: str | None = None,
+        turn: str = "",
+        certain: Callable[[], bool] = lambda: False,
         on_change: Callable[[bool], None] = lambda leading: None,  # noqa: ARG005 - the name is part of the type
     ) -> None:
+        """`turn` is ours, and `certain` says whether nothing that we have sent can still take effect, at the end."""
         self._kube = kube
         self._namespace = namespace
         self._name = name
         self._clock = clock
         self.identity = identity or f"{socket.gethostname()}_{os.getpid()}"
         self._on_change = on_change
+        self._turn = turn
+        self._certain = certain
+        self._transitions = 0
+        self.over: tuple[str, ...] = ()
         self._seen: Json | None = None
         self._synced = False
         self._renewed_at = float("-inf")
@@ -83,6 +102,11 @@ class Leadership:
         """Who holds the Lease, as far as we have been told; empty: nobody."""
         return str(_spec(self._seen).get("holderIdentity") or "")
 
+    @property
+    def _ended(self) -> str:
+        """Whose turns are over, for who comes next. As of so many changes of hands: an older version leaves it as it is."""
+        return " ".join([str(self._transitions), *self.over[-MOST_ENDED + 1 :], self._turn])
+
     async def __aenter__(self) -> Self:
         self._on_change(False)
         return self
@@ -95,7 +119,12 @@ class Leadership:
         # Whoever cannot be told now finds out when the Lease runs out.
         with suppress(ApiError, TimeoutError):
             async with asyncio.timeout(RENEWAL):
-                await self._patch(test(_HOLDER, self.identity), replace(_HOLDER, ""))
+                free = (test(_HOLDER, self.identity), replace(_HOLDER, ""))
+                if self._turn and self._certain():
+                    with suppress(Unprocessable):  # somebody has edited the Lease: it can be given back all the same
+                        await self._patch(*free, replace(annotation(ENDED), self._ended))
+                        return
+                await self._patch(*free)
 
     async def run(self) -> None:
         """Take the Lease as soon as it is free, and hold it for ever.
@@ -164,7 +193,8 @@ class Leadership:
                     if seen is None:
                         await self._create()
                     else:
-                        await self._patch(unmoved(seen), add(pointer("spec"), self._ours(_spec(seen))))
+                        ours = add(pointer("spec"), self._ours(_spec(seen)))
+                        await self._patch(unmoved(seen), ours, annotate(seen, ENDED, ""))
             except (AlreadyExists, Unprocessable):
                 return False
             except NotFound as error:
@@ -176,6 +206,7 @@ class Leadership:
                 await self._clock.sleep(PAUSE)
             else:
                 self._renewed_at = sent
+                self.over = _over(seen)
                 return True
 
     async def _renew(self) -> bool:
@@ -215,7 +246,7 @@ class Leadership:
         )
 
     async def _create(self) -> None:
-        metadata = {"name": self._name, "namespace": self._namespace}
+        metadata = {"name": self._name, "namespace": self._namespace, "annotations": {ENDED: ""}}
         lease = {"apiVersion": LEASES.api_version, "kind": LEASES.kind, "metadata": metadata, "spec": self._ours({})}
         await self._kube.create(LEASES, lease)
 
@@ -225,16 +256,27 @@ class Leadership:
     def _ours(self, before: Json) -> Json:
         now = self._now()
         changes = int(before.get("leaseTransitions") or 0)
+        self._transitions = changes + (bool(before) and before.get("holderIdentity") != self.identity)
         return {
             "holderIdentity": self.identity,
             "leaseDurationSeconds": DURATION,
             "acquireTime": now,
             "renewTime": now,
-            "leaseTransitions": changes + (bool(before) and before.get("holderIdentity") != self.identity),
+            "leaseTransitions": self._transitions,
         }
 
     def _now(self) -> str:
         return self._clock.now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _over(lease: Json | None) -> tuple[str, ...]:
+    """Whose turns the last holder has left as over; none if it has not given the Lease back, or did not know of this."""
+    spec = _spec(lease)
+    said = ((lease or {}).get("metadata", {}).get("annotations") or {}).get(ENDED) or ""
+    changes, *turns = said.split() or [""]
+    if spec.get("holderIdentity") or changes != str(spec.get("leaseTransitions") or 0):
+        return ()
+    return tuple(turn for turn in turns if len(turn) <= MOST_CHARACTERS)[-MOST_ENDED:]
 
 
 def _spec(lease: Json | None) -> Json:

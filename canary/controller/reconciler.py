@@ -177,6 +177,7 @@ class Reconciler:
         self._spec: RolloutSpec | None = None
         self._refusals: tuple[Problem, ...] = ()
         self._backoffs = Backoffs(ROUTE_WRITE.backoff)
+        self._record = StatusWriter(key, deps.kube, deps.store, deps.limit, deps.clock.now, self.wake, on_gone)
         self._executor = Executor(
             key,
             deps.kube,
@@ -187,8 +188,8 @@ class Reconciler:
             self.wake,
             deps.limit,
             takeovers=deps.queue,
+            confirms=self._record.confirms,
         )
-        self._record = StatusWriter(key, deps.kube, deps.store, deps.limit, deps.clock.now, self.wake, on_gone)
         self._resolver = Resolver()
         self._urgent = asyncio.Event()
         self._turn: asyncio.Future[None] | None = None
@@ -333,7 +334,7 @@ class Reconciler:
     def _another(self, recorded: RolloutStatus) -> bool:
         """Whether some route of the run names the turn of another controller."""
         turns = (_turn(self._deps.store, self.key, RouteKey.of(route, self.key[0])) for route in recorded.routes)
-        return any(turn not in {"", self._deps.fence.turn} for turn in turns)
+        return any(turn not in {"", self._deps.fence.turn, *self._deps.fence.over} for turn in turns)
 
     def _away(self) -> timedelta | None:
         """How long ago the status was recorded, by the API server's clock; None: nobody can tell."""
@@ -344,6 +345,7 @@ class Reconciler:
         deps = self._deps
         return Standing(
             turn=deps.fence.turn,
+            over=deps.fence.over,
             fresh=self._fresh,
             since=self._since,
             blind=deps.sight.blind,

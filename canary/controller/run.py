@@ -101,7 +101,15 @@ async def serve(
         leadership: Leadership | None = None
         if settings.lease is not None:
             # Given back when the manager has ended, and not before.
-            leadership = Leadership(kube, *settings.lease, deps.clock, identity=identity, on_change=telemetry.leading)
+            leadership = Leadership(
+                kube,
+                *settings.lease,
+                deps.clock,
+                identity=identity,
+                turn=deps.fence.turn,
+                certain=lambda: kube.certain,
+                on_change=telemetry.leading,
+            )
             deps.fence.confirmed = partial(getattr, leadership, "confirmed")
             await stack.enter_async_context(leadership)
         else:
@@ -204,6 +212,7 @@ async def _begin(
                 holder = leadership.holder
                 log.info("everything is listed; %s", f"standing by for {holder}" if holder else "asking for the Lease")
             await acquired
+            manager.deps.fence.over = frozenset(leadership.over)
         await manager.go_on()
     await manager.begin()
     _freeze(thresholds)

@@ -198,8 +198,10 @@ class Facts:
     recorded: Recorded = Recorded()
     turn: str = ""
     """This controller's turn, as the annotations on routes name it; empty: none is named."""
+    over: frozenset[str] = frozenset()
+    """Turns of controllers that have ended with nothing under way: nothing of theirs can come late."""
     fresh: bool = False
-    """The status was taken over from the API server, and the routes do not all name our turn yet."""
+    """The status was taken over from the API server, and some routes name a turn that is neither ours nor over."""
     since: datetime | None = None
     """When this controller took the run over: what was measured before is no evidence for a rise."""
     settle: timedelta = timedelta(0)

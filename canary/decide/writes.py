@@ -177,13 +177,16 @@ def taken_turns(scope: Scope, decision: Decision) -> Iterator[WriteRoute]:
 
 
 def foreign(scope: Scope) -> tuple[RouteView, ...]:
-    """Routes of this run that name the turn of another controller."""
+    """Routes of this run that name the turn of another controller, which may still have something under way."""
     if not scope.status.active or scope.run.outcome is not None:
         return ()
     return tuple(
         route
         for route in scope.facts.routes
-        if scope.ours(route) and route.intent is not None and route.intent.turn != scope.facts.turn
+        if scope.ours(route)
+        and route.intent is not None
+        and route.intent.turn != scope.facts.turn
+        and route.intent.turn not in scope.facts.over
     )
 
 

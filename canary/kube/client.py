@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 
 PATIENCE = 3.0
 """Seconds without an answer after which what is safe to repeat is sent once more, on a new connection."""
+
+LONGEST = 300.0
+"""Seconds after which a write that nobody waits for any more has no effect: API servers end requests after one minute, and what
+admission takes counts in that."""
 
 
 class KubeClient:
@@ -66,6 +71,11 @@ class KubeClient:
     @property
     def server(self) -> str:
         return self._transport.connection.server
+
+    @property
+    def certain(self) -> bool:
+        """Whether nothing that was sent can still take effect, Events and Leases aside: every write of late has its answer."""
+        return not self._transport.writing and time.monotonic() - self._transport.unanswered_at > LONGEST
 
     @property
     def server_time(self) -> datetime | None:

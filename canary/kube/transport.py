@@ -41,6 +41,9 @@ _CONNECTING = 2.5
 _OPENING = 5.0
 """Seconds that a watch may take to be opened: the server may have it wait in line, but does nothing else for it."""
 
+_WRITES = frozenset({"create", "update", "patch", "delete"})
+_MOVE_NOTHING = frozenset({"events", "leases"})
+
 _LATE = 1.0
 """Seconds after its time at which a request is not sent a second time any more: the process was stopped in between."""
 
@@ -90,6 +93,10 @@ class Transport:
         self._streams = Pool(partial(self._session, 0))
         self._repeats = asyncio.Semaphore(_REPEATS)
         self._dated: tuple[str, float] | None = None
+        self.writing = 0
+        """Writes under way that move something. Events and Leases do not."""
+        self.unanswered_at = float("-inf")
+        """When (time.monotonic) such a write last ended without an answer that says whether it took effect."""
 
     async def json(self, request: Request) -> dict[str, Any]:
         """The decoded body of a successful answer."""
@@ -209,6 +216,8 @@ class Transport:
         """`opening` is how many seconds the head of the answer may take, whatever `limits` say of the whole."""
         started = time.perf_counter()
         code = 0
+        moves = request.verb in _WRITES and request.resource not in _MOVE_NOTHING
+        self.writing += moves
         with ExitStack() as stack:
             session: aiohttp.ClientSession | None = None
             try:
@@ -246,6 +255,9 @@ class Transport:
             except ConfigException as error:
                 raise Unavailable(f"no credentials: {error}", reason="NoCredentials") from error
             finally:
+                self.writing -= moves
+                if moves and not 0 < code < 500:
+                    self.unanswered_at = time.monotonic()
                 if request.verb != "watch" or not 0 < code < 300:
                     self._observe(request, code, started)
 

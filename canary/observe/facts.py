@@ -41,6 +41,7 @@ class Standing:
     """Where a controller stands with a Rollout: what it knows that no object tells. See `Facts` for each."""
 
     turn: str = ""
+    over: frozenset[str] = frozenset()
     fresh: bool = False
     since: datetime | None = None
     blind: bool = False
@@ -104,6 +105,7 @@ def gather(
         recorded=Recorded.of(rollout.status),
         senseless=rollout.senseless,
         turn=standing.turn,
+        over=standing.over,
         fresh=standing.fresh,
         since=standing.since,
         settle=_settle(store, routes) if status.active else timedelta(0),

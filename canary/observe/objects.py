@@ -12,12 +12,14 @@ from typing import Any, Generic, Self, TypeVar
 from pydantic_core import from_json, to_json
 
 from canary.decide.facts import CopyView, WorkloadView
+from canary.json_patch import Operation
 from canary.model.requests import REQUEST_ANNOTATION
 from canary.model.rollout import digest
 from canary.model.status import MAX_IMAGES, parse_time
 from canary.observe.copies import copies
 from canary.routes.acceptance import last_writer
-from canary.routes.intent import name_part
+from canary.routes.intent import PREFIX, name_part
+from canary.routes.ownership import given_back
 from canary.routes.reading import RouteReading
 
 Json = dict[str, Any]
@@ -119,9 +121,13 @@ def known(document: Json, uid: str, kept: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Route(Packed):
-    """A route, and who wrote its rules last besides us (managedFields said it, which are not kept)."""
+    """A route, and what managedFields said, which are not kept: who wrote its rules last besides us, and what is ours.
+
+    `ours` are the operations, as JSON, that give back what is ours; None for a route that no run says anything of.
+    """
 
     writer: str = ""
+    ours: bytes | None = None
 
     @property
     def reading(self) -> RouteReading:
@@ -136,7 +142,14 @@ class Route(Packed):
     @classmethod
     def of(cls, document: Json) -> Self:
         packed = Packed.of(document)
-        return cls(packed.uid, packed.version, packed.text, last_writer(document))
+        annotations = document.get("metadata", {}).get("annotations") or {}
+        ours = to_json(given_back(document)) if any(name.startswith(PREFIX) for name in annotations) else None
+        return cls(packed.uid, packed.version, packed.text, last_writer(document), ours)
+
+    @property
+    def release(self) -> list[Operation] | None:
+        """JSON Patch operations that give our fields back, each tested; None where they have to be read."""
+        return from_json(self.ours) if self.ours is not None else None
 
 
 _readings = Recent(OPENED, lambda text: RouteReading(_open(text)))

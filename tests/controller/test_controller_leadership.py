@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 from controller_kit import World
 
-from canary.controller.leadership import DURATION, Leadership
+from canary.controller.leadership import DURATION, ENDED, MOST_ENDED, Leadership
 from canary.errors import ConfigError, LeadershipLost
 from canary.kube import LEASES
 from canary_sandbox.apiserver import Fault
@@ -52,10 +52,19 @@ class Ring:
     world: World
     contenders: list[Contender] = field(default_factory=list)
 
-    async def enter(self, name: str) -> Contender:
+    async def enter(self, name: str, *, certain: bool = True) -> Contender:
         said: list[bool] = []
         kube = await self.world.person(name)
-        part = Leadership(kube, self.world.namespace, NAME, self.world.clock, identity=name, on_change=said.append)
+        part = Leadership(
+            kube,
+            self.world.namespace,
+            NAME,
+            self.world.clock,
+            identity=name,
+            turn=f"turn-of-{name}",
+            certain=lambda: certain,
+            on_change=said.append,
+        )
         await part.__aenter__()
         one = Contender(part, asyncio.create_task(part.run()), said)
         self.contenders.append(one)
@@ -68,6 +77,23 @@ class Ring:
 
     async def write(self, **spec: Any) -> None:
         await self.world.admin.merge_patch(LEASES, NAME, self.world.namespace, {"spec": spec})
+
+    async def say(self, words: str | None) -> None:
+        body = {"metadata": {"annotations": {ENDED: words}}}
+        await self.world.admin.merge_patch(LEASES, NAME, self.world.namespace, body)
+
+    async def pass_on(self, *names: str, certain: bool = True) -> Contender:
+        """Each holds the Lease after the one before has given it back. Returns the last, who holds it."""
+        held: Contender | None = None
+        for name in names:
+            one = await self.enter(name, certain=certain)
+            await self.world.settle()
+            if held is not None:
+                await held.stop()
+            await self.world.until(lambda one=one: one.leads)  # type: ignore[misc]
+            held = one
+        assert held is not None
+        return held
 
     def trouble(self, name: str, status: int, *verbs: str) -> None:
         for verb in verbs:
@@ -116,6 +142,79 @@ async def test_a_clean_stop_hands_it_over_at_once(ring: Ring) -> None:
     assert ring.world.clock.now() == now
     assert first.said == [False, True, False]
     assert (await ring.lease())["leaseTransitions"] == 1
+
+
+async def test_whose_turn_is_over_is_handed_down(ring: Ring) -> None:
+    """Who gives the Lease back has nothing under way; so its successor knows, and the one after that."""
+    third = await ring.pass_on("first", "second", "third")
+    assert third.part.over == ("turn-of-first", "turn-of-second")
+
+
+async def test_only_so_many_turns_are_handed_down(ring: Ring) -> None:
+    """The latest ones, by name."""
+    names = [str(number) for number in range(MOST_ENDED + 3)]
+    last = await ring.pass_on(*names)
+    assert last.part.over == tuple(f"turn-of-{name}" for name in names[2:-1])
+
+
+async def test_nobody_vouches_for_a_dead_one(ring: Ring) -> None:
+    """What it still had under way may take effect, on what it had only read: of nobody before it is anything believed."""
+    second = await ring.pass_on("first", "second")
+    third = await ring.enter("third")
+    await ring.world.settle()
+    await second.die()
+    await ring.world.until(lambda: third.leads)
+    assert third.part.over == ()
+    fourth = await ring.enter("fourth")
+    await ring.world.settle()
+    await third.stop()
+    await ring.world.until(lambda: fourth.leads)
+    assert fourth.part.over == ("turn-of-third",)
+
+
+async def test_who_left_something_under_way_says_nothing(ring: Ring) -> None:
+    """The Lease is given back at once all the same."""
+    second = await ring.pass_on("first", "second", certain=False)
+    assert second.part.over == ()
+    third = await ring.enter("third")
+    await ring.world.settle()
+    now = ring.world.clock.now()
+    await second.stop()
+    await ring.world.settle()
+    assert (third.leads, third.part.over, ring.world.clock.now()) == (True, (), now)
+
+
+async def test_an_older_version_in_between_says_nothing(ring: Ring) -> None:
+    """It leaves the annotation as it was, and knows nothing of what it means."""
+    first = await ring.pass_on("first")
+    await first.stop()
+    assert (await ring.world.admin.get(LEASES, NAME, ring.world.namespace))["metadata"]["annotations"][
+        ENDED
+    ] == "0 turn-of-first"
+    await ring.write(holderIdentity="older", leaseTransitions=1)
+    await ring.write(holderIdentity="")
+    second = await ring.pass_on("second")
+    assert second.part.over == ()
+
+
+@pytest.mark.parametrize("words", ["", "0", "x turn", "7 turn", "0 " + "t" * 65, " ", "-0 turn"])
+async def test_what_makes_no_sense_is_not_believed(ring: Ring, words: str) -> None:
+    """Somebody has edited the Lease that nobody holds."""
+    first = await ring.pass_on("first")
+    await first.stop()
+    await ring.say(words)
+    assert (await ring.pass_on("second")).part.over == ()
+
+
+async def test_a_lease_that_was_edited_is_given_back(ring: Ring) -> None:
+    """The annotation is gone: then there is nowhere to say it, and nothing else is missing."""
+    second = await ring.pass_on("first", "second")
+    await ring.say(None)
+    third = await ring.enter("third")
+    await ring.world.settle()
+    await second.stop()
+    await ring.world.settle()
+    assert (third.leads, third.part.over) == (True, ())
 
 
 async def test_a_dead_one_is_followed_when_the_lease_runs_out(ring: Ring) -> None:

@@ -171,12 +171,14 @@ async def test_one_that_stands_by_goes_on_when_the_other_stops(world: World) -> 
             await world.deploy(2)
             await world.until(lambda: world.step() == 2 and world.weights() == (50, 50))
             assert len([entry for entry in world.writes() if entry.resource == "httproutes"]) == 2
-            now = world.clock.now()
+            now, before = world.clock.now(), len(world.writes())
             await first.end()
             await world.settle()
             assert "canary_leader 1.0" in (await second.get("/metrics"))[1]
             assert "canary_active_runs 1.0" in (await second.get("/metrics"))[1]
             assert world.clock.now() == now
+            kinds = {entry.resource for entry in world.writes()[before:]}
+            assert "httproutes" not in kinds, "what the first had under way is over: its turn needs no successor"
             await world.until(lambda: world.phase() == "Succeeded")
     assert world.run_number() == 1
 

@@ -355,6 +355,40 @@ def test_who_takes_a_run_over_puts_its_turn_on_every_route_before_it_raises_anyt
     assert intent.turn == world.turn
 
 
+def test_a_turn_that_is_over_stays_on_the_routes_until_they_are_written_anyway() -> None:
+    """Nothing of it can come late: the takeover writes nothing and holds nothing up, and the next weight names our turn."""
+    world = at_ten()
+    world.over = frozenset({world.turn})
+    world.crash()
+    before = world.routes["shop"]
+    world.measure(0.0)
+    world.run()
+    assert world.routes["shop"] == before
+    assert not world.fresh
+    world.now += timedelta(seconds=60)
+    world.measure(0.0)
+    world.run()
+    assert world.share() == 50
+    intent = parse_intent(world.routes["shop"]["metadata"]["annotations"][RUN_ANNOTATION])
+    assert intent is not None
+    assert intent.turn == world.turn
+
+
+def test_a_turn_that_is_not_over_is_replaced_at_a_pause_too() -> None:
+    """Of two before us one is known to be over. It is the other whose late write a pause has to refuse."""
+    for over, written in ((frozenset({"life-1"}), True), (frozenset({"life-1", "life-2"}), False)):
+        world = at_ten()
+        world.crash()
+        world.run()
+        world.over = over
+        world.crash()
+        world.request = "pause"
+        before = world.routes["shop"]["metadata"]["annotations"][RUN_ANNOTATION]
+        world.run()
+        assert world.phase == Phase.PAUSED
+        assert (world.routes["shop"]["metadata"]["annotations"][RUN_ANNOTATION] != before) is written
+
+
 # -- time -----------------------------------------------------------------------------------------------------------
 
 moments = st.integers(-7200, 7200).map(lambda seconds: START + timedelta(seconds=seconds))

@@ -230,6 +230,8 @@ class World:
     admit: Callable[[str], str] = str
     """What admission makes of a pod spec that is copied."""
     lives: int = 1
+    over: frozenset[str] = frozenset()
+    """Turns that are known to be over."""
     fresh: bool = True
     since: datetime | None = None
     settle: timedelta = timedelta(0)
@@ -320,6 +322,7 @@ class World:
             findings=tuple(findings(self.spec, NAMESPACE, self._sound(views), self.around)),
             recorded=Recorded.of(recorded),
             turn=self.turn,
+            over=self.over,
             fresh=self.fresh,
             since=self.since,
             settle=self.settle,

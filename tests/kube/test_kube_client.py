@@ -9,10 +9,11 @@ from contextlib import aclosing
 
 import pytest
 from aiohttp import web
-from kube_kit import change, listing, route
+from kube_kit import change, eventually, listing, route
 
 from canary import errors
 from canary.kube import CRDS, EVENTS, HTTPROUTES, NAMESPACES, PODS, ROLLOUTS, KubeClient, Resource, WatchEvent
+from canary.kube.client import LONGEST
 from canary.kube.pace import Vigil
 
 
@@ -176,6 +177,38 @@ async def test_silence_is_unavailable(api) -> None:
     ((verb, resource, code, seconds),) = observed
     assert (verb, resource, code) == ("get", "pods", 0)
     assert 0.09 < seconds < 2
+
+
+async def test_what_has_no_answer_may_still_take_effect(api) -> None:
+    """A write that was cut off, or of which the server does not know, is one for five minutes. Reads and Events move nothing."""
+    ops = [{"op": "add", "path": "/spec", "value": {}}]
+    async with await KubeClient.connect(server=api.url, timeout=60) as kube:
+        api.answer(200, {})
+        await kube.json_patch(PODS, "p", "shop", ops)
+        api.refuse(409, "Conflict", "moved")
+        with pytest.raises(errors.Conflict):
+            await kube.json_patch(PODS, "p", "shop", ops)
+        assert kube.certain, "refused is an answer"
+        for request in (kube.get(PODS, "p", "shop"), kube.create(EVENTS, {"metadata": {"namespace": "shop"}})):
+            api.hang()
+            sent, asking = len(api.seen), asyncio.create_task(request)
+            await eventually(lambda sent=sent: len(api.seen) > sent)
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+        assert kube.certain
+        api.hang()
+        sent, writing = len(api.seen), asyncio.create_task(kube.json_patch(PODS, "p", "shop", ops))
+        await eventually(lambda: len(api.seen) > sent)
+        assert not kube.certain, "under way"
+        writing.cancel()
+        await asyncio.gather(writing, return_exceptions=True)
+        assert not kube.certain, "cut off"
+        kube._transport.unanswered_at -= LONGEST
+        assert kube.certain, "by now it has been ended"
+        api.refuse(500, "InternalError", "etcd")
+        with pytest.raises(errors.Unavailable):
+            await kube.json_patch(PODS, "p", "shop", ops)
+        assert not kube.certain, "etcd may have it all the same"
 
 
 async def test_nobody_there_is_unavailable() -> None:

@@ -19,7 +19,8 @@ MANAGER = "canary"
 def given_back(document: Mapping[str, Any], manager: str = MANAGER) -> list[Operation]:
     """JSON Patch operations that take our entries out of managedFields, each tested; empty when there are none.
 
-    `document` has to be as the API server has it now: what is kept in memory has no managedFields.
+    `document` is one with managedFields: what is kept of a route in memory has none. They are tested by their places, so the
+    patch is refused when anybody has written the object since, in most cases, and always when our fields are others by now.
     """
     entries = document.get("metadata", {}).get("managedFields") or []
     ours = [
