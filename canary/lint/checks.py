@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from canary.checks.comparable import incomparable
 from canary.checks.judges import Judge, arguments_of
 from canary.checks.queries import check_questions
 from canary.checks.render import variables
-from canary.checks.resolve import ResolvedCheck, overlay, resolve
+from canary.checks.resolve import ResolvedCheck, resolve
 from canary.checks.sources import Source, source_of
 from canary.checks.traffic import TRAFFIC, resolve_traffic, traffic_queries
 from canary.errors import RenderError, SpecError
+from canary.lint import comparisons
 from canary.lint.findings import Finding, Path, Rule, Severity, path_of
 from canary.lint.source import Document
 from canary.lint.world import World
@@ -24,7 +23,6 @@ from canary.model.rollout import RolloutSpec
 from canary.model.templates import Argument, CheckTemplateSpec
 
 _WORST = Severity.ERROR
-_NO_COUNTER = re.compile(r"\b(rate|irate|increase|delta|idelta|sum)\b\s*(?:by|without|\()")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +78,9 @@ def template_findings(document: Document) -> Found:
             words = f"neither the query nor the threshold uses the argument {argument.name!r}"
             yield document.finding(Severity.WARNING, Rule.TEMPLATE, ("spec", "args", index), words, "use or remove it")
     if compares:
-        yield from _raw(document, ("spec",), source)
+        yield from comparisons.raw(document, ("spec",), source)
     if counts or compares:
-        yield from _tells_backends_apart(document, ("spec", "traffic") if counts else ("spec",), source)
+        yield from comparisons.tells_backends_apart(document, ("spec", "traffic") if counts else ("spec",), source)
     else:
         yield from _names_the_canary(document, path, source, ())
     if all(declared[name].default is not None for name in used):
@@ -124,48 +122,14 @@ def _check(document: Document, spec: RolloutSpec, check: Check, index: int, worl
         yield _render_finding(document, place, resolved.source.text, error, own=template is None)
         return
     if resolved.per_backend:
-        yield from _alone(document, spec, resolved, path)
+        yield from comparisons.alone(document, spec, resolved, path)
         if template is None:
-            yield from _raw(document, path, resolved.source)
+            yield from comparisons.raw(document, path, resolved.source)
     elif template is None:
         yield from _names_the_canary(document, place, resolved.source, (spec.canary.service,))
     for field, question in questions:
         at = place if template is not None else (*path, *field)
         yield Question(document, at, question, template=_origin(document, check.template))
-
-
-def _alone(document: Document, spec: RolloutSpec, check: ResolvedCheck, path: Path) -> Found:
-    """Steps at which a comparison says nothing, and no other check says anything."""
-    counted = [one for one in spec.checks if not overlay(one, Settings()).dry_run]
-    if check.settings.dry_run or any(one.compare is None and one.template is None for one in counted):
-        return
-    if any(one.template is not None and one.key != check.name for one in spec.checks):
-        return  # which may be what is missing here
-    for index, step in enumerate(spec.steps, 1):
-        why = incomparable(spec, index) if spec.shares_at(index).some or step.match is not None else ""
-        if why:
-            words = f"at step {index} {why}; no other check looks there, so its weight rises on time alone"
-            advice = "add a check with a threshold"
-            yield document.finding(Severity.WARNING, Rule.PLAN, path, words, advice)
-            return
-
-
-def _raw(document: Document, path: Path, source: Source) -> Iterator[Finding]:
-    """What is compared are counters themselves, one for each process that counts."""
-    for field, part in source.parts:
-        found = _NO_COUNTER.search(part.text)
-        if found:
-            hides = "hides which pod restarted" if found[1] == "sum" else "is no counter any more"
-            words = f"{found[1]}() {hides}: a comparison reads raw counters, and takes care of restarts itself"
-            yield document.finding(Severity.WARNING, Rule.QUERY, (*path, *field), words, "ask for the series alone")
-
-
-def _tells_backends_apart(document: Document, path: Path, source: Source) -> Iterator[Finding]:
-    """What is counted for each backend has to name it."""
-    for field, part in source.parts:
-        if not any(name.startswith("backend.") for name in part.names()):
-            words = "the query counts the same for both backends"
-            yield document.finding(_WORST, Rule.QUERY, (*path, *field), words, "select by {{ backend.service }}")
 
 
 def _traffic(document: Document, spec: RolloutSpec, world: World) -> Found:

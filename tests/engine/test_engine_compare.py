@@ -387,6 +387,23 @@ def test_evidence_survives_a_restart() -> None:
     assert evidence(lost).looks == after.looks + 1
 
 
+def test_evidence_costs_few_writes() -> None:
+    """By the number of looks, each time it has doubled, and never by what they showed."""
+    world = comparing(steps=[{"weight": 10, "hold": "10h"}])
+    world.wait(5)
+    healthy(world)
+    before = len(world.wrote)
+    recorded = []
+    for number in range(130):
+        look(world, 100, 0 if number % 3 else 2)
+        found = world.status.check("errors")
+        assert found is not None
+        assert found.evidence is not None
+        recorded.append(found.evidence.looks)
+    assert len(world.wrote) - before <= 5
+    assert sorted(set(recorded)) == [1, 8, 16, 32, 64, 128]
+
+
 def test_a_crash_at_the_write_of_the_evidence_costs_looks_and_nothing_else() -> None:
     """Whatever becomes of that write, the run goes on, and its evidence is of looks that were taken."""
     for fault in (Fault.DIES_BEFORE, Fault.DIES_AFTER, Fault.LOST, Fault.CONFLICT, Fault.REFUSED):
@@ -466,6 +483,20 @@ def test_evidence_that_makes_no_sense_counts_as_absent_and_is_told_once(text: st
     assert world.share() == 0
 
 
+def test_a_forged_time_delays_a_check_by_no_more_than_a_step_does() -> None:
+    """Routes that have said what they say since next year: no clock of ours has said that."""
+    world = comparing()
+    world.wait(5)
+    healthy(world)
+    forged = evidence(world).model_copy(update={"since": world.now + timedelta(days=300)})
+    assert world.memory is not None
+    world.memory = world.memory.model_copy(update={"checks": (state(world).model_copy(update={"evidence": forged}),)})
+    world.run()
+    world.wait(5)
+    bad(world)
+    assert world.share() == 0
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(
@@ -475,6 +506,7 @@ def test_evidence_that_makes_no_sense_counts_as_absent_and_is_told_once(text: st
             st.tuples(st.just("crash")),
             st.tuples(st.just("edit")),
             st.tuples(st.just("unknown")),
+            st.tuples(st.just("fault"), st.sampled_from(["status", "shop", "rollout"]), st.sampled_from(list(Fault))),
             st.tuples(st.just("revise"), st.sampled_from("cde")),
         ),
         max_size=25,
@@ -496,6 +528,8 @@ def test_whatever_happens_the_promises_hold(script: list[tuple[Any, ...]]) -> No
             case "edit":
                 world.edit_route("shop", lambda document, n=number: document["spec"].update({"x-note": n}))
                 world.run()
+            case "fault":
+                world.faults[args[0]] = args[1]
             case "unknown":
                 world.news.append(("errors", Unreachable(world.now, "Unreachable", "refused")))
                 world.run()
