@@ -37,15 +37,18 @@ Told = tuple[EmitEvent, ...]
 TOO_EARLY = frozenset({"NotMeasured", "TooFewRequests"})
 """What a judge says for want of requests."""
 
+NO_STEP = "the run is at no step that is declared"
+
 AT_PROMOTION = "the run is being promoted, and stable becomes what the canary is: nothing to compare with"
 
 
 def why_not(scope: Scope) -> str:
     """Why nothing can be compared now, in words; empty where it can."""
-    index = scope.step.index
     if scope.status.phase is Phase.PROMOTING:
         return AT_PROMOTION
-    return incomparable(scope.spec, index) if 1 <= index <= len(scope.spec.steps) else ""
+    if scope.declared_step is None:  # the plan was edited, and a run of the new one is about to begin
+        return NO_STEP
+    return incomparable(scope.spec, scope.step.index)
 
 
 def applicable(scope: Scope, check: ResolvedCheck) -> bool:

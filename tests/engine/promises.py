@@ -97,10 +97,12 @@ class Promises:
 
     def _hear(self, facts: Facts) -> None:
         for name, measurement in facts.measurements:
+            if name not in {check.name for check in facts.checks}:
+                continue  # of a check that is declared no more
             before = self.heard.get(name)
             # A look is evidence of the step in which it began.
             at = measurement.since if isinstance(measurement, Compared) else measurement.at
-            if before is None or at > before[0]:
+            if before is None or at > before[0] or (at == before[0] and measurement.at > at):
                 self.heard[name] = (at, self._verdict(name, measurement))
 
     def _verdict(self, name: str, measurement: Measured) -> VerdictKind:

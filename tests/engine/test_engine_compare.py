@@ -463,6 +463,21 @@ def test_resuming_after_a_failure_begins_anew() -> None:
     assert (state(world).verdict, evidence(world).looks) == (VerdictKind.PASS, 1)
 
 
+def test_a_plan_that_gets_shorter_than_the_run_is_a_new_run() -> None:
+    """The step that the run was at is declared no more, and a look at it comes in."""
+    world = comparing(steps=[{"weight": 10, "hold": "5s"}, {"weight": 50, "hold": "10m"}])
+    world.wait(5)
+    look(world, 100, 1, seconds=6)
+    look(world, 100, 1, seconds=6)
+    assert world.share() == 50
+    look(world, 100, 1, seconds=9, run=False)
+    world.declare(steps=[{"weight": 20, "hold": "10m"}])
+    world.run()
+    assert world.memory is not None
+    assert world.memory.run is not None
+    assert (world.memory.run.number, world.share()) == (2, 20)
+
+
 FORGED = ("", "null", "[]", "{}", '{"worse":[1]}', "x" * 1024, '{"a":' * 200, "1e999", "NaN", '"\\ud800"')
 
 
@@ -497,6 +512,9 @@ def test_a_forged_time_delays_a_check_by_no_more_than_a_step_does() -> None:
     assert world.share() == 0
 
 
+PLAIN: Json = {"name": "errors", "prometheus": {"query": "q"}, "threshold": {"max": "1%"}}
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(
@@ -506,6 +524,8 @@ def test_a_forged_time_delays_a_check_by_no_more_than_a_step_does() -> None:
             st.tuples(st.just("crash")),
             st.tuples(st.just("edit")),
             st.tuples(st.just("unknown")),
+            st.tuples(st.just("steps"), st.integers(1, 3)),
+            st.tuples(st.just("check"), st.sampled_from([check(), check(tolerance=2), check("more"), PLAIN])),
             st.tuples(st.just("fault"), st.sampled_from(["status", "shop", "rollout"]), st.sampled_from(list(Fault))),
             st.tuples(st.just("revise"), st.sampled_from("cde")),
         ),
@@ -530,6 +550,13 @@ def test_whatever_happens_the_promises_hold(script: list[tuple[Any, ...]]) -> No
                 world.run()
             case "fault":
                 world.faults[args[0]] = args[1]
+            case "steps":
+                world.declare(steps=STEPS[: args[0]])
+                world.run()
+            case "check":
+                world.news.append(("errors", Compared(world.now, world.now, 9, 9, 1, 1, {})))
+                world.declare(checks=[args[0]])
+                world.run()
             case "unknown":
                 world.news.append(("errors", Unreachable(world.now, "Unreachable", "refused")))
                 world.run()
