@@ -79,10 +79,11 @@ format: $(READY) ## let ruff write the code as it likes it
 CHART := deploy/helm/canary/files
 SHARED := deploy/kustomize/components/monitoring
 
-crds: $(READY) ## print crds/ and crds/schema/ from the models; copy them, alerts and dashboard into the Helm chart
+crds: $(READY) ## print crds/ and crds/schema/ from the models; copy them and what else it shares into the Helm chart
 	@$(BIN)/python -m canary.model crds
 	@cp crds/*.yaml $(CHART)/crds/
 	@cp $(SHARED)/dashboard.json $(SHARED)/prometheusrule.yaml $(CHART)/
+	@cp deploy/kustomize/components/keep-weights/policy.yaml $(CHART)/keep-weights.yaml
 
 bench: $(READY) ## what the controller costs, as JSON (SIZES="1000:100 10000:1000", ARGS="--table"; docs/performance.md)
 	@$(BIN)/python -m bench $(SIZES) $(ARGS)

@@ -30,17 +30,24 @@ def pytest_report_header(config: pytest.Config) -> str:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """On a real server, tests that need the sandbox's own are left out; the report counts them as deselected.
+    """Tests that need the sandbox's own server, or a real one, are left out on the other; the report counts them as deselected.
 
     So are those that run Deployments themselves, on a cluster that does.
     """
-    if not cluster_kit.REAL:
-        return
-    folders = SAY_WHEN_READY if upstream.runs_deployments() else ()
-    left_out = [item for item in items if item.get_closest_marker("sandbox_only") or item.path.parent.name in folders]
+    folders = SAY_WHEN_READY if cluster_kit.REAL and upstream.runs_deployments() else ()
+    left_out = [item for item in items if not _runs_here(item) or item.path.parent.name in folders]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
+
+
+def _runs_here(item: pytest.Item) -> bool:
+    if not cluster_kit.REAL:
+        return item.get_closest_marker("real_only") is None
+    needs = item.get_closest_marker("real_only")
+    if needs is not None and upstream.minor_version() < needs.kwargs["since"]:
+        return False
+    return item.get_closest_marker("sandbox_only") is None
 
 
 def pytest_sessionfinish() -> None:

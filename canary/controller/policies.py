@@ -2,6 +2,9 @@
 
 Only what they target by the name of a part is kept. Known is that of a namespace when the definitions could be listed, and the objects of
 each of them; what may not be read leaves it unknown, and then no rule with a name is copied (`canary.preflight.policies`).
+
+Which definitions there are is asked at the start, and then only while some Rollout has a step that copies rules: at once when the first one
+of a namespace comes, and from time to time.
 """
 
 from __future__ import annotations
@@ -9,9 +12,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
+from canary.controller.clock import Alarm
 from canary.controller.lookout import Fading, Lookout
 from canary.controller.manager import Manager
 from canary.controller.route_informers import watch_name
@@ -56,10 +61,21 @@ class Policies:
 
     async def run(self) -> None:
         """Follow for ever."""
-        async with asyncio.TaskGroup() as group:
-            while True:
-                await self._look(group)
-                await asyncio.sleep(self._again)
+        store, clock, wanted = self._manager.deps.store, self._manager.deps.clock, asyncio.Event()
+        store.on_copying = wanted.set
+        alarm = Alarm(clock, wanted)
+        try:
+            async with asyncio.TaskGroup() as group:
+                while True:
+                    wanted.clear()
+                    await self._look(group)
+                    alarm.set(clock.now() + timedelta(seconds=self._again))
+                    await wanted.wait()
+                    while not store.copying:
+                        wanted.clear()
+                        await wanted.wait()
+        finally:
+            alarm.cancel()
 
     async def _look(self, group: asyncio.TaskGroup) -> None:
         """Which definitions there are; those that are new are followed, those that are gone no more."""

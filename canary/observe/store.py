@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter, OrderedDict, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import replace
@@ -63,6 +63,9 @@ class Store:
         self._wanted_by: defaultdict[Need, set[Key]] = defaultdict(set)
         self._needs: dict[Key, frozenset[Need]] = {}
         self._named: Counter[tuple[RouteKind, str | None]] = Counter()
+        self._copying = 0
+        self.on_copying: Callable[[], None] = _nobody
+        """Called when the first Rollout of a namespace has a step that copies rules."""
         self._active: set[Key] = set()
         self._recorded_at: dict[Key, datetime] = {}
         self._backends: dict[Key, tuple[Key, Key]] = {}
@@ -290,6 +293,19 @@ class Store:
         if isinstance(need, RouteKey):
             for place in (need.namespace, None):
                 self._named[need.kind, place] += change
+        elif need[0] == POLICY:
+            self._copying += change
+            if change > 0:
+                self.on_copying()
+
+    @property
+    def copying(self) -> bool:
+        """Whether any Rollout has a step that copies rules, so that policies matter."""
+        return self._copying > 0
+
+
+def _nobody() -> None:
+    """Wants to know."""
 
 
 def _news(document: Json, kept: Packed | Workload | None, *, answer: bool) -> bool:

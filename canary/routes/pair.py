@@ -81,12 +81,12 @@ class Weights:
 
     @property
     def total(self) -> int:
-        return weight_of(self.stable) + weight_of(self.canary)
+        return (1 if self.stable is None else self.stable) + (1 if self.canary is None else self.canary)
 
     @property
     def share(self) -> Fraction:
         """The canary's share of the pair in percent; 0 when the pair gets nothing at all."""
-        return _percent(weight_of(self.canary), self.total)
+        return _share(self.stable, self.canary)
 
     @property
     def filled(self) -> Weights:
@@ -135,7 +135,9 @@ def _digits(text: str) -> int:
 
 
 @lru_cache(4096)
-def _percent(part: int, total: int) -> Fraction:
+def _share(stable: int | None, canary: int | None) -> Fraction:
+    part = weight_of(canary)
+    total = weight_of(stable) + part
     return Fraction(100 * part, total) if total else Fraction(0)
 
 

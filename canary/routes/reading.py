@@ -23,6 +23,10 @@ Json = dict[str, Any]
 Declared = tuple[str, tuple[RulePair, ...]]
 
 
+_Asked = tuple[Pair, tuple[tuple[str, str], ...]]
+"""A pair and a record of rules."""
+
+
 class RouteReading:
     """What one version of a route says. The document is not changed by anybody."""
 
@@ -31,6 +35,8 @@ class RouteReading:
         self._declared: dict[tuple[Pair, tuple[str, ...]], Declared] = {}
         self._every: dict[Pair, tuple[RulePair, ...]] = {}
         self._copied: dict[Pair, dict[str, Fraction]] = {}
+        self._recorded: dict[_Asked, tuple[RulePair, ...]] = {}
+        self._moved: dict[_Asked, Mapping[str, str]] = {}
         self._intents: dict[str, tuple[Intent | None, bool]] = {}
         self.found: dict[object, Any] = {}
         """What others have found out about this version, by keys of their own."""
@@ -81,12 +87,18 @@ class RouteReading:
 
     def recorded(self, both: Pair, record: Mapping[str, str]) -> tuple[RulePair, ...]:
         """A pair in the rules of a record (what identified them, by key), wherever they are now."""
-        found = resolve(record, self._pairs(both)).values()
-        return tuple(sorted(found, key=lambda pair: pair.rule))
+        asked = both, tuple(record.items())
+        if asked not in self._recorded:
+            found = resolve(record, self._pairs(both)).values()
+            self._recorded[asked] = tuple(sorted(found, key=lambda pair: pair.rule))
+        return self._recorded[asked]
 
-    def moved(self, both: Pair, record: Mapping[str, str]) -> dict[str, str]:
+    def moved(self, both: Pair, record: Mapping[str, str]) -> Mapping[str, str]:
         """The present key of each rule of a record whose key has changed."""
-        return moved(record, self._pairs(both))
+        asked = both, tuple(record.items())
+        if asked not in self._moved:
+            self._moved[asked] = moved(record, self._pairs(both))
+        return self._moved[asked]
 
     def copied(self, both: Pair) -> dict[str, Fraction]:
         """Of what share of its requests (percent) each rule sends copies to the canary, by key; of those with a filter for it.

@@ -7,9 +7,11 @@ import os
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
 import pytest
+from warm_python import WarmPython
 
 from canary.model.rollout import RolloutSpec
 from canary.model.status import (
@@ -36,6 +38,8 @@ from canary.model.status import format_time as fmt
 Json = dict[str, Any]
 
 NOW = datetime(2024, 5, 1, 10, 40, 2, tzinfo=UTC)
+SECONDS = 30.0
+"""How long a run may take."""
 QUERY = (
     'sum(rate(http_requests_total{service="shop-canary",namespace="team-shop",code=~"5.."}[1m])) / '
     'sum(rate(http_requests_total{service="shop-canary",namespace="team-shop"}[1m]))'
@@ -316,22 +320,38 @@ class Run:
     err: str
 
 
-async def canary(*arguments: str, command: tuple[str, ...] = (sys.executable, "-m", "canary"), **env: str) -> Run:
-    """Run the CLI as a process of its own, with nothing of this environment that could change what it prints."""
-    dropped = {"NO_COLOR", "FORCE_COLOR", "COLUMNS", "CANARY_DEBUG", "KUBECONFIG"}
-    inherited = {key: value for key, value in os.environ.items() if key not in dropped}
+CHANGING = {"NO_COLOR", "FORCE_COLOR", "COLUMNS", "CANARY_DEBUG", "KUBECONFIG"}
+"""What could change what is printed."""
+COLD = (sys.executable, "-m", "canary")
+"""For those to whom it matters how the process begins."""
+
+
+async def canary(*arguments: str, command: tuple[str, ...] = (), **env: str) -> Run:
+    """Run the CLI as a process of its own, with nothing of this environment that could change what it prints.
+
+    Without `command` it has its imports already (see `warm_python`).
+    """
+    inherited = {key: value for key, value in os.environ.items() if key not in CHANGING}
+    inherited["PYTHONIOENCODING"] = "utf-8"
+    if not command and not any(name.startswith("PYTHON") for name in env):
+        return Run(*await _warm_python().run(arguments, {**inherited, **env}, SECONDS))
     process = await asyncio.create_subprocess_exec(
-        *command,
+        *(command or COLD),
         *arguments,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        env={**inherited, "PYTHONIOENCODING": "utf-8", **env},
+        env={**inherited, **env},
     )
     try:
-        out, err = await asyncio.wait_for(process.communicate(), 30)
+        out, err = await asyncio.wait_for(process.communicate(), SECONDS)
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
     return Run(process.returncode or 0, out.decode(), err.decode())
+
+
+@cache
+def _warm_python() -> WarmPython:
+    return WarmPython({name: value for name, value in os.environ.items() if name not in CHANGING})

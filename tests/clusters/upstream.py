@@ -181,6 +181,11 @@ def version() -> str:
     return str(_get("/version")["gitVersion"])
 
 
+def minor_version() -> int:
+    """Which Kubernetes it is: 36 for 1.36."""
+    return int(version().split(".")[1])
+
+
 def runs_deployments() -> bool:
     """Whether somebody on the cluster does: whoever makes accounts for namespaces makes Pods for Deployments too."""
     if not KUBECONFIG:

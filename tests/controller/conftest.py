@@ -1,10 +1,17 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from asyncio import AbstractEventLoop
+from collections.abc import AsyncIterator, Callable
 
 import pytest_asyncio
 from cluster_kit import api_server, install_all
 from controller_kit import Clients, World
+from resting_loop import RestingLoop
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], AbstractEventLoop]]:
+    """Every loop of these tests can be waited for."""
+    return {"resting": RestingLoop}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from typing import Any, Self
 
 from cluster_kit import own_namespace
+from resting_loop import rest
 
 from canary.act.events import EventRecorder
 from canary.controller.clock import ManualClock
@@ -560,7 +561,10 @@ class ControllerInstance:
 
 
 class World:
-    """A namespace with a gateway, Deployments, people and a clock. `quiet` is how long (s) nothing may happen to be settled."""
+    """A namespace with a gateway, Deployments, people and a clock.
+
+    `horizon`: a timer of the real clock that is due within so many seconds is waited for when the world settles.
+    """
 
     def __init__(self, clients: Clients) -> None:
         self.clients = clients
@@ -570,7 +574,7 @@ class World:
         self.provider = Scripted({"errors": 0.0})
         self.traffic = Traffic()
         self.records = Records()
-        self.quiet = 0.008
+        self.horizon = 0.0
         self._stack = AsyncExitStack()
         self._instances: list[ControllerInstance] = []
 
@@ -768,15 +772,8 @@ class World:
 
     async def settle(self) -> None:
         """Return when nobody has anything to say any more at this moment of the clock."""
-        quiet, last = 0.0, (-1, -1)
-        until = time.monotonic() + REAL_SECONDS
-        while quiet < self.quiet:
-            await asyncio.sleep(0.002)
-            mark = (self.traffic.count, len(self.api.audit))
-            busy = self.traffic.in_flight or self.api.busy
-            quiet = quiet + 0.002 if mark == last and not busy else 0.0
-            last = mark
-            assert time.monotonic() < until, "the world does not come to rest"
+        async with asyncio.timeout(REAL_SECONDS):
+            await rest(self.horizon, lambda: bool(self.traffic.in_flight or self.api.busy))
 
     async def until(self, condition: Callable[[], bool], *, within: float = 900, pace: float = 1.0) -> None:
         """Let time pass (at most `pace` seconds at once, `within` seconds in all) until a condition holds."""

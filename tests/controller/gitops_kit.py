@@ -14,16 +14,37 @@ import json
 from collections.abc import Callable
 from typing import Any, Self
 
-from controller_kit import World, deployment_document, gateway_document, service_document
+from controller_kit import (
+    RUN_ANNOTATION,
+    World,
+    backend,
+    check,
+    deployment_document,
+    gateway_document,
+    pair_weights,
+    route_document,
+    rule,
+    service_document,
+)
 
 from canary.errors import NotFound
 from canary.kube import DEPLOYMENTS, GATEWAYS, HTTPROUTES, SERVICES
+from canary.routes.pair import Weights
 
 Json = dict[str, Any]
 Keep = Callable[[Json, Json], None]
 """Copies into what Git has (first) what is to stay as the cluster has it (second)."""
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+GET = [{"path": {"type": "PathPrefix", "value": "/"}, "method": "GET"}]
+LONG = [{"weight": 10, "hold": "1h"}, {"weight": 50, "hold": "30s"}, {"weight": 100, "hold": "10s"}]
+SHORT = [
+    {"mirror": {"percent": 20}, "hold": "10s"},
+    {"weight": 10, "hold": "30s"},
+    {"weight": 50, "hold": "10s"},
+    {"weight": 100, "hold": "10s"},
+]
+
 TOOLS = ("kustomize-controller", "argocd-controller", "argocd-controller, client-side")
 
 
@@ -117,8 +138,8 @@ def live_rules(git: Json, live: Json) -> None:
 
 def live_weights(git: Json, live: Json) -> None:
     """`spec.ignore` of a Kustomization: the weights at the places that it names, as the cluster has them."""
-    for rule, there in zip(git["spec"]["rules"], live["spec"]["rules"], strict=True):
-        for ref, other in zip(rule["backendRefs"], there["backendRefs"], strict=True):
+    for wanted, there in zip(git["spec"]["rules"], live["spec"]["rules"], strict=True):
+        for ref, other in zip(wanted["backendRefs"], there["backendRefs"], strict=True):
             ref["weight"] = other["weight"]
 
 
@@ -130,3 +151,66 @@ def writers_of_rules(route: Json) -> set[str]:
         for entry in entries
         if not entry.get("subresource") and "f:rules" in entry["fieldsV1"].get("f:spec", {})
     }
+
+
+# -- a run beside a tool ------------------------------------------------------------------------------------------------
+
+
+def in_git(stable: int | None = 1, canary: int | None = 0) -> Json:
+    """The route as Git has it: weights written out, or left out."""
+    return route_document("shop", rule(backend("stable", stable), backend("canary", canary), matches=GET))
+
+
+async def beside(world: World, tool: GitOpsTool, **spec: Any) -> None:
+    """The tool has put everything there, and a controller has found it settled."""
+    await tool.furnish()
+    await world.declare(checks=[check(interval="5s")], **spec)
+    await world.start_controller()
+    await world.until(lambda: world.phase() == "Idle")
+
+
+async def at_ten(world: World, tool: GitOpsTool, **spec: Any) -> None:
+    """A run that holds 10 %."""
+    await beside(world, tool, **{"steps": LONG, **spec})
+    await world.deploy(2)
+    await world.until(lambda: world.step() == 1 and bool(world.status()["step"].get("reachedAt")))
+    await world.settle()
+
+
+def written(world: World, since: int = 0) -> int:
+    """How many of our patches of routes took effect, from a point in the record on."""
+    return len([entry for entry in world.writes()[since:] if entry.resource == "httproutes" and entry.code == 200])
+
+
+def shares(world: World, since: int = 0) -> list[int]:
+    """The canary's share in percent, each time that it changed, from a version of the route on."""
+    found: list[int] = []
+    for version in world.records.versions["httproutes"][since:]:
+        share = int(Weights(*pair_weights(version["spec"]["rules"][0])).share)
+        if not found or found[-1] != share:
+            found.append(share)
+    return found
+
+
+def seen(world: World) -> int:
+    """How many versions of the route there have been."""
+    return len(world.records.versions["httproutes"])
+
+
+async def applies_without_force(world: World, tool: GitOpsTool) -> None:
+    """What the run touched is the tool's again: its next apply needs no force, though it changes a rule."""
+    live = await tool.live()
+    assert live is not None
+    assert "canary" not in writers_of_rules(live)
+    assert RUN_ANNOTATION not in (live["metadata"].get("annotations") or {})
+    changed = copy.deepcopy(tool.git)
+    changed["spec"]["rules"][0]["matches"] = [{"path": {"type": "PathPrefix", "value": "/other"}, "method": "GET"}]
+    if tool.manager in {
+        entry["manager"] for entry in live["metadata"]["managedFields"] if entry["operation"] == "Apply"
+    }:
+        await tool.apply(changed, force=False)
+    else:
+        tool.git, tool.keep = changed, None
+        await tool.sync()
+    await world.settle()
+    assert world.route()["spec"]["rules"][0]["matches"][0]["path"]["value"] == "/other"

@@ -36,7 +36,6 @@ async def _story(
         return where if offset is not None and index - offset == at else ""
 
     async with World(clients) as world:
-        world.quiet = 0.004
         world.provider.answers["errors"] = (
             0.0 if good else (lambda query, _: 0.5 if f'step="{kind}"' in query.text else 0.0)
         )

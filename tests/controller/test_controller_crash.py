@@ -106,7 +106,6 @@ class Story:
 
         offset = 0
         async with self.world as world:
-            world.quiet = 0.004  # many runs; a clock that moves on a little early is no harm here
             # It fails at 100 %, after the approval.
             world.provider.answers["errors"] = self._errors
             await world.furnish(*routes())

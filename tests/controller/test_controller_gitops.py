@@ -2,88 +2,27 @@
 
 from __future__ import annotations
 
-import copy
-from typing import Any
-
 import pytest
-from controller_kit import RUN_ANNOTATION, World, backend, check, clean, pair_weights, route_document, rule
-from gitops_kit import TOOLS, GitOpsTool, live_rules, live_weights, writers_of_rules
+from controller_kit import World, clean, pair_weights, route_document, rule
+from gitops_kit import (
+    GET,
+    SHORT,
+    TOOLS,
+    GitOpsTool,
+    applies_without_force,
+    at_ten,
+    beside,
+    in_git,
+    live_rules,
+    live_weights,
+    seen,
+    shares,
+    written,
+)
 
 from canary.kube import HTTPROUTES
-from canary.routes.pair import Weights
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
-
-Json = dict[str, Any]
-
-GET = [{"path": {"type": "PathPrefix", "value": "/"}, "method": "GET"}]
-LONG = [{"weight": 10, "hold": "1h"}, {"weight": 50, "hold": "30s"}, {"weight": 100, "hold": "10s"}]
-SHORT = [
-    {"mirror": {"percent": 20}, "hold": "10s"},
-    {"weight": 10, "hold": "30s"},
-    {"weight": 50, "hold": "10s"},
-    {"weight": 100, "hold": "10s"},
-]
-
-
-def in_git(stable: int | None = 1, canary: int | None = 0) -> Json:
-    """The route as Git has it: weights written out, or left out."""
-    return route_document("shop", rule(backend("stable", stable), backend("canary", canary), matches=GET))
-
-
-async def beside(world: World, tool: GitOpsTool, **spec: Any) -> None:
-    """The tool has put everything there, and a controller has found it settled."""
-    await tool.furnish()
-    await world.declare(checks=[check(interval="5s")], **spec)
-    await world.start_controller()
-    await world.until(lambda: world.phase() == "Idle")
-
-
-async def at_ten(world: World, tool: GitOpsTool, **spec: Any) -> None:
-    """A run that holds 10 %."""
-    await beside(world, tool, **{"steps": LONG, **spec})
-    await world.deploy(2)
-    await world.until(lambda: world.step() == 1 and bool(world.status()["step"].get("reachedAt")))
-    await world.settle()
-
-
-def written(world: World, since: int = 0) -> int:
-    """How many of our patches of routes took effect, from a point in the record on."""
-    return len([entry for entry in world.writes()[since:] if entry.resource == "httproutes" and entry.code == 200])
-
-
-def shares(world: World, since: int = 0) -> list[int]:
-    """The canary's share in percent, each time that it changed, from a version of the route on."""
-    found: list[int] = []
-    for version in world.records.versions["httproutes"][since:]:
-        share = int(Weights(*pair_weights(version["spec"]["rules"][0])).share)
-        if not found or found[-1] != share:
-            found.append(share)
-    return found
-
-
-def seen(world: World) -> int:
-    """How many versions of the route there have been."""
-    return len(world.records.versions["httproutes"])
-
-
-async def applies_without_force(world: World, tool: GitOpsTool) -> None:
-    """What the run touched is the tool's again: its next apply needs no force, though it changes a rule."""
-    live = await tool.live()
-    assert live is not None
-    assert "canary" not in writers_of_rules(live)
-    assert RUN_ANNOTATION not in (live["metadata"].get("annotations") or {})
-    changed = copy.deepcopy(tool.git)
-    changed["spec"]["rules"][0]["matches"] = [{"path": {"type": "PathPrefix", "value": "/other"}, "method": "GET"}]
-    if tool.manager in {
-        entry["manager"] for entry in live["metadata"]["managedFields"] if entry["operation"] == "Apply"
-    }:
-        await tool.apply(changed, force=False)
-    else:
-        tool.git, tool.keep = changed, None
-        await tool.sync()
-    await world.settle()
-    assert world.route()["spec"]["rules"][0]["matches"][0]["path"]["value"] == "/other"
 
 
 @pytest.mark.parametrize("name", TOOLS)

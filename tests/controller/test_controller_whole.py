@@ -65,7 +65,7 @@ async def served(
     `server` is where it finds the API server, if not where everybody else does.
     """
     # kopf gathers events for a tenth of a second before it passes them on.
-    world.quiet = 0.15
+    world.horizon = 0.15
     stop, ready = asyncio.Event(), asyncio.Event()
     address = free_address()
     watched = (world.namespace,) if namespaces is None else namespaces

@@ -133,6 +133,7 @@ def test_an_image_that_nobody_named_is_evidently_to_be_replaced() -> None:
 COPIES = {
     **{f"files/crds/{path.name}": path for path in sorted((ROOT / "crds").glob("*.yaml"))},
     "files/dashboard.json": COMPONENTS / "monitoring" / "dashboard.json",
+    "files/keep-weights.yaml": COMPONENTS / "keep-weights" / "policy.yaml",
     "files/prometheusrule.yaml": COMPONENTS / "monitoring" / "prometheusrule.yaml",
 }
 
@@ -145,6 +146,29 @@ def test_the_chart_holds_copies_of_what_it_shares() -> None:
         assert not (CHART / name).is_symlink(), name
         assert (CHART / name).read_bytes() == source.read_bytes(), f"{name} is out of date: `make crds` copies it"
     assert not [path for path in CHART.rglob("*") if path.is_symlink()]
+
+
+def test_the_chart_keeps_weights_as_the_component_does(tmp_path: Path) -> None:
+    """The same policies and bindings, for the users that are listed; for none there are none."""
+    ours = [
+        one for one in kustomized(overlay_with(tmp_path, "cluster-wide", "keep-weights")) if "Policy" in one["kind"]
+    ]
+    ours = [one for one in ours if one["metadata"]["name"] == "canary-keep-weights"]
+    assert len(ours) == 4
+    users = [
+        "system:serviceaccount:argocd:argocd-application-controller",
+        "system:serviceaccount:flux-system:kustomize-controller",
+    ]
+    theirs = templated(f"keepWeights.appliers={{{','.join(users)}}}")
+    for one in ours:
+        assert substance(named(theirs, one["kind"])) == substance(one)
+    (other,) = {
+        one["spec"]["matchConditions"][0]["expression"]
+        for one in templated("keepWeights.appliers={system:serviceaccount:cd:deployer}")
+        if "matchConditions" in one.get("spec", {})
+    }
+    assert other == 'request.userInfo.username in ["system:serviceaccount:cd:deployer"]'
+    assert not [one for one in templated() if "AdmissionPolicy" in one["kind"]]
 
 
 def test_helm_has_no_warnings() -> None:

@@ -14,6 +14,7 @@ import jq
 import jsonpatch
 import pytest
 import yaml
+from deploy_kit import kustomized, overlay_with
 from lupa.lua51 import LuaRuntime
 
 import canary_sandbox
@@ -42,7 +43,7 @@ PAGE = (ROOT / "docs" / "gitops.md").read_text()
 SNIPPETS: list[Json] = [
     yaml.safe_load(text) for text in re.findall(r"^```yaml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 ]
-ROUTE, APPLICATION, ARGO, FLUX, FLUX_HEALTH = SNIPPETS
+ROUTE, APPLICATION, ARGO, FLUX, FLUX_HEALTH, KEPT = SNIPPETS
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 PAIR = Pair(Backend("pay-stable", "team-pay", 8080), Backend("pay-canary", "team-pay", 8080))
 
@@ -299,3 +300,26 @@ def test_flux_is_told_the_places_of_both_weights() -> None:
             place = place[int(part)] if isinstance(place, list) else place[part]
     patch = jsonpatch.make_patch(ROUTE, live)
     assert {change["path"] for change in patch} == set(ignored["paths"])
+
+
+# -- the component keep-weights -----------------------------------------------------------------------------------------
+
+
+def test_the_list_of_the_page_replaces_that_of_both_policies(tmp_path: Path) -> None:
+    """The patch of the page, which the component shows too, names others in the policy that keeps and in the one that warns."""
+    mine = overlay_with(tmp_path, "cluster-wide")
+    text = yaml.safe_load((mine / "kustomization.yaml").read_text())
+    components = [f"../canary/components/{Path(one).name}" for one in KEPT["components"]]
+    (mine / "kustomization.yaml").write_text(
+        yaml.safe_dump(text | {"components": components, "patches": KEPT["patches"]})
+    )
+    policies = [one for one in kustomized(mine) if one["kind"].endswith("AdmissionPolicy")]
+    assert len(policies) == 2
+    (operation,) = yaml.safe_load(KEPT["patches"][0]["patch"])
+    for policy in policies:
+        first, *others = policy["spec"]["matchConditions"]
+        assert first == {"name": "listed-applier", "expression": operation["value"]}
+        assert [one["name"] for one in others] == ["run-under-way", "not-bypassed"]
+    head = (ROOT / "deploy/kustomize/components/keep-weights/kustomization.yaml").read_text()
+    shown = "\n".join(line.removeprefix("#   ") for line in head.splitlines() if line.startswith("#   "))
+    assert yaml.safe_load(shown) == KEPT["patches"]

@@ -205,7 +205,7 @@ def test_a_canary_that_fails_those_who_opt_in_is_rolled_back_at_once() -> None:
 
 
 def refused_by_gateway(world: World) -> None:
-    world.routes["shop"]["status"]["parents"][0]["conditions"][0] |= {"status": "False", "reason": "UnsupportedValue"}
+    world.refuse()
     world.wait(61)
 
 

@@ -176,7 +176,7 @@ def test_nobody_claims_that_no_user_was_served_when_some_were() -> None:
 
 
 def refused_by_gateway(world: World) -> None:
-    world.routes["shop"]["status"]["parents"][0]["conditions"][0] |= {"status": "False", "reason": "UnsupportedValue"}
+    world.refuse()
     world.wait(61)
 
 

@@ -212,6 +212,7 @@ class World:
     """What spec.traffic has read since the last tick."""
     faults: dict[str, Fault] = field(default_factory=dict)
     """By target (a route's name, `rollout`, `workload`, `status`): what happens to the next write there."""
+    _readings: dict[str, RouteReading] = field(default_factory=dict)
     seen: dict[str, Json] = field(default_factory=dict)
     """Routes as the controller read them, where somebody wrote in between."""
     script: Callable[[int, str], Fault | None] | None = None
@@ -288,10 +289,17 @@ class World:
         kind, plain = of_spot(name)
         ref = next((ref for ref in self.spec.routes if spot(ref) == name), RouteRef(kind=kind, name=plain))
         viewer = Viewer("shop", NAMESPACE, self.spec, self.memory or self.status)
-        reading = RouteReading(document) if document is not None else None
+        reading = self.reading(name) if document is not None else None
         missing = "" if document is not None else self.unserved.get(ref.kind, "")
         writer = last_writer(document or {})
         return view(viewer, ref, reading, writer=writer, declared=declared, missing=missing)
+
+    def reading(self, name: str) -> RouteReading:
+        """Of a route as it is now; whoever looks at the same version again gets the same one, as of the controller's store."""
+        reading = self._readings.get(name)
+        if reading is None or reading.document is not self.routes[name]:
+            reading = self._readings[name] = RouteReading(self.routes[name])
+        return reading
 
     def facts(self) -> Facts:
         memory = self.memory or self.status
@@ -333,7 +341,7 @@ class World:
 
     def _sound(self, views: list[RouteView]) -> dict[RouteKey, RouteReading]:
         sound = (view for view in views if view.declared and view.exists and not view.problem)
-        return {view.key: RouteReading(self.routes[spot(view)]) for view in sound}
+        return {view.key: self.reading(spot(view)) for view in sound}
 
     def _problems(self, views: list[RouteView], memory: RolloutStatus) -> list[Problem]:
         problems = []
@@ -659,7 +667,7 @@ class World:
         resolved = {"type": "ResolvedRefs", "status": "True", "observedGeneration": generation}
         if self.gateways is Gateways.REFUSING:
             resolved |= {"status": "False", "reason": "BackendNotFound", "message": "no such Service"}
-        document["status"] = {
+        status = {
             "parents": [
                 {
                     "parentRef": ref,
@@ -672,6 +680,13 @@ class World:
                 for ref in document["spec"]["parentRefs"]
             ]
         }
+        self.routes[name] = {**document, "status": status}
+
+    def refuse(self, name: str = "shop") -> None:
+        """A gateway does not take a route any more that nobody has written meanwhile."""
+        document = copy.deepcopy(self.routes[name])
+        document["status"]["parents"][0]["conditions"][0] |= {"status": "False", "reason": "UnsupportedValue"}
+        self.routes[name] = document
 
     def answer(self, gateways: Gateways | None = None) -> None:
         """The gateways look at every route now; from here on they behave like this."""
