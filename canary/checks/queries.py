@@ -7,6 +7,7 @@ from typing import Literal
 from canary.checks.render import variables
 from canary.checks.resolve import ResolvedCheck
 from canary.checks.sources import Source
+from canary.errors import RenderError
 from canary.model.rollout import BackendTarget, RolloutSpec
 
 Backend = Literal["stable", "canary"]
@@ -45,6 +46,24 @@ def check_query(
         backend={"stable": stable, "canary": canary}[backend] if backend is not None else None,
     )
     return check.source.rendered(names)
+
+
+def check_questions(
+    check: ResolvedCheck, spec: RolloutSpec, namespace: str, rollout: str, *, weight: float
+) -> tuple[tuple[tuple[str, ...], Source], ...]:
+    """All that a check asks a provider, each with the path of its text below the check.
+
+    Raises:
+        RenderError: a variable is unknown, or both backends would be asked for the same.
+
+    """
+    if not check.per_backend:
+        return check_query(check, spec, namespace, rollout, weight=weight).parts
+    asked = [check_query(check, spec, namespace, rollout, weight=weight, backend=backend).parts for backend in BACKENDS]
+    for (path, canary), (_, stable) in zip(*asked, strict=True):
+        if canary == stable:
+            raise RenderError(f"{path[-1]} counts the same for both backends; select by {{{{ backend.service }}}}")
+    return tuple(part for parts in asked for part in parts)
 
 
 def _backend(target: BackendTarget, namespace: str) -> dict[str, object]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from canary.checks.judges import Judge, judge_of
 from canary.checks.sources import Source, source_of
 from canary.errors import SpecError
-from canary.model.checks import OVERRIDES, Check, Settings, TemplateRef
+from canary.model.checks import NO_LIMIT_WORDS, OVERRIDES, Check, Settings, TemplateRef
 from canary.model.templates import CheckTemplateSpec
 
 _DEFAULTS = Settings()
@@ -83,10 +83,15 @@ def resolve(check: Check, template: CheckTemplateSpec | None, field: str) -> Res
     if source is None:
         raise SpecError(field, "the check has neither a query nor a template that exists")
     args = {} if template is None else arguments(check.args or {}, template, field)
+    settings = overlay(check, template or _DEFAULTS)
+    compares = declared.compare is not None
+    if compares and settings.failure_limit:
+        raise SpecError(f"{field}.failureLimit", NO_LIMIT_WORDS)
     return ResolvedCheck(
         name=check.key,
         source=source,
         judge=judge_of(declared, args, field),
         args=args,
-        settings=overlay(check, template or _DEFAULTS),
+        settings=settings,
+        per_backend=compares,
     )

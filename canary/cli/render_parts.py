@@ -149,21 +149,27 @@ def check_lines(
     names = [f"{clean(check.name)} (dry run)" if check.dry_run else clean(check.name) for check in checks]
     width = min(32, max((len(name) for name in names), default=0))
     for check, name in zip(checks, names, strict=True):
-        style = VERDICT_STYLES[check.verdict.value]
-        sign = {"Pass": symbols.done, "Fail": symbols.failed}.get(check.verdict.value, symbols.unknown)
+        verdict = check.verdict.value if check.applicable else "n/a"
+        style = VERDICT_STYLES.get(verdict, "dim")
+        sign = {"Pass": symbols.done, "Fail": symbols.failed}.get(verdict, symbols.unknown)
         words = _check_words(check, now, interval=interval and rollout.active)
         yield (
             check,
             (
+                Text.assemble((f"{sign} ", style), (name.ljust(width), "bold"), "  ", (f"{verdict:<7}", style)),
                 Text.assemble(
-                    (f"{sign} ", style), (name.ljust(width), "bold"), "  ", (f"{check.verdict.value:<7}", style)
-                ),
-                Text.assemble(
-                    f"{measured(check.value)}, limit {clean(check.limit)}" if check.limit else measured(check.value),
+                    _against(check),
                     *((f" {symbols.dot} {part}", "dim") for part in words),
                 ),
             ),
         )
+
+
+def _against(check: CheckStatus) -> str:
+    """What was measured, and what that is held against; of a comparison that passes, its own words say both."""
+    if check.message and check.verdict.value == "Pass" and (check.evidence is not None or not check.applicable):
+        return clean(check.message)
+    return f"{measured(check.value)}, limit {clean(check.limit)}" if check.limit else measured(check.value)
 
 
 def _check_words(check: CheckStatus, now: datetime, *, interval: bool) -> Iterator[str]:

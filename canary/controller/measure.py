@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -14,11 +14,12 @@ from canary.checks.resolve import ResolvedCheck
 from canary.checks.sources import Source
 from canary.controller.clock import Clock
 from canary.controller.conditions import Weigh
+from canary.controller.counting import Counting
 from canary.errors import RenderError
 from canary.fair import NOBODY, Tenant
 from canary.metrics.port import Provider, Query
 from canary.model.checks import SHORTEST_INTERVAL
-from canary.model.measurement import Counts, Malformed, Measurement, Reading, Sample, Unreachable
+from canary.model.measurement import Counts, Malformed, Measured, Measurement, Reading, Sample, Unreachable
 
 log = logging.getLogger("canary.measure")
 
@@ -26,10 +27,12 @@ LONGEST_TIMEOUT = 10.0
 JITTER = 0.1
 """Intervals vary by this fraction, so that a thousand runs do not ask in step."""
 
+NOTHING_SETTLED: Mapping[str, datetime] = {}
+
 APART = 0.01
 """Seconds between two first looks."""
 
-Post = Callable[[str, Measurement | Reading], None]
+Post = Callable[[str, Measured | Reading], None]
 Render = Callable[[ResolvedCheck, Backend | None], Source]
 
 
@@ -67,23 +70,31 @@ class Measurements:
         self._render = render
         self._post = post
         self._pace = pace or Pace()
-        self._tasks: dict[str, tuple[ResolvedCheck, asyncio.Task[None]]] = {}
+        self._tasks: dict[str, tuple[ResolvedCheck, datetime | None, asyncio.Task[None]]] = {}
 
-    def sync(self, checks: tuple[ResolvedCheck, ...], traffic_since: datetime | None) -> None:
-        """Measure exactly these checks. One that is measured already and has not changed goes on undisturbed."""
-        wanted = {check.name: check for check in checks}
-        for name, (check, task) in list(self._tasks.items()):
-            if wanted.get(name) != check:
+    def sync(
+        self,
+        checks: tuple[ResolvedCheck, ...],
+        traffic_since: datetime | None,
+        settled: Mapping[str, datetime] = NOTHING_SETTLED,
+    ) -> None:
+        """Measure exactly these checks. One that is measured already and has not changed goes on undisturbed.
+
+        Comparisons are read from when on their counters are `settled`, by name, and anew when that is another moment.
+        """
+        wanted = {check.name: (check, settled.get(check.name)) for check in checks}
+        for name, (check, since, task) in list(self._tasks.items()):
+            if wanted.get(name) != (check, since):
                 task.cancel()
                 del self._tasks[name]
-        for name, check in wanted.items():
+        for name, (check, since) in wanted.items():
             if name not in self._tasks:
-                task = asyncio.create_task(self._loop(check, traffic_since), name=f"measure {name}")
-                self._tasks[name] = (check, task)
+                loop = self._loop(check, traffic_since) if since is None else self._looks(check, traffic_since, since)
+                self._tasks[name] = (check, since, asyncio.create_task(loop, name=f"measure {name}"))
 
     async def stop(self) -> None:
         """End every task and wait for it."""
-        tasks = [task for _, task in self._tasks.values()]
+        tasks = [task for _, _, task in self._tasks.values()]
         self._tasks.clear()
         for task in tasks:
             task.cancel()
@@ -108,6 +119,30 @@ class Measurements:
             pause = interval * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - spreads load
             await self._clock.sleep(max(pause - spent, interval / 10))
 
+    async def _looks(self, check: ResolvedCheck, traffic_since: datetime | None, settled: datetime) -> None:
+        """Of a comparison: a reading as soon as the counters are settled, then looks after 1, 2, 4, … s up to the interval.
+
+        That is valid at every look, so nobody has to wait for the first one, and nobody is asked more often for long.
+        """
+        interval = max(check.settings.interval.seconds, SHORTEST_INTERVAL)
+        now = self._clock.now()
+        # Where it has been settled for longer a restart is the reason, and a thousand runs want to look now.
+        first = (settled - now).total_seconds() if settled > now else self._pace.turn(now, interval)
+        if traffic_since is not None:
+            earliest = traffic_since + timedelta(seconds=check.settings.initial_delay.seconds)
+            first = max(first, (earliest - now).total_seconds())
+        await self._clock.sleep(max(first, 0.0))
+        counting, pause = Counting(), SHORTEST_INTERVAL
+        while True:
+            started = self._clock.now()
+            found = await self._count(check, counting, started, interval * (1 - 2 * JITTER))
+            if found is not None:
+                self._post(check.name, found)
+            spent = (self._clock.now() - started).total_seconds()
+            varied = pause * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - spreads load
+            await self._clock.sleep(max(varied - spent, pause / 10))
+            pause = min(2 * pause, interval)
+
     async def _measure(self, check: ResolvedCheck, now: datetime) -> Measurement | Reading:
         if not check.per_backend:
             return await self._ask(check, now)
@@ -121,24 +156,35 @@ class Measurements:
         canary, stable = numbers
         return Counts(canary, stable, now)
 
+    async def _count(self, check: ResolvedCheck, counting: Counting, now: datetime, least: float) -> Measured | None:
+        try:
+            sources = {backend: self._render(check, backend) for backend in BACKENDS}
+        except RenderError as error:
+            return Malformed(now, "UnknownVariable", str(error), check.source.text)
+
+        async def ask(source: Source, instant: float | None) -> Measurement:
+            return await self._put(check, replace(self._query(check, source), counters=True, instant=instant), now)
+
+        return await counting.look(sources, ask, now, least)
+
     async def _ask(self, check: ResolvedCheck, now: datetime, backend: Backend | None = None) -> Measurement:
         try:
             source = self._render(check, backend)
         except RenderError as error:
             return Malformed(now, "UnknownVariable", str(error), check.source.text)
-        interval = max(check.settings.interval.seconds, SHORTEST_INTERVAL)
-        query = Query(
-            source,
-            timeout=min(interval, LONGEST_TIMEOUT),
-            many=check.judge.many,
-            tenant=self._tenant,
-            patience=interval,
-        )
-        try:
-            found = await self._provider.measure(query, now)
-        except Exception as error:  # a provider must not raise; if one does, that is no verdict either
-            log.exception("provider failed on check %s", check.name)
-            return Unreachable(now, "ProviderError", f"{type(error).__name__}: {error}", source.text)
+        found = await self._put(check, self._query(check, source), now)
         if check.judge.expression is not None and isinstance(found, Sample):
             return await self._weigh(check.judge.expression, found)
         return found
+
+    def _query(self, check: ResolvedCheck, source: Source) -> Query:
+        interval = max(check.settings.interval.seconds, SHORTEST_INTERVAL)
+        timeout = min(interval, LONGEST_TIMEOUT)
+        return Query(source, timeout, many=check.judge.many, tenant=self._tenant, patience=interval)
+
+    async def _put(self, check: ResolvedCheck, query: Query, now: datetime) -> Measurement:
+        try:
+            return await self._provider.measure(query, now)
+        except Exception as error:  # a provider must not raise; if one does, that is no verdict either
+            log.exception("provider failed on check %s", check.name)
+            return Unreachable(now, "ProviderError", f"{type(error).__name__}: {error}", query.text)

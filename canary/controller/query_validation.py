@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from canary.checks.queries import check_query
+from canary.checks.queries import check_questions
 from canary.checks.traffic import TRAFFIC, traffic_queries
 from canary.decide.facts import Problem
 from canary.errors import RenderError
@@ -125,11 +125,12 @@ def _queries(deps: Deps, rollout: Rollout) -> list[tuple[str, Query]]:
     checks = resolve_checks(deps.store, namespace, name, spec)
     for check in checks.resolved:
         try:
-            source = check_query(check, spec, namespace, name, weight=1)
+            questions = check_questions(check, spec, namespace, name, weight=1)
         except RenderError:
             continue
-        field = ".".join((places[check.name], *source.FIELD))
-        found.append((field, Query(source, TIMEOUT, tenant=(namespace, name))))
+        for path, source in questions:
+            field = ".".join((places[check.name], *path))
+            found.append((field, Query(source, TIMEOUT, tenant=(namespace, name))))
     if checks.traffic is not None:
         with suppress(RenderError):
             for source in traffic_queries(checks.traffic, spec, namespace, name, weight=1):

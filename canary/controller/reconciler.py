@@ -16,6 +16,7 @@ from canary.act.events import EventRecorder
 from canary.act.executor import Executor, Result, World
 from canary.act.reading import still_so
 from canary.act.status import StatusWriter
+from canary.checks.judges.comparison import Versus
 from canary.checks.queries import Backend, check_query
 from canary.checks.resolve import ResolvedCheck
 from canary.checks.sources import Source
@@ -27,6 +28,7 @@ from canary.controller.measure import Measurements, Pace
 from canary.controller.priority_queue import PriorityQueue
 from canary.controller.sight import Sight
 from canary.decide.actions import EmitEvent
+from canary.decide.comparing import settled_from
 from canary.decide.engine import decide
 from canary.decide.facts import Facts, Problem
 from canary.decide.reasons import CONTESTED, LOWERED_BY_HAND
@@ -39,7 +41,7 @@ from canary.fair import Limit
 from canary.kube import Kube
 from canary.kube.retry import ROUTE_WRITE
 from canary.metrics.port import Provider
-from canary.model.measurement import Counts, Measurement, Reading, Sample
+from canary.model.measurement import Compared, Counts, Measured, Reading, Sample
 from canary.model.rollout import RolloutSpec
 from canary.model.status import ACTIVE, Phase, RolloutStatus
 from canary.observe.checks import Resolver, resolve_checks
@@ -99,26 +101,26 @@ class Deps:
 class Inbox:
     """What came in since the last tick. `failing_since` times the oldest measurement in it (time.monotonic)."""
 
-    measurements: list[tuple[str, Measurement]] = field(default_factory=list)
+    measurements: list[tuple[str, Measured]] = field(default_factory=list)
     traffic: Reading | None = None
     since: float | None = None
 
-    def put(self, name: str, measurement: Measurement | Reading) -> None:
+    def put(self, name: str, measurement: Measured | Reading) -> None:
         if name == TRAFFIC:
-            self.traffic = None if isinstance(measurement, Sample) else measurement
+            self.traffic = None if isinstance(measurement, Sample | Compared) else measurement
         if name == TRAFFIC or isinstance(measurement, Counts):
             return
         self.measurements.append((name, measurement))
         if self.since is None:
             self.since = time.monotonic()
 
-    def take(self) -> tuple[tuple[tuple[str, Measurement], ...], Reading | None, float | None]:
+    def take(self) -> tuple[tuple[tuple[str, Measured], ...], Reading | None, float | None]:
         taken = tuple(self.measurements), self.traffic, self.since
         self.measurements, self.traffic, self.since = [], None, None
         return taken
 
     def put_back(
-        self, measurements: tuple[tuple[str, Measurement], ...], traffic: Reading | None, since: float | None
+        self, measurements: tuple[tuple[str, Measured], ...], traffic: Reading | None, since: float | None
     ) -> None:
         """What was taken counts in the next tick, before what has come in meanwhile."""
         self.measurements[:0] = measurements
@@ -210,7 +212,7 @@ class Reconciler:
         """Something changed: look again at once."""
         self._wake.set()
 
-    def post(self, name: str, measurement: Measurement | Reading) -> None:
+    def post(self, name: str, measurement: Measured | Reading) -> None:
         """A measurement came in: look again at once."""
         self._inbox.put(name, measurement)
         self._wake.set()
@@ -397,7 +399,24 @@ class Reconciler:
         elif since is None:
             self._measurements.sync(also, None)  # what the canary gets before the routes send it anything
         elif measuring(observation.spec, observation.status):
-            self._measurements.sync((*observation.facts.checks, *also), since)
+            settled = self._settled(observation)
+            checks = (
+                check
+                for check in observation.facts.checks
+                if check.name in settled or not isinstance(check.judge, Versus)
+            )
+            self._measurements.sync((*checks, *also), since, settled)
+
+    @staticmethod
+    def _settled(observation: Observation) -> dict[str, datetime]:
+        """By comparison, from when on its counters may be read."""
+        settle, found = observation.facts.settle, {}
+        for check in observation.facts.checks:
+            if isinstance(check.judge, Versus):
+                at = settled_from(check.judge, observation.status.check(check.name), settle)
+                if at is not None:
+                    found[check.name] = at
+        return found
 
     def _render(self, check: ResolvedCheck, backend: Backend | None = None) -> Source:
         if self._spec is None or self._status is None:

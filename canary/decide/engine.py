@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial, reduce
 
+from canary.checks.judges.comparison import Versus
 from canary.decide import reasons
 from canary.decide.actions import (
     Action,
@@ -15,6 +17,7 @@ from canary.decide.actions import (
     StampRequest,
     WriteRoute,
 )
+from canary.decide.comparing import compare
 from canary.decide.copying import tidied_copy
 from canary.decide.ending import rolling_back
 from canary.decide.facts import Facts
@@ -30,7 +33,7 @@ from canary.decide.verdict import judge
 from canary.decide.writes import fences, restores, taken_turns
 from canary.model.evolution import given_traffic
 from canary.model.rollout import RolloutSpec
-from canary.model.status import Phase, RolloutStatus
+from canary.model.status import CheckStatus, Phase, RolloutStatus
 from canary.routes.intent import run_annotation
 from canary.routes.kinds import STICKY
 
@@ -152,16 +155,19 @@ def _measure(scope: Scope) -> Scope:
         # From the write on: a gateway may serve what it has not accepted.
         scope = scope.with_(run=given_traffic(scope.run, scope.now))
     live = measuring(scope.spec, scope.status)
-    states = []
+    states: list[CheckStatus] = []
+    told: list[EmitEvent] = []
     for check, before in scope.checks:
         state = before
         if live:
-            for name, measurement in scope.facts.measurements:
-                if name == check.name:
-                    state = judge(check, state, measurement)
+            found = [measurement for name, measurement in scope.facts.measurements if name == check.name]
+            if isinstance(check.judge, Versus):
+                state, more = compare(scope, check, check.judge, before, found)
+                told += more
+            else:
+                state = reduce(partial(judge, check), found, before)
         states.append(state)
-    scope = scope.with_(checks=tuple(states))
-    return counted(scope)
+    return counted(scope.with_(*told, checks=tuple(states)))
 
 
 def _requests(scope: Scope) -> Next:

@@ -11,7 +11,7 @@ from typing import Self
 from canary.checks.resolve import ResolvedCheck
 from canary.checks.traffic import Counters
 from canary.decide.reasons import INVALID
-from canary.model.measurement import Measurement, Reading
+from canary.model.measurement import Measured, Reading
 from canary.model.requests import Request
 from canary.model.rollout import RouteKind
 from canary.model.status import Outcome, RolloutStatus
@@ -186,7 +186,7 @@ class Facts:
     stable: WorkloadView | None = None
     canary: WorkloadView | None = None
     checks: tuple[ResolvedCheck, ...] = ()
-    measurements: tuple[tuple[str, Measurement], ...] = ()
+    measurements: tuple[tuple[str, Measured], ...] = ()
     counters: Counters | None = None
     """Of what each backend gets, as `spec.traffic` declares them."""
     traffic: Reading | None = None

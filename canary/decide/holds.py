@@ -12,6 +12,7 @@ from datetime import timedelta
 from canary.checks.resolve import ResolvedCheck
 from canary.decide import approval, reasons
 from canary.decide.common import LOUD
+from canary.decide.comparing import applicable
 from canary.decide.mirroring import left_out
 from canary.decide.scope import Scope
 from canary.decide.traffic import wrong_share
@@ -147,6 +148,8 @@ def check_silent(scope: Scope) -> Hold | None:
         return None
     since = max(at for at in (scope.step.evidence_since or scope.now, scope.facts.since) if at is not None)
     for check, status in scope.judging:
+        if not applicable(scope, check):
+            continue
         at = status.measured_at
         if at is None or at < since:
             return _holding(scope, f"waiting for check {status.name} to be measured")
@@ -235,7 +238,7 @@ def _holding_what(scope: Scope) -> str:
 
 def _summary(status: RolloutStatus) -> str:
     """The checks in short: `2/2 checks pass`."""
-    counted = [check for check in status.checks if not check.dry_run]
+    counted = [check for check in status.checks if not check.dry_run and check.applicable]
     if not counted:
         return ""
     passing = sum(check.verdict is VerdictKind.PASS for check in counted)

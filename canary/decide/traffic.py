@@ -108,19 +108,25 @@ def _evidence(scope: Scope) -> _Evidence | None:
     return _Evidence(seen, least, Counted(seen.canary, seen.stable * sure))
 
 
+def said_now(scope: Scope) -> list[object] | None:
+    """What the routes say in this step of an undecided run, as JSON.
+
+    None while some gateway has not accepted it, or nobody can tell.
+    """
+    step, routes = scope.status.step, scope.live_routes
+    undecided = scope.status.run is not None and scope.status.run.outcome is None
+    if step is None or not undecided or not routes or scope.facts.blind or scope.unaccepted is not None:
+        return None
+    return [scope.run.number, step.index, *([str(route.key), route.generation] for route in routes)]
+
+
 def _about(scope: Scope) -> str:
     """A digest of what the routes say in this step, and of the counters that tell what comes of it.
 
     Empty where nothing counts, while some gateway has not accepted it, or nobody can tell.
     """
-    step, routes, counters = scope.status.step, scope.live_routes, scope.facts.counters
-    undecided = scope.status.run is not None and scope.status.run.outcome is None
-    if counters is None or step is None or not undecided or not routes or scope.facts.blind:
-        return ""
-    if scope.unaccepted is not None:
-        return ""
-    said = [[str(route.key), route.generation] for route in routes]
-    return digest([scope.run.number, step.index, *said, counters.identity])
+    counters, said = scope.facts.counters, said_now(scope)
+    return "" if counters is None or said is None else digest([*said, counters.identity])
 
 
 def _read(scope: Scope, before: TrafficStatus) -> TrafficStatus:

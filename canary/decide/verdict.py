@@ -7,17 +7,25 @@ from __future__ import annotations
 
 import math
 from datetime import datetime, timedelta
-from typing import assert_never
+from typing import NamedTuple, assert_never
 
 from canary.checks.judges import Broken, Judged, NotJudged
 from canary.checks.resolve import ResolvedCheck
 from canary.model import evolution
 from canary.model.checks import OnUnknown
-from canary.model.measurement import Malformed, Measurement, NoData, Queued, Sample, Unreachable
-from canary.model.status import CheckStatus, VerdictKind
+from canary.model.measurement import Compared, Malformed, Measured, NoData, Queued, Sample, Unreachable
+from canary.model.status import CheckStatus, EvidenceStatus, VerdictKind
 
 
-def judge(check: ResolvedCheck, before: CheckStatus | None, measurement: Measurement) -> CheckStatus:
+class Said(NamedTuple):
+    """A verdict, why in a word, and why in words."""
+
+    verdict: VerdictKind
+    reason: str
+    message: str
+
+
+def judge(check: ResolvedCheck, before: CheckStatus | None, measurement: Measured) -> CheckStatus:
     """Fold one measurement into what the check said before. Pure; a measurement already folded changes nothing."""
     if before is None:
         before = unmeasured(check)
@@ -25,19 +33,44 @@ def judge(check: ResolvedCheck, before: CheckStatus | None, measurement: Measure
         return before
     match measurement:
         case Sample():
-            verdict, reason, message = _weigh(check, measurement)
+            said = _weigh(check, measurement)
         case NoData():
-            verdict, reason, message = _policy(check.settings.on_no_data, measurement.reason, measurement.message)
+            said = policy(check.settings.on_no_data, measurement.reason, measurement.message)
         case Unreachable() | Malformed():
-            verdict, reason, message = _policy(check.settings.on_error, measurement.reason, measurement.message)
+            said = policy(check.settings.on_error, measurement.reason, measurement.message)
         case Queued():
             return _queued(before, measurement)
+        case Compared():  # of a check that compares no more, or not yet: it was edited meanwhile
+            return before
         case _:
             assert_never(measurement)
-    message = message.encode("utf-8", "replace").decode()  # a provider's words may hold halves of characters
     value = measurement.value if isinstance(measurement, Sample) and math.isfinite(measurement.value) else None
+    return stated(
+        check,
+        said,
+        before=before,
+        measured_at=measurement.at,
+        evidence=before.evidence,
+        value=value,
+        query=measurement.query,
+    )
+
+
+def stated(
+    check: ResolvedCheck,
+    said: Said,
+    *,
+    before: CheckStatus,
+    measured_at: datetime | None,
+    evidence: EvidenceStatus | None = None,
+    value: float | None = None,
+    query: str = "",
+) -> CheckStatus:
+    """What a check says from now on, after what it said `before`."""
+    verdict, reason, message = said
+    message = message.encode("utf-8", "replace").decode()  # a provider's words may hold halves of characters
     failures = {VerdictKind.PASS: 0, VerdictKind.FAIL: before.failures + 1, VerdictKind.UNKNOWN: before.failures}
-    since = before.unknown_since if before.unknown_since is not None else measurement.at
+    since = before.unknown_since if before.unknown_since is not None else measured_at
     return _status(
         check,
         verdict=verdict,
@@ -45,9 +78,10 @@ def judge(check: ResolvedCheck, before: CheckStatus | None, measurement: Measure
         message=message[:1024],
         value=value,
         failures=failures[verdict],
-        measured_at=measurement.at,
+        measured_at=measured_at,
         unknown_since=since if verdict is VerdictKind.UNKNOWN else None,
-        query=measurement.query.encode("utf-8", "replace").decode()[:8192],
+        query=query.encode("utf-8", "replace").decode()[:8192],
+        evidence=evidence,
     )
 
 
@@ -80,29 +114,30 @@ def _queued(before: CheckStatus, queued: Queued) -> CheckStatus:
     return evolution.queued(before, queued.reason, queued.message, timedelta(seconds=queued.waited))
 
 
-def _weigh(check: ResolvedCheck, sample: Sample) -> tuple[VerdictKind, str, str]:
+def _weigh(check: ResolvedCheck, sample: Sample) -> Said:
     if not math.isfinite(sample.value):  # a provider that lets one through must not become a verdict
-        return _policy(check.settings.on_error, "NotANumber", f"the value is {sample.value}")
+        return policy(check.settings.on_error, "NotANumber", f"the value is {sample.value}")
     found = check.judge.judge(sample)
     match found:
         case Judged():
-            return VerdictKind.PASS if found.good else VerdictKind.FAIL, found.reason, found.message
+            return Said(VerdictKind.PASS if found.good else VerdictKind.FAIL, found.reason, found.message)
         case Broken():
-            return _policy(check.settings.on_error, found.reason, found.message)
+            return policy(check.settings.on_error, found.reason, found.message)
         case NotJudged():
-            return VerdictKind.UNKNOWN, found.reason, found.message
+            return Said(VerdictKind.UNKNOWN, found.reason, found.message)
         case _:
             assert_never(found)
 
 
-def _policy(policy: OnUnknown, reason: str, message: str) -> tuple[VerdictKind, str, str]:
-    match policy:
+def policy(declared: OnUnknown, reason: str, message: str) -> Said:
+    """What not knowing means, as it is declared."""
+    match declared:
         case OnUnknown.HOLD:
-            return VerdictKind.UNKNOWN, reason, message
+            return Said(VerdictKind.UNKNOWN, reason, message)
         case OnUnknown.PASS:
-            return VerdictKind.PASS, reason, f"{message}; counted as a pass"
+            return Said(VerdictKind.PASS, reason, f"{message}; counted as a pass")
         case OnUnknown.FAIL:
-            return VerdictKind.FAIL, reason, f"{message}; counted as a failure"
+            return Said(VerdictKind.FAIL, reason, f"{message}; counted as a failure")
 
 
 def _status(
@@ -116,6 +151,7 @@ def _status(
     measured_at: datetime | None = None,
     unknown_since: datetime | None = None,
     query: str = "",
+    evidence: EvidenceStatus | None = None,
 ) -> CheckStatus:
     return CheckStatus(
         name=check.name,
@@ -131,4 +167,5 @@ def _status(
         interval_seconds=check.settings.interval.seconds,
         dry_run=check.settings.dry_run,
         query=query,
+        evidence=evidence,
     )

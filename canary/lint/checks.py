@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from canary.checks.judges import Judge, arguments_of
-from canary.checks.queries import check_query
+from canary.checks.queries import check_questions
 from canary.checks.render import variables
 from canary.checks.resolve import ResolvedCheck, resolve
 from canary.checks.sources import Source, source_of
 from canary.checks.traffic import TRAFFIC, resolve_traffic, traffic_queries
 from canary.errors import RenderError, SpecError
+from canary.lint import comparisons
 from canary.lint.findings import Finding, Path, Rule, Severity, path_of
 from canary.lint.source import Document
 from canary.lint.world import World
@@ -49,7 +50,7 @@ def template_findings(document: Document) -> Found:
         yield _unread(document, error)
         return
     declared = {argument.name: argument for argument in template.args}
-    counts = template.traffic is not None
+    counts, compares = template.traffic is not None, template.compare is not None
     if counts:
         yield from _meaningless(document)
     else:
@@ -68,7 +69,7 @@ def template_findings(document: Document) -> Found:
     try:
         used = {name.removeprefix("args.") for name in source.names() if name.startswith("args.")}
         stand_in = {name: _stand_in(argument) for name, argument in declared.items()}
-        asked = source.rendered(_anybody(str(template.window), stand_in, per_backend=counts))
+        asked = source.rendered(_anybody(str(template.window), stand_in, per_backend=counts or compares))
     except RenderError as error:
         yield _render_finding(document, path, source.text, error)
         return
@@ -76,14 +77,18 @@ def template_findings(document: Document) -> Found:
         if argument.name not in used | arguments_of(template):
             words = f"neither the query nor the threshold uses the argument {argument.name!r}"
             yield document.finding(Severity.WARNING, Rule.TEMPLATE, ("spec", "args", index), words, "use or remove it")
-    if not counts:
+    if compares:
+        yield from comparisons.raw(document, ("spec",), source)
+    if counts or compares:
+        yield from comparisons.tells_backends_apart(document, ("spec", "traffic") if counts else ("spec",), source)
+    else:
         yield from _names_the_canary(document, path, source, ())
-    elif not any(name.startswith("backend.") for name in source.names()):
-        words = "the query counts the same for both backends"
-        yield document.finding(_WORST, Rule.QUERY, path, words, "select by {{ backend.service }}")
     if all(declared[name].default is not None for name in used):
         # Without a value nobody can say whether the text around a tag is PromQL; a Rollout that gives one can.
-        yield Question(document, path, asked, template=document.subject)
+        for field, question in asked.parts:
+            yield Question(
+                document, ("spec", *(("traffic",) if counts else ()), *field), question, template=document.subject
+            )
 
 
 def rollout_findings(document: Document, spec: RolloutSpec, world: World) -> Found:
@@ -112,13 +117,19 @@ def _check(document: Document, spec: RolloutSpec, check: Check, index: int, worl
     if template is None:
         yield from _flaws(document, resolved.judge, path)
     try:
-        asked = check_query(resolved, spec, document.namespace, document.name, weight=1)
+        questions = check_questions(resolved, spec, document.namespace, document.name, weight=1)
     except RenderError as error:
         yield _render_finding(document, place, resolved.source.text, error, own=template is None)
         return
-    if template is None:
+    if resolved.per_backend:
+        yield from comparisons.alone(document, spec, resolved, path)
+        if template is None:
+            yield from comparisons.raw(document, path, resolved.source)
+    elif template is None:
         yield from _names_the_canary(document, place, resolved.source, (spec.canary.service,))
-    yield Question(document, place, asked, template=_origin(document, check.template))
+    for field, question in questions:
+        at = place if template is not None else (*path, *field)
+        yield Question(document, at, question, template=_origin(document, check.template))
 
 
 def _traffic(document: Document, spec: RolloutSpec, world: World) -> Found:

@@ -22,7 +22,7 @@ from canary.model.checks import ARG_PATTERN, ARGS_NEED_A_TEMPLATE, NAME_PATTERN
 from canary.model.crd import crds
 from canary.model.rollout import API_VERSION, GONE, GROUP
 from canary.model.steps import STEP_ASKS
-from canary.model.values import DURATION_PATTERN, LIMIT_TEMPLATE_PATTERN, SHARE_PATTERN
+from canary.model.values import ALPHA_PATTERN, DURATION_PATTERN, LIMIT_TEMPLATE_PATTERN, SHARE_PATTERN
 
 Json = dict[str, Any]
 
@@ -33,6 +33,7 @@ _WORDS = {
     DURATION_PATTERN: 'a duration; write for example "30s", "5m" or "1h30m"',
     SHARE_PATTERN: 'a share of the pair in percent; write 0 to 100, such as 10, 0.5 or "0.5%"',
     LIMIT_TEMPLATE_PATTERN: 'a limit; write a number such as 0.01, or "1%", "300ms" or "{{ args.NAME }}"',
+    ALPHA_PATTERN: 'a chance; write for example 0.01, or "1%", from 0.01 % to 49 %',
     NAME_PATTERN: _A_NAME,
     editor.LABEL_NAME: _A_NAME,
     editor.OBJECT_NAME: f"{_A_NAME}; dots may stand between such parts",

@@ -16,13 +16,16 @@ class Query:
     """One question, already rendered.
 
     `timeout` is in seconds, from the moment it is sent. `many` says that the answer may be several series (a CEL condition
-    over `values`). `tenant` is who asks: tenants take turns. `patience` is how long it may wait for its turn, in seconds;
+    over `values`). `counters` asks for all series with their labels, and for the instant that they are of; `instant` names
+    one: seconds, by the clock of who is asked (None: now). `tenant` is who asks: tenants take turns. `patience` is how long it may wait for its turn, in seconds;
     after that it is `Queued`.
     """
 
     source: Source
     timeout: float = 10.0
     many: bool = False
+    counters: bool = False
+    instant: float | None = None
     tenant: Tenant = NOBODY
     patience: float = 10.0
 

@@ -206,7 +206,10 @@ class _Backend:
             self._session.set_deadline(deadline)
             self._introduce()
             left = max(deadline - self._clock(), 0.001)
-            result = PROMETHEUS_READ(self._connect.custom_query, query.text, params={"timeout": f"{left:.3f}"})
+            params = {"timeout": f"{left:.3f}"}
+            if query.instant is not None:
+                params["time"] = f"{query.instant:.3f}"
+            result = PROMETHEUS_READ(self._connect.custom_query, query.text, params=params)
         except requests.Timeout:
             return self._timed_out(query, now)
         except AnswerTooLarge as error:
@@ -238,9 +241,9 @@ class _Backend:
             if kind == "vector":
                 with in_turn(len(result) > LARGE_SERIES):
                     series: list[Series] = [(one["metric"], float(one["value"][1])) for one in result]
-                    return measurement(series, query, now)
+                    return measurement(series, query, now, float(result[0]["value"][0]) if result else 0.0)
             if kind == "scalar":
-                return measurement([({}, float(result[1]))], query, now)
+                return measurement([({}, float(result[1]))], query, now, float(result[0]))
         except (KeyError, TypeError, ValueError, IndexError):  # a native histogram has no single value, for instance
             message = "the query returned series without a plain number (a histogram?)"
             return Malformed(now, "UnexpectedResult", message, query.text)

@@ -18,6 +18,7 @@ Answer = Any
 
 - a number (NaN and infinities come back as Malformed, as from a real provider), or None for NoData;
 - a tuple of numbers: several series;
+- a mapping of label sets (frozensets of pairs) to numbers: these series;
 - a Measurement, stamped with the time and text of the question;
 - a function `(query, now)`, plain or async, that returns one of these; an async one is subject to `query.timeout`;
 - a list or an iterator of these: one per question, the last one for ever.
@@ -90,8 +91,16 @@ async def _called(function: Callable[[Query, datetime], Answer], query: Query, n
 def _measured(answer: Answer, query: Query, now: datetime) -> Measurement:
     if isinstance(answer, Sample | NoData | Unreachable | Malformed | Queued):
         return replace(answer, at=now, query=query.text)
+    if isinstance(answer, Mapping):
+        return measurement(
+            [(dict(labels), float(value)) for labels, value in answer.items()], query, now, _instant(query, now)
+        )
     numbers = () if answer is None else answer if isinstance(answer, tuple) else (answer,)
     series: list[Series] = [
         ({"series": f"{index:06}"} if len(numbers) > 1 else {}, float(number)) for index, number in enumerate(numbers)
     ]
-    return measurement(series, query, now)
+    return measurement(series, query, now, _instant(query, now))
+
+
+def _instant(query: Query, now: datetime) -> float:
+    return now.timestamp() if query.instant is None else query.instant

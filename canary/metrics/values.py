@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from canary.metrics.port import Query
-from canary.model.measurement import MAX_SERIES, Malformed, Measurement, NoData, Sample
+from canary.model.measurement import MAX_SERIES, Malformed, Measurement, NoData, Sample, Vector
 
 Series = tuple[Mapping[str, str], float]
 """The labels and the value of one series."""
@@ -15,15 +15,18 @@ Series = tuple[Mapping[str, str], float]
 _SHOWN = 3  # label sets in a message: enough to see what they differ in
 
 
-def measurement(series: Sequence[Series], query: Query, now: datetime) -> Measurement:
+def measurement(series: Sequence[Series], query: Query, now: datetime, instant: float = 0.0) -> Measurement:
     """None: NoData. Not finite: Malformed. Several: a Sample of all, by labels, if `query.many`, else Malformed.
+
+    `instant` is when they are of, in seconds, by the clock of who answered.
 
     More than MAX_SERIES are Malformed in either case, and nobody looks at what they are.
     """
     if not series:
         return NoData(now, query.text)
     if len(series) > MAX_SERIES:
-        seen = f"a condition sees at most {MAX_SERIES}" if query.many else "one was expected"
+        many = f"{'a comparison' if query.counters else 'a condition'} sees at most {MAX_SERIES}"
+        seen = many if query.many else "one was expected"
         message = f"the query returned {len(series)} series, and {seen}: aggregate them with sum() or max()"
         return Malformed(now, "TooManySeries" if query.many else "SeveralSeries", message, query.text)
     ordered = sorted(series, key=lambda one: sorted(one[0].items()))
@@ -37,6 +40,9 @@ def measurement(series: Sequence[Series], query: Query, now: datetime) -> Measur
         message = f"the query returned {len(ordered)} series ({shown}{more}): aggregate them with sum() or max()"
         return Malformed(now, "SeveralSeries", message, query.text)
     values = tuple(value for _, value in ordered)
+    if query.counters:
+        vector = Vector({frozenset(labels.items()): value for labels, value in ordered}, instant)
+        return Sample(values[0], now, query.text, vector=vector)
     return Sample(values[0], now, query.text, values)
 
 

@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 
 from canary.model.base import ApiModel
 from canary.model.measurement import MAX_SERIES
-from canary.model.values import ArgumentText, Duration, Limit
+from canary.model.values import Alpha, ArgumentText, Duration, Limit
 
 MAX_CHECKS = 16
 MAX_ARGS = 16
@@ -43,6 +43,17 @@ class TemplateKind(StrEnum):
     CLUSTER = "ClusterCheckTemplate"
 
 
+Address = Annotated[
+    str | None,
+    Field(
+        max_length=512,
+        pattern=r"^https?://.+$",
+        description="Base URL of the Prometheus to ask; default: the controller's. Its host must be one that the "
+        "controller was told to allow.",
+    ),
+]
+
+
 class PrometheusSource(ApiModel):
     """A PromQL query that yields one number for the canary."""
 
@@ -55,24 +66,87 @@ class PrometheusSource(ApiModel):
             ".namespace, .port, {{ namespace }}, {{ rollout }}, {{ route }}, {{ window }}, {{ weight }} and {{ args.NAME }}.",
         ),
     ]
-    address: Annotated[
-        str | None,
-        Field(
-            max_length=512,
-            pattern=r"^https?://.+$",
-            description="Base URL of the Prometheus to ask; default: the controller's. Its host must be one that the "
-            "controller was told to allow.",
-        ),
-    ] = None
+    address: Address = None
 
 
 class Sources(ApiModel):
-    """Where a check's numbers come from: exactly one of these, if not from a template."""
+    """Where numbers come from: exactly one of these, if not from a template."""
 
     prometheus: Annotated[PrometheusSource | None, Field(description="Ask Prometheus.")] = None
 
 
 SOURCES = tuple(Sources.model_fields)
+
+
+class PrometheusCounters(ApiModel):
+    """Raw counters of a backend, rendered once for each: no rate(), no increase(), and not summed over its pods."""
+
+    requests: Annotated[
+        str,
+        Field(
+            min_length=1,
+            max_length=MAX_QUERY,
+            description="PromQL: the counters of a backend's requests, all series. Name {{ backend.service }}, .namespace or "
+            ".port. Best those of the gateway: an application's miss what a pod that crashes took along.",
+        ),
+    ]
+    failures: Annotated[
+        str,
+        Field(
+            min_length=1,
+            max_length=MAX_QUERY,
+            description="PromQL: those of them that failed, as clients saw it. No series beside `requests`: nothing failed.",
+        ),
+    ]
+    address: Address = None
+
+
+class Comparison(ApiModel):
+    """Canary against stable: fails the canary that provably fails more often, however often one looks."""
+
+    prometheus: Annotated[PrometheusCounters, Field(description="Ask Prometheus.")]
+    tolerance: Annotated[
+        float, Field(ge=1, le=9, description="The canary may fail this many times as often as stable.")
+    ] = 1
+    alpha: Annotated[
+        Alpha | None,
+        Field(
+            description="The chance, over the whole run, to fail a canary that is as good as stable: 0.01, or 1%. Default: an "
+            "even part of spec.alpha."
+        ),
+    ] = None
+    min_requests: Annotated[
+        int,
+        Field(
+            ge=1, le=1_000_000, description="Requests that the canary needs; with fewer, onNoData says what it means."
+        ),
+    ] = 20
+    lag: Annotated[
+        Duration,
+        Field(
+            description="How old the counters may be when they are read: the interval at which they are scraped, and a little "
+            "more. What is counted so soon after a weight was written is not compared."
+        ),
+    ] = Duration.parse("30s")
+    on_inconclusive: Annotated[
+        OnUnknown,
+        Field(
+            description="What it means, once the step's hold is over, that the canary fails more often and that this may have "
+            "other causes than its version."
+        ),
+    ] = OnUnknown.HOLD
+
+
+class CheckSources(Sources):
+    """Where a check's numbers come from: exactly one of these, if not from a template."""
+
+    compare: Annotated[
+        Comparison | None,
+        Field(description="Compare the canary's errors with stable's. That is its judge too: it has no threshold."),
+    ] = None
+
+
+CHECK_SOURCES = tuple(CheckSources.model_fields)
 
 
 class Threshold(ApiModel):
@@ -184,7 +258,12 @@ def either(words: list[str]) -> str:
 
 
 JUDGED = count(JUDGES)
+COMPARED = "(has(self.compare) ? 1 : 0)"
 A_JUDGE = f"{either([f'a {name}' for name in JUDGES])} (one of them)"
+
+
+NO_LIMIT = "!has(self.compare) || !has(self.failureLimit) || self.failureLimit == 0"
+NO_LIMIT_WORDS = "compare takes no failureLimit: it says Fail once it is proved, and alpha is how much proof that takes"
 
 
 class TemplateRef(ApiModel):
@@ -215,25 +294,26 @@ class Templated(ApiModel):
     ] = None
 
 
-class Check(_Overrides, Templated, Sources, _Named):  # fields stand in the order of the bases, the last one first
+class Check(_Overrides, Templated, CheckSources, _Named):  # fields stand in the order of the bases, the last one first
     """One check of a Rollout: its own query, or a template with arguments. What is set here overrides the template."""
 
     model_config = {
         "json_schema_extra": {
             "x-kubernetes-validations": [
                 {
-                    "rule": one_of((*SOURCES, "template")),
-                    "message": f"a check has exactly one source: {either([*SOURCES, 'template'])}",
+                    "rule": one_of((*CHECK_SOURCES, "template")),
+                    "message": f"a check has exactly one source: {either([*CHECK_SOURCES, 'template'])}",
                 },
                 {
                     "rule": "has(self.name) || has(self.template)",
                     "message": "a check without a template needs a name",
                 },
                 {
-                    "rule": f"has(self.template) ? {JUDGED} == 0 : {JUDGED} == 1",
+                    "rule": f"has(self.template) ? {JUDGED} == 0 : {JUDGED} + {COMPARED} == 1",
                     "message": f"a check with its own query has {A_JUDGE}; "
-                    "with a template it has neither, because the template brings it",
+                    "with a template it has neither, because the template brings it, nor with compare, which judges by itself",
                 },
+                {"rule": NO_LIMIT, "message": NO_LIMIT_WORDS},
             ],
             "anyOf": ARGS_NEED_A_TEMPLATE,
         },

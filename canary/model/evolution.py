@@ -14,8 +14,10 @@ from canary.model.base import ApiModel
 from canary.model.measurement import Counts
 from canary.model.requests import Request
 from canary.model.status import (
+    MAX_RUNS,
     MOST_COUNTED,
     CheckStatus,
+    EvidenceStatus,
     Outcome,
     PauseStatus,
     RequestOutcome,
@@ -165,7 +167,9 @@ def approved(step: StepStatus) -> StepStatus:
 
 
 def forgiven(check: CheckStatus) -> CheckStatus:
-    """Failures and silence from before a person said to go on count no more."""
+    """Failures and silence from before a person said to go on count no more, nor does the evidence that proved a failure."""
+    if check.verdict is VerdictKind.FAIL:
+        return _evolved(check, failures=0, unknown_since=None, evidence=None)
     return _evolved(check, failures=0, unknown_since=None)
 
 
@@ -179,6 +183,19 @@ def queued(check: CheckStatus, reason: str, message: str, waited: timedelta) -> 
     return _evolved(
         excused(check, waited), verdict=VerdictKind.UNKNOWN, reason=reason[:64], message=message[:1024], value=None
     )
+
+
+def routes_moved(evidence: EvidenceStatus, about: str, now: datetime, state: str | None = None) -> EvidenceStatus:
+    """The routes say something else since now (empty: nobody can tell what); `state` is what is known without what was open."""
+    since = now if about else None
+    if about == evidence.about:
+        return evidence
+    return _evolved(evidence, about=about, since=since, state=evidence.state if state is None else state)
+
+
+def evidence_gathered(evidence: EvidenceStatus, state: str) -> EvidenceStatus:
+    """After one more look this is known."""
+    return _evolved(evidence, state=state, looks=min(evidence.looks + 1, MAX_RUNS))
 
 
 def raised_in(route: RouteStatus, generation: int) -> RouteStatus:

@@ -5,6 +5,7 @@ Absence is a value of its own and never a number (promise 4: unknown is not bad,
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -22,11 +23,23 @@ class Weighed:
     message: str = ""
 
 
+Labels = frozenset[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Vector:
+    """All series of an answer by their labels, and the instant that they are of: seconds, by the clock of who answered."""
+
+    series: Mapping[Labels, float]
+    instant: float
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
     """One finite number. `at` is when it was asked for; `values` keeps all series for `condition`.
 
-    A condition is evaluated where the number is taken, since that may take its time; `weighed` is what it said.
+    A condition is evaluated where the number is taken, since that may take its time; `weighed` is what it said. `vector`
+    is there where counters were asked for.
     """
 
     value: float
@@ -34,6 +47,7 @@ class Sample:
     query: str = ""
     values: tuple[float, ...] = ()
     weighed: Weighed | None = None
+    vector: Vector | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +104,28 @@ class Counts:
     at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What both backends did from `since` to `at`: requests, and how many of them failed.
+
+    Both are when the counters were asked for; `pods` are requests and failures of stable's pods by name, where the counters
+    tell them apart, and `canary_pods` is how many the canary has.
+    """
+
+    at: datetime
+    since: datetime
+    canary: float
+    stable: float
+    canary_failed: float
+    stable_failed: float
+    pods: Mapping[str, tuple[float, float]]
+    canary_pods: int = 1
+    query: str = ""
+
+
 Measurement = Sample | NoData | Unreachable | Malformed | Queued
+"""What a provider answers."""
+Measured = Measurement | Compared
+"""What comes of a look at a check."""
 Reading = Counts | NoData | Unreachable | Malformed | Queued
 """Of counters, one for each backend."""

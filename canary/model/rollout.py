@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from enum import StrEnum
+from fractions import Fraction
 from functools import cached_property
 from typing import Annotated, Any
 
@@ -16,11 +17,13 @@ from canary.model.checks import MAX_CHECKS, Check, Name, ObjectName
 from canary.model.shares import Shares
 from canary.model.steps import MAX_RULES, Step
 from canary.model.traffic import Traffic
-from canary.model.values import Duration
+from canary.model.values import Alpha, Duration
 
 GROUP = "canary.dev"
 VERSION = "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
+
+DEFAULT_ALPHA = Fraction(5, 100)
 
 MAX_ROUTES = 16
 MAX_STEPS = 32
@@ -191,6 +194,13 @@ class RolloutSpec(ApiModel):
             json_schema_extra={"x-kubernetes-list-type": "atomic"},
         ),
     ] = ()
+    alpha: Annotated[
+        Alpha | None,
+        Field(
+            description="The chance, over a whole run, that checks with `compare` fail a canary that is as good as stable; those "
+            "without an alpha of their own share it. Default: 5%."
+        ),
+    ] = None
     traffic: Annotated[
         Traffic | None,
         Field(
@@ -247,6 +257,11 @@ class RolloutSpec(ApiModel):
         if self.promotion is not None:
             return self.promotion
         return Promotion.COPY if self.workloads else Promotion.AWAIT
+
+    @property
+    def shared_alpha(self) -> Fraction:
+        """What comparisons without an alpha of their own share."""
+        return self.alpha.chance if self.alpha is not None else DEFAULT_ALPHA
 
     def misnamed(self, found: frozenset[str]) -> Iterator[tuple[int, str, str]]:
         """Rules that a step names and that no route has for it: index of the step, name, and a sentence.

@@ -119,6 +119,10 @@ class RequestOutcome(StrEnum):
     REFUSED = "Refused"
 
 
+NOT_APPLICABLE = "NotApplicable"
+"""Reason of a check that can say nothing at the present step, and so neither holds it nor objects."""
+
+
 class TriggerStatus(ApiModel):
     """Who or what started a run."""
 
@@ -226,6 +230,20 @@ class TrafficStatus(ApiModel):
     message: Annotated[Text, Field(description="The same in words.")] = ""
 
 
+class EvidenceStatus(ApiModel):
+    """What a comparison of canary and stable has gathered in this run."""
+
+    alpha: Annotated[
+        Number,
+        Field(ge=0, le=1, description="Its chance, over the whole run, to fail a canary that is as good as stable."),
+    ]
+    process: Annotated[str, Field(max_length=64, description="Digest of what is compared: evidence of else is none.")]
+    about: Annotated[str, Field(max_length=64, description="Digest of what the routes say.")] = ""
+    since: Annotated[Timestamp | None, Field(description="Since when every gateway has accepted that.")] = None
+    looks: Annotated[int, Field(ge=0, le=MAX_RUNS, description="How often it looked.")] = 0
+    state: Annotated[str, Field(max_length=1024, description="What is known after these looks, as JSON.")] = ""
+
+
 class CheckStatus(ApiModel):
     """What a check said last, and what that rests on."""
 
@@ -242,6 +260,14 @@ class CheckStatus(ApiModel):
     dry_run: Annotated[bool, Field(description="Shown only; neither holds nor fails the run.")] = False
     query: Annotated[str, Field(max_length=8192, description="The query as rendered.")] = ""
     message: Annotated[Text, Field(description="Why, in words.")] = ""
+    evidence: Annotated[
+        EvidenceStatus | None, Field(description="Of a check with `compare`: what it rests on, look after look.")
+    ] = None
+
+    @property
+    def applicable(self) -> bool:
+        """Whether it can say anything at the present step."""
+        return self.reason != NOT_APPLICABLE
 
 
 class RouteStatus(ApiModel):

@@ -7,7 +7,20 @@ from typing import Annotated
 from pydantic import Field
 
 from canary.model.base import ApiModel
-from canary.model.checks import A_JUDGE, ARG_PATTERN, JUDGED, MAX_ARGS, SOURCES, Settings, Sources, either, one_of
+from canary.model.checks import (
+    A_JUDGE,
+    ARG_PATTERN,
+    CHECK_SOURCES,
+    COMPARED,
+    JUDGED,
+    MAX_ARGS,
+    NO_LIMIT,
+    NO_LIMIT_WORDS,
+    CheckSources,
+    Settings,
+    either,
+    one_of,
+)
 from canary.model.traffic import TemplateTraffic
 from canary.model.values import ArgumentText
 
@@ -32,20 +45,22 @@ class _Parametrised(ApiModel):
     ] = ()
 
 
-class CheckTemplateSpec(Settings, Sources, _Parametrised):
+class CheckTemplateSpec(Settings, CheckSources, _Parametrised):
     """One check with arguments, or counters of traffic, so that PromQL is written once."""
 
     model_config = {
         "json_schema_extra": {
             "x-kubernetes-validations": [
                 {
-                    "rule": one_of((*SOURCES, "traffic")),
-                    "message": f"a template has exactly one of: {either([*SOURCES, 'traffic'])}",
+                    "rule": one_of((*CHECK_SOURCES, "traffic")),
+                    "message": f"a template has exactly one of: {either([*CHECK_SOURCES, 'traffic'])}",
                 },
                 {
-                    "rule": f"has(self.traffic) ? {JUDGED} == 0 : {JUDGED} == 1",
-                    "message": f"a template has {A_JUDGE}; one of traffic has neither, because nobody sets it a limit",
+                    "rule": f"has(self.traffic) ? {JUDGED} == 0 : {JUDGED} + {COMPARED} == 1",
+                    "message": f"a template has {A_JUDGE}; one of traffic has neither, because nobody sets it a limit, nor one "
+                    "with compare, which judges by itself",
                 },
+                {"rule": NO_LIMIT, "message": NO_LIMIT_WORDS},
             ],
         },
     }

@@ -231,6 +231,52 @@ class Limit(_Parsed):
         return self.text
 
 
+ALPHA_PATTERN = (
+    r"^(([1-9]|[1-4][0-9])(\.[0-9]{1,2})?%|0\.(0[1-9]|[1-9][0-9]?)%"
+    r"|0\.([1-4][0-9]{0,3}|0[1-9][0-9]{0,2}|00[1-9][0-9]?|000[1-9]))$"
+)
+_ALPHA = re.compile(ALPHA_PATTERN)
+_ALPHAS = (0.0001, 0.4999)
+
+
+@dataclass(frozen=True, slots=True)
+class Alpha(_Parsed):
+    """The chance to call something wrong that is right: 0.0001 to 0.4999, exact."""
+
+    chance: Fraction
+    text: str
+
+    _schema: ClassVar[dict[str, Any]] = number_or_string(
+        minimum=_ALPHAS[0], maximum=_ALPHAS[1], pattern=ALPHA_PATTERN, maxLength=8
+    )
+
+    @classmethod
+    def parse(cls, raw: Any) -> Self:
+        """Read `0.01`, `"0.01"` or `"1%"`.
+
+        Raises:
+            ValueError: none of these, or no chance that a check may have.
+
+        """
+        match raw:
+            case bool():
+                pass
+            case int() | float() if _ALPHAS[0] <= raw <= _ALPHAS[1] and (text := _decimal(raw)):
+                return cls(Fraction(text), text)
+            case str() if _ALPHA.fullmatch(raw):
+                percent = raw.endswith("%")
+                return cls(Fraction(raw.removesuffix("%")) / (100 if percent else 1), raw)
+            case _:
+                pass
+        raise ValueError(f'{raw!r} is no alpha; write a chance such as 0.01 or "1%", from 0.01 % to 49 %')
+
+    def dump(self) -> str | float:
+        return self.text if _ALPHA.fullmatch(self.text) else float(self.text)
+
+    def __str__(self) -> str:
+        return self.text
+
+
 def decimal_text(value: Fraction) -> str:
     """Write an exact fraction as a short decimal: 50, 0.5, 33.3333 (at most four decimals)."""
     if value.denominator == 1:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from canary.checks.queries import check_query
+from canary.checks.comparable import with_alphas
+from canary.checks.queries import check_questions
 from canary.checks.resolve import ResolvedCheck, resolve
 from canary.checks.traffic import TRAFFIC, Counters, resolve_traffic, traffic_queries
 from canary.decide.facts import Problem
@@ -49,7 +50,8 @@ def resolve_checks(store: Store, namespace: str, rollout: str, spec: RolloutSpec
         problems.append(Problem(error.field, error.message))
     if counters is not None:
         problems += _uncountable(counters, namespace, rollout, spec)
-    return Checks(tuple(resolved), tuple(problems), counters)
+    resolved_all = with_alphas(resolved, spec, unresolved=len(spec.checks) - len(resolved))
+    return Checks(resolved_all, tuple(problems), counters)
 
 
 def templates_of(spec: RolloutSpec) -> Iterator[TemplateRef]:
@@ -112,7 +114,7 @@ def _uncountable(counters: Counters, namespace: str, rollout: str, spec: Rollout
 
 def _problems(check: ResolvedCheck, namespace: str, rollout: str, spec: RolloutSpec, field: str) -> Iterator[Problem]:
     try:
-        check_query(check, spec, namespace, rollout, weight=0)
+        check_questions(check, spec, namespace, rollout, weight=0)
     except RenderError as error:
         yield Problem(".".join((field, *check.source.FIELD)), str(error))
     for flaw in check.judge.flaws():

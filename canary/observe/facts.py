@@ -10,7 +10,7 @@ from canary.decide import matching, mirroring
 from canary.decide.facts import Facts, Problem, Recorded, RouteView, WorkloadView
 from canary.decide.reasons import CONFLICTING_ROLLOUT
 from canary.errors import ShareError
-from canary.model.measurement import Measurement, Reading
+from canary.model.measurement import Measured, Reading
 from canary.model.rollout import RolloutSpec, RouteRef
 from canary.model.status import RolloutStatus
 from canary.observe.checks import Checks
@@ -29,7 +29,7 @@ from canary.routes.weights import divide
 class Received:
     """What has come in since the last decision."""
 
-    measurements: tuple[tuple[str, Measurement], ...] = ()
+    measurements: tuple[tuple[str, Measured], ...] = ()
     traffic: Reading | None = None
     """What spec.traffic read last."""
     refusals: tuple[Problem, ...] = field(default=())

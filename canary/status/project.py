@@ -101,9 +101,10 @@ def unreadable(status: RolloutStatus, problem: Problem, generation: int, now: da
 
 def summary(status: RolloutStatus) -> str:
     """The checks in short, for a column: `2/2 pass`, `1/2 fail`, `1/2 unknown`."""
-    counted = [check for check in status.checks if not check.dry_run]
+    judging = [check for check in status.checks if not check.dry_run]
+    counted = [check for check in judging if check.applicable]
     if not counted:
-        return ""
+        return "none apply" if judging else ""
     for kind, word in ((VerdictKind.FAIL, "fail"), (VerdictKind.UNKNOWN, "unknown")):
         some = sum(check.verdict is kind for check in counted)
         if some:

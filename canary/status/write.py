@@ -12,12 +12,15 @@ from enum import Enum
 from typing import Any
 
 from canary.decide import reasons
-from canary.model.status import Phase, RolloutStatus, VerdictKind
+from canary.model.status import CheckStatus, Phase, RolloutStatus, VerdictKind
 
 SETTLE = timedelta(seconds=1)
 """How long the write of an entered step may wait for the gateways' answer."""
 
 STEP_BUDGET = 2
+
+LOOKS = 8
+"""Looks of a comparison that ride along before the first write that is for them alone; then it is every doubling."""
 
 ASKING = frozenset(
     {
@@ -54,6 +57,8 @@ def urgency(before: RolloutStatus, after: RolloutStatus, writes_in_step: int) ->
     if _step(before) != _step(after):
         return Urgency.SETTLING if after.split.accepted != after.split.desired or _underway(after) else Urgency.NOW
     if _evidence(before) != _evidence(after) and writes_in_step < STEP_BUDGET:
+        return Urgency.NOW
+    if any(_unkept(before, check) for check in after.checks):
         return Urgency.NOW
     return Urgency.NONE
 
@@ -140,8 +145,23 @@ def _evidence(status: RolloutStatus) -> Any:
     if reached is None or (traffic.about and not traffic.seconds and not traffic.reason):
         return False
     return bool(status.checks or traffic.about) and all(
-        check.measured_at is not None and check.measured_at >= reached for check in status.checks
+        not check.applicable or (check.measured_at is not None and check.measured_at >= reached)
+        for check in status.checks
     )
+
+
+def _unkept(before: RolloutStatus, check: CheckStatus) -> bool:
+    """Whether a crash would lose more than half of the looks of a comparison.
+
+    Which are lost must not depend on what they showed: so they are counted, and what they showed causes no write.
+    """
+    evidence = check.evidence
+    if evidence is None or not check.applicable:
+        return False
+    known = before.check(check.name)
+    recorded = known.evidence if known is not None else None
+    kept = recorded.looks if recorded is not None and recorded.process == evidence.process else 0
+    return evidence.looks >= max(LOOKS, 2 * kept)
 
 
 def merge_patch(before: Json, after: Json) -> Json:

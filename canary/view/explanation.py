@@ -28,6 +28,10 @@ ON_RECORD = (
     "Those of now are in Prometheus, and in the controller's /metrics."
 )
 NO_DATA = "Unknown is neither good nor bad: it holds the weight where it is, until the check's holdLimit."
+COMPARED = (
+    "The comparisons together fail a canary that is as good as stable in at most {alpha} of its runs (alpha), however often they "
+    "look. What checks with a limit do, and a run that is tried again, is not part of that."
+)
 QUEUED = (
     "Queued: its query waits for a worker of the controller, behind queries that take long. It holds the weight where it is, "
     "and that time does not count against holdLimit."
@@ -211,17 +215,25 @@ def _checks(rollout: RolloutView, now: datetime) -> Iterator[str]:
         yield NO_DATA
     if "Queued" in unknown:
         yield QUEUED
+    alphas = [check.evidence.alpha for check in checks if check.evidence is not None and not check.dry_run]
+    if rollout.active and alphas:
+        yield COMPARED.format(alpha=percent(round(100 * sum(alphas), 4)))
     if not checks and not rollout.spec.get("checks") and rollout.active:
         yield "There are none: steps pass when their time is over."
 
 
 def _check(check: CheckStatus, now: datetime, *, active: bool) -> Iterator[str]:
     dry = " (dry run: shown only, it neither holds nor fails the run)" if check.dry_run else ""
+    if not check.applicable:
+        yield f"{clean(check.name)}{dry}: it does not apply at this step: {clean(check.message)}."
+        return
     limit = f", held against {clean(check.limit)}" if check.limit else ""
     value = f"the value is {measured(check.value)}" if check.value is not None else "there is no value"
     yield f"{clean(check.name)}{dry}: {check.verdict.value} ({clean(check.reason)}); {value}{limit}."
-    if check.message and check.verdict is not VerdictKind.PASS:
+    if check.message and (check.verdict is not VerdictKind.PASS or check.evidence is not None):
         yield clean(check.message).rstrip(".") + "."
+    if check.evidence is not None and check.evidence.looks:
+        yield f"That rests on {counted(check.evidence.looks, 'look')} at the counters."
     if check.failures:
         tolerated = check.failure_limit or "none"
         yield f"{counted(check.failures, 'failed measurement')} in a row; {tolerated} {'is' if tolerated in (1, 'none') else 'are'} tolerated."

@@ -341,7 +341,9 @@ def unmeasured(status: RolloutStatus) -> list[CheckStatus]:
     return [
         check
         for check in status.checks
-        if not check.dry_run and (check.measured_at is None or (reached is not None and check.measured_at < reached))
+        if not check.dry_run
+        and check.applicable
+        and (check.measured_at is None or (reached is not None and check.measured_at < reached))
     ]
 
 

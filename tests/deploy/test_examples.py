@@ -6,6 +6,7 @@ import asyncio
 import copy
 import sys
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from deploy_kit import DEPLOY, OVERLAYS, ROOT, Town, kustomized, load, named, program, run
 
-from canary.checks.queries import BACKENDS, check_query
+from canary.checks.queries import BACKENDS, check_questions
 from canary.checks.traffic import traffic_queries
 from canary.kube import DEPLOYMENTS, GATEWAYS, HTTPROUTES, ROUTES
+from canary.metrics.port import Query
 from canary.metrics.scripted import Scripted
 from canary.model.rollout import RolloutSpec
 from canary.observe.checks import resolve_checks
@@ -31,7 +33,17 @@ Json = dict[str, Any]
 EXAMPLES = ROOT / "examples"
 FOLDERS = sorted(folder.name for folder in EXAMPLES.iterdir() if folder.is_dir())
 
+
+def counter(query: Query, now: datetime) -> float:
+    """Requests of a backend that serves a hundred each second."""
+    return float(round(100 * (now.timestamp() if query.instant is None else query.instant)) % 10**9)
+
+
 GOOD: dict[str, Any] = {
+    'http_requests_total{namespace="team-basket"': counter,
+    'http_requests_total{namespace="team-basket", service="basket-canary", code=': 0.0,
+    'http_requests_total{namespace="team-basket", service="basket-stable", code=': 0.0,
+    'sum(http_requests_total{namespace="team-basket"': None,
     'code=~"5.."': 0.0,
     'grpc_code=~"Internal': 0.0,
     "grpc_server_handling_seconds_bucket": 0.1,
@@ -211,7 +223,8 @@ def queries(folder: str) -> list[str]:
     checks = resolve_checks(store, namespace, name, spec)
     assert checks.problems == ()
     assert len(checks.resolved) == len(mine["spec"]["checks"])
-    asked = [check_query(check, spec, namespace, name, weight=10).text for check in checks.resolved]
+    questions = [check_questions(check, spec, namespace, name, weight=10) for check in checks.resolved]
+    asked = [source.text for of_check in questions for _, source in of_check]
     assert checks.traffic is not None, "every example counts what each backend gets"
     counters = [source.text for source in traffic_queries(checks.traffic, spec, namespace, name, weight=10)]
     assert len(counters) == len(BACKENDS)

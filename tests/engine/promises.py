@@ -5,15 +5,16 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+from canary.checks.judges.comparison import Versus
 from canary.decide.actions import WriteRoute
 from canary.decide.facts import Facts
 from canary.decide.pausing import BY_POLICY
 from canary.decide.scope import Decision, measuring
-from canary.model.measurement import Measurement, Sample
+from canary.model.measurement import Compared, Measured, Sample
 from canary.model.rollout import OnFailure, Promotion, RouteKind
 from canary.model.status import Outcome, Phase, RolloutStatus, VerdictKind
 from canary.routes.filters import copied, mirrors, unmirrored
@@ -96,12 +97,19 @@ class Promises:
 
     def _hear(self, facts: Facts) -> None:
         for name, measurement in facts.measurements:
+            if name not in {check.name for check in facts.checks}:
+                continue  # of a check that is declared no more
             before = self.heard.get(name)
-            if before is None or measurement.at > before[0]:
-                self.heard[name] = (measurement.at, self._verdict(name, measurement))
+            # A look is evidence of the step in which it began.
+            at = measurement.since if isinstance(measurement, Compared) else measurement.at
+            if before is None or at > before[0] or (at == before[0] and measurement.at > at):
+                self.heard[name] = (at, self._verdict(name, measurement))
 
-    def _verdict(self, name: str, measurement: Measurement) -> VerdictKind:
+    def _verdict(self, name: str, measurement: Measured) -> VerdictKind:
         check = next(check for check in self.world.checks if check.name == name)
+        if isinstance(check.judge, Versus):  # whether it proves anything is not in these books
+            seen = isinstance(measurement, Compared) and measurement.canary > 0 and measurement.stable > 0
+            return VerdictKind.PASS if seen else VerdictKind.UNKNOWN
         assert check.judge.maximum is not None, "the books only know checks with a maximum"
         if not isinstance(measurement, Sample) or not abs(measurement.value) < float("inf"):
             return VerdictKind.UNKNOWN
@@ -215,11 +223,18 @@ class Promises:
                 continue
             if verdict is VerdictKind.FAIL:
                 return f"check {check.name} fails"
-            if full:
+            if full or (isinstance(check.judge, Versus) and self._incomparable(index)):
                 continue
-            if at is None or at < reached + self.world.settle or verdict is not VerdictKind.PASS:
+            lag = check.judge.lag.delta if isinstance(check.judge, Versus) else timedelta(0)
+            if at is None or at < reached + self.world.settle + lag or verdict is not VerdictKind.PASS:
                 return f"check {check.name} has not passed in this step, with the gateways settled"
         return ""
+
+    def _incomparable(self, index: int) -> bool:
+        """Whether stable has no traffic, or users choose the canary by themselves."""
+        shares = self._shares(index)
+        chosen = self.world.spec.steps[index - 1].match is not None or len(set(shares.values())) > 1
+        return chosen or shares[ALL] == 100
 
     def _fail_is_final(self, memory: RolloutStatus, facts: Facts, decision: Decision) -> None:
         """Promise 3: a failure beyond the limit is acted upon in the very decision that hears of it."""

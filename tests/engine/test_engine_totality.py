@@ -10,17 +10,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from world import START, begun, spec_of
 
+from canary.checks.judges.compare import Compare, Look
+from canary.checks.judges.memory import dump
 from canary.checks.resolve import resolve
 from canary.checks.traffic import resolve_traffic
 from canary.decide.actions import WriteRoute
 from canary.decide.engine import decide
 from canary.decide.facts import CopyView, Facts, Problem, Recorded, RouteView, RuleView, WorkloadView
 from canary.model.base import ApiModel
-from canary.model.measurement import Counts, Malformed, NoData, Queued, Sample, Unreachable
+from canary.model.measurement import Compared, Counts, Malformed, NoData, Queued, Sample, Unreachable
 from canary.model.requests import Request, Verb
 from canary.model.rollout import RouteKind
 from canary.model.status import (
     CheckStatus,
+    EvidenceStatus,
     Outcome,
     PauseStatus,
     Phase,
@@ -40,12 +43,19 @@ from canary.routes.pair import Weights
 from canary.status.project import project
 from canary.status.write import urgency
 
+COUNTERS = {"requests": "n {{ backend.service }}", "failures": "f {{ backend.service }}"}
+STATE = dump(RULE := Compare(0.05), RULE.fold(RULE.begin(), Look(60, 540, 6, 5)))
+
 SPECS = (
     spec_of(),
     spec_of(promotion="Await", onFailure="Pause", deadline="1h"),
     spec_of(promotion="Swap", paused=True, steps=[{"approval": {}}, {"weight": "0.0001%"}]),
     spec_of(workloads=None, promotion="Await", trigger="Manual", checks=None),
     spec_of(promotion="Swap", steps=[{"rules": {"x": 100}}, {"weight": 20}, {"weight": 50, "rules": {"x": 3}}]),
+    spec_of(
+        steps=[{"mirror": {"percent": 20}}, {"weight": 10}, {"weight": 100}],
+        checks=[{"name": "errors", "compare": {"prometheus": COUNTERS, "lag": "0s", "minRequests": 1}}],
+    ),
 )
 
 times = st.integers(-10_000, 10_000).map(lambda seconds: START + timedelta(seconds=seconds))
@@ -66,6 +76,28 @@ def built(model: type[ApiModel], **fields: st.SearchStrategy[object]) -> st.Sear
 def optional(strategy: st.SearchStrategy[object]) -> st.SearchStrategy[object]:
     return st.one_of(st.none(), strategy)
 
+
+counts = st.one_of(st.integers(0, 10_000).map(float), st.floats())
+looks = st.builds(
+    Compared,
+    at=times,
+    since=times,
+    canary=counts,
+    stable=counts,
+    canary_failed=counts,
+    stable_failed=counts,
+    pods=st.dictionaries(st.text(max_size=3), st.tuples(counts, counts), max_size=2),
+    canary_pods=st.integers(1, 3),
+)
+evidence = built(
+    EvidenceStatus,
+    alpha=st.sampled_from((0, 0.05, 1)),
+    process=st.text(max_size=9),
+    about=st.text(max_size=9),
+    since=optional(times),
+    looks=st.integers(0, 9),
+    state=st.sampled_from(("", "{}", STATE, STATE.replace("6", "7"), STATE[:-9])),
+)
 
 intents = st.builds(
     Intent,
@@ -164,10 +196,11 @@ statuses = built(
             CheckStatus,
             name=st.sampled_from(("errors", "gone")),
             verdict=st.sampled_from(VerdictKind),
-            reason=st.just("x"),
+            reason=st.sampled_from(("x", "NotApplicable")),
             failures=st.integers(0, 3),
             measured_at=optional(times),
             unknown_since=optional(times),
+            evidence=optional(evidence),
         ),
         max_size=2,
     ).map(tuple),
@@ -227,7 +260,9 @@ def facts(draw: st.DrawFn) -> tuple[object, RolloutStatus, Facts]:
             checks=checks,
             counters=resolve_traffic(spec.traffic, None) if spec.traffic is not None else None,
             measurements=tuple(
-                draw(st.lists(st.tuples(st.sampled_from(("errors", "gone")), measurements), max_size=3))
+                draw(
+                    st.lists(st.tuples(st.sampled_from(("errors", "gone")), st.one_of(measurements, looks)), max_size=3)
+                )
             ),
             traffic=draw(optional(readings)),
             request=draw(optional(requests)),

@@ -17,6 +17,7 @@ from typing import Any
 import jsonpatch
 from promises import Promises, of_spot, spot
 
+from canary.checks.comparable import with_alphas
 from canary.checks.resolve import ResolvedCheck, resolve
 from canary.checks.traffic import resolve_traffic
 from canary.decide import matching, mirroring
@@ -37,7 +38,7 @@ from canary.decide.facts import CopyView, Facts, Problem, Recorded, RouteView, W
 from canary.decide.scope import Decision, Scope
 from canary.decide.writes import foreign
 from canary.errors import CanaryError, Conflict, NotFound, ShareError, SpecError, Unavailable, Unprocessable
-from canary.model.measurement import Malformed, Measurement, NoData, Reading, Sample, Unreachable
+from canary.model.measurement import Malformed, Measured, Measurement, NoData, Reading, Sample, Unreachable
 from canary.model.requests import parse_request
 from canary.model.rollout import RolloutSpec, RouteKind, RouteRef
 from canary.model.status import Phase, RolloutStatus
@@ -206,7 +207,7 @@ class World:
     memory: RolloutStatus | None = None
     """What the controller knows; None while it is dead."""
     decision: Decision | None = None
-    news: list[tuple[str, Measurement]] = field(default_factory=list)
+    news: list[tuple[str, Measured]] = field(default_factory=list)
     counters: Reading | None = None
     """What spec.traffic has read since the last tick."""
     faults: dict[str, Fault] = field(default_factory=dict)
@@ -267,7 +268,8 @@ class World:
 
     @property
     def checks(self) -> tuple[ResolvedCheck, ...]:
-        return tuple(resolve(check, None, f"spec.checks[{index}]") for index, check in enumerate(self.spec.checks))
+        resolved = (resolve(check, None, f"spec.checks[{index}]") for index, check in enumerate(self.spec.checks))
+        return with_alphas(resolved, self.spec)
 
     def pairs(self, name: str, *, document: Json | None = None) -> tuple[RulePair, ...]:
         swapped = (self.memory or self.status).swapped

@@ -727,3 +727,81 @@ def test_a_route_of_any_kind_may_be_all_right(kind: str) -> None:
     other = "GRPCRoute" if kind == "HTTPRoute" else "HTTPRoute"
     theirs = {**rollout(routes=[{"kind": other, "name": "shop"}]), "metadata": {"name": "x", "namespace": "team-shop"}}
     assert problems(mine, route(kind=kind), theirs, route(kind=other)) == []
+
+
+REQUESTS = 'n{service="{{ backend.service }}"}'
+COMPARED: Json = {"prometheus": {"requests": REQUESTS, "failures": 'n{service="{{ backend.service }}",code="500"}'}}
+
+
+def comparing(**counters: str) -> Json:
+    return {"name": "compared", "compare": {"prometheus": {**COMPARED["prometheus"], **counters}}}
+
+
+@pytest.mark.parametrize(
+    ("counters", "field", "words"),
+    [
+        ({"requests": "n"}, "spec.checks[1].compare.prometheus", "requests counts the same for both backends"),
+        ({"failures": "n{s='{{ canary.service }}'}"}, "spec.checks[1].compare.prometheus", "failures counts the same"),
+        (
+            {"failures": "n{s='{{ backend.name }}'}"},
+            "spec.checks[1].compare.prometheus",
+            "unknown variable 'backend.name'",
+        ),
+        (
+            {"requests": f"rate({REQUESTS}[1m])"},
+            "spec.checks[1].compare.prometheus.requests",
+            "rate() is no counter any more",
+        ),
+        (
+            {"failures": f"sum by (pod) ({REQUESTS})"},
+            "spec.checks[1].compare.prometheus.failures",
+            "sum() hides which pod restarted",
+        ),
+    ],
+)
+def test_what_is_compared_are_raw_counters_of_each_backend(counters: Json, field: str, words: str) -> None:
+    """Told at the field, with what to write."""
+    (finding,) = linted(rollout(checks=[*check(), comparing(**counters)])).findings
+    assert finding.field == field
+    assert words in finding.text
+
+
+def test_a_comparison_beside_a_threshold_is_all_right() -> None:
+    """And each of its four questions is asked of promtool."""
+    found = linted(rollout(checks=[*check(), comparing()]))
+    assert found.findings == ()
+    asked = [(field_of(one.path), one.text) for one in found.questions][1:]
+    assert [text for _, text in asked].count('n{service="shop-canary"}') == 1
+    assert {field for field, _ in asked} == {
+        f"spec.checks[1].compare.prometheus.{name}" for name in ("requests", "failures")
+    }
+
+
+@pytest.mark.parametrize(
+    ("steps", "words"),
+    [
+        ([{"weight": 10}, {"weight": 100}], "at step 2 stable has no traffic at 100 %"),
+        ([{"match": [{"headers": [{"name": "a", "value": "b"}]}]}, {"weight": 10}], "at step 1 who opts in"),
+        ([{"weight": 10}, {"weight": 50}], ""),
+    ],
+)
+def test_a_comparison_alone_says_nothing_at_some_steps(steps: list[Json], words: str) -> None:
+    """There the weight would rise on time alone."""
+    found = [item for item in linted(rollout(checks=[comparing()], steps=steps)).findings if "time alone" in item.text]
+    assert [(item.severity, item.field) for item in found] == ([(Severity.WARNING, "spec.checks[0]")] if words else [])
+    assert all(words in item.text for item in found)
+
+
+def test_a_template_that_compares() -> None:
+    """Its counters name the backend, and a Rollout that uses it needs no judge."""
+    made = template("compared")
+    made["spec"] = {"compare": COMPARED}
+    assert (
+        linted(
+            made, rollout(checks=[*check(), {"template": {"name": "compared", "kind": "ClusterCheckTemplate"}}])
+        ).findings
+        == ()
+    )
+    made["spec"] = {"compare": comparing(requests="n")["compare"]}
+    (finding,) = linted(made).findings
+    assert (finding.field, "the same for both backends" in finding.text) == ("spec.compare.prometheus.requests", True)

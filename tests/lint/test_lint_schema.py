@@ -53,6 +53,8 @@ def without(path: str) -> Edit:
 
 CHECK = {"name": "other", "prometheus": {"query": "up"}, "threshold": {"max": 1}}
 
+COMPARE = {"prometheus": {"requests": "n{s='{{ backend.service }}'}", "failures": "n{s='{{ backend.service }}',c='5'}"}}
+
 BAD: list[tuple[Json, Edit, str, str]] = [
     (rollout(), at("spec.stpes", []), "spec.stpes", "unknown field 'stpes'; did you mean 'steps'?"),
     (rollout(), at("spec.steps.0.wieght", 1), "spec.steps[0].wieght", "did you mean 'weight'?"),
@@ -98,7 +100,7 @@ BAD: list[tuple[Json, Edit, str, str]] = [
     (rollout(), at("spec.paused", "yes"), "spec.paused", "must be a boolean, and is a string"),
     (rollout(), at("spec.steps", {"weight": 10}), "spec.steps", "must be a list, and is an object"),
     (rollout(), at("metadata.name", "Shop"), "metadata.name", "is not a name"),
-    (template(), without("spec.prometheus"), "spec", "a template has exactly one of: prometheus or traffic"),
+    (template(), without("spec.prometheus"), "spec", "a template has exactly one of: prometheus, compare or traffic"),
     (template(), at("spec.args.1", {"name": "limit"}), "spec.args[1]", "the same as spec.args[0] (name limit)"),
     (template(), at("spec.prometheus.address", "prom:9090"), "spec.prometheus.address", "is not an address"),
     # What only the rules of the CRDs know:
@@ -114,6 +116,13 @@ BAD: list[tuple[Json, Edit, str, str]] = [
     (rollout(trigger="OnRevision"), without("spec.workloads"), "spec", "trigger OnRevision"),
     (rollout(), at("spec.workloads.canary.name", "shop-stable"), "spec", "workloads.canary are the same"),
     (template(), without("spec.threshold"), "spec", "a threshold or a condition"),
+    (
+        rollout(),
+        at("spec.checks.1", {"name": "a", "compare": COMPARE, "failureLimit": 1}),
+        "spec.checks[1]",
+        "alpha is",
+    ),
+    (rollout(), at("spec.alpha", "50%"), "spec.alpha", "is not a chance"),
 ]
 
 GOOD: list[Json] = [
@@ -129,6 +138,9 @@ GOOD: list[Json] = [
     rollout(steps=[{"weight": 10, "hold": None}]),
     template(),
     template(threshold=None, condition="value < 1.0"),
+    rollout(checks=[{"name": "errors", "compare": COMPARE}], alpha=0.02),
+    rollout(checks=[{"name": "errors", "compare": {**COMPARE, "alpha": "0.01%", "tolerance": 1.5, "lag": "5s"}}]),
+    template(prometheus=None, threshold=None, compare=COMPARE),
 ]
 
 
@@ -180,7 +192,9 @@ def scalars(node: Json, path: str = "spec") -> Iterator[tuple[str, Json]]:
 
 def whole() -> Json:
     """A Rollout in which every object that may be there is there."""
-    check = {**CHECK, "template": {"name": "latency"}, "prometheus": {"query": "up"}}
+    counters = {"requests": "up", "failures": "up"}
+    compare = {"prometheus": counters}
+    check = {**CHECK, "template": {"name": "latency"}, "prometheus": {"query": "up"}, "compare": compare}
     traffic = {"template": {"name": "traffic"}, "prometheus": {"query": "up"}}
     field = {"name": "beta", "value": "1", "type": "Exact"}
     made = rollout(checks=[check], traffic=traffic, routes=[{"name": "shop", "rules": ["a"]}])

@@ -20,7 +20,7 @@ from canary.metrics.address import allowed, normalise
 from canary.metrics.credentials import Credentials
 from canary.metrics.port import Query
 from canary.metrics.prometheus import PrometheusProvider
-from canary.model.measurement import Malformed, NoData, Queued, Sample, Unreachable
+from canary.model.measurement import Malformed, NoData, Queued, Sample, Unreachable, Vector
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -447,3 +447,24 @@ def test_what_may_be_a_secret_in_an_address_is_not_repeated(address: str) -> Non
 def test_hosts_are_compared_whole(address: str, hosts: list[str], expected: bool) -> None:
     """A host is allowed by its exact name, with or without its port; nothing that merely contains it."""
     assert allowed(normalise(address), hosts) is expected
+
+
+async def test_counters_come_with_their_labels_and_their_instant(prometheus, provider) -> None:
+    """All series of an answer, and when they are of by the server's clock; a question may name that instant."""
+    labels = [{"pod": "a", "code": "200"}, {"pod": "b"}]
+    prometheus.answers["n"] = lambda: vector(*zip(labels, (5, "7"), strict=True))
+    found = await provider.measure(Query(Prometheus("n"), many=True, counters=True), NOW)
+    assert isinstance(found, Sample)
+    series = {frozenset(one.items()): value for one, value in zip(labels, (5.0, 7.0), strict=True)}
+    assert found.vector == Vector(series, 1700000000.1)
+    assert "time" not in prometheus.queries[-1]
+    await provider.measure(Query(Prometheus("n"), many=True, counters=True, instant=1700000000.125), NOW)
+    assert prometheus.queries[-1]["time"] == "1700000000.125"
+
+
+async def test_too_many_counters_are_refused(prometheus, provider) -> None:
+    """Nobody looks at what they are."""
+    prometheus.answers["n"] = lambda: vector(*(({"pod": str(number)}, 1) for number in range(1001)))
+    found = await provider.measure(Query(Prometheus("n"), many=True, counters=True), NOW)
+    assert isinstance(found, Malformed)
+    assert (found.reason, "a comparison sees at most 1000" in found.message) == ("TooManySeries", True)

@@ -272,6 +272,11 @@ async def test_what_is_accepted(api: Api, changes: Json) -> None:
     assert answer.status_code == 201, answer.text
 
 
+COMPARE: Json = {
+    "compare": {"prometheus": {"requests": "n{{ backend.service }}", "failures": "f{{ backend.service }}"}}
+}
+
+
 SAME = "stable and canary are the same backend; they must differ in service, port or namespace"
 INVALID: list[tuple[str, Json, str, str]] = [
     ("the same backend twice", {"canary": {"service": "s", "port": 80}}, "spec", SAME),
@@ -292,7 +297,13 @@ INVALID: list[tuple[str, Json, str, str]] = [
     ("a weight of true", {"steps": [{"weight": True}]}, "<nil>", '"spec.steps[0].weight" must not validate the schema (not)'),
     ("a list of weights", {"steps": [{"weight": [10]}]}, "spec.steps[0].weight", "must have at most 0 items"),
     ("a weight in words", {"steps": [{"weight": "ten"}]}, "spec.steps[0].weight", "should match"),
-    ("two sources", {"checks": [{**CHECK, **FROM_TEMPLATE}]}, "spec.checks[0]", "a check has exactly one source: prometheus or template"),
+    ("two sources", {"checks": [{**CHECK, **FROM_TEMPLATE}]}, "spec.checks[0]", "a check has exactly one source: prometheus, compare or template"),
+    ("a comparison beside a query", {"checks": [{**CHECK, **COMPARE}]}, "spec.checks[0]", "a check has exactly one source"),
+    ("a comparison with a threshold", {"checks": [{"name": "a", **COMPARE, "threshold": {"max": 1}}]}, "spec.checks[0]", "nor with compare, which judges by itself"),
+    ("a comparison with tolerated failures", {"checks": [{"name": "a", **COMPARE, "failureLimit": 1}]}, "spec.checks[0]", "compare takes no failureLimit"),
+    ("a tolerance below one", {"checks": [{"name": "a", "compare": {**COMPARE["compare"], "tolerance": 0.5}}]}, "spec.checks[0].compare.tolerance", "greater than or equal to 1"),
+    ("an alpha of nothing", {"checks": [{"name": "a", "compare": {**COMPARE["compare"], "alpha": "0%"}}]}, "spec.checks[0].compare.alpha", "should match"),
+    ("an alpha of everything", {"alpha": 1}, "spec.alpha", "less than or equal to 0.4999"),
     ("no source", {"checks": [{"name": "a", "threshold": {"max": 1}}]}, "spec.checks[0]", "a check has exactly one source"),
     ("a check without a name", {"checks": [changed(CHECK, name=None)]}, "spec.checks[0]", "a check without a template needs a name"),
     ("nothing to judge by", {"checks": [changed(CHECK, threshold=None)]}, "spec.checks[0]", "has a threshold or a condition (one of them)"),
@@ -366,8 +377,11 @@ async def test_templates_of_traffic(api: Api) -> None:
         assert answer.status_code == 201, answer.text
         assert answer.json()["spec"]["traffic"] == {**COUNTERS, "interval": "15s", "lag": "30s"}
     for wrong, words in (
-        ({**TEMPLATE, "threshold": None, "traffic": COUNTERS}, "a template has exactly one of: prometheus or traffic"),
-        ({"threshold": {"max": 1}}, "a template has exactly one of: prometheus or traffic"),
+        (
+            {**TEMPLATE, "threshold": None, "traffic": COUNTERS},
+            "a template has exactly one of: prometheus, compare or traffic",
+        ),
+        ({"threshold": {"max": 1}}, "a template has exactly one of: prometheus, compare or traffic"),
         ({"traffic": COUNTERS, "threshold": {"max": 1}}, "one of traffic has neither"),
     ):
         spec = {name: value for name, value in wrong.items() if value is not None}

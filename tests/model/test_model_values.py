@@ -20,6 +20,7 @@ from canary.model.values import (
     LARGEST_NUMBER,
     LIMIT_TEMPLATE_PATTERN,
     SHARE_PATTERN,
+    Alpha,
     ArgumentText,
     Duration,
     Limit,
@@ -269,3 +270,30 @@ def test_an_answer_of_an_earlier_version_is_read(said: str, outcome: RequestOutc
     request = RolloutStatus.load({"lastRequest": last}).last_request
     assert request is not None
     assert (request.outcome, request.message) == (outcome, message)
+
+
+@pytest.mark.parametrize(
+    ("raw", "chance"),
+    [
+        (0.01, "1/100"),
+        ("1%", "1/100"),
+        ("0.5%", "1/200"),
+        ("0.05", "1/20"),
+        (0.0001, "1/10000"),
+        ("49.99%", "4999/10000"),
+    ],
+)
+def test_an_alpha_is_a_chance(raw: Any, chance: str) -> None:
+    """Exact, and written as it was read."""
+    found = Alpha.parse(raw)
+    assert (found.chance, str(found.dump())) == (Fraction(chance), str(raw))
+    assert Alpha.parse(found.dump()) == found
+
+
+@pytest.mark.parametrize(
+    "raw", [0, 1, 0.5, "0%", "50%", "100%", "0.00001", "1 %", "one", True, None, float("nan"), -0.1, [0.1]]
+)
+def test_what_is_no_alpha_is_refused(raw: Any) -> None:
+    """Nothing is never wrong, and what is wrong every other time proves nothing."""
+    with pytest.raises(ValueError, match="is no alpha"):
+        Alpha.parse(raw)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Protocol, Self
 
+from canary.checks.sources.counters import Counters
 from canary.checks.sources.prometheus import Prometheus
 
 
@@ -29,6 +30,11 @@ class Source(Protocol):
         """The question as people see it: the evidence in a status, the text that a message quotes."""
         ...
 
+    @property
+    def parts(self) -> tuple[tuple[tuple[str, ...], Source], ...]:
+        """What a provider is asked, each with the path of its text below the check; mostly the one question itself."""
+        ...
+
     def names(self) -> frozenset[str]:
         """The variables that it uses. Raises RenderError for malformed tags."""
         ...
@@ -38,7 +44,7 @@ class Source(Protocol):
         ...
 
 
-SOURCES: Mapping[str, Callable[[Any], Source]] = {"prometheus": Prometheus.of}
+SOURCES: Mapping[str, Callable[[Any], Source]] = {"prometheus": Prometheus.of, "compare": Counters.of}
 """By the field of the spec: from what is declared there to the source."""
 
 

@@ -29,6 +29,10 @@ class Prometheus:
     def text(self) -> str:
         return self.query
 
+    @property
+    def parts(self) -> tuple[tuple[tuple[str, ...], Prometheus], ...]:
+        return ((self.FIELD, self),)
+
     def names(self) -> frozenset[str]:
         return names(self.query)
 

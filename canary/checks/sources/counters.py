@@ -1,0 +1,46 @@
+"""Raw counters of a backend: its requests, and those of them that failed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
+
+from canary.checks.render import names, render
+from canary.checks.sources.prometheus import Prometheus
+from canary.model.checks import Comparison
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """Two questions in PromQL, and the base URL of the server that is asked (None: the controller's)."""
+
+    PROVIDER: ClassVar[str] = "Prometheus"
+    LANGUAGE: ClassVar[str] = "PromQL"
+    FIELD: ClassVar[tuple[str, ...]] = ("compare", "prometheus")
+
+    requests: str
+    failures: str
+    address: str | None = None
+
+    @classmethod
+    def of(cls, declared: Comparison) -> Self:
+        counters = declared.prometheus
+        return cls(counters.requests, counters.failures, counters.address)
+
+    @property
+    def text(self) -> str:
+        return f"{self.failures} of {self.requests}"
+
+    @property
+    def parts(self) -> tuple[tuple[tuple[str, ...], Prometheus], ...]:
+        return tuple(
+            ((*self.FIELD, name), Prometheus(query, self.address))
+            for name, query in (("requests", self.requests), ("failures", self.failures))
+        )
+
+    def names(self) -> frozenset[str]:
+        return names(self.requests) | names(self.failures)
+
+    def rendered(self, variables: Mapping[str, Any]) -> Self:
+        return replace(self, requests=render(self.requests, variables), failures=render(self.failures, variables))

@@ -1,0 +1,164 @@
+"""Reads the counters of both backends at one instant, and says what happened since they were read last."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from canary.checks.judges.counters import TARGET, Side, Snapshot, between
+from canary.checks.queries import Backend
+from canary.checks.sources import Source
+from canary.metrics.parsing import in_turn
+from canary.model.measurement import Compared, Labels, Malformed, Measured, Measurement, NoData, Sample
+
+PODS = (*TARGET, "pod")
+"""Labels that tell pods apart, also where one page has the counters of several."""
+
+QUICK = 100
+"""So many series are subtracted on the event loop; more are not."""
+
+MOST_PODS = 64
+"""Of stable; a judge remembers a few of them."""
+
+SHRINKS = 0.5
+"""A counter that lost less than this part of itself did not begin anew: another replica of Prometheus, which is behind, answered."""
+
+MOST_LOST = 3
+"""So many looks in a row may be lost to that before it is said."""
+
+Ask = Callable[[Source, float | None], Awaitable[Measurement]]
+"""Asks for all series, at an instant by the clock of who answers, or now."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    at: datetime
+    instant: float
+    canary: Snapshot
+    stable: Snapshot
+
+    @property
+    def size(self) -> int:
+        sides = (self.canary, self.stable)
+        return sum(len(side.requests) + len(side.failures) for side in sides)
+
+
+class Counting:
+    """The counters of one check. What is read first is only kept: a look lies between two readings."""
+
+    def __init__(self) -> None:
+        self._before: _Reading | None = None
+        self._lost = 0
+
+    async def look(
+        self, sources: Mapping[Backend, Source], ask: Ask, now: datetime, least: float = 0.0
+    ) -> Measured | None:
+        """What both backends did since the last reading; None: there is none to compare this one with.
+
+        Sooner than `least` seconds after it requests of both are waited for: not all that counts may have been scraped since.
+        """
+        text = sources["canary"].text
+        found = await self._read(sources, ask, now)
+        if not isinstance(found, _Reading):
+            return replace(found, query=text)
+        before, self._before = self._before, found
+        if before is None:
+            return None
+        looked: Compared | None = None
+        try:
+            if found.instant > before.instant:
+                large = before.size + found.size > QUICK
+                looked = (
+                    await asyncio.to_thread(_in_turn, before, found, text) if large else _compared(before, found, text)
+                )
+        except ValueError as error:
+            self._before = None
+            return Malformed(now, "NotACounter", str(error), text)
+        early = (found.at - before.at).total_seconds() < least
+        if looked is not None and early and not (looked.canary > 0 and looked.stable > 0):
+            self._before = before
+            return None
+        self._lost = self._lost + 1 if looked is None else 0
+        if self._lost >= MOST_LOST:
+            words = f"the counters were lower than at the last look, {self._lost} times in a row: do several servers answer in turn?"
+            return Malformed(now, "CountersFellBack", words, text)
+        return looked
+
+    async def _read(self, sources: Mapping[Backend, Source], ask: Ask, now: datetime) -> _Reading | Measurement:
+        """All at one instant, which the first answer names: the clock of who answers is the only one that counts."""
+        questions = {(backend, path[-1]): source for backend, whole in sources.items() for path, source in whole.parts}
+        answers: dict[tuple[Backend, str], Measurement] = {}
+        instant: float | None = None
+        first: tuple[tuple[Backend, str], ...] = (("stable", "requests"), ("canary", "requests"))
+        for key in first:
+            answers[key] = await ask(questions[key], instant)
+            found = answers[key]
+            if isinstance(found, Sample) and found.vector is not None:
+                instant = found.vector.instant
+                break
+            if not isinstance(found, NoData):
+                return _of(key, found)
+        if instant is None:
+            return NoData(now, message="there are no requests of either backend")
+        rest = [key for key in questions if key not in answers]
+        answers |= zip(rest, await asyncio.gather(*(ask(questions[key], instant) for key in rest)), strict=True)
+        series: dict[tuple[Backend, str], Mapping[Labels, float]] = {}
+        for key, answer in answers.items():
+            if isinstance(answer, Sample) and answer.vector is not None:
+                series[key] = answer.vector.series
+            elif isinstance(answer, NoData):
+                series[key] = {}
+            else:
+                return _of(key, answer)
+        canary, stable = (
+            Snapshot(series[backend, "requests"], series[backend, "failures"]) for backend in ("canary", "stable")
+        )
+        return _Reading(now, instant, canary, stable)
+
+
+def _of(key: tuple[Backend, str], found: Measurement) -> Measurement:
+    """A measurement that is none, and what was asked for."""
+    backend, what = key
+    if isinstance(found, Sample):
+        return Malformed(found.at, "UnexpectedResult", f"{what} of {backend}: no counters came back")
+    return replace(found, message=f"{what} of {backend}: {found.message}")
+
+
+def _in_turn(before: _Reading, after: _Reading, text: str) -> Compared | None:
+    """The same away from the event loop, one at a time: of several threads that compute the loop would have to wait for all."""
+    with in_turn(large=True):
+        return _compared(before, after, text)
+
+
+def _compared(before: _Reading, after: _Reading, text: str) -> Compared | None:
+    """Raises ValueError: a counter that is none."""
+    pairs = ((before.canary, after.canary), (before.stable, after.stable))
+    if any(_behind(old, new) for old, new in pairs):
+        return None
+    canary, stable = (between(old, new, PODS) for old, new in pairs)
+    return Compared(
+        at=after.at,
+        since=before.at,
+        canary=canary.requests,
+        stable=stable.requests,
+        canary_failed=canary.failures,
+        stable_failed=stable.failures,
+        pods=dict(sorted(stable.pods.items())[:MOST_PODS]),
+        canary_pods=_serving(canary),
+        query=text,
+    )
+
+
+def _behind(before: Snapshot, after: Snapshot) -> bool:
+    """Whether a counter is a little lower than it was."""
+    return any(
+        was * SHRINKS < after_.get(labels, was) < was
+        for before_, after_ in ((before.requests, after.requests), (before.failures, after.failures))
+        for labels, was in before_.items()
+    )
+
+
+def _serving(side: Side) -> int:
+    return max(1, sum(1 for requests, _ in side.pods.values() if requests > 0))

@@ -1,0 +1,71 @@
+"""What people read of a comparison: by how much, on what evidence, and where it does not apply."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cli_kit import NOW, ago, rollout, status
+from picture_kit import line_with, picture
+
+from canary.model.status import CheckStatus, EvidenceStatus, StepStatus, VerdictKind
+from canary.status.project import summary
+from canary.view.explanation import explain
+from canary.view.rollout import unmeasured, view
+
+WORDS = "errors 1.1\N{MULTIPLICATION SIGN} stable (1 % → 1.1 %), evidence 0.4 of 20 needed"
+GATHERED = EvidenceStatus(alpha=0.05, process="0123456789", looks=14)
+
+
+def compared(**over: Any) -> CheckStatus:
+    fields: dict[str, Any] = {
+        "name": "errors",
+        "verdict": VerdictKind.PASS,
+        "reason": "NotProved",
+        "message": WORDS,
+        "value": 1.1,
+        "limit": "no more errors than stable (alpha 5 %)",
+        "measured_at": ago(4),
+        "query": "failures of requests",
+        "evidence": GATHERED,
+        **over,
+    }
+    return CheckStatus(**fields)
+
+
+def told(*checks: CheckStatus) -> str:
+    sections = explain(view(rollout(status(checks=checks))), {}, NOW)
+    return "\n".join(line for section in sections for line in section.paragraphs)
+
+
+def test_status_says_what_is_proved_so_far() -> None:
+    """On the line of the check, also where it passes."""
+    shown = picture(rollout(status(checks=(compared(),))), 140)
+    assert f"Pass     {WORDS}" in line_with(shown, "evidence")
+
+
+def test_explain_says_what_it_rests_on_and_what_alpha_is() -> None:
+    """Evidence, looks, and the chance that all comparisons together have to be wrong; a dry run fails nothing."""
+    others = (
+        compared(name="more", evidence=GATHERED.model_copy(update={"alpha": 0.01})),
+        compared(name="dry", dry_run=True),
+    )
+    words = told(compared(), *others)
+    assert "errors: Pass (NotProved); the value is 1.1, held against no more errors than stable (alpha 5 %)." in words
+    assert f"{WORDS}. That rests on 14 looks at the counters." in words
+    assert "fail a canary that is as good as stable in at most 6 % of its runs (alpha)" in words
+
+
+def test_what_does_not_apply_is_said_and_waited_for_by_nobody() -> None:
+    """Stable has no traffic at 100 %: that is no pass and no objection."""
+    why = "stable has no traffic at 100 %: nothing to compare with"
+    absent = compared(reason="NotApplicable", message=why, measured_at=None, value=None)
+    found = status(checks=(absent,), step=StepStatus(index=3, total=5, started_at=ago(60), reached_at=ago(50)))
+    assert (unmeasured(found), summary(found)) == ([], "none apply")
+    assert f"n/a      {why}" in line_with(picture(rollout(found), 140), "nothing to compare")
+    assert f"errors: it does not apply at this step: {why}." in told(absent)
+
+
+def test_the_summary_counts_what_applies() -> None:
+    """Beside a check that measures."""
+    measured = compared(name="limit", reason="WithinThreshold", evidence=None)
+    assert summary(status(checks=(measured, compared(reason="NotApplicable")))) == "1/1 pass"
