@@ -151,7 +151,8 @@ async def live(place: Town, *namespaces: str) -> None:
         await place.apply(team())
         await place.until("shop", TEAM, lambda status: status.get("phase") == "Idle")
 
-        place.api.faults.add(Fault(verb="patch", resource="httproutes", subresource="", status=409, user=USER))
+        for resource in ROUTES.values():
+            place.api.faults.add(Fault(verb="patch", resource=resource.plural, subresource="", status=409, user=USER))
         await place.set_image("shop-canary", TEAM, "shop:2")
         await place.until("shop", TEAM, lambda status: (status.get("step") or {}).get("index") == 2)
         await place.request("shop", TEAM, "promote")
