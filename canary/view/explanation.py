@@ -30,7 +30,7 @@ ON_RECORD = (
 NO_DATA = "Unknown is neither good nor bad: it holds the weight where it is, until the check's holdLimit."
 COMPARED = (
     "The comparisons together fail a canary that is as good as stable in at most {alpha} of its runs (alpha), however often they "
-    "look. What checks with a limit do, and a run that is tried again, is not part of that."
+    "look, as far as failures do not depend on each other. What checks with a limit do, and a run that is tried again, is not part of that."
 )
 QUEUED = (
     "Queued: its query waits for a worker of the controller, behind queries that take long. It holds the weight where it is, "
