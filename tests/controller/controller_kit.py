@@ -791,7 +791,7 @@ class World:
             assert now.timestamp() < end, f"in vain until {now}: {self._state()}"
             assert not late, (
                 f"too slow at {now}: the clock came from {first} in {time.monotonic() - begun:.1f} s, with {rests} rests, and is "
-                f"to ring at {wake}; the last requests: {[str(entry) for entry in self.api.audit[-12:]]}; {self._state()}"
+                f"to ring at {wake}; the last requests: {[str(entry) for entry in [*self.api.audit][-12:]]}; {self._state()}"
             )
             if wake is not None:
                 self.clock.advance(min(pace, max((wake - now).total_seconds(), 0)))
@@ -810,6 +810,14 @@ class World:
         return json.dumps(
             {"rollouts": [self.status(name) for kind, name in self.records.present if kind == "rollouts"]}
         )
+
+
+async def really(condition: Callable[[], bool], within: float = REAL_SECONDS) -> None:
+    """Wait on the wall clock; the world's clock stands still."""
+    deadline = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < deadline, "in vain"
+        await asyncio.sleep(0.005)
 
 
 def pair_weights(rule_: Json) -> tuple[int, int]:

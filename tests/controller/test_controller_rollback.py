@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
 
 import pytest
 from controller_kit import (
     CONTROLLER,
-    REAL_SECONDS,
     RUN_ANNOTATION,
     ControllerInstance,
     World,
     clean,
     pair_weights,
+    really,
     route_document,
 )
 
@@ -35,14 +34,6 @@ def two() -> tuple[dict[str, object], ...]:
 def fault(world: World, **what: object) -> Fault:
     """A fault that hits the controller's writes in this namespace only."""
     return world.api.faults.add(Fault(**{"verb": "patch", "user": CONTROLLER, "namespace": world.namespace, **what}))  # type: ignore[arg-type]
-
-
-async def really(condition: Callable[[], bool], within: float = REAL_SECONDS) -> None:
-    """Wait on the wall clock; the world's clock stands still."""
-    deadline = time.monotonic() + within
-    while not condition():
-        assert time.monotonic() < deadline, "in vain"
-        await asyncio.sleep(0.005)
 
 
 async def test_the_rollback_is_the_first_write_after_the_failing_sample(world: World) -> None:

@@ -14,6 +14,7 @@ from canary.act.executor import PATIENCE
 from canary.controller.reconciler import OTHER_WRITES
 from canary.errors import AlreadyExists, NotFound
 from canary.kube import ROLLOUTS
+from canary.kube.outage import WATCH
 from canary.model.status import format_time, parse_time
 from canary.observe.objects import FINALIZER
 from canary_sandbox.apiserver import Fault
@@ -346,6 +347,7 @@ async def test_an_api_server_that_loses_its_watches(world: World) -> None:
     await world.until(lambda: world.step() == 1 and world.weights() == (90, 10))
     world.api.compact()
     world.api.drop_watches()
+    world.horizon = WATCH.longest  # they come back by the real clock: the other one waits for that
     await world.until(lambda: world.phase() == "Succeeded")
 
 
