@@ -184,7 +184,7 @@ class StatusWriter:
             return False
         self._backoff.succeeded(_STATUS)
         self._writes_in_step += 1
-        self._confirmation = Confirmation(sent, fresh, versions)
+        self._confirmation = Confirmation(sent, version(fresh), versions)
         self.read(fresh)
         self._store.put_rollout(fresh, answer=True)
         return True

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import timedelta
 
 import pytest
 from act_kit import NOW, TEAM, Bench, write
 
 from canary.act.executor import Executor, World
 from canary.act.gate import always_open
+from canary.act.reading import FRESH
 from canary.act.status import StatusWriter
 from canary.fair import Limit
 from canary.json_patch import annotate, annotation, remove
@@ -127,9 +127,9 @@ async def test_a_rollout_that_was_heard_of_later_is_asked_about(starting: Starti
 
 
 async def test_a_proof_grows_old(starting: Starting) -> None:
-    """Two seconds after the status was sent it proves nothing."""
+    """Ten seconds after the status was sent it proves nothing."""
     await starting.record_the_run()
-    starting.now += timedelta(seconds=2)
+    starting.now += FRESH
     assert await starting.raise_the_canary() == ["WriteRoute(HTTPRoute shop, step)"]
     assert starting.asked() == 1
 
