@@ -20,7 +20,6 @@ from definitions import concise, install, policy_definition, remove
 
 from canary.kube import (
     CHECKTEMPLATES,
-    CRDS,
     DEPLOYMENTS,
     GATEWAYS,
     GRPCROUTES,
@@ -411,7 +410,7 @@ async def test_live_looks_for_policies_about_a_rule_that_a_step_copies(cluster: 
     await cluster.kube.merge_patch(HTTPROUTES, "shop", NS, {"spec": {"rules": rules}})
     await cluster.accept(generation=2)
     assert await cluster.lint(manifest) == (0, [])
-    await cluster.kube.create(CRDS, policy_definition())
+    await install(cluster.kube, policy_definition())
     policies = Resource("gateway.envoyproxy.io", "v1alpha1", "securitypolicies", "SecurityPolicy")
     target = {"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "name": "shop", "sectionName": "pay"}
     metadata = {"name": "login", "namespace": NS}
