@@ -206,7 +206,7 @@ async def test_traefik_without_cluster_ips_knows_one_replica_only() -> None:
 
 @pytest.mark.timeout(60)
 async def test_calls_are_split_by_traefik_too() -> None:
-    """GRPCRoute on the same entry point: nine in ten calls, in turn, over HTTP/2 on both sides."""
+    """GRPCRoute on the same entry point: nine in ten calls, over HTTP/2 on both sides; its turns start anew with any change."""
     async with sandbox(gateway="traefik", crds=()) as cluster:
         port = cluster.gateway.listener_port
         await cluster.apply([manifest(namespace("team-shop")), gateway_at(port)])
@@ -225,4 +225,6 @@ async def test_calls_are_split_by_traefik_too() -> None:
             return set(await calls(20)) == {(0, "v1"), (0, "v2")}
 
         await until(both, within=20, what="calls to both versions")
-        assert await calls(200) == {(0, "v1"): 180, (0, "v2"): 20}
+        answers = await calls(200)
+        assert answers.keys() == {(0, "v1"), (0, "v2")}
+        assert abs(answers[0, "v2"] - 20) <= 4
