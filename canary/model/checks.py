@@ -21,6 +21,7 @@ MAX_QUERY = 4096
 SHORTEST_INTERVAL = 1.0
 """Seconds that are waited between two measurements at least, whatever a check declares."""
 MAX_CONDITION = 1024
+FAILURES_PATTERN = r"^[1-9][0-9]{0,2} of [1-9][0-9]{0,2}$"
 NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 ARG_PATTERN = r"^[a-zA-Z0-9_-]{1,63}$"
 
@@ -192,6 +193,15 @@ class Settings(ApiModel):
     failure_limit: Annotated[
         int, Field(ge=0, le=1000, description="Consecutive failed measurements that are still tolerated.")
     ] = 0
+    failures: Annotated[
+        str | None,
+        Field(
+            max_length=16,
+            pattern=FAILURES_PATTERN,
+            description="N of M: so many failed measurements of the last so many (at most 100) fail the check, in a row or not, "
+            "such as `2 of 5`. Instead of failureLimit.",
+        ),
+    ] = None
     initial_delay: Annotated[
         Duration, Field(description="Time after the canary's first traffic of a run before the first measurement.")
     ] = Duration.parse("0s")
@@ -262,8 +272,17 @@ COMPARED = "(has(self.compare) ? 1 : 0)"
 A_JUDGE = f"{either([f'a {name}' for name in JUDGES])} (one of them)"
 
 
-NO_LIMIT = "!has(self.compare) || !has(self.failureLimit) || self.failureLimit == 0"
-NO_LIMIT_WORDS = "compare takes no failureLimit: it says Fail once it is proved, and alpha is how much proof that takes"
+_NO_ROW = "!has(self.failureLimit) || self.failureLimit == 0"
+NO_LIMIT = f"!has(self.compare) || (!has(self.failures) && ({_NO_ROW}))"
+NO_LIMIT_WORDS = "compare takes no failureLimit and no failures: it says Fail once it is proved, and alpha is how much proof that takes"
+ONE_COUNT = f"!has(self.failures) || {_NO_ROW}"
+ONE_COUNT_WORDS = "failures and failureLimit are two answers to one question, how many failures are too many: give one"
+
+LIMITS: list[Any] = [
+    {"rule": NO_LIMIT, "message": NO_LIMIT_WORDS},
+    {"rule": ONE_COUNT, "message": ONE_COUNT_WORDS},
+]
+"""Rules on what a check tolerates."""
 
 
 class TemplateRef(ApiModel):
@@ -313,7 +332,7 @@ class Check(_Overrides, Templated, CheckSources, _Named):  # fields stand in the
                     "message": f"a check with its own query has {A_JUDGE}; "
                     "with a template it has neither, because the template brings it, nor with compare, which judges by itself",
                 },
-                {"rule": NO_LIMIT, "message": NO_LIMIT_WORDS},
+                *LIMITS,
             ],
             "anyOf": ARGS_NEED_A_TEMPLATE,
         },

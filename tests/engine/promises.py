@@ -253,11 +253,18 @@ class Promises:
             failures = before.failures if before else 0
             last = before.measured_at if before else None
             verdict = VerdictKind.UNKNOWN
+            window = before.recent if before and set(before.recent) <= set(".x") else ""  # else it was forged
             for name, measurement in facts.measurements:
                 if name == check.name and (last is None or measurement.at > last):
                     last, verdict = measurement.at, self._verdict(name, measurement)
                     failures = {VerdictKind.PASS: 0, VerdictKind.FAIL: failures + 1}.get(verdict, failures)
-            if verdict is not VerdictKind.FAIL or failures <= check.settings.failure_limit or check.settings.dry_run:
+                    window += {VerdictKind.PASS: ".", VerdictKind.FAIL: "x"}.get(verdict, "")
+            if check.settings.failures is None:
+                too_many = verdict is VerdictKind.FAIL and failures > check.settings.failure_limit
+            else:
+                most, of = (int(word) for word in check.settings.failures.split(" of "))
+                too_many = verdict is not VerdictKind.UNKNOWN and window[-of:].count("x") >= most
+            if not too_many or check.settings.dry_run:
                 continue
             run = decision.status.run
             assert run is not None
