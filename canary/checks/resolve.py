@@ -9,7 +9,7 @@ from canary.checks.judges import Judge, judge_of
 from canary.checks.judges.sliding import Sliding
 from canary.checks.sources import Source, source_of
 from canary.errors import SpecError
-from canary.model.checks import NO_LIMIT_WORDS, ONE_COUNT_WORDS, OVERRIDES, Check, Settings, TemplateRef
+from canary.model.checks import NO_LIMIT_WORDS, ONE_COUNT_WORDS, OVERRIDES, WARM_WORDS, Check, Settings, TemplateRef
 from canary.model.templates import CheckTemplateSpec
 
 _DEFAULTS = Settings()
@@ -95,6 +95,8 @@ def resolve(check: Check, template: CheckTemplateSpec | None, field: str) -> Res
     compares = declared.compare is not None
     if compares and (settings.failure_limit or settings.failures):
         raise SpecError(f"{field}.{'failureLimit' if settings.failure_limit else 'failures'}", NO_LIMIT_WORDS)
+    if declared.compare is not None and declared.compare.slower_than is not None and not settings.initial_delay.seconds:
+        raise SpecError(f"{field}.initialDelay", WARM_WORDS)
     return ResolvedCheck(
         name=check.key,
         source=source,

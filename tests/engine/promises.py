@@ -9,12 +9,12 @@ from datetime import datetime, timedelta
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from canary.checks.judges.comparison import Versus
+from canary.checks.judges.against import Against
 from canary.decide.actions import WriteRoute
 from canary.decide.facts import Facts
 from canary.decide.pausing import BY_POLICY
 from canary.decide.scope import Decision, measuring
-from canary.model.measurement import Compared, Measured, Sample
+from canary.model.measurement import Compared, Measured, Sample, Timed
 from canary.model.rollout import OnFailure, Promotion, RouteKind
 from canary.model.status import Outcome, Phase, RolloutStatus, VerdictKind
 from canary.routes.filters import copied, mirrors, unmirrored
@@ -101,14 +101,14 @@ class Promises:
                 continue  # of a check that is declared no more
             before = self.heard.get(name)
             # A look is evidence of the step in which it began.
-            at = measurement.since if isinstance(measurement, Compared) else measurement.at
+            at = measurement.since if isinstance(measurement, Compared | Timed) else measurement.at
             if before is None or at > before[0] or (at == before[0] and measurement.at > at):
                 self.heard[name] = (at, self._verdict(name, measurement))
 
     def _verdict(self, name: str, measurement: Measured) -> VerdictKind:
         check = next(check for check in self.world.checks if check.name == name)
-        if isinstance(check.judge, Versus):  # whether it proves anything is not in these books
-            seen = isinstance(measurement, Compared) and measurement.canary > 0 and measurement.stable > 0
+        if isinstance(check.judge, Against):  # whether it proves anything is not in these books
+            seen = isinstance(measurement, Compared | Timed) and measurement.canary > 0 and measurement.stable > 0
             return VerdictKind.PASS if seen else VerdictKind.UNKNOWN
         assert check.judge.maximum is not None, "the books only know checks with a maximum"
         if not isinstance(measurement, Sample) or not abs(measurement.value) < float("inf"):
@@ -223,9 +223,9 @@ class Promises:
                 continue
             if verdict is VerdictKind.FAIL:
                 return f"check {check.name} fails"
-            if full or (isinstance(check.judge, Versus) and self._incomparable(index)):
+            if full or (isinstance(check.judge, Against) and self._incomparable(index)):
                 continue
-            lag = check.judge.lag.delta if isinstance(check.judge, Versus) else timedelta(0)
+            lag = check.judge.lag.delta if isinstance(check.judge, Against) else timedelta(0)
             if at is None or at < reached + self.world.settle + lag or verdict is not VerdictKind.PASS:
                 return f"check {check.name} has not passed in this step, with the gateways settled"
         return ""
