@@ -46,9 +46,13 @@ class _Reading:
 
 
 class Counting:
-    """The counters of one check. What is read first is only kept: a look lies between two readings."""
+    """The counters of one check. What is read first is only kept: a look lies between two readings.
+
+    `at` is of when what was read last is: when Prometheus was asked for it, perhaps by somebody else.
+    """
 
     def __init__(self) -> None:
+        self.at: datetime | None = None
         self._before: _Reading | None = None
         self._lost = 0
 
@@ -61,6 +65,7 @@ class Counting:
         """
         text = sources["canary"].text
         found = await self._read(sources, ask, now)
+        self.at = found.at
         if not isinstance(found, _Reading):
             return replace(found, query=text)
         before, self._before = self._before, found
@@ -115,7 +120,9 @@ class Counting:
         canary, stable = (
             Snapshot(series[backend, "requests"], series[backend, "failures"]) for backend in ("canary", "stable")
         )
-        return _Reading(now, instant, canary, stable)
+        # When the instant was asked for; what is asked for a named instant is of that, whenever that was.
+        at = min(answers[key].at for key in first if key in answers and key not in rest)
+        return _Reading(at, instant, canary, stable)
 
 
 def _of(key: tuple[Backend, str], found: Measurement) -> Measurement:

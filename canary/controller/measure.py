@@ -29,6 +29,12 @@ JITTER = 0.1
 
 NOTHING_SETTLED: Mapping[str, datetime] = {}
 
+MAX_AGE = 1.0
+"""Seconds that an answer given to others may be old at most; and a tenth of the pause between two looks.
+
+What is so for a pause and its jitter is seen all the same, since pauses count from the moment of which an answer is.
+"""
+
 APART = 0.01
 """Seconds between two first looks."""
 
@@ -71,17 +77,21 @@ class Measurements:
         self._post = post
         self._pace = pace or Pace()
         self._tasks: dict[str, tuple[ResolvedCheck, datetime | None, asyncio.Task[None]]] = {}
+        self._evidence_since: datetime | None = None
 
     def sync(
         self,
         checks: tuple[ResolvedCheck, ...],
         traffic_since: datetime | None,
         settled: Mapping[str, datetime] = NOTHING_SETTLED,
+        evidence_since: datetime | None = None,
     ) -> None:
         """Measure exactly these checks. One that is measured already and has not changed goes on undisturbed.
 
-        Comparisons are read from when on their counters are `settled`, by name, and anew when that is another moment.
+        Comparisons are read from when on their counters are `settled`, by name, and anew when that is another moment. What is
+        older than `evidence_since` is no evidence for the present step, so answers of before are not taken over.
         """
+        self._evidence_since = evidence_since
         wanted = {check.name: (check, settled.get(check.name)) for check in checks}
         for name, (check, since, task) in list(self._tasks.items()):
             if wanted.get(name) != (check, since):
@@ -112,10 +122,12 @@ class Measurements:
             earliest = traffic_since + timedelta(seconds=check.settings.initial_delay.seconds)
             first = max(first, (earliest - now).total_seconds())
         await self._clock.sleep(first)
+        began = self._clock.now()
         while True:
             started = self._clock.now()
-            self._post(check.name, await self._measure(check, started))
-            spent = (self._clock.now() - started).total_seconds()
+            found = await self._measure(check, started, self._max_age(interval, began, started))
+            self._post(check.name, found)
+            spent = (self._clock.now() - found.at).total_seconds()
             pause = interval * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - spreads load
             await self._clock.sleep(max(pause - spent, interval / 10))
 
@@ -132,20 +144,26 @@ class Measurements:
             earliest = traffic_since + timedelta(seconds=check.settings.initial_delay.seconds)
             first = max(first, (earliest - now).total_seconds())
         await self._clock.sleep(max(first, 0.0))
-        counting, pause = Counting(), SHORTEST_INTERVAL
+        counting, pause, began = Counting(), SHORTEST_INTERVAL, self._clock.now()
         while True:
             started = self._clock.now()
-            found = await self._count(check, counting, started, interval * (1 - 2 * JITTER))
+            max_age = self._max_age(pause, began, started)
+            found = await self._count(check, counting, started, interval * (1 - 2 * JITTER), max_age)
             if found is not None:
                 self._post(check.name, found)
-            spent = (self._clock.now() - started).total_seconds()
+            spent = (self._clock.now() - (counting.at or started)).total_seconds()
             varied = pause * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - spreads load
             await self._clock.sleep(max(varied - spent, pause / 10))
             pause = min(2 * pause, interval)
 
-    async def _measure(self, check: ResolvedCheck, now: datetime) -> Measurement | Reading:
+    def _max_age(self, pause: float, began: datetime, now: datetime) -> float:
+        """How old an answer may be: not of before this task began, nor of before the step."""
+        since = max(began, self._evidence_since or began)
+        return max(0.0, min(MAX_AGE, JITTER * pause, (now - since).total_seconds()))
+
+    async def _measure(self, check: ResolvedCheck, now: datetime, max_age: float) -> Measurement | Reading:
         if not check.per_backend:
-            return await self._ask(check, now)
+            return await self._ask(check, now, max_age=max_age)
         # Both at once: what is compared is to be of one moment.
         answers = await asyncio.gather(*(self._ask(check, now, backend) for backend in BACKENDS))
         numbers = []
@@ -156,23 +174,28 @@ class Measurements:
         canary, stable = numbers
         return Counts(canary, stable, now)
 
-    async def _count(self, check: ResolvedCheck, counting: Counting, now: datetime, least: float) -> Measured | None:
+    async def _count(
+        self, check: ResolvedCheck, counting: Counting, now: datetime, least: float, max_age: float
+    ) -> Measured | None:
         try:
             sources = {backend: self._render(check, backend) for backend in BACKENDS}
         except RenderError as error:
             return Malformed(now, "UnknownVariable", str(error), check.source.text)
 
         async def ask(source: Source, instant: float | None) -> Measurement:
-            return await self._put(check, replace(self._query(check, source), counters=True, instant=instant), now)
+            query = replace(self._query(check, source), counters=True, instant=instant, max_age=max_age)
+            return await self._put(check, query, now)
 
         return await counting.look(sources, ask, now, least)
 
-    async def _ask(self, check: ResolvedCheck, now: datetime, backend: Backend | None = None) -> Measurement:
+    async def _ask(
+        self, check: ResolvedCheck, now: datetime, backend: Backend | None = None, max_age: float = 0.0
+    ) -> Measurement:
         try:
             source = self._render(check, backend)
         except RenderError as error:
             return Malformed(now, "UnknownVariable", str(error), check.source.text)
-        found = await self._put(check, self._query(check, source), now)
+        found = await self._put(check, replace(self._query(check, source), max_age=max_age), now)
         if check.judge.expression is not None and isinstance(found, Sample):
             return await self._weigh(check.judge.expression, found)
         return found

@@ -405,7 +405,10 @@ class Reconciler:
                 for check in observation.facts.checks
                 if check.name in settled or not isinstance(check.judge, Versus)
             )
-            self._measurements.sync((*checks, *also), since, settled)
+            step = observation.status.step
+            self._measurements.sync(
+                (*checks, *also), since, settled, evidence_since=step.evidence_since if step is not None else None
+            )
 
     @staticmethod
     def _settled(observation: Observation) -> dict[str, datetime]:
