@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from canary.checks.judges.comparison import Versus
 from canary.checks.queries import BACKENDS, Backend
 from canary.checks.resolve import ResolvedCheck
 from canary.checks.sources import Source
@@ -38,15 +40,38 @@ What is so for a pause and its jitter is seen all the same, since pauses count f
 APART = 0.01
 """Seconds between two first looks."""
 
+EARLY_LOOKS = 10.0
+"""So many looks a second the comparisons of all runs may have together for being quick; each has its interval in any case."""
+
 Post = Callable[[str, Measured | Reading], None]
 Render = Callable[[ResolvedCheck, Backend | None], Source]
 
 
 class Pace:
-    """Spreads the first looks after a start: one every ten milliseconds, and each within its own interval."""
+    """Of all runs: spreads the first looks after a start, and says how often comparisons look.
+
+    First looks come one every ten milliseconds, and each within its own interval.
+    """
 
     def __init__(self) -> None:
         self._next: datetime | None = None
+        self._comparing = 0
+
+    @contextmanager
+    def comparing(self) -> Iterator[None]:
+        """While one more comparison looks."""
+        self._comparing += 1
+        try:
+            yield
+        finally:
+            self._comparing -= 1
+
+    def between_looks(self, interval: float, lag: float) -> float:
+        """Seconds between two looks of a comparison: there is news every `lag` or more often, which is looked for twice as often.
+
+        The more comparisons there are, the longer, up to the interval.
+        """
+        return min(interval, max(SHORTEST_INTERVAL, lag / 2, self._comparing / EARLY_LOOKS))
 
     def turn(self, now: datetime, interval: float) -> float:
         """Seconds until the next look that is free."""
@@ -132,11 +157,16 @@ class Measurements:
             await self._clock.sleep(max(pause - spent, interval / 10))
 
     async def _looks(self, check: ResolvedCheck, traffic_since: datetime | None, settled: datetime) -> None:
-        """Of a comparison: a reading as soon as the counters are settled, then looks after 1, 2, 4, … s up to the interval.
+        """Of a comparison: a reading as soon as the counters are settled, then looks after 1, 2, 4, … s up to its pace.
 
-        That is valid at every look, so nobody has to wait for the first one, and nobody is asked more often for long.
+        That is valid at every look, so nobody has to wait for the first one.
         """
+        with self._pace.comparing():
+            await self._look_on(check, traffic_since, settled)
+
+    async def _look_on(self, check: ResolvedCheck, traffic_since: datetime | None, settled: datetime) -> None:
         interval = max(check.settings.interval.seconds, SHORTEST_INTERVAL)
+        lag = check.judge.lag.seconds if isinstance(check.judge, Versus) else interval
         now = self._clock.now()
         # Where it has been settled for longer a restart is the reason, and a thousand runs want to look now.
         first = (settled - now).total_seconds() if settled > now else self._pace.turn(now, interval)
@@ -154,7 +184,7 @@ class Measurements:
             spent = (self._clock.now() - (counting.at or started)).total_seconds()
             varied = pause * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - spreads load
             await self._clock.sleep(max(varied - spent, pause / 10))
-            pause = min(2 * pause, interval)
+            pause = min(2 * pause, self._pace.between_looks(interval, lag))
 
     def _max_age(self, pause: float, began: datetime, now: datetime) -> float:
         """How old an answer may be: not of before this task began, nor of before the step."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -14,7 +15,7 @@ from canary.checks.queries import Backend
 from canary.checks.resolve import ResolvedCheck, resolve
 from canary.checks.sources import Source
 from canary.controller.clock import ManualClock
-from canary.controller.measure import JITTER, MAX_AGE, Measurements
+from canary.controller.measure import EARLY_LOOKS, JITTER, MAX_AGE, Measurements, Pace
 from canary.metrics.port import Query
 from canary.model.checks import Check
 from canary.model.measurement import Compared, Measured, Measurement, Reading, Sample, Vector
@@ -105,6 +106,31 @@ async def test_looks_of_a_comparison_are_never_further_apart_than_alone(team: Te
     assert len(looks) >= 14
     assert longest([found.at for found in looks]) <= 4 * (1 + JITTER) + 0.06
     assert all(before.at == after.since for before, after in pairwise(looks))
+
+
+def test_comparisons_look_as_often_as_there_is_news_and_as_few_as_many_can_afford() -> None:
+    """Few of them twice in a lag, a thousand each on its interval, and none less often than that."""
+    pace = Pace()
+    with pace.comparing():
+        assert [pace.between_looks(30, lag) for lag in (0, 2, 6, 16, 31, 90)] == [1, 1, 3, 8, 15.5, 30]
+        assert pace.between_looks(5, 16) == 5
+    with ExitStack() as stack:
+        for number in range(1, 1001):
+            stack.enter_context(pace.comparing())
+            pause = pace.between_looks(30, 2)
+            assert pause <= 30
+            assert number / pause <= max(EARLY_LOOKS, number / 30) + 1e-9
+    assert pace.between_looks(30, 2) == 1
+
+
+async def test_who_ends_leaves_its_looks_to_others(team: Team) -> None:
+    """What is measured no more costs nobody's pace."""
+    team.measurements.sync((check("4s", lag="9s"),), OLD, {"errors": START})
+    await team.pass_(1)
+    assert team.measurements._pace._comparing == 1
+    team.measurements.sync((), None)
+    await team.pass_(1)
+    assert team.measurements._pace._comparing == 0
 
 
 @pytest.mark.parametrize("compared", [False, True])

@@ -15,7 +15,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from deploy_kit import DEPLOY, OVERLAYS, ROOT, Town, kustomized, load, program, run
 
-from canary.checks.queries import check_query
+from canary.checks.queries import check_questions
 from canary.checks.traffic import traffic_queries
 from canary.cli import promtool
 from canary.metrics.scripted import Scripted
@@ -74,7 +74,9 @@ def queries(folder: str, user: Json) -> list[str]:
     checks = resolve_checks(store, namespace, name, spec)
     assert checks.problems == ()
     assert checks.traffic is not None
-    asked = [check_query(check, spec, namespace, name, weight=10) for check in checks.resolved]
+    asked = [
+        source for check in checks.resolved for _, source in check_questions(check, spec, namespace, name, weight=10)
+    ]
     return [source.text for source in (*asked, *traffic_queries(checks.traffic, spec, namespace, name, weight=10))]
 
 
@@ -114,6 +116,13 @@ async def test_any_server_takes_them_and_a_rollout_that_uses_them_could_run(plac
     assert "spec.checks" not in status["message"]
     assert "spec.traffic" not in status["message"]
     assert status["phase"] == "Idle", status["message"]
+
+
+@pytest.mark.parametrize("folder", OWN)
+def test_a_data_plane_that_tells_both_backends_apart_has_a_comparison(folder: str) -> None:
+    """An application's counters miss what a pod took along that crashed, so none is shipped for these."""
+    compared = {one["metadata"]["name"] for one in kustomized(CHECKS / folder) if "compare" in one["spec"]}
+    assert compared == (set() if folder == "application" else {f"{folder}-errors-vs-stable"})
 
 
 @pytest.mark.parametrize("folder", [folder for folder in OWN if folder != "application"])
@@ -210,8 +219,13 @@ async def test_each_tells_the_canary_from_stable_and_from_others_on_a_real_prome
 
         for folder in OWN:
             for user in users(folder):
-                errors, latency, canary, stable = queries(folder, user)
+                errors, *compared, latency, canary, stable = queries(folder, user)
                 assert await number(errors) == pytest.approx(0.1, abs=0.02), folder
                 assert 0 < await number(latency) <= 0.1, folder
                 share = await number(f"{canary} / ({canary} + {stable})")
                 assert share == pytest.approx(0.25, abs=0.02), folder
+                if compared:
+                    requests, failures, of_stable, failures_of_stable = (f"sum({counter})" for counter in compared)
+                    assert await number(f"{failures} / {requests}") == pytest.approx(0.1, abs=0.02), folder
+                    assert await number(f"{requests} / ({requests} + {of_stable})") == pytest.approx(0.25, abs=0.02)
+                    assert await number(failures_of_stable) == 0, folder
