@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from canary.fair import FairLimit, Place
+from canary.fair import FairLimit, LimitClosed, Place
 from canary.metrics.port import Query
 from canary.model.measurement import Measurement, NoData, Sample
 
@@ -63,7 +63,10 @@ class Sharing:
         came, key = self._clock(), _key(query)
         request = self._find(key, query, came) or await self._in_line(key, query, now, came)
         async with asyncio.timeout(query.timeout):
-            found = await asyncio.shield(request.answer)  # the others wait for it, whoever gives up
+            await asyncio.wait((request.answer,))  # and not the answer itself: the others wait for it, whoever gives up
+        if request.answer.cancelled():  # never begun, since the address was given up
+            raise LimitClosed
+        found = request.answer.result()
         return replace(found, at=now - timedelta(seconds=max(0.0, came - request.sent)))
 
     async def _in_line(self, key: Hashable, query: Query, now: datetime, came: float) -> _Request:
@@ -99,8 +102,9 @@ class Sharing:
 
     def _find(self, key: Hashable, query: Query, came: float) -> _Request | None:
         request = self._requests.get(key)
-        young = request is not None and came - request.sent <= min(query.max_age, KEPT)
-        return request if young else None
+        if request is None or came - request.sent > min(query.max_age, KEPT):
+            return None
+        return None if request.answer.done() and not _keepable(request.answer) else request
 
     def _leave(self, key: Hashable, waiting: _Waiting) -> None:
         others = self._waiting.get(key)

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from canary.checks.sources.prometheus import Prometheus
-from canary.fair import FairLimit, Place
+from canary.fair import FairLimit, LimitClosed, Place
 from canary.metrics.port import Query
 from canary.metrics.prometheus import PrometheusProvider
 from canary.metrics.sharing import KEPT, NoTurn, Sharing
@@ -225,6 +225,33 @@ def test_who_has_more_time_has_a_request_of_his_own() -> None:
         await asyncio.gather(*asking, return_exceptions=True)
 
     asyncio.run(both())
+
+
+async def test_who_waits_for_what_was_never_begun_is_not_taken_for_one_who_gave_up() -> None:
+    """An address that is given up cancels what no thread had begun; a measuring task would end with that for ever."""
+    story = Story(4)
+    tenants = [(f"team-{one}", "shop") for one in range(3)]
+    asking = [
+        asyncio.ensure_future(story.sharing.ask(Query(Prometheus("x"), tenant=tenant, max_age=1.0), EPOCH))
+        for tenant in tenants
+    ]
+    await asyncio.sleep(0)
+    (request,) = story.sharing._requests.values()
+    request.answer.cancel()
+    assert [type(one) for one in await asyncio.gather(*asking, return_exceptions=True)] == [LimitClosed] * 3
+
+
+async def test_who_asks_in_the_moment_of_an_error_asks_anew() -> None:
+    """Before anybody was told."""
+    story = Story(4, failing=lambda _: True)
+    first = asyncio.ensure_future(story.sharing.ask(Query(Prometheus("x"), tenant=("a", "shop"), max_age=1.0), EPOCH))
+    await asyncio.sleep(0)
+    story._agenda[0][2]()
+    second = asyncio.ensure_future(story.sharing.ask(Query(Prometheus("x"), tenant=("b", "shop"), max_age=1.0), EPOCH))
+    await asyncio.sleep(0)
+    assert len(story.sent) == 2
+    assert isinstance(await first, Unreachable)
+    second.cancel()
 
 
 async def _answers(provider: PrometheusProvider, number: int, **of_query: float) -> list[Measurement]:
