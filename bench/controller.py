@@ -13,12 +13,14 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
+from unittest.mock import patch
 
 from bench import world
 from canary.controller import counting
 from canary.controller.run import serve
 from canary.controller.settings import Settings
 from canary.decide import engine
+from canary.decide.comparing import compare
 from canary.metrics.port import Query
 from canary.model.measurement import Compared, Labels, Measurement, Sample, Vector
 from canary.telemetry import Telemetry, configure
@@ -116,18 +118,18 @@ class Judging:
     def __init__(self) -> None:
         self.looks = 0
         self.seconds = 0.0
-        subtract, fold = counting._compared, engine.compare  # noqa: SLF001 - what is measured
-        counting._compared = self._timed(subtract)  # noqa: SLF001
+        subtract = counting._compared  # noqa: SLF001 - what is measured
 
         def folded(scope: Any, check: Any, rule: Any, before: Any, measurements: Sequence[Any]) -> Any:
             seen = tuple(measurements)
             looks = sum(isinstance(one, Compared) for one in seen)
             if not looks:
-                return fold(scope, check, rule, before, seen)
+                return compare(scope, check, rule, before, seen)
             self.looks += looks
-            return self._timed(fold)(scope, check, rule, before, seen)
+            return self._timed(compare)(scope, check, rule, before, seen)
 
-        engine.compare = folded
+        patch.object(counting, "_compared", self._timed(subtract)).start()
+        patch.object(engine, "compare", folded).start()
 
     def _timed(self, work: Callable[..., Any]) -> Callable[..., Any]:
         def timed(*arguments: Any) -> Any:

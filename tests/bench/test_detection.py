@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bench.detection.report import markdown, merged, middle
-from bench.detection.trials import CASES, Setting
+from bench.detection.trials import CASES, Setting, measured
 from canary.model.rollout import RolloutSpec
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,6 +20,20 @@ def row(*gone: float | None, scrape: int = 1, case: str = "in the step", stable:
     trials = [None if one is None else {"seen": one / 4, "proved": one / 2, "gone": one} for one in gone]
     setting = {"stable_percent": stable, "weight": 50, "requests_per_second": 100.0, "lag_seconds": scrape + 1}
     return {**setting, "scrape_seconds": scrape, "case": case, "trials": trials}
+
+
+@pytest.mark.e2e
+async def test_a_trial_of_each_case_on_a_real_envoy_and_a_real_prometheus() -> None:
+    """A canary that fails half of its requests is found in both, and what was waited for comes in its order."""
+    rows = await measured(Setting(1, 5, 50, 100), CASES, 1)
+    assert [one["case"] for one in rows] == list(CASES)
+    (start,), (step,) = (one["trials"] for one in rows)
+    assert start is not None
+    assert step is not None
+    for trial in (start, step):
+        assert 0 < trial["seen"] <= trial["proved"] <= trial["gone"]
+    assert start["seen"] > 4  # settle time and lag
+    assert step["gone"] < start["gone"]
 
 
 def test_new_trials_replace_those_of_the_same_setting_and_no_others() -> None:
