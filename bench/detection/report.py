@@ -97,6 +97,7 @@ _WAITS = (
     "- *The look*: twice in a `lag`, and every second at most ([0043](../decisions/0043-one-request-for-one-question.md)). With more than ten comparisons",
     "  at a time less often, up to the check interval.",
     "- *The proof*: failures that chance does not explain. Of a canary with few requests, or beside a stable version with few failures, that",
-    "  takes several looks. It is the one wait that no setting removes.",
+    "  takes several looks. Where very many failures come with one scrape, the judge doubts that they are single ones",
+    "  ([0036](../decisions/0036-evidence-is-capital.md)), and waits for another scrape or two.",
     "- From the look to the weight: milliseconds.",
 )
