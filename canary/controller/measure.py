@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from canary.checks.judges.against import Against
 from canary.checks.judges.comparison import Versus
 from canary.checks.queries import BACKENDS, Backend
 from canary.checks.resolve import ResolvedCheck
@@ -17,11 +18,12 @@ from canary.checks.sources import Source
 from canary.controller.clock import Clock
 from canary.controller.conditions import Weigh
 from canary.controller.counting import Counting
+from canary.controller.proof import Proof
 from canary.errors import RenderError
 from canary.fair import NOBODY, Tenant
 from canary.metrics.port import Provider, Query
 from canary.model.checks import SHORTEST_INTERVAL
-from canary.model.measurement import Counts, Malformed, Measured, Measurement, Reading, Sample, Unreachable
+from canary.model.measurement import Compared, Counts, Malformed, Measured, Measurement, Reading, Sample, Unreachable
 
 log = logging.getLogger("canary.measure")
 
@@ -45,6 +47,13 @@ EARLY_LOOKS = 10.0
 
 Post = Callable[[str, Measured | Reading], None]
 Render = Callable[[ResolvedCheck, Backend | None], Source]
+
+
+def _proof(check: ResolvedCheck, sure: datetime) -> Proof | None:
+    """What may prove a canary good; `sure` is when the data planes do what the routes say, whatever a status says of that."""
+    if not isinstance(check.judge, Versus) or not check.judge.promote_early:
+        return None
+    return Proof(check.judge, sure + check.judge.lag.delta)
 
 
 class Pace:
@@ -103,17 +112,25 @@ class Measurements:
         self._pace = pace or Pace()
         self._tasks: dict[str, tuple[ResolvedCheck, datetime | None, asyncio.Task[None]]] = {}
         self._evidence_since: datetime | None = None
+        self._good: dict[str, datetime] = {}
+
+    @property
+    def good(self) -> Mapping[str, datetime]:
+        """Comparisons with `promoteEarly` that have proved their canary good, and since when they have counted."""
+        return dict(self._good)
 
     def sync(
         self,
         checks: tuple[ResolvedCheck, ...],
         traffic_since: datetime | None,
         settled: Mapping[str, datetime] = NOTHING_SETTLED,
+        settle: timedelta = timedelta(0),
         evidence_since: datetime | None = None,
     ) -> None:
         """Measure exactly these checks. One that is measured already and has not changed goes on undisturbed.
 
-        Comparisons are read from when on their counters are `settled`, by name, and anew when that is another moment. What is
+        Comparisons are read from when on their counters are `settled`, by name, and anew when that is another moment. `settle` is
+        how long data planes may take to follow: what is to prove a canary good is counted from then on at the earliest. What is
         older than `evidence_since` is no evidence for the present step, so answers of before are not taken over.
         """
         self._evidence_since = evidence_since
@@ -122,15 +139,22 @@ class Measurements:
             if wanted.get(name) != (check, since):
                 task.cancel()
                 del self._tasks[name]
+                self._good.pop(name, None)
         for name, (check, since) in wanted.items():
             if name not in self._tasks:
-                loop = self._loop(check, traffic_since) if since is None else self._looks(check, traffic_since, since)
+                sure = self._clock.now() + settle
+                loop = (
+                    self._loop(check, traffic_since)
+                    if since is None
+                    else self._looks(check, traffic_since, since, sure)
+                )
                 self._tasks[name] = (check, since, asyncio.create_task(loop, name=f"measure {name}"))
 
     async def stop(self) -> None:
         """End every task and wait for it."""
         tasks = [task for _, _, task in self._tasks.values()]
         self._tasks.clear()
+        self._good.clear()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -156,17 +180,21 @@ class Measurements:
             pause = interval * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - spreads load
             await self._clock.sleep(max(pause - spent, interval / 10))
 
-    async def _looks(self, check: ResolvedCheck, traffic_since: datetime | None, settled: datetime) -> None:
+    async def _looks(
+        self, check: ResolvedCheck, traffic_since: datetime | None, settled: datetime, sure: datetime
+    ) -> None:
         """Of a comparison: a reading as soon as the counters are settled, then looks after 1, 2, 4, … s up to its pace.
 
         That is valid at every look, so nobody has to wait for the first one.
         """
         with self._pace.comparing():
-            await self._look_on(check, traffic_since, settled)
+            await self._look_on(check, traffic_since, settled, sure)
 
-    async def _look_on(self, check: ResolvedCheck, traffic_since: datetime | None, settled: datetime) -> None:
+    async def _look_on(
+        self, check: ResolvedCheck, traffic_since: datetime | None, settled: datetime, sure: datetime
+    ) -> None:
         interval = max(check.settings.interval.seconds, SHORTEST_INTERVAL)
-        lag = check.judge.lag.seconds if isinstance(check.judge, Versus) else interval
+        lag = check.judge.lag.seconds if isinstance(check.judge, Against) else interval
         now = self._clock.now()
         # Where it has been settled for longer a restart is the reason, and a thousand runs want to look now.
         first = (settled - now).total_seconds() if settled > now else self._pace.turn(now, interval)
@@ -175,11 +203,14 @@ class Measurements:
             first = max(first, (earliest - now).total_seconds())
         await self._clock.sleep(max(first, 0.0))
         counting, pause, began = Counting(), SHORTEST_INTERVAL, self._clock.now()
+        proof = _proof(check, sure)
         while True:
             started = self._clock.now()
             max_age = self._max_age(pause, began, started)
             found = await self._count(check, counting, started, interval * (1 - 2 * JITTER), max_age)
             if found is not None:
+                if proof is not None and isinstance(found, Compared):
+                    self._prove(check.name, proof, found)
                 self._post(check.name, found)
             spent = (self._clock.now() - (counting.at or started)).total_seconds()
             varied = pause * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - spreads load
@@ -190,6 +221,12 @@ class Measurements:
         """How old an answer may be: not of before this task began, nor of before the step."""
         since = max(began, self._evidence_since or began)
         return max(0.0, min(MAX_AGE, JITTER * pause, (now - since).total_seconds()))
+
+    def _prove(self, name: str, proof: Proof, look: Compared) -> None:
+        proof.seen(look)
+        self._good.pop(name, None)
+        if proof.good_since is not None:
+            self._good[name] = proof.good_since
 
     async def _measure(self, check: ResolvedCheck, now: datetime, max_age: float) -> Measurement | Reading:
         if not check.per_backend:
