@@ -75,12 +75,9 @@ class Pace:
         finally:
             self._comparing -= 1
 
-    def between_looks(self, interval: float, lag: float) -> float:
-        """Seconds between two looks of a comparison: there is news every `lag` or more often, which is looked for twice as often.
-
-        The more comparisons there are, the longer, up to the interval.
-        """
-        return min(interval, max(SHORTEST_INTERVAL, lag / 2, self._comparing / EARLY_LOOKS))
+    def between_looks(self, quick: float, interval: float) -> float:
+        """Seconds between two looks of a comparison: `quick`, and the more of them there are, the longer, up to the interval."""
+        return min(interval, max(quick, self._comparing / EARLY_LOOKS))
 
     def turn(self, now: datetime, interval: float) -> float:
         """Seconds until the next look that is free."""
@@ -194,7 +191,7 @@ class Measurements:
         self, check: ResolvedCheck, traffic_since: datetime | None, settled: datetime, sure: datetime
     ) -> None:
         interval = max(check.settings.interval.seconds, SHORTEST_INTERVAL)
-        lag = check.judge.lag.seconds if isinstance(check.judge, Against) else interval
+        quick = check.judge.pause(interval) if isinstance(check.judge, Against) else interval
         now = self._clock.now()
         # Where it has been settled for longer a restart is the reason, and a thousand runs want to look now.
         first = (settled - now).total_seconds() if settled > now else self._pace.turn(now, interval)
@@ -215,7 +212,7 @@ class Measurements:
             spent = (self._clock.now() - (counting.at or started)).total_seconds()
             varied = pause * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - spreads load
             await self._clock.sleep(max(varied - spent, pause / 10))
-            pause = min(2 * pause, self._pace.between_looks(interval, lag))
+            pause = min(2 * pause, self._pace.between_looks(quick, interval))
 
     def _max_age(self, pause: float, began: datetime, now: datetime) -> float:
         """How old an answer may be: not of before this task began, nor of before the step."""

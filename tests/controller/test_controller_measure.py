@@ -11,6 +11,7 @@ from itertools import pairwise
 
 import pytest
 
+from canary.checks.judges.against import Against
 from canary.checks.queries import Backend
 from canary.checks.resolve import ResolvedCheck, resolve
 from canary.checks.sources import Source
@@ -110,17 +111,18 @@ async def test_looks_of_a_comparison_are_never_further_apart_than_alone(team: Te
 
 def test_comparisons_look_as_often_as_there_is_news_and_as_few_as_many_can_afford() -> None:
     """Few of them twice in a lag, a thousand each on its interval, and none less often than that."""
+    judges = [check(lag=f"{lag}s").judge for lag in (0, 2, 6, 16, 31, 90)]
+    assert [judge.pause(30) for judge in judges if isinstance(judge, Against)] == [1, 1, 3, 8, 15.5, 30]
     pace = Pace()
     with pace.comparing():
-        assert [pace.between_looks(30, lag) for lag in (0, 2, 6, 16, 31, 90)] == [1, 1, 3, 8, 15.5, 30]
-        assert pace.between_looks(5, 16) == 5
+        assert (pace.between_looks(3, 30), pace.between_looks(8, 5)) == (3, 5)
     with ExitStack() as stack:
         for number in range(1, 1001):
             stack.enter_context(pace.comparing())
-            pause = pace.between_looks(30, 2)
+            pause = pace.between_looks(1, 30)
             assert pause <= 30
             assert number / pause <= max(EARLY_LOOKS, number / 30) + 1e-9
-    assert pace.between_looks(30, 2) == 1
+    assert pace.between_looks(1, 30) == 1
 
 
 async def test_who_ends_leaves_its_looks_to_others(team: Team) -> None:
