@@ -57,7 +57,7 @@ class Unasked(StrEnum):
 class Backend:
     """Serves inside an `async with` block. `origin` is such as http://shop-stable:8080; `timeout` in seconds, for all of an answer.
 
-    `headers` are those to be kept of an answer. `on_reply` hears of each reply as soon as it is there.
+    `headers` are those to be kept of an answer. `on_reply` hears of each reply as soon as it is there, but not of answers that do not end.
     """
 
     def __init__(
@@ -92,6 +92,7 @@ class Backend:
     async def ask(self, copy: Copy, room: Room) -> Reply | Unasked:
         """What this backend says to a request. Raises nothing of HTTP."""
         began = self._clock()
+        answers = False
         try:
             async with (
                 asyncio.timeout(self._timeout),
@@ -103,6 +104,7 @@ class Backend:
                     allow_redirects=False,
                 ) as response,
             ):
+                answers = True
                 chunks: list[bytes] = []
                 size = 0
                 while chunk := await response.content.readany():
@@ -121,6 +123,8 @@ class Backend:
                     self._clock() - began,
                 )
         except TimeoutError:
+            if answers:  # and does not end: that may be its nature, and says nothing of how the backend is
+                return NoAnswer("unfinished answer", self._clock() - began)
             reply = NoAnswer("no answer in time", self._clock() - began)
         except UnicodeError:
             return Unasked.MALFORMED

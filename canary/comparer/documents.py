@@ -77,6 +77,10 @@ def parse(body: bytes) -> Any:
         return None
 
 
+_Trail = tuple["_Trail", str | None] | None
+"""How a value was reached: from where, and by which key, None for an index. Made into a path only where something differs."""
+
+
 def compare(one: Any, other: Any) -> Differences:
     """The paths at which two parsed documents differ, at most so many as results have room for.
 
@@ -85,29 +89,29 @@ def compare(one: Any, other: Any) -> Differences:
 
     """
     found: Differences = {}
-    _value(one, other, "$", 0, found)
+    _value(one, other, None, 0, found)
     return found
 
 
-def _value(one: Any, other: Any, path: str, depth: int, found: Differences) -> None:
+def _value(one: Any, other: Any, trail: _Trail, depth: int, found: Differences) -> None:
     kind = type(one)
     if kind is not type(other):
         numbers = kind in (int, float) and type(other) in (int, float)
         if not numbers or one != other:
-            _note(path, one, other, found)
+            _note(trail, one, other, found)
     elif kind is dict or kind is list:
         if depth == MAX_DEPTH:
             if _canonical(one) != _canonical(other):
-                _note(path, one, other, found)
+                _note(trail, one, other, found)
         elif kind is dict:
-            _object(one, other, path, depth + 1, found)
+            _object(one, other, trail, depth + 1, found)
         else:
-            _array(one, other, path, depth + 1, found)
+            _array(one, other, trail, depth + 1, found)
     elif one != other:
-        _note(path, one, other, found)
+        _note(trail, one, other, found)
 
 
-def _object(one: dict[str, Any], other: dict[str, Any], path: str, depth: int, found: Differences) -> None:
+def _object(one: dict[str, Any], other: dict[str, Any], trail: _Trail, depth: int, found: Differences) -> None:
     common = 0
     for key, value in one.items():
         twin = other.get(key, ABSENT)
@@ -115,32 +119,40 @@ def _object(one: dict[str, Any], other: dict[str, Any], path: str, depth: int, f
             common += 1
             kind = type(value)
             if kind is type(twin) and kind is not dict and kind is not list and value == twin:
-                continue  # most fields of most documents: no call, no path
-        _value(value, twin, f"{path}.{shown(key)}", depth, found)
+                continue  # most fields of most documents: no call
+        _value(value, twin, (trail, key), depth, found)
     if common < len(other):
         for key, value in other.items():
             if key not in one:
-                _note(f"{path}.{shown(key)}", ABSENT, value, found)
+                _note((trail, key), ABSENT, value, found)
 
 
-def _array(one: list[Any], other: list[Any], path: str, depth: int, found: Differences) -> None:
-    path = f"{path}[]"
+def _array(one: list[Any], other: list[Any], trail: _Trail, depth: int, found: Differences) -> None:
+    trail = (trail, None)
     for value, twin in zip(one, other, strict=False):
-        _value(value, twin, path, depth, found)
+        _value(value, twin, trail, depth, found)
     if len(one) != len(other):
         common = min(len(one), len(other))
         value, twin = (one[common], ABSENT) if len(one) > common else (ABSENT, other[common])
-        _note(path, value, twin, found)
+        _note(trail, value, twin, found)
 
 
-def _note(path: str, one: Any, other: Any, found: Differences) -> None:
-    if len(path) > MAX_PATH:
-        path = f"{path[: MAX_PATH - 1]}…"
+def _note(trail: _Trail, one: Any, other: Any, found: Differences) -> None:
+    path = _path(trail)
     if path in found:
         return
     if len(found) >= MAX_PATHS:
         path = OTHER
     found[path] = (_KINDS[type(one)], _KINDS[type(other)])
+
+
+def _path(trail: _Trail) -> str:
+    names: list[str] = []
+    while trail is not None:
+        trail, key = trail
+        names.append("[]" if key is None else f".{shown(key)}")
+    path = "$" + "".join(reversed(names))
+    return path if len(path) <= MAX_PATH else f"{path[: MAX_PATH - 1]}…"
 
 
 def _canonical(value: Any) -> str:

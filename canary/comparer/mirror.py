@@ -123,6 +123,8 @@ class Mirror:
             return "loop"
         if request.method not in self._methods:
             return "method"
+        if "Upgrade" in request.headers or request.headers.get("Accept", "").startswith("text/event-stream"):
+            return "stream"
         if self.stopping:
             return "stopping"
         if not self._room_for:

@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
@@ -99,6 +100,36 @@ async def test_a_canary_that_does_not_answer_is_one() -> None:
         (found,) = results.paths
         assert (found.path, found.canary_only) == ("status", 1)
         assert [(one.stable, one.canary) for one in found.examples] == [("200", "no answer in time")]
+
+
+async def test_streams_are_not_compared_and_are_nobody_s_fault() -> None:
+    """One that is announced is dropped at once; one that is not, when its time is over, and stable is not blamed for it."""
+
+    async def endless(_: Got) -> web.StreamResponse:
+        return web.Response(body=itself(), content_type="text/event-stream")
+
+    async def itself() -> AsyncIterator[bytes]:
+        yield b"data: 1\n\n"
+        await over.wait()
+
+    over = asyncio.Event()
+
+    async with comparer(endless, endless, timeout=0.05) as bench:
+        await bench.mirror("/", Accept="text/event-stream")
+        await bench.mirror("/", Connection="Upgrade", Upgrade="websocket")
+        assert (await bench.settled()).dropped == {"stream": 2}
+        for _ in range(30):
+            await bench.mirror("/")
+        results = await bench.settled()
+        assert (results.compared, results.dropped) == (0, {"stream": 2, "stable": 30})
+        assert "canary_comparer_share 1.0" in (await bench.page("/metrics"))[1]
+        over.set()
+    over.clear()
+    async with comparer(fine, endless, timeout=0.05) as bench:
+        await bench.mirror("/")
+        (found,) = (await bench.settled()).paths
+        assert [(one.stable, one.canary) for one in found.examples] == [("200", "unfinished answer")]
+        over.set()
 
 
 @pytest.mark.parametrize(
