@@ -65,6 +65,16 @@ async def test_a_changed_field_is_found_that_no_error_rate_shows() -> None:
         assert sum(results.latency.stable) == sum(results.latency.canary) == 30
 
 
+async def test_long_documents_are_compared_like_short_ones() -> None:
+    """They are beside the event loop, and what is found is the same."""
+    items = [{"id": number, "price": 1.5} for number in range(2000)]
+    async with comparer(documents(items), documents([*items[:-1], {"id": 1999, "price": "1.5"}])) as bench:
+        for _ in range(3):
+            await bench.mirror("/items")
+        results = await bench.settled()
+        assert [(found.path, found.canary_only) for found in results.paths] == [("$[].price", 3)]
+
+
 async def test_nobody_waits_for_backends_that_hang() -> None:
     """Each copy is answered at once, whether it is taken or there is no room for it, and before any backend has answered."""
     async with comparer(hangs, hangs, concurrency=4, timeout=60) as bench:
