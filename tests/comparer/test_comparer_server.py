@@ -7,7 +7,9 @@ import gzip
 import itertools
 import json
 import logging
+import math
 import os
+import random
 import signal
 import socket
 import sys
@@ -73,6 +75,51 @@ async def test_long_documents_are_compared_like_short_ones() -> None:
             await bench.mirror("/items")
         results = await bench.settled()
         assert [(found.path, found.canary_only) for found in results.paths] == [("$[].price", 3)]
+
+
+async def test_a_canary_that_is_as_good_as_stable_differs_as_often() -> None:
+    """Whatever is by chance, a status, a field, an answer that never comes, is counted for the canary as often as for stable."""
+    chance = random.Random(7)
+
+    async def moody(got: Got) -> web.StreamResponse:
+        if chance.random() < 0.02:
+            return await hangs(got)
+        fields = {name: 1 for name in ("a", "b", "c") if chance.random() < 0.6}
+        return web.json_response(fields, status=404 if chance.random() < 0.3 else 200)
+
+    async with comparer(moody, moody, timeout=0.2) as bench:
+        while (results := await bench.settled()).compared < 400:
+            await asyncio.gather(*(bench.mirror("/") for _ in range(20)))
+        counts = {found.path: (found.canary_only, found.stable_only) for found in results.paths}
+        assert counts.keys() == {"status", "$.a", "$.b", "$.c"}
+        for path, (canary, stable) in counts.items():
+            assert min(canary, stable) > 20, path
+            assert abs(canary - stable) <= 5 * math.sqrt(canary + stable), path
+
+
+async def test_room_comes_back() -> None:
+    """More bytes than there is room for at one time go through, one request after the other."""
+    async with comparer(max_body=100, methods=("PUT",)) as bench:
+        for _ in range(BODIES + 20):
+            await bench.mirror("/", "PUT", body=b"x" * 100)
+            await bench.settled()
+        assert (await bench.results()).compared == BODIES + 20
+
+
+async def test_long_headers_arrive() -> None:
+    """Cookies, targets and what is answered may be as long as gateways let them be."""
+
+    async def answers(got: Got) -> web.StreamResponse:
+        return web.Response(headers={"X-Long": "y" * 30_000, "X-Cookie": str(len(got.header("cookie")[0]))})
+
+    async with comparer(answers, answers, headers=("x-long", "x-cookie")) as bench:
+        assert await bench.mirror(f"/{'p' * 7000}", Cookie="c" * 7000) == 202
+        results = await bench.settled()
+        assert (results.compared, results.paths) == (1, ())
+        head = b"GET /" + b"p" * 20_000 + b" HTTP/1.1\r\nHost: shop\r\nCookie: " + b"c" * 30_000 + b"\r\n\r\n"
+        assert (await bench.raw(head)).startswith(b"HTTP/1.1 202")
+        assert (await bench.settled()).compared == 2
+        assert {len(got.header("cookie")[0]) for got in bench.canary.got} == {7000, 30_000}
 
 
 async def test_nobody_waits_for_backends_that_hang() -> None:
