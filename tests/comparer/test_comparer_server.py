@@ -15,15 +15,20 @@ import socket
 import sys
 import time
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 
 import aiohttp
 import pytest
 from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
 from comparer_kit import Backend, Got, comparer, documents, fine, hangs
 
+from canary.comparer.admin import admin
 from canary.comparer.backend import Memory, Room
 from canary.comparer.copies import LOOP
-from canary.comparer.mirror import BODIES
+from canary.comparer.mirror import BODIES, Mirror
+from canary.comparer.settings import Settings
+from canary.comparer.tally import Tally
 from canary.errors import ConfigError
 
 
@@ -391,6 +396,24 @@ async def test_any_path_can_be_mirrored_for_pages_have_a_port_of_their_own() -> 
         assert await bench.page("/healthz") == (200, "ok\n")
         assert (await bench.page("/anything"))[0] == 404
         assert (await bench.results()).received == 3
+
+
+async def test_results_that_are_long_are_not_made_for_each_who_asks() -> None:
+    """They may be as old as nine times what it took to make them, by a clock that goes forward; a new one says all there is."""
+    seconds = iter([0.0, 1.0, 1.0, 5.0, 9.9, 10.1, 10.1, 10.1])
+
+    def clock() -> float:
+        return next(seconds)
+
+    tally = Tally("i", datetime(2026, 11, 29, tzinfo=UTC))
+    async with Mirror(Settings("http://a", "http://b"), tally) as mirror:
+        pages = TestServer(admin(tally, mirror, clock=clock))
+        async with TestClient(pages) as client:
+            told = []
+            for received in (1, 2, 3, 4):
+                tally.received = received
+                told.append((await (await client.get("/results")).json())["received"])
+    assert told == [1, 1, 1, 4]
 
 
 async def test_metrics_say_what_results_say() -> None:
