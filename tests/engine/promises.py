@@ -317,8 +317,8 @@ class Promises:
         # Of the pair that is written, which an edit of the spec may have made another one than is declared.
         old, new = ({pair.key: pair for pair in every_pair(document, action.plan.pair)} for document in (before, after))
         self._copies(action, before, after)
-        canary = action.plan.pair.canary
-        masked = _masked(before, old.values(), canary), _masked(after, new.values(), canary)
+        target = action.plan.pair.copied_to
+        masked = _masked(before, old.values(), target), _masked(after, new.values(), target)
         assert masked[0] == masked[1], f"{name}: something else was touched"
         for key, pair in new.items():
             assert max(pair.weights.stable or 0, pair.weights.canary or 0) <= MAX_WEIGHT
@@ -362,11 +362,11 @@ class Promises:
             assert intent.added, f"{name}: nothing is on record of it"
 
     def _copies(self, action: WriteRoute, before: Json, after: Json) -> None:
-        """Filters: nobody's but mirrors to the canary are touched, and those only where a run has added one."""
-        canary, intent = action.plan.pair.canary, action.intent
+        """Filters: nobody's but mirrors to the canary, or to its comparer, are touched, and those only where a run has added one."""
+        target, intent = action.plan.pair.copied_to, action.intent
         for index, (old, new) in enumerate(zip(before["spec"]["rules"], after["spec"]["rules"], strict=True)):
             rule, where = (spot(action), _rule_at(after, index)), f"{spot(action)}/{index}"
-            was, now = (copied(found, canary, NAMESPACE) for found in (old, new))
+            was, now = (copied(found, target, NAMESPACE) for found in (old, new))
             if now > was:
                 assert intent is not None, f"{where}: a mirror is added at the end"
                 assert intent.mode is Mode.STEP, f"{where}: a mirror is added by {intent.mode}"
@@ -375,7 +375,7 @@ class Promises:
                 assert rule not in self.lowered, f"{where}: a mirror is added against a person"
                 assert was == 0 or rule in self.mirrored, f"{where}: it mirrored before"
                 if was == 0:
-                    assert mirrors(new, canary, NAMESPACE) == (len(new["filters"]) - 1,), (
+                    assert mirrors(new, target, NAMESPACE) == (len(new["filters"]) - 1,), (
                         f"{where}: not the last filter"
                     )
                 self.mirrored.add(rule)
@@ -392,7 +392,7 @@ class Promises:
         pair = Pair.of(self.world.spec, NAMESPACE, swapped=(self.world.memory or self.world.status).swapped)
         document = without_opted(document)
         return any(
-            (name, _rule_at(document, index)) in self.mirrored and copied(rule, pair.canary, NAMESPACE)
+            (name, _rule_at(document, index)) in self.mirrored and copied(rule, pair.copied_to, NAMESPACE)
             for index, rule in enumerate(document["spec"]["rules"])
         )
 
@@ -430,8 +430,8 @@ class Promises:
             rule = _rule(after, pair)
             wrote = self.gave[name].get(rule)
             copies = intent.mirrors[pair.key].share if pair.key in intent.mirrors else 0
-            canary = intent.pair.canary if intent.pair is not None else Pair.of(self.world.spec, NAMESPACE).canary
-            less = copied(pair.document, canary, NAMESPACE) < copies
+            target = (intent.pair or Pair.of(self.world.spec, NAMESPACE)).copied_to
+            less = copied(pair.document, target, NAMESPACE) < copies
             if wrote is not None and (pair.weights.share < wrote.share or less):
                 self.lowered.add((name, rule))
             else:
@@ -493,11 +493,11 @@ def _rule_at(document: Json, index: int) -> str:
     return name or f"{matches[index]} {matches[:index].count(matches[index])}"
 
 
-def _masked(document: Json, pairs: Iterable[RulePair], canary: Backend) -> str:
-    """Everything that is none of our business, byte for byte; of filters, all but mirrors to the canary: `_copies` looks after those."""
+def _masked(document: Json, pairs: Iterable[RulePair], target: Backend) -> str:
+    """Everything that is none of our business, byte for byte; of filters, all but a run's own mirrors: `_copies` looks after those."""
     document = copy.deepcopy(document)
     for rule in document["spec"]["rules"]:
-        rule["filters"] = unmirrored(rule, canary, NAMESPACE).get("filters") or []
+        rule["filters"] = unmirrored(rule, target, NAMESPACE).get("filters") or []
     for pair in pairs:
         refs = document["spec"]["rules"][pair.rule]["backendRefs"]
         refs[pair.stable].pop("weight", None)
