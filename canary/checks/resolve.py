@@ -85,7 +85,7 @@ def resolve(check: Check, template: CheckTemplateSpec | None, field: str) -> Res
     args = {} if template is None else arguments(check.args or {}, template, field)
     settings = overlay(check, template or _DEFAULTS)
     compares = declared.compare is not None
-    if compares and settings.failure_limit:
+    if (compares or declared.mirrored is not None) and settings.failure_limit:
         raise SpecError(f"{field}.failureLimit", NO_LIMIT_WORDS)
     return ResolvedCheck(
         name=check.key,

@@ -8,11 +8,13 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 
 from canary.checks.queries import BACKENDS, Backend
 from canary.checks.resolve import ResolvedCheck
 from canary.checks.sources import Source
 from canary.controller.clock import Clock
+from canary.controller.comparers import Answering
 from canary.controller.conditions import Weigh
 from canary.controller.counting import Counting
 from canary.errors import RenderError
@@ -132,10 +134,11 @@ class Measurements:
             earliest = traffic_since + timedelta(seconds=check.settings.initial_delay.seconds)
             first = max(first, (earliest - now).total_seconds())
         await self._clock.sleep(max(first, 0.0))
-        counting, pause = Counting(), SHORTEST_INTERVAL
+        look = partial(self._count, check, Counting()) if check.per_backend else partial(self._read, check, Answering())
+        pause = SHORTEST_INTERVAL
         while True:
             started = self._clock.now()
-            found = await self._count(check, counting, started, interval * (1 - 2 * JITTER))
+            found = await look(started, interval * (1 - 2 * JITTER))
             if found is not None:
                 self._post(check.name, found)
             spent = (self._clock.now() - started).total_seconds()
@@ -166,6 +169,17 @@ class Measurements:
             return await self._put(check, replace(self._query(check, source), counters=True, instant=instant), now)
 
         return await counting.look(sources, ask, now, least)
+
+    async def _read(self, check: ResolvedCheck, answering: Answering, now: datetime, least: float) -> Measured | None:
+        try:
+            source = self._render(check, None)
+        except RenderError as error:
+            return Malformed(now, "UnknownVariable", str(error), check.source.text)
+
+        async def ask(source: Source) -> Measurement:
+            return await self._put(check, self._query(check, source), now)
+
+        return await answering.look(source, ask, now, least)
 
     async def _ask(self, check: ResolvedCheck, now: datetime, backend: Backend | None = None) -> Measurement:
         try:

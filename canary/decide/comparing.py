@@ -9,12 +9,13 @@ Where nothing can be compared, at 100 % for one, a comparison is NotApplicable: 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from canary.checks.comparable import incomparable, processes
+from canary.checks.comparable import incomparable, processes, unanswered
+from canary.checks.judges.answers import Answers
 from canary.checks.judges.compare import Look, Progress
 from canary.checks.judges.comparison import Versus
 from canary.checks.judges.dispersion import NONE_SEEN
@@ -39,6 +40,8 @@ TOO_EARLY = frozenset({"NotMeasured", "TooFewRequests"})
 
 NO_STEP = "the run is at no step that is declared"
 
+AFTER_THE_STEPS = "the run is being promoted, and nothing is mirrored any more"
+
 AT_PROMOTION = "the run is being promoted, and stable becomes what the canary is: nothing to compare with"
 
 
@@ -53,7 +56,22 @@ def why_not(scope: Scope) -> str:
 
 def applicable(scope: Scope, check: ResolvedCheck) -> bool:
     """Whether a check can say anything at this step."""
-    return not isinstance(check.judge, Versus) or not why_not(scope)
+    match check.judge:
+        case Versus():
+            return not why_not(scope)
+        case Answers():
+            return not why_unanswered(scope)
+        case _:
+            return True
+
+
+def why_unanswered(scope: Scope) -> str:
+    """Why no answers are compared now, in words; empty where they are."""
+    if scope.status.phase is Phase.PROMOTING:
+        return AFTER_THE_STEPS
+    if scope.declared_step is None:
+        return NO_STEP
+    return unanswered(scope.spec, scope.step.index)
 
 
 def compare(
@@ -79,7 +97,7 @@ def compare(
     return state, told
 
 
-def settled_from(rule: Versus, said: CheckStatus | None, settle: timedelta) -> datetime | None:
+def settled_from(rule: Versus | Answers, said: CheckStatus | None, settle: timedelta) -> datetime | None:
     """From when on a reading of the counters is of nothing but what the routes say now; None: nobody knows yet."""
     evidence = said.evidence if said is not None else None
     if evidence is None or evidence.since is None or not evidence.about:
@@ -91,18 +109,28 @@ def _evidence(scope: Scope, check: ResolvedCheck, rule: Versus, before: Evidence
     """What was gathered of the present process, and since when the routes say what they say."""
     number = processes(scope.spec)[scope.step.index - 1]
     process = digest([scope.run.number, number, repr(check.source), dict(check.args), rule.tolerance])
+
+    def moved(state: str) -> str:
+        with suppress(ValueError):  # what cannot be read is told when the next look comes
+            return _text(rule, rule.rule.moved(load(rule.rule, state)))
+        return state
+
+    return evidence_of(scope, process, float(rule.alpha), before, moved)
+
+
+def evidence_of(
+    scope: Scope, process: str, alpha: float, before: EvidenceStatus | None, moved: Callable[[str], str] = str
+) -> EvidenceStatus:
+    """What was gathered of a process, and since when the routes say what they say; `moved`: what is left of it when they change."""
     if before is None or before.process != process:
-        before = EvidenceStatus(alpha=float(rule.alpha), process=process)
+        before = EvidenceStatus(alpha=alpha, process=process)
     said = said_now(scope)
     about = "" if said is None or not scope.has_traffic else digest(said)
     if before.since is not None and before.since > scope.now:  # no clock of ours has said that
         before = routes_moved(before, "", scope.now)
     if about != before.about:
-        state = before.state
-        with suppress(ValueError):  # what cannot be read is told when the next look comes
-            state = _text(rule, rule.rule.moved(load(rule.rule, state))) if state else ""
-        before = routes_moved(before, about, scope.now, state)
-    return before if before.alpha == float(rule.alpha) else before.model_copy(update={"alpha": float(rule.alpha)})
+        before = routes_moved(before, about, scope.now, moved(before.state) if before.state else "")
+    return before if before.alpha == alpha else before.model_copy(update={"alpha": alpha})
 
 
 def _folded(
@@ -161,14 +189,14 @@ def _said(scope: Scope, check: ResolvedCheck, rule: Versus, finding: Finding, fo
     if finding.reason in {*TOO_EARLY, "OneSided"}:
         return policy(check.settings.on_no_data, finding.reason, finding.message)
     if finding.reason == "Overdispersed":
-        return _inconclusive(scope, rule, finding)
+        return inconclusive(scope, rule.on_inconclusive, finding)
     return Said(VerdictKind.PASS, finding.reason, finding.message)
 
 
-def _inconclusive(scope: Scope, rule: Versus, finding: Finding) -> Said:
+def inconclusive(scope: Scope, declared: OnUnknown, finding: Finding) -> Said:
     """While the step holds there is time to know more; nothing rises meanwhile."""
     until = scope.step.hold_until
     holds = until is None or scope.now < until
-    if holds and rule.on_inconclusive is not OnUnknown.PASS:
+    if holds and declared is not OnUnknown.PASS:
         return Said(VerdictKind.UNKNOWN, finding.reason, finding.message)
-    return policy(rule.on_inconclusive, finding.reason, finding.message)
+    return policy(declared, finding.reason, finding.message)

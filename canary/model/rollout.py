@@ -223,7 +223,7 @@ class RolloutSpec(ApiModel):
     alpha: Annotated[
         Alpha | None,
         Field(
-            description="The chance, over a whole run, that checks with `compare` fail a canary that is as good as stable; those "
+            description="The chance, over a whole run, that checks with `compare` or `mirrored` fail a canary that is as good as stable; those "
             "without an alpha of their own share it. Default: 5%."
         ),
     ] = None

@@ -9,12 +9,13 @@ from datetime import datetime, timedelta
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+from canary.checks.judges import Answers, Judge
 from canary.checks.judges.comparison import Versus
 from canary.decide.actions import WriteRoute
 from canary.decide.facts import Facts
 from canary.decide.pausing import BY_POLICY
 from canary.decide.scope import Decision, measuring
-from canary.model.measurement import Compared, Measured, Sample
+from canary.model.measurement import Answered, Compared, Measured, Sample
 from canary.model.rollout import OnFailure, Promotion, RouteKind
 from canary.model.status import Outcome, Phase, RolloutStatus, VerdictKind
 from canary.routes.filters import copied, mirrors, unmirrored
@@ -101,7 +102,7 @@ class Promises:
                 continue  # of a check that is declared no more
             before = self.heard.get(name)
             # A look is evidence of the step in which it began.
-            at = measurement.since if isinstance(measurement, Compared) else measurement.at
+            at = measurement.since if isinstance(measurement, Compared | Answered) else measurement.at
             if before is None or at > before[0] or (at == before[0] and measurement.at > at):
                 self.heard[name] = (at, self._verdict(name, measurement))
 
@@ -110,6 +111,9 @@ class Promises:
         if isinstance(check.judge, Versus):  # whether it proves anything is not in these books
             seen = isinstance(measurement, Compared) and measurement.canary > 0 and measurement.stable > 0
             return VerdictKind.PASS if seen else VerdictKind.UNKNOWN
+        if isinstance(check.judge, Answers):
+            answered = isinstance(measurement, Answered) and measurement.compared > 0
+            return VerdictKind.PASS if answered else VerdictKind.UNKNOWN
         assert check.judge.maximum is not None, "the books only know checks with a maximum"
         if not isinstance(measurement, Sample) or not abs(measurement.value) < float("inf"):
             return VerdictKind.UNKNOWN
@@ -223,15 +227,28 @@ class Promises:
                 continue
             if verdict is VerdictKind.FAIL:
                 return f"check {check.name} fails"
-            if full or (isinstance(check.judge, Versus) and self._incomparable(index)):
+            if full or self._says_nothing(check.judge, index):
                 continue
             lag = check.judge.lag.delta if isinstance(check.judge, Versus) else timedelta(0)
             if at is None or at < reached + self.world.settle + lag or verdict is not VerdictKind.PASS:
                 return f"check {check.name} has not passed in this step, with the gateways settled"
         return ""
 
+    def _says_nothing(self, judge: Judge, index: int) -> bool:
+        """Whether a comparison has nothing to compare at a step."""
+        if isinstance(judge, Answers):
+            return not self._compares_answers(index)
+        return isinstance(judge, Versus) and self._incomparable(index)
+
+    def _compares_answers(self, index: int) -> bool:
+        """Whether a step mirrors to a comparer."""
+        mirror = self.world.spec.steps[index - 1].mirror
+        return mirror is not None and mirror.comparer is not None
+
     def _incomparable(self, index: int) -> bool:
-        """Whether stable has no traffic, or users choose the canary by themselves."""
+        """Whether stable has no traffic, users choose the canary by themselves, or a comparer asks both as often as it likes."""
+        if self._compares_answers(index):
+            return True
         shares = self._shares(index)
         chosen = self.world.spec.steps[index - 1].match is not None or len(set(shares.values())) > 1
         return chosen or shares[ALL] == 100

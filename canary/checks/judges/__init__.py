@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from canary.checks.judges.answers import Answers
 from canary.checks.judges.comparison import Versus
 from canary.checks.judges.condition import Expression
 from canary.checks.judges.outcome import Broken, Flaw, Judge, Judged, NotJudged, Outcome
 from canary.checks.judges.threshold import Bounds
 
-__all__ = ["Broken", "Flaw", "Judge", "Judged", "NotJudged", "Outcome", "arguments_of", "judge_of"]
+__all__ = ["Answers", "Broken", "Flaw", "Judge", "Judged", "NotJudged", "Outcome", "arguments_of", "judge_of"]
 
-JUDGES: Mapping[str, Any] = {"condition": Expression, "threshold": Bounds, "compare": Versus}
+JUDGES: Mapping[str, Any] = {"condition": Expression, "threshold": Bounds, "compare": Versus, "mirrored": Answers}
 """By the field of the spec: a class with `of(declared, args, field)` and `arguments(declared)`."""
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Protocol, Self
 
+from canary.checks.sources.comparer import Comparer
 from canary.checks.sources.counters import Counters
 from canary.checks.sources.prometheus import Prometheus
 
@@ -20,7 +21,7 @@ class Source(Protocol):
     """What people call whoever is asked."""
 
     LANGUAGE: ClassVar[str]
-    """What the text is written in: `lint` parses PromQL."""
+    """What the text is written in: `lint` parses PromQL. Empty: it is no text that anybody wrote."""
 
     FIELD: ClassVar[tuple[str, ...]]
     """Path of the text that is rendered, below the check."""
@@ -44,7 +45,11 @@ class Source(Protocol):
         ...
 
 
-SOURCES: Mapping[str, Callable[[Any], Source]] = {"prometheus": Prometheus.of, "compare": Counters.of}
+SOURCES: Mapping[str, Callable[[Any], Source]] = {
+    "prometheus": Prometheus.of,
+    "compare": Counters.of,
+    "mirrored": Comparer.of,
+}
 """By the field of the spec: from what is declared there to the source."""
 
 
