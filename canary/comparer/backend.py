@@ -19,6 +19,10 @@ _OURS = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
 """What aiohttp would add to a request that has none."""
 
 
+MAX_HEADER = 64 * 1024
+"""Bytes of a request line or a header, asked or answered. Gateways let that much through, and cookies grow."""
+
+
 class Memory:
     """Bytes of bodies that may be held at one time, by all requests together."""
 
@@ -81,6 +85,8 @@ class Backend:
             skip_auto_headers=_OURS,
             auto_decompress=False,
             trust_env=False,
+            max_line_size=MAX_HEADER,
+            max_field_size=MAX_HEADER,
         )
         return self
 

@@ -77,10 +77,6 @@ def parse(body: bytes) -> Any:
         return None
 
 
-_Trail = tuple["_Trail", str | None] | None
-"""How a value was reached: from where, and by which key, None for an index. Made into a path only where something differs."""
-
-
 def compare(one: Any, other: Any) -> Differences:
     """The paths at which two parsed documents differ, at most so many as results have room for.
 
@@ -88,71 +84,75 @@ def compare(one: Any, other: Any) -> Differences:
         RecursionError: both are nested so deeply that they cannot be compared.
 
     """
-    found: Differences = {}
-    _value(one, other, None, 0, found)
-    return found
+    walk = _Walk()
+    walk.value(one, other, "$", 0)
+    return walk.found
 
 
-def _value(one: Any, other: Any, trail: _Trail, depth: int, found: Differences) -> None:
-    kind = type(one)
-    if kind is not type(other):
-        numbers = kind in (int, float) and type(other) in (int, float)
-        if not numbers or one != other:
-            _note(trail, one, other, found)
-    elif kind is dict or kind is list:
-        if depth == MAX_DEPTH:
-            if _canonical(one) != _canonical(other):
-                _note(trail, one, other, found)
-        elif kind is dict:
-            _object(one, other, trail, depth + 1, found)
-        else:
-            _array(one, other, trail, depth + 1, found)
-    elif one != other:
-        _note(trail, one, other, found)
+class _Walk:
+    """Two documents side by side. Each path is spelled once, however many elements of a list have it."""
 
+    __slots__ = ("_paths", "found")
 
-def _object(one: dict[str, Any], other: dict[str, Any], trail: _Trail, depth: int, found: Differences) -> None:
-    common = 0
-    for key, value in one.items():
-        twin = other.get(key, ABSENT)
-        if twin is not ABSENT:
-            common += 1
-            kind = type(value)
-            if kind is type(twin) and kind is not dict and kind is not list and value == twin:
-                continue  # most fields of most documents: no call
-        _value(value, twin, (trail, key), depth, found)
-    if common < len(other):
-        for key, value in other.items():
-            if key not in one:
-                _note((trail, key), ABSENT, value, found)
+    def __init__(self) -> None:
+        self.found: Differences = {}
+        self._paths: dict[tuple[str, str], str] = {}
 
+    def value(self, one: Any, other: Any, path: str, depth: int) -> None:
+        kind = type(one)
+        if kind is not type(other):
+            numbers = kind in (int, float) and type(other) in (int, float)
+            if not numbers or one != other:
+                self._note(path, one, other)
+        elif kind is dict or kind is list:
+            if depth == MAX_DEPTH:
+                if _canonical(one) != _canonical(other):
+                    self._note(path, one, other)
+            elif kind is dict:
+                self._object(one, other, path, depth + 1)
+            else:
+                self._array(one, other, f"{path}[]", depth + 1)
+        elif one != other:
+            self._note(path, one, other)
 
-def _array(one: list[Any], other: list[Any], trail: _Trail, depth: int, found: Differences) -> None:
-    trail = (trail, None)
-    for value, twin in zip(one, other, strict=False):
-        _value(value, twin, trail, depth, found)
-    if len(one) != len(other):
-        common = min(len(one), len(other))
-        value, twin = (one[common], ABSENT) if len(one) > common else (ABSENT, other[common])
-        _note(trail, value, twin, found)
+    def _object(self, one: dict[str, Any], other: dict[str, Any], path: str, depth: int) -> None:
+        common = 0
+        for key, value in one.items():
+            twin = other.get(key, ABSENT)
+            if twin is not ABSENT:
+                common += 1
+                kind = type(value)
+                if kind is type(twin) and kind is not dict and kind is not list and value == twin:
+                    continue  # most fields of most documents: no call, no path
+            self.value(value, twin, self._below(path, key), depth)
+        if common < len(other):
+            for key, value in other.items():
+                if key not in one:
+                    self._note(self._below(path, key), ABSENT, value)
 
+    def _array(self, one: list[Any], other: list[Any], path: str, depth: int) -> None:
+        for value, twin in zip(one, other, strict=False):
+            self.value(value, twin, path, depth)
+        if len(one) != len(other):
+            common = min(len(one), len(other))
+            value, twin = (one[common], ABSENT) if len(one) > common else (ABSENT, other[common])
+            self._note(path, value, twin)
 
-def _note(trail: _Trail, one: Any, other: Any, found: Differences) -> None:
-    path = _path(trail)
-    if path in found:
-        return
-    if len(found) >= MAX_PATHS:
-        path = OTHER
-    found[path] = (_KINDS[type(one)], _KINDS[type(other)])
+    def _below(self, path: str, key: str) -> str:
+        place = path, key
+        found = self._paths.get(place)
+        if found is None:
+            found = self._paths[place] = f"{path}.{shown(key)}"
+        return found
 
-
-def _path(trail: _Trail) -> str:
-    names: list[str] = []
-    while trail is not None:
-        trail, key = trail
-        names.append("[]" if key is None else f".{shown(key)}")
-    path = "$" + "".join(reversed(names))
-    return path if len(path) <= MAX_PATH else f"{path[: MAX_PATH - 1]}…"
+    def _note(self, path: str, one: Any, other: Any) -> None:
+        if len(path) > MAX_PATH:
+            path = f"{path[: MAX_PATH - 1]}…"
+        if path in self.found:
+            return
+        if len(self.found) >= MAX_PATHS:
+            path = OTHER
+        self.found[path] = (_KINDS[type(one)], _KINDS[type(other)])
 
 
 def _canonical(value: Any) -> str:

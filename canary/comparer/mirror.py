@@ -11,16 +11,18 @@ import random
 import time
 import traceback
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
+from functools import partial
 from types import TracebackType
 from typing import Self
 
 import aiohttp
 from aiohttp import http, web
 
-from canary.comparer.answers import NoAnswer, Reply
+from canary.comparer.answers import Answer, NoAnswer, Reply
 from canary.comparer.backend import Backend, Memory, Room, Unasked
-from canary.comparer.comparison import compare
+from canary.comparer.comparison import Comparison, compare
 from canary.comparer.copies import LOOP, Copy, headers_of
 from canary.comparer.documents import ignores
 from canary.comparer.guard import StableGuard, TokenBucket
@@ -31,6 +33,8 @@ log = logging.getLogger("canary.comparer")
 
 BODIES = 64
 """So many bodies of the greatest length may be held at one time."""
+LONG = 32 * 1024
+"""Bytes of a document that is not compared in passing: about three milliseconds."""
 
 
 class Mirror:
@@ -67,6 +71,7 @@ class Mirror:
 
         self._stable = backend(settings.stable, self._saw)
         self._canary = backend(settings.canary, lambda _: None)
+        self._thread = ThreadPoolExecutor(1, "compare")
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -80,6 +85,7 @@ class Mirror:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._thread.shutdown(wait=False, cancel_futures=True)
         await self._stack.aclose()
 
     @property
@@ -192,9 +198,16 @@ class Mirror:
             return "stable"
         if first.body is None:
             return "tooLarge"
-        found = compare(first, second, canary, self._settings.headers, self._ignored)
+        found = await self._differences(first, second, canary)
         self._tally.add(found, second, canary)
         return ""
+
+    async def _differences(self, first: Answer, second: Reply, canary: Reply) -> Comparison:
+        """Long documents are compared beside the event loop, so that nobody waits for that who mirrors or asks for results."""
+        work = partial(compare, first, second, canary, self._settings.headers, self._ignored)
+        if all(isinstance(reply, NoAnswer) or len(reply.body or b"") < LONG for reply in (first, second, canary)):
+            return work()
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     def _saw(self, reply: Reply) -> None:
         self.guard.saw(reply.seconds, failed=reply.failed, now=self._clock())

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from aiohttp import web
 
 from canary.comparer.admin import admin
+from canary.comparer.backend import MAX_HEADER
 from canary.comparer.mirror import Mirror
 from canary.comparer.settings import Settings
 from canary.comparer.tally import Tally
@@ -70,7 +71,13 @@ async def serve(
         admin_url = await _listen(pages, settings.admin_listen, "--admin-listen", stack)
         # A handler, and no application: any path and any method may be mirrored.
         server = web.Server(
-            mirror.handle, access_log=None, logger=_unheard, auto_decompress=False, keepalive_timeout=KEEP_ALIVE
+            mirror.handle,
+            access_log=None,
+            logger=_unheard,
+            auto_decompress=False,
+            keepalive_timeout=KEEP_ALIVE,
+            max_line_size=MAX_HEADER,
+            max_field_size=MAX_HEADER,
         )
         runner = web.ServerRunner(server, shutdown_timeout=1.0)
         url = await _listen(runner, settings.listen, "--listen", stack)

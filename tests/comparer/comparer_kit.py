@@ -70,7 +70,7 @@ class Backend:
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
         runner = web.ServerRunner(
-            web.Server(self.handle, access_log=None, auto_decompress=False),
+            web.Server(self.handle, access_log=None, auto_decompress=False, max_line_size=2**16, max_field_size=2**16),
             shutdown_timeout=0,
         )
         await runner.setup()

@@ -7,21 +7,28 @@ import gzip
 import itertools
 import json
 import logging
+import math
 import os
+import random
 import signal
 import socket
 import sys
 import time
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 
 import aiohttp
 import pytest
 from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
 from comparer_kit import Backend, Got, comparer, documents, fine, hangs
 
+from canary.comparer.admin import admin
 from canary.comparer.backend import Memory, Room
 from canary.comparer.copies import LOOP
-from canary.comparer.mirror import BODIES
+from canary.comparer.mirror import BODIES, Mirror
+from canary.comparer.settings import Settings
+from canary.comparer.tally import Tally
 from canary.errors import ConfigError
 
 
@@ -63,6 +70,61 @@ async def test_a_changed_field_is_found_that_no_error_rate_shows() -> None:
         assert results.failures.stable == results.failures.canary == 0
         assert results.latency is not None
         assert sum(results.latency.stable) == sum(results.latency.canary) == 30
+
+
+async def test_long_documents_are_compared_like_short_ones() -> None:
+    """They are beside the event loop, and what is found is the same."""
+    items = [{"id": number, "price": 1.5} for number in range(2000)]
+    async with comparer(documents(items), documents([*items[:-1], {"id": 1999, "price": "1.5"}])) as bench:
+        for _ in range(3):
+            await bench.mirror("/items")
+        results = await bench.settled()
+        assert [(found.path, found.canary_only) for found in results.paths] == [("$[].price", 3)]
+
+
+async def test_a_canary_that_is_as_good_as_stable_differs_as_often() -> None:
+    """Whatever is by chance, a status, a field, an answer that never comes, is counted for the canary as often as for stable."""
+    chance = random.Random(7)
+
+    async def moody(got: Got) -> web.StreamResponse:
+        if chance.random() < 0.02:
+            return await hangs(got)
+        fields = {name: 1 for name in ("a", "b", "c") if chance.random() < 0.6}
+        return web.json_response(fields, status=404 if chance.random() < 0.3 else 200)
+
+    async with comparer(moody, moody, timeout=0.2) as bench:
+        while (results := await bench.settled()).compared < 400:
+            await asyncio.gather(*(bench.mirror("/") for _ in range(20)))
+        counts = {found.path: (found.canary_only, found.stable_only) for found in results.paths}
+        assert counts.keys() == {"status", "$.a", "$.b", "$.c"}
+        for path, (canary, stable) in counts.items():
+            assert min(canary, stable) > 20, path
+            assert abs(canary - stable) <= 5 * math.sqrt(canary + stable), path
+
+
+async def test_room_comes_back() -> None:
+    """More bytes than there is room for at one time go through, one request after the other."""
+    async with comparer(max_body=100, methods=("PUT",)) as bench:
+        for _ in range(BODIES + 20):
+            await bench.mirror("/", "PUT", body=b"x" * 100)
+            await bench.settled()
+        assert (await bench.results()).compared == BODIES + 20
+
+
+async def test_long_headers_arrive() -> None:
+    """Cookies, targets and what is answered may be as long as gateways let them be."""
+
+    async def answers(got: Got) -> web.StreamResponse:
+        return web.Response(headers={"X-Long": "y" * 30_000, "X-Cookie": str(len(got.header("cookie")[0]))})
+
+    async with comparer(answers, answers, headers=("x-long", "x-cookie")) as bench:
+        assert await bench.mirror(f"/{'p' * 7000}", Cookie="c" * 7000) == 202
+        results = await bench.settled()
+        assert (results.compared, results.paths) == (1, ())
+        head = b"GET /" + b"p" * 20_000 + b" HTTP/1.1\r\nHost: shop\r\nCookie: " + b"c" * 30_000 + b"\r\n\r\n"
+        assert (await bench.raw(head)).startswith(b"HTTP/1.1 202")
+        assert (await bench.settled()).compared == 2
+        assert {len(got.header("cookie")[0]) for got in bench.canary.got} == {7000, 30_000}
 
 
 async def test_nobody_waits_for_backends_that_hang() -> None:
@@ -334,6 +396,24 @@ async def test_any_path_can_be_mirrored_for_pages_have_a_port_of_their_own() -> 
         assert await bench.page("/healthz") == (200, "ok\n")
         assert (await bench.page("/anything"))[0] == 404
         assert (await bench.results()).received == 3
+
+
+async def test_results_that_are_long_are_not_made_for_each_who_asks() -> None:
+    """They may be as old as nine times what it took to make them, by a clock that goes forward; a new one says all there is."""
+    seconds = iter([0.0, 1.0, 1.0, 5.0, 9.9, 10.1, 10.1, 10.1])
+
+    def clock() -> float:
+        return next(seconds)
+
+    tally = Tally("i", datetime(2026, 11, 29, tzinfo=UTC))
+    async with Mirror(Settings("http://a", "http://b"), tally) as mirror:
+        pages = TestServer(admin(tally, mirror, clock=clock))
+        async with TestClient(pages) as client:
+            told = []
+            for received in (1, 2, 3, 4):
+                tally.received = received
+                told.append((await (await client.get("/results")).json())["received"])
+    assert told == [1, 1, 1, 4]
 
 
 async def test_metrics_say_what_results_say() -> None:
