@@ -20,6 +20,8 @@ Differences = dict[str, tuple[str, str]]
 OTHER: Final = "other"
 """Stands for paths that there is no room for: beyond the limit they differ together, or not at all."""
 
+ELLIPSIS: Final = "…"
+
 MAX_DEPTH = 32
 """Levels that are told apart; what lies deeper is compared as a whole."""
 
@@ -146,13 +148,23 @@ class _Walk:
         return found
 
     def _note(self, path: str, one: Any, other: Any) -> None:
-        if len(path) > MAX_PATH:
-            path = f"{path[: MAX_PATH - 1]}…"
+        if len(path) > MAX_PATH // 4:
+            path = _cut(path)
         if path in self.found:
             return
         if len(self.found) >= MAX_PATHS:
             path = OTHER
         self.found[path] = (_KINDS[type(one)], _KINDS[type(other)])
+
+
+def _cut(path: str) -> str:
+    """At most MAX_PATH bytes of UTF-8, so that results have a length that a reader can rely on."""
+    spelled = path.encode()
+    return (
+        path
+        if len(spelled) <= MAX_PATH
+        else f"{spelled[: MAX_PATH - len(ELLIPSIS.encode())].decode(errors='ignore')}{ELLIPSIS}"
+    )
 
 
 def _canonical(value: Any) -> str:

@@ -28,6 +28,8 @@ _unheard.disabled = True
 
 GRACE = 5.0
 """Seconds that comparisons under way have to end, once the comparer is told to."""
+MOST_CONNECTIONS = 4096
+"""Connections that may be open, of those who mirror and of those who ask for results, each."""
 KEEP_ALIVE = 3630.0
 """Seconds that a connection may rest: a little longer than Envoy lets it, so that no mirrored request meets a closed one."""
 
@@ -56,6 +58,7 @@ async def serve(
     stop: asyncio.Event,
     *,
     grace: float = GRACE,
+    connections: int = MOST_CONNECTIONS,
     on_ready: Callable[[str, str], None] = lambda _mirror, _admin: None,
 ) -> None:
     """Run a comparer inside this event loop until `stop` is set. `on_ready` gets the two addresses as URLs.
@@ -68,7 +71,7 @@ async def serve(
     async with AsyncExitStack() as stack:
         mirror = await stack.enter_async_context(Mirror(settings, tally))
         pages = web.AppRunner(admin(tally, mirror), access_log=None, shutdown_timeout=1.0)
-        admin_url = await _listen(pages, settings.admin_listen, "--admin-listen", stack)
+        admin_url = await _listen(pages, settings.admin_listen, "--admin-listen", stack, connections)
         # A handler, and no application: any path and any method may be mirrored.
         server = web.Server(
             mirror.handle,
@@ -80,7 +83,7 @@ async def serve(
             max_field_size=MAX_HEADER,
         )
         runner = web.ServerRunner(server, shutdown_timeout=1.0)
-        url = await _listen(runner, settings.listen, "--listen", stack)
+        url = await _listen(runner, settings.listen, "--listen", stack, connections)
         log.info(
             "mirrored requests at %s are compared: stable %s, canary %s; results, metrics and health at %s",
             *(url, settings.stable, settings.canary, admin_url),
@@ -98,17 +101,33 @@ async def serve(
     log.info("stopped; what was counted is gone, and the next one counts from 0")
 
 
-async def _listen(runner: web.BaseRunner, address: str, option: str, stack: AsyncExitStack) -> str:
-    """Serve at HOST:PORT; the URL of it."""
+async def _listen(runner: web.BaseRunner, address: str, option: str, stack: AsyncExitStack, connections: int) -> str:
+    """Serve at HOST:PORT; the URL of it. One connection more than `connections`, and it is refused."""
     host, _, port = address.rpartition(":")
     host = host.strip("[]") or "0.0.0.0"
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
+    server = runner.server
+    if server is None:
+        raise RuntimeError("a runner that is set up has a server")
+
+    def connection() -> asyncio.Protocol:
+        return server() if len(server.connections) < connections else _Refusal()
+
     try:
-        await web.TCPSite(runner, host, int(port)).start()
+        listener = await asyncio.get_running_loop().create_server(connection, host, int(port))
     except OSError as error:
         raise ConfigError(
             f"{option}: cannot listen on {address}: {error.strerror or error}; is another program there?"
         ) from error
+    stack.callback(listener.close)  # before the runner ends, which lets those that are open come to their end
     shown = f"[{host}]" if ":" in host else host
-    return f"http://{shown}:{runner.addresses[0][1]}"
+    return f"http://{shown}:{listener.sockets[0].getsockname()[1]}"
+
+
+class _Refusal(asyncio.Protocol):
+    """A connection too many."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if isinstance(transport, asyncio.Transport):
+            transport.abort()

@@ -22,8 +22,8 @@ MAX_PATH = 256
 """Characters of a field path."""
 MAX_EXAMPLES = 3
 MAX_BUCKETS = 64
-MAX_RESULTS_BYTES = 4 * 1024 * 1024
-"""More than any results have, with every bound below reached."""
+MAX_RESULTS_BYTES = 1024 * 1024
+"""More than any comparer of ours says: its paths have so many bytes as MAX_PATH allows characters."""
 
 Counter = Annotated[int, Field(strict=True, ge=0, le=10**15)]
 Word = Annotated[str, Field(min_length=1, max_length=32)]

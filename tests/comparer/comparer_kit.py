@@ -103,13 +103,15 @@ class Bench:
             return answer.status
 
     async def raw(self, data: bytes) -> bytes:
-        """Send bytes, and read until the first line of an answer; nothing if there is none."""
+        """Send bytes, and read the first line of an answer; nothing if there is none."""
         host, port = self.url.removeprefix("http://").split(":")
         reader, writer = await asyncio.open_connection(host, int(port))
-        writer.write(data)
         try:
+            writer.write(data)
             async with asyncio.timeout(PATIENCE):
                 return await reader.readline()
+        except ConnectionError:
+            return b""
         finally:
             writer.close()
 
@@ -135,7 +137,13 @@ class Bench:
 
 @asynccontextmanager
 async def comparer(
-    stable: Handler = fine, canary: Handler = fine, *, at_stable: str = "", at_canary: str = "", **settings: Any
+    stable: Handler = fine,
+    canary: Handler = fine,
+    *,
+    at_stable: str = "",
+    at_canary: str = "",
+    connections: int = 100,
+    **settings: Any,
 ) -> AsyncIterator[Bench]:
     """A comparer of its own for one test, on free ports. `at_stable` and `at_canary` are other backends than ours."""
     async with AsyncExitStack() as stack:
@@ -152,7 +160,7 @@ async def comparer(
             bench.url, bench.admin = url, admin
             ready.set()
 
-        task = asyncio.create_task(serve(chosen, stop, grace=0.2, on_ready=on_ready))
+        task = asyncio.create_task(serve(chosen, stop, grace=0.2, connections=connections, on_ready=on_ready))
         waiting = asyncio.create_task(ready.wait())
         await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
         try:

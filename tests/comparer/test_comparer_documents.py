@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from canary.comparer.documents import MAX_DEPTH, OTHER, compare, ignores, parse, shown
@@ -183,21 +183,27 @@ def test_keys_that_are_data_are_not_shown(key: str, name: str) -> None:
 def test_every_path_can_be_served(one: Any, other: Any) -> None:
     """Whatever the keys are, paths are short texts of UTF-8 on one line."""
     for path in compare({"root": one}, {"root": other}):
-        assert len(path) <= MAX_PATH
+        assert len(path.encode()) <= MAX_PATH
         assert path.encode().decode().isprintable()
 
 
-@settings(max_examples=25)
-@given(st.integers(1, 40))
-def test_long_paths_are_cut(length: int) -> None:
-    """A path has an end even if names have none."""
-    key = "x" * 60
+@pytest.mark.parametrize("letter", ["x", "ü", "漢", "\U00010330"])
+@pytest.mark.parametrize("depth", [1, 4, 5, MAX_DEPTH])
+def test_long_paths_are_cut(letter: str, depth: int) -> None:
+    """A path has an end even if names have none, by its bytes, and never in the middle of a letter."""
+    key = letter * 60
     one: Any = 1
     other: Any = 2
-    for _ in range(min(length, MAX_DEPTH)):
+    for _ in range(depth):
         one, other = {key: one}, {key: other}
     (path,) = compare(one, other)
-    assert len(path) <= MAX_PATH
+    whole = "$" + f".{key}" * depth
+    if len(whole.encode()) <= MAX_PATH:
+        assert path == whole
+    else:
+        assert MAX_PATH - 4 < len(path.encode()) <= MAX_PATH
+        assert path.endswith("…")
+        assert whole.startswith(path[:-1])
 
 
 @pytest.mark.parametrize(

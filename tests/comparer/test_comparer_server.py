@@ -386,6 +386,22 @@ async def test_garbage_harms_nobody(garbage: bytes, caplog: pytest.LogCaptureFix
     assert "hunter2" not in caplog.text
 
 
+async def test_connections_are_counted_and_the_rest_refused() -> None:
+    """Who opens one after the other gets so many; when one is closed, the next one is served."""
+    async with comparer(connections=3) as bench:
+        host, port = bench.url.removeprefix("http://").split(":")
+        idle = [await asyncio.open_connection(host, int(port)) for _ in range(3)]
+        request = b"GET / HTTP/1.1\r\nHost: shop\r\n\r\n"
+        assert {await bench.raw(request) for _ in range(20)} == {b""}
+        idle[0][1].close()
+        for _ in range(200):
+            if served := await bench.raw(request):
+                break
+        assert served.startswith(b"HTTP/1.1 202")
+        for _, writer in idle:
+            writer.close()
+
+
 async def test_any_path_can_be_mirrored_for_pages_have_a_port_of_their_own() -> None:
     """An application may well have a /results, /metrics and /healthz."""
     async with comparer() as bench:
