@@ -39,10 +39,14 @@ def comparer(world: World, rate: int = 50, price: float = 0.0) -> Callable[[Quer
     return answer
 
 
-async def run(world: World, **check: Any) -> None:
+async def run(world: World, hold: str = "20s", **check: Any) -> None:
     await world.create(SERVICES, service_document("compare"))
     await world.create(ENDPOINTSLICES, endpoints("compare", ready=True))
-    await world.begin(route_document("shop", rule(matches=GET)), checks=[{**CHECK, **check}], steps=STEPS)
+    await world.begin(
+        route_document("shop", rule(matches=GET)),
+        checks=[{**CHECK, **check}],
+        steps=[{**STEPS[0], "hold": hold}, *STEPS[1:]],
+    )
     await world.deploy(2)
     await world.until(lambda: "compare" in str(world.route()["spec"]))
 
@@ -96,16 +100,17 @@ async def test_it_looks_early(world: World) -> None:
     await run(world, interval="30s")
     begun = world.clock.now()
     await world.until(lambda: "compare" not in str(world.route()["spec"]), within=30)
-    # 2 s for the gateways to settle, looks after 1 and 2 s, and 100 requests that are needed.
-    assert (world.clock.now() - begun).total_seconds() <= 9
+    # 2 s for the gateways to settle, 5 s for what was asked before, looks after 1 and 2 s, and 100 requests that are needed.
+    assert (world.clock.now() - begun).total_seconds() <= 13
 
 
 async def test_a_controller_that_died_goes_on(world: World) -> None:
     """The first reading after a start is only kept: what was compared before it is in the status, or counts no more."""
     world.provider.answers[ASKED] = comparer(world)
-    await run(world)
-    await world.until(lambda: (said(world).get("evidence") or {}).get("looks", 0) >= 4)
+    await run(world, hold="40s")
+    await world.until(lambda: (said(world).get("evidence") or {}).get("looks", 0) >= 8)
     before = json.loads(said(world)["evidence"]["state"])["compared"]
+    assert world.step() == 1
     await world.pass_(1)
     await world._instances[0].kill()
     began = world.clock.now()

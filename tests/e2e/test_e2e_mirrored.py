@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(150)]
 Json = dict[str, Any]
 
 COMPARER: Json = {"service": "shop-comparer", "port": 8080}
-MIRROR: Json = {"mirror": {"percent": 50, "comparer": COMPARER}, "hold": "10s"}
+MIRROR: Json = {"mirror": {"percent": 50, "comparer": COMPARER}, "hold": "15s"}
 CHECK: Json = {"name": "same-answers", "interval": "2s", "mirrored": {"maxDifferent": "0.1%"}}
 WHO = ("--ignore=$.version", "--ignore=$.pod")
 """Names of versions and pods are never those of stable, and are meant to be others."""

@@ -29,9 +29,11 @@ def check(settings: Json | None = None, **mirrored: Any) -> Json:
 
 
 def comparing(check: Json, steps: list[Json] = STEPS, **changes: Any) -> World:
-    """A world whose run is at its first step, with a comparison of answers."""
+    """A world whose run is at its first step, with a comparison of answers, and whatever was asked before is answered."""
     spec = spec_of(steps=steps, checks=[check], promotion="Await", **changes)
-    return begun(spec=spec, routes={"shop": route("shop", getting())})
+    world = begun(spec=spec, routes={"shop": route("shop", getting())})
+    world.wait(5)
+    return world
 
 
 def look(world: World, compared: int = 200, *, seconds: float = 10, unread: str = "", **paths: Any) -> None:
@@ -131,9 +133,9 @@ def test_what_is_nearly_proved_holds_and_then_a_policy_decides(policy: str, phas
 
 
 def test_what_was_compared_before_the_routes_settled_is_no_evidence() -> None:
-    """A comparer may have had requests of a run before, with another canary."""
+    """A comparer may have had requests of a run before, with another canary, and wait for its answers still."""
     world = comparing(check())
-    world.settle = timedelta(seconds=5)
+    world.settle = timedelta(seconds=2)
     look(world, 500, price=(500, 0, 0), seconds=1)
     assert state(world).verdict is VerdictKind.UNKNOWN
     assert evidence(world).looks == 0

@@ -34,8 +34,8 @@ class Answers:
 
     many = True
     expression = None
-    lag = Duration.parse("0s")
-    """A comparer says what it knows now."""
+    lag = Duration.parse("5s")
+    """As long as a comparer waits for an answer: one that ends later may be that of the canary before."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "rule", Alike(float(self.alpha) / max(self.processes, 1), self.most, self.least))
