@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+from canary.checks.judges.against import Against
 from canary.checks.judges.answers import Answers
-from canary.checks.judges.comparison import Versus
 from canary.checks.judges.evidence import shared
 from canary.checks.resolve import ResolvedCheck
 from canary.model.rollout import RolloutSpec
@@ -64,7 +64,7 @@ def processes(spec: RolloutSpec) -> tuple[int, ...]:
 def with_alphas(checks: Iterable[ResolvedCheck], spec: RolloutSpec, unresolved: int = 0) -> tuple[ResolvedCheck, ...]:
     """The checks, of which each comparison knows its part of alpha. `unresolved` of the Rollout may be comparisons too."""
     checks = tuple(checks)
-    judges = [check.judge for check in checks if isinstance(check.judge, Versus | Answers)]
+    judges = [check.judge for check in checks if isinstance(check.judge, Against | Answers)]
     if not judges:
         return checks
     alphas = iter(shared((*(judge.own for judge in judges), *[None] * unresolved), spec.shared_alpha))
@@ -72,7 +72,7 @@ def with_alphas(checks: Iterable[ResolvedCheck], spec: RolloutSpec, unresolved: 
     given = []
     for check in checks:
         match check.judge:
-            case Versus():
+            case Against():
                 given.append(replace(check, judge=check.judge.given(next(alphas), parts)))
             case Answers():
                 given.append(replace(check, judge=check.judge.given(next(alphas), steps)))

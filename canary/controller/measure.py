@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
-from functools import partial
 
+from canary.checks.judges.against import Against
+from canary.checks.judges.comparison import Versus
 from canary.checks.queries import BACKENDS, Backend
 from canary.checks.resolve import ResolvedCheck
 from canary.checks.sources import Source
@@ -17,11 +19,12 @@ from canary.controller.clock import Clock
 from canary.controller.comparers import Answering
 from canary.controller.conditions import Weigh
 from canary.controller.counting import Counting
+from canary.controller.proof import Proof
 from canary.errors import RenderError
 from canary.fair import NOBODY, Tenant
 from canary.metrics.port import Provider, Query
 from canary.model.checks import SHORTEST_INTERVAL
-from canary.model.measurement import Counts, Malformed, Measured, Measurement, Reading, Sample, Unreachable
+from canary.model.measurement import Compared, Counts, Malformed, Measured, Measurement, Reading, Sample, Unreachable
 
 log = logging.getLogger("canary.measure")
 
@@ -31,18 +34,51 @@ JITTER = 0.1
 
 NOTHING_SETTLED: Mapping[str, datetime] = {}
 
+MAX_AGE = 1.0
+"""Seconds that an answer given to others may be old at most; and a tenth of the pause between two looks.
+
+What is so for a pause and its jitter is seen all the same, since pauses count from the moment of which an answer is.
+"""
+
 APART = 0.01
 """Seconds between two first looks."""
+
+EARLY_LOOKS = 10.0
+"""So many looks a second the comparisons of all runs may have together for being quick; each has its interval in any case."""
 
 Post = Callable[[str, Measured | Reading], None]
 Render = Callable[[ResolvedCheck, Backend | None], Source]
 
 
+def _proof(check: ResolvedCheck, sure: datetime) -> Proof | None:
+    """What may prove a canary good; `sure` is when the data planes do what the routes say, whatever a status says of that."""
+    if not isinstance(check.judge, Versus) or not check.judge.promote_early:
+        return None
+    return Proof(check.judge, sure + check.judge.lag.delta)
+
+
 class Pace:
-    """Spreads the first looks after a start: one every ten milliseconds, and each within its own interval."""
+    """Of all runs: spreads the first looks after a start, and says how often comparisons look.
+
+    First looks come one every ten milliseconds, and each within its own interval.
+    """
 
     def __init__(self) -> None:
         self._next: datetime | None = None
+        self._comparing = 0
+
+    @contextmanager
+    def comparing(self) -> Iterator[None]:
+        """While one more comparison looks."""
+        self._comparing += 1
+        try:
+            yield
+        finally:
+            self._comparing -= 1
+
+    def between_looks(self, quick: float, interval: float) -> float:
+        """Seconds between two looks of a comparison: `quick`, and the more of them there are, the longer, up to the interval."""
+        return min(interval, max(quick, self._comparing / EARLY_LOOKS))
 
     def turn(self, now: datetime, interval: float) -> float:
         """Seconds until the next look that is free."""
@@ -73,31 +109,50 @@ class Measurements:
         self._post = post
         self._pace = pace or Pace()
         self._tasks: dict[str, tuple[ResolvedCheck, datetime | None, asyncio.Task[None]]] = {}
+        self._evidence_since: datetime | None = None
+        self._good: dict[str, datetime] = {}
+
+    @property
+    def good(self) -> Mapping[str, datetime]:
+        """Comparisons with `promoteEarly` that have proved their canary good, and since when they have counted."""
+        return dict(self._good)
 
     def sync(
         self,
         checks: tuple[ResolvedCheck, ...],
         traffic_since: datetime | None,
         settled: Mapping[str, datetime] = NOTHING_SETTLED,
+        settle: timedelta = timedelta(0),
+        evidence_since: datetime | None = None,
     ) -> None:
         """Measure exactly these checks. One that is measured already and has not changed goes on undisturbed.
 
-        Comparisons are read from when on their counters are `settled`, by name, and anew when that is another moment.
+        Comparisons are read from when on their counters are `settled`, by name, and anew when that is another moment. `settle` is
+        how long data planes may take to follow: what is to prove a canary good is counted from then on at the earliest. What is
+        older than `evidence_since` is no evidence for the present step, so answers of before are not taken over.
         """
+        self._evidence_since = evidence_since
         wanted = {check.name: (check, settled.get(check.name)) for check in checks}
         for name, (check, since, task) in list(self._tasks.items()):
             if wanted.get(name) != (check, since):
                 task.cancel()
                 del self._tasks[name]
+                self._good.pop(name, None)
         for name, (check, since) in wanted.items():
             if name not in self._tasks:
-                loop = self._loop(check, traffic_since) if since is None else self._looks(check, traffic_since, since)
+                sure = self._clock.now() + settle
+                loop = (
+                    self._loop(check, traffic_since)
+                    if since is None
+                    else self._looks(check, traffic_since, since, sure)
+                )
                 self._tasks[name] = (check, since, asyncio.create_task(loop, name=f"measure {name}"))
 
     async def stop(self) -> None:
         """End every task and wait for it."""
         tasks = [task for _, _, task in self._tasks.values()]
         self._tasks.clear()
+        self._good.clear()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -114,19 +169,30 @@ class Measurements:
             earliest = traffic_since + timedelta(seconds=check.settings.initial_delay.seconds)
             first = max(first, (earliest - now).total_seconds())
         await self._clock.sleep(first)
+        began = self._clock.now()
         while True:
             started = self._clock.now()
-            self._post(check.name, await self._measure(check, started))
-            spent = (self._clock.now() - started).total_seconds()
+            found = await self._measure(check, started, self._max_age(interval, began, started))
+            self._post(check.name, found)
+            spent = (self._clock.now() - found.at).total_seconds()
             pause = interval * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - spreads load
             await self._clock.sleep(max(pause - spent, interval / 10))
 
-    async def _looks(self, check: ResolvedCheck, traffic_since: datetime | None, settled: datetime) -> None:
-        """Of a comparison: a reading as soon as the counters are settled, then looks after 1, 2, 4, … s up to the interval.
+    async def _looks(
+        self, check: ResolvedCheck, traffic_since: datetime | None, settled: datetime, sure: datetime
+    ) -> None:
+        """Of a comparison: a reading as soon as the counters are settled, then looks after 1, 2, 4, … s up to its pace.
 
-        That is valid at every look, so nobody has to wait for the first one, and nobody is asked more often for long.
+        That is valid at every look, so nobody has to wait for the first one.
         """
+        with self._pace.comparing():
+            await self._look_on(check, traffic_since, settled, sure)
+
+    async def _look_on(
+        self, check: ResolvedCheck, traffic_since: datetime | None, settled: datetime, sure: datetime
+    ) -> None:
         interval = max(check.settings.interval.seconds, SHORTEST_INTERVAL)
+        quick = check.judge.pause(interval) if isinstance(check.judge, Against) else interval
         now = self._clock.now()
         # Where it has been settled for longer a restart is the reason, and a thousand runs want to look now.
         first = (settled - now).total_seconds() if settled > now else self._pace.turn(now, interval)
@@ -134,21 +200,37 @@ class Measurements:
             earliest = traffic_since + timedelta(seconds=check.settings.initial_delay.seconds)
             first = max(first, (earliest - now).total_seconds())
         await self._clock.sleep(max(first, 0.0))
-        look = partial(self._count, check, Counting()) if check.per_backend else partial(self._read, check, Answering())
-        pause = SHORTEST_INTERVAL
+        counting, answering, pause, began = Counting(), Answering(), SHORTEST_INTERVAL, self._clock.now()
+        proof, least = _proof(check, sure), interval * (1 - 2 * JITTER)
         while True:
             started = self._clock.now()
-            found = await look(started, interval * (1 - 2 * JITTER))
+            if check.per_backend:
+                found = await self._count(check, counting, started, least, self._max_age(pause, began, started))
+            else:
+                found = await self._read(check, answering, started, least)
             if found is not None:
+                if proof is not None and isinstance(found, Compared):
+                    self._prove(check.name, proof, found)
                 self._post(check.name, found)
-            spent = (self._clock.now() - started).total_seconds()
+            spent = (self._clock.now() - (counting.at or started)).total_seconds()
             varied = pause * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - spreads load
             await self._clock.sleep(max(varied - spent, pause / 10))
-            pause = min(2 * pause, interval)
+            pause = min(2 * pause, self._pace.between_looks(quick, interval))
 
-    async def _measure(self, check: ResolvedCheck, now: datetime) -> Measurement | Reading:
+    def _max_age(self, pause: float, began: datetime, now: datetime) -> float:
+        """How old an answer may be: not of before this task began, nor of before the step."""
+        since = max(began, self._evidence_since or began)
+        return max(0.0, min(MAX_AGE, JITTER * pause, (now - since).total_seconds()))
+
+    def _prove(self, name: str, proof: Proof, look: Compared) -> None:
+        proof.seen(look)
+        self._good.pop(name, None)
+        if proof.good_since is not None:
+            self._good[name] = proof.good_since
+
+    async def _measure(self, check: ResolvedCheck, now: datetime, max_age: float) -> Measurement | Reading:
         if not check.per_backend:
-            return await self._ask(check, now)
+            return await self._ask(check, now, max_age=max_age)
         # Both at once: what is compared is to be of one moment.
         answers = await asyncio.gather(*(self._ask(check, now, backend) for backend in BACKENDS))
         numbers = []
@@ -159,14 +241,17 @@ class Measurements:
         canary, stable = numbers
         return Counts(canary, stable, now)
 
-    async def _count(self, check: ResolvedCheck, counting: Counting, now: datetime, least: float) -> Measured | None:
+    async def _count(
+        self, check: ResolvedCheck, counting: Counting, now: datetime, least: float, max_age: float
+    ) -> Measured | None:
         try:
             sources = {backend: self._render(check, backend) for backend in BACKENDS}
         except RenderError as error:
             return Malformed(now, "UnknownVariable", str(error), check.source.text)
 
         async def ask(source: Source, instant: float | None) -> Measurement:
-            return await self._put(check, replace(self._query(check, source), counters=True, instant=instant), now)
+            query = replace(self._query(check, source), counters=True, instant=instant, max_age=max_age)
+            return await self._put(check, query, now)
 
         return await counting.look(sources, ask, now, least)
 
@@ -181,12 +266,14 @@ class Measurements:
 
         return await answering.look(source, ask, now, least)
 
-    async def _ask(self, check: ResolvedCheck, now: datetime, backend: Backend | None = None) -> Measurement:
+    async def _ask(
+        self, check: ResolvedCheck, now: datetime, backend: Backend | None = None, max_age: float = 0.0
+    ) -> Measurement:
         try:
             source = self._render(check, backend)
         except RenderError as error:
             return Malformed(now, "UnknownVariable", str(error), check.source.text)
-        found = await self._put(check, self._query(check, source), now)
+        found = await self._put(check, replace(self._query(check, source), max_age=max_age), now)
         if check.judge.expression is not None and isinstance(found, Sample):
             return await self._weigh(check.judge.expression, found)
         return found

@@ -16,8 +16,8 @@ from canary.act.events import EventRecorder
 from canary.act.executor import Executor, Result, World
 from canary.act.reading import still_so
 from canary.act.status import StatusWriter
+from canary.checks.judges.against import Against
 from canary.checks.judges.answers import Answers
-from canary.checks.judges.comparison import Versus
 from canary.checks.queries import Backend, check_query
 from canary.checks.resolve import ResolvedCheck
 from canary.checks.sources import Source
@@ -42,12 +42,13 @@ from canary.fair import Limit
 from canary.kube import Kube
 from canary.kube.retry import ROUTE_WRITE
 from canary.metrics.port import Provider
-from canary.model.measurement import Answered, Compared, Counts, Measured, Reading, Sample
+from canary.model.measurement import Answered, Compared, Counts, Measured, Reading, Sample, Timed
 from canary.model.rollout import RolloutSpec
 from canary.model.status import ACTIVE, Phase, RolloutStatus
 from canary.observe.checks import Resolver, resolve_checks
 from canary.observe.facts import LOOKING_ON, Received, Standing, gather
 from canary.observe.rollout import Rollout, rescue
+from canary.observe.routes import Views
 from canary.observe.store import Key, Store
 from canary.routes.intent import parse_intent, run_annotation
 from canary.routes.key import RouteKey
@@ -108,7 +109,7 @@ class Inbox:
 
     def put(self, name: str, measurement: Measured | Reading) -> None:
         if name == TRAFFIC:
-            self.traffic = None if isinstance(measurement, Sample | Compared | Answered) else measurement
+            self.traffic = None if isinstance(measurement, Sample | Compared | Timed | Answered) else measurement
         if name == TRAFFIC or isinstance(measurement, Counts):
             return
         self.measurements.append((name, measurement))
@@ -150,17 +151,19 @@ def observe(
     received: Received,
     resolver: Resolver | None = None,
     standing: Standing = LOOKING_ON,
+    *,
+    views: Views | None = None,
 ) -> Observation:
-    """Observe and decide, without any effect. `resolver` is for those who look often."""
+    """Observe and decide, without any effect. `resolver` and `views` are for those who look often."""
     checks = (resolver or resolve_checks)(deps.store, rollout.namespace, rollout.name, spec)
     # What the decision sees and what a write is guarded by must be one and the same document.
     named = {RouteKey.of(route, key[0]) for route in spec.routes}
     named |= {RouteKey.of(route, key[0]) for route in status.routes}
-    routes = {name: deps.store.routes[name].document for name in named if name in deps.store.routes}
-    document = deps.store.rollouts[key].document
-    facts = gather(deps.store, rollout, spec, status, checks, received, deps.clock.now(), standing)
+    routes = {name: deps.store.routes[name] for name in named if name in deps.store.routes}
+    kept = deps.store.rollouts[key]
+    facts = gather(deps.store, rollout, spec, status, checks, received, deps.clock.now(), standing, views=views)
     decision = decide(spec, status, facts)
-    return Observation(rollout, spec, facts, decision, project(spec, decision, facts), World(document, routes))
+    return Observation(rollout, spec, facts, decision, project(spec, decision, facts), World(kept, routes))
 
 
 class Reconciler:
@@ -192,6 +195,8 @@ class Reconciler:
             confirms=self._record.confirms,
         )
         self._resolver = Resolver()
+        self._views = Views()
+        self._rendered: dict[tuple[str, Backend | None], tuple[object, Source]] = {}
         self._urgent = asyncio.Event()
         self._turn: asyncio.Future[None] | None = None
         weigh = deps.conditions.of(*key)
@@ -269,7 +274,9 @@ class Reconciler:
             return await self._unreadable(rollout)
         received = Received(measurements, traffic, self._refusals)
         gate = deps.fence.gate()
-        observation = observe(deps, key, rollout, self._spec, status, received, self._resolver, self._standing())
+        observation = observe(
+            deps, key, rollout, self._spec, status, received, self._resolver, self._standing(), views=self._views
+        )
         if _number(observation.status) != _number(status) and not deps.store.around.complete:
             return FINISHED  # a run would begin: the manager looks again when it is known what it would find
         if self._blames(status, observation.status) and not await self._still_so(observation):
@@ -310,7 +317,8 @@ class Reconciler:
         """
         deps, status = self._deps, self._status
         on_record = self._record.run == _number(status)
-        another = self._record.read(deps.store.rollouts[self.key].document)
+        kept = deps.store.rollouts[self.key]
+        another = kept.version != self._record.version and self._record.read(kept.document)
         now = deps.clock.now()
         if deps.fence.epoch != self._epoch:  # we slept: another may have been at work, and what was measured is old
             self._epoch, self._fresh, self._since = deps.fence.epoch, True, now
@@ -352,6 +360,7 @@ class Reconciler:
             blind=deps.sight.blind,
             blind_since=deps.sight.since,
             unwritten=self._executor.unwritten,
+            good=self._measurements.good,
         )
 
     @staticmethod
@@ -404,16 +413,18 @@ class Reconciler:
             checks = (
                 check
                 for check in observation.facts.checks
-                if check.name in settled or not isinstance(check.judge, Versus | Answers)
+                if check.name in settled or not isinstance(check.judge, Against | Answers)
             )
-            self._measurements.sync((*checks, *also), since, settled)
+            step = observation.status.step
+            evidence_since = step.evidence_since if step is not None else None
+            self._measurements.sync((*checks, *also), since, settled, observation.facts.settle, evidence_since)
 
     @staticmethod
     def _settled(observation: Observation) -> dict[str, datetime]:
         """By comparison, from when on its counters may be read."""
         settle, found = observation.facts.settle, {}
         for check in observation.facts.checks:
-            if isinstance(check.judge, Versus | Answers):
+            if isinstance(check.judge, Against | Answers):
                 at = settled_from(check.judge, observation.status.check(check.name), settle)
                 if at is not None:
                     found[check.name] = at
@@ -427,9 +438,15 @@ class Reconciler:
         step, swapped = self._status.step, self._status.swapped
         declared = self._spec.steps[step.index - 1 : step.index] if step is not None and step.index else ()
         kind = declared[0].kind if declared else "weight"
-        return check_query(
+        asked = (check, self._spec, weight, kind, swapped)
+        kept = self._rendered.get((check.name, backend))
+        if kept is not None and kept[0] == asked:
+            return kept[1]
+        source = check_query(
             check, self._spec, namespace, name, weight=weight, step=kind, swapped=swapped, backend=backend
         )
+        self._rendered[check.name, backend] = asked, source
+        return source
 
     def _telemeter(self, before: RolloutStatus, observation: Observation) -> None:
         namespace, name = self.key

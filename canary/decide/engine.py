@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial, reduce
 
+from canary.checks.judges.against import Against
 from canary.checks.judges.answers import Answers
-from canary.checks.judges.comparison import Versus
 from canary.decide import reasons
 from canary.decide.actions import (
     Action,
@@ -110,7 +110,7 @@ def _warned(scope: Scope, decision: Decision) -> Decision:
 def _prepared(scope: Scope) -> Scope:
     """What holds at every place: what makes no sense is said, and an active run has its finalizer."""
     scope = _sticky(_unreadable(scope))
-    if scope.status.active and not scope.facts.finalizer:
+    if scope.active and not scope.facts.finalizer:
         # Its first write failed, or somebody took it away: without it a deletion would strand the routes.
         scope = scope.with_(AddFinalizer())
     return scope
@@ -138,7 +138,7 @@ def _unreadable(scope: Scope) -> Scope:
 
 def _sticky(scope: Scope) -> Scope:
     """Say once that the weights of a run are not the whole truth: sessions stay with the backend that they have."""
-    if not scope.status.active:
+    if not scope.active:
         return scope
     tells = [
         EmitEvent("Warning", reasons.SESSION_PERSISTENCE, f"rule {rule.key} of {route.label} {STICKY}", once=True)
@@ -151,7 +151,7 @@ def _sticky(scope: Scope) -> Scope:
 
 def _measure(scope: Scope) -> Scope:
     """Fold what was measured into the checks; forget checks that are declared no more."""
-    if not scope.status.active:
+    if not scope.active:
         return scope
     if scope.run.outcome is None and scope.run.traffic_since is None and scope.has_traffic:
         # From the write on: a gateway may serve what it has not accepted.
@@ -164,7 +164,7 @@ def _measure(scope: Scope) -> Scope:
         if live:
             found = [measurement for name, measurement in scope.facts.measurements if name == check.name]
             match check.judge:
-                case Versus():
+                case Against():
                     state, more = compare(scope, check, check.judge, before, found)
                     told += more
                 case Answers():
@@ -195,7 +195,7 @@ def _deleting(scope: Scope) -> Decision:
     if not scope.facts.finalizer:
         return scope.decide(reasons.DELETING, message)
     left: tuple[Action, ...] = (*restores(scope), *tidied_copy(scope))
-    if scope.status.active:
+    if scope.active:
         left += tuple(fence for fence in fences(scope) if fence.key not in scope.facts.unwritten)
     if left:
         return scope.with_(*left).decide(reasons.DELETING, f"{message}: putting its routes back to stable")

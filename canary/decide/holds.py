@@ -13,6 +13,7 @@ from canary.checks.resolve import ResolvedCheck
 from canary.decide import approval, reasons
 from canary.decide.common import LOUD
 from canary.decide.comparing import applicable
+from canary.decide.early import proved_good
 from canary.decide.mirroring import left_out
 from canary.decide.scope import Scope
 from canary.decide.traffic import wrong_share
@@ -128,10 +129,12 @@ def check_fails(scope: Scope) -> Hold | None:
     """A check fails, if not often enough yet to fail the run."""
     if not scope.wants_traffic:
         return None  # before the canary has traffic there is nothing to measure, so checks only speak from then on
-    for _, status in scope.judging:
+    for check, status in scope.judging:
         if status.verdict is VerdictKind.FAIL:
             text = f"check {status.name}: {status.message}"
             count = f"({status.failures} of {status.failure_limit} tolerated failures)"
+            if check.sliding is not None:
+                count = f"({check.sliding.words(status.recent)})"
             return Hold(reasons.CHECKS_OBJECT, f"{text} {count}; {_held_at(scope)}")
     return None
 
@@ -162,9 +165,10 @@ def check_silent(scope: Scope) -> Hold | None:
 
 
 def time_left(scope: Scope) -> Hold | None:
-    """The hold that the step declares is not over."""
+    """The hold that the step declares is not over, and nothing that is proved ends it early."""
     until = scope.step.hold_until
-    return None if scope.run.full or until is None or scope.now >= until else _holding(scope)
+    over = scope.run.full or until is None or scope.now >= until
+    return None if over or proved_good(scope) else _holding(scope)
 
 
 def unapproved(scope: Scope) -> Hold | None:

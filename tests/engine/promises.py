@@ -10,12 +10,12 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from canary.checks.judges import Answers, Judge
-from canary.checks.judges.comparison import Versus
+from canary.checks.judges.against import Against
 from canary.decide.actions import WriteRoute
 from canary.decide.facts import Facts
 from canary.decide.pausing import BY_POLICY
 from canary.decide.scope import Decision, measuring
-from canary.model.measurement import Answered, Compared, Measured, Sample
+from canary.model.measurement import Answered, Compared, Measured, Sample, Timed
 from canary.model.rollout import OnFailure, Promotion, RouteKind
 from canary.model.status import Outcome, Phase, RolloutStatus, VerdictKind
 from canary.routes.filters import copied, mirrors, unmirrored
@@ -102,14 +102,14 @@ class Promises:
                 continue  # of a check that is declared no more
             before = self.heard.get(name)
             # A look is evidence of the step in which it began.
-            at = measurement.since if isinstance(measurement, Compared | Answered) else measurement.at
+            at = measurement.since if isinstance(measurement, Compared | Timed | Answered) else measurement.at
             if before is None or at > before[0] or (at == before[0] and measurement.at > at):
                 self.heard[name] = (at, self._verdict(name, measurement))
 
     def _verdict(self, name: str, measurement: Measured) -> VerdictKind:
         check = next(check for check in self.world.checks if check.name == name)
-        if isinstance(check.judge, Versus):  # whether it proves anything is not in these books
-            seen = isinstance(measurement, Compared) and measurement.canary > 0 and measurement.stable > 0
+        if isinstance(check.judge, Against):  # whether it proves anything is not in these books
+            seen = isinstance(measurement, Compared | Timed) and measurement.canary > 0 and measurement.stable > 0
             return VerdictKind.PASS if seen else VerdictKind.UNKNOWN
         if isinstance(check.judge, Answers):
             answered = isinstance(measurement, Answered) and measurement.compared > 0
@@ -212,7 +212,12 @@ class Promises:
         if reached is None:
             return "the step was never reached"
         step = self.world.spec.steps[index - 1]
-        if step.hold is not None and facts.now < reached + step.hold.delta and not full:
+        if (
+            step.hold is not None
+            and facts.now < reached + step.hold.delta
+            and not full
+            and not self._early(index, facts)
+        ):
             return "its hold is not over"
         approved = memory.step is not None and memory.step.approved
         asked = facts.request.id if facts.request is not None and facts.request.verb == "promote" else ""
@@ -229,7 +234,7 @@ class Promises:
                 return f"check {check.name} fails"
             if full or self._says_nothing(check.judge, index):
                 continue
-            lag = check.judge.lag.delta if isinstance(check.judge, Versus) else timedelta(0)
+            lag = check.judge.lag.delta if isinstance(check.judge, Against | Answers) else timedelta(0)
             if at is None or at < reached + self.world.settle + lag or verdict is not VerdictKind.PASS:
                 return f"check {check.name} has not passed in this step, with the gateways settled"
         return ""
@@ -238,12 +243,25 @@ class Promises:
         """Whether a comparison has nothing to compare at a step."""
         if isinstance(judge, Answers):
             return not self._compares_answers(index)
-        return isinstance(judge, Versus) and self._incomparable(index)
+        return isinstance(judge, Against) and self._incomparable(index)
 
     def _compares_answers(self, index: int) -> bool:
         """Whether a step mirrors to a comparer."""
         mirror = self.world.spec.steps[index - 1].mirror
         return mirror is not None and mirror.comparer is not None
+
+    def _early(self, index: int, facts: Facts) -> bool:
+        """Whether a hold may end early: those who ask for it have seen enough themselves, in this step and in this life."""
+        reached = self.reached[facts.recorded.run, index]
+        asked = [check for check in facts.checks if getattr(check.judge, "promote_early", False)]
+        asked = [check for check in asked if not check.settings.dry_run]
+        for check in asked:
+            assert isinstance(check.judge, Against)
+            since, wait = self.world.good.get(check.name), self.world.settle + check.judge.lag.delta
+            life = self.world.since or facts.now
+            if since is None or since < max(reached, life) + wait or facts.now < since + check.settings.interval.delta:
+                return False
+        return bool(asked) and not self._extras(index) and not self._incomparable(index)
 
     def _incomparable(self, index: int) -> bool:
         """Whether stable has no traffic, users choose the canary by themselves, or a comparer asks both as often as it likes."""
@@ -270,11 +288,18 @@ class Promises:
             failures = before.failures if before else 0
             last = before.measured_at if before else None
             verdict = VerdictKind.UNKNOWN
+            window = before.recent if before and set(before.recent) <= set(".x") else ""  # else it was forged
             for name, measurement in facts.measurements:
                 if name == check.name and (last is None or measurement.at > last):
                     last, verdict = measurement.at, self._verdict(name, measurement)
                     failures = {VerdictKind.PASS: 0, VerdictKind.FAIL: failures + 1}.get(verdict, failures)
-            if verdict is not VerdictKind.FAIL or failures <= check.settings.failure_limit or check.settings.dry_run:
+                    window += {VerdictKind.PASS: ".", VerdictKind.FAIL: "x"}.get(verdict, "")
+            if check.settings.failures is None:
+                too_many = verdict is VerdictKind.FAIL and failures > check.settings.failure_limit
+            else:
+                most, of = (int(word) for word in check.settings.failures.split(" of "))
+                too_many = verdict is not VerdictKind.UNKNOWN and window[-of:].count("x") >= most
+            if not too_many or check.settings.dry_run:
                 continue
             run = decision.status.run
             assert run is not None

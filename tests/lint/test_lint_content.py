@@ -820,6 +820,57 @@ def test_what_is_compared_are_raw_counters_of_each_backend(counters: Json, field
     assert words in finding.text
 
 
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("took_bucket", "buckets counts the same for both backends"),
+        ("sum by (le) (took_bucket{s='{{ backend.service }}'})", "sum() hides which pod restarted"),
+        (
+            "histogram_quantile(0.9, took_bucket{s='{{ backend.service }}'})",
+            "histogram_quantile() is no counter any more",
+        ),
+    ],
+)
+def test_buckets_that_are_compared_are_raw_too(query: str, words: str) -> None:
+    """A quantile of each backend is no count of anything."""
+    compare = {"prometheus": {"buckets": query}, "slowerThan": ["1s"], "tolerance": 2}
+    made = {"name": "slow", "initialDelay": "1m", "compare": compare}
+    (finding,) = linted(rollout(checks=[*check(), made])).findings
+    assert finding.field.startswith("spec.checks[1].compare.prometheus")
+    assert words in finding.text
+
+
+@pytest.mark.parametrize(
+    ("requests", "said"),
+    [
+        ("http_requests_total", True),
+        ("http_server_requests_seconds_count", True),
+        ("http_server_request_duration_seconds_count", True),
+        ("grpc_server_handled_total", True),
+        ("flask_http_request_total", True),
+        ("envoy_cluster_upstream_rq_completed", False),
+        ("traefik_service_requests_total", False),
+        ("kong_http_requests_total", False),
+        ("nginx_ingress_controller_requests", False),
+        ("istio_requests_total", False),
+        ("hubble_http_requests_total", False),
+        ("caddy_http_request_duration_seconds_count", False),
+        ("n:http_requests_total:sum", False),
+    ],
+)
+def test_counters_of_an_application_are_hinted_at(requests: str, said: bool) -> None:
+    """Once a check, with why; it is a name only, so it fails nobody. What is the gateway's own is fine."""
+    counters = {
+        "requests": f"{requests}{{s='{{{{ backend.service }}}}'}}",
+        "failures": f"{requests}{{s='{{{{ backend.service }}}}',code='500'}}",
+    }
+    found = linted(rollout(checks=[*check(), comparing(**counters)])).findings
+    assert [(item.severity, item.field) for item in found] == (
+        [(Severity.NOTE, "spec.checks[1].compare.prometheus.requests")] if said else []
+    )
+    assert all("misses what a pod that crashes took along" in item.text for item in found)
+
+
 def test_a_comparison_beside_a_threshold_is_all_right() -> None:
     """And each of its four questions is asked of promtool."""
     found = linted(rollout(checks=[*check(), comparing()]))

@@ -9,11 +9,27 @@ from canary.checks.judges.answers import Answers
 from canary.checks.judges.comparison import Versus
 from canary.checks.judges.condition import Expression
 from canary.checks.judges.outcome import Broken, Flaw, Judge, Judged, NotJudged, Outcome
+from canary.checks.judges.slower import Slower
 from canary.checks.judges.threshold import Bounds
+from canary.model.checks import Comparison
 
 __all__ = ["Answers", "Broken", "Flaw", "Judge", "Judged", "NotJudged", "Outcome", "arguments_of", "judge_of"]
 
-JUDGES: Mapping[str, Any] = {"condition": Expression, "threshold": Bounds, "compare": Versus, "mirrored": Answers}
+
+class _Against:
+    """A comparison, of errors or of buckets."""
+
+    @staticmethod
+    def of(declared: Comparison, args: Mapping[str, str | None], field: str) -> Judge:
+        kind = Versus if declared.prometheus.buckets is None else Slower
+        return kind.of(declared, args, field)
+
+    @staticmethod
+    def arguments(declared: Comparison) -> frozenset[str]:
+        return Versus.arguments(declared)
+
+
+JUDGES: Mapping[str, Any] = {"condition": Expression, "threshold": Bounds, "compare": _Against, "mirrored": Answers}
 """By the field of the spec: a class with `of(declared, args, field)` and `arguments(declared)`."""
 
 
