@@ -17,6 +17,7 @@ from canary.cli import (
     explain,
     lint,
     pause,
+    plan,
     promote,
     resume,
     retry,
@@ -81,6 +82,7 @@ def build() -> typer.Typer:
     app.command("abort", help=abort.HELP, rich_help_panel=STEER)(abort.abort)
     app.command("retry", help=retry.HELP, rich_help_panel=STEER)(retry.retry)
     app.command("lint", help=lint.HELP, rich_help_panel=CHECK)(lint.lint)
+    app.command("plan", help=plan.HELP, rich_help_panel=CHECK)(plan.plan)
     app.command("doctor", help=doctor.HELP, rich_help_panel=CHECK)(doctor.doctor)
     server = group()
     server.command("run", help=controller.RUN_HELP)(controller.run)

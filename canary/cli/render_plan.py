@@ -1,0 +1,156 @@
+"""A plan on a terminal: its steps, what each check sees of them, alpha, and warnings. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from canary.checks.judges.words import share
+from canary.cli.output import UNICODE, Symbols
+from canary.rehearse.detection import Found
+from canary.rehearse.plan import Compared, Plan, Sampled, afterwards, warnings
+from canary.rehearse.timeline import ACCEPT
+from canary.view.words import clean, counted, span
+
+INDENT = (0, 0, 0, 2)
+
+
+def render_plan(name: str, plan: Plan, where: str, *, symbols: Symbols = UNICODE) -> RenderableType:
+    """All of it, warnings last. `where`: what the traffic rests on."""
+    parts: list[RenderableType] = [Text(f"{clean(name)}: the plan", style="bold"), *_timeline(plan)]
+    for compared in plan.compared:
+        parts += [Text(), *_comparison(plan, compared, where, symbols)]
+    for sampled in plan.sampled:
+        parts += [Text(), *_samples(sampled)]
+    if plan.compared:
+        parts += [Text(), *_alpha(plan)]
+    found = warnings(plan)
+    if found:
+        parts += [Text(), Text("Warnings", style="bold"), *(_warning(line, symbols) for line in found)]
+    return Group(*parts)
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> RenderableType:
+    """Columns with headings, as wide as they have to be."""
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    for column in columns[:-1]:
+        grid.add_column(column, no_wrap=True)
+    grid.add_column(columns[-1], overflow="fold")
+    grid.add_row(*(Text(column, style="dim") for column in columns))
+    for row in rows:
+        grid.add_row(*(Text(clean(cell)) for cell in row))
+    return Padding(grid, INDENT)
+
+
+def _timeline(plan: Plan) -> Iterator[RenderableType]:
+    rows = []
+    for step in plan.times.steps:
+        waits = "waits for a person" if step.approval else ""
+        if step.ends > step.over + 0.5:
+            waits = f"{waits}{', ' if waits else ''}waits {_span(step.ends - step.over)} for its checks"
+        rows.append((str(step.index), step.label, _span(step.starts), _span(step.hold), _span(step.ends), waits))
+    yield table(("STEP", "TRAFFIC", "STARTS", "HOLD", "ENDS", ""), rows)
+    people = f", and the time of {counted(plan.approvals, 'approval')}" if plan.approvals else ""
+    yield _line(f"In all {_span(plan.times.total)}{people}; {afterwards(plan)}.")
+    yield _line(
+        f"Assumed: gateways accept a write within {ACCEPT:g} s (a run waits {plan.spec.accept_timeout} at most), and data planes follow "
+        f"within {plan.settle:g} s."
+    )
+
+
+def _comparison(plan: Plan, one: Compared, where: str, symbols: Symbols) -> Iterator[RenderableType]:
+    times = f"{plan.worse:g}{symbols.times}"
+    yield _title(one.check.name, f"compares, {one.check.limit}", dry=one.check.settings.dry_run)
+    traffic = one.traffic
+    if traffic is None:
+        yield _line("How long it needs is not known without the traffic.")
+        return
+    yield _line(f"{traffic.rate:.4g} requests a second, of which stable fails {share(traffic.failing)} ({where}).")
+    rows = [_found(step, plan.times.steps[step.step - 1].label) for step in one.found]
+    columns = ("STEP", "TRAFFIC", "FIRST LOOK", "HALF FOUND", "95 % FOUND", "IN THIS STEP", "BY ITS END", "")
+    yield table(columns, rows)
+    yield _line(
+        f"Of canaries that fail {times} as often. From FIRST LOOK to IN THIS STEP: from the beginning of that step on; times count from the "
+        "beginning of its hold. BY ITS END: from the first step on."
+    )
+
+
+def _found(found: Found, label: str) -> tuple[str, ...]:
+    look = "-" if found.first_look is None else _span(found.first_look)
+    if found.never:
+        return str(found.step), label, "-", "never", "never", "-", _percent(found.by_its_end), found.never
+    half, most = ("later" if at is None else _span(at) for at in (found.half, found.most))
+    enough = "" if found.long_enough else "the hold is too short to be sure"
+    return (
+        str(found.step),
+        label,
+        look,
+        half,
+        most,
+        _percent(found.within),
+        _percent(found.by_its_end),
+        enough,
+    )
+
+
+def _samples(one: Sampled) -> Iterator[RenderableType]:
+    settings = one.check.settings
+    yield _title(one.check.name, f"a limit, {one.check.limit}", dry=settings.dry_run)
+    windowed = any(each.clean is not None for each in one.samples)
+    window = f", each over {settings.window}" if windowed else ""
+    row = settings.failure_limit + 1
+    yield _line(
+        f"A sample every {settings.interval}{window}; {'one that fails fails' if row == 1 else f'{row} in a row that fail fail'} the run."
+    )
+    if windowed:
+        rows = [(str(each.step), str(each.count), str(each.clean)) for each in one.samples]
+        yield table(("STEP", "SAMPLES", "OF THIS STEP ALONE"), rows)
+    else:
+        yield table(("STEP", "SAMPLES"), [(str(each.step), str(each.count)) for each in one.samples])
+
+
+def _alpha(plan: Plan) -> Iterator[RenderableType]:
+    yield Text("Alpha: healthy canaries that comparisons may fail", style="bold")
+    rows = [
+        (
+            clean(one.check.name),
+            share(float(one.rule.alpha)),
+            "its own" if one.rule.own is not None else f"of spec.alpha ({share(float(plan.spec.shared_alpha))})",
+            str(one.rule.processes),
+            f"{one.evidence:,.0f}",
+        )
+        for one in plan.compared
+    ]
+    yield table(("CHECK", "ALPHA", "WHOSE", "JUDGED APART", "EVIDENCE NEEDED IN EACH"), rows)
+    yield _line(f"In all at most {share(plan.alpha)} of the runs, as far as failures do not depend on each other.")
+
+
+def _title(name: str, what: str, *, dry: bool) -> Text:
+    return Text.assemble(
+        (f"Check {clean(name)}", "bold"), f": {clean(what)}{'; a dry run, it fails nothing' if dry else ''}"
+    )
+
+
+def _line(words: str) -> RenderableType:
+    return Padding(Text(words), INDENT)
+
+
+def _warning(words: str, symbols: Symbols) -> RenderableType:
+    grid = Table.grid(padding=(0, 1, 0, 0))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    grid.add_row(Text(f"  {symbols.warn}", style="yellow"), Text(clean(words)))
+    return grid
+
+
+def _percent(part: float) -> str:
+    return f"{100 * part:.0f} %"
+
+
+def _span(seconds: float) -> str:
+    return span(timedelta(seconds=round(seconds)))

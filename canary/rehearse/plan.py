@@ -1,0 +1,264 @@
+"""What a plan comes to: its timeline, what each check can find at each step and how soon, and what is doubtful about it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from canary.checks.judges.comparison import Versus
+from canary.checks.judges.condition import Expression
+from canary.checks.judges.threshold import Bounds
+from canary.checks.judges.words import TIMES
+from canary.checks.resolve import ResolvedCheck
+from canary.model.rollout import Promotion, RolloutSpec
+from canary.rehearse.detection import Found, Traffic, detection
+from canary.rehearse.timeline import ACCEPT, Samples, Timeline, interval, samples, timeline
+from canary.view.words import counted, listing, span
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A comparison: its part of alpha, and what it finds at each step; `found` is empty where the traffic is not known."""
+
+    check: ResolvedCheck
+    rule: Versus
+    traffic: Traffic | None
+    found: tuple[Found, ...]
+
+    @property
+    def evidence(self) -> float:
+        """What the evidence has to reach in each process."""
+        return 1 / self.rule.rule.alpha
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """A check with a limit, and how often it measures at each step where the canary has traffic."""
+
+    check: ResolvedCheck
+    samples: tuple[Samples, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is known of a run before it begins. `unknown` are checks of which nothing is calculated, and why."""
+
+    spec: RolloutSpec
+    times: Timeline
+    worse: float
+    settle: float
+    compared: tuple[Compared, ...]
+    sampled: tuple[Sampled, ...]
+    unknown: Mapping[str, str]
+
+    @property
+    def approvals(self) -> int:
+        return sum(step.approval for step in self.times.steps)
+
+    @property
+    def alpha(self) -> float:
+        """The chance that any comparison fails a canary that is as good as stable, in a whole run, at most."""
+        return float(sum(one.rule.alpha for one in self.compared if not one.check.settings.dry_run))
+
+
+def plan(
+    spec: RolloutSpec,
+    checks: Sequence[ResolvedCheck],
+    traffic: Mapping[str, Traffic],
+    worse: float,
+    settle: float,
+    unknown: Mapping[str, str] | None = None,
+) -> Plan:
+    """Rehearse a run of these checks, of which comparisons know their alpha, with the traffic of each comparison by name."""
+    times = timeline(spec, checks, settle)
+    compared, sampled, rest = [], [], dict(unknown or {})
+    for check in checks:
+        match check.judge:
+            case Versus() as rule:
+                there = traffic.get(check.name)
+                found = detection(check, rule, times, there, worse) if there is not None else ()
+                compared.append(Compared(check, rule, there, found))
+            case Bounds() | Expression():
+                there_is = (step for step in times.steps if step.traffic)
+                sampled.append(Sampled(check, tuple(samples(check, step, times.first_traffic) for step in there_is)))
+            case _:
+                rest.setdefault(check.name, "how soon such a check finds anything is not calculated")
+    return Plan(spec, times, worse, settle, tuple(compared), tuple(sampled), rest)
+
+
+def warnings(found: Plan) -> tuple[str, ...]:
+    """What is doubtful, in sentences that say what to do."""
+    return (
+        *(f"check {name}: {why}" for name, why in found.unknown.items()),
+        *_of_the_plan(found),
+        *(line for one in found.compared for line in _of_comparison(found, one)),
+        *(line for one in found.sampled for line in _of_samples(one)),
+    )
+
+
+def _of_the_plan(found: Plan) -> Iterator[str]:
+    deadline, total = found.spec.deadline, found.times.total
+    if deadline is not None and total > deadline.seconds:
+        yield f"the steps take {_span(total)}, and after {deadline} every run fails: raise the deadline, or shorten the holds"
+    checks = [*(one.check for one in found.compared), *(one.check for one in found.sampled)]
+    if all(check.settings.dry_run for check in checks) and not found.unknown:
+        yield "no check judges anything, so the weight rises on time alone"
+    blind = [time.index for time in found.times.steps if time.traffic and time.why]
+    limits = [one for one in found.sampled if not one.check.settings.dry_run]
+    if blind and found.compared and not limits and not found.unknown:
+        yield f"at {_steps(blind)} nothing is compared, and no check with a limit looks there: add a check with a threshold"
+
+
+def _of_comparison(found: Plan, one: Compared) -> Iterator[str]:
+    name, times = one.check.name, f"{found.worse:g}{TIMES}"
+    if not one.found:
+        yield (
+            f"check {name}: how long it needs is not known without the traffic: give --prometheus-url, or "
+            "--requests-per-second and --error-rate"
+        )
+        return
+    there = [step for step, time in zip(one.found, found.times.steps, strict=True) if time.process]
+    hopeful = [step for step in there if not step.never]
+    if not hopeful:
+        why = there[0].never if there else "nothing is compared at any step"
+        yield f"check {name} never finds a canary that fails {times} as often: {why}"
+        return
+    hopeless = [step.step for step in there if step.never]
+    if hopeless:
+        words = "too few of those requests fail; give the canary a larger share"
+        yield f"check {name} never finds {times} at {_steps(hopeless)}: {words}"
+    short = [step for step in hopeful if not step.long_enough]
+    if short:
+        needs = max((step.most for step in short if step.most is not None), default=None)
+        hold = f": 95 % are found only after {_span(needs)} at the slowest of them" if needs is not None else ""
+        yield (
+            f"check {name}: {_steps([step.step for step in short])} {'is' if len(short) == 1 else 'are'} over before a canary that begins "
+            f"to fail {times} as often there is found for sure{hold}"
+        )
+    end = one.found[-1].by_its_end
+    if end < 0.95:
+        yield (
+            f"check {name}: a canary that fails {times} as often from the start is promoted in {_percent(1 - end)} of the runs, as far as this "
+            "check has a say: longer holds, or larger shares, help; a smaller interval does not"
+        )
+
+
+def _of_samples(one: Sampled) -> Iterator[str]:
+    check = one.check
+    needed = check.settings.failure_limit + 1
+    few = [each.step for each in one.samples if each.count < needed]
+    if few:
+        yield (
+            f"check {check.name}: the hold of {_steps(few)} has fewer than the {counted(needed, 'sample')} in a row that have to fail "
+            f"(interval {check.settings.interval}, failureLimit {needed - 1})"
+        )
+    mixed = [each.step for each in one.samples if each.clean == 0 and each.step not in few]
+    if mixed:
+        yield (
+            f"check {check.name}: every sample at {_steps(mixed)} is also of the traffic before: its window ({check.settings.window}) is "
+            "not shorter than the hold"
+        )
+
+
+def document(found: Plan) -> Json:
+    """The same for programs. Times are seconds; those of steps count from the start of the run, others from that of the hold."""
+    return {
+        "assumed": {"acceptSeconds": ACCEPT, "settleSeconds": found.settle},
+        "times": found.worse,
+        "steps": [
+            {
+                "step": step.index,
+                "asks": step.label,
+                "startsAt": step.starts,
+                "acceptedAt": step.accepted,
+                "holdSeconds": step.hold,
+                "endsAt": step.ends,
+                "waitsForApproval": step.approval,
+                "process": step.process,
+            }
+            for step in found.times.steps
+        ],
+        "totalSeconds": found.times.total,
+        "approvals": found.approvals,
+        "promotion": found.spec.promotion_mode.value,
+        "alpha": {
+            "spec": float(found.spec.shared_alpha),
+            "sum": found.alpha,
+            "checks": [
+                {
+                    "check": one.check.name,
+                    "alpha": float(one.rule.alpha),
+                    "own": one.rule.own is not None,
+                    "processes": one.rule.processes,
+                    "evidenceNeeded": round(one.evidence, 4),
+                    "dryRun": one.check.settings.dry_run,
+                }
+                for one in found.compared
+            ],
+        },
+        "comparisons": [
+            {
+                "check": one.check.name,
+                "requestsPerSecond": one.traffic.rate if one.traffic is not None else None,
+                "errorRate": one.traffic.failing if one.traffic is not None else None,
+                "steps": [
+                    {
+                        "step": step.step,
+                        "firstLookSeconds": step.first_look,
+                        "medianSeconds": step.half,
+                        "p95Seconds": step.most,
+                        "caughtInThisStep": None if step.never else step.within,
+                        "caughtByItsEnd": step.by_its_end,
+                        "longEnough": not step.never and step.long_enough,
+                        "never": step.never or None,
+                    }
+                    for step in one.found
+                ],
+            }
+            for one in found.compared
+        ],
+        "limits": [
+            {
+                "check": one.check.name,
+                "limit": one.check.limit,
+                "intervalSeconds": interval(one.check),
+                "windowSeconds": one.check.settings.window.seconds if _windowed(one) else None,
+                "failuresTolerated": one.check.settings.failure_limit,
+                "dryRun": one.check.settings.dry_run,
+                "steps": [{"step": each.step, "samples": each.count, "clean": each.clean} for each in one.samples],
+            }
+            for one in found.sampled
+        ],
+        "warnings": list(warnings(found)),
+    }
+
+
+def afterwards(found: Plan) -> str:
+    """What comes after the last step, in words."""
+    match found.spec.promotion_mode:
+        case Promotion.COPY:
+            return "then stable is given the canary's pod spec, which takes as long as its pods do"
+        case Promotion.AWAIT:
+            return "then all traffic stays on the canary until stable runs the same revision, or for `promote`"
+        case Promotion.SWAP:
+            return "then the two change roles"
+
+
+def _windowed(one: Sampled) -> bool:
+    return any(each.clean is not None for each in one.samples)
+
+
+def _steps(numbers: Sequence[int]) -> str:
+    return f"step{'s' if len(numbers) > 1 else ''} {listing([str(number) for number in numbers])}"
+
+
+def _percent(part: float) -> str:
+    return f"{100 * part:.0f} %"
+
+
+def _span(seconds: float) -> str:
+    return span(timedelta(seconds=round(seconds)))

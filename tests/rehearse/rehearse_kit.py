@@ -1,0 +1,88 @@
+"""Rollouts to rehearse, and a Prometheus whose counters rise evenly."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+from aiohttp import web
+
+from canary.checks.comparable import with_alphas
+from canary.checks.resolve import ResolvedCheck, resolve
+from canary.model.rollout import RolloutSpec
+
+Json = dict[str, Any]
+
+COMPARE: Json = {
+    "name": "errors",
+    "interval": "10s",
+    "compare": {
+        "prometheus": {
+            "requests": 'requests_total{service="{{ backend.service }}"}',
+            "failures": 'requests_total{service="{{ backend.service }}",code="500"}',
+        },
+        "lag": "5s",
+    },
+}
+LIMIT: Json = {
+    "name": "rate",
+    "interval": "10s",
+    "window": "1m",
+    "prometheus": {"query": 'rate(requests_total{service="{{ canary.service }}"}[{{ window }}])'},
+    "threshold": {"max": 1},
+}
+
+
+def steps(*shares: int, hold: str = "5m") -> list[Json]:
+    return [{"weight": share, "hold": hold} for share in shares]
+
+
+def document(plan: list[Json], *checks: Json, **more: Any) -> Json:
+    backends = {role: {"service": role, "port": 80} for role in ("stable", "canary")}
+    spec = {"routes": [{"name": "shop"}], **backends, "steps": plan, "checks": list(checks), **more}
+    return {"apiVersion": "canary.dev/v1alpha1", "kind": "Rollout", "metadata": {"name": "shop"}, "spec": spec}
+
+
+def spec_of(plan: list[Json], *checks: Json, **more: Any) -> RolloutSpec:
+    return RolloutSpec.model_validate(document(plan, *checks, **more)["spec"])
+
+
+def checks_of(spec: RolloutSpec) -> tuple[ResolvedCheck, ...]:
+    return with_alphas((resolve(check, None, "spec.checks") for check in spec.checks), spec)
+
+
+def written(folder: Path, *documents: Json) -> str:
+    file = folder / "rollout.yaml"
+    file.write_text(yaml.safe_dump_all(documents))
+    return str(file)
+
+
+@asynccontextmanager
+async def prometheus_of(rates: Mapping[str, float], now: float = 1_700_000_000.0) -> AsyncIterator[str]:
+    """A server at whose clock it is `now`, with a counter for each query that rises so much a second since long ago."""
+
+    async def answer(request: web.Request) -> web.Response:
+        query, at = request.query["query"], float(request.query.get("time", now))
+        if query == "time()":
+            return _success("scalar", [now, str(now)])
+        if query not in rates:
+            return _success("vector", [])
+        value = [at, str(rates[query] * (at - now + 1_000_000))]
+        return _success("vector", [{"metric": {"instance": "a"}, "value": value}])
+
+    app = web.Application()
+    app.router.add_get("/api/v1/query", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+def _success(kind: str, result: Any) -> web.Response:
+    return web.json_response({"status": "success", "data": {"resultType": kind, "result": result}})
