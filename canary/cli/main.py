@@ -12,6 +12,7 @@ import typer
 
 from canary.cli import (
     abort,
+    backtest,
     controller,
     doctor,
     explain,
@@ -83,6 +84,7 @@ def build() -> typer.Typer:
     app.command("retry", help=retry.HELP, rich_help_panel=STEER)(retry.retry)
     app.command("lint", help=lint.HELP, rich_help_panel=CHECK)(lint.lint)
     app.command("plan", help=plan.HELP, rich_help_panel=CHECK)(plan.plan)
+    app.command("backtest", help=backtest.HELP, rich_help_panel=CHECK)(backtest.backtest)
     app.command("doctor", help=doctor.HELP, rich_help_panel=CHECK)(doctor.doctor)
     server = group()
     server.command("run", help=controller.RUN_HELP)(controller.run)

@@ -31,7 +31,7 @@ def render_plan(name: str, plan: Plan, where: str, *, symbols: Symbols = UNICODE
         parts += [Text(), *_alpha(plan)]
     found = warnings(plan)
     if found:
-        parts += [Text(), Text("Warnings", style="bold"), *(_warning(line, symbols) for line in found)]
+        parts += [Text(), Text("Warnings", style="bold"), *(warning(line, symbols) for line in found)]
     return Group(*parts)
 
 
@@ -140,7 +140,8 @@ def _line(words: str) -> RenderableType:
     return Padding(Text(words), INDENT)
 
 
-def _warning(words: str, symbols: Symbols) -> RenderableType:
+def warning(words: str, symbols: Symbols) -> RenderableType:
+    """A doubt, with its sign."""
     grid = Table.grid(padding=(0, 1, 0, 0))
     grid.add_column(no_wrap=True)
     grid.add_column(overflow="fold")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -61,8 +62,13 @@ def written(folder: Path, *documents: Json) -> str:
 
 
 @asynccontextmanager
-async def prometheus_of(rates: Mapping[str, float], now: float = 1_700_000_000.0) -> AsyncIterator[str]:
-    """A server at whose clock it is `now`, with a counter for each query that rises so much a second since long ago."""
+async def prometheus_of(
+    rates: Mapping[str, float], now: float = 1_700_000_000.0, hanging: asyncio.Event | None = None
+) -> AsyncIterator[str]:
+    """A server at whose clock it is `now`, with a counter for each query that rises so much a second since long ago.
+
+    `hanging` is set as soon as a range is asked for, which is never answered then.
+    """
 
     async def answer(request: web.Request) -> web.Response:
         query, at = request.query["query"], float(request.query.get("time", now))
@@ -73,9 +79,21 @@ async def prometheus_of(rates: Mapping[str, float], now: float = 1_700_000_000.0
         value = [at, str(rates[query] * (at - now + 1_000_000))]
         return _success("vector", [{"metric": {"instance": "a"}, "value": value}])
 
+    async def ranged(request: web.Request) -> web.Response:
+        if hanging is not None:
+            hanging.set()
+            await asyncio.Event().wait()
+        query, begin, end, step = (request.query[name] for name in ("query", "start", "end", "step"))
+        if query not in rates:
+            return _success("matrix", [])
+        at = range(int(begin), int(end) + 1, int(step))
+        values = [[one, str(rates[query] * (one - now + 10_000_000))] for one in at]
+        return _success("matrix", [{"metric": {"instance": "a"}, "values": values}])
+
     app = web.Application()
     app.router.add_get("/api/v1/query", answer)
-    runner = web.AppRunner(app)
+    app.router.add_get("/api/v1/query_range", ranged)
+    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     try:
