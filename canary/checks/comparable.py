@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from canary.checks.judges.comparison import Versus
+from canary.checks.judges.against import Against
 from canary.checks.judges.evidence import shared
 from canary.checks.resolve import ResolvedCheck
 from canary.model.rollout import RolloutSpec
@@ -48,12 +48,12 @@ def processes(spec: RolloutSpec) -> tuple[int, ...]:
 def with_alphas(checks: Iterable[ResolvedCheck], spec: RolloutSpec, unresolved: int = 0) -> tuple[ResolvedCheck, ...]:
     """The checks, of which each comparison knows its part of alpha. `unresolved` of the Rollout may be comparisons too."""
     checks = tuple(checks)
-    judges = [check.judge for check in checks if isinstance(check.judge, Versus)]
+    judges = [check.judge for check in checks if isinstance(check.judge, Against)]
     if not judges:
         return checks
     alphas = iter(shared((*(judge.own for judge in judges), *[None] * unresolved), spec.shared_alpha))
     parts = max((1, *processes(spec)))
     return tuple(
-        replace(check, judge=check.judge.given(next(alphas), parts)) if isinstance(check.judge, Versus) else check
+        replace(check, judge=check.judge.given(next(alphas), parts)) if isinstance(check.judge, Against) else check
         for check in checks
     )

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from canary.checks.judges import Judge, judge_of
+from canary.checks.judges.sliding import Sliding
 from canary.checks.sources import Source, source_of
 from canary.errors import SpecError
-from canary.model.checks import NO_LIMIT_WORDS, OVERRIDES, Check, Settings, TemplateRef
+from canary.model.checks import NO_LIMIT_WORDS, ONE_COUNT_WORDS, OVERRIDES, WARM_WORDS, Check, Settings, TemplateRef
 from canary.model.templates import CheckTemplateSpec
 
 _DEFAULTS = Settings()
@@ -29,6 +30,8 @@ class ResolvedCheck:
     settings: Settings
     per_backend: bool = False
     """Whether the source is asked once for each backend, of which it knows then: {{ backend.service }}."""
+    sliding: Sliding | None = None
+    """How many of the last measurements may fail; None: `settings.failure_limit` in a row."""
 
     @property
     def limit(self) -> str:
@@ -57,8 +60,13 @@ def arguments(given: Mapping[str, str], template: CheckTemplateSpec, field: str)
 
 
 def overlay(check: Check, under: Settings) -> Settings:
-    """The settings of a check: what it sets itself, then what lies under it."""
+    """The settings of a check: what it sets itself, then what lies under it.
+
+    How many failures are too many is one question: whoever answers it in one way takes back what lies under it of the other.
+    """
     own = {name: value for name in OVERRIDES if (value := getattr(check, name)) is not None}
+    if "failures" in own or "failure_limit" in own:
+        own = {"failures": None, "failure_limit": 0} | own
     return Settings.model_construct(**{name: own.get(name, getattr(under, name)) for name in OVERRIDES})
 
 
@@ -85,8 +93,10 @@ def resolve(check: Check, template: CheckTemplateSpec | None, field: str) -> Res
     args = {} if template is None else arguments(check.args or {}, template, field)
     settings = overlay(check, template or _DEFAULTS)
     compares = declared.compare is not None
-    if compares and settings.failure_limit:
-        raise SpecError(f"{field}.failureLimit", NO_LIMIT_WORDS)
+    if compares and (settings.failure_limit or settings.failures):
+        raise SpecError(f"{field}.{'failureLimit' if settings.failure_limit else 'failures'}", NO_LIMIT_WORDS)
+    if declared.compare is not None and declared.compare.slower_than is not None and not settings.initial_delay.seconds:
+        raise SpecError(f"{field}.initialDelay", WARM_WORDS)
     return ResolvedCheck(
         name=check.key,
         source=source,
@@ -94,4 +104,17 @@ def resolve(check: Check, template: CheckTemplateSpec | None, field: str) -> Res
         args=args,
         settings=settings,
         per_backend=compares,
+        sliding=_sliding(settings, field),
     )
+
+
+def _sliding(settings: Settings, field: str) -> Sliding | None:
+    """Raises SpecError: failures that cannot be so many of so many, or are counted in a row as well."""
+    if settings.failures is None:
+        return None
+    if settings.failure_limit:
+        raise SpecError(f"{field}.failures", ONE_COUNT_WORDS)
+    try:
+        return Sliding.parse(settings.failures)
+    except ValueError as error:
+        raise SpecError(f"{field}.failures", str(error)) from error

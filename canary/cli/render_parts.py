@@ -174,7 +174,7 @@ def _against(check: CheckStatus) -> str:
 
 def _check_words(check: CheckStatus, now: datetime, *, interval: bool) -> Iterator[str]:
     """What is on record. A value within its limits is not written at every measurement, so no word about the next."""
-    failures = tolerance(check.failures, check.failure_limit)
+    failures = tolerance(check.failures, check.failure_limit, check.failure_window)
     if failures:
         yield failures
     if check.unknown_since is not None and check.verdict.value == "Unknown":

@@ -7,11 +7,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from canary.checks.judges.counters import TARGET, Side, Snapshot, between
+from canary.checks.judges import buckets
+from canary.checks.judges.buckets import NoBucket
+from canary.checks.judges.counters import SHRINKS, TARGET, Series, Side, Snapshot, between
 from canary.checks.queries import Backend
 from canary.checks.sources import Source
+from canary.checks.sources.buckets import Buckets
 from canary.metrics.parsing import in_turn
-from canary.model.measurement import Compared, Labels, Malformed, Measured, Measurement, NoData, Sample
+from canary.model.measurement import Compared, Malformed, Measured, Measurement, NoData, Sample, Timed
 
 PODS = (*TARGET, "pod")
 """Labels that tell pods apart, also where one page has the counters of several."""
@@ -22,11 +25,10 @@ QUICK = 100
 MOST_PODS = 64
 """Of stable; a judge remembers a few of them."""
 
-SHRINKS = 0.5
-"""A counter that lost less than this part of itself did not begin anew: another replica of Prometheus, which is behind, answered."""
-
 MOST_LOST = 3
 """So many looks in a row may be lost to that before it is said."""
+
+_SIDES: tuple[Backend, ...] = ("canary", "stable")
 
 Ask = Callable[[Source, float | None], Awaitable[Measurement]]
 """Asks for all series, at an instant by the clock of who answers, or now."""
@@ -34,15 +36,15 @@ Ask = Callable[[Source, float | None], Awaitable[Measurement]]
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
+    """All series by backend, and by what was asked: requests, failures, buckets."""
+
     at: datetime
     instant: float
-    canary: Snapshot
-    stable: Snapshot
+    sides: Mapping[Backend, Mapping[str, Series]]
 
     @property
     def size(self) -> int:
-        sides = (self.canary, self.stable)
-        return sum(len(side.requests) + len(side.failures) for side in sides)
+        return sum(len(series) for side in self.sides.values() for series in side.values())
 
 
 class Counting:
@@ -59,20 +61,25 @@ class Counting:
 
         Sooner than `least` seconds after it requests of both are waited for: not all that counts may have been scraped since.
         """
-        text = sources["canary"].text
+        source = sources["canary"]
+        text = source.text
         found = await self._read(sources, ask, now)
         if not isinstance(found, _Reading):
             return replace(found, query=text)
         before, self._before = self._before, found
         if before is None:
             return None
-        looked: Compared | None = None
+        looked: Compared | Timed | None = None
         try:
             if found.instant > before.instant:
                 large = before.size + found.size > QUICK
                 looked = (
-                    await asyncio.to_thread(_in_turn, before, found, text) if large else _compared(before, found, text)
+                    await asyncio.to_thread(_in_turn, before, found, source)
+                    if large
+                    else _between(before, found, source)
                 )
+        except NoBucket as error:
+            return Malformed(now, "NoSuchBucket", str(error), text)
         except ValueError as error:
             self._before = None
             return Malformed(now, "NotACounter", str(error), text)
@@ -91,7 +98,8 @@ class Counting:
         questions = {(backend, path[-1]): source for backend, whole in sources.items() for path, source in whole.parts}
         answers: dict[tuple[Backend, str], Measurement] = {}
         instant: float | None = None
-        first: tuple[tuple[Backend, str], ...] = (("stable", "requests"), ("canary", "requests"))
+        leading = sources["canary"].parts[0][0][-1]
+        first: tuple[tuple[Backend, str], ...] = (("stable", leading), ("canary", leading))
         for key in first:
             answers[key] = await ask(questions[key], instant)
             found = answers[key]
@@ -104,18 +112,15 @@ class Counting:
             return NoData(now, message="there are no requests of either backend")
         rest = [key for key in questions if key not in answers]
         answers |= zip(rest, await asyncio.gather(*(ask(questions[key], instant) for key in rest)), strict=True)
-        series: dict[tuple[Backend, str], Mapping[Labels, float]] = {}
-        for key, answer in answers.items():
+        sides: dict[Backend, dict[str, Series]] = {"canary": {}, "stable": {}}
+        for (backend, what), answer in answers.items():
             if isinstance(answer, Sample) and answer.vector is not None:
-                series[key] = answer.vector.series
+                sides[backend][what] = answer.vector.series
             elif isinstance(answer, NoData):
-                series[key] = {}
+                sides[backend][what] = {}
             else:
-                return _of(key, answer)
-        canary, stable = (
-            Snapshot(series[backend, "requests"], series[backend, "failures"]) for backend in ("canary", "stable")
-        )
-        return _Reading(now, instant, canary, stable)
+                return _of((backend, what), answer)
+        return _Reading(now, instant, sides)
 
 
 def _of(key: tuple[Backend, str], found: Measurement) -> Measurement:
@@ -126,18 +131,50 @@ def _of(key: tuple[Backend, str], found: Measurement) -> Measurement:
     return replace(found, message=f"{what} of {backend}: {found.message}")
 
 
-def _in_turn(before: _Reading, after: _Reading, text: str) -> Compared | None:
+def _in_turn(before: _Reading, after: _Reading, source: Source) -> Compared | Timed | None:
     """The same away from the event loop, one at a time: of several threads that compute the loop would have to wait for all."""
     with in_turn(large=True):
-        return _compared(before, after, text)
+        return _between(before, after, source)
+
+
+def _between(before: _Reading, after: _Reading, source: Source) -> Compared | Timed | None:
+    """What happened between two readings; None: who answered is behind. Raises ValueError: a counter that is none."""
+    if isinstance(source, Buckets):
+        return _timed(before, after, source)
+    return _compared(before, after, source.text)
+
+
+def _timed(before: _Reading, after: _Reading, source: Buckets) -> Timed | None:
+    """Raises NoBucket: a histogram lacks a bound; ValueError: a counter that is none."""
+    found = []
+    for side in _SIDES:
+        old, new = before.sides[side]["buckets"], after.sides[side]["buckets"]
+        try:
+            found.append(buckets.between(old, new, source.bounds, source.unit, PODS))
+        except NoBucket as error:
+            raise NoBucket(f"{side}: {error}") from error
+    canary, stable = found
+    if canary is None or stable is None:
+        return None
+    return Timed(
+        at=after.at,
+        since=before.at,
+        canary=canary.requests,
+        stable=stable.requests,
+        canary_within=canary.within,
+        stable_within=stable.within,
+        query=source.text,
+    )
 
 
 def _compared(before: _Reading, after: _Reading, text: str) -> Compared | None:
     """Raises ValueError: a counter that is none."""
-    pairs = ((before.canary, after.canary), (before.stable, after.stable))
-    if any(_behind(old, new) for old, new in pairs):
+    (old_canary, canary_), (old_stable, stable_) = (
+        (_snapshot(before, side), _snapshot(after, side)) for side in _SIDES
+    )
+    if _behind(old_canary, canary_) or _behind(old_stable, stable_):
         return None
-    canary, stable = (between(old, new, PODS) for old, new in pairs)
+    canary, stable = between(old_canary, canary_, PODS), between(old_stable, stable_, PODS)
     return Compared(
         at=after.at,
         since=before.at,
@@ -149,6 +186,10 @@ def _compared(before: _Reading, after: _Reading, text: str) -> Compared | None:
         canary_pods=_serving(canary),
         query=text,
     )
+
+
+def _snapshot(reading: _Reading, side: Backend) -> Snapshot:
+    return Snapshot(reading.sides[side]["requests"], reading.sides[side]["failures"])
 
 
 def _behind(before: Snapshot, after: Snapshot) -> bool:

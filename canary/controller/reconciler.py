@@ -16,7 +16,7 @@ from canary.act.events import EventRecorder
 from canary.act.executor import Executor, Result, World
 from canary.act.reading import still_so
 from canary.act.status import StatusWriter
-from canary.checks.judges.comparison import Versus
+from canary.checks.judges.against import Against
 from canary.checks.queries import Backend, check_query
 from canary.checks.resolve import ResolvedCheck
 from canary.checks.sources import Source
@@ -41,7 +41,7 @@ from canary.fair import Limit
 from canary.kube import Kube
 from canary.kube.retry import ROUTE_WRITE
 from canary.metrics.port import Provider
-from canary.model.measurement import Compared, Counts, Measured, Reading, Sample
+from canary.model.measurement import Compared, Counts, Measured, Reading, Sample, Timed
 from canary.model.rollout import RolloutSpec
 from canary.model.status import ACTIVE, Phase, RolloutStatus
 from canary.observe.checks import Resolver, resolve_checks
@@ -107,7 +107,7 @@ class Inbox:
 
     def put(self, name: str, measurement: Measured | Reading) -> None:
         if name == TRAFFIC:
-            self.traffic = None if isinstance(measurement, Sample | Compared) else measurement
+            self.traffic = None if isinstance(measurement, Sample | Compared | Timed) else measurement
         if name == TRAFFIC or isinstance(measurement, Counts):
             return
         self.measurements.append((name, measurement))
@@ -403,7 +403,7 @@ class Reconciler:
             checks = (
                 check
                 for check in observation.facts.checks
-                if check.name in settled or not isinstance(check.judge, Versus)
+                if check.name in settled or not isinstance(check.judge, Against)
             )
             self._measurements.sync((*checks, *also), since, settled)
 
@@ -412,7 +412,7 @@ class Reconciler:
         """By comparison, from when on its counters may be read."""
         settle, found = observation.facts.settle, {}
         for check in observation.facts.checks:
-            if isinstance(check.judge, Versus):
+            if isinstance(check.judge, Against):
                 at = settled_from(check.judge, observation.status.check(check.name), settle)
                 if at is not None:
                     found[check.name] = at

@@ -11,15 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from canary.checks.comparable import incomparable, processes
-from canary.checks.judges.compare import Look, Progress
-from canary.checks.judges.comparison import Versus
-from canary.checks.judges.dispersion import NONE_SEEN
+from canary.checks.judges.against import Against
 from canary.checks.judges.finding import Finding, Standing
-from canary.checks.judges.memory import MOST_TEXT, dump, load
 from canary.checks.resolve import ResolvedCheck
 from canary.decide import reasons
 from canary.decide.actions import EmitEvent
@@ -28,7 +25,7 @@ from canary.decide.traffic import said_now
 from canary.decide.verdict import Said, judge, policy, stated, unmeasured
 from canary.model.checks import OnUnknown
 from canary.model.evolution import evidence_gathered, routes_moved
-from canary.model.measurement import Compared, Measured
+from canary.model.measurement import Compared, Measured, Timed
 from canary.model.rollout import digest
 from canary.model.status import NOT_APPLICABLE, CheckStatus, EvidenceStatus, Phase, VerdictKind
 
@@ -53,11 +50,11 @@ def why_not(scope: Scope) -> str:
 
 def applicable(scope: Scope, check: ResolvedCheck) -> bool:
     """Whether a check can say anything at this step."""
-    return not isinstance(check.judge, Versus) or not why_not(scope)
+    return not isinstance(check.judge, Against) or not why_not(scope)
 
 
 def compare(
-    scope: Scope, check: ResolvedCheck, rule: Versus, before: CheckStatus, measurements: Iterable[Measured]
+    scope: Scope, check: ResolvedCheck, rule: Against[Any], before: CheckStatus, measurements: Iterable[Measured]
 ) -> tuple[CheckStatus, Told]:
     """Fold what was measured into what a comparison said before, and what to tell people of it."""
     why = why_not(scope)
@@ -71,7 +68,7 @@ def compare(
     state = before if evidence == before.evidence else before.model_copy(update={"evidence": evidence})
     told: Told = ()
     for measurement in measurements:
-        if isinstance(measurement, Compared):
+        if isinstance(measurement, rule.LOOKS):
             state, more = _folded(scope, check, rule, state, measurement)
             told += more
         else:
@@ -79,7 +76,7 @@ def compare(
     return state, told
 
 
-def settled_from(rule: Versus, said: CheckStatus | None, settle: timedelta) -> datetime | None:
+def settled_from(rule: Against[Any], said: CheckStatus | None, settle: timedelta) -> datetime | None:
     """From when on a reading of the counters is of nothing but what the routes say now; None: nobody knows yet."""
     evidence = said.evidence if said is not None else None
     if evidence is None or evidence.since is None or not evidence.about:
@@ -87,7 +84,7 @@ def settled_from(rule: Versus, said: CheckStatus | None, settle: timedelta) -> d
     return evidence.since + settle + rule.lag.delta
 
 
-def _evidence(scope: Scope, check: ResolvedCheck, rule: Versus, before: EvidenceStatus | None) -> EvidenceStatus:
+def _evidence(scope: Scope, check: ResolvedCheck, rule: Against[Any], before: EvidenceStatus | None) -> EvidenceStatus:
     """What was gathered of the present process, and since when the routes say what they say."""
     number = processes(scope.spec)[scope.step.index - 1]
     process = digest([scope.run.number, number, repr(check.source), dict(check.args), rule.tolerance])
@@ -100,13 +97,13 @@ def _evidence(scope: Scope, check: ResolvedCheck, rule: Versus, before: Evidence
     if about != before.about:
         state = before.state
         with suppress(ValueError):  # what cannot be read is told when the next look comes
-            state = _text(rule, rule.rule.moved(load(rule.rule, state))) if state else ""
+            state = rule.dumped(rule.moved(rule.loaded(state))) if state else ""
         before = routes_moved(before, about, scope.now, state)
     return before if before.alpha == float(rule.alpha) else before.model_copy(update={"alpha": float(rule.alpha)})
 
 
 def _folded(
-    scope: Scope, check: ResolvedCheck, rule: Versus, before: CheckStatus, found: Compared
+    scope: Scope, check: ResolvedCheck, rule: Against[Any], before: CheckStatus, found: Compared | Timed
 ) -> tuple[CheckStatus, Told]:
     evidence, settled = before.evidence, settled_from(rule, before, scope.facts.settle)
     if evidence is None or settled is None or found.since < settled:
@@ -115,42 +112,33 @@ def _folded(
         return before, ()
     progress, told = _remembered(check, rule, evidence)
     try:
-        look = Look(found.canary, found.stable, found.canary_failed, found.stable_failed, found.pods, found.canary_pods)
-        progress = rule.rule.fold(progress, look)
+        progress = rule.folded(progress, found)
     except ValueError as error:
         said = policy(check.settings.on_error, "NotACounter", str(error))
     else:
-        evidence = evidence_gathered(evidence, _text(rule, progress))
-        finding = rule.rule.judge(progress)
+        evidence = evidence_gathered(evidence, rule.dumped(progress))
+        finding = rule.stands(progress)
         if finding.reason in TOO_EARLY and (found.at - settled).total_seconds() < check.settings.interval.seconds:
             # Who looks after a second has not looked in vain: within the first interval there may be more.
             return before.model_copy(update={"evidence": evidence}), told
         said = _said(scope, check, rule, finding, found)
-    value = None
-    if progress.canary > 0 and progress.stable > 0 and progress.stable_failed > 0:
-        value = (progress.canary_failed / progress.canary) / (progress.stable_failed / progress.stable)
+    value = rule.ratio(progress)
     state = stated(check, said, before=before, measured_at=found.at, evidence=evidence, value=value, query=found.query)
     return state, told
 
 
-def _remembered(check: ResolvedCheck, rule: Versus, evidence: EvidenceStatus) -> tuple[Progress, Told]:
+def _remembered(check: ResolvedCheck, rule: Against[Any], evidence: EvidenceStatus) -> tuple[Any, Told]:
     """What is known of the process so far. A state that is none of ours counts as absent."""
     if not evidence.state:
-        return rule.rule.begin(), ()
+        return rule.begin(), ()
     try:
-        return load(rule.rule, evidence.state), ()
+        return rule.loaded(evidence.state), ()
     except ValueError as error:
         words = f"the evidence of check {check.name} in status.checks cannot be ours: {error}; it counts as absent"
-        return rule.rule.begin(), (EmitEvent("Warning", reasons.UNREADABLE_RECORD, words[:1024], once=True),)
+        return rule.begin(), (EmitEvent("Warning", reasons.UNREADABLE_RECORD, words[:1024], once=True),)
 
 
-def _text(rule: Versus, progress: Progress) -> str:
-    """What is put on record. Pods are what takes most room, and what can be learnt again."""
-    text = dump(rule.rule, progress)
-    return text if len(text) <= MOST_TEXT else dump(rule.rule, replace(progress, pods=NONE_SEEN))
-
-
-def _said(scope: Scope, check: ResolvedCheck, rule: Versus, finding: Finding, found: Compared) -> Said:
+def _said(scope: Scope, check: ResolvedCheck, rule: Against[Any], finding: Finding, found: Compared | Timed) -> Said:
     """What a look means, with the declared policies."""
     if finding.standing is Standing.FAIL:
         return Said(VerdictKind.FAIL, finding.reason, finding.message)
@@ -165,7 +153,7 @@ def _said(scope: Scope, check: ResolvedCheck, rule: Versus, finding: Finding, fo
     return Said(VerdictKind.PASS, finding.reason, finding.message)
 
 
-def _inconclusive(scope: Scope, rule: Versus, finding: Finding) -> Said:
+def _inconclusive(scope: Scope, rule: Against[Any], finding: Finding) -> Said:
     """While the step holds there is time to know more; nothing rises meanwhile."""
     until = scope.step.hold_until
     holds = until is None or scope.now < until

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial, reduce
 
-from canary.checks.judges.comparison import Versus
+from canary.checks.judges.against import Against
 from canary.decide import reasons
 from canary.decide.actions import (
     Action,
@@ -161,7 +161,7 @@ def _measure(scope: Scope) -> Scope:
         state = before
         if live:
             found = [measurement for name, measurement in scope.facts.measurements if name == check.name]
-            if isinstance(check.judge, Versus):
+            if isinstance(check.judge, Against):
                 state, more = compare(scope, check, check.judge, before, found)
                 told += more
             else:

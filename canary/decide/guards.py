@@ -52,12 +52,14 @@ def route_missing(scope: Scope) -> Stop | None:
 
 
 def check_failed(scope: Scope) -> Stop | None:
-    """A check failed more often in a row than it tolerates."""
+    """A check failed more often than it tolerates."""
     if not scope.has_traffic:
         return None  # what it says is not about traffic that the canary gets
-    for _, status in scope.judging:
+    for check, status in scope.judging:
         if failed(status):
             times = f" ({status.failures} in a row)" if status.failures > 1 else ""
+            if check.sliding is not None:
+                times = f" ({status.failures} of the last {len(status.recent)} measurements)"
             return Stop(reasons.CHECK_FAILED, f"check {status.name} failed{times}: {status.message}", policy=True)
     return None
 

@@ -128,10 +128,12 @@ def check_fails(scope: Scope) -> Hold | None:
     """A check fails, if not often enough yet to fail the run."""
     if not scope.wants_traffic:
         return None  # before the canary has traffic there is nothing to measure, so checks only speak from then on
-    for _, status in scope.judging:
+    for check, status in scope.judging:
         if status.verdict is VerdictKind.FAIL:
             text = f"check {status.name}: {status.message}"
             count = f"({status.failures} of {status.failure_limit} tolerated failures)"
+            if check.sliding is not None:
+                count = f"({check.sliding.words(status.recent)})"
             return Hold(reasons.CHECKS_OBJECT, f"{text} {count}; {_held_at(scope)}")
     return None
 

@@ -13,7 +13,7 @@ from canary.checks.judges import Broken, Judged, NotJudged
 from canary.checks.resolve import ResolvedCheck
 from canary.model import evolution
 from canary.model.checks import OnUnknown
-from canary.model.measurement import Compared, Malformed, Measured, NoData, Queued, Sample, Unreachable
+from canary.model.measurement import Compared, Malformed, Measured, NoData, Queued, Sample, Timed, Unreachable
 from canary.model.status import CheckStatus, EvidenceStatus, VerdictKind
 
 
@@ -40,7 +40,7 @@ def judge(check: ResolvedCheck, before: CheckStatus | None, measurement: Measure
             said = policy(check.settings.on_error, measurement.reason, measurement.message)
         case Queued():
             return _queued(before, measurement)
-        case Compared():  # of a check that compares no more, or not yet: it was edited meanwhile
+        case Compared() | Timed():  # of a check that compares no more, or not yet: it was edited meanwhile
             return before
         case _:
             assert_never(measurement)
@@ -69,7 +69,17 @@ def stated(
     """What a check says from now on, after what it said `before`."""
     verdict, reason, message = said
     message = message.encode("utf-8", "replace").decode()  # a provider's words may hold halves of characters
-    failures = {VerdictKind.PASS: 0, VerdictKind.FAIL: before.failures + 1, VerdictKind.UNKNOWN: before.failures}
+    recent = ""
+    if check.sliding is None:
+        failures = {VerdictKind.PASS: 0, VerdictKind.FAIL: before.failures + 1, VerdictKind.UNKNOWN: before.failures}
+        count = failures[verdict]
+    else:
+        recent = check.sliding.load(before.recent)
+        if verdict is not VerdictKind.UNKNOWN:
+            recent = check.sliding.fold(recent, verdict is VerdictKind.PASS)
+        count = recent.count("x")
+        if verdict is VerdictKind.PASS and check.sliding.failed(recent):
+            verdict, reason, message = VerdictKind.FAIL, "TooManyFailures", check.sliding.words(recent)
     since = before.unknown_since if before.unknown_since is not None else measured_at
     return _status(
         check,
@@ -77,7 +87,8 @@ def stated(
         reason=reason,
         message=message[:1024],
         value=value,
-        failures=failures[verdict],
+        failures=count,
+        recent=recent,
         measured_at=measured_at,
         unknown_since=since if verdict is VerdictKind.UNKNOWN else None,
         query=query.encode("utf-8", "replace").decode()[:8192],
@@ -91,7 +102,7 @@ def unmeasured(check: ResolvedCheck) -> CheckStatus:
 
 
 def failed(status: CheckStatus) -> bool:
-    """Whether a check has failed more often in a row than is tolerated."""
+    """Whether a check has failed more often than is tolerated, in a row or of its last measurements."""
     return not status.dry_run and status.verdict is VerdictKind.FAIL and status.failures > status.failure_limit
 
 
@@ -148,6 +159,7 @@ def _status(
     message: str,
     value: float | None = None,
     failures: int = 0,
+    recent: str = "",
     measured_at: datetime | None = None,
     unknown_since: datetime | None = None,
     query: str = "",
@@ -161,7 +173,9 @@ def _status(
         value=value,
         limit=check.limit,
         failures=failures,
-        failure_limit=check.settings.failure_limit,
+        failure_limit=check.settings.failure_limit if check.sliding is None else check.sliding.most - 1,
+        failure_window=0 if check.sliding is None else check.sliding.of,
+        recent=recent,
         measured_at=measured_at,
         unknown_since=unknown_since,
         interval_seconds=check.settings.interval.seconds,

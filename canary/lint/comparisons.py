@@ -13,7 +13,7 @@ from canary.lint.source import Document
 from canary.model.checks import Settings
 from canary.model.rollout import RolloutSpec
 
-_NO_COUNTER = re.compile(r"\b(rate|irate|increase|delta|idelta|sum)\b\s*(?:by|without|\()")
+_NO_COUNTER = re.compile(r"\b(rate|irate|increase|delta|idelta|sum|histogram_quantile)\b\s*(?:by|without|\()")
 
 
 def alone(document: Document, spec: RolloutSpec, check: ResolvedCheck, path: Path) -> Iterator[Finding]:

@@ -247,7 +247,7 @@ class _Backend:
             if kind == "scalar":
                 return measurement([({}, float(result[1]))], query, now, float(result[0]))
         except (KeyError, TypeError, ValueError, IndexError):  # a native histogram has no single value, for instance
-            message = "the query returned series without a plain number (a histogram?)"
+            message = "the query returned series without a plain number (native histograms are not supported)"
             return Malformed(now, "UnexpectedResult", message, query.text)
         message = f"the query returned a {kind or 'result of unknown type'}, not an instant vector or a scalar"
         return Malformed(now, "UnexpectedResult", message, query.text)

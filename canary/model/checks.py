@@ -6,9 +6,9 @@ A new source of numbers is a field of `Sources`, a new judge a field of `Setting
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
-from pydantic import Field, create_model
+from pydantic import Field, create_model, model_validator
 from pydantic.fields import FieldInfo
 
 from canary.model.base import ApiModel
@@ -21,6 +21,7 @@ MAX_QUERY = 4096
 SHORTEST_INTERVAL = 1.0
 """Seconds that are waited between two measurements at least, whatever a check declares."""
 MAX_CONDITION = 1024
+FAILURES_PATTERN = r"^[1-9][0-9]{0,2} of [1-9][0-9]{0,2}$"
 NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 ARG_PATTERN = r"^[a-zA-Z0-9_-]{1,63}$"
 
@@ -78,35 +79,123 @@ class Sources(ApiModel):
 SOURCES = tuple(Sources.model_fields)
 
 
+class BucketUnit(StrEnum):
+    """What the bounds of buckets (`le`) count in."""
+
+    SECONDS = "s"
+    MILLISECONDS = "ms"
+
+    @property
+    def seconds(self) -> float:
+        return 1.0 if self is BucketUnit.SECONDS else 0.001
+
+
+_FAILURES_OR_BUCKETS = (
+    "what is compared is either failures of requests, or buckets, which count their requests themselves"
+)
+_UNIT_OF_BUCKETS = "unit is that of the bounds of buckets"
+
+
 class PrometheusCounters(ApiModel):
     """Raw counters of a backend, rendered once for each: no rate(), no increase(), and not summed over its pods."""
 
+    model_config = {
+        "json_schema_extra": {
+            "x-kubernetes-validations": [
+                {
+                    "rule": "has(self.buckets) ? !has(self.requests) && !has(self.failures) : has(self.requests) && has(self.failures)",
+                    "message": _FAILURES_OR_BUCKETS,
+                },
+                {"rule": "!has(self.unit) || has(self.buckets)", "message": _UNIT_OF_BUCKETS},
+            ]
+        }
+    }
+
     requests: Annotated[
-        str,
+        str | None,
         Field(
             min_length=1,
             max_length=MAX_QUERY,
             description="PromQL: the counters of a backend's requests, all series. Name {{ backend.service }}, .namespace or "
             ".port. Best those of the gateway: an application's miss what a pod that crashes took along.",
         ),
-    ]
+    ] = None
     failures: Annotated[
-        str,
+        str | None,
         Field(
             min_length=1,
             max_length=MAX_QUERY,
             description="PromQL: those of them that failed, as clients saw it. No series beside `requests`: nothing failed.",
         ),
-    ]
+    ] = None
+    buckets: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            max_length=MAX_QUERY,
+            description="PromQL: the buckets of a classic histogram of how long a backend's requests took, with their label le; "
+            "instead of requests and failures. Native histograms are not supported.",
+        ),
+    ] = None
+    unit: Annotated[
+        BucketUnit | None,
+        Field(description="What le counts in: s (default), or ms as the histograms of Envoy and Istio do."),
+    ] = None
     address: Address = None
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> Self:
+        counted = [self.requests is not None, self.failures is not None]
+        if any(counted) if self.buckets is not None else not all(counted):
+            raise ValueError(_FAILURES_OR_BUCKETS)
+        if self.unit is not None and self.buckets is None:
+            raise ValueError(_UNIT_OF_BUCKETS)
+        return self
+
+
+MAX_BOUNDS = 3
+LEAST_EFFECT = 1.1
+_BOUNDS_OF_BUCKETS = "slowerThan names bounds of buckets: both are there, or neither is"
+_AN_EFFECT = f"a comparison of buckets needs a tolerance of {LEAST_EFFECT} or more: a little slower is no matter"
+WARM = (
+    "!has(self.compare) || !has(self.compare.prometheus.buckets) "
+    "|| (has(self.initialDelay) && self.initialDelay.matches('[1-9]'))"
+)
+WARM_WORDS = "a comparison of buckets needs an initialDelay: a canary whose caches are cold is slower, and that is no matter of its version"
 
 
 class Comparison(ApiModel):
-    """Canary against stable: fails the canary that provably fails more often, however often one looks."""
+    """Canary against stable: fails the canary that provably fails more often, or is slower, however often one looks."""
+
+    model_config = {
+        "json_schema_extra": {
+            "x-kubernetes-validations": [
+                {"rule": "has(self.prometheus.buckets) == has(self.slowerThan)", "message": _BOUNDS_OF_BUCKETS},
+                {
+                    "rule": f"!has(self.prometheus.buckets) || (has(self.tolerance) && self.tolerance >= {LEAST_EFFECT})",
+                    "message": _AN_EFFECT,
+                },
+            ]
+        }
+    }
 
     prometheus: Annotated[PrometheusCounters, Field(description="Ask Prometheus.")]
+    slower_than: Annotated[
+        Annotated[tuple[Duration, ...], Field(min_length=1, max_length=MAX_BOUNDS)] | None,
+        Field(
+            description="With buckets: a request that takes longer than this is slow. One to three bounds that the histograms "
+            "have, such as 300ms.",
+            json_schema_extra={"x-kubernetes-list-type": "set"},
+        ),
+    ] = None
     tolerance: Annotated[
-        float, Field(ge=1, le=9, description="The canary may fail this many times as often as stable.")
+        float,
+        Field(
+            ge=1,
+            le=9,
+            description="The canary may fail this many times as often as stable; with buckets: its odds to be slow may be this "
+            "many times stable's.",
+        ),
     ] = 1
     alpha: Annotated[
         Alpha | None,
@@ -131,10 +220,18 @@ class Comparison(ApiModel):
     on_inconclusive: Annotated[
         OnUnknown,
         Field(
-            description="What it means, once the step's hold is over, that the canary fails more often and that this may have "
-            "other causes than its version."
+            description="What it means, once the step's hold is over, that the canary fails more often, or is slower, and that "
+            "this may have other causes than its version."
         ),
     ] = OnUnknown.HOLD
+
+    @model_validator(mode="after")
+    def _of_buckets(self) -> Self:
+        if (self.prometheus.buckets is None) != (self.slower_than is None):
+            raise ValueError(_BOUNDS_OF_BUCKETS)
+        if self.slower_than is not None and self.tolerance < LEAST_EFFECT:
+            raise ValueError(_AN_EFFECT)
+        return self
 
 
 class CheckSources(Sources):
@@ -142,7 +239,9 @@ class CheckSources(Sources):
 
     compare: Annotated[
         Comparison | None,
-        Field(description="Compare the canary's errors with stable's. That is its judge too: it has no threshold."),
+        Field(
+            description="Compare the canary's errors, or how slow it is, with stable's. That is its judge too: it has no threshold."
+        ),
     ] = None
 
 
@@ -192,6 +291,15 @@ class Settings(ApiModel):
     failure_limit: Annotated[
         int, Field(ge=0, le=1000, description="Consecutive failed measurements that are still tolerated.")
     ] = 0
+    failures: Annotated[
+        str | None,
+        Field(
+            max_length=16,
+            pattern=FAILURES_PATTERN,
+            description="N of M: so many failed measurements of the last so many (at most 100) fail the check, in a row or not, "
+            "such as `2 of 5`. Instead of failureLimit.",
+        ),
+    ] = None
     initial_delay: Annotated[
         Duration, Field(description="Time after the canary's first traffic of a run before the first measurement.")
     ] = Duration.parse("0s")
@@ -262,8 +370,18 @@ COMPARED = "(has(self.compare) ? 1 : 0)"
 A_JUDGE = f"{either([f'a {name}' for name in JUDGES])} (one of them)"
 
 
-NO_LIMIT = "!has(self.compare) || !has(self.failureLimit) || self.failureLimit == 0"
-NO_LIMIT_WORDS = "compare takes no failureLimit: it says Fail once it is proved, and alpha is how much proof that takes"
+_NO_ROW = "!has(self.failureLimit) || self.failureLimit == 0"
+NO_LIMIT = f"!has(self.compare) || (!has(self.failures) && ({_NO_ROW}))"
+NO_LIMIT_WORDS = "compare takes no failureLimit and no failures: it says Fail once it is proved, and alpha is how much proof that takes"
+ONE_COUNT = f"!has(self.failures) || {_NO_ROW}"
+ONE_COUNT_WORDS = "failures and failureLimit are two answers to one question, how many failures are too many: give one"
+
+LIMITS: list[Any] = [
+    {"rule": NO_LIMIT, "message": NO_LIMIT_WORDS},
+    {"rule": ONE_COUNT, "message": ONE_COUNT_WORDS},
+    {"rule": WARM, "message": WARM_WORDS},
+]
+"""Rules on what a check tolerates, and from when on."""
 
 
 class TemplateRef(ApiModel):
@@ -313,7 +431,7 @@ class Check(_Overrides, Templated, CheckSources, _Named):  # fields stand in the
                     "message": f"a check with its own query has {A_JUDGE}; "
                     "with a template it has neither, because the template brings it, nor with compare, which judges by itself",
                 },
-                {"rule": NO_LIMIT, "message": NO_LIMIT_WORDS},
+                *LIMITS,
             ],
             "anyOf": ARGS_NEED_A_TEMPLATE,
         },

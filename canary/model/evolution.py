@@ -169,8 +169,8 @@ def approved(step: StepStatus) -> StepStatus:
 def forgiven(check: CheckStatus) -> CheckStatus:
     """Failures and silence from before a person said to go on count no more, nor does the evidence that proved a failure."""
     if check.verdict is VerdictKind.FAIL:
-        return _evolved(check, failures=0, unknown_since=None, evidence=None)
-    return _evolved(check, failures=0, unknown_since=None)
+        return _evolved(check, failures=0, recent="", unknown_since=None, evidence=None)
+    return _evolved(check, failures=0, recent="", unknown_since=None)
 
 
 def excused(check: CheckStatus, by: timedelta) -> CheckStatus:

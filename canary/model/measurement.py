@@ -123,9 +123,25 @@ class Compared:
     query: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """How long requests of both backends took from `since` to `at`: how many there were, and how many took at most so long.
+
+    Both are when the histograms were asked for; `canary_within` and `stable_within` are requests by bound in seconds.
+    """
+
+    at: datetime
+    since: datetime
+    canary: float
+    stable: float
+    canary_within: Mapping[float, float]
+    stable_within: Mapping[float, float]
+    query: str = ""
+
+
 Measurement = Sample | NoData | Unreachable | Malformed | Queued
 """What a provider answers."""
-Measured = Measurement | Compared
+Measured = Measurement | Compared | Timed
 """What comes of a look at a check."""
 Reading = Counts | NoData | Unreachable | Malformed | Queued
 """Of counters, one for each backend."""

@@ -252,8 +252,16 @@ class CheckStatus(ApiModel):
     reason: Annotated[str, Field(max_length=64, description="Why, as a constant.")] = "NotMeasured"
     value: Annotated[Number | None, Field(description="The value measured last.")] = None
     limit: Annotated[str, Field(max_length=1024, description="What it is held against.")] = ""
-    failures: Annotated[int, Field(ge=0, description="Consecutive failed measurements.")] = 0
+    failures: Annotated[
+        int, Field(ge=0, description="Failed measurements: consecutive ones, or of the last failureWindow.")
+    ] = 0
     failure_limit: Annotated[int, Field(ge=0, description="Failed measurements that are tolerated.")] = 0
+    failure_window: Annotated[
+        int, Field(ge=0, le=100, description="Of so many measurements; 0: failures count in a row.")
+    ] = 0
+    recent: Annotated[
+        str, Field(max_length=100, description="The last measurements of the window, oldest first: `.` good, `x` bad.")
+    ] = ""
     measured_at: Annotated[Timestamp | None, Field(description="When it was measured last.")] = None
     unknown_since: Annotated[Timestamp | None, Field(description="Since when it has been Unknown.")] = None
     interval_seconds: Annotated[Number | None, Field(description="Seconds between measurements.")] = None

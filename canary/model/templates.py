@@ -13,9 +13,8 @@ from canary.model.checks import (
     CHECK_SOURCES,
     COMPARED,
     JUDGED,
+    LIMITS,
     MAX_ARGS,
-    NO_LIMIT,
-    NO_LIMIT_WORDS,
     CheckSources,
     Settings,
     either,
@@ -60,7 +59,7 @@ class CheckTemplateSpec(Settings, CheckSources, _Parametrised):
                     "message": f"a template has {A_JUDGE}; one of traffic has neither, because nobody sets it a limit, nor one "
                     "with compare, which judges by itself",
                 },
-                {"rule": NO_LIMIT, "message": NO_LIMIT_WORDS},
+                *LIMITS,
             ],
         },
     }

@@ -108,12 +108,22 @@ def _loud(status: RolloutStatus) -> Any:
             if check.verdict is VerdictKind.FAIL
             or (check.verdict is VerdictKind.UNKNOWN and bool(check.measured_at) is not (check.reason == "Queued"))
         ),
+        tuple((check.name, _window(check)) for check in status.checks if "x" in check.recent),
         tuple(
             (condition.type, condition.status)
             for condition in status.conditions
             if condition.type in {"Ready", "Reconciling", "Stalled", "Contested", "CopyExact"}
         ),
     )
+
+
+def _window(check: CheckStatus) -> Any:
+    """What of a window is worth a write while a failure is in it: when it leaves, and that it moved by a fifth.
+
+    A crash forgets no failure then, and takes none for younger than it is by more than that.
+    """
+    good = len(check.recent) - 1 - check.recent.rfind("x")
+    return check.failures, good // max(1, check.failure_window // 5)
 
 
 def _asks(status: RolloutStatus) -> str:

@@ -234,7 +234,12 @@ def _check(check: CheckStatus, now: datetime, *, active: bool) -> Iterator[str]:
         yield clean(check.message).rstrip(".") + "."
     if check.evidence is not None and check.evidence.looks:
         yield f"That rests on {counted(check.evidence.looks, 'look')} at the counters."
-    if check.failures:
+    if check.failure_window:
+        yield (
+            f"{counted(check.failures, 'measurement')} of the last {check.failure_window} failed, in a row or not; "
+            f"{check.failure_limit + 1} are too many."
+        )
+    elif check.failures:
         tolerated = check.failure_limit or "none"
         yield f"{counted(check.failures, 'failed measurement')} in a row; {tolerated} {'is' if tolerated in (1, 'none') else 'are'} tolerated."
     elif check.failure_limit:

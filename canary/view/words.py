@@ -104,8 +104,13 @@ def counted(number: int, one: str, many: str = "") -> str:
     return f"{number} {one if number == 1 else many or one + 's'}"
 
 
-def tolerance(failures: int, limit: int) -> str:
-    """How often a check failed in a row, and how often it may: `failed once, tolerates none`; empty while it does not fail."""
+def tolerance(failures: int, limit: int, window: int = 0) -> str:
+    """How often a check failed, and how often it may: `failed once, tolerates none`; empty while it does not fail.
+
+    In a row, or of the last `window` measurements: `failed 1 of the last 5, 2 are too many`.
+    """
+    if window:
+        return f"failed {failures} of the last {window}, {limit + 1} are too many" if failures else ""
     times = {0: "", 1: "once", 2: "twice in a row"}.get(failures, f"{failures} times in a row")
     return f"failed {times}, tolerates {limit or 'none'}" if times else ""
 

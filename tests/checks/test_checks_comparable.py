@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from canary.checks.comparable import incomparable, processes, with_alphas
 from canary.checks.judges.comparison import Versus
+from canary.checks.judges.slower import Slower
+from canary.checks.judges.words import TIMES
 from canary.checks.resolve import resolve
 from canary.errors import SpecError
 from canary.model.checks import Check
@@ -98,3 +101,62 @@ def test_a_check_of_a_template_tolerates_no_failures_either() -> None:
     check = Check.model_validate({"template": {"name": "errors"}, "failureLimit": 2})
     with pytest.raises(SpecError, match="compare takes no failureLimit"):
         resolve(check, template, "spec.checks[0]")
+
+
+SLOWER: Json = {
+    "prometheus": {"buckets": "b {{ backend.service }}", "unit": "ms"},
+    "slowerThan": ["1s", "300ms"],
+    "tolerance": 1.5,
+}
+
+
+def slower(**changes: Any) -> Check:
+    return Check.model_validate({"name": "slow", "initialDelay": "30s", "compare": {**SLOWER, **changes}})
+
+
+def test_a_comparison_of_latencies_has_its_part_of_alpha_like_any_other() -> None:
+    """Its bounds are in order and in seconds, and the limit says what a good canary keeps."""
+    checks = [resolve(slower(), None, "spec.checks[0]"), resolve(slower(alpha=0.01), None, "spec.checks[1]")]
+    plan = spec(MIRROR, *weights(10), checks=[{"name": "a", "compare": COMPARE}])
+    first, second = (each.judge for each in with_alphas(checks, plan, unresolved=1))
+    assert isinstance(first, Slower)
+    assert isinstance(second, Slower)
+    assert (first.bounds, first.rule.alpha, second.rule.alpha) == ((0.3, 1.0), 0.0125, 0.005)
+    assert first.limit == f"odds to be slower than 300 ms, 1 s at most 1.5{TIMES} stable's (alpha 2.5 %)"
+
+
+@pytest.mark.parametrize(
+    ("bounds", "words"),
+    [(["100ms", "100ms"], "a bucket is named twice"), (["1s", "1000ms"], "named twice"), (["0s"], "more than 0 s")],
+)
+def test_bounds_that_can_be_none_are_named(bounds: list[str], words: str) -> None:
+    """With the field."""
+    with pytest.raises(SpecError, match=words) as caught:
+        resolve(slower(slowerThan=bounds), None, "spec.checks[0]")
+    assert caught.value.field == "spec.checks[0].compare.slowerThan"
+
+
+def test_a_check_cannot_take_its_templates_warm_up_away() -> None:
+    """The API server cannot see what a template holds; resolving does."""
+    template = CheckTemplateSpec.model_validate({"compare": SLOWER, "initialDelay": "1m"})
+    assert (
+        resolve(Check.model_validate({"template": {"name": "slow"}}), template, "").settings.initial_delay.seconds == 60
+    )
+    check = Check.model_validate({"template": {"name": "slow"}, "initialDelay": "0s"})
+    with pytest.raises(SpecError, match="needs an initialDelay"):
+        resolve(check, template, "spec.checks[0]")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"slowerThan": None}, "slowerThan names bounds"),
+        ({"tolerance": 1}, "tolerance of 1.1 or more"),
+        ({"prometheus": {}}, "either failures of requests, or buckets"),
+        ({"prometheus": {**COMPARE["prometheus"], "unit": "ms"}, "slowerThan": None}, "unit is that of the bounds"),
+    ],
+)
+def test_a_definition_without_our_rules_lets_nothing_through(changes: Json, words: str) -> None:
+    """An older one on the server may have none of them."""
+    with pytest.raises(ValidationError, match=words):
+        slower(**changes)

@@ -75,7 +75,7 @@ def test_slower_and_not():
     judge = latency()
     found = judge.judge(folded(judge, [(histogram(100, 30, 3), histogram(900, 90, 9))] * 5))
     assert found.standing is Standing.FAIL
-    assert found.message.startswith("slower than 0.1 s: 10 % → 30 %, evidence ")
+    assert found.message.startswith("slower than 100 ms: 10 % → 30 %, evidence ")
     assert (
         judge.judge(folded(judge, [(histogram(100, 10, 1), histogram(900, 90, 9))] * 50)).standing
         is Standing.INCONCLUSIVE
@@ -140,6 +140,8 @@ def test_forged():
         {"buckets": found["buckets"][:1]},
         {"effect": 2},
         {"requests": [1, 1]},
+        {"requests": [50, 0]},
+        {"requests": [0, 90]},
         {"buckets": [1, 2]},
     ):
         with pytest.raises(ValueError, match=r"\w"):

@@ -29,6 +29,7 @@ OWN: dict[str, Any] = {
     "window": Duration.parse("7m"),
     "interval": Duration.parse("7s"),
     "failure_limit": 7,
+    "failures": "7 of 70",
     "initial_delay": Duration.parse("7h"),
     "on_no_data": "Fail",
     "on_error": "Pass",

@@ -249,6 +249,12 @@ def test_one_failure_is_not_many(failures: int, limit: int, words: str) -> None:
     assert words in told(status(checks=checks(failures=failures, failure_limit=limit)))
 
 
+def test_failures_of_the_last_measurements_are_told() -> None:
+    """How many failed of how many, and how many are too many."""
+    found = checks(failures=1, failure_limit=1, failure_window=5, recent=".x..")
+    assert "1 measurement of the last 5 failed, in a row or not; 2 are too many." in told(status(checks=found))
+
+
 def test_nothing_is_said_twice() -> None:
     """`Succeeded (Succeeded): succeeded: …` after the controller has said so already."""
     words = "succeeded: shop-stable runs revision 6c9f0d2b1a"

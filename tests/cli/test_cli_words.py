@@ -93,6 +93,12 @@ def test_failures_are_told_in_words(failures: int, limit: int, words: str) -> No
     assert tolerance(failures, limit) == words
 
 
+def test_failures_of_the_last_measurements_are_told_in_words() -> None:
+    """How many are too many stands beside how many there were; none is no word."""
+    assert tolerance(1, 1, 5) == "failed 1 of the last 5, 2 are too many"
+    assert tolerance(0, 1, 5) == ""
+
+
 def test_a_time_of_another_day_has_its_date() -> None:
     """A bare time of day would be read as today's."""
     assert clock(NOW, NOW) == "10:40:02"

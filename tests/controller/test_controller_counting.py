@@ -9,6 +9,7 @@ import pytest
 
 from canary.checks.queries import Backend
 from canary.checks.sources import Source
+from canary.checks.sources.buckets import Buckets
 from canary.checks.sources.counters import Counters
 from canary.controller.counting import MOST_LOST, QUICK, Counting
 from canary.model.measurement import (
@@ -19,6 +20,7 @@ from canary.model.measurement import (
     Measurement,
     NoData,
     Sample,
+    Timed,
     Unreachable,
     Vector,
 )
@@ -194,3 +196,84 @@ async def test_many_series_are_subtracted_elsewhere() -> None:
     await team.look()
     team.count(**{f"p{number}": (110, 2) for number in range(QUICK)})
     assert counts(await team.look()) == (0, 0, 10 * QUICK, QUICK)
+
+
+# -- buckets ----------------------------------------------------------------------------------------------------------
+
+BUCKETS: dict[Backend, Source] = {
+    "canary": Buckets("buckets c", (0.3,), 0.001),
+    "stable": Buckets("buckets s", (0.3,), 0.001),
+}
+
+
+def serves(
+    server: Server, side: str, *within: float, les: tuple[str, ...] = ("100", "300", "+Inf"), **more: str
+) -> None:
+    """What the histogram of a pod says, which counts in milliseconds."""
+    found = server.series.setdefault(f"buckets {side}", {})
+    found |= {pod("p", le=le, **more): count for le, count in zip(les, within, strict=True)}
+
+
+class Watched:
+    """Histograms of both backends, and who reads them."""
+
+    def __init__(self) -> None:
+        self.server, self.counting, self.at = Server(), Counting(), START
+        serves(self.server, "c", 10, 20, 30)
+        serves(self.server, "s", 100, 200, 300)
+
+    async def look(self, seconds: float = 10) -> Measured | None:
+        self.at += timedelta(seconds=seconds)
+        self.server.now += seconds
+        return await self.counting.look(BUCKETS, self.server.ask, self.at)
+
+
+async def test_a_look_at_buckets_says_how_many_took_how_long() -> None:
+    """Two questions at one instant; bounds are in seconds whatever the histogram counts in."""
+    team = Watched()
+    assert await team.look() is None
+    assert team.server.asked == [("buckets s", None), ("buckets c", 1_000_010.0)]
+    serves(team.server, "c", 15, 28, 40)
+    serves(team.server, "s", 150, 290, 400)
+    found = await team.look()
+    assert isinstance(found, Timed)
+    assert (found.canary, found.canary_within, found.stable, found.stable_within) == (10, {0.3: 8}, 100, {0.3: 90})
+    assert (found.since, found.at, found.query) == (START + timedelta(seconds=10), team.at, "buckets c")
+
+
+async def test_a_histogram_that_restarts_or_is_behind() -> None:
+    """All of its buckets begin anew together; what a server that is behind says is no look."""
+    team = Watched()
+    await team.look()
+    serves(team.server, "c", 2, 3, 4)
+    found = await team.look()
+    assert isinstance(found, Timed)
+    assert (found.canary, found.canary_within) == (4, {0.3: 3})
+    serves(team.server, "s", 99, 198, 297)
+    assert await team.look() is None
+
+
+async def test_a_bound_that_is_no_bucket_is_named_at_each_look() -> None:
+    """With the side, and the nearest that there are."""
+    team = Watched()
+    team.server.series["buckets s"].clear()
+    serves(team.server, "s", 1, 2, 3, les=("250", "500", "+Inf"))
+    await team.look()
+    for _ in range(2):
+        found = await team.look()
+        assert isinstance(found, Malformed)
+        assert (found.reason, found.message) == (
+            "NoSuchBucket",
+            "stable: the histogram has no bucket of 300 ms: the nearest are 250 ms and 500 ms",
+        )
+
+
+async def test_many_buckets_are_subtracted_elsewhere() -> None:
+    """What comes of them is the same."""
+    team = Watched()
+    for step in (1, 2):
+        for number in range(QUICK):
+            serves(team.server, "s", 100 * step, 200 * step, 300 * step, path=str(number))
+        found = await team.look()
+    assert isinstance(found, Timed)
+    assert (found.stable, found.stable_within) == (300 * QUICK, {0.3: 200 * QUICK})

@@ -39,7 +39,17 @@ def counter(query: Query, now: datetime) -> float:
     return float(round(100 * (now.timestamp() if query.instant is None else query.instant)) % 10**9)
 
 
+def buckets(query: Query, now: datetime) -> dict[frozenset[tuple[str, str]], float]:
+    """The same by how long they took: one in fifty longer than 300 ms."""
+    served = counter(query, now)
+    return {
+        frozenset({"instance": "a", "le": le}.items()): count
+        for le, count in (("0.3", float(round(0.98 * served))), ("+Inf", served))
+    }
+
+
 GOOD: dict[str, Any] = {
+    'http_request_duration_seconds_bucket{namespace="team-basket"': buckets,
     'http_requests_total{namespace="team-basket"': counter,
     'http_requests_total{namespace="team-basket", service="basket-canary", code=': 0.0,
     'http_requests_total{namespace="team-basket", service="basket-stable", code=': 0.0,

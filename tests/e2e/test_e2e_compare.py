@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
@@ -37,6 +38,18 @@ ERRORS: Json = {
         "alpha": "0.1%",
     },
 }
+LATENCY: Json = {
+    "name": "latency",
+    "interval": "2s",
+    "initialDelay": "3s",
+    "compare": {
+        "prometheus": {"buckets": f"envoy_cluster_upstream_rq_time_bucket{{{OF_BACKEND}}}", "unit": "ms"},
+        "slowerThan": ["100ms", "300ms"],
+        "tolerance": 1.5,
+        "lag": "2s",
+        "alpha": "0.1%",
+    },
+}
 
 
 class Team:
@@ -59,14 +72,17 @@ class Team:
         except TimeoutError:
             pytest.fail(f"{what}: never; the status says {json.dumps(status, indent=1)}")
 
-    async def release(self, errors: int, *steps: Json) -> None:
-        """Declare the Rollout with its comparison, and deploy v2 once it is seen."""
+    async def release(self, errors: int, *steps: Json, check: Json = ERRORS, milliseconds: int = 0) -> None:
+        """Declare the Rollout with its comparison, and deploy v2, which takes so long to answer, once it is seen."""
         document = manifests.rollout()
-        document["spec"] |= {"steps": list(steps), "checks": [ERRORS]}
+        document["spec"] |= {"steps": list(steps), "checks": [check]}
         document["spec"].pop("traffic")
         await self.cluster.apply([document])
         await self.until("the first look", lambda status: status.get("phase") == "Idle")
-        await self.cluster.apply([manifests.deployment("shop-canary", "v2", errors=errors)])
+        deployment = manifests.deployment("shop-canary", "v2", errors=errors)
+        (container,) = deployment["spec"]["template"]["spec"]["containers"]
+        container["env"].append({"name": "FAULT_LATENCY_MS", "value": str(milliseconds)})
+        await self.cluster.apply([deployment])
 
     async def weights(self) -> list[int]:
         route = await self.cluster.kube.get(HTTPROUTES, "shop", NAMESPACE)
@@ -117,3 +133,41 @@ async def test_a_canary_with_stables_errors_goes_through(team: Team) -> None:
     status = await team.until("the end", lambda status: status.get("phase") == "Succeeded")
     (check,) = status["checks"]
     assert check["reason"] == "NotApplicable"
+
+
+async def test_a_canary_that_is_slow_is_found_and_rolled_back(team: Team) -> None:
+    """By Envoy's own histogram, whose bounds are in milliseconds; the message says beyond what, and from what to what."""
+    await team.release(USUAL, {"weight": 20, "hold": "5m"}, check=LATENCY, milliseconds=150)
+    status = await team.until("the rollback", lambda status: status.get("phase") == "RolledBack")
+    assert status["run"]["reason"] == "CheckFailed"
+    assert await team.weights() == [1, 0]
+    (check,) = status["checks"]
+    assert (check["verdict"], check["reason"]) == ("Fail", "SlowerThanStable")
+    assert re.match(r"slower than 100 ms: \S+ % → (9\d|100) %, evidence .+ of 1,000 needed", check["message"])
+    assert len(check["evidence"]["state"]) <= 1024
+
+
+async def test_a_canary_that_is_as_fast_goes_through(team: Team) -> None:
+    """Nothing is proved against it at any weight."""
+    await team.release(USUAL, *({"weight": weight, "hold": "8s"} for weight in (20, 50, 100)), check=LATENCY)
+    status = await team.until("the second step", lambda status: (status.get("step") or {}).get("index") == 2)
+    status = await team.until(
+        "a look at it", lambda status: (status["checks"][0].get("evidence") or {}).get("looks", 0) >= 2
+    )
+    assert (status["checks"][0]["verdict"], status["checks"][0]["reason"]) == ("Pass", "NotProved")
+    await team.until("the end", lambda status: status.get("phase") == "Succeeded")
+
+
+async def test_a_bound_that_envoy_does_not_have_is_named(team: Team) -> None:
+    """The run holds, and the words say which there are."""
+    compare = {**LATENCY["compare"], "slowerThan": ["120ms"]}
+    await team.release(USUAL, {"weight": 20, "hold": "2s"}, {"weight": 50}, check={**LATENCY, "compare": compare})
+
+    def unknown(status: Json) -> bool:
+        return any(check.get("reason") == "NoSuchBucket" for check in status.get("checks", ()))
+
+    status = await team.until("a look", unknown)
+    (check,) = status["checks"]
+    assert check["verdict"] == "Unknown"
+    assert check["message"].endswith("has no bucket of 120 ms: the nearest are 100 ms and 150 ms")
+    assert await team.weights() == [80, 20]

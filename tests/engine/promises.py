@@ -9,12 +9,12 @@ from datetime import datetime, timedelta
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from canary.checks.judges.comparison import Versus
+from canary.checks.judges.against import Against
 from canary.decide.actions import WriteRoute
 from canary.decide.facts import Facts
 from canary.decide.pausing import BY_POLICY
 from canary.decide.scope import Decision, measuring
-from canary.model.measurement import Compared, Measured, Sample
+from canary.model.measurement import Compared, Measured, Sample, Timed
 from canary.model.rollout import OnFailure, Promotion, RouteKind
 from canary.model.status import Outcome, Phase, RolloutStatus, VerdictKind
 from canary.routes.filters import copied, mirrors, unmirrored
@@ -101,14 +101,14 @@ class Promises:
                 continue  # of a check that is declared no more
             before = self.heard.get(name)
             # A look is evidence of the step in which it began.
-            at = measurement.since if isinstance(measurement, Compared) else measurement.at
+            at = measurement.since if isinstance(measurement, Compared | Timed) else measurement.at
             if before is None or at > before[0] or (at == before[0] and measurement.at > at):
                 self.heard[name] = (at, self._verdict(name, measurement))
 
     def _verdict(self, name: str, measurement: Measured) -> VerdictKind:
         check = next(check for check in self.world.checks if check.name == name)
-        if isinstance(check.judge, Versus):  # whether it proves anything is not in these books
-            seen = isinstance(measurement, Compared) and measurement.canary > 0 and measurement.stable > 0
+        if isinstance(check.judge, Against):  # whether it proves anything is not in these books
+            seen = isinstance(measurement, Compared | Timed) and measurement.canary > 0 and measurement.stable > 0
             return VerdictKind.PASS if seen else VerdictKind.UNKNOWN
         assert check.judge.maximum is not None, "the books only know checks with a maximum"
         if not isinstance(measurement, Sample) or not abs(measurement.value) < float("inf"):
@@ -223,9 +223,9 @@ class Promises:
                 continue
             if verdict is VerdictKind.FAIL:
                 return f"check {check.name} fails"
-            if full or (isinstance(check.judge, Versus) and self._incomparable(index)):
+            if full or (isinstance(check.judge, Against) and self._incomparable(index)):
                 continue
-            lag = check.judge.lag.delta if isinstance(check.judge, Versus) else timedelta(0)
+            lag = check.judge.lag.delta if isinstance(check.judge, Against) else timedelta(0)
             if at is None or at < reached + self.world.settle + lag or verdict is not VerdictKind.PASS:
                 return f"check {check.name} has not passed in this step, with the gateways settled"
         return ""
@@ -253,11 +253,18 @@ class Promises:
             failures = before.failures if before else 0
             last = before.measured_at if before else None
             verdict = VerdictKind.UNKNOWN
+            window = before.recent if before and set(before.recent) <= set(".x") else ""  # else it was forged
             for name, measurement in facts.measurements:
                 if name == check.name and (last is None or measurement.at > last):
                     last, verdict = measurement.at, self._verdict(name, measurement)
                     failures = {VerdictKind.PASS: 0, VerdictKind.FAIL: failures + 1}.get(verdict, failures)
-            if verdict is not VerdictKind.FAIL or failures <= check.settings.failure_limit or check.settings.dry_run:
+                    window += {VerdictKind.PASS: ".", VerdictKind.FAIL: "x"}.get(verdict, "")
+            if check.settings.failures is None:
+                too_many = verdict is VerdictKind.FAIL and failures > check.settings.failure_limit
+            else:
+                most, of = (int(word) for word in check.settings.failures.split(" of "))
+                too_many = verdict is not VerdictKind.UNKNOWN and window[-of:].count("x") >= most
+            if not too_many or check.settings.dry_run:
                 continue
             run = decision.status.run
             assert run is not None

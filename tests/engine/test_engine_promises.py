@@ -50,6 +50,7 @@ CHECKS: tuple[list[dict[str, Any]], ...] = (
     [CHECK],
     [{**CHECK, "failureLimit": 2}, {**CHECK, "name": "latency"}],
     [CHECK, {**CHECK, "name": "shown", "dryRun": True}],
+    [{**CHECK, "failures": "2 of 3"}],
 )
 ROUTES: tuple[dict[str, Any], ...] = (
     {"shop": lambda: route("shop")},

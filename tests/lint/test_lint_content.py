@@ -766,6 +766,26 @@ def test_what_is_compared_are_raw_counters_of_each_backend(counters: Json, field
     assert words in finding.text
 
 
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("took_bucket", "buckets counts the same for both backends"),
+        ("sum by (le) (took_bucket{s='{{ backend.service }}'})", "sum() hides which pod restarted"),
+        (
+            "histogram_quantile(0.9, took_bucket{s='{{ backend.service }}'})",
+            "histogram_quantile() is no counter any more",
+        ),
+    ],
+)
+def test_buckets_that_are_compared_are_raw_too(query: str, words: str) -> None:
+    """A quantile of each backend is no count of anything."""
+    compare = {"prometheus": {"buckets": query}, "slowerThan": ["1s"], "tolerance": 2}
+    made = {"name": "slow", "initialDelay": "1m", "compare": compare}
+    (finding,) = linted(rollout(checks=[*check(), made])).findings
+    assert finding.field.startswith("spec.checks[1].compare.prometheus")
+    assert words in finding.text
+
+
 def test_a_comparison_beside_a_threshold_is_all_right() -> None:
     """And each of its four questions is asked of promtool."""
     found = linted(rollout(checks=[*check(), comparing()]))

@@ -55,6 +55,12 @@ CHECK = {"name": "other", "prometheus": {"query": "up"}, "threshold": {"max": 1}
 
 COMPARE = {"prometheus": {"requests": "n{s='{{ backend.service }}'}", "failures": "n{s='{{ backend.service }}',c='5'}"}}
 
+SLOWER = {
+    "name": "latency",
+    "initialDelay": "1m",
+    "compare": {"prometheus": {"buckets": "b{{ backend.service }}"}, "slowerThan": ["300ms"], "tolerance": 1.2},
+}
+
 BAD: list[tuple[Json, Edit, str, str]] = [
     (rollout(), at("spec.stpes", []), "spec.stpes", "unknown field 'stpes'; did you mean 'steps'?"),
     (rollout(), at("spec.steps.0.wieght", 1), "spec.steps[0].wieght", "did you mean 'weight'?"),
@@ -122,6 +128,25 @@ BAD: list[tuple[Json, Edit, str, str]] = [
         "spec.checks[1]",
         "alpha is",
     ),
+    (rollout(), at("spec.checks.1", {**SLOWER, "initialDelay": "0s"}), "spec.checks[1]", "needs an initialDelay"),
+    (
+        rollout(),
+        at("spec.checks.1", {**SLOWER, "compare": {**SLOWER["compare"], "tolerance": 1}}),
+        "spec.checks[1].compare",
+        "needs a tolerance of 1.1 or more",
+    ),
+    (
+        rollout(),
+        at("spec.checks.1", {"name": "other", "compare": {"prometheus": {"requests": "n"}}}),
+        "spec.checks[1].compare.prometheus",
+        "either failures of requests, or buckets",
+    ),
+    (
+        rollout(),
+        at("spec.checks.0", {**CHECK, "failures": "2 of 5", "failureLimit": 1}),
+        "spec.checks[0]",
+        "one question",
+    ),
     (rollout(), at("spec.alpha", "50%"), "spec.alpha", "is not a chance"),
 ]
 
@@ -141,6 +166,9 @@ GOOD: list[Json] = [
     rollout(checks=[{"name": "errors", "compare": COMPARE}], alpha=0.02),
     rollout(checks=[{"name": "errors", "compare": {**COMPARE, "alpha": "0.01%", "tolerance": 1.5, "lag": "5s"}}]),
     template(prometheus=None, threshold=None, compare=COMPARE),
+    rollout(checks=[CHECK, SLOWER]),
+    rollout(checks=[{**CHECK, "failures": "2 of 5"}]),
+    template(prometheus=None, threshold=None, compare=SLOWER["compare"], initialDelay="30s"),
 ]
 
 
@@ -193,7 +221,7 @@ def scalars(node: Json, path: str = "spec") -> Iterator[tuple[str, Json]]:
 def whole() -> Json:
     """A Rollout in which every object that may be there is there."""
     counters = {"requests": "up", "failures": "up"}
-    compare = {"prometheus": counters}
+    compare = {"prometheus": counters, "slowerThan": ["1s"]}
     check = {**CHECK, "template": {"name": "latency"}, "prometheus": {"query": "up"}, "compare": compare}
     traffic = {"template": {"name": "traffic"}, "prometheus": {"query": "up"}}
     field = {"name": "beta", "value": "1", "type": "Exact"}

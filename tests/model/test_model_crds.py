@@ -252,6 +252,11 @@ VALID: list[tuple[str, Json]] = [
     ("a step of a weight and an approval", {"steps": [{"weight": 1, "approval": {}, "hold": "1h30m"}]}),
     ("a condition", {"checks": [changed(CHECK, threshold=None, condition="value < 1.0")]}),
     ("one template twice, by two names", {"checks": [FROM_TEMPLATE, {**FROM_TEMPLATE, "name": "b"}]}),
+    ("a comparison of buckets", {"checks": [{
+        "name": "a", "initialDelay": "30s", "compare": {
+            "prometheus": {"buckets": "b", "unit": "ms"}, "slowerThan": ["100ms", "1s"], "tolerance": 2, "minRequests": 100,
+        },
+    }]}),
     ("limits that are numbers", {"checks": [{**CHECK, "threshold": {"min": -0.5, "max": 0.01}}]}),
     ("arguments that are numbers", {"checks": [{**FROM_TEMPLATE, "args": {"limit": 0.3, "n": 300, "text": "300ms"}}]}),
     ("a threshold whose max is empty", {"checks": [{**CHECK, "threshold": {"min": 1, "max": None}}]}),
@@ -278,6 +283,19 @@ COMPARE: Json = {
 
 
 SAME = "stable and canary are the same backend; they must differ in service, port or namespace"
+BUCKETS: Json = {
+    "name": "a",
+    "initialDelay": "30s",
+    "compare": {"prometheus": {"buckets": "b{{ backend.service }}"}, "slowerThan": ["300ms"], "tolerance": 1.5},
+}
+
+
+def comparing(prometheus: Json | None = None, **compare: Any) -> Json:
+    """A check of buckets with changes; None: without that field."""
+    asked = changed(BUCKETS["compare"]["prometheus"], **(prometheus or {}))
+    return {"checks": [{**BUCKETS, "compare": changed({**BUCKETS["compare"], "prometheus": asked}, **compare)}]}
+
+
 INVALID: list[tuple[str, Json, str, str]] = [
     ("the same backend twice", {"canary": {"service": "s", "port": 80}}, "spec", SAME),
     ("the same backend in the same other namespace", {
@@ -301,6 +319,20 @@ INVALID: list[tuple[str, Json, str, str]] = [
     ("a comparison beside a query", {"checks": [{**CHECK, **COMPARE}]}, "spec.checks[0]", "a check has exactly one source"),
     ("a comparison with a threshold", {"checks": [{"name": "a", **COMPARE, "threshold": {"max": 1}}]}, "spec.checks[0]", "nor with compare, which judges by itself"),
     ("a comparison with tolerated failures", {"checks": [{"name": "a", **COMPARE, "failureLimit": 1}]}, "spec.checks[0]", "compare takes no failureLimit"),
+    ("a comparison of so many failures", {"checks": [{"name": "a", **COMPARE, "failures": "2 of 5"}]}, "spec.checks[0]", "compare takes no failureLimit and no failures"),
+    ("failures counted in two ways", {"checks": [{**CHECK, "failures": "2 of 5", "failureLimit": 1}]}, "spec.checks[0]", "two answers to one question"),
+    ("failures in words", {"checks": [{**CHECK, "failures": "two of 5"}]}, "spec.checks[0].failures", "should match"),
+    ("failures and buckets", comparing({"failures": "f", "requests": "n"}), "spec.checks[0].compare.prometheus", "either failures of requests, or buckets"),
+    ("requests of buckets", comparing({"requests": "n"}), "spec.checks[0].compare.prometheus", "either failures of requests, or buckets"),
+    ("neither failures nor buckets", comparing({"buckets": None}, slowerThan=None), "spec.checks[0].compare.prometheus", "either failures of requests, or buckets"),
+    ("failures of no requests", comparing({"buckets": None, "failures": "f"}, slowerThan=None), "spec.checks[0].compare.prometheus", "either failures of requests, or buckets"),
+    ("a unit of failures", {"checks": [{"name": "a", "compare": {"prometheus": {**COMPARE["compare"]["prometheus"], "unit": "ms"}}}]}, "spec.checks[0].compare.prometheus", "unit is that of the bounds"),
+    ("buckets without bounds", comparing(slowerThan=None), "spec.checks[0].compare", "slowerThan names bounds of buckets"),
+    ("bounds of failures", {"checks": [{"name": "a", "compare": {**COMPARE["compare"], "slowerThan": ["1s"]}}]}, "spec.checks[0].compare", "slowerThan names bounds of buckets"),
+    ("four bounds", comparing(slowerThan=["1s", "2s", "3s", "4s"]), "spec.checks[0].compare.slowerThan", "at most 3"),
+    ("buckets without a least effect", comparing(tolerance=None), "spec.checks[0].compare", "needs a tolerance of 1.1 or more"),
+    ("buckets without a warm-up", {"checks": [changed(BUCKETS, initialDelay=None)]}, "spec.checks[0]", "needs an initialDelay"),
+    ("buckets with a warm-up of nothing", {"checks": [{**BUCKETS, "initialDelay": "0m0s"}]}, "spec.checks[0]", "needs an initialDelay"),
     ("a tolerance below one", {"checks": [{"name": "a", "compare": {**COMPARE["compare"], "tolerance": 0.5}}]}, "spec.checks[0].compare.tolerance", "greater than or equal to 1"),
     ("an alpha of nothing", {"checks": [{"name": "a", "compare": {**COMPARE["compare"], "alpha": "0%"}}]}, "spec.checks[0].compare.alpha", "should match"),
     ("an alpha of everything", {"alpha": 1}, "spec.alpha", "less than or equal to 0.4999"),

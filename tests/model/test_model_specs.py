@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
 from fractions import Fraction
 from typing import Any
@@ -212,6 +213,31 @@ def test_a_template_is_filled_in() -> None:
     )
     assert found.args == {"limit": "300ms", "quantile": "0.99", "label": None}
     assert (str(found.settings.interval), found.settings.failure_limit, str(found.settings.window)) == ("10s", 2, "1m")
+
+
+def test_how_many_failures_are_too_many_is_answered_once() -> None:
+    """A check that answers it takes its template's answer back, in whichever way either of them put it."""
+    found = resolved(args={"limit": "1"}, failures="2 of 5")
+    assert (found.sliding.most, found.sliding.of, found.settings.failure_limit) == (2, 5, 0)
+    found = resolved({"failureLimit": 0, "failures": "2 of 5"}, args={"limit": "1"}, failureLimit=1)
+    assert (found.sliding, found.settings.failure_limit) == (None, 1)
+    found = resolved({"failureLimit": 0, "failures": "2 of 5"}, args={"limit": "1"})
+    assert (found.sliding.most, found.sliding.of) == (2, 5)
+
+
+@pytest.mark.parametrize(
+    ("template", "words"),
+    [
+        ({"failureLimit": 0, "failures": "6 of 5"}, "1 <= N <= M <= 100, not 6 of 5"),
+        ({"failureLimit": 0, "failures": "6 of 101"}, "1 <= N <= M <= 100"),
+        ({"failures": "2 of 5"}, "two answers to one question"),
+    ],
+)
+def test_failures_that_cannot_be_are_named(template: dict[str, Any], words: str) -> None:
+    """With the field."""
+    with pytest.raises(SpecError, match=re.escape(words)) as caught:
+        resolved(template, args={"limit": "1"})
+    assert caught.value.field == "spec.checks[1].failures"
 
 
 def test_a_check_overrides_its_template() -> None:

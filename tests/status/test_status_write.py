@@ -163,6 +163,28 @@ def test_what_merely_moves_rides_along(after: RolloutStatus) -> None:
     assert urgency(BASE, after, 0) is Urgency.NONE
 
 
+def windowed(recent: str) -> RolloutStatus:
+    return changed(
+        checks=(GOOD.model_copy(update={"failures": recent.count("x"), "failure_window": 10, "recent": recent}),)
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "found"),
+    [
+        ("...", "....", Urgency.NONE),  # nothing failed: a crash costs nothing
+        ("x", "x.", Urgency.NONE),
+        ("x.", "x..", Urgency.NOW),  # a fifth of the window
+        ("x........", "x.........", Urgency.NONE),
+        ("x.........", "..........", Urgency.NOW),  # it went
+        (".x......x.", "x......x..", Urgency.NOW),
+    ],
+)
+def test_a_window_with_a_failure_in_it_is_kept(before: str, after: str, found: Urgency) -> None:
+    """At most five writes for each failure, and a crash makes it look younger by a fifth of the window at most."""
+    assert urgency(windowed(before), windowed(after), STEP_BUDGET + 5) is found
+
+
 def test_a_step_waits_a_moment_for_the_gateways() -> None:
     """They mostly accept at once, and then one write says both."""
     after = changed(

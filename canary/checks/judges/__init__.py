@@ -8,11 +8,27 @@ from typing import Any
 from canary.checks.judges.comparison import Versus
 from canary.checks.judges.condition import Expression
 from canary.checks.judges.outcome import Broken, Flaw, Judge, Judged, NotJudged, Outcome
+from canary.checks.judges.slower import Slower
 from canary.checks.judges.threshold import Bounds
+from canary.model.checks import Comparison
 
 __all__ = ["Broken", "Flaw", "Judge", "Judged", "NotJudged", "Outcome", "arguments_of", "judge_of"]
 
-JUDGES: Mapping[str, Any] = {"condition": Expression, "threshold": Bounds, "compare": Versus}
+
+class _Against:
+    """A comparison, of errors or of buckets."""
+
+    @staticmethod
+    def of(declared: Comparison, args: Mapping[str, str | None], field: str) -> Judge:
+        kind = Versus if declared.prometheus.buckets is None else Slower
+        return kind.of(declared, args, field)
+
+    @staticmethod
+    def arguments(declared: Comparison) -> frozenset[str]:
+        return Versus.arguments(declared)
+
+
+JUDGES: Mapping[str, Any] = {"condition": Expression, "threshold": Bounds, "compare": _Against}
 """By the field of the spec: a class with `of(declared, args, field)` and `arguments(declared)`."""
 
 

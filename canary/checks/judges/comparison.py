@@ -1,44 +1,31 @@
-"""Canary against stable as a judge: what is declared, and the rule that weighs it (`compare`)."""
+"""The canary's errors against stable's: what is declared, and the rule that weighs it (`compare`)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from fractions import Fraction
-from typing import Self
+from typing import ClassVar, Self
 
-from canary.checks.judges.compare import Compare
-from canary.checks.judges.outcome import Flaw, NotJudged, Outcome
-from canary.checks.judges.words import TIMES, share
-from canary.model.checks import Comparison, OnUnknown
-from canary.model.measurement import Sample
-from canary.model.rollout import DEFAULT_ALPHA
-from canary.model.values import Duration
+from canary.checks.judges.against import Against
+from canary.checks.judges.compare import Compare, Look, Progress
+from canary.checks.judges.dispersion import NONE_SEEN
+from canary.checks.judges.finding import Finding
+from canary.checks.judges.memory import MOST_TEXT, dump, load
+from canary.checks.judges.words import TIMES
+from canary.model.checks import Comparison
+from canary.model.measurement import Compared, Timed
 
 
 @dataclass(frozen=True, slots=True)
-class Versus:
-    """A comparison of errors. It judges no single sample: its evidence is of many looks, and `rule` weighs it.
+class Versus(Against[Progress]):
+    """A comparison of errors; `rule` weighs it."""
 
-    `own` is the alpha that the check declares; `alpha` the chance that it has over a run, which `processes` share: traffic that
-    is judged apart, such as copies and users' requests, has each an even part of it.
-    """
+    LOOKS: ClassVar[type[Compared | Timed]] = Compared
 
-    tolerance: float
-    min_requests: int
-    lag: Duration
-    on_inconclusive: OnUnknown
-    own: Fraction | None = None
-    alpha: Fraction = DEFAULT_ALPHA
-    processes: int = 1
     rule: Compare = field(init=False, repr=False)
 
-    many = True
-    expression = None
-
     def __post_init__(self) -> None:
-        alpha = float(self.alpha) / max(self.processes, 1)
-        rule = Compare(alpha, tolerance=self.tolerance, least_requests=self.min_requests)
+        rule = Compare(self.part, tolerance=self.tolerance, least_requests=self.min_requests)
         object.__setattr__(self, "rule", rule)
 
     @classmethod
@@ -51,26 +38,36 @@ class Versus:
             own=declared.alpha.chance if declared.alpha is not None else None,
         )
 
-    @staticmethod
-    def arguments(declared: Comparison) -> frozenset[str]:  # noqa: ARG004 - as every judge
-        return frozenset()
-
-    def given(self, alpha: Fraction, processes: int) -> Self:
-        """The same with what it gets of a run's alpha, and the number of processes that share that."""
-        return replace(self, alpha=alpha, processes=processes)
-
     @property
-    def limit(self) -> str:
-        """`errors at most 1.5 times stable's (alpha 1 %)`, with the sign for it."""
-        most = (
-            "no more errors than stable"
-            if self.tolerance == 1
-            else f"errors at most {self.tolerance:g}{TIMES} stable's"
-        )
-        return f"{most} (alpha {share(float(self.alpha))})"
+    def most(self) -> str:
+        """`errors at most 1.5 times stable's`, with the sign for it."""
+        if self.tolerance == 1:
+            return "no more errors than stable"
+        return f"errors at most {self.tolerance:g}{TIMES} stable's"
 
-    def flaws(self) -> Iterator[Flaw]:
-        return iter(())
+    def begin(self) -> Progress:
+        return self.rule.begin()
 
-    def judge(self, sample: Sample) -> Outcome:  # noqa: ARG002 - as every judge
-        return NotJudged("NotCompared", "one number compares nothing")
+    def moved(self, before: Progress) -> Progress:
+        return self.rule.moved(before)
+
+    def folded(self, before: Progress, look: Compared) -> Progress:
+        counts = look.canary, look.stable, look.canary_failed, look.stable_failed
+        return self.rule.fold(before, Look(*counts, look.pods, look.canary_pods))
+
+    def stands(self, progress: Progress) -> Finding:
+        return self.rule.judge(progress)
+
+    def dumped(self, progress: Progress) -> str:
+        """Pods are what takes most room, and what can be learnt again."""
+        text = dump(self.rule, progress)
+        return text if len(text) <= MOST_TEXT else dump(self.rule, replace(progress, pods=NONE_SEEN))
+
+    def loaded(self, text: object) -> Progress:
+        return load(self.rule, text)
+
+    def ratio(self, progress: Progress) -> float | None:
+        """So many times as often as stable the canary failed."""
+        if not (progress.canary > 0 and progress.stable > 0 and progress.stable_failed > 0):
+            return None
+        return (progress.canary_failed / progress.canary) / (progress.stable_failed / progress.stable)

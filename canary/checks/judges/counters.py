@@ -19,6 +19,9 @@ Series = Mapping[Labels, float]
 TARGET = ("job", "instance")
 """The labels that name what is scraped."""
 
+SHRINKS = 0.5
+"""A counter that lost less than this part of itself did not begin anew: another replica of Prometheus, which is behind, answered."""
+
 
 @dataclass(frozen=True, slots=True)
 class Side:
@@ -40,8 +43,8 @@ class Snapshot:
 def between(before: Snapshot, after: Snapshot, by: tuple[str, ...] = TARGET) -> Side:
     """What was counted between two snapshots of a backend. Raises ValueError: a counter that is none."""
     up = _targets((before.requests,), by)
-    requests = _by_target(deltas(before.requests, after.requests, up, by), by)
-    failures = _by_target(deltas(before.failures, after.failures, up, by), by)
+    requests = _bytarget(deltas(before.requests, after.requests, up, by), by)
+    failures = _bytarget(deltas(before.failures, after.failures, up, by), by)
     # A failure is a request. Where two scrapes came between the two queries there may seem to be more.
     pods = {
         name: (max(requests.get(name, 0.0), failures.get(name, 0.0)), failures.get(name, 0.0))
@@ -72,7 +75,7 @@ def deltas(
             if not (isfinite(one) and 0 <= one <= MOST):
                 raise ValueError(f"a counter stands at {one}")
         if was is None:
-            found[labels] = value if _target(labels, by) in known else 0.0
+            found[labels] = value if target(labels, by) in known else 0.0
         else:
             found[labels] = value - was if value >= was else value
     return found
@@ -89,17 +92,17 @@ def settled(start: float, end: float, writes: Iterable[float], settle: float) ->
 
 
 def _targets(series: Iterable[Series], by: tuple[str, ...]) -> frozenset[str]:
-    return frozenset(_target(labels, by) for one in series for labels in one)
+    return frozenset(target(labels, by) for one in series for labels in one)
 
 
-def _target(labels: Labels, by: tuple[str, ...]) -> str:
+def target(labels: Labels, by: tuple[str, ...]) -> str:
     """What was scraped, by name; where the series have none of those labels they are all of one target."""
     named = dict(labels)
     return "/".join(named.get(name, "") for name in by)
 
 
-def _by_target(rises: Mapping[Labels, float], by: tuple[str, ...]) -> dict[str, float]:
+def _bytarget(rises: Mapping[Labels, float], by: tuple[str, ...]) -> dict[str, float]:
     found: defaultdict[str, float] = defaultdict(float)
     for labels, rise in rises.items():
-        found[_target(labels, by)] += rise
+        found[target(labels, by)] += rise
     return dict(found)

@@ -32,7 +32,7 @@ from math import exp, isfinite, log, sqrt
 from canary.checks.judges.dispersion import UNTESTED, Looks
 from canary.checks.judges.evidence import MOST, Bets, alternatives, trimmed
 from canary.checks.judges.finding import Finding, Standing
-from canary.checks.judges.words import TIMES, evidence_words, share
+from canary.checks.judges.words import TIMES, evidence_words, seconds_words, share
 
 MOST_BOUNDS = 3
 LEAST_EFFECT = 1.1
@@ -166,7 +166,7 @@ class Latency:
             return Finding(Standing.INCONCLUSIVE, "NotMeasured", "no request was counted yet")
         worst, bound = max(zip(progress.buckets, self.bounds, strict=True), key=lambda one: one[0].worse.evidence)
         parts = f"{share(worst.stable / progress.stable)} → {share(worst.canary / progress.canary)}"
-        said = f"slower than {bound:g} s: {parts}, {evidence_words(evidence, needed)}"
+        said = f"slower than {seconds_words(bound)}: {parts}, {evidence_words(evidence, needed)}"
         if progress.canary < self.least_requests:
             few = f"{progress.canary:g} of {self.least_requests} requests that the canary needs"
             return Finding(Standing.INCONCLUSIVE, "TooFewRequests", f"{said}; {few}")

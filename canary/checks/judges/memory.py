@@ -95,6 +95,8 @@ def load_latency(latency: Latency, text: object) -> Slow:
     if found["effect"] != latency.effect or not isinstance(buckets, list) or len(buckets) != len(latency.bounds):
         raise ValueError("it was remembered for another effect or other buckets")
     canary, stable = _numbers(found["requests"], 2)
+    if (canary > 0) != (stable > 0):
+        raise ValueError("only one of the two had requests")
     read = []
     for bound, one in zip(latency.bounds, buckets, strict=True):
         if not isinstance(one, list) or len(one) != 4 or one[0] != bound:

@@ -23,6 +23,11 @@ def times(canary: float, stable: float) -> str:
     return f"{ratio:.0f}{TIMES} stable" if ratio >= 9.95 else f"{ratio:.1f}{TIMES} stable"
 
 
+def seconds_words(seconds: float) -> str:
+    """A length of time as people write it: 300 ms, 2.5 s."""
+    return f"{1000 * seconds:g} ms" if seconds < 1 else f"{seconds:g} s"
+
+
 def evidence_words(evidence: float, needed: float) -> str:
     """`evidence 41 of 100 needed`, from logarithms."""
     return f"evidence {_number(evidence)} of {_number(needed)} needed"

@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Protocol, Self
 
+from canary.checks.sources.buckets import Buckets
 from canary.checks.sources.counters import Counters
 from canary.checks.sources.prometheus import Prometheus
+from canary.model.checks import BucketUnit, Comparison
 
 
 class Source(Protocol):
@@ -44,7 +46,16 @@ class Source(Protocol):
         ...
 
 
-SOURCES: Mapping[str, Callable[[Any], Source]] = {"prometheus": Prometheus.of, "compare": Counters.of}
+def compared(declared: Comparison) -> Source:
+    """What a comparison asks: buckets, or requests and failures."""
+    asked, bounds = declared.prometheus, declared.slower_than
+    if asked.buckets is None or bounds is None:
+        return Counters.of(declared)
+    unit = (asked.unit or BucketUnit.SECONDS).seconds
+    return Buckets(asked.buckets, tuple(bound.seconds for bound in bounds), unit, asked.address)
+
+
+SOURCES: Mapping[str, Callable[[Any], Source]] = {"prometheus": Prometheus.of, "compare": compared}
 """By the field of the spec: from what is declared there to the source."""
 
 

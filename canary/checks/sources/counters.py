@@ -26,7 +26,7 @@ class Counters:
     @classmethod
     def of(cls, declared: Comparison) -> Self:
         counters = declared.prometheus
-        return cls(counters.requests, counters.failures, counters.address)
+        return cls(counters.requests or "", counters.failures or "", counters.address)
 
     @property
     def text(self) -> str:
