@@ -7,8 +7,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from canary.checks.judges.counters import Snapshot
+from canary.checks.judges.slower import Slower
 from canary.checks.queries import BACKENDS, Backend, check_query
 from canary.checks.resolve import ResolvedCheck
+from canary.checks.sources.buckets import Buckets
 from canary.checks.sources.prometheus import Prometheus as Source
 from canary.cli.exits import CliError, ExitCode
 from canary.cli.rehearsal import Prometheus, Subject, spoken
@@ -16,8 +18,8 @@ from canary.errors import RenderError
 from canary.metrics.port import Query
 from canary.metrics.prometheus import PrometheusProvider
 from canary.model.measurement import Labels, Malformed, NoData, Queued, Sample, Unreachable
-from canary.rehearse.detection import Traffic
-from canary.rehearse.measured import READINGS, Reading, traffic_of
+from canary.rehearse.drawing import Traffic
+from canary.rehearse.measured import READINGS, Reading, Timings, timings_of, traffic_of
 
 TIMEOUT = 10.0
 
@@ -63,17 +65,21 @@ async def _traffic(provider: PrometheusProvider, subject: Subject, check: Resolv
     if now is None:
         raise _Silent("the Prometheus does not say what time it is")
     end = next(iter(now.values()))
-    readings = []
-    for number in range(READINGS):
-        at = end - back + back * number / (READINGS - 1)
-        series = {key: await _ask(provider, text, at) or {} for key, text in sources.items()}
-        readings.append(Reading(at, *(_snapshot(series, backend) for backend in ("stable", "canary"))))
-    found = traffic_of(readings)
+    moments = [end - back + back * number / (READINGS - 1) for number in range(READINGS)]
+    series = [{key: await _ask(provider, text, at) or {} for key, text in sources.items()} for at in moments]
+    each = list(zip(moments, series, strict=True))
+    rule, source = check.judge, check.source
+    if isinstance(rule, Slower) and isinstance(source, Buckets):
+        timed = [Timings(at, one["stable", "buckets"], one["canary", "buckets"]) for at, one in each]
+        found, leading = timings_of(timed, rule.bounds, source.unit), "buckets"
+    else:
+        counted = [Reading(at, _snapshot(one, "stable"), _snapshot(one, "canary")) for at, one in each]
+        found, leading = traffic_of(counted), "requests"
     if found is None:
-        query = " ".join(sources["stable", "requests"].split())
+        query = " ".join(sources["stable", leading].split())
         raise _Silent(
             f"no requests of stable were counted over the last {spoken(back)} by {query}: correct the query, look further back "
-            "with --over, or give --requests-per-second and --error-rate"
+            "with --over, or say what there is with --requests-per-second and --error-rate"
         )
     return found
 

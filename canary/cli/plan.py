@@ -10,7 +10,7 @@ from canary.cli import options as o
 from canary.cli import rehearsal
 
 if TYPE_CHECKING:
-    from canary.rehearse.detection import Traffic
+    from canary.rehearse.drawing import Traffic
 
 HELP = o.guide(
     "Rehearse a Rollout on paper: when each step begins and ends, how soon its checks find a bad canary, and what is doubtful about it. "
@@ -95,7 +95,7 @@ def given(requests: float | None, error_rate: str | None) -> Traffic | None:
     if not 0 <= requests <= MOST_REQUESTS:
         raise typer.BadParameter(f"is from 0 to {MOST_REQUESTS:,}", param_hint="--requests-per-second")
     from canary.model.values import Limit
-    from canary.rehearse.detection import Traffic
+    from canary.rehearse.drawing import Traffic
 
     try:
         part = Limit.parse(error_rate).number
@@ -114,7 +114,8 @@ async def _plan(
     asked: Asked,
     output: o.ObjectFormat,
 ) -> int:
-    from canary.checks.judges.comparison import Versus
+    from canary.checks.judges.against import Against
+    from canary.checks.judges.slower import Slower
     from canary.cli.current import current
     from canary.cli.exits import CliError, ExitCode
     from canary.cli.output import dump, make_console, show, symbols_for
@@ -130,10 +131,10 @@ async def _plan(
             subject = await rehearsal.of_cluster(kube, namespace, what[0])
     else:
         raise CliError("name one Rollout of the cluster, or files and folders", ExitCode.USAGE)
-    compared = [check for check in subject.checks if isinstance(check.judge, Versus)]
+    compared = [check for check in subject.checks if isinstance(check.judge, Against)]
     unknown = dict(subject.unknown)
     if asked.said is not None:
-        traffic = {check.name: asked.said for check in compared}
+        traffic = {check.name: asked.said for check in compared if not isinstance(check.judge, Slower)}
     elif prometheus.prometheus_url:
         traffic, silent = await current(prometheus, subject, compared, asked.back)
         unknown |= silent

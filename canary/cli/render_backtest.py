@@ -11,7 +11,8 @@ from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
-from canary.checks.judges.comparison import Versus
+from canary.checks.judges.against import Against
+from canary.checks.judges.slower import Slower
 from canary.cli.output import UNICODE, Symbols
 from canary.cli.render_plan import INDENT, table, warning
 from canary.cli.replaying import Backtest
@@ -51,13 +52,14 @@ def _check(found: Backtest, replays: list[Replayed], symbols: Symbols) -> Iterat
     check = replays[0].check
     dry = "; a dry run, it fails nothing" if check.settings.dry_run else ""
     yield Text.assemble((f"Check {clean(check.name)}", "bold"), f": {clean(check.limit)}{dry}")
+    what = "odds to be slow" if isinstance(check.judge, Slower) else "errors"
     rows = []
     for one in replays:
         healthy = one.worse == 1
         alarms = one.share * len(found.begins)
         rows.append(
             (
-                "as good as stable" if healthy else f"{one.worse:g}{symbols.times} the errors",
+                "as good as stable" if healthy else f"{one.worse:g}{symbols.times} the {what}",
                 f"{len(one.caught)} of {len(one.outcomes)} ({_percent(one.share)})",
                 f"{a_week(alarms, len(found.begins), found.times):.3g}" if healthy else "",
                 "" if healthy else _after(one.within(0.5)),
@@ -66,7 +68,7 @@ def _check(found: Backtest, replays: list[Replayed], symbols: Symbols) -> Iterat
             )
         )
     yield table(("CANARY", "FAILED", "A WEEK", "HALF AFTER", "95 % AFTER", "HELD AT THE END"), rows)
-    if not isinstance(check.judge, Versus):
+    if not isinstance(check.judge, Against):
         yield _line(
             "Measured of all of stable's traffic. Of a canary's share of it numbers vary more, so this is the least to expect."
         )

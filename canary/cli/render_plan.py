@@ -10,10 +10,11 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from canary.checks.judges.words import share
+from canary.checks.judges.slower import Slower
+from canary.checks.judges.words import seconds_words, share
 from canary.cli.output import UNICODE, Symbols
 from canary.rehearse.detection import Found
-from canary.rehearse.plan import Compared, Plan, Sampled, afterwards, warnings
+from canary.rehearse.plan import Compared, Plan, Sampled, afterwards, bad_words, warnings
 from canary.rehearse.timeline import ACCEPT
 from canary.view.words import clean, counted, span
 
@@ -70,13 +71,23 @@ def _comparison(plan: Plan, one: Compared, where: str, symbols: Symbols) -> Iter
     if traffic is None:
         yield _line("How long it needs is not known without the traffic.")
         return
-    yield _line(f"{traffic.rate:.4g} requests a second, of which stable fails {share(traffic.failing)} ({where}).")
+    yield _line(f"{traffic.rate:.4g} requests a second, {_bad(one)} ({where}).")
     rows = [_found(step, plan.times.steps[step.step - 1].label) for step in one.found]
     columns = ("STEP", "TRAFFIC", "FIRST LOOK", "HALF FOUND", "95 % FOUND", "IN THIS STEP", "BY ITS END", "")
     yield table(columns, rows)
     yield _line(
-        f"Of canaries that fail {times} as often. From FIRST LOOK to IN THIS STEP: from the beginning of that step on; times count from the "
+        f"Of a canary that {bad_words(one.rule, times)}. From FIRST LOOK to IN THIS STEP: from the beginning of that step on; times count from the "
         "beginning of its hold. BY ITS END: from the first step on."
+    )
+
+
+def _bad(one: Compared) -> str:
+    """What is bad of stable's requests now."""
+    if one.traffic is None or not isinstance(one.rule, Slower):
+        return f"of which stable fails {share(one.traffic.failing if one.traffic is not None else 0.0)}"
+    parts = zip(one.rule.bounds, one.traffic.slow, strict=True)
+    return "of which at stable " + ", ".join(
+        f"{share(part)} are slower than {seconds_words(bound)}" for bound, part in parts
     )
 
 
@@ -103,10 +114,11 @@ def _samples(one: Sampled) -> Iterator[RenderableType]:
     yield _title(one.check.name, f"a limit, {one.check.limit}", dry=settings.dry_run)
     windowed = any(each.clean is not None for each in one.samples)
     window = f", each over {settings.window}" if windowed else ""
-    row = settings.failure_limit + 1
-    yield _line(
-        f"A sample every {settings.interval}{window}; {'one that fails fails' if row == 1 else f'{row} in a row that fail fail'} the run."
-    )
+    row, sliding = settings.failure_limit + 1, one.check.sliding
+    fails = "one that fails fails" if row == 1 else f"{row} in a row that fail fail"
+    if sliding is not None:
+        fails = f"{sliding.most} of the last {sliding.of} that fail fail"
+    yield _line(f"A sample every {settings.interval}{window}; {fails} the run.")
     if windowed:
         rows = [(str(each.step), str(each.count), str(each.clean)) for each in one.samples]
         yield table(("STEP", "SAMPLES", "OF THIS STEP ALONE"), rows)

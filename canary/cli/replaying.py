@@ -7,13 +7,17 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol
 
-from canary.checks.judges.comparison import Versus
+from canary.checks.judges import buckets
+from canary.checks.judges.against import Against
+from canary.checks.judges.buckets import NoBucket
 from canary.checks.judges.condition import Expression
-from canary.checks.judges.counters import Side, Snapshot, between
+from canary.checks.judges.counters import Series, Snapshot, between
+from canary.checks.judges.slower import Slower
 from canary.checks.judges.threshold import Bounds
 from canary.checks.queries import check_query
 from canary.checks.resolve import ResolvedCheck
 from canary.checks.sources import Source
+from canary.checks.sources.buckets import Buckets
 from canary.cli.exits import CliError, ExitCode
 from canary.cli.progress import Progress
 from canary.cli.rehearsal import Subject, spoken
@@ -23,7 +27,7 @@ from canary.metrics.port import Query
 from canary.metrics.values import measurement
 from canary.model.measurement import Measurement, NoData
 from canary.rehearse import backtest
-from canary.rehearse.backtest import Grid, Replayed
+from canary.rehearse.backtest import Counted, Grid, Replayed
 from canary.rehearse.measured import PODS
 from canary.rehearse.thinning import kept
 from canary.rehearse.timeline import Timeline, timeline
@@ -123,13 +127,13 @@ def _replayed(
         )
     reading = _Reading(history, grid, progress, check.name)
     match check.judge:
-        case Versus() as rule:
+        case Against() as rule:
             if not any(step.process for step in times.steps):
                 raise _Silent("nothing is compared at any step")
             sides, doubts = _compared(reading, subject, check)
             found = []
             for worse in (1.0, *asked.worse):
-                what = f"{check.name}, {worse:g} times the errors" if worse > 1 else f"{check.name}, a healthy canary"
+                what = f"{check.name}, {worse:g} times as bad" if worse > 1 else f"{check.name}, a healthy canary"
 
                 def told(done: int, what: str = what) -> None:
                     progress.says(what, done, len(begins))
@@ -174,27 +178,34 @@ def _measured(reading: _Reading, subject: Subject, check: ResolvedCheck) -> tupl
     return found, doubts + _gaps(check, source, sum(isinstance(one, NoData) for one in found), len(found))
 
 
-def _compared(reading: _Reading, subject: Subject, check: ResolvedCheck) -> tuple[list[Side | None], list[str]]:
+def _compared(reading: _Reading, subject: Subject, check: ResolvedCheck) -> tuple[list[Counted | None], list[str]]:
     """What stable counted from each look to the next one."""
     source = check_query(check, subject.spec, subject.namespace, subject.name, weight=1, backend="stable")
-    requests, failures = (part for _, part in source.parts)
-    sides: list[Side | None] = []
-    before: Snapshot | None = None
+    parts = [part for _, part in source.parts]
+    sides: list[Counted | None] = []
+    before: tuple[Series, ...] = ()
     silent = 0
-    for asked, failed in zip(reading.vectors(requests), reading.vectors(failures), strict=True):
-        now = Snapshot(asked, failed)
-        if before is None or not (before.requests and now.requests):
-            sides.append(None)
-        else:
-            try:
-                sides.append(kept(between(before, now, PODS)))
-            except ValueError as error:
-                raise _Silent(f"{error} (asked for {_short(requests.text)}): it is to be a counter") from error
-        silent += not now.requests
+    for now in zip(*(reading.vectors(part) for part in parts), strict=True):
+        try:
+            sides.append(_between(check, source, before, now) if before and before[0] and now[0] else None)
+        except NoBucket as error:
+            raise _Silent(f"{error} (asked for {_short(parts[0].text)})") from error
+        except ValueError as error:
+            raise _Silent(f"{error} (asked for {_short(parts[0].text)}): it is to be a counter") from error
+        silent += not now[0]
         before = now
     if not any(side.requests for side in sides if side is not None):
-        raise _Silent(_nothing(requests.text, "no requests of stable were counted"))
-    return sides, _gaps(check, requests, silent, len(sides))
+        raise _Silent(_nothing(parts[0].text, "no requests of stable were counted"))
+    return sides, _gaps(check, parts[0], silent, len(sides))
+
+
+def _between(
+    check: ResolvedCheck, source: Source, before: tuple[Series, ...], now: tuple[Series, ...]
+) -> Counted | None:
+    """Raises ValueError: a counter that is none, or a histogram that lacks a bound."""
+    if isinstance(source, Buckets) and isinstance(check.judge, Slower):
+        return buckets.between(before[0], now[0], check.judge.bounds, source.unit, PODS)
+    return kept(between(Snapshot(*before), Snapshot(*now), PODS))
 
 
 def _gaps(check: ResolvedCheck, source: Source, silent: int, whole: int) -> list[str]:

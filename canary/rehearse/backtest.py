@@ -11,17 +11,22 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from math import ceil
 from random import Random
+from typing import Any
 
 from canary.checks.condition import weighed
-from canary.checks.judges.comparison import Versus
+from canary.checks.judges.against import Against
 from canary.checks.judges.counters import Side
 from canary.checks.judges.finding import Standing
+from canary.checks.judges.latency import Histogram
 from canary.checks.resolve import ResolvedCheck
 from canary.decide.verdict import failed, held_too_long, judge, unmeasured
 from canary.model.measurement import Measurement, NoData, Sample
 from canary.model.status import CheckStatus
 from canary.rehearse.thinning import Divided, look
 from canary.rehearse.timeline import StepTime, Timeline, interval, reads, warm
+
+Counted = Side | Histogram
+"""What stable did between two instants: failures of requests, or how long they took."""
 
 WEEK = 7 * 86_400.0
 
@@ -65,7 +70,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """A check over all runs, with a canary that fails `worse` times as often as stable (1: that is stable)."""
+    """A check over all runs, with a canary that is `worse` times as bad as stable (1: that is stable)."""
 
     check: ResolvedCheck
     worse: float
@@ -125,10 +130,10 @@ def _limit(check: ResolvedCheck, times: Timeline, grid: Grid, found: Sequence[Me
 
 def comparison(
     check: ResolvedCheck,
-    rule: Versus,
+    rule: Against[Any],
     times: Timeline,
     grid: Grid,
-    sides: Sequence[Side | None],
+    sides: Sequence[Counted | None],
     begins: Sequence[float],
     worse: float,
     progress: Callable[[int], None] = lambda _: None,
@@ -150,15 +155,15 @@ def comparison(
 @dataclass(frozen=True, slots=True)
 class _Run:
     check: ResolvedCheck
-    rule: Versus
+    rule: Against[Any]
     times: Timeline
     grid: Grid
-    sides: Sequence[Side | None]
+    sides: Sequence[Counted | None]
     start: float
 
     def outcome(self, random: Random, worse: float) -> Outcome:
         held = seen = False
-        rule, process, known = self.rule.rule, 0, self.rule.rule.begin()
+        rule, process, known = self.rule, 0, self.rule.begin()
         for step in self.times.steps:
             if not step.process:
                 continue
@@ -169,15 +174,15 @@ class _Run:
                 if side is None:
                     continue
                 seen = seen or side.requests > 0
-                known = rule.fold(known, look(random, side, Divided(step.share, step.mirror), worse))
-                finding = rule.judge(known)
+                known = rule.folded(known, look(rule, random, side, Divided(step.share, step.mirror), worse))
+                finding = rule.stands(known)
                 held = finding.reason == "Overdispersed"
                 if finding.standing is Standing.FAIL:
                     at = self.grid.start + index * self.grid.step - self.start
                     return Outcome(at, finding.message, seen=seen)
         return Outcome(held=held, seen=seen)
 
-    def _looks(self, step: StepTime) -> Iterator[tuple[int, Side | None]]:
+    def _looks(self, step: StepTime) -> Iterator[tuple[int, Counted | None]]:
         """What was counted between each two instants at which the counters of a step can be read."""
         since = reads(self.rule, self.check, step, self.times.first_traffic)
         inside = self.grid.between(self.start + since, self.start + step.ends)

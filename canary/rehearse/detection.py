@@ -1,4 +1,4 @@
-"""How long a comparison needs to find a canary that fails so many times as often: simulated, by the code that judges. Pure.
+"""How long a comparison needs to find a canary that is so many times as bad: simulated, by the code that judges. Pure.
 
 Counts are drawn for each look from generators that the question names, so the same question has the same answer. What is assumed is what is
 rarely quite so: requests come evenly and fail independently of each other, all at the rate that stable has now. Where failures
@@ -17,15 +17,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
-from math import ceil, inf, log
+from math import ceil, inf
 from random import Random
+from typing import Any
 
-from canary.checks.judges.compare import Look, Progress, factors
-from canary.checks.judges.comparison import Versus
+from canary.checks.judges.against import Against
 from canary.checks.judges.finding import Standing
 from canary.checks.resolve import ResolvedCheck
 from canary.model.checks import SHORTEST_INTERVAL
-from canary.rehearse.draws import binomial
+from canary.rehearse.drawing import Part, Traffic, enough, why_never
 from canary.rehearse.timeline import StepTime, Timeline, interval, looks, reads
 
 RUNS = 200
@@ -50,17 +50,6 @@ PATIENCE = 4.0
 LONGEST = 7 * 86_400.0
 """Seconds. What takes longer than a week is never found in a release."""
 
-_STARTED = 2.0
-"""What a comparison pays, as a logarithm, for not knowing what it bets on and since when."""
-
-
-@dataclass(frozen=True, slots=True)
-class Traffic:
-    """What the pair of Services gets: requests a second, and the part of stable's that fail."""
-
-    rate: float
-    failing: float
-
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -84,44 +73,10 @@ class Found:
         return self.within >= 0.95
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    """Requests of both backends a second at a step, and the part of them that fails."""
-
-    canary: float
-    stable: float
-    failing: float
-    times: float
-
-    @classmethod
-    def at(cls, step: StepTime, traffic: Traffic, times: float) -> Part:
-        canary = traffic.rate * (step.share + step.mirror)
-        return cls(canary, traffic.rate * (1 - step.share), traffic.failing, times)
-
-    def look(self, random: Random, seconds: float, *, worse: bool) -> Look:
-        """What both did in so many seconds, by chance."""
-        canary, stable = (_whole(random, one * seconds) for one in (self.canary, self.stable))
-        chance = min(1.0, self.failing * (self.times if worse else 1.0))
-        return Look(canary, stable, binomial(random, canary, chance), binomial(random, stable, self.failing))
-
-    def half(self, rule: Versus) -> float:
-        """About how many seconds half of the runs take: what is needed, over what the best bet expects to win a second.
-
-        A. Wald, "Sequential tests of statistical hypotheses", Annals of Mathematical Statistics 16, 1945: the expected number of looks of a
-        sequential test. It only says how finely to simulate.
-        """
-        failed = self.canary * min(1.0, self.failing * self.times)
-        won = factors(
-            (self.canary, self.stable, failed, self.stable * self.failing), rule.rule.effects, rule.rule.tolerance
-        )
-        best = max(won)
-        return (-log(rule.rule.alpha) + _STARTED) / best if best > 0 else inf
-
-
 def detection(
-    check: ResolvedCheck, rule: Versus, times: Timeline, traffic: Traffic, worse: float, *, runs: int = RUNS
+    check: ResolvedCheck, rule: Against[Any], times: Timeline, traffic: Traffic, worse: float, *, runs: int = RUNS
 ) -> tuple[Found, ...]:
-    """For each step, how long the comparison needs to find a canary that fails `worse` times as often as stable.
+    """For each step, how long the comparison needs to find a canary that is `worse` times as bad as stable.
 
     `runs` are simulated for each question, some for each of its healthy histories.
     """
@@ -146,7 +101,7 @@ class _Process:
     """The steps that are judged together."""
 
     check: ResolvedCheck
-    rule: Versus
+    rule: Against[Any]
     times: Timeline
     steps: Sequence[StepTime]
     traffic: Traffic
@@ -154,7 +109,7 @@ class _Process:
     runs: int
 
     def found(self) -> Iterator[Found]:
-        why = self._never()
+        why = why_never(self.rule, self.traffic, self.worse)
         if why:
             yield from (Found(step.index, never=why) for step in self.steps)
             return
@@ -164,13 +119,6 @@ class _Process:
             # At the first step both questions are one, and so is their answer.
             by_its_end = sum(at is not None and at <= place for at in caught) / len(caught) if place else found.within
             yield replace(found, by_its_end=by_its_end)
-
-    def _never(self) -> str:
-        if self.worse <= self.rule.tolerance:
-            return f"so much more often is tolerated (tolerance {self.rule.tolerance:g})"
-        if self.traffic.rate <= 0:
-            return "there are no requests"
-        return "stable fails nothing, and so many times nothing is nothing" if self.traffic.failing <= 0 else ""
 
     def _at(self, place: int, step: StepTime) -> Found:
         part = Part.at(step, self.traffic, self.worse)
@@ -194,17 +142,17 @@ class _Process:
         within = sum(end <= step.ends for end in ends) / len(ends)
         return Found(step.index, first, quantile(0.5), quantile(0.95), within)
 
-    def _runs(self, place: int) -> Iterator[tuple[tuple[int, int], Progress]]:
+    def _runs(self, place: int) -> Iterator[tuple[tuple[int, int], Any]]:
         """Numbers that name each run, and what was known when the step began."""
         for history, before in enumerate(self._histories):
             for run in range(EACH):
                 yield (history, run), before[place]
 
-    def _caught(self, random: Random, part: Part, before: Progress, begins: float, lengths: Sequence[float]) -> float:
+    def _caught(self, random: Random, part: Part, before: Any, begins: float, lengths: Sequence[float]) -> float:
         """When a run is caught, in seconds since it began; infinite: not as long as is simulated."""
         progress, at = before, begins
         for length in lengths:
-            progress = self.rule.rule.fold(progress, part.look(random, length, worse=True))
+            progress = self.rule.folded(progress, part.look(self.rule, random, length, worse=True))
             at += length
             if self._fails(progress):
                 return at
@@ -217,35 +165,32 @@ class _Process:
         return [self._caught_at(random) for random in draws]
 
     def _caught_at(self, random: Random) -> int | None:
-        progress = self.rule.rule.begin()
+        progress = self.rule.begin()
         for place, step in enumerate(self.steps):
             part = Part.at(step, self.traffic, self.worse)
-            progress = self.rule.rule.moved(progress)
+            progress = self.rule.moved(progress)
             for length in self._lengths[place]:
-                progress = self.rule.rule.fold(progress, part.look(random, length, worse=True))
+                progress = self.rule.folded(progress, part.look(self.rule, random, length, worse=True))
                 if self._fails(progress):
                     return place
         return None
 
     @cached_property
-    def _histories(self) -> tuple[tuple[Progress, ...], ...]:
+    def _histories(self) -> tuple[tuple[Any, ...], ...]:
         """What is known when each step begins, if the canary was as good as stable before and nothing was said against it."""
         return tuple(tuple(self._healthy(_random(self.check.name, one))) for one in range(self.runs // EACH))
 
-    def _healthy(self, random: Random) -> Iterator[Progress]:
-        progress = self.rule.rule.begin()
+    def _healthy(self, random: Random) -> Iterator[Any]:
+        progress = self.rule.begin()
         for step, lengths in zip(self.steps, self._lengths, strict=True):
             yield progress
             part = Part.at(step, self.traffic, self.worse)
             for length in lengths:
-                progress = self.rule.rule.fold(progress, part.look(random, length, worse=False))
-            progress = self.rule.rule.moved(progress)
+                progress = self.rule.folded(progress, part.look(self.rule, random, length, worse=False))
+            progress = self.rule.moved(progress)
 
-    def _fails(self, progress: Progress) -> bool:
-        # Without the evidence there is no Fail, and most looks need no words.
-        if progress.worse.evidence < -log(self.rule.rule.alpha):
-            return False
-        return self.rule.rule.judge(progress).standing is Standing.FAIL
+    def _fails(self, progress: Any) -> bool:
+        return enough(self.rule, progress) and self.rule.stands(progress).standing is Standing.FAIL
 
     @cached_property
     def _lengths(self) -> tuple[tuple[float, ...], ...]:
@@ -278,8 +223,3 @@ def _coarser(real: Sequence[float], half: float, long: float) -> list[float]:
         lengths.append(pause)
         spent += pause
     return lengths
-
-
-def _whole(random: Random, expected: float) -> int:
-    """A whole number with this mean."""
-    return int(expected) + (random.random() < expected % 1)

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from canary.checks.judges.comparison import Versus
+from canary.checks.judges.against import Against
 from canary.checks.judges.condition import Expression
+from canary.checks.judges.slower import Slower
 from canary.checks.judges.threshold import Bounds
 from canary.checks.judges.words import TIMES
 from canary.checks.resolve import ResolvedCheck
 from canary.model.rollout import Promotion, RolloutSpec
-from canary.rehearse.detection import Found, Traffic, detection
+from canary.rehearse.detection import Found, detection
+from canary.rehearse.drawing import Traffic
 from canary.rehearse.timeline import ACCEPT, Samples, Timeline, interval, samples, timeline
 from canary.view.words import counted, listing, span
 
@@ -25,14 +27,14 @@ class Compared:
     """A comparison: its part of alpha, and what it finds at each step; `found` is empty where the traffic is not known."""
 
     check: ResolvedCheck
-    rule: Versus
+    rule: Against[Any]
     traffic: Traffic | None
     found: tuple[Found, ...]
 
     @property
     def evidence(self) -> float:
         """What the evidence has to reach in each process."""
-        return 1 / self.rule.rule.alpha
+        return 1 / self.rule.part
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ def plan(
     compared, sampled, rest = [], [], dict(unknown or {})
     for check in checks:
         match check.judge:
-            case Versus() as rule:
+            case Against() as rule:
                 there = traffic.get(check.name)
                 found = detection(check, rule, times, there, worse) if there is not None else ()
                 compared.append(Compared(check, rule, there, found))
@@ -115,46 +117,50 @@ def _of_the_plan(found: Plan) -> Iterator[str]:
 
 def _of_comparison(found: Plan, one: Compared) -> Iterator[str]:
     name, times = one.check.name, f"{found.worse:g}{TIMES}"
+    bad = bad_words(one.rule, times)
     if not one.found:
         yield (
-            f"check {name}: how long it needs is not known without the traffic: give --prometheus-url, or "
-            "--requests-per-second and --error-rate"
+            f"check {name}: how long it needs is not known without {'how long requests take' if isinstance(one.rule, Slower) else 'the traffic'}: "
+            f"give --prometheus-url{'' if isinstance(one.rule, Slower) else ', or --requests-per-second and --error-rate'}"
         )
         return
     there = [step for step, time in zip(one.found, found.times.steps, strict=True) if time.process]
     hopeful = [step for step in there if not step.never]
     if not hopeful:
         why = there[0].never if there else "nothing is compared at any step"
-        yield f"check {name} never finds a canary that fails {times} as often: {why}"
+        yield f"check {name} never finds a canary that {bad}: {why}"
         return
     hopeless = [step.step for step in there if step.never]
     if hopeless:
-        words = "too few of those requests fail; give the canary a larger share"
+        words = "too few of those requests are bad; give the canary a larger share"
         yield f"check {name} never finds {times} at {_steps(hopeless)}: {words}"
     short = [step for step in hopeful if not step.long_enough]
     if short:
         needs = max((step.most for step in short if step.most is not None), default=None)
         hold = f": 95 % are found only after {_span(needs)} at the slowest of them" if needs is not None else ""
         yield (
-            f"check {name}: {_steps([step.step for step in short])} {'is' if len(short) == 1 else 'are'} over before a canary that begins "
-            f"to fail {times} as often there is found for sure{hold}"
+            f"check {name}: {_steps([step.step for step in short])} {'is' if len(short) == 1 else 'are'} over before a canary "
+            f"that {bad} from there on is found for sure{hold}"
         )
     end = one.found[-1].by_its_end
     if end < 0.95:
         yield (
-            f"check {name}: a canary that fails {times} as often from the start is promoted in {_percent(1 - end)} of the runs, as far as this "
+            f"check {name}: a canary that {bad} from the start is promoted in {_percent(1 - end)} of the runs, as far as this "
             "check has a say: longer holds, or larger shares, help; a smaller interval does not"
         )
 
 
 def _of_samples(one: Sampled) -> Iterator[str]:
     check = one.check
-    needed = check.settings.failure_limit + 1
+    needed = check.settings.failure_limit + 1 if check.sliding is None else check.sliding.most
     few = [each.step for each in one.samples if each.count < needed]
     if few:
+        row = " in a row" if check.sliding is None else ""
+        limit = check.settings.failure_limit
+        tolerated = f"failureLimit {limit}" if check.sliding is None else f"failures {check.settings.failures}"
         yield (
-            f"check {check.name}: the hold of {_steps(few)} has fewer than the {counted(needed, 'sample')} in a row that have to fail "
-            f"(interval {check.settings.interval}, failureLimit {needed - 1})"
+            f"check {check.name}: the hold of {_steps(few)} has fewer than the {counted(needed, 'sample')}{row} that have to fail "
+            f"(interval {check.settings.interval}, {tolerated})"
         )
     mixed = [each.step for each in one.samples if each.clean == 0 and each.step not in few]
     if mixed:
@@ -204,7 +210,8 @@ def document(found: Plan) -> Json:
             {
                 "check": one.check.name,
                 "requestsPerSecond": one.traffic.rate if one.traffic is not None else None,
-                "errorRate": one.traffic.failing if one.traffic is not None else None,
+                "errorRate": None if one.traffic is None or isinstance(one.rule, Slower) else one.traffic.failing,
+                "slower": _slower(one),
                 "steps": [
                     {
                         "step": step.step,
@@ -227,7 +234,10 @@ def document(found: Plan) -> Json:
                 "limit": one.check.limit,
                 "intervalSeconds": interval(one.check),
                 "windowSeconds": one.check.settings.window.seconds if _windowed(one) else None,
-                "failuresTolerated": one.check.settings.failure_limit,
+                "failuresTolerated": one.check.settings.failure_limit
+                if one.check.sliding is None
+                else one.check.sliding.most - 1,
+                "ofTheLast": None if one.check.sliding is None else one.check.sliding.of,
                 "dryRun": one.check.settings.dry_run,
                 "steps": [{"step": each.step, "samples": each.count, "clean": each.clean} for each in one.samples],
             }
@@ -246,6 +256,18 @@ def afterwards(found: Plan) -> str:
             return "then all traffic stays on the canary until stable runs the same revision, or for `promote`"
         case Promotion.SWAP:
             return "then the two change roles"
+
+
+def bad_words(rule: Against[Any], times: str) -> str:
+    """What a worse canary does: `fails 2 times as often`, with the sign for it."""
+    return f"has {times} the odds to be slow" if isinstance(rule, Slower) else f"fails {times} as often"
+
+
+def _slower(one: Compared) -> list[Json] | None:
+    if not isinstance(one.rule, Slower) or one.traffic is None:
+        return None
+    parts = zip(one.rule.bounds, one.traffic.slow, strict=True)
+    return [{"thanSeconds": bound, "part": part} for bound, part in parts]
 
 
 def _windowed(one: Sampled) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from canary.checks.comparable import incomparable, processes
-from canary.checks.judges.comparison import Versus
+from canary.checks.judges.against import Against
 from canary.checks.resolve import ResolvedCheck
 from canary.model.checks import SHORTEST_INTERVAL
 from canary.model.rollout import RolloutSpec
@@ -107,12 +107,12 @@ def first_look(check: ResolvedCheck, step: StepTime, first_traffic: float | None
     """When a check says something of a step for the first time, at the latest; None: it does not apply there, or is not waited for."""
     if not step.traffic:
         return None
-    if isinstance(check.judge, Versus):
+    if isinstance(check.judge, Against):
         return None if step.why else reads(check.judge, check, step, first_traffic) + SHORTEST_INTERVAL
     return max(step.settled + interval(check), warm(check, first_traffic))
 
 
-def reads(rule: Versus, check: ResolvedCheck, step: StepTime, first_traffic: float | None) -> float:
+def reads(rule: Against[Any], check: ResolvedCheck, step: StepTime, first_traffic: float | None) -> float:
     """When a comparison reads the counters of a step for the first time: looks lie between two readings."""
     return max(step.settled + rule.lag.seconds, warm(check, first_traffic))
 
@@ -122,7 +122,9 @@ def interval(check: ResolvedCheck) -> float:
     return max(check.settings.interval.seconds, SHORTEST_INTERVAL)
 
 
-def looks(rule: Versus, check: ResolvedCheck, step: StepTime, first_traffic: float | None, until: float) -> list[float]:
+def looks(
+    rule: Against[Any], check: ResolvedCheck, step: StepTime, first_traffic: float | None, until: float
+) -> list[float]:
     """When a comparison looks at a step up to a moment; the first time is that of the reading before the first look.
 
     As the controller does: after 1, 2, 4, … s, up to the interval.

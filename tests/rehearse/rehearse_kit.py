@@ -28,6 +28,18 @@ COMPARE: Json = {
         "lag": "5s",
     },
 }
+LATENCY: Json = {
+    "name": "latency",
+    "interval": "10s",
+    "initialDelay": "10s",
+    "compare": {
+        "prometheus": {"buckets": 'took_bucket{service="{{ backend.service }}"}'},
+        "slowerThan": ["100ms", "300ms"],
+        "tolerance": 1.2,
+        "minRequests": 100,
+        "lag": "5s",
+    },
+}
 LIMIT: Json = {
     "name": "rate",
     "interval": "10s",
@@ -63,9 +75,9 @@ def written(folder: Path, *documents: Json) -> str:
 
 @asynccontextmanager
 async def prometheus_of(
-    rates: Mapping[str, float], now: float = 1_700_000_000.0, hanging: asyncio.Event | None = None
+    rates: Mapping[str, float | Mapping[str, float]], now: float = 1_700_000_000.0, hanging: asyncio.Event | None = None
 ) -> AsyncIterator[str]:
-    """A server at whose clock it is `now`, with a counter for each query that rises so much a second since long ago.
+    """A server at whose clock it is `now`, with a counter for each query that rises so much a second since long ago, or one by `le`.
 
     `hanging` is set as soon as a range is asked for, which is never answered then.
     """
@@ -74,21 +86,23 @@ async def prometheus_of(
         query, at = request.query["query"], float(request.query.get("time", now))
         if query == "time()":
             return _success("scalar", [now, str(now)])
-        if query not in rates:
-            return _success("vector", [])
-        value = [at, str(rates[query] * (at - now + 1_000_000))]
-        return _success("vector", [{"metric": {"instance": "a"}, "value": value}])
+        series = [
+            {"metric": labels, "value": [at, str(rate * (at - now + 10_000_000))]}
+            for labels, rate in _series(rates, query)
+        ]
+        return _success("vector", series)
 
     async def ranged(request: web.Request) -> web.Response:
         if hanging is not None:
             hanging.set()
             await asyncio.Event().wait()
         query, begin, end, step = (request.query[name] for name in ("query", "start", "end", "step"))
-        if query not in rates:
-            return _success("matrix", [])
         at = range(int(begin), int(end) + 1, int(step))
-        values = [[one, str(rates[query] * (one - now + 10_000_000))] for one in at]
-        return _success("matrix", [{"metric": {"instance": "a"}, "values": values}])
+        series = [
+            {"metric": labels, "values": [[one, str(rate * (one - now + 100_000_000))] for one in at]}
+            for labels, rate in _series(rates, query)
+        ]
+        return _success("matrix", series)
 
     app = web.Application()
     app.router.add_get("/api/v1/query", answer)
@@ -100,6 +114,13 @@ async def prometheus_of(
         yield f"http://127.0.0.1:{runner.addresses[0][1]}"
     finally:
         await runner.cleanup()
+
+
+def _series(rates: Mapping[str, float | Mapping[str, float]], query: str) -> list[tuple[dict[str, str], float]]:
+    found = rates.get(query)
+    if isinstance(found, Mapping):
+        return [({"instance": "a", "le": le}, rate) for le, rate in found.items()]
+    return [] if found is None else [({"instance": "a"}, found)]
 
 
 def _success(kind: str, result: Any) -> web.Response:

@@ -65,6 +65,13 @@ def test_tolerated_failures_are_tolerated_in_a_row() -> None:
     assert limited(row, twice).caught == (110,)
 
 
+def test_failures_of_the_last_measurements_are_counted_as_in_a_run() -> None:
+    """Two of three, in a row or not."""
+    values = fine()
+    values[10] = values[12] = values[50] = 7.0
+    assert limited(values, {**LIMIT, "failures": "2 of 3"}).caught == (120,)
+
+
 def test_what_is_not_measured_in_a_run_is_not_judged() -> None:
     """Before data planes have settled, while the canary warms up, and while it has no traffic."""
     early = fine()

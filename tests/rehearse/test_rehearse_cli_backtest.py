@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from cli_kit import canary
-from rehearse_kit import COMPARE, LIMIT, document, prometheus_of, steps, written
+from rehearse_kit import COMPARE, LATENCY, LIMIT, document, prometheus_of, steps, written
 
 from canary.cli.progress import LINES, Progress
 
@@ -68,6 +68,23 @@ async def test_a_share_of_its_own_and_a_short_time(tmp_path: Path) -> None:
     caught = [json.loads(ran.out)["checks"][0]["canaries"][1]["share"] for ran in (small, large)]
     assert caught[0] < caught[1] == 1
     assert any("only 11 runs" in line for line in json.loads(small.out)["warnings"])
+
+
+async def test_latencies_are_replayed(tmp_path: Path) -> None:
+    """A canary that is stable is as fast, one with ten times the odds to be slow is found; a bound that there is no bucket of is said."""
+    file = written(tmp_path, document(steps(10), LATENCY))
+    query = 'took_bucket{service="stable"}'
+    async with prometheus_of({query: {"0.1": 60.0, "0.3": 89.0, "+Inf": 90.0}}) as url:
+        ran = await canary("backtest", file, *BETWEEN, "--times", "10", "--prometheus-url", url, COLUMNS="200")
+    async with prometheus_of({query: {"0.1": 60.0, "0.5": 89.0, "+Inf": 90.0}}) as url:
+        lacks = await canary("backtest", file, *BETWEEN, "--prometheus-url", url)
+    assert (ran.code, lacks.code) == (0, 1)
+    assert re.search(r"as good as stable +\d of 213 \(\d\.\d %\) ", ran.out)
+    assert re.search(r"10. the odds to be slow +213 of 213 \(100.0 %\) +\d+s", ran.out)
+    assert (
+        f"check latency: the histogram has no bucket of 300 ms: the nearest are 100 ms and 500 ms (asked for {query})"
+        in lacks.err
+    )
 
 
 async def test_no_data_says_which_query_and_what_to_do(tmp_path: Path) -> None:

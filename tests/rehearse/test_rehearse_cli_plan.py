@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from cli_kit import canary
 from cluster_kit import api_server, install_all, own_namespace
-from rehearse_kit import COMPARE, LIMIT, document, prometheus_of, steps, written
+from rehearse_kit import COMPARE, LATENCY, LIMIT, document, prometheus_of, steps, written
 
 from canary.kube import CHECKTEMPLATES, NAMESPACES, ROLLOUTS, KubeClient
 
@@ -65,6 +65,21 @@ async def test_traffic_is_counted_by_the_comparison_s_own_counters(tmp_path: Pat
     assert "100 requests a second, of which stable fails 2 % (over the last 2h)." in ran.out
     assert told["comparisons"][0]["requestsPerSecond"] == pytest.approx(100)
     assert told["comparisons"][0]["errorRate"] == pytest.approx(0.02)
+
+
+async def test_how_long_requests_take_is_asked_of_prometheus(tmp_path: Path) -> None:
+    """By the buckets of the check; traffic that is said says nothing of it."""
+    file = written(tmp_path, document(steps(10), LATENCY))
+    stable, canary_ = ('took_bucket{service="%s"}' % service for service in ("stable", "canary"))  # noqa: UP031
+    rates = {stable: {"0.1": 60.0, "0.3": 89.0, "+Inf": 90.0}, canary_: {"0.1": 10.0, "0.3": 10.0, "+Inf": 10.0}}
+    async with prometheus_of(rates) as url:
+        ran = await canary("plan", file, "--prometheus-url", url, "--times", "5", COLUMNS="200")
+    said = await canary("plan", file, *SAID, COLUMNS="300")
+    assert (ran.code, said.code) == (0, 0)
+    words = "100 requests a second, of which at stable 33 % are slower than 100 ms, 1.1 % are slower than 300 ms (over the last 1h)."
+    assert words in ran.out
+    assert "Of a canary that has 5× the odds to be slow." in ran.out  # noqa: RUF001
+    assert "! check latency: how long it needs is not known without how long requests take" in said.out
 
 
 async def test_what_cannot_be_counted_is_a_warning(tmp_path: Path) -> None:

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rehearse_kit import COMPARE, LIMIT, checks_of, spec_of, steps
+from rehearse_kit import COMPARE, LATENCY, LIMIT, checks_of, spec_of, steps
 
 from canary.checks.judges.counters import Snapshot
-from canary.rehearse.detection import Found, Traffic, detection
-from canary.rehearse.measured import Reading, traffic_of
+from canary.rehearse.detection import Found, detection
+from canary.rehearse.drawing import Traffic
+from canary.rehearse.measured import Reading, Timings, timings_of, traffic_of
 from canary.rehearse.plan import Plan, document, plan, warnings
 from canary.rehearse.timeline import ACCEPT, Timeline, looks, samples, timeline
 
@@ -237,3 +238,59 @@ def test_traffic_survives_restarts_and_new_pods() -> None:
 def test_without_a_request_of_stable_nothing_is_known() -> None:
     """A rate of 0 would be an answer, and this is none."""
     assert traffic_of([Reading(0, NOTHING, NOTHING), Reading(10, NOTHING, Snapshot({A: 5}, {}))]) is None
+
+
+SLOW = Traffic(60, slow=(0.08, 0.003))
+
+
+def test_slower_canaries_are_found_too() -> None:
+    """By their odds: the more requests are slow, and the worse it gets, the sooner; what is tolerated is never found."""
+    twice, thrice, little = (found_at(steps(10, hold="15m"), SLOW, worse, LATENCY)[0] for worse in (2.0, 3.0, 1.1))
+    assert twice.half is not None
+    assert thrice.half is not None
+    assert thrice.half < twice.half
+    assert twice.long_enough
+    assert "tolerance 1.2" in little.never
+    assert "always, or never" in found_at(steps(10), Traffic(60, slow=(0.0, 0.0)), check=LATENCY)[0].never
+
+
+def test_errors_and_latencies_share_alpha_and_each_waits_for_its_own_counters() -> None:
+    """A step lasts until all of them have looked, and the words are of what is compared."""
+    spec = spec_of(steps(10, hold="1s"), COMPARE, LATENCY)
+    found = plan(spec, checks_of(spec), {"latency": SLOW}, 2.0, SETTLE)
+    assert found.alpha == pytest.approx(0.05)
+    assert ends(found.times) == [10 + 1]  # the delay of the latency's, and a look
+    assert [one["check"] for one in document(found)["alpha"]["checks"]] == ["errors", "latency"]
+    said = warnings(found)
+    assert any("that has 2× the odds to be slow from there on" in line for line in said)  # noqa: RUF001
+    assert any("check errors: how long it needs is not known without the traffic" in line for line in said)
+    slower = document(found)["comparisons"][1]["slower"]
+    assert slower == [{"thanSeconds": 0.1, "part": 0.08}, {"thanSeconds": 0.3, "part": 0.003}]
+
+
+def test_failures_of_the_last_measurements_are_not_in_a_row() -> None:
+    """`failures: 3 of 5` needs three samples in a hold."""
+    sliding = {**LIMIT, "failures": "3 of 5"}
+    (line,) = (one for one in warnings(rehearsed(steps(10, hold="25s"), sliding)) if "fewer than" in one)
+    assert "fewer than the 3 samples that have to fail" in line
+    assert "failures 3 of 5" in line
+    assert not any("fewer than" in one for one in warnings(rehearsed(steps(10, hold="40s"), sliding)))
+
+
+def test_timings_are_those_of_the_pair_and_what_is_slow_of_stable() -> None:
+    """By bound, in seconds, whatever the buckets count in; one that began anew counts from 0."""
+
+    def buckets(*counts: float) -> dict[frozenset[tuple[str, str]], float]:
+        bounds = ("100", "300", "+Inf")
+        return {frozenset({("le", le), ("instance", "a")}): count for le, count in zip(bounds, counts, strict=True)}
+
+    readings = [
+        Timings(0, buckets(1000, 2000, 3000), {}),
+        Timings(10, buckets(1090, 2098, 3100), buckets(5, 5, 5)),
+        Timings(20, buckets(50, 90, 100), buckets(45, 45, 45)),
+    ]
+    found = timings_of(readings, (0.1, 0.3), 0.001)
+    assert found is not None
+    assert found.rate == (100 + 100 + 40) / 20
+    assert found.slow == ((10 + 50) / 200, (2 + 10) / 200)
+    assert timings_of([Timings(0, {}, {}), Timings(10, {}, {})], (0.1,), 1.0) is None
