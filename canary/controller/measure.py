@@ -9,17 +9,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from canary.checks.judges.comparison import Versus
 from canary.checks.queries import BACKENDS, Backend
 from canary.checks.resolve import ResolvedCheck
 from canary.checks.sources import Source
 from canary.controller.clock import Clock
 from canary.controller.conditions import Weigh
 from canary.controller.counting import Counting
+from canary.controller.proof import Proof
 from canary.errors import RenderError
 from canary.fair import NOBODY, Tenant
 from canary.metrics.port import Provider, Query
 from canary.model.checks import SHORTEST_INTERVAL
-from canary.model.measurement import Counts, Malformed, Measured, Measurement, Reading, Sample, Unreachable
+from canary.model.measurement import Compared, Counts, Malformed, Measured, Measurement, Reading, Sample, Unreachable
 
 log = logging.getLogger("canary.measure")
 
@@ -34,6 +36,13 @@ APART = 0.01
 
 Post = Callable[[str, Measured | Reading], None]
 Render = Callable[[ResolvedCheck, Backend | None], Source]
+
+
+def _proof(check: ResolvedCheck, sure: datetime) -> Proof | None:
+    """What may prove a canary good; `sure` is when the data planes do what the routes say, whatever a status says of that."""
+    if not isinstance(check.judge, Versus) or not check.judge.promote_early:
+        return None
+    return Proof(check.judge, sure + check.judge.lag.delta)
 
 
 class Pace:
@@ -71,31 +80,46 @@ class Measurements:
         self._post = post
         self._pace = pace or Pace()
         self._tasks: dict[str, tuple[ResolvedCheck, datetime | None, asyncio.Task[None]]] = {}
+        self._good: dict[str, datetime] = {}
+
+    @property
+    def good(self) -> Mapping[str, datetime]:
+        """Comparisons with `promoteEarly` that have proved their canary good, and since when they have counted."""
+        return dict(self._good)
 
     def sync(
         self,
         checks: tuple[ResolvedCheck, ...],
         traffic_since: datetime | None,
         settled: Mapping[str, datetime] = NOTHING_SETTLED,
+        settle: timedelta = timedelta(0),
     ) -> None:
         """Measure exactly these checks. One that is measured already and has not changed goes on undisturbed.
 
-        Comparisons are read from when on their counters are `settled`, by name, and anew when that is another moment.
+        Comparisons are read from when on their counters are `settled`, by name, and anew when that is another moment. `settle` is
+        how long data planes may take to follow: what is to prove a canary good is counted from then on at the earliest.
         """
         wanted = {check.name: (check, settled.get(check.name)) for check in checks}
         for name, (check, since, task) in list(self._tasks.items()):
             if wanted.get(name) != (check, since):
                 task.cancel()
                 del self._tasks[name]
+                self._good.pop(name, None)
         for name, (check, since) in wanted.items():
             if name not in self._tasks:
-                loop = self._loop(check, traffic_since) if since is None else self._looks(check, traffic_since, since)
+                sure = self._clock.now() + settle
+                loop = (
+                    self._loop(check, traffic_since)
+                    if since is None
+                    else self._looks(check, traffic_since, since, sure)
+                )
                 self._tasks[name] = (check, since, asyncio.create_task(loop, name=f"measure {name}"))
 
     async def stop(self) -> None:
         """End every task and wait for it."""
         tasks = [task for _, _, task in self._tasks.values()]
         self._tasks.clear()
+        self._good.clear()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -119,7 +143,9 @@ class Measurements:
             pause = interval * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - spreads load
             await self._clock.sleep(max(pause - spent, interval / 10))
 
-    async def _looks(self, check: ResolvedCheck, traffic_since: datetime | None, settled: datetime) -> None:
+    async def _looks(
+        self, check: ResolvedCheck, traffic_since: datetime | None, settled: datetime, sure: datetime
+    ) -> None:
         """Of a comparison: a reading as soon as the counters are settled, then looks after 1, 2, 4, … s up to the interval.
 
         That is valid at every look, so nobody has to wait for the first one, and nobody is asked more often for long.
@@ -132,16 +158,24 @@ class Measurements:
             earliest = traffic_since + timedelta(seconds=check.settings.initial_delay.seconds)
             first = max(first, (earliest - now).total_seconds())
         await self._clock.sleep(max(first, 0.0))
-        counting, pause = Counting(), SHORTEST_INTERVAL
+        counting, pause, proof = Counting(), SHORTEST_INTERVAL, _proof(check, sure)
         while True:
             started = self._clock.now()
             found = await self._count(check, counting, started, interval * (1 - 2 * JITTER))
             if found is not None:
+                if proof is not None and isinstance(found, Compared):
+                    self._prove(check.name, proof, found)
                 self._post(check.name, found)
             spent = (self._clock.now() - started).total_seconds()
             varied = pause * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - spreads load
             await self._clock.sleep(max(varied - spent, pause / 10))
             pause = min(2 * pause, interval)
+
+    def _prove(self, name: str, proof: Proof, look: Compared) -> None:
+        proof.seen(look)
+        self._good.pop(name, None)
+        if proof.good_since is not None:
+            self._good[name] = proof.good_since
 
     async def _measure(self, check: ResolvedCheck, now: datetime) -> Measurement | Reading:
         if not check.per_backend:

@@ -351,6 +351,7 @@ class Reconciler:
             blind=deps.sight.blind,
             blind_since=deps.sight.since,
             unwritten=self._executor.unwritten,
+            good=self._measurements.good,
         )
 
     @staticmethod
@@ -405,7 +406,7 @@ class Reconciler:
                 for check in observation.facts.checks
                 if check.name in settled or not isinstance(check.judge, Against)
             )
-            self._measurements.sync((*checks, *also), since, settled)
+            self._measurements.sync((*checks, *also), since, settled, observation.facts.settle)
 
     @staticmethod
     def _settled(observation: Observation) -> dict[str, datetime]:

@@ -214,3 +214,5 @@ class Facts:
     """Members of the status on record that no version of ours would have written; they count as absent."""
     unwritten: Mapping[RouteKey, str] = field(default_factory=dict)
     """Why the last write of a route failed, as long as it does."""
+    good: Mapping[str, datetime] = field(default_factory=dict)
+    """Comparisons that have proved the canary good, and since when they have counted. Only this controller has seen it."""

@@ -13,6 +13,7 @@ from canary.checks.resolve import ResolvedCheck
 from canary.decide import approval, reasons
 from canary.decide.common import LOUD
 from canary.decide.comparing import applicable
+from canary.decide.early import proved_good
 from canary.decide.mirroring import left_out
 from canary.decide.scope import Scope
 from canary.decide.traffic import wrong_share
@@ -164,9 +165,10 @@ def check_silent(scope: Scope) -> Hold | None:
 
 
 def time_left(scope: Scope) -> Hold | None:
-    """The hold that the step declares is not over."""
+    """The hold that the step declares is not over, and nothing that is proved ends it early."""
     until = scope.step.hold_until
-    return None if scope.run.full or until is None or scope.now >= until else _holding(scope)
+    over = scope.run.full or until is None or scope.now >= until
+    return None if over or proved_good(scope) else _holding(scope)
 
 
 def unapproved(scope: Scope) -> Hold | None:

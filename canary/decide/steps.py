@@ -5,6 +5,7 @@ from __future__ import annotations
 from canary.decide import approval, matching, mirroring, reasons
 from canary.decide.actions import EmitEvent, ForgetPodSpec
 from canary.decide.common import at, note_acceptance, wake
+from canary.decide.early import proved_good
 from canary.decide.holds import RISE, first_hold, held_by
 from canary.decide.scope import Next, Place, Scope
 from canary.decide.writes import retracted, writing
@@ -61,7 +62,7 @@ def _advance(scope: Scope) -> Next:
         passed = (
             "all steps passed" if scope.run.full_at is None else f"the rest after step {scope.run.full_at} was skipped"
         )
-        scope = at(scope, Phase.PROMOTING).with_(
+        scope = at(_ended_early(scope), Phase.PROMOTING).with_(
             EmitEvent("Normal", reasons.PROMOTING, f"{passed}; promotion {scope.spec.promotion_mode}")
         )
         return scope.goto(Place.PROMOTING)
@@ -70,7 +71,17 @@ def _advance(scope: Scope) -> Next:
         hold = first_hold(scope, RISE)
         if hold is not None:
             return scope.decide(hold.reason, hold.message, wake(scope))
-    return enter(scope, index)
+    return enter(_ended_early(scope), index)
+
+
+def _ended_early(scope: Scope) -> Scope:
+    """Says so where a step is left before its hold is over."""
+    until, proved = scope.step.hold_until, proved_good(scope)
+    if scope.run.full or until is None or scope.now >= until or not proved:
+        return scope
+    names = " and ".join(proved)
+    words = f"{scope.step_text}: {names} proved the canary good, so the hold until {until:%H:%M:%S} ends early"
+    return scope.with_(EmitEvent("Normal", reasons.HOLD_ENDED_EARLY, words))
 
 
 def enter(scope: Scope, index: int, *, tell: bool = True) -> Next:

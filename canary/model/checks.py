@@ -156,6 +156,7 @@ class PrometheusCounters(ApiModel):
 MAX_BOUNDS = 3
 LEAST_EFFECT = 1.1
 _BOUNDS_OF_BUCKETS = "slowerThan names bounds of buckets: both are there, or neither is"
+_EARLY_BY_ERRORS = "promoteEarly goes by errors: how slow a canary is ends no hold"
 _AN_EFFECT = f"a comparison of buckets needs a tolerance of {LEAST_EFFECT} or more: a little slower is no matter"
 WARM = (
     "!has(self.compare) || !has(self.compare.prometheus.buckets) "
@@ -174,6 +175,10 @@ class Comparison(ApiModel):
                 {
                     "rule": f"!has(self.prometheus.buckets) || (has(self.tolerance) && self.tolerance >= {LEAST_EFFECT})",
                     "message": _AN_EFFECT,
+                },
+                {
+                    "rule": "!has(self.prometheus.buckets) || !has(self.promoteEarly) || !self.promoteEarly",
+                    "message": _EARLY_BY_ERRORS,
                 },
             ]
         }
@@ -224,6 +229,13 @@ class Comparison(ApiModel):
             "this may have other causes than its version."
         ),
     ] = OnUnknown.HOLD
+    promote_early: Annotated[
+        bool,
+        Field(
+            description="End the hold of a step early once it is proved, by what was counted at that step alone, that the canary "
+            "fails less than twice as often as it may; when every other check passes. Of errors only."
+        ),
+    ] = False
 
     @model_validator(mode="after")
     def _of_buckets(self) -> Self:
@@ -231,6 +243,8 @@ class Comparison(ApiModel):
             raise ValueError(_BOUNDS_OF_BUCKETS)
         if self.slower_than is not None and self.tolerance < LEAST_EFFECT:
             raise ValueError(_AN_EFFECT)
+        if self.slower_than is not None and self.promote_early:
+            raise ValueError(_EARLY_BY_ERRORS)
         return self
 
 

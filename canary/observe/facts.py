@@ -47,6 +47,7 @@ class Standing:
     blind: bool = False
     blind_since: datetime | None = None
     unwritten: Mapping[RouteKey, str] = field(default_factory=dict)
+    good: Mapping[str, datetime] = field(default_factory=dict)
 
 
 LOOKING_ON = Standing()
@@ -112,6 +113,7 @@ def gather(
         blind=standing.blind,
         blind_since=standing.blind_since,
         unwritten=standing.unwritten,
+        good=standing.good,
     )
 
 

@@ -366,7 +366,9 @@ def _next_step(rollout: RolloutView, now: datetime, program: str) -> Iterator[st
         if resuming:
             pass  # resuming begins the hold anew
         elif step.hold_until is not None and step.hold_until > now:
-            conditions.append(f"the hold is over at {clock(step.hold_until, now)} UTC")
+            early = _early(rollout)
+            sooner = f", or sooner once {listing(early)} proved the canary good (promoteEarly)" if early else ""
+            conditions.append(f"the hold is over at {clock(step.hold_until, now)} UTC{sooner}")
         elif step.reached_at is None and hold:
             conditions.append(f"it has then been held for {hold}")
     else:
@@ -377,6 +379,15 @@ def _next_step(rollout: RolloutView, now: datetime, program: str) -> Iterator[st
     if index >= len(rollout.steps):
         yield f"Promotion {rollout.promotion}: {_promotion(rollout, program)}."
     yield f"If a check fails more often than it may, {_failure(rollout)}."
+
+
+def _early(rollout: RolloutView) -> list[str]:
+    """Checks of the Rollout's own that may end a hold early; what templates hold is not seen here."""
+    checks = [check for check in rollout.spec.get("checks") or () if isinstance(check, dict)]
+    compares = [(check.get("name"), check.get("compare")) for check in checks if check.get("dryRun") is not True]
+    return [
+        clean(name) for name, compare in compares if isinstance(compare, dict) and compare.get("promoteEarly") is True
+    ]
 
 
 def _promotion(rollout: RolloutView, program: str) -> str:

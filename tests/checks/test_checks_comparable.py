@@ -152,6 +152,7 @@ def test_a_check_cannot_take_its_templates_warm_up_away() -> None:
     [
         ({"slowerThan": None}, "slowerThan names bounds"),
         ({"tolerance": 1}, "tolerance of 1.1 or more"),
+        ({"promoteEarly": True}, "promoteEarly goes by errors"),
         ({"prometheus": {}}, "either failures of requests, or buckets"),
         ({"prometheus": {**COMPARE["prometheus"], "unit": "ms"}, "slowerThan": None}, "unit is that of the bounds"),
     ],

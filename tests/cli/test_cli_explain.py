@@ -249,6 +249,23 @@ def test_one_failure_is_not_many(failures: int, limit: int, words: str) -> None:
     assert words in told(status(checks=checks(failures=failures, failure_limit=limit)))
 
 
+def test_a_hold_that_may_end_early_is_told() -> None:
+    """Whoever waits knows for what: checks of its own that ask for it, not those that only show."""
+    compare = {"prometheus": {"requests": "n", "failures": "f"}, "promoteEarly": True}
+    document = rollout(PHASES[Phase.PROGRESSING])
+    document["spec"]["checks"] = [
+        {"name": "errors", "compare": compare},
+        {"name": "shown", "compare": compare, "dryRun": True},
+        {"name": "other", "compare": {**compare, "promoteEarly": False}},
+    ]
+    sections = explain(view(document), {}, NOW)
+    text = "\n".join(line for section in sections for line in section.paragraphs)
+    assert (
+        "the hold is over at 10:42:10 UTC, or sooner once errors proved the canary good (promoteEarly) and every"
+        in text
+    )
+
+
 def test_failures_of_the_last_measurements_are_told() -> None:
     """How many failed of how many, and how many are too many."""
     found = checks(failures=1, failure_limit=1, failure_window=5, recent=".x..")

@@ -208,7 +208,12 @@ class Promises:
         if reached is None:
             return "the step was never reached"
         step = self.world.spec.steps[index - 1]
-        if step.hold is not None and facts.now < reached + step.hold.delta and not full:
+        if (
+            step.hold is not None
+            and facts.now < reached + step.hold.delta
+            and not full
+            and not self._early(index, facts)
+        ):
             return "its hold is not over"
         approved = memory.step is not None and memory.step.approved
         asked = facts.request.id if facts.request is not None and facts.request.verb == "promote" else ""
@@ -229,6 +234,19 @@ class Promises:
             if at is None or at < reached + self.world.settle + lag or verdict is not VerdictKind.PASS:
                 return f"check {check.name} has not passed in this step, with the gateways settled"
         return ""
+
+    def _early(self, index: int, facts: Facts) -> bool:
+        """Whether a hold may end early: those who ask for it have seen enough themselves, in this step and in this life."""
+        reached = self.reached[facts.recorded.run, index]
+        asked = [check for check in facts.checks if getattr(check.judge, "promote_early", False)]
+        asked = [check for check in asked if not check.settings.dry_run]
+        for check in asked:
+            assert isinstance(check.judge, Against)
+            since, wait = self.world.good.get(check.name), self.world.settle + check.judge.lag.delta
+            life = self.world.since or facts.now
+            if since is None or since < max(reached, life) + wait or facts.now < since + check.settings.interval.delta:
+                return False
+        return bool(asked) and not self._extras(index) and not self._incomparable(index)
 
     def _incomparable(self, index: int) -> bool:
         """Whether stable has no traffic, or users choose the canary by themselves."""

@@ -240,6 +240,8 @@ class World:
     blind: bool = False
     blind_since: datetime | None = None
     unwritten: dict[RouteKey, str] = field(default_factory=dict)
+    good: dict[str, datetime] = field(default_factory=dict)
+    """Comparisons that have proved the canary good, in this life, and since when they have counted."""
     around: Documents = AROUND
     unserved: dict[RouteKind, str] = field(default_factory=dict)
     """Why routes of a kind cannot be seen."""
@@ -337,6 +339,7 @@ class World:
             blind=self.blind,
             blind_since=self.blind_since,
             unwritten=dict(self.unwritten),
+            good=dict(self.good),
         )
 
     def _sound(self, views: list[RouteView]) -> dict[RouteKey, RouteReading]:
@@ -450,6 +453,7 @@ class World:
         self.promises.crashed()
         self.lives += 1
         self.unwritten.clear()
+        self.good.clear()
         self.memory, self.news, self.settling, self.writes_in_step, self.counted = None, [], None, 0, None
 
     def perform(self, action: Action) -> None:

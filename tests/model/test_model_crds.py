@@ -257,6 +257,9 @@ VALID: list[tuple[str, Json]] = [
             "prometheus": {"buckets": "b", "unit": "ms"}, "slowerThan": ["100ms", "1s"], "tolerance": 2, "minRequests": 100,
         },
     }]}),
+    ("errors that end a hold", {"checks": [{"name": "a", "compare": {
+        "prometheus": {"requests": "n", "failures": "f"}, "promoteEarly": True,
+    }}]}),
     ("limits that are numbers", {"checks": [{**CHECK, "threshold": {"min": -0.5, "max": 0.01}}]}),
     ("arguments that are numbers", {"checks": [{**FROM_TEMPLATE, "args": {"limit": 0.3, "n": 300, "text": "300ms"}}]}),
     ("a threshold whose max is empty", {"checks": [{**CHECK, "threshold": {"min": 1, "max": None}}]}),
@@ -332,6 +335,7 @@ INVALID: list[tuple[str, Json, str, str]] = [
     ("four bounds", comparing(slowerThan=["1s", "2s", "3s", "4s"]), "spec.checks[0].compare.slowerThan", "at most 3"),
     ("buckets without a least effect", comparing(tolerance=None), "spec.checks[0].compare", "needs a tolerance of 1.1 or more"),
     ("buckets without a warm-up", {"checks": [changed(BUCKETS, initialDelay=None)]}, "spec.checks[0]", "needs an initialDelay"),
+    ("buckets that end a hold", comparing(promoteEarly=True), "spec.checks[0].compare", "promoteEarly goes by errors"),
     ("buckets with a warm-up of nothing", {"checks": [{**BUCKETS, "initialDelay": "0m0s"}]}, "spec.checks[0]", "needs an initialDelay"),
     ("a tolerance below one", {"checks": [{"name": "a", "compare": {**COMPARE["compare"], "tolerance": 0.5}}]}, "spec.checks[0].compare.tolerance", "greater than or equal to 1"),
     ("an alpha of nothing", {"checks": [{"name": "a", "compare": {**COMPARE["compare"], "alpha": "0%"}}]}, "spec.checks[0].compare.alpha", "should match"),

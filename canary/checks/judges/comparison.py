@@ -15,6 +15,9 @@ from canary.checks.judges.words import TIMES
 from canary.model.checks import Comparison
 from canary.model.measurement import Compared, Timed
 
+HARMLESS = 2.0
+"""A canary that provably fails less than so many times as often as it may is good enough to end a hold."""
+
 
 @dataclass(frozen=True, slots=True)
 class Versus(Against[Progress]):
@@ -22,6 +25,7 @@ class Versus(Against[Progress]):
 
     LOOKS: ClassVar[type[Compared | Timed]] = Compared
 
+    promote_early: bool = False
     rule: Compare = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -36,7 +40,14 @@ class Versus(Against[Progress]):
             lag=declared.lag,
             on_inconclusive=declared.on_inconclusive,
             own=declared.alpha.chance if declared.alpha is not None else None,
+            promote_early=declared.promote_early,
         )
+
+    @property
+    def good(self) -> Compare:
+        """The rule that also proves a canary good."""
+        most = HARMLESS * self.tolerance
+        return Compare(self.part, self.tolerance, harmless=most, least_requests=self.min_requests)
 
     @property
     def most(self) -> str:
