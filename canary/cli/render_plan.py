@@ -16,7 +16,7 @@ from canary.cli.output import UNICODE, Symbols
 from canary.rehearse.detection import Found
 from canary.rehearse.plan import Compared, Plan, Sampled, afterwards, bad_words, warnings
 from canary.rehearse.timeline import ACCEPT
-from canary.view.words import clean, counted, span
+from canary.view.words import clean, counted, listing, span
 
 INDENT = (0, 0, 0, 2)
 
@@ -28,7 +28,13 @@ def render_plan(name: str, plan: Plan, where: str, *, symbols: Symbols = UNICODE
         parts += [Text(), *_comparison(plan, compared, where, symbols)]
     for sampled in plan.sampled:
         parts += [Text(), *_samples(sampled)]
-    if plan.compared:
+    for check in plan.others:
+        parts += [
+            Text(),
+            _title(check.name, check.limit, dry=check.settings.dry_run),
+            _line("How soon such a check finds anything is not calculated."),
+        ]
+    if plan.parts:
         parts += [Text(), *_alpha(plan)]
     found = warnings(plan)
     if found:
@@ -58,6 +64,8 @@ def _timeline(plan: Plan) -> Iterator[RenderableType]:
     yield table(("STEP", "TRAFFIC", "STARTS", "HOLD", "ENDS", ""), rows)
     people = f", and the time of {counted(plan.approvals, 'approval')}" if plan.approvals else ""
     yield _line(f"In all {_span(plan.times.total)}{people}; {afterwards(plan)}.")
+    if plan.early:
+        yield _line(f"{listing(list(plan.early))} may end a hold sooner (promoteEarly): these are the latest times.")
     yield _line(
         f"Assumed: gateways accept a write within {ACCEPT:g} s (a run waits {plan.spec.accept_timeout} at most), and data planes follow "
         f"within {plan.settle:g} s."
@@ -130,13 +138,13 @@ def _alpha(plan: Plan) -> Iterator[RenderableType]:
     yield Text("Alpha: healthy canaries that comparisons may fail", style="bold")
     rows = [
         (
-            clean(one.check.name),
-            share(float(one.rule.alpha)),
-            "its own" if one.rule.own is not None else f"of spec.alpha ({share(float(plan.spec.shared_alpha))})",
-            str(one.rule.processes),
-            f"{one.evidence:,.0f}",
+            clean(part.check.name),
+            share(float(part.alpha)),
+            "its own" if part.own else f"of spec.alpha ({share(float(plan.spec.shared_alpha))})",
+            str(part.processes),
+            f"{part.evidence:,.0f}",
         )
-        for one in plan.compared
+        for part in plan.parts
     ]
     yield table(("CHECK", "ALPHA", "WHOSE", "JUDGED APART", "EVIDENCE NEEDED IN EACH"), rows)
     yield _line(f"In all at most {share(plan.alpha)} of the runs, as far as failures do not depend on each other.")

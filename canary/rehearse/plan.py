@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from fractions import Fraction
+from typing import Any, Protocol, runtime_checkable
 
 from canary.checks.judges.against import Against
+from canary.checks.judges.comparison import Versus
 from canary.checks.judges.condition import Expression
 from canary.checks.judges.slower import Slower
 from canary.checks.judges.threshold import Bounds
@@ -22,19 +24,45 @@ from canary.view.words import counted, listing, span
 Json = dict[str, Any]
 
 
+@runtime_checkable
+class HasAlpha(Protocol):
+    """A judge that has a part of a run's alpha: its own or of the shared one, which `processes` that are judged apart share."""
+
+    own: Fraction | None
+    alpha: Fraction
+    processes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Where alpha goes: `alpha` is the chance of a check over a run, `evidence` what it takes in each process."""
+
+    check: ResolvedCheck
+    alpha: Fraction
+    own: bool
+    processes: int
+
+    @classmethod
+    def of(cls, check: ResolvedCheck) -> Part | None:
+        """None: the check has none, since it compares nothing."""
+        judge = check.judge
+        if not isinstance(judge, HasAlpha):
+            return None
+        return cls(check, judge.alpha, judge.own is not None, max(judge.processes, 1))
+
+    @property
+    def evidence(self) -> float:
+        return self.processes / float(self.alpha)
+
+
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """A comparison: its part of alpha, and what it finds at each step; `found` is empty where the traffic is not known."""
+    """A comparison, and what it finds at each step; `found` is empty where the traffic is not known."""
 
     check: ResolvedCheck
     rule: Against[Any]
     traffic: Traffic | None
     found: tuple[Found, ...]
-
-    @property
-    def evidence(self) -> float:
-        """What the evidence has to reach in each process."""
-        return 1 / self.rule.part
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +75,10 @@ class Sampled:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is known of a run before it begins. `unknown` are checks of which nothing is calculated, and why."""
+    """What is known of a run before it begins.
+
+    `others` are checks of which nothing is calculated, `unknown` those that cannot be resolved or whose traffic cannot be counted, and why.
+    """
 
     spec: RolloutSpec
     times: Timeline
@@ -55,6 +86,7 @@ class Plan:
     settle: float
     compared: tuple[Compared, ...]
     sampled: tuple[Sampled, ...]
+    others: tuple[ResolvedCheck, ...]
     unknown: Mapping[str, str]
 
     @property
@@ -62,9 +94,24 @@ class Plan:
         return sum(step.approval for step in self.times.steps)
 
     @property
+    def checks(self) -> tuple[ResolvedCheck, ...]:
+        """Those that are resolved."""
+        return (*(one.check for one in self.compared), *(one.check for one in self.sampled), *self.others)
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """Where alpha goes."""
+        return tuple(part for check in self.checks if (part := Part.of(check)) is not None)
+
+    @property
     def alpha(self) -> float:
         """The chance that any comparison fails a canary that is as good as stable, in a whole run, at most."""
-        return float(sum(one.rule.alpha for one in self.compared if not one.check.settings.dry_run))
+        return float(sum(part.alpha for part in self.parts if not part.check.settings.dry_run))
+
+    @property
+    def early(self) -> tuple[str, ...]:
+        """The comparisons that may end a hold before it is over."""
+        return tuple(one.check.name for one in self.compared if isinstance(one.rule, Versus) and one.rule.promote_early)
 
 
 def plan(
@@ -77,7 +124,7 @@ def plan(
 ) -> Plan:
     """Rehearse a run of these checks, of which comparisons know their alpha, with the traffic of each comparison by name."""
     times = timeline(spec, checks, settle)
-    compared, sampled, rest = [], [], dict(unknown or {})
+    compared, sampled, others = [], [], []
     for check in checks:
         match check.judge:
             case Against() as rule:
@@ -88,8 +135,8 @@ def plan(
                 there_is = (step for step in times.steps if step.traffic)
                 sampled.append(Sampled(check, tuple(samples(check, step, times.first_traffic) for step in there_is)))
             case _:
-                rest.setdefault(check.name, "how soon such a check finds anything is not calculated")
-    return Plan(spec, times, worse, settle, tuple(compared), tuple(sampled), rest)
+                others.append(check)
+    return Plan(spec, times, worse, settle, tuple(compared), tuple(sampled), tuple(others), dict(unknown or {}))
 
 
 def warnings(found: Plan) -> tuple[str, ...]:
@@ -106,12 +153,11 @@ def _of_the_plan(found: Plan) -> Iterator[str]:
     deadline, total = found.spec.deadline, found.times.total
     if deadline is not None and total > deadline.seconds:
         yield f"the steps take {_span(total)}, and after {deadline} every run fails: raise the deadline, or shorten the holds"
-    checks = [*(one.check for one in found.compared), *(one.check for one in found.sampled)]
-    if all(check.settings.dry_run for check in checks) and not found.unknown:
+    if all(check.settings.dry_run for check in found.checks) and not found.unknown:
         yield "no check judges anything, so the weight rises on time alone"
     blind = [time.index for time in found.times.steps if time.traffic and time.why]
     limits = [one for one in found.sampled if not one.check.settings.dry_run]
-    if blind and found.compared and not limits and not found.unknown:
+    if blind and found.compared and not limits and not found.unknown and not found.others:
         yield f"at {_steps(blind)} nothing is compared, and no check with a limit looks there: add a check with a threshold"
 
 
@@ -196,14 +242,14 @@ def document(found: Plan) -> Json:
             "sum": found.alpha,
             "checks": [
                 {
-                    "check": one.check.name,
-                    "alpha": float(one.rule.alpha),
-                    "own": one.rule.own is not None,
-                    "processes": one.rule.processes,
-                    "evidenceNeeded": round(one.evidence, 4),
-                    "dryRun": one.check.settings.dry_run,
+                    "check": part.check.name,
+                    "alpha": float(part.alpha),
+                    "own": part.own,
+                    "processes": part.processes,
+                    "evidenceNeeded": round(part.evidence, 4),
+                    "dryRun": part.check.settings.dry_run,
                 }
-                for one in found.compared
+                for part in found.parts
             ],
         },
         "comparisons": [
@@ -243,6 +289,8 @@ def document(found: Plan) -> Json:
             }
             for one in found.sampled
         ],
+        "notCalculated": [check.name for check in found.others],
+        "mayEndHoldsEarly": list(found.early),
         "warnings": list(warnings(found)),
     }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from itertools import pairwise
 from typing import Any
 
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 from rehearse_kit import COMPARE, LATENCY, LIMIT, checks_of, spec_of, steps
 
 from canary.checks.judges.counters import Snapshot
+from canary.checks.judges.threshold import Bounds
 from canary.rehearse.detection import Found, detection
 from canary.rehearse.drawing import Traffic
 from canary.rehearse.measured import Reading, Timings, timings_of, traffic_of
@@ -294,3 +297,32 @@ def test_timings_are_those_of_the_pair_and_what_is_slow_of_stable() -> None:
     assert found.rate == (100 + 100 + 40) / 20
     assert found.slow == ((10 + 50) / 200, (2 + 10) / 200)
     assert timings_of([Timings(0, {}, {}), Timings(10, {}, {})], (0.1,), 1.0) is None
+
+
+def test_holds_that_may_end_early_are_said_to() -> None:
+    """Times are then the latest ones."""
+    early = {**COMPARE, "compare": {**COMPARE["compare"], "promoteEarly": True}}
+    assert rehearsed(steps(10), early).early == ("errors",)
+    assert rehearsed(steps(10), COMPARE).early == ()
+
+
+@dataclass(frozen=True)
+class Stranger(Bounds):
+    """A judge that nobody here knows."""
+
+    own: Fraction | None = None
+    alpha: Fraction = Fraction(1, 50)
+    processes: int = 2
+
+
+def test_a_check_that_nobody_here_knows_has_its_part_of_alpha_all_the_same() -> None:
+    """How soon it finds anything is not calculated; nothing is said of it that is not known."""
+    spec = spec_of(steps(10, 100), COMPARE, LIMIT)
+    errors, limit = checks_of(spec)
+    strange = replace(limit, judge=Stranger())
+    found = replace(plan(spec, [errors], {}, 2.0, SETTLE), others=(strange,))
+    told = document(found)
+    assert told["notCalculated"] == ["rate"]
+    assert told["alpha"]["checks"][1]["evidenceNeeded"] == 100
+    assert told["alpha"]["sum"] == pytest.approx(0.07)
+    assert not any("no check" in line for line in warnings(found))
