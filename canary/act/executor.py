@@ -39,7 +39,7 @@ from canary.fair import Limit
 from canary.json_patch import Operation, add, annotation, pointer, remove, replace, test, unmoved
 from canary.kube import ROLLOUTS, Kube
 from canary.model.requests import REQUEST_ANNOTATION, Request
-from canary.observe.objects import FINALIZER
+from canary.observe.objects import FINALIZER, Packed
 from canary.observe.store import Key, Store
 from canary.routes.key import RouteKey
 
@@ -58,10 +58,15 @@ _FINALIZERS = pointer("metadata", "finalizers")
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What the decision saw: the Rollout and its routes as documents."""
+    """What the decision saw: the Rollout and its routes as the store has them, opened when somebody writes."""
 
-    rollout: Json
-    routes: Mapping[RouteKey, Json]
+    kept: Packed
+    routes: Mapping[RouteKey, Packed]
+
+    @property
+    def rollout(self) -> Json:
+        """The Rollout as a document."""
+        return self.kept.document
 
 
 class Places(Protocol):
@@ -273,7 +278,7 @@ class Executor:
         """Perform one action; False when the world had moved on and was read again instead, None when it is so already."""
         match action:
             case WriteRoute():
-                seen = world.routes[action.key]
+                seen = world.routes[action.key].document
                 return await self._routes.write(action, seen, world.rollout, gate, failing_since)
             case AddFinalizer():
                 return await self._rollout(world, _add_finalizer(world.rollout))
@@ -316,7 +321,7 @@ class Executor:
         fresh = await self._kube.get(ROLLOUTS, name, namespace)
         stamped = Request(verb=action.raw.strip()[:64], id=uuid.uuid4().hex, by=_annotator(fresh))
         ops = [test(_REQUEST, action.raw), replace(_REQUEST, stamped.dump())]
-        return await self._rollout(World(fresh, world.routes), ops)
+        return await self._rollout(World(Packed.of(fresh), world.routes), ops)
 
 
 def _note(landing: asyncio.Future[Any]) -> None:
@@ -329,7 +334,7 @@ def _moves_nothing(action: WriteRoute, world: World) -> bool:
     """Whether a write is about our annotation alone: our turn is put on it, or it is taken off what is as it should be."""
     if not action.plan.entries:
         return True
-    return action.intent is None and not action.plan.patch(world.routes[action.key]).changes
+    return action.intent is None and not action.plan.patch(world.routes[action.key].document).changes
 
 
 def _name(action: Action) -> str:

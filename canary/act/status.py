@@ -61,7 +61,8 @@ class StatusWriter:
         self._settling_since: datetime | None = None
         self.recorded: Json = {}
         """The status on record that the one in mind rests on."""
-        self._version = ""
+        self.version = ""
+        """Of the Rollout that said so."""
         self._confirmation: Confirmation | None = None
 
     @property
@@ -82,8 +83,8 @@ class StatusWriter:
     def read(self, document: Json) -> bool:
         """Take note of what is on record; returns whether that is something else than what was known of it."""
         recorded = document.get("status") or {}
-        another = version(document) != self._version and recorded != self.recorded
-        self.recorded, self._version = recorded, version(document)
+        another = version(document) != self.version and recorded != self.recorded
+        self.recorded, self.version = recorded, version(document)
         return another
 
     def start_over(self) -> None:

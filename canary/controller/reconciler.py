@@ -47,6 +47,7 @@ from canary.model.status import ACTIVE, Phase, RolloutStatus
 from canary.observe.checks import Resolver, resolve_checks
 from canary.observe.facts import LOOKING_ON, Received, Standing, gather
 from canary.observe.rollout import Rollout, rescue
+from canary.observe.routes import Views
 from canary.observe.store import Key, Store
 from canary.routes.intent import parse_intent, run_annotation
 from canary.routes.key import RouteKey
@@ -149,17 +150,19 @@ def observe(
     received: Received,
     resolver: Resolver | None = None,
     standing: Standing = LOOKING_ON,
+    *,
+    views: Views | None = None,
 ) -> Observation:
-    """Observe and decide, without any effect. `resolver` is for those who look often."""
+    """Observe and decide, without any effect. `resolver` and `views` are for those who look often."""
     checks = (resolver or resolve_checks)(deps.store, rollout.namespace, rollout.name, spec)
     # What the decision sees and what a write is guarded by must be one and the same document.
     named = {RouteKey.of(route, key[0]) for route in spec.routes}
     named |= {RouteKey.of(route, key[0]) for route in status.routes}
-    routes = {name: deps.store.routes[name].document for name in named if name in deps.store.routes}
-    document = deps.store.rollouts[key].document
-    facts = gather(deps.store, rollout, spec, status, checks, received, deps.clock.now(), standing)
+    routes = {name: deps.store.routes[name] for name in named if name in deps.store.routes}
+    kept = deps.store.rollouts[key]
+    facts = gather(deps.store, rollout, spec, status, checks, received, deps.clock.now(), standing, views=views)
     decision = decide(spec, status, facts)
-    return Observation(rollout, spec, facts, decision, project(spec, decision, facts), World(document, routes))
+    return Observation(rollout, spec, facts, decision, project(spec, decision, facts), World(kept, routes))
 
 
 class Reconciler:
@@ -191,6 +194,8 @@ class Reconciler:
             confirms=self._record.confirms,
         )
         self._resolver = Resolver()
+        self._views = Views()
+        self._rendered: dict[tuple[str, Backend | None], tuple[object, Source]] = {}
         self._urgent = asyncio.Event()
         self._turn: asyncio.Future[None] | None = None
         weigh = deps.conditions.of(*key)
@@ -268,7 +273,9 @@ class Reconciler:
             return await self._unreadable(rollout)
         received = Received(measurements, traffic, self._refusals)
         gate = deps.fence.gate()
-        observation = observe(deps, key, rollout, self._spec, status, received, self._resolver, self._standing())
+        observation = observe(
+            deps, key, rollout, self._spec, status, received, self._resolver, self._standing(), views=self._views
+        )
         if _number(observation.status) != _number(status) and not deps.store.around.complete:
             return FINISHED  # a run would begin: the manager looks again when it is known what it would find
         if self._blames(status, observation.status) and not await self._still_so(observation):
@@ -309,7 +316,8 @@ class Reconciler:
         """
         deps, status = self._deps, self._status
         on_record = self._record.run == _number(status)
-        another = self._record.read(deps.store.rollouts[self.key].document)
+        kept = deps.store.rollouts[self.key]
+        another = kept.version != self._record.version and self._record.read(kept.document)
         now = deps.clock.now()
         if deps.fence.epoch != self._epoch:  # we slept: another may have been at work, and what was measured is old
             self._epoch, self._fresh, self._since = deps.fence.epoch, True, now
@@ -427,9 +435,15 @@ class Reconciler:
         step, swapped = self._status.step, self._status.swapped
         declared = self._spec.steps[step.index - 1 : step.index] if step is not None and step.index else ()
         kind = declared[0].kind if declared else "weight"
-        return check_query(
+        asked = (check, self._spec, weight, kind, swapped)
+        kept = self._rendered.get((check.name, backend))
+        if kept is not None and kept[0] == asked:
+            return kept[1]
+        source = check_query(
             check, self._spec, namespace, name, weight=weight, step=kind, swapped=swapped, backend=backend
         )
+        self._rendered[check.name, backend] = asked, source
+        return source
 
     def _telemeter(self, before: RolloutStatus, observation: Observation) -> None:
         namespace, name = self.key

@@ -107,6 +107,8 @@ def _compare(scope: Scope, route: RouteView) -> Compared:
 def _compare_copies(scope: Scope, route: RouteView) -> Compared:
     """The same of the copies that go to the canary, for each rule that the run has mirrored."""
     said = scope.mirrors(route)
+    if not said:
+        return {}
     if route.intent is not None and (not scope.ours(route) or route.intent.mode is not Mode.STEP):
         return {}
     return {
@@ -118,11 +120,14 @@ def _compare_copies(scope: Scope, route: RouteView) -> Compared:
 
 def _compare_added(scope: Scope, route: RouteView) -> Compared:
     """The same of the rules that were added, by their marks: all or nothing."""
+    record = scope.added(route)
+    if not record:
+        return {}
     if route.intent is not None and (not scope.ours(route) or route.intent.mode is not Mode.STEP):
         return {}
     return {
         mark: (Fraction(100 if said.there else 0), Fraction(100 if route.added.said.get(mark) else 0))
-        for mark, said in scope.added(route).items()
+        for mark, said in record.items()
     }
 
 

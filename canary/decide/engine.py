@@ -108,7 +108,7 @@ def _warned(scope: Scope, decision: Decision) -> Decision:
 def _prepared(scope: Scope) -> Scope:
     """What holds at every place: what makes no sense is said, and an active run has its finalizer."""
     scope = _sticky(_unreadable(scope))
-    if scope.status.active and not scope.facts.finalizer:
+    if scope.active and not scope.facts.finalizer:
         # Its first write failed, or somebody took it away: without it a deletion would strand the routes.
         scope = scope.with_(AddFinalizer())
     return scope
@@ -136,7 +136,7 @@ def _unreadable(scope: Scope) -> Scope:
 
 def _sticky(scope: Scope) -> Scope:
     """Say once that the weights of a run are not the whole truth: sessions stay with the backend that they have."""
-    if not scope.status.active:
+    if not scope.active:
         return scope
     tells = [
         EmitEvent("Warning", reasons.SESSION_PERSISTENCE, f"rule {rule.key} of {route.label} {STICKY}", once=True)
@@ -149,7 +149,7 @@ def _sticky(scope: Scope) -> Scope:
 
 def _measure(scope: Scope) -> Scope:
     """Fold what was measured into the checks; forget checks that are declared no more."""
-    if not scope.status.active:
+    if not scope.active:
         return scope
     if scope.run.outcome is None and scope.run.traffic_since is None and scope.has_traffic:
         # From the write on: a gateway may serve what it has not accepted.
@@ -189,7 +189,7 @@ def _deleting(scope: Scope) -> Decision:
     if not scope.facts.finalizer:
         return scope.decide(reasons.DELETING, message)
     left: tuple[Action, ...] = (*restores(scope), *tidied_copy(scope))
-    if scope.status.active:
+    if scope.active:
         left += tuple(fence for fence in fences(scope) if fence.key not in scope.facts.unwritten)
     if left:
         return scope.with_(*left).decide(reasons.DELETING, f"{message}: putting its routes back to stable")

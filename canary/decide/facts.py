@@ -16,7 +16,7 @@ from canary.model.requests import Request
 from canary.model.rollout import RouteKind
 from canary.model.status import Outcome, RolloutStatus
 from canary.preflight.findings import Finding
-from canary.routes.acceptance import Acceptance
+from canary.routes.acceptance import Acceptance, Answer
 from canary.routes.adding import NONE_STANDING, Standing
 from canary.routes.intent import Intent
 from canary.routes.key import RouteKey
@@ -54,6 +54,8 @@ class RouteView:
     rules: tuple[RuleView, ...] = ()
     intent: Intent | None = None
     acceptance: Acceptance = field(default_factory=lambda: Acceptance(accepted=False))
+    answers: tuple[Answer, ...] = ()
+    """What its parents say of it, one by one."""
     copied: Mapping[str, Fraction] = field(default_factory=dict)
     """Of what share of its requests (percent) each rule sends copies to the canary, by key; of all with a filter for it."""
     added: Standing = NONE_STANDING
@@ -78,7 +80,8 @@ class RouteView:
     @property
     def share(self) -> Fraction:
         """The largest share of the canary in any rule, in percent of the pair."""
-        return max((rule.weights.share for rule in self.rules), default=Fraction(0))
+        shares = [rule.weights.share for rule in self.rules]
+        return max(shares) if len(shares) > 1 else shares[0] if shares else Fraction(0)
 
     @property
     def full(self) -> bool:

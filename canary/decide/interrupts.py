@@ -36,7 +36,7 @@ def interrupted(scope: Scope) -> Next | None:
 
 def objection(scope: Scope) -> Stop | None:
     """Why an undecided run must stop now, whatever anybody asks for."""
-    if not scope.status.active or scope.run.outcome is not None:
+    if not scope.active or scope.run.outcome is not None:
         return None
     return first_objection(scope, ALWAYS if paused_for(scope) in BY_POLICY else STOP)
 

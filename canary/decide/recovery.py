@@ -88,7 +88,7 @@ def decided_but_going_on(scope: Scope) -> Scope:
 
 def swapped_without_traffic(scope: Scope) -> Scope:
     """A run that is won by Swap has all traffic on the canary before it is won: nothing is raised by believing it."""
-    if scope.status.active and scope.run.swap and not all(route.full for route in scope.live_routes):
+    if scope.active and scope.run.swap and not all(route.full for route in scope.live_routes):
         return scope.with_(run=won_without_swap(scope.run))
     return scope
 
@@ -117,7 +117,7 @@ def held_as_long_as_declared(scope: Scope) -> Scope:
 
 def settled_as_gateways_do(scope: Scope) -> Scope:
     """What is measured in a step that was reached counts from a settle time later, and never from so late that it is forged."""
-    if not scope.status.active or scope.step.reached_at is None:
+    if not scope.active or scope.step.reached_at is None:
         return scope
     reached, settled = scope.step.reached_at, scope.step.settled_at
     if settled is not None and reached <= settled <= reached + LONGEST_SETTLE:
@@ -145,23 +145,27 @@ def impossible_annotations(scope: Scope) -> Scope:
     A run is on record before its first step, so the routes are ahead of the record by one run at most, and by none of
     its steps.
     """
-    if not scope.status.active:
+    if not scope.active:
         return scope
     number = scope.run.number
-    views = []
-    for route in scope.facts.routes:
-        intent = route.intent
-        mine = intent is not None and intent.uid == scope.facts.uid
-        if mine and intent is not None and (intent.run > number + 1 or (intent.run == number + 1 and intent.step > 0)):
-            views.append(replace(route, intent=None, unreadable=True))
-        else:
-            views.append(route)
-    return replace(scope, facts=replace(scope.facts, routes=tuple(views)))
+
+    def impossible(intent: Intent | None) -> bool:
+        if intent is None or intent.uid != scope.facts.uid:
+            return False
+        return intent.run > number + 1 or (intent.run == number + 1 and intent.step > 0)
+
+    if not any(impossible(route.intent) for route in scope.facts.routes):
+        return scope
+    views = tuple(
+        replace(route, intent=None, unreadable=True) if impossible(route.intent) else route
+        for route in scope.facts.routes
+    )
+    return replace(scope, facts=replace(scope.facts, routes=views))
 
 
 def rolling_back_on_a_route(scope: Scope) -> Scope:
     """A route says that this run is being rolled back: believed at any time, since it can only take traffic away."""
-    if not scope.status.active or scope.run.outcome is not None:
+    if not scope.active or scope.run.outcome is not None:
         return scope
     ending = next((intent for intent in _mine(scope) if intent.mode is Mode.ROLLBACK), None)
     if ending is None:
@@ -172,7 +176,7 @@ def rolling_back_on_a_route(scope: Scope) -> Scope:
 
 def finishing_on_a_route(scope: Scope) -> Scope:
     """A route says that this run is won: believed where the record could have led to it."""
-    if not scope.status.active or scope.run.outcome is not None:
+    if not scope.active or scope.run.outcome is not None:
         return scope
     ending = next((intent for intent in _mine(scope) if intent.mode is Mode.FINISH), None)
     if ending is None or scope.step.index < scope.step.total or scope.step.total != len(scope.spec.steps):
@@ -193,7 +197,7 @@ def _said(scope: Scope, ending: Intent) -> tuple[str, str]:
 
 def a_run_ahead(scope: Scope) -> Scope:
     """A route has the run after the one on record: it had begun, and has come no further than its preflight."""
-    if not scope.status.active:
+    if not scope.active:
         return scope
     ahead = max((intent.run for intent in _intents(scope)), default=0)
     if ahead <= scope.run.number:

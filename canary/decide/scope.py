@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 from fractions import Fraction
-from functools import cached_property
 from typing import TypedDict, TypeVar, Unpack
 
 from canary.checks.resolve import ResolvedCheck
 from canary.decide.actions import Action
 from canary.decide.facts import Facts, RouteView, RuleView
+from canary.decide.once import once
 from canary.decide.verdict import unmeasured
-from canary.model.rollout import Promotion, RolloutSpec
+from canary.model.rollout import Promotion, RolloutSpec, RouteKind
 from canary.model.shares import Shares
 from canary.model.status import (
     CheckStatus,
@@ -38,6 +38,8 @@ from canary.routes.filters import Copied
 from canary.routes.pair import Weights
 
 T = TypeVar("T")
+
+NOTHING = Fraction(0)
 
 OVERRIDE_WINDOW = timedelta(minutes=10)
 OVERRIDE_LIMIT = 3
@@ -135,14 +137,19 @@ class Scope:
     def now(self) -> datetime:
         return self.facts.now
 
-    @property
+    @once
+    def active(self) -> bool:
+        """Whether a run is under way."""
+        return self.status.active
+
+    @once
     def run(self) -> RunStatus:
         """The run; only asked for in phases that have one."""
         if self.status.run is None:
             raise AssertionError("a phase with a run has a run")
         return self.status.run
 
-    @property
+    @once
     def step(self) -> StepStatus:
         """The step; only asked for in phases that have one."""
         if self.status.step is None:
@@ -159,7 +166,7 @@ class Scope:
         """The canary's shares at a one-based step."""
         return self.spec.shares_at(index)
 
-    @cached_property
+    @once
     def shares(self) -> Shares:
         """The canary's shares that the run is after now."""
         run = self.status.run
@@ -180,7 +187,7 @@ class Scope:
         """The copies that a one-based step asks for; those of a step before it are over."""
         return self.spec.steps[index - 1].mirror if 1 <= index <= len(self.spec.steps) else None
 
-    @cached_property
+    @once
     def mirror(self) -> Mirror | None:
         """The copies that the run is after now; None: the canary is to get none."""
         return self.mirror_at(self.status.step.index) if self._extras and self.status.step is not None else None
@@ -189,12 +196,12 @@ class Scope:
         """The requests that a one-based step lets opt in; those of a step before it do no more."""
         return self.spec.steps[index - 1].match if 1 <= index <= len(self.spec.steps) else None
 
-    @cached_property
+    @once
     def match(self) -> tuple[Match, ...] | None:
         """The requests that are to reach the canary now because they opt in; None: there are no such."""
         return self.match_at(self.status.step.index) if self._extras and self.status.step is not None else None
 
-    @property
+    @once
     def _extras(self) -> bool:
         """Whether the run may have what lasts for one step only."""
         run, step = self.status.run, self.status.step
@@ -223,13 +230,18 @@ class Scope:
 
     # -- routes -------------------------------------------------------------------------------------------------
 
-    @cached_property
+    @once
     def live_routes(self) -> tuple[RouteView, ...]:
         """Routes that exist and list our pair."""
         return tuple(route for route in self.facts.routes if route.exists and not route.problem)
 
+    @once
+    def _records(self) -> dict[tuple[RouteKind, str], RouteStatus]:
+        return {(record.kind, record.name): record for record in reversed(self.status.routes)}
+
     def remembered(self, route: RouteView) -> RouteStatus | None:
-        return self.status.route(route.kind, route.name)
+        """What the status says of a route."""
+        return self._records.get((route.key.kind, route.key.name))
 
     def seen(self, remembered: RouteStatus) -> RouteView | None:
         """The route that a record of the status is of, as it is now."""
@@ -247,13 +259,13 @@ class Scope:
     def owned(self, route: RouteView) -> bool:
         """Whether this run has written the route, by the route's word or by ours."""
         remembered = self.remembered(route)
-        return self.ours(route) or (self.status.active and remembered is not None and remembered.owned)
+        return self.ours(route) or (self.active and remembered is not None and remembered.owned)
 
     def baseline(self, route: RouteView) -> dict[str, Weights]:
         """Weights before the run, by rule key, for every rule that the route has now."""
         before: Mapping[str, Weights] = route.intent.baseline if route.intent is not None else {}
         remembered = self.remembered(route)
-        if self.status.active and remembered is not None and remembered.owned:
+        if self.active and remembered is not None and remembered.owned:
             # What this run found is on record twice; anybody who may write the route may change what the route says of it.
             before = {**before, **_read(remembered.baseline, Weights.parse)}
         return {rule.key: before.get(rule.key, rule.weights) for rule in route.rules}
@@ -265,6 +277,8 @@ class Scope:
         is on record, is one of those: a run mirrors no rule that did so before.
         """
         record = {**self.remembered_mirrors(route), **(route.intent.mirrors if route.intent is not None else {})}
+        if not record:
+            return record
         keys = {rule.key for rule in route.rules}
         lost = [said for key, said in record.items() if said.share and key not in keys and key not in route.copied]
         strays = [rule.key for rule in route.rules if rule.key in route.copied and rule.key not in record]
@@ -273,30 +287,33 @@ class Scope:
     def remembered_mirrors(self, route: RouteView) -> dict[str, Copied]:
         """The same by our own word alone: anybody who may write the route may change what the route says of it."""
         remembered = self.remembered(route)
-        if not self.status.active or remembered is None or not remembered.owned:
+        if remembered is None or not remembered.mirrors or not self.active or not remembered.owned:
             return {}
         return _read(remembered.mirrors, Copied.parse)
 
     def added(self, route: RouteView) -> dict[str, Added]:
         """What the run has on record of the rules that it added to a route, by their marks."""
         remembered = self.remembered(route)
-        said = remembered.added if self.status.active and remembered is not None and remembered.owned else {}
-        return recorded(said, route.intent.added if route.intent is not None else {})
+        noted = route.intent.added if route.intent is not None else {}
+        if remembered is None or not remembered.added or not self.active or not remembered.owned:
+            return {**noted}
+        return recorded(remembered.added, noted)
 
-    @property
+    @once
     def opted_in(self) -> bool:
         """Whether some route has a rule now that this run has added for requests that opt in."""
-        return any(route.added.said.get(mark) for route in self.facts.routes for mark in self.added(route))
+        standing = [route for route in self.facts.routes if route.added.said]
+        return any(route.added.said.get(mark) for route in standing for mark in self.added(route))
 
-    @cached_property
+    @once
     def written(self) -> Fraction:
         """The largest share of the canary that any rule has now."""
-        return max((route.share for route in self.live_routes), default=Fraction(0))
+        return max((route.share for route in self.live_routes), default=NOTHING)
 
-    @cached_property
+    @once
     def found(self) -> Shares:
         """The shares that the routes have now, the largest of each: apart for the rules that a step of an undecided run names."""
-        undecided = self.status.active and self.run.outcome is None
+        undecided = self.active and self.run.outcome is None
         named = self.spec.named_rules if undecided else frozenset[str]()
         if not named:
             return Shares(self.written)
@@ -305,13 +322,15 @@ class Scope:
         following = [rule.weights.share for rule in there if rule.key not in apart]
         return Shares(max(following, default=self.written), apart)
 
-    @property
+    @once
     def copied(self) -> Fraction:
         """The largest share of its requests that any rule sends copies of to the canary now, for this run; in percent."""
-        shares = (route.copied.get(key, 0) for route in self.facts.routes for key in self.mirrors(route))
-        return Fraction(max(shares, default=0))
+        copying = [route for route in self.facts.routes if route.copied]
+        if not copying:
+            return NOTHING
+        return Fraction(max((route.copied.get(key, 0) for route in copying for key in self.mirrors(route)), default=0))
 
-    @cached_property
+    @once
     def has_traffic(self) -> bool:
         """Whether the routes give the canary any traffic now: of users, of those that opt in, or copied for this run."""
         return self.written > 0 or self.copied > 0 or self.opted_in
@@ -326,20 +345,20 @@ class Scope:
         )
         return next(failed, "")
 
-    @property
+    @once
     def unaccepted(self) -> RouteView | None:
-        """The first route that some parent has not accepted at its current generation."""
-        routes = sorted(self.live_routes, key=lambda route: not route.acceptance.refused)
-        return next((route for route in routes if not route.acceptance.accepted), None)
+        """A route that some parent has not accepted at its current generation; first one that it has refused."""
+        waiting = [route for route in self.live_routes if not route.acceptance.accepted]
+        return next((route for route in waiting if route.acceptance.refused), waiting[0] if waiting else None)
 
     # -- checks -------------------------------------------------------------------------------------------------
 
-    @cached_property
+    @once
     def checks(self) -> tuple[tuple[ResolvedCheck, CheckStatus], ...]:
         """Every check with what it said last."""
         return tuple((check, self.status.check(check.name) or unmeasured(check)) for check in self.facts.checks)
 
-    @cached_property
+    @once
     def judging(self) -> tuple[tuple[ResolvedCheck, CheckStatus], ...]:
         """The checks that count: not the dry runs."""
         return tuple(pair for pair in self.checks if not pair[0].settings.dry_run)

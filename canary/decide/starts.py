@@ -20,13 +20,13 @@ Rule = Callable[[Scope], str]
 def run_active(scope: Scope) -> str:
     """One run at a time."""
     number = scope.status.run.number if scope.status.run else 0
-    return f"run {number} is active; abort it first, or wait" if scope.status.active else ""
+    return f"run {number} is active; abort it first, or wait" if scope.active else ""
 
 
 def run_active_already(scope: Scope) -> str:
     """What is to be tried again is tried already."""
     number = scope.status.run.number if scope.status.run else 0
-    return f"run {number} is active" if scope.status.active else ""
+    return f"run {number} is active" if scope.active else ""
 
 
 def nothing_rolled_back(scope: Scope) -> str:

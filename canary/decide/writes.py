@@ -153,7 +153,7 @@ def restores(scope: Scope) -> tuple[WriteRoute, ...]:
 
 
 def _restores(scope: Scope) -> Iterator[WriteRoute]:
-    won = scope.status.active and scope.run.outcome is Outcome.SUCCEEDED
+    won = scope.active and scope.run.outcome is Outcome.SUCCEEDED
     for route in scope.facts.routes:
         marked = route.intent is not None or route.unreadable
         if not route.exists:
@@ -178,7 +178,7 @@ def taken_turns(scope: Scope, decision: Decision) -> Iterator[WriteRoute]:
 
 def foreign(scope: Scope) -> tuple[RouteView, ...]:
     """Routes of this run that name the turn of another controller, which may still have something under way."""
-    if not scope.status.active or scope.run.outcome is not None:
+    if not scope.active or scope.run.outcome is not None:
         return ()
     return tuple(
         route

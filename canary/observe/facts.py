@@ -16,7 +16,7 @@ from canary.model.status import RolloutStatus
 from canary.observe.checks import Checks
 from canary.observe.rivals import claimant
 from canary.observe.rollout import Rollout
-from canary.observe.routes import Viewer, view
+from canary.observe.routes import Viewer, Views
 from canary.observe.store import Store
 from canary.preflight.findings import Finding
 from canary.preflight.look import findings, unsupported
@@ -63,6 +63,8 @@ def gather(
     received: Received,
     now: datetime,
     standing: Standing = LOOKING_ON,
+    *,
+    views: Views | None = None,
 ) -> Facts:
     """Put together the facts of a Rollout.
 
@@ -75,10 +77,12 @@ def gather(
         received: measurements and refusals since the last decision.
         now: the time.
         standing: what the controller knows of itself; without it, one that looks and does nothing.
+        views: what the last look has seen, for those who look often.
 
     """
     stable, canary = _workloads(store, rollout, spec, swapped=status.swapped)
-    routes = tuple(_routes(store, Viewer(rollout.name, rollout.namespace, spec, status)))
+    viewer = Viewer(rollout.name, rollout.namespace, spec, status)
+    routes = tuple(_routes(store, viewer, views or Views()))
     problems = [] if rollout.problem is None else [rollout.problem]
     problems += checks.problems
     problems += received.refusals
@@ -130,23 +134,21 @@ def _workloads(
     return (canary, stable) if swapped else (stable, canary)
 
 
-def _routes(store: Store, viewer: Viewer) -> Iterator[RouteView]:
+def _routes(store: Store, viewer: Viewer, view: Views) -> Iterator[RouteView]:
     """The routes of the spec, and those that the run has written and that the spec names no more."""
-    declared = {RouteKey.of(route, viewer.namespace) for route in viewer.spec.routes}
     for ref in viewer.spec.routes:
-        yield _route(store, viewer, ref)
+        yield _route(store, viewer, view, ref)
     if viewer.status.active:
+        declared = {(route.kind, route.name) for route in viewer.spec.routes}
         for remembered in viewer.status.routes:
-            if remembered.owned and RouteKey.of(remembered, viewer.namespace) not in declared:
-                yield _route(store, viewer, RouteRef(kind=remembered.kind, name=remembered.name), declared=False)
+            if remembered.owned and (remembered.kind, remembered.name) not in declared:
+                yield _route(store, viewer, view, RouteRef(kind=remembered.kind, name=remembered.name), declared=False)
 
 
-def _route(store: Store, viewer: Viewer, ref: RouteRef, *, declared: bool = True) -> RouteView:
+def _route(store: Store, viewer: Viewer, view: Views, ref: RouteRef, *, declared: bool = True) -> RouteView:
     key = RouteKey.of(ref, viewer.namespace)
     found = store.routes.get(key)
-    if found is None:
-        return view(viewer, ref, None, declared=declared, missing=store.kinds.missing(key))
-    return view(viewer, ref, found.reading, writer=found.writer, declared=declared)
+    return view(viewer, ref, found, declared=declared, missing=store.kinds.missing(key) if found is None else "")
 
 
 def _route_problems(
@@ -205,8 +207,7 @@ def _settle(store: Store, routes: tuple[RouteView, ...]) -> timedelta:
     """The longest of all parents of the routes that the run has in hand; while they are not listed, the longest there is."""
     if not store.around.complete:
         return store.around.platform.longest_settle
-    there = (store.routes.get(route.key) for route in routes)
-    return settle_time((found.reading for found in there if found is not None), store.around)
+    return settle_time((answer for route in routes for answer in route.answers), store.around)
 
 
 def _unwritable(spec: RolloutSpec, route: RouteView, field_: str) -> Iterator[Problem]:

@@ -28,8 +28,8 @@ T = TypeVar("T")
 FINALIZER = "canary.dev/restore-routes"
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
-OPENED = 1024
-"""Rollouts, and routes, that are kept as dicts: those looked at last, so those of the runs under way."""
+OPENED = 128
+"""Rollouts, and routes, that are kept as dicts: those read last. A run reads a version of its route once."""
 
 
 def slim(document: Json) -> Json:

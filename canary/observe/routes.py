@@ -6,12 +6,14 @@ found by what the run has left on record (the annotation on the route, else the 
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from canary.decide.facts import RouteView, RuleView
-from canary.model.rollout import RolloutSpec, RouteRef
+from canary.model.rollout import RolloutSpec, RouteKind, RouteRef
 from canary.model.status import RolloutStatus
+from canary.observe.objects import Route
 from canary.routes.added import Added, recorded
 from canary.routes.added_refusals import Refused
 from canary.routes.adding import standing
@@ -48,6 +50,34 @@ class Viewer:
             and status.step.index > 0
             and status.run.plan == self.spec.plan_hash()
         )
+
+
+class Views:
+    """What a Rollout sees of its routes, kept: a route that says the same looks the same, and is looked at a hundred times."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[RouteKind, str], tuple[tuple[object, ...], RouteView]] = {}
+
+    def __call__(
+        self,
+        viewer: Viewer,
+        ref: RouteRef,
+        found: Route | None,
+        *,
+        declared: bool = True,
+        missing: str = "",
+    ) -> RouteView:
+        """The same as `view`, of what the store has (None: nothing)."""
+        status = viewer.status
+        record = status.route(ref.kind, ref.name)
+        basis = (found, record, viewer.spec, status.active, viewer.started, status.swapped, declared)
+        kept = self._kept.get((ref.kind, ref.name))
+        if found is not None and kept is not None and all(map(operator.is_, kept[0], basis)):
+            return kept[1]
+        reading, writer = (None, "") if found is None else (found.reading, found.writer)
+        seen = view(viewer, ref, reading, writer=writer, declared=declared, missing=missing)
+        self._kept[ref.kind, ref.name] = basis, seen
+        return seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +148,7 @@ def view(
         refusals={step: rest.message for step, _, rest in adding if isinstance(rest, Refused)},
         intent=intent,
         acceptance=reading.acceptance,
+        answers=reading.answers,
         writer=writer,
         problem=problem,
         declared=declared,

@@ -8,7 +8,6 @@ from datetime import timedelta
 from canary.preflight.objects import Gateway
 from canary.preflight.surroundings import PARENTS, Surroundings
 from canary.routes.acceptance import GATEWAY_API, Answer, ParentRef
-from canary.routes.reading import RouteReading
 
 
 def is_gateway(parent: ParentRef) -> bool:
@@ -24,10 +23,9 @@ def class_of(parent: ParentRef, around: Surroundings) -> str:
     return found.gateway_class if isinstance(found, Gateway) else ""
 
 
-def settle_time(readings: Iterable[RouteReading], around: Surroundings) -> timedelta:
+def settle_time(answers: Iterable[Answer], around: Surroundings) -> timedelta:
     """How long the data planes of some routes may take to follow what their parents report: the longest of them all."""
-    times = (_settle(answer, around) for reading in readings for answer in reading.answers)
-    return max(times, default=timedelta(0))
+    return max((_settle(answer, around) for answer in answers), default=timedelta(0))
 
 
 def _settle(answer: Answer, around: Surroundings) -> timedelta:

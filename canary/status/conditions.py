@@ -124,13 +124,19 @@ def conditions(status: RolloutStatus, decision: Decision, facts: Facts) -> tuple
 
 
 def _condition(kind: str, said: Said, before: Condition | None, generation: int, now: datetime) -> Condition:
-    value, reason, message = said
+    value, reason, message = said[0], said[1] or "Unspecified", said[2][:4096]
     same = before is not None and before.status == value
+    if (
+        before is not None
+        and same
+        and (before.reason, before.message, before.observed_generation) == (reason, message, generation)
+    ):
+        return before
     return Condition(
         type=kind,
         status=value,
         observed_generation=generation,
         last_transition_time=before.last_transition_time if same and before is not None else now.replace(microsecond=0),
-        reason=reason or "Unspecified",
-        message=message[:4096],
+        reason=reason,
+        message=message,
     )

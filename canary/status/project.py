@@ -25,6 +25,8 @@ from canary.routes.added import bounded
 from canary.routes.intent import Intent, Mode
 from canary.status.conditions import ALWAYS, conditions
 
+NOTHING_COUNTED = TrafficStatus()
+
 
 def project(spec: RolloutSpec, decision: Decision, facts: Facts) -> RolloutStatus:
     """Complete the status of a decision with what the facts show: split, routes, revisions, summary, conditions."""
@@ -49,10 +51,10 @@ def project(spec: RolloutSpec, decision: Decision, facts: Facts) -> RolloutStatu
         update={
             "observed_generation": facts.generation,
             "split": split if active else share_observed(split, None),
-            "traffic": scope.status.traffic if active else TrafficStatus(),
+            "traffic": scope.status.traffic if active else NOTHING_COUNTED,
             "routes": routes,
             "revisions": revisions,
-            "workloads": WorkloadsStatus(stable=_workload(stable), canary=_workload(canary)),
+            "workloads": _workloads(scope.status.workloads, stable, canary),
             "checks_summary": summary(scope.status),
         }
     )
@@ -79,9 +81,19 @@ def _won(scope: Scope, status: RolloutStatus) -> RolloutStatus:
     return status.model_copy(update={"step": step, "message": message[:1024]})
 
 
-def _workload(view: WorkloadView | None) -> WorkloadStatus | None:
+def _workloads(before: WorkloadsStatus, stable: WorkloadView | None, canary: WorkloadView | None) -> WorkloadsStatus:
+    seen = _workload(before.stable, stable), _workload(before.canary, canary)
+    if seen[0] is before.stable and seen[1] is before.canary:
+        return before
+    return WorkloadsStatus(stable=seen[0], canary=seen[1])
+
+
+def _workload(before: WorkloadStatus | None, view: WorkloadView | None) -> WorkloadStatus | None:
     if view is None or not view.exists:
         return None
+    said = (view.images, view.ready, view.replicas)
+    if before is not None and (before.images, before.ready, before.replicas) == said:
+        return before
     return WorkloadStatus(images=view.images, ready=view.ready, replicas=view.replicas)
 
 
@@ -114,13 +126,14 @@ def summary(status: RolloutStatus) -> str:
 
 def _route(scope: Scope, route: RouteView) -> RouteStatus:
     before = scope.remembered(route) or RouteStatus(kind=route.kind, name=route.name)
+    active = scope.active
     share: Fraction | None = None
-    shares = before.shares if scope.status.active else {}
+    shares = before.shares if active else {}
     baseline, mirrors, added = before.baseline, before.mirrors, before.added
-    owned = before.owned and scope.status.active
+    owned = before.owned and active
     if route.stale and route.intent is None and not route.share:  # put back: this run has nothing to do with it yet
         owned, baseline, mirrors, added = False, {}, {}, {}
-    if scope.status.active and scope.ours(route) and route.intent is not None:
+    if active and scope.ours(route) and route.intent is not None:
         owned = True
         found = {key: str(weights) for key, weights in route.intent.baseline.items()}
         baseline = {**found, **baseline} if before.owned else found
@@ -139,10 +152,10 @@ def _route(scope: Scope, route: RouteView) -> RouteStatus:
         shares=shares,
         owned=owned,
         pair=str(route.pair) if owned else "",
-        baseline=baseline if scope.status.active else {},
-        rules=_marks(before, route, baseline) if scope.status.active else {},
-        mirrors=mirrors if scope.status.active and owned else {},
-        added=added if scope.status.active and owned else {},
+        baseline=baseline if active else {},
+        rules=_marks(before, route, baseline) if active else {},
+        mirrors=mirrors if active and owned else {},
+        added=added if active and owned else {},
     )
 
 

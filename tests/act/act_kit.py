@@ -134,10 +134,7 @@ class Bench:
             self.store.put_rollout(document)
         for document in (await self.kube.list(DEPLOYMENTS, TEAM))["items"]:
             self.store.put_workload(document)
-        return World(
-            rollout=self.store.rollouts[TEAM, "shop"].document,
-            routes={key: kept.document for key, kept in self.store.routes.items()},
-        )
+        return World(self.store.rollouts[TEAM, "shop"], dict(self.store.routes))
 
     async def weights(self, name: str = "shop") -> list[int]:
         refs = (await self.kube.get(HTTPROUTES, name, TEAM))["spec"]["rules"][0]["backendRefs"]

@@ -59,8 +59,7 @@ class Starting:
     async def raise_the_canary(self) -> list[str]:
         """Give it half, by what is known of the world. Returns what was performed."""
         store = self.bench.store
-        seen = {name: kept.document for name, kept in store.routes.items()}
-        world = World(store.rollouts[OURS].document, seen)
+        world = World(store.rollouts[OURS], dict(store.routes))
         return (await self.executor.execute([write()], world, self.now)).performed
 
     def asked(self) -> int:

@@ -103,7 +103,7 @@ async def test_release_takes_the_annotation_away(bench: Bench) -> None:
 async def test_somebody_was_there_first(bench: Bench, field: str) -> None:
     """A write against a route that has moved changes nothing: it is read again, and counts as no failure."""
     world = await bench.see()
-    seen = world.routes[key("shop")]
+    seen = world.routes[key("shop")].document
     if field == "weights":
         refs = [{**ref, "weight": 7} for ref in seen["spec"]["rules"][0]["backendRefs"]]
         patch: dict[str, Any] = {"spec": {"rules": [{"backendRefs": refs}]}}
@@ -172,6 +172,7 @@ async def test_a_route_that_is_gone(bench: Bench) -> None:
 
 
 @pytest.mark.alone("how fast it returns")
+@pytest.mark.usefixtures("impatient")
 async def test_what_hangs_holds_up_nobody(bench: Bench) -> None:
     """A write without an answer goes on by itself: perform returns, is not sent twice, and its landing is told."""
     hanging = bench.fault(resource="httproutes", name="shop", latency=1.0)
@@ -201,6 +202,7 @@ async def test_an_interrupt_ends_the_waiting(bench: Bench) -> None:
     assert time.monotonic() - started < 0.2
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_an_older_plan_goes_no_further(bench: Bench) -> None:
     """Actions that stand behind a hanging one are dropped when there is a newer decision."""
     bench.fault(resource="rollouts", latency=0.6)
@@ -216,6 +218,7 @@ async def test_an_older_plan_goes_no_further(bench: Bench) -> None:
     assert await bench.weights() == [100, 0]
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_a_rollback_overtakes_a_hanging_raise(bench: Bench) -> None:
     """A raise that is still on its way cannot land on top of the rollback that was sent after it."""
     bench.fault(resource="httproutes", name="shop", latency=0.6)
@@ -229,6 +232,7 @@ async def test_a_rollback_overtakes_a_hanging_raise(bench: Bench) -> None:
     assert 0 <= bench.rollbacks[0] < 1
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_a_write_that_is_ended_is_no_bug(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     """Whoever reads the log of a controller that was told to stop finds no error in it."""
     bench.fault(resource="httproutes", name="shop", latency=30.0)
@@ -257,6 +261,7 @@ async def test_a_tick_that_is_ended_while_it_writes_is_no_bug(bench: Bench, capl
     assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_stop_ends_what_is_under_way(bench: Bench) -> None:
     """After stop nothing of ours is under way."""
     bench.fault(resource="httproutes", name="shop", latency=30.0)
@@ -544,7 +549,7 @@ async def test_a_late_raise_is_refused_when_another_has_taken_its_turn(bench: Be
     """A patch that was on its way while another controller put its turn on the route: the API server refuses it."""
     await bench.executor.execute([write("shop", 90, 10)], await bench.see(), NOW)
     world = await bench.see()
-    annotation = parse_intent(world.routes[key("shop")]["metadata"]["annotations"][RUN_ANNOTATION])
+    annotation = parse_intent(world.routes[key("shop")].document["metadata"]["annotations"][RUN_ANNOTATION])
     assert annotation is not None
     text = replace(annotation, turn="another").dump()
     await bench.other.merge_patch(HTTPROUTES, "shop", TEAM, {"metadata": {"annotations": {RUN_ANNOTATION: text}}})

@@ -154,8 +154,8 @@ async def test_a_mirror_needs_a_gateway_that_can(world: World) -> None:
     instance = await world.start_controller()
     instance.store.around.platform = Platform()
     async with surveyed(world, instance):
-        await world.until(lambda: ready(world) == ("False", "UnsupportedFeature"))
-        assert f"nobody says that GatewayClass {name} can do HTTPRouteRequestMirror" in world.message()
+        said = f"nobody says that GatewayClass {name} can do HTTPRouteRequestMirror"  # once the class is known
+        await world.until(lambda: ready(world) == ("False", "UnsupportedFeature") and said in world.message())
         await world.deploy(2)
         await world.pass_(5)
         assert (world.run_number(), world.untouched()) == (0, True)

@@ -339,7 +339,7 @@ INVALID: list[tuple[str, Json, str, str]] = [
     ("buckets with a warm-up of nothing", {"checks": [{**BUCKETS, "initialDelay": "0m0s"}]}, "spec.checks[0]", "needs an initialDelay"),
     ("a tolerance below one", {"checks": [{"name": "a", "compare": {**COMPARE["compare"], "tolerance": 0.5}}]}, "spec.checks[0].compare.tolerance", "greater than or equal to 1"),
     ("an alpha of nothing", {"checks": [{"name": "a", "compare": {**COMPARE["compare"], "alpha": "0%"}}]}, "spec.checks[0].compare.alpha", "should match"),
-    ("an alpha of everything", {"alpha": 1}, "spec.alpha", "less than or equal to 0.4999"),
+    ("an alpha of everything", {"alpha": 0.6}, "spec.alpha", "less than or equal to 0.4999"),
     ("no source", {"checks": [{"name": "a", "threshold": {"max": 1}}]}, "spec.checks[0]", "a check has exactly one source"),
     ("a check without a name", {"checks": [changed(CHECK, name=None)]}, "spec.checks[0]", "a check without a template needs a name"),
     ("nothing to judge by", {"checks": [changed(CHECK, threshold=None)]}, "spec.checks[0]", "has a threshold or a condition (one of them)"),
