@@ -119,6 +119,7 @@ async def _plan(
     from canary.cli.current import current
     from canary.cli.exits import CliError, ExitCode
     from canary.cli.output import dump, make_console, show, symbols_for
+    from canary.cli.progress import Progress
     from canary.cli.render_plan import render_plan
     from canary.cli.session import connected
     from canary.rehearse.plan import document
@@ -140,7 +141,8 @@ async def _plan(
         unknown |= silent
     else:
         traffic = {}
-    found = rehearse(subject.spec, subject.checks, traffic, asked.times, asked.settle, unknown)
+    with Progress(sys.stderr) as progress:
+        found = rehearse(subject.spec, subject.checks, traffic, asked.times, asked.settle, unknown, progress.says)
     if output is not o.ObjectFormat.TEXT:
         told = {"rollout": subject.name, "namespace": subject.namespace, **document(found)}
         sys.stdout.write(dump(told, output.value) + "\n")

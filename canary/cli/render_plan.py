@@ -14,11 +14,13 @@ from canary.checks.judges.slower import Slower
 from canary.checks.judges.words import seconds_words, share
 from canary.cli.output import UNICODE, Symbols
 from canary.rehearse.detection import Found
-from canary.rehearse.plan import Compared, Plan, Sampled, afterwards, bad_words, warnings
+from canary.rehearse.plan import Compared, Plan, Sampled, afterwards, bad_words, steps_words, warnings
 from canary.rehearse.timeline import ACCEPT
 from canary.view.words import clean, counted, listing, span
 
 INDENT = (0, 0, 0, 2)
+TRAFFIC = "TRAFFIC"
+"""The column that breaks into lines before others do."""
 
 
 def render_plan(name: str, plan: Plan, where: str, *, symbols: Symbols = UNICODE) -> RenderableType:
@@ -45,9 +47,9 @@ def render_plan(name: str, plan: Plan, where: str, *, symbols: Symbols = UNICODE
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> RenderableType:
     """Columns with headings, as wide as they have to be."""
     grid = Table.grid(padding=(0, 2, 0, 0))
-    for column in columns[:-1]:
-        grid.add_column(column, no_wrap=True)
-    grid.add_column(columns[-1], overflow="fold")
+    for number, column in enumerate(columns, 1):
+        breaks = column == TRAFFIC or number == len(columns)
+        grid.add_column(column, no_wrap=not breaks, overflow="fold", min_width=len(column))
     grid.add_row(*(Text(column, style="dim") for column in columns))
     for row in rows:
         grid.add_row(*(Text(clean(cell)) for cell in row))
@@ -61,7 +63,7 @@ def _timeline(plan: Plan) -> Iterator[RenderableType]:
         if step.ends > step.over + 0.5:
             waits = f"{waits}{', ' if waits else ''}waits {_span(step.ends - step.over)} for its checks"
         rows.append((str(step.index), step.label, _span(step.starts), _span(step.hold), _span(step.ends), waits))
-    yield table(("STEP", "TRAFFIC", "STARTS", "HOLD", "ENDS", ""), rows)
+    yield table(("STEP", TRAFFIC, "STARTS", "HOLD", "ENDS", ""), rows)
     people = f", and the time of {counted(plan.approvals, 'approval')}" if plan.approvals else ""
     yield _line(f"In all {_span(plan.times.total)}{people}; {afterwards(plan)}.")
     if plan.early:
@@ -81,8 +83,10 @@ def _comparison(plan: Plan, one: Compared, where: str, symbols: Symbols) -> Iter
         return
     yield _line(f"{traffic.rate:.4g} requests a second, {_bad(one)} ({where}).")
     rows = [_found(step, plan.times.steps[step.step - 1].label) for step in one.found]
-    columns = ("STEP", "TRAFFIC", "FIRST LOOK", "HALF FOUND", "95 % FOUND", "IN THIS STEP", "BY ITS END", "")
+    columns = ("STEP", TRAFFIC, "FIRST LOOK", "HALF FOUND", "95 % FOUND", "IN THIS STEP", "LONG ENOUGH", "BY ITS END")
     yield table(columns, rows)
+    for why in dict.fromkeys(step.never for step in one.found if step.never):
+        yield _line(f"{steps_words([step.step for step in one.found if step.never == why]).capitalize()}: {why}.")
     yield _line(
         f"Of a canary that {bad_words(one.rule, times)}. From FIRST LOOK to IN THIS STEP: from the beginning of that step on; times count from the "
         "beginning of its hold. BY ITS END: from the first step on."
@@ -102,19 +106,10 @@ def _bad(one: Compared) -> str:
 def _found(found: Found, label: str) -> tuple[str, ...]:
     look = "-" if found.first_look is None else _span(found.first_look)
     if found.never:
-        return str(found.step), label, "-", "never", "never", "-", _percent(found.by_its_end), found.never
+        return str(found.step), label, "-", "never", "never", "-", "-", _percent(found.by_its_end)
     half, most = ("later" if at is None else _span(at) for at in (found.half, found.most))
-    enough = "" if found.long_enough else "the hold is too short to be sure"
-    return (
-        str(found.step),
-        label,
-        look,
-        half,
-        most,
-        _percent(found.within),
-        _percent(found.by_its_end),
-        enough,
-    )
+    enough = "yes" if found.long_enough else "no"
+    return (str(found.step), label, look, half, most, _percent(found.within), enough, _percent(found.by_its_end))
 
 
 def _samples(one: Sampled) -> Iterator[RenderableType]:

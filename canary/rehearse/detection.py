@@ -13,7 +13,7 @@ Two questions are asked for each step:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
@@ -74,12 +74,21 @@ class Found:
 
 
 def detection(
-    check: ResolvedCheck, rule: Against[Any], times: Timeline, traffic: Traffic, worse: float, *, runs: int = RUNS
+    check: ResolvedCheck,
+    rule: Against[Any],
+    times: Timeline,
+    traffic: Traffic,
+    worse: float,
+    *,
+    runs: int = RUNS,
+    progress: Callable[[int, int], None] = lambda _done, _whole: None,
 ) -> tuple[Found, ...]:
     """For each step, how long the comparison needs to find a canary that is `worse` times as bad as stable.
 
-    `runs` are simulated for each question, some for each of its healthy histories.
+    `runs` are simulated for each question, some for each of its healthy histories. `progress` is told how many steps are done, and
+    how many there are.
     """
+    done, whole = 0, sum(step.process > 0 for step in times.steps)
     by_step = {step.index: Found(step.index, never=step.why) for step in times.steps}
     missed_before = 1.0  # processes are judged apart, each by chance of its own
     for number in sorted({step.process for step in times.steps} - {0}):
@@ -88,6 +97,8 @@ def detection(
         for found in _Process(check, rule, times, steps, traffic, worse, runs).found():
             missed = missed_before * (1 - found.by_its_end)
             by_step[found.step] = replace(found, by_its_end=1 - missed)
+            done += 1
+            progress(done, whole)
         missed_before = missed
     told, caught = [], 0.0
     for found in by_step.values():

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from fractions import Fraction
+from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 from canary.checks.judges.against import Against
@@ -73,6 +74,9 @@ class Sampled:
     samples: tuple[Samples, ...]
 
 
+Progress = Callable[[str, int, int], None]
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What is known of a run before it begins.
@@ -121,15 +125,20 @@ def plan(
     worse: float,
     settle: float,
     unknown: Mapping[str, str] | None = None,
+    progress: Progress = lambda _name, _done, _whole: None,
 ) -> Plan:
-    """Rehearse a run of these checks, of which comparisons know their alpha, with the traffic of each comparison by name."""
+    """Rehearse a run of these checks, of which comparisons know their alpha, with the traffic of each comparison by name.
+
+    `progress` is told of which check so many steps of so many are simulated.
+    """
     times = timeline(spec, checks, settle)
     compared, sampled, others = [], [], []
     for check in checks:
         match check.judge:
             case Against() as rule:
                 there = traffic.get(check.name)
-                found = detection(check, rule, times, there, worse) if there is not None else ()
+                told = partial(progress, check.name)
+                found = detection(check, rule, times, there, worse, progress=told) if there is not None else ()
                 compared.append(Compared(check, rule, there, found))
             case Bounds() | Expression():
                 there_is = (step for step in times.steps if step.traffic)
@@ -145,7 +154,7 @@ def warnings(found: Plan) -> tuple[str, ...]:
         *(f"check {name}: {why}" for name, why in found.unknown.items()),
         *_of_the_plan(found),
         *(line for one in found.compared for line in _of_comparison(found, one)),
-        *(line for one in found.sampled for line in _of_samples(one)),
+        *(line for one in found.sampled for line in _of_samples(found, one)),
     )
 
 
@@ -158,7 +167,7 @@ def _of_the_plan(found: Plan) -> Iterator[str]:
     blind = [time.index for time in found.times.steps if time.traffic and time.why]
     limits = [one for one in found.sampled if not one.check.settings.dry_run]
     if blind and found.compared and not limits and not found.unknown and not found.others:
-        yield f"at {_steps(blind)} nothing is compared, and no check with a limit looks there: add a check with a threshold"
+        yield f"at {steps_words(blind)} nothing is compared, and no check with a limit looks there: add a check with a threshold"
 
 
 def _of_comparison(found: Plan, one: Compared) -> Iterator[str]:
@@ -179,13 +188,13 @@ def _of_comparison(found: Plan, one: Compared) -> Iterator[str]:
     hopeless = [step.step for step in there if step.never]
     if hopeless:
         words = "too few of those requests are bad; give the canary a larger share"
-        yield f"check {name} never finds {times} at {_steps(hopeless)}: {words}"
+        yield f"check {name} never finds {times} at {steps_words(hopeless)}: {words}"
     short = [step for step in hopeful if not step.long_enough]
     if short:
         needs = max((step.most for step in short if step.most is not None), default=None)
         hold = f": 95 % are found only after {_span(needs)} at the slowest of them" if needs is not None else ""
         yield (
-            f"check {name}: {_steps([step.step for step in short])} {'is' if len(short) == 1 else 'are'} over before a canary "
+            f"check {name}: {steps_words([step.step for step in short])} {'is' if len(short) == 1 else 'are'} over before a canary "
             f"that {bad} from there on is found for sure{hold}"
         )
     end = one.found[-1].by_its_end
@@ -196,22 +205,25 @@ def _of_comparison(found: Plan, one: Compared) -> Iterator[str]:
         )
 
 
-def _of_samples(one: Sampled) -> Iterator[str]:
+def _of_samples(found: Plan, one: Sampled) -> Iterator[str]:
+    there = [step for step in found.times.steps if step.traffic]
     check = one.check
     needed = check.settings.failure_limit + 1 if check.sliding is None else check.sliding.most
-    few = [each.step for each in one.samples if each.count < needed]
+    # A step waits for one sample in any case, and at least as long as a person takes where one is asked.
+    hurried = [each for each, time in zip(one.samples, there, strict=True) if not time.approval]
+    few = [each.step for each in hurried if max(each.count, 1) < needed]
     if few:
         row = " in a row" if check.sliding is None else ""
         limit = check.settings.failure_limit
         tolerated = f"failureLimit {limit}" if check.sliding is None else f"failures {check.settings.failures}"
         yield (
-            f"check {check.name}: the hold of {_steps(few)} has fewer than the {counted(needed, 'sample')}{row} that have to fail "
+            f"check {check.name}: the hold of {steps_words(few)} has fewer than the {counted(needed, 'sample')}{row} that have to fail "
             f"(interval {check.settings.interval}, {tolerated})"
         )
-    mixed = [each.step for each in one.samples if each.clean == 0 and each.step not in few]
+    mixed = [each.step for each in hurried if each.clean == 0 and each.step not in few]
     if mixed:
         yield (
-            f"check {check.name}: every sample at {_steps(mixed)} is also of the traffic before: its window ({check.settings.window}) is "
+            f"check {check.name}: every sample at {steps_words(mixed)} is also of the traffic before: its window ({check.settings.window}) is "
             "not shorter than the hold"
         )
 
@@ -322,7 +334,8 @@ def _windowed(one: Sampled) -> bool:
     return any(each.clean is not None for each in one.samples)
 
 
-def _steps(numbers: Sequence[int]) -> str:
+def steps_words(numbers: Sequence[int]) -> str:
+    """`step 2`, `steps 2 and 3`."""
     return f"step{'s' if len(numbers) > 1 else ''} {listing([str(number) for number in numbers])}"
 
 

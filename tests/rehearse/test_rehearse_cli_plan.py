@@ -35,6 +35,14 @@ async def test_a_file_and_traffic_that_is_said_need_nobody(tmp_path: Path) -> No
     assert "A sample every 10s, each over 1m; one that fails fails the run." in ran.out
 
 
+async def test_headings_are_whole_in_a_narrow_terminal(tmp_path: Path) -> None:
+    """What a step asks for breaks into lines before anything else does."""
+    plan = [{"weight": 10, "rules": {"beta": 20, "internal": 50}, "hold": "5m", "approval": {}}, *steps(20)]
+    ran = await canary("plan", written(tmp_path, document(plan, COMPARE)), *SAID)
+    assert "FIRST LOOK  HALF FOUND  95 % FOUND  IN THIS STEP  LONG ENOUGH  BY ITS END" in ran.out
+    assert "…" not in ran.out
+
+
 async def test_programs_get_the_same_as_json(tmp_path: Path) -> None:
     """Seconds and parts, warnings included."""
     file = written(tmp_path, document(steps(10, 100, hold="2m"), COMPARE, LIMIT))

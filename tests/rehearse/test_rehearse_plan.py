@@ -205,6 +205,12 @@ def test_what_is_doubtful_is_said(found: Plan, words: str) -> None:
     assert any(words in line for line in warnings(found)), warnings(found)
 
 
+def test_a_step_that_waits_for_a_person_is_not_called_short() -> None:
+    """Nor one without a hold where one sample is enough: it waits for that."""
+    approved = [{"weight": 10, "approval": {}}, {"weight": 20}]
+    assert warnings(rehearsed(approved, {**LIMIT, "prometheus": {"query": "x"}})) == ()
+
+
 def test_a_plan_without_doubts_has_no_warnings() -> None:
     """Enough traffic, a limit where nothing is compared, and holds that are long enough."""
     assert warnings(rehearsed(steps(10, 50, 100), COMPARE, LIMIT, traffic=Traffic(600, 0.01))) == ()
