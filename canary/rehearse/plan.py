@@ -192,10 +192,10 @@ def _of_comparison(found: Plan, one: Compared) -> Iterator[str]:
     short = [step for step in hopeful if not step.long_enough]
     if short:
         needs = max((step.most for step in short if step.most is not None), default=None)
-        hold = f": 95 % are found only after {_span(needs)} at the slowest of them" if needs is not None else ""
+        hold = f"; that takes {_span(needs)}, at the slowest of them" if needs is not None else ""
         yield (
             f"check {name}: {steps_words([step.step for step in short])} {'is' if len(short) == 1 else 'are'} over before a canary "
-            f"that {bad} from there on is found for sure{hold}"
+            f"that {bad} from there on is found in 95 % of the runs{hold}"
         )
     end = one.found[-1].by_its_end
     if end < 0.95:

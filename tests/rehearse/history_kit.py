@@ -22,6 +22,8 @@ REQUESTS = 450
 """Of each pod between two scrapes: 60 a second of two."""
 
 FAILING = 0.01
+SLOW = 0.08
+"""Of the requests takes longer than 100 ms, and a tenth of these longer than 300 ms."""
 
 
 @dataclass(frozen=True)
@@ -44,18 +46,30 @@ class Past:
         """What was scraped, as OpenMetrics."""
         random = Random(11)
         series: dict[tuple[str, str], list[str]] = {}
+        took: dict[tuple[str, str], list[str]] = {}
         for pod in ("a", "b"):
             good = failed = 0
+            within = dict.fromkeys(("0.1", "0.3", "+Inf"), 0)
             for at in range(self.start, self.end + 1, SCRAPE):
                 if pod == "b" and at == self.start + (self.end - self.start) // 2 // SCRAPE * SCRAPE:
                     good = failed = 0
+                    within = dict.fromkeys(within, 0)
                 broken = binomial(random, REQUESTS, 0.1 if at in self.incident else FAILING)
                 good, failed = good + REQUESTS - broken, failed + broken
                 for code, value in (("200", good), ("500", failed)):
                     labels = f'service="shop-stable",instance="{pod}",code="{code}"'
                     series.setdefault((pod, code), []).append(f"http_requests_total{{{labels}}} {value} {at}")
+                slow = binomial(random, REQUESTS, SLOW)
+                counted = (REQUESTS - slow, REQUESTS - binomial(random, slow, 0.1), REQUESTS)
+                for (le, before), more in zip(list(within.items()), counted, strict=True):
+                    within[le] = before + more
+                    labels = f'service="shop-stable",instance="{pod}",le="{le}"'
+                    took.setdefault((pod, le), []).append(f"http_took_seconds_bucket{{{labels}}} {within[le]} {at}")
         yield "# TYPE http_requests counter"
         for lines in series.values():
+            yield from lines
+        yield "# TYPE http_took_seconds histogram"
+        for lines in took.values():
             yield from lines
         yield "# EOF"
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from cli_kit import canary
-from history_kit import FAILING, Past, past, prometheus_with
+from history_kit import FAILING, SLOW, Past, past, prometheus_with
 from rehearse_kit import document, steps, written
 
 pytestmark = pytest.mark.e2e
@@ -32,13 +32,26 @@ RATE: Json = {
 }
 
 
+TOOK: Json = {
+    "name": "latency",
+    "interval": "15s",
+    "initialDelay": "30s",
+    "compare": {
+        "prometheus": {"buckets": 'http_took_seconds_bucket{service="{{ backend.service }}"}'},
+        "slowerThan": ["100ms", "300ms"],
+        "tolerance": 1.2,
+        "lag": "20s",
+    },
+}
+
+
 def moment(at: int) -> str:
     return datetime.fromtimestamp(at, UTC).isoformat()
 
 
 def shop() -> Json:
     backends = {role: {"service": f"shop-{role}", "port": 80} for role in ("stable", "canary")}
-    found = document(steps(10, 50), ERRORS, RATE)
+    found = document(steps(10, 50), ERRORS, RATE, TOOK)
     return {**found, "spec": {**found["spec"], **backends}}
 
 
@@ -57,16 +70,18 @@ async def test_a_past_is_replayed(tmp_path: Path) -> None:
         planned = await canary("plan", file, "--over", back, "--times", "10", "-o", "json", CANARY_PROMETHEUS_URL=url)
     assert ran.code == 0, ran.err
     told = json.loads(ran.out)
-    errors, rate = told["checks"]
+    errors, rate, latency = told["checks"]
     assert told["warnings"] == []
     assert 1 <= len(alarms(rate)) <= 3
     assert all(history.incident.start <= at <= history.incident.stop + 60 for at in alarms(rate))
-    healthy, worse = errors["canaries"]
-    assert healthy["share"] <= 0.05
-    assert worse["share"] >= 0.95
-    assert worse["medianSeconds"] < 300
+    for compared in (errors, latency):
+        healthy, worse = compared["canaries"]
+        assert healthy["share"] <= 0.05
+        assert worse["share"] >= 0.95
+        assert worse["medianSeconds"] < 300
 
-    (comparison,) = json.loads(planned.out)["comparisons"]
+    comparison, timed = json.loads(planned.out)["comparisons"]
     # A part of that time is after the end of what was measured: the rate is lower, what fails of it is not.
     assert 30 < comparison["requestsPerSecond"] < 60
     assert comparison["errorRate"] == pytest.approx(FAILING, rel=0.2)
+    assert [one["part"] for one in timed["slower"]] == [pytest.approx(SLOW, rel=0.1), pytest.approx(SLOW / 10, rel=0.1)]
