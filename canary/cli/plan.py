@@ -122,6 +122,7 @@ async def _plan(
     from canary.cli.progress import Progress
     from canary.cli.render_plan import render_plan
     from canary.cli.session import connected
+    from canary.rehearse.doubts import warnings
     from canary.rehearse.plan import document
     from canary.rehearse.plan import plan as rehearse
 
@@ -144,7 +145,12 @@ async def _plan(
     with Progress(sys.stderr) as progress:
         found = rehearse(subject.spec, subject.checks, traffic, asked.times, asked.settle, unknown, progress.says)
     if output is not o.ObjectFormat.TEXT:
-        told = {"rollout": subject.name, "namespace": subject.namespace, **document(found)}
+        told = {
+            "rollout": subject.name,
+            "namespace": subject.namespace,
+            **document(found),
+            "warnings": [*warnings(found)],
+        }
         sys.stdout.write(dump(told, output.value) + "\n")
         return ExitCode.OK
     console = make_console(no_color=common.no_color)

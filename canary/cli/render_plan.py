@@ -14,7 +14,8 @@ from canary.checks.judges.slower import Slower
 from canary.checks.judges.words import seconds_words, share
 from canary.cli.output import UNICODE, Symbols
 from canary.rehearse.detection import Found
-from canary.rehearse.plan import Compared, Plan, Sampled, afterwards, bad_words, steps_words, warnings
+from canary.rehearse.doubts import bad_words, steps_words, warnings
+from canary.rehearse.plan import Compared, Plan, Sampled, afterwards
 from canary.rehearse.timeline import ACCEPT
 from canary.view.words import clean, counted, listing, span
 

@@ -15,9 +15,10 @@ from rehearse_kit import COMPARE, LATENCY, LIMIT, checks_of, spec_of, steps
 from canary.checks.judges.counters import Snapshot
 from canary.checks.judges.threshold import Bounds
 from canary.rehearse.detection import Found, detection
+from canary.rehearse.doubts import warnings
 from canary.rehearse.drawing import Traffic
 from canary.rehearse.measured import Reading, Timings, timings_of, traffic_of
-from canary.rehearse.plan import Plan, document, plan, warnings
+from canary.rehearse.plan import Plan, document, plan
 from canary.rehearse.timeline import ACCEPT, Timeline, looks, samples, timeline
 
 Json = dict[str, Any]
