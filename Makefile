@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 export PATH := $(PATH):$(CURDIR)/.sandbox/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test e2e real gateways lint format crds bench judge-report clean tools
+.PHONY: help setup demo test e2e real gateways lint format crds bench judge-report detect-report clean tools
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -90,6 +90,9 @@ bench: $(READY) ## what the controller costs, as JSON (SIZES="1000:100 10000:100
 
 judge-report: $(READY) ## how often judges are wrong, and how soon right: docs/judgement (ARGS="--runs 200 --only latency")
 	@$(BIN)/python -m bench.judgement $(ARGS)
+
+detect-report: tools ## how long a bad canary keeps its share, in real time: docs/judgement (ARGS="--scrapes 1 5 --trials 5")
+	@$(BIN)/python -m bench.detection $(ARGS)
 
 clean: ## remove what the set-up made
 	rm -rf $(VENV) .sandbox .mypy_cache .pytest_cache .ruff_cache .hypothesis

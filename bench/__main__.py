@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from bench.comparison import Comparisons
 from bench.figures import median, table
 from bench.scenario import Scenario, Size
 
@@ -51,9 +52,8 @@ def _play(options: argparse.Namespace) -> Json:
         for _ in range(options.repeat):
             load = os.getloadavg()[0]
             sys.stderr.write(f"{declared} Rollouts, {active} of them active (load of the machine: {load:.1f}) …\n")
-            runs.append(
-                Scenario(Size(declared, active, options.interval, options.window)).run() | {"load_before": load}
-            )
+            size = Size(declared, active, options.interval, options.window)
+            runs.append(Scenario(size).run() | {"load_before": load, "compare": Comparisons(size).run()})
         results.append(median(runs))
     machine = {
         "cores": os.cpu_count(),

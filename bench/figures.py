@@ -43,6 +43,10 @@ def _field(name: str) -> Callable[[Json], float]:
     return lambda result: result[name]
 
 
+def _compared(value: Callable[[Json], float]) -> Callable[[Json], float]:
+    return lambda result: value(result["compare"])
+
+
 GOALS = (
     Goal("requests of a weight step: patches of the route", _per_step("patch httproutes"), 1, "{:.2f}"),
     Goal("— patches of the status", _per_step("patch rollouts/status"), 2, "{:.2f}"),
@@ -77,6 +81,21 @@ GOALS = (
     Goal("all runs start at once: all at the first weight", _field("start_runs_seconds"), None, "{:.1f} s"),
 )
 
+COMPARED = (
+    Goal("with `compare` checks: judging, CPU per look and check", _compared(_field("judging_ms")), 1, "{:.2f} ms"),
+    Goal("— status of a check, at most", _compared(_field("status_bytes")), 1024, "{:.0f} bytes"),
+    Goal(
+        "— failing look → rollback patch sent, p50", _compared(_quantile("failures", "sent_ms", 50)), None, "{:.1f} ms"
+    ),
+    Goal("— p99", _compared(_quantile("failures", "sent_ms", 99)), 50, "{:.1f} ms"),
+    Goal("— all fail within one interval: p99", _compared(_quantile("mass_failure", "sent_ms", 99)), 40, "{:.0f} ms"),
+    Goal("— processor with all runs active", _compared(_field("active_cores")), 0.2, "{:.2f} core"),
+    Goal("— looks a second, of four queries each", _compared(_field("looks_per_second")), None, "{:.0f}"),
+    Goal("— requests a minute, with all runs active", _compared(_field("active_requests_per_minute")), None, "{:.0f}"),
+    Goal("— memory with all runs active (RSS)", _compared(_field("active_mib")), None, "{:.0f} MiB"),
+)
+"""Of the play with comparisons, which earlier figures do not have."""
+
 
 def distribution(values: Sequence[float]) -> dict[str, float]:
     """Percentiles (nearest rank) of some values, by their number as text."""
@@ -98,5 +117,6 @@ def table(document: Json) -> str:
     results = document["results"]
     sizes = [f"{result['declared']:,} : {result['active']:,}" for result in results]
     head = [f"| what | goal | {' | '.join(sizes)} |", "|---|---|" + "---|" * len(sizes)]
-    rows = [f"| {goal.what} | {goal.goal()} | {' | '.join(map(goal.measured, results))} |" for goal in GOALS]
+    goals = (*GOALS, *(COMPARED if all("compare" in result for result in results) else ()))
+    rows = [f"| {goal.what} | {goal.goal()} | {' | '.join(map(goal.measured, results))} |" for goal in goals]
     return "\n".join([*head, *rows])

@@ -60,7 +60,7 @@ class Scenario:
         with ExitStack() as stack:
             server = stack.enter_context(Child("server", str(size.declared), str(size.quick), str(size.interval)))
             address = (server.hello["url"], server.hello["token"])
-            _say(f"seeded in {server.hello['seeded_seconds']:.1f} s; starting the controller")
+            say(f"seeded in {server.hello['seeded_seconds']:.1f} s; starting the controller")
 
             def controller() -> Child:
                 return stack.enter_context(Child("controller", *address))
@@ -80,11 +80,11 @@ class Scenario:
 
     def _at_rest(self, server: Child, controller: Child) -> None:
         self._settle(controller)
-        _say(f"idle for {self._size.window:g} s")
+        say(f"idle for {self._size.window:g} s")
         server.ask(do="count")
         time.sleep(self._size.window)
         minutes = self._size.window / 60
-        counted, leases = _counted(server)
+        counted, leases = asked(server)
         self._figures["idle_requests_per_minute"] = sum(counted.values()) / minutes
         self._figures["lease_requests_per_minute"] = leases / minutes
         self._figures["idle_mib"] = controller.memory()
@@ -92,26 +92,26 @@ class Scenario:
     def _start(self, server: Child, controller: Child) -> None:
         size = self._size
         runs = size.active - size.quick
-        _say(f"{controller.memory():.0f} MiB idle; {runs} runs start at once")
+        say(f"{controller.memory():.0f} MiB idle; {runs} runs start at once")
         began = time.monotonic()
         server.ask(do="deploy", first=size.quick, end=size.active)
-        _until(server, lambda seen: seen["steps"].get("1/3", 0) >= runs)
+        until(server, lambda seen: seen["steps"].get("1/3", 0) >= runs)
         self._figures["start_runs_seconds"] = time.monotonic() - began
         self._speak()
-        counted, _ = _counted(server)
+        counted, _ = asked(server)
         self._figures["requests_per_run_start"] = {name: count / runs for name, count in sorted(counted.items())}
 
     def _steps(self, server: Child) -> None:
         size = self._size
-        _say(f"{size.quick} more runs walk through their steps")
+        say(f"{size.quick} more runs walk through their steps")
         server.ask(do="deploy", first=0, end=size.quick)
-        _until(server, lambda seen: seen["steps"].get("3/3", 0) >= size.quick)
+        until(server, lambda seen: seen["steps"].get("3/3", 0) >= size.quick)
         self._speak()
         counted = server.ask(do="steps")
         self._figures |= {"steps": counted["steps"], "requests_per_step": counted["requests"]}
 
     def _hold(self, server: Child, controller: Child) -> None:
-        _say(f"{self._size.active} active; steady for {self._size.window:g} s")
+        say(f"{self._size.active} active; steady for {self._size.window:g} s")
         server.ask(do="count")
         cpu, report, at = controller.cpu(), controller.ask(do="report"), time.monotonic()
         time.sleep(self._size.window)
@@ -123,12 +123,12 @@ class Scenario:
             "peak_mib": controller.peak(),
             "measurements_per_second": (after["measurements"] - report["measurements"]) / took,
             "ticks_per_second": (after["ticks"] - report["ticks"]) / took,
-            "active_requests_per_minute": sum(_counted(server)[0].values()) * 60 / took,
+            "active_requests_per_minute": sum(asked(server)[0].values()) * 60 / took,
         }
 
     def _crash(self, controller: Child, standby: Child) -> Child:
         self._settle(standby)
-        _say(f"{self._figures['active_cores']:.2f} core, {controller.memory():.0f} MiB; killing the controller")
+        say(f"{self._figures['active_cores']:.2f} core, {controller.memory():.0f} MiB; killing the controller")
         self._figures["standby_mib"] = standby.memory()
         at = time.time()
         controller.kill()
@@ -138,7 +138,7 @@ class Scenario:
     def _stop(self, controller: Child, standby: Child) -> Child:
         self._settle(controller, quiet=0.7)
         self._settle(standby)
-        _say(f"a run went on after {self._figures['killed_goes_on_seconds']:.1f} s; now a clean stop")
+        say(f"a run went on after {self._figures['killed_goes_on_seconds']:.1f} s; now a clean stop")
         at = time.time()
         controller.terminate()
         self._figures["stop_seconds"] = time.time() - at
@@ -154,7 +154,7 @@ class Scenario:
             "start_all_decisions_seconds": decided[-1] - controller.born,
         }
         seconds = self._figures["stopped_goes_on_seconds"]
-        _say(f"a run went on after {seconds:.1f} s; started anew, after {decided[0] - controller.born:.1f} s")
+        say(f"a run went on after {seconds:.1f} s; started anew, after {decided[0] - controller.born:.1f} s")
         return controller
 
     def _decided(self, controller: Child) -> list[float]:
@@ -171,33 +171,42 @@ class Scenario:
         """Each fails with its own next measurement, so they come one by one, at random, over two intervals."""
         size = self._size
         self._settle(controller, quiet=0.7)
-        _say(f"{size.failures} runs fail, one by one")
-        teams = random.Random(1).sample([world.team(number) for number in range(size.active)], size.failures)
+        say(f"{size.failures} runs fail, one by one")
+        teams = self._chosen()
         before = 0
         half = len(teams) // 2
         latencies: list[float] = []
         for batch in (teams[:half], teams[half:]):
             controller.ask(do="fail", teams=batch)
             before += len(batch)
-            _until(server, _rolled_back(before))
+            until(server, rolled_back(before))
             latencies += controller.ask(do="failures")["latencies"]
         self._figures["failures"] = self._latencies(server, controller, teams, latencies)
         p99 = self._figures["failures"]["sent_ms"]["99"]
-        _say(f"failing sample → patch sent: p99 {p99:.1f} ms")
+        say(f"failing sample → patch sent: p99 {p99:.1f} ms")
 
     def _all_fail(self, server: Child, controller: Child) -> None:
         """All that are left fail within one interval."""
         size = self._size
         left = size.active - size.failures
-        _say(f"now all {left} that are left fail")
+        say(f"now all {left} that are left fail")
         written = server.ask(do="rolled back")
         teams = [team for team in map(world.team, range(size.active)) if team not in written]
         began = time.monotonic()
         controller.ask(do="fail", teams=teams)
-        _until(server, _rolled_back(size.active))
+        until(server, rolled_back(size.active))
         self._figures["mass_failure_seconds"] = time.monotonic() - began
         latencies = controller.ask(do="failures")["latencies"]
         self._figures["mass_failure"] = self._latencies(server, controller, teams, latencies)
+
+    def _chosen(self) -> list[str]:
+        """Those that fail one by one."""
+        return random.Random(1).sample([world.team(number) for number in range(self._size.active)], self._size.failures)
+
+    @staticmethod
+    def _sent(latencies: list[float]) -> Json:
+        """By the controller's own stop-watch."""
+        return {"count": len(latencies), "sent_ms": distribution([1000 * seconds for seconds in latencies])}
 
     @staticmethod
     def _latencies(server: Child, controller: Child, teams: list[str], sent: list[float]) -> Json:
@@ -225,21 +234,24 @@ class Scenario:
                 raise SystemExit("the controller does not come to rest")
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """What is being done, for who waits."""
     sys.stderr.write(f"  {text}\n")
 
 
-def _counted(server: Child) -> tuple[Json, int]:
+def asked(server: Child) -> tuple[Json, int]:
     """Requests of the controllers by kind since they were last counted; those for the Lease apart."""
     counted = server.ask(do="count")
     return {name: count for name, count in counted.items() if name != LEASES}, counted.get(LEASES, 0)
 
 
-def _rolled_back(enough: int) -> Callable[[Json], bool]:
+def rolled_back(enough: int) -> Callable[[Json], bool]:
+    """Whether so many Rollouts are."""
     return lambda seen: seen["phases"].get("RolledBack", 0) >= enough
 
 
-def _until(server: Child, condition: Callable[[Json], bool]) -> None:
+def until(server: Child, condition: Callable[[Json], bool]) -> None:
+    """Wait until it is so of the Rollouts; SystemExit when it never is."""
     deadline = time.monotonic() + PATIENCE
     while not condition(seen := server.ask(do="phases")):
         if time.monotonic() > deadline:

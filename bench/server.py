@@ -30,10 +30,11 @@ Json = dict[str, Any]
 class Server:
     """Serves `declared` Rollouts at rest and does what the harness says, one JSON object a line."""
 
-    def __init__(self, declared: int, quick: int, interval: float) -> None:
+    def __init__(self, declared: int, quick: int, interval: float, *, compare: bool = False) -> None:
         self._declared = declared
         self._quick = quick
         self._interval = interval
+        self._compare = compare
         self._api = ApiServer(history=400_000)
         self._pending: set[tuple[str, str]] = set()
         self._rolled_back_at: dict[str, float] = {}
@@ -47,7 +48,8 @@ class Server:
             self._api.store.put(world.GATEWAYS, world.gateway())
             for number in range(self._declared):
                 self._api.store.put(world.NAMESPACES, world.namespace(number))
-                for resource, document in world.at_rest(number, self._interval, quick=number < self._quick):
+                quick = number < self._quick
+                for resource, document in world.at_rest(number, self._interval, quick=quick, compare=self._compare):
                     self._api.store.put(resource, document)
                 if number % 200 == 0:
                     await asyncio.sleep(0)
@@ -81,7 +83,12 @@ class Server:
                     for status in statuses
                     if status.get("phase") == "Progressing"
                 )
-                return {"phases": dict(phases), "steps": dict(steps)}
+                compared = sum(_compared(status) for status in statuses)
+                return {"phases": dict(phases), "steps": dict(steps), "compared": compared}
+            case "evidence":
+                statuses = [item.doc.get("status") or {} for item in self._api.store.list(world.ROLLOUTS)]
+                checks = [check for status in statuses for check in status.get("checks") or [] if _compared(status)]
+                return {"largest": max((len(json.dumps(check, separators=(",", ":"))) for check in checks), default=0)}
             case "rolled back":
                 return dict(self._rolled_back_at)
             case _:
@@ -144,9 +151,15 @@ def _per_step(entries: list[AuditEntry]) -> Json:
     return {"steps": steps, "requests": {name: count / steps for name, count in sorted(counted.items())}}
 
 
+def _compared(status: Json) -> bool:
+    """Whether a comparison has looked at something, on record."""
+    return any((check.get("evidence") or {}).get("looks") for check in status.get("checks") or [])
+
+
 def _name(entry: AuditEntry) -> str:
     return f"{entry.verb} {entry.resource}" + (f"/{entry.subresource}" if entry.subresource else "")
 
 
 if __name__ == "__main__":
-    asyncio.run(Server(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])).run())
+    compare = sys.argv[4:] == ["compare"]
+    asyncio.run(Server(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), compare=compare).run())

@@ -32,6 +32,9 @@ PLATFORM = "platform"
 
 LEASE = ("default", "canary-controller")
 HOLD = "30m"
+LAG = 2
+"""Seconds that the counters of a comparison are declared to be old."""
+
 JITTER = 1.2
 """A check speaks within its interval times this (canary.controller.measure)."""
 
@@ -140,19 +143,33 @@ def deployment(name: str, number: int, version: str, generation: int = 1) -> Jso
     }
 
 
-def rollout(number: int, interval: float, *, quick: bool) -> Json:
-    """A Rollout without a status. Its steps last for half an hour; those of a `quick` one until their check has spoken."""
-    brief = f"{round(interval * JITTER * 1000)}ms"
-    steps = [{"weight": weight, "hold": brief if quick else HOLD} for weight in (10, 50)]
-    check = {
+def limit() -> Json:
+    """A check whose number is held against a limit."""
+    return {
         "name": "error-rate",
         "prometheus": {
             "query": 'sum(rate(http_requests_total{namespace="{{ canary.namespace }}",code=~"5.."}[{{ window }}])) / '
             'sum(rate(http_requests_total{namespace="{{ canary.namespace }}"}[{{ window }}]))'
         },
-        "interval": f"{round(interval * 1000)}ms",
         "threshold": {"max": "1%"},
     }
+
+
+def comparison() -> Json:
+    """A check that compares the canary's errors with stable's, by the counters of a gateway."""
+    backend = 'namespace="{{ backend.namespace }}",service="{{ backend.service }}"'
+    counters = {
+        "requests": f"http_requests_total{{{backend}}}",
+        "failures": f'http_requests_total{{{backend},code=~"5.."}}',
+    }
+    return {"name": "errors", "compare": {"prometheus": counters, "lag": f"{LAG}s"}}
+
+
+def rollout(number: int, interval: float, *, quick: bool, compare: bool = False) -> Json:
+    """A Rollout without a status. Its steps last for half an hour; those of a `quick` one until their check has spoken."""
+    brief = f"{round(interval * JITTER * 1000)}ms"
+    steps = [{"weight": weight, "hold": brief if quick else HOLD} for weight in (10, 50)]
+    check = {**(comparison() if compare else limit()), "interval": f"{round(interval * 1000)}ms"}
     return {
         "apiVersion": "canary.dev/v1alpha1",
         "kind": "Rollout",
@@ -174,10 +191,12 @@ def rollout(number: int, interval: float, *, quick: bool) -> Json:
     }
 
 
-def at_rest(number: int, interval: float, *, quick: bool) -> Iterator[tuple[tuple[str, str], Json]]:
+def at_rest(
+    number: int, interval: float, *, quick: bool, compare: bool = False
+) -> Iterator[tuple[tuple[str, str], Json]]:
     """Everything of a team, its Rollout with the status that a controller left there."""
     stable, canary = deployment("shop-stable", number, "v1"), deployment("shop-canary", number, "v1")
-    declared, path = rollout(number, interval, quick=quick), route(number)
+    declared, path = rollout(number, interval, quick=quick, compare=compare), route(number)
     store = Store()
     store.put_route(path)
     for workload in (stable, canary):

@@ -48,9 +48,13 @@ class _Reading:
 
 
 class Counting:
-    """The counters of one check. What is read first is only kept: a look lies between two readings."""
+    """The counters of one check. What is read first is only kept: a look lies between two readings.
+
+    `at` is of when what was read last is: when Prometheus was asked for it, perhaps by somebody else.
+    """
 
     def __init__(self) -> None:
+        self.at: datetime | None = None
         self._before: _Reading | None = None
         self._lost = 0
 
@@ -64,6 +68,7 @@ class Counting:
         source = sources["canary"]
         text = source.text
         found = await self._read(sources, ask, now)
+        self.at = found.at
         if not isinstance(found, _Reading):
             return replace(found, query=text)
         before, self._before = self._before, found
@@ -120,7 +125,9 @@ class Counting:
                 sides[backend][what] = {}
             else:
                 return _of((backend, what), answer)
-        return _Reading(now, instant, sides)
+        # When the instant was asked for; what is asked for a named instant is of that, whenever that was.
+        at = min(answers[key].at for key in first if key not in rest)
+        return _Reading(at, instant, sides)
 
 
 def _of(key: tuple[Backend, str], found: Measurement) -> Measurement:

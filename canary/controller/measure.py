@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from canary.checks.judges.against import Against
 from canary.checks.judges.comparison import Versus
 from canary.checks.queries import BACKENDS, Backend
 from canary.checks.resolve import ResolvedCheck
@@ -31,8 +33,17 @@ JITTER = 0.1
 
 NOTHING_SETTLED: Mapping[str, datetime] = {}
 
+MAX_AGE = 1.0
+"""Seconds that an answer given to others may be old at most; and a tenth of the pause between two looks.
+
+What is so for a pause and its jitter is seen all the same, since pauses count from the moment of which an answer is.
+"""
+
 APART = 0.01
 """Seconds between two first looks."""
+
+EARLY_LOOKS = 10.0
+"""So many looks a second the comparisons of all runs may have together for being quick; each has its interval in any case."""
 
 Post = Callable[[str, Measured | Reading], None]
 Render = Callable[[ResolvedCheck, Backend | None], Source]
@@ -46,10 +57,27 @@ def _proof(check: ResolvedCheck, sure: datetime) -> Proof | None:
 
 
 class Pace:
-    """Spreads the first looks after a start: one every ten milliseconds, and each within its own interval."""
+    """Of all runs: spreads the first looks after a start, and says how often comparisons look.
+
+    First looks come one every ten milliseconds, and each within its own interval.
+    """
 
     def __init__(self) -> None:
         self._next: datetime | None = None
+        self._comparing = 0
+
+    @contextmanager
+    def comparing(self) -> Iterator[None]:
+        """While one more comparison looks."""
+        self._comparing += 1
+        try:
+            yield
+        finally:
+            self._comparing -= 1
+
+    def between_looks(self, quick: float, interval: float) -> float:
+        """Seconds between two looks of a comparison: `quick`, and the more of them there are, the longer, up to the interval."""
+        return min(interval, max(quick, self._comparing / EARLY_LOOKS))
 
     def turn(self, now: datetime, interval: float) -> float:
         """Seconds until the next look that is free."""
@@ -80,6 +108,7 @@ class Measurements:
         self._post = post
         self._pace = pace or Pace()
         self._tasks: dict[str, tuple[ResolvedCheck, datetime | None, asyncio.Task[None]]] = {}
+        self._evidence_since: datetime | None = None
         self._good: dict[str, datetime] = {}
 
     @property
@@ -93,12 +122,15 @@ class Measurements:
         traffic_since: datetime | None,
         settled: Mapping[str, datetime] = NOTHING_SETTLED,
         settle: timedelta = timedelta(0),
+        evidence_since: datetime | None = None,
     ) -> None:
         """Measure exactly these checks. One that is measured already and has not changed goes on undisturbed.
 
         Comparisons are read from when on their counters are `settled`, by name, and anew when that is another moment. `settle` is
-        how long data planes may take to follow: what is to prove a canary good is counted from then on at the earliest.
+        how long data planes may take to follow: what is to prove a canary good is counted from then on at the earliest. What is
+        older than `evidence_since` is no evidence for the present step, so answers of before are not taken over.
         """
+        self._evidence_since = evidence_since
         wanted = {check.name: (check, settled.get(check.name)) for check in checks}
         for name, (check, since, task) in list(self._tasks.items()):
             if wanted.get(name) != (check, since):
@@ -136,21 +168,30 @@ class Measurements:
             earliest = traffic_since + timedelta(seconds=check.settings.initial_delay.seconds)
             first = max(first, (earliest - now).total_seconds())
         await self._clock.sleep(first)
+        began = self._clock.now()
         while True:
             started = self._clock.now()
-            self._post(check.name, await self._measure(check, started))
-            spent = (self._clock.now() - started).total_seconds()
+            found = await self._measure(check, started, self._max_age(interval, began, started))
+            self._post(check.name, found)
+            spent = (self._clock.now() - found.at).total_seconds()
             pause = interval * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - spreads load
             await self._clock.sleep(max(pause - spent, interval / 10))
 
     async def _looks(
         self, check: ResolvedCheck, traffic_since: datetime | None, settled: datetime, sure: datetime
     ) -> None:
-        """Of a comparison: a reading as soon as the counters are settled, then looks after 1, 2, 4, … s up to the interval.
+        """Of a comparison: a reading as soon as the counters are settled, then looks after 1, 2, 4, … s up to its pace.
 
-        That is valid at every look, so nobody has to wait for the first one, and nobody is asked more often for long.
+        That is valid at every look, so nobody has to wait for the first one.
         """
+        with self._pace.comparing():
+            await self._look_on(check, traffic_since, settled, sure)
+
+    async def _look_on(
+        self, check: ResolvedCheck, traffic_since: datetime | None, settled: datetime, sure: datetime
+    ) -> None:
         interval = max(check.settings.interval.seconds, SHORTEST_INTERVAL)
+        quick = check.judge.pause(interval) if isinstance(check.judge, Against) else interval
         now = self._clock.now()
         # Where it has been settled for longer a restart is the reason, and a thousand runs want to look now.
         first = (settled - now).total_seconds() if settled > now else self._pace.turn(now, interval)
@@ -158,18 +199,25 @@ class Measurements:
             earliest = traffic_since + timedelta(seconds=check.settings.initial_delay.seconds)
             first = max(first, (earliest - now).total_seconds())
         await self._clock.sleep(max(first, 0.0))
-        counting, pause, proof = Counting(), SHORTEST_INTERVAL, _proof(check, sure)
+        counting, pause, began = Counting(), SHORTEST_INTERVAL, self._clock.now()
+        proof = _proof(check, sure)
         while True:
             started = self._clock.now()
-            found = await self._count(check, counting, started, interval * (1 - 2 * JITTER))
+            max_age = self._max_age(pause, began, started)
+            found = await self._count(check, counting, started, interval * (1 - 2 * JITTER), max_age)
             if found is not None:
                 if proof is not None and isinstance(found, Compared):
                     self._prove(check.name, proof, found)
                 self._post(check.name, found)
-            spent = (self._clock.now() - started).total_seconds()
+            spent = (self._clock.now() - (counting.at or started)).total_seconds()
             varied = pause * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - spreads load
             await self._clock.sleep(max(varied - spent, pause / 10))
-            pause = min(2 * pause, interval)
+            pause = min(2 * pause, self._pace.between_looks(quick, interval))
+
+    def _max_age(self, pause: float, began: datetime, now: datetime) -> float:
+        """How old an answer may be: not of before this task began, nor of before the step."""
+        since = max(began, self._evidence_since or began)
+        return max(0.0, min(MAX_AGE, JITTER * pause, (now - since).total_seconds()))
 
     def _prove(self, name: str, proof: Proof, look: Compared) -> None:
         proof.seen(look)
@@ -177,9 +225,9 @@ class Measurements:
         if proof.good_since is not None:
             self._good[name] = proof.good_since
 
-    async def _measure(self, check: ResolvedCheck, now: datetime) -> Measurement | Reading:
+    async def _measure(self, check: ResolvedCheck, now: datetime, max_age: float) -> Measurement | Reading:
         if not check.per_backend:
-            return await self._ask(check, now)
+            return await self._ask(check, now, max_age=max_age)
         # Both at once: what is compared is to be of one moment.
         answers = await asyncio.gather(*(self._ask(check, now, backend) for backend in BACKENDS))
         numbers = []
@@ -190,23 +238,28 @@ class Measurements:
         canary, stable = numbers
         return Counts(canary, stable, now)
 
-    async def _count(self, check: ResolvedCheck, counting: Counting, now: datetime, least: float) -> Measured | None:
+    async def _count(
+        self, check: ResolvedCheck, counting: Counting, now: datetime, least: float, max_age: float
+    ) -> Measured | None:
         try:
             sources = {backend: self._render(check, backend) for backend in BACKENDS}
         except RenderError as error:
             return Malformed(now, "UnknownVariable", str(error), check.source.text)
 
         async def ask(source: Source, instant: float | None) -> Measurement:
-            return await self._put(check, replace(self._query(check, source), counters=True, instant=instant), now)
+            query = replace(self._query(check, source), counters=True, instant=instant, max_age=max_age)
+            return await self._put(check, query, now)
 
         return await counting.look(sources, ask, now, least)
 
-    async def _ask(self, check: ResolvedCheck, now: datetime, backend: Backend | None = None) -> Measurement:
+    async def _ask(
+        self, check: ResolvedCheck, now: datetime, backend: Backend | None = None, max_age: float = 0.0
+    ) -> Measurement:
         try:
             source = self._render(check, backend)
         except RenderError as error:
             return Malformed(now, "UnknownVariable", str(error), check.source.text)
-        found = await self._put(check, self._query(check, source), now)
+        found = await self._put(check, replace(self._query(check, source), max_age=max_age), now)
         if check.judge.expression is not None and isinstance(found, Sample):
             return await self._weigh(check.judge.expression, found)
         return found

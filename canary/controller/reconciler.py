@@ -414,7 +414,9 @@ class Reconciler:
                 for check in observation.facts.checks
                 if check.name in settled or not isinstance(check.judge, Against)
             )
-            self._measurements.sync((*checks, *also), since, settled, observation.facts.settle)
+            step = observation.status.step
+            evidence_since = step.evidence_since if step is not None else None
+            self._measurements.sync((*checks, *also), since, settled, observation.facts.settle, evidence_since)
 
     @staticmethod
     def _settled(observation: Observation) -> dict[str, datetime]:

@@ -79,6 +79,7 @@ def template_findings(document: Document) -> Found:
             yield document.finding(Severity.WARNING, Rule.TEMPLATE, ("spec", "args", index), words, "use or remove it")
     if compares:
         yield from comparisons.raw(document, ("spec",), source)
+        yield from comparisons.of_applications(document, ("spec",), source)
     if counts or compares:
         yield from comparisons.tells_backends_apart(document, ("spec", "traffic") if counts else ("spec",), source)
     else:
@@ -125,6 +126,7 @@ def _check(document: Document, spec: RolloutSpec, check: Check, index: int, worl
         yield from comparisons.alone(document, spec, resolved, path)
         if template is None:
             yield from comparisons.raw(document, path, resolved.source)
+            yield from comparisons.of_applications(document, path, resolved.source)
     elif template is None:
         yield from _names_the_canary(document, place, resolved.source, (spec.canary.service,))
     for field, question in questions:

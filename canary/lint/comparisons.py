@@ -15,6 +15,15 @@ from canary.model.rollout import RolloutSpec
 
 _NO_COUNTER = re.compile(r"\b(rate|irate|increase|delta|idelta|sum|histogram_quantile)\b\s*(?:by|without|\()")
 
+_OF_AN_APPLICATION = re.compile(
+    r"(?<![\w:])(?:http_requests?_total|http_request_duration_(?:milli)?seconds_(?:bucket|count)"  # what most examples of clients are called
+    r"|http_server_requests_seconds_(?:bucket|count)"  # Micrometer
+    r"|http_server_(?:request_)?duration_(?:milli)?seconds_(?:bucket|count)"  # OpenTelemetry
+    r"|grpc_server_(?:handled_total|handling_seconds_(?:bucket|count))"
+    r"|(?:django|fastapi|flask|starlette)_(?:http_)?requests?_\w+)(?![\w:])"
+)
+"""Names that libraries give to what an application counts of itself. Gateways and meshes put their own name in front."""
+
 
 def alone(document: Document, spec: RolloutSpec, check: ResolvedCheck, path: Path) -> Iterator[Finding]:
     """Steps at which a comparison says nothing, and no other check says anything."""
@@ -40,6 +49,20 @@ def raw(document: Document, path: Path, source: Source) -> Iterator[Finding]:
             hides = "hides which pod restarted" if found[1] == "sum" else "is no counter any more"
             words = f"{found[1]}() {hides}: a comparison reads raw counters, and takes care of restarts itself"
             yield document.finding(Severity.WARNING, Rule.QUERY, (*path, *field), words, "ask for the series alone")
+
+
+def of_applications(document: Document, path: Path, source: Source) -> Iterator[Finding]:
+    """Counters by the name of what an application counts of itself: a hint, since a name is all that is seen of them."""
+    for field, part in source.parts:
+        found = _OF_AN_APPLICATION.search(part.text)
+        if found:
+            words = (
+                f"{found[0]} is what an application counts of itself, mostly: it misses what a pod that crashes took along, and "
+                "requests that never reached one"
+            )
+            advice = "compare the gateway's counters, if it tells the two Services apart"
+            yield document.finding(Severity.NOTE, Rule.QUERY, (*path, *field), words, advice)
+            return
 
 
 def tells_backends_apart(document: Document, path: Path, source: Source) -> Iterator[Finding]:

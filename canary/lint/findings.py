@@ -11,7 +11,7 @@ Path = tuple[str | int, ...]
 
 
 class Severity(StrEnum):
-    """How bad. A note says what was not looked at, and never fails anything."""
+    """How bad. A note says what was not looked at, or what may be better otherwise, and never fails anything."""
 
     ERROR = "error"
     WARNING = "warning"

@@ -18,7 +18,8 @@ class Query:
     `timeout` is in seconds, from the moment it is sent. `many` says that the answer may be several series (a CEL condition
     over `values`). `counters` asks for all series with their labels, and for the instant that they are of; `instant` names
     one: seconds, by the clock of who is asked (None: now). `tenant` is who asks: tenants take turns. `patience` is how long it may wait for its turn, in seconds;
-    after that it is `Queued`.
+    after that it is `Queued`. `max_age` is how old, in seconds, an answer to somebody else may be by the time this is asked (0: it is
+    to be sent later than that).
     """
 
     source: Source
@@ -28,6 +29,7 @@ class Query:
     instant: float | None = None
     tenant: Tenant = NOBODY
     patience: float = 10.0
+    max_age: float = 0.0
 
     @property
     def text(self) -> str:
@@ -39,7 +41,7 @@ class Provider(Protocol):
     """Answers questions. Nothing that the world can do makes it raise: trouble comes back as a Measurement."""
 
     async def measure(self, query: Query, now: datetime) -> Measurement:
-        """The answer, stamped with `now` and the query's text."""
+        """The answer, stamped with the query's text and `now`, or with when it was asked for if that was before."""
         ...
 
     async def validate(self, query: Query) -> str | None:

@@ -18,13 +18,14 @@ from prometheus_api_client import PrometheusApiClientException, PrometheusConnec
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_fixed
 
 from canary.checks.sources.prometheus import Prometheus
-from canary.fair import FairLimit, LimitClosed
+from canary.fair import FairLimit, LimitClosed, Place
 from canary.metrics.address import allowed, normalise
 from canary.metrics.credentials import Credentials
 from canary.metrics.kept import MOST, Crowded, KeptByAddress
 from canary.metrics.parsing import LARGE_SERIES, MAX_BYTES, AnswerTooLarge, in_turn
 from canary.metrics.port import Query
 from canary.metrics.prometheus_session import BoundedSession
+from canary.metrics.sharing import NoTurn, Sharing
 from canary.metrics.values import Series, measurement
 from canary.model.measurement import Malformed, Measurement, Queued, Unreachable
 
@@ -47,8 +48,8 @@ PROMETHEUS_READ = Retrying(
 class PrometheusProvider:
     """Asks `default_address`, or the address of the query if its host is among `allowed_hosts`.
 
-    At most `max_workers` queries run per address at a time; who has to wait for one is `canary.fair`'s to say. A query's
-    time-out begins when it is sent. `credentials` are for the default address only, since a Rollout must not be able to have
+    At most `max_workers` queries run per address at a time; who has to wait for one is `canary.fair`'s to say, and who asks the
+    same shares one (`sharing`). A query's time-out begins when it is sent. `credentials` are for the default address only, since a Rollout must not be able to have
     them sent elsewhere.
     """
 
@@ -128,6 +129,7 @@ class _Backend:
         self._connect = PrometheusConnect(address, session=self._session)
         self._executor = ThreadPoolExecutor(workers, thread_name_prefix="prometheus")
         self._limit = FairLimit(workers, clock=clock)
+        self._sharing = Sharing(self._limit, self._send, clock=clock)
         self._heard = self._unheard = clock()
 
     @property
@@ -138,13 +140,16 @@ class _Backend:
     async def ask(self, query: Query, now: datetime) -> Measurement:
         came = self._clock()
         try:
-            async with asyncio.timeout(query.patience):
-                place = await self._limit.take(query.tenant, hash(query.text))
-        except TimeoutError:
+            return await self._sharing.ask(query, now)
+        except NoTurn:
             return self._no_turn(query, now, came)
         except LimitClosed:
             message = f"the connection to {self._address} had to make room for another one"
             return Queued(now, self._clock() - came, message, query.text)
+        except TimeoutError:
+            return self._timed_out(query, now)
+
+    def _send(self, query: Query, now: datetime, place: Place) -> asyncio.Future[Measurement]:
         loop = asyncio.get_running_loop()
 
         # A thread cannot be interrupted: its place is free again when it ends, not when nobody waits for it any more.
@@ -157,13 +162,12 @@ class _Backend:
             future = self._executor.submit(self._work, query, now, self._clock() + query.timeout)
         except RuntimeError:  # closed just now
             self._limit.give_back(place)
-            return Unreachable(now, "Unreachable", f"the connection to {self._address} was closed", query.text)
+            answer: asyncio.Future[Measurement] = loop.create_future()
+            message = f"the connection to {self._address} was closed"
+            answer.set_result(Unreachable(now, "Unreachable", message, query.text))
+            return answer
         future.add_done_callback(ended)
-        try:
-            async with asyncio.timeout(query.timeout):
-                return await asyncio.wrap_future(future)
-        except TimeoutError:
-            return self._timed_out(query, now)
+        return asyncio.wrap_future(future)
 
     def close(self) -> None:
         self._limit.close()

@@ -1,8 +1,8 @@
 """How long a comparison needs to find a canary that is so many times as bad: simulated, by the code that judges. Pure.
 
 Counts are drawn for each look from generators that the question names, so the same question has the same answer. What is assumed is what is
-rarely quite so: requests come evenly and fail independently of each other, all at the rate that stable has now. Where failures
-come in clusters it takes longer.
+rarely quite so: requests come evenly and fail independently of each other, all at the rate that stable has now, and are scraped as soon
+as they are looked for. Where failures come in clusters it takes longer.
 
 Two questions are asked for each step:
 

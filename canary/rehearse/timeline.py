@@ -118,8 +118,9 @@ def reads(rule: Against[Any], check: ResolvedCheck, step: StepTime, first_traffi
 
 
 def interval(check: ResolvedCheck) -> float:
-    """Seconds between two looks."""
-    return max(check.settings.interval.seconds, SHORTEST_INTERVAL)
+    """Seconds between two looks; of a comparison in the long run, where few compare."""
+    declared = max(check.settings.interval.seconds, SHORTEST_INTERVAL)
+    return check.judge.pause(declared) if isinstance(check.judge, Against) else declared
 
 
 def looks(
@@ -127,7 +128,7 @@ def looks(
 ) -> list[float]:
     """When a comparison looks at a step up to a moment; the first time is that of the reading before the first look.
 
-    As the controller does: after 1, 2, 4, … s, up to the interval.
+    As the controller does: after 1, 2, 4, … s, up to its pace.
     """
     at, pause, found = reads(rule, check, step, first_traffic), SHORTEST_INTERVAL, []
     while at <= until:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from bench.__main__ import main
-from bench.figures import GOALS, distribution, median, table
+from bench.figures import COMPARED, GOALS, distribution, median, table
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -48,6 +48,22 @@ def test_a_run_measures_what_it_is_about(run: Path) -> None:
     assert result["measurements_per_second"] > 1
 
 
+def test_a_run_with_comparisons_stands_beside_it(run: Path) -> None:
+    """The counters grow, so looks are judged and cost something; who gets worse than stable is rolled back, and who holds asks nothing."""
+    result: dict[str, Any] = json.loads(run.read_text())["results"][0]["compare"]
+    assert (result["declared"], result["active"]) == (8, 4)
+    assert (
+        result["active_requests_per_minute"] <= 240
+    )  # a state is put on record by number, and four runs have one each
+    assert 2 < result["looks_per_second"] < 8
+    assert result["queries_per_second"] == pytest.approx(4 * result["looks_per_second"], rel=0.5)
+    assert 0 < result["judging_ms"] < 50
+    assert 100 < result["status_bytes"] < 4096
+    assert (result["failures"]["count"], result["mass_failure"]["count"]) == (1, 3)
+    for name in ("failures", "mass_failure"):
+        assert 0 < result[name]["sent_ms"]["50"] <= result[name]["sent_ms"]["100"]
+
+
 def test_the_figures_of_a_play_become_a_table_and_a_plot(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -55,9 +71,10 @@ def test_the_figures_of_a_play_become_a_table_and_a_plot(
     first, second = tmp_path / "first.svg", tmp_path / "second.svg"
     for path in (first, second):
         main(["--read", str(run), "--table", "--plot", str(path)])
-    rows = capsys.readouterr().out.splitlines()[: len(GOALS) + 2]
+    goals = (*GOALS, *COMPARED)
+    rows = capsys.readouterr().out.splitlines()[: len(goals) + 2]
     assert rows[0] == "| what | goal | 8 : 4 |"
-    assert rows[-1].startswith(f"| {GOALS[-1].what} | ")
+    assert [row.split(" | ")[0].removeprefix("| ") for row in rows[2:]] == [goal.what for goal in goals]
     assert first.read_text().startswith("<?xml")
     assert first.read_bytes() == second.read_bytes()
 
@@ -67,6 +84,14 @@ def test_the_documented_figures_are_those_of_a_play() -> None:
     document = json.loads((ROOT / "docs" / "performance.json").read_text())
     assert table(document) in (ROOT / "docs" / "performance.md").read_text()
     assert str(Path.home()) not in json.dumps(document)
+
+
+def test_figures_of_before_there_were_comparisons_are_read_as_they_were() -> None:
+    """A table of theirs has the rows that it had."""
+    document = json.loads((ROOT / "docs" / "performance.json").read_text())
+    for result in document["results"]:
+        result.pop("compare", None)
+    assert len(table(document).splitlines()) == len(GOALS) + 2
 
 
 def test_percentiles_are_measured_values() -> None:

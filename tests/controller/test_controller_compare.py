@@ -100,9 +100,9 @@ async def test_it_looks_early(world: World) -> None:
 
 
 async def test_looks_slow_down_to_the_interval(world: World) -> None:
-    """After 1, 2, 4, 8 and 10 seconds, and every 10 from then on."""
+    """After 1, 2, 4, 8 and 10 seconds, and every 10 from then on, where counters may be that old."""
     serve(world)
-    await world.begin(checks=[{**check(), "interval": "10s"}], steps=[{"weight": 10, "hold": "10m"}])
+    await world.begin(checks=[{**check(lag="20s"), "interval": "10s"}], steps=[{"weight": 10, "hold": "10m"}])
     await world.deploy(2)
     await world.until(lambda: bool(world.provider.calls))
     world.provider.calls.clear()
@@ -112,6 +112,27 @@ async def test_looks_slow_down_to_the_interval(world: World) -> None:
     for pause, expected in zip(pauses, (2, 4, 8, 10, 10, 10), strict=False):
         assert pause == pytest.approx(expected, rel=0.2)
     assert len(pauses) >= 5
+
+
+async def test_who_counts_often_is_looked_at_often(world: World) -> None:
+    """Counters that are two seconds old at most are read every second, also in the middle of a step: a canary that gets worse
+    is back within a few of them, whatever the interval is."""
+    serve(world)
+    await world.begin(checks=[{**check(lag="2s"), "interval": "30s"}], steps=[{"weight": 10, "hold": "10m"}])
+    await world.deploy(2)
+    await world.until(lambda: world.step() == 1 and world.weights() == (90, 10))
+    await world.pass_(60)
+    world.provider.calls.clear()
+    await world.pass_(20)
+    looks = sorted({call.now for call in world.provider.calls})
+    assert max((after - before).total_seconds() for before, after in pairwise(looks)) <= 1.2
+    begun, now = world.clock.now(), world.clock.now().timestamp()
+    before = world.provider.answers["failed canary"]
+    world.provider.answers["failed canary"] = lambda query, asked: (
+        before(query, asked) + 20 * max(0, round((query.instant or asked.timestamp()) - now))
+    )
+    await world.until(lambda: world.weights() == (1, 0), within=30)
+    assert (world.clock.now() - begun).total_seconds() <= 4
 
 
 async def test_looks_between_two_scrapes_are_none(world: World) -> None:

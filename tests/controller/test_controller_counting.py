@@ -40,7 +40,7 @@ class Server:
     """Answers by the text of the question, at an instant of its own clock, which is an hour behind."""
 
     def __init__(self) -> None:
-        self.now = 1_000_000.0
+        self.now, self.asked_at = 1_000_000.0, START
         self.series: dict[str, dict[Labels, float]] = {
             name: {} for name in ("requests c", "failures c", "requests s", "failures s")
         }
@@ -53,7 +53,8 @@ class Server:
             return self.broken[source.text]
         series = dict(self.series[source.text])
         vector = Vector(series, self.now if instant is None else instant)
-        return Sample(0.0, START, source.text, vector=vector) if series else NoData(START, source.text)
+        at = self.asked_at
+        return Sample(0.0, at, source.text, vector=vector) if series else NoData(at, source.text)
 
 
 class Team:
@@ -72,6 +73,7 @@ class Team:
     async def look(self, seconds: float = 10) -> Measured | None:
         self.at += timedelta(seconds=seconds)
         self.server.now += seconds
+        self.server.asked_at = self.at
         return await self.counting.look(SOURCES, self.server.ask, self.at)
 
 
@@ -91,6 +93,20 @@ async def test_a_look_lies_between_two_readings() -> None:
     assert (found.since, found.at) == (START + timedelta(seconds=10), START + timedelta(seconds=20))
     assert sorted(found.pods.values()) == [(250, 3), (300, 3)]
     assert found.query == "failures c of requests c"
+
+
+async def test_a_reading_is_of_when_it_was_asked_for() -> None:
+    """Also if somebody else had asked: a look begins and ends no later than what it is of."""
+    team = Team()
+    await team.look()
+    team.count(canary=(160, 3), one=(800, 8), two=(650, 7))
+    team.at += timedelta(seconds=10)
+    team.server.now += 9.5
+    team.server.asked_at = team.at - timedelta(seconds=0.5)
+    found = await team.counting.look(SOURCES, team.server.ask, team.at)
+    assert isinstance(found, Compared)
+    assert (found.since, found.at) == (START + timedelta(seconds=10), START + timedelta(seconds=19.5))
+    assert team.counting.at == found.at
 
 
 async def test_all_counters_are_of_one_instant_by_the_clock_of_the_server() -> None:
@@ -225,6 +241,7 @@ class Watched:
     async def look(self, seconds: float = 10) -> Measured | None:
         self.at += timedelta(seconds=seconds)
         self.server.now += seconds
+        self.server.asked_at = self.at
         return await self.counting.look(BUCKETS, self.server.ask, self.at)
 
 

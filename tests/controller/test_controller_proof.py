@@ -115,6 +115,26 @@ async def test_a_hold_of_hours_ends_in_minutes(world: World) -> None:
 
 
 @pytest.mark.asyncio(loop_scope="module")
+async def test_a_controller_that_dies_takes_along_what_it_had_seen(world: World) -> None:
+    """The next one needs as long as the first step took, whatever was known when the first one died."""
+    serve(world, canary=100, failed=1, stable=900, stable_failed=27)
+    check = {"name": "errors", "interval": "2s", "compare": {"prometheus": COUNTERS, "lag": "1s", "promoteEarly": True}}
+    await world.begin(checks=[check], steps=[{"weight": 10, "hold": "3h"}, {"weight": 50, "hold": "3h"}])
+    await world.deploy(2)
+    await world.until(lambda: world.step() == 1 and world.weights() == (90, 10))
+    begun = world.clock.now()
+    await world.until(lambda: world.step() == 2 and world.weights() == (50, 50), within=600)
+    takes = (world.clock.now() - begun).total_seconds()
+    await world.pass_(0.8 * takes)
+    assert world.phase() == "Progressing"
+    await world._instances[-1].kill()
+    await world.start_controller()
+    begun = world.clock.now()
+    await world.until(lambda: world.phase() == "Succeeded", within=600)
+    assert (world.clock.now() - begun).total_seconds() >= 0.7 * takes
+
+
+@pytest.mark.asyncio(loop_scope="module")
 async def test_a_canary_like_stable_with_few_failures_is_held(world: World) -> None:
     """Little traffic proves nothing, and nothing proved ends no hold."""
     serve(world, canary=1, failed=0, stable=9, stable_failed=0)

@@ -15,7 +15,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from deploy_kit import DEPLOY, OVERLAYS, ROOT, Town, kustomized, load, program, run
 
-from canary.checks.queries import check_query
+from canary.checks.queries import check_questions
 from canary.checks.traffic import traffic_queries
 from canary.cli import promtool
 from canary.metrics.scripted import Scripted
@@ -74,7 +74,9 @@ def queries(folder: str, user: Json) -> list[str]:
     checks = resolve_checks(store, namespace, name, spec)
     assert checks.problems == ()
     assert checks.traffic is not None
-    asked = [check_query(check, spec, namespace, name, weight=10) for check in checks.resolved]
+    asked = [
+        source for check in checks.resolved for _, source in check_questions(check, spec, namespace, name, weight=10)
+    ]
     return [source.text for source in (*asked, *traffic_queries(checks.traffic, spec, namespace, name, weight=10))]
 
 
@@ -116,6 +118,14 @@ async def test_any_server_takes_them_and_a_rollout_that_uses_them_could_run(plac
     assert status["phase"] == "Idle", status["message"]
 
 
+@pytest.mark.parametrize("folder", OWN)
+def test_a_data_plane_that_tells_both_backends_apart_has_a_comparison(folder: str) -> None:
+    """An application's counters miss what a pod took along that crashed, so none is shipped for these."""
+    compared = {one["metadata"]["name"] for one in kustomized(CHECKS / folder) if "compare" in one["spec"]}
+    expected = {f"{folder}-errors-vs-stable", f"{folder}-latency-vs-stable"}
+    assert compared == (set() if folder == "application" else expected)
+
+
 @pytest.mark.parametrize("folder", [folder for folder in OWN if folder != "application"])
 def test_every_metric_of_a_data_plane_was_seen(folder: str) -> None:
     """docs/gateways.md, which says only what was run, names it under that data plane."""
@@ -138,7 +148,7 @@ SERVED = {"stable": 90, "canary": 30}
 def contour(namespace: str, service: str, port: int, count: float, failed: float) -> list[str]:
     """What Contour's Envoy says of a backend, as it was seen."""
     of = f'envoy_cluster_name="{namespace}_{service}_{port}"'
-    buckets = {"25": 0.0, "50": count, "+Inf": count}
+    buckets = {"25": 0.0, "50": count, "100": count, "250": count, "1000": count, "+Inf": count}
     return [
         f"envoy_cluster_upstream_rq_completed{{{of}}} {count}",
         f'envoy_cluster_upstream_rq_xx{{{of},envoy_response_code_class="2"}} {count - failed}',
@@ -155,7 +165,7 @@ def traefik(namespace: str, service: str, _port: int, count: float, failed: floa
     lines = []
     for code, number in (("200", count - failed), ("503", failed)):
         lines.append(f'traefik_service_requests_total{{code="{code}",{of}}} {number}')
-        for le, below in {"0.1": number, "0.3": number, "+Inf": number}.items():
+        for le, below in {"0.1": number, "0.3": number, "1.2": number, "+Inf": number}.items():
             lines.append(f'traefik_service_request_duration_seconds_bucket{{code="{code}",{of},le="{le}"}} {below}')
     return lines
 
@@ -210,8 +220,17 @@ async def test_each_tells_the_canary_from_stable_and_from_others_on_a_real_prome
 
         for folder in OWN:
             for user in users(folder):
-                errors, latency, canary, stable = queries(folder, user)
+                *asked, canary, stable = queries(folder, user)
+                errors, latency = asked[0], next(query for query in asked if "histogram_quantile" in query)
+                compared = [query for query in asked if query not in {errors, latency}]
                 assert await number(errors) == pytest.approx(0.1, abs=0.02), folder
                 assert 0 < await number(latency) <= 0.1, folder
                 share = await number(f"{canary} / ({canary} + {stable})")
                 assert share == pytest.approx(0.25, abs=0.02), folder
+                if compared:
+                    requests, failures, of_stable, failures_of_stable = (f"sum({counter})" for counter in compared[:4])
+                    assert await number(f"{failures} / {requests}") == pytest.approx(0.1, abs=0.02), folder
+                    assert await number(f"{requests} / ({requests} + {of_stable})") == pytest.approx(0.25, abs=0.02)
+                    assert await number(failures_of_stable) == 0, folder
+                    timed, stable_timed = (f"max(sum by (le) ({buckets}))" for buckets in compared[4:])
+                    assert await number(f"{timed} / {stable_timed}") == pytest.approx(1 / 3, abs=0.02), folder

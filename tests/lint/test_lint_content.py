@@ -786,6 +786,37 @@ def test_buckets_that_are_compared_are_raw_too(query: str, words: str) -> None:
     assert words in finding.text
 
 
+@pytest.mark.parametrize(
+    ("requests", "said"),
+    [
+        ("http_requests_total", True),
+        ("http_server_requests_seconds_count", True),
+        ("http_server_request_duration_seconds_count", True),
+        ("grpc_server_handled_total", True),
+        ("flask_http_request_total", True),
+        ("envoy_cluster_upstream_rq_completed", False),
+        ("traefik_service_requests_total", False),
+        ("kong_http_requests_total", False),
+        ("nginx_ingress_controller_requests", False),
+        ("istio_requests_total", False),
+        ("hubble_http_requests_total", False),
+        ("caddy_http_request_duration_seconds_count", False),
+        ("n:http_requests_total:sum", False),
+    ],
+)
+def test_counters_of_an_application_are_hinted_at(requests: str, said: bool) -> None:
+    """Once a check, with why; it is a name only, so it fails nobody. What is the gateway's own is fine."""
+    counters = {
+        "requests": f"{requests}{{s='{{{{ backend.service }}}}'}}",
+        "failures": f"{requests}{{s='{{{{ backend.service }}}}',code='500'}}",
+    }
+    found = linted(rollout(checks=[*check(), comparing(**counters)])).findings
+    assert [(item.severity, item.field) for item in found] == (
+        [(Severity.NOTE, "spec.checks[1].compare.prometheus.requests")] if said else []
+    )
+    assert all("misses what a pod that crashes took along" in item.text for item in found)
+
+
 def test_a_comparison_beside_a_threshold_is_all_right() -> None:
     """And each of its four questions is asked of promtool."""
     found = linted(rollout(checks=[*check(), comparing()]))

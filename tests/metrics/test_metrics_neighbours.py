@@ -86,16 +86,16 @@ class Neighbours:
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     def move_in(self, namespace: str, name: str, query: str, address: str | None = None) -> None:
-        """A Rollout with sixteen checks that ask the same again and again."""
-        for _ in range(CHECKS):
-            question = Query(
-                Prometheus(query, address), timeout=2.0, many=query == "huge", tenant=(namespace, name), patience=2.0
-            )
+        """A Rollout with sixteen checks, each with a question of its own, which they ask again and again."""
+        for number in range(CHECKS):
+            own = Prometheus(f"{query} # {number} of {namespace}/{name}", address)
+            question = Query(own, timeout=2.0, many=query == "huge", tenant=(namespace, name), patience=2.0)
             self.tasks.append(asyncio.create_task(self._measure(question)))
 
     async def _measure(self, query: Query) -> None:
         while True:
-            self.answers.setdefault(query.text, []).append(await self.provider.measure(query, NOW))
+            asked = query.text.partition(" #")[0]
+            self.answers.setdefault(asked, []).append(await self.provider.measure(query, NOW))
             await asyncio.sleep(0.1)
 
     async def ours(self, times: int, tenant: tuple[str, str] = OURS, pause: float = 0.05) -> list[float]:
@@ -103,9 +103,8 @@ class Neighbours:
         took = []
         for _ in range(times):
             started = time.perf_counter()
-            answer = await self.provider.measure(
-                Query(Prometheus("ours"), timeout=2.0, tenant=tenant, patience=10), NOW
-            )
+            own = Prometheus(f"ours # {tenant}")
+            answer = await self.provider.measure(Query(own, timeout=2.0, tenant=tenant, patience=10), NOW)
             took.append(time.perf_counter() - started)
             assert isinstance(answer, Sample), answer
             await asyncio.sleep(pause)
@@ -200,7 +199,7 @@ async def test_a_hundred_bad_queries_of_one_team_are_vetted_beside_another_one(p
         theirs = [
             asyncio.create_task(
                 neighbours.provider.validate(
-                    Query(Prometheus("hanging"), timeout=2.0, tenant=("they", f"r{number}"), patience=30)
+                    Query(Prometheus(f"hanging # {number}"), timeout=2.0, tenant=("they", f"r{number}"), patience=30)
                 )
             )
             for number in range(100)

@@ -228,13 +228,15 @@ async def test_saturation_times_out_instead_of_piling_up(prometheus) -> None:
     before = workers()
     hanging = [
         asyncio.create_task(
-            provider.measure(Query(Prometheus("hang"), timeout=1, tenant=(f"team-{number}", "shop")), NOW)
+            provider.measure(Query(Prometheus(f"hang # {number}"), timeout=1, tenant=(f"team-{number}", "shop")), NOW)
         )
         for number in range(10)
     ]
 
     async def wait() -> set[tuple[type, str]]:
-        queries = [Query(Prometheus("x"), patience=0.3, tenant=("we", f"r{number}")) for number in range(50)]
+        queries = [
+            Query(Prometheus(f"x # {number}"), patience=0.3, tenant=("we", f"r{number}")) for number in range(50)
+        ]
         started = time.monotonic()
         answers = await asyncio.gather(*(provider.measure(query, NOW) for query in queries))
         assert time.monotonic() - started < 1.0
@@ -244,7 +246,7 @@ async def test_saturation_times_out_instead_of_piling_up(prometheus) -> None:
     assert await wait() == {(Queued, "Queued")}  # they may be slow, and get their answer
     await until(lambda: any(task.done() for task in hanging))
     assert await wait() == {(Unreachable, "Timeout")}  # by now it is known that nobody gets one
-    assert "x" not in {query["query"] for query in prometheus.queries}
+    assert {query["query"].partition(" #")[0] for query in prometheus.queries} == {"hang"}
     assert (
         workers() <= before + 4
     )  # three at a time; a fourth is begun when one is not idle yet that just had its answer

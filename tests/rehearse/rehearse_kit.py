@@ -25,7 +25,7 @@ COMPARE: Json = {
             "requests": 'requests_total{service="{{ backend.service }}"}',
             "failures": 'requests_total{service="{{ backend.service }}",code="500"}',
         },
-        "lag": "5s",
+        "lag": "20s",  # so that it looks on its interval
     },
 }
 LATENCY: Json = {
@@ -37,7 +37,7 @@ LATENCY: Json = {
         "slowerThan": ["100ms", "300ms"],
         "tolerance": 1.2,
         "minRequests": 100,
-        "lag": "5s",
+        "lag": "20s",
     },
 }
 LIMIT: Json = {

@@ -156,12 +156,12 @@ def test_bursts_of_stable_s_own_are_no_alarm() -> None:
 
 
 def test_a_worse_one_is_found_and_a_much_worse_one_at_once() -> None:
-    """Ten times the errors at the first look or so: the counters settle for 8 s, and the grid has ten seconds."""
+    """Ten times the errors at the first look or so: the counters settle for 23 s, and the grid has ten seconds."""
     ten, thrice = compared(sides(HOURS), 10.0), compared(sides(HOURS), 3.0)
     assert ten.share == 1
     half = ten.within(0.5)
     assert half is not None
-    assert half <= 40
+    assert half <= 60
     later = thrice.within(0.5)
     assert later is not None
     assert half < later < RUN

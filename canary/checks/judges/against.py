@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 from canary.checks.judges.finding import Finding
 from canary.checks.judges.outcome import Flaw, NotJudged, Outcome
 from canary.checks.judges.words import share
-from canary.model.checks import Comparison, OnUnknown
+from canary.model.checks import SHORTEST_INTERVAL, Comparison, OnUnknown
 from canary.model.measurement import Compared, Sample, Timed
 from canary.model.rollout import DEFAULT_ALPHA
 from canary.model.values import Duration
@@ -54,6 +54,13 @@ class Against(ABC, Generic[P]):
     def given(self, alpha: Fraction, processes: int) -> Self:
         """The same with what it gets of a run's alpha, and the number of processes that share that."""
         return replace(self, alpha=alpha, processes=processes)
+
+    def pause(self, interval: float) -> float:
+        """Seconds between two of its looks in the long run, where few compare.
+
+        There is news once in a `lag` or more often, which is looked for twice in it, and at least once in an `interval`.
+        """
+        return min(interval, max(SHORTEST_INTERVAL, self.lag.seconds / 2))
 
     @property
     def part(self) -> float:
