@@ -13,6 +13,7 @@ import typer
 from canary.cli import (
     abort,
     backtest,
+    comparer,
     controller,
     doctor,
     explain,
@@ -89,6 +90,9 @@ def build() -> typer.Typer:
     server = group()
     server.command("run", help=controller.RUN_HELP)(controller.run)
     app.add_typer(server, name="controller", help=controller.HELP, rich_help_panel=RUN)
+    comparing = group()
+    comparing.command("run", help=comparer.RUN_HELP)(comparer.run)
+    app.add_typer(comparing, name="comparer", help=comparer.HELP, rich_help_panel=RUN)
     app.command("version", help=version.HELP, rich_help_panel=RUN)(version.version)
     return app
 
