@@ -41,14 +41,19 @@ def in_turn(large: bool) -> Iterator[None]:
         yield
 
 
+def few_parts(content: bytes, most: int = MAX_PARTS) -> None:
+    """Raises AnswerTooLarge: the JSON may consist of more values than are parsed."""
+    parts = content.count(b",") + content.count(b"[") + content.count(b"{")  # in strings too: it is an upper bound
+    if parts > most:
+        raise AnswerTooLarge(f"consists of more than {most} values")
+
+
 def parsed(content: bytes, most: int = MAX_PARTS) -> Any:
     """The JSON of an answer of at most so many values; None, which is no Prometheus answer either, if it is none.
 
     Raises AnswerTooLarge.
     """
-    parts = content.count(b",") + content.count(b"[") + content.count(b"{")  # in strings too: it is an upper bound
-    if parts > most:
-        raise AnswerTooLarge(f"consists of more than {most} values")
+    few_parts(content, most)
     try:
         with in_turn(len(content) > LARGE_BYTES):
             return json.loads(content)

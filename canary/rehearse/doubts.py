@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from canary.checks.judges.against import Against
+from canary.checks.judges.answers import Answers
 from canary.checks.judges.slower import Slower
 from canary.checks.judges.words import TIMES
 from canary.rehearse.plan import Compared, Plan, Sampled
@@ -29,9 +30,11 @@ def _of_the_plan(found: Plan) -> Iterator[str]:
         yield f"the steps take {_span(total)}, and after {deadline} every run fails: raise the deadline, or shorten the holds"
     if all(check.settings.dry_run for check in found.checks) and not found.unknown:
         yield "no check judges anything, so the weight rises on time alone"
-    blind = [time.index for time in found.times.steps if time.traffic and time.why]
+    read = any(isinstance(check.judge, Answers) and not check.settings.dry_run for check in found.others)
+    blind = [time.index for time in found.times.steps if time.traffic and time.why and not (time.answers and read)]
     limits = [one for one in found.sampled if not one.check.settings.dry_run]
-    if blind and found.compared and not limits and not found.unknown and not found.others:
+    others = [check for check in found.others if not isinstance(check.judge, Answers)]
+    if blind and found.compared and not limits and not found.unknown and not others:
         yield f"at {steps_words(blind)} nothing is compared, and no check with a limit looks there: add a check with a threshold"
 
 

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from canary.checks.comparable import incomparable, processes
+from canary.checks.comparable import incomparable, processes, unanswered
 from canary.checks.judges.against import Against
+from canary.checks.judges.answers import Answers
 from canary.checks.resolve import ResolvedCheck
 from canary.model.checks import SHORTEST_INTERVAL
 from canary.model.rollout import RolloutSpec
@@ -29,7 +30,7 @@ class StepTime:
     `starts` is when its routes are written, `accepted` when every gateway has accepted them: its hold begins then. `settled` is
     when the data planes follow, and `ends` when all that is waited for is there; a person who has to approve comes on top
     (`approval`). `share` and `mirror` are parts of 1: of the pair's requests, and of those that are copied. `process` is that of
-    its comparisons, 0 where `why` nothing is compared.
+    its comparisons, 0 where `why` nothing is compared. `answers`: those to mirrored requests are.
     """
 
     index: int
@@ -45,6 +46,7 @@ class StepTime:
     traffic: bool
     process: int
     why: str
+    answers: bool = False
 
     @property
     def over(self) -> float:
@@ -91,6 +93,7 @@ def timeline(spec: RolloutSpec, checks: Sequence[ResolvedCheck], settle: float) 
             traffic=traffic,
             process=numbers[index - 1],
             why=incomparable(spec, index),
+            answers=not unanswered(spec, index),
         )
         waits = [first_look(check, time, first_traffic) for check in checks if not check.settings.dry_run]
         now = max([time.ends, *(at for at in waits if at is not None)])
@@ -107,6 +110,10 @@ def first_look(check: ResolvedCheck, step: StepTime, first_traffic: float | None
     """When a check says something of a step for the first time, at the latest; None: it does not apply there, or is not waited for."""
     if not step.traffic:
         return None
+    if isinstance(check.judge, Answers) and not step.answers:
+        return None
+    if isinstance(check.judge, Answers):
+        return max(step.settled + check.judge.lag.seconds, warm(check, first_traffic)) + SHORTEST_INTERVAL
     if isinstance(check.judge, Against):
         return None if step.why else reads(check.judge, check, step, first_traffic) + SHORTEST_INTERVAL
     return max(step.settled + interval(check), warm(check, first_traffic))

@@ -131,3 +131,13 @@ def test_checks_hold_a_step_that_mirrors() -> None:
     """It gives no weight, and there is something to measure all the same."""
     late = mirroring(checks=checks(measured_at=ago(600)))
     assert "waiting for a measurement of error-rate" in steps(view(document(late)), NOW)[0].note
+
+
+def test_explain_says_that_a_comparer_gets_the_copies() -> None:
+    """To whom, and what that costs stable; a mirror of ours is found by the comparer's name."""
+    step: Json = {"mirror": {"percent": 20, "comparer": {"service": "shop-comparer", "port": 8080}}, "hold": "5m"}
+    words = told(document(first=step))
+    assert (
+        "Step 1: of 20 % of the requests a copy goes to comparer shop-comparer, for as long as the step lasts." in words
+    )
+    assert "The comparer sends each copy to shop-stable twice and to shop-canary once" in words

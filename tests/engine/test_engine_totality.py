@@ -18,7 +18,7 @@ from canary.decide.actions import WriteRoute
 from canary.decide.engine import decide
 from canary.decide.facts import CopyView, Facts, Problem, Recorded, RouteView, RuleView, WorkloadView
 from canary.model.base import ApiModel
-from canary.model.measurement import Compared, Counts, Malformed, NoData, Queued, Sample, Unreachable
+from canary.model.measurement import Answered, Compared, Counts, Malformed, NoData, Queued, Sample, Unreachable
 from canary.model.requests import Request, Verb
 from canary.model.rollout import RouteKind
 from canary.model.status import (
@@ -56,6 +56,10 @@ SPECS = (
         steps=[{"mirror": {"percent": 20}}, {"weight": 10}, {"weight": 100}],
         checks=[{"name": "errors", "compare": {"prometheus": COUNTERS, "lag": "0s", "minRequests": 1}}],
     ),
+    spec_of(
+        steps=[{"mirror": {"percent": 20, "comparer": {"service": "x", "port": 80}}}, {"weight": 10}],
+        checks=[{"name": "errors", "mirrored": {"minCompared": 1}}],
+    ),
 )
 
 times = st.integers(-10_000, 10_000).map(lambda seconds: START + timedelta(seconds=seconds))
@@ -88,6 +92,15 @@ looks = st.builds(
     stable_failed=counts,
     pods=st.dictionaries(st.text(max_size=3), st.tuples(counts, counts), max_size=2),
     canary_pods=st.integers(1, 3),
+)
+numbers = st.one_of(st.integers(-5, 500), st.just(10**18))
+answers = st.builds(
+    Answered,
+    at=times,
+    since=times,
+    compared=numbers,
+    paths=st.dictionaries(st.text(max_size=3), st.tuples(numbers, numbers, numbers), max_size=3),
+    unread=st.text(max_size=3),
 )
 evidence = built(
     EvidenceStatus,
@@ -261,7 +274,10 @@ def facts(draw: st.DrawFn) -> tuple[object, RolloutStatus, Facts]:
             counters=resolve_traffic(spec.traffic, None) if spec.traffic is not None else None,
             measurements=tuple(
                 draw(
-                    st.lists(st.tuples(st.sampled_from(("errors", "gone")), st.one_of(measurements, looks)), max_size=3)
+                    st.lists(
+                        st.tuples(st.sampled_from(("errors", "gone")), st.one_of(measurements, looks, answers)),
+                        max_size=3,
+                    )
                 )
             ),
             traffic=draw(optional(readings)),

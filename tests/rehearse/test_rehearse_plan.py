@@ -336,3 +336,22 @@ def test_a_check_that_nobody_here_knows_has_its_part_of_alpha_all_the_same() -> 
     assert told["alpha"]["checks"][1]["evidenceNeeded"] == 100
     assert told["alpha"]["sum"] == pytest.approx(0.07)
     assert not any("no check" in line for line in warnings(found))
+
+
+SAME: Json = {"name": "same", "interval": "10s", "mirrored": {}}
+TO_COMPARER: Json = {"mirror": {"percent": 20, "comparer": {"service": "compare", "port": 80}}, "hold": "1s"}
+
+
+def test_answers_are_waited_for_at_steps_that_mirror_to_a_comparer_alone() -> None:
+    """Its results are read 5 s after the gateways have settled, and looked at a second later; no other step waits for them."""
+    times = rehearsed([TO_COMPARER, {"weight": 10, "hold": "1s"}], SAME).times
+    assert times.steps[0].ends == ACCEPT + SETTLE + 5 + 1
+    assert times.steps[1].ends - times.steps[1].starts == ACCEPT + 1
+
+
+def test_answers_are_nobody_who_looks_at_the_other_steps() -> None:
+    """At 100 % neither a comparison nor they say anything."""
+    found = rehearsed([TO_COMPARER, *steps(10, 100)], COMPARE, SAME)
+    assert any(
+        "at step 3 nothing is compared, and no check with a limit looks there" in line for line in warnings(found)
+    )
