@@ -167,3 +167,19 @@ def test_what_is_no_histogram_is_named() -> None:
         between({}, series(({}, {"0.1": 1})), (0.1,))
     with pytest.raises(ValueError, match="a counter stands at -1"):
         between({}, one(-1, 0, 0, 0), (0.1,))
+
+
+def test_one_bucket_that_lost_a_little_is_of_a_server_that_is_behind() -> None:
+    """Where series are stored or deduplicated one by one, one is a scrape older than the others: that is no second life of hours."""
+    assert between(one(50, 80, 90, 100), one(49, 90, 99, 110), (0.1,)) is None
+    assert between(one(50, 80, 90, 100), one(49, 80, 90, 100), (0.1,)) is None
+    # A bound that nobody asks for says nothing.
+    assert between(one(50, 80, 90, 100), one(49, 90, 99, 110), (0.3,)) == Histogram(10, {0.3: 10})
+
+
+@pytest.mark.parametrize("twice", [("0.3", "0.30"), ("0.300", "0.3"), ("+Inf", "1e400")])
+def test_a_bucket_that_is_there_twice_is_not_chosen_from(twice: tuple[str, str]) -> None:
+    """Two series of one bound, as when a server begins to write them otherwise: one of them is of another time, and nobody knows which."""
+    counts = {"0.3": 8.0, "+Inf": 10.0, twice[0]: 9.0, twice[1]: 3.0}
+    with pytest.raises(NoBucket, match=r"counted by two series"):
+        between(one(5, 8, 9, 10), series(({"instance": "gateway"}, counts)), (0.3,))

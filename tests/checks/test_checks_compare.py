@@ -528,3 +528,25 @@ def test_nothing_here_is_as_wrong_as_many_looks():
                 after[key] = (found, after.get(key, (found, 0.0))[1] + chance * part)
         states = dict(after.values())
     assert 0 < lost <= 0.2
+
+
+@pytest.mark.parametrize("tiny", [5e-324, 1e-320, 1e-200])
+def test_numbers_that_no_arithmetic_survives(tiny):
+    """A status that holds one is refused, and a look that counts one has counted nothing: neither breaks a decision."""
+    import json
+
+    judge = Compare(0.05)
+    pods = {"a": (300.0, 3.0), "b": (240.0, 1.0)}
+    progress = judge.fold(judge.begin(), Look(60, 540, 40, 4, pods))
+    found = json.loads(dump(judge, progress))
+    for forged in (
+        {"pods": [[1, tiny, 0], [2, tiny, tiny]]},
+        {"looks": [0, 0, 95, 125, 48, tiny, 0, 0, 0, 0, 1, 2, 19, 1]},
+    ):
+        with pytest.raises(ValueError, match=r"\w"):
+            load(judge, json.dumps({**found, **forged}))
+    odd = judge.begin()
+    for _ in range(3):
+        odd = judge.fold(odd, Look(60, 540, 40, tiny, {"a": (tiny, tiny), "b": (tiny, 0.0)}))
+    assert judge.judge(odd).standing is Standing.FAIL
+    assert load(judge, dump(judge, odd)) == odd

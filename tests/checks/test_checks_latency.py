@@ -196,3 +196,32 @@ def test_a_look_takes_no_time(times):
     assert max(work[-100:]) <= 1.05 * max(work[100:200])
     assert max(work) <= MOST
     assert max(len(text) for text in texts) <= MOST_TEXT
+
+
+@pytest.mark.parametrize("tiny", [5e-324, 3e-309, 1e-200, 1e-13])
+def test_what_is_smaller_than_any_count_is_none(tiny: float) -> None:
+    """A counter may say whatever a float can: a part of a request that nobody can have sent is none, and fails no canary."""
+    judge = latency()
+    progress = folded(judge, [(histogram(50, 5), histogram(90, 9))])
+    assert (
+        judge.fold(progress, Histogram(tiny, dict.fromkeys(judge.bounds, 0.0)), histogram(90, 9)).buckets
+        == progress.buckets
+    )
+    odd = Histogram(50, dict.fromkeys(judge.bounds, 50.0)), Histogram(90 + tiny, dict.fromkeys(judge.bounds, 90.0))
+    for _ in range(8):
+        progress = judge.fold(progress, *odd)
+    assert judge.judge(progress).standing is Standing.INCONCLUSIVE
+    assert load_latency(judge, dump_latency(judge, progress)) == progress
+
+
+@pytest.mark.parametrize("tiny", [5e-324, 1e-320, 1e-200])
+def test_a_status_with_numbers_that_no_arithmetic_survives_is_refused(tiny: float) -> None:
+    """What is read from a status can be gone on from: nothing is 0 by its square alone."""
+    judge = latency()
+    text = dump_latency(judge, folded(judge, [(histogram(50, 5), histogram(90, 9))] * 3))
+    found = json.loads(text)
+    for place in range(len(found["buckets"][0][3])):
+        forged = json.loads(text)
+        forged["buckets"][0][3][place] = tiny
+        with pytest.raises(ValueError, match=r"\w"):
+            load_latency(judge, json.dumps(forged))

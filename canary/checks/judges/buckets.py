@@ -2,7 +2,7 @@
 
 A classic histogram is a counter for each bound (`le`), of the requests that took at most so long, and one for all (`+Inf`). Its
 counters restart together. So they are subtracted together: one bucket that fell says that all of its histogram began anew,
-however many the others have counted again since.
+however many the others have counted again since. One that fell a little is of another replica, as it is of errors.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ Counts = Mapping[float, float]
 
 
 class NoBucket(ValueError):
-    """A histogram lacks a bucket that is asked for, or is none; in words that a person reads."""
+    """A histogram lacks a bucket that is asked for, has it twice, or is none; in words that a person reads."""
 
 
 def histograms(series: Series, unit: float = 1.0) -> dict[Labels, dict[float, float]]:
     """The histograms among series by their labels without `le`, which counts in `unit` seconds.
 
-    Raises NoBucket: a series has no `le`, or one that is no number. ValueError: a counter that is none.
+    Raises NoBucket: a series has no `le`, or one that is no number, or another one has the same. ValueError: a counter that is none.
     """
     found: dict[Labels, dict[float, float]] = {}
     for labels, value in series.items():
@@ -41,7 +41,11 @@ def histograms(series: Series, unit: float = 1.0) -> dict[Labels, dict[float, fl
             raise error if isinstance(error, NoBucket) else NoBucket(f"the label le is {bound!r}") from error
         if not (isfinite(value) and 0 <= value <= MOST):
             raise ValueError(f"a counter stands at {value}")
-        found.setdefault(frozenset(named.items()), {})[le] = value
+        counts = found.setdefault(frozenset(named.items()), {})
+        if le in counts:
+            bucket = "of all requests" if le == inf else f"of {seconds_words(le)}"
+            raise NoBucket(f"the bucket {bucket} is counted by two series of one histogram, which write le in two ways")
+        counts[le] = value
     return found
 
 
@@ -69,7 +73,7 @@ def between(
             continue  # nobody knows when it began: it counts from the next look
         if was is not None and not all(bound in was for bound in needed):
             continue  # other buckets than before: the same
-        if was is not None and was[inf] * SHRINKS < counts[inf] < was[inf]:
+        if was is not None and any(was[bound] * SHRINKS < counts[bound] < was[bound] for bound in needed):
             return None
         if was is None or any(counts[bound] < was[bound] for bound in needed):
             was = dict.fromkeys(needed, 0.0)

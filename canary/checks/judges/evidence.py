@@ -39,6 +39,9 @@ LATER = (0.02, 0.15, 0.76, 0.03, 0.02, 0.02)
 MOST = 1e15
 """No count is larger; floats hold whole numbers up to it."""
 
+LEAST = 1e-12
+"""What is less is nothing: floats left it over, or somebody made it up, and its square may be 0 where it is not."""
+
 
 @dataclass(frozen=True, slots=True)
 class Bets:
@@ -140,7 +143,7 @@ def shared(declared: Iterable[Fraction | None], alpha: Fraction) -> tuple[Fracti
 
 def trimmed(number: float) -> float:
     """Ten digits of a number: what a status holds is what was judged, whether or not somebody restarted in between."""
-    return float(f"{number:.10g}")
+    return float(f"{number:.10g}") if abs(number) >= LEAST else 0.0
 
 
 def _whole(parts: Sequence[float], kept: Sequence[int]) -> tuple[float, ...]:

@@ -126,19 +126,15 @@ class Latency:
         if any(bound not in one.within for bound in self.bounds for one in (canary, stable)):
             needed = ", ".join(f"{bound:g}" for bound in self.bounds)
             raise ValueError(f"both histograms need the buckets {needed}")
-        if canary.requests == 0 or stable.requests == 0:
+        requests = trimmed(canary.requests), trimmed(stable.requests)
+        if 0 in requests:
             return Slow(before.buckets, before.canary, before.stable, min(before.onesided + 1, 10**9))
         buckets = tuple(
-            self._fold(
-                one,
-                canary.requests,
-                stable.requests,
-                *(side.requests - side.within[bound] for side in (canary, stable)),
-            )
+            self._fold(one, *requests, *(trimmed(side.requests - side.within[bound]) for side in (canary, stable)))
             for bound, one in zip(self.bounds, before.buckets, strict=True)
         )
-        requests = trimmed(before.canary + canary.requests), trimmed(before.stable + stable.requests)
-        return Slow(buckets, *requests, before.onesided)
+        canary_, stable_ = trimmed(before.canary + requests[0]), trimmed(before.stable + requests[1])
+        return Slow(buckets, canary_, stable_, before.onesided)
 
     def _fold(self, before: Bucket, canary: float, stable: float, slow: float, stable_slow: float) -> Bucket:
         worse = before.worse

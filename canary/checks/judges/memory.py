@@ -13,7 +13,7 @@ from typing import Any
 
 from canary.checks.judges.compare import Compare, Progress
 from canary.checks.judges.dispersion import CAP, PODS, Looks, Pods
-from canary.checks.judges.evidence import MOST, Bets
+from canary.checks.judges.evidence import LEAST, MOST, Bets
 from canary.checks.judges.latency import Bucket, Latency, Slow
 
 MOST_TEXT = 1024
@@ -190,6 +190,8 @@ def _number(found: Any, least: float, most: float) -> float:
         or not (least <= found <= most and isfinite(found))
     ):
         raise ValueError(f"a number is not between {least:g} and {most:g}")
+    if 0 < abs(found) < LEAST:
+        raise ValueError("a number is so small that nobody has counted it")
     return float(found)
 
 
