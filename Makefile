@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # Tests run in so many processes beside each other, most of which wait at any time; with 0 in one, which is what a debugger needs.
-WORKERS ?= 3
+WORKERS ?= 4
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS)
 READY := $(VENV)/.ready
 # What the set-up unpacks (prometheus, kubectl, helm) comes last: what the machine has of its own is preferred.

@@ -19,6 +19,7 @@ CanaryError
 ├── BackendMissing            a write that is not sent: what it refers to is not there (retry may help)
 ├── WriteAltered              the API server kept something else than was written (retry may help)
 ├── ConfigError               settings, kubeconfig, flags
+├── HistoryError              a Prometheus does not tell what it measured before
 ├── LeadershipLost            another controller does our work now
 └── SandboxError              a part of the sandbox did not come up
 """
@@ -70,6 +71,10 @@ class WriteAltered(CanaryError):
     """The API server took a write and kept something else: admission changed it, or its definitions dropped a field."""
 
     retryable = True
+
+
+class HistoryError(CanaryError):
+    """A Prometheus does not tell what it measured before; in words that say what was asked."""
 
 
 class ConfigError(CanaryError):

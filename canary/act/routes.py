@@ -13,13 +13,14 @@ from canary.decide.actions import WriteRoute
 from canary.errors import BackendMissing, Conflict, NotFound, NotServed, Unprocessable, WriteAltered
 from canary.json_patch import Operation
 from canary.kube import SERVICES, Kube, Resource
+from canary.kube.endpoints import ready_endpoints
 from canary.observe.objects import slim, version
 from canary.observe.store import Key, Store
 from canary.routes.edit import edit
 from canary.routes.intent import PREFIX, Mode, parse_intent, run_annotation
 from canary.routes.key import RouteKey
 from canary.routes.ownership import given_back
-from canary.routes.pair import Backend
+from canary.routes.pair import Pair
 
 Json = dict[str, Any]
 
@@ -84,7 +85,7 @@ class RouteWriter:
         ):
             return False
         if action.plan.adds_mirror(document):
-            await self._check_backend(action.plan.pair.canary)
+            await self._check_target(action.plan.pair)
         if action.intent is None:
             return await self._release(action, document, gate)
         if failing_since is not None and action.intent.mode is Mode.ROLLBACK:
@@ -111,17 +112,20 @@ class RouteWriter:
         _compare(action, answer, document, name)
         return True
 
-    async def _check_backend(self, canary: Backend) -> None:
+    async def _check_target(self, pair: Pair) -> None:
         """A mirror to a Service or port that is not there makes some gateways answer every user of the rule with 500."""
-        words = f"requests cannot be mirrored to {canary}"
+        target, field = pair.copied_to, "spec.canary" if pair.comparer is None else "the step's mirror.comparer"
+        words = f"requests cannot be mirrored to {target}"
         try:
-            service = await self._kube.get(SERVICES, canary.service, canary.namespace)
+            service = await self._kube.get(SERVICES, target.service, target.namespace)
         except NotFound as error:
-            raise BackendMissing(f"{words}: there is no such Service; create it, or correct spec.canary") from error
+            raise BackendMissing(f"{words}: there is no such Service; create it, or correct {field}") from error
         ports = [port.get("port") for port in service.get("spec", {}).get("ports") or ()]
-        if canary.port not in ports:
+        if target.port not in ports:
             listed = ", ".join(map(str, ports)) or "none"
-            raise BackendMissing(f"{words}: the Service has no port {canary.port}; its ports: {listed}")
+            raise BackendMissing(f"{words}: the Service has no port {target.port}; its ports: {listed}")
+        if pair.comparer is not None and not await ready_endpoints(self._kube, target.service, target.namespace):
+            raise BackendMissing(f"{words}: no endpoint of the Service is ready; look at the comparer's Deployment")
 
     async def _get(self, route: RouteKey) -> Json:
         return await self._kube.get(self._resource(route), route.name, route.namespace)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from canary.checks.judges.against import Against
+from canary.checks.judges.answers import Answers
 from canary.checks.judges.evidence import shared
 from canary.checks.resolve import ResolvedCheck
 from canary.model.rollout import RolloutSpec
@@ -21,9 +22,24 @@ def incomparable(spec: RolloutSpec, index: int) -> str:
         return f"rule {apart[0]} has a share of its own, and who uses it is no random sample: nothing is compared"
     if shares.weight == 100:
         return "stable has no traffic at 100 %: nothing to compare with"
+    if step.mirror is not None and step.mirror.comparer is not None:
+        return "copies go to a comparer, which sends both versions other numbers of requests: nothing is compared"
     if shares.weight == 0 and step.mirror is None:
         return "the canary has no traffic: nothing to compare"
     return ""
+
+
+def unanswered(spec: RolloutSpec, index: int) -> str:
+    """Why no answers are compared at a one-based step, in words; empty where they are."""
+    mirror = spec.steps[index - 1].mirror
+    return (
+        "" if mirror is not None and mirror.comparer is not None else "the step mirrors to no comparer: nothing to read"
+    )
+
+
+def answered(spec: RolloutSpec) -> int:
+    """At how many steps answers are compared, each by itself."""
+    return sum(not unanswered(spec, index) for index in range(1, len(spec.steps) + 1))
 
 
 def processes(spec: RolloutSpec) -> tuple[int, ...]:
@@ -48,12 +64,18 @@ def processes(spec: RolloutSpec) -> tuple[int, ...]:
 def with_alphas(checks: Iterable[ResolvedCheck], spec: RolloutSpec, unresolved: int = 0) -> tuple[ResolvedCheck, ...]:
     """The checks, of which each comparison knows its part of alpha. `unresolved` of the Rollout may be comparisons too."""
     checks = tuple(checks)
-    judges = [check.judge for check in checks if isinstance(check.judge, Against)]
+    judges = [check.judge for check in checks if isinstance(check.judge, Against | Answers)]
     if not judges:
         return checks
     alphas = iter(shared((*(judge.own for judge in judges), *[None] * unresolved), spec.shared_alpha))
-    parts = max((1, *processes(spec)))
-    return tuple(
-        replace(check, judge=check.judge.given(next(alphas), parts)) if isinstance(check.judge, Against) else check
-        for check in checks
-    )
+    parts, steps = max((1, *processes(spec))), answered(spec)
+    given = []
+    for check in checks:
+        match check.judge:
+            case Against():
+                given.append(replace(check, judge=check.judge.given(next(alphas), parts)))
+            case Answers():
+                given.append(replace(check, judge=check.judge.given(next(alphas), steps)))
+            case _:
+                given.append(check)
+    return tuple(given)

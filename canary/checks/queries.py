@@ -45,6 +45,8 @@ def check_query(
         args=check.args,
         backend={"stable": stable, "canary": canary}[backend] if backend is not None else None,
     )
+    if spec.comparer is not None:
+        names["comparer"] = {"service": spec.comparer.service, "namespace": namespace}
     return check.source.rendered(names)
 
 

@@ -93,7 +93,8 @@ def resolve(check: Check, template: CheckTemplateSpec | None, field: str) -> Res
     args = {} if template is None else arguments(check.args or {}, template, field)
     settings = overlay(check, template or _DEFAULTS)
     compares = declared.compare is not None
-    if compares and (settings.failure_limit or settings.failures):
+    judges_itself = compares or declared.mirrored is not None
+    if judges_itself and (settings.failure_limit or settings.failures):
         raise SpecError(f"{field}.{'failureLimit' if settings.failure_limit else 'failures'}", NO_LIMIT_WORDS)
     if declared.compare is not None and declared.compare.slower_than is not None and not settings.initial_delay.seconds:
         raise SpecError(f"{field}.initialDelay", WARM_WORDS)

@@ -12,12 +12,14 @@ import typer
 
 from canary.cli import (
     abort,
+    backtest,
     comparer,
     controller,
     doctor,
     explain,
     lint,
     pause,
+    plan,
     promote,
     resume,
     retry,
@@ -82,6 +84,8 @@ def build() -> typer.Typer:
     app.command("abort", help=abort.HELP, rich_help_panel=STEER)(abort.abort)
     app.command("retry", help=retry.HELP, rich_help_panel=STEER)(retry.retry)
     app.command("lint", help=lint.HELP, rich_help_panel=CHECK)(lint.lint)
+    app.command("plan", help=plan.HELP, rich_help_panel=CHECK)(plan.plan)
+    app.command("backtest", help=backtest.HELP, rich_help_panel=CHECK)(backtest.backtest)
     app.command("doctor", help=doctor.HELP, rich_help_panel=CHECK)(doctor.doctor)
     server = group()
     server.command("run", help=controller.RUN_HELP)(controller.run)

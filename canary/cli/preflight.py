@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -211,8 +211,10 @@ def _templates(document: Document, kind: str) -> bool:
 
 
 def _places(namespace: str, spec: Json) -> set[str]:
-    """The namespaces of the two Services."""
-    targets: Iterable[Any] = (spec.get("stable"), spec.get("canary"))
+    """The namespaces of the two Services, and that of a comparer's."""
+    targets: list[Any] = [spec.get("stable"), spec.get("canary")]
+    mirrors = (step.get("mirror") for step in _list(spec.get("steps")))
+    targets += [{} for mirror in mirrors if isinstance(mirror, dict) and mirror.get("comparer")]
     return {str(target.get("namespace") or namespace) if isinstance(target, dict) else namespace for target in targets}
 
 

@@ -22,12 +22,17 @@ Json = dict[str, Any]
 
 def run(work: Coroutine[Any, Any, int | None]) -> int:
     """Run a verb's coroutine to its exit code. Log lines of the libraries appear with --debug only."""
+    return run_here(lambda: asyncio.run(work))
+
+
+def run_here(work: Callable[[], int | None]) -> int:
+    """The same for a verb that asks one thing after the other, and that Ctrl-C has to end in the middle of a question."""
     if debugging():
         logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
     else:
         logging.lastResort = None
     try:
-        return asyncio.run(work) or ExitCode.OK
+        return work() or ExitCode.OK
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
     except BrokenPipeError:

@@ -16,6 +16,7 @@ from canary.checks.queries import BACKENDS, Backend
 from canary.checks.resolve import ResolvedCheck
 from canary.checks.sources import Source
 from canary.controller.clock import Clock
+from canary.controller.comparers import Answering
 from canary.controller.conditions import Weigh
 from canary.controller.counting import Counting
 from canary.controller.proof import Proof
@@ -199,12 +200,14 @@ class Measurements:
             earliest = traffic_since + timedelta(seconds=check.settings.initial_delay.seconds)
             first = max(first, (earliest - now).total_seconds())
         await self._clock.sleep(max(first, 0.0))
-        counting, pause, began = Counting(), SHORTEST_INTERVAL, self._clock.now()
-        proof = _proof(check, sure)
+        counting, answering, pause, began = Counting(), Answering(), SHORTEST_INTERVAL, self._clock.now()
+        proof, least = _proof(check, sure), interval * (1 - 2 * JITTER)
         while True:
             started = self._clock.now()
-            max_age = self._max_age(pause, began, started)
-            found = await self._count(check, counting, started, interval * (1 - 2 * JITTER), max_age)
+            if check.per_backend:
+                found = await self._count(check, counting, started, least, self._max_age(pause, began, started))
+            else:
+                found = await self._read(check, answering, started, least)
             if found is not None:
                 if proof is not None and isinstance(found, Compared):
                     self._prove(check.name, proof, found)
@@ -251,6 +254,17 @@ class Measurements:
             return await self._put(check, query, now)
 
         return await counting.look(sources, ask, now, least)
+
+    async def _read(self, check: ResolvedCheck, answering: Answering, now: datetime, least: float) -> Measured | None:
+        try:
+            source = self._render(check, None)
+        except RenderError as error:
+            return Malformed(now, "UnknownVariable", str(error), check.source.text)
+
+        async def ask(source: Source) -> Measurement:
+            return await self._put(check, self._query(check, source), now)
+
+        return await answering.look(source, ask, now, least)
 
     async def _ask(
         self, check: ResolvedCheck, now: datetime, backend: Backend | None = None, max_age: float = 0.0

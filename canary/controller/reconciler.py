@@ -17,6 +17,7 @@ from canary.act.executor import Executor, Result, World
 from canary.act.reading import still_so
 from canary.act.status import StatusWriter
 from canary.checks.judges.against import Against
+from canary.checks.judges.answers import Answers
 from canary.checks.queries import Backend
 from canary.checks.resolve import ResolvedCheck
 from canary.checks.sources import Source
@@ -42,7 +43,7 @@ from canary.fair import Limit
 from canary.kube import Kube
 from canary.kube.retry import ROUTE_WRITE
 from canary.metrics.port import Provider
-from canary.model.measurement import Compared, Counts, Measured, Reading, Sample, Timed
+from canary.model.measurement import Answered, Compared, Counts, Measured, Reading, Sample, Timed
 from canary.model.rollout import RolloutSpec
 from canary.model.status import ACTIVE, Phase, RolloutStatus
 from canary.observe.checks import Resolver, resolve_checks
@@ -109,7 +110,7 @@ class Inbox:
 
     def put(self, name: str, measurement: Measured | Reading) -> None:
         if name == TRAFFIC:
-            self.traffic = None if isinstance(measurement, Sample | Compared | Timed) else measurement
+            self.traffic = None if isinstance(measurement, Sample | Compared | Timed | Answered) else measurement
         if name == TRAFFIC or isinstance(measurement, Counts):
             return
         self.measurements.append((name, measurement))
@@ -413,7 +414,7 @@ class Reconciler:
             checks = (
                 check
                 for check in observation.facts.checks
-                if check.name in settled or not isinstance(check.judge, Against)
+                if check.name in settled or not isinstance(check.judge, Against | Answers)
             )
             step = observation.status.step
             evidence_since = step.evidence_since if step is not None else None
@@ -424,7 +425,7 @@ class Reconciler:
         """By comparison, from when on its counters may be read."""
         settle, found = observation.facts.settle, {}
         for check in observation.facts.checks:
-            if isinstance(check.judge, Against):
+            if isinstance(check.judge, Against | Answers):
                 at = settled_from(check.judge, observation.status.check(check.name), settle)
                 if at is not None:
                     found[check.name] = at

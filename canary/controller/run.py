@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from canary.act.events import EventRecorder
+from canary.checks.sources.comparer import Comparer
 from canary.checks.sources.prometheus import Prometheus
 from canary.controller.clock import Clock, SystemClock
+from canary.controller.comparers import replicas
 from canary.controller.handlers import watch
 from canary.controller.informers import Informers
 from canary.controller.leadership import Leadership
@@ -30,6 +32,7 @@ from canary.errors import ApiError, ConfigError, NotFound
 from canary.kube import CHECKTEMPLATES, CLUSTERCHECKTEMPLATES, HTTPROUTES, ROLLOUTS, ROUTES, Kube, KubeClient, Resource
 from canary.kube.courier import Lane
 from canary.kube.unreached import address
+from canary.metrics.comparer import ComparerProvider
 from canary.metrics.credentials import Credentials
 from canary.metrics.port import Provider
 from canary.metrics.prometheus import PrometheusProvider
@@ -92,7 +95,7 @@ async def serve(
         )
         await check_server(kube)
         if provider is None:
-            provider = providers(settings)
+            provider = providers(settings, kube)
             stack.push_async_callback(provider.close)
         recorder = await stack.enter_async_context(EventRecorder(kube))
         clock = clock or SystemClock()
@@ -232,10 +235,11 @@ async def _after(event: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
         work.close()
 
 
-def providers(settings: Settings) -> Providers:
+def providers(settings: Settings, kube: Kube) -> Providers:
     """Whoever can be asked for numbers, by the source that asks them."""
     return Providers(
         {
+            Comparer: ComparerProvider(partial(replicas, kube)),
             Prometheus: PrometheusProvider(
                 settings.prometheus_url, settings.prometheus_hosts, credentials=credentials(settings)
             ),

@@ -9,13 +9,14 @@ Where nothing can be compared, at 100 % for one, a comparison is NotApplicable: 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
-from canary.checks.comparable import incomparable, processes
+from canary.checks.comparable import incomparable, processes, unanswered
 from canary.checks.judges.against import Against
+from canary.checks.judges.answers import Answers
 from canary.checks.judges.finding import Finding, Standing
 from canary.checks.resolve import ResolvedCheck
 from canary.decide import reasons
@@ -36,6 +37,8 @@ TOO_EARLY = frozenset({"NotMeasured", "TooFewRequests"})
 
 NO_STEP = "the run is at no step that is declared"
 
+AFTER_THE_STEPS = "the run is being promoted, and nothing is mirrored any more"
+
 AT_PROMOTION = "the run is being promoted, and stable becomes what the canary is: nothing to compare with"
 
 
@@ -50,7 +53,22 @@ def why_not(scope: Scope) -> str:
 
 def applicable(scope: Scope, check: ResolvedCheck) -> bool:
     """Whether a check can say anything at this step."""
-    return not isinstance(check.judge, Against) or not why_not(scope)
+    match check.judge:
+        case Against():
+            return not why_not(scope)
+        case Answers():
+            return not why_unanswered(scope)
+        case _:
+            return True
+
+
+def why_unanswered(scope: Scope) -> str:
+    """Why no answers are compared now, in words; empty where they are."""
+    if scope.status.phase is Phase.PROMOTING:
+        return AFTER_THE_STEPS
+    if scope.declared_step is None:
+        return NO_STEP
+    return unanswered(scope.spec, scope.step.index)
 
 
 def compare(
@@ -76,7 +94,7 @@ def compare(
     return state, told
 
 
-def settled_from(rule: Against[Any], said: CheckStatus | None, settle: timedelta) -> datetime | None:
+def settled_from(rule: Against[Any] | Answers, said: CheckStatus | None, settle: timedelta) -> datetime | None:
     """From when on a reading of the counters is of nothing but what the routes say now; None: nobody knows yet."""
     evidence = said.evidence if said is not None else None
     if evidence is None or evidence.since is None or not evidence.about:
@@ -88,18 +106,28 @@ def _evidence(scope: Scope, check: ResolvedCheck, rule: Against[Any], before: Ev
     """What was gathered of the present process, and since when the routes say what they say."""
     number = processes(scope.spec)[scope.step.index - 1]
     process = digest([scope.run.number, number, repr(check.source), dict(check.args), rule.tolerance])
+
+    def moved(state: str) -> str:
+        with suppress(ValueError):  # what cannot be read is told when the next look comes
+            return rule.dumped(rule.moved(rule.loaded(state)))
+        return state
+
+    return evidence_of(scope, process, float(rule.alpha), before, moved)
+
+
+def evidence_of(
+    scope: Scope, process: str, alpha: float, before: EvidenceStatus | None, moved: Callable[[str], str] = str
+) -> EvidenceStatus:
+    """What was gathered of a process, and since when the routes say what they say; `moved`: what is left of it when they change."""
     if before is None or before.process != process:
-        before = EvidenceStatus(alpha=float(rule.alpha), process=process)
+        before = EvidenceStatus(alpha=alpha, process=process)
     said = said_now(scope)
     about = "" if said is None or not scope.has_traffic else digest(said)
     if before.since is not None and before.since > scope.now:  # no clock of ours has said that
         before = routes_moved(before, "", scope.now)
     if about != before.about:
-        state = before.state
-        with suppress(ValueError):  # what cannot be read is told when the next look comes
-            state = rule.dumped(rule.moved(rule.loaded(state))) if state else ""
-        before = routes_moved(before, about, scope.now, state)
-    return before if before.alpha == float(rule.alpha) else before.model_copy(update={"alpha": float(rule.alpha)})
+        before = routes_moved(before, about, scope.now, moved(before.state) if before.state else "")
+    return before if before.alpha == alpha else before.model_copy(update={"alpha": alpha})
 
 
 def _folded(
@@ -149,14 +177,14 @@ def _said(scope: Scope, check: ResolvedCheck, rule: Against[Any], finding: Findi
     if finding.reason in {*TOO_EARLY, "OneSided"}:
         return policy(check.settings.on_no_data, finding.reason, finding.message)
     if finding.reason == "Overdispersed":
-        return _inconclusive(scope, rule, finding)
+        return inconclusive(scope, rule.on_inconclusive, finding)
     return Said(VerdictKind.PASS, finding.reason, finding.message)
 
 
-def _inconclusive(scope: Scope, rule: Against[Any], finding: Finding) -> Said:
+def inconclusive(scope: Scope, declared: OnUnknown, finding: Finding) -> Said:
     """While the step holds there is time to know more; nothing rises meanwhile."""
     until = scope.step.hold_until
     holds = until is None or scope.now < until
-    if holds and rule.on_inconclusive is not OnUnknown.PASS:
+    if holds and declared is not OnUnknown.PASS:
         return Said(VerdictKind.UNKNOWN, finding.reason, finding.message)
-    return policy(rule.on_inconclusive, finding.reason, finding.message)
+    return policy(declared, finding.reason, finding.message)

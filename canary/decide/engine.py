@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial, reduce
 
 from canary.checks.judges.against import Against
+from canary.checks.judges.answers import Answers
 from canary.decide import reasons
 from canary.decide.actions import (
     Action,
@@ -17,6 +18,7 @@ from canary.decide.actions import (
     StampRequest,
     WriteRoute,
 )
+from canary.decide.answering import compare_answers
 from canary.decide.comparing import compare
 from canary.decide.copying import tidied_copy
 from canary.decide.ending import rolling_back
@@ -161,11 +163,15 @@ def _measure(scope: Scope) -> Scope:
         state = before
         if live:
             found = [measurement for name, measurement in scope.facts.measurements if name == check.name]
-            if isinstance(check.judge, Against):
-                state, more = compare(scope, check, check.judge, before, found)
-                told += more
-            else:
-                state = reduce(partial(judge, check), found, before)
+            match check.judge:
+                case Against():
+                    state, more = compare(scope, check, check.judge, before, found)
+                    told += more
+                case Answers():
+                    state, more = compare_answers(scope, check, check.judge, before, found)
+                    told += more
+                case _:
+                    state = reduce(partial(judge, check), found, before)
         states.append(state)
     return counted(scope.with_(*told, checks=tuple(states)))
 

@@ -129,8 +129,8 @@ def _objection(route: RouteView, rule: RuleView, ours: Collection[str]) -> str:
         return ""
     if rule.key in route.copied:
         return (
-            f"rule {rule.key} of {route.label} mirrors {decimal_text(route.copied[rule.key])} % of its requests to the canary already; take that "
-            "filter away, or the mirror out of the step"
+            f"rule {rule.key} of {route.label} mirrors {decimal_text(route.copied[rule.key])} % of its requests to "
+            f"{route.pair.copied_to_words} already; take that filter away, or the mirror out of the step"
         )
     if (rule.filters or 0) >= MOST_FILTERS:
         return (

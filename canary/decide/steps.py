@@ -98,7 +98,8 @@ def _wants(scope: Scope) -> str:
     if declared is None or (declared.mirror is None and declared.match is None) or scope.shares.some:
         parts.append(f"{scope.shares} of the pair to the canary")
     if declared is not None and declared.mirror is not None:
-        parts.append(f"mirroring {decimal_text(declared.mirror.share)} % of the requests to the canary")
+        target = "the canary" if declared.mirror.comparer is None else f"comparer {declared.mirror.comparer.service}"
+        parts.append(f"mirroring {decimal_text(declared.mirror.share)} % of the requests to {target}")
     if declared is not None and declared.match is not None:
         parts.append("requests that opt in to the canary")
     if declared is not None and declared.hold is not None:

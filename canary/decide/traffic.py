@@ -74,8 +74,8 @@ def wrong_share(scope: Scope) -> str:
 def too_many_copies(scope: Scope) -> str:
     """Why a gateway provably copies far more than it was asked to, in words; empty where nothing is proven."""
     evidence = _evidence(scope)
-    if evidence is None or not scope.copied or scope.opted_in:
-        return ""
+    if evidence is None or not scope.copied or scope.opted_in or scope.spec.comparer is not None:
+        return ""  # what a comparer sends on is its own measure
     asked = float(scope.copied)
     if not copied_above(evidence.least, float(scope.written), MOST_COPIES * asked):
         return ""

@@ -13,7 +13,7 @@ from canary.checks.judges import Broken, Judged, NotJudged
 from canary.checks.resolve import ResolvedCheck
 from canary.model import evolution
 from canary.model.checks import OnUnknown
-from canary.model.measurement import Compared, Malformed, Measured, NoData, Queued, Sample, Timed, Unreachable
+from canary.model.measurement import Answered, Compared, Malformed, Measured, NoData, Queued, Sample, Timed, Unreachable
 from canary.model.status import CheckStatus, EvidenceStatus, VerdictKind
 
 
@@ -40,7 +40,7 @@ def judge(check: ResolvedCheck, before: CheckStatus | None, measurement: Measure
             said = policy(check.settings.on_error, measurement.reason, measurement.message)
         case Queued():
             return _queued(before, measurement)
-        case Compared() | Timed():  # of a check that compares no more, or not yet: it was edited meanwhile
+        case Compared() | Timed() | Answered():  # of a check that compares no more, or not yet: it was edited meanwhile
             return before
         case _:
             assert_never(measurement)

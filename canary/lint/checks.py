@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from canary.checks.judges import Judge, arguments_of
+from canary.checks.judges import Answers, Judge, arguments_of
 from canary.checks.queries import check_questions
 from canary.checks.render import variables
 from canary.checks.resolve import ResolvedCheck, resolve
 from canary.checks.sources import Source, source_of
 from canary.checks.traffic import TRAFFIC, resolve_traffic, traffic_queries
 from canary.errors import RenderError, SpecError
-from canary.lint import comparisons
+from canary.lint import comparisons, mirrored
 from canary.lint.findings import Finding, Path, Rule, Severity, path_of
 from canary.lint.source import Document
 from canary.lint.world import World
@@ -82,7 +82,7 @@ def template_findings(document: Document) -> Found:
         yield from comparisons.of_applications(document, ("spec",), source)
     if counts or compares:
         yield from comparisons.tells_backends_apart(document, ("spec", "traffic") if counts else ("spec",), source)
-    else:
+    elif template.mirrored is None:
         yield from _names_the_canary(document, path, source, ())
     if all(declared[name].default is not None for name in used):
         # Without a value nobody can say whether the text around a tag is PromQL; a Rollout that gives one can.
@@ -97,6 +97,7 @@ def rollout_findings(document: Document, spec: RolloutSpec, world: World) -> Fou
     yield from _plan(document, spec)
     for index, check in enumerate(spec.checks):
         yield from _check(document, spec, check, index, world)
+    yield from mirrored.unread(document, spec)
     yield from _traffic(document, spec, world)
 
 
@@ -122,7 +123,9 @@ def _check(document: Document, spec: RolloutSpec, check: Check, index: int, worl
     except RenderError as error:
         yield _render_finding(document, place, resolved.source.text, error, own=template is None)
         return
-    if resolved.per_backend:
+    if isinstance(resolved.judge, Answers):
+        yield from mirrored.check(document, spec, path)
+    elif resolved.per_backend:
         yield from comparisons.alone(document, spec, resolved, path)
         if template is None:
             yield from comparisons.raw(document, path, resolved.source)

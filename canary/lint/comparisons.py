@@ -28,7 +28,7 @@ _OF_AN_APPLICATION = re.compile(
 def alone(document: Document, spec: RolloutSpec, check: ResolvedCheck, path: Path) -> Iterator[Finding]:
     """Steps at which a comparison says nothing, and no other check says anything."""
     counted = [one for one in spec.checks if not overlay(one, Settings()).dry_run]
-    if check.settings.dry_run or any(one.compare is None and one.template is None for one in counted):
+    if check.settings.dry_run or any(not (one.compare or one.mirrored or one.template) for one in counted):
         return
     if any(one.template is not None and one.key != check.name for one in spec.checks):
         return  # which may be what is missing here

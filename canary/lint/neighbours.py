@@ -120,7 +120,7 @@ def _weights(document: Document, spec: RolloutSpec, ref: RouteRef, pair: RulePai
 def backends(document: Document, spec: RolloutSpec, world: World) -> Iterator[Finding]:
     """Services with their ports and pods, workloads, and grants where a namespace is crossed."""
     around, kinds = world.around(), {ref.kind.value for ref in spec.routes}
-    for found in preflight(Pair.of(spec, document.namespace), kinds, document.namespace, around):
+    for found in preflight(Pair.of(spec, document.namespace), kinds, document.namespace, around, spec.comparer_field):
         severity = Severity.ERROR if found.reason is Reason.WRONG_PORT else Severity.WARNING
         yield told(document, hinted(found, document, spec, world), severity=severity)
     for role, target in zip(ROLES, (spec.stable, spec.canary), strict=True):
@@ -148,8 +148,14 @@ def hinted(found: preflights.Finding, document: Document, spec: RolloutSpec, wor
     """With the name of a Service that may be meant instead of one that is not there."""
     if found.reason is not Reason.BACKEND_NOT_FOUND or not found.field.endswith(".service"):
         return found
-    target = spec.stable if found.field.startswith("spec.stable") else spec.canary
-    absent = world.absent("Service", target.namespace or document.namespace, target.service)
+    named = {"spec.stable.service": spec.stable, "spec.canary.service": spec.canary}
+    target = named.get(found.field)
+    if target is not None:
+        absent = world.absent("Service", target.namespace or document.namespace, target.service)
+    else:
+        absent = (
+            world.absent("Service", document.namespace, spec.comparer.service) if spec.comparer is not None else None
+        )
     return replace(found, advice=absent[1]) if absent is not None else found
 
 

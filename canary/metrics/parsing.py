@@ -41,11 +41,19 @@ def in_turn(large: bool) -> Iterator[None]:
         yield
 
 
-def parsed(content: bytes) -> Any:
-    """The JSON of an answer; None, which is no Prometheus answer either, if it is none. Raises AnswerTooLarge."""
+def few_parts(content: bytes, most: int = MAX_PARTS) -> None:
+    """Raises AnswerTooLarge: the JSON may consist of more values than are parsed."""
     parts = content.count(b",") + content.count(b"[") + content.count(b"{")  # in strings too: it is an upper bound
-    if parts > MAX_PARTS:
-        raise AnswerTooLarge(f"consists of more than {MAX_PARTS} values")
+    if parts > most:
+        raise AnswerTooLarge(f"consists of more than {most} values")
+
+
+def parsed(content: bytes, most: int = MAX_PARTS) -> Any:
+    """The JSON of an answer of at most so many values; None, which is no Prometheus answer either, if it is none.
+
+    Raises AnswerTooLarge.
+    """
+    few_parts(content, most)
     try:
         with in_turn(len(content) > LARGE_BYTES):
             return json.loads(content)

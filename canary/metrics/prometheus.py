@@ -29,6 +29,8 @@ from canary.metrics.sharing import NoTurn, Sharing
 from canary.metrics.values import Series, measurement
 from canary.model.measurement import Malformed, Measurement, Queued, Unreachable
 
+__all__ = ["PROMETHEUS_READ", "PrometheusApiClientException", "PrometheusConnect", "PrometheusProvider", "root_cause"]
+
 _LONGEST_ERROR = 500  # characters of a server's words that are passed on
 
 
@@ -224,7 +226,7 @@ class _Backend:
         # JSON errors of requests are RequestExceptions too, so whether there was an answer decides.
         except (requests.RequestException, KeyError, TypeError, ValueError) as error:
             if self._session.answered() is None:
-                return Unreachable(now, "Unreachable", f"{self._address}: {_root(error)}", query.text)
+                return Unreachable(now, "Unreachable", f"{self._address}: {root_cause(error)}", query.text)
             message = f"{self._address} answered something that is no Prometheus result"
             return Malformed(now, "UnexpectedResult", message, query.text)
         return self._measured(result, query, now)
@@ -259,7 +261,7 @@ class _Backend:
         return Malformed(now, "UnexpectedResult", message, query.text)
 
 
-def _root(error: BaseException) -> str:
+def root_cause(error: BaseException) -> str:
     """The innermost cause in words: requests wraps urllib3 wraps the socket, each repeating the others."""
     seen = {id(error)}
     cause: BaseException = error

@@ -17,22 +17,30 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.util.retry import Retry
 
-from canary.metrics.parsing import AnswerTooLarge, parsed
+from canary.metrics.parsing import MAX_PARTS, AnswerTooLarge, parsed
 
 _CHUNK = 64 * 1024
 
 
 class BoundedSession(requests.Session):
-    """Every request ends before `deadline()` and with at most `max_bytes` of body, or raises. The body is parsed once.
+    """Every request ends before `deadline()` and with at most `max_bytes` and `max_parts` of body, or raises. It is parsed once.
 
     Raises requests.Timeout, other requests.RequestException, AnswerTooLarge.
     """
 
-    def __init__(self, *, pool_size: int, max_bytes: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        *,
+        pool_size: int,
+        max_bytes: int,
+        max_parts: int = MAX_PARTS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         super().__init__()
         self.trust_env = False
         self.headers["Accept-Encoding"] = "identity"  # or a small answer could unpack to a large one
         self.max_bytes = max_bytes
+        self.max_parts = max_parts
         self._clock = clock
         self._thread = threading.local()
         self._adapter = _Adapter(pool_size)
@@ -72,7 +80,7 @@ class BoundedSession(requests.Session):
             raise
         response._content_consumed = True  # noqa: SLF001 - so that the connection is kept, not closed
         response.close()
-        body = parsed(response.content)
+        body = parsed(response.content, self.max_parts)
         self._thread.answer = response.status_code, body if isinstance(body, dict) else {}
         response.json = lambda **_: body  # type: ignore[method-assign] # once is enough
         return response

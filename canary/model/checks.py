@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 
 from canary.model.base import ApiModel
 from canary.model.measurement import MAX_SERIES
-from canary.model.values import Alpha, ArgumentText, Duration, Limit
+from canary.model.values import Alpha, ArgumentText, Duration, Limit, Part
 
 MAX_CHECKS = 16
 MAX_ARGS = 16
@@ -248,6 +248,43 @@ class Comparison(ApiModel):
         return self
 
 
+class MirroredAnswers(ApiModel):
+    """What stable and the canary answer to mirrored requests, as the comparer of the step has counted it, path by path.
+
+    What differs between two answers of stable to one request is noise, and is no difference.
+    """
+
+    max_different: Annotated[
+        Part,
+        Field(
+            description="The part of the requests in which the canary may answer otherwise than stable at a place of the answer, "
+            "beyond noise: 0.001, or 0.1%."
+        ),
+    ] = Part.parse("0.1%")
+    min_compared: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=1_000_000,
+            description="Requests that have to be compared; with fewer, onNoData says what it means.",
+        ),
+    ] = 100
+    alpha: Annotated[
+        Alpha | None,
+        Field(
+            description="The chance, over the whole run, to fail a canary that answers like stable: 0.01, or 1%. Default: an "
+            "even part of spec.alpha."
+        ),
+    ] = None
+    on_inconclusive: Annotated[
+        OnUnknown,
+        Field(
+            description="What it means, once the step's hold is over, that the canary seems to answer otherwise and that this is "
+            "not proved."
+        ),
+    ] = OnUnknown.HOLD
+
+
 class CheckSources(Sources):
     """Where a check's numbers come from: exactly one of these, if not from a template."""
 
@@ -255,6 +292,13 @@ class CheckSources(Sources):
         Comparison | None,
         Field(
             description="Compare the canary's errors, or how slow it is, with stable's. That is its judge too: it has no threshold."
+        ),
+    ] = None
+    mirrored: Annotated[
+        MirroredAnswers | None,
+        Field(
+            description="Compare the answers to mirrored requests, at steps that mirror to a comparer. That is its judge too: it has "
+            "no threshold."
         ),
     ] = None
 
@@ -380,13 +424,16 @@ def either(words: list[str]) -> str:
 
 
 JUDGED = count(JUDGES)
-COMPARED = "(has(self.compare) ? 1 : 0)"
+COMPARED = "(has(self.compare) || has(self.mirrored) ? 1 : 0)"
 A_JUDGE = f"{either([f'a {name}' for name in JUDGES])} (one of them)"
 
 
 _NO_ROW = "!has(self.failureLimit) || self.failureLimit == 0"
-NO_LIMIT = f"!has(self.compare) || (!has(self.failures) && ({_NO_ROW}))"
-NO_LIMIT_WORDS = "compare takes no failureLimit and no failures: it says Fail once it is proved, and alpha is how much proof that takes"
+NO_LIMIT = f"!(has(self.compare) || has(self.mirrored)) || (!has(self.failures) && ({_NO_ROW}))"
+NO_LIMIT_WORDS = (
+    "compare and mirrored take no failureLimit and no failures: they say Fail once it is proved, and alpha is how much proof "
+    "that takes"
+)
 ONE_COUNT = f"!has(self.failures) || {_NO_ROW}"
 ONE_COUNT_WORDS = "failures and failureLimit are two answers to one question, how many failures are too many: give one"
 
@@ -443,7 +490,7 @@ class Check(_Overrides, Templated, CheckSources, _Named):  # fields stand in the
                 {
                     "rule": f"has(self.template) ? {JUDGED} == 0 : {JUDGED} + {COMPARED} == 1",
                     "message": f"a check with its own query has {A_JUDGE}; "
-                    "with a template it has neither, because the template brings it, nor with compare, which judges by itself",
+                    "with a template it has neither, because the template brings it, nor with compare or mirrored, which judge by themselves",
                 },
                 *LIMITS,
             ],

@@ -11,7 +11,7 @@ from canary.model.base import ApiModel
 from canary.model.rollout import GROUP, VERSION, RolloutSpec
 from canary.model.status import RolloutStatus
 from canary.model.templates import CheckTemplateSpec
-from canary.model.values import Duration, Limit, Share
+from canary.model.values import Alpha, Duration, Limit, Share
 
 Json = dict[str, Any]
 
@@ -26,7 +26,7 @@ class _Generator(GenerateJsonSchema):
     """Writes defaults as the API writes them: "60s", not the fields of a Duration."""
 
     def encode_default(self, dft: Any) -> Any:
-        return dft.dump() if isinstance(dft, Duration | Share | Limit) else super().encode_default(dft)
+        return dft.dump() if isinstance(dft, Duration | Share | Limit | Alpha) else super().encode_default(dft)
 
 
 def structural(model: type[ApiModel], *, status: bool = False) -> Json:

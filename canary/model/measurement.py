@@ -35,11 +35,33 @@ class Vector:
 
 
 @dataclass(frozen=True, slots=True)
+class Replica:
+    """What one comparer has counted since it started: requests, and by path those in which answers differed.
+
+    `instance` is another one after each start, and `age` the seconds since then, by its own clock. Of a path: the canary alone,
+    stable's second answer alone, both.
+    """
+
+    instance: str
+    age: float
+    compared: int
+    paths: Mapping[str, tuple[int, int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Replicas:
+    """The comparers that answered, and in words what is wrong with those that did not; empty where all did."""
+
+    read: tuple[Replica, ...]
+    unread: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Sample:
     """One finite number. `at` is when it was asked for; `values` keeps all series for `condition`.
 
     A condition is evaluated where the number is taken, since that may take its time; `weighed` is what it said. `vector`
-    is there where counters were asked for.
+    is there where counters were asked for, and `replicas` where comparers were.
     """
 
     value: float
@@ -48,6 +70,7 @@ class Sample:
     values: tuple[float, ...] = ()
     weighed: Weighed | None = None
     vector: Vector | None = None
+    replicas: Replicas | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +147,18 @@ class Compared:
 
 
 @dataclass(frozen=True, slots=True)
+class Answered:
+    """What comparers compared from `since` to `at`, as `Replica` has it; and in words whom nobody could ask, if anybody."""
+
+    at: datetime
+    since: datetime
+    compared: int
+    paths: Mapping[str, tuple[int, int, int]]
+    unread: str = ""
+    query: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Timed:
     """How long requests of both backends took from `since` to `at`: how many there were, and how many took at most so long.
 
@@ -141,7 +176,7 @@ class Timed:
 
 Measurement = Sample | NoData | Unreachable | Malformed | Queued
 """What a provider answers."""
-Measured = Measurement | Compared | Timed
+Measured = Measurement | Compared | Timed | Answered
 """What comes of a look at a check."""
 Reading = Counts | NoData | Unreachable | Malformed | Queued
 """Of counters, one for each backend."""

@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from enum import StrEnum
 from fractions import Fraction
 from functools import cached_property
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
 from canary.model.base import ApiModel
 from canary.model.checks import MAX_CHECKS, Check, Name, ObjectName
 from canary.model.shares import Shares
-from canary.model.steps import MAX_RULES, Step
+from canary.model.steps import MAX_RULES, Comparer, Step
 from canary.model.traffic import Traffic
 from canary.model.values import Alpha, Duration
 
@@ -121,6 +121,12 @@ _SAME = (
     "(has(self.stable.__namespace__) ? self.stable.__namespace__ : '') == "
     "(has(self.canary.__namespace__) ? self.canary.__namespace__ : '')"
 )
+_COMPARER = "has({0}.mirror) && has({0}.mirror.comparer)"
+_ONE_COMPARER = "steps that mirror name the same comparer, or none of them names one"
+_COMPARER_TWICE = "a comparer is neither stable nor the canary: it asks both"
+_NO_SWAP = (
+    "a comparer is told once which Service is stable, and promotion Swap makes the two change roles; use Copy or Await"
+)
 _KEY = "(has({0}.name) ? {0}.name : has({0}.template) ? {0}.template.name : '')"
 
 
@@ -145,6 +151,26 @@ class RolloutSpec(ApiModel):
                 {
                     "rule": "!has(self.workloads) || self.workloads.stable.name != self.workloads.canary.name",
                     "message": "workloads.stable and workloads.canary are the same; a canary needs its own",
+                },
+                {
+                    "rule": f"self.steps.all(s, !({_COMPARER.format('s')}) || self.steps.all(t, !has(t.mirror) || "
+                    "(has(t.mirror.comparer) && t.mirror.comparer.service == s.mirror.comparer.service && "
+                    "t.mirror.comparer.port == s.mirror.comparer.port)))",
+                    "message": _ONE_COMPARER,
+                },
+                {
+                    "rule": f"self.steps.all(s, !({_COMPARER.format('s')}) || "
+                    + " && ".join(
+                        f"(has(self.{role}.__namespace__) || s.mirror.comparer.service != self.{role}.service)"
+                        for role in ("stable", "canary")
+                    )
+                    + ")",
+                    "message": _COMPARER_TWICE,
+                },
+                {
+                    "rule": "!has(self.promotion) || self.promotion != 'Swap' || "
+                    f"!self.steps.exists(s, {_COMPARER.format('s')})",
+                    "message": _NO_SWAP,
                 },
                 {
                     "rule": "!has(self.checks) || self.checks.all(c, self.checks.exists_one(d, "
@@ -197,7 +223,7 @@ class RolloutSpec(ApiModel):
     alpha: Annotated[
         Alpha | None,
         Field(
-            description="The chance, over a whole run, that checks with `compare` fail a canary that is as good as stable; those "
+            description="The chance, over a whole run, that checks with `compare` or `mirrored` fail a canary that is as good as stable; those "
             "without an alpha of their own share it. Default: 5%."
         ),
     ] = None
@@ -243,6 +269,28 @@ class RolloutSpec(ApiModel):
     def _without_what_is_gone(cls, data: Any) -> Any:
         """Where an older definition kept a field that is gone, the Rollout goes on without it."""
         return {name: value for name, value in data.items() if name not in GONE} if isinstance(data, dict) else data
+
+    @model_validator(mode="after")
+    def _of_comparers(self) -> Self:
+        """Where definitions of an older version let it pass: what a run has written is found by one comparer."""
+        named = {step.mirror.comparer for step in self.steps if step.mirror is not None}
+        if len(named) > 1:
+            raise ValueError(_ONE_COMPARER)
+        if self.comparer is not None and self.promotion is Promotion.SWAP:
+            raise ValueError(_NO_SWAP)
+        return self
+
+    @property
+    def comparer(self) -> Comparer | None:
+        """Who gets the copies at every step that mirrors; None: the canary itself."""
+        mirrors = (step.mirror for step in self.steps)
+        return next((mirror.comparer for mirror in mirrors if mirror is not None), None)
+
+    @property
+    def comparer_field(self) -> str:
+        """Where it is named first; empty where none is."""
+        named = (index for index, step in enumerate(self.steps) if step.mirror is not None and step.mirror.comparer)
+        return next((f"spec.steps[{index}].mirror.comparer" for index in named), "")
 
     @property
     def trigger_mode(self) -> Trigger:
@@ -308,6 +356,9 @@ class RolloutSpec(ApiModel):
             {name: asked for name, asked in step.items() if asked is not None or name in _FIRST_OF_A_STEP}
             for step in plan["steps"]
         ]
+        for step in plan["steps"]:
+            if step.get("mirror") and step["mirror"]["comparer"] is None:
+                del step["mirror"]["comparer"]
         return digest(plan)
 
 

@@ -269,7 +269,8 @@ class CheckStatus(ApiModel):
     query: Annotated[str, Field(max_length=8192, description="The query as rendered.")] = ""
     message: Annotated[Text, Field(description="Why, in words.")] = ""
     evidence: Annotated[
-        EvidenceStatus | None, Field(description="Of a check with `compare`: what it rests on, look after look.")
+        EvidenceStatus | None,
+        Field(description="Of a check with `compare` or `mirrored`: what it rests on, look after look."),
     ] = None
 
     @property

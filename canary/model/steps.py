@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from canary.model.base import ApiModel
+from canary.model.checks import Name
 from canary.model.values import Duration, Share
 
 MAX_RULES = 16
@@ -46,6 +47,13 @@ class RequestFraction(ApiModel):
         return self
 
 
+class Comparer(ApiModel):
+    """A Service of the Rollout's namespace behind which `canary comparer run` compares what stable and the canary answer."""
+
+    service: Annotated[Name, Field(description="Name of the Service, in the namespace of the Rollout.")]
+    port: Annotated[int, Field(ge=1, le=65535, description="Port of the Service that takes mirrored requests.")]
+
+
 class Mirror(ApiModel):
     """Copies of requests that go to the canary, for as long as the step lasts. Users get the answers of stable alone."""
 
@@ -66,6 +74,14 @@ class Mirror(ApiModel):
             "since a request that is mirrored happens twice."
         ),
     ] = False
+
+    comparer: Annotated[
+        Comparer | None,
+        Field(
+            description="Who gets the copies instead of the canary: a comparer, which sends each to stable twice and to the canary "
+            "once, and counts how their answers differ, for a check with `mirrored`."
+        ),
+    ] = None
 
     @model_validator(mode="after")
     def _one_share(self) -> Self:

@@ -57,7 +57,7 @@ class CheckTemplateSpec(Settings, CheckSources, _Parametrised):
                 {
                     "rule": f"has(self.traffic) ? {JUDGED} == 0 : {JUDGED} + {COMPARED} == 1",
                     "message": f"a template has {A_JUDGE}; one of traffic has neither, because nobody sets it a limit, nor one "
-                    "with compare, which judges by itself",
+                    "with compare or mirrored, which judge by themselves",
                 },
                 *LIMITS,
             ],

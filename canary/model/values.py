@@ -246,6 +246,8 @@ class Alpha(_Parsed):
     chance: Fraction
     text: str
 
+    _meaning: ClassVar[str] = "no alpha; write a chance"
+
     _schema: ClassVar[dict[str, Any]] = number_or_string(
         minimum=_ALPHAS[0], maximum=_ALPHAS[1], pattern=ALPHA_PATTERN, maxLength=8
     )
@@ -268,13 +270,23 @@ class Alpha(_Parsed):
                 return cls(Fraction(raw.removesuffix("%")) / (100 if percent else 1), raw)
             case _:
                 pass
-        raise ValueError(f'{raw!r} is no alpha; write a chance such as 0.01 or "1%", from 0.01 % to 49 %')
+        raise ValueError(f'{raw!r} is {cls._meaning} such as 0.01 or "1%", from 0.01 % to 49 %')
 
     def dump(self) -> str | float:
         return self.text if _ALPHA.fullmatch(self.text) else float(self.text)
 
     def __str__(self) -> str:
         return self.text
+
+
+class Part(Alpha):
+    """A part of all: 0.0001 to 0.4999, exact."""
+
+    _meaning: ClassVar[str] = "no part of all; write one"
+
+    @property
+    def part(self) -> Fraction:
+        return self.chance
 
 
 def decimal_text(value: Fraction) -> str:

@@ -68,7 +68,7 @@ class Store:
         """Called when the first Rollout of a namespace has a step that copies rules."""
         self._active: set[Key] = set()
         self._recorded_at: dict[Key, datetime] = {}
-        self._backends: dict[Key, tuple[Key, Key]] = {}
+        self._backends: dict[Key, tuple[Key, ...]] = {}
         self._backed: Index[Key, Key] = Index()
         self._crossing: Index[tuple[str, str], Key] = Index()
         """Rollouts by the namespace of a Service of theirs and their own, where the two are not the same."""
@@ -231,7 +231,7 @@ class Store:
             found |= {*self._backed.get((change.namespace, change.name))}
         return found - self._active
 
-    def _back(self, rollout: Key, services: tuple[Key, Key] | None) -> None:
+    def _back(self, rollout: Key, services: tuple[Key, ...] | None) -> None:
         """A Rollout sends traffic to these Services from now on (None: to none)."""
         before = self._backends.get(rollout)
         if before == services:
@@ -355,12 +355,14 @@ def _needs(document: Json) -> Iterator[Need]:
             yield kind, "" if kind == TemplateKind.CLUSTER else namespace, str(template.get("name", ""))
 
 
-def _services(document: Json) -> tuple[Key, Key]:
-    """The two Services of a Rollout. Lenient: the spec may be nonsense."""
+def _services(document: Json) -> tuple[Key, ...]:
+    """The two Services of a Rollout, and those of comparers. Lenient: the spec may be nonsense."""
     namespace, _ = key_of(document)
     spec = document.get("spec") or {}
-    stable, canary = (_service(spec.get(role), namespace) for role in ("stable", "canary"))
-    return stable, canary
+    mirrors = (step.get("mirror") for step in _list(spec.get("steps")))
+    comparers = (mirror["comparer"] for mirror in mirrors if isinstance(mirror, dict) and "comparer" in mirror)
+    targets = (spec.get("stable"), spec.get("canary"), *comparers)
+    return tuple(dict.fromkeys(_service(target, namespace) for target in targets))
 
 
 def _service(target: Any, namespace: str) -> Key:

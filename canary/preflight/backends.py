@@ -14,16 +14,23 @@ from canary.preflight.surroundings import Surroundings
 from canary.routes.pair import Backend, Pair
 
 
-def backends(pair: Pair, kinds: Collection[str], namespace: str, around: Surroundings) -> Iterator[Finding]:
-    """What is wrong with the Services of a Rollout. `kinds`: of the routes, all of them in `namespace`; `pair` by the roles of the spec."""
-    for role, backend in (("stable", pair.stable), ("canary", pair.canary)):
-        field = f"spec.{role}"
+def backends(
+    pair: Pair, kinds: Collection[str], namespace: str, around: Surroundings, comparer: str = ""
+) -> Iterator[Finding]:
+    """What is wrong with the Services of a Rollout.
+
+    `kinds`: of the routes, all of them in `namespace`; `pair` by the roles of the spec; `comparer`: where that names its comparer.
+    """
+    named = {"spec.stable": pair.stable, "spec.canary": pair.canary}
+    if pair.comparer is not None:
+        named[comparer] = pair.comparer
+    for field, backend in named.items():
         match unserved(backend, around):
             case Reason.BACKEND_NOT_FOUND as reason, words:
                 advice = f"create it, or correct {field}"
                 yield Finding(reason, Who.APP_TEAM, words, advice, f"{field}.service")
             case Reason.WRONG_PORT as reason, words:
-                advice = f"correct {field}.port and the backendRefs, or give the Service that port"
+                advice = f"correct {field}.port{'' if field == comparer else ' and the backendRefs'}, or give the Service that port"
                 yield Finding(reason, Who.APP_TEAM, words, advice, f"{field}.port")
         yield from grants(backend, kinds, namespace, f"{field}.namespace", around)
 

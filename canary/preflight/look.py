@@ -31,7 +31,7 @@ def findings(
 
     """
     kinds, pair = {ref.kind.value for ref in spec.routes}, Pair.of(spec, namespace)
-    yield from backends(pair, kinds, namespace, around)
+    yield from backends(pair, kinds, namespace, around, spec.comparer_field)
     for index, ref in enumerate(spec.routes):
         reading = routes.get(RouteKey.of(ref, namespace))
         if reading is not None:

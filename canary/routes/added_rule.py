@@ -77,8 +77,9 @@ def _copied(kind: str, sources: Sequence[RulePair], conditions: Sequence[Conditi
         )
         ref = source.document["backendRefs"][source.canary]
         canary = Backend(ref["name"], ref.get("namespace") or namespace, ref["port"])
-        # A mirror to the canary is a run's own (0028); whoever the canary serves already would be served twice by it.
-        rule = copy.deepcopy(unmirrored(source.document, canary, namespace))
+        # A mirror of a run's own is no part of a rule (0028); and whoever the canary serves already would be served twice by one.
+        rule = unmirrored(unmirrored(source.document, canary, namespace), source.copied_to, namespace)
+        rule = copy.deepcopy(rule)
         rule["matches"] = [narrowed for _, narrowed in matches]
         rule["backendRefs"] = [rule["backendRefs"][source.canary] | {"weight": 1}]
         mark = mark_of(rule, namespace)

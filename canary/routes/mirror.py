@@ -1,4 +1,4 @@
-"""Copies of requests to the canary as entries of a plan: a RequestMirror filter of ours, and that there is none any more.
+"""Copies of requests to the canary, or to its comparer, as entries of a plan: a RequestMirror filter of ours, and that there is none any more.
 
 Ours comes behind the filters that a rule has, which stay as they are and in their order. A run adds one only to a rule that sent
 no copies to the canary before. So, as long as the run has the rule on record, whatever sends copies there is the run's, however
@@ -25,7 +25,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Mirror:
-    """One rule (by its present key) sends copies of a share of its requests to the canary."""
+    """One rule (by its present key) sends copies of a share of its requests to the canary, or to its comparer."""
 
     rule: str
     copied: Copied
@@ -38,8 +38,8 @@ class Mirror:
         there = route.pairs(pair).get(self.rule)
         if there is None or _share(there, pair) == self.copied.share:
             return NOTHING
-        rule, wanted = pointer("spec", "rules", there.rule), _ours(there, self.copied.share)
-        filters, ours = rule + pointer("filters"), mirrors(there.document, pair.canary, there.namespace)
+        rule, wanted = pointer("spec", "rules", there.rule), _ours(there, pair, self.copied.share)
+        filters, ours = rule + pointer("filters"), mirrors(there.document, pair.copied_to, there.namespace)
         if "filters" not in there.document:
             return Edit((test(rule, there.document),), (add(filters, [wanted]),))
         tests = (*same_rule(there), test(filters, there.document["filters"]))
@@ -55,8 +55,8 @@ class Mirror:
         if share == self.copied.share:
             return ""
         return (
-            f"rule {self.rule} of {answer.name} was to mirror {decimal_text(self.copied.share)} % of its requests to the "
-            f"canary, and the API server keeps {decimal_text(share)} %: an admission webhook or policy changes our write, or "
+            f"rule {self.rule} of {answer.name} was to mirror {decimal_text(self.copied.share)} % of its requests to "
+            f"{pair.copied_to_words}, and the API server keeps {decimal_text(share)} %: an admission webhook or policy changes our write, or "
             "its definitions of the Gateway API are older than percentages"
         )
 
@@ -68,7 +68,7 @@ class Mirror:
 
 @dataclass(frozen=True, slots=True)
 class NoMirror:
-    """One rule (by its present key) sends no copies to the canary any more. `copied` is what was written of it last.
+    """One rule (by its present key) sends no copies to the canary, or to its comparer, any more. `copied` is what was written of it last.
 
     `known`: nobody but us can have put that on record, so the rule is the one even where it has lost the pair.
     """
@@ -78,7 +78,7 @@ class NoMirror:
     known: bool = False
 
     def apply(self, route: RouteReading, pair: Pair) -> Edit:
-        """Take away what sends copies to the canary, and nothing else. A list that was not there before goes with the last one.
+        """Take away what sends copies there, and nothing else. A list that was not there before goes with the last one.
 
         Where somebody took the pair out of a rule that is not known, only what says exactly the share that was written:
         nothing else tells that it is ours.
@@ -86,11 +86,11 @@ class NoMirror:
         there = route.pairs(pair).get(self.rule)
         if there is not None:
             return self._without(
-                there.rule, there.document, mirrors(there.document, pair.canary, there.namespace), same_rule(there)
+                there.rule, there.document, mirrors(there.document, pair.copied_to, there.namespace), same_rule(there)
             )
         for index, rule in enumerate(route.rules):
             if rule_key(index, rule) == self.rule:
-                places = mirrors(rule, pair.canary, route.namespace)
+                places = mirrors(rule, pair.copied_to, route.namespace)
                 ours = (
                     place for place in places if self.known or share_of(filters_of(rule)[place]) == self.copied.share
                 )
@@ -109,11 +109,11 @@ class NoMirror:
     def kept(self, answer: RouteReading, pair: Pair) -> str:
         """Whether it still does, where it lists the pair."""
         there = answer.pairs(pair).get(self.rule)
-        if there is None or not mirrors(there.document, pair.canary, there.namespace):
+        if there is None or not mirrors(there.document, pair.copied_to, there.namespace):
             return ""
         return (
-            f"rule {self.rule} of {answer.name} was to send no copies to the canary any more, and the API server keeps the "
-            "filter: an admission webhook or policy changes our write"
+            f"rule {self.rule} of {answer.name} was to send no copies to {pair.copied_to_words} any more, and the API server "
+            "keeps the filter: an admission webhook or policy changes our write"
         )
 
     def raises(self, _route: RouteReading, _pair: Pair) -> bool:
@@ -122,8 +122,10 @@ class NoMirror:
 
 
 def _share(there: RulePair, pair: Pair) -> Fraction:
-    return copied(there.document, pair.canary, there.namespace)
+    return copied(there.document, pair.copied_to, there.namespace)
 
 
-def _ours(there: RulePair, share: Fraction) -> Json:
-    return mirror_filter(there.document["backendRefs"][there.canary], share)
+def _ours(there: RulePair, pair: Pair, share: Fraction) -> Json:
+    if pair.comparer is None:
+        return mirror_filter(there.document["backendRefs"][there.canary], share)
+    return mirror_filter(pair.comparer.ref(there.namespace), share)

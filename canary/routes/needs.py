@@ -50,7 +50,7 @@ def is_mirrored(mirror: Mirror, ref: RouteRef, rule: RulePair) -> bool:
 
 
 def _mirrors_elsewhere(rule: RulePair, pair: Pair) -> bool:
-    ours = set(mirrors(rule.document, pair.canary, rule.namespace))
+    ours = set(mirrors(rule.document, pair.copied_to, rule.namespace))
     return any(
         index not in ours and isinstance(item, dict) and item.get("type") == "RequestMirror"
         for index, item in enumerate(filters_of(rule.document))

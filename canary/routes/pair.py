@@ -39,6 +39,11 @@ class Backend:
             and not ref.get("group")
         )
 
+    def ref(self, namespace: str) -> dict[str, Any]:
+        """A reference to it of a route, which is in a namespace."""
+        elsewhere = {} if self.namespace == namespace else {"namespace": self.namespace}
+        return {**elsewhere, "name": self.service, "port": self.port}
+
     @classmethod
     def parse(cls, text: str) -> Backend:
         """Read what `str()` wrote. Raises ValueError for anything else."""
@@ -55,21 +60,37 @@ class Pair:
 
     stable: Backend
     canary: Backend
+    comparer: Backend | None = None
+    """Who gets the copies of requests where the run mirrors, and asks both; None: the canary itself does."""
 
     @classmethod
     def of(cls, spec: RolloutSpec, namespace: str, *, swapped: bool = False) -> Pair:
         """The pair that a Rollout of a namespace declares, by its present role."""
         stable, canary = Backend.of(spec.stable, namespace), Backend.of(spec.canary, namespace)
-        return cls(canary, stable) if swapped else cls(stable, canary)
+        named = spec.comparer
+        comparer = Backend(named.service, namespace, named.port) if named is not None else None
+        return cls(canary, stable, comparer) if swapped else cls(stable, canary, comparer)
+
+    @property
+    def copied_to(self) -> Backend:
+        """Who gets the copies where the run mirrors."""
+        return self.comparer or self.canary
+
+    @property
+    def copied_to_words(self) -> str:
+        """The same in words, by its role."""
+        return "the canary" if self.comparer is None else "the comparer"
 
     def __str__(self) -> str:
-        return f"{self.stable} {self.canary}"
+        return f"{self.stable} {self.canary}" + (f" {self.comparer}" if self.comparer is not None else "")
 
     @classmethod
     def parse(cls, text: str) -> Pair:
         """Read what `str()` wrote. Raises ValueError for anything else."""
-        stable, canary = map(Backend.parse, text.split(" "))
-        return cls(stable, canary)
+        stable, canary, *comparer = map(Backend.parse, text.split(" "))
+        if len(comparer) > 1:
+            raise ValueError(f"{text!r} is more than a pair and a comparer")
+        return cls(stable, canary, *comparer)
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,15 +101,15 @@ class RouteReading:
         return self._moved[asked]
 
     def copied(self, both: Pair) -> dict[str, Fraction]:
-        """Of what share of its requests (percent) each rule sends copies to the canary, by key; of those with a filter for it.
+        """Of what share of its requests (percent) each rule sends copies to the canary, or to its comparer, by key; of those with a filter for it.
 
         Such a filter may say 0: somebody has prepared it, or turned ours down.
         """
         if both not in self._copied:
             self._copied[both] = {
-                rule_key(index, rule): copied(rule, both.canary, self.namespace)
+                rule_key(index, rule): copied(rule, both.copied_to, self.namespace)
                 for index, rule in enumerate(self.rules)
-                if mirrors(rule, both.canary, self.namespace)
+                if mirrors(rule, both.copied_to, self.namespace)
             }
         return self._copied[both]
 

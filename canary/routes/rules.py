@@ -32,6 +32,8 @@ class RulePair:
     others: int
     document: Json = field(compare=False, repr=False)
     namespace: str = field(compare=False, repr=False)
+    copied_to: Backend = field(compare=False, repr=False)
+    """Who gets the copies of a run that mirrors the rule."""
 
     @property
     def sticky(self) -> bool:
@@ -40,10 +42,8 @@ class RulePair:
 
     @cached_property
     def digest(self) -> str:
-        """What identifies the rule wherever it is, besides its name: whether it sends copies to the canary does not."""
-        ref = self.document["backendRefs"][self.canary]
-        canary = Backend(ref["name"], ref.get("namespace") or self.namespace, ref["port"])
-        return rule_digest(unmirrored(self.document, canary, self.namespace), self.namespace)
+        """What identifies the rule wherever it is, besides its name: whether a run sends copies from it does not."""
+        return rule_digest(unmirrored(self.document, self.copied_to, self.namespace), self.namespace)
 
     @property
     def reads(self) -> bool:
@@ -95,7 +95,7 @@ def _pairs(listed: list[Json], both: Pair, namespace: str, wanted: tuple[str, ..
                     f"{rule_words(listed, index)} of route {route} lists {backend_words(backend, namespace)} "
                     f"{len(found)} times; list it once",
                 )
-        yield _pair(index, rule, namespace, *places.values())
+        yield _pair(index, rule, namespace, both.copied_to, *places.values())
 
 
 def every_pair(route: Json, both: Pair) -> tuple[RulePair, ...]:
@@ -108,7 +108,7 @@ def every_pair(route: Json, both: Pair) -> tuple[RulePair, ...]:
     for index, rule in enumerate(route.get("spec", {}).get("rules") or []):
         places = _places(rule, both, namespace)
         if all(len(listed) == 1 for listed in places.values()):
-            found.append(_pair(index, rule, namespace, *places.values()))
+            found.append(_pair(index, rule, namespace, both.copied_to, *places.values()))
     return tuple(found)
 
 
@@ -121,7 +121,7 @@ def _places(rule: Json, both: Pair, namespace: str) -> dict[Backend, list[int]]:
     }
 
 
-def _pair(index: int, rule: Json, namespace: str, stable: list[int], canary: list[int]) -> RulePair:
+def _pair(index: int, rule: Json, namespace: str, copied_to: Backend, stable: list[int], canary: list[int]) -> RulePair:
     refs, (s,), (c,) = rule["backendRefs"], stable, canary
     return RulePair(
         key=rule_key(index, rule),
@@ -133,4 +133,5 @@ def _pair(index: int, rule: Json, namespace: str, stable: list[int], canary: lis
         others=sum(weight_of(ref.get("weight")) for i, ref in enumerate(refs) if i not in {s, c}),
         document=rule,
         namespace=namespace,
+        copied_to=copied_to,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -16,7 +17,7 @@ from canary.routes.filters import Copied, only_reads
 from canary.routes.key import RouteKey
 from canary.routes.kinds import FORMS
 from canary.routes.needs import needs
-from canary.routes.pair import Pair
+from canary.routes.pair import Backend, Pair
 from canary.routes.reading import RouteReading
 from canary.routes.rules import RulePair, read_pairs
 from canary.view.rollout import RolloutView
@@ -67,9 +68,15 @@ def mirror_lines(rollout: RolloutView, routes: Mapping[RouteKey, Json | None]) -
         return
     canary, stable = rollout.service("canary"), rollout.service("stable")
     for number, mirror in found:
+        target = canary if mirror.comparer is None else f"comparer {clean(mirror.comparer.service)}"
         yield (
-            f"Step {number}: of {decimal_text(mirror.share)} % of the requests a copy goes to {canary}, for as long as the "
-            "step lasts. What it answers to a copy reaches nobody."
+            f"Step {number}: of {decimal_text(mirror.share)} % of the requests a copy goes to {target}, for as long as the "
+            f"step lasts. What {'it' if mirror.comparer is None else canary} answers to a copy reaches nobody."
+        )
+    if any(mirror.comparer is not None for _, mirror in found):
+        yield (
+            f"The comparer sends each copy to {stable} twice and to {canary} once, as far as its limits allow: {stable} gets two "
+            "more requests for each that is compared."
         )
     now = [(route, words) for route in rollout.status.routes if rollout.active and (words := copied_words(route))]
     for route, words in now:
@@ -107,7 +114,10 @@ def _left_out(rollout: RolloutView, routes: Mapping[RouteKey, Json | None]) -> I
 def declared_pair(rollout: RolloutView) -> Pair | None:
     """The pair by its present role; None where this version cannot read it."""
     try:
-        return Pair(backend(rollout, "stable"), backend(rollout, "canary"))
+        pair = Pair(backend(rollout, "stable"), backend(rollout, "canary"))
+        found = next(filter(None, (declared_mirror(step) for step in rollout.steps)), None)
+        named = found.comparer if found is not None else None
+        return replace(pair, comparer=Backend(named.service, rollout.namespace, named.port)) if named else pair
     except (KeyError, TypeError, ValueError, AttributeError):
         return None
 

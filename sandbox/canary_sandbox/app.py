@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import secrets
 import signal
 import sys
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Literal, Self
 
@@ -31,15 +33,20 @@ Speech = Literal["http", "grpc", "tcp", "udp"]
 
 @dataclass(slots=True)
 class Faults:
-    """What goes wrong: `errors` is the share of requests answered 500 (0..1), `latency` is in seconds."""
+    """What goes wrong: `errors` is the share of requests answered 500 (0..1), `latency` is in seconds.
+
+    `wrong` is the share of catalogues (see `Behaviour`) with a wrong price and status 200.
+    """
 
     errors: float = 0.0
     latency: float = 0.0
     ready: bool = True
+    wrong: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.errors <= 1:
-            raise SandboxError(f"errors is a share between 0 and 1, not {self.errors:g}")
+        for name, share in (("errors", self.errors), ("wrong", self.wrong)):
+            if not 0 <= share <= 1:
+                raise SandboxError(f"{name} is a share between 0 and 1, not {share:g}")
         if self.latency < 0:
             raise SandboxError(f"latency is in seconds and cannot be {self.latency:g}")
 
@@ -58,6 +65,7 @@ class Override:
             errors=faults.errors if self.errors is None else self.errors,
             latency=faults.latency if self.latency is None else self.latency,
             ready=faults.ready if self.ready is None else self.ready,
+            wrong=faults.wrong,
         )
 
 
@@ -71,10 +79,16 @@ class Behaviour:
     startup: float = 0.0
     ready: bool = True
     protocol: Speech = "http"
+    catalog: bool = False
+    """Whether answers over HTTP also have a time, an id that is another one each time, and items with prices."""
+    wrong: float = 0.0
 
     @classmethod
     def from_env(cls, env: Mapping[str, str], *, image: str = "") -> Self:
-        """VERSION (or the image's tag), FAULT_ERROR_PERCENT, FAULT_LATENCY_MS, STARTUP_SECONDS, READY, PROTOCOL."""
+        """VERSION (or the image's tag), FAULT_ERROR_PERCENT, FAULT_LATENCY_MS, STARTUP_SECONDS, READY, PROTOCOL.
+
+        CATALOG=true gives catalogues, and FAULT_PRICE_PERCENT of them a wrong price.
+        """
         _, colon, tag = image.rpartition("/")[2].partition(":")
         return cls(
             version=env.get("VERSION") or (tag if colon else "unknown"),
@@ -83,12 +97,14 @@ class Behaviour:
             startup=_number(env, "STARTUP_SECONDS"),
             ready=env.get("READY", "true").lower() != "false",
             protocol=_speech(env.get("PROTOCOL") or "http"),
+            catalog=env.get("CATALOG", "false").lower() == "true",
+            wrong=_number(env, "FAULT_PRICE_PERCENT") / 100,
         )
 
     @property
     def faults(self) -> Faults:
         """What goes wrong from the start."""
-        return Faults(self.errors, self.latency, self.ready)
+        return Faults(self.errors, self.latency, self.ready, self.wrong)
 
 
 def _number(env: Mapping[str, str], name: str) -> float:
@@ -103,6 +119,12 @@ def _speech(name: str) -> Speech:
     if name not in speeches:
         raise SandboxError(f"PROTOCOL={name!r} is none of {', '.join(speeches)}")
     return speeches[name]
+
+
+def spread(owed: float, share: float) -> tuple[float, bool]:
+    """What is owed after one more request, and whether this one is due."""
+    owed += share
+    return (owed, False) if owed < 1 - 1e-9 else (owed - 1, True)
 
 
 class AppServer:
@@ -123,7 +145,7 @@ class AppServer:
         self.finished: Finished = Counter()
         self.control_port = 0
         self._grace = grace
-        self._owed = 0.0
+        self._owed = self._wrong = 0.0
         self._who = Who(behaviour.version, pod)
         self._body = self._who.body
         self._endpoint: Endpoint | None = None
@@ -200,7 +222,16 @@ class AppServer:
             return web.json_response(self._counts())
         if not await self._take(is_copy(request.headers, request.host)):
             return web.Response(status=500, body=b'{"error": "injected"}', headers=headers)
-        return web.Response(body=self._body, content_type="application/json", headers=headers)
+        body = self._catalogue() if self.behaviour.catalog else self._body
+        return web.Response(body=body, content_type="application/json", headers=headers)
+
+    def _catalogue(self) -> bytes:
+        """Who answers, what is new in each answer, and what is always the same, unless it is to be wrong."""
+        self._wrong, due = spread(self._wrong, self.faults.wrong)
+        price = 1250 if due else 12.5
+        items = [{"name": "cup", "price": price, "stock": 3}, {"name": "plate", "price": 20, "stock": 7}]
+        told = {"servedAt": datetime.now(UTC).isoformat(), "requestId": secrets.token_hex(8), "items": items}
+        return json.dumps({"version": self.behaviour.version, "pod": self.pod, **told}).encode()
 
     async def _take(self, copy: bool) -> bool:
         """Count one request, be as slow as told, and say whether it succeeds."""
@@ -219,11 +250,8 @@ class AppServer:
 
     def _is_due(self) -> bool:
         """Spread failures evenly: after n requests, the failed ones differ from errors * n by less than one."""
-        self._owed += self.faults.errors
-        if self._owed < 1 - 1e-9:
-            return False
-        self._owed -= 1
-        return True
+        self._owed, due = spread(self._owed, self.faults.errors)
+        return due
 
     async def _set_faults(self, request: web.BaseRequest) -> web.Response:
         try:

@@ -156,7 +156,7 @@ def pod_status(replica: Replica, container: str) -> Json:
 
 
 def endpoint_slice(service: Json, replica: Replica, managed_by: str) -> Json:
-    """The slice that holds this one replica: every port of the Service leads to the replica's own port."""
+    """The slice that holds this one replica: every port of the Service leads to the replica's own port, or where it says."""
     meta = service["metadata"]
     target = {"kind": "Pod", "namespace": meta["namespace"], "name": replica.name}
     endpoint = {
@@ -177,7 +177,11 @@ def endpoint_slice(service: Json, replica: Replica, managed_by: str) -> Json:
         "addressType": "IPv4",
         "endpoints": [endpoint],
         "ports": [
-            {"name": port.get("name") or "", "port": replica.server.port, "protocol": port.get("protocol") or "TCP"}
+            {
+                "name": port.get("name") or "",
+                "port": replica.server.ports.get(port.get("name") or "", replica.server.port),
+                "protocol": port.get("protocol") or "TCP",
+            }
             for port in service["spec"].get("ports") or []
         ],
     }

@@ -25,6 +25,11 @@ class Server(Protocol):
     @property
     def port(self) -> int: ...
 
+    @property
+    def ports(self) -> Mapping[str, int]:
+        """Where ports of a Service lead, by name, that do not lead to `port`."""
+        ...
+
     async def start(self) -> None: ...
 
     async def is_ready(self) -> bool: ...
@@ -51,6 +56,10 @@ class InProcess:
     @property
     def port(self) -> int:
         return self._app.port
+
+    @property
+    def ports(self) -> Mapping[str, int]:
+        return {}
 
     async def start(self) -> None:
         await self._app.__aenter__()
@@ -92,6 +101,10 @@ class OwnProcess:
     @property
     def port(self) -> int:
         return self._port
+
+    @property
+    def ports(self) -> Mapping[str, int]:
+        return {}
 
     @property
     def pid(self) -> int:

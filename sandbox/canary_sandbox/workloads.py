@@ -2,7 +2,7 @@
 
 Differences from a real cluster, all of them deliberate: there are no ReplicaSets; every pod has a port of its own, so a
 Service has one EndpointSlice per pod, and unless there is a `pod_network` every pod has the address 127.0.0.1; only the
-first container's plain environment is read.
+first container's plain environment is read, and arguments only where they are those of a comparer.
 """
 
 from __future__ import annotations
@@ -15,12 +15,15 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from canary.errors import AlreadyExists, ApiError, NotFound, SandboxError
 from canary.kube import DEPLOYMENTS, ENDPOINTSLICES, PODS, SERVICES, Kube, Resource
+from canary_sandbox import comparers
 from canary_sandbox.addresses import LOOPBACK, Locate, PodNetwork, as_written
 from canary_sandbox.app import Behaviour, Faults, Override
+from canary_sandbox.comparers import Comparer
 from canary_sandbox.composite import Composite
 from canary_sandbox.manifests import (
     MANAGED_BY_LABEL,
@@ -271,9 +274,14 @@ class Workloads(Composite):
         pod_template = deployment["spec"]["template"]
         try:
             env, image = environment(pod_template["spec"])
-            server: Server = (
-                OwnProcess(name, env, image, self._folder) if self._processes else InProcess(name, env, image)
-            )
+            args = comparers.arguments(pod_template["spec"])
+            server: Server
+            if args is not None:
+                server = Comparer(name, comparers.resolved(args, partial(self._cluster_ip, key[0])), self._folder)
+            elif self._processes:
+                server = OwnProcess(name, env, image, self._folder)
+            else:
+                server = InProcess(name, env, image)
             await server.start()
             labels = (pod_template.get("metadata") or {}).get("labels") or {}
             address = self._network.allocate() if self._network else LOOPBACK
@@ -291,6 +299,14 @@ class Workloads(Composite):
         if self._write_pods:
             await self._kube.create(PODS, pod_manifest(deployment, replica), key[0])
             await self._report_pod(key, deployment, replica)
+
+    def _cluster_ip(self, home: str, service: str, namespace: str) -> str:
+        """Raises SandboxError."""
+        found = self._cache.of("services").get((namespace or home, service))
+        address = found["spec"].get("clusterIP") if found is not None else None
+        if not address or address == "None":
+            raise SandboxError(f"there is no Service {service} in namespace {namespace or home} with a ClusterIP")
+        return str(address)
 
     async def _report_pod(self, key: Key, deployment: Json, replica: Replica) -> None:
         if not self._write_pods:

@@ -99,7 +99,7 @@ def test_a_check_of_a_template_tolerates_no_failures_either() -> None:
     """The API server cannot see what a template holds; resolving does."""
     template = CheckTemplateSpec.model_validate({"compare": COMPARE})
     check = Check.model_validate({"template": {"name": "errors"}, "failureLimit": 2})
-    with pytest.raises(SpecError, match="compare takes no failureLimit"):
+    with pytest.raises(SpecError, match="compare and mirrored take no failureLimit"):
         resolve(check, template, "spec.checks[0]")
 
 

@@ -69,3 +69,19 @@ def test_the_summary_counts_what_applies() -> None:
     """Beside a check that measures."""
     measured = compared(name="limit", reason="WithinThreshold", evidence=None)
     assert summary(status(checks=(measured, compared(reason="NotApplicable")))) == "1/1 pass"
+
+
+def test_answers_are_told_with_their_worst_fields() -> None:
+    """Three at most, in the sentence that status and explain show."""
+    words = (
+        "`$.items[].price` differs in 3.1 % of answers (noise 0 %), evidence 40 of 20 needed; also `$.total` differs in 3 % of "
+        "answers (noise 0 %), `status` differs in 0.4 % of answers (noise 0.1 %); 1,240 answers compared"
+    )
+    limit = "at most 0.1 % of answers different, beyond noise (alpha 5 %)"
+    found = compared(
+        name="same", verdict=VerdictKind.FAIL, reason="DiffersFromStable", message=words, value=0.031, limit=limit
+    )
+    assert "`$.items[].price` differs in 3.1 % of answers" in picture(rollout(status(checks=(found,))), 300)
+    said = told(found)
+    assert f"same: Fail (DiffersFromStable); the value is 0.031, held against {limit}." in said
+    assert f"{words}. That rests on 14 looks" in said

@@ -535,10 +535,10 @@ async def test_the_new_verbs_cost_nothing_until_they_are_used() -> None:
     """Help lists them without loading what they need; each explains itself with examples."""
     top, *each = await asyncio.gather(
         canary("-c", LOADED, command=(sys.executable,)),
-        *(canary(verb, "--help") for verb in ("lint", "wait", "doctor")),
+        *(canary(verb, "--help") for verb in ("lint", "wait", "doctor", "plan", "backtest")),
     )
     assert not set(HEAVY) & set(top.err.split())
-    for verb, ran in zip(("lint", "wait", "doctor"), each, strict=True):
+    for verb, ran in zip(("lint", "wait", "doctor", "plan", "backtest"), each, strict=True):
         assert f"  {verb} " in top.out
         assert ran.code == 0
         assert f"    canary {verb} " in ran.out

@@ -10,6 +10,8 @@ from cli_kit import NOW, ago, checks, rollout, status
 from picture_kit import picture
 from test_cli_explain import route
 
+from canary.cli.preflight import surroundings
+from canary.kube import SERVICES
 from canary.model.rollout import RouteKind
 from canary.model.status import Phase, RolloutStatus, SplitStatus, StepStatus
 from canary.routes.key import RouteKey
@@ -131,3 +133,22 @@ def test_checks_hold_a_step_that_mirrors() -> None:
     """It gives no weight, and there is something to measure all the same."""
     late = mirroring(checks=checks(measured_at=ago(600)))
     assert "waiting for a measurement of error-rate" in steps(view(document(late)), NOW)[0].note
+
+
+def test_explain_says_that_a_comparer_gets_the_copies() -> None:
+    """To whom, and what that costs stable; a mirror of ours is found by the comparer's name."""
+    step: Json = {"mirror": {"percent": 20, "comparer": {"service": "shop-comparer", "port": 8080}}, "hold": "5m"}
+    words = told(document(first=step))
+    assert (
+        "Step 1: of 20 % of the requests a copy goes to comparer shop-comparer, for as long as the step lasts." in words
+    )
+    assert "The comparer sends each copy to shop-stable twice and to shop-canary once" in words
+
+
+def test_whoever_looks_at_the_cluster_looks_for_the_comparer_too() -> None:
+    """Its Service is in the Rollout's namespace, also where the two others are elsewhere."""
+    elsewhere = {"service": "shop", "port": 80, "namespace": "other"}
+    spec: Json = {"stable": elsewhere, "canary": elsewhere, "steps": [MIRROR]}
+    assert (SERVICES, "team-shop") not in surroundings([("team-shop", spec)], [])
+    spec["steps"] = [{"mirror": {"percent": 20, "comparer": {"service": "compare", "port": 80}}}]
+    assert (SERVICES, "team-shop") in surroundings([("team-shop", spec)], [])

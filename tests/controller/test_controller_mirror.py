@@ -9,7 +9,7 @@ import pytest
 from controller_kit import Clients, World, backend, clean, route_document, rule
 from story_kit import survives_every_death
 
-from canary.kube import HTTPROUTES, SERVICES
+from canary.kube import ENDPOINTSLICES, HTTPROUTES, SERVICES
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 
@@ -132,6 +132,37 @@ async def test_a_service_that_appears_in_time_is_mirrored_to(world: World) -> No
     metadata = {"name": "canary"}
     await world.create(SERVICES, {**service, "metadata": metadata, "spec": {"ports": [{"port": 80}]}})
     await world.until(lambda: copies(world) == {"#0": 20, "bare": 20})
+
+
+COMPARER: Json = {"percent": 20, "comparer": {"service": "compare", "port": 80}}
+
+
+def endpoints(name: str, *, ready: bool) -> Json:
+    """What the cluster says of the one replica of a Service."""
+    return {
+        "metadata": {"name": f"{name}-1", "labels": {"kubernetes.io/service-name": name}},
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": ["192.0.2.9"], "conditions": {"ready": ready}}],
+        "ports": [{"port": 80}],
+    }
+
+
+@pytest.mark.parametrize("ready", [True, False], ids=["a replica that is not ready", "no replica"])
+async def test_nothing_is_mirrored_to_a_comparer_that_is_not_ready(world: World, ready: bool) -> None:
+    """Its copies would be lost without a word; once it is ready the write is tried again."""
+    await world.begin(shop(), steps=[{**MIRROR, "mirror": COMPARER}, *STEPS[1:]], checks=[])
+    await world.create(SERVICES, {"metadata": {"name": "compare"}, "spec": {"ports": [{"port": 80}]}})
+    if ready:
+        await world.create(ENDPOINTSLICES, endpoints("compare", ready=False))
+    await world.deploy(2)
+    await world.until(lambda: "no endpoint of the Service is ready" in world.message())
+    assert all("compare" not in str(version["spec"]) for version in world.records.versions["httproutes"])
+    if ready:
+        await world.admin.delete(ENDPOINTSLICES, "compare-1", world.namespace)
+    await world.create(ENDPOINTSLICES, endpoints("compare", ready=True))
+    await world.until(lambda: "compare" in str(world.route()["spec"]))
+    await world.until(lambda: world.phase() == "Succeeded")
+    assert "compare" not in str(world.route()["spec"])
 
 
 async def test_argo_puts_the_route_back_and_the_run_waits_for_a_person(world: World) -> None:

@@ -106,6 +106,23 @@ async def test_no_run_begins_while_it_could_not_work(
         assert ready(world)[0] == "True"
 
 
+async def test_no_run_begins_without_the_service_of_a_comparer(world: World) -> None:
+    """Ready is False and names the field; it begins when the Service comes with that port."""
+    mirror = {"percent": 20, "allowUnsafeMethods": True, "comparer": {"service": "compare", "port": 80}}
+    instance = await world.begin(steps=[{"mirror": mirror, "hold": "2s"}, {"weight": 10}])
+    async with surveyed(world, instance):
+        await world.until(lambda: ready(world) == ("False", "BackendNotFound"))
+        assert "correct spec.steps[0].mirror.comparer" in world.condition("Ready")["message"]
+        await world.deploy(2)
+        await world.pass_(5)
+        assert (world.phase(), world.run_number()) == ("Idle", 0)
+        await world.create(SERVICES, {**service_document("compare"), "spec": {"ports": [{"port": 81}]}})
+        await world.until(lambda: ready(world) == ("False", "WrongPort"))
+        ports = [{"op": "replace", "path": "/spec/ports/0/port", "value": 80}]
+        await world.admin.json_patch(SERVICES, "compare", world.namespace, ports)
+        await world.until(lambda: world.run_number() == 1)
+
+
 async def test_a_grant_is_wanted_where_a_namespace_is_crossed(world: World, clients: Clients) -> None:
     """Without one the reason is RefNotPermitted, whatever the gateway says; a grant there lets the run begin, its end ends it."""
     async with World(clients) as other:

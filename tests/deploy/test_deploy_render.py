@@ -299,6 +299,7 @@ def test_selectors_find_the_pod() -> None:
         ("replicas=-1", "replicas"),
         ("replica=2", "replica"),
         ("networkPolicy.prometheusPorts={0}", "prometheusPorts"),
+        ("networkPolicy.comparerPorts={0}", "comparerPorts"),
         ("image.digest=latest", "digest"),
     ],
 )
@@ -348,6 +349,7 @@ def test_the_options_of_the_chart_arrive() -> None:
         "prometheus.hosts={a:9090,b}",
         "networkPolicy.apiServerPorts={16443}",
         "networkPolicy.prometheusPorts=null",
+        "networkPolicy.comparerPorts={9999}",
         "nodeSelector.pool=system",
         "priorityClassName=high",
         "podDisruptionBudget.enabled=false",
@@ -363,7 +365,7 @@ def test_the_options_of_the_chart_arrive() -> None:
     )
     assert env["CANARY_PROMETHEUS_HOSTS"] == "a:9090,b"
     egress = named(documents, "NetworkPolicy")["spec"]["egress"]
-    assert [port["port"] for rule in egress for port in rule["ports"]] == [53, 53, 16443]
+    assert [port["port"] for rule in egress for port in rule["ports"]] == [53, 53, 16443, 9999]
     kinds = {one["kind"] for one in documents}
     assert not kinds & {"ServiceAccount", "PodDisruptionBudget"}
     assert grants(documents, account="mine") == grants(kustomized(OVERLAYS / "cluster-wide"))

@@ -53,6 +53,18 @@ kind: Service
 metadata: {{name: shop-canary, namespace: {TEAM}}}
 spec: {{ports: [{{port: 8080}}]}}
 ---
+apiVersion: v1
+kind: Service
+metadata: {{name: shop-comparer, namespace: {TEAM}}}
+spec: {{ports: [{{port: 8080}}]}}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {{name: shop-comparer-1, namespace: {TEAM}, labels: {{kubernetes.io/service-name: shop-comparer}}}}
+addressType: IPv4
+endpoints: [{{addresses: [192.0.2.9], conditions: {{ready: true}}}}]
+ports: [{{port: 8080}}]
+---
 apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
 metadata: {{name: shop, namespace: {TEAM}}}
@@ -85,7 +97,7 @@ def namespace(name: str) -> Json:
 
 
 def team() -> list[Json]:
-    """A Gateway, two Services, routes, two Deployments and a Rollout that uses every kind of object there is for it."""
+    """A Gateway, three Services, routes, two Deployments and a Rollout that uses every kind of object there is for it."""
     import yaml
 
     deployments = [
@@ -114,6 +126,8 @@ def team() -> list[Json]:
         },
     }
     own = {**template, "kind": "CheckTemplate", "metadata": {"name": "own-errors", "namespace": TEAM}}
+    comparer = {"service": "shop-comparer", "port": 8080}
+    mirror = {"percent": 20, "allowUnsafeMethods": True, "comparer": comparer}
     rollout = {
         "apiVersion": "canary.dev/v1alpha1",
         "kind": "Rollout",
@@ -124,7 +138,7 @@ def team() -> list[Json]:
             "canary": {"service": "shop-canary", "port": 8080},
             "workloads": {"stable": {"name": "shop-stable"}, "canary": {"name": "shop-canary"}},
             "steps": [
-                {"weight": 10, "mirror": {"percent": 20, "allowUnsafeMethods": True}, "hold": "10s"},
+                {"weight": 10, "mirror": mirror, "hold": "10s"},
                 {"approval": {}},
                 {"weight": 100, "hold": "10s"},
             ],

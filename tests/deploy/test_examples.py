@@ -17,10 +17,12 @@ from aiohttp.test_utils import TestServer
 from deploy_kit import DEPLOY, OVERLAYS, ROOT, Town, kustomized, load, named, program, run
 
 from canary.checks.queries import BACKENDS, check_questions
+from canary.checks.sources.comparer import Comparer
 from canary.checks.traffic import traffic_queries
 from canary.kube import DEPLOYMENTS, GATEWAYS, HTTPROUTES, ROUTES
 from canary.metrics.port import Query
 from canary.metrics.scripted import Scripted
+from canary.model.measurement import Replica, Replicas, Sample
 from canary.model.rollout import RolloutSpec
 from canary.observe.checks import resolve_checks
 from canary.observe.store import Store
@@ -39,6 +41,12 @@ def counter(query: Query, now: datetime) -> float:
     return float(round(100 * (now.timestamp() if query.instant is None else query.instant)) % 10**9)
 
 
+def compared(_: Query, now: datetime) -> Sample:
+    """A comparer that compares a hundred requests each second, and finds a time in all of them."""
+    count = round(100 * now.timestamp()) % 10**9
+    return Sample(count, now, replicas=Replicas((Replica("one", 1e6, count, {"$.now": (0, 0, count)}),)))
+
+
 def buckets(query: Query, now: datetime) -> dict[frozenset[tuple[str, str]], float]:
     """The same by how long they took: one in fifty longer than 250 ms."""
     served = counter(query, now)
@@ -49,6 +57,7 @@ def buckets(query: Query, now: datetime) -> dict[frozenset[tuple[str, str]], flo
 
 
 GOOD: dict[str, Any] = {
+    "results of comparer": compared,
     'envoy_cluster_upstream_rq_time_bucket{envoy_cluster_name="team-basket': buckets,
     'envoy_cluster_upstream_rq_completed{envoy_cluster_name="team-basket': counter,
     'envoy_cluster_upstream_rq_xx{envoy_cluster_name="team-basket': 0.0,
@@ -101,7 +110,28 @@ def world(folder: str) -> list[Json]:
     found += shipped(folder)
     places = dict.fromkeys([namespace, *(place for one in found if (place := one["metadata"].get("namespace")))])
     start = [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": place}} for place in places]
-    return [*start, *gateways(found, namespace), *sorted(found, key=lambda one: one["kind"] == "Rollout")]
+    return [*start, *gateways(found, namespace), *ready(mine), *sorted(found, key=lambda one: one["kind"] == "Rollout")]
+
+
+def comparers(spec: Json) -> set[str]:
+    """The Services that its steps mirror to instead of the canary."""
+    return {step["mirror"]["comparer"]["service"] for step in spec["steps"] if "comparer" in step.get("mirror", {})}
+
+
+def ready(mine: Json) -> list[Json]:
+    """What the cluster says of the comparer that a Rollout names: one replica, which is ready."""
+    namespace = mine["metadata"]["namespace"]
+    return [
+        {
+            "apiVersion": "discovery.k8s.io/v1",
+            "kind": "EndpointSlice",
+            "metadata": {"name": f"{name}-1", "namespace": namespace, "labels": {"kubernetes.io/service-name": name}},
+            "addressType": "IPv4",
+            "endpoints": [{"addresses": ["192.0.2.9"], "conditions": {"ready": True}}],
+            "ports": [{"name": "results", "port": 8081}],
+        }
+        for name in comparers(mine["spec"])
+    ]
 
 
 PROTOCOLS = {"TCPRoute": "TCP", "UDPRoute": "UDP"}
@@ -164,7 +194,9 @@ async def test_a_good_release_goes_through_and_a_bad_one_comes_back(place: Town,
         assert await weights(place, folder) == [1, 0]
         if spec.get("promotion", "Copy") == "Copy":
             assert await image(place, f"{name}-stable", namespace) == await image(place, f"{name}-canary", namespace)
-        assert {call.query.text for call in provider.calls} == set(queries(folder))
+        results = {call.query.text for call in provider.calls if isinstance(call.query.source, Comparer)}
+        assert results == {f"results of comparer {name}" for name in comparers(spec)}
+        assert {call.query.text for call in provider.calls} - results == set(queries(folder))
 
         # A share above 1 is no failure of a success rate; what else is measured is bad enough.
         provider.answers = dict.fromkeys(GOOD, 1e6)

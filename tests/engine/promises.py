@@ -9,12 +9,13 @@ from datetime import datetime, timedelta
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+from canary.checks.judges import Answers, Judge
 from canary.checks.judges.against import Against
 from canary.decide.actions import WriteRoute
 from canary.decide.facts import Facts
 from canary.decide.pausing import BY_POLICY
 from canary.decide.scope import Decision, measuring
-from canary.model.measurement import Compared, Measured, Sample, Timed
+from canary.model.measurement import Answered, Compared, Measured, Sample, Timed
 from canary.model.rollout import OnFailure, Promotion, RouteKind
 from canary.model.status import Outcome, Phase, RolloutStatus, VerdictKind
 from canary.routes.filters import copied, mirrors, unmirrored
@@ -101,7 +102,7 @@ class Promises:
                 continue  # of a check that is declared no more
             before = self.heard.get(name)
             # A look is evidence of the step in which it began.
-            at = measurement.since if isinstance(measurement, Compared | Timed) else measurement.at
+            at = measurement.since if isinstance(measurement, Compared | Timed | Answered) else measurement.at
             if before is None or at > before[0] or (at == before[0] and measurement.at > at):
                 self.heard[name] = (at, self._verdict(name, measurement))
 
@@ -110,6 +111,9 @@ class Promises:
         if isinstance(check.judge, Against):  # whether it proves anything is not in these books
             seen = isinstance(measurement, Compared | Timed) and measurement.canary > 0 and measurement.stable > 0
             return VerdictKind.PASS if seen else VerdictKind.UNKNOWN
+        if isinstance(check.judge, Answers):
+            answered = isinstance(measurement, Answered) and measurement.compared > 0
+            return VerdictKind.PASS if answered else VerdictKind.UNKNOWN
         assert check.judge.maximum is not None, "the books only know checks with a maximum"
         if not isinstance(measurement, Sample) or not abs(measurement.value) < float("inf"):
             return VerdictKind.UNKNOWN
@@ -228,12 +232,23 @@ class Promises:
                 continue
             if verdict is VerdictKind.FAIL:
                 return f"check {check.name} fails"
-            if full or (isinstance(check.judge, Against) and self._incomparable(index)):
+            if full or self._says_nothing(check.judge, index):
                 continue
-            lag = check.judge.lag.delta if isinstance(check.judge, Against) else timedelta(0)
+            lag = check.judge.lag.delta if isinstance(check.judge, Against | Answers) else timedelta(0)
             if at is None or at < reached + self.world.settle + lag or verdict is not VerdictKind.PASS:
                 return f"check {check.name} has not passed in this step, with the gateways settled"
         return ""
+
+    def _says_nothing(self, judge: Judge, index: int) -> bool:
+        """Whether a comparison has nothing to compare at a step."""
+        if isinstance(judge, Answers):
+            return not self._compares_answers(index)
+        return isinstance(judge, Against) and self._incomparable(index)
+
+    def _compares_answers(self, index: int) -> bool:
+        """Whether a step mirrors to a comparer."""
+        mirror = self.world.spec.steps[index - 1].mirror
+        return mirror is not None and mirror.comparer is not None
 
     def _early(self, index: int, facts: Facts) -> bool:
         """Whether a hold may end early: those who ask for it have seen enough themselves, in this step and in this life."""
@@ -249,7 +264,9 @@ class Promises:
         return bool(asked) and not self._extras(index) and not self._incomparable(index)
 
     def _incomparable(self, index: int) -> bool:
-        """Whether stable has no traffic, or users choose the canary by themselves."""
+        """Whether stable has no traffic, users choose the canary by themselves, or a comparer asks both as often as it likes."""
+        if self._compares_answers(index):
+            return True
         shares = self._shares(index)
         chosen = self.world.spec.steps[index - 1].match is not None or len(set(shares.values())) > 1
         return chosen or shares[ALL] == 100
@@ -342,8 +359,8 @@ class Promises:
         # Of the pair that is written, which an edit of the spec may have made another one than is declared.
         old, new = ({pair.key: pair for pair in every_pair(document, action.plan.pair)} for document in (before, after))
         self._copies(action, before, after)
-        canary = action.plan.pair.canary
-        masked = _masked(before, old.values(), canary), _masked(after, new.values(), canary)
+        target = action.plan.pair.copied_to
+        masked = _masked(before, old.values(), target), _masked(after, new.values(), target)
         assert masked[0] == masked[1], f"{name}: something else was touched"
         for key, pair in new.items():
             assert max(pair.weights.stable or 0, pair.weights.canary or 0) <= MAX_WEIGHT
@@ -387,11 +404,11 @@ class Promises:
             assert intent.added, f"{name}: nothing is on record of it"
 
     def _copies(self, action: WriteRoute, before: Json, after: Json) -> None:
-        """Filters: nobody's but mirrors to the canary are touched, and those only where a run has added one."""
-        canary, intent = action.plan.pair.canary, action.intent
+        """Filters: nobody's but mirrors to the canary, or to its comparer, are touched, and those only where a run has added one."""
+        target, intent = action.plan.pair.copied_to, action.intent
         for index, (old, new) in enumerate(zip(before["spec"]["rules"], after["spec"]["rules"], strict=True)):
             rule, where = (spot(action), _rule_at(after, index)), f"{spot(action)}/{index}"
-            was, now = (copied(found, canary, NAMESPACE) for found in (old, new))
+            was, now = (copied(found, target, NAMESPACE) for found in (old, new))
             if now > was:
                 assert intent is not None, f"{where}: a mirror is added at the end"
                 assert intent.mode is Mode.STEP, f"{where}: a mirror is added by {intent.mode}"
@@ -400,7 +417,7 @@ class Promises:
                 assert rule not in self.lowered, f"{where}: a mirror is added against a person"
                 assert was == 0 or rule in self.mirrored, f"{where}: it mirrored before"
                 if was == 0:
-                    assert mirrors(new, canary, NAMESPACE) == (len(new["filters"]) - 1,), (
+                    assert mirrors(new, target, NAMESPACE) == (len(new["filters"]) - 1,), (
                         f"{where}: not the last filter"
                     )
                 self.mirrored.add(rule)
@@ -417,7 +434,7 @@ class Promises:
         pair = Pair.of(self.world.spec, NAMESPACE, swapped=(self.world.memory or self.world.status).swapped)
         document = without_opted(document)
         return any(
-            (name, _rule_at(document, index)) in self.mirrored and copied(rule, pair.canary, NAMESPACE)
+            (name, _rule_at(document, index)) in self.mirrored and copied(rule, pair.copied_to, NAMESPACE)
             for index, rule in enumerate(document["spec"]["rules"])
         )
 
@@ -455,8 +472,8 @@ class Promises:
             rule = _rule(after, pair)
             wrote = self.gave[name].get(rule)
             copies = intent.mirrors[pair.key].share if pair.key in intent.mirrors else 0
-            canary = intent.pair.canary if intent.pair is not None else Pair.of(self.world.spec, NAMESPACE).canary
-            less = copied(pair.document, canary, NAMESPACE) < copies
+            target = (intent.pair or Pair.of(self.world.spec, NAMESPACE)).copied_to
+            less = copied(pair.document, target, NAMESPACE) < copies
             if wrote is not None and (pair.weights.share < wrote.share or less):
                 self.lowered.add((name, rule))
             else:
@@ -518,11 +535,11 @@ def _rule_at(document: Json, index: int) -> str:
     return name or f"{matches[index]} {matches[:index].count(matches[index])}"
 
 
-def _masked(document: Json, pairs: Iterable[RulePair], canary: Backend) -> str:
-    """Everything that is none of our business, byte for byte; of filters, all but mirrors to the canary: `_copies` looks after those."""
+def _masked(document: Json, pairs: Iterable[RulePair], target: Backend) -> str:
+    """Everything that is none of our business, byte for byte; of filters, all but a run's own mirrors: `_copies` looks after those."""
     document = copy.deepcopy(document)
     for rule in document["spec"]["rules"]:
-        rule["filters"] = unmirrored(rule, canary, NAMESPACE).get("filters") or []
+        rule["filters"] = unmirrored(rule, target, NAMESPACE).get("filters") or []
     for pair in pairs:
         refs = document["spec"]["rules"][pair.rule]["backendRefs"]
         refs[pair.stable].pop("weight", None)

@@ -19,7 +19,7 @@ from canary.decide.actions import WriteRoute
 from canary.decide.engine import decide
 from canary.decide.facts import CopyView, Facts, Problem, Recorded, RouteView, RuleView, WorkloadView
 from canary.model.base import ApiModel
-from canary.model.measurement import Compared, Counts, Malformed, NoData, Queued, Sample, Timed, Unreachable
+from canary.model.measurement import Answered, Compared, Counts, Malformed, NoData, Queued, Sample, Timed, Unreachable
 from canary.model.requests import Request, Verb
 from canary.model.rollout import RouteKind
 from canary.model.status import (
@@ -70,6 +70,10 @@ SPECS = (
     spec_of(
         checks=[{"name": "errors", "prometheus": {"query": "q"}, "threshold": {"max": "1%"}, "failures": "2 of 5"}]
     ),
+    spec_of(
+        steps=[{"mirror": {"percent": 20, "comparer": {"service": "x", "port": 80}}}, {"weight": 10}],
+        checks=[{"name": "errors", "mirrored": {"minCompared": 1}}],
+    ),
 )
 
 times = st.integers(-10_000, 10_000).map(lambda seconds: START + timedelta(seconds=seconds))
@@ -106,6 +110,15 @@ looks = st.builds(
 bounded = st.dictionaries(st.sampled_from((0.1, 0.3, 1.0)), counts, max_size=3)
 times_taken = st.builds(
     Timed, at=times, since=times, canary=counts, stable=counts, canary_within=bounded, stable_within=bounded
+)
+numbers = st.one_of(st.integers(-5, 500), st.just(10**18))
+answers = st.builds(
+    Answered,
+    at=times,
+    since=times,
+    compared=numbers,
+    paths=st.dictionaries(st.text(max_size=3), st.tuples(numbers, numbers, numbers), max_size=3),
+    unread=st.text(max_size=3),
 )
 evidence = built(
     EvidenceStatus,
@@ -282,7 +295,9 @@ def facts(draw: st.DrawFn) -> tuple[object, RolloutStatus, Facts]:
             measurements=tuple(
                 draw(
                     st.lists(
-                        st.tuples(st.sampled_from(("errors", "gone")), st.one_of(measurements, looks, times_taken)),
+                        st.tuples(
+                            st.sampled_from(("errors", "gone")), st.one_of(measurements, looks, times_taken, answers)
+                        ),
                         max_size=3,
                     )
                 )

@@ -588,6 +588,60 @@ def test_a_mirror_of_no_share_is_refused_as_the_api_server_refuses_it(mirror: Js
     assert words in finding.text
 
 
+COMPARER: Json = {"percent": 20, "comparer": {"service": "shop-comparer", "port": 8080}}
+SAME: Json = {"name": "same-answers", "mirrored": {"maxDifferent": "0.1%"}}
+
+
+def compared(*checks: Json, mirror: Json = COMPARER, service_there: bool = True) -> list[Json]:
+    """Everything, with a step that mirrors to a comparer, and these checks."""
+    documents = mirrored(mirror, GET)
+    documents[0]["spec"]["checks"] = list(checks)
+    return [*documents, *([service("comparer")] if service_there else [])]
+
+
+@pytest.mark.parametrize(
+    ("documents", "severity", "field", "words"),
+    [
+        (compared(*check()), Severity.WARNING, "spec.steps[1].mirror.comparer", "no check reads what that finds"),
+        (
+            compared(*check(), SAME, mirror={"percent": 20}),
+            Severity.ERROR,
+            "spec.checks[1]",
+            "no step mirrors to a comparer",
+        ),
+        (compared(SAME), Severity.WARNING, "spec.checks[0]", "at step 1 no answers are compared; no other check looks"),
+        (
+            compared(*check(), SAME, service_there=False),
+            Severity.WARNING,
+            "spec.steps[1].mirror.comparer.service",
+            "there is no Service shop-comparer",
+        ),
+        (
+            compared(*check(), SAME, mirror={"percent": 20, "comparer": {"service": "shop-comparer", "port": 1}}),
+            Severity.ERROR,
+            "spec.steps[1].mirror.comparer.port",
+            "Service shop-comparer has no port 1; its ports: 8080",
+        ),
+    ],
+)
+def test_a_comparer_and_who_reads_it_belong_together(
+    documents: list[Json], severity: Severity, field: str, words: str
+) -> None:
+    """The one without the other decides nothing."""
+    (finding,) = problems(*documents)
+    assert (finding.severity, finding.field) == (severity, field)
+    assert words in finding.text
+
+
+def test_a_comparer_with_its_check_passes() -> None:
+    """Beside a check that looks at the steps with weight; also where the check is a template's."""
+    made = template("same")
+    made["spec"] = {"mirrored": {}}
+    use = {"template": {"name": "same", "kind": "ClusterCheckTemplate"}}
+    assert problems(*compared(*check(), SAME)) == []
+    assert problems(*compared(*check(), use), made) == []
+
+
 def test_what_was_not_looked_at_is_a_note() -> None:
     """A template or a grant that lives elsewhere is no mistake, but nobody may think that it was checked."""
     findings = linted(away(checks=[USE])).findings

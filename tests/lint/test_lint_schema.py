@@ -106,7 +106,12 @@ BAD: list[tuple[Json, Edit, str, str]] = [
     (rollout(), at("spec.paused", "yes"), "spec.paused", "must be a boolean, and is a string"),
     (rollout(), at("spec.steps", {"weight": 10}), "spec.steps", "must be a list, and is an object"),
     (rollout(), at("metadata.name", "Shop"), "metadata.name", "is not a name"),
-    (template(), without("spec.prometheus"), "spec", "a template has exactly one of: prometheus, compare or traffic"),
+    (
+        template(),
+        without("spec.prometheus"),
+        "spec",
+        "a template has exactly one of: prometheus, compare, mirrored or traffic",
+    ),
     (template(), at("spec.args.1", {"name": "limit"}), "spec.args[1]", "the same as spec.args[0] (name limit)"),
     (template(), at("spec.prometheus.address", "prom:9090"), "spec.prometheus.address", "is not an address"),
     # What only the rules of the CRDs know:
@@ -222,11 +227,18 @@ def whole() -> Json:
     """A Rollout in which every object that may be there is there."""
     counters = {"requests": "up", "failures": "up"}
     compare = {"prometheus": counters, "slowerThan": ["1s"]}
-    check = {**CHECK, "template": {"name": "latency"}, "prometheus": {"query": "up"}, "compare": compare}
+    check = {
+        **CHECK,
+        "template": {"name": "latency"},
+        "prometheus": {"query": "up"},
+        "compare": compare,
+        "mirrored": {},
+    }
     traffic = {"template": {"name": "traffic"}, "prometheus": {"query": "up"}}
     field = {"name": "beta", "value": "1", "type": "Exact"}
     made = rollout(checks=[check], traffic=traffic, routes=[{"name": "shop", "rules": ["a"]}])
     made["spec"]["steps"][0]["match"] = [{"headers": [field], "queryParams": [dict(field)]}]
+    made["spec"]["steps"][0]["mirror"] = {"percent": 20, "comparer": {"service": "compare", "port": 8080}}
     return made
 
 

@@ -237,7 +237,14 @@ async def test_a_valid_rollout_is_accepted_and_defaulted(api: Api) -> None:
 CHECK: Json = {"name": "a", "prometheus": {"query": "q"}, "threshold": {"max": 1}}
 FROM_TEMPLATE: Json = {"template": {"name": "t"}}
 
+
+def to_comparer(service: str) -> Json:
+    """A step that mirrors to a comparer."""
+    return {"mirror": {"percent": 20, "comparer": {"service": service, "port": 8080}}}
+
+
 VALID: list[tuple[str, Json]] = [
+    ("mirrors to a comparer", {"steps": [to_comparer("x"), {"weight": 1}, to_comparer("x")], "checks": [{"name": "a", "mirrored": {}}]}),
     ("without workloads", {"workloads": None}),
     ("without checks", {"checks": None}),
     ("the same Service on another port", {"canary": {"service": "s", "port": 81}}),
@@ -318,11 +325,11 @@ INVALID: list[tuple[str, Json, str, str]] = [
     ("a weight of true", {"steps": [{"weight": True}]}, "<nil>", '"spec.steps[0].weight" must not validate the schema (not)'),
     ("a list of weights", {"steps": [{"weight": [10]}]}, "spec.steps[0].weight", "must have at most 0 items"),
     ("a weight in words", {"steps": [{"weight": "ten"}]}, "spec.steps[0].weight", "should match"),
-    ("two sources", {"checks": [{**CHECK, **FROM_TEMPLATE}]}, "spec.checks[0]", "a check has exactly one source: prometheus, compare or template"),
+    ("two sources", {"checks": [{**CHECK, **FROM_TEMPLATE}]}, "spec.checks[0]", "a check has exactly one source: prometheus, compare, mirrored or template"),
     ("a comparison beside a query", {"checks": [{**CHECK, **COMPARE}]}, "spec.checks[0]", "a check has exactly one source"),
-    ("a comparison with a threshold", {"checks": [{"name": "a", **COMPARE, "threshold": {"max": 1}}]}, "spec.checks[0]", "nor with compare, which judges by itself"),
-    ("a comparison with tolerated failures", {"checks": [{"name": "a", **COMPARE, "failureLimit": 1}]}, "spec.checks[0]", "compare takes no failureLimit"),
-    ("a comparison of so many failures", {"checks": [{"name": "a", **COMPARE, "failures": "2 of 5"}]}, "spec.checks[0]", "compare takes no failureLimit and no failures"),
+    ("a comparison with a threshold", {"checks": [{"name": "a", **COMPARE, "threshold": {"max": 1}}]}, "spec.checks[0]", "nor with compare or mirrored, which judge by themselves"),
+    ("a comparison with tolerated failures", {"checks": [{"name": "a", **COMPARE, "failureLimit": 1}]}, "spec.checks[0]", "compare and mirrored take no failureLimit"),
+    ("a comparison of so many failures", {"checks": [{"name": "a", **COMPARE, "failures": "2 of 5"}]}, "spec.checks[0]", "compare and mirrored take no failureLimit and no failures"),
     ("failures counted in two ways", {"checks": [{**CHECK, "failures": "2 of 5", "failureLimit": 1}]}, "spec.checks[0]", "two answers to one question"),
     ("failures in words", {"checks": [{**CHECK, "failures": "two of 5"}]}, "spec.checks[0].failures", "should match"),
     ("failures and buckets", comparing({"failures": "f", "requests": "n"}), "spec.checks[0].compare.prometheus", "either failures of requests, or buckets"),
@@ -340,6 +347,12 @@ INVALID: list[tuple[str, Json, str, str]] = [
     ("a tolerance below one", {"checks": [{"name": "a", "compare": {**COMPARE["compare"], "tolerance": 0.5}}]}, "spec.checks[0].compare.tolerance", "greater than or equal to 1"),
     ("an alpha of nothing", {"checks": [{"name": "a", "compare": {**COMPARE["compare"], "alpha": "0%"}}]}, "spec.checks[0].compare.alpha", "should match"),
     ("an alpha of everything", {"alpha": 0.6}, "spec.alpha", "less than or equal to 0.4999"),
+    ("answers with a threshold", {"checks": [{"name": "a", "mirrored": {}, "threshold": {"max": 1}}]}, "spec.checks[0]", "nor with compare or mirrored, which judge by themselves"),
+    ("answers of which most may differ", {"checks": [{"name": "a", "mirrored": {"maxDifferent": "60%"}}]}, "spec.checks[0].mirrored.maxDifferent", "should match"),
+    ("two comparers", {"steps": [to_comparer("x"), to_comparer("y")]}, "spec", "steps that mirror name the same comparer, or none of them names one"),
+    ("a comparer at one of two mirrors", {"steps": [{"mirror": {"percent": 1}}, to_comparer("x")]}, "spec", "steps that mirror name the same comparer"),
+    ("a comparer that is the canary", {"steps": [to_comparer("c")]}, "spec", "a comparer is neither stable nor the canary"),
+    ("a comparer whose Services change roles", {"promotion": "Swap", "steps": [to_comparer("x")]}, "spec", "promotion Swap makes the two change roles"),
     ("no source", {"checks": [{"name": "a", "threshold": {"max": 1}}]}, "spec.checks[0]", "a check has exactly one source"),
     ("a check without a name", {"checks": [changed(CHECK, name=None)]}, "spec.checks[0]", "a check without a template needs a name"),
     ("nothing to judge by", {"checks": [changed(CHECK, threshold=None)]}, "spec.checks[0]", "has a threshold or a condition (one of them)"),
@@ -415,9 +428,9 @@ async def test_templates_of_traffic(api: Api) -> None:
     for wrong, words in (
         (
             {**TEMPLATE, "threshold": None, "traffic": COUNTERS},
-            "a template has exactly one of: prometheus, compare or traffic",
+            "a template has exactly one of: prometheus, compare, mirrored or traffic",
         ),
-        ({"threshold": {"max": 1}}, "a template has exactly one of: prometheus, compare or traffic"),
+        ({"threshold": {"max": 1}}, "a template has exactly one of: prometheus, compare, mirrored or traffic"),
         ({"traffic": COUNTERS, "threshold": {"max": 1}}, "one of traffic has neither"),
     ):
         spec = {name: value for name, value in wrong.items() if value is not None}

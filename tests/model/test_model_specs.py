@@ -418,3 +418,36 @@ def test_times_survive(moment: Any) -> None:
     assert text.endswith("Z")
     assert abs((parse_time(text) - moment).total_seconds()) < 0.001
     assert format_time(parse_time(text)) == text
+
+
+def test_an_upgrade_starts_no_run_that_mirrors_again() -> None:
+    """A mirror without a comparer has the hash that it had before there were comparers."""
+    assert spec(steps=[{"mirror": {"percent": 20}, "hold": "10s"}]).plan_hash() == "a553145d14"
+    compared = {"percent": 20, "comparer": {"service": "x", "port": 80}}
+    assert spec(steps=[{"mirror": compared, "hold": "10s"}]).plan_hash() != "a553145d14"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {
+                "steps": [
+                    {"mirror": {"percent": 1}},
+                    {"mirror": {"percent": 1, "comparer": {"service": "x", "port": 80}}},
+                ]
+            },
+            "same comparer",
+        ),
+        (
+            {"promotion": "Swap", "steps": [{"mirror": {"percent": 1, "comparer": {"service": "x", "port": 80}}}]},
+            "Swap",
+        ),
+    ],
+)
+def test_a_controller_whose_definitions_are_older_refuses_what_no_run_could_take_back(
+    changes: dict[str, Any], words: str
+) -> None:
+    """The rules of the definitions are the models' too, where a route's filters hang on them."""
+    with pytest.raises(ValidationError, match=words):
+        spec(**changes)

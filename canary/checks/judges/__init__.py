@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from canary.checks.judges.answers import Answers
 from canary.checks.judges.comparison import Versus
 from canary.checks.judges.condition import Expression
 from canary.checks.judges.outcome import Broken, Flaw, Judge, Judged, NotJudged, Outcome
@@ -12,7 +13,7 @@ from canary.checks.judges.slower import Slower
 from canary.checks.judges.threshold import Bounds
 from canary.model.checks import Comparison
 
-__all__ = ["Broken", "Flaw", "Judge", "Judged", "NotJudged", "Outcome", "arguments_of", "judge_of"]
+__all__ = ["Answers", "Broken", "Flaw", "Judge", "Judged", "NotJudged", "Outcome", "arguments_of", "judge_of"]
 
 
 class _Against:
@@ -28,7 +29,7 @@ class _Against:
         return Versus.arguments(declared)
 
 
-JUDGES: Mapping[str, Any] = {"condition": Expression, "threshold": Bounds, "compare": _Against}
+JUDGES: Mapping[str, Any] = {"condition": Expression, "threshold": Bounds, "compare": _Against, "mirrored": Answers}
 """By the field of the spec: a class with `of(declared, args, field)` and `arguments(declared)`."""
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Protocol, Self
 
 from canary.checks.sources.buckets import Buckets
+from canary.checks.sources.comparer import Comparer
 from canary.checks.sources.counters import Counters
 from canary.checks.sources.prometheus import Prometheus
 from canary.model.checks import BucketUnit, Comparison
@@ -22,7 +23,7 @@ class Source(Protocol):
     """What people call whoever is asked."""
 
     LANGUAGE: ClassVar[str]
-    """What the text is written in: `lint` parses PromQL."""
+    """What the text is written in: `lint` parses PromQL. Empty: it is no text that anybody wrote."""
 
     FIELD: ClassVar[tuple[str, ...]]
     """Path of the text that is rendered, below the check."""
@@ -55,7 +56,11 @@ def compared(declared: Comparison) -> Source:
     return Buckets(asked.buckets, tuple(bound.seconds for bound in bounds), unit, asked.address)
 
 
-SOURCES: Mapping[str, Callable[[Any], Source]] = {"prometheus": Prometheus.of, "compare": compared}
+SOURCES: Mapping[str, Callable[[Any], Source]] = {
+    "prometheus": Prometheus.of,
+    "compare": compared,
+    "mirrored": Comparer.of,
+}
 """By the field of the spec: from what is declared there to the source."""
 
 

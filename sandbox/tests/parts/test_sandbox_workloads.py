@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -158,6 +159,66 @@ async def test_faults_come_in_exactly_the_share_asked_for(bare: Shop) -> None:
         await load.wait()
     assert load.counts().by_status == {200: 10}
     assert min(answer.seconds for answer in load.series()) >= 0.2
+
+
+async def test_a_catalogue_has_what_is_new_in_each_answer_and_the_wrong_prices_that_were_asked_for(bare: Shop) -> None:
+    """With status 200: no error rate can see it."""
+    await bare.cluster.apply([deployment("app", {"CATALOG": "true", "FAULT_PRICE_PERCENT": "10"}, replicas=1)])
+    await bare.rolled_out("app")
+    (url,) = await addresses(bare)
+    async with client(url) as get:
+        answers = [await get() for _ in range(40)]
+    told = [json.loads(answer.text) for answer in answers]
+    assert {answer.status for answer in answers} == {200}
+    assert [one["items"][0]["price"] for one in told].count(1250) == 4
+    assert {one["items"][1]["price"] for one in told} == {20}
+    assert len({one["requestId"] for one in told}) == 40
+
+
+async def test_arguments_of_a_comparer_run_one(bare: Shop) -> None:
+    """The very program, that finds Services by name; the port called `results` leads to what it counted."""
+    urls = ["--stable=http://app:8080", "--canary=http://app.team-shop.svc.cluster.local:8080", "--ignore=$.pod"]
+    made = manifest(deployment("compare", {}))
+    made["spec"]["template"]["spec"]["containers"][0]["args"] = ["comparer", "run", *urls]
+    ports = [{"name": "http", "port": 8080}, {"name": "results", "port": 8081}]
+    serving = manifest(service("compare"))
+    serving["spec"]["ports"] = ports
+    await bare.cluster.apply([deployment("app", {"CATALOG": "true"}, replicas=1), serving, made])
+    await bare.rolled_out("app")
+    await bare.rolled_out("compare")
+    address = (await bare.cluster.kube.get(SERVICES, "compare", "team-shop"))["spec"]["clusterIP"]
+    async with aiohttp.ClientSession(f"http://{address}:8080") as copies:
+        for _ in range(5):
+            async with copies.get("/cups") as answer:
+                assert answer.status == 202
+    async with aiohttp.ClientSession(f"http://{address}:8081") as admin:
+
+        async def all_compared() -> Any:
+            async with admin.get("/results") as answer:
+                told = await answer.json()
+                return told if told["compared"] == 5 else None
+
+        found = await until(all_compared)
+    assert {path["path"]: path["canaryOnly"] for path in found["paths"]} == {"$.servedAt": 0, "$.requestId": 0}
+
+
+async def test_a_comparer_of_a_service_that_is_not_there_is_trouble(bare: Shop) -> None:
+    """Said in the Deployment's status; once the Service is there it runs."""
+    made = manifest(deployment("compare", {}, replicas=1))
+    made["spec"]["template"]["spec"]["containers"][0]["args"] = [
+        "comparer",
+        "run",
+        "--stable=http://gone:1",
+        "--canary=http://gone:1",
+    ]
+    await bare.cluster.apply([made])
+    words = "there is no Service gone in namespace team-shop"
+
+    async def said() -> bool:
+        status = (await bare.cluster.kube.get(DEPLOYMENTS, "compare", "team-shop")).get("status") or {}
+        return words in str(status)
+
+    await until(said)
 
 
 async def test_nonsense_is_refused(bare: Shop) -> None:

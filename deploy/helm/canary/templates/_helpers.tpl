@@ -113,6 +113,9 @@ app.kubernetes.io/component: controller
 - apiGroups: [""]
   resources: [services]
   verbs: [get]
+- apiGroups: [discovery.k8s.io]
+  resources: [endpointslices]
+  verbs: [list]
 {{- end }}
 
 {{- define "canary.rules.workloads" -}}

@@ -1,0 +1,65 @@
+"""Which endpoints of a Service are ready, as its EndpointSlices have it: asked for when somebody needs to know, and not followed."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from canary.kube.port import Kube
+from canary.kube.resources import ENDPOINTSLICES
+
+Json = dict[str, Any]
+
+SERVICE_LABEL = "kubernetes.io/service-name"
+LARGEST_PORT = 65535
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Endpoint:
+    """An IP address that answers for a Service, and the ports of the Service there, by name (empty where it has none)."""
+
+    address: str
+    ports: tuple[tuple[str, int], ...]
+
+    def port(self, name: str) -> int | None:
+        """A port by its name in the Service."""
+        return dict(self.ports).get(name)
+
+
+async def ready_endpoints(kube: Kube, service: str, namespace: str) -> tuple[Endpoint, ...]:
+    """Every endpoint of a Service that is ready, each once, in the order of the addresses. Raises ApiError."""
+    answer = await kube.list(ENDPOINTSLICES, namespace, label_selector=f"{SERVICE_LABEL}={service}")
+    return tuple(sorted({found for item in answer.get("items") or () for found in _ready(item)}))
+
+
+def _ready(item: Json) -> Iterator[Endpoint]:
+    """Slices may be written by whoever may do that in the namespace: what makes no sense in one is passed over."""
+    ports = tuple(
+        sorted(
+            (str(port.get("name") or ""), port["port"])
+            for port in _dicts(item.get("ports"))
+            if isinstance(port.get("port"), int) and 0 < port["port"] <= LARGEST_PORT
+        )
+    )
+    for endpoint in _dicts(item.get("endpoints")):
+        conditions = endpoint.get("conditions")
+        # Absent means ready, by the API; who is about to end is not.
+        if isinstance(conditions, dict) and conditions.get("ready") is False:
+            continue
+        for address in endpoint.get("addresses") or ():
+            if _is_ip(address):
+                yield Endpoint(address, ports)
+                break  # "the consumer may use the first": all of them lead to the same
+
+
+def _is_ip(address: Any) -> bool:
+    try:
+        return isinstance(address, str) and bool(ipaddress.ip_address(address))
+    except ValueError:
+        return False
+
+
+def _dicts(value: Any) -> list[Json]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []

@@ -1,0 +1,125 @@
+"""Answers to mirrored requests, compared: on a real Envoy, with the comparer itself, an error that no error rate can see."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import pytest
+from cluster_kit import sandbox
+from test_e2e_mirror import GET, NAMESPACE, Team, load
+
+from canary.controller.run import serve
+from canary.controller.settings import Settings
+from canary_sandbox.demo import manifests
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(150)]
+
+Json = dict[str, Any]
+
+COMPARER: Json = {"service": "shop-comparer", "port": 8080}
+MIRROR: Json = {"mirror": {"percent": 50, "comparer": COMPARER}, "hold": "15s"}
+CHECK: Json = {"name": "same-answers", "interval": "2s", "mirrored": {"maxDifferent": "0.1%"}}
+WHO = ("--ignore=$.version", "--ignore=$.pod")
+"""Names of versions and pods are never those of stable, and are meant to be others."""
+
+
+def shop(name: str, version: str, *, wrong: int = 0) -> Json:
+    """A Deployment whose answers have a time, an id and prices; `wrong` is the percentage of them with a wrong price."""
+    document = manifests.deployment(name, version)
+    env = document["spec"]["template"]["spec"]["containers"][0]["env"]
+    env += [{"name": "CATALOG", "value": "true"}, {"name": "FAULT_PRICE_PERCENT", "value": str(wrong)}]
+    return document
+
+
+def comparer() -> list[Json]:
+    """As a team has it next to its application, with two replicas."""
+    urls = ("--stable=http://shop-stable:8080", f"--canary=http://shop-canary.{NAMESPACE}.svc:8080")
+    container = {"name": "comparer", "image": "canary:dev", "args": ["comparer", "run", *urls, *WHO]}
+    labels = {"app": "shop-comparer"}
+    spec = {
+        "replicas": 2,
+        "selector": {"matchLabels": labels},
+        "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
+    }
+    ports = [{"name": "http", "port": 8080}, {"name": "results", "port": 8081}]
+    meta = {"name": "shop-comparer", "namespace": NAMESPACE}
+    return [
+        {"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": {"selector": labels, "ports": ports}},
+        {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta, "spec": spec},
+    ]
+
+
+@pytest.fixture
+async def team() -> AsyncGenerator[Team]:
+    async with sandbox() as cluster:
+        world = [one for one in manifests.world(cluster.gateway.listener_port) if one["kind"] != "Deployment"]
+        for document in world:
+            if document["kind"] == "HTTPRoute":
+                document["spec"]["rules"][0]["matches"] = [GET]
+        await cluster.apply([*world, shop("shop-stable", "v1"), shop("shop-canary", "v1"), *comparer()])
+        stop = asyncio.Event()
+        token = cluster.api.add_token("canary-controller")
+        settings = Settings(metrics_address="127.0.0.1:0")
+        controller = asyncio.create_task(serve(settings, stop=stop, server=cluster.api.url, token=token))
+        try:
+            yield Team(cluster, await cluster.gateway_url(NAMESPACE, "public"))
+        finally:
+            stop.set()
+            await asyncio.wait_for(controller, 10)
+
+
+async def declare(team: Team) -> None:
+    """The Rollout, once everybody who is to answer does."""
+    document = manifests.rollout()
+    document["spec"] |= {"steps": [MIRROR, {"weight": 50, "hold": "2s"}], "checks": [CHECK]}
+    document["spec"].pop("traffic")
+    await team.cluster.apply([document])
+    await team.until("the first look", lambda status: status.get("phase") == "Idle")
+    names = ("shop-stable", "shop-canary", "shop-comparer")
+    await team.until("everybody answers", lambda _: all(serves(team, name) for name in names))
+
+
+def serves(team: Team, name: str) -> bool:
+    replicas = team.cluster.workloads.replicas(NAMESPACE, name)
+    return len(replicas) == 2 and all(replica.serving for replica in replicas)
+
+
+async def test_a_wrong_price_with_status_200_is_caught_before_anybody_is_served(team: Team) -> None:
+    """In one of twenty answers. The run ends with the field, its share and its noise; stable alone has served the users."""
+    await declare(team)
+    async with load(team) as users:
+        await team.cluster.apply([shop("shop-canary", "v2", wrong=5)])
+        status = await team.until("the rollback", lambda status: status.get("phase") == "RolledBack", 60)
+        counts = users.counts()
+        assert (dict(counts.by_version), counts.failed) == ({"v1": counts.total}, 0)
+    assert status["run"]["reason"] == "CheckFailed"
+    said = status["run"]["message"]
+    assert said.startswith("check same-answers failed: `$.items[].price` differs in "), said
+    assert "(noise 0 %), evidence " in said
+    assert "no user was served by it" in said
+    assert "servedAt" not in said
+    assert "requestId" not in said
+    assert await team.filters() == []
+    (check,) = status["checks"]
+    assert check["reason"] == "DiffersFromStable"
+    assert 0.01 < check["value"] < 0.2
+    assert "servedAt" not in json.dumps(check["message"])
+
+
+async def test_a_canary_that_answers_alike_goes_through(team: Team) -> None:
+    """Its answers have a time and an id that no two answers share, and nobody had to say so."""
+    await declare(team)
+    async with load(team) as users:
+        await team.cluster.apply([shop("shop-canary", "v2")])
+        status = await team.until(
+            "the end of the mirror", lambda status: (status.get("step") or {}).get("index") == 2, 60
+        )
+        (check,) = status["checks"]
+        compared = json.loads(check["evidence"]["state"])["compared"]
+        assert compared >= 200
+        await team.until("the promotion", lambda status: status.get("phase") == "Succeeded", 40)
+        assert users.counts().failed == 0
+    assert await team.filters() == []
