@@ -18,7 +18,7 @@ from canary.act.reading import still_so
 from canary.act.status import StatusWriter
 from canary.checks.judges.against import Against
 from canary.checks.judges.answers import Answers
-from canary.checks.queries import Backend, check_query
+from canary.checks.queries import Backend
 from canary.checks.resolve import ResolvedCheck
 from canary.checks.sources import Source
 from canary.checks.traffic import TRAFFIC
@@ -27,6 +27,7 @@ from canary.controller.conditions import Conditions
 from canary.controller.fence import Fence
 from canary.controller.measure import Measurements, Pace
 from canary.controller.priority_queue import PriorityQueue
+from canary.controller.rendering import Rendering
 from canary.controller.sight import Sight
 from canary.decide.actions import EmitEvent
 from canary.decide.comparing import settled_from
@@ -196,7 +197,7 @@ class Reconciler:
         )
         self._resolver = Resolver()
         self._views = Views()
-        self._rendered: dict[tuple[str, Backend | None], tuple[object, Source]] = {}
+        self._rendering = Rendering(key)
         self._urgent = asyncio.Event()
         self._turn: asyncio.Future[None] | None = None
         weigh = deps.conditions.of(*key)
@@ -433,20 +434,7 @@ class Reconciler:
     def _render(self, check: ResolvedCheck, backend: Backend | None = None) -> Source:
         if self._spec is None or self._status is None:
             raise AssertionError("measuring only follows a tick")
-        namespace, name = self.key
-        weight = float(self._status.split.desired)
-        step, swapped = self._status.step, self._status.swapped
-        declared = self._spec.steps[step.index - 1 : step.index] if step is not None and step.index else ()
-        kind = declared[0].kind if declared else "weight"
-        asked = (check, self._spec, weight, kind, swapped)
-        kept = self._rendered.get((check.name, backend))
-        if kept is not None and kept[0] == asked:
-            return kept[1]
-        source = check_query(
-            check, self._spec, namespace, name, weight=weight, step=kind, swapped=swapped, backend=backend
-        )
-        self._rendered[check.name, backend] = asked, source
-        return source
+        return self._rendering(check, backend, self._spec, self._status)
 
     def _telemeter(self, before: RolloutStatus, observation: Observation) -> None:
         namespace, name = self.key

@@ -60,6 +60,14 @@ def blind(scope: Scope) -> Hold | None:
     return Hold(reasons.CHECKS_UNKNOWN, f"the API server's watches are broken; {_held_at(scope)}")
 
 
+def unheard(scope: Scope) -> Hold | None:
+    """Somebody asks for something in a word, which is stamped before it is served: it may be `pause`."""
+    request = scope.facts.request
+    if request is None or request.id:
+        return None
+    return Hold(reasons.HOLDING, f"somebody asks for something, which is served first; {_held_at(scope)}")
+
+
 # -- before more weight ---------------------------------------------------------------------------------------------
 
 
@@ -182,6 +190,7 @@ def unapproved(scope: Scope) -> Hold | None:
 EVERYWHERE: tuple[Rule, ...] = (
     invalid,  # nobody knows what is wanted
     blind,  # nor what there is
+    unheard,  # nor what a person wants
 )
 
 RISE: tuple[Rule, ...] = (

@@ -243,6 +243,10 @@ class _Backend:
     def _measured(self, result: Any, query: Query, now: datetime) -> Measurement:
         _, body = self._session.answered() or (0, {})
         kind = (body.get("data") or {}).get("resultType")
+        if query.counters and body.get("warnings"):
+            # What a store did not tell would look as if nothing had failed, and as all of its history when it comes back.
+            words = " ".join(str(body["warnings"]).split())[:_LONGEST_ERROR]
+            return Malformed(now, "PartialAnswer", f"the server warns, so counters may be missing: {words}", query.text)
         try:
             if kind == "vector":
                 with in_turn(len(result) > LARGE_SERIES):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from itertools import pairwise
 
 from canary.metrics.port import Query
 from canary.model.measurement import MAX_SERIES, Malformed, Measurement, NoData, Sample, Vector
@@ -42,6 +43,10 @@ def measurement(series: Sequence[Series], query: Query, now: datetime, instant: 
     values = tuple(value for _, value in ordered)
     if query.counters:
         vector = Vector({frozenset(labels.items()): value for labels, value in ordered}, instant)
+        if len(vector.series) < len(ordered):
+            twice = next(labels for (labels, _), (other, _) in pairwise(ordered) if labels == other)
+            message = f"the query returned two series with the labels {describe(twice)}"
+            return Malformed(now, "UnexpectedResult", message, query.text)
         return Sample(values[0], now, query.text, vector=vector)
     return Sample(values[0], now, query.text, values)
 

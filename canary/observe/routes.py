@@ -53,10 +53,19 @@ class Viewer:
 
 
 class Views:
-    """What a Rollout sees of its routes, kept: a route that says the same looks the same, and is looked at a hundred times."""
+    """What a Rollout sees of its routes, kept: a route that says the same looks the same, and is looked at a hundred times.
+
+    Nothing of an earlier spec is kept, so whoever names other routes for ever takes no memory.
+    """
 
     def __init__(self) -> None:
+        self._spec: RolloutSpec | None = None
         self._kept: dict[tuple[RouteKind, str], tuple[tuple[object, ...], RouteView]] = {}
+
+    @property
+    def size(self) -> int:
+        """How many views are kept."""
+        return len(self._kept)
 
     def __call__(
         self,
@@ -68,9 +77,12 @@ class Views:
         missing: str = "",
     ) -> RouteView:
         """The same as `view`, of what the store has (None: nothing)."""
+        if viewer.spec is not self._spec:
+            self._spec = viewer.spec
+            self._kept.clear()
         status = viewer.status
         record = status.route(ref.kind, ref.name)
-        basis = (found, record, viewer.spec, status.active, viewer.started, status.swapped, declared)
+        basis = (found, record, status.active, viewer.started, status.swapped, declared)
         kept = self._kept.get((ref.kind, ref.name))
         if found is not None and kept is not None and all(map(operator.is_, kept[0], basis)):
             return kept[1]

@@ -10,6 +10,7 @@ import pytest
 from world import Gateways, World, begun, spec_of
 
 from canary.decide import reasons
+from canary.model.measurement import Compared
 from canary.model.status import Outcome, Phase
 
 
@@ -334,3 +335,28 @@ def test_a_verdict_does_not_wait_because_somebody_asks(verb: str) -> None:
     assert world.status.last_request is not None
     assert (world.status.run.outcome, world.status.run.reason) == (Outcome.ROLLED_BACK, reasons.CHECK_FAILED)
     assert world.status.last_request.words.startswith("refused: check errors failed")
+
+
+@pytest.mark.parametrize("verb", ["pause", "abort"])
+@pytest.mark.parametrize("early", [True, False])
+def test_nothing_rises_before_a_plain_verb_is_served(verb: str, early: bool) -> None:
+    """It is stamped first, which takes a write; and a hold that ends in that very moment gives the canary nothing more."""
+    counters = {"requests": "n {{ backend.service }}", "failures": "f {{ backend.service }}"}
+    check = {
+        "name": "errors",
+        "interval": "10s",
+        "compare": {"prometheus": counters, "lag": "1s", "promoteEarly": early},
+    }
+    hold = "1h" if early else "30s"
+    world = begun(spec=spec_of(steps=[{"weight": 10, "hold": hold}, {"weight": 50, "hold": "1h"}], checks=[check]))
+    world.wait(10)
+    since = world.now
+    world.wait(25)
+    world.news.append(("errors", Compared(world.now, since, 100, 900, 1, 9, {})))
+    if early:
+        world.good["errors"] = since
+    world.ask(verb)
+    world.tick()
+    assert world.share() == 10
+    world.run()
+    assert (world.phase, world.share()) == ((Phase.PAUSED, 10) if verb == "pause" else (Phase.ROLLED_BACK, 0))

@@ -11,14 +11,15 @@ from hypothesis import strategies as st
 from world import START, begun, spec_of
 
 from canary.checks.judges.compare import Compare, Look
-from canary.checks.judges.memory import dump
+from canary.checks.judges.latency import Histogram, Latency
+from canary.checks.judges.memory import dump, dump_latency
 from canary.checks.resolve import resolve
 from canary.checks.traffic import resolve_traffic
 from canary.decide.actions import WriteRoute
 from canary.decide.engine import decide
 from canary.decide.facts import CopyView, Facts, Problem, Recorded, RouteView, RuleView, WorkloadView
 from canary.model.base import ApiModel
-from canary.model.measurement import Answered, Compared, Counts, Malformed, NoData, Queued, Sample, Unreachable
+from canary.model.measurement import Answered, Compared, Counts, Malformed, NoData, Queued, Sample, Timed, Unreachable
 from canary.model.requests import Request, Verb
 from canary.model.rollout import RouteKind
 from canary.model.status import (
@@ -45,6 +46,11 @@ from canary.status.write import urgency
 
 COUNTERS = {"requests": "n {{ backend.service }}", "failures": "f {{ backend.service }}"}
 STATE = dump(RULE := Compare(0.05), RULE.fold(RULE.begin(), Look(60, 540, 6, 5)))
+SLOW = dump_latency(
+    SPEED := Latency(0.05, (0.1, 0.3), 1.5, 1),
+    SPEED.fold(SPEED.begin(), Histogram(60, {0.1: 50, 0.3: 59}), Histogram(540, {0.1: 530, 0.3: 539})),
+)
+BUCKETS = {"prometheus": {"buckets": "b {{ backend.service }}"}, "slowerThan": ["100ms", "300ms"], "tolerance": 1.5}
 
 SPECS = (
     spec_of(),
@@ -55,6 +61,14 @@ SPECS = (
     spec_of(
         steps=[{"mirror": {"percent": 20}}, {"weight": 10}, {"weight": 100}],
         checks=[{"name": "errors", "compare": {"prometheus": COUNTERS, "lag": "0s", "minRequests": 1}}],
+    ),
+    spec_of(
+        steps=[{"weight": 10, "hold": "1h"}, {"weight": 100}],
+        checks=[{"name": "errors", "compare": {"prometheus": COUNTERS, "lag": "0s", "promoteEarly": True}}],
+    ),
+    spec_of(checks=[{"name": "errors", "initialDelay": "1s", "compare": {**BUCKETS, "lag": "0s", "minRequests": 1}}]),
+    spec_of(
+        checks=[{"name": "errors", "prometheus": {"query": "q"}, "threshold": {"max": "1%"}, "failures": "2 of 5"}]
     ),
     spec_of(
         steps=[{"mirror": {"percent": 20, "comparer": {"service": "x", "port": 80}}}, {"weight": 10}],
@@ -93,6 +107,10 @@ looks = st.builds(
     pods=st.dictionaries(st.text(max_size=3), st.tuples(counts, counts), max_size=2),
     canary_pods=st.integers(1, 3),
 )
+bounded = st.dictionaries(st.sampled_from((0.1, 0.3, 1.0)), counts, max_size=3)
+times_taken = st.builds(
+    Timed, at=times, since=times, canary=counts, stable=counts, canary_within=bounded, stable_within=bounded
+)
 numbers = st.one_of(st.integers(-5, 500), st.just(10**18))
 answers = st.builds(
     Answered,
@@ -109,7 +127,7 @@ evidence = built(
     about=st.text(max_size=9),
     since=optional(times),
     looks=st.integers(0, 9),
-    state=st.sampled_from(("", "{}", STATE, STATE.replace("6", "7"), STATE[:-9])),
+    state=st.sampled_from(("", "{}", STATE, STATE.replace("6", "7"), STATE[:-9], SLOW, SLOW.replace("5", "6"))),
 )
 
 intents = st.builds(
@@ -211,6 +229,8 @@ statuses = built(
             verdict=st.sampled_from(VerdictKind),
             reason=st.sampled_from(("x", "NotApplicable")),
             failures=st.integers(0, 3),
+            recent=st.text(".xy", max_size=100),
+            failure_window=st.integers(0, 100),
             measured_at=optional(times),
             unknown_since=optional(times),
             evidence=optional(evidence),
@@ -275,7 +295,9 @@ def facts(draw: st.DrawFn) -> tuple[object, RolloutStatus, Facts]:
             measurements=tuple(
                 draw(
                     st.lists(
-                        st.tuples(st.sampled_from(("errors", "gone")), st.one_of(measurements, looks, answers)),
+                        st.tuples(
+                            st.sampled_from(("errors", "gone")), st.one_of(measurements, looks, times_taken, answers)
+                        ),
                         max_size=3,
                     )
                 )
@@ -299,6 +321,7 @@ def facts(draw: st.DrawFn) -> tuple[object, RolloutStatus, Facts]:
             blind=draw(st.booleans()),
             senseless=tuple(draw(st.lists(st.sampled_from(("run", "step")), max_size=1))),
             unwritten=draw(st.dictionaries(st.sampled_from(KEYS), st.text(max_size=9), max_size=2)),
+            good=draw(st.dictionaries(st.sampled_from(("errors", "gone")), times, max_size=1)),
         ),
     )
 

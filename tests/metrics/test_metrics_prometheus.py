@@ -470,3 +470,21 @@ async def test_too_many_counters_are_refused(prometheus, provider) -> None:
     found = await provider.measure(Query(Prometheus("n"), many=True, counters=True), NOW)
     assert isinstance(found, Malformed)
     assert (found.reason, "a comparison sees at most 1000" in found.message) == ("TooManySeries", True)
+
+
+async def test_counters_that_are_there_twice_are_refused(prometheus, provider) -> None:
+    """A proxy that merges servers may send one series of each: nobody knows which of them counts."""
+    prometheus.answers["n"] = lambda: vector(({"pod": "a"}, 5), ({"pod": "b"}, 1), ({"pod": "a"}, 7))
+    found = await provider.measure(Query(Prometheus("n"), many=True, counters=True), NOW)
+    assert isinstance(found, Malformed)
+    assert (found.reason, 'two series with the labels {pod="a"}' in found.message) == ("UnexpectedResult", True)
+
+
+async def test_counters_of_a_part_of_the_stores_are_refused(prometheus, provider) -> None:
+    """What is missing would look as if nothing had failed, and as all of its history when it comes back."""
+    answer = {"status": "success", "warnings": ["store-1: no answer"], "data": {"resultType": "vector", "result": []}}
+    prometheus.answers["n"] = lambda: web.json_response(answer)
+    found = await provider.measure(Query(Prometheus("n"), many=True, counters=True), NOW)
+    assert isinstance(found, Malformed)
+    assert (found.reason, "store-1: no answer" in found.message) == ("PartialAnswer", True)
+    assert isinstance(await provider.measure(Query(Prometheus("n")), NOW), NoData)

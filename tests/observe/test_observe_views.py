@@ -110,3 +110,12 @@ def test_a_route_that_says_the_same_is_not_looked_at_again() -> None:
     assert later is not first
     assert later.key == RouteKey.read(route("shop")) == first.key
     assert later.key.namespace == TEAM
+
+
+def test_routes_that_are_named_no_more_are_not_kept() -> None:
+    """An edit may come every second for as long as a run lasts."""
+    world = Watching()
+    for number in range(20):
+        world.spec = spec_of({"routes": [{"name": f"route-{number}"}]})
+        world.look(world.views)
+    assert world.views.size == 1
