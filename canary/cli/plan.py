@@ -91,7 +91,9 @@ def given(requests: float | None, error_rate: str | None) -> Traffic | None:
     if requests is None and error_rate is None:
         return None
     if requests is None or error_rate is None:
-        raise typer.BadParameter("are given together, or not at all", param_hint="--requests-per-second and --error-rate")
+        raise typer.BadParameter(
+            "are given together, or not at all", param_hint="--requests-per-second and --error-rate"
+        )
     if not 0 <= requests <= MOST_REQUESTS:
         raise typer.BadParameter(f"is from 0 to {MOST_REQUESTS:,}", param_hint="--requests-per-second")
     from canary.model.values import Limit

@@ -73,7 +73,12 @@ BAD: list[tuple[Json, Edit, str, str]] = [
     (rollout(), at("spec.steps", []), "spec.steps", "needs at least 1"),
     (rollout(), at("spec.steps", [{"weight": 1}] * 33), "spec.steps", "has 33 of them; 32 are allowed"),
     (rollout(), at("spec.steps.0.hold", "5 minutes"), "spec.steps[0].hold", "is not a duration; write for example"),
-    (rollout(), at("spec.steps.0.hold", 300), "spec.steps[0].hold", 'is an integer; write it with its unit, for example "300s" or "300ms"'),
+    (
+        rollout(),
+        at("spec.steps.0.hold", 300),
+        "spec.steps[0].hold",
+        'is an integer; write it with its unit, for example "300s" or "300ms"',
+    ),
     (rollout(), at("spec.checks.0.failures", "two"), "spec.checks[0].failures", 'write for example "2 of 5"'),
     (rollout(), at("spec.steps.0.hold", 1.5), "spec.steps[0].hold", "is a number; it is a duration; write for example"),
     (rollout(), at("spec.onFailure", True), "spec.onFailure", "is a boolean; it is one of Rollback, Pause"),
