@@ -91,7 +91,9 @@ def given(requests: float | None, error_rate: str | None) -> Traffic | None:
     if requests is None and error_rate is None:
         return None
     if requests is None or error_rate is None:
-        raise typer.BadParameter("go together", param_hint="--requests-per-second and --error-rate")
+        raise typer.BadParameter(
+            "are given together, or not at all", param_hint="--requests-per-second and --error-rate"
+        )
     if not 0 <= requests <= MOST_REQUESTS:
         raise typer.BadParameter(f"is from 0 to {MOST_REQUESTS:,}", param_hint="--requests-per-second")
     from canary.model.values import Limit
@@ -101,8 +103,8 @@ def given(requests: float | None, error_rate: str | None) -> Traffic | None:
         part = Limit.parse(error_rate).number
     except ValueError:
         part = None
-    if part is None or not 0 <= part <= 1:
-        raise typer.BadParameter("is a part of the requests: 1% or 0.01", param_hint="--error-rate")
+    if part is None or not 0 <= part < 1:
+        raise typer.BadParameter("is a part of the requests, and not all: 1% or 0.01", param_hint="--error-rate")
     return Traffic(requests, float(part))
 
 

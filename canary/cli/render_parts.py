@@ -169,13 +169,15 @@ def _against(check: CheckStatus) -> str:
     """What was measured, and what that is held against; of a comparison that passes, its own words say both."""
     if check.message and check.verdict.value == "Pass" and (check.evidence is not None or not check.applicable):
         return clean(check.message)
+    if check.value is None and check.evidence is not None:
+        return f"held against {clean(check.limit)}"
     return f"{measured(check.value)}, limit {clean(check.limit)}" if check.limit else measured(check.value)
 
 
 def _check_words(check: CheckStatus, now: datetime, *, interval: bool) -> Iterator[str]:
     """What is on record. A value within its limits is not written at every measurement, so no word about the next."""
     failures = tolerance(check.failures, check.failure_limit, check.failure_window)
-    if failures:
+    if failures and check.evidence is None:
         yield failures
     if check.unknown_since is not None and check.verdict.value == "Unknown":
         yield f"unknown for {span(now - check.unknown_since)}"

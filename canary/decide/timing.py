@@ -46,13 +46,15 @@ def rebased(status: RolloutStatus, now: datetime, away: timedelta | None) -> Rol
 
     It says itself when it was written, by its writer's clock. Where the two clocks agree on that, nothing is changed; else
     every time is moved so that they do. A clock that was ahead can then neither end a hold nor hide a measurement.
+    At rest, where nobody knows how long ago that was, the past stays where it is: there is no hold to credit.
 
     """
     latest = max(_past(status), default=None)
     if latest is None:
         return status
     shift = now - (away or timedelta(0)) - latest
-    moved: RolloutStatus = status if abs(shift) <= AGREE else _moved(status, shift)
+    known = status.active or away is not None or shift < timedelta(0)
+    moved: RolloutStatus = status if abs(shift) <= AGREE or not known else _moved(status, shift)
     return moved
 
 

@@ -18,7 +18,7 @@ from canary.lint.findings import Finding, Path, Rule, Severity, field_of
 from canary.lint.rules import violations
 from canary.lint.source import Document
 from canary.model import jsonschema as editor
-from canary.model.checks import ARG_PATTERN, ARGS_NEED_A_TEMPLATE, NAME_PATTERN
+from canary.model.checks import ARG_PATTERN, ARGS_NEED_A_TEMPLATE, FAILURES_PATTERN, NAME_PATTERN
 from canary.model.crd import crds
 from canary.model.rollout import API_VERSION, GONE, GROUP
 from canary.model.steps import STEP_ASKS
@@ -33,7 +33,8 @@ _WORDS = {
     DURATION_PATTERN: 'a duration; write for example "30s", "5m" or "1h30m"',
     SHARE_PATTERN: 'a share of the pair in percent; write 0 to 100, such as 10, 0.5 or "0.5%"',
     LIMIT_TEMPLATE_PATTERN: 'a limit; write a number such as 0.01, or "1%", "300ms" or "{{ args.NAME }}"',
-    ALPHA_PATTERN: 'a chance; write for example 0.01, or "1%", from 0.01 % to 49 %',
+    ALPHA_PATTERN: 'a chance or part from 0.01 % to 49 %; write for example 0.01, or "1%"',
+    FAILURES_PATTERN: 'a number of the last so many; write for example "2 of 5"',
     NAME_PATTERN: _A_NAME,
     editor.LABEL_NAME: _A_NAME,
     editor.OBJECT_NAME: f"{_A_NAME}; dots may stand between such parts",
@@ -217,7 +218,7 @@ def _as_text(value: Any, schema: Json) -> str:
     if fits(text):
         return f'write it in quotes: "{text}"'
     if schema.get("pattern") == DURATION_PATTERN and fits(f"{text}s"):
-        return f'write it with its unit: "{text}s"'
+        return f'write it with its unit, for example "{text}s" or "{text}ms"'
     if "enum" in schema:
         return f"it is one of {', '.join(map(str, schema['enum']))}"
     return f"it is {_WORDS[schema['pattern']]}" if schema.get("pattern") in _WORDS else ""

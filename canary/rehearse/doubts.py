@@ -41,6 +41,8 @@ def _of_the_plan(found: Plan) -> Iterator[str]:
 def _of_comparison(found: Plan, one: Compared) -> Iterator[str]:
     name, times = one.check.name, f"{found.worse:g}{TIMES}"
     bad = bad_words(one.rule, times)
+    if not one.found and name in found.unknown:
+        return
     if not one.found:
         yield (
             f"check {name}: how long it needs is not known without {'how long requests take' if isinstance(one.rule, Slower) else 'the traffic'}: "

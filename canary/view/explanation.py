@@ -228,8 +228,10 @@ def _check(check: CheckStatus, now: datetime, *, active: bool) -> Iterator[str]:
         yield f"{clean(check.name)}{dry}: it does not apply at this step: {clean(check.message)}."
         return
     limit = f", held against {clean(check.limit)}" if check.limit else ""
-    value = f"the value is {measured(check.value)}" if check.value is not None else "there is no value"
-    yield f"{clean(check.name)}{dry}: {check.verdict.value} ({clean(check.reason)}); {value}{limit}."
+    value = f" the value is {measured(check.value)}" if check.value is not None else " there is no value"
+    if check.value is None and check.evidence is not None:
+        value, limit = "", limit.removeprefix(",")
+    yield f"{clean(check.name)}{dry}: {check.verdict.value} ({clean(check.reason)});{value}{limit}."
     if check.message and (check.verdict is not VerdictKind.PASS or check.evidence is not None):
         yield clean(check.message).rstrip(".") + "."
     if check.evidence is not None and check.evidence.looks:
@@ -239,7 +241,7 @@ def _check(check: CheckStatus, now: datetime, *, active: bool) -> Iterator[str]:
             f"{counted(check.failures, 'measurement')} of the last {check.failure_window} failed, in a row or not; "
             f"{check.failure_limit + 1} are too many."
         )
-    elif check.failures:
+    elif check.failures and check.evidence is None:
         tolerated = check.failure_limit or "none"
         yield f"{counted(check.failures, 'failed measurement')} in a row; {tolerated} {'is' if tolerated in (1, 'none') else 'are'} tolerated."
     elif check.failure_limit:

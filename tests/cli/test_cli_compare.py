@@ -85,3 +85,15 @@ def test_answers_are_told_with_their_worst_fields() -> None:
     said = told(found)
     assert f"same: Fail (DiffersFromStable); the value is 0.031, held against {limit}." in said
     assert f"{words}. That rests on 14 looks" in said
+
+
+def test_a_comparison_without_one_number_is_told_by_its_words_alone() -> None:
+    """No dash for a value, no word of tolerated failures: a comparison fails once it is proved."""
+    found = compared(verdict=VerdictKind.FAIL, reason="SlowerThanStable", value=None, failures=1)
+    shown = line_with(picture(rollout(status(checks=(found,))), 200), "held against")
+    assert "Fail     held against no more errors than stable (alpha 5 %)" in shown
+    assert "tolerates" not in shown
+    said = told(found)
+    assert "errors: Fail (SlowerThanStable); held against no more errors than stable (alpha 5 %)." in said
+    assert "no value" not in said
+    assert "tolerated" not in said

@@ -443,6 +443,21 @@ def test_when_nobody_can_tell_how_long_it_was_nothing_is_credited(skew: int) -> 
     assert (taken.step.hold_until - START).total_seconds() >= 15 - AGREE.total_seconds()
 
 
+@given(st.integers(0, 7200))
+def test_what_a_run_that_is_over_says_of_the_past_stays_so(rest: int) -> None:
+    """At rest nobody asks how long ago it was written, and nothing is to be credited: a release of yesterday did not end just now."""
+    over = recorded(timedelta(0)).model_copy(update={"phase": Phase.SUCCEEDED})
+    assert not over.active
+    assert rebased(over, START + timedelta(seconds=rest), None) == over
+
+
+def test_at_rest_too_nothing_of_the_past_lies_ahead() -> None:
+    """Whoever wrote it had a clock that is ahead of ours."""
+    over = recorded(timedelta(hours=1)).model_copy(update={"phase": Phase.SUCCEEDED})
+    taken = rebased(over, START, None)
+    assert all(check.measured_at is not None and check.measured_at <= START + AGREE for check in taken.checks)
+
+
 def test_time_in_which_nothing_could_be_seen_counts_against_nobody() -> None:
     """Acceptance, hold and hold limit are put off; the deadline is the user's own."""
     status = recorded(timedelta(0))

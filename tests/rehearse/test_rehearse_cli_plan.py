@@ -101,6 +101,7 @@ async def test_what_cannot_be_counted_is_a_warning(tmp_path: Path) -> None:
     assert all("In all 5m01s" in ran.out for ran in (empty, gone, silent))
     assert 'no requests of stable were counted over the last 1h by requests_total{service="stable"}' in empty.out
     assert "! check errors: http://127.0.0.1:" in gone.out
+    assert "give --prometheus-url" not in empty.out + gone.out
     assert "give --prometheus-url, or --requests-per-second and --error-rate" in silent.out
 
 
@@ -117,9 +118,10 @@ async def test_templates_are_taken_from_the_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (("--requests-per-second", "5"), 2, "go together"),
+        (("--requests-per-second", "5"), 2, "are given together"),
         (("--requests-per-second", "nan", "--error-rate", "1%"), 2, "is from 0 to"),
         (("--requests-per-second", "5", "--error-rate", "200%"), 2, "is a part of the requests"),
+        (("--requests-per-second", "5", "--error-rate", "1"), 2, "is a part of the requests, and not all: 1% or 0.01"),
         (("--times", "0.5"), 2, "is from 1 to 1000"),
         (("--over", "1s"), 2, "is a minute or more"),
         (("--prometheus-url", "localhost:9090"), 2, "no http:// or https:// URL"),

@@ -27,7 +27,9 @@ class Sliding:
 
     def __post_init__(self) -> None:
         if not 1 <= self.most <= self.of <= MOST:
-            raise ValueError(f"failures are N of M with 1 <= N <= M <= {MOST}, not {self.most} of {self.of}")
+            raise ValueError(
+                f"failures are N of M with 1 <= N <= M <= {MOST}, such as 2 of 5, not {self.most} of {self.of}"
+            )
 
     @classmethod
     def parse(cls, written: str) -> Self:
