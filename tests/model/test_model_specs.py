@@ -228,7 +228,7 @@ def test_how_many_failures_are_too_many_is_answered_once() -> None:
 @pytest.mark.parametrize(
     ("template", "words"),
     [
-        ({"failureLimit": 0, "failures": "6 of 5"}, "1 <= N <= M <= 100, not 6 of 5"),
+        ({"failureLimit": 0, "failures": "6 of 5"}, "1 <= N <= M <= 100, such as 2 of 5, not 6 of 5"),
         ({"failureLimit": 0, "failures": "6 of 101"}, "1 <= N <= M <= 100"),
         ({"failures": "2 of 5"}, "two answers to one question"),
     ],
