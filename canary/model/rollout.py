@@ -127,6 +127,7 @@ _COMPARER_TWICE = "a comparer is neither stable nor the canary: it asks both"
 _NO_SWAP = (
     "a comparer is told once which Service is stable, and promotion Swap makes the two change roles; use Copy or Await"
 )
+_NO_GRPC = "a comparer speaks HTTP/1.1, and copies of a GRPCRoute arrive as HTTP/2: mirror to the canary instead, without a comparer"
 _KEY = "(has({0}.name) ? {0}.name : has({0}.template) ? {0}.template.name : '')"
 
 
@@ -171,6 +172,11 @@ class RolloutSpec(ApiModel):
                     "rule": "!has(self.promotion) || self.promotion != 'Swap' || "
                     f"!self.steps.exists(s, {_COMPARER.format('s')})",
                     "message": _NO_SWAP,
+                },
+                {
+                    "rule": "!self.routes.exists(r, r.kind == 'GRPCRoute') || "
+                    f"!self.steps.exists(s, {_COMPARER.format('s')})",
+                    "message": _NO_GRPC,
                 },
                 {
                     "rule": "!has(self.checks) || self.checks.all(c, self.checks.exists_one(d, "
@@ -278,6 +284,8 @@ class RolloutSpec(ApiModel):
             raise ValueError(_ONE_COMPARER)
         if self.comparer is not None and self.promotion is Promotion.SWAP:
             raise ValueError(_NO_SWAP)
+        if self.comparer is not None and any(route.kind is RouteKind.GRPC for route in self.routes):
+            raise ValueError(_NO_GRPC)
         return self
 
     @property

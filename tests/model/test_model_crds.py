@@ -353,6 +353,7 @@ INVALID: list[tuple[str, Json, str, str]] = [
     ("a comparer at one of two mirrors", {"steps": [{"mirror": {"percent": 1}}, to_comparer("x")]}, "spec", "steps that mirror name the same comparer"),
     ("a comparer that is the canary", {"steps": [to_comparer("c")]}, "spec", "a comparer is neither stable nor the canary"),
     ("a comparer whose Services change roles", {"promotion": "Swap", "steps": [to_comparer("x")]}, "spec", "promotion Swap makes the two change roles"),
+    ("a comparer of gRPC calls", {"routes": [{"name": "shop"}, {"kind": "GRPCRoute", "name": "calls"}], "steps": [to_comparer("x")]}, "spec", "copies of a GRPCRoute arrive as HTTP/2"),
     ("no source", {"checks": [{"name": "a", "threshold": {"max": 1}}]}, "spec.checks[0]", "a check has exactly one source"),
     ("a check without a name", {"checks": [changed(CHECK, name=None)]}, "spec.checks[0]", "a check without a template needs a name"),
     ("nothing to judge by", {"checks": [changed(CHECK, threshold=None)]}, "spec.checks[0]", "has a threshold or a condition (one of them)"),
