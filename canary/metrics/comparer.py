@@ -19,7 +19,7 @@ from canary.errors import CanaryError
 from canary.fair import FairLimit, LimitClosed
 from canary.metrics.parsing import LARGE_BYTES, MAX_BYTES, AnswerTooLarge, few_parts, in_turn
 from canary.metrics.port import Query
-from canary.model.comparer_results import ComparerResults
+from canary.model.comparer_results import MAX_PATHS, ComparerResults
 from canary.model.measurement import Malformed, Measurement, NoData, Queued, Replica, Replicas, Sample, Unreachable
 
 Address = tuple[str, int]
@@ -32,6 +32,8 @@ PLACES = 8
 MOST_REPLICAS = 64
 AT_ONCE = 8
 """Replicas of one comparer that are asked at a time."""
+MOST_TOGETHER = 8 * MAX_PATHS
+"""Field paths of all replicas of one comparer together. They take some 4 MB; 64 full answers of each would take all that there is."""
 RESERVE = 0.1
 """The part of a query's time that is left when the last replica is given up."""
 _CHUNK = 64 * 1024
@@ -105,16 +107,22 @@ class ComparerProvider:
             return Unreachable(now, "Unreachable", message, query.text)
         if not found:
             return NoData(now, query.text, "NoReplica", f"no replica of Service {source.service} is ready")
-        room = asyncio.Semaphore(AT_ONCE)
+        room, left = asyncio.Semaphore(AT_ONCE), MOST_TOGETHER
 
         async def one(address: Address) -> Replica | _Unread:
+            nonlocal left
             try:
                 async with asyncio.timeout_at(until), room:
-                    return await self._read(address)
+                    replica = await self._read(address)
             except TimeoutError:
                 return _Unread(f"{_host(address)} did not answer in time")
             except _Unread as unread:
                 return unread
+            if len(replica.paths) > left:
+                with_those = f"with those of {_host(address)}"
+                return _Unread(f"more than {MOST_TOGETHER:,} field paths of the replicas together, {with_those}")
+            left -= len(replica.paths)
+            return replica
 
         answers = await asyncio.gather(*(one(address) for address in found[:MOST_REPLICAS]))
         read = tuple(answer for answer in answers if isinstance(answer, Replica))

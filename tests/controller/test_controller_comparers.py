@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from canary.checks.judges.mirrored import Look
 from canary.checks.sources import Source
 from canary.checks.sources.comparer import Comparer
-from canary.controller.comparers import MOST_PATHS, Answering, replicas
+from canary.controller.comparers import MOST_KNOWN_PATHS, MOST_PATHS, Answering, replicas
 from canary.kube.endpoints import Endpoint, ready_endpoints
 from canary.model.measurement import Answered, Measurement, NoData, Replica, Replicas, Sample, Unreachable
 
@@ -165,6 +165,19 @@ async def test_paths_are_bounded() -> None:
     await team.look()
     team.up = {name + "'": Replica(name + "'", 1, 1, one.paths) for name, one in team.up.items()}
     assert len((await team.look()).paths) == MOST_PATHS
+
+
+async def test_what_is_remembered_is_bounded_and_those_that_answer_are_not_forgotten() -> None:
+    """A comparer that says at each look that it has just started, with new paths, fills no memory."""
+    team = Team()
+    for start in range(20):
+        team.up = {
+            str(n): Replica(f"{start}-{n}", 1, 1, {f"{n}.{path}": (1, 0, 0) for path in range(2000)}) for n in range(8)
+        }
+        await team.look()
+    known = team.answering._known
+    assert sum(len(one.paths) for one in known.values()) <= MOST_KNOWN_PATHS
+    assert set(known) == {one.instance for one in team.up.values()}
 
 
 COUNT = st.integers(0, 60)

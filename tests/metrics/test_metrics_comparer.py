@@ -13,9 +13,9 @@ from aiohttp import web
 
 from canary.checks.sources.comparer import Comparer
 from canary.errors import Unavailable
-from canary.metrics.comparer import Address, ComparerProvider
+from canary.metrics.comparer import MOST_TOGETHER, Address, ComparerProvider
 from canary.metrics.port import Query
-from canary.model.comparer_results import ComparerResults, PathResult
+from canary.model.comparer_results import MAX_PATHS, ComparerResults, PathResult
 from canary.model.measurement import Malformed, Measurement, NoData, Queued, Sample, Unreachable
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -235,3 +235,15 @@ async def test_who_waits_too_long_for_a_turn_was_not_asked() -> None:
         assert isinstance(await provider.measure(Query(SOURCE, patience=0.1, tenant=("b", "b")), NOW), Queued)
         first.cancel()
         await asyncio.gather(first, return_exceptions=True)
+
+
+async def test_replicas_that_say_a_lot_take_no_more_memory_than_a_few() -> None:
+    """A tenant may have 64 of them with 2,000 paths each, and any number of checks that read them: the first count, and it is said."""
+    full = tuple(PathResult(path=f"$.{number}", canary_only=1, stable_only=0, both=0) for number in range(MAX_PATHS))
+    found = await measured(*(serving(results(str(number), paths=full)) for number in range(12)))
+    assert isinstance(found, Sample)
+    assert found.replicas is not None
+    assert sum(len(one.paths) for one in found.replicas.read) == MOST_TOGETHER
+    assert found.replicas.unread.startswith(
+        "4 of 12 replicas of the comparer could not be read: more than 16,000 field paths"
+    )
