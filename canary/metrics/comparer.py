@@ -8,6 +8,7 @@ types, and no sentence repeats any of it.
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
@@ -37,6 +38,10 @@ MOST_TOGETHER = 8 * MAX_PATHS
 RESERVE = 0.1
 """The part of a query's time that is left when the last replica is given up."""
 _CHUNK = 64 * 1024
+AT_A_TIME = 8 * 1024
+"""Bytes that are parsed before anybody else has a turn. A quarter of a megabyte, as asyncio has it, may be 10,000 answers 100 (Continue)."""
+MOST_RECEIVED = MAX_BYTES + _CHUNK
+"""Bytes of one connection, with all headers and marks of chunks."""
 
 
 class _Unread(Exception):
@@ -45,6 +50,19 @@ class _Unread(Exception):
     def __init__(self, words: str, *, garbage: bool = False) -> None:
         super().__init__(words)
         self.garbage = garbage
+
+
+class _Metered(socket.socket):
+    """Gives a little at a time and not without end, whatever that is: HTTP has much that is parsed and is no content."""
+
+    received = 0
+
+    def recv(self, size: int, flags: int = 0, /) -> bytes:
+        found = super().recv(min(size, AT_A_TIME), flags)
+        self.received += len(found)
+        if self.received > MOST_RECEIVED:
+            raise ConnectionAbortedError("more bytes came than are read")
+        return found
 
 
 class ComparerProvider:
@@ -168,7 +186,10 @@ class ComparerProvider:
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=PLACES * AT_ONCE, limit_per_host=2),
+                # A connection for each answer, which is what is metered.
+                connector=aiohttp.TCPConnector(
+                    limit=PLACES * AT_ONCE, limit_per_host=2, force_close=True, socket_factory=_metered
+                ),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={"Accept-Encoding": "identity"},
                 auto_decompress=False,  # or a small answer could unpack to a large one
@@ -176,6 +197,10 @@ class ComparerProvider:
                 timeout=aiohttp.ClientTimeout(),  # who asks says how long
             )
         return self._session
+
+
+def _metered(address: aiohttp.AddrInfoType) -> socket.socket:
+    return _Metered(*address[:3])
 
 
 def _parsed(content: bytes, address: Address) -> Replica:
