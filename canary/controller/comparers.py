@@ -9,6 +9,7 @@ from datetime import datetime
 from canary.checks.sources import Source
 from canary.kube import Kube
 from canary.kube.endpoints import ready_endpoints
+from canary.metrics.comparer import MOST_TOGETHER
 from canary.model.comparer_results import MAX_PATHS
 from canary.model.measurement import Answered, Measured, Measurement, Replica, Sample
 
@@ -19,6 +20,8 @@ RESULTS_PORT = 8081
 
 MOST_KNOWN = 256
 """Starts of replicas that one check remembers; of others nobody knows what they had counted."""
+MOST_KNOWN_PATHS = MOST_TOGETHER
+"""Field paths of all these starts together: what one reading says, so that of those who answer now none is forgotten."""
 MOST_PATHS = 2 * MAX_PATHS
 """Field paths at which differences of one look are told apart."""
 
@@ -76,8 +79,9 @@ class Answering:
                 odd = "counters of a replica of the comparer fell, so nothing of it counts this time"
                 continue
             total.add(*grown)
-        while len(self._known) > MOST_KNOWN:
-            del self._known[next(iter(self._known))]
+        paths = sum(len(replica.paths) for replica in self._known.values())
+        while len(self._known) > MOST_KNOWN or paths > MOST_KNOWN_PATHS:
+            paths -= len(self._known.pop(next(iter(self._known))).paths)
         if since is None or (not total.compared and elapsed < least):
             self._at = since or now
             return None

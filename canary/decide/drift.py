@@ -10,6 +10,7 @@ from canary.decide.facts import RouteView
 from canary.decide.scope import Scope, remembered_share
 from canary.model.values import decimal_text
 from canary.routes.intent import Mode
+from canary.routes.pair import Pair
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,8 @@ def _compare(scope: Scope, route: RouteView) -> Compared:
         written = route.intent.weights
         return {rule.key: (written[rule.key].share, rule.weights.share) for rule in route.rules if rule.key in written}
     remembered = scope.remembered(route)
+    if _of_another_pair(scope, route):
+        return {}
     if route.intent is None and remembered is not None and remembered.owned and remembered.share is not None:
         # Somebody took our annotation away; what the status remembers of the route still says what we wrote.
         return {
@@ -107,7 +110,7 @@ def _compare(scope: Scope, route: RouteView) -> Compared:
 def _compare_copies(scope: Scope, route: RouteView) -> Compared:
     """The same of the copies that go to the canary, for each rule that the run has mirrored."""
     said = scope.mirrors(route)
-    if not said:
+    if not said or _of_another_pair(scope, route):
         return {}
     if route.intent is not None and (not scope.ours(route) or route.intent.mode is not Mode.STEP):
         return {}
@@ -116,6 +119,14 @@ def _compare_copies(scope: Scope, route: RouteView) -> Compared:
         for rule in route.rules
         if rule.key in said
     }
+
+
+def _of_another_pair(scope: Scope, route: RouteView) -> bool:
+    """Whether all that is on record of a route is of another pair, or comparer: the spec was edited, and we have put that back."""
+    remembered = scope.remembered(route)
+    if not route.stale or route.intent is not None or remembered is None or not remembered.pair:
+        return False
+    return remembered.pair != str(Pair.of(scope.spec, route.key.namespace, swapped=scope.status.swapped))
 
 
 def _compare_added(scope: Scope, route: RouteView) -> Compared:

@@ -128,11 +128,12 @@ class KubeClient:
         res: Resource,
         namespace: str | None = None,
         *,
+        label_selector: str | None = None,
         field_selector: str | None = None,
         limit: int = 500,
     ) -> AsyncGenerator[Object]:
         query: dict[str, str | int] = {"limit": limit}
-        _add(query, fieldSelector=field_selector)
+        _add(query, labelSelector=label_selector, fieldSelector=field_selector)
         while True:
             page = await self._json("GET", res.path(namespace), "list", res.plural, query=query)
             yield page

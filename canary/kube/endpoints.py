@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,8 @@ Json = dict[str, Any]
 
 SERVICE_LABEL = "kubernetes.io/service-name"
 LARGEST_PORT = 65535
+MOST_SLICES = 16
+"""A slice has room for a hundred endpoints and more. Tenants may write any number, of a megabyte each."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -29,9 +32,12 @@ class Endpoint:
 
 
 async def ready_endpoints(kube: Kube, service: str, namespace: str) -> tuple[Endpoint, ...]:
-    """Every endpoint of a Service that is ready, each once, in the order of the addresses. Raises ApiError."""
-    answer = await kube.list(ENDPOINTSLICES, namespace, label_selector=f"{SERVICE_LABEL}={service}")
-    return tuple(sorted({found for item in answer.get("items") or () for found in _ready(item)}))
+    """Every endpoint of a Service that is ready, each once, in the order of the addresses, of MOST_SLICES slices. Raises ApiError."""
+    selector = f"{SERVICE_LABEL}={service}"
+    async with aclosing(kube.pages(ENDPOINTSLICES, namespace, label_selector=selector, limit=MOST_SLICES)) as pages:
+        async for page in pages:
+            return tuple(sorted({found for item in page.get("items") or () for found in _ready(item)}))
+    return ()
 
 
 def _ready(item: Json) -> Iterator[Endpoint]:
@@ -49,16 +55,21 @@ def _ready(item: Json) -> Iterator[Endpoint]:
         if isinstance(conditions, dict) and conditions.get("ready") is False:
             continue
         for address in endpoint.get("addresses") or ():
-            if _is_ip(address):
+            if _is_pods(address):
                 yield Endpoint(address, ports)
                 break  # "the consumer may use the first": all of them lead to the same
 
 
-def _is_ip(address: Any) -> bool:
+def _is_pods(address: Any) -> bool:
+    """Whether that may be the address of a pod. With a zone it could spell another place in a URL."""
+    if not isinstance(address, str) or "%" in address:
+        return False
     try:
-        return isinstance(address, str) and bool(ipaddress.ip_address(address))
+        found = ipaddress.ip_address(address)
     except ValueError:
         return False
+    found = getattr(found, "ipv4_mapped", None) or found
+    return not (found.is_unspecified or found.is_link_local or found.is_multicast)
 
 
 def _dicts(value: Any) -> list[Json]:

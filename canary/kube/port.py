@@ -57,7 +57,13 @@ class Kube(Protocol):
         ...
 
     def pages(
-        self, res: Resource, namespace: str | None = None, *, field_selector: str | None = None, limit: int = 500
+        self,
+        res: Resource,
+        namespace: str | None = None,
+        *,
+        label_selector: str | None = None,
+        field_selector: str | None = None,
+        limit: int = 500,
     ) -> AsyncGenerator[Object]:
         """The same list page by page, for those who need no more than a page at a time. Raises Gone as the server does."""
         ...

@@ -8,6 +8,7 @@ types, and no sentence repeats any of it.
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
@@ -19,7 +20,7 @@ from canary.errors import CanaryError
 from canary.fair import FairLimit, LimitClosed
 from canary.metrics.parsing import LARGE_BYTES, MAX_BYTES, AnswerTooLarge, few_parts, in_turn
 from canary.metrics.port import Query
-from canary.model.comparer_results import ComparerResults
+from canary.model.comparer_results import MAX_PATHS, ComparerResults
 from canary.model.measurement import Malformed, Measurement, NoData, Queued, Replica, Replicas, Sample, Unreachable
 
 Address = tuple[str, int]
@@ -32,9 +33,15 @@ PLACES = 8
 MOST_REPLICAS = 64
 AT_ONCE = 8
 """Replicas of one comparer that are asked at a time."""
+MOST_TOGETHER = 8 * MAX_PATHS
+"""Field paths of all replicas of one comparer together. They take some 4 MB; 64 full answers of each would take all that there is."""
 RESERVE = 0.1
 """The part of a query's time that is left when the last replica is given up."""
 _CHUNK = 64 * 1024
+AT_A_TIME = 8 * 1024
+"""Bytes that are parsed before anybody else has a turn. A quarter of a megabyte, as asyncio has it, may be 10,000 answers 100 (Continue)."""
+MOST_RECEIVED = MAX_BYTES + _CHUNK
+"""Bytes of one connection, with all headers and marks of chunks."""
 
 
 class _Unread(Exception):
@@ -43,6 +50,19 @@ class _Unread(Exception):
     def __init__(self, words: str, *, garbage: bool = False) -> None:
         super().__init__(words)
         self.garbage = garbage
+
+
+class _Metered(socket.socket):
+    """Gives a little at a time and not without end, whatever that is: HTTP has much that is parsed and is no content."""
+
+    received = 0
+
+    def recv(self, size: int, flags: int = 0, /) -> bytes:
+        found = super().recv(min(size, AT_A_TIME), flags)
+        self.received += len(found)
+        if self.received > MOST_RECEIVED:
+            raise ConnectionAbortedError("more bytes came than are read")
+        return found
 
 
 class ComparerProvider:
@@ -105,16 +125,22 @@ class ComparerProvider:
             return Unreachable(now, "Unreachable", message, query.text)
         if not found:
             return NoData(now, query.text, "NoReplica", f"no replica of Service {source.service} is ready")
-        room = asyncio.Semaphore(AT_ONCE)
+        room, left = asyncio.Semaphore(AT_ONCE), MOST_TOGETHER
 
         async def one(address: Address) -> Replica | _Unread:
+            nonlocal left
             try:
                 async with asyncio.timeout_at(until), room:
-                    return await self._read(address)
+                    replica = await self._read(address)
             except TimeoutError:
                 return _Unread(f"{_host(address)} did not answer in time")
             except _Unread as unread:
                 return unread
+            if len(replica.paths) > left:
+                with_those = f"with those of {_host(address)}"
+                return _Unread(f"more than {MOST_TOGETHER:,} field paths of the replicas together, {with_those}")
+            left -= len(replica.paths)
+            return replica
 
         answers = await asyncio.gather(*(one(address) for address in found[:MOST_REPLICAS]))
         read = tuple(answer for answer in answers if isinstance(answer, Replica))
@@ -160,7 +186,10 @@ class ComparerProvider:
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=PLACES * AT_ONCE, limit_per_host=2),
+                # A connection for each answer, which is what is metered.
+                connector=aiohttp.TCPConnector(
+                    limit=PLACES * AT_ONCE, limit_per_host=2, force_close=True, socket_factory=_metered
+                ),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={"Accept-Encoding": "identity"},
                 auto_decompress=False,  # or a small answer could unpack to a large one
@@ -168,6 +197,10 @@ class ComparerProvider:
                 timeout=aiohttp.ClientTimeout(),  # who asks says how long
             )
         return self._session
+
+
+def _metered(address: aiohttp.AddrInfoType) -> socket.socket:
+    return _Metered(*address[:3])
 
 
 def _parsed(content: bytes, address: Address) -> Replica:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, ConfigDict, FailFast, Field, ValidationError, model_validator
 
 from canary.model.base import ApiModel
 from canary.model.status import Timestamp
@@ -22,6 +22,7 @@ MAX_PATH = 256
 """Characters of a field path."""
 MAX_EXAMPLES = 3
 MAX_BUCKETS = 64
+MAX_REASONS = 64
 MAX_RESULTS_BYTES = 1024 * 1024
 """More than any comparer of ours says: its paths have so many bytes as MAX_PATH allows characters."""
 
@@ -29,8 +30,15 @@ Counter = Annotated[int, Field(strict=True, ge=0, le=10**15)]
 Word = Annotated[str, Field(min_length=1, max_length=32)]
 
 
+def _few(found: Any) -> Any:
+    """The members of an object are validated before they are counted, each fault being noted: far too many are not begun."""
+    if isinstance(found, dict) and len(found) > MAX_REASONS:
+        raise ValueError(f"has more than {MAX_REASONS} members")
+    return found
+
+
 class _Results(ApiModel):
-    """What a later version adds is not looked at."""
+    """What a later version adds is not looked at. Lists are given up at their first fault: garbage is to cost little."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -55,7 +63,7 @@ class PathResult(_Results):
     """B differed from A, and C did not: noise."""
     both: Counter
     """Both differed from A."""
-    examples: Annotated[tuple[Example, ...], Field(max_length=MAX_EXAMPLES)] = ()
+    examples: Annotated[tuple[Example, ...], Field(max_length=MAX_EXAMPLES), FailFast()] = ()
 
 
 class Pair(_Results):
@@ -69,11 +77,13 @@ class Latency(_Results):
     """Times to an answer, one per compared request and version, counted by bucket (not cumulative)."""
 
     buckets: Annotated[
-        tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...], Field(min_length=1, max_length=MAX_BUCKETS)
+        tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...],
+        Field(min_length=1, max_length=MAX_BUCKETS),
+        FailFast(),
     ]
     """Upper bounds in seconds, ascending; a last bucket without bound comes after them."""
-    stable: Annotated[tuple[Counter, ...], Field(max_length=MAX_BUCKETS + 1)]
-    canary: Annotated[tuple[Counter, ...], Field(max_length=MAX_BUCKETS + 1)]
+    stable: Annotated[tuple[Counter, ...], Field(max_length=MAX_BUCKETS + 1), FailFast()]
+    canary: Annotated[tuple[Counter, ...], Field(max_length=MAX_BUCKETS + 1), FailFast()]
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -96,13 +106,13 @@ class ComparerResults(_Results):
     """Mirrored requests that arrived."""
     compared: Counter
     """Those of which the first question to stable had an answer, and which count in `paths`."""
-    dropped: Annotated[dict[Word, Counter], Field(max_length=64)] = {}
+    dropped: Annotated[dict[Word, Counter], BeforeValidator(_few)] = {}
     """Those that were not compared, by why."""
     different: Counter = 0
     """Compared requests with at least one path at which the canary alone differed."""
     failures: Pair = Pair()
     """Compared requests whose answer (B of stable, which is the canary's equal, and C) was a failure, or never came."""
-    paths: Annotated[tuple[PathResult, ...], Field(max_length=MAX_PATHS)] = ()
+    paths: Annotated[tuple[PathResult, ...], Field(max_length=MAX_PATHS), FailFast()] = ()
     """In the order of their first difference; a path at which nothing ever differed is not among them."""
     paths_dropped: Counter = 0
     """Differences at paths for which there was no more room."""

@@ -127,6 +127,10 @@ _COMPARER_TWICE = "a comparer is neither stable nor the canary: it asks both"
 _NO_SWAP = (
     "a comparer is told once which Service is stable, and promotion Swap makes the two change roles; use Copy or Await"
 )
+_NO_GRPC = (
+    "a comparer speaks HTTP/1.1, and copies of a GRPCRoute arrive as HTTP/2; mirror to the canary itself, or, beside an HTTPRoute, without "
+    "allowUnsafeMethods, which leaves out what is gRPC"
+)
 _KEY = "(has({0}.name) ? {0}.name : has({0}.template) ? {0}.template.name : '')"
 
 
@@ -171,6 +175,12 @@ class RolloutSpec(ApiModel):
                     "rule": "!has(self.promotion) || self.promotion != 'Swap' || "
                     f"!self.steps.exists(s, {_COMPARER.format('s')})",
                     "message": _NO_SWAP,
+                },
+                {
+                    "rule": f"(!self.routes.all(r, r.kind == 'GRPCRoute') || !self.steps.exists(s, {_COMPARER.format('s')})) && "
+                    f"(!self.routes.exists(r, r.kind == 'GRPCRoute') || !self.steps.exists(s, {_COMPARER.format('s')} && "
+                    "s.mirror.allowUnsafeMethods))",
+                    "message": _NO_GRPC,
                 },
                 {
                     "rule": "!has(self.checks) || self.checks.all(c, self.checks.exists_one(d, "
@@ -278,6 +288,10 @@ class RolloutSpec(ApiModel):
             raise ValueError(_ONE_COMPARER)
         if self.comparer is not None and self.promotion is Promotion.SWAP:
             raise ValueError(_NO_SWAP)
+        calls = [route.kind is RouteKind.GRPC for route in self.routes]
+        unsafe = any(step.mirror is not None and step.mirror.allow_unsafe_methods for step in self.steps)
+        if self.comparer is not None and (all(calls) or (any(calls) and unsafe)):
+            raise ValueError(_NO_GRPC)
         return self
 
     @property

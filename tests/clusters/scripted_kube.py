@@ -137,10 +137,17 @@ class ScriptedKube:
         return await self._take(asked, lambda: self._listed(res, namespace, label_selector, field_selector))
 
     async def pages(
-        self, res: Resource, namespace: str | None = None, *, field_selector: str | None = None, limit: int = 500
+        self,
+        res: Resource,
+        namespace: str | None = None,
+        *,
+        label_selector: str | None = None,
+        field_selector: str | None = None,
+        limit: int = 500,
     ) -> AsyncGenerator[Json]:
-        asked = Asked("pages", res.plural, namespace or "", body={"fields": field_selector, "limit": limit})
-        whole = await self._take(asked, lambda: self._listed(res, namespace, None, field_selector))
+        selectors = {"labels": label_selector, "fields": field_selector, "limit": limit}
+        asked = Asked("pages", res.plural, namespace or "", body=selectors)
+        whole = await self._take(asked, lambda: self._listed(res, namespace, label_selector, field_selector))
         items, metadata = whole["items"], whole["metadata"]
         for begin in range(0, max(1, len(items)), limit):
             left = len(items) - begin - limit

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from canary.checks.judges.mirrored import Look
 from canary.checks.sources import Source
 from canary.checks.sources.comparer import Comparer
-from canary.controller.comparers import MOST_PATHS, Answering, replicas
+from canary.controller.comparers import MOST_KNOWN_PATHS, MOST_PATHS, Answering, replicas
 from canary.kube.endpoints import Endpoint, ready_endpoints
 from canary.model.measurement import Answered, Measurement, NoData, Replica, Replicas, Sample, Unreachable
 
@@ -166,6 +167,19 @@ async def test_paths_are_bounded() -> None:
     assert len((await team.look()).paths) == MOST_PATHS
 
 
+async def test_what_is_remembered_is_bounded_and_those_that_answer_are_not_forgotten() -> None:
+    """A comparer that says at each look that it has just started, with new paths, fills no memory."""
+    team = Team()
+    for start in range(20):
+        team.up = {
+            str(n): Replica(f"{start}-{n}", 1, 1, {f"{n}.{path}": (1, 0, 0) for path in range(2000)}) for n in range(8)
+        }
+        await team.look()
+    known = team.answering._known
+    assert sum(len(one.paths) for one in known.values()) <= MOST_KNOWN_PATHS
+    assert set(known) == {one.instance for one in team.up.values()}
+
+
 COUNT = st.integers(0, 60)
 STATES = st.dictionaries(
     st.sampled_from("abc"),
@@ -198,11 +212,13 @@ class Slices:
     """An API server that has these EndpointSlices."""
 
     def __init__(self, *items: Json) -> None:
-        self.items, self.asked = items, ""
+        self.items, self.asked, self.read = items, "", 0
 
-    async def list(self, _: Any, namespace: str, *, label_selector: str) -> Json:
+    async def pages(self, _: Any, namespace: str, *, label_selector: str, limit: int) -> AsyncGenerator[Json]:
         self.asked = f"{namespace} {label_selector}"
-        return {"items": list(self.items)}
+        for first in range(0, len(self.items) or 1, limit):
+            self.read += limit
+            yield {"items": list(self.items[first : first + limit])}
 
 
 def sliced(*addresses: str, ports: Any = ({"name": "results", "port": 9000},), **conditions: Any) -> Json:
@@ -222,6 +238,22 @@ async def test_results_are_at_the_port_of_that_name_or_at_the_usual_one() -> Non
         sliced("10.0.0.1", ports=[{"name": "http", "port": 8080}]), sliced("fd00::1", ports=[{"port": 8080}])
     )
     assert await replicas(kube, "compare", "team") == (("10.0.0.1", 8081), ("fd00::1", 8081))
+
+
+async def test_however_many_slices_somebody_writes_a_few_are_read() -> None:
+    """A page of what may be megabytes each, and not all of them in the memory of a controller that others need."""
+    kube: Any = Slices(*[sliced(f"10.0.{number // 250}.{number % 250}") for number in range(1000)])
+    assert 0 < len(await ready_endpoints(kube, "compare", "team")) == kube.read <= 16
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["0.0.0.0", "::", "169.254.169.254", "fe80::1", "224.0.0.1", "::1%]@example.org/", "::ffff:169.254.169.254"],
+)
+async def test_no_address_is_asked_that_is_no_pods(address: str) -> None:
+    """The API server refuses most of them; whoever gets one past it reaches no metadata of the node, and no name."""
+    kube: Any = Slices(sliced(address), sliced("10.0.0.1"))
+    assert [found.address for found in await ready_endpoints(kube, "compare", "team")] == ["10.0.0.1"]
 
 
 GARBAGE: list[Json] = [

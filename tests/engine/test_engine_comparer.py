@@ -89,6 +89,22 @@ def test_an_edit_that_names_another_target_takes_back_what_went_to_the_one_befor
     assert not world.annotated()
 
 
+@pytest.mark.parametrize("first", [MIRROR, COMPARED], ids=["the canary before", "another comparer before"])
+@pytest.mark.parametrize("weight", [0, 10])
+def test_an_edit_of_the_target_is_nobodys_hand_on_the_route(first: Json, weight: int) -> None:
+    """What went to the target before was put back by us: the next run begins, and accuses nobody."""
+    other = {**MIRROR, "mirror": {"percent": 20, "comparer": {"service": "other", "port": 80}}}
+    weights = [{"weight": weight, "hold": "10s"}] if weight else []
+    world = comparing(steps=[*weights, first, *STEPS[1:]])
+    if weight:
+        world.pass_step()
+    world.wait(2)
+    world.declare(steps=[other, *STEPS[1:]])
+    world.run()
+    assert (world.phase, copied_to(world)) == (Phase.PROGRESSING, ["other"])
+    assert not [tell.message for tell in world.told if "somebody" in tell.message]
+
+
 @pytest.mark.parametrize("lost", ["status", "annotation"])
 def test_copies_are_found_by_either_record_alone(lost: str) -> None:
     """The annotation names the comparer, and so does the status."""

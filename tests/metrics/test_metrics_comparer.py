@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -13,9 +14,9 @@ from aiohttp import web
 
 from canary.checks.sources.comparer import Comparer
 from canary.errors import Unavailable
-from canary.metrics.comparer import Address, ComparerProvider
+from canary.metrics.comparer import AT_A_TIME, MOST_TOGETHER, Address, ComparerProvider, _Metered
 from canary.metrics.port import Query
-from canary.model.comparer_results import ComparerResults, PathResult
+from canary.model.comparer_results import MAX_PATHS, MAX_RESULTS_BYTES, ComparerResults, PathResult
 from canary.model.measurement import Malformed, Measurement, NoData, Queued, Sample, Unreachable
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -198,7 +199,14 @@ async def test_nothing_is_sent_but_the_question() -> None:
         for _ in range(2):
             await provider.measure(Query(SOURCE), NOW)
     assert [(request.method, request.path_qs) for request in asked] == [("GET", "/results")] * 2
-    assert {name.lower() for name in asked[1].headers} <= {"host", "accept", "accept-encoding", "user-agent"}
+    assert {name.lower() for name in asked[1].headers} <= {
+        "host",
+        "accept",
+        "accept-encoding",
+        "user-agent",
+        "connection",
+    }
+    assert asked[1].headers["Connection"] == "close"  # each connection is metered for one answer
 
 
 async def test_comparers_that_hang_delay_nobody_else() -> None:
@@ -235,3 +243,55 @@ async def test_who_waits_too_long_for_a_turn_was_not_asked() -> None:
         assert isinstance(await provider.measure(Query(SOURCE, patience=0.1, tenant=("b", "b")), NOW), Queued)
         first.cancel()
         await asyncio.gather(first, return_exceptions=True)
+
+
+async def test_replicas_that_say_a_lot_take_no_more_memory_than_a_few() -> None:
+    """A tenant may have 64 of them with 2,000 paths each, and any number of checks that read them: the first count, and it is said."""
+    full = tuple(PathResult(path=f"$.{number}", canary_only=1, stable_only=0, both=0) for number in range(MAX_PATHS))
+    found = await measured(*(serving(results(str(number), paths=full)) for number in range(12)))
+    assert isinstance(found, Sample)
+    assert found.replicas is not None
+    assert sum(len(one.paths) for one in found.replicas.read) == MOST_TOGETHER
+    assert found.replicas.unread.startswith(
+        "4 of 12 replicas of the comparer could not be read: more than 16,000 field paths"
+    )
+
+
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;", b"a=b;"),
+    ],
+    ids=["interim answers", "tiny chunks", "extensions of a chunk"],
+)
+async def test_what_is_parsed_and_is_no_content_is_bounded_too(first: bytes, then: bytes) -> None:
+    """An answer of nothing but such things costs as little as a long one: after a megabyte nobody listens any more."""
+    sent = 0
+
+    async def flood(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        with suppress(OSError):
+            writer.write(first)
+            while not writer.is_closing():
+                writer.write(then * 500)
+                await writer.drain()
+                sent += 500 * len(then)
+        writer.close()
+
+    server = await asyncio.start_server(flood, "127.0.0.1", 0)
+    async with server, asking([server.sockets[0].getsockname()[:2]]) as provider:
+        found = await provider.measure(Query(SOURCE, 30.0), NOW)
+    assert isinstance(found, Unreachable)
+    assert "cannot be reached" in found.message
+    assert sent < 16 * MAX_RESULTS_BYTES  # what buffers of both ends hold is sent and not read
+
+
+async def test_a_turn_reads_a_little() -> None:
+    """However much has arrived: what is parsed in one go keeps everybody else waiting."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs, _Metered(fileno=ours.detach()) as metered:
+        theirs.setblocking(False)
+        theirs.send(b" " * 65536)
+        assert len(metered.recv(262144)) == AT_A_TIME

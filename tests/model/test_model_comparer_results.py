@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from canary.model.comparer_results import MAX_PATHS, MAX_RESULTS_BYTES, ComparerResults
 
@@ -98,3 +99,20 @@ def test_no_bytes_raise_anything_else(raw: bytes) -> None:
     """Whatever arrives, it is results or ValueError."""
     with pytest.raises(ValueError, match="no results of a comparer"):
         ComparerResults.read(raw)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"paths": [{}] * 13_000},
+        {"paths": [{"path": "a", "canaryOnly": 1, "stableOnly": 0, "both": 0, "examples": [{}] * 13_000}]},
+        {"dropped": {f"why-{number}": "x" for number in range(13_000)}},
+        {"latency": {"buckets": ["x"] * 13_000, "stable": ["x"] * 13_000, "canary": ["x"] * 13_000}},
+    ],
+    ids=["paths", "examples", "dropped", "latency"],
+)
+def test_garbage_is_given_up_at_its_first_fault(changes: dict[str, Any]) -> None:
+    """Each fault that is noted takes time in which the controller does nothing else: 40,000 of them a third of a second."""
+    with pytest.raises(ValidationError) as refused:
+        ComparerResults.model_validate_json(json.dumps({**GOOD, **changes}))
+    assert refused.value.error_count() <= 8

@@ -243,7 +243,10 @@ def to_comparer(service: str) -> Json:
     return {"mirror": {"percent": 20, "comparer": {"service": service, "port": 8080}}}
 
 
+WITH_CALLS: list[Json] = [{"name": "shop"}, {"kind": "GRPCRoute", "name": "calls"}]
+
 VALID: list[tuple[str, Json]] = [
+    ("mirrors to a comparer, and leaves a GRPCRoute out", {"routes": WITH_CALLS, "steps": [to_comparer("x")]}),
     ("mirrors to a comparer", {"steps": [to_comparer("x"), {"weight": 1}, to_comparer("x")], "checks": [{"name": "a", "mirrored": {}}]}),
     ("without workloads", {"workloads": None}),
     ("without checks", {"checks": None}),
@@ -353,6 +356,8 @@ INVALID: list[tuple[str, Json, str, str]] = [
     ("a comparer at one of two mirrors", {"steps": [{"mirror": {"percent": 1}}, to_comparer("x")]}, "spec", "steps that mirror name the same comparer"),
     ("a comparer that is the canary", {"steps": [to_comparer("c")]}, "spec", "a comparer is neither stable nor the canary"),
     ("a comparer whose Services change roles", {"promotion": "Swap", "steps": [to_comparer("x")]}, "spec", "promotion Swap makes the two change roles"),
+    ("a comparer of gRPC calls", {"routes": [{"kind": "GRPCRoute", "name": "calls"}], "steps": [to_comparer("x")]}, "spec", "copies of a GRPCRoute arrive as HTTP/2"),
+    ("a comparer also of gRPC calls", {"routes": WITH_CALLS, "steps": [{"mirror": {**to_comparer("x")["mirror"], "allowUnsafeMethods": True}}]}, "spec", "copies of a GRPCRoute arrive as HTTP/2"),
     ("no source", {"checks": [{"name": "a", "threshold": {"max": 1}}]}, "spec.checks[0]", "a check has exactly one source"),
     ("a check without a name", {"checks": [changed(CHECK, name=None)]}, "spec.checks[0]", "a check without a template needs a name"),
     ("nothing to judge by", {"checks": [changed(CHECK, threshold=None)]}, "spec.checks[0]", "has a threshold or a condition (one of them)"),

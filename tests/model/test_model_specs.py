@@ -443,6 +443,13 @@ def test_an_upgrade_starts_no_run_that_mirrors_again() -> None:
             {"promotion": "Swap", "steps": [{"mirror": {"percent": 1, "comparer": {"service": "x", "port": 80}}}]},
             "Swap",
         ),
+        (
+            {
+                "routes": [{"kind": "GRPCRoute", "name": "calls"}],
+                "steps": [{"mirror": {"percent": 1, "comparer": {"service": "x", "port": 80}}}],
+            },
+            "arrive as HTTP/2",
+        ),
     ],
 )
 def test_a_controller_whose_definitions_are_older_refuses_what_no_run_could_take_back(
