@@ -71,7 +71,8 @@ metadata: {{name: shop, namespace: {TEAM}}}
 spec:
   parentRefs: [{{name: public}}]
   rules:
-    - backendRefs:
+    - matches: [{{method: GET}}]
+      backendRefs:
         - {{name: shop-stable, port: 8080, weight: 1}}
         - {{name: shop-canary, port: 8080, weight: 0}}
 """
@@ -127,7 +128,7 @@ def team() -> list[Json]:
     }
     own = {**template, "kind": "CheckTemplate", "metadata": {"name": "own-errors", "namespace": TEAM}}
     comparer = {"service": "shop-comparer", "port": 8080}
-    mirror = {"percent": 20, "allowUnsafeMethods": True, "comparer": comparer}
+    mirror = {"percent": 20, "comparer": comparer}
     rollout = {
         "apiVersion": "canary.dev/v1alpha1",
         "kind": "Rollout",

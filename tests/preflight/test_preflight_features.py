@@ -177,9 +177,9 @@ def test_how_long_the_gateways_of_routes_settle(
 ) -> None:
     """As the platform declares it; of several parents, and of several routes, the longest."""
     around = Documents(GATEWAYS, KNOWN, platform=platform)
-    assert (why, settle_time([route(*parents)], around).total_seconds()) == (why, seconds)
-    both = settle_time([route(*parents), route(GW)], around)
-    assert both == max(settle_time([route(*parents)], around), settle_time([route(GW)], around))
+    assert (why, settle_time(route(*parents).answers, around).total_seconds()) == (why, seconds)
+    both = settle_time((*route(*parents).answers, *route(GW).answers), around)
+    assert both == max(settle_time(route(*parents).answers, around), settle_time(route(GW).answers, around))
 
 
 def test_the_longest_settle_time_is_that_of_any_gateway_or_mesh() -> None:
