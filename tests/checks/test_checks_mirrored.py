@@ -65,6 +65,17 @@ def test_a_changed_field_is_named_with_its_share_its_noise_and_the_evidence() ->
     assert "$.now" not in found.message
 
 
+def test_noise_that_leans_to_the_canary_is_not_told_beside_what_is_proved() -> None:
+    """A pod's name differs in most answers of both; that the canary has a few more of them is chance."""
+    progress = RULE.begin()
+    for _ in range(10):
+        progress = RULE.fold(progress, Look(100, {PRICE: (3, 0, 0), "$.pod": (31, 30, 31)}))
+    found = RULE.judge(progress)
+    assert found.standing is Standing.FAIL
+    assert found.message.startswith("`$.items[].price` differs in 3 % of answers (noise 0 %), evidence ")
+    assert "$.pod" not in found.message
+
+
 def test_at_most_three_paths_are_told() -> None:
     """Those with most evidence first."""
     progress = RULE.begin()

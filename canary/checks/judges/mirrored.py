@@ -38,6 +38,8 @@ PARTS = (0.3, 0.15, 0.15, 0.12, 0.1, 0.1, 0.08)
 MOST_WATCHED = 8
 TOLD = 3
 MOST = 10**15
+NOISE = 2.0
+"""Standard deviations from chance up to which a path is noise to whoever reads of it; evidence counts it all the same."""
 LOSING = 0.5
 """A path whose bet has lost half makes room for any other."""
 
@@ -201,9 +203,13 @@ class Alike:
         return Finding(Standing.GOOD, "NotDifferent", words)
 
     def _worst(self, progress: Progress) -> list[Watched]:
-        """Those that are told: beyond noise by more than is tolerated, as far as one can see."""
+        """Those that are told: beyond noise by more than is tolerated, and further from chance than noise mostly is."""
         compared = progress.compared
-        beyond = (one for one in self.ranked(progress) if one.counts[0] - one.counts[1] > self.most * compared)
+        beyond = (
+            one
+            for one in self.ranked(progress)
+            if one.counts[0] - one.counts[1] > self.most * compared and one.excess > NOISE
+        )
         return list(beyond)[:TOLD]
 
     def _room(self, watched: Iterable[Watched], wanted: float, compared: int) -> Watched | None:
