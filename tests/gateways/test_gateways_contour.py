@@ -160,7 +160,7 @@ async def test_the_templates_that_are_shipped_tell_share_latency_and_errors() ->
     async with behind_contour(measured=True) as shop, shop.load():
         checks = [by_template("contour-error-rate"), by_template("contour-latency", args={"max": "30s"})]
         await shop.begin(
-            [{"weight": 50, "hold": "60s"}],
+            [{"weight": 50, "hold": "10m"}],
             checks=[{**check, "interval": "2s", "window": "5s"} for check in checks],
             traffic=by_template("contour-traffic", **OFTEN),
         )
