@@ -15,13 +15,22 @@ from canary.checks.judges.mirrored import Look, Progress, Watched
 from canary.checks.resolve import ResolvedCheck
 from canary.decide import reasons
 from canary.decide.actions import EmitEvent
-from canary.decide.comparing import Told, evidence_of, inconclusive, settled_from, why_unanswered
+from canary.decide.comparing import (
+    Told,
+    evidence_of,
+    gathering,
+    inconclusive,
+    look_after_look,
+    not_applicable,
+    settled_from,
+    why_unanswered,
+)
 from canary.decide.scope import Scope
-from canary.decide.verdict import Said, judge, policy, stated, unmeasured
-from canary.model.evolution import evidence_gathered, routes_moved
+from canary.decide.verdict import Said, policy, stated
+from canary.model.evolution import evidence_gathered
 from canary.model.measurement import Answered, Measured
 from canary.model.rollout import digest
-from canary.model.status import NOT_APPLICABLE, CheckStatus, EvidenceStatus, VerdictKind
+from canary.model.status import CheckStatus, EvidenceStatus, VerdictKind
 
 TOO_EARLY = frozenset({"NotCompared", "TooFewCompared"})
 """What a judge says for want of requests."""
@@ -33,22 +42,12 @@ def compare_answers(
     """Fold what was read into what a comparison of answers said before, and what to tell people of it."""
     why = why_unanswered(scope)
     if why:
-        kept = None if before.evidence is None else routes_moved(before.evidence, "", scope.now)
-        said = Said(VerdictKind.PASS, NOT_APPLICABLE, why)
-        return stated(check, said, before=before, measured_at=before.measured_at, evidence=kept, query=before.query), ()
-    if before.reason == NOT_APPLICABLE:
-        before = unmeasured(check).model_copy(update={"evidence": before.evidence})
+        return not_applicable(scope, check, before, why), ()
     process = digest([scope.run.number, scope.step.index, str(scope.spec.comparer), rule.most])
-    evidence = evidence_of(scope, process, float(rule.alpha), before.evidence)
-    state = before if evidence == before.evidence else before.model_copy(update={"evidence": evidence})
-    told: Told = ()
-    for measurement in measurements:
-        if isinstance(measurement, Answered):
-            state, more = _folded(scope, check, rule, state, measurement)
-            told += more
-        else:
-            state = judge(check, state, measurement)
-    return state, told
+    state = gathering(check, before, lambda known: evidence_of(scope, process, float(rule.alpha), known))
+    return look_after_look(
+        check, state, measurements, Answered, lambda said, look: _folded(scope, check, rule, said, look)
+    )
 
 
 def _folded(

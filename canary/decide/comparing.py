@@ -77,17 +77,42 @@ def compare(
     """Fold what was measured into what a comparison said before, and what to tell people of it."""
     why = why_not(scope)
     if why:
-        kept = None if before.evidence is None else routes_moved(before.evidence, "", scope.now)
-        said = Said(VerdictKind.PASS, NOT_APPLICABLE, why)
-        return stated(check, said, before=before, measured_at=before.measured_at, evidence=kept, query=before.query), ()
+        return not_applicable(scope, check, before, why), ()
+    state = gathering(check, before, lambda known: _evidence(scope, check, rule, known))
+    return look_after_look(
+        check, state, measurements, rule.LOOKS, lambda said, look: _folded(scope, check, rule, said, look)
+    )
+
+
+def not_applicable(scope: Scope, check: ResolvedCheck, before: CheckStatus, why: str) -> CheckStatus:
+    """Nothing can be compared now: neither good nor bad, and what was gathered is kept."""
+    kept = None if before.evidence is None else routes_moved(before.evidence, "", scope.now)
+    said = Said(VerdictKind.PASS, NOT_APPLICABLE, why)
+    return stated(check, said, before=before, measured_at=before.measured_at, evidence=kept, query=before.query)
+
+
+def gathering(
+    check: ResolvedCheck, before: CheckStatus, evidence_for: Callable[[EvidenceStatus | None], EvidenceStatus]
+) -> CheckStatus:
+    """What a check said before, with the evidence of the present process."""
     if before.reason == NOT_APPLICABLE:
         before = unmeasured(check).model_copy(update={"evidence": before.evidence})
-    evidence = _evidence(scope, check, rule, before.evidence)
-    state = before if evidence == before.evidence else before.model_copy(update={"evidence": evidence})
+    evidence = evidence_for(before.evidence)
+    return before if evidence == before.evidence else before.model_copy(update={"evidence": evidence})
+
+
+def look_after_look(
+    check: ResolvedCheck,
+    state: CheckStatus,
+    measurements: Iterable[Measured],
+    looks: type[Any],
+    fold: Callable[[CheckStatus, Any], tuple[CheckStatus, Told]],
+) -> tuple[CheckStatus, Told]:
+    """Fold every look in; what is none, such as a provider that is down, is judged as of any check."""
     told: Told = ()
     for measurement in measurements:
-        if isinstance(measurement, rule.LOOKS):
-            state, more = _folded(scope, check, rule, state, measurement)
+        if isinstance(measurement, looks):
+            state, more = fold(state, measurement)
             told += more
         else:
             state = judge(check, state, measurement)
