@@ -7,7 +7,7 @@ evaluated here lets everything pass; its definition names it (`limitations`).
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -107,6 +107,8 @@ class RuleTree:
     """Whether a value below is a time, or bytes: rules about it are not evaluated."""
     differs: bool = False
     """Whether a value below, or the name of one, is something else in CEL than in JSON."""
+    asks: bool = False
+    """Whether a rule, here or below, asks what was."""
 
     @classmethod
     def of(cls, schema: Json) -> RuleTree | None:
@@ -119,8 +121,9 @@ class RuleTree:
             tree.items = cls.of(schema["items"])
         if isinstance(schema.get("additionalProperties"), dict):
             tree.additional = cls.of(schema["additionalProperties"])
-        tree.timed = bool(tree.rules) and _any(_is_timed, schema)
-        tree.differs = bool(tree.rules) and _any(_is_different, schema)
+        tree.timed = bool(tree.rules) and anywhere(_is_timed, schema)
+        tree.differs = bool(tree.rules) and anywhere(_is_different, schema)
+        tree.asks = any(expression.asks_what_was for _, expression in tree.expressions())
         return tree if tree.rules or tree.properties or tree.items or tree.additional else None
 
     def expressions(self, at: str = "") -> Iterator[tuple[str, Expression]]:
@@ -137,8 +140,8 @@ class RuleTree:
             if tree is not None:
                 yield from tree.expressions(where)
 
-    def objections(self, value: Any, old: Any, path: str = "") -> Iterator[FieldError]:
-        """What the rules have against a value at `path`; `old` is None where there is nothing to compare with."""
+    def objections(self, value: Any, old: Any, path: str = "", same: Collection[str] = ()) -> Iterator[FieldError]:
+        """What the rules have against a value at `path`; `old` is what was there, if anything, and `same` what is as it was."""
         if value is None:
             return
         for rule in () if self.timed else self.rules:
@@ -148,7 +151,7 @@ class RuleTree:
         if isinstance(value, dict):
             before = old if isinstance(old, dict) else {}
             for name, tree in self.properties.items():
-                if name in value:
+                if name in value and (tree.asks or name not in same):
                     yield from tree.objections(value[name], before.get(name), f"{path}.{name}" if path else name)
             if self.additional is not None:
                 for name, member in value.items():
@@ -215,12 +218,12 @@ def _kind(value: Any) -> str:
     return kinds.get(type(value), "object")
 
 
-def _any(test: Callable[[Json], bool], schema: Any) -> bool:
+def anywhere(test: Callable[[Json], bool], schema: Any) -> bool:
     """Whether a test holds of a schema, or of one below."""
     if not isinstance(schema, dict):
         return False
     below = [*(schema.get("properties") or {}).values(), schema.get("items"), schema.get("additionalProperties")]
-    return test(schema) or any(_any(test, sub) for sub in below)
+    return test(schema) or any(anywhere(test, sub) for sub in below)
 
 
 def _is_timed(schema: Json) -> bool:

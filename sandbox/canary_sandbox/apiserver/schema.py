@@ -7,7 +7,9 @@ run on a document that was just decoded or copied, never on a stored one.
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 from canary_sandbox.apiserver.errors import (
@@ -22,7 +24,7 @@ from canary_sandbox.apiserver.errors import (
     Json,
 )
 from canary_sandbox.apiserver.fieldpaths import with_metadata
-from canary_sandbox.apiserver.rules import RuleTree
+from canary_sandbox.apiserver.rules import RuleTree, anywhere
 from canary_sandbox.apiserver.validation import Validator
 
 PRESERVE = "x-kubernetes-preserve-unknown-fields"
@@ -44,9 +46,9 @@ class Schema:
     def __init__(self, root: Json, *, list_types: bool = True) -> None:
         self.root = root
         self.fields = with_metadata(root)
-        self._validator = Validator(root)
+        self._validator = lru_cache(maxsize=8)(lambda same: Validator(root, same))
         self._rules = RuleTree.of(root)
-        self._has_list_types = list_types and any(True for _ in _list_types(root))
+        self._has_list_types = list_types and anywhere(_is_list_type, root)
 
     @property
     def limitations(self) -> tuple[str, ...]:
@@ -71,21 +73,21 @@ class Schema:
     def errors(self, doc: Json, old: Json | None) -> list[FieldError]:
         """Objections to `doc`; `old` is what it replaces (None: it is new).
 
-        Rules run only on documents whose values are of the right type and size.
+        Rules run only where all values are of the right type and size. A part that is as it was (`spec`, `status`) is not looked at
+        again, as on a real server (ratcheting), but for rules that ask what was.
         """
-        errors = list(self._validator.errors(doc))
+        same = frozenset(name for name in doc if old and name in old and json.dumps(doc[name]) == json.dumps(old[name]))
+        errors = list(self._validator(same).errors(doc))
         blocked = any(error.kind in _BLOCKING for error in errors)
         if self._has_list_types:
-            errors += _list_errors(doc, self.root, "")
-        if self._rules is None:
-            return errors
-        if blocked:
-            return [*errors, FieldError("", INVALID, _UNCHECKED)]
-        return [*errors, *self._rules.objections(doc, old)]
+            errors += _list_errors({name: value for name, value in doc.items() if name not in same}, self.root, "")
+        if self._rules and blocked:
+            errors.append(FieldError("", INVALID, _UNCHECKED))
+        return errors if blocked or not self._rules else [*errors, *self._rules.objections(doc, old, same=same)]
 
     def wrong_types(self, doc: Json) -> list[FieldError]:
         """What is not of the type that its field has."""
-        return [error for error in self._validator.errors(doc) if error.kind == WRONG_TYPE]
+        return [error for error in self._validator(frozenset()).errors(doc) if error.kind == WRONG_TYPE]
 
 
 def _join(path: str, name: str) -> str:
@@ -162,16 +164,9 @@ def _drop_empty(value: Any, schema: Json) -> None:
             _drop_empty(item, schema["items"])
 
 
-def _list_types(schema: Any) -> Iterator[Json]:
-    """Every sub-schema that is a set or a map in the clothes of a list."""
-    if not isinstance(schema, dict):
-        return
-    if schema.get("x-kubernetes-list-type") in {"set", "map"}:
-        yield schema
-    for sub in (schema.get("properties") or {}).values():
-        yield from _list_types(sub)
-    yield from _list_types(schema.get("items"))
-    yield from _list_types(schema.get("additionalProperties"))
+def _is_list_type(schema: Json) -> bool:
+    """Whether it is a set or a map in the clothes of a list."""
+    return schema.get("x-kubernetes-list-type") in {"set", "map"}
 
 
 def _list_errors(value: Any, schema: Json, path: str) -> Iterator[FieldError]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import ipaddress
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -167,10 +167,13 @@ def to_json_schema(schema: Json, *, top: bool = False) -> Json:
 
 
 class Validator:
-    """A compiled schema. `errors` yields objections in document order."""
+    """A compiled schema. `errors` yields objections in document order; what members named in `same` hold is not looked at."""
 
-    def __init__(self, schema: Json) -> None:
-        self._validator = _Validator(to_json_schema(schema, top=True), format_checker=_FORMAT_CHECKER)
+    def __init__(self, schema: Json, same: Collection[str] = ()) -> None:
+        whole = to_json_schema(schema, top=True)
+        for name in same:
+            whole.get("properties", {}).pop(name, None)
+        self._validator = _Validator(whole, format_checker=_FORMAT_CHECKER)
 
     def errors(self, doc: Any) -> Iterator[FieldError]:
         for error in self._validator.iter_errors(doc):

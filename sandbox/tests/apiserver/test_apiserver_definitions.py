@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import yaml
-from apiserver_kit import CRDS, OURS, ROUTES, WIDGETS, Client, definition, route, widget
+from apiserver_kit import CRDS, OURS, ROUTES, WIDGETS, Client, definition, eventually, route, widget
 
 from canary_sandbox.apiserver import ApiServer, StatusError
 from canary_sandbox.apiserver.jsonpath import compile_path
@@ -298,3 +298,26 @@ async def test_versions_of_a_definition_share_their_objects(client: Client) -> N
     assert (listed["kind"], listed["items"][0]["apiVersion"]) == ("WidgetList", "OWN.example.com/v1beta1")
     group = (await client("GET", "/apis/OWN.example.com")).body
     assert [version["version"] for version in group["versions"]] == ["v1", "v1beta1"]
+
+
+async def test_what_is_left_as_it_was_is_not_held_against_a_stricter_definition(client: Client) -> None:
+    """Ratcheting: an older object can still get its labels and its status, and only a change of the part has to be right."""
+    loose = definition({"type": "object", "properties": {"a": STRING, "n": {"type": "integer"}}})
+    await client.define(loose)
+    await client("POST", WIDGETS, widget(a="long", n=1))
+    strict = {"type": "object", "properties": {"a": {**STRING, "maxLength": 2}, "n": {"type": "integer"}}}
+    strict |= rules({"rule": "!has(self.n) || self.n > 1", "message": "n above 1"})
+    schema = loose["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    schema["properties"]["spec"] = strict
+    versions = {"spec": {"versions": loose["spec"]["versions"]}}
+    assert (await client("PATCH", f"{CRDS}/{loose['metadata']['name']}", versions, patch="merge")).code == 200
+
+    async def refused() -> bool:
+        made = await client("POST", f"{WIDGETS}?dryRun=All", {**widget(a="long"), "metadata": {"name": "two"}})
+        return made.code == 422
+
+    await eventually(refused)
+    labelled = await client("PATCH", f"{WIDGETS}/one", {"metadata": {"labels": {"b": "c"}}}, patch="merge")
+    assert (labelled.code, labelled.body["spec"]) == (200, {"a": "long", "n": 1})
+    changed = await client("PATCH", f"{WIDGETS}/one", {"spec": {"a": "longer"}}, patch="merge")
+    assert changed.code == 422
