@@ -21,7 +21,7 @@ from canary.observe.objects import version
 from canary.observe.rollout import Rollout
 from canary.observe.store import Key, Store
 from canary.routes.key import RouteKey
-from canary.status.write import SETTLE, Urgency, merge_patch, urgency
+from canary.status.write import Urgency, merge_patch, urgency
 
 log = logging.getLogger("canary.act.status")
 
@@ -59,6 +59,7 @@ class StatusWriter:
         self._step: tuple[int, int] = (0, 0)
         self._writes_in_step = 0
         self._settling_since: datetime | None = None
+        self._due: datetime | None = None
         self.recorded: Json = {}
         """The status on record that the one in mind rests on."""
         self.version = ""
@@ -89,12 +90,11 @@ class StatusWriter:
 
     def start_over(self) -> None:
         """The status in mind is another one now: what was to settle is so no more."""
-        self._settling_since = None
+        self._settling_since = self._due = None
 
     def next_try(self, now: datetime) -> datetime | None:
         """When there is something to write, or to try again."""
-        settled = self._settling_since + SETTLE if self._settling_since is not None else None
-        return min((at for at in (settled, self._backoff.next_try(now)) if at is not None), default=None)
+        return min((at for at in (self._due, self._backoff.next_try(now)) if at is not None), default=None)
 
     def urgency(self, rollout: Rollout, status: RolloutStatus) -> Urgency:
         """How soon this status has to be written, after what was written for its step already."""
@@ -109,18 +109,14 @@ class StatusWriter:
         Returns whether it was written by the time that this ends: with the write, with `interrupt`, or after PATIENCE.
         """
         now = self._now()
-        match how:
-            case Urgency.NONE:
-                self._settling_since = None
-                return False
-            case Urgency.SETTLING:
-                if self._settling_since is None:
-                    self._settling_since = now
-                if now < self._settling_since + SETTLE:
-                    return False
-            case Urgency.NOW:
-                pass
-        self._settling_since = None
+        if how is Urgency.NONE:
+            self._settling_since = self._due = None
+            return False
+        self._settling_since = self._settling_since or now
+        self._due = self._settling_since + how.patience
+        if now < self._due:
+            return False
+        self._settling_since = self._due = None
         if self._writing is not None or self._backoff.resting(_STATUS, now):
             return False
         self._writing = asyncio.create_task(self._patch(status, self.recorded, now, gate))

@@ -17,6 +17,12 @@ from canary.model.status import CheckStatus, Phase, RolloutStatus, VerdictKind
 SETTLE = timedelta(seconds=1)
 """How long the write of an entered step may wait for the gateways' answer."""
 
+RELEASE = timedelta(seconds=10)
+"""How long the write of an end that has arrived everywhere may wait for the routes to be let go of: then one write says both.
+
+The outcome is on record by then, no traffic moves any more, and when a thousand runs end at once each of them takes a while.
+"""
+
 STEP_BUDGET = 2
 
 LOOKS = 8
@@ -45,7 +51,15 @@ class Urgency(Enum):
 
     NONE = "none"
     SETTLING = "settling"
+    """When it is still so after `SETTLE`."""
+    RELEASING = "releasing"
+    """When it is still so after `RELEASE`."""
     NOW = "now"
+
+    @property
+    def patience(self) -> timedelta:
+        """For how long it may wait to be overtaken."""
+        return {Urgency.SETTLING: SETTLE, Urgency.RELEASING: RELEASE}.get(self, timedelta(0))
 
 
 def urgency(before: RolloutStatus, after: RolloutStatus, writes_in_step: int) -> Urgency:
@@ -55,6 +69,8 @@ def urgency(before: RolloutStatus, after: RolloutStatus, writes_in_step: int) ->
     if _loud(before) != _loud(after) or _asks(after) not in {"", _asks(before)}:
         return Urgency.NOW
     if _step(before) != _step(after):
+        if _let_go(before, after):
+            return Urgency.RELEASING
         return Urgency.SETTLING if after.split.accepted != after.split.desired or _underway(after) else Urgency.NOW
     if _evidence(before) != _evidence(after) and writes_in_step < STEP_BUDGET:
         return Urgency.NOW
@@ -136,6 +152,18 @@ def _underway(status: RolloutStatus) -> bool:
     """A step is entered and not reached yet, be it that it moves no weight: the gateways mostly accept at once."""
     step = status.step
     return status.phase is Phase.PROGRESSING and step is not None and step.index > 0 and step.reached_at is None
+
+
+def _let_go(before: RolloutStatus, after: RolloutStatus) -> bool:
+    """An end that is on record has arrived everywhere: all that is left is to let go of the routes, and to say so."""
+    run, split = after.run, after.split
+    known = (
+        before.run is not None
+        and run is not None
+        and (before.run.number, before.run.outcome) == (run.number, run.outcome)
+    )
+    arrived = split.desired == split.written == split.accepted
+    return known and arrived and run is not None and run.outcome is not None and after.active
 
 
 def _step(status: RolloutStatus) -> Any:

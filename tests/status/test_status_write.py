@@ -194,6 +194,25 @@ def test_a_step_waits_a_moment_for_the_gateways() -> None:
     assert urgency(BASE, after, 0) is Urgency.SETTLING
 
 
+def ended(**changes: Any) -> RolloutStatus:
+    """A run whose outcome is on record, and whose traffic is on its way back."""
+    run = BASE.run
+    assert run is not None
+    over = run.model_copy(update={"outcome": Outcome.ROLLED_BACK, "reason": reasons.CHECK_FAILED, "ended_at": NOW})
+    before = {"run": over, "phase": Phase.ROLLING_BACK, "split": SplitStatus(desired=0, written=10, accepted=10)}
+    return changed(**before | changes)
+
+
+def test_an_end_that_has_arrived_is_written_with_its_release() -> None:
+    """A thousand that end at once do not all write that they are about to have ended. What is awaited is written as ever."""
+    arrived = ended(split=SplitStatus(desired=0, written=0, accepted=0))
+    assert urgency(ended(), arrived, 0) is Urgency.RELEASING
+    assert urgency(ended(), ended(split=SplitStatus(desired=0, written=0, accepted=10)), 0) is Urgency.SETTLING
+    assert urgency(BASE, arrived, 0) is Urgency.NOW  # the outcome is not on record yet
+    assert urgency(ended(), ended(phase=Phase.ROLLED_BACK), 0) is Urgency.NOW
+    assert Urgency.SETTLING.patience < Urgency.RELEASING.patience
+
+
 def test_a_steps_evidence_is_one_write_within_the_budget() -> None:
     """All checks have spoken: worth a write, once, and only while the budget lasts."""
     assert urgency(NOT_YET, BASE, 1) is Urgency.NOW
