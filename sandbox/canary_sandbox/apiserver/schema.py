@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import Any
 
 from canary_sandbox.apiserver.errors import (
@@ -46,7 +45,7 @@ class Schema:
     def __init__(self, root: Json, *, list_types: bool = True) -> None:
         self.root = root
         self.fields = with_metadata(root)
-        self._validator = lru_cache(maxsize=8)(lambda same: Validator(root, same))
+        self._validator = Validator(root)
         self._rules = RuleTree.of(root)
         self._has_list_types = list_types and anywhere(_is_list_type, root)
 
@@ -77,7 +76,7 @@ class Schema:
         again, as on a real server (ratcheting), but for rules that ask what was.
         """
         same = frozenset(name for name in doc if old and name in old and json.dumps(doc[name]) == json.dumps(old[name]))
-        errors = list(self._validator(same).errors(doc))
+        errors = list(self._validator.errors(doc, same))
         blocked = any(error.kind in _BLOCKING for error in errors)
         if self._has_list_types:
             errors += _list_errors({name: value for name, value in doc.items() if name not in same}, self.root, "")
@@ -87,7 +86,7 @@ class Schema:
 
     def wrong_types(self, doc: Json) -> list[FieldError]:
         """What is not of the type that its field has."""
-        return [error for error in self._validator(frozenset()).errors(doc) if error.kind == WRONG_TYPE]
+        return [error for error in self._validator.errors(doc) if error.kind == WRONG_TYPE]
 
 
 def _join(path: str, name: str) -> str:

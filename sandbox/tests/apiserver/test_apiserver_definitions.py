@@ -1,15 +1,20 @@
 from __future__ import annotations
 
+import copy
+import functools
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from apiserver_kit import CRDS, OURS, ROUTES, WIDGETS, Client, definition, eventually, route, widget
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from canary_sandbox.apiserver import ApiServer, StatusError
 from canary_sandbox.apiserver.jsonpath import compile_path
 from canary_sandbox.apiserver.schema import Schema
+from canary_sandbox.apiserver.validation import Validator
 
 STRING = {"type": "string"}
 
@@ -321,3 +326,44 @@ async def test_what_is_left_as_it_was_is_not_held_against_a_stricter_definition(
     assert (labelled.code, labelled.body["spec"]) == (200, {"a": "long", "n": 1})
     changed = await client("PATCH", f"{WIDGETS}/one", {"spec": {"a": "longer"}}, patch="merge")
     assert changed.code == 422
+
+
+ROOT = Path(__file__).parents[3]
+
+
+def judged(folder: Path, name: str, example: dict[str, Any]) -> tuple[Validator, dict[str, Any]]:
+    """The validator of a definition's first version, and an object that it finds valid."""
+    schema = yaml.safe_load((folder / name).read_text())["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    return Validator(schema), example
+
+
+JUDGED = [
+    judged(OURS, "httproutes.yaml", route()),
+    judged(
+        ROOT / "crds", "canary.dev_rollouts.yaml", yaml.safe_load((ROOT / "examples/mirrored/rollout.yaml").read_text())
+    ),
+]
+VALUES = st.one_of(
+    st.none(), st.booleans(), st.integers(-(2**65), 2**65), st.floats(allow_nan=False, allow_infinity=False),
+    st.text(max_size=5), st.sampled_from(["1s", "shop", "a.b", "1m\n", "2026-01-01T00:00:00Z", "10.0.0.1", "x" * 300, "ä" * 60]),
+    st.lists(st.integers(0, 3), max_size=3), st.dictionaries(st.sampled_from("ab"), st.integers(), max_size=2),
+)  # fmt: skip
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Every place in a document, as a path of names and indices."""
+    below = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [path, *(place for key, member in below for place in places(member, (*path, key)))]
+
+
+@settings(max_examples=300)
+@given(st.data())
+def test_what_is_quickly_found_valid_is_valid(data: st.DataObject) -> None:
+    """Two libraries answer one question, whatever stands at whatever place of a document of ours."""
+    validator, good = data.draw(st.sampled_from(JUDGED))
+    doc = copy.deepcopy(good)
+    for _ in range(data.draw(st.integers(0, 2))):
+        *path, last = data.draw(st.sampled_from([place for place in places(doc) if place]))
+        holder = functools.reduce(lambda inside, key: inside[key], path, doc)
+        holder[last] = data.draw(VALUES)
+    assert validator._passes(doc) is not any(True for _ in validator._validator.iter_errors(doc))
