@@ -244,11 +244,18 @@ def test_whatever_counters_say_nothing_breaks(looks: list[tuple[int, dict[str, t
         assert -1e9 < RULE.evidence(progress) < 1e9
 
 
-@pytest.mark.parametrize("counts", [(-1, 0, 0), (0, -5, 9), (3, 3, 3)])
-def test_counts_that_cannot_be_are_refused(counts: tuple[int, int, int]) -> None:
-    """Fewer than none, or more than were compared."""
-    with pytest.raises(ValueError, match="cannot be"):
+@pytest.mark.parametrize("counts", [(-1, 0, 0), (0, -5, 9), (3, 3, 3), (0.5, 0, 0), (1, True, 0)])
+def test_counts_that_cannot_be_are_refused(counts: Any) -> None:
+    """Fewer than none, more than were compared, or parts of one: no record of ours has those."""
+    with pytest.raises(ValueError, match="cannot"):
         Look(8, {PRICE: counts})
+
+
+@pytest.mark.parametrize("compared", [-1, 8.5, 8.0, True, 10**16])
+def test_requests_that_cannot_be_are_refused(compared: Any) -> None:
+    """What is whole is counted, and nothing else."""
+    with pytest.raises(ValueError, match="cannot have been compared"):
+        Look(compared)
 
 
 GOOD: dict[str, Any] = {"most": 0.001, "compared": 100, "free": 0.5, "paths": [[PRICE, 0.5, 40, 2, 1, 5, 1, 9]]}

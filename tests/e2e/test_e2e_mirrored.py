@@ -14,6 +14,7 @@ from test_e2e_mirror import GET, NAMESPACE, Team, load
 from canary.controller.run import serve
 from canary.controller.settings import Settings
 from canary_sandbox.demo import manifests
+from canary_sandbox.demo.manifests import catalogue
 
 pytestmark = [
     pytest.mark.e2e,
@@ -28,34 +29,6 @@ Json = dict[str, Any]
 COMPARER: Json = {"service": "shop-comparer", "port": 8080}
 MIRROR: Json = {"mirror": {"percent": 50, "comparer": COMPARER}, "hold": "15s"}
 CHECK: Json = {"name": "same-answers", "interval": "2s", "mirrored": {"maxDifferent": "0.1%"}}
-WHO = ("--ignore=$.version", "--ignore=$.pod")
-"""Names of versions and pods are never those of stable, and are meant to be others."""
-
-
-def shop(name: str, version: str, *, wrong: int = 0) -> Json:
-    """A Deployment whose answers have a time, an id and prices; `wrong` is the percentage of them with a wrong price."""
-    document = manifests.deployment(name, version)
-    env = document["spec"]["template"]["spec"]["containers"][0]["env"]
-    env += [{"name": "CATALOG", "value": "true"}, {"name": "FAULT_PRICE_PERCENT", "value": str(wrong)}]
-    return document
-
-
-def comparer() -> list[Json]:
-    """As a team has it next to its application, with two replicas."""
-    urls = ("--stable=http://shop-stable:8080", f"--canary=http://shop-canary.{NAMESPACE}.svc:8080")
-    container = {"name": "comparer", "image": "canary:dev", "args": ["comparer", "run", *urls, *WHO]}
-    labels = {"app": "shop-comparer"}
-    spec = {
-        "replicas": 2,
-        "selector": {"matchLabels": labels},
-        "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
-    }
-    ports = [{"name": "http", "port": 8080}, {"name": "results", "port": 8081}]
-    meta = {"name": "shop-comparer", "namespace": NAMESPACE}
-    return [
-        {"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": {"selector": labels, "ports": ports}},
-        {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta, "spec": spec},
-    ]
 
 
 @pytest.fixture
@@ -65,7 +38,9 @@ async def team() -> AsyncGenerator[Team]:
         for document in world:
             if document["kind"] == "HTTPRoute":
                 document["spec"]["rules"][0]["matches"] = [GET]
-        await cluster.apply([*world, shop("shop-stable", "v1"), shop("shop-canary", "v1"), *comparer()])
+        await cluster.apply(
+            [*world, catalogue("shop-stable", "v1"), catalogue("shop-canary", "v1"), *manifests.comparer(replicas=2)]
+        )
         stop = asyncio.Event()
         token = cluster.api.add_token("canary-controller")
         settings = Settings(metrics_address="127.0.0.1:0")
@@ -97,7 +72,7 @@ async def test_a_wrong_price_with_status_200_is_caught_before_anybody_is_served(
     """In one of twenty answers. The run ends with the field, its share and its noise; stable alone has served the users."""
     await declare(team)
     async with load(team) as users:
-        await team.cluster.apply([shop("shop-canary", "v2", wrong=5)])
+        await team.cluster.apply([catalogue("shop-canary", "v2", wrong=5)])
         status = await team.until("the rollback", lambda status: status.get("phase") == "RolledBack", 60)
         counts = users.counts()
         assert (dict(counts.by_version), counts.failed) == ({"v1": counts.total}, 0)
@@ -119,7 +94,7 @@ async def test_a_canary_that_answers_alike_goes_through(team: Team) -> None:
     """Its answers have a time and an id that no two answers share, and nobody had to say so."""
     await declare(team)
     async with load(team) as users:
-        await team.cluster.apply([shop("shop-canary", "v2")])
+        await team.cluster.apply([catalogue("shop-canary", "v2")])
         status = await team.until(
             "the end of the mirror", lambda status: (status.get("step") or {}).get("index") == 2, 60
         )

@@ -132,6 +132,28 @@ def test_what_is_nearly_proved_holds_and_then_a_policy_decides(policy: str, phas
     assert world.share() == 0
 
 
+@pytest.mark.parametrize("policy", ["Hold", "Pass", "Fail"])
+def test_what_one_look_has_shown_holds_until_there_is_another(policy: str) -> None:
+    """The first look only says what is bet on, so it can prove nothing: that is no pass, however short the hold, and no failure."""
+    world = comparing(check(onInconclusive=policy), steps=[{**COMPARED, "hold": "10s"}, {"weight": 50, "hold": "20s"}])
+    world.wait(10)
+    look(world, price=(40, 0, 0), seconds=2)
+    assert (state(world).verdict, state(world).reason) == (VerdictKind.UNKNOWN, "SeenOnce")
+    assert "`$.items[].price` differs in 20 % of answers (noise 0 %)" in state(world).message
+    world.wait(5)
+    assert (world.phase, world.share()) == (Phase.PROGRESSING, 0)
+    look(world, price=(40, 0, 0))
+    assert (world.phase, world.share()) == (Phase.ROLLED_BACK, 0)
+
+
+def test_a_single_look_at_what_is_noise_holds_nothing() -> None:
+    """A field that differs in both as often is no reason to wait, nor is one answer that is another one by chance."""
+    world = comparing(check(), steps=[{**COMPARED, "hold": "10s"}, {"weight": 50, "hold": "20s"}])
+    world.wait(10)
+    look(world, now=(40, 39, 100), price=(1, 0, 0), seconds=2)
+    assert world.share() == 50
+
+
 def test_what_was_compared_before_the_routes_settled_is_no_evidence() -> None:
     """A comparer may have had requests of a run before, with another canary, and wait for its answers still."""
     world = comparing(check())
