@@ -302,6 +302,28 @@ def test_what_cannot_be_ours_is_refused(text: str) -> None:
         load(RULE, text)
 
 
+WHOLE = st.integers(0, 10**13)
+PART = st.one_of(st.just(0.0), st.just(1e-300), st.floats(0, 1))
+
+
+@settings(deadline=None, max_examples=300)
+@given(WHOLE, PART, st.lists(st.tuples(st.sampled_from([PRICE, "$.a", "$.b"]), PART, *[WHOLE] * 6), max_size=3))
+def test_no_record_makes_a_canary_pass_that_always_answers_otherwise(
+    compared: int, free: float, paths: list[tuple[Any, ...]]
+) -> None:
+    """Whatever is on record and believed: it is failed, or nothing is said of it, and it is never called good."""
+    paths = [(name, stake, *(count % (compared + 1) for count in counts)) for name, stake, *counts in paths]
+    try:
+        progress = load(RULE, forged(compared=compared, free=free, paths=[list(one) for one in paths]))
+    except ValueError:
+        return
+    for _ in range(6):
+        look = Look(200, {PRICE: (200, 0, 0)})
+        progress = RULE.fold(progress, look)
+        found = RULE.judge(progress, look)
+        assert found.standing is not Standing.GOOD, (progress, found)
+
+
 @pytest.mark.parametrize("settings_", [(0.0, 0.1), (1.0, 0.1), (0.05, 1.0), (0.05, -0.1)])
 def test_settings_that_can_be_none_are_refused(settings_: tuple[float, float]) -> None:
     """No chance of a false alarm at all is none that anybody can promise."""

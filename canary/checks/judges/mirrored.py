@@ -18,7 +18,7 @@ stake is fixed before what it is about, and the sum of all capital (what is bet,
 stay at most what it was: it began as 1, and reaches 1 / alpha with a probability of at most alpha (J. Ville, 1939).
 
 **Few are watched.** A status has room for some. A path that loses makes room, and what its bet has become is there for others.
-A bet that has lost nearly all is over: should its path turn up again, it is bet on anew, as one that is new.
+A bet that has lost nearly all is over: should its path turn up again, it is a new one.
 
 **What nothing is left of proves nothing.** Once nearly all capital is lost (to noise that comes and goes, or in a record that somebody
 made up) no canary could be found out any more. So that is no pass.
@@ -162,15 +162,15 @@ class Alike:
         if compared > MOST:
             raise ValueError("more requests were compared than there can be")
         watched = [_after(one, look.paths.get(one.path, (0, 0, 0))) for one in before.watched]
-        over = {one.path: one for one in watched if self._kept(one, compared) < LOST}
-        watched = [one for one in watched if one.path not in over]
+        over = [one for one in watched if self._kept(one, compared) < LOST]
+        watched = [one for one in watched if one not in over]
         known = {one.path for one in watched}
         new = nsmallest(
             MOST_WATCHED,
             ((path, counts) for path, counts in look.paths.items() if path not in known and counts[0] > counts[1]),
             key=lambda found: (-suspicion(found[1]), found[0]),
         )
-        free = min(1.0, before.free + sum(one.capital(compared, self.most) for one in over.values()))
+        free = min(1.0, before.free + sum(one.capital(compared, self.most) for one in over))
         for path, counts in new:
             if len(watched) >= MOST_WATCHED:
                 gone = self._room(watched, suspicion(counts), compared)
@@ -180,8 +180,7 @@ class Alike:
                 free = min(1.0, free + gone.capital(compared, self.most))
             stake = trimmed(free / (len(watched) + 2))
             free = max(0.0, free - stake)
-            so_far = over[path].counts if path in over else counts
-            watched.append(Watched(path, stake, compared, so_far[:2], so_far))
+            watched.append(Watched(path, stake, compared, counts[:2], counts))
         return Progress(compared, trimmed(free), tuple(watched))
 
     def without_the_last(self, progress: Progress) -> Progress:
