@@ -266,7 +266,7 @@ def summary(report: Report) -> RenderableType:
             Text("ok", style="green") if step.fits else Text("off", style="bold red"),
         )
     copies = Table(
-        title="Copies for the comparer, while all users stayed with the version before",
+        title="Copies to the comparer; all users stayed with the version before",
         title_justify="left",
         title_style="bold",
     )
@@ -319,7 +319,7 @@ def _between(begin: float | None, end: float | None) -> str:
 
 
 def _percent(part: float | None) -> str:
-    return "-" if part is None else f"{100 * part:.2g} %"
+    return "-" if part is None else f"{100 * part:.3g} %"
 
 
 def _milliseconds(seconds: float | None) -> str:
