@@ -324,6 +324,18 @@ def test_no_record_makes_a_canary_pass_that_always_answers_otherwise(
         assert found.standing is not Standing.GOOD, (progress, found)
 
 
+def test_paths_that_seem_to_win_keep_no_other_from_being_seen() -> None:
+    """Eight that nobody has ever seen hold all places: what answers otherwise beside them is no pass."""
+    winning = [[f"$.{number}", 0.01, 990, 0, 0, 4, 0, 0] for number in range(MOST_WATCHED)]
+    progress = load(RULE, forged(compared=1000, free=0.5, paths=winning))
+    for _ in range(10):
+        look = Look(200, {PRICE: (200, 0, 0)})
+        progress = RULE.fold(progress, look)
+        found = RULE.judge(progress, look)
+        assert found.standing is not Standing.GOOD
+        assert f"`{PRICE}` differs" in found.message
+
+
 @pytest.mark.parametrize("settings_", [(0.0, 0.1), (1.0, 0.1), (0.05, 1.0), (0.05, -0.1)])
 def test_settings_that_can_be_none_are_refused(settings_: tuple[float, float]) -> None:
     """No chance of a false alarm at all is none that anybody can promise."""

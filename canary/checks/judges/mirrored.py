@@ -26,7 +26,7 @@ made up) no canary could be found out any more. So that is no pass.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from heapq import nsmallest
@@ -213,7 +213,7 @@ class Alike:
             words = f"{_requests(compared)} compared, and {self.least_compared:,} are needed"
             return Finding(Standing.INCONCLUSIVE, "TooFewCompared" if compared else "NotCompared", words)
         found, needed = self.evidence(progress), -log(self.alpha)
-        told = [_told(one, compared) for one in self._worst(progress)]
+        told = [_told(one.path, one.counts, compared) for one in self._worst(progress)]
         if found >= needed:
             first, *others = told or ["its answers differ"]
             more = f"; also {', '.join(others)}" if others else ""
@@ -228,11 +228,9 @@ class Alike:
         if found < log(LEAST_CAPITAL):
             words = f"{words}; too much of it is lost to noise, or was never ours, for anything to be proved"
             return Finding(Standing.INCONCLUSIVE, "NothingLeft", words)
-        new = [_told(one, compared) for one in self._seen_once(progress, look)] if look is not None else []
-        if new:
-            words = (
-                f"{', '.join(new[:TOLD])}, seen at one look, and the next one weighs it; {_requests(compared)} compared"
-            )
+        if look is not None and (new := self._unweighed(progress, look)):
+            shown = ", ".join(_told(path, look.paths[path], look.compared) for path in new[:TOLD])
+            words = f"{shown} of the last look, and the next one weighs it; {_requests(compared)} compared"
             return Finding(Standing.INCONCLUSIVE, "SeenOnce", words)
         return Finding(Standing.GOOD, "NotDifferent", words)
 
@@ -246,13 +244,15 @@ class Alike:
         )
         return list(beyond)[:TOLD]
 
-    def _seen_once(self, progress: Progress, look: Look) -> Iterator[Watched]:
-        """Those that this look alone has shown, far beyond noise: nothing is bet on them before the next."""
-        for one in self.ranked(progress):
-            counts = look.paths.get(one.path, (0, 0, 0))
-            beyond = counts[0] - counts[1] > self.most * look.compared and suspicion(counts) >= SURPRISE
-            if beyond and one.since == progress.compared:
-                yield one
+    def _unweighed(self, progress: Progress, look: Look) -> list[str]:
+        """Paths that this look has shown, far beyond noise, and nothing was bet on: the most suspicious first."""
+        weighed = {one.path for one in progress.watched if one.since < progress.compared}
+        found = {
+            path: suspicion(counts)
+            for path, counts in look.paths.items()
+            if counts[0] - counts[1] > self.most * look.compared and path not in weighed
+        }
+        return sorted((path for path, much in found.items() if much >= SURPRISE), key=lambda path: (-found[path], path))
 
     def _room(self, watched: Iterable[Watched], wanted: float, compared: int) -> Watched | None:
         """Who makes room for a path of this suspicion: the one that has lost most, if it has lost half or is less suspicious."""
@@ -274,7 +274,7 @@ def _requests(count: int) -> str:
     return "1 answer" if count == 1 else f"{count:,} answers"
 
 
-def _told(one: Watched, compared: int) -> str:
+def _told(path: str, counts: Counts, compared: int) -> str:
     """`$.items[].price` differs in 3.1 % of answers (noise 0 %)."""
-    b, c, both = one.counts
-    return f"`{one.path}` differs in {share((b + both) / compared)} of answers (noise {share((c + both) / compared)})"
+    b, c, both = counts
+    return f"`{path}` differs in {share((b + both) / compared)} of answers (noise {share((c + both) / compared)})"
