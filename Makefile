@@ -26,7 +26,7 @@ $(READY): pyproject.toml sandbox/pyproject.toml constraints.txt
 		--editable '.[dev]' --editable ./sandbox
 	@touch $@
 
-demo: $(READY) ## a good release and a bad one on real traffic, no cluster needed (one minute)
+demo: $(READY) ## a good release and two bad ones on real traffic, no cluster needed (about a minute)
 	@sh scripts/prometheus.sh
 	@$(BIN)/canary demo
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import re
 from typing import Annotated
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import typer
 
@@ -96,6 +96,16 @@ def run(
             help="Examples kept for each path, of types only, such as number and string; 0: none.",
         ),
     ] = 3,
+    ca_file: Annotated[
+        str | None,
+        typer.Option(
+            "--ca-file",
+            metavar="FILE",
+            show_default=False,
+            help="PEM certificates of the authorities that sign those of https backends, instead of the usual ones; read again "
+            "when it changes.",
+        ),
+    ] = None,
     listen: Annotated[
         str, typer.Option("--listen", metavar="HOST:PORT", help="Where mirrored requests arrive, whatever their path.")
     ] = "0.0.0.0:8080",
@@ -111,6 +121,7 @@ def run(
     ] = LogFormat.TEXT,
 ) -> None:
     origins = (_origin(stable, "--stable"), _origin(canary, "--canary"))
+    _two_versions(*origins)
     addresses = (_address(listen, "--listen"), _address(admin_listen, "--admin-listen"))
     limits = (_duration(timeout), _size(max_body))
     chosen = tuple(_names(methods.upper(), "--methods", "GET,HEAD"))
@@ -135,6 +146,7 @@ def run(
             max_body=limits[1],
             max_paths=max_paths,
             examples=examples,
+            ca_file=ca_file or None,
             log_level=log_level.value.upper(),
             log_format=log_format.value,
         )
@@ -160,6 +172,23 @@ def _origin(text: str, option: str) -> str:
             f"{text!r} has more than host and port, but a request brings its own path; {advice}", param_hint=option
         )
     return f"{parts.scheme}://{parts.netloc}"
+
+
+_PORTS = {"http": 80, "https": 443}
+
+
+def _two_versions(stable: str, canary: str) -> None:
+    """One address, however it is written, has one version behind it."""
+    one, other = urlsplit(stable), urlsplit(canary)
+
+    def place(parts: SplitResult) -> tuple[str | None, int]:
+        return parts.hostname, parts.port or _PORTS[parts.scheme]
+
+    if place(one) == place(other):
+        raise typer.BadParameter(
+            f"that is stable's address, {stable}, and nothing would differ; write where the canary alone answers",
+            param_hint="--canary",
+        )
 
 
 def _address(text: str, option: str) -> str:

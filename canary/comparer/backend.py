@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from collections.abc import Callable
 from enum import StrEnum
@@ -61,7 +62,8 @@ class Unasked(StrEnum):
 class Backend:
     """Serves inside an `async with` block. `origin` is such as http://shop-stable:8080; `timeout` in seconds, for all of an answer.
 
-    `headers` are those to be kept of an answer. `on_reply` hears of each reply as soon as it is there, but not of answers that do not end.
+    `trust` says what verifies the certificate of an https backend now, None for the usual authorities; another object when that
+    has changed. `headers` are those to be kept of an answer. `on_reply` hears of each reply as soon as it is there, but not of answers that do not end.
     """
 
     def __init__(
@@ -72,10 +74,11 @@ class Backend:
         max_body: int,
         headers: tuple[str, ...] = (),
         on_reply: Callable[[Reply], None] = lambda _: None,
+        trust: Callable[[], ssl.SSLContext | None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._origin, self._timeout, self._max_body = origin, timeout, max_body
-        self._headers, self._on_reply, self._clock = headers, on_reply, clock
+        self._headers, self._on_reply, self._trust, self._clock = headers, on_reply, trust, clock
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
@@ -108,6 +111,7 @@ class Backend:
                     headers=copy.headers,
                     data=copy.body or None,
                     allow_redirects=False,
+                    ssl=self._trust() or True,
                 ) as response,
             ):
                 answers = True

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import ssl
 import time
 import traceback
 from collections.abc import Callable
@@ -38,13 +39,14 @@ LONG = 32 * 1024
 
 
 class Mirror:
-    """Counts into `tally` inside an `async with` block. `draw` gives numbers in [0, 1), `clock` seconds that only go forward."""
+    """Counts into `tally` inside an `async with` block. `trust` is as of `Backend`, `draw` gives numbers in [0, 1), `clock` seconds that only go forward."""
 
     def __init__(
         self,
         settings: Settings,
         tally: Tally,
         *,
+        trust: Callable[[], ssl.SSLContext | None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
         draw: Callable[[], float] = random.random,
     ) -> None:
@@ -66,6 +68,7 @@ class Mirror:
                 max_body=settings.max_body,
                 headers=settings.headers,
                 on_reply=on_reply,
+                trust=trust,
                 clock=clock,
             )
 

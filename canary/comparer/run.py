@@ -6,6 +6,8 @@ import asyncio
 import logging
 import secrets
 import signal
+import ssl
+import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
@@ -19,6 +21,7 @@ from canary.comparer.settings import Settings
 from canary.comparer.tally import Tally
 from canary.errors import ConfigError
 from canary.telemetry.log import configure
+from canary.watched_file import WatchedFile, authorities
 
 log = logging.getLogger("canary.comparer")
 
@@ -30,6 +33,8 @@ GRACE = 5.0
 """Seconds that comparisons under way have to end, once the comparer is told to."""
 MOST_CONNECTIONS = 4096
 """Connections that may be open, of those who mirror and of those who ask for results, each."""
+REREAD = 5.0
+"""Seconds after which a file of authorities is looked at again."""
 KEEP_ALIVE = 3630.0
 """Seconds that a connection may rest: a little longer than Envoy lets it, so that no mirrored request meets a closed one."""
 
@@ -38,7 +43,7 @@ def run(settings: Settings) -> None:
     """Run a comparer until SIGTERM or SIGINT.
 
     Raises:
-        ConfigError: an address cannot be listened at.
+        ConfigError: an address cannot be listened at, or the file of authorities cannot be used.
 
     """
     configure(settings.log_level, "json" if settings.log_format == "json" else "text")
@@ -64,12 +69,13 @@ async def serve(
     """Run a comparer inside this event loop until `stop` is set. `on_ready` gets the two addresses as URLs.
 
     Raises:
-        ConfigError: an address cannot be listened at.
+        ConfigError: an address cannot be listened at, or the file of authorities cannot be used.
 
     """
+    trust = Rereading(settings.ca_file) if settings.ca_file else (lambda: None)
     tally = Tally(secrets.token_hex(8), datetime.now(UTC), max_paths=settings.max_paths, examples=settings.examples)
     async with AsyncExitStack() as stack:
-        mirror = await stack.enter_async_context(Mirror(settings, tally))
+        mirror = await stack.enter_async_context(Mirror(settings, tally, trust=trust))
         pages = web.AppRunner(admin(tally, mirror), access_log=None, shutdown_timeout=1.0)
         admin_url = await _listen(pages, settings.admin_listen, "--admin-listen", stack, connections)
         # A handler, and no application: any path and any method may be mirrored.
@@ -99,6 +105,19 @@ async def serve(
         log.info("stopping: %d comparisons under way have %.0f s to end", mirror.under_way, grace)
         await mirror.drain(grace)
     log.info("stopped; what was counted is gone, and the next one counts from 0")
+
+
+class Rereading:
+    """The authorities that a file names: read again when it has changed, which is looked for once in a while."""
+
+    def __init__(self, path: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._file = WatchedFile(path, "--ca-file", authorities)
+        self._clock, self._context, self._stale_at = clock, self._file.current(), clock() + REREAD
+
+    def __call__(self) -> ssl.SSLContext:
+        if self._clock() >= self._stale_at:
+            self._context, self._stale_at = self._file.current(), self._clock() + REREAD
+        return self._context
 
 
 async def _listen(runner: web.BaseRunner, address: str, option: str, stack: AsyncExitStack, connections: int) -> str:

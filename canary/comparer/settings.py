@@ -29,6 +29,8 @@ class Settings:
     """Bytes."""
     max_paths: int = MAX_PATHS
     examples: int = MAX_EXAMPLES
+    ca_file: str | None = None
+    """PEM certificates of the authorities that sign those of https backends, instead of the usual ones."""
     log_level: str = "INFO"
     log_format: str = "text"
 

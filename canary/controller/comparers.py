@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -79,6 +80,7 @@ class Answering:
                 odd = "counters of a replica of the comparer fell, so nothing of it counts this time"
                 continue
             total.add(*grown)
+            await asyncio.sleep(0)  # some milliseconds for each replica: others have their turn between
         paths = sum(len(replica.paths) for replica in self._known.values())
         while len(self._known) > MOST_KNOWN or paths > MOST_KNOWN_PATHS:
             paths -= len(self._known.pop(next(iter(self._known))).paths)

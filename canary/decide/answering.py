@@ -34,6 +34,8 @@ from canary.model.status import CheckStatus, EvidenceStatus, VerdictKind
 
 TOO_EARLY = frozenset({"NotCompared", "TooFewCompared"})
 """What a judge says for want of requests."""
+UNWEIGHED = frozenset({"SeenOnce", "NothingLeft"})
+"""What a judge says that has nothing to go by yet, or no more. That is no matter of a policy: it is neither good nor bad."""
 
 
 def compare_answers(
@@ -61,12 +63,13 @@ def _folded(
     progress, told = _remembered(check, rule, evidence)
     value = None
     try:
-        progress = rule.rule.fold(progress, Look(found.compared, found.paths))
+        look = Look(found.compared, found.paths)
+        progress = rule.rule.fold(progress, look)
     except ValueError as error:
         said = policy(check.settings.on_error, "NotACounter", str(error))
     else:
         evidence = evidence_gathered(evidence, fitting(rule.rule, progress))
-        finding = rule.rule.judge(progress)
+        finding = rule.rule.judge(progress, look)
         if finding.reason in TOO_EARLY and (found.at - settled).total_seconds() < check.settings.interval.seconds:
             # Who looks after a second has not looked in vain: within the first interval there may be more.
             return before.model_copy(update={"evidence": evidence}), told
@@ -103,6 +106,8 @@ def _said(scope: Scope, check: ResolvedCheck, rule: Answers, finding: Finding, f
         return policy(check.settings.on_no_data, "NoData", f"{words} ({found.unread})" if found.unread else words)
     if finding.reason in TOO_EARLY:
         return policy(check.settings.on_no_data, finding.reason, message)
+    if finding.reason in UNWEIGHED:
+        return Said(VerdictKind.UNKNOWN, finding.reason, message)
     if finding.standing is Standing.INCONCLUSIVE:
         return inconclusive(scope, rule.on_inconclusive, Finding(finding.standing, finding.reason, message))
     return Said(VerdictKind.PASS, finding.reason, message)

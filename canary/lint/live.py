@@ -19,7 +19,9 @@ from canary.observe.facts import Received, gather
 from canary.observe.kinds import not_served
 from canary.observe.rollout import Rollout
 from canary.observe.store import Store
+from canary.preflight.backends import backends
 from canary.routes.key import RouteKey
+from canary.routes.pair import Pair
 
 Json = dict[str, Any]
 
@@ -60,7 +62,15 @@ def findings(document: Document, spec: RolloutSpec, cluster: World, files: World
             yield document.finding(Severity.NOTE, Rule.LIVE, path, words, "apply it, then look again")
     unasked = {f"spec.routes[{declared[key]}]" for key in pending}
     world = files.over(cluster)
-    for found in facts.findings:
+    # During a run facts hold only what must not be written; that a Service has vanished is told whenever somebody asks.
+    named = backends(
+        Pair.of(spec, document.namespace),
+        {ref.kind.value for ref in spec.routes},
+        document.namespace,
+        store.around,
+        spec.comparer_field,
+    )
+    for found in dict.fromkeys((*named, *facts.findings)):
         if found.field not in unasked:
             severity = Severity.ERROR if found.sure else Severity.NOTE
             yield neighbours.told(

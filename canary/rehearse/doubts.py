@@ -30,6 +30,13 @@ def _of_the_plan(found: Plan) -> Iterator[str]:
         yield f"the steps take {_span(total)}, and after {deadline} every run fails: raise the deadline, or shorten the holds"
     if all(check.settings.dry_run for check in found.checks) and not found.unknown:
         yield "no check judges anything, so the weight rises on time alone"
+    if not any(time.answers for time in found.times.steps):
+        for check in found.others:
+            if isinstance(check.judge, Answers):
+                yield (
+                    f"check {check.name}: no step mirrors to a comparer, so there are never any results to read: name one in the "
+                    "mirror of a step (`comparer`), or take the check out"
+                )
     read = any(isinstance(check.judge, Answers) and not check.settings.dry_run for check in found.others)
     blind = [time.index for time in found.times.steps if time.traffic and time.why and not (time.answers and read)]
     limits = [one for one in found.sampled if not one.check.settings.dry_run]

@@ -16,6 +16,7 @@ from typing import Any
 import aiohttp
 
 from canary.errors import SandboxError
+from canary.model.comparer_results import ComparerResults
 from canary_sandbox.app import Faults, Finished
 from canary_sandbox.process import ManagedProcess, answers
 
@@ -89,10 +90,13 @@ class Comparer:
             raise SandboxError(f"{self._process.name} is a comparer, and nothing goes wrong with one on demand")
 
     async def served(self) -> int:
-        return 0
+        return await self.copies()
 
     async def copies(self) -> int:
-        return 0
+        """Mirrored requests that arrived, compared or not: nothing else is sent to one."""
+        url = f"http://127.0.0.1:{self._admin}/results"
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as http, http.get(url) as response:
+            return ComparerResults.read(await response.read()).received
 
     async def finished(self) -> Finished:
         return Counter()

@@ -244,11 +244,18 @@ def test_whatever_counters_say_nothing_breaks(looks: list[tuple[int, dict[str, t
         assert -1e9 < RULE.evidence(progress) < 1e9
 
 
-@pytest.mark.parametrize("counts", [(-1, 0, 0), (0, -5, 9), (3, 3, 3)])
-def test_counts_that_cannot_be_are_refused(counts: tuple[int, int, int]) -> None:
-    """Fewer than none, or more than were compared."""
-    with pytest.raises(ValueError, match="cannot be"):
+@pytest.mark.parametrize("counts", [(-1, 0, 0), (0, -5, 9), (3, 3, 3), (0.5, 0, 0), (1, True, 0)])
+def test_counts_that_cannot_be_are_refused(counts: Any) -> None:
+    """Fewer than none, more than were compared, or parts of one: no record of ours has those."""
+    with pytest.raises(ValueError, match="cannot"):
         Look(8, {PRICE: counts})
+
+
+@pytest.mark.parametrize("compared", [-1, 8.5, 8.0, True, 10**16])
+def test_requests_that_cannot_be_are_refused(compared: Any) -> None:
+    """What is whole is counted, and nothing else."""
+    with pytest.raises(ValueError, match="cannot have been compared"):
+        Look(compared)
 
 
 GOOD: dict[str, Any] = {"most": 0.001, "compared": 100, "free": 0.5, "paths": [[PRICE, 0.5, 40, 2, 1, 5, 1, 9]]}
@@ -293,6 +300,40 @@ def test_what_cannot_be_ours_is_refused(text: str) -> None:
     """More capital than there was, more differences than answers, another rule, or no such thing at all."""
     with pytest.raises(ValueError, match=r"\w"):
         load(RULE, text)
+
+
+WHOLE = st.integers(0, 10**13)
+PART = st.one_of(st.just(0.0), st.just(1e-300), st.floats(0, 1))
+
+
+@settings(deadline=None, max_examples=300)
+@given(WHOLE, PART, st.lists(st.tuples(st.sampled_from([PRICE, "$.a", "$.b"]), PART, *[WHOLE] * 6), max_size=3))
+def test_no_record_makes_a_canary_pass_that_always_answers_otherwise(
+    compared: int, free: float, paths: list[tuple[Any, ...]]
+) -> None:
+    """Whatever is on record and believed: it is failed, or nothing is said of it, and it is never called good."""
+    paths = [(name, stake, *(count % (compared + 1) for count in counts)) for name, stake, *counts in paths]
+    try:
+        progress = load(RULE, forged(compared=compared, free=free, paths=[list(one) for one in paths]))
+    except ValueError:
+        return
+    for _ in range(6):
+        look = Look(200, {PRICE: (200, 0, 0)})
+        progress = RULE.fold(progress, look)
+        found = RULE.judge(progress, look)
+        assert found.standing is not Standing.GOOD, (progress, found)
+
+
+def test_paths_that_seem_to_win_keep_no_other_from_being_seen() -> None:
+    """Eight that nobody has ever seen hold all places: what answers otherwise beside them is no pass."""
+    winning = [[f"$.{number}", 0.01, 990, 0, 0, 4, 0, 0] for number in range(MOST_WATCHED)]
+    progress = load(RULE, forged(compared=1000, free=0.5, paths=winning))
+    for _ in range(10):
+        look = Look(200, {PRICE: (200, 0, 0)})
+        progress = RULE.fold(progress, look)
+        found = RULE.judge(progress, look)
+        assert found.standing is not Standing.GOOD
+        assert f"`{PRICE}` differs" in found.message
 
 
 @pytest.mark.parametrize("settings_", [(0.0, 0.1), (1.0, 0.1), (0.05, 1.0), (0.05, -0.1)])

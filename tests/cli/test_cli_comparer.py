@@ -30,7 +30,7 @@ def test_help_has_examples_and_says_what_it_does_to_others() -> None:
     assert "Stable gets two requests more" in words
     assert "gRPC is not compared" in words
     options = "stable canary headers ignore methods max-rps concurrency timeout max-body max-paths examples listen"
-    for option in [*options.split(), "admin-listen"]:
+    for option in [*options.split(), "admin-listen", "ca-file"]:
         assert f"--{option} " in words
 
 
@@ -45,6 +45,11 @@ def test_help_has_examples_and_says_what_it_does_to_others() -> None:
         (("--stable", "http://a/shop", "--canary", "http://a"), "a request brings its own path"),
         (("--stable", "http://a?x=1", "--canary", "http://a"), "a request brings its own path"),
         (("--stable", "http://u:hunter2@a", "--canary", "http://a"), "an address with credentials is not taken"),
+        (
+            ("--stable", "http://a", "--canary", "http://A:80/"),
+            "--canary: that is stable's address, http://a, and nothing would differ",
+        ),
+        (("--stable", "https://[::1]:443", "--canary", "https://[::1]"), "write where the canary alone answers"),
         ((*URLS, "--listen", "8080/x"), "--listen: '8080/x' is no address to listen at; write"),
         ((*URLS, "--admin-listen", "here"), "--admin-listen: 'here' is no address to listen at"),
         ((*URLS, "--timeout", "soon"), "is not a duration"),
@@ -105,6 +110,7 @@ async def test_options_become_settings() -> None:
         "admin_listen": "[::1]:9001",
         "log_level": "DEBUG",
         "log_format": "json",
+        "ca_file": None,
     }
     usual = json.loads((await canary("-c", RECORD, json.dumps([*URLS, "--headers", ""]), command=python)).out)
     assert usual["headers"] == []

@@ -443,6 +443,34 @@ async def test_live_knows_rivals_and_itself(cluster: Cluster, tmp_path: Path) ->
     assert words.startswith("Rollout shop drives rule #0 of HTTPRoute shop already")
 
 
+@pytest.mark.parametrize("phase", ["Idle", "Progressing"])
+async def test_live_sees_that_a_comparer_is_gone_also_during_a_run(
+    cluster: Cluster, tmp_path: Path, phase: str
+) -> None:
+    """A run is not ended by what has vanished around its routes; whoever asks is told all the same."""
+    mirror = {"percent": 20, "comparer": {"service": "compare", "port": 8080}}
+    get = [{"path": {"type": "PathPrefix", "value": "/"}, "method": "GET"}]
+    rules = [{**route()["spec"]["rules"][0], "matches": get}]
+    await cluster.kube.merge_patch(HTTPROUTES, "shop", NS, {"spec": {"rules": rules}})
+    await cluster.accept(generation=2)
+    checks = [*rollout()["spec"]["checks"], {"name": "same", "mirrored": {}}]
+    document = rollout(steps=[{"mirror": mirror, "hold": "5m"}, {"weight": 50, "hold": "5m"}], checks=checks)
+    await cluster.kube.create(ROLLOUTS, document)
+    run = {"number": 1, "startedAt": "2026-05-01T10:00:00Z"}
+    step = {"index": 1, "total": 2, "startedAt": "2026-05-01T10:00:00Z"}
+    status = {"phase": phase, **({"run": run, "step": step} if phase != "Idle" else {})}
+    await cluster.kube.merge_patch(ROLLOUTS, "shop", NS, {"status": status}, subresource="status")
+    manifest = write(tmp_path / "m.yaml", document)
+    _, found = await cluster.lint(manifest)
+    assert (
+        "spec.steps[0].mirror.comparer.service",
+        f"there is no Service compare in namespace {NS} in the cluster",
+    ) in found
+    await cluster.kube.create(SERVICES, service("compare"))
+    _, found = await cluster.lint(manifest)
+    assert not any("Service" in words for _, words in found)
+
+
 async def test_live_wants_a_grant_where_a_namespace_is_crossed(cluster: Cluster, tmp_path: Path) -> None:
     """Without a ReferenceGrant the gateway would not resolve the backend."""
     await cluster.kube.create(SERVICES, service("shop-canary", OTHER))

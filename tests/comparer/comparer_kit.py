@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -68,15 +69,15 @@ class Backend:
                 await asyncio.sleep(0.005)
 
     @asynccontextmanager
-    async def serving(self) -> AsyncIterator[None]:
+    async def serving(self, identity: ssl.SSLContext | None = None) -> AsyncIterator[None]:
         runner = web.ServerRunner(
             web.Server(self.handle, access_log=None, auto_decompress=False, max_line_size=2**16, max_field_size=2**16),
             shutdown_timeout=0,
         )
         await runner.setup()
         try:
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
-            self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+            await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=identity).start()
+            self.url = f"{'https' if identity else 'http'}://127.0.0.1:{runner.addresses[0][1]}"
             yield
         finally:
             for task in self.answering:

@@ -12,21 +12,25 @@ import os
 import random
 import signal
 import socket
+import ssl
 import sys
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
+from certificates import Authority
 from comparer_kit import Backend, Got, comparer, documents, fine, hangs
 
 from canary.comparer.admin import admin
 from canary.comparer.backend import Memory, Room
 from canary.comparer.copies import LOOP
 from canary.comparer.mirror import BODIES, Mirror
+from canary.comparer.run import REREAD, Rereading
 from canary.comparer.settings import Settings
 from canary.comparer.tally import Tally
 from canary.errors import ConfigError
@@ -525,6 +529,59 @@ def test_room_is_given_back_once() -> None:
     assert other.take(6)
     other.close()
     assert memory.held == 0
+
+
+def identity(authority: Authority, folder: Path) -> ssl.SSLContext:
+    """What a server on 127.0.0.1 shows, signed by an authority."""
+    (folder / "server.pem").write_text(authority.server())
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "server.pem")
+    return context
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_https_backends_are_verified_by_the_authorities_that_are_named(tmp_path: Path, known: bool) -> None:
+    """An authority of the cluster's own, in a file; by any other none is believed, and nothing is sent to it."""
+    signing = Authority()
+    (tmp_path / "ca.pem").write_text((signing if known else Authority()).pem)
+    backends = Backend(), Backend()
+    shown = identity(signing, tmp_path)
+    async with (
+        backends[0].serving(shown),
+        backends[1].serving(shown),
+        comparer(at_stable=backends[0].url, at_canary=backends[1].url, ca_file=str(tmp_path / "ca.pem")) as bench,
+    ):
+        await bench.mirror("/")
+        results = await bench.settled()
+    assert (results.compared, dict(results.dropped)) == ((1, {}) if known else (0, {"stable": 1}))
+    assert [len(backend.got) for backend in backends] == ([2, 1] if known else [0, 0])
+
+
+def test_authorities_are_read_again_when_they_change(tmp_path: Path) -> None:
+    """As a Secret does that is renewed: looked for once in a while, and not for each request; what makes no sense changes nothing."""
+    file, now = tmp_path / "ca.pem", [0.0]
+    file.write_text(Authority().pem)
+    trust = Rereading(str(file), clock=lambda: now[0])
+    first = trust()
+    file.write_text(Authority().pem + Authority().pem)
+    assert trust() is first
+    now[0] += REREAD
+    second = trust()
+    assert second is not None
+    assert second is not first
+    assert len(second.get_ca_certs()) == 2
+    file.write_text("nothing")
+    now[0] += REREAD
+    assert trust() is second
+
+
+async def test_a_file_of_authorities_that_is_not_there_is_said() -> None:
+    """Before anything is listened at: which option, and what to do."""
+    with pytest.raises(
+        ConfigError, match=r"cannot use /nowhere/ca.pem \(--ca-file\): .*; mount it or correct the path"
+    ):
+        async with comparer(ca_file="/nowhere/ca.pem"):
+            pass
 
 
 async def test_an_address_that_is_taken_is_said() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -165,6 +166,28 @@ async def test_paths_are_bounded() -> None:
     await team.look()
     team.up = {name + "'": Replica(name + "'", 1, 1, one.paths) for name, one in team.up.items()}
     assert len((await team.look()).paths) == MOST_PATHS
+
+
+async def test_others_have_their_turn_between_replicas() -> None:
+    """Eight that say all they may are some 20 ms of work; nobody waits for more than one of them."""
+    team = Team()
+    for number in range(8):
+        team.count(str(number), 1000 * number + 1, x=(1, 0, 0))
+    await team.look()
+    for number in range(8):
+        team.count(str(number), 1000 * number + 2, x=(2, 0, 0))
+    turns = 0
+
+    async def somebody_else() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    other = asyncio.create_task(somebody_else())
+    assert (await team.look()).paths == {"x": (8, 0, 0)}
+    other.cancel()
+    assert turns >= 8
 
 
 async def test_what_is_remembered_is_bounded_and_those_that_answer_are_not_forgotten() -> None:

@@ -14,10 +14,11 @@ from test_e2e_mirror import GET, NAMESPACE, Team, load
 from canary.controller.run import serve
 from canary.controller.settings import Settings
 from canary_sandbox.demo import manifests
+from canary_sandbox.demo.manifests import catalogue
 
 pytestmark = [
     pytest.mark.e2e,
-    pytest.mark.timeout(150),
+    pytest.mark.timeout(180),
     pytest.mark.sandbox_only(
         "a real server has no loopback addresses in its slices, and those it has lead to no process"
     ),
@@ -28,34 +29,6 @@ Json = dict[str, Any]
 COMPARER: Json = {"service": "shop-comparer", "port": 8080}
 MIRROR: Json = {"mirror": {"percent": 50, "comparer": COMPARER}, "hold": "15s"}
 CHECK: Json = {"name": "same-answers", "interval": "2s", "mirrored": {"maxDifferent": "0.1%"}}
-WHO = ("--ignore=$.version", "--ignore=$.pod")
-"""Names of versions and pods are never those of stable, and are meant to be others."""
-
-
-def shop(name: str, version: str, *, wrong: int = 0) -> Json:
-    """A Deployment whose answers have a time, an id and prices; `wrong` is the percentage of them with a wrong price."""
-    document = manifests.deployment(name, version)
-    env = document["spec"]["template"]["spec"]["containers"][0]["env"]
-    env += [{"name": "CATALOG", "value": "true"}, {"name": "FAULT_PRICE_PERCENT", "value": str(wrong)}]
-    return document
-
-
-def comparer() -> list[Json]:
-    """As a team has it next to its application, with two replicas."""
-    urls = ("--stable=http://shop-stable:8080", f"--canary=http://shop-canary.{NAMESPACE}.svc:8080")
-    container = {"name": "comparer", "image": "canary:dev", "args": ["comparer", "run", *urls, *WHO]}
-    labels = {"app": "shop-comparer"}
-    spec = {
-        "replicas": 2,
-        "selector": {"matchLabels": labels},
-        "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
-    }
-    ports = [{"name": "http", "port": 8080}, {"name": "results", "port": 8081}]
-    meta = {"name": "shop-comparer", "namespace": NAMESPACE}
-    return [
-        {"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": {"selector": labels, "ports": ports}},
-        {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta, "spec": spec},
-    ]
 
 
 @pytest.fixture
@@ -65,7 +38,9 @@ async def team() -> AsyncGenerator[Team]:
         for document in world:
             if document["kind"] == "HTTPRoute":
                 document["spec"]["rules"][0]["matches"] = [GET]
-        await cluster.apply([*world, shop("shop-stable", "v1"), shop("shop-canary", "v1"), *comparer()])
+        await cluster.apply(
+            [*world, catalogue("shop-stable", "v1"), catalogue("shop-canary", "v1"), *manifests.comparer(replicas=2)]
+        )
         stop = asyncio.Event()
         token = cluster.api.add_token("canary-controller")
         settings = Settings(metrics_address="127.0.0.1:0")
@@ -77,10 +52,10 @@ async def team() -> AsyncGenerator[Team]:
             await asyncio.wait_for(controller, 10)
 
 
-async def declare(team: Team) -> None:
+async def declare(team: Team, hold: str = "15s") -> None:
     """The Rollout, once everybody who is to answer does."""
     document = manifests.rollout()
-    document["spec"] |= {"steps": [MIRROR, {"weight": 50, "hold": "2s"}], "checks": [CHECK]}
+    document["spec"] |= {"steps": [{**MIRROR, "hold": hold}, {"weight": 50, "hold": "2s"}], "checks": [CHECK]}
     document["spec"].pop("traffic")
     await team.cluster.apply([document])
     await team.until("the first look", lambda status: status.get("phase") == "Idle")
@@ -95,10 +70,12 @@ def serves(team: Team, name: str) -> bool:
 
 async def test_a_wrong_price_with_status_200_is_caught_before_anybody_is_served(team: Team) -> None:
     """In one of twenty answers. The run ends with the field, its share and its noise; stable alone has served the users."""
-    await declare(team)
+    await declare(
+        team, hold="2m"
+    )  # it ends with the proof; a comparer on a busy machine spares stable, and needs longer for that
     async with load(team) as users:
-        await team.cluster.apply([shop("shop-canary", "v2", wrong=5)])
-        status = await team.until("the rollback", lambda status: status.get("phase") == "RolledBack", 60)
+        await team.cluster.apply([catalogue("shop-canary", "v2", wrong=5)])
+        status = await team.until("the rollback", lambda status: status.get("phase") == "RolledBack", 100)
         counts = users.counts()
         assert (dict(counts.by_version), counts.failed) == ({"v1": counts.total}, 0)
     assert status["run"]["reason"] == "CheckFailed"
@@ -119,7 +96,7 @@ async def test_a_canary_that_answers_alike_goes_through(team: Team) -> None:
     """Its answers have a time and an id that no two answers share, and nobody had to say so."""
     await declare(team)
     async with load(team) as users:
-        await team.cluster.apply([shop("shop-canary", "v2")])
+        await team.cluster.apply([catalogue("shop-canary", "v2")])
         status = await team.until(
             "the end of the mirror", lambda status: (status.get("step") or {}).get("index") == 2, 60
         )

@@ -132,6 +132,28 @@ def test_what_is_nearly_proved_holds_and_then_a_policy_decides(policy: str, phas
     assert world.share() == 0
 
 
+@pytest.mark.parametrize("policy", ["Hold", "Pass", "Fail"])
+def test_what_one_look_has_shown_holds_until_there_is_another(policy: str) -> None:
+    """The first look only says what is bet on, so it can prove nothing: that is no pass, however short the hold, and no failure."""
+    world = comparing(check(onInconclusive=policy), steps=[{**COMPARED, "hold": "10s"}, {"weight": 50, "hold": "20s"}])
+    world.wait(10)
+    look(world, price=(40, 0, 0), seconds=2)
+    assert (state(world).verdict, state(world).reason) == (VerdictKind.UNKNOWN, "SeenOnce")
+    assert "`$.items[].price` differs in 20 % of answers (noise 0 %)" in state(world).message
+    world.wait(5)
+    assert (world.phase, world.share()) == (Phase.PROGRESSING, 0)
+    look(world, price=(40, 0, 0))
+    assert (world.phase, world.share()) == (Phase.ROLLED_BACK, 0)
+
+
+def test_a_single_look_at_what_is_noise_holds_nothing() -> None:
+    """A field that differs in both as often is no reason to wait, nor is one answer that is another one by chance."""
+    world = comparing(check(), steps=[{**COMPARED, "hold": "10s"}, {"weight": 50, "hold": "20s"}])
+    world.wait(10)
+    look(world, now=(40, 39, 100), price=(1, 0, 0), seconds=2)
+    assert world.share() == 50
+
+
 def test_what_was_compared_before_the_routes_settled_is_no_evidence() -> None:
     """A comparer may have had requests of a run before, with another canary, and wait for its answers still."""
     world = comparing(check())
@@ -194,6 +216,46 @@ def test_evidence_that_cannot_be_ours_counts_as_absent() -> None:
     assert known(world)["compared"] == 200
     told = [tell for tell in world.told if tell.reason == reasons.UNREADABLE_RECORD]
     assert [tell.message[:36] for tell in told] == ["the evidence of check same in status"]
+
+
+NOTHING_LEFT: Json = {"most": 0.001, "compared": 500, "free": 0, "paths": []}
+LOST: Json = {"most": 0.001, "compared": 10**9, "free": 0.4, "paths": [[PRICE, 0.5, 0, 0, 0, 0, 10**9, 0]]}
+TOO_MANY: Json = {"most": 0.001, "compared": 10**15, "free": 1, "paths": []}
+
+
+def forge(world: World, record: Json) -> None:
+    """Somebody writes evidence that adds up, and says that the check passes; then another controller takes over."""
+    assert world.memory is not None
+    forged = evidence(world).model_copy(update={"state": json.dumps(record)})
+    changes = {"evidence": forged, "verdict": VerdictKind.PASS, "reason": "NotDifferent"}
+    world.memory = world.memory.model_copy(update={"checks": (state(world).model_copy(update=changes),)})
+
+
+def test_a_record_of_which_nothing_is_left_is_no_pass() -> None:
+    """With it nobody could ever be found out, whoever wrote it: the weight stays where it is until holdLimit is over."""
+    world = comparing(check({"holdLimit": "5m"}, onInconclusive="Pass"))
+    look(world)
+    forge(world, NOTHING_LEFT)
+    for _ in range(20):
+        look(world)
+        assert (state(world).verdict, state(world).reason) == (VerdictKind.UNKNOWN, "NothingLeft")
+        assert (world.phase, world.share()) == (Phase.PROGRESSING, 0)
+    assert "for anything to be proved" in state(world).message
+    for _ in range(12):
+        look(world)
+    assert (world.phase, world.share()) == (Phase.ROLLED_BACK, 0)
+
+
+@pytest.mark.parametrize("record", [LOST, TOO_MANY], ids=["a path that is lost", "more than can be counted"])
+def test_no_record_silences_a_path_that_differs(record: Json) -> None:
+    """A bet that is over makes room for a new one on the same path; numbers that leave no room for ours are none of ours."""
+    world = comparing(check({"onError": "Pass"}))
+    look(world)
+    forge(world, record)
+    for _ in range(4):
+        look(world, price=(30, 0, 0))
+        assert world.share() == 0
+    assert world.phase is Phase.ROLLED_BACK
 
 
 def test_nobody_who_is_asked_means_what_on_error_says() -> None:

@@ -138,11 +138,12 @@ async def test_all_replicas_are_read() -> None:
         (endless, "answered more than 1048576 bytes"),
         (serving(results().replace('"canaryOnly":3', '"canaryOnly":-3')), "answered no results of a comparer"),
         (serving(results().replace('"canaryOnly":3', '"canaryOnly":1e400')), "answered no results of a comparer"),
+        (serving(results().replace('"canaryOnly":3', '"canaryOnly":2.5')), "answered no results of a comparer"),
         (serving(results().replace('"version":1', '"version":2')), "answered no results of a comparer"),
     ],
     ids=[
         "hangs", "drips", "hangs up", "redirects", "503", "html", "bytes", "far too deep", "deep", "endless", "fewer than none",
-        "infinite", "later version",
+        "infinite", "in fractions", "later version",
     ],
 )  # fmt: skip
 async def test_a_replica_that_fails_fails_alone(bad: Handler, words: str) -> None:

@@ -164,7 +164,7 @@ async def test_nobody_else_is_trusted(secure, asked, tmp_path: Path, monkeypatch
 
 async def test_a_file_that_is_gone_for_a_moment(secure, asked, tmp_path: Path, caplog) -> None:
     """What it said last is good, the log says once what is wrong, and once that it is over."""
-    caplog.set_level(logging.INFO, "canary.credentials")
+    caplog.set_level(logging.INFO, "canary.files")
     authority = Authority()
     secure.present(authority)
     token, ca = tmp_path / "token", tmp_path / "ca"

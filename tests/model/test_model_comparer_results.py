@@ -88,6 +88,25 @@ def test_garbage_is_one_error(garbage: str | dict[str, Any]) -> None:
     assert len(str(raised.value)) < 500
 
 
+def test_many_paths_are_read_a_few_at_a_time_and_all_of_them() -> None:
+    """In their order, up to as many as there may be; a fault in the last is a fault."""
+    paths = [{"path": f"$.{n}", "canaryOnly": n % 3, "stableOnly": 1, "both": 0} for n in range(MAX_PATHS)]
+    document = {
+        **GOOD,
+        "received": 100,
+        "compared": 100,
+        "different": 0,
+        "failures": {},
+        "latency": None,
+        "paths": paths,
+    }
+    read = ComparerResults.read(json.dumps(document))
+    assert [(one.path, one.canary_only) for one in read.paths] == [(f"$.{n}", n % 3) for n in range(MAX_PATHS)]
+    for wrong in ([*paths[:-1], {**paths[-1], "both": 0.5}], [*paths, {**paths[0], "path": "$.more"}]):
+        with pytest.raises(ValueError, match="no results of a comparer"):
+            ComparerResults.read(json.dumps({**document, "paths": wrong}))
+
+
 def test_what_is_too_long_is_not_even_parsed() -> None:
     """A body beyond the bound is refused by its length."""
     with pytest.raises(ValueError, match="more than"):

@@ -334,6 +334,8 @@ INVALID: list[tuple[str, Json, str, str]] = [
     ("a comparison with tolerated failures", {"checks": [{"name": "a", **COMPARE, "failureLimit": 1}]}, "spec.checks[0]", "compare and mirrored take no failureLimit"),
     ("a comparison of so many failures", {"checks": [{"name": "a", **COMPARE, "failures": "2 of 5"}]}, "spec.checks[0]", "compare and mirrored take no failureLimit and no failures"),
     ("failures counted in two ways", {"checks": [{**CHECK, "failures": "2 of 5", "failureLimit": 1}]}, "spec.checks[0]", "two answers to one question"),
+    ("more failures than measurements", {"checks": [{**CHECK, "failures": "6 of 5"}]}, "spec.checks[0]", "failures are N of M with 1 <= N <= M <= 100"),
+    ("a window that is too long", {"checks": [{**CHECK, "failures": "2 of 101"}]}, "spec.checks[0]", "failures are N of M with 1 <= N <= M <= 100"),
     ("failures in words", {"checks": [{**CHECK, "failures": "two of 5"}]}, "spec.checks[0].failures", "should match"),
     ("failures and buckets", comparing({"failures": "f", "requests": "n"}), "spec.checks[0].compare.prometheus", "either failures of requests, or buckets"),
     ("requests of buckets", comparing({"requests": "n"}), "spec.checks[0].compare.prometheus", "either failures of requests, or buckets"),

@@ -349,6 +349,13 @@ def test_answers_are_waited_for_at_steps_that_mirror_to_a_comparer_alone() -> No
     assert times.steps[1].ends - times.steps[1].starts == ACCEPT + 1
 
 
+def test_answers_that_nobody_compares_are_told() -> None:
+    """As lint does: a check that reads a comparer, and no step that mirrors to one."""
+    words = "check same: no step mirrors to a comparer, so there are never any results to read"
+    assert any(line.startswith(words) for line in warnings(rehearsed(steps(10, 100), LIMIT, SAME)))
+    assert not any(words in line for line in warnings(rehearsed([TO_COMPARER, *steps(10, 100)], LIMIT, SAME)))
+
+
 def test_answers_are_nobody_who_looks_at_the_other_steps() -> None:
     """At 100 % neither a comparison nor they say anything."""
     found = rehearsed([TO_COMPARER, *steps(10, 100)], COMPARE, SAME)

@@ -14,6 +14,8 @@ from canary.checks.judges.mirrored import MOST, MOST_WATCHED, Alike, Progress, W
 from canary.model.comparer_results import MAX_PATH
 
 ROUNDING = 1e-6
+MOST_REMEMBERED = MOST // 1000
+"""Answers that may be on record: what comes on top of so many is never too much to be counted."""
 
 
 def dump(rule: Alike, progress: Progress) -> str:
@@ -50,6 +52,8 @@ def load(rule: Alike, text: str) -> Progress:
     if found["most"] != rule.most:
         raise ValueError("it was remembered for another maxDifferent")
     compared, free, paths = _whole(found["compared"]), _part(found["free"]), found["paths"]
+    if compared > MOST_REMEMBERED:
+        raise ValueError("more answers than a run can have compared")
     if not isinstance(paths, list) or len(paths) > MOST_WATCHED:
         raise ValueError(f"it watches more than {MOST_WATCHED} paths, or none of what paths are")
     watched = tuple(_watched(one, compared) for one in paths)

@@ -18,12 +18,17 @@ stake is fixed before what it is about, and the sum of all capital (what is bet,
 stay at most what it was: it began as 1, and reaches 1 / alpha with a probability of at most alpha (J. Ville, 1939).
 
 **Few are watched.** A status has room for some. A path that loses makes room, and what its bet has become is there for others.
+A bet that has lost nearly all is over: should its path turn up again, it is a new one.
+
+**What nothing is left of proves nothing.** Once nearly all capital is lost (to noise that comes and goes, or in a record that somebody
+made up) no canary could be found out any more. So that is no pass.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from heapq import nsmallest
 from math import exp, log, log1p, sqrt
 
@@ -40,8 +45,14 @@ TOLD = 3
 MOST = 10**15
 NOISE = 2.0
 """Standard deviations from chance up to which a path is noise to whoever reads of it; evidence counts it all the same."""
+SURPRISE = 3.0
+"""Standard deviations from chance from which on a path that turns up is worth another look, before anything is said to be good."""
 LOSING = 0.5
 """A path whose bet has lost half makes room for any other."""
+LOST = 0.02
+"""A bet that has so little left is over."""
+LEAST_CAPITAL = 1e-4
+"""With less in all, a proof takes several times as many looks as at first."""
 
 Counts = tuple[int, int, int]
 """Of a path: requests in which the canary alone differed from stable's first answer, in which stable's second alone did, and both."""
@@ -55,10 +66,11 @@ class Look:
     paths: Mapping[str, Counts] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not 0 <= self.compared <= MOST:
+        if type(self.compared) is not int or not 0 <= self.compared <= MOST:
             raise ValueError(f"{self.compared} requests cannot have been compared")
         for counts in self.paths.values():
-            if min(counts) < 0 or sum(counts) > self.compared:
+            whole = all(type(count) is int for count in counts)
+            if not whole or min(counts) < 0 or sum(counts) > self.compared:
                 raise ValueError(f"differences in {sum(counts)} of {self.compared} requests cannot be")
 
 
@@ -81,7 +93,7 @@ class Watched:
         rest = compared - self.since - b - c
         top = 1 / (1 + most)
         total = 0.0
-        for part, bet in zip(PARTS, BETS, strict=True):
+        for part, bet in zip(_parts(*self.before), BETS, strict=True):
             lamb = bet * top
             grown = b * log1p(lamb * (1 - most)) + c * log1p(-lamb * (1 + most)) + rest * log1p(-lamb * most)
             total += part * exp(min(grown, 690.0))
@@ -91,6 +103,17 @@ class Watched:
     def excess(self) -> float:
         """Standard deviations by which the canary differed alone more often than stable did, as if both were as likely."""
         return suspicion(self.counts)
+
+
+@lru_cache(4096)
+def _parts(b: int, c: int) -> tuple[float, ...]:
+    """What part of a stake is bet on each lambda, by what was counted before the bet: large ones are lost at once where there is noise.
+
+    Of those who bet the same each time they grow richest who bet the excess over the noise, (b - c) / (b + c), or what it is known to be at most.
+    """
+    most = (max(b - c, 0) + 1) / (b + c + 1) if c else 1.0
+    kept = [part if bet <= max(most, BETS[-1]) else 0.0 for part, bet in zip(PARTS, BETS, strict=True)]
+    return tuple(part / sum(kept) for part in kept)
 
 
 def suspicion(counts: Counts) -> float:
@@ -139,13 +162,15 @@ class Alike:
         if compared > MOST:
             raise ValueError("more requests were compared than there can be")
         watched = [_after(one, look.paths.get(one.path, (0, 0, 0))) for one in before.watched]
+        over = [one for one in watched if self._kept(one, compared) < LOST]
+        watched = [one for one in watched if one not in over]
         known = {one.path for one in watched}
         new = nsmallest(
             MOST_WATCHED,
             ((path, counts) for path, counts in look.paths.items() if path not in known and counts[0] > counts[1]),
             key=lambda found: (-suspicion(found[1]), found[0]),
         )
-        free = before.free
+        free = min(1.0, before.free + sum(one.capital(compared, self.most) for one in over))
         for path, counts in new:
             if len(watched) >= MOST_WATCHED:
                 gone = self._room(watched, suspicion(counts), compared)
@@ -181,14 +206,14 @@ class Alike:
 
         return sorted(progress.watched, key=rank)
 
-    def judge(self, progress: Progress) -> Finding:
-        """What stands after the looks so far."""
+    def judge(self, progress: Progress, look: Look | None = None) -> Finding:
+        """What stands after the looks so far, of which `look` is the last."""
         compared = progress.compared
         if compared < self.least_compared:
             words = f"{_requests(compared)} compared, and {self.least_compared:,} are needed"
             return Finding(Standing.INCONCLUSIVE, "TooFewCompared" if compared else "NotCompared", words)
         found, needed = self.evidence(progress), -log(self.alpha)
-        told = [_told(one, compared) for one in self._worst(progress)]
+        told = [_told(one.path, one.counts, compared) for one in self._worst(progress)]
         if found >= needed:
             first, *others = told or ["its answers differ"]
             more = f"; also {', '.join(others)}" if others else ""
@@ -200,6 +225,13 @@ class Alike:
         words += f"; {evidence_words(found, needed)}"
         if found >= needed / 2:
             return Finding(Standing.INCONCLUSIVE, "PerhapsDifferent", words)
+        if found < log(LEAST_CAPITAL):
+            words = f"{words}; too much of it is lost to noise, or was never ours, for anything to be proved"
+            return Finding(Standing.INCONCLUSIVE, "NothingLeft", words)
+        if look is not None and (new := self._unweighed(progress, look)):
+            shown = ", ".join(_told(path, look.paths[path], look.compared) for path in new[:TOLD])
+            words = f"{shown} of the last look, and the next one weighs it; {_requests(compared)} compared"
+            return Finding(Standing.INCONCLUSIVE, "SeenOnce", words)
         return Finding(Standing.GOOD, "NotDifferent", words)
 
     def _worst(self, progress: Progress) -> list[Watched]:
@@ -212,14 +244,25 @@ class Alike:
         )
         return list(beyond)[:TOLD]
 
+    def _unweighed(self, progress: Progress, look: Look) -> list[str]:
+        """Paths that this look has shown, far beyond noise, and nothing was bet on: the most suspicious first."""
+        weighed = {one.path for one in progress.watched if one.since < progress.compared}
+        found = {
+            path: suspicion(counts)
+            for path, counts in look.paths.items()
+            if counts[0] - counts[1] > self.most * look.compared and path not in weighed
+        }
+        return sorted((path for path, much in found.items() if much >= SURPRISE), key=lambda path: (-found[path], path))
+
     def _room(self, watched: Iterable[Watched], wanted: float, compared: int) -> Watched | None:
         """Who makes room for a path of this suspicion: the one that has lost most, if it has lost half or is less suspicious."""
+        last = min(watched, key=lambda one: (self._kept(one, compared), one.path))
+        kept = self._kept(last, compared)
+        return last if kept < LOSING or (kept < 1 and last.excess < wanted) else None
 
-        def kept(one: Watched) -> float:
-            return one.capital(compared, self.most) / one.stake if one.stake > 0 else 0.0
-
-        last = min(watched, key=lambda one: (kept(one), one.path))
-        return last if kept(last) < LOSING or (kept(last) < 1 and last.excess < wanted) else None
+    def _kept(self, one: Watched, compared: int) -> float:
+        """What part of its stake a bet has become."""
+        return one.capital(compared, self.most) / one.stake if one.stake > 0 else 0.0
 
 
 def _after(one: Watched, more: Counts) -> Watched:
@@ -231,7 +274,7 @@ def _requests(count: int) -> str:
     return "1 answer" if count == 1 else f"{count:,} answers"
 
 
-def _told(one: Watched, compared: int) -> str:
+def _told(path: str, counts: Counts, compared: int) -> str:
     """`$.items[].price` differs in 3.1 % of answers (noise 0 %)."""
-    b, c, both = one.counts
-    return f"`{one.path}` differs in {share((b + both) / compared)} of answers (noise {share((c + both) / compared)})"
+    b, c, both = counts
+    return f"`{path}` differs in {share((b + both) / compared)} of answers (noise {share((c + both) / compared)})"

@@ -10,11 +10,9 @@ Json = dict[str, Any]
 
 NAMESPACE = "team-shop"
 HOST = "shop.example.com"
-STEPS = (10, 50, 100)
-MIRRORED = 20
+COMPARER = "shop-comparer"
 WINDOW = 5
 """Seconds that the check looks back."""
-"""Percent of the requests that the first step mirrors."""
 
 _WORLD = """
 apiVersion: v1
@@ -87,6 +85,12 @@ spec:
 """
 
 
+_BY_REPLICAS = """
+(sum(rate(app_requests_total{namespace="{{ canary.namespace }}",service="{{ canary.service }}",outcome="failed"}[{{ window }}])) or vector(0))
+/ sum(rate(app_requests_total{namespace="{{ canary.namespace }}",service="{{ canary.service }}"}[{{ window }}]))
+"""
+
+
 def world(port: int = 80) -> list[Json]:
     """Everything but the Rollout: namespace, Gateway, Services, route, and both Deployments at v1.
 
@@ -115,6 +119,57 @@ def rollout(gateway: Literal["envoy", "traefik"] = "envoy") -> Json:
         failed = _traefik_rate(',code=~"5.."')
         document["spec"]["checks"][0]["prometheus"]["query"] = f"({failed} or vector(0)) / {_traefik_rate()}"
         document["spec"]["traffic"]["prometheus"]["query"] = f"sum({_TRAEFIK_TO.format(side='backend', more='')})"
+    return document
+
+
+def compared() -> Json:
+    """The Rollout of the demo: copies go to a comparer, and answers are counted by the replicas, whoever asked them.
+
+    To Envoy a request of the comparer is none of the route's, so that its metrics say nothing while copies are compared.
+    """
+    document = rollout()
+    spec = document["spec"]
+    mirrored, *weights = spec["steps"]
+    mirrored |= {"mirror": {**mirrored["mirror"], "comparer": {"service": COMPARER, "port": 8080}}, "hold": "9s"}
+    for step in weights:
+        step["hold"] = "5s"
+    (errors,) = spec["checks"]
+    errors["prometheus"]["query"] = _BY_REPLICAS
+    # As many as a comparer lets through on a busy machine, where it spares stable.
+    answers = {"name": "same-answers", "interval": "2s", "mirrored": {"maxDifferent": "0.1%", "minCompared": 20}}
+    spec["checks"] = [answers, errors]
+    return document
+
+
+def comparer(replicas: int = 1) -> list[Json]:
+    """A comparer as a team has it next to its application."""
+    urls = ("--stable=http://shop-stable:8080", f"--canary=http://shop-canary.{NAMESPACE}.svc:8080")
+    # Names of versions and pods are never those of stable, and are meant to be others.
+    args = ["comparer", "run", *urls, "--ignore=$.version", "--ignore=$.pod"]
+    labels = {"app": COMPARER}
+    spec = {
+        "replicas": replicas,
+        "selector": {"matchLabels": labels},
+        "template": {
+            "metadata": {"labels": labels},
+            "spec": {"containers": [{"name": "comparer", "image": "canary:dev", "args": args}]},
+        },
+    }
+    ports = [{"name": "http", "port": 8080}, {"name": "results", "port": 8081}]
+    meta = {"name": COMPARER, "namespace": NAMESPACE}
+    return [
+        {"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": {"selector": labels, "ports": ports}},
+        {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta, "spec": spec},
+    ]
+
+
+def catalogue(name: str, version: str, *, wrong: int = 0) -> Json:
+    """A Deployment whose answers have a time, an id and prices; `wrong` is the percentage of them with a wrong price."""
+    document = deployment(name, version)
+    env = document["spec"]["template"]["spec"]["containers"][0]["env"]
+    env.append({"name": "CATALOG", "value": "true"})
+    if wrong:
+        env.append({"name": "FAULT_PRICE_PERCENT", "value": str(wrong)})
     return document
 
 

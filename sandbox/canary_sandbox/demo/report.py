@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Self
 
+from canary.model.status import RolloutStatus
 from canary_sandbox.load import Answer, is_bad
 
 TOLERANCE = 5.0
@@ -59,7 +61,7 @@ class CopyCount:
     percent: float
     requests: int
     copies: int
-    """As the canary's replicas counted them."""
+    """As whoever they went to counted them."""
     users: int
     """Users whom it answered."""
 
@@ -74,6 +76,40 @@ class CopyCount:
         part = self.percent / 100
         off = max(TOLERANCE * self.requests / 100, 4 * math.sqrt(part * (1 - part) * self.requests))
         return self.users == 0 and self.requests > 0 and abs(self.copies - self.asked) <= off
+
+
+@dataclass(frozen=True, slots=True)
+class Catch:
+    """How a version was found out while only copies had reached it, as the Rollout's status has it."""
+
+    version: str
+    reached: int
+    """The step at which its run was, the first being 1."""
+    why: str
+    """What the run says."""
+    share: float | None
+    """The part of the answers with a wrong price, as the check of answers measured it."""
+    errors: float | None
+    """The part of the answers that were errors, as the check of errors measured it."""
+
+    @classmethod
+    def of(cls, version: str, status: RolloutStatus) -> Self:
+        values = {check.name: check.value for check in status.checks}
+        return cls(
+            version,
+            status.step.index if status.step else 0,
+            status.run.message if status.run else "",
+            values.get("same-answers"),
+            values.get("error-rate"),
+        )
+
+    def faults(self) -> Iterator[str]:
+        """Where it was otherwise than the story has it."""
+        if not self.why.startswith("check same-answers failed: `$.items[].price` differs in "):
+            yield f"{self.version}: not its wrong prices were found, but: {self.why or 'nothing'}"
+        if self.errors != 0:
+            seen = "nothing" if self.errors is None else f"{100 * self.errors:.2g} %"
+            yield f"{self.version}: the check of errors saw {seen} where all answers have status 200"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +129,9 @@ class Report:
 
     steps: list[StepCount] = field(default_factory=list)
     copies: list[CopyCount] = field(default_factory=list)
+    catch: Catch | None = None
     caught: int = 0
-    """Answers to users from the version that was caught while it was mirrored to."""
+    """Answers to users from the version that its copies gave away."""
     moments: Moments = field(default_factory=Moments)
     rollback_latency: float | None = None
     """Seconds from the failing sample's return to the rollback patch, as the controller measured it."""
@@ -123,7 +160,7 @@ def count(span: Span, answers: Iterable[tuple[float, Answer]]) -> StepCount:
     )
 
 
-def judge(report: Report, good: str, caught: str, bad: str) -> None:
+def judge(report: Report, good: str, bad: str) -> None:
     """Hold the report against the story, and note every difference."""
     for copies in report.copies:
         if not copies.fits:
@@ -131,7 +168,9 @@ def judge(report: Report, good: str, caught: str, bad: str) -> None:
                 f"{copies.version} mirrored: {copies.copies} copies of {copies.requests} requests where "
                 f"{copies.asked:.0f} were asked for, and {copies.users} users were served by it"
             )
-    unseen = {good, caught, bad} - {copies.version for copies in report.copies}
+    caught = report.catch.version if report.catch else ""
+    report.faults += report.catch.faults() if report.catch else ["no version was given away by its copies"]
+    unseen = {good, caught, bad} - {""} - {copies.version for copies in report.copies}
     report.faults += [f"{version}: nothing was mirrored to it" for version in sorted(unseen)]
     if report.caught:
         report.faults.append(f"{report.caught} users were answered by {caught}, which its copies gave away")

@@ -103,11 +103,15 @@ class PlainScreen(Screen):
 
 
 class LiveScreen(Screen):
-    """A picture that is redrawn: traffic as counted, weights as written, the Rollout as kubectl shows it."""
+    """A picture that is redrawn: the act, traffic as counted, weights as written, the Rollout as kubectl shows it, the last Events.
+
+    Of Events there are as many as fit the terminal, the last ones; the rest of it always has its place.
+    """
 
     def __init__(self, console: Console) -> None:
         super().__init__(console)
         self._lines: deque[Text] = deque(maxlen=9)
+        self._act = Text()
         self._status = RolloutStatus()
         self._weight = 0.0
         self._rates: dict[str, float] = {}
@@ -126,7 +130,10 @@ class LiveScreen(Screen):
             self._live = None
 
     def say(self, text: str) -> None:
-        self._add(Text(text, style="bold"))
+        self._act = self._stamped(Text(text, style="bold"))
+        if self._live is None:
+            self.console.print(self._act)
+        self._refresh()
 
     def event(self, event: Json) -> None:
         warning = event.get("type") == "Warning"
@@ -154,12 +161,13 @@ class LiveScreen(Screen):
         self._failed = now.failed
         self._refresh()
 
-    def _add(self, line: Text) -> None:
+    def _stamped(self, line: Text) -> Text:
         stamped = Text(f"{self._clock()}  ", style="dim")
         stamped.append_text(line)
-        self._lines.append(stamped)
-        if self._live is None:
-            self.console.print(stamped)
+        return stamped
+
+    def _add(self, line: Text) -> None:
+        self._lines.append(self._stamped(line))
         self._refresh()
 
     def _refresh(self) -> None:
@@ -167,8 +175,17 @@ class LiveScreen(Screen):
             self._live.update(self._picture())
 
     def _picture(self) -> RenderableType:
+        head = Group(self._act, Text(), self._traffic_table(), Text(), self._rollout_line(), Text())
+        inside = self.console.options.update(width=max(20, self.console.width - 4))
+        room = self.console.height - 2 - len(self.console.render_lines(head, inside))
+        lines: deque[Text] = deque()
+        for line in reversed(self._lines):
+            room -= len(self.console.render_lines(line, inside))
+            if room < 0:
+                break
+            lines.appendleft(line)
         return Panel(
-            Group(self._traffic_table(), Text(), self._rollout_line(), Text(), *self._lines),
+            Group(head, *lines),
             title="[bold]canary demo[/bold]  real requests through a real Envoy",
             title_align="left",
             border_style="dim",
@@ -248,7 +265,11 @@ def summary(report: Report) -> RenderableType:
             str(step.failed),
             Text("ok", style="green") if step.fits else Text("off", style="bold red"),
         )
-    copies = Table(title="Copies, while users stayed with the version before", title_justify="left", title_style="bold")
+    copies = Table(
+        title="Copies to the comparer; all users stayed with the version before",
+        title_justify="left",
+        title_style="bold",
+    )
     for name in ("step", "requests", "asked for", "counted", "users served", ""):
         copies.add_column(name, justify="left" if name in {"step", ""} else "right")
     for made in report.copies:
@@ -260,10 +281,15 @@ def summary(report: Report) -> RenderableType:
             str(made.users),
             Text("ok", style="green") if made.fits else Text("off", style="bold red"),
         )
-    moments = report.moments
+    moments, catch = report.moments, report.catch
     facts = Table.grid(padding=(0, 2))
     good = f"{report.failed_good_run} during the good release"
     facts.add_row("requests in all", f"{report.sent}; failed: {report.failed} ({good})")
+    if catch is not None:
+        facts.add_row(
+            f"{catch.version}, all answers with status 200",
+            f"{_percent(catch.errors)} errors; wrong prices in {_percent(catch.share)}",
+        )
     facts.add_row("first bad answer → weight 0 written", _between(moments.first_bad, moments.patched))
     facts.add_row("first failing sample → weight 0 written", _between(moments.sampled, moments.patched))
     facts.add_row("  of that inside the controller", _milliseconds(report.rollback_latency))
@@ -273,7 +299,7 @@ def summary(report: Report) -> RenderableType:
     facts.add_row("all in", f"{report.seconds:.0f} s")
     verdict: list[RenderableType] = [
         Text(
-            "The story is true: the good version is live, the bad ones were taken back, and the first of them met no user.",
+            "The story is true: the good version is live, the bad ones were taken back, and the one with wrong prices met no user.",
             style="bold green",
         )
     ]
@@ -290,6 +316,10 @@ def _between(begin: float | None, end: float | None) -> str:
         return "-"
     seconds = end - begin
     return f"{seconds * 1000:.0f} ms" if abs(seconds) < 1 else f"{seconds:.1f} s"
+
+
+def _percent(part: float | None) -> str:
+    return "-" if part is None else f"{100 * part:.3g} %"
 
 
 def _milliseconds(seconds: float | None) -> str:

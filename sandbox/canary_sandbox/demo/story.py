@@ -19,7 +19,7 @@ from canary.model.status import Phase, RolloutStatus, VerdictKind
 from canary_sandbox.cluster import Sandbox
 from canary_sandbox.composite import Composite
 from canary_sandbox.demo import manifests
-from canary_sandbox.demo.report import CopyCount, Moments, Report, Span, count, judge
+from canary_sandbox.demo.report import Catch, CopyCount, Moments, Report, Span, count, judge
 from canary_sandbox.demo.screen import Screen
 from canary_sandbox.load import Answer, LoadGenerator, is_bad
 from canary_sandbox.process import ManagedProcess, free_port
@@ -27,9 +27,12 @@ from canary_sandbox.prometheus import require_prometheus
 
 Json = dict[str, Any]
 
-GOOD, CAUGHT, BAD, BAD_ERRORS = "v2", "v3", "v4", 30
+GOOD, CAUGHT, BAD = "v2", "v3", "v4"
+BAD_ERRORS = 30
+"""Percent of the answers of `BAD` that are 500, once it has users. Those of `CAUGHT` all have a wrong price."""
 RPS = 300
 CONTROLLER = "canary-controller"
+SHOPS = ("shop-stable", "shop-canary")
 LINGER_RPS, LINGER_SECONDS = 50, 1800
 IN_FLIGHT = 1.0
 """Seconds that a request may still be on its way after the gateway took a new weight."""
@@ -59,7 +62,7 @@ class _Mirrored:
     begin: float
     end: float
     copies: int
-    """Copies that the canary's replicas have answered since they started."""
+    """Those that arrived at the comparer."""
 
 
 class Story(Composite):
@@ -76,12 +79,14 @@ class Story(Composite):
     async def _enter(self, stack: AsyncExitStack) -> None:
         self._began = time.time()
         require_prometheus()
-        self._screen.say("starting: API server, Envoy gateway, Prometheus, two Deployments")
+        self._screen.say("starting: API server, Envoy gateway, Prometheus, two Deployments, a comparer")
         self._cluster = await stack.enter_async_context(Sandbox(prometheus=True, processes=True))
-        await self._cluster.apply(manifests.world())
+        world = [one for one in manifests.world() if one["kind"] != "Deployment"]
+        shops = [manifests.catalogue(name, "v1") for name in SHOPS]
+        await self._cluster.apply([*world, *shops, *manifests.comparer()])
         await self._start_controller(stack)
         url = await self._cluster.gateway_url(manifests.NAMESPACE, "public")
-        await self._rolled_out("shop-stable", "shop-canary")
+        await self._rolled_out(*SHOPS, manifests.COMPARER)
         self._load = await stack.enter_async_context(
             LoadGenerator(url, manifests.HOST, rps=RPS, max_seconds=300, max_requests=90_000)
         )
@@ -103,33 +108,31 @@ class Story(Composite):
         )
 
     async def run(self) -> Report:
-        """Act one: a good version. Act two: a bad one, which its copies give away. Act three: one that fails later. Then count."""
+        """Act one: a good version. Act two: one with wrong prices, found in copies. Act three: one that fails later. Then count."""
         self._screen.say(f"{RPS} requests a second flow through Envoy to v1; waiting for Prometheus' first look")
         await self._cluster.prometheus.scraping()
-        await self._cluster.apply([manifests.rollout()])
+        await self._cluster.apply([manifests.compared()])
         await self._until("the controller to see the Rollout", lambda status: status.phase is Phase.IDLE, 30)
         self._screen.say(f"act one: {GOOD} is deployed. It is fine.")
         await self._deploy(GOOD)
-        await self._until(f"{GOOD} to be promoted", lambda status: status.phase is Phase.SUCCEEDED, 90)
+        await self._until(f"{GOOD} to be promoted", lambda status: status.phase is Phase.SUCCEEDED, 150)
         good_run_ended = time.time()
         self._screen.say(
-            f"act two: {CAUGHT} is deployed. It answers {BAD_ERRORS} % of its requests with 500: copies are enough."
+            f"act two: {CAUGHT} is deployed. It sells a cup for 1250 instead of 12.5, always with status 200: no error rate sees that."
         )
-        await self._deploy(CAUGHT, errors=BAD_ERRORS)
-        await self._until(f"{CAUGHT} to be rolled back", lambda status: status.phase is Phase.ROLLED_BACK, 60)
-        # What its replicas counted is counted before they go, and no check of the next version reaches back to its failures.
-        await asyncio.sleep(manifests.WINDOW + 2)
+        await self._deploy(CAUGHT, wrong=100)
+        await self._until(f"{CAUGHT} to be rolled back", lambda status: status.phase is Phase.ROLLED_BACK, 90)
+        second_ended, catch = time.time(), Catch.of(CAUGHT, self._notes.status)
         self._screen.say(
-            f"act three: {BAD} is deployed. It is fine, and begins to fail {BAD_ERRORS} % when it has users."
+            f"act three: {BAD} is deployed. Its copies are fine; once it has users, {BAD_ERRORS} % of its answers are errors."
         )
-        third = time.time()
         await self._deploy(BAD)
-        await self._until(f"{BAD} to get users", lambda status: status.split.accepted > 0, 60)
+        await self._until(f"{BAD} to get users", lambda status: status.split.accepted > 0, 90)
         await self._cluster.workloads.set_fault(manifests.NAMESPACE, "shop-canary", errors=BAD_ERRORS / 100)
         await self._until(f"{BAD} to be rolled back", lambda status: status.phase is Phase.ROLLED_BACK, 60)
         await asyncio.sleep(2)  # a little more traffic, to see that nothing reaches it any more
         await self._load.stop()
-        return await self._count(good_run_ended, third)
+        return await self._count(good_run_ended, second_ended, catch)
 
     async def linger(self) -> None:
         """Stay until Ctrl-C, with a little traffic, for at most half an hour."""
@@ -140,7 +143,7 @@ class Story(Composite):
             f"The cluster runs on, with {LINGER_RPS} requests a second, for {LINGER_SECONDS // 60} minutes or until Ctrl-C. In another terminal:",
             f"  export KUBECONFIG={path}",
             f"  kubectl -n {manifests.NAMESPACE} get rollouts",
-            f"  kubectl -n {manifests.NAMESPACE} set env deployment/shop-canary VERSION=v4 FAULT_ERROR_PERCENT-",
+            f"  kubectl -n {manifests.NAMESPACE} set env deployment/shop-canary VERSION=v5 FAULT_PRICE_PERCENT=5",
             f"  canary -n {manifests.NAMESPACE} watch shop",
         )
         load = LoadGenerator(url, manifests.HOST, rps=LINGER_RPS, max_seconds=LINGER_SECONDS)
@@ -149,9 +152,9 @@ class Story(Composite):
 
     # -- acting -------------------------------------------------------------------------------------------------
 
-    async def _deploy(self, version: str, *, errors: int = 0) -> None:
+    async def _deploy(self, version: str, *, wrong: int = 0) -> None:
         self._version = version
-        await self._cluster.apply([manifests.deployment("shop-canary", version, errors=errors)])
+        await self._cluster.apply([manifests.catalogue("shop-canary", version, wrong=wrong)])
 
     async def _rolled_out(self, *names: str) -> None:
         for name in names:
@@ -222,12 +225,13 @@ class Story(Composite):
             task.add_done_callback(self._sampling.discard)
 
     async def _sample(self, version: str, percent: float, begin: float) -> None:
-        """What the replicas have counted once no copy is on its way any more."""
+        """What the comparer has counted once no copy is on its way any more."""
         # The audit log has when it was written; the watch may have brought it later.
         end = max(at for at in self._patches() if at <= time.time())
         await asyncio.sleep(IN_FLIGHT)
-        copies = await self._cluster.workloads.copies(manifests.NAMESPACE, "shop-canary")
-        self._copies.append(_Mirrored(version, percent, begin, end, copies))
+        arrived = await self._cluster.workloads.copies(manifests.NAMESPACE, manifests.COMPARER)
+        before = sum(mirrored.copies for mirrored in self._copies)
+        self._copies.append(_Mirrored(version, percent, begin, end, arrived - before))
 
     def _patches(self) -> list[float]:
         """When the controller wrote the route."""
@@ -255,13 +259,13 @@ class Story(Composite):
 
     # -- counting -----------------------------------------------------------------------------------------------
 
-    async def _count(self, good_run_ended: float, third: float) -> Report:
+    async def _count(self, good_run_ended: float, third: float, catch: Catch) -> Report:
         offset = time.time() - time.monotonic()
         answers = [(answer.at + offset, answer) for answer in self._load.series()]
         report = Report(seconds=time.time() - self._began)
         report.steps = [count(span, answers) for span in self._spans(good_run_ended)]
         report.copies = [_counted(mirrored, answers) for mirrored in self._copies]
-        report.caught = sum(answer.version == CAUGHT for _, answer in answers)
+        report.catch, report.caught = catch, sum(answer.version == catch.version for _, answer in answers)
         totals = self._load.counts()
         report.sent, report.failed = totals.total, totals.failed
         report.failed_good_run = sum(is_bad(answer.status) for at, answer in answers if at <= good_run_ended)
@@ -270,7 +274,7 @@ class Story(Composite):
         accepted = report.moments.accepted
         report.late = sum(at > accepted + IN_FLIGHT for at in of_bad) if accepted is not None else len(of_bad)
         report.rollback_latency = await self._rollback_latency()
-        judge(report, GOOD, CAUGHT, BAD)
+        judge(report, GOOD, BAD)
         return report
 
     def _spans(self, good_run_ended: float) -> list[Span]:
@@ -315,17 +319,17 @@ def _share(route: Json) -> float:
 
 
 def _mirrored(route: Json) -> float:
-    """The percentage of its requests that the rule mirrors to the canary."""
+    """The percentage of its requests that the rule mirrors to the comparer."""
     for item in route["spec"]["rules"][0].get("filters") or ():
         target = item.get("requestMirror") or {}
-        if (target.get("backendRef") or {}).get("name") == "shop-canary":
+        if (target.get("backendRef") or {}).get("name") == manifests.COMPARER:
             percent: float = target.get("percent", 100)
             return percent
     return 0.0
 
 
 def _counted(mirrored: _Mirrored, answers: list[tuple[float, Answer]]) -> CopyCount:
-    """Copies as the replicas counted them, users as the load generator did."""
+    """Copies as the comparer counted them, users as the load generator did."""
     span = Span(mirrored.version, mirrored.version, 0, mirrored.begin, mirrored.end)
     inside = count(span, answers)
     return CopyCount(

@@ -10,7 +10,7 @@ import pytest
 
 pytestmark = [
     pytest.mark.e2e,
-    pytest.mark.timeout(240),
+    pytest.mark.timeout(360),
     pytest.mark.sandbox_only("the demo is a program that starts a sandbox of its own"),
 ]
 
@@ -18,7 +18,7 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def demo() -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "canary", "demo", "--plain", "--no-color"]
-    return subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=330, check=False)
 
 
 def test_the_story_is_true(demo: subprocess.CompletedProcess[str]) -> None:
@@ -45,13 +45,23 @@ def test_the_rollback_patch_follows_the_failing_sample_at_once(demo: subprocess.
 
 
 def test_copies_are_counted_and_serve_nobody(demo: subprocess.CompletedProcess[str]) -> None:
-    """Of a fifth of the requests, as the canary counted them; three versions were mirrored to, and none met a user by it."""
+    """Of a fifth of the requests, as the comparer counted them; of three versions, and none met a user by it."""
     rows = re.findall(r"(v\d) mirrored\s*│\s*(\d+)\s*│\s*20 % = (\d+)\s*│\s*(\d+)\s*│\s*(\d+)\s*│ ok", demo.stdout)
     assert [row[0] for row in rows] == ["v2", "v3", "v4"], demo.stdout
     assert [row[4] for row in rows] == ["0", "0", "0"]
     _, requests, asked, copies, _ = rows[0]
     assert int(requests) > 1000
     assert abs(int(copies) - int(asked)) <= int(requests) / 20
+
+
+def test_wrong_prices_with_status_200_are_found_in_copies(demo: subprocess.CompletedProcess[str]) -> None:
+    """The check of errors saw none, the comparison names the field, and the run ended at its first step, before any weight."""
+    found = re.search(r"v3, all answers with status 200\s+0 % errors; wrong prices in 100 %", demo.stdout)
+    assert found, demo.stdout
+    said = re.findall(r"event +CheckFailed: step (\d)/4: check ([a-z-]+) failed: (.*)", demo.stdout)
+    assert [(step, check) for step, check, _ in said] == [("1", "same-answers"), ("2", "error-rate")]
+    assert said[0][2].startswith("`$.items[].price` differs in ")
+    assert "no user was served by it" in said[0][2]
 
 
 def test_users_of_the_good_release_saw_no_error(demo: subprocess.CompletedProcess[str]) -> None:

@@ -177,13 +177,15 @@ async def test_a_catalogue_has_what_is_new_in_each_answer_and_the_wrong_prices_t
 
 async def test_arguments_of_a_comparer_run_one(bare: Shop) -> None:
     """The very program, that finds Services by name; the port called `results` leads to what it counted."""
-    urls = ["--stable=http://app:8080", "--canary=http://app.team-shop.svc.cluster.local:8080", "--ignore=$.pod"]
+    urls = ["--stable=http://app:8080", "--canary=http://again.team-shop.svc.cluster.local:8080", "--ignore=$.pod"]
+    again = manifest(service("again"))
+    again["spec"]["selector"] = {"app": "app"}
     made = manifest(deployment("compare", {}))
     made["spec"]["template"]["spec"]["containers"][0]["args"] = ["comparer", "run", *urls]
     ports = [{"name": "http", "port": 8080}, {"name": "results", "port": 8081}]
     serving = manifest(service("compare"))
     serving["spec"]["ports"] = ports
-    await bare.cluster.apply([deployment("app", {"CATALOG": "true"}, replicas=1), serving, made])
+    await bare.cluster.apply([deployment("app", {"CATALOG": "true"}, replicas=1), again, serving, made])
     await bare.rolled_out("app")
     await bare.rolled_out("compare")
     address = (await bare.cluster.kube.get(SERVICES, "compare", "team-shop"))["spec"]["clusterIP"]
@@ -200,6 +202,7 @@ async def test_arguments_of_a_comparer_run_one(bare: Shop) -> None:
 
         found = await until(all_compared)
     assert {path["path"]: path["canaryOnly"] for path in found["paths"]} == {"$.servedAt": 0, "$.requestId": 0}
+    assert await bare.cluster.workloads.copies("team-shop", "compare") == 5
 
 
 async def test_a_comparer_of_a_service_that_is_not_there_is_trouble(bare: Shop) -> None:

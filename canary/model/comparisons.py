@@ -1,0 +1,239 @@
+"""Comparisons as declared: canary against stable, by counters or buckets, or by their answers. They judge by themselves."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from canary.model.base import ApiModel
+from canary.model.sources import MAX_QUERY, Address, OnUnknown, Sources
+from canary.model.values import Alpha, Duration, Part
+
+
+class BucketUnit(StrEnum):
+    """What the bounds of buckets (`le`) count in."""
+
+    SECONDS = "s"
+    MILLISECONDS = "ms"
+
+    @property
+    def seconds(self) -> float:
+        return 1.0 if self is BucketUnit.SECONDS else 0.001
+
+
+_FAILURES_OR_BUCKETS = (
+    "what is compared is either failures of requests, or buckets, which count their requests themselves"
+)
+_UNIT_OF_BUCKETS = "unit is that of the bounds of buckets"
+
+
+class PrometheusCounters(ApiModel):
+    """Raw counters of a backend, rendered once for each: no rate(), no increase(), and not summed over its pods."""
+
+    model_config = {
+        "json_schema_extra": {
+            "x-kubernetes-validations": [
+                {
+                    "rule": "has(self.buckets) ? !has(self.requests) && !has(self.failures) : has(self.requests) && has(self.failures)",
+                    "message": _FAILURES_OR_BUCKETS,
+                },
+                {"rule": "!has(self.unit) || has(self.buckets)", "message": _UNIT_OF_BUCKETS},
+            ]
+        }
+    }
+
+    requests: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            max_length=MAX_QUERY,
+            description="PromQL: the counters of a backend's requests, all series. Name {{ backend.service }}, .namespace or "
+            ".port. Best those of the gateway: an application's miss what a pod that crashes took along.",
+        ),
+    ] = None
+    failures: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            max_length=MAX_QUERY,
+            description="PromQL: those of them that failed, as clients saw it. No series beside `requests`: nothing failed.",
+        ),
+    ] = None
+    buckets: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            max_length=MAX_QUERY,
+            description="PromQL: the buckets of a classic histogram of how long a backend's requests took, with their label le; "
+            "instead of requests and failures. Native histograms are not supported.",
+        ),
+    ] = None
+    unit: Annotated[
+        BucketUnit | None,
+        Field(description="What le counts in: s (default), or ms as the histograms of Envoy and Istio do."),
+    ] = None
+    address: Address = None
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> Self:
+        counted = [self.requests is not None, self.failures is not None]
+        if any(counted) if self.buckets is not None else not all(counted):
+            raise ValueError(_FAILURES_OR_BUCKETS)
+        if self.unit is not None and self.buckets is None:
+            raise ValueError(_UNIT_OF_BUCKETS)
+        return self
+
+
+MAX_BOUNDS = 3
+LEAST_EFFECT = 1.1
+_BOUNDS_OF_BUCKETS = "slowerThan names bounds of buckets: both are there, or neither is"
+_EARLY_BY_ERRORS = "promoteEarly goes by errors: how slow a canary is ends no hold"
+_AN_EFFECT = f"a comparison of buckets needs a tolerance of {LEAST_EFFECT} or more: a little slower is no matter"
+WARM = (
+    "!has(self.compare) || !has(self.compare.prometheus.buckets) "
+    "|| (has(self.initialDelay) && self.initialDelay.matches('[1-9]'))"
+)
+WARM_WORDS = "a comparison of buckets needs an initialDelay: a canary whose caches are cold is slower, and that is no matter of its version"
+
+
+class Comparison(ApiModel):
+    """Canary against stable: fails the canary that provably fails more often, or is slower, however often one looks."""
+
+    model_config = {
+        "json_schema_extra": {
+            "x-kubernetes-validations": [
+                {"rule": "has(self.prometheus.buckets) == has(self.slowerThan)", "message": _BOUNDS_OF_BUCKETS},
+                {
+                    "rule": f"!has(self.prometheus.buckets) || (has(self.tolerance) && self.tolerance >= {LEAST_EFFECT})",
+                    "message": _AN_EFFECT,
+                },
+                {
+                    "rule": "!has(self.prometheus.buckets) || !has(self.promoteEarly) || !self.promoteEarly",
+                    "message": _EARLY_BY_ERRORS,
+                },
+            ]
+        }
+    }
+
+    prometheus: Annotated[PrometheusCounters, Field(description="Ask Prometheus.")]
+    slower_than: Annotated[
+        Annotated[tuple[Duration, ...], Field(min_length=1, max_length=MAX_BOUNDS)] | None,
+        Field(
+            description="With buckets: a request that takes longer than this is slow. One to three bounds that the histograms "
+            "have, such as 300ms.",
+            json_schema_extra={"x-kubernetes-list-type": "set"},
+        ),
+    ] = None
+    tolerance: Annotated[
+        float,
+        Field(
+            ge=1,
+            le=9,
+            description="The canary may fail this many times as often as stable; with buckets: its odds to be slow may be this "
+            "many times stable's.",
+        ),
+    ] = 1
+    alpha: Annotated[
+        Alpha | None,
+        Field(
+            description="The chance, over the whole run, to fail a canary that is as good as stable: 0.01, or 1%. Default: an "
+            "even part of spec.alpha."
+        ),
+    ] = None
+    min_requests: Annotated[
+        int,
+        Field(
+            ge=1, le=1_000_000, description="Requests that the canary needs; with fewer, onNoData says what it means."
+        ),
+    ] = 20
+    lag: Annotated[
+        Duration,
+        Field(
+            description="How old the counters may be when they are read: the interval at which they are scraped, and a little "
+            "more. What is counted so soon after a weight was written is not compared."
+        ),
+    ] = Duration.parse("30s")
+    on_inconclusive: Annotated[
+        OnUnknown,
+        Field(
+            description="What it means, once the step's hold is over, that the canary fails more often, or is slower, and that "
+            "this may have other causes than its version."
+        ),
+    ] = OnUnknown.HOLD
+    promote_early: Annotated[
+        bool,
+        Field(
+            description="End the hold of a step early once it is proved, by what was counted at that step alone, that the canary "
+            "fails less than twice as often as it may; when every other check passes. Of errors only."
+        ),
+    ] = False
+
+    @model_validator(mode="after")
+    def _of_buckets(self) -> Self:
+        if (self.prometheus.buckets is None) != (self.slower_than is None):
+            raise ValueError(_BOUNDS_OF_BUCKETS)
+        if self.slower_than is not None and self.tolerance < LEAST_EFFECT:
+            raise ValueError(_AN_EFFECT)
+        if self.slower_than is not None and self.promote_early:
+            raise ValueError(_EARLY_BY_ERRORS)
+        return self
+
+
+class MirroredAnswers(ApiModel):
+    """What stable and the canary answer to mirrored requests, as the comparer of the step has counted it, path by path.
+
+    What differs between two answers of stable to one request is noise, and is no difference.
+    """
+
+    max_different: Annotated[
+        Part,
+        Field(
+            description="The part of the requests in which the canary may answer otherwise than stable at a place of the answer, "
+            "beyond noise: 0.001, or 0.1%."
+        ),
+    ] = Part.parse("0.1%")
+    min_compared: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=1_000_000,
+            description="Requests that have to be compared; with fewer, onNoData says what it means.",
+        ),
+    ] = 100
+    alpha: Annotated[
+        Alpha | None,
+        Field(
+            description="The chance, over the whole run, to fail a canary that answers like stable: 0.01, or 1%. Default: an "
+            "even part of spec.alpha."
+        ),
+    ] = None
+    on_inconclusive: Annotated[
+        OnUnknown,
+        Field(
+            description="What it means, once the step's hold is over, that the canary seems to answer otherwise and that this is "
+            "not proved."
+        ),
+    ] = OnUnknown.HOLD
+
+
+class CheckSources(Sources):
+    """Where a check's numbers come from: exactly one of these, if not from a template."""
+
+    compare: Annotated[
+        Comparison | None,
+        Field(
+            description="Compare the canary's errors, or how slow it is, with stable's. That is its judge too: it has no threshold."
+        ),
+    ] = None
+    mirrored: Annotated[
+        MirroredAnswers | None,
+        Field(
+            description="Compare the answers to mirrored requests, at steps that mirror to a comparer. That is its judge too: it has "
+            "no threshold."
+        ),
+    ] = None
+
+
+CHECK_SOURCES = tuple(CheckSources.model_fields)
