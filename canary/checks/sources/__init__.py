@@ -7,8 +7,10 @@ answers are kept or equal questions are told from others.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, ClassVar, Protocol, Self
 
+from canary.checks.sources.auth import Auth
 from canary.checks.sources.buckets import Buckets
 from canary.checks.sources.comparer import Comparer
 from canary.checks.sources.counters import Counters
@@ -34,6 +36,11 @@ class Source(Protocol):
         ...
 
     @property
+    def auth(self) -> Auth | None:
+        """The Secret that it is asked with, if it is one of its own."""
+        ...
+
+    @property
     def parts(self) -> tuple[tuple[tuple[str, ...], Source], ...]:
         """What a provider is asked, each with the path of its text below the check; mostly the one question itself."""
         ...
@@ -53,7 +60,7 @@ def compared(declared: Comparison) -> Source:
     if asked.buckets is None or bounds is None:
         return Counters.of(declared)
     unit = (asked.unit or BucketUnit.SECONDS).seconds
-    return Buckets(asked.buckets, tuple(bound.seconds for bound in bounds), unit, asked.address)
+    return Buckets(asked.buckets, tuple(bound.seconds for bound in bounds), unit, asked.address, Auth.of(asked.auth))
 
 
 SOURCES: Mapping[str, Callable[[Any], Source]] = {
@@ -71,3 +78,12 @@ def source_of(declared: object) -> Source | None:
         if found is not None:
             return of(found)
     return None
+
+
+def of_platform(source: Source) -> Source:
+    """The same question, which a template of the platform team asks: a Secret that it names is the platform's."""
+    if source.auth is None:
+        return source
+    asked: Any = source
+    found: Source = replace(asked, auth=source.auth.of_platform)
+    return found
