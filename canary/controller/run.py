@@ -14,6 +14,7 @@ from typing import Any
 from canary.act.events import EventRecorder
 from canary.checks.sources.comparer import Comparer
 from canary.checks.sources.prometheus import Prometheus
+from canary.checks.sources.web import Web
 from canary.controller.clock import Clock, SystemClock
 from canary.controller.comparers import replicas
 from canary.controller.handlers import watch
@@ -40,6 +41,7 @@ from canary.metrics.port import Provider
 from canary.metrics.prometheus import PrometheusProvider
 from canary.metrics.registry import Providers
 from canary.metrics.secrets import HOSTS, Content, Secrets
+from canary.metrics.web import WebProvider
 from canary.observe.store import Store
 from canary.preflight.offers import Platform
 from canary.telemetry import Telemetry, TelemetryServer, configure
@@ -274,6 +276,7 @@ def providers(settings: Settings, kube: Kube) -> Providers:
         {
             Comparer: ComparerProvider(partial(replicas, kube)),
             Prometheus: PrometheusProvider(settings.prometheus_url, hosts, credentials=shows, secrets=secrets),
+            Web: WebProvider(hosts, secrets=secrets),
         }
     )
 

@@ -23,6 +23,7 @@ from urllib.parse import quote
 
 import certifi
 
+from canary.checks.headers import is_header, may_be_a_value, refused_header
 from canary.errors import ConfigError
 
 log = logging.getLogger("canary.credentials")
@@ -31,10 +32,7 @@ T = TypeVar("T")
 
 _LARGEST = 1024 * 1024  # bytes; a bundle of every public authority has a quarter of that
 _TOKEN = re.compile(r"[!-~]+")
-_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
-_VALUE = re.compile(r"[ -~\t]*")
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----[\sA-Za-z0-9+/=]+-----END CERTIFICATE-----")
-_OURS = frozenset({"host", "connection", "content-length", "transfer-encoding", "te", "upgrade", "accept-encoding"})
 _TELLING = re.compile(r"authorization|cookie|key|token|secret|password|signature|credential", re.IGNORECASE)
 _LONG = 20
 """Characters of a header's value from which on it is taken for a secret, whatever the header is called. A tenant is none: its name is in
@@ -296,7 +294,7 @@ def password_of(text: str) -> str:
 def value_of(text: str) -> str:
     """The value of a header."""
     value = text.strip()
-    if not value or not _VALUE.fullmatch(value):
+    if not value or not may_be_a_value(value):
         raise ValueError("it must hold the value of a header and nothing else: ASCII, on one line")
     return value
 
@@ -327,13 +325,6 @@ def basic(username: str, password: str) -> tuple[str, tuple[str, ...]]:
 def secrets_of(headers: Mapping[str, str]) -> tuple[str, ...]:
     """Which values of headers are taken for secrets, in a file in which some may be none."""
     return tuple(value for name, value in headers.items() if len(value) >= _LONG or _TELLING.search(name))
-
-
-def refused_header(name: str) -> str:
-    """Why nobody may set a header; empty: one may."""
-    if not _NAME.fullmatch(name):
-        return f"{name!r} is no name of a header"
-    return f"{name} belongs to the connection and cannot be set" if name.lower() in _OURS else ""
 
 
 def context_of(authorities: str, certificate: str = "", key: str = "") -> ssl.SSLContext | None:
@@ -379,7 +370,7 @@ def _headers(text: str) -> dict[str, str]:
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         name, colon, value = (part.strip() for part in line.partition(":"))
-        if not colon or not _NAME.fullmatch(name) or not _VALUE.fullmatch(value) or not value:
+        if not colon or not value or not is_header(name) or not may_be_a_value(value):
             raise ValueError(f"line {number} is no `NAME: VALUE`")
         refused = refused_header(name)
         if refused:

@@ -60,6 +60,10 @@ class KeptByAddress(Generic[K, T]):
     def __iter__(self) -> Iterator[K]:
         return iter(self._kept)
 
+    def values(self) -> list[T]:
+        """All that are kept."""
+        return [kept.value for kept in self._kept.values()]
+
     def get(self, address: K, namespace: str) -> T:
         """The value of an address, made if there is none. Raises Crowded."""
         now = self._clock()

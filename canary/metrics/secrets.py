@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
+from canary.checks.headers import refused_header
 from canary.checks.sources.auth import Auth
 from canary.errors import ApiError, Forbidden, NotFound
 from canary.fair import FairLimit, LimitClosed, Tenant
@@ -23,7 +24,6 @@ from canary.metrics.credentials import (
     context_of,
     password_of,
     pem_of,
-    refused_header,
     token_of,
     username_of,
     value_of,

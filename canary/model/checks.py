@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 from pydantic import Field, create_model, model_validator
 from pydantic.fields import FieldInfo
 
+from canary.model.auth import ObjectName, OwnAuth
 from canary.model.base import ApiModel
 from canary.model.measurement import MAX_SERIES
 from canary.model.values import Alpha, ArgumentText, Duration, Limit, Part
+from canary.model.web import WebSource
 
 MAX_CHECKS = 16
 MAX_ARGS = 16
@@ -26,7 +28,6 @@ NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 ARG_PATTERN = r"^[a-zA-Z0-9_-]{1,63}$"
 
 Name = Annotated[str, Field(min_length=1, max_length=63, pattern=NAME_PATTERN)]
-ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")]
 
 
 class OnUnknown(StrEnum):
@@ -51,65 +52,6 @@ Address = Annotated[
         pattern=r"^https?://.+$",
         description="Base URL of the Prometheus to ask; default: the controller's. Its host must be one that the "
         "controller was told to allow.",
-    ),
-]
-
-
-HEADER_PATTERN = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"
-MAX_HEADERS = 16
-HeaderName = Annotated[
-    str, Field(min_length=1, max_length=128, pattern=HEADER_PATTERN, description="Name of the header.")
-]
-
-
-class SecretRef(ApiModel):
-    """Names a Secret."""
-
-    name: Annotated[ObjectName, Field(description="Name of the Secret.")]
-
-
-class SecretHeader(ApiModel):
-    """A header whose value is in the Secret."""
-
-    name: HeaderName
-    key: Annotated[
-        str,
-        Field(
-            min_length=1,
-            max_length=253,
-            pattern=r"^[-._a-zA-Z0-9]+$",
-            description="Key of the Secret that holds its value.",
-        ),
-    ]
-
-
-class Auth(ApiModel):
-    """What the server is shown, and whom the controller trusts to be it: from a Secret, which nobody else gets to see.
-
-    Of the Secret these keys count: `token` (a bearer token), or `username` and `password`; `ca.crt`, the authorities of the server's
-    certificate; `tls.crt` and `tls.key`, a client certificate. Its annotation canary.dev/hosts names the hosts that it is for.
-    """
-
-    secret_ref: Annotated[
-        SecretRef,
-        Field(
-            description="A Secret in the Rollout's namespace; in a ClusterCheckTemplate, one in the namespace of the controller."
-        ),
-    ]
-    headers: Annotated[
-        tuple[SecretHeader, ...],
-        Field(
-            max_length=MAX_HEADERS,
-            description="Headers with values from the Secret: an API key, say.",
-            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
-        ),
-    ] = ()
-
-
-OwnAuth = Annotated[
-    Auth | None,
-    Field(
-        description="What the server is shown, from a Secret. Without it, the controller's own address gets the controller's."
     ),
 ]
 
@@ -349,6 +291,10 @@ class MirroredAnswers(ApiModel):
 class CheckSources(Sources):
     """Where a check's numbers come from: exactly one of these, if not from a template."""
 
+    web: Annotated[
+        WebSource | None,
+        Field(description="Ask a server over HTTP, which answers in JSON: a number, or something that is expected."),
+    ] = None
     compare: Annotated[
         Comparison | None,
         Field(
@@ -485,7 +431,8 @@ def either(words: list[str]) -> str:
 
 
 JUDGED = count(JUDGES)
-COMPARED = "(has(self.compare) || has(self.mirrored) ? 1 : 0)"
+COMPARED = "(has(self.compare) || has(self.mirrored) || (has(self.web) && has(self.web.expect)) ? 1 : 0)"
+SELF_JUDGED = "compare, mirrored or web.expect, which judge by themselves"
 A_JUDGE = f"{either([f'a {name}' for name in JUDGES])} (one of them)"
 
 
@@ -551,7 +498,7 @@ class Check(_Overrides, Templated, CheckSources, _Named):  # fields stand in the
                 {
                     "rule": f"has(self.template) ? {JUDGED} == 0 : {JUDGED} + {COMPARED} == 1",
                     "message": f"a check with its own query has {A_JUDGE}; "
-                    "with a template it has neither, because the template brings it, nor with compare or mirrored, which judge by themselves",
+                    f"with a template it has neither, because the template brings it, nor with {SELF_JUDGED}",
                 },
                 *LIMITS,
             ],

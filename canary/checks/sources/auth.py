@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from canary.model import checks as model
+from canary.model import auth as model
 
 
 @dataclass(frozen=True, slots=True)
