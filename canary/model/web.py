@@ -43,7 +43,7 @@ class FormField(ApiModel):
     value: Annotated[str, Field(max_length=MAX_BODY, description="Its value; may use {{ }} variables.")]
 
 
-JsonPathText = Annotated[str, Field(min_length=1, max_length=MAX_JSON_PATH, pattern=r"^\$")]
+JsonPathText = Annotated[str, Field(min_length=1, max_length=MAX_JSON_PATH, pattern=r"^\$.*$")]
 
 
 class Expect(ApiModel):
@@ -56,14 +56,11 @@ class Expect(ApiModel):
     }
 
     status: Annotated[
-        tuple[Annotated[int, Field(ge=100, le=599)], ...],
+        Annotated[tuple[Annotated[int, Field(ge=100, le=599)], ...], Field(min_length=1, max_length=16)] | None,
         Field(
-            min_length=1,
-            max_length=16,
-            description="Status codes that are good; default: 200.",
-            json_schema_extra={"x-kubernetes-list-type": "set"},
+            description="Status codes that are good. Default: 200.", json_schema_extra={"x-kubernetes-list-type": "set"}
         ),
-    ] = (200,)
+    ] = None
     json_path: Annotated[
         JsonPathText | None, Field(description="JSONPath (RFC 9535) of one place in the answer, such as $.status.")
     ] = None

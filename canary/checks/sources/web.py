@@ -37,7 +37,7 @@ class Expected:
 
     @classmethod
     def of(cls, declared: Expect) -> Self:
-        return cls(declared.status, declared.json_path, declared.equals or "")
+        return cls(declared.status or (200,), declared.json_path, declared.equals or "")
 
     @property
     def words(self) -> str:
