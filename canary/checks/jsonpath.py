@@ -1,37 +1,12 @@
-"""JSONPath (RFC 9535), bounded: what a path may cost grows with the size of the document and not faster. Pure.
+"""Places in a JSON document by JSONPath (RFC 9535), and whether two values are the same JSON. Pure.
 
-A path is written by an app team and evaluated in the controller. So of the standard there is left out what takes more than one look
-at each value: regular expressions, several selectors side by side, more than one `..`, filters within filters, and paths in filters
-that select more than one place.
+What a path may be is `jsonpath_engine`'s to say, which is loaded when the first path comes: it takes as long as all the rest of a command.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
-
-from jsonpath import JSONPath, JSONPathEnvironment
-from jsonpath.exceptions import JSONPathError
-from jsonpath.filter import BaseExpression, FilterQuery
-from jsonpath.segments import JSONPathRecursiveDescentSegment
-from jsonpath.selectors import Filter, IndexSelector, JSONPathSelector, NameSelector
-
-MOST_SEGMENTS = 32
-_ABOUT = "JSONPath (RFC 9535), such as $.data[0].value or $.results[?@.name == 'p99'].value"
-
-
-class _Environment(JSONPathEnvironment):
-    max_recursion_depth = 100
-
-    def setup_function_extensions(self) -> None:
-        super().setup_function_extensions()
-        for name in ("match", "search"):
-            del self.function_extensions[name]
-
-
-_ENVIRONMENT = _Environment(strict=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,75 +23,24 @@ class TooDeep(Exception):
 
 def check(text: str) -> None:
     """Raises ValueError: it is no path that can be used, in words for its author."""
-    _compiled(text)
+    from canary.checks.jsonpath_engine import compiled
+
+    compiled(text)
 
 
 def places(text: str, document: Any, most: int) -> list[Place]:
     """What a path selects in a document, in its order; of more than `most` places so many and one. Raises ValueError, TooDeep."""
-    found: list[Place] = []
+    from canary.checks.jsonpath_engine import found
+
+    selected: list[Place] = []
     try:
-        for match in _compiled(text).finditer(document):
-            found.append(Place(str(match.path), match.obj))
-            if len(found) > most:
+        for path, value in found(text, document):
+            selected.append(Place(path, value))
+            if len(selected) > most:
                 break
     except RecursionError as error:
         raise TooDeep("the answer has more levels than are looked at") from error
-    except (JSONPathError, TypeError) as error:  # of what is compared in a filter
-        raise ValueError(f"{text}: {_words(error)}") from error
-    return found
-
-
-@lru_cache(maxsize=1024)
-def _compiled(text: str) -> JSONPath:
-    try:
-        path = _ENVIRONMENT.compile(text)
-    except JSONPathError as error:
-        raise ValueError(f"{text!r} is no {_ABOUT}: {_words(error)}") from error
-    if not isinstance(path, JSONPath):
-        raise ValueError(f"{text!r} is no {_ABOUT}: it is several paths")  # noqa: TRY004 - it is a matter of its text
-    for why in _costly(path):
-        raise ValueError(f"{text!r} cannot be used: {why}")
-    return path
-
-
-def _costly(path: JSONPath) -> Iterator[str]:
-    """Why it may take more than one look at each value."""
-    if len(path.segments) > MOST_SEGMENTS:
-        yield f"it has more than {MOST_SEGMENTS} segments"
-    if sum(isinstance(segment, JSONPathRecursiveDescentSegment) for segment in path.segments) > 1:
-        yield "it has more than one `..`"
-    for segment in path.segments:
-        if len(segment.selectors) > 1:
-            yield "it has several selectors side by side; write a check for each"
-        for selector in segment.selectors:
-            if isinstance(selector, Filter):
-                for expression in _expressions(selector.expression):
-                    if isinstance(expression, FilterQuery) and not _names_one_place(expression.path):
-                        yield "a path in a filter may name one place only, such as @.name"
-
-
-def _expressions(expression: BaseExpression) -> Iterator[BaseExpression]:
-    yield expression
-    for child in expression.children():
-        yield from _expressions(child)
-
-
-def _names_one_place(path: JSONPath) -> bool:
-    return all(
-        not isinstance(segment, JSONPathRecursiveDescentSegment)
-        and len(segment.selectors) == 1
-        and _is_plain(segment.selectors[0])
-        for segment in path.segments
-    )
-
-
-def _is_plain(selector: JSONPathSelector) -> bool:
-    return isinstance(selector, NameSelector | IndexSelector)
-
-
-def _words(error: Exception) -> str:
-    said = error.args[0] if error.args else error  # without the drawing of where it is
-    return " ".join(str(said).split())[:200]
+    return selected
 
 
 def equal(one: Any, other: Any) -> bool:

@@ -64,12 +64,13 @@ class PrometheusProvider:
     At most `max_workers` queries run per address at a time; who has to wait for one is `canary.fair`'s to say, and who asks the
     same shares one (`sharing`). A query's time-out begins when it is sent. `credentials` are for the default address only, and for queries
     without a Secret of their own, since a Rollout must not be able to have them sent elsewhere. Secrets of queries come from `secrets`.
+    `hosts` None is for a person at a terminal: the default address, wherever it leads.
     """
 
     def __init__(
         self,
         default_address: str | None = None,
-        hosts: Hosts | Collection[str] = (),
+        hosts: Hosts | Collection[str] | None = (),
         *,
         max_workers: int = 8,
         clock: Callable[[], float] = time.monotonic,
@@ -79,9 +80,9 @@ class PrometheusProvider:
         max_addresses: int = MOST,
     ) -> None:
         self._default = normalise(default_address) if default_address else None
-        self._hosts = hosts if isinstance(hosts, Hosts) else Hosts.read(hosts)
+        self._hosts = hosts if isinstance(hosts, Hosts) else Hosts.read(hosts or ())
         self._secrets = secrets
-        reached = self._hosts.plus(self._default)
+        reached = None if hosts is None else self._hosts.plus(self._default)
 
         def new(kept: Kept) -> _Backend:
             address, auth = kept
@@ -166,7 +167,7 @@ class _Backend:
         workers: int,
         clock: Callable[[], float],
         max_bytes: int,
-        hosts: Hosts,
+        hosts: Hosts | None,
         credentials: Shows | None = None,
     ) -> None:
         self._address = address

@@ -19,6 +19,7 @@ from typing import Any
 
 import httpx
 
+import canary.checks.jsonpath_engine  # noqa: F401 - at the start, and not when the first path comes and a rollback waits
 from canary import __version__
 from canary.checks import jsonpath
 from canary.checks.sources.auth import Auth
