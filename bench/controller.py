@@ -21,7 +21,7 @@ from canary.controller.run import serve
 from canary.controller.settings import Settings
 from canary.decide import engine
 from canary.decide.comparing import compare
-from canary.metrics.port import Query
+from canary.metrics.port import Query, Refusal
 from canary.model.measurement import Compared, Labels, Measurement, Sample, Vector
 from canary.telemetry import Telemetry, configure
 
@@ -79,7 +79,7 @@ class Numbers:
         }
         return Sample(next(iter(series.values())), now, query.text, vector=Vector(series, instant))
 
-    async def validate(self, query: Query) -> str | None:  # noqa: ARG002 - the port
+    async def validate(self, query: Query) -> Refusal | None:  # noqa: ARG002 - the port
         return None
 
     async def close(self) -> None:

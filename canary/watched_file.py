@@ -33,7 +33,7 @@ class WatchedFile(Generic[T]):
     """
 
     def __init__(self, path: str, setting: str, parse: Callable[[str], T]) -> None:
-        self._path, self._setting, self._parse = path, setting, parse
+        self._path, self.setting, self._parse = path, setting, parse
         self._lock = threading.Lock()
         self._trouble = ""
         try:
@@ -55,9 +55,9 @@ class WatchedFile(Generic[T]):
             except (OSError, ValueError) as error:
                 trouble = _words(error)
             if trouble and trouble != self._trouble:
-                log.warning("%s %s: %s; going on with what it said before", self._setting, self._path, trouble)
+                log.warning("%s %s: %s; going on with what it said before", self.setting, self._path, trouble)
             elif self._trouble and not trouble:
-                log.info("%s %s is readable again", self._setting, self._path)
+                log.info("%s %s is readable again", self.setting, self._path)
             self._trouble = trouble
             return self._value
 

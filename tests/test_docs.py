@@ -68,3 +68,19 @@ def test_readme_says_of_others_what_was_measured() -> None:
     for fact in ("25 November 2026", "1.10.0-rc1 and 70 commits", "0.15.0", "1.44.0"):
         assert fact in " ".join(table.split()), fact
         assert fact in page, fact
+
+
+NAMED = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
+
+
+def test_every_test_that_is_named_is_there() -> None:
+    """The security page says of each way out which test tries it."""
+    text = (ROOT / "docs" / "security.md").read_text()
+    named = NAMED.findall(text)
+    rows = [
+        line for line in text.splitlines() if line.startswith("| ") and not line.startswith("| somebody could want")
+    ]
+    assert rows
+    assert all(NAMED.search(row) for row in rows)
+    missing = [f"{file}::{name}" for file, name in named if f"def {name}(" not in (ROOT / file).read_text()]
+    assert missing == []

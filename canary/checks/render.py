@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from canary.errors import RenderError
@@ -72,12 +72,14 @@ def names(template: str) -> frozenset[str]:
     return frozenset(piece for is_name, piece in _pieces(template) if is_name)
 
 
-def render(template: str, variables: Mapping[str, Any]) -> str:
+def render(template: str, variables: Mapping[str, Any], escape: Callable[[str], str] = str) -> str:
     """The template with every tag replaced. `variables` is nested: `{"canary": {"service": "shop"}}`.
+
+    `escape` makes of a value what may stand in the text around it, where that is more than quotes can do.
 
     Raises RenderError for an unknown name (with the known ones), a malformed tag, or a value that could break out.
     """
-    return "".join(_value(piece, variables) if is_name else piece for is_name, piece in _pieces(template))
+    return "".join(escape(_value(piece, variables)) if is_name else piece for is_name, piece in _pieces(template))
 
 
 def _pieces(template: str) -> Iterator[tuple[bool, str]]:

@@ -7,9 +7,18 @@ from dataclasses import dataclass
 
 from canary.checks.judges import Judge, judge_of
 from canary.checks.judges.sliding import Sliding
-from canary.checks.sources import Source, source_of
+from canary.checks.sources import Source, of_platform, source_of
 from canary.errors import SpecError
-from canary.model.checks import NO_LIMIT_WORDS, ONE_COUNT_WORDS, OVERRIDES, WARM_WORDS, Check, Settings, TemplateRef
+from canary.model.checks import (
+    NO_LIMIT_WORDS,
+    ONE_COUNT_WORDS,
+    OVERRIDES,
+    WARM_WORDS,
+    Check,
+    Settings,
+    TemplateKind,
+    TemplateRef,
+)
 from canary.model.templates import CheckTemplateSpec
 
 _DEFAULTS = Settings()
@@ -70,6 +79,11 @@ def overlay(check: Check, under: Settings) -> Settings:
     return Settings.model_construct(**{name: own.get(name, getattr(under, name)) for name in OVERRIDES})
 
 
+def is_of_platform(ref: TemplateRef | None) -> bool:
+    """Whether what a template says was written by the platform team, and not in the namespace of the Rollout."""
+    return ref is not None and ref.kind is TemplateKind.CLUSTER
+
+
 def _label(ref: TemplateRef | None) -> str:
     return f"{ref.kind} {ref.name}" if ref is not None else "the template"
 
@@ -90,6 +104,8 @@ def resolve(check: Check, template: CheckTemplateSpec | None, field: str) -> Res
     source = source_of(declared)
     if source is None:
         raise SpecError(field, "the check has neither a query nor a template that exists")
+    if is_of_platform(check.template):
+        source = of_platform(source)
     args = {} if template is None else arguments(check.args or {}, template, field)
     settings = overlay(check, template or _DEFAULTS)
     compares = declared.compare is not None

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from canary.checks.judges.threshold import Bounds
 from canary.checks.queries import BACKENDS, check_query
-from canary.checks.resolve import ResolvedCheck, arguments
-from canary.checks.sources import Source, source_of
+from canary.checks.resolve import ResolvedCheck, arguments, is_of_platform
+from canary.checks.sources import Source, of_platform, source_of
 from canary.errors import RenderError, SpecError
 from canary.model.checks import Settings
 from canary.model.rollout import RolloutSpec
@@ -52,6 +52,8 @@ def resolve_traffic(traffic: Traffic, template: CheckTemplateSpec | None) -> Cou
     source = source_of(traffic if template is None else under)
     if source is None:
         raise SpecError(TRAFFIC, "it has neither a query nor a template that exists")
+    if is_of_platform(traffic.template):
+        source = of_platform(source)
     args = {} if template is None else arguments(traffic.args or {}, template, TRAFFIC)
     interval, lag = (
         own if (own := getattr(traffic, name)) is not None else getattr(under, name) for name in ("interval", "lag")

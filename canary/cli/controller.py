@@ -48,15 +48,17 @@ def run(
             help="Prometheus for the checks that name no address of their own.",
         ),
     ] = None,
-    prometheus_hosts: Annotated[
+    allow_hosts: Annotated[
         str,
         typer.Option(
+            "--allow-hosts",
             "--prometheus-hosts",
-            envvar="CANARY_PROMETHEUS_HOSTS",
+            envvar=["CANARY_ALLOW_HOSTS", "CANARY_PROMETHEUS_HOSTS"],
             metavar="HOST,...",
             show_default=False,
-            help="Other hosts (host or host:port) that a check's own `address` may name; none by default, because "
-            "whoever may write a Rollout could else make the controller call any address.",
+            help="Where checks may send requests, besides --prometheus-url: hosts (with a port, or any), suffixes "
+            "(.example.com), networks (10.0.0.0/8). None by default, because whoever may write a Rollout could else make "
+            "the controller call any address. Loopback, link-local and metadata addresses only where they are listed themselves.",
         ),
     ] = "",
     prometheus_bearer_token_file: Annotated[
@@ -66,7 +68,7 @@ def run(
             envvar="CANARY_PROMETHEUS_BEARER_TOKEN_FILE",
             metavar="FILE",
             show_default=False,
-            help="File with a bearer token for the address of --prometheus-url. It is sent there only; like the two "
+            help="File with a bearer token for the address of --prometheus-url. It is sent there only; like the ones "
             "below it is read again when it changes.",
         ),
     ] = None,
@@ -88,6 +90,46 @@ def run(
             metavar="FILE",
             show_default=False,
             help="File with lines `NAME: VALUE`, headers to send to it: a tenant, say.",
+        ),
+    ] = None,
+    prometheus_username_file: Annotated[
+        str | None,
+        typer.Option(
+            "--prometheus-username-file",
+            envvar="CANARY_PROMETHEUS_USERNAME_FILE",
+            metavar="FILE",
+            show_default=False,
+            help="File with a user name for it, for basic authentication instead of a token.",
+        ),
+    ] = None,
+    prometheus_password_file: Annotated[
+        str | None,
+        typer.Option(
+            "--prometheus-password-file",
+            envvar="CANARY_PROMETHEUS_PASSWORD_FILE",
+            metavar="FILE",
+            show_default=False,
+            help="File with the password that belongs to the user name.",
+        ),
+    ] = None,
+    prometheus_client_certificate_file: Annotated[
+        str | None,
+        typer.Option(
+            "--prometheus-client-certificate-file",
+            envvar="CANARY_PROMETHEUS_CLIENT_CERTIFICATE_FILE",
+            metavar="FILE",
+            show_default=False,
+            help="PEM certificate, with its chain, that it is shown.",
+        ),
+    ] = None,
+    prometheus_client_key_file: Annotated[
+        str | None,
+        typer.Option(
+            "--prometheus-client-key-file",
+            envvar="CANARY_PROMETHEUS_CLIENT_KEY_FILE",
+            metavar="FILE",
+            show_default=False,
+            help="PEM key of that certificate, without a password.",
         ),
     ] = None,
     namespaces: Annotated[
@@ -152,10 +194,14 @@ def run(
     run_controller(
         Settings(
             prometheus_url=url,
-            prometheus_hosts=_words(prometheus_hosts),
+            allow_hosts=_words(allow_hosts),
             prometheus_bearer_token_file=prometheus_bearer_token_file or None,
+            prometheus_username_file=prometheus_username_file or None,
+            prometheus_password_file=prometheus_password_file or None,
             prometheus_ca_file=prometheus_ca_file or None,
             prometheus_header_file=prometheus_header_file or None,
+            prometheus_client_certificate_file=prometheus_client_certificate_file or None,
+            prometheus_client_key_file=prometheus_client_key_file or None,
             namespaces=chosen,
             log_level=log_level.value.upper(),
             log_format=log_format.value,

@@ -36,7 +36,7 @@ async def current(
     Raises CliError, ConfigError: the address or the credentials cannot be used.
     """
     try:
-        provider = PrometheusProvider(options.prometheus_url, credentials=options.credentials())
+        provider = PrometheusProvider(options.prometheus_url, None, credentials=options.credentials())
     except ValueError as error:
         raise CliError(f"{error}; write for example http://localhost:9090", ExitCode.USAGE) from error
     found: dict[str, Traffic] = {}

@@ -214,7 +214,7 @@ async def prometheus(url: str | None) -> Iterable[Diagnosis]:
     from canary.model.measurement import Malformed, NoData, Sample, Unreachable
 
     try:
-        provider = PrometheusProvider(url)
+        provider = PrometheusProvider(url, None)
     except ValueError as error:
         return [Diagnosis("Prometheus", Level.BROKEN, str(error), "write for example http://localhost:9090")]
     try:

@@ -82,7 +82,11 @@ class Prometheus:
             token_file=self.prometheus_bearer_token_file or None,
             ca_file=self.prometheus_ca_file or None,
             header_file=self.prometheus_header_file or None,
-            settings=("--prometheus-bearer-token-file", "--prometheus-ca-file", "--prometheus-header-file"),
+            settings={
+                "token_file": "--prometheus-bearer-token-file",
+                "ca_file": "--prometheus-ca-file",
+                "header_file": "--prometheus-header-file",
+            },
         )
 
 

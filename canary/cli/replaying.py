@@ -125,6 +125,8 @@ def _replayed(
             "a shorter time",
             ExitCode.USAGE,
         )
+    if check.source.LANGUAGE != "PromQL":
+        raise _Silent(f"it is asked of {check.source.PROVIDER}, which tells nothing of the past")
     reading = _Reading(history, grid, progress, check.name)
     match check.judge:
         case Against() as rule:

@@ -110,7 +110,8 @@ class QueryValidation:
             async with self._limit.held(query.tenant, field):
                 refusal = await self._deps.provider.validate(query)
             if refusal is not None:
-                problems.append(Problem(field, f"{query.source.PROVIDER} refuses the query: {refusal}"))
+                said = f"{query.source.PROVIDER} refuses the query: " if refusal.asked else ""
+                problems.append(Problem(field, f"{said}{refusal.words}"))
         return tuple(dict.fromkeys(problems))  # the two of spec.traffic are mostly refused in the same words
 
 

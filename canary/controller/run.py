@@ -14,6 +14,7 @@ from typing import Any
 from canary.act.events import EventRecorder
 from canary.checks.sources.comparer import Comparer
 from canary.checks.sources.prometheus import Prometheus
+from canary.checks.sources.web import Web
 from canary.controller.clock import Clock, SystemClock
 from canary.controller.comparers import replicas
 from canary.controller.handlers import watch
@@ -31,12 +32,16 @@ from canary.controller.tasks import until_stopped
 from canary.errors import ApiError, ConfigError, NotFound
 from canary.kube import CHECKTEMPLATES, CLUSTERCHECKTEMPLATES, HTTPROUTES, ROLLOUTS, ROUTES, Kube, KubeClient, Resource
 from canary.kube.courier import Lane
+from canary.kube.secrets import read_secret
 from canary.kube.unreached import address
 from canary.metrics.comparer import ComparerProvider
 from canary.metrics.credentials import Credentials
+from canary.metrics.hosts import Hosts
 from canary.metrics.port import Provider
 from canary.metrics.prometheus import PrometheusProvider
 from canary.metrics.registry import Providers
+from canary.metrics.secrets import HOSTS, Content, Secrets
+from canary.metrics.web import WebProvider
 from canary.observe.store import Store
 from canary.preflight.offers import Platform
 from canary.telemetry import Telemetry, TelemetryServer, configure
@@ -47,6 +52,17 @@ GATEWAY_API = (
     "the Gateway API v1 CRDs: `kubectl apply --server-side -f standard-install.yaml`, a file of every release of "
     "kubernetes-sigs/gateway-api"
 )
+
+CREDENTIALS = {
+    "token_file": "--prometheus-bearer-token-file",
+    "username_file": "--prometheus-username-file",
+    "password_file": "--prometheus-password-file",
+    "ca_file": "--prometheus-ca-file",
+    "header_file": "--prometheus-header-file",
+    "certificate_file": "--prometheus-client-certificate-file",
+    "key_file": "--prometheus-client-key-file",
+}
+"""The options that say what the default Prometheus is shown, by what they are for `Credentials`."""
 
 LISTING = (50_000, 1_000, 1_000)
 """Thresholds of the garbage collector while everything is listed: a page is parsed, read and let go, which the usual ones
@@ -178,15 +194,31 @@ def platform(settings: Settings) -> Platform:
 
 def credentials(settings: Settings) -> Credentials | None:
     """What the default Prometheus is shown. Raises ConfigError when there is a file that cannot be used."""
-    files = (settings.prometheus_bearer_token_file, settings.prometheus_ca_file, settings.prometheus_header_file)
-    if not any(files):
+    files = {
+        argument: (option, getattr(settings, option.removeprefix("--").replace("-", "_")))
+        for argument, option in CREDENTIALS.items()
+    }
+    given = {argument: path for argument, (_, path) in files.items() if path}
+    if not given:
         return None
-    names = ("--prometheus-bearer-token-file", "--prometheus-ca-file", "--prometheus-header-file")
     if settings.prometheus_url is None:
-        given = ", ".join(name for name, file in zip(names, files, strict=True) if file)
-        raise ConfigError(f"{given}: they are for the address of --prometheus-url, which is not set")
-    token, authorities, headers = files
-    return Credentials(token_file=token, ca_file=authorities, header_file=headers, settings=names)
+        named = ", ".join(files[argument][0] for argument in given)
+        raise ConfigError(f"{named}: they are for the address of --prometheus-url, which is not set")
+    return Credentials(**given, settings=CREDENTIALS)
+
+
+def allowed_hosts(settings: Settings) -> Hosts:
+    """Where requests of checks may go, besides --prometheus-url. Raises ConfigError."""
+    try:
+        return Hosts.read(settings.allow_hosts)
+    except ValueError as error:
+        raise ConfigError(f"--allow-hosts: {error}") from error
+
+
+async def secret(kube: Kube, name: str, namespace: str) -> Content:
+    """What the API server has of a Secret. Raises ApiError."""
+    kind, annotations, data = await read_secret(kube, name, namespace)
+    return Content(kind, annotations.get(HOSTS, ""), data)
 
 
 async def _begin(
@@ -236,13 +268,15 @@ async def _after(event: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
 
 
 def providers(settings: Settings, kube: Kube) -> Providers:
-    """Whoever can be asked for numbers, by the source that asks them."""
+    """Whoever can be asked for numbers, by the source that asks them. Raises ConfigError."""
+    hosts, shows = allowed_hosts(settings), credentials(settings)
+    own = settings.lease[0] if settings.lease is not None else kube.namespace
+    secrets = Secrets(partial(secret, kube), own)
     return Providers(
         {
             Comparer: ComparerProvider(partial(replicas, kube)),
-            Prometheus: PrometheusProvider(
-                settings.prometheus_url, settings.prometheus_hosts, credentials=credentials(settings)
-            ),
+            Prometheus: PrometheusProvider(settings.prometheus_url, hosts, credentials=shows, secrets=secrets),
+            Web: WebProvider(hosts, secrets=secrets),
         }
     )
 

@@ -13,10 +13,14 @@ class Settings:
     """
 
     prometheus_url: str | None = None
-    prometheus_hosts: tuple[str, ...] = ()
+    allow_hosts: tuple[str, ...] = ()
     prometheus_bearer_token_file: str | None = None
+    prometheus_username_file: str | None = None
+    prometheus_password_file: str | None = None
     prometheus_ca_file: str | None = None
     prometheus_header_file: str | None = None
+    prometheus_client_certificate_file: str | None = None
+    prometheus_client_key_file: str | None = None
     namespaces: tuple[str, ...] = ()
     log_level: str = "INFO"
     log_format: str = "text"

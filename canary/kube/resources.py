@@ -70,6 +70,7 @@ GATEWAYCLASSES = Resource(_GATEWAY_API, "v1", "gatewayclasses", "GatewayClass", 
 REFERENCEGRANTS = Resource(_GATEWAY_API, "v1beta1", "referencegrants", "ReferenceGrant")
 
 SERVICES = Resource("", "v1", "services", "Service")
+SECRETS = Resource("", "v1", "secrets", "Secret")
 PODS = Resource("", "v1", "pods", "Pod")
 NAMESPACES = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
 EVENTS = Resource("", "v1", "events", "Event")

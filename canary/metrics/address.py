@@ -1,14 +1,11 @@
-"""Which Prometheus a Rollout may ask. Pure.
-
-The controller sits where its tenants do not: an address in a Rollout is a request to be made on its behalf. So only hosts
-that the operator listed are asked, besides the default one.
-"""
+"""How addresses are spelt: one way for each, so that nobody reads another host in it than we do. Pure."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
 from urllib.parse import urlsplit
+
+from canary.metrics.hosts import is_host
 
 
 def normalise(address: str) -> str:
@@ -22,22 +19,17 @@ def normalise(address: str) -> str:
         raise ValueError(f"the address {_shown(address)!r} is no http:// or https:// URL with a host")
     if parts.username is not None or parts.password is not None:
         raise ValueError("an address must not contain a user or a password")
+    if not is_host(parts.hostname):
+        raise ValueError(f"the host {parts.hostname!r} is neither a name, in ASCII, nor an IP address")
     if parts.query or parts.fragment:
         raise ValueError(
             f"the address {_shown(address)!r} must end with its path: a query or a fragment is not possible"
         )
     port = port or (443 if parts.scheme == "https" else 80)
-    host = parts.hostname.lower()
+    host = parts.hostname.lower().rstrip(".")
     return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}:{port}{parts.path.rstrip('/')}"
 
 
 def _shown(address: str) -> str:
     """An address that cannot be used, without what may be a password or a token in it."""
     return re.split(r"[?#]", address, maxsplit=1)[0].rpartition("@")[2]
-
-
-def allowed(address: str, hosts: Collection[str]) -> bool:
-    """Whether a normalised `address` is at one of `hosts`: `host` (any port), `host:port`, or `*` for all."""
-    parts = urlsplit(address)
-    wanted = {host.strip().lower() for host in hosts}
-    return "*" in wanted or not wanted.isdisjoint({parts.netloc, parts.hostname or "", parts.netloc.rpartition(":")[0]})

@@ -19,7 +19,7 @@ from canary.checks.sources.comparer import Comparer
 from canary.errors import CanaryError
 from canary.fair import FairLimit, LimitClosed
 from canary.metrics.parsing import LARGE_BYTES, MAX_BYTES, AnswerTooLarge, few_parts, in_turn
-from canary.metrics.port import Query
+from canary.metrics.port import Query, Refusal
 from canary.model.comparer_results import MAX_PATHS, ComparerResults
 from canary.model.measurement import Malformed, Measurement, NoData, Queued, Replica, Replicas, Sample, Unreachable
 
@@ -102,7 +102,7 @@ class ComparerProvider:
         finally:
             self._limit.give_back(place)
 
-    async def validate(self, query: Query) -> str | None:  # noqa: ARG002 - as every provider
+    async def validate(self, query: Query) -> Refusal | None:  # noqa: ARG002 - as every provider
         """There is nothing to be refused."""
         return None
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
 MOST = 64
@@ -35,12 +36,12 @@ class _Kept(Generic[T]):
     """When each namespace used it last."""
 
 
-class KeptByAddress(Generic[T]):
-    """Makes a value for each address by `make(address)` and ends it with `close`. `busy` says whether it is at work."""
+class KeptByAddress(Generic[K, T]):
+    """Makes a value for each address (whatever tells one from others) by `make(address)` and ends it with `close`. `busy` says whether it is at work."""
 
     def __init__(
         self,
-        make: Callable[[str], T],
+        make: Callable[[K], T],
         *,
         busy: Callable[[T], bool],
         close: Callable[[T], None],
@@ -51,15 +52,19 @@ class KeptByAddress(Generic[T]):
         self._make, self._busy, self._close = make, busy, close
         self._most, self._of_one = most, of_one
         self._clock = clock
-        self._kept: OrderedDict[str, _Kept[T]] = OrderedDict()
+        self._kept: OrderedDict[K, _Kept[T]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._kept)
 
-    def __iter__(self) -> Iterator[str]:
+    def __iter__(self) -> Iterator[K]:
         return iter(self._kept)
 
-    def get(self, address: str, namespace: str) -> T:
+    def values(self) -> list[T]:
+        """All that are kept."""
+        return [kept.value for kept in self._kept.values()]
+
+    def get(self, address: K, namespace: str) -> T:
         """The value of an address, made if there is none. Raises Crowded."""
         now = self._clock()
         kept = self._kept.get(address)
@@ -95,7 +100,7 @@ class KeptByAddress(Generic[T]):
             if not self._busy(kept.value):
                 self._drop(address)
                 return
-        raise Crowded(f"namespace {namespace} asks {len(own)} Prometheus addresses already, and each is still at work")
+        raise Crowded(f"namespace {namespace} asks {len(own)} addresses already, and each is still at work")
 
     def _room(self, namespace: str) -> None:
         """If nothing fits in any more, one of somebody goes who has more of them than this namespace has with a new one.
@@ -107,7 +112,7 @@ class KeptByAddress(Generic[T]):
         held = Counter(who for kept in self._kept.values() for who in kept.used)
         ours = held[namespace] + 1
 
-        def greed(address: str) -> int:
+        def greed(address: K) -> int:
             return min((held[who] for who in self._kept[address].used), default=self._most + 1)
 
         busy = {address: self._busy(kept.value) for address, kept in self._kept.items()}
@@ -118,9 +123,9 @@ class KeptByAddress(Generic[T]):
             or (not busy[address] and (greed(address) == ours or kept.used.keys() == {namespace}))
         ]
         if not may_go:
-            raise Crowded(f"{len(self._kept)} Prometheus addresses are asked already, and each is still at work")
+            raise Crowded(f"{len(self._kept)} addresses are asked already, and each is still at work")
         # Of the same greed those that rest go first, and of these the one used longest ago.
         self._drop(min(may_go, key=lambda address: (-greed(address), busy[address])))
 
-    def _drop(self, address: str) -> None:
+    def _drop(self, address: K) -> None:
         self._close(self._kept.pop(address).value)

@@ -37,6 +37,14 @@ class Query:
         return self.source.text
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a query cannot be asked, as one sentence. `asked`: the provider said so; otherwise nobody has asked it."""
+
+    words: str
+    asked: bool = True
+
+
 class Provider(Protocol):
     """Answers questions. Nothing that the world can do makes it raise: trouble comes back as a Measurement."""
 
@@ -44,8 +52,8 @@ class Provider(Protocol):
         """The answer, stamped with the query's text and `now`, or with when it was asked for if that was before."""
         ...
 
-    async def validate(self, query: Query) -> str | None:
-        """The provider's refusal of the query as one sentence; None when it is fine, or nobody can tell now."""
+    async def validate(self, query: Query) -> Refusal | None:
+        """Why the query cannot be asked; None when it is fine, or nobody can tell now."""
         ...
 
     async def close(self) -> None:

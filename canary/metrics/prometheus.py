@@ -9,27 +9,36 @@ import time
 from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 import requests
 from prometheus_api_client import PrometheusApiClientException, PrometheusConnect
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_fixed
 
+from canary.checks.sources.auth import Auth
 from canary.checks.sources.prometheus import Prometheus
 from canary.fair import FairLimit, LimitClosed, Place
-from canary.metrics.address import allowed, normalise
-from canary.metrics.credentials import Credentials
+from canary.metrics.address import normalise
+from canary.metrics.connecting import PeerRefused
+from canary.metrics.credentials import Shown, Shows, withheld
+from canary.metrics.hosts import Hosts
 from canary.metrics.kept import MOST, Crowded, KeptByAddress
 from canary.metrics.parsing import LARGE_SERIES, MAX_BYTES, AnswerTooLarge, in_turn
-from canary.metrics.port import Query
+from canary.metrics.port import Query, Refusal
 from canary.metrics.prometheus_session import BoundedSession
+from canary.metrics.secrets import Secrets, Unshown, timely
 from canary.metrics.sharing import NoTurn, Sharing
 from canary.metrics.values import Series, measurement
-from canary.model.measurement import Malformed, Measurement, Queued, Unreachable
+from canary.model.measurement import Malformed, Measurement, Queued, Sample, Unreachable
 
 __all__ = ["PROMETHEUS_READ", "PrometheusApiClientException", "PrometheusConnect", "PrometheusProvider", "root_cause"]
+
+NOT_AUTHORIZED = "NotAuthorized"
+REFUSES = (401, 403)
+UNSHOWN = ("SecretForbidden", "NoSecret", "BadSecret", "SecretForOthers")
+"""Reasons for which nothing is shown until somebody does something about it."""
 
 _LONGEST_ERROR = 500  # characters of a server's words that are passed on
 
@@ -45,48 +54,77 @@ PROMETHEUS_READ = Retrying(
 """One quick second try when the connection fails (a kept-alive one that the server closed, a pod that moved)."""
 
 
+Kept = tuple[str, Auth | None]
+"""An address, and as whom it is asked."""
+
+
 class PrometheusProvider:
-    """Asks `default_address`, or the address of the query if its host is among `allowed_hosts`.
+    """Asks `default_address`, or the address of the query if it is among `hosts`.
 
     At most `max_workers` queries run per address at a time; who has to wait for one is `canary.fair`'s to say, and who asks the
-    same shares one (`sharing`). A query's time-out begins when it is sent. `credentials` are for the default address only, since a Rollout must not be able to have
-    them sent elsewhere.
+    same shares one (`sharing`). A query's time-out begins when it is sent. `credentials` are for the default address only, and for queries
+    without a Secret of their own, since a Rollout must not be able to have them sent elsewhere. Secrets of queries come from `secrets`.
+    `hosts` None is for a person at a terminal: the default address, wherever it leads.
     """
 
     def __init__(
         self,
         default_address: str | None = None,
-        allowed_hosts: Collection[str] = (),
+        hosts: Hosts | Collection[str] | None = (),
         *,
         max_workers: int = 8,
         clock: Callable[[], float] = time.monotonic,
-        credentials: Credentials | None = None,
+        credentials: Shows | None = None,
+        secrets: Secrets | None = None,
         max_bytes: int = MAX_BYTES,
         max_addresses: int = MOST,
     ) -> None:
         self._default = normalise(default_address) if default_address else None
-        self._allowed_hosts = tuple(allowed_hosts)
-        new = partial(_Backend, workers=max_workers, clock=clock, max_bytes=max_bytes)
-        self._home = new(self._default, credentials=credentials) if self._default else None
-        self._others = KeptByAddress(
+        self._hosts = hosts if isinstance(hosts, Hosts) else Hosts.read(hosts or ())
+        self._secrets = secrets
+        reached = None if hosts is None else self._hosts.plus(self._default)
+
+        def new(kept: Kept) -> _Backend:
+            address, auth = kept
+            shows = credentials if auth is None and address == self._default else None
+            return _Backend(
+                address, workers=max_workers, clock=clock, max_bytes=max_bytes, credentials=shows, hosts=reached
+            )
+
+        self._home = new((self._default, None)) if self._default else None
+        self._others: KeptByAddress[Kept, _Backend] = KeptByAddress(
             new, busy=lambda one: one.busy, close=lambda one: one.close(), most=max_addresses, clock=clock
         )
 
     async def measure(self, query: Query, now: datetime) -> Measurement:
+        source = query.source
+        if not isinstance(source, Prometheus):
+            raise TypeError(f"this is not asked of Prometheus: {source!r}")
         try:
-            backend = self._backend(query)
+            address = self._address(source)
         except ValueError as refusal:
             return Malformed(now, "AddressNotAllowed", str(refusal), query.text)
+        try:
+            shown = await self._shown(source, address, query)
+            backend = self._backend(address, source, query)
+        except Unshown as why:
+            kind = Unreachable if why.unreachable else Malformed
+            return kind(now, why.reason, str(why), query.text)
         except Crowded as crowded:
             return Queued(now, 0.0, str(crowded), query.text)
-        return await backend.ask(query, now)
+        found = await backend.ask(query, now, shown)
+        if source.auth is not None and self._secrets is not None and getattr(found, "reason", "") == NOT_AUTHORIZED:
+            self._secrets.forget(source.auth)
+        return found
 
-    async def validate(self, query: Query) -> str | None:
+    async def validate(self, query: Query) -> Refusal | None:
         """Asks the query once: Prometheus has no other way that all its versions and relatives share."""
         answer = await self.measure(query, datetime.now().astimezone())
-        if isinstance(answer, Malformed) and answer.reason in ("BadQuery", "AddressNotAllowed"):
-            return answer.message
-        return None
+        if not isinstance(answer, Malformed):
+            return None
+        if answer.reason in ("BadQuery", "AddressNotAllowed"):
+            return Refusal(answer.message)
+        return Refusal(answer.message, asked=False) if answer.reason in UNSHOWN else None
 
     async def close(self) -> None:
         """Queries under way end by themselves, within their time-outs; nobody waits for them."""
@@ -94,18 +132,29 @@ class PrometheusProvider:
         if self._home is not None:
             self._home.close()
 
-    def _backend(self, query: Query) -> _Backend:
-        source = query.source
-        if not isinstance(source, Prometheus):
-            raise TypeError(f"this is not asked of Prometheus: {source!r}")
-        if source.address is None and self._home is None:
+    def _address(self, source: Prometheus) -> str:
+        """Raises ValueError: there is none that may be asked."""
+        if source.address is None and self._default is None:
             raise ValueError("no Prometheus address is configured, and the check names none")
         address = self._default if source.address is None else normalise(source.address)
-        if self._home is not None and address == self._default:
+        if address is None or (address != self._default and not self._hosts.may_name(address)):
+            raise ValueError(f"the host of {address} is not among the allowed hosts (--allow-hosts)")
+        return address
+
+    async def _shown(self, source: Prometheus, address: str, query: Query) -> Shown | None:
+        """Raises Unshown."""
+        if source.auth is None:
+            return None
+        if self._secrets is None:
+            raise Unshown("SecretUnreadable", "Secrets cannot be read here", unreachable=True)
+        shown = self._secrets.shown(source.auth, address, query.tenant)
+        return await timely(shown, query.timeout, source.auth.secret)
+
+    def _backend(self, address: str, source: Prometheus, query: Query) -> _Backend:
+        """Raises Crowded."""
+        if self._home is not None and address == self._default and source.auth is None:
             return self._home
-        if address is None or not allowed(address, self._allowed_hosts):
-            raise ValueError(f"the host of {address} is not among the allowed Prometheus hosts")
-        return self._others.get(address, query.tenant[0])
+        return self._others.get((address, source.auth), query.tenant[0])
 
 
 class _Backend:
@@ -118,12 +167,14 @@ class _Backend:
         workers: int,
         clock: Callable[[], float],
         max_bytes: int,
-        credentials: Credentials | None = None,
+        hosts: Hosts | None,
+        credentials: Shows | None = None,
     ) -> None:
         self._address = address
         self._clock = clock
         self._credentials = credentials
-        self._session = BoundedSession(pool_size=workers, max_bytes=max_bytes, clock=clock)
+        self._shown: Shown | None = None
+        self._session = BoundedSession(pool_size=workers, max_bytes=max_bytes, clock=clock, hosts=hosts)
         self._trusted: ssl.SSLContext | None = None
         self._showing = threading.Lock()
         self._connect = PrometheusConnect(address, session=self._session)
@@ -137,8 +188,11 @@ class _Backend:
         """Whether a query is under way, or waits."""
         return self._limit.busy
 
-    async def ask(self, query: Query, now: datetime) -> Measurement:
+    async def ask(self, query: Query, now: datetime, shown: Shown | None = None) -> Measurement:
+        """`shown` is what a Secret of the query says now; from then on it is shown with everything that is sent."""
         came = self._clock()
+        if shown is not None:
+            self._shown = shown
         try:
             return await self._sharing.ask(query, now)
         except NoTurn:
@@ -189,19 +243,22 @@ class _Backend:
 
     def _introduce(self) -> None:
         """Say who we are, and know who the other is, as the files of the credentials have it now."""
-        if self._credentials is None:
-            return
         with self._showing:
-            trusted = self._credentials.trust()
-            if trusted is not self._trusted:
-                self._session.trust(trusted)
-                self._trusted = trusted
-            self._connect.headers = self._credentials.headers()
+            if self._credentials is not None:
+                self._shown = self._credentials.show()
+            if self._shown is None:
+                return
+            if self._shown.trust is not self._trusted:
+                self._session.trust(self._shown.trust)
+                self._trusted = self._shown.trust
+            self._connect.headers = dict(self._shown.headers)
 
     def _work(self, query: Query, now: datetime, deadline: float) -> Measurement:
         """Runs in a worker."""
         answer = self._query(query, now, deadline)
-        if not isinstance(answer, Unreachable) or answer.reason == "HTTPError":
+        if not isinstance(answer, Sample):
+            answer = replace(answer, message=withheld(answer.message, self._shown))
+        if not isinstance(answer, Unreachable) or answer.reason in ("HTTPError", NOT_AUTHORIZED):
             self._heard = self._clock()
         else:
             self._unheard = self._clock()
@@ -218,6 +275,8 @@ class _Backend:
             result = PROMETHEUS_READ(self._connect.custom_query, query.text, params=params)
         except requests.Timeout:
             return self._timed_out(query, now)
+        except PeerRefused as refusal:
+            return Malformed(now, "AddressNotAllowed", str(refusal), query.text)
         except AnswerTooLarge as error:
             message = f"the answer {error}: aggregate with sum() or max()"
             return Malformed(now, "UnexpectedResult", message, query.text)
@@ -233,19 +292,26 @@ class _Backend:
 
     def _refused(self, query: Query, now: datetime) -> Measurement:
         code, body = self._session.answered() or (0, {})
-        words = " ".join(str(body.get("error") or "").split())[:_LONGEST_ERROR]
+        words = self._spoken(body.get("error") or "")
+        if code in REFUSES:
+            message = f"{self._address} answered {code}: {not_accepted(self._shown)}"
+            return Unreachable(now, NOT_AUTHORIZED, f"{message}{': ' + words if words else ''}", query.text)
         if code in (400, 422) and body.get("status") == "error":
             return Malformed(now, "BadQuery", words or f"Prometheus refused the query ({code})", query.text)
         redirected = "; redirects are not followed" if 300 <= code < 400 else ""
         message = f"{self._address} answered {code}{': ' + words if words else ''}{redirected}"
         return Unreachable(now, "HTTPError", message, query.text)
 
+    def _spoken(self, words: Any) -> str:
+        """A server's words, as far as they may be passed on."""
+        return " ".join(withheld(str(words), self._shown).split())[:_LONGEST_ERROR]
+
     def _measured(self, result: Any, query: Query, now: datetime) -> Measurement:
         _, body = self._session.answered() or (0, {})
         kind = (body.get("data") or {}).get("resultType")
         if query.counters and body.get("warnings"):
             # What a store did not tell would look as if nothing had failed, and as all of its history when it comes back.
-            words = " ".join(str(body["warnings"]).split())[:_LONGEST_ERROR]
+            words = self._spoken(body["warnings"])
             return Malformed(now, "PartialAnswer", f"the server warns, so counters may be missing: {words}", query.text)
         try:
             if kind == "vector":
@@ -259,6 +325,13 @@ class _Backend:
             return Malformed(now, "UnexpectedResult", message, query.text)
         message = f"the query returned a {kind or 'result of unknown type'}, not an instant vector or a scalar"
         return Malformed(now, "UnexpectedResult", message, query.text)
+
+
+def not_accepted(shown: Shown | None) -> str:
+    """Why a server may have answered 401 or 403, by the name of what it was shown."""
+    if shown is None:
+        return "it was shown no credentials; name a Secret in auth.secretRef of the check"
+    return f"it does not accept {shown.name}"
 
 
 def root_cause(error: BaseException) -> str:

@@ -14,9 +14,9 @@ from collections.abc import Callable
 from typing import Any
 
 import requests
-from requests.adapters import HTTPAdapter
-from urllib3.util.retry import Retry
 
+from canary.metrics.connecting import GuardedAdapter
+from canary.metrics.hosts import Hosts
 from canary.metrics.parsing import MAX_PARTS, AnswerTooLarge, parsed
 
 _CHUNK = 64 * 1024
@@ -25,7 +25,9 @@ _CHUNK = 64 * 1024
 class BoundedSession(requests.Session):
     """Every request ends before `deadline()` and with at most `max_bytes` and `max_parts` of body, or raises. It is parsed once.
 
-    Raises requests.Timeout, other requests.RequestException, AnswerTooLarge.
+    `hosts` are those to which a name may lead (None: anywhere, for a person at a terminal).
+
+    Raises PeerRefused, requests.Timeout, other requests.RequestException, AnswerTooLarge.
     """
 
     def __init__(
@@ -35,6 +37,7 @@ class BoundedSession(requests.Session):
         max_bytes: int,
         max_parts: int = MAX_PARTS,
         clock: Callable[[], float] = time.monotonic,
+        hosts: Hosts | None = None,
     ) -> None:
         super().__init__()
         self.trust_env = False
@@ -43,7 +46,7 @@ class BoundedSession(requests.Session):
         self.max_parts = max_parts
         self._clock = clock
         self._thread = threading.local()
-        self._adapter = _Adapter(pool_size)
+        self._adapter = GuardedAdapter(pool_size, hosts)
         for prefix in list(self.adapters):
             self.mount(prefix, self._adapter)
 
@@ -102,25 +105,3 @@ class BoundedSession(requests.Session):
         except (HTTPError, OSError) as error:
             raise requests.ConnectionError(str(error)) from error
         return bytes(body)
-
-
-class _Adapter(HTTPAdapter):
-    """No retries of its own, a connection for every worker, and authorities that can be exchanged."""
-
-    def __init__(self, pool_size: int) -> None:
-        self._context: ssl.SSLContext | None = None
-        super().__init__(pool_connections=1, pool_maxsize=pool_size, max_retries=Retry(0))
-
-    def trust(self, context: ssl.SSLContext | None) -> None:
-        self._context = context
-        # A new manager, rather than a changed one: a connection of the old one would go on being trusted.
-        before = self.poolmanager
-        self.init_poolmanager(self._pool_connections, self._pool_maxsize, ssl_context=context)
-        before.clear()
-
-    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
-        """As the base class, which would add the bundled authorities to ours."""
-        if self._context is None:
-            super().cert_verify(conn, url, verify, cert)
-        else:
-            conn.cert_reqs, conn.ca_certs = "CERT_REQUIRED", None

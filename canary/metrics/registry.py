@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from canary.metrics.port import Provider, Query
+from canary.metrics.port import Provider, Query, Refusal
 from canary.model.measurement import Malformed, Measurement
 
 
@@ -23,7 +23,7 @@ class Providers:
             return Malformed(now, "NoProvider", f"{query.source.PROVIDER} cannot be asked here", query.text)
         return await provider.measure(query, now)
 
-    async def validate(self, query: Query) -> str | None:
+    async def validate(self, query: Query) -> Refusal | None:
         provider = self._by_source.get(type(query.source))
         return None if provider is None else await provider.validate(query)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from canary.metrics.port import Query
+from canary.metrics.port import Query, Refusal
 from canary.metrics.values import Series, measurement
 from canary.model.measurement import Malformed, Measurement, NoData, Queued, Sample, Unreachable
 
@@ -53,7 +53,7 @@ class Scripted:
         self.calls.append(Call(query, now))
         refusal = await self.validate(query)
         if refusal is not None:
-            return Malformed(now, "BadQuery", refusal, query.text)
+            return Malformed(now, "BadQuery", refusal.words, query.text)
         keys = [key for key in self.answers if key in query.text]
         answer = self._next(max(keys, key=len)) if keys else None
         try:
@@ -64,9 +64,9 @@ class Scripted:
             return Unreachable(now, "Timeout", f"no answer within {query.timeout:g} s", query.text)
         return _measured(answer, query, now)
 
-    async def validate(self, query: Query) -> str | None:
+    async def validate(self, query: Query) -> Refusal | None:
         keys = [key for key in self.refused if key in query.text]
-        return self.refused[max(keys, key=len)] if keys else None
+        return Refusal(self.refused[max(keys, key=len)]) if keys else None
 
     async def close(self) -> None:
         self.closed = True

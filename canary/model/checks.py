@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field, create_model
 from pydantic.fields import FieldInfo
 
+from canary.model.auth import ObjectName
 from canary.model.base import ApiModel
 from canary.model.check_rules import (
     A_JUDGE,
@@ -21,6 +22,7 @@ from canary.model.check_rules import (
     LIMITS,
     NO_LIMIT_WORDS,
     ONE_COUNT_WORDS,
+    SELF_JUDGED,
     either,
     one_of,
 )
@@ -46,6 +48,7 @@ __all__ = [
     "NO_LIMIT_WORDS",
     "ONE_COUNT_WORDS",
     "OVERRIDES",
+    "SELF_JUDGED",
     "SHORTEST_INTERVAL",
     "SOURCES",
     "WARM_WORDS",
@@ -79,7 +82,6 @@ NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 ARG_PATTERN = r"^[a-zA-Z0-9_-]{1,63}$"
 
 Name = Annotated[str, Field(min_length=1, max_length=63, pattern=NAME_PATTERN)]
-ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")]
 
 
 class TemplateKind(StrEnum):
@@ -230,7 +232,7 @@ class Check(_Overrides, Templated, CheckSources, _Named):  # fields stand in the
                 {
                     "rule": f"has(self.template) ? {JUDGED} == 0 : {JUDGED} + {COMPARED} == 1",
                     "message": f"a check with its own query has {A_JUDGE}; "
-                    "with a template it has neither, because the template brings it, nor with compare or mirrored, which judge by themselves",
+                    f"with a template it has neither, because the template brings it, nor with {SELF_JUDGED}",
                 },
                 *LIMITS,
             ],

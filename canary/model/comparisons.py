@@ -7,9 +7,11 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from canary.model.auth import OwnAuth
 from canary.model.base import ApiModel
 from canary.model.sources import MAX_QUERY, Address, OnUnknown, Sources
 from canary.model.values import Alpha, Duration, Part
+from canary.model.web import WebSource
 
 
 class BucketUnit(StrEnum):
@@ -75,6 +77,7 @@ class PrometheusCounters(ApiModel):
         Field(description="What le counts in: s (default), or ms as the histograms of Envoy and Istio do."),
     ] = None
     address: Address = None
+    auth: OwnAuth = None
 
     @model_validator(mode="after")
     def _one_of_them(self) -> Self:
@@ -221,6 +224,10 @@ class MirroredAnswers(ApiModel):
 class CheckSources(Sources):
     """Where a check's numbers come from: exactly one of these, if not from a template."""
 
+    web: Annotated[
+        WebSource | None,
+        Field(description="Ask a server over HTTP, which answers in JSON: a number, or something that is expected."),
+    ] = None
     compare: Annotated[
         Comparison | None,
         Field(

@@ -61,7 +61,8 @@ class Sample:
     """One finite number. `at` is when it was asked for; `values` keeps all series for `condition`.
 
     A condition is evaluated where the number is taken, since that may take its time; `weighed` is what it said. `vector`
-    is there where counters were asked for, and `replicas` where comparers were.
+    is there where counters were asked for, and `replicas` where comparers were. `note` says in words what the number alone does
+    not, if anything.
     """
 
     value: float
@@ -71,6 +72,7 @@ class Sample:
     weighed: Weighed | None = None
     vector: Vector | None = None
     replicas: Replicas | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)

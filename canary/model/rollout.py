@@ -12,8 +12,9 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
+from canary.model.auth import ObjectName
 from canary.model.base import ApiModel
-from canary.model.checks import MAX_CHECKS, Check, Name, ObjectName
+from canary.model.checks import MAX_CHECKS, Check, Name
 from canary.model.shares import Shares
 from canary.model.steps import MAX_RULES, Comparer, Step
 from canary.model.traffic import Traffic

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from canary.model.auth import OwnAuth
 from canary.model.base import ApiModel
 
 MAX_QUERY = 4096
@@ -44,6 +45,7 @@ class PrometheusSource(ApiModel):
         ),
     ]
     address: Address = None
+    auth: OwnAuth = None
 
 
 class Sources(ApiModel):

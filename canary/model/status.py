@@ -21,8 +21,9 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
+from canary.model.auth import ObjectName
 from canary.model.base import ApiModel
-from canary.model.checks import MAX_CHECKS, ObjectName
+from canary.model.checks import MAX_CHECKS
 from canary.model.rollout import MAX_ROUTES, RouteKind
 from canary.model.steps import MAX_RULES
 from canary.model.values import decimal_text

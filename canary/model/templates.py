@@ -15,6 +15,7 @@ from canary.model.checks import (
     JUDGED,
     LIMITS,
     MAX_ARGS,
+    SELF_JUDGED,
     CheckSources,
     Settings,
     either,
@@ -57,7 +58,7 @@ class CheckTemplateSpec(Settings, CheckSources, _Parametrised):
                 {
                     "rule": f"has(self.traffic) ? {JUDGED} == 0 : {JUDGED} + {COMPARED} == 1",
                     "message": f"a template has {A_JUDGE}; one of traffic has neither, because nobody sets it a limit, nor one "
-                    "with compare or mirrored, which judge by themselves",
+                    f"with {SELF_JUDGED}",
                 },
                 *LIMITS,
             ],

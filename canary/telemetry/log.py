@@ -21,7 +21,17 @@ _NEEDS_QUOTES = re.compile(r'[\s"=\x00-\x1f\x7f-\x9f]')
 
 ticks = logging.getLogger("canary.tick")
 
-_QUIET = ("kopf", "aiohttp", "asyncio", "kubernetes", "urllib3", "prometheus_api_client", "tenacity")
+_QUIET = (
+    "kopf",
+    "aiohttp",
+    "asyncio",
+    "kubernetes",
+    "urllib3",
+    "prometheus_api_client",
+    "tenacity",
+    "httpx",
+    "httpcore",
+)
 """Libraries that narrate: kopf every handler of every object, aiohttp every scrape, urllib3 every connection."""
 
 

@@ -146,8 +146,9 @@ async def test_settings_of_the_controller_come_from_the_environment_too() -> Non
     assert ran.code == 2
     assert "'nowhere' is no address to listen at" in " ".join(ran.err.split())
     listed = (await canary("controller", "run", "--help")).out
-    names = "PROMETHEUS_URL PROMETHEUS_HOSTS NAMESPACES LOG_LEVEL LOG_FORMAT METRICS_ADDRESS LEASE"
-    names += " PROMETHEUS_BEARER_TOKEN_FILE PROMETHEUS_CA_FILE PROMETHEUS_HEADER_FILE"
+    names = "PROMETHEUS_URL ALLOW_HOSTS PROMETHEUS_HOSTS NAMESPACES LOG_LEVEL LOG_FORMAT METRICS_ADDRESS LEASE"
+    names += " PROMETHEUS_BEARER_TOKEN_FILE PROMETHEUS_CA_FILE PROMETHEUS_HEADER_FILE PROMETHEUS_USERNAME_FILE"
+    names += " PROMETHEUS_PASSWORD_FILE PROMETHEUS_CLIENT_CERTIFICATE_FILE PROMETHEUS_CLIENT_KEY_FILE"
     assert not [name for name in names.split() if f"CANARY_{name}" not in listed]
 
 
@@ -165,7 +166,11 @@ async def test_options_and_environment_become_the_same_settings() -> None:
     """Every field of the controller's settings can be set either way, and the option wins."""
     options = {
         "prometheus-url": "http://prom:9090/",
-        "prometheus-hosts": "a:9090,b",
+        "allow-hosts": "a:9090,b",
+        "prometheus-username-file": "/etc/canary/username",
+        "prometheus-password-file": "/etc/canary/password",
+        "prometheus-client-certificate-file": "/etc/canary/tls.crt",
+        "prometheus-client-key-file": "/etc/canary/tls.key",
         "prometheus-bearer-token-file": "/etc/canary/token",
         "prometheus-ca-file": "/etc/canary/ca.crt",
         "prometheus-header-file": "/etc/canary/headers",
@@ -187,7 +192,11 @@ async def test_options_and_environment_become_the_same_settings() -> None:
     assert settings == json.loads(by_env.out)
     assert settings == {
         "prometheus_url": "http://prom:9090",
-        "prometheus_hosts": ["a:9090", "b"],
+        "allow_hosts": ["a:9090", "b"],
+        "prometheus_username_file": "/etc/canary/username",
+        "prometheus_password_file": "/etc/canary/password",
+        "prometheus_client_certificate_file": "/etc/canary/tls.crt",
+        "prometheus_client_key_file": "/etc/canary/tls.key",
         "prometheus_bearer_token_file": "/etc/canary/token",
         "prometheus_ca_file": "/etc/canary/ca.crt",
         "prometheus_header_file": "/etc/canary/headers",

@@ -206,19 +206,33 @@ def test_the_container_has_no_power_it_does_not_need() -> None:
 
 
 FILES = {
-    "prometheus-token": ("CANARY_PROMETHEUS_BEARER_TOKEN_FILE", "token", "prometheus.bearerToken.secret"),
-    "prometheus-ca": ("CANARY_PROMETHEUS_CA_FILE", "ca.crt", "prometheus.ca.secret"),
-    "prometheus-headers": ("CANARY_PROMETHEUS_HEADER_FILE", "headers", "prometheus.headers.secret"),
+    "prometheus-token": ({"token": "CANARY_PROMETHEUS_BEARER_TOKEN_FILE"}, "prometheus.bearerToken.secret"),
+    "prometheus-ca": ({"ca.crt": "CANARY_PROMETHEUS_CA_FILE"}, "prometheus.ca.secret"),
+    "prometheus-headers": ({"headers": "CANARY_PROMETHEUS_HEADER_FILE"}, "prometheus.headers.secret"),
+    "prometheus-basic-auth": (
+        {"username": "CANARY_PROMETHEUS_USERNAME_FILE", "password": "CANARY_PROMETHEUS_PASSWORD_FILE"},
+        "prometheus.basicAuth.secret",
+    ),
+    "prometheus-client-certificate": (
+        {"tls.crt": "CANARY_PROMETHEUS_CLIENT_CERTIFICATE_FILE", "tls.key": "CANARY_PROMETHEUS_CLIENT_KEY_FILE"},
+        "prometheus.clientCertificate.secret",
+    ),
 }
 
 
 @pytest.mark.parametrize(
-    "chosen", [("prometheus-token",), ("prometheus-ca", "prometheus-headers"), tuple(FILES)], ids=str
+    "chosen",
+    [
+        ("prometheus-token",),
+        ("prometheus-ca", "prometheus-headers"),
+        ("prometheus-basic-auth", "prometheus-client-certificate", "prometheus-ca", "prometheus-headers"),
+    ],
+    ids=str,
 )
 def test_what_prometheus_is_shown_is_mounted(tmp_path: Path, chosen: tuple[str, ...]) -> None:
     """Component and value mount the same key of the same Secret, whole (so that it is renewed), where the variable says."""
     ours = kustomized(overlay_with(tmp_path, "cluster-wide", *chosen))
-    theirs = templated(*(f"{FILES[name][2]}=canary-prometheus" for name in chosen))
+    theirs = templated(*(f"{FILES[name][1]}=canary-prometheus" for name in chosen))
     for documents in (ours, theirs):
         pod = named(documents, "Deployment")["spec"]["template"]["spec"]
         (container,) = pod["containers"]
@@ -226,16 +240,17 @@ def test_what_prometheus_is_shown_is_mounted(tmp_path: Path, chosen: tuple[str, 
         mounts = {one["name"]: one for one in container["volumeMounts"]}
         volumes = {one["name"]: one for one in pod["volumes"]}
         assert set(mounts) == set(volumes) == set(chosen)
-        for name, (variable, item, _) in FILES.items():
+        for name, (items, _) in FILES.items():
             if name not in chosen:
-                assert variable not in env
+                assert not env.keys() & set(items.values())
                 continue
             assert mounts[name] == {"name": name, "mountPath": f"/var/run/canary/{name}", "readOnly": True}
             assert volumes[name]["secret"] == {
                 "secretName": "canary-prometheus",
-                "items": [{"key": item, "path": item}],
+                "items": [{"key": item, "path": item} for item in items],
             }
-            assert env[variable] == f"/var/run/canary/{name}/{item}"
+            for item, variable in items.items():
+                assert env[variable] == f"/var/run/canary/{name}/{item}"
 
 
 def test_what_gateways_can_is_mounted(tmp_path: Path) -> None:
@@ -347,6 +362,7 @@ def test_the_options_of_the_chart_arrive() -> None:
         "serviceAccount.create=false",
         "serviceAccount.name=mine",
         "prometheus.hosts={a:9090,b}",
+        "allowHosts={b,.example.com,10.0.0.0/8}",
         "networkPolicy.apiServerPorts={16443}",
         "networkPolicy.prometheusPorts=null",
         "networkPolicy.comparerPorts={9999}",
@@ -363,7 +379,7 @@ def test_the_options_of_the_chart_arrive() -> None:
         {"pool": "system"},
         "high",
     )
-    assert env["CANARY_PROMETHEUS_HOSTS"] == "a:9090,b"
+    assert env["CANARY_ALLOW_HOSTS"] == "b,.example.com,10.0.0.0/8,a:9090"
     egress = named(documents, "NetworkPolicy")["spec"]["egress"]
     assert [port["port"] for rule in egress for port in rule["ports"]] == [53, 53, 16443, 9999]
     kinds = {one["kind"] for one in documents}

@@ -8,11 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from definitions import concise, policy_definition, remove
 from definitions import install as define
 from deploy_kit import (
+    ACCOUNT,
     OVERLAYS,
     ROOT,
+    SYSTEM,
     TEAM,
     USER,
     Grant,
@@ -25,8 +30,11 @@ from deploy_kit import (
     templated,
 )
 
-from canary.kube import EVENTS, HTTPROUTES, ROLLOUTS, ROUTES
+from canary.controller.run import providers
+from canary.controller.settings import Settings
+from canary.kube import EVENTS, HTTPROUTES, ROLLOUTS, ROUTES, KubeClient
 from canary.metrics.scripted import Scripted
+from canary.metrics.secrets import KEPT
 from canary_sandbox.apiserver.faults import Fault
 
 pytestmark = pytest.mark.timeout(180)
@@ -99,8 +107,6 @@ def namespace(name: str) -> Json:
 
 def team() -> list[Json]:
     """A Gateway, three Services, routes, two Deployments and a Rollout that uses every kind of object there is for it."""
-    import yaml
-
     deployments = [
         {
             "apiVersion": "apps/v1",
@@ -314,6 +320,113 @@ async def test_without_the_right_to_copy(place: Town, tmp_path: Path) -> None:
     lean = grants(kustomized(overlay_with(tmp_path, "cluster-wide", "routes-only")))
     assert full - lean == {Grant("", "apps", "deployments", verb) for verb in ("get", "patch")}
     assert lean == grants(templated("rbac.copyPodSpecs=false"))
+
+
+def team_with_secrets(folder: Path) -> list[Json]:
+    """What docs/sources.md has a platform team write for a namespace."""
+    mine = folder / "team"
+    mine.mkdir()
+    text = {"namespace": TEAM, "components": ["../canary/components/secrets"]}
+    header = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization"}
+    (mine / "kustomization.yaml").write_text(json.dumps({**header, **text}))
+    return kustomized(mine)
+
+
+async def test_the_right_to_read_secrets(tmp_path: Path) -> None:
+    """By name, in the namespaces that are named and nowhere else, and nobody has it who did not ask; the chart does the same."""
+    full = grants(kustomized(OVERLAYS / "cluster-wide"))
+    assert not [grant for grant in full if grant.resource == "secrets"]
+    own = kustomized(overlay_with(tmp_path, "cluster-wide", "own-secrets"))
+    more = grants([*own, *team_with_secrets(tmp_path)])
+    assert more - full == {Grant(place, "", "secrets", "get") for place in (SYSTEM, TEAM)}
+    assert more == grants(templated("rbac.secrets.own=true", f"rbac.secrets.namespaces={{{TEAM}}}"))
+    assert grants(templated("rbac.secrets.own=true")) - full == {Grant(SYSTEM, "", "secrets", "get")}
+
+
+def secret_of(namespace: str, name: str, token: str, hosts: str) -> Json:
+    metadata = {"name": name, "namespace": namespace, "annotations": {"canary.dev/hosts": hosts}}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"token": token}}
+
+
+async def test_secrets_are_read_with_the_right_to_and_without_it_that_is_said(place: Town, tmp_path: Path) -> None:
+    """A team's Secret and the platform's: Invalid until each may be read, with what is missing; then both are shown, unseen.
+
+    What was applied changes on the way: a new token is the next one to be shown.
+    """
+    heard: list[str | None] = []
+
+    async def query(request: web.Request) -> web.Response:
+        heard.append(request.headers.get("Authorization"))
+        result = [{"metric": {}, "value": [0, "0"]}]
+        return web.json_response({"status": "success", "data": {"resultType": "vector", "result": result}})
+
+    application = web.Application()
+    application.router.add_get("/api/v1/query", query)
+    await install(place, kustomized(overlay_with(tmp_path, "cluster-wide")), definitions=True)
+    async with (
+        TestServer(application, host="127.0.0.1") as server,
+        await KubeClient.connect(server=place.api.url, token=place.api.add_token(USER)) as kube,
+    ):
+        address = f"http://127.0.0.1:{server.port}"
+        settings = Settings(allow_hosts=(f"127.0.0.1:{server.port}",), lease=(SYSTEM, ACCOUNT))
+        provider = providers(settings, kube)
+        objects = only("HTTPRoute")
+        for one in objects:
+            if one["kind"] == "ClusterCheckTemplate":
+                one["spec"]["prometheus"] |= {"address": address, "auth": {"secretRef": {"name": "prom"}}}
+        own = {
+            "query": 'own{service="{{ canary.service }}"}',
+            "address": address,
+            "auth": {"secretRef": {"name": "prom"}},
+        }
+        objects[-1]["spec"]["checks"] = [
+            {"template": {"name": "errors", "kind": "ClusterCheckTemplate"}},
+            {"name": "own", "prometheus": own, "interval": "5s", "threshold": {"max": "1%"}},
+        ]
+        objects[-1]["spec"]["steps"] = [{"weight": 10, "hold": "10s"}, {"approval": {}}, {"weight": 20, "hold": "10s"}]
+        try:
+            async with place.controller(provider):
+                await place.apply([*objects, secret_of(SYSTEM, "prom", "platform-1", "127.0.0.1")])
+                await place.apply([secret_of(TEAM, "prom", "team-1", f"127.0.0.1:{server.port}")])
+                await place.until("shop", TEAM, lambda status: status.get("phase") == "Invalid")
+                said = (await place.kube.get(ROLLOUTS, "shop", TEAM))["status"]["message"]
+                assert f"the controller may not read Secret prom in namespace {SYSTEM}" in said
+                assert "(Helm: rbac.secrets.own)" in said
+                await place.apply(kustomized(overlay_of_secrets(tmp_path)))
+                await place.until("shop", TEAM, lambda status: f"in namespace {TEAM}" in status.get("message", ""))
+                said = (await place.kube.get(ROLLOUTS, "shop", TEAM))["status"]["message"]
+                assert "it lacks the right to `get` secrets there" in said
+                assert "(Helm: rbac.secrets.namespaces)" in said
+                await place.apply(team_with_secrets(tmp_path))
+                await place.until("shop", TEAM, lambda status: status.get("phase") == "Idle")
+
+                await place.set_image("shop-canary", TEAM, "shop:2")
+                await place.until("shop", TEAM, lambda status: (status.get("step") or {}).get("index") == 2)
+                assert set(heard) == {"Bearer platform-1", "Bearer team-1"}
+                await place.apply([secret_of(TEAM, "prom", "team-2", "127.0.0.1")])
+                await asyncio.sleep(KEPT)  # of real time: that is how long what was read is used
+                await place.request("shop", TEAM, "promote")
+                heard.clear()
+                await place.until("shop", TEAM, lambda status: (status.get("step") or {}).get("index") == 3)
+                await place.until("shop", TEAM, lambda _: len(set(heard)) == 2)
+                assert set(heard) == {"Bearer platform-1", "Bearer team-2"}
+        finally:
+            await provider.close()
+    seen = json.dumps([(await place.kube.list(one, TEAM))["items"] for one in (ROLLOUTS, EVENTS)])
+    assert not [token for token in ("platform-1", "team-1", "team-2") if token in seen]
+    assert not [
+        entry for entry in place.api.audit if entry.user == USER and entry.resource == "secrets" and entry.verb != "get"
+    ]
+
+
+def overlay_of_secrets(folder: Path) -> Path:
+    """The installation of `folder` once more, with the component."""
+    mine = folder / "mine" / "kustomization.yaml"
+    text = json.loads(json.dumps(yaml.safe_load(mine.read_text())))
+    text["components"] = ["../canary/components/own-secrets"]
+    (folder / "again").mkdir()
+    (folder / "again" / "kustomization.yaml").write_text(yaml.safe_dump(text))
+    return folder / "again"
 
 
 @pytest.mark.parametrize("overlay", ["cluster-wide", "namespaced"])

@@ -73,6 +73,9 @@ GOOD: dict[str, Any] = {
     "1 - (\n  (sum(rate(istio_requests_total": 0.999,
     "istio_request_duration_milliseconds_bucket": 120.0,
     "(\n  (sum(rate(istio_requests_total": 0.4,
+    "https://errors.example.com": 0.0,
+    "https://journeys.example.com": 1.0,
+    "https://traces.example.com": (0.1, 0.2),
     '_name=~"': 0.5,
     'service=~"': 0.5,
 }
@@ -253,8 +256,8 @@ async def weights(place: Town, folder: str) -> list[int]:
     return [backend["weight"] for backend in route["spec"]["rules"][0]["backendRefs"]]
 
 
-def queries(folder: str) -> list[str]:
-    """The queries of an example, rendered as the controller renders them; its checks have no problems."""
+def queries(folder: str, language: str | None = None) -> list[str]:
+    """The queries of an example (in a language), rendered as the controller renders them; its checks have no problems."""
     store = Store()
     for one in [*documents(folder), *shipped(folder)]:
         if one["kind"].endswith("CheckTemplate"):
@@ -266,7 +269,8 @@ def queries(folder: str) -> list[str]:
     assert checks.problems == ()
     assert len(checks.resolved) == len(mine["spec"]["checks"])
     questions = [check_questions(check, spec, namespace, name, weight=10) for check in checks.resolved]
-    asked = [source.text for of_check in questions for _, source in of_check]
+    sources = [source for of_check in questions for _, source in of_check]
+    asked = [source.text for source in sources if language in (None, source.LANGUAGE)]
     assert checks.traffic is not None, "every example counts what each backend gets"
     counters = [source.text for source in traffic_queries(checks.traffic, spec, namespace, name, weight=10)]
     assert len(counters) == len(BACKENDS)
@@ -319,7 +323,7 @@ def test_lint_finds_nothing(folder: str) -> None:
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_every_query_is_promql(folder: str, tmp_path: Path) -> None:
     """Rendered as the controller renders them, Prometheus's own tool accepts all queries."""
-    rendered = queries(folder)
+    rendered = queries(folder, "PromQL")
     rules = [{"record": f"query:{index}", "expr": text} for index, text in enumerate(rendered)]
     file = tmp_path / "rules.yaml"
     file.write_text(yaml.safe_dump({"groups": [{"name": folder, "rules": rules}]}))

@@ -116,7 +116,7 @@ BAD: list[tuple[Json, Edit, str, str]] = [
         template(),
         without("spec.prometheus"),
         "spec",
-        "a template has exactly one of: prometheus, compare, mirrored or traffic",
+        "a template has exactly one of: prometheus, web, compare, mirrored or traffic",
     ),
     (template(), at("spec.args.1", {"name": "limit"}), "spec.args[1]", "the same as spec.args[0] (name limit)"),
     (template(), at("spec.prometheus.address", "prom:9090"), "spec.prometheus.address", "is not an address"),
@@ -231,16 +231,22 @@ def scalars(node: Json, path: str = "spec") -> Iterator[tuple[str, Json]]:
 
 def whole() -> Json:
     """A Rollout in which every object that may be there is there."""
-    counters = {"requests": "up", "failures": "up"}
+    auth = {"secretRef": {"name": "prom"}, "headers": [{"name": "X-Api-Key", "key": "key"}]}
+    prometheus = {"query": "up", "auth": auth}
+    named = [{"name": "a", "value": "b"}]
+    expect = {"jsonPath": "$.a", "equals": "1", "status": [200]}
+    web = {"url": "https://a/b", "headers": named, "form": named, "expect": expect, "auth": auth}
+    counters = {"requests": "up", "failures": "up", "auth": auth}
     compare = {"prometheus": counters, "slowerThan": ["1s"]}
     check = {
         **CHECK,
         "template": {"name": "latency"},
-        "prometheus": {"query": "up"},
+        "prometheus": prometheus,
+        "web": web,
         "compare": compare,
         "mirrored": {},
     }
-    traffic = {"template": {"name": "traffic"}, "prometheus": {"query": "up"}}
+    traffic = {"template": {"name": "traffic"}, "prometheus": prometheus}
     field = {"name": "beta", "value": "1", "type": "Exact"}
     made = rollout(checks=[check], traffic=traffic, routes=[{"name": "shop", "rules": ["a"]}])
     made["spec"]["steps"][0]["match"] = [{"headers": [field], "queryParams": [dict(field)]}]

@@ -11,7 +11,7 @@ import pytest
 from fake_prometheus import failure, vector
 
 from canary.checks.sources.prometheus import Prometheus
-from canary.metrics.port import Provider, Query
+from canary.metrics.port import Provider, Query, Refusal
 from canary.metrics.prometheus import PrometheusProvider
 from canary.metrics.scripted import Scripted
 from canary.model.measurement import Malformed, NoData, Sample, Unreachable
@@ -105,7 +105,9 @@ async def test_a_refused_query(lesson) -> None:
     lesson.refuse("sum(", "parse error: unclosed left parenthesis")
     answer = await lesson.provider.measure(Query(Prometheus("sum(")), NOW)
     assert answer == Malformed(NOW, "BadQuery", "parse error: unclosed left parenthesis", "sum(")
-    assert await lesson.provider.validate(Query(Prometheus("sum("))) == "parse error: unclosed left parenthesis"
+    assert await lesson.provider.validate(Query(Prometheus("sum("))) == Refusal(
+        "parse error: unclosed left parenthesis"
+    )
 
 
 async def test_validation_of_what_is_fine_or_silent(lesson) -> None:

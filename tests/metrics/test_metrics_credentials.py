@@ -127,7 +127,7 @@ async def test_all_of_it_is_exchanged_while_we_run(secure, asked, tmp_path: Path
     assert secure.told == [("Bearer one", "a"), ("Bearer two", "b"), ("Bearer two", "b")]
     # The first authority is trusted no longer, and a connection of its time is not kept.
     secure.present(first)
-    mount.write(ca=second.pem + "# another inode\n")
+    mount.write(ca=second.pem + Authority("third").pem)
     assert isinstance(await answer(provider), Unreachable)
     assert len(secure.told) == 3
 
@@ -217,7 +217,10 @@ def test_a_file_that_cannot_be_used_at_the_start(tmp_path: Path, kind: str, cont
     if content is not None:
         path.write_text(content)
     with pytest.raises(ConfigError) as caught:
-        Credentials(**{f"{kind}_file": str(path)}, settings=("--token", "--ca", "--header"))
+        Credentials(
+            **{f"{kind}_file": str(path)},
+            settings={"token_file": "--token", "ca_file": "--ca", "header_file": "--header"},
+        )
     assert str(caught.value).startswith(f"cannot use {path} (--{kind}): {words}")
     assert "s3cret" not in str(caught.value)
     assert "leave the setting out" in str(caught.value)

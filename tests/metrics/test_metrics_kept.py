@@ -78,7 +78,7 @@ def test_what_is_at_work_is_not_pulled_from_under_its_team_by_itself() -> None:
     kept = world.kept()
     for number in range(3):
         world.at_work.add(kept.get(f"a{number}", "we"))
-    with pytest.raises(Crowded, match="namespace we asks 3 Prometheus addresses already"):
+    with pytest.raises(Crowded, match="namespace we asks 3 addresses already"):
         kept.get("a3", "we")
     world.at_work.discard("a1")
     kept.get("a3", "we")
@@ -94,7 +94,7 @@ def test_who_has_more_gives_way_even_at_work() -> None:
             world.at_work.add(kept.get(f"{team}{number}", team))
     kept.get("ours", "we")
     assert len(world.closed) == 1
-    with pytest.raises(Crowded, match="6 Prometheus addresses are asked already"):
+    with pytest.raises(Crowded, match="6 addresses are asked already"):
         kept.get("red9", "red") if "red0" in world.closed else kept.get("blue9", "blue")
 
 

@@ -14,7 +14,7 @@ from aiohttp import web
 from fake_prometheus import FakePrometheus, failure, until, vector
 
 from canary.checks.sources.prometheus import Prometheus
-from canary.metrics.port import Query
+from canary.metrics.port import Query, Refusal
 from canary.metrics.prometheus import PrometheusProvider
 from canary.model.measurement import Malformed, Measurement, Queued, Sample
 
@@ -117,7 +117,7 @@ async def neighbourhood(prometheus: FakePrometheus) -> AsyncIterator[Neighbours]
     prometheus.answers["broken"] = lambda: failure(500, "internal", "out of memory")
     prometheus.answers["bad("] = lambda: failure(400, "bad_data", "parse error")
     prometheus.answers["ours"] = lambda: vector(({}, 0))
-    neighbours = Neighbours(PrometheusProvider(prometheus.url, ["*"]))
+    neighbours = Neighbours(PrometheusProvider(prometheus.url, ["*", "127.0.0.0/8"]))
     try:
         yield neighbours
     finally:
@@ -208,6 +208,6 @@ async def test_a_hundred_bad_queries_of_one_team_are_vetted_beside_another_one(p
         await asyncio.sleep(0.2)
         started = time.perf_counter()
         said = await neighbours.provider.validate(Query(Prometheus("bad("), tenant=OURS))
-        assert said == "parse error"
+        assert said == Refusal("parse error")
         assert time.perf_counter() - started < AT_MOST
         assert isinstance(await neighbours.provider.measure(Query(Prometheus("bad("), tenant=OURS), NOW), Malformed)

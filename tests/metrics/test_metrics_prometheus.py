@@ -16,9 +16,10 @@ from aiohttp import web
 from fake_prometheus import failure, success, until, vector
 
 from canary.checks.sources.prometheus import Prometheus
-from canary.metrics.address import allowed, normalise
+from canary.metrics.address import normalise
 from canary.metrics.credentials import Credentials
-from canary.metrics.port import Query
+from canary.metrics.hosts import Hosts
+from canary.metrics.port import Query, Refusal
 from canary.metrics.prometheus import PrometheusProvider
 from canary.model.measurement import Malformed, NoData, Queued, Sample, Unreachable, Vector
 
@@ -96,8 +97,8 @@ async def test_series_are_named_in_a_stable_order(prometheus, provider) -> None:
     [
         (400, "bad_data", Malformed, "BadQuery"),
         (422, "execution", Malformed, "BadQuery"),
-        (401, "", Unreachable, "HTTPError"),
-        (403, "", Unreachable, "HTTPError"),
+        (401, "", Unreachable, "NotAuthorized"),
+        (403, "", Unreachable, "NotAuthorized"),
         (404, "", Unreachable, "HTTPError"),
         (429, "", Unreachable, "HTTPError"),
         (500, "internal", Unreachable, "HTTPError"),
@@ -316,7 +317,7 @@ async def test_addresses_must_be_allowed(prometheus, hosts: tuple[str, ...]) -> 
     answer = await provider.measure(Query(Prometheus("x", prometheus.url)), NOW)
     assert isinstance(answer, Malformed)
     assert answer.reason == "AddressNotAllowed"
-    assert await provider.validate(Query(Prometheus("x", prometheus.url))) == answer.message
+    assert await provider.validate(Query(Prometheus("x", prometheus.url))) == Refusal(answer.message)
     assert prometheus.queries == []
 
 
@@ -325,10 +326,10 @@ def secret(folder: Path) -> Credentials:
     return Credentials(token_file=str(folder / "token"))
 
 
-@pytest.mark.parametrize("by", ["host", "host:port", "*"])
+@pytest.mark.parametrize("by", ["host", "host:port", "network"])
 async def test_allowed_addresses_are_asked_without_our_credentials(prometheus, tmp_path: Path, by: str) -> None:
     """An allowed inline address is asked, but what is meant for the default one stays at home."""
-    hosts = {"host": "127.0.0.1", "host:port": prometheus.url.removeprefix("http://"), "*": "*"}
+    hosts = {"host": "127.0.0.1", "host:port": prometheus.url.removeprefix("http://"), "network": "127.0.0.0/8"}
     provider = PrometheusProvider("http://127.0.0.1:1", [hosts[by]], credentials=secret(tmp_path))
     prometheus.answers["x"] = vector
     for address in (prometheus.url, f"{prometheus.url}/../", prometheus.url.replace("127.0.0.1", "LOCALHOST")):
@@ -351,7 +352,7 @@ async def test_the_default_address_gets_our_credentials(prometheus, tmp_path: Pa
 
 async def test_only_so_many_addresses_are_kept(prometheus) -> None:
     """Rollouts that name ever new addresses cost no ever more threads: those used longest ago go."""
-    provider = PrometheusProvider(None, ["*"], max_workers=1, max_addresses=3)
+    provider = PrometheusProvider(None, ["*", "127.0.0.0/8"], max_workers=1, max_addresses=3)
     prometheus.answers["x"] = vector
     before = threading.active_count()
     port = prometheus.url.rpartition(":")[2]
@@ -365,7 +366,7 @@ async def test_only_so_many_addresses_are_kept(prometheus) -> None:
 
 async def test_nobody_is_pushed_out_by_another_teams_addresses(prometheus) -> None:
     """A team whose checks name ever new paths of an allowed host costs another team's query, and the default's, nothing."""
-    provider = PrometheusProvider(prometheus.url, ["*"], max_addresses=4)
+    provider = PrometheusProvider(prometheus.url, ["*", "127.0.0.0/8"], max_addresses=4)
     prometheus.answers["hang"] = prometheus.hang
     prometheus.answers["x"] = lambda: vector(({}, 1))
     ours = Query(Prometheus("hang", f"{prometheus.url}/other"), timeout=9, tenant=("we", "shop"))
@@ -448,7 +449,7 @@ def test_what_may_be_a_secret_in_an_address_is_not_repeated(address: str) -> Non
 )
 def test_hosts_are_compared_whole(address: str, hosts: list[str], expected: bool) -> None:
     """A host is allowed by its exact name, with or without its port; nothing that merely contains it."""
-    assert allowed(normalise(address), hosts) is expected
+    assert Hosts.read(hosts).names_it(normalise(address)) is expected
 
 
 async def test_counters_come_with_their_labels_and_their_instant(prometheus, provider) -> None:

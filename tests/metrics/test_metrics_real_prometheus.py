@@ -65,6 +65,8 @@ async def test_a_real_prometheus() -> None:
             assert isinstance(answer, Malformed), text
             assert answer.reason == reason
             assert words in answer.message
-        assert "parse error" in (await provider.validate(Query(source.Prometheus("rate(x)["))) or "")
+        refusal = await provider.validate(Query(source.Prometheus("rate(x)[")))
+        assert refusal is not None
+        assert "parse error" in refusal.words
         assert await provider.validate(Query(source.Prometheus("no_such_series"))) is None
         await provider.close()

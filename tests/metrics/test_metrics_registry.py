@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from canary.checks.sources.prometheus import Prometheus
-from canary.metrics.port import Query
+from canary.metrics.port import Query, Refusal
 from canary.metrics.registry import Providers
 from canary.metrics.scripted import Scripted
 from canary.model.measurement import Malformed, Sample
@@ -28,7 +28,7 @@ async def test_the_type_of_the_source_says_who_is_asked() -> None:
     answers = [await providers.measure(Query(kind("x")), NOW) for kind in (Prometheus, Elsewhere)]
     assert answers == [Sample(1.0, NOW, "x", (1.0,)), Sample(2.0, NOW, "x", (2.0,))]
     refusals = [await providers.validate(Query(kind("bad"))) for kind in (Prometheus, Elsewhere)]
-    assert refusals == [None, "no such thing"]
+    assert refusals == [None, Refusal("no such thing")]
 
 
 async def test_a_source_that_nobody_answers_is_no_number() -> None:

@@ -235,6 +235,8 @@ async def test_a_valid_rollout_is_accepted_and_defaulted(api: Api) -> None:
 
 
 CHECK: Json = {"name": "a", "prometheus": {"query": "q"}, "threshold": {"max": 1}}
+WEB: Json = {"url": "https://a/b", "jsonPath": "$.a"}
+EXPECTING: Json = {"url": "https://a/b", "expect": {"status": [200, 204]}}
 FROM_TEMPLATE: Json = {"template": {"name": "t"}}
 
 
@@ -328,9 +330,9 @@ INVALID: list[tuple[str, Json, str, str]] = [
     ("a weight of true", {"steps": [{"weight": True}]}, "<nil>", '"spec.steps[0].weight" must not validate the schema (not)'),
     ("a list of weights", {"steps": [{"weight": [10]}]}, "spec.steps[0].weight", "must have at most 0 items"),
     ("a weight in words", {"steps": [{"weight": "ten"}]}, "spec.steps[0].weight", "should match"),
-    ("two sources", {"checks": [{**CHECK, **FROM_TEMPLATE}]}, "spec.checks[0]", "a check has exactly one source: prometheus, compare, mirrored or template"),
+    ("two sources", {"checks": [{**CHECK, **FROM_TEMPLATE}]}, "spec.checks[0]", "a check has exactly one source: prometheus, web, compare, mirrored or template"),
     ("a comparison beside a query", {"checks": [{**CHECK, **COMPARE}]}, "spec.checks[0]", "a check has exactly one source"),
-    ("a comparison with a threshold", {"checks": [{"name": "a", **COMPARE, "threshold": {"max": 1}}]}, "spec.checks[0]", "nor with compare or mirrored, which judge by themselves"),
+    ("a comparison with a threshold", {"checks": [{"name": "a", **COMPARE, "threshold": {"max": 1}}]}, "spec.checks[0]", "nor with compare, mirrored or web.expect, which judge by themselves"),
     ("a comparison with tolerated failures", {"checks": [{"name": "a", **COMPARE, "failureLimit": 1}]}, "spec.checks[0]", "compare and mirrored take no failureLimit"),
     ("a comparison of so many failures", {"checks": [{"name": "a", **COMPARE, "failures": "2 of 5"}]}, "spec.checks[0]", "compare and mirrored take no failureLimit and no failures"),
     ("failures counted in two ways", {"checks": [{**CHECK, "failures": "2 of 5", "failureLimit": 1}]}, "spec.checks[0]", "two answers to one question"),
@@ -352,7 +354,7 @@ INVALID: list[tuple[str, Json, str, str]] = [
     ("a tolerance below one", {"checks": [{"name": "a", "compare": {**COMPARE["compare"], "tolerance": 0.5}}]}, "spec.checks[0].compare.tolerance", "greater than or equal to 1"),
     ("an alpha of nothing", {"checks": [{"name": "a", "compare": {**COMPARE["compare"], "alpha": "0%"}}]}, "spec.checks[0].compare.alpha", "should match"),
     ("an alpha of everything", {"alpha": 0.6}, "spec.alpha", "less than or equal to 0.4999"),
-    ("answers with a threshold", {"checks": [{"name": "a", "mirrored": {}, "threshold": {"max": 1}}]}, "spec.checks[0]", "nor with compare or mirrored, which judge by themselves"),
+    ("answers with a threshold", {"checks": [{"name": "a", "mirrored": {}, "threshold": {"max": 1}}]}, "spec.checks[0]", "nor with compare, mirrored or web.expect, which judge by themselves"),
     ("answers of which most may differ", {"checks": [{"name": "a", "mirrored": {"maxDifferent": "60%"}}]}, "spec.checks[0].mirrored.maxDifferent", "should match"),
     ("two comparers", {"steps": [to_comparer("x"), to_comparer("y")]}, "spec", "steps that mirror name the same comparer, or none of them names one"),
     ("a comparer at one of two mirrors", {"steps": [{"mirror": {"percent": 1}}, to_comparer("x")]}, "spec", "steps that mirror name the same comparer"),
@@ -360,6 +362,16 @@ INVALID: list[tuple[str, Json, str, str]] = [
     ("a comparer whose Services change roles", {"promotion": "Swap", "steps": [to_comparer("x")]}, "spec", "promotion Swap makes the two change roles"),
     ("a comparer of gRPC calls", {"routes": [{"kind": "GRPCRoute", "name": "calls"}], "steps": [to_comparer("x")]}, "spec", "copies of a GRPCRoute arrive as HTTP/2"),
     ("a comparer also of gRPC calls", {"routes": WITH_CALLS, "steps": [{"mirror": {**to_comparer("x")["mirror"], "allowUnsafeMethods": True}}]}, "spec", "copies of a GRPCRoute arrive as HTTP/2"),
+    ("a request without a judge", {"checks": [{"name": "a", "web": WEB}]}, "spec.checks[0]", "a check with its own query has a threshold or a condition"),
+    ("an expectation with a threshold", {"checks": [{"name": "a", "web": EXPECTING, "threshold": {"max": 1}}]}, "spec.checks[0]", "nor with compare, mirrored or web.expect"),
+    ("a number and an expectation", {"checks": [{"name": "a", "web": {**WEB, "expect": {}}, "threshold": {"max": 1}}]}, "spec.checks[0].web", "either a number (jsonPath) or"),
+    ("neither a number nor an expectation", {"checks": [{"name": "a", "web": {"url": "https://a/b"}, "threshold": {"max": 1}}]}, "spec.checks[0].web", "either a number (jsonPath) or"),
+    ("half an expectation", {"checks": [{"name": "a", "web": {"url": "https://a/b", "expect": {"equals": 1}}}]}, "spec.checks[0].web.expect", "belong together"),
+    ("a body that is got", {"checks": [{"name": "a", "web": {**WEB, "body": "{}"}, "threshold": {"max": 1}}]}, "spec.checks[0].web", "are sent by POST"),
+    ("a body and a form", {"checks": [{"name": "a", "web": {**WEB, "method": "POST", "body": "{}", "form": [{"name": "a", "value": "b"}]}, "threshold": {"max": 1}}]}, "spec.checks[0].web", "are sent by POST"),
+    ("a host that an argument chooses", {"checks": [{"name": "a", "web": {**WEB, "url": "https://{{ args.x }}/"}, "threshold": {"max": 1}}]}, "spec.checks[0].web.url", "should match"),
+    ("a host with a password", {"checks": [{"name": "a", "web": {**WEB, "url": "https://u:p@a/"}, "threshold": {"max": 1}}]}, "spec.checks[0].web.url", "should match"),
+    ("a Secret of another namespace", {"checks": [{"name": "a", "web": {**WEB, "auth": {"secretRef": {"name": "b/c"}}}, "threshold": {"max": 1}}]}, "spec.checks[0].web.auth.secretRef.name", "should match"),
     ("no source", {"checks": [{"name": "a", "threshold": {"max": 1}}]}, "spec.checks[0]", "a check has exactly one source"),
     ("a check without a name", {"checks": [changed(CHECK, name=None)]}, "spec.checks[0]", "a check without a template needs a name"),
     ("nothing to judge by", {"checks": [changed(CHECK, threshold=None)]}, "spec.checks[0]", "has a threshold or a condition (one of them)"),
@@ -435,9 +447,9 @@ async def test_templates_of_traffic(api: Api) -> None:
     for wrong, words in (
         (
             {**TEMPLATE, "threshold": None, "traffic": COUNTERS},
-            "a template has exactly one of: prometheus, compare, mirrored or traffic",
+            "a template has exactly one of: prometheus, web, compare, mirrored or traffic",
         ),
-        ({"threshold": {"max": 1}}, "a template has exactly one of: prometheus, compare, mirrored or traffic"),
+        ({"threshold": {"max": 1}}, "a template has exactly one of: prometheus, web, compare, mirrored or traffic"),
         ({"traffic": COUNTERS, "threshold": {"max": 1}}, "one of traffic has neither"),
     ):
         spec = {name: value for name, value in wrong.items() if value is not None}

@@ -8,6 +8,7 @@ from typing import Any
 from canary.checks.judges.answers import Answers
 from canary.checks.judges.comparison import Versus
 from canary.checks.judges.condition import Expression
+from canary.checks.judges.expected import AsExpected
 from canary.checks.judges.outcome import Broken, Flaw, Judge, Judged, NotJudged, Outcome
 from canary.checks.judges.slower import Slower
 from canary.checks.judges.threshold import Bounds
@@ -29,8 +30,14 @@ class _Against:
         return Versus.arguments(declared)
 
 
-JUDGES: Mapping[str, Any] = {"condition": Expression, "threshold": Bounds, "compare": _Against, "mirrored": Answers}
-"""By the field of the spec: a class with `of(declared, args, field)` and `arguments(declared)`."""
+JUDGES: Mapping[str, Any] = {
+    "condition": Expression,
+    "threshold": Bounds,
+    "compare": _Against,
+    "mirrored": Answers,
+    "web": AsExpected,
+}
+"""By the field of the spec, the first one that is there: a class with `of(declared, args, field)` and `arguments(declared)`."""
 
 
 def judge_of(declared: object, args: Mapping[str, str | None], field: str) -> Judge:

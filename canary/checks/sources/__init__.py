@@ -7,12 +7,15 @@ answers are kept or equal questions are told from others.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, ClassVar, Protocol, Self
 
+from canary.checks.sources.auth import Auth
 from canary.checks.sources.buckets import Buckets
 from canary.checks.sources.comparer import Comparer
 from canary.checks.sources.counters import Counters
 from canary.checks.sources.prometheus import Prometheus
+from canary.checks.sources.web import Web
 from canary.model.checks import BucketUnit, Comparison
 
 
@@ -31,6 +34,11 @@ class Source(Protocol):
     @property
     def text(self) -> str:
         """The question as people see it: the evidence in a status, the text that a message quotes."""
+        ...
+
+    @property
+    def auth(self) -> Auth | None:
+        """The Secret that it is asked with, if it is one of its own."""
         ...
 
     @property
@@ -53,11 +61,12 @@ def compared(declared: Comparison) -> Source:
     if asked.buckets is None or bounds is None:
         return Counters.of(declared)
     unit = (asked.unit or BucketUnit.SECONDS).seconds
-    return Buckets(asked.buckets, tuple(bound.seconds for bound in bounds), unit, asked.address)
+    return Buckets(asked.buckets, tuple(bound.seconds for bound in bounds), unit, asked.address, Auth.of(asked.auth))
 
 
 SOURCES: Mapping[str, Callable[[Any], Source]] = {
     "prometheus": Prometheus.of,
+    "web": Web.of,
     "compare": compared,
     "mirrored": Comparer.of,
 }
@@ -71,3 +80,12 @@ def source_of(declared: object) -> Source | None:
         if found is not None:
             return of(found)
     return None
+
+
+def of_platform(source: Source) -> Source:
+    """The same question, which a template of the platform team asks: a Secret that it names is the platform's."""
+    if source.auth is None:
+        return source
+    asked: Any = source
+    found: Source = replace(asked, auth=source.auth.of_platform)
+    return found

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 from canary.checks.render import names, render
+from canary.checks.sources.auth import Auth
+from canary.checks.sources.auth import rendered as bound
 from canary.checks.sources.prometheus import Prometheus
 
 
@@ -25,6 +27,7 @@ class Buckets:
     bounds: tuple[float, ...]
     unit: float = 1.0
     address: str | None = None
+    auth: Auth | None = None
 
     @property
     def text(self) -> str:
@@ -32,10 +35,10 @@ class Buckets:
 
     @property
     def parts(self) -> tuple[tuple[tuple[str, ...], Prometheus], ...]:
-        return (((*self.FIELD, "buckets"), Prometheus(self.buckets, self.address)),)
+        return (((*self.FIELD, "buckets"), Prometheus(self.buckets, self.address, self.auth)),)
 
     def names(self) -> frozenset[str]:
         return names(self.buckets)
 
     def rendered(self, variables: Mapping[str, Any]) -> Self:
-        return replace(self, buckets=render(self.buckets, variables))
+        return replace(self, buckets=render(self.buckets, variables), auth=bound(self.auth, variables))

@@ -17,6 +17,8 @@ class Comparer:
     LANGUAGE: ClassVar[str] = ""
     FIELD: ClassVar[tuple[str, ...]] = ("mirrored",)
 
+    auth: ClassVar[None] = None
+
     service: str = ""
     namespace: str = ""
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 from canary.checks.render import names, render
+from canary.checks.sources.auth import Auth
+from canary.checks.sources.auth import rendered as bound
 from canary.checks.sources.prometheus import Prometheus
 from canary.model.checks import Comparison
 
@@ -22,11 +24,12 @@ class Counters:
     requests: str
     failures: str
     address: str | None = None
+    auth: Auth | None = None
 
     @classmethod
     def of(cls, declared: Comparison) -> Self:
         counters = declared.prometheus
-        return cls(counters.requests or "", counters.failures or "", counters.address)
+        return cls(counters.requests or "", counters.failures or "", counters.address, Auth.of(counters.auth))
 
     @property
     def text(self) -> str:
@@ -35,7 +38,7 @@ class Counters:
     @property
     def parts(self) -> tuple[tuple[tuple[str, ...], Prometheus], ...]:
         return tuple(
-            ((*self.FIELD, name), Prometheus(query, self.address))
+            ((*self.FIELD, name), Prometheus(query, self.address, self.auth))
             for name, query in (("requests", self.requests), ("failures", self.failures))
         )
 
@@ -43,4 +46,9 @@ class Counters:
         return names(self.requests) | names(self.failures)
 
     def rendered(self, variables: Mapping[str, Any]) -> Self:
-        return replace(self, requests=render(self.requests, variables), failures=render(self.failures, variables))
+        return replace(
+            self,
+            requests=render(self.requests, variables),
+            failures=render(self.failures, variables),
+            auth=bound(self.auth, variables),
+        )

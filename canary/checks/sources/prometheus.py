@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 from canary.checks.render import names, render
+from canary.checks.sources.auth import Auth
+from canary.checks.sources.auth import rendered as bound
 from canary.model.checks import PrometheusSource
 
 
@@ -20,10 +22,11 @@ class Prometheus:
 
     query: str
     address: str | None = None
+    auth: Auth | None = None
 
     @classmethod
     def of(cls, declared: PrometheusSource) -> Self:
-        return cls(declared.query, declared.address)
+        return cls(declared.query, declared.address, Auth.of(declared.auth))
 
     @property
     def text(self) -> str:
@@ -37,4 +40,4 @@ class Prometheus:
         return names(self.query)
 
     def rendered(self, variables: Mapping[str, Any]) -> Self:
-        return replace(self, query=render(self.query, variables))
+        return replace(self, query=render(self.query, variables), auth=bound(self.auth, variables))

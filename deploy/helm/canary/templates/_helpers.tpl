@@ -35,29 +35,42 @@ app.kubernetes.io/component: controller
 {{- end -}}
 {{- end }}
 
-{{- /* Files that are asked for: name of the volume, variable, where from. A list in JSON. */ -}}
+{{- /* Files that are asked for: name of the volume, where from, and of each key the variable. A list in JSON. */ -}}
 {{- define "canary.files" -}}
 {{- $files := list -}}
 {{- with .Values.prometheus -}}
 {{- if .bearerToken.secret -}}
-{{- $files = append $files (dict "name" "prometheus-token" "env" "CANARY_PROMETHEUS_BEARER_TOKEN_FILE" "key" .bearerToken.key "secret" .bearerToken.secret) -}}
+{{- $files = append $files (dict "name" "prometheus-token" "secret" .bearerToken.secret "items" (list (dict "env" "CANARY_PROMETHEUS_BEARER_TOKEN_FILE" "key" .bearerToken.key))) -}}
 {{- end -}}
 {{- if and .ca.secret .ca.configMap -}}
 {{- fail "prometheus.ca: give a secret or a configMap, not both" -}}
 {{- end -}}
 {{- if or .ca.secret .ca.configMap -}}
-{{- $files = append $files (dict "name" "prometheus-ca" "env" "CANARY_PROMETHEUS_CA_FILE" "key" .ca.key "secret" .ca.secret "configMap" .ca.configMap) -}}
+{{- $files = append $files (dict "name" "prometheus-ca" "secret" .ca.secret "configMap" .ca.configMap "items" (list (dict "env" "CANARY_PROMETHEUS_CA_FILE" "key" .ca.key))) -}}
 {{- end -}}
 {{- if .headers.secret -}}
-{{- $files = append $files (dict "name" "prometheus-headers" "env" "CANARY_PROMETHEUS_HEADER_FILE" "key" .headers.key "secret" .headers.secret) -}}
+{{- $files = append $files (dict "name" "prometheus-headers" "secret" .headers.secret "items" (list (dict "env" "CANARY_PROMETHEUS_HEADER_FILE" "key" .headers.key))) -}}
+{{- end -}}
+{{- if .basicAuth.secret -}}
+{{- $user := dict "env" "CANARY_PROMETHEUS_USERNAME_FILE" "key" .basicAuth.usernameKey -}}
+{{- $password := dict "env" "CANARY_PROMETHEUS_PASSWORD_FILE" "key" .basicAuth.passwordKey -}}
+{{- $files = append $files (dict "name" "prometheus-basic-auth" "secret" .basicAuth.secret "items" (list $user $password)) -}}
+{{- end -}}
+{{- if .clientCertificate.secret -}}
+{{- $certificate := dict "env" "CANARY_PROMETHEUS_CLIENT_CERTIFICATE_FILE" "key" .clientCertificate.certificateKey -}}
+{{- $key := dict "env" "CANARY_PROMETHEUS_CLIENT_KEY_FILE" "key" .clientCertificate.keyKey -}}
+{{- $files = append $files (dict "name" "prometheus-client-certificate" "secret" .clientCertificate.secret "items" (list $certificate $key)) -}}
+{{- end -}}
+{{- if and .bearerToken.secret .basicAuth.secret -}}
+{{- fail "prometheus: give a bearerToken or basicAuth, not both" -}}
 {{- end -}}
 {{- if and $files (not .url) -}}
-{{- fail "prometheus.bearerToken, ca and headers are for prometheus.url, which is empty" -}}
+{{- fail "prometheus.bearerToken, basicAuth, clientCertificate, ca and headers are for prometheus.url, which is empty" -}}
 {{- end -}}
 {{- end -}}
 {{- with .Values.gatewayFeatures -}}
 {{- if .configMap -}}
-{{- $files = append $files (dict "name" "gateway-features" "env" "CANARY_GATEWAY_FEATURES" "key" .key "secret" "" "configMap" .configMap) -}}
+{{- $files = append $files (dict "name" "gateway-features" "secret" "" "configMap" .configMap "items" (list (dict "env" "CANARY_GATEWAY_FEATURES" "key" .key))) -}}
 {{- end -}}
 {{- end -}}
 {{ toJson $files }}
@@ -143,4 +156,10 @@ app.kubernetes.io/component: controller
 - apiGroups: [""]
   resources: [events]
   verbs: [create]
+{{- end }}
+
+{{- define "canary.rules.secrets" -}}
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [get]
 {{- end }}

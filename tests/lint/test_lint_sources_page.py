@@ -1,0 +1,64 @@
+"""The recipes of docs/sources.md: nobody ran them here, so at least their form is right."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from lint_kit import dump, rollout
+
+from canary.lint.run import lint
+from canary.lint.source import read
+
+PAGE = Path(__file__).parents[2] / "docs" / "sources.md"
+BLOCK = re.compile(r"^```yaml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+TEXT = PAGE.read_text()
+RECIPES = re.split(r"^### ", TEXT.partition("\n## Recipes\n")[2], flags=re.MULTILINE)[1:]
+
+
+def checked(block: dict[str, Any]) -> list[str]:
+    """What lint says of checks in a Rollout, or of the first one in a template that has the arguments which the block lists."""
+    if "args" not in block:
+        text = dump(rollout(checks=block["checks"]))
+    else:
+        (check,) = block["checks"]
+        spec = {name: value for name, value in check.items() if name != "name"}
+        args = [{"name": name, "default": "x"} for name in block["args"]]
+        kind = {"apiVersion": "canary.dev/v1alpha1", "kind": "CheckTemplate"}
+        text = yaml.safe_dump({**kind, "metadata": {"name": "x", "namespace": "team"}, "spec": {"args": args, **spec}})
+    documents, problems = read(text, "m.yaml")
+    assert not problems
+    return [finding.text for finding in lint(documents).findings if finding.severity.value == "error"]
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=[recipe.partition("\n")[0] for recipe in RECIPES])
+def test_a_recipe_is_a_check_and_says_that_nobody_ran_it(recipe: str) -> None:
+    """Schema, rules, JSON, JSONPath and variables, each as the controller has them."""
+    assert recipe.partition("\n")[2].strip().startswith("Not run here.")
+    (block,) = BLOCK.findall(recipe)
+    assert checked(yaml.safe_load(block)) == []
+
+
+def test_there_is_one_for_each_vendor() -> None:
+    """Those that people ask for."""
+    assert [recipe.partition("\n")[0] for recipe in RECIPES] == [
+        "New Relic",
+        "Dynatrace",
+        "Google Cloud Monitoring",
+        "Elasticsearch",
+        "Splunk",
+    ]
+
+
+def test_what_the_page_shows_besides_is_right_too() -> None:
+    """The first check, and the template of the platform."""
+    blocks = [yaml.safe_load(block) for block in BLOCK.findall(TEXT.partition("\n## Recipes\n")[0])]
+    (first, *_) = [block for block in blocks if "checks" in block]
+    assert checked(first) == []
+    (template,) = [block for block in blocks if block.get("kind") == "ClusterCheckTemplate"]
+    documents, problems = read(yaml.safe_dump(template), "m.yaml")
+    assert not problems
+    assert [finding.text for finding in lint(documents).findings if finding.severity.value == "error"] == []
