@@ -26,8 +26,10 @@ ASKING = frozenset(
     {
         reasons.AWAITING_APPROVAL,
         reasons.AWAITING_CANARY,
+        reasons.AWAITING_REPLICAS,
         reasons.AWAITING_STABLE,
         reasons.CHECKS_OBJECT,
+        reasons.GATE_CLOSED,
         reasons.CHECKS_UNKNOWN,
         reasons.SPLIT_MISMATCH,
         reasons.ROUTE_UNWRITABLE,
@@ -82,7 +84,7 @@ def _loud(status: RolloutStatus) -> Any:
     return (
         status.observed_generation,
         status.phase,
-        (status.message, status.split.written) if not status.active else None,
+        (status.message, status.split.written, status.scale) if not status.active else None,
         (
             (
                 status.run.number,
