@@ -43,8 +43,8 @@ def prepared(scope: Scope, index: int) -> tuple[Scope, Hold | None]:
             "Normal", reasons.CANARY_SCALED, f"run {scope.run.number}, {scope.step_text}: {what}", once=True
         )
         scope = scope.with_(ScaleWorkload(canary.name, canary.replicas, need), tell)
-    words = f"{_why(scope, canary, book, need)} ({_where(scope)})"
-    return scope, Hold(reasons.AWAITING_REPLICAS, words)
+    reason, why = _why(scope, canary, book, need)
+    return scope, Hold(reason, f"{why} ({_where(scope)})")
 
 
 def _where(scope: Scope) -> str:
@@ -68,21 +68,23 @@ def _may_write(scope: Scope, book: ScaleStatus, need: int) -> bool:
     return free and book.reached < need and first_hold(scope, (*EVERYWHERE, *OFF_RECORD)) is None
 
 
-def _why(scope: Scope, canary: WorkloadView, book: ScaleStatus, need: int) -> str:
+def _why(scope: Scope, canary: WorkloadView, book: ScaleStatus, need: int) -> tuple[str, str]:
     """What the next share waits for, and who could do something about it."""
     view = scope.facts.scaling
     short = f"{canary.name} has {canary.ready} ready of the {need} replicas that it needs"
     if view.autoscaler:
         advice = "raise its minimum, or wait" if canary.replicas else "it does not scale from zero: give it one replica"
-        return f"{short}; {view.autoscaler} scales it, so we do not: {advice}"
-    if not view.known:
-        return f"{short}; {view.unread or 'it is not known yet whether an autoscaler targets it'}"
-    if view.failed:
-        return f"{short}, and cannot be scaled: {view.failed}"
-    if canary.replicas < need <= book.reached:
+        words = f"{short}; {view.autoscaler} scales it, so we do not: {advice}"
+    elif not view.known:
+        words = f"{short}; {view.unread or 'it is not known yet whether an autoscaler targets it'}"
+    elif view.failed:
+        words = f"{short}, and cannot be scaled: {view.failed}"
+    elif canary.replicas < need <= book.reached:
         who = canary.scaler or "somebody unknown"
-        return f"{short}; {who} gave it {canary.replicas} again, which is not fought: scale it, or leave replicas out of its manifest"
-    return f"{short}; waiting for them"
+        words = f"{short}; {who} gave it {canary.replicas} again, which is not fought: scale it, or leave replicas out of its manifest"
+    else:
+        return reasons.AWAITING_REPLICAS, f"{short}; waiting for them"
+    return reasons.CANNOT_SCALE, words
 
 
 def waits_no_more(scope: Scope) -> Scope:

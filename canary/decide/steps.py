@@ -47,7 +47,7 @@ def step(scope: Scope) -> Next:
     if hold.reason == reasons.AWAITING_CANARY and scope.step.index == 0:
         scope, small = scaling.prepared(scope, 1)
         hold = small or hold
-    if hold.reason != reasons.AWAITING_REPLICAS:
+    if small is None:
         scope = scaling.waits_no_more(scope)
     if hold.reason == reasons.AWAITING_APPROVAL:
         return approval.ask(scope, hold.message)

@@ -124,7 +124,7 @@ async def test_a_refused_write_of_replicas_is_said_and_holds_nothing_else_up(wor
     """Without the right the Rollout says which is missing; an abort goes through all the same."""
     denied = Fault(verb="patch", resource="deployments", subresource="scale", status=403, times=None)
     await begin(world, canary=1)
-    world.api.faults.append(denied)
+    world.api.faults.add(denied)
     await release(world)
     await world.until(lambda: "cannot be scaled" in world.message())
     assert "2 replicas" in world.message()
