@@ -120,7 +120,10 @@ class Window(ApiModel):
     def open_at(self, now: datetime) -> bool:
         """Whether it is open at a moment (aware)."""
         there = now.astimezone(self._zone)
-        today, clock = there.weekday(), there.time()
+        return self._shows(there.weekday(), there.time())
+
+    def _shows(self, today: int, clock: time) -> bool:
+        """Whether a clock there shows a time of the window on a day of the week (0: Monday)."""
         begins, ends = self._times
         if ends is None or begins < ends:
             return today in self._days and begins <= clock and (ends is None or clock < ends)
@@ -163,6 +166,16 @@ class Window(ApiModel):
             else:
                 high = middle
         return start + timedelta(seconds=high)
+
+    @property
+    def longest_closed(self) -> timedelta:
+        """The longest that it is closed in one piece, in a week in which nobody sets a clock."""
+        minutes = [self._shows(day, time(minute // 60, minute % 60)) for day in range(7) for minute in range(1440)]
+        longest = closed = 0
+        for open_ in minutes * 2:  # the night from Sunday to Monday is in one piece
+            closed = 0 if open_ else closed + 1
+            longest = max(longest, closed)
+        return timedelta(minutes=longest)
 
     def __str__(self) -> str:
         """For people: `Mon-Fri 09:00-17:00 Europe/Berlin`."""

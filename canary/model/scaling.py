@@ -16,6 +16,7 @@ MOST_REPLICAS = 1000
 """More than a canary is ever given: a record that somebody forged orders no fleet."""
 
 MATCH_SHARE = "MatchShare"
+SIZE_PATTERN = rf"^({MATCH_SHARE}|[1-9][0-9]{{0,2}}|1000)$"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,7 @@ class CanarySize(_Parsed):
     replicas: int | None
 
     _schema: ClassVar[dict[str, Any]] = number_or_string(
-        minimum=1, maximum=MOST_REPLICAS, pattern=rf"^({MATCH_SHARE}|[1-9][0-9]{{0,2}}|1000)$", maxLength=10
+        minimum=1, maximum=MOST_REPLICAS, pattern=SIZE_PATTERN, maxLength=10
     )
 
     @classmethod
