@@ -449,6 +449,11 @@ class Promises:
         assert intent.mode is not Mode.ROLLBACK, f"{where} is raised to {share} % by a rollback"
         assert intent.run not in self.failed, f"{where} is raised to {share} % in failed run {intent.run}"
         assert (spot(action), rule) not in self.lowered, f"{where} is raised to {share} % against a person"
+        scale = self.world.spec.scale
+        if scale is not None and intent.mode is Mode.STEP:
+            need = scale.replicas(pair.weights.share, self.world.stable.replicas)
+            ready = self.world.canary.ready
+            assert ready >= need, f"{where} is raised to {share} %, which takes {need} replicas: {ready} are ready"
         allowed = of(self.allowed.get(intent.run, {ALL: Fraction(0)}), pair.key)
         assert pair.weights.share <= allowed, f"{where} is raised to {share} % where {float(allowed)} is allowed"
 
