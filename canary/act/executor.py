@@ -20,6 +20,7 @@ from canary.act.backoff import Backoffs
 from canary.act.events import EventRecorder
 from canary.act.gate import Gate, always_open
 from canary.act.reading import moved
+from canary.act.replicas import ReplicaWriter
 from canary.act.routes import RouteWriter
 from canary.act.workloads import WorkloadWriter
 from canary.decide.actions import (
@@ -29,8 +30,10 @@ from canary.decide.actions import (
     CopyPodSpec,
     EmitEvent,
     ForgetPodSpec,
+    ReleaseReplicas,
     RemoveFinalizer,
     RestorePodSpec,
+    ScaleWorkload,
     StampRequest,
     WriteRoute,
 )
@@ -123,8 +126,11 @@ class Executor:
         self._takeovers: Places = takeovers or self._limit
         self._routes = RouteWriter(key, kube, store, on_rollback, confirms)
         self._workloads = WorkloadWriter(key, kube, store)
+        self._replicas = ReplicaWriter(key, kube, store)
         self.unwritten: dict[RouteKey, str] = {}
         """Why the last write of a route failed, as long as it does."""
+        self.unscaled: CanaryError | None = None
+        """Why the last write of the canary's replicas failed, as long as it does."""
         self._told: set[tuple[str, str]] = set()
         self._in_flight: dict[str, asyncio.Task[None]] = {}
         self._round = 0
@@ -260,6 +266,8 @@ class Executor:
         except CanaryError as error:
             if isinstance(action, WriteRoute):
                 self.unwritten[action.key] = str(error)
+            if isinstance(action, ScaleWorkload | ReleaseReplicas):
+                self.unscaled = error
             count = self._backoffs.failed(name, now, error)
             result.failed[name] = error
             if count == 1 or count % 50 == 0:
@@ -267,6 +275,8 @@ class Executor:
                 self._recorder.event(world.rollout, EmitEvent("Warning", "WriteFailed", what), now)
             return
         self._backoffs.succeeded(name)
+        if isinstance(action, ScaleWorkload | ReleaseReplicas):
+            self.unscaled = None
         if isinstance(action, WriteRoute):
             self.unwritten.pop(action.key, None)
             if fresh:
@@ -294,6 +304,10 @@ class Executor:
                 return await self._workloads.restore(action.target)
             case ForgetPodSpec():
                 return await self._workloads.forget(action.target)
+            case ScaleWorkload():
+                return await self._replicas.scale(action, world.rollout, gate)
+            case ReleaseReplicas():
+                return await self._replicas.release(action)
             case EmitEvent():
                 return True
             case _:
@@ -342,7 +356,7 @@ def _name(action: Action) -> str:
         case WriteRoute():
             mode = action.intent.mode if action.intent is not None else "release"
             return f"WriteRoute({action.key.label}, {mode})"
-        case CopyPodSpec() | RestorePodSpec() | ForgetPodSpec():
+        case CopyPodSpec() | RestorePodSpec() | ForgetPodSpec() | ScaleWorkload() | ReleaseReplicas():
             return f"{type(action).__name__}({action.target})"
         case _:
             return type(action).__name__

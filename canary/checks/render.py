@@ -50,7 +50,7 @@ def variables(
 ) -> dict[str, Any]:
     """What `render` takes. `stable` and `canary` have service, namespace and port; `window` is text such as "1m".
 
-    `weight` is the canary's share in percent of the pair; `step` is what the step is about: mirror, match, weight or approval; `args` are those of the check, defaults filled in.
+    `weight` is the canary's share in percent of the pair; `step` is what the step is about: mirror, match, weight, gate or approval; `args` are those of the check, defaults filled in.
     `backend` is the one of both that a query is rendered for, where it is rendered once for each; elsewhere there is none.
     """
     return {

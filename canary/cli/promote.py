@@ -23,7 +23,7 @@ def promote(
         bool,
         typer.Option(
             "--full",
-            help="Skip the steps, holds and approvals that are left; checks that fail or are Unknown still object.",
+            help="Skip the steps, holds, gates and approvals that are left; checks that fail or are Unknown still object.",
         ),
     ] = False,
     ignore_unknown: Annotated[

@@ -60,12 +60,14 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> RenderableTy
 def _timeline(plan: Plan) -> Iterator[RenderableType]:
     rows = []
     for step in plan.times.steps:
-        waits = "waits for a person" if step.approval else ""
-        if step.ends > step.over + 0.5:
-            waits = f"{waits}{', ' if waits else ''}waits {_span(step.ends - step.over)} for its checks"
+        waiting = [f"waits {_span(step.ends - step.over)} for its checks"] if step.ends > step.over + 0.5 else []
+        waiting = [f"waits for its window ({step.gate})"] * bool(step.gate) + waiting
+        waits = ", ".join(["waits for a person"] * step.approval + waiting)
         rows.append((str(step.index), step.label, _span(step.starts), _span(step.hold), _span(step.ends), waits))
     yield table(("STEP", TRAFFIC, "STARTS", "HOLD", "ENDS", ""), rows)
-    people = f", and the time of {counted(plan.approvals, 'approval')}" if plan.approvals else ""
+    more = [f"the time of {counted(plan.approvals, 'approval')}"] if plan.approvals else []
+    more += [f"the time until {'the window opens' if plan.gates == 1 else 'windows open'}"] if plan.gates else []
+    people = f", and {listing(more)}" if more else ""
     yield _line(f"In all {_span(plan.times.total)}{people}; {afterwards(plan)}.")
     if plan.early:
         yield _line(f"{listing(list(plan.early))} may end a hold sooner (promoteEarly): these are the latest times.")

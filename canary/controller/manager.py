@@ -151,6 +151,21 @@ class Manager:
         """Whether all policies are known, in a namespace or (None) everywhere."""
         self.wake(self.deps.store.know_policies(place, known=known))
 
+    def autoscaler(self, resource: str, kind: str | None, document: Json) -> None:
+        """An autoscaler appeared, changed or vanished; `resource` is its kind."""
+        store = self.deps.store
+        gone = kind == "DELETED"
+        found = store.drop_autoscaler(resource, key_of(document)) if gone else store.put_autoscaler(resource, document)
+        self.wake(found, paced=True)
+
+    def know_autoscalers(self, resource: str, place: str | None, why: str) -> None:
+        """All autoscalers of a kind are known in a namespace (None: everywhere), or cannot be, and `why`."""
+        self.wake(self.deps.store.know_autoscalers(resource, place, why))
+
+    def forget_autoscalers(self, resource: str, place: str | None) -> None:
+        """A kind of autoscaler is served no more: what was seen of it counts no more."""
+        self.deps.store.autoscalers.forget(resource, place)
+
     async def go_on(self) -> None:
         """Everything is known that runs move by: look at those under way. Returns when that is done."""
         self.deps.store.around.complete = False
@@ -274,6 +289,8 @@ class Manager:
             return True
         received = Received(refusals=self._validation.refusals(key))
         observation = observe(self.deps, key, rollout, rollout.spec, rollout.status, received)
+        if observation.decision.wake_at is not None:
+            return True  # something is left of a run that only takes time
         return bool(observation.decision.actions) or urgency(rollout.status, observation.status, 0) is not Urgency.NONE
 
     def _reconcile(self, key: Key) -> None:

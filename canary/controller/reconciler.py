@@ -361,6 +361,8 @@ class Reconciler:
             blind=deps.sight.blind,
             blind_since=deps.sight.since,
             unwritten=self._executor.unwritten,
+            unscaled=self._executor.unscaled,
+            time_of_day=deps.kube.server_time if self._spec is not None and self._spec.gated else None,
             good=self._measurements.good,
         )
 
@@ -383,7 +385,8 @@ class Reconciler:
         known = [at for at in times if at is not None]
         waiting = any(not isinstance(action, EmitEvent) for action in observation.decision.actions)
         busy = self._executor.busy or self._record.busy
-        if not observation.status.active and not waiting and not owed and not busy and not self._wake.is_set():
+        due = observation.decision.wake_at is not None
+        if not observation.status.active and not (waiting or owed or busy or due) and not self._wake.is_set():
             return FINISHED
         return min(known, default=None)
 

@@ -15,6 +15,7 @@ from canary.act.events import EventRecorder
 from canary.checks.sources.comparer import Comparer
 from canary.checks.sources.prometheus import Prometheus
 from canary.checks.sources.web import Web
+from canary.controller.autoscalers import AutoscalerInformers
 from canary.controller.clock import Clock, SystemClock
 from canary.controller.comparers import replicas
 from canary.controller.handlers import watch
@@ -139,7 +140,8 @@ async def serve(
         informers = Informers(kube, manager, settings.namespaces, lookout)
         survey = Survey(kube, manager, settings.namespaces, lookout)
         resync = Resync(kube, manager, settings.namespaces, clock)
-        for work in (lookout.beat(manager), resync.run(), _after(informers.synced, survey.run())):
+        scalers = AutoscalerInformers(kube, manager, settings.namespaces, lookout)
+        for work in (lookout.beat(manager), resync.run(), _after(informers.synced, survey.run()), scalers.run()):
             stack.callback(asyncio.create_task(work).cancel)
         host, port = parse_address(settings.metrics_address)
         http = TelemetryServer(

@@ -68,6 +68,22 @@ class ForgetPodSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class ScaleWorkload:
+    """Give a workload so many replicas, by its scale subresource: only if it still has as many as were `found`."""
+
+    target: str
+    found: int
+    replicas: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseReplicas:
+    """Give the ownership of a workload's replicas back: they stay as many as they are."""
+
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
 class StampRequest:
     """Give a plain request an id, so that it is done exactly once."""
 
@@ -98,6 +114,8 @@ Action = (
     | CopyPodSpec
     | RestorePodSpec
     | ForgetPodSpec
+    | ScaleWorkload
+    | ReleaseReplicas
     | StampRequest
     | ClearRequest
     | EmitEvent

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from canary.decide import gates
 from canary.decide.scope import Scope
 from canary.model.evolution import accepted, reached, unaccepted
 from canary.model.status import Phase
@@ -27,6 +28,10 @@ def wake(scope: Scope) -> datetime | None:
         times.append(step.unaccepted_since + scope.spec.accept_timeout.delta)
     if scope.spec.deadline is not None:
         times.append(run.started_at + scope.spec.deadline.delta)
+    if scope.status.scale is not None and scope.spec.scale is not None and scope.status.scale.short_since is not None:
+        times.append(scope.status.scale.short_since + scope.spec.scale.timeout.delta)
+    if scope.spec.gated and (again := gates.looks_again(scope)) is not None:
+        times.append(again)
     times += [
         status.unknown_since + check.settings.hold_limit.delta
         for check, status in scope.judging

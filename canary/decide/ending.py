@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from canary.decide import reasons
+from canary.decide import reasons, scaling
 from canary.decide.actions import EmitEvent, RemoveFinalizer
 from canary.decide.common import wake
 from canary.decide.copying import tidied_copy
@@ -58,9 +58,12 @@ def end(scope: Scope, phase: Phase, reason: str, message: str) -> Decision:
     needs_no_run = scope.run.revision or revisions.settled
     if swap and scope.facts.stable is not None:  # the stable workload of today is the canary of the next run
         needs_no_run = scope.facts.stable.revision
+    drains = None if swap else scaling.over(scope)
     scope = scope.with_(
         EmitEvent("Normal" if won else "Warning", reason, f"run {scope.run.number} {words}: {message}"),
-        RemoveFinalizer(),
+        # The Rollout stays for as long as the canary drains.
+        *(() if drains is not None else (RemoveFinalizer(),)),
+        scale=drains,
         run=told(scope.run, message),
         phase=phase,
         paused=None,

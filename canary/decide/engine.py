@@ -8,7 +8,7 @@ from functools import partial, reduce
 
 from canary.checks.judges.against import Against
 from canary.checks.judges.answers import Answers
-from canary.decide import reasons
+from canary.decide import reasons, scaling
 from canary.decide.actions import (
     Action,
     AddFinalizer,
@@ -199,4 +199,11 @@ def _deleting(scope: Scope) -> Decision:
         left += tuple(fence for fence in fences(scope) if fence.key not in scope.facts.unwritten)
     if left:
         return scope.with_(*left).decide(reasons.DELETING, f"{message}: putting its routes back to stable")
+    if scope.active and scope.status.scale is not None and scope.status.scale.drained_since is None:
+        scope = scope.with_(scale=scaling.over(scope))
+    scope, wake_at = scaling.left(scope, leaving=True)
+    if scope.status.scale is not None or scope.actions:
+        return scope.decide(
+            reasons.DELETING, f"{message}: its routes are back, the replicas of its canary follow", wake_at
+        )
     return scope.with_(RemoveFinalizer()).decide(reasons.DELETING, message)

@@ -132,6 +132,29 @@ class WorkloadView:
     """How many are wanted."""
     images: str = ""
     """Of its containers, with commas in between; for people."""
+    scaled: bool = False
+    """We are on record as who has scaled it: its replicas are ours to give back."""
+    scaler: str = ""
+    """The field manager, other than us, that set its replicas last."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScalingView:
+    """Who else scales the canary workload, and how our own writes of its replicas go."""
+
+    known: bool = False
+    """Whether it is known which autoscalers there are."""
+    unread: str = ""
+    """Why that cannot be known, where it is not for want of time."""
+    autoscaler: str = ""
+    """Kind and name of one that targets the workload; empty: none does."""
+    failed: str = ""
+    """Why the last write of its replicas failed, as long as it does."""
+    denied: bool = False
+    """It failed for want of a right: trying again is of no use."""
+
+
+UNSCALABLE = ScalingView()
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,5 +240,9 @@ class Facts:
     """Members of the status on record that no version of ours would have written; they count as absent."""
     unwritten: Mapping[RouteKey, str] = field(default_factory=dict)
     """Why the last write of a route failed, as long as it does."""
+    scaling: ScalingView = UNSCALABLE
+    """Looked at only where the Rollout declares `scale`, or has something left of it."""
+    time_of_day: datetime | None = None
+    """What the API server's clock says, which is set by its people: for hours of the week and nothing else. None: nobody knows."""
     good: Mapping[str, datetime] = field(default_factory=dict)
     """Comparisons that have proved the canary good, and since when they have counted. Only this controller has seen it."""

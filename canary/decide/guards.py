@@ -118,6 +118,20 @@ def not_accepted(scope: Scope) -> Stop | None:
     )
 
 
+def canary_too_small(scope: Scope) -> Stop | None:
+    """The canary has been too small for its next share for longer than is waited for that."""
+    scale, book, canary = scope.spec.scale, scope.status.scale, scope.facts.canary
+    if scale is None or book is None or book.short_since is None or canary is None or scope.facts.blind:
+        return None
+    if canary.ready >= book.needed or scope.now < book.short_since + scale.timeout.delta:
+        return None
+    view = scope.facts.scaling
+    why = f": {view.failed}" if view.failed else f": {view.autoscaler} scales it" if view.autoscaler else ""
+    short = f"{canary.ready} of the {book.needed} replicas that its next share needs"
+    text = f"canary workload {canary.name} has had too few ready for {scale.timeout}: {short}{why}"
+    return Stop(reasons.CANARY_TOO_SMALL, text, policy=True)
+
+
 def past_deadline(scope: Scope) -> Stop | None:
     """The run takes longer than its deadline."""
     deadline = scope.spec.deadline
@@ -147,6 +161,7 @@ STOP: tuple[Guard, ...] = (
     check_failed,  # the numbers said no often enough
     hold_limit_exceeded,  # nobody could say for too long
     not_accepted,  # the gateway refused our route
+    canary_too_small,  # it never came to be large enough
     past_deadline,  # time is up
 )
 """An abort comes before all of these: requests are served first."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from canary.checks.resolve import ResolvedCheck
-from canary.decide import approval, reasons
+from canary.decide import approval, gates, reasons
 from canary.decide.common import LOUD
 from canary.decide.comparing import applicable
 from canary.decide.early import proved_good
@@ -179,6 +179,12 @@ def time_left(scope: Scope) -> Hold | None:
     return None if over or proved_good(scope) else _holding(scope)
 
 
+def gate_closed(scope: Scope) -> Hold | None:
+    """Something else has to say that the next step may begin."""
+    words = gates.closed(scope)
+    return Hold(reasons.GATE_CLOSED, f"{words}; {_held_at(scope)}") if words else None
+
+
 def unapproved(scope: Scope) -> Hold | None:
     """A person has to say that the next step may begin."""
     if not approval.wanted(scope):
@@ -193,11 +199,16 @@ EVERYWHERE: tuple[Rule, ...] = (
     unheard,  # nor what a person wants
 )
 
-RISE: tuple[Rule, ...] = (
-    no_ready_replica,  # users would get 503s
+OFF_RECORD: tuple[Rule, ...] = (
     run_off_record,  # a crash would lose the run
     step_off_record,  # or its step
     routes_of_another,  # two would write
+)
+"""What forbids to do anything for the next step that a restart would have to know of."""
+
+RISE: tuple[Rule, ...] = (
+    no_ready_replica,  # users would get 503s
+    *OFF_RECORD,
 )
 """What forbids more weight however good the numbers are."""
 
@@ -216,6 +227,7 @@ AT_STEP: tuple[Rule, ...] = (
     split_mismatch,  # or they are about another step than this one
     check_silent,  # nobody says yes
     time_left,  # the step is to last
+    gate_closed,  # something else says no
     unapproved,  # a person is asked
 )
 

@@ -9,7 +9,9 @@ from canary.decide.scope import Decision, Scope
 from canary.model.evolution import pause_since
 from canary.model.status import Phase
 
-BY_POLICY = frozenset({reasons.CHECK_FAILED, reasons.HOLD_LIMIT_EXCEEDED, reasons.NOT_ACCEPTED})
+BY_POLICY = frozenset(
+    {reasons.CHECK_FAILED, reasons.HOLD_LIMIT_EXCEEDED, reasons.NOT_ACCEPTED, reasons.CANARY_TOO_SMALL}
+)
 """Reasons of a pause that spec.onFailure asked for."""
 
 BY_HAND = frozenset({reasons.PAUSED_BY_REQUEST, reasons.LOWERED_BY_HAND, reasons.CONTESTED, reasons.STABLE_CHANGED})

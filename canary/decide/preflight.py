@@ -56,10 +56,17 @@ def canary_has_traffic(facts: Facts) -> Iterator[Objection]:
                 )
 
 
+def autoscalers_unknown(facts: Facts) -> Iterator[Objection]:
+    """Nobody can tell whether an autoscaler targets a canary that is to be scaled: it would be written against."""
+    if facts.scaling.unread:
+        yield Objection(reasons.AUTOSCALERS_UNKNOWN, f"spec.scale: {facts.scaling.unread}")
+
+
 PREFLIGHT: tuple[Rule, ...] = (
     workload_missing,  # nothing to release, or nowhere to release it to
     not_served,  # nobody would be served
     canary_has_traffic,  # what a rollback takes could not be given back
+    autoscalers_unknown,  # two would scale one workload
 )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from canary.decide import approval, reasons
+from canary.decide import approval, gates, reasons
 from canary.decide.actions import EmitEvent
 from canary.decide.common import at
 from canary.decide.guards import Stop
@@ -101,7 +101,8 @@ def _promote(scope: Scope, _request: Request) -> Answer:
         case Phase.PROGRESSING if approval.declared(scope):
             return _done(f"{scope.step_text} is approved", approval.give(scope).goto())
         case Phase.PROGRESSING:
-            return _refused(f"{scope.step_text} waits for no approval; `promote --full` skips the rest")
+            gate = f" ({closed})" if (closed := gates.closed(scope)) else ""
+            return _refused(f"{scope.step_text} waits for no approval{gate}; `promote --full` skips the rest")
         case Phase.PROMOTING if scope.run.outcome is None and scope.spec.promotion_mode is Promotion.AWAIT:
             return _done("returning traffic to stable", scope.with_(step=approved(scope.step)).goto())
         case Phase.PROMOTING:
@@ -125,10 +126,13 @@ def _promote_full(scope: Scope, request: Request) -> Answer:
         return _refused(f"check {failing[0]} fails; a release that fails is not promoted")
     scope = at(scope, Phase.PROGRESSING)
     scope = scope.with_(run=hurried(scope.run, scope.step.index, ignore_unknown=request.ignore_unknown))
+    gated = any(step.gate is not None for step in scope.spec.steps[max(scope.step.index - 1, 0) :])
+    left = "holds, gates" if gated else "holds"
     if request.ignore_unknown:
-        text = "the remaining holds, approvals and unknown checks are skipped; gateways and failing checks are not"
+        text = f"the remaining {left}, approvals and unknown checks are skipped; gateways and failing checks are not"
         return _done(text, scope.goto())
-    text = "the remaining holds and approvals are skipped; gateways and checks are not"
+    left = f"{left} and approvals"
+    text = f"the remaining {left} are skipped; gateways and checks are not"
     unknown = [status for _, status in scope.judging if status.verdict is VerdictKind.UNKNOWN]
     if unknown and scope.wants_traffic:
         text += f": {unknown[0].name} is unknown ({unknown[0].reason}), and `promote --full --ignore-unknown` goes on without it"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from canary.decide import reasons
+from canary.decide import reasons, scaling
 from canary.decide.actions import AddFinalizer, EmitEvent, RemoveFinalizer, RestorePodSpec, WriteRoute
 from canary.decide.copying import tidied_copy
 from canary.decide.facts import RouteView
@@ -104,6 +104,7 @@ def begin(scope: Scope, *, by: str, reason: str) -> Scope:
         routes=routes,
         paused=None,
         overrides=(),
+        scale=scaling.begun(scope),
     )
     return scope.with_(*writes(scope))
 
@@ -158,7 +159,7 @@ def _tidy(scope: Scope) -> Scope:
             *left, EmitEvent("Warning", reasons.LEFTOVER, f"no run is active: put {names} back to stable")
         )
     scope = _tidy_copy(scope)
-    if scope.facts.finalizer and not left:
+    if scope.facts.finalizer and not left and scope.status.scale is None:
         scope = scope.with_(RemoveFinalizer())
     return scope
 
@@ -191,7 +192,8 @@ def _invalid(scope: Scope) -> Decision:
     reason = scope.facts.problems[0].reason
     if scope.status.phase is not Phase.INVALID:
         scope = scope.with_(EmitEvent("Warning", reasons.INVALID, message))
-    return scope.with_(phase=Phase.INVALID, step=None, split=SplitStatus()).decide(reason, message)
+    scope, wake_at = scaling.settled(scope)
+    return scope.with_(phase=Phase.INVALID, step=None, split=SplitStatus()).decide(reason, message, wake_at)
 
 
 def _rest(scope: Scope, message: str, reason: str) -> Decision:
@@ -201,7 +203,8 @@ def _rest(scope: Scope, message: str, reason: str) -> Decision:
         phase = Phase.SUCCEEDED
     elif run is not None and run.outcome is Outcome.ROLLED_BACK:
         phase = Phase.ROLLED_BACK
-    return scope.with_(phase=phase).decide(reason, message)
+    scope, wake_at = scaling.settled(scope)
+    return scope.with_(phase=phase).decide(reason, message, wake_at)
 
 
 def _resting_words(scope: Scope, objecting: tuple[Objection, ...]) -> tuple[str, str]:

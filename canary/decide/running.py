@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from canary.decide import approval, reasons
+from canary.decide import approval, reasons, scaling
 from canary.decide.actions import EmitEvent, ForgetPodSpec
 from canary.decide.availability import back, noted
 from canary.decide.common import note_acceptance, wake
@@ -51,7 +51,7 @@ def _unavailable(scope: Scope) -> Next:
 
 def paused(scope: Scope) -> Next:
     """Waits for a person; still stops when it must, and still puts back what others raise."""
-    scope = noted(note_acceptance(scope))
+    scope = scaling.waits_no_more(noted(note_acceptance(scope)))
     stop = objection(scope)
     if stop is not None:
         return fail(scope, stop)
@@ -93,7 +93,7 @@ def resume(scope: Scope, why: str) -> Next:
         stable = scope.facts.stable
         forgotten = (ForgetPodSpec(stable.name),) if stable is not None and stable.copied is not None else ()
         scope = scope.with_(*forgotten, run=replacing(scope.run, replaced(scope)))
-    scope = scope.with_(
+    scope = scaling.forgiven(scope).with_(
         EmitEvent("Normal", reasons.RESUMED, f"{scope.step_text}: resumed: {why}"),
         run=available(scope.run),
         phase=Phase.PROGRESSING,

@@ -27,6 +27,7 @@ from canary.model.status import (
     RolloutStatus,
     RouteStatus,
     RunStatus,
+    ScaleStatus,
     SplitStatus,
     StepStatus,
     TrafficStatus,
@@ -100,6 +101,7 @@ class Changes(TypedDict, total=False):
     checks: tuple[CheckStatus, ...]
     routes: tuple[RouteStatus, ...]
     revisions: RevisionsStatus
+    scale: ScaleStatus | None
     swapped: bool
     paused: PauseStatus | None
     overrides: tuple[datetime, ...]

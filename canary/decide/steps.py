@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from canary.decide import approval, matching, mirroring, reasons
+from canary.decide import approval, matching, mirroring, reasons, scaling
 from canary.decide.actions import EmitEvent, ForgetPodSpec
 from canary.decide.common import at, note_acceptance, wake
 from canary.decide.early import proved_good
@@ -22,6 +22,11 @@ def step(scope: Scope) -> Next:
         scope = scope.with_(*retracted(scope), step=at_step(scope.step.index, scope.step.total, scope.step.started_at))
     if refusal:
         return scope.decide(reasons.ROUTE_UNWRITABLE, f"{refusal} ({scope.step_text})", wake(scope))
+    scope, small = scaling.too_small_to_rise(scope)
+    if small is not None:
+        # As above: a gateway's time begins when it has something to accept.
+        scope = scope.with_(step=at_step(scope.step.index, scope.step.total, scope.step.started_at))
+        return scope.decide(small.reason, small.message, wake(scope))
     scope, pending = writing(scope)
     if pending:
         if scope.step.unaccepted_since is None:
@@ -39,6 +44,11 @@ def step(scope: Scope) -> Next:
     hold = held_by(scope)
     if hold is None:
         return _advance(scope)
+    if hold.reason == reasons.AWAITING_CANARY and scope.step.index == 0:
+        scope, small = scaling.prepared(scope, 1)
+        hold = small or hold
+    if small is None:
+        scope = scaling.waits_no_more(scope)
     if hold.reason == reasons.AWAITING_APPROVAL:
         return approval.ask(scope, hold.message)
     return scope.decide(hold.reason, hold.message, wake(scope))
@@ -68,7 +78,8 @@ def _advance(scope: Scope) -> Next:
         return scope.goto(Place.PROMOTING)
     extras = scope.mirror_at(index) is not None or scope.match_at(index) is not None
     if extras or scope.shares.rises_to(scope.shares_at(index)):
-        hold = first_hold(scope, RISE)
+        scope, small = scaling.prepared(scope, index)
+        hold = small or first_hold(scope, RISE)
         if hold is not None:
             return scope.decide(hold.reason, hold.message, wake(scope))
     return enter(_ended_early(scope), index)
@@ -104,6 +115,8 @@ def _wants(scope: Scope) -> str:
         parts.append("requests that opt in to the canary")
     if declared is not None and declared.hold is not None:
         parts.append(f"hold {declared.hold}")
+    if declared is not None and declared.gate is not None:
+        parts.append(f"then wait for its window ({declared.gate.window})")
     if approval.declared(scope):
         parts.append("then wait for approval")
     return ", ".join(parts)

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from canary.model.evolution import excused, postponed, unseen
+from canary.model.evolution import excused, postponed, replicas_unseen, unseen
 from canary.model.status import RolloutStatus
 
 AGREE = timedelta(seconds=2)
@@ -33,6 +33,8 @@ def delayed(status: RolloutStatus, by: timedelta) -> RolloutStatus:
         changes["step"] = postponed(status.step, by)
     if status.run is not None:
         changes["run"] = unseen(status.run, by)
+    if status.scale is not None:
+        changes["scale"] = replicas_unseen(status.scale, by)
     return status.model_copy(update=changes)
 
 

@@ -104,8 +104,11 @@ class KubeClient:
 
         return Courier(self._transport, lanes, other)
 
-    async def get(self, res: Resource, name: str, namespace: str | None = None) -> Object:
-        return await self._json("GET", res.path(namespace, name), "get", res.plural, patience=PATIENCE)
+    async def get(
+        self, res: Resource, name: str, namespace: str | None = None, *, subresource: str | None = None
+    ) -> Object:
+        resource = f"{res.plural}/{subresource}" if subresource else res.plural
+        return await self._json("GET", res.path(namespace, name, subresource), "get", resource, patience=PATIENCE)
 
     async def list(
         self,

@@ -40,7 +40,9 @@ class Kube(Protocol):
         """Who we are as far as the configuration tells; empty when it does not."""
         ...
 
-    async def get(self, res: Resource, name: str, namespace: str | None = None) -> Object:
+    async def get(
+        self, res: Resource, name: str, namespace: str | None = None, *, subresource: str | None = None
+    ) -> Object:
         """One object. Raises NotFound."""
         ...
 

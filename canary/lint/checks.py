@@ -21,6 +21,7 @@ from canary.lint.world import World
 from canary.model.checks import Check, Settings, TemplateKind, TemplateRef
 from canary.model.rollout import RolloutSpec
 from canary.model.templates import Argument, CheckTemplateSpec
+from canary.rehearse.doubts import gate_doubts
 
 _WORST = Severity.ERROR
 
@@ -98,6 +99,8 @@ def rollout_findings(document: Document, spec: RolloutSpec, world: World) -> Fou
     for index, check in enumerate(spec.checks):
         yield from _check(document, spec, check, index, world)
     yield from mirrored.unread(document, spec)
+    for words in gate_doubts(spec):
+        yield document.finding(Severity.WARNING, Rule.PLAN, ("spec", "deadline"), words)
     yield from _traffic(document, spec, world)
 
 

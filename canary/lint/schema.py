@@ -20,7 +20,9 @@ from canary.lint.source import Document
 from canary.model import jsonschema as editor
 from canary.model.checks import ARG_PATTERN, ARGS_NEED_A_TEMPLATE, FAILURES_PATTERN, NAME_PATTERN
 from canary.model.crd import crds
+from canary.model.gates import FROM_PATTERN, TO_PATTERN, ZONE_PATTERN
 from canary.model.rollout import API_VERSION, GONE, GROUP
+from canary.model.scaling import SIZE_PATTERN
 from canary.model.steps import STEP_ASKS
 from canary.model.values import ALPHA_PATTERN, DURATION_PATTERN, LIMIT_TEMPLATE_PATTERN, SHARE_PATTERN
 
@@ -39,12 +41,16 @@ _WORDS = {
     editor.LABEL_NAME: _A_NAME,
     editor.OBJECT_NAME: f"{_A_NAME}; dots may stand between such parts",
     ARG_PATTERN: "the name of an argument: letters, digits, dashes and underscores",
+    FROM_PATTERN: 'a time of day; write for example "09:00", in quotes',
+    TO_PATTERN: 'a time of day; write for example "17:00", in quotes, or "24:00" for midnight',
+    ZONE_PATTERN: "the name of a time zone in the IANA database; write for example Europe/Berlin",
+    SIZE_PATTERN: "a size; write MatchShare, or a number of replicas from 1 to 1000",
     r"^https?://.+$": "an address; write for example http://prometheus.monitoring:9090",
 }
 """What a pattern wants, for people."""
 
 _CONDITIONS = (
-    (STEP_ASKS, "a step asks for something: weight, rules, mirror, match or approval"),
+    (STEP_ASKS, "a step asks for something: weight, rules, mirror, match, gate or approval"),
     (ARGS_NEED_A_TEMPLATE, "args belong to a template"),
 )
 """What a condition on the fields of an object wants, for people."""

@@ -20,7 +20,7 @@ TOO_DEEP = "the document is too large or too deep once its aliases are spelled o
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML as kubectl reads it: JSON has no dates, so what looks like one is text; and 1e-3 is a number."""
+    """YAML as kubectl reads it: JSON has no dates, so what looks like one is text, as 17:00 is; and 1e-3 is a number."""
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -32,6 +32,17 @@ _Loader.add_implicit_resolver(
     re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$"),
     list("-+.0123456789"),
 )
+
+
+def _no_clock(loader: _Loader, node: yaml.ScalarNode) -> Any:
+    """A number; but not to the base of 60, which readers of YAML for Kubernetes do not know."""
+    if ":" in node.value:
+        return node.value
+    return loader.construct_yaml_int(node) if node.tag.endswith(":int") else loader.construct_yaml_float(node)
+
+
+for _kind in ("int", "float"):
+    _Loader.add_constructor(f"tag:yaml.org,2002:{_kind}", _no_clock)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from canary.model.base import ApiModel
 from canary.model.measurement import Counts
 from canary.model.requests import Request
+from canary.model.scaling import MOST_REPLICAS
 from canary.model.status import (
     MAX_RUNS,
     MOST_COUNTED,
@@ -25,6 +26,7 @@ from canary.model.status import (
     RevisionsStatus,
     RouteStatus,
     RunStatus,
+    ScaleStatus,
     SplitStatus,
     StepStatus,
     TrafficStatus,
@@ -288,6 +290,45 @@ def answered(request: Request, at: datetime, outcome: RequestOutcome, message: s
         outcome=outcome,
         message=message[:1024],
     )
+
+
+# -- replicas of the canary ------------------------------------------------------------------------------------------
+
+
+def scale_began(workload: str, stable: int) -> ScaleStatus:
+    """A run begins that looks after the replicas of a workload; `stable` is what the stable one has."""
+    return ScaleStatus(workload=workload, stable=min(stable, MOST_REPLICAS))
+
+
+def replicas_seen(scale: ScaleStatus, *, stable: int, canary: int) -> ScaleStatus:
+    """So many replicas are wanted of both now: the most of each counts."""
+    most = max(scale.stable, min(stable, MOST_REPLICAS)), max(scale.reached, min(canary, MOST_REPLICAS))
+    return scale if most == (scale.stable, scale.reached) else _evolved(scale, stable=most[0], reached=most[1])
+
+
+def too_small(scale: ScaleStatus, needed: int, since: datetime) -> ScaleStatus:
+    """The next share waits for so many ready replicas, from now on or already."""
+    return _evolved(scale, needed=needed, short_since=since if scale.short_since is None else scale.short_since)
+
+
+def large_enough(scale: ScaleStatus) -> ScaleStatus:
+    """Nothing waits for replicas, or it waits for something else first."""
+    return _evolved(scale, needed=0, short_since=None)
+
+
+def replicas_forgiven(scale: ScaleStatus) -> ScaleStatus:
+    """A person said to go on: what somebody took away may be given once more."""
+    return _evolved(scale, reached=0, needed=0, short_since=None)
+
+
+def replicas_unseen(scale: ScaleStatus, by: timedelta) -> ScaleStatus:
+    """Nothing could be seen for so long: it counts against no canary that is too small."""
+    return _evolved(scale, short_since=_later(scale.short_since, by))
+
+
+def drained(scale: ScaleStatus, since: datetime | None) -> ScaleStatus:
+    """The run is over, and the canary has had no traffic since then (None: it has some, or nobody can tell)."""
+    return _evolved(scale, needed=0, short_since=None, drained_since=since)
 
 
 # -- what was counted ------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 from canary.model.auth import ObjectName
 from canary.model.base import ApiModel
 from canary.model.checks import MAX_CHECKS, Check, Name
+from canary.model.scaling import Scale
 from canary.model.shares import Shares
 from canary.model.steps import MAX_RULES, Comparer, Step
 from canary.model.traffic import Traffic
@@ -132,6 +133,8 @@ _NO_GRPC = (
     "a comparer speaks HTTP/1.1, and copies of a GRPCRoute arrive as HTTP/2; mirror to the canary itself, or, beside an HTTPRoute, without "
     "allowUnsafeMethods, which leaves out what is gRPC"
 )
+_SCALE_NEEDS = "scale is about the canary's Deployment, so it needs workloads"
+_SCALE_NO_SWAP = "promotion Swap makes the canary's Deployment the stable one, which is never scaled; use Copy or Await"
 _KEY = "(has({0}.name) ? {0}.name : has({0}.template) ? {0}.template.name : '')"
 
 
@@ -156,6 +159,11 @@ class RolloutSpec(ApiModel):
                 {
                     "rule": "!has(self.workloads) || self.workloads.stable.name != self.workloads.canary.name",
                     "message": "workloads.stable and workloads.canary are the same; a canary needs its own",
+                },
+                {"rule": "!has(self.scale) || has(self.workloads)", "message": _SCALE_NEEDS},
+                {
+                    "rule": "!has(self.scale) || !has(self.promotion) || self.promotion != 'Swap'",
+                    "message": _SCALE_NO_SWAP,
                 },
                 {
                     "rule": f"self.steps.all(s, !({_COMPARER.format('s')}) || self.steps.all(t, !has(t.mirror) || "
@@ -206,6 +214,14 @@ class RolloutSpec(ApiModel):
     workloads: Annotated[
         Workloads | None,
         Field(description="Lets the controller see revisions and readiness, start by itself, and promote by copying."),
+    ] = None
+    scale: Annotated[
+        Scale | None,
+        Field(
+            description="Makes the canary workload large enough before its share rises, and takes its replicas away after the run. "
+            "Where an autoscaler targets it, it is waited for and not written. Stable is never scaled. Default: nobody's replicas "
+            "are touched."
+        ),
     ] = None
     trigger: Annotated[
         Trigger | None,
@@ -295,6 +311,15 @@ class RolloutSpec(ApiModel):
             raise ValueError(_NO_GRPC)
         return self
 
+    @model_validator(mode="after")
+    def _of_scale(self) -> Self:
+        """Where definitions of an older version let it pass."""
+        if self.scale is not None and self.workloads is None:
+            raise ValueError(_SCALE_NEEDS)
+        if self.scale is not None and self.promotion is Promotion.SWAP:
+            raise ValueError(_SCALE_NO_SWAP)
+        return self
+
     @property
     def comparer(self) -> Comparer | None:
         """Who gets the copies at every step that mirrors; None: the canary itself."""
@@ -355,6 +380,11 @@ class RolloutSpec(ApiModel):
     def named_rules(self) -> frozenset[str]:
         """Every rule that some step names: those that do not follow `weight` all the time."""
         return frozenset(name for step in self.steps for name in step.named)
+
+    @cached_property
+    def gated(self) -> bool:
+        """Whether any step has a gate."""
+        return any(step.gate is not None for step in self.steps)
 
     def plan_hash(self) -> str:
         """Ten hex digits over what a run is bound to: routes, pair, workloads and steps.

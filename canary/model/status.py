@@ -25,6 +25,7 @@ from canary.model.auth import ObjectName
 from canary.model.base import ApiModel
 from canary.model.checks import MAX_CHECKS
 from canary.model.rollout import MAX_ROUTES, RouteKind
+from canary.model.scaling import MOST_REPLICAS
 from canary.model.steps import MAX_RULES
 from canary.model.values import decimal_text
 
@@ -355,6 +356,35 @@ class WorkloadsStatus(ApiModel):
     canary: Annotated[WorkloadStatus | None, Field(description="The canary workload.")] = None
 
 
+class ScaleStatus(ApiModel):
+    """What a run with spec.scale has to do with the replicas of the canary workload. Gone once nothing is left to do about them."""
+
+    workload: Annotated[ObjectName, Field(description="The canary workload.")]
+    stable: Annotated[
+        int,
+        Field(
+            ge=0, le=MOST_REPLICAS, description="The most replicas that stable had in this run: shares are of these."
+        ),
+    ] = 0
+    reached: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=MOST_REPLICAS,
+            description="The most replicas that the canary was given in this run: fewer are another's will, which is not fought.",
+        ),
+    ] = 0
+    needed: Annotated[
+        int, Field(ge=0, le=MOST_REPLICAS, description="How many ready replicas the next share waits for; 0: for none.")
+    ] = 0
+    short_since: Annotated[
+        Timestamp | None, Field(description="Since when the next share waits for more ready replicas.")
+    ] = None
+    drained_since: Annotated[
+        Timestamp | None, Field(description="Since when the canary has had no traffic, after the run.")
+    ] = None
+
+
 class RequestStatus(ApiModel):
     """The last request (annotation canary.dev/request) and what came of it."""
 
@@ -440,6 +470,9 @@ class RolloutStatus(ApiModel):
     ] = ()
     revisions: Annotated[RevisionsStatus, Field(description="Revisions of the workloads.")] = RevisionsStatus()
     workloads: Annotated[WorkloadsStatus, Field(description="What the workloads run.")] = WorkloadsStatus()
+    scale: Annotated[
+        ScaleStatus | None, Field(description="What is still to be done about the replicas of the canary workload.")
+    ] = None
     swapped: Annotated[
         bool, Field(description="After an odd number of Swap promotions: spec.canary is the stable side now.")
     ] = False

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from canary.model.base import ApiModel
 from canary.model.checks import Name
+from canary.model.gates import Gate
 from canary.model.values import Duration, Share
 
 MAX_RULES = 16
@@ -165,7 +166,7 @@ class Match(ApiModel):
         return self
 
 
-STEP_ASKS: list[Any] = [{"required": [name]} for name in ("weight", "rules", "mirror", "match", "approval")]
+STEP_ASKS: list[Any] = [{"required": [name]} for name in ("weight", "rules", "mirror", "match", "gate", "approval")]
 """A step asks for something. A condition and no rule: rules do not see `weight`, which may be a number or a string."""
 
 
@@ -214,6 +215,13 @@ class Step(ApiModel):
             "since each gateway has an order of its own for these, and a rule that is added might never be used."
         ),
     ] = None
+    gate: Annotated[
+        Gate | None,
+        Field(
+            description="What has to say that the run may go on from here, once the step has held its time. A rollback never waits "
+            "for it."
+        ),
+    ] = None
     approval: Annotated[Approval | None, Field(description="Wait here for `canary promote`.")] = None
     hold: Annotated[
         Duration | None,
@@ -232,10 +240,12 @@ class Step(ApiModel):
         return self.rules or {}
 
     @property
-    def kind(self) -> Literal["mirror", "match", "weight", "approval"]:
+    def kind(self) -> Literal["mirror", "match", "weight", "gate", "approval"]:
         """What it is about, first of all: `{{ step.kind }}`."""
         if self.mirror is not None:
             return "mirror"
         if self.match is not None:
             return "match"
-        return "weight" if self.weight is not None or self.named else "approval"
+        if self.weight is not None or self.named:
+            return "weight"
+        return "gate" if self.gate is not None else "approval"

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from canary.decide import matching, mirroring
-from canary.decide.facts import Facts, Problem, Recorded, RouteView, WorkloadView
+from canary.decide.facts import UNSCALABLE, Facts, Problem, Recorded, RouteView, ScalingView, WorkloadView
 from canary.decide.reasons import CONFLICTING_ROLLOUT
-from canary.errors import ShareError
+from canary.errors import CanaryError, Forbidden, Refused, ShareError
 from canary.model.measurement import Measured, Reading
 from canary.model.rollout import RolloutSpec, RouteRef
 from canary.model.status import RolloutStatus
@@ -47,6 +47,8 @@ class Standing:
     blind: bool = False
     blind_since: datetime | None = None
     unwritten: Mapping[RouteKey, str] = field(default_factory=dict)
+    unscaled: CanaryError | None = None
+    time_of_day: datetime | None = None
     good: Mapping[str, datetime] = field(default_factory=dict)
 
 
@@ -87,6 +89,8 @@ def gather(
     problems += checks.problems
     problems += received.refusals
     problems += _route_problems(store, rollout, spec, status, routes)
+    if spec.scale is not None:
+        problems += _scale_problems(store, rollout, spec)
     problems += mirroring.problems(spec, routes, active=status.active)
     problems += matching.problems(spec, routes, step=status.step.index if status.active and status.step else 0)
     undecided = status.active and (status.run is None or status.run.outcome is None)
@@ -117,6 +121,8 @@ def gather(
         blind=standing.blind,
         blind_since=standing.blind_since,
         unwritten=standing.unwritten,
+        scaling=_scaling(store, rollout, spec, status, canary, standing),
+        time_of_day=standing.time_of_day,
         good=standing.good,
     )
 
@@ -132,6 +138,39 @@ def _workloads(
         views.append(found.seen_by(rollout.name) if found is not None else WorkloadView(ref.name, exists=False))
     stable, canary = views
     return (canary, stable) if swapped else (stable, canary)
+
+
+def _scaling(
+    store: Store,
+    rollout: Rollout,
+    spec: RolloutSpec,
+    status: RolloutStatus,
+    canary: WorkloadView | None,
+    standing: Standing,
+) -> ScalingView:
+    """Who else scales the canary, and how our own writes go; nothing where nobody asks."""
+    if canary is None or (spec.scale is None and status.scale is None and not canary.scaled):
+        return UNSCALABLE
+    unread = store.autoscalers.unread(rollout.namespace) if spec.scale is not None else None
+    return ScalingView(
+        known=unread == "",
+        unread=unread or "",
+        autoscaler=store.autoscalers.of(rollout.namespace, canary.name),
+        failed=str(standing.unscaled) if standing.unscaled is not None else "",
+        denied=isinstance(standing.unscaled, Forbidden | Refused),
+    )
+
+
+def _scale_problems(store: Store, rollout: Rollout, spec: RolloutSpec) -> Iterator[Problem]:
+    """A workload that is scaled for one Rollout has no other: what one takes away would be missing at the other."""
+    if spec.scale is None or spec.workloads is None:
+        return
+    name = spec.workloads.canary.name
+    others = store.dependents("Deployment", rollout.namespace, name) - {(rollout.namespace, rollout.name)}
+    if others:
+        names = " and ".join(sorted(other for _, other in others)[:3])
+        words = f"Rollout {names} names workload {name} too; one that is scaled has one Rollout: give each its own, or drop scale"
+        yield Problem("spec.scale", words, CONFLICTING_ROLLOUT)
 
 
 def _routes(store: Store, viewer: Viewer, view: Views) -> Iterator[RouteView]:

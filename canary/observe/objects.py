@@ -19,7 +19,7 @@ from canary.model.status import MAX_IMAGES, parse_time
 from canary.observe.copies import copies
 from canary.routes.acceptance import last_writer
 from canary.routes.intent import PREFIX, name_part
-from canary.routes.ownership import given_back
+from canary.routes.ownership import MANAGER, given_back, replicas_given_back
 from canary.routes.reading import RouteReading
 
 Json = dict[str, Any]
@@ -174,6 +174,14 @@ class Workload:
         record = self.copies.get(name_part(rollout)) or self.copies.get("")
         return replace(self.view, copied=record) if record is not None else self.view
 
+    def resized(self, scale: Json) -> Workload:
+        """The workload after somebody gave it as many replicas as its scale subresource says; by us, as far as is known."""
+        replicas = (scale.get("spec") or {}).get("replicas", 0)
+        if replicas == self.view.replicas:
+            return replace(self, version=version(scale))
+        view = replace(self.view, replicas=replicas, rolled_out=False)
+        return replace(self, view=view, version=version(scale))
+
     def same(self, other: Workload) -> bool:
         """Whether nothing that a decision looks at differs."""
         return self.view == other.view and self.copies == other.copies
@@ -203,7 +211,28 @@ def workload_view(document: Json) -> WorkloadView:
         writer=last_writer(document, "f:template"),
         replicas=replicas,
         images=images(document),
+        scaled=bool(replicas_given_back(document)),
+        scaler=last_scaler(document),
     )
+
+
+def _entries(document: Json) -> list[Json]:
+    return document.get("metadata", {}).get("managedFields") or []
+
+
+def _scales(entry: Json) -> bool:
+    """Whether a manager has set the replicas, by the subresource or along with the rest."""
+    return "f:replicas" in (entry.get("fieldsV1") or {}).get("f:spec", {})
+
+
+def last_scaler(document: Json) -> str:
+    """Name the field manager, other than us, that set the replicas of a workload last; empty when nobody is recorded."""
+    others = [
+        (entry.get("time") or "", entry.get("manager") or "")
+        for entry in _entries(document)
+        if entry.get("manager") != MANAGER and _scales(entry)
+    ]
+    return sys.intern(str(max(others)[1])) if others else ""
 
 
 def images(document: Json) -> str:

@@ -19,6 +19,7 @@ from canary.model.checks import TemplateKind
 from canary.model.rollout import RouteKind
 from canary.model.status import ACTIVE
 from canary.observe.around import Around, Change
+from canary.observe.autoscalers import Autoscalers
 from canary.observe.index import Index
 from canary.observe.kinds import Kinds
 from canary.observe.objects import FINALIZER, Packed, Route, Workload, key_of, known, recorded_at, request_of, uid_of
@@ -36,6 +37,9 @@ RESTING = 256
 
 Key = tuple[str, str]
 """(namespace, name)"""
+
+AUTOSCALERS = "Autoscalers"
+"""What a Rollout with `scale` refers to besides its Deployments: all autoscalers of its namespace."""
 
 Need = tuple[str, str, str]
 """(kind, namespace, name) of something that a Rollout refers to."""
@@ -66,6 +70,10 @@ class Store:
         self._copying = 0
         self.on_copying: Callable[[], None] = _nobody
         """Called when the first Rollout of a namespace has a step that copies rules."""
+        self.scaling = 0
+        """In how many namespaces some Rollout declares `scale`, so that autoscalers matter."""
+        self.on_scaling: Callable[[], None] = _nobody
+        """Called when the first Rollout of a namespace declares `scale`."""
         self._active: set[Key] = set()
         self._recorded_at: dict[Key, datetime] = {}
         self._backends: dict[Key, tuple[Key, ...]] = {}
@@ -75,6 +83,7 @@ class Store:
         self.around = Around(place, platform)
         self.rivals = Rivals(self.rollout, self.routes, self._sharing)
         self.kinds = Kinds()
+        self.autoscalers = Autoscalers()
 
     def recorded_at(self, key: Key) -> datetime | None:
         """When the status of an active Rollout was written last, by the API server's clock (whole seconds)."""
@@ -170,6 +179,30 @@ class Store:
         if kept is not None and kept.same(fresh):
             return set()
         return self.dependents("Deployment", *key)
+
+    def put_scale(self, key: Key, scale: Json) -> set[Key]:
+        """Keep what the scale subresource of a workload that is known has answered."""
+        kept = self.workloads.get(key)
+        if kept is None or not _news(scale, kept, answer=True):
+            return set()
+        self.workloads[key] = fresh = kept.resized(scale)
+        return set() if kept.same(fresh) else self.dependents("Deployment", *key)
+
+    def put_autoscaler(self, kind: str, document: Json) -> set[Key]:
+        return self._targeting(self.autoscalers.put(kind, document))
+
+    def drop_autoscaler(self, kind: str, key: Key) -> set[Key]:
+        return self._targeting(self.autoscalers.drop(kind, key))
+
+    def know_autoscalers(self, kind: str, place: str | None, why: str) -> set[Key]:
+        """All autoscalers of a kind are known in a namespace (None: everywhere), or cannot be, and why."""
+        if not self.autoscalers.know(kind, place, why):
+            return set()
+        places = {need[1] for need in self._wanted_by if need[0] == AUTOSCALERS and place in {None, need[1]}}
+        return {key for each in places for key in self.dependents(AUTOSCALERS, each, "")}
+
+    def _targeting(self, deployments: set[Key]) -> set[Key]:
+        return {key for deployment in deployments for key in self.dependents("Deployment", *deployment)}
 
     def drop_workload(self, key: Key, uid: str = "") -> set[Key]:
         if _another(self.workloads.get(key), uid):
@@ -297,6 +330,10 @@ class Store:
             self._copying += change
             if change > 0:
                 self.on_copying()
+        elif need[0] == AUTOSCALERS:
+            self.scaling += change
+            if change > 0:
+                self.on_scaling()
 
     @property
     def copying(self) -> bool:
@@ -346,6 +383,8 @@ def _needs(document: Json) -> Iterator[Need]:
         for ref in workloads.values():
             if isinstance(ref, dict):
                 yield "Deployment", namespace, sys.intern(str(ref.get("name", "")))
+    if isinstance(spec.get("scale"), dict):
+        yield AUTOSCALERS, namespace, ""
     if any(step.get("match") for step in _list(spec.get("steps"))):
         yield POLICY, namespace, ""
     for user in _list([*_list(spec.get("checks")), spec.get("traffic")]):

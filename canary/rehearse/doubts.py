@@ -10,6 +10,7 @@ from canary.checks.judges.against import Against
 from canary.checks.judges.answers import Answers
 from canary.checks.judges.slower import Slower
 from canary.checks.judges.words import TIMES
+from canary.model.rollout import RolloutSpec
 from canary.rehearse.plan import Compared, Plan, Sampled
 from canary.view.words import counted, listing, span
 
@@ -28,6 +29,7 @@ def _of_the_plan(found: Plan) -> Iterator[str]:
     deadline, total = found.spec.deadline, found.times.total
     if deadline is not None and total > deadline.seconds:
         yield f"the steps take {_span(total)}, and after {deadline} every run fails: raise the deadline, or shorten the holds"
+    yield from gate_doubts(found.spec)
     if all(check.settings.dry_run for check in found.checks) and not found.unknown:
         yield "no check judges anything, so the weight rises on time alone"
     if not any(time.answers for time in found.times.steps):
@@ -43,6 +45,17 @@ def _of_the_plan(found: Plan) -> Iterator[str]:
     others = [check for check in found.others if not isinstance(check.judge, Answers)]
     if blind and found.compared and not limits and not found.unknown and not others:
         yield f"at {steps_words(blind)} nothing is compared, and no check with a limit looks there: add a check with a threshold"
+
+
+def gate_doubts(spec: RolloutSpec) -> Iterator[str]:
+    """Windows that are closed for longer than a run may take."""
+    for index, step in enumerate(spec.steps, 1):
+        closed = step.gate.window.longest_closed if step.gate is not None else timedelta(0)
+        if spec.deadline is not None and closed > spec.deadline.delta:
+            yield (
+                f"the window of step {index} is closed for up to {span(closed)}, and after {spec.deadline} every run fails, wherever it waits: "
+                "raise the deadline, or leave it out"
+            )
 
 
 def _of_comparison(found: Plan, one: Compared) -> Iterator[str]:

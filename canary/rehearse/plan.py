@@ -95,6 +95,10 @@ class Plan:
         return sum(step.approval for step in self.times.steps)
 
     @property
+    def gates(self) -> int:
+        return sum(bool(step.gate) for step in self.times.steps)
+
+    @property
     def checks(self) -> tuple[ResolvedCheck, ...]:
         """Those that are resolved."""
         return (*(one.check for one in self.compared), *(one.check for one in self.sampled), *self.others)
@@ -159,6 +163,7 @@ def document(found: Plan) -> Json:
                 "holdSeconds": step.hold,
                 "endsAt": step.ends,
                 "waitsForApproval": step.approval,
+                "waitsForWindow": step.gate or None,
                 "process": step.process,
             }
             for step in found.times.steps

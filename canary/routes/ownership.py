@@ -8,7 +8,7 @@ them anew, so this is always a patch of its own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from canary.json_patch import Operation, pointer, remove, test
@@ -22,10 +22,21 @@ def given_back(document: Mapping[str, Any], manager: str = MANAGER) -> list[Oper
     `document` is one with managedFields: what is kept of a route in memory has none. They are tested by their places, so the
     patch is refused when anybody has written the object since, in most cases, and always when our fields are others by now.
     """
+    return _without(document, lambda entry: entry.get("manager") == manager and not entry.get("subresource"))
+
+
+def replicas_given_back(document: Mapping[str, Any], manager: str = MANAGER) -> list[Operation]:
+    """The same for entries of nothing but replicas, as the scale subresource makes them."""
+    return _without(document, lambda entry: entry.get("manager") == manager and _only_replicas(entry))
+
+
+def _only_replicas(entry: Mapping[str, Any]) -> bool:
+    return list((entry.get("fieldsV1") or {}).get("f:spec") or ()) == ["f:replicas"]
+
+
+def _without(document: Mapping[str, Any], mine: Callable[[Mapping[str, Any]], bool]) -> list[Operation]:
     entries = document.get("metadata", {}).get("managedFields") or []
-    ours = [
-        index for index, entry in enumerate(entries) if entry.get("manager") == manager and not entry.get("subresource")
-    ]
+    ours = [index for index, entry in enumerate(entries) if mine(entry)]
     if len(ours) == len(entries):
         return []  # an empty list would mean something else: that all of it is to be reckoned anew
     operations: list[Operation] = []

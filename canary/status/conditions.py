@@ -24,6 +24,7 @@ STUCK = frozenset(
         reasons.CHECK_FAILED,
         reasons.HOLD_LIMIT_EXCEEDED,
         reasons.NOT_ACCEPTED,
+        reasons.CANARY_TOO_SMALL,
         reasons.STABLE_CHANGED,
     }
 )

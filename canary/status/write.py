@@ -7,12 +7,12 @@ Whatever a person or an alert must know at once is written at once.
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any
 
 from canary.decide import reasons
-from canary.model.status import CheckStatus, Phase, RolloutStatus, VerdictKind
+from canary.model.status import CheckStatus, Phase, RolloutStatus, VerdictKind, format_time
 
 SETTLE = timedelta(seconds=1)
 """How long the write of an entered step may wait for the gateways' answer."""
@@ -32,8 +32,11 @@ ASKING = frozenset(
     {
         reasons.AWAITING_APPROVAL,
         reasons.AWAITING_CANARY,
+        reasons.AWAITING_REPLICAS,
+        reasons.CANNOT_SCALE,
         reasons.AWAITING_STABLE,
         reasons.CHECKS_OBJECT,
+        reasons.GATE_CLOSED,
         reasons.CHECKS_UNKNOWN,
         reasons.SPLIT_MISMATCH,
         reasons.ROUTE_UNWRITABLE,
@@ -98,7 +101,7 @@ def _loud(status: RolloutStatus) -> Any:
     return (
         status.observed_generation,
         status.phase,
-        (status.message, status.split.written) if not status.active else None,
+        (status.message, status.split.written, _drains(status)) if not status.active else None,
         (
             (
                 status.run.number,
@@ -106,7 +109,7 @@ def _loud(status: RolloutStatus) -> Any:
                 status.run.reason,
                 status.run.full,
                 status.run.outages,
-                status.run.unavailable_since,
+                _kept(status.run.unavailable_since),
             )
             if status.run
             else None
@@ -131,6 +134,16 @@ def _loud(status: RolloutStatus) -> Any:
             if condition.type in {"Ready", "Reconciling", "Stalled", "Contested", "CopyExact"}
         ),
     )
+
+
+def _kept(at: datetime | None) -> str:
+    """A time as it is kept, in milliseconds: what is finer is no difference between what is on record and what holds."""
+    return format_time(at) if at is not None else ""
+
+
+def _drains(status: RolloutStatus) -> Any:
+    """What is left to do about the canary's replicas after a run."""
+    return None if status.scale is None else (status.scale.workload, _kept(status.scale.drained_since))
 
 
 def _window(check: CheckStatus) -> Any:

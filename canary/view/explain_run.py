@@ -58,9 +58,8 @@ def _full(rollout: RolloutView, run: RunStatus) -> str:
     passed = [number for number in range(1, len(rollout.steps) + 1) if skipped(rollout, number)]
     over = f"; {_numbered(passed)} skipped" if passed else ""
     unknown = " Checks that are Unknown were to be ignored; one that fails still objects." if run.ignore_unknown else ""
-    return (
-        f"Somebody asked for `promote --full`{where}: holds and approvals were cut short from there on{over}.{unknown}"
-    )
+    what = "holds, gates and approvals" if any("gate" in step for step in rollout.steps) else "holds and approvals"
+    return f"Somebody asked for `promote --full`{where}: {what} were cut short from there on{over}.{unknown}"
 
 
 def _numbered(numbers: Sequence[int]) -> str:

@@ -15,9 +15,19 @@ from canary.model.status import CheckStatus, VerdictKind
 from canary.preflight.findings import MissingGrant, Reason
 from canary.routes.key import RouteKey
 from canary.view.explain_run import about_run
+from canary.view.gates import opening, replica_words
 from canary.view.mirrors import mirror_lines
 from canary.view.opt_in import match_lines
-from canary.view.rollout import RolloutView, approval_wanted, asks, awaits_approval, extras, objections, unmeasured
+from canary.view.rollout import (
+    RolloutView,
+    approval_wanted,
+    asks,
+    awaits_approval,
+    extras,
+    gate_wanted,
+    objections,
+    unmeasured,
+)
 from canary.view.weights import declared_route, route_lines
 from canary.view.words import clean, clock, counted, every, left, listing, measured, named_shares, percent, since, span
 
@@ -164,6 +174,14 @@ def _held(rollout: RolloutView, now: datetime, program: str) -> Iterator[str]:
             f"Waiting for an approval: `{program} promote {rollout.name} -n {rollout.namespace}` gives it; "
             f"`{program} abort {rollout.name} -n {rollout.namespace}` sends all traffic back to stable."
         )
+    window = gate_wanted(rollout)
+    if window is not None and (opens := opening(window, now)):
+        yield (
+            f"Its gate is a window ({window}), which {opens}, by the API server's clock; "
+            f"`{program} promote {rollout.name} -n {rollout.namespace} --full` skips it with all that is left."
+        )
+    if words := replica_words(rollout.status):
+        yield f"{words[0].upper()}{words[1:]} (spec.scale)."
     if step.hold_until is not None and step.hold_until > now:
         yield f"Its hold lasts until {clock(step.hold_until, now)} UTC, {left(step.hold_until, now)} from now."
     if step.settled_at is not None and step.reached_at is not None and step.settled_at > step.reached_at:
@@ -365,6 +383,8 @@ def _next_step(rollout: RolloutView, now: datetime, program: str) -> Iterator[st
             conditions.append("every gateway accepts the routes")
         if approval_wanted(rollout):
             conditions.append("somebody approves it")
+        if (window := gate_wanted(rollout)) is not None:
+            conditions.append(f"its window ({window}) is open")
         if resuming:
             pass  # resuming begins the hold anew
         elif step.hold_until is not None and step.hold_until > now:
@@ -375,6 +395,8 @@ def _next_step(rollout: RolloutView, now: datetime, program: str) -> Iterator[st
             conditions.append(f"it has then been held for {hold}")
     else:
         conditions.append("preflight has no objection")
+    if isinstance(rollout.spec.get("scale"), dict):
+        conditions.append("the canary has the replicas that the next share needs")
     if rollout.status.checks or rollout.spec.get("checks"):
         conditions.append("every check has passed a measurement of this step, and none is Fail or Unknown")
     yield f"Next is {target}, when {listing(conditions)}." if conditions else f"Next is {target}."

@@ -12,8 +12,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from canary.decide.reasons import AWAITING_APPROVAL
+from canary.model.gates import Window
 from canary.model.requests import REQUEST_ANNOTATION, Request, parse_request
 from canary.model.status import ACTIVE, CheckStatus, RolloutStatus, StepStatus, VerdictKind, parse_time
+from canary.view.gates import gate_words, opening, replica_words, window_of
 from canary.view.words import clean, left, listing, plain, span
 
 Json = dict[str, Any]
@@ -183,6 +185,8 @@ def asks(step: Json) -> str:
                 words.append(f"mirror {clean(share)} %")
             case ("mirror", {"fraction": {"numerator": part, **more}}):
                 words.append(f"mirror {clean(part)}/{clean(more.get('denominator', 100))}")
+            case ("gate", dict()):
+                words.append(gate_words(step))
             case ("match", list()):
                 words.append(f"match {_opting(value)}")
             case _:
@@ -254,7 +258,7 @@ def _hurried(rollout: RolloutView, number: int, state: StepState) -> str:
     if number == run.full_at:
         return "promote --full was asked for here"
     declared = rollout.steps[number - 1]
-    waits = [word for word, key in (("hold", "hold"), ("approval", "approval")) if key in declared]
+    waits: list[str] = [word for word in ("hold", "gate", "approval") if word in declared]
     return f"its {listing(waits)} {'was' if len(waits) == 1 else 'were'} skipped by promote --full" if waits else ""
 
 
@@ -279,6 +283,9 @@ def waiting_for(rollout: RolloutView, now: datetime, program: str = "canary") ->
     needs = []
     if approval_wanted(rollout):
         needs.append("approval")
+    window = gate_wanted(rollout)
+    if window is not None and (opens := opening(window, now)):
+        needs.append(f"its window, which {opens}")
     if step.hold_until is not None and step.hold_until > now:
         needs.append(f"its hold, {left(step.hold_until, now)} left")
     settled, measured = step.evidence_since, status.checks and (status.split.desired or extras(rollout))
@@ -298,6 +305,8 @@ def _held(rollout: RolloutView, now: datetime) -> str:
         objecting = [clean(check.name) for check in objections(status.checks)]
         if objecting:
             return f"held by {listing(objecting)}"
+    if words := replica_words(status):
+        return words
     if any(condition.reason == "AwaitingCanary" for condition in status.conditions):
         return "waiting for a ready replica of the canary"
     step = status.step
@@ -322,6 +331,14 @@ def approval_wanted(rollout: RolloutView) -> bool:
     if rollout.status.run is not None and rollout.status.run.full:
         return False
     return "approval" in rollout.steps[step.index - 1]
+
+
+def gate_wanted(rollout: RolloutView) -> Window | None:
+    """The window in which the current step may be left; None: it has none, or promote-full skips it."""
+    run, step = rollout.status.run, rollout.status.step
+    if step is None or not 1 <= step.index <= len(rollout.steps) or (run is not None and run.full):
+        return None
+    return window_of(rollout.steps[step.index - 1])
 
 
 def awaits_approval(rollout: RolloutView) -> bool:

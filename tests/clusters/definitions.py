@@ -87,6 +87,24 @@ async def _lists(kube: Kube, resource: Resource) -> bool:
     return True
 
 
+def scaled_object_definition() -> Json:
+    """The definition of KEDA's ScaledObject, as far as it matters here."""
+    names = {"plural": "scaledobjects", "singular": "scaledobject", "kind": "ScaledObject"}
+    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    version = {"name": "v1alpha1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": "scaledobjects.keda.sh"},
+        "spec": {
+            "group": "keda.sh",
+            "names": {**names, "listKind": "ScaledObjectList"},
+            "scope": "Namespaced",
+            "versions": [version],
+        },
+    }
+
+
 def policy_definition() -> Json:
     """The definition of a policy (GEP-713), as far as it matters here."""
     names = {"plural": "securitypolicies", "singular": "securitypolicy", "kind": "SecurityPolicy"}

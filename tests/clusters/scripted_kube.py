@@ -119,9 +119,12 @@ class ScriptedKube:
 
     # -- the port
 
-    async def get(self, res: Resource, name: str, namespace: str | None = None) -> Json:
+    async def get(
+        self, res: Resource, name: str, namespace: str | None = None, *, subresource: str | None = None
+    ) -> Json:
         key = _key(res, namespace, name)
-        return await self._take(Asked("get", *key), lambda: copy.deepcopy(self._there(key)))
+        asked = Asked("get", *key, subresource=subresource or "")
+        return await self._take(asked, lambda: _shown(copy.deepcopy(self._there(key)), subresource))
 
     async def list(
         self,
@@ -186,7 +189,7 @@ class ScriptedKube:
 
         key = _key(res, namespace, name)
         asked = Asked("json_patch", *key, list(ops), subresource or "")
-        return await self._take(asked, lambda: self._changed(key, patched, subresource, dry_run))
+        return await self._take(asked, lambda: _shown(self._changed(key, patched, subresource, dry_run), subresource))
 
     async def merge_patch(
         self,
@@ -301,6 +304,16 @@ class ScriptedKube:
 def _key(res: Resource, namespace: str | None, name: str) -> Key:
     res.path(namespace, name)  # what the client would not send is no request
     return res.plural, (namespace or "") if res.namespaced else "", name
+
+
+def _shown(document: Json, subresource: str | None) -> Json:
+    """The scale subresource shows replicas and whose they are; changed through it, nothing else of a test's object is."""
+    if subresource != "scale":
+        return document
+    names = ("name", "namespace", "uid", "resourceVersion")
+    metadata = {name: document["metadata"][name] for name in names if name in document["metadata"]}
+    replicas = document.get("spec", {}).get("replicas", 1)
+    return {"kind": "Scale", "metadata": metadata, "spec": {"replicas": replicas} if replicas else {}}
 
 
 def _of(res: Resource, namespace: str | None, name: str) -> Callable[[Key], bool]:

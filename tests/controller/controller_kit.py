@@ -20,6 +20,7 @@ from cluster_kit import own_namespace
 from resting_loop import rest
 
 from canary.act.events import EventRecorder
+from canary.controller.autoscalers import AutoscalerInformers
 from canary.controller.clock import ManualClock
 from canary.controller.manager import Manager
 from canary.controller.reconciler import Deps
@@ -512,6 +513,7 @@ class ControllerInstance:
             await self._follow(resource, manager.route, namespace)
         await self._follow(DEPLOYMENTS, manager.workload, namespace)
         await self._follow(CHECKTEMPLATES, lambda kind, obj: manager.template("CheckTemplate", kind, obj), namespace)
+        self._tasks.append(asyncio.create_task(AutoscalerInformers(self.kube, manager, (namespace,)).run()))
         await self._follow(ROLLOUTS, manager.rollout, namespace)
 
     async def _follow(

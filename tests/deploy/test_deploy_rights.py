@@ -11,7 +11,7 @@ import pytest
 import yaml
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from definitions import concise, policy_definition, remove
+from definitions import concise, policy_definition, remove, scaled_object_definition
 from definitions import install as define
 from deploy_kit import (
     ACCOUNT,
@@ -32,7 +32,7 @@ from deploy_kit import (
 
 from canary.controller.run import providers
 from canary.controller.settings import Settings
-from canary.kube import EVENTS, HTTPROUTES, ROLLOUTS, ROUTES, KubeClient
+from canary.kube import DEPLOYMENTS, EVENTS, HTTPROUTES, ROLLOUTS, ROUTES, KubeClient
 from canary.metrics.scripted import Scripted
 from canary.metrics.secrets import KEPT
 from canary_sandbox.apiserver.faults import Fault
@@ -168,8 +168,11 @@ async def install(place: Town, documents: list[Json], *, definitions: bool) -> N
 async def live(place: Town, *namespaces: str) -> None:
     """Copy, promotion, rollback, writes that somebody else got in between of, deletion in the middle of a run; Events."""
     provider = Scripted({"errors": 0.0})
+    await place.apply([scaled_object_definition()])
+    documents = team()
+    documents[-1]["spec"]["scale"] = {"canary": 2, "drain": "1s"}
     async with place.controller(provider, *namespaces, lease=True):
-        await place.apply(team())
+        await place.apply(documents)
         await place.until("shop", TEAM, lambda status: status.get("phase") == "Idle")
 
         for resource in ROUTES.values():
@@ -178,6 +181,8 @@ async def live(place: Town, *namespaces: str) -> None:
         await place.until("shop", TEAM, lambda status: (status.get("step") or {}).get("index") == 2)
         await place.request("shop", TEAM, "promote")
         await place.until("shop", TEAM, lambda status: status.get("phase") == "Succeeded")
+        await place.until("shop", TEAM, lambda status: "scale" not in status)
+        assert (await place.kube.get(DEPLOYMENTS, "shop-canary", TEAM))["spec"]["replicas"] == 0
 
         await place.set_image("shop-canary", TEAM, "shop:3")
         await place.until("shop", TEAM, lambda status: status.get("phase") == "Progressing")
@@ -312,6 +317,25 @@ async def test_copy_without_the_right_to_says_so(place: Town) -> None:
         await place.until("shop", TEAM, lambda status: status.get("phase") == "Promoting")
         await place.heard("WriteFailed", TEAM)
     assert (await place.weights("shop", TEAM))[0] == 0
+
+
+async def test_without_the_right_to_scale(place: Town, tmp_path: Path) -> None:
+    """The chart leaves it out, and nothing else; the Rollout says which right is missing, and nobody is moved."""
+    full = grants(kustomized(OVERLAYS / "cluster-wide"))
+    lean = grants(templated("rbac.scaling=false"))
+    scale = {Grant("", "apps", "deployments/scale", verb) for verb in ("get", "patch")}
+    scalers = {("autoscaling", "horizontalpodautoscalers"), ("keda.sh", "scaledobjects")}
+    assert full - lean == scale | {Grant("", *one, verb) for one in scalers for verb in ("list", "watch")}
+    installed = without(kustomized(OVERLAYS / "cluster-wide"), "horizontalpodautoscalers")
+    await install(place, installed, definitions=True)
+    documents = team()
+    documents[-1]["spec"]["scale"] = {"canary": 2}
+    async with place.controller(Scripted({"errors": 0.0})):
+        await place.apply(documents)
+        status = await place.until("shop", TEAM, lambda status: reason(status) == "AutoscalersUnknown")
+        assert "horizontalpodautoscalers" in status["message"]
+        assert "grant list and watch" in status["message"]
+    assert await place.weights("shop", TEAM) == [1, 0]
 
 
 async def test_without_the_right_to_copy(place: Town, tmp_path: Path) -> None:

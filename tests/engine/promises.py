@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from canary.checks.judges import Answers, Judge
 from canary.checks.judges.against import Against
-from canary.decide.actions import WriteRoute
+from canary.decide.actions import ScaleWorkload, WriteRoute
 from canary.decide.facts import Facts
 from canary.decide.pausing import BY_POLICY
 from canary.decide.scope import Decision, measuring
@@ -449,6 +449,11 @@ class Promises:
         assert intent.mode is not Mode.ROLLBACK, f"{where} is raised to {share} % by a rollback"
         assert intent.run not in self.failed, f"{where} is raised to {share} % in failed run {intent.run}"
         assert (spot(action), rule) not in self.lowered, f"{where} is raised to {share} % against a person"
+        scale = self.world.spec.scale
+        if scale is not None and intent.mode is Mode.STEP:
+            need = scale.replicas(pair.weights.share, self.world.stable.replicas)
+            ready = self.world.canary.ready
+            assert ready >= need, f"{where} is raised to {share} %, which takes {need} replicas: {ready} are ready"
         allowed = of(self.allowed.get(intent.run, {ALL: Fraction(0)}), pair.key)
         assert pair.weights.share <= allowed, f"{where} is raised to {share} % where {float(allowed)} is allowed"
 
@@ -478,6 +483,22 @@ class Promises:
                 self.lowered.add((name, rule))
             else:
                 self.lowered.discard((name, rule))
+
+    def scaled(self, action: ScaleWorkload) -> None:
+        """Replicas: only of the canary, up for a run under way, down to none only once nothing is sent to it."""
+        world = self.world
+        assert world.spec.scale is not None, "nobody asked for that"
+        assert action.target == world.canary.name, "stable is never scaled"
+        assert not world.scaling.autoscaler, f"{world.scaling.autoscaler} scales it"
+        memory = world.memory or world.status
+        if action.replicas > action.found:
+            assert memory.active or world.status.active, "scaled up without a run"
+            return
+        assert action.replicas == 0, "a canary is made smaller in a run"
+        for name in world.routes:
+            shares = [pair.weights.share for pair in self._pairs(name)]
+            assert not any(shares), f"{name} sends traffic to what is scaled to 0"
+            assert not self._extra(name), f"{name} sends copies or opted-in requests to what is scaled to 0"
 
     def vanished(self) -> None:
         memory = self.world.memory or self.world.status

@@ -114,6 +114,7 @@ def test_the_order_is_the_policy() -> None:
         "check_failed",
         "hold_limit_exceeded",
         "not_accepted",
+        "canary_too_small",
         "past_deadline",
     ]
 

@@ -28,16 +28,18 @@ from canary.decide.actions import (
     CopyPodSpec,
     EmitEvent,
     ForgetPodSpec,
+    ReleaseReplicas,
     RemoveFinalizer,
     RestorePodSpec,
+    ScaleWorkload,
     StampRequest,
     WriteRoute,
 )
 from canary.decide.engine import decide
-from canary.decide.facts import CopyView, Facts, Problem, Recorded, RouteView, WorkloadView
+from canary.decide.facts import CopyView, Facts, Problem, Recorded, RouteView, ScalingView, WorkloadView
 from canary.decide.scope import Decision, Scope
 from canary.decide.writes import foreign
-from canary.errors import CanaryError, Conflict, NotFound, ShareError, SpecError, Unavailable, Unprocessable
+from canary.errors import CanaryError, Conflict, Forbidden, NotFound, ShareError, SpecError, Unavailable, Unprocessable
 from canary.model.measurement import Malformed, Measured, Measurement, NoData, Reading, Sample, Unreachable
 from canary.model.requests import parse_request
 from canary.model.rollout import RolloutSpec, RouteKind, RouteRef
@@ -73,6 +75,7 @@ class Fault(StrEnum):
 
     CONFLICT = "somebody else writes first"
     REFUSED = "500, nothing was done"
+    DENIED = "403"
     LOST = "500, but it was done"
     DIES_BEFORE = "the controller dies before it"
     DIES_AFTER = "the controller dies after it"
@@ -99,6 +102,12 @@ class Workload:
     record: CopyView | None = None
     """What a copy has left on record."""
     writer: str = ""
+    replicas: int = 1
+    scaled: bool = False
+    """Our entry is among those who wrote its replicas."""
+    scaler: str = ""
+    slow: bool = False
+    """Replicas that it is given do not become ready by themselves."""
 
     @property
     def kept(self) -> str | None:
@@ -107,8 +116,23 @@ class Workload:
 
     def view(self) -> WorkloadView:
         return WorkloadView(
-            self.name, True, self.revision, self.ready, self.rolled_out and self.ready > 0, self.record, self.writer
+            self.name,
+            True,
+            self.revision,
+            self.ready,
+            self.rolled_out and self.ready >= max(self.replicas, 1),
+            self.record,
+            self.writer,
+            self.replicas,
+            scaled=self.scaled,
+            scaler=self.scaler,
         )
+
+    def give(self, replicas: int, *, by: str = "") -> None:
+        """Somebody scales it."""
+        self.replicas, self.scaled, self.scaler = replicas, not by, by or self.scaler
+        if not self.slow or replicas < self.ready:
+            self.ready = replicas
 
 
 def route(name: str, *rules: Json, parents: int = 1) -> Json:
@@ -243,6 +267,9 @@ class World:
     good: dict[str, datetime] = field(default_factory=dict)
     """Comparisons that have proved the canary good, in this life, and since when they have counted."""
     around: Documents = AROUND
+    scaling: ScalingView = field(default_factory=lambda: ScalingView(known=True))
+    wall: timedelta = timedelta(0)
+    """How far the API server's clock is from ours."""
     unserved: dict[RouteKind, str] = field(default_factory=dict)
     """Why routes of a kind cannot be seen."""
     promises: Promises = field(init=False)
@@ -339,6 +366,8 @@ class World:
             blind=self.blind,
             blind_since=self.blind_since,
             unwritten=dict(self.unwritten),
+            scaling=self.scaling,
+            time_of_day=self.now + self.wall,
             good=dict(self.good),
         )
 
@@ -413,7 +442,12 @@ class World:
                 self.failing = True
                 if isinstance(action, WriteRoute):
                     self.unwritten[action.key] = str(error)
+                if isinstance(action, ScaleWorkload | ReleaseReplicas):
+                    denied = isinstance(error, Forbidden)
+                    self.scaling = replace(self.scaling, failed=str(error), denied=denied)
             else:
+                if isinstance(action, ScaleWorkload | ReleaseReplicas):
+                    self.scaling = replace(self.scaling, failed="", denied=False)
                 if isinstance(action, WriteRoute):
                     self.unwritten.pop(action.key, None)
         self.memory = after
@@ -453,6 +487,7 @@ class World:
         self.promises.crashed()
         self.lives += 1
         self.unwritten.clear()
+        self.scaling = replace(self.scaling, failed="", denied=False)
         self.good.clear()
         self.memory, self.news, self.settling, self.writes_in_step, self.counted = None, [], None, 0, None
 
@@ -470,6 +505,10 @@ class World:
                 self._attempt("workload", lambda: self._restore(action.target))
             case ForgetPodSpec():
                 self._attempt("workload", lambda: self._forget(action.target))
+            case ScaleWorkload():
+                self._attempt("replicas", lambda: self._scale(action))
+            case ReleaseReplicas():
+                self._attempt("replicas", lambda: self._release(action))
             case StampRequest():
                 self._attempt("rollout", lambda: self._stamp(action.raw))
             case ClearRequest():
@@ -487,6 +526,8 @@ class World:
                 raise Crash
             case Fault.REFUSED:
                 raise Unavailable("500", status=500)
+            case Fault.DENIED:
+                raise Forbidden("you may not", status=403)
             case Fault.CONFLICT:
                 if self.routes.get(target) and self.pairs_if_any(target):
                     self._somebody(target)
@@ -559,6 +600,18 @@ class World:
     def _forget(self, name: str) -> None:
         self.wrote.append(("forget", name))
         self._workload(name).record = None
+
+    def _scale(self, action: ScaleWorkload) -> None:
+        target = self._workload(action.target)
+        if target.replicas != action.found:
+            raise Conflict("somebody else has scaled it", status=409)
+        self.promises.scaled(action)
+        self.wrote.append(("scale", action))
+        target.give(action.replicas)
+
+    def _release(self, action: ReleaseReplicas) -> None:
+        self.wrote.append(("release", action))
+        self._workload(action.target).scaled = False
 
     def _stamp(self, raw: str) -> None:
         if self.request == raw:

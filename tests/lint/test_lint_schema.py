@@ -61,6 +61,9 @@ SLOWER = {
     "compare": {"prometheus": {"buckets": "b{{ backend.service }}"}, "slowerThan": ["300ms"], "tolerance": 1.2},
 }
 
+GATE = "spec.steps[0].gate.window"
+OFFICE = {"days": ["Mon", "Fri"], "from": "09:00", "to": "17:00", "timezone": "Europe/Berlin"}
+
 BAD: list[tuple[Json, Edit, str, str]] = [
     (rollout(), at("spec.stpes", []), "spec.stpes", "unknown field 'stpes'; did you mean 'steps'?"),
     (rollout(), at("spec.steps.0.wieght", 1), "spec.steps[0].wieght", "did you mean 'weight'?"),
@@ -159,6 +162,24 @@ BAD: list[tuple[Json, Edit, str, str]] = [
         "one question",
     ),
     (rollout(), at("spec.alpha", "50%"), "spec.alpha", "is not a chance"),
+    (rollout(), at("spec.scale", {}), "spec.scale.canary", "required, and missing"),
+    (
+        rollout(),
+        at("spec.scale", {"canary": "Match"}),
+        "spec.scale.canary",
+        "write MatchShare, or a number of replicas",
+    ),
+    (rollout(), at("spec.scale", {"canary": 1001}), "spec.scale.canary", "1001 is more than 1000"),
+    (rollout(), at("spec.scale", {"canary": 0}), "spec.scale.canary", "0 is less than 1"),
+    (rollout(), at("spec.scale", {"canary": 1, "after": "zero"}), "spec.scale.after", "did you mean 'Zero'?"),
+    (rollout(scale={"canary": 1}), without("spec.workloads"), "spec", "scale is about the canary's Deployment"),
+    (rollout(scale={"canary": 1}), at("spec.promotion", "Swap"), "spec", "which is never scaled; use Copy or Await"),
+    (rollout(), at("spec.steps.0.gate", {}), "spec.steps[0].gate.window", "required, and missing"),
+    (rollout(), at("spec.steps.0.gate", {"window": {"from": "9:00"}}), GATE + ".from", 'write for example "09:00"'),
+    (rollout(), at("spec.steps.0.gate", {"window": {"to": "24:30"}}), GATE + ".to", '"24:00" for midnight'),
+    (rollout(), at("spec.steps.0.gate", {"window": {"days": ["Mo"]}}), GATE + ".days[0]", "did you mean 'Mon'?"),
+    (rollout(), at("spec.steps.0.gate", {"window": {"from": "09:00", "to": "09:00"}}), GATE, "two different times"),
+    (rollout(), at("spec.steps.0.gate", {"window": {"timezone": "../x"}}), GATE + ".timezone", "Europe/Berlin"),
 ]
 
 GOOD: list[Json] = [
@@ -180,6 +201,9 @@ GOOD: list[Json] = [
     rollout(checks=[CHECK, SLOWER]),
     rollout(checks=[{**CHECK, "failures": "2 of 5"}]),
     template(prometheus=None, threshold=None, compare=SLOWER["compare"], initialDelay="30s"),
+    rollout(scale={"canary": "MatchShare"}),
+    rollout(scale={"canary": 3, "min": 2, "after": "Keep", "drain": "1m", "timeout": "5m"}),
+    rollout(steps=[{"gate": {"window": {}}}, {"weight": 10, "gate": {"window": OFFICE}}]),
 ]
 
 
@@ -250,6 +274,8 @@ def whole() -> Json:
     field = {"name": "beta", "value": "1", "type": "Exact"}
     made = rollout(checks=[check], traffic=traffic, routes=[{"name": "shop", "rules": ["a"]}])
     made["spec"]["steps"][0]["match"] = [{"headers": [field], "queryParams": [dict(field)]}]
+    made["spec"]["steps"][0]["gate"] = {"window": dict(OFFICE)}
+    made["spec"]["scale"] = {"canary": "MatchShare"}
     made["spec"]["steps"][0]["mirror"] = {"percent": 20, "comparer": {"service": "compare", "port": 8080}}
     return made
 

@@ -362,3 +362,15 @@ def test_answers_are_nobody_who_looks_at_the_other_steps() -> None:
     assert any(
         "at step 3 nothing is compared, and no check with a limit looks there" in line for line in warnings(found)
     )
+
+
+def test_a_window_is_no_time_that_a_plan_knows() -> None:
+    """It says what is waited for, and warns where every run would fail of its deadline meanwhile."""
+    window = {"days": ["Mon", "Tue"], "from": "09:00", "to": "17:00", "timezone": "Europe/Berlin"}
+    gated = [{"weight": 10, "hold": "5m", "gate": {"window": window}}, *steps(50)]
+    found = rehearsed(gated, LIMIT, deadline="100h")
+    assert (found.gates, [step.gate for step in found.times.steps]) == (1, ["Mon, Tue 09:00-17:00 Europe/Berlin", ""])
+    assert document(found)["steps"][0]["waitsForWindow"] == "Mon, Tue 09:00-17:00 Europe/Berlin"
+    (warning,) = [line for line in warnings(found) if "window" in line]
+    assert warning.startswith("the window of step 1 is closed for up to 5d16h, and after 100h every run fails")
+    assert not [line for line in warnings(rehearsed(gated, LIMIT, deadline="200h")) if "window" in line]

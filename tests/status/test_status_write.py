@@ -22,6 +22,7 @@ from canary.model.status import (
     RolloutStatus,
     RouteStatus,
     RunStatus,
+    ScaleStatus,
     SplitStatus,
     StepStatus,
     VerdictKind,
@@ -223,3 +224,17 @@ def test_a_message_at_rest_is_written() -> None:
     """At rest there is no next step that would bring it along."""
     idle = RolloutStatus(phase=Phase.IDLE, message="a")
     assert urgency(idle, idle.model_copy(update={"message": "b"}), 9) is Urgency.NOW
+
+
+def test_what_was_written_is_no_news() -> None:
+    """The record has milliseconds, and what holds has more: a status that was written is not written again and again."""
+    finer = NOW + timedelta(microseconds=651174)
+    run = RunStatus(number=1, started_at=NOW, unavailable_since=finer, outages=1)
+    scale = ScaleStatus(workload="canary", drained_since=finer)
+    for status in (
+        RolloutStatus(phase=Phase.PROGRESSING, run=run),
+        RolloutStatus(phase=Phase.ROLLED_BACK, run=run, scale=scale),
+    ):
+        recorded = RolloutStatus.load(status.dump())
+        assert recorded != status
+        assert urgency(recorded, status, 0) is Urgency.NONE

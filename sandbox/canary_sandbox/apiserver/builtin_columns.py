@@ -180,6 +180,14 @@ POD_DISRUPTION_BUDGET = (
     _column("Allowed Disruptions", _path("status.disruptionsAllowed", 0), "integer"),
     AGE,
 )
+HORIZONTAL_POD_AUTOSCALER = (
+    NAME,
+    _column("Reference", _path("spec.scaleTargetRef.name", "")),
+    _column("MinPods", _path("spec.minReplicas", "<unset>")),
+    _column("MaxPods", _path("spec.maxReplicas", 0), "integer"),
+    _column("Replicas", _path("status.currentReplicas", 0), "integer"),
+    AGE,
+)
 NETWORK_POLICY = (
     NAME,
     _column("Pod-Selector", lambda doc: _map(_at(doc, "spec.podSelector.matchLabels", {}))),

@@ -357,6 +357,21 @@ POD_DISRUPTION_BUDGET = root(
         conditions=CONDITIONS,
     ),
 )
+HORIZONTAL_POD_AUTOSCALER = root(
+    spec=obj(
+        scaleTargetRef=obj("kind name", apiVersion=STRING, kind=STRING, name=STRING),
+        **integers("minReplicas maxReplicas"),
+        metrics=arr(OPEN),
+        behavior=OPEN,
+    ),
+    status=obj(
+        observedGeneration=INT64,
+        lastScaleTime=STRING,
+        **integers("currentReplicas desiredReplicas"),
+        currentMetrics=arr(OPEN),
+        conditions=CONDITIONS,
+    ),
+)
 _PEERS = arr(
     obj(
         podSelector=SELECTOR,

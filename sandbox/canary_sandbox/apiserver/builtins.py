@@ -77,6 +77,10 @@ def resources(allocate_ip: Callable[[], str]) -> tuple[Resource, ...]:
                                         status=True, short_names=("pdb",), generation=True,
                                         unconditional_update=False, columns=columns.POD_DISRUPTION_BUDGET,
                                         zero={"spec": {}, "status": {}}),
+        _Group("autoscaling", "v2").resource("horizontalpodautoscalers", "HorizontalPodAutoscaler",
+                                             schemas.HORIZONTAL_POD_AUTOSCALER, status=True, short_names=("hpa",),
+                                             categories=("all",), columns=columns.HORIZONTAL_POD_AUTOSCALER,
+                                             default=_default_autoscaler, zero={"spec": {}, "status": {}}),
         _Group("networking.k8s.io", "v1").resource("networkpolicies", "NetworkPolicy", schemas.NETWORK_POLICY,
                                                    short_names=("netpol",), generation=True,
                                                    default=_default_network_policy, columns=columns.NETWORK_POLICY,
@@ -105,6 +109,10 @@ def _prepare_namespace(doc: Json, old: Json | None) -> None:
     if old is None:
         doc["status"] = {"phase": "Active"}
         doc.setdefault("spec", {})["finalizers"] = ["kubernetes"]
+
+
+def _default_autoscaler(doc: Json, old: Json | None) -> None:  # noqa: ARG001  the shape of a default function
+    doc.setdefault("spec", {}).setdefault("minReplicas", 1)
 
 
 def _default_service(doc: Json, old: Json | None) -> None:  # noqa: ARG001  the shape of a default function

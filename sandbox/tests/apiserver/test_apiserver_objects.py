@@ -351,6 +351,15 @@ async def test_what_a_deployment_of_ours_brings_along_is_served(client: Client) 
     assert made.body["spec"]["egress"][0]["ports"] == [{"port": 443, "protocol": "TCP"}]
 
 
+async def test_autoscalers_are_kept_and_nothing_scales_here(client: Client) -> None:
+    """They name what they target, which is all that others want to know of them."""
+    scalers = "/apis/autoscaling/v2/namespaces/OWN/horizontalpodautoscalers"
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "shop"}
+    spec = {"scaleTargetRef": target, "maxReplicas": 5}
+    made = await client("POST", scalers, {"metadata": {"name": "shop"}, "spec": spec})
+    assert (made.code, made.body["spec"]["scaleTargetRef"], made.body["spec"]["minReplicas"]) == (201, target, 1)
+
+
 async def test_what_is_not_there_is_refused_loudly(client: Client) -> None:
     """Unknown resources are 404 (in text where not even the group is known), wrong methods 405, wrong media 415."""
     unknown = await client("GET", "/apis/nobody.example/v1/things")

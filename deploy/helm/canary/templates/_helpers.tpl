@@ -137,6 +137,18 @@ app.kubernetes.io/component: controller
   verbs: [get, patch]
 {{- end }}
 
+{{- define "canary.rules.scaling" -}}
+- apiGroups: [apps]
+  resources: [deployments/scale]
+  verbs: [get, patch]
+- apiGroups: [autoscaling]
+  resources: [horizontalpodautoscalers]
+  verbs: [list, watch]
+- apiGroups: [keda.sh]
+  resources: [scaledobjects]
+  verbs: [list, watch]
+{{- end }}
+
 {{- define "canary.rules.policies" -}}
 - apiGroups: [gateway.envoyproxy.io]
   resources: [backendtrafficpolicies, clienttrafficpolicies, envoyextensionpolicies, envoypatchpolicies, securitypolicies]

@@ -1,0 +1,79 @@
+"""Scales a workload by its scale subresource, and gives the ownership of its replicas back.
+
+The subresource takes a right of its own, which is about replicas and nothing else. Giving back takes the right to patch the
+workload: who wrote what is kept there.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from canary.act.gate import Gate
+from canary.act.reading import moved, still_so
+from canary.decide.actions import ReleaseReplicas, ScaleWorkload
+from canary.errors import Conflict, Unprocessable
+from canary.json_patch import add, pointer, unmoved
+from canary.kube import DEPLOYMENTS, Kube
+from canary.observe.store import Key, Store
+from canary.routes.ownership import replicas_given_back
+
+Json = dict[str, Any]
+
+SCALE = "scale"
+_REPLICAS = pointer("spec", "replicas")
+
+
+class ReplicaWriter:
+    """Writes the replicas of the canary workload of one Rollout."""
+
+    def __init__(self, key: Key, kube: Kube, store: Store) -> None:
+        self._key = key
+        self._kube = kube
+        self._store = store
+
+    async def scale(self, action: ScaleWorkload, rollout: Json, gate: Gate) -> bool:
+        """Give a workload so many replicas; False when the world is another one than the decision saw.
+
+        The workload is read before the Rollout, and the patch tests that nobody has written the workload since: whoever has
+        ended or begun a run in between is either seen in the Rollout, or has written the workload.
+        """
+        seen = await self._get(action.target)
+        if (seen.get("spec") or {}).get("replicas", 0) != action.found:
+            self._keep(seen)
+            return False
+        if not await still_so(self._kube, self._store, self._key, rollout):
+            return False
+        gate(False)
+        ops = [
+            unmoved(seen),
+            add(_REPLICAS, action.replicas),
+        ]  # of none the subresource says nothing: it cannot be replaced
+        try:
+            answer = await self._kube.json_patch(DEPLOYMENTS, action.target, self._key[0], ops, subresource=SCALE)
+        except (Conflict, Unprocessable) as error:
+            return await moved(error, seen, partial(self._get, action.target), self._keep)
+        self._keep(answer)
+        return True
+
+    async def release(self, action: ReleaseReplicas) -> bool | None:
+        """Give the ownership back; None where nothing is ours."""
+        namespace, name = self._key[0], action.target
+        again = partial(self._kube.get, DEPLOYMENTS, name, namespace)
+        document = await again()
+        ops = replicas_given_back(document)
+        if not ops:
+            self._store.put_workload(document, answer=True)
+            return None
+        try:
+            answer = await self._kube.json_patch(DEPLOYMENTS, name, namespace, [unmoved(document), *ops])
+        except (Conflict, Unprocessable) as error:
+            return await moved(error, document, again, partial(self._store.put_workload, answer=True))
+        self._store.put_workload(answer, answer=True)
+        return True
+
+    async def _get(self, name: str) -> Json:
+        return await self._kube.get(DEPLOYMENTS, name, self._key[0], subresource=SCALE)
+
+    def _keep(self, scale: Json) -> None:
+        self._store.put_scale((self._key[0], scale["metadata"]["name"]), scale)

@@ -1,0 +1,196 @@
+"""Replicas of the canary: enough of them before its share rises, and what is left of them after the run.
+
+Replicas have other writers: autoscalers, GitOps tools, people. An autoscaler is never written against. Of everybody else it is
+seen what they do: replicas are only ever added, each number once in a run, so whoever takes some away has the last word, and the
+run waits and says so. Taking traffic away waits for none of this.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from fractions import Fraction
+
+from canary.decide import reasons
+from canary.decide.actions import EmitEvent, ReleaseReplicas, RemoveFinalizer, ScaleWorkload, WriteRoute
+from canary.decide.facts import WorkloadView
+from canary.decide.holds import EVERYWHERE, OFF_RECORD, Hold, first_hold
+from canary.decide.scope import Scope
+from canary.model import evolution
+from canary.model.scaling import AfterRun, Scale
+from canary.model.status import ScaleStatus
+
+
+def wanted(scope: Scope, scale: Scale, book: ScaleStatus, index: int) -> int:
+    """How many replicas the canary needs at a one-based step: for the largest share of a rule, or of the requests that are copied."""
+    shares, mirror = scope.shares_at(index), scope.mirror_at(index)
+    share = max([shares.weight, *shares.rules.values(), mirror.share if mirror is not None else Fraction(0)])
+    return scale.replicas(share, book.stable)
+
+
+def prepared(scope: Scope, index: int) -> tuple[Scope, Hold | None]:
+    """What is done so that the canary is large enough for a step, and why that is waited for; None: it is."""
+    scale, canary = scope.spec.scale, scope.facts.canary
+    if scale is None or canary is None or not canary.exists:
+        return scope, None
+    book = _seen(scope, canary)
+    need = wanted(scope, scale, book, index)
+    if canary.ready >= need:
+        return scope.with_(scale=evolution.large_enough(book)), None
+    scope = scope.with_(scale=evolution.too_small(book, need, scope.now))
+    if _may_write(scope, book, need):
+        what = f"scaling {canary.name} from {canary.replicas} to {need} replicas for step {index}/{scope.step.total}"
+        tell = EmitEvent(
+            "Normal", reasons.CANARY_SCALED, f"run {scope.run.number}, {scope.step_text}: {what}", once=True
+        )
+        scope = scope.with_(ScaleWorkload(canary.name, canary.replicas, need), tell)
+    reason, why = _why(scope, canary, book, need)
+    return scope, Hold(reason, f"{why} ({_where(scope)})")
+
+
+def _where(scope: Scope) -> str:
+    return scope.step_text if scope.step.index else "preflight"
+
+
+def _seen(scope: Scope, canary: WorkloadView) -> ScaleStatus:
+    """The books of the run, up to date: begun here where `scale` was declared in the middle of it."""
+    stable = scope.facts.stable
+    replicas = stable.replicas if stable is not None and stable.exists else 0
+    book = scope.status.scale
+    if book is None or book.workload != canary.name:
+        book = evolution.scale_began(canary.name, replicas)
+    return evolution.replicas_seen(book, stable=replicas, canary=canary.replicas)
+
+
+def _may_write(scope: Scope, book: ScaleStatus, need: int) -> bool:
+    """Whether it is for us to give the canary so many, and never was before in this run."""
+    view = scope.facts.scaling
+    free = view.known and not view.autoscaler
+    return free and book.reached < need and first_hold(scope, (*EVERYWHERE, *OFF_RECORD)) is None
+
+
+def _why(scope: Scope, canary: WorkloadView, book: ScaleStatus, need: int) -> tuple[str, str]:
+    """What the next share waits for, and who could do something about it."""
+    view = scope.facts.scaling
+    short = f"{canary.name} has {canary.ready} ready of the {need} replicas that it needs"
+    if view.autoscaler:
+        advice = "raise its minimum, or wait" if canary.replicas else "it does not scale from zero: give it one replica"
+        words = f"{short}; {view.autoscaler} scales it, so we do not: {advice}"
+    elif not view.known:
+        words = f"{short}; {view.unread or 'it is not known yet whether an autoscaler targets it'}"
+    elif view.failed:
+        words = f"{short}, and cannot be scaled: {view.failed}"
+    elif canary.replicas < need <= book.reached:
+        who = canary.scaler or "somebody unknown"
+        words = f"{short}; {who} gave it {canary.replicas} again, which is not fought: scale it, or leave replicas out of its manifest"
+    else:
+        return reasons.AWAITING_REPLICAS, f"{short}; waiting for them"
+    return reasons.CANNOT_SCALE, words
+
+
+def waits_no_more(scope: Scope) -> Scope:
+    """Something else is waited for first: that time does not count against the replicas."""
+    book = scope.status.scale
+    return scope if book is None or book.short_since is None else scope.with_(scale=evolution.large_enough(book))
+
+
+def forgiven(scope: Scope) -> Scope:
+    """Somebody said to go on: what was taken away may be given once more."""
+    book = scope.status.scale
+    return scope if book is None else scope.with_(scale=evolution.replicas_forgiven(book))
+
+
+def too_small_to_rise(scope: Scope) -> tuple[Scope, Hold | None]:
+    """Why what the step wants may not be written yet: it gives the canary more than its routes say, and it is too small for that."""
+    if scope.spec.scale is None or scope.step.index == 0:
+        return scope, None
+    copies = scope.mirror is not None and scope.copied == 0
+    opting = scope.match is not None and not scope.opted_in
+    if not (copies or opting or scope.found.rises_to(scope.shares)):
+        return scope, None
+    return prepared(scope, scope.step.index)
+
+
+def begun(scope: Scope) -> ScaleStatus | None:
+    """The books of a run that begins. One that another gave way to has seen how large stable was before it was relieved."""
+    canary, stable, before = scope.facts.canary, scope.facts.stable, scope.status.scale
+    if scope.spec.scale is None or canary is None:
+        return None
+    replicas = stable.replicas if stable is not None and stable.exists else 0
+    if before is not None and scope.active and before.workload == canary.name:
+        replicas = max(replicas, before.stable)
+    return evolution.scale_began(canary.name, replicas)
+
+
+# -- after a run ----------------------------------------------------------------------------------------------------
+
+
+def over(scope: Scope) -> ScaleStatus | None:
+    """The books at the end of a run: the canary has had no traffic since now; None: nothing is to be done about it."""
+    canary = scope.facts.canary
+    if canary is None or not _goes(scope, canary):
+        return None
+    book = scope.status.scale or evolution.scale_began(canary.name, 0)
+    return evolution.drained(book, scope.now)
+
+
+def _goes(scope: Scope, canary: WorkloadView) -> bool:
+    """Whether a canary has replicas that are to go after a run."""
+    scale, view = scope.spec.scale, scope.facts.scaling
+    if scale is None or scale.after is not AfterRun.ZERO or scope.status.swapped:
+        return False
+    return canary.exists and canary.replicas > 0 and not view.autoscaler and not view.denied and not view.unread
+
+
+def left(scope: Scope, *, leaving: bool = False) -> tuple[Scope, datetime | None]:
+    """Without a run: take the replicas away once streams had their time, give the ownership back; and until when that waits.
+
+    `leaving`: the Rollout is being deleted, and waits for nobody but that.
+    """
+    book, canary = scope.status.scale, scope.facts.canary
+    if book is not None and (canary is None or canary.name != book.workload or not _goes(scope, canary)):
+        scope, book = scope.with_(scale=None), None
+    scale = scope.spec.scale
+    if book is None or canary is None or scale is None:
+        return _released(scope, leaving=leaving), None
+    if scope.has_traffic or scope.facts.blind or (not leaving and _unknown(scope)):
+        # Somebody gives it traffic, or nobody can tell: it is theirs, and drains when that is over.
+        return (scope.with_(scale=None) if leaving else scope.with_(scale=evolution.drained(book, None))), None
+    if book.drained_since is None:
+        book = evolution.drained(book, scope.now)
+    due = (book.drained_since or scope.now) + scale.drain.delta
+    scope = scope.with_(scale=book)
+    if scope.now < due:
+        return scope, due
+    if leaving and scope.now >= due + scope.spec.accept_timeout.delta:
+        return scope.with_(scale=None), None  # it cannot be written; a deletion does not wait for that
+    if not scope.facts.scaling.known:
+        return scope, due + scope.spec.accept_timeout.delta if leaving else None
+    number = scope.status.run.number if scope.status.run is not None else 0
+    what = f"run {number} is over, and {canary.name} has had no traffic for {scale.drain}: scaling it to 0"
+    tell = EmitEvent("Normal", reasons.CANARY_SCALED, what, once=True)
+    wait = due + scope.spec.accept_timeout.delta if leaving else None
+    return scope.with_(ScaleWorkload(canary.name, canary.replicas, 0), tell), wait
+
+
+def _unknown(scope: Scope) -> bool:
+    """Whether some route cannot be read, or some gateway may not go by it yet, so that nobody knows what is sent where."""
+    return len(scope.live_routes) < len(scope.facts.routes) or scope.unaccepted is not None
+
+
+def _released(scope: Scope, *, leaving: bool = False) -> Scope:
+    """Nothing is to be done about replicas any more: what was ours of them is given back. A deletion tries that once."""
+    canary, view = scope.facts.canary, scope.facts.scaling
+    if canary is not None and canary.scaled and not view.denied and not (leaving and view.failed):
+        scope = scope.with_(ReleaseReplicas(canary.name))
+    return scope
+
+
+def settled(scope: Scope) -> tuple[Scope, datetime | None]:
+    """At rest: what is left to do about replicas, and until when that waits. The Rollout is held for no longer than that takes."""
+    if scope.status.scale is None:
+        return _released(scope), None
+    scope, wake_at = left(scope)
+    tidying = any(isinstance(action, WriteRoute) for action in scope.actions)
+    if scope.status.scale is None and scope.facts.finalizer and not tidying:
+        scope = scope.with_(RemoveFinalizer())
+    return scope, wake_at

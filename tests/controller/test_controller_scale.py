@@ -1,0 +1,177 @@
+"""Scaling on an API server: by the scale subresource alone, against no autoscaler, and given back at the end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from controller_kit import CONTROLLER, World, check, clean, deployment_document
+
+from canary.kube import DEPLOYMENTS, HPAS, ROLLOUTS
+from canary_sandbox.apiserver import Fault
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+STEPS = [{"weight": 10, "hold": "2s"}, {"weight": 50, "hold": "2s"}, {"weight": 100, "hold": "2s"}]
+
+
+def deployment(world: World, name: str = "canary") -> Any:
+    found = world.find(DEPLOYMENTS, name)
+    assert found is not None
+    return found
+
+
+def replicas(world: World, name: str = "canary") -> int:
+    return int(deployment(world, name)["spec"]["replicas"])
+
+
+async def scale(world: World, number: int, name: str = "canary") -> None:
+    """Somebody scales a Deployment."""
+    body = {"spec": {"replicas": number}}
+    await world.alice.merge_patch(DEPLOYMENTS, name, world.namespace, body, subresource="scale")
+    await world.settle()
+
+
+async def release(world: World) -> None:
+    """A new image; of replicas the manifest says nothing, as with an autoscaler."""
+    template = deployment_document("canary", 2)["spec"]["template"]
+    await world.gitops.merge_patch(DEPLOYMENTS, "canary", world.namespace, {"spec": {"template": template}})
+
+
+async def begin(world: World, *, canary: int = 0, stable: int = 4, **declared: Any) -> None:
+    """A world whose canary has so many replicas at rest."""
+    await world.begin(scale={"canary": "MatchShare", **declared}, steps=STEPS, checks=[check()])
+    await scale(world, stable, "stable")
+    await scale(world, canary)
+
+
+def ours(world: World) -> list[Any]:
+    """What is on record as written by the controller."""
+    entries = deployment(world)["metadata"].get("managedFields") or []
+    return [entry for entry in entries if entry["manager"] == "canary"]
+
+
+async def test_a_canary_at_zero_grows_with_its_share_and_goes_after_the_run(world: World) -> None:
+    """Every share has its replicas before it is written; in the end there are none, and nothing of ours is on record."""
+    await begin(world)
+    await release(world)
+    seen: list[tuple[int, int]] = []
+    await world.until(lambda: seen.append((world.weights()[1], replicas(world))) or world.phase() == "Succeeded")
+    for share, there in seen:
+        assert there >= {0: 0, 10: 1, 50: 2, 100: 4}[share]
+    assert (replicas(world), replicas(world, "stable")) == (4, 4)
+    await world.pass_(29)
+    assert replicas(world) == 4
+    await world.pass_(3)
+    assert replicas(world) == 0
+    assert ours(world) == []
+    assert list(clean(world)) == []
+    assert "scale" not in world.status()
+    written = {
+        entry.subresource for entry in world.writes() if entry.resource == "deployments" and entry.name == "canary"
+    }
+    assert written == {"scale", ""}, "the second gives the ownership back"
+    assert (await world.reasons()).count("CanaryScaled") == 4
+
+
+async def test_the_owner_applies_replicas_after_a_run_without_a_conflict(world: World) -> None:
+    """What a run took is the owner's again: nobody has to force anything."""
+    await begin(world, canary=1)
+    await release(world)
+    await world.until(lambda: world.weights()[1] == 50)
+    await world.ask("abort")
+    await world.until(lambda: world.phase() == "RolledBack")
+    await world.pass_(35)
+    assert (replicas(world), ours(world)) == (0, [])
+    await scale(world, 2)
+    await world.pass_(60)
+    assert replicas(world) == 2, "at rest it is its owner's"
+
+
+async def test_an_autoscaler_that_targets_the_canary_is_left_alone(world: World) -> None:
+    """The run waits until it has made the canary large enough, and says who is waited for."""
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "canary"}
+    scaler = {
+        "apiVersion": HPAS.api_version,
+        "kind": HPAS.kind,
+        "metadata": {"name": "canary"},
+        "spec": {"scaleTargetRef": target, "minReplicas": 1, "maxReplicas": 10},
+    }
+    await begin(world, canary=1)
+    await world.create(HPAS, scaler)
+    await release(world)
+    await world.until(lambda: "scales it, so we do not" in world.message())
+    assert "HorizontalPodAutoscaler canary" in world.message()
+    assert world.weights()[1] == 10
+    assert not [entry for entry in world.writes() if entry.subresource == "scale"]
+    await scale(world, 4)
+    await world.until(lambda: world.phase() == "Succeeded")
+    await world.pass_(60)
+    assert replicas(world) == 4
+
+
+async def test_without_scale_nobody_asks_for_autoscalers(world: World) -> None:
+    """Neither a list nor a watch, nor a write of replicas."""
+    await world.begin(steps=STEPS)
+    await release(world)
+    await world.until(lambda: world.phase() == "Succeeded")
+    asked = {entry.resource for entry in world.audited(CONTROLLER)}
+    assert "horizontalpodautoscalers" not in asked
+    assert not [entry for entry in world.writes() if entry.subresource == "scale"]
+
+
+async def test_a_refused_write_of_replicas_is_said_and_holds_nothing_else_up(world: World) -> None:
+    """Without the right the Rollout says which is missing; an abort goes through all the same."""
+    denied = Fault(verb="patch", resource="deployments", subresource="scale", status=403, times=None)
+    await begin(world, canary=1)
+    world.api.faults.add(denied)
+    await release(world)
+    await world.until(lambda: "cannot be scaled" in world.message())
+    assert "2 replicas" in world.message()
+    await world.ask("abort")
+    await world.until(lambda: world.phase() == "RolledBack")
+    assert world.weights() == (1, 0)
+
+
+async def test_a_controller_that_dies_at_the_scaling_is_followed_by_one_that_goes_on(world: World) -> None:
+    """Before the write or after it: no number is asked for twice, and none is forgotten."""
+
+    def cut(_index: int, request: Any) -> str:
+        return "after" if request.path.endswith("/scale") else ""
+
+    await world.begin(scale={"canary": "MatchShare"}, steps=STEPS, checks=[check()], cut=cut)
+    await scale(world, 4, "stable")
+    await release(world)
+    await world.pass_(10)
+    await world.start_controller()
+    await world.until(lambda: world.phase() == "Succeeded")
+    await world.pass_(40)
+    assert (replicas(world), ours(world)) == (0, [])
+
+
+async def test_a_drain_outlives_the_controller(world: World) -> None:
+    """Whoever comes next takes the replicas away, late as it is, and lets the Rollout go."""
+    instance = await world.begin(scale={"canary": "MatchShare"}, steps=STEPS, checks=[check()])
+    await release(world)
+    await world.until(lambda: world.weights()[1] == 10)
+    await world.ask("abort")
+    await world.until(lambda: world.phase() == "RolledBack")
+    await world.settle()
+    await instance.stop()
+    await world.pass_(300, pace=30)
+    assert replicas(world) == 1
+    await world.start_controller()
+    await world.until(lambda: replicas(world) == 0)
+    await world.pass_(5)
+    assert list(clean(world)) == []
+
+
+async def test_a_deletion_in_the_middle_of_a_run_leaves_no_replicas(world: World) -> None:
+    """The route is back at once; the Rollout goes when its canary has drained."""
+    await begin(world)
+    await release(world)
+    await world.until(lambda: world.weights()[1] == 50)
+    await world.gitops.delete(ROLLOUTS, "shop", world.namespace)
+    await world.until(lambda: world.weights() == (1, 0), within=5)
+    await world.until(lambda: world.find(ROLLOUTS, "shop") is None, within=60)
+    assert (replicas(world), ours(world)) == (0, [])

@@ -1,0 +1,52 @@
+"""Windows and replicas in files: what is doubtful about them, before anybody waits for them."""
+
+from __future__ import annotations
+
+from lint_kit import linted, rollout
+
+from canary.lint.findings import Rule
+from canary.lint.run import lint
+from canary.lint.source import read
+
+OFFICE = {"days": ["Mon", "Tue", "Wed", "Thu", "Fri"], "from": "09:00", "to": "17:00", "timezone": "Europe/Berlin"}
+
+
+def test_a_deadline_that_is_over_before_the_window_opens() -> None:
+    """From Friday evening to Monday morning it is closed for 64 hours."""
+    steps = [{"weight": 10, "gate": {"window": OFFICE}}, {"weight": 50}]
+    (found,) = [item for item in linted(rollout(steps=steps, deadline="8h")).findings if item.rule is Rule.PLAN]
+    assert found.field == "spec.deadline"
+    assert "the window of step 1 is closed for up to 2d16h, and after 8h every run fails" in found.text
+    for quiet in (rollout(steps=steps), rollout(steps=steps, deadline="100h")):
+        assert not [item for item in linted(quiet).findings if "window" in item.text]
+
+
+def test_a_zone_that_is_none_is_refused() -> None:
+    """The definition knows what a name looks like; whether there is such a place the controller knows, and so does lint."""
+    steps = [{"weight": 10, "gate": {"window": {**OFFICE, "timezone": "Europe/Berln"}}}]
+    found = [item.text for item in linted(rollout(steps=steps)).findings]
+    assert any("'Europe/Berln' is no time zone" in text for text in found)
+
+
+def test_a_time_without_quotes_is_text() -> None:
+    """As kubectl reads it: only an old kind of YAML takes 17:00 for a number to the base of sixty."""
+    text = """
+apiVersion: canary.dev/v1alpha1
+kind: Rollout
+metadata: {name: shop, namespace: team-shop}
+spec:
+  routes: [{name: shop}]
+  stable: {service: shop-stable, port: 8080}
+  canary: {service: shop-canary, port: 8080}
+  steps:
+    - weight: 10
+      gate: {window: {from: 09:00, to: 17:00, days: [Mon]}}
+  checks:
+    - name: errors
+      prometheus: {query: 'errors{service="{{ canary.service }}"}'}
+      threshold: {max: 1%}
+"""
+    documents, findings = read(text, "rollout.yaml")
+    assert not findings
+    assert documents[0].spec["steps"][0]["gate"]["window"] == {"from": "09:00", "to": "17:00", "days": ["Mon"]}
+    assert not lint(documents).findings
