@@ -8,27 +8,13 @@ from canary_sandbox.apiserver.errors import Json
 _HEALTH = ["/healthz", "/livez", "/readyz", "/version", "/version/"]
 _ANYONE = (AUTHENTICATED, "system:unauthenticated")
 _SELF = {"verbs": ["create"], "apiGroups": ["authorization.k8s.io", "authentication.k8s.io"]}
+_REVIEWS = ["selfsubjectaccessreviews", "selfsubjectrulesreviews", "selfsubjectreviews"]
+_PATHS = ["/api", "/api/*", "/apis", "/apis/*", "/openapi", "/openapi/*"]
+_ALL = {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}
 _ROLES = {
-    "cluster-admin": (
-        (MASTERS,),
-        [
-            {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]},
-            {"verbs": ["*"], "nonResourceURLs": ["*"]},
-        ],
-    ),
-    "system:basic-user": (
-        (AUTHENTICATED,),
-        [{**_SELF, "resources": ["selfsubjectaccessreviews", "selfsubjectrulesreviews", "selfsubjectreviews"]}],
-    ),
-    "system:discovery": (
-        (AUTHENTICATED,),
-        [
-            {
-                "verbs": ["get"],
-                "nonResourceURLs": ["/api", "/api/*", "/apis", "/apis/*", "/openapi", "/openapi/*", *_HEALTH],
-            }
-        ],
-    ),
+    "cluster-admin": ((MASTERS,), [_ALL, {"verbs": ["*"], "nonResourceURLs": ["*"]}]),
+    "system:basic-user": ((AUTHENTICATED,), [{**_SELF, "resources": _REVIEWS}]),
+    "system:discovery": ((AUTHENTICATED,), [{"verbs": ["get"], "nonResourceURLs": [*_PATHS, *_HEALTH]}]),
     "system:public-info-viewer": (_ANYONE, [{"verbs": ["get"], "nonResourceURLs": _HEALTH}]),
 }
 """By name: the groups that have it, and its rules."""

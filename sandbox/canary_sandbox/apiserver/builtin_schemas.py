@@ -388,10 +388,7 @@ NETWORK_POLICY = root(
         policyTypes=arr(enum("Ingress", "Egress")),
     ),
 )
-_RULE = obj(
-    "verbs",
-    **dict.fromkeys(("verbs", "apiGroups", "resources", "resourceNames", "nonResourceURLs"), STRINGS),
-)
+_RULE = obj("verbs", **dict.fromkeys(("verbs", "apiGroups", "resources", "resourceNames", "nonResourceURLs"), STRINGS))
 ROLE = root(rules=arr(_RULE))
 CLUSTER_ROLE = root(rules=arr(_RULE), aggregationRule=obj(clusterRoleSelectors=arr(SELECTOR)))
 ROLE_BINDING = root(

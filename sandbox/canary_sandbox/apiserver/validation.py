@@ -28,13 +28,6 @@ _KEPT = frozenset([
     "type", "format", "enum", "maximum", "minimum", "exclusiveMaximum", "exclusiveMinimum", "maxLength", "minLength", "pattern",
     "maxItems", "minItems", "maxProperties", "minProperties", "multipleOf", "required",
 ])  # fmt: skip
-_DURATION = re.compile(r"[-+]?((\d+(\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h))+")
-_LONG_DURATION = re.compile(
-    r"(-?\d+(\.\d+)?\s*(ns|nanos?|nanoseconds?|us|µs|micros?|microseconds?|ms|millis?|milliseconds?|s|secs?|seconds?|"
-    r"m|mins?|minutes?|h|hrs?|hours?|d|days?|w|wks?|weeks?)\s*)+",
-    re.IGNORECASE,
-)
-_ISO_DURATION = re.compile(r"-?P(?=.)(\d+Y)?(\d+M)?(\d+W)?(\d+D)?(T(?=.)(\d+H)?(\d+M)?(\d+(\.\d+)?S)?)?")
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
 
 
@@ -47,11 +40,6 @@ def is_date_time(value: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def is_duration(value: str) -> bool:
-    """A duration of Go, with days and weeks, in words ("5 min") or of ISO 8601."""
-    return value == "0" or any(form.fullmatch(value) for form in (_DURATION, _LONG_DURATION, _ISO_DURATION))
 
 
 def _parses(parse: Callable[[str], Any]) -> Callable[[str], bool]:
@@ -69,7 +57,6 @@ FORMATS: dict[str, Callable[[str], bool]] = {
     "date": _parses(dt.date.fromisoformat),
     "date-time": is_date_time,
     "micro-time": lambda value: is_date_time(value) and bool(re.search(r"\.\d{6}\D", value)),
-    "duration": is_duration,
     "ipv4": _parses(ipaddress.IPv4Address),
     "ipv6": _parses(ipaddress.IPv6Address),
     "byte": lambda value: bool(re.fullmatch(r"([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?", value)),
