@@ -32,7 +32,7 @@ from canary.metrics.hosts import Hosts
 from canary.metrics.kept import MOST, Crowded, KeptByAddress
 from canary.metrics.parsing import LARGE_BYTES, MAX_BYTES, AnswerTooLarge, few_parts, in_turn, parsed
 from canary.metrics.port import Query, Refusal
-from canary.metrics.prometheus import NOT_AUTHORIZED, REFUSES, UNSHOWN, not_accepted
+from canary.metrics.prometheus import NOT_ALLOWED, NOT_AUTHORIZED, REFUSES, UNSHOWN, not_accepted
 from canary.metrics.secrets import Secrets, Unshown, timely
 from canary.metrics.sharing import NoTurn, Sharing
 from canary.model.measurement import MAX_SERIES, Malformed, Measurement, NoData, Queued, Sample, Unreachable
@@ -84,7 +84,7 @@ class WebProvider:
         try:
             address = self._address(source)
         except ValueError as refusal:
-            return Malformed(now, "AddressNotAllowed", str(refusal), query.text)
+            return Malformed(now, NOT_ALLOWED, str(refusal), query.text)
         try:
             shown = await self._shown(source, address, query)
             server = self._servers.get((address, source.auth), query.tenant[0])
@@ -263,7 +263,7 @@ class _Server:
         except TimeoutError:
             return self._timed_out(query, now)
         except PeerRefused as refusal:
-            return Malformed(now, "AddressNotAllowed", str(refusal), query.text)
+            return Malformed(now, NOT_ALLOWED, str(refusal), query.text)
         except LimitClosed:
             return Unreachable(now, "Unreachable", f"{self._address} is asked no more", query.text)
         except (AnswerTooLarge, TooMuchReceived):
