@@ -28,6 +28,9 @@ MOST_ADDRESSES = 8
 """Of one name that are tried."""
 
 _AT_A_TIME = 16 * 1024
+MOST_INTERIM = 4
+"""Interim answers (100 Continue, 103 Early Hints) before the one that counts. Each is as much work as that one."""
+_LONGEST_INTERIM = 64 * 1024
 _LOOKUPS = 2
 _IDLE = 60.0
 """Seconds after which a connection that nobody uses is closed."""
@@ -237,17 +240,43 @@ class _Metered(httpcore.AsyncNetworkStream):
 
     def __init__(self, stream: httpcore.AsyncNetworkStream, most: int) -> None:
         self._stream, self._most = stream, most
-        self._received = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        """The next answer."""
+        self._received = self._interim = 0
+        self._head = bytearray()
+        self._counts = False
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 - as the base class
         found = await self._stream.read(min(max_bytes, _AT_A_TIME), timeout)
         self._received += len(found)
         if self._received > self._most:
             raise TooMuchReceived("more bytes came than are read")
+        if not self._counts:
+            self._look_at(found)
         return found
 
+    def _look_at(self, received: bytes) -> None:
+        """Counts interim answers before anybody parses them: ten thousand take no more than a few packets."""
+        self._head += received
+        while len(self._head) >= len(b"HTTP/1.1 200"):
+            if not self._head.startswith(b"HTTP/1.") or self._head[9:10] != b"1":
+                self._counts = True
+                self._head.clear()
+                return
+            end = self._head.find(b"\r\n\r\n")
+            if end < 0:
+                if len(self._head) > _LONGEST_INTERIM:
+                    raise TooMuchReceived("an interim answer has no end")
+                return
+            del self._head[: end + 4]
+            self._interim += 1
+            if self._interim > MOST_INTERIM:
+                raise TooMuchReceived("interim answers without end")
+
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109 - as the base class
-        self._received = 0  # the next answer
+        self._begin()
         await self._stream.write(buffer, timeout)
 
     async def aclose(self) -> None:

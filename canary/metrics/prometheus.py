@@ -36,6 +36,7 @@ from canary.model.measurement import Malformed, Measurement, Queued, Sample, Unr
 __all__ = ["PROMETHEUS_READ", "PrometheusApiClientException", "PrometheusConnect", "PrometheusProvider", "root_cause"]
 
 NOT_AUTHORIZED = "NotAuthorized"
+NOT_ALLOWED = "AddressNotAllowed"
 REFUSES = (401, 403)
 UNSHOWN = ("SecretForbidden", "NoSecret", "BadSecret", "SecretForOthers")
 """Reasons for which nothing is shown until somebody does something about it."""
@@ -103,7 +104,7 @@ class PrometheusProvider:
         try:
             address = self._address(source)
         except ValueError as refusal:
-            return Malformed(now, "AddressNotAllowed", str(refusal), query.text)
+            return Malformed(now, NOT_ALLOWED, str(refusal), query.text)
         try:
             shown = await self._shown(source, address, query)
             backend = self._backend(address, source, query)
@@ -122,9 +123,9 @@ class PrometheusProvider:
         answer = await self.measure(query, datetime.now().astimezone())
         if not isinstance(answer, Malformed):
             return None
-        if answer.reason in ("BadQuery", "AddressNotAllowed"):
+        if answer.reason == "BadQuery":
             return Refusal(answer.message)
-        return Refusal(answer.message, asked=False) if answer.reason in UNSHOWN else None
+        return Refusal(answer.message, asked=False) if answer.reason in (NOT_ALLOWED, *UNSHOWN) else None
 
     async def close(self) -> None:
         """Queries under way end by themselves, within their time-outs; nobody waits for them."""
@@ -276,7 +277,7 @@ class _Backend:
         except requests.Timeout:
             return self._timed_out(query, now)
         except PeerRefused as refusal:
-            return Malformed(now, "AddressNotAllowed", str(refusal), query.text)
+            return Malformed(now, NOT_ALLOWED, str(refusal), query.text)
         except AnswerTooLarge as error:
             message = f"the answer {error}: aggregate with sum() or max()"
             return Malformed(now, "UnexpectedResult", message, query.text)

@@ -32,7 +32,7 @@ from canary.metrics.hosts import Hosts
 from canary.metrics.kept import MOST, Crowded, KeptByAddress
 from canary.metrics.parsing import LARGE_BYTES, MAX_BYTES, AnswerTooLarge, few_parts, in_turn, parsed
 from canary.metrics.port import Query, Refusal
-from canary.metrics.prometheus import NOT_AUTHORIZED, REFUSES, UNSHOWN, not_accepted
+from canary.metrics.prometheus import NOT_ALLOWED, NOT_AUTHORIZED, REFUSES, UNSHOWN, not_accepted
 from canary.metrics.secrets import Secrets, Unshown, timely
 from canary.metrics.sharing import NoTurn, Sharing
 from canary.model.measurement import MAX_SERIES, Malformed, Measurement, NoData, Queued, Sample, Unreachable
@@ -41,7 +41,10 @@ PLACES = 8
 """Requests to one server, as one identity, that are under way at a time; whose turn it is, `canary.fair` says."""
 OVERHEAD = 64 * 1024
 """Bytes that are received of an answer besides its content: headers, marks of chunks."""
-_CHUNK = 64 * 1024
+MOST_PIECES = 4096
+"""In which an answer may come. A server may send each byte as a chunk, and each chunk is as much work as a large one."""
+AT_A_TIME = 32
+"""Pieces after which everybody else has a turn."""
 _NUMBER = re.compile(r"-?[0-9]{1,30}(?:\.[0-9]{1,30})?(?:[eE][+-]?[0-9]{1,3})?")
 _LONGEST_VALUE = 80
 _LONGEST = 60.0
@@ -84,7 +87,7 @@ class WebProvider:
         try:
             address = self._address(source)
         except ValueError as refusal:
-            return Malformed(now, "AddressNotAllowed", str(refusal), query.text)
+            return Malformed(now, NOT_ALLOWED, str(refusal), query.text)
         try:
             shown = await self._shown(source, address, query)
             server = self._servers.get((address, source.auth), query.tenant[0])
@@ -263,15 +266,17 @@ class _Server:
         except TimeoutError:
             return self._timed_out(query, now)
         except PeerRefused as refusal:
-            return Malformed(now, "AddressNotAllowed", str(refusal), query.text)
+            return Malformed(now, NOT_ALLOWED, str(refusal), query.text)
         except LimitClosed:
             return Unreachable(now, "Unreachable", f"{self._address} is asked no more", query.text)
-        except (AnswerTooLarge, TooMuchReceived):
-            message = f"the answer of {self._address} is larger than {self._max_bytes} bytes"
-            return Malformed(now, "UnexpectedResult", message, query.text)
+        except AnswerTooLarge as error:
+            return Malformed(now, "UnexpectedResult", f"the answer of {self._address} {error}", query.text)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             return Unreachable(now, "Unreachable", f"{self._address}: {withheld(_cause(error), shown)}", query.text)
         except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError, ValueError) as error:
+            if isinstance(error.__cause__, TooMuchReceived):
+                message = f"the answer of {self._address} does not end: {error.__cause__}"
+                return Malformed(now, "UnexpectedResult", message, query.text)
             # Not in its own words, which may be those of whoever answered.
             message = f"{self._address} did not answer as HTTP has it ({type(error).__name__})"
             return Unreachable(now, "Unreachable", message, query.text)
@@ -290,16 +295,16 @@ class _Server:
         client = self._connected(shown)
         body = content[1] if content is not None else None
         async with client.stream(source.method, source.url, headers=headers, content=body) as response:
-            found = bytearray()
-            try:
-                async for chunk in response.aiter_raw(_CHUNK):
-                    found += chunk
-                    if len(found) > self._max_bytes:
-                        raise AnswerTooLarge
-            except httpx.ReadError as error:
-                if isinstance(error.__cause__, TooMuchReceived):
-                    raise AnswerTooLarge from error
-                raise
+            found, pieces = bytearray(), 0
+            async for piece in response.aiter_raw():
+                found += piece
+                pieces += 1
+                if len(found) > self._max_bytes:
+                    raise AnswerTooLarge(f"is larger than {self._max_bytes} bytes")
+                if pieces > MOST_PIECES:
+                    raise AnswerTooLarge(f"comes in more than {MOST_PIECES} pieces")
+                if pieces % AT_A_TIME == 0:
+                    await asyncio.sleep(0)  # what has come already is given out without a pause
             return response.status_code, bytes(found)
 
 

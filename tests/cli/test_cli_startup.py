@@ -162,6 +162,17 @@ main()
 """
 
 
+async def test_the_allowed_hosts_by_their_old_name() -> None:
+    """Option and variable of before mean the same; where both variables are set the new one counts."""
+    option, variable, both = await asyncio.gather(
+        python("-c", RECORD, '["--prometheus-hosts", "a,.b"]'),
+        python("-c", RECORD, "[]", CANARY_PROMETHEUS_HOSTS="a,.b", CANARY_ALLOW_HOSTS=""),
+        python("-c", RECORD, "[]", CANARY_PROMETHEUS_HOSTS="a", CANARY_ALLOW_HOSTS="10.0.0.0/8"),
+    )
+    assert json.loads(option.out)["allow_hosts"] == json.loads(variable.out)["allow_hosts"] == ["a", ".b"]
+    assert json.loads(both.out)["allow_hosts"] == ["10.0.0.0/8"]
+
+
 async def test_options_and_environment_become_the_same_settings() -> None:
     """Every field of the controller's settings can be set either way, and the option wins."""
     options = {

@@ -14,7 +14,7 @@ import pytest
 from aiohttp import web
 from certificates import Authority
 from fake_prometheus import FakePrometheus, failure, vector
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from secrets_kit import OWN, Vault
 
@@ -342,7 +342,12 @@ HOWS = ("400", "401", "403", "422", "500", "503", "series", "nan", "warnings", "
 
 
 @given(token=VISIBLE, password=PASSWORDS, key=VISIBLE)
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=12,
+    deadline=None,
+    phases=(Phase.explicit, Phase.generate),
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 def test_no_text_that_leaves_the_process_tells_a_secret(token: str, password: str, key: str, caplog) -> None:
     """Messages, logs at DEBUG, refusals and what objects print: whatever the server repeats."""
     caplog.clear()

@@ -17,7 +17,7 @@ import respx
 from aiohttp import web
 from certificates import Authority
 from fake_prometheus import until
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from secrets_kit import Vault
 
@@ -381,12 +381,13 @@ async def raw(answer: bytes, *, forever: bool = False) -> tuple[asyncio.Server, 
         (b"HTTP/1.1 100 Continue\r\n\r\n" * 200, True),
         (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 100_000, False),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1;" + b"x" * 5_000_000, False),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\n \r\n" * 150_000, False),
         (b"SSH-2.0-OpenSSH\r\n", False),
         (b"", False),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{}", False),
         (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}", False),
     ],
-    ids=["interim", "headers", "chunks", "no HTTP", "nothing", "short", "encoded"],
+    ids=["interim", "headers", "chunks", "bytes", "no HTTP", "nothing", "short", "encoded"],
 )
 async def test_whatever_a_server_says(local, answer: bytes, forever: bool) -> None:
     """It is an outcome with a name, and in bounded time; what says it is encoded is read as it is."""
@@ -395,6 +396,19 @@ async def test_whatever_a_server_says(local, answer: bytes, forever: bool) -> No
         found = await local.measure(Query(number("$.a", url=url), timeout=10), NOW)
     assert isinstance(found, Unreachable | Malformed | NoData)
     assert getattr(found, "reason", "") != "Timeout"
+
+
+async def test_interim_answers_come_before_the_one_that_counts(local) -> None:
+    """A few are as HTTP has it; of more nobody parses the rest."""
+    interim, final = (
+        b"HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\n",
+        b'HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n{"a": 1}',
+    )
+    for count, expected in ((3, Sample), (5, Malformed)):
+        listening, url = await raw(interim * count + final)
+        async with listening:
+            found = await local.measure(Query(number("$.a", url=url), timeout=20), NOW)
+        assert isinstance(found, expected), found
 
 
 async def test_a_team_that_hangs_delays_no_other(server, local) -> None:
@@ -474,7 +488,12 @@ VISIBLE = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=8
 
 
 @given(token=VISIBLE, key=VISIBLE)
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=10,
+    deadline=None,
+    phases=(Phase.explicit, Phase.generate),
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 def test_no_text_that_leaves_the_process_tells_a_secret(token: str, key: str, caplog) -> None:
     """A server that repeats all it was told, in its answer, its reason phrase and its headers; logs at DEBUG included."""
     caplog.clear()
