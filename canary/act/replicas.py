@@ -53,7 +53,7 @@ class ReplicaWriter:
             answer = await self._kube.json_patch(DEPLOYMENTS, action.target, self._key[0], ops, subresource=SCALE)
         except (Conflict, Unprocessable) as error:
             return await moved(error, seen, partial(self._get, action.target), self._keep)
-        self._keep(answer)
+        self._keep(answer, ours=True)
         return True
 
     async def release(self, action: ReleaseReplicas) -> bool | None:
@@ -75,5 +75,5 @@ class ReplicaWriter:
     async def _get(self, name: str) -> Json:
         return await self._kube.get(DEPLOYMENTS, name, self._key[0], subresource=SCALE)
 
-    def _keep(self, scale: Json) -> None:
-        self._store.put_scale((self._key[0], scale["metadata"]["name"]), scale)
+    def _keep(self, scale: Json, *, ours: bool = False) -> None:
+        self._store.put_scale((self._key[0], scale["metadata"]["name"]), scale, ours=ours)

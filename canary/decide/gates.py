@@ -17,8 +17,6 @@ LOOK_AGAIN = timedelta(minutes=5)
 
 def window(scope: Scope) -> Window | None:
     """The window that the step may be left in; None: it declares none, or somebody said to skip what is left."""
-    if not scope.spec.gated:
-        return None
     step = scope.declared_step if scope.status.step else None
     return step.gate.window if step is not None and step.gate is not None and not scope.run.full else None
 

@@ -181,7 +181,7 @@ def time_left(scope: Scope) -> Hold | None:
 
 def gate_closed(scope: Scope) -> Hold | None:
     """Something else has to say that the next step may begin."""
-    words = gates.closed(scope)
+    words = gates.closed(scope) if scope.spec.gated else ""
     return Hold(reasons.GATE_CLOSED, f"{words}; {_held_at(scope)}") if words else None
 
 

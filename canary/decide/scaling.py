@@ -101,7 +101,7 @@ def forgiven(scope: Scope) -> Scope:
 
 def too_small_to_rise(scope: Scope) -> tuple[Scope, Hold | None]:
     """Why what the step wants may not be written yet: it gives the canary more than its routes say, and it is too small for that."""
-    if scope.spec.scale is None or scope.step.index == 0:
+    if scope.step.index == 0:
         return scope, None
     copies = scope.mirror is not None and scope.copied == 0
     opting = scope.match is not None and not scope.opted_in

@@ -22,7 +22,7 @@ def step(scope: Scope) -> Next:
         scope = scope.with_(*retracted(scope), step=at_step(scope.step.index, scope.step.total, scope.step.started_at))
     if refusal:
         return scope.decide(reasons.ROUTE_UNWRITABLE, f"{refusal} ({scope.step_text})", wake(scope))
-    scope, small = scaling.too_small_to_rise(scope)
+    scope, small = scaling.too_small_to_rise(scope) if scope.spec.scale is not None else (scope, None)
     if small is not None:
         # As above: a gateway's time begins when it has something to accept.
         scope = scope.with_(step=at_step(scope.step.index, scope.step.total, scope.step.started_at))
@@ -47,7 +47,7 @@ def step(scope: Scope) -> Next:
     if hold.reason == reasons.AWAITING_CANARY and scope.step.index == 0:
         scope, small = scaling.prepared(scope, 1)
         hold = small or hold
-    if small is None:
+    if small is None and scope.status.scale is not None:
         scope = scaling.waits_no_more(scope)
     if hold.reason == reasons.AWAITING_APPROVAL:
         return approval.ask(scope, hold.message)
@@ -78,7 +78,7 @@ def _advance(scope: Scope) -> Next:
         return scope.goto(Place.PROMOTING)
     extras = scope.mirror_at(index) is not None or scope.match_at(index) is not None
     if extras or scope.shares.rises_to(scope.shares_at(index)):
-        scope, small = scaling.prepared(scope, index)
+        scope, small = scaling.prepared(scope, index) if scope.spec.scale is not None else (scope, None)
         hold = small or first_hold(scope, RISE)
         if hold is not None:
             return scope.decide(hold.reason, hold.message, wake(scope))

@@ -132,6 +132,19 @@ def backends(document: Document, spec: RolloutSpec, world: World) -> Iterator[Fi
             advice = "give its file too, or look with --live"
             yield document.finding(Severity.NOTE, Rule.GRANT, path, words, advice)
     yield from pods(document, spec, world)
+    yield from _replicas(document, spec, world)
+
+
+def _replicas(document: Document, spec: RolloutSpec, world: World) -> Iterator[Finding]:
+    """A number of replicas in a manifest that is applied again and again, beside a controller that is to set it."""
+    if spec.scale is None or spec.workloads is None:
+        return
+    name = spec.workloads.canary.name
+    workload = world.get("Deployment", document.namespace, name)
+    if workload is not None and _dict(workload.get("spec")).get("replicas") is not None:
+        words = f"the manifest of Deployment {name} says how many replicas it has, and so does scale: whoever applies it again puts its own number back"
+        advice = "leave replicas out of it, as with an autoscaler"
+        yield document.finding(Severity.WARNING, Rule.WORKLOAD, ("spec", "scale"), words, advice)
 
 
 RULES = {Reason.BACKEND_NOT_FOUND: Rule.SERVICE, Reason.WRONG_PORT: Rule.SERVICE, Reason.REF_NOT_PERMITTED: Rule.GRANT}

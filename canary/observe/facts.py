@@ -121,7 +121,9 @@ def gather(
         blind=standing.blind,
         blind_since=standing.blind_since,
         unwritten=standing.unwritten,
-        scaling=_scaling(store, rollout, spec, status, canary, standing),
+        scaling=_scaling(store, rollout, spec, canary, standing)
+        if canary is not None and (spec.scale is not None or status.scale is not None or canary.scaled)
+        else UNSCALABLE,
         time_of_day=standing.time_of_day,
         good=standing.good,
     )
@@ -144,13 +146,10 @@ def _scaling(
     store: Store,
     rollout: Rollout,
     spec: RolloutSpec,
-    status: RolloutStatus,
-    canary: WorkloadView | None,
+    canary: WorkloadView,
     standing: Standing,
 ) -> ScalingView:
-    """Who else scales the canary, and how our own writes go; nothing where nobody asks."""
-    if canary is None or (spec.scale is None and status.scale is None and not canary.scaled):
-        return UNSCALABLE
+    """Who else scales the canary, and how our own writes go."""
     unread = store.autoscalers.unread(rollout.namespace) if spec.scale is not None else None
     return ScalingView(
         known=unread == "",

@@ -174,12 +174,13 @@ class Workload:
         record = self.copies.get(name_part(rollout)) or self.copies.get("")
         return replace(self.view, copied=record) if record is not None else self.view
 
-    def resized(self, scale: Json) -> Workload:
-        """The workload after somebody gave it as many replicas as its scale subresource says; by us, as far as is known."""
+    def resized(self, scale: Json, *, ours: bool) -> Workload:
+        """The workload with as many replicas as its scale subresource says; `ours`: we have just written that."""
         replicas = (scale.get("spec") or {}).get("replicas", 0)
-        if replicas == self.view.replicas:
+        if replicas == self.view.replicas and not ours:
             return replace(self, version=version(scale))
-        view = replace(self.view, replicas=replicas, rolled_out=False)
+        there = self.view.rolled_out and replicas == self.view.replicas
+        view = replace(self.view, replicas=replicas, rolled_out=there, scaled=ours or self.view.scaled)
         return replace(self, view=view, version=version(scale))
 
     def same(self, other: Workload) -> bool:

@@ -180,12 +180,12 @@ class Store:
             return set()
         return self.dependents("Deployment", *key)
 
-    def put_scale(self, key: Key, scale: Json) -> set[Key]:
-        """Keep what the scale subresource of a workload that is known has answered."""
+    def put_scale(self, key: Key, scale: Json, *, ours: bool = False) -> set[Key]:
+        """Keep what the scale subresource of a workload that is known has answered; `ours`: to a write of ours."""
         kept = self.workloads.get(key)
         if kept is None or not _news(scale, kept, answer=True):
             return set()
-        self.workloads[key] = fresh = kept.resized(scale)
+        self.workloads[key] = fresh = kept.resized(scale, ours=ours)
         return set() if kept.same(fresh) else self.dependents("Deployment", *key)
 
     def put_autoscaler(self, kind: str, document: Json) -> set[Key]:

@@ -123,6 +123,23 @@ async def test_the_status_is_written_apart(kube: Kube, shop: str) -> None:
     assert written["metadata"]["generation"] == 2
 
 
+async def test_replicas_are_written_by_a_subresource(kube: Kube, shop: str) -> None:
+    """It shows how many there are, of none nothing; and refuses what was read before somebody else wrote."""
+    selector = {"matchLabels": {"app": "a"}}
+    pods = {"metadata": {"labels": {"app": "a"}}, "spec": {"containers": [{"name": "a", "image": "a:1"}]}}
+    made = {"metadata": {"name": "a"}, "spec": {"replicas": 2, "selector": selector, "template": pods}}
+    await kube.create(DEPLOYMENTS, made, shop)
+    seen = await kube.get(DEPLOYMENTS, "a", shop, subresource="scale")
+    assert (seen["kind"], seen["spec"]["replicas"]) == ("Scale", 2)
+    ops = [patch.unmoved(seen), patch.add(patch.pointer("spec", "replicas"), 0)]
+    answer = await kube.json_patch(DEPLOYMENTS, "a", shop, ops, subresource="scale")
+    assert answer["spec"].get("replicas", 0) == 0
+    assert answer["metadata"]["uid"] == seen["metadata"]["uid"]
+    assert (await kube.get(DEPLOYMENTS, "a", shop))["spec"]["replicas"] == 0
+    with pytest.raises((Conflict, Unprocessable)):
+        await kube.json_patch(DEPLOYMENTS, "a", shop, ops, subresource="scale")
+
+
 async def test_lists_are_narrowed_and_ordered(kube: Kube, shop: str) -> None:
     """By namespace, labels and fields; by name."""
     other = own_namespace("contract-other")

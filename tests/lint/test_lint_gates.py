@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from lint_kit import linted, rollout
 
 from canary.lint.findings import Rule
@@ -50,3 +52,28 @@ spec:
     assert not findings
     assert documents[0].spec["steps"][0]["gate"]["window"] == {"from": "09:00", "to": "17:00", "days": ["Mon"]}
     assert not lint(documents).findings
+
+
+def test_a_manifest_that_says_how_many_replicas_a_scaled_canary_has() -> None:
+    """It would be put back at every apply; of stable, and without scale, it is nobody's business."""
+
+    def deployment(name: str, **spec: Any) -> dict[str, Any]:
+        return {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": name, "namespace": "team-shop"},
+            "spec": {
+                "selector": {"matchLabels": {"app": name}},
+                "template": {"metadata": {"labels": {"app": name}}},
+                **spec,
+            },
+        }
+
+    def told(canary: dict[str, Any], **spec: Any) -> list[str]:
+        found = linted(rollout(**spec), deployment("shop-stable", replicas=4), canary).findings
+        return [item.field for item in found if "how many replicas" in item.text]
+
+    scale = {"canary": "MatchShare"}
+    assert told(deployment("shop-canary", replicas=2), scale=scale) == ["spec.scale"]
+    assert told(deployment("shop-canary"), scale=scale) == []
+    assert told(deployment("shop-canary", replicas=2)) == []
