@@ -263,6 +263,28 @@ async def test_each_team_has_its_own(prometheus, provider, vault) -> None:
     assert sorted(map(str, told(prometheus))) == ["Bearer team-a", "Bearer team-b", "None"]
 
 
+async def test_of_many_at_one_time_each_is_shown_as_its_own(prometheus, provider, vault) -> None:
+    """Forty questions of four teams to one address, all under way together: every one carries the token of who asks it."""
+    teams = [f"team-{name}" for name in "abcd"]
+    for team in teams:
+        vault.put(team, "prom", token=team)
+    asked = [
+        Query(
+            Prometheus(f"x # {team} {number}", None, Auth("prom", namespace=team)),
+            timeout=20,
+            patience=20,
+            tenant=(team, "r"),
+        )
+        for number in range(10)
+        for team in teams
+    ]
+    answers = await asyncio.gather(*(provider.measure(query, NOW) for query in asked))
+    assert {type(answer) for answer in answers} == {Sample}
+    seen = zip(prometheus.queries, told(prometheus), strict=True)
+    assert [(query["query"], token) for query, token in seen if token != f"Bearer {query['query'].split()[2]}"] == []
+    assert len(prometheus.queries) == len(asked)
+
+
 async def test_the_controllers_own_are_not_shown_with_a_secret(prometheus, vault, tmp_path: Path) -> None:
     """Who brings a Secret is shown as that, also to the address of the controller; and only there the files count."""
     (tmp_path / "headers").write_text("X-Scope-OrgID: platform\nAuthorization: Basic abc")

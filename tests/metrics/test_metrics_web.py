@@ -411,6 +411,18 @@ async def test_interim_answers_come_before_the_one_that_counts(local) -> None:
         assert isinstance(found, expected), found
 
 
+async def test_an_answer_in_pieces(local) -> None:
+    """A thousand chunks of a byte are read, ten thousand are too much work for what they say."""
+    start, end = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b'8\r\n{"a": 1}\r\n0\r\n\r\n'
+    for count, expected in ((1_000, Sample), (10_000, Malformed)):
+        listening, url = await raw(start + b"1\r\n \r\n" * count + end)
+        async with listening:
+            found = await local.measure(Query(number("$.a", url=url), timeout=20), NOW)
+        assert isinstance(found, expected), found
+    assert isinstance(found, Malformed)
+    assert "comes in more than 4096 pieces" in found.message
+
+
 async def test_a_team_that_hangs_delays_no_other(server, local) -> None:
     """Places at one server go round; a query that waits in vain is Queued, and no verdict on anybody."""
     server.handler = server.hang
