@@ -268,6 +268,8 @@ class World:
     """Comparisons that have proved the canary good, in this life, and since when they have counted."""
     around: Documents = AROUND
     scaling: ScalingView = field(default_factory=lambda: ScalingView(known=True))
+    trouble: tuple[Problem, ...] = ()
+    """What is wrong with what is declared, besides what the routes say."""
     wall: timedelta = timedelta(0)
     """How far the API server's clock is from ours."""
     unserved: dict[RouteKind, str] = field(default_factory=dict)
@@ -355,7 +357,7 @@ class World:
             measurements=tuple(self.news),
             traffic=self.counters,
             request=parse_request(self.request),
-            problems=tuple(self._problems(views, memory)),
+            problems=(*self.trouble, *self._problems(views, memory)),
             findings=tuple(findings(self.spec, NAMESPACE, self._sound(views), self.around)),
             recorded=Recorded.of(recorded),
             turn=self.turn,
