@@ -356,7 +356,7 @@ def test_without_the_right_it_is_said_which_is_missing() -> None:
     made = World(spec(timeout="1m"))
     made.canary.give(0, by="team")
     made.run()
-    made.script = lambda _number, target: Fault.DENIED if target == "replicas" else None
+    made.denied = frozenset({"replicas"})
     made.canary.revision = "b"
     for _ in range(8):
         made.tick()
