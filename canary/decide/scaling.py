@@ -75,8 +75,10 @@ def _why(scope: Scope, canary: WorkloadView, book: ScaleStatus, need: int) -> tu
     if view.autoscaler:
         advice = "raise its minimum, or wait" if canary.replicas else "it does not scale from zero: give it one replica"
         words = f"{short}; {view.autoscaler} scales it, so we do not: {advice}"
+    elif view.unread:
+        words = f"{short}; {view.unread}"
     elif not view.known:
-        words = f"{short}; {view.unread or 'it is not known yet whether an autoscaler targets it'}"
+        return reasons.AWAITING_REPLICAS, f"{short}; it is not known yet whether an autoscaler targets it"
     elif view.failed:
         words = f"{short}, and cannot be scaled: {view.failed}"
     elif canary.replicas < need <= book.reached:
@@ -152,9 +154,11 @@ def left(scope: Scope, *, leaving: bool = False) -> tuple[Scope, datetime | None
     scale = scope.spec.scale
     if book is None or canary is None or scale is None:
         return _released(scope, leaving=leaving), None
-    if scope.has_traffic or scope.facts.blind or (not leaving and _unknown(scope)):
-        # Somebody gives it traffic, or nobody can tell: it is theirs, and drains when that is over.
-        return (scope.with_(scale=None) if leaving else scope.with_(scale=evolution.drained(book, None))), None
+    if scope.has_traffic or scope.facts.blind or scope.facts.problems or (not leaving and _unknown(scope)):
+        # Somebody gives it traffic, or uses it otherwise, or nobody can tell: it is theirs, and drains when that is over.
+        if leaving:
+            return _released(scope.with_(scale=None), leaving=True), None
+        return scope.with_(scale=evolution.drained(book, None)), None
     if book.drained_since is None:
         book = evolution.drained(book, scope.now)
     due = (book.drained_since or scope.now) + scale.drain.delta

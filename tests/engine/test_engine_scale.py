@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from world import Fault, Gateways, World, begun, spec_of
 
-from canary.decide.facts import ScalingView
+from canary.decide.facts import Problem, ScalingView
 from canary.decide.pausing import paused_for
 from canary.decide.scope import Scope
 from canary.model.scaling import MOST_REPLICAS, Scale
@@ -356,7 +356,7 @@ def test_without_the_right_it_is_said_which_is_missing() -> None:
     made = World(spec(timeout="1m"))
     made.canary.give(0, by="team")
     made.run()
-    made.script = lambda _number, target: Fault.DENIED if target == "replicas" else None
+    made.denied = frozenset({"replicas"})
     made.canary.revision = "b"
     for _ in range(8):
         made.tick()
@@ -370,3 +370,25 @@ def test_without_the_right_it_is_said_which_is_missing() -> None:
     assert (made.status.run.reason, "you may not" in made.status.run.message) == ("CanaryTooSmall", True)
     assert made.status.scale is None
     assert not made.finalizer
+
+
+def test_a_deployment_that_another_rollout_uses_is_not_taken_away() -> None:
+    """It came while the canary drained: what is ours to scale no more is left as it is, until that is mended."""
+    made = world()
+    made.ask("abort", id_="a1")
+    made.run()
+    made.trouble = (Problem("spec.scale", "Rollout neighbour names workload canary too"),)
+    made.wait(100)
+    assert (made.phase, made.canary.replicas) == (Phase.INVALID, 1)
+    made.trouble = ()
+    made.wait(31)
+    assert made.canary.replicas == 0
+
+
+def test_nor_when_its_rollout_is_deleted() -> None:
+    """Then it stays, and the deletion waits for nothing."""
+    made = world()
+    made.trouble = (Problem("spec.scale", "Rollout neighbour names workload canary too"),)
+    made.delete()
+    made.run()
+    assert (made.gone, made.canary.replicas, made.canary.scaled, made.share()) == (True, 1, False, 0)

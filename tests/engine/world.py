@@ -75,7 +75,6 @@ class Fault(StrEnum):
 
     CONFLICT = "somebody else writes first"
     REFUSED = "500, nothing was done"
-    DENIED = "403"
     LOST = "500, but it was done"
     DIES_BEFORE = "the controller dies before it"
     DIES_AFTER = "the controller dies after it"
@@ -268,6 +267,10 @@ class World:
     """Comparisons that have proved the canary good, in this life, and since when they have counted."""
     around: Documents = AROUND
     scaling: ScalingView = field(default_factory=lambda: ScalingView(known=True))
+    denied: frozenset[str] = frozenset()
+    """Targets that the controller has no right to write."""
+    trouble: tuple[Problem, ...] = ()
+    """What is wrong with what is declared, besides what the routes say."""
     wall: timedelta = timedelta(0)
     """How far the API server's clock is from ours."""
     unserved: dict[RouteKind, str] = field(default_factory=dict)
@@ -355,7 +358,7 @@ class World:
             measurements=tuple(self.news),
             traffic=self.counters,
             request=parse_request(self.request),
-            problems=tuple(self._problems(views, memory)),
+            problems=(*self.trouble, *self._problems(views, memory)),
             findings=tuple(findings(self.spec, NAMESPACE, self._sound(views), self.around)),
             recorded=Recorded.of(recorded),
             turn=self.turn,
@@ -521,13 +524,13 @@ class World:
         if fault is None and self.script is not None:
             fault = self.script(self.attempts, target)
         self.attempts += 1
+        if target in self.denied:
+            raise Forbidden("you may not", status=403)
         match fault:
             case Fault.DIES_BEFORE:
                 raise Crash
             case Fault.REFUSED:
                 raise Unavailable("500", status=500)
-            case Fault.DENIED:
-                raise Forbidden("you may not", status=403)
             case Fault.CONFLICT:
                 if self.routes.get(target) and self.pairs_if_any(target):
                     self._somebody(target)
