@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from heapq import nsmallest
 from math import exp, log, log1p, sqrt
 
@@ -79,18 +80,24 @@ class Watched:
         """What the stake has become, of `compared` requests in all. Logarithms may be huge: at most 1e300."""
         b, c = self.counts[0] - self.before[0], self.counts[1] - self.before[1]
         rest = compared - self.since - b - c
-        top = 1 / (1 + most)
         total = 0.0
-        for part, bet in zip(PARTS, BETS, strict=True):
-            lamb = bet * top
-            grown = b * log1p(lamb * (1 - most)) + c * log1p(-lamb * (1 + most)) + rest * log1p(-lamb * most)
-            total += part * exp(min(grown, 690.0))
+        for part, won, lost, kept in _growth(most):
+            total += part * exp(min(b * won + c * lost + rest * kept, 690.0))
         return self.stake * total
 
     @property
     def excess(self) -> float:
         """Standard deviations by which the canary differed alone more often than stable did, as if both were as likely."""
         return suspicion(self.counts)
+
+
+@lru_cache(maxsize=64)
+def _growth(most: float) -> tuple[tuple[float, float, float, float], ...]:
+    """Of each bet what part of a stake is on it, and the logarithms of what each b, each c and each other request multiplies it by."""
+    bets = ((part, bet / (1 + most)) for part, bet in zip(PARTS, BETS, strict=True))
+    return tuple(
+        (part, log1p(lamb * (1 - most)), log1p(-lamb * (1 + most)), log1p(-lamb * most)) for part, lamb in bets
+    )
 
 
 def suspicion(counts: Counts) -> float:
