@@ -79,29 +79,36 @@ _PROTOCOL = (
     (
         "It was not always so. The weights, and a first rule for doubt, came of a random search and of about ten variants that were also looked "
         "at on scenarios and on the seed of an earlier version of this page, which made it too kind to itself. The rule for doubt of "
-        "today was chosen of about 40 variants in seven rounds on seeds 11 to 16 (of latencies: four, on seed 7), of `tuning` alone."
+        "today was chosen of about 40 variants in seven rounds on seeds 11 to 16 (of latencies: four, on seed 7), of `tuning` alone. "
+        "Then some thirty variants of its bounds and of the weights were tried on seeds 11 to 17; four more scenarios of this page "
+        "were looked at in that, and so are marked."
     ),
 )
 
 
 def _headline(found: Json, good: Sequence[Json], bad: Sequence[Json]) -> Iterator[str]:
+    apart = [one for one in good if _cannot(one, found["alpha"])]
+    good = [one for one in good if one not in apart]
     asked = [(one, bar, met) for one in (*good, *bad) for bar, met in one["bars"].items()]
     healthy = [one for one in good if one["bars"]]
     over = [one for one in healthy if not all(one["bars"].values())]
     fresh = [one for one in healthy if not one["tuned"]]
-    yield f"**Bars met: {sum(met for _, _, met in asked)} of {len(asked)}.**"
+    beside = f", and {len(apart)} that no judge can meet are counted apart" if apart else ""
+    yield f"**Bars met: {sum(met for _, _, met in asked)} of {len(asked)}{beside}.**"
     yield ""
     if over:
         yield "The bar for false alarms in *every* healthy scenario is **not met**: below are those in which it is not, and why."
         yield ""
     yield (
-        f"- *False alarms at most alpha, or Inconclusive*, in {len(healthy) - len(over)} of {len(healthy)} healthy scenarios, none of them left "
-        f"out ({sum(all(one['bars'].values()) for one in fresh)} of {len(fresh)} of those with parameters that nothing was chosen on)."
+        f"- *False alarms at most alpha, or Inconclusive*, in {len(healthy) - len(over)} of {len(healthy)} healthy scenarios{beside} "
+        f"({sum(all(one['bars'].values()) for one in fresh)} of {len(fresh)} of those with parameters that nothing was chosen on)."
     )
     for one in over:
         low = one["failed"][1]
         sure = "" if low > found["alpha"] else " (the interval reaches alpha)"
-        yield f"  - **Not met**: {one['scenario']}: {_interval(one['failed'])}{sure}; {one['why'] or 'nothing is known that explains it'}."
+        yield f"  - **Not met**: {one['scenario']}: {_interval(one['failed'])}{sure}; {one['why'] or 'nothing is known that explains it'}{_floor(one)}."
+    for one in apart:
+        yield f"  - **Cannot be met**: {one['scenario']}: {_interval(one['failed'])}; {one['why']}{_floor(one)}."
     for one in bad:
         if one["bars"]:
             said = f"caught {_interval(one['failed'])}, median look {one['median'] or '-'}"
@@ -112,6 +119,17 @@ def _headline(found: Json, good: Sequence[Json], bad: Sequence[Json]) -> Iterato
             f"- One look of one check took {found['look_ms']:.2f} ms of CPU where this was printed: read from the status, judged, and written "
             "back, with eight pods."
         )
+
+
+def _cannot(one: Json, alpha: float) -> bool:
+    """Whether any judge that catches bad canaries as the bars ask fails more of these than alpha (`unseen`)."""
+    return bool(one.get("floor", 0.0) > alpha)
+
+
+def _floor(one: Json) -> str:
+    if "floor" not in one:
+        return ""
+    return f". Whoever catches 97 % of twofold regressions in such counters fails at least {_percent(one['floor'])} of these"
 
 
 def _edge(one: Json, runs: int) -> str:

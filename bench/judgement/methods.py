@@ -12,12 +12,16 @@ from bench.judgement.traffic import BASE, BOUNDS
 from canary.checks.judges.compare import Compare, Look
 from canary.checks.judges.finding import Standing
 from canary.checks.judges.latency import Histogram, Latency
+from canary.checks.judges.mirrored import Alike
+from canary.checks.judges.mirrored import Look as Answered
 from canary.checks.judges.outcome import Judged
 from canary.checks.judges.sliding import Sliding
 from canary.checks.judges.threshold import Bounds
 from canary.model.measurement import Sample
 
 ALPHA = 0.05
+NEEDED = -log(ALPHA)
+"""The logarithm of the evidence without which no judge fails a canary, or says that it was held back."""
 LIMIT = Fraction(2, 100)
 _BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -57,11 +61,26 @@ def latency(looks: Iterable[tuple[Histogram, Histogram]]) -> Ended:
     progress, doubted = judge.begin(), False
     for number, (canary, stable) in enumerate(looks, 1):
         progress = judge.fold(progress, canary, stable)
+        if judge.evidence(progress) < NEEDED:  # with less it says neither of what is counted here
+            continue
         found = judge.judge(progress)
         if found.standing is Standing.FAIL:
             return Ended(failed=number, doubted=doubted)
         doubted = doubted or found.reason == "Overdispersed"
     return Ended(doubted=doubted)
+
+
+def mirrored(looks: Iterable[Answered]) -> Ended:
+    """The comparison of answers to mirrored requests; one in a thousand may be another one, and 100 have to be compared."""
+    judge = Alike(ALPHA, 0.001, 100)
+    progress = judge.begin()
+    for number, look in enumerate(looks, 1):
+        progress = judge.fold(progress, look)
+        if judge.evidence(progress) < NEEDED:
+            continue
+        if judge.judge(progress).standing is Standing.FAIL:
+            return Ended(failed=number)
+    return Ended()
 
 
 def threshold(looks: Iterable[Look]) -> Ended:

@@ -11,12 +11,17 @@ from zlib import crc32
 
 from numpy.random import default_rng
 
-from bench.judgement.methods import ALPHA, Ended
-from bench.judgement.scenarios import Scenario
+from bench.judgement.methods import ALPHA, Ended, compare
+from bench.judgement.scenarios import Method, Scenario
+from bench.judgement.sieve import worth
+from canary.checks.judges.compare import Compare
 
 Json = dict[str, Any]
 
-OURS = ("compare", "latency", "compare, promoteEarly")
+OURS = ("compare", "latency", "compare, promoteEarly", "mirrored")
+AT_A_TIME = 250
+"""Runs that are held in memory."""
+
 LOOKS = 60
 """So many are drawn in the figures."""
 
@@ -25,11 +30,17 @@ def run(scenario: Scenario, runs: int, seed: int) -> list[Json]:
     """One result for each method; every method sees the same looks. A seed gives the same result anywhere."""
     random = default_rng([seed, crc32(scenario.name.encode())])
     ends: dict[str, list[Ended]] = {name: [] for name in scenario.methods}
-    for _ in range(runs):
-        looks = list(scenario.draw(random))
+    for first in range(0, runs, AT_A_TIME):
+        drawn = [list(scenario.draw(random)) for _ in range(min(AT_A_TIME, runs - first))]
         for name, method in scenario.methods.items():
-            ends[name].append(method(looks))
+            ends[name] += judged(method, drawn)
     return [_result(scenario, name, found) for name, found in ends.items()]
+
+
+def judged(method: Method, drawn: Sequence[Sequence[Any]]) -> Iterator[Ended]:
+    """How each run ended. The judge of errors is not asked about those whose evidence is never what it needs (`sieve`)."""
+    asked = worth(Compare(ALPHA), drawn) if method is compare else [True] * len(drawn)
+    return (method(looks) if one else Ended() for looks, one in zip(drawn, asked, strict=True))
 
 
 def everything(scenarios: Sequence[Scenario], runs: int, seed: int, workers: int, told: Callable[[str], None]) -> Json:
@@ -63,6 +74,8 @@ def _result(scenario: Scenario, method: str, ends: Sequence[Ended]) -> Json:
         "p95": _rank(at, runs, 0.95),
         "held": round(sum(end.doubted and end.failed is None for end in ends) / runs, 4),
     }
+    if scenario.floor is not None:
+        found["floor"] = round(scenario.floor(), 4)
     if early:
         found["good"] = interval(len(early), runs)
         found["good_median"] = _rank(early, runs, 0.5)

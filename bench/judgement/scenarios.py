@@ -9,7 +9,8 @@ from typing import Any
 
 from numpy.random import Generator
 
-from bench.judgement import methods
+from bench.judgement import methods, unseen
+from bench.judgement.answers import AT_TIMES, ORDER, SELDOM, TIME, Answers, several
 from bench.judgement.methods import Ended
 from bench.judgement.traffic import Counted, Errors, Latencies, Mirrored, Straddled, always, part, rising, since
 
@@ -31,6 +32,7 @@ class Scenario:
 
     `contrast` says what the product does so that this does not happen: it is shown apart and has no bar. `why` says what
     it rests on where the bar is not met. `tuned`: whether settings of the judges were chosen with these very parameters in view.
+    `floor` calculates the least part of these canaries that any judge fails which catches bad ones as the bars ask.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Scenario:
     contrast: str = ""
     why: str = ""
     tuned: bool = False
+    floor: Callable[[], float] | None = None
 
 
 TODAY: dict[str, Method] = {
@@ -50,6 +53,7 @@ TODAY: dict[str, Method] = {
 }
 OURS: dict[str, Method] = {"compare": methods.compare}
 LATENCY: dict[str, Method] = {"latency": methods.latency}
+MIRRORED: dict[str, Method] = {"mirrored": methods.mirrored}
 EARLY: dict[str, Method] = {"compare, promoteEarly": methods.promote_early}
 HEALTHY = Bar(alarms=methods.ALPHA)
 
@@ -68,8 +72,9 @@ def _good(
     *,
     why: str = "",
     tuned: bool = False,
+    floor: Callable[[], float] | None = None,
 ) -> Scenario:
-    return Scenario(name, False, draw, used, HEALTHY, "", why, tuned)
+    return Scenario(name, False, draw, used, HEALTHY, "", why, tuned, floor)
 
 
 def _bad(
@@ -89,6 +94,14 @@ _ONE_POD = (
 )
 _NOISE = "what each version does by itself at each look is not known after a few looks"
 _LASTING = "what keeps for several looks is not seen between neighbours, and looks like a version that is worse"
+
+
+def _from_look_20(look: int) -> float:
+    return 0.03 if look >= 20 else 0.0
+
+
+_NOISY = several(time=(2, TIME), order=(4, ORDER), at_times=(6, AT_TIMES))
+"""A dozen places that differ without a fault."""
 
 HEALTHY_ONES: tuple[Scenario, ...] = (
     _good("healthy", Errors(), OURS | TODAY, tuned=True),
@@ -110,10 +123,10 @@ HEALTHY_ONES: tuple[Scenario, ...] = (
     _good("retries: each failure counted twice", Errors(counted=(2,)), tuned=True),
     _good("retries: each failure counted three times", Errors(counted=(3,)), tuned=True),
     _good("retries: each failure counted four times", Errors(counted=(4,)), why=_CLUSTERS),
-    _good("retries: failures counted once or twice", Errors(counted=(1, 2)), why=_CLUSTERS),
+    _good("retries: failures counted once or twice", Errors(counted=(1, 2)), why=_CLUSTERS, tuned=True),
     _good("retries: failures counted 1 to 3 times", Errors(counted=(1, 2, 3)), why=_CLUSTERS, tuned=True),
     _good("retries: failures counted 1 to 3 times, pods told apart", Errors(counted=(1, 2, 3), pods=9), why=_CLUSTERS),
-    _good("retries: failures counted once or 5 times", Errors(counted=(1, 1, 1, 5)), why=_CLUSTERS),
+    _good("retries: failures counted once or 5 times", Errors(counted=(1, 1, 1, 5)), why=_CLUSTERS, tuned=True),
     _good(
         "retries: failures counted 1 to 3 times, canary 30 %", Errors(counted=(1, 2, 3), share=part(0.3)), why=_CLUSTERS
     ),
@@ -123,9 +136,24 @@ HEALTHY_ONES: tuple[Scenario, ...] = (
     _good("one canary pod, pods differ by 0.4, told apart", Errors(pods=9, spread=0.4), why=_ONE_POD, tuned=True),
     _good("one canary pod, pods differ by 0.6, told apart", Errors(pods=9, spread=0.6), why=_ONE_POD),
     _good("one canary pod, pods differ by 0.3, told apart, 3,000 requests", Errors(pods=9, spread=0.3, requests=3000)),
-    _good("one canary pod, pods differ by 0.2, one series", Errors(pods=9, spread=0.2, told=False), why=_ONE_POD),
-    _good("one canary pod, pods differ by 0.4, one series", Errors(pods=9, spread=0.4, told=False), why=_ONE_POD),
-    _good("one canary pod, pods differ by 0.6, one series", Errors(pods=9, spread=0.6, told=False), why=_ONE_POD),
+    _good(
+        "one canary pod, pods differ by 0.2, one series",
+        Errors(pods=9, spread=0.2, told=False),
+        why=_ONE_POD,
+        floor=partial(unseen.least, 0.2),
+    ),
+    _good(
+        "one canary pod, pods differ by 0.4, one series",
+        Errors(pods=9, spread=0.4, told=False),
+        why=_ONE_POD,
+        floor=partial(unseen.least, 0.4),
+    ),
+    _good(
+        "one canary pod, pods differ by 0.6, one series",
+        Errors(pods=9, spread=0.6, told=False),
+        why=_ONE_POD,
+        floor=partial(unseen.least, 0.6),
+    ),
     _good("own noise 20 %", Errors(noise=0.2), why=_NOISE),
     _good("own noise 40 %", Errors(noise=0.4), why=_NOISE),
     _good("own noise 50 %", Errors(noise=0.5), why=_NOISE, tuned=True),
@@ -135,11 +163,11 @@ HEALTHY_ONES: tuple[Scenario, ...] = (
     _good("own noise 60 %, 3,000 requests", Errors(noise=0.6, requests=3000), why=_NOISE),
     _good("own noise 50 %, 6,000 requests", Errors(noise=0.5, requests=6000), why=_NOISE, tuned=True),
     _good("own noise 40 %, 20,000 requests", Errors(noise=0.4, requests=20000), why=_NOISE),
-    _good("own noise 40 %, canary 30 %", Errors(noise=0.4, share=part(0.3)), why=_NOISE),
+    _good("own noise 40 %, canary 30 %", Errors(noise=0.4, share=part(0.3)), why=_NOISE, tuned=True),
     _good("own noise 50 %, canary 50 %", Errors(noise=0.5, share=part(0.5)), why=_NOISE, tuned=True),
     _good("own noise 40 %, base 3 %", Errors(noise=0.4, base=0.03), why=_NOISE),
     _good("own noise 40 %, bursts", Errors(noise=0.4, bursts=0.05, times=20), why=_NOISE),
-    _good("own noise 30 % that lasts 5 looks", Errors(noise=0.3, lasts=5), why=_LASTING),
+    _good("own noise 30 % that lasts 5 looks", Errors(noise=0.3, lasts=5), why=_LASTING, tuned=True),
     _good("own noise 30 % that lasts 20 looks", Errors(noise=0.3, lasts=20), why=_LASTING),
     _good("counters restart, pods go and come", Counted()),
     _good("looks that span a write are left out", Straddled()),
@@ -154,6 +182,17 @@ HEALTHY_ONES: tuple[Scenario, ...] = (
     _good("latency: own noise 15 %", Latencies(noise=0.15), LATENCY, why=_NOISE),
     _good("latency: own noise 25 %", Latencies(noise=0.25), LATENCY, why=_NOISE),
     _good("latency: own noise 15 %, 6,000 requests", Latencies(noise=0.15, requests=6000), LATENCY, why=_NOISE),
+    _good("mirrored: answers alike", Answers(), MIRRORED),
+    _good("mirrored: times and ids", Answers(noise=several(time=(6, TIME))), MIRRORED),
+    _good("mirrored: orders by chance", Answers(noise=several(order=(4, ORDER))), MIRRORED),
+    _good("mirrored: a dozen noisy places", Answers(noise=_NOISY), MIRRORED),
+    _good("mirrored: noise that comes and goes", Answers(noise=_NOISY, wave=True), MIRRORED),
+    _good("mirrored: thirty places that differ together", Answers(alike=30), MIRRORED),
+    _good("mirrored: sixty places that seldom differ", Answers(noise=several(seldom=(60, SELDOM))), MIRRORED),
+    _good("mirrored: a map by 200 keys", Answers(keys=200), MIRRORED),
+    _good("mirrored: unequal noise, as much as it may", Answers(noise=_NOISY, more=0.001), MIRRORED),
+    _good("mirrored: 5 answers a look", Answers(noise=_NOISY, compared=5), MIRRORED),
+    _good("mirrored: 1,200 answers a look", Answers(noise=_NOISY, compared=1200), MIRRORED),
 )
 
 CONTRASTS: tuple[Scenario, ...] = (
@@ -169,6 +208,14 @@ CONTRASTS: tuple[Scenario, ...] = (
         Latencies(cold=5),
         LATENCY,
         contrast="a check of latencies has a warm-up: *cold cache for 5 looks, warm-up of 5*. It *is* slower until then",
+    ),
+    Scenario(
+        "mirrored: answers name one of nine pods of stable",
+        False,
+        Answers(noise=several(pod=(1, (1 / 9, 0.0, 8 / 9)))),
+        MIRRORED,
+        contrast="an answer that names its pod is always another one from the canary, and twice the same from stable in one of nine: "
+        "tell the comparer to ignore the place",
     ),
 )
 
@@ -207,6 +254,17 @@ BAD: tuple[Scenario, ...] = (
     _bad("latency: 1.5 times as slow", Latencies(always(1.5)), LATENCY),
     _bad("latency: 1.5 times as slow from look 20", Latencies(since(20, 1.5)), LATENCY),
     _bad("latency: 1.5 times as slow, own noise 15 %", Latencies(always(1.5), noise=0.15), LATENCY),
+    _bad("mirrored: a field changed in all answers", Answers(always(1.0)), MIRRORED),
+    _bad("mirrored: in 3 %", Answers(always(0.03)), MIRRORED),
+    _bad("mirrored: in 0.5 %", Answers(always(0.005)), MIRRORED),
+    _bad("mirrored: in 3 % from look 20", Answers(_from_look_20), MIRRORED),
+    _bad("mirrored: in 3 %, beside a dozen noisy places", Answers(always(0.03), noise=_NOISY), MIRRORED),
+    _bad("mirrored: in 0.5 %, beside a dozen noisy places", Answers(always(0.005), noise=_NOISY), MIRRORED),
+    _bad("mirrored: in 3 %, at a noisy place", Answers(always(0.03), "$.order0", noise=_NOISY), MIRRORED),
+    _bad("mirrored: in 30 %, at a noisy place", Answers(always(0.3), "$.order0", noise=_NOISY), MIRRORED),
+    _bad("mirrored: in 3 %, beside a map by 200 keys", Answers(always(0.03), keys=200), MIRRORED),
+    _bad("mirrored: in 3 %, 5 answers a look", Answers(always(0.03), compared=5), MIRRORED),
+    _bad("mirrored: in all, 5 answers a look", Answers(always(1.0), compared=5), MIRRORED),
 )
 
 SCENARIOS: tuple[Scenario, ...] = HEALTHY_ONES + CONTRASTS + BAD

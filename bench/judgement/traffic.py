@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from math import erf, log, sqrt
 
+import numpy as np
 from numpy.random import Generator
 
 from canary.checks.judges.compare import Look, paired
@@ -23,6 +25,7 @@ BOUNDS = (0.2, 0.4)
 """Buckets that are compared, seconds; of healthy requests 8 % and 0.3 % are slower."""
 
 Ratio = Callable[[int], float]
+Counts = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 
 
 def always(ratio: float) -> Ratio:
@@ -85,27 +88,36 @@ class Errors:
 
     def __call__(self, random: Generator) -> Iterator[Look]:
         pods = max(self.pods, 1)
-        worse = random.lognormal(0, self.spread, pods + 1) if self.spread else [1.0] * (pods + 1)
-        ours = theirs = 1.0
-        for number in range(self.looks):
-            base = self.base * (self.times if self.bursts and random.random() < self.bursts else 1)
-            if self.noise and number % self.lasts == 0:
-                ours, theirs = random.gamma(self.noise**-2, self.noise**2, 2)
-            canary = int(random.binomial(self.requests, self.share(number)))
-            stable = self.requests - canary
-            failed = self._failed(random, canary, base * ours * self.ratio(number) * worse[pods])
-            each = random.multinomial(stable, [1 / pods] * pods)
-            rates = (base * theirs * one for one in worse[:pods])
-            failures = [self._failed(random, int(n), rate) for n, rate in zip(each, rates, strict=True)]
-            by_pod = {f"pod-{pod}": (float(n), float(k)) for pod, (n, k) in enumerate(zip(each, failures, strict=True))}
-            yield Look(canary, stable, failed, sum(failures), by_pod if self.pods and self.told else {})
+        worse = random.lognormal(0, self.spread, pods + 1) if self.spread else np.ones(pods + 1)
+        looks = range(self.looks)
+        base = np.full(self.looks, self.base)
+        if self.bursts:
+            base *= np.where(random.random(self.looks) < self.bursts, self.times, 1.0)
+        own = np.ones((self.looks, 2))
+        if self.noise:
+            drawn = random.gamma(self.noise**-2, self.noise**2, (-(-self.looks // self.lasts), 2))
+            own = np.repeat(drawn, self.lasts, axis=0)[: self.looks]
+        canary = random.binomial(self.requests, [self.share(number) for number in looks])
+        each = random.multinomial(self.requests - canary, [1 / pods] * pods)
+        ratios = np.array([self.ratio(number) for number in looks])
+        failed = self._failed(random, canary, base * own[:, 0] * ratios * worse[pods])
+        failures = self._failed(random, each, (base * own[:, 1])[:, None] * worse[:pods])
+        told = self.pods > 0 and self.told
+        for ours, bad, asked, fell in zip(
+            canary.tolist(), failed.tolist(), each.tolist(), failures.tolist(), strict=True
+        ):
+            named = enumerate(zip(asked, fell, strict=True)) if told else ()
+            by_pod = {f"pod-{pod}": (float(requests), float(bad_ones)) for pod, (requests, bad_ones) in named}
+            yield Look(ours, self.requests - ours, bad, sum(fell), by_pod)
 
-    def _failed(self, random: Generator, requests: int, rate: float) -> int:
-        failed = int(random.binomial(requests, min(rate, 1.0)))
+    def _failed(self, random: Generator, requests: Counts, rates: np.ndarray) -> Counts:
+        failed: Counts = random.binomial(requests, np.minimum(rates, 1.0))
         if self.counted == (1,):
             return failed
+        each = random.multinomial(failed, [1 / len(self.counted)] * len(self.counted))
         # More attempts than there were requests are counted as requests too, in a scrape of the gateway.
-        return min(int(random.choice(self.counted, failed).sum()), requests)
+        attempts: Counts = np.minimum(each @ np.array(self.counted), requests)
+        return attempts
 
 
 @dataclass(frozen=True)
@@ -231,20 +243,26 @@ class Latencies:
     looks: int = LOOKS
 
     def __call__(self, random: Generator) -> Iterator[tuple[Histogram, Histogram]]:
-        for number in range(self.looks):
-            base = 0.1 * (2 if self.bursts and random.random() < self.bursts else 1)
-            ours, theirs = random.gamma(self.noise**-2, self.noise**2, 2) if self.noise else (1.0, 1.0)
-            canary = int(random.binomial(self.requests, 0.1))
-            slower = self.slower(number) * (3.0 if number < self.cold else 1.0)
-            sides = (
-                _histogram(random, canary, base * ours * slower),
-                _histogram(random, self.requests - canary, base * theirs),
-            )
-            if number >= self.warm_up:
-                yield sides
+        looks = range(self.looks)
+        base = np.full(self.looks, 0.1)
+        if self.bursts:
+            base *= np.where(random.random(self.looks) < self.bursts, 2.0, 1.0)
+        own = np.ones((self.looks, 2))
+        if self.noise:
+            own = random.gamma(self.noise**-2, self.noise**2, (self.looks, 2))
+        own[:, 0] *= [self.slower(number) * (3.0 if number < self.cold else 1.0) for number in looks]
+        canary = random.binomial(self.requests, 0.1, self.looks)
+        ours = random.multinomial(canary, _parts(base * own[:, 0]))
+        theirs = random.multinomial(self.requests - canary, _parts(base * own[:, 1]))
+        sides = zip(ours.tolist(), theirs.tolist(), strict=True)
+        yield from ((_histogram(one), _histogram(other)) for one, other in islice(sides, self.warm_up, None))
 
 
-def _histogram(random: Generator, requests: int, middle: float) -> Histogram:
-    below = [0.5 + erf(log(bound / middle) / 0.5 / sqrt(2)) / 2 for bound in BOUNDS]
-    counts = random.multinomial(requests, [below[0], below[1] - below[0], max(1 - below[1], 0.0)])
-    return Histogram(requests, {BOUNDS[0]: float(counts[0]), BOUNDS[1]: float(counts[0] + counts[1])})
+def _parts(middles: np.ndarray) -> np.ndarray:
+    """Of requests log-normal around so many seconds, the parts within each bound and beyond them all, by look."""
+    below = [[0.5 + erf(log(bound / middle) / 0.5 / sqrt(2)) / 2 for bound in BOUNDS] for middle in middles.tolist()]
+    return np.array([[first, max(second - first, 0.0), max(1 - second, 0.0)] for first, second in below])
+
+
+def _histogram(counts: list[int]) -> Histogram:
+    return Histogram(sum(counts), {BOUNDS[0]: float(counts[0]), BOUNDS[1]: float(counts[0] + counts[1])})

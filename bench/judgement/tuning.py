@@ -49,6 +49,10 @@ HEALTHY = {
     "noise 70 %": Errors(noise=0.7),
     "noise 70 %, 6,000 requests": Errors(noise=0.7, requests=6000),
     "60,000 requests": Errors(requests=60000),
+    "counted once or twice": Errors(counted=(1, 2)),
+    "counted once or 5 times": Errors(counted=(1, 1, 1, 5)),
+    "noise 40 %, canary 30 %": Errors(noise=0.4, share=part(0.3)),
+    "noise 30 % that lasts 5 looks": Errors(noise=0.3, lasts=5),
 }
 BAD = {
     "2 times": Errors(always(2.0)),

@@ -71,6 +71,21 @@ def test_the_goal_is_counted_where_it_holds() -> None:
     assert middle(rows[0], "gone") == 1.9
 
 
+def test_what_was_drawn_stands_beside_what_was_tried() -> None:
+    """A row each, with the limit; the goal counts where counters are scraped every second, and says by how much it is missed."""
+    drawn = [
+        {**row(scrape=scrape, case=case), "trials": 400, "seed": 3, "seen": 0.5, "gone": gone, "p95": 9.0, "limit": 0.6}
+        for scrape, case, gone in ((1, "in the step", 2.6), (1, "from the start", 1.9), (30, "in the step", 50.0))
+    ]
+    text = markdown({"results": [row(1.0)], "simulated": drawn})
+    assert "| 1 % | 50 % | 100 | in the step | 30 s | 400 | 0.5 s | 50.0 s | 9.0 s | 0.6 s |" in text
+    assert (
+        "is met in 1 of 1 rows in real time and in 1 of 2 drawn ones; it is missed at 1 %, in the step, by 0.6 s."
+        in text
+    )
+    assert "On a clock" not in markdown({"results": [row(1.0)]})
+
+
 @pytest.mark.parametrize("scrape", [1, 5, 15, 30])
 def test_what_is_tried_is_the_default_but_for_its_lag(scrape: int) -> None:
     """Interval and alpha are those of who declares none."""

@@ -291,7 +291,7 @@ def test_words():
     """People read how much worse, from what to what, and how far the evidence is."""
     compare = Compare(0.01)
     progress = folded(compare, [Look(500, 5000, 13, 55)])
-    assert compare.judge(progress).message == f"errors 2.4{TIMES} stable (1.1 % → 2.6 %), evidence 7.9 of 100 needed"
+    assert compare.judge(progress).message == f"errors 2.4{TIMES} stable (1.1 % → 2.6 %), evidence 9.3 of 100 needed"
 
 
 def test_a_side_without_traffic_is_no_evidence():
@@ -422,6 +422,49 @@ def test_index_of_dispersion(counts):
     else:
         assert found == pytest.approx(index, rel=1e-6)
         assert index >= edge * 0.999
+
+
+@pytest.mark.parametrize(
+    ("looks", "times", "standing"),
+    [
+        (1, 10, Standing.FAIL),  # rates that wander do not get so far in one look
+        (1, 5, Standing.INCONCLUSIVE),
+        (1, 3, Standing.INCONCLUSIVE),
+        (3, 5, Standing.FAIL),  # nor in three, on the same side in each
+        (3, 2, Standing.INCONCLUSIVE),
+    ],
+)
+def test_what_wandering_explains(looks, times, standing):
+    """Of many failures in few looks a large ratio is proof, and a small one may be what the rates of both do by themselves."""
+    compare = Compare(0.05)
+    found = compare.judge(folded(compare, [Look(1500, 1500, 15 * times, 15)] * looks))
+    assert found.standing is standing
+    assert (found.reason == "Overdispersed") is (standing is Standing.INCONCLUSIVE)
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 5000), st.integers(1, 5000), st.integers(0, 200), st.integers(0, 200)), min_size=1
+    ),
+    st.floats(1, 20),
+    st.floats(1, 20),
+)
+def test_a_larger_ratio_is_never_doubted_more(counts, one, other):
+    """What is assumed of rates that wander only ever falls away; what was seen of them does not."""
+    looks, canary, stable, failed = Looks(), 0, 0, 0
+    for ours, theirs, bad, stable_bad in counts:
+        looks = looks.after((ours, theirs, min(ours, bad), min(theirs, stable_bad)))
+        canary, stable, failed = canary + ours, stable + theirs, failed + min(theirs, stable_bad)
+    low, high = (looks.dispersion(canary, stable, failed, ratio=ratio) for ratio in sorted((one, other)))
+    assert 1 <= high <= low == pytest.approx(max(low, looks.dispersion(canary, stable, failed, wander=0.0)))
+
+
+def test_a_ratio_beyond_wandering_does_not_excuse_clusters():
+    """What stable's own failures were seen to do counts for any ratio."""
+    seen = Looks()
+    for number in range(20):
+        seen = seen.after((3000, 3000, 300, 60 if number % 4 < 2 else 0))
+    assert seen.dispersion(60000, 60000, 600, ratio=50.0) > 5
 
 
 def test_bursts_that_hit_both_are_no_doubt():

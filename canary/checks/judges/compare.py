@@ -201,8 +201,8 @@ class Compare:
         canary, stable = progress.canary_failed / progress.canary, progress.stable_failed / progress.stable
         return f"errors {times(canary, stable)} ({share(stable)} → {share(canary)})"
 
-    def _dispersion(self, progress: Progress) -> float:
-        found = progress.looks.dispersion(progress.canary, progress.stable, progress.stable_failed)
+    def _dispersion(self, progress: Progress, ratio: float = 1.0) -> float:
+        found = progress.looks.dispersion(progress.canary, progress.stable, progress.stable_failed, ratio=ratio)
         # One more than there were attempts: that each was counted so often leaves room for what is odd besides.
         attempts = progress.looks.multiple
         return max(found, attempts + 1.0) if attempts > 1 else found
@@ -217,7 +217,7 @@ class Compare:
             ratio = min(ratio, whole)
         if ratio < spread * self.tolerance:
             return f"stable's own pods differ so much that up to {spread:.1f}{TIMES} says nothing of a version"
-        phi = self._dispersion(progress)
+        phi = self._dispersion(progress, ratio / self.tolerance)
         if progress.worse.tempered(phi, self._first) >= -log(self.alpha):
             return ""
         if progress.looks.multiple > 1:

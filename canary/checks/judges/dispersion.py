@@ -18,7 +18,9 @@ failure is counted once for each attempt, or where each version has bursts of it
      degrees of freedom). Stable has many failures, so it shows soon. But bursts that hit both versions, which do no harm, are
      in it as well: it is believed beyond `BEYOND` standard errors, and no further than the first witness could be wrong by `HIGHEST` of its own.
   3. Before there are tests, something is assumed: that each version's rate may wander by `WANDER` of itself from look to look. With
-     few failures that is nothing beside chance; with thousands it is nearly all there is, and one look alone is no proof.
+     few failures that is nothing beside chance; with thousands it is nearly all there is, and one look alone is no proof of
+     a small difference. It is of one that is beyond all wandering (`FURTHEST`): phi is the same for any ratio, and makes too much of
+     a large one.
 
   Where each failure is counted so many times, as a retrying proxy does, all counts are multiples of that, and it shows at once.
 
@@ -51,10 +53,16 @@ LEAN = 4
 WANDER = 1.45
 """As a part of the rate; noise of 50 % in each of both is 0.7, and has a long tail."""
 
+CERTAIN = 5.0
+"""Where so much is assumed, chance is so small beside it that what the ratio is shows by itself how far rates must have wandered."""
+
+FURTHEST = 9.0
+"""So far the ratio of two rates gets in one look by wandering; in n looks its logarithm is smaller by the square root of n."""
+
 TAILS = 1.7
 """Where wandering counts, what is beyond chance counts so many times: what multiplies a rate has a longer tail than counts have."""
 
-BEYOND = 2.0
+BEYOND = 1.25
 """Standard errors beyond which stable's failures vary more than chance lets them."""
 
 HIGHEST = 2.5
@@ -63,8 +71,11 @@ HIGHEST = 2.5
 LEAN_OWN = 2
 """As `LEAN`, for that bound: tests that found chance."""
 
-BEARS = 1.5
+BEARS = 1.3
 """Less than so much more than chance is taken for chance: an estimate of phi is no better than that for a long time."""
+
+ASSUMES = 1.5
+"""What is assumed before there are tests counts from here on: of fewer failures chance is nearly all there is."""
 
 ERRORS = 2.0
 """So many standard errors are added to what pods are seen to differ by."""
@@ -186,14 +197,26 @@ class Looks:
         return found if found > 1 + BEYOND * sqrt(2 / freedom) else None
 
     def dispersion(
-        self, canary: float, stable: float, stable_failed: float, wander: float = WANDER, tails: float = TAILS
+        self,
+        canary: float,
+        stable: float,
+        stable_failed: float,
+        wander: float = WANDER,
+        tails: float = TAILS,
+        ratio: float = 1.0,
     ) -> float:
-        """An estimate of phi, 1 or more, after so many requests of both and failures of stable."""
+        """An estimate of phi, 1 or more, after so many requests of both and failures of stable.
+
+        `ratio`: so many times as often as it may the canary failed, at least. Nothing is assumed where that is more than
+        wandering explains.
+        """
         looks = max(self.folds, 1)
         # How many of a healthy canary's failures a look has, and how they vary by chance.
         variance = stable_failed * canary / (canary + stable) / looks if stable > 0 else 0.0
         assumed = wander * wander * variance
-        found = (self.total + LEAN * (assumed if assumed > BEARS else 0.0)) / (self.tests + LEAN)
+        if assumed > CERTAIN and ratio >= FURTHEST ** (1 / sqrt(looks)):
+            assumed = 0.0
+        found = (self.total + LEAN * (assumed if assumed > ASSUMES else 0.0)) / (self.tests + LEAN)
         own = self.own(stable, stable_failed)
         if own is not None:
             tests = self.tests + LEAN_OWN
@@ -201,7 +224,7 @@ class Looks:
             found = max(found, min(own, highest))
         if found <= BEARS:
             return 1.0
-        return 1 + (tails if assumed > BEARS else 1.0) * (found - 1)
+        return 1 + (tails if assumed > ASSUMES else 1.0) * (found - 1)
 
     @property
     def multiple(self) -> int:

@@ -30,9 +30,9 @@ from typing import Self
 EFFECTS = (1.25, 1.5, 2.0, 3.0, 5.0, 10.0)
 """What is bet on: so many times as often."""
 
-AT_ONCE = 0.47
+AT_ONCE = 0.55
 RESERVE = 10.0
-FIRST = (0.03, 0.08, 0.18, 0.58, 0.07, 0.06)
+FIRST = (0.03, 0.08, 0.2, 0.58, 0.055, 0.055)
 LATER = (0.02, 0.15, 0.76, 0.03, 0.02, 0.02)
 """Of the capital that begins at the first look, and of that which begins later, the part for each of `EFFECTS`."""
 

@@ -91,12 +91,9 @@ class Watched:
         """What the stake has become, of `compared` requests in all. Logarithms may be huge: at most 1e300."""
         b, c = self.counts[0] - self.before[0], self.counts[1] - self.before[1]
         rest = compared - self.since - b - c
-        top = 1 / (1 + most)
         total = 0.0
-        for part, bet in zip(_parts(*self.before), BETS, strict=True):
-            lamb = bet * top
-            grown = b * log1p(lamb * (1 - most)) + c * log1p(-lamb * (1 + most)) + rest * log1p(-lamb * most)
-            total += part * exp(min(grown, 690.0))
+        for part, (won, lost, kept) in zip(_parts(*self.before), _growth(most), strict=True):
+            total += part * exp(min(b * won + c * lost + rest * kept, 690.0))
         return self.stake * total
 
     @property
@@ -114,6 +111,13 @@ def _parts(b: int, c: int) -> tuple[float, ...]:
     most = (max(b - c, 0) + 1) / (b + c + 1) if c else 1.0
     kept = [part if bet <= max(most, BETS[-1]) else 0.0 for part, bet in zip(PARTS, BETS, strict=True)]
     return tuple(part / sum(kept) for part in kept)
+
+
+@lru_cache(64)
+def _growth(most: float) -> tuple[tuple[float, float, float], ...]:
+    """Of each bet the logarithms of what each b, each c and each other request multiplies it by."""
+    bets = (bet / (1 + most) for bet in BETS)
+    return tuple((log1p(lamb * (1 - most)), log1p(-lamb * (1 + most)), log1p(-lamb * most)) for lamb in bets)
 
 
 def suspicion(counts: Counts) -> float:
