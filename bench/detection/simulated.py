@@ -30,7 +30,7 @@ from canary.checks.resolve import ResolvedCheck, resolve
 from canary.checks.sources import Source
 from canary.checks.sources.counters import Counters
 from canary.controller.measure import Measurements
-from canary.metrics.port import Query
+from canary.metrics.port import Query, Refusal
 from canary.model.measurement import Compared, Measurement, Sample, Vector
 from canary.model.rollout import RolloutSpec
 
@@ -100,7 +100,7 @@ class Scrapes:
         instant = self.clock.seconds if query.instant is None else query.instant
         return Sample(0.0, now, query.text, vector=Vector({LABELS: float(count)}, instant))
 
-    async def validate(self, query: Query) -> str | None:  # noqa: ARG002 - as every provider
+    async def validate(self, query: Query) -> Refusal | None:  # noqa: ARG002 - as every provider
         return None
 
     async def close(self) -> None:
