@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -10,6 +10,7 @@ from canary.decide.facts import RouteView
 from canary.decide.scope import Scope, remembered_share
 from canary.model.values import decimal_text
 from canary.routes.intent import Mode
+from canary.routes.key import RouteKey
 from canary.routes.pair import Pair
 
 
@@ -48,10 +49,10 @@ class Drift:
         )
 
 
-def lowered(scope: Scope) -> Drift | None:
-    """The first route on which somebody gave the canary less than the run wrote."""
+def lowered(scope: Scope, besides: Collection[RouteKey] = ()) -> Drift | None:
+    """The first route, `besides` some, on which somebody gave the canary less than the run wrote."""
     for route in scope.facts.routes:
-        if not route.exists or not scope.owned(route):
+        if not route.exists or not scope.owned(route) or route.key in besides:
             continue
         if route.problem:
             remembered = scope.remembered(route)

@@ -13,10 +13,11 @@ from fractions import Fraction
 
 from canary.decide import reasons
 from canary.decide.approval import awaiting
+from canary.decide.drift import lowered
 from canary.decide.facts import RouteView
 from canary.decide.matching import added_at
 from canary.decide.mirroring import copied_at
-from canary.decide.pausing import kept_by_hand
+from canary.decide.pausing import hold_still, kept_by_hand
 from canary.decide.scope import Scope, remembered_share, replaced
 from canary.model.evolution import at_step, ended, held_until, pause_since, remembered_by, settled_by, won_without_swap
 from canary.model.shares import Shares
@@ -202,6 +203,11 @@ def a_run_ahead(scope: Scope) -> Scope:
     ahead = max((intent.run for intent in _intents(scope)), default=0)
     if ahead <= scope.run.number:
         return scope
+    # The decision that began it has seen a person's hand, and may have died before it was on record.
+    theirs = {route.key for route in scope.facts.routes if _runs(scope, route) > scope.run.number}
+    drift = None if kept_by_hand(scope) else lowered(scope, besides=theirs)
+    if drift is not None and not drift.gone:
+        scope = hold_still(scope, reasons.LOWERED_BY_HAND, drift.message)
     canary = scope.facts.canary
     run = RunStatus(
         number=ahead,
@@ -271,6 +277,11 @@ def _intents(scope: Scope) -> list[Intent]:
     return [
         route.intent for route in scope.facts.routes if route.intent is not None and route.intent.uid == scope.facts.uid
     ]
+
+
+def _runs(scope: Scope, route: RouteView) -> int:
+    """The run of ours that a route was written for last."""
+    return route.intent.run if route.intent is not None and route.intent.uid == scope.facts.uid else 0
 
 
 def _mine(scope: Scope) -> list[Intent]:

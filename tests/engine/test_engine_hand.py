@@ -252,3 +252,26 @@ def test_nobody_watches_weights_outside_of_runs() -> None:
     world.weigh(70, 30)
     world.run()
     assert (world.share(), world.phase) == (30, Phase.IDLE)
+
+
+@pytest.mark.parametrize("dies", [Fault.DIES_BEFORE, Fault.DIES_AFTER])
+@pytest.mark.parametrize("paused", [True, False])
+def test_a_hand_outlives_the_crash_of_the_run_that_gives_way(dies: Fault, paused: bool) -> None:
+    """A share was lowered, the pause has another reason by now, and the next run's first write is all that is left of its decision."""
+    both = [{"name": "shop"}, {"name": "api"}]
+    spec = spec_of(routes=both, onFailure="Pause")
+    world = at(50, spec=spec, routes={name: route(name) for name in ("shop", "api")})
+    if paused:
+        world.weigh(100, 0, "api")
+        world.run()
+        world.measure("0.5")
+        world.run()
+        assert paused_for(world) == reasons.CHECK_FAILED
+    else:
+        world.weigh(100, 0, "api")
+    world.faults["shop"] = dies
+    world.declare(routes=both[::-1])
+    world.run()
+    world.pass_step(60)
+    assert world.share("api") == 0
+    assert paused_for(world) == reasons.LOWERED_BY_HAND
