@@ -150,19 +150,24 @@ def test_limits_are_faster():
         Errors(always(4.0), requests=1, base=0.2, looks=400),
         Errors(always(4.0), requests=2, base=0.2, share=part(0.02), looks=400),
     ],
-    ids=repr,
+    ids=["healthy", "1.5 times", "3 times, half", "noise", "clusters", "pods", "one request", "two, few of the canary"],
 )
 def test_what_is_not_judged_is_what_the_judge_would_not_say(draw):
-    """Runs that are left out end as the judge says of them: neither failed nor held back. Most of those that are judged do not."""
+    """Runs that are left out end as the judge says of them: neither failed nor held back."""
     from numpy.random import default_rng
 
     random = default_rng(11)
     runs = [list(draw(random)) for _ in range(40)]
     ends = [methods.compare(looks) for looks in runs]
     assert list(judged(methods.compare, runs)) == ends
-    asked = worth(Compare(methods.ALPHA), runs)
-    reached = [end.failed is not None or end.doubted for end in ends]
-    assert sum(asked) <= sum(reached) + 2
+
+
+def test_hardly_a_healthy_run_is_judged():
+    """That is what the sieve is for."""
+    from numpy.random import default_rng
+
+    random = default_rng(12)
+    assert sum(worth(Compare(methods.ALPHA), [list(Errors()(random)) for _ in range(60)])) < 10
 
 
 def test_a_run_without_looks_is_not_worth_judging():
