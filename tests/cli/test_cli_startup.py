@@ -8,7 +8,6 @@ import os
 import re
 import signal
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -54,13 +53,14 @@ async def test_verbs_that_ask_nobody_import_nothing_heavy(arguments: list[str]) 
 
 @pytest.mark.alone("how fast the program starts")
 async def test_help_is_fast() -> None:
-    """The best of three starts is well below what a person notices; the machine may be busy with other things."""
+    """The best of three starts is well below what a person notices. The machine may be busy with other things, so its own work counts."""
     took = []
     for _ in range(3):
-        started = time.perf_counter()
+        before = os.times()
         assert (await canary("--help", command=COLD)).code == 0
-        took.append(time.perf_counter() - started)
-    assert min(took) < 0.6
+        after = os.times()
+        took.append(after.children_user + after.children_system - before.children_user - before.children_system)
+    assert 0 < min(took) < 0.6
 
 
 async def test_help_lists_every_verb_and_exit_code() -> None:
