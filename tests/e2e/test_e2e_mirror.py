@@ -126,7 +126,7 @@ async def test_a_service_that_vanishes_takes_the_mirror_along_at_once(team: Team
     lies = {"metadata": {"annotations": {LIES_ANNOTATION: Lie.MISSING_MIRROR_ANSWERS_500.value}}}
     await team.cluster.kube.merge_patch(GATEWAYCLASSES, GATEWAY_CLASS, None, lies)
     await team.begin(
-        {"mirror": {"percent": 100}, "hold": "60s"}, {"weight": 10}, onFailure="Pause", acceptTimeout="60s"
+        {"mirror": {"percent": 100}, "hold": "10m"}, {"weight": 10}, onFailure="Pause", acceptTimeout="60s"
     )
     async with load(team) as users:
         await asyncio.sleep(1)

@@ -266,7 +266,7 @@ async def test_errors_in_traefiks_metrics_roll_back(team: Team) -> None:
     """
     await team.cluster.prometheus.scraping()
     await team.cluster.apply([*shipped("traefik"), *shipped("application")])
-    document = rollout({"weight": 50, "hold": "60s"}, checks=True)
+    document = rollout({"weight": 50, "hold": "10m"}, checks=True)
     document["spec"]["checks"] = [
         {**named("traefik-error-rate"), "interval": "2s", "window": "5s"},
         {**named("traefik-latency", max="30s"), "interval": "2s"},
@@ -274,7 +274,7 @@ async def test_errors_in_traefiks_metrics_roll_back(team: Team) -> None:
     ]
     document["spec"]["traffic"] = {**named("traefik-traffic"), "interval": "2s", "lag": "2s"}
     # Few at a time and patient: when it has stopped, nothing of it is still on its way to a replica.
-    async with LoadGenerator(team.url, manifests.HOST, rps=100, max_in_flight=20, timeout=60, max_seconds=120) as load:
+    async with LoadGenerator(team.url, manifests.HOST, rps=100, max_in_flight=20, timeout=60, max_seconds=600) as load:
         await start(team, document, "v3")
         status = await team.until("a good verdict", lambda status: passing(status) == 3)
         failing, latency, failing_too = (check["value"] for check in status["checks"])

@@ -178,7 +178,7 @@ async def test_the_templates_that_are_shipped_tell_share_latency_and_errors() ->
 async def test_the_template_that_is_shipped_counts_connections() -> None:
     """Of a TCPRoute: half of them."""
     async with behind_contour("tcp", measured=True) as shop, shop.load():
-        await shop.begin([{"weight": 50, "hold": "60s"}], traffic=by_template("contour-connections", **OFTEN))
+        await shop.begin([{"weight": 50, "hold": "10m"}], traffic=by_template("contour-connections", **OFTEN))
         status = await shop.until("the share that it got", lambda status: "observed" in status.get("split", {}))
         assert status["split"]["observed"] == pytest.approx(50, abs=5)
 
@@ -188,7 +188,7 @@ async def test_a_mirror_that_copies_too_much_is_found_out_by_what_is_shipped(tmp
     features = declared(tmp_path, Feature.REQUEST_MIRROR, Feature.REQUEST_PERCENTAGE_MIRROR)
     async with behind_contour(measured=True, gateway_features=features) as shop, shop.load():
         await shop.begin(
-            [{"mirror": {"percent": 20, "allowUnsafeMethods": True}, "hold": "60s"}],
+            [{"mirror": {"percent": 20, "allowUnsafeMethods": True}, "hold": "10m"}],
             traffic=by_template("contour-traffic", **OFTEN),
         )
         status = await shop.until("the end of it", lambda status: status.get("phase") == "RolledBack")

@@ -149,7 +149,7 @@ async def test_the_templates_that_are_shipped_tell_share_and_errors() -> None:
         metric = {"metric": "app_requests_total"}
         failures = by_template("application-error-rate", args={**metric, "label": "outcome", "failed": "failed"})
         await shop.begin(
-            [{"weight": 50, "hold": "60s"}],
+            [{"weight": 50, "hold": "10m"}],
             checks=[{**failures, "interval": "2s", "window": "5s"}],
             traffic=by_template("application-traffic", args=metric, **OFTEN),
         )
