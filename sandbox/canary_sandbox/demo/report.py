@@ -60,6 +60,8 @@ class CopyCount:
     version: str
     percent: float
     requests: int
+    most: int
+    """With those between the write of the mirror and the news that it was accepted, of which any may have been copied."""
     copies: int
     """As whoever they went to counted them."""
     users: int
@@ -75,7 +77,8 @@ class CopyCount:
         """Whether no user was served, and the copies are the share: within 5 points, or 4 standard deviations."""
         part = self.percent / 100
         off = max(TOLERANCE * self.requests / 100, 4 * math.sqrt(part * (1 - part) * self.requests))
-        return self.users == 0 and self.requests > 0 and abs(self.copies - self.asked) <= off
+        asked = self.asked - off <= self.copies <= self.most * part + off
+        return self.users == 0 and self.requests > 0 and asked
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,10 +55,14 @@ class Notes:
 
 @dataclass(frozen=True, slots=True)
 class _Mirrored:
-    """A mirror that is over: to which version, from when until when (Unix seconds), and what was counted a moment later."""
+    """A mirror that is over: to which version, from when until when (Unix seconds), and what was counted a moment later.
+
+    It was `written` at one moment and known to be accepted at another, `begin`: the gateway began in between.
+    """
 
     version: str
     percent: float
+    written: float
     begin: float
     end: float
     copies: int
@@ -231,7 +235,8 @@ class Story(Composite):
         await asyncio.sleep(IN_FLIGHT)
         arrived = await self._cluster.workloads.copies(manifests.NAMESPACE, manifests.COMPARER)
         before = sum(mirrored.copies for mirrored in self._copies)
-        self._copies.append(_Mirrored(version, percent, begin, end, arrived - before))
+        written = max(at for at in self._patches() if at <= begin)
+        self._copies.append(_Mirrored(version, percent, written, begin, end, arrived - before))
 
     def _patches(self) -> list[float]:
         """When the controller wrote the route."""
@@ -330,12 +335,15 @@ def _mirrored(route: Json) -> float:
 
 def _counted(mirrored: _Mirrored, answers: list[tuple[float, Answer]]) -> CopyCount:
     """Copies as the comparer counted them, users as the load generator did."""
-    span = Span(mirrored.version, mirrored.version, 0, mirrored.begin, mirrored.end)
-    inside = count(span, answers)
+    inside, most = (
+        count(Span(mirrored.version, mirrored.version, 0, begin, mirrored.end), answers)
+        for begin in (mirrored.begin, mirrored.written)
+    )
     return CopyCount(
         version=mirrored.version,
         percent=mirrored.percent,
         requests=inside.total,
+        most=most.total,
         copies=mirrored.copies,
         users=inside.by_version.get(mirrored.version, 0),
     )
