@@ -24,6 +24,7 @@ from canary.model.gates import FROM_PATTERN, TO_PATTERN, ZONE_PATTERN
 from canary.model.rollout import API_VERSION, GONE, GROUP
 from canary.model.scaling import SIZE_PATTERN
 from canary.model.steps import STEP_ASKS
+from canary.model.web import EXPECT_PAIRS, EXPECT_PAIRS_WORDS
 from canary.model.values import ALPHA_PATTERN, DURATION_PATTERN, LIMIT_TEMPLATE_PATTERN, SHARE_PATTERN
 
 Json = dict[str, Any]
@@ -52,6 +53,7 @@ _WORDS = {
 _CONDITIONS = (
     (STEP_ASKS, "a step asks for something: weight, rules, mirror, match, gate or approval"),
     (ARGS_NEED_A_TEMPLATE, "args belong to a template"),
+    (EXPECT_PAIRS, EXPECT_PAIRS_WORDS),
 )
 """What a condition on the fields of an object wants, for people."""
 

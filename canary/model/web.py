@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
@@ -17,7 +17,7 @@ MAX_JSON_PATH = 512
 
 _ONE_ANSWER = "what is made of the answer is either a number (jsonPath) or whether it is as expected (expect): give one"
 _BODY_IS_POSTED = "body and form are sent by POST, one of them: set method: POST, and leave the other out"
-_COMPARED = "expect.jsonPath and expect.equals belong together: the place, and what has to be there"
+EXPECT_PAIRS_WORDS = "expect.jsonPath and expect.equals belong together: the place, and what has to be there"
 
 
 class Method(StrEnum):
@@ -46,14 +46,17 @@ class FormField(ApiModel):
 JsonPathText = Annotated[str, Field(min_length=1, max_length=MAX_JSON_PATH, pattern=r"^\$.*$")]
 
 
+EXPECT_PAIRS: list[Any] = [
+    {"required": ["jsonPath", "equals"]},
+    {"not": {"anyOf": [{"required": ["jsonPath"]}, {"required": ["equals"]}]}},
+]
+"""Both or neither. A condition and no rule: rules do not see `equals`, which may be of any type."""
+
+
 class Expect(ApiModel):
     """What the answer has to be. The check passes if it is, and fails if it is not."""
 
-    model_config = {
-        "json_schema_extra": {
-            "x-kubernetes-validations": [{"rule": "has(self.jsonPath) == has(self.equals)", "message": _COMPARED}]
-        }
-    }
+    model_config = {"json_schema_extra": {"anyOf": EXPECT_PAIRS}}
 
     status: Annotated[
         Annotated[tuple[Annotated[int, Field(ge=100, le=599)], ...], Field(min_length=1, max_length=16)] | None,
@@ -74,7 +77,7 @@ class Expect(ApiModel):
     @model_validator(mode="after")
     def _belong_together(self) -> Self:
         if (self.json_path is None) != (self.equals is None):
-            raise ValueError(_COMPARED)
+            raise ValueError(EXPECT_PAIRS_WORDS)
         return self
 
 
