@@ -24,8 +24,8 @@ from canary.model.gates import FROM_PATTERN, TO_PATTERN, ZONE_PATTERN
 from canary.model.rollout import API_VERSION, GONE, GROUP
 from canary.model.scaling import SIZE_PATTERN
 from canary.model.steps import STEP_ASKS
-from canary.model.web import EXPECT_PAIRS, EXPECT_PAIRS_WORDS
 from canary.model.values import ALPHA_PATTERN, DURATION_PATTERN, LIMIT_TEMPLATE_PATTERN, SHARE_PATTERN
+from canary.model.web import EXPECT_PAIRS, EXPECT_PAIRS_WORDS
 
 Json = dict[str, Any]
 
