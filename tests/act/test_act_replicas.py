@@ -38,17 +38,26 @@ async def scale(bench: Bench, number: int) -> None:
 
 
 async def test_replicas_are_written_known_and_given_back(bench: Bench) -> None:
-    """Up, down to none, and up from none: the subresource says nothing of none, so a real server keeps no entry for that. In the end nothing is ours."""
-    for found, wanted in ((1, 3), (3, 0), (0, 1), (1, 2)):
+    """Up, down to none, and up from none. A real server names nobody from the first write of none on. In the end nothing is ours."""
+
+    async def written(found: int, wanted: int) -> None:
         assert await perform(bench, ScaleWorkload("canary", found, wanted)) == ["performed"]
         assert await replicas(bench) == wanted
         assert (seen(bench).replicas, seen(bench).rolled_out) == (wanted, False), "known before any watch tells of it"
         assert seen(bench).scaled
+
+    async def managers() -> set[str]:
+        document = await bench.kube.get(DEPLOYMENTS, "canary", TEAM)
+        return {entry["manager"] for entry in document["metadata"]["managedFields"]}
+
+    await written(1, 3)
+    assert await managers() == {"canary", "other"}
     assert await perform(bench, ReleaseReplicas("canary")) == ["performed"]
-    assert not seen(bench).scaled
-    document = await bench.kube.get(DEPLOYMENTS, "canary", TEAM)
-    assert {entry["manager"] for entry in document["metadata"]["managedFields"]} == {"other"}
-    assert await replicas(bench) == 2
+    assert (seen(bench).scaled, await managers()) == (False, {"other"})
+    await written(3, 0)
+    await written(0, 2)
+    await perform(bench, ReleaseReplicas("canary"))
+    assert (seen(bench).scaled, await managers(), await replicas(bench)) == (False, {"other"}, 2)
     assert await perform(bench, ReleaseReplicas("canary")) == [], "there is nothing left to give back"
 
 
