@@ -164,6 +164,8 @@ class Workload:
     version: str
     copies: Mapping[str, CopyView]
     """What copies have left on record, by the name part of the annotation (empty: of a version that named none)."""
+    partly: bool = False
+    """Of this version its replicas are known, by its scale subresource, and the rest is taken to be as it was."""
 
     @classmethod
     def of(cls, document: Json) -> Workload:
@@ -178,10 +180,14 @@ class Workload:
         """The workload with as many replicas as its scale subresource says; `ours`: we have just written that."""
         replicas = (scale.get("spec") or {}).get("replicas", 0)
         if replicas == self.view.replicas and not ours:
-            return replace(self, version=version(scale))
+            return replace(self, version=version(scale), partly=True)
         there = self.view.rolled_out and replicas == self.view.replicas
         view = replace(self.view, replicas=replicas, rolled_out=there, scaled=ours or self.view.scaled)
-        return replace(self, view=view, version=version(scale))
+        return replace(self, view=view, version=version(scale), partly=True)
+
+    def completed_by(self, document: Json) -> bool:
+        """Whether a document is the whole of what is known in part."""
+        return self.partly and self.uid == uid_of(document) and self.version == version(document)
 
     def same(self, other: Workload) -> bool:
         """Whether nothing that a decision looks at differs."""

@@ -173,7 +173,7 @@ class Store:
         """Keep a workload; wakes nobody when nothing changed that a decision looks at."""
         key = key_of(document)
         kept = self.workloads.get(key)
-        if not _news(document, kept, answer=answer):
+        if not _news(document, kept, answer=answer) and not (kept is not None and kept.completed_by(document)):
             return set()
         self.workloads[key] = fresh = Workload.of(document)
         if kept is not None and kept.same(fresh):

@@ -221,3 +221,20 @@ def test_rolled_out(status: dict[str, int] | None, replicas: int, rolled_out: bo
 def test_no_request(annotations: dict[str, object] | None) -> None:
     """Without the annotation, or with something in it that is no text, there is no request."""
     assert request_of({"metadata": {"annotations": annotations}}) is None
+
+
+def test_what_is_known_of_replicas_alone_gives_way_to_the_whole_of_that_version() -> None:
+    """The answer of a scale subresource is taken for ours; only the object itself, of the same version, says who is named for it."""
+    store = Store()
+    store.put_workload(deployment("canary"))
+    whole = deployment("canary", version=2)
+    whole["spec"]["replicas"] = 3
+    scale = {"metadata": whole["metadata"], "spec": {"replicas": 3}}
+    store.put_scale((TEAM, "canary"), scale, ours=True)
+    assert (store.workloads[TEAM, "canary"].view.replicas, store.workloads[TEAM, "canary"].view.scaled) == (3, True)
+    store.put_workload(deployment("canary"))
+    assert store.workloads[TEAM, "canary"].view.scaled, "an older one says nothing"
+    store.put_workload(whole, answer=True)
+    assert (store.workloads[TEAM, "canary"].view.replicas, store.workloads[TEAM, "canary"].view.scaled) == (3, False)
+    store.put_scale((TEAM, "canary"), scale, ours=True)
+    assert not store.workloads[TEAM, "canary"].view.scaled, "the whole is not taken in part again"
