@@ -122,7 +122,8 @@ class Story(Composite):
         await self._until(f"{GOOD} to be promoted", lambda status: status.phase is Phase.SUCCEEDED, 150)
         good_run_ended = time.time()
         self._screen.say(
-            f"act two: {CAUGHT} is deployed. It sells a cup for 1250 instead of 12.5, always with status 200: no error rate sees that."
+            f"act two: {CAUGHT} is deployed. It sells a cup for 1250 instead of 12.5, always with status 200: no error rate sees that, "
+            "but a comparer that asks both versions does."
         )
         await self._deploy(CAUGHT, wrong=100)
         await self._until(f"{CAUGHT} to be rolled back", lambda status: status.phase is Phase.ROLLED_BACK, 90)
