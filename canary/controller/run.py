@@ -6,7 +6,7 @@ import asyncio
 import gc
 import logging
 from collections.abc import Coroutine
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from canary.controller.resync import Resync
 from canary.controller.route_informers import watch_name
 from canary.controller.settings import Settings
 from canary.controller.sight import Sight
-from canary.controller.survey import Survey
+from canary.controller.survey import PATIENCE, Survey
 from canary.controller.tasks import until_stopped
 from canary.errors import ApiError, ConfigError, NotFound
 from canary.kube import CHECKTEMPLATES, CLUSTERCHECKTEMPLATES, HTTPROUTES, ROLLOUTS, ROUTES, Kube, KubeClient, Resource
@@ -141,7 +141,8 @@ async def serve(
         survey = Survey(kube, manager, settings.namespaces, lookout)
         resync = Resync(kube, manager, settings.namespaces, clock)
         scalers = AutoscalerInformers(kube, manager, settings.namespaces, lookout)
-        for work in (lookout.beat(manager), resync.run(), _after(informers.synced, survey.run()), scalers.run()):
+        begun = asyncio.Event()
+        for work in (lookout.beat(manager), resync.run(), _after(begun, survey.run()), scalers.run()):
             stack.callback(asyncio.create_task(work).cancel)
         host, port = parse_address(settings.metrics_address)
         http = TelemetryServer(
@@ -161,7 +162,7 @@ async def serve(
         usual = gc.get_threshold()
         stack.callback(gc.set_threshold, *usual)
         gc.set_threshold(*LISTING)
-        begin = asyncio.create_task(_begin(manager, informers, survey, up, ready, leadership, usual))
+        begin = asyncio.create_task(_begin(manager, informers, survey, up, begun, ready, leadership, usual))
         stack.callback(begin.cancel)
         lanes = {
             ROLLOUTS.path(place): Lane(
@@ -228,20 +229,24 @@ async def _begin(
     informers: Informers,
     survey: Survey,
     up: asyncio.Event,
+    begun: asyncio.Event,
     ready: asyncio.Event,
     leadership: Leadership | None,
     thresholds: tuple[int, int, int],
 ) -> None:
     """Rollouts are listed along with what they refer to, and judged when all of that is known, and the work is ours.
 
-    Runs under way do not wait for what stands around routes: nothing of that moves them.
+    Runs under way do not wait for what stands around routes: nothing of that moves them. It is listed when each of them
+    has been looked at once (`begun`), or while standing by.
 
     `thresholds` are those of the garbage collector from then on.
     """
     await asyncio.gather(informers.synced.wait(), up.wait())
     async with asyncio.TaskGroup() as group:
-        listed = group.create_task(_listed(survey, ready))
+        listed = group.create_task(_listed(survey, begun, ready))
         if leadership is not None:
+            if not leadership.acquired.is_set():
+                begun.set()
             acquired = group.create_task(leadership.acquired.wait())
             await asyncio.wait({listed, acquired}, return_when=asyncio.FIRST_COMPLETED)
             if not acquired.done():
@@ -251,11 +256,15 @@ async def _begin(
             await acquired
             manager.deps.fence.over = frozenset(leadership.over)
         await manager.go_on()
+        begun.set()
     await manager.begin()
     _freeze(thresholds)
 
 
-async def _listed(survey: Survey, ready: asyncio.Event) -> None:
+async def _listed(survey: Survey, begun: asyncio.Event, ready: asyncio.Event) -> None:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(begun.wait(), PATIENCE)
+    begun.set()
     await survey.listed()
     ready.set()
 

@@ -32,7 +32,7 @@ log = logging.getLogger("canary.survey")
 SURVEYED = (GATEWAYS, LISTENERSETS, GATEWAYCLASSES, SERVICES, REFERENCEGRANTS, NAMESPACES)
 
 PATIENCE = 10.0
-"""Seconds that a start waits for these lists at most."""
+"""Seconds that a start waits for these lists at most, and they for the runs under way."""
 AGAIN = 300.0
 """Seconds after which a kind that could not be read is asked for again: somebody may have granted the right."""
 

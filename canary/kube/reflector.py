@@ -153,22 +153,19 @@ _Known = tuple[str, str]
 """uid and resourceVersion."""
 
 
-def _key(obj: Mapping[str, Any]) -> _Key:
+def _identity(obj: Mapping[str, Any]) -> tuple[_Key, _Known]:
     metadata = obj["metadata"]
     # Interned: objects of a namespace, and of one name in many of them, are known by the thousand.
-    return sys.intern(metadata.get("namespace", "")), sys.intern(metadata["name"])
-
-
-def _known(obj: Mapping[str, Any]) -> _Known:
-    metadata = obj["metadata"]
-    return metadata.get("uid", ""), metadata.get("resourceVersion", "")
+    key = sys.intern(metadata.get("namespace", "")), sys.intern(metadata["name"])
+    return key, (metadata.get("uid", ""), metadata.get("resourceVersion", ""))
 
 
 def _remember(seen: dict[_Key, _Known], event: WatchEvent) -> None:
+    key, known = _identity(event.object)
     if event.type == "DELETED":
-        seen.pop(_key(event.object), None)
+        seen.pop(key, None)
     else:
-        seen[_key(event.object)] = _known(event.object)
+        seen[key] = known
 
 
 def _vanished(key: _Key, known: _Known, res: Resource) -> WatchEvent:
@@ -191,8 +188,9 @@ def _difference(
     Items of a list carry no apiVersion and kind on real servers; they are put back, so that every event has them. An
     object that was deleted and created again under its name is DELETED, then ADDED.
     """
+    whole = {"apiVersion": res.api_version, "kind": res.kind}
     for item in fresh:
-        key, known = _key(item), _known(item)
+        key, known = _identity(item)
         listed.add(key)
         old = seen.get(key)
         if old is not None and old[0] != known[0]:
@@ -200,5 +198,4 @@ def _difference(
             old = None
         if old != known:
             seen[key] = known
-            whole = {"apiVersion": res.api_version, "kind": res.kind, **item}
-            yield WatchEvent("MODIFIED" if old else "ADDED", whole)
+            yield WatchEvent("MODIFIED" if old else "ADDED", {**whole, **item})

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Generic, Self, TypeVar
 
 from pydantic_core import from_json, to_json
@@ -200,7 +201,13 @@ def revision(document: Json) -> str:
     Labels and annotations of the template are left out: those of stable and canary differ by nature, and a copy of the
     pod spec must give the same revision.
     """
-    return digest(document.get("spec", {}).get("template", {}).get("spec", {}))
+    return _digest(to_json(document.get("spec", {}).get("template", {}).get("spec", {})))
+
+
+@lru_cache(256)
+def _digest(pod_spec: bytes) -> str:
+    """The digest of a pod spec as it was written. Stable and canary, which are listed one after the other, mostly say the same."""
+    return digest(from_json(pod_spec))
 
 
 def workload_view(document: Json) -> WorkloadView:

@@ -20,6 +20,9 @@ class Named(Protocol):
     def name(self) -> str: ...
 
 
+_HTTP = (RouteKind.HTTP.value, None, "")
+
+
 class RouteKey(NamedTuple):
     """The identity of a route; hashable, and ordered by kind, namespace and name."""
 
@@ -46,7 +49,8 @@ class RouteKey(NamedTuple):
         """
         metadata = document.get("metadata", {})
         namespace, name = sys.intern(metadata.get("namespace", "")), sys.intern(metadata.get("name", ""))
-        return cls(RouteKind(document.get("kind") or RouteKind.HTTP), namespace, name)
+        kind = document.get("kind")
+        return cls(RouteKind.HTTP if kind in _HTTP else RouteKind(kind), namespace, name)
 
     @property
     def label(self) -> str:
