@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import random
 from collections.abc import Mapping
@@ -27,6 +26,7 @@ from canary_sandbox.apiserver.rest import DeleteOptions, Options, Written
 from canary_sandbox.apiserver.reviews import Reviewer
 from canary_sandbox.apiserver.store import HistoryGoneError, Key, Stored
 from canary_sandbox.apiserver.watch import Watches, WatchOptions, error_line
+from canary_sandbox.json_copy import copied
 
 
 class Handlers:
@@ -302,5 +302,5 @@ def _patched(kind: str, doc: Json, media: str, body: Any, raw: bytes) -> Json:
     if media == patches.MERGE_PATCH:
         merged: Json = patches.merge_patch(doc, body)
         # Pruning and defaulting work in place, and a merge shares what it did not touch with the stored object.
-        return copy.deepcopy(merged)
+        return copied(merged)
     return patches.strategic_merge_patch(kind, doc, body)

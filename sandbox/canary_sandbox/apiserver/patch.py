@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import re
 from typing import Any
 
@@ -11,6 +10,7 @@ import jsonpointer
 
 from canary_sandbox.apiserver import spelling
 from canary_sandbox.apiserver.errors import Json, bad_request, rejected
+from canary_sandbox.json_copy import copied
 
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
@@ -31,7 +31,7 @@ def json_patch(doc: Json, operations: Any, written: Any) -> Json:
         )
     if len(operations) > _OPERATIONS_LIMIT:
         raise bad_request(f"The allowed maximum operations in a JSON patch is {_OPERATIONS_LIMIT}")
-    result: Any = copy.deepcopy(doc)
+    result: Any = copied(doc)
     for index, operation in enumerate(operations):
         if not isinstance(operation, dict):
             raise bad_request("error decoding patch: an operation is not an object")
@@ -52,7 +52,7 @@ def _as_there(doc: Any, operation: Json) -> Json:
 
     A missing value is null, `replace` adds a member that is not there, and -1 is the last element of a list.
     """
-    operation = copy.deepcopy(operation)
+    operation = copied(operation)
     if operation.get("op") in {"add", "replace"}:
         operation.setdefault("value", None)
     path = operation.get("path")
@@ -134,7 +134,7 @@ def strategic_merge_patch(kind: str, doc: Json, patch: Any) -> Json:
     """Kubernetes' own merge, for built-in kinds: lists of named things merge element by element."""
     if not isinstance(patch, dict):
         raise bad_request("error decoding patch: a strategic merge patch is an object")
-    merged: Json = _merge_map(copy.deepcopy(doc), patch, _Where(kind))
+    merged: Json = _merge_map(copied(doc), patch, _Where(kind))
     return merged
 
 

@@ -6,7 +6,6 @@ between clients, never inside the server.
 
 from __future__ import annotations
 
-import copy
 import random
 import uuid
 from collections.abc import Callable
@@ -29,6 +28,7 @@ from canary_sandbox.apiserver.fieldpaths import DuplicateError
 from canary_sandbox.apiserver.managed import Writer
 from canary_sandbox.apiserver.resources import Resource
 from canary_sandbox.apiserver.store import Key, Store, Stored
+from canary_sandbox.json_copy import copied
 
 _NAMESPACES = ("", "namespaces")
 _LASTING = frozenset({"default", "kube-system", "kube-public"})
@@ -151,7 +151,7 @@ class Rest:
         stored = self._store.get(resource.key, key)
         if stored is None and options.subresource:
             raise errors.not_found(resource.plural, resource.group, key[1])
-        if unknown := resource.schema.prune(copy.deepcopy(config)):
+        if unknown := resource.schema.prune(copied(config)):
             raise not_typed(where, f".{unknown[0]}: field not declared in schema")
         if misfits := resource.schema.wrong_types(config):
             raise not_typed(where, f".{misfits[0].field}: {misfits[0].detail}")
@@ -162,7 +162,7 @@ class Rest:
             new, owners = managed.apply(live, config, resource.schema.fields, writer, force=force)
         except DuplicateError as error:
             raise not_typed(where, str(error)) from error
-        new = copy.deepcopy(new)
+        new = copied(new)
         if stored is None:
             if not metadata.get("name"):
                 raise errors.bad_request("name must be provided")

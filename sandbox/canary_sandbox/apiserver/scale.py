@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 from canary_sandbox.apiserver.errors import INVALID, FieldError, Json, invalid
 from canary_sandbox.apiserver.resources import Resource
 from canary_sandbox.apiserver.store import Stored
+from canary_sandbox.json_copy import copied
 
 
 def _parts(path: str) -> list[str]:
@@ -44,7 +44,7 @@ def applied(resource: Resource, stored: Stored, scale: Json) -> Json:
     if not isinstance(replicas, int) or isinstance(replicas, bool) or replicas < 0:
         objection = FieldError("spec.replicas", INVALID, "must be greater than or equal to 0", replicas)
         raise invalid("Scale", "autoscaling", stored.metadata["name"], [objection])
-    doc = copy.deepcopy(stored.doc)
+    doc = copied(stored.doc)
     version = (scale.get("metadata") or {}).get("resourceVersion")
     doc["metadata"]["resourceVersion"] = version or stored.metadata["resourceVersion"]
     *parents, last = _parts(resource.scale.spec_path)
