@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import json
+import marshal
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from fractions import Fraction
@@ -30,6 +30,12 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 RUN_ANNOTATION = run_annotation("shop")
 NAMESPACE = "team"
+
+
+def duplicate(document: Json) -> Json:
+    """A document that shares nothing with the one given. `copy.deepcopy` was a tenth of what these tests take."""
+    whole: Json = marshal.loads(marshal.dumps(document))
+    return whole
 
 
 def spot(named: Named) -> str:
@@ -377,7 +383,7 @@ class Promises:
         else:
             self.written.add((action.intent.run, name))
             if name not in self.intents and self._at_rest(old):
-                self.before_us[name] = copy.deepcopy(before["spec"])
+                self.before_us[name] = duplicate(before["spec"])
             self.intents[name] = action.intent
             said = action.intent.weights
             self.gave[name] = {_rule(after, pair): said[key] for key, pair in new.items() if key in said}
@@ -558,7 +564,7 @@ def _rule_at(document: Json, index: int) -> str:
 
 def _masked(document: Json, pairs: Iterable[RulePair], target: Backend) -> str:
     """Everything that is none of our business, byte for byte; of filters, all but a run's own mirrors: `_copies` looks after those."""
-    document = copy.deepcopy(document)
+    document = duplicate(document)
     for rule in document["spec"]["rules"]:
         rule["filters"] = unmirrored(rule, target, NAMESPACE).get("filters") or []
     for pair in pairs:

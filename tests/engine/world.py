@@ -6,16 +6,16 @@ what was recorded; the controller's own memory is lost with every crash.
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 import jsonpatch
-from promises import Promises, of_spot, spot
+from promises import Promises, duplicate, of_spot, spot
 
 from canary.checks.comparable import with_alphas
 from canary.checks.resolve import ResolvedCheck, resolve
@@ -90,6 +90,12 @@ class Gateways(StrEnum):
 
 class Crash(Exception):
     """The controller is gone."""
+
+
+@lru_cache(256)
+def _loaded(recorded: str) -> RolloutStatus:
+    """Statuses are looked at far more often than written."""
+    return RolloutStatus.load(json.loads(recorded))
 
 
 @dataclass
@@ -287,7 +293,7 @@ class World:
     @property
     def status(self) -> RolloutStatus:
         """What `kubectl get` shows."""
-        return RolloutStatus.load(self.recorded)
+        return _loaded(json.dumps(self.recorded))
 
     @property
     def turn(self) -> str:
@@ -562,7 +568,7 @@ class World:
 
     def _somebody(self, name: str) -> None:
         """Somebody else writes the route between our read and our write: the port's weight stays, a field moves."""
-        self.seen[name] = copy.deepcopy(self.routes[name])
+        self.seen[name] = duplicate(self.routes[name])
         pair = self.pairs_if_any(name)[0]
 
         def change(document: Json) -> None:
@@ -661,7 +667,7 @@ class World:
 
     def _store(self, name: str, document: Json) -> None:
         before = self.routes.get(name)
-        document = copy.deepcopy(document)
+        document = duplicate(document)
         metadata = document["metadata"]
         metadata["resourceVersion"] = str(int(metadata["resourceVersion"]) + 1)
         if before is not None and before["spec"] != document["spec"]:
@@ -670,7 +676,7 @@ class World:
         self._answer(name)
 
     def _store_changed(self, name: str, change: Callable[[Json], None], manager: str) -> None:
-        document = copy.deepcopy(self.routes[name])
+        document = duplicate(self.routes[name])
         change(document)
         document["metadata"]["managedFields"] = [
             {"manager": manager, "time": self.now.isoformat(), "fieldsV1": {"f:spec": {"f:rules": {}}}}
@@ -744,7 +750,7 @@ class World:
 
     def refuse(self, name: str = "shop") -> None:
         """A gateway does not take a route any more that nobody has written meanwhile."""
-        document = copy.deepcopy(self.routes[name])
+        document = duplicate(self.routes[name])
         document["status"]["parents"][0]["conditions"][0] |= {"status": "False", "reason": "UnsupportedValue"}
         self.routes[name] = document
 
