@@ -32,6 +32,7 @@ demo: $(READY) ## a good release and two bad ones on real traffic, no cluster ne
 
 tools: $(READY)
 	@sh scripts/prometheus.sh
+	@sh scripts/influxdb.sh
 	@$(BIN)/python scripts/tools.py
 
 test: tools ## all tests, the ones with real Envoy, Traefik, Prometheus and kubectl included

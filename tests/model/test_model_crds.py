@@ -330,7 +330,7 @@ INVALID: list[tuple[str, Json, str, str]] = [
     ("a weight of true", {"steps": [{"weight": True}]}, "<nil>", '"spec.steps[0].weight" must not validate the schema (not)'),
     ("a list of weights", {"steps": [{"weight": [10]}]}, "spec.steps[0].weight", "must have at most 0 items"),
     ("a weight in words", {"steps": [{"weight": "ten"}]}, "spec.steps[0].weight", "should match"),
-    ("two sources", {"checks": [{**CHECK, **FROM_TEMPLATE}]}, "spec.checks[0]", "a check has exactly one source: prometheus, web, compare, mirrored or template"),
+    ("two sources", {"checks": [{**CHECK, **FROM_TEMPLATE}]}, "spec.checks[0]", "a check has exactly one source: prometheus, web, datadog, influxdb, graphite, scrape, compare, mirrored or template"),
     ("a comparison beside a query", {"checks": [{**CHECK, **COMPARE}]}, "spec.checks[0]", "a check has exactly one source"),
     ("a comparison with a threshold", {"checks": [{"name": "a", **COMPARE, "threshold": {"max": 1}}]}, "spec.checks[0]", "nor with compare, mirrored or web.expect, which judge by themselves"),
     ("a comparison with tolerated failures", {"checks": [{"name": "a", **COMPARE, "failureLimit": 1}]}, "spec.checks[0]", "compare and mirrored take no failureLimit"),
@@ -447,9 +447,12 @@ async def test_templates_of_traffic(api: Api) -> None:
     for wrong, words in (
         (
             {**TEMPLATE, "threshold": None, "traffic": COUNTERS},
-            "a template has exactly one of: prometheus, web, compare, mirrored or traffic",
+            "a template has exactly one of: prometheus, web, datadog, influxdb, graphite, scrape, compare, mirrored or traffic",
         ),
-        ({"threshold": {"max": 1}}, "a template has exactly one of: prometheus, web, compare, mirrored or traffic"),
+        (
+            {"threshold": {"max": 1}},
+            "a template has exactly one of: prometheus, web, datadog, influxdb, graphite, scrape, compare, mirrored or traffic",
+        ),
         ({"traffic": COUNTERS, "threshold": {"max": 1}}, "one of traffic has neither"),
     ):
         spec = {name: value for name, value in wrong.items() if value is not None}
