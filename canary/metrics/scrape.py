@@ -12,7 +12,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from math import isfinite
 
@@ -23,7 +23,7 @@ from canary.fair import FairLimit, LimitClosed
 from canary.metrics.exposition import SMALL, Series, Unparsed, parsed, wanted_lines
 from canary.metrics.hosts import Hosts
 from canary.metrics.kept import Crowded, KeptByAddress
-from canary.metrics.parsing import MAX_BYTES
+from canary.metrics.parsing import LARGE_BYTES, MAX_BYTES
 from canary.metrics.pods import Address, Pods, Unread, host
 from canary.metrics.port import Query, Refusal
 from canary.model.measurement import (
@@ -63,9 +63,9 @@ FOUND_FOR = 2.0
 """Seconds for which the pods of a Service are those that were found."""
 KEPT = 5.0
 """Seconds for which a scrape can be asked for by its instant."""
-MOST_KEPT = 256
-OF_ONE_NAMESPACE = 32
-"""Ratios of one namespace that are remembered, and of all `MOST_KEPT`."""
+MOST_KEPT = 128
+OF_ONE_NAMESPACE = 16
+"""Ratios of one namespace that are remembered, and of all `MOST_KEPT`: half a megabyte each, at the most."""
 AGAIN = 1.0
 """Seconds after which a first look counts again, until there are requests."""
 POD_LABELS = ("instance", "pod")
@@ -144,6 +144,7 @@ class ScrapeProvider:
         self._scrapes: dict[_Key, _Shared] = {}
         self._tasks: set[asyncio.Task[_Reading]] = set()
         self._found: dict[Where, tuple[float, Sequence[Pod]]] = {}
+        self._cleared = clock()
         self._ratios: KeptByAddress[Scrape, _Ratio] = KeptByAddress(
             lambda _: _Ratio(),
             busy=lambda one: one.turn.locked(),
@@ -215,26 +216,28 @@ class ScrapeProvider:
         async with kept.turn:
             while True:
                 reading = await self._scrape(source.where, source.selectors, query, self._instant())
-                first = self._remember(kept, reading, source.window)
+                self._remember(kept, reading, source.window, gap=max(source.window, 2 * query.patience))
                 requests, failures = (sum(look[index] for look in kept.looks) for index in (2, 3))
                 if requests > 0:
                     value = min(1.0, failures / requests)
                     return Sample(value, now, query.text, (value,))
-                if not first or self._clock() + self._again > until:
-                    covered = kept.looks[-1][1] - kept.looks[0][0] if kept.looks else 0.0
+                covered = kept.looks[-1][1] - kept.looks[0][0] if kept.looks else 0.0
+                if covered >= query.patience:
                     return NoData(now, query.text, "NoRequests", f"the pods counted no requests in {covered:.3g} s")
+                if self._clock() + self._again > until:
+                    # No policy for a canary without traffic is meant for that.
+                    return Queued(
+                        now, covered, f"it counts for {covered:.3g} s, and there were no requests yet", query.text
+                    )
                 await asyncio.sleep(self._again)
 
-    def _remember(self, kept: _Ratio, reading: _Reading, window: float) -> bool:
-        """Add what was counted since the last look. Whether this is one of the first: nothing of the window is covered yet.
-
-        Raises _Failed: a counter that is none.
-        """
+    def _remember(self, kept: _Ratio, reading: _Reading, window: float, gap: float) -> None:
+        """Add what was counted since the last look, if that is not longer ago than `gap` seconds. Raises _Failed: a counter that is none."""
+        reading = replace(reading, series=tuple(map(_short, reading.series)))
         before, kept.last = kept.last, reading
-        if before is None or reading.at - before.at > max(window, 2 * AGAIN):
+        if before is None or reading.at - before.at > gap:
             kept.looks.clear()  # nobody looked for so long: what was counted meanwhile is of before
-            return True
-        first = not kept.looks or not any(look[2] for look in kept.looks)
+            return
         old, new = Snapshot(*before.series), Snapshot(*reading.series)
         try:
             side = between(old, new, POD_LABELS)
@@ -244,7 +247,6 @@ class ScrapeProvider:
         kept.looks.append((before.at, reading.at, side.requests, side.failures))
         while kept.looks and kept.looks[0][1] <= reading.at - window:
             kept.looks.popleft()
-        return first
 
     # -- scraping --------------------------------------------------------------------------------------------------
 
@@ -313,8 +315,11 @@ class ScrapeProvider:
 
     async def _ready(self, where: Where) -> Sequence[Pod]:
         now = self._clock()
-        self._found = {one: found for one, found in self._found.items() if now - found[0] <= FOUND_FOR}
-        if where not in self._found:
+        if now - self._cleared > FOUND_FOR:
+            self._cleared = now
+            self._found = {one: found for one, found in self._found.items() if now - found[0] <= FOUND_FOR}
+        known = self._found.get(where)
+        if known is None or now - known[0] > FOUND_FOR:
             try:
                 found = await self._find(where.service, where.namespace, where.port)
             except CanaryError as error:
@@ -322,8 +327,8 @@ class ScrapeProvider:
                 raise _Failed(Unreachable, "Unreachable", words) from error
             except ValueError as error:
                 raise _Failed(Malformed, "NoSuchPort", str(error)) from error
-            self._found[where] = (now, found)
-        return self._found[where][1]
+            known = self._found[where] = (now, found)
+        return known[1]
 
     async def _read(self, pod: Pod, path: str, selectors: tuple[Selector, ...]) -> list[Series]:
         """Raises Unread."""
@@ -332,7 +337,10 @@ class ScrapeProvider:
         content = await self._pods.get(pod.address, path)
         target = _target(pod)
         try:
-            lines = await asyncio.to_thread(wanted_lines, content, selectors)
+            few = len(content) <= LARGE_BYTES
+            lines = (
+                wanted_lines(content, selectors) if few else await asyncio.to_thread(wanted_lines, content, selectors)
+            )
             if sum(map(len, lines)) <= SMALL:
                 return parsed(lines, selectors, target)
             return await asyncio.to_thread(parsed, lines, selectors, target)
@@ -366,6 +374,14 @@ def _together(
             many = f"the pods tell {len(mine)} series of {selector.metric}, and {MAX_SERIES} are read"
             raise _Failed(Malformed, "TooManySeries", f"{many}: select fewer by labels")
     return series, words
+
+
+def _short(series: Series) -> Series:
+    """The same series under short names: whose they are, and which of its series."""
+    return {
+        frozenset((*(pair for pair in labels if pair[0] in POD_LABELS), ("", str(hash(labels))))): value
+        for labels, value in series.items()
+    }
 
 
 def _target(pod: Pod) -> Labels:

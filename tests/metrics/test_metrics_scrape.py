@@ -214,8 +214,7 @@ async def test_a_ratio_is_of_what_was_counted_between_two_looks() -> None:
         first, second = place.canary
         first.page, second.page = counters(c200=1000, c500=100), counters(c200=50)
         found = await place.ratio()
-        assert isinstance(found, NoData)
-        assert found.reason == "NoRequests"
+        assert isinstance(found, Queued)
         first.page, second.page = counters(c200=1080, c500=110), counters(c200=60)
         assert await place.ratio(10) == Sample(0.1, NOW, RATIO.text, (0.1,))
         first.page = counters(c200=1180, c500=110)
@@ -282,13 +281,33 @@ def _app(handler: Callable[[web.Request], Any]) -> web.Application:
     return app
 
 
+async def test_a_canary_without_requests_is_no_data_after_an_interval() -> None:
+    """Before, nobody can tell it from one that was not looked at; `onNoData` is about the first of the two."""
+    async with town() as place:
+        place.canary[0].page = counters(c200=10)
+        for seconds, kind in ((0, Queued), (4, Queued), (4, Queued), (4, NoData), (30, NoData)):
+            found = await place.ratio(seconds)
+            assert isinstance(found, kind), found
+        assert isinstance(found, NoData)
+        assert (found.reason, found.message) == ("NoRequests", "the pods counted no requests in 42 s")
+
+
+async def test_an_interval_may_be_longer_than_the_window() -> None:
+    """Then it is of the interval: nothing is thrown away that nobody has seen."""
+    async with town() as place:
+        place.canary[0].page = counters(c200=0)
+        await place.ask(RATIO, patience=300.0)
+        place.canary[0].page, place.now = counters(c200=80, c500=20), place.now + 300
+        assert await place.ask(RATIO, patience=300.0) == Sample(0.2, NOW, RATIO.text, (0.2,))
+
+
 async def test_what_was_counted_while_nobody_looked_is_of_before() -> None:
     """Another run of an hour later begins anew."""
     async with town() as place:
         place.canary[0].page = counters(c200=10)
         await place.ratio()
         place.canary[0].page = counters(c200=10, c500=10)
-        assert isinstance(await place.ratio(3600), NoData)
+        assert isinstance(await place.ratio(3600), Queued)
         place.canary[0].page = counters(c200=20, c500=10)
         assert await place.ratio(5) == Sample(0.0, NOW, RATIO.text, (0.0,))
 
@@ -419,7 +438,7 @@ async def test_what_is_no_counter() -> None:
         assert isinstance(found, Malformed)
         assert found.reason == "NotACounter"
         place.canary[0].page = counters(c200=5)
-        assert isinstance(await place.ratio(1), NoData)
+        assert isinstance(await place.ratio(1), Queued)
 
 
 async def test_nothing_is_sent_but_the_question() -> None:
@@ -488,6 +507,6 @@ async def test_a_namespace_with_many_ratios_pushes_out_its_own() -> None:
         for number in range(100):
             source = replace(RATIO, window=float(100 + number))
             await place.provider.measure(Query(source, 5.0, tenant=("greedy", "r")), NOW)
-        assert len(place.provider._ratios.values()) <= 33
+        assert len(place.provider._ratios.values()) <= 17
         place.canary[0].page = counters(c200=10, c500=10)
         assert await place.ratio(5) == Sample(1.0, NOW, RATIO.text, (1.0,))

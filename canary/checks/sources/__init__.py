@@ -76,12 +76,12 @@ def compared(declared: Comparison) -> Source:
 SOURCES: Mapping[str, Callable[[Any], Source]] = {
     "prometheus": Prometheus.of,
     "web": Web.of,
+    "compare": compared,
+    "mirrored": Comparer.of,
     "datadog": Datadog.of,
     "influxdb": Influxdb.of,
     "graphite": Graphite.of,
     "scrape": Scrape.of,
-    "compare": compared,
-    "mirrored": Comparer.of,
 }
 """By the field of the spec: from what is declared there to the source."""
 
