@@ -86,7 +86,7 @@ async def team() -> AsyncGenerator[Team]:
         controller = asyncio.create_task(serve(settings, stop=stop, server=cluster.api.url, token=token))
         try:
             url = await cluster.gateway_url(NAMESPACE, "public")
-            async with LoadGenerator(url, manifests.HOST, rps=150, max_seconds=110):
+            async with LoadGenerator(url, manifests.HOST, rps=80, max_seconds=110):
                 yield Team(cluster)
         finally:
             stop.set()
@@ -101,7 +101,7 @@ async def test_a_good_release_goes_through_and_a_bad_one_comes_back(team: Team) 
     status = await team.until("the second step", lambda status: (status.get("step") or {}).get("index") == 2)
     compared, limited = status["checks"]
     assert compared["verdict"] == "Pass"
-    assert compared["evidence"]["looks"] >= 2
+    assert compared["evidence"]["looks"] >= 1
     assert limited["verdict"] == "Pass"
     assert 0 <= limited["value"] <= 0.1
     assert limited["query"] == (
