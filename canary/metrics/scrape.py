@@ -66,6 +66,8 @@ KEPT = 5.0
 MOST_KEPT = 128
 OF_ONE_NAMESPACE = 16
 """Ratios of one namespace that are remembered, and of all `MOST_KEPT`: half a megabyte each, at the most."""
+MOST_LOOKS = 1000
+"""Of one ratio, each of which is remembered by itself; of more the oldest become one."""
 AGAIN = 1.0
 """Seconds after which a first look counts again, until there are requests."""
 POD_LABELS = ("instance", "pod")
@@ -247,6 +249,9 @@ class ScrapeProvider:
         kept.looks.append((before.at, reading.at, side.requests, side.failures))
         while kept.looks and kept.looks[0][1] <= reading.at - window:
             kept.looks.popleft()
+        if len(kept.looks) > MOST_LOOKS:
+            (begun, _, *first), (_, ended, *second) = kept.looks.popleft(), kept.looks.popleft()
+            kept.looks.appendleft((begun, ended, first[0] + second[0], first[1] + second[1]))
 
     # -- scraping --------------------------------------------------------------------------------------------------
 

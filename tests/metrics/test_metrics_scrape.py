@@ -301,6 +301,21 @@ async def test_an_interval_may_be_longer_than_the_window() -> None:
         assert await place.ask(RATIO, patience=300.0) == Sample(0.2, NOW, RATIO.text, (0.2,))
 
 
+async def test_a_long_window_is_remembered_in_a_bounded_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest looks become one; nothing that they counted is lost."""
+    monkeypatch.setattr("canary.metrics.scrape.MOST_LOOKS", 10)
+    source = replace(RATIO, window=1e6)
+    async with town() as place:
+        for number in range(30):
+            place.now += 1
+            place.canary[0].page = counters(c200=3 * number, c500=number)
+            found = await place.ask(source)
+        assert found == Sample(0.25, NOW, source.text, (0.25,))
+        (kept,) = place.provider._ratios.values()
+        assert len(kept.looks) == 10
+        assert sum(look[2] for look in kept.looks) == 4 * 29
+
+
 async def test_what_was_counted_while_nobody_looked_is_of_before() -> None:
     """Another run of an hour later begins anew."""
     async with town() as place:
