@@ -11,6 +11,9 @@ from canary.metrics.http_answer import Answer, Senseless
 from canary.metrics.points import last_of_each
 from canary.model.measurement import Measurement
 
+_REFUSES = "Invalid parameters"
+"""How the text of a 400 begins that says what is wrong; a target that is none is mostly a name that nothing has."""
+
 
 class GraphiteApi:
     """GET /render. From and until are relative: the clock of the server is the one that its points are of."""
@@ -21,7 +24,9 @@ class GraphiteApi:
 
     def measurement(self, source: Graphite, answer: Answer) -> Measurement:  # noqa: ARG002 - as every API
         if answer.status == 400:
-            return answer.malformed("BadQuery", f"{answer.answered}: it does not understand the target")
+            said = answer.content.decode("utf-8", "replace")
+            words = answer.words(said) if said.startswith(_REFUSES) else ""
+            return answer.malformed("BadQuery", words or f"{answer.answered}: it does not understand the target")
         refused = answer.refused()
         if refused is not None:
             return refused

@@ -191,6 +191,18 @@ def target(*values: float | None, **more: Any) -> Mapping[str, Any]:
     return {"target": "a", "datapoints": [[value, 1767322445 + index] for index, value in enumerate(values)], **more}
 
 
+REFUSED = 'Invalid parameters (Received request for unknown function: nosuch); targets: "nosuch(shop.errors)"'
+"""As graphite-web 1.1.10 answered."""
+
+
+async def test_graphite_says_what_it_does_not_understand() -> None:
+    """In its own words, where these are no page for a person."""
+    for text, said in ((REFUSED, REFUSED), ("<html>Invalid</html>", "it does not understand the target")):
+        found = (await ask(GRAPHITE, httpx.Response(400, text=text))).found
+        assert isinstance(found, Malformed)
+        assert (found.reason, said in found.message) == ("BadQuery", True), found
+
+
 @pytest.mark.parametrize(
     ("answer", "kind", "reason"),
     [
