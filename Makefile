@@ -27,11 +27,12 @@ $(READY): pyproject.toml sandbox/pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(READY) ## a good release and two bad ones on real traffic, no cluster needed (about a minute)
-	@sh scripts/prometheus.sh
+	@sh scripts/prometheus.sh || true
 	@$(BIN)/canary demo
 
 tools: $(READY)
 	@sh scripts/prometheus.sh
+	@sh scripts/influxdb.sh
 	@$(BIN)/python scripts/tools.py
 
 test: tools ## all tests, the ones with real Envoy, Traefik, Prometheus and kubectl included

@@ -48,11 +48,15 @@ class ShareError(CanaryError):
 
 
 class RenderError(CanaryError):
-    """A query template that cannot be rendered; `variable` is the name that is unknown or malformed."""
+    """A query template that cannot be rendered; `variable` is the name that is unknown or malformed.
 
-    def __init__(self, message: str, *, variable: str = "") -> None:
+    `field` is the path of what is to blame below the check, such as `web.headers[0].value`; empty: that of the question's text.
+    """
+
+    def __init__(self, message: str, *, variable: str = "", field: str = "") -> None:
         super().__init__(message)
         self.variable = variable
+        self.field = field
 
 
 class StaleDecision(CanaryError):

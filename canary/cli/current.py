@@ -53,6 +53,11 @@ async def current(
 
 
 async def _traffic(provider: PrometheusProvider, subject: Subject, check: ResolvedCheck, back: float) -> Traffic:
+    if check.source.LANGUAGE != "PromQL":
+        raise _Silent(
+            f"its counters are asked of {check.source.PROVIDER}, where nobody keeps the past: say what there is with --requests-per-second and "
+            "--error-rate"
+        )
     sources = {
         (backend, path[-1]): part.text
         for backend in BACKENDS

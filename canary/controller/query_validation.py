@@ -111,7 +111,8 @@ class QueryValidation:
                 refusal = await self._deps.provider.validate(query)
             if refusal is not None:
                 said = f"{query.source.PROVIDER} refuses the query: " if refusal.asked else ""
-                problems.append(Problem(field, f"{said}{refusal.words}"))
+                blamed = f"{field.rpartition('.')[0]}.{refusal.field}" if refusal.field else field
+                problems.append(Problem(blamed, f"{said}{refusal.words}"))
         return tuple(dict.fromkeys(problems))  # the two of spec.traffic are mostly refused in the same words
 
 

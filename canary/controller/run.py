@@ -14,7 +14,7 @@ from typing import Any
 from canary.act.events import EventRecorder
 from canary.checks.sources.comparer import Comparer
 from canary.checks.sources.prometheus import Prometheus
-from canary.checks.sources.web import Web
+from canary.checks.sources.scrape import Scrape, Scraped
 from canary.controller.autoscalers import AutoscalerInformers
 from canary.controller.clock import Clock, SystemClock
 from canary.controller.comparers import replicas
@@ -26,6 +26,7 @@ from canary.controller.manager import Manager
 from canary.controller.reconciler import Deps
 from canary.controller.resync import Resync
 from canary.controller.route_informers import watch_name
+from canary.controller.scraping import scraped_pods
 from canary.controller.settings import Settings
 from canary.controller.sight import Sight
 from canary.controller.survey import PATIENCE, Survey
@@ -35,14 +36,15 @@ from canary.kube import CHECKTEMPLATES, CLUSTERCHECKTEMPLATES, HTTPROUTES, ROLLO
 from canary.kube.courier import Lane
 from canary.kube.secrets import read_secret
 from canary.kube.unreached import address
+from canary.metrics.apis import over_http
 from canary.metrics.comparer import ComparerProvider
 from canary.metrics.credentials import Credentials
 from canary.metrics.hosts import Hosts
 from canary.metrics.port import Provider
 from canary.metrics.prometheus import PrometheusProvider
 from canary.metrics.registry import Providers
+from canary.metrics.scrape import ScrapeProvider
 from canary.metrics.secrets import HOSTS, Content, Secrets
-from canary.metrics.web import WebProvider
 from canary.observe.store import Store
 from canary.preflight.offers import Platform
 from canary.telemetry import Telemetry, TelemetryServer, configure
@@ -287,7 +289,8 @@ def providers(settings: Settings, kube: Kube) -> Providers:
         {
             Comparer: ComparerProvider(partial(replicas, kube)),
             Prometheus: PrometheusProvider(settings.prometheus_url, hosts, credentials=shows, secrets=secrets),
-            Web: WebProvider(hosts, secrets=secrets),
+            **over_http(hosts, secrets),
+            **dict.fromkeys((Scrape, Scraped), ScrapeProvider(partial(scraped_pods, kube), hosts)),
         }
     )
 

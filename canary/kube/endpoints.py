@@ -15,6 +15,7 @@ Json = dict[str, Any]
 
 SERVICE_LABEL = "kubernetes.io/service-name"
 LARGEST_PORT = 65535
+LONGEST_NAME = 253
 MOST_SLICES = 16
 """A slice has room for a hundred endpoints and more. Tenants may write any number, of a megabyte each."""
 
@@ -25,6 +26,8 @@ class Endpoint:
 
     address: str
     ports: tuple[tuple[str, int], ...]
+    pod: str = ""
+    """Its name, where the slice says that it is a pod."""
 
     def port(self, name: str) -> int | None:
         """A port by its name in the Service."""
@@ -56,8 +59,13 @@ def _ready(item: Json) -> Iterator[Endpoint]:
             continue
         for address in endpoint.get("addresses") or ():
             if _is_pods(address):
-                yield Endpoint(address, ports)
+                yield Endpoint(address, ports, _pod(endpoint.get("targetRef")))
                 break  # "the consumer may use the first": all of them lead to the same
+
+
+def _pod(target: Any) -> str:
+    name = target.get("name") if isinstance(target, dict) and target.get("kind") == "Pod" else None
+    return name if isinstance(name, str) and len(name) <= LONGEST_NAME else ""
 
 
 def _is_pods(address: Any) -> bool:

@@ -11,7 +11,7 @@ from canary.checks.judges import Answers, Judge, arguments_of
 from canary.checks.queries import check_questions
 from canary.checks.render import variables
 from canary.checks.resolve import ResolvedCheck, resolve
-from canary.checks.sources import Source, source_of
+from canary.checks.sources import Source, blamed, source_of
 from canary.checks.traffic import TRAFFIC, resolve_traffic, traffic_queries
 from canary.errors import RenderError, SpecError
 from canary.lint import comparisons, mirrored
@@ -72,7 +72,9 @@ def template_findings(document: Document) -> Found:
         stand_in = {name: _stand_in(argument) for name, argument in declared.items()}
         asked = source.rendered(_anybody(str(template.window), stand_in, per_backend=counts or compares))
     except RenderError as error:
-        yield _render_finding(document, path, source.text, error)
+        yield _render_finding(
+            document, (*path[: -len(source.FIELD)], *path_of(blamed(source, error))), source.text, error
+        )
         return
     for index, argument in enumerate(template.args):
         if argument.name not in used | arguments_of(template):
@@ -124,7 +126,8 @@ def _check(document: Document, spec: RolloutSpec, check: Check, index: int, worl
     try:
         questions = check_questions(resolved, spec, document.namespace, document.name, weight=1)
     except RenderError as error:
-        yield _render_finding(document, place, resolved.source.text, error, own=template is None)
+        at = place if template is not None else (*path, *path_of(blamed(resolved.source, error)))
+        yield _render_finding(document, at, resolved.source.text, error, own=template is None)
         return
     if isinstance(resolved.judge, Answers):
         yield from mirrored.check(document, spec, path)
@@ -158,7 +161,8 @@ def _traffic(document: Document, spec: RolloutSpec, world: World) -> Found:
     try:
         asked = traffic_queries(counters, spec, document.namespace, document.name, weight=1)
     except RenderError as error:
-        yield _render_finding(document, place, source.text, error, own=template is None)
+        at = place if template is not None else (*path, *path_of(blamed(source, error)))
+        yield _render_finding(document, at, source.text, error, own=template is None)
     else:
         yield Question(document, place, asked[0], template=_origin(document, spec.traffic.template))
 

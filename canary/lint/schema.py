@@ -20,9 +20,11 @@ from canary.lint.source import Document
 from canary.model import jsonschema as editor
 from canary.model.checks import ARG_PATTERN, ARGS_NEED_A_TEMPLATE, FAILURES_PATTERN, NAME_PATTERN
 from canary.model.crd import crds
+from canary.model.databases import BASE_PATTERN, SELECT_PATTERN, SITE_PATTERN
 from canary.model.gates import FROM_PATTERN, TO_PATTERN, ZONE_PATTERN
 from canary.model.rollout import API_VERSION, GONE, GROUP
 from canary.model.scaling import SIZE_PATTERN
+from canary.model.scrape import METRIC_PATTERN, PATH_PATTERN, PORT_PATTERN
 from canary.model.steps import STEP_ASKS
 from canary.model.values import ALPHA_PATTERN, DURATION_PATTERN, LIMIT_TEMPLATE_PATTERN, SHARE_PATTERN
 from canary.model.web import EXPECT_PAIRS, EXPECT_PAIRS_WORDS
@@ -46,6 +48,12 @@ _WORDS = {
     TO_PATTERN: 'a time of day; write for example "17:00", in quotes, or "24:00" for midnight',
     ZONE_PATTERN: "the name of a time zone in the IANA database; write for example Europe/Berlin",
     SIZE_PATTERN: "a size; write MatchShare, or a number of replicas from 1 to 1000",
+    PORT_PATTERN: 'a port; write its number, or the name that it has in the Service, such as "metrics"',
+    METRIC_PATTERN: "the name of a metric, such as http_requests_total; labels stand in `labels`",
+    PATH_PATTERN: "a path, such as /metrics, without a query",
+    BASE_PATTERN: "the base URL of a server; write for example https://influxdb.example.com:8086, without variables or a query",
+    SELECT_PATTERN: "one SELECT in InfluxQL: a check only reads",
+    SITE_PATTERN: "a site of Datadog; write for example datadoghq.com, datadoghq.eu or us5.datadoghq.com",
     r"^https?://.+$": "an address; write for example http://prometheus.monitoring:9090",
 }
 """What a pattern wants, for people."""

@@ -8,23 +8,19 @@ types, and no sentence repeats any of it.
 from __future__ import annotations
 
 import asyncio
-import socket
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
-
-import aiohttp
 
 from canary.checks.sources.comparer import Comparer
 from canary.errors import CanaryError
 from canary.fair import FairLimit, LimitClosed
 from canary.metrics.parsing import LARGE_BYTES, MAX_BYTES, AnswerTooLarge, few_parts, in_turn
+from canary.metrics.pods import Address, Pods, Unread, host
 from canary.metrics.port import Query, Refusal
 from canary.model.comparer_results import MAX_PATHS, ComparerResults
 from canary.model.measurement import Malformed, Measurement, NoData, Queued, Replica, Replicas, Sample, Unreachable
 
-Address = tuple[str, int]
-"""IP address and port."""
 Find = Callable[[str, str], Awaitable[Sequence[Address]]]
 """The ready replicas of a Service, by name and namespace. Raises CanaryError."""
 
@@ -37,32 +33,6 @@ MOST_TOGETHER = 8 * MAX_PATHS
 """Field paths of all replicas of one comparer together. They take some 4 MB; 64 full answers of each would take all that there is."""
 RESERVE = 0.1
 """The part of a query's time that is left when the last replica is given up."""
-_CHUNK = 64 * 1024
-AT_A_TIME = 8 * 1024
-"""Bytes that are parsed before anybody else has a turn. A quarter of a megabyte, as asyncio has it, may be 10,000 answers 100 (Continue)."""
-MOST_RECEIVED = MAX_BYTES + _CHUNK
-"""Bytes of one connection, with all headers and marks of chunks."""
-
-
-class _Unread(Exception):
-    """Why a replica says nothing. `garbage`: it answered, and what it said makes no sense."""
-
-    def __init__(self, words: str, *, garbage: bool = False) -> None:
-        super().__init__(words)
-        self.garbage = garbage
-
-
-class _Metered(socket.socket):
-    """Gives a little at a time and not without end, whatever that is: HTTP has much that is parsed and is no content."""
-
-    received = 0
-
-    def recv(self, size: int, flags: int = 0, /) -> bytes:
-        found = super().recv(min(size, AT_A_TIME), flags)
-        self.received += len(found)
-        if self.received > MOST_RECEIVED:
-            raise ConnectionAbortedError("more bytes came than are read")
-        return found
 
 
 class ComparerProvider:
@@ -77,10 +47,9 @@ class ComparerProvider:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._find = find
-        self._max_bytes = max_bytes
         self._clock = clock
         self._limit = FairLimit(places, clock=clock)
-        self._session: aiohttp.ClientSession | None = None
+        self._pods = Pods(connections=places * AT_ONCE, max_bytes=max_bytes)
 
     async def measure(self, query: Query, now: datetime) -> Measurement:
         came = self._clock()
@@ -108,8 +77,7 @@ class ComparerProvider:
 
     async def close(self) -> None:
         self._limit.close()
-        if self._session is not None:
-            await self._session.close()
+        await self._pods.close()
 
     async def _ask(self, query: Query, now: datetime) -> Measurement:
         source = query.source
@@ -127,24 +95,24 @@ class ComparerProvider:
             return NoData(now, query.text, "NoReplica", f"no replica of Service {source.service} is ready")
         room, left = asyncio.Semaphore(AT_ONCE), MOST_TOGETHER
 
-        async def one(address: Address) -> Replica | _Unread:
+        async def one(address: Address) -> Replica | Unread:
             nonlocal left
             try:
                 async with asyncio.timeout_at(until), room:
                     replica = await self._read(address)
             except TimeoutError:
-                return _Unread(f"{_host(address)} did not answer in time")
-            except _Unread as unread:
+                return Unread(f"{host(address)} did not answer in time")
+            except Unread as unread:
                 return unread
             if len(replica.paths) > left:
-                with_those = f"with those of {_host(address)}"
-                return _Unread(f"more than {MOST_TOGETHER:,} field paths of the replicas together, {with_those}")
+                with_those = f"with those of {host(address)}"
+                return Unread(f"more than {MOST_TOGETHER:,} field paths of the replicas together, {with_those}")
             left -= len(replica.paths)
             return replica
 
         answers = await asyncio.gather(*(one(address) for address in found[:MOST_REPLICAS]))
         read = tuple(answer for answer in answers if isinstance(answer, Replica))
-        unread = [answer for answer in answers if isinstance(answer, _Unread)]
+        unread = [answer for answer in answers if isinstance(answer, Unread)]
         words = ""
         if unread:
             words = f"{len(unread)} of {len(found)} replicas of the comparer could not be read: {unread[0]}"
@@ -158,65 +126,24 @@ class ComparerProvider:
         return Unreachable(now, "Unreachable", words, query.text)
 
     async def _read(self, address: Address) -> Replica:
-        """Raises _Unread."""
-        url = f"http://{_host(address)}/results"
-        try:
-            async with self._opened().get(url, allow_redirects=False) as response:
-                if response.status != 200:
-                    raise _Unread(f"{_host(address)} answered {response.status}")
-                content = await self._content(response, address)
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            # Not in its own words, which may be those of whoever answered.
-            raise _Unread(f"{_host(address)} cannot be reached ({type(error).__name__})") from error
+        """Raises Unread."""
+        content = await self._pods.get(address, "/results")
         return (
             await asyncio.to_thread(_parsed, content, address)
             if len(content) > LARGE_BYTES
             else _parsed(content, address)
         )
 
-    async def _content(self, response: aiohttp.ClientResponse, address: Address) -> bytes:
-        content = bytearray()
-        async for chunk in response.content.iter_chunked(_CHUNK):
-            content += chunk
-            if len(content) > self._max_bytes:
-                response.close()
-                raise _Unread(f"{_host(address)} answered more than {self._max_bytes} bytes", garbage=True)
-        return bytes(content)
-
-    def _opened(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                # A connection for each answer, which is what is metered.
-                connector=aiohttp.TCPConnector(
-                    limit=PLACES * AT_ONCE, limit_per_host=2, force_close=True, socket_factory=_metered
-                ),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                headers={"Accept-Encoding": "identity"},
-                auto_decompress=False,  # or a small answer could unpack to a large one
-                trust_env=False,
-                timeout=aiohttp.ClientTimeout(),  # who asks says how long
-            )
-        return self._session
-
-
-def _metered(address: aiohttp.AddrInfoType) -> socket.socket:
-    return _Metered(*address[:3])
-
 
 def _parsed(content: bytes, address: Address) -> Replica:
-    """Raises _Unread."""
+    """Raises Unread."""
     try:
         few_parts(content)
         with in_turn(len(content) > LARGE_BYTES):
             found = ComparerResults.read(content)
     except AnswerTooLarge as error:
-        raise _Unread(f"the answer of {_host(address)} {error}", garbage=True) from error
+        raise Unread(f"the answer of {host(address)} {error}", garbage=True) from error
     except ValueError as error:
-        raise _Unread(f"{_host(address)} answered no results of a comparer", garbage=True) from error
+        raise Unread(f"{host(address)} answered no results of a comparer", garbage=True) from error
     paths = {one.path: (one.canary_only, one.stable_only, one.both) for one in found.paths}
     return Replica(found.instance, (found.now - found.started_at).total_seconds(), found.compared, paths)
-
-
-def _host(address: Address) -> str:
-    ip, port = address
-    return f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"

@@ -145,6 +145,13 @@ class Hosts:
             "--allow-hosts lists the address itself"
         )
 
+    def may_be_a_pod(self, peer: str, port: int) -> bool:
+        """Whether an IP address that is said to be a pod's may be asked: an ordinary one, or one that is listed itself."""
+        address = _ip(peer)
+        if address is None or "%" in peer:
+            return False
+        return not special(address) or self._lists(address, port)
+
     def _lists(self, address: IpAddress, port: int) -> bool:
         if any(one.is_for(address, port) or one.is_for(plain(address), port) for one in self.ranges):
             return True

@@ -39,10 +39,14 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a query cannot be asked, as one sentence. `asked`: the provider said so; otherwise nobody has asked it."""
+    """Why a query cannot be asked, as one sentence. `asked`: the provider said so; otherwise nobody has asked it.
+
+    `field` is the one to blame, beside the query's own, where it is not that: `auth.secretRef`.
+    """
 
     words: str
     asked: bool = True
+    field: str = ""
 
 
 class Provider(Protocol):

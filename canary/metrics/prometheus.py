@@ -17,29 +17,32 @@ import requests
 from prometheus_api_client import PrometheusApiClientException, PrometheusConnect
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_fixed
 
-from canary.checks.sources.auth import Auth
 from canary.checks.sources.prometheus import Prometheus
-from canary.fair import FairLimit, LimitClosed, Place
+from canary.fair import Place
 from canary.metrics.address import normalise
+from canary.metrics.asking import (
+    NOT_ALLOWED,
+    NOT_AUTHORIZED,
+    REFUSES,
+    SECRET,
+    UNSHOWN,
+    Asking,
+    Kept,
+    Queue,
+    not_accepted,
+)
 from canary.metrics.connecting import PeerRefused
 from canary.metrics.credentials import Shown, Shows, withheld
 from canary.metrics.hosts import Hosts
-from canary.metrics.kept import MOST, Crowded, KeptByAddress
+from canary.metrics.kept import MOST, KeptByAddress
 from canary.metrics.parsing import LARGE_SERIES, MAX_BYTES, AnswerTooLarge, in_turn
 from canary.metrics.port import Query, Refusal
 from canary.metrics.prometheus_session import BoundedSession
-from canary.metrics.secrets import Secrets, Unshown, timely
-from canary.metrics.sharing import NoTurn, Sharing
+from canary.metrics.secrets import Secrets
 from canary.metrics.values import Series, measurement
-from canary.model.measurement import Malformed, Measurement, Queued, Sample, Unreachable
+from canary.model.measurement import Malformed, Measurement, Sample, Unreachable
 
 __all__ = ["PROMETHEUS_READ", "PrometheusApiClientException", "PrometheusConnect", "PrometheusProvider", "root_cause"]
-
-NOT_AUTHORIZED = "NotAuthorized"
-NOT_ALLOWED = "AddressNotAllowed"
-REFUSES = (401, 403)
-UNSHOWN = ("SecretForbidden", "NoSecret", "BadSecret", "SecretForOthers")
-"""Reasons for which nothing is shown until somebody does something about it."""
 
 _LONGEST_ERROR = 500  # characters of a server's words that are passed on
 
@@ -53,10 +56,6 @@ PROMETHEUS_READ = Retrying(
     retry=retry_if_exception(_is_connection_error), stop=stop_after_attempt(2), wait=wait_fixed(0.05), reraise=True
 )
 """One quick second try when the connection fails (a kept-alive one that the server closed, a pod that moved)."""
-
-
-Kept = tuple[str, Auth | None]
-"""An address, and as whom it is asked."""
 
 
 class PrometheusProvider:
@@ -81,9 +80,9 @@ class PrometheusProvider:
         max_addresses: int = MOST,
     ) -> None:
         self._default = normalise(default_address) if default_address else None
-        self._hosts = hosts if isinstance(hosts, Hosts) else Hosts.read(hosts or ())
-        self._secrets = secrets
-        reached = None if hosts is None else self._hosts.plus(self._default)
+        listed = hosts if isinstance(hosts, Hosts) else Hosts.read(hosts or ())
+        self._asking = Asking(listed, secrets, self._default)
+        reached = None if hosts is None else listed.plus(self._default)
 
         def new(kept: Kept) -> _Backend:
             address, auth = kept
@@ -101,22 +100,9 @@ class PrometheusProvider:
         source = query.source
         if not isinstance(source, Prometheus):
             raise TypeError(f"this is not asked of Prometheus: {source!r}")
-        try:
-            address = self._address(source)
-        except ValueError as refusal:
-            return Malformed(now, NOT_ALLOWED, str(refusal), query.text)
-        try:
-            shown = await self._shown(source, address, query)
-            backend = self._backend(address, source, query)
-        except Unshown as why:
-            kind = Unreachable if why.unreachable else Malformed
-            return kind(now, why.reason, str(why), query.text)
-        except Crowded as crowded:
-            return Queued(now, 0.0, str(crowded), query.text)
-        found = await backend.ask(query, now, shown)
-        if source.auth is not None and self._secrets is not None and getattr(found, "reason", "") == NOT_AUTHORIZED:
-            self._secrets.forget(source.auth)
-        return found
+        return await self._asking.measure(
+            query, now, source.address, lambda address: self._backend(address, source, query)
+        )
 
     async def validate(self, query: Query) -> Refusal | None:
         """Asks the query once: Prometheus has no other way that all its versions and relatives share."""
@@ -125,31 +111,18 @@ class PrometheusProvider:
             return None
         if answer.reason == "BadQuery":
             return Refusal(answer.message)
-        return Refusal(answer.message, asked=False) if answer.reason in (NOT_ALLOWED, *UNSHOWN) else None
+        if answer.reason in UNSHOWN:
+            return Refusal(answer.message, asked=False, field=SECRET)
+        if answer.reason == NOT_ALLOWED:
+            own = getattr(query.source, "address", None) is not None
+            return Refusal(answer.message, asked=False, field="address" if own else "")
+        return None
 
     async def close(self) -> None:
         """Queries under way end by themselves, within their time-outs; nobody waits for them."""
         self._others.clear()
         if self._home is not None:
             self._home.close()
-
-    def _address(self, source: Prometheus) -> str:
-        """Raises ValueError: there is none that may be asked."""
-        if source.address is None and self._default is None:
-            raise ValueError("no Prometheus address is configured, and the check names none")
-        address = self._default if source.address is None else normalise(source.address)
-        if address is None or (address != self._default and not self._hosts.may_name(address)):
-            raise ValueError(f"the host of {address} is not among the allowed hosts (--allow-hosts)")
-        return address
-
-    async def _shown(self, source: Prometheus, address: str, query: Query) -> Shown | None:
-        """Raises Unshown."""
-        if source.auth is None:
-            return None
-        if self._secrets is None:
-            raise Unshown("SecretUnreadable", "Secrets cannot be read here", unreachable=True)
-        shown = self._secrets.shown(source.auth, address, query.tenant)
-        return await timely(shown, query.timeout, source.auth.secret)
 
     def _backend(self, address: str, source: Prometheus, query: Query) -> _Backend:
         """Raises Crowded."""
@@ -180,29 +153,18 @@ class _Backend:
         self._showing = threading.Lock()
         self._connect = PrometheusConnect(address, session=self._session)
         self._executor = ThreadPoolExecutor(workers, thread_name_prefix="prometheus")
-        self._limit = FairLimit(workers, clock=clock)
-        self._sharing = Sharing(self._limit, self._send, clock=clock)
-        self._heard = self._unheard = clock()
+        self.queue = Queue(address, workers, self._send, what="queries", places="workers", clock=clock)
 
     @property
     def busy(self) -> bool:
         """Whether a query is under way, or waits."""
-        return self._limit.busy
+        return self.queue.busy
 
     async def ask(self, query: Query, now: datetime, shown: Shown | None = None) -> Measurement:
         """`shown` is what a Secret of the query says now; from then on it is shown with everything that is sent."""
-        came = self._clock()
         if shown is not None:
             self._shown = shown
-        try:
-            return await self._sharing.ask(query, now)
-        except NoTurn:
-            return self._no_turn(query, now, came)
-        except LimitClosed:
-            message = f"the connection to {self._address} had to make room for another one"
-            return Queued(now, self._clock() - came, message, query.text)
-        except TimeoutError:
-            return self._timed_out(query, now)
+        return await self.queue.ask(query, now)
 
     def _send(self, query: Query, now: datetime, place: Place) -> asyncio.Future[Measurement]:
         loop = asyncio.get_running_loop()
@@ -211,12 +173,12 @@ class _Backend:
         # Otherwise a Prometheus that hangs would pile up work behind the busy threads.
         def ended(_: Future[Measurement]) -> None:
             with suppress(RuntimeError):  # the loop is closed; nobody waits
-                loop.call_soon_threadsafe(self._limit.give_back, place)
+                loop.call_soon_threadsafe(self.queue.limit.give_back, place)
 
         try:
             future = self._executor.submit(self._work, query, now, self._clock() + query.timeout)
         except RuntimeError:  # closed just now
-            self._limit.give_back(place)
+            self.queue.limit.give_back(place)
             answer: asyncio.Future[Measurement] = loop.create_future()
             message = f"the connection to {self._address} was closed"
             answer.set_result(Unreachable(now, "Unreachable", message, query.text))
@@ -225,22 +187,9 @@ class _Backend:
         return asyncio.wrap_future(future)
 
     def close(self) -> None:
-        self._limit.close()
+        self.queue.limit.close()
         self._executor.shutdown(wait=False, cancel_futures=True)
         self._session.close()
-
-    def _no_turn(self, query: Query, now: datetime, came: float) -> Measurement:
-        """Who waited in vain was behind others, or all of them waited for a server that says nothing to anybody."""
-        waited = self._clock() - came
-        if self._heard < min(came, self._unheard):
-            message = f"{self._address} answered nobody in the {waited:.3g} s that this query waited for its turn"
-            return Unreachable(now, "Timeout", message, query.text)
-        message = f"waited {waited:.3g} s for its turn at {self._address}: queries of others take all the workers"
-        return Queued(now, waited, message, query.text)
-
-    def _timed_out(self, query: Query, now: datetime) -> Measurement:
-        message = f"{self._address} did not answer within {query.timeout:g} s"
-        return Unreachable(now, "Timeout", message, query.text)
 
     def _introduce(self) -> None:
         """Say who we are, and know who the other is, as the files of the credentials have it now."""
@@ -259,10 +208,7 @@ class _Backend:
         answer = self._query(query, now, deadline)
         if not isinstance(answer, Sample):
             answer = replace(answer, message=withheld(answer.message, self._shown))
-        if not isinstance(answer, Unreachable) or answer.reason in ("HTTPError", NOT_AUTHORIZED):
-            self._heard = self._clock()
-        else:
-            self._unheard = self._clock()
+        self.queue.answered(answer)
         return answer
 
     def _query(self, query: Query, now: datetime, deadline: float) -> Measurement:
@@ -275,7 +221,7 @@ class _Backend:
                 params["time"] = f"{query.instant:.3f}"
             result = PROMETHEUS_READ(self._connect.custom_query, query.text, params=params)
         except requests.Timeout:
-            return self._timed_out(query, now)
+            return self.queue.timed_out(query, now)
         except PeerRefused as refusal:
             return Malformed(now, NOT_ALLOWED, str(refusal), query.text)
         except AnswerTooLarge as error:
@@ -326,13 +272,6 @@ class _Backend:
             return Malformed(now, "UnexpectedResult", message, query.text)
         message = f"the query returned a {kind or 'result of unknown type'}, not an instant vector or a scalar"
         return Malformed(now, "UnexpectedResult", message, query.text)
-
-
-def not_accepted(shown: Shown | None) -> str:
-    """Why a server may have answered 401 or 403, by the name of what it was shown."""
-    if shown is None:
-        return "it was shown no credentials; name a Secret in auth.secretRef of the check"
-    return f"it does not accept {shown.name}"
 
 
 def root_cause(error: BaseException) -> str:

@@ -28,4 +28,4 @@ class Providers:
         return None if provider is None else await provider.validate(query)
 
     async def close(self) -> None:
-        await asyncio.gather(*(provider.close() for provider in self._by_source.values()))
+        await asyncio.gather(*(provider.close() for provider in dict.fromkeys(self._by_source.values())))

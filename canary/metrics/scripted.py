@@ -36,14 +36,14 @@ class Call:
 class Scripted:
     """Answers a query with the answer of the longest key that its text contains; without one, with NoData.
 
-    `refused` maps substrings to what `validate` (and `measure`, as BadQuery) says about queries containing them.
+    `refused` maps substrings to what `validate` (and `measure`, as BadQuery) says about queries containing them: words, or a Refusal.
     """
 
     def __init__(
-        self, answers: Mapping[str, Answer] | None = None, *, refused: Mapping[str, str] | None = None
+        self, answers: Mapping[str, Answer] | None = None, *, refused: Mapping[str, str | Refusal] | None = None
     ) -> None:
         self.answers: dict[str, Answer] = dict(answers or {})
-        self.refused: dict[str, str] = dict(refused or {})
+        self.refused: dict[str, str | Refusal] = dict(refused or {})
         self.calls: list[Call] = []
         self.closed = False
         self._iterators: dict[str, tuple[Answer, Iterator[Answer]]] = {}
@@ -66,7 +66,10 @@ class Scripted:
 
     async def validate(self, query: Query) -> Refusal | None:
         keys = [key for key in self.refused if key in query.text]
-        return Refusal(self.refused[max(keys, key=len)]) if keys else None
+        if not keys:
+            return None
+        said = self.refused[max(keys, key=len)]
+        return said if isinstance(said, Refusal) else Refusal(said)
 
     async def close(self) -> None:
         self.closed = True

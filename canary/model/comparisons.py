@@ -9,6 +9,8 @@ from pydantic import Field, model_validator
 
 from canary.model.auth import OwnAuth
 from canary.model.base import ApiModel
+from canary.model.databases import DatadogSource, GraphiteSource, InfluxdbSource
+from canary.model.scrape import ScrapedCounters, ScrapeSource
 from canary.model.sources import MAX_QUERY, Address, OnUnknown, Sources
 from canary.model.values import Alpha, Duration, Part
 from canary.model.web import WebSource
@@ -89,13 +91,15 @@ class PrometheusCounters(ApiModel):
         return self
 
 
+_ONE_TELLER = "counters are those of Prometheus, or what pods tell themselves (scrape): give one"
+_BUCKETS = "has(self.prometheus) && has(self.prometheus.buckets)"
 MAX_BOUNDS = 3
 LEAST_EFFECT = 1.1
 _BOUNDS_OF_BUCKETS = "slowerThan names bounds of buckets: both are there, or neither is"
 _EARLY_BY_ERRORS = "promoteEarly goes by errors: how slow a canary is ends no hold"
 _AN_EFFECT = f"a comparison of buckets needs a tolerance of {LEAST_EFFECT} or more: a little slower is no matter"
 WARM = (
-    "!has(self.compare) || !has(self.compare.prometheus.buckets) "
+    "!has(self.compare) || !has(self.compare.prometheus) || !has(self.compare.prometheus.buckets) "
     "|| (has(self.initialDelay) && self.initialDelay.matches('[1-9]'))"
 )
 WARM_WORDS = "a comparison of buckets needs an initialDelay: a canary whose caches are cold is slower, and that is no matter of its version"
@@ -107,20 +111,25 @@ class Comparison(ApiModel):
     model_config = {
         "json_schema_extra": {
             "x-kubernetes-validations": [
-                {"rule": "has(self.prometheus.buckets) == has(self.slowerThan)", "message": _BOUNDS_OF_BUCKETS},
+                {"rule": "has(self.prometheus) != has(self.scrape)", "message": _ONE_TELLER},
+                {"rule": f"({_BUCKETS}) == has(self.slowerThan)", "message": _BOUNDS_OF_BUCKETS},
                 {
-                    "rule": f"!has(self.prometheus.buckets) || (has(self.tolerance) && self.tolerance >= {LEAST_EFFECT})",
+                    "rule": f"!({_BUCKETS}) || (has(self.tolerance) && self.tolerance >= {LEAST_EFFECT})",
                     "message": _AN_EFFECT,
                 },
                 {
-                    "rule": "!has(self.prometheus.buckets) || !has(self.promoteEarly) || !self.promoteEarly",
+                    "rule": f"!({_BUCKETS}) || !has(self.promoteEarly) || !self.promoteEarly",
                     "message": _EARLY_BY_ERRORS,
                 },
             ]
         }
     }
 
-    prometheus: Annotated[PrometheusCounters, Field(description="Ask Prometheus.")]
+    prometheus: Annotated[PrometheusCounters | None, Field(description="Ask Prometheus.")] = None
+    scrape: Annotated[
+        ScrapedCounters | None,
+        Field(description="Ask the ready pods of both Services themselves, without a Prometheus. Of errors only."),
+    ] = None
     slower_than: Annotated[
         Annotated[tuple[Duration, ...], Field(min_length=1, max_length=MAX_BOUNDS)] | None,
         Field(
@@ -173,9 +182,16 @@ class Comparison(ApiModel):
         ),
     ] = False
 
+    @property
+    def buckets(self) -> str | None:
+        """The histogram that is compared; None: errors are."""
+        return None if self.prometheus is None else self.prometheus.buckets
+
     @model_validator(mode="after")
     def _of_buckets(self) -> Self:
-        if (self.prometheus.buckets is None) != (self.slower_than is None):
+        if (self.prometheus is None) == (self.scrape is None):
+            raise ValueError(_ONE_TELLER)
+        if (self.buckets is None) != (self.slower_than is None):
             raise ValueError(_BOUNDS_OF_BUCKETS)
         if self.slower_than is not None and self.tolerance < LEAST_EFFECT:
             raise ValueError(_AN_EFFECT)
@@ -227,6 +243,12 @@ class CheckSources(Sources):
     web: Annotated[
         WebSource | None,
         Field(description="Ask a server over HTTP, which answers in JSON: a number, or something that is expected."),
+    ] = None
+    datadog: Annotated[DatadogSource | None, Field(description="Ask Datadog.")] = None
+    influxdb: Annotated[InfluxdbSource | None, Field(description="Ask InfluxDB, in InfluxQL.")] = None
+    graphite: Annotated[GraphiteSource | None, Field(description="Ask Graphite.")] = None
+    scrape: Annotated[
+        ScrapeSource | None, Field(description="Ask the ready pods of the canary themselves, without a Prometheus.")
     ] = None
     compare: Annotated[
         Comparison | None,

@@ -107,7 +107,7 @@ class Malformed:
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """Nobody was asked: the query waited for its turn, `waited` seconds, until the next one was due.
+    """Nobody was asked: the query waited for its turn, `waited` seconds, until the next one was due. Or counting has only begun.
 
     It says nothing about the canary and nothing about the provider: no policy of the check applies to it, and the time does
     not count against holdLimit.

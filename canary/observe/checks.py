@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from canary.checks.comparable import with_alphas
 from canary.checks.queries import check_questions
 from canary.checks.resolve import ResolvedCheck, resolve
+from canary.checks.sources import blamed
 from canary.checks.traffic import TRAFFIC, Counters, resolve_traffic, traffic_queries
 from canary.decide.facts import Problem
 from canary.errors import RenderError, SpecError
@@ -109,13 +110,13 @@ def _uncountable(counters: Counters, namespace: str, rollout: str, spec: Rollout
     try:
         traffic_queries(counters, spec, namespace, rollout, weight=0)
     except RenderError as error:
-        yield Problem(".".join((TRAFFIC, *counters.check.source.FIELD)), str(error))
+        yield Problem(f"{TRAFFIC}.{blamed(counters.check.source, error)}", str(error))
 
 
 def _problems(check: ResolvedCheck, namespace: str, rollout: str, spec: RolloutSpec, field: str) -> Iterator[Problem]:
     try:
         check_questions(check, spec, namespace, rollout, weight=0)
     except RenderError as error:
-        yield Problem(".".join((field, *check.source.FIELD)), str(error))
+        yield Problem(f"{field}.{blamed(check.source, error)}", str(error))
     for flaw in check.judge.flaws():
         yield Problem(f"{field}.{flaw.field}", flaw.message)

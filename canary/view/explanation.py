@@ -43,7 +43,8 @@ COMPARED = (
     "look, as far as failures do not depend on each other. What checks with a limit do, and a run that is tried again, is not part of that."
 )
 QUEUED = (
-    "Queued: its query waits for a worker of the controller, behind queries that take long. It holds the weight where it is, "
+    "Queued: its query waits for a worker of the controller, behind queries that take long, or pods that are scraped have counted "
+    "nothing since they were looked at first. It holds the weight where it is, "
     "and that time does not count against holdLimit."
 )
 

@@ -23,9 +23,11 @@ from aiohttp import web
 
 from canary.errors import SandboxError
 from canary_sandbox.app_endpoints import Endpoint, TcpEndpoint, UdpEndpoint, Who, is_copy
+from canary_sandbox.app_page import HEAD, counted
 
 FAULTS_PATH = "/-/faults"
 COUNTS_PATH = "/-/counts"
+METRICS_PATH = "/metrics"
 Finished = Counter[tuple[bool, bool]]
 """How many requests were answered, by (mirrored, succeeded)."""
 Speech = Literal["http", "grpc", "tcp", "udp"]
@@ -220,6 +222,9 @@ class AppServer:
             return await self._set_faults(request)
         if request.path == COUNTS_PATH:
             return web.json_response(self._counts())
+        if request.path == METRICS_PATH:
+            page = HEAD + "".join(sorted(counted(self.finished, version=self.behaviour.version)))
+            return web.Response(text=page, content_type="text/plain")
         if not await self._take(is_copy(request.headers, request.host)):
             return web.Response(status=500, body=b'{"error": "injected"}', headers=headers)
         body = self._catalogue() if self.behaviour.catalog else self._body

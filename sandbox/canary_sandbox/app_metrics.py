@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import AsyncExitStack
 from typing import Any
 
 import aiohttp
 from aiohttp import web
 
+from canary_sandbox.app_page import HEAD, counted
 from canary_sandbox.composite import Composite
 from canary_sandbox.replicas import Replica
-
-METRIC = "app_requests_total"
-_HEAD = f"""# HELP {METRIC} Requests that replicas have answered; mirrored="true": copies, as far as a replica can tell.
-# TYPE {METRIC} counter
-"""
 
 
 class AppMetrics(Composite):
@@ -40,7 +36,7 @@ class AppMetrics(Composite):
 
     async def _answer(self, _: web.Request) -> web.Response:
         lines = [line async for line in self._lines()]
-        return web.Response(text=_HEAD + "".join(sorted(lines)), content_type="text/plain")
+        return web.Response(text=HEAD + "".join(sorted(lines)), content_type="text/plain")
 
     async def _lines(self) -> AsyncGenerator[str]:
         for service, replica in tuple(self._selected()):
@@ -49,23 +45,11 @@ class AppMetrics(Composite):
             except (aiohttp.ClientError, TimeoutError):  # it died
                 continue
             meta = service["metadata"]
-            for (mirrored, succeeded), count in finished.items():
-                labels = {
-                    "namespace": meta["namespace"],
-                    "service": meta["name"],
-                    "pod": replica.name,
-                    "version": replica.behaviour.version,
-                    "mirrored": "true" if mirrored else "false",
-                    "outcome": "ok" if succeeded else "failed",
-                }
-                yield line(labels, count)
-
-
-def line(labels: Mapping[str, str], value: int) -> str:
-    """One line of Prometheus' text format."""
-    pairs = ",".join(f'{name}="{_escaped(text)}"' for name, text in labels.items())
-    return f"{METRIC}{{{pairs}}} {value}\n"
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+            for one in counted(
+                finished,
+                namespace=meta["namespace"],
+                service=meta["name"],
+                pod=replica.name,
+                version=replica.behaviour.version,
+            ):
+                yield one

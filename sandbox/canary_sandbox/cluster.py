@@ -190,6 +190,12 @@ class Sandbox(Composite):
             raise SandboxError("this sandbox was started without Prometheus")
         return part
 
+    @property
+    def prometheus_url(self) -> str | None:
+        """Where Prometheus is; None: there is none."""
+        part = self._parts.get("prometheus")
+        return part.url if isinstance(part, Prometheus) else None
+
     async def gateway_url(self, namespace: str, name: str, listener: str | None = None) -> str:
         """Where a Gateway's listener (default: its first) really listens; waits until it does."""
         host, port = await self.gateway.address(namespace, name, listener)

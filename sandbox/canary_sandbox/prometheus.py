@@ -24,6 +24,8 @@ _HOW_TO_GET = (
     "or set CANARY_PROMETHEUS to the binary"
 )
 
+NO_PROMETHEUS = "there is no Prometheus on this machine (scripts/prometheus.sh may get one)"
+
 # Envoy names clusters "namespace/service/port"; queries ask for labels.
 _BACKEND_LABELS = [
     {

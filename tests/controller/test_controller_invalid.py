@@ -11,6 +11,7 @@ from cluster_kit import own_namespace
 from controller_kit import World, backend, check, counter_document, route_document, rule, template_document
 
 from canary.kube import CHECKTEMPLATES, CLUSTERCHECKTEMPLATES, HTTPROUTES, ROLLOUTS
+from canary.metrics.port import Refusal
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -44,6 +45,10 @@ def checks(*documents: dict[str, Any]) -> dict[str, Any]:
 
 async def _refuse(world: World) -> None:
     world.provider.refused["errors"] = "parse error: unexpected end of input"
+
+
+async def _no_secret(world: World) -> None:
+    world.provider.refused["errors"] = Refusal("there is no Secret prom", asked=False, field="auth.secretRef")
 
 
 async def _refuse_counter(world: World) -> None:
@@ -127,6 +132,12 @@ CASES = [
         "PromQL that the provider refuses",
         ("spec.checks[0].prometheus.query", "parse error: unexpected end of input"),
         cause=_refuse,
+        cure=_refuse_no_more,
+    ),
+    Case(
+        "a Secret that is missing",
+        ("spec.checks[0].prometheus.auth.secretRef: there is no Secret prom",),
+        cause=_no_secret,
         cure=_refuse_no_more,
     ),
     Case(

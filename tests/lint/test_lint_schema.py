@@ -119,7 +119,7 @@ BAD: list[tuple[Json, Edit, str, str]] = [
         template(),
         without("spec.prometheus"),
         "spec",
-        "a template has exactly one of: prometheus, web, compare, mirrored or traffic",
+        "a template has exactly one of: prometheus, web, datadog, influxdb, graphite, scrape, compare, mirrored or traffic",
     ),
     (template(), at("spec.args.1", {"name": "limit"}), "spec.args[1]", "the same as spec.args[0] (name limit)"),
     (template(), at("spec.prometheus.address", "prom:9090"), "spec.prometheus.address", "is not an address"),
@@ -261,12 +261,19 @@ def whole() -> Json:
     expect = {"jsonPath": "$.a", "equals": "1", "status": [200]}
     web = {"url": "https://a/b", "headers": named, "form": named, "expect": expect, "auth": auth}
     counters = {"requests": "up", "failures": "up", "auth": auth}
-    compare = {"prometheus": counters, "slowerThan": ["1s"]}
+    selector = {"metric": "a", "labels": {"code": "5*"}, "without": {"code": ""}}
+    scraped = {"port": "metrics", "path": "/metrics", "requests": selector, "failures": selector}
+    compare = {"prometheus": counters, "slowerThan": ["1s"], "scrape": scraped}
+    server = {"address": "https://a", "auth": auth}
     check = {
         **CHECK,
         "template": {"name": "latency"},
         "prometheus": prometheus,
         "web": web,
+        "datadog": {"query": "up", "site": "datadoghq.eu", "auth": {"secretRef": {"name": "datadog"}}},
+        "influxdb": {**server, "database": "a", "retentionPolicy": "b", "query": "SELECT a FROM b"},
+        "graphite": {**server, "target": "a"},
+        "scrape": {**scraped, "value": selector, "aggregate": "Max"},
         "compare": compare,
         "mirrored": {},
     }

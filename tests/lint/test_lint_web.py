@@ -38,10 +38,29 @@ def test_a_good_one() -> None:
         ({"url": "https://{{ canary.service }}/"}, "spec.checks[0].web.url", "is not of the form"),
         ({"url": "https://a/{{ nothing }}"}, "spec.checks[0].web.url", "unknown variable 'nothing'"),
         ({"url": "https://a/{{ canary.service }}/../x"}, "spec.checks[0].web.url", "leads elsewhere"),
-        ({"jsonPath": "$.a["}, "spec.checks[0].web.url", "is no JSONPath"),
-        ({"jsonPath": "$..a..b"}, "spec.checks[0].web.url", "more than one `..`"),
-        ({"method": "POST", "body": '{"a": {{ weight }}}'}, "spec.checks[0].web.url", "stands only in its strings"),
-        ({"headers": [{"name": "Authorization", "value": "x"}]}, "spec.checks[0].web.url", "auth.secretRef"),
+        ({"jsonPath": "$.a["}, "spec.checks[0].web.jsonPath", "is no JSONPath"),
+        ({"jsonPath": "$..a..b"}, "spec.checks[0].web.jsonPath", "more than one `..`"),
+        ({"method": "POST", "body": '{"a": {{ weight }}}'}, "spec.checks[0].web.body", "stands only in its strings"),
+        (
+            {"headers": [{"name": "Authorization", "value": "x"}]},
+            "spec.checks[0].web.headers[0].name",
+            "auth.secretRef",
+        ),
+        (
+            {"headers": [{"name": "X-A", "value": "x"}, {"name": "X-B", "value": "{{ nothing }}"}]},
+            "spec.checks[0].web.headers[1].value",
+            "unknown variable 'nothing'",
+        ),
+        (
+            {"method": "POST", "form": [{"name": "a", "value": "{{ nothing }}"}]},
+            "spec.checks[0].web.form[0].value",
+            "unknown variable 'nothing'",
+        ),
+        (
+            {"method": "POST", "body": '{"a": "{{ nothing }}"}'},
+            "spec.checks[0].web.body",
+            "unknown variable 'nothing'",
+        ),
         ({"body": "{}"}, "spec.checks[0].web", "are sent by POST"),
         (
             {"auth": {"secretRef": {"name": "a", "namespace": "b"}}},
@@ -54,6 +73,17 @@ def test_what_cannot_work(change: dict[str, Any], field: str, words: str) -> Non
     """With the field and what is wrong, before anything is applied."""
     found = said(of({**GOOD, **change}))
     assert any(where == field and words in text for where, text in found), found
+
+
+def test_what_is_expected_names_its_own_field() -> None:
+    """Of an expectation too, and in a template."""
+    bad = {"url": GOOD["url"], "expect": {"jsonPath": "$.a", "equals": "{{ nothing }}"}}
+    ((field, text),) = said(of(bad))
+    assert (field, "unknown variable 'nothing'" in text) == ("spec.checks[0].web.expect.equals", True)
+    made = template(web={"url": GOOD["url"], "expect": {"jsonPath": "$.a[", "equals": "1"}})
+    del made["spec"]["prometheus"], made["spec"]["threshold"]
+    ((field, text),) = said(made)
+    assert (field, "is no JSONPath" in text) == ("spec.web.expect.jsonPath", True)
 
 
 def test_a_request_that_says_nothing_of_the_canary() -> None:

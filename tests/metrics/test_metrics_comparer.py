@@ -14,7 +14,8 @@ from aiohttp import web
 
 from canary.checks.sources.comparer import Comparer
 from canary.errors import Unavailable
-from canary.metrics.comparer import AT_A_TIME, MOST_TOGETHER, Address, ComparerProvider, _Metered
+from canary.metrics.comparer import MOST_TOGETHER, ComparerProvider
+from canary.metrics.pods import AT_A_TIME, Address, Metered
 from canary.metrics.port import Query
 from canary.model.comparer_results import MAX_PATHS, MAX_RESULTS_BYTES, ComparerResults, PathResult
 from canary.model.measurement import Malformed, Measurement, NoData, Queued, Sample, Unreachable
@@ -292,7 +293,7 @@ async def test_what_is_parsed_and_is_no_content_is_bounded_too(first: bytes, the
 async def test_a_turn_reads_a_little() -> None:
     """However much has arrived: what is parsed in one go keeps everybody else waiting."""
     ours, theirs = socket.socketpair()
-    with ours, theirs, _Metered(fileno=ours.detach()) as metered:
+    with ours, theirs, Metered(fileno=ours.detach()) as metered:
         theirs.setblocking(False)
         theirs.send(b" " * 65536)
         assert len(metered.recv(262144)) == AT_A_TIME

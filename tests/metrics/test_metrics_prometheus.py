@@ -317,7 +317,9 @@ async def test_addresses_must_be_allowed(prometheus, hosts: tuple[str, ...]) -> 
     answer = await provider.measure(Query(Prometheus("x", prometheus.url)), NOW)
     assert isinstance(answer, Malformed)
     assert answer.reason == "AddressNotAllowed"
-    assert await provider.validate(Query(Prometheus("x", prometheus.url))) == Refusal(answer.message, asked=False)
+    assert await provider.validate(Query(Prometheus("x", prometheus.url))) == Refusal(
+        answer.message, asked=False, field="address"
+    )
     assert prometheus.queries == []
 
 

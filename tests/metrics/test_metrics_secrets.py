@@ -207,7 +207,7 @@ async def test_secrets_that_cannot_be_shown(prometheus, provider, vault, data, h
     assert isinstance(answer, Malformed)
     assert (answer.reason, words in answer.message) == (reason, True), answer
     assert "s3cret" not in answer.message
-    assert await provider.validate(ask()) == Refusal(answer.message, asked=False)
+    assert await provider.validate(ask()) == Refusal(answer.message, asked=False, field="auth.secretRef")
     assert prometheus.queries == []
 
 
@@ -222,7 +222,7 @@ async def test_what_stands_between_us_and_a_secret(prometheus, provider, vault) 
         in forbidden.message
     )
     assert "component secrets (Helm: rbac.secrets.namespaces)" in forbidden.message
-    assert await provider.validate(ask()) == Refusal(forbidden.message, asked=False)
+    assert await provider.validate(ask()) == Refusal(forbidden.message, asked=False, field="auth.secretRef")
     vault.trouble[OWN, "prom"] = Forbidden("no", status=403)
     ours = await provider.measure(ask(platform=True), NOW)
     assert isinstance(ours, Malformed)

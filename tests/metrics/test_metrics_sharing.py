@@ -309,6 +309,6 @@ async def test_nothing_is_kept_for_long(prometheus) -> None:
         await provider.measure(Query(Prometheus(f"{number}")), EPOCH)
     home = provider._home
     assert home is not None
-    assert len(home._sharing) <= 50
-    await until(lambda: len(home._sharing) == 0)
+    assert len(home.queue.sharing) <= 50
+    await until(lambda: len(home.queue.sharing) == 0)
     await provider.close()

@@ -23,9 +23,10 @@ from secrets_kit import Vault
 
 from canary.checks.sources.auth import Auth
 from canary.checks.sources.web import Expected, Web
+from canary.metrics.apis import APIS
 from canary.metrics.hosts import Hosts
+from canary.metrics.http import HttpProvider
 from canary.metrics.port import Query, Refusal
-from canary.metrics.web import WebProvider
 from canary.model.measurement import MAX_SERIES, Malformed, Measurement, NoData, Queued, Sample, Unreachable
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -45,15 +46,15 @@ def expecting(*status: int, path: str | None = None, equals: str = "", url: str 
 
 
 @pytest.fixture
-async def provider() -> AsyncIterator[WebProvider]:
-    made = WebProvider(HOSTS)
+async def provider() -> AsyncIterator[HttpProvider]:
+    made = HttpProvider(APIS, HOSTS)
     yield made
     await made.close()
 
 
 async def measured(source: Web, answer: httpx.Response | Exception, *, many: bool = False) -> Measurement:
     """What is made of an answer."""
-    provider = WebProvider(HOSTS)
+    provider = HttpProvider(APIS, HOSTS)
     try:
         with respx.mock:
             route = respx.route(host="api.example.com")
@@ -165,6 +166,16 @@ async def test_what_is_expected(source: Web, answer: httpx.Response, value: floa
     assert len(found.note) < 200
 
 
+@pytest.mark.parametrize("size", [5_000, 200_000])
+async def test_a_large_answer_is_read_like_a_small_one(size: int) -> None:
+    """Away from the event loop, and one at a time; the next one is read as well."""
+    for _ in range(2):
+        found = await measured(number(), of({"value": 3, "more": "x" * size}))
+        assert isinstance(found, Sample), found
+        found = await measured(expecting(path="$.value", equals="3"), of({"value": 3, "more": "x" * size}))
+        assert isinstance(found, Sample), found
+
+
 async def test_an_expectation_that_nobody_can_tell() -> None:
     """Not asked, or not allowed to ask: that is no failed check."""
     for answer in (httpx.ConnectError("x"), httpx.Response(403), of({"a": {"s": 1}, "s": 2})):
@@ -223,8 +234,8 @@ def vault() -> Vault:
 
 
 @pytest.fixture
-async def local(vault: Vault) -> AsyncIterator[WebProvider]:
-    made = WebProvider(Hosts.read(["127.0.0.0/8", "localhost"]), secrets=vault.secrets)
+async def local(vault: Vault) -> AsyncIterator[HttpProvider]:
+    made = HttpProvider(APIS, Hosts.read(["127.0.0.0/8", "localhost"]), secrets=vault.secrets)
     yield made
     await made.close()
 
@@ -284,7 +295,9 @@ async def test_validation_asks_nobody(server, local, vault) -> None:
     assert "not among the allowed hosts" in elsewhere.words
     missing = await local.validate(Query(replace(fine, auth=Auth("api", namespace=TEAM))))
     assert missing == Refusal(
-        "there is no Secret api in namespace team-shop; create it, or correct the name", asked=False
+        "there is no Secret api in namespace team-shop; create it, or correct the name",
+        asked=False,
+        field="auth.secretRef",
     )
     assert server.requests == []
 
@@ -319,7 +332,7 @@ async def test_where_names_lead(server, monkeypatch) -> None:
         return system("127.0.0.1" if host == "api.example.com" else host, *args, **kwargs)
 
     monkeypatch.setattr(socket, "getaddrinfo", resolved)
-    provider = WebProvider(Hosts.read(["*", ".example.com"]))
+    provider = HttpProvider(APIS, Hosts.read(["*", ".example.com"]))
     port = server.url.rpartition(":")[2]
     for host in ("api.example.com", "2130706433", "127.1", "localhost"):
         answer = await provider.measure(Query(number(url=f"http://{host}:{port}"), timeout=5), NOW)
@@ -518,7 +531,7 @@ async def _everything_said(token: str, key: str) -> list[str]:
     vault, server = Vault(), Server()
     vault.put(TEAM, "api", token=token, key=key)
     runner = await serving(server)
-    provider = WebProvider(Hosts.read(["127.0.0.1"]), secrets=vault.secrets)
+    provider = HttpProvider(APIS, Hosts.read(["127.0.0.1"]), secrets=vault.secrets)
     auth = Auth("api", (("X-Api-Key", "key"),), namespace=TEAM)
 
     async def echo(request: web.Request) -> web.Response:

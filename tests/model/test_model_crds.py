@@ -247,6 +247,9 @@ def to_comparer(service: str) -> Json:
 
 WITH_CALLS: list[Json] = [{"name": "shop"}, {"kind": "GRPCRoute", "name": "calls"}]
 
+INFLUX: Json = {"query": "SELECT a FROM b", "address": "https://a", "database": "a"}
+KEYS: Json = {"secretRef": {"name": "datadog"}}
+METRIC: Json = {"metric": "requests_total"}
 VALID: list[tuple[str, Json]] = [
     ("mirrors to a comparer, and leaves a GRPCRoute out", {"routes": WITH_CALLS, "steps": [to_comparer("x")]}),
     ("mirrors to a comparer", {"steps": [to_comparer("x"), {"weight": 1}, to_comparer("x")], "checks": [{"name": "a", "mirrored": {}}]}),
@@ -272,6 +275,12 @@ VALID: list[tuple[str, Json]] = [
     ("errors that end a hold", {"checks": [{"name": "a", "compare": {
         "prometheus": {"requests": "n", "failures": "f"}, "promoteEarly": True,
     }}]}),
+    ("a query of Datadog", {"checks": [{"name": "a", "datadog": {"query": "a", "site": "us5.datadoghq.com", "auth": KEYS}, "threshold": {"max": 1}}]}),
+    ("a query of InfluxDB", {"checks": [{"name": "a", "influxdb": {**INFLUX, "retentionPolicy": "b", "auth": KEYS}, "condition": "value < 1.0"}]}),
+    ("a target of Graphite", {"checks": [{"name": "a", "graphite": {"target": "a", "address": "https://a/base"}, "threshold": {"max": 1}}]}),
+    ("a ratio that pods tell", {"checks": [{"name": "a", "scrape": {"port": "metrics", "path": "/stats/prometheus", "requests": METRIC, "failures": {**METRIC, "labels": {"code": "5*"}, "without": {"code": ""}}}, "threshold": {"max": "1%"}}]}),
+    ("a value that pods tell", {"checks": [{"name": "a", "scrape": {"port": 9090, "value": METRIC, "aggregate": "Max"}, "threshold": {"max": 1}}]}),
+    ("a comparison of what pods tell", {"checks": [{"name": "a", "compare": {"scrape": {"requests": METRIC, "failures": METRIC}, "lag": "1s", "promoteEarly": True}}]}),
     ("limits that are numbers", {"checks": [{**CHECK, "threshold": {"min": -0.5, "max": 0.01}}]}),
     ("arguments that are numbers", {"checks": [{**FROM_TEMPLATE, "args": {"limit": 0.3, "n": 300, "text": "300ms"}}]}),
     ("a threshold whose max is empty", {"checks": [{**CHECK, "threshold": {"min": 1, "max": None}}]}),
@@ -330,7 +339,7 @@ INVALID: list[tuple[str, Json, str, str]] = [
     ("a weight of true", {"steps": [{"weight": True}]}, "<nil>", '"spec.steps[0].weight" must not validate the schema (not)'),
     ("a list of weights", {"steps": [{"weight": [10]}]}, "spec.steps[0].weight", "must have at most 0 items"),
     ("a weight in words", {"steps": [{"weight": "ten"}]}, "spec.steps[0].weight", "should match"),
-    ("two sources", {"checks": [{**CHECK, **FROM_TEMPLATE}]}, "spec.checks[0]", "a check has exactly one source: prometheus, web, compare, mirrored or template"),
+    ("two sources", {"checks": [{**CHECK, **FROM_TEMPLATE}]}, "spec.checks[0]", "a check has exactly one source: prometheus, web, datadog, influxdb, graphite, scrape, compare, mirrored or template"),
     ("a comparison beside a query", {"checks": [{**CHECK, **COMPARE}]}, "spec.checks[0]", "a check has exactly one source"),
     ("a comparison with a threshold", {"checks": [{"name": "a", **COMPARE, "threshold": {"max": 1}}]}, "spec.checks[0]", "nor with compare, mirrored or web.expect, which judge by themselves"),
     ("a comparison with tolerated failures", {"checks": [{"name": "a", **COMPARE, "failureLimit": 1}]}, "spec.checks[0]", "compare and mirrored take no failureLimit"),
@@ -371,6 +380,19 @@ INVALID: list[tuple[str, Json, str, str]] = [
     ("a body and a form", {"checks": [{"name": "a", "web": {**WEB, "method": "POST", "body": "{}", "form": [{"name": "a", "value": "b"}]}, "threshold": {"max": 1}}]}, "spec.checks[0].web", "are sent by POST"),
     ("a host that an argument chooses", {"checks": [{"name": "a", "web": {**WEB, "url": "https://{{ args.x }}/"}, "threshold": {"max": 1}}]}, "spec.checks[0].web.url", "should match"),
     ("a host with a password", {"checks": [{"name": "a", "web": {**WEB, "url": "https://u:p@a/"}, "threshold": {"max": 1}}]}, "spec.checks[0].web.url", "should match"),
+    ("a statement of InfluxDB that writes", {"checks": [{"name": "a", "influxdb": {**INFLUX, "query": "DROP DATABASE a"}, "threshold": {"max": 1}}]}, "spec.checks[0].influxdb.query", "should match"),
+    ("a server that an argument chooses", {"checks": [{"name": "a", "influxdb": {**INFLUX, "address": "https://{{ args.x }}"}, "threshold": {"max": 1}}]}, "spec.checks[0].influxdb.address", "should match"),
+    ("a server with a query", {"checks": [{"name": "a", "graphite": {"target": "a", "address": "https://a/b?c=d"}, "threshold": {"max": 1}}]}, "spec.checks[0].graphite.address", "should match"),
+    ("keys of Datadog for another host", {"checks": [{"name": "a", "datadog": {"query": "a", "site": "datadoghq.com.evil.com", "auth": KEYS}, "threshold": {"max": 1}}]}, "spec.checks[0].datadog.site", "should match"),
+    ("Datadog without keys", {"checks": [{"name": "a", "datadog": {"query": "a"}, "threshold": {"max": 1}}]}, "spec.checks[0].datadog.auth", "Required value"),
+    ("requests without failures", {"checks": [{"name": "a", "scrape": {"requests": METRIC}, "threshold": {"max": 1}}]}, "spec.checks[0].scrape", "either failures of requests, or a value"),
+    ("a ratio and a value", {"checks": [{"name": "a", "scrape": {"requests": METRIC, "failures": METRIC, "value": METRIC}, "threshold": {"max": 1}}]}, "spec.checks[0].scrape", "either failures of requests, or a value"),
+    ("a ratio that is aggregated", {"checks": [{"name": "a", "scrape": {"requests": METRIC, "failures": METRIC, "aggregate": "Max"}, "threshold": {"max": 1}}]}, "spec.checks[0].scrape", "aggregate is how values"),
+    ("a scrape without a judge", {"checks": [{"name": "a", "scrape": {"value": METRIC}}]}, "spec.checks[0]", "a check with its own query has a threshold or a condition"),
+    ("a path with a query", {"checks": [{"name": "a", "scrape": {"value": METRIC, "path": "/metrics?x=1"}, "threshold": {"max": 1}}]}, "spec.checks[0].scrape.path", "should match"),
+    ("a port that is none", {"checks": [{"name": "a", "scrape": {"value": METRIC, "port": 70000}, "threshold": {"max": 1}}]}, "spec.checks[0].scrape.port", "less than or equal to 65535"),
+    ("a comparison by two tellers", {"checks": [{"name": "a", "compare": {**COMPARE["compare"], "scrape": {"requests": METRIC, "failures": METRIC}}}]}, "spec.checks[0].compare", "counters are those of Prometheus, or what pods tell themselves"),
+    ("a comparison of nothing", {"checks": [{"name": "a", "compare": {}}]}, "spec.checks[0].compare", "counters are those of Prometheus, or what pods tell themselves"),
     ("a Secret of another namespace", {"checks": [{"name": "a", "web": {**WEB, "auth": {"secretRef": {"name": "b/c"}}}, "threshold": {"max": 1}}]}, "spec.checks[0].web.auth.secretRef.name", "should match"),
     ("no source", {"checks": [{"name": "a", "threshold": {"max": 1}}]}, "spec.checks[0]", "a check has exactly one source"),
     ("a check without a name", {"checks": [changed(CHECK, name=None)]}, "spec.checks[0]", "a check without a template needs a name"),
@@ -447,9 +469,12 @@ async def test_templates_of_traffic(api: Api) -> None:
     for wrong, words in (
         (
             {**TEMPLATE, "threshold": None, "traffic": COUNTERS},
-            "a template has exactly one of: prometheus, web, compare, mirrored or traffic",
+            "a template has exactly one of: prometheus, web, datadog, influxdb, graphite, scrape, compare, mirrored or traffic",
         ),
-        ({"threshold": {"max": 1}}, "a template has exactly one of: prometheus, web, compare, mirrored or traffic"),
+        (
+            {"threshold": {"max": 1}},
+            "a template has exactly one of: prometheus, web, datadog, influxdb, graphite, scrape, compare, mirrored or traffic",
+        ),
         ({"traffic": COUNTERS, "threshold": {"max": 1}}, "one of traffic has neither"),
     ):
         spec = {name: value for name, value in wrong.items() if value is not None}

@@ -105,6 +105,22 @@ async def test_what_cannot_be_counted_is_a_warning(tmp_path: Path) -> None:
     assert "give --prometheus-url, or --requests-per-second and --error-rate" in silent.out
 
 
+async def test_pods_that_are_scraped_tell_nothing_of_the_past(tmp_path: Path) -> None:
+    """Nobody asks a Prometheus for them; what is said of traffic is enough."""
+    scraped = {"requests": {"metric": "requests_total"}, "failures": {"metric": "failures_total"}}
+    check = {**COMPARE, "compare": {"scrape": scraped, "lag": "1s"}}
+    file = written(tmp_path, document(steps(10), check))
+    async with prometheus_of({}) as url:
+        ran = await canary("plan", file, "--prometheus-url", url, COLUMNS="300")
+    said = await canary("plan", file, *SAID, COLUMNS="200")
+    assert (ran.code, said.code) == (0, 0)
+    assert (
+        "! check errors: its counters are asked of the pods, where nobody keeps the past: say what there is with"
+        in ran.out
+    )
+    assert "60 requests a second, of which stable fails 1 % (as you say)." in said.out
+
+
 async def test_templates_are_taken_from_the_files(tmp_path: Path) -> None:
     """Where one is missing, the check is named; its part of alpha is kept for it."""
     rollout = document(steps(10), BY_TEMPLATE, LIMIT)

@@ -22,7 +22,7 @@ class _Against:
 
     @staticmethod
     def of(declared: Comparison, args: Mapping[str, str | None], field: str) -> Judge:
-        kind = Versus if declared.prometheus.buckets is None else Slower
+        kind = Versus if declared.buckets is None else Slower
         return kind.of(declared, args, field)
 
     @staticmethod

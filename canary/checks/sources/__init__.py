@@ -14,8 +14,13 @@ from canary.checks.sources.auth import Auth
 from canary.checks.sources.buckets import Buckets
 from canary.checks.sources.comparer import Comparer
 from canary.checks.sources.counters import Counters
+from canary.checks.sources.datadog import Datadog
+from canary.checks.sources.graphite import Graphite
+from canary.checks.sources.influxdb import Influxdb
 from canary.checks.sources.prometheus import Prometheus
+from canary.checks.sources.scrape import Scrape, ScrapedCounters
 from canary.checks.sources.web import Web
+from canary.errors import RenderError
 from canary.model.checks import BucketUnit, Comparison
 
 
@@ -56,10 +61,14 @@ class Source(Protocol):
 
 
 def compared(declared: Comparison) -> Source:
-    """What a comparison asks: buckets, or requests and failures."""
+    """What a comparison asks: buckets, or requests and failures, of Prometheus or of the pods."""
+    if declared.scrape is not None:
+        return ScrapedCounters.of(declared.scrape)
     asked, bounds = declared.prometheus, declared.slower_than
+    if asked is None:
+        raise TypeError("a comparison of nothing")  # which the model refuses
     if asked.buckets is None or bounds is None:
-        return Counters.of(declared)
+        return Counters.of(asked)
     unit = (asked.unit or BucketUnit.SECONDS).seconds
     return Buckets(asked.buckets, tuple(bound.seconds for bound in bounds), unit, asked.address, Auth.of(asked.auth))
 
@@ -69,6 +78,10 @@ SOURCES: Mapping[str, Callable[[Any], Source]] = {
     "web": Web.of,
     "compare": compared,
     "mirrored": Comparer.of,
+    "datadog": Datadog.of,
+    "influxdb": Influxdb.of,
+    "graphite": Graphite.of,
+    "scrape": Scrape.of,
 }
 """By the field of the spec: from what is declared there to the source."""
 
@@ -80,6 +93,11 @@ def source_of(declared: object) -> Source | None:
         if found is not None:
             return of(found)
     return None
+
+
+def blamed(source: Source, error: RenderError) -> str:
+    """The path, below the check, of what makes a question one that cannot be asked."""
+    return error.field or ".".join(source.FIELD)
 
 
 def of_platform(source: Source) -> Source:

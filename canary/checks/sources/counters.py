@@ -10,7 +10,7 @@ from canary.checks.render import names, render
 from canary.checks.sources.auth import Auth
 from canary.checks.sources.auth import rendered as bound
 from canary.checks.sources.prometheus import Prometheus
-from canary.model.checks import Comparison
+from canary.model.comparisons import PrometheusCounters
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +27,7 @@ class Counters:
     auth: Auth | None = None
 
     @classmethod
-    def of(cls, declared: Comparison) -> Self:
-        counters = declared.prometheus
+    def of(cls, counters: PrometheusCounters) -> Self:
         return cls(counters.requests or "", counters.failures or "", counters.address, Auth.of(counters.auth))
 
     @property

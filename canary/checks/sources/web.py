@@ -24,6 +24,8 @@ from canary.model.web import Expect, WebSource
 _PARTS = re.compile(r"(?P<scheme>https?)://(?P<place>[^/?#]*)(?P<rest>.*)", re.DOTALL)
 _URL = re.compile(r"[!-~]*")
 
+_BODY = "web.body"
+
 Pairs = tuple[tuple[str, str], ...]
 
 
@@ -110,37 +112,43 @@ class Web:
 
     def names(self) -> frozenset[str]:
         self._check()
-        texts = [_parts(self.url)["rest"], *(value for _, value in (*self.headers, *(self.form or ())))]
-        texts += [] if self.body is None else list(_strings(_json(self.body)))
-        texts += [] if self.expected is None else [self.expected.equals]
-        return frozenset().union(*map(names, texts))
+        found = [_names_in("url", _parts(self.url)["rest"])]
+        found += [_names_in(f"headers[{index}].value", value) for index, (_, value) in enumerate(self.headers)]
+        found += [_names_in(f"form[{index}].value", value) for index, (_, value) in enumerate(self.form or ())]
+        found += [_names_in("body", text) for text in (() if self.body is None else _strings(_json(self.body)))]
+        found += [] if self.expected is None else [_names_in("expect.equals", self.expected.equals)]
+        return frozenset().union(*found)
 
     def rendered(self, variables: Mapping[str, Any]) -> Self:
         self._check()
 
-        def pairs(given: Pairs, what: str) -> Pairs:
-            return tuple((name, _in(f"{what} {name}", value, variables)) for name, value in given)
+        def pairs(given: Pairs, what: str, field: str) -> Pairs:
+            return tuple(
+                (name, _in(f"{what} {name}", value, variables, field=f"{field}[{index}].value"))
+                for index, (name, value) in enumerate(given)
+            )
 
-        headers = pairs(self.headers, "header")
-        for name, value in headers:
+        headers = pairs(self.headers, "header", "headers")
+        for index, (name, value) in enumerate(headers):
             if not may_be_a_value(value):
-                raise RenderError(f"header {name}: a value of a header is ASCII on one line")
+                words = f"header {name}: a value of a header is ASCII on one line"
+                raise RenderError(words, field=f"web.headers[{index}].value")
         expected = self.expected
         return replace(
             self,
             url=self._url(variables),
             headers=headers,
             body=None if self.body is None else _filled(self.body, variables),
-            form=None if self.form is None else pairs(self.form, "form field"),
+            form=None if self.form is None else pairs(self.form, "form field", "form"),
             expected=None
             if expected is None
-            else replace(expected, equals=_in("expect.equals", expected.equals, variables)),
+            else replace(expected, equals=_in("expect.equals", expected.equals, variables, field="expect.equals")),
             auth=bound(self.auth, variables),
         )
 
     def _url(self, variables: Mapping[str, Any]) -> str:
         found = _parts(self.url)
-        rest = _in("url", found["rest"], variables, percent.encoded)
+        rest = _in("url", found["rest"], variables, percent.encoded, field="url")
         if percent.leads_elsewhere(rest.partition("?")[0]):
             raise RenderError("url: a segment of the path is . or .., which leads elsewhere")
         if not _URL.fullmatch(rest) or "#" in rest or "\\" in rest:
@@ -158,18 +166,22 @@ class Web:
             )
         if "@" in found["place"] or not found["place"] or not _URL.fullmatch(found["place"]):
             raise RenderError("url: it needs a host, and no user or password; name a Secret in auth.secretRef")
-        for name, _ in self.headers:
-            refused = refused_header(name)
+        for index, (name, _) in enumerate(self.headers):
+            refused, field = refused_header(name), f"web.headers[{index}].name"
             if refused:
-                raise RenderError(f"headers: {refused}")
+                raise RenderError(f"headers: {refused}", field=field)
             if belongs_in_a_secret(name):
-                raise RenderError(f"headers: {name} is for a Secret: name one in auth.secretRef")
-        places = [self.path, self.expected.path if self.expected is not None else None]
-        for path in filter(None, places):
+                raise RenderError(f"headers: {name} is for a Secret: name one in auth.secretRef", field=field)
+        places = {
+            "web.jsonPath": self.path,
+            "web.expect.jsonPath": self.expected.path if self.expected is not None else None,
+        }
+        for field, path in places.items():
             try:
-                jsonpath.check(path)
+                if path is not None:
+                    jsonpath.check(path)
             except ValueError as error:
-                raise RenderError(f"jsonPath: {error}") from error
+                raise RenderError(f"jsonPath: {error}", field=field) from error
         if self.body is not None:
             _json(self.body)
 
@@ -181,11 +193,20 @@ def _parts(url: str) -> Mapping[str, str]:
     return found.groupdict()
 
 
-def _in(place: str, template: str, variables: Mapping[str, Any], escape: Callable[[str], str] = str) -> str:
+def _in(
+    place: str, template: str, variables: Mapping[str, Any], escape: Callable[[str], str] = str, *, field: str
+) -> str:
     try:
         return render(template, variables, escape)
     except RenderError as error:
-        raise RenderError(f"{place}: {error}", variable=error.variable) from error
+        raise RenderError(f"{place}: {error}", variable=error.variable, field=f"web.{field}") from error
+
+
+def _names_in(field: str, template: str) -> frozenset[str]:
+    try:
+        return names(template)
+    except RenderError as error:
+        raise RenderError(str(error), variable=error.variable, field=f"web.{field}") from error
 
 
 def _json(body: str) -> Any:
@@ -194,10 +215,10 @@ def _json(body: str) -> Any:
         found = json.loads(body, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
         words = '{{ }} stands only in its strings, as "{{ weight }}"' if "{{" in body else "see a JSON checker"
-        raise RenderError(f"body: it is no JSON ({error}); {words}") from error
+        raise RenderError(f"body: it is no JSON ({error}); {words}", field=_BODY) from error
     for name in _members(found):
         if "{{" in name or "}}" in name:
-            raise RenderError("body: names of members may not contain variables")
+            raise RenderError("body: names of members may not contain variables", field=_BODY)
     return found
 
 
@@ -209,7 +230,7 @@ def _filled(body: str, variables: Mapping[str, Any]) -> str:
     def filled(value: Any) -> Any:
         match value:
             case str():
-                return _in("body", value, variables)
+                return _in("body", value, variables, field="body")
             case dict():
                 return {name: filled(member) for name, member in value.items()}
             case list():

@@ -91,6 +91,12 @@ _BY_REPLICAS = """
 """
 
 
+_SCRAPED = """
+requests: {metric: app_requests_total}
+failures: {metric: app_requests_total, labels: {outcome: failed}}
+"""
+
+
 def world(port: int = 80) -> list[Json]:
     """Everything but the Rollout: namespace, Gateway, Services, route, and both Deployments at v1.
 
@@ -111,10 +117,15 @@ def _traefik_rate(more: str = "") -> str:
     return f"sum(rate({_TRAEFIK_TO.format(side='canary', more=more)}[{{{{ window }}}}]))"
 
 
-def rollout(gateway: Literal["envoy", "traefik"] = "envoy") -> Json:
-    """The Rollout; its queries are about the metrics of that gateway."""
+def rollout(gateway: Literal["envoy", "traefik"] = "envoy", *, scraped: bool = False) -> Json:
+    """The Rollout; its queries are about the metrics of that gateway. `scraped`: without a Prometheus, the pods are asked."""
     document: Json = yaml.safe_load(_ROLLOUT)
-    document["spec"]["checks"][0]["window"] = f"{WINDOW}s"
+    (errors,) = document["spec"]["checks"]
+    errors["window"] = f"{WINDOW}s"
+    if scraped:
+        del errors["prometheus"], document["spec"]["traffic"]
+        errors["scrape"] = yaml.safe_load(_SCRAPED)
+        return document
     if gateway == "traefik":
         failed = _traefik_rate(',code=~"5.."')
         document["spec"]["checks"][0]["prometheus"]["query"] = f"({failed} or vector(0)) / {_traefik_rate()}"
@@ -122,19 +133,20 @@ def rollout(gateway: Literal["envoy", "traefik"] = "envoy") -> Json:
     return document
 
 
-def compared() -> Json:
+def compared(*, scraped: bool = False) -> Json:
     """The Rollout of the demo: copies go to a comparer, and answers are counted by the replicas, whoever asked them.
 
     To Envoy a request of the comparer is none of the route's, so that its metrics say nothing while copies are compared.
     """
-    document = rollout()
+    document = rollout(scraped=scraped)
     spec = document["spec"]
     mirrored, *weights = spec["steps"]
     mirrored |= {"mirror": {**mirrored["mirror"], "comparer": {"service": COMPARER, "port": 8080}}, "hold": "9s"}
     for step in weights:
         step["hold"] = "5s"
     (errors,) = spec["checks"]
-    errors["prometheus"]["query"] = _BY_REPLICAS
+    if not scraped:
+        errors["prometheus"]["query"] = _BY_REPLICAS
     # As many as a comparer lets through on a busy machine, where it spares stable.
     answers = {"name": "same-answers", "interval": "2s", "mirrored": {"maxDifferent": "0.1%", "minCompared": 20}}
     spec["checks"] = [answers, errors]

@@ -82,7 +82,9 @@ class Manager(Composite):
         command = [sys.executable, "-m", "canary", "controller", "run"]
         flags = ["--kubeconfig", str(self._folder.controller_kubeconfig), "--metrics-address", f"127.0.0.1:{self.port}"]
         # Everything here is on this machine, so that is where checks may ask.
-        flags += ["--prometheus-url", self._cluster.prometheus.url, "--allow-hosts", "127.0.0.0/8,localhost"]
+        flags += ["--allow-hosts", "127.0.0.0/8,localhost"]
+        url = self._cluster.prometheus_url
+        flags += [] if url is None else ["--prometheus-url", url]
         # What a shell of the user's may have set for another controller is not meant for this one.
         env = {"CANARY_NAMESPACES": "", "CANARY_LEASE": "", "CANARY_PROMETHEUS_HOSTS": "", "KUBECONFIG": ""}
         return ManagedProcess([*command, *flags], log=self._folder.controller_log, name="canary controller", env=env)

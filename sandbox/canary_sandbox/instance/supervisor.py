@@ -24,7 +24,7 @@ from canary_sandbox.instance.folder import Folder, birth_of, report_of, settings
 from canary_sandbox.instance.manager import Manager
 from canary_sandbox.manifests import wanted_replicas
 from canary_sandbox.process import free_or_any, free_port
-from canary_sandbox.prometheus import require_prometheus
+from canary_sandbox.prometheus import NO_PROMETHEUS, find_prometheus
 from canary_sandbox.traefik import TraefikGateway
 
 log = logging.getLogger(__name__)
@@ -72,6 +72,7 @@ class Supervisor:
         self._trouble = ""
         self._saved_enough = False
         self._faults: dict[str, Override] = {}
+        self._measures = True
 
     # --- an instance ------------------------------------------------------------------------------------------------------
 
@@ -118,12 +119,15 @@ class Supervisor:
         # Whatever Envoy, Prometheus and replicas need for a while goes here: found and removed even after a hard kill.
         tempfile.tempdir = str(self._folder.run)
         stack.callback(self._folder.clear_run)
-        require_prometheus()
+        self._measures = find_prometheus() is not None
         snapshot = self._load()
         resumed = snapshot is not None
         if resumed:
             await self._step("resuming the cluster of before")
-        await self._step(f"API server, gateway ({self.gateway}) and Prometheus")
+        with_it = " and Prometheus" if self._measures else ""
+        await self._step(f"API server{' and' if not with_it else ','} gateway ({self.gateway}){with_it}")
+        if not self._measures:
+            await self._step(f"{NO_PROMETHEUS}; checks of `scrape` and `web` work, those of `prometheus` do not")
         self._cluster = await stack.enter_async_context(self._sandbox(snapshot))
         self._cluster.server.store.subscribe_all(lambda _: self._changed.set())
         await self._cluster.workloads.override(self._faults)
@@ -134,7 +138,8 @@ class Supervisor:
         first = self._options.example and not (resumed and self._settings.get("example"))
         if first:
             await self._step("the example: Gateway, Services, HTTPRoute, Deployments and a Rollout of team-shop")
-            await self._cluster.apply(world.documents(self.gateway, self._cluster.gateway.listener_port))
+            port = self._cluster.gateway.listener_port
+            await self._cluster.apply(world.documents(self.gateway, port, scraped=not self._measures))
             self._settings["example"] = True
         await self._until(self._replicas_are_ready, "the replicas to be ready", fatal=first)
         manager = Manager(self._cluster, self._folder, int(self._ports.get("metrics") or 0))
@@ -155,7 +160,7 @@ class Supervisor:
                 )
         return Sandbox(
             gateway=self.gateway,
-            prometheus=True,
+            prometheus=self._measures,
             processes=True,
             authorization="RBAC",
             snapshot=snapshot,
@@ -223,7 +228,7 @@ class Supervisor:
             "log": str(self._folder.log),
             "apiServer": self._cluster.api.url,
             "gateway": {"kind": self.gateway, "listeners": await self._listeners(), **await self._way_in()},
-            "prometheus": self._cluster.prometheus.url,
+            "prometheus": self._cluster.prometheus_url,
             "controller": self._manager.info() if self._manager else None,
             "controllerKubeconfig": str(self._folder.controller_kubeconfig),
             "example": await self._has_example(),
@@ -259,7 +264,9 @@ class Supervisor:
 
     def _ended(self) -> list[str]:
         again = f"`canary sandbox down{self._folder.flag}`, then `up`, starts it again"
-        parts = {"the gateway": self._cluster.gateway.pid, "Prometheus": self._cluster.prometheus.process.pid}
+        parts = {"the gateway": self._cluster.gateway.pid}
+        if self._measures:
+            parts["Prometheus"] = self._cluster.prometheus.process.pid
         return [f"{name} has ended by itself; {again}" for name, pid in parts.items() if not birth_of(pid)]
 
     # --- faults ------------------------------------------------------------------------------------------------------
@@ -362,7 +369,9 @@ class Supervisor:
         listeners = gateway.ports if isinstance(gateway, EnvoyGateway) else {}
         self._settings["ports"] = {
             "api": int(self._cluster.api.url.rpartition(":")[2]),
-            "prometheus": int(self._cluster.prometheus.url.rpartition(":")[2]),
+            "prometheus": int(
+                (self._cluster.prometheus_url or "").rpartition(":")[2] or self._ports.get("prometheus") or 0
+            ),
             "metrics": self._manager.port if self._manager else self._ports.get("metrics") or 0,
             "listeners": {**(self._ports.get("listeners") or {}), **listeners},
             "traefik": list(gateway.ports) if isinstance(gateway, TraefikGateway) else [],

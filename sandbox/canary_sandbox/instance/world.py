@@ -41,16 +41,19 @@ threshold: {max: "200ms"}
 """
 
 
-def documents(gateway: GatewayKind, port: int) -> list[Json]:
+def documents(gateway: GatewayKind, port: int, *, scraped: bool = False) -> list[Json]:
     """Namespace, Gateway, Services, HTTPRoute, both Deployments at v1, and at the end the Rollout.
 
-    Its queries are about the metrics of that gateway; `port` is what a listener may name there.
+    Its queries are about the metrics of that gateway; `port` is what a listener may name there. `scraped`: without a Prometheus, its
+    check is about what the pods tell themselves.
     """
-    rollout = manifests.rollout(gateway)
+    rollout = manifests.rollout(gateway, scraped=scraped)
     spec = rollout["spec"]
     spec["steps"] = yaml.safe_load(_STEPS)
     for check in spec["checks"]:
         check.update(window="10s", interval="5s")
+    if scraped:
+        return [*manifests.world(port), rollout]
     spec["traffic"]["interval"] = "5s"
     latency = yaml.safe_load(_LATENCY)
     latency["prometheus"] = {"query": _LATENCIES[gateway].strip()}

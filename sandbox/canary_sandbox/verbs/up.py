@@ -141,7 +141,7 @@ def places(info: Json) -> Iterator[str]:
             yield f"  gateway     {url}   ({gateway['kind']}, {name})"
         if not gateway["listeners"]:
             yield f"  gateway     {gateway['kind']}, class `sandbox`; each listener of a Gateway gets a port"
-    yield f"  Prometheus  {info['prometheus']}"
+    yield f"  Prometheus  {info['prometheus'] or 'none; checks of `scrape` ask the pods themselves'}"
     controller = info["controller"]
     if controller:
         again = f", started again {controller['restarts']}x" if controller["restarts"] else ""
@@ -156,9 +156,8 @@ def next_steps(info: Json, flag: str) -> Iterator[str]:
     """What to type."""
     rows: list[tuple[str, str]] = []
     if not info["controller"]:
-        command = (
-            f"canary controller run --kubeconfig {info['controllerKubeconfig']} --prometheus-url {info['prometheus']}"
-        )
+        asks = f"--prometheus-url {info['prometheus']}" if info["prometheus"] else "--allow-hosts 127.0.0.0/8"
+        command = f"canary controller run --kubeconfig {info['controllerKubeconfig']} {asks}"
         yield "Bring a controller:"
         yield f"  {command} --metrics-address 127.0.0.1:0"
         yield ""

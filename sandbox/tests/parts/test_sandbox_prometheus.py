@@ -12,7 +12,7 @@ from cluster_kit import sandbox
 from sandbox_kit import Shop, alive, mirror, until
 
 from canary.errors import SandboxError
-from canary_sandbox.app_metrics import line
+from canary_sandbox.app_page import line
 from canary_sandbox.cluster import Sandbox
 from canary_sandbox.load import LoadGenerator
 from canary_sandbox.prometheus import Prometheus, configuration

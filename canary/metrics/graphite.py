@@ -1,0 +1,36 @@
+"""Graphite, by its render API. Pure."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from canary.checks import percent
+from canary.checks.sources.graphite import Graphite
+from canary.metrics.http import Request
+from canary.metrics.http_answer import Answer, Senseless
+from canary.metrics.points import last_of_each
+from canary.model.measurement import Measurement
+
+_REFUSES = "Invalid parameters"
+"""How the text of a 400 begins that says what is wrong; a target that is none is mostly a name that nothing has."""
+
+
+class GraphiteApi:
+    """GET /render. From and until are relative: the clock of the server is the one that its points are of."""
+
+    def request(self, source: Graphite, now: datetime) -> Request:  # noqa: ARG002 - as every API
+        fields = (("target", source.target), ("from", f"-{source.window:.0f}s"), ("until", "now"), ("format", "json"))
+        return Request("GET", f"{source.origin}/render?{percent.form(fields)}")
+
+    def measurement(self, source: Graphite, answer: Answer) -> Measurement:  # noqa: ARG002 - as every API
+        if answer.status == 400:
+            said = answer.content.decode("utf-8", "replace")
+            words = answer.words(said) if said.startswith(_REFUSES) else ""
+            return answer.malformed("BadQuery", words or f"{answer.answered}: it does not understand the target")
+        refused = answer.refused()
+        if refused is not None:
+            return refused
+        try:
+            return last_of_each(answer, answer.json(), "datapoints", 0)
+        except Senseless as error:
+            return answer.malformed("UnexpectedResult", str(error))
