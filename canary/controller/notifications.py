@@ -115,7 +115,13 @@ class Notifications:
             log.info("no list of targets of notifications yet")
         deps, notices = self._manager.deps, self._notices
         notices.ways = Ways(
-            self._dispatcher, deps.recorder, self._statuses, deps.telemetry, self._manager.told, deps.clock.now
+            self._dispatcher,
+            deps.recorder,
+            self._statuses,
+            deps.telemetry,
+            self._manager.told,
+            deps.clock.now,
+            lambda: self._kube.server_time,
         )
         for target in notices.targets.all():
             notices.look_at(target)

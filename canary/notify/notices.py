@@ -28,6 +28,9 @@ Key = tuple[str, str]
 FRESH = timedelta(minutes=15)
 """What is on record for no longer, and as told to nobody, is told by a controller that begins. What is older is no news."""
 
+SLACK = timedelta(minutes=1)
+"""Clocks differ, and an API server stamps whole seconds: a target may be told of what happened a minute before it was there."""
+
 REMEMBERED = 20_000
 """Messages that are remembered as taken care of in this process."""
 
@@ -62,7 +65,10 @@ class Counts(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Ways:
-    """Where everything goes. `told` is called when a status owes a record of what was told; `now` gives the time of day."""
+    """Where everything goes. `told` is called when a status owes a record of what was told.
+
+    `now` gives the time of day, `server_now` the API server's, where that is known.
+    """
 
     queue: Queue
     events: Events
@@ -70,6 +76,7 @@ class Ways:
     counts: Counts
     told: Callable[[Key], None]
     now: Callable[[], datetime]
+    server_now: Callable[[], datetime | None] = lambda: None
 
 
 @dataclass(slots=True)
@@ -113,8 +120,17 @@ class Notices:
         now = self.ways.now()
         for key, occasion in current(status).items():
             if abs(now - occasion.at) <= FRESH:
-                owing = [target for target in targets if key not in was_told(status, target.label)]
+                owing = [
+                    target
+                    for target in targets
+                    if self._was_there(target, now - occasion.at) and key not in was_told(status, target.label)
+                ]
                 self._offer(document, status, occasion, owing)
+
+    def _was_there(self, target: Target, ago: timedelta) -> bool:
+        """Whether a target existed so long ago. Each age is by one clock: when it was created by the API server's."""
+        server = self.ways.server_now() if self.ways is not None else None
+        return target.created is None or server is None or server - target.created + SLACK >= ago
 
     def _offer(self, document: Json, status: RolloutStatus, occasion: Occasion, targets: Iterable[Target]) -> None:
         if self.ways is None:

@@ -8,12 +8,13 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, Self
 
 from pydantic import ValidationError
 
 from canary.model.notifications import TEST_ANNOTATION, NotificationTargetSpec
-from canary.model.status import MOST_TARGETS, Condition
+from canary.model.status import MOST_TARGETS, Condition, parse_time
 from canary.preflight import selectors
 from canary.preflight.selectors import Selector
 
@@ -42,6 +43,7 @@ class Target:
     spec: NotificationTargetSpec | None
     problem: str
     selector: Selector
+    created: datetime | None
     test: str
     """The id of the test that was asked for last; empty: of none that is not done."""
     ready: Condition | None
@@ -67,6 +69,7 @@ class Target:
             spec=spec,
             problem=problem,
             selector=selector or (),
+            created=_time(metadata.get("creationTimestamp")),
             test="" if asked == done else asked,
             ready=_ready(status.get("conditions")),
         )
@@ -153,6 +156,13 @@ def _spec(document: Any) -> tuple[NotificationTargetSpec | None, str]:
         first = error.errors()[0]
         place = "".join(f".{part}" for part in first["loc"])
         return None, f"spec{place}: {str(first['msg']).removeprefix('Value error, ')}"
+
+
+def _time(value: Any) -> datetime | None:
+    try:
+        return parse_time(value)
+    except ValueError:
+        return None
 
 
 def _ready(conditions: Any) -> Condition | None:

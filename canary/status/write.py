@@ -97,6 +97,8 @@ def _has_room(before: RolloutStatus, after: RolloutStatus, writes_in_step: int) 
     """
     if after.phase is Phase.PAUSED or not after.active:
         return True
+    if after.step is None or after.step.index == 0:
+        return False  # the first step is about to be entered
     return writes_in_step < STEP_BUDGET and (not after.checks or _evidence(before))
 
 
