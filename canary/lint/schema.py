@@ -21,6 +21,7 @@ from canary.model import jsonschema as editor
 from canary.model.checks import ARG_PATTERN, ARGS_NEED_A_TEMPLATE, FAILURES_PATTERN, NAME_PATTERN
 from canary.model.crd import crds
 from canary.model.gates import FROM_PATTERN, TO_PATTERN, ZONE_PATTERN
+from canary.model.notifications import ADDRESS_PATTERN, KEY_PATTERN, LABEL_PATTERN, LABEL_VALUE_PATTERN
 from canary.model.rollout import API_VERSION, GONE, GROUP
 from canary.model.scaling import SIZE_PATTERN
 from canary.model.steps import STEP_ASKS
@@ -29,7 +30,7 @@ from canary.model.web import EXPECT_PAIRS, EXPECT_PAIRS_WORDS
 
 Json = dict[str, Any]
 
-KINDS = ("Rollout", "CheckTemplate", "ClusterCheckTemplate")
+KINDS = ("Rollout", "CheckTemplate", "ClusterCheckTemplate", "NotificationTarget", "ClusterNotificationTarget")
 
 _A_NAME = "a name: lower-case letters, digits and dashes, with a letter or digit at both ends"
 _WORDS = {
@@ -46,6 +47,10 @@ _WORDS = {
     TO_PATTERN: 'a time of day; write for example "17:00", in quotes, or "24:00" for midnight',
     ZONE_PATTERN: "the name of a time zone in the IANA database; write for example Europe/Berlin",
     SIZE_PATTERN: "a size; write MatchShare, or a number of replicas from 1 to 1000",
+    ADDRESS_PATTERN: "an address; write for example https://hooks.example.com/canary",
+    KEY_PATTERN: "the key of a Secret: letters, digits, dashes, dots and underscores",
+    LABEL_PATTERN: "the name of a label; write for example team, or example.com/team",
+    LABEL_VALUE_PATTERN: "the value of a label: letters, digits, dashes, dots and underscores, 63 at most",
     r"^https?://.+$": "an address; write for example http://prometheus.monitoring:9090",
 }
 """What a pattern wants, for people."""
