@@ -245,7 +245,7 @@ async def test_the_namespaced_overlay_is_enough_and_no_more(place: Town) -> None
         "gatewayclasses",
         "namespaces",
     )
-    written = {("clusternotificationtargets", "patch")}
+    written = {("clusternotificationtargets/status", "patch")}
     assert everywhere == written | {(kind, verb) for kind in kinds for verb in ("list", "watch")}
 
 
