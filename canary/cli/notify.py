@@ -45,8 +45,8 @@ async def _test(name: str, common: o.Common, patience: float, *, cluster: bool) 
 
     async with connected(common) as (kube, namespace):
         place = None if cluster else namespace
-        id_ = await _ask(kube, name, place)
-        found = await _answer(kube, name, place, id_, patience)
+        id_ = await ask(kube, name, place)
+        found = await answer(kube, name, place, id_, patience)
     from rich.text import Text
 
     delivered = found.get("outcome") == "Delivered"
@@ -59,7 +59,7 @@ async def _test(name: str, common: o.Common, patience: float, *, cluster: bool) 
     return ExitCode.OK if delivered else ExitCode.REFUSED
 
 
-async def _ask(kube: Kube, name: str, namespace: str | None) -> str:
+async def ask(kube: Kube, name: str, namespace: str | None) -> str:
     """Leave the annotation that asks for a test; returns its id. Raises CliError."""
     import uuid
 
@@ -82,7 +82,7 @@ async def _ask(kube: Kube, name: str, namespace: str | None) -> str:
     return id_
 
 
-async def _answer(kube: Kube, name: str, namespace: str | None, id_: str, patience: float) -> Json:
+async def answer(kube: Kube, name: str, namespace: str | None, id_: str, patience: float) -> Json:
     """Wait for the outcome of a test. Raises CliError."""
     import asyncio
     from contextlib import aclosing

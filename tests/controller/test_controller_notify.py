@@ -16,12 +16,12 @@ import pytest_asyncio
 from controller_kit import ControllerInstance, World, check, really
 from receiver_kit import Receiver, receiver
 
+from canary.cli.notify import answer, ask
 from canary.controller.notifications import Notifications
 from canary.controller.run import secret
 from canary.kube import CLUSTERNOTIFICATIONTARGETS, NAMESPACES, NOTIFICATIONTARGETS, SECRETS
 from canary.metrics.hosts import Hosts
 from canary.metrics.secrets import Secrets
-from canary.model.notifications import TEST_ANNOTATION
 from canary.notify.apprise import AppriseSender
 from canary.notify.http import HttpSender
 from canary.notify.secrets import TargetSecrets
@@ -259,21 +259,24 @@ async def test_what_was_told_costs_no_write_of_a_step(world: World, hook: Receiv
 
 
 async def test_a_test_is_sent_by_the_controller_and_answered_in_the_status(world: World, hook: Receiver) -> None:
-    """What `canary notify test` asks for, with an annotation."""
+    """As `canary notify test` asks, and waits; once more for another id, and not again for the same."""
     await world.furnish()
     await declare(world, hook.url)
     instance = await world.start_controller()
     async with notifying(world, instance):
-        body = {"metadata": {"annotations": {TEST_ANNOTATION: "one-two-three"}}}
-        await world.alice.merge_patch(NOTIFICATIONTARGETS, "hook", world.namespace, body)
-        await really(lambda: hook.kinds == ["Test"])
+        id_ = await ask(world.alice, "hook", world.namespace)
+        said = await answer(world.alice, "hook", world.namespace, id_, 60)
+        assert (said["outcome"], hook.kinds) == ("Delivered", ["Test"])
+        hook.answers = [400]
+        id_ = await ask(world.alice, "hook", world.namespace)
+        said = await answer(world.alice, "hook", world.namespace, id_, 60)
+        assert (said["outcome"], said["message"]) == ("Failed", f"{hook.url} answered 400")
+    third = await world.start_controller()
+    async with notifying(world, third) as notifications:
         await world.settle()
-        found = await world.admin.get(NOTIFICATIONTARGETS, "hook", world.namespace)
-        assert (found["status"]["lastTest"]["id"], found["status"]["lastTest"]["outcome"]) == (
-            "one-two-three",
-            "Delivered",
-        )
-    assert hook.events[0]["id"] == "one-two-three"
+        await really(lambda: notifications.idle)
+    assert hook.kinds == ["Test", "Test"]
+    assert hook.events[1]["id"] == id_
 
 
 def _statuses(world: World) -> int:
