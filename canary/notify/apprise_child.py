@@ -55,9 +55,13 @@ class _Apprise:
     """The library, with everything that it would do on its own accord turned off."""
 
     def __init__(self) -> None:
+        import socket
+
         import apprise
         import requests
 
+        # What a mail server is told of who we are. smtplib would look it up.
+        socket.getfqdn = lambda *_: "canary.invalid"
         # Where a receiver says that it is elsewhere, that is for whoever wrote the URL to see.
         requests.Session.get_redirect_target = lambda *_: None  # type: ignore[method-assign]
         self._asset = apprise.AppriseAsset(

@@ -31,7 +31,7 @@ _TITLES = {
     EventKind.RUN_STARTED: "run {run} started",
     EventKind.STEP_STARTED: "run {run} is at step {step}",
     EventKind.AWAITING_APPROVAL: "run {run} waits for an approval",
-    EventKind.ROLLED_BACK: "run {run} failed and is rolled back",
+    EventKind.ROLLED_BACK: "run {run} is rolled back",
     EventKind.SUCCEEDED: "run {run} succeeded",
     EventKind.PAUSED: "run {run} is paused",
     EventKind.CONTESTED: "run {run} is contested",

@@ -7,6 +7,7 @@ the two is the moment in which a controller may end: then its successor tells it
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ from canary.notify.occasions import Occasion, current
 from canary.notify.outcome import Delivered, Outcome, Undelivered
 from canary.notify.record import was_told, with_told
 from canary.notify.targets import Target, TargetKey, Targets
+
+log = logging.getLogger("canary.notify")
 
 Json = dict[str, Any]
 Key = tuple[str, str]
@@ -100,6 +103,12 @@ class Notices:
         """We have written the status of a Rollout: `document` is the answer, `before` the status that it replaced."""
         if self.ways is None or not self.targets:
             return
+        try:
+            self._tell(before, document)
+        except Exception:  # a bug of ours here is none of the run's business
+            log.exception("nobody could be told of %s", (document.get("metadata") or {}).get("name"))
+
+    def _tell(self, before: Json, document: Json) -> None:
         targets = self.targets.of(document)
         if not targets:
             return

@@ -68,6 +68,33 @@ async def test_a_message_arrives(chats: Chats, hook: Receiver) -> None:
     assert "`canary explain shop -n team`" in event["message"]
 
 
+async def test_mail_arrives(chats: Chats) -> None:
+    """By a mail server on loopback: the same words, and from what the URL says."""
+    lines: list[str] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 mail\r\n")
+        data = False
+        while raw := await reader.readline():
+            line = raw.decode().rstrip("\r\n")
+            lines.append(line)
+            if data and line != ".":
+                continue
+            data = line.upper() == "DATA"
+            writer.write(b"354 go on\r\n" if data else b"221 bye\r\n" if line.upper() == "QUIT" else b"250 ok\r\n")
+            if line.upper() == "QUIT":
+                break
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        url = f"mailto://example.com:{port}?smtp=127.0.0.1&from=canary@example.com&to=ops@example.com&mode=insecure"
+        assert await chats.reason(url) == "Delivered", lines
+    assert [line for line in lines if line.lower().startswith("rcpt to:<ops@example.com>")]
+    assert any(line.startswith("Subject: team/shop: run 7 started") for line in lines), lines
+
+
 async def test_it_reaches_only_hosts_that_are_allowed_and_that_the_secret_names(chats: Chats, hook: Receiver) -> None:
     """Whatever the URL says; a service's own hosts need no list, and the Secret's word all the same."""
     url = f"json://127.0.0.1:{hook.port}/ops"

@@ -162,7 +162,7 @@ def test_a_test_is_sent_once_for_an_id() -> None:
 def test_a_message_for_people() -> None:
     """What happened, why, where it stands, and what to do next."""
     notice = notice_of(status=ROLLED_BACK, key="RolledBack/7")
-    assert notice.title == "team/shop: run 7 failed and is rolled back"
+    assert notice.title == "team/shop: run 7 is rolled back"
     assert notice.body.splitlines() == [
         "CheckFailed",
         "revision 6c9f, step 3/6; the canary has 50 %",
