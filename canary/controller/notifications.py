@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -40,6 +40,9 @@ AGAIN = 300.0
 
 PATIENCE = 10.0
 """Seconds that the first look at what is on record waits for the lists of targets."""
+
+LAST_RECORDS = 0.25
+"""Seconds that an end waits for the last records. What rides along with the next write of a run is told again by who comes after us."""
 
 STRETCH = 0.0005
 """Seconds of processor time after which somebody else has a turn, while Rollouts are looked through at the start."""
@@ -103,9 +106,17 @@ class Notifications:
                     group.create_task(self._follow(resource, place), name=f"follow {watch_name(resource, place)}")
                 group.create_task(self._begin(begun), name="first notifications")
         finally:
-            self._notices.ways = None
             await self._dispatcher.close()
+            await self._recorded()
+            self._notices.ways = None
             await self._statuses.close()
+
+    async def _recorded(self) -> None:
+        """Wait a moment for what was told last to be put on record: reconcilers are still at work."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_RECORDS):
+                while self._notices.owing:  # noqa: ASYNC110 - at the end, for a moment, and nobody to set an event
+                    await asyncio.sleep(0.01)
 
     async def _begin(self, begun: asyncio.Event) -> None:
         await begun.wait()

@@ -231,6 +231,11 @@ class Notices:
 
     # -- what goes on record ------------------------------------------------------------------------------------
 
+    @property
+    def owing(self) -> bool:
+        """Whether some status lacks something that was told."""
+        return bool(self._owed)
+
     def owes(self, key: Key) -> bool:
         """Whether the status of a Rollout lacks something that was told."""
         return key in self._owed
