@@ -56,7 +56,7 @@ def run(
             envvar=["CANARY_ALLOW_HOSTS", "CANARY_PROMETHEUS_HOSTS"],
             metavar="HOST,...",
             show_default=False,
-            help="Where checks may send requests, besides --prometheus-url: hosts (with a port, or any), suffixes "
+            help="Where checks and notifications may send requests, besides --prometheus-url: hosts (with a port, or any), suffixes "
             "(.example.com), networks (10.0.0.0/8). None by default, because whoever may write a Rollout could else make "
             "the controller call any address. Loopback, link-local and metadata addresses only where they are listed themselves.",
         ),

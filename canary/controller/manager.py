@@ -170,8 +170,11 @@ class Manager:
         self.deps.store.autoscalers.forget(resource, place)
 
     def told(self, key: Key) -> None:
-        """Somebody was told of a Rollout, which has to go on record."""
-        self.wake({key}, own=True)
+        """Somebody was told of a Rollout, which has to go on record: if there still is one."""
+        if key in self.deps.store.rollouts:
+            self.wake({key}, own=True)
+        else:
+            self.deps.notices.forget(key)
 
     async def go_on(self) -> None:
         """Everything is known that runs move by: look at those under way. Returns when that is done."""

@@ -130,14 +130,14 @@ TEMPLATE_COLUMNS = [
 
 TARGET_COLUMNS = [
     _column(
-        "Ready",
-        '.status.conditions[?(@.type=="Ready")].status',
+        "Delivered",
+        '.status.conditions[?(@.type=="Delivered")].status',
         "Whether the last message arrived; empty before the first.",
     ),
-    _column("Reason", '.status.conditions[?(@.type=="Ready")].reason', "Why, as a constant."),
+    _column("Reason", '.status.conditions[?(@.type=="Delivered")].reason', "Why, as a constant."),
     _column("Url", ".spec.http.url", "Where CloudEvents go.", wide=True),
     _column("Age", ".metadata.creationTimestamp", "Time since it was created.", kind="date"),
-    _column("Message", '.status.conditions[?(@.type=="Ready")].message', "Why, in words."),
+    _column("Message", '.status.conditions[?(@.type=="Delivered")].message', "Why, in words."),
 ]
 
 

@@ -234,7 +234,7 @@ class NotificationTargetStatus(ApiModel):
         tuple[Condition, ...],
         Field(
             max_length=8,
-            description="Ready: whether the last message arrived. Written when that changes.",
+            description="Delivered: whether the last message arrived. Written when that changes.",
             json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
         ),
     ] = ()

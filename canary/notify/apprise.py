@@ -160,7 +160,7 @@ class _Child:
         kept = {name: value for name in ("PATH", "PYTHONPATH", "LANG", "LC_ALL") if (value := os.environ.get(name))}
         environment = {**kept, "HOME": "/nonexistent", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUTF8": "1"}
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", _CHILD, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env=environment
+            sys.executable, "-P", "-m", _CHILD, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env=environment
         )
         return cls(process)
 

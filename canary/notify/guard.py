@@ -41,7 +41,7 @@ _FORBIDDEN = frozenset(
             "os.chmod",
             "os.chown",
         ),
-        *("ctypes.dlopen", "ctypes.dlsym"),
+        *("ctypes.dlopen", "ctypes.dlsym", "sqlite3.connect"),
     }
 )
 """What nobody needs who sends a message: other programs, datagrams, look-ups that say no name before, changes of files."""

@@ -14,7 +14,7 @@ from canary.model.notifications import DeliveryOutcome, LastTest
 from canary.model.status import Condition
 from canary.notify.notice import clean
 from canary.notify.outcome import Delivered, Outcome
-from canary.notify.targets import READY, Target, TargetKey, Targets
+from canary.notify.targets import DELIVERED, Target, TargetKey, Targets
 
 log = logging.getLogger("canary.notify")
 
@@ -44,12 +44,12 @@ class TargetStatuses:
         good = isinstance(outcome, Delivered)
         value, reason = "True" if good else "False", outcome.reason
         known = self._targets.get(target.key)
-        before = known.ready if known is not None else None
+        before = known.delivered if known is not None else None
         if known is None or (before is not None and (before.status, before.reason) == (value, reason)):
             return
         moved = before is None or before.status != value
         condition = Condition(
-            type=READY,
+            type=DELIVERED,
             status=value,
             observed_generation=target.generation,
             last_transition_time=self._now().replace(microsecond=0)

@@ -28,7 +28,8 @@ NAMESPACED = "NotificationTarget"
 TargetKey = tuple[str, str, str]
 """Kind, namespace (empty for one of the cluster) and name."""
 
-READY = "Ready"
+DELIVERED = "Delivered"
+"""The condition that says whether the last message arrived. Not Ready, by which GitOps tools would wait for a receiver."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ class Target:
     created: datetime | None
     test: str
     """The id of the test that was asked for last; empty: of none that is not done."""
-    ready: Condition | None
+    delivered: Condition | None
     """What is on record of its last message."""
 
     @classmethod
@@ -71,7 +72,7 @@ class Target:
             selector=selector or (),
             created=_time(metadata.get("creationTimestamp")),
             test="" if asked == done else asked,
-            ready=_ready(status.get("conditions")),
+            delivered=_delivered(status.get("conditions")),
         )
 
     @property
@@ -116,11 +117,11 @@ class Targets:
         self._known[target.key] = self._places[target.namespace][target.key] = target
         return before
 
-    def seen(self, key: TargetKey, ready: Condition) -> None:
+    def seen(self, key: TargetKey, said: Condition) -> None:
         """What was written of its last message."""
         known = self._known.get(key)
         if known is not None:
-            self.put(replace(known, ready=ready))
+            self.put(replace(known, delivered=said))
 
     def drop(self, key: TargetKey) -> None:
         self._known.pop(key, None)
@@ -165,10 +166,10 @@ def _time(value: Any) -> datetime | None:
         return None
 
 
-def _ready(conditions: Any) -> Condition | None:
+def _delivered(conditions: Any) -> Condition | None:
     """What is on record; None where there is nothing, or nothing that makes sense."""
     for found in conditions if isinstance(conditions, list) else ():
-        if isinstance(found, dict) and found.get("type") == READY:
+        if isinstance(found, dict) and found.get("type") == DELIVERED:
             try:
                 return Condition.model_validate(found, extra="ignore")
             except ValidationError:

@@ -13,13 +13,14 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from aiohttp import web
 from controller_kit import ControllerInstance, World, check, really
 from receiver_kit import Receiver, receiver
 
 from canary.cli.notify import answer, ask
 from canary.controller.notifications import Notifications
 from canary.controller.run import secret
-from canary.kube import CLUSTERNOTIFICATIONTARGETS, NAMESPACES, NOTIFICATIONTARGETS, SECRETS
+from canary.kube import CLUSTERNOTIFICATIONTARGETS, NAMESPACES, NOTIFICATIONTARGETS, ROLLOUTS, SECRETS
 from canary.metrics.hosts import Hosts
 from canary.metrics.secrets import Secrets
 from canary.notify.apprise import AppriseSender
@@ -135,8 +136,8 @@ async def test_each_event_arrives_once_over_a_restart(world: World, hook: Receiv
         await really(lambda: len(hook.got) == 8)
         await really(lambda: told(world) == ["RunStarted/2", "Succeeded/2"])
     assert hook.kinds[4:] == ["RunStarted", "StepStarted", "StepStarted", "Succeeded"]
-    ready = (await world.admin.get(NOTIFICATIONTARGETS, "hook", world.namespace))["status"]["conditions"][0]
-    assert (ready["type"], ready["status"], ready["reason"]) == ("Ready", "True", "Delivered")
+    said = (await world.admin.get(NOTIFICATIONTARGETS, "hook", world.namespace))["status"]["conditions"][0]
+    assert (said["type"], said["status"], said["reason"]) == ("Delivered", "True", "Delivered")
 
 
 async def test_what_a_controller_could_not_tell_any_more_its_successor_tells(world: World, hook: Receiver) -> None:
@@ -230,8 +231,8 @@ async def test_a_failed_message_is_an_event_a_metric_and_a_condition(world: Worl
     await instance.stop()
     assert "NotificationFailed" in await world.reasons()
     assert told(world) == []
-    ready = (await world.admin.get(NOTIFICATIONTARGETS, "hook", world.namespace))["status"]["conditions"][0]
-    assert (ready["status"], ready["reason"]) == ("False", "Refused")
+    said = (await world.admin.get(NOTIFICATIONTARGETS, "hook", world.namespace))["status"]["conditions"][0]
+    assert (said["status"], said["reason"]) == ("False", "Refused")
     labels = {"kind": "NotificationTarget", "namespace": world.namespace, "target": "hook", "result": "failed"}
     assert instance.telemetry.registry.get_sample_value("canary_notifications_total", labels) == 1
 
@@ -256,6 +257,30 @@ async def test_what_was_told_costs_no_write_of_a_step(world: World, hook: Receiv
     assert _statuses(world) - before <= 2 * len(STEPS) + 2 + targets, (
         "the start, two for each step, the end, and at rest"
     )
+
+
+async def test_of_a_rollout_that_is_gone_nothing_is_owed(world: World, hook: Receiver) -> None:
+    """It was deleted while somebody was told of its end: that is told, and there is nowhere to put it on record."""
+    told_, answer_ = asyncio.Event(), asyncio.Event()
+
+    async def slow(_: web.Request) -> web.Response:
+        told_.set()
+        await answer_.wait()
+        return web.Response()
+
+    hook.answers = [slow]
+    await world.furnish()
+    await world.declare(checks=[check(prometheus={"query": "{{ nobody }}"})])
+    await declare(world, hook.url, events=["Invalid"])
+    instance = await world.start_controller()
+    async with notifying(world, instance) as notifications:
+        await world.until(lambda: world.phase() == "Invalid")
+        await asyncio.wait_for(told_.wait(), 60)
+        await world.gitops.delete(ROLLOUTS, "shop", world.namespace)
+        await really(lambda: not instance.store.rollouts)
+        answer_.set()
+        await really(lambda: notifications.idle)
+        assert not instance.manager.deps.notices.owing
 
 
 async def test_a_test_is_sent_by_the_controller_and_answered_in_the_status(world: World, hook: Receiver) -> None:
