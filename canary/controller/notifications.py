@@ -18,7 +18,7 @@ from canary.controller.lookout import Lookout
 from canary.controller.manager import Manager
 from canary.controller.route_informers import watch_name
 from canary.errors import ApiError, NotFound
-from canary.kube import CLUSTERNOTIFICATIONTARGETS, NOTIFICATIONTARGETS, Kube, Resource
+from canary.kube import CLUSTERNOTIFICATIONTARGETS, NOTIFICATIONTARGETS, Kube, Resource, WatchEvent
 from canary.metrics.hosts import Hosts
 from canary.metrics.secrets import Read, Secrets
 from canary.model.status import parse_time
@@ -69,7 +69,7 @@ def sender(reach: Reach, read: Read, own: str, stack: AsyncExitStack) -> Sender:
 
 
 class Notifications:
-    """The targets of one controller, and the messages to them. An async context: leaving it delivers what it still can."""
+    """The targets of one controller, and the messages to them."""
 
     def __init__(
         self,
@@ -99,12 +99,14 @@ class Notifications:
         return not self._dispatcher.waiting
 
     async def run(self, begun: asyncio.Event) -> None:
-        """Follow for ever. From `begun` on, when the work is ours, they are told."""
+        """Follow for ever; from `begun` on, when the work is ours, they are told. Cancelled, it delivers what it still can."""
         try:
             async with asyncio.TaskGroup() as group:
                 for resource, place in self._watches:
                     group.create_task(self._follow(resource, place), name=f"follow {watch_name(resource, place)}")
                 group.create_task(self._begin(begun), name="first notifications")
+        except Exception:  # a bug of ours here is none of the runs' business, but somebody has to hear of it
+            log.exception("nobody is notified any more, for a reason of ours; a restart of the controller helps")
         finally:
             await self._dispatcher.close()
             await self._recorded()
@@ -179,12 +181,19 @@ class Notifications:
         async for event in watched():
             if event.type == "SYNCED":
                 self._arrived(resource, place)
-            elif event.type == "DELETED":
-                key = key_of(event.object)
+            else:
+                self._take_in(event)
+
+    def _take_in(self, event: WatchEvent) -> None:
+        key = key_of(event.object)
+        try:
+            if event.type == "DELETED":
                 self._notices.targets.drop(key)
                 self._manager.deps.telemetry.forget_target(key)
             else:
                 self._notices.target(Target.of(event.object))
+        except Exception:  # a bug of ours with one target is none of the others' business
+            log.exception("%s cannot be looked at", "/".join(key))
 
     def _arrived(self, resource: Resource, place: str | None) -> None:
         self._waiting.discard((resource, place))

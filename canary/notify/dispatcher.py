@@ -34,6 +34,9 @@ ATTEMPTS = 6
 LASTS = 900.0
 """Seconds after which a message is given up: by then somebody has found out otherwise."""
 
+LAST = 0.5
+"""Seconds that an end waits for what is under way. The next controller waits for our end."""
+
 PAUSES = Backoff(1.0, 60.0)
 
 
@@ -113,7 +116,7 @@ class Dispatcher:
             self._idle.clear()
             line.worker = asyncio.create_task(self._work(target, line), name=f"notify {'/'.join(target)}")
 
-    async def close(self, patience: float = 2.0) -> None:
+    async def close(self, patience: float = LAST) -> None:
         """Take no more; what is left after so many seconds is told by whoever comes after us."""
         self._closed = True
         try:
