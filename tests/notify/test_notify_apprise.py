@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from asyncio.subprocess import PIPE
+from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -15,6 +15,7 @@ from aiohttp import web
 from notify_kit import notice_of, target_of
 from receiver_kit import Receiver, endless, receiver
 
+from canary.metrics.hosts import Hosts
 from canary.metrics.secrets import Content
 from canary.notify.apprise import AppriseSender
 from canary.notify.outcome import Delivered, Outcome, Undelivered
@@ -205,3 +206,41 @@ async def test_what_the_process_may_not_do() -> None:
     assert not refused.pop("what is allowed")
     assert not refused.pop("another import")
     assert all(refused.values()), refused
+
+
+ASKED = """
+import json, socket, sys
+from canary.notify.apprise_child import _Apprise
+notifier, asked = _Apprise(), []
+
+def nobody(host, port, *_, **__):
+    asked.append(f"{host}:{port}")
+    raise socket.gaierror("nobody is asked")
+
+socket.getaddrinfo = nobody
+for url in json.load(sys.stdin):
+    asked.append(notifier.send(url, "title", "body", "info", 1.0))
+print(json.dumps(asked))
+"""
+
+URLS = {
+    "slack": "slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/#ops",
+    "msteams": "workflows://prod-1.westeurope.logic.azure.com:443/643e69f83c8944/4uj-ou6KZVHoOA/",
+    "discord": "discord://4174216298/JHMHI8qBe7bk2ZwO5U711o3dV_js",
+}
+
+
+async def test_services_ask_the_hosts_that_are_theirs() -> None:
+    """By the plugins of the apprise that is installed: what they look up is what we say of them, and no name else."""
+    child = await asyncio.create_subprocess_exec(sys.executable, "-c", ASKED, stdin=PIPE, stdout=PIPE, stderr=DEVNULL)
+    said, _ = await child.communicate(json.dumps([*URLS.values()]).encode())
+    found = json.loads(said)
+    assert len(found) >= 2 * len(URLS), found
+    for name in URLS:
+        hosts = []
+        while (host := found.pop(0)) != "Failed":
+            hosts.append(host)
+        assert hosts
+        allowed = Hosts.read(SERVICES[name].hosts)
+        assert all(allowed.names_it(f"https://{host}") for host in hosts), (name, hosts)
+    assert found == []
