@@ -45,6 +45,7 @@ def test_contracts_hold() -> None:
         ("canary/controller/manager.py", "import kopf", "Only canary.controller.handlers knows kopf"),
         ("canary/act/executor.py", "import kubernetes", "Only canary.kube knows kubernetes"),
         ("canary/controller/measure.py", "import prometheus_api_client", "Only canary.metrics.prometheus"),
+        ("canary/notify/apprise.py", "import apprise", "Only the process that sends by apprise"),
         ("canary/comparer/run.py", "import canary.kube.client", "The comparer knows no cluster"),
         ("canary/comparer/run.py", "import canary.controller.run", "Data flows one way"),
         ("canary/comparer/comparison.py", "import aiohttp", "The pure rooms"),

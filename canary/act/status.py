@@ -42,8 +42,11 @@ class StatusWriter:
         now: Callable[[], datetime],
         on_moved: Callable[[], None],
         on_gone: Callable[[], None],
+        on_recorded: Callable[[Json, Json], None] = lambda *_: None,
     ) -> None:
         """`on_moved` is called when it is worth deciding again, `on_gone` when there is no such Rollout.
+
+        `on_recorded` gets the status before a write and the Rollout as it was answered.
 
         `limit` bounds the writes of all Rollouts together that move no traffic.
         """
@@ -54,6 +57,7 @@ class StatusWriter:
         self._now = now
         self._on_moved = on_moved
         self._on_gone = on_gone
+        self._on_recorded = on_recorded
         self._backoff = Backoffs(STATUS_WRITE.backoff)
         self._writing: asyncio.Task[bool] | None = None
         self._step: tuple[int, int] = (0, 0)
@@ -184,6 +188,7 @@ class StatusWriter:
         self._confirmation = Confirmation(sent, version(fresh), versions)
         self.read(fresh)
         self._store.put_rollout(fresh, answer=True)
+        self._on_recorded(before, fresh)
         return True
 
     async def _read_again(self) -> bool:

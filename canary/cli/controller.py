@@ -56,7 +56,7 @@ def run(
             envvar=["CANARY_ALLOW_HOSTS", "CANARY_PROMETHEUS_HOSTS"],
             metavar="HOST,...",
             show_default=False,
-            help="Where checks may send requests, besides --prometheus-url: hosts (with a port, or any), suffixes "
+            help="Where checks and notifications may send requests, besides --prometheus-url: hosts (with a port, or any), suffixes "
             "(.example.com), networks (10.0.0.0/8). None by default, because whoever may write a Rollout could else make "
             "the controller call any address. Loopback, link-local and metadata addresses only where they are listed themselves.",
         ),
@@ -132,6 +132,16 @@ def run(
             help="PEM key of that certificate, without a password.",
         ),
     ] = None,
+    notify_services: Annotated[
+        str,
+        typer.Option(
+            "--notify-services",
+            envvar="CANARY_NOTIFY_SERVICES",
+            metavar="SERVICE,...",
+            help="What targets of notifications may use by URLs of apprise. To hosts that a URL names itself (mailto, webhook) only as "
+            "--allow-hosts says; the others have their own. `none`: nothing.",
+        ),
+    ] = "slack,msteams,discord,mailto,webhook",
     namespaces: Annotated[
         str,
         typer.Option(
@@ -202,6 +212,7 @@ def run(
             prometheus_header_file=prometheus_header_file or None,
             prometheus_client_certificate_file=prometheus_client_certificate_file or None,
             prometheus_client_key_file=prometheus_client_key_file or None,
+            notify_services=tuple(service for service in _words(notify_services) if service != "none"),
             namespaces=chosen,
             log_level=log_level.value.upper(),
             log_format=log_format.value,

@@ -24,6 +24,8 @@ from canary.kube.unreached import address, why
 from canary.view.weights import declared_routes
 from canary.view.words import plain
 
+OUR_KINDS = ("Rollout", "CheckTemplate", "ClusterCheckTemplate", "NotificationTarget", "ClusterNotificationTarget")
+
 if TYPE_CHECKING:
     from canary.kube.connection import Connection
 
@@ -106,7 +108,7 @@ async def _definitions(kube: Kube) -> AsyncIterator[Diagnosis]:
 
 async def _served(kube: Kube) -> list[Diagnosis]:
     found = []
-    needed = [(ROLLOUTS.group, kind) for kind in ("Rollout", "CheckTemplate", "ClusterCheckTemplate")]
+    needed = [(ROLLOUTS.group, kind) for kind in OUR_KINDS]
     routes = await _routes(kube)
     for group, kind in [*needed, *((HTTPROUTES.group, kind) for kind in routes or [HTTPROUTES.kind])]:
         try:

@@ -143,7 +143,7 @@ async def _lint(common: o.Common, arguments: Sequence[str], *, live: bool, stric
 
         documents, found, count = read_files(arguments, common.namespace or "default")
         linted = look(documents)
-    ours = "Rollout, CheckTemplate or ClusterCheckTemplate"
+    ours = "Rollout, template of checks or target of notifications"
     return _of_files(linted, [*found, *_promql(linted)], count, strict=strict, nothing=ours)
 
 

@@ -18,6 +18,7 @@ from canary.cli import (
     doctor,
     explain,
     lint,
+    notify,
     pause,
     plan,
     promote,
@@ -87,6 +88,9 @@ def build() -> typer.Typer:
     app.command("plan", help=plan.HELP, rich_help_panel=CHECK)(plan.plan)
     app.command("backtest", help=backtest.HELP, rich_help_panel=CHECK)(backtest.backtest)
     app.command("doctor", help=doctor.HELP, rich_help_panel=CHECK)(doctor.doctor)
+    telling = group()
+    telling.command("test", help=notify.TEST_HELP)(notify.send_test)
+    app.add_typer(telling, name="notify", help=notify.HELP, rich_help_panel=CHECK)
     server = group()
     server.command("run", help=controller.RUN_HELP)(controller.run)
     app.add_typer(server, name="controller", help=controller.HELP, rich_help_panel=RUN)

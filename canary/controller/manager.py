@@ -16,12 +16,14 @@ from canary.controller.arrivals import Arrival, Arrivals
 from canary.controller.query_validation import QueryValidation
 from canary.controller.reconciler import Deps, Reconciler, observe
 from canary.controller.workqueue import FEW, RECONCILE, Call, Turn, WorkQueue
+from canary.model.status import Phase
 from canary.observe.facts import Received, asks_gateways
 from canary.observe.objects import key_of, uid_of
 from canary.observe.rollout import Rollout
 from canary.observe.store import Key
 from canary.routes.key import RouteKey
 from canary.status.write import Urgency, urgency
+from canary.telemetry import waits_for
 
 log = logging.getLogger("canary.manager")
 
@@ -89,6 +91,7 @@ class Manager:
             return  # another Rollout has this name already, and its news overtook that of the old one's end
         self._validation.forget(key)
         self.deps.telemetry.forget(*key)
+        self.deps.notices.forget(key)
         self.wake({key}, own=True)
 
     def route(self, kind: str | None, document: Json) -> None:
@@ -165,6 +168,13 @@ class Manager:
     def forget_autoscalers(self, resource: str, place: str | None) -> None:
         """A kind of autoscaler is served no more: what was seen of it counts no more."""
         self.deps.store.autoscalers.forget(resource, place)
+
+    def told(self, key: Key) -> None:
+        """Somebody was told of a Rollout, which has to go on record: if there still is one."""
+        if key in self.deps.store.rollouts:
+            self.wake({key}, own=True)
+        else:
+            self.deps.notices.forget(key)
 
     async def go_on(self) -> None:
         """Everything is known that runs move by: look at those under way. Returns when that is done."""
@@ -278,6 +288,8 @@ class Manager:
             if running is not None:
                 running[0].wake()
             return
+        if running is None and rollout.status.phase is Phase.INVALID:
+            self.deps.telemetry.waits(*key, waits_for(rollout.status))
         validated = self._validation.check(key, rollout)
         if running is not None:
             running[0].wake()
@@ -288,7 +300,10 @@ class Manager:
         if rollout.spec is None:
             return True
         received = Received(refusals=self._validation.refusals(key))
-        observation = observe(self.deps, key, rollout, rollout.spec, rollout.status, received)
+        status = rollout.status
+        if self.deps.notices.owes(key):
+            status = self.deps.notices.acknowledged(key, rollout.uid, status, status)
+        observation = observe(self.deps, key, rollout, rollout.spec, status, received)
         if observation.decision.wake_at is not None:
             return True  # something is left of a run that only takes time
         return bool(observation.decision.actions) or urgency(rollout.status, observation.status, 0) is not Urgency.NONE

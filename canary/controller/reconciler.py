@@ -46,6 +46,7 @@ from canary.metrics.port import Provider
 from canary.model.measurement import Answered, Compared, Counts, Measured, Reading, Sample, Timed
 from canary.model.rollout import RolloutSpec
 from canary.model.status import ACTIVE, Phase, RolloutStatus
+from canary.notify.notices import Notices
 from canary.observe.checks import Resolver, resolve_checks
 from canary.observe.facts import LOOKING_ON, Received, Standing, gather
 from canary.observe.rollout import Rollout, rescue
@@ -55,7 +56,7 @@ from canary.routes.intent import parse_intent, run_annotation
 from canary.routes.key import RouteKey
 from canary.status.project import project, unreadable
 from canary.status.write import Urgency
-from canary.telemetry import Telemetry, tick_line
+from canary.telemetry import Telemetry, tick_line, waits_for
 
 log = logging.getLogger("canary.reconciler")
 
@@ -98,6 +99,7 @@ class Deps:
     pace: Pace = field(default_factory=Pace)
     queue: PriorityQueue = field(default_factory=PriorityQueue)
     conditions: Conditions = field(default_factory=Conditions)
+    notices: Notices = field(default_factory=Notices)
 
 
 @dataclass(slots=True)
@@ -182,7 +184,9 @@ class Reconciler:
         self._spec: RolloutSpec | None = None
         self._refusals: tuple[Problem, ...] = ()
         self._backoffs = Backoffs(ROUTE_WRITE.backoff)
-        self._record = StatusWriter(key, deps.kube, deps.store, deps.limit, deps.clock.now, self.wake, on_gone)
+        self._record = StatusWriter(
+            key, deps.kube, deps.store, deps.limit, deps.clock.now, self.wake, on_gone, deps.notices.recorded
+        )
         self._executor = Executor(
             key,
             deps.kube,
@@ -209,6 +213,7 @@ class Reconciler:
         self._epoch = deps.fence.epoch
         self._unseen = deps.sight.total
         self._vain = 0
+        self._waits: str | None = None
 
     @property
     def woken(self) -> bool:
@@ -265,6 +270,8 @@ class Reconciler:
             self._wake.set()
             return FINISHED  # another Rollout under the same name: nothing that we remember is about it
         status = self._state(rollout)
+        if status.notified or deps.notices.owes(key):
+            status = self._status = deps.notices.acknowledged(key, rollout.uid, status, rollout.status)
         if rollout.spec is not None:
             self._spec = rollout.spec
         measurements, traffic, since = self._inbox.take()
@@ -398,6 +405,7 @@ class Reconciler:
         if self._status is None or rollout.problem is None:
             return FINISHED
         self._status = unreadable(self._status, rollout.problem, rollout.generation, self._deps.clock.now())
+        self._deps.telemetry.waits(*self.key, waits_for(self._status))
         await self._write_status(self._status, self._record.urgency(rollout, self._status))
         return self._record.next_try(self._deps.clock.now()) or FINISHED
 
@@ -442,6 +450,10 @@ class Reconciler:
     def _telemeter(self, before: RolloutStatus, observation: Observation) -> None:
         namespace, name = self.key
         telemetry, status = self._deps.telemetry, observation.status
+        waits = waits_for(status)
+        if waits != self._waits:
+            telemetry.waits(namespace, name, waits)
+            self._waits = waits
         if status.active:
             split = status.split
             telemetry.run_active(namespace, name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from canary.controller.informers import Informers
 from canary.controller.leadership import Leadership
 from canary.controller.lookout import Lookout
 from canary.controller.manager import Manager
+from canary.controller.notifications import Notifications, Reach, sender
 from canary.controller.reconciler import Deps
 from canary.controller.resync import Resync
 from canary.controller.route_informers import watch_name
@@ -45,6 +46,7 @@ from canary.metrics.prometheus import PrometheusProvider
 from canary.metrics.registry import Providers
 from canary.metrics.scrape import ScrapeProvider
 from canary.metrics.secrets import HOSTS, Content, Secrets
+from canary.notify.services import SERVICES
 from canary.observe.store import Store
 from canary.preflight.offers import Platform
 from canary.telemetry import Telemetry, TelemetryServer, configure
@@ -165,6 +167,7 @@ async def serve(
         stack.callback(gc.set_threshold, *usual)
         gc.set_threshold(*LISTING)
         begin = asyncio.create_task(_begin(manager, informers, survey, up, begun, ready, leadership, usual))
+        begin.add_done_callback(_notify(stack, settings, manager, lookout, informers))
         stack.callback(begin.cancel)
         lanes = {
             ROLLOUTS.path(place): Lane(
@@ -220,6 +223,19 @@ def allowed_hosts(settings: Settings) -> Hosts:
         raise ConfigError(f"--allow-hosts: {error}") from error
 
 
+def reach(settings: Settings) -> Reach:
+    """What notifications may use and where they may go. Raises ConfigError."""
+    unknown = [name for name in settings.notify_services if name not in SERVICES]
+    if unknown:
+        raise ConfigError(f"--notify-services: {unknown[0]!r} is none of {', '.join(SERVICES)}")
+    return Reach(settings.notify_services, allowed_hosts(settings), settings.allow_hosts)
+
+
+def own_namespace(settings: Settings, kube: Kube) -> str:
+    """Where Secrets of the platform team lie."""
+    return settings.lease[0] if settings.lease is not None else kube.namespace
+
+
 async def secret(kube: Kube, name: str, namespace: str) -> Content:
     """What the API server has of a Secret. Raises ApiError."""
     kind, annotations, data = await read_secret(kube, name, namespace)
@@ -271,6 +287,27 @@ async def _listed(survey: Survey, begun: asyncio.Event, ready: asyncio.Event) ->
     ready.set()
 
 
+def _notify(
+    stack: AsyncExitStack, settings: Settings, manager: Manager, lookout: Lookout, informers: Informers
+) -> Callable[[asyncio.Task[None]], None]:
+    """Have people told what happens, until the stack is unwound; returns what to do when our work has begun."""
+    begun, kube = asyncio.Event(), manager.deps.kube
+    send = sender(reach(settings), partial(secret, kube), own_namespace(settings, kube), stack)
+    notifications = Notifications(kube, manager, settings.namespaces, send, lookout)
+    stack.push_async_callback(_ended, asyncio.create_task(_after(informers.synced, notifications.run(begun))))
+
+    def when(begin: asyncio.Task[None]) -> None:
+        if not begin.cancelled() and begin.exception() is None:  # else it has not: we end, standing by
+            begun.set()
+
+    return when
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
 async def _after(event: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
     """What can wait for something."""
     try:
@@ -283,8 +320,7 @@ async def _after(event: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
 def providers(settings: Settings, kube: Kube) -> Providers:
     """Whoever can be asked for numbers, by the source that asks them. Raises ConfigError."""
     hosts, shows = allowed_hosts(settings), credentials(settings)
-    own = settings.lease[0] if settings.lease is not None else kube.namespace
-    secrets = Secrets(partial(secret, kube), own)
+    secrets = Secrets(partial(secret, kube), own_namespace(settings, kube))
     return Providers(
         {
             Comparer: ComparerProvider(partial(replicas, kube)),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from canary.notify.services import DEFAULT
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -21,6 +23,7 @@ class Settings:
     prometheus_header_file: str | None = None
     prometheus_client_certificate_file: str | None = None
     prometheus_client_key_file: str | None = None
+    notify_services: tuple[str, ...] = DEFAULT
     namespaces: tuple[str, ...] = ()
     log_level: str = "INFO"
     log_format: str = "text"

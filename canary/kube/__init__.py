@@ -11,6 +11,7 @@ from canary.kube.reflector import WatchEvent
 from canary.kube.resources import (
     CHECKTEMPLATES,
     CLUSTERCHECKTEMPLATES,
+    CLUSTERNOTIFICATIONTARGETS,
     CRDS,
     DEPLOYMENTS,
     ENDPOINTSLICES,
@@ -23,6 +24,7 @@ from canary.kube.resources import (
     LEASES,
     LISTENERSETS,
     NAMESPACES,
+    NOTIFICATIONTARGETS,
     PODS,
     REFERENCEGRANTS,
     ROLLOUTS,
@@ -39,6 +41,7 @@ from canary.kube.resources import (
 __all__ = [
     "CHECKTEMPLATES",
     "CLUSTERCHECKTEMPLATES",
+    "CLUSTERNOTIFICATIONTARGETS",
     "CRDS",
     "DEPLOYMENTS",
     "ENDPOINTSLICES",
@@ -51,6 +54,7 @@ __all__ = [
     "LEASES",
     "LISTENERSETS",
     "NAMESPACES",
+    "NOTIFICATIONTARGETS",
     "PODS",
     "REFERENCEGRANTS",
     "ROLLOUTS",

@@ -55,6 +55,10 @@ CHECKTEMPLATES = Resource("canary.dev", "v1alpha1", "checktemplates", "CheckTemp
 CLUSTERCHECKTEMPLATES = Resource(
     "canary.dev", "v1alpha1", "clusterchecktemplates", "ClusterCheckTemplate", namespaced=False
 )
+NOTIFICATIONTARGETS = Resource("canary.dev", "v1alpha1", "notificationtargets", "NotificationTarget")
+CLUSTERNOTIFICATIONTARGETS = Resource(
+    "canary.dev", "v1alpha1", "clusternotificationtargets", "ClusterNotificationTarget", namespaced=False
+)
 
 HTTPROUTES = Resource(_GATEWAY_API, "v1", "httproutes", "HTTPRoute")
 GRPCROUTES = Resource(_GATEWAY_API, "v1", "grpcroutes", "GRPCRoute")

@@ -22,6 +22,7 @@ SENTENCES: Mapping[str, str] = {
     Rule.WORKLOAD: "A workload is there, and its pods are those that the Service selects.",
     Rule.RIVAL: "A rule of a route is driven by one Rollout.",
     Rule.GRANT: "Where a namespace is crossed, a ReferenceGrant lets it.",
+    Rule.TARGET: "A target of notifications can be told, and its receiver can tell by whom.",
     Rule.LIVE: "What is in the cluster lets a run begin.",
     Reason.PARENT_MISSING: "The parents that a route names exist.",
     Reason.NO_MATCHING_PARENT: "A parent has the listener that a route names by sectionName or port.",

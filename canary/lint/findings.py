@@ -34,6 +34,7 @@ class Rule(StrEnum):
     WORKLOAD = "workload"
     RIVAL = "rival"
     GRANT = "grant"
+    TARGET = "target"
     LIVE = "live"
 
 

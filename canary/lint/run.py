@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from canary.lint import checks, live, neighbours, schema
+from canary.lint import checks, live, neighbours, schema, targets
 from canary.lint.checks import Question
 from canary.lint.extras import extras, policies
 from canary.lint.findings import Finding, Rule, Severity
@@ -39,6 +39,9 @@ def lint(documents: Sequence[Document], cluster: World | None = None, now: datet
     rollouts: dict[Document, RolloutSpec] = {}
     for document in ours:
         if id(document) in broken:
+            continue
+        if document.kind in targets.KINDS:
+            found += targets.target_findings(document)
             continue
         if document.kind != "Rollout":
             found += checks.template_findings(document)

@@ -22,6 +22,7 @@ from canary.model.checks import ARG_PATTERN, ARGS_NEED_A_TEMPLATE, FAILURES_PATT
 from canary.model.crd import crds
 from canary.model.databases import BASE_PATTERN, SELECT_PATTERN, SITE_PATTERN
 from canary.model.gates import FROM_PATTERN, TO_PATTERN, ZONE_PATTERN
+from canary.model.notifications import ADDRESS_PATTERN, KEY_PATTERN, LABEL_PATTERN, LABEL_VALUE_PATTERN
 from canary.model.rollout import API_VERSION, GONE, GROUP
 from canary.model.scaling import SIZE_PATTERN
 from canary.model.scrape import METRIC_PATTERN, PATH_PATTERN, PORT_PATTERN
@@ -31,7 +32,7 @@ from canary.model.web import EXPECT_PAIRS, EXPECT_PAIRS_WORDS
 
 Json = dict[str, Any]
 
-KINDS = ("Rollout", "CheckTemplate", "ClusterCheckTemplate")
+KINDS = ("Rollout", "CheckTemplate", "ClusterCheckTemplate", "NotificationTarget", "ClusterNotificationTarget")
 
 _A_NAME = "a name: lower-case letters, digits and dashes, with a letter or digit at both ends"
 _WORDS = {
@@ -54,6 +55,10 @@ _WORDS = {
     BASE_PATTERN: "the base URL of a server; write for example https://influxdb.example.com:8086, without variables or a query",
     SELECT_PATTERN: "one SELECT in InfluxQL: a check only reads",
     SITE_PATTERN: "a site of Datadog; write for example datadoghq.com, datadoghq.eu or us5.datadoghq.com",
+    ADDRESS_PATTERN: "an address; write for example https://hooks.example.com/canary",
+    KEY_PATTERN: "the key of a Secret: letters, digits, dashes, dots and underscores",
+    LABEL_PATTERN: "the name of a label; write for example team, or example.com/team",
+    LABEL_VALUE_PATTERN: "the value of a label: letters, digits, dashes, dots and underscores, 63 at most",
     r"^https?://.+$": "an address; write for example http://prometheus.monitoring:9090",
 }
 """What a pattern wants, for people."""

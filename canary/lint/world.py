@@ -15,7 +15,7 @@ Json = dict[str, Any]
 Key = tuple[str, str, str]
 """(kind, namespace, name); the namespace is empty for kinds of the whole cluster."""
 
-CLUSTER_KINDS = frozenset({"ClusterCheckTemplate", "GatewayClass", "Namespace"})
+CLUSTER_KINDS = frozenset({"ClusterCheckTemplate", "ClusterNotificationTarget", "GatewayClass", "Namespace"})
 GROUPS: dict[str, str] = {
     **preflight.GROUPS,
     **dict.fromkeys((kind.value for kind in RouteKind), "gateway.networking.k8s.io"),
@@ -23,6 +23,8 @@ GROUPS: dict[str, str] = {
     "Rollout": "canary.dev",
     "CheckTemplate": "canary.dev",
     "ClusterCheckTemplate": "canary.dev",
+    "NotificationTarget": "canary.dev",
+    "ClusterNotificationTarget": "canary.dev",
 }
 """The kinds that lint looks at, each with its API group: a Service of Knative is no Service."""
 

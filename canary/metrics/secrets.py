@@ -33,6 +33,9 @@ from canary.metrics.hosts import Hosts, place
 HOSTS = "canary.dev/hosts"
 """The annotation of a Secret that names the hosts which it may be shown, separated by commas or spaces."""
 
+MISSING = "NoSecret"
+"""Reason of a Secret that is not there."""
+
 KEPT = 1.0
 """Seconds for which what was read is used: no longer than the shortest pause between two measurements of a check."""
 
@@ -43,7 +46,8 @@ AT_ONCE = 8
 LARGEST = 1024 * 1024
 """Bytes of a Secret, as API servers have it."""
 
-_ACCOUNT = "kubernetes.io/service-account-token"
+ACCOUNT = "kubernetes.io/service-account-token"
+"""The type of a Secret that is shown to nobody."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -94,19 +98,7 @@ class Secrets:
         """What is shown to a normalised address. Raises Unshown, and nothing else of what can go wrong."""
         namespace = self._own if auth.platform else auth.namespace
         kept = await self._current(namespace, auth, tenant)
-        host, port = place(address)
-        named = f"Secret {auth.secret}"
-        try:
-            meant = Hosts.read(kept.content.hosts.replace(",", " ").split())
-        except ValueError as error:
-            raise Unshown("BadSecret", f"the annotation {HOSTS} of {named} cannot be read: {error}") from error
-        if meant.any_name or not meant.names_it(address):
-            says = f"names {' '.join(kept.content.hosts.split())[:200]}" if kept.content.hosts.strip() else "is missing"
-            raise Unshown(
-                "SecretForOthers",
-                f"{named} in namespace {namespace} is not for {host}:{port}: its annotation {HOSTS} {says}; whoever owns it can "
-                f"allow that by `kubectl -n {namespace} annotate secret {auth.secret} {HOSTS}={host}`",
-            )
+        refuse_others(kept.content, auth.secret, namespace, address)
         return kept.shown
 
     def forget(self, auth: Auth) -> None:
@@ -141,26 +133,12 @@ class Secrets:
         return kept
 
     async def _content(self, namespace: str, auth: Auth) -> Content:
-        name = auth.secret
         try:
-            return await self._read(name, namespace)
-        except Forbidden as error:
-            if error.status == 401:
-                raise Unshown(
-                    "SecretUnreadable",
-                    f"Secret {name} cannot be read: the API server does not know the controller",
-                    unreachable=True,
-                ) from error
-            raise Unshown("SecretForbidden", _right(name, namespace, platform=auth.platform)) from error
-        except NotFound as error:
-            self._kept.pop((namespace, auth), None)
-            raise Unshown(
-                "NoSecret", f"there is no Secret {name} in namespace {namespace}; create it, or correct the name"
-            ) from error
-        except ApiError as error:
-            # Its words may be those of whoever stands between us and the API server.
-            message = f"Secret {name} in namespace {namespace} cannot be read now ({type(error).__name__})"
-            raise Unshown("SecretUnreadable", message, unreachable=True) from error
+            return await content_of(self._read, auth.secret, namespace, platform=auth.platform)
+        except Unshown as why:
+            if why.reason == MISSING:
+                self._kept.pop((namespace, auth), None)
+            raise
 
     def _keep(self, key: tuple[str, Auth], content: Content, at: float) -> _Kept:
         before = self._kept.pop(key, None)
@@ -175,6 +153,50 @@ class Secrets:
         return kept
 
 
+async def content_of(read: Read, name: str, namespace: str, *, platform: bool) -> Content:
+    """What is in a Secret now. `platform`: it lies in the controller's own namespace. Raises Unshown."""
+    try:
+        return await read(name, namespace)
+    except Forbidden as error:
+        if error.status == 401:
+            raise Unshown(
+                "SecretUnreadable",
+                f"Secret {name} cannot be read: the API server does not know the controller",
+                unreachable=True,
+            ) from error
+        raise Unshown("SecretForbidden", _right(name, namespace, platform=platform)) from error
+    except NotFound as error:
+        raise Unshown(
+            MISSING, f"there is no Secret {name} in namespace {namespace}; create it, or correct the name"
+        ) from error
+    except ApiError as error:
+        # Its words may be those of whoever stands between us and the API server.
+        message = f"Secret {name} in namespace {namespace} cannot be read now ({type(error).__name__})"
+        raise Unshown("SecretUnreadable", message, unreachable=True) from error
+
+
+def meant_for(content: Content, name: str) -> Hosts:
+    """The hosts that a Secret says it is for. Raises Unshown: that cannot be read."""
+    try:
+        return Hosts.read(content.hosts.replace(",", " ").split())
+    except ValueError as error:
+        raise Unshown("BadSecret", f"the annotation {HOSTS} of Secret {name} cannot be read: {error}") from error
+
+
+def refuse_others(content: Content, name: str, namespace: str, address: str) -> None:
+    """Raises Unshown: a Secret does not name the host of a normalised address."""
+    meant = meant_for(content, name)
+    if not meant.any_name and meant.names_it(address):
+        return
+    host, port = place(address)
+    says = f"names {' '.join(content.hosts.split())[:200]}" if content.hosts.strip() else "is missing"
+    raise Unshown(
+        "SecretForOthers",
+        f"Secret {name} in namespace {namespace} is not for {host}:{port}: its annotation {HOSTS} {says}; whoever owns it can "
+        f"allow that by `kubectl -n {namespace} annotate secret {name} {HOSTS}={host}`",
+    )
+
+
 def _right(name: str, namespace: str, *, platform: bool) -> str:
     component, value = ("own-secrets", "rbac.secrets.own") if platform else ("secrets", "rbac.secrets.namespaces")
     return (
@@ -186,7 +208,7 @@ def _right(name: str, namespace: str, *, platform: bool) -> str:
 def _shown(content: Content, namespace: str, auth: Auth) -> Shown:
     """Raises Unshown: it holds nothing that could be shown."""
     name = f"Secret {auth.secret}"
-    if content.kind == _ACCOUNT:
+    if content.kind == ACCOUNT:
         raise Unshown(
             "BadSecret", f"{name} is the token of a service account, which is for the API server and nobody else"
         )

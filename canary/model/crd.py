@@ -8,6 +8,7 @@ import yaml
 from pydantic.json_schema import GenerateJsonSchema
 
 from canary.model.base import ApiModel
+from canary.model.notifications import NotificationTargetSpec, NotificationTargetStatus
 from canary.model.rollout import GROUP, VERSION, RolloutSpec
 from canary.model.status import RolloutStatus
 from canary.model.templates import CheckTemplateSpec
@@ -127,6 +128,18 @@ TEMPLATE_COLUMNS = [
     _column("Age", ".metadata.creationTimestamp", "Time since it was created.", kind="date"),
 ]
 
+TARGET_COLUMNS = [
+    _column(
+        "Delivered",
+        '.status.conditions[?(@.type=="Delivered")].status',
+        "Whether the last message arrived; empty before the first.",
+    ),
+    _column("Reason", '.status.conditions[?(@.type=="Delivered")].reason', "Why, as a constant."),
+    _column("Url", ".spec.http.url", "Where CloudEvents go.", wide=True),
+    _column("Age", ".metadata.creationTimestamp", "Time since it was created.", kind="date"),
+    _column("Message", '.status.conditions[?(@.type=="Delivered")].message', "Why, in words."),
+]
+
 
 def _crd(
     kind: str,
@@ -184,6 +197,7 @@ def _crd(
 def crds() -> dict[str, Json]:
     """All CRDs by file name."""
     template = structural(CheckTemplateSpec)
+    target, found = structural(NotificationTargetSpec), structural(NotificationTargetStatus, status=True)
     return {
         "canary.dev_rollouts.yaml": _crd(
             "Rollout",
@@ -215,6 +229,26 @@ def crds() -> dict[str, Json]:
             template,
             None,
             TEMPLATE_COLUMNS,
+        ),
+        "canary.dev_notificationtargets.yaml": _crd(
+            "NotificationTarget",
+            "notificationtargets",
+            ["nt"],
+            "Namespaced",
+            "A NotificationTarget is told what happens to the Rollouts of its namespace.",
+            target,
+            found,
+            TARGET_COLUMNS,
+        ),
+        "canary.dev_clusternotificationtargets.yaml": _crd(
+            "ClusterNotificationTarget",
+            "clusternotificationtargets",
+            ["cnt"],
+            "Cluster",
+            "A ClusterNotificationTarget is told what happens to the Rollouts of every namespace.",
+            target,
+            found,
+            TARGET_COLUMNS,
         ),
     }
 

@@ -424,6 +424,26 @@ class PauseStatus(ApiModel):
     since: Annotated[Timestamp, Field(description="Since when.")]
 
 
+MOST_TARGETS = 32
+"""Targets of notifications that are told of one Rollout."""
+
+
+class NotifiedStatus(ApiModel):
+    """What a target of notifications was told of what holds now."""
+
+    target: Annotated[
+        str, Field(max_length=320, description="Kind and name of the target, such as NotificationTarget/oncall.")
+    ]
+    events: Annotated[
+        tuple[Annotated[str, Field(max_length=160)], ...],
+        Field(
+            max_length=16,
+            description="What it was told, such as RolledBack/7 of run 7. What holds no more is dropped.",
+            json_schema_extra={"x-kubernetes-list-type": "set"},
+        ),
+    ] = ()
+
+
 class Condition(ApiModel):
     """A Kubernetes condition."""
 
@@ -486,6 +506,14 @@ class RolloutStatus(ApiModel):
         ),
     ] = ()
     last_request: Annotated[RequestStatus | None, Field(description="The last request and its outcome.")] = None
+    notified: Annotated[
+        tuple[NotifiedStatus, ...],
+        Field(
+            max_length=MOST_TARGETS,
+            description="Who was told of what holds now, so that nobody is told twice.",
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["target"]},
+        ),
+    ] = ()
     conditions: Annotated[
         tuple[Condition, ...],
         Field(

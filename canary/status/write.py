@@ -79,7 +79,27 @@ def urgency(before: RolloutStatus, after: RolloutStatus, writes_in_step: int) ->
         return Urgency.NOW
     if any(_unkept(before, check) for check in after.checks):
         return Urgency.NOW
+    if after.notified is not before.notified and _told(before, after) and _has_room(before, after, writes_in_step):
+        return Urgency.NOW
     return Urgency.NONE
+
+
+def _told(before: RolloutStatus, after: RolloutStatus) -> bool:
+    """Whether somebody was told of something, which is not on record. That something holds no more rides along."""
+    known = {(said.target, event) for said in before.notified for event in said.events}
+    return any((said.target, event) not in known for said in after.notified for event in said.events)
+
+
+def _has_room(before: RolloutStatus, after: RolloutStatus, writes_in_step: int) -> bool:
+    """Whether what was told is worth a write of its own: where nothing else is about to be written.
+
+    A step has two writes. With checks the second one is that of their evidence, and says this as well.
+    """
+    if after.phase is Phase.PAUSED or not after.active:
+        return True
+    if after.step is None or after.step.index == 0:
+        return False  # the first step is about to be entered
+    return writes_in_step < STEP_BUDGET and (not after.checks or _evidence(before))
 
 
 def _flickers(before: RolloutStatus, after: RolloutStatus) -> bool:

@@ -6,10 +6,12 @@ that stays at its last value for ever is a lie that alerts are built on.
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Gauge, Histogram, Info, ProcessCollector
+from contextlib import suppress
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
 
 from canary import __version__
-from canary.model.status import Outcome
+from canary.model.status import Outcome, Phase, RolloutStatus
 from canary.telemetry.series import Family, RolloutSeries
 
 VERDICTS = ("Pass", "Fail", "Unknown")
@@ -38,6 +40,19 @@ _VALUE = Family(
     "gauge",
     ("check",),
 )
+_WAITS = Family(
+    "canary_rollout_waits",
+    "1 while a Rollout goes on only if somebody does something: approves a step, say, or mends its spec. `for` says what.",
+    "gauge",
+    ("for",),
+)
+
+
+def waits_for(status: RolloutStatus) -> str:
+    """What a Rollout waits for that only people can do: Invalid, or the reason of its pause; empty: nothing."""
+    if status.phase is Phase.INVALID:
+        return Phase.INVALID.value
+    return status.paused.reason if status.phase is Phase.PAUSED and status.paused is not None else ""
 
 
 class Telemetry:
@@ -48,7 +63,7 @@ class Telemetry:
 
     def __init__(self) -> None:
         self.process = registry = CollectorRegistry()
-        self.rollouts = RolloutSeries(_FINISHED, _WEIGHT, _VERDICT, _VALUE)
+        self.rollouts = RolloutSeries(_FINISHED, _WEIGHT, _VERDICT, _VALUE, _WAITS)
         self.registry = CollectorRegistry()
         self.registry.register(self.process)
         self.registry.register(self.rollouts)
@@ -73,6 +88,12 @@ class Telemetry:
             "canary_tick_duration_seconds",
             "One round of observe, decide, act and status for one Rollout.",
             buckets=_TICK_BUCKETS,
+            registry=registry,
+        )
+        self._notifications = Counter(
+            "canary_notifications",
+            "Messages to targets, by result: delivered, failed (given up), dropped (too many waited).",
+            ("kind", "namespace", "target", "result"),
             registry=registry,
         )
         Info("canary_build", "Which canary this is.", registry=registry).info({"version": __version__})
@@ -115,6 +136,22 @@ class Telemetry:
     def value(self, namespace: str, rollout: str, check: str, value: float | None) -> None:
         """None: nothing was measured. Absence is no number, so the series goes."""
         self.rollouts.set(_VALUE, (namespace, rollout), (check,), value)
+
+    def waits(self, namespace: str, rollout: str, reason: str) -> None:
+        """What a Rollout waits for (see `waits_for`); empty: nothing."""
+        self.rollouts.drop((namespace, rollout), _WAITS)
+        if reason:
+            self.rollouts.set(_WAITS, (namespace, rollout), (reason,), 1)
+
+    def notification(self, target: tuple[str, str, str], result: str) -> None:
+        """Count a message to a target (kind, namespace, name): delivered, failed or dropped."""
+        self._notifications.labels(*target, result).inc()
+
+    def forget_target(self, target: tuple[str, str, str]) -> None:
+        """Drop the series of a target that was deleted."""
+        for result in ("delivered", "failed", "dropped"):
+            with suppress(KeyError):
+                self._notifications.remove(*target, result)
 
     def api_request(self, verb: str, resource: str, code: int, seconds: float) -> None:
         """Fits `KubeClient.connect(on_request=...)`."""

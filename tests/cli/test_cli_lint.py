@@ -124,7 +124,7 @@ async def test_folders_standard_input_and_what_holds_nothing(tmp_path: Path, no_
         "findings": [], "errors": 0, "warnings": 0, "notes": 0, "objects": 2, "files": 2, "failed": False
     }  # fmt: skip
     assert nothing.code == 1
-    assert "there is no Rollout, CheckTemplate or ClusterCheckTemplate" in nothing.out
+    assert "there is no Rollout, template of checks or target of notifications" in nothing.out
     assert unreadable.code == 1
     assert "the file is no UTF-8" in unreadable.out
     script = f'printf "%s" "$MANIFEST" | {sys.executable} -m canary lint -'

@@ -191,6 +191,7 @@ async def test_options_and_environment_become_the_same_settings() -> None:
         "metrics-address": ":9100",
         "gateway-features": "/etc/canary/features.yaml",
         "lease": "canary-system/canary",
+        "notify-services": "slack,mailto",
     }
     arguments = [word for name, value in options.items() for word in (f"--{name}", value)]
     env = {f"CANARY_{name.upper().replace('-', '_')}": value for name, value in options.items()}
@@ -217,6 +218,7 @@ async def test_options_and_environment_become_the_same_settings() -> None:
         "metrics_address": "0.0.0.0:9100",
         "gateway_features": "/etc/canary/features.yaml",
         "lease": ["canary-system", "canary"],
+        "notify_services": ["slack", "mailto"],
         "kubeconfig": None,
         "context": "c",
     }

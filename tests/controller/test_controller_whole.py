@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import gc
 import json
@@ -17,12 +18,13 @@ from pathlib import Path
 import aiohttp
 import pytest
 from cluster_kit import OUR_CRDS
-from controller_kit import CONTROLLER, REAL_SECONDS, World, clean
+from controller_kit import CONTROLLER, REAL_SECONDS, World, clean, really
+from receiver_kit import receiver
 
 from canary.controller.run import serve
 from canary.controller.settings import Settings
 from canary.errors import ConfigError
-from canary.kube import DEPLOYMENTS, HTTPROUTES, ROLLOUTS
+from canary.kube import DEPLOYMENTS, HTTPROUTES, NOTIFICATIONTARGETS, ROLLOUTS, SECRETS
 from canary_sandbox.apiserver import ApiServer, auth
 from canary_sandbox.cluster import gateway_api_crds
 
@@ -59,6 +61,7 @@ async def served(
     namespaces: tuple[str, ...] | None = None,
     lease: tuple[str, str] | None = None,
     server: str | None = None,
+    allow_hosts: tuple[str, ...] = (),
 ) -> AsyncIterator[Served]:
     """A whole controller for this world's namespace, ready; stopped at the end if the test has not.
 
@@ -69,7 +72,7 @@ async def served(
     stop, ready = asyncio.Event(), asyncio.Event()
     address = free_address()
     watched = (world.namespace,) if namespaces is None else namespaces
-    settings = Settings(metrics_address=address, namespaces=watched, lease=lease)
+    settings = Settings(metrics_address=address, namespaces=watched, lease=lease, allow_hosts=allow_hosts)
     task = asyncio.create_task(
         serve(
             settings,
@@ -93,6 +96,53 @@ async def served(
     finally:
         with contextlib.suppress(asyncio.CancelledError):
             await controller.end()
+
+
+async def test_a_receiver_gets_each_event_once_over_a_restart(world: World) -> None:
+    """A chat by apprise, and CloudEvents: told by one controller, and by the next one nothing but what happens then."""
+    async with receiver() as hook:
+        for name, way in (
+            ("events", {"http": {"url": f"{hook.url}/events"}}),
+            ("chat", {"apprise": {"secretRef": {"name": "chat"}}}),
+        ):
+            spec = {"events": ["RunStarted", "RolledBack", "Succeeded"], **way}
+            metadata = {"name": name}
+            document = {
+                "apiVersion": ROLLOUTS.api_version,
+                "kind": "NotificationTarget",
+                "metadata": metadata,
+                "spec": spec,
+            }
+            await world.create(NOTIFICATIONTARGETS, document)
+        url = base64.b64encode(f"json://127.0.0.1:{hook.port}/chat".encode()).decode()
+        metadata = {"name": "chat", "annotations": {"canary.dev/hosts": "127.0.0.1"}}
+        await world.create(SECRETS, {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": {"url": url}})
+
+        def told() -> list[str]:
+            """Titles in the chat, and events."""
+            return sorted(str(event.get("title") or event.get("type")).rpartition(".")[2] for event in hook.events)
+
+        lease = (world.namespace, "canary")
+        where = f"{world.namespace}/shop"
+        first = [f"{where}: run 1 is rolled back", f"{where}: run 1 started", "RolledBack", "RunStarted"]
+        await world.furnish()
+        await world.declare()
+        async with served(world, lease=lease, allow_hosts=("127.0.0.1",)) as controller:
+            await world.until(lambda: world.phase() == "Idle")
+            world.provider.answers["errors"] = 0.5
+            await world.deploy(2)
+            await world.until(lambda: world.phase() == "RolledBack")
+            await really(lambda: told() == sorted(first))
+            events = ["RolledBack/1", "RunStarted/1"]
+            await really(lambda: [one["events"] for one in world.status().get("notified") or []] == [events, events])
+            _, page = await controller.get("/metrics")
+            assert len(re.findall(r'canary_notifications_total\{[^}]*result="delivered"[^}]*\} 2\.0', page)) == 2
+        world.provider.answers["errors"] = 0.0
+        async with served(world, lease=lease, allow_hosts=("127.0.0.1",)):
+            await world.ask("retry")
+            await world.until(lambda: world.phase() == "Succeeded")
+            second = [f"{where}: run 2 started", f"{where}: run 2 succeeded", "RunStarted", "Succeeded"]
+            await really(lambda: told() == sorted([*first, *second]))
 
 
 async def test_a_good_and_a_bad_version(world: World) -> None:

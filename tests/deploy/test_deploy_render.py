@@ -74,7 +74,7 @@ def test_the_chart_and_the_overlay_are_the_same(tmp_path: Path, overlay: str, se
     ours = {key(one): one for one in kustomized(overlay_with(tmp_path, overlay, "monitoring"))}
     theirs = {key(one): one for one in templated(*settings, *MONITORING)}
     definitions = {one for one in theirs if one[0] == "CustomResourceDefinition"}
-    assert len(definitions) == 3
+    assert len(definitions) == 5
     assert set(theirs) - definitions == set(ours) - {("Namespace", "", SYSTEM)}  # Helm has --create-namespace
     assert grants(list(ours.values())) == grants(list(theirs.values()))
     for name in set(theirs) - definitions:
@@ -504,6 +504,8 @@ def test_alerts_and_dashboard_name_series_that_exist() -> None:
     telemetry.api_request("get", "pods", 200, 0.1)
     telemetry.rollback_latency(0.1)
     telemetry.tick(0.1)
+    telemetry.waits("n", "r", "Invalid")
+    telemetry.notification(("NotificationTarget", "n", "t"), "failed")
     exposed = {sample.name for family in telemetry.registry.collect() for sample in family.samples}
     asked = {name for expression in expressions() for name in OURS.findall(expression)}
     assert asked
@@ -528,6 +530,10 @@ def weight(stage: str) -> str:
     return f'canary_rollout_weight_percent{{namespace="t", rollout="shop", stage="{stage}"}}'
 
 
+def waits(reason: str) -> str:
+    return f'canary_rollout_waits{{namespace="t", rollout="shop", for="{reason}"}}'
+
+
 ALERTS: tuple[tuple[str, list[Json], str, set[str]], ...] = (
     ("a run at rest", [series(weight("desired"), "0x800"), series(weight("accepted"), "0x800")], "7h", set()),
     (
@@ -548,6 +554,30 @@ ALERTS: tuple[tuple[str, list[Json], str, set[str]], ...] = (
         [series('canary_check_verdict{namespace="t", rollout="shop", check="e", verdict="Unknown"}', "1x60")],
         "10m",
         {"CanaryCheckUnknown"},
+    ),
+    (
+        "a run that was rolled back, and one that was not",
+        [
+            series('canary_runs_finished_total{namespace="t", rollout="shop", result="RolledBack"}', "0x30 1x60"),
+            series('canary_runs_finished_total{namespace="t", rollout="cart", result="Succeeded"}', "0x30 1x60"),
+        ],
+        "35m",
+        {"CanaryRolledBack"},
+    ),
+    ("an approval in the morning", [series(waits("AwaitingApproval"), "1x180")], "3h", set()),
+    ("an approval that nobody gives", [series(waits("AwaitingApproval"), "1x300")], "5h", {"CanaryAwaitingApproval"}),
+    ("a route that two drive", [series(waits("Contested"), "1x60")], "1m", {"CanaryContested"}),
+    ("a spec that is mended at once", [series(waits("Invalid"), "1x5")], "5m", set()),
+    ("a spec that cannot work", [series(waits("Invalid"), "1x60")], "20m", {"CanaryInvalid"}),
+    ("a pause that somebody asked for", [series(waits("PausedByRequest"), "1x600")], "8h", set()),
+    (
+        "messages that arrive, and others that do not",
+        [
+            series('canary_notifications_total{kind="NotificationTarget", namespace="t", target="a", result="delivered"}', "0+1x60"),
+            series('canary_notifications_total{kind="NotificationTarget", namespace="t", target="b", result="failed"}', "0x20 1x40"),
+        ],
+        "25m",
+        {"CanaryNotificationsFail"},
     ),
     ("one works", [series('canary_leader{pod="a"}', "1x60"), series('canary_leader{pod="b"}', "0x60")], "10m", set()),
     (

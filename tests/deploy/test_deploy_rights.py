@@ -155,8 +155,18 @@ def team() -> list[Json]:
             ],
         },
     }
+    hook = {"http": {"url": "https://hooks.example.com/canary"}}  # no allowed host: which is said in its status
+    targets = [
+        {
+            "apiVersion": "canary.dev/v1alpha1",
+            "kind": f"{scope}NotificationTarget",
+            "metadata": {"name": "hook", **({} if scope else {"namespace": TEAM})},
+            "spec": hook,
+        }
+        for scope in ("", "Cluster")
+    ]
     others = [route_of(kind) for kind in ROUTES if kind != "HTTPRoute"]
-    return [*yaml.safe_load_all(TEAM_OBJECTS), *others, *deployments, template, own, rollout]
+    return [*yaml.safe_load_all(TEAM_OBJECTS), *others, *deployments, template, own, *targets, rollout]
 
 
 async def install(place: Town, documents: list[Json], *, definitions: bool) -> None:
@@ -222,14 +232,21 @@ async def test_the_cluster_wide_overlay_is_enough_and_no_more(place: Town, tmp_p
 
 
 async def test_the_namespaced_overlay_is_enough_and_no_more(place: Town) -> None:
-    """A controller of one namespace writes only there; of what has no namespace it reads four kinds."""
+    """A controller of one namespace writes only there; of what has no namespace it reads five kinds, and writes a status."""
     documents = kustomized(OVERLAYS / "namespaced")
     await install(place, documents, definitions=True)
     await live(place, TEAM)
     check_rights(place, documents)
     everywhere = {(grant.resource, grant.verb) for grant in grants(documents) if not grant.namespace}
-    kinds = ("clusterchecktemplates", "customresourcedefinitions", "gatewayclasses", "namespaces")
-    assert everywhere == {(kind, verb) for kind in kinds for verb in ("list", "watch")}
+    kinds = (
+        "clusterchecktemplates",
+        "clusternotificationtargets",
+        "customresourcedefinitions",
+        "gatewayclasses",
+        "namespaces",
+    )
+    written = {("clusternotificationtargets/status", "patch")}
+    assert everywhere == written | {(kind, verb) for kind in kinds for verb in ("list", "watch")}
 
 
 @pytest.mark.parametrize("settings", [(), (f"namespaces={{{TEAM}}}",)], ids=["cluster-wide", "namespaced"])

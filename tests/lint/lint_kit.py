@@ -49,6 +49,17 @@ def template(name: str = "latency", **spec: Any) -> Json:
     }
 
 
+def target(name: str = "hook", kind: str = "NotificationTarget", **spec: Any) -> Json:
+    signing = {"secretRef": {"name": "hook"}}
+    place = {} if kind.startswith("Cluster") else {"namespace": "team-shop"}
+    return {
+        "apiVersion": "canary.dev/v1alpha1",
+        "kind": kind,
+        "metadata": {"name": name, **place},
+        "spec": spec or {"http": {"url": "https://hooks.example.com/in", "signing": signing}},
+    }
+
+
 def route(*weights: int, name: str = "shop", rule: str | None = None, kind: str = "HTTPRoute", **more: Any) -> Json:
     """A route with the pair, and further backends when more than two weights are given. `more`: other members of the rule."""
     names = ["shop-stable", "shop-canary", "legacy"]

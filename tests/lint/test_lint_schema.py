@@ -11,9 +11,9 @@ from typing import Any
 import httpx
 import pytest
 from cluster_kit import api_server, own_namespace
-from lint_kit import Edit, Json, dump, linted, rollout, spoiled, template
+from lint_kit import Edit, Json, dump, linted, rollout, spoiled, target, template
 
-from canary.lint import rules, schema
+from canary.lint import rules, schema, targets
 from canary.lint.findings import Rule, Severity, field_of
 from canary.lint.run import lint
 from canary.lint.source import read
@@ -396,7 +396,8 @@ def test_every_rule_of_our_crds_can_be_run() -> None:
     schemas = schema.structural()
     assert {kind: count(found) for kind, found in schemas.items()}["Rollout"] >= 8
     for kind, found in schemas.items():
-        document = rollout() if kind == "Rollout" else template()
+        documents = {"Rollout": rollout(), **dict.fromkeys(targets.KINDS, target())}
+        document = documents.get(kind) or template()
         assert list(rules.violations(schema.with_defaults(document, found), found, ())) == []
     with pytest.raises(rules.RuleError, match="does not compile"):
         list(rules.violations({}, {rules.RULES: [{"rule": "self.(", "message": "m"}]}, ()))

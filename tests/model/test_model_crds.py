@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -153,10 +154,11 @@ def test_columns_lead_somewhere() -> None:
     for name, document in PRINTED.items():
         for column in document["spec"]["versions"][0]["additionalPrinterColumns"]:
             node = schema_of(name)
-            for part in column["jsonPath"].strip(".").split("."):
+            path = re.sub(r'\[\?\(@\.type=="[A-Za-z]+"\)\]', ".items", column["jsonPath"])
+            for part in path.strip(".").split("."):
                 if part == "metadata":
                     break
-                node = node["properties"][part]
+                node = node["items"] if part == "items" else node["properties"][part]
 
 
 def test_what_may_be_long_comes_last() -> None:

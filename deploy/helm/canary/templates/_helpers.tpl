@@ -79,7 +79,7 @@ app.kubernetes.io/component: controller
 {{- /* Rules by part. What follows the namespace of a Rollout, and what has no namespace, are apart. */ -}}
 {{- define "canary.rules.read" -}}
 - apiGroups: [canary.dev]
-  resources: [rollouts, checktemplates]
+  resources: [rollouts, checktemplates, notificationtargets]
   verbs: [list, watch]
 - apiGroups: [gateway.networking.k8s.io]
   resources: [httproutes, grpcroutes, tlsroutes, tcproutes, udproutes]
@@ -97,7 +97,7 @@ app.kubernetes.io/component: controller
 
 {{- define "canary.rules.clusterRead" -}}
 - apiGroups: [canary.dev]
-  resources: [clusterchecktemplates]
+  resources: [clusterchecktemplates, clusternotificationtargets]
   verbs: [list, watch]
 - apiGroups: [gateway.networking.k8s.io]
   resources: [gatewayclasses]
@@ -108,6 +108,9 @@ app.kubernetes.io/component: controller
 - apiGroups: [""]
   resources: [namespaces]
   verbs: [list, watch]
+- apiGroups: [canary.dev]
+  resources: [clusternotificationtargets/status]
+  verbs: [patch]
 {{- end }}
 
 {{- define "canary.rules.rollouts" -}}
@@ -116,6 +119,9 @@ app.kubernetes.io/component: controller
   verbs: [get, patch]
 - apiGroups: [canary.dev]
   resources: [rollouts/status]
+  verbs: [patch]
+- apiGroups: [canary.dev]
+  resources: [notificationtargets/status]
   verbs: [patch]
 {{- end }}
 

@@ -1,0 +1,209 @@
+"""Follows the targets of notifications, and sees to it that they are told.
+
+Nothing of a run depends on any of this: where the kinds are not installed, or may not be read, that is said once, and
+nobody is told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from canary.controller.lookout import Lookout
+from canary.controller.manager import Manager
+from canary.controller.route_informers import watch_name
+from canary.errors import ApiError, NotFound
+from canary.kube import CLUSTERNOTIFICATIONTARGETS, NOTIFICATIONTARGETS, Kube, Resource, WatchEvent
+from canary.metrics.hosts import Hosts
+from canary.metrics.secrets import Read, Secrets
+from canary.model.status import parse_time
+from canary.notify.apprise import AppriseSender
+from canary.notify.dispatcher import Dispatcher, Sender
+from canary.notify.http import HttpSender
+from canary.notify.notices import FRESH, Notices, Ways
+from canary.notify.secrets import TargetSecrets
+from canary.notify.sender import AnySender
+from canary.notify.statuses import TargetStatuses
+from canary.notify.targets import Target, key_of
+
+log = logging.getLogger("canary.notify")
+
+Json = dict[str, Any]
+
+AGAIN = 300.0
+"""Seconds after which what could not be read is asked for again: somebody may have granted the right, or installed the kinds."""
+
+PATIENCE = 10.0
+"""Seconds that the first look at what is on record waits for the lists of targets."""
+
+LAST_RECORDS = 0.25
+"""Seconds that an end waits for the last records. What rides along with the next write of a run is told again by who comes after us."""
+
+STRETCH = 0.0005
+"""Seconds of processor time after which somebody else has a turn, while Rollouts are looked through at the start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What messages may use and where they may go: services of apprise, `hosts`, and the same as they are written."""
+
+    services: tuple[str, ...]
+    hosts: Hosts
+    allowed: tuple[str, ...]
+
+
+def sender(reach: Reach, read: Read, own: str, stack: AsyncExitStack) -> Sender:
+    """The one for all ways. `read` reads Secrets; `own` is the namespace of the controller."""
+    secrets, credentials = TargetSecrets(read, own), Secrets(read, own)
+    found = AnySender(
+        HttpSender(reach.hosts, credentials, secrets), AppriseSender(secrets, reach.services, reach.allowed)
+    )
+    stack.callback(credentials.close)
+    stack.push_async_callback(found.close)
+    return found
+
+
+class Notifications:
+    """The targets of one controller, and the messages to them."""
+
+    def __init__(
+        self,
+        kube: Kube,
+        manager: Manager,
+        namespaces: tuple[str, ...],
+        send: Sender,
+        lookout: Lookout | None = None,
+        *,
+        again: float = AGAIN,
+        patience: float = PATIENCE,
+    ) -> None:
+        self._kube, self._manager, self._lookout = kube, manager, lookout
+        self._again, self._patience = again, patience
+        self._notices: Notices = manager.deps.notices
+        deps = manager.deps
+        places: tuple[str | None, ...] = namespaces or (None,)
+        self._watches = [(NOTIFICATIONTARGETS, place) for place in places] + [(CLUSTERNOTIFICATIONTARGETS, None)]
+        self._waiting = set(self._watches)
+        self._listed = asyncio.Event()
+        self._statuses = TargetStatuses(kube, self._notices.targets, deps.clock.now)
+        self._dispatcher = Dispatcher(send, self._notices.targets.get, self._notices)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits to be delivered."""
+        return not self._dispatcher.waiting
+
+    async def run(self, begun: asyncio.Event) -> None:
+        """Follow for ever; from `begun` on, when the work is ours, they are told. Cancelled, it delivers what it still can."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                for resource, place in self._watches:
+                    group.create_task(self._follow(resource, place), name=f"follow {watch_name(resource, place)}")
+                group.create_task(self._begin(begun), name="first notifications")
+        except Exception:  # a bug of ours here is none of the runs' business, but somebody has to hear of it
+            log.exception("nobody is notified any more, for a reason of ours; a restart of the controller helps")
+        finally:
+            await self._dispatcher.close()
+            await self._recorded()
+            self._notices.ways = None
+            await self._statuses.close()
+
+    async def _recorded(self) -> None:
+        """Wait a moment for what was told last to be put on record: reconcilers are still at work."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_RECORDS):
+                while self._notices.owing:  # noqa: ASYNC110 - at the end, for a moment, and nobody to set an event
+                    await asyncio.sleep(0.01)
+
+    async def _begin(self, begun: asyncio.Event) -> None:
+        await begun.wait()
+        try:
+            await asyncio.wait_for(self._listed.wait(), self._patience)
+        except TimeoutError:
+            log.info("no list of targets of notifications yet")
+        deps, notices = self._manager.deps, self._notices
+        notices.ways = Ways(
+            self._dispatcher,
+            deps.recorder,
+            self._statuses,
+            deps.telemetry,
+            self._manager.told,
+            deps.clock.now,
+            lambda: self._kube.server_time,
+        )
+        for target in notices.targets.all():
+            notices.look_at(target)
+        await self._catch_up()
+
+    async def _catch_up(self) -> None:
+        """Look through what is on record, for what a controller before us could not tell any more."""
+        if not self._notices.targets:
+            return
+        deps, since = self._manager.deps, time.thread_time()
+        for key in list(deps.store.rollouts):
+            kept = deps.store.rollouts.get(key)
+            if kept is not None and self._fresh(document := kept.document):
+                self._notices.catch_up(document)
+            if time.thread_time() - since > STRETCH:
+                await asyncio.sleep(0)
+                since = time.thread_time()
+
+    def _fresh(self, document: Json) -> bool:
+        """Whether something may have happened lately: whatever does is recorded."""
+        try:
+            recorded = parse_time((document.get("status") or {}).get("recordedAt"))
+        except (AttributeError, ValueError):
+            return False
+        return abs(self._manager.deps.clock.now() - recorded) <= FRESH
+
+    async def _follow(self, resource: Resource, place: str | None) -> None:
+        said = ""
+        while True:
+            try:
+                await self._watch(resource, place)
+            except ApiError as error:
+                if str(error) != said:
+                    said = str(error)
+                    self._say(resource, place, error)
+            self._arrived(resource, place)
+            await asyncio.sleep(self._again)
+
+    async def _watch(self, resource: Resource, place: str | None) -> None:
+        name = watch_name(resource, place)
+        watched = partial(self._kube.list_and_watch, resource, place)
+        if self._lookout is not None:
+            watched = partial(watched, pace=self._lookout.calm, eyes=self._lookout.eyes(name, counts=False))
+        async for event in watched():
+            if event.type == "SYNCED":
+                self._arrived(resource, place)
+            else:
+                self._take_in(event)
+
+    def _take_in(self, event: WatchEvent) -> None:
+        key = key_of(event.object)
+        try:
+            if event.type == "DELETED":
+                self._notices.targets.drop(key)
+                self._manager.deps.telemetry.forget_target(key)
+            else:
+                self._notices.target(Target.of(event.object))
+        except Exception:  # a bug of ours with one target is none of the others' business
+            log.exception("%s cannot be looked at", "/".join(key))
+
+    def _arrived(self, resource: Resource, place: str | None) -> None:
+        self._waiting.discard((resource, place))
+        if not self._waiting:
+            self._listed.set()
+
+    @staticmethod
+    def _say(resource: Resource, place: str | None, error: ApiError) -> None:
+        name = watch_name(resource, place)
+        if isinstance(error, NotFound):
+            log.info("this cluster serves no %s, so nobody is notified: `kubectl apply -f crds/`", resource.plural)
+        else:
+            log.warning("%s cannot be read, so nobody is notified by them: %s; grant list and watch", name, error)

@@ -1,0 +1,263 @@
+"""From what is recorded of Rollouts to messages, and from messages that arrived to what is recorded.
+
+What happened is read off the status that the API server has, so nothing is told that is not on record. Who was told goes on
+record in the same status, with the next write of it that is due anyway where a run moves on, and by a write of its own where it waits or rests. Between
+the two is the moment in which a controller may end: then its successor tells it once more, with the same id.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+from canary.decide.actions import EmitEvent
+from canary.model.status import RolloutStatus
+from canary.notify.notice import Notice
+from canary.notify.occasions import Occasion, current
+from canary.notify.outcome import Delivered, Outcome, Undelivered
+from canary.notify.record import was_told, with_told
+from canary.notify.targets import Target, TargetKey, Targets
+
+log = logging.getLogger("canary.notify")
+
+Json = dict[str, Any]
+Key = tuple[str, str]
+"""Namespace and name of a Rollout."""
+
+FRESH = timedelta(minutes=15)
+"""What is on record for no longer, and as told to nobody, is told by a controller that begins. What is older is no news."""
+
+SLACK = timedelta(minutes=1)
+"""Clocks differ, and an API server stamps whole seconds: a target may be told of what happened a minute before it was there."""
+
+REMEMBERED = 20_000
+"""Messages that are remembered as taken care of in this process."""
+
+FAILED = "NotificationFailed"
+
+
+class Queue(Protocol):
+    """Takes messages to be delivered."""
+
+    def put(self, target: TargetKey, notice: Notice) -> None: ...
+
+
+class Events(Protocol):
+    """Tells people by Events on a Rollout."""
+
+    def event(self, rollout: Json, action: EmitEvent, now: datetime) -> None: ...
+
+
+class Statuses(Protocol):
+    """Says in the status of targets what came of messages."""
+
+    def said(self, target: Target, outcome: Outcome) -> None: ...
+
+    def tested(self, target: Target, id_: str, outcome: Outcome) -> None: ...
+
+
+class Counts(Protocol):
+    """Counts messages by target and result."""
+
+    def notification(self, target: TargetKey, result: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """Where everything goes. `told` is called when a status owes a record of what was told.
+
+    `now` gives the time of day, `server_now` the API server's, where that is known.
+    """
+
+    queue: Queue
+    events: Events
+    statuses: Statuses
+    counts: Counts
+    told: Callable[[Key], None]
+    now: Callable[[], datetime]
+    server_now: Callable[[], datetime | None] = lambda: None
+
+
+@dataclass(slots=True)
+class _Owed:
+    uid: str
+    told: dict[str, set[str]] = field(default_factory=dict)
+
+
+class Notices:
+    """One for a controller. Without `ways` nothing is told, and nothing costs anything."""
+
+    def __init__(self) -> None:
+        self.targets = Targets()
+        self.ways: Ways | None = None
+        self._owed: dict[Key, _Owed] = {}
+        self._taken: OrderedDict[tuple[str, str, str], None] = OrderedDict()
+
+    # -- what happened ------------------------------------------------------------------------------------------
+
+    def recorded(self, before: Json, document: Json) -> None:
+        """We have written the status of a Rollout: `document` is the answer, `before` the status that it replaced."""
+        if self.ways is None or not self.targets:
+            return
+        try:
+            self._tell(before, document)
+        except Exception:  # a bug of ours here is none of the run's business
+            log.exception("nobody could be told of %s", (document.get("metadata") or {}).get("name"))
+
+    def _tell(self, before: Json, document: Json) -> None:
+        targets = self.targets.of(document)
+        if not targets:
+            return
+        status = RolloutStatus.load(document.get("status"))
+        known = current(RolloutStatus.load(before))
+        for key, occasion in current(status).items():
+            if key not in known:
+                self._offer(document, status, occasion, targets)
+
+    def catch_up(self, document: Json) -> None:
+        """A Rollout as it is found at the start: tell what is fresh, and on record as told to nobody."""
+        if self.ways is None:
+            return
+        targets = self.targets.of(document)
+        if not targets:
+            return
+        status = RolloutStatus.load(document.get("status"))
+        now = self.ways.now()
+        for key, occasion in current(status).items():
+            if abs(now - occasion.at) <= FRESH:
+                owing = [
+                    target
+                    for target in targets
+                    if self._was_there(target, now - occasion.at) and key not in was_told(status, target.label)
+                ]
+                self._offer(document, status, occasion, owing)
+
+    def _was_there(self, target: Target, ago: timedelta) -> bool:
+        """Whether a target existed so long ago. Each age is by one clock: when it was created by the API server's."""
+        server = self.ways.server_now() if self.ways is not None else None
+        return target.created is None or server is None or server - target.created + SLACK >= ago
+
+    def _offer(self, document: Json, status: RolloutStatus, occasion: Occasion, targets: Iterable[Target]) -> None:
+        if self.ways is None:
+            return
+        notice: Notice | None = None
+        for target in targets:
+            if target.spec is None or occasion.kind not in target.spec.wanted:
+                continue
+            notice = notice or Notice.of(document.get("metadata") or {}, status, occasion)
+            if self._take(notice.id, target):
+                self.ways.queue.put(target.key, notice)
+
+    def _take(self, id_: str, target: Target) -> bool:
+        """Whether a message is not taken care of yet."""
+        taken = (id_, target.label, target.uid)
+        if taken in self._taken:
+            return False
+        self._taken[taken] = None
+        if len(self._taken) > REMEMBERED:
+            self._taken.popitem(last=False)
+        return True
+
+    # -- targets ------------------------------------------------------------------------------------------------
+
+    def target(self, target: Target) -> None:
+        """A target appeared, or changed."""
+        self.targets.put(target)
+        if self.ways is not None:
+            self.look_at(target)
+
+    def look_at(self, target: Target) -> None:
+        """See to what a target itself asks for: a test, or that somebody says what is wrong with it."""
+        if self.ways is None:
+            return
+        if target.spec is None:
+            self.ways.statuses.said(target, Undelivered("InvalidSpec", target.problem))
+        if target.test and self._take(f"test-{target.test}", target):
+            if target.spec is None:
+                self.ways.statuses.tested(target, target.test, Undelivered("InvalidSpec", target.problem))
+                return
+            notice = Notice.test(target.label, target.namespace, target.uid, target.test, self.ways.now())
+            self.ways.queue.put(target.key, notice)
+
+    # -- what came of it ----------------------------------------------------------------------------------------
+
+    def attempted(self, target: Target, notice: Notice, outcome: Outcome, *, final: bool) -> None:
+        """An attempt is over; `final`: there will be no other."""
+        ways = self.ways
+        if ways is None:
+            return
+        ways.statuses.said(target, outcome)
+        if not final:
+            return
+        delivered = isinstance(outcome, Delivered)
+        ways.counts.notification(target.key, "delivered" if delivered else "failed")
+        if not notice.key:
+            ways.statuses.tested(target, notice.id, outcome)
+        elif delivered:
+            self._owe(target, notice)
+        else:
+            self._complain(target.label, target.platform, notice, outcome)
+
+    def dropped(self, target: TargetKey, notice: Notice) -> None:
+        """There was no room for a message any more."""
+        if self.ways is None:
+            return
+        self.ways.counts.notification(target, "dropped")
+        known = self.targets.get(target)
+        if known is not None and notice.key:
+            why = Undelivered("TooMany", "too many messages wait for it")
+            self._complain(known.label, known.platform, notice, why)
+
+    def _complain(self, label: str, platform: bool, notice: Notice, outcome: Outcome) -> None:
+        # Where the platform's messages go is none of a team's business.
+        why = outcome.reason if platform else outcome.message
+        words = f"{label} was not told of {notice.kind}: {why}"
+        rollout = {"metadata": {"name": notice.name, "namespace": notice.namespace, "uid": notice.uid}}
+        if self.ways is not None:
+            self.ways.events.event(rollout, EmitEvent("Warning", FAILED, words[:1024]), self.ways.now())
+
+    def _owe(self, target: Target, notice: Notice) -> None:
+        key = (notice.namespace, notice.name)
+        owed = self._owed.get(key)
+        if owed is None or owed.uid != notice.uid:
+            owed = self._owed[key] = _Owed(notice.uid)
+        owed.told.setdefault(target.label, set()).add(notice.key)
+        if self.ways is not None:
+            self.ways.told(key)
+
+    # -- what goes on record ------------------------------------------------------------------------------------
+
+    @property
+    def owing(self) -> bool:
+        """Whether some status lacks something that was told."""
+        return bool(self._owed)
+
+    def owes(self, key: Key) -> bool:
+        """Whether the status of a Rollout lacks something that was told."""
+        return key in self._owed
+
+    def acknowledged(self, key: Key, uid: str, status: RolloutStatus, recorded: RolloutStatus) -> RolloutStatus:
+        """A status in mind with what was told; `recorded` is what is on record: what is there is owed no more."""
+        owed = self._owed.get(key)
+        if owed is None:
+            return with_told(status, {}) if status.notified else status
+        if owed.uid != uid:
+            self.forget(key)
+            return status
+        now = current(status)
+        left = {
+            label: {event for event in events if event in now and event not in was_told(recorded, label)}
+            for label, events in owed.told.items()
+        }
+        owed.told = {label: events for label, events in left.items() if events}
+        if not owed.told:
+            self.forget(key)
+        return with_told(status, owed.told)
+
+    def forget(self, key: Key) -> None:
+        """A Rollout is gone, or owes nothing any more."""
+        self._owed.pop(key, None)

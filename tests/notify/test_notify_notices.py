@@ -1,0 +1,194 @@
+"""Who is told what, once; what goes on record; and what a message says."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from notify_kit import Ledger, notice_of, rollout_of, status_of, target_of
+
+from canary.model.status import RolloutStatus
+from canary.notify.notice import LONGEST, clean
+from canary.notify.outcome import Undelivered
+
+Json = dict[str, Any]
+
+ROLLED_BACK = status_of(
+    "RollingBack", run={"outcome": "RolledBack", "reason": "CheckFailed", "endedAt": "2026-03-02T09:00:00Z"}
+)
+
+
+def test_a_transition_is_told_and_a_state_is_not() -> None:
+    """What was so before our write is no news."""
+    ledger = Ledger()
+    notices = ledger.notices(target_of())
+    notices.recorded({"phase": "Idle"}, rollout_of(status_of(step=0)))
+    notices.recorded(status_of(step=0), rollout_of(status_of(step=0, message="other words")))
+    notices.recorded(status_of(), rollout_of(ROLLED_BACK))
+    assert ledger.kinds == ["RunStarted", "RolledBack"]
+
+
+def test_targets_choose() -> None:
+    """By event and by label; those of a namespace only Rollouts of that namespace, whatever their selector says."""
+    ledger = Ledger()
+    notices = ledger.notices(
+        target_of("ends", events=["RolledBack"]),
+        target_of("gold", selector={"matchLabels": {"tier": "gold"}}),
+        target_of("spy", namespace="other"),
+        target_of("platform", cluster=True, selector={"matchExpressions": [{"key": "tier", "operator": "Exists"}]}),
+    )
+    notices.recorded({"phase": "Idle"}, rollout_of(status_of(step=0), tier="gold"))
+    assert [key[2] for key, _ in ledger.queued] == ["platform", "gold"]
+    ledger.queued.clear()
+    notices.recorded(status_of(), rollout_of(ROLLED_BACK))
+    assert [key[2] for key, _ in ledger.queued] == ["ends"]
+
+
+def test_by_default_no_step_is_told() -> None:
+    """A run of ten steps is not ten messages, unless somebody asks for them."""
+    ledger = Ledger()
+    ledger.notices(target_of()).recorded(status_of(step=1), rollout_of(status_of(step=2)))
+    assert ledger.queued == []
+    ledger.notices(target_of(events=["StepStarted"])).recorded(status_of(step=1), rollout_of(status_of(step=2)))
+    assert ledger.kinds == ["StepStarted"]
+
+
+def test_what_arrived_goes_on_record_until_it_is_no_more_so() -> None:
+    """Owed until it is read back; dropped with the run that it is about."""
+    ledger = Ledger()
+    notices = ledger.notices(target_of())
+    notices.recorded(status_of(), rollout_of(ROLLED_BACK))
+    ledger.deliver(notices)
+    assert ledger.owing == [("team", "shop")]
+    before = RolloutStatus.load(ROLLED_BACK)
+    after = notices.acknowledged(("team", "shop"), "uid-shop", before, before)
+    assert [(said.target, said.events) for said in after.notified] == [("NotificationTarget/hook", ("RolledBack/7",))]
+    assert notices.owes(("team", "shop")), "nothing is written yet"
+    assert notices.acknowledged(("team", "shop"), "uid-shop", after, after) is after
+    assert not notices.owes(("team", "shop"))
+    again = after.model_copy(update={"run": RolloutStatus.load(status_of(number=8)).run, "phase": "Progressing"})
+    assert notices.acknowledged(("team", "shop"), "uid-shop", again, again).notified == ()
+
+
+def test_of_another_rollout_of_the_same_name_nothing_is_on_record() -> None:
+    """It was deleted and made anew while somebody was told of the old one."""
+    ledger = Ledger()
+    notices = ledger.notices(target_of())
+    notices.recorded(status_of(), rollout_of(ROLLED_BACK))
+    ledger.deliver(notices)
+    status = RolloutStatus.load(ROLLED_BACK)
+    assert notices.acknowledged(("team", "shop"), "another", status, status) is status
+    assert not notices.owes(("team", "shop"))
+
+
+@pytest.mark.parametrize(
+    ("what", "status", "later", "created", "told"),
+    [
+        ("what is fresh, and told to nobody", ROLLED_BACK, 60, "2026-03-02T08:00:00Z", ["RunStarted", "RolledBack"]),
+        ("what is old", ROLLED_BACK, 3600, "2026-03-02T08:00:00Z", []),
+        ("what was before the target", ROLLED_BACK, 600, "2026-03-02T09:05:00Z", []),
+        (
+            "what is on record",
+            {**ROLLED_BACK, "notified": [{"target": "NotificationTarget/hook", "events": ["RolledBack/7"]}]},
+            60,
+            "2026-03-02T08:00:00Z",
+            ["RunStarted"],
+        ),
+    ],
+)
+def test_at_the_start_what_nobody_could_tell_any_more_is_told(
+    what: str, status: Json, later: int, created: str, told: list[str]
+) -> None:
+    """Once, also if it is found again."""
+    ledger = Ledger()
+    ledger.now += timedelta(seconds=later)
+    notices = ledger.notices(target_of(created=created))
+    for _ in range(2):
+        notices.catch_up(rollout_of(status))
+    assert ledger.kinds == told
+
+
+def test_a_message_that_was_given_up_is_told_to_the_team_and_not_tried_again() -> None:
+    """Of a platform's target an app team learns that it failed, and not where it leads."""
+    ledger = Ledger()
+    notices = ledger.notices(target_of(), target_of("platform", cluster=True))
+    notices.recorded(status_of(), rollout_of(ROLLED_BACK))
+    for key, notice in ledger.queued:
+        target = notices.targets.get(key)
+        assert target is not None
+        notices.attempted(target, notice, Undelivered("Refused", "https://hooks.example.com answered 500"), final=True)
+    assert ledger.counted == ["failed", "failed"]
+    assert [event for event in ledger.events if "example.com" in event] == [
+        "NotificationTarget/hook was not told of RolledBack: https://hooks.example.com answered 500"
+    ]
+    assert "ClusterNotificationTarget/platform was not told of RolledBack: Refused" in ledger.events
+    assert not notices.owes(("team", "shop"))
+    ledger.queued.clear()
+    notices.catch_up(rollout_of(ROLLED_BACK))
+    assert [notice.kind for _, notice in ledger.queued if notice.kind == "RolledBack"] == []
+
+
+def test_more_targets_than_fit_on_record_are_not_told() -> None:
+    """Whoever may make targets in a namespace makes no record of a Rollout grow."""
+    ledger = Ledger()
+    notices = ledger.notices(*(target_of(f"t{number:02}") for number in range(40)))
+    notices.recorded(status_of(), rollout_of(ROLLED_BACK))
+    assert len(ledger.queued) == 32
+    ledger.deliver(notices)
+    status = RolloutStatus.load(ROLLED_BACK)
+    assert len(notices.acknowledged(("team", "shop"), "uid-shop", status, status).notified) == 32
+
+
+def test_a_test_is_sent_once_for_an_id() -> None:
+    """However often the target is listed; and what came of it is answered by that id."""
+    ledger = Ledger()
+    asked = {
+        "kind": "NotificationTarget",
+        "metadata": {"name": "hook", "namespace": "team", "uid": "u", "annotations": {"canary.dev/test": "abc"}},
+        "spec": {"http": {"url": "https://hooks.example.com"}},
+    }
+    target = type(target_of()).of(asked)
+    notices = ledger.notices(target, target)
+    assert ledger.kinds == ["Test"]
+    ledger.deliver(notices)
+    assert ledger.tests == [("abc", "Delivered")]
+    assert ledger.owing == []
+
+
+def test_a_message_for_people() -> None:
+    """What happened, why, where it stands, and what to do next."""
+    notice = notice_of(status=ROLLED_BACK, key="RolledBack/7")
+    assert notice.title == "team/shop: run 7 is rolled back"
+    assert notice.body.splitlines() == [
+        "CheckFailed",
+        "revision 6c9f, step 3/6; the canary has 50 %",
+        "`canary explain shop -n team` says why",
+    ]
+    assert notice.level == "failure"
+
+
+@given(st.text(max_size=3000))
+def test_text_of_others_is_cleaned_and_bounded(text: str) -> None:
+    """Who started a run, and why, is theirs to say: on one line, printable, and short; in a chat it calls nobody."""
+    found = clean(text)
+    assert len(found) <= LONGEST
+    assert found.isprintable()
+    notice = notice_of(status=status_of(run={"trigger": {"by": text[:1000]}}))
+    event = json.loads(notice.event)
+    assert event["data"]["run"]["trigger"]["by"].isprintable()
+    title, body = notice.chat
+    assert "\n" not in title
+    assert len(body.splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    "call", ["@everyone", "@here", "@Channel", "<!channel>", "<@U123>", "<https://evil.example|ok>"]
+)
+def test_a_chat_finds_nobody_to_call(call: str) -> None:
+    """Neither everybody of a channel, nor somebody by a link that hides where it leads."""
+    _, body = notice_of(status=status_of(run={"trigger": {"by": call}})).chat
+    assert call not in body
