@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from canary.checks.queries import check_questions
+from canary.checks.queries import check_questions, gate_query, gates_of
 from canary.checks.traffic import TRAFFIC, traffic_queries
 from canary.decide.facts import Problem
 from canary.errors import RenderError
@@ -132,6 +132,10 @@ def _queries(deps: Deps, rollout: Rollout) -> list[tuple[str, Query]]:
         for path, source in questions:
             field = ".".join((places[check.name], *path))
             found.append((field, Query(source, TIMEOUT, tenant=(namespace, name))))
+    for index, gate in gates_of(spec):
+        with suppress(RenderError):
+            asked = gate_query(gate, spec, namespace, name, weight=1)
+            found.append((f"spec.steps[{index}].gate.http.url", Query(asked, TIMEOUT, tenant=(namespace, name))))
     if checks.traffic is not None:
         with suppress(RenderError):
             for source in traffic_queries(checks.traffic, spec, namespace, name, weight=1):

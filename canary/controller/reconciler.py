@@ -18,10 +18,12 @@ from canary.act.reading import still_so
 from canary.act.status import StatusWriter
 from canary.checks.judges.against import Against
 from canary.checks.judges.answers import Answers
-from canary.checks.queries import Backend
+from canary.checks.queries import Backend, gate_query
 from canary.checks.resolve import ResolvedCheck
 from canary.checks.sources import Source
+from canary.checks.sources.web import Web
 from canary.checks.traffic import TRAFFIC
+from canary.controller.asking import Asking, Question
 from canary.controller.clock import Alarm, Clock
 from canary.controller.conditions import Conditions
 from canary.controller.fence import Fence
@@ -33,6 +35,7 @@ from canary.decide.actions import EmitEvent
 from canary.decide.comparing import settled_from
 from canary.decide.engine import decide
 from canary.decide.facts import Facts, Problem
+from canary.decide.gates import asked, declared
 from canary.decide.reasons import CONTESTED, LOWERED_BY_HAND
 from canary.decide.recovery import adopt
 from canary.decide.scope import Decision, Scope, measuring
@@ -43,6 +46,7 @@ from canary.fair import Limit
 from canary.kube import Kube
 from canary.kube.retry import ROUTE_WRITE
 from canary.metrics.port import Provider
+from canary.model.gates import HttpGate
 from canary.model.measurement import Answered, Compared, Counts, Measured, Reading, Sample, Timed
 from canary.model.rollout import RolloutSpec
 from canary.model.status import ACTIVE, Phase, RolloutStatus
@@ -204,6 +208,7 @@ class Reconciler:
         self._measurements = Measurements(
             deps.clock, deps.provider, self._render, self.post, key, weigh=weigh, pace=deps.pace
         )
+        self._asking = Asking(deps.clock, deps.provider, self._render_gate, self.wake, key, pace=deps.pace)
         self._fresh = True
         self._since: datetime | None = None
         self._epoch = deps.fence.epoch
@@ -249,6 +254,7 @@ class Reconciler:
         finally:
             self._alarm.cancel()
             await self._measurements.stop()
+            await self._asking.stop()
             await self._executor.stop()
             await self._record.stop()
 
@@ -297,6 +303,8 @@ class Reconciler:
         how = self._record.urgency(rollout, observation.status)
         wrote = False if result.moved else await self._write_status(observation.status, how)
         self._measure(observation)
+        if observation.spec.asks_gates:
+            self._ask(observation)
         deps.telemetry.tick(time.perf_counter() - started)
         if result.moved or result.failed or wrote:
             _say(rollout, observation, result, wrote=wrote, seconds=time.perf_counter() - started)
@@ -363,6 +371,7 @@ class Reconciler:
             unwritten=self._executor.unwritten,
             unscaled=self._executor.unscaled,
             time_of_day=deps.kube.server_time if self._spec is not None and self._spec.gated else None,
+            gate=self._asking.answer,
             good=self._measurements.good,
         )
 
@@ -423,6 +432,16 @@ class Reconciler:
             evidence_since = step.evidence_since if step is not None else None
             self._measurements.sync((*checks, *also), since, settled, observation.facts.settle, evidence_since)
 
+    def _ask(self, observation: Observation) -> None:
+        """Ask the system that the gate of the step names, where the run waits for nothing else that takes its time."""
+        scope = Scope(observation.spec, observation.status, observation.facts)
+        whom, gate = asked(scope), declared(scope)
+        if whom is None or gate is None:
+            self._asking.sync(None)
+            return
+        interval = gate.pause.total_seconds()
+        self._asking.sync(Question(whom, interval, scope.run.number, scope.step.started_at))
+
     @staticmethod
     def _settled(observation: Observation) -> dict[str, datetime]:
         """By comparison, from when on its counters may be read."""
@@ -438,6 +457,25 @@ class Reconciler:
         if self._spec is None or self._status is None:
             raise AssertionError("measuring only follows a tick")
         return self._rendering(check, backend, self._spec, self._status)
+
+    def _render_gate(self, gate: HttpGate) -> Web:
+        if self._spec is None or self._status is None:
+            raise AssertionError("asking only follows a tick")
+        namespace, name = self.key
+        status = self._status
+        revision = status.run.revision if status.run is not None else ""
+        index = status.step.index if status.step is not None else 0
+        kind = self._spec.steps[index - 1].kind if 0 < index <= len(self._spec.steps) else "gate"
+        return gate_query(
+            gate,
+            self._spec,
+            namespace,
+            name,
+            weight=float(status.split.desired),
+            step=kind,
+            revision=revision,
+            swapped=status.swapped,
+        )
 
     def _telemeter(self, before: RolloutStatus, observation: Observation) -> None:
         namespace, name = self.key

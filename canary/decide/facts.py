@@ -11,7 +11,7 @@ from typing import Self
 from canary.checks.resolve import ResolvedCheck
 from canary.checks.traffic import Counters
 from canary.decide.reasons import INVALID
-from canary.model.measurement import Measured, Reading
+from canary.model.measurement import Measured, Measurement, Reading
 from canary.model.requests import Request
 from canary.model.rollout import RouteKind
 from canary.model.status import Outcome, RolloutStatus
@@ -244,5 +244,7 @@ class Facts:
     """Looked at only where the Rollout declares `scale`, or has something left of it."""
     time_of_day: datetime | None = None
     """What the API server's clock says, which is set by its people: for hours of the week and nothing else. None: nobody knows."""
+    gate: Measurement | None = None
+    """What the system said last that the gate of the step asks. Only this controller has heard it."""
     good: Mapping[str, datetime] = field(default_factory=dict)
     """Comparisons that have proved the canary good, and since when they have counted. Only this controller has seen it."""

@@ -181,8 +181,8 @@ def time_left(scope: Scope) -> Hold | None:
 
 def gate_closed(scope: Scope) -> Hold | None:
     """Something else has to say that the next step may begin."""
-    words = gates.closed(scope) if scope.spec.gated else ""
-    return Hold(reasons.GATE_CLOSED, f"{words}; {_held_at(scope)}") if words else None
+    closed = gates.closed(scope) if scope.spec.gated else None
+    return Hold(closed.reason, f"{closed.words}; {_held_at(scope)}") if closed is not None else None
 
 
 def unapproved(scope: Scope) -> Hold | None:

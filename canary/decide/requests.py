@@ -101,7 +101,7 @@ def _promote(scope: Scope, _request: Request) -> Answer:
         case Phase.PROGRESSING if approval.declared(scope):
             return _done(f"{scope.step_text} is approved", approval.give(scope).goto())
         case Phase.PROGRESSING:
-            gate = f" ({closed})" if (closed := gates.closed(scope)) else ""
+            gate = f" ({closed.words})" if (closed := gates.closed(scope)) is not None else ""
             return _refused(f"{scope.step_text} waits for no approval{gate}; `promote --full` skips the rest")
         case Phase.PROMOTING if scope.run.outcome is None and scope.spec.promotion_mode is Promotion.AWAIT:
             return _done("returning traffic to stable", scope.with_(step=approved(scope.step)).goto())

@@ -7,6 +7,7 @@ bound, and of its text no sentence repeats more than the one value that was expe
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import re
 import ssl
@@ -47,6 +48,8 @@ AT_A_TIME = 32
 """Pieces after which everybody else has a turn."""
 _NUMBER = re.compile(r"-?[0-9]{1,30}(?:\.[0-9]{1,30})?(?:[eE][+-]?[0-9]{1,3})?")
 _LONGEST_VALUE = 80
+LONGEST_SAID = 240
+"""Characters of what an answer says for people to read."""
 _LONGEST = 60.0
 AT_ONCE = 4 * 1024
 """Bytes of an answer from which on a thread makes something of it. A path may look at each of its values."""
@@ -313,8 +316,10 @@ class _Made:
 
     def __init__(self, query: Query, source: Web, now: datetime, shown: Shown | None, answered: str) -> None:
         self._query, self._source, self._now, self._shown, self._answered = query, source, now, shown, answered
+        self._content = b""
 
     def measurement(self, status: int, content: bytes) -> Measurement:
+        self._content = content
         expected = self._source.expected
         if expected is not None and status in expected.status:
             return self._expected(expected, content)
@@ -390,7 +395,26 @@ class _Made:
             raise _Senseless(withheld(str(error), self._shown)) from error
 
     def _sample(self, good: bool, note: str) -> Sample:
-        return Sample(float(good), self._now, self._query.text, (float(good),), note=note)
+        return Sample(float(good), self._now, self._query.text, (float(good),), note=note, said=self._said())
+
+    def _said(self) -> str:
+        """What the answer says for people to read, where that was asked for: on one line, and short."""
+        tells = self._source.tells
+        if tells is None:
+            return ""
+        text = self._content.decode("utf-8", "replace")
+        if tells:
+            try:
+                found = self._places(tells, self._content, 1)
+            except _Senseless:
+                return ""
+            value = found[0].value if found else None
+            text = "" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        if self._shown is not None and self._shown.is_told_in(text):
+            return WITHHELD
+        clean = "".join(letter if letter.isprintable() else " " for letter in text[: 4 * LONGEST_SAID])
+        words = " ".join(clean.split())
+        return words if len(words) <= LONGEST_SAID else f"{words[:LONGEST_SAID]}…"
 
     def _malformed(self, reason: str, message: str) -> Malformed:
         return Malformed(self._now, reason, message, self._query.text)

@@ -386,6 +386,11 @@ class RolloutSpec(ApiModel):
         """Whether any step has a gate."""
         return any(step.gate is not None for step in self.steps)
 
+    @cached_property
+    def asks_gates(self) -> bool:
+        """Whether the gate of any step is another system."""
+        return any(step.gate is not None and step.gate.http is not None for step in self.steps)
+
     def plan_hash(self) -> str:
         """Ten hex digits over what a run is bound to: routes, pair, workloads and steps.
 
@@ -404,6 +409,8 @@ class RolloutSpec(ApiModel):
         for step in plan["steps"]:
             if step.get("mirror") and step["mirror"]["comparer"] is None:
                 del step["mirror"]["comparer"]
+            if step.get("gate"):
+                step["gate"] = {name: said for name, said in step["gate"].items() if said is not None}
         return digest(plan)
 
 

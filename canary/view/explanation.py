@@ -15,7 +15,7 @@ from canary.model.status import CheckStatus, VerdictKind
 from canary.preflight.findings import MissingGrant, Reason
 from canary.routes.key import RouteKey
 from canary.view.explain_run import about_run
-from canary.view.gates import opening, replica_words
+from canary.view.gates import gate_lines, open_when, replica_words
 from canary.view.mirrors import mirror_lines
 from canary.view.opt_in import match_lines
 from canary.view.rollout import (
@@ -174,12 +174,9 @@ def _held(rollout: RolloutView, now: datetime, program: str) -> Iterator[str]:
             f"Waiting for an approval: `{program} promote {rollout.name} -n {rollout.namespace}` gives it; "
             f"`{program} abort {rollout.name} -n {rollout.namespace}` sends all traffic back to stable."
         )
-    window = gate_wanted(rollout)
-    if window is not None and (opens := opening(window, now)):
-        yield (
-            f"Its gate is a window ({window}), which {opens}, by the API server's clock; "
-            f"`{program} promote {rollout.name} -n {rollout.namespace} --full` skips it with all that is left."
-        )
+    if (gate := gate_wanted(rollout)) is not None:
+        skip = f"`{program} promote {rollout.name} -n {rollout.namespace} --full` skips it with all that is left"
+        yield from gate_lines(gate, step, now, skip)
     if words := replica_words(rollout.status):
         yield f"{words[0].upper()}{words[1:]} (spec.scale)."
     if step.hold_until is not None and step.hold_until > now:
@@ -383,8 +380,8 @@ def _next_step(rollout: RolloutView, now: datetime, program: str) -> Iterator[st
             conditions.append("every gateway accepts the routes")
         if approval_wanted(rollout):
             conditions.append("somebody approves it")
-        if (window := gate_wanted(rollout)) is not None:
-            conditions.append(f"its window ({window}) is open")
+        if (gate := gate_wanted(rollout)) is not None:
+            conditions.append(open_when(gate))
         if resuming:
             pass  # resuming begins the hold anew
         elif step.hold_until is not None and step.hold_until > now:

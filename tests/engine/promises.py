@@ -219,6 +219,12 @@ class Promises:
             and not self._early(index, facts)
         ):
             return "its hold is not over"
+        gate = step.gate
+        if gate is not None and gate.http is not None and not full:
+            found, life = self.world.gate, self.world.since or facts.now
+            yes = isinstance(found, Sample) and found.value == 1 and found.at >= max(reached, life)
+            if not yes or found is None or facts.now - found.at > gate.pause:
+                return "its gate has not said yes at this step, within one interval, to who has the run now"
         approved = memory.step is not None and memory.step.approved
         asked = facts.request.id if facts.request is not None and facts.request.verb == "promote" else ""
         once = self.used.setdefault(asked, (number, index)) == (number, index)

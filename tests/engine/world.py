@@ -265,6 +265,8 @@ class World:
     unwritten: dict[RouteKey, str] = field(default_factory=dict)
     good: dict[str, datetime] = field(default_factory=dict)
     """Comparisons that have proved the canary good, in this life, and since when they have counted."""
+    gate: Measurement | None = None
+    """What the gate of the step said last, in this life."""
     around: Documents = AROUND
     scaling: ScalingView = field(default_factory=lambda: ScalingView(known=True))
     denied: frozenset[str] = frozenset()
@@ -371,6 +373,7 @@ class World:
             unwritten=dict(self.unwritten),
             scaling=self.scaling,
             time_of_day=self.now + self.wall,
+            gate=self.gate,
             good=dict(self.good),
         )
 
@@ -492,6 +495,7 @@ class World:
         self.unwritten.clear()
         self.scaling = replace(self.scaling, failed="", denied=False)
         self.good.clear()
+        self.gate = None
         self.memory, self.news, self.settling, self.writes_in_step, self.counted = None, [], None, 0, None
 
     def perform(self, action: Action) -> None:
@@ -755,6 +759,13 @@ class World:
         for name in self.routes:
             self._answer(name)
         self.gateways = keep
+
+    def hear(self, answer: bool | str, said: str = "") -> None:
+        """The gate was asked now: it says yes or no, and in which words; or it could not be asked, for this reason."""
+        if isinstance(answer, str):
+            self.gate = Unreachable(self.now, answer, said)
+        else:
+            self.gate = Sample(float(answer), self.now, said=said)
 
     def measure(self, value: float | str = 0.0, check: str | None = None) -> None:
         """Every check (or one) is measured: a number, or one of the ways of not knowing."""

@@ -61,6 +61,23 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("an unknown field", {"colour": "red"}, "colour"),
     ("an unknown field of a step", {"steps": [{"weight": 1, "wait": "5m"}]}, "steps.0.wait"),
     ("a step of another version", {"steps": [{"weight": 1, "gate": {"http": {}}}]}, "steps.0.gate"),
+    ("a gate of nothing", {"steps": [{"gate": {}}]}, "steps.0.gate"),
+    (
+        "a gate of hours and of a system",
+        {"steps": [{"gate": {"window": {}, "http": {"url": "https://a.example.com"}}}]},
+        "steps.0.gate",
+    ),
+    ("hours with an interval", {"steps": [{"gate": {"window": {}, "interval": "1m"}}]}, "steps.0.gate"),
+    (
+        "a policy for no timeout",
+        {"steps": [{"gate": {"http": {"url": "https://a.example.com"}, "onTimeout": "Pause"}}]},
+        "steps.0.gate",
+    ),
+    (
+        "a gate with a number",
+        {"steps": [{"gate": {"http": {"url": "https://a.example.com", "jsonPath": "$.n"}}}]},
+        "steps.0.gate.http.jsonPath",
+    ),
     ("a mirror of no share", {"steps": [{"mirror": {}}]}, "steps.0.mirror"),
     ("a mirror of nothing", {"steps": [{"mirror": {"percent": 0}}]}, "steps.0.mirror.percent"),
     ("a mirror of more than all", {"steps": [{"mirror": {"percent": 101}}]}, "steps.0.mirror.percent"),
