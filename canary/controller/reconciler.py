@@ -27,6 +27,7 @@ from canary.controller.asking import Asking, Question
 from canary.controller.clock import Alarm, Clock
 from canary.controller.conditions import Conditions
 from canary.controller.fence import Fence
+from canary.controller.jobs import Jobs, RunOf
 from canary.controller.measure import Measurements, Pace
 from canary.controller.priority_queue import PriorityQueue
 from canary.controller.rendering import Rendering
@@ -102,6 +103,13 @@ class Deps:
     pace: Pace = field(default_factory=Pace)
     queue: PriorityQueue = field(default_factory=PriorityQueue)
     conditions: Conditions = field(default_factory=Conditions)
+    jobs: Jobs | None = None
+
+    async def close(self) -> None:
+        """Lets go of workers, and of what is still to be done for runs that are over."""
+        self.conditions.close()
+        if self.jobs is not None:
+            await self.jobs.close()
 
 
 @dataclass(slots=True)
@@ -206,9 +214,10 @@ class Reconciler:
         self._turn: asyncio.Future[None] | None = None
         weigh = deps.conditions.of(*key)
         self._measurements = Measurements(
-            deps.clock, deps.provider, self._render, self.post, key, weigh=weigh, pace=deps.pace
+            deps.clock, deps.provider, self._render, self.post, key, weigh=weigh, pace=deps.pace, jobs=deps.jobs
         )
         self._asking = Asking(deps.clock, deps.provider, self._render_gate, self.wake, key, pace=deps.pace)
+        self._tidied = False
         self._fresh = True
         self._since: datetime | None = None
         self._epoch = deps.fence.epoch
@@ -419,6 +428,7 @@ class Reconciler:
         since = run.traffic_since if run is not None else None
         if not observation.status.active or run is None or run.outcome is not None:
             self._measurements.sync((), None)
+            self._tidy_jobs(observation)
         elif since is None:
             self._measurements.sync(also, None)  # what the canary gets before the routes send it anything
         elif measuring(observation.spec, observation.status):
@@ -426,11 +436,28 @@ class Reconciler:
             checks = (
                 check
                 for check in observation.facts.checks
-                if check.name in settled or not isinstance(check.judge, Against | Answers)
+                if check.name in settled or not (isinstance(check.judge, Against | Answers) or check.lasts is not None)
             )
             step = observation.status.step
             evidence_since = step.evidence_since if step is not None else None
-            self._measurements.sync((*checks, *also), since, settled, observation.facts.settle, evidence_since)
+            run_of = self._jobs_for(observation)
+            self._measurements.sync((*checks, *also), since, settled, observation.facts.settle, evidence_since, run_of)
+
+    def _tidy_jobs(self, observation: Observation) -> None:
+        """Once, where a run is over when it is taken over: what it has left running is removed."""
+        over = observation.status.active and not self._tidied
+        if not over or all(check.lasts is None for check in observation.facts.checks):
+            return
+        self._tidied = True
+        if self._deps.jobs is not None:
+            self._deps.jobs.remove(self.key[0], observation.facts.uid)
+
+    def _jobs_for(self, observation: Observation) -> RunOf | None:
+        """For whom Jobs of checks run now; None: there are no such checks."""
+        run, step = observation.status.run, observation.status.step
+        if run is None or step is None or all(check.lasts is None for check in observation.facts.checks):
+            return None
+        return RunOf(*self.key, observation.facts.uid, run.number, step.started_at)
 
     def _ask(self, observation: Observation) -> None:
         """Ask the system that the gate of the step names, where the run waits for nothing else that takes its time."""
@@ -444,9 +471,11 @@ class Reconciler:
 
     @staticmethod
     def _settled(observation: Observation) -> dict[str, datetime]:
-        """By comparison, from when on its counters may be read."""
-        settle, found = observation.facts.settle, {}
+        """By comparison, from when on its counters may be read; by Job, since when its step lasts, once that is reached."""
+        settle, found, step = observation.facts.settle, dict[str, datetime](), observation.status.step
         for check in observation.facts.checks:
+            if check.lasts is not None and step is not None and step.evidence_since is not None:
+                found[check.name] = step.started_at
             if isinstance(check.judge, Against | Answers):
                 at = settled_from(check.judge, observation.status.check(check.name), settle)
                 if at is not None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from canary.act.events import EventRecorder
 from canary.checks.sources.comparer import Comparer
+from canary.checks.sources.job import Job
 from canary.checks.sources.prometheus import Prometheus
 from canary.checks.sources.web import Web
 from canary.controller.autoscalers import AutoscalerInformers
@@ -20,6 +21,7 @@ from canary.controller.clock import Clock, SystemClock
 from canary.controller.comparers import replicas
 from canary.controller.handlers import watch
 from canary.controller.informers import Informers
+from canary.controller.jobs import Jobs
 from canary.controller.leadership import Leadership
 from canary.controller.lookout import Lookout
 from canary.controller.manager import Manager
@@ -116,8 +118,17 @@ async def serve(
             stack.push_async_callback(provider.close)
         recorder = await stack.enter_async_context(EventRecorder(kube))
         clock = clock or SystemClock()
-        deps = Deps(kube, Store(platform=platform(settings)), recorder, provider, telemetry, clock, sight=Sight(clock))
-        stack.callback(deps.conditions.close)
+        deps = Deps(
+            kube,
+            Store(platform=platform(settings)),
+            recorder,
+            provider,
+            telemetry,
+            clock,
+            sight=Sight(clock),
+            jobs=Jobs(kube, clock),
+        )
+        stack.push_async_callback(deps.close)
         leadership: Leadership | None = None
         if settings.lease is not None:
             # Given back when the manager has ended, and not before.
@@ -276,6 +287,7 @@ def providers(settings: Settings, kube: Kube) -> Providers:
     secrets = Secrets(partial(secret, kube), own)
     return Providers(
         {
+            Job: Jobs(kube, SystemClock()),
             Comparer: ComparerProvider(partial(replicas, kube)),
             Prometheus: PrometheusProvider(settings.prometheus_url, hosts, credentials=shows, secrets=secrets),
             Web: WebProvider(hosts, secrets=secrets),

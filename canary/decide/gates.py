@@ -105,12 +105,18 @@ def waited_for(scope: Scope) -> Scope:
     if asked(scope) is None:
         return scope
     if scope.step.gate is None:
-        return scope.with_(step=gate_waited_for(scope.step, scope.now))
+        return scope.with_(step=gate_waited_for(scope.step, _since(scope)))
     found = _heard(scope)
     if found is None:
         return scope
     step = gate_heard(scope.step, answer_of(found), _reason(found), said(found), found.at)
     return scope.with_(step=step) if step is not scope.step else scope
+
+
+def _since(scope: Scope) -> datetime:
+    """Since when it is waited: the end of the hold, which is on record, or, where that says nothing of it, now."""
+    over = scope.step.hold_until
+    return scope.now if over is None or over > scope.now or scope.step.approved else over
 
 
 def times_out(scope: Scope) -> datetime | None:

@@ -243,8 +243,13 @@ def first_hold(scope: Scope, rules: tuple[Rule, ...]) -> Hold | None:
 
 
 def fresh_for(check: ResolvedCheck) -> timedelta:
-    """How long a measurement counts as evidence for a rise: about one interval, with what it is jittered by."""
-    return timedelta(seconds=1.2 * max(check.settings.interval.seconds, SHORTEST_INTERVAL) + 1)
+    """How long a measurement counts as evidence for a rise: about one interval, with what it is jittered by.
+
+    Of a Job, which is as old as its beginning: until the next one has ended.
+    """
+    return 2 * (check.lasts or timedelta(0)) + timedelta(
+        seconds=1.2 * max(check.settings.interval.seconds, SHORTEST_INTERVAL) + 1
+    )
 
 
 def _holding(scope: Scope, wait: str = "") -> Hold:

@@ -178,9 +178,7 @@ def gate_heard(step: StepStatus, answer: GateAnswer, reason: str, message: str, 
     """What its gate said when it was asked at a time. A yes is what is waited for, so the wait begins anew with it."""
     before = step.gate or GateStatus(since=at)
     since = at if answer is GateAnswer.YES else before.since
-    said = _evolved(
-        before, since=since, answer=answer, reason=reason[:64], message=message[:MOST_SAID], asked_at=at
-    )
+    said = _evolved(before, since=since, answer=answer, reason=reason[:64], message=message[:MOST_SAID], asked_at=at)
     return _evolved(step, gate=said)
 
 

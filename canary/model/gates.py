@@ -261,9 +261,9 @@ class Gate(ApiModel):
             description="Ask another system, once the step has held its time, until it says yes. A yes counts for one interval."
         ),
     ] = None
-    interval: Annotated[
-        Duration | None, Field(description="Time between two requests, at least 1s. Default: 30s.")
-    ] = None
+    interval: Annotated[Duration | None, Field(description="Time between two requests, at least 1s. Default: 30s.")] = (
+        None
+    )
     timeout: Annotated[
         Duration | None,
         Field(

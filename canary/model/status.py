@@ -213,9 +213,7 @@ class StepStatus(ApiModel):
         Timestamp | None, Field(description="Since when some gateway has not accepted a route.")
     ] = None
     approved: Annotated[bool, Field(description="Somebody approved this step.")] = False
-    gate: Annotated[
-        GateStatus | None, Field(description="What its gate says, once the step has held its time.")
-    ] = None
+    gate: Annotated[GateStatus | None, Field(description="What its gate says, once the step has held its time.")] = None
 
     @property
     def evidence_since(self) -> datetime | None:

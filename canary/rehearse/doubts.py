@@ -51,7 +51,12 @@ def gate_doubts(spec: RolloutSpec) -> Iterator[str]:
     """Gates that may be closed for longer than a run may take."""
     for index, step in enumerate(spec.steps, 1):
         gate = step.gate
-        if spec.deadline is not None and gate is not None and gate.timeout is not None and gate.timeout.delta >= spec.deadline.delta:
+        if (
+            spec.deadline is not None
+            and gate is not None
+            and gate.timeout is not None
+            and gate.timeout.delta >= spec.deadline.delta
+        ):
             yield (
                 f"the gate of step {index} is given {gate.timeout}, and after {spec.deadline} every run fails, wherever it waits: raise "
                 "the deadline, or leave it out"

@@ -120,6 +120,8 @@ def first_look(check: ResolvedCheck, step: StepTime, first_traffic: float | None
         return max(step.settled + check.judge.lag.seconds, warm(check, first_traffic)) + SHORTEST_INTERVAL
     if isinstance(check.judge, Against):
         return None if step.why else reads(check.judge, check, step, first_traffic) + SHORTEST_INTERVAL
+    if check.lasts is not None:
+        return max(step.settled, warm(check, first_traffic)) + check.lasts.total_seconds()
     return max(step.settled + interval(check), warm(check, first_traffic))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from canary.checks.judges.succeeded import JOB_SUCCEEDED
 from canary.model.checks import TemplateKind
 from canary.model.rollout import RouteKind
 from canary.model.status import CheckStatus, VerdictKind
@@ -247,7 +248,10 @@ def _check(check: CheckStatus, now: datetime, *, active: bool) -> Iterator[str]:
     if check.value is None and check.evidence is not None:
         value, limit = "", limit.removeprefix(",")
     yield f"{clean(check.name)}{dry}: {check.verdict.value} ({clean(check.reason)});{value}{limit}."
-    if check.message and (check.verdict is not VerdictKind.PASS or check.evidence is not None):
+    told = (
+        check.evidence is not None or check.reason == JOB_SUCCEEDED
+    )  # what a Job said is worth reading when it passed, too
+    if check.message and (check.verdict is not VerdictKind.PASS or told):
         yield clean(check.message).rstrip(".") + "."
     if check.evidence is not None and check.evidence.looks:
         yield f"That rests on {counted(check.evidence.looks, 'look')} at the counters."

@@ -90,13 +90,16 @@ def test_what_another_system_says_is_shown() -> None:
     )
     words = told(waiting())
     assert "Waiting for its gate, deploys.example.com, which says no: freeze until Monday." in words
-    assert "It is asked every 30s. It was asked last at 10:39:30 UTC." in words
-    assert "If it says nothing else until 11:35:10 UTC, the run is rolled back." in words
+    assert "It is asked every 30s. It was asked last at 10:39:32 UTC." in words
+    assert "If it says nothing else until 11:35:12 UTC, the run is rolled back." in words
     assert "`canary promote shop -n team-shop --full` skips it with all that is left." in words
     assert "its gate (deploys.example.com) says yes" in words
-    assert "until 11:35:10 UTC, the run pauses." in told(waiting(onTimeout="Pause"))
+    assert "until 11:35:12 UTC, the run pauses." in told(waiting(onTimeout="Pause"))
     unknown = steps(view(waiting("Unknown", "no answer within 10 s")), NOW)[0].note
-    assert unknown == "waiting for its gate, deploys.example.com, which could not be asked (Timeout: no answer within 10 s)"
+    assert (
+        unknown
+        == "waiting for its gate, deploys.example.com, which could not be asked (Timeout: no answer within 10 s)"
+    )
     assert "says no" not in steps(view(waiting("Yes")), NOW)[0].note
     assert "\x1b" not in steps(view(waiting(message="\x1b[31mred")), NOW)[0].note
 

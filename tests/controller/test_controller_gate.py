@@ -54,7 +54,10 @@ async def test_an_abort_asks_for_no_window(world: World) -> None:
 def asking(**gate: Any) -> list[dict[str, Any]]:
     """A step whose gate asks another system, and one after it."""
     whom = {"url": "https://deploys.example.com/may-i/{{ rollout }}/{{ revision }}?step={{ step.kind }}"}
-    return [{"weight": 10, "hold": "5s", "gate": {"http": whom, "interval": "10s", **gate}}, {"weight": 50, "hold": "1h"}]
+    return [
+        {"weight": 10, "hold": "5s", "gate": {"http": whom, "interval": "10s", **gate}},
+        {"weight": 50, "hold": "1h"},
+    ]
 
 
 def asked(world: World) -> list[datetime]:

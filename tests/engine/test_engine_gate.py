@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from world import START, World, begun, spec_of
 
@@ -154,7 +154,8 @@ def test_a_run_stays_until_another_system_says_yes() -> None:
     """What it says meanwhile is shown; its yes is told."""
     made = asking()
     assert (made.share(), reason(made)) == (10, "Holding")
-    assert made.status.message == "asking its gate, deploys.example.com; held at 10 % (step 1/2)"
+    assert made.decision is not None
+    assert made.decision.message == "asking its gate, deploys.example.com; held at 10 % (step 1/2)"
     made.hear(False, "freeze until Monday")
     made.run()
     assert (made.share(), reason(made)) == (10, "GateClosed")
@@ -193,14 +194,19 @@ def test_a_yes_of_before_the_wait_is_none() -> None:
     made.now += timedelta(seconds=31)
     made.run()
     assert (made.share(), reason(made)) == (10, "Holding")
-    assert "again" in made.status.message
+    assert made.decision is not None
+    assert "asking its gate, a.example.com, again" in made.decision.message
+    made.hear(False)
+    made.run()
     made.recorded["step"]["gate"] |= {"answer": "Yes", "askedAt": made.recorded["step"]["gate"]["since"]}
     made.crash()
     made.run()
     assert made.share() == 10
 
 
-@pytest.mark.parametrize(("declared", "phase"), [(None, Phase.ROLLED_BACK), ("Rollback", Phase.ROLLED_BACK), ("Pause", Phase.PAUSED)])
+@pytest.mark.parametrize(
+    ("declared", "phase"), [(None, Phase.ROLLED_BACK), ("Rollback", Phase.ROLLED_BACK), ("Pause", Phase.PAUSED)]
+)
 def test_a_gate_that_does_not_open_in_time(declared: str | None, phase: Phase) -> None:
     """The time begins when the step has held its own. By default all traffic goes back."""
     made = asking(hold="60s", timeout="5m", **({} if declared is None else {"onTimeout": declared}))
@@ -231,6 +237,19 @@ def test_a_restart_gives_a_gate_no_more_time() -> None:
     made.hear("Unreachable", "nobody there")
     made.run()
     assert (made.share(), made.phase) == (0, Phase.ROLLED_BACK)
+
+
+def test_a_controller_that_dies_before_it_hears_anything() -> None:
+    """Then nothing of the gate is on record, and its time began with the end of the hold all the same."""
+    made = asking(hold="10s", timeout="5m")
+    assert "gate" not in made.recorded["step"]
+    made.crash()
+    made.now += timedelta(seconds=300)
+    made.run()
+    assert made.share() == 10
+    made.hear(False, "no")
+    made.run()
+    assert made.phase is Phase.ROLLED_BACK
 
 
 def test_a_forged_time_changes_nothing_but_itself() -> None:
@@ -316,12 +335,15 @@ def test_words_that_change_all_the_time_are_written_now_and_then() -> None:
     assert (made.status.step.gate.answer, made.status.step.gate.reason) == ("Unknown", "Timeout")
 
 
+@settings(max_examples=20, deadline=None)
 @given(st.data())
 def test_whatever_a_gate_says_and_whenever_a_controller_dies(data: st.DataObject) -> None:
     """The bystander objects to a rise without a yes of this step, of this life, and of the last interval."""
     made = asking(hold="10s", timeout="5m", interval="5s")
     for _ in range(data.draw(st.integers(1, 6))):
-        match data.draw(st.sampled_from(["yes", "no", "unknown", "crash", "wait", "unready", "ready", "pause", "resume"])):
+        match data.draw(
+            st.sampled_from(["yes", "no", "unknown", "crash", "wait", "unready", "ready", "pause", "resume"])
+        ):
             case "yes":
                 made.hear(True)
             case "no":

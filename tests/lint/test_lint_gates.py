@@ -43,7 +43,9 @@ def test_a_gate_with_too_little_time() -> None:
     """One answer is not much of a chance; and a deadline that is over first ends every run that waits."""
     found = [item for item in linted(rollout(steps=asking(timeout="30s"))).findings if item.rule is Rule.PLAN]
     assert [(item.field, "one no is too many" in item.text) for item in found] == [("spec.steps[0].gate.timeout", True)]
-    found = [item for item in linted(rollout(steps=asking(timeout="8h"), deadline="2h")).findings if item.rule is Rule.PLAN]
+    found = [
+        item for item in linted(rollout(steps=asking(timeout="8h"), deadline="2h")).findings if item.rule is Rule.PLAN
+    ]
     assert ["the gate of step 1 is given 8h, and after 2h every run fails" in item.text for item in found] == [True]
 
 

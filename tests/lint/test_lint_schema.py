@@ -119,7 +119,7 @@ BAD: list[tuple[Json, Edit, str, str]] = [
         template(),
         without("spec.prometheus"),
         "spec",
-        "a template has exactly one of: prometheus, web, compare, mirrored or traffic",
+        "a template has exactly one of: prometheus, web, job, compare, mirrored or traffic",
     ),
     (template(), at("spec.args.1", {"name": "limit"}), "spec.args[1]", "the same as spec.args[0] (name limit)"),
     (template(), at("spec.prometheus.address", "prom:9090"), "spec.prometheus.address", "is not an address"),

@@ -61,6 +61,22 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("an unknown field", {"colour": "red"}, "colour"),
     ("an unknown field of a step", {"steps": [{"weight": 1, "wait": "5m"}]}, "steps.0.wait"),
     ("a step of another version", {"steps": [{"weight": 1, "gate": {"http": {}}}]}, "steps.0.gate"),
+    *(
+        (f"a Job with {what}", {"checks": [{"name": "a", "job": {"image": "x", what: value}}]}, f"checks.0.job.{what}")
+        for what, value in {
+            "volumes": [{"name": "v", "hostPath": {"path": "/"}}],
+            "hostNetwork": True,
+            "envFrom": [{"secretRef": {"name": "s"}}],
+            "securityContext": {"privileged": True},
+            "runAsUser": 0,
+            "timeout": "0s",
+        }.items()
+    ),
+    (
+        "a Job with a Secret",
+        {"checks": [{"name": "a", "job": {"image": "x", "env": [{"name": "A", "valueFrom": {"secretKeyRef": {}}}]}}]},
+        "checks.0.job.env.0.valueFrom",
+    ),
     ("a gate of nothing", {"steps": [{"gate": {}}]}, "steps.0.gate"),
     (
         "a gate of hours and of a system",

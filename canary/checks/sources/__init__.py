@@ -14,6 +14,7 @@ from canary.checks.sources.auth import Auth
 from canary.checks.sources.buckets import Buckets
 from canary.checks.sources.comparer import Comparer
 from canary.checks.sources.counters import Counters
+from canary.checks.sources.job import Job
 from canary.checks.sources.prometheus import Prometheus
 from canary.checks.sources.web import Web
 from canary.model.checks import BucketUnit, Comparison
@@ -67,6 +68,7 @@ def compared(declared: Comparison) -> Source:
 SOURCES: Mapping[str, Callable[[Any], Source]] = {
     "prometheus": Prometheus.of,
     "web": Web.of,
+    "job": Job.of,
     "compare": compared,
     "mirrored": Comparer.of,
 }
