@@ -269,12 +269,19 @@ def whole() -> Json:
         "web": web,
         "compare": compare,
         "mirrored": {},
+        "job": {
+            "image": "x",
+            "command": ["a"],
+            "args": ["a"],
+            "env": [{"name": "a", "value": "a"}],
+            "resources": {"requests": {}, "limits": {}},
+        },
     }
     traffic = {"template": {"name": "traffic"}, "prometheus": prometheus}
     field = {"name": "beta", "value": "1", "type": "Exact"}
     made = rollout(checks=[check], traffic=traffic, routes=[{"name": "shop", "rules": ["a"]}])
     made["spec"]["steps"][0]["match"] = [{"headers": [field], "queryParams": [dict(field)]}]
-    made["spec"]["steps"][0]["gate"] = {"window": dict(OFFICE)}
+    made["spec"]["steps"][0]["gate"] = {"window": dict(OFFICE), "http": web | {"expect": dict(expect)}}
     made["spec"]["scale"] = {"canary": "MatchShare"}
     made["spec"]["steps"][0]["mirror"] = {"percent": 20, "comparer": {"service": "compare", "port": 8080}}
     return made
