@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from canary.checks.queries import check_questions, gate_query, gates_of
 from canary.checks.traffic import TRAFFIC, traffic_queries
+from canary.controller.vouching import vouched_if_known
+from canary.decide.approval import NOBODY_CHECKS
 from canary.decide.facts import Problem
 from canary.errors import RenderError
 from canary.fair import FairLimit
 from canary.metrics.port import Query
+from canary.model.rollout import RolloutSpec
 from canary.model.status import Phase
 from canary.observe.checks import kept_template, resolve_checks, templates_of
 from canary.observe.rollout import Rollout
@@ -112,7 +115,19 @@ class QueryValidation:
             if refusal is not None:
                 said = f"{query.source.PROVIDER} refuses the query: " if refusal.asked else ""
                 problems.append(Problem(field, f"{said}{refusal.words}"))
+        if rollout.spec is not None and rollout.spec.names_approvers:
+            async with self._limit.held((rollout.namespace, rollout.name), "approvals"):
+                known = await vouched_if_known(self._deps.kube, rollout.namespace, rollout.name)
+            if known is False:
+                problems.append(Problem(_first_approvers(rollout.spec), NOBODY_CHECKS))
         return tuple(dict.fromkeys(problems))  # the two of spec.traffic are mostly refused in the same words
+
+
+def _first_approvers(spec: RolloutSpec) -> str:
+    named = (
+        index for index, step in enumerate(spec.steps) if step.approval is not None and step.approval.by is not None
+    )
+    return f"spec.steps[{next(named)}].approval.by"
 
 
 def _queries(deps: Deps, rollout: Rollout) -> list[tuple[str, Query]]:

@@ -32,7 +32,9 @@ from canary.controller.measure import Measurements, Pace
 from canary.controller.priority_queue import PriorityQueue
 from canary.controller.rendering import Rendering
 from canary.controller.sight import Sight
+from canary.controller.vouching import vouched_if_known
 from canary.decide.actions import EmitEvent
+from canary.decide.approval import APPROVING
 from canary.decide.comparing import settled_from
 from canary.decide.engine import decide
 from canary.decide.facts import Facts, Problem
@@ -78,6 +80,9 @@ FINISHED = End.FINISHED
 
 MOST_IN_VAIN = 3
 """Ticks in a row that only read again, after which the next one waits."""
+
+TRY_AGAIN = 2.0
+"""Seconds until it is tried again whether requests are checked, where the API server did not say."""
 
 OTHER_WRITES = 32
 """Writes that move no traffic that may be under way at a time, of all runs together; namespaces take turns."""
@@ -218,6 +223,8 @@ class Reconciler:
         )
         self._asking = Asking(deps.clock, deps.provider, self._render_gate, self.wake, key, pace=deps.pace)
         self._tidied = False
+        self._vouched: bool | None = None
+        self._vouching: tuple[str, asyncio.Task[None]] | None = None
         self._fresh = True
         self._since: datetime | None = None
         self._epoch = deps.fence.epoch
@@ -264,6 +271,8 @@ class Reconciler:
             self._alarm.cancel()
             await self._measurements.stop()
             await self._asking.stop()
+            if self._vouching is not None:
+                self._vouching[1].cancel()
             await self._executor.stop()
             await self._record.stop()
 
@@ -291,7 +300,7 @@ class Reconciler:
         received = Received(measurements, traffic, self._refusals)
         gate = deps.fence.gate()
         observation = observe(
-            deps, key, rollout, self._spec, status, received, self._resolver, self._standing(), views=self._views
+            deps, key, rollout, self._spec, status, received, self._resolver, self._standing(rollout), views=self._views
         )
         if _number(observation.status) != _number(status) and not deps.store.around.complete:
             return FINISHED  # a run would begin: the manager looks again when it is known what it would find
@@ -368,8 +377,10 @@ class Reconciler:
         at, now = self._deps.store.recorded_at(self.key), self._deps.kube.server_time
         return max(now - at, timedelta(0)) if at is not None and now is not None else None
 
-    def _standing(self) -> Standing:
+    def _standing(self, rollout: Rollout) -> Standing:
         deps = self._deps
+        if self._spec is not None and self._spec.names_approvers:
+            self._vouch(rollout)
         return Standing(
             turn=deps.fence.turn,
             over=deps.fence.over,
@@ -381,6 +392,7 @@ class Reconciler:
             unscaled=self._executor.unscaled,
             time_of_day=deps.kube.server_time if self._spec is not None and self._spec.gated else None,
             gate=self._asking.answer,
+            vouched=self._vouched,
             good=self._measurements.good,
         )
 
@@ -458,6 +470,23 @@ class Reconciler:
         if run is None or step is None or all(check.lasts is None for check in observation.facts.checks):
             return None
         return RunOf(*self.key, observation.facts.uid, run.number, step.started_at)
+
+    def _vouch(self, rollout: Rollout) -> None:
+        """Try, for each request that may approve something, whether its word on who asks can be taken."""
+        raw = rollout.request.raw if rollout.request is not None and rollout.request.known in APPROVING else ""
+        if raw == (self._vouching[0] if self._vouching is not None else ""):
+            return
+        if self._vouching is not None:
+            self._vouching[1].cancel()
+        self._vouched, self._vouching = None, None
+        if raw:
+            self._vouching = raw, asyncio.create_task(self._try(), name="try whether requests are checked")
+
+    async def _try(self) -> None:
+        while (found := await vouched_if_known(self._deps.kube, *self.key)) is None:
+            await self._deps.clock.sleep(TRY_AGAIN)
+        self._vouched = found
+        self.wake()
 
     def _ask(self, observation: Observation) -> None:
         """Ask the system that the gate of the step names, where the run waits for nothing else that takes its time."""

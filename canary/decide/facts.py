@@ -218,6 +218,8 @@ class Facts:
     traffic: Reading | None = None
     """What the counters of both backends said last; None: nobody has looked since the last decision."""
     request: Request | None = None
+    vouched: bool | None = None
+    """Whether an admission policy sees to it that the request is by whom it says; None: that is being tried, or nobody has to know."""
     problems: tuple[Problem, ...] = ()
     findings: tuple[Finding, ...] = ()
     """Why what stands around the routes would serve no run; during one only what their gateways may not be asked for."""

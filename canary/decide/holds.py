@@ -189,7 +189,7 @@ def unapproved(scope: Scope) -> Hold | None:
     """A person has to say that the next step may begin."""
     if not approval.wanted(scope):
         return None
-    message = f"waiting for `canary promote` at {scope.traffic_text} ({scope.step_text})"
+    message = f"waiting for `canary promote`{approval.by(scope)} at {scope.traffic_text} ({scope.step_text})"
     return Hold(reasons.AWAITING_APPROVAL, message)
 
 

@@ -31,8 +31,11 @@ class Answer:
 
 
 def serve(scope: Scope, request: Request) -> Next:
-    """Do what a request asks for, once, and record what came of it."""
-    answer = _done_before(scope, request) or _handle(scope, request)
+    """Do what a request asks for, once, and record what came of it. One of which nobody knows yet who asks waits for that."""
+    done = _done_before(scope, request)
+    if done is None and approval.unknown(scope, request):
+        return scope.goto()
+    answer = done or _handle(scope, request)
     record = answered(request, scope.now, answer.outcome, answer.message)
     to = answer.to or scope.goto()
     if isinstance(to, Decision):
@@ -47,7 +50,8 @@ def _handle(scope: Scope, request: Request) -> Answer:
     if handler is None:
         verbs = ", ".join(verb.value for verb in Verb)
         return _refused(f"there is no verb {request.verb!r}; there are: {verbs}")
-    return handler(scope, request)
+    not_by_them = approval.not_by_them(scope, request)
+    return _refused(not_by_them) if not_by_them else handler(scope, request)
 
 
 def _done(message: str, to: Next | None = None) -> Answer:

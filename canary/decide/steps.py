@@ -129,5 +129,5 @@ def _wants(scope: Scope) -> str:
         what = f"its window ({window})" if window is not None else f"its gate ({declared.gate})"
         parts.append(f"then wait for {what}")
     if approval.declared(scope):
-        parts.append("then wait for approval")
+        parts.append(f"then wait for approval{approval.by(scope)}")
     return ", ".join(parts)

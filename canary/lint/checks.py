@@ -102,6 +102,11 @@ def rollout_findings(document: Document, spec: RolloutSpec, world: World) -> Fou
     yield from mirrored.unread(document, spec)
     for number, whom in gates_of(spec):
         yield from _gate(document, spec, whom, number)
+    for number, step in enumerate(spec.steps):
+        if step.approval is not None and step.approval.by is not None:
+            words = "who approves is only known where the admission policy of the component approvals is installed"
+            advice = "without it the Rollout is Invalid; see docs/gates.md"
+            yield document.finding(Severity.NOTE, Rule.PLAN, ("spec", "steps", number, "approval", "by"), words, advice)
     for words in gate_doubts(spec):
         yield document.finding(Severity.WARNING, Rule.PLAN, ("spec", "deadline"), words)
     yield from _traffic(document, spec, world)

@@ -387,6 +387,11 @@ class RolloutSpec(ApiModel):
         return any(step.gate is not None for step in self.steps)
 
     @cached_property
+    def names_approvers(self) -> bool:
+        """Whether any approval is to be by somebody in particular."""
+        return any(step.approval is not None and step.approval.by is not None for step in self.steps)
+
+    @cached_property
     def asks_gates(self) -> bool:
         """Whether the gate of any step is another system."""
         return any(step.gate is not None and step.gate.http is not None for step in self.steps)
@@ -409,6 +414,8 @@ class RolloutSpec(ApiModel):
         for step in plan["steps"]:
             if step.get("mirror") and step["mirror"]["comparer"] is None:
                 del step["mirror"]["comparer"]
+            if step.get("approval"):
+                step["approval"] = {name: said for name, said in step["approval"].items() if said is not None}
             if step.get("gate"):
                 step["gate"] = {name: said for name, said in step["gate"].items() if said is not None}
         return digest(plan)

@@ -50,6 +50,7 @@ class Standing:
     unscaled: CanaryError | None = None
     time_of_day: datetime | None = None
     gate: Measurement | None = None
+    vouched: bool | None = None
     good: Mapping[str, datetime] = field(default_factory=dict)
 
 
@@ -110,6 +111,7 @@ def gather(
         measurements=received.measurements,
         traffic=received.traffic,
         request=rollout.request,
+        vouched=standing.vouched,
         problems=tuple(problems),
         findings=tuple(_findings(store, rollout.namespace, spec, routes, undecided=undecided)),
         recorded=Recorded.of(rollout.status),

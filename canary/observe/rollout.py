@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from canary.decide.facts import Problem
-from canary.model.requests import Request, parse_request
+from canary.model.requests import AS_ANNOTATION, Request, parse_request
 from canary.model.rollout import RolloutSpec
 from canary.model.status import RolloutStatus
 from canary.observe.objects import FINALIZER, request_of
@@ -52,7 +52,7 @@ class Rollout:
             created=metadata.get("creationTimestamp", ""),
             deleting=metadata.get("deletionTimestamp") is not None,
             finalizer=FINALIZER in (metadata.get("finalizers") or []),
-            request=parse_request(request_of(document)),
+            request=parse_request(request_of(document), request_of(document, AS_ANNOTATION)),
             spec=spec,
             problem=problem,
             status=status,

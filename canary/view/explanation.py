@@ -22,6 +22,7 @@ from canary.view.opt_in import match_lines
 from canary.view.rollout import (
     RolloutView,
     approval_wanted,
+    approvers,
     asks,
     awaits_approval,
     extras,
@@ -165,6 +166,12 @@ def _step(rollout: RolloutView, now: datetime, program: str) -> Iterator[str]:
     yield from _held(rollout, now, program)
 
 
+def _by(rollout: RolloutView, index: int) -> str:
+    """Whose approval a step waits for, in words; empty: anybody's."""
+    named = (rollout.steps[index - 1].get("approval") or {}).get("by")
+    return f" by {approvers(named)}" if isinstance(named, dict) else ""
+
+
 def _held(rollout: RolloutView, now: datetime, program: str) -> Iterator[str]:
     """What a step that every gateway accepted still waits for."""
     step = rollout.status.step
@@ -172,7 +179,7 @@ def _held(rollout: RolloutView, now: datetime, program: str) -> Iterator[str]:
         return
     if approval_wanted(rollout):
         yield (
-            f"Waiting for an approval: `{program} promote {rollout.name} -n {rollout.namespace}` gives it; "
+            f"Waiting for an approval{_by(rollout, step.index)}: `{program} promote {rollout.name} -n {rollout.namespace}` gives it; "
             f"`{program} abort {rollout.name} -n {rollout.namespace}` sends all traffic back to stable."
         )
     if (gate := gate_wanted(rollout)) is not None:

@@ -187,11 +187,19 @@ def asks(step: Json) -> str:
                 words.append(f"mirror {clean(part)}/{clean(more.get('denominator', 100))}")
             case ("gate", dict()):
                 words.append(gate_words(step))
+            case ("approval", {"by": dict(named)}):
+                words.append(f"approval by {approvers(named)}")
             case ("match", list()):
                 words.append(f"match {_opting(value)}")
             case _:
                 words.append(clean(key))
     return " + ".join(words)
+
+
+def approvers(named: Json) -> str:
+    """Who may approve, as a step declares it: `alice, or group release-managers`."""
+    users, groups = ([*map(clean, named.get(kind) or ())] for kind in ("users", "groups"))
+    return ", or ".join([*users, *(f"group {group}" for group in groups)])
 
 
 def _opting(match: list[Any]) -> str:

@@ -41,7 +41,7 @@ from canary.decide.scope import Decision, Scope
 from canary.decide.writes import foreign
 from canary.errors import CanaryError, Conflict, Forbidden, NotFound, ShareError, SpecError, Unavailable, Unprocessable
 from canary.model.measurement import Malformed, Measured, Measurement, NoData, Reading, Sample, Unreachable
-from canary.model.requests import parse_request
+from canary.model.requests import claim, parse_request
 from canary.model.rollout import RolloutSpec, RouteKind, RouteRef
 from canary.model.status import Phase, RolloutStatus
 from canary.observe.routes import Viewer, view
@@ -226,6 +226,10 @@ class World:
     deleting: bool = False
     gone: bool = False
     request: str | None = None
+    claimed: str | None = None
+    """Who the request is said to be by."""
+    vouched: bool | None = None
+    """Whether somebody sees to it that this is true; None: that is not known yet."""
     recorded: Json = field(default_factory=dict)
     memory: RolloutStatus | None = None
     """What the controller knows; None while it is dead."""
@@ -359,7 +363,8 @@ class World:
             counters=resolve_traffic(self.spec.traffic, None) if self.spec.traffic is not None else None,
             measurements=tuple(self.news),
             traffic=self.counters,
-            request=parse_request(self.request),
+            request=parse_request(self.request, self.claimed),
+            vouched=self.vouched,
             problems=(*self.trouble, *self._problems(views, memory)),
             findings=tuple(findings(self.spec, NAMESPACE, self._sound(views), self.around)),
             recorded=Recorded.of(recorded),
@@ -797,6 +802,11 @@ class World:
     def ask(self, verb: str, *, id_: str = "", by: str = "alice", reason: str = "") -> None:
         """Somebody sets the request annotation; without an id it is a plain verb."""
         self.request = json.dumps({"id": id_, "verb": verb, "by": by, "reason": reason}) if id_ else verb
+
+    def ask_as(self, user: str, verb: str, *groups: str, id_: str) -> None:
+        """Somebody asks, and says who they are."""
+        self.ask(verb, id_=id_, by=user)
+        self.claimed = claim(user, groups, str(self.request))
 
     def revise(self, revision: str) -> None:
         """A new revision of the canary workload, rolled out at once."""

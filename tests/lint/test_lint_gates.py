@@ -6,7 +6,7 @@ from typing import Any
 
 from lint_kit import linted, rollout
 
-from canary.lint.findings import Rule
+from canary.lint.findings import Rule, Severity
 from canary.lint.run import lint
 from canary.lint.source import read
 
@@ -37,6 +37,14 @@ def test_a_gate_that_can_never_be_asked() -> None:
         assert found.field == "spec.steps[0].gate.http.url"
     fine = asking("https://deploys.example.com/{{ rollout }}/{{ revision }}?canary={{ canary.service }}")
     assert not linted(rollout(steps=fine)).findings
+
+
+def test_an_approval_by_somebody_needs_its_policy() -> None:
+    """That is for a cluster to have, so it is a note."""
+    steps = [{"weight": 10, "approval": {"by": {"users": ["alice"]}}}, {"weight": 50}]
+    (found,) = linted(rollout(steps=steps)).findings
+    assert (found.severity, found.field) == (Severity.NOTE, "spec.steps[0].approval.by")
+    assert "component approvals" in found.text
 
 
 def test_a_gate_with_too_little_time() -> None:

@@ -282,6 +282,7 @@ def whole() -> Json:
     made = rollout(checks=[check], traffic=traffic, routes=[{"name": "shop", "rules": ["a"]}])
     made["spec"]["steps"][0]["match"] = [{"headers": [field], "queryParams": [dict(field)]}]
     made["spec"]["steps"][0]["gate"] = {"window": dict(OFFICE), "http": web | {"expect": dict(expect)}}
+    made["spec"]["steps"][0]["approval"] = {"by": {"users": ["a"], "groups": ["a"]}}
     made["spec"]["scale"] = {"canary": "MatchShare"}
     made["spec"]["steps"][0]["mirror"] = {"percent": 20, "comparer": {"service": "compare", "port": 8080}}
     return made

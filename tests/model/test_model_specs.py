@@ -77,6 +77,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
         {"checks": [{"name": "a", "job": {"image": "x", "env": [{"name": "A", "valueFrom": {"secretKeyRef": {}}}]}}]},
         "checks.0.job.env.0.valueFrom",
     ),
+    ("an approval by nobody", {"steps": [{"weight": 1, "approval": {"by": {}}}]}, "steps.0.approval.by"),
     ("a gate of nothing", {"steps": [{"gate": {}}]}, "steps.0.gate"),
     (
         "a gate of hours and of a system",
