@@ -43,11 +43,8 @@ class ResolvedCheck:
     """Whether the source is asked once for each backend, of which it knows then: {{ backend.service }}."""
     sliding: Sliding | None = None
     """How many of the last measurements may fail; None: `settings.failure_limit` in a row."""
-
-    @property
-    def lasts(self) -> timedelta | None:
-        """How long it takes at most to measure it, where that is a Job that runs at each step; None: it is asked."""
-        return timedelta(seconds=self.source.timeout) if isinstance(self.source, Job) else None
+    lasts: timedelta | None = None
+    """How long it takes at most to measure it, where that is a Job that runs at each step; None: it is asked."""
 
     @property
     def limit(self) -> str:
@@ -129,6 +126,7 @@ def resolve(check: Check, template: CheckTemplateSpec | None, field: str) -> Res
         settings=settings,
         per_backend=compares,
         sliding=_sliding(settings, field),
+        lasts=timedelta(seconds=source.timeout) if isinstance(source, Job) else None,
     )
 
 

@@ -222,6 +222,7 @@ class Reconciler:
             deps.clock, deps.provider, self._render, self.post, key, weigh=weigh, pace=deps.pace, jobs=deps.jobs
         )
         self._asking = Asking(deps.clock, deps.provider, self._render_gate, self.wake, key, pace=deps.pace)
+        self._looked_through: tuple[tuple[ResolvedCheck, ...], bool] = (), False
         self._tidied = False
         self._vouched: bool | None = None
         self._vouching: tuple[str, asyncio.Task[None]] | None = None
@@ -455,10 +456,16 @@ class Reconciler:
             run_of = self._jobs_for(observation)
             self._measurements.sync((*checks, *also), since, settled, observation.facts.settle, evidence_since, run_of)
 
+    def _runs_jobs(self, checks: tuple[ResolvedCheck, ...]) -> bool:
+        """Whether any of them is a Job; the same checks are looked through once."""
+        if self._looked_through[0] is not checks:
+            self._looked_through = checks, any(check.lasts is not None for check in checks)
+        return self._looked_through[1]
+
     def _tidy_jobs(self, observation: Observation) -> None:
         """Once, where a run is over when it is taken over: what it has left running is removed."""
         over = observation.status.active and not self._tidied
-        if not over or all(check.lasts is None for check in observation.facts.checks):
+        if not over or not self._runs_jobs(observation.facts.checks):
             return
         self._tidied = True
         if self._deps.jobs is not None:
@@ -467,7 +474,7 @@ class Reconciler:
     def _jobs_for(self, observation: Observation) -> RunOf | None:
         """For whom Jobs of checks run now; None: there are no such checks."""
         run, step = observation.status.run, observation.status.step
-        if run is None or step is None or all(check.lasts is None for check in observation.facts.checks):
+        if run is None or step is None or not self._runs_jobs(observation.facts.checks):
             return None
         return RunOf(*self.key, observation.facts.uid, run.number, step.started_at)
 

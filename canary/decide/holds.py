@@ -247,9 +247,8 @@ def fresh_for(check: ResolvedCheck) -> timedelta:
 
     Of a Job, which is as old as its beginning: until the next one has ended.
     """
-    return 2 * (check.lasts or timedelta(0)) + timedelta(
-        seconds=1.2 * max(check.settings.interval.seconds, SHORTEST_INTERVAL) + 1
-    )
+    usual = timedelta(seconds=1.2 * max(check.settings.interval.seconds, SHORTEST_INTERVAL) + 1)
+    return usual if check.lasts is None else usual + 2 * check.lasts
 
 
 def _holding(scope: Scope, wait: str = "") -> Hold:

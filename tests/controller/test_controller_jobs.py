@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from controller_kit import World
+from controller_kit import World, check
 
 from canary.checks.sources.job import Job
 from canary.controller.jobs import Jobs
@@ -129,6 +129,17 @@ async def test_an_abort_waits_for_no_job(world: World) -> None:
     await world.until(lambda: world.phase() == "RolledBack", within=5)
     await world.settle()
     assert await jobs(world) == []
+
+
+async def test_a_check_that_is_declared_no_more_takes_its_job_along(world: World) -> None:
+    """Nobody wants to hear any more what it finds."""
+    await world.begin(steps=STEPS, checks=[smoke(), check()])
+    await world.deploy(2)
+    await the_job(world)
+    await world.edit(checks=[check()])
+    await world.pass_(2)
+    assert await jobs(world) == []
+    await world.until(lambda: world.weights()[1] == 50, within=30)
 
 
 async def test_what_is_no_fault_of_the_canary_is_unknown(world: World) -> None:

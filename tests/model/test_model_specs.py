@@ -69,9 +69,10 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
             "envFrom": [{"secretRef": {"name": "s"}}],
             "securityContext": {"privileged": True},
             "runAsUser": 0,
-            "timeout": "0s",
         }.items()
     ),
+    ("a Job without time", {"checks": [{"name": "a", "job": {"image": "x", "timeout": "0s"}}]}, "checks.0.job"),
+    ("a Job of a day", {"checks": [{"name": "a", "job": {"image": "x", "timeout": "24h"}}]}, "checks.0.job"),
     (
         "a Job with a Secret",
         {"checks": [{"name": "a", "job": {"image": "x", "env": [{"name": "A", "valueFrom": {"secretKeyRef": {}}}]}}]},
