@@ -81,7 +81,7 @@ FINISHED = End.FINISHED
 MOST_IN_VAIN = 3
 """Ticks in a row that only read again, after which the next one waits."""
 
-TRY_AGAIN = 2.0
+TRY_AGAIN = 5.0
 """Seconds until it is tried again whether requests are checked, where the API server did not say."""
 
 OTHER_WRITES = 32
@@ -491,6 +491,7 @@ class Reconciler:
 
     async def _try(self) -> None:
         while (found := await vouched_if_known(self._deps.kube, *self.key)) is None:
+            log.warning("%s/%s: nobody can tell whether it is checked who asks, so an approval waits", *self.key)
             await self._deps.clock.sleep(TRY_AGAIN)
         self._vouched = found
         self.wake()

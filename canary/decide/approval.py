@@ -42,8 +42,8 @@ def approvers(scope: Scope, request: Request) -> tuple[Approvers, ...]:
         return ()
     first = max(scope.step.index - 1, 0)
     steps = scope.spec.steps[first:] if request.known is Verb.PROMOTE_FULL else scope.spec.steps[first : first + 1]
-    if request.known is Verb.PROMOTE and scope.step.index == 0:
-        return ()
+    if request.known is Verb.PROMOTE and (scope.step.index == 0 or scope.status.phase is Phase.PROMOTING):
+        return ()  # it approves no step
     return tuple(step.approval.by for step in steps if step.approval is not None and step.approval.by is not None)
 
 

@@ -119,6 +119,18 @@ def test_skipping_what_is_left_takes_everybody_who_would_be_asked() -> None:
     assert "is approved" in answer(anybody)
 
 
+def test_ending_an_await_promotion_approves_no_step() -> None:
+    """Whoever may annotate the Rollout ends it, whoever had to approve the last step."""
+    made = begun(spec=spec_of(checks=None, promotion="Await", steps=[{"weight": 100, "approval": {"by": BY}}]))
+    made.vouched = True
+    made.wait(30)
+    made.ask_as("alice", "promote-full", id_="p1")
+    assert answer(made).startswith("done")
+    assert made.phase is Phase.PROMOTING
+    made.ask("promote", id_="p2", by="bob")
+    assert answer(made) == "done: returning traffic to stable"
+
+
 def test_a_claim_is_of_the_request_that_it_repeats() -> None:
     """To the last character."""
     raw = '{"id": "1", "verb": "promote"}'
