@@ -85,6 +85,7 @@ crds: $(READY) ## print crds/ and crds/schema/ from the models; copy them and wh
 	@cp crds/*.yaml $(CHART)/crds/
 	@cp $(SHARED)/dashboard.json $(SHARED)/prometheusrule.yaml $(CHART)/
 	@cp deploy/kustomize/components/keep-weights/policy.yaml $(CHART)/keep-weights.yaml
+	@cp deploy/kustomize/components/approvals/policy.yaml $(CHART)/approvals.yaml
 
 bench: $(READY) ## what the controller costs, as JSON (SIZES="1000:100 10000:1000", ARGS="--table"; docs/performance.md)
 	@$(BIN)/python -m bench $(SIZES) $(ARGS)

@@ -41,8 +41,8 @@ from canary.errors import CanaryError, Conflict, NotFound, StaleDecision, Unproc
 from canary.fair import Limit
 from canary.json_patch import Operation, add, annotation, pointer, remove, replace, test, unmoved
 from canary.kube import ROLLOUTS, Kube
-from canary.model.requests import REQUEST_ANNOTATION, Request
-from canary.observe.objects import FINALIZER, Packed
+from canary.model.requests import AS_ANNOTATION, REQUEST_ANNOTATION, Request
+from canary.observe.objects import FINALIZER, Packed, request_of
 from canary.observe.store import Key, Store
 from canary.routes.key import RouteKey
 
@@ -56,6 +56,7 @@ PATIENCE = 0.25
 _CHAIN = "everything but routes"
 
 _REQUEST = annotation(REQUEST_ANNOTATION)
+_REQUEST_AS = annotation(AS_ANNOTATION)
 _FINALIZERS = pointer("metadata", "finalizers")
 
 
@@ -297,7 +298,9 @@ class Executor:
             case StampRequest():
                 return await self._stamp(action, world)
             case ClearRequest():
-                return await self._rollout(world, [test(_REQUEST, action.raw), remove(_REQUEST)])
+                # With it goes who wrote it, or that could be said of another one some day.
+                as_ = [remove(_REQUEST_AS)] if request_of(world.rollout, AS_ANNOTATION) is not None else []
+                return await self._rollout(world, [test(_REQUEST, action.raw), remove(_REQUEST), *as_])
             case CopyPodSpec():
                 return await self._workloads.copy(action, world.rollout, gate)
             case RestorePodSpec():

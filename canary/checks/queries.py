@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
 from canary.checks.render import variables
 from canary.checks.resolve import ResolvedCheck
 from canary.checks.sources import Source
+from canary.checks.sources.web import Web
 from canary.errors import RenderError
+from canary.model.gates import HttpGate
 from canary.model.rollout import BackendTarget, RolloutSpec
 
 Backend = Literal["stable", "canary"]
@@ -48,6 +51,45 @@ def check_query(
     if spec.comparer is not None:
         names["comparer"] = {"service": spec.comparer.service, "namespace": namespace}
     return check.source.rendered(names)
+
+
+def gate_query(
+    gate: HttpGate,
+    spec: RolloutSpec,
+    namespace: str,
+    rollout: str,
+    *,
+    weight: float,
+    step: str = "gate",
+    revision: str = "",
+    swapped: bool = False,
+) -> Web:
+    """What the gate of a step asks. Raises RenderError.
+
+    It knows what queries know, but for `window` and `args`, and the `revision` under test, which is empty where none is known.
+    """
+    stable, canary = _backend(spec.stable, namespace), _backend(spec.canary, namespace)
+    if swapped:
+        stable, canary = canary, stable
+    names = variables(
+        stable=stable,
+        canary=canary,
+        namespace=namespace,
+        rollout=rollout,
+        route=spec.routes[0].name,
+        window="",
+        weight=weight,
+        step=step,
+    )
+    del names["window"], names["args"]
+    return Web.of_gate(gate).rendered({**names, "revision": revision})
+
+
+def gates_of(spec: RolloutSpec) -> Iterator[tuple[int, HttpGate]]:
+    """The steps that ask another system, by their indexes (from 0), and whom."""
+    for index, step in enumerate(spec.steps if spec.asks_gates else ()):
+        if step.gate is not None and step.gate.http is not None:
+            yield index, step.gate.http
 
 
 def check_questions(

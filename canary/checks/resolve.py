@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 
 from canary.checks.judges import Judge, judge_of
 from canary.checks.judges.sliding import Sliding
 from canary.checks.sources import Source, of_platform, source_of
+from canary.checks.sources.job import Job
 from canary.errors import SpecError
 from canary.model.checks import (
     NO_LIMIT_WORDS,
@@ -41,6 +43,8 @@ class ResolvedCheck:
     """Whether the source is asked once for each backend, of which it knows then: {{ backend.service }}."""
     sliding: Sliding | None = None
     """How many of the last measurements may fail; None: `settings.failure_limit` in a row."""
+    lasts: timedelta | None = None
+    """How long it takes at most to measure it, where that is a Job that runs at each step; None: it is asked."""
 
     @property
     def limit(self) -> str:
@@ -122,6 +126,7 @@ def resolve(check: Check, template: CheckTemplateSpec | None, field: str) -> Res
         settings=settings,
         per_backend=compares,
         sliding=_sliding(settings, field),
+        lasts=timedelta(seconds=source.timeout) if isinstance(source, Job) else None,
     )
 
 

@@ -14,9 +14,9 @@ from typing import Any
 from canary.cli.exits import CliError, ExitCode
 from canary.cli.options import program
 from canary.cli.session import get_rollout, missing
-from canary.errors import Conflict, NotFound
-from canary.kube import ROLLOUTS, Kube
-from canary.model.requests import REQUEST_ANNOTATION, Request, Verb, parse_request
+from canary.errors import ApiError, Conflict, NotFound
+from canary.kube import ROLLOUTS, SELF, Kube
+from canary.model.requests import AS_ANNOTATION, REQUEST_ANNOTATION, Request, Verb, claim, parse_request
 from canary.model.status import RequestStatus, RolloutStatus, format_time, parse_time
 from canary.view.words import clean, span
 
@@ -54,6 +54,34 @@ def os_user() -> str:
         return f"uid {os.getuid()}" if hasattr(os, "getuid") else "unknown"
 
 
+@dataclass(frozen=True, slots=True)
+class Who:
+    """Somebody as the API server knows them."""
+
+    user: str = ""
+    groups: frozenset[str] = frozenset()
+
+
+async def whoami(kube: Kube) -> Who:
+    """Who we are to the API server; nobody where it does not say."""
+    try:
+        answer = await kube.create(SELF, {"apiVersion": SELF.api_version, "kind": SELF.kind})
+    except ApiError:
+        return Who()
+    info = (answer.get("status") or {}).get("userInfo") or {}
+    return Who(str(info.get("username") or ""), frozenset(map(str, info.get("groups") or ())))
+
+
+def _groups_of_approvers(document: Json) -> set[str] | None:
+    """The groups that may approve some step; None: no step asks for somebody in particular."""
+    found: list[Json] = []
+    for step in (document.get("spec") or {}).get("steps") or ():
+        approval = step.get("approval") if isinstance(step, dict) else None
+        if isinstance(approval, dict) and isinstance(approval.get("by"), dict):
+            found.append(approval["by"])
+    return {str(group) for by in found for group in by.get("groups") or ()} if found else None
+
+
 async def leave(kube: Kube, ask: Ask) -> Request:
     """Write the request, guarded by resourceVersion so that none is overwritten. Raises CliError if one is pending."""
     request = Request(
@@ -63,16 +91,19 @@ async def leave(kube: Kube, ask: Ask) -> Request:
         reason=ask.reason,
         ignore_unknown=ask.ignore_unknown,
     )
+    who: Who | None = None
     for attempt in range(1, CONFLICTS + 1):
         document = await get_rollout(kube, ask.name, ask.namespace)
         now = datetime.now(UTC)
         _object_to_pending(document, ask, now)
-        body = {
-            "metadata": {
-                "resourceVersion": document["metadata"]["resourceVersion"],
-                "annotations": {REQUEST_ANNOTATION: _value(request, now)},
-            }
-        }
+        named = _groups_of_approvers(document) if ask.verb in {Verb.PROMOTE, Verb.PROMOTE_FULL} else None
+        if named is not None and who is None:
+            who = await whoami(kube)
+        value = _value(request, now)
+        annotations = {REQUEST_ANNOTATION: value}
+        if named is not None and who is not None and who.user:
+            annotations[AS_ANNOTATION] = claim(who.user, sorted(named & who.groups), value)
+        body = {"metadata": {"resourceVersion": document["metadata"]["resourceVersion"], "annotations": annotations}}
         try:
             await kube.merge_patch(ROLLOUTS, ask.name, ask.namespace, body)
         except Conflict:

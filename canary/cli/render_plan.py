@@ -61,12 +61,15 @@ def _timeline(plan: Plan) -> Iterator[RenderableType]:
     rows = []
     for step in plan.times.steps:
         waiting = [f"waits {_span(step.ends - step.over)} for its checks"] if step.ends > step.over + 0.5 else []
-        waiting = [f"waits for its window ({step.gate})"] * bool(step.gate) + waiting
+        gate = f"its window ({step.gate})" if step.window else f"the yes of {step.gate}"
+        waiting = [f"waits for {gate}"] * bool(step.gate) + waiting
         waits = ", ".join(["waits for a person"] * step.approval + waiting)
         rows.append((str(step.index), step.label, _span(step.starts), _span(step.hold), _span(step.ends), waits))
     yield table(("STEP", TRAFFIC, "STARTS", "HOLD", "ENDS", ""), rows)
     more = [f"the time of {counted(plan.approvals, 'approval')}"] if plan.approvals else []
-    more += [f"the time until {'the window opens' if plan.gates == 1 else 'windows open'}"] if plan.gates else []
+    more += [f"the time until {'the window opens' if plan.windows == 1 else 'windows open'}"] if plan.windows else []
+    asked = plan.gates - plan.windows
+    more += [f"the time until {'the gate says' if asked == 1 else 'the gates say'} yes"] if asked else []
     people = f", and {listing(more)}" if more else ""
     yield _line(f"In all {_span(plan.times.total)}{people}; {afterwards(plan)}.")
     if plan.early:

@@ -15,10 +15,12 @@ from canary.checks.judges.comparison import Versus
 from canary.checks.queries import BACKENDS, Backend
 from canary.checks.resolve import ResolvedCheck
 from canary.checks.sources import Source
+from canary.checks.sources.job import Job
 from canary.controller.clock import Clock
 from canary.controller.comparers import Answering
 from canary.controller.conditions import Weigh
 from canary.controller.counting import Counting
+from canary.controller.jobs import Jobs, RunOf
 from canary.controller.proof import Proof
 from canary.errors import RenderError
 from canary.fair import NOBODY, Tenant
@@ -100,7 +102,10 @@ class Measurements:
         *,
         weigh: Weigh,
         pace: Pace | None = None,
+        jobs: Jobs | None = None,
     ) -> None:
+        self._jobs = jobs
+        self._for: RunOf | None = None
         self._weigh = weigh
         self._tenant = tenant
         self._clock = clock
@@ -124,12 +129,14 @@ class Measurements:
         settled: Mapping[str, datetime] = NOTHING_SETTLED,
         settle: timedelta = timedelta(0),
         evidence_since: datetime | None = None,
+        run_of: RunOf | None = None,
     ) -> None:
         """Measure exactly these checks. One that is measured already and has not changed goes on undisturbed.
 
         Comparisons are read from when on their counters are `settled`, by name, and anew when that is another moment. `settle` is
         how long data planes may take to follow: what is to prove a canary good is counted from then on at the earliest. What is
-        older than `evidence_since` is no evidence for the present step, so answers of before are not taken over.
+        older than `evidence_since` is no evidence for the present step, so answers of before are not taken over. Jobs run for
+        `run_of`, anew when they are settled at another moment; those that are wanted no more are removed.
         """
         self._evidence_since = evidence_since
         wanted = {check.name: (check, settled.get(check.name)) for check in checks}
@@ -138,14 +145,18 @@ class Measurements:
                 task.cancel()
                 del self._tasks[name]
                 self._good.pop(name, None)
+                if check.lasts is not None and name not in wanted and self._jobs is not None and self._for is not None:
+                    self._jobs.remove(self._for.namespace, self._for.uid, name)
+        self._for = run_of or self._for
         for name, (check, since) in wanted.items():
             if name not in self._tasks:
                 sure = self._clock.now() + settle
-                loop = (
-                    self._loop(check, traffic_since)
-                    if since is None
-                    else self._looks(check, traffic_since, since, sure)
-                )
+                if check.lasts is not None:
+                    loop = self._run_on(check, traffic_since)
+                elif since is None:
+                    loop = self._loop(check, traffic_since)
+                else:
+                    loop = self._looks(check, traffic_since, since, sure)
                 self._tasks[name] = (check, since, asyncio.create_task(loop, name=f"measure {name}"))
 
     async def stop(self) -> None:
@@ -177,6 +188,33 @@ class Measurements:
             spent = (self._clock.now() - found.at).total_seconds()
             pause = interval * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - spreads load
             await self._clock.sleep(max(pause - spent, interval / 10))
+
+    async def _run_on(self, check: ResolvedCheck, traffic_since: datetime | None) -> None:
+        """Of a Job: one after the other, an interval after each end, from when on what is found out is of this step."""
+        interval, attempt = max(check.settings.interval.seconds, SHORTEST_INTERVAL), 0
+        now = self._clock.now()
+        earliest = [self._evidence_since or now]
+        if traffic_since is not None:
+            earliest.append(traffic_since + check.settings.initial_delay.delta)
+        await self._clock.sleep(max((max(earliest) - now).total_seconds(), self._pace.turn(now, interval)))
+        while True:
+            attempt += 1
+            self._post(check.name, await self._run(check, attempt))
+            await self._clock.sleep(interval * random.uniform(1 - JITTER, 1))  # noqa: S311 - spreads load
+
+    async def _run(self, check: ResolvedCheck, attempt: int) -> Measurement:
+        now = self._clock.now()
+        try:
+            source = self._render(check, None)
+        except RenderError as error:
+            return Malformed(now, "UnknownVariable", str(error), check.source.text)
+        if not isinstance(source, Job) or self._jobs is None or self._for is None:
+            return Malformed(now, "NoProvider", "no Job can be run here", source.text)
+        try:
+            return await self._jobs.run(source, replace(self._for, check=check.name, attempt=attempt))
+        except Exception as error:  # as of a provider
+            log.exception("the Job of check %s", check.name)
+            return Unreachable(now, "ProviderError", f"{type(error).__name__}: {error}", source.text)
 
     async def _looks(
         self, check: ResolvedCheck, traffic_since: datetime | None, settled: datetime, sure: datetime

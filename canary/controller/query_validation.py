@@ -11,12 +11,15 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from canary.checks.queries import check_questions
+from canary.checks.queries import check_questions, gate_query, gates_of
 from canary.checks.traffic import TRAFFIC, traffic_queries
+from canary.controller.vouching import vouched_if_known
+from canary.decide.approval import NOBODY_CHECKS
 from canary.decide.facts import Problem
 from canary.errors import RenderError
 from canary.fair import FairLimit
 from canary.metrics.port import Query
+from canary.model.rollout import RolloutSpec
 from canary.model.status import Phase
 from canary.observe.checks import kept_template, resolve_checks, templates_of
 from canary.observe.rollout import Rollout
@@ -113,7 +116,19 @@ class QueryValidation:
                 said = f"{query.source.PROVIDER} refuses the query: " if refusal.asked else ""
                 blamed = f"{field.rpartition('.')[0]}.{refusal.field}" if refusal.field else field
                 problems.append(Problem(blamed, f"{said}{refusal.words}"))
+        if rollout.spec is not None and rollout.spec.names_approvers:
+            async with self._limit.held((rollout.namespace, rollout.name), "approvals"):
+                known = await vouched_if_known(self._deps.kube, rollout.namespace, rollout.name)
+            if known is False:
+                problems.append(Problem(_first_approvers(rollout.spec), NOBODY_CHECKS))
         return tuple(dict.fromkeys(problems))  # the two of spec.traffic are mostly refused in the same words
+
+
+def _first_approvers(spec: RolloutSpec) -> str:
+    named = (
+        index for index, step in enumerate(spec.steps) if step.approval is not None and step.approval.by is not None
+    )
+    return f"spec.steps[{next(named)}].approval.by"
 
 
 def _queries(deps: Deps, rollout: Rollout) -> list[tuple[str, Query]]:
@@ -133,6 +148,10 @@ def _queries(deps: Deps, rollout: Rollout) -> list[tuple[str, Query]]:
         for path, source in questions:
             field = ".".join((places[check.name], *path))
             found.append((field, Query(source, TIMEOUT, tenant=(namespace, name))))
+    for index, gate in gates_of(spec):
+        with suppress(RenderError):
+            asked = gate_query(gate, spec, namespace, name, weight=1)
+            found.append((f"spec.steps[{index}].gate.http.url", Query(asked, TIMEOUT, tenant=(namespace, name))))
     if checks.traffic is not None:
         with suppress(RenderError):
             for source in traffic_queries(checks.traffic, spec, namespace, name, weight=1):

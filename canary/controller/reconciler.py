@@ -18,21 +18,27 @@ from canary.act.reading import still_so
 from canary.act.status import StatusWriter
 from canary.checks.judges.against import Against
 from canary.checks.judges.answers import Answers
-from canary.checks.queries import Backend
+from canary.checks.queries import Backend, gate_query
 from canary.checks.resolve import ResolvedCheck
 from canary.checks.sources import Source
+from canary.checks.sources.web import Web
 from canary.checks.traffic import TRAFFIC
+from canary.controller.asking import Asking, Question
 from canary.controller.clock import Alarm, Clock
 from canary.controller.conditions import Conditions
 from canary.controller.fence import Fence
+from canary.controller.jobs import Jobs, RunOf
 from canary.controller.measure import Measurements, Pace
 from canary.controller.priority_queue import PriorityQueue
 from canary.controller.rendering import Rendering
 from canary.controller.sight import Sight
+from canary.controller.vouching import vouched_if_known
 from canary.decide.actions import EmitEvent
+from canary.decide.approval import APPROVING
 from canary.decide.comparing import settled_from
 from canary.decide.engine import decide
 from canary.decide.facts import Facts, Problem
+from canary.decide.gates import asked, declared
 from canary.decide.reasons import CONTESTED, LOWERED_BY_HAND
 from canary.decide.recovery import adopt
 from canary.decide.scope import Decision, Scope, measuring
@@ -43,6 +49,7 @@ from canary.fair import Limit
 from canary.kube import Kube
 from canary.kube.retry import ROUTE_WRITE
 from canary.metrics.port import Provider
+from canary.model.gates import HttpGate
 from canary.model.measurement import Answered, Compared, Counts, Measured, Reading, Sample, Timed
 from canary.model.rollout import RolloutSpec
 from canary.model.status import ACTIVE, Phase, RolloutStatus
@@ -75,6 +82,9 @@ FINISHED = End.FINISHED
 MOST_IN_VAIN = 3
 """Ticks in a row that only read again, after which the next one waits."""
 
+TRY_AGAIN = 5.0
+"""Seconds until it is tried again whether requests are checked, where the API server did not say."""
+
 OTHER_WRITES = 32
 """Writes that move no traffic that may be under way at a time, of all runs together; namespaces take turns."""
 
@@ -100,6 +110,13 @@ class Deps:
     queue: PriorityQueue = field(default_factory=PriorityQueue)
     conditions: Conditions = field(default_factory=Conditions)
     notices: Notices = field(default_factory=Notices)
+    jobs: Jobs | None = None
+
+    async def close(self) -> None:
+        """Lets go of workers, and of what is still to be done for runs that are over."""
+        self.conditions.close()
+        if self.jobs is not None:
+            await self.jobs.close()
 
 
 @dataclass(slots=True)
@@ -206,8 +223,13 @@ class Reconciler:
         self._turn: asyncio.Future[None] | None = None
         weigh = deps.conditions.of(*key)
         self._measurements = Measurements(
-            deps.clock, deps.provider, self._render, self.post, key, weigh=weigh, pace=deps.pace
+            deps.clock, deps.provider, self._render, self.post, key, weigh=weigh, pace=deps.pace, jobs=deps.jobs
         )
+        self._asking = Asking(deps.clock, deps.provider, self._render_gate, self.wake, key, pace=deps.pace)
+        self._looked_through: tuple[tuple[ResolvedCheck, ...], bool] = (), False
+        self._tidied = False
+        self._vouched: bool | None = None
+        self._vouching: tuple[str, asyncio.Task[None]] | None = None
         self._fresh = True
         self._since: datetime | None = None
         self._epoch = deps.fence.epoch
@@ -254,6 +276,9 @@ class Reconciler:
         finally:
             self._alarm.cancel()
             await self._measurements.stop()
+            await self._asking.stop()
+            if self._vouching is not None:
+                self._vouching[1].cancel()
             await self._executor.stop()
             await self._record.stop()
 
@@ -283,7 +308,7 @@ class Reconciler:
         received = Received(measurements, traffic, self._refusals)
         gate = deps.fence.gate()
         observation = observe(
-            deps, key, rollout, self._spec, status, received, self._resolver, self._standing(), views=self._views
+            deps, key, rollout, self._spec, status, received, self._resolver, self._standing(rollout), views=self._views
         )
         if _number(observation.status) != _number(status) and not deps.store.around.complete:
             return FINISHED  # a run would begin: the manager looks again when it is known what it would find
@@ -358,8 +383,10 @@ class Reconciler:
         at, now = self._deps.store.recorded_at(self.key), self._deps.kube.server_time
         return max(now - at, timedelta(0)) if at is not None and now is not None else None
 
-    def _standing(self) -> Standing:
+    def _standing(self, rollout: Rollout) -> Standing:
         deps = self._deps
+        if self._spec is not None and self._spec.names_approvers:
+            self._vouch(rollout)
         return Standing(
             turn=deps.fence.turn,
             over=deps.fence.over,
@@ -370,6 +397,8 @@ class Reconciler:
             unwritten=self._executor.unwritten,
             unscaled=self._executor.unscaled,
             time_of_day=deps.kube.server_time if self._spec is not None and self._spec.gated else None,
+            gate=self._asking.answer,
+            vouched=self._vouched,
             good=self._measurements.good,
         )
 
@@ -412,12 +441,15 @@ class Reconciler:
     # -- measuring ----------------------------------------------------------------------------------------------
 
     def _measure(self, observation: Observation) -> None:
+        if observation.spec.asks_gates:
+            self._ask(observation)
         counters = observation.facts.counters
         also = () if counters is None else (counters.check,)
         run = observation.status.run
         since = run.traffic_since if run is not None else None
         if not observation.status.active or run is None or run.outcome is not None:
             self._measurements.sync((), None)
+            self._tidy_jobs(observation)
         elif since is None:
             self._measurements.sync(also, None)  # what the canary gets before the routes send it anything
         elif measuring(observation.spec, observation.status):
@@ -425,17 +457,70 @@ class Reconciler:
             checks = (
                 check
                 for check in observation.facts.checks
-                if check.name in settled or not isinstance(check.judge, Against | Answers)
+                if check.name in settled or not (isinstance(check.judge, Against | Answers) or check.lasts is not None)
             )
             step = observation.status.step
             evidence_since = step.evidence_since if step is not None else None
-            self._measurements.sync((*checks, *also), since, settled, observation.facts.settle, evidence_since)
+            run_of = self._jobs_for(observation)
+            self._measurements.sync((*checks, *also), since, settled, observation.facts.settle, evidence_since, run_of)
+
+    def _runs_jobs(self, checks: tuple[ResolvedCheck, ...]) -> bool:
+        """Whether any of them is a Job; the same checks are looked through once."""
+        if self._looked_through[0] is not checks:
+            self._looked_through = checks, any(check.lasts is not None for check in checks)
+        return self._looked_through[1]
+
+    def _tidy_jobs(self, observation: Observation) -> None:
+        """Once, where a run is over when it is taken over: what it has left running is removed."""
+        over = observation.status.active and not self._tidied
+        if not over or not self._runs_jobs(observation.facts.checks):
+            return
+        self._tidied = True
+        if self._deps.jobs is not None:
+            self._deps.jobs.remove(self.key[0], observation.facts.uid)
+
+    def _jobs_for(self, observation: Observation) -> RunOf | None:
+        """For whom Jobs of checks run now; None: there are no such checks."""
+        run, step = observation.status.run, observation.status.step
+        if run is None or step is None or not self._runs_jobs(observation.facts.checks):
+            return None
+        return RunOf(*self.key, observation.facts.uid, run.number, step.started_at)
+
+    def _vouch(self, rollout: Rollout) -> None:
+        """Try, for each request that may approve something, whether its word on who asks can be taken."""
+        raw = rollout.request.raw if rollout.request is not None and rollout.request.known in APPROVING else ""
+        if raw == (self._vouching[0] if self._vouching is not None else ""):
+            return
+        if self._vouching is not None:
+            self._vouching[1].cancel()
+        self._vouched, self._vouching = None, None
+        if raw:
+            self._vouching = raw, asyncio.create_task(self._try(), name="try whether requests are checked")
+
+    async def _try(self) -> None:
+        while (found := await vouched_if_known(self._deps.kube, *self.key)) is None:
+            log.warning("%s/%s: nobody can tell whether it is checked who asks, so an approval waits", *self.key)
+            await self._deps.clock.sleep(TRY_AGAIN)
+        self._vouched = found
+        self.wake()
+
+    def _ask(self, observation: Observation) -> None:
+        """Ask the system that the gate of the step names, where the run waits for nothing else that takes its time."""
+        scope = Scope(observation.spec, observation.status, observation.facts)
+        whom, gate = asked(scope), declared(scope)
+        if whom is None or gate is None:
+            self._asking.sync(None)
+            return
+        interval = gate.pause.total_seconds()
+        self._asking.sync(Question(whom, interval, scope.run.number, scope.step.started_at))
 
     @staticmethod
     def _settled(observation: Observation) -> dict[str, datetime]:
-        """By comparison, from when on its counters may be read."""
-        settle, found = observation.facts.settle, {}
+        """By comparison, from when on its counters may be read; by Job, since when its step lasts, once that is reached."""
+        settle, found, step = observation.facts.settle, dict[str, datetime](), observation.status.step
         for check in observation.facts.checks:
+            if check.lasts is not None and step is not None and step.evidence_since is not None:
+                found[check.name] = step.started_at
             if isinstance(check.judge, Against | Answers):
                 at = settled_from(check.judge, observation.status.check(check.name), settle)
                 if at is not None:
@@ -446,6 +531,25 @@ class Reconciler:
         if self._spec is None or self._status is None:
             raise AssertionError("measuring only follows a tick")
         return self._rendering(check, backend, self._spec, self._status)
+
+    def _render_gate(self, gate: HttpGate) -> Web:
+        if self._spec is None or self._status is None:
+            raise AssertionError("asking only follows a tick")
+        namespace, name = self.key
+        status = self._status
+        revision = status.run.revision if status.run is not None else ""
+        index = status.step.index if status.step is not None else 0
+        kind = self._spec.steps[index - 1].kind if 0 < index <= len(self._spec.steps) else "gate"
+        return gate_query(
+            gate,
+            self._spec,
+            namespace,
+            name,
+            weight=float(status.split.desired),
+            step=kind,
+            revision=revision,
+            swapped=status.swapped,
+        )
 
     def _telemeter(self, before: RolloutStatus, observation: Observation) -> None:
         namespace, name = self.key

@@ -13,6 +13,7 @@ from typing import Any
 
 from canary.act.events import EventRecorder
 from canary.checks.sources.comparer import Comparer
+from canary.checks.sources.job import Job
 from canary.checks.sources.prometheus import Prometheus
 from canary.checks.sources.scrape import Scrape, Scraped
 from canary.controller.autoscalers import AutoscalerInformers
@@ -20,6 +21,7 @@ from canary.controller.clock import Clock, SystemClock
 from canary.controller.comparers import replicas
 from canary.controller.handlers import watch
 from canary.controller.informers import Informers
+from canary.controller.jobs import Jobs
 from canary.controller.leadership import Leadership
 from canary.controller.lookout import Lookout
 from canary.controller.manager import Manager
@@ -34,7 +36,7 @@ from canary.controller.survey import PATIENCE, Survey
 from canary.controller.tasks import until_stopped
 from canary.errors import ApiError, ConfigError, NotFound
 from canary.kube import CHECKTEMPLATES, CLUSTERCHECKTEMPLATES, HTTPROUTES, ROLLOUTS, ROUTES, Kube, KubeClient, Resource
-from canary.kube.courier import Lane
+from canary.kube.courier import Courier, Lane
 from canary.kube.secrets import read_secret
 from canary.kube.unreached import address
 from canary.metrics.apis import over_http
@@ -120,8 +122,17 @@ async def serve(
             stack.push_async_callback(provider.close)
         recorder = await stack.enter_async_context(EventRecorder(kube))
         clock = clock or SystemClock()
-        deps = Deps(kube, Store(platform=platform(settings)), recorder, provider, telemetry, clock, sight=Sight(clock))
-        stack.callback(deps.conditions.close)
+        deps = Deps(
+            kube,
+            Store(platform=platform(settings)),
+            recorder,
+            provider,
+            telemetry,
+            clock,
+            sight=Sight(clock),
+            jobs=Jobs(kube, clock),
+        )
+        stack.push_async_callback(deps.close)
         leadership: Leadership | None = None
         if settings.lease is not None:
             # Given back when the manager has ended, and not before.
@@ -169,24 +180,29 @@ async def serve(
         begin = asyncio.create_task(_begin(manager, informers, survey, up, begun, ready, leadership, usual))
         begin.add_done_callback(_notify(stack, settings, manager, lookout, informers))
         stack.callback(begin.cancel)
-        lanes = {
-            ROLLOUTS.path(place): Lane(
-                watch_name(ROLLOUTS, place),
-                pace=lookout.pace(place),
-                eyes=lookout.eyes(watch_name(ROLLOUTS, place)),
-                on_list=resync.soon,
-            )
-            for place in settings.namespaces or (None,)
-        }
-
-        def other(plural: str) -> Lane:
-            return Lane(plural, pace=lookout.calm, eyes=lookout.eyes(plural, counts=False), needed=False)
-
-        courier = partial(kube.courier, lanes, other)
+        courier = _courier(kube, settings.namespaces, lookout, resync)
         parts = [informers.run(), watch(manager, courier, settings.namespaces, stop=stop, ready=up)]
         parts += [leadership.run()] if leadership else []
         await until_stopped(stop, [asyncio.create_task(part) for part in parts])
     log.info("stopped; every run goes on where the cluster says it is, as soon as a controller is back")
+
+
+def _courier(kube: KubeClient, namespaces: tuple[str, ...], lookout: Lookout, resync: Resync) -> Callable[[], Courier]:
+    """Carries kopf's requests, Rollouts' watches among them."""
+    lanes = {
+        ROLLOUTS.path(place): Lane(
+            watch_name(ROLLOUTS, place),
+            pace=lookout.pace(place),
+            eyes=lookout.eyes(watch_name(ROLLOUTS, place)),
+            on_list=resync.soon,
+        )
+        for place in namespaces or (None,)
+    }
+
+    def other(plural: str) -> Lane:
+        return Lane(plural, pace=lookout.calm, eyes=lookout.eyes(plural, counts=False), needed=False)
+
+    return partial(kube.courier, lanes, other)
 
 
 def platform(settings: Settings) -> Platform:
@@ -323,6 +339,7 @@ def providers(settings: Settings, kube: Kube) -> Providers:
     secrets = Secrets(partial(secret, kube), own_namespace(settings, kube))
     return Providers(
         {
+            Job: Jobs(kube, SystemClock()),
             Comparer: ComparerProvider(partial(replicas, kube)),
             Prometheus: PrometheusProvider(settings.prometheus_url, hosts, credentials=shows, secrets=secrets),
             **over_http(hosts, secrets),

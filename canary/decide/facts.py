@@ -11,7 +11,7 @@ from typing import Self
 from canary.checks.resolve import ResolvedCheck
 from canary.checks.traffic import Counters
 from canary.decide.reasons import INVALID
-from canary.model.measurement import Measured, Reading
+from canary.model.measurement import Measured, Measurement, Reading
 from canary.model.requests import Request
 from canary.model.rollout import RouteKind
 from canary.model.status import Outcome, RolloutStatus
@@ -218,6 +218,8 @@ class Facts:
     traffic: Reading | None = None
     """What the counters of both backends said last; None: nobody has looked since the last decision."""
     request: Request | None = None
+    vouched: bool | None = None
+    """Whether an admission policy sees to it that the request is by whom it says; None: that is being tried, or nobody has to know."""
     problems: tuple[Problem, ...] = ()
     findings: tuple[Finding, ...] = ()
     """Why what stands around the routes would serve no run; during one only what their gateways may not be asked for."""
@@ -244,5 +246,7 @@ class Facts:
     """Looked at only where the Rollout declares `scale`, or has something left of it."""
     time_of_day: datetime | None = None
     """What the API server's clock says, which is set by its people: for hours of the week and nothing else. None: nobody knows."""
+    gate: Measurement | None = None
+    """What the system said last that the gate of the step asks. Only this controller has heard it."""
     good: Mapping[str, datetime] = field(default_factory=dict)
     """Comparisons that have proved the canary good, and since when they have counted. Only this controller has seen it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from canary.decide import reasons
+from canary.decide import gates, reasons
 from canary.decide.availability import MOST_OUTAGES
 from canary.decide.matching import overtaken
 from canary.decide.scope import Scope
@@ -15,11 +15,15 @@ from canary.decide.verdict import failed, held_too_long
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """A reason to stop. `policy` says whether spec.onFailure has a say; where it has not, the run rolls back."""
+    """A reason to stop. `policy` says whether spec.onFailure has a say; where it has not, the run rolls back.
+
+    `pauses`: what declares the reason says itself that the run is to pause.
+    """
 
     reason: str
     message: str
     policy: bool = False
+    pauses: bool = False
 
 
 Guard = Callable[[Scope], Stop | None]
@@ -132,6 +136,12 @@ def canary_too_small(scope: Scope) -> Stop | None:
     return Stop(reasons.CANARY_TOO_SMALL, text, policy=True)
 
 
+def gate_timed_out(scope: Scope) -> Stop | None:
+    """The system that the step asks has not said yes in time."""
+    late = gates.timed_out(scope) if scope.spec.asks_gates else None
+    return Stop(reasons.GATE_TIMED_OUT, late.words, pauses=late.pauses) if late is not None else None
+
+
 def past_deadline(scope: Scope) -> Stop | None:
     """The run takes longer than its deadline."""
     deadline = scope.spec.deadline
@@ -162,6 +172,7 @@ STOP: tuple[Guard, ...] = (
     hold_limit_exceeded,  # nobody could say for too long
     not_accepted,  # the gateway refused our route
     canary_too_small,  # it never came to be large enough
+    gate_timed_out,  # nobody said that it may go on
     past_deadline,  # time is up
 )
 """An abort comes before all of these: requests are served first."""

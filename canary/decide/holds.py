@@ -181,15 +181,15 @@ def time_left(scope: Scope) -> Hold | None:
 
 def gate_closed(scope: Scope) -> Hold | None:
     """Something else has to say that the next step may begin."""
-    words = gates.closed(scope) if scope.spec.gated else ""
-    return Hold(reasons.GATE_CLOSED, f"{words}; {_held_at(scope)}") if words else None
+    closed = gates.closed(scope) if scope.spec.gated else None
+    return Hold(closed.reason, f"{closed.words}; {_held_at(scope)}") if closed is not None else None
 
 
 def unapproved(scope: Scope) -> Hold | None:
     """A person has to say that the next step may begin."""
     if not approval.wanted(scope):
         return None
-    message = f"waiting for `canary promote` at {scope.traffic_text} ({scope.step_text})"
+    message = f"waiting for `canary promote`{approval.by(scope)} at {scope.traffic_text} ({scope.step_text})"
     return Hold(reasons.AWAITING_APPROVAL, message)
 
 
@@ -243,8 +243,12 @@ def first_hold(scope: Scope, rules: tuple[Rule, ...]) -> Hold | None:
 
 
 def fresh_for(check: ResolvedCheck) -> timedelta:
-    """How long a measurement counts as evidence for a rise: about one interval, with what it is jittered by."""
-    return timedelta(seconds=1.2 * max(check.settings.interval.seconds, SHORTEST_INTERVAL) + 1)
+    """How long a measurement counts as evidence for a rise: about one interval, with what it is jittered by.
+
+    Of a Job, which is as old as its beginning: until the next one has ended.
+    """
+    usual = timedelta(seconds=1.2 * max(check.settings.interval.seconds, SHORTEST_INTERVAL) + 1)
+    return usual if check.lasts is None else usual + 2 * check.lasts
 
 
 def _holding(scope: Scope, wait: str = "") -> Hold:

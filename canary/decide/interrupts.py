@@ -43,7 +43,7 @@ def objection(scope: Scope) -> Stop | None:
 
 def fail(scope: Scope, stop: Stop) -> Next:
     """A run has to stop: pause where the policy says so, else roll back in this very decision."""
-    if stop.policy and scope.spec.on_failure is OnFailure.PAUSE:
+    if stop.pauses or (stop.policy and scope.spec.on_failure is OnFailure.PAUSE):
         return pause(scope, stop.reason, stop.message)
     message, then = stop.message, "all traffic back to stable"
     if copies_only(scope):

@@ -19,7 +19,16 @@ from canary.decide.matching import added_at
 from canary.decide.mirroring import copied_at
 from canary.decide.pausing import hold_still, kept_by_hand
 from canary.decide.scope import Scope, remembered_share, replaced
-from canary.model.evolution import at_step, ended, held_until, pause_since, remembered_by, settled_by, won_without_swap
+from canary.model.evolution import (
+    at_step,
+    ended,
+    gate_waited_for,
+    held_until,
+    pause_since,
+    remembered_by,
+    settled_by,
+    won_without_swap,
+)
 from canary.model.shares import Shares
 from canary.model.status import Outcome, Phase, RolloutStatus, RunStatus
 from canary.preflight.offers import LONGEST_SETTLE
@@ -124,6 +133,14 @@ def settled_as_gateways_do(scope: Scope) -> Scope:
     if settled is not None and reached <= settled <= reached + LONGEST_SETTLE:
         return scope
     return scope.with_(step=settled_by(scope.step, reached + scope.facts.settle))
+
+
+def gate_waited_for_as_long_as_can_be(scope: Scope) -> Scope:
+    """It is waited for a gate since its step was reached at the earliest, and not since tomorrow."""
+    if not scope.active or scope.step.gate is None:
+        return scope
+    since = min(max(scope.step.gate.since, scope.step.reached_at or scope.step.started_at), scope.now)
+    return scope if since == scope.step.gate.since else scope.with_(step=gate_waited_for(scope.step, since))
 
 
 def rules_that_moved(scope: Scope) -> Scope:
@@ -258,6 +275,7 @@ ALWAYS: tuple[Rule, ...] = (
     paused_for_nothing,
     held_as_long_as_declared,
     settled_as_gateways_do,
+    gate_waited_for_as_long_as_can_be,
     rules_that_moved,
     impossible_annotations,
     a_run_ahead,

@@ -31,8 +31,11 @@ class Answer:
 
 
 def serve(scope: Scope, request: Request) -> Next:
-    """Do what a request asks for, once, and record what came of it."""
-    answer = _done_before(scope, request) or _handle(scope, request)
+    """Do what a request asks for, once, and record what came of it. One of which nobody knows yet who asks waits for that."""
+    done = _done_before(scope, request)
+    if done is None and approval.unknown(scope, request):
+        return scope.goto()
+    answer = done or _handle(scope, request)
     record = answered(request, scope.now, answer.outcome, answer.message)
     to = answer.to or scope.goto()
     if isinstance(to, Decision):
@@ -47,7 +50,8 @@ def _handle(scope: Scope, request: Request) -> Answer:
     if handler is None:
         verbs = ", ".join(verb.value for verb in Verb)
         return _refused(f"there is no verb {request.verb!r}; there are: {verbs}")
-    return handler(scope, request)
+    not_by_them = approval.not_by_them(scope, request)
+    return _refused(not_by_them) if not_by_them else handler(scope, request)
 
 
 def _done(message: str, to: Next | None = None) -> Answer:
@@ -101,7 +105,7 @@ def _promote(scope: Scope, _request: Request) -> Answer:
         case Phase.PROGRESSING if approval.declared(scope):
             return _done(f"{scope.step_text} is approved", approval.give(scope).goto())
         case Phase.PROGRESSING:
-            gate = f" ({closed})" if (closed := gates.closed(scope)) else ""
+            gate = f" ({closed.words})" if (closed := gates.closed(scope)) is not None else ""
             return _refused(f"{scope.step_text} waits for no approval{gate}; `promote --full` skips the rest")
         case Phase.PROMOTING if scope.run.outcome is None and scope.spec.promotion_mode is Promotion.AWAIT:
             return _done("returning traffic to stable", scope.with_(step=approved(scope.step)).goto())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from canary.decide import approval, matching, mirroring, reasons, scaling
+from canary.decide import approval, gates, matching, mirroring, reasons, scaling
 from canary.decide.actions import EmitEvent, ForgetPodSpec
 from canary.decide.common import at, note_acceptance, wake
 from canary.decide.early import proved_good
@@ -41,6 +41,8 @@ def step(scope: Scope) -> Next:
     if waiting is not None:
         message = f"waiting for {waiting.label}: {waiting.acceptance.message} ({scope.step_text})"
         return scope.decide(reasons.AWAITING_ACCEPTANCE, message, wake(scope))
+    if scope.spec.asks_gates:
+        scope = gates.waited_for(scope)
     hold = held_by(scope)
     if hold is None:
         return _advance(scope)
@@ -72,7 +74,7 @@ def _advance(scope: Scope) -> Next:
         passed = (
             "all steps passed" if scope.run.full_at is None else f"the rest after step {scope.run.full_at} was skipped"
         )
-        scope = at(_ended_early(scope), Phase.PROMOTING).with_(
+        scope = at(_left(scope), Phase.PROMOTING).with_(
             EmitEvent("Normal", reasons.PROMOTING, f"{passed}; promotion {scope.spec.promotion_mode}")
         )
         return scope.goto(Place.PROMOTING)
@@ -82,7 +84,14 @@ def _advance(scope: Scope) -> Next:
         hold = small or first_hold(scope, RISE)
         if hold is not None:
             return scope.decide(hold.reason, hold.message, wake(scope))
-    return enter(_ended_early(scope), index)
+    return enter(_left(scope), index)
+
+
+def _left(scope: Scope) -> Scope:
+    """Says by whose word a step is left, where that is more than time and checks."""
+    scope = _ended_early(scope)
+    said = gates.opened(scope) if scope.spec.asks_gates else ""
+    return scope.with_(EmitEvent("Normal", reasons.GATE_OPENED, f"{scope.step_text}: {said}")) if said else scope
 
 
 def _ended_early(scope: Scope) -> Scope:
@@ -116,7 +125,9 @@ def _wants(scope: Scope) -> str:
     if declared is not None and declared.hold is not None:
         parts.append(f"hold {declared.hold}")
     if declared is not None and declared.gate is not None:
-        parts.append(f"then wait for its window ({declared.gate.window})")
+        window = declared.gate.window
+        what = f"its window ({window})" if window is not None else f"its gate ({declared.gate})"
+        parts.append(f"then wait for {what}")
     if approval.declared(scope):
-        parts.append("then wait for approval")
+        parts.append(f"then wait for approval{approval.by(scope)}")
     return ", ".join(parts)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from canary.checks.judges import Answers, Judge, arguments_of
-from canary.checks.queries import check_questions
+from canary.checks.queries import check_questions, gate_query, gates_of
 from canary.checks.render import variables
 from canary.checks.resolve import ResolvedCheck, resolve
 from canary.checks.sources import Source, blamed, source_of
@@ -19,6 +19,7 @@ from canary.lint.findings import Finding, Path, Rule, Severity, path_of
 from canary.lint.source import Document
 from canary.lint.world import World
 from canary.model.checks import Check, Settings, TemplateKind, TemplateRef
+from canary.model.gates import HttpGate
 from canary.model.rollout import RolloutSpec
 from canary.model.templates import Argument, CheckTemplateSpec
 from canary.rehearse.doubts import gate_doubts
@@ -101,6 +102,13 @@ def rollout_findings(document: Document, spec: RolloutSpec, world: World) -> Fou
     for index, check in enumerate(spec.checks):
         yield from _check(document, spec, check, index, world)
     yield from mirrored.unread(document, spec)
+    for number, whom in gates_of(spec):
+        yield from _gate(document, spec, whom, number)
+    for number, step in enumerate(spec.steps):
+        if step.approval is not None and step.approval.by is not None:
+            words = "who approves is only known where the admission policy of the component approvals is installed"
+            advice = "without it the Rollout is Invalid; see docs/gates.md"
+            yield document.finding(Severity.NOTE, Rule.PLAN, ("spec", "steps", number, "approval", "by"), words, advice)
     for words in gate_doubts(spec):
         yield document.finding(Severity.WARNING, Rule.PLAN, ("spec", "deadline"), words)
     yield from _traffic(document, spec, world)
@@ -141,6 +149,20 @@ def _check(document: Document, spec: RolloutSpec, check: Check, index: int, worl
     for field, question in questions:
         at = place if template is not None else (*path, *field)
         yield Question(document, at, question, template=_origin(document, check.template))
+
+
+def _gate(document: Document, spec: RolloutSpec, gate: HttpGate, index: int) -> Found:
+    """Whether a gate could be asked."""
+    path: Path = ("spec", "steps", index, "gate", "http")
+    try:
+        gate_query(gate, spec, document.namespace, document.name, weight=1)
+    except RenderError as error:
+        yield _render_finding(document, (*path, "url"), gate.url, error)
+    declared = spec.steps[index].gate
+    if declared is not None and declared.timeout is not None and declared.timeout.delta <= declared.pause:
+        words = f"the gate is given {declared.timeout}, and asked every {declared.pause.total_seconds():g} s, so one no is too many"
+        advice = "raise the timeout, or shorten the interval"
+        yield document.finding(Severity.WARNING, Rule.PLAN, (*path[:-1], "timeout"), words, advice)
 
 
 def _traffic(document: Document, spec: RolloutSpec, world: World) -> Found:

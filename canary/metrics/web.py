@@ -5,6 +5,7 @@ Of an answer's text no sentence repeats more than the one value that was expecte
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import datetime
 from typing import Any
@@ -20,6 +21,8 @@ from canary.model.measurement import MAX_SERIES, Measurement, Sample
 
 _NUMBER = re.compile(r"-?[0-9]{1,30}(?:\.[0-9]{1,30})?(?:[eE][+-]?[0-9]{1,3})?")
 _LONGEST_VALUE = 80
+LONGEST_SAID = 240
+"""Characters of what an answer says for people to read."""
 
 
 class WebApi:
@@ -33,11 +36,13 @@ class WebApi:
         if expected is None:
             return answer.refused() or _number(source.path or "$", answer)
         if answer.status in expected.status:
-            return _expected(expected, answer)
+            return _expected(source, expected, answer)
         refused = answer.refused()
         if refused is not None and refused.reason != "HTTPError":
             return refused
-        return _sample(answer, False, f"{answer.answered}, and {' or '.join(map(str, expected.status))} is expected")
+        return _sample(
+            source, answer, False, f"{answer.answered}, and {' or '.join(map(str, expected.status))} is expected"
+        )
 
 
 def _number(path: str, answer: Answer) -> Measurement:
@@ -56,23 +61,23 @@ def _number(path: str, answer: Answer) -> Measurement:
     return answer.numbers(values, f"{path} selects", "name one, or use a condition over `values`")
 
 
-def _expected(expected: Expected, answer: Answer) -> Measurement:
+def _expected(source: Web, expected: Expected, answer: Answer) -> Measurement:
     if expected.path is None:
-        return _sample(answer, True, answer.answered)
+        return _sample(source, answer, True, answer.answered)
     try:
         found = _places(expected.path, answer, 1)
     except Senseless as error:
-        return _sample(answer, False, str(error))
+        return _sample(source, answer, False, str(error))
     if len(found) > 1:
         return answer.malformed("SeveralSeries", f"{expected.path} selects several values: name one place")
     if not found:
-        return _sample(answer, False, f"{answer.answered}, and {expected.path} selects nothing in it")
+        return _sample(source, answer, False, f"{answer.answered}, and {expected.path} selects nothing in it")
     value = found[0].value
     good = expected.is_met_by(value)
     told = isinstance(value, str) and answer.shown is not None and answer.shown.is_told_in(value)
     said = WITHHELD if told else _spoken(value)
     more = "" if good else f", and {_spoken(expected.equals)} is expected"
-    return _sample(answer, good, f"{expected.path} is {said}{more}")
+    return _sample(source, answer, good, f"{expected.path} is {said}{more}")
 
 
 def _places(path: str, answer: Answer, most: int) -> list[jsonpath.Place]:
@@ -87,8 +92,26 @@ def _places(path: str, answer: Answer, most: int) -> list[jsonpath.Place]:
         raise Senseless(withheld(str(error), answer.shown)) from error
 
 
-def _sample(answer: Answer, good: bool, note: str) -> Sample:
-    return Sample(float(good), answer.now, answer.query.text, (float(good),), note=note)
+def _sample(source: Web, answer: Answer, good: bool, note: str) -> Sample:
+    said = _said(source.tells, answer) if source.tells is not None else ""
+    return Sample(float(good), answer.now, answer.query.text, (float(good),), note=note, said=said)
+
+
+def _said(tells: str, answer: Answer) -> str:
+    """What the answer says for people to read, all of it or at a place: on one line, and short."""
+    text = answer.content.decode("utf-8", "replace")
+    if tells:
+        try:
+            found = _places(tells, answer, 1)
+        except Senseless:
+            return ""
+        value = found[0].value if found else None
+        text = "" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    if answer.shown is not None and answer.shown.is_told_in(text):
+        return WITHHELD
+    clean = "".join(letter if letter.isprintable() else " " for letter in text[: 4 * LONGEST_SAID])
+    words = " ".join(clean.split())
+    return words if len(words) <= LONGEST_SAID else f"{words[:LONGEST_SAID]}…"
 
 
 def _number_of(value: Any) -> float | None:

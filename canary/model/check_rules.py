@@ -28,8 +28,10 @@ def either(words: list[str]) -> str:
 
 
 JUDGED = count(JUDGES)
-COMPARED = "(has(self.compare) || has(self.mirrored) || (has(self.web) && has(self.web.expect)) ? 1 : 0)"
-SELF_JUDGED = "compare, mirrored or web.expect, which judge by themselves"
+COMPARED = (
+    "(has(self.compare) || has(self.mirrored) || (has(self.web) && has(self.web.expect)) || has(self.job) ? 1 : 0)"
+)
+SELF_JUDGED = "compare, mirrored, job or web.expect, which judge by themselves"
 A_JUDGE = f"{either([f'a {name}' for name in JUDGES])} (one of them)"
 
 

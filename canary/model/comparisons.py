@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from canary.model.auth import OwnAuth
 from canary.model.base import ApiModel
 from canary.model.databases import DatadogSource, GraphiteSource, InfluxdbSource
+from canary.model.jobs import JobSource
 from canary.model.scrape import ScrapedCounters, ScrapeSource
 from canary.model.sources import MAX_QUERY, Address, OnUnknown, Sources
 from canary.model.values import Alpha, Duration, Part
@@ -243,6 +244,13 @@ class CheckSources(Sources):
     web: Annotated[
         WebSource | None,
         Field(description="Ask a server over HTTP, which answers in JSON: a number, or something that is expected."),
+    ] = None
+    job: Annotated[
+        JobSource | None,
+        Field(
+            description="Run a Job in the Rollout's namespace, a smoke or load test, once at each step and again an interval after its end. "
+            "Whether it succeeds is its judge too: it has no threshold."
+        ),
     ] = None
     datadog: Annotated[DatadogSource | None, Field(description="Ask Datadog.")] = None
     influxdb: Annotated[InfluxdbSource | None, Field(description="Ask InfluxDB, in InfluxQL.")] = None

@@ -19,6 +19,8 @@ from canary.model.status import (
     MOST_COUNTED,
     CheckStatus,
     EvidenceStatus,
+    GateAnswer,
+    GateStatus,
     Outcome,
     PauseStatus,
     RequestOutcome,
@@ -152,6 +154,7 @@ def postponed(step: StepStatus, by: timedelta) -> StepStatus:
         settled_at=_later(step.settled_at, by),
         hold_until=_later(step.hold_until, by),
         unaccepted_since=_later(step.unaccepted_since, by),
+        gate=None if step.gate is None else _evolved(step.gate, since=step.gate.since + by),
     )
 
 
@@ -161,8 +164,22 @@ def concluded(step: StepStatus) -> StepStatus:
 
 
 def approved(step: StepStatus) -> StepStatus:
-    """A person said that the next one may begin."""
-    return _evolved(step, approved=True)
+    """A person said that the next one may begin. What its gate said before counts no more: that may be long ago."""
+    return _evolved(step, approved=True, gate=None)
+
+
+def gate_waited_for(step: StepStatus, since: datetime) -> StepStatus:
+    """It is waited for its gate to say yes, since then."""
+    gate = GateStatus(since=since) if step.gate is None else _evolved(step.gate, since=since)
+    return _evolved(step, gate=gate)
+
+
+def gate_heard(step: StepStatus, answer: GateAnswer, reason: str, message: str, at: datetime) -> StepStatus:
+    """What its gate said when it was asked at a time. A yes is what is waited for, so the wait begins anew with it."""
+    before = step.gate or GateStatus(since=at)
+    since = at if answer is GateAnswer.YES else before.since
+    said = _evolved(before, since=since, answer=answer, reason=reason[:64], message=message[:MOST_SAID], asked_at=at)
+    return _evolved(step, gate=said)
 
 
 # -- checks and routes ----------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What a run waits for, besides people and checks, before it leaves a step: the hours of a week.
+"""What a run waits for, besides people and checks, before it leaves a step: the hours of a week, or another system's yes.
 
 A window is about the time of day at a place, so it is reckoned by that place's clock: what the clock on the wall says decides
 whether it is open. Where clocks are put forward, what is skipped was never in a window; where they are put back, what comes
@@ -8,6 +8,7 @@ twice is in it twice.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, time, timedelta
 from enum import StrEnum
@@ -18,6 +19,9 @@ from zoneinfo import ZoneInfo
 from pydantic import Field, model_validator
 
 from canary.model.base import ApiModel
+from canary.model.checks import SHORTEST_INTERVAL
+from canary.model.values import Duration
+from canary.model.web import Expect, JsonPathText, WebRequest
 
 FROM_PATTERN = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
 TO_PATTERN = r"^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$"
@@ -200,7 +204,95 @@ class Window(ApiModel):
         return at.astimezone(self._zone).strftime("%a %Y-%m-%d %H:%M %Z")
 
 
+class OnTimeout(StrEnum):
+    """What becomes of a run whose gate has not opened in time."""
+
+    ROLLBACK = "Rollback"
+    PAUSE = "Pause"
+
+
+DEFAULT_INTERVAL = Duration.parse("30s")
+
+_EITHER = "a gate has exactly one of window and http; for both give a step of its own to one of them"
+_OF_HTTP = "interval, timeout and onTimeout are about a gate with http: a window opens when its time comes"
+_NO_TIMEOUT = "onTimeout says what a timeout does; give one, or drop it"
+
+
+class HttpGate(WebRequest):
+    """Another system that is asked over HTTP or HTTPS, and says yes by an answer that is as expected."""
+
+    expect: Annotated[
+        Expect | None,
+        Field(description="What the answer has to be to mean yes. Default: status 200."),
+    ] = None
+    message: Annotated[
+        JsonPathText | None,
+        Field(
+            description="JSONPath (RFC 9535) of the text in the answer that people are shown, such as $.reason. Default: the answer itself."
+        ),
+    ] = None
+
+    @property
+    def host(self) -> str:
+        """Whom it asks: host and port, as they are written."""
+        return re.split(r"[/?]", self.url.partition("://")[2], maxsplit=1)[0]
+
+
 class Gate(ApiModel):
     """Keeps a run from leaving a step until something else says that it may."""
 
-    window: Annotated[Window, Field(description="Only within these hours.")]
+    model_config = {
+        "json_schema_extra": {
+            "x-kubernetes-validations": [
+                {"rule": "has(self.window) != has(self.http)", "message": _EITHER},
+                {
+                    "rule": "has(self.http) || !(has(self.interval) || has(self.timeout) || has(self.onTimeout))",
+                    "message": _OF_HTTP,
+                },
+                {"rule": "!has(self.onTimeout) || has(self.timeout)", "message": _NO_TIMEOUT},
+            ]
+        }
+    }
+
+    window: Annotated[Window | None, Field(description="Only within these hours.")] = None
+    http: Annotated[
+        HttpGate | None,
+        Field(
+            description="Ask another system, once the step has held its time, until it says yes. A yes counts for one interval."
+        ),
+    ] = None
+    interval: Annotated[Duration | None, Field(description="Time between two requests, at least 1s. Default: 30s.")] = (
+        None
+    )
+    timeout: Annotated[
+        Duration | None,
+        Field(
+            description="How long it may take until it says yes; the time of the step is not part of it. Default: as long as the "
+            "run may take."
+        ),
+    ] = None
+    on_timeout: Annotated[
+        OnTimeout | None,
+        Field(
+            description="What a timeout does. Rollback: all traffic back to stable. Pause: stay and wait for a person. Default: Rollback."
+        ),
+    ] = None
+
+    @model_validator(mode="after")
+    def _fields_belong_together(self) -> Self:
+        if (self.window is None) == (self.http is None):
+            raise ValueError(_EITHER)
+        if self.http is None and (self.interval or self.timeout or self.on_timeout) is not None:
+            raise ValueError(_OF_HTTP)
+        if self.on_timeout is not None and self.timeout is None:
+            raise ValueError(_NO_TIMEOUT)
+        return self
+
+    @property
+    def pause(self) -> timedelta:
+        """Between two requests; and for how long a yes counts."""
+        return max((self.interval or DEFAULT_INTERVAL).delta, timedelta(seconds=SHORTEST_INTERVAL))
+
+    def __str__(self) -> str:
+        """For people: `window Mon-Fri 09:00-17:00 Europe/Berlin`, or `deploys.example.com`."""
+        return f"window {self.window}" if self.window is not None else f"{self.http.host if self.http else ''}"

@@ -62,7 +62,7 @@ class Sample:
 
     A condition is evaluated where the number is taken, since that may take its time; `weighed` is what it said. `vector`
     is there where counters were asked for, and `replicas` where comparers were. `note` says in words what the number alone does
-    not, if anything.
+    not, if anything; `said` is what whoever answered said for people to read, where that was asked for.
     """
 
     value: float
@@ -73,6 +73,7 @@ class Sample:
     vector: Vector | None = None
     replicas: Replicas | None = None
     note: str = ""
+    said: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 REQUEST_ANNOTATION = "canary.dev/request"
+AS_ANNOTATION = "canary.dev/request-as"
+"""Who writes a request: the user, a line of groups with tabs between them, and the request itself, each on a line of its own.
+
+The admission policy of the component `approvals` refuses one that names somebody else than who writes it. That the request is
+repeated binds the two together: nobody's name is on what another one asks for.
+"""
 
 
 class Verb(StrEnum):
@@ -34,6 +41,10 @@ class Request:
     ignore_unknown: bool = False
     """Of a promote-full: go on although checks are Unknown."""
 
+    user: str = ""
+    """Who the writer claims to be by AS_ANNOTATION; empty: nobody. True only where an admission policy sees to it."""
+    groups: tuple[str, ...] = ()
+
     @property
     def known(self) -> Verb | None:
         """The verb, or None if there is no such verb."""
@@ -47,8 +58,21 @@ class Request:
         return json.dumps(document)
 
 
-def parse_request(raw: str | None) -> Request | None:
-    """Read the annotation; None without one. Never raises: what makes no sense becomes an unknown verb."""
+def claim(user: str, groups: Iterable[str], raw: str) -> str:
+    """What AS_ANNOTATION says of who writes a request."""
+    return "\n".join((user, "\t".join(groups), raw))
+
+
+def parse_request(raw: str | None, claimed: str | None = None) -> Request | None:
+    """Read the annotation, and who it is `claimed` to be by; None without one. Never raises: what makes no sense becomes an unknown verb."""
+    found = _parsed(raw)
+    said = claimed.split("\n", 2) if claimed is not None else []
+    if found is None or len(said) != 3 or not said[0] or said[2] != raw:
+        return found
+    return replace(found, user=said[0], groups=tuple(filter(None, said[1].split("\t"))))
+
+
+def _parsed(raw: str | None) -> Request | None:
     if raw is None or not raw.strip():
         return None
     raw = raw.encode("utf-8", "replace").decode()

@@ -386,6 +386,16 @@ class RolloutSpec(ApiModel):
         """Whether any step has a gate."""
         return any(step.gate is not None for step in self.steps)
 
+    @cached_property
+    def names_approvers(self) -> bool:
+        """Whether any approval is to be by somebody in particular."""
+        return any(step.approval is not None and step.approval.by is not None for step in self.steps)
+
+    @cached_property
+    def asks_gates(self) -> bool:
+        """Whether the gate of any step is another system."""
+        return any(step.gate is not None and step.gate.http is not None for step in self.steps)
+
     def plan_hash(self) -> str:
         """Ten hex digits over what a run is bound to: routes, pair, workloads and steps.
 
@@ -404,6 +414,10 @@ class RolloutSpec(ApiModel):
         for step in plan["steps"]:
             if step.get("mirror") and step["mirror"]["comparer"] is None:
                 del step["mirror"]["comparer"]
+            if step.get("approval"):
+                step["approval"] = {name: said for name, said in step["approval"].items() if said is not None}
+            if step.get("gate"):
+                step["gate"] = {name: said for name, said in step["gate"].items() if said is not None}
         return digest(plan)
 
 

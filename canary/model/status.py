@@ -121,6 +121,14 @@ class RequestOutcome(StrEnum):
     REFUSED = "Refused"
 
 
+class GateAnswer(StrEnum):
+    """What another system says that is asked whether a run may go on."""
+
+    YES = "Yes"
+    NO = "No"
+    UNKNOWN = "Unknown"
+
+
 NOT_APPLICABLE = "NotApplicable"
 """Reason of a check that can say nothing at the present step, and so neither holds it nor objects."""
 
@@ -171,6 +179,18 @@ class RunStatus(ApiModel):
     swap: Annotated[bool, Field(description="It was won by Swap: its end leaves all traffic where it is.")] = False
 
 
+class GateStatus(ApiModel):
+    """What the gate of a step says, where that is another system. For people, and for the timeout: no run goes on by it."""
+
+    since: Annotated[
+        Timestamp, Field(description="Since when it is waited for its yes. Where it has said yes: when that was, last.")
+    ]
+    answer: Annotated[GateAnswer, Field(description="Yes or No; Unknown: it could not be asked.")] = GateAnswer.UNKNOWN
+    reason: Annotated[str, Field(max_length=64, description="Why it could not be asked, as a constant.")] = ""
+    message: Annotated[Text, Field(description="What it says, in its own words, or why it could not be asked.")] = ""
+    asked_at: Annotated[Timestamp | None, Field(description="When it was asked.")] = None
+
+
 class StepStatus(ApiModel):
     """The step a run is at. Index 0 is the preflight, before the first step."""
 
@@ -193,6 +213,7 @@ class StepStatus(ApiModel):
         Timestamp | None, Field(description="Since when some gateway has not accepted a route.")
     ] = None
     approved: Annotated[bool, Field(description="Somebody approved this step.")] = False
+    gate: Annotated[GateStatus | None, Field(description="What its gate says, once the step has held its time.")] = None
 
     @property
     def evidence_since(self) -> datetime | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from enum import StrEnum
 from fractions import Fraction
 from typing import Annotated, Any, Literal, Self
@@ -20,8 +20,54 @@ MAX_DENOMINATOR = 1_000_000
 _ONE_SHARE = "a mirror has exactly one of percent and fraction"
 
 
+_APPROVERS = "approval.by names at least one user or group"
+_PERSONS = {"x-kubernetes-list-type": "set"}
+Person = Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[^\t\n\r]+$")]
+
+
+class Approvers(ApiModel):
+    """Who may approve, as the API server knows them."""
+
+    model_config = {
+        "json_schema_extra": {
+            "x-kubernetes-validations": [{"rule": "has(self.users) || has(self.groups)", "message": _APPROVERS}]
+        }
+    }
+
+    users: Annotated[
+        Annotated[tuple[Person, ...], Field(min_length=1, max_length=64, json_schema_extra=_PERSONS)] | None,
+        Field(description="Users by their names."),
+    ] = None
+    groups: Annotated[
+        Annotated[tuple[Person, ...], Field(min_length=1, max_length=64, json_schema_extra=_PERSONS)] | None,
+        Field(description="Groups by their names: everybody in one of them."),
+    ] = None
+
+    @model_validator(mode="after")
+    def _somebody(self) -> Self:
+        if self.users is None and self.groups is None:
+            raise ValueError(_APPROVERS)
+        return self
+
+    def include(self, user: str, groups: Collection[str]) -> bool:
+        """Whether somebody may."""
+        return user in (self.users or ()) or not set(groups).isdisjoint(self.groups or ())
+
+    def __str__(self) -> str:
+        """For people: `alice, or group release-managers`."""
+        return ", or ".join([*(self.users or ()), *(f"group {group}" for group in self.groups or ())])
+
+
 class Approval(ApiModel):
     """Waits for `canary promote`."""
+
+    by: Annotated[
+        Approvers | None,
+        Field(
+            description="Who may approve, and skip the approval by promote-full. Needs the admission policy of the component approvals, "
+            "which sees to it that nobody asks in another one's name. Default: whoever may annotate the Rollout."
+        ),
+    ] = None
 
 
 class RequestFraction(ApiModel):

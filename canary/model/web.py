@@ -81,21 +81,17 @@ class Expect(ApiModel):
         return self
 
 
-class WebSource(ApiModel):
-    """JSON over HTTP or HTTPS."""
+_POSTED: Any = {
+    "rule": "has(self.body) || has(self.form) ? has(self.method) && self.method == 'POST' "
+    "&& has(self.body) != has(self.form) : true",
+    "message": _BODY_IS_POSTED,
+}
 
-    model_config = {
-        "json_schema_extra": {
-            "x-kubernetes-validations": [
-                {"rule": "has(self.jsonPath) != has(self.expect)", "message": _ONE_ANSWER},
-                {
-                    "rule": "has(self.body) || has(self.form) ? has(self.method) && self.method == 'POST' "
-                    "&& has(self.body) != has(self.form) : true",
-                    "message": _BODY_IS_POSTED,
-                },
-            ]
-        }
-    }
+
+class WebRequest(ApiModel):
+    """A request over HTTP or HTTPS."""
+
+    model_config = {"json_schema_extra": {"x-kubernetes-validations": [_POSTED]}}
 
     url: Annotated[
         str,
@@ -133,6 +129,28 @@ class WebSource(ApiModel):
             json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
         ),
     ] = None
+    auth: Annotated[Auth | None, Field(description="What the server is shown, from a Secret.")] = None
+
+    @model_validator(mode="after")
+    def _posted(self) -> Self:
+        sent = [self.body is not None, self.form is not None]
+        if any(sent) and (all(sent) or self.method is not Method.POST):
+            raise ValueError(_BODY_IS_POSTED)
+        return self
+
+
+class WebSource(WebRequest):
+    """JSON over HTTP or HTTPS."""
+
+    model_config = {
+        "json_schema_extra": {
+            "x-kubernetes-validations": [
+                {"rule": "has(self.jsonPath) != has(self.expect)", "message": _ONE_ANSWER},
+                _POSTED,
+            ]
+        }
+    }
+
     json_path: Annotated[
         JsonPathText | None,
         Field(
@@ -146,13 +164,9 @@ class WebSource(ApiModel):
             description="What the answer has to be, instead of a number. That is its judge too: it has no threshold."
         ),
     ] = None
-    auth: Annotated[Auth | None, Field(description="What the server is shown, from a Secret.")] = None
 
     @model_validator(mode="after")
     def _one_of_them(self) -> Self:
         if (self.json_path is None) == (self.expect is None):
             raise ValueError(_ONE_ANSWER)
-        sent = [self.body is not None, self.form is not None]
-        if any(sent) and (all(sent) or self.method is not Method.POST):
-            raise ValueError(_BODY_IS_POSTED)
         return self

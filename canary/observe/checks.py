@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from canary.checks.comparable import with_alphas
-from canary.checks.queries import check_questions
+from canary.checks.queries import check_questions, gate_query, gates_of
 from canary.checks.resolve import ResolvedCheck, resolve
 from canary.checks.sources import blamed
 from canary.checks.traffic import TRAFFIC, Counters, resolve_traffic, traffic_queries
@@ -44,6 +44,11 @@ def resolve_checks(store: Store, namespace: str, rollout: str, spec: RolloutSpec
             problems.append(Problem(error.field, error.message))
             continue
         problems += _problems(found, namespace, rollout, spec, field)
+    for index, gate in gates_of(spec):
+        try:
+            gate_query(gate, spec, namespace, rollout, weight=0)
+        except RenderError as error:
+            problems.append(Problem(f"spec.steps[{index}].gate.http", str(error)))
     counters = None
     try:
         counters = _counters(store, namespace, spec)

@@ -10,7 +10,7 @@ from canary.decide import matching, mirroring
 from canary.decide.facts import UNSCALABLE, Facts, Problem, Recorded, RouteView, ScalingView, WorkloadView
 from canary.decide.reasons import CONFLICTING_ROLLOUT
 from canary.errors import CanaryError, Forbidden, Refused, ShareError
-from canary.model.measurement import Measured, Reading
+from canary.model.measurement import Measured, Measurement, Reading
 from canary.model.rollout import RolloutSpec, RouteRef
 from canary.model.status import RolloutStatus
 from canary.observe.checks import Checks
@@ -49,6 +49,8 @@ class Standing:
     unwritten: Mapping[RouteKey, str] = field(default_factory=dict)
     unscaled: CanaryError | None = None
     time_of_day: datetime | None = None
+    gate: Measurement | None = None
+    vouched: bool | None = None
     good: Mapping[str, datetime] = field(default_factory=dict)
 
 
@@ -109,6 +111,7 @@ def gather(
         measurements=received.measurements,
         traffic=received.traffic,
         request=rollout.request,
+        vouched=standing.vouched,
         problems=tuple(problems),
         findings=tuple(_findings(store, rollout.namespace, spec, routes, undecided=undecided)),
         recorded=Recorded.of(rollout.status),
@@ -125,6 +128,7 @@ def gather(
         if canary is not None and (spec.scale is not None or status.scale is not None or canary.scaled)
         else UNSCALABLE,
         time_of_day=standing.time_of_day,
+        gate=standing.gate,
         good=standing.good,
     )
 

@@ -272,7 +272,7 @@ def recorded_at(document: Json) -> datetime | None:
         return None
 
 
-def request_of(document: Json) -> str | None:
-    """The request annotation of a Rollout, raw."""
-    value = (document.get("metadata", {}).get("annotations") or {}).get(REQUEST_ANNOTATION)
+def request_of(document: Json, name: str = REQUEST_ANNOTATION) -> str | None:
+    """The request annotation of a Rollout, raw; or another one."""
+    value = (document.get("metadata", {}).get("annotations") or {}).get(name)
     return value if isinstance(value, str) else None

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from canary.decide.facts import Problem
-from canary.model.requests import Request, parse_request
+from canary.model.requests import AS_ANNOTATION, Request, parse_request
 from canary.model.rollout import RolloutSpec
 from canary.model.status import RolloutStatus
 from canary.observe.objects import FINALIZER, request_of
@@ -39,6 +39,7 @@ class Rollout:
         """Parse a document; the spec of an `earlier` reading of the same generation is not parsed again."""
         metadata = document.get("metadata", {})
         status, senseless = RolloutStatus.read(document.get("status"))
+        raw = request_of(document)
         identity = (metadata.get("uid", ""), metadata.get("generation", 0))
         if earlier is not None and identity[1] and identity == (earlier.uid, earlier.generation):
             spec, problem = earlier.spec, earlier.problem
@@ -52,7 +53,7 @@ class Rollout:
             created=metadata.get("creationTimestamp", ""),
             deleting=metadata.get("deletionTimestamp") is not None,
             finalizer=FINALIZER in (metadata.get("finalizers") or []),
-            request=parse_request(request_of(document)),
+            request=parse_request(raw, request_of(document, AS_ANNOTATION)) if raw is not None else None,
             spec=spec,
             problem=problem,
             status=status,

@@ -48,9 +48,20 @@ def _of_the_plan(found: Plan) -> Iterator[str]:
 
 
 def gate_doubts(spec: RolloutSpec) -> Iterator[str]:
-    """Windows that are closed for longer than a run may take."""
+    """Gates that may be closed for longer than a run may take."""
     for index, step in enumerate(spec.steps, 1):
-        closed = step.gate.window.longest_closed if step.gate is not None else timedelta(0)
+        gate = step.gate
+        if (
+            spec.deadline is not None
+            and gate is not None
+            and gate.timeout is not None
+            and gate.timeout.delta >= spec.deadline.delta
+        ):
+            yield (
+                f"the gate of step {index} is given {gate.timeout}, and after {spec.deadline} every run fails, wherever it waits: raise "
+                "the deadline, or leave it out"
+            )
+        closed = gate.window.longest_closed if gate is not None and gate.window is not None else timedelta(0)
         if spec.deadline is not None and closed > spec.deadline.delta:
             yield (
                 f"the window of step {index} is closed for up to {span(closed)}, and after {spec.deadline} every run fails, wherever it waits: "

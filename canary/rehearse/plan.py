@@ -95,7 +95,12 @@ class Plan:
         return sum(step.approval for step in self.times.steps)
 
     @property
+    def windows(self) -> int:
+        return sum(step.window for step in self.times.steps)
+
+    @property
     def gates(self) -> int:
+        """Steps that wait for a window, or for another system."""
         return sum(bool(step.gate) for step in self.times.steps)
 
     @property
@@ -163,7 +168,8 @@ def document(found: Plan) -> Json:
                 "holdSeconds": step.hold,
                 "endsAt": step.ends,
                 "waitsForApproval": step.approval,
-                "waitsForWindow": step.gate or None,
+                "waitsForWindow": step.gate if step.window else None,
+                "waitsForGate": step.gate if step.gate and not step.window else None,
                 "process": step.process,
             }
             for step in found.times.steps

@@ -29,7 +29,7 @@ class StepTime:
 
     `starts` is when its routes are written, `accepted` when every gateway has accepted them: its hold begins then. `settled` is
     when the data planes follow, and `ends` when all that is waited for is there; a person who has to approve comes on top
-    (`approval`), and so does the time until a `gate` opens (in words; empty: there is none). `share` and `mirror` are parts of 1: of the pair's requests, and of those that are copied. `process` is that of
+    (`approval`), and so does the time until a `gate` opens (in words; empty: there is none), which is a `window` or another system. `share` and `mirror` are parts of 1: of the pair's requests, and of those that are copied. `process` is that of
     its comparisons, 0 where `why` nothing is compared. `answers`: those to mirrored requests are.
     """
 
@@ -48,6 +48,7 @@ class StepTime:
     process: int
     why: str
     answers: bool = False
+    window: bool = False
 
     @property
     def over(self) -> float:
@@ -89,7 +90,8 @@ def timeline(spec: RolloutSpec, checks: Sequence[ResolvedCheck], settle: float) 
             hold=hold,
             ends=accepted + hold,
             approval=step.approval is not None,
-            gate=str(step.gate.window) if step.gate is not None else "",
+            gate=str(step.gate.window or step.gate) if step.gate is not None else "",
+            window=step.gate is not None and step.gate.window is not None,
             share=float(shares.weight) / 100,
             mirror=float(step.mirror.share) / 100 if step.mirror is not None else 0.0,
             traffic=traffic,
@@ -118,6 +120,8 @@ def first_look(check: ResolvedCheck, step: StepTime, first_traffic: float | None
         return max(step.settled + check.judge.lag.seconds, warm(check, first_traffic)) + SHORTEST_INTERVAL
     if isinstance(check.judge, Against):
         return None if step.why else reads(check.judge, check, step, first_traffic) + SHORTEST_INTERVAL
+    if check.lasts is not None:
+        return max(step.settled, warm(check, first_traffic)) + check.lasts.total_seconds()
     return max(step.settled + interval(check), warm(check, first_traffic))
 
 

@@ -25,6 +25,7 @@ STUCK = frozenset(
         reasons.HOLD_LIMIT_EXCEEDED,
         reasons.NOT_ACCEPTED,
         reasons.CANARY_TOO_SMALL,
+        reasons.GATE_TIMED_OUT,
         reasons.STABLE_CHANGED,
     }
 )

@@ -12,7 +12,7 @@ from enum import Enum
 from typing import Any
 
 from canary.decide import reasons
-from canary.model.status import CheckStatus, Phase, RolloutStatus, VerdictKind, format_time
+from canary.model.status import CheckStatus, GateAnswer, Phase, RolloutStatus, VerdictKind, format_time
 
 SETTLE = timedelta(seconds=1)
 """How long the write of an entered step may wait for the gateways' answer."""
@@ -24,6 +24,9 @@ The outcome is on record by then, no traffic moves any more, and when a thousand
 """
 
 STEP_BUDGET = 2
+
+WORDS = timedelta(minutes=1)
+"""Between two writes for the words of a gate that stays closed. Whoever answers may say something else each time."""
 
 LOOKS = 8
 """Looks of a comparison that ride along before the first write that is for them alone; then it is every doubling."""
@@ -77,7 +80,7 @@ def urgency(before: RolloutStatus, after: RolloutStatus, writes_in_step: int) ->
         return Urgency.SETTLING if after.split.accepted != after.split.desired or _underway(after) else Urgency.NOW
     if _evidence(before) != _evidence(after) and writes_in_step < STEP_BUDGET:
         return Urgency.NOW
-    if any(_unkept(before, check) for check in after.checks):
+    if any(_unkept(before, check) for check in after.checks) or _gate_says_else(before, after):
         return Urgency.NOW
     if after.notified is not before.notified and _told(before, after) and _has_room(before, after, writes_in_step):
         return Urgency.NOW
@@ -219,6 +222,17 @@ def _evidence(status: RolloutStatus) -> Any:
         not check.applicable or (check.measured_at is not None and check.measured_at >= reached)
         for check in status.checks
     )
+
+
+def _gate_says_else(before: RolloutStatus, after: RolloutStatus) -> bool:
+    """Whether a gate that stays closed gives another answer: at once, or, where only its words are others, now and then."""
+    gate = after.step.gate if after.step is not None else None
+    if gate is None or gate.asked_at is None or gate.answer is GateAnswer.YES:
+        return False
+    known = before.step.gate if before.step is not None else None
+    if known is None or known.asked_at is None or (known.answer, known.reason) != (gate.answer, gate.reason):
+        return True
+    return known.message != gate.message and gate.asked_at - known.asked_at >= WORDS
 
 
 def _unkept(before: RolloutStatus, check: CheckStatus) -> bool:

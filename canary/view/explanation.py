@@ -9,18 +9,20 @@ from typing import Any
 
 import yaml
 
+from canary.checks.judges.succeeded import JOB_SUCCEEDED
 from canary.model.checks import TemplateKind
 from canary.model.rollout import RouteKind
 from canary.model.status import CheckStatus, VerdictKind
 from canary.preflight.findings import MissingGrant, Reason
 from canary.routes.key import RouteKey
 from canary.view.explain_run import about_run
-from canary.view.gates import opening, replica_words
+from canary.view.gates import gate_lines, open_when, replica_words
 from canary.view.mirrors import mirror_lines
 from canary.view.opt_in import match_lines
 from canary.view.rollout import (
     RolloutView,
     approval_wanted,
+    approvers,
     asks,
     awaits_approval,
     extras,
@@ -165,6 +167,12 @@ def _step(rollout: RolloutView, now: datetime, program: str) -> Iterator[str]:
     yield from _held(rollout, now, program)
 
 
+def _by(rollout: RolloutView, index: int) -> str:
+    """Whose approval a step waits for, in words; empty: anybody's."""
+    named = (rollout.steps[index - 1].get("approval") or {}).get("by")
+    return f" by {approvers(named)}" if isinstance(named, dict) else ""
+
+
 def _held(rollout: RolloutView, now: datetime, program: str) -> Iterator[str]:
     """What a step that every gateway accepted still waits for."""
     step = rollout.status.step
@@ -172,15 +180,12 @@ def _held(rollout: RolloutView, now: datetime, program: str) -> Iterator[str]:
         return
     if approval_wanted(rollout):
         yield (
-            f"Waiting for an approval: `{program} promote {rollout.name} -n {rollout.namespace}` gives it; "
+            f"Waiting for an approval{_by(rollout, step.index)}: `{program} promote {rollout.name} -n {rollout.namespace}` gives it; "
             f"`{program} abort {rollout.name} -n {rollout.namespace}` sends all traffic back to stable."
         )
-    window = gate_wanted(rollout)
-    if window is not None and (opens := opening(window, now)):
-        yield (
-            f"Its gate is a window ({window}), which {opens}, by the API server's clock; "
-            f"`{program} promote {rollout.name} -n {rollout.namespace} --full` skips it with all that is left."
-        )
+    if (gate := gate_wanted(rollout)) is not None:
+        skip = f"`{program} promote {rollout.name} -n {rollout.namespace} --full` skips it with all that is left"
+        yield from gate_lines(gate, step, now, skip)
     if words := replica_words(rollout.status):
         yield f"{words[0].upper()}{words[1:]} (spec.scale)."
     if step.hold_until is not None and step.hold_until > now:
@@ -251,7 +256,10 @@ def _check(check: CheckStatus, now: datetime, *, active: bool) -> Iterator[str]:
     if check.value is None and check.evidence is not None:
         value, limit = "", limit.removeprefix(",")
     yield f"{clean(check.name)}{dry}: {check.verdict.value} ({clean(check.reason)});{value}{limit}."
-    if check.message and (check.verdict is not VerdictKind.PASS or check.evidence is not None):
+    told = (
+        check.evidence is not None or check.reason == JOB_SUCCEEDED
+    )  # what a Job said is worth reading when it passed, too
+    if check.message and (check.verdict is not VerdictKind.PASS or told):
         yield clean(check.message).rstrip(".") + "."
     if check.evidence is not None and check.evidence.looks:
         yield f"That rests on {counted(check.evidence.looks, 'look')} at the counters."
@@ -384,8 +392,8 @@ def _next_step(rollout: RolloutView, now: datetime, program: str) -> Iterator[st
             conditions.append("every gateway accepts the routes")
         if approval_wanted(rollout):
             conditions.append("somebody approves it")
-        if (window := gate_wanted(rollout)) is not None:
-            conditions.append(f"its window ({window}) is open")
+        if (gate := gate_wanted(rollout)) is not None:
+            conditions.append(open_when(gate))
         if resuming:
             pass  # resuming begins the hold anew
         elif step.hold_until is not None and step.hold_until > now:

@@ -12,10 +12,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from canary.decide.reasons import AWAITING_APPROVAL
-from canary.model.gates import Window
+from canary.model.gates import Gate
 from canary.model.requests import REQUEST_ANNOTATION, Request, parse_request
 from canary.model.status import ACTIVE, CheckStatus, RolloutStatus, StepStatus, VerdictKind, parse_time
-from canary.view.gates import gate_words, opening, replica_words, window_of
+from canary.view.gates import gate_of, gate_words, replica_words, waits_for
 from canary.view.words import clean, left, listing, plain, span
 
 Json = dict[str, Any]
@@ -187,11 +187,19 @@ def asks(step: Json) -> str:
                 words.append(f"mirror {clean(part)}/{clean(more.get('denominator', 100))}")
             case ("gate", dict()):
                 words.append(gate_words(step))
+            case ("approval", {"by": dict(named)}):
+                words.append(f"approval by {approvers(named)}")
             case ("match", list()):
                 words.append(f"match {_opting(value)}")
             case _:
                 words.append(clean(key))
     return " + ".join(words)
+
+
+def approvers(named: Json) -> str:
+    """Who may approve, as a step declares it: `alice, or group release-managers`."""
+    users, groups = ([*map(clean, named.get(kind) or ())] for kind in ("users", "groups"))
+    return ", or ".join([*users, *(f"group {group}" for group in groups)])
 
 
 def _opting(match: list[Any]) -> str:
@@ -283,9 +291,9 @@ def waiting_for(rollout: RolloutView, now: datetime, program: str = "canary") ->
     needs = []
     if approval_wanted(rollout):
         needs.append("approval")
-    window = gate_wanted(rollout)
-    if window is not None and (opens := opening(window, now)):
-        needs.append(f"its window, which {opens}")
+    gate = gate_wanted(rollout)
+    if gate is not None and (words := waits_for(gate, step, now)):
+        needs.append(words)
     if step.hold_until is not None and step.hold_until > now:
         needs.append(f"its hold, {left(step.hold_until, now)} left")
     settled, measured = step.evidence_since, status.checks and (status.split.desired or extras(rollout))
@@ -333,12 +341,12 @@ def approval_wanted(rollout: RolloutView) -> bool:
     return "approval" in rollout.steps[step.index - 1]
 
 
-def gate_wanted(rollout: RolloutView) -> Window | None:
-    """The window in which the current step may be left; None: it has none, or promote-full skips it."""
+def gate_wanted(rollout: RolloutView) -> Gate | None:
+    """What has to say that the current step may be left; None: nothing, or promote-full skips it."""
     run, step = rollout.status.run, rollout.status.step
     if step is None or not 1 <= step.index <= len(rollout.steps) or (run is not None and run.full):
         return None
-    return window_of(rollout.steps[step.index - 1])
+    return gate_of(rollout.steps[step.index - 1])
 
 
 def awaits_approval(rollout: RolloutView) -> bool:

@@ -23,6 +23,7 @@ from canary_sandbox.composite import Composite
 from canary_sandbox.forwarder import ServiceForwarder
 from canary_sandbox.gateway import EnvoyGateway
 from canary_sandbox.gateway.port import GatewayImplementation
+from canary_sandbox.jobs import JobRunner
 from canary_sandbox.process import free_or_any
 from canary_sandbox.prometheus import Prometheus, require_prometheus
 from canary_sandbox.traefik import TraefikGateway
@@ -123,6 +124,8 @@ class Sandbox(Composite):
             self._parts["workloads"] = await stack.enter_async_context(
                 Workloads(self.kube, processes=self._processes, drain=self._drain, pod_network=self._pod_network)
             )
+        if self._with_workloads:
+            await stack.enter_async_context(JobRunner(self.kube))
         locate = self.workloads.locate if self._with_workloads else as_written
         if self._with_workloads or self._gateway_kind == "traefik":
             await stack.enter_async_context(ServiceForwarder(self.kube, locate=locate))

@@ -21,7 +21,7 @@ QUERY = {"query": "rate({{ canary.service }})", "address": "http://metrics.examp
 def test_what_is_declared_is_what_is_known() -> None:
     """Every source and every judge of the API has its class, and no class is without a field."""
     assert set(SOURCES_KNOWN) == set(CHECK_SOURCES)
-    assert set(JUDGES_KNOWN) == {*JUDGES, "compare", "mirrored", "web"}  # which are sources, too
+    assert set(JUDGES_KNOWN) == {*JUDGES, "compare", "mirrored", "web", "job"}  # which are sources, too
     assert set(OVERRIDES) | set(JUDGES) == set(Settings.model_fields)
 
 

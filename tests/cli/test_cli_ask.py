@@ -12,8 +12,8 @@ from scripted_kube import ScriptedKube
 from canary.cli.ask import CONFLICTS, Ask, answer, leave
 from canary.cli.exits import CliError, ExitCode
 from canary.errors import Conflict, Unavailable
-from canary.kube import ROLLOUTS
-from canary.model.requests import REQUEST_ANNOTATION, Verb
+from canary.kube import ROLLOUTS, SELF
+from canary.model.requests import AS_ANNOTATION, REQUEST_ANNOTATION, Verb, claim
 
 NS = "team-shop"
 
@@ -91,3 +91,26 @@ async def test_a_request_that_is_replaced_is_not_waited_for(kube: ScriptedKube) 
     await leave(kube, Ask(Verb.RESUME, "shop", NS, replace=True))
     with pytest.raises(CliError, match=r"replaced the request with another \(resume by me\)"):
         await answer(kube, ask, request)
+
+
+async def test_who_approves_says_who_they_are(kube: ScriptedKube) -> None:
+    """As the API server knows them, with those of their groups that matter; where nobody is asked for by name, nothing is said."""
+    document = rollout(status())
+    document["spec"]["steps"] = [
+        {"weight": 10, "approval": {"by": {"users": ["alice"], "groups": ["leads", "others"]}}}
+    ]
+    kube.put(ROLLOUTS, document)
+    info = {"username": "alice@example.com", "groups": ["system:authenticated", "leads"]}
+    kube.script("create", SELF.plural, answer={"status": {"userInfo": info}})
+    await leave(kube, Ask(Verb.PROMOTE, "shop", NS))
+    (found,) = kube.kept(ROLLOUTS)
+    annotations = found["metadata"]["annotations"]
+    assert annotations[AS_ANNOTATION] == claim("alice@example.com", ("leads",), annotations[REQUEST_ANNOTATION])
+
+
+async def test_nobody_says_who_they_are_for_nothing(kube: ScriptedKube) -> None:
+    """Neither with another verb, nor where anybody may approve."""
+    await leave(kube, Ask(Verb.PROMOTE, "shop", NS))
+    (found,) = kube.kept(ROLLOUTS)
+    assert AS_ANNOTATION not in found["metadata"]["annotations"]
+    assert not [asked for asked in kube.asked if asked.verb == "create"]

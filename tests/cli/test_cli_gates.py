@@ -69,6 +69,41 @@ def test_an_open_window_is_nothing_to_wait_for() -> None:
     assert "holds, gates and approvals were cut short" in told(hurried)
 
 
+def waiting(answer: str = "No", message: str = "freeze until Monday", **more: Any) -> dict[str, Any]:
+    """At a step that asks another system, which has said something half a minute ago."""
+    document = running()
+    document["spec"]["steps"][0]["gate"] = {
+        "http": {"url": "https://deploys.example.com/may-i?a=b"},
+        "timeout": "1h",
+        **more,
+    }
+    said = {"since": ago(290).isoformat(), "answer": answer, "message": message, "askedAt": ago(30).isoformat()}
+    document["status"]["step"]["gate"] = said | ({"reason": "Timeout"} if answer == "Unknown" else {})
+    return document
+
+
+def test_what_another_system_says_is_shown() -> None:
+    """Next to the step, in the explanation with its time, and among what comes next."""
+    assert steps(view(waiting()), NOW)[0].asks == "10 % + gate deploys.example.com"
+    assert steps(view(waiting()), NOW)[0].note == (
+        "waiting for its gate, deploys.example.com, which says no: freeze until Monday"
+    )
+    words = told(waiting())
+    assert "Waiting for its gate, deploys.example.com, which says no: freeze until Monday." in words
+    assert "It is asked every 30s. It was asked last at 10:39:32 UTC." in words
+    assert "If it says nothing else until 11:35:12 UTC, the run is rolled back." in words
+    assert "`canary promote shop -n team-shop --full` skips it with all that is left." in words
+    assert "its gate (deploys.example.com) says yes" in words
+    assert "until 11:35:12 UTC, the run pauses." in told(waiting(onTimeout="Pause"))
+    unknown = steps(view(waiting("Unknown", "no answer within 10 s")), NOW)[0].note
+    assert (
+        unknown
+        == "waiting for its gate, deploys.example.com, which could not be asked (Timeout: no answer within 10 s)"
+    )
+    assert "says no" not in steps(view(waiting("Yes")), NOW)[0].note
+    assert "\x1b" not in steps(view(waiting(message="\x1b[31mred")), NOW)[0].note
+
+
 def test_replicas_that_are_missing_are_named() -> None:
     """How many the next share needs."""
     later = NOW + timedelta(hours=2)

@@ -159,7 +159,7 @@ class ScriptedKube:
 
     async def create(self, res: Resource, body: Mapping[str, Any], namespace: str | None = None) -> Json:
         metadata = body.get("metadata") or {}
-        key = _key(res, namespace or metadata.get("namespace"), metadata["name"])
+        key = _key(res, namespace or metadata.get("namespace"), metadata.get("name") or "unnamed")
 
         def do() -> Json:
             if key in self._objects:

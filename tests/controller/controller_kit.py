@@ -22,6 +22,7 @@ from resting_loop import rest
 from canary.act.events import EventRecorder
 from canary.controller.autoscalers import AutoscalerInformers
 from canary.controller.clock import ManualClock
+from canary.controller.jobs import Jobs
 from canary.controller.manager import Manager
 from canary.controller.reconciler import Deps
 from canary.kube import (
@@ -499,7 +500,8 @@ class ControllerInstance:
         self._recorder = EventRecorder(self.kube)
         await self._recorder.__aenter__()
         self.store = Store(platform=Platform({"*": frozenset(Feature)}))
-        deps = Deps(self.kube, self.store, self._recorder, world.provider, self.telemetry, world.clock)
+        jobs = Jobs(self.kube, world.clock)
+        deps = Deps(self.kube, self.store, self._recorder, world.provider, self.telemetry, world.clock, jobs=jobs)
         self.manager = Manager(deps, held=self._held)
         manager = self.manager
         await self._follow(CLUSTERCHECKTEMPLATES, lambda kind, obj: manager.template("ClusterCheckTemplate", kind, obj))

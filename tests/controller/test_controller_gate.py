@@ -1,12 +1,16 @@
-"""A window on an API server: by its clock, and by no other."""
+"""Gates on an API server: a window by its clock and by no other, and another system that is asked off the tick."""
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from controller_kit import World
+
+from canary.metrics.port import Query
+from canary.model.measurement import Unreachable
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -45,3 +49,94 @@ async def test_an_abort_asks_for_no_window(world: World) -> None:
     await world.ask("abort")
     await world.until(lambda: world.phase() == "RolledBack", within=5)
     assert world.weights() == (1, 0)
+
+
+def asking(**gate: Any) -> list[dict[str, Any]]:
+    """A step whose gate asks another system, and one after it."""
+    whom = {"url": "https://deploys.example.com/may-i/{{ rollout }}/{{ revision }}?step={{ step.kind }}"}
+    return [
+        {"weight": 10, "hold": "5s", "gate": {"http": whom, "interval": "10s", **gate}},
+        {"weight": 50, "hold": "1h"},
+    ]
+
+
+def asked(world: World) -> list[datetime]:
+    return [call.now for call in world.provider.calls if "deploys" in call.query.text]
+
+
+async def test_another_system_is_asked_until_it_says_yes(world: World) -> None:
+    """Not before the step has held its time, every interval, and no more after that; a killed controller's successor asks anew."""
+    world.provider.answers["deploys"] = 0.0
+    first = await world.begin(steps=asking())
+    await world.deploy(2)
+    await world.until(lambda: world.weights()[1] == 10)
+    entered = world.clock.now()
+    await world.until(lambda: "says no" in world.message())
+    assert (asked(world)[0] - entered).total_seconds() >= 5
+    (text,) = {call.query.text for call in world.provider.calls if "deploys" in call.query.text}
+    assert text == f"GET https://deploys.example.com/may-i/shop/{world.status()['run']['revision']}?step=weight"
+    patches = len(world.audited())
+    await world.pass_(60)
+    assert 6 <= len(asked(world)) <= 10
+    assert len(world.audited()) == patches
+    await first.kill()
+    before = len(asked(world))
+    await world.start_controller()
+    await world.until(lambda: len(asked(world)) > before)
+    assert world.weights()[1] == 10
+    world.provider.answers["deploys"] = 1.0
+    await world.until(lambda: world.weights()[1] == 50, within=11)
+    done = len(asked(world))
+    await world.pass_(30)
+    assert len(asked(world)) == done
+
+
+async def test_a_gate_that_hangs_is_no_reason_to_wait_with_a_rollback(world: World) -> None:
+    """It is asked off the tick; and its timeout ends the run."""
+
+    async def never(_query: Query, _now: datetime) -> Any:
+        await asyncio.Event().wait()
+
+    world.provider.answers["deploys"] = never
+    await world.begin(steps=asking())
+    await world.deploy(2)
+    await world.until(lambda: bool(asked(world)))
+    await world.ask("abort")
+    await world.until(lambda: world.phase() == "RolledBack", within=5)
+    assert world.weights() == (1, 0)
+
+
+async def test_a_gate_that_does_not_open_in_time(world: World) -> None:
+    """The run is rolled back, and says by whose silence."""
+    world.provider.answers["deploys"] = Unreachable(None, "Timeout", "nobody answers")  # type: ignore[arg-type]  # Scripted stamps it
+    await world.begin(steps=asking(timeout="1m"))
+    await world.deploy(2)
+    await world.until(lambda: world.phase() == "RolledBack", within=120)
+    assert "the gate of step 1/2 did not open within 1m" in world.status()["run"]["message"]
+    assert "nobody answers" in world.status()["run"]["message"]
+    assert world.status()["run"]["reason"] == "GateTimedOut"
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("https://deploys.example.com/{{ args.change }}", "unknown variable 'args.change'"),
+        ("https://deploys.example.com/../admin", "leads elsewhere"),
+    ],
+)
+async def test_a_gate_that_cannot_be_asked_starts_no_run(world: World, url: str, words: str) -> None:
+    """The Rollout is Invalid, and says where and why."""
+    await world.begin(steps=[{"weight": 10, "gate": {"http": {"url": url}}}])
+    await world.until(lambda: world.phase() == "Invalid")
+    assert "spec.steps[0].gate.http" in world.message()
+    assert words in world.message()
+
+
+async def test_a_host_that_is_not_allowed_starts_no_run(world: World) -> None:
+    """As with checks, and before anybody is asked."""
+    world.provider.refused["deploys"] = "the host is not among the allowed hosts"
+    await world.begin(steps=asking())
+    await world.until(lambda: world.phase() == "Invalid")
+    assert "spec.steps[0].gate.http.url" in world.message()
+    assert "the host is not among the allowed hosts" in world.message()
+    assert not asked(world)

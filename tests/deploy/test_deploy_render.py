@@ -132,6 +132,7 @@ def test_an_image_that_nobody_named_is_evidently_to_be_replaced() -> None:
 
 COPIES = {
     **{f"files/crds/{path.name}": path for path in sorted((ROOT / "crds").glob("*.yaml"))},
+    "files/approvals.yaml": COMPONENTS / "approvals" / "policy.yaml",
     "files/dashboard.json": COMPONENTS / "monitoring" / "dashboard.json",
     "files/keep-weights.yaml": COMPONENTS / "keep-weights" / "policy.yaml",
     "files/prometheusrule.yaml": COMPONENTS / "monitoring" / "prometheusrule.yaml",
@@ -169,6 +170,16 @@ def test_the_chart_keeps_weights_as_the_component_does(tmp_path: Path) -> None:
     }
     assert other == 'request.userInfo.username in ["system:serviceaccount:cd:deployer"]'
     assert not [one for one in templated() if "AdmissionPolicy" in one["kind"]]
+
+
+def test_the_chart_checks_who_approves_as_the_component_does(tmp_path: Path) -> None:
+    """The same policy and its binding, for who asks for them."""
+    ours = [one for one in kustomized(overlay_with(tmp_path, "cluster-wide", "approvals")) if "Policy" in one["kind"]]
+    ours = [one for one in ours if one["metadata"]["name"] == "canary-approvals"]
+    assert {one["kind"] for one in ours} == {"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
+    theirs = templated("approvals.enabled=true")
+    for one in ours:
+        assert substance(named(theirs, one["kind"])) == substance(one)
 
 
 def test_helm_has_no_warnings() -> None:

@@ -30,9 +30,10 @@ from deploy_kit import (
     templated,
 )
 
+from canary.controller.jobs import NEEDED
 from canary.controller.run import providers
 from canary.controller.settings import Settings
-from canary.kube import DEPLOYMENTS, EVENTS, HTTPROUTES, ROLLOUTS, ROUTES, KubeClient
+from canary.kube import DEPLOYMENTS, EVENTS, HTTPROUTES, JOBS, ROLLOUTS, ROUTES, KubeClient
 from canary.metrics.scripted import Scripted
 from canary.metrics.secrets import KEPT
 from canary_sandbox.apiserver.faults import Fault
@@ -382,6 +383,64 @@ async def test_the_right_to_read_secrets(tmp_path: Path) -> None:
     assert more - full == {Grant(place, "", "secrets", "get") for place in (SYSTEM, TEAM)}
     assert more == grants(templated("rbac.secrets.own=true", f"rbac.secrets.namespaces={{{TEAM}}}"))
     assert grants(templated("rbac.secrets.own=true")) - full == {Grant(SYSTEM, "", "secrets", "get")}
+
+
+JOBS_NEED = {
+    Grant(TEAM, group, resource, verb)
+    for group, resource, verbs in (*NEEDED, ("", "serviceaccounts", ("get",)))
+    for verb in verbs
+}
+
+
+def team_with_jobs(folder: Path) -> list[Json]:
+    """What a team applies with the component."""
+    where = folder / "team-jobs"
+    where.mkdir(exist_ok=True)
+    text = {"namespace": TEAM, "components": ["../canary/components/jobs"]}
+    (where / "kustomization.yaml").write_text(yaml.safe_dump(text))
+    return kustomized(where)
+
+
+async def test_the_right_to_run_jobs(tmp_path: Path) -> None:
+    """What the controller asks for, in the namespaces that are named and nowhere else, and nobody has it who did not ask."""
+    full = grants(kustomized(overlay_with(tmp_path, "cluster-wide")))
+    assert not [grant for grant in full if grant.resource in {"jobs", "pods", "serviceaccounts"}]
+    assert grants([*kustomized(OVERLAYS / "cluster-wide"), *team_with_jobs(tmp_path)]) - full == JOBS_NEED
+    assert grants(templated(f"rbac.jobs.namespaces={{{TEAM}}}")) - grants(templated()) == JOBS_NEED
+
+
+async def test_jobs_run_with_the_right_to_and_without_it_that_is_said(place: Town, tmp_path: Path) -> None:
+    """Invalid until they may be run, with what is missing; then one is created, with those rights."""
+    await install(place, kustomized(overlay_with(tmp_path, "cluster-wide")), definitions=True)
+    async with await KubeClient.connect(server=place.api.url, token=place.api.add_token(USER)) as kube:
+        provider = providers(Settings(lease=(SYSTEM, ACCOUNT)), kube)
+        objects = only("HTTPRoute")
+
+        def asked(verb: str) -> bool:
+            return any((entry.user, entry.resource, entry.verb) == (USER, "jobs", verb) for entry in place.api.audit)
+
+        job = {"image": "smoke:1", "args": ["{{ canary.service }}"]}
+        objects[-1]["spec"]["checks"] = [{"name": "smoke", "job": job}]
+        objects[-1]["spec"]["steps"] = [{"weight": 10}]
+        try:
+            async with place.controller(provider):
+                await place.apply(objects)
+                await place.until("shop", TEAM, lambda status: status.get("phase") == "Invalid")
+                said = (await place.kube.get(ROLLOUTS, "shop", TEAM))["status"]["message"]
+                assert f"the controller may not create jobs in namespace {TEAM}" in said
+                assert "(Helm: rbac.jobs.namespaces)" in said
+                await place.apply(team_with_jobs(tmp_path))
+                await place.until("shop", TEAM, lambda status: status.get("phase") == "Idle")
+                await place.set_image("shop-canary", TEAM, "shop:2")
+                await place.until("shop", TEAM, lambda _: asked("create"))
+                made = (await place.kube.list(JOBS, TEAM))["items"]
+                assert [one["spec"]["template"]["spec"]["containers"][0]["args"] for one in made] == [["shop-canary"]]
+                await place.request("shop", TEAM, "abort")
+                await place.until("shop", TEAM, lambda status: status.get("phase") == "RolledBack")
+                await place.until("shop", TEAM, lambda _: asked("delete"))
+                assert (await place.kube.list(JOBS, TEAM))["items"] == []
+        finally:
+            await provider.close()
 
 
 def secret_of(namespace: str, name: str, token: str, hosts: str) -> Json:

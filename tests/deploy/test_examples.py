@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import time
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,9 @@ from deploy_kit import DEPLOY, OVERLAYS, ROOT, Town, kustomized, load, named, pr
 
 from canary.checks.queries import BACKENDS, check_questions
 from canary.checks.sources.comparer import Comparer
+from canary.checks.sources.job import Job
 from canary.checks.traffic import traffic_queries
-from canary.kube import DEPLOYMENTS, GATEWAYS, HTTPROUTES, ROUTES
+from canary.kube import DEPLOYMENTS, GATEWAYS, HTTPROUTES, JOBS, ROUTES
 from canary.metrics.port import Query
 from canary.metrics.scripted import Scripted
 from canary.model.measurement import Replica, Replicas, Sample
@@ -61,6 +63,7 @@ def buckets(query: Query, now: datetime) -> dict[frozenset[tuple[str, str]], flo
 
 GOOD: dict[str, Any] = {
     "results of comparer": compared,
+    "https://changes.example.com": 1.0,
     'envoy_cluster_upstream_rq_time_bucket{envoy_cluster_name="team-basket': buckets,
     'envoy_cluster_upstream_rq_completed{envoy_cluster_name="team-basket': counter,
     'envoy_cluster_upstream_rq_xx{envoy_cluster_name="team-basket': 0.0,
@@ -200,7 +203,11 @@ async def test_a_good_release_goes_through_and_a_bad_one_comes_back(place: Town,
     spec = rollout(folder)["spec"]
     name, namespace = rollout(folder)["metadata"]["name"], rollout(folder)["metadata"]["namespace"]
     provider = Scripted(GOOD)
-    async with place.controller(provider):
+    async with AsyncExitStack() as stack:
+        if any("job" in check for check in spec["checks"]):
+            await place.apply(may_run_jobs(namespace))
+            stack.callback(asyncio.create_task(every_job_succeeds(place, namespace)).cancel)
+        await stack.enter_async_context(place.controller(provider))
         await place.until(name, namespace, lambda status: status.get("phase") == "Idle")
         await start(place, name, namespace, spec, "2.0.0")
         await finish(place, folder)
@@ -209,13 +216,32 @@ async def test_a_good_release_goes_through_and_a_bad_one_comes_back(place: Town,
             assert await image(place, f"{name}-stable", namespace) == await image(place, f"{name}-canary", namespace)
         results = {call.query.text for call in provider.calls if isinstance(call.query.source, Comparer)}
         assert results == {f"results of comparer {name}" for name in comparers(spec)}
-        assert {call.query.text for call in provider.calls} - results == set(queries(folder))
+        gates = {call.query.text for call in provider.calls if getattr(call.query.source, "tells", None) is not None}
+        assert bool(gates) is RolloutSpec.model_validate(spec).asks_gates
+        assert {call.query.text for call in provider.calls} - results - gates == set(queries(folder))
 
         # A share above 1 is no failure of a success rate; what else is measured is bad enough.
         provider.answers = dict.fromkeys(GOOD, 1e6)
         await start(place, name, namespace, spec, "3.0.0")
         await place.until(name, namespace, lambda status: status.get("phase") == "RolledBack")
         assert await weights(place, folder) == [1, 0]
+
+
+def may_run_jobs(namespace: str) -> list[Json]:
+    """The component of a platform team that lets checks of the namespace run Jobs."""
+    found = [*yaml.safe_load_all((ROOT / "deploy/kustomize/components/jobs/role.yaml").read_text())]
+    return [{**one, "metadata": {**one["metadata"], "namespace": namespace}} for one in found]
+
+
+async def every_job_succeeds(place: Town, namespace: str) -> None:
+    """Who runs them, as far as the example knows."""
+    while True:
+        for one in (await place.kube.list(JOBS, namespace))["items"]:
+            if not (one.get("status") or {}).get("conditions"):
+                ended = {"conditions": [{"type": "Complete", "status": "True"}], "succeeded": 1}
+                body = {"status": ended}
+                await place.kube.merge_patch(JOBS, one["metadata"]["name"], namespace, body, subresource="status")
+        await asyncio.sleep(0.1)
 
 
 async def test_a_mesh_and_a_gateway_divide_by_the_same_weights(place: Town) -> None:
@@ -280,6 +306,7 @@ def queries(folder: str, language: str | None = None) -> list[str]:
     assert len(checks.resolved) == len(mine["spec"]["checks"])
     questions = [check_questions(check, spec, namespace, name, weight=10) for check in checks.resolved]
     sources = [source for of_check in questions for _, source in of_check]
+    sources = [source for source in sources if not isinstance(source, Job)]
     asked = [source.text for source in sources if language in (None, source.LANGUAGE)]
     if folder == WITHOUT_PROMETHEUS:
         assert checks.traffic is None
@@ -304,9 +331,8 @@ async def finish(place: Town, folder: str) -> None:
     mine = rollout(folder)
     spec, name, namespace = mine["spec"], mine["metadata"]["name"], mine["metadata"]["namespace"]
     for index, step in enumerate(spec["steps"], 1):
-        if "gate" in step and not RolloutSpec.model_validate(spec).steps[index - 1].gate.window.open_at(
-            datetime.now(UTC)
-        ):
+        gate = RolloutSpec.model_validate(spec).steps[index - 1].gate
+        if gate is not None and gate.window is not None and not gate.window.open_at(datetime.now(UTC)):
             # Whoever runs this outside of the window of the example does what a person could do.
             await place.until(name, namespace, lambda status: "outside of its window" in status.get("message", ""))
             await place.request(name, namespace, "promote-full")

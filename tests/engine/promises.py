@@ -18,6 +18,7 @@ from canary.decide.scope import Decision, measuring
 from canary.model.measurement import Answered, Compared, Measured, Sample, Timed
 from canary.model.rollout import OnFailure, Promotion, RouteKind
 from canary.model.status import Outcome, Phase, RolloutStatus, VerdictKind
+from canary.model.steps import Step
 from canary.routes.filters import copied, mirrors, unmirrored
 from canary.routes.intent import LEGACY_ANNOTATION, Intent, Mode, parse_intent, run_annotation
 from canary.routes.key import Named
@@ -218,13 +219,8 @@ class Promises:
         if reached is None:
             return "the step was never reached"
         step = self.world.spec.steps[index - 1]
-        if (
-            step.hold is not None
-            and facts.now < reached + step.hold.delta
-            and not full
-            and not self._early(index, facts)
-        ):
-            return "its hold is not over"
+        if not full and (objection := self._too_soon(index, step, reached, facts)):
+            return objection
         approved = memory.step is not None and memory.step.approved
         asked = facts.request.id if facts.request is not None and facts.request.verb == "promote" else ""
         once = self.used.setdefault(asked, (number, index)) == (number, index)
@@ -244,6 +240,22 @@ class Promises:
             if at is None or at < reached + self.world.settle + lag or verdict is not VerdictKind.PASS:
                 return f"check {check.name} has not passed in this step, with the gateways settled"
         return ""
+
+    def _too_soon(self, index: int, step: Step, reached: datetime, facts: Facts) -> str:
+        """What of a step is not over yet, or closed."""
+        if step.hold is not None and facts.now < reached + step.hold.delta and not self._early(index, facts):
+            return "its hold is not over"
+        if not self._gate_open(step, reached, facts):
+            return "its gate has not said yes at this step, within one interval, to who has the run now"
+        return ""
+
+    def _gate_open(self, step: Step, reached: datetime, facts: Facts) -> bool:
+        """Whether the system that a step asks has said yes at this step, within one interval, and in this life."""
+        if step.gate is None or step.gate.http is None:
+            return True
+        found, life = self.world.gate, self.world.since or facts.now
+        yes = isinstance(found, Sample) and found.value == 1 and found.at >= max(reached, life)
+        return yes and found is not None and facts.now - found.at <= step.gate.pause
 
     def _says_nothing(self, judge: Judge, index: int) -> bool:
         """Whether a comparison has nothing to compare at a step."""

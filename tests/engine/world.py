@@ -41,7 +41,7 @@ from canary.decide.scope import Decision, Scope
 from canary.decide.writes import foreign
 from canary.errors import CanaryError, Conflict, Forbidden, NotFound, ShareError, SpecError, Unavailable, Unprocessable
 from canary.model.measurement import Malformed, Measured, Measurement, NoData, Reading, Sample, Unreachable
-from canary.model.requests import parse_request
+from canary.model.requests import claim, parse_request
 from canary.model.rollout import RolloutSpec, RouteKind, RouteRef
 from canary.model.status import Phase, RolloutStatus
 from canary.observe.routes import Viewer, view
@@ -232,6 +232,10 @@ class World:
     deleting: bool = False
     gone: bool = False
     request: str | None = None
+    claimed: str | None = None
+    """Who the request is said to be by."""
+    vouched: bool | None = None
+    """Whether somebody sees to it that this is true; None: that is not known yet."""
     recorded: Json = field(default_factory=dict)
     memory: RolloutStatus | None = None
     """What the controller knows; None while it is dead."""
@@ -271,6 +275,8 @@ class World:
     unwritten: dict[RouteKey, str] = field(default_factory=dict)
     good: dict[str, datetime] = field(default_factory=dict)
     """Comparisons that have proved the canary good, in this life, and since when they have counted."""
+    gate: Measurement | None = None
+    """What the gate of the step said last, in this life."""
     around: Documents = AROUND
     scaling: ScalingView = field(default_factory=lambda: ScalingView(known=True))
     denied: frozenset[str] = frozenset()
@@ -363,7 +369,8 @@ class World:
             counters=resolve_traffic(self.spec.traffic, None) if self.spec.traffic is not None else None,
             measurements=tuple(self.news),
             traffic=self.counters,
-            request=parse_request(self.request),
+            request=parse_request(self.request, self.claimed),
+            vouched=self.vouched,
             problems=(*self.trouble, *self._problems(views, memory)),
             findings=tuple(findings(self.spec, NAMESPACE, self._sound(views), self.around)),
             recorded=Recorded.of(recorded),
@@ -377,6 +384,7 @@ class World:
             unwritten=dict(self.unwritten),
             scaling=self.scaling,
             time_of_day=self.now + self.wall,
+            gate=self.gate,
             good=dict(self.good),
         )
 
@@ -498,6 +506,7 @@ class World:
         self.unwritten.clear()
         self.scaling = replace(self.scaling, failed="", denied=False)
         self.good.clear()
+        self.gate = None
         self.memory, self.news, self.settling, self.writes_in_step, self.counted = None, [], None, 0, None
 
     def perform(self, action: Action) -> None:
@@ -762,6 +771,13 @@ class World:
             self._answer(name)
         self.gateways = keep
 
+    def hear(self, answer: bool | str, said: str = "") -> None:
+        """The gate was asked now: it says yes or no, and in which words; or it could not be asked, for this reason."""
+        if isinstance(answer, str):
+            self.gate = Unreachable(self.now, answer, said)
+        else:
+            self.gate = Sample(float(answer), self.now, said=said)
+
     def measure(self, value: float | str = 0.0, check: str | None = None) -> None:
         """Every check (or one) is measured: a number, or one of the ways of not knowing."""
         for resolved in self.checks:
@@ -792,6 +808,11 @@ class World:
     def ask(self, verb: str, *, id_: str = "", by: str = "alice", reason: str = "") -> None:
         """Somebody sets the request annotation; without an id it is a plain verb."""
         self.request = json.dumps({"id": id_, "verb": verb, "by": by, "reason": reason}) if id_ else verb
+
+    def ask_as(self, user: str, verb: str, *groups: str, id_: str) -> None:
+        """Somebody asks, and says who they are."""
+        self.ask(verb, id_=id_, by=user)
+        self.claimed = claim(user, groups, str(self.request))
 
     def revise(self, revision: str) -> None:
         """A new revision of the canary workload, rolled out at once."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from lint_kit import linted, rollout
 
-from canary.lint.findings import Rule
+from canary.lint.findings import Rule, Severity
 from canary.lint.run import lint
 from canary.lint.source import read
 
@@ -21,6 +21,40 @@ def test_a_deadline_that_is_over_before_the_window_opens() -> None:
     assert "the window of step 1 is closed for up to 2d16h, and after 8h every run fails" in found.text
     for quiet in (rollout(steps=steps), rollout(steps=steps, deadline="100h")):
         assert not [item for item in linted(quiet).findings if "window" in item.text]
+
+
+def asking(url: str = "https://deploys.example.com/may-i", **gate: Any) -> list[dict[str, Any]]:
+    return [{"weight": 10, "gate": {"http": {"url": url}, **gate}}, {"weight": 50}]
+
+
+def test_a_gate_that_can_never_be_asked() -> None:
+    """What it names, and where it goes."""
+    for url, words in (
+        ("https://deploys.example.com/{{ window }}", "unknown variable 'window'"),
+        ("https://deploys.example.com/a/../b", "leads elsewhere"),
+    ):
+        (found,) = [item for item in linted(rollout(steps=asking(url))).findings if words in item.text]
+        assert found.field == "spec.steps[0].gate.http.url"
+    fine = asking("https://deploys.example.com/{{ rollout }}/{{ revision }}?canary={{ canary.service }}")
+    assert not linted(rollout(steps=fine)).findings
+
+
+def test_an_approval_by_somebody_needs_its_policy() -> None:
+    """That is for a cluster to have, so it is a note."""
+    steps = [{"weight": 10, "approval": {"by": {"users": ["alice"]}}}, {"weight": 50}]
+    (found,) = linted(rollout(steps=steps)).findings
+    assert (found.severity, found.field) == (Severity.NOTE, "spec.steps[0].approval.by")
+    assert "component approvals" in found.text
+
+
+def test_a_gate_with_too_little_time() -> None:
+    """One answer is not much of a chance; and a deadline that is over first ends every run that waits."""
+    found = [item for item in linted(rollout(steps=asking(timeout="30s"))).findings if item.rule is Rule.PLAN]
+    assert [(item.field, "one no is too many" in item.text) for item in found] == [("spec.steps[0].gate.timeout", True)]
+    found = [
+        item for item in linted(rollout(steps=asking(timeout="8h"), deadline="2h")).findings if item.rule is Rule.PLAN
+    ]
+    assert ["the gate of step 1 is given 8h, and after 2h every run fails" in item.text for item in found] == [True]
 
 
 def test_a_zone_that_is_none_is_refused() -> None:

@@ -119,7 +119,7 @@ BAD: list[tuple[Json, Edit, str, str]] = [
         template(),
         without("spec.prometheus"),
         "spec",
-        "a template has exactly one of: prometheus, web, datadog, influxdb, graphite, scrape, compare, mirrored or traffic",
+        "a template has exactly one of: prometheus, web, job, datadog, influxdb, graphite, scrape, compare, mirrored or traffic",
     ),
     (template(), at("spec.args.1", {"name": "limit"}), "spec.args[1]", "the same as spec.args[0] (name limit)"),
     (template(), at("spec.prometheus.address", "prom:9090"), "spec.prometheus.address", "is not an address"),
@@ -276,12 +276,20 @@ def whole() -> Json:
         "scrape": {**scraped, "value": selector, "aggregate": "Max"},
         "compare": compare,
         "mirrored": {},
+        "job": {
+            "image": "x",
+            "command": ["a"],
+            "args": ["a"],
+            "env": [{"name": "a", "value": "a"}],
+            "resources": {"requests": {}, "limits": {}},
+        },
     }
     traffic = {"template": {"name": "traffic"}, "prometheus": prometheus}
     field = {"name": "beta", "value": "1", "type": "Exact"}
     made = rollout(checks=[check], traffic=traffic, routes=[{"name": "shop", "rules": ["a"]}])
     made["spec"]["steps"][0]["match"] = [{"headers": [field], "queryParams": [dict(field)]}]
-    made["spec"]["steps"][0]["gate"] = {"window": dict(OFFICE)}
+    made["spec"]["steps"][0]["gate"] = {"window": dict(OFFICE), "http": web | {"expect": dict(expect)}}
+    made["spec"]["steps"][0]["approval"] = {"by": {"users": ["a"], "groups": ["a"]}}
     made["spec"]["scale"] = {"canary": "MatchShare"}
     made["spec"]["steps"][0]["mirror"] = {"percent": 20, "comparer": {"service": "compare", "port": 8080}}
     return made

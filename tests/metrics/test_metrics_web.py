@@ -27,6 +27,8 @@ from canary.metrics.apis import APIS
 from canary.metrics.hosts import Hosts
 from canary.metrics.http import HttpProvider
 from canary.metrics.port import Query, Refusal
+from canary.metrics.web import LONGEST_SAID
+from canary.model.gates import HttpGate
 from canary.model.measurement import MAX_SERIES, Malformed, Measurement, NoData, Queued, Sample, Unreachable
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -548,6 +550,8 @@ async def _everything_said(token: str, key: str) -> list[str]:
             for source in (
                 number(url=f"{server.url}/{how}", auth=auth),
                 Web(f"{server.url}/{how}", expected=Expected((200, 400), "$.value", "ok"), auth=auth),
+                Web(f"{server.url}/{how}", expected=Expected((200,)), auth=auth, tells=""),
+                Web(f"{server.url}/{how}", expected=Expected((200, 400, 500)), auth=auth, tells="$.value"),
             ):
                 query = Query(source, timeout=5)
                 texts += [repr(await provider.measure(query, NOW)), repr(query), repr(await provider.validate(query))]
@@ -556,3 +560,54 @@ async def _everything_said(token: str, key: str) -> list[str]:
         await runner.cleanup()
     assert any("withheld" in text for text in texts)
     return texts
+
+
+# -- gates ----------------------------------------------------------------------------------------------------------
+
+
+def gate(**declared: Any) -> Web:
+    return Web.of_gate(HttpGate.model_validate({"url": URL, **declared}))
+
+
+@pytest.mark.parametrize(
+    ("source", "answer", "yes", "said"),
+    [
+        (gate(), httpx.Response(200, text="go on"), True, "go on"),
+        (gate(), httpx.Response(200, text="  go\n\x1b[31m on\x00 "), True, "go [31m on"),
+        (gate(), httpx.Response(423, text="locked by bob"), False, "locked by bob"),
+        (gate(), httpx.Response(200), True, ""),
+        (gate(), httpx.Response(200, content=b"\xff\xfe"), True, "��"),
+        (gate(), httpx.Response(200, text="x" * 1000), True, "x" * LONGEST_SAID + "…"),
+        (gate(message="$.reason"), of({"reason": "approved"}), True, "approved"),
+        (gate(message="$.reason"), of({"reason": {"by": "bob"}}), True, '{"by": "bob"}'),
+        (gate(message="$.reason"), httpx.Response(200, text=r'{"reason": "\ud800 half"}'), True, "half"),
+        (gate(message="$.reason"), of({}), True, ""),
+        (gate(message="$.reason"), httpx.Response(200, text="no JSON"), True, ""),
+        (
+            gate(expect={"jsonPath": "$.ok", "equals": "true"}, message="$.why"),
+            of({"ok": False, "why": "freeze"}),
+            False,
+            "freeze",
+        ),
+    ],
+)
+async def test_what_a_gate_says(source: Web, answer: httpx.Response, yes: bool, said: str) -> None:
+    """Whether it is as expected, and a text for people, on one line and short."""
+    found = await measured(source, answer)
+    assert isinstance(found, Sample)
+    assert (found.value, found.said) == (float(yes), said)
+
+
+async def test_checks_repeat_no_text_of_an_answer() -> None:
+    """Only a gate was asked to say something for people."""
+    found = await measured(expecting(), httpx.Response(200, text="go on"))
+    assert isinstance(found, Sample)
+    assert found.said == ""
+
+
+async def test_a_gate_that_does_not_know_us_is_unknown() -> None:
+    """That is neither a yes nor a no."""
+    found = await measured(gate(), httpx.Response(403, text="who are you"))
+    assert isinstance(found, Unreachable)
+    assert found.reason == "NotAuthorized"
+    assert "who are you" not in found.message

@@ -341,9 +341,9 @@ INVALID: list[tuple[str, Json, str, str]] = [
     ("a weight of true", {"steps": [{"weight": True}]}, "<nil>", '"spec.steps[0].weight" must not validate the schema (not)'),
     ("a list of weights", {"steps": [{"weight": [10]}]}, "spec.steps[0].weight", "must have at most 0 items"),
     ("a weight in words", {"steps": [{"weight": "ten"}]}, "spec.steps[0].weight", "should match"),
-    ("two sources", {"checks": [{**CHECK, **FROM_TEMPLATE}]}, "spec.checks[0]", "a check has exactly one source: prometheus, web, datadog, influxdb, graphite, scrape, compare, mirrored or template"),
+    ("two sources", {"checks": [{**CHECK, **FROM_TEMPLATE}]}, "spec.checks[0]", "a check has exactly one source: prometheus, web, job, datadog, influxdb, graphite, scrape, compare, mirrored or template"),
     ("a comparison beside a query", {"checks": [{**CHECK, **COMPARE}]}, "spec.checks[0]", "a check has exactly one source"),
-    ("a comparison with a threshold", {"checks": [{"name": "a", **COMPARE, "threshold": {"max": 1}}]}, "spec.checks[0]", "nor with compare, mirrored or web.expect, which judge by themselves"),
+    ("a comparison with a threshold", {"checks": [{"name": "a", **COMPARE, "threshold": {"max": 1}}]}, "spec.checks[0]", "nor with compare, mirrored, job or web.expect, which judge by themselves"),
     ("a comparison with tolerated failures", {"checks": [{"name": "a", **COMPARE, "failureLimit": 1}]}, "spec.checks[0]", "compare and mirrored take no failureLimit"),
     ("a comparison of so many failures", {"checks": [{"name": "a", **COMPARE, "failures": "2 of 5"}]}, "spec.checks[0]", "compare and mirrored take no failureLimit and no failures"),
     ("failures counted in two ways", {"checks": [{**CHECK, "failures": "2 of 5", "failureLimit": 1}]}, "spec.checks[0]", "two answers to one question"),
@@ -365,7 +365,7 @@ INVALID: list[tuple[str, Json, str, str]] = [
     ("a tolerance below one", {"checks": [{"name": "a", "compare": {**COMPARE["compare"], "tolerance": 0.5}}]}, "spec.checks[0].compare.tolerance", "greater than or equal to 1"),
     ("an alpha of nothing", {"checks": [{"name": "a", "compare": {**COMPARE["compare"], "alpha": "0%"}}]}, "spec.checks[0].compare.alpha", "should match"),
     ("an alpha of everything", {"alpha": 0.6}, "spec.alpha", "less than or equal to 0.4999"),
-    ("answers with a threshold", {"checks": [{"name": "a", "mirrored": {}, "threshold": {"max": 1}}]}, "spec.checks[0]", "nor with compare, mirrored or web.expect, which judge by themselves"),
+    ("answers with a threshold", {"checks": [{"name": "a", "mirrored": {}, "threshold": {"max": 1}}]}, "spec.checks[0]", "nor with compare, mirrored, job or web.expect, which judge by themselves"),
     ("answers of which most may differ", {"checks": [{"name": "a", "mirrored": {"maxDifferent": "60%"}}]}, "spec.checks[0].mirrored.maxDifferent", "should match"),
     ("two comparers", {"steps": [to_comparer("x"), to_comparer("y")]}, "spec", "steps that mirror name the same comparer, or none of them names one"),
     ("a comparer at one of two mirrors", {"steps": [{"mirror": {"percent": 1}}, to_comparer("x")]}, "spec", "steps that mirror name the same comparer"),
@@ -374,7 +374,7 @@ INVALID: list[tuple[str, Json, str, str]] = [
     ("a comparer of gRPC calls", {"routes": [{"kind": "GRPCRoute", "name": "calls"}], "steps": [to_comparer("x")]}, "spec", "copies of a GRPCRoute arrive as HTTP/2"),
     ("a comparer also of gRPC calls", {"routes": WITH_CALLS, "steps": [{"mirror": {**to_comparer("x")["mirror"], "allowUnsafeMethods": True}}]}, "spec", "copies of a GRPCRoute arrive as HTTP/2"),
     ("a request without a judge", {"checks": [{"name": "a", "web": WEB}]}, "spec.checks[0]", "a check with its own query has a threshold or a condition"),
-    ("an expectation with a threshold", {"checks": [{"name": "a", "web": EXPECTING, "threshold": {"max": 1}}]}, "spec.checks[0]", "nor with compare, mirrored or web.expect"),
+    ("an expectation with a threshold", {"checks": [{"name": "a", "web": EXPECTING, "threshold": {"max": 1}}]}, "spec.checks[0]", "nor with compare, mirrored, job or web.expect"),
     ("a number and an expectation", {"checks": [{"name": "a", "web": {**WEB, "expect": {}}, "threshold": {"max": 1}}]}, "spec.checks[0].web", "either a number (jsonPath) or"),
     ("neither a number nor an expectation", {"checks": [{"name": "a", "web": {"url": "https://a/b"}, "threshold": {"max": 1}}]}, "spec.checks[0].web", "either a number (jsonPath) or"),
     ("half an expectation", {"checks": [{"name": "a", "web": {"url": "https://a/b", "expect": {"equals": 1}}}]}, "<nil>", "must validate at least one schema (anyOf)"),
@@ -471,11 +471,11 @@ async def test_templates_of_traffic(api: Api) -> None:
     for wrong, words in (
         (
             {**TEMPLATE, "threshold": None, "traffic": COUNTERS},
-            "a template has exactly one of: prometheus, web, datadog, influxdb, graphite, scrape, compare, mirrored or traffic",
+            "a template has exactly one of: prometheus, web, job, datadog, influxdb, graphite, scrape, compare, mirrored or traffic",
         ),
         (
             {"threshold": {"max": 1}},
-            "a template has exactly one of: prometheus, web, datadog, influxdb, graphite, scrape, compare, mirrored or traffic",
+            "a template has exactly one of: prometheus, web, job, datadog, influxdb, graphite, scrape, compare, mirrored or traffic",
         ),
         ({"traffic": COUNTERS, "threshold": {"max": 1}}, "one of traffic has neither"),
     ):

@@ -61,6 +61,41 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("an unknown field", {"colour": "red"}, "colour"),
     ("an unknown field of a step", {"steps": [{"weight": 1, "wait": "5m"}]}, "steps.0.wait"),
     ("a step of another version", {"steps": [{"weight": 1, "gate": {"http": {}}}]}, "steps.0.gate"),
+    *(
+        (f"a Job with {what}", {"checks": [{"name": "a", "job": {"image": "x", what: value}}]}, f"checks.0.job.{what}")
+        for what, value in {
+            "volumes": [{"name": "v", "hostPath": {"path": "/"}}],
+            "hostNetwork": True,
+            "envFrom": [{"secretRef": {"name": "s"}}],
+            "securityContext": {"privileged": True},
+            "runAsUser": 0,
+        }.items()
+    ),
+    ("a Job without time", {"checks": [{"name": "a", "job": {"image": "x", "timeout": "0s"}}]}, "checks.0.job"),
+    ("a Job of a day", {"checks": [{"name": "a", "job": {"image": "x", "timeout": "24h"}}]}, "checks.0.job"),
+    (
+        "a Job with a Secret",
+        {"checks": [{"name": "a", "job": {"image": "x", "env": [{"name": "A", "valueFrom": {"secretKeyRef": {}}}]}}]},
+        "checks.0.job.env.0.valueFrom",
+    ),
+    ("an approval by nobody", {"steps": [{"weight": 1, "approval": {"by": {}}}]}, "steps.0.approval.by"),
+    ("a gate of nothing", {"steps": [{"gate": {}}]}, "steps.0.gate"),
+    (
+        "a gate of hours and of a system",
+        {"steps": [{"gate": {"window": {}, "http": {"url": "https://a.example.com"}}}]},
+        "steps.0.gate",
+    ),
+    ("hours with an interval", {"steps": [{"gate": {"window": {}, "interval": "1m"}}]}, "steps.0.gate"),
+    (
+        "a policy for no timeout",
+        {"steps": [{"gate": {"http": {"url": "https://a.example.com"}, "onTimeout": "Pause"}}]},
+        "steps.0.gate",
+    ),
+    (
+        "a gate with a number",
+        {"steps": [{"gate": {"http": {"url": "https://a.example.com", "jsonPath": "$.n"}}}]},
+        "steps.0.gate.http.jsonPath",
+    ),
     ("a mirror of no share", {"steps": [{"mirror": {}}]}, "steps.0.mirror"),
     ("a mirror of nothing", {"steps": [{"mirror": {"percent": 0}}]}, "steps.0.mirror.percent"),
     ("a mirror of more than all", {"steps": [{"mirror": {"percent": 101}}]}, "steps.0.mirror.percent"),

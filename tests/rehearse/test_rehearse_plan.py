@@ -374,3 +374,22 @@ def test_a_window_is_no_time_that_a_plan_knows() -> None:
     (warning,) = [line for line in warnings(found) if "window" in line]
     assert warning.startswith("the window of step 1 is closed for up to 5d16h, and after 100h every run fails")
     assert not [line for line in warnings(rehearsed(gated, LIMIT, deadline="200h")) if "window" in line]
+
+
+def test_another_system_is_no_time_that_a_plan_knows() -> None:
+    """It says whom the run waits for; a deadline that is over before its timeout is doubtful."""
+    gate = {"http": {"url": "https://deploys.example.com/may-i"}, "timeout": "8h"}
+    gated = [{"weight": 10, "hold": "5m", "gate": gate}, *steps(50)]
+    found = rehearsed(gated, LIMIT, deadline="1h")
+    assert (found.gates, found.windows, found.times.steps[0].gate) == (1, 0, "deploys.example.com")
+    said = document(found)["steps"][0]
+    assert (said["waitsForGate"], said["waitsForWindow"]) == ("deploys.example.com", None)
+    assert any("the gate of step 1 is given 8h, and after 1h every run fails" in line for line in warnings(found))
+
+
+def test_a_job_is_waited_for_at_each_step() -> None:
+    """As long as it may take."""
+    found = rehearsed(steps(10, 50), {"name": "smoke", "job": {"image": "x", "timeout": "20m"}})
+    first, second = found.times.steps
+    assert first.ends >= first.settled + 1200
+    assert second.ends >= second.settled + 1200

@@ -11,6 +11,7 @@ from canary.checks.judges.condition import Expression
 from canary.checks.judges.expected import AsExpected
 from canary.checks.judges.outcome import Broken, Flaw, Judge, Judged, NotJudged, Outcome
 from canary.checks.judges.slower import Slower
+from canary.checks.judges.succeeded import Succeeded
 from canary.checks.judges.threshold import Bounds
 from canary.model.checks import Comparison
 
@@ -36,6 +37,7 @@ JUDGES: Mapping[str, Any] = {
     "compare": _Against,
     "mirrored": Answers,
     "web": AsExpected,
+    "job": Succeeded,
 }
 """By the field of the spec, the first one that is there: a class with `of(declared, args, field)` and `arguments(declared)`."""
 

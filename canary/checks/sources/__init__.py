@@ -17,6 +17,7 @@ from canary.checks.sources.counters import Counters
 from canary.checks.sources.datadog import Datadog
 from canary.checks.sources.graphite import Graphite
 from canary.checks.sources.influxdb import Influxdb
+from canary.checks.sources.job import Job
 from canary.checks.sources.prometheus import Prometheus
 from canary.checks.sources.scrape import Scrape, ScrapedCounters
 from canary.checks.sources.web import Web
@@ -76,6 +77,7 @@ def compared(declared: Comparison) -> Source:
 SOURCES: Mapping[str, Callable[[Any], Source]] = {
     "prometheus": Prometheus.of,
     "web": Web.of,
+    "job": Job.of,
     "compare": compared,
     "mirrored": Comparer.of,
     "datadog": Datadog.of,

@@ -19,7 +19,8 @@ from canary.checks.render import names, render
 from canary.checks.sources.auth import Auth
 from canary.checks.sources.auth import rendered as bound
 from canary.errors import RenderError
-from canary.model.web import Expect, WebSource
+from canary.model.gates import HttpGate
+from canary.model.web import Expect, WebRequest, WebSource
 
 _PARTS = re.compile(r"(?P<scheme>https?)://(?P<place>[^/?#]*)(?P<rest>.*)", re.DOTALL)
 _URL = re.compile(r"[!-~]*")
@@ -59,7 +60,10 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class Web:
-    """A request, and what is made of its answer: the number at `path`, or whether it is as `expected`."""
+    """A request, and what is made of its answer: the number at `path`, or whether it is as `expected`.
+
+    `tells`: where the answer has a text for people; empty: it is one itself; None: nobody wants to read it.
+    """
 
     PROVIDER: ClassVar[str] = "the server"
     LANGUAGE: ClassVar[str] = ""
@@ -73,18 +77,28 @@ class Web:
     path: str | None = None
     expected: Expected | None = None
     auth: Auth | None = None
+    tells: str | None = None
 
     @classmethod
     def of(cls, declared: WebSource) -> Self:
+        expected = None if declared.expect is None else Expected.of(declared.expect)
+        return replace(cls._request(declared), path=declared.json_path, expected=expected)
+
+    @classmethod
+    def of_gate(cls, declared: HttpGate) -> Self:
+        """What a gate asks: whether a run may go on, and what people are to read of that."""
+        expected = Expected.of(declared.expect or Expect())
+        return replace(cls._request(declared), expected=expected, tells=declared.message or "")
+
+    @classmethod
+    def _request(cls, declared: WebRequest) -> Self:
         return cls(
             declared.url,
             declared.method.value,
             tuple((one.name, one.value) for one in declared.headers),
             declared.body,
             None if declared.form is None else tuple((one.name, one.value) for one in declared.form),
-            declared.json_path,
-            None if declared.expect is None else Expected.of(declared.expect),
-            Auth.of(declared.auth),
+            auth=Auth.of(declared.auth),
         )
 
     @property
@@ -175,6 +189,7 @@ class Web:
         places = {
             "web.jsonPath": self.path,
             "web.expect.jsonPath": self.expected.path if self.expected is not None else None,
+            "message": self.tells or None,
         }
         for field, path in places.items():
             try:

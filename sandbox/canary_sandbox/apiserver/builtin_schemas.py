@@ -109,10 +109,7 @@ CONDITION = obj(
 )
 CONDITIONS = keyed(CONDITION, "type")
 SELECTOR = atomic(
-    obj(
-        matchLabels=STRING_MAP,
-        matchExpressions=arr(obj("key operator", **strings("key operator"), values=STRINGS)),
-    )
+    obj(matchLabels=STRING_MAP, matchExpressions=arr(obj("key operator", **strings("key operator"), values=STRINGS)))
 )
 REFERENCE = atomic(obj(**strings("apiVersion kind namespace name uid resourceVersion fieldPath")))
 
@@ -209,19 +206,16 @@ POD_SPEC = obj(
 )
 TEMPLATE = obj(metadata=METADATA, spec=POD_SPEC)
 
+_REPLICAS: Json = {**INTEGER, "minimum": 0, "default": 1}
+_ROLLING = obj(maxSurge=INT_OR_STRING, maxUnavailable=INT_OR_STRING)
+_STRATEGY = obj(type=enum("RollingUpdate", "Recreate", default="RollingUpdate"), rollingUpdate=_ROLLING)
 DEPLOYMENT = root(
     spec=obj(
         "selector template",
-        replicas={**INTEGER, "minimum": 0, "default": 1},
+        replicas=_REPLICAS,
         selector=SELECTOR,
         template=TEMPLATE,
-        strategy={
-            **obj(
-                type=enum("RollingUpdate", "Recreate", default="RollingUpdate"),
-                rollingUpdate=obj(maxSurge=INT_OR_STRING, maxUnavailable=INT_OR_STRING),
-            ),
-            "default": {},
-        },
+        strategy=given({}, _STRATEGY),
         minReadySeconds={**INTEGER, "minimum": 0},
         revisionHistoryLimit={**INTEGER, "default": 10},
         progressDeadlineSeconds={**INTEGER, "default": 600},
@@ -237,18 +231,21 @@ DEPLOYMENT = root(
     ),
 )
 REPLICA_SET = root(
-    spec=obj(
-        "selector",
-        replicas={**INTEGER, "minimum": 0, "default": 1},
-        minReadySeconds=INTEGER,
-        selector=SELECTOR,
-        template=TEMPLATE,
-    ),
+    spec=obj("selector", replicas=_REPLICAS, minReadySeconds=INTEGER, selector=SELECTOR, template=TEMPLATE),
     status=obj(
         observedGeneration=INT64,
         **integers("replicas fullyLabeledReplicas readyReplicas availableReplicas terminatingReplicas"),
         conditions=CONDITIONS,
     ),
+)
+_JOB_TIMES = dict.fromkeys(("startTime", "completionTime"), TIME)
+JOB = root(
+    spec=obj(
+        "template",
+        **integers("parallelism completions backoffLimit ttlSecondsAfterFinished activeDeadlineSeconds"),
+        template=TEMPLATE,
+    ),
+    status=given({}, obj(conditions=CONDITIONS, **_JOB_TIMES, **integers("active succeeded failed ready"))),
 )
 SERVICE = root(
     spec=obj(
@@ -276,10 +273,7 @@ SERVICE = root(
         **booleans("publishNotReadyAddresses allocateLoadBalancerNodePorts"),
         healthCheckNodePort=INTEGER,
     ),
-    status={
-        **obj(loadBalancer=given({}, loose(ingress=arr(loose(ip=STRING)))), conditions=CONDITIONS),
-        "default": {},
-    },
+    status=given({}, obj(loadBalancer=given({}, loose(ingress=arr(loose(ip=STRING)))), conditions=CONDITIONS)),
 )
 NAMESPACE = root(
     spec={**obj(finalizers=STRINGS), "default": {}},
@@ -290,8 +284,7 @@ EVENT = root(
     involvedObject=REFERENCE,
     **strings("reason message type action reportingComponent reportingInstance"),
     source=obj(**strings("component host")),
-    firstTimestamp=TIME,
-    lastTimestamp=TIME,
+    **dict.fromkeys(("firstTimestamp", "lastTimestamp"), TIME),
     eventTime=MICRO_TIME,
     count=INTEGER,
     series=loose(count=INTEGER, lastObservedTime=MICRO_TIME),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import ipaddress
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -52,8 +53,7 @@ def resources(allocate_ip: Callable[[], str]) -> tuple[Resource, ...]:
                                         ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion",
                                          "fieldPath")}
                                        | {"reason", "type", "source", "reportingComponent"})),
-        core.resource("configmaps", "ConfigMap", schemas.CONFIG_MAP, short_names=("cm",), columns=columns.CONFIG_MAP,
-                      ),
+        core.resource("configmaps", "ConfigMap", schemas.CONFIG_MAP, short_names=("cm",), columns=columns.CONFIG_MAP),
         core.resource("secrets", "Secret", schemas.SECRET, columns=columns.SECRET, default=_default_secret,
                       fields=frozenset({"type"})),
         core.resource("serviceaccounts", "ServiceAccount", schemas.SERVICE_ACCOUNT, short_names=("sa",),
@@ -67,24 +67,23 @@ def resources(allocate_ip: Callable[[], str]) -> tuple[Resource, ...]:
         apps.resource("replicasets", "ReplicaSet", schemas.REPLICA_SET, status=True, short_names=("rs",),
                       categories=("all",), scale=Scale(), generation=True, columns=columns.REPLICA_SET,
                       check=_check_workload, default=_default_deployment, zero=_ZERO_WORKLOAD),
+        _Group("batch", "v1").resource("jobs", "Job", schemas.JOB, status=True, categories=("all",), generation=True,
+                                       check=_check_job, zero={"spec": {}, "status": {}}),
         _Group("discovery.k8s.io", "v1").resource("endpointslices", "EndpointSlice", schemas.ENDPOINT_SLICE,
-                                                  columns=columns.ENDPOINT_SLICE,
-                                                  generation=True),
+                                                  columns=columns.ENDPOINT_SLICE, generation=True),
         _Group("coordination.k8s.io", "v1").resource("leases", "Lease", schemas.LEASE, columns=columns.LEASE,
                                                      unconditional_update=False, creates_on_update=True,
                                                      zero={"spec": {"podSelector": {}}}),
         _Group("policy", "v1").resource("poddisruptionbudgets", "PodDisruptionBudget", schemas.POD_DISRUPTION_BUDGET,
-                                        status=True, short_names=("pdb",), generation=True,
-                                        unconditional_update=False, columns=columns.POD_DISRUPTION_BUDGET,
-                                        zero={"spec": {}, "status": {}}),
+                                        status=True, short_names=("pdb",), generation=True, unconditional_update=False,
+                                        columns=columns.POD_DISRUPTION_BUDGET, zero={"spec": {}, "status": {}}),
         _Group("autoscaling", "v2").resource("horizontalpodautoscalers", "HorizontalPodAutoscaler",
                                              schemas.HORIZONTAL_POD_AUTOSCALER, status=True, short_names=("hpa",),
                                              categories=("all",), columns=columns.HORIZONTAL_POD_AUTOSCALER,
                                              default=_default_autoscaler, zero={"spec": {}, "status": {}}),
         _Group("networking.k8s.io", "v1").resource("networkpolicies", "NetworkPolicy", schemas.NETWORK_POLICY,
-                                                   short_names=("netpol",), generation=True,
-                                                   default=_default_network_policy, columns=columns.NETWORK_POLICY,
-                                                   zero={"spec": {}}),
+                                                   short_names=("netpol",), generation=True, zero={"spec": {}},
+                                                   default=_default_network_policy, columns=columns.NETWORK_POLICY),
     )  # fmt: skip
 
 
@@ -270,21 +269,28 @@ def _check_workload(doc: Json, old: Json | None) -> list[FieldError]:
         errors.append(FieldError("spec.selector", INVALID, "field is immutable", selector))
     if not template.get("spec"):
         return [*errors, FieldError("spec.template.spec.containers", REQUIRED)]
-    if template["spec"].get("restartPolicy") != "Always":
-        errors.append(
-            FieldError(
-                "spec.template.spec.restartPolicy",
-                "Unsupported value",
-                'supported values: "Always"',
-                template["spec"].get("restartPolicy"),
-            )
-        )
+    errors += _check_restarts(template["spec"], "Always")
     errors += _check_replicas(doc.get("status") or {})
     strategy = spec.get("strategy") or {}
     if strategy.get("type") == "Recreate" and strategy.get("rollingUpdate"):
         detail = "may not be specified when strategy `type` is 'Recreate'"
         errors.append(FieldError("spec.strategy.rollingUpdate", FORBIDDEN, detail))
     return errors + _check_pod_spec(template["spec"], "spec.template.spec")
+
+
+def _check_restarts(spec: Json, *supported: str) -> list[FieldError]:
+    detail, policy = f"supported values: {', '.join(map(json.dumps, supported))}", spec.get("restartPolicy")
+    at = "spec.template.spec.restartPolicy"
+    return [] if policy in supported else [FieldError(at, "Unsupported value", detail, policy)]
+
+
+def _check_job(doc: Json, old: Json | None) -> list[FieldError]:
+    spec = (doc["spec"].get("template") or {}).get("spec")
+    if old is not None and old["spec"]["template"] != doc["spec"]["template"]:
+        return [FieldError("spec.template", INVALID, "field is immutable", doc["spec"]["template"])]
+    if not spec:
+        return [FieldError("spec.template.spec.containers", REQUIRED)]
+    return [*_check_restarts(spec, "OnFailure", "Never"), *_check_pod_spec(spec, "spec.template.spec")]
 
 
 def _check_replicas(status: Json) -> list[FieldError]:

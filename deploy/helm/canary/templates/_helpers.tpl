@@ -176,6 +176,18 @@ app.kubernetes.io/component: controller
   verbs: [create]
 {{- end }}
 
+{{- define "canary.rules.jobs" -}}
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [create, get, list, delete]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list]
+- apiGroups: [""]
+  resources: [serviceaccounts]
+  verbs: [get]
+{{- end }}
+
 {{- define "canary.rules.secrets" -}}
 - apiGroups: [""]
   resources: [secrets]

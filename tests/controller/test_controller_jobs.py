@@ -1,0 +1,228 @@
+"""Checks that run a Job: whose it is, what becomes of a run by it, and what is never believed. Somebody here plays the kubelet."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from controller_kit import World, check
+
+from canary.checks.sources.job import Job
+from canary.controller.jobs import Jobs
+from canary.kube import JOBS, PODS, ROLLOUTS, SERVICEACCOUNTS
+from canary.metrics.port import Query
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+Json = dict[str, Any]
+
+
+def smoke(**changes: Any) -> Json:
+    job = {"image": "registry.example.com/smoke:1", "args": ["--target=http://{{ canary.service }}"], "timeout": "2m"}
+    return {"name": "smoke", "job": job | changes.pop("job", {}), "interval": "1h", **changes}
+
+
+async def jobs(world: World) -> list[Json]:
+    return list((await world.alice.list(JOBS, world.namespace))["items"])
+
+
+async def the_job(world: World) -> Json:
+    """The one that is there."""
+    found: list[Json] = []
+
+    async def look() -> None:
+        found[:] = await jobs(world)
+
+    for _ in range(20):
+        await look()
+        if len(found) == 1 and not found[0].get("status", {}).get("conditions"):
+            return found[0]
+        await world.pass_(1)
+    raise AssertionError(f"there are {len(found)} Jobs")
+
+
+async def end(world: World, job: Json, code: int, said: str = "", **pod_status: Any) -> None:
+    """The kubelet and the Job controller: a pod that ended, and the Job that follows."""
+    name, now = job["metadata"]["name"], datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    owner = {"apiVersion": "batch/v1", "kind": "Job", "name": name, "uid": job["metadata"]["uid"], "controller": True}
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": f"{name}-x", "labels": {"job-name": name}, "ownerReferences": [owner]},
+        "spec": {"containers": [{"name": "check", "image": "x"}], "restartPolicy": "Never"},
+    }
+    await world.gitops.create(PODS, pod, world.namespace)
+    ended = {"exitCode": code, "message": said, "reason": "Completed" if code == 0 else "Error"}
+    container = {
+        "name": "check",
+        "ready": False,
+        "restartCount": 0,
+        "image": "x",
+        "imageID": "",
+        "state": {"terminated": ended},
+    }
+    status = {"phase": "Failed" if code else "Succeeded", "containerStatuses": [container], **pod_status}
+    await world.gitops.merge_patch(PODS, f"{name}-x", world.namespace, {"status": status}, subresource="status")
+    kinds = ("SuccessCriteriaMet", "Complete") if code == 0 else ("FailureTarget", "Failed")
+    why = "CompletionsReached" if code == 0 else "BackoffLimitExceeded"
+    conditions = [
+        {"type": kind, "status": "True", "reason": why, "lastProbeTime": now, "lastTransitionTime": now}
+        for kind in kinds
+    ]
+    done = {"succeeded": 1, "completionTime": now} if code == 0 else {"failed": 1}
+    said_of_it = {"status": {"startTime": now, "conditions": conditions, **done}}
+    await world.gitops.merge_patch(JOBS, name, world.namespace, said_of_it, subresource="status")
+
+
+STEPS = [{"weight": 10, "hold": "5s"}, {"weight": 50, "hold": "5s"}]
+
+
+async def test_a_job_runs_at_each_step_and_is_removed_with_the_run(world: World) -> None:
+    """Owned by the Rollout, with what was declared; the run goes on once it has succeeded, and not before."""
+    await world.begin(steps=STEPS, checks=[smoke()], promotion="Await")
+    await world.deploy(2)
+    first = await the_job(world)
+    metadata, pod = first["metadata"], first["spec"]["template"]["spec"]
+    rollout = await world.alice.get(ROLLOUTS, "shop", world.namespace)
+    owners = metadata["ownerReferences"]
+    assert [(owner["kind"], owner["name"], owner["controller"]) for owner in owners] == [("Rollout", "shop", True)]
+    assert owners[0]["uid"] == rollout["metadata"]["uid"]
+    (container,) = pod["containers"]
+    assert container["args"] == ["--target=http://canary"]
+    assert first["spec"]["activeDeadlineSeconds"] == 120
+    await world.pass_(30)
+    assert world.weights()[1] == 10
+    assert len(await jobs(world)) == 1
+    await end(world, first, 0)
+    await world.until(lambda: world.weights()[1] == 50, within=30)
+    second = await the_job(world)
+    assert second["metadata"]["uid"] != metadata["uid"]
+    await end(world, second, 0)
+    await world.until(lambda: world.phase() == "Promoting", within=60)
+    await world.ask("promote")
+    await world.until(lambda: world.phase() == "Succeeded", within=60)
+    await world.settle()
+    assert await jobs(world) == []
+
+
+async def test_a_job_that_fails_ends_the_run_and_its_last_words_are_shown(world: World) -> None:
+    """On one line, without what steers a terminal."""
+    await world.begin(steps=STEPS, checks=[smoke()])
+    await world.deploy(2)
+    await end(world, await the_job(world), 3, "GET /cart: 500\n\x1b[31mexpected 200\n")
+    await world.until(lambda: world.phase() == "RolledBack", within=30)
+    message = world.status()["run"]["message"]
+    assert "failed with exit code 3: GET /cart: 500 [31mexpected 200" in message
+    (check,) = world.status()["checks"]
+    assert (check["verdict"], check["reason"]) == ("Fail", "JobFailed")
+    await world.settle()
+    assert await jobs(world) == []
+
+
+async def test_an_abort_waits_for_no_job(world: World) -> None:
+    """And takes it along."""
+    await world.begin(steps=STEPS, checks=[smoke()])
+    await world.deploy(2)
+    await the_job(world)
+    await world.ask("abort")
+    await world.until(lambda: world.phase() == "RolledBack", within=5)
+    await world.settle()
+    assert await jobs(world) == []
+
+
+async def test_a_check_that_is_declared_no_more_takes_its_job_along(world: World) -> None:
+    """Nobody wants to hear any more what it finds."""
+    await world.begin(steps=STEPS, checks=[smoke(), check()])
+    await world.deploy(2)
+    await the_job(world)
+    await world.edit(checks=[check()])
+    await world.pass_(2)
+    assert await jobs(world) == []
+    await world.until(lambda: world.weights()[1] == 50, within=30)
+
+
+async def test_what_is_no_fault_of_the_canary_is_unknown(world: World) -> None:
+    """A pod that was evicted, and a Job that took too long: onError says what that means."""
+    await world.begin(steps=STEPS, checks=[smoke(interval="1s")])
+    await world.deploy(2)
+    await end(world, await the_job(world), 137, "", reason="Evicted")
+    await world.until(lambda: "JobBroken" in world.message(), within=30)
+    assert world.weights()[1] == 10
+    await the_job(world)
+    await world.until(lambda: "JobTimedOut" in world.message(), within=300, pace=10)
+    assert world.weights()[1] == 10
+
+
+async def test_a_killed_controllers_job_is_found_again(world: World) -> None:
+    """One at a time: its successor waits for the very same one, and takes its end for evidence."""
+    first = await world.begin(steps=STEPS, checks=[smoke()])
+    await world.deploy(2)
+    job = await the_job(world)
+    await first.kill()
+    await world.start_controller()
+    await world.pass_(10)
+    assert (await the_job(world))["metadata"]["uid"] == job["metadata"]["uid"]
+    await end(world, job, 0)
+    await world.until(lambda: world.weights()[1] == 50, within=30)
+
+
+async def test_a_job_that_ended_while_nobody_looked_is_run_again(world: World) -> None:
+    """What a controller has not seen itself is no evidence."""
+    first = await world.begin(steps=STEPS, checks=[smoke()])
+    await world.deploy(2)
+    job = await the_job(world)
+    await first.kill()
+    await end(world, job, 0)
+    await world.start_controller()
+    await world.pass_(10)
+    assert world.weights()[1] == 10
+    again = await the_job(world)
+    assert again["metadata"]["uid"] != job["metadata"]["uid"]
+
+
+async def test_a_job_of_somebody_else_is_not_believed(world: World) -> None:
+    """By whatever name, with whatever labels; nor is it removed."""
+    await world.begin(steps=STEPS, checks=[smoke()])
+    await world.deploy(2)
+    ours = await the_job(world)
+    theirs = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": "theirs", "labels": ours["metadata"]["labels"]},
+        "spec": {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "x", "image": "x"}]}}},
+    }
+    made = await world.alice.create(JOBS, theirs, world.namespace)
+    await end(world, made, 0)
+    await world.pass_(20)
+    assert world.weights()[1] == 10
+    await end(world, ours, 1)
+    await world.until(lambda: world.phase() == "RolledBack", within=30)
+    await world.settle()
+    assert [one["metadata"]["name"] for one in await jobs(world)] == ["theirs"]
+
+
+async def test_a_service_account_is_for_jobs_only_by_its_owners_word(world: World) -> None:
+    """Else whoever may write a Rollout had the rights of every one in the namespace."""
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "tests"}}
+    await world.alice.create(SERVICEACCOUNTS, account, world.namespace)
+    await world.begin(steps=STEPS, checks=[smoke(job={"serviceAccountName": "tests"}, interval="1s")])
+    await world.deploy(2)
+    await world.until(lambda: "ServiceAccountNotAllowed" in world.message(), within=60)
+    assert f"kubectl -n {world.namespace} annotate serviceaccount tests canary.dev/jobs=allowed" in world.message()
+    assert await jobs(world) == []
+    allowed = {"metadata": {"annotations": {"canary.dev/jobs": "allowed"}}}
+    await world.alice.merge_patch(SERVICEACCOUNTS, "tests", world.namespace, allowed)
+    spec = (await the_job(world))["spec"]["template"]["spec"]
+    assert (spec["serviceAccountName"], spec["automountServiceAccountToken"]) == ("tests", True)
+
+
+async def test_rights_that_are_missing_are_told_before_any_run(world: World) -> None:
+    """By asking what the controller may do, and creating nothing; who may all is refused nothing."""
+    job = Job("image")
+    query = Query(job, tenant=(world.namespace, "shop"))
+    assert await Jobs(world.gitops, world.clock).validate(query) is None
+    assert await jobs(world) == []
+    missing = await Jobs(world.gitops, world.clock).validate(Query(Job("image", account="nobody"), tenant=query.tenant))
+    assert missing is not None
+    assert "there is no ServiceAccount nobody" in missing.words
