@@ -16,7 +16,18 @@ from typer.testing import CliRunner
 
 from canary.cli.main import build
 
-HEAVY = ("kubernetes", "kopf", "pydantic", "aiohttp", "rich", "yaml", "tenacity", "prometheus_api_client", "cel")
+HEAVY = (
+    "kubernetes",
+    "kopf",
+    "pydantic",
+    "aiohttp",
+    "apprise",
+    "rich",
+    "yaml",
+    "tenacity",
+    "prometheus_api_client",
+    "cel",
+)
 REPORT = """
 import json, sys
 sys.argv = ["canary", *json.loads(sys.argv[1])]
