@@ -117,6 +117,7 @@ def test_targets_become_jobs() -> None:
 
 def run_script(root: Path, **env: str) -> subprocess.CompletedProcess[str]:
     (root / "scripts").mkdir(parents=True, exist_ok=True)
+    shutil.copy(SCRIPT.with_name("unpack.sh"), root / "scripts")
     copy = shutil.copy(SCRIPT, root / "scripts")
     return subprocess.run(["/bin/sh", copy], env=env, capture_output=True, text=True, timeout=60, check=False)
 
@@ -125,7 +126,8 @@ def test_the_script_is_quiet_when_prometheus_is_there(tmp_path: Path) -> None:
     """Found on PATH, in .sandbox/bin or by CANARY_PROMETHEUS: nothing to do, nothing to say."""
     tools = tmp_path / "tools"
     tools.mkdir()
-    (tools / "dirname").symlink_to(shutil.which("dirname") or "/usr/bin/dirname")
+    for needed in ("dirname", "sh"):
+        (tools / needed).symlink_to(shutil.which(needed) or f"/usr/bin/{needed}")
     fake = tools / "prometheus"
     fake.write_text("#!/bin/sh\n")
     fake.chmod(0o755)
@@ -140,7 +142,8 @@ def test_the_script_says_in_one_line_what_to_type_where_it_cannot_help(tmp_path:
     """No apt-get: exit 1, one line, no address."""
     tools = tmp_path / "tools"
     tools.mkdir()
-    (tools / "dirname").symlink_to(shutil.which("dirname") or "/usr/bin/dirname")
+    for needed in ("dirname", "sh"):
+        (tools / needed).symlink_to(shutil.which(needed) or f"/usr/bin/{needed}")
     done = run_script(tmp_path / "project", PATH=str(tools))
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.count("\n") == 1
