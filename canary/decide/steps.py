@@ -9,7 +9,7 @@ from canary.decide.early import proved_good
 from canary.decide.holds import RISE, first_hold, held_by
 from canary.decide.scope import Next, Place, Scope
 from canary.decide.writes import retracted, writing
-from canary.model.evolution import at_step, unaccepted
+from canary.model.evolution import at_step, unaccepted, used_up
 from canary.model.status import Phase
 from canary.model.values import decimal_text
 
@@ -75,7 +75,8 @@ def _advance(scope: Scope) -> Next:
             "all steps passed" if scope.run.full_at is None else f"the rest after step {scope.run.full_at} was skipped"
         )
         scope = at(_left(scope), Phase.PROMOTING).with_(
-            EmitEvent("Normal", reasons.PROMOTING, f"{passed}; promotion {scope.spec.promotion_mode}")
+            EmitEvent("Normal", reasons.PROMOTING, f"{passed}; promotion {scope.spec.promotion_mode}"),
+            step=used_up(scope.step),
         )
         return scope.goto(Place.PROMOTING)
     extras = scope.mirror_at(index) is not None or scope.match_at(index) is not None

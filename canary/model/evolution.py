@@ -168,6 +168,11 @@ def approved(step: StepStatus) -> StepStatus:
     return _evolved(step, approved=True, gate=None)
 
 
+def used_up(step: StepStatus) -> StepStatus:
+    """The last step is left, by what was said of it. Whether stable is up to date is another question."""
+    return _evolved(step, approved=False)
+
+
 def gate_waited_for(step: StepStatus, since: datetime) -> StepStatus:
     """It is waited for its gate to say yes, since then."""
     gate = GateStatus(since=since) if step.gate is None else _evolved(step.gate, since=since)

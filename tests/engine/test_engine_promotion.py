@@ -118,6 +118,24 @@ def test_await_by_promote() -> None:
     assert (world.phase, world.share(), world.annotated()) == (Phase.SUCCEEDED, 0, False)
 
 
+@pytest.mark.parametrize("crash", [False, True])
+def test_an_approval_of_the_last_step_does_not_say_that_stable_is_up_to_date(crash: bool) -> None:
+    """It lets the promotion begin; traffic comes back when stable runs the revision, or when a person says so then."""
+    world = promoting("Await", steps=[{"weight": 100, "approval": {}}])
+    world.wait(10)
+    assert world.phase is Phase.PAUSED
+    world.ask("promote")
+    world.run()
+    if crash:
+        world.crash()
+        world.run()
+    world.wait(3600)
+    assert (world.phase, world.share(), world.stable.revision) == (Phase.PROMOTING, 100, "a")
+    world.ask("promote")
+    world.run()
+    assert (world.phase, world.share()) == (Phase.SUCCEEDED, 0)
+
+
 def test_swap_and_back() -> None:
     """The two change roles: the next run goes in the other direction."""
     world = promoting("Swap")
