@@ -37,7 +37,8 @@ from canary.decide.actions import (
     StampRequest,
     WriteRoute,
 )
-from canary.errors import CanaryError, Conflict, NotFound, StaleDecision, Unprocessable
+from canary.decide.facts import DENIED_FOR
+from canary.errors import CanaryError, Conflict, Forbidden, NotFound, Refused, StaleDecision, Unprocessable
 from canary.fair import Limit
 from canary.json_patch import Operation, add, annotation, pointer, remove, replace, test, unmoved
 from canary.kube import ROLLOUTS, Kube
@@ -132,9 +133,16 @@ class Executor:
         """Why the last write of a route failed, as long as it does."""
         self.unscaled: CanaryError | None = None
         """Why the last write of the canary's replicas failed, as long as it does."""
+        self._unscaled_at: datetime | None = None
         self._told: set[tuple[str, str]] = set()
         self._in_flight: dict[str, asyncio.Task[None]] = {}
         self._round = 0
+
+    def scaling_trouble(self, now: datetime) -> CanaryError | None:
+        """Why replicas cannot be written. What was refused long ago is tried again, and so no trouble."""
+        if isinstance(self.unscaled, Forbidden | Refused) and self._unscaled_at is not None:
+            return self.unscaled if now - self._unscaled_at < DENIED_FOR else None
+        return self.unscaled
 
     @property
     def busy(self) -> bool:
@@ -268,7 +276,7 @@ class Executor:
             if isinstance(action, WriteRoute):
                 self.unwritten[action.key] = str(error)
             if isinstance(action, ScaleWorkload | ReleaseReplicas):
-                self.unscaled = error
+                self.unscaled, self._unscaled_at = error, now
             count = self._backoffs.failed(name, now, error)
             result.failed[name] = error
             if count == 1 or count % 50 == 0:

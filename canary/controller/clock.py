@@ -8,7 +8,7 @@ import itertools
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-from canary.controller.fence import elapsed
+from canary.kube.pace import elapsed
 
 
 class Clock(Protocol):

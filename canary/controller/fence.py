@@ -8,23 +8,18 @@ first (docs/decisions/0013).
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections.abc import Callable
 
 from canary.act.gate import Gate
 from canary.errors import StaleDecision
+from canary.kube.pace import elapsed
 
 ASLEEP = 4.0
 """Seconds between two beats after which a process has slept: others may have done its work. Below the length of a Lease."""
 
 BEAT = 0.5
 """Seconds between two beats."""
-
-
-def elapsed() -> float:
-    """Seconds by a clock that nobody sets, and that goes on while the machine or the process sleeps."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
 class Fence:

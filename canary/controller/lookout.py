@@ -9,11 +9,11 @@ from collections.abc import Callable, Collection
 from datetime import timedelta
 
 from canary.controller.clock import Clock
-from canary.controller.fence import BEAT, elapsed
+from canary.controller.fence import BEAT
 from canary.controller.manager import Manager
 from canary.controller.sight import Sight
 from canary.kube.outage import REMINDER, Eyes
-from canary.kube.pace import WatchPace
+from canary.kube.pace import WatchPace, elapsed
 
 log = logging.getLogger("canary.sight")
 

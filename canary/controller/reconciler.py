@@ -395,7 +395,7 @@ class Reconciler:
             blind=deps.sight.blind,
             blind_since=deps.sight.since,
             unwritten=self._executor.unwritten,
-            unscaled=self._executor.unscaled,
+            unscaled=self._executor.scaling_trouble(deps.clock.now()),
             time_of_day=deps.kube.server_time if self._spec is not None and self._spec.gated else None,
             gate=self._asking.answer,
             vouched=self._vouched,

@@ -138,6 +138,10 @@ class WorkloadView:
     """The field manager, other than us, that set its replicas last."""
 
 
+DENIED_FOR = timedelta(minutes=5)
+"""Until replicas are written again after that was refused: somebody may have granted the right, or the refusal was for a moment."""
+
+
 @dataclass(frozen=True, slots=True)
 class ScalingView:
     """Who else scales the canary workload, and how our own writes of its replicas go."""
@@ -151,7 +155,7 @@ class ScalingView:
     failed: str = ""
     """Why the last write of its replicas failed, as long as it does."""
     denied: bool = False
-    """It failed for want of a right: trying again is of no use."""
+    """It was refused, for want of a right or by admission: it is not tried again for DENIED_FOR."""
 
 
 UNSCALABLE = ScalingView()

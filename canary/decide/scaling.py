@@ -12,7 +12,7 @@ from fractions import Fraction
 
 from canary.decide import reasons
 from canary.decide.actions import EmitEvent, ReleaseReplicas, RemoveFinalizer, ScaleWorkload, WriteRoute
-from canary.decide.facts import WorkloadView
+from canary.decide.facts import DENIED_FOR, WorkloadView
 from canary.decide.holds import EVERYWHERE, OFF_RECORD, Hold, first_hold
 from canary.decide.scope import Scope
 from canary.model import evolution
@@ -136,11 +136,11 @@ def over(scope: Scope) -> ScaleStatus | None:
 
 
 def _goes(scope: Scope, canary: WorkloadView) -> bool:
-    """Whether a canary has replicas that are to go after a run."""
-    scale, view = scope.spec.scale, scope.facts.scaling
+    """Whether a canary has replicas that are to go after a run, as soon as they may."""
+    scale = scope.spec.scale
     if scale is None or scale.after is not AfterRun.ZERO or scope.status.swapped:
         return False
-    return canary.exists and canary.replicas > 0 and not view.autoscaler and not view.denied and not view.unread
+    return canary.exists and canary.replicas > 0 and not scope.facts.scaling.autoscaler
 
 
 def left(scope: Scope, *, leaving: bool = False) -> tuple[Scope, datetime | None]:
@@ -165,9 +165,14 @@ def left(scope: Scope, *, leaving: bool = False) -> tuple[Scope, datetime | None
     scope = scope.with_(scale=book)
     if scope.now < due:
         return scope, due
+    view = scope.facts.scaling
+    if leaving and (view.denied or view.unread):
+        return _released(scope.with_(scale=None), leaving=True), None  # nor for a right, or for somebody who may list
     if leaving and scope.now >= due + scope.spec.accept_timeout.delta:
         return scope.with_(scale=None), None  # it cannot be written; a deletion does not wait for that
-    if not scope.facts.scaling.known:
+    if view.denied:
+        return scope, scope.now + DENIED_FOR
+    if not view.known:
         return scope, due + scope.spec.accept_timeout.delta if leaving else None
     number = scope.status.run.number if scope.status.run is not None else 0
     what = f"run {number} is over, and {canary.name} has had no traffic for {scale.drain}: scaling it to 0"

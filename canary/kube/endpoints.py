@@ -35,11 +35,16 @@ class Endpoint:
 
 
 async def ready_endpoints(kube: Kube, service: str, namespace: str) -> tuple[Endpoint, ...]:
-    """Every endpoint of a Service that is ready, each once, in the order of the addresses, of MOST_SLICES slices. Raises ApiError."""
+    """Every endpoint of a Service that is ready, each once, in the order of the addresses, of MOST_SLICES slices. Raises ApiError.
+
+    A Service of two families has slices of both: a pod is there by its IPv4 address, if it has one.
+    """
     selector = f"{SERVICE_LABEL}={service}"
     async with aclosing(kube.pages(ENDPOINTSLICES, namespace, label_selector=selector, limit=MOST_SLICES)) as pages:
         async for page in pages:
-            return tuple(sorted({found for item in page.get("items") or () for found in _ready(item)}))
+            found = {each for item in page.get("items") or () for each in _ready(item)}
+            old_family = {each.pod for each in found if each.pod and ":" not in each.address}
+            return tuple(sorted(each for each in found if ":" not in each.address or each.pod not in old_family))
     return ()
 
 

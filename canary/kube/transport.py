@@ -26,7 +26,7 @@ from pydantic_core import from_json
 from canary.errors import Unavailable
 from canary.kube.body import encode
 from canary.kube.connection import Connection
-from canary.kube.pace import Silent, Vigil
+from canary.kube.pace import Silent, Vigil, elapsed
 from canary.kube.pool import Pool, kept_alive
 from canary.kube.translate import from_response
 from canary.kube.unreached import address, why
@@ -46,6 +46,9 @@ _MOVE_NOTHING = frozenset({"events", "leases"})
 
 _LATE = 1.0
 """Seconds after its time at which a request is not sent a second time any more: the process was stopped in between."""
+
+PROMPT = 1.0
+"""Seconds within which an answer is dated well enough to set a clock by."""
 
 _REPEATS = 16
 """Requests that are sent a second time at once, of all that wait: a server that is slow is not sent everything twice."""
@@ -92,7 +95,7 @@ class Transport:
         self._requests = Pool(partial(self._session, configuration.connection_pool_maxsize))
         self._streams = Pool(partial(self._session, 0))
         self._repeats = asyncio.Semaphore(_REPEATS)
-        self._dated: tuple[str, float] | None = None
+        self._dated: tuple[str, float, float] | None = None
         self.writing = 0
         """Writes under way that move something. Events and Leases do not."""
         self.unanswered_at = float("-inf")
@@ -224,6 +227,7 @@ class Transport:
                 async with asyncio.timeout(opening):
                     prepared = await self._prepare(request)
                     session = stack.enter_context(pool.session())
+                    asked = elapsed()
                     response = await self._send(session, request, prepared, limits)
                     if response.status == 401 and await self._renewed():
                         response.release()  # refused before anything happened, so sending even a write again is safe
@@ -231,8 +235,7 @@ class Transport:
                         session = stack.enter_context(pool.session())
                         response = await self._send(session, request, prepared, limits)
                 code = response.status
-                if "Date" in response.headers:
-                    self._dated = response.headers["Date"], time.monotonic()
+                self._told_the_time(response.headers.get("Date"), asked)
                 try:
                     if code >= 300 and not refusals:
                         raise from_response(code, await response.read(), response.headers)
@@ -327,15 +330,22 @@ class Transport:
 
     @property
     def server_time(self) -> datetime | None:
-        """The Date of the last answer (whole seconds), and what has passed since."""
+        """The Date of the last answer that came at once (whole seconds), and what has passed since, sleep of the machine included."""
         if self._dated is None:
             return None
-        text, at = self._dated
+        text, at, _ = self._dated
         try:
             said = parsedate_to_datetime(text)
         except ValueError:
             return None
-        return (said if said.tzinfo else said.replace(tzinfo=UTC)) + timedelta(seconds=time.monotonic() - at)
+        return (said if said.tzinfo else said.replace(tzinfo=UTC)) + timedelta(seconds=elapsed() - at)
+
+    def _told_the_time(self, date: str | None, asked: float) -> None:
+        """An answer that took long is dated at some moment while we waited, or slept: an older one that came at once says more."""
+        now = elapsed()
+        took = now - asked
+        if date is not None and (self._dated is None or took <= max(PROMPT, self._dated[2])):
+            self._dated = date, now, took
 
     def _observe(self, request: Request, code: int, started: float) -> None:
         if self.on_request is not None:

@@ -19,6 +19,8 @@ from canary.model.measurement import MAX_SERIES, Labels
 LARGEST = 256 * 1024
 """Bytes of the lines of one page that are parsed."""
 LONGEST_LINE = 4096
+PART = 16 * 1024
+"""Bytes of a page that are looked through before anybody else has a turn."""
 AT_A_TIME = 64
 """Lines that are parsed before anybody else has a turn."""
 SMALL = 8 * 1024
@@ -38,14 +40,16 @@ def wanted_lines(page: bytes, selectors: Sequence[Selector]) -> list[bytes]:
     """The lines of the wanted metrics. Raises Unparsed: too many."""
     starts = tuple(selector.metric.encode() for selector in selectors)
     found, size = [], 0
-    for line in page.split(b"\n"):
-        stripped = line.strip()
-        if not stripped.startswith(starts) or not _names_one(stripped, starts):
-            continue
-        size += len(stripped)
-        if len(stripped) > LONGEST_LINE or size > LARGEST:
-            raise Unparsed(f"tells more than {LARGEST // 1024} KiB of them: let it count by fewer labels")
-        found.append(stripped)
+    for part in _parts(page):
+        with in_turn(len(page) > PART):
+            for line in part.split(b"\n"):
+                stripped = line.strip()
+                if not stripped.startswith(starts) or not _names_one(stripped, starts):
+                    continue
+                size += len(stripped)
+                if len(stripped) > LONGEST_LINE or size > LARGEST:
+                    raise Unparsed(f"tells more than {LARGEST // 1024} KiB of them: let it count by fewer labels")
+                found.append(stripped)
     return found
 
 
@@ -67,6 +71,16 @@ def parsed(lines: Sequence[bytes], selectors: Sequence[Selector], target: Labels
                     if len(series) > MAX_SERIES:
                         raise Unparsed(f"tells more than {MAX_SERIES} series of {name}: select fewer of them by labels")
     return found
+
+
+def _parts(page: bytes) -> Iterator[bytes]:
+    """A page in parts that end with a line each. Looking through one takes a moment, in which nobody else has a turn."""
+    begin = 0
+    while begin < len(page):
+        end = page.find(b"\n", begin + PART)
+        end = len(page) if end < 0 else end + 1
+        yield page[begin:end]
+        begin = end
 
 
 def _names_one(line: bytes, names: tuple[bytes, ...]) -> bool:

@@ -10,7 +10,7 @@ import pytest
 from act_kit import NOW, TEAM, Bench, until, write
 
 from canary.decide.actions import Action, ReleaseReplicas, ScaleWorkload
-from canary.decide.facts import WorkloadView
+from canary.decide.facts import DENIED_FOR, WorkloadView
 from canary.errors import Forbidden, StaleDecision
 from canary.kube import DEPLOYMENTS, HTTPROUTES, ROLLOUTS
 from canary.routes.intent import Mode
@@ -101,6 +101,8 @@ async def test_a_refusal_is_kept_until_it_is_over(bench: Bench) -> None:
     bench.fault(resource="deployments", subresource="scale", status=403)
     assert await perform(bench, ScaleWorkload("canary", 1, 3)) == ["failed"]
     assert isinstance(bench.executor.unscaled, Forbidden)
+    assert bench.executor.scaling_trouble(NOW + DENIED_FOR / 2) is bench.executor.unscaled
+    assert bench.executor.scaling_trouble(NOW + DENIED_FOR) is None, "somebody may have granted the right"
     bench.backoffs.succeeded("ScaleWorkload(canary)")
     assert await perform(bench, ScaleWorkload("canary", 1, 3)) == ["performed"]
     assert bench.executor.unscaled is None

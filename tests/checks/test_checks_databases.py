@@ -74,6 +74,10 @@ def test_windows_are_seconds() -> None:
         ("SELECT a INTO b FROM c", "INTO"),
         ("select a\ninto b from c", "INTO"),
         ("SELECT a/**/INTO/**/b FROM c", "INTO"),
+        ('SELECT mean(v)*1.0INTO "b" FROM c', "INTO"),
+        ("SELECT v*2.INTO b FROM c", "INTO"),
+        ("SELECT v INTO\u00e9 FROM c", "INTO"),
+        ("SELECT v FROM c WHERE time > now() - 1hINTO b", "INTO"),
     ],
 )
 def test_influxdb_is_only_read(query: str, words: str) -> None:
@@ -81,6 +85,12 @@ def test_influxdb_is_only_read(query: str, words: str) -> None:
     with pytest.raises(RenderError, match=words) as caught:
         influx(query).rendered(names())
     assert blamed(influx(query), caught.value) == "influxdb.query"
+
+
+@pytest.mark.parametrize("word", ["mintoken", "pinto", "into_cache", "x_into", "intoxicated"])
+def test_names_that_only_have_the_word_in_them_may_be_asked_for(word: str) -> None:
+    query = f'SELECT mean("{word}") FROM shop'
+    assert influx(query).rendered(names()).query == query
 
 
 @given(value=st.text(st.characters(exclude_characters="\"'`\\", min_codepoint=32, max_codepoint=0x2FF), max_size=40))

@@ -53,6 +53,16 @@ async def test_ready_pods_at_a_port_by_name_or_number() -> None:
     assert await found(Slices(), "metrics") == ()
 
 
+async def test_a_pod_of_two_families_is_one_pod() -> None:
+    """Its Service has slices of IPv4 and of IPv6. Asked at both, it would count everything twice."""
+    four, six = (slice_of(("a", address), ports={"": 8080}) for address in ("10.0.0.1", "fd00::1"))
+    only_six = slice_of(("b", "fd00::2"), ports={"": 8080})
+    assert await found(Slices(six, four, only_six), None) == (
+        Pod(("10.0.0.1", 8080), "a"),
+        Pod(("fd00::2", 8080), "b"),
+    )
+
+
 async def test_the_only_port_needs_no_name() -> None:
     """Of several one has to be said, and of a name that is wrong it is said which there are."""
     assert await found(Slices(slice_of(("a", "10.0.0.1"), ports={"": 8080})), None) == (Pod(("10.0.0.1", 8080), "a"),)

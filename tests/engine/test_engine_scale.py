@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from fractions import Fraction
 from typing import Any
@@ -309,6 +310,35 @@ def test_a_deletion_does_not_wait_for_replicas_that_cannot_be_written() -> None:
     for _ in range(3):
         made.tick()
     assert made.gone
+
+
+@pytest.mark.parametrize("when", ["at the end of the run", "while it drains"])
+@pytest.mark.parametrize("what", ["autoscalers cannot be listed", "the write is refused"])
+def test_what_cannot_be_done_for_a_moment_is_not_forgotten(what: str, when: str) -> None:
+    """A replica that nobody uses costs money until somebody sees it."""
+    made = world()
+    for _ in range(3):
+        made.wait(11)
+    if what == "the write is refused":
+        trouble = replace(made.scaling, failed="denied by a webhook", denied=True)
+    else:
+        trouble = replace(made.scaling, known=False, unread="horizontalpodautoscalers cannot be listed (503)")
+    calm = made.scaling
+    made.stable.rolled_out = True
+    if when == "at the end of the run":
+        made.scaling = trouble
+    made.run()
+    assert made.phase is Phase.SUCCEEDED
+    if when == "while it drains":
+        made.wait(10)
+        made.scaling = trouble
+    made.run()
+    made.wait(60)
+    assert (made.canary.replicas, made.finalizer) == (10, True)
+    made.scaling = calm
+    made.wait(600)
+    assert given_replicas(made) == [1, 5, 10, 0]
+    assert (made.finalizer, made.status.scale) == (False, None)
 
 
 def test_without_scale_nothing_of_this_is_there() -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from aiohttp import web
@@ -416,3 +417,26 @@ async def test_a_netrc_is_not_read(api, monkeypatch: pytest.MonkeyPatch, tmp_pat
     async with await KubeClient.connect(server=api.url, token="secret", timeout=2.0) as kube:
         await kube.raw("/version")
     assert api.seen[0].headers["Authorization"] == "Bearer secret"
+
+
+async def test_the_time_is_told_by_answers_that_came_at_once(api, kube, monkeypatch) -> None:
+    """One that was under way while we slept is dated when it was sent, and was read later: it sets no clock back."""
+    now, naps = [100.0], [0.1, 8.0, 0.1]
+    monkeypatch.setattr("canary.kube.transport.elapsed", lambda: now[0])
+    send = kube._transport._send
+
+    async def napping(*arguments: object) -> object:
+        response = await send(*arguments)
+        now[0] += naps.pop(0)
+        return response
+
+    monkeypatch.setattr(kube._transport, "_send", napping)
+    for second in (0, 1, 20):
+        api.answer(200, {}, Date=f"Sun, 01 Mar 2026 12:00:{second:02} GMT")
+    start = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    await kube.get(HTTPROUTES, "web", "shop")
+    assert kube.server_time == start
+    await kube.get(HTTPROUTES, "web", "shop")  # sent a second later, and read after eight
+    assert kube.server_time == start + timedelta(seconds=8)
+    await kube.get(HTTPROUTES, "web", "shop")  # whoever sets the server's clock is followed
+    assert kube.server_time == start + timedelta(seconds=20)

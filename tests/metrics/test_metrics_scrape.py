@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from canary.checks.sources.scrape import Scrape, Scraped, ScrapedCounters, Selector, Where, fits
 from canary.controller.counting import Counting
 from canary.errors import Unavailable
+from canary.metrics import parsing
 from canary.metrics.exposition import LARGEST, Unparsed, parsed, wanted_lines
 from canary.metrics.hosts import Hosts
 from canary.metrics.port import Query
@@ -203,6 +204,26 @@ def test_whatever_a_pod_tells(page: bytes, tail: bytes) -> None:
     except Unparsed:
         return
     assert all(isinstance(value, float) for value in found[0].values())
+
+
+@given(
+    lines=st.lists(
+        st.sampled_from(["", "# HELP requests_total x", 'requests_total{code="200"} 1', "other 2"]), max_size=30
+    )
+)
+def test_lines_are_found_wherever_a_page_is_cut(lines: list[str]) -> None:
+    """A page is looked through in parts; none of its lines is lost, and none is read in two."""
+    page = "\n".join([*lines, "x" * 40_000, *lines]).encode()
+    assert len(wanted_lines(page, (REQUESTS,))) == 2 * sum(line.startswith("requests") for line in lines)
+
+
+async def test_a_large_page_is_looked_through_in_turn() -> None:
+    """Eight of a megabyte at once, from one team's pods, would keep the processor from everybody else."""
+    with parsing._turn:  # somebody else has it
+        looking = asyncio.create_task(asyncio.to_thread(wanted_lines, b"\n" * 2**20, (REQUESTS,)))
+        done, _ = await asyncio.wait({looking}, timeout=0.3)
+        assert not done
+    assert await looking == []
 
 
 # -- what is measured -----------------------------------------------------------------------------------------------

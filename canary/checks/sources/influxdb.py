@@ -15,7 +15,8 @@ from canary.errors import RenderError
 from canary.model.databases import InfluxdbSource
 
 _SELECT = re.compile(r"\s*select\s", re.IGNORECASE)
-_INTO = re.compile(r"\binto\b", re.IGNORECASE)
+_INTO = re.compile(r"(?:(?<![a-z_])|[0-9][a-zµ]{1,2})into(?![a-z_])", re.IGNORECASE | re.ASCII)
+"""To the server a number ends at its last digit, or at its unit: `2.INTO` and `1hINTO` may be two words."""
 
 
 @dataclass(frozen=True, slots=True)
