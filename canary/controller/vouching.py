@@ -9,17 +9,17 @@ from __future__ import annotations
 from canary.errors import ApiError, Forbidden, Refused, Unprocessable
 from canary.json_patch import add, pointer
 from canary.kube import ROLLOUTS, Kube
-from canary.model.requests import AS_ANNOTATION, REQUEST_ANNOTATION, claim
+from canary.model.requests import APPROVES, AS_ANNOTATION, REQUEST_ANNOTATION, claim
 
 NOBODY = "canary.dev:nobody"
 """A user that is none."""
-_LIE = "a lie, to see whether it is refused"
+_LIE = f"{APPROVES}: a lie, to see whether it is refused"
 _ANNOTATIONS = pointer("metadata", "annotations")
 
 
 async def vouched(kube: Kube, namespace: str, name: str) -> bool:
-    """Whether a request of NOBODY is refused for this Rollout, and what is no request is not. Raises ApiError: nobody can tell."""
-    await _tried(kube, namespace, name, {f"{REQUEST_ANNOTATION}-tried": _LIE})
+    """Whether a request is refused to us that claims to be by NOBODY, and is not where it claims nothing. Raises ApiError: nobody can tell."""
+    await _tried(kube, namespace, name, {REQUEST_ANNOTATION: _LIE})
     try:
         await _tried(kube, namespace, name, {REQUEST_ANNOTATION: _LIE, AS_ANNOTATION: claim(NOBODY, (), _LIE)})
     except (Unprocessable, Forbidden, Refused):

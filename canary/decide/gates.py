@@ -44,7 +44,7 @@ def closed(scope: Scope) -> Closed | None:
     gate = declared(scope)
     if gate is None:
         return None
-    return _outside(scope, gate.window) if gate.window is not None else _without_a_yes(scope, gate)
+    return outside(scope, gate.window) if gate.window is not None else _without_a_yes(scope, gate)
 
 
 def looks_again(scope: Scope) -> datetime | None:
@@ -58,7 +58,8 @@ def looks_again(scope: Scope) -> datetime | None:
 # -- hours of a week ------------------------------------------------------------------------------------------------
 
 
-def _outside(scope: Scope, window: Window) -> Closed | None:
+def outside(scope: Scope, window: Window) -> Closed | None:
+    """Why it is none of its hours; None: it is."""
     now = scope.facts.time_of_day
     if now is None:
         words = f"waiting for the API server to say what time it is: the window is {window}"

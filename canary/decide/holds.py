@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
+from canary.checks.judges.against import Against
+from canary.checks.judges.answers import Answers
 from canary.checks.resolve import ResolvedCheck
 from canary.decide import approval, gates, reasons
 from canary.decide.common import LOUD
@@ -193,6 +195,46 @@ def unapproved(scope: Scope) -> Hold | None:
     return Hold(reasons.AWAITING_APPROVAL, message)
 
 
+# -- at a step whose weight is not written yet, or not any more -----------------------------------------------------
+
+NO_TRAFFIC = frozenset({"NoData", "NoRequests", "NotANumber", "NotMeasured"})
+"""Why a check is unknown where the canary gets nothing: a ratio of no requests, which more weight would end."""
+
+
+def evidence_gone(scope: Scope) -> Hold | None:
+    """A check that let the step be entered is unknown by now, or has not passed lately, under our own eyes.
+
+    Comparisons and Jobs are of a step that is reached; what they last said is kept, and a time that is too long ends the run.
+    """
+    if scope.run.traffic_since is None or (scope.run.full and scope.run.ignore_unknown):
+        return None
+    since = scope.facts.since
+    for check, status in scope.judging:
+        if not applicable(scope, check) or isinstance(check.judge, Against | Answers) or check.lasts is not None:
+            continue
+        at, idle = status.measured_at, not scope.has_traffic
+        known = at is not None and (since is None or at >= since)
+        if status.verdict is VerdictKind.UNKNOWN and at is not None and not (idle and status.reason in NO_TRAFFIC):
+            text = f"check {status.name} is unknown ({status.reason}: {status.message})"
+            return Hold(reasons.CHECKS_UNKNOWN, f"{text}; {_waits(scope)}")
+        if not idle and (at is None or not known or scope.now - at > fresh_for(check)):
+            return Hold(reasons.AWAITING_VERDICTS, f"waiting for check {status.name} to be measured; {_waits(scope)}")
+    return None
+
+
+def window_over(scope: Scope) -> Hold | None:
+    """The window in which the step before might be left is over."""
+    if not scope.spec.gated or scope.run.full or scope.step.index < 2:
+        return None
+    gate = scope.spec.steps[scope.step.index - 2].gate
+    closed = gates.outside(scope, gate.window) if gate is not None and gate.window is not None else None
+    return Hold(closed.reason, f"{closed.words}; {_waits(scope)}") if closed is not None else None
+
+
+def _waits(scope: Scope) -> str:
+    return f"{scope.traffic_text} waits for that ({scope.step_text})"
+
+
 EVERYWHERE: tuple[Rule, ...] = (
     invalid,  # nobody knows what is wanted
     blind,  # nor what there is
@@ -230,6 +272,15 @@ AT_STEP: tuple[Rule, ...] = (
     gate_closed,  # something else says no
     unapproved,  # a person is asked
 )
+
+
+LATE: tuple[Rule, ...] = (
+    *EVERYWHERE,
+    check_fails,  # the numbers say no by now
+    evidence_gone,  # or nothing any more
+    window_over,  # it is late
+)
+"""What has to hold when a share is written, and not only when its step is entered: a write may fail, or wait for replicas, for long."""
 
 
 def held_by(scope: Scope) -> Hold | None:

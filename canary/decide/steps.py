@@ -6,9 +6,9 @@ from canary.decide import approval, gates, matching, mirroring, reasons, scaling
 from canary.decide.actions import EmitEvent, ForgetPodSpec
 from canary.decide.common import at, note_acceptance, wake
 from canary.decide.early import proved_good
-from canary.decide.holds import RISE, first_hold, held_by
+from canary.decide.holds import LATE, RISE, first_hold, held_by
 from canary.decide.scope import Next, Place, Scope
-from canary.decide.writes import retracted, writing
+from canary.decide.writes import raises, retracted, writes, writing
 from canary.model.evolution import at_step, unaccepted, used_up
 from canary.model.status import Phase
 from canary.model.values import decimal_text
@@ -27,6 +27,9 @@ def step(scope: Scope) -> Next:
         # As above: a gateway's time begins when it has something to accept.
         scope = scope.with_(step=at_step(scope.step.index, scope.step.total, scope.step.started_at))
         return scope.decide(small.reason, small.message, wake(scope))
+    late = _too_late_to_rise(scope)
+    if late is not None:
+        return late
     scope, pending = writing(scope)
     if pending:
         if scope.step.unaccepted_since is None:
@@ -53,6 +56,20 @@ def step(scope: Scope) -> Next:
         scope = scaling.waits_no_more(scope)
     if hold.reason == reasons.AWAITING_APPROVAL:
         return approval.ask(scope, hold.message)
+    return scope.decide(hold.reason, hold.message, wake(scope))
+
+
+def _too_late_to_rise(scope: Scope) -> Next | None:
+    """Where what let the step be entered holds no more before it is written everywhere: what takes traffic away is written, and no more."""
+    if scope.step.index == 0:
+        return None
+    due = writes(scope)
+    more = [write for write in due if raises(scope, write)]
+    hold = first_hold(scope, LATE) if more else None
+    if hold is None:
+        return None
+    # acceptTimeout goes on: a write that is refused for good ends the run, whatever becomes of the numbers meanwhile.
+    scope = scope.with_(*(write for write in due if write not in more))
     return scope.decide(hold.reason, hold.message, wake(scope))
 
 

@@ -20,7 +20,7 @@ from canary.routes.filters import Copied
 from canary.routes.intent import Intent, Mode
 from canary.routes.mirror import Mirror, NoMirror
 from canary.routes.pair import Weights
-from canary.routes.plan import RoutePlan
+from canary.routes.plan import RoutePlan, SetWeights
 from canary.routes.weights import divide
 
 
@@ -91,6 +91,25 @@ def writing(scope: Scope) -> tuple[Scope, tuple[WriteRoute, ...]]:
     due = writes(scope)
     already = {action.key for action in scope.actions if isinstance(action, WriteRoute)}
     return scope.with_(*(write for write in due if write.key not in already)), due
+
+
+def raises(scope: Scope, write: WriteRoute) -> bool:
+    """Whether the canary gets more by a write than its route gives it: of users, of copies, or of those who opt in."""
+    route = next(route for route in scope.facts.routes if route.key == write.key)
+    shares = {rule.key: rule.weights.share for rule in route.rules}
+    for entry in write.plan.entries:
+        match entry:
+            case SetWeights():
+                more = entry.weights.share > shares.get(entry.rule, 0)
+            case Mirror():
+                more = entry.copied.share > route.copied.get(entry.rule, 0)
+            case AddRule():
+                more = not scope.opted_in
+            case _:
+                more = False
+        if more:
+            return True
+    return False
 
 
 def releases(scope: Scope) -> tuple[WriteRoute, ...]:

@@ -23,8 +23,8 @@ PART = 16 * 1024
 """Bytes of a page that are looked through before anybody else has a turn."""
 AT_A_TIME = 64
 """Lines that are parsed before anybody else has a turn."""
-SMALL = 8 * 1024
-"""Bytes of lines that are parsed where they are; more are in a thread."""
+SMALL = 2 * 1024
+"""Bytes of lines that are parsed where they are, if they are few; more are in a thread, where they wait for their turn."""
 
 _TARGET = ("job", "instance", "pod")
 """Labels that say whose a series is. A pod's own ones of these names are exported_…, as in Prometheus."""

@@ -20,7 +20,7 @@ from canary.checks.judges.counters import Snapshot, between
 from canary.checks.sources.scrape import Scrape, Scraped, Selector, Where
 from canary.errors import CanaryError
 from canary.fair import FairLimit, LimitClosed
-from canary.metrics.exposition import SMALL, Series, Unparsed, parsed, wanted_lines
+from canary.metrics.exposition import AT_A_TIME, SMALL, Series, Unparsed, parsed, wanted_lines
 from canary.metrics.hosts import Hosts
 from canary.metrics.kept import Crowded, KeptByAddress
 from canary.metrics.parsing import LARGE_BYTES, MAX_BYTES
@@ -346,7 +346,7 @@ class ScrapeProvider:
             lines = (
                 wanted_lines(content, selectors) if few else await asyncio.to_thread(wanted_lines, content, selectors)
             )
-            if sum(map(len, lines)) <= SMALL:
+            if len(lines) <= AT_A_TIME and sum(map(len, lines)) <= SMALL:
                 return parsed(lines, selectors, target)
             return await asyncio.to_thread(parsed, lines, selectors, target)
         except Unparsed as error:

@@ -17,6 +17,10 @@ repeated binds the two together: nobody's name is on what another one asks for.
 """
 
 
+APPROVES = "promote"
+"""What a request has in it that can approve something. Of others the admission policy looks at no claim, and so none counts."""
+
+
 class Verb(StrEnum):
     """What a person can ask for."""
 
@@ -67,7 +71,7 @@ def parse_request(raw: str | None, claimed: str | None = None) -> Request | None
     """Read the annotation, and who it is `claimed` to be by; None without one. Never raises: what makes no sense becomes an unknown verb."""
     found = _parsed(raw)
     said = claimed.split("\n", 2) if claimed is not None else []
-    if found is None or len(said) != 3 or not said[0] or said[2] != raw:
+    if found is None or len(said) != 3 or not said[0] or said[2] != raw or APPROVES not in said[2]:
         return found
     return replace(found, user=said[0], groups=tuple(filter(None, said[1].split("\t"))))
 

@@ -12,9 +12,10 @@ import yaml
 from controller_kit import World
 from deploy_kit import COMPONENTS
 from keep_weights_kit import KINDS
+from scripted_kube import ScriptedKube
 
-from canary.controller.vouching import vouched
-from canary.errors import ApiError
+from canary.controller.vouching import vouched, vouched_if_known
+from canary.errors import ApiError, Forbidden
 from canary.kube import ROLLOUTS
 from canary.model.requests import AS_ANNOTATION, REQUEST_ANNOTATION, claim
 
@@ -114,8 +115,21 @@ async def test_her_name_in_one_write_and_her_request_in_another(checked: World) 
     await annotate(world, "mallory", request_as=claim("alice", (), raw))
     with pytest.raises(ApiError, match="names somebody else"):
         await annotate(world, "mallory", request=raw)
-    await annotate(world, "mallory", request="abort")
+    spelt = raw.replace("promote", "\\u0070romote")  # as JSON the same, and the policy reads no JSON
+    await annotate(world, "mallory", request=spelt, request_as=claim("alice", (), spelt))
+    await world.until(lambda: world.request().get("id") == "two")
+    assert "says not who asks" in world.request()["message"]
+    await annotate(world, "mallory", request_as=claim("nobody", (), "abort"))
+    await annotate(world, "bob", request="abort")
     await world.until(lambda: world.phase() == "RolledBack")
+
+
+async def test_another_policy_about_requests_proves_nothing() -> None:
+    """It refuses us every request, be it a lie or none: that is not to look at who asks."""
+    kube = ScriptedKube()
+    kube.put(ROLLOUTS, {"metadata": {"name": "shop", "namespace": "team"}})
+    kube.script("json_patch", times=None, error=Forbidden("no requests by service accounts", status=403))
+    assert await vouched_if_known(kube, "team", "shop") is None
 
 
 @real_only

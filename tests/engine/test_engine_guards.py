@@ -115,6 +115,7 @@ def test_the_order_is_the_policy() -> None:
         "hold_limit_exceeded",
         "not_accepted",
         "canary_too_small",
+        "gate_timed_out",
         "past_deadline",
     ]
 
