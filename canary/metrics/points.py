@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from canary.metrics.http_answer import Answer, Senseless, number_in
 from canary.model.measurement import Measurement
+
+MOST_EMPTY = 3
+"""Points at the end that may be null: not everything has been counted yet. A number before more of them is of another time."""
 
 
 def last_of_each(answer: Answer, series: Any, points: str, value: int) -> Measurement:
@@ -15,11 +19,12 @@ def last_of_each(answer: Answer, series: Any, points: str, value: int) -> Measur
         raise Senseless(f"{answer.answered} without a list of series")
     found = []
     for one in series:
-        last = next((number for number in _backwards(answer, one, points, value) if number is not None), None)
+        latest = islice(_backwards(answer, one, points, value), MOST_EMPTY + 1)
+        last = next((number for number in latest if number is not None), None)
         if last is not None:
             found.append(last)
     if series and not found:
-        return answer.no_data("the query selects points that are all null")
+        return answer.no_data(f"the query selects points of which the last {MOST_EMPTY + 1} are null, or all")
     return answer.numbers(found, "the query selects", "aggregate them, or use a condition over `values`")
 
 

@@ -110,8 +110,9 @@ LIMITED = {
     ("answer", "kind", "reason", "words"),
     [
         (ok(), NoData, "NoData", "selects nothing"),
-        (ok(points()), NoData, "NoData", "all null"),
-        (ok(points(None, None)), NoData, "NoData", "all null"),
+        (ok(points()), NoData, "NoData", "are null"),
+        (ok(points(None, None)), NoData, "NoData", "are null"),
+        (ok(points(1, *[None] * 4)), NoData, "NoData", "of which the last 4 are null"),
         (ok(points(1), points(2)), Malformed, "SeveralSeries", "2 values"),
         (ok({"scope": "x"}), Malformed, "UnexpectedResult", "no pointlist"),
         (ok({"pointlist": [[1.0]]}), Malformed, "UnexpectedResult", "a point that is none"),
