@@ -20,7 +20,8 @@ from canary.controller.clock import Clock
 from canary.controller.comparers import Answering
 from canary.controller.conditions import Weigh
 from canary.controller.counting import Counting
-from canary.controller.jobs import Jobs, RunOf
+from canary.controller.job_documents import RunOf
+from canary.controller.jobs import Jobs
 from canary.controller.proof import Proof
 from canary.errors import RenderError
 from canary.fair import NOBODY, Tenant

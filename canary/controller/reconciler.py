@@ -27,7 +27,8 @@ from canary.controller.asking import Asking, Question
 from canary.controller.clock import Alarm, Clock
 from canary.controller.conditions import Conditions
 from canary.controller.fence import Fence
-from canary.controller.jobs import Jobs, RunOf
+from canary.controller.job_documents import RunOf
+from canary.controller.jobs import Jobs
 from canary.controller.measure import Measurements, Pace
 from canary.controller.priority_queue import PriorityQueue
 from canary.controller.rendering import Rendering

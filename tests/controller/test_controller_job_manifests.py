@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from canary.checks.sources.job import Job
-from canary.controller.jobs import LAST_WORDS, RunOf, cleaned, manifest
+from canary.controller.job_documents import LAST_WORDS, RunOf, cleaned, manifest
 from canary.model.jobs import JobSource
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
