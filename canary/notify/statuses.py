@@ -41,8 +41,13 @@ class TargetStatuses:
 
     def said(self, target: Target, outcome: Outcome) -> None:
         """A message arrived, or did not."""
-        good = isinstance(outcome, Delivered)
-        value, reason = "True" if good else "False", outcome.reason
+        self._say(target, "True" if isinstance(outcome, Delivered) else "False", outcome.reason, outcome.message)
+
+    def counts_again(self, target: Target) -> None:
+        """A target that was told nothing, since there were too many, is told what happens from now on."""
+        self._say(target, "Unknown", "NothingSent", "it counts again; nothing was sent to it since")
+
+    def _say(self, target: Target, value: str, reason: str, message: str) -> None:
         known = self._targets.get(target.key)
         before = known.delivered if known is not None else None
         if known is None or (before is not None and (before.status, before.reason) == (value, reason)):
@@ -56,7 +61,7 @@ class TargetStatuses:
             if moved or before is None
             else before.last_transition_time,
             reason=reason,
-            message=clean(outcome.message),
+            message=clean(message),
         )
         self._targets.seen(target.key, condition)
         document = condition.model_dump(mode="json", by_alias=True)

@@ -233,7 +233,9 @@ def test_who_gives_way(steps: list[tuple[str, str, str, bool]]) -> None:
             of[other[1]] += count
             sources[about_] += count if other[1] == target[1] else 0
         teams = max(of["a"], of["b"])
-        assert waiting[target, source] == max(waiting[key] for key in waiting if (key[0][1], key[1]) == (target[1], source))
+        assert waiting[target, source] == max(
+            waiting[key] for key in waiting if (key[0][1], key[1]) == (target[1], source)
+        )
         assert sources[source] == max(sources.values())
         if target[1]:
             assert of[target[1]] == teams > 0
