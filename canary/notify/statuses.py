@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from canary.errors import CanaryError, NotFound
+from canary.fair import FairLimit
 from canary.kube import CLUSTERNOTIFICATIONTARGETS, NOTIFICATIONTARGETS, Kube
 from canary.model.notifications import DeliveryOutcome, LastTest
 from canary.model.status import Condition
@@ -19,6 +20,9 @@ from canary.notify.targets import DELIVERED, Target, TargetKey, Targets
 log = logging.getLogger("canary.notify")
 
 Json = dict[str, Any]
+
+AT_ONCE = 8
+"""Written at a time: few, since writes of routes share the connections, and admission of a namespace may be slow (`canary.fair`)."""
 
 PACE = 5.0
 """Seconds between two writes of one target's status."""
@@ -36,6 +40,7 @@ class TargetStatuses:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._kube, self._targets, self._now, self._sleep = kube, targets, now, sleep
+        self._limit = FairLimit(AT_ONCE)
         self._pending: dict[TargetKey, Json] = {}
         self._writing: dict[TargetKey, asyncio.Task[None]] = {}
 
@@ -77,6 +82,11 @@ class TargetStatuses:
         )
         self._write(target.key, {"lastTest": found.model_dump(mode="json", by_alias=True)})
 
+    @property
+    def busy(self) -> bool:
+        """Whether something is written, or is to be."""
+        return bool(self._writing)
+
     async def close(self) -> None:
         """Let go of what is not written yet."""
         tasks = [*self._writing.values()]
@@ -93,15 +103,18 @@ class TargetStatuses:
         kind, namespace, name = key
         resource = NOTIFICATIONTARGETS if namespace else CLUSTERNOTIFICATIONTARGETS
         try:
-            while fields := self._pending.pop(key, None):
+            while key in self._pending:
                 try:
-                    await self._kube.merge_patch(
-                        resource, name, namespace or None, {"status": fields}, subresource="status"
-                    )
+                    async with self._limit.held((namespace, name)):
+                        fields = self._pending.pop(key)
+                        await self._kube.merge_patch(
+                            resource, name, namespace or None, {"status": fields}, subresource="status"
+                        )
                 except NotFound:
                     return
                 except CanaryError as error:
                     log.warning("status of %s %s could not be written: %s", kind, name, error)
+                    self._targets.seen(key, None)
                 await self._sleep(PACE)
         finally:
             self._pending.pop(key, None)

@@ -181,8 +181,8 @@ class Targets:
             return self._known[keys[MOST_COUNTED]]
         return None
 
-    def seen(self, key: TargetKey, said: Condition) -> None:
-        """What was written of its last message."""
+    def seen(self, key: TargetKey, said: Condition | None) -> None:
+        """What was written of its last message; None: nobody knows."""
         known = self._known.get(key)
         if known is not None:
             self.put(replace(known, delivered=said))
