@@ -3,70 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from typing import Any
 
-from aiohttp import web
 from notify_kit import START, target_of
+from slow_kit import CONNECTIONS, slow_server, until
 
 from canary.kube import HTTPROUTES, KubeClient
 from canary.notify.outcome import Delivered, Undelivered
 from canary.notify.statuses import AT_ONCE, TargetStatuses
 from canary.notify.targets import Target, Targets
-
-Json = dict[str, Any]
-
-OTHERS = 150
-"""More than there are connections."""
-
-
-@dataclass
-class Slow:
-    """An API server at which admission holds up what is written in the namespace `noisy`."""
-
-    go_on: asyncio.Event = field(default_factory=asyncio.Event)
-    waiting: int = 0
-    most: int = 0
-    refuse: int = 0
-    written: list[tuple[str, Json]] = field(default_factory=list)
-
-    async def answer(self, request: web.Request) -> web.Response:
-        body = await request.json()
-        if self.refuse:
-            self.refuse -= 1
-            raise web.HTTPForbidden
-        if "/namespaces/noisy/" in request.path:
-            self.waiting += 1
-            self.most = max(self.most, self.waiting)
-            await self.go_on.wait()
-            self.waiting -= 1
-        self.written.append((request.path, body))
-        return web.json_response({"metadata": {"name": "x", "resourceVersion": "2"}})
-
-
-@asynccontextmanager
-async def slow_server() -> AsyncIterator[tuple[Slow, KubeClient]]:
-    slow, app = Slow(), web.Application()
-    app.router.add_route("PATCH", "/{path:.*}", slow.answer)
-    runner = web.AppRunner(app, shutdown_timeout=0)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    assert runner.addresses
-    try:
-        async with await KubeClient.connect(server=f"http://127.0.0.1:{runner.addresses[0][1]}", token="x") as kube:
-            yield slow, kube
-    finally:
-        slow.go_on.set()
-        await runner.cleanup()
-
-
-async def until(done: Any) -> None:
-    async with asyncio.timeout(30):
-        while not done():  # noqa: ASYNC110 - nobody sets an event
-            await asyncio.sleep(0.005)
 
 
 def statuses_of(kube: KubeClient, *targets: Target) -> TargetStatuses:
@@ -78,7 +22,7 @@ def statuses_of(kube: KubeClient, *targets: Target) -> TargetStatuses:
 
 async def test_a_slow_webhook_of_one_team_holds_up_nobody_else() -> None:
     """Neither a write of a route nor the status of another team's target, however many targets of that team have something to say."""
-    noisy = [target_of(f"t{number}", namespace="noisy") for number in range(OTHERS)]
+    noisy = [target_of(f"t{number}", namespace="noisy") for number in range(CONNECTIONS)]
     quiet = target_of(namespace="quiet")
     async with slow_server() as (slow, kube):
         statuses = statuses_of(kube, quiet, *noisy)
@@ -93,7 +37,7 @@ async def test_a_slow_webhook_of_one_team_holds_up_nobody_else() -> None:
         assert slow.waiting
         assert slow.most <= AT_ONCE // 2
         slow.go_on.set()
-        await until(lambda: len(slow.written) == 2 + OTHERS)
+        await until(lambda: len(slow.written) == 2 + CONNECTIONS)
         await statuses.close()
 
 
@@ -108,7 +52,9 @@ async def test_what_comes_to_be_known_while_it_waits_for_its_turn_is_written_onc
         statuses.said(noisy[-1], Delivered("yes"))
         slow.go_on.set()
         await until(lambda: len(slow.written) == len(noisy))
-        said = [body["status"]["conditions"][0]["reason"] for path, body in slow.written if f"/{noisy[-1].name}/" in path]
+        said = [
+            body["status"]["conditions"][0]["reason"] for path, body in slow.written if f"/{noisy[-1].name}/" in path
+        ]
         assert said == ["Delivered"]
         await statuses.close()
 
