@@ -91,7 +91,7 @@ class Notifications:
         self._waiting = set(self._watches)
         self._listed = asyncio.Event()
         self._statuses = TargetStatuses(kube, self._notices.targets, deps.clock.now)
-        self._dispatcher = Dispatcher(send, self._notices.targets.get, self._notices)
+        self._dispatcher = Dispatcher(send, self._notices.targets.counted, self._notices)
 
     @property
     def idle(self) -> bool:
@@ -136,9 +136,19 @@ class Notifications:
             deps.clock.now,
             lambda: self._kube.server_time,
         )
-        for target in notices.targets.all():
-            notices.look_at(target)
+        await self._look_at_all()
         await self._catch_up()
+
+    async def _look_at_all(self) -> None:
+        """See to what targets asked for before the work was ours."""
+        keys, since = self._notices.targets.keys(), time.thread_time()
+        for key in keys:
+            target = self._notices.targets.get(key)
+            if target is not None:
+                self._notices.look_at(target)
+            if time.thread_time() - since > STRETCH:
+                await asyncio.sleep(0)
+                since = time.thread_time()
 
     async def _catch_up(self) -> None:
         """Look through what is on record, for what a controller before us could not tell any more."""
@@ -188,7 +198,7 @@ class Notifications:
         key = key_of(event.object)
         try:
             if event.type == "DELETED":
-                self._notices.targets.drop(key)
+                self._notices.gone(key)
                 self._manager.deps.telemetry.forget_target(key)
             else:
                 self._notices.target(Target.of(event.object))

@@ -117,8 +117,7 @@ class QueryValidation:
                 blamed = f"{field.rpartition('.')[0]}.{refusal.field}" if refusal.field else field
                 problems.append(Problem(blamed, f"{said}{refusal.words}"))
         if rollout.spec is not None and rollout.spec.names_approvers:
-            async with self._limit.held((rollout.namespace, rollout.name), "approvals"):
-                known = await vouched_if_known(self._deps.kube, rollout.namespace, rollout.name)
+            known = await vouched_if_known(self._deps.kube, self._deps.tries, rollout.namespace, rollout.name)
             if known is False:
                 problems.append(Problem(_first_approvers(rollout.spec), NOBODY_CHECKS))
         return tuple(dict.fromkeys(problems))  # the two of spec.traffic are mostly refused in the same words

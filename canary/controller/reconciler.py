@@ -33,7 +33,7 @@ from canary.controller.measure import Measurements, Pace
 from canary.controller.priority_queue import PriorityQueue
 from canary.controller.rendering import Rendering
 from canary.controller.sight import Sight
-from canary.controller.vouching import vouched_if_known
+from canary.controller.vouching import AT_ONCE, vouched_if_known
 from canary.decide.actions import EmitEvent
 from canary.decide.approval import APPROVING
 from canary.decide.comparing import settled_from
@@ -46,7 +46,7 @@ from canary.decide.scope import Decision, Scope, measuring
 from canary.decide.timing import delayed, rebased
 from canary.decide.writes import foreign
 from canary.errors import CanaryError
-from canary.fair import Limit
+from canary.fair import FairLimit, Limit
 from canary.kube import Kube
 from canary.kube.retry import ROUTE_WRITE
 from canary.metrics.port import Provider
@@ -94,7 +94,7 @@ OTHER_WRITES = 32
 class Deps:
     """What every reconciler shares.
 
-    `limit` keeps the API server free for writes of routes, which need none; `queue` the event loop for measurements. `sight`
+    `limit` keeps the API server free for writes of routes, which need none, `tries` does of dry runs; `queue` the event loop for measurements. `sight`
     knows how long the cluster could not be seen.
     """
 
@@ -105,6 +105,7 @@ class Deps:
     telemetry: Telemetry
     clock: Clock
     limit: Limit = field(default_factory=lambda: Limit(OTHER_WRITES))
+    tries: FairLimit = field(default_factory=lambda: FairLimit(AT_ONCE))
     fence: Fence = field(default_factory=Fence)
     sight: Sight = field(default_factory=Sight)
     pace: Pace = field(default_factory=Pace)
@@ -499,7 +500,7 @@ class Reconciler:
             self._vouching = raw, asyncio.create_task(self._try(), name="try whether requests are checked")
 
     async def _try(self) -> None:
-        while (found := await vouched_if_known(self._deps.kube, *self.key)) is None:
+        while (found := await vouched_if_known(self._deps.kube, self._deps.tries, *self.key)) is None:
             log.warning("%s/%s: nobody can tell whether it is checked who asks, so an approval waits", *self.key)
             await self._deps.clock.sleep(TRY_AGAIN)
         self._vouched = found

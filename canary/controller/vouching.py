@@ -7,9 +7,13 @@ force. That the API server refuses a lie about this very Rollout says all of tha
 from __future__ import annotations
 
 from canary.errors import ApiError, Forbidden, Refused, Unprocessable
+from canary.fair import FairLimit
 from canary.json_patch import add, pointer
 from canary.kube import ROLLOUTS, Kube
 from canary.model.requests import APPROVES, AS_ANNOTATION, REQUEST_ANNOTATION, claim
+
+AT_ONCE = 8
+"""Rollouts of which it is tried at a time: few, since writes of routes share the connections, and admission may be slow (`canary.fair`)."""
 
 NOBODY = "canary.dev:nobody"
 """A user that is none."""
@@ -27,10 +31,11 @@ async def vouched(kube: Kube, namespace: str, name: str) -> bool:
     return False
 
 
-async def vouched_if_known(kube: Kube, namespace: str, name: str) -> bool | None:
-    """The same; None: nobody can tell now."""
+async def vouched_if_known(kube: Kube, limit: FairLimit, namespace: str, name: str) -> bool | None:
+    """The same, when it is the Rollout's turn; None: nobody can tell now."""
     try:
-        return await vouched(kube, namespace, name)
+        async with limit.held((namespace, name)):
+            return await vouched(kube, namespace, name)
     except ApiError:
         return None
 

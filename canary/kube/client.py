@@ -74,7 +74,7 @@ class KubeClient:
 
     @property
     def certain(self) -> bool:
-        """Whether nothing that was sent can still take effect, Events and Leases aside: every write of late has its answer."""
+        """Whether nothing that was sent can still take effect, Events, Leases and dry runs aside: every write of late has its answer."""
         return not self._transport.writing and time.monotonic() - self._transport.unanswered_at > LONGEST
 
     @property

@@ -97,7 +97,7 @@ class Transport:
         self._repeats = asyncio.Semaphore(_REPEATS)
         self._dated: tuple[str, float, float] | None = None
         self.writing = 0
-        """Writes under way that move something. Events and Leases do not."""
+        """Writes under way that move something. Events, Leases and dry runs do not."""
         self.unanswered_at = float("-inf")
         """When (time.monotonic) such a write last ended without an answer that says whether it took effect."""
 
@@ -219,7 +219,7 @@ class Transport:
         """`opening` is how many seconds the head of the answer may take, whatever `limits` say of the whole."""
         started = time.perf_counter()
         code = 0
-        moves = request.verb in _WRITES and request.resource not in _MOVE_NOTHING
+        moves = request.verb in _WRITES and request.resource not in _MOVE_NOTHING and "dryRun" not in request.query
         self.writing += moves
         with ExitStack() as stack:
             session: aiohttp.ClientSession | None = None

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from canary.backoff import Backoff
 from canary.fair import FairLimit, LimitClosed
+from canary.notify.backlog import Backlog
 from canary.notify.notice import Notice
 from canary.notify.outcome import Delivered, Outcome, Undelivered
 from canary.notify.queue import TurnQueue
@@ -25,7 +26,7 @@ AT_ONCE = 8
 """Attempts under way at a time. Targets take turns, and slow ones leave places to others (`canary.fair`)."""
 
 MOST = 5000
-"""Messages that wait, in all."""
+"""Messages that wait, in all. Half of it is for targets of the platform as far as they need it (`canary.notify.backlog`)."""
 
 OF_ONE = 2000
 """Of one target: a thousand Rollouts that are rolled back at once fit in."""
@@ -89,6 +90,7 @@ class Dispatcher:
         self._most, self._of_one = most, of_one
         self._lines: dict[TargetKey, _Line] = {}
         self._count = 0
+        self._backlog = Backlog(most // 2)
         self._limit = FairLimit(AT_ONCE, clock=clock)
         self._closed = False
         self._idle = asyncio.Event()
@@ -104,14 +106,12 @@ class Dispatcher:
         if self._closed:
             return
         line = self._lines.setdefault(target, _Line())
-        line.queue.put(notice.namespace, _Waiting(notice, self._clock() + LASTS))
+        self._line_up(target, line, _Waiting(notice, self._clock() + LASTS))
         self._count += 1
         if len(line.queue) > self._of_one:
-            self._drop(target)
+            self._drop(target, line.queue.loudest)
         elif self._count > self._most:
-            self._drop(
-                max((key for key, one in self._lines.items() if one.queue), key=lambda key: len(self._lines[key].queue))
-            )
+            self._drop(*self._backlog.loudest())
         if line.worker is None:
             self._idle.clear()
             line.worker = asyncio.create_task(self._work(target, line), name=f"notify {'/'.join(target)}")
@@ -130,8 +130,19 @@ class Dispatcher:
             worker.cancel()
         await asyncio.gather(*workers, return_exceptions=True)
 
-    def _drop(self, target: TargetKey) -> None:
-        dropped = self._lines[target].queue.drop()
+    def _line_up(self, key: TargetKey, line: _Line, waiting: _Waiting) -> None:
+        line.queue.put(waiting.notice.namespace, waiting)
+        self._backlog.add(key, waiting.notice.namespace)
+
+    def _next(self, key: TargetKey, line: _Line) -> _Waiting:
+        waiting = line.queue.pop()
+        self._backlog.remove(key, waiting.notice.namespace)
+        return waiting
+
+    def _drop(self, target: TargetKey, namespace: str) -> None:
+        """Give up the oldest message to a target about Rollouts of a namespace."""
+        dropped = self._lines[target].queue.drop(namespace)
+        self._backlog.remove(target, namespace)
         self._count -= 1
         self._listener.dropped(target, dropped.notice)
 
@@ -149,7 +160,9 @@ class Dispatcher:
         except LimitClosed:
             pass
         finally:
-            self._count -= len(line.queue)
+            while line.queue:
+                self._next(key, line)
+                self._count -= 1
             self._lines.pop(key, None)
             if not self._lines:
                 self._idle.set()
@@ -159,7 +172,7 @@ class Dispatcher:
         async with self._limit.held((key[1], f"{key[0]}/{key[2]}")):
             if not line.queue:
                 return None  # dropped meanwhile
-            waiting = line.queue.pop()
+            waiting = self._next(key, line)
             target = self._target(key)
             if target is None or target.spec is None:
                 self._count -= 1
@@ -171,7 +184,7 @@ class Dispatcher:
         if final:
             self._count -= 1
         else:
-            line.queue.put(waiting.notice.namespace, waiting)
+            self._line_up(key, line, waiting)
         self._listener.attempted(target, waiting.notice, outcome, final=final)
         return outcome
 

@@ -20,7 +20,7 @@ from canary.notify.notice import Notice
 from canary.notify.occasions import Occasion, current
 from canary.notify.outcome import Delivered, Outcome, Undelivered
 from canary.notify.record import was_told, with_told
-from canary.notify.targets import Target, TargetKey, Targets
+from canary.notify.targets import MOST_COUNTED, TOO_MANY_TARGETS, Target, TargetKey, Targets
 
 log = logging.getLogger("canary.notify")
 
@@ -58,6 +58,8 @@ class Statuses(Protocol):
     def said(self, target: Target, outcome: Outcome) -> None: ...
 
     def tested(self, target: Target, id_: str, outcome: Outcome) -> None: ...
+
+    def counts_again(self, target: Target) -> None: ...
 
 
 class Counts(Protocol):
@@ -166,22 +168,42 @@ class Notices:
 
     def target(self, target: Target) -> None:
         """A target appeared, or changed."""
-        self.targets.put(target)
-        if self.ways is not None:
-            self.look_at(target)
+        pushed_out = self.targets.put(target)
+        self.look_at(target)
+        if pushed_out is not None:
+            self.look_at(pushed_out)
+
+    def gone(self, key: TargetKey) -> None:
+        """A target is no more; another one may count instead."""
+        let_in = self.targets.drop(key)
+        if let_in is not None:
+            self.look_at(let_in)
 
     def look_at(self, target: Target) -> None:
         """See to what a target itself asks for: a test, or that somebody says what is wrong with it."""
         if self.ways is None:
             return
-        if target.spec is None:
-            self.ways.statuses.said(target, Undelivered("InvalidSpec", target.problem))
+        useless = self._useless(target)
+        if useless is not None:
+            self.ways.statuses.said(target, useless)
+        elif target.delivered is not None and target.delivered.reason == TOO_MANY_TARGETS:
+            self.ways.statuses.counts_again(target)
         if target.test and self._take(f"test-{target.test}", target):
-            if target.spec is None:
-                self.ways.statuses.tested(target, target.test, Undelivered("InvalidSpec", target.problem))
+            if useless is not None:
+                self.ways.statuses.tested(target, target.test, useless)
                 return
             notice = Notice.test(target.label, target.namespace, target.uid, target.test, self.ways.now())
             self.ways.queue.put(target.key, notice)
+
+    def _useless(self, target: Target) -> Undelivered | None:
+        """Why a target is told nothing at all; None: it is."""
+        if not self.targets.counts(target.key):
+            where = "in the cluster" if target.platform else "in this namespace"
+            return Undelivered(
+                TOO_MANY_TARGETS,
+                f"only the first {MOST_COUNTED} of its kind {where}, by name, are told; delete some, or choose by selector in fewer",
+            )
+        return Undelivered("InvalidSpec", target.problem) if target.spec is None else None
 
     # -- what came of it ----------------------------------------------------------------------------------------
 
@@ -190,7 +212,8 @@ class Notices:
         ways = self.ways
         if ways is None:
             return
-        ways.statuses.said(target, outcome)
+        if self.targets.counts(target.key):
+            ways.statuses.said(target, outcome)
         if not final:
             return
         delivered = isinstance(outcome, Delivered)

@@ -15,11 +15,15 @@ T = TypeVar("T")
 class TurnQueue(RoundRobin[T]):
     """Turns, and a way to have fewer that wait."""
 
-    def drop(self) -> T:
-        """Take out the oldest of the namespace that has the most. Raises ValueError when there is none."""
-        loudest = max(self._queues, key=lambda namespace: len(self._queues[namespace]))
-        item = self._queues[loudest].popleft()
-        if not self._queues[loudest]:
-            del self._queues[loudest]
+    @property
+    def loudest(self) -> str:
+        """The namespace that has the most. Raises ValueError when there is none."""
+        return max(self._queues, key=lambda namespace: len(self._queues[namespace]))
+
+    def drop(self, namespace: str) -> T:
+        """Take out the oldest of a namespace. Raises KeyError when it has none."""
+        item = self._queues[namespace].popleft()
+        if not self._queues[namespace]:
+            del self._queues[namespace]
         self._count -= 1
         return item

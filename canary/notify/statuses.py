@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from canary.errors import CanaryError, NotFound
+from canary.fair import FairLimit
 from canary.kube import CLUSTERNOTIFICATIONTARGETS, NOTIFICATIONTARGETS, Kube
 from canary.model.notifications import DeliveryOutcome, LastTest
 from canary.model.status import Condition
@@ -19,6 +20,9 @@ from canary.notify.targets import DELIVERED, Target, TargetKey, Targets
 log = logging.getLogger("canary.notify")
 
 Json = dict[str, Any]
+
+AT_ONCE = 8
+"""Written at a time: few, since writes of routes share the connections, and admission of a namespace may be slow (`canary.fair`)."""
 
 PACE = 5.0
 """Seconds between two writes of one target's status."""
@@ -36,13 +40,19 @@ class TargetStatuses:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._kube, self._targets, self._now, self._sleep = kube, targets, now, sleep
+        self._limit = FairLimit(AT_ONCE)
         self._pending: dict[TargetKey, Json] = {}
         self._writing: dict[TargetKey, asyncio.Task[None]] = {}
 
     def said(self, target: Target, outcome: Outcome) -> None:
         """A message arrived, or did not."""
-        good = isinstance(outcome, Delivered)
-        value, reason = "True" if good else "False", outcome.reason
+        self._say(target, "True" if isinstance(outcome, Delivered) else "False", outcome.reason, outcome.message)
+
+    def counts_again(self, target: Target) -> None:
+        """A target that was told nothing, since there were too many, is told what happens from now on."""
+        self._say(target, "Unknown", "NothingSent", "it counts again; nothing was sent to it since")
+
+    def _say(self, target: Target, value: str, reason: str, message: str) -> None:
         known = self._targets.get(target.key)
         before = known.delivered if known is not None else None
         if known is None or (before is not None and (before.status, before.reason) == (value, reason)):
@@ -56,7 +66,7 @@ class TargetStatuses:
             if moved or before is None
             else before.last_transition_time,
             reason=reason,
-            message=clean(outcome.message),
+            message=clean(message),
         )
         self._targets.seen(target.key, condition)
         document = condition.model_dump(mode="json", by_alias=True)
@@ -71,6 +81,11 @@ class TargetStatuses:
             message=clean(outcome.message),
         )
         self._write(target.key, {"lastTest": found.model_dump(mode="json", by_alias=True)})
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is written, or is to be."""
+        return bool(self._writing)
 
     async def close(self) -> None:
         """Let go of what is not written yet."""
@@ -88,15 +103,18 @@ class TargetStatuses:
         kind, namespace, name = key
         resource = NOTIFICATIONTARGETS if namespace else CLUSTERNOTIFICATIONTARGETS
         try:
-            while fields := self._pending.pop(key, None):
+            while key in self._pending:
                 try:
-                    await self._kube.merge_patch(
-                        resource, name, namespace or None, {"status": fields}, subresource="status"
-                    )
+                    async with self._limit.held((namespace, name)):
+                        fields = self._pending.pop(key)
+                        await self._kube.merge_patch(
+                            resource, name, namespace or None, {"status": fields}, subresource="status"
+                        )
                 except NotFound:
                     return
                 except CanaryError as error:
                     log.warning("status of %s %s could not be written: %s", kind, name, error)
+                    self._targets.seen(key, None)
                 await self._sleep(PACE)
         finally:
             self._pending.pop(key, None)

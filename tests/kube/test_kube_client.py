@@ -181,7 +181,7 @@ async def test_silence_is_unavailable(api) -> None:
 
 
 async def test_what_has_no_answer_may_still_take_effect(api) -> None:
-    """A write that was cut off, or of which the server does not know, is one for five minutes. Reads and Events move nothing."""
+    """A write that was cut off, or of which the server does not know, is one for five minutes. Reads, Events and dry runs move nothing."""
     ops = [{"op": "add", "path": "/spec", "value": {}}]
     async with await KubeClient.connect(server=api.url, timeout=60) as kube:
         api.answer(200, {})
@@ -190,7 +190,11 @@ async def test_what_has_no_answer_may_still_take_effect(api) -> None:
         with pytest.raises(errors.Conflict):
             await kube.json_patch(PODS, "p", "shop", ops)
         assert kube.certain, "refused is an answer"
-        for request in (kube.get(PODS, "p", "shop"), kube.create(EVENTS, {"metadata": {"namespace": "shop"}})):
+        for request in (
+            kube.get(PODS, "p", "shop"),
+            kube.create(EVENTS, {"metadata": {"namespace": "shop"}}),
+            kube.json_patch(PODS, "p", "shop", ops, dry_run=True),
+        ):
             api.hang()
             sent, asking = len(api.seen), asyncio.create_task(request)
             await eventually(lambda sent=sent: len(api.seen) > sent)

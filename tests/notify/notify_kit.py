@@ -96,6 +96,9 @@ class Ledger:
     def tested(self, target: Target, id_: str, outcome: Outcome) -> None:
         self.tests.append((id_, outcome.reason))
 
+    def counts_again(self, target: Target) -> None:
+        self.outcomes.append((target.label, "NothingSent"))
+
     def notification(self, _target: TargetKey, result: str) -> None:
         self.counted.append(result)
 

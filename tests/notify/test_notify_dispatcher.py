@@ -8,9 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from notify_kit import notice_of, target_of
 
 from canary.backoff import Backoff
+from canary.notify.backlog import Backlog
 from canary.notify.dispatcher import ATTEMPTS, Dispatcher
 from canary.notify.notice import Notice
 from canary.notify.outcome import Delivered, Outcome, Undelivered
@@ -38,6 +41,7 @@ class Post:
     tried: list[tuple[str, str]] = field(default_factory=list)
     done: list[tuple[str, str, bool]] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
+    losers: list[str] = field(default_factory=list)
     pauses: list[float] = field(default_factory=list)
     gone: set[str] = field(default_factory=set)
     most: int = 5000
@@ -77,8 +81,9 @@ class Post:
         if final:
             self.done.append((target.name, notice.name, isinstance(outcome, Delivered)))
 
-    def dropped(self, _: TargetKey, notice: Notice) -> None:
+    def dropped(self, target: TargetKey, notice: Notice) -> None:
         self.lost.append(notice.namespace)
+        self.losers.append(target[2])
 
     def put(self, target: str, name: str = "shop", namespace: str = "team", place: str = "team") -> None:
         kind = "NotificationTarget" if place else "ClusterNotificationTarget"
@@ -175,6 +180,70 @@ async def test_all_targets_together_have_a_bound() -> None:
     assert ("hook", "shop", True) in post.done
 
 
+async def test_many_targets_with_one_message_each_push_out_nobody_elses() -> None:
+    """It is the namespace that has the most which gives way, and not the target: the platform's three messages stay, and so does a team's."""
+    post = Post(most=50)
+    for team in ("a", "b", "c"):
+        post.put("oncall", "shop", team, place="")
+    post.put("hook", "shop", "quiet", place="quiet")
+    for number in range(60):
+        post.put(f"t{number}", "shop", "hostile", place="hostile")
+    assert Counter(post.lost) == {"hostile": 14}
+    await post.idle()
+    assert post.tried.count(("oncall", "shop")) == 3
+    assert ("hook", "shop", True) in post.done
+
+
+async def test_the_platform_has_a_share_that_no_namespace_can_take() -> None:
+    """However many teams have a message or two, while the platform has more than each of them; beyond its share it gives way as anybody does."""
+    post = Post(most=50)
+    for number in range(25):
+        post.put("oncall", f"shop{number}", f"team{number}", place="")
+    for number in range(40):
+        post.put("hook", "shop", f"team{number}", place=f"team{number}")
+    assert (len(post.losers), {*post.losers}) == (15, {"hook"})
+    for number in range(5):
+        post.put("oncall", f"more{number}", "noisy", place="")
+    assert post.losers[15:] == ["oncall"] * 5
+    assert post.lost[15:].count("noisy") == 4, "of the platform's own, those of the Rollouts of one namespace"
+    await post.idle()
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["", "a", "b"]), st.sampled_from("xy"), st.sampled_from("mn"), st.booleans()))
+)
+def test_who_gives_way(steps: list[tuple[str, str, str, bool]]) -> None:
+    """As counting all that wait says."""
+    backlog, waiting = Backlog(3), Counter[tuple[TargetKey, str]]()
+    for owner, name, about, more in steps:
+        key: TargetKey = ("NotificationTarget" if owner else "ClusterNotificationTarget", owner, name)
+        source = owner or about
+        if more:
+            backlog.add(key, source)
+            waiting[key, source] += 1
+        elif waiting[key, source]:
+            backlog.remove(key, source)
+            waiting[key, source] -= 1
+        if not waiting.total():
+            continue
+        target, source = backlog.loudest()
+        of: Counter[str] = Counter()
+        sources: Counter[str] = Counter()
+        for (other, about_), count in waiting.items():
+            of[other[1]] += count
+            sources[about_] += count if other[1] == target[1] else 0
+        teams = max(of["a"], of["b"])
+        assert waiting[target, source] == max(
+            waiting[key] for key in waiting if (key[0][1], key[1]) == (target[1], source)
+        )
+        assert sources[source] == max(sources.values())
+        if target[1]:
+            assert of[target[1]] == teams > 0
+            assert of[""] <= 3 or of[""] < teams
+        else:
+            assert teams == 0 or (of[""] > 3 and of[""] >= teams)
+
+
 async def test_a_target_that_is_gone_is_told_nothing_more() -> None:
     """What waited for it is let go, and counts no more."""
     post = Post(gone={"hook"})
@@ -227,5 +296,5 @@ def test_turns() -> None:
     queue: TurnQueue[int] = TurnQueue()
     for namespace, item in (("a", 1), ("a", 2), ("a", 3), ("b", 4)):
         queue.put(namespace, item)
-    assert queue.drop() == 1
+    assert queue.drop(queue.loudest) == 1
     assert [queue.pop() for _ in range(len(queue))] == [2, 4, 3]
