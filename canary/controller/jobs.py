@@ -45,6 +45,8 @@ POLL = 1.0
 SLOWEST_POLL = 5.0
 GRACE = 60.0
 """Seconds after its time in which a Job has to be ended by the API server."""
+NOT_RUN = frozenset({"JobRefused", "JobUnknown"})
+"""Why nothing is known of a Job that has not been run to its end."""
 AT_THE_END = 0.3
 """Seconds that a controller which ends gives to what is to be removed."""
 NAMES = 8

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from canary.backoff import Backoff
 from canary.checks.judges.against import Against
 from canary.checks.judges.comparison import Versus
 from canary.checks.queries import BACKENDS, Backend
@@ -21,7 +22,7 @@ from canary.controller.comparers import Answering
 from canary.controller.conditions import Weigh
 from canary.controller.counting import Counting
 from canary.controller.job_documents import RunOf
-from canary.controller.jobs import Jobs
+from canary.controller.jobs import NOT_RUN, Jobs
 from canary.controller.proof import Proof
 from canary.errors import RenderError
 from canary.fair import NOBODY, Tenant
@@ -34,6 +35,8 @@ log = logging.getLogger("canary.measure")
 LONGEST_TIMEOUT = 10.0
 JITTER = 0.1
 """Intervals vary by this fraction, so that a thousand runs do not ask in step."""
+JOB_AGAIN = 5.0
+"""Seconds until a Job that could not be run is tried again; then twice as long each time, up to the interval."""
 
 NOTHING_SETTLED: Mapping[str, datetime] = {}
 
@@ -191,17 +194,24 @@ class Measurements:
             await self._clock.sleep(max(pause - spent, interval / 10))
 
     async def _run_on(self, check: ResolvedCheck, traffic_since: datetime | None) -> None:
-        """Of a Job: one after the other, an interval after each end, from when on what is found out is of this step."""
+        """Of a Job: one after the other, an interval after each end, from when on what is found out is of this step.
+
+        One that could not be run is tried again sooner: a quota, or an API server that was away, is no reason to wait for an hour.
+        """
         interval, attempt = max(check.settings.interval.seconds, SHORTEST_INTERVAL), 0
         now = self._clock.now()
         earliest = [self._evidence_since or now]
         if traffic_since is not None:
             earliest.append(traffic_since + check.settings.initial_delay.delta)
         await self._clock.sleep(max((max(earliest) - now).total_seconds(), self._pace.turn(now, interval)))
+        again, in_vain = Backoff(JOB_AGAIN, interval), 0
         while True:
             attempt += 1
-            self._post(check.name, await self._run(check, attempt))
-            await self._clock.sleep(interval * random.uniform(1 - JITTER, 1))  # noqa: S311 - spreads load
+            found = await self._run(check, attempt)
+            self._post(check.name, found)
+            in_vain = in_vain + 1 if isinstance(found, Unreachable) and found.reason in NOT_RUN else 0
+            pause = again.pause(in_vain) if in_vain else interval * random.uniform(1 - JITTER, 1)  # noqa: S311 - spreads load
+            await self._clock.sleep(pause)
 
     async def _run(self, check: ResolvedCheck, attempt: int) -> Measurement:
         now = self._clock.now()

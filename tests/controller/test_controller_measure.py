@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from typing import cast
 
 import pytest
 
@@ -15,11 +16,14 @@ from canary.checks.judges.against import Against
 from canary.checks.queries import Backend
 from canary.checks.resolve import ResolvedCheck, resolve
 from canary.checks.sources import Source
+from canary.checks.sources.job import Job
 from canary.controller.clock import ManualClock
+from canary.controller.job_documents import RunOf
+from canary.controller.jobs import Jobs
 from canary.controller.measure import EARLY_LOOKS, JITTER, MAX_AGE, Measurements, Pace
 from canary.metrics.port import Query
 from canary.model.checks import Check
-from canary.model.measurement import Compared, Measured, Measurement, Reading, Sample, Vector
+from canary.model.measurement import Compared, Measured, Measurement, Reading, Sample, Unreachable, Vector
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 OLD = START - timedelta(hours=1)
@@ -174,3 +178,43 @@ async def test_a_look_right_after_the_step_began_is_of_it(team: Team, early: tim
     await team.pass_(1.5)
     assert len(team.told) == looked + 1
     assert team.told[-1].at >= since
+
+
+@dataclass
+class Refusing:
+    """Runs Jobs, of which the API server refuses the first ones."""
+
+    clock: ManualClock
+    refused: int
+    begun: list[float] = field(default_factory=list)
+
+    async def run(self, job: Job, _for: RunOf) -> Measurement:
+        self.begun.append((self.clock.now() - START).total_seconds())
+        if len(self.begun) <= self.refused:
+            return Unreachable(self.clock.now(), "JobRefused", "a quota", job.text)
+        return Sample(1.0, self.clock.now(), job.text, (1.0,))
+
+
+async def test_a_job_that_could_not_be_run_is_tried_again_soon() -> None:
+    """After 5, 10, 20 s, and not after an hour: a quota that was used up, or a server that was away, would end the release."""
+    clock = ManualClock(START)
+    jobs, told = Refusing(clock, 3), list[object]()
+    smoke = resolve(Check.model_validate({"name": "smoke", "job": {"image": "x"}, "interval": "1h"}), None, "checks[0]")
+    measurements = Measurements(
+        clock,
+        Team(),
+        lambda check, _: check.source,
+        lambda _, found: told.append(found),
+        ("team", "shop"),
+        weigh=Team().weigh,
+        jobs=cast("Jobs", jobs),
+    )
+    measurements.sync((smoke,), OLD, {"smoke": START}, timedelta(0), START, RunOf("team", "shop", "u", 1, START))
+    for _ in range(120):
+        clock.advance(1)
+        for _ in range(12):
+            await asyncio.sleep(0)
+    await measurements.stop()
+    assert [type(one) for one in told] == [Unreachable] * 3 + [Sample]
+    assert len(jobs.begun) == 4
+    assert jobs.begun[-1] <= 5 + 10 + 20 + 5
