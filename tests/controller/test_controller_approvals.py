@@ -16,6 +16,7 @@ from scripted_kube import ScriptedKube
 
 from canary.controller.vouching import vouched, vouched_if_known
 from canary.errors import ApiError, Forbidden
+from canary.fair import FairLimit
 from canary.kube import ROLLOUTS
 from canary.model.requests import AS_ANNOTATION, REQUEST_ANNOTATION, claim
 
@@ -129,7 +130,7 @@ async def test_another_policy_about_requests_proves_nothing() -> None:
     kube = ScriptedKube()
     kube.put(ROLLOUTS, {"metadata": {"name": "shop", "namespace": "team"}})
     kube.script("json_patch", times=None, error=Forbidden("no requests by service accounts", status=403))
-    assert await vouched_if_known(kube, "team", "shop") is None
+    assert await vouched_if_known(kube, FairLimit(1), "team", "shop") is None
 
 
 @real_only
