@@ -33,9 +33,7 @@ def check_query(
     `weight` is the canary's share in percent, `step` the step's kind, `backend` whose numbers are asked for (by its present
     role), where the check asks for those of each.
     """
-    stable, canary = _backend(spec.stable, namespace), _backend(spec.canary, namespace)
-    if swapped:
-        stable, canary = canary, stable
+    stable, canary = _pair(spec, namespace, swapped=swapped)
     names = variables(
         stable=stable,
         canary=canary,
@@ -53,6 +51,12 @@ def check_query(
     return check.source.rendered(names)
 
 
+def _pair(spec: RolloutSpec, namespace: str, *, swapped: bool) -> tuple[dict[str, object], dict[str, object]]:
+    """Stable and canary by their present roles, as variables."""
+    stable, canary = _backend(spec.stable, namespace), _backend(spec.canary, namespace)
+    return (canary, stable) if swapped else (stable, canary)
+
+
 def gate_query(
     gate: HttpGate,
     spec: RolloutSpec,
@@ -68,9 +72,7 @@ def gate_query(
 
     It knows what queries know, but for `window` and `args`, and the `revision` under test, which is empty where none is known.
     """
-    stable, canary = _backend(spec.stable, namespace), _backend(spec.canary, namespace)
-    if swapped:
-        stable, canary = canary, stable
+    stable, canary = _pair(spec, namespace, swapped=swapped)
     names = variables(
         stable=stable,
         canary=canary,

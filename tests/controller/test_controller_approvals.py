@@ -57,6 +57,15 @@ async def in_force(world: World) -> None:
             await asyncio.sleep(0.05)
 
 
+async def waiting_for_an_approval(world: World) -> None:
+    """A run is at its first step, where the policy is in force."""
+    await world.begin(steps=STEPS)
+    await in_force(world)
+    await world.until(lambda: world.phase() == "Idle", within=300)
+    await world.deploy(2)
+    await world.until(lambda: world.phase() == "Paused")
+
+
 def promote(id_: str) -> str:
     return json.dumps({"id": id_, "verb": "promote", "by": "alice", "reason": ""})
 
@@ -74,11 +83,7 @@ async def test_without_the_component_the_rollout_is_invalid_and_says_so(world: W
 async def test_who_approves_is_who_says_so(checked: World) -> None:
     """A lie is refused by the API server, an approval by somebody else by the controller; then she who may does."""
     world = checked
-    await world.begin(steps=STEPS)
-    await in_force(world)
-    await world.until(lambda: world.phase() == "Idle", within=300)
-    await world.deploy(2)
-    await world.until(lambda: world.phase() == "Paused")
+    await waiting_for_an_approval(world)
     raw = promote("lie")
     with pytest.raises(ApiError, match="names somebody else"):
         await annotate(world, "mallory", request=raw, request_as=claim("alice", (), raw))
@@ -107,11 +112,7 @@ async def test_who_approves_is_who_says_so(checked: World) -> None:
 async def test_her_name_in_one_write_and_her_request_in_another(checked: World) -> None:
     """Put together from two requests it is refused as well; and nobody is kept from an abort by what another one left."""
     world = checked
-    await world.begin(steps=STEPS)
-    await in_force(world)
-    await world.until(lambda: world.phase() == "Idle", within=300)
-    await world.deploy(2)
-    await world.until(lambda: world.phase() == "Paused")
+    await waiting_for_an_approval(world)
     raw = promote("two")
     await annotate(world, "mallory", request_as=claim("alice", (), raw))
     with pytest.raises(ApiError, match="names somebody else"):
@@ -137,11 +138,7 @@ async def test_another_policy_about_requests_proves_nothing() -> None:
 async def test_a_policy_that_is_taken_away_during_the_run_is_missed(checked: World) -> None:
     """Its absence is found when somebody approves."""
     world = checked
-    await world.begin(steps=STEPS)
-    await in_force(world)
-    await world.until(lambda: world.phase() == "Idle", within=300)
-    await world.deploy(2)
-    await world.until(lambda: world.phase() == "Paused")
+    await waiting_for_an_approval(world)
     name = f"canary-approvals-{world.namespace}"
     elsewhere = {"key": "kubernetes.io/metadata.name", "operator": "In", "values": ["nowhere"]}
     body = {"spec": {"matchResources": {"namespaceSelector": {"matchExpressions": [elsewhere]}}}}

@@ -181,7 +181,7 @@ def tried(work):
 print(json.dumps({
     "a token of the controller": tried(lambda: open("/var/run/secrets/kubernetes.io/serviceaccount/token")),
     "a file of the machine": tried(lambda: open("/etc/passwd")),
-    "the same by another name": tried(lambda: os.open("/proc/self/root/etc/passwd", os.O_RDONLY)),
+    "the same by another name": tried(lambda: os.open(os.path.join("/proc/self/cwd", os.path.relpath("/etc/passwd")), os.O_RDONLY)),
     "a file to write": tried(lambda: open("/tmp/canary-guard", "w")),
     "a program": tried(lambda: subprocess.run(["true"])),
     "another one": tried(lambda: os.system("true")),
