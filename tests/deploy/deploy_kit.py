@@ -7,6 +7,7 @@ import contextlib
 import functools
 import itertools
 import json
+import marshal
 import os
 import shutil
 import subprocess
@@ -119,7 +120,14 @@ def templated(*settings: str) -> list[Json]:
 
 
 def _documents(text: str) -> list[Json]:
-    return [document for document in yaml.safe_load_all(text) if document]
+    found: list[Json] = marshal.loads(_read(text))
+    return found
+
+
+@functools.cache
+def _read(text: str) -> bytes:
+    """Its objects. The definitions are long and in almost every text: so they are read once, and by the parser in C."""
+    return marshal.dumps([document for document in yaml.load_all(text, yaml.CSafeLoader) if document])
 
 
 def load(path: Path) -> list[Json]:

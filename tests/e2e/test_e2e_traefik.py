@@ -304,6 +304,7 @@ async def test_a_step_that_mirrors_is_refused(team: Team) -> None:
     assert "run" not in status
     route = await team.route()
     assert "filters" not in route["spec"]["rules"][0]
+    await team.eventually("the route to be served", lambda: team.only("v1", {}))
     assert await team.measure() == {(200, "v1"): REQUESTS}
 
 

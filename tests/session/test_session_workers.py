@@ -12,7 +12,7 @@ from itertools import combinations
 from pathlib import Path
 
 import pytest
-from workers import APART, Machine, order, unit_of
+from workers import APART, BESIDE, Machine, order, unit_of
 
 SESSION = Path(__file__).parent
 CONFTEST = """
@@ -51,6 +51,18 @@ def test_together(number):
 def test_alone(number):
     spend(f"alone-WORD-{number}")
 """
+MEETS = """
+import time
+from pathlib import Path
+
+
+def test_the_other_session_is_there():
+    began = time.monotonic()
+    Path("../turns/WORD").touch()
+    while len(list(Path("../turns").glob("here-*"))) < 2:
+        time.sleep(0.01)
+    Path("WORD-0").write_text(f"{began} {time.monotonic()}")
+"""
 SLOW = """
 import time
 from pathlib import Path
@@ -70,12 +82,15 @@ def test_slow(server):
 """
 
 
-def session(folder: Path) -> subprocess.Popen[str]:
-    """A session of two workers, in a process group of its own as a terminal has it."""
+def session(folder: Path, beside: Path | None = None) -> subprocess.Popen[str]:
+    """A session of two workers, in a process group of its own as a terminal has it; it takes turns with those of `beside` only."""
+    folder.mkdir(exist_ok=True)
     (folder / "conftest.py").write_text(CONFTEST)
     (folder / "pytest.ini").write_text("[pytest]\n")
     command = [sys.executable, "-m", "pytest", "-p", "xdist", "-n", "2", "-q", "-p", "no:cacheprovider"]
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_") and name != BESIDE}
+    if beside is not None:
+        clean[BESIDE] = str(beside)
     return subprocess.Popen(
         command,
         cwd=folder,
@@ -169,27 +184,56 @@ def test_who_is_alone_stays_so_for_the_next_of_its_kind(tmp_path: Path) -> None:
     other.close()
 
 
+def written_by(folder: Path) -> dict[str, list[float]]:
+    """When each test began and ended, by the name of the file that it wrote."""
+    return {path.name: [float(part) for part in path.read_text().split()] for path in folder.glob("*-*-*")}
+
+
+def beside_each_other(times: dict[str, list[float]]) -> list[tuple[str, str]]:
+    return [
+        (one, other)
+        for (one, (began, ended)), (other, (start, end)) in combinations(times.items(), 2)
+        if began < end and start < ended
+    ]
+
+
 def test_nothing_runs_beside_a_test_that_is_alone(tmp_path: Path) -> None:
     """In a session with two workers the others overlap, and these overlap with nothing."""
-    for word in ("a", "b", "c"):
+    for word in "abc":
         (tmp_path / f"test_{word}.py").write_text(TESTS.replace("WORD", word))
     ran = session(tmp_path)
     said, _ = ran.communicate(timeout=60)
     assert ran.returncode == 0, said
     assert "15 passed" in said
-    times = {path.name: [float(part) for part in path.read_text().split()] for path in tmp_path.glob("*-*-*")}
+    times = written_by(tmp_path)
     assert len(times) == 15
-    beside = [
-        {one, other}
-        for (one, (began, ended)), (other, (start, end)) in combinations(times.items(), 2)
-        if began < end and start < ended
-    ]
+    beside = beside_each_other(times)
     assert beside, "nothing ran beside anything"
     assert not [pair for pair in beside if any(name.startswith("alone") for name in pair)]
     begun = sorted(times, key=lambda name: times[name][0])
     first = next(place for place, name in enumerate(begun) if name.startswith("alone"))
     assert first >= 3
     assert all(name.startswith("alone") for name in begun[first : first + 6])
+
+
+def test_who_is_alone_is_so_in_all_sessions_that_run_at_one_time(tmp_path: Path) -> None:
+    """Two sessions that are told the same folder: their tests overlap, and with who wants to be alone nothing of either does."""
+    turns = tmp_path / "turns"
+    turns.mkdir()
+    folders = [tmp_path / word for word in "ab"]
+    for folder in folders:
+        folder.mkdir()
+        (folder / "test_a.py").write_text(MEETS.replace("WORD", f"here-{folder.name}"))
+        (folder / "test_b.py").write_text(TESTS.replace("WORD", folder.name))
+    both = [session(folder, beside=turns) for folder in folders]
+    for ran in both:
+        said, _ = ran.communicate(timeout=60)
+        assert ran.returncode == 0, said
+    first, second = (written_by(folder) for folder in folders)
+    assert len(first) == len(second) == 6
+    beside = beside_each_other(first | second)
+    assert any((one in first) != (other in first) for one, other in beside), "the sessions did not run at one time"
+    assert not [pair for pair in beside if any(name.startswith("alone") for name in pair)]
 
 
 def test_one_failure_fails_the_session(tmp_path: Path) -> None:

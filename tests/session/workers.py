@@ -28,10 +28,15 @@ ALONE = "alone"
 """The file in a session's folder that lists the tests that want to be alone."""
 
 
+BESIDE = "CANARY_TESTS_BESIDE"
+"""Names a folder for sessions that run at one time on one machine: who is alone in one of them is alone in all."""
+
+
 class Machine:
     """The right to run tests, which any number of workers have at a time, or one alone.
 
-    `folder` is the same for all workers of a session. Whoever wants to be alone is next: nobody else begins a test before.
+    `folder` is the same for all workers of a session, and of those beside it (`BESIDE`). Whoever wants to be alone is next: nobody
+    else begins a test before.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -92,7 +97,7 @@ class Worker:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._machine = Machine(folder)
+        self._machine = Machine(Path(os.environ.get(BESIDE) or folder))
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
