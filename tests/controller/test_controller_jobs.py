@@ -45,11 +45,12 @@ async def the_job(world: World) -> Json:
 async def end(world: World, job: Json, code: int, said: str = "", **pod_status: Any) -> None:
     """The kubelet and the Job controller: a pod that ended, and the Job that follows."""
     name, now = job["metadata"]["name"], datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    pod_name = f"{name}-{job['metadata']['uid'][:5]}"
     owner = {"apiVersion": "batch/v1", "kind": "Job", "name": name, "uid": job["metadata"]["uid"], "controller": True}
     pod = {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": f"{name}-x", "labels": {"job-name": name}, "ownerReferences": [owner]},
+        "metadata": {"name": pod_name, "labels": {"job-name": name}, "ownerReferences": [owner]},
         "spec": {"containers": [{"name": "check", "image": "x"}], "restartPolicy": "Never"},
     }
     await world.gitops.create(PODS, pod, world.namespace)
@@ -63,7 +64,7 @@ async def end(world: World, job: Json, code: int, said: str = "", **pod_status: 
         "state": {"terminated": ended},
     }
     status = {"phase": "Failed" if code else "Succeeded", "containerStatuses": [container], **pod_status}
-    await world.gitops.merge_patch(PODS, f"{name}-x", world.namespace, {"status": status}, subresource="status")
+    await world.gitops.merge_patch(PODS, pod_name, world.namespace, {"status": status}, subresource="status")
     kinds = ("SuccessCriteriaMet", "Complete") if code == 0 else ("FailureTarget", "Failed")
     why = "CompletionsReached" if code == 0 else "BackoffLimitExceeded"
     conditions = [
