@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 from collections.abc import Iterator
 from contextlib import aclosing
@@ -18,6 +19,12 @@ LARGEST_PORT = 65535
 LONGEST_NAME = 253
 MOST_SLICES = 16
 """A slice has room for a hundred endpoints and more. Tenants may write any number, of a megabyte each."""
+AT_A_TIME = 4
+"""Slices of one answer, which is decoded as a whole."""
+MOST_ENDPOINTS = 2000
+"""Nobody asks nearly as many pods itself."""
+BETWEEN_TURNS = 100
+"""Endpoints that are looked at before anybody else has a turn."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -35,21 +42,36 @@ class Endpoint:
 
 
 async def ready_endpoints(kube: Kube, service: str, namespace: str) -> tuple[Endpoint, ...]:
-    """Every endpoint of a Service that is ready, each once, in the order of the addresses, of MOST_SLICES slices. Raises ApiError.
+    """Every endpoint of a Service that is ready, each once, in the order of the addresses. Raises ApiError.
 
-    A Service of two families has slices of both: a pod is there by its IPv4 address, if it has one.
+    Of MOST_SLICES slices, and MOST_ENDPOINTS at most. A Service of two families has slices of both: a pod is there by its IPv4
+    address, if it has one.
     """
     selector = f"{SERVICE_LABEL}={service}"
-    async with aclosing(kube.pages(ENDPOINTSLICES, namespace, label_selector=selector, limit=MOST_SLICES)) as pages:
+    found: set[Endpoint] = set()
+    looked = slices = 0
+    async with aclosing(kube.pages(ENDPOINTSLICES, namespace, label_selector=selector, limit=AT_A_TIME)) as pages:
         async for page in pages:
-            found = {each for item in page.get("items") or () for each in _ready(item)}
-            old_family = {each.pod for each in found if each.pod and ":" not in each.address}
-            return tuple(sorted(each for each in found if ":" not in each.address or each.pod not in old_family))
-    return ()
+            for item in page.get("items") or ():
+                for each in _ready(item):
+                    looked += 1
+                    if each is not None:
+                        found.add(each)
+                    if looked % BETWEEN_TURNS == 0:
+                        await asyncio.sleep(0)
+            slices += AT_A_TIME
+            if slices >= MOST_SLICES or len(found) >= MOST_ENDPOINTS:
+                break
+    old_family = {each.pod for each in found if each.pod and ":" not in each.address}
+    some = [each for each in found if ":" not in each.address or each.pod not in old_family]
+    return tuple(sorted(some)[:MOST_ENDPOINTS])
 
 
-def _ready(item: Json) -> Iterator[Endpoint]:
-    """Slices may be written by whoever may do that in the namespace: what makes no sense in one is passed over."""
+def _ready(item: Json) -> Iterator[Endpoint | None]:
+    """Each endpoint of a slice, or None where it is not ready.
+
+    Slices may be written by whoever may do that in the namespace: what makes no sense in one is passed over.
+    """
     ports = tuple(
         sorted(
             (str(port.get("name") or ""), port["port"])
@@ -61,11 +83,11 @@ def _ready(item: Json) -> Iterator[Endpoint]:
         conditions = endpoint.get("conditions")
         # Absent means ready, by the API; who is about to end is not.
         if isinstance(conditions, dict) and conditions.get("ready") is False:
+            yield None
             continue
-        for address in endpoint.get("addresses") or ():
-            if _is_pods(address):
-                yield Endpoint(address, ports, _pod(endpoint.get("targetRef")))
-                break  # "the consumer may use the first": all of them lead to the same
+        # "The consumer may use the first": all of them lead to the same.
+        address = next(filter(_is_pods, endpoint.get("addresses") or ()), None)
+        yield None if address is None else Endpoint(address, ports, _pod(endpoint.get("targetRef")))
 
 
 def _pod(target: Any) -> str:

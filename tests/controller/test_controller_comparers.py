@@ -15,7 +15,7 @@ from canary.checks.judges.mirrored import Look
 from canary.checks.sources import Source
 from canary.checks.sources.comparer import Comparer
 from canary.controller.comparers import MOST_KNOWN_PATHS, MOST_PATHS, Answering, replicas
-from canary.kube.endpoints import Endpoint, ready_endpoints
+from canary.kube.endpoints import BETWEEN_TURNS, MOST_ENDPOINTS, Endpoint, ready_endpoints
 from canary.model.measurement import Answered, Measurement, NoData, Replica, Replicas, Sample, Unreachable
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -267,6 +267,37 @@ async def test_however_many_slices_somebody_writes_a_few_are_read() -> None:
     """A page of what may be megabytes each, and not all of them in the memory of a controller that others need."""
     kube: Any = Slices(*[sliced(f"10.0.{number // 250}.{number % 250}") for number in range(1000)])
     assert 0 < len(await ready_endpoints(kube, "compare", "team")) == kube.read <= 16
+
+
+async def test_others_have_turns_while_thousands_of_endpoints_are_looked_at() -> None:
+    """Sixteen slices of a thousand endpoints each are read in small parts, ready or not; and no more is kept than anybody needs."""
+    for ready in (True, False):
+        kube: Any = Slices(
+            *[
+                {
+                    "endpoints": [
+                        {"addresses": [f"10.{which}.{number // 250}.{number % 250}"], "conditions": {"ready": ready}}
+                        for number in range(1000)
+                    ],
+                    "ports": [{"name": f"p{port}", "port": 9000 + port} for port in range(100)],
+                }
+                for which in range(16)
+            ]
+        )
+        turns = 0
+
+        async def somebody_else() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        other = asyncio.create_task(somebody_else())
+        found = await ready_endpoints(kube, "compare", "team")
+        other.cancel()
+        assert len(found) == (MOST_ENDPOINTS if ready else 0)
+        assert kube.read <= 16
+        assert turns >= kube.read * 1000 / BETWEEN_TURNS
 
 
 @pytest.mark.parametrize(
