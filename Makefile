@@ -34,6 +34,7 @@ tools: $(READY)
 	@sh scripts/prometheus.sh
 	@sh scripts/influxdb.sh
 	@$(BIN)/python scripts/tools.py
+	@$(BIN)/python scripts/moto.py
 
 test: tools ## all tests, the ones with real Envoy, Traefik, Prometheus and kubectl included
 	@$(PYTEST) $(ARGS)

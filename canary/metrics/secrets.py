@@ -18,10 +18,12 @@ from canary.errors import ApiError, Forbidden, NotFound
 from canary.fair import FairLimit, LimitClosed, Tenant
 from canary.metrics.credentials import (
     AUTHORIZATION,
+    KeyPair,
     Shown,
     authorities_of,
     basic,
     context_of,
+    key_of,
     password_of,
     pem_of,
     token_of,
@@ -215,6 +217,8 @@ def _shown(content: Content, namespace: str, auth: Auth) -> Shown:
     if sum(map(len, content.data.values())) > LARGEST:
         raise Unshown("BadSecret", f"{name} is larger than {LARGEST} bytes")
     data = _Data(content.data, f"{name} in namespace {namespace}")
+    if auth.signs:
+        return _signing(name, data)
     token, username, password = (
         data.get(key, parse)
         for key, parse in (("token", token_of), ("username", username_of), ("password", password_of))
@@ -252,6 +256,22 @@ def _shown(content: Content, namespace: str, auth: Auth) -> Shown:
     except ValueError as error:
         raise Unshown("BadSecret", f"{data.name}: {error}") from error
     return Shown(name, headers, trust, tuple(secrets))
+
+
+IDENTITY, SECRET_KEY, SESSION = "access-key-id", "secret-access-key", "session-token"
+"""Keys of a Secret that holds what requests to Amazon's services are signed with."""
+
+
+def _signing(name: str, data: _Data) -> Shown:
+    identity, secret, token = (data.get(key, key_of) for key in (IDENTITY, SECRET_KEY, SESSION))
+    if identity is None or secret is None:
+        missing = IDENTITY if identity is None else SECRET_KEY
+        raise Unshown(
+            "BadSecret",
+            f"{data.name} has no key {missing}; it needs {IDENTITY} and {SECRET_KEY}, and may have {SESSION}",
+        )
+    pair = KeyPair(identity, secret, token or "")
+    return Shown(name, secrets=tuple(filter(None, (identity, secret, token))), keys=pair)
 
 
 class _Data:
