@@ -37,7 +37,7 @@ class Moto:
 @asynccontextmanager
 async def moto(namespace: str, *data: Mapping[str, Any]) -> AsyncIterator[Moto]:
     """One that knows these MetricData."""
-    assert PYTHON.exists(), "moto is missing: type .venv/bin/python scripts/moto.py"
+    assert PYTHON.exists(), "moto is missing: type .venv/bin/python scripts/apart.py moto"
     with tempfile.TemporaryDirectory(prefix="canary-moto-") as name:
         port = free_port()
         made = Moto(f"http://127.0.0.1:{port}")
