@@ -9,10 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import typer
-
 from canary.checks.resolve import ResolvedCheck
-from canary.cli.rehearsal import Prometheus, Subject
+from canary.cli.rehearsal import Prometheus, Subject, account
 from canary.errors import Forbidden
 from canary.kube import Kube
 from canary.kube.secrets import read_secret
@@ -39,14 +37,6 @@ async def content(kube: Kube, name: str, namespace: str) -> Content:
     """What the API server has of a Secret. Raises ApiError."""
     kind, annotations, data = await read_secret(kube, name, namespace)
     return Content(kind, annotations.get(HOSTS, ""), data)
-
-
-def account(text: str) -> tuple[str, str]:
-    """Namespace and name of the controller's ServiceAccount. Raises typer.BadParameter."""
-    namespace, _, name = text.partition("/")
-    if not namespace or not name or "/" in name:
-        raise typer.BadParameter(f"{text!r} is no NAMESPACE/NAME", param_hint="--controller")
-    return namespace, name
 
 
 async def lend(

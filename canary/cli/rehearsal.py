@@ -177,6 +177,14 @@ Templates = Callable[["TemplateRef"], "CheckTemplateSpec | str"]
 """The template that is named, or why there is none."""
 
 
+def account(text: str) -> tuple[str, str]:
+    """Namespace and name of the controller's ServiceAccount. Raises typer.BadParameter."""
+    namespace, _, name = text.partition("/")
+    if not namespace or not name or "/" in name:
+        raise typer.BadParameter(f"{text!r} is no NAMESPACE/NAME", param_hint="--controller")
+    return namespace, name
+
+
 def is_file(argument: str) -> bool:
     """Whether somebody means a file, and not the name of a Rollout."""
     path = Path(argument)

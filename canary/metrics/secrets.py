@@ -177,6 +177,25 @@ async def content_of(read: Read, name: str, namespace: str, *, platform: bool) -
         raise Unshown("SecretUnreadable", message, unreachable=True) from error
 
 
+def examine(content: Content, auth: Auth, namespace: str, address: str | None) -> None:
+    """Raises Unshown: why what a Secret holds cannot be shown at all, or not to a normalised address. None: nobody knows whom."""
+    _shown(content, namespace, auth)
+    if address is not None:
+        refuse_others(content, auth.secret, namespace, address)
+    elif not content.hosts.strip():
+        raise Unshown("SecretForOthers", unnamed(auth.secret, namespace))
+    else:
+        meant_for(content, auth.secret)
+
+
+def unnamed(name: str, namespace: str) -> str:
+    """What is wrong with a Secret that names no host."""
+    return (
+        f"Secret {name} in namespace {namespace} is for nobody: its annotation {HOSTS} is missing; whoever owns it says whom it may "
+        f"be shown by `kubectl -n {namespace} annotate secret {name} {HOSTS}=HOST`"
+    )
+
+
 def meant_for(content: Content, name: str) -> Hosts:
     """The hosts that a Secret says it is for. Raises Unshown: that cannot be read."""
     try:
