@@ -188,7 +188,7 @@ async def _secrets(
 ) -> list[Finding]:
     """What is wrong with the Secrets that are named. Those of the files are about to be applied, and are not looked for."""
     from canary.cli.health import Level
-    from canary.cli.named_secrets import Named, objections, of_rollout, of_target
+    from canary.cli.named_secrets import Named, objections, of_rollout, of_target, of_template
     from canary.lint.findings import Finding, Rule, Severity
     from canary.lint.world import world_of
     from canary.model.checks import TemplateRef
@@ -199,13 +199,17 @@ async def _secrets(
         place, subject = document.namespace, document.subject
 
         def template(ref: TemplateRef, place: str = place) -> dict[str, Any] | None:
-            return files.get(ref.kind, place, ref.name) or cluster.get(ref.kind, place, ref.name)
+            # What a template of these files names is told at the template.
+            there = files.get(ref.kind, place, ref.name) is not None
+            return None if there else cluster.get(ref.kind, place, ref.name)
 
         if document.kind == "Rollout":
             named += [(one, document) for one in of_rollout(subject, place, document.spec, template)]
-        elif document.kind in ("NotificationTarget", "ClusterNotificationTarget"):
-            own = "" if document.kind.startswith("Cluster") else place
+        own = "" if document.kind.startswith("Cluster") else place
+        if document.kind in ("NotificationTarget", "ClusterNotificationTarget"):
             named += [(one, document) for one in of_target(subject, own, document.spec)]
+        elif document.kind in ("CheckTemplate", "ClusterCheckTemplate"):
+            named += [(one, document) for one in of_template(subject, own, document.spec)]
     given = {(one.namespace, one.name) for one in documents if one.kind == "Secret"}
     named = [(one, of) for one, of in named if (one.namespace or controller[0], one.name) not in given]
     of = dict(named)

@@ -102,6 +102,17 @@ def _asked(by: str, path: Path, namespace: str, source: Source | None) -> Iterat
     yield Named(by, path, auth.secret, "" if auth.platform else namespace, auth, address=address)
 
 
+def of_template(by: str, namespace: str, spec: Json) -> Iterator[Named]:
+    """What a template names, whoever uses it; `namespace` is empty for a ClusterCheckTemplate, of which the Secret is the platform's."""
+    try:
+        read = CheckTemplateSpec.model_validate(spec)
+    except ValidationError:
+        return
+    source = source_of(read if read.traffic is None else read.traffic)
+    if source is not None:
+        yield from _asked(by, ("spec",), namespace, source if namespace else of_platform(source))
+
+
 def of_target(by: str, namespace: str, spec: Json) -> Iterator[Named]:
     """What a target names; `namespace` is empty for one of the platform's."""
     try:

@@ -14,7 +14,7 @@ from cluster_kit import api_server, install_all, own_namespace
 from scripted_kube import ScriptedKube
 
 from canary.cli.health import Level
-from canary.cli.named_secrets import MOST, Named, Objection, objections, of_rollout, of_target
+from canary.cli.named_secrets import MOST, Named, Objection, objections, of_rollout, of_target, of_template
 from canary.errors import Forbidden, Unavailable
 from canary.kube import NAMESPACES, ROLLOUTS, SECRETS, SERVICEACCOUNTS, KubeClient
 
@@ -73,6 +73,9 @@ def test_everything_that_names_one_is_found_with_its_place_and_whom_it_asks() ->
     ]
     assert named({"template": {"name": "missing"}}) == []
     assert list(of_rollout("a", NS, {"routes": 3}, lambda _: None)) == []
+    under = {"prometheus": PROMETHEUS, "threshold": {"max": 1}}
+    templates = [*of_template("a", NS, under), *of_template("b", "", {"traffic": {"prometheus": PROMETHEUS}})]
+    assert [(one.name, one.namespace) for one in templates] == [("prometheus", NS), ("prometheus", "")]
     http = {"url": "https://hooks.example.com/x", "auth": AUTH, "signing": {"secretRef": {"name": "signing"}}}
     both = [*of_target("a", NS, {"http": http}), *of_target("b", "", {"apprise": {"secretRef": {"name": "chat"}}})]
     assert [(one.name, one.namespace, one.key, one.address) for one in both] == [
@@ -209,6 +212,13 @@ async def test_lint_and_doctor_say_so(tmp_path: Path) -> None:
             file = tmp_path / "rollout.yaml"
             file.write_text(yaml.safe_dump(document))
             linted = await canary("lint", "--live", str(file), "-n", place, "-o", "json", KUBECONFIG=config)
+            template = {"apiVersion": "canary.dev/v1alpha1", "kind": "CheckTemplate", "metadata": {"name": "errors"}}
+            template["spec"] = {"prometheus": PROMETHEUS, "threshold": {"max": 1}}
+            of_it = {**document, "spec": spec({"template": {"name": "errors"}})}
+            (tmp_path / "template.yaml").write_text(yaml.safe_dump_all([of_it, template]))
+            by_template = await canary(
+                "lint", "--live", str(tmp_path / "template.yaml"), "-n", place, "-o", "json", KUBECONFIG=config
+            )
             secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "prometheus"}, "stringData": {}}
             (tmp_path / "both.yaml").write_text(yaml.safe_dump_all([document, secret]))
             both = await canary("lint", "--live", str(tmp_path / "both.yaml"), "-n", place, KUBECONFIG=config)
@@ -217,6 +227,8 @@ async def test_lint_and_doctor_say_so(tmp_path: Path) -> None:
     (said,) = [one for one in json.loads(linted.out)["findings"] if "canary.dev/hosts" in one["message"]]
     assert (said["severity"], said["field"]) == ("error", "spec.checks[0]")
     assert said["line"] > 0
+    (once,) = [one for one in json.loads(by_template.out)["findings"] if "canary.dev/hosts" in one["message"]]
+    assert "CheckTemplate" in json.dumps(once), "told where it is named"
     assert "canary.dev/hosts" not in both.out, "it is about to be applied too"
     found = {(one["name"], one["level"]): one["message"] for one in json.loads(looked.out)["checks"]}
     assert "spec.checks[0]: Secret prometheus" in found[f"Rollout {place}/shop", "broken"]
