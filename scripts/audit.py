@@ -15,7 +15,8 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import cache
 from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 
@@ -58,23 +59,27 @@ def installed(root: str = OURS) -> dict[str, str]:
         if extras <= found.get(name, set()):
             continue
         found.setdefault(name, set()).update(extras)
-        waiting += _required(name, found[name])
+        waiting += _required(name, frozenset(found[name]))
     missing = sorted(found.keys() - versions.keys() - {root})
     if missing:
         raise SystemExit(f"not pinned in constraints.txt: {', '.join(missing)}")
     return {name: versions[name] for name in sorted(found.keys() - {root})}
 
 
-def _required(name: str, extras: set[str]) -> Iterator[Requirement]:
+@cache
+def _required(name: str, extras: frozenset[str]) -> tuple[Requirement, ...]:
     try:
         listed = requires(name) or []
     except PackageNotFoundError:
         raise SystemExit(
             f"{name} is not installed here, so nobody knows what it brings along: type make setup"
         ) from None
-    for one in map(Requirement, listed):
-        if one.marker is None or any(one.marker.evaluate({**IMAGE, "extra": extra}) for extra in extras):
-            yield one
+    found = map(Requirement, listed)
+    return tuple(
+        one
+        for one in found
+        if one.marker is None or any(one.marker.evaluate({**IMAGE, "extra": extra}) for extra in extras)
+    )
 
 
 def requirements() -> str:

@@ -32,7 +32,7 @@ def test_what_is_listed_is_what_comes_with_the_wheel() -> None:
     assert "/wheels/*.whl" in (DEPLOY / "Dockerfile").read_text(), "without extras"
     direct = {bare(one) for one in PROJECT["dependencies"]}
     assert direct <= set(WANTED)
-    brought = {name: {bare(one.name) for one in audit._required(name, {""})} for name in WANTED}
+    brought = {name: {bare(one.name) for one in audit._required(name, frozenset({""}))} for name in WANTED}
     assert set().union(*brought.values()) <= set(WANTED)
     for name in WANTED.keys() - direct:
         assert any(name in those for those in brought.values()), name
