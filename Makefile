@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 export PATH := $(PATH):$(CURDIR)/.sandbox/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test e2e real gateways lint format crds bench judge-report detect-report clean tools
+.PHONY: help setup demo test e2e real gateways lint format audit crds bench judge-report detect-report clean tools
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,7 @@ tools: $(READY)
 	@sh scripts/prometheus.sh
 	@sh scripts/influxdb.sh
 	@$(BIN)/python scripts/tools.py
+	@$(BIN)/python scripts/apart.py moto
 
 test: tools ## all tests, the ones with real Envoy, Traefik, Prometheus and kubectl included
 	@$(PYTEST) $(ARGS)
@@ -76,6 +77,13 @@ lint: $(READY) ## ruff, mypy strict, import contracts
 format: $(READY) ## let ruff write the code as it likes it
 	@$(BIN)/ruff check --fix --quiet . || true
 	@$(BIN)/ruff format --quiet .
+
+SBOM ?= dist/canary.cdx.json
+
+audit: $(READY) ## what the image installs: as CycloneDX (SBOM=dist/canary.cdx.json), and what is known against it
+	@$(BIN)/python scripts/apart.py audit
+	@$(BIN)/python scripts/audit.py sbom $(SBOM)
+	@$(BIN)/python scripts/audit.py advisories
 
 CHART := deploy/helm/canary/files
 SHARED := deploy/kustomize/components/monitoring

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import typer
@@ -11,7 +11,7 @@ from canary.cli import rehearsal
 
 HELP = o.guide(
     "Replay the checks of a Rollout over what Prometheus has measured of stable: how often they would have failed a canary that is as good as "
-    "stable, and how soon they would have found a worse one. Nothing but Prometheus is asked, and nothing is changed.",
+    "stable, and how soon they would have found a worse one. Nothing but Prometheus is asked (and the cluster for Secrets, with --secrets), and nothing is changed.",
     ("backtest rollout.yaml --from 168h --prometheus-url http://localhost:9090", "the last seven days"),
     (
         "backtest deploy/ --rollout shop --from 2026-11-02 --to 2026-11-09T12:00:00Z",
@@ -55,7 +55,7 @@ def backtest(
 
     from canary.cli.session import run_here
 
-    if not prometheus.prometheus_url:
+    if not prometheus.prometheus_url and not prometheus.secrets:
         raise typer.BadParameter(
             "is needed: what was measured is asked of it", param_hint="--prometheus-url (or CANARY_PROMETHEUS_URL)"
         )
@@ -127,7 +127,11 @@ def _backtest(
     asked: Asked,
     output: o.ObjectFormat,
 ) -> int:
+    import asyncio
+    from contextlib import ExitStack
+
     from canary.cli.exits import CliError, ExitCode
+    from canary.cli.lending import lend
     from canary.cli.output import dump, make_console, show, symbols_for
     from canary.cli.progress import Progress
     from canary.cli.render_backtest import document, render_backtest
@@ -135,12 +139,18 @@ def _backtest(
     from canary.metrics.history import History
 
     subject = rehearsal.of_files(files, common.namespace or "default", rollout)
-    try:
-        history = History(prometheus.prometheus_url or "", prometheus.credentials())
-    except ValueError as error:
-        raise CliError(f"{error}; write for example http://localhost:9090", ExitCode.USAGE) from error
-    with history, Progress(sys.stderr) as progress:
-        found = replay(history, subject, asked, progress)
+    lent, refused = asyncio.run(lend(common, prometheus, subject, subject.checks)) if prometheus.secrets else ({}, {})
+    left = tuple(check for check in subject.checks if check.name not in refused)
+    subject = replace(subject, checks=left, unknown={**subject.unknown, **refused})
+    with ExitStack() as stack:
+        try:
+            url = prometheus.prometheus_url
+            own = stack.enter_context(History(url, prometheus.credentials())) if url else None
+            others = {name: stack.enter_context(History(by.address, by)) for name, by in lent.items()}
+        except ValueError as error:
+            raise CliError(f"{error}; write for example http://localhost:9090", ExitCode.USAGE) from error
+        progress = stack.enter_context(Progress(sys.stderr))
+        found = replay(lambda check: others.get(check.name, own), subject, asked, progress)
     if output is not o.ObjectFormat.TEXT:
         sys.stdout.write(dump(document(found), output.value) + "\n")
         return ExitCode.OK

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -13,6 +13,7 @@ from canary.checks.resolve import ResolvedCheck
 from canary.checks.sources.buckets import Buckets
 from canary.checks.sources.prometheus import Prometheus as Source
 from canary.cli.exits import CliError, ExitCode
+from canary.cli.lending import Lent
 from canary.cli.rehearsal import Prometheus, Subject, spoken
 from canary.errors import RenderError
 from canary.metrics.port import Query
@@ -29,26 +30,40 @@ class _Silent(Exception):
 
 
 async def current(
-    options: Prometheus, subject: Subject, checks: Sequence[ResolvedCheck], back: float
+    options: Prometheus, subject: Subject, checks: Sequence[ResolvedCheck], back: float, lent: Mapping[str, Lent]
 ) -> tuple[dict[str, Traffic], dict[str, str]]:
     """The traffic of each comparison over the last `back` seconds, by name; and why it is not known, where it is not.
 
+    `lent` is whom a check asks, and with what, by name, where that is not the Prometheus of the options.
+
     Raises CliError, ConfigError: the address or the credentials cannot be used.
     """
-    try:
-        provider = PrometheusProvider(options.prometheus_url, None, credentials=options.credentials())
-    except ValueError as error:
-        raise CliError(f"{error}; write for example http://localhost:9090", ExitCode.USAGE) from error
     found: dict[str, Traffic] = {}
     unknown: dict[str, str] = {}
     try:
-        for check in checks:
-            try:
+        own = options.prometheus_url and PrometheusProvider(
+            options.prometheus_url, None, credentials=options.credentials()
+        )
+    except ValueError as error:
+        raise CliError(f"{error}; write for example http://localhost:9090", ExitCode.USAGE) from error
+    for check in checks:
+        by = lent.get(check.name)
+        provider = own if by is None else PrometheusProvider(by.address, None, credentials=by)
+        try:
+            if provider:
                 found[check.name] = await _traffic(provider, subject, check, back)
-            except (_Silent, RenderError, ValueError) as why:
-                unknown[check.name] = str(why)
-    finally:
-        await provider.close()
+        except (_Silent, RenderError, ValueError) as why:
+            hint = (
+                ""
+                if by or check.source.auth is None
+                else f"; --secrets shows Secret {check.source.auth.secret} to its address"
+            )
+            unknown[check.name] = f"{why}{hint}"
+        finally:
+            if provider and by is not None:
+                await provider.close()
+    if own:
+        await own.close()
     return found, unknown
 
 

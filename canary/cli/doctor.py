@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from canary.cli import options as o
+from canary.cli import rehearsal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,20 +34,29 @@ def doctor(
         ),
     ] = None,
     all_namespaces: o.AllNamespaces = False,
+    controller: rehearsal.Controller = rehearsal.CONTROLLER,
     output: o.OutputObject = o.ObjectFormat.TEXT,
     common: o.Common,
 ) -> None:
     from canary.cli.session import run
 
-    raise typer.Exit(run(_doctor(common, prometheus_url, everywhere=all_namespaces, output=output)))
+    who = rehearsal.account(controller)
+    raise typer.Exit(run(_doctor(common, prometheus_url, who, everywhere=all_namespaces, output=output)))
 
 
-async def _doctor(common: o.Common, prometheus_url: str | None, *, everywhere: bool, output: o.ObjectFormat) -> int:
+async def _doctor(
+    common: o.Common,
+    prometheus_url: str | None,
+    controller: tuple[str, str],
+    *,
+    everywhere: bool,
+    output: o.ObjectFormat,
+) -> int:
     from canary.cli.examine import cluster, prometheus
     from canary.cli.exits import ExitCode
     from canary.cli.health import Level
 
-    found = [*await cluster(common, everywhere=everywhere), *await prometheus(prometheus_url)]
+    found = [*await cluster(common, controller, everywhere=everywhere), *await prometheus(prometheus_url)]
     broken = any(diagnosis.level is Level.BROKEN for diagnosis in found)
     if output is o.ObjectFormat.TEXT:
         _show(found, common)

@@ -18,11 +18,27 @@ from canary.cli.health import Diagnosis, Level
 from canary.cli.options import Common, program
 from canary.cli.serving import serving
 from canary.errors import ApiError, ConfigError, Forbidden, NotFound
-from canary.kube import CRDS, GATEWAYCLASSES, GATEWAYS, HTTPROUTES, ROLLOUTS, ROUTES, Kube, KubeClient, Resource
+from canary.kube import (
+    CHECKTEMPLATES,
+    CLUSTERCHECKTEMPLATES,
+    CLUSTERNOTIFICATIONTARGETS,
+    CRDS,
+    GATEWAYCLASSES,
+    GATEWAYS,
+    HTTPROUTES,
+    NOTIFICATIONTARGETS,
+    ROLLOUTS,
+    ROUTES,
+    Kube,
+    KubeClient,
+    Resource,
+)
 from canary.kube.retry import READ
 from canary.kube.unreached import address, why
+from canary.lint.findings import field_of
+from canary.model.checks import TemplateRef
 from canary.view.weights import declared_routes
-from canary.view.words import plain
+from canary.view.words import counted, plain
 
 OUR_KINDS = ("Rollout", "CheckTemplate", "ClusterCheckTemplate", "NotificationTarget", "ClusterNotificationTarget")
 
@@ -39,7 +55,7 @@ _GATEWAYS = 20
 """Gateways that are read to tell of which class they are."""
 
 
-async def cluster(options: Common, *, everywhere: bool) -> list[Diagnosis]:
+async def cluster(options: Common, controller: tuple[str, str], *, everywhere: bool) -> list[Diagnosis]:
     """Everything about the cluster of the context; one line when it cannot be reached at all."""
     from canary import __version__
     from canary.kube.connection import load
@@ -66,6 +82,7 @@ async def cluster(options: Common, *, everywhere: bool) -> list[Diagnosis]:
         found += [item async for item in _classes(kube, None if everywhere else namespace)]
         found += [await _rights(kube, namespace)]
         found += [item async for item in _rollouts(kube, None if everywhere else namespace)]
+        found += await _secrets(kube, None if everywhere else namespace, controller)
         return found
 
 
@@ -203,6 +220,55 @@ async def _rollouts(kube: Kube, namespace: str | None) -> AsyncIterator[Diagnosi
         yield diagnosis
     async for diagnosis in serving(kube, rollouts, datetime.now(UTC), everywhere=namespace is None):
         yield diagnosis
+
+
+async def _secrets(kube: Kube, namespace: str | None, controller: tuple[str, str]) -> list[Diagnosis]:
+    """The Secrets that Rollouts and targets of notifications name; no line where there are none."""
+    from canary.cli.named_secrets import Named, objections, of_rollout, of_target
+
+    there: dict[str, list[Json]] = {}
+    for resource in (ROLLOUTS, CHECKTEMPLATES, CLUSTERCHECKTEMPLATES, NOTIFICATIONTARGETS, CLUSTERNOTIFICATIONTARGETS):
+        there[resource.kind] = []
+        with suppress(ApiError):  # other lines say what may not be read
+            there[resource.kind] = (await _list(kube, resource, namespace if resource.namespaced else None))["items"]
+    templates = {
+        (kind, _place(one) if kind == CHECKTEMPLATES.kind else "", one["metadata"]["name"]): one
+        for kind in (CHECKTEMPLATES.kind, CLUSTERCHECKTEMPLATES.kind)
+        for one in there[kind]
+    }
+    named: list[Named] = []
+    for one in there[ROLLOUTS.kind]:
+        place = _place(one)
+
+        def template(ref: TemplateRef, place: str = place) -> Json | None:
+            return templates.get((ref.kind, place if ref.kind == CHECKTEMPLATES.kind else "", ref.name))
+
+        named += of_rollout(f"Rollout {place}/{one['metadata']['name']}", place, one.get("spec") or {}, template)
+    for resource in (NOTIFICATIONTARGETS, CLUSTERNOTIFICATIONTARGETS):
+        for one in there[resource.kind]:
+            place = _place(one) if resource.namespaced else ""
+            subject = "/".join(filter(None, (place, one["metadata"]["name"])))
+            named += of_target(f"{resource.kind} {subject}", place, one.get("spec") or {})
+    if not named:
+        return []
+    found = [
+        Diagnosis(
+            one.named.by if one.named else "Secrets",
+            one.level,
+            f"{field_of(one.named.path)}: {one.words}" if one.named else one.words,
+        )
+        for one in await objections(kube, named, controller)
+    ]
+    if not any(one.level is Level.BROKEN for one in found):
+        count = counted(len({(one.namespace, one.name) for one in named}), "Secret")
+        found.insert(
+            0, Diagnosis("Secrets", Level.OK, f"nothing is known against the {count} that checks and targets name")
+        )
+    return found
+
+
+def _place(document: Json) -> str:
+    return str(document["metadata"].get("namespace", ""))
 
 
 async def prometheus(url: str | None) -> Iterable[Diagnosis]:

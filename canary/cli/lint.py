@@ -4,17 +4,20 @@ import sys
 from collections.abc import Awaitable, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from canary.cli import options as o
+from canary.cli import rehearsal
 
 if TYPE_CHECKING:
+    from canary.kube import Kube
     from canary.lint.findings import Finding
     from canary.lint.report import Report
     from canary.lint.run import Linted
     from canary.lint.source import Document
+    from canary.lint.world import World
 
 HELP = o.guide(
     "Check manifests: schema, rules, queries, and what they name; with --routes the health of any route, with no Rollout "
@@ -79,6 +82,7 @@ def lint(
         str | None,
         typer.Option("--output", metavar="FILE", help="Write there and not to standard output.", show_default=False),
     ] = None,
+    controller: rehearsal.Controller = rehearsal.CONTROLLER,
     common: o.Common,
 ) -> None:
     from canary.cli.session import run
@@ -93,7 +97,7 @@ def lint(
     if routes:
         looked = _routes(common, files or [], everywhere=all_namespaces, live=live, strict=strict)
     else:
-        looked = _lint(common, files or [], live=live, strict=strict)
+        looked = _lint(common, files or [], live=live, strict=strict, controller=rehearsal.account(controller))
     raise typer.Exit(run(_reported(looked, fmt, output, common)))
 
 
@@ -133,10 +137,12 @@ async def _routes(common: o.Common, arguments: Sequence[str], *, everywhere: boo
     return Report(in_order(cluster.findings), objects, files=0, strict=strict, where=where)
 
 
-async def _lint(common: o.Common, arguments: Sequence[str], *, live: bool, strict: bool) -> Report:
+async def _lint(
+    common: o.Common, arguments: Sequence[str], *, live: bool, strict: bool, controller: tuple[str, str]
+) -> Report:
     """Rollouts and templates of files, with a cluster or without."""
     if live:
-        documents, found, count, linted = await _with_cluster(common, arguments)
+        documents, found, count, linted = await _with_cluster(common, arguments, controller)
     else:
         from canary.cli.manifests import read_files
         from canary.lint.run import lint as look
@@ -161,7 +167,7 @@ def _of_files(linted: Linted, found: Sequence[Finding], count: int, *, strict: b
 
 
 async def _with_cluster(
-    common: o.Common, arguments: Sequence[str]
+    common: o.Common, arguments: Sequence[str], controller: tuple[str, str]
 ) -> tuple[list[Document], list[Finding], int, Linted]:
     from datetime import UTC, datetime
 
@@ -173,7 +179,48 @@ async def _with_cluster(
     async with connected(common) as (kube, namespace):
         documents, found, count = read_files(arguments, namespace)
         cluster = await read_cluster(kube, documents)
+        found += await _secrets(kube, documents, cluster, controller)
     return documents, found, count, look(documents, cluster, datetime.now(UTC))
+
+
+async def _secrets(
+    kube: Kube, documents: Sequence[Document], cluster: World, controller: tuple[str, str]
+) -> list[Finding]:
+    """What is wrong with the Secrets that are named. Those of the files are about to be applied, and are not looked for."""
+    from canary.cli.health import Level
+    from canary.cli.named_secrets import Named, objections, of_rollout, of_target, of_template
+    from canary.lint.findings import Finding, Rule, Severity
+    from canary.lint.world import world_of
+    from canary.model.checks import TemplateRef
+
+    files = world_of((one.default_namespace, one.content) for one in documents)
+    named: list[tuple[Named, Document]] = []
+    for document in documents:
+        place, subject = document.namespace, document.subject
+
+        def template(ref: TemplateRef, place: str = place) -> dict[str, Any] | None:
+            # What a template of these files names is told at the template.
+            there = files.get(ref.kind, place, ref.name) is not None
+            return None if there else cluster.get(ref.kind, place, ref.name)
+
+        if document.kind == "Rollout":
+            named += [(one, document) for one in of_rollout(subject, place, document.spec, template)]
+        own = "" if document.kind.startswith("Cluster") else place
+        if document.kind in ("NotificationTarget", "ClusterNotificationTarget"):
+            named += [(one, document) for one in of_target(subject, own, document.spec)]
+        elif document.kind in ("CheckTemplate", "ClusterCheckTemplate"):
+            named += [(one, document) for one in of_template(subject, own, document.spec)]
+    given = {(one.namespace, one.name) for one in documents if one.kind == "Secret"}
+    named = [(one, of) for one, of in named if (one.namespace or controller[0], one.name) not in given]
+    of = dict(named)
+    found = []
+    for said in await objections(kube, [one for one, _ in named], controller):
+        severity = Severity.ERROR if said.level is Level.BROKEN else Severity.NOTE
+        if said.named is None:
+            found.append(Finding(severity, Rule.LIVE, said.words))
+        else:
+            found.append(of[said.named].finding(severity, Rule.LIVE, said.named.path, said.words))
+    return found
 
 
 def _promql(linted: Linted) -> list[Finding]:

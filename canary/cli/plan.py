@@ -20,6 +20,7 @@ HELP = o.guide(
         "a Rollout of the cluster, by its traffic of the last hour",
     ),
     ("plan rollout.yaml --requests-per-second 100 --error-rate 1%", "a file, by traffic that you say; asks nobody"),
+    ("plan shop -n team-shop --secrets", "by the Prometheus that each check names, with the Secret that it names"),
     ("plan rollout.yaml checks/ --times 3 -o json", "with the templates of a folder; for programs"),
 )
 
@@ -120,6 +121,7 @@ async def _plan(
     from canary.checks.judges.slower import Slower
     from canary.cli.current import current
     from canary.cli.exits import CliError, ExitCode
+    from canary.cli.lending import lend
     from canary.cli.output import dump, make_console, show, symbols_for
     from canary.cli.progress import Progress
     from canary.cli.render_plan import render_plan
@@ -139,8 +141,11 @@ async def _plan(
     unknown = dict(subject.unknown)
     if asked.said is not None:
         traffic = {check.name: asked.said for check in compared if not isinstance(check.judge, Slower)}
-    elif prometheus.prometheus_url:
-        traffic, silent = await current(prometheus, subject, compared, asked.back)
+    elif prometheus.prometheus_url or prometheus.secrets:
+        lent, refused = await lend(common, prometheus, subject, compared) if prometheus.secrets else ({}, {})
+        unknown |= refused
+        left = [check for check in compared if check.name not in refused]
+        traffic, silent = await current(prometheus, subject, left, asked.back, lent)
         unknown |= silent
     else:
         traffic = {}

@@ -29,6 +29,27 @@ RolloutName = Annotated[
 ]
 
 
+CONTROLLER = "canary-system/canary-controller"
+Controller = Annotated[
+    str,
+    typer.Option(
+        "--controller",
+        metavar="NAMESPACE/NAME",
+        help="ServiceAccount of the controller; Secrets that a ClusterCheckTemplate names lie in its namespace.",
+    ),
+]
+
+_OPTIONS = {
+    "token_file": "--prometheus-bearer-token-file",
+    "ca_file": "--prometheus-ca-file",
+    "header_file": "--prometheus-header-file",
+    "username_file": "--prometheus-username-file",
+    "password_file": "--prometheus-password-file",
+    "certificate_file": "--prometheus-client-certificate-file",
+    "key_file": "--prometheus-client-key-file",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Prometheus:
     """Options of a verb that asks a Prometheus, as it is reached from here. They are those of the controller."""
@@ -74,20 +95,71 @@ class Prometheus:
         ),
     ] = None
 
-    def credentials(self) -> Credentials:
-        """What it is shown. Raises ConfigError: a file cannot be used."""
+    prometheus_username_file: Annotated[
+        str | None,
+        typer.Option(
+            "--prometheus-username-file",
+            envvar="CANARY_PROMETHEUS_USERNAME_FILE",
+            metavar="FILE",
+            show_default=False,
+            help="File with a user name for it.",
+        ),
+    ] = None
+    prometheus_password_file: Annotated[
+        str | None,
+        typer.Option(
+            "--prometheus-password-file",
+            envvar="CANARY_PROMETHEUS_PASSWORD_FILE",
+            metavar="FILE",
+            show_default=False,
+            help="File with the password that belongs to it.",
+        ),
+    ] = None
+    prometheus_client_certificate_file: Annotated[
+        str | None,
+        typer.Option(
+            "--prometheus-client-certificate-file",
+            envvar="CANARY_PROMETHEUS_CLIENT_CERTIFICATE_FILE",
+            metavar="FILE",
+            show_default=False,
+            help="File with a client certificate and its chain, in PEM.",
+        ),
+    ] = None
+    prometheus_client_key_file: Annotated[
+        str | None,
+        typer.Option(
+            "--prometheus-client-key-file",
+            envvar="CANARY_PROMETHEUS_CLIENT_KEY_FILE",
+            metavar="FILE",
+            show_default=False,
+            help="File with the key that belongs to it.",
+        ),
+    ] = None
+    secrets: Annotated[
+        bool,
+        typer.Option(
+            "--secrets",
+            help="Read the Secrets that checks name, by your rights, and show each to the address of its check, as the controller does.",
+        ),
+    ] = False
+    controller: Controller = CONTROLLER
+
+    def credentials(self) -> Credentials | None:
+        """What it is shown; None: nothing. Raises ConfigError: a file cannot be used."""
         from canary.metrics.credentials import Credentials
 
-        return Credentials(
-            token_file=self.prometheus_bearer_token_file or None,
-            ca_file=self.prometheus_ca_file or None,
-            header_file=self.prometheus_header_file or None,
-            settings={
-                "token_file": "--prometheus-bearer-token-file",
-                "ca_file": "--prometheus-ca-file",
-                "header_file": "--prometheus-header-file",
-            },
-        )
+        given = {
+            "token_file": self.prometheus_bearer_token_file,
+            "ca_file": self.prometheus_ca_file,
+            "header_file": self.prometheus_header_file,
+            "username_file": self.prometheus_username_file,
+            "password_file": self.prometheus_password_file,
+            "certificate_file": self.prometheus_client_certificate_file,
+            "key_file": self.prometheus_client_key_file,
+        }
+        if not any(given.values()):
+            return None
+        return Credentials(**{name: file or None for name, file in given.items()}, settings=_OPTIONS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +175,14 @@ class Subject:
 
 Templates = Callable[["TemplateRef"], "CheckTemplateSpec | str"]
 """The template that is named, or why there is none."""
+
+
+def account(text: str) -> tuple[str, str]:
+    """Namespace and name of the controller's ServiceAccount. Raises typer.BadParameter."""
+    namespace, _, name = text.partition("/")
+    if not namespace or not name or "/" in name:
+        raise typer.BadParameter(f"{text!r} is no NAMESPACE/NAME", param_hint="--controller")
+    return namespace, name
 
 
 def is_file(argument: str) -> bool:

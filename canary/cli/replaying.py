@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol
@@ -75,7 +75,11 @@ class _Silent(Exception):
     """Why a check cannot be replayed, in words."""
 
 
-def replay(history: History, subject: Subject, asked: Wanted, progress: Progress) -> Backtest:
+Histories = Callable[[ResolvedCheck], History | None]
+"""Who is asked for a check; None: nobody was named."""
+
+
+def replay(histories: Histories, subject: Subject, asked: Wanted, progress: Progress) -> Backtest:
     """All checks, one after the other.
 
     Raises:
@@ -96,7 +100,7 @@ def replay(history: History, subject: Subject, asked: Wanted, progress: Progress
         warnings.append(f"only {len(begins)} runs fit into this time, which says little: choose a longer one")
     for check in subject.checks:
         try:
-            found, doubts = _replayed(history, subject, check, times, begins, asked, progress)
+            found, doubts = _replayed(histories(check), subject, check, times, begins, asked, progress)
         except (_Silent, RenderError) as why:
             warnings.append(f"check {check.name}: {why}")
             continue
@@ -110,7 +114,7 @@ def replay(history: History, subject: Subject, asked: Wanted, progress: Progress
 
 
 def _replayed(
-    history: History,
+    history: History | None,
     subject: Subject,
     check: ResolvedCheck,
     times: Timeline,
@@ -127,6 +131,8 @@ def _replayed(
         )
     if check.source.LANGUAGE != "PromQL":
         raise _Silent(f"it is asked of {check.source.PROVIDER}, which tells nothing of the past")
+    if history is None:
+        raise _Silent("it is asked of the controller's Prometheus: give --prometheus-url")
     reading = _Reading(history, grid, progress, check.name)
     match check.judge:
         case Against() as rule:

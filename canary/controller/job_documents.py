@@ -55,8 +55,8 @@ class RunOf:
         return f"{self.rollout[:20].rstrip('-.')}-{self.check[:16].rstrip('-.')}-{question}-{number}".replace(".", "-")
 
 
-def manifest(job: Job, run_of: RunOf, number: int = 1) -> Json:
-    """The Job as it is created."""
+def manifest(job: Job, run_of: RunOf, number: int = 1, account: str = "") -> Json:
+    """The Job as it is created; `account` is the ServiceAccount that it runs as (empty: `default`). It has a token of one that it names only."""
     question = run_of.question(job)
     labels = {
         "app.kubernetes.io/managed-by": "canary",
@@ -89,8 +89,8 @@ def manifest(job: Job, run_of: RunOf, number: int = 1) -> Json:
         "enableServiceLinks": False,
         "containers": [container],
     }
-    if job.account:
-        spec["serviceAccountName"] = job.account
+    if account:
+        spec["serviceAccountName"] = account
     return {
         "apiVersion": JOBS.api_version,
         "kind": JOBS.kind,

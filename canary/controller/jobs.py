@@ -34,6 +34,10 @@ Json = dict[str, Any]
 ALLOWED = "canary.dev/jobs"
 """The annotation of a ServiceAccount that lets Jobs of checks run as it: `allowed`."""
 
+JOBS_ACCOUNT = "canary-jobs"
+"""The ServiceAccount, without rights, that Jobs run as which name none, where there is one: the component `jobs` brings it. `default` may
+have rights of its own, which clouds give to pods without a token."""
+
 NEEDED = (
     ("batch", "jobs", ("create", "get", "list", "delete")),
     ("", "pods", ("list",)),
@@ -175,6 +179,14 @@ class Jobs:
             f"`kubectl -n {namespace} annotate serviceaccount {job.account} {ALLOWED}=allowed`"
         )
 
+    async def _account_of_jobs(self, tenant: Tenant) -> str:
+        """That of Jobs which name none; empty: there is none, or none that may be seen, and they run as `default`."""
+        try:
+            await self._requests.account(tenant, JOBS_ACCOUNT)
+        except (NotFound, Forbidden):
+            return ""
+        return JOBS_ACCOUNT
+
     async def _begun(self, job: Job, run_of: RunOf, tenant: Tenant) -> _Made | None:
         """The Job that this process has created for this very question, or a new one. All others of this check go. None: no name is free."""
         key, question = (run_of.uid, run_of.check), run_of.question(job)
@@ -188,8 +200,9 @@ class Jobs:
                 await self._requests.delete(tenant, one["metadata"]["name"])
         if kept is not None:
             return kept
+        account = job.account or await self._account_of_jobs(tenant)
         for number in range(run_of.attempt, run_of.attempt + NAMES):
-            body = manifest(job, run_of, number)
+            body = manifest(job, run_of, number, account)
             name = body["metadata"]["name"]
             with self._named(run_of.namespace, name):
                 try:

@@ -19,6 +19,7 @@ from canary.lint.rules import violations
 from canary.lint.source import Document
 from canary.model import jsonschema as editor
 from canary.model.checks import ARG_PATTERN, ARGS_NEED_A_TEMPLATE, FAILURES_PATTERN, NAME_PATTERN
+from canary.model.cloudwatch import ID_PATTERN, PERIOD_PATTERN, REGION_PATTERN, STAT_PATTERN
 from canary.model.crd import crds
 from canary.model.databases import BASE_PATTERN, SELECT_PATTERN, SITE_PATTERN
 from canary.model.gates import FROM_PATTERN, TO_PATTERN, ZONE_PATTERN
@@ -55,6 +56,10 @@ _WORDS = {
     BASE_PATTERN: "the base URL of a server; write for example https://influxdb.example.com:8086, without variables or a query",
     SELECT_PATTERN: "one SELECT in InfluxQL: a check only reads",
     SITE_PATTERN: "a site of Datadog; write for example datadoghq.com, datadoghq.eu or us5.datadoghq.com",
+    REGION_PATTERN: "a region of Amazon's; write for example eu-west-1",
+    PERIOD_PATTERN: "a period of CloudWatch; write 1m or a multiple such as 5m, or one of 1s, 5s, 10s, 20s and 30s",
+    STAT_PATTERN: "a statistic of CloudWatch; write for example Sum, Average or p99",
+    ID_PATTERN: "an id that an expression can name: a small letter, then letters, digits and underscores",
     ADDRESS_PATTERN: "an address; write for example https://hooks.example.com/canary",
     KEY_PATTERN: "the key of a Secret: letters, digits, dashes, dots and underscores",
     LABEL_PATTERN: "the name of a label; write for example team, or example.com/team",

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from canary.checks.sources.cloudwatch import Cloudwatch
 from canary.checks.sources.datadog import Datadog
 from canary.checks.sources.graphite import Graphite
 from canary.checks.sources.influxdb import Influxdb
 from canary.checks.sources.web import Web
+from canary.metrics.cloudwatch import CloudwatchApi
 from canary.metrics.datadog import DatadogApi
 from canary.metrics.graphite import GraphiteApi
 from canary.metrics.hosts import Hosts
@@ -22,6 +24,7 @@ APIS: Mapping[type[Any], Api] = {
     Datadog: DatadogApi(),
     Influxdb: InfluxdbApi(),
     Graphite: GraphiteApi(),
+    Cloudwatch: CloudwatchApi(),
 }
 
 

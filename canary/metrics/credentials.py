@@ -40,8 +40,22 @@ AUTHORIZATION = "authorization"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
+class KeyPair:
+    """Keys that a request is signed with: which one, the secret one, and a token where they are temporary (else empty)."""
+
+    identity: str
+    secret: str
+    token: str = ""
+
+    def __repr__(self) -> str:
+        return "<a pair of keys>"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Shown:
     """What is shown with a request. `name` says in words whose it is; `secrets` are the texts that nobody may read.
+
+    `keys` sign a request instead of being sent.
 
     `trust` is the same object until what it is made of changes; None: the bundled authorities, and no certificate of ours.
     """
@@ -50,6 +64,7 @@ class Shown:
     headers: Mapping[str, str] = field(default_factory=dict)
     trust: ssl.SSLContext | None = None
     secrets: tuple[str, ...] = ()
+    keys: KeyPair | None = None
 
     def __repr__(self) -> str:
         return f"<credentials of {self.name}>"
@@ -226,6 +241,14 @@ def token_of(text: str) -> str:
     if not _TOKEN.fullmatch(token):
         raise ValueError("it must hold the token and nothing else, on one line")
     return token
+
+
+def key_of(text: str) -> str:
+    """A key that requests are signed with, or what goes with it."""
+    key = text.strip()
+    if not _TOKEN.fullmatch(key):
+        raise ValueError("it must hold the key and nothing else, on one line")
+    return key
 
 
 def username_of(text: str) -> str:

@@ -15,7 +15,7 @@ import requests
 
 from canary.errors import HistoryError
 from canary.metrics.address import normalise
-from canary.metrics.credentials import Credentials
+from canary.metrics.credentials import Shown, Shows, withheld
 from canary.metrics.parsing import AnswerTooLarge
 from canary.metrics.prometheus import PROMETHEUS_READ, PrometheusApiClientException, PrometheusConnect, root_cause
 from canary.metrics.prometheus_session import BoundedSession
@@ -44,7 +44,7 @@ class History:
     def __init__(
         self,
         address: str,
-        credentials: Credentials | None = None,
+        credentials: Shows | None = None,
         *,
         max_bytes: int = MAX_BYTES,
         timeout: float = TIMEOUT,
@@ -53,9 +53,10 @@ class History:
         self.address = normalise(address)
         self._timeout, self._clock = timeout, clock
         self._session = BoundedSession(pool_size=1, max_bytes=max_bytes, max_parts=MAX_PARTS, clock=clock)
-        if credentials is not None:
-            self._session.trust(credentials.trust())
         self._credentials = credentials
+        self._shown: Shown | None = None if credentials is None else credentials.show()
+        if self._shown is not None:
+            self._session.trust(self._shown.trust)
         self._connect = PrometheusConnect(self.address, session=self._session)
 
     def __enter__(self) -> Self:
@@ -85,7 +86,8 @@ class History:
     def _piece(self, query: str, start: int, step: int, count: int) -> list[dict[Labels, float]]:
         self._session.set_deadline(self._clock() + self._timeout)
         if self._credentials is not None:
-            self._connect.headers = self._credentials.headers()
+            self._shown = self._credentials.show()
+            self._connect.headers = dict(self._shown.headers)
         begin, end = (datetime.fromtimestamp(start + index * step, UTC) for index in (0, count - 1))
         params = {"timeout": f"{self._timeout:g}s"}
         try:
@@ -108,7 +110,7 @@ class History:
 
     def _refused(self, query: str) -> Exception:
         code, body = self._session.answered() or (0, {})
-        words = " ".join(str(body.get("error") or "").split())[:500] or f"it answered {code}"
+        words = " ".join(withheld(str(body.get("error") or ""), self._shown).split())[:500] or f"it answered {code}"
         if code == 422 and "too many samples" in words:
             return _TooMuch(f"{self.address}: {words}")
         if code == 503 and body.get("errorType") == "timeout":

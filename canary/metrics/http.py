@@ -29,6 +29,7 @@ from canary.metrics.kept import MOST, KeptByAddress
 from canary.metrics.parsing import MAX_BYTES, AnswerTooLarge
 from canary.metrics.port import Query, Refusal
 from canary.metrics.secrets import Secrets
+from canary.metrics.signing import Scope, signature
 from canary.model.measurement import Malformed, Measurement, Unreachable
 
 PLACES = 8
@@ -49,12 +50,13 @@ _HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "User-A
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is sent. `content` is its type and its bytes; None: nothing."""
+    """What is sent. `content` is its type and its bytes; None: nothing. `signed` for what, where keys sign it."""
 
     method: str
     url: str
     headers: tuple[tuple[str, str], ...] = ()
     content: tuple[str, bytes] | None = None
+    signed: Scope | None = None
 
 
 class Api(Protocol):
@@ -232,7 +234,7 @@ class _Server:
         api = self._api(query)
         try:
             async with asyncio.timeout(query.timeout):
-                status, headers, content = await self._requested(api.request(query.source, now), shown)
+                status, headers, content = await self._requested(api.request(query.source, now), shown, now)
                 answer = Answer(query, now, self._address, status, headers, content, shown)
                 if len(content) > AT_ONCE:
                     return await self._threads.run(query, lambda: api.measurement(query.source, answer))
@@ -255,7 +257,9 @@ class _Server:
             message = f"{self._address} did not answer as HTTP has it ({type(error).__name__})"
             return Unreachable(now, "Unreachable", message, query.text)
 
-    async def _requested(self, request: Request, shown: Shown | None) -> tuple[int, Mapping[str, str], bytes]:
+    async def _requested(
+        self, request: Request, shown: Shown | None, now: datetime
+    ) -> tuple[int, Mapping[str, str], bytes]:
         """Status, headers (by names in lower case) and content. Raises AnswerTooLarge, PeerRefused, httpx's errors."""
         headers = dict(request.headers)
         if request.content is not None:
@@ -267,6 +271,10 @@ class _Server:
             )
         client = self._connected(shown)
         body = request.content[1] if request.content is not None else None
+        if request.signed is not None and shown is not None and shown.keys is not None:
+            headers |= signature(
+                request.method, httpx.URL(request.url), headers, body or b"", shown.keys, request.signed, now
+            )
         async with client.stream(request.method, request.url, headers=headers, content=body) as response:
             found, pieces = bytearray(), 0
             async for piece in response.aiter_raw():

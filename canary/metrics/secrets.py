@@ -18,10 +18,12 @@ from canary.errors import ApiError, Forbidden, NotFound
 from canary.fair import FairLimit, LimitClosed, Tenant
 from canary.metrics.credentials import (
     AUTHORIZATION,
+    KeyPair,
     Shown,
     authorities_of,
     basic,
     context_of,
+    key_of,
     password_of,
     pem_of,
     token_of,
@@ -175,6 +177,25 @@ async def content_of(read: Read, name: str, namespace: str, *, platform: bool) -
         raise Unshown("SecretUnreadable", message, unreachable=True) from error
 
 
+def examine(content: Content, auth: Auth, namespace: str, address: str | None) -> None:
+    """Raises Unshown: why what a Secret holds cannot be shown at all, or not to a normalised address. None: nobody knows whom."""
+    _shown(content, namespace, auth)
+    if address is not None:
+        refuse_others(content, auth.secret, namespace, address)
+    elif not content.hosts.strip():
+        raise Unshown("SecretForOthers", unnamed(auth.secret, namespace))
+    else:
+        meant_for(content, auth.secret)
+
+
+def unnamed(name: str, namespace: str) -> str:
+    """What is wrong with a Secret that names no host."""
+    return (
+        f"Secret {name} in namespace {namespace} is for nobody: its annotation {HOSTS} is missing; whoever owns it says whom it may "
+        f"be shown by `kubectl -n {namespace} annotate secret {name} {HOSTS}=HOST`"
+    )
+
+
 def meant_for(content: Content, name: str) -> Hosts:
     """The hosts that a Secret says it is for. Raises Unshown: that cannot be read."""
     try:
@@ -215,6 +236,8 @@ def _shown(content: Content, namespace: str, auth: Auth) -> Shown:
     if sum(map(len, content.data.values())) > LARGEST:
         raise Unshown("BadSecret", f"{name} is larger than {LARGEST} bytes")
     data = _Data(content.data, f"{name} in namespace {namespace}")
+    if auth.signs:
+        return _signing(name, data)
     token, username, password = (
         data.get(key, parse)
         for key, parse in (("token", token_of), ("username", username_of), ("password", password_of))
@@ -252,6 +275,22 @@ def _shown(content: Content, namespace: str, auth: Auth) -> Shown:
     except ValueError as error:
         raise Unshown("BadSecret", f"{data.name}: {error}") from error
     return Shown(name, headers, trust, tuple(secrets))
+
+
+IDENTITY, SECRET_KEY, SESSION = "access-key-id", "secret-access-key", "session-token"
+"""Keys of a Secret that holds what requests to Amazon's services are signed with."""
+
+
+def _signing(name: str, data: _Data) -> Shown:
+    identity, secret, token = (data.get(key, key_of) for key in (IDENTITY, SECRET_KEY, SESSION))
+    if identity is None or secret is None:
+        missing = IDENTITY if identity is None else SECRET_KEY
+        raise Unshown(
+            "BadSecret",
+            f"{data.name} has no key {missing}; it needs {IDENTITY} and {SECRET_KEY}, and may have {SESSION}",
+        )
+    pair = KeyPair(identity, secret, token or "")
+    return Shown(name, secrets=tuple(filter(None, (identity, secret, token))), keys=pair)
 
 
 class _Data:

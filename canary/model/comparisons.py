@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from canary.model.auth import OwnAuth
 from canary.model.base import ApiModel
+from canary.model.cloudwatch import CloudwatchSource
 from canary.model.databases import DatadogSource, GraphiteSource, InfluxdbSource
 from canary.model.jobs import JobSource
 from canary.model.scrape import ScrapedCounters, ScrapeSource
@@ -255,6 +256,7 @@ class CheckSources(Sources):
     datadog: Annotated[DatadogSource | None, Field(description="Ask Datadog.")] = None
     influxdb: Annotated[InfluxdbSource | None, Field(description="Ask InfluxDB, in InfluxQL.")] = None
     graphite: Annotated[GraphiteSource | None, Field(description="Ask Graphite.")] = None
+    cloudwatch: Annotated[CloudwatchSource | None, Field(description="Ask Amazon CloudWatch.")] = None
     scrape: Annotated[
         ScrapeSource | None, Field(description="Ask the ready pods of the canary themselves, without a Prometheus.")
     ] = None

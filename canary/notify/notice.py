@@ -24,8 +24,8 @@ LONGEST = 1000
 TYPE = "dev.canary.rollout"
 CONTENT_TYPE = "application/cloudevents+json; charset=utf-8"
 
-_SUMMONS = re.compile(r"(@)(?=everyone|here|channel|all\b)|(<)(?=[!@#/]|https?:)", re.IGNORECASE)
-"""What makes chats call everybody, or hide where a link leads."""
+_SUMMONS = re.compile(r"@(?=[\w&!])|<(?=[!@#/]|[a-z][a-z0-9+.-]*:)|\](?=[(\[])", re.IGNORECASE)
+"""What makes chats call somebody, or hide where a link leads: mentions, links as Slack has them, links and images of Markdown."""
 
 _TITLES = {
     EventKind.RUN_STARTED: "run {run} started",
@@ -140,7 +140,7 @@ class Notice:
 
     @property
     def chat(self) -> tuple[str, str]:
-        """Title and body where `@` and `<` may mean something: they call nobody, and hide no link."""
+        """Title and body where `@`, `<` and `](` may mean something: they call nobody, and hide no link."""
         return harmless(self.title), harmless(self.body)
 
 
@@ -152,5 +152,5 @@ def clean(text: str) -> str:
 
 
 def harmless(text: str) -> str:
-    """The same text, in which a chat finds nobody to call."""
+    """The same text, in which a chat finds nobody to call, and no link but one that shows where it leads."""
     return _SUMMONS.sub(lambda found: f"{found[0]} ", text)

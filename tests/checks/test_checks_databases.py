@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from canary.checks.render import variables
 from canary.checks.sources import Source, blamed, of_platform
 from canary.checks.sources.auth import Auth
+from canary.checks.sources.cloudwatch import Cloudwatch, Metric
 from canary.checks.sources.datadog import KEYS, Datadog
 from canary.checks.sources.graphite import Graphite
 from canary.checks.sources.influxdb import Influxdb
 from canary.errors import RenderError
+from canary.model.cloudwatch import CloudwatchSource
 from canary.model.databases import DatadogSource
 
 
@@ -36,12 +38,19 @@ def influx(query: str, address: str = "https://influx.example.com") -> Influxdb:
     return Influxdb(query, address, "shop")
 
 
+def cloudwatch(service: str, expression: str | None = None, **more: Any) -> Cloudwatch:
+    metric = Metric("errors", "Shop", "Errors", "Sum", (("Zone", "a"), ("Service", service)))
+    return Cloudwatch("eu-west-1", (metric,), expression, 60, Auth("keys", signs=True), **more)
+
+
 @pytest.mark.parametrize(
     "source",
     [
         Datadog("sum:errors{service:{{ canary.service }}}", "datadoghq.eu", Auth("keys", KEYS)),
         influx("SELECT mean(took) FROM r WHERE service = '{{ canary.service }}'"),
         Graphite("summarize(errors.{{ canary.service }}, '5min')", "https://graphite.example.com", Auth("keys")),
+        cloudwatch("{{ canary.service }}"),
+        cloudwatch("shop", "SELECT SUM(Errors) FROM Shop WHERE Service = '{{ canary.service }}'"),
     ],
 )
 def test_names_are_filled_in_and_the_secret_is_of_the_namespace(source: Source) -> None:
@@ -52,6 +61,7 @@ def test_names_are_filled_in_and_the_secret_is_of_the_namespace(source: Source) 
     if source.auth is not None:
         assert made.auth is not None
         assert made.auth.namespace == "team-shop"
+        assert made.auth.signs == source.auth.signs
         of_the_platform = of_platform(source).rendered(names()).auth
         assert of_the_platform is not None
         assert (of_the_platform.platform, of_the_platform.namespace) == (True, "")
@@ -108,13 +118,67 @@ def test_no_argument_makes_it_write(value: str) -> None:
 
 @pytest.mark.parametrize(
     "source",
-    [influx("SELECT a FROM b", "https://{{ args.x }}/"), Graphite("a", "https://{{ args.x }}.example.com")],
+    [
+        influx("SELECT a FROM b", "https://{{ args.x }}/"),
+        Graphite("a", "https://{{ args.x }}.example.com"),
+        cloudwatch("a", address="https://{{ args.x }}"),
+    ],
 )
 def test_whom_is_written_out(source: Source) -> None:
     """No argument chooses whom the controller asks, and the field says so."""
     with pytest.raises(RenderError, match="written out") as caught:
         source.rendered(names(x="evil.example"))
     assert blamed(source, caught.value) == f"{source.FIELD[0]}.address"
+
+
+@pytest.mark.parametrize(
+    ("source", "field"),
+    [
+        (cloudwatch("{{ nothing }}"), "cloudwatch.metrics[0].dimensions[1].value"),
+        (cloudwatch("a", "errors / {{ nothing }}"), "cloudwatch.expression"),
+    ],
+)
+def test_the_field_that_is_to_blame_is_named(source: Cloudwatch, field: str) -> None:
+    """One of several texts."""
+    with pytest.raises(RenderError, match="nothing") as caught:
+        source.rendered(names())
+    assert blamed(source, caught.value) == field
+
+
+@pytest.mark.parametrize("name", ["{{ nope", "{{ no.such"])
+def test_a_tag_that_is_none_is_found_before_anything_is_asked(name: str) -> None:
+    with pytest.raises(RenderError) as caught:
+        cloudwatch(name).names()
+    assert blamed(cloudwatch(name), caught.value) == "cloudwatch.metrics[0].dimensions[1].value"
+
+
+@pytest.mark.parametrize(
+    ("region", "origin"),
+    [
+        ("eu-west-1", "https://monitoring.eu-west-1.amazonaws.com"),
+        ("us-gov-west-1", "https://monitoring.us-gov-west-1.amazonaws.com"),
+        ("cn-north-1", "https://monitoring.cn-north-1.amazonaws.com.cn"),
+    ],
+)
+def test_a_region_has_its_own_server(region: str, origin: str) -> None:
+    """And no region leads anywhere else."""
+    asked = {"region": region, "expression": "SELECT 1", "auth": {"secretRef": {"name": "k"}}}
+    assert Cloudwatch.of(CloudwatchSource.model_validate(asked)).origin == origin
+    for bad in ("eu-west-1.evil.com/", "eu-west-1@evil.com", "evil.com#", "EU-WEST-1", ""):
+        with pytest.raises(ValueError, match="region"):
+            CloudwatchSource.model_validate({**asked, "region": bad})
+
+
+@pytest.mark.parametrize(
+    ("period", "good"), [("1m", True), ("10s", True), ("24h", True), ("90s", False), ("0m", False), ("25h", False)]
+)
+def test_periods_are_those_that_cloudwatch_has(period: str, good: bool) -> None:
+    asked = {"region": "eu-west-1", "expression": "SELECT 1", "auth": {"secretRef": {"name": "k"}}, "period": period}
+    if good:
+        CloudwatchSource.model_validate(asked)
+    else:
+        with pytest.raises(ValueError, match="period"):
+            CloudwatchSource.model_validate(asked)
 
 
 @pytest.mark.parametrize(

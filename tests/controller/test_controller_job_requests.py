@@ -6,6 +6,7 @@ import asyncio
 import copy
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,9 +18,9 @@ from canary.checks.sources.job import Job
 from canary.controller.clock import ManualClock, SystemClock
 from canary.controller.job_documents import LAST_WORDS, RunOf, manifest
 from canary.controller.job_requests import MOST_PAGES, PLACES
-from canary.controller.jobs import Jobs
+from canary.controller.jobs import JOBS_ACCOUNT, Jobs
 from canary.errors import ApiError, Forbidden, Refused, Unavailable
-from canary.kube import HTTPROUTES, JOBS, PODS, SELF_REVIEWS, KubeClient
+from canary.kube import HTTPROUTES, JOBS, PODS, SELF_REVIEWS, SERVICEACCOUNTS, KubeClient
 from canary.model.measurement import Malformed, Measurement, Sample, Unreachable
 
 Json = dict[str, Any]
@@ -120,6 +121,41 @@ async def test_a_job_speaks_only_if_this_process_has_created_it(
     found = run.result()
     assert isinstance(found, Sample)
     assert found.value == 0
+
+
+def account_of(bench: Bench) -> tuple[str | None, bool]:
+    """As whom the Job that was created last runs, and whether it has a token of that."""
+    job = [asked.body for asked in bench.kube.asked if (asked.verb, asked.plural) == ("create", "jobs")][-1]
+    spec = job["spec"]["template"]["spec"]
+    return spec.get("serviceAccountName"), spec["automountServiceAccountToken"]
+
+
+async def test_who_names_no_account_gets_the_one_without_rights_where_a_platform_has_made_it(bench: Bench) -> None:
+    """What clouds give to the pods of `default` is not theirs then. Without it, or the right to look, it is `default` as before."""
+    metadata = {"name": JOBS_ACCOUNT, "namespace": "team"}
+    bench.kube.put(SERVICEACCOUNTS, {"metadata": {**metadata, "namespace": "another"}})
+    bench.begin()
+    await bench.pass_(2)
+    assert account_of(bench) == (None, False)
+    bench.kube.script("get", "serviceaccounts", error=Forbidden("no", status=403))
+    bench.begin(run_of=replace(FOR, uid="uid-2", rollout="other"))
+    await bench.pass_(2)
+    assert account_of(bench) == (None, False)
+    bench.kube.put(SERVICEACCOUNTS, {"metadata": metadata})
+    bench.begin(run_of=replace(FOR, uid="uid-3", rollout="third"))
+    await bench.pass_(2)
+    assert account_of(bench) == (JOBS_ACCOUNT, False)
+
+
+async def test_nobody_runs_as_default_because_the_api_server_did_not_answer(bench: Bench) -> None:
+    """Whether there is one is not known then, and the Job waits."""
+    bench.kube.put(SERVICEACCOUNTS, {"metadata": {"name": JOBS_ACCOUNT, "namespace": "team"}})
+    bench.kube.script("get", "serviceaccounts", error=Unavailable("not now"))
+    run = bench.begin()
+    await bench.pass_(2)
+    found = run.result()
+    assert isinstance(found, Unreachable)
+    assert (found.reason, bench.made()) == ("JobUnknown", [])
 
 
 async def test_a_job_of_an_earlier_process_is_run_again(bench: Bench) -> None:

@@ -327,6 +327,12 @@ def test_selectors_find_the_pod() -> None:
         ("networkPolicy.prometheusPorts={0}", "prometheusPorts"),
         ("networkPolicy.comparerPorts={0}", "comparerPorts"),
         ("image.digest=latest", "digest"),
+        ("topologySpreadConstraints[0].topologyKey=zone", "topologySpreadConstraints"),
+        ("extraVolumeMounts[0].name=a", "extraVolumeMounts"),
+        ("extraArgs[0]=", "extraArgs"),
+        ("networkPolicy.extraEgress={a}", "extraEgress"),
+        ("extraEnv[0].name=CANARY_ALLOW_HOSTS", "the chart sets CANARY_ALLOW_HOSTS itself, by allowHosts"),
+        ("extraEnv[0].name=CANARY_LEASE", "the chart sets CANARY_LEASE itself"),
     ],
 )
 def test_the_chart_refuses_values_that_mean_nothing(setting: str, complaint: str) -> None:
@@ -397,6 +403,63 @@ def test_the_options_of_the_chart_arrive() -> None:
     assert not kinds & {"ServiceAccount", "PodDisruptionBudget"}
     assert grants(documents, account="mine") == grants(kustomized(OVERLAYS / "cluster-wide"))
     assert not [one for one in documents if one["metadata"]["name"] in {"canary-view", "canary-edit"}]
+
+
+EXTRA = (
+    "extraEnv[0].name=TZ",
+    "extraEnv[0].value=Europe/Berlin",
+    "extraEnv[1].name=CANARY_PROMETHEUS_BEARER_TOKEN_FILE",
+    "extraEnv[1].value=/var/run/tokens/prometheus",
+    "extraEnvFrom[0].secretRef.name=ours",
+    "extraArgs={--gateway-features,/etc/features.yaml}",
+    "extraVolumes[0].name=tokens",
+    "extraVolumes[0].projected.sources[0].serviceAccountToken.path=prometheus",
+    "extraVolumeMounts[0].name=tokens",
+    "extraVolumeMounts[0].mountPath=/var/run/tokens",
+    "topologySpreadConstraints[0].maxSkew=2",
+    "topologySpreadConstraints[0].topologyKey=zone",
+    "topologySpreadConstraints[0].whenUnsatisfiable=DoNotSchedule",
+    "topologySpreadConstraints[1].maxSkew=1",
+    "topologySpreadConstraints[1].topologyKey=rack",
+    "topologySpreadConstraints[1].whenUnsatisfiable=ScheduleAnyway",
+    "topologySpreadConstraints[1].labelSelector.matchLabels.of=ours",
+    "networkPolicy.extraEgress[0].ports[0].port=8086",
+)
+
+
+def test_what_a_platform_adds_arrives_besides_what_the_chart_has() -> None:
+    """Variables, options, a token of its own in a volume, how pods are spread, another port: nothing that the chart has is lost."""
+    plain = templated("prometheus.ca.secret=ca")
+    added = templated("prometheus.ca.secret=ca", *EXTRA)
+    before, after = (named(documents, "Deployment")["spec"]["template"]["spec"] for documents in (plain, added))
+    (was,), (now,) = before["containers"], after["containers"]
+    token = {"name": "CANARY_PROMETHEUS_BEARER_TOKEN_FILE", "value": "/var/run/tokens/prometheus"}
+    assert now["env"] == [*was["env"], {"name": "TZ", "value": "Europe/Berlin"}, token]
+    assert now["envFrom"] == [{"secretRef": {"name": "ours"}}]
+    assert was["args"] == ["controller", "run"]
+    assert now["args"] == [*was["args"], "--gateway-features", "/etc/features.yaml"]
+    assert now["volumeMounts"] == [*was["volumeMounts"], {"name": "tokens", "mountPath": "/var/run/tokens"}]
+    assert [one["name"] for one in after["volumes"]] == ["prometheus-ca", "tokens"]
+    (spread,), (ours, selected) = before["topologySpreadConstraints"], after["topologySpreadConstraints"]
+    assert (ours["maxSkew"], ours["topologyKey"], ours["whenUnsatisfiable"]) == (2, "zone", "DoNotSchedule")
+    assert ours["labelSelector"] == spread["labelSelector"]
+    assert selected["labelSelector"] == {"matchLabels": {"of": "ours"}}
+    policies = [named(documents, "NetworkPolicy")["spec"]["egress"] for documents in (plain, added)]
+    assert policies[1] == [*policies[0], {"ports": [{"port": 8086}]}]
+    changed = {"containers", "volumes", "topologySpreadConstraints"}
+    assert {name for name in after if after[name] != before[name]} == changed
+    assert {name for name in now if now[name] != was.get(name)} == {"env", "envFrom", "args", "volumeMounts"}
+
+
+def test_pods_may_be_spread_by_somebody_else() -> None:
+    """An empty list is none. Volumes need no file of Prometheus's beside them."""
+    settings = ("--set-json", "topologySpreadConstraints=[]", "--set", "extraVolumes[0].name=a")
+    text = run(
+        program("helm"), "template", "canary", CHART, "--set", IMAGE, *settings, "-s", "templates/deployment.yaml"
+    )
+    pod = yaml.safe_load(text)["spec"]["template"]["spec"]
+    assert "topologySpreadConstraints" not in pod
+    assert [one["name"] for one in pod["volumes"]] == ["a"]
 
 
 # -- the container, as a process ----------------------------------------------------------------------------------------

@@ -26,11 +26,12 @@ from deploy_kit import (
     judge,
     kustomized,
     load,
+    named,
     overlay_with,
     templated,
 )
 
-from canary.controller.jobs import NEEDED
+from canary.controller.jobs import JOBS_ACCOUNT, NEEDED
 from canary.controller.run import providers
 from canary.controller.settings import Settings
 from canary.kube import DEPLOYMENTS, EVENTS, HTTPROUTES, JOBS, ROLLOUTS, ROUTES, KubeClient
@@ -406,7 +407,12 @@ async def test_the_right_to_run_jobs(tmp_path: Path) -> None:
     full = grants(kustomized(overlay_with(tmp_path, "cluster-wide")))
     assert not [grant for grant in full if grant.resource in {"jobs", "pods", "serviceaccounts"}]
     assert grants([*kustomized(OVERLAYS / "cluster-wide"), *team_with_jobs(tmp_path)]) - full == JOBS_NEED
-    assert grants(templated(f"rbac.jobs.namespaces={{{TEAM}}}")) - grants(templated()) == JOBS_NEED
+    chart = templated(f"rbac.jobs.namespaces={{{TEAM}}}")
+    assert grants(chart) - grants(templated()) == JOBS_NEED
+    for documents in (team_with_jobs(tmp_path), chart):
+        account = named(documents, "ServiceAccount", JOBS_ACCOUNT)
+        assert (account["metadata"]["namespace"], account["automountServiceAccountToken"]) == (TEAM, False)
+        assert not grants(documents, JOBS_ACCOUNT, TEAM)
 
 
 async def test_jobs_run_with_the_right_to_and_without_it_that_is_said(place: Town, tmp_path: Path) -> None:

@@ -83,6 +83,7 @@ GOOD: dict[str, Any] = {
     "https://journeys.example.com": 1.0,
     "https://traces.example.com": (0.1, 0.2),
     "sum:trace.http.request.errors": 0.0,
+    "Sum(Mail Rejected": 0.0,
     'SELECT percentile("seconds", 95)': 0.1,
     "summarize(mail.": 0.0,
     "till_requests_total of the pods": counter,

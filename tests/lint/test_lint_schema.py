@@ -120,7 +120,7 @@ BAD: list[tuple[Json, Edit, str, str]] = [
         template(),
         without("spec.prometheus"),
         "spec",
-        "a template has exactly one of: prometheus, web, job, datadog, influxdb, graphite, scrape, compare, mirrored or traffic",
+        "a template has exactly one of: prometheus, web, job, datadog, influxdb, graphite, cloudwatch, scrape, compare, mirrored or traffic",
     ),
     (template(), at("spec.args.1", {"name": "limit"}), "spec.args[1]", "the same as spec.args[0] (name limit)"),
     (template(), at("spec.prometheus.address", "prom:9090"), "spec.prometheus.address", "is not an address"),
@@ -274,6 +274,16 @@ def whole() -> Json:
         "datadog": {"query": "up", "site": "datadoghq.eu", "auth": {"secretRef": {"name": "datadog"}}},
         "influxdb": {**server, "database": "a", "retentionPolicy": "b", "query": "SELECT a FROM b"},
         "graphite": {**server, "target": "a"},
+        "cloudwatch": {
+            "region": "eu-west-1",
+            "address": "https://a",
+            "metrics": [
+                {"id": "a", "namespace": "b", "name": "c", "stat": "Sum", "dimensions": [{"name": "d", "value": "e"}]}
+            ],
+            "expression": "a",
+            "period": "1m",
+            "auth": {"secretRef": {"name": "aws"}},
+        },
         "scrape": {**scraped, "value": selector, "aggregate": "Max"},
         "compare": compare,
         "mirrored": {},

@@ -23,6 +23,19 @@ GOOD: dict[str, Json] = {
         "query": "SELECT mean(took) FROM r WHERE service = '{{ canary.service }}'",
     },
     "graphite": {"address": "https://graphite.example.com", "target": "errors.{{ canary.service }}"},
+    "cloudwatch": {
+        "region": "eu-west-1",
+        "metrics": [
+            {
+                "id": "errors",
+                "namespace": "Shop",
+                "name": "Errors",
+                "stat": "Sum",
+                "dimensions": [{"name": "Service", "value": "{{ canary.service }}"}],
+            }
+        ],
+        "auth": {"secretRef": {"name": "aws"}},
+    },
     "scrape": {"requests": METRIC, "failures": FAILED},
 }
 
@@ -58,6 +71,11 @@ def test_good_ones(source: str) -> None:
         ("influxdb", {"query": "SELECT a INTO b FROM c"}, "influxdb.query", "INTO"),
         ("influxdb", {"address": "https://{{ args.x }}"}, "influxdb.address", "without variables"),
         ("graphite", {"target": "{{ stable }}"}, "graphite.target", "is a group of variables"),
+        ("cloudwatch", {"expression": "errors / {{ nothing }}"}, "cloudwatch.expression", "unknown variable 'nothing'"),
+        ("cloudwatch", {"metrics": []}, "cloudwatch", "an expression says which number is meant"),
+        ("cloudwatch", {"region": "eu-west-1.evil.com/"}, "cloudwatch.region", "a region of Amazon's"),
+        ("cloudwatch", {"period": "90s"}, "cloudwatch.period", "write 1m or a multiple"),
+        ("cloudwatch", {"address": "https://{{ args.x }}"}, "cloudwatch.address", "without variables"),
         ("scrape", {"port": "http:80"}, "scrape.port", "a port; write its number"),
         ("scrape", {"requests": {"metric": 'a{b="c"}'}}, "scrape.requests.metric", "labels stand in `labels`"),
         ("scrape", {"path": "/metrics?a=b"}, "scrape.path", "without a query"),

@@ -252,6 +252,11 @@ WITH_CALLS: list[Json] = [{"name": "shop"}, {"kind": "GRPCRoute", "name": "calls
 INFLUX: Json = {"query": "SELECT a FROM b", "address": "https://a", "database": "a"}
 KEYS: Json = {"secretRef": {"name": "datadog"}}
 METRIC: Json = {"metric": "requests_total"}
+AWS: Json = {
+    "region": "eu-west-1",
+    "metrics": [{"id": "a", "namespace": "b", "name": "c", "stat": "p99.9"}],
+    "auth": KEYS,
+}
 VALID: list[tuple[str, Json]] = [
     ("mirrors to a comparer, and leaves a GRPCRoute out", {"routes": WITH_CALLS, "steps": [to_comparer("x")]}),
     ("mirrors to a comparer", {"steps": [to_comparer("x"), {"weight": 1}, to_comparer("x")], "checks": [{"name": "a", "mirrored": {}}]}),
@@ -280,6 +285,8 @@ VALID: list[tuple[str, Json]] = [
     ("a query of Datadog", {"checks": [{"name": "a", "datadog": {"query": "a", "site": "us5.datadoghq.com", "auth": KEYS}, "threshold": {"max": 1}}]}),
     ("a query of InfluxDB", {"checks": [{"name": "a", "influxdb": {**INFLUX, "retentionPolicy": "b", "auth": KEYS}, "condition": "value < 1.0"}]}),
     ("a target of Graphite", {"checks": [{"name": "a", "graphite": {"target": "a", "address": "https://a/base"}, "threshold": {"max": 1}}]}),
+    ("a metric of CloudWatch", {"checks": [{"name": "a", "cloudwatch": AWS, "threshold": {"max": 1}}]}),
+    ("an expression of CloudWatch", {"checks": [{"name": "a", "cloudwatch": {**AWS, "expression": "a * 2", "period": "10s", "address": "https://a"}, "threshold": {"max": 1}}]}),
     ("a ratio that pods tell", {"checks": [{"name": "a", "scrape": {"port": "metrics", "path": "/stats/prometheus", "requests": METRIC, "failures": {**METRIC, "labels": {"code": "5*"}, "without": {"code": ""}}}, "threshold": {"max": "1%"}}]}),
     ("a value that pods tell", {"checks": [{"name": "a", "scrape": {"port": 9090, "value": METRIC, "aggregate": "Max"}, "threshold": {"max": 1}}]}),
     ("a comparison of what pods tell", {"checks": [{"name": "a", "compare": {"scrape": {"requests": METRIC, "failures": METRIC}, "lag": "1s", "promoteEarly": True}}]}),
@@ -341,7 +348,7 @@ INVALID: list[tuple[str, Json, str, str]] = [
     ("a weight of true", {"steps": [{"weight": True}]}, "<nil>", '"spec.steps[0].weight" must not validate the schema (not)'),
     ("a list of weights", {"steps": [{"weight": [10]}]}, "spec.steps[0].weight", "must have at most 0 items"),
     ("a weight in words", {"steps": [{"weight": "ten"}]}, "spec.steps[0].weight", "should match"),
-    ("two sources", {"checks": [{**CHECK, **FROM_TEMPLATE}]}, "spec.checks[0]", "a check has exactly one source: prometheus, web, job, datadog, influxdb, graphite, scrape, compare, mirrored or template"),
+    ("two sources", {"checks": [{**CHECK, **FROM_TEMPLATE}]}, "spec.checks[0]", "a check has exactly one source: prometheus, web, job, datadog, influxdb, graphite, cloudwatch, scrape, compare, mirrored or template"),
     ("a comparison beside a query", {"checks": [{**CHECK, **COMPARE}]}, "spec.checks[0]", "a check has exactly one source"),
     ("a comparison with a threshold", {"checks": [{"name": "a", **COMPARE, "threshold": {"max": 1}}]}, "spec.checks[0]", "nor with compare, mirrored, job or web.expect, which judge by themselves"),
     ("a comparison with tolerated failures", {"checks": [{"name": "a", **COMPARE, "failureLimit": 1}]}, "spec.checks[0]", "compare and mirrored take no failureLimit"),
@@ -385,6 +392,9 @@ INVALID: list[tuple[str, Json, str, str]] = [
     ("a statement of InfluxDB that writes", {"checks": [{"name": "a", "influxdb": {**INFLUX, "query": "DROP DATABASE a"}, "threshold": {"max": 1}}]}, "spec.checks[0].influxdb.query", "should match"),
     ("a server that an argument chooses", {"checks": [{"name": "a", "influxdb": {**INFLUX, "address": "https://{{ args.x }}"}, "threshold": {"max": 1}}]}, "spec.checks[0].influxdb.address", "should match"),
     ("a server with a query", {"checks": [{"name": "a", "graphite": {"target": "a", "address": "https://a/b?c=d"}, "threshold": {"max": 1}}]}, "spec.checks[0].graphite.address", "should match"),
+    ("no number of CloudWatch", {"checks": [{"name": "a", "cloudwatch": {**AWS, "metrics": []}, "threshold": {"max": 1}}]}, "spec.checks[0].cloudwatch", "an expression says which number is meant"),
+    ("a region that is a host", {"checks": [{"name": "a", "cloudwatch": {**AWS, "region": "eu-west-1.evil.com/"}, "threshold": {"max": 1}}]}, "spec.checks[0].cloudwatch.region", "should match"),
+    ("a period that CloudWatch has not", {"checks": [{"name": "a", "cloudwatch": {**AWS, "period": "90s"}, "threshold": {"max": 1}}]}, "spec.checks[0].cloudwatch.period", "should match"),
     ("keys of Datadog for another host", {"checks": [{"name": "a", "datadog": {"query": "a", "site": "datadoghq.com.evil.com", "auth": KEYS}, "threshold": {"max": 1}}]}, "spec.checks[0].datadog.site", "should match"),
     ("Datadog without keys", {"checks": [{"name": "a", "datadog": {"query": "a"}, "threshold": {"max": 1}}]}, "spec.checks[0].datadog.auth", "Required value"),
     ("requests without failures", {"checks": [{"name": "a", "scrape": {"requests": METRIC}, "threshold": {"max": 1}}]}, "spec.checks[0].scrape", "either failures of requests, or a value"),
@@ -471,11 +481,11 @@ async def test_templates_of_traffic(api: Api) -> None:
     for wrong, words in (
         (
             {**TEMPLATE, "threshold": None, "traffic": COUNTERS},
-            "a template has exactly one of: prometheus, web, job, datadog, influxdb, graphite, scrape, compare, mirrored or traffic",
+            "a template has exactly one of: prometheus, web, job, datadog, influxdb, graphite, cloudwatch, scrape, compare, mirrored or traffic",
         ),
         (
             {"threshold": {"max": 1}},
-            "a template has exactly one of: prometheus, web, job, datadog, influxdb, graphite, scrape, compare, mirrored or traffic",
+            "a template has exactly one of: prometheus, web, job, datadog, influxdb, graphite, cloudwatch, scrape, compare, mirrored or traffic",
         ),
         ({"traffic": COUNTERS, "threshold": {"max": 1}}, "one of traffic has neither"),
     ):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import AsyncIterator
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from aiohttp import web
-from notify_kit import notice_of, target_of
+from notify_kit import notice_of, status_of, target_of
 from receiver_kit import Receiver, endless, receiver
 
 from canary.metrics.hosts import Hosts
@@ -244,3 +245,41 @@ async def test_services_ask_the_hosts_that_are_theirs() -> None:
         allowed = Hosts.read(SERVICES[name].hosts)
         assert all(allowed.names_it(f"https://{host}") for host in hosts), (name, hosts)
     assert found == []
+
+
+SENT = """
+import json, requests, sys
+from canary.notify.apprise_child import _Apprise
+notifier, sent = _Apprise(), []
+
+def request(self, method, url, **more):
+    sent.append(more["data"] if isinstance(more["data"], str) else more["data"].decode())
+    raise requests.ConnectionError("nobody is asked")
+
+requests.Session.request = request
+for asked in json.load(sys.stdin):
+    notifier.send(*asked, "info", 1.0)
+print(json.dumps(sent))
+"""
+HOSTILE = (
+    "[ok](https://evil.example) @everyone <@42> <@&7> <!channel> <https://evil.example|ok> @123456 a@b.example [ok][1]"
+)
+
+
+async def test_what_somebody_wrote_calls_nobody_and_hides_no_link_whatever_a_plugin_makes_of_it() -> None:
+    """By the plugins of the apprise that is installed, with the format of the service and with Markdown: what they would send."""
+    notice = notice_of(status=status_of(run={"trigger": {"by": HOSTILE, "reason": HOSTILE}}))
+    urls = [
+        url + more for url in URLS.values() for more in ("", "&format=markdown" if "?" in url else "?format=markdown")
+    ]
+    child = await asyncio.create_subprocess_exec(sys.executable, "-c", SENT, stdin=PIPE, stdout=PIPE, stderr=DEVNULL)
+    said, _ = await child.communicate(json.dumps([[url, *notice.chat] for url in urls]).encode())
+    found = json.loads(said)
+    assert len(found) >= len(urls)
+    for text in found:
+        assert "evil" in text, "what is shown is honest"
+        sent = json.loads(text)
+        assert not sent.get("allow_mentions"), sent
+        assert not re.search(r"(?<!\\)\](\(|\[)", sent.get("content", "")), sent
+        for call in ("@everyone", "<@42", "<@&7", "<!channel", "<https", "@123456", "](https"):
+            assert call not in text, (call, text)

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from canary.checks.comparable import with_alphas
 from canary.checks.resolve import ResolvedCheck, resolve
@@ -75,12 +76,23 @@ def written(folder: Path, *documents: Json) -> str:
 
 @asynccontextmanager
 async def prometheus_of(
-    rates: Mapping[str, float | Mapping[str, float]], now: float = 1_700_000_000.0, hanging: asyncio.Event | None = None
+    rates: Mapping[str, float | Mapping[str, float]],
+    now: float = 1_700_000_000.0,
+    hanging: asyncio.Event | None = None,
+    shown: str = "",
 ) -> AsyncIterator[str]:
     """A server at whose clock it is `now`, with a counter for each query that rises so much a second since long ago, or one by `le`.
 
-    `hanging` is set as soon as a range is asked for, which is never answered then.
+    `hanging` is set as soon as a range is asked for, which is never answered then. Who does not show `shown` as Authorization is told
+    what they have shown, and nothing else.
     """
+
+    @web.middleware
+    async def door(request: web.Request, handler: Handler) -> web.StreamResponse:
+        given = request.headers.get("Authorization", "")
+        if shown and given != shown:
+            return web.json_response({"status": "error", "errorType": "auth", "error": f"not {given}"}, status=401)
+        return await handler(request)
 
     async def answer(request: web.Request) -> web.Response:
         query, at = request.query["query"], float(request.query.get("time", now))
@@ -104,7 +116,7 @@ async def prometheus_of(
         ]
         return _success("matrix", series)
 
-    app = web.Application()
+    app = web.Application(middlewares=[door])
     app.router.add_get("/api/v1/query", answer)
     app.router.add_get("/api/v1/query_range", ranged)
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)

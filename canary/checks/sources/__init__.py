@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Protocol, Self
 
 from canary.checks.sources.auth import Auth
 from canary.checks.sources.buckets import Buckets
+from canary.checks.sources.cloudwatch import Cloudwatch
 from canary.checks.sources.comparer import Comparer
 from canary.checks.sources.counters import Counters
 from canary.checks.sources.datadog import Datadog
@@ -83,6 +84,7 @@ SOURCES: Mapping[str, Callable[[Any], Source]] = {
     "datadog": Datadog.of,
     "influxdb": Influxdb.of,
     "graphite": Graphite.of,
+    "cloudwatch": Cloudwatch.of,
     "scrape": Scrape.of,
 }
 """By the field of the spec: from what is declared there to the source."""

@@ -21,6 +21,7 @@ class Auth:
     headers: tuple[tuple[str, str], ...] = ()
     platform: bool = False
     namespace: str = ""
+    signs: bool = False
 
     @classmethod
     def of(cls, declared: model.Auth | None) -> Self | None:

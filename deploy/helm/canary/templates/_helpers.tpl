@@ -193,3 +193,18 @@ app.kubernetes.io/component: controller
   resources: [secrets]
   verbs: [get]
 {{- end }}
+
+{{- /* What the chart sets itself is not set twice: which of two counts, nobody would see. Writes nothing. */ -}}
+{{- define "canary.ownEnv" -}}
+{{- $own := dict "CANARY_PROMETHEUS_URL" "prometheus.url" "CANARY_ALLOW_HOSTS" "allowHosts" "CANARY_NOTIFY_SERVICES" "notifyServices" "CANARY_NAMESPACES" "namespaces" "CANARY_LOG_LEVEL" "log.level" "CANARY_LOG_FORMAT" "log.format" "CANARY_METRICS_ADDRESS" "" "POD_NAMESPACE" "" "CANARY_LEASE" "" -}}
+{{- range $file := include "canary.files" . | fromJsonArray -}}
+{{- range .items -}}
+{{- $own = set $own .env $file.name -}}
+{{- end -}}
+{{- end -}}
+{{- range .Values.extraEnv -}}
+{{- if hasKey $own .name -}}
+{{- fail (printf "extraEnv: the chart sets %s itself%s" .name (ternary (printf ", by %s" (get $own .name)) "" (ne "" (get $own .name)))) -}}
+{{- end -}}
+{{- end -}}
+{{- end }}
