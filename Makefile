@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 export PATH := $(PATH):$(CURDIR)/.sandbox/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test e2e real gateways lint format audit crds bench judge-report detect-report clean tools
+.PHONY: help setup demo test e2e real gateways lint format audit crds bench judge-report detect-report clean tools packages programs moto
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,10 +30,17 @@ demo: $(READY) ## a good release and two bad ones on real traffic, no cluster ne
 	@sh scripts/prometheus.sh || true
 	@$(BIN)/canary demo
 
-tools: $(READY)
+# Beside each other with `make -j`; what asks apt comes one after the other.
+tools: packages programs moto
+
+packages:
 	@sh scripts/prometheus.sh
 	@sh scripts/influxdb.sh
+
+programs: $(READY)
 	@$(BIN)/python scripts/tools.py
+
+moto: $(READY)
 	@$(BIN)/python scripts/apart.py moto
 
 test: tools ## all tests, the ones with real Envoy, Traefik, Prometheus and kubectl included
