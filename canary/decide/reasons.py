@@ -14,6 +14,7 @@ INVALID = "Invalid"
 CONFLICTING_ROLLOUT = "ConflictingRollout"
 SPEC_PAUSED = "SpecPaused"
 AUTOSCALERS_UNKNOWN = "AutoscalersUnknown"
+REVISION_UNKNOWN = "RevisionUnknown"
 CANARY_SCALED = "CanaryScaled"
 
 # A run begins and moves

@@ -9,7 +9,7 @@ from observe_kit import TEAM, deployment, facts_of, furnished, meta, rollout
 
 from canary.decide.reasons import CONFLICTING_ROLLOUT
 from canary.observe.autoscalers import Autoscalers
-from canary.observe.objects import workload_view
+from canary.observe.workloads import workload_view
 from canary.observe.store import Store
 
 SHOP = (TEAM, "shop")

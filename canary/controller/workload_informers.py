@@ -1,0 +1,213 @@
+"""Follows workloads of the kinds that Rollouts name, other than Deployments: each where it is named, and only as long as it is.
+
+Deployments are always followed (`informers`). A kind that is not served, or that may not be listed, is the trouble of the Rollouts
+that name it and of nobody else: nothing here ends a controller, keeps it from beginning, or makes it blind for others. As long as a kind
+cannot be seen, nobody says of its workloads that they are not there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from functools import partial
+
+from canary.controller.lookout import Fading, Lookout
+from canary.controller.manager import Manager
+from canary.controller.route_informers import watch_name
+from canary.errors import ApiError, NotFound
+from canary.kube import WORKLOADS, Kube, Resource
+from canary.model.workloads import foreign, group_of
+from canary.observe.objects import key_of
+from canary.observe.workloads import WorkloadKey
+
+log = logging.getLogger("canary.watching")
+
+POLL = 30.0
+"""Seconds until it is asked again whether a kind is served by now."""
+DENIED = 300.0
+"""The same of a kind that may not be listed: somebody may have granted the right."""
+SOON = 1.0
+"""The same of one that was served a moment ago: its version may have changed."""
+PATIENCE = 10.0
+"""Seconds for which Rollouts are not looked at while a kind that they name is listed for the first time."""
+FRESH = 5.0
+"""Seconds for which one answer of discovery does for all kinds that are asked for."""
+
+Follow = tuple[str, str | None]
+"""A kind, as `kind_of` calls it, and a namespace (None: all)."""
+
+
+class WorkloadInformers:
+    """The watches of workloads other than Deployments, for one controller.
+
+    `namespaces` empty: a kind that is named anywhere is followed in all of them together.
+    """
+
+    def __init__(
+        self,
+        kube: Kube,
+        manager: Manager,
+        namespaces: tuple[str, ...],
+        lookout: Lookout | None = None,
+        *,
+        poll: float = POLL,
+        denied: float = DENIED,
+        soon: float = SOON,
+        patience: float = PATIENCE,
+    ) -> None:
+        self._kube = kube
+        self._manager = manager
+        self._store = manager.deps.store
+        self._namespaces = namespaces
+        self._lookout = lookout
+        self._poll, self._denied, self._soon, self._patience = poll, denied, soon, patience
+        self._follows: dict[Follow, asyncio.Task[None]] = {}
+        self._changed = asyncio.Event()
+        self._discovery = Discovery(kube)
+        self._store.on_employed = self._employed
+        self._employed()
+
+    async def run(self) -> None:
+        """Follow for ever what is named."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                self._changed.clear()
+                wanted = self._wanted()
+                for follow in self._follows.keys() - wanted:
+                    self._follows.pop(follow).cancel()
+                    self._forget(*follow)
+                    self._store.workload_kinds.seen(*follow)  # who names it next is told what holds then
+                for follow in wanted - self._follows.keys():
+                    name = f"follow {follow[0]} of {follow[1] or 'all namespaces'}"
+                    self._store.workload_kinds.awaited(*follow)
+                    self._follows[follow] = group.create_task(self._follow(*follow), name=name)
+                await self._changed.wait()
+
+    def _wanted(self) -> set[Follow]:
+        named = self._store.employed()
+        if not self._namespaces:
+            return {(kind, None) for kind, _ in named}
+        return {(kind, place) for kind, place in named if place in self._namespaces}
+
+    def _employed(self) -> None:
+        """A kind is named for the first time somewhere, or is not any more. Until it is listed nobody judges by it."""
+        for follow in self._wanted() - self._follows.keys():
+            self._store.workload_kinds.awaited(*follow)
+        self._changed.set()
+
+    async def _follow(self, kind: str, place: str | None) -> None:
+        impatient = asyncio.get_running_loop().call_later(self._patience, self._late, kind, place)
+        said = ""
+        try:
+            while True:
+                pause, words = await self._once(kind, place)
+                self._forget(kind, place)
+                self._manager.workloads_unseen(kind, place, words)
+                if words != said:
+                    said = words
+                    log.warning("%s; only the Rollouts that name it wait for that", words)
+                await asyncio.sleep(pause)
+        finally:
+            impatient.cancel()
+
+    async def _once(self, kind: str, place: str | None) -> tuple[float, str]:
+        """Follow a kind until that is not possible; after how many seconds to try again, and why it is not."""
+        name, group = group_of(kind)
+        resource: Resource | None = None
+        try:
+            resource = WORKLOADS[kind] if not foreign(kind) else await self._discovery.find(group, name)
+            if resource is None:
+                what = f"this cluster serves no {name} of {group}"
+                return self._poll, f"{what}; install what defines it, or correct apiVersion and kind"
+            if not resource.namespaced:
+                what = f"{name} of {group} belongs to no namespace, so none is a workload of this one"
+                return self._denied, f"{what}; correct apiVersion and kind"
+            await self._watch(kind, resource, place)
+        except NotFound:
+            self._discovery.forget(group)
+            return self._soon, f"this cluster serves no {name} of {group} for now"
+        except ApiError as error:
+            if resource is None:
+                return self._poll, f"whether this cluster serves {name} of {group} cannot be asked: {error}"
+            rights = f"allow it to list and watch {resource.definition}"
+            where = f"{rights} (docs/workloads.md says how)" if foreign(kind) else rights
+            return self._denied, f"the controller may not see any {name} here: {error}; {where}"
+        except Exception:  # a bug of ours about one kind is none of the others' business
+            log.exception("following %s of %s failed", name, group)
+        return self._poll, f"{name} of {group} cannot be followed for now"
+
+    async def _watch(self, kind: str, resource: Resource, place: str | None) -> None:
+        """Until the kind is gone, or may not be watched any more. Raises ApiError."""
+        name, listed, synced = watch_name(resource, place), set[WorkloadKey](), False
+        eyes = pace = None
+        if self._lookout is not None:
+            # Who watches in vain is blind for this kind alone: others do not even use it.
+            eyes = Fading(
+                self._lookout.eyes(name, counts=False),
+                partial(self._out_of_sight, kind, resource, place),
+                partial(self._sighted, kind, place),
+            )
+            pace = self._lookout.pace_of(name, place, partial(self._store.employs, kind, place))
+        async for event in self._kube.list_and_watch(resource, place, pace=pace, eyes=eyes):
+            if event.type != "SYNCED":
+                self._manager.workload(event.type, event.object, kind)
+                if not synced:
+                    listed.add(WorkloadKey(kind, *key_of(event.object)))
+                continue
+            synced = True
+            for key in [key for key in self._store.workloads if _within(key, kind, place) and key not in listed]:
+                self._store.drop_workload(key)
+            listed.clear()
+            self._sighted(kind, place)
+
+    def _sighted(self, kind: str, place: str | None) -> None:
+        self._manager.workloads_seen(kind, place)
+
+    def _out_of_sight(self, kind: str, resource: Resource, place: str | None) -> None:
+        words = f"{watch_name(resource, place)} cannot be watched, so nobody knows what becomes of them"
+        self._manager.workloads_unseen(kind, place, words)
+
+    def _late(self, kind: str, place: str | None) -> None:
+        """It takes long to list a kind for the first time: who names it is told so, and others are looked at."""
+        name, group = group_of(kind)
+        if self._store.workload_kinds.awaits(kind, place or ""):
+            self._manager.workloads_unseen(kind, place, f"{name} of {group} could not be listed yet")
+
+    def _forget(self, kind: str, place: str | None) -> None:
+        """What was seen of a kind counts no more, and is news when it is seen again."""
+        for key in [key for key in self._store.workloads if _within(key, kind, place)]:
+            self._store.drop_workload(key)
+
+
+def _within(key: WorkloadKey, kind: str, place: str | None) -> bool:
+    return key.kind == kind and place in {None, key.namespace}
+
+
+class Discovery:
+    """Which kinds are served: asked once for all who want to know at one time, and of a group only where there is one of that name."""
+
+    def __init__(self, kube: Kube) -> None:
+        self._kube = kube
+        self._groups: tuple[float, asyncio.Future[frozenset[str]]] | None = None
+        self._kinds: dict[str, tuple[float, asyncio.Future[dict[str, Resource]]]] = {}
+
+    async def find(self, group: str, kind: str) -> Resource | None:
+        """The resource of a kind, in the version that the server prefers; None: it serves none. Raises ApiError."""
+        now = asyncio.get_running_loop().time()
+        if self._groups is None or now - self._groups[0] > FRESH:
+            self._kinds.clear()
+            self._groups = now, asyncio.ensure_future(self._served())
+        if group not in await asyncio.shield(self._groups[1]):
+            return None
+        if group not in self._kinds:
+            self._kinds[group] = now, asyncio.ensure_future(self._kube.discover(group))
+        return (await asyncio.shield(self._kinds[group][1])).get(kind)
+
+    def forget(self, group: str) -> None:
+        """Ask anew: it may be served otherwise."""
+        self._groups = None
+        self._kinds.pop(group, None)
+
+    async def _served(self) -> frozenset[str]:
+        answer = await self._kube.raw("/apis")
+        return frozenset(str(item.get("name")) for item in answer.get("groups") or [])
