@@ -128,8 +128,6 @@ class WorkloadView:
     ready: int = 0
     rolled_out: bool = False
     """Every replica runs the current template and is ready."""
-    stuck: str = ""
-    """Why its pods may never come to run that, where somebody has to do something about it."""
     copied: CopyView | None = None
     """What a copy of this Rollout has left on record on it."""
     writer: str = ""
@@ -143,6 +141,8 @@ class WorkloadView:
     scaler: str = ""
     """The field manager, other than us, that set its replicas last."""
     kind: str = DEPLOYMENT
+    stuck: str = ""
+    """Why its pods may never come to run its template, where somebody has to do something about it."""
     unknown: str = ""
     """Why its revision, which is empty then, is not known: some content that it includes cannot be read."""
     bare: str = ""
