@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from functools import partial
 
-from canary.controller.lookout import Fading, Lookout
+from canary.controller.lookout import Lookout
 from canary.controller.manager import Manager
 from canary.controller.route_informers import watch_name
 from canary.errors import ApiError, NotFound
@@ -27,9 +28,11 @@ POLL = 30.0
 DENIED = 300.0
 """The same of a kind that may not be listed: somebody may have granted the right."""
 SOON = 1.0
-"""The same of one that was served a moment ago: its version may have changed."""
+"""The same of one that was followed a moment ago: its version may have changed."""
 PATIENCE = 10.0
 """Seconds for which Rollouts are not looked at while a kind that they name is listed for the first time."""
+STALE = 60.0
+"""Seconds without sight after which nobody knows what becomes of workloads of a kind."""
 FRESH = 5.0
 """Seconds for which one answer of discovery does for all kinds that are asked for."""
 
@@ -54,16 +57,18 @@ class WorkloadInformers:
         denied: float = DENIED,
         soon: float = SOON,
         patience: float = PATIENCE,
+        stale: float = STALE,
+        fresh: float = FRESH,
     ) -> None:
         self._kube = kube
         self._manager = manager
         self._store = manager.deps.store
         self._namespaces = namespaces
         self._lookout = lookout
-        self._poll, self._denied, self._soon, self._patience = poll, denied, soon, patience
+        self._poll, self._denied, self._soon, self._patience, self._stale = poll, denied, soon, patience, stale
         self._follows: dict[Follow, asyncio.Task[None]] = {}
         self._changed = asyncio.Event()
-        self._discovery = Discovery(kube)
+        self._discovery = Discovery(kube, fresh)
         self._store.on_employed = self._employed
         self._employed()
 
@@ -122,7 +127,7 @@ class WorkloadInformers:
             if not resource.namespaced:
                 what = f"{name} of {group} belongs to no namespace, so none is a workload of this one"
                 return self._denied, f"{what}; correct apiVersion and kind"
-            await self._watch(kind, resource, place)
+            return self._soon, await self._watch(kind, resource, place)
         except NotFound:
             self._discovery.forget(group)
             return self._soon, f"this cluster serves no {name} of {group} for now"
@@ -136,18 +141,43 @@ class WorkloadInformers:
             log.exception("following %s of %s failed", name, group)
         return self._poll, f"{name} of {group} cannot be followed for now"
 
-    async def _watch(self, kind: str, resource: Resource, place: str | None) -> None:
-        """Until the kind is gone, or may not be watched any more. Raises ApiError."""
-        name, listed, synced = watch_name(resource, place), set[WorkloadKey](), False
-        eyes = pace = None
+    async def _watch(self, kind: str, resource: Resource, place: str | None) -> str:
+        """Until it sees nothing for long, or the kind is served otherwise; in words which. Raises ApiError."""
+        eyes = _Eyes(self._lookout, watch_name(resource, place), partial(self._manager.workloads_seen, kind, place))
+        watching = asyncio.create_task(self._pass_on(kind, resource, place, eyes), name=f"watch {kind}")
+        try:
+            while True:
+                disturbed = asyncio.create_task(eyes.disturbed.wait())
+                await asyncio.wait({watching, disturbed}, return_when=asyncio.FIRST_COMPLETED)
+                disturbed.cancel()
+                if watching.done():
+                    watching.result()
+                    return f"{watch_name(resource, place)} are not watched any more"
+                eyes.disturbed.clear()
+                if eyes.lost_for > self._stale:
+                    return f"{watch_name(resource, place)} cannot be watched, so nobody knows what becomes of them: {eyes.why}"
+                if foreign(kind) and await self._served_otherwise(resource):
+                    return f"{watch_name(resource, place)} are served in another version now"
+        finally:
+            watching.cancel()
+            eyes.closed()
+            await asyncio.gather(watching, return_exceptions=True)
+
+    async def _served_otherwise(self, resource: Resource) -> bool:
+        """Whether a kind is served, and not as it is followed. That it is not served for a moment, an API server says that starts."""
+        try:
+            found = await self._discovery.find(resource.group, resource.kind)
+        except ApiError:
+            return False
+        return found not in {None, resource}
+
+    async def _pass_on(self, kind: str, resource: Resource, place: str | None, eyes: _Eyes) -> None:
+        listed, synced = set[WorkloadKey](), False
+        # Who watches in vain is blind for this kind alone: others do not even use it.
+        pace = None
         if self._lookout is not None:
-            # Who watches in vain is blind for this kind alone: others do not even use it.
-            eyes = Fading(
-                self._lookout.eyes(name, counts=False),
-                partial(self._out_of_sight, kind, resource, place),
-                partial(self._sighted, kind, place),
-            )
-            pace = self._lookout.pace_of(name, place, partial(self._store.employs, kind, place))
+            needed = partial(self._store.employs, kind, place)
+            pace = self._lookout.pace_of(watch_name(resource, place), place, needed)
         async for event in self._kube.list_and_watch(resource, place, pace=pace, eyes=eyes):
             if event.type != "SYNCED":
                 self._manager.workload(event.type, event.object, kind)
@@ -158,14 +188,7 @@ class WorkloadInformers:
             for key in [key for key in self._store.workloads if _within(key, kind, place) and key not in listed]:
                 self._store.drop_workload(key)
             listed.clear()
-            self._sighted(kind, place)
-
-    def _sighted(self, kind: str, place: str | None) -> None:
-        self._manager.workloads_seen(kind, place)
-
-    def _out_of_sight(self, kind: str, resource: Resource, place: str | None) -> None:
-        words = f"{watch_name(resource, place)} cannot be watched, so nobody knows what becomes of them"
-        self._manager.workloads_unseen(kind, place, words)
+            self._manager.workloads_seen(kind, place)
 
     def _late(self, kind: str, place: str | None) -> None:
         """It takes long to list a kind for the first time: who names it is told so, and others are looked at."""
@@ -183,18 +206,50 @@ def _within(key: WorkloadKey, kind: str, place: str | None) -> bool:
     return key.kind == kind and place in {None, key.namespace}
 
 
+class _Eyes:
+    """What one watch sees: told to the lookout, which says so, and to who wants to know for how long it has seen nothing, and why."""
+
+    def __init__(self, lookout: Lookout | None, name: str, on_found: Callable[[], None]) -> None:
+        self._eyes = lookout.eyes(name, counts=False) if lookout is not None else None
+        self._on_found = on_found
+        self.disturbed = asyncio.Event()
+        self.lost_for, self.why = 0.0, ""
+
+    def lost(self, seconds: float, why: str) -> None:
+        if self._eyes is not None:
+            self._eyes.lost(seconds, why)
+        self.lost_for, self.why = seconds, why
+        self.disturbed.set()
+
+    def suspect(self) -> None:
+        if self._eyes is not None:
+            self._eyes.suspect()
+
+    def found(self) -> None:
+        if self._eyes is not None:
+            self._eyes.found()
+        self.lost_for = 0.0
+        self._on_found()
+
+    def closed(self) -> None:
+        """It is watched no more, or otherwise: it is not missing any more."""
+        if self._eyes is not None:
+            self._eyes.found()
+
+
 class Discovery:
     """Which kinds are served: asked once for all who want to know at one time, and of a group only where there is one of that name."""
 
-    def __init__(self, kube: Kube) -> None:
+    def __init__(self, kube: Kube, fresh: float = FRESH) -> None:
         self._kube = kube
+        self._fresh = fresh
         self._groups: tuple[float, asyncio.Future[frozenset[str]]] | None = None
         self._kinds: dict[str, tuple[float, asyncio.Future[dict[str, Resource]]]] = {}
 
     async def find(self, group: str, kind: str) -> Resource | None:
         """The resource of a kind, in the version that the server prefers; None: it serves none. Raises ApiError."""
         now = asyncio.get_running_loop().time()
-        if self._groups is None or now - self._groups[0] > FRESH:
+        if self._groups is None or now - self._groups[0] > self._fresh:
             self._kinds.clear()
             self._groups = now, asyncio.ensure_future(self._served())
         if group not in await asyncio.shield(self._groups[1]):

@@ -123,8 +123,7 @@ def workload_view(document: Json, kind: str = DEPLOYMENT) -> WorkloadView:
 
 def unreadable(document: Json, kind: str) -> str:
     """Why no revision can be read out of a workload, and what to do about it; empty: it can."""
-    template = _dict(_dict(document.get("spec")).get("template"))
-    if not foreign(kind) or _dict(template.get("spec")).get("containers"):
+    if not foreign(kind) or _sound(document)["spec"]["template"]["spec"]["containers"]:
         return ""
     name, group = group_of(kind)
     what = f"{name} {_dict(document.get('metadata')).get('name') or ''} of {group}"

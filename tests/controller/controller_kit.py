@@ -62,7 +62,7 @@ Json = dict[str, Any]
 START = datetime.now(UTC).replace(microsecond=0)
 """A real API server stamps objects with the time of day, so the controller's clock begins there."""
 WRITES = frozenset({"patch", "update", "create", "delete", "deletecollection"})
-PROMPT = {"poll": 0.05, "denied": 0.05, "soon": 0.01}
+PROMPT = {"poll": 0.05, "denied": 0.05, "soon": 0.01, "stale": 0.3, "fresh": 0.05}
 """Seconds after which it is asked again about kinds of workloads that cannot be seen, on the wall clock."""
 CONTROLLER = "system:serviceaccount:canary:controller"
 REAL_SECONDS = 60.0
