@@ -50,9 +50,10 @@ class Workload:
 
     @classmethod
     def of(cls, document: Json, kind: str = DEPLOYMENT) -> Workload:
-        record = {} if foreign(kind) else copies(document)  # what is never written has no record of ours
-        found = cls(workload_view(document, kind), uid_of(document), version(document), record)
-        return replace(found, problem=problem) if (problem := unreadable(document, kind)) else found
+        view, uid, read_at = workload_view(document, kind), uid_of(document), version(document)
+        if foreign(kind):  # what is never written has no record of ours
+            return cls(view, uid, read_at, {}, problem=unreadable(document, kind))
+        return cls(view, uid, read_at, copies(document))
 
     def seen_by(self, rollout: str) -> WorkloadView:
         """The workload as one Rollout sees it: with its own copy on record, and nobody else's."""
@@ -104,7 +105,8 @@ def workload_view(document: Json, kind: str = DEPLOYMENT) -> WorkloadView:
     holder, field = reads.wanted
     replicas = _count((spec if holder == "spec" else status).get(field), reads.otherwise)
     current = _count(status.get("observedGeneration")) >= metadata.get("generation", 0)
-    complete = current and replicas > 0 and all(_count(status.get(name)) == replicas for name in reads.counts)
+    counts = [_count(status.get(name)) for name in reads.counts]
+    complete = current and replicas > 0 and counts.count(replicas) == len(counts)
     return WorkloadView(
         name=sys.intern(metadata.get("name", "")),
         exists=True,
@@ -122,8 +124,8 @@ def workload_view(document: Json, kind: str = DEPLOYMENT) -> WorkloadView:
 
 
 def unreadable(document: Json, kind: str) -> str:
-    """Why no revision can be read out of a workload, and what to do about it; empty: it can."""
-    if not foreign(kind) or _sound(document)["spec"]["template"]["spec"]["containers"]:
+    """Why no revision can be read out of a foreign object, and what to do about it; empty: it can."""
+    if _sound(document)["spec"]["template"]["spec"]["containers"]:
         return ""
     name, group = group_of(kind)
     what = f"{name} {_dict(document.get('metadata')).get('name') or ''} of {group}"
@@ -165,11 +167,13 @@ def _stuck(spec: Json, status: Json, reads: Traits) -> str:
 
 def _count(value: Any, otherwise: int = 0) -> int:
     """A number of pods, or a generation, which some controllers write as text."""
+    if type(value) is int:
+        return value if 0 <= value <= MOST else min(max(value, 0), MOST)
     if value is None:
         return otherwise
     if isinstance(value, str) and value.isdecimal() and len(value) < 19:
         return int(value)
-    return min(max(value, 0), MOST) if isinstance(value, int) and not isinstance(value, bool) else 0
+    return 0
 
 
 def _dict(value: Any) -> Json:
