@@ -10,6 +10,7 @@ from controller_kit import CONTROLLER, World, check, clean, deployment_document,
 
 from canary.controller.configs import AT_ONCE, INTERVAL, PAUSE
 from canary.kube import CONFIGMAPS, DEPLOYMENTS, HTTPROUTES, SECRETS, SERVICES
+from canary.observe.configs import MOST
 from canary_sandbox.apiserver import Fault
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -215,6 +216,26 @@ async def test_declared_for_a_rollout_that_rests_it_starts_no_run(world: World) 
     await change(world, "canary", "green")
     await world.until(lambda: world.phase() == "Promoting", within=2 * SOON)
     assert world.run_number() == 2
+
+
+async def test_a_pod_spec_that_names_too_many_is_not_read(world: World) -> None:
+    """Whoever writes it takes nobody's turns. One fewer, and it is."""
+    await furnish(world)
+
+    async def name(number: int) -> None:
+        ref = {"name": "canary-config", "optional": True}
+        env = [{"name": f"A{n}", "valueFrom": {"configMapKeyRef": {**ref, "key": f"a{n}"}}} for n in range(number)]
+        containers = [{**deployment_document("canary")["spec"]["template"]["spec"]["containers"][0], "env": env}]
+        body = {"spec": {"template": {"spec": {"containers": containers}}}}
+        await world.gitops.merge_patch(DEPLOYMENTS, "canary", world.namespace, body)
+
+    await name(MOST + 1)
+    await world.declare(revision=INCLUDES, steps=STEPS)
+    await world.start_controller()
+    await world.until(lambda: f"its pod spec names {MOST + 1} ConfigMaps and Secrets" in world.message())
+    assert reads(world) == 1, "stable's"
+    await name(MOST)
+    await world.until(lambda: world.condition("Ready").get("status") == "True", within=SOON)
 
 
 async def test_how_often_they_are_read_is_bounded_for_all_together(world: World) -> None:

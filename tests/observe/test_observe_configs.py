@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from observe_kit import TEAM, deployment, facts_of, furnished, rollout
 
-from canary.observe.configs import ABSENT, MOST, PENDING, Content, Named, Parts, Reckoned
+from canary.observe.configs import ABSENT, PENDING, Content, Named, Parts, Reckoned
 from canary.observe.store import Store, configs_of
 from canary.observe.workloads import WorkloadKey, revision
 
@@ -182,8 +182,3 @@ def test_who_includes_no_more_asks_no_more() -> None:
     assert store.put_configs(CANARY, Reckoned("x", "1234567890")) == set()
     assert store.configs.known(CANARY) is None
     assert store.dependents(*configs_of(CANARY)) == set()
-
-
-def test_a_pod_spec_may_name_many() -> None:
-    """Up to a bound, so that one of them takes nobody's turns."""
-    assert MOST == 64
