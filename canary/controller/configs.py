@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import heapq
 import logging
+import time
+from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -38,9 +40,10 @@ GOOD_FOR = timedelta(seconds=60)
 AT_ONCE = 4
 PAUSE = 0.2
 """Seconds that each of so many readers rests after a request: at most twenty requests a second."""
+REST = 80
+"""Times as long as it took to digest an object a reader rests at least: a megabyte of somebody's holds up nobody."""
 SHARED = timedelta(seconds=10)
 """For so long one reading does for all workloads that name an object."""
-MOST_SHARED = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,7 @@ class ConfigReader:
         self._due: list[tuple[datetime, WorkloadKey]] = []
         self._at: dict[WorkloadKey, datetime] = {}
         self._good: dict[WorkloadKey, datetime] = {}
-        self._shared: dict[tuple[str, str, str], _Read] = {}
+        self._shared: OrderedDict[tuple[str, str, str], _Read] = OrderedDict()
         self._turn = False
         self._wake = asyncio.Event()
         self._store.on_configs = self._wanted
@@ -128,9 +131,11 @@ class ConfigReader:
 
     async def _read(self, key: WorkloadKey) -> timedelta:
         """Read everything that a workload names; after which time to do so again. Raises ApiError."""
+        if key not in self._store.workloads:
+            return INTERVAL  # when it comes, that is told
         parts = self._store.configs.parts.get(key) or await self._look_up(key)
         if parts is None:
-            return INTERVAL  # it is not there; when it comes it is told
+            return INTERVAL
         if len(parts.named) > MOST:
             words = f"its pod spec names {len(parts.named)} ConfigMaps and Secrets, of which {MOST} can be included"
             self._manager.configs(key, Reckoned(parts.bare, unknown=words))
@@ -173,14 +178,19 @@ class ConfigReader:
         if known is not None and now - known.at < SHARED:
             return known.found
         found: Content | ApiError
+        spent = 0.0
         try:
-            found = Content.of(named.kind, await self._kube.get(RESOURCES[named.kind], named.name, namespace))
+            document = await self._kube.get(RESOURCES[named.kind], named.name, namespace)
+            began = time.thread_time()
+            found = Content.of(named.kind, document)
+            spent = time.thread_time() - began
         except ApiError as error:
             found = error
-        if len(self._shared) >= MOST_SHARED:
-            self._shared.clear()
+        self._shared.pop(place, None)
         self._shared[place] = _Read(now, found)
-        await self._clock.sleep(PAUSE)
+        while now - next(iter(self._shared.values())).at > SHARED:
+            self._shared.popitem(last=False)
+        await self._clock.sleep(max(PAUSE, REST * spent))
         return found
 
     def _unknown(self, key: WorkloadKey, parts: Parts, named: Named, error: ApiError) -> timedelta:

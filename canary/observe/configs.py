@@ -7,12 +7,13 @@ it, not even by trying: its content is keyed by its uid, which only those know w
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import hmac
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
+
+from pydantic_core import from_json, to_json
 
 from canary.decide.facts import WorkloadView
 from canary.model.rollout import digest
@@ -24,6 +25,9 @@ CONFIG_MAP, SECRET = "ConfigMap", "Secret"
 
 MOST = 64
 """Configs that a pod spec may name, for its content to be read."""
+
+MOST_KEYS = 128
+"""Keys of an object that count one by one, where single ones are named."""
 
 ABSENT = "absent"
 """The content of an object that is not there and need not be."""
@@ -53,7 +57,7 @@ class Parts:
     def of(cls, document: Json) -> Parts:
         """Those of a workload."""
         template = _dict(_dict(document.get("spec")).get("template"))
-        pods = copy.deepcopy(_dict(template.get("spec")))
+        pods: Json = from_json(to_json(_dict(template.get("spec"))))  # a copy, ten times as quick as one by copy
         named = tuple(_named(pods))
         return cls(revision(document), digest(pods), named)
 
@@ -93,21 +97,30 @@ def _taken(kind: str, ref: Any, field: str = "name") -> Iterator[Named]:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What is in a ConfigMap or Secret, as digests by key. `immutable`: it can only be replaced by another object."""
+    """What is in a ConfigMap or Secret, as digests by key. `immutable`: it can only be replaced by another object.
+
+    Of one with more than MOST_KEYS keys only the whole counts: `keys` is empty then, and `whole` its digest.
+    """
 
     keys: Mapping[str, str]
     immutable: bool = False
+    whole: str = ""
 
     @classmethod
     def of(cls, kind: str, document: Json) -> Content:
         """That of an object. What makes no sense in it counts as it is written."""
         uid = str(_dict(document.get("metadata")).get("uid") or "").encode()
         data = {**_dict(document.get("binaryData")), **_dict(document.get("data"))}
-        keyed = {str(key): _digest(str(value).encode(), uid if kind == SECRET else b"") for key, value in data.items()}
-        return cls(keyed, document.get("immutable") is True)
+        secret, immutable = uid if kind == SECRET else b"", document.get("immutable") is True
+        if len(data) > MOST_KEYS:
+            return cls({}, immutable, _digest(to_json(data), secret))  # its keys are in order as API servers write them
+        keyed = {str(key): _digest(str(value).encode(), secret) for key, value in data.items()}
+        return cls(keyed, immutable)
 
     def digest(self, keys: frozenset[str] | None) -> str:
         """Of all of it, or of what stands under some keys."""
+        if self.whole:
+            return self.whole
         return digest({key: found for key, found in self.keys.items() if keys is None or key in keys})
 
 
@@ -141,6 +154,11 @@ class Configs:
         """Nobody wants to know any more."""
         self.parts.pop(key, None)
         self._reckoned.pop(key, None)
+
+    def other(self, key: WorkloadKey, bare: str) -> bool:
+        """Whether a pod spec is not the one whose parts are known."""
+        parts = self.parts.get(key)
+        return parts is None or parts.bare != bare
 
     def pending(self, key: WorkloadKey, bare: str) -> bool:
         """Whether nothing has been read yet for a pod spec."""

@@ -212,7 +212,7 @@ class Store:
         if not _news(document, kept, answer=answer) and not (kept is not None and kept.completed_by(document)):
             return set()
         self.workloads[key] = fresh = Workload.of(document, kind)
-        if key in self.including:
+        if key in self.including and self.configs.other(key, fresh.view.revision):
             self.declare_configs(key, document)
         if kept is not None and kept.same(fresh):
             return set()

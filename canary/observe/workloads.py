@@ -114,7 +114,7 @@ def workload_view(document: Json, kind: str = DEPLOYMENT) -> WorkloadView:
         revision=revision(document),
         ready=_count(status.get(reads.ready)),
         rolled_out=complete and _one_revision(spec, status, reads),
-        stuck="" if complete or kind == DEPLOYMENT else _stuck(spec, status, reads),
+        stuck=_stuck(spec, status, reads) if counts[0] < replicas and kind != DEPLOYMENT else "",
         writer=last_writer(document, "f:template"),
         replicas=replicas,
         images=images(document),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from observe_kit import TEAM, deployment, facts_of, furnished, rollout
 
-from canary.observe.configs import ABSENT, PENDING, Content, Named, Parts, Reckoned
+from canary.observe.configs import ABSENT, MOST_KEYS, PENDING, Content, Named, Parts, Reckoned
 from canary.observe.store import Store, configs_of
 from canary.observe.workloads import WorkloadKey, revision
 
@@ -112,6 +112,21 @@ def test_what_of_a_config_map_counts() -> None:
     binary = Content.of("ConfigMap", {**config_map(), "binaryData": {"a": "1"}})
     assert binary.digest(frozenset({"a"})) == one.digest(frozenset({"a"}))
     assert Content.of("ConfigMap", {"data": "none", "metadata": None, "immutable": "yes"}).digest(None)
+
+
+def test_of_many_keys_only_the_whole_counts() -> None:
+    """Whoever fills a megabyte with them takes no more time and memory than for one."""
+    many = {f"key-{number}": "x" for number in range(MOST_KEYS + 1)}
+    found = Content.of("ConfigMap", config_map(**many))
+    assert found.keys == {}
+    assert found.digest(frozenset({"key-1"})) == found.digest(None)
+    assert found.digest(None) != Content.of("ConfigMap", config_map(**{**many, "key-1": "y"})).digest(
+        frozenset({"key-2"})
+    )
+    secret = Content.of("Secret", config_map("u1", **many)), Content.of("Secret", config_map("u2", **many))
+    assert len({found.digest(None), *(each.digest(None) for each in secret)}) == 3
+    few = dict(list(many.items())[:MOST_KEYS])
+    assert len(Content.of("ConfigMap", config_map(**few)).keys) == MOST_KEYS
 
 
 def test_a_secret_cannot_be_guessed_by_a_revision() -> None:
