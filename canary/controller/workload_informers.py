@@ -70,7 +70,8 @@ class WorkloadInformers:
         self._changed = asyncio.Event()
         self._discovery = Discovery(kube, fresh)
         self._store.on_employed = self._employed
-        self._employed()
+        for kind, namespace in self._store.employed():
+            self._employed(kind, namespace)
 
     async def run(self) -> None:
         """Follow for ever what is named."""
@@ -89,16 +90,22 @@ class WorkloadInformers:
                 await self._changed.wait()
 
     def _wanted(self) -> set[Follow]:
-        named = self._store.employed()
-        if not self._namespaces:
-            return {(kind, None) for kind, _ in named}
-        return {(kind, place) for kind, place in named if place in self._namespaces}
+        named = {(kind, namespace if self._namespaces else None) for kind, namespace in self._store.employed()}
+        return {(kind, place) for kind, place in named if place is None or place in self._namespaces}
 
-    def _employed(self) -> None:
-        """A kind is named for the first time somewhere, or is not any more. Until it is listed nobody judges by it."""
-        for follow in self._wanted() - self._follows.keys():
-            self._store.workload_kinds.awaited(*follow)
-        self._changed.set()
+    def _employed(self, kind: str, namespace: str) -> None:
+        """A kind is named for the first time in a namespace, or is not any more. Until it is listed nobody judges by it.
+
+        That it is named in one more of ten thousand namespaces, which are watched together, is no change.
+        """
+        if self._namespaces and namespace not in self._namespaces:
+            return
+        place = namespace if self._namespaces else None
+        named = self._store.employs(kind, place)
+        if named and (kind, place) not in self._follows:
+            self._store.workload_kinds.awaited(kind, place)
+        if named != ((kind, place) in self._follows):
+            self._changed.set()
 
     async def _follow(self, kind: str, place: str | None) -> None:
         impatient = asyncio.get_running_loop().call_later(self._patience, self._late, kind, place)

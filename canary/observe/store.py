@@ -95,8 +95,8 @@ class Store:
         self._named: Counter[tuple[RouteKind, str | None]] = Counter()
         self._employed: Counter[tuple[str, str | None]] = Counter()
         """How many workloads of a kind are named in a namespace (None: in all), but for Deployments."""
-        self.on_employed: Callable[[], None] = _nobody
-        """Called when the first workload of such a kind is named in a namespace, and when the last is not any more."""
+        self.on_employed: Callable[[str, str], None] = _kept
+        """Called with such a kind and a namespace when the first workload is named there, and when the last is not any more."""
         self._copying = 0
         self.on_copying: Callable[[], None] = _nobody
         """Called when the first Rollout of a namespace has a step that copies rules."""
@@ -435,7 +435,7 @@ class Store:
             if not self._employed[need.kind, place]:
                 del self._employed[need.kind, place]
         if self._employed[need.kind, need.namespace] == max(change, 0):
-            self.on_employed()
+            self.on_employed(need.kind, need.namespace)
 
     @property
     def copying(self) -> bool:
@@ -445,6 +445,10 @@ class Store:
 
 def _nobody() -> None:
     """Wants to know."""
+
+
+def _kept(kind: str, namespace: str) -> None:
+    """Nobody follows it."""
 
 
 def _ignored(key: WorkloadKey) -> None:

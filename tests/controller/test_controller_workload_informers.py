@@ -202,3 +202,34 @@ async def test_what_nobody_names_any_more_is_followed_no_more() -> None:
         place.name()
         assert place.store.awaits(SHOP)
         await until(lambda: place.why == "")
+
+
+async def test_one_more_namespace_is_no_change() -> None:
+    """A kind that is followed everywhere is named in a thousand of them: nothing is gone through for that."""
+    async with following(CLONE_SETS) as place:
+        place.name()
+        await until(lambda: place.why == "")
+        looks = 0
+        employed = place.store.employed
+
+        def counted() -> set[tuple[str, str]]:
+            nonlocal looks
+            looks += 1
+            return employed()
+
+        place.store.employed = counted  # type: ignore[method-assign]  # what is counted is how often it is asked
+        refs = {
+            role: {"apiVersion": CLONE_SETS.api_version, "kind": "CloneSet", "name": role}
+            for role in ("stable", "canary")
+        }
+        for number in range(1000):
+            document = rollout_document("shop", workloads=refs) | {
+                "metadata": {"name": "shop", "namespace": f"n{number}"}
+            }
+            place.store.put_rollout(document)
+            await asyncio.sleep(0)
+        assert looks == 0
+        assert len(place.watches()) == 1
+        place.store.drop_rollout(SHOP)
+        await asyncio.sleep(0.01)
+        assert (looks, place.store.workload_kinds.missing(KIND, "n7")) == (0, "")

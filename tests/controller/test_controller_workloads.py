@@ -104,6 +104,15 @@ async def test_pods_that_do_not_follow_hold_the_run_before_it_begins(world: Worl
     strategy = {"type": "RollingUpdate", "rollingUpdate": {"partition": 1}}
     await world.gitops.merge_patch(STATEFULSETS, "canary", world.namespace, {"spec": {"updateStrategy": strategy}})
     await world.deploy(2, resource=STATEFULSETS)
+    await world.settle()
+    found = world.find(STATEFULSETS, "canary")
+    assert found is not None
+    said = {
+        "observedGeneration": found["metadata"]["generation"],
+        "updatedReplicas": 0,
+        "updateRevision": "revision-new",
+    }
+    await world.admin.merge_patch(STATEFULSETS, "canary", world.namespace, {"status": said}, subresource="status")
     await world.until(lambda: "the partition 1 of its updateStrategy keeps pods as they are" in world.message())
     await world.pass_(60)
     assert (world.step(), world.weights()) == (0, (1, 0))
