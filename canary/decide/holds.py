@@ -137,7 +137,8 @@ def canary_rolling_out(scope: Scope) -> Hold | None:
     if canary is None or canary.rolled_out:
         return None
     what = f"waiting for {canary.name} to roll out revision {canary.revision}"
-    return Hold(reasons.AWAITING_CANARY, f"{what}{why_stuck(canary)} (preflight)")
+    reason = reasons.PODS_NOT_UPDATED if canary.stuck else reasons.AWAITING_CANARY
+    return Hold(reason, f"{what}{why_stuck(canary)} (preflight)")
 
 
 def why_stuck(workload: WorkloadView) -> str:

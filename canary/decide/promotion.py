@@ -80,7 +80,8 @@ def _copy(scope: Scope) -> Next:
         scope = scope.with_(EmitEvent("Normal", reasons.COPY_ALTERED, words, once=True))
     if not stable.rolled_out:
         message = f"waiting for {stable.name} to roll out revision {stable.revision}{why_stuck(stable)} (promoting)"
-        return scope.decide(reasons.AWAITING_STABLE, message, wake(scope))
+        reason = reasons.PODS_NOT_UPDATED if stable.stuck else reasons.AWAITING_STABLE
+        return scope.decide(reason, message, wake(scope))
     return _succeed(scope, f"{stable.name} runs revision {stable.revision}")
 
 
@@ -105,9 +106,13 @@ def _await(scope: Scope) -> Next:
     current = stable.known and stable.revision == scope.run.revision
     if current and stable.rolled_out:
         return _succeed(scope, f"{stable.name} runs revision {stable.revision}")
-    why = why_stuck(stable) if current else f"; its revision is not known: {stable.unknown}" if stable.unknown else ""
+    reason, why = reasons.AWAITING_STABLE, ""
+    if stable.unknown:
+        reason, why = reasons.REVISION_UNKNOWN, f"; its revision is not known: {stable.unknown}"
+    elif current and stable.stuck:
+        reason, why = reasons.PODS_NOT_UPDATED, why_stuck(stable)
     message = f"waiting for {stable.name} to run revision {scope.run.revision}{why} (promoting)"
-    return scope.decide(reasons.AWAITING_STABLE, message, wake(scope))
+    return scope.decide(reason, message, wake(scope))
 
 
 def _swap(scope: Scope) -> Next:
