@@ -312,9 +312,9 @@ class Executor:
             case CopyPodSpec():
                 return await self._workloads.copy(action, world.rollout, gate)
             case RestorePodSpec():
-                return await self._workloads.restore(action.target)
+                return await self._workloads.restore(action)
             case ForgetPodSpec():
-                return await self._workloads.forget(action.target)
+                return await self._workloads.forget(action)
             case ScaleWorkload():
                 return await self._replicas.scale(action, world.rollout, gate)
             case ReleaseReplicas():

@@ -14,8 +14,9 @@ from canary.act.reading import moved, still_so
 from canary.decide.actions import ReleaseReplicas, ScaleWorkload
 from canary.errors import Conflict, Unprocessable
 from canary.json_patch import add, pointer, unmoved
-from canary.kube import DEPLOYMENTS, Kube
+from canary.kube import WORKLOADS, Kube, Resource
 from canary.observe.store import Key, Store
+from canary.observe.workloads import WorkloadKey
 from canary.routes.ownership import replicas_given_back
 
 Json = dict[str, Any]
@@ -38,9 +39,10 @@ class ReplicaWriter:
         The workload is read before the Rollout, and the patch tests that nobody has written the workload since: whoever has
         ended or begun a run in between is either seen in the Rollout, or has written the workload.
         """
-        seen = await self._get(action.target)
+        of = WORKLOADS[action.kind]
+        seen = await self._get(of, action.target)
         if (seen.get("spec") or {}).get("replicas", 0) != action.found:
-            self._keep(seen)
+            self._keep(of, seen)
             return False
         if not await still_so(self._kube, self._store, self._key, rollout):
             return False
@@ -50,30 +52,31 @@ class ReplicaWriter:
             add(_REPLICAS, action.replicas),
         ]  # of none the subresource says nothing: it cannot be replaced
         try:
-            answer = await self._kube.json_patch(DEPLOYMENTS, action.target, self._key[0], ops, subresource=SCALE)
+            answer = await self._kube.json_patch(of, action.target, self._key[0], ops, subresource=SCALE)
         except (Conflict, Unprocessable) as error:
-            return await moved(error, seen, partial(self._get, action.target), self._keep)
-        self._keep(answer, ours=True)
+            return await moved(error, seen, partial(self._get, of, action.target), partial(self._keep, of))
+        self._keep(of, answer, ours=True)
         return True
 
     async def release(self, action: ReleaseReplicas) -> bool | None:
         """Give the ownership back; None where nothing is ours."""
-        namespace, name = self._key[0], action.target
-        again = partial(self._kube.get, DEPLOYMENTS, name, namespace)
+        of, namespace, name = WORKLOADS[action.kind], self._key[0], action.target
+        again = partial(self._kube.get, of, name, namespace)
+        keep = partial(self._store.put_workload, kind=of.kind, answer=True)
         document = await again()
         ops = replicas_given_back(document)
         if not ops:
-            self._store.put_workload(document, answer=True)
+            keep(document)
             return None
         try:
-            answer = await self._kube.json_patch(DEPLOYMENTS, name, namespace, [unmoved(document), *ops])
+            answer = await self._kube.json_patch(of, name, namespace, [unmoved(document), *ops])
         except (Conflict, Unprocessable) as error:
-            return await moved(error, document, again, partial(self._store.put_workload, answer=True))
-        self._store.put_workload(answer, answer=True)
+            return await moved(error, document, again, keep)
+        keep(answer)
         return True
 
-    async def _get(self, name: str) -> Json:
-        return await self._kube.get(DEPLOYMENTS, name, self._key[0], subresource=SCALE)
+    async def _get(self, of: Resource, name: str) -> Json:
+        return await self._kube.get(of, name, self._key[0], subresource=SCALE)
 
-    def _keep(self, scale: Json, *, ours: bool = False) -> None:
-        self._store.put_scale((self._key[0], scale["metadata"]["name"]), scale, ours=ours)
+    def _keep(self, of: Resource, scale: Json, *, ours: bool = False) -> None:
+        self._store.put_scale(WorkloadKey(of.kind, self._key[0], scale["metadata"]["name"]), scale, ours=ours)

@@ -7,13 +7,13 @@ from typing import Any
 
 from canary.act.gate import Gate
 from canary.act.reading import moved, still_so
-from canary.decide.actions import CopyPodSpec
+from canary.decide.actions import CopyPodSpec, ForgetPodSpec, RestorePodSpec
 from canary.errors import Conflict, Refused, Unprocessable
 from canary.json_patch import Operation, annotate, annotation, pointer, remove, replace, unmoved
-from canary.kube import DEPLOYMENTS, Kube
+from canary.kube import WORKLOADS, Kube, Resource
 from canary.observe.copies import LEGACY_ANNOTATION, CopyRecord, copy_annotation, read_copy
-from canary.observe.objects import revision
 from canary.observe.store import Key, Store
+from canary.observe.workloads import revision
 from canary.routes.ownership import given_back
 
 Json = dict[str, Any]
@@ -22,7 +22,7 @@ _SPEC = pointer("spec", "template", "spec")
 
 
 class WorkloadWriter:
-    """Writes the Deployments of one Rollout."""
+    """Writes the workloads of one Rollout: of the kinds that can be written (`canary.model.workloads`)."""
 
     def __init__(self, key: Key, kube: Kube, store: Store) -> None:
         self._key = key
@@ -35,10 +35,11 @@ class WorkloadWriter:
         The record says which revision the workload will have. That is asked of the API server beforehand (a dry run), since
         admission may change what is copied: what it makes of it counts as copied.
         """
-        source, target = await self._get(action.source), await self._get(action.target)
+        of, to = WORKLOADS[action.source_kind], WORKLOADS[action.target_kind]
+        source, target = await self._get(of, action.source), await self._get(to, action.target)
         if revision(source) != action.revision or revision(target) != action.replaces:
-            self._keep(source)
-            self._keep(target)
+            self._keep(of, source)
+            self._keep(to, target)
             return False
         if not await still_so(self._kube, self._store, self._key, rollout):
             return False
@@ -49,63 +50,65 @@ class WorkloadWriter:
             kept = await self._foreseen(action, [guard, change])
             record = CopyRecord(record.uid, record.run, kept, record.pod_spec)
             gate(True)
-            answer = await self._patch(action.target, [guard, annotate(target, self._name, record.dump()), change])
+            answer = await self._patch(to, action.target, [guard, annotate(target, self._name, record.dump()), change])
             if revision(answer) != kept:  # admission that decides anew each time
                 record = CopyRecord(record.uid, record.run, revision(answer), record.pod_spec)
                 answer = await self._patch(
-                    action.target, [unmoved(answer), annotate(answer, self._name, record.dump())]
+                    to, action.target, [unmoved(answer), annotate(answer, self._name, record.dump())]
                 )
         except (Conflict, Unprocessable) as error:
-            return await moved(error, target, partial(self._get, action.target), self._keep)
-        self._keep(answer)
+            return await moved(error, target, partial(self._get, to, action.target), partial(self._keep, to))
+        self._keep(to, answer)
         return True
 
     async def _foreseen(self, action: CopyPodSpec, ops: list[Operation]) -> str:
         """The revision that the workload would have."""
         try:
-            return revision(await self._patch(action.target, ops, dry_run=True))
+            return revision(await self._patch(WORKLOADS[action.target_kind], action.target, ops, dry_run=True))
         except Refused:  # a webhook that takes no dry run: the answer will tell
             return action.revision
 
-    async def restore(self, name: str) -> bool:
+    async def restore(self, action: RestorePodSpec) -> bool:
         """Put back what a copy replaced, if the copy is what still runs. The record stays until it is forgotten."""
-        target = await self._get(name)
+        to, name = WORKLOADS[action.kind], action.target
+        target = await self._get(to, name)
         record = read_copy(target, self._key[1])
         if record is None or record.copied not in {"", revision(target)}:
-            self._keep(target)
+            self._keep(to, target)
             return False
         ops = [unmoved(target), replace(_SPEC, record.pod_spec)]
         if not record.uid:  # an earlier version's says nothing of what was copied: it would be put back again and again
             ops.append(remove(annotation(LEGACY_ANNOTATION)))
-        return await self._send(name, target, ops)
+        return await self._send(to, name, target, ops)
 
-    async def forget(self, name: str) -> bool:
+    async def forget(self, action: ForgetPodSpec) -> bool:
         """Drop the record, and give the fields that a copy wrote back to their owners."""
-        target = await self._get(name)
+        to, name = WORKLOADS[action.kind], action.target
+        target = await self._get(to, name)
         annotations = target.get("metadata", {}).get("annotations") or {}
         left = [key for key in (self._name, LEGACY_ANNOTATION) if key in annotations]
         if not left:
-            self._keep(target)
+            self._keep(to, target)
             return True
         ops = [unmoved(target), *(remove(annotation(key)) for key in left), *given_back(target)]
-        return await self._send(name, target, ops)
+        return await self._send(to, name, target, ops)
 
     @property
     def _name(self) -> str:
         return copy_annotation(self._key[1])
 
-    async def _send(self, name: str, target: Json, ops: list[Operation]) -> bool:
+    async def _send(self, to: Resource, name: str, target: Json, ops: list[Operation]) -> bool:
         try:
-            self._keep(await self._patch(name, ops))
+            self._keep(to, await self._patch(to, name, ops))
         except (Conflict, Unprocessable) as error:
-            return await moved(error, target, partial(self._get, name), self._keep)
+            return await moved(error, target, partial(self._get, to, name), partial(self._keep, to))
         return True
 
-    async def _patch(self, name: str, ops: list[Operation], *, dry_run: bool = False) -> Json:
-        return await self._kube.json_patch(DEPLOYMENTS, name, self._key[0], ops, dry_run=dry_run)
+    async def _patch(self, to: Resource, name: str, ops: list[Operation], *, dry_run: bool = False) -> Json:
+        return await self._kube.json_patch(to, name, self._key[0], ops, dry_run=dry_run)
 
-    async def _get(self, name: str) -> Json:
-        return await self._kube.get(DEPLOYMENTS, name, self._key[0])
+    async def _get(self, of: Resource, name: str) -> Json:
+        return await self._kube.get(of, name, self._key[0])
 
-    def _keep(self, document: Json) -> None:
-        self._store.put_workload(document, answer=True)
+    def _keep(self, of: Resource, document: Json) -> None:
+        self._store.put_workload(document, of.kind, answer=True)

@@ -1,4 +1,4 @@
-"""Reads the Deployments that Rollouts name, for those who show what runs now."""
+"""Reads the workloads that Rollouts name, for those who show what runs now."""
 
 from __future__ import annotations
 
@@ -6,39 +6,43 @@ import asyncio
 from collections.abc import Iterable
 
 from canary.errors import ApiError
-from canary.kube import DEPLOYMENTS, Kube
-from canary.observe.objects import key_of, workload_view
+from canary.kube import WORKLOADS, Kube
+from canary.model.workloads import foreign
+from canary.observe.objects import key_of
+from canary.observe.workloads import workload_view
 from canary.view.rollout import RolloutView
-from canary.view.workloads import ROLES, Live
+from canary.view.workloads import ROLES, Live, place
 
 
 async def read_live(kube: Kube, rollouts: Iterable[RolloutView]) -> Live:
-    """The Deployments that Rollouts name; those that cannot be read, or are not there, are left out.
+    """The workloads that Rollouts name; those that cannot be read, or are not there, and those of other groups are left out.
 
-    A GET for each of one Rollout's two; for more than those, one list of the namespace, or of all.
+    A GET for each of one Rollout's two; for more than those, for each kind one list of the namespace, or of all.
     """
-    wanted: dict[str, set[str]] = {}
+    wanted: set[tuple[str, str, str]] = set()
     for rollout in rollouts:
-        names = {name for role in ROLES if (name := rollout.workload(role))}
-        if names:
-            wanted.setdefault(rollout.namespace, set()).update(names)
-    if sum(len(names) for names in wanted.values()) <= len(ROLES):
-        found = await asyncio.gather(*(_one(kube, place, name) for place, names in wanted.items() for name in names))
+        for role in ROLES:
+            if rollout.workload(role) and not foreign(rollout.workload_kind(role)):
+                wanted.add(place(rollout, role))
+    if len(wanted) <= len(ROLES):
+        found = await asyncio.gather(*(_one(kube, *key) for key in wanted))
     else:
-        found = [await _all(kube, next(iter(wanted)) if len(wanted) == 1 else None)]
-    return {key: view for views in found for key, view in views.items() if key[1] in wanted.get(key[0], ())}
+        places = {namespace for _, namespace, _ in wanted}
+        where = next(iter(places)) if len(places) == 1 else None
+        found = await asyncio.gather(*(_all(kube, kind, where) for kind in {kind for kind, _, _ in wanted}))
+    return {key: view for views in found for key, view in views.items() if key in wanted}
 
 
-async def _one(kube: Kube, namespace: str, name: str) -> Live:
+async def _one(kube: Kube, kind: str, namespace: str, name: str) -> Live:
     try:
-        return {(namespace, name): workload_view(await kube.get(DEPLOYMENTS, name, namespace))}
+        return {(kind, namespace, name): workload_view(await kube.get(WORKLOADS[kind], name, namespace), kind)}
     except ApiError:
         return {}
 
 
-async def _all(kube: Kube, namespace: str | None) -> Live:
+async def _all(kube: Kube, kind: str, namespace: str | None) -> Live:
     try:
-        items = (await kube.list(DEPLOYMENTS, namespace))["items"]
+        items = (await kube.list(WORKLOADS[kind], namespace))["items"]
     except ApiError:
         return {}
-    return {key_of(item): workload_view(item) for item in items}
+    return {(kind, *key_of(item)): workload_view(item, kind) for item in items}

@@ -15,7 +15,6 @@ from canary.errors import Forbidden, NotFound
 from canary.kube import (
     CHECKTEMPLATES,
     CLUSTERCHECKTEMPLATES,
-    DEPLOYMENTS,
     GATEWAYCLASSES,
     GATEWAYS,
     HTTPROUTES,
@@ -25,6 +24,7 @@ from canary.kube import (
     ROLLOUTS,
     ROUTES,
     SERVICES,
+    WORKLOADS,
     Kube,
     Resource,
 )
@@ -32,6 +32,7 @@ from canary.kube.retry import READ
 from canary.lint.source import Document
 from canary.lint.world import World, world_of
 from canary.model.rollout import RouteKind
+from canary.model.workloads import DEPLOYMENT, kind_of
 from canary.preflight.objects import Gateway
 from canary.preflight.surroundings import PARENTS, POLICY, Place
 from canary.routes.acceptance import ParentRef
@@ -59,8 +60,8 @@ async def read_cluster(kube: Kube, documents: Sequence[Document]) -> World:
         wanted += [(ROLLOUTS, namespace), *((served[kind], namespace) for kind in sorted(kinds & served.keys()))]
         if any(_templates(document, "CheckTemplate") for document in mine):
             wanted.append((CHECKTEMPLATES, namespace))
-        if any("workloads" in document.spec for document in mine):
-            wanted.append((DEPLOYMENTS, namespace))
+        named = {kind for document in mine for kind in _workload_kinds(document)}
+        wanted += [(WORKLOADS[kind], namespace) for kind in sorted(named & WORKLOADS.keys())]
     objects: list[tuple[str, Json]] = []
     for resource, place in wanted:
         items = await _items(kube, resource, place)
@@ -179,6 +180,17 @@ def _kinds(document: Document) -> set[RouteKind]:
     """The kinds of route that a Rollout names, as far as they are kinds of ours."""
     named = {str(route.get("kind") or RouteKind.HTTP) for route in _list(document.spec.get("routes"))}
     return {kind for kind in RouteKind if kind in named}
+
+
+def _workload_kinds(document: Document) -> set[str]:
+    """The kinds of workloads that a Rollout names. Those of other groups are left to the controller."""
+    workloads = document.spec.get("workloads")
+    refs = workloads.values() if isinstance(workloads, dict) else ()
+    return {
+        kind_of(str(ref.get("apiVersion") or ""), str(ref.get("kind") or DEPLOYMENT))
+        for ref in refs
+        if isinstance(ref, dict)
+    }
 
 
 async def _items(kube: Kube, resource: Resource, namespace: str | None) -> list[Json]:

@@ -131,16 +131,20 @@ class Until:
         A new image changes nothing in the Rollout, so its generation cannot tell; the revision of the Deployment can.
         """
         from canary.errors import ApiError, NotFound
-        from canary.kube import DEPLOYMENTS
+        from canary.kube import WORKLOADS
         from canary.kube.retry import READ
-        from canary.observe.objects import revision
+        from canary.model.workloads import group_of
+        from canary.observe.workloads import revision
 
-        name = rollout.workload("canary")
-        if not name:
-            return ""
+        name, kind = rollout.workload("canary"), rollout.workload_kind("canary")
+        if not name or rollout.includes_configs:
+            return ""  # what a revision includes besides is for the controller to read
 
         async def read() -> Json:
-            return await self._kube.get(DEPLOYMENTS, name, rollout.namespace)
+            resource = WORKLOADS.get(kind) or await self._kube.resolve(*reversed(group_of(kind)))
+            if resource is None:
+                raise NotFound(f"the cluster serves no {kind}")
+            return await self._kube.get(resource, name, rollout.namespace)
 
         try:
             now = revision(await READ.call(read))
@@ -149,8 +153,8 @@ class Until:
         except ApiError as error:
             if not self._told:
                 self._told = True
-                words = f"cannot read Deployment {name} ({error}), so a revision that the controller has not seen would be missed"
+                words = f"cannot read {group_of(kind)[0]} {name} ({error}), so a revision that the controller has not seen would be missed"
                 sys.stderr.write(f"Warning: {words}\n")
             return ""
         seen = rollout.status.revisions.canary
-        return "" if seen == now else f"the controller has not seen revision {now} of Deployment {name} yet"
+        return "" if seen == now else f"the controller has not seen revision {now} of {group_of(kind)[0]} {name} yet"

@@ -1,4 +1,4 @@
-"""Follows what Rollouts refer to: routes, workloads, check templates. Everything is listed before the first is judged.
+"""Follows what all Rollouts may refer to: routes, Deployments, check templates. Everything is listed before the first is judged.
 
 What kinds of routes there are is a question of its own (`route_informers`). These are watched directly rather than through kopf: kopf keeps a worker and a memory for every object, and holding back
 its handlers until everything is listed (`kopf.index`) takes time that grows with the square of their number.

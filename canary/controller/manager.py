@@ -17,10 +17,13 @@ from canary.controller.query_validation import QueryValidation
 from canary.controller.reconciler import Deps, Reconciler, observe
 from canary.controller.workqueue import FEW, RECONCILE, Call, Turn, WorkQueue
 from canary.model.status import Phase
+from canary.model.workloads import DEPLOYMENT
+from canary.observe.configs import Reckoned
 from canary.observe.facts import Received, asks_gateways
 from canary.observe.objects import key_of, uid_of
 from canary.observe.rollout import Rollout
 from canary.observe.store import Key
+from canary.observe.workloads import WorkloadKey
 from canary.routes.key import RouteKey
 from canary.status.write import Urgency, urgency
 from canary.telemetry import waits_for
@@ -99,10 +102,27 @@ class Manager:
         store, key = self.deps.store, RouteKey.read(document)
         self.wake(store.drop_route(key, uid_of(document)) if kind == "DELETED" else store.put_route(document))
 
-    def workload(self, kind: str | None, document: Json) -> None:
-        """A Deployment appeared, changed or vanished."""
-        store, key = self.deps.store, key_of(document)
-        self.wake(store.drop_workload(key, uid_of(document)) if kind == "DELETED" else store.put_workload(document))
+    def workload(self, kind: str | None, document: Json, of: str = DEPLOYMENT) -> None:
+        """A workload of some kind appeared, changed or vanished."""
+        store = self.deps.store
+        if kind == "DELETED":
+            self.wake(store.drop_workload(WorkloadKey(of, *key_of(document)), uid_of(document)))
+        else:
+            self.wake(store.put_workload(document, of))
+
+    def workloads_seen(self, of: str, place: str | None) -> None:
+        """All workloads of a kind are known, in a namespace or (None) everywhere."""
+        if self.deps.store.workload_kinds.seen(of, place):
+            self.wake(self.deps.store.employers(of, place))
+
+    def workloads_unseen(self, of: str, place: str | None, why: str) -> None:
+        """They cannot be, and why."""
+        if self.deps.store.workload_kinds.unseen(of, place, why):
+            self.wake(self.deps.store.employers(of, place))
+
+    def configs(self, key: WorkloadKey, reckoned: Reckoned) -> None:
+        """What the configs of a workload make of its revision was read."""
+        self.wake(self.deps.store.put_configs(key, reckoned), paced=True)
 
     def template(self, resource: str, kind: str | None, document: Json) -> None:
         """A check template appeared, changed or vanished; `resource` is its kind."""
@@ -195,12 +215,20 @@ class Manager:
     def _goes_on(self, key: Key) -> bool:
         """Whether somebody may be looked at: a run under way at any time, everybody else when all is known."""
         store = self.deps.store
+        if store.awaits(key):
+            return False  # as long as nobody knows what there is, nothing is taken to be gone
+        if store.awaits_configs(key) and self._rests(key):
+            return False
         if store.around.complete:
             return True
         rollout = store.rollout(key) if store.active(key) else None
         if rollout is None or not rollout.status.active:
             return False
         return rollout.spec is None or not asks_gateways(rollout.spec)
+
+    def _rests(self, key: Key) -> bool:
+        rollout = self.deps.store.rollout(key)
+        return rollout is not None and not rollout.status.active and not rollout.deleting
 
     def wake(self, keys: set[Key], *, own: bool = False, paced: bool = False) -> None:
         """These Rollouts have to be looked at: something that they refer to has changed, or `own`, they have themselves.

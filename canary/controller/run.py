@@ -19,6 +19,7 @@ from canary.checks.sources.scrape import Scrape, Scraped
 from canary.controller.autoscalers import AutoscalerInformers
 from canary.controller.clock import Clock, SystemClock
 from canary.controller.comparers import replicas
+from canary.controller.configs import ConfigReader
 from canary.controller.handlers import watch
 from canary.controller.informers import Informers
 from canary.controller.jobs import Jobs
@@ -34,6 +35,7 @@ from canary.controller.settings import Settings
 from canary.controller.sight import Sight
 from canary.controller.survey import PATIENCE, Survey
 from canary.controller.tasks import until_stopped
+from canary.controller.workload_informers import WorkloadInformers
 from canary.errors import ApiError, ConfigError, NotFound
 from canary.kube import CHECKTEMPLATES, CLUSTERCHECKTEMPLATES, HTTPROUTES, ROLLOUTS, ROUTES, Kube, KubeClient, Resource
 from canary.kube.courier import Courier, Lane
@@ -155,9 +157,9 @@ async def serve(
         informers = Informers(kube, manager, settings.namespaces, lookout)
         survey = Survey(kube, manager, settings.namespaces, lookout)
         resync = Resync(kube, manager, settings.namespaces, clock)
-        scalers = AutoscalerInformers(kube, manager, settings.namespaces, lookout)
+        besides = _besides(kube, manager, settings.namespaces, lookout)
         begun = asyncio.Event()
-        for work in (lookout.beat(manager), resync.run(), _after(begun, survey.run()), scalers.run()):
+        for work in (lookout.beat(manager), resync.run(), _after(begun, survey.run()), *besides):
             stack.callback(asyncio.create_task(work).cancel)
         host, port = parse_address(settings.metrics_address)
         http = TelemetryServer(
@@ -185,6 +187,17 @@ async def serve(
         parts += [leadership.run()] if leadership else []
         await until_stopped(stop, [asyncio.create_task(part) for part in parts])
     log.info("stopped; every run goes on where the cluster says it is, as soon as a controller is back")
+
+
+def _besides(
+    kube: KubeClient, manager: Manager, namespaces: tuple[str, ...], lookout: Lookout
+) -> tuple[Coroutine[Any, Any, None], ...]:
+    """Follow, and read, what only some Rollouts refer to."""
+    return (
+        AutoscalerInformers(kube, manager, namespaces, lookout).run(),
+        WorkloadInformers(kube, manager, namespaces, lookout).run(),
+        ConfigReader(kube, manager).run(),
+    )
 
 
 def _courier(kube: KubeClient, namespaces: tuple[str, ...], lookout: Lookout, resync: Resync) -> Callable[[], Courier]:

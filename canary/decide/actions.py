@@ -1,4 +1,7 @@
-"""What a decision asks for, as data. `canary.act` is the only place that performs any of it."""
+"""What a decision asks for, as data. `canary.act` is the only place that performs any of it.
+
+Kinds of workloads are those that can be written, by name.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from canary.model.rollout import RouteKind
+from canary.model.workloads import DEPLOYMENT
 from canary.routes.intent import Intent
 from canary.routes.key import RouteKey
 from canary.routes.plan import RoutePlan
@@ -51,6 +55,8 @@ class CopyPodSpec:
     replaces: str
     uid: str
     run: int
+    source_kind: str = DEPLOYMENT
+    target_kind: str = DEPLOYMENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +64,7 @@ class RestorePodSpec:
     """Put back the pod spec that a copy replaced, if what was copied is still there unchanged."""
 
     target: str
+    kind: str = DEPLOYMENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +72,7 @@ class ForgetPodSpec:
     """Drop the record of a copy and give its fields back to their owners: the pod spec stays as it is."""
 
     target: str
+    kind: str = DEPLOYMENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +82,7 @@ class ScaleWorkload:
     target: str
     found: int
     replicas: int
+    kind: str = DEPLOYMENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +90,7 @@ class ReleaseReplicas:
     """Give the ownership of a workload's replicas back: they stay as many as they are."""
 
     target: str
+    kind: str = DEPLOYMENT
 
 
 @dataclass(frozen=True, slots=True)

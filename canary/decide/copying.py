@@ -37,5 +37,5 @@ def tidied_copy(scope: Scope) -> tuple[Action, ...]:
     record = copy_of_run(scope)
     lost = run is None or run.outcome is not Outcome.SUCCEEDED
     if record is not None and lost and untouched(stable, record):
-        return (RestorePodSpec(stable.name),)
-    return (ForgetPodSpec(stable.name),)
+        return (RestorePodSpec(stable.name, stable.kind),)
+    return (ForgetPodSpec(stable.name, stable.kind),)

@@ -56,7 +56,9 @@ def end(scope: Scope, phase: Phase, reason: str, message: str) -> Decision:
     swap = won and scope.run.swap
     revisions = scope.status.revisions
     needs_no_run = scope.run.revision or revisions.settled
-    if swap and scope.facts.stable is not None:  # the stable workload of today is the canary of the next run
+    if (
+        swap and scope.facts.stable is not None and not scope.facts.stable.unknown
+    ):  # the stable workload of today is the canary of the next run
         needs_no_run = scope.facts.stable.revision
     drains = None if swap else scaling.over(scope)
     scope = scope.with_(

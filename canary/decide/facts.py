@@ -15,6 +15,7 @@ from canary.model.measurement import Measured, Measurement, Reading
 from canary.model.requests import Request
 from canary.model.rollout import RouteKind
 from canary.model.status import Outcome, RolloutStatus
+from canary.model.workloads import DEPLOYMENT
 from canary.preflight.findings import Finding
 from canary.routes.acceptance import Acceptance, Answer
 from canary.routes.adding import NONE_STANDING, Standing
@@ -116,7 +117,10 @@ class CopyView:
 
 @dataclass(frozen=True, slots=True)
 class WorkloadView:
-    """A workload as it is now. `revision` is a digest of its pod spec."""
+    """A workload as it is now. `revision` is a digest of its pod spec, and of what else the Rollout includes.
+
+    `kind` is spelt as `canary.model.workloads.kind_of` does.
+    """
 
     name: str
     exists: bool
@@ -136,6 +140,18 @@ class WorkloadView:
     """We are on record as who has scaled it: its replicas are ours to give back."""
     scaler: str = ""
     """The field manager, other than us, that set its replicas last."""
+    kind: str = DEPLOYMENT
+    stuck: str = ""
+    """Why its pods may never come to run its template, where somebody has to do something about it."""
+    unknown: str = ""
+    """Why its revision, which is empty then, is not known: some content that it includes cannot be read."""
+    bare: str = ""
+    """What its revision would be by its pod spec alone, where it includes more."""
+
+    @property
+    def known(self) -> bool:
+        """Whether it is there and its revision is known."""
+        return self.exists and not self.unknown
 
 
 DENIED_FOR = timedelta(minutes=5)

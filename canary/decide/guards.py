@@ -153,9 +153,9 @@ def past_deadline(scope: Scope) -> Stop | None:
 def back_to_stable(scope: Scope) -> Stop | None:
     """The canary workload was put back to what stable runs, or ran when the run began: there is nothing to release."""
     canary, stable = scope.facts.canary, scope.facts.stable
-    if canary is None or not canary.exists or canary.revision == scope.run.revision:
+    if canary is None or not canary.known or canary.revision == scope.run.revision:
         return None
-    if canary.revision not in {scope.run.replaces, stable.revision if stable is not None and stable.exists else None}:
+    if canary.revision not in {scope.run.replaces, stable.revision if stable is not None and stable.known else None}:
         return None
     text = f"{canary.name} is back at revision {canary.revision}, which is stable's own"
     return Stop(reasons.SUPERSEDED, text)

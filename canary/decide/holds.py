@@ -16,6 +16,7 @@ from canary.decide import approval, gates, reasons
 from canary.decide.common import LOUD
 from canary.decide.comparing import applicable
 from canary.decide.early import proved_good
+from canary.decide.facts import WorkloadView
 from canary.decide.mirroring import left_out
 from canary.decide.scope import Scope
 from canary.decide.traffic import wrong_share
@@ -102,6 +103,14 @@ def routes_of_another(scope: Scope) -> Hold | None:
     return Hold(reasons.PREFLIGHT, f"taking over the routes ({_where(scope)})")
 
 
+def revision_unknown(scope: Scope) -> Hold | None:
+    """Nobody can tell whether the canary still is what the run is about."""
+    canary = scope.facts.canary
+    if canary is None or not canary.unknown:
+        return None
+    return Hold(reasons.REVISION_UNKNOWN, f"{canary.unknown}; {_held_at(scope)}")
+
+
 # -- before the first step ------------------------------------------------------------------------------------------
 
 
@@ -127,9 +136,14 @@ def canary_rolling_out(scope: Scope) -> Hold | None:
     canary = scope.facts.canary
     if canary is None or canary.rolled_out:
         return None
-    return Hold(
-        reasons.AWAITING_CANARY, f"waiting for {canary.name} to roll out revision {canary.revision} (preflight)"
-    )
+    what = f"waiting for {canary.name} to roll out revision {canary.revision}"
+    reason = reasons.PODS_NOT_UPDATED if canary.stuck else reasons.AWAITING_CANARY
+    return Hold(reason, f"{what}{why_stuck(canary)} (preflight)")
+
+
+def why_stuck(workload: WorkloadView) -> str:
+    """What somebody has to do before the pods of a workload follow its template, behind a semicolon; empty: to wait will do."""
+    return f"; {workload.stuck}" if workload.stuck else ""
 
 
 # -- at a step with a weight ----------------------------------------------------------------------------------------
@@ -250,6 +264,7 @@ OFF_RECORD: tuple[Rule, ...] = (
 
 RISE: tuple[Rule, ...] = (
     no_ready_replica,  # users would get 503s
+    revision_unknown,  # or what nobody has judged
     *OFF_RECORD,
 )
 """What forbids more weight however good the numbers are."""

@@ -77,7 +77,7 @@ def see_lowered(scope: Scope) -> Scope:
 def restart(scope: Scope) -> Decision | None:
     """A new revision, or another plan: traffic back to stable, and from step one."""
     canary = scope.facts.canary
-    if canary is not None and canary.exists and canary.revision != scope.run.revision:
+    if canary is not None and canary.known and canary.revision != scope.run.revision:
         reason, why = (
             reasons.SUPERSEDED,
             f"revision {canary.revision} replaces {scope.run.revision or 'the one before'}",
@@ -91,7 +91,7 @@ def restart(scope: Scope) -> Decision | None:
     trigger = scope.run.trigger
     stable = scope.facts.stable
     if stable is not None and stable.copied is not None:
-        scope = scope.with_(ForgetPodSpec(stable.name))
+        scope = scope.with_(ForgetPodSpec(stable.name, stable.kind))
     kept = scope.status.paused if kept_by_hand(scope) else None
     scope = begin(scope, by=trigger.by, reason=why)
     scope = scope.with_(*fences(scope))

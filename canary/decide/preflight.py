@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from canary.decide import reasons
 from canary.decide.facts import Facts
 from canary.model.values import decimal_text
+from canary.model.workloads import group_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ def workload_missing(facts: Facts) -> Iterator[Objection]:
         if workload is not None and not workload.exists:
             yield Objection(
                 reasons.WORKLOAD_MISSING,
-                f"waiting for {role} workload {workload.name}: there is no such Deployment; create it, or correct "
+                f"waiting for {role} workload {workload.name}: there is no such {group_of(workload.kind)[0]}; create it, or correct "
                 f"spec.workloads",
             )
 
@@ -62,8 +63,19 @@ def autoscalers_unknown(facts: Facts) -> Iterator[Objection]:
         yield Objection(reasons.AUTOSCALERS_UNKNOWN, f"spec.scale: {facts.scaling.unread}")
 
 
+def revisions_unknown(facts: Facts) -> Iterator[Objection]:
+    """Some content that is part of a revision cannot be read, so nobody can tell whether there is anything to release."""
+    for role, workload in (("canary", facts.canary), ("stable", facts.stable)):
+        if workload is not None and workload.unknown:
+            yield Objection(
+                reasons.REVISION_UNKNOWN,
+                f"the revision of {role} workload {workload.name} is not known: {workload.unknown}",
+            )
+
+
 PREFLIGHT: tuple[Rule, ...] = (
     workload_missing,  # nothing to release, or nowhere to release it to
+    revisions_unknown,  # or nobody knows what
     not_served,  # nobody would be served
     canary_has_traffic,  # what a rollback takes could not be given back
     autoscalers_unknown,  # two would scale one workload

@@ -9,6 +9,7 @@ from canary.decide.common import at, note_acceptance, wake
 from canary.decide.copying import copy_of_run, tidied_copy, untouched
 from canary.decide.ending import end, still_waiting
 from canary.decide.facts import WorkloadView
+from canary.decide.holds import why_stuck
 from canary.decide.interrupts import interrupted, repair
 from canary.decide.pausing import pause
 from canary.decide.scope import Decision, Next, Place, Scope
@@ -47,9 +48,9 @@ def _copy(scope: Scope) -> Next:
     canary, stable = scope.facts.canary, scope.facts.stable
     if canary is None or stable is None or not canary.exists or not stable.exists:
         gone = "workloads" if canary is None or stable is None else (canary if not canary.exists else stable).name
-        return scope.decide(
-            reasons.AWAITING_STABLE, f"{gone} does not exist; create it or abort (promoting)", wake(scope)
-        )
+        absent = f"{gone} does not exist; create it or abort"
+        unseen = (canary is None or stable is None) and scope.facts.problems
+        return scope.decide(reasons.AWAITING_STABLE, f"{unseen[0] if unseen else absent} (promoting)", wake(scope))
     record = copy_of_run(scope)
     if record is None or not untouched(stable, record):
         if record is not None or scope.run.replaces not in {"", stable.revision}:
@@ -60,7 +61,14 @@ def _copy(scope: Scope) -> Next:
         elif stable.revision != scope.run.revision:
             scope = scope.with_(
                 CopyPodSpec(
-                    canary.name, stable.name, scope.run.revision, stable.revision, scope.facts.uid, scope.run.number
+                    canary.name,
+                    stable.name,
+                    scope.run.revision,
+                    stable.revision,
+                    scope.facts.uid,
+                    scope.run.number,
+                    canary.kind,
+                    stable.kind,
                 )
             )
             message = f"copying the pod spec of {canary.name} to {stable.name} (promoting)"
@@ -71,8 +79,9 @@ def _copy(scope: Scope) -> Next:
         )
         scope = scope.with_(EmitEvent("Normal", reasons.COPY_ALTERED, words, once=True))
     if not stable.rolled_out:
-        message = f"waiting for {stable.name} to roll out revision {stable.revision} (promoting)"
-        return scope.decide(reasons.AWAITING_STABLE, message, wake(scope))
+        message = f"waiting for {stable.name} to roll out revision {stable.revision}{why_stuck(stable)} (promoting)"
+        reason = reasons.PODS_NOT_UPDATED if stable.stuck else reasons.AWAITING_STABLE
+        return scope.decide(reason, message, wake(scope))
     return _succeed(scope, f"{stable.name} runs revision {stable.revision}")
 
 
@@ -90,13 +99,20 @@ def _await(scope: Scope) -> Next:
     canary, stable = scope.facts.canary, scope.facts.stable
     if scope.step.approved:
         return _succeed(scope, "ended by `canary promote`")
-    if canary is None or stable is None:
+    workloads = scope.spec.workloads
+    if canary is None or stable is None or workloads is None or not workloads.comparable:
         message = f"waiting for `canary promote`, which says that stable is up to date; {scope.found} on the canary"
         return scope.decide(reasons.AWAITING_STABLE, message, wake(scope))
-    if stable.exists and stable.revision == scope.run.revision and stable.rolled_out:
+    current = stable.known and stable.revision == scope.run.revision
+    if current and stable.rolled_out:
         return _succeed(scope, f"{stable.name} runs revision {stable.revision}")
-    message = f"waiting for {stable.name} to run revision {scope.run.revision} (promoting)"
-    return scope.decide(reasons.AWAITING_STABLE, message, wake(scope))
+    reason, why = reasons.AWAITING_STABLE, ""
+    if stable.unknown:
+        reason, why = reasons.REVISION_UNKNOWN, f"; its revision is not known: {stable.unknown}"
+    elif current and stable.stuck:
+        reason, why = reasons.PODS_NOT_UPDATED, why_stuck(stable)
+    message = f"waiting for {stable.name} to run revision {scope.run.revision}{why} (promoting)"
+    return scope.decide(reason, message, wake(scope))
 
 
 def _swap(scope: Scope) -> Next:

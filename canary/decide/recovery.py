@@ -25,7 +25,9 @@ from canary.model.evolution import (
     gate_waited_for,
     held_until,
     pause_since,
+    reckoned_anew,
     remembered_by,
+    settled,
     settled_by,
     won_without_swap,
 )
@@ -228,7 +230,7 @@ def a_run_ahead(scope: Scope) -> Scope:
     canary = scope.facts.canary
     run = RunStatus(
         number=ahead,
-        revision=canary.revision if canary is not None else scope.run.revision,
+        revision=canary.revision if canary is not None and not canary.unknown else scope.run.revision,
         plan=scope.spec.plan_hash(),
         replaces=replaced(scope),
         started_at=scope.now,
@@ -269,6 +271,18 @@ def the_step_that_was_written(scope: Scope) -> Scope:
     return _at_step(scope, max(given, default=0))
 
 
+def reckoned_by_more(scope: Scope) -> Scope:
+    """What was settled, or is under way, by a pod spec alone is so by what the spec includes besides since: nothing else has changed."""
+    canary, run, revisions = scope.facts.canary, scope.status.run, scope.status.revisions
+    if canary is None or not canary.bare or not canary.known or canary.bare == canary.revision:
+        return scope
+    if run is not None and run.revision == canary.bare:
+        scope = scope.with_(run=reckoned_anew(run, canary.revision))
+    if revisions.settled == canary.bare:
+        scope = scope.with_(revisions=settled(revisions, canary.revision))
+    return scope
+
+
 ALWAYS: tuple[Rule, ...] = (
     no_run_on_record,
     decided_but_going_on,
@@ -280,6 +294,7 @@ ALWAYS: tuple[Rule, ...] = (
     impossible_annotations,
     a_run_ahead,
     rolling_back_on_a_route,
+    reckoned_by_more,
 )
 """What can only stop a run or put it back is believed at any time."""
 

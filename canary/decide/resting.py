@@ -7,7 +7,7 @@ from canary.decide.actions import AddFinalizer, EmitEvent, RemoveFinalizer, Rest
 from canary.decide.copying import tidied_copy
 from canary.decide.facts import RouteView
 from canary.decide.preflight import Objection, objections
-from canary.decide.scope import Decision, Scope, replaced
+from canary.decide.scope import Decision, Scope, replaced, seen_revision
 from canary.decide.writes import restores, writes
 from canary.model.evolution import at_step, settled
 from canary.model.rollout import Promotion, Trigger
@@ -92,7 +92,7 @@ def begin(scope: Scope, *, by: str, reason: str) -> Scope:
         phase=Phase.PROGRESSING,
         run=RunStatus(
             number=max(before.number if before else 0, _highest_run(scope)) + 1,
-            revision=scope.facts.canary.revision if scope.facts.canary else "",
+            revision=revision_now(scope),
             plan=scope.spec.plan_hash(),
             replaces=replaced(scope),
             started_at=scope.now,
@@ -107,6 +107,14 @@ def begin(scope: Scope, *, by: str, reason: str) -> Scope:
         scale=scaling.begun(scope),
     )
     return scope.with_(*writes(scope))
+
+
+def revision_now(scope: Scope) -> str:
+    """The revision that a run is about which begins now: while it is not known, that of the run before."""
+    canary, run = scope.facts.canary, scope.status.run
+    if canary is not None and canary.unknown and run is not None:
+        return run.revision
+    return canary.revision if canary is not None else ""
 
 
 def _baseline(scope: Scope, route: RouteView) -> dict[str, str]:
@@ -128,12 +136,14 @@ def _highest_run(scope: Scope) -> int:
 def _settle(scope: Scope) -> Scope:
     """Keep revisions up to date: on first sight, and when it equals stable's, the canary's revision is settled."""
     canary, stable = scope.facts.canary, scope.facts.stable
+    before = scope.status.revisions
     there = RevisionsStatus(
-        canary=canary.revision if canary and canary.exists else None,
-        stable=stable.revision if stable and stable.exists else None,
-        settled=scope.status.revisions.settled,
+        canary=seen_revision(canary, before.canary),
+        stable=seen_revision(stable, before.stable),
+        settled=before.settled,
     )
-    if there.canary is not None and (there.settled is None or there.canary == there.stable):
+    as_stable = stable is not None and stable.known and there.canary == there.stable
+    if canary is not None and canary.known and (there.settled is None or as_stable):
         there = settled(there, there.canary)
     scope = scope.with_(revisions=there)
     if scope.status.phase is None and scope.spec.promotion_mode is Promotion.SWAP:
@@ -181,7 +191,7 @@ def _tidy_copy(scope: Scope) -> Scope:
 
 def _triggered(scope: Scope) -> bool:
     canary, stable = scope.facts.canary, scope.facts.stable
-    if scope.spec.trigger_mode is not Trigger.ON_REVISION or canary is None or not canary.exists:
+    if scope.spec.trigger_mode is not Trigger.ON_REVISION or canary is None or not canary.known:
         return False
     settled = scope.status.revisions.settled
     return canary.revision not in {settled, stable.revision if stable else None}

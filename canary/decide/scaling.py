@@ -42,7 +42,7 @@ def prepared(scope: Scope, index: int) -> tuple[Scope, Hold | None]:
         tell = EmitEvent(
             "Normal", reasons.CANARY_SCALED, f"run {scope.run.number}, {scope.step_text}: {what}", once=True
         )
-        scope = scope.with_(ScaleWorkload(canary.name, canary.replicas, need), tell)
+        scope = scope.with_(ScaleWorkload(canary.name, canary.replicas, need, canary.kind), tell)
     reason, why = _why(scope, canary, book, need)
     return scope, Hold(reason, f"{why} ({_where(scope)})")
 
@@ -178,7 +178,7 @@ def left(scope: Scope, *, leaving: bool = False) -> tuple[Scope, datetime | None
     what = f"run {number} is over, and {canary.name} has had no traffic for {scale.drain}: scaling it to 0"
     tell = EmitEvent("Normal", reasons.CANARY_SCALED, what, once=True)
     wait = due + scope.spec.accept_timeout.delta if leaving else None
-    return scope.with_(ScaleWorkload(canary.name, canary.replicas, 0), tell), wait
+    return scope.with_(ScaleWorkload(canary.name, canary.replicas, 0, canary.kind), tell), wait
 
 
 def _unknown(scope: Scope) -> bool:
@@ -190,7 +190,7 @@ def _released(scope: Scope, *, leaving: bool = False) -> Scope:
     """Nothing is to be done about replicas any more: what was ours of them is given back. A deletion tries that once."""
     canary, view = scope.facts.canary, scope.facts.scaling
     if canary is not None and canary.scaled and not view.denied and not (leaving and view.failed):
-        scope = scope.with_(ReleaseReplicas(canary.name))
+        scope = scope.with_(ReleaseReplicas(canary.name, canary.kind))
     return scope
 
 

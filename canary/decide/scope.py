@@ -12,7 +12,7 @@ from typing import TypedDict, TypeVar, Unpack
 
 from canary.checks.resolve import ResolvedCheck
 from canary.decide.actions import Action
-from canary.decide.facts import Facts, RouteView, RuleView
+from canary.decide.facts import Facts, RouteView, RuleView, WorkloadView
 from canary.decide.once import once
 from canary.decide.verdict import unmeasured
 from canary.model.rollout import Promotion, RolloutSpec, RouteKind
@@ -399,7 +399,14 @@ def _read(remembered: Mapping[str, str], parse: Callable[[str], T]) -> dict[str,
 def replaced(scope: Scope) -> str:
     """The revision of the stable workload as it is now: what a copy of the run that begins may replace."""
     stable = scope.facts.stable
-    return stable.revision if stable is not None and stable.exists else ""
+    return stable.revision if stable is not None and stable.known else ""
+
+
+def seen_revision(workload: WorkloadView | None, before: str | None) -> str | None:
+    """The revision of a workload as people read it: None where there is none, as it was `before` while it is not known."""
+    if workload is None or not workload.exists:
+        return None
+    return before if workload.unknown else workload.revision
 
 
 def measuring(spec: RolloutSpec, status: RolloutStatus) -> bool:

@@ -85,6 +85,11 @@ SELF_REVIEWS = Resource(
 )
 SELF = Resource("authentication.k8s.io", "v1", "selfsubjectreviews", "SelfSubjectReview", namespaced=False)
 DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment")
+STATEFULSETS = Resource("apps", "v1", "statefulsets", "StatefulSet")
+DAEMONSETS = Resource("apps", "v1", "daemonsets", "DaemonSet")
+WORKLOADS: dict[str, Resource] = {workload.kind: workload for workload in (DEPLOYMENTS, STATEFULSETS, DAEMONSETS)}
+"""Every kind of workload that can be written, by kind."""
+CONFIGMAPS = Resource("", "v1", "configmaps", "ConfigMap")
 HPAS = Resource("autoscaling", "v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler")
 SCALEDOBJECTS = Resource("keda.sh", "v1alpha1", "scaledobjects", "ScaledObject")
 ENDPOINTSLICES = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice")

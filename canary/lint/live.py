@@ -13,6 +13,7 @@ from canary.lint.source import Document
 from canary.lint.world import World
 from canary.model.checks import TemplateKind
 from canary.model.rollout import RolloutSpec, RouteKind
+from canary.model.workloads import KINDS as WORKLOADS
 from canary.observe.around import KINDS as SURROUNDING
 from canary.observe.checks import Checks
 from canary.observe.facts import Received, gather
@@ -123,8 +124,8 @@ def _store(document: Document, own: Json, cluster: World, files: World, pending:
                 store.put_rollout(found if theirs is None else {**found, "spec": theirs.get("spec")})
             case _ if kind in KINDS:
                 store.put_route(found)
-            case "Deployment":
-                store.put_workload(found)
+            case _ if kind in WORKLOADS:
+                store.put_workload(found, kind)
             case TemplateKind.NAMESPACED | TemplateKind.CLUSTER:
                 store.put_template(kind, found)
     for key in pending:

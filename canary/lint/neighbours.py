@@ -15,6 +15,8 @@ from canary.lint.source import Document
 from canary.lint.world import World
 from canary.model.rollout import RolloutSpec, RouteRef
 from canary.model.values import decimal_text
+from canary.model.workloads import foreign
+from canary.observe.workloads import stuck
 from canary.preflight import findings as preflights
 from canary.preflight.attachment import attachment
 from canary.preflight.backends import backends as preflight
@@ -139,10 +141,10 @@ def _replicas(document: Document, spec: RolloutSpec, world: World) -> Iterator[F
     """A number of replicas in a manifest that is applied again and again, beside a controller that is to set it."""
     if spec.scale is None or spec.workloads is None:
         return
-    name = spec.workloads.canary.name
-    workload = world.get("Deployment", document.namespace, name)
+    kind, name = spec.workloads.canary.kind, spec.workloads.canary.name
+    workload = world.get(kind, document.namespace, name)
     if workload is not None and _dict(workload.get("spec")).get("replicas") is not None:
-        words = f"the manifest of Deployment {name} says how many replicas it has, and so does scale: whoever applies it again puts its own number back"
+        words = f"the manifest of {kind} {name} says how many replicas it has, and so does scale: whoever applies it again puts its own number back"
         advice = "leave replicas out of it, as with an autoscaler"
         yield document.finding(Severity.WARNING, Rule.WORKLOAD, ("spec", "scale"), words, advice)
 
@@ -195,6 +197,8 @@ def _workloads(document: Document, spec: RolloutSpec, world: World, severity: Se
     pairs = (("stable", spec.workloads.stable, spec.stable), ("canary", spec.workloads.canary, spec.canary))
     for role, ref, target in pairs:
         path: Path = ("spec", "workloads", role, "name")
+        if foreign(ref.called):
+            continue  # of another group: what it is, only the cluster knows
         absent = world.absent(ref.kind, document.namespace, ref.name)
         if absent is not None:
             yield document.finding(severity, Rule.WORKLOAD, path, *absent)
@@ -211,6 +215,12 @@ def _workloads(document: Document, spec: RolloutSpec, world: World, severity: Se
             wanted = ", ".join(f"{name}={value}" for name, value in missing.items())
             words = f"Service {target.service} selects {wanted}, which the pods of {ref.kind} {ref.name} do not have"
             yield document.finding(Severity.ERROR, Rule.WORKLOAD, path, words, "correct the labels or the selector")
+        why = stuck(workload, ref.called)
+        if why:
+            words = f"{ref.kind} {ref.name}: {why}"
+            yield document.finding(
+                Severity.WARNING, Rule.WORKLOAD, path, words, "a run waits until all of its pods run its template"
+            )
 
 
 def rivals(rollouts: Mapping[Document, RolloutSpec], world: World) -> Iterator[Finding]:

@@ -30,6 +30,7 @@ from canary.model.scrape import METRIC_PATTERN, PATH_PATTERN, PORT_PATTERN
 from canary.model.steps import STEP_ASKS
 from canary.model.values import ALPHA_PATTERN, DURATION_PATTERN, LIMIT_TEMPLATE_PATTERN, SHARE_PATTERN
 from canary.model.web import EXPECT_PAIRS, EXPECT_PAIRS_WORDS
+from canary.model.workloads import API_VERSION_PATTERN, KIND_PATTERN
 
 Json = dict[str, Any]
 
@@ -62,6 +63,8 @@ _WORDS = {
     ID_PATTERN: "an id that an expression can name: a small letter, then letters, digits and underscores",
     ADDRESS_PATTERN: "an address; write for example https://hooks.example.com/canary",
     KEY_PATTERN: "the key of a Secret: letters, digits, dashes, dots and underscores",
+    KIND_PATTERN: "a kind; write for example Deployment or StatefulSet",
+    API_VERSION_PATTERN: "the group and version of an API; write for example apps.kruise.io/v1alpha1",
     LABEL_PATTERN: "the name of a label; write for example team, or example.com/team",
     LABEL_VALUE_PATTERN: "the value of a label: letters, digits, dashes, dots and underscores, 63 at most",
     r"^https?://.+$": "an address; write for example http://prometheus.monitoring:9090",

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from canary.model.rollout import RouteKind
+from canary.model.workloads import GROUP as WORKLOAD_GROUP
+from canary.model.workloads import KINDS as WORKLOADS
 from canary.preflight import surroundings as preflight
 from canary.preflight.surroundings import Documents, Place
 
@@ -19,7 +21,7 @@ CLUSTER_KINDS = frozenset({"ClusterCheckTemplate", "ClusterNotificationTarget", 
 GROUPS: dict[str, str] = {
     **preflight.GROUPS,
     **dict.fromkeys((kind.value for kind in RouteKind), "gateway.networking.k8s.io"),
-    "Deployment": "apps",
+    **dict.fromkeys(WORKLOADS, WORKLOAD_GROUP),
     "Rollout": "canary.dev",
     "CheckTemplate": "canary.dev",
     "ClusterCheckTemplate": "canary.dev",

@@ -64,6 +64,11 @@ def ended(
     return _evolved(run, outcome=outcome, reason=reason[:64], message=message[:MOST_SAID], ended_at=at, swap=swap)
 
 
+def reckoned_anew(run: RunStatus, revision: str) -> RunStatus:
+    """It is about the same as before, whose revision is another one now."""
+    return _evolved(run, revision=revision)
+
+
 def told(run: RunStatus, message: str) -> RunStatus:
     """What people read of how it ended."""
     return _evolved(run, message=message[:MOST_SAID])

@@ -20,6 +20,18 @@ from canary.model.shares import Shares
 from canary.model.steps import MAX_RULES, Comparer, Step
 from canary.model.traffic import Traffic
 from canary.model.values import Alpha, Duration
+from canary.model.workloads import (
+    API_VERSION_PATTERN,
+    DEPLOYMENT,
+    KIND_PATTERN,
+    KINDS,
+    Traits,
+    expression,
+    foreign,
+    kind_of,
+    kinds_that,
+    traits,
+)
 
 GROUP = "canary.dev"
 VERSION = "v1alpha1"
@@ -44,12 +56,6 @@ class RouteKind(StrEnum):
     UDP = "UDPRoute"
 
 
-class WorkloadKind(StrEnum):
-    """Kinds of workloads whose revision and readiness can be read."""
-
-    DEPLOYMENT = "Deployment"
-
-
 class Trigger(StrEnum):
     """What starts a run: a new revision of the canary workload, or only a request."""
 
@@ -70,6 +76,12 @@ class Promotion(StrEnum):
     COPY = "Copy"
     AWAIT = "Await"
     SWAP = "Swap"
+
+
+class RevisionInput(StrEnum):
+    """What a revision may include besides the pod spec."""
+
+    CONFIGS = "configs"
 
 
 class RouteRef(ApiModel):
@@ -100,11 +112,58 @@ class BackendTarget(ApiModel):
     ] = None
 
 
+_FOREIGN_NEEDS = (
+    "a kind other than Deployment, StatefulSet and DaemonSet needs apiVersion, such as apps.kruise.io/v1alpha1"
+)
+
+
 class WorkloadRef(ApiModel):
     """A workload of the Rollout's namespace."""
 
-    kind: Annotated[WorkloadKind, Field(description="Kind of the workload.")] = WorkloadKind.DEPLOYMENT
+    model_config = {
+        "json_schema_extra": {
+            "x-kubernetes-validations": [
+                {"rule": f"has(self.apiVersion) || {expression('self')}", "message": _FOREIGN_NEEDS}
+            ]
+        }
+    }
+
+    api_version: Annotated[
+        str | None,
+        Field(
+            max_length=317,
+            pattern=API_VERSION_PATTERN,
+            description="API group and version of the workload, for kinds of other groups than apps, such as "
+            "apps.kruise.io/v1alpha1. Which version is read is for the cluster to say. Default: apps/v1.",
+        ),
+    ] = None
+    kind: Annotated[
+        str,
+        Field(
+            max_length=63,
+            pattern=KIND_PATTERN,
+            description="Deployment, StatefulSet or DaemonSet; or, with apiVersion, any kind with a pod template at "
+            "spec.template, which is read and never written.",
+        ),
+    ] = DEPLOYMENT
     name: Annotated[ObjectName, Field(description="Name of the workload.")]
+
+    @model_validator(mode="after")
+    def _of_kind(self) -> Self:
+        """Where definitions of an older version let it pass."""
+        if self.api_version is None and foreign(self.kind):
+            raise ValueError(_FOREIGN_NEEDS)
+        return self
+
+    @cached_property
+    def called(self) -> str:
+        """Its kind, as `kind_of` calls it."""
+        return kind_of(self.api_version or "", self.kind)
+
+    @property
+    def traits(self) -> Traits:
+        """What there is to know of its kind."""
+        return traits(self.called)
 
 
 class Workloads(ApiModel):
@@ -112,6 +171,29 @@ class Workloads(ApiModel):
 
     stable: Annotated[WorkloadRef, Field(description="Runs the version that most users get.")]
     canary: Annotated[WorkloadRef, Field(description="Runs the version under test.")]
+
+    @property
+    def foreign(self) -> bool:
+        """Whether one of them is another controller's, so that nothing can be copied."""
+        return foreign(self.stable.called) or foreign(self.canary.called)
+
+    @property
+    def comparable(self) -> bool:
+        """Whether the same pod spec gives both the same revision: an API server fills in defaults in kinds of its own."""
+        return self.stable.called == self.canary.called or not self.foreign
+
+
+class Revision(ApiModel):
+    """What makes a revision of a workload, besides its pod spec."""
+
+    includes: Annotated[
+        tuple[RevisionInput, ...],
+        Field(
+            max_length=1,
+            description="configs: the content of the ConfigMaps and Secrets that the pod spec names, instead of their names.",
+            json_schema_extra={"x-kubernetes-list-type": "set"},
+        ),
+    ] = ()
 
 
 GONE = {"observed": "traffic"}
@@ -133,8 +215,20 @@ _NO_GRPC = (
     "a comparer speaks HTTP/1.1, and copies of a GRPCRoute arrive as HTTP/2; mirror to the canary itself, or, beside an HTTPRoute, without "
     "allowUnsafeMethods, which leaves out what is gRPC"
 )
+_WORKLOADS_SAME = "workloads.stable and workloads.canary are the same; a canary needs its own"
+_NO_COPY = f"promotion Copy writes a {kinds_that('copies')} of the group apps; of other kinds workloads are only read: use Await or Swap"
+_NO_SCALE = (
+    f"scale writes the replicas of a {kinds_that('scales')} of the group apps, which workloads.canary is not; drop scale, and see to "
+    "the canary's pods yourself"
+)
+_REVISION_NEEDS = "revision is about the revisions of workloads, so it needs workloads"
+_NO_CONFIG_COPY = (
+    "promotion Copy makes stable name the ConfigMaps and Secrets of the canary, so their next change would reach stable without a run; use "
+    "Await or Swap, or drop revision.includes and give configs names that change with their content"
+)
 _SCALE_NEEDS = "scale is about the canary's Deployment, so it needs workloads"
 _SCALE_NO_SWAP = "promotion Swap makes the canary's Deployment the stable one, which is never scaled; use Copy or Await"
+_GROUP = "(has({0}.apiVersion) ? {0}.apiVersion.split('/')[0] : 'apps')"
 _KEY = "(has({0}.name) ? {0}.name : has({0}.template) ? {0}.template.name : '')"
 
 
@@ -157,8 +251,26 @@ class RolloutSpec(ApiModel):
                     "message": "trigger OnRevision watches a workload, so it needs workloads; or use Manual",
                 },
                 {
-                    "rule": "!has(self.workloads) || self.workloads.stable.name != self.workloads.canary.name",
-                    "message": "workloads.stable and workloads.canary are the same; a canary needs its own",
+                    "rule": "!has(self.workloads) || self.workloads.stable.name != self.workloads.canary.name || "
+                    "self.workloads.stable.kind != self.workloads.canary.kind || "
+                    + " != ".join(_GROUP.format(f"self.workloads.{role}") for role in ("stable", "canary")),
+                    "message": _WORKLOADS_SAME,
+                },
+                {
+                    "rule": "!has(self.promotion) || self.promotion != 'Copy' || !has(self.workloads) || "
+                    f"({expression('self.workloads.stable')} && {expression('self.workloads.canary')})",
+                    "message": _NO_COPY,
+                },
+                {
+                    "rule": "!has(self.scale) || !has(self.workloads) || "
+                    + expression("self.workloads.canary", tuple(kind for kind, each in KINDS.items() if each.scales)),
+                    "message": _NO_SCALE,
+                },
+                {"rule": "!has(self.revision) || has(self.workloads)", "message": _REVISION_NEEDS},
+                {
+                    "rule": "!has(self.promotion) || self.promotion != 'Copy' || !has(self.revision) || "
+                    "!has(self.revision.includes) || self.revision.includes.size() == 0",
+                    "message": _NO_CONFIG_COPY,
                 },
                 {"rule": "!has(self.scale) || has(self.workloads)", "message": _SCALE_NEEDS},
                 {
@@ -214,6 +326,10 @@ class RolloutSpec(ApiModel):
     workloads: Annotated[
         Workloads | None,
         Field(description="Lets the controller see revisions and readiness, start by itself, and promote by copying."),
+    ] = None
+    revision: Annotated[
+        Revision | None,
+        Field(description="What makes a revision of a workload besides its pod spec. Default: nothing."),
     ] = None
     scale: Annotated[
         Scale | None,
@@ -273,7 +389,7 @@ class RolloutSpec(ApiModel):
         Field(
             description="Copy: copy the canary's pod spec to the stable workload, then return traffic. Await: wait "
             "until the stable workload runs the same revision (or for `canary promote`), then return traffic. Swap: they "
-            "change roles. Default: Copy with workloads, else Await."
+            "change roles. Default: Copy with workloads that can be written and without revision.includes, else Await."
         ),
     ] = None
     accept_timeout: Annotated[
@@ -320,6 +436,29 @@ class RolloutSpec(ApiModel):
             raise ValueError(_SCALE_NO_SWAP)
         return self
 
+    @model_validator(mode="after")
+    def _of_workloads(self) -> Self:
+        """Where definitions of an older version let it pass, and what they cannot tell."""
+        named = self.workloads
+        if named is None:
+            if self.revision is not None:
+                raise ValueError(_REVISION_NEEDS)
+            return self
+        if (named.stable.called, named.stable.name) == (named.canary.called, named.canary.name):
+            raise ValueError(_WORKLOADS_SAME)
+        if self.promotion is Promotion.COPY and not (named.stable.traits.copies and named.canary.traits.copies):
+            raise ValueError(_NO_COPY)
+        if self.promotion is Promotion.COPY and self.includes_configs:
+            raise ValueError(_NO_CONFIG_COPY)
+        if self.scale is not None and not named.canary.traits.scales:
+            raise ValueError(_NO_SCALE)
+        return self
+
+    @property
+    def includes_configs(self) -> bool:
+        """Whether the content of ConfigMaps and Secrets is part of revisions."""
+        return self.revision is not None and RevisionInput.CONFIGS in self.revision.includes
+
     @property
     def comparer(self) -> Comparer | None:
         """Who gets the copies at every step that mirrors; None: the canary itself."""
@@ -344,7 +483,8 @@ class RolloutSpec(ApiModel):
         """The promotion with its default filled in."""
         if self.promotion is not None:
             return self.promotion
-        return Promotion.COPY if self.workloads else Promotion.AWAIT
+        copies = self.workloads is not None and not self.workloads.foreign and not self.includes_configs
+        return Promotion.COPY if copies else Promotion.AWAIT
 
     @property
     def shared_alpha(self) -> Fraction:
@@ -407,6 +547,9 @@ class RolloutSpec(ApiModel):
     def _plan_hash(self) -> str:
         plan = self.model_dump(mode="json", by_alias=True, include={"routes", "stable", "canary", "workloads", "steps"})
         # What came later counts only where it is set: an upgrade of the controller starts no run again.
+        for ref in (plan["workloads"] or {}).values():
+            if ref["apiVersion"] is None:
+                del ref["apiVersion"]
         plan["steps"] = [
             {name: asked for name, asked in step.items() if asked is not None or name in _FIRST_OF_A_STEP}
             for step in plan["steps"]

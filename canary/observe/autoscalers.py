@@ -1,4 +1,4 @@
-"""Which autoscaler targets which Deployment: of each only its name and its target are kept."""
+"""Which autoscaler targets which workload: of each only its name and its target are kept."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from canary.model.workloads import DEPLOYMENT, kind_of
 from canary.observe.index import Index
+from canary.observe.workloads import WorkloadKey
 
 Json = dict[str, Any]
 
@@ -21,36 +23,36 @@ class Autoscalers:
     """
 
     def __init__(self) -> None:
-        self._targets: dict[tuple[str, str, str], str] = {}
+        self._targets: dict[tuple[str, str, str], WorkloadKey] = {}
         """By kind, namespace and name."""
-        self._of: Index[Key, tuple[str, str]] = Index()
+        self._of: Index[WorkloadKey, tuple[str, str]] = Index()
         self._known: dict[tuple[str, str | None], str] = {}
         """Kinds of which all are known in a namespace (None: everywhere), or why they cannot be."""
         self.kinds: frozenset[str] = frozenset()
         """Those that the cluster serves; none is known before somebody has asked."""
 
-    def put(self, kind: str, document: Json) -> set[Key]:
-        """Keep an autoscaler; the Deployments for which that is news."""
+    def put(self, kind: str, document: Json) -> set[WorkloadKey]:
+        """Keep an autoscaler; the workloads for which that is news."""
         metadata = document.get("metadata") or {}
         key = kind, sys.intern(str(metadata.get("namespace") or "")), str(metadata.get("name") or "")
-        target = _target(document)
+        target = _target(document, key[1])
         before = self._targets.get(key)
         if before == target:
             return set()
         found = self.drop(kind, (key[1], key[2]))
-        if target:
+        if target is not None:
             self._targets[key] = target
-            self._of.add((key[1], target), (kind, key[2]))
-            found.add((key[1], target))
+            self._of.add(target, (kind, key[2]))
+            found.add(target)
         return found
 
-    def drop(self, kind: str, key: Key) -> set[Key]:
-        """Forget an autoscaler; the Deployments for which that is news."""
+    def drop(self, kind: str, key: Key) -> set[WorkloadKey]:
+        """Forget an autoscaler; the workloads for which that is news."""
         target = self._targets.pop((kind, *key), None)
         if target is None:
             return set()
-        self._of.discard((key[0], target), (kind, key[1]))
-        return {(key[0], target)}
+        self._of.discard(target, (kind, key[1]))
+        return {target}
 
     def forget(self, kind: str, place: str | None) -> None:
         """Of a kind nothing is known any more in a namespace (None: everywhere)."""
@@ -63,9 +65,9 @@ class Autoscalers:
         self._known[kind, place] = why
         return news
 
-    def of(self, namespace: str, deployment: str) -> str:
-        """Kind and name of one that targets a Deployment; empty: none does, as far as is known."""
-        found = min(self._of.get((namespace, deployment)), default=None)
+    def of(self, workload: WorkloadKey) -> str:
+        """Kind and name of one that targets a workload; empty: none does, as far as is known."""
+        found = min(self._of.get(workload), default=None)
         return " ".join(found) if found is not None else ""
 
     def unread(self, namespace: str) -> str | None:
@@ -80,11 +82,11 @@ class Autoscalers:
         return states.get((kind, namespace), states.get((kind, None)))
 
 
-def _target(document: Json) -> str:
-    """The Deployment that an autoscaler targets; empty: something else. A ScaledObject that names no kind means one."""
+def _target(document: Json, namespace: str) -> WorkloadKey | None:
+    """The workload that an autoscaler targets; None: nothing that can be read. A ScaledObject that names no kind means a Deployment."""
     spec = document.get("spec")
     ref = spec.get("scaleTargetRef") if isinstance(spec, dict) else None
-    if not isinstance(ref, dict):
-        return ""
-    kind, group = str(ref.get("kind") or "Deployment"), str(ref.get("apiVersion") or "apps/v1").partition("/")[0]
-    return sys.intern(str(ref.get("name") or "")) if (kind, group) == ("Deployment", "apps") else ""
+    if not isinstance(ref, dict) or not ref.get("name"):
+        return None
+    kind = kind_of(str(ref.get("apiVersion") or "apps/v1"), str(ref.get("kind") or DEPLOYMENT))
+    return WorkloadKey(kind, namespace, sys.intern(str(ref["name"])))

@@ -18,6 +18,7 @@ from canary.observe.rivals import claimant
 from canary.observe.rollout import Rollout
 from canary.observe.routes import Viewer, Views
 from canary.observe.store import Store
+from canary.observe.workloads import WorkloadKey
 from canary.preflight.findings import Finding
 from canary.preflight.look import findings, unsupported
 from canary.preflight.parents import settle_time
@@ -84,11 +85,12 @@ def gather(
         views: what the last look has seen, for those who look often.
 
     """
-    stable, canary = _workloads(store, rollout, spec, swapped=status.swapped)
+    stable, canary, unseen = _workloads(store, rollout, spec, swapped=status.swapped)
     viewer = Viewer(rollout.name, rollout.namespace, spec, status)
     routes = tuple(_routes(store, viewer, views or Views()))
     problems = [] if rollout.problem is None else [rollout.problem]
     problems += checks.problems
+    problems += unseen
     problems += received.refusals
     problems += _route_problems(store, rollout, spec, status, routes)
     if spec.scale is not None:
@@ -135,15 +137,26 @@ def gather(
 
 def _workloads(
     store: Store, rollout: Rollout, spec: RolloutSpec, *, swapped: bool
-) -> tuple[WorkloadView | None, WorkloadView | None]:
+) -> tuple[WorkloadView | None, WorkloadView | None, list[Problem]]:
+    """Both by their present role, and why one cannot be seen: that it is not there is not said of it then."""
     if spec.workloads is None:
-        return None, None
-    views = []
-    for ref in (spec.workloads.stable, spec.workloads.canary):
-        found = store.workloads.get((rollout.namespace, ref.name))
-        views.append(found.seen_by(rollout.name) if found is not None else WorkloadView(ref.name, exists=False))
+        return None, None, []
+    views: list[WorkloadView | None] = []
+    problems: list[Problem] = []
+    for role, ref in (("stable", spec.workloads.stable), ("canary", spec.workloads.canary)):
+        key = WorkloadKey(ref.called, rollout.namespace, ref.name)
+        found = store.workloads.get(key)
+        missing = store.workload_kinds.missing(key.kind, key.namespace) or (found.problem if found is not None else "")
+        if missing:
+            problems.append(Problem(f"spec.workloads.{role}", missing))
+            views.append(None)
+        elif found is None:
+            views.append(WorkloadView(ref.name, exists=False, kind=key.kind))
+        else:
+            view = found.seen_by(rollout.name)
+            views.append(store.configs.included(key, view) if spec.includes_configs else view)
     stable, canary = views
-    return (canary, stable) if swapped else (stable, canary)
+    return (canary, stable, problems) if swapped else (stable, canary, problems)
 
 
 def _scaling(
@@ -158,7 +171,7 @@ def _scaling(
     return ScalingView(
         known=unread == "",
         unread=unread or "",
-        autoscaler=store.autoscalers.of(rollout.namespace, canary.name),
+        autoscaler=store.autoscalers.of(WorkloadKey(canary.kind, rollout.namespace, canary.name)),
         failed=str(standing.unscaled) if standing.unscaled is not None else "",
         denied=isinstance(standing.unscaled, Forbidden | Refused),
     )
@@ -168,8 +181,9 @@ def _scale_problems(store: Store, rollout: Rollout, spec: RolloutSpec) -> Iterat
     """A workload that is scaled for one Rollout has no other: what one takes away would be missing at the other."""
     if spec.scale is None or spec.workloads is None:
         return
-    name = spec.workloads.canary.name
-    others = store.dependents("Deployment", rollout.namespace, name) - {(rollout.namespace, rollout.name)}
+    ref = spec.workloads.canary
+    name = ref.name
+    others = store.dependents(ref.called, rollout.namespace, name) - {(rollout.namespace, rollout.name)}
     if others:
         names = " and ".join(sorted(other for _, other in others)[:3])
         words = f"Rollout {names} names workload {name} too; one that is scaled has one Rollout: give each its own, or drop scale"

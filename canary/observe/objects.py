@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
 from typing import Any, Generic, Self, TypeVar
 
 from pydantic_core import from_json, to_json
 
-from canary.decide.facts import CopyView, WorkloadView
 from canary.json_patch import Operation
 from canary.model.requests import REQUEST_ANNOTATION
-from canary.model.rollout import digest
-from canary.model.status import MAX_IMAGES, parse_time
-from canary.observe.copies import copies
+from canary.model.status import parse_time
 from canary.routes.acceptance import last_writer
-from canary.routes.intent import PREFIX, name_part
-from canary.routes.ownership import MANAGER, given_back, replicas_given_back
+from canary.routes.intent import PREFIX
+from canary.routes.ownership import given_back
 from canary.routes.reading import RouteReading
 
 Json = dict[str, Any]
@@ -154,109 +150,6 @@ class Route(Packed):
 
 
 _readings = Recent(OPENED, lambda text: RouteReading(_open(text)))
-
-
-@dataclass(frozen=True, slots=True)
-class Workload:
-    """A workload as a view, and the version it was read at."""
-
-    view: WorkloadView
-    uid: str
-    version: str
-    copies: Mapping[str, CopyView]
-    """What copies have left on record, by the name part of the annotation (empty: of a version that named none)."""
-    partly: bool = False
-    """Of this version its replicas are known, by its scale subresource, and the rest is taken to be as it was."""
-
-    @classmethod
-    def of(cls, document: Json) -> Workload:
-        return cls(workload_view(document), uid_of(document), version(document), copies(document))
-
-    def seen_by(self, rollout: str) -> WorkloadView:
-        """The workload as one Rollout sees it: with its own copy on record, and nobody else's."""
-        record = self.copies.get(name_part(rollout)) or self.copies.get("")
-        return replace(self.view, copied=record) if record is not None else self.view
-
-    def resized(self, scale: Json, *, ours: bool) -> Workload:
-        """The workload with as many replicas as its scale subresource says; `ours`: we have just written that."""
-        replicas = (scale.get("spec") or {}).get("replicas", 0)
-        if replicas == self.view.replicas and not ours:
-            return replace(self, version=version(scale), partly=True)
-        there = self.view.rolled_out and replicas == self.view.replicas
-        view = replace(self.view, replicas=replicas, rolled_out=there, scaled=ours or self.view.scaled)
-        return replace(self, view=view, version=version(scale), partly=True)
-
-    def completed_by(self, document: Json) -> bool:
-        """Whether a document is the whole of what is known in part."""
-        return self.partly and self.uid == uid_of(document) and self.version == version(document)
-
-    def same(self, other: Workload) -> bool:
-        """Whether nothing that a decision looks at differs."""
-        return self.view == other.view and self.copies == other.copies
-
-
-def revision(document: Json) -> str:
-    """The revision of a workload: ten hex digits over its pod spec.
-
-    Labels and annotations of the template are left out: those of stable and canary differ by nature, and a copy of the
-    pod spec must give the same revision.
-    """
-    return _digest(to_json(document.get("spec", {}).get("template", {}).get("spec", {})))
-
-
-@lru_cache(256)
-def _digest(pod_spec: bytes) -> str:
-    """The digest of a pod spec as it was written. Stable and canary, which are listed one after the other, mostly say the same."""
-    return digest(from_json(pod_spec))
-
-
-def workload_view(document: Json) -> WorkloadView:
-    """Read a Deployment: revision, ready replicas, and whether its roll-out is complete."""
-    metadata, spec, status = document.get("metadata", {}), document.get("spec", {}), document.get("status") or {}
-    replicas = spec.get("replicas", 1)
-    current = status.get("observedGeneration", 0) >= metadata.get("generation", 0)
-    counts = [status.get(key, 0) for key in ("updatedReplicas", "readyReplicas", "replicas")]
-    return WorkloadView(
-        name=sys.intern(metadata.get("name", "")),
-        exists=True,
-        revision=revision(document),
-        ready=status.get("readyReplicas", 0),
-        rolled_out=current and replicas > 0 and all(count == replicas for count in counts),
-        writer=last_writer(document, "f:template"),
-        replicas=replicas,
-        images=images(document),
-        scaled=bool(replicas_given_back(document)),
-        scaler=last_scaler(document),
-    )
-
-
-def _entries(document: Json) -> list[Json]:
-    return document.get("metadata", {}).get("managedFields") or []
-
-
-def _scales(entry: Json) -> bool:
-    """Whether a manager has set the replicas, by the subresource or along with the rest."""
-    return "f:replicas" in (entry.get("fieldsV1") or {}).get("f:spec", {})
-
-
-def last_scaler(document: Json) -> str:
-    """Name the field manager, other than us, that set the replicas of a workload last; empty when nobody is recorded."""
-    others = [
-        (entry.get("time") or "", entry.get("manager") or "")
-        for entry in _entries(document)
-        if entry.get("manager") != MANAGER and _scales(entry)
-    ]
-    return sys.intern(str(max(others)[1])) if others else ""
-
-
-def images(document: Json) -> str:
-    """The images of a workload's containers, with commas in between as kubectl shows them; bounded.
-
-    Interned: at rest the two workloads of a Rollout run the same.
-    """
-    containers = document.get("spec", {}).get("template", {}).get("spec", {}).get("containers") or ()
-    text = ",".join(str(container.get("image", "")) for container in containers)
-    return sys.intern(text if len(text) <= MAX_IMAGES else f"{text[: MAX_IMAGES - 1]}…")
 
 
 def recorded_at(document: Json) -> datetime | None:

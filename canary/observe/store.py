@@ -13,18 +13,21 @@ from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from canary.model.checks import TemplateKind
-from canary.model.rollout import RouteKind
+from canary.model.rollout import RevisionInput, RouteKind
 from canary.model.status import ACTIVE
+from canary.model.workloads import DEPLOYMENT, kind_of
 from canary.observe.around import Around, Change
 from canary.observe.autoscalers import Autoscalers
+from canary.observe.configs import Configs, Parts, Reckoned
 from canary.observe.index import Index
-from canary.observe.kinds import Kinds
-from canary.observe.objects import FINALIZER, Packed, Route, Workload, key_of, known, recorded_at, request_of, uid_of
+from canary.observe.kinds import Kinds, WorkloadKinds
+from canary.observe.objects import FINALIZER, Packed, Route, key_of, known, recorded_at, request_of, uid_of
 from canary.observe.rivals import Rivals
 from canary.observe.rollout import Rollout
+from canary.observe.workloads import Workload, WorkloadKey
 from canary.preflight.objects import sources_of
 from canary.preflight.offers import NOTHING_DECLARED, Platform
 from canary.preflight.surroundings import POLICY
@@ -40,6 +43,29 @@ Key = tuple[str, str]
 
 AUTOSCALERS = "Autoscalers"
 """What a Rollout with `scale` refers to besides its Deployments: all autoscalers of its namespace."""
+
+
+CONFIGS_OF = "configs of "
+
+
+class ConfigsOf(NamedTuple):
+    """The ConfigMaps and Secrets that a workload names: what a Rollout refers to that includes them in its revisions."""
+
+    kind: str
+    """CONFIGS_OF and the kind of the workload: a need of its own."""
+    namespace: str
+    name: str
+
+    @property
+    def key(self) -> WorkloadKey:
+        """The workload."""
+        return WorkloadKey(sys.intern(self.kind.removeprefix(CONFIGS_OF)), self.namespace, self.name)
+
+
+def configs_of(key: WorkloadKey) -> ConfigsOf:
+    """Those of a workload."""
+    return ConfigsOf(sys.intern(CONFIGS_OF + key.kind), key.namespace, key.name)
+
 
 Need = tuple[str, str, str]
 """(kind, namespace, name) of something that a Rollout refers to."""
@@ -60,13 +86,17 @@ class Store:
         """`place` and `platform`: see `canary.preflight.surroundings`."""
         self.rollouts: dict[Key, Packed] = {}
         self.routes: dict[RouteKey, Route] = {}
-        self.workloads: dict[Key, Workload] = {}
+        self.workloads: dict[WorkloadKey, Workload] = {}
         self.templates: dict[Need, Packed] = {}
         self._parsed: dict[Key, tuple[Packed, Rollout]] = {}
         self._resting: OrderedDict[Key, None] = OrderedDict()
         self._wanted_by: defaultdict[Need, set[Key]] = defaultdict(set)
         self._needs: dict[Key, frozenset[Need]] = {}
         self._named: Counter[tuple[RouteKind, str | None]] = Counter()
+        self._employed: Counter[tuple[str, str | None]] = Counter()
+        """How many workloads of a kind are named in a namespace (None: in all), but for Deployments."""
+        self.on_employed: Callable[[str, str], None] = _kept
+        """Called with such a kind and a namespace when the first workload is named there, and when the last is not any more."""
         self._copying = 0
         self.on_copying: Callable[[], None] = _nobody
         """Called when the first Rollout of a namespace has a step that copies rules."""
@@ -83,6 +113,12 @@ class Store:
         self.around = Around(place, platform)
         self.rivals = Rivals(self.rollout, self.routes, self._sharing)
         self.kinds = Kinds()
+        self.workload_kinds = WorkloadKinds()
+        self.configs = Configs()
+        self.including: set[WorkloadKey] = set()
+        """The workloads whose configs are part of their revision for some Rollout."""
+        self.on_configs: Callable[[WorkloadKey], None] = _ignored
+        """Called when the configs of one of these are to be read."""
         self.autoscalers = Autoscalers()
 
     def recorded_at(self, key: Key) -> datetime | None:
@@ -169,24 +205,49 @@ class Store:
         self.rivals.route(key, None, None)
         return self.dependents(*key)
 
-    def put_workload(self, document: Json, *, answer: bool = False) -> set[Key]:
-        """Keep a workload; wakes nobody when nothing changed that a decision looks at."""
-        key = key_of(document)
+    def put_workload(self, document: Json, kind: str = DEPLOYMENT, *, answer: bool = False) -> set[Key]:
+        """Keep a workload; wakes nobody when nothing changed that a decision looks at. `kind`: as `kind_of` calls it."""
+        key = WorkloadKey(kind, *key_of(document))
         kept = self.workloads.get(key)
         if not _news(document, kept, answer=answer) and not (kept is not None and kept.completed_by(document)):
             return set()
-        self.workloads[key] = fresh = Workload.of(document)
+        self.workloads[key] = fresh = Workload.of(document, kind)
+        if key in self.including and self.configs.other(key, fresh.view.revision):
+            self.declare_configs(key, document)
         if kept is not None and kept.same(fresh):
             return set()
-        return self.dependents("Deployment", *key)
+        return self.dependents(*key)
 
-    def put_scale(self, key: Key, scale: Json, *, ours: bool = False) -> set[Key]:
+    def put_scale(self, key: WorkloadKey, scale: Json, *, ours: bool = False) -> set[Key]:
         """Keep what the scale subresource of a workload that is known has answered; `ours`: to a write of ours."""
         kept = self.workloads.get(key)
         if kept is None or not _news(scale, kept, answer=True):
             return set()
         self.workloads[key] = fresh = kept.resized(scale, ours=ours)
-        return set() if kept.same(fresh) else self.dependents("Deployment", *key)
+        return set() if kept.same(fresh) else self.dependents(*key)
+
+    def declare_configs(self, key: WorkloadKey, document: Json) -> None:
+        """Know which configs a workload names; they are read when that is not how they were read last."""
+        parts = self.configs.parts[key] = Parts.of(document)
+        if self.configs.pending(key, parts.bare):
+            self.on_configs(key)
+
+    def put_configs(self, key: WorkloadKey, reckoned: Reckoned) -> set[Key]:
+        """Keep what the configs of a workload make of its revision."""
+        if key not in self.including or not self.configs.put(key, reckoned):
+            return set()
+        return self.dependents(*configs_of(key))
+
+    def awaits_configs(self, key: Key) -> bool:
+        """Whether it is about to be known what revision some workload of a Rollout has."""
+        if not self.including:
+            return False
+        for need in self._needs.get(key, ()):
+            if isinstance(need, ConfigsOf):
+                found = self.workloads.get(need.key)
+                if found is not None and self.configs.pending(need.key, found.view.revision):
+                    return True
+        return False
 
     def put_autoscaler(self, kind: str, document: Json) -> set[Key]:
         return self._targeting(self.autoscalers.put(kind, document))
@@ -201,14 +262,34 @@ class Store:
         places = {need[1] for need in self._wanted_by if need[0] == AUTOSCALERS and place in {None, need[1]}}
         return {key for each in places for key in self.dependents(AUTOSCALERS, each, "")}
 
-    def _targeting(self, deployments: set[Key]) -> set[Key]:
-        return {key for deployment in deployments for key in self.dependents("Deployment", *deployment)}
+    def _targeting(self, workloads: set[WorkloadKey]) -> set[Key]:
+        return {key for workload in workloads for key in self.dependents(*workload)}
 
-    def drop_workload(self, key: Key, uid: str = "") -> set[Key]:
+    def drop_workload(self, key: WorkloadKey, uid: str = "") -> set[Key]:
         if _another(self.workloads.get(key), uid):
             return set()
         self.workloads.pop(key, None)
-        return self.dependents("Deployment", *key)
+        return self.dependents(*key)
+
+    def employed(self) -> set[tuple[str, str]]:
+        """Kinds of workloads other than Deployments that are named, each with a namespace where that is so."""
+        return {(kind, place) for (kind, place), count in self._employed.items() if place is not None and count > 0}
+
+    def employs(self, kind: str, place: str | None) -> bool:
+        """Whether some Rollout of a namespace (None: of any) names a workload of such a kind."""
+        return self._employed[kind, place] > 0
+
+    def employers(self, kind: str, place: str | None) -> set[Key]:
+        """The Rollouts of a namespace (None: of all) that name some workload of a kind."""
+        named = (need for need in self._wanted_by if isinstance(need, WorkloadKey) and need.kind == kind)
+        return {key for need in named if place in {None, need.namespace} for key in self._wanted_by[need]}
+
+    def awaits(self, key: Key) -> bool:
+        """Whether it is about to be known which workloads there are of some kind that a Rollout names."""
+        if not self.workload_kinds.awaiting:
+            return False
+        named = (need for need in self._needs.get(key, ()) if isinstance(need, WorkloadKey))
+        return any(self.workload_kinds.awaits(need.kind, need.namespace) for need in named)
 
     def put_template(self, kind: str, document: Json) -> set[Key]:
         namespace, name = key_of(document)
@@ -326,6 +407,11 @@ class Store:
         if isinstance(need, RouteKey):
             for place in (need.namespace, None):
                 self._named[need.kind, place] += change
+        elif isinstance(need, WorkloadKey):
+            if need.kind != DEPLOYMENT:
+                self._employ(need, change)
+        elif isinstance(need, ConfigsOf):
+            self._include(need.key, change)
         elif need[0] == POLICY:
             self._copying += change
             if change > 0:
@@ -335,6 +421,22 @@ class Store:
             if change > 0:
                 self.on_scaling()
 
+    def _include(self, key: WorkloadKey, change: int) -> None:
+        if change > 0:
+            self.including.add(key)
+            self.on_configs(key)
+        else:
+            self.including.discard(key)
+            self.configs.drop(key)
+
+    def _employ(self, need: WorkloadKey, change: int) -> None:
+        for place in (need.namespace, None):
+            self._employed[need.kind, place] += change
+            if not self._employed[need.kind, place]:
+                del self._employed[need.kind, place]
+        if self._employed[need.kind, need.namespace] == max(change, 0):
+            self.on_employed(need.kind, need.namespace)
+
     @property
     def copying(self) -> bool:
         """Whether any Rollout has a step that copies rules, so that policies matter."""
@@ -343,6 +445,14 @@ class Store:
 
 def _nobody() -> None:
     """Wants to know."""
+
+
+def _kept(kind: str, namespace: str) -> None:
+    """Nobody follows it."""
+
+
+def _ignored(key: WorkloadKey) -> None:
+    """Nobody reads it."""
 
 
 def _news(document: Json, kept: Packed | Workload | None, *, answer: bool) -> bool:
@@ -380,9 +490,14 @@ def _needs(document: Json) -> Iterator[Need]:
             yield RouteKey(of, namespace, sys.intern(str(route.get("name", ""))))
     workloads = spec.get("workloads")
     if isinstance(workloads, dict):
+        including = RevisionInput.CONFIGS in _strings(_dict(spec.get("revision")).get("includes"))
         for ref in workloads.values():
             if isinstance(ref, dict):
-                yield "Deployment", namespace, sys.intern(str(ref.get("name", "")))
+                kind = kind_of(str(ref.get("apiVersion") or ""), str(ref.get("kind") or DEPLOYMENT))
+                key = WorkloadKey(kind, namespace, sys.intern(str(ref.get("name", ""))))
+                yield key
+                if including:
+                    yield configs_of(key)
     if isinstance(spec.get("scale"), dict):
         yield AUTOSCALERS, namespace, ""
     if any(step.get("match") for step in _list(spec.get("steps"))):
@@ -417,3 +532,11 @@ def _places(needs: AbstractSet[Need]) -> set[RouteKey]:
 
 def _list(value: Any) -> list[Json]:
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def _strings(value: Any) -> list[str]:
+    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
+
+
+def _dict(value: Any) -> Json:
+    return value if isinstance(value, dict) else {}

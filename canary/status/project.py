@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from canary.decide import reasons
 from canary.decide.facts import Facts, Problem, RouteView, WorkloadView
-from canary.decide.scope import Decision, Scope
+from canary.decide.scope import Decision, Scope, seen_revision
 from canary.model.evolution import concluded, revisions_seen, route_seen, share_observed, split_seen
 from canary.model.rollout import RolloutSpec
 from canary.model.status import (
@@ -44,8 +44,8 @@ def project(spec: RolloutSpec, decision: Decision, facts: Facts) -> RolloutStatu
     canary, stable = facts.canary, facts.stable
     revisions = revisions_seen(
         scope.status.revisions,
-        canary=canary.revision if canary is not None and canary.exists else None,
-        stable=stable.revision if stable is not None and stable.exists else None,
+        canary=seen_revision(canary, scope.status.revisions.canary),
+        stable=seen_revision(stable, scope.status.revisions.stable),
     )
     status = scope.status.model_copy(
         update={

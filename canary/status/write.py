@@ -36,6 +36,8 @@ ASKING = frozenset(
         reasons.AWAITING_APPROVAL,
         reasons.AWAITING_CANARY,
         reasons.AWAITING_REPLICAS,
+        reasons.PODS_NOT_UPDATED,
+        reasons.REVISION_UNKNOWN,
         reasons.CANNOT_SCALE,
         reasons.AWAITING_STABLE,
         reasons.CHECKS_OBJECT,

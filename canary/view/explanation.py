@@ -372,7 +372,12 @@ def _start(rollout: RolloutView, program: str) -> str:
     same = [clean(revision) for revision in dict.fromkeys((known.settled, known.stable)) if revision]
     other = f" other than {listing(same, 'or')}" if same else ""
     workload = f"{clean(canary.get('kind') or 'Deployment')} {clean(canary.get('name') or '')}"
-    return f"A run starts as soon as {workload} gets a revision{other}, or with {request}."
+    configs = (
+        " (its pod spec, with the content of what it names of ConfigMaps and Secrets)"
+        if rollout.includes_configs
+        else ""
+    )
+    return f"A run starts as soon as {workload} gets a revision{other}{configs}, or with {request}."
 
 
 def _next_step(rollout: RolloutView, now: datetime, program: str) -> Iterator[str]:

@@ -14,7 +14,9 @@ from pydantic import ValidationError
 from canary.decide.reasons import AWAITING_APPROVAL
 from canary.model.gates import Gate
 from canary.model.requests import REQUEST_ANNOTATION, Request, parse_request
+from canary.model.rollout import RevisionInput
 from canary.model.status import ACTIVE, CheckStatus, RolloutStatus, StepStatus, VerdictKind, parse_time
+from canary.model.workloads import DEPLOYMENT, foreign, kind_of
 from canary.view.gates import gate_of, gate_words, replica_words, waits_for
 from canary.view.words import clean, left, listing, plain, span
 
@@ -76,7 +78,9 @@ class RolloutView:
 
     @property
     def promotion(self) -> str:
-        return str(self.spec.get("promotion") or ("Copy" if self.spec.get("workloads") else "Await"))
+        copies = bool(self.spec.get("workloads")) and not self.includes_configs
+        copies = copies and not any(foreign(self.workload_kind(role)) for role in ("stable", "canary"))
+        return str(self.spec.get("promotion") or ("Copy" if copies else "Await"))
 
     @property
     def trigger(self) -> str:
@@ -94,12 +98,27 @@ class RolloutView:
         return clean(target.get("service", "")) if isinstance(target, dict) else ""
 
     def workload(self, role: str) -> str:
-        """The Deployment that plays `stable` or `canary` now; empty when the spec names none."""
+        """The workload that plays `stable` or `canary` now; empty when the spec names none."""
+        return clean(self._workload(role).get("name") or "")
+
+    def workload_kind(self, role: str) -> str:
+        """Its kind, as `canary.model.workloads.kind_of` calls it."""
+        ref = self._workload(role)
+        return kind_of(str(ref.get("apiVersion") or ""), str(ref.get("kind") or DEPLOYMENT))
+
+    def _workload(self, role: str) -> Json:
         if self.status.swapped:
             role = {"stable": "canary", "canary": "stable"}[role]
         workloads = self.spec.get("workloads")
         ref = workloads.get(role) if isinstance(workloads, dict) else None
-        return clean(ref.get("name") or "") if isinstance(ref, dict) else ""
+        return ref if isinstance(ref, dict) else {}
+
+    @property
+    def includes_configs(self) -> bool:
+        """Whether a revision is more than a pod spec, so that it cannot be told by one."""
+        revision = self.spec.get("revision")
+        includes = revision.get("includes") if isinstance(revision, dict) else None
+        return isinstance(includes, list) and RevisionInput.CONFIGS in includes
 
 
 def view(document: Json) -> RolloutView:

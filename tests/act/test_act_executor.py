@@ -34,7 +34,8 @@ from canary.errors import Conflict, NotServed, Unavailable, Unprocessable, Write
 from canary.kube import DEPLOYMENTS, HTTPROUTES, ROLLOUTS
 from canary.model.requests import REQUEST_ANNOTATION, parse_request
 from canary.observe.copies import copy_annotation, read_copy
-from canary.observe.objects import FINALIZER, revision
+from canary.observe.objects import FINALIZER
+from canary.observe.workloads import revision
 from canary.routes.intent import Mode, parse_intent, run_annotation
 from canary.routes.pair import Weights
 from canary.routes.plan import RoutePlan
@@ -369,7 +370,7 @@ async def test_copy_restore_forget(bench: Bench) -> None:
     copy = CopyPodSpec("canary", "stable", wanted, await replaced(bench), "uid", 7)
     await perform(copy)
     assert await stable() == ("shop:2", True)
-    kept = bench.store.workloads[TEAM, "stable"].seen_by("shop")
+    kept = bench.store.workloads["Deployment", TEAM, "stable"].seen_by("shop")
     assert (kept.revision, kept.copied) == (wanted, CopyView("uid", 7, wanted, copy.replaces))
     await perform(RestorePodSpec("stable"))
     assert await stable() == ("shop:1", True), "what is put back is on record until it is forgotten"
@@ -505,7 +506,7 @@ async def test_what_somebody_changed_after_the_copy_is_not_put_back(bench: Bench
     hotfix = await replaced(bench)
     await bench.executor.execute([RestorePodSpec("stable")], await bench.see(), NOW)
     assert await replaced(bench) == hotfix
-    assert bench.store.workloads[TEAM, "stable"].view.writer == "other"
+    assert bench.store.workloads["Deployment", TEAM, "stable"].view.writer == "other"
 
 
 @pytest.mark.parametrize(
@@ -516,7 +517,7 @@ async def test_a_record_that_makes_no_sense_is_forgotten(bench: Bench, raw: str)
     patch = {"metadata": {"annotations": {copy_annotation("shop"): raw}}}
     await bench.other.merge_patch(DEPLOYMENTS, "stable", TEAM, patch)
     world, before = await bench.see(), await replaced(bench)
-    assert bench.store.workloads[TEAM, "stable"].seen_by("shop").copied is not None
+    assert bench.store.workloads["Deployment", TEAM, "stable"].seen_by("shop").copied is not None
     await bench.executor.execute([RestorePodSpec("stable")], world, NOW)
     await bench.executor.execute([ForgetPodSpec("stable")], world, NOW)
     stable = await bench.kube.get(DEPLOYMENTS, "stable", TEAM)

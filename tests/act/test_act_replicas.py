@@ -25,7 +25,7 @@ async def perform(bench: Bench, action: Action, gate: Callable[[bool], None] = l
 
 
 def seen(bench: Bench) -> WorkloadView:
-    return bench.store.workloads[TEAM, "canary"].view
+    return bench.store.workloads["Deployment", TEAM, "canary"].view
 
 
 async def replicas(bench: Bench) -> int:

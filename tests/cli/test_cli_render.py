@@ -224,7 +224,7 @@ def test_at_80_columns_the_essential_words_are_there() -> None:
 def test_replicas_of_now_win_over_those_on_record() -> None:
     """At rest the status does not keep them up to date; what was read just now is what is shown."""
     now = WorkloadView("shop-canary", exists=True, revision="6c9f0d2b1a", ready=0, replicas=3, images="shop:v8")
-    heading, line = table([rollout(status())], wide=True, live={("team-shop", "shop-canary"): now})
+    heading, line = table([rollout(status())], wide=True, live={("Deployment", "team-shop", "shop-canary"): now})
     assert line[heading.index("CANARY-READY") :].startswith("0/3  ")
     assert line[heading.index("CANARY-IMAGES") :].startswith("shop:v8  ")
     assert line[heading.index("STABLE-READY") :].startswith("4/4  ")

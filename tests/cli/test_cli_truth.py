@@ -165,10 +165,10 @@ def test_what_runs_is_shown_as_it_is_now_where_it_can_be_read() -> None:
     shown = picture(document)
     assert "1b2c3d4e5f · ghcr.io/shop:v6,proxy:2 · 4/4 ready when last recorded" in line_with(shown, "  stable")
     now = {
-        ("team-shop", "shop-stable"): WorkloadView(
+        ("Deployment", "team-shop", "shop-stable"): WorkloadView(
             "shop-stable", exists=True, revision="1b2c3d4e5f", ready=3, replicas=4, images="shop:v6"
         ),
-        ("team-shop", "shop-canary"): WorkloadView(
+        ("Deployment", "team-shop", "shop-canary"): WorkloadView(
             "shop-canary", exists=True, revision="ffffffffff", ready=2, replicas=2, images="shop:v8"
         ),
     }

@@ -17,7 +17,7 @@ from cluster_kit import api_server, install_all, own_namespace
 from canary.kube import DEPLOYMENTS, NAMESPACES, ROLLOUTS, Kube, KubeClient
 from canary.model.requests import REQUEST_ANNOTATION
 from canary.model.status import Outcome, Phase, RevisionsStatus, RolloutStatus, StepStatus
-from canary.observe.objects import revision
+from canary.observe.workloads import revision
 from canary.view.goal import Goal, Missed, Reached, Waiting, judge
 from canary.view.rollout import view
 from canary_sandbox.apiserver import Fault

@@ -228,6 +228,8 @@ class ScriptedKube:
 
     async def raw(self, path: str) -> Json:
         def do() -> Json:
+            if path == "/apis":
+                return {"groups": [{"name": group} for group in sorted({res.group for res in self.served} - {""})]}
             raise NotFound(f"the server has nothing at {path}", status=404, reason="NotFound")
 
         return await self._take(Asked("raw", "", name=path), do)

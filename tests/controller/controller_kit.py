@@ -22,12 +22,15 @@ from resting_loop import rest
 from canary.act.events import EventRecorder
 from canary.controller.autoscalers import AutoscalerInformers
 from canary.controller.clock import ManualClock
+from canary.controller.configs import ConfigReader
 from canary.controller.jobs import Jobs
 from canary.controller.manager import Manager
 from canary.controller.reconciler import Deps
+from canary.controller.workload_informers import WorkloadInformers
 from canary.kube import (
     CHECKTEMPLATES,
     CLUSTERCHECKTEMPLATES,
+    DAEMONSETS,
     DEPLOYMENTS,
     EVENTS,
     GATEWAYS,
@@ -36,6 +39,7 @@ from canary.kube import (
     REFERENCEGRANTS,
     ROLLOUTS,
     SERVICES,
+    STATEFULSETS,
     Kube,
     KubeClient,
     Resource,
@@ -58,6 +62,8 @@ Json = dict[str, Any]
 START = datetime.now(UTC).replace(microsecond=0)
 """A real API server stamps objects with the time of day, so the controller's clock begins there."""
 WRITES = frozenset({"patch", "update", "create", "delete", "deletecollection"})
+PROMPT = {"poll": 0.05, "denied": 0.05, "soon": 0.01, "stale": 0.3, "fresh": 0.05}
+"""Seconds after which it is asked again about kinds of workloads that cannot be seen, on the wall clock."""
 CONTROLLER = "system:serviceaccount:canary:controller"
 REAL_SECONDS = 60.0
 """How long anything may take on the wall clock before a test gives up: a machine that is shared may stand still for a while."""
@@ -88,9 +94,14 @@ def route_document(name: str = "shop", *rules: Json, **metadata: Any) -> Json:
 
 
 def deployment_document(name: str, version: int = 1) -> Json:
+    return workload_document(DEPLOYMENTS, name, version)
+
+
+def workload_document(resource: Resource, name: str, version: int = 1) -> Json:
+    """One of any kind that has replicas, a selector and a pod template."""
     return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
+        "apiVersion": resource.api_version,
+        "kind": resource.kind,
         "metadata": {"name": name},
         "spec": {
             "replicas": 1,
@@ -411,16 +422,16 @@ class Gateway:
 
 
 class Workloads:
-    """Makes Deployments ready as they are declared; can hold one back, or take away its replicas."""
+    """Makes workloads of a kind ready as they are declared; can hold one back, or take away its replicas."""
 
-    def __init__(self, kube: Kube, namespace: str) -> None:
-        self._kube, self._namespace = kube, namespace
+    def __init__(self, kube: Kube, namespace: str, resource: Resource = DEPLOYMENTS) -> None:
+        self._kube, self._namespace, self._resource = kube, namespace, resource
         self._seen: dict[str, Json] = {}
         self._held: set[str] = set()
         self._lost: set[str] = set()
 
     async def run(self) -> None:
-        async for event in self._kube.list_and_watch(DEPLOYMENTS, self._namespace):
+        async for event in self._kube.list_and_watch(self._resource, self._namespace):
             if event.type in {"ADDED", "MODIFIED"}:
                 self._seen[event.object["metadata"]["name"]] = event.object
                 await self._roll(event.object)
@@ -451,11 +462,43 @@ class Workloads:
             "readyReplicas": ready,
             "availableReplicas": ready,
         }
+        status = STATUSES[self._resource](deployment, ready) if self._resource in STATUSES else status
         now = deployment.get("status") or {}
         if all(now.get(key, 0) == value for key, value in status.items()):
             return
         with contextlib.suppress(Exception):
-            await self._kube.merge_patch(DEPLOYMENTS, name, self._namespace, {"status": status}, subresource="status")
+            await self._kube.merge_patch(
+                self._resource, name, self._namespace, {"status": status}, subresource="status"
+            )
+
+
+def _stateful(document: Json, ready: int) -> Json:
+    """What a StatefulSet's controller says of one that is rolled out."""
+    replicas, generation = document["spec"].get("replicas", 1), document["metadata"]["generation"]
+    counts = dict.fromkeys(("replicas", "currentReplicas", "updatedReplicas"), replicas)
+    revisions = dict.fromkeys(("currentRevision", "updateRevision"), f"revision-{generation}")
+    return {"observedGeneration": generation, "readyReplicas": ready, "availableReplicas": ready, **counts, **revisions}
+
+
+def _on_each_node(document: Json, ready: int) -> Json:
+    """What a DaemonSet's says, of two nodes."""
+    nodes = 2 if ready else 0
+    said = {
+        "desiredNumberScheduled": 2,
+        "currentNumberScheduled": 2,
+        "updatedNumberScheduled": 2,
+        "numberMisscheduled": 0,
+    }
+    return {
+        "observedGeneration": document["metadata"]["generation"],
+        "numberReady": nodes,
+        "numberAvailable": nodes,
+        **said,
+    }
+
+
+STATUSES: dict[Resource, Callable[[Json, int], Json]] = {STATEFULSETS: _stateful, DAEMONSETS: _on_each_node}
+"""How controllers of other kinds than Deployments speak."""
 
 
 @dataclass
@@ -516,6 +559,8 @@ class ControllerInstance:
         await self._follow(DEPLOYMENTS, manager.workload, namespace)
         await self._follow(CHECKTEMPLATES, lambda kind, obj: manager.template("CheckTemplate", kind, obj), namespace)
         self._tasks.append(asyncio.create_task(AutoscalerInformers(self.kube, manager, (namespace,)).run()))
+        self._tasks.append(asyncio.create_task(WorkloadInformers(self.kube, manager, (namespace,), **PROMPT).run()))
+        self._tasks.append(asyncio.create_task(ConfigReader(self.kube, manager).run()))
         await self._follow(ROLLOUTS, manager.rollout, namespace)
 
     async def _follow(
@@ -633,6 +678,15 @@ class World:
         self.gateways[resource] = gateway
         return gateway
 
+    async def workload_kind(self, resource: Resource) -> Workloads:
+        """Have workloads of another kind too: somebody makes them ready, records keep them."""
+        synced = asyncio.Event()
+        self._task(self.records.follow(await self.person("watcher"), resource, self.namespace, synced))
+        await asyncio.wait_for(synced.wait(), REAL_SECONDS)
+        workloads = Workloads(await self.person("kubelet"), self.namespace, resource)
+        self._task(workloads.run())
+        return workloads
+
     async def create(self, resource: Resource, document: Json, by: Kube | None = None) -> Json:
         """In this world's namespace; what belongs to no namespace is deleted at the end of the world."""
         namespace = self.namespace if resource.namespaced else None
@@ -668,10 +722,11 @@ class World:
         self._instances.append(instance)
         return instance
 
-    async def deploy(self, version: int, name: str = "canary") -> None:
-        """A new image on a Deployment, as CI does it."""
-        spec = deployment_document(name, version)["spec"]
-        await self.gitops.merge_patch(DEPLOYMENTS, name, self.namespace, {"spec": spec})
+    async def deploy(self, version: int, name: str = "canary", resource: Resource = DEPLOYMENTS) -> None:
+        """A new image on a Deployment, or another workload, as CI does it."""
+        containers = deployment_document(name, version)["spec"]["template"]["spec"]["containers"]
+        spec = {"template": {"spec": {"containers": containers}}}
+        await self.gitops.merge_patch(resource, name, self.namespace, {"spec": spec})
 
     async def ask(self, value: str | Json, by: Kube | None = None, name: str = "shop") -> None:
         """Set the request annotation."""
@@ -747,8 +802,8 @@ class World:
         """Weights of stable and canary in the first rule."""
         return pair_weights(self.route(name, resource)["spec"]["rules"][0])
 
-    def image(self, name: str) -> str:
-        found = self.find(DEPLOYMENTS, name)
+    def image(self, name: str, resource: Resource = DEPLOYMENTS) -> str:
+        found = self.find(resource, name)
         assert found is not None
         return str(found["spec"]["template"]["spec"]["containers"][0]["image"])
 

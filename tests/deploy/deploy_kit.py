@@ -25,7 +25,7 @@ from cluster_kit import REAL, api_server, install_all
 from canary.controller.clock import ManualClock
 from canary.controller.run import serve
 from canary.controller.settings import Settings
-from canary.kube import DEPLOYMENTS, EVENTS, HTTPROUTES, ROLLOUTS, ROUTES, Kube, KubeClient, Resource
+from canary.kube import DEPLOYMENTS, EVENTS, HTTPROUTES, ROLLOUTS, ROUTES, WORKLOADS, Kube, KubeClient, Resource
 from canary.metrics.port import Provider
 from canary.routes.features import Feature
 from canary_sandbox.apiserver import AuditEntry
@@ -283,9 +283,9 @@ class Town:
         body = {"metadata": {"annotations": {"canary.dev/request": verb}}}
         await self.kube.merge_patch(ROLLOUTS, name, namespace, body)
 
-    async def set_image(self, name: str, namespace: str, image: str) -> None:
+    async def set_image(self, name: str, namespace: str, image: str, resource: Resource = DEPLOYMENTS) -> None:
         container = "/spec/template/spec/containers/0/image"
-        await self.kube.json_patch(DEPLOYMENTS, name, namespace, [{"op": "replace", "path": container, "value": image}])
+        await self.kube.json_patch(resource, name, namespace, [{"op": "replace", "path": container, "value": image}])
 
     async def until(self, name: str, namespace: str, what: Callable[[Json], bool], within: float = 14400) -> Json:
         """Let time pass (at most `within` seconds of the clock) until the status of a Rollout is so."""
@@ -333,7 +333,7 @@ class Town:
             said = [parent["conditions"][0]["observedGeneration"] for parent in _status(route).get("parents", [])]
             late = said != [route["metadata"]["generation"]] * len(route["spec"]["parentRefs"])
             found.append((route, _accepted(route) if late else {}))
-        for deployment in self.seen.of(DEPLOYMENTS.plural).values():
+        for deployment in (each for kind in WORKLOADS.values() for each in self.seen.of(kind.plural).values()):
             late = _status(deployment).get("observedGeneration") != deployment["metadata"]["generation"]
             found.append((deployment, _ready(deployment) if late else {}))
         return found
@@ -348,7 +348,7 @@ class Town:
 
     async def serve_people(self) -> None:
         """A gateway that accepts every route, and a kubelet that makes every Deployment ready."""
-        kinds = {**ROUTES, "Deployment": DEPLOYMENTS}
+        kinds = {**ROUTES, **WORKLOADS}
         while True:
             for document, status in self.owed():
                 if status:
@@ -427,9 +427,12 @@ def _accepted(route: Json) -> Json:
 
 
 def _ready(deployment: Json) -> Json:
-    replicas = deployment["spec"].get("replicas", 1)
+    generation, replicas = deployment["metadata"]["generation"], deployment["spec"].get("replicas", 1)
+    if deployment["kind"] == "DaemonSet":
+        counted = ("desiredNumberScheduled", "currentNumberScheduled", "updatedNumberScheduled", "numberReady")
+        return {"observedGeneration": generation, "numberMisscheduled": 0, **dict.fromkeys(counted, 1)}
     numbers = dict.fromkeys(("replicas", "updatedReplicas", "readyReplicas", "availableReplicas"), replicas)
-    return {"observedGeneration": deployment["metadata"]["generation"], **numbers}
+    return {"observedGeneration": generation, **numbers}
 
 
 @asynccontextmanager
@@ -442,7 +445,7 @@ async def town(folder: Path) -> AsyncIterator[Town]:
         async with await KubeClient.connect(server=api.url, token=api.token, user_agent="people") as kube:
             made = Town(api, kube, api.kubeconfig(folder / "kubeconfig"))
             async with AsyncExitStack() as stack:
-                for resource in (*ROUTES.values(), DEPLOYMENTS):
+                for resource in (*ROUTES.values(), *WORKLOADS.values()):
                     await stack.enter_async_context(made.following(resource))
                 await stack.enter_async_context(running(made.serve_people()))
                 yield made

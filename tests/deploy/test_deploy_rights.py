@@ -34,7 +34,19 @@ from deploy_kit import (
 from canary.controller.jobs import JOBS_ACCOUNT, NEEDED
 from canary.controller.run import providers
 from canary.controller.settings import Settings
-from canary.kube import DEPLOYMENTS, EVENTS, HTTPROUTES, JOBS, ROLLOUTS, ROUTES, KubeClient
+from canary.kube import (
+    DAEMONSETS,
+    DEPLOYMENTS,
+    EVENTS,
+    HTTPROUTES,
+    JOBS,
+    ROLLOUTS,
+    ROUTES,
+    STATEFULSETS,
+    WORKLOADS,
+    KubeClient,
+    Resource,
+)
 from canary.metrics.scripted import Scripted
 from canary.metrics.secrets import KEPT
 from canary_sandbox.apiserver.faults import Fault
@@ -105,6 +117,41 @@ def route_of(kind: str) -> Json:
 
 def namespace(name: str) -> Json:
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+
+
+def pair(resource: Resource) -> list[Json]:
+    """Two workloads of a kind, a route of their own, and a Rollout about them."""
+    name = resource.kind.lower()
+    workloads = [
+        {
+            "apiVersion": resource.api_version,
+            "kind": resource.kind,
+            "metadata": {"name": f"{name}-{role}", "namespace": TEAM},
+            "spec": {
+                "selector": {"matchLabels": {"app": role}},
+                "template": {
+                    "metadata": {"labels": {"app": role}},
+                    "spec": {"containers": [{"name": "shop", "image": "shop:1"}]},
+                },
+            },
+        }
+        for role in ("stable", "canary")
+    ]
+    route = next(one for one in yaml.safe_load_all(TEAM_OBJECTS) if one["kind"] == "HTTPRoute")
+    rollout = {
+        "apiVersion": "canary.dev/v1alpha1",
+        "kind": "Rollout",
+        "metadata": {"name": name, "namespace": TEAM},
+        "spec": {
+            "routes": [{"name": name}],
+            "stable": {"service": "shop-stable", "port": 8080},
+            "canary": {"service": "shop-canary", "port": 8080},
+            "workloads": {role: {"kind": resource.kind, "name": f"{name}-{role}"} for role in ("stable", "canary")},
+            "steps": [{"weight": 100}],
+            **({"scale": {"canary": 2, "drain": "1s"}} if resource is STATEFULSETS else {}),
+        },
+    }
+    return [*workloads, route | {"metadata": {"name": name, "namespace": TEAM}}, rollout]
 
 
 def team() -> list[Json]:
@@ -195,6 +242,13 @@ async def live(place: Town, *namespaces: str) -> None:
         await place.until("shop", TEAM, lambda status: status.get("phase") == "Succeeded")
         await place.until("shop", TEAM, lambda status: "scale" not in status)
         assert (await place.kube.get(DEPLOYMENTS, "shop-canary", TEAM))["spec"]["replicas"] == 0
+
+        for resource in (STATEFULSETS, DAEMONSETS):
+            name = resource.kind.lower()
+            await place.apply(pair(resource))
+            await place.until(name, TEAM, lambda status: status.get("phase") == "Idle")
+            await place.set_image(f"{name}-canary", TEAM, "shop:2", resource)
+            await place.until(name, TEAM, lambda status: status.get("phase") == "Succeeded" and "scale" not in status)
 
         await place.set_image("shop-canary", TEAM, "shop:3")
         await place.until("shop", TEAM, lambda status: status.get("phase") == "Progressing")
@@ -342,7 +396,11 @@ async def test_without_the_right_to_scale(place: Town, tmp_path: Path) -> None:
     """The chart leaves it out, and nothing else; the Rollout says which right is missing, and nobody is moved."""
     full = grants(kustomized(OVERLAYS / "cluster-wide"))
     lean = grants(templated("rbac.scaling=false"))
-    scale = {Grant("", "apps", "deployments/scale", verb) for verb in ("get", "patch")}
+    scale = {
+        Grant("", "apps", f"{kind}/scale", verb)
+        for kind in ("deployments", "statefulsets")
+        for verb in ("get", "patch")
+    }
     scalers = {("autoscaling", "horizontalpodautoscalers"), ("keda.sh", "scaledobjects")}
     assert full - lean == scale | {Grant("", *one, verb) for one in scalers for verb in ("list", "watch")}
     installed = without(kustomized(OVERLAYS / "cluster-wide"), "horizontalpodautoscalers")
@@ -358,11 +416,45 @@ async def test_without_the_right_to_scale(place: Town, tmp_path: Path) -> None:
 
 
 async def test_without_the_right_to_copy(place: Town, tmp_path: Path) -> None:
-    """The component takes the right to touch Deployments away and leaves the rest; the chart does the same."""
+    """The component takes the right to touch workloads away and leaves the rest; the chart does the same."""
     full = grants(kustomized(OVERLAYS / "cluster-wide"))
     lean = grants(kustomized(overlay_with(tmp_path, "cluster-wide", "routes-only")))
-    assert full - lean == {Grant("", "apps", "deployments", verb) for verb in ("get", "patch")}
+    kinds = [resource.plural for resource in WORKLOADS.values()]
+    assert full - lean == {Grant("", "apps", kind, verb) for kind in kinds for verb in ("get", "patch")}
     assert lean == grants(templated("rbac.copyPodSpecs=false"))
+
+
+async def test_what_more_may_be_named_is_chosen(tmp_path: Path) -> None:
+    """Kinds of workloads are left out altogether; those of other groups, and ConfigMaps by name, are seen where somebody says so.
+
+    The components and the chart do the same.
+    """
+    full = grants(kustomized(OVERLAYS / "cluster-wide"))
+    where = tmp_path / "team-configs"
+    where.mkdir()
+    overlay = kustomized(overlay_with(tmp_path, "cluster-wide", "foreign-workloads"))
+    (where / "kustomization.yaml").write_text(
+        yaml.safe_dump({"namespace": TEAM, "components": ["../canary/components/configs"]})
+    )
+    more = grants([*overlay, *kustomized(where)]) - full
+    assert {(grant.verb, grant.group, grant.namespace) for grant in more} == {
+        *((verb, group, "") for verb in ("list", "watch") for group in ("apps.kruise.io", "argoproj.io")),
+        ("get", "", TEAM),
+    }
+    lean = grants(
+        templated(
+            "rbac.workloads={daemonsets}",
+            "rbac.foreignWorkloads[0].group=apps.kruise.io",
+            "rbac.foreignWorkloads[0].resources={clonesets,statefulsets,daemonsets}",
+            "rbac.foreignWorkloads[1].group=argoproj.io",
+            "rbac.foreignWorkloads[1].resources={rollouts}",
+            f"rbac.configs.namespaces={{{TEAM}}}",
+        )
+    )
+    assert lean - full == more
+    assert {grant.resource for grant in full - lean} == {
+        *("deployments", "deployments/scale", "statefulsets", "statefulsets/scale"),
+    }
 
 
 def team_with_secrets(folder: Path) -> list[Json]:

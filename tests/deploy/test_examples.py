@@ -21,7 +21,7 @@ from canary.checks.queries import BACKENDS, check_questions
 from canary.checks.sources.comparer import Comparer
 from canary.checks.sources.job import Job
 from canary.checks.traffic import traffic_queries
-from canary.kube import DEPLOYMENTS, GATEWAYS, HTTPROUTES, JOBS, ROUTES
+from canary.kube import GATEWAYS, HTTPROUTES, JOBS, ROUTES, WORKLOADS
 from canary.metrics.port import Query
 from canary.metrics.scripted import Scripted
 from canary.model.measurement import Replica, Replicas, Sample
@@ -214,7 +214,7 @@ async def test_a_good_release_goes_through_and_a_bad_one_comes_back(place: Town,
         await finish(place, folder)
         assert await weights(place, folder) == [1, 0]
         if spec.get("promotion", "Copy") == "Copy":
-            assert await image(place, f"{name}-stable", namespace) == await image(place, f"{name}-canary", namespace)
+            assert await image(place, spec, "stable", namespace) == await image(place, spec, "canary", namespace)
         results = {call.query.text for call in provider.calls if isinstance(call.query.source, Comparer)}
         assert results == {f"results of comparer {name}" for name in comparers(spec)}
         gates = {call.query.text for call in provider.calls if getattr(call.query.source, "tells", None) is not None}
@@ -323,7 +323,9 @@ async def start(place: Town, name: str, namespace: str, spec: Json, version: str
     if spec.get("trigger") == "Manual":
         await place.request(name, namespace, "start")
     else:
-        await place.set_image(f"{name}-canary", namespace, f"registry.example.com/{name}:{version}")
+        canary_ = spec["workloads"]["canary"]
+        image = f"registry.example.com/{name}:{version}"
+        await place.set_image(canary_["name"], namespace, image, WORKLOADS[canary_.get("kind", "Deployment")])
     await place.until(name, namespace, lambda status: status.get("phase") == "Progressing")
 
 
@@ -347,16 +349,18 @@ async def finish(place: Town, folder: str) -> None:
     (stable, canary) = await weights(place, folder)
     assert (stable, canary > 0) == (0, True)
     if "workloads" in spec:
-        assert await image(place, f"{name}-stable", namespace) != await image(place, f"{name}-canary", namespace)
-        await place.set_image(f"{name}-stable", namespace, await image(place, f"{name}-canary", namespace))
+        released = await image(place, spec, "canary", namespace)
+        assert await image(place, spec, "stable", namespace) != released
+        await place.set_image(spec["workloads"]["stable"]["name"], namespace, released)
     else:
         await place.request(name, namespace, "promote")
     await place.until(name, namespace, lambda status: status.get("phase") == "Succeeded")
 
 
-async def image(place: Town, name: str, namespace: str) -> str:
-    deployment = await place.kube.get(DEPLOYMENTS, name, namespace)
-    return str(deployment["spec"]["template"]["spec"]["containers"][0]["image"])
+async def image(place: Town, spec: Json, role: str, namespace: str) -> str:
+    ref = spec["workloads"][role]
+    workload = await place.kube.get(WORKLOADS[ref.get("kind", "Deployment")], ref["name"], namespace)
+    return str(workload["spec"]["template"]["spec"]["containers"][0]["image"])
 
 
 @pytest.mark.parametrize("folder", FOLDERS)

@@ -169,6 +169,9 @@ workloads = st.builds(
             replaced=revisions,
         ),
     ),
+    unknown=st.sampled_from(("", "", "there is no ConfigMap")),
+    bare=st.sampled_from(("", "a", "b")),
+    stuck=st.sampled_from(("", "delete them")),
 )
 floats = st.floats(allow_nan=True, allow_infinity=True)
 measurements = st.one_of(

@@ -113,6 +113,13 @@ class Workload:
     scaler: str = ""
     slow: bool = False
     """Replicas that it is given do not become ready by themselves."""
+    unknown: str = ""
+    """Why what its revision includes cannot be read."""
+    bare: str = ""
+    """Its revision by the pod spec alone, where it includes more."""
+    stuck: str = ""
+    unseen: bool = False
+    """Its kind is out of sight."""
 
     @property
     def kept(self) -> str | None:
@@ -123,7 +130,7 @@ class Workload:
         return WorkloadView(
             self.name,
             True,
-            self.revision,
+            "" if self.unknown else self.revision,
             self.ready,
             self.rolled_out and self.ready >= max(self.replicas, 1),
             self.record,
@@ -131,6 +138,9 @@ class Workload:
             self.replicas,
             scaled=self.scaled,
             scaler=self.scaler,
+            stuck=self.stuck,
+            unknown=self.unknown,
+            bare=self.bare,
         )
 
     def give(self, replicas: int, *, by: str = "") -> None:
@@ -473,7 +483,7 @@ class World:
 
     def _picture(self) -> Any:
         routes = {name: document["metadata"]["resourceVersion"] for name, document in self.routes.items()}
-        workloads = (self.stable.view(), self.canary.view())
+        workloads = tuple(None if each.unseen else each.view() for each in (self.stable, self.canary))
         state = self.memory.model_copy(update={"message": ""}) if self.memory else None
         return routes, workloads, self.finalizer, self.gone, self.request, self.recorded, state
 

@@ -275,6 +275,16 @@ CHECKS: list[tuple[str, list[Json], str, str, str]] = [
     ),
 ]
 
+SETS = rollout(workloads={role: {"kind": "StatefulSet", "name": f"shop-{role}"} for role in ("stable", "canary")})
+
+
+def stateful(role: str, *, partition: int = 0) -> Json:
+    """A StatefulSet that keeps so many pods as they are."""
+    found = {**deployment(role), "kind": "StatefulSet"}
+    strategy = {"type": "RollingUpdate", "rollingUpdate": {"partition": partition}}
+    return {**found, "spec": {**found["spec"], "updateStrategy": strategy}}
+
+
 NEIGHBOURS: list[tuple[str, list[Json], str, str, str]] = [
     (
         "a route with a name that is nearly right",
@@ -380,6 +390,20 @@ NEIGHBOURS: list[tuple[str, list[Json], str, str, str]] = [
         "spec.workloads.canary.name",
         "selects track=canary, which the pods of Deployment shop-canary do not have",
         "error",
+    ),
+    (
+        "a StatefulSet whose partition keeps pods as they are",
+        [SETS, service("canary"), service("stable"), stateful("stable"), stateful("canary", partition=2)],
+        "spec.workloads.canary.name",
+        "StatefulSet shop-canary: the partition 2 of its updateStrategy keeps pods as they are: lower it to 0",
+        "warning",
+    ),
+    (
+        "a StatefulSet that is not there though others are",
+        [SETS, stateful("stable"), deployment("canary")],
+        "spec.workloads.canary.name",
+        "there is no StatefulSet shop-canary",
+        "warning",
     ),
     (
         "another Rollout on the same rule",
@@ -748,6 +772,9 @@ def test_yaml_is_read_as_kubectl_reads_it() -> None:
 
 def test_nonsense_in_other_objects_is_no_crash() -> None:
     """Routes, Services and Deployments are read without a schema, so anything may stand in them."""
+    for value in (None, 1, "x", [], {"updateStrategy": 1}, {"updateStrategy": {"rollingUpdate": []}, "template": 1}):
+        sets = ({**item, "spec": value, "status": value} for item in (stateful("stable"), stateful("canary")))
+        assert isinstance(problems(SETS, *sets), list)
     odd = [None, 1, "x", [], [1], {}, {"rules": 1}, {"rules": [1]}, {"rules": [{"backendRefs": [1]}]}]
     for value in [*odd, {"ports": [1], "selector": 3, "template": []}, {"ports": 1, "from": 1, "to": [1]}]:
         documents = [rollout(), *({**item, "spec": value} for item in everything()[1:]), {**GRANT, "spec": value}]

@@ -62,6 +62,8 @@ SLOWER = {
 }
 
 GATE = "spec.steps[0].gate.window"
+FOREIGN = {"apiVersion": "apps.kruise.io/v1alpha1", "kind": "CloneSet", "name": "shop-canary"}
+CONFIGS = {"includes": ["configs"]}
 OFFICE = {"days": ["Mon", "Fri"], "from": "09:00", "to": "17:00", "timezone": "Europe/Berlin"}
 
 BAD: list[tuple[Json, Edit, str, str]] = [
@@ -175,6 +177,24 @@ BAD: list[tuple[Json, Edit, str, str]] = [
     (rollout(), at("spec.scale", {"canary": 1, "after": "zero"}), "spec.scale.after", "did you mean 'Zero'?"),
     (rollout(scale={"canary": 1}), without("spec.workloads"), "spec", "scale is about the canary's Deployment"),
     (rollout(scale={"canary": 1}), at("spec.promotion", "Swap"), "spec", "which is never scaled; use Copy or Await"),
+    (rollout(), at("spec.workloads.canary.kind", "CloneSet"), "spec.workloads.canary", "needs apiVersion"),
+    (
+        rollout(),
+        at("spec.workloads.canary.kind", "cloneSet"),
+        "spec.workloads.canary.kind",
+        "write for example Deployment",
+    ),
+    (
+        rollout(),
+        at("spec.workloads.canary.apiVersion", "kruise"),
+        "spec.workloads.canary.apiVersion",
+        "write for example apps.kruise.io/v1alpha1",
+    ),
+    (rollout(promotion="Copy"), at("spec.workloads.canary", FOREIGN), "spec", "workloads are only read: use Await"),
+    (rollout(scale={"canary": 1}), at("spec.workloads.canary.kind", "DaemonSet"), "spec", "drop scale, and see to"),
+    (rollout(), at("spec.revision", {"includes": ["config"]}), "spec.revision.includes[0]", "did you mean 'configs'?"),
+    (rollout(revision=CONFIGS), at("spec.promotion", "Copy"), "spec", "would reach stable without a run"),
+    (rollout(revision=CONFIGS), without("spec.workloads"), "spec", "so it needs workloads"),
     (rollout(), at("spec.steps.0.gate", {}), "spec.steps[0].gate", "exactly one of window and http"),
     (rollout(), at("spec.steps.0.gate", {"window": {"from": "9:00"}}), GATE + ".from", 'write for example "09:00"'),
     (rollout(), at("spec.steps.0.gate", {"window": {"to": "24:30"}}), GATE + ".to", '"24:00" for midnight'),
@@ -202,6 +222,11 @@ GOOD: list[Json] = [
     rollout(checks=[CHECK, SLOWER]),
     rollout(checks=[{**CHECK, "failures": "2 of 5"}]),
     template(prometheus=None, threshold=None, compare=SLOWER["compare"], initialDelay="30s"),
+    rollout(
+        workloads={"stable": {"name": "shop"}, "canary": {"kind": "StatefulSet", "name": "shop"}}, promotion="Copy"
+    ),
+    rollout(workloads={"stable": {"name": "shop-stable"}, "canary": FOREIGN}, promotion="Await"),
+    rollout(revision=CONFIGS),
     rollout(scale={"canary": "MatchShare"}),
     rollout(scale={"canary": 3, "min": 2, "after": "Keep", "drain": "1m", "timeout": "5m"}),
     rollout(steps=[{"gate": {"window": {}}}, {"weight": 10, "gate": {"window": OFFICE}}]),
@@ -302,6 +327,7 @@ def whole() -> Json:
     made["spec"]["steps"][0]["gate"] = {"window": dict(OFFICE), "http": web | {"expect": dict(expect)}}
     made["spec"]["steps"][0]["approval"] = {"by": {"users": ["a"], "groups": ["a"]}}
     made["spec"]["scale"] = {"canary": "MatchShare"}
+    made["spec"]["revision"] = {"includes": ["configs"]}
     made["spec"]["steps"][0]["mirror"] = {"percent": 20, "comparer": {"service": "compare", "port": 8080}}
     return made
 

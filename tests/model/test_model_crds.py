@@ -257,10 +257,16 @@ AWS: Json = {
     "metrics": [{"id": "a", "namespace": "b", "name": "c", "stat": "p99.9"}],
     "auth": KEYS,
 }
+KRUISE: Json = {"apiVersion": "apps.kruise.io/v1alpha1", "kind": "StatefulSet", "name": "c"}
+CONFIGS: Json = {"includes": ["configs"]}
 VALID: list[tuple[str, Json]] = [
     ("mirrors to a comparer, and leaves a GRPCRoute out", {"routes": WITH_CALLS, "steps": [to_comparer("x")]}),
     ("mirrors to a comparer", {"steps": [to_comparer("x"), {"weight": 1}, to_comparer("x")], "checks": [{"name": "a", "mirrored": {}}]}),
     ("without workloads", {"workloads": None}),
+    ("workloads of two kinds and one name", {"workloads": {"stable": {"name": "s"}, "canary": {"kind": "StatefulSet", "name": "s"}}, "promotion": "Copy", "scale": {"canary": 1}}),
+    ("a workload of another group", {"workloads": {"stable": {"kind": "StatefulSet", "name": "s"}, "canary": KRUISE}, "promotion": "Await"}),
+    ("configs in revisions", {"revision": CONFIGS, "promotion": "Await"}),
+    ("a DaemonSet of the group apps", {"workloads": {"stable": {"name": "s"}, "canary": {"apiVersion": "apps/v1", "kind": "DaemonSet", "name": "c"}}, "promotion": "Copy"}),
     ("without checks", {"checks": None}),
     ("the same Service on another port", {"canary": {"service": "s", "port": 81}}),
     ("the same Service in another namespace", {"canary": {"service": "s", "port": 80, "namespace": "lab"}}),
@@ -337,6 +343,16 @@ INVALID: list[tuple[str, Json, str, str]] = [
     }, "spec", SAME),
     ("Copy without workloads", {"workloads": None, "promotion": "Copy"}, "spec", "promotion Copy copies a pod spec, so it needs workloads"),
     ("OnRevision without workloads", {"workloads": None, "trigger": "OnRevision"}, "spec", "trigger OnRevision watches a workload, so it needs workloads"),
+    ("a kind that needs its group", {"workloads": {"stable": {"name": "s"}, "canary": {"kind": "CloneSet", "name": "c"}}}, "spec.workloads.canary", "needs apiVersion"),
+    ("a group without a version", {"workloads": {"stable": {"name": "s"}, "canary": {**KRUISE, "apiVersion": "apps.kruise.io"}}}, "spec.workloads.canary.apiVersion", "should match"),
+    ("Copy to another group", {"workloads": {"stable": {**KRUISE, "name": "s"}, "canary": {"name": "c"}}, "promotion": "Copy"}, "spec", "of other kinds workloads are only read"),
+    ("Copy from another group", {"workloads": {"stable": {"name": "s"}, "canary": KRUISE}, "promotion": "Copy"}, "spec", "of other kinds workloads are only read"),
+    ("replicas of a DaemonSet", {"workloads": {"stable": {"name": "s"}, "canary": {"kind": "DaemonSet", "name": "c"}}, "scale": {"canary": 1}}, "spec", "drop scale"),
+    ("replicas of another group", {"workloads": {"stable": {"name": "s"}, "canary": KRUISE}, "scale": {"canary": 1}}, "spec", "drop scale"),
+    ("configs without workloads", {"workloads": None, "revision": CONFIGS}, "spec", "so it needs workloads"),
+    ("Copy with configs", {"revision": CONFIGS, "promotion": "Copy"}, "spec", "would reach stable without a run"),
+    ("one workload of another group for both", {"workloads": {"stable": KRUISE, "canary": {**KRUISE, "apiVersion": "apps.kruise.io/v1beta1"}}}, "spec", "a canary needs its own"),
+    ("one workload for both, said twice", {"workloads": {"stable": {"name": "s"}, "canary": {"apiVersion": "apps/v1", "name": "s"}}}, "spec", "a canary needs its own"),
     ("one workload for both", {"workloads": {"stable": {"name": "s"}, "canary": {"name": "s"}}}, "spec", "a canary needs its own"),
     ("two checks of one name", {"checks": [CHECK, CHECK]}, "spec", "two checks have the same name"),
     ("one template twice", {"checks": [FROM_TEMPLATE, FROM_TEMPLATE]}, "spec", "two checks have the same name"),

@@ -40,6 +40,36 @@ def test_the_defaults() -> None:
     assert found.routes[0].kind == "HTTPRoute"
 
 
+FOREIGN = {"apiVersion": "apps.kruise.io/v1alpha1", "kind": "CloneSet", "name": "c"}
+CONFIGS = {"includes": ["configs"]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "promotion", "comparable"),
+    [
+        ({}, Promotion.COPY, True),
+        ({"workloads": {"stable": {"name": "s"}, "canary": {"kind": "DaemonSet", "name": "s"}}}, Promotion.COPY, True),
+        ({"workloads": {"stable": {"name": "s"}, "canary": FOREIGN}}, Promotion.AWAIT, False),
+        ({"workloads": {"stable": {**FOREIGN, "name": "s"}, "canary": FOREIGN}}, Promotion.AWAIT, True),
+        ({"revision": CONFIGS}, Promotion.AWAIT, True),
+        ({"revision": {}}, Promotion.COPY, True),
+    ],
+)
+def test_what_is_only_read_is_not_copied_to(changes: dict[str, Any], promotion: Promotion, comparable: bool) -> None:
+    """Nor is what names configs that count: then stable is awaited. Revisions are compared where one pod spec has one."""
+    found = spec(**changes)
+    assert found.workloads is not None
+    assert (found.promotion_mode, found.workloads.comparable) == (promotion, comparable)
+
+
+def test_the_plan_of_deployments_is_what_it_was() -> None:
+    """What the plan of a run with Deployments comes to is what it came to before workloads had other kinds."""
+    plan = {**SPEC, "steps": [{"weight": 10}], "stable": {"service": "s", "port": 80}}
+    refs = {"stable": {"name": "stable"}, "canary": {"kind": "Deployment", "name": "canary"}}
+    assert RolloutSpec.model_validate({**plan, "workloads": refs}).plan_hash() == "1020c33d2c"
+    assert RolloutSpec.model_validate({**plan, "workloads": None}).plan_hash() == "7cf87c1c3f"
+
+
 def test_the_defaults_without_workloads() -> None:
     """Without workloads nobody sees revisions: started by hand, ended by hand."""
     found = spec(workloads=None)
@@ -137,6 +167,12 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("an unknown policy", {"checks": [{"name": "a", "onNoData": "Maybe"}]}, "checks.0.onNoData"),
     ("a negative failureLimit", {"checks": [{"name": "a", "failureLimit": -1}]}, "checks.0.failureLimit"),
     ("17 checks", {"checks": [{"name": f"c{n}"} for n in range(17)]}, "checks"),
+    (
+        "a kind of another group without it",
+        {"workloads": {"stable": {"name": "s"}, "canary": {"kind": "CloneSet", "name": "c"}}},
+        "workloads.canary",
+    ),
+    ("a revision of something", {"revision": {"includes": ["images"]}}, "revision.includes.0"),
     ("only one workload", {"workloads": {"stable": {"name": "s"}}}, "workloads.canary"),
     (
         "an address that is none",
@@ -175,6 +211,8 @@ BOUND = [
     ({"routes": [{"name": "other"}]}, True),
     ({"canary": {"service": "c2", "port": 80}}, True),
     ({"workloads": {"stable": {"name": "a"}, "canary": {"name": "b"}}}, True),
+    ({"workloads": {"stable": {"name": "s"}, "canary": {"kind": "StatefulSet", "name": "c"}}}, True),
+    ({"workloads": {"stable": {"kind": "Deployment", "name": "s"}, "canary": {"name": "c"}}}, False),
     ({"checks": None}, False),
     ({"onFailure": "Pause"}, False),
     ({"paused": True}, False),

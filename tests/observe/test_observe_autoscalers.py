@@ -9,11 +9,12 @@ from observe_kit import TEAM, deployment, facts_of, furnished, meta, rollout
 
 from canary.decide.reasons import CONFLICTING_ROLLOUT
 from canary.observe.autoscalers import Autoscalers
-from canary.observe.objects import workload_view
 from canary.observe.store import Store
+from canary.observe.workloads import WorkloadKey, workload_view
 
 SHOP = (TEAM, "shop")
 HPA, KEDA = "HorizontalPodAutoscaler", "ScaledObject"
+CANARY = WorkloadKey("Deployment", TEAM, "canary")
 SCALE = {"canary": "MatchShare"}
 
 
@@ -34,29 +35,41 @@ def ref(name: str = "canary", kind: str | None = "Deployment", group: str | None
         (ref(kind=None, group=None), "canary"),
         (ref(kind="StatefulSet"), ""),
         (ref(group="argoproj.io/v1alpha1"), ""),
+        (ref(""), ""),
         ("canary", ""),
         (None, ""),
     ],
 )
 def test_what_targets_a_deployment(target: Any, found: str) -> None:
-    """A ScaledObject that names no kind means one; what else an autoscaler may target is not ours."""
+    """A ScaledObject that names no kind means one; a workload of another kind with that name is another workload."""
     known = Autoscalers()
     known.put(KEDA, scaler(target))
-    assert known.of(TEAM, "canary") == (f"{KEDA} auto" if found else "")
-    assert known.of("elsewhere", "canary") == ""
+    assert known.of(CANARY) == (f"{KEDA} auto" if found else "")
+    assert known.of(CANARY._replace(namespace="elsewhere")) == ""
+
+
+def test_what_targets_another_kind() -> None:
+    """It is known by its kind and group, as a Rollout names it."""
+    known = Autoscalers()
+    known.put(HPA, scaler(ref(kind="StatefulSet")))
+    assert known.of(CANARY._replace(kind="StatefulSet")) == f"{HPA} auto"
+    assert known.put(HPA, scaler(ref(kind="Rollout", group="argoproj.io/v1alpha1"))) == {
+        CANARY._replace(kind="StatefulSet"),
+        CANARY._replace(kind="Rollout.argoproj.io"),
+    }
 
 
 def test_an_autoscaler_that_changes_its_target_is_news_for_both() -> None:
     """And one that goes is for the last."""
     known = Autoscalers()
-    assert known.put(HPA, scaler(ref())) == {(TEAM, "canary")}
+    assert known.put(HPA, scaler(ref())) == {CANARY}
     assert known.put(HPA, scaler(ref())) == set()
-    assert known.put(HPA, scaler(ref("other"))) == {(TEAM, "canary"), (TEAM, "other")}
-    assert known.drop(HPA, (TEAM, "auto")) == {(TEAM, "other")}
+    assert known.put(HPA, scaler(ref("other"))) == {CANARY, CANARY._replace(name="other")}
+    assert known.drop(HPA, (TEAM, "auto")) == {CANARY._replace(name="other")}
     assert known.drop(HPA, (TEAM, "auto")) == set()
     known.put(HPA, scaler(ref()))
     known.forget(HPA, None)
-    assert known.of(TEAM, "canary") == ""
+    assert known.of(CANARY) == ""
 
 
 def test_known_is_what_all_kinds_are() -> None:

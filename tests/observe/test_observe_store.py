@@ -4,8 +4,9 @@ import pytest
 from observe_kit import TEAM, deployment, meta, rollout, route, template
 
 from canary.model.rollout import RouteKind
-from canary.observe.objects import Recent, known, request_of, revision, slim, workload_view
+from canary.observe.objects import Recent, known, request_of, slim
 from canary.observe.store import Store
+from canary.observe.workloads import WorkloadKey, revision, workload_view
 from canary.routes.key import RouteKey
 
 SHOP = (TEAM, "shop")
@@ -46,7 +47,7 @@ def test_news_that_is_old_changes_nothing() -> None:
     assert store.put_rollout(rollout(version=2))
     store.put_workload(deployment("canary", "shop:2", version=9))
     assert store.put_workload(deployment("canary", "shop:1", version=8)) == set()
-    assert store.workloads[TEAM, "canary"].view.revision == revision(deployment("canary", "shop:2"))
+    assert store.workloads["Deployment", TEAM, "canary"].view.revision == revision(deployment("canary", "shop:2"))
 
 
 @pytest.mark.parametrize(
@@ -86,7 +87,7 @@ def test_the_end_of_another_object_takes_nothing_away() -> None:
     store.put_template("CheckTemplate", template())
     assert not store.drop_rollout(SHOP, "uid-of-old")
     assert store.drop_route(ROUTE, "uid-of-old") == set()
-    assert store.drop_workload((TEAM, "canary"), "uid-of-old") == set()
+    assert store.drop_workload(WorkloadKey("Deployment", TEAM, "canary"), "uid-of-old") == set()
     assert store.drop_template("CheckTemplate", (TEAM, "latency"), "uid-of-old") == set()
     assert store.rollouts
     assert store.routes
@@ -230,11 +231,17 @@ def test_what_is_known_of_replicas_alone_gives_way_to_the_whole_of_that_version(
     whole = deployment("canary", version=2)
     whole["spec"]["replicas"] = 3
     scale = {"metadata": whole["metadata"], "spec": {"replicas": 3}}
-    store.put_scale((TEAM, "canary"), scale, ours=True)
-    assert (store.workloads[TEAM, "canary"].view.replicas, store.workloads[TEAM, "canary"].view.scaled) == (3, True)
+    store.put_scale(WorkloadKey("Deployment", TEAM, "canary"), scale, ours=True)
+    assert (
+        store.workloads["Deployment", TEAM, "canary"].view.replicas,
+        store.workloads["Deployment", TEAM, "canary"].view.scaled,
+    ) == (3, True)
     store.put_workload(deployment("canary"))
-    assert store.workloads[TEAM, "canary"].view.scaled, "an older one says nothing"
+    assert store.workloads["Deployment", TEAM, "canary"].view.scaled, "an older one says nothing"
     store.put_workload(whole, answer=True)
-    assert (store.workloads[TEAM, "canary"].view.replicas, store.workloads[TEAM, "canary"].view.scaled) == (3, False)
-    store.put_scale((TEAM, "canary"), scale, ours=True)
-    assert not store.workloads[TEAM, "canary"].view.scaled, "the whole is not taken in part again"
+    assert (
+        store.workloads["Deployment", TEAM, "canary"].view.replicas,
+        store.workloads["Deployment", TEAM, "canary"].view.scaled,
+    ) == (3, False)
+    store.put_scale(WorkloadKey("Deployment", TEAM, "canary"), scale, ours=True)
+    assert not store.workloads["Deployment", TEAM, "canary"].view.scaled, "the whole is not taken in part again"

@@ -24,7 +24,7 @@ from canary.model.status import (
     WorkloadsStatus,
     WorkloadStatus,
 )
-from canary.observe.objects import images, workload_view
+from canary.observe.workloads import images, workload_view
 from canary.routes.acceptance import Acceptance
 from canary.routes.key import RouteKey
 from canary.routes.pair import Backend, Pair, Weights

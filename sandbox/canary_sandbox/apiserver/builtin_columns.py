@@ -105,6 +105,11 @@ def _slice_ports(doc: Json) -> str:
     return ",".join(str(port.get("port", "*")) for port in doc.get("ports") or ()) or "<unset>"
 
 
+def _counts(*columns: str) -> tuple[Column, ...]:
+    """Columns of numbers: of each its name and the path to it."""
+    return tuple(_column(name, _path(path, 0), "integer") for name, path in map(str.split, columns))
+
+
 _WORKLOAD_WIDE = (
     _column("Containers", lambda doc: _containers(doc, "name"), priority=1),
     _column("Images", lambda doc: _containers(doc, "image"), priority=1),
@@ -153,19 +158,18 @@ NODE = (NAME, _column("Status", _ready_node), AGE, _column("Version", _path("sta
 DEPLOYMENT = (
     NAME,
     _column("Ready", lambda doc: f"{_at(doc, 'status.readyReplicas', 0)}/{_at(doc, 'spec.replicas', 0)}"),
-    _column("Up-to-date", _path("status.updatedReplicas", 0), "integer"),
-    _column("Available", _path("status.availableReplicas", 0), "integer"),
+    *_counts("Up-to-date status.updatedReplicas", "Available status.availableReplicas"),
     AGE,
     *_WORKLOAD_WIDE,
 )
-REPLICA_SET = (
-    NAME,
-    _column("Desired", _path("spec.replicas", 0), "integer"),
-    _column("Current", _path("status.replicas", 0), "integer"),
-    _column("Ready", _path("status.readyReplicas", 0), "integer"),
-    AGE,
-    *_WORKLOAD_WIDE,
+_IN_SET = _counts("Desired spec.replicas", "Current status.replicas", "Ready status.readyReplicas")
+REPLICA_SET = (NAME, *_IN_SET, AGE, *_WORKLOAD_WIDE)
+STATEFUL_SET = (*DEPLOYMENT[:2], AGE, *_WORKLOAD_WIDE[:2])
+_ON_NODES = _counts(
+    *("Desired status.desiredNumberScheduled", "Current status.currentNumberScheduled", "Ready status.numberReady"),
+    *("Up-to-date status.updatedNumberScheduled", "Available status.numberAvailable"),
 )
+DAEMON_SET = (NAME, *_ON_NODES, AGE, *_WORKLOAD_WIDE)
 ENDPOINT_SLICE = (
     NAME,
     _column("AddressType", _path("addressType")),
@@ -173,13 +177,9 @@ ENDPOINT_SLICE = (
     _column("Endpoints", _slice_addresses),
     AGE,
 )
-POD_DISRUPTION_BUDGET = (
-    NAME,
-    _column("Min Available", _path("spec.minAvailable", "N/A")),
-    _column("Max Unavailable", _path("spec.maxUnavailable", "N/A")),
-    _column("Allowed Disruptions", _path("status.disruptionsAllowed", 0), "integer"),
-    AGE,
-)
+_BUDGET = {"Min Available": "spec.minAvailable", "Max Unavailable": "spec.maxUnavailable"}
+_ALLOWED = _column("Allowed Disruptions", _path("status.disruptionsAllowed", 0), "integer")
+POD_DISRUPTION_BUDGET = (NAME, *(_column(name, _path(at, "N/A")) for name, at in _BUDGET.items()), _ALLOWED, AGE)
 HORIZONTAL_POD_AUTOSCALER = (
     NAME,
     _column("Reference", _path("spec.scaleTargetRef.name", "")),
@@ -188,13 +188,6 @@ HORIZONTAL_POD_AUTOSCALER = (
     _column("Replicas", _path("status.currentReplicas", 0), "integer"),
     AGE,
 )
-NETWORK_POLICY = (
-    NAME,
-    _column("Pod-Selector", lambda doc: _map(_at(doc, "spec.podSelector.matchLabels", {}))),
-    AGE,
-)
+NETWORK_POLICY = (NAME, _column("Pod-Selector", lambda doc: _map(_at(doc, "spec.podSelector.matchLabels", {}))), AGE)
 LEASE = (NAME, _column("Holder", _path("spec.holderIdentity")), AGE)
-CRD = (
-    NAME,
-    Column("Created At", "string", path=".metadata.creationTimestamp"),
-)
+CRD = (NAME, Column("Created At", "string", path=".metadata.creationTimestamp"))

@@ -209,15 +209,16 @@ TEMPLATE = obj(metadata=METADATA, spec=POD_SPEC)
 _REPLICAS: Json = {**INTEGER, "minimum": 0, "default": 1}
 _ROLLING = obj(maxSurge=INT_OR_STRING, maxUnavailable=INT_OR_STRING)
 _STRATEGY = obj(type=enum("RollingUpdate", "Recreate", default="RollingUpdate"), rollingUpdate=_ROLLING)
+_EVERY: Json = {
+    "selector": SELECTOR, "template": TEMPLATE, "minReadySeconds": {**INTEGER, "minimum": 0},
+    "revisionHistoryLimit": {**INTEGER, "default": 10},
+}  # fmt: skip
 DEPLOYMENT = root(
     spec=obj(
         "selector template",
+        **_EVERY,
         replicas=_REPLICAS,
-        selector=SELECTOR,
-        template=TEMPLATE,
         strategy=given({}, _STRATEGY),
-        minReadySeconds={**INTEGER, "minimum": 0},
-        revisionHistoryLimit={**INTEGER, "default": 10},
         progressDeadlineSeconds={**INTEGER, "default": 600},
         paused=BOOLEAN,
     ),
@@ -238,6 +239,20 @@ REPLICA_SET = root(
         conditions=CONDITIONS,
     ),
 )
+_UPDATES = given({}, obj(type=enum("RollingUpdate", "OnDelete", default="RollingUpdate"), rollingUpdate=OPEN))
+_SEEN: Json = {"observedGeneration": INT64, "conditions": CONDITIONS, "collisionCount": INTEGER}
+STATEFUL_SET = root(
+    spec=obj("selector template", **_EVERY, replicas=_REPLICAS, serviceName=STRING, volumeClaimTemplates=OPENS,
+             podManagementPolicy=enum("OrderedReady", "Parallel", default="OrderedReady"), updateStrategy=_UPDATES,
+             **opens("persistentVolumeClaimRetentionPolicy ordinals")),
+    status=obj(**_SEEN, **strings("currentRevision updateRevision"),
+               **integers("replicas readyReplicas currentReplicas updatedReplicas availableReplicas")),
+)  # fmt: skip
+DAEMON_SET = root(
+    spec=obj("selector template", **_EVERY, updateStrategy=_UPDATES),
+    status=obj(**_SEEN, **integers("currentNumberScheduled numberMisscheduled desiredNumberScheduled numberReady "
+                                   "updatedNumberScheduled numberAvailable numberUnavailable")),
+)  # fmt: skip
 _JOB_TIMES = dict.fromkeys(("startTime", "completionTime"), TIME)
 JOB = root(
     spec=obj(
@@ -306,8 +321,8 @@ ENDPOINTS = root(
             addresses=arr(ADDRESS),
             notReadyAddresses=arr(ADDRESS),
             ports=arr(obj("port", port=PORT, protocol=PROTOCOL, **strings("name appProtocol"))),
-        ),
-    ),
+        )
+    )
 )
 NODE = root(spec=OPEN, status=OPEN)
 ENDPOINT_SLICE = root(
@@ -334,7 +349,7 @@ LEASE = root(
         leaseTransitions={**INTEGER, "minimum": 0},
         acquireTime=MICRO_TIME,
         renewTime=MICRO_TIME,
-    ),
+    )
 )
 POD_DISRUPTION_BUDGET = root(
     spec=obj(
@@ -366,11 +381,7 @@ HORIZONTAL_POD_AUTOSCALER = root(
     ),
 )
 _PEERS = arr(
-    obj(
-        podSelector=SELECTOR,
-        namespaceSelector=SELECTOR,
-        ipBlock=obj("cidr", cidr=STRING, **{"except": STRINGS}),
-    )
+    obj(podSelector=SELECTOR, namespaceSelector=SELECTOR, ipBlock=obj("cidr", cidr=STRING, **{"except": STRINGS}))
 )
 _POLICY_PORTS = arr(obj(protocol=PROTOCOL, port=INT_OR_STRING, endPort=PORT))
 NETWORK_POLICY = root(
@@ -379,7 +390,7 @@ NETWORK_POLICY = root(
         ingress=arr(obj(**{"from": _PEERS, "ports": _POLICY_PORTS})),
         egress=arr(obj(to=_PEERS, ports=_POLICY_PORTS)),
         policyTypes=arr(enum("Ingress", "Egress")),
-    ),
+    )
 )
 _RULE = obj("verbs", **dict.fromkeys(("verbs", "apiGroups", "resources", "resourceNames", "nonResourceURLs"), STRINGS))
 ROLE = root(rules=arr(_RULE))
@@ -403,11 +414,10 @@ CRD = root(
                 **booleans("served storage deprecated"),
                 schema=obj(openAPIV3Schema=OPEN),
                 subresources=obj(
-                    status=OPEN,
-                    scale=obj(**strings("specReplicasPath statusReplicasPath labelSelectorPath")),
+                    status=OPEN, scale=obj(**strings("specReplicasPath statusReplicasPath labelSelectorPath"))
                 ),
                 additionalPrinterColumns=arr(
-                    obj("name type jsonPath", **strings("name type jsonPath format description"), priority=INTEGER),
+                    obj("name type jsonPath", **strings("name type jsonPath format description"), priority=INTEGER)
                 ),
                 selectableFields=arr(obj("jsonPath", jsonPath=STRING)),
             ),

@@ -20,10 +20,9 @@ _ZERO_EVENT: Json = {
     "involvedObject": {}, "source": {}, "reportingComponent": "", "reportingInstance": "",
     "eventTime": None, "firstTimestamp": None, "lastTimestamp": None,
 }  # fmt: skip
-_ZERO_WORKLOAD: Json = {
-    "spec": {"template": {"metadata": {}, "spec": {"containers": []}}, "strategy": {}},
-    "status": {},
-}
+_ZERO_TEMPLATE: Json = {"metadata": {}, "spec": {"containers": []}}
+_ZERO_WORKLOAD: Json = {"spec": {"template": _ZERO_TEMPLATE, "strategy": {}}, "status": {}}
+_ZERO_SET: Json = {"spec": {"template": _ZERO_TEMPLATE, "updateStrategy": {}}, "status": {}}
 SERVICE_NETWORK = ipaddress.ip_network("127.96.0.0/16")
 """Where ClusterIPs come from: loopback, so that they work on any Linux machine as they are."""
 
@@ -32,6 +31,8 @@ def resources(allocate_ip: Callable[[], str]) -> tuple[Resource, ...]:
     """Every built-in resource; `allocate_ip` returns a free ClusterIP."""
     core = _Group("", "v1")
     apps = _Group("apps", "v1")
+    runs_pods: Json = {"status": True, "categories": ("all",), "generation": True, "check": _check_workload,
+                       "default": _default_deployment}  # fmt: skip
     return (
         core.resource("namespaces", "Namespace", schemas.NAMESPACE, namespaced=False, status=True,
                       short_names=("ns",), name_rule=names.label, columns=columns.NAMESPACE,
@@ -61,12 +62,14 @@ def resources(allocate_ip: Callable[[], str]) -> tuple[Resource, ...]:
         core.resource("endpoints", "Endpoints", schemas.ENDPOINTS, short_names=("ep",), columns=columns.ENDPOINTS),
         core.resource("nodes", "Node", schemas.NODE, namespaced=False, status=True, short_names=("no",),
                       columns=columns.NODE, fields=frozenset({"spec.unschedulable"}), zero={"spec": {}, "status": {}}),
-        apps.resource("deployments", "Deployment", schemas.DEPLOYMENT, status=True, short_names=("deploy",),
-                      categories=("all",), scale=Scale(), generation=True, columns=columns.DEPLOYMENT,
-                      check=_check_workload, default=_default_deployment, zero=_ZERO_WORKLOAD),
-        apps.resource("replicasets", "ReplicaSet", schemas.REPLICA_SET, status=True, short_names=("rs",),
-                      categories=("all",), scale=Scale(), generation=True, columns=columns.REPLICA_SET,
-                      check=_check_workload, default=_default_deployment, zero=_ZERO_WORKLOAD),
+        apps.resource("deployments", "Deployment", schemas.DEPLOYMENT, short_names=("deploy",), scale=Scale(),
+                      columns=columns.DEPLOYMENT, zero=_ZERO_WORKLOAD, **runs_pods),
+        apps.resource("replicasets", "ReplicaSet", schemas.REPLICA_SET, short_names=("rs",), scale=Scale(),
+                      columns=columns.REPLICA_SET, zero=_ZERO_WORKLOAD, **runs_pods),
+        apps.resource("statefulsets", "StatefulSet", schemas.STATEFUL_SET, short_names=("sts",), scale=Scale(),
+                      columns=columns.STATEFUL_SET, zero=_ZERO_SET, **runs_pods),
+        apps.resource("daemonsets", "DaemonSet", schemas.DAEMON_SET, short_names=("ds",),
+                      columns=columns.DAEMON_SET, zero=_ZERO_SET, **runs_pods),
         _Group("batch", "v1").resource("jobs", "Job", schemas.JOB, status=True, categories=("all",), generation=True,
                                        check=_check_job, zero={"spec": {}, "status": {}}),
         _Group("discovery.k8s.io", "v1").resource("endpointslices", "EndpointSlice", schemas.ENDPOINT_SLICE,

@@ -61,13 +61,7 @@ def resource_list(registry: Registry, name: str, version: str) -> Json | None:
     """The APIResourceList of a group version, None when it is not served."""
     listed = [entry for resource in registry.members(name, version) for entry in _resource(resource)]
     listed += [
-        {
-            "name": plural,
-            "singularName": kind.lower(),
-            "namespaced": False,
-            "kind": kind,
-            "verbs": ["create"],
-        }
+        {"name": plural, "singularName": kind.lower(), "namespaced": False, "kind": kind, "verbs": ["create"]}
         for (known, served, plural), kind in REVIEWS.items()
         if (known, served) == (name, version)
     ]
@@ -101,11 +95,7 @@ def _nested(group: str, version: str, listed: list[Json]) -> list[Json]:
     result: dict[str, Json] = {}
     for entry in listed:
         plural, _, subresource = entry["name"].partition("/")
-        kind = {
-            "group": entry.get("group", group),
-            "version": entry.get("version", version),
-            "kind": entry["kind"],
-        }
+        kind = {"group": entry.get("group", group), "version": entry.get("version", version), "kind": entry["kind"]}
         if subresource:
             found = {"subresource": subresource, "responseKind": kind, "verbs": entry["verbs"]}
             result[plural].setdefault("subresources", []).append(found)

@@ -49,10 +49,7 @@ def _gvk(resource: Resource) -> Json:
 
 
 _META: Json = {
-    "apiVersion": {
-        "type": "string",
-        "description": "The version of the schema of this object, with its group.",
-    },
+    "apiVersion": {"type": "string", "description": "The version of the schema of this object, with its group."},
     "kind": {"type": "string", "description": "The kind of this object, in CamelCase."},
 }
 

@@ -142,6 +142,35 @@ async def test_builtin_deployments_count_generations_too(client: Client) -> None
     assert (await client("GET", f"{DEPLOYMENTS}/shop")).body["spec"]["replicas"] == 4
 
 
+async def test_sets_of_pods_are_kept_and_nothing_runs_them(client: Client) -> None:
+    """StatefulSets and DaemonSets: generations, statuses as their controllers write them, and what has a scale subresource."""
+    counts = {"replicas": 1, "updatedReplicas": 1, "readyReplicas": 1, "availableReplicas": 1}
+    said: dict[str, dict[str, Any]] = {
+        "StatefulSet": {"observedGeneration": 1, "currentRevision": "a", "updateRevision": "b", **counts},
+        "DaemonSet": {
+            **dict.fromkeys(("currentNumberScheduled", "desiredNumberScheduled", "updatedNumberScheduled"), 2),
+            "observedGeneration": 1,
+            "numberReady": 2,
+            "numberMisscheduled": 0,
+        },
+    }
+    for kind, status in said.items():
+        path = f"/apis/apps/v1/namespaces/OWN/{kind.lower()}s"
+        made = await client("POST", path, {**deployment(), "kind": kind})
+        assert (made.code, made.body["metadata"]["generation"]) == (201, 1), made.body
+        assert made.body["spec"]["updateStrategy"]["type"] == "RollingUpdate"
+        told = await client("PATCH", f"{path}/shop/status", {"status": status}, patch="merge")
+        assert status.items() <= told.body["status"].items(), told.body
+        assert told.body["metadata"]["generation"] == 1
+        image = {"spec": {"template": {"spec": {"containers": [{"name": "shop", "image": "shop:2"}]}}}}
+        changed = (await client("PATCH", f"{path}/shop", image, patch="strategic-merge")).body
+        assert changed["metadata"]["generation"] == 2
+        wrong = await client("PATCH", f"{path}/shop", {"spec": {"updateStrategy": {"type": "Recreate"}}}, patch="merge")
+        assert wrong.code == 422
+        scaled = await client("PATCH", f"{path}/shop/scale", {"spec": {"replicas": 4}}, patch="merge")
+        assert scaled.code == (200 if kind == "StatefulSet" else 404)
+
+
 async def test_an_environment_variable_keeps_no_empty_value(client: Client) -> None:
     """Said as "" or not said is the same, and a list without any variable is none."""
     doc = deployment()

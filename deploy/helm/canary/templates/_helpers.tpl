@@ -91,7 +91,7 @@ app.kubernetes.io/component: controller
   resources: [services]
   verbs: [list, watch]
 - apiGroups: [apps]
-  resources: [deployments]
+  resources: {{ toJson .Values.rbac.workloads }}
   verbs: [list, watch]
 {{- end }}
 
@@ -139,14 +139,16 @@ app.kubernetes.io/component: controller
 
 {{- define "canary.rules.workloads" -}}
 - apiGroups: [apps]
-  resources: [deployments]
+  resources: {{ toJson .Values.rbac.workloads }}
   verbs: [get, patch]
 {{- end }}
 
 {{- define "canary.rules.scaling" -}}
+{{- if ne (include "canary.scaled" .) "[]" }}
 - apiGroups: [apps]
-  resources: [deployments/scale]
+  resources: {{ include "canary.scaled" . }}
   verbs: [get, patch]
+{{- end }}
 - apiGroups: [autoscaling]
   resources: [horizontalpodautoscalers]
   verbs: [list, watch]
@@ -185,6 +187,26 @@ app.kubernetes.io/component: controller
   verbs: [list]
 - apiGroups: [""]
   resources: [serviceaccounts]
+  verbs: [get]
+{{- end }}
+
+{{- define "canary.scaled" -}}
+{{- $found := list }}
+{{- range .Values.rbac.workloads }}{{ if ne . "daemonsets" }}{{ $found = append $found (printf "%s/scale" .) }}{{ end }}{{ end }}
+{{- toJson $found }}
+{{- end }}
+
+{{- define "canary.rules.foreignWorkloads" -}}
+{{- range .Values.rbac.foreignWorkloads }}
+- apiGroups: [{{ .group }}]
+  resources: {{ toJson .resources }}
+  verbs: [list, watch]
+{{- end }}
+{{- end }}
+
+{{- define "canary.rules.configs" -}}
+- apiGroups: [""]
+  resources: [configmaps]
   verbs: [get]
 {{- end }}
 
