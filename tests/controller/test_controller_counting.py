@@ -321,6 +321,24 @@ async def test_native_histograms_are_counted_at_one_edge() -> None:
     assert found.edges == {0.3: 0.304437021}
 
 
+async def test_a_native_histogram_that_restarts_with_finer_buckets_counts_from_nothing() -> None:
+    """At the edge of before, which it has, too: what it has counted since is not lost."""
+    team, stable, canary = Watched(), Native(6), Native(2)
+    team.server.series.clear()
+    stable.observe(200)
+    canary.observe(*[302] * 50)
+    for _ in range(2):
+        tells(team.server, "s", stable)
+        tells(team.server, "c", canary)
+        found = await team.look()
+        canary.restart(schema=6)
+        canary.observe(200, 303, 305)
+        stable.observe(300.5, 303)
+    assert isinstance(found, Timed)
+    assert (found.canary, found.canary_within, found.stable, found.stable_within) == (3, {0.3: 2}, 2, {0.3: 2})
+    assert found.edges == {0.3: 0.304437021}
+
+
 async def test_a_bound_that_native_histograms_cannot_count_at_is_named_with_the_side() -> None:
     """As a bucket that is missing is."""
     team, coarse = Watched(), Native(0)
