@@ -108,7 +108,7 @@ class History:
             raise HistoryError(
                 f"the query returned a native histogram that {error} (asked for {_short(query)})"
             ) from error
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+        except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
             words = "the query returned series without plain numbers"
             raise HistoryError(f"{words} (asked for {_short(query)})") from error
 

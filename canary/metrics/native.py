@@ -33,7 +33,7 @@ def native(told: Any) -> NativeHistogram:
     try:
         count = float(told["count"])
         buckets = [(rule, float(low), float(high), float(held)) for rule, low, high, held in told.get("buckets") or ()]
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise NoHistogram("has no count, or buckets that are none") from error
     lower, upper, within = array("d"), array("d"), array("d")
     end, whole = -inf, 0.0

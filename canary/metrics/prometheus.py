@@ -271,7 +271,7 @@ class _Backend:
         except NoHistogram as error:
             message = f"the query returned a native histogram that {error}"
             return Malformed(now, "UnexpectedResult", message, query.text)
-        except (KeyError, TypeError, ValueError, IndexError):
+        except (KeyError, TypeError, ValueError, IndexError, OverflowError):  # an integer of 400 digits
             message = "the query returned series without a plain number"
             return Malformed(now, "UnexpectedResult", message, query.text)
         message = f"the query returned a {kind or 'result of unknown type'}, not an instant vector or a scalar"
@@ -279,7 +279,7 @@ class _Backend:
 
 
 def _series(one: Any) -> Series:
-    """Raises NoHistogram; KeyError, TypeError, ValueError, IndexError: it has neither a number nor a histogram."""
+    """Raises NoHistogram; KeyError, TypeError, ValueError, IndexError, OverflowError: it has neither a number nor a histogram."""
     if "histogram" not in one:
         return one["metric"], float(one["value"][1])
     if "value" in one:

@@ -123,6 +123,7 @@ async def test_one_that_says_nothing_is_given_up(server: Ranges) -> None:
         (lambda _: success("matrix", [{"metric": {}, "histograms": []}]), "plain numbers"),
         (lambda _: success("matrix", [{"metric": {}, "values": [[BEGIN, "5"], "x"]}]), "plain numbers"),
         (lambda _: success("matrix", [{"metric": {}, "values": [[BEGIN + 10**9, "5"]]}]), "plain numbers"),
+        (lambda _: success("matrix", [{"metric": {}, "values": [[BEGIN, 10**400]]}]), "plain numbers"),
         (lambda _: success("matrix", [{"metric": {}, "values": [[BEGIN - 10, "5"]]}]), "plain numbers"),
     ],
 )

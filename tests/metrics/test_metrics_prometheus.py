@@ -52,6 +52,8 @@ async def test_scalar(prometheus, provider) -> None:
         ("vector", [{"metric": {}, "histogram": [1]}], "without a plain number"),
         ("vector", [{"metric": {}, "value": [1, "five"]}], "without a plain number"),
         ("vector", 5, "without a plain number"),
+        ("vector", [{"metric": {}, "value": [1, 10**400]}], "without a plain number"),
+        ("scalar", [1, 10**400], "without a plain number"),
     ],
 )
 async def test_results_that_are_no_measurement(prometheus, provider, kind: str, result: Any, words: str) -> None:
@@ -524,6 +526,8 @@ async def test_native_histograms_come_with_their_buckets(prometheus, provider) -
         (told(5), "has no count, or buckets that are none"),
         (told(count=None), "has no count, or buckets that are none"),
         (told(count="NaN"), "counts nan"),
+        (told(count=10**400), "has no count, or buckets that are none"),
+        (told([0, "1", "2", 10**400]), "has no count, or buckets that are none"),
         (told([4, "1", "2", "3"]), "has a bucket from 1 to 2"),
         (told(["x", "1", "2", "3"]), "has a bucket from 1 to 2"),
         (told([[], "1", "2", "3"]), "has a bucket from 1 to 2"),
