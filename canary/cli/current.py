@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from canary.checks.judges.counters import Snapshot
+from canary.checks.judges.buckets import Told
+from canary.checks.judges.counters import Snapshot, plain
 from canary.checks.judges.slower import Slower
 from canary.checks.queries import BACKENDS, Backend, check_query
 from canary.checks.resolve import ResolvedCheck
@@ -18,7 +19,7 @@ from canary.cli.rehearsal import Prometheus, Subject, spoken
 from canary.errors import RenderError
 from canary.metrics.port import Query
 from canary.metrics.prometheus import PrometheusProvider
-from canary.model.measurement import Labels, Malformed, NoData, Queued, Sample, Unreachable
+from canary.model.measurement import Malformed, NoData, Queued, Sample, Unreachable
 from canary.rehearse.drawing import Traffic
 from canary.rehearse.measured import READINGS, Reading, Timings, timings_of, traffic_of
 
@@ -84,7 +85,7 @@ async def _traffic(provider: PrometheusProvider, subject: Subject, check: Resolv
     now = await _ask(provider, "time()", None)
     if now is None:
         raise _Silent("the Prometheus does not say what time it is")
-    end = next(iter(now.values()))
+    end = next(iter(plain(now).values()))
     moments = [end - back + back * number / (READINGS - 1) for number in range(READINGS)]
     series = [{key: await _ask(provider, text, at) or {} for key, text in sources.items()} for at in moments]
     each = list(zip(moments, series, strict=True))
@@ -104,17 +105,17 @@ async def _traffic(provider: PrometheusProvider, subject: Subject, check: Resolv
     return found
 
 
-def _snapshot(series: dict[tuple[Backend, str], dict[Labels, float]], backend: Backend) -> Snapshot:
-    return Snapshot(series[backend, "requests"], series[backend, "failures"])
+def _snapshot(series: dict[tuple[Backend, str], Told], backend: Backend) -> Snapshot:
+    return Snapshot(plain(series[backend, "requests"]), plain(series[backend, "failures"]))
 
 
-async def _ask(provider: PrometheusProvider, text: str, instant: float | None) -> dict[Labels, float] | None:
+async def _ask(provider: PrometheusProvider, text: str, instant: float | None) -> Told | None:
     """All series of an answer; None: there are none. Raises _Silent."""
     query = replace(Query(Source(text), timeout=TIMEOUT, many=True, counters=True), instant=instant)
     found = await provider.measure(query, datetime.now(UTC))
     match found:
         case Sample(vector=vector) if vector is not None:
-            return dict(vector.series)
+            return vector.series
         case NoData():
             return None
         case Unreachable() | Malformed() | Queued():

@@ -9,9 +9,9 @@ from typing import Protocol
 
 from canary.checks.judges import buckets
 from canary.checks.judges.against import Against
-from canary.checks.judges.buckets import NoBucket
+from canary.checks.judges.buckets import NoBucket, Told
 from canary.checks.judges.condition import Expression
-from canary.checks.judges.counters import Series, Snapshot, between
+from canary.checks.judges.counters import Snapshot, between, plain
 from canary.checks.judges.slower import Slower
 from canary.checks.judges.threshold import Bounds
 from canary.checks.queries import check_query
@@ -162,12 +162,12 @@ class _Reading:
     progress: Progress
     name: str
 
-    def vectors(self, source: Source) -> Iterator[dict[frozenset[tuple[str, str]], float]]:
+    def vectors(self, source: Source) -> Iterator[Told]:
         """What a source says at each instant."""
         grid = self.grid
         for number, vector in enumerate(self.history.vectors(source.text, grid.start, grid.step, grid.count), 1):
             self.progress.says(f"{self.name}, reading", number, grid.count)
-            yield dict(vector)
+            yield vector
 
 
 def _measured(reading: _Reading, subject: Subject, check: ResolvedCheck) -> tuple[list[Measurement], list[str]]:
@@ -191,7 +191,7 @@ def _compared(reading: _Reading, subject: Subject, check: ResolvedCheck) -> tupl
     source = check_query(check, subject.spec, subject.namespace, subject.name, weight=1, backend="stable")
     parts = [part for _, part in source.parts]
     sides: list[Counted | None] = []
-    before: tuple[Series, ...] = ()
+    before: tuple[Told, ...] = ()
     silent = 0
     for now in zip(*(reading.vectors(part) for part in parts), strict=True):
         try:
@@ -207,13 +207,11 @@ def _compared(reading: _Reading, subject: Subject, check: ResolvedCheck) -> tupl
     return sides, _gaps(check, parts[0], silent, len(sides))
 
 
-def _between(
-    check: ResolvedCheck, source: Source, before: tuple[Series, ...], now: tuple[Series, ...]
-) -> Counted | None:
+def _between(check: ResolvedCheck, source: Source, before: tuple[Told, ...], now: tuple[Told, ...]) -> Counted | None:
     """Raises ValueError: a counter that is none, or a histogram that lacks a bound."""
     if isinstance(source, Buckets) and isinstance(check.judge, Slower):
         return buckets.between(before[0], now[0], check.judge.bounds, source.unit, PODS)
-    return kept(between(Snapshot(*before), Snapshot(*now), PODS))
+    return kept(between(Snapshot(*map(plain, before)), Snapshot(*map(plain, now)), PODS))
 
 
 def _gaps(check: ResolvedCheck, source: Source, silent: int, whole: int) -> list[str]:

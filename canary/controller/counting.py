@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from canary.checks.judges import buckets
-from canary.checks.judges.buckets import NoBucket
-from canary.checks.judges.counters import SHRINKS, TARGET, Series, Side, Snapshot, between
+from canary.checks.judges.buckets import NoBucket, Told
+from canary.checks.judges.counters import SHRINKS, TARGET, Side, Snapshot, between, plain
 from canary.checks.queries import Backend
 from canary.checks.sources import Source
 from canary.checks.sources.buckets import Buckets
@@ -40,7 +40,7 @@ class _Reading:
 
     at: datetime
     instant: float
-    sides: Mapping[Backend, Mapping[str, Series]]
+    sides: Mapping[Backend, Mapping[str, Told]]
 
     @property
     def size(self) -> int:
@@ -84,7 +84,7 @@ class Counting:
                     else _between(before, found, source)
                 )
         except NoBucket as error:
-            return Malformed(now, "NoSuchBucket", str(error), text)
+            return Malformed(now, error.reason, str(error), text)
         except ValueError as error:
             self._before = None
             return Malformed(now, "NotACounter", str(error), text)
@@ -117,7 +117,7 @@ class Counting:
             return NoData(now, message="there are no requests of either backend")
         rest = [key for key in questions if key not in answers]
         answers |= zip(rest, await asyncio.gather(*(ask(questions[key], instant) for key in rest)), strict=True)
-        sides: dict[Backend, dict[str, Series]] = {"canary": {}, "stable": {}}
+        sides: dict[Backend, dict[str, Told]] = {"canary": {}, "stable": {}}
         for (backend, what), answer in answers.items():
             if isinstance(answer, Sample) and answer.vector is not None:
                 sides[backend][what] = answer.vector.series
@@ -154,12 +154,14 @@ def _between(before: _Reading, after: _Reading, source: Source) -> Compared | Ti
 def _timed(before: _Reading, after: _Reading, source: Buckets) -> Timed | None:
     """Raises NoBucket: a histogram lacks a bound; ValueError: a counter that is none."""
     found = []
+    whole = [reading.sides[side]["buckets"] for reading in (before, after) for side in _SIDES]
+    edges = buckets.edges(whole, source.bounds, source.unit)
     for side in _SIDES:
         old, new = before.sides[side]["buckets"], after.sides[side]["buckets"]
         try:
-            found.append(buckets.between(old, new, source.bounds, source.unit, PODS))
+            found.append(buckets.between(old, new, source.bounds, source.unit, PODS, edges))
         except NoBucket as error:
-            raise NoBucket(f"{side}: {error}") from error
+            raise type(error)(f"{side}: {error}") from error
     canary, stable = found
     if canary is None or stable is None:
         return None
@@ -171,6 +173,7 @@ def _timed(before: _Reading, after: _Reading, source: Buckets) -> Timed | None:
         canary_within=canary.within,
         stable_within=stable.within,
         query=source.text,
+        edges={bound: edge for bound, edge in edges.items() if edge != bound},
     )
 
 
@@ -196,7 +199,8 @@ def _compared(before: _Reading, after: _Reading, text: str) -> Compared | None:
 
 
 def _snapshot(reading: _Reading, side: Backend) -> Snapshot:
-    return Snapshot(reading.sides[side]["requests"], reading.sides[side]["failures"])
+    """Raises ValueError: a native histogram is no counter."""
+    return Snapshot(plain(reading.sides[side]["requests"]), plain(reading.sides[side]["failures"]))
 
 
 def _behind(before: Snapshot, after: Snapshot) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -170,7 +171,7 @@ def _folded(
         said = policy(check.settings.on_error, "NotACounter", str(error))
     else:
         evidence = evidence_gathered(evidence, rule.dumped(progress))
-        finding = rule.stands(progress)
+        finding = _noted(rule.stands(progress), rule.note(found))
         if finding.reason in TOO_EARLY and (found.at - settled).total_seconds() < check.settings.interval.seconds:
             # Who looks after a second has not looked in vain: within the first interval there may be more.
             return before.model_copy(update={"evidence": evidence}), told
@@ -178,6 +179,10 @@ def _folded(
     value = rule.ratio(progress)
     state = stated(check, said, before=before, measured_at=found.at, evidence=evidence, value=value, query=found.query)
     return state, told
+
+
+def _noted(finding: Finding, note: str) -> Finding:
+    return replace(finding, message=f"{finding.message}; {note}") if note else finding
 
 
 def _remembered(check: ResolvedCheck, rule: Against[Any], evidence: EvidenceStatus) -> tuple[Any, Told]:

@@ -16,10 +16,12 @@ import requests
 from canary.errors import HistoryError
 from canary.metrics.address import normalise
 from canary.metrics.credentials import Shown, Shows, withheld
+from canary.metrics.native import NoHistogram, native
 from canary.metrics.parsing import AnswerTooLarge
 from canary.metrics.prometheus import PROMETHEUS_READ, PrometheusApiClientException, PrometheusConnect, root_cause
 from canary.metrics.prometheus_session import BoundedSession
 from canary.model.measurement import Labels
+from canary.model.native import NativeHistogram
 
 MOST_POINTS = 2000
 """Instants in a piece at first; Prometheus answers at most 11,000 of each series."""
@@ -34,7 +36,7 @@ MAX_PARTS = 3_000_000
 TIMEOUT = 30.0
 """Seconds for a piece."""
 
-Vector = Mapping[Labels, float]
+Vector = Mapping[Labels, float | NativeHistogram]
 """All series of an instant, by their labels."""
 
 
@@ -83,7 +85,7 @@ class History:
             yield from found
             done += piece
 
-    def _piece(self, query: str, start: int, step: int, count: int) -> list[dict[Labels, float]]:
+    def _piece(self, query: str, start: int, step: int, count: int) -> list[dict[Labels, float | NativeHistogram]]:
         self._session.set_deadline(self._clock() + self._timeout)
         if self._credentials is not None:
             self._shown = self._credentials.show()
@@ -104,8 +106,12 @@ class History:
             raise HistoryError(f"{self.address} answered something that is no Prometheus result") from error
         try:
             return _by_instant(result, start, step, count)
-        except (KeyError, TypeError, ValueError, IndexError) as error:
-            words = "the query returned series without plain numbers (histograms?)"
+        except NoHistogram as error:
+            raise HistoryError(
+                f"the query returned a native histogram that {error} (asked for {_short(query)})"
+            ) from error
+        except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
+            words = "the query returned series without plain numbers"
             raise HistoryError(f"{words} (asked for {_short(query)})") from error
 
     def _refused(self, query: str) -> Exception:
@@ -126,16 +132,23 @@ class _TooMuch(Exception):
         self.by = by
 
 
-def _by_instant(result: Any, start: int, step: int, count: int) -> list[dict[Labels, float]]:
-    found: list[dict[Labels, float]] = [{} for _ in range(count)]
+def _by_instant(result: Any, start: int, step: int, count: int) -> list[dict[Labels, float | NativeHistogram]]:
+    found: list[dict[Labels, float | NativeHistogram]] = [{} for _ in range(count)]
     for series in result:
         labels: Labels = frozenset(series["metric"].items())
-        for at, value in series["values"]:
-            index = round((float(at) - start) / step)
-            if index < 0:
-                raise ValueError("an instant is before the first one")
-            found[index][labels] = float(value)
+        natives = series.get("histograms", ())
+        for at, value in series.get("values", ()) if natives else series["values"]:
+            found[_index(at, start, step)][labels] = float(value)
+        for at, told in natives:
+            found[_index(at, start, step)][labels] = native(told)
     return found
+
+
+def _index(at: Any, start: int, step: int) -> int:
+    index = round((float(at) - start) / step)
+    if index < 0:
+        raise ValueError("an instant is before the first one")
+    return index
 
 
 def _short(query: str) -> str:

@@ -35,6 +35,7 @@ from canary.metrics.connecting import PeerRefused
 from canary.metrics.credentials import Shown, Shows, withheld
 from canary.metrics.hosts import Hosts
 from canary.metrics.kept import MOST, KeptByAddress
+from canary.metrics.native import NoHistogram, native, weight
 from canary.metrics.parsing import LARGE_SERIES, MAX_BYTES, AnswerTooLarge, in_turn
 from canary.metrics.port import Query, Refusal
 from canary.metrics.prometheus_session import BoundedSession
@@ -262,16 +263,32 @@ class _Backend:
             return Malformed(now, "PartialAnswer", f"the server warns, so counters may be missing: {words}", query.text)
         try:
             if kind == "vector":
-                with in_turn(len(result) > LARGE_SERIES):
-                    series: list[Series] = [(one["metric"], float(one["value"][1])) for one in result]
-                    return measurement(series, query, now, float(result[0]["value"][0]) if result else 0.0)
+                with in_turn(sum(map(weight, result)) > LARGE_SERIES):
+                    series = [_series(one) for one in result]
+                    return measurement(series, query, now, _instant(result[0]) if result else 0.0)
             if kind == "scalar":
                 return measurement([({}, float(result[1]))], query, now, float(result[0]))
-        except (KeyError, TypeError, ValueError, IndexError):  # a native histogram has no single value, for instance
-            message = "the query returned series without a plain number (native histograms are not supported)"
+        except NoHistogram as error:
+            message = f"the query returned a native histogram that {error}"
+            return Malformed(now, "UnexpectedResult", message, query.text)
+        except (KeyError, TypeError, ValueError, IndexError, OverflowError):  # an integer of 400 digits
+            message = "the query returned series without a plain number"
             return Malformed(now, "UnexpectedResult", message, query.text)
         message = f"the query returned a {kind or 'result of unknown type'}, not an instant vector or a scalar"
         return Malformed(now, "UnexpectedResult", message, query.text)
+
+
+def _series(one: Any) -> Series:
+    """Raises NoHistogram; KeyError, TypeError, ValueError, IndexError, OverflowError: it has neither a number nor a histogram."""
+    if "histogram" not in one:
+        return one["metric"], float(one["value"][1])
+    if "value" in one:
+        raise NoHistogram("is a number, too")
+    return one["metric"], native(one["histogram"][1])
+
+
+def _instant(one: Any) -> float:
+    return float(one["histogram" if "histogram" in one else "value"][0])
 
 
 def root_cause(error: BaseException) -> str:

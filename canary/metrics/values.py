@@ -9,15 +9,22 @@ from itertools import pairwise
 
 from canary.metrics.port import Query
 from canary.model.measurement import MAX_SERIES, Malformed, Measurement, NoData, Sample, Vector
+from canary.model.native import NativeHistogram
 
-Series = tuple[Mapping[str, str], float]
+Series = tuple[Mapping[str, str], float | NativeHistogram]
 """The labels and the value of one series."""
+
+NO_NUMBER = (
+    "the query returned native histograms, and a number is needed: histogram_quantile() or histogram_count() makes one"
+)
 
 _SHOWN = 3  # label sets in a message: enough to see what they differ in
 
 
 def measurement(series: Sequence[Series], query: Query, now: datetime, instant: float = 0.0) -> Measurement:
     """None: NoData. Not finite: Malformed. Several: a Sample of all, by labels, if `query.many`, else Malformed.
+
+    Native histograms are for who asks for counters, and else Malformed.
 
     `instant` is when they are of, in seconds, by the clock of who answered.
 
@@ -32,7 +39,10 @@ def measurement(series: Sequence[Series], query: Query, now: datetime, instant: 
         return Malformed(now, "TooManySeries" if query.many else "SeveralSeries", message, query.text)
     ordered = sorted(series, key=lambda one: sorted(one[0].items()))
     for labels, value in ordered:
-        if not math.isfinite(value):
+        if isinstance(value, NativeHistogram):
+            if not query.counters:
+                return Malformed(now, "UnexpectedResult", NO_NUMBER, query.text)
+        elif not math.isfinite(value):
             of = f" for {describe(labels)}" if labels else ""
             return Malformed(now, "NotANumber", f"the query returned {spell(value)}{of}", query.text)
     if len(ordered) > 1 and not query.many:
@@ -40,7 +50,7 @@ def measurement(series: Sequence[Series], query: Query, now: datetime, instant: 
         more = ", …" if len(ordered) > _SHOWN else ""
         message = f"the query returned {len(ordered)} series ({shown}{more}): aggregate them with sum() or max()"
         return Malformed(now, "SeveralSeries", message, query.text)
-    values = tuple(value for _, value in ordered)
+    values = tuple(value.total if isinstance(value, NativeHistogram) else value for _, value in ordered)
     if query.counters:
         vector = Vector({frozenset(labels.items()): value for labels, value in ordered}, instant)
         if len(vector.series) < len(ordered):

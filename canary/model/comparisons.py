@@ -19,7 +19,7 @@ from canary.model.web import WebSource
 
 
 class BucketUnit(StrEnum):
-    """What the bounds of buckets (`le`) count in."""
+    """What a histogram counts in."""
 
     SECONDS = "s"
     MILLISECONDS = "ms"
@@ -72,13 +72,13 @@ class PrometheusCounters(ApiModel):
         Field(
             min_length=1,
             max_length=MAX_QUERY,
-            description="PromQL: the buckets of a classic histogram of how long a backend's requests took, with their label le; "
-            "instead of requests and failures. Native histograms are not supported.",
+            description="PromQL: a histogram of how long a backend's requests took, instead of requests and failures: a native one, "
+            "or the buckets of a classic one, with their label le.",
         ),
     ] = None
     unit: Annotated[
         BucketUnit | None,
-        Field(description="What le counts in: s (default), or ms as the histograms of Envoy and Istio do."),
+        Field(description="What the histogram counts in: s (default), or ms as those of Envoy and Istio do."),
     ] = None
     address: Address = None
     auth: OwnAuth = None
@@ -135,8 +135,8 @@ class Comparison(ApiModel):
     slower_than: Annotated[
         Annotated[tuple[Duration, ...], Field(min_length=1, max_length=MAX_BOUNDS)] | None,
         Field(
-            description="With buckets: a request that takes longer than this is slow. One to three bounds that the histograms "
-            "have, such as 300ms.",
+            description="With buckets: a request that takes longer than this is slow. One to three bounds that classic histograms "
+            "have, such as 300ms; of native ones 250ms, 500ms or 1s, or else the next edge above is taken, up to a fifth longer.",
             json_schema_extra={"x-kubernetes-list-type": "set"},
         ),
     ] = None

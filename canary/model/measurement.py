@@ -6,8 +6,10 @@ Absence is a value of its own and never a number (promise 4: unknown is not bad,
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+
+from canary.model.native import NativeHistogram
 
 MAX_SERIES = 1000
 """The most series that a condition sees. What a condition may cost is counted with this number."""
@@ -30,7 +32,7 @@ Labels = frozenset[tuple[str, str]]
 class Vector:
     """All series of an answer by their labels, and the instant that they are of: seconds, by the clock of who answered."""
 
-    series: Mapping[Labels, float]
+    series: Mapping[Labels, float | NativeHistogram]
     instant: float
 
 
@@ -165,7 +167,8 @@ class Answered:
 class Timed:
     """How long requests of both backends took from `since` to `at`: how many there were, and how many took at most so long.
 
-    Both are when the histograms were asked for; `canary_within` and `stable_within` are requests by bound in seconds.
+    Both are when the histograms were asked for; `canary_within` and `stable_within` are requests by bound in seconds. `edges`
+    has the bounds that were counted at another edge, the same for both, and that edge, in seconds.
     """
 
     at: datetime
@@ -175,6 +178,7 @@ class Timed:
     canary_within: Mapping[float, float]
     stable_within: Mapping[float, float]
     query: str = ""
+    edges: Mapping[float, float] = field(default_factory=dict)
 
 
 Measurement = Sample | NoData | Unreachable | Malformed | Queued

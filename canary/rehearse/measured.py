@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from canary.checks.judges import buckets
-from canary.checks.judges.counters import TARGET, Series, Snapshot, between
+from canary.checks.judges.buckets import Told
+from canary.checks.judges.counters import TARGET, Snapshot, between
 from canary.rehearse.drawing import Traffic
 
 PODS = (*TARGET, "pod")
@@ -46,8 +47,8 @@ class Timings:
     """The buckets of both backends at an instant, in seconds."""
 
     at: float
-    stable: Series
-    canary: Series
+    stable: Told
+    canary: Told
 
 
 def timings_of(readings: Sequence[Timings], bounds: tuple[float, ...], unit: float) -> Traffic | None:
@@ -58,8 +59,9 @@ def timings_of(readings: Sequence[Timings], bounds: tuple[float, ...], unit: flo
     requests = stable = 0.0
     within = dict.fromkeys(bounds, 0.0)
     for before, after in pairwise(readings):
-        ours = buckets.between(before.canary, after.canary, bounds, unit, PODS)
-        theirs = buckets.between(before.stable, after.stable, bounds, unit, PODS)
+        edges = buckets.edges((before.canary, before.stable, after.canary, after.stable), bounds, unit)
+        ours = buckets.between(before.canary, after.canary, bounds, unit, PODS, edges)
+        theirs = buckets.between(before.stable, after.stable, bounds, unit, PODS, edges)
         if ours is None or theirs is None:
             continue
         requests += ours.requests + theirs.requests

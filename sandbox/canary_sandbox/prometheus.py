@@ -56,7 +56,7 @@ def require_prometheus() -> Path:
 class Prometheus(Composite):
     """Scrapes `scrape_targets` (URLs) every `scrape_interval`, keeps its data in a temporary folder; `url` is its API.
 
-    `port` is where it listens if that is free.
+    `port` is where it listens if that is free; `flags` are more of its command line.
 
     Series of Envoy clusters get the labels `namespace`, `service` and `port`. Raises SandboxError when there is no
     binary, or when it does not become ready within 30 s.
@@ -69,7 +69,9 @@ class Prometheus(Composite):
         binary: Path | str | None = None,
         *,
         port: int = 0,
+        flags: Sequence[str] = (),
     ) -> None:
+        self._flags = list(flags)
         self._targets = list(scrape_targets)
         self._interval = scrape_interval
         self._binary = binary
@@ -88,6 +90,7 @@ class Prometheus(Composite):
             f"--storage.tsdb.path={folder / 'data'}",
             f"--web.listen-address=127.0.0.1:{port}",
             "--log.level=warn",
+            *self._flags,
         ]
         self.process = await stack.enter_async_context(
             ManagedProcess(command, log=folder / "prometheus.log", name="prometheus")

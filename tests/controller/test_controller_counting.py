@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from native_kit import Native
 
 from canary.checks.queries import Backend
 from canary.checks.sources import Source
@@ -24,6 +25,7 @@ from canary.model.measurement import (
     Unreachable,
     Vector,
 )
+from canary.model.native import NativeHistogram
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SOURCES: dict[Backend, Source] = {
@@ -41,7 +43,7 @@ class Server:
 
     def __init__(self) -> None:
         self.now, self.asked_at = 1_000_000.0, START
-        self.series: dict[str, dict[Labels, float]] = {
+        self.series: dict[str, dict[Labels, float | NativeHistogram]] = {
             name: {} for name in ("requests c", "failures c", "requests s", "failures s")
         }
         self.asked: list[tuple[str, float | None]] = []
@@ -294,3 +296,76 @@ async def test_many_buckets_are_subtracted_elsewhere() -> None:
         found = await team.look()
     assert isinstance(found, Timed)
     assert (found.stable, found.stable_within) == (300 * QUICK, {0.3: 200 * QUICK})
+
+
+# -- native histograms ------------------------------------------------------------------------------------------------
+
+
+def tells(server: Server, side: str, counting: Native, name: str = "p") -> None:
+    server.series.setdefault(f"buckets {side}", {})[pod(name)] = counting.read()
+
+
+async def test_native_histograms_are_counted_at_one_edge() -> None:
+    """The next one above the bound that all have, in both readings of both backends; the look says which."""
+    team, stable, canary = Watched(), Native(2), Native(6)
+    team.server.series.clear()
+    stable.observe(200, 302)
+    for _ in range(2):
+        canary.observe(300.5, *[303] * 9, 305)  # of its own edges the next one is 301.1 ms
+        tells(team.server, "s", stable)
+        tells(team.server, "c", canary)
+        found = await team.look()
+        stable.observe(*[302] * 50, 400)
+    assert isinstance(found, Timed)
+    assert (found.canary, found.canary_within, found.stable, found.stable_within) == (11, {0.3: 10}, 51, {0.3: 50})
+    assert found.edges == {0.3: 0.304437021}
+
+
+async def test_a_native_histogram_that_restarts_with_finer_buckets_counts_from_nothing() -> None:
+    """At the edge of before, which it has, too: what it has counted since is not lost."""
+    team, stable, canary = Watched(), Native(6), Native(2)
+    team.server.series.clear()
+    stable.observe(200)
+    canary.observe(*[302] * 50)
+    for _ in range(2):
+        tells(team.server, "s", stable)
+        tells(team.server, "c", canary)
+        found = await team.look()
+        canary.restart(schema=6)
+        canary.observe(200, 303, 305)
+        stable.observe(300.5, 303)
+    assert isinstance(found, Timed)
+    assert (found.canary, found.canary_within, found.stable, found.stable_within) == (3, {0.3: 2}, 2, {0.3: 2})
+    assert found.edges == {0.3: 0.304437021}
+
+
+async def test_a_bound_that_native_histograms_cannot_count_at_is_named_with_the_side() -> None:
+    """As a bucket that is missing is."""
+    team, coarse = Watched(), Native(0)
+    coarse.observe(300)
+    for side in "sc":
+        team.server.series[f"buckets {side}"].clear()
+    tells(team.server, "s", coarse)
+    await team.look()
+    found = await team.look()
+    assert isinstance(found, Malformed)
+    assert found.reason == "NoSuchBucket"
+    assert found.message.startswith("stable: the native histogram has no edge at 300 ms")
+    assert found.message.endswith("the nearest are 256 ms and 512 ms")
+    serves(team.server, "s", 1, 2, 3, other="label")
+    found = await team.look()
+    assert isinstance(found, Malformed)
+    assert found.reason == "TwoKindsOfHistogram"
+
+
+async def test_native_histograms_are_no_counters() -> None:
+    """Who asks for requests or failures is told what makes counters of them."""
+    team, counting = Team(), Native()
+    await team.look()
+    team.server.series["requests s"] = {pod("one"): counting.read()}
+    found = await team.look()
+    assert isinstance(found, Malformed)
+    assert (found.reason, found.message) == (
+        "NotACounter",
+        "a native histogram is no counter: histogram_count() makes one of it",
+    )

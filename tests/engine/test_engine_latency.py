@@ -184,3 +184,18 @@ def test_a_look_at_errors_is_none_at_latencies() -> None:
     world.news.append(("latency", Compared(world.now, since, 100, 900, 90, 9, {})))
     world.run()
     assert (world.share(), state(world).reason) == (10, "NotMeasured")
+
+
+def test_a_look_that_was_counted_elsewhere_says_so() -> None:
+    """Whatever it came to: slower than what, people are to know."""
+    world = timing()
+    since = world.now
+    world.wait(10)
+    found = Timed(world.now, since, 100, 900, {0.3: 97}, {0.3: 881}, edges={0.3: 0.324209889})
+    world.news.append(("latency", found))
+    world.run()
+    assert state(world).verdict is VerdictKind.PASS
+    assert state(world).message.endswith("; 300 ms is counted at 324.21 ms")
+    look(world, 40, 19)
+    assert state(world).verdict is VerdictKind.FAIL
+    assert state(world).message.endswith(" needed")

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 from fake_prometheus import failure, success
+from native_kit import Native
 
 from canary.errors import HistoryError
 from canary.metrics.credentials import Credentials
@@ -119,9 +120,10 @@ async def test_one_that_says_nothing_is_given_up(server: Ranges) -> None:
         (lambda _: web.Response(status=302, headers={"Location": "http://x.invalid"}), "it answered 302"),
         (lambda _: web.Response(text="<html>"), "no Prometheus result"),
         (lambda _: web.json_response({"status": "success", "data": 5}), "no Prometheus result"),
-        (lambda _: success("matrix", [{"metric": {}, "histograms": []}]), "histograms"),
+        (lambda _: success("matrix", [{"metric": {}, "histograms": []}]), "plain numbers"),
         (lambda _: success("matrix", [{"metric": {}, "values": [[BEGIN, "5"], "x"]}]), "plain numbers"),
         (lambda _: success("matrix", [{"metric": {}, "values": [[BEGIN + 10**9, "5"]]}]), "plain numbers"),
+        (lambda _: success("matrix", [{"metric": {}, "values": [[BEGIN, 10**400]]}]), "plain numbers"),
         (lambda _: success("matrix", [{"metric": {}, "values": [[BEGIN - 10, "5"]]}]), "plain numbers"),
     ],
 )
@@ -145,3 +147,18 @@ async def test_it_shows_its_credentials(server: Ranges, tmp_path: Path) -> None:
     token.write_text("secret\n")
     await read(server, 5, credentials=Credentials(token_file=str(token)))
     assert server.headers[0]["Authorization"] == "Bearer secret"
+
+
+async def test_native_histograms_have_a_past_too(server: Ranges) -> None:
+    """Also a series that was a number before."""
+    counting = Native()
+    counting.observe(0.2, 0.9)
+    told = [[BEGIN + 20, counting.told()]]
+    series = {"metric": {"pod": "a"}, "values": [[BEGIN + 10, "5"]], "histograms": told}
+    server.answer = lambda _: success("matrix", [series])
+    _, number, found = await read(server, 3)
+    assert number == {A: 5.0}
+    assert found[A] == counting.read()
+    server.answer = lambda _: success("matrix", [{"metric": {"pod": "a"}, "histograms": [[BEGIN, {"count": "x"}]]}])
+    with pytest.raises(HistoryError, match="a native histogram that has no count"):
+        await read(server, 3)

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,11 @@ from canary.checks.sources.prometheus import Prometheus
 from canary.metrics.address import normalise
 from canary.metrics.credentials import Credentials
 from canary.metrics.hosts import Hosts
+from canary.metrics.native import weight
 from canary.metrics.port import Query, Refusal
 from canary.metrics.prometheus import PrometheusProvider
 from canary.model.measurement import Malformed, NoData, Queued, Sample, Unreachable, Vector
+from canary.model.native import NativeHistogram
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -45,9 +48,12 @@ async def test_scalar(prometheus, provider) -> None:
         ("matrix", [{"metric": {}, "values": [[1, "1"]]}], "a matrix"),
         ("matrix", [], "a matrix"),
         ("string", [1700000000, "5"], "a string"),
-        ("vector", [{"metric": {}, "histogram": [1, {"count": "1"}]}], "without a plain number"),
+        ("vector", [{"metric": {}, "histogram": [1, {"count": "0"}]}], "histogram_quantile() or histogram_count()"),
+        ("vector", [{"metric": {}, "histogram": [1]}], "without a plain number"),
         ("vector", [{"metric": {}, "value": [1, "five"]}], "without a plain number"),
         ("vector", 5, "without a plain number"),
+        ("vector", [{"metric": {}, "value": [1, 10**400]}], "without a plain number"),
+        ("scalar", [1, 10**400], "without a plain number"),
     ],
 )
 async def test_results_that_are_no_measurement(prometheus, provider, kind: str, result: Any, words: str) -> None:
@@ -491,3 +497,73 @@ async def test_counters_of_a_part_of_the_stores_are_refused(prometheus, provider
     assert isinstance(found, Malformed)
     assert (found.reason, "store-1: no answer" in found.message) == ("PartialAnswer", True)
     assert isinstance(await provider.measure(Query(Prometheus("n")), NOW), NoData)
+
+
+def told(*buckets: Any, count: Any = "9") -> Any:
+    return {"metric": {"pod": "a"}, "histogram": [1700000000.1, {"count": count, "sum": "1", "buckets": list(buckets)}]}
+
+
+async def test_native_histograms_come_with_their_buckets(prometheus, provider) -> None:
+    """Those that are not empty; what was counted and was no number is no request. Beside counters, if somebody mixes them."""
+    buckets = [3, "-0.001", "0.001", "2"], [0, "0.25", "0.5", "0"], [0, "0.5", "1", "4"], [0, "1", "+Inf", "1.5"]
+    counter = {"metric": {"pod": "b"}, "value": [1700000000.1, "5"]}
+    prometheus.answers["x"] = lambda: success("vector", [told(*buckets), counter])
+    found = await provider.measure(Query(Prometheus("x"), many=True, counters=True), NOW)
+    assert isinstance(found, Sample)
+    assert found.vector is not None
+    assert found.vector.instant == 1700000000.1
+    one, other = (found.vector.series[frozenset({("pod", name)})] for name in "ab")
+    assert isinstance(one, NativeHistogram)
+    assert (list(one.lower), list(one.upper), list(one.within)) == ([-0.001, 0.5, 1], [0.001, 1, inf], [2, 6, 7.5])
+    assert (one.total, other) == (7.5, 5)
+
+
+@pytest.mark.parametrize(
+    ("one", "words"),
+    [
+        (told([0, "1", "2"]), "has no count, or buckets that are none"),
+        (told([0, "1", "2", "three"]), "has no count, or buckets that are none"),
+        (told(5), "has no count, or buckets that are none"),
+        (told(count=None), "has no count, or buckets that are none"),
+        (told(count="NaN"), "counts nan"),
+        (told(count=10**400), "has no count, or buckets that are none"),
+        (told([0, "1", "2", 10**400]), "has no count, or buckets that are none"),
+        (told([4, "1", "2", "3"]), "has a bucket from 1 to 2"),
+        (told(["x", "1", "2", "3"]), "has a bucket from 1 to 2"),
+        (told([[], "1", "2", "3"]), "has a bucket from 1 to 2"),
+        (told([0, "2", "1", "3"]), "has a bucket from 2 to 1"),
+        (told([0, "NaN", "1", "3"]), "has a bucket from nan to 1"),
+        (told([0, "1", "2", "-3"]), "has a bucket that holds -3"),
+        (told([0, "1", "2", "NaN"]), "has a bucket that holds nan"),
+        (told([0, "1", "2", "+Inf"]), "has a bucket that holds inf"),
+        (told([0, "1", "4", "1"], [0, "2", "8", "1"]), "has buckets that overlap below 8"),
+        (told([0, "1", "2", "10"]), "counts 9, and its buckets hold 10"),
+        (told([0, "1", "2", "1e308"], [0, "2", "4", "1e308"], count="1e308"), "counts 1e+308, and its buckets hold inf"),
+        ({"metric": {}, "histogram": [1, []]}, "has no count, or buckets that are none"),
+        ({"metric": {}, "histogram": [1, {"count": "1", "buckets": {"a": 1}}]}, "has no count, or buckets that are none"),
+        ({**told(), "value": [1, "1"]}, "is a number, too"),
+    ],
+)  # fmt: skip
+async def test_native_histograms_that_are_none(prometheus, provider, one: Any, words: str) -> None:
+    """Each kind of garbage has its words, and none becomes a count."""
+    prometheus.answers["x"] = lambda: success("vector", [one])
+    found = await provider.measure(Query(Prometheus("x"), many=True, counters=True), NOW)
+    assert isinstance(found, Malformed)
+    assert found.reason == "UnexpectedResult"
+    assert f"a native histogram that {words}" in found.message
+
+
+async def test_an_answer_has_so_many_buckets_at_most(prometheus, provider) -> None:
+    """They are counted before anybody parses them."""
+    buckets = [[0, str(number), str(number + 1), "1"] for number in range(9_000)]
+    prometheus.answers["x"] = lambda: success("vector", [told(*buckets, count="9000")])
+    found = await provider.measure(Query(Prometheus("x"), many=True, counters=True), NOW)
+    assert isinstance(found, Malformed)
+    assert "consists of more than 40000 values" in found.message
+
+
+def test_what_a_series_weighs() -> None:
+    """As many as it has buckets, so that answers with many are worked on one at a time; whatever it is."""
+    assert weight(told(*[[0, "1", "2", "0"]] * 70)) == 70
+    for one in (told(), 5, None, {"value": [1, "1"]}, {"histogram": {}}, {"histogram": [1, {"buckets": 5}]}):
+        assert weight(one) == 1

@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from native_kit import Native
 from rehearse_kit import COMPARE, LATENCY, LIMIT, checks_of, spec_of, steps
 
 from canary.checks.judges.counters import Snapshot
 from canary.checks.judges.threshold import Bounds
+from canary.model.native import NativeHistogram
 from canary.rehearse.detection import Found, detection
 from canary.rehearse.doubts import warnings
 from canary.rehearse.drawing import Traffic
@@ -310,6 +312,24 @@ def test_timings_are_those_of_the_pair_and_what_is_slow_of_stable() -> None:
     assert found.rate == (100 + 100 + 40) / 20
     assert found.slow == ((10 + 50) / 200, (2 + 10) / 200)
     assert timings_of([Timings(0, {}, {}), Timings(10, {}, {})], (0.1,), 1.0) is None
+
+
+def test_timings_of_native_histograms_are_counted_at_one_edge() -> None:
+    """Of both backends, as in a run; the canary's would not have been slow at its own next one."""
+
+    def native(schema: int, *times: float) -> dict[frozenset[tuple[str, str]], NativeHistogram]:
+        counting = Native(schema)
+        counting.observe(*times)
+        return {frozenset({("instance", "a")}): counting.read()}
+
+    fast, ours = [0.2] * 90, [0.1] * 5
+    readings = [
+        Timings(0, native(6, *fast), native(3, *ours)),
+        Timings(10, native(6, *fast, 0.2, 0.301, 0.31, 0.4), native(3, *ours, 0.31)),
+    ]
+    found = timings_of(readings, (0.3,), 1.0)
+    assert found is not None
+    assert (found.rate, found.slow) == (0.5, (0.25,))
 
 
 def test_holds_that_may_end_early_are_said_to() -> None:

@@ -99,6 +99,10 @@ class Against(ABC, Generic[P]):
     def stands(self, progress: P) -> Finding:
         """What the looks so far prove."""
 
+    def note(self, look: Any) -> str:  # noqa: ARG002 - most looks need none
+        """What else there is to say of a look, in words; empty: nothing."""
+        return ""
+
     @abstractmethod
     def dumped(self, progress: P) -> str:
         """The text that a status keeps, at most 1 KiB."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from math import isfinite
 
 from canary.checks.judges.evidence import MOST
+from canary.model.native import NativeHistogram
 
 Labels = frozenset[tuple[str, str]]
 Series = Mapping[Labels, float]
@@ -38,6 +39,14 @@ class Snapshot:
 
     requests: Series
     failures: Series
+
+
+def plain(told: Mapping[Labels, float | NativeHistogram]) -> Series:
+    """The counters that were read. Raises ValueError: a native histogram is among them."""
+    found = {labels: one for labels, one in told.items() if not isinstance(one, NativeHistogram)}
+    if len(found) < len(told):
+        raise ValueError("a native histogram is no counter: histogram_count() makes one of it")
+    return found
 
 
 def between(before: Snapshot, after: Snapshot, by: tuple[str, ...] = TARGET) -> Side:

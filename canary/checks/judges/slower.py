@@ -75,6 +75,10 @@ class Slower(Against[Slow]):
     def loaded(self, text: object) -> Slow:
         return load_latency(self.rule, text)
 
+    def note(self, look: Timed) -> str:
+        at = (f"{seconds_words(bound)} is counted at {seconds_words(edge)}" for bound, edge in look.edges.items())
+        return ", ".join(at)
+
     def ratio(self, progress: Slow) -> float | None:
         """So many times as often as stable the canary was slow, by the bound that speaks most against it."""
         worst = max(progress.buckets, key=lambda one: one.worse.evidence)
