@@ -56,10 +56,9 @@ def end(scope: Scope, phase: Phase, reason: str, message: str) -> Decision:
     swap = won and scope.run.swap
     revisions = scope.status.revisions
     needs_no_run = scope.run.revision or revisions.settled
-    if (
-        swap and scope.facts.stable is not None and not scope.facts.stable.unknown
-    ):  # the stable workload of today is the canary of the next run
-        needs_no_run = scope.facts.stable.revision
+    stable = scope.facts.stable  # which is the canary of the next run, if they swap
+    if swap and stable is not None and not stable.unknown:
+        needs_no_run = stable.revision
     drains = None if swap else scaling.over(scope)
     scope = scope.with_(
         EmitEvent("Normal" if won else "Warning", reason, f"run {scope.run.number} {words}: {message}"),

@@ -336,6 +336,8 @@ def _held(rollout: RolloutView, now: datetime) -> str:
         return words
     if any(condition.reason == "AwaitingCanary" for condition in status.conditions):
         return "waiting for a ready replica of the canary"
+    if any(condition.reason == "RevisionUnknown" for condition in status.conditions):
+        return "the revision of the canary is not known"
     step = status.step
     if step is not None and step.hold_until is not None and now - step.hold_until > LATE:
         return "nothing on record holds it any more; is the controller running?"

@@ -10,6 +10,7 @@ from picture_kit import line_with, picture
 
 from canary.decide.facts import WorkloadView
 from canary.model.status import (
+    Condition,
     Outcome,
     Phase,
     RolloutStatus,
@@ -192,3 +193,29 @@ def test_a_hold_that_is_long_over_is_a_question_and_no_promise() -> None:
     fine = tuple(check.model_copy(update={"measured_at": ago(600)}) for check in measured)
     shown = picture(rollout(status(step=over, checks=fine)))
     assert line_with(shown, "▶  3").endswith("nothing on record holds it any more; is the controller running?")
+    unknown = Condition(type="Reconciling", status="True", reason="RevisionUnknown", last_transition_time=ago(600))
+    shown = picture(rollout(status(step=over, checks=fine, conditions=(unknown,))))
+    assert line_with(shown, "▶  3").endswith("the revision of the canary is not known")
+
+
+def test_what_is_shown_of_workloads_of_other_kinds() -> None:
+    """A live one counts by its kind; with configs in it, a revision is what the controller has on record, and nothing that a pod spec tells."""
+    document = rollout(status())
+    document["spec"]["workloads"] = {"stable": {"kind": "StatefulSet", "name": "db"}, "canary": {"name": "db"}}
+    now = {
+        ("StatefulSet", "team-shop", "db"): WorkloadView(
+            "db", exists=True, revision="ffffffffff", ready=1, replicas=3, images="db:1"
+        ),
+        ("Deployment", "team-shop", "db"): WorkloadView(
+            "db", exists=True, revision="eeeeeeeeee", ready=2, replicas=2, images="db:2"
+        ),
+    }
+    shown = picture(document, live=now)
+    assert "ffffffffff · db:1 · 1/3 ready" in line_with(shown, "  stable ")
+    assert "eeeeeeeeee · db:2 · 2/2 ready" in line_with(shown, "  canary ")
+    document["spec"]["revision"] = {"includes": ["configs"]}
+    shown = picture(document, live=now)
+    seen = view(document).status.revisions
+    assert f"{seen.stable} · db:1 · 1/3 ready" in line_with(shown, "  stable ")
+    assert "has seen" not in line_with(shown, "  canary ")
+    assert view(document).promotion == "Await"

@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 from cli_kit import NOW, PHASES, Run, awaiting_approval, canary, conditions, ended, rollout, status
 from cluster_kit import api_server, install_all, own_namespace
+from scripted_kube import ScriptedKube
 
-from canary.kube import DEPLOYMENTS, NAMESPACES, ROLLOUTS, Kube, KubeClient
+from canary.cli.wait import Until, _Over
+from canary.kube import DEPLOYMENTS, NAMESPACES, ROLLOUTS, STATEFULSETS, Kube, KubeClient, Resource
 from canary.model.requests import REQUEST_ANNOTATION
 from canary.model.status import Outcome, Phase, RevisionsStatus, RolloutStatus, StepStatus
 from canary.observe.workloads import revision
@@ -284,6 +286,31 @@ async def test_a_new_image_that_the_controller_has_not_seen_is_not_healthy(clust
         lost = ended(Outcome.ROLLED_BACK, number=8)
         await cluster.set(PHASES[P.ROLLED_BACK].model_copy(update={"revisions": revisions, "run": lost}))
         assert (await waiter.end())[0] == 3
+
+
+CLONE_SETS = Resource("apps.kruise.io", "v1alpha1", "clonesets", "CloneSet")
+
+
+@pytest.mark.parametrize("resource", [STATEFULSETS, CLONE_SETS], ids=lambda resource: resource.kind)
+async def test_a_workload_of_any_kind_is_looked_at(resource: Resource) -> None:
+    """One of another group is found by discovery. What a revision includes besides a pod spec, the controller alone reads."""
+    kube = ScriptedKube(served=[STATEFULSETS, CLONE_SETS])
+    pods = {"template": {"spec": {"containers": [{"name": "app", "image": "shop:2"}]}}}
+    kept = kube.put(resource, {"metadata": {"name": "shop-canary", "namespace": NS}, "spec": pods})
+    document = rollout(SUCCEEDED)
+    document["metadata"]["namespace"] = NS
+    ref = {"apiVersion": resource.api_version, "kind": resource.kind, "name": "shop-canary"}
+    document["spec"]["workloads"] = {"stable": {"name": "shop-stable"}, "canary": ref}
+    until = Until(kube, Goal.parse("healthy"), None)
+    await until.change(document)
+    assert until.last == Waiting(
+        f"the controller has not seen revision {revision(kept)} of {resource.kind} shop-canary yet"
+    )
+    document["spec"]["revision"] = {"includes": ["configs"]}
+    kube.asked.clear()
+    with pytest.raises(_Over):
+        await until.change(document)
+    assert kube.asked == []
 
 
 async def test_without_the_right_to_read_workloads_it_says_what_it_cannot_see(cluster: Cluster) -> None:

@@ -422,3 +422,25 @@ def test_nor_when_its_rollout_is_deleted() -> None:
     made.delete()
     made.run()
     assert (made.gone, made.canary.replicas, made.canary.scaled, made.share()) == (True, 1, False, 0)
+
+
+@pytest.mark.parametrize("deleted", [False, True])
+def test_a_canary_that_is_out_of_sight_while_it_drains_goes_when_it_is_seen_again(deleted: bool) -> None:
+    """Nobody forgets what is left to do; a deletion waits for nobody who cannot be seen."""
+    made = world()
+    for _ in range(3):
+        made.wait(11)
+    made.stable.rolled_out = True
+    made.run()
+    assert made.phase is Phase.SUCCEEDED
+    made.canary.unseen, made.trouble = True, (Problem("spec.workloads.canary", "out of sight"),)
+    if deleted:
+        made.delete()
+        made.wait(1)
+        assert made.gone
+        return
+    made.wait(120)
+    assert (made.canary.replicas, made.status.scale is not None) == (10, True)
+    made.canary.unseen, made.trouble = False, ()
+    made.wait(60)
+    assert (made.canary.replicas, made.status.scale, made.finalizer) == (0, None, False)
