@@ -303,8 +303,8 @@ class Reconciler:
             self._spec = rollout.spec
         measurements, traffic, since = self._inbox.take()
         self._urgent.clear()
-        if self._spec is None and rollout.deleting:
-            self._spec = rescue(deps.store.rollouts[key].document)
+        if self._spec is None and (rollout.deleting or status.active):
+            self._spec = rescue(deps.store.rollouts[key].document)  # we have begun: nobody remembers what it was before
         if self._spec is None:
             return await self._unreadable(rollout)
         received = Received(measurements, traffic, self._refusals)
@@ -432,7 +432,7 @@ class Reconciler:
         return await self._record.write(status, how, self._deps.fence.gate(), self._urgent)
 
     async def _unreadable(self, rollout: Rollout) -> datetime | End | None:
-        """The spec cannot be read and we know no earlier one: say so, touch nothing."""
+        """The spec cannot be read, we know no earlier one, and nothing is under way, or not even what to put back: say so, touch nothing."""
         if self._status is None or rollout.problem is None:
             return FINISHED
         self._status = unreadable(self._status, rollout.problem, rollout.generation, self._deps.clock.now())

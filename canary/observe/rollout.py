@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails, from_json, to_json
 
 from canary.decide.facts import Problem
 from canary.model.requests import AS_ANNOTATION, Request, parse_request
@@ -36,12 +37,16 @@ class Rollout:
 
     @classmethod
     def of(cls, document: Json, earlier: Rollout | None = None) -> Rollout:
-        """Parse a document; the spec of an `earlier` reading of the same generation is not parsed again."""
+        """Parse a document; a spec that an `earlier` reading of the same generation could read is not parsed again.
+
+        One that it could not read may be another one now without a new generation: definitions that were put back leave out what they do not know.
+        """
         metadata = document.get("metadata", {})
         status, senseless = RolloutStatus.read(document.get("status"))
         raw = request_of(document)
         identity = (metadata.get("uid", ""), metadata.get("generation", 0))
-        if earlier is not None and identity[1] and identity == (earlier.uid, earlier.generation):
+        known = earlier is not None and earlier.spec is not None and (earlier.uid, earlier.generation) == identity
+        if earlier is not None and known and identity[1]:
             spec, problem = earlier.spec, earlier.problem
         else:
             spec, problem = _spec(document.get("spec"))
@@ -66,16 +71,86 @@ def _spec(document: Any) -> tuple[RolloutSpec | None, Problem | None]:
         return RolloutSpec.model_validate(document), None
     except ValidationError as error:
         first = error.errors()[0]
-        return None, Problem(_path(first["loc"]), str(first["msg"]).removeprefix("Value error, "))
+        words = _UNKNOWN if first["type"] == _EXTRA else str(first["msg"]).removeprefix("Value error, ")
+        return None, Problem(_path(first["loc"]), words)
+
+
+_EXTRA = "extra_forbidden"
+_UNKNOWN = "this version of the controller does not know it, the definitions are newer: upgrade the controller, or leave it out"
+
+_NEEDED = ("routes", "stable", "canary")
+_BOUND_TO = (*_NEEDED, "workloads", "steps", "checks")
+"""What a run is bound to, and what it is judged by."""
+_NO_STEPS: tuple[Json, ...] = ({"approval": {}},)
+"""What stands for steps that cannot be read. No run began with them, so one that is under way gives way, as to any other plan."""
+
+MOST_DROPPED = 32
+"""Times that a spec is read again with less in it."""
 
 
 def rescue(document: Json) -> RolloutSpec | None:
-    """As much of an unreadable spec as putting its routes back takes: routes and pair. None when even that is not there."""
+    """As much of an unreadable spec as a run that is under way can be judged, aborted and put back by; None: not even routes and pair.
+
+    Left out are members that this version does not know, single checks, and whatever else cannot be read. Nothing rises by what is left:
+    that the spec cannot be read is still a problem of the Rollout.
+    """
     spec = document.get("spec")
     if not isinstance(spec, dict):
         return None
-    kept = {name: spec.get(name) for name in ("routes", "stable", "canary")}
-    return _spec({**kept, "steps": [{"approval": {}}]})[0]
+    kept: Json = from_json(to_json(spec))  # a copy
+    for _ in range(MOST_DROPPED):
+        try:
+            return RolloutSpec.model_validate(kept)
+        except ValidationError as error:
+            if not _without(kept, error.errors()):
+                break
+    return _spec({**{name: kept.get(name) for name in _NEEDED}, "steps": _NO_STEPS})[0]
+
+
+def _without(spec: Json, errors: list[ErrorDetails]) -> bool:
+    """Take out what is wrong; whether there was something that can be taken out."""
+    unknown = [error["loc"] for error in errors if error["type"] == _EXTRA]
+    # First only these: what else is wrong may be so because of them.
+    found = [_pop(spec, place) for place in unknown]
+    if any(found):
+        return True
+    places = [error["loc"] for error in errors]
+    if any(not place for place in places):  # two members contradict each other
+        others = [name for name in spec if name not in _BOUND_TO]
+        for name in others:
+            del spec[name]
+        return bool(others)
+    if not places or any(place[0] in _NEEDED for place in places):
+        return False
+    for number in sorted({place[1] for place in places if _is_check(place)}, reverse=True):
+        _pop(spec, ("checks", number))
+    for name in {str(place[0]) for place in places if not _is_check(place)}:
+        if name == "steps":
+            spec["steps"] = list(_NO_STEPS)
+        else:
+            spec.pop(name, None)
+    return True
+
+
+def _is_check(place: tuple[int | str, ...]) -> bool:
+    return len(place) > 1 and place[0] == "checks" and isinstance(place[1], int)
+
+
+def _pop(document: Any, place: tuple[int | str, ...]) -> bool:
+    """Take a member of an object or of a list out; False: there is none at that place, which may be spelt with names of kinds in it."""
+    *path, last = place
+    for part in path:
+        if (isinstance(document, dict) and part in document) or (
+            isinstance(document, list) and isinstance(part, int) and part < len(document)
+        ):
+            document = document[part]
+        else:
+            return False
+    within = isinstance(document, list) and isinstance(last, int) and last < len(document)
+    if within or (isinstance(document, dict) and last in document):
+        del document[last]
+        return True
+    return False
 
 
 def _path(location: tuple[int | str, ...]) -> str:

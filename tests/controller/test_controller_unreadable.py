@@ -1,0 +1,90 @@
+"""A spec that nobody can read any more, in the middle of a run: by a controller that knew it before, and by its successor."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from controller_kit import World, backend, check, route_document, rule
+
+from canary_sandbox.apiserver import Fault
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+STEPS: list[dict[str, Any]] = [{"weight": 10, "hold": "1h"}, {"weight": 50, "hold": "1h"}]
+NOWHERE = {"window": {"from": "08:00", "to": "17:00", "timezone": "Europe/Berln"}}
+"""The definitions take it: which time zones there are they do not know."""
+UNREADABLE = [STEPS[0], {**STEPS[1], "gate": NOWHERE}]
+
+
+async def at_ten(world: World, **spec: Any) -> Any:
+    instance = await world.begin(steps=STEPS, checks=[check(interval="1s")], **spec)
+    await world.deploy(2)
+    await world.until(lambda: world.weights() == (90, 10) and "holding" in world.message())
+    await world.pass_(5)
+    return instance
+
+
+async def test_who_knew_it_holds_and_judges_by_what_it_was(world: World) -> None:
+    """It says what cannot be read, rises no further, and rolls a bad canary back."""
+    await at_ten(world)
+    await world.edit(steps=UNREADABLE)
+    await world.until(lambda: "Berln" in str(world.status()["conditions"]))
+    await world.pass_(10)
+    assert world.weights() == (90, 10)
+    world.provider.answers["errors"] = 0.5
+    await world.until(lambda: world.weights() == (1, 0), within=30)
+
+
+async def test_a_successor_gives_no_traffic_by_a_plan_that_it_cannot_read(world: World) -> None:
+    """As for any other plan that was edited: traffic goes back to stable, and nothing begins. A mended one begins at step one."""
+    first = await at_ten(world)
+    await world.edit(steps=UNREADABLE)
+    await first.kill()
+    await world.start_controller()
+    await world.until(lambda: world.weights()[1] == 0, within=30)
+    await world.pass_(60)
+    assert world.weights()[1] == 0
+    assert "Berln" in str(world.status()["conditions"])
+    await world.edit(steps=[{"weight": 20, "hold": "1h"}])
+    await world.until(lambda: world.weights() == (80, 20), within=60)
+
+
+async def test_a_successor_ends_what_is_asked_to_end(world: World) -> None:
+    """An abort is heard and answered."""
+    first = await at_ten(world)
+    await world.edit(steps=UNREADABLE)
+    await first.kill()
+    await world.ask("abort")
+    await world.start_controller()
+    await world.until(lambda: world.phase() == "Invalid", within=30)
+    assert world.status()["run"]["outcome"] == "RolledBack"
+    assert world.weights() == (1, 0)
+    assert world.pending_request() is None
+    assert world.request()["outcome"] == "Done"
+
+
+@pytest.mark.sandbox_only("one route refuses to be written")
+async def test_a_verdict_is_carried_out_on_every_route(world: World) -> None:
+    """One route was written back before the controller died, the other was not."""
+    pair = [backend("stable", 1), backend("canary", 0)]
+    routes = [route_document("shop", rule(*pair)), route_document("api", rule(*pair))]
+    first = await world.begin(
+        *routes, routes=[{"name": "shop"}, {"name": "api"}], steps=STEPS, checks=[check(interval="1s")]
+    )
+    await world.deploy(2)
+    await world.until(lambda: world.weights("api") == (90, 10) and world.weights() == (90, 10))
+    await world.pass_(5)
+    refusing = world.api.faults.add(
+        Fault(verb="patch", resource="httproutes", name="api", namespace=world.namespace, status=500, times=None)
+    )
+    world.provider.answers["errors"] = 0.5
+    await world.until(lambda: world.weights() == (1, 0) and world.status()["run"].get("outcome") == "RolledBack")
+    assert world.weights("api") == (90, 10)
+    await world.edit(steps=UNREADABLE)
+    await first.kill()
+    world.api.faults.remove(refusing)
+    await world.start_controller()
+    await world.until(lambda: world.weights("api") == (1, 0), within=30)
+    await world.until(lambda: world.phase() == "Invalid", within=60)
+    assert world.status()["run"]["outcome"] == "RolledBack"
