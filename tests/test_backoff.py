@@ -60,3 +60,14 @@ def test_a_backoff_may_have_no_jitter_and_another_factor() -> None:
     """Pauses that are to be told in advance, three times as long each time."""
     backoff = Backoff(1.0, 20.0, factor=3.0, jitter=0.0)
     assert [backoff.pause(n) for n in range(1, 5)] == [1.0, 3.0, 9.0, 20.0]
+
+
+@pytest.mark.parametrize(
+    ("backoff", "most"),
+    [(ROUTE_WRITE.backoff, 2.0), (STATUS_WRITE.backoff, 10.0), (WATCH, 10.0)],
+    ids=["traffic", "status", "watches"],
+)
+def test_nobody_else_says_how_long_a_rollback_waits(backoff: Backoff, most: float) -> None:
+    """A webhook of somebody's may refuse one patch for an hour. What it says is obeyed up to a bound, and the next try is ours."""
+    assert backoff.pause(1, Throttled("come back later", status=429, retry_after=3600.0)) == most
+    assert backoff.pause(1, Throttled("come back later", status=429, retry_after=1.5)) >= 1.5

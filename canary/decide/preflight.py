@@ -37,6 +37,16 @@ def workload_missing(facts: Facts) -> Iterator[Objection]:
             )
 
 
+def stable_at_zero(facts: Facts) -> Iterator[Objection]:
+    """Whoever is sent back to stable would find nobody. One that has replicas, and none of them ready, may be what the release mends."""
+    stable = facts.stable
+    if stable is not None and stable.exists and stable.replicas == 0 and stable.ready == 0:
+        yield Objection(
+            reasons.STABLE_AT_ZERO,
+            f"stable workload {stable.name} is scaled to 0: a rollback would lead to nobody; scale it up",
+        )
+
+
 def not_served(facts: Facts) -> Iterator[Objection]:
     """Gateways, Services or grants are such that a step of a run would serve nobody."""
     for finding in facts.findings:
@@ -75,6 +85,7 @@ def revisions_unknown(facts: Facts) -> Iterator[Objection]:
 
 PREFLIGHT: tuple[Rule, ...] = (
     workload_missing,  # nothing to release, or nowhere to release it to
+    stable_at_zero,  # or to come back to
     revisions_unknown,  # or nobody knows what
     not_served,  # nobody would be served
     canary_has_traffic,  # what a rollback takes could not be given back

@@ -9,6 +9,7 @@ SETTLED = "Settled"
 NOT_ACCEPTED_YET = Reason.NOT_ACCEPTED.value
 ROUTE_NOT_ATTACHED = Reason.ROUTE_NOT_ATTACHED.value
 WORKLOAD_MISSING = "WorkloadMissing"
+STABLE_AT_ZERO = "StableAtZero"
 TRAFFIC_AT_REST = "CanaryHasTraffic"
 INVALID = "Invalid"
 CONFLICTING_ROLLOUT = "ConflictingRollout"

@@ -15,8 +15,8 @@ log = logging.getLogger(__name__)
 
 BLINK = 1.0
 """Seconds that an answer may take before what is asked for counts as lost."""
-WATCH = Backoff(0.2, 1.5)
-"""Sight is back within two seconds when the server is; unless it says Retry-After."""
+WATCH = Backoff(0.2, 1.5, obeys=10.0)
+"""Sight is back within two seconds when the server is; within ten and a half where it has said Retry-After."""
 REMINDER = 30.0
 """Seconds after which trouble that lasts is mentioned again."""
 

@@ -58,10 +58,10 @@ def _may_retry(error: BaseException) -> bool:
     return isinstance(error, CanaryError) and error.retryable
 
 
-ROUTE_WRITE = RetryPolicy("route-write", Backoff(0.05, 2.0), attempts=6, total=8.0)
+ROUTE_WRITE = RetryPolicy("route-write", Backoff(0.05, 2.0, obeys=2.0), attempts=6, total=8.0)
 """Traffic: the first retry comes quickly, since a rollback may be what is waiting."""
 
-STATUS_WRITE = RetryPolicy("status-write", Backoff(0.2, 2.0), attempts=4, total=5.0)
+STATUS_WRITE = RetryPolicy("status-write", Backoff(0.2, 2.0, obeys=10.0), attempts=4, total=5.0)
 """Words about what happened; the next tick writes them again anyway."""
 
 EVENT_WRITE = RetryPolicy("event-write", Backoff(0.5, 1.0), attempts=2, total=2.0)

@@ -127,7 +127,8 @@ async def test_long_headers_arrive() -> None:
         assert (results.compared, results.paths) == (1, ())
         head = b"GET /" + b"p" * 20_000 + b" HTTP/1.1\r\nHost: shop\r\nCookie: " + b"c" * 30_000 + b"\r\n\r\n"
         assert (await bench.raw(head)).startswith(b"HTTP/1.1 202")
-        assert (await bench.settled()).compared == 2
+        results = await bench.settled()
+        assert results.compared == 2, results
         assert {len(got.header("cookie")[0]) for got in bench.canary.got} == {7000, 30_000}
 
 

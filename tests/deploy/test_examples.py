@@ -239,8 +239,15 @@ async def every_job_succeeds(place: Town, namespace: str) -> None:
     while True:
         for one in (await place.kube.list(JOBS, namespace))["items"]:
             if not (one.get("status") or {}).get("conditions"):
-                ended = {"conditions": [{"type": "Complete", "status": "True"}], "succeeded": 1}
-                body = {"status": ended}
+                now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+                said = {
+                    "status": "True",
+                    "reason": "CompletionsReached",
+                    "lastProbeTime": now,
+                    "lastTransitionTime": now,
+                }
+                conditions = [{"type": kind, **said} for kind in ("SuccessCriteriaMet", "Complete")]
+                body = {"status": {"startTime": now, "completionTime": now, "succeeded": 1, "conditions": conditions}}
                 await place.kube.merge_patch(JOBS, one["metadata"]["name"], namespace, body, subresource="status")
         await asyncio.sleep(0.1)
 

@@ -130,6 +130,20 @@ def test_no_traffic_before_the_new_revision_is_rolled_out() -> None:
     assert world.share() == 10
 
 
+def test_nothing_begins_while_stable_is_scaled_to_zero() -> None:
+    """Whoever a rollback sends back would find nobody. One whose pods are not ready may be what the release is to mend."""
+    world = World()
+    world.run()
+    world.revise("b")
+    world.stable.replicas = world.stable.ready = 0
+    decision = world.run()
+    assert (world.share(), decision.reason) == (0, reasons.STABLE_AT_ZERO)
+    assert "scale it up" in decision.message
+    world.stable.replicas = 1
+    world.run()
+    assert world.share() == 10
+
+
 # -- Invalid ------------------------------------------------------------------------------------------------------
 
 

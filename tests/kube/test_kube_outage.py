@@ -255,19 +255,20 @@ async def test_a_list_that_is_too_old_at_once_is_not_asked_for_in_a_tight_loop(a
             await task
 
 
-async def test_retry_after_is_obeyed(api, kube) -> None:
-    """A server that asks for time gets it, though we are blind meanwhile."""
+@pytest.mark.parametrize(("asked", "given"), [("7", 7), ("17", 10), ("3600", 10)])
+async def test_retry_after_is_obeyed(api, kube, asked: str, given: int) -> None:
+    """A server that asks for time gets it, though we are blind meanwhile; but not any time."""
     pauses: list[float] = []
 
     async def sleep(seconds: float) -> None:
         pauses.append(seconds)
 
     api.answer(200, listing("5"))
-    api.refuse(429, "TooManyRequests", "busy", Retry_After="17")
+    api.refuse(429, "TooManyRequests", "busy", Retry_After=asked)
     api.stream(change("ADDED", route("a", "6")))
     async with aclosing(kube.list_and_watch(HTTPROUTES, sleep=sleep)) as events:
         assert [(await anext(events)).type for _ in range(2)] == ["SYNCED", "ADDED"]
-    assert pauses == [17]
+    assert pauses == [given]
 
 
 # -- what we are late by ourselves ------------------------------------------------------------------------------------

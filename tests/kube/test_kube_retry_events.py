@@ -74,11 +74,11 @@ async def test_retries_are_bounded(policy: RetryPolicy) -> None:
 async def test_retry_after_is_honoured_when_it_fits() -> None:
     """The server's Retry-After is the least pause; one that is too long for the policy is no pause at all."""
     server = Server(Throttled("slow", retry_after=3.0))
-    assert await ROUTE_WRITE.call(server, sleep=server.sleep) == "done"
+    assert await READ.call(server, sleep=server.sleep) == "done"
     assert server.pauses == [3.0]
     server = Server(Throttled("slow", retry_after=60.0))
     with pytest.raises(Throttled):
-        await ROUTE_WRITE.call(server, sleep=server.sleep)
+        await READ.call(server, sleep=server.sleep)
     assert server.pauses == []
 
 

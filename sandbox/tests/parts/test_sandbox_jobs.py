@@ -75,6 +75,7 @@ async def test_a_job_that_takes_too_long_is_ended(bare: Shop) -> None:
     assert {one["reason"] for one in said} == {"DeadlineExceeded"}
 
 
+@pytest.mark.sandbox_only("there is a garbage collector in it")
 async def test_a_job_that_is_removed_takes_its_process_and_its_pod_along(bare: Shop, tmp_path: Any) -> None:
     """In the background, as everything that is owned."""
     note = tmp_path / "pid"
