@@ -36,6 +36,7 @@ tools: packages programs moto
 packages:
 	@sh scripts/prometheus.sh
 	@sh scripts/influxdb.sh
+	@sh scripts/graphite.sh
 
 programs: $(READY)
 	@$(BIN)/python scripts/tools.py

@@ -23,19 +23,15 @@ give_up() {
 command -v apt-get >/dev/null 2>&1 && command -v dpkg-deb >/dev/null 2>&1 || give_up
 
 work=$(mktemp -d)
+log="$work/log"
 trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
+. "$root/scripts/apt.sh"
 
 fetch() {
-    (cd "$work" && apt-get -qq download "$package") >"$work/log" 2>&1 && ls "$work/$package"_*.deb >/dev/null 2>&1
+    (cd "$work" && apt-get -qq download "$package") && ls "$work/$package"_*.deb
 }
-
-# Lists that are missing, or older than what the mirror still serves, need one update; only root may do that.
-if ! fetch; then
-    [ "$(id -u)" -eq 0 ] || give_up
-    apt-get -qq update >"$work/log" 2>&1 || give_up
-    fetch || give_up
-fi
+with_lists fetch || give_up
 
 dpkg-deb -x "$work/$package"_*.deb "$work/package"
 mkdir -p "$bin"

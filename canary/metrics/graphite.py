@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from html import unescape
 
 from canary.checks import percent
 from canary.checks.sources.graphite import Graphite
@@ -13,6 +14,8 @@ from canary.model.measurement import Measurement
 
 _REFUSES = "Invalid parameters"
 """How the text of a 400 begins that says what is wrong; a target that is none is mostly a name that nothing has."""
+_FAILED = "Graphite encountered an unexpected error"
+"""What its page says above a stack trace: a 500, for an argument that a function does not take as for a fault of its own."""
 
 
 class GraphiteApi:
@@ -27,6 +30,8 @@ class GraphiteApi:
             said = answer.content.decode("utf-8", "replace")
             words = answer.words(said) if said.startswith(_REFUSES) else ""
             return answer.malformed("BadQuery", words or f"{answer.answered}: it does not understand the target")
+        if answer.status == 500 and (raised := answer.words(_raised(answer.content))):
+            return answer.unreachable("HTTPError", f"{answer.answered}: {raised}")
         refused = answer.refused()
         if refused is not None:
             return refused
@@ -34,3 +39,10 @@ class GraphiteApi:
             return last_of_each(answer, answer.json(), "datapoints", 0)
         except Senseless as error:
             return answer.malformed("UnexpectedResult", str(error))
+
+
+def _raised(content: bytes) -> str:
+    """The last line of the stack trace on Graphite's page about an error; empty: it is another page, or has none."""
+    page = content.decode("utf-8", "replace")
+    trace = page.partition("<pre>")[2].partition("</pre>")[0] if _FAILED in page else ""
+    return unescape(trace.rstrip().rpartition("\n")[2])

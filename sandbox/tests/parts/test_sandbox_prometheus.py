@@ -117,7 +117,8 @@ def test_targets_become_jobs() -> None:
 
 def run_script(root: Path, **env: str) -> subprocess.CompletedProcess[str]:
     (root / "scripts").mkdir(parents=True, exist_ok=True)
-    shutil.copy(SCRIPT.with_name("unpack.sh"), root / "scripts")
+    for shared in ("unpack.sh", "apt.sh"):
+        shutil.copy(SCRIPT.with_name(shared), root / "scripts")
     copy = shutil.copy(SCRIPT, root / "scripts")
     return subprocess.run(["/bin/sh", copy], env=env, capture_output=True, text=True, timeout=60, check=False)
 

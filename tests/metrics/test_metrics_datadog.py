@@ -1,9 +1,7 @@
-"""Datadog and Graphite, by what their documentation says that they answer."""
+"""Datadog, by what its documentation says that it answers."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs
@@ -15,7 +13,6 @@ from secrets_kit import Vault
 
 from canary.checks.sources.auth import Auth
 from canary.checks.sources.datadog import KEYS, Datadog
-from canary.checks.sources.graphite import Graphite
 from canary.metrics.apis import APIS
 from canary.metrics.hosts import Hosts
 from canary.metrics.http import HttpProvider
@@ -26,7 +23,6 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 TEAM = "team-shop"
 API, APP = "0123456789abcdef", "fedcba9876543210"
 DATADOG = Datadog("sum:errors{service:shop}.as_count()", "us5.datadoghq.com", Auth("dd", KEYS, namespace=TEAM), 300.0)
-GRAPHITE = Graphite("sumSeries(shop.errors, 'a b')", "https://graphite.example.com/base", None, 120.0)
 
 
 class Asked:
@@ -37,14 +33,14 @@ class Asked:
         self.requests = [call.request for call in calls]
 
 
-async def ask(source: Any, answer: httpx.Response, *, many: bool = False, hosts: str = ".datadoghq.com") -> Asked:
+async def ask(answer: httpx.Response, *, many: bool = False, hosts: str = ".datadoghq.com") -> Asked:
     vault = Vault()
     vault.put_all(TEAM, "dd", {"api-key": API, "app-key": APP}, hosts)
-    provider = HttpProvider(APIS, Hosts.read([".datadoghq.com", ".example.com"]), secrets=vault.secrets)
+    provider = HttpProvider(APIS, Hosts.read([".datadoghq.com"]), secrets=vault.secrets)
     try:
         with respx.mock(assert_all_called=False) as router:
             router.get(url__startswith="https://").return_value = answer
-            found = await provider.measure(Query(source, timeout=5, many=many, tenant=(TEAM, "shop")), NOW)
+            found = await provider.measure(Query(DATADOG, timeout=5, many=many, tenant=(TEAM, "shop")), NOW)
             return Asked(found, router.calls)
     finally:
         await provider.close()
@@ -76,7 +72,7 @@ def points(*values: float | None) -> dict[str, Any]:
 
 async def test_datadog_is_asked_as_it_wants_to_be() -> None:
     """At the site of the account, over the window, and shown both keys and nothing else."""
-    asked = await ask(DATADOG, ok(points(1, 2)))
+    asked = await ask(ok(points(1, 2)))
     assert asked.found == Sample(2.0, NOW, DATADOG.text, (2.0,))
     (request,) = asked.requests
     assert (request.method, request.url.host, request.url.path) == ("GET", "api.us5.datadoghq.com", "/api/v1/query")
@@ -92,7 +88,7 @@ async def test_datadog_is_asked_as_it_wants_to_be() -> None:
 
 async def test_keys_are_shown_where_the_secret_says() -> None:
     """Not at another site."""
-    asked = await ask(DATADOG, ok(points(1)), hosts="api.datadoghq.eu")
+    asked = await ask(ok(points(1)), hosts="api.datadoghq.eu")
     assert isinstance(asked.found, Malformed)
     assert asked.found.reason == "SecretForOthers"
     assert asked.requests == []
@@ -167,14 +163,14 @@ LIMITED = {
 )
 async def test_what_datadog_answers_besides(answer: httpx.Response, kind: type, reason: str, words: str) -> None:
     """Errors in an answer of 200, no series, points that are null, and limits, each by its name."""
-    found = (await ask(DATADOG, answer)).found
+    found = (await ask(answer)).found
     assert isinstance(found, kind), found
     assert (found.reason, words in found.message) == (reason, True), found  # type: ignore[attr-defined]
 
 
 async def test_several_series_are_for_a_condition() -> None:
     """The last point that is a number, of each."""
-    found = (await ask(DATADOG, ok(points(1, None), points(None, 3, None)), many=True)).found
+    found = (await ask(ok(points(1, None), points(None, 3, None)), many=True)).found
     assert isinstance(found, Sample)
     assert found.values == (1.0, 3.0)
 
@@ -183,66 +179,6 @@ async def test_several_series_are_for_a_condition() -> None:
 async def test_words_that_repeat_a_key_are_withheld(status: int) -> None:
     """In an error of whatever status."""
     said = {"status": "error", "error": f"key {API} and {APP}", "errors": [f"key {API}"]}
-    asked = await ask(DATADOG, httpx.Response(status, json=said, headers={"X-RateLimit-Limit": API}))
+    asked = await ask(httpx.Response(status, json=said, headers={"X-RateLimit-Limit": API}))
     assert API not in repr(asked.found)
     assert APP not in repr(asked.found)
-
-
-def target(*values: float | None, **more: Any) -> Mapping[str, Any]:
-    return {"target": "a", "datapoints": [[value, 1767322445 + index] for index, value in enumerate(values)], **more}
-
-
-REFUSED = 'Invalid parameters (Received request for unknown function: nosuch); targets: "nosuch(shop.errors)"'
-"""As graphite-web 1.1.10 answered."""
-
-
-async def test_graphite_says_what_it_does_not_understand() -> None:
-    """In its own words, where these are no page for a person."""
-    for text, said in ((REFUSED, REFUSED), ("<html>Invalid</html>", "it does not understand the target")):
-        found = (await ask(GRAPHITE, httpx.Response(400, text=text))).found
-        assert isinstance(found, Malformed)
-        assert (found.reason, said in found.message) == ("BadQuery", True), found
-
-
-@pytest.mark.parametrize(
-    ("answer", "kind", "reason"),
-    [
-        (httpx.Response(200, json=[target(1, 2)]), Sample, ""),
-        (httpx.Response(200, json=[target(1, 2, None)]), Sample, ""),
-        (httpx.Response(200, json=[]), NoData, "NoData"),
-        (httpx.Response(200, json=[target(None)]), NoData, "NoData"),
-        (httpx.Response(200, json=[target(1), target(2)]), Malformed, "SeveralSeries"),
-        (httpx.Response(200, text='[{"target": "a", "datapoints": [[NaN, 1]]}]'), Malformed, "NotANumber"),
-        (httpx.Response(200, text='[{"target": "a", "datapoints": [[1e9999, 1]]}]'), Malformed, "NotANumber"),
-        (httpx.Response(200, json={"error": "x"}), Malformed, "UnexpectedResult"),
-        (httpx.Response(200, text="a,1,2|3"), Malformed, "UnexpectedResult"),
-        (httpx.Response(400, text="Invalid target"), Malformed, "BadQuery"),
-        (httpx.Response(500, text="<html>"), Unreachable, "HTTPError"),
-        (httpx.Response(401), Unreachable, "NotAuthorized"),
-    ],
-)
-async def test_what_graphite_answers(answer: httpx.Response, kind: type, reason: str) -> None:
-    """The last point that is a number; what is none has a name."""
-    asked = await ask(GRAPHITE, answer)
-    assert isinstance(asked.found, kind), asked.found
-    if isinstance(asked.found, Sample):
-        assert asked.found.value == 2.0
-    else:
-        assert asked.found.reason == reason
-    (request,) = asked.requests
-    assert (request.url.host, request.url.path) == ("graphite.example.com", "/base/render")
-    assert parse_qs(request.url.query.decode()) == {
-        "target": [GRAPHITE.target],
-        "from": ["-120s"],
-        "until": ["now"],
-        "format": ["json"],
-    }
-
-
-async def test_a_host_that_is_not_allowed_is_asked_nothing() -> None:
-    """Neither by a check, nor before a run."""
-    source = replace(GRAPHITE, address="https://graphite.internal")
-    asked = await ask(source, httpx.Response(200, json=[]))
-    assert isinstance(asked.found, Malformed)
-    assert asked.found.reason == "AddressNotAllowed"
-    assert asked.requests == []
