@@ -146,9 +146,10 @@ def _pop(document: Any, place: tuple[int | str, ...]) -> bool:
             document = document[part]
         else:
             return False
+    holder: Any = document
     within = isinstance(document, list) and isinstance(last, int) and last < len(document)
     if within or (isinstance(document, dict) and last in document):
-        del document[last]
+        del holder[last]
         return True
     return False
 
