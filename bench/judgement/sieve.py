@@ -13,7 +13,7 @@ from math import log
 import numpy as np
 
 from canary.checks.judges.compare import MOST_WAITING, Compare, Look
-from canary.checks.judges.evidence import AT_ONCE, RESERVE, alternatives
+from canary.checks.judges.evidence import alternatives, reserve, stake
 
 SLACK = 0.01
 """By so much less than what is needed (a logarithm) a run is worth judging: the judge remembers ten digits."""
@@ -52,11 +52,9 @@ def _highest(judge: Compare, table: np.ndarray) -> np.ndarray:
     capital = np.full((table.shape[2], len(effects)), -np.inf)
     highest = np.zeros(table.shape[2])
     for look, (canary, stable, failed, stable_failed) in enumerate(table):
-        begins = AT_ONCE if look == 0 else (1 - AT_ONCE) * RESERVE / ((look + RESERVE - 1) * (look + RESERVE))
         both, claim = failed + stable_failed, np.maximum(judge.tolerance * canary + stable, 1.0)
         won = failed[:, None] * np.log(effects / judge.tolerance)
         lost = both[:, None] * np.log1p((effects - judge.tolerance) * (canary / claim)[:, None])
-        capital = np.logaddexp(capital, np.log(begins * parts[min(look, 1)])) + won - lost
-        left = (1 - AT_ONCE) * RESERVE / (look + RESERVE)
-        highest = np.maximum(highest, np.logaddexp(np.logaddexp.reduce(capital, axis=1), log(left)))
+        capital = np.logaddexp(capital, np.log(stake(look) * parts[min(look, 1)])) + won - lost
+        highest = np.maximum(highest, np.logaddexp(np.logaddexp.reduce(capital, axis=1), log(reserve(look + 1))))
     return highest

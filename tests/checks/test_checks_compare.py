@@ -16,7 +16,7 @@ from canary.checks.judges.evidence import (
     EFFECTS,
     FIRST,
     LATER,
-    RESERVE,
+    MIDDLE,
     Bets,
     alternatives,
     reserve,
@@ -84,7 +84,7 @@ def test_weights_of_starts(looks):
     assert isclose(sum(stake(look) for look in range(looks)) + reserve(looks), 1)
     assert isclose(sum(FIRST), 1)
     assert isclose(sum(LATER), 1)
-    assert 0 < AT_ONCE < 1 < RESERVE
+    assert 0 < AT_ONCE < 1 < MIDDLE
 
 
 def expected(progress: Progress, compare: Compare, canary: int, stable: int, p: float, q: float, side: str) -> float:
@@ -291,7 +291,7 @@ def test_words():
     """People read how much worse, from what to what, and how far the evidence is."""
     compare = Compare(0.01)
     progress = folded(compare, [Look(500, 5000, 13, 55)])
-    assert compare.judge(progress).message == f"errors 2.4{TIMES} stable (1.1 % → 2.6 %), evidence 9.3 of 100 needed"
+    assert compare.judge(progress).message == f"errors 2.4{TIMES} stable (1.1 % → 2.6 %), evidence 11 of 100 needed"
 
 
 def test_a_side_without_traffic_is_no_evidence():

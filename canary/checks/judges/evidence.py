@@ -15,8 +15,9 @@ M_j(t) = (M_j(t - 1) + w_t w_tj) X_j(t), and every look may be a start. A look a
 a bet begins before or after it is the same, so such looks do not count as starts, and a check that looks every second
 spends its capital no faster than one that looks every minute.
 
-The weights: w_0 = AT_ONCE, w_s = (1 - AT_ONCE) R / ((s + R - 1) (s + R)), which sums to 1 and leaves (1 - AT_ONCE) R / (s + R)
-after look s. Bets from the first look favour large effects, which are found before others begin; later ones favour twofold.
+The weights: w_0 = AT_ONCE, and (1 - AT_ONCE) / (1 + (s / MIDDLE)^2) is left after look s, so all of them sum to 1. Few bets begin in the
+first looks, when those that began at once have lost nothing yet; most around look MIDDLE; and some at any time. Bets from the first
+look favour large effects, which are found before others begin; later ones favour twofold.
 """
 
 from __future__ import annotations
@@ -30,10 +31,10 @@ from typing import Self
 EFFECTS = (1.25, 1.5, 2.0, 3.0, 5.0, 10.0)
 """What is bet on: so many times as often."""
 
-AT_ONCE = 0.55
-RESERVE = 10.0
-FIRST = (0.03, 0.08, 0.2, 0.58, 0.055, 0.055)
-LATER = (0.02, 0.15, 0.76, 0.03, 0.02, 0.02)
+AT_ONCE = 0.6
+MIDDLE = 14.0
+FIRST = (0.02, 0.04, 0.32, 0.53, 0.04, 0.05)
+LATER = (0.01, 0.09, 0.88, 0.01, 0.005, 0.005)
 """Of the capital that begins at the first look, and of that which begins later, the part for each of `EFFECTS`."""
 
 MOST = 1e15
@@ -105,12 +106,15 @@ _SLACK = 1e-6
 
 def stake(look: int) -> float:
     """The part of the capital that begins to be bet at a look; the first is 0."""
-    return AT_ONCE if look == 0 else (1 - AT_ONCE) * RESERVE / ((look + RESERVE - 1) * (look + RESERVE))
+    if look == 0:
+        return AT_ONCE
+    # reserve(look) - reserve(look + 1), without the digits that a difference of two small numbers loses.
+    return (2 * look - 1) / MIDDLE**2 * reserve(look) * reserve(look + 1) / (1 - AT_ONCE)
 
 
 def reserve(looks: int) -> float:
     """The part of the capital that is not bet yet after so many looks."""
-    return 1.0 if looks == 0 else (1 - AT_ONCE) * RESERVE / (looks - 1 + RESERVE)
+    return 1.0 if looks == 0 else (1 - AT_ONCE) / (1 + ((looks - 1) / MIDDLE) ** 2)
 
 
 def alternatives(
