@@ -139,19 +139,21 @@ def _is_check(place: tuple[int | str, ...]) -> bool:
 def _pop(document: Any, place: tuple[int | str, ...]) -> bool:
     """Take a member of an object or of a list out; False: there is none at that place, which may be spelt with names of kinds in it."""
     *path, last = place
-    for part in path:
-        if (isinstance(document, dict) and part in document) or (
-            isinstance(document, list) and isinstance(part, int) and part < len(document)
-        ):
-            document = document[part]
-        else:
-            return False
     holder: Any = document
-    within = isinstance(document, list) and isinstance(last, int) and last < len(document)
-    if within or (isinstance(document, dict) and last in document):
-        del holder[last]
-        return True
-    return False
+    for part in path:
+        if not _has(holder, part):
+            return False
+        holder = holder[part]
+    if not _has(holder, last):
+        return False
+    del holder[last]
+    return True
+
+
+def _has(holder: Any, part: int | str) -> bool:
+    if isinstance(holder, list):
+        return isinstance(part, int) and part < len(holder)
+    return isinstance(holder, dict) and part in holder
 
 
 def _path(location: tuple[int | str, ...]) -> str:
