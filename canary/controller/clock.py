@@ -27,7 +27,7 @@ class SystemClock:
     """The time of day when this process began, and what has passed since by a clock that nobody sets.
 
     So the order of what happens, and the time between two things, are what they are, whatever becomes of the machine's
-    clock meanwhile (promise 11). `skew` is how far the two are apart by now.
+    clock meanwhile (promise 11). It is nothing to send to anybody as the time of day: see `metrics/server_time`.
     """
 
     def __init__(self) -> None:
@@ -35,11 +35,6 @@ class SystemClock:
 
     def now(self) -> datetime:
         return self._began + timedelta(seconds=elapsed())
-
-    @property
-    def skew(self) -> timedelta:
-        """What the machine's clock says more than ours: it was set since."""
-        return datetime.now(UTC) - self.now()
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)

@@ -65,7 +65,8 @@ class CloudwatchApi:
             "MetricDataQueries": _queries(source),
         }
         content = (_TYPE, json.dumps(document, separators=(",", ":")).encode())
-        return Request("POST", f"{source.origin}/", (_TARGET,), content, Scope(source.region, SERVICE))
+        scope = Scope(source.region, SERVICE)
+        return Request("POST", f"{source.origin}/", (_TARGET,), content, scope, timed=True)
 
     def measurement(self, source: Cloudwatch, answer: Answer) -> Measurement:
         try:
@@ -89,11 +90,22 @@ def _queries(source: Cloudwatch) -> list[dict[str, Any]]:
     alone = source.expression is None
     found = [_query(one, source.period, returned=alone) for one in source.metrics]
     if source.expression is not None:
-        name = (
-            max((one.identity for one in source.metrics), key=len, default="") + _RESULT
-        )  # longer than any, so another
-        found.append({"Id": name, "Expression": source.expression, "Period": source.period, "ReturnData": True})
+        found.append(
+            {"Id": _expressed(source), "Expression": source.expression, "Period": source.period, "ReturnData": True}
+        )
     return found
+
+
+def _expressed(source: Cloudwatch) -> str:
+    """The id of the expression: longer than any, so another."""
+    return max((one.identity for one in source.metrics), key=len, default="") + _RESULT
+
+
+def _returned(source: Cloudwatch) -> frozenset[str]:
+    """The ids of which results are asked for. Several results may have one: an expression may be a search."""
+    if source.expression is not None:
+        return frozenset({_expressed(source)})
+    return frozenset(one.identity for one in source.metrics)
 
 
 def _query(one: Metric, period: int, *, returned: bool) -> dict[str, Any]:
@@ -134,11 +146,14 @@ def _numbers(source: Cloudwatch, answer: Answer, said: Mapping[str, Any]) -> Mea
     if said.get("NextToken"):
         return answer.malformed("PartialAnswer", "the query selects more than one answer holds: ask for less")
     objection: Measurement | None = _objection(answer, said)
-    earliest = _end(source, answer.now) - (MOST_EMPTY + 1) * source.period
+    end, wanted = _end(source, answer.asked), _returned(source)
+    earliest = end - (MOST_EMPTY + 1) * source.period
     found = []
     for one in results:
+        if not any(one.get("Id") == identity for identity in wanted):
+            raise Senseless(f"{answer.answered} with a result that was not asked for")
         objection = objection or _objection(answer, one) or _incomplete(answer, one)
-        last = _last(answer, one, earliest)
+        last = _last(answer, one, earliest, end)
         if last is not None:
             found.append(last)
     if objection is not None:
@@ -178,8 +193,8 @@ def _incomplete(answer: Answer, one: Mapping[str, Any]) -> Measurement | None:
             raise Senseless(f"{answer.answered} with a result of which it does not say whether it is complete")
 
 
-def _last(answer: Answer, one: Mapping[str, Any], earliest: float) -> float | None:
-    """The latest value, if it is not of before `earliest` (seconds). Raises Senseless."""
+def _last(answer: Answer, one: Mapping[str, Any], earliest: float, end: float) -> float | None:
+    """The latest value, if it is not of before `earliest` (seconds). Raises Senseless, also for one of `end` or later."""
     times, values = one.get("Timestamps"), one.get("Values")
     if not isinstance(times, list) or not isinstance(values, list) or len(times) != len(values):
         raise Senseless(f"{answer.answered} with values that have no times")
@@ -188,6 +203,8 @@ def _last(answer: Answer, one: Mapping[str, Any], earliest: float) -> float | No
         at, number = number_in(time), _number(value)
         if at is None or number is None:
             raise Senseless(f"{answer.answered} with a value that is no number, or of no time")
+        if at >= end:
+            raise Senseless(f"{answer.answered} with a value of after the end of what was asked for")
         points.append((at, number))
     at, number = max(points, key=lambda point: point[0], default=(-math.inf, 0.0))
     return number if at >= earliest else None

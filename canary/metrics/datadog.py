@@ -14,10 +14,11 @@ from canary.checks.sources.datadog import Datadog
 from canary.metrics.asking import REFUSES
 from canary.metrics.http import Request
 from canary.metrics.http_answer import Answer, Senseless
-from canary.metrics.points import last_of_each
+from canary.metrics.points import Shape, last_of_each
 from canary.model.measurement import Measurement
 
 TOO_OFTEN = 429
+_SHAPE = Shape("pointlist", time=0, value=1, unit=1000.0)
 _COUNT = re.compile(r"[0-9]{1,9}")
 
 
@@ -27,9 +28,9 @@ class DatadogApi:
     def request(self, source: Datadog, now: datetime) -> Request:
         until = int(now.timestamp())
         fields = (("from", str(until - int(source.window))), ("to", str(until)), ("query", source.query))
-        return Request("GET", f"{source.origin}/api/v1/query?{percent.form(fields)}")
+        return Request("GET", f"{source.origin}/api/v1/query?{percent.form(fields)}", timed=True)
 
-    def measurement(self, source: Datadog, answer: Answer) -> Measurement:  # noqa: ARG002 - as every API
+    def measurement(self, source: Datadog, answer: Answer) -> Measurement:
         if answer.status == TOO_OFTEN:
             return answer.unreachable("RateLimited", f"{answer.answered}: {_limit(answer)}")
         if answer.status in REFUSES:
@@ -49,7 +50,7 @@ class DatadogApi:
         if said.get("status") != "ok":
             return answer.malformed("BadQuery", words or f"{answer.answered}, and that this is an error")
         try:
-            return last_of_each(answer, said.get("series"), "pointlist", 1)
+            return last_of_each(answer, said.get("series"), _SHAPE, source.window)
         except Senseless as error:
             return answer.malformed("UnexpectedResult", str(error))
 

@@ -9,9 +9,10 @@ from canary.checks import percent
 from canary.checks.sources.graphite import Graphite
 from canary.metrics.http import Request
 from canary.metrics.http_answer import Answer, Senseless
-from canary.metrics.points import last_of_each
+from canary.metrics.points import Shape, last_of_each
 from canary.model.measurement import Measurement
 
+_SHAPE = Shape("datapoints", time=1, value=0)
 _REFUSES = "Invalid parameters"
 """How the text of a 400 begins that says what is wrong; a target that is none is mostly a name that nothing has."""
 _FAILED = "Graphite encountered an unexpected error"
@@ -25,7 +26,7 @@ class GraphiteApi:
         fields = (("target", source.target), ("from", f"-{source.window:.0f}s"), ("until", "now"), ("format", "json"))
         return Request("GET", f"{source.origin}/render?{percent.form(fields)}")
 
-    def measurement(self, source: Graphite, answer: Answer) -> Measurement:  # noqa: ARG002 - as every API
+    def measurement(self, source: Graphite, answer: Answer) -> Measurement:
         if answer.status == 400:
             said = answer.content.decode("utf-8", "replace")
             words = answer.words(said) if said.startswith(_REFUSES) else ""
@@ -36,7 +37,7 @@ class GraphiteApi:
         if refused is not None:
             return refused
         try:
-            return last_of_each(answer, answer.json(), "datapoints", 0)
+            return last_of_each(answer, answer.json(), _SHAPE, source.window)
         except Senseless as error:
             return answer.malformed("UnexpectedResult", str(error))
 

@@ -29,6 +29,7 @@ from canary.metrics.kept import MOST, KeptByAddress
 from canary.metrics.parsing import MAX_BYTES, AnswerTooLarge
 from canary.metrics.port import Query, Refusal
 from canary.metrics.secrets import Secrets
+from canary.metrics.server_time import ServerTime, date_of, machine_time
 from canary.metrics.signing import Scope, signature
 from canary.model.measurement import Malformed, Measurement, Unreachable
 
@@ -50,20 +51,24 @@ _HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "User-A
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is sent. `content` is its type and its bytes; None: nothing. `signed` for what, where keys sign it."""
+    """What is sent. `content` is its type and its bytes; None: nothing. `signed` for what, where keys sign it.
+
+    `timed`: it names the time of day, so what a server whose clock says another one answers is about another time.
+    """
 
     method: str
     url: str
     headers: tuple[tuple[str, str], ...] = ()
     content: tuple[str, bytes] | None = None
     signed: Scope | None = None
+    timed: bool = False
 
 
 class Api(Protocol):
     """How the servers of one kind of source are asked. Both are pure, and raise nothing."""
 
     def request(self, source: Any, now: datetime) -> Request:
-        """What a rendered source asks. Its URL begins with `source.origin`, which is what is allowed or not."""
+        """What a rendered source asks at this time of day. Its URL begins with `source.origin`, which is what is allowed or not."""
         ...
 
     def measurement(self, source: Any, answer: Answer) -> Measurement:
@@ -84,13 +89,15 @@ class HttpProvider:
         max_bytes: int = MAX_BYTES,
         max_addresses: int = MOST,
         clock: Callable[[], float] = time.monotonic,
+        time_of_day: Callable[[], datetime] = machine_time,
     ) -> None:
         self._apis = dict(apis)
         self._asking = Asking(hosts, secrets)
         threads = self._threads = _Threads(clock)
 
         def new(kept: Kept) -> _Server:
-            return _Server(kept[0], hosts, threads, self._api, places=places, max_bytes=max_bytes, clock=clock)
+            there = ServerTime(time_of_day, clock)
+            return _Server(kept[0], hosts, threads, self._api, there, places=places, max_bytes=max_bytes, clock=clock)
 
         self._servers: KeptByAddress[Kept, _Server] = KeptByAddress(
             new, busy=lambda one: one.busy, close=lambda one: one.close(), most=max_addresses, clock=clock
@@ -160,12 +167,13 @@ class _Server:
         hosts: Hosts,
         threads: _Threads,
         api: Callable[[Query], Api],
+        there: ServerTime,
         *,
         places: int,
         max_bytes: int,
         clock: Callable[[], float],
     ) -> None:
-        self._threads, self._api = threads, api
+        self._threads, self._api, self._there, self._clock = threads, api, there, clock
         self._address, self._hosts, self._places, self._max_bytes = address, hosts, places, max_bytes
         self._shown: Shown | None = None
         self._client: httpx.AsyncClient | None = None
@@ -234,8 +242,16 @@ class _Server:
         api = self._api(query)
         try:
             async with asyncio.timeout(query.timeout):
-                status, headers, content = await self._requested(api.request(query.source, now), shown, now)
-                answer = Answer(query, now, self._address, status, headers, content, shown)
+                asked, began = self._there.now(), self._clock()
+                request = api.request(query.source, asked)
+                status, headers, content = await self._requested(request, shown, asked)
+                date = date_of(headers)
+                # Of no other answers: on one host a team may have a page of its own, and write headers there.
+                if request.timed and (apart := self._there.heard(date, asked, began)):
+                    message = f"{self._address}: {apart}, so what was asked is about another time"
+                    return Unreachable(now, "ClockSkew", message, query.text)
+                dated = date or self._there.now()
+                answer = Answer(query, now, self._address, status, headers, content, shown, asked, dated)
                 if len(content) > AT_ONCE:
                     return await self._threads.run(query, lambda: api.measurement(query.source, answer))
                 return api.measurement(query.source, answer)
@@ -258,7 +274,7 @@ class _Server:
             return Unreachable(now, "Unreachable", message, query.text)
 
     async def _requested(
-        self, request: Request, shown: Shown | None, now: datetime
+        self, request: Request, shown: Shown | None, asked: datetime
     ) -> tuple[int, Mapping[str, str], bytes]:
         """Status, headers (by names in lower case) and content. Raises AnswerTooLarge, PeerRefused, httpx's errors."""
         headers = dict(request.headers)
@@ -273,7 +289,7 @@ class _Server:
         body = request.content[1] if request.content is not None else None
         if request.signed is not None and shown is not None and shown.keys is not None:
             headers |= signature(
-                request.method, httpx.URL(request.url), headers, body or b"", shown.keys, request.signed, now
+                request.method, httpx.URL(request.url), headers, body or b"", shown.keys, request.signed, asked
             )
         async with client.stream(request.method, request.url, headers=headers, content=body) as response:
             found, pieces = bytearray(), 0

@@ -28,7 +28,10 @@ class Senseless(Exception):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Answer:
-    """An answer to `query`, which was asked at `now`. `shown` is what it was asked with; `headers` is read in lower case."""
+    """An answer to `query`, which was asked at `now`. `shown` is what it was asked with; `headers` is read in lower case.
+
+    `asked` is the time of day that the request named, and `dated` that of the answer, by the server if it says so.
+    """
 
     query: Query
     now: datetime
@@ -37,6 +40,8 @@ class Answer:
     headers: Mapping[str, str]
     content: bytes
     shown: Shown | None
+    asked: datetime
+    dated: datetime
 
     @property
     def answered(self) -> str:

@@ -11,8 +11,10 @@ from canary.checks.sources.influxdb import Influxdb
 from canary.metrics.asking import REFUSES
 from canary.metrics.http import Request
 from canary.metrics.http_answer import Answer, Senseless, number_in
+from canary.metrics.points import AHEAD, from_the_future
 from canary.model.measurement import Measurement
 
+_MILLISECONDS = 1000.0
 _ONE_FIELD = 'the query selects several fields: select one, such as mean("duration")'
 
 
@@ -78,11 +80,13 @@ def _backwards(answer: Answer, one: dict[str, Any]) -> Iterator[float]:
     times = [number_in(row[0]) for row in rows]
     if None in times:
         raise Senseless(f"{answer.answered} with a time that is none")
-    for _, value in sorted(
+    for time, value in sorted(
         ((time or 0.0, row[1]) for time, row in zip(times, rows, strict=True)), key=_time, reverse=True
     ):
         if value is None:
             continue
+        if time / _MILLISECONDS > answer.dated.timestamp() + AHEAD:
+            raise Senseless(from_the_future(answer))
         number = number_in(value)
         if number is None:
             raise Senseless(f"{answer.answered} with a value that is no number")

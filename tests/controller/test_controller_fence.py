@@ -69,7 +69,7 @@ def test_a_lease_that_may_be_anothers_forbids_a_rise_only() -> None:
 
 @pytest.mark.parametrize("jump", [timedelta(hours=1), timedelta(hours=-1), timedelta(days=-400)])
 def test_setting_the_machines_clock_moves_nothing(monkeypatch: pytest.MonkeyPatch, jump: timedelta) -> None:
-    """Time goes on as it did; only the skew tells."""
+    """Time goes on as it did."""
     clock = SystemClock()
     before = clock.now()
 
@@ -80,7 +80,6 @@ def test_setting_the_machines_clock_moves_nothing(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(clocks, "datetime", Jumped)
     assert timedelta(0) <= clock.now() - before < timedelta(seconds=5)
-    assert abs(clock.skew - jump) < timedelta(seconds=5)
 
 
 def test_first_looks_after_a_start_come_at_once_and_one_after_the_other() -> None:

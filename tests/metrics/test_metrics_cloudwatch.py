@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -57,15 +57,18 @@ async def test_moto_that_checks_who_asks() -> None:
 
     data = [at(ERRORS, 0, 100), at(ERRORS, 1, 2), at(ERRORS, 1, 1), at(ERRORS, 2, 5), at(ERRORS, 1, 50, "shop-stable")]
     data += [at(REQUESTS, 1, 40), at(REQUESTS, 2, 50), at(replace(ERRORS, name="Old"), 9, 1)]
+    of_five = replace(ERRORS, name="OfFive")
+    data += [at(of_five, minute // 60 % 5 + 2, 7)]  # in the last five minutes that are over
     vault = Vault()
     async with moto("Shop", *data) as server:
-        provider = HttpProvider(APIS, Hosts.read(["127.0.0.1"]), secrets=vault.secrets)
+        hosts = Hosts.read(["127.0.0.1"])
+        provider = HttpProvider(APIS, hosts, secrets=vault.secrets, time_of_day=lambda: now)
 
-        async def ask(source: Cloudwatch, keys: KeyPair = server.reader, *, later: float = 0.0) -> Measurement:
+        async def ask(source: Cloudwatch, keys: KeyPair = server.reader) -> Measurement:
             vault.now += 10  # what was read before is old
             vault.put_all(TEAM, "aws", {"access-key-id": keys.identity, "secret-access-key": keys.secret})
             query = Query(replace(source, address=server.url), timeout=10, tenant=(TEAM, "shop"))
-            return await provider.measure(query, now + timedelta(seconds=later))
+            return await provider.measure(query, now)
 
         try:
             found = await ask(SOURCE)
@@ -77,11 +80,11 @@ async def test_moto_that_checks_who_asks() -> None:
             expressed = await ask(replace(SOURCE, metrics=(ERRORS, REQUESTS), expression="requests"))
             assert isinstance(expressed, Sample), expressed
             assert expressed.value == 40.0
-            of_five = await ask(replace(SOURCE, period=300, window=300.0), later=300)
-            assert isinstance(of_five, Sample)
-            # What is too old is no number of now, though it is within the window.
-            assert isinstance(await ask(replace(SOURCE, window=600.0), later=300), NoData)
+            five = await ask(replace(SOURCE, metrics=(of_five,), period=300, window=300.0))
+            assert isinstance(five, Sample), five
+            assert five.value == 7.0
             assert isinstance(await ask(replace(SOURCE, metrics=(replace(ERRORS, name="Nothing"),))), NoData)
+            # What is too old is no number of now, though it is within the window.
             old = replace(SOURCE, metrics=(replace(ERRORS, name="Old"),), window=1200.0)
             assert isinstance(await ask(old), NoData)
 
@@ -152,7 +155,8 @@ async def ask(
         {} if token is None else {"session-token": token}
     )
     vault.put_all(TEAM, "aws", {**held, **data} if only is None else only, hosts)
-    provider = HttpProvider(APIS, Hosts.read([".amazonaws.com", ".amazonaws.com.cn"]), secrets=vault.secrets)
+    allowed = Hosts.read([".amazonaws.com", ".amazonaws.com.cn"])
+    provider = HttpProvider(APIS, allowed, secrets=vault.secrets, time_of_day=lambda: NOW)
     try:
         with respx.mock(assert_all_called=False) as router:
             router.post(url__startswith="https://").return_value = answer
@@ -181,7 +185,7 @@ def error(name: str, words: str = "", status: int = 400, **more: Any) -> httpx.R
 async def test_whole_periods_that_are_over_are_asked_for() -> None:
     """Of the period that runs there is a part only. The expression says which number is meant, and the request is signed with the token."""
     source = replace(SOURCE, metrics=(ERRORS, REQUESTS), expression="errors / requests")
-    asked = await ask(source, ok(result(0.5, 0.1)))
+    asked = await ask(source, ok(result(0.5, 0.1, Id="requestsresult")))
     assert asked.found == Sample(0.5, NOW, source.text, (0.5,))
     (request,) = asked.requests
     assert (request.method, str(request.url)) == ("POST", f"https://{HOST}/")
@@ -295,6 +299,11 @@ DIVIDED = {
         (ok(result(True)), Malformed, "UnexpectedResult", "no number"),
         (ok(result(1, Timestamps=[])), Malformed, "UnexpectedResult", "no times"),
         (ok(result(1, Timestamps=["2026-01-02"])), Malformed, "UnexpectedResult", "of no time"),
+        (ok(result(0.9, 0.0, Timestamps=[END - 60, END + 10**9])), Malformed, "UnexpectedResult", "after the end"),
+        (ok(result(0.0, ago=0)), Malformed, "UnexpectedResult", "after the end of what was asked for"),
+        (ok(result(0.0, Id="somebody_else")), Malformed, "UnexpectedResult", "a result that was not asked for"),
+        (ok(result(0.0, Id=None)), Malformed, "UnexpectedResult", "a result that was not asked for"),
+        (ok(result(0.0, Id=["errors"])), Malformed, "UnexpectedResult", "a result that was not asked for"),
         (ok(result(1, Messages=["x"])), Malformed, "UnexpectedResult", "a message that is none"),
         (ok(result(1, Messages=3)), Malformed, "UnexpectedResult", "messages that are none"),
         (ok(3), Malformed, "UnexpectedResult", "without a list of results"),

@@ -36,7 +36,7 @@ class Asked:
 async def ask(answer: httpx.Response, *, many: bool = False, hosts: str = ".datadoghq.com") -> Asked:
     vault = Vault()
     vault.put_all(TEAM, "dd", {"api-key": API, "app-key": APP}, hosts)
-    provider = HttpProvider(APIS, Hosts.read([".datadoghq.com"]), secrets=vault.secrets)
+    provider = HttpProvider(APIS, Hosts.read([".datadoghq.com"]), secrets=vault.secrets, time_of_day=lambda: NOW)
     try:
         with respx.mock(assert_all_called=False) as router:
             router.get(url__startswith="https://").return_value = answer
@@ -66,8 +66,15 @@ def ok(*series: Any, **more: Any) -> httpx.Response:
 
 
 def points(*values: float | None) -> dict[str, Any]:
-    listed = [[1767322445000.0 + 60_000 * index, value] for index, value in enumerate(values)]
+    """One a minute, the last of them of now."""
+    last = NOW.timestamp()
+    listed = [[1000.0 * (last - 60 * (len(values) - 1 - index)), value] for index, value in enumerate(values)]
     return {"metric": "errors", "scope": "service:shop", "interval": 60, "length": len(listed), "pointlist": listed}
+
+
+def moved(series: dict[str, Any], seconds: float) -> dict[str, Any]:
+    """All points later by so much."""
+    return {**series, "pointlist": [[at + 1000.0 * seconds, value] for at, value in series["pointlist"]]}
 
 
 async def test_datadog_is_asked_as_it_wants_to_be() -> None:
@@ -113,6 +120,11 @@ LIMITED = {
         (ok({"scope": "x"}), Malformed, "UnexpectedResult", "no pointlist"),
         (ok({"pointlist": [[1.0]]}), Malformed, "UnexpectedResult", "a point that is none"),
         (ok({"pointlist": [[1.0, "1"]]}), Malformed, "UnexpectedResult", "a point that is no number"),
+        (ok({"pointlist": [["now", 1.0]]}), Malformed, "UnexpectedResult", "a point that is of no time"),
+        (ok(moved(points(0.5, 0.0), 10**9)), Malformed, "UnexpectedResult", "dated later than the answer"),
+        (ok(moved(points(None, 0.0), 86400)), Malformed, "UnexpectedResult", "dated later than the answer"),
+        (ok(moved(points(0.5, 0.0), -3600)), NoData, "NoData", "older than the window of 300 s"),
+        (ok(moved(points(0.5, 0.0, None), -3600)), NoData, "NoData", "older than the window of 300 s"),
         (ok(3), Malformed, "UnexpectedResult", "no pointlist"),
         (ok(series=None), Malformed, "UnexpectedResult", "without a list of series"),
         (

@@ -25,6 +25,7 @@ from canary.model.measurement import Malformed, Measurement, NoData, Sample, Unr
 
 TEAM = "team-shop"
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+END = int(NOW.timestamp())
 SOURCE = Graphite("sumSeries(shop.errors, 'a b')", "https://graphite.example.com/base", None, 120.0)
 
 SERIES: Mapping[str, list[float | None]] = {
@@ -125,7 +126,8 @@ class Asked:
 
 
 async def made_of(answer: httpx.Response, source: Graphite = SOURCE, vault: Vault | None = None) -> Asked:
-    provider = HttpProvider(APIS, Hosts.read([".example.com"]), secrets=vault.secrets if vault else None)
+    secrets, hosts = vault.secrets if vault else None, Hosts.read([".example.com"])
+    provider = HttpProvider(APIS, hosts, secrets=secrets, time_of_day=lambda: NOW)
     try:
         with respx.mock(assert_all_called=False) as router:
             router.get(url__startswith="https://").return_value = answer
@@ -135,7 +137,8 @@ async def made_of(answer: httpx.Response, source: Graphite = SOURCE, vault: Vaul
 
 
 def target(*values: float | None, **more: Any) -> Mapping[str, Any]:
-    return {"target": "a", "datapoints": [[value, 1767322445 + index] for index, value in enumerate(values)], **more}
+    listed = [[value, END - (len(values) - 1 - index)] for index, value in enumerate(values)]
+    return {"target": "a", "datapoints": listed, **more}
 
 
 REFUSED = 'Invalid parameters (Received request for unknown function: nosuch); targets: "nosuch(shop.errors)"'
@@ -183,8 +186,12 @@ async def test_graphite_says_what_went_wrong(page: str, said: str) -> None:
         (httpx.Response(200, json=[]), NoData, "NoData"),
         (httpx.Response(200, json=[target(None)]), NoData, "NoData"),
         (httpx.Response(200, json=[target(1), target(2)]), Malformed, "SeveralSeries"),
-        (httpx.Response(200, text='[{"target": "a", "datapoints": [[NaN, 1]]}]'), Malformed, "NotANumber"),
-        (httpx.Response(200, text='[{"target": "a", "datapoints": [[1e9999, 1]]}]'), Malformed, "NotANumber"),
+        (httpx.Response(200, text=f'[{{"target": "a", "datapoints": [[NaN, {END}]]}}]'), Malformed, "NotANumber"),
+        (httpx.Response(200, text=f'[{{"target": "a", "datapoints": [[1e9999, {END}]]}}]'), Malformed, "NotANumber"),
+        (httpx.Response(200, json=[target(1, datapoints=[[2, END - 3600]])]), NoData, "NoData"),
+        (httpx.Response(200, json=[target(1, datapoints=[[1, END], [2, END + 10**9]])]), Malformed, "UnexpectedResult"),
+        (httpx.Response(200, json=[target(1, datapoints=[[2, None]])]), Malformed, "UnexpectedResult"),
+        (httpx.Response(200, json=[target(1, datapoints=[[2, END + 600]])]), Sample, ""),
         (httpx.Response(200, json={"error": "x"}), Malformed, "UnexpectedResult"),
         (httpx.Response(200, text="a,1,2|3"), Malformed, "UnexpectedResult"),
         (httpx.Response(400, text="Invalid target"), Malformed, "BadQuery"),

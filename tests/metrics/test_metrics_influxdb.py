@@ -99,7 +99,7 @@ SOURCE = Influxdb('SELECT mean("took") FROM "requests"', "https://influx.example
 
 
 async def made_of(answer: httpx.Response, *, many: bool = False) -> Measurement:
-    provider = HttpProvider(APIS, Hosts.read([".example.com"]))
+    provider = HttpProvider(APIS, Hosts.read([".example.com"]), time_of_day=lambda: NOW)
     try:
         with respx.mock:
             respx.get("https://influx.example.com/db/query").return_value = answer
@@ -144,6 +144,7 @@ async def test_the_last_row_that_has_a_number(answer: httpx.Response, value: flo
         (series([1]), Malformed, "UnexpectedResult"),
         (series(["2026-01-01T00:00:00Z", 1]), Malformed, "UnexpectedResult"),
         (series([1, True]), Malformed, "UnexpectedResult"),
+        (series([1, 0.9], [1000 * (NOW.timestamp() + 10**9), 0.0]), Malformed, "UnexpectedResult"),
         (series([1, 2], columns=("mean", "time")), Malformed, "UnexpectedResult"),
         (series([1, 2], partial=True), Malformed, "PartialAnswer"),
         (httpx.Response(400, json={"error": "error parsing query: found x"}), Malformed, "BadQuery"),
