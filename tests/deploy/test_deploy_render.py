@@ -17,6 +17,7 @@ from typing import Any
 
 import httpx
 import pytest
+import typer
 import yaml
 from deploy_kit import (
     CHART,
@@ -41,6 +42,7 @@ from deploy_kit import (
 )
 
 from canary import __version__
+from canary.cli.main import build
 from canary.telemetry import Telemetry
 
 Json = dict[str, Any]
@@ -333,12 +335,59 @@ def test_selectors_find_the_pod() -> None:
         ("networkPolicy.extraEgress={a}", "extraEgress"),
         ("extraEnv[0].name=CANARY_ALLOW_HOSTS", "the chart sets CANARY_ALLOW_HOSTS itself, by allowHosts"),
         ("extraEnv[0].name=CANARY_LEASE", "the chart sets CANARY_LEASE itself"),
+        ("extraArgs={--allow-hosts,*}", "extraArgs: the chart sets --allow-hosts itself, by allowHosts"),
+        ("extraArgs={-nother}", "extraArgs: the chart sets -n itself, by namespaces"),
+        ("podLabels.app\\.kubernetes\\.io/name=evil", "podLabels: the chart sets app.kubernetes.io/name itself"),
+        (
+            "podAnnotations.kubectl\\.kubernetes\\.io/default-container=x",
+            "podAnnotations: the chart sets kubectl.kubernetes.io/default-container itself",
+        ),
     ],
 )
 def test_the_chart_refuses_values_that_mean_nothing(setting: str, complaint: str) -> None:
     """A value that is misspelt, or out of range, is refused by the schema instead of being ignored."""
     said = run(program("helm"), "template", "canary", CHART, "--set", IMAGE, "--set", setting, ok=False)
     assert complaint in said
+
+
+SHOWN = (
+    ("bearerToken.secret=a", "ca.secret=a", "headers.secret=a", "clientCertificate.secret=a"),
+    ("basicAuth.secret=a", "ca.configMap=a"),
+)
+
+
+@pytest.mark.parametrize("files", SHOWN, ids=["token", "password"])
+def test_what_the_chart_sets_is_not_set_twice(files: tuple[str, ...]) -> None:
+    """By no name: each variable that the container has, and each variable and option of the controller that means the same, old ones too."""
+    values = [IMAGE, "prometheus.url=http://a", "gatewayFeatures.configMap=a", *(f"prometheus.{one}" for one in files)]
+
+    def render(*more: str, ok: bool = True) -> str:
+        options = [word for value in (*values, *more) for word in ("--set", value)]
+        return run(program("helm"), "template", "canary", CHART, *options, "-s", "templates/deployment.yaml", ok=ok)
+
+    (container,) = yaml.safe_load(render())["spec"]["template"]["spec"]["containers"]
+    variables = {one["name"] for one in container["env"]}
+    options: set[str] = set()
+    assert variables >= {"CANARY_ALLOW_HOSTS", "CANARY_GATEWAY_FEATURES", "CANARY_PROMETHEUS_CA_FILE"}
+    for parameter in controller_options():
+        names = {parameter.envvar} if isinstance(parameter.envvar, str) else set(parameter.envvar or ())
+        if names & variables:
+            variables |= names
+            options |= set(parameter.opts)
+    assert {"CANARY_PROMETHEUS_HOSTS", "--prometheus-hosts", "--lease", "-n"} <= variables | options
+    said = render(
+        *(f"extraEnv[{index}].name={name}" for index, name in enumerate(sorted(variables))),
+        *(f"extraArgs[{index}]={name}=x" for index, name in enumerate(sorted(options))),
+        ok=False,
+    )
+    told = set(re.findall(r"the chart sets (\S+) itself", said))
+    assert told == variables | options
+
+
+def controller_options() -> list[Any]:
+    """Of `canary controller run`."""
+    program: Any = typer.main.get_command(build())
+    return list(program.commands["controller"].commands["run"].params)
 
 
 def test_every_value_is_in_the_schema_and_every_one_in_the_schema_has_a_default() -> None:
@@ -452,8 +501,9 @@ def test_what_a_platform_adds_arrives_besides_what_the_chart_has() -> None:
 
 
 def test_pods_may_be_spread_by_somebody_else() -> None:
-    """An empty list is none. Volumes need no file of Prometheus's beside them."""
-    settings = ("--set-json", "topologySpreadConstraints=[]", "--set", "extraVolumes[0].name=a")
+    """An empty list is none. Volumes need no file of Prometheus's beside them, and labels need not be."""
+    none = "extraVolumes[0].name=a,podLabels=null,podAnnotations=null,extraArgs=null"
+    settings = ("--set-json", "topologySpreadConstraints=[]", "--set", none)
     text = run(
         program("helm"), "template", "canary", CHART, "--set", IMAGE, *settings, "-s", "templates/deployment.yaml"
     )

@@ -216,17 +216,52 @@ app.kubernetes.io/component: controller
   verbs: [get]
 {{- end }}
 
-{{- /* What the chart sets itself is not set twice: which of two counts, nobody would see. Writes nothing. */ -}}
-{{- define "canary.ownEnv" -}}
-{{- $own := dict "CANARY_PROMETHEUS_URL" "prometheus.url" "CANARY_ALLOW_HOSTS" "allowHosts" "CANARY_NOTIFY_SERVICES" "notifyServices" "CANARY_NAMESPACES" "namespaces" "CANARY_LOG_LEVEL" "log.level" "CANARY_LOG_FORMAT" "log.format" "CANARY_METRICS_ADDRESS" "" "POD_NAMESPACE" "" "CANARY_LEASE" "" -}}
+{{- /* Variables that the chart sets itself, also by names of old, each with the value that says so. JSON. */ -}}
+{{- define "canary.own" -}}
+{{- $own := dict "CANARY_PROMETHEUS_URL" "prometheus.url" "CANARY_ALLOW_HOSTS" "allowHosts" "CANARY_PROMETHEUS_HOSTS" "allowHosts" "CANARY_NOTIFY_SERVICES" "notifyServices" "CANARY_NAMESPACES" "namespaces" "CANARY_LOG_LEVEL" "log.level" "CANARY_LOG_FORMAT" "log.format" "CANARY_METRICS_ADDRESS" "" "POD_NAMESPACE" "" "CANARY_LEASE" "" -}}
 {{- range $file := include "canary.files" . | fromJsonArray -}}
 {{- range .items -}}
 {{- $own = set $own .env $file.name -}}
 {{- end -}}
 {{- end -}}
+{{- toJson $own -}}
+{{- end }}
+
+{{- /* What the chart sets itself is not set twice: which of two counts, nobody would see. Writes nothing. */ -}}
+{{- define "canary.once" -}}
+{{- $own := include "canary.own" . | fromJson -}}
+{{- $options := dict "-n" $own.CANARY_NAMESPACES -}}
+{{- range $name, $value := $own -}}
+{{- if hasPrefix "CANARY_" $name -}}
+{{- $options = set $options (printf "--%s" ($name | trimPrefix "CANARY_" | lower | replace "_" "-")) $value -}}
+{{- end -}}
+{{- end -}}
+{{- $twice := list -}}
 {{- range .Values.extraEnv -}}
 {{- if hasKey $own .name -}}
-{{- fail (printf "extraEnv: the chart sets %s itself%s" .name (ternary (printf ", by %s" (get $own .name)) "" (ne "" (get $own .name)))) -}}
+{{- $twice = append $twice (list "extraEnv" .name (get $own .name)) -}}
 {{- end -}}
+{{- end -}}
+{{- range .Values.extraArgs -}}
+{{- $name := ternary "-n" (splitList "=" . | first) (hasPrefix "-n" .) -}}
+{{- if hasKey $options $name -}}
+{{- $twice = append $twice (list "extraArgs" $name (get $options $name)) -}}
+{{- end -}}
+{{- end -}}
+{{- range $name, $_ := include "canary.selector" . | fromYaml -}}
+{{- if hasKey ($.Values.podLabels | default dict) $name -}}
+{{- $twice = append $twice (list "podLabels" $name "") -}}
+{{- end -}}
+{{- end -}}
+{{- if hasKey (.Values.podAnnotations | default dict) "kubectl.kubernetes.io/default-container" -}}
+{{- $twice = append $twice (list "podAnnotations" "kubectl.kubernetes.io/default-container" "") -}}
+{{- end -}}
+{{- $sentences := list -}}
+{{- range $twice -}}
+{{- $by := last . -}}
+{{- $sentences = append $sentences (printf "%s: the chart sets %s itself%s" (index . 0) (index . 1) (ternary (printf ", by %s" $by) "" (ne "" $by))) -}}
+{{- end -}}
+{{- if $sentences -}}
+{{- fail (join "; " $sentences) -}}
 {{- end -}}
 {{- end }}
