@@ -8,7 +8,7 @@ import itertools
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-from canary.kube.pace import elapsed
+from canary.elapsed import elapsed
 
 
 class Clock(Protocol):

@@ -12,8 +12,8 @@ import uuid
 from collections.abc import Callable
 
 from canary.act.gate import Gate
+from canary.elapsed import elapsed
 from canary.errors import StaleDecision
-from canary.kube.pace import elapsed
 
 ASLEEP = 4.0
 """Seconds between two beats after which a process has slept: others may have done its work. Below the length of a Lease."""

@@ -16,10 +16,10 @@ from contextlib import suppress
 from typing import Any, Self
 
 from canary.controller.clock import Clock
+from canary.elapsed import elapsed
 from canary.errors import AlreadyExists, ApiError, ConfigError, LeadershipLost, NotFound, Unprocessable
 from canary.json_patch import Operation, add, annotate, annotation, pointer, replace, test, unmoved
 from canary.kube import LEASES, Kube
-from canary.kube.pace import elapsed
 
 log = logging.getLogger("canary.leadership")
 

@@ -12,8 +12,9 @@ from canary.controller.clock import Clock
 from canary.controller.fence import BEAT
 from canary.controller.manager import Manager
 from canary.controller.sight import Sight
+from canary.elapsed import elapsed
 from canary.kube.outage import REMINDER, Eyes
-from canary.kube.pace import WatchPace, elapsed
+from canary.kube.pace import WatchPace
 
 log = logging.getLogger("canary.sight")
 

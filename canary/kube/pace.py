@@ -29,11 +29,6 @@ SILENCE = 120.0
 """Seconds of silence that make a watch dead before its time is over: real servers send a bookmark a minute."""
 
 
-def elapsed() -> float:
-    """Seconds by a clock that nobody sets, and that goes on while the machine or the process sleeps."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
-
-
 class WatchPace:
     """Whether the watches of one place have to be brisk; `seconds` is how long such a one is asked for."""
 

@@ -23,10 +23,11 @@ from kubernetes.aio.client.rest import RESTClientObject
 from kubernetes.aio.config import ConfigException
 from pydantic_core import from_json
 
+from canary.elapsed import elapsed
 from canary.errors import Unavailable
 from canary.kube.body import encode
 from canary.kube.connection import Connection
-from canary.kube.pace import Silent, Vigil, elapsed
+from canary.kube.pace import Silent, Vigil
 from canary.kube.pool import Pool, kept_alive
 from canary.kube.translate import from_response
 from canary.kube.unreached import address, why

@@ -15,6 +15,7 @@ from canary.metrics.asking import REFUSES
 from canary.metrics.http import Request
 from canary.metrics.http_answer import Answer, Senseless
 from canary.metrics.points import Shape, last_of_each
+from canary.metrics.server_time import APART
 from canary.model.measurement import Measurement
 
 TOO_OFTEN = 429
@@ -50,7 +51,8 @@ class DatadogApi:
         if said.get("status") != "ok":
             return answer.malformed("BadQuery", words or f"{answer.answered}, and that this is an error")
         try:
-            return last_of_each(answer, said.get("series"), _SHAPE, source.window)
+            end = (answer.asked + APART).timestamp()
+            return last_of_each(answer, said.get("series"), _SHAPE, source.window, end)
         except Senseless as error:
             return answer.malformed("UnexpectedResult", str(error))
 

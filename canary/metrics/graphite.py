@@ -9,7 +9,7 @@ from canary.checks import percent
 from canary.checks.sources.graphite import Graphite
 from canary.metrics.http import Request
 from canary.metrics.http_answer import Answer, Senseless
-from canary.metrics.points import Shape, last_of_each
+from canary.metrics.points import Shape, end_of_now, last_of_each
 from canary.model.measurement import Measurement
 
 _SHAPE = Shape("datapoints", time=1, value=0)
@@ -37,7 +37,7 @@ class GraphiteApi:
         if refused is not None:
             return refused
         try:
-            return last_of_each(answer, answer.json(), _SHAPE, source.window)
+            return last_of_each(answer, answer.json(), _SHAPE, source.window, end_of_now(answer))
         except Senseless as error:
             return answer.malformed("UnexpectedResult", str(error))
 

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 import httpx
 
 from canary import __version__
+from canary.elapsed import elapsed
 from canary.fair import FairLimit, LimitClosed, Place
 from canary.metrics.asking import NOT_ALLOWED, Asking, Kept, Queue
 from canary.metrics.connecting import GuardedTransport, PeerRefused, TooMuchReceived
@@ -90,13 +91,14 @@ class HttpProvider:
         max_addresses: int = MOST,
         clock: Callable[[], float] = time.monotonic,
         time_of_day: Callable[[], datetime] = machine_time,
+        passing: Callable[[], float] = elapsed,
     ) -> None:
         self._apis = dict(apis)
         self._asking = Asking(hosts, secrets)
         threads = self._threads = _Threads(clock)
 
         def new(kept: Kept) -> _Server:
-            there = ServerTime(time_of_day, clock)
+            there = ServerTime(time_of_day, passing)
             return _Server(kept[0], hosts, threads, self._api, there, places=places, max_bytes=max_bytes, clock=clock)
 
         self._servers: KeptByAddress[Kept, _Server] = KeptByAddress(
@@ -173,7 +175,7 @@ class _Server:
         max_bytes: int,
         clock: Callable[[], float],
     ) -> None:
-        self._threads, self._api, self._there, self._clock = threads, api, there, clock
+        self._threads, self._api, self._there = threads, api, there
         self._address, self._hosts, self._places, self._max_bytes = address, hosts, places, max_bytes
         self._shown: Shown | None = None
         self._client: httpx.AsyncClient | None = None
@@ -242,16 +244,16 @@ class _Server:
         api = self._api(query)
         try:
             async with asyncio.timeout(query.timeout):
-                asked, began = self._there.now(), self._clock()
-                request = api.request(query.source, asked)
-                status, headers, content = await self._requested(request, shown, asked)
+                asked = self._there.now()
+                request = api.request(query.source, asked.time)
+                status, headers, content = await self._requested(request, shown, asked.time)
                 date = date_of(headers)
                 # Of no other answers: on one host a team may have a page of its own, and write headers there.
-                if request.timed and (apart := self._there.heard(date, asked, began)):
+                if request.timed and (apart := self._there.heard(date, asked)):
                     message = f"{self._address}: {apart}, so what was asked is about another time"
                     return Unreachable(now, "ClockSkew", message, query.text)
-                dated = date or self._there.now()
-                answer = Answer(query, now, self._address, status, headers, content, shown, asked, dated)
+                dated = date or self._there.now().time
+                answer = Answer(query, now, self._address, status, headers, content, shown, asked.time, dated)
                 if len(content) > AT_ONCE:
                     return await self._threads.run(query, lambda: api.measurement(query.source, answer))
                 return api.measurement(query.source, answer)

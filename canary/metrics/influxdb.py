@@ -11,7 +11,7 @@ from canary.checks.sources.influxdb import Influxdb
 from canary.metrics.asking import REFUSES
 from canary.metrics.http import Request
 from canary.metrics.http_answer import Answer, Senseless, number_in
-from canary.metrics.points import AHEAD, from_the_future
+from canary.metrics.points import beyond, end_of_now
 from canary.model.measurement import Measurement
 
 _MILLISECONDS = 1000.0
@@ -85,8 +85,8 @@ def _backwards(answer: Answer, one: dict[str, Any]) -> Iterator[float]:
     ):
         if value is None:
             continue
-        if time / _MILLISECONDS > answer.dated.timestamp() + AHEAD:
-            raise Senseless(from_the_future(answer))
+        if time / _MILLISECONDS > end_of_now(answer):
+            raise beyond(answer)
         number = number_in(value)
         if number is None:
             raise Senseless(f"{answer.answered} with a value that is no number")

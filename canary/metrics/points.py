@@ -9,7 +9,6 @@ from itertools import islice
 from typing import Any
 
 from canary.metrics.http_answer import Answer, Senseless, number_in
-from canary.metrics.server_time import APART
 from canary.model.measurement import Measurement
 
 MOST_EMPTY = 3
@@ -28,8 +27,8 @@ class Shape:
     unit: float = 1.0
 
 
-def last_of_each(answer: Answer, series: Any, shape: Shape, window: float) -> Measurement:
-    """What is made of a list of objects that each have points, of the last `window` seconds. Raises Senseless.
+def last_of_each(answer: Answer, series: Any, shape: Shape, window: float, end: float) -> Measurement:
+    """What is made of a list of objects that each have points, of the `window` seconds up to `end`, beyond which none may be. Raises Senseless.
 
     A point is of what follows its time, as long as the points are apart. One that ends before the window, by the clock of who
     answers, is of another time, whatever was asked for.
@@ -41,12 +40,12 @@ def last_of_each(answer: Answer, series: Any, shape: Shape, window: float) -> Me
         listed = one.get(shape.points) if isinstance(one, dict) else None
         if not isinstance(listed, list):
             raise Senseless(f"{answer.answered} with a series that has no {shape.points}")
-        latest = islice(_backwards(answer, listed, shape), MOST_EMPTY + 1)
+        latest = islice(_backwards(answer, listed, shape, end), MOST_EMPTY + 1)
         last = next(((at, number) for at, number in latest if number is not None), None)
         if last is None:
             continue
         at, number = last
-        if at + _length(one, listed, shape, window) < answer.dated.timestamp() - window - APART.total_seconds():
+        if at + _length(one, listed, shape, window) < answer.dated.timestamp() - window:
             old = True
         else:
             found.append(number)
@@ -57,12 +56,17 @@ def last_of_each(answer: Answer, series: Any, shape: Shape, window: float) -> Me
     return answer.numbers(found, "the query selects", "aggregate them, or use a condition over `values`")
 
 
-def from_the_future(answer: Answer) -> str:
-    """In words."""
-    return f"{answer.answered} with a point that is dated later than the answer"
+def end_of_now(answer: Answer) -> float:
+    """Beyond which nothing may be dated that is asked for up to now, by the clock of who answers; seconds."""
+    return answer.dated.timestamp() + AHEAD
 
 
-def _backwards(answer: Answer, listed: list[Any], shape: Shape) -> Iterator[tuple[float, float | None]]:
+def beyond(answer: Answer) -> Senseless:
+    """It says so in words."""
+    return Senseless(f"{answer.answered} with a point that is dated later than what was asked for")
+
+
+def _backwards(answer: Answer, listed: list[Any], shape: Shape, end: float) -> Iterator[tuple[float, float | None]]:
     """Times in seconds, and numbers, the last one first. Raises Senseless."""
     for point in reversed(listed):
         if not isinstance(point, list) or len(point) <= max(shape.time, shape.value):
@@ -70,8 +74,8 @@ def _backwards(answer: Answer, listed: list[Any], shape: Shape) -> Iterator[tupl
         at = _seconds(point, shape)
         if at is None:
             raise Senseless(f"{answer.answered} with a point that is of no time")
-        if at > answer.dated.timestamp() + AHEAD:
-            raise Senseless(from_the_future(answer))
+        if at > end:
+            raise beyond(answer)
         if point[shape.value] is None:
             yield at, None
             continue

@@ -116,7 +116,9 @@ async def test_a_machine_whose_clock_is_wrong(source: Any, off: timedelta) -> No
     """What was asked about another time is no evidence, and no Secret is blamed; from then on the server's own clock counts."""
     time = Passing()
     time.set = off
-    async with asking(server := Server(time.truth), clock=time.clock, time_of_day=time.machine) as ask:
+    async with asking(
+        server := Server(time.truth), clock=time.clock, passing=time.clock, time_of_day=time.machine
+    ) as ask:
         found = await ask(source)
         assert isinstance(found, Unreachable), found
         words = f"this machine's clock is 1h0m {'behind' if off < timedelta() else 'ahead of'} the server's"
@@ -133,7 +135,9 @@ async def test_a_machine_whose_clock_is_wrong(source: Any, off: timedelta) -> No
 async def test_a_server_whose_clock_is_set(jump: timedelta) -> None:
     """It is said once, and then it is as it says."""
     time, there = Passing(), [timedelta(minutes=2)]
-    async with asking(Server(lambda: time.truth() + there[0]), clock=time.clock, time_of_day=time.machine) as ask:
+    async with asking(
+        Server(lambda: time.truth() + there[0]), clock=time.clock, passing=time.clock, time_of_day=time.machine
+    ) as ask:
         assert isinstance(await ask(DATADOG), Unreachable)
         time.seconds += 60
         assert isinstance(await ask(DATADOG), Sample)
@@ -147,10 +151,39 @@ async def test_a_server_whose_clock_is_set(jump: timedelta) -> None:
         assert isinstance(await ask(DATADOG), Sample)
 
 
+@pytest.mark.parametrize("source", [DATADOG, CLOUDWATCH], ids=["datadog", "cloudwatch"])
+async def test_a_clock_that_is_set_in_mid_run(source: Any) -> None:
+    """Once a server has said what time it is there, the machine's clock is nothing to it."""
+    time = Passing()
+    server = Server(time.truth)
+    async with asking(server, clock=time.clock, passing=time.clock, time_of_day=time.machine) as ask:
+        for time.set in (timedelta(), HOUR, -HOUR, 400 * HOUR):
+            time.seconds += 3600
+            assert isinstance(found := await ask(source), Sample), found
+            assert found.value == 0.9
+
+
+async def test_an_answer_that_takes_its_time() -> None:
+    """Its Date is of some moment while we waited, which may be long if the machine slept."""
+    time = Passing()
+    server = Server(time.truth)
+
+    def slow(request: httpx.Request) -> httpx.Response:
+        answer = server(request)
+        time.seconds += 7200
+        return answer
+
+    async with asking(slow, clock=time.clock, passing=time.clock, time_of_day=time.machine) as ask:  # type: ignore[arg-type]
+        for _ in range(2):
+            assert isinstance(found := await ask(DATADOG), Sample), found
+
+
 async def test_a_server_that_does_not_say_what_time_it_is() -> None:
     """The machine's clock is what is known. A point of before the window is no evidence of now."""
     time = Passing()
-    async with asking(Server(time.truth, says=False), clock=time.clock, time_of_day=time.machine) as ask:
+    async with asking(
+        Server(time.truth, says=False), clock=time.clock, passing=time.clock, time_of_day=time.machine
+    ) as ask:
         found = await ask(DATADOG)
         assert isinstance(found, Sample)
         assert found.value == 0.9
