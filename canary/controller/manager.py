@@ -86,8 +86,12 @@ class Manager:
         """A Rollout appeared, changed or vanished (`kind` DELETED)."""
         key = key_of(document)
         if kind != "DELETED":
+            before = self.deps.store.rollouts.get(key)
+            news = self.deps.store.put_rollout(document)
+            if news:
+                self.deps.notices.seen(document, first=before is None or before.uid != uid_of(document))
             # What our own write has answered already is no news, but may have left something to be settled.
-            self.wake({key} if self.deps.store.put_rollout(document) else set(), own=True)
+            self.wake({key} if news else set(), own=True)
             return
         self.deps.store.drop_rollout(key, uid_of(document))
         if key in self.deps.store.rollouts:
