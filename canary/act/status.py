@@ -12,10 +12,12 @@ from canary.act.backoff import Backoffs
 from canary.act.executor import PATIENCE
 from canary.act.gate import Gate
 from canary.act.reading import Confirmation
+from canary.decide.actions import EmitEvent
+from canary.decide.reasons import STATUS_REFUSED
 from canary.errors import CanaryError, Conflict, NotFound, StaleDecision
 from canary.fair import Limit
 from canary.kube import ROLLOUTS, Kube
-from canary.kube.retry import STATUS_WRITE
+from canary.kube.retry import REFUSED_WRITE, STATUS_WRITE
 from canary.model.status import RolloutStatus, format_time
 from canary.observe.objects import version
 from canary.observe.rollout import Rollout
@@ -28,6 +30,9 @@ log = logging.getLogger("canary.act.status")
 Json = dict[str, Any]
 
 _STATUS = "status"
+
+TELLING = 3
+"""Refusals in a row after which people are told: one may be of a moment, as when a token is renewed."""
 
 
 class StatusWriter:
@@ -43,10 +48,13 @@ class StatusWriter:
         on_moved: Callable[[], None],
         on_gone: Callable[[], None],
         on_recorded: Callable[[Json, Json], None] = lambda *_: None,
+        *,
+        on_refused: Callable[[Json, EmitEvent], None] = lambda *_: None,
     ) -> None:
         """`on_moved` is called when it is worth deciding again, `on_gone` when there is no such Rollout.
 
-        `on_recorded` gets the status before a write and the Rollout as it was answered.
+        `on_recorded` gets the status before a write and the Rollout as it was answered, `on_refused` the Rollout and what to
+        tell people once, when its status may not be written.
 
         `limit` bounds the writes of all Rollouts together that move no traffic.
         """
@@ -58,7 +66,11 @@ class StatusWriter:
         self._on_moved = on_moved
         self._on_gone = on_gone
         self._on_recorded = on_recorded
+        self._on_refused = on_refused
         self._backoff = Backoffs(STATUS_WRITE.backoff)
+        self._refusals = Backoffs(REFUSED_WRITE)
+        self._refused: Any = None
+        """The news of the status that was refused last."""
         self._writing: asyncio.Task[bool] | None = None
         self._step: tuple[int, int] = (0, 0)
         self._writes_in_step = 0
@@ -98,7 +110,8 @@ class StatusWriter:
 
     def next_try(self, now: datetime) -> datetime | None:
         """When there is something to write, or to try again."""
-        return min((at for at in (self._due, self._backoff.next_try(now)) if at is not None), default=None)
+        times = (self._due, self._backoff.next_try(now), self._refusals.next_try(now))
+        return min((at for at in times if at is not None), default=None)
 
     def urgency(self, rollout: Rollout, status: RolloutStatus) -> Urgency:
         """How soon this status has to be written, after what was written for its step already."""
@@ -122,6 +135,8 @@ class StatusWriter:
             return False
         self._settling_since = self._due = None
         if self._writing is not None or self._backoff.resting(_STATUS, now):
+            return False
+        if self._refusals.resting(_STATUS, now) and _news(status) == self._refused:
             return False
         self._writing = asyncio.create_task(self._patch(status, self.recorded, now, gate))
         self._writing.add_done_callback(self._written)
@@ -179,17 +194,29 @@ class StatusWriter:
         except Conflict:
             return await self._read_again()
         except CanaryError as error:
-            count = self._backoff.failed(_STATUS, now, error)
-            if count in {1, 10, 100}:
-                log.warning("status of %s/%s could not be written (%d times): %s", namespace, name, count, error)
+            self._failed(status, now, error)
             return False
         self._backoff.succeeded(_STATUS)
+        self._refusals.succeeded(_STATUS)
         self._writes_in_step += 1
         self._confirmation = Confirmation(sent, version(fresh), versions)
         self.read(fresh)
         self._store.put_rollout(fresh, answer=True)
         self._on_recorded(before, fresh)
         return True
+
+    def _failed(self, status: RolloutStatus, now: datetime, error: CanaryError) -> None:
+        namespace, name = self._key
+        if error.retryable:
+            count = self._backoff.failed(_STATUS, now, error)
+        else:
+            count, self._refused = self._refusals.failed(_STATUS, now, error), _news(status)
+        if count in {1, 10, 100}:
+            log.warning("status of %s/%s could not be written (%d times): %s", namespace, name, count, error)
+        kept = self._store.rollouts.get(self._key)
+        if count == TELLING and not error.retryable and kept is not None:
+            words = f"its status may not be written, so what happens is not on record; tried again, at last once a minute: {error}"
+            self._on_refused(kept.document, EmitEvent("Warning", STATUS_REFUSED, words[:1024]))
 
     async def _read_again(self) -> bool:
         """Somebody wrote the Rollout in between: the next tick decides by what is there now."""
@@ -203,3 +230,14 @@ class StatusWriter:
             self._backoff.failed(_STATUS, self._now(), error)
         self._on_moved()
         return False
+
+
+def _news(status: RolloutStatus) -> Any:
+    """What of a status is worth a try at once, also after others were refused: a policy may object to one phase and not to another."""
+    run, step, asked = status.run, status.step, status.last_request
+    return (
+        status.phase,
+        (run.number, run.outcome) if run is not None else None,
+        step.index if step is not None else 0,
+        asked.id if asked is not None else None,
+    )

@@ -54,6 +54,7 @@ class Manager:
         self._reconcilers: dict[Key, tuple[Reconciler, asyncio.Task[None]]] = {}
         self._validation = QueryValidation(deps, self._validated)
         self._restarts: set[asyncio.Task[None]] = set()
+        self._expected: tuple[int, asyncio.Event] | None = None
         self.last_sign = time.monotonic()
         deps.store.rivals.on_moved = self._moved
 
@@ -86,8 +87,14 @@ class Manager:
         """A Rollout appeared, changed or vanished (`kind` DELETED)."""
         key = key_of(document)
         if kind != "DELETED":
+            before = self.deps.store.rollouts.get(key)
+            news = self.deps.store.put_rollout(document)
+            if self._expected is not None and len(self.deps.store.rollouts) >= self._expected[0]:
+                self._expected[1].set()
+            if news:
+                self.deps.notices.seen(document, first=before is None or before.uid != uid_of(document))
             # What our own write has answered already is no news, but may have left something to be settled.
-            self.wake({key} if self.deps.store.put_rollout(document) else set(), own=True)
+            self.wake({key} if news else set(), own=True)
             return
         self.deps.store.drop_rollout(key, uid_of(document))
         if key in self.deps.store.rollouts:
@@ -96,6 +103,16 @@ class Manager:
         self.deps.telemetry.forget(*key)
         self.deps.notices.forget(key)
         self.wake({key}, own=True)
+
+    async def expect(self, count: int) -> None:
+        """Return when so many Rollouts are known."""
+        if len(self.deps.store.rollouts) >= count:
+            return
+        self._expected = count, asyncio.Event()
+        try:
+            await self._expected[1].wait()
+        finally:
+            self._expected = None
 
     def route(self, kind: str | None, document: Json) -> None:
         """A route appeared, changed or vanished."""

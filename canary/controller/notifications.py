@@ -21,11 +21,10 @@ from canary.errors import ApiError, NotFound
 from canary.kube import CLUSTERNOTIFICATIONTARGETS, NOTIFICATIONTARGETS, Kube, Resource, WatchEvent
 from canary.metrics.hosts import Hosts
 from canary.metrics.secrets import Read, Secrets
-from canary.model.status import parse_time
 from canary.notify.apprise import AppriseSender
 from canary.notify.dispatcher import Dispatcher, Sender
 from canary.notify.http import HttpSender
-from canary.notify.notices import FRESH, Notices, Ways
+from canary.notify.notices import Notices, Place, Ways
 from canary.notify.secrets import TargetSecrets
 from canary.notify.sender import AnySender
 from canary.notify.statuses import TargetStatuses
@@ -90,6 +89,9 @@ class Notifications:
         self._watches = [(NOTIFICATIONTARGETS, place) for place in places] + [(CLUSTERNOTIFICATIONTARGETS, None)]
         self._waiting = set(self._watches)
         self._listed = asyncio.Event()
+        self._unlisted = set(self._watches)
+        self._late: dict[Place, None] = {}
+        self._more = asyncio.Event()
         self._statuses = TargetStatuses(kube, self._notices.targets, deps.clock.now)
         self._dispatcher = Dispatcher(send, self._notices.targets.counted, self._notices)
 
@@ -104,7 +106,7 @@ class Notifications:
             async with asyncio.TaskGroup() as group:
                 for resource, place in self._watches:
                     group.create_task(self._follow(resource, place), name=f"follow {watch_name(resource, place)}")
-                group.create_task(self._begin(begun), name="first notifications")
+                group.create_task(self._begin(begun), name="what is owed")
         except Exception:  # a bug of ours here is none of the runs' business, but somebody has to hear of it
             log.exception("nobody is notified any more, for a reason of ours; a restart of the controller helps")
         finally:
@@ -126,18 +128,27 @@ class Notifications:
             await asyncio.wait_for(self._listed.wait(), self._patience)
         except TimeoutError:
             log.info("no list of targets of notifications yet")
-        deps, notices = self._manager.deps, self._notices
-        notices.ways = Ways(
-            self._dispatcher,
-            deps.recorder,
-            self._statuses,
-            deps.telemetry,
-            self._manager.told,
-            deps.clock.now,
-            lambda: self._kube.server_time,
+        deps = self._manager.deps
+        self._notices.begin(
+            Ways(
+                self._dispatcher,
+                deps.recorder,
+                self._statuses,
+                deps.telemetry,
+                self._manager.told,
+                deps.clock.now,
+                lambda: self._kube.server_time,
+            )
         )
+        self._late.clear()
         await self._look_at_all()
-        await self._catch_up()
+        await self._catch_up(None)
+        while True:  # what is listed only now is owed as much
+            await self._more.wait()
+            self._more.clear()
+            while self._late:
+                place, _ = self._late.popitem()
+                await self._catch_up(place)
 
     async def _look_at_all(self) -> None:
         """See to what targets asked for before the work was ours."""
@@ -150,26 +161,22 @@ class Notifications:
                 await asyncio.sleep(0)
                 since = time.thread_time()
 
-    async def _catch_up(self) -> None:
-        """Look through what is on record, for what a controller before us could not tell any more."""
+    async def _catch_up(self, place: Place | None) -> None:
+        """Look through the Rollouts, for what a controller before us could not tell any more; of targets only those of a `place`, if any.
+
+        Those that come from now on are looked at as they come (`Notices.seen`).
+        """
         if not self._notices.targets:
             return
         deps, since = self._manager.deps, time.thread_time()
-        for key in list(deps.store.rollouts):
+        namespace = place[1] if place is not None else None
+        for key in [key for key in deps.store.rollouts if namespace in {None, key[0]}]:
             kept = deps.store.rollouts.get(key)
-            if kept is not None and self._fresh(document := kept.document):
-                self._notices.catch_up(document)
+            if kept is not None:
+                self._notices.catch_up(kept.document, place)
             if time.thread_time() - since > STRETCH:
                 await asyncio.sleep(0)
                 since = time.thread_time()
-
-    def _fresh(self, document: Json) -> bool:
-        """Whether something may have happened lately: whatever does is recorded."""
-        try:
-            recorded = parse_time((document.get("status") or {}).get("recordedAt"))
-        except (AttributeError, ValueError):
-            return False
-        return abs(self._manager.deps.clock.now() - recorded) <= FRESH
 
     async def _follow(self, resource: Resource, place: str | None) -> None:
         said = ""
@@ -190,6 +197,10 @@ class Notifications:
             watched = partial(watched, pace=self._lookout.calm, eyes=self._lookout.eyes(name, counts=False))
         async for event in watched():
             if event.type == "SYNCED":
+                if (resource, place) in self._unlisted:
+                    self._unlisted.discard((resource, place))
+                    self._late[resource.kind, place] = None
+                    self._more.set()
                 self._arrived(resource, place)
             else:
                 self._take_in(event)

@@ -204,7 +204,15 @@ class Reconciler:
         self._refusals: tuple[Problem, ...] = ()
         self._backoffs = Backoffs(ROUTE_WRITE.backoff)
         self._record = StatusWriter(
-            key, deps.kube, deps.store, deps.limit, deps.clock.now, self.wake, on_gone, deps.notices.recorded
+            key,
+            deps.kube,
+            deps.store,
+            deps.limit,
+            deps.clock.now,
+            self.wake,
+            on_gone,
+            deps.notices.recorded,
+            on_refused=lambda document, tell: deps.recorder.event(document, tell, deps.clock.now()),
         )
         self._executor = Executor(
             key,

@@ -1,4 +1,6 @@
-"""Notices Rollouts whose deletion nobody told us of: while kopf's watch was broken, a deletion leaves no event.
+"""Counts Rollouts: to know at a start whether all are known, and later to notice those whose deletion nobody told us of.
+
+kopf says of no list that it is through. While its watch was broken, a deletion leaves no event.
 
 An active one would be found out by its next write. One at rest writes nothing, and would go on barring its rules to
 others. So from time to time, and whenever kopf had to list them again, the Rollouts are counted, by one small request; only
@@ -24,15 +26,23 @@ log = logging.getLogger("canary.resync")
 INTERVAL = 300.0
 """Seconds between two counts."""
 
+PATIENCE = 30.0
+"""Seconds for which nobody at rest is judged while Rollouts are missing."""
+RECOUNT = 1.0
+"""Seconds after which they are counted again meanwhile: some may have been deleted, or the server did not answer."""
+
 
 class Resync:
     """Compares the Rollouts that are known with those that exist. `namespaces` empty: all of them."""
 
-    def __init__(self, kube: Kube, manager: Manager, namespaces: tuple[str, ...], clock: Clock) -> None:
+    def __init__(
+        self, kube: Kube, manager: Manager, namespaces: tuple[str, ...], clock: Clock, *, recount: float = RECOUNT
+    ) -> None:
         self._kube = kube
         self._hub = manager
         self._limit: tuple[str | None, ...] = namespaces or (None,)
         self._clock = clock
+        self._recount = recount
         self._alarm = asyncio.Event()
         self.soon = self._alarm.set
         """Count at the next opportunity: something may have been missed."""
@@ -52,6 +62,29 @@ class Resync:
                         log.debug("cannot count the Rollouts: %s", error)
         finally:
             alarm.cancel()
+
+    async def listed(self) -> None:
+        """Return when all Rollouts that exist are known, and in any case when patience is over."""
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while not await self._all_known():
+                    pass
+        except TimeoutError:
+            log.warning("not all Rollouts are listed yet; those that are, are judged without the others")
+
+    async def _all_known(self) -> bool:
+        """Whether all are known, or have come before it is time to count again."""
+        try:
+            existing = sum([await self._existing(place) for place in self._limit])
+        except ApiError as error:
+            log.debug("cannot count the Rollouts: %s", error)
+            await asyncio.sleep(self._recount)
+            return False
+        try:
+            await asyncio.wait_for(self._hub.expect(existing), self._recount)
+        except TimeoutError:
+            return False
+        return True
 
     async def count(self, place: str | None) -> list[Key]:
         """Count once in a namespace (None: all), and drop what does not exist any more; returns what was dropped.

@@ -57,6 +57,8 @@ from canary.telemetry import Telemetry, TelemetryServer, configure
 
 log = logging.getLogger("canary.controller")
 
+Wait = Callable[[], Coroutine[Any, Any, None]]
+
 GATEWAY_API = (
     "the Gateway API v1 CRDs: `kubectl apply --server-side -f standard-install.yaml`, a file of every release of "
     "kubernetes-sigs/gateway-api"
@@ -175,11 +177,11 @@ async def serve(
             raise ConfigError(f"cannot listen on {settings.metrics_address}: {error.strerror or error}") from error
         where = ", ".join(settings.namespaces) or "all namespaces"
         log.info("controller of %s at %s; metrics and health at %s", where, address(kube.server), http.url)
-        up = asyncio.Event()
+        up, lists = asyncio.Event(), (survey.listed, resync.listed)
         usual = gc.get_threshold()
         stack.callback(gc.set_threshold, *usual)
         gc.set_threshold(*LISTING)
-        begin = asyncio.create_task(_begin(manager, informers, survey, up, begun, ready, leadership, usual))
+        begin = asyncio.create_task(_begin(manager, informers, lists, up, begun, ready, leadership, usual))
         begin.add_done_callback(_notify(stack, settings, manager, lookout, informers))
         stack.callback(begin.cancel)
         courier = _courier(kube, settings.namespaces, lookout, resync)
@@ -274,7 +276,7 @@ async def secret(kube: Kube, name: str, namespace: str) -> Content:
 async def _begin(
     manager: Manager,
     informers: Informers,
-    survey: Survey,
+    lists: tuple[Wait, ...],
     up: asyncio.Event,
     begun: asyncio.Event,
     ready: asyncio.Event,
@@ -283,14 +285,14 @@ async def _begin(
 ) -> None:
     """Rollouts are listed along with what they refer to, and judged when all of that is known, and the work is ours.
 
-    Runs under way do not wait for what stands around routes: nothing of that moves them. It is listed when each of them
-    has been looked at once (`begun`), or while standing by.
+    Runs under way do not wait for what stands around routes, or for other Rollouts: nothing of that moves them. `lists` are waited for
+    when each of them has been looked at once (`begun`), or while standing by.
 
     `thresholds` are those of the garbage collector from then on.
     """
     await asyncio.gather(informers.synced.wait(), up.wait())
     async with asyncio.TaskGroup() as group:
-        listed = group.create_task(_listed(survey, begun, ready))
+        listed = group.create_task(_listed(lists, begun, ready))
         if leadership is not None:
             if not leadership.acquired.is_set():
                 begun.set()
@@ -308,11 +310,11 @@ async def _begin(
     _freeze(thresholds)
 
 
-async def _listed(survey: Survey, begun: asyncio.Event, ready: asyncio.Event) -> None:
+async def _listed(lists: tuple[Wait, ...], begun: asyncio.Event, ready: asyncio.Event) -> None:
     with suppress(TimeoutError):
         await asyncio.wait_for(begun.wait(), PATIENCE)
     begun.set()
-    await survey.listed()
+    await asyncio.gather(*(listed() for listed in lists))
     ready.set()
 
 

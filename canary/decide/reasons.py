@@ -60,6 +60,7 @@ ROLLED_BACK = "RolledBack"
 RECOVERED = "Recovered"
 LEFTOVER = "LeftoverRestored"
 UNREADABLE_RECORD = "UnreadableRecord"
+STATUS_REFUSED = "StatusRefused"
 SESSION_PERSISTENCE = "SessionPersistence"
 RULES_MOVED = "RulesMoved"
 

@@ -15,7 +15,8 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from canary.decide.actions import EmitEvent
-from canary.model.status import RolloutStatus
+from canary.model.notifications import EventKind
+from canary.model.status import RolloutStatus, parse_time
 from canary.notify.notice import Notice
 from canary.notify.occasions import Occasion, current
 from canary.notify.outcome import Delivered, Outcome, Undelivered
@@ -29,13 +30,24 @@ Key = tuple[str, str]
 """Namespace and name of a Rollout."""
 
 FRESH = timedelta(minutes=15)
-"""What is on record for no longer, and as told to nobody, is told by a controller that begins. What is older is no news."""
+"""What is on record for no longer, and as told to nobody, is told by a controller that finds it. What is older is no news."""
 
 SLACK = timedelta(minutes=1)
 """Clocks differ, and an API server stamps whole seconds: a target may be told of what happened a minute before it was there."""
 
 REMEMBERED = 20_000
 """Messages that are remembered as taken care of in this process."""
+
+OVERTAKEN = 2000
+"""Rollouts at most of which it is kept how their last run ended, until it is known whom to tell."""
+
+ALL = frozenset(EventKind)
+
+LASTING = frozenset({EventKind.RUN_STARTED, EventKind.ROLLED_BACK, EventKind.SUCCEEDED})
+"""What stays true of a run when the next one is on record in its place."""
+
+Place = tuple[str, str | None]
+"""A kind of targets, and a namespace (None: all)."""
 
 FAILED = "NotificationFailed"
 
@@ -96,19 +108,39 @@ class Notices:
     def __init__(self) -> None:
         self.targets = Targets()
         self.ways: Ways | None = None
+        self._began: datetime | None = None
+        self._overtaken: list[Json] = []
         self._owed: dict[Key, _Owed] = {}
         self._taken: OrderedDict[tuple[str, str, str], None] = OrderedDict()
+
+    def begin(self, ways: Ways) -> None:
+        """From now on people are told. What is on record by now, and was told to nobody, is found by `catch_up` and `seen`."""
+        self.ways, self._began = ways, ways.now()
+        overtaken, self._overtaken = self._overtaken, []
+        for document in overtaken:
+            self.catch_up(document, kinds=LASTING)
 
     # -- what happened ------------------------------------------------------------------------------------------
 
     def recorded(self, before: Json, document: Json) -> None:
         """We have written the status of a Rollout: `document` is the answer, `before` the status that it replaced."""
-        if self.ways is None or not self.targets:
-            return
         try:
-            self._tell(before, document)
+            if self.ways is None:
+                self._overtake(before, document)
+            elif self.targets:
+                self._tell(before, document)
         except Exception:  # a bug of ours here is none of the run's business
             log.exception("nobody could be told of %s", (document.get("metadata") or {}).get("name"))
+
+    def _overtake(self, before: Json, document: Json) -> None:
+        """Nobody can be told yet: what we have written is found later; how a run ended that is not on record any more is kept."""
+        run, now = before.get("run") or {}, document["status"].get("run") or {}
+        if not run.get("outcome") or now.get("number") == run.get("number") or len(self._overtaken) >= OVERTAKEN:
+            return
+        left = {"metadata": document["metadata"], "status": before}
+        was, is_ = _recorded(left), _recorded(document)
+        if was is not None and is_ is not None and is_ - was <= FRESH:
+            self._overtaken.append(left)
 
     def _tell(self, before: Json, document: Json) -> None:
         targets = self.targets.of(document)
@@ -120,23 +152,52 @@ class Notices:
             if key not in known:
                 self._offer(document, status, occasion, targets)
 
-    def catch_up(self, document: Json) -> None:
-        """A Rollout as it is found at the start: tell what is fresh, and on record as told to nobody."""
+    def seen(self, document: Json, *, first: bool) -> None:
+        """A watch has told what is news to us of a Rollout, for the `first` time or not: it may owe what a controller before us recorded.
+
+        Whenever that comes: Rollouts may be listed after targets, and listed again. Who is still at work beside us tells it himself.
+        """
+        if self._began is None or self.ways is None or not self.targets:
+            return
+        recorded = _recorded(document)
+        if recorded is not None and (first or recorded <= self._began):
+            self.catch_up(document)
+
+    def catch_up(self, document: Json, place: Place | None = None, kinds: frozenset[EventKind] = ALL) -> None:
+        """Tell of a Rollout what is fresh, of these kinds, and on record as told to nobody; of targets only those of a `place`, if any."""
         if self.ways is None:
             return
-        targets = self.targets.of(document)
+        now, recorded = self.ways.now(), _recorded(document)
+        if recorded is None or abs(now - recorded) > FRESH:
+            return  # whatever happens is recorded: nothing happened lately
+        try:
+            self._tell_what_is_owed(document, now, place, kinds)
+        except Exception:  # a bug of ours with one of them is none of the others' business
+            log.exception("nobody could be told of %s", (document.get("metadata") or {}).get("name"))
+
+    def _tell_what_is_owed(
+        self, document: Json, now: datetime, place: Place | None, kinds: frozenset[EventKind]
+    ) -> None:
+        targets = [target for target in self.targets.of(document) if place is None or target.within(*place)]
         if not targets:
             return
         status = RolloutStatus.load(document.get("status"))
-        now = self.ways.now()
         for key, occasion in current(status).items():
-            if abs(now - occasion.at) <= FRESH:
+            if occasion.kind in kinds and abs(now - occasion.at) <= FRESH:
                 owing = [
                     target
                     for target in targets
-                    if self._was_there(target, now - occasion.at) and key not in was_told(status, target.label)
+                    if self._was_there(target, now - occasion.at)
+                    and key not in was_told(status, target.label)
+                    and not self._delivered(document, target, key)
                 ]
                 self._offer(document, status, occasion, owing)
+
+    def _delivered(self, document: Json, target: Target, event: str) -> bool:
+        """Whether a target was told of something that is about to go on record."""
+        metadata = document.get("metadata") or {}
+        owed = self._owed.get((str(metadata.get("namespace") or ""), str(metadata.get("name") or "")))
+        return owed is not None and owed.uid == metadata.get("uid") and event in owed.told.get(target.label, ())
 
     def _was_there(self, target: Target, ago: timedelta) -> bool:
         """Whether a target existed so long ago. Each age is by one clock: when it was created by the API server's."""
@@ -284,3 +345,11 @@ class Notices:
     def forget(self, key: Key) -> None:
         """A Rollout is gone, or owes nothing any more."""
         self._owed.pop(key, None)
+
+
+def _recorded(document: Json) -> datetime | None:
+    """When the status of a Rollout was written last, by the clock of who wrote it; None: never, or nobody can tell."""
+    try:
+        return parse_time((document.get("status") or {}).get("recordedAt"))
+    except (AttributeError, TypeError, ValueError):
+        return None

@@ -139,6 +139,10 @@ class Target:
         """Whether it is the platform team's, and its Secrets lie in the namespace of the controller."""
         return self.kind == CLUSTER
 
+    def within(self, kind: str, namespace: str | None) -> bool:
+        """Whether it is of a kind, and in a namespace (None: any)."""
+        return self.kind == kind and namespace in {None, self.namespace}
+
 
 class Targets:
     """All that are known, by key."""

@@ -527,10 +527,11 @@ class Records:
 class ControllerInstance:
     """One instance of a controller: manager and reconcilers fed by plain watches. It ends by `stop`, or by `kill` or its `cut`."""
 
-    def __init__(self, world: World, cut: Cut | None = None, *, held: bool = False) -> None:
+    def __init__(self, world: World, cut: Cut | None = None, *, held: bool = False, rollouts: bool = True) -> None:
         self._world = world
         self._cut = cut
         self._held = held
+        self._rollouts = rollouts
         self._tasks: list[asyncio.Task[None]] = []
         self.telemetry = Telemetry()
 
@@ -561,7 +562,12 @@ class ControllerInstance:
         self._tasks.append(asyncio.create_task(AutoscalerInformers(self.kube, manager, (namespace,)).run()))
         self._tasks.append(asyncio.create_task(WorkloadInformers(self.kube, manager, (namespace,), **PROMPT).run()))
         self._tasks.append(asyncio.create_task(ConfigReader(self.kube, manager).run()))
-        await self._follow(ROLLOUTS, manager.rollout, namespace)
+        if self._rollouts:
+            await self.follow_rollouts(namespace)
+
+    async def follow_rollouts(self, namespace: str) -> None:
+        """Returns when those of a namespace are listed."""
+        await self._follow(ROLLOUTS, self.manager.rollout, namespace)
 
     async def _follow(
         self, resource: Resource, pass_on: Callable[[str, Json], None], namespace: str | None = None
@@ -716,9 +722,11 @@ class World:
         await self.until(lambda: self.phase() in {"Idle", "Invalid"})
         return instance
 
-    async def start_controller(self, cut: Cut | None = None, *, held: bool = False) -> ControllerInstance:
-        """`held`: it only takes in what it is told, until its manager is told otherwise."""
-        instance = await ControllerInstance(self, cut, held=held).start()
+    async def start_controller(
+        self, cut: Cut | None = None, *, held: bool = False, rollouts: bool = True
+    ) -> ControllerInstance:
+        """`held`: it only takes in what it is told, until its manager is told otherwise. Without `rollouts` it follows none yet."""
+        instance = await ControllerInstance(self, cut, held=held, rollouts=rollouts).start()
         self._instances.append(instance)
         return instance
 

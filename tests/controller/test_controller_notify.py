@@ -20,7 +20,16 @@ from receiver_kit import Receiver, receiver
 from canary.cli.notify import answer, ask
 from canary.controller.notifications import Notifications
 from canary.controller.run import secret
-from canary.kube import CLUSTERNOTIFICATIONTARGETS, NAMESPACES, NOTIFICATIONTARGETS, ROLLOUTS, SECRETS
+from canary.kube import (
+    CLUSTERNOTIFICATIONTARGETS,
+    NAMESPACES,
+    NOTIFICATIONTARGETS,
+    ROLLOUTS,
+    SECRETS,
+    Kube,
+    Resource,
+    WatchEvent,
+)
 from canary.metrics.hosts import Hosts
 from canary.metrics.secrets import Secrets
 from canary.notify.apprise import AppriseSender
@@ -66,15 +75,31 @@ async def sign(world: World) -> Json:
     return {"secretRef": {"name": "hook"}}
 
 
+class Listing:
+    """A Kube whose targets are listed when it is told so."""
+
+    def __init__(self, kube: Kube) -> None:
+        self._kube = kube
+        self.may = asyncio.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._kube, name)
+
+    async def list_and_watch(self, resource: Resource, *args: Any, **more: Any) -> AsyncIterator[WatchEvent]:
+        await self.may.wait()
+        async for event in self._kube.list_and_watch(resource, *args, **more):
+            yield event
+
+
 @asynccontextmanager
 async def notifying(
-    world: World, instance: ControllerInstance, *, own: str = "nowhere"
+    world: World, instance: ControllerInstance, *, own: str = "nowhere", kube: Any = None, patience: float = 10.0
 ) -> AsyncIterator[Notifications]:
-    """The notifications of a controller: with the Secrets of the cluster, and to this machine."""
+    """The notifications of a controller: with the Secrets of the cluster, and to this machine. `kube` follows the targets."""
     read = partial(secret, world.admin)
     secrets, hosts = TargetSecrets(read, own), Hosts.read(["127.0.0.1"])
     send = AnySender(HttpSender(hosts, Secrets(read, own), secrets), AppriseSender(secrets, (), ()))
-    found = Notifications(instance.kube, instance.manager, (world.namespace,), send)
+    found = Notifications(kube or instance.kube, instance.manager, (world.namespace,), send, patience=patience)
     begun = asyncio.Event()
     begun.set()
     task = asyncio.create_task(found.run(begun))
@@ -164,6 +189,76 @@ async def test_what_a_controller_could_not_tell_any_more_its_successor_tells(wor
         await world.settle()
         await really(lambda: notifications.idle)
     assert hook.kinds == ["RolledBack"]
+
+
+async def rolled_back_and_told_to_nobody(world: World, url: str) -> None:
+    """A run is rolled back, and who was to tell the target dies."""
+    await world.furnish()
+    await world.declare(steps=STEPS)
+    first = await world.start_controller()
+    await world.until(lambda: world.phase() == "Idle")
+    await declare(world, url, events=["RunStarted", "RolledBack"])
+    await world.deploy(2)
+    world.provider.answers["errors"] = 0.5
+    await world.until(lambda: world.phase() == "RolledBack")
+    await first.kill()
+
+
+async def test_what_is_owed_is_told_if_the_rollouts_are_listed_last(world: World, hook: Receiver) -> None:
+    """The successor has its targets, and has begun, before it sees the first Rollout. Seen once more, and by a third, nothing is told again."""
+    await rolled_back_and_told_to_nobody(world, hook.url)
+    second = await world.start_controller(rollouts=False)
+    async with notifying(world, second) as notifications:
+        await really(lambda: len(second.manager.deps.notices.targets) == 1)
+        await world.settle()
+        assert not second.store.rollouts
+        assert hook.kinds == []
+        await second.follow_rollouts(world.namespace)
+        await really(lambda: notifications.idle)
+        assert hook.kinds == ["RunStarted", "RolledBack"]
+        await really(lambda: told(world) == ["RolledBack/1", "RunStarted/1"])
+        second.manager.rollout("DELETED", world.rollout())  # as if it had been out of sight
+        second.manager.rollout(None, world.rollout())
+        await world.settle()
+        await really(lambda: notifications.idle)
+        await second.kill()
+    third = await world.start_controller(rollouts=False)
+    async with notifying(world, third) as notifications:
+        await really(lambda: len(third.manager.deps.notices.targets) == 1)
+        await third.follow_rollouts(world.namespace)
+        await world.settle()
+        await really(lambda: notifications.idle)
+    assert len(hook.got) == 2
+
+
+async def test_what_is_owed_is_told_if_the_targets_are_listed_last(world: World, hook: Receiver) -> None:
+    """Later than anybody waited for them. A target that is made after that is told what happens from then on."""
+    await rolled_back_and_told_to_nobody(world, hook.url)
+    second = await world.start_controller()
+    listing = Listing(second.kube)
+    async with notifying(world, second, kube=listing, patience=0.0) as notifications:
+        await world.settle()
+        assert (hook.kinds, len(second.manager.deps.notices.targets)) == ([], 0)
+        listing.may.set()
+        await really(lambda: told(world) == ["RolledBack/1", "RunStarted/1"])
+        await world.create(NOTIFICATIONTARGETS, target_document(hook.url, "late", events=["RolledBack"]))
+        await really(lambda: len(second.manager.deps.notices.targets) == 2)
+        await world.settle()
+        await really(lambda: notifications.idle)
+    assert hook.kinds == ["RunStarted", "RolledBack"]
+
+
+async def test_how_a_run_ended_is_told_though_the_next_one_has_begun(world: World, hook: Receiver) -> None:
+    """A revision came while nobody was there: the successor begins with it before it knows whom to tell of anything."""
+    await rolled_back_and_told_to_nobody(world, hook.url)
+    world.provider.answers["errors"] = 0.0
+    await world.deploy(3)
+    second = await world.start_controller()
+    await world.until(lambda: world.run_number() == 2)
+    async with notifying(world, second):
+        await really(lambda: len(hook.got) == 3)
+    ran = [(event["data"]["run"]["number"], event["data"]["event"]) for event in hook.events]
+    assert sorted(ran) == [(1, "RolledBack"), (1, "RunStarted"), (2, "RunStarted")]
 
 
 async def test_who_waits_for_a_person_is_told_once_and_a_second_pause_is_another_event(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from controller_kit import CONTROLLER, World, rollout_document
+from controller_kit import CONTROLLER, REAL_SECONDS, World, really, rollout_document
 
 from canary.controller.resync import INTERVAL, Resync
 from canary.kube import ROLLOUTS
@@ -73,3 +73,19 @@ async def test_what_is_all_there_costs_one_request(world: World) -> None:
         await asyncio.gather(running, return_exceptions=True)
     asked = [(entry.verb, entry.resource) for entry in world.audited(CONTROLLER)[before:]]
     assert asked == [("list", ROLLOUTS.plural)] * 3
+
+
+async def test_a_start_waits_for_as_many_as_exist(world: World) -> None:
+    """And no longer for one that is deleted before it was seen."""
+    await world.furnish()
+    await world.declare()
+    await world.declare("second", routes=[{"name": "other"}])
+    instance = await world.start_controller(rollouts=False)
+    call = Resync(instance.kube, instance.manager, (world.namespace,), world.clock, recount=0.01)
+    waiting = asyncio.create_task(call.listed())
+    instance.manager.rollout(None, world.rollout())
+    before = len(world.audited())
+    await really(lambda: len(world.audited()) > before + 2)
+    assert not waiting.done()
+    await world.admin.delete(ROLLOUTS, "second", world.namespace)
+    await asyncio.wait_for(waiting, REAL_SECONDS)

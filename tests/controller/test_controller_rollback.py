@@ -276,3 +276,26 @@ async def test_a_controller_that_knows_half_of_what_happened_does_no_request_twi
         version for version in world.records.versions["httproutes"] if pair_weights(version["spec"]["rules"][0])[1]
     ]
     assert all('"run":3' not in version["metadata"]["annotations"][RUN_ANNOTATION] for version in given)
+
+
+async def test_a_record_that_is_refused_is_tried_ever_more_rarely_and_said_once(world: World) -> None:
+    """As an admission policy does. The rollback waits for none of it, what is new is tried at once; when it may be written, it is, and all of it."""
+    await world.begin(steps=[{"weight": 10, "hold": "1h"}])
+    await world.deploy(2)
+    await world.until(lambda: world.weights() == (90, 10) and bool(world.status()["step"].get("settledAt")))
+    await world.settle()
+    denial = fault(world, resource="rollouts", subresource="status", status=422, times=None)
+    world.provider.answers["errors"] = 0.5
+    await world.until(lambda: world.weights()[1] == 0)
+    await world.pass_(60)
+    at_first = denial.hits
+    await world.pass_(600)
+    assert denial.hits - at_first <= 600 / 30 + 1
+    assert world.phase() == "Progressing"
+    before = denial.hits
+    await world.ask("retry")
+    await world.settle()
+    assert denial.hits > before, "somebody has asked for something: that is tried at once"
+    world.api.faults.remove(denial)
+    await world.until(lambda: bool(world.status()["run"].get("outcome")) or world.run_number() == 2, within=120)
+    assert (await world.reasons()).count("StatusRefused") == 1

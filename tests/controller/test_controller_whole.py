@@ -10,7 +10,7 @@ import json
 import logging
 import re
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ from canary.controller.run import serve
 from canary.controller.settings import Settings
 from canary.errors import ConfigError
 from canary.kube import DEPLOYMENTS, HTTPROUTES, NOTIFICATIONTARGETS, ROLLOUTS, SECRETS
-from canary_sandbox.apiserver import ApiServer, auth
+from canary_sandbox.apiserver import ApiServer, Fault, auth
 from canary_sandbox.cluster import gateway_api_crds
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -62,10 +62,12 @@ async def served(
     lease: tuple[str, str] | None = None,
     server: str | None = None,
     allow_hosts: tuple[str, ...] = (),
+    meanwhile: Callable[[asyncio.Event], Awaitable[None]] | None = None,
 ) -> AsyncIterator[Served]:
     """A whole controller for this world's namespace, ready; stopped at the end if the test has not.
 
-    `server` is where it finds the API server, if not where everybody else does.
+    `server` is where it finds the API server, if not where everybody else does. `meanwhile` is done while it starts; it gets what
+    is set when it is ready.
     """
     # kopf gathers events for a tenth of a second before it passes them on.
     world.horizon = 0.15
@@ -85,6 +87,8 @@ async def served(
             identity=address,
         )
     )
+    if meanwhile is not None:
+        await meanwhile(ready)
     waiting = asyncio.create_task(ready.wait())
     await asyncio.wait({task, waiting}, timeout=REAL_SECONDS, return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
@@ -96,6 +100,29 @@ async def served(
     finally:
         with contextlib.suppress(asyncio.CancelledError):
             await controller.end()
+
+
+async def test_nobody_at_rest_is_judged_before_all_rollouts_are_known(world: World) -> None:
+    """By half of them, the younger of two on one rule would find it free and begin. That they are there is counted, whoever lists them."""
+    await world.furnish()
+    await world.declare()
+    world.clock.advance(2)
+    await world.declare("younger")
+    denial = world.api.faults.add(Fault("list", "rollouts", status=503, times=None, user=CONTROLLER))
+
+    async def late(ready: asyncio.Event) -> None:
+        surveyed = {"gateways", "services", "referencegrants", "gatewayclasses", "namespaces"}
+        while not surveyed <= {entry.resource for entry in world.api.audit if entry.user == CONTROLLER}:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+        await world.settle()
+        assert not ready.is_set()
+        assert not world.phase("younger")
+        world.api.faults.remove(denial)
+
+    async with served(world, meanwhile=late):
+        await world.until(lambda: world.phase() == "Idle" and world.phase("younger") == "Invalid")
+    told = [version["status"].get("phase") for version in world.records.versions["rollouts"] if version.get("status")]
+    assert sorted(set(told)) == ["Idle", "Invalid"]
 
 
 async def test_a_receiver_gets_each_event_once_over_a_restart(world: World) -> None:

@@ -75,10 +75,13 @@ class Ledger:
 
     def notices(self, *targets: Target) -> Notices:
         found = Notices()
-        found.ways = Ways(self, self, self, self, self.owing.append, lambda: self.now, lambda: self.now)
+        self.begin(found)
         for target in targets:
             found.target(target)
         return found
+
+    def begin(self, notices: Notices) -> None:
+        notices.begin(Ways(self, self, self, self, self.owing.append, lambda: self.now, lambda: self.now))
 
     @property
     def kinds(self) -> list[str]:

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from notify_kit import Ledger, notice_of, rollout_of, status_of, target_of
+from notify_kit import AT, Ledger, notice_of, rollout_of, status_of, target_of
 
-from canary.model.status import RolloutStatus
+from canary.model.status import RolloutStatus, format_time
 from canary.notify.notice import LONGEST, clean
+from canary.notify.notices import Notices
 from canary.notify.outcome import Undelivered
 
 Json = dict[str, Any]
@@ -109,6 +110,68 @@ def test_at_the_start_what_nobody_could_tell_any_more_is_told(
     notices = ledger.notices(target_of(created=created))
     for _ in range(2):
         notices.catch_up(rollout_of(status))
+    assert ledger.kinds == told
+
+
+@pytest.mark.parametrize(
+    ("what", "first", "recorded", "told"),
+    [
+        ("seen for the first time", True, -60, ["RunStarted", "RolledBack"]),
+        ("so, and recorded by somebody after we began", True, 60, ["RunStarted", "RolledBack"]),
+        ("known, and what was recorded before we began comes late", False, -60, ["RunStarted", "RolledBack"]),
+        ("known, and recorded since: who did that tells it", False, 60, []),
+        ("old", True, -3600, []),
+        ("recorded when nobody knows", True, None, []),
+    ],
+)
+def test_whenever_a_rollout_is_seen_what_is_owed_is_told(
+    what: str, first: bool, recorded: int | None, told: list[str]
+) -> None:
+    """Once, also when it was told and is not on record yet, and however much was told in between."""
+    ledger = Ledger()
+    notices = ledger.notices(target_of(created="2026-03-02T08:00:00Z"))
+    at = "whenever" if recorded is None else format_time(ledger.now + timedelta(seconds=recorded))
+    ledger.now += timedelta(seconds=120)
+    document = rollout_of({**ROLLED_BACK, "recordedAt": at})
+    notices.seen(document, first=first)
+    assert ledger.kinds == told
+    ledger.deliver(notices)
+    notices._taken.clear()  # as 20,000 messages to others do
+    notices.seen(document, first=first)
+    if told:
+        notices.catch_up(document)
+    assert ledger.queued == []
+
+
+def test_targets_that_are_listed_late_are_told_alone() -> None:
+    """Those of their kind and their namespace: of the others each was asked about already, told or not."""
+    ledger = Ledger()
+    notices = ledger.notices(target_of("here"), target_of("platform", cluster=True))
+    for place in (("NotificationTarget", "elsewhere"), ("NotificationTarget", "team"), ("NotificationTarget", None)):
+        notices.catch_up(rollout_of(ROLLED_BACK), place)
+    assert [key[2] for key, _ in ledger.queued] == ["here", "here"]
+    notices.catch_up(rollout_of(ROLLED_BACK), ("ClusterNotificationTarget", None))
+    assert [key[2] for key, _ in ledger.queued[2:]] == ["platform", "platform"]
+
+
+@pytest.mark.parametrize(
+    ("what", "before", "later", "told"),
+    [
+        ("how a run ended", ROLLED_BACK, 60, ["RunStarted", "RolledBack"]),
+        ("how one ended long ago", ROLLED_BACK, 3600, []),
+        ("what a run waited for", status_of("Paused", paused={"reason": "PausedByRequest", "since": AT}), 60, []),
+    ],
+)
+def test_what_the_next_run_overtook_before_anybody_could_be_told(
+    what: str, before: Json, later: int, told: list[str]
+) -> None:
+    """It is on record no more when it is known whom to tell. A pause that is over is no news."""
+    ledger, notices = Ledger(), Notices()
+    ledger.now += timedelta(seconds=later)
+    notices.target(target_of(created="2026-03-02T08:00:00Z"))
+    notices.recorded(before, rollout_of({**status_of(number=8), "recordedAt": format_time(ledger.now)}))
+    notices.recorded({"run": "garbage"}, rollout_of(status_of(number=8)))
+    ledger.begin(notices)
     assert ledger.kinds == told
 
 
