@@ -64,7 +64,7 @@ ROUTE_WRITE = RetryPolicy("route-write", Backoff(0.05, 2.0, obeys=2.0), attempts
 STATUS_WRITE = RetryPolicy("status-write", Backoff(0.2, 2.0, obeys=10.0), attempts=4, total=5.0)
 """Words about what happened; the next tick writes them again anyway."""
 
-REFUSED_WRITE = Backoff(0.2, 60.0)
+REFUSED_WRITE = Backoff(0.2, 60.0, obeys=60.0)
 """Pauses after a write that a policy, a rule or the rights of the controller refuse: somebody has to edit something first."""
 
 EVENT_WRITE = RetryPolicy("event-write", Backoff(0.5, 1.0), attempts=2, total=2.0)
