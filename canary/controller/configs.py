@@ -165,7 +165,9 @@ class ConfigReader:
         await self._clock.sleep(PAUSE)
         if not items or key not in self._store.including:
             return None
-        return self._store.configs.parts.setdefault(key, Parts.of(items[0]))  # a watch may have told more meanwhile
+        return self._store.configs.parts.setdefault(
+            key, Parts.of(items[0], key.kind)
+        )  # a watch may have told more meanwhile
 
     async def _resource(self, kind: str) -> Resource | None:
         name, group = group_of(kind)

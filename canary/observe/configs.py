@@ -17,7 +17,8 @@ from pydantic_core import from_json, to_json
 
 from canary.decide.facts import WorkloadView
 from canary.model.rollout import digest
-from canary.observe.workloads import WorkloadKey, revision
+from canary.model.workloads import DEPLOYMENT, foreign
+from canary.observe.workloads import WorkloadKey, revision, sound
 
 Json = dict[str, Any]
 
@@ -54,8 +55,9 @@ class Parts:
     named: tuple[Named, ...]
 
     @classmethod
-    def of(cls, document: Json) -> Parts:
-        """Those of a workload."""
+    def of(cls, document: Json, kind: str = DEPLOYMENT) -> Parts:
+        """Those of a workload, read as `workload_view` does: of another controller's kind nothing is taken for granted."""
+        document = sound(document) if foreign(kind) else document
         template = _dict(_dict(document.get("spec")).get("template"))
         pods: Json = from_json(to_json(_dict(template.get("spec"))))  # a copy, ten times as quick as one by copy
         named = tuple(_named(pods))
