@@ -30,6 +30,9 @@ MOST = 64
 MOST_KEYS = 128
 """Keys of an object that count one by one, where single ones are named."""
 
+MOST_NAMES = 8192
+"""Names in the JSON of an object, with those that managedFields repeat. Parsed in 4 ms, for which everybody waits; more is not read."""
+
 ABSENT = "absent"
 """The content of an object that is not there and need not be."""
 
@@ -107,6 +110,14 @@ class Content:
     keys: Mapping[str, str]
     immutable: bool = False
     whole: str = ""
+
+    @classmethod
+    def read(cls, kind: str, text: bytes) -> Content | None:
+        """That of an object as the API server writes it; None: it has more names than are read. Raises ValueError."""
+        # In a text quotes are escaped, so what is JSON in a JSON does not count; no name of Kubernetes ends with a backslash.
+        if text.count(b'":') - text.count(b'\\":') > MOST_NAMES:
+            return None
+        return cls.of(kind, _dict(from_json(text, cache_strings=False)))
 
     @classmethod
     def of(cls, kind: str, document: Json) -> Content:

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from observe_kit import TEAM, deployment, facts_of, furnished, rollout
+from pydantic_core import to_json
 
-from canary.observe.configs import ABSENT, MOST_KEYS, PENDING, Content, Named, Parts, Reckoned
+from canary.observe.configs import ABSENT, MOST_KEYS, MOST_NAMES, PENDING, Content, Named, Parts, Reckoned
 from canary.observe.store import Store, configs_of
 from canary.observe.workloads import Workload, WorkloadKey, revision
 
@@ -202,7 +203,21 @@ def test_who_includes_no_more_asks_no_more() -> None:
     assert store.dependents(*configs_of(CANARY)) == set()
 
 
-NONSENSE = st.sampled_from(
+def test_an_object_of_very_many_keys_is_not_parsed() -> None:
+    """For that everybody would wait. Of what stands in a value nothing counts, whatever it is: it is one text."""
+    managed = {"manager": "kubectl", "fieldsV1": {"f:data": {f"f:{n:x}": {} for n in range(5000)}}}
+    many: Json = {"metadata": {"managedFields": [managed]}, "data": {f"{n:x}": "" for n in range(5000)}}
+    assert Content.read("ConfigMap", to_json(many)) is None
+    inner = to_json(many).decode()
+    config: Json = {"metadata": {"uid": "u"}, "data": {"a.json": inner, "b": r'\\":', "c": '":' * 9000}}
+    for kind in ("ConfigMap", "Secret"):
+        assert Content.read(kind, to_json(config)) == Content.of(kind, config)
+    assert 5000 < MOST_NAMES < 10000
+    with pytest.raises(ValueError, match="key must be a string"):
+        Content.read("ConfigMap", b"{nonsense")
+
+
+NONSENSE: st.SearchStrategy[Any] = st.sampled_from(
     (None, 0, -1, "", "text", True, [], [1], [{}], [None], {}, {"name": 1}, {"key": None}, {"items": "x"})
 )
 PLACES = st.sampled_from((
