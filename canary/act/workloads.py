@@ -82,14 +82,14 @@ class WorkloadWriter:
         return await self._send(to, name, target, ops)
 
     async def forget(self, action: ForgetPodSpec) -> bool:
-        """Drop the record, and give the fields that a copy wrote back to their owners."""
+        """Drop the record, and give the fields that a copy wrote back to their owners; False where there is none."""
         to, name = WORKLOADS[action.kind], action.target
         target = await self._get(to, name)
         annotations = target.get("metadata", {}).get("annotations") or {}
         left = [key for key in (self._name, LEGACY_ANNOTATION) if key in annotations]
         if not left:
             self._keep(to, target)
-            return True
+            return False
         ops = [unmoved(target), *(remove(annotation(key)) for key in left), *given_back(target)]
         return await self._send(to, name, target, ops)
 

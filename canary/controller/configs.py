@@ -17,11 +17,11 @@ from datetime import datetime, timedelta
 
 from canary.controller.clock import Alarm
 from canary.controller.manager import Manager
-from canary.errors import ApiError, Forbidden, NotFound
+from canary.errors import ApiError, Forbidden, NotFound, Unavailable
 from canary.fair import RoundRobin
 from canary.kube import CONFIGMAPS, SECRETS, WORKLOADS, Kube, Resource
 from canary.model.workloads import foreign, group_of
-from canary.observe.configs import ABSENT, CONFIG_MAP, MOST, SECRET, Content, Named, Parts, Reckoned
+from canary.observe.configs import ABSENT, CONFIG_MAP, MOST, MOST_NAMES, SECRET, Content, Named, Parts, Reckoned
 from canary.observe.workloads import WorkloadKey
 
 log = logging.getLogger("canary.configs")
@@ -41,7 +41,7 @@ AT_ONCE = 4
 PAUSE = 0.2
 """Seconds that each of so many readers rests after a request: at most twenty requests a second."""
 REST = 80
-"""Times as long as it took to digest an object a reader rests at least: a megabyte of somebody's holds up nobody."""
+"""Times as long as it took to parse and to digest an object a reader rests at least: a megabyte of somebody's holds up nobody."""
 SHARED = timedelta(seconds=10)
 """For so long one reading does for all workloads that name an object."""
 
@@ -49,7 +49,7 @@ SHARED = timedelta(seconds=10)
 @dataclass(frozen=True, slots=True)
 class _Read:
     at: datetime
-    found: Content | ApiError
+    found: Content | ApiError | None
 
 
 class ConfigReader:
@@ -165,27 +165,31 @@ class ConfigReader:
         await self._clock.sleep(PAUSE)
         if not items or key not in self._store.including:
             return None
-        return self._store.configs.parts.setdefault(key, Parts.of(items[0]))  # a watch may have told more meanwhile
+        return self._store.configs.parts.setdefault(
+            key, Parts.of(items[0], key.kind)
+        )  # a watch may have told more meanwhile
 
     async def _resource(self, kind: str) -> Resource | None:
         name, group = group_of(kind)
         return await self._kube.resolve(group, name)
 
-    async def _content(self, namespace: str, named: Named) -> Content | ApiError:
-        """What is in an object, or why that cannot be said."""
+    async def _content(self, namespace: str, named: Named) -> Content | ApiError | None:
+        """What is in an object, or why that cannot be said; None: it is too much."""
         place, now = (named.kind, namespace, named.name), self._clock.now()
         known = self._shared.get(place)
         if known is not None and now - known.at < SHARED:
             return known.found
-        found: Content | ApiError
+        found: Content | ApiError | None
         spent = 0.0
         try:
-            document = await self._kube.get(RESOURCES[named.kind], named.name, namespace)
+            text = await self._kube.text(RESOURCES[named.kind], named.name, namespace)
             began = time.thread_time()
-            found = Content.of(named.kind, document)
+            found = Content.read(named.kind, text)
             spent = time.thread_time() - began
         except ApiError as error:
             found = error
+        except ValueError:
+            found = Unavailable(f"{named.kind} {named.name}: the API server answered something that is no JSON")
         self._shared.pop(place, None)
         self._shared[place] = _Read(now, found)
         while now - next(iter(self._shared.values())).at > SHARED:
@@ -193,10 +197,12 @@ class ConfigReader:
         await self._clock.sleep(max(PAUSE, REST * spent))
         return found
 
-    def _unknown(self, key: WorkloadKey, parts: Parts, named: Named, error: ApiError) -> timedelta:
+    def _unknown(self, key: WorkloadKey, parts: Parts, named: Named, error: ApiError | None) -> timedelta:
         """A config could not be read: nothing is concluded from that, and what was read last holds for a moment where it may."""
         what = f"{named.kind} {named.name}"
-        if isinstance(error, NotFound):
+        if error is None:
+            words = f"{what} has more than {MOST_NAMES} keys, with those that its managedFields repeat, and so much is not read"
+        elif isinstance(error, NotFound):
             words = f"there is no {what}, without which its pods do not start; create it"
         elif isinstance(error, Forbidden):
             words = _right(named, key.namespace)
@@ -208,7 +214,7 @@ class ConfigReader:
             # Its words may be those of whoever stands between us and the API server.
             words = f"{what} cannot be read now ({type(error).__name__})"
         self._manager.configs(key, Reckoned(parts.bare, unknown=words))
-        return AGAIN if not isinstance(error, Forbidden) else INTERVAL
+        return INTERVAL if error is None or isinstance(error, Forbidden) else AGAIN
 
 
 def _right(named: Named, namespace: str) -> str:

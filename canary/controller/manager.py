@@ -124,8 +124,13 @@ class Manager:
         store = self.deps.store
         if kind == "DELETED":
             self.wake(store.drop_workload(WorkloadKey(of, *key_of(document)), uid_of(document)))
-        else:
-            self.wake(store.put_workload(document, of))
+            return
+        try:
+            dependents = store.put_workload(document, of)
+        except Exception:  # a bug of ours about one object is none of the business of others of its kind
+            log.exception("%s %s/%s cannot be read", of, *key_of(document))
+            dependents = store.misread(document, of)
+        self.wake(dependents)
 
     def workloads_seen(self, of: str, place: str | None) -> None:
         """All workloads of a kind are known, in a namespace or (None) everywhere."""

@@ -34,7 +34,7 @@ from canary.controller.priority_queue import PriorityQueue
 from canary.controller.rendering import Rendering
 from canary.controller.sight import Sight
 from canary.controller.vouching import AT_ONCE, vouched_if_known
-from canary.decide.actions import EmitEvent
+from canary.decide.actions import Action, EmitEvent, WriteRoute
 from canary.decide.approval import APPROVING
 from canary.decide.comparing import settled_from
 from canary.decide.engine import decide
@@ -81,7 +81,7 @@ FINISHED = End.FINISHED
 
 
 MOST_IN_VAIN = 3
-"""Ticks in a row that only read again, after which the next one waits."""
+"""Ticks in a row that only read again, or did what was done before, after which the next one waits."""
 
 TRY_AGAIN = 5.0
 """Seconds until it is tried again whether requests are checked, where the API server did not say."""
@@ -245,6 +245,7 @@ class Reconciler:
         self._epoch = deps.fence.epoch
         self._unseen = deps.sight.total
         self._vain = 0
+        self._did: tuple[Action, ...] = ()
         self._waits: str | None = None
 
     @property
@@ -342,14 +343,24 @@ class Reconciler:
         deps.telemetry.tick(time.perf_counter() - started)
         if result.moved or result.failed or wrote:
             _say(rollout, observation, result, wrote=wrote, seconds=time.perf_counter() - started)
-        self._vain = 0 if result.performed or not result.stale else self._vain + 1
+        self._vain = self._vain + 1 if self._changed_nothing(observation.decision, result) else 0
         if self._vain > MOST_IN_VAIN:
-            # Read again and again, and still not what is there: the watch is behind, and has to catch up.
+            # Read again and again, and still not what is there: the watch is behind, and has to catch up. Or done, and to be done again.
             return deps.clock.now() + timedelta(seconds=min(2.0, 0.05 * 2.0 ** min(self._vain, 10)))
         if result.moved or wrote:
             self._wake.set()
             return None
         return self._next(observation, owed=how is not Urgency.NONE)
+
+    def _changed_nothing(self, decision: Decision, result: Result) -> bool:
+        """Whether a round has led to nothing: all was read again only, or what was done is what the round before had done.
+
+        Not said of routes: what somebody raises again is put back, and that has a pace of its own.
+        """
+        before, self._did = self._did, decision.actions if result.performed else ()
+        if not result.performed:
+            return bool(result.stale)
+        return before == decision.actions and not any(isinstance(action, WriteRoute) for action in decision.actions)
 
     # -- what is believed ---------------------------------------------------------------------------------------
 

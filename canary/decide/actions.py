@@ -1,6 +1,6 @@
 """What a decision asks for, as data. `canary.act` is the only place that performs any of it.
 
-Kinds of workloads are those that can be written, by name.
+Kinds of workloads are those that can be written, by name; none is taken for granted: a Deployment of the same name is somebody else's.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from canary.model.rollout import RouteKind
-from canary.model.workloads import DEPLOYMENT
 from canary.routes.intent import Intent
 from canary.routes.key import RouteKey
 from canary.routes.plan import RoutePlan
@@ -55,8 +54,8 @@ class CopyPodSpec:
     replaces: str
     uid: str
     run: int
-    source_kind: str = DEPLOYMENT
-    target_kind: str = DEPLOYMENT
+    source_kind: str
+    target_kind: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +63,7 @@ class RestorePodSpec:
     """Put back the pod spec that a copy replaced, if what was copied is still there unchanged."""
 
     target: str
-    kind: str = DEPLOYMENT
+    kind: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +71,7 @@ class ForgetPodSpec:
     """Drop the record of a copy and give its fields back to their owners: the pod spec stays as it is."""
 
     target: str
-    kind: str = DEPLOYMENT
+    kind: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +81,7 @@ class ScaleWorkload:
     target: str
     found: int
     replicas: int
-    kind: str = DEPLOYMENT
+    kind: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +89,7 @@ class ReleaseReplicas:
     """Give the ownership of a workload's replicas back: they stay as many as they are."""
 
     target: str
-    kind: str = DEPLOYMENT
+    kind: str
 
 
 @dataclass(frozen=True, slots=True)

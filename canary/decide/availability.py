@@ -5,6 +5,7 @@ from __future__ import annotations
 from canary.decide import reasons
 from canary.decide.actions import EmitEvent
 from canary.decide.scope import Scope
+from canary.decide.sight import untold
 from canary.model import evolution
 
 MOST_OUTAGES = 3
@@ -32,6 +33,21 @@ def noted(scope: Scope) -> Scope:
 
 
 def back(scope: Scope) -> bool:
-    """Whether the canary lost its weight for want of a ready endpoint, and has one again."""
+    """Whether the canary lost its weight for want of a ready endpoint, and is seen to have one again that is what the run is about."""
     canary = scope.facts.canary
-    return scope.run.unavailable_since is not None and (canary is None or canary.ready > 0)
+    if scope.run.unavailable_since is None or untold(scope.facts):
+        return False
+    return canary is None or canary.ready > 0
+
+
+def why_away(scope: Scope, what: str) -> tuple[str, str]:
+    """Why the canary has `what` (no weight, say), and what it waits for: a constant, and words."""
+    canary, why = scope.facts.canary, untold(scope.facts)
+    if canary is None and why:
+        words = f"the canary had no ready replica when it was last seen, so it has {what}; {why}"
+        return reasons.REVISION_UNKNOWN, words
+    name = canary.name if canary is not None else "the canary"
+    if canary is not None and canary.ready > 0 and why:
+        words = f"{name} had no ready replica, so it has {what}; it has one again, and its revision is not known: {why}"
+        return reasons.REVISION_UNKNOWN, words
+    return reasons.CANARY_UNAVAILABLE, f"{name} has no ready replica, so it has {what}; waiting for one"

@@ -56,9 +56,11 @@ def end(scope: Scope, phase: Phase, reason: str, message: str) -> Decision:
     swap = won and scope.run.swap
     revisions = scope.status.revisions
     needs_no_run = scope.run.revision or revisions.settled
-    stable = scope.facts.stable  # which is the canary of the next run, if they swap
-    if swap and stable is not None and not stable.unknown:
-        needs_no_run = stable.revision
+    if swap and (scope.facts.stable is not None or scope.facts.unseen_stable is not None):
+        # What is the canary from now on runs the version that was just replaced. Where nobody can tell that one nothing is guessed:
+        # as on first sight what it has when that is known needs no run. Any guess would be another revision, and begin one.
+        stable = scope.facts.stable
+        needs_no_run = stable.revision if stable is not None and stable.known else None
     drains = None if swap else scaling.over(scope)
     scope = scope.with_(
         EmitEvent("Normal" if won else "Warning", reason, f"run {scope.run.number} {words}: {message}"),

@@ -154,6 +154,18 @@ class WorkloadView:
         return self.exists and not self.unknown
 
 
+@dataclass(frozen=True, slots=True)
+class Unseen:
+    """A workload that is declared and cannot be seen: whether it is there, and what it runs, nobody knows.
+
+    `kind` is spelt as `canary.model.workloads.kind_of` does; `why` says what is missing, and what to do about it.
+    """
+
+    name: str
+    kind: str
+    why: str
+
+
 DENIED_FOR = timedelta(minutes=5)
 """Until replicas are written again after that was refused: somebody may have granted the right, or the refusal was for a moment."""
 
@@ -218,8 +230,9 @@ class Recorded:
 class Facts:
     """The world of one Rollout at `now`.
 
-    `stable` and `canary` are the workloads by their present role, after any swap; `measurements` are those that
-    have come in since the last decision, oldest first, by name of the check.
+    `stable` and `canary` are the workloads by their present role, after any swap. None: none is declared, or it cannot be
+    seen, which `unseen_stable` and `unseen_canary` say then. `measurements` are those that have come in since the last
+    decision, oldest first, by name of the check.
     """
 
     now: datetime
@@ -231,6 +244,8 @@ class Facts:
     routes: tuple[RouteView, ...] = ()
     stable: WorkloadView | None = None
     canary: WorkloadView | None = None
+    unseen_stable: Unseen | None = None
+    unseen_canary: Unseen | None = None
     checks: tuple[ResolvedCheck, ...] = ()
     measurements: tuple[tuple[str, Measured], ...] = ()
     counters: Counters | None = None

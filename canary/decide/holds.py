@@ -19,6 +19,7 @@ from canary.decide.early import proved_good
 from canary.decide.facts import WorkloadView
 from canary.decide.mirroring import left_out
 from canary.decide.scope import Scope
+from canary.decide.sight import untold
 from canary.decide.traffic import wrong_share
 from canary.decide.writes import foreign, unwritable
 from canary.model.checks import SHORTEST_INTERVAL
@@ -105,10 +106,8 @@ def routes_of_another(scope: Scope) -> Hold | None:
 
 def revision_unknown(scope: Scope) -> Hold | None:
     """Nobody can tell whether the canary still is what the run is about."""
-    canary = scope.facts.canary
-    if canary is None or not canary.unknown:
-        return None
-    return Hold(reasons.REVISION_UNKNOWN, f"{canary.unknown}; {_held_at(scope)}")
+    why = untold(scope.facts)
+    return Hold(reasons.REVISION_UNKNOWN, f"{why}; {_held_at(scope)}") if why else None
 
 
 # -- before the first step ------------------------------------------------------------------------------------------
@@ -236,6 +235,12 @@ def evidence_gone(scope: Scope) -> Hold | None:
     return None
 
 
+def revision_lost(scope: Scope) -> Hold | None:
+    """Nobody can tell any more whether the canary still is what the run is about."""
+    why = untold(scope.facts)
+    return Hold(reasons.REVISION_UNKNOWN, f"{why}; {_waits(scope)}") if why else None
+
+
 def window_over(scope: Scope) -> Hold | None:
     """The window in which the step before might be left is over."""
     if not scope.spec.gated or scope.run.full or scope.step.index < 2:
@@ -289,13 +294,20 @@ AT_STEP: tuple[Rule, ...] = (
 )
 
 
-LATE: tuple[Rule, ...] = (
+LATE_ANYWHERE: tuple[Rule, ...] = (
     *EVERYWHERE,
+    no_ready_replica,  # users would get 503s
+    revision_lost,  # or what nobody has judged
     check_fails,  # the numbers say no by now
     evidence_gone,  # or nothing any more
+)
+"""What has to hold when a share is written, and not only when it is decided: a write may fail, or wait for replicas, for long."""
+
+LATE: tuple[Rule, ...] = (
+    *LATE_ANYWHERE,
     window_over,  # it is late
 )
-"""What has to hold when a share is written, and not only when its step is entered: a write may fail, or wait for replicas, for long."""
+"""The same of the share of a step."""
 
 
 def held_by(scope: Scope) -> Hold | None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from canary.decide import reasons
 from canary.decide.actions import CopyPodSpec, EmitEvent
-from canary.decide.availability import noted
+from canary.decide.availability import noted, why_away
 from canary.decide.common import at, note_acceptance, wake
 from canary.decide.copying import copy_of_run, tidied_copy, untouched
 from canary.decide.ending import end, still_waiting
 from canary.decide.facts import WorkloadView
-from canary.decide.holds import why_stuck
+from canary.decide.holds import LATE_ANYWHERE, why_stuck
 from canary.decide.interrupts import interrupted, repair
 from canary.decide.pausing import pause
+from canary.decide.rising import too_late_to_rise
 from canary.decide.scope import Decision, Next, Place, Scope
 from canary.decide.writes import writes, writing
 from canary.model.evolution import ended, unaccepted
@@ -32,25 +33,25 @@ def promoting(scope: Scope) -> Next:
         return pause(scope, reasons.CONTESTED, contested)
     if scope.run.unavailable_since is not None:
         scope, _ = writing(at(scope, Phase.PROGRESSING))
-        message = f"the canary has no ready replica, so it has no weight; waiting for one ({scope.step_text})"
-        return scope.decide(reasons.CANARY_UNAVAILABLE, message, wake(scope))
+        reason, why = why_away(scope, "no weight")
+        return scope.decide(reason, f"{why} ({scope.step_text})", wake(scope))
+    if scope.spec.promotion_mode is Promotion.SWAP:
+        return _swap(scope)
     scope, _ = writing(scope)  # the copies of the last step are over
-    match scope.spec.promotion_mode:
-        case Promotion.COPY:
-            return _copy(scope)
-        case Promotion.AWAIT:
-            return _await(scope)
-        case Promotion.SWAP:
-            return _swap(scope)
+    return _copy(scope) if scope.spec.promotion_mode is Promotion.COPY else _await(scope)
 
 
 def _copy(scope: Scope) -> Next:
     canary, stable = scope.facts.canary, scope.facts.stable
+    unseen = scope.facts.unseen_canary or scope.facts.unseen_stable
+    if unseen is not None:
+        message = f"{unseen.name} cannot be seen: {unseen.why} (promoting)"
+        return scope.decide(reasons.AWAITING_STABLE, message, wake(scope))
     if canary is None or stable is None or not canary.exists or not stable.exists:
         gone = "workloads" if canary is None or stable is None else (canary if not canary.exists else stable).name
-        absent = f"{gone} does not exist; create it or abort"
-        unseen = (canary is None or stable is None) and scope.facts.problems
-        return scope.decide(reasons.AWAITING_STABLE, f"{unseen[0] if unseen else absent} (promoting)", wake(scope))
+        return scope.decide(
+            reasons.AWAITING_STABLE, f"{gone} does not exist; create it or abort (promoting)", wake(scope)
+        )
     record = copy_of_run(scope)
     if record is None or not untouched(stable, record):
         if record is not None or scope.run.replaces not in {"", stable.revision}:
@@ -99,8 +100,13 @@ def _await(scope: Scope) -> Next:
     canary, stable = scope.facts.canary, scope.facts.stable
     if scope.step.approved:
         return _succeed(scope, "ended by `canary promote`")
-    workloads = scope.spec.workloads
-    if canary is None or stable is None or workloads is None or not workloads.comparable:
+    workloads, unseen = scope.spec.workloads, scope.facts.unseen_stable
+    comparable = workloads is not None and workloads.comparable
+    if unseen is not None and comparable:
+        what = f"waiting for {unseen.name} to run revision {scope.run.revision}, or for `canary promote`, which says that it does"
+        message = f"{what}; it cannot be seen: {unseen.why} (promoting)"
+        return scope.decide(reasons.AWAITING_STABLE, message, wake(scope))
+    if stable is None or not comparable or (canary is None and scope.facts.unseen_canary is None):
         message = f"waiting for `canary promote`, which says that stable is up to date; {scope.found} on the canary"
         return scope.decide(reasons.AWAITING_STABLE, message, wake(scope))
     current = stable.known and stable.revision == scope.run.revision
@@ -116,6 +122,9 @@ def _await(scope: Scope) -> Next:
 
 
 def _swap(scope: Scope) -> Next:
+    late = too_late_to_rise(scope, LATE_ANYWHERE)
+    if late is not None:
+        return late
     scope, pending = writing(scope)
     if not pending:
         scope = note_acceptance(scope)

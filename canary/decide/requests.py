@@ -12,8 +12,10 @@ from canary.decide.guards import Stop
 from canary.decide.interrupts import fail, objection
 from canary.decide.pausing import pause
 from canary.decide.resting import start
+from canary.decide.rising import would_rise
 from canary.decide.running import resume
 from canary.decide.scope import Decision, Goto, Next, Scope
+from canary.decide.sight import untold
 from canary.decide.starts import RETRY, START, refusal
 from canary.model.evolution import answered, approved, hurried
 from canary.model.requests import Request, Verb
@@ -169,6 +171,9 @@ def _resume(scope: Scope, request: Request) -> Answer:
     stop = objection(scope)
     if stop is not None:  # nor because somebody asks to go on
         return _refused(stop.message, fail(scope, stop))
+    why = untold(scope.facts)
+    if why and would_rise(scope):  # the share that somebody lowered is not theirs to be given back by what nobody knows
+        return _refused(f"{why}; until that is known the canary's share does not rise")
     who = f"by {request.by or 'request'}" + (f": {request.reason}" if request.reason else "")
     return _done(f"{scope.step_text} again", resume(scope, who))
 

@@ -52,9 +52,8 @@ def _traffic_at_rest(scope: Scope) -> Scope:
     route = max(scope.live_routes, key=lambda route: route.share)
     run, canary = scope.status.run, scope.facts.canary
     text = f"{route.writer or 'somebody unknown'} gives the canary {decimal_text(route.share)} % of its pair on {route.label}"
-    failed = (
-        run is not None and run.outcome is Outcome.ROLLED_BACK and (canary is None or canary.revision == run.revision)
-    )
+    same = scope.facts.unseen_canary is None and (canary is None or canary.revision == run.revision if run else False)
+    failed = run is not None and run.outcome is Outcome.ROLLED_BACK and same
     if failed and run is not None:
         text += f", though revision {run.revision or 'under test'} was rolled back ({run.reason})"
     return scope.with_(EmitEvent("Warning", reasons.TRAFFIC_AT_REST, text))
@@ -138,8 +137,8 @@ def _settle(scope: Scope) -> Scope:
     canary, stable = scope.facts.canary, scope.facts.stable
     before = scope.status.revisions
     there = RevisionsStatus(
-        canary=seen_revision(canary, before.canary),
-        stable=seen_revision(stable, before.stable),
+        canary=seen_revision(canary, before.canary, scope.facts.unseen_canary),
+        stable=seen_revision(stable, before.stable, scope.facts.unseen_stable),
         settled=before.settled,
     )
     as_stable = stable is not None and stable.known and there.canary == there.stable

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from canary.decide import approval, reasons, scaling
 from canary.decide.actions import EmitEvent, ForgetPodSpec
-from canary.decide.availability import back, noted
+from canary.decide.availability import back, noted, why_away
 from canary.decide.common import note_acceptance, wake
 from canary.decide.drift import raised
 from canary.decide.interrupts import fail, hold_down, interrupted, objection, repair, restart, see_lowered
@@ -41,12 +41,11 @@ def _unavailable(scope: Scope) -> Next:
         scope = scope.with_(EmitEvent("Normal", reasons.CANARY_AVAILABLE, message), run=available(scope.run))
         return enter(scope, scope.step.index, tell=False)
     scope, _ = writing(scope)
-    name = scope.facts.canary.name if scope.facts.canary is not None else "the canary"
     index = scope.step.index
     extras = scope.mirror_at(index) is not None or scope.match_at(index) is not None
     what = "no traffic and no copies" if extras else "no weight"
-    message = f"{name} has no ready replica, so it has {what}; waiting for one ({scope.step_text})"
-    return scope.decide(reasons.CANARY_UNAVAILABLE, message, wake(scope))
+    reason, why = why_away(scope, what)
+    return scope.decide(reason, f"{why} ({scope.step_text})", wake(scope))
 
 
 def paused(scope: Scope) -> Next:
@@ -91,7 +90,9 @@ def resume(scope: Scope, why: str) -> Next:
     if paused_for(scope) == reasons.STABLE_CHANGED:
         # Whoever resumes has seen what stands there: it may be replaced, and is what a rollback would put back.
         stable = scope.facts.stable
-        forgotten = (ForgetPodSpec(stable.name),) if stable is not None and stable.copied is not None else ()
+        forgotten = (
+            (ForgetPodSpec(stable.name, stable.kind),) if stable is not None and stable.copied is not None else ()
+        )
         scope = scope.with_(*forgotten, run=replacing(scope.run, replaced(scope)))
     scope = scaling.forgiven(scope).with_(
         EmitEvent("Normal", reasons.RESUMED, f"{scope.step_text}: resumed: {why}"),

@@ -149,7 +149,7 @@ def left(scope: Scope, *, leaving: bool = False) -> tuple[Scope, datetime | None
     `leaving`: the Rollout is being deleted, and waits for nobody but that.
     """
     book, canary = scope.status.scale, scope.facts.canary
-    if book is not None and canary is None and scope.spec.workloads is not None and not leaving:
+    if book is not None and scope.facts.unseen_canary is not None and not leaving:
         return scope, None  # its kind is out of sight: what is left to do is left until it is not
     if book is not None and (canary is None or canary.name != book.workload or not _goes(scope, canary)):
         scope, book = scope.with_(scale=None), None

@@ -12,7 +12,7 @@ from typing import TypedDict, TypeVar, Unpack
 
 from canary.checks.resolve import ResolvedCheck
 from canary.decide.actions import Action
-from canary.decide.facts import Facts, RouteView, RuleView, WorkloadView
+from canary.decide.facts import Facts, RouteView, RuleView, Unseen, WorkloadView
 from canary.decide.once import once
 from canary.decide.verdict import unmeasured
 from canary.model.rollout import Promotion, RolloutSpec, RouteKind
@@ -402,8 +402,10 @@ def replaced(scope: Scope) -> str:
     return stable.revision if stable is not None and stable.known else ""
 
 
-def seen_revision(workload: WorkloadView | None, before: str | None) -> str | None:
+def seen_revision(workload: WorkloadView | None, before: str | None, unseen: Unseen | None = None) -> str | None:
     """The revision of a workload as people read it: None where there is none, as it was `before` while it is not known."""
+    if unseen is not None:
+        return before
     if workload is None or not workload.exists:
         return None
     return before if workload.unknown else workload.revision

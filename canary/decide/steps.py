@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 from canary.decide import approval, gates, matching, mirroring, reasons, scaling
 from canary.decide.actions import EmitEvent, ForgetPodSpec
 from canary.decide.common import at, note_acceptance, wake
 from canary.decide.early import proved_good
 from canary.decide.holds import LATE, RISE, first_hold, held_by
+from canary.decide.rising import too_late_to_rise
 from canary.decide.scope import Next, Place, Scope
-from canary.decide.writes import raises, retracted, writes, writing
+from canary.decide.writes import retracted, writing
 from canary.model.evolution import at_step, unaccepted, used_up
+from canary.model.rollout import Promotion
+from canary.model.shares import Shares
 from canary.model.status import Phase
 from canary.model.values import decimal_text
 
@@ -27,7 +32,7 @@ def step(scope: Scope) -> Next:
         # As above: a gateway's time begins when it has something to accept.
         scope = scope.with_(step=at_step(scope.step.index, scope.step.total, scope.step.started_at))
         return scope.decide(small.reason, small.message, wake(scope))
-    late = _too_late_to_rise(scope)
+    late = too_late_to_rise(scope, LATE)
     if late is not None:
         return late
     scope, pending = writing(scope)
@@ -59,27 +64,13 @@ def step(scope: Scope) -> Next:
     return scope.decide(hold.reason, hold.message, wake(scope))
 
 
-def _too_late_to_rise(scope: Scope) -> Next | None:
-    """Where what let the step be entered holds no more before it is written everywhere: what takes traffic away is written, and no more."""
-    if scope.step.index == 0:
-        return None
-    due = writes(scope)
-    more = [write for write in due if raises(scope, write)]
-    hold = first_hold(scope, LATE) if more else None
-    if hold is None:
-        return None
-    # acceptTimeout goes on: a write that is refused for good ends the run, whatever becomes of the numbers meanwhile.
-    scope = scope.with_(*(write for write in due if write not in more))
-    return scope.decide(hold.reason, hold.message, wake(scope))
-
-
 def _forget_old_copy(scope: Scope) -> Scope:
     """Before its first step a run has copied nothing: a record kept by then is of a run that gave way to this one."""
     stable = scope.facts.stable
     again = any(isinstance(action, ForgetPodSpec) for action in scope.actions)
     if scope.step.index > 0 or stable is None or stable.copied is None or again:
         return scope
-    return scope.with_(ForgetPodSpec(stable.name))
+    return scope.with_(ForgetPodSpec(stable.name, stable.kind))
 
 
 def _advance(scope: Scope) -> Next:
@@ -88,6 +79,10 @@ def _advance(scope: Scope) -> Next:
     if scope.run.full and index <= len(scope.spec.steps):
         index = max(index, len(scope.spec.steps))
     if index > len(scope.spec.steps):
+        swaps = scope.spec.promotion_mode is Promotion.SWAP and scope.shares.rises_to(Shares(Fraction(100)))
+        hold = first_hold(scope, RISE) if swaps else None
+        if hold is not None:
+            return scope.decide(hold.reason, hold.message, wake(scope))
         passed = (
             "all steps passed" if scope.run.full_at is None else f"the rest after step {scope.run.full_at} was skipped"
         )

@@ -11,6 +11,7 @@ from canary.decide.facts import RouteView, RuleView
 from canary.decide.matching import left_over, rules
 from canary.decide.mirroring import copies
 from canary.decide.scope import Decision, Scope
+from canary.decide.sight import untold
 from canary.errors import ShareError
 from canary.model.shares import Shares
 from canary.model.status import Outcome
@@ -80,6 +81,14 @@ def way_back(scope: Scope, route: RouteView, *, swapped: bool = False) -> RouteP
 
 
 def writes(scope: Scope) -> tuple[WriteRoute, ...]:
+    """Every write that is due and may be sent. A run that is undecided gives nothing more to what nobody can tell what it is."""
+    wanted = due(scope)
+    if mode_of(scope) is not Mode.STEP or not untold(scope.facts):
+        return wanted
+    return tuple(write for write in wanted if not raises(scope, write))
+
+
+def due(scope: Scope) -> tuple[WriteRoute, ...]:
     """Every route that does not say yet what the run wants it to say. Each stands alone: none waits for another."""
     return tuple(
         action for route in scope.facts.routes if route.exists and (action := _write(scope, route)) is not None
@@ -87,10 +96,9 @@ def writes(scope: Scope) -> tuple[WriteRoute, ...]:
 
 
 def writing(scope: Scope) -> tuple[Scope, tuple[WriteRoute, ...]]:
-    """The same with every write that is due, one for each route; and which they are."""
-    due = writes(scope)
+    """The same with every write that may be sent, one for each route; and all that are due, sent or not."""
     already = {action.key for action in scope.actions if isinstance(action, WriteRoute)}
-    return scope.with_(*(write for write in due if write.key not in already)), due
+    return scope.with_(*(write for write in writes(scope) if write.key not in already)), due(scope)
 
 
 def raises(scope: Scope, write: WriteRoute) -> bool:

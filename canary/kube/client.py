@@ -110,6 +110,12 @@ class KubeClient:
         resource = f"{res.plural}/{subresource}" if subresource else res.plural
         return await self._json("GET", res.path(namespace, name, subresource), "get", resource, patience=PATIENCE)
 
+    async def text(self, res: Resource, name: str, namespace: str | None = None) -> bytes:
+        from canary.kube.transport import Request
+
+        path = res.path(namespace, name, None)
+        return await self._transport.text(Request("GET", path, "get", res.plural, patience=PATIENCE))
+
     async def list(
         self,
         res: Resource,

@@ -46,6 +46,10 @@ class Kube(Protocol):
         """One object. Raises NotFound."""
         ...
 
+    async def text(self, res: Resource, name: str, namespace: str | None = None) -> bytes:
+        """The same as the server writes it, for those who look at how much it is before they parse it. Raises NotFound."""
+        ...
+
     async def list(
         self,
         res: Resource,

@@ -104,7 +104,7 @@ class Transport:
 
     async def json(self, request: Request) -> dict[str, Any]:
         """The decoded body of a successful answer."""
-        raw = await (self._body(request) if request.patience is None else self._first_of_two(request, request.patience))
+        raw = await self.text(request)
         try:
             decoded = from_json(raw)  # lists of thousands: a third of the time that json takes
         except ValueError as error:
@@ -112,6 +112,12 @@ class Transport:
         if not isinstance(decoded, dict):
             raise Unavailable(f"{request}: the API server answered JSON that is no object")
         return decoded
+
+    async def text(self, request: Request) -> bytes:
+        """The body of a successful answer."""
+        return await (
+            self._body(request) if request.patience is None else self._first_of_two(request, request.patience)
+        )
 
     async def lines(self, request: Request, vigil: Vigil) -> AsyncGenerator[bytes]:
         """The lines of a watch, until it ends or is to be renewed. Raises Silent when its connection is dead."""

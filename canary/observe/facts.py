@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from canary.decide import matching, mirroring
-from canary.decide.facts import UNSCALABLE, Facts, Problem, Recorded, RouteView, ScalingView, WorkloadView
+from canary.decide.facts import UNSCALABLE, Facts, Problem, Recorded, RouteView, ScalingView, Unseen, WorkloadView
 from canary.decide.reasons import CONFLICTING_ROLLOUT
 from canary.errors import CanaryError, Forbidden, Refused, ShareError
 from canary.model.measurement import Measured, Measurement, Reading
@@ -86,6 +86,8 @@ def gather(
 
     """
     stable, canary, unseen = _workloads(store, rollout, spec, swapped=status.swapped)
+    unseen_stable, unseen_canary = (view if isinstance(view, Unseen) else None for view in (stable, canary))
+    stable, canary = (None if isinstance(view, Unseen) else view for view in (stable, canary))
     viewer = Viewer(rollout.name, rollout.namespace, spec, status)
     routes = tuple(_routes(store, viewer, views or Views()))
     problems = [] if rollout.problem is None else [rollout.problem]
@@ -108,6 +110,8 @@ def gather(
         routes=routes,
         stable=stable,
         canary=canary,
+        unseen_stable=unseen_stable,
+        unseen_canary=unseen_canary,
         checks=checks.resolved,
         counters=checks.traffic,
         measurements=received.measurements,
@@ -135,13 +139,14 @@ def gather(
     )
 
 
-def _workloads(
-    store: Store, rollout: Rollout, spec: RolloutSpec, *, swapped: bool
-) -> tuple[WorkloadView | None, WorkloadView | None, list[Problem]]:
+Look = WorkloadView | Unseen | None
+
+
+def _workloads(store: Store, rollout: Rollout, spec: RolloutSpec, *, swapped: bool) -> tuple[Look, Look, list[Problem]]:
     """Both by their present role, and why one cannot be seen: that it is not there is not said of it then."""
     if spec.workloads is None:
         return None, None, []
-    views: list[WorkloadView | None] = []
+    views: list[Look] = []
     problems: list[Problem] = []
     for role, ref in (("stable", spec.workloads.stable), ("canary", spec.workloads.canary)):
         key = WorkloadKey(ref.called, rollout.namespace, ref.name)
@@ -149,7 +154,7 @@ def _workloads(
         missing = store.workload_kinds.missing(key.kind, key.namespace) or (found.problem if found is not None else "")
         if missing:
             problems.append(Problem(f"spec.workloads.{role}", missing))
-            views.append(None)
+            views.append(Unseen(ref.name, key.kind, missing))
         elif found is None:
             views.append(WorkloadView(ref.name, exists=False, kind=key.kind))
         else:

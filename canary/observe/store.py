@@ -218,6 +218,12 @@ class Store:
             return set()
         return self.dependents(*key)
 
+    def misread(self, document: Json, kind: str) -> set[Key]:
+        """Keep that a workload is there of which nothing can be made; until it is written again."""
+        key = WorkloadKey(kind, *key_of(document))
+        self.workloads[key] = Workload.misread(document, kind)
+        return self.dependents(*key)
+
     def put_scale(self, key: WorkloadKey, scale: Json, *, ours: bool = False) -> set[Key]:
         """Keep what the scale subresource of a workload that is known has answered; `ours`: to a write of ours."""
         kept = self.workloads.get(key)
@@ -228,7 +234,7 @@ class Store:
 
     def declare_configs(self, key: WorkloadKey, document: Json) -> None:
         """Know which configs a workload names; they are read when that is not how they were read last."""
-        parts = self.configs.parts[key] = Parts.of(document)
+        parts = self.configs.parts[key] = Parts.of(document, key.kind)
         if self.configs.pending(key, parts.bare):
             self.on_configs(key)
 
@@ -245,7 +251,9 @@ class Store:
         for need in self._needs.get(key, ()):
             if isinstance(need, ConfigsOf):
                 found = self.workloads.get(need.key)
-                if found is not None and self.configs.pending(need.key, found.view.revision):
+                if found is None or found.problem:
+                    continue
+                if self.configs.pending(need.key, found.view.revision):
                     return True
         return False
 

@@ -55,6 +55,16 @@ class Workload:
             return cls(view, uid, read_at, {}, problem=unreadable(document, kind))
         return cls(view, uid, read_at, copies(document))
 
+    @classmethod
+    def misread(cls, document: Json, kind: str) -> Workload:
+        """One of which we make nothing, for a reason of ours: that is the trouble of who names it, and of nobody else."""
+        name, _ = group_of(kind)
+        called = sys.intern(str(_dict(document.get("metadata")).get("name") or ""))
+        problem = f"{name} {called} is such that the controller cannot read it; its log says why"
+        return cls(
+            WorkloadView(called, exists=True, kind=kind), uid_of(document), version(document), {}, problem=problem
+        )
+
     def seen_by(self, rollout: str) -> WorkloadView:
         """The workload as one Rollout sees it: with its own copy on record, and nobody else's."""
         record = self.copies.get(name_part(rollout)) or self.copies.get("")
@@ -99,7 +109,7 @@ def workload_view(document: Json, kind: str = DEPLOYMENT) -> WorkloadView:
     Of another controller's kind nothing is taken for granted: what makes no sense in it counts as absent.
     """
     if foreign(kind):
-        document = _sound(document)
+        document = sound(document)
     metadata, spec, status = document.get("metadata", {}), document.get("spec", {}), document.get("status") or {}
     reads = traits(kind)
     holder, field = reads.wanted
@@ -125,7 +135,7 @@ def workload_view(document: Json, kind: str = DEPLOYMENT) -> WorkloadView:
 
 def unreadable(document: Json, kind: str) -> str:
     """Why no revision can be read out of a foreign object, and what to do about it; empty: it can."""
-    if _sound(document)["spec"]["template"]["spec"]["containers"]:
+    if sound(document)["spec"]["template"]["spec"]["containers"]:
         return ""
     name, group = group_of(kind)
     what = f"{name} {_dict(document.get('metadata')).get('name') or ''} of {group}"
@@ -180,14 +190,14 @@ def _dict(value: Any) -> Json:
     return value if isinstance(value, dict) else {}
 
 
-def _sound(document: Json) -> Json:
+def sound(document: Json) -> Json:
     """As much of a foreign object as has the form of a workload."""
     spec = _dict(document.get("spec"))
     template = _dict(spec.get("template"))
     pods = _dict(template.get("spec"))
     containers = pods.get("containers")
-    sound = [each for each in containers if isinstance(each, dict)] if isinstance(containers, list) else []
-    pods = {**pods, "containers": sound}
+    kept = [each for each in containers if isinstance(each, dict)] if isinstance(containers, list) else []
+    pods = {**pods, "containers": kept}
     return {
         **document,
         "spec": {**spec, "template": {**template, "spec": pods}},

@@ -44,8 +44,8 @@ def project(spec: RolloutSpec, decision: Decision, facts: Facts) -> RolloutStatu
     canary, stable = facts.canary, facts.stable
     revisions = revisions_seen(
         scope.status.revisions,
-        canary=seen_revision(canary, scope.status.revisions.canary),
-        stable=seen_revision(stable, scope.status.revisions.stable),
+        canary=seen_revision(canary, scope.status.revisions.canary, facts.unseen_canary),
+        stable=seen_revision(stable, scope.status.revisions.stable, facts.unseen_stable),
     )
     status = scope.status.model_copy(
         update={
@@ -54,7 +54,7 @@ def project(spec: RolloutSpec, decision: Decision, facts: Facts) -> RolloutStatu
             "traffic": scope.status.traffic if active else NOTHING_COUNTED,
             "routes": routes,
             "revisions": revisions,
-            "workloads": _workloads(scope.status.workloads, stable, canary),
+            "workloads": _workloads(scope.status.workloads, facts),
             "checks_summary": summary(scope.status),
         }
     )
@@ -81,8 +81,12 @@ def _won(scope: Scope, status: RolloutStatus) -> RolloutStatus:
     return status.model_copy(update={"step": step, "message": message[:1024]})
 
 
-def _workloads(before: WorkloadsStatus, stable: WorkloadView | None, canary: WorkloadView | None) -> WorkloadsStatus:
-    seen = _workload(before.stable, stable), _workload(before.canary, canary)
+def _workloads(before: WorkloadsStatus, facts: Facts) -> WorkloadsStatus:
+    """Of what cannot be seen that which was seen last."""
+    seen = (
+        _workload(before.stable, facts.stable) if facts.unseen_stable is None else before.stable,
+        _workload(before.canary, facts.canary) if facts.unseen_canary is None else before.canary,
+    )
     if seen[0] is before.stable and seen[1] is before.canary:
         return before
     return WorkloadsStatus(stable=seen[0], canary=seen[1])

@@ -33,6 +33,7 @@ from canary.decide.facts import CopyView
 from canary.errors import Conflict, NotServed, Unavailable, Unprocessable, WriteAltered
 from canary.kube import DEPLOYMENTS, HTTPROUTES, ROLLOUTS
 from canary.model.requests import REQUEST_ANNOTATION, parse_request
+from canary.model.workloads import DEPLOYMENT
 from canary.observe.copies import copy_annotation, read_copy
 from canary.observe.objects import FINALIZER
 from canary.observe.workloads import revision
@@ -210,7 +211,12 @@ async def test_an_older_plan_goes_no_further(bench: Bench) -> None:
     world = await bench.see()
     revised = revision(await bench.kube.get(DEPLOYMENTS, "canary", TEAM))
     await bench.executor.execute(
-        [AddFinalizer(), CopyPodSpec("canary", "stable", revised, await replaced(bench), "uid", 1)], world, NOW
+        [
+            AddFinalizer(),
+            CopyPodSpec("canary", "stable", revised, await replaced(bench), "uid", 1, DEPLOYMENT, DEPLOYMENT),
+        ],
+        world,
+        NOW,
     )
     await bench.executor.execute([write("shop", 100, 0, Mode.ROLLBACK)], world, NOW)
     await until(lambda: not bench.executor.busy)
@@ -367,19 +373,19 @@ async def test_copy_restore_forget(bench: Bench) -> None:
                 return
         raise AssertionError(f"{action} was never performed")
 
-    copy = CopyPodSpec("canary", "stable", wanted, await replaced(bench), "uid", 7)
+    copy = CopyPodSpec("canary", "stable", wanted, await replaced(bench), "uid", 7, DEPLOYMENT, DEPLOYMENT)
     await perform(copy)
     assert await stable() == ("shop:2", True)
     kept = bench.store.workloads["Deployment", TEAM, "stable"].seen_by("shop")
     assert (kept.revision, kept.copied) == (wanted, CopyView("uid", 7, wanted, copy.replaces))
-    await perform(RestorePodSpec("stable"))
+    await perform(RestorePodSpec("stable", DEPLOYMENT))
     assert await stable() == ("shop:1", True), "what is put back is on record until it is forgotten"
-    await perform(ForgetPodSpec("stable"))
+    await perform(ForgetPodSpec("stable", DEPLOYMENT))
     assert await stable() == ("shop:1", False)
     await perform(copy)
-    await perform(ForgetPodSpec("stable"))
+    await perform(ForgetPodSpec("stable", DEPLOYMENT))
     assert await stable() == ("shop:2", False)
-    for action in (RestorePodSpec("stable"), ForgetPodSpec("stable")):
+    for action in (RestorePodSpec("stable", DEPLOYMENT), ForgetPodSpec("stable", DEPLOYMENT)):
         before = [entry for entry in bench.api.audit if entry.verb == "patch"]
         await bench.executor.execute([action], await bench.see(), NOW)
         await until(lambda: not bench.executor.busy)
@@ -389,7 +395,7 @@ async def test_copy_restore_forget(bench: Bench) -> None:
 async def test_a_copy_of_another_revision_is_not_made(bench: Bench) -> None:
     """When the canary has moved on, nothing is copied, and we know what it runs now."""
     world = await bench.see()
-    copy = CopyPodSpec("canary", "stable", "0123456789", await replaced(bench), "uid", 1)
+    copy = CopyPodSpec("canary", "stable", "0123456789", await replaced(bench), "uid", 1, DEPLOYMENT, DEPLOYMENT)
     done = await bench.executor.execute([copy], world, NOW)
     assert done.stale == ["CopyPodSpec(stable)"]
     document = await bench.kube.get(DEPLOYMENTS, "stable", TEAM)
@@ -401,7 +407,7 @@ async def test_a_workload_that_moves_under_the_copy(bench: Bench) -> None:
     wanted = revision(await bench.kube.get(DEPLOYMENTS, "canary", TEAM))
     world = await bench.see()
     bench.fault(resource="deployments", name="stable", latency=0.15)
-    copy = CopyPodSpec("canary", "stable", wanted, await replaced(bench), "uid", 1)
+    copy = CopyPodSpec("canary", "stable", wanted, await replaced(bench), "uid", 1, DEPLOYMENT, DEPLOYMENT)
     before = len(bench.api.audit)
     performing = asyncio.create_task(bench.executor.execute([copy], world, NOW))
     await until(lambda: any(entry.verb == "get" and entry.name == "stable" for entry in list(bench.api.audit)[before:]))
@@ -485,7 +491,7 @@ async def test_what_admission_makes_of_a_copy_counts_as_copied(bench: Bench, sam
 
     bench.fault(resource="deployments", name="stable", rewrite=admit, times=None)
     before, wanted = await replaced(bench), revision(await bench.kube.get(DEPLOYMENTS, "canary", TEAM))
-    copy = CopyPodSpec("canary", "stable", wanted, before, "uid", 1)
+    copy = CopyPodSpec("canary", "stable", wanted, before, "uid", 1, DEPLOYMENT, DEPLOYMENT)
     done = await bench.executor.execute([copy], await bench.see(), NOW)
     assert done.performed == ["CopyPodSpec(stable)"]
     bench.api.faults.clear()
@@ -493,18 +499,20 @@ async def test_what_admission_makes_of_a_copy_counts_as_copied(bench: Bench, sam
     record = read_copy(stable, "shop")
     assert record is not None
     assert (record.copied, revision(stable) != wanted) == (revision(stable), True)
-    await bench.executor.execute([RestorePodSpec("stable")], await bench.see(), NOW)
+    await bench.executor.execute([RestorePodSpec("stable", DEPLOYMENT)], await bench.see(), NOW)
     assert await replaced(bench) == before
 
 
 async def test_what_somebody_changed_after_the_copy_is_not_put_back(bench: Bench) -> None:
     """A hotfix on stable stays; so does everything when the record is of nobody."""
     before, wanted = await replaced(bench), revision(await bench.kube.get(DEPLOYMENTS, "canary", TEAM))
-    await bench.executor.execute([CopyPodSpec("canary", "stable", wanted, before, "uid", 1)], await bench.see(), NOW)
+    await bench.executor.execute(
+        [CopyPodSpec("canary", "stable", wanted, before, "uid", 1, DEPLOYMENT, DEPLOYMENT)], await bench.see(), NOW
+    )
     fix = [{"op": "replace", "path": "/spec/template/spec/containers/0/image", "value": "shop:2-hotfix"}]
     await bench.other.json_patch(DEPLOYMENTS, "stable", TEAM, fix)
     hotfix = await replaced(bench)
-    await bench.executor.execute([RestorePodSpec("stable")], await bench.see(), NOW)
+    await bench.executor.execute([RestorePodSpec("stable", DEPLOYMENT)], await bench.see(), NOW)
     assert await replaced(bench) == hotfix
     assert bench.store.workloads["Deployment", TEAM, "stable"].view.writer == "other"
 
@@ -518,8 +526,8 @@ async def test_a_record_that_makes_no_sense_is_forgotten(bench: Bench, raw: str)
     await bench.other.merge_patch(DEPLOYMENTS, "stable", TEAM, patch)
     world, before = await bench.see(), await replaced(bench)
     assert bench.store.workloads["Deployment", TEAM, "stable"].seen_by("shop").copied is not None
-    await bench.executor.execute([RestorePodSpec("stable")], world, NOW)
-    await bench.executor.execute([ForgetPodSpec("stable")], world, NOW)
+    await bench.executor.execute([RestorePodSpec("stable", DEPLOYMENT)], world, NOW)
+    await bench.executor.execute([ForgetPodSpec("stable", DEPLOYMENT)], world, NOW)
     stable = await bench.kube.get(DEPLOYMENTS, "stable", TEAM)
     assert (revision(stable), copy_annotation("shop") in (stable["metadata"].get("annotations") or {})) == (
         before,
@@ -670,9 +678,11 @@ async def test_fields_are_given_back_while_a_gateway_writes_its_status(bench: Be
 async def test_a_copy_that_is_forgotten_gives_its_fields_back(bench: Bench) -> None:
     """Also on the stable workload: its owner's apply works again."""
     before, wanted = await replaced(bench), revision(await bench.kube.get(DEPLOYMENTS, "canary", TEAM))
-    await bench.executor.execute([CopyPodSpec("canary", "stable", wanted, before, "uid", 1)], await bench.see(), NOW)
+    await bench.executor.execute(
+        [CopyPodSpec("canary", "stable", wanted, before, "uid", 1, DEPLOYMENT, DEPLOYMENT)], await bench.see(), NOW
+    )
     assert "canary" in managers(await bench.kube.get(DEPLOYMENTS, "stable", TEAM))
-    await bench.executor.execute([ForgetPodSpec("stable")], await bench.see(), NOW)
+    await bench.executor.execute([ForgetPodSpec("stable", DEPLOYMENT)], await bench.see(), NOW)
     assert "canary" not in managers(await bench.kube.get(DEPLOYMENTS, "stable", TEAM))
 
 

@@ -13,6 +13,7 @@ from canary.decide.actions import Action, ReleaseReplicas, ScaleWorkload
 from canary.decide.facts import DENIED_FOR, WorkloadView
 from canary.errors import Forbidden, StaleDecision
 from canary.kube import DEPLOYMENTS, HTTPROUTES, ROLLOUTS
+from canary.model.workloads import DEPLOYMENT
 from canary.routes.intent import Mode
 
 
@@ -41,7 +42,7 @@ async def test_replicas_are_written_known_and_given_back(bench: Bench) -> None:
     """Up, down to none, and up from none. A real server names nobody from the first write of none on. In the end nothing is ours."""
 
     async def written(found: int, wanted: int) -> None:
-        assert await perform(bench, ScaleWorkload("canary", found, wanted)) == ["performed"]
+        assert await perform(bench, ScaleWorkload("canary", found, wanted, DEPLOYMENT)) == ["performed"]
         assert await replicas(bench) == wanted
         assert (seen(bench).replicas, seen(bench).rolled_out) == (wanted, False), "known before any watch tells of it"
         assert seen(bench).scaled
@@ -52,13 +53,13 @@ async def test_replicas_are_written_known_and_given_back(bench: Bench) -> None:
 
     await written(1, 3)
     assert await managers() == {"canary", "other"}
-    assert await perform(bench, ReleaseReplicas("canary")) == ["performed"]
+    assert await perform(bench, ReleaseReplicas("canary", DEPLOYMENT)) == ["performed"]
     assert (seen(bench).scaled, await managers()) == (False, {"other"})
     await written(3, 0)
     await written(0, 2)
-    await perform(bench, ReleaseReplicas("canary"))
+    await perform(bench, ReleaseReplicas("canary", DEPLOYMENT))
     assert (seen(bench).scaled, await managers(), await replicas(bench)) == (False, {"other"}, 2)
-    assert await perform(bench, ReleaseReplicas("canary")) == [], "there is nothing left to give back"
+    assert await perform(bench, ReleaseReplicas("canary", DEPLOYMENT)) == [], "there is nothing left to give back"
 
 
 async def test_whoever_scaled_in_between_is_seen_and_left_alone(bench: Bench) -> None:
@@ -70,7 +71,7 @@ async def test_whoever_scaled_in_between_is_seen_and_left_alone(bench: Bench) ->
         (TEAM, "canary"), {"metadata": {**world.rollout["metadata"], "uid": "other"}, "spec": {"replicas": 9}}
     )
     assert seen(bench).replicas == 5, "the answer about another object changes nothing"
-    assert await perform(bench, ScaleWorkload("canary", 1, 3)) == ["stale"]
+    assert await perform(bench, ScaleWorkload("canary", 1, 3, DEPLOYMENT)) == ["stale"]
     assert (await replicas(bench), seen(bench).replicas) == (5, 5)
 
 
@@ -78,7 +79,7 @@ async def test_a_decision_of_another_time_scales_nothing(bench: Bench) -> None:
     """Somebody has aborted, edited or ended meanwhile: what is in the Rollout counts."""
     world = await bench.see()
     await bench.other.merge_patch(ROLLOUTS, "shop", TEAM, {"spec": {"paused": True}})
-    result = await bench.executor.execute([ScaleWorkload("canary", 1, 3)], world, NOW)
+    result = await bench.executor.execute([ScaleWorkload("canary", 1, 3, DEPLOYMENT)], world, NOW)
     await until(lambda: not bench.executor.busy)
     assert (result.stale, await replicas(bench)) == (["ScaleWorkload(canary)"], 1)
 
@@ -92,19 +93,19 @@ async def test_a_process_that_slept_scales_nothing(bench: Bench) -> None:
         if len(asked) > 1:
             raise StaleDecision("slept")
 
-    assert await perform(bench, ScaleWorkload("canary", 1, 0), gate) == ["stale"]
+    assert await perform(bench, ScaleWorkload("canary", 1, 0, DEPLOYMENT), gate) == ["stale"]
     assert (await replicas(bench), len(asked)) == (1, 2)
 
 
 async def test_a_refusal_is_kept_until_it_is_over(bench: Bench) -> None:
     """So that the Rollout can say which right is missing."""
     bench.fault(resource="deployments", subresource="scale", status=403)
-    assert await perform(bench, ScaleWorkload("canary", 1, 3)) == ["failed"]
+    assert await perform(bench, ScaleWorkload("canary", 1, 3, DEPLOYMENT)) == ["failed"]
     assert isinstance(bench.executor.unscaled, Forbidden)
     assert bench.executor.scaling_trouble(NOW + DENIED_FOR / 2) is bench.executor.unscaled
     assert bench.executor.scaling_trouble(NOW + DENIED_FOR) is None, "somebody may have granted the right"
     bench.backoffs.succeeded("ScaleWorkload(canary)")
-    assert await perform(bench, ScaleWorkload("canary", 1, 3)) == ["performed"]
+    assert await perform(bench, ScaleWorkload("canary", 1, 3, DEPLOYMENT)) == ["performed"]
     assert bench.executor.unscaled is None
 
 
@@ -113,7 +114,7 @@ async def test_a_rollback_stands_behind_no_scaling(bench: Bench) -> None:
     """A server that takes its time over replicas takes none of the route's."""
     bench.fault(resource="deployments", subresource="scale", latency=1.0)
     world = await bench.see()
-    actions: list[Any] = [ScaleWorkload("canary", 1, 3)]
+    actions: list[Any] = [ScaleWorkload("canary", 1, 3, DEPLOYMENT)]
     scaling = asyncio.create_task(bench.executor.execute(actions, world, NOW))
     await asyncio.sleep(0)
     await bench.executor.execute([write("shop", 100, 0, Mode.ROLLBACK)], await bench.see(), NOW)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import itertools
+import json
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -125,6 +126,9 @@ class ScriptedKube:
         key = _key(res, namespace, name)
         asked = Asked("get", *key, subresource=subresource or "")
         return await self._take(asked, lambda: _shown(copy.deepcopy(self._there(key)), subresource))
+
+    async def text(self, res: Resource, name: str, namespace: str | None = None) -> bytes:
+        return json.dumps(await self.get(res, name, namespace), separators=(",", ":")).encode()
 
     async def list(
         self,

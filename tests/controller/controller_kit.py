@@ -288,6 +288,9 @@ class Line:
             await _never()
         return answer
 
+    async def text(self, request: Any) -> bytes:
+        return json.dumps(await self.json(request)).encode()
+
     async def lines(self, request: Any, vigil: Any) -> AsyncIterator[bytes]:
         async with contextlib.aclosing(self._inner.lines(request, vigil)) as lines:
             async for line in lines:

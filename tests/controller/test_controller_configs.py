@@ -10,7 +10,7 @@ from controller_kit import CONTROLLER, World, check, clean, deployment_document,
 
 from canary.controller.configs import AT_ONCE, INTERVAL, PAUSE
 from canary.kube import CONFIGMAPS, DEPLOYMENTS, HTTPROUTES, SECRETS, SERVICES
-from canary.observe.configs import MOST
+from canary.observe.configs import MOST, MOST_NAMES
 from canary_sandbox.apiserver import Fault
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -235,6 +235,18 @@ async def test_a_pod_spec_that_names_too_many_is_not_read(world: World) -> None:
     await world.until(lambda: f"its pod spec names {MOST + 1} ConfigMaps and Secrets" in world.message())
     assert reads(world) == 1, "stable's"
     await name(MOST)
+    await world.until(lambda: world.condition("Ready").get("status") == "True", within=SOON)
+
+
+async def test_an_object_of_very_many_keys_is_said_to_be_too_much(world: World) -> None:
+    """Its Rollout waits, and whoever reads it knows why; with fewer keys it goes on."""
+    await furnish(world)
+    many = {f"{number:x}": "" for number in range(MOST_NAMES)}
+    await world.gitops.merge_patch(CONFIGMAPS, "canary-config", world.namespace, {"data": many})
+    await world.declare(revision=INCLUDES, steps=STEPS)
+    await world.start_controller()
+    await world.until(lambda: f"ConfigMap canary-config has more than {MOST_NAMES} keys" in world.message())
+    await world.gitops.merge_patch(CONFIGMAPS, "canary-config", world.namespace, {"data": dict.fromkeys(many)})
     await world.until(lambda: world.condition("Ready").get("status") == "True", within=SOON)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from controller_kit import START, rollout_document, workload_document
 from scripted_kube import ScriptedKube
 
@@ -20,6 +21,7 @@ from canary.kube import DEPLOYMENTS, STATEFULSETS, Resource
 from canary.kube.outage import Eyes
 from canary.kube.reflector import WatchEvent
 from canary.observe.store import Key, Store
+from canary.observe.workloads import Workload, WorkloadKey
 
 Json = dict[str, Any]
 TEAM = "team"
@@ -233,3 +235,49 @@ async def test_one_more_namespace_is_no_change() -> None:
         place.store.drop_rollout(SHOP)
         await asyncio.sleep(0.01)
         assert (looks, place.store.workload_kinds.missing(KIND, "n7")) == (0, "")
+
+
+async def test_an_object_that_makes_no_sense_blinds_nobody() -> None:
+    """Another team's, named by a Rollout that includes configs: its own Rollout is told, and the others of its kind are seen as before."""
+    async with following(CLONE_SETS) as place:
+        place.name()
+        await until(lambda: place.why == "" and not place.store.workload_kinds.awaiting)
+        refs = {r: {"apiVersion": CLONE_SETS.api_version, "kind": "CloneSet", "name": r} for r in ("stable", "canary")}
+        theirs = rollout_document("bad", workloads=refs, promotion="Await", revision={"includes": ["configs"]})
+        place.store.put_rollout(theirs | {"metadata": {"name": "bad", "namespace": "theirs"}})
+        key = WorkloadKey(KIND, "theirs", "canary")
+        for template in ("text", [1], {"spec": ["text"]}, {"spec": {"containers": "text"}}):
+            bad = workload_document(CLONE_SETS, "canary")
+            bad["metadata"]["namespace"], bad["spec"]["template"] = "theirs", template
+            before = place.store.workloads.get(key)
+            place.kube.put(CLONE_SETS, bad)
+            await until(lambda before=before: place.store.workloads.get(key) is not before)
+            assert "has no pod template" in place.store.workloads[key].problem
+        assert ("theirs", "bad") in place.woken
+        assert (place.watches(), place.why) == (["clonesets"], "")
+
+
+async def test_a_bug_of_ours_about_one_object_is_the_trouble_of_who_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever goes wrong in reading it: the watch goes on, and the object is read anew when it is written."""
+    async with following(CLONE_SETS) as place:
+        place.name()
+        await until(lambda: place.why == "" and not place.store.workload_kinds.awaiting)
+        place.woken.clear()
+        whole = Workload.of
+
+        def broken(document: Json, kind: str) -> Workload:
+            if document["spec"]["replicas"] == 7:
+                raise AttributeError("somebody forgot something")
+            return whole(document, kind)
+
+        monkeypatch.setattr(Workload, "of", broken)
+        document = workload_document(CLONE_SETS, "canary")
+        document["metadata"]["namespace"], document["spec"]["replicas"] = TEAM, 7
+        place.kube.put(CLONE_SETS, document)
+        await until(lambda: SHOP in place.woken)
+        kept = place.store.workloads[WorkloadKey(KIND, TEAM, "canary")]
+        assert kept.problem == "CloneSet canary is such that the controller cannot read it; its log says why"
+        document["spec"]["replicas"] = 2
+        place.kube.put(CLONE_SETS, document)
+        await until(lambda: not place.store.workloads[WorkloadKey(KIND, TEAM, "canary")].problem)
+        assert (place.watches(), place.why) == (["clonesets"], "")

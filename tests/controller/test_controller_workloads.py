@@ -7,9 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from controller_kit import CONTROLLER, World, check, clean, route_document, workload_document
+from controller_kit import CONTROLLER, Workloads, World, check, clean, route_document, workload_document
 from test_controller_whole import served
 
+from canary.act.workloads import WorkloadWriter
+from canary.decide.actions import ForgetPodSpec
 from canary.errors import NotFound
 from canary.kube import CRDS, DAEMONSETS, DEPLOYMENTS, HTTPROUTES, STATEFULSETS, Resource
 from canary_sandbox.apiserver import Fault
@@ -70,6 +72,60 @@ async def test_a_copy_over_a_stateful_set_is_undone(world: World) -> None:
     await world.ask("abort")
     await world.until(lambda: world.phase() == "RolledBack")
     assert (world.image("stable", STATEFULSETS), world.weights()) == ("shop:1", (1, 0))
+
+
+async def copied_over(world: World) -> Workloads:
+    """A run has copied its pod spec to a StatefulSet, which does not get ready."""
+    sets = await world.workload_kind(STATEFULSETS)
+    await furnish(world, STATEFULSETS)
+    await world.begin(workloads=both("StatefulSet"), steps=STEPS[:1])
+    sets.hold("stable")
+    await world.deploy(2, resource=STATEFULSETS)
+    await world.until(lambda: world.image("stable", STATEFULSETS) == "shop:2")
+    await world.settle()
+    return sets
+
+
+async def test_what_a_copy_has_left_on_a_stateful_set_is_forgotten_there(world: World) -> None:
+    """By a run that gives way to another, whose write fails at first; and by `resume`. A Deployment of that name is not even read."""
+    sets = await copied_over(world)
+    world.api.faults.add(Fault("patch", "statefulsets", status=500, times=1, user=CONTROLLER))
+    await world.deploy(3, resource=STATEFULSETS)
+    await world.until(lambda: world.run_number() == 2)
+    await sets.release("stable")
+    await world.until(lambda: world.phase() == "Succeeded")
+    assert (world.run_number(), world.image("stable", STATEFULSETS)) == (2, "shop:3")
+    assert not [entry for entry in world.audited() if entry.verb == "get" and entry.resource == DEPLOYMENTS.plural]
+
+
+async def test_a_change_of_a_stateful_set_under_a_copy_is_resumed_over(world: World) -> None:
+    """Somebody has seen it, and says so: the record of the copy goes, and what is there is replaced."""
+    sets = await copied_over(world)
+    await world.deploy(4, "stable", resource=STATEFULSETS)
+    await world.until(lambda: world.phase() == "Paused")
+    await world.ask("resume")
+    await sets.release("stable")
+    await world.until(lambda: world.phase() == "Succeeded")
+    assert world.image("stable", STATEFULSETS) == "shop:2"
+
+
+async def test_an_action_that_is_done_again_and_again_has_a_pace(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever makes it seem done and leaves it to be done: others are served in between, and the API server is not asked all the time."""
+    done = 0
+
+    async def as_if(_self: WorkloadWriter, _action: ForgetPodSpec) -> bool:
+        nonlocal done
+        done += 1
+        await asyncio.sleep(0)
+        return True
+
+    await copied_over(world)
+    monkeypatch.setattr(WorkloadWriter, "forget", as_if)
+    await world.deploy(3, resource=STATEFULSETS)
+    for _ in range(20):
+        await asyncio.sleep(0.01)
+        await world.settle()
+    assert 1 <= done < 15
 
 
 async def test_two_kinds_and_replicas_of_a_stateful_set(world: World) -> None:

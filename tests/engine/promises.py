@@ -98,6 +98,7 @@ class Promises:
         self._resumed(memory, after)
         self._arrive(facts, memory)
         self._arrive(facts, after)
+        self._nothing_untold(facts, decision)
         self._advance(memory, facts, decision)
         self._fail_is_final(memory, facts, decision)
         self._rollback_at_once(memory, facts, decision)
@@ -163,6 +164,21 @@ class Promises:
             given |= {name: share.percent for name, share in step.named.items()}
         return given
 
+    def _nothing_untold(self, facts: Facts, decision: Decision) -> None:
+        """An undecided run gives nothing more, of users, copies or opted-in requests, to what nobody can tell what it is."""
+        run, canary = decision.status.run, facts.canary
+        if run is None or run.outcome is not None or not (facts.unseen_canary or (canary and canary.unknown)):
+            return
+        seen = {route.key: route for route in facts.routes}
+        for action in decision.actions:
+            if isinstance(action, WriteRoute):
+                route = seen[action.key]
+                shares = {rule.key: rule.weights.share for rule in route.rules}
+                more = [key for key, weights in action.plan.weights.items() if weights.share > shares.get(key, 0)]
+                more += [key for key, said in action.plan.mirrors.items() if said.share > route.copied.get(key, 0)]
+                more += [key for key, said in action.plan.added.items() if said.there and not route.added.said.get(key)]
+                assert not more, f"{route.label} gives more to what nobody knows: {more}"
+
     def _advance(self, memory: RolloutStatus, facts: Facts, decision: Decision) -> None:
         """Promise 2: evidence for every step upward."""
         after = decision.status
@@ -211,8 +227,9 @@ class Promises:
             return "the run is not on record"
         if not facts.finalizer:
             return "nothing keeps the Rollout from vanishing"
-        if facts.canary is not None and facts.canary.ready == 0:
-            return "no replica of the canary is ready"
+        canary = facts.canary
+        if facts.unseen_canary or (canary is not None and (canary.ready == 0 or canary.unknown)):
+            return "no replica of the canary is ready, or nobody can tell what it runs"
         if index == 0:
             return ""
         reached = self.reached.get((number, index))

@@ -12,6 +12,7 @@ from canary.decide.engine import decide
 from canary.decide.facts import CopyView, Facts, RouteView, RuleView, WorkloadView
 from canary.model.rollout import RolloutSpec
 from canary.model.status import Outcome, Phase, RevisionsStatus, RolloutStatus, RunStatus, StepStatus
+from canary.model.workloads import DEPLOYMENT
 from canary.routes.acceptance import Acceptance
 from canary.routes.intent import Intent, Mode, parse_intent
 from canary.routes.key import RouteKey
@@ -65,9 +66,9 @@ def after(outcome: Outcome | None) -> RolloutStatus:
 @pytest.mark.parametrize(
     ("outcome", "action"),
     [
-        (Outcome.ROLLED_BACK, RestorePodSpec("s")),
-        (None, ForgetPodSpec("s")),
-        (Outcome.SUCCEEDED, ForgetPodSpec("s")),
+        (Outcome.ROLLED_BACK, RestorePodSpec("s", DEPLOYMENT)),
+        (None, ForgetPodSpec("s", DEPLOYMENT)),
+        (Outcome.SUCCEEDED, ForgetPodSpec("s", DEPLOYMENT)),
     ],
 )
 def test_a_copy_that_took_effect_too_late(outcome: Outcome | None, action: object) -> None:

@@ -170,6 +170,13 @@ class Cluster(RuleBasedStateMachine):
         getattr(self.world, which).ready = ready
         self.world.run()
 
+    @rule(how=st.sampled_from(("known", "known", "unknown", "unseen")), which=st.sampled_from(("stable", "canary")))
+    def is_known(self, how: str, which: str) -> None:
+        """Or its configs cannot be read, or its kind is out of sight."""
+        workload = getattr(self.world, which)
+        workload.unknown, workload.unseen = "it cannot be read" if how == "unknown" else "", how == "unseen"
+        self.world.run()
+
     @rule()
     def rolled_out(self) -> None:
         self.world.stable.rolled_out = self.world.canary.rolled_out = True

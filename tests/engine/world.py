@@ -7,7 +7,7 @@ what was recorded; the controller's own memory is lost with every crash.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -36,7 +36,7 @@ from canary.decide.actions import (
     WriteRoute,
 )
 from canary.decide.engine import decide
-from canary.decide.facts import CopyView, Facts, Problem, Recorded, RouteView, ScalingView, WorkloadView
+from canary.decide.facts import CopyView, Facts, Problem, Recorded, RouteView, ScalingView, Unseen, WorkloadView
 from canary.decide.scope import Decision, Scope
 from canary.decide.writes import foreign
 from canary.errors import CanaryError, Conflict, Forbidden, NotFound, ShareError, SpecError, Unavailable, Unprocessable
@@ -44,6 +44,7 @@ from canary.model.measurement import Malformed, Measured, Measurement, NoData, R
 from canary.model.requests import claim, parse_request
 from canary.model.rollout import RolloutSpec, RouteKind, RouteRef
 from canary.model.status import Phase, RolloutStatus
+from canary.model.workloads import DEPLOYMENT
 from canary.observe.routes import Viewer, view
 from canary.preflight.look import findings
 from canary.preflight.offers import Platform
@@ -120,6 +121,7 @@ class Workload:
     stuck: str = ""
     unseen: bool = False
     """Its kind is out of sight."""
+    there: bool = True
 
     @property
     def kept(self) -> str | None:
@@ -127,6 +129,8 @@ class Workload:
         return self.record.replaced if self.record is not None else None
 
     def view(self) -> WorkloadView:
+        if not self.there:
+            return WorkloadView(self.name, False)
         return WorkloadView(
             self.name,
             True,
@@ -142,6 +146,10 @@ class Workload:
             unknown=self.unknown,
             bare=self.bare,
         )
+
+    @property
+    def out_of_sight(self) -> Unseen | None:
+        return Unseen(self.name, DEPLOYMENT, "its kind is out of sight") if self.unseen else None
 
     def give(self, replicas: int, *, by: str = "") -> None:
         """Somebody scales it."""
@@ -375,13 +383,15 @@ class World:
             routes=tuple(views),
             stable=stable.view() if known and not stable.unseen else None,
             canary=canary.view() if known and not canary.unseen else None,
+            unseen_stable=stable.out_of_sight if known else None,
+            unseen_canary=canary.out_of_sight if known else None,
             checks=self.checks,
             counters=resolve_traffic(self.spec.traffic, None) if self.spec.traffic is not None else None,
             measurements=tuple(self.news),
             traffic=self.counters,
             request=parse_request(self.request, self.claimed),
             vouched=self.vouched,
-            problems=(*self.trouble, *self._problems(views, memory)),
+            problems=(*self.trouble, *self._out_of_sight(), *self._problems(views, memory)),
             findings=tuple(findings(self.spec, NAMESPACE, self._sound(views), self.around)),
             recorded=Recorded.of(recorded),
             turn=self.turn,
@@ -401,6 +411,12 @@ class World:
     def _sound(self, views: list[RouteView]) -> dict[RouteKey, RouteReading]:
         sound = (view for view in views if view.declared and view.exists and not view.problem)
         return {view.key: self.reading(spot(view)) for view in sound}
+
+    def _out_of_sight(self) -> Iterator[Problem]:
+        if self.spec.workloads is not None:
+            for workload in (self.stable, self.canary):
+                if (unseen := workload.out_of_sight) is not None:
+                    yield Problem(f"spec.workloads.{unseen.name}", unseen.why)
 
     def _problems(self, views: list[RouteView], memory: RolloutStatus) -> list[Problem]:
         problems = []

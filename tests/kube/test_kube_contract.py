@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
@@ -47,6 +48,7 @@ async def test_an_object_over_its_life(kube: Kube, shop: str) -> None:
     created = await kube.create(SERVICES, service(shop, "a"))
     assert (created["kind"], created["metadata"]["namespace"]) == ("Service", shop)
     assert await kube.get(SERVICES, "a", shop) == created
+    assert json.loads(await kube.text(SERVICES, "a", shop)) == created
     with pytest.raises(AlreadyExists) as refused:
         await kube.create(SERVICES, service(shop, "a"))
     assert refused.value.status == 409

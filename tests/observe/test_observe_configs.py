@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import copy
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from observe_kit import TEAM, deployment, facts_of, furnished, rollout
+from pydantic_core import to_json
 
-from canary.observe.configs import ABSENT, MOST_KEYS, PENDING, Content, Named, Parts, Reckoned
+from canary.observe.configs import ABSENT, MOST_KEYS, MOST_NAMES, PENDING, Content, Named, Parts, Reckoned
 from canary.observe.store import Store, configs_of
-from canary.observe.workloads import WorkloadKey, revision
+from canary.observe.workloads import Workload, WorkloadKey, revision
 
 Json = dict[str, Any]
 CANARY = WorkloadKey("Deployment", TEAM, "canary")
@@ -197,3 +201,51 @@ def test_who_includes_no_more_asks_no_more() -> None:
     assert store.put_configs(CANARY, Reckoned("x", "1234567890")) == set()
     assert store.configs.known(CANARY) is None
     assert store.dependents(*configs_of(CANARY)) == set()
+
+
+def test_an_object_of_very_many_keys_is_not_parsed() -> None:
+    """For that everybody would wait. Of what stands in a value nothing counts, whatever it is: it is one text."""
+    managed = {"manager": "kubectl", "fieldsV1": {"f:data": {f"f:{n:x}": {} for n in range(5000)}}}
+    many: Json = {"metadata": {"managedFields": [managed]}, "data": {f"{n:x}": "" for n in range(5000)}}
+    assert Content.read("ConfigMap", to_json(many)) is None
+    inner = to_json(many).decode()
+    config: Json = {"metadata": {"uid": "u"}, "data": {"a.json": inner, "b": r'\\":', "c": '":' * 9000}}
+    for kind in ("ConfigMap", "Secret"):
+        assert Content.read(kind, to_json(config)) == Content.of(kind, config)
+    assert 5000 < MOST_NAMES < 10000
+    with pytest.raises(ValueError, match="key must be a string"):
+        Content.read("ConfigMap", b"{nonsense")
+
+
+NONSENSE: st.SearchStrategy[Any] = st.sampled_from(
+    (None, 0, -1, "", "text", True, [], [1], [{}], [None], {}, {"name": 1}, {"key": None}, {"items": "x"})
+)
+PLACES = st.sampled_from((
+    ("spec",), ("status",), ("spec", "template"), ("spec", "template", "metadata"), ("spec", "updateStrategy"), ("spec", "replicas"),
+    *(("spec", "template", "spec", *path) for path in (
+        (), ("volumes",), ("volumes", 0), ("volumes", 0, "configMap"), ("volumes", 0, "configMap", "items"), ("volumes", 1, "secret"),
+        ("volumes", 2, "projected"), ("volumes", 2, "projected", "sources"), ("containers",), ("containers", 0), ("containers", 0, "env"),
+        ("containers", 0, "env", 1, "valueFrom"), ("containers", 0, "envFrom"), ("containers", 0, "envFrom", 0, "configMapRef"),
+        ("initContainers",), ("initContainers", 0, "envFrom"),
+    )),
+))  # fmt: skip
+
+
+@given(
+    st.lists(st.tuples(PLACES, NONSENSE), min_size=1, max_size=3),
+    st.sampled_from(("CloneSet.x.io", "StatefulSet.x.io", "DaemonSet.x.io")),
+)
+@settings(max_examples=100)
+def test_whatever_stands_in_an_object_of_another_controller_it_is_read(edits: list[Any], kind: str) -> None:
+    """Both readings go by the same pod spec, so nobody waits for configs that are never read."""
+    document = workload(EVERYWHERE)
+    for path, value in edits:
+        inner: Any = document
+        with suppress(KeyError, IndexError, TypeError):
+            for step in path[:-1]:
+                inner = inner[step]
+            inner[path[-1]] = copy.deepcopy(value)
+    before = copy.deepcopy(document)
+    found = Workload.of(document, kind)
+    assert Parts.of(document, kind).bare == found.view.revision
+    assert document == before
