@@ -9,7 +9,7 @@ from canary.decide.facts import RouteView
 from canary.decide.preflight import Objection, objections
 from canary.decide.scope import Decision, Scope, replaced, seen_revision
 from canary.decide.writes import restores, writes
-from canary.model.evolution import at_step, settled
+from canary.model.evolution import at_step, exchanged, settled
 from canary.model.rollout import Promotion, Trigger
 from canary.model.status import (
     Outcome,
@@ -156,7 +156,7 @@ def _roles_as_found(scope: Scope) -> Scope:
     if not rules or any(rule.weights.share != 100 for rule in rules):
         return scope
     revisions = scope.status.revisions
-    return scope.with_(swapped=True, revisions=settled(revisions, revisions.stable))
+    return scope.with_(swapped=True, revisions=settled(exchanged(revisions), revisions.stable))
 
 
 def _tidy(scope: Scope) -> Scope:
