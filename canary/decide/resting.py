@@ -52,8 +52,8 @@ def _traffic_at_rest(scope: Scope) -> Scope:
     route = max(scope.live_routes, key=lambda route: route.share)
     run, canary = scope.status.run, scope.facts.canary
     text = f"{route.writer or 'somebody unknown'} gives the canary {decimal_text(route.share)} % of its pair on {route.label}"
-    same = scope.facts.unseen_canary is None and (canary is None or canary.revision == run.revision if run else False)
-    failed = run is not None and run.outcome is Outcome.ROLLED_BACK and same
+    failed = run is not None and run.outcome is Outcome.ROLLED_BACK and scope.facts.unseen_canary is None
+    failed = failed and (canary is None or run is None or canary.revision == run.revision)
     if failed and run is not None:
         text += f", though revision {run.revision or 'under test'} was rolled back ({run.reason})"
     return scope.with_(EmitEvent("Warning", reasons.TRAFFIC_AT_REST, text))
