@@ -10,7 +10,7 @@ from canary.decide.common import wake
 from canary.decide.copying import tidied_copy
 from canary.decide.scope import Decision, Scope
 from canary.decide.writes import releases, writes
-from canary.model.evolution import settled, told
+from canary.model.evolution import exchanged, settled, told
 from canary.model.status import Phase
 
 
@@ -72,6 +72,6 @@ def end(scope: Scope, phase: Phase, reason: str, message: str) -> Decision:
         paused=None,
         overrides=(),
         swapped=scope.status.swapped != swap,
-        revisions=settled(revisions, needs_no_run),
+        revisions=settled(exchanged(revisions) if swap else revisions, needs_no_run),
     )
     return scope.decide(reason, message)

@@ -246,6 +246,8 @@ class Facts:
     canary: WorkloadView | None = None
     unseen_stable: Unseen | None = None
     unseen_canary: Unseen | None = None
+    swapped: bool = False
+    """By which roles the workloads are told apart here: a decision that changes them was made by those of before."""
     checks: tuple[ResolvedCheck, ...] = ()
     measurements: tuple[tuple[str, Measured], ...] = ()
     counters: Counters | None = None

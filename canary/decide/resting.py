@@ -9,7 +9,7 @@ from canary.decide.facts import RouteView
 from canary.decide.preflight import Objection, objections
 from canary.decide.scope import Decision, Scope, replaced, seen_revision
 from canary.decide.writes import restores, writes
-from canary.model.evolution import at_step, settled
+from canary.model.evolution import at_step, exchanged, settled
 from canary.model.rollout import Promotion, Trigger
 from canary.model.status import (
     Outcome,
@@ -52,8 +52,8 @@ def _traffic_at_rest(scope: Scope) -> Scope:
     route = max(scope.live_routes, key=lambda route: route.share)
     run, canary = scope.status.run, scope.facts.canary
     text = f"{route.writer or 'somebody unknown'} gives the canary {decimal_text(route.share)} % of its pair on {route.label}"
-    same = scope.facts.unseen_canary is None and (canary is None or canary.revision == run.revision if run else False)
-    failed = run is not None and run.outcome is Outcome.ROLLED_BACK and same
+    failed = run is not None and run.outcome is Outcome.ROLLED_BACK and scope.facts.unseen_canary is None
+    failed = failed and (canary is None or run is None or canary.revision == run.revision)
     if failed and run is not None:
         text += f", though revision {run.revision or 'under test'} was rolled back ({run.reason})"
     return scope.with_(EmitEvent("Warning", reasons.TRAFFIC_AT_REST, text))
@@ -156,7 +156,7 @@ def _roles_as_found(scope: Scope) -> Scope:
     if not rules or any(rule.weights.share != 100 for rule in rules):
         return scope
     revisions = scope.status.revisions
-    return scope.with_(swapped=True, revisions=settled(revisions, revisions.stable))
+    return scope.with_(swapped=True, revisions=settled(exchanged(revisions), revisions.stable))
 
 
 def _tidy(scope: Scope) -> Scope:

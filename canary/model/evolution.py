@@ -293,6 +293,11 @@ def revisions_seen(revisions: RevisionsStatus, *, stable: str | None, canary: st
     return _evolved(revisions, stable=stable, canary=canary)
 
 
+def exchanged(revisions: RevisionsStatus) -> RevisionsStatus:
+    """The two workloads change roles, and take their revisions along."""
+    return _evolved(revisions, stable=revisions.canary, canary=revisions.stable)
+
+
 def settled(revisions: RevisionsStatus, revision: str | None) -> RevisionsStatus:
     """A revision of the canary workload needs no run any more."""
     return _evolved(revisions, settled=revision)

@@ -112,6 +112,7 @@ def gather(
         canary=canary,
         unseen_stable=unseen_stable,
         unseen_canary=unseen_canary,
+        swapped=status.swapped,
         checks=checks.resolved,
         counters=checks.traffic,
         measurements=received.measurements,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from fractions import Fraction
 
@@ -41,11 +42,21 @@ def project(spec: RolloutSpec, decision: Decision, facts: Facts) -> RolloutStatu
         written=number(written),
         accepted=accepted,
     )
-    canary, stable = facts.canary, facts.stable
+    before = scope.status.workloads
+    if facts.swapped != scope.status.swapped:  # this very decision has changed the roles
+        facts = replace(
+            facts,
+            stable=facts.canary,
+            canary=facts.stable,
+            unseen_stable=facts.unseen_canary,
+            unseen_canary=facts.unseen_stable,
+            swapped=scope.status.swapped,
+        )
+        before = WorkloadsStatus(stable=before.canary, canary=before.stable)
     revisions = revisions_seen(
         scope.status.revisions,
-        canary=seen_revision(canary, scope.status.revisions.canary, facts.unseen_canary),
-        stable=seen_revision(stable, scope.status.revisions.stable, facts.unseen_stable),
+        canary=seen_revision(facts.canary, scope.status.revisions.canary, facts.unseen_canary),
+        stable=seen_revision(facts.stable, scope.status.revisions.stable, facts.unseen_stable),
     )
     status = scope.status.model_copy(
         update={
@@ -54,7 +65,7 @@ def project(spec: RolloutSpec, decision: Decision, facts: Facts) -> RolloutStatu
             "traffic": scope.status.traffic if active else NOTHING_COUNTED,
             "routes": routes,
             "revisions": revisions,
-            "workloads": _workloads(scope.status.workloads, facts),
+            "workloads": _workloads(before, facts),
             "checks_summary": summary(scope.status),
         }
     )

@@ -50,8 +50,9 @@ def test_a_won_swap_is_not_taken_back_when_the_old_version_is_seen_again(how: st
     assert (world.phase, world.status.swapped) == (Phase.SUCCEEDED, True)
     world.crash()
     world.run()
-    nothing = world.status.revisions.settled is None
-    assert nothing, "it is not guessed"
+    revisions = world.status.revisions
+    assert revisions.settled is None, "it is not guessed"
+    assert (revisions.stable, revisions.canary) == ("b", None if how == "gone" else "a"), "by the roles of today"
     regain(world)
     world.stable.there, world.stable.revision = True, later
     for _ in range(3):

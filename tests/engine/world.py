@@ -385,6 +385,7 @@ class World:
             canary=canary.view() if known and not canary.unseen else None,
             unseen_stable=stable.out_of_sight if known else None,
             unseen_canary=canary.out_of_sight if known else None,
+            swapped=memory.swapped,
             checks=self.checks,
             counters=resolve_traffic(self.spec.traffic, None) if self.spec.traffic is not None else None,
             measurements=tuple(self.news),

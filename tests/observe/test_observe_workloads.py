@@ -200,6 +200,9 @@ def test_what_cannot_be_seen_is_not_said_to_be_gone() -> None:
     document = rollout(workloads=SETS)
     facts = facts_of(store, document, status=ACTIVE)
     assert (facts.canary, facts.stable) == (None, None)
+    assert facts.unseen_canary is not None
+    assert facts.unseen_stable is not None
+    assert (facts.unseen_canary.kind, facts.unseen_stable.why) == ("StatefulSet", facts.problems[0].message)
     assert [problem.field for problem in facts.problems] == ["spec.workloads.stable", "spec.workloads.canary"]
     assert store.awaits((TEAM, "shop"))
     assert store.workload_kinds.unseen("StatefulSet", None, "forbidden")
