@@ -239,10 +239,10 @@ async def test_traefik_splits_traffic_as_every_step_asks(team: Team) -> None:
     await team.accepted_by_traefik()
 
 
-async def standing_still(pid: int) -> bool:
+def standing_still(pid: int) -> bool:
     """Whether every thread of a process is stopped: on a busy machine one that waits for its turn stops when it gets it."""
-    states = [stat.read_text().rpartition(")")[2].split()[0] for stat in Path(f"/proc/{pid}/task").glob("*/stat")]
-    return set(states) == {"T"}
+    threads = Path(f"/proc/{pid}/task").glob("*/stat")
+    return {stat.read_text().rpartition(")")[2].split()[0] for stat in threads} == {"T"}
 
 
 async def test_a_weight_that_traefik_has_not_seen_is_not_accepted(team: Team) -> None:
@@ -251,7 +251,7 @@ async def test_a_weight_that_traefik_has_not_seen_is_not_accepted(team: Team) ->
     await team.until("50 %", lambda status: status.get("split", {}).get("accepted") == 50)
     os.kill(team.traefik.pid, signal.SIGSTOP)
     try:
-        await team.eventually("Traefik to stand still", partial(standing_still, team.traefik.pid))
+        await team.eventually("Traefik to stand still", partial(asyncio.to_thread, standing_still, team.traefik.pid))
         await team.request("promote")
         await team.until("100 % written", lambda status: status["split"]["written"] == 100)
         route = await team.route()
