@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import typer
 
 from canary.cli import options as o
+from canary.cli import prometheus_options as shown
 
 HELP = "Run the controller."
 RUN_HELP = o.guide(
@@ -61,77 +62,13 @@ def run(
             "the controller call any address. Loopback, link-local and metadata addresses only where they are listed themselves.",
         ),
     ] = "",
-    prometheus_bearer_token_file: Annotated[
-        str | None,
-        typer.Option(
-            "--prometheus-bearer-token-file",
-            envvar="CANARY_PROMETHEUS_BEARER_TOKEN_FILE",
-            metavar="FILE",
-            show_default=False,
-            help="File with a bearer token for the address of --prometheus-url. It is sent there only; like the ones "
-            "below it is read again when it changes.",
-        ),
-    ] = None,
-    prometheus_ca_file: Annotated[
-        str | None,
-        typer.Option(
-            "--prometheus-ca-file",
-            envvar="CANARY_PROMETHEUS_CA_FILE",
-            metavar="FILE",
-            show_default=False,
-            help="PEM certificates of the authorities that sign its certificate, instead of the public ones.",
-        ),
-    ] = None,
-    prometheus_header_file: Annotated[
-        str | None,
-        typer.Option(
-            "--prometheus-header-file",
-            envvar="CANARY_PROMETHEUS_HEADER_FILE",
-            metavar="FILE",
-            show_default=False,
-            help="File with lines `NAME: VALUE`, headers to send to it: a tenant, say.",
-        ),
-    ] = None,
-    prometheus_username_file: Annotated[
-        str | None,
-        typer.Option(
-            "--prometheus-username-file",
-            envvar="CANARY_PROMETHEUS_USERNAME_FILE",
-            metavar="FILE",
-            show_default=False,
-            help="File with a user name for it, for basic authentication instead of a token.",
-        ),
-    ] = None,
-    prometheus_password_file: Annotated[
-        str | None,
-        typer.Option(
-            "--prometheus-password-file",
-            envvar="CANARY_PROMETHEUS_PASSWORD_FILE",
-            metavar="FILE",
-            show_default=False,
-            help="File with the password that belongs to the user name.",
-        ),
-    ] = None,
-    prometheus_client_certificate_file: Annotated[
-        str | None,
-        typer.Option(
-            "--prometheus-client-certificate-file",
-            envvar="CANARY_PROMETHEUS_CLIENT_CERTIFICATE_FILE",
-            metavar="FILE",
-            show_default=False,
-            help="PEM certificate, with its chain, that it is shown.",
-        ),
-    ] = None,
-    prometheus_client_key_file: Annotated[
-        str | None,
-        typer.Option(
-            "--prometheus-client-key-file",
-            envvar="CANARY_PROMETHEUS_CLIENT_KEY_FILE",
-            metavar="FILE",
-            show_default=False,
-            help="PEM key of that certificate, without a password.",
-        ),
-    ] = None,
+    prometheus_bearer_token_file: shown.BearerTokenFile = None,
+    prometheus_ca_file: shown.CaFile = None,
+    prometheus_header_file: shown.HeaderFile = None,
+    prometheus_username_file: shown.UsernameFile = None,
+    prometheus_password_file: shown.PasswordFile = None,
+    prometheus_client_certificate_file: shown.ClientCertificateFile = None,
+    prometheus_client_key_file: shown.ClientKeyFile = None,
     notify_services: Annotated[
         str,
         typer.Option(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from canary.cli import prometheus_options as shown
 from canary.cli.exits import CliError, ExitCode
 
 if TYPE_CHECKING:
@@ -64,77 +65,13 @@ class Prometheus:
             help="Prometheus to ask, as it is reached from here; a check's own address is not asked.",
         ),
     ] = None
-    prometheus_bearer_token_file: Annotated[
-        str | None,
-        typer.Option(
-            "--prometheus-bearer-token-file",
-            envvar="CANARY_PROMETHEUS_BEARER_TOKEN_FILE",
-            metavar="FILE",
-            show_default=False,
-            help="File with a bearer token for it.",
-        ),
-    ] = None
-    prometheus_ca_file: Annotated[
-        str | None,
-        typer.Option(
-            "--prometheus-ca-file",
-            envvar="CANARY_PROMETHEUS_CA_FILE",
-            metavar="FILE",
-            show_default=False,
-            help="PEM certificates of the authorities that sign its certificate.",
-        ),
-    ] = None
-    prometheus_header_file: Annotated[
-        str | None,
-        typer.Option(
-            "--prometheus-header-file",
-            envvar="CANARY_PROMETHEUS_HEADER_FILE",
-            metavar="FILE",
-            show_default=False,
-            help="File with lines `NAME: VALUE`, headers to send to it.",
-        ),
-    ] = None
-
-    prometheus_username_file: Annotated[
-        str | None,
-        typer.Option(
-            "--prometheus-username-file",
-            envvar="CANARY_PROMETHEUS_USERNAME_FILE",
-            metavar="FILE",
-            show_default=False,
-            help="File with a user name for it.",
-        ),
-    ] = None
-    prometheus_password_file: Annotated[
-        str | None,
-        typer.Option(
-            "--prometheus-password-file",
-            envvar="CANARY_PROMETHEUS_PASSWORD_FILE",
-            metavar="FILE",
-            show_default=False,
-            help="File with the password that belongs to it.",
-        ),
-    ] = None
-    prometheus_client_certificate_file: Annotated[
-        str | None,
-        typer.Option(
-            "--prometheus-client-certificate-file",
-            envvar="CANARY_PROMETHEUS_CLIENT_CERTIFICATE_FILE",
-            metavar="FILE",
-            show_default=False,
-            help="File with a client certificate and its chain, in PEM.",
-        ),
-    ] = None
-    prometheus_client_key_file: Annotated[
-        str | None,
-        typer.Option(
-            "--prometheus-client-key-file",
-            envvar="CANARY_PROMETHEUS_CLIENT_KEY_FILE",
-            metavar="FILE",
-            show_default=False,
-            help="File with the key that belongs to it.",
-        ),
-    ] = None
+    prometheus_bearer_token_file: shown.BearerTokenFile = None
+    prometheus_ca_file: shown.CaFile = None
+    prometheus_header_file: shown.HeaderFile = None
+    prometheus_username_file: shown.UsernameFile = None
+    prometheus_password_file: shown.PasswordFile = None
+    prometheus_client_certificate_file: shown.ClientCertificateFile = None
+    prometheus_client_key_file: shown.ClientKeyFile = None
     secrets: Annotated[
         bool,
         typer.Option(
