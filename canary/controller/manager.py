@@ -102,6 +102,8 @@ class Manager:
         self._validation.forget(key)
         self.deps.telemetry.forget(*key)
         self.deps.notices.forget(key)
+        if self.deps.jobs is not None:
+            self.deps.jobs.forget(uid_of(document))
         self.wake({key}, own=True)
 
     async def expect(self, count: int) -> None:
@@ -338,6 +340,8 @@ class Manager:
             if running is not None:
                 running[0].wake()
             return
+        if running is None and not rollout.status.active and self.deps.jobs is not None:
+            self.deps.jobs.tidy(key[0], rollout.uid, rollout.status)
         if running is None and rollout.status.phase is Phase.INVALID:
             self.deps.telemetry.waits(*key, waits_for(rollout.status))
         validated = self._validation.check(key, rollout)

@@ -237,9 +237,9 @@ class Reconciler:
         )
         self._asking = Asking(deps.clock, deps.provider, self._render_gate, self.wake, key, pace=deps.pace)
         self._looked_through: tuple[tuple[ResolvedCheck, ...], bool] = (), False
-        self._tidied = False
         self._vouched: bool | None = None
         self._vouching: tuple[str, asyncio.Task[None]] | None = None
+        self._taken_over: RolloutStatus | None = None
         self._fresh = True
         self._since: datetime | None = None
         self._epoch = deps.fence.epoch
@@ -387,6 +387,7 @@ class Reconciler:
                     log.info("%s/%s: going on from what another controller has put on record", *self.key)
                 taken = rebased(taken, now, self._away())
                 self._fresh, self._since = True, now
+                self._taken_over = taken
                 self._record.start_over()
             status = taken
         status = delayed(status, deps.sight.total - self._unseen)
@@ -464,6 +465,7 @@ class Reconciler:
     def _measure(self, observation: Observation) -> None:
         if observation.spec.asks_gates:
             self._ask(observation)
+        self._drop_jobs(observation)
         counters = observation.facts.counters
         also = () if counters is None else (counters.check,)
         run = observation.status.run
@@ -492,13 +494,19 @@ class Reconciler:
         return self._looked_through[1]
 
     def _tidy_jobs(self, observation: Observation) -> None:
-        """Once, where a run is over when it is taken over: what it has left running is removed."""
-        over = observation.status.active and not self._tidied
-        if not over or not self._runs_jobs(observation.facts.checks):
-            return
-        self._tidied = True
+        """What a run that is over has left running is removed, whoever has begun it."""
         if self._deps.jobs is not None:
-            self._deps.jobs.remove(self.key[0], observation.facts.uid)
+            self._deps.jobs.tidy(self.key[0], observation.facts.uid, observation.status)
+
+    def _drop_jobs(self, observation: Observation) -> None:
+        """Once, of what was taken over: those of checks that were declared until nobody looked, for nobody asks any more what they find."""
+        recorded, self._taken_over = self._taken_over, None
+        if recorded is None or self._deps.jobs is None or not recorded.active:
+            return
+        declared = {check.name for check in observation.facts.checks}
+        for check in recorded.checks:
+            if check.job_seconds is not None and check.name not in declared:
+                self._deps.jobs.remove(self.key[0], observation.facts.uid, check.name)
 
     def _jobs_for(self, observation: Observation) -> RunOf | None:
         """For whom Jobs of checks run now; None: there are no such checks."""
