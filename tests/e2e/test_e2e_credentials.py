@@ -169,7 +169,9 @@ async def test_a_run_lives_by_a_prometheus_that_asks_who_one_is(door_of: type[Ow
         await town.cluster.apply([declared(door)])
         status = await town.until("that a right is missing", lambda status: status.get("phase") == "Invalid")
         assert f"the controller may not read Secret prometheus in namespace {NAMESPACE}: it lacks " in status["message"]
-        assert "the right to `get` secrets there; a platform team gives it by the component secrets" in status["message"]
+        assert (
+            "the right to `get` secrets there; a platform team gives it by the component secrets" in status["message"]
+        )
 
         await town.cluster.apply(component("secrets"))
         await town.edit(deadline="1h")  # who edits it is not kept waiting for a minute
