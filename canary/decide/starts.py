@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from canary.decide import reasons
 from canary.decide.preflight import objections
-from canary.decide.scope import Scope
+from canary.decide.scope import Scope, failed_revisions
 from canary.model.status import Outcome
 
 Rule = Callable[[Scope], str]
@@ -55,10 +54,10 @@ def not_ready(scope: Scope) -> str:
 def revision_rolled_back(scope: Scope) -> str:
     """The very revision has failed; whoever knows better says so with another verb."""
     run, revision = scope.status.run, scope.facts.canary.revision if scope.facts.canary else ""
-    rolled_back = run is not None and run.outcome is Outcome.ROLLED_BACK and run.reason != reasons.SUPERSEDED
-    if rolled_back and run is not None and revision and revision == run.revision:
-        return f"revision {revision} was rolled back ({run.reason}); `retry` tries it again"
-    return ""
+    if revision not in failed_revisions(scope.status):
+        return ""
+    when = f"({run.reason})" if run is not None and run.revision == revision else "before"
+    return f"revision {revision} was rolled back {when}; `retry` tries it again"
 
 
 def stable_has_it(scope: Scope) -> str:
