@@ -183,7 +183,7 @@ class ScalingView:
     failed: str = ""
     """Why the last write of its replicas failed, as long as it does."""
     denied: bool = False
-    """It was refused, for want of a right or by admission: it is not tried again for DENIED_FOR."""
+    """It was refused, for want of a right or by admission, or changed there. After a run it is not tried again for DENIED_FOR."""
 
 
 UNSCALABLE = ScalingView()
@@ -279,6 +279,8 @@ class Facts:
     """Members of the status on record that no version of ours would have written; they count as absent."""
     unwritten: Mapping[RouteKey, str] = field(default_factory=dict)
     """Why the last write of a route failed, as long as it does."""
+    altered: Mapping[RouteKey, int] = field(default_factory=dict)
+    """Routes of which the API server kept something else than we wrote last: what they say in this generation is no other hand's."""
     scaling: ScalingView = UNSCALABLE
     """Looked at only where the Rollout declares `scale`, or has something left of it."""
     time_of_day: datetime | None = None
