@@ -37,12 +37,13 @@ def canary_unavailable(scope: Scope) -> Stop | None:
     if scope.run.outages > MOST_OUTAGES:
         text = (
             f"canary workload {canary.name} lost its last ready replica {scope.run.outages} times while it had traffic"
+            f"{canary.who_emptied}"
         )
         return Stop(reasons.CANARY_UNAVAILABLE, text)
     if canary.ready > 0 or scope.facts.blind or scope.now < since + scope.spec.unavailable_grace.delta:
         return None
     what = "has had no ready replica" if canary.exists else "has not existed"
-    text = f"canary workload {canary.name} {what} for {scope.spec.unavailable_grace} while it was to have traffic"
+    text = f"canary workload {canary.name} {what} for {scope.spec.unavailable_grace} while it was to have traffic{canary.who_emptied}"
     return Stop(reasons.CANARY_UNAVAILABLE, text)
 
 

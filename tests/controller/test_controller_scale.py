@@ -261,3 +261,25 @@ async def test_of_a_share_that_a_policy_holds_nobody_says_that_it_was_put_back(w
     assert 1 <= patches(world, "httproutes") - before <= 30
     world.api.faults.remove(refusing)
     await world.until(lambda: world.weights()[1] == 10, within=15)
+
+
+@pytest.mark.parametrize("scaled", [True, False], ids=["with scale", "without"])
+@pytest.mark.parametrize("how", ["applied", "scaled"])
+async def test_who_takes_the_canary_to_zero_in_a_run_is_named(world: World, scaled: bool, how: str) -> None:
+    """Argo CD puts its own 0 back, or somebody scales: its weight goes at once, and whoever reads it knows who it was, and when."""
+    await world.begin(scale={"canary": "MatchShare"} if scaled else None, steps=[{"weight": 50, "hold": "1h"}])
+    await release(world)
+    await world.until(lambda: world.weights()[1] == 50)
+    argo = await world.person("argocd-controller")
+    body, where = {"spec": {"replicas": 0}}, "scale" if how == "scaled" else None
+    await argo.merge_patch(DEPLOYMENTS, "canary", world.namespace, body, subresource=where)
+    await world.until(lambda: world.weights()[1] == 0, within=5)
+    entries = deployment(world)["metadata"]["managedFields"]
+    (at,) = [entry["time"] for entry in entries if entry["manager"] == "argocd-controller"]
+    named = f"argocd-controller set its replicas to 0 at {at[11:19]} UTC on {at[:10]}"
+    (told,) = [event["message"] for event in await world.events() if event["reason"] == "CanaryUnavailable"]
+    assert named in told
+    await world.until(lambda: "has no ready replica" in world.message(), within=5)
+    assert named in world.message()
+    await world.until(lambda: world.phase() == "RolledBack")
+    assert named in world.message()
