@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from canary.decide.facts import Facts
 from canary.decide.preflight import objections
 from canary.decide.scope import Scope, failed_revisions
 from canary.model.status import Outcome
@@ -37,7 +38,12 @@ def nothing_rolled_back(scope: Scope) -> str:
 
 def invalid(scope: Scope) -> str:
     """What is declared cannot work."""
-    return f"the Rollout is invalid: {scope.facts.problems[0]}" if scope.facts.problems else ""
+    return said_invalid(scope.facts) if scope.facts.problems else ""
+
+
+def said_invalid(facts: Facts) -> str:
+    """The same in words, of facts with a problem."""
+    return f"the Rollout is invalid: {facts.problems[0]}"
 
 
 def paused_by_spec(scope: Scope) -> str:
