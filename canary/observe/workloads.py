@@ -16,7 +16,7 @@ from canary.model.rollout import digest
 from canary.model.status import MAX_IMAGES, parse_time
 from canary.model.workloads import DEPLOYMENT, Traits, foreign, group_of, traits
 from canary.observe.copies import copies
-from canary.observe.objects import uid_of, version
+from canary.observe.objects import senseless, uid_of, version
 from canary.routes.acceptance import last_writer
 from canary.routes.intent import name_part
 from canary.routes.ownership import MANAGER, replicas_given_back
@@ -61,10 +61,8 @@ class Workload:
         """One of which we make nothing, for a reason of ours: that is the trouble of who names it, and of nobody else."""
         name, _ = group_of(kind)
         called = sys.intern(str(_dict(document.get("metadata")).get("name") or ""))
-        problem = f"{name} {called} is such that the controller cannot read it; its log says why"
-        return cls(
-            WorkloadView(called, exists=True, kind=kind), uid_of(document), version(document), {}, problem=problem
-        )
+        view, problem = WorkloadView(called, exists=True, kind=kind), senseless(name, called)
+        return cls(view, uid_of(document), version(document), {}, problem=problem)
 
     def seen_by(self, rollout: str) -> WorkloadView:
         """The workload as one Rollout sees it: with its own copy on record, and nobody else's."""
