@@ -30,7 +30,8 @@ def resting(scope: Scope) -> Decision:
     scope = _traffic_at_rest(_tidy(_settle(scope)))
     if scope.facts.problems:
         return _invalid(scope)
-    tidying = any(isinstance(action, WriteRoute) for action in scope.actions)
+    # Before stable is what it was, nobody can tell what a run would replace.
+    tidying = any(isinstance(action, WriteRoute | RestorePodSpec) for action in scope.actions)
     objecting = objections(scope.facts)
     if _triggered(scope) and not tidying and not first_sight:
         revision = scope.facts.canary.revision if scope.facts.canary else ""

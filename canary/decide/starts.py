@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from canary.decide.actions import RestorePodSpec
+from canary.decide.copying import tidied_copy
 from canary.decide.facts import Facts
 from canary.decide.preflight import objections
 from canary.decide.scope import Scope, failed_revisions
@@ -74,10 +76,19 @@ def stable_has_it(scope: Scope) -> str:
     return ""
 
 
+def copy_to_be_put_back(scope: Scope) -> str:
+    """Stable still runs what a run that was lost has copied there: nobody can tell what another one would replace."""
+    back = [action.target for action in tidied_copy(scope) if isinstance(action, RestorePodSpec)]
+    return (
+        f"{back[0]} still runs what a run copied that was rolled back; it is being put back, ask again" if back else ""
+    )
+
+
 POSSIBLE: tuple[Rule, ...] = (
     invalid,  # nobody knows what is wanted
     paused_by_spec,  # the owner said no
     not_ready,  # it could not work
+    copy_to_be_put_back,  # or would begin with what another one left
 )
 
 START: tuple[Rule, ...] = (
