@@ -119,7 +119,15 @@ class Manager:
     def route(self, kind: str | None, document: Json) -> None:
         """A route appeared, changed or vanished."""
         store, key = self.deps.store, RouteKey.read(document)
-        self.wake(store.drop_route(key, uid_of(document)) if kind == "DELETED" else store.put_route(document))
+        if kind == "DELETED":
+            self.wake(store.drop_route(key, uid_of(document)))
+            return
+        try:
+            dependents = store.put_route(document)
+        except Exception:  # a bug of ours about one object is none of the business of others of its kind
+            log.exception("%s %s/%s cannot be read", *key)
+            dependents = store.misread_route(document)
+        self.wake(dependents)
 
     def workload(self, kind: str | None, document: Json, of: str = DEPLOYMENT) -> None:
         """A workload of some kind appeared, changed or vanished."""

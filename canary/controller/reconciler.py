@@ -38,12 +38,13 @@ from canary.decide.actions import Action, EmitEvent, WriteRoute
 from canary.decide.approval import APPROVING
 from canary.decide.comparing import settled_from
 from canary.decide.engine import decide
-from canary.decide.facts import Facts, Problem
+from canary.decide.facts import Facts, Problem, Recorded
 from canary.decide.gates import asked, declared
 from canary.decide.reasons import CONTESTED, LOWERED_BY_HAND
 from canary.decide.recovery import adopt
 from canary.decide.scope import Decision, Scope, measuring
 from canary.decide.timing import delayed, rebased
+from canary.decide.unread import unread
 from canary.decide.writes import foreign
 from canary.errors import CanaryError
 from canary.fair import FairLimit, Limit
@@ -343,14 +344,23 @@ class Reconciler:
         deps.telemetry.tick(time.perf_counter() - started)
         if result.moved or result.failed or wrote:
             _say(rollout, observation, result, wrote=wrote, seconds=time.perf_counter() - started)
-        self._vain = self._vain + 1 if self._changed_nothing(observation.decision, result) else 0
-        if self._vain > MOST_IN_VAIN:
-            # Read again and again, and still not what is there: the watch is behind, and has to catch up. Or done, and to be done again.
-            return deps.clock.now() + timedelta(seconds=min(2.0, 0.05 * 2.0 ** min(self._vain, 10)))
+        later = self._pace(observation.decision, result)
+        if later is not None:
+            return later
         if result.moved or wrote:
             self._wake.set()
             return None
         return self._next(observation, owed=how is not Urgency.NONE)
+
+    def _pace(self, decision: Decision, result: Result) -> datetime | None:
+        """When to look again where rounds lead to nothing; None: they do, or not for long yet.
+
+        What is read again and again is still not what is there: the watch is behind, and has to catch up. Or it is done, and to be done again.
+        """
+        self._vain = self._vain + 1 if self._changed_nothing(decision, result) else 0
+        if self._vain <= MOST_IN_VAIN:
+            return None
+        return self._deps.clock.now() + timedelta(seconds=min(2.0, 0.05 * 2.0 ** min(self._vain, 10)))
 
     def _changed_nothing(self, decision: Decision, result: Result) -> bool:
         """Whether a round has led to nothing: all was read again only, or what was done is what the round before had done.
@@ -417,6 +427,7 @@ class Reconciler:
             blind=deps.sight.blind,
             blind_since=deps.sight.since,
             unwritten=self._executor.unwritten,
+            altered=self._executor.altered,
             unscaled=self._executor.scaling_trouble(deps.clock.now()),
             time_of_day=deps.kube.server_time if self._spec is not None and self._spec.gated else None,
             gate=self._asking.answer,
@@ -452,13 +463,38 @@ class Reconciler:
         return await self._record.write(status, how, self._deps.fence.gate(), self._urgent)
 
     async def _unreadable(self, rollout: Rollout) -> datetime | End | None:
-        """The spec cannot be read, we know no earlier one, and nothing is under way, or not even what to put back: say so, touch nothing."""
+        """The spec cannot be read, we know no earlier one, and nothing is under way, or not even what to put back: say so, touch nothing.
+
+        Whoever asks for something is answered.
+        """
         if self._status is None or rollout.problem is None:
             return FINISHED
-        self._status = unreadable(self._status, rollout.problem, rollout.generation, self._deps.clock.now())
-        self._deps.telemetry.waits(*self.key, waits_for(self._status))
-        await self._write_status(self._status, self._record.urgency(rollout, self._status))
-        return self._record.next_try(self._deps.clock.now()) or FINISHED
+        deps, now = self._deps, self._deps.clock.now()
+        facts = Facts(
+            now=now,
+            name=rollout.name,
+            uid=rollout.uid,
+            generation=rollout.generation,
+            request=rollout.request,
+            problems=(rollout.problem,),
+            recorded=Recorded.of(rollout.status),
+        )
+        decision = unread(self._status, facts)
+        world = World(deps.store.rollouts[self.key], {})
+        result = await self._executor.execute(decision.actions, world, now, gate=deps.fence.gate())
+        self._status = unreadable(decision.status, rollout.problem, rollout.generation, now)
+        deps.telemetry.waits(*self.key, waits_for(self._status))
+        wrote = not result.moved and await self._write_status(self._status, self._record.urgency(rollout, self._status))
+        later = self._pace(decision, result)
+        if later is not None:
+            return later
+        if result.moved or wrote:
+            self._wake.set()
+            return None
+        now = deps.clock.now()
+        times = [at for at in (self._backoffs.next_try(now), self._record.next_try(now)) if at is not None]
+        waiting = self._executor.busy or self._record.busy or rollout.request is not None
+        return min(times) if times else None if waiting else FINISHED
 
     # -- measuring ----------------------------------------------------------------------------------------------
 

@@ -351,6 +351,10 @@ class RouteStatus(ApiModel):
     ] = {}
 
 
+MOST_FAILED = 8
+"""Revisions that failed one after the other, and are remembered as such; of more the oldest are forgotten."""
+
+
 class RevisionsStatus(ApiModel):
     """Revisions: ten hex digits over a pod spec."""
 
@@ -359,6 +363,15 @@ class RevisionsStatus(ApiModel):
     settled: Annotated[
         str | None, Field(max_length=64, description="The canary revision that needs no run any more.")
     ] = None
+    failed: Annotated[
+        tuple[Annotated[str, Field(max_length=64)], ...],
+        Field(
+            max_length=MOST_FAILED,
+            description="Revisions that were rolled back before the last run and since one succeeded, oldest first: none of them is "
+            "tried again before somebody asks for it.",
+            json_schema_extra={"x-kubernetes-list-type": "atomic"},
+        ),
+    ] = ()
 
 
 class WorkloadStatus(ApiModel):

@@ -182,6 +182,7 @@ async def test_the_allowed_hosts_by_their_old_name() -> None:
     )
     assert json.loads(option.out)["allow_hosts"] == json.loads(variable.out)["allow_hosts"] == ["a", ".b"]
     assert json.loads(both.out)["allow_hosts"] == ["10.0.0.0/8"]
+    assert json.loads(both.out)["overruled"] == ["CANARY_ALLOW_HOSTS counts, not CANARY_PROMETHEUS_HOSTS"]
 
 
 async def test_options_and_environment_become_the_same_settings() -> None:
@@ -232,7 +233,9 @@ async def test_options_and_environment_become_the_same_settings() -> None:
         "notify_services": ["slack", "mailto"],
         "kubeconfig": None,
         "context": "c",
+        "overruled": [],
     }
+    assert json.loads(both.out)["overruled"] == ["--log-level counts, not CANARY_LOG_LEVEL"]
     assert json.loads(both.out)["log_level"] == "ERROR"
     assert json.loads(both.out)["namespaces"] == ["a", "b"]
 
