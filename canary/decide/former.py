@@ -1,7 +1,7 @@
 """Workloads that this Rollout has scaled and that are its canary no more, since somebody has edited `spec.workloads`.
 
 What was added to one of them goes as after a run: traffic first, then `drain`, then the replicas, then the ownership. Only what is
-on record there as ours is taken away, and nothing that somebody else has a use for by now.
+ours is taken away, and nothing that somebody else has a use for by now.
 """
 
 from __future__ import annotations
@@ -80,11 +80,11 @@ def _given_back(
     ):  # not looked at yet, or its kind is out of sight: what is left to do is left until it is not
         return scope, [] if leaving else [each]
     canary, view = seen.view, seen.scaling
-    if not canary.exists or not canary.scaled:
-        return scope, []  # gone, or nothing there is ours any more
-    if not _goes(scope, seen):
-        if view.denied or (leaving and view.failed):
-            return scope, []
+    if not canary.exists:
+        return scope, []
+    if not _goes(scope, each, seen):
+        if not canary.scaled or view.denied or (leaving and view.failed):
+            return scope, []  # nothing there is ours any more, or can be given back
         return scope.with_(ReleaseReplicas(canary.name, canary.kind)), [each]
     each = _drained(scope, each)
     if each.drained_since is None or scope.spec.scale is None:
@@ -107,12 +107,17 @@ def _given_back(
     return scope.with_(ScaleWorkload(canary.name, canary.replicas, 0, canary.kind), tell), [each]
 
 
-def _goes(scope: Scope, seen: FormerView) -> bool:
-    """Whether it has replicas that are to go, and are nobody else's."""
+def _goes(scope: Scope, each: FormerCanaryStatus, seen: FormerView) -> bool:
+    """Whether it has replicas that are to go, are ours, and are nobody else's by now.
+
+    An API server keeps no record of who writes the scale subresource once that has been written to none, so of a canary that began
+    there managedFields do not tell: then it has to have just as many as it was given.
+    """
     scale = scope.spec.scale
     if scale is None or scale.after is not AfterRun.ZERO or scope.facts.swapped:
         return False
-    return seen.view.replicas > 0 and not seen.used and not seen.scaling.autoscaler
+    mine = seen.view.scaled or seen.view.replicas == each.given
+    return seen.view.replicas > 0 and mine and not seen.used and not seen.scaling.autoscaler
 
 
 def _drained(scope: Scope, each: FormerCanaryStatus) -> FormerCanaryStatus:

@@ -42,7 +42,8 @@ def prepared(scope: Scope, index: int) -> tuple[Scope, Hold | None]:
         tell = EmitEvent(
             "Normal", reasons.CANARY_SCALED, f"run {scope.run.number}, {scope.step_text}: {what}", once=True
         )
-        scope = scope.with_(ScaleWorkload(canary.name, canary.replicas, need, canary.kind), tell)
+        book = evolution.replicas_given(evolution.too_small(book, need, scope.now), need)
+        scope = scope.with_(ScaleWorkload(canary.name, canary.replicas, need, canary.kind), tell, scale=book)
     reason, why = _why(scope, canary, book, need)
     return scope, Hold(reason, f"{why} ({_where(scope)})")
 
@@ -119,9 +120,10 @@ def begun(scope: Scope) -> ScaleStatus | None:
     if scope.spec.scale is None or canary is None:
         return None
     replicas = stable.replicas if stable is not None and stable.exists else 0
-    if before is not None and scope.active and before.is_of(canary.kind, canary.name):
-        replicas = max(replicas, before.stable)
-    return evolution.scale_began(canary.kind, canary.name, replicas)
+    if before is None or not scope.active or not before.is_of(canary.kind, canary.name):
+        return evolution.scale_began(canary.kind, canary.name, replicas)
+    fresh = evolution.scale_began(canary.kind, canary.name, max(replicas, before.stable))
+    return evolution.replicas_given(fresh, before.given)
 
 
 # -- after a run ----------------------------------------------------------------------------------------------------

@@ -368,6 +368,11 @@ def replicas_seen(scale: ScaleStatus, *, stable: int, canary: int) -> ScaleStatu
     return scale if most == (scale.stable, scale.reached) else _evolved(scale, stable=most[0], reached=most[1])
 
 
+def replicas_given(scale: ScaleStatus, replicas: int) -> ScaleStatus:
+    """The canary is given so many."""
+    return _evolved(scale, given=replicas)
+
+
 def too_small(scale: ScaleStatus, needed: int, since: datetime) -> ScaleStatus:
     """The next share waits for so many ready replicas, from now on or already."""
     return _evolved(scale, needed=needed, short_since=since if scale.short_since is None else scale.short_since)
@@ -395,7 +400,9 @@ def drained(scale: ScaleStatus, since: datetime | None) -> ScaleStatus:
 
 def parted(former: tuple[FormerCanaryStatus, ...], scale: ScaleStatus) -> tuple[FormerCanaryStatus, ...]:
     """The workload of these books is the canary no more. One of which no kind is on record is a Deployment: an earlier version knew no other."""
-    fresh = FormerCanaryStatus(kind=scale.kind or DEPLOYMENT, name=scale.workload, drained_since=scale.drained_since)
+    fresh = FormerCanaryStatus(
+        kind=scale.kind or DEPLOYMENT, name=scale.workload, given=scale.given, drained_since=scale.drained_since
+    )
     others = tuple(each for each in former if (each.kind, each.name) != (fresh.kind, fresh.name))
     return (*others, fresh)[-MOST_FORMER:]
 

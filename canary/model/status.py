@@ -415,6 +415,9 @@ class ScaleStatus(ApiModel):
             description="The most replicas that the canary was given in this run: fewer are another's will, which is not fought.",
         ),
     ] = 0
+    given: Annotated[
+        int, Field(ge=0, le=MOST_REPLICAS, description="How many we gave the canary last in this run; 0: none.")
+    ] = 0
     needed: Annotated[
         int, Field(ge=0, le=MOST_REPLICAS, description="How many ready replicas the next share waits for; 0: for none.")
     ] = 0
@@ -439,6 +442,14 @@ class FormerCanaryStatus(ApiModel):
 
     kind: Annotated[str, Field(max_length=64, description="Its kind.")]
     name: Annotated[ObjectName, Field(description="Its name.")]
+    given: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=MOST_REPLICAS,
+            description="How many replicas we gave it last: as long as it has so many, they are ours.",
+        ),
+    ] = 0
     drained_since: Annotated[
         Timestamp | None, Field(description="Since when the routes have sent nothing to the canary that it was.")
     ] = None

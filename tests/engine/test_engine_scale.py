@@ -492,6 +492,17 @@ def test_books_of_an_earlier_version_name_no_kind() -> None:
     assert (made.former["canary"].replicas, made.former["canary"].scaled) == (0, False)
 
 
+@pytest.mark.parametrize(("found", "left"), [(5, 0), (4, 4), (6, 6)])
+def test_where_no_server_says_whose_replicas_they_are_their_number_does(found: int, left: int) -> None:
+    """Of a workload that was scaled to none before, API servers keep no record of who gives it replicas. As many as we gave it are ours."""
+    made = edited()
+    made.run()
+    made.former["canary"].replicas = found
+    made.former["canary"].scaled = False
+    made.wait(60)
+    assert (made.former["canary"].replicas, made.status.former_canaries) == (left, ())
+
+
 @pytest.mark.parametrize("asked", ["abort", "delete"])
 def test_the_rollout_stays_until_that_is_done(asked: str) -> None:
     """With its finalizer, at rest as well as in a deletion."""
