@@ -199,6 +199,17 @@ UNSCALABLE = ScalingView()
 
 
 @dataclass(frozen=True, slots=True)
+class FormerView:
+    """A workload that this Rollout has scaled and that is its canary no more. `unseen`: its kind is out of sight."""
+
+    view: WorkloadView
+    scaling: ScalingView
+    unseen: bool = False
+    used: bool = False
+    """Some Rollout names it, in whatever role: this one as stable, or another one."""
+
+
+@dataclass(frozen=True, slots=True)
 class Problem:
     """Something declared that cannot work: where, and what to do about it."""
 
@@ -292,6 +303,8 @@ class Facts:
     """Routes of which the API server kept something else than we wrote last: what they say in this generation is no other hand's."""
     scaling: ScalingView = UNSCALABLE
     """Looked at only where the Rollout declares `scale`, or has something left of it."""
+    former: Mapping[tuple[str, str], FormerView] = field(default_factory=dict)
+    """Workloads on record as scaled that are not the canary, by kind and name."""
     time_of_day: datetime | None = None
     """What the API server's clock says, which is set by its people: for hours of the week and nothing else. None: nobody knows."""
     gate: Measurement | None = None

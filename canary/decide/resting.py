@@ -6,6 +6,7 @@ from canary.decide import reasons, scaling
 from canary.decide.actions import AddFinalizer, EmitEvent, RemoveFinalizer, RestorePodSpec, WriteRoute
 from canary.decide.copying import tidied_copy
 from canary.decide.facts import RouteView
+from canary.decide.former import anything_left
 from canary.decide.preflight import Objection, objections
 from canary.decide.scope import Decision, Scope, failed_revisions, replaced, seen_revision, with_last_failed
 from canary.decide.writes import restores, writes
@@ -170,7 +171,7 @@ def _tidy(scope: Scope) -> Scope:
             *left, EmitEvent("Warning", reasons.LEFTOVER, f"no run is active: put {names} back to stable")
         )
     scope = _tidy_copy(scope)
-    if scope.facts.finalizer and not left and scope.status.scale is None:
+    if scope.facts.finalizer and not left and not anything_left(scope.status):
         scope = scope.with_(RemoveFinalizer())
     return scope
 

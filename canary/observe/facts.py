@@ -7,12 +7,23 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from canary.decide import matching, mirroring
-from canary.decide.facts import UNSCALABLE, Facts, Problem, Recorded, RouteView, ScalingView, Unseen, WorkloadView
+from canary.decide.facts import (
+    UNSCALABLE,
+    Facts,
+    FormerView,
+    Problem,
+    Recorded,
+    RouteView,
+    ScalingView,
+    Unseen,
+    WorkloadView,
+)
 from canary.decide.reasons import CONFLICTING_ROLLOUT
 from canary.errors import CanaryError, ShareError, refusal
 from canary.model.measurement import Measured, Measurement, Reading
 from canary.model.rollout import RolloutSpec, RouteRef
 from canary.model.status import RolloutStatus
+from canary.model.workloads import DEPLOYMENT, foreign, traits
 from canary.observe.checks import Checks
 from canary.observe.rivals import claimant
 from canary.observe.rollout import Rollout
@@ -137,6 +148,7 @@ def gather(
         scaling=_scaling(store, rollout, spec, canary, standing)
         if canary is not None and (spec.scale is not None or status.scale is not None or canary.scaled)
         else UNSCALABLE,
+        former=_former(store, rollout, spec, status, standing),
         time_of_day=standing.time_of_day,
         gate=standing.gate,
         good=standing.good,
@@ -187,13 +199,34 @@ def _scaling(
     )
 
 
+def _former(
+    store: Store, rollout: Rollout, spec: RolloutSpec, status: RolloutStatus, standing: Standing
+) -> dict[tuple[str, str], FormerView]:
+    """What is on record as scaled and is not the canary, or will be found not to be."""
+    on_record = [(each.kind, each.name) for each in status.former_canaries]
+    if status.scale is not None:
+        on_record.append((status.scale.kind or DEPLOYMENT, status.scale.workload))
+    found = {}
+    for kind, name in on_record:
+        if foreign(kind) or not traits(kind).scales:
+            continue  # nobody of us has written that
+        key = WorkloadKey(kind, rollout.namespace, name)
+        kept = store.workloads.get(key)
+        view = kept.seen_by(rollout.name) if kept is not None else WorkloadView(name, exists=False, kind=kind)
+        unseen = bool(store.workload_kinds.missing(kind, rollout.namespace) or (kept is not None and kept.problem))
+        scaling = _scaling(store, rollout, spec, view, standing)
+        unseen = unseen or store.workload_kinds.awaits(kind, rollout.namespace)
+        found[kind, name] = FormerView(view, scaling, unseen, bool(store.users_of(key)))
+    return found
+
+
 def _scale_problems(store: Store, rollout: Rollout, spec: RolloutSpec) -> Iterator[Problem]:
     """A workload that is scaled for one Rollout has no other: what one takes away would be missing at the other."""
     if spec.scale is None or spec.workloads is None:
         return
     ref = spec.workloads.canary
     name = ref.name
-    others = store.dependents(ref.called, rollout.namespace, name) - {(rollout.namespace, rollout.name)}
+    others = store.users_of(WorkloadKey(ref.called, rollout.namespace, name)) - {(rollout.namespace, rollout.name)}
     if others:
         names = " and ".join(sorted(other for _, other in others)[:3])
         words = f"Rollout {names} names workload {name} too; one that is scaled has one Rollout: give each its own, or drop scale"

@@ -36,7 +36,17 @@ from canary.decide.actions import (
     WriteRoute,
 )
 from canary.decide.engine import decide
-from canary.decide.facts import CopyView, Facts, Problem, Recorded, RouteView, ScalingView, Unseen, WorkloadView
+from canary.decide.facts import (
+    CopyView,
+    Facts,
+    FormerView,
+    Problem,
+    Recorded,
+    RouteView,
+    ScalingView,
+    Unseen,
+    WorkloadView,
+)
 from canary.decide.scope import Decision, Scope
 from canary.decide.writes import foreign
 from canary.errors import CanaryError, Conflict, Forbidden, NotFound, ShareError, SpecError, Unavailable, Unprocessable
@@ -279,6 +289,8 @@ class World:
     stamps: int = 0
     stable: Workload = field(default_factory=lambda: Workload("stable", "a"))
     canary: Workload = field(default_factory=lambda: Workload("canary", "a"))
+    former: dict[str, Workload] = field(default_factory=dict)
+    """Workloads that were the canary before, by name."""
     admit: Callable[[str], str] = str
     """What admission makes of a pod spec that is copied."""
     lives: int = 1
@@ -299,6 +311,8 @@ class World:
     scaling: ScalingView = field(default_factory=lambda: ScalingView(known=True))
     denied: frozenset[str] = frozenset()
     """Targets that the controller has no right to write."""
+    forged: bool = False
+    """Somebody has written what is on record."""
     trouble: tuple[Problem, ...] = ()
     """What is wrong with what is declared, besides what the routes say."""
     wall: timedelta = timedelta(0)
@@ -404,10 +418,29 @@ class World:
             blind_since=self.blind_since,
             unwritten=dict(self.unwritten),
             scaling=self.scaling,
+            former=self._former(memory),
             time_of_day=self.now + self.wall,
             gate=self.gate,
             good=dict(self.good),
         )
+
+    def _former(self, memory: RolloutStatus) -> dict[tuple[str, str], FormerView]:
+        """What is on record of workloads that are not the canary any more."""
+        books = [(each.kind, each.name) for each in memory.former_canaries]
+        books += [(memory.scale.kind or DEPLOYMENT, memory.scale.workload)] if memory.scale is not None else []
+        gone = Workload("", "", there=False)
+        there = {workload.name: workload for workload in (*self.former.values(), self.stable, self.canary)}
+        mine = {self.stable.name, self.canary.name}
+        return {
+            (kind, name): FormerView(
+                there.get(name, gone).view(),
+                self.scaling,
+                unseen=there.get(name, gone).unseen,
+                used=name in mine,
+            )
+            for kind, name in books
+            if kind == DEPLOYMENT
+        }
 
     def _sound(self, views: list[RouteView]) -> dict[RouteKey, RouteReading]:
         sound = (view for view in views if view.declared and view.exists and not view.problem)
@@ -626,7 +659,14 @@ class World:
             self.promises.vanished()
 
     def _workload(self, name: str) -> Workload:
-        return self.stable if name == self.stable.name else self.canary
+        return self.former.get(name) or (self.stable if name == self.stable.name else self.canary)
+
+    def employ(self, name: str, revision: str = "b") -> None:
+        """Somebody edits which workload is the canary."""
+        self.former[self.canary.name] = self.canary
+        self.promises.idle = False
+        self.canary = self.former.pop(name, None) or Workload(name, revision)
+        self.declare(workloads={"stable": {"name": self.stable.name}, "canary": {"name": name}})
 
     def _copy(self, action: CopyPodSpec) -> None:
         source, target = self._workload(action.source), self._workload(action.target)
