@@ -21,7 +21,7 @@ from canary.controller.autoscalers import AutoscalerInformers
 from canary.controller.clock import Clock, SystemClock
 from canary.controller.comparers import replicas
 from canary.controller.configs import ConfigReader
-from canary.controller.handlers import watch
+from canary.controller.handlers import listed, watch
 from canary.controller.informers import Informers
 from canary.controller.jobs import Jobs
 from canary.controller.leadership import Leadership
@@ -182,7 +182,7 @@ async def serve(
         begin = asyncio.create_task(_begin(manager, informers, lists, up, begun, ready, leadership))
         begin.add_done_callback(_notify(stack, settings, manager, lookout, informers))
         stack.callback(begin.cancel)
-        courier = _courier(kube, settings.namespaces, lookout, resync)
+        courier = _courier(kube, manager, settings.namespaces, lookout, resync)
         parts = [informers.run(), watch(manager, courier, settings.namespaces, stop=stop, ready=up)]
         parts += [leadership.run()] if leadership else []
         await until_stopped(stop, [asyncio.create_task(part) for part in parts])
@@ -204,7 +204,9 @@ def _besides(
     )
 
 
-def _courier(kube: KubeClient, namespaces: tuple[str, ...], lookout: Lookout, resync: Resync) -> Callable[[], Courier]:
+def _courier(
+    kube: KubeClient, manager: Manager, namespaces: tuple[str, ...], lookout: Lookout, resync: Resync
+) -> Callable[[], Courier]:
     """Carries kopf's requests, Rollouts' watches among them."""
     lanes = {
         ROLLOUTS.path(place): Lane(
@@ -212,6 +214,7 @@ def _courier(kube: KubeClient, namespaces: tuple[str, ...], lookout: Lookout, re
             pace=lookout.pace(place),
             eyes=lookout.eyes(watch_name(ROLLOUTS, place)),
             on_list=resync.soon,
+            on_page=partial(listed, manager),
         )
         for place in namespaces or (None,)
     }
