@@ -157,10 +157,7 @@ async def serve(
         resync = Resync(kube, manager, settings.namespaces, clock)
         besides = _besides(kube, manager, settings.namespaces, lookout)
         begun = asyncio.Event()
-        paths = asyncio.to_thread(
-            _load_paths
-        )  # when runs are decided about, and not when the first path comes and a rollback waits
-        for work in (lookout.beat(manager), resync.run(), _after(begun, survey.run()), _after(begun, paths), *besides):
+        for work in (lookout.beat(manager), resync.run(), _after(begun, survey.run()), *besides):
             stack.callback(asyncio.create_task(work).cancel)
         host, port = parse_address(settings.metrics_address)
         http = TelemetryServer(
@@ -190,7 +187,8 @@ async def serve(
 
 
 def _load_paths() -> None:
-    import canary.checks.jsonpath_engine  # noqa: F401 - whoever declares a path needs it at once
+    """What reads paths in JSON. It takes as long to import as fifty looks."""
+    import canary.checks.jsonpath_engine  # noqa: F401
 
 
 def _besides(
@@ -308,6 +306,8 @@ async def _begin(
             manager.deps.fence.over = frozenset(leadership.over)
         await manager.go_on()
         begun.set()
+    # Whoever rests is read from now on, in the event loop, where a rollback may wait.
+    await asyncio.to_thread(_load_paths)
     await manager.begin()
     garbage.settle()
 
