@@ -10,6 +10,7 @@ from canary.decide.actions import WriteRoute
 from canary.decide.facts import RouteView, RuleView
 from canary.decide.matching import left_over, rules
 from canary.decide.mirroring import copies
+from canary.decide.once import asked_once
 from canary.decide.scope import Decision, Scope
 from canary.decide.sight import untold
 from canary.errors import ShareError
@@ -45,9 +46,10 @@ def wanted(scope: Scope, route: RouteView) -> RoutePlan:
     """
     if not route.declared or (route.stale and mode_of(scope) is Mode.STEP):
         return way_back(scope, route)
-    shares, baseline = scope.shares, scope.baseline(route)
+    shares = scope.shares
     if mode_of(scope) is not Mode.STEP:
         return way_back(scope, route, swapped=shares.some)
+    baseline = scope.baseline(route)
     weights = {
         rule.key: _divided(baseline[rule.key], _share_of(scope, route, rule.key, shares), rule.others)
         for rule in route.rules
@@ -88,6 +90,7 @@ def writes(scope: Scope) -> tuple[WriteRoute, ...]:
     return tuple(write for write in wanted if not raises(scope, write))
 
 
+@asked_once
 def due(scope: Scope) -> tuple[WriteRoute, ...]:
     """Every route that does not say yet what the run wants it to say. Each stands alone: none waits for another."""
     return tuple(

@@ -51,7 +51,7 @@ def _evolved(value: M, /, **changes: Any) -> M:
     """The same value with some fields changed, validated. Raises ValidationError: what is changed here is bounded before."""
     if all(getattr(value, name) == new for name, new in changes.items()):
         return value
-    return type(value)(**{**dict(value), **changes})
+    return type(value)(**{**value.__dict__, **changes})
 
 
 def _later(at: datetime | None, by: timedelta) -> datetime | None:

@@ -41,6 +41,11 @@ class RouteReading:
         self.found: dict[object, Any] = {}
         """What others have found out about this version, by keys of their own."""
 
+    @classmethod
+    def of(cls, document: Json | RouteReading) -> RouteReading:
+        """A document that nobody has walked yet, or one that somebody has."""
+        return document if isinstance(document, RouteReading) else cls(document)
+
     @property
     def name(self) -> str:
         """Of the route."""
