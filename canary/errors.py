@@ -77,6 +77,11 @@ class WriteAltered(CanaryError):
     retryable = True
 
 
+def refusal(error: CanaryError) -> bool:
+    """Whether somebody has to edit something before the same write goes through: a right, a policy, a webhook, what is written."""
+    return isinstance(error, Forbidden | Refused | Unprocessable | WriteAltered)
+
+
 class HistoryError(CanaryError):
     """A Prometheus does not tell what it measured before; in words that say what was asked."""
 

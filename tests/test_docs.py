@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
 import pytest
+
+from canary.model.comparisons import CheckSources
+from canary.model.notifications import NotificationTargetSpec
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
@@ -70,6 +74,55 @@ def test_readme_says_of_others_what_was_measured() -> None:
         assert fact in page, fact
 
 
+SENDING = frozenset(
+    {
+        *("aiohttp", "apprise", "h11", "httpcore", "httpx", "kubernetes", "prometheus_api_client", "requests"),
+        *("smtplib", "socket", "ssl", "urllib3", "urllib.request", "http.client"),
+    }
+)
+"""Libraries by which something can leave a process."""
+
+
+def imported(module: Path) -> set[str]:
+    """What a module imports, wherever it does, by the names that it says."""
+    found = set()
+    for node in ast.walk(ast.parse(module.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module is not None and not node.level:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return {name for each in found for name in (each, each.partition(".")[0])}
+
+
+def test_every_way_out_is_on_the_security_page() -> None:
+    """Each module that can send something is named in its first table, and so is each source that a check may have."""
+    text = (ROOT / "docs" / "security.md").read_text()
+    table = text[text.index("| way out |") : text.index("## Requests of checks")]
+    places = set(re.findall(r"`(canary/[\w/.]+)`", table))
+    assert [place for place in places if not (ROOT / place).exists()] == []
+    modules = [path for path in (ROOT / "canary").rglob("*.py") if imported(path) & SENDING]
+    assert len(modules) > len(places) / 2
+    unnamed = [
+        str(path.relative_to(ROOT))
+        for path in modules
+        if not any(str(path.relative_to(ROOT)).startswith(place) for place in places)
+    ]
+    assert unnamed == []
+    named = set(re.findall(r"`([a-z]+)`", table))
+    targets = NotificationTargetSpec.model_fields.keys() - {"events", "selector"}
+    assert (CheckSources.model_fields.keys() | targets) - named == set()
+
+
+def test_a_way_out_has_tests_of_its_own() -> None:
+    """Each section that its table leads to has rows, and all of them name tests (see below)."""
+    text = (ROOT / "docs" / "security.md").read_text()
+    table = text[text.index("| way out |") : text.index("## Requests of checks")]
+    sections = dict(re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL))
+    by_anchor = {re.sub(r"[^\w\- ]", "", title).lower().replace(" ", "-"): body for title, body in sections.items()}
+    led_to = set(re.findall(r"\]\(#([\w-]+)\)", table))
+    assert {anchor: len(NAMED.findall(by_anchor[anchor])) > 0 for anchor in led_to} == dict.fromkeys(led_to, True)
+
+
 NAMED = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 
 
@@ -78,7 +131,9 @@ def test_every_test_that_is_named_is_there() -> None:
     text = (ROOT / "docs" / "security.md").read_text()
     named = NAMED.findall(text)
     rows = [
-        line for line in text.splitlines() if line.startswith("| ") and not line.startswith("| somebody could want")
+        line
+        for line in text[text.index("## Requests of checks") :].splitlines()
+        if line.startswith("| ") and not line.startswith("| somebody could want")
     ]
     assert rows
     assert all(NAMED.search(row) for row in rows)

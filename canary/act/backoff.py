@@ -37,11 +37,11 @@ class Backoffs:
         known = self.kept.get(name)
         return known is not None and known.until is not None and now < known.until
 
-    def failed(self, name: str, now: datetime, error: CanaryError) -> int:
-        """Note a failure; returns how many there have been in a row."""
+    def failed(self, name: str, now: datetime, error: CanaryError, pauses: Backoff | None = None) -> int:
+        """Note a failure; returns how many there have been in a row. `pauses` instead of the usual ones."""
         known = self.kept.setdefault(name, Rest())
         known.failures += 1
-        known.until = now + timedelta(seconds=self.backoff.pause(known.failures, error))
+        known.until = now + timedelta(seconds=(pauses or self.backoff).pause(known.failures, error))
         return known.failures
 
     def succeeded(self, name: str) -> None:

@@ -23,6 +23,7 @@ from canary.act.reading import moved
 from canary.act.replicas import ReplicaWriter
 from canary.act.routes import RouteWriter
 from canary.act.workloads import WorkloadWriter
+from canary.backoff import Backoff
 from canary.decide.actions import (
     Action,
     AddFinalizer,
@@ -38,18 +39,23 @@ from canary.decide.actions import (
     WriteRoute,
 )
 from canary.decide.facts import DENIED_FOR
-from canary.errors import CanaryError, Conflict, Forbidden, NotFound, Refused, StaleDecision, Unprocessable
+from canary.errors import CanaryError, Conflict, NotFound, StaleDecision, Unprocessable, WriteAltered, refusal
 from canary.fair import Limit
 from canary.json_patch import Operation, add, annotation, pointer, remove, replace, test, unmoved
 from canary.kube import ROLLOUTS, Kube
+from canary.kube.retry import HELD_ROUTE, REFUSED_WRITE
 from canary.model.requests import AS_ANNOTATION, REQUEST_ANNOTATION, Request
 from canary.observe.objects import FINALIZER, Packed, request_of
 from canary.observe.store import Key, Store
+from canary.routes.intent import Mode
 from canary.routes.key import RouteKey
 
 log = logging.getLogger("canary.act")
 
 Json = dict[str, Any]
+
+Scaled = tuple[str, str]
+"""Kind and name of a workload whose replicas are written."""
 
 PATIENCE = 0.25
 """Seconds that a tick waits for its writes. What takes longer goes on by itself; a rollback must not stand behind it."""
@@ -131,18 +137,16 @@ class Executor:
         self._replicas = ReplicaWriter(key, kube, store)
         self.unwritten: dict[RouteKey, str] = {}
         """Why the last write of a route failed, as long as it does."""
-        self.unscaled: CanaryError | None = None
-        """Why the last write of the canary's replicas failed, as long as it does."""
-        self._unscaled_at: datetime | None = None
+        self.altered: dict[RouteKey, int] = {}
+        """Of these the API server kept something else than was written last: the generation that they had after that."""
+        self._unscaled: dict[Scaled, tuple[CanaryError, datetime]] = {}
         self._told: set[tuple[str, str]] = set()
         self._in_flight: dict[str, asyncio.Task[None]] = {}
         self._round = 0
 
-    def scaling_trouble(self, now: datetime) -> CanaryError | None:
-        """Why replicas cannot be written. What was refused long ago is tried again, and so no trouble."""
-        if isinstance(self.unscaled, Forbidden | Refused) and self._unscaled_at is not None:
-            return self.unscaled if now - self._unscaled_at < DENIED_FOR else None
-        return self.unscaled
+    def scaling_trouble(self, now: datetime) -> dict[Scaled, CanaryError]:
+        """Why replicas of which workloads cannot be written. What was refused long ago is tried again, and so no trouble."""
+        return {of: error for of, (error, at) in self._unscaled.items() if not refusal(error) or now - at < DENIED_FOR}
 
     @property
     def busy(self) -> bool:
@@ -275,9 +279,12 @@ class Executor:
         except CanaryError as error:
             if isinstance(action, WriteRoute):
                 self.unwritten[action.key] = str(error)
+                if isinstance(error, WriteAltered) and action.key in self._store.routes:
+                    kept = self._store.routes[action.key].document
+                    self.altered[action.key] = kept.get("metadata", {}).get("generation", 0)
             if isinstance(action, ScaleWorkload | ReleaseReplicas):
-                self.unscaled, self._unscaled_at = error, now
-            count = self._backoffs.failed(name, now, error)
+                self._unscaled[action.kind, action.target] = error, now
+            count = self._backoffs.failed(name, now, error, _pauses(action, error))
             result.failed[name] = error
             if count == 1 or count % 50 == 0:
                 what = f"{name} failed{'' if count == 1 else f' {count} times'}: {error}"
@@ -285,9 +292,10 @@ class Executor:
             return
         self._backoffs.succeeded(name)
         if isinstance(action, ScaleWorkload | ReleaseReplicas):
-            self.unscaled = None
+            self._unscaled.pop((action.kind, action.target), None)
         if isinstance(action, WriteRoute):
             self.unwritten.pop(action.key, None)
+            self.altered.pop(action.key, None)
             if fresh:
                 self._backoffs.paced(name, now)
         if fresh is not None:
@@ -362,13 +370,25 @@ def _moves_nothing(action: WriteRoute, world: World) -> bool:
     return action.intent is None and not action.plan.patch(world.routes[action.key].document).changes
 
 
+def _pauses(action: Action, error: CanaryError) -> Backoff | None:
+    """How long to wait where a policy, a rule or a right is in the way, which somebody has to edit first; None: as ever."""
+    if not refusal(error):
+        return None
+    if isinstance(action, WriteRoute):
+        rollback = action.intent is not None and action.intent.mode is Mode.ROLLBACK
+        return None if rollback else HELD_ROUTE
+    return REFUSED_WRITE if isinstance(action, ScaleWorkload | ReleaseReplicas | CopyPodSpec) else None
+
+
 def _name(action: Action) -> str:
     match action:
         case WriteRoute():
             mode = action.intent.mode if action.intent is not None else "release"
             return f"WriteRoute({action.key.label}, {mode})"
-        case CopyPodSpec() | RestorePodSpec() | ForgetPodSpec() | ScaleWorkload() | ReleaseReplicas():
+        case CopyPodSpec() | RestorePodSpec() | ForgetPodSpec():
             return f"{type(action).__name__}({action.target})"
+        case ScaleWorkload() | ReleaseReplicas():  # the workload of another kind that has this name is another one
+            return f"{type(action).__name__}({action.kind} {action.target})"
         case _:
             return type(action).__name__
 

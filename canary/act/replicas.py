@@ -12,7 +12,7 @@ from typing import Any
 from canary.act.gate import Gate
 from canary.act.reading import moved, still_so
 from canary.decide.actions import ReleaseReplicas, ScaleWorkload
-from canary.errors import Conflict, Unprocessable
+from canary.errors import Conflict, Unprocessable, WriteAltered
 from canary.json_patch import add, pointer, unmoved
 from canary.kube import WORKLOADS, Kube, Resource
 from canary.observe.store import Key, Store
@@ -34,7 +34,7 @@ class ReplicaWriter:
         self._store = store
 
     async def scale(self, action: ScaleWorkload, rollout: Json, gate: Gate) -> bool:
-        """Give a workload so many replicas; False when the world is another one than the decision saw.
+        """Give a workload so many replicas; False when the world is another one than the decision saw. Raises WriteAltered.
 
         The workload is read before the Rollout, and the patch tests that nobody has written the workload since: whoever has
         ended or begun a run in between is either seen in the Rollout, or has written the workload.
@@ -56,6 +56,12 @@ class ReplicaWriter:
         except (Conflict, Unprocessable) as error:
             return await moved(error, seen, partial(self._get, of, action.target), partial(self._keep, of))
         self._keep(of, answer, ours=True)
+        kept = (answer.get("spec") or {}).get("replicas", 0)
+        if kept != action.replicas:
+            raise WriteAltered(
+                f"{of.kind} {action.target} was given {action.replicas} replicas, and the API server keeps {kept} replicas: an "
+                "admission webhook or policy changes our write; let it leave the scale subresource alone"
+            )
         return True
 
     async def release(self, action: ReleaseReplicas) -> bool | None:

@@ -8,10 +8,11 @@ from typing import Any
 from canary.act.gate import Gate
 from canary.act.reading import moved, still_so
 from canary.decide.actions import CopyPodSpec, ForgetPodSpec, RestorePodSpec
+from canary.decide.copying import copy_annotation
 from canary.errors import Conflict, Refused, Unprocessable
 from canary.json_patch import Operation, annotate, annotation, pointer, remove, replace, unmoved
 from canary.kube import WORKLOADS, Kube, Resource
-from canary.observe.copies import LEGACY_ANNOTATION, CopyRecord, copy_annotation, read_copy
+from canary.observe.copies import LEGACY_ANNOTATION, CopyRecord, read_copy
 from canary.observe.store import Key, Store
 from canary.observe.workloads import revision
 from canary.routes.ownership import given_back

@@ -158,6 +158,7 @@ def run(
             gateway_features=gateway_features or None,
             kubeconfig=cluster.kubeconfig or os.environ.get("KUBECONFIG") or None,
             context=cluster.context,
+            overruled=o.overruled(ctx),
         )
     )
 

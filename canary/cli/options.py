@@ -175,6 +175,22 @@ def grouped(*first: str) -> Callable[[Callable[..., None]], Callable[..., None]]
     return decorate
 
 
+def overruled(ctx: typer.Context) -> tuple[str, ...]:
+    """Variables that are set and do not count, in words: the option says something else, or the variable by its new name does."""
+    found = []
+    for option in ctx.command.params:
+        names = [option.envvar] if isinstance(option.envvar, str) else [*(option.envvar or ())]
+        given = [name for name in names if os.environ.get(name)]
+        source = ctx.get_parameter_source(option.name or "")
+        if source is not None and source.name == "COMMANDLINE":
+            counts, others = option.opts[0], given
+        else:
+            counts, others = next(iter(given), ""), given[1:]
+        said = str(ctx.params.get(option.name or ""))
+        found += [f"{counts} counts, not {name}" for name in others if os.environ[name] != said]
+    return tuple(found)
+
+
 def _parameter(name: str, annotation: Any, default: Any = inspect.Parameter.empty) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
 

@@ -10,19 +10,21 @@ import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from canary.checks.sources.job import Job
 from canary.kube import JOBS
 from canary.model.rollout import API_VERSION
+from canary.model.status import MAX_RUNS, RolloutStatus
 
 Json = dict[str, Any]
 
 OWNER = "canary.dev/rollout-uid"
 CHECK = "canary.dev/check"
+RUN = "canary.dev/run"
 QUESTION = "canary.dev/question"
-"""Labels of a Job: whose it is, of which check, and what exactly was to be found out, for which step of which run."""
+"""Labels of a Job: whose it is, of which check, in which run, and what exactly was to be found out, for which step of it."""
 
 CONTAINER = "check"
 """The one container. Admission may put others beside it, and what becomes of those says nothing of the test."""
@@ -62,6 +64,7 @@ def manifest(job: Job, run_of: RunOf, number: int = 1, account: str = "") -> Jso
         "app.kubernetes.io/managed-by": "canary",
         OWNER: run_of.uid,
         CHECK: run_of.check,
+        RUN: str(run_of.run),
         QUESTION: question,
     }
     container: Json = {
@@ -170,6 +173,23 @@ def owned(found: Json, uid: str) -> bool:
         owner.get("uid") == uid and owner.get("kind") == "Rollout" and owner.get("controller") is True
         for owner in _owners(found)
     )
+
+
+def run_of(found: Json) -> int | None:
+    """In which run it was created, by its label; None: it says of none."""
+    said = str(((found.get("metadata") or {}).get("labels") or {}).get(RUN) or "")
+    return int(said) if said.isdecimal() and len(said) <= len(str(MAX_RUNS)) else None
+
+
+def left_until(status: RolloutStatus) -> datetime | None:
+    """Until when Jobs of a run that is over may be there, if nobody removes them; None: it is not over, or has run none.
+
+    By the longest time that one of them may take, as it is on record, from when its outcome was decided.
+    """
+    lasts = [check.job_seconds for check in status.checks if check.job_seconds is not None]
+    if status.run is None or status.run.ended_at is None or not lasts:
+        return None
+    return status.run.ended_at + timedelta(seconds=max(lasts) + LINGERS)
 
 
 def ended(found: Json) -> str:

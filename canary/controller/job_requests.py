@@ -13,7 +13,7 @@ from contextlib import aclosing
 from typing import Any
 
 from canary.controller.job_documents import CHECK, OWNER, owned
-from canary.errors import Gone, NotFound
+from canary.errors import Conflict, Gone, NotFound
 from canary.fair import FairLimit, Tenant
 from canary.kube import JOBS, PODS, SELF_REVIEWS, SERVICEACCOUNTS, Kube, Resource
 
@@ -62,12 +62,12 @@ class JobRequests:
         task.add_done_callback(lambda _: self._changes.give_back(place))
         return task
 
-    async def delete(self, tenant: Tenant, name: str) -> None:
-        """Remove a Job and its pods; it may be gone already."""
+    async def delete(self, tenant: Tenant, name: str, uid: str) -> None:
+        """Remove the very Job, and its pods. It may be gone already, and another one may have its name by now, which stays."""
         async with self._changes.held(tenant):
             try:
-                await self._kube.delete(JOBS, name, tenant[0], propagation="Background")
-            except NotFound:
+                await self._kube.delete(JOBS, name, tenant[0], propagation="Background", uid=uid)
+            except (NotFound, Conflict):
                 return
 
     async def owned(self, tenant: Tenant, uid: str, check: str | None) -> list[Json]:

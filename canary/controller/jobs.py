@@ -17,15 +17,27 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from canary.backoff import Backoff
 from canary.checks.sources.job import Job
 from canary.controller.clock import Clock
-from canary.controller.job_documents import RunOf, ended, ending, manifest, owned, reason, worded
+from canary.controller.job_documents import (
+    RunOf,
+    ended,
+    ending,
+    left_until,
+    manifest,
+    owned,
+    reason,
+    run_of,
+    worded,
+)
 from canary.controller.job_requests import JobRequests
 from canary.errors import AlreadyExists, ApiError, Forbidden, NotFound, Refused, Unavailable, Unprocessable
 from canary.fair import Tenant
 from canary.kube import Kube
 from canary.metrics.port import Query, Refusal
 from canary.model.measurement import Malformed, Measurement, Sample, Unreachable
+from canary.model.status import RolloutStatus
 
 log = logging.getLogger("canary.jobs")
 
@@ -55,6 +67,8 @@ AT_THE_END = 0.3
 """Seconds that a controller which ends gives to what is to be removed."""
 NAMES = 8
 """Names that are tried, where they are taken."""
+TIDY = 5.0, 300.0
+"""Seconds until it is tried again to remove what a run left, at first and at the longest."""
 LOOKS = (0.0, 15.0, 50.0)
 """Pauses between looks for a Job that is to go: a request whose answer nobody has may take effect for as long as the API server
 gives a request, which is a minute."""
@@ -81,9 +95,11 @@ class Jobs:
         """By Rollout's uid and check."""
         self._naming: Counter[tuple[str, str]] = Counter()
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._over: dict[str, int] = {}
+        """By Rollout's uid, up to which run nothing is left, or is being removed."""
 
     async def run(self, job: Job, run_of: RunOf) -> Measurement:
-        """Run it to its end. Nothing raises; a task that is cancelled leaves the Job to the next one that asks the same, or to `remove`."""
+        """Run it to its end. Nothing raises; a task that is cancelled leaves the Job to the next one that asks the same, to `remove` or `tidy`."""
         now, tenant = self._clock.now(), (run_of.namespace, run_of.uid)
         try:
             refusal = await self._refused_account(job, tenant)
@@ -101,14 +117,29 @@ class Jobs:
         except ApiError as error:
             return Unreachable(now, "JobUnknown", f"nobody can tell what the Job does: {worded(error)}", job.text)
 
-    def remove(self, namespace: str, uid: str, check: str | None = None) -> None:
-        """Remove the Jobs of a check, or of all checks of a Rollout, in the background: what they would say is asked no more.
+    def remove(self, namespace: str, uid: str, check: str) -> None:
+        """Remove the Jobs of a check, in the background: what they would say is asked no more.
 
         Those that are created after this call stay. Who waits for one that is to go is cancelled by whoever calls.
         """
-        keys = [key for key in self._made if key[0] == uid] if check is None else [(uid, check)]
-        known = [made for made in (self._made.pop(key, None) for key in keys) if made is not None]
-        self._spawn(self._removed((namespace, uid), check, known), f"remove jobs of {uid}")
+        made = self._made.pop((uid, check), None)
+        self._spawn(self._removed((namespace, uid), check, made), f"remove jobs of {uid}")
+
+    def tidy(self, namespace: str, uid: str, status: RolloutStatus) -> None:
+        """Remove, in the background and once, what a run has left that is over by its status: whoever created it, and may be dead.
+
+        Nothing of a later run goes. It is tried again for as long as Jobs of the run may be there.
+        """
+        until, run = left_until(status), status.run
+        if until is None or run is None or self._clock.now() > until or self._over.get(uid, 0) >= run.number:
+            return
+        self._over[uid] = run.number
+        known = [self._made.pop(key) for key in [key for key in self._made if key[0] == uid]]
+        self._spawn(self._tidied((namespace, uid), run.number, known, until), f"remove jobs of {uid}")
+
+    def forget(self, uid: str) -> None:
+        """A Rollout is gone, and with it what it owned."""
+        self._over.pop(uid, None)
 
     async def close(self) -> None:
         """Until what is to be removed is removed, or a moment has passed: what is left goes by itself."""
@@ -197,7 +228,7 @@ class Jobs:
             kept = None
         for one in await self._requests.owned(tenant, run_of.uid, run_of.check):
             if kept is None or one["metadata"]["uid"] != kept.uid:
-                await self._requests.delete(tenant, one["metadata"]["name"])
+                await self._delete(tenant, one)
         if kept is not None:
             return kept
         account = job.account or await self._account_of_jobs(tenant)
@@ -261,7 +292,7 @@ class Jobs:
             if how:
                 return await self._outcome(job, found, how, tenant, now)
             if spent > job.timeout + GRACE:
-                await self._requests.delete(tenant, name)
+                await self._delete(tenant, found)
                 return self._late(job, name, now)
 
     async def _outcome(self, job: Job, found: Json, how: str, tenant: Tenant, now: datetime) -> Measurement:
@@ -312,18 +343,42 @@ class Jobs:
 
     async def _gone(self, made: _Made, tenant: Tenant) -> None:
         if await self._there(made, tenant):
-            await self._requests.delete(tenant, made.name)
+            await self._requests.delete(tenant, made.name, made.uid)
 
-    async def _removed(self, tenant: Tenant, check: str | None, known: list[_Made]) -> None:
-        """Those that we know by their names: however many others have our labels, they are found. Then what an earlier process left."""
-        for made in known:
+    async def _delete(self, tenant: Tenant, found: Json) -> None:
+        await self._requests.delete(tenant, found["metadata"]["name"], found["metadata"]["uid"])
+
+    async def _removed(self, tenant: Tenant, check: str, made: _Made | None) -> None:
+        """The one that we know by its name: however many others have our labels, it is found. Then what an earlier process left."""
+        if made is not None:
             await self._swept(tenant[1], made.name, tenant, made.uid)
         try:
             for one in await self._requests.owned(tenant, tenant[1], check):
                 if not self._wanted(one, tenant[0]):
-                    await self._requests.delete(tenant, one["metadata"]["name"])
+                    await self._delete(tenant, one)
         except ApiError as error:
-            log.warning("jobs of checks in %s could not be removed, and go by themselves: %s", tenant[0], worded(error))
+            _stay(tenant, error)
+
+    async def _tidied(self, tenant: Tenant, run: int, known: list[_Made], until: datetime) -> None:
+        """What a run left, and those before it."""
+        for made in known:
+            await self._swept(tenant[1], made.name, tenant, made.uid)
+        backoff, in_vain = Backoff(*TIDY), 0
+        while True:
+            try:
+                for one in await self._requests.owned(tenant, tenant[1], None):
+                    of = run_of(one)
+                    if of is not None and of <= run and not self._wanted(one, tenant[0]):
+                        await self._delete(tenant, one)
+            except ApiError as error:
+                in_vain += 1
+                pause = backoff.pause(in_vain, error)
+                if isinstance(error, Forbidden) or self._clock.now() + timedelta(seconds=pause) > until:
+                    _stay(tenant, error)
+                    return
+                await self._clock.sleep(pause)
+            else:
+                return
 
     async def _undone(self, posting: asyncio.Task[Json], uid: str, name: str, tenant: Tenant) -> None:
         """Remove what nobody waits for any more, as soon as its creation has been answered, or given up."""
@@ -345,7 +400,7 @@ class Jobs:
             try:
                 found = await self._requests.job(tenant, name)
                 if _is(found, uid or found["metadata"]["uid"], owner) and not self._wanted(found, tenant[0]):
-                    await self._requests.delete(tenant, name)
+                    await self._delete(tenant, found)
             except NotFound:
                 error = None
                 if uid:
@@ -368,6 +423,10 @@ class Jobs:
 def _is(found: Json, uid: str, rollout: str) -> bool:
     """Whether it is the very Job, and still the Rollout's."""
     return found["metadata"]["uid"] == uid and owned(found, rollout)
+
+
+def _stay(tenant: Tenant, error: ApiError) -> None:
+    log.warning("jobs of checks in %s could not be removed, and go by themselves: %s", tenant[0], worded(error))
 
 
 def _missing(namespace: str, what: str) -> str:

@@ -102,6 +102,8 @@ class Manager:
         self._validation.forget(key)
         self.deps.telemetry.forget(*key)
         self.deps.notices.forget(key)
+        if self.deps.jobs is not None:
+            self.deps.jobs.forget(uid_of(document))
         self.wake({key}, own=True)
 
     async def expect(self, count: int) -> None:
@@ -117,7 +119,15 @@ class Manager:
     def route(self, kind: str | None, document: Json) -> None:
         """A route appeared, changed or vanished."""
         store, key = self.deps.store, RouteKey.read(document)
-        self.wake(store.drop_route(key, uid_of(document)) if kind == "DELETED" else store.put_route(document))
+        if kind == "DELETED":
+            self.wake(store.drop_route(key, uid_of(document)))
+            return
+        try:
+            dependents = store.put_route(document)
+        except Exception:  # a bug of ours about one object is none of the business of others of its kind
+            log.exception("%s %s/%s cannot be read", *key)
+            dependents = store.misread_route(document)
+        self.wake(dependents)
 
     def workload(self, kind: str | None, document: Json, of: str = DEPLOYMENT) -> None:
         """A workload of some kind appeared, changed or vanished."""
@@ -338,6 +348,8 @@ class Manager:
             if running is not None:
                 running[0].wake()
             return
+        if running is None and not rollout.status.active and self.deps.jobs is not None:
+            self.deps.jobs.tidy(key[0], rollout.uid, rollout.status)
         if running is None and rollout.status.phase is Phase.INVALID:
             self.deps.telemetry.waits(*key, waits_for(rollout.status))
         validated = self._validation.check(key, rollout)

@@ -38,12 +38,13 @@ from canary.decide.actions import Action, EmitEvent, WriteRoute
 from canary.decide.approval import APPROVING
 from canary.decide.comparing import settled_from
 from canary.decide.engine import decide
-from canary.decide.facts import Facts, Problem
+from canary.decide.facts import Facts, Problem, Recorded
 from canary.decide.gates import asked, declared
 from canary.decide.reasons import CONTESTED, LOWERED_BY_HAND
 from canary.decide.recovery import adopt
 from canary.decide.scope import Decision, Scope, measuring
 from canary.decide.timing import delayed, rebased
+from canary.decide.unread import unread
 from canary.decide.writes import foreign
 from canary.errors import CanaryError
 from canary.fair import FairLimit, Limit
@@ -237,9 +238,9 @@ class Reconciler:
         )
         self._asking = Asking(deps.clock, deps.provider, self._render_gate, self.wake, key, pace=deps.pace)
         self._looked_through: tuple[tuple[ResolvedCheck, ...], bool] = (), False
-        self._tidied = False
         self._vouched: bool | None = None
         self._vouching: tuple[str, asyncio.Task[None]] | None = None
+        self._taken_over: RolloutStatus | None = None
         self._fresh = True
         self._since: datetime | None = None
         self._epoch = deps.fence.epoch
@@ -343,14 +344,23 @@ class Reconciler:
         deps.telemetry.tick(time.perf_counter() - started)
         if result.moved or result.failed or wrote:
             _say(rollout, observation, result, wrote=wrote, seconds=time.perf_counter() - started)
-        self._vain = self._vain + 1 if self._changed_nothing(observation.decision, result) else 0
-        if self._vain > MOST_IN_VAIN:
-            # Read again and again, and still not what is there: the watch is behind, and has to catch up. Or done, and to be done again.
-            return deps.clock.now() + timedelta(seconds=min(2.0, 0.05 * 2.0 ** min(self._vain, 10)))
+        later = self._pace(observation.decision, result)
+        if later is not None:
+            return later
         if result.moved or wrote:
             self._wake.set()
             return None
         return self._next(observation, owed=how is not Urgency.NONE)
+
+    def _pace(self, decision: Decision, result: Result) -> datetime | None:
+        """When to look again where rounds lead to nothing; None: they do, or not for long yet.
+
+        What is read again and again is still not what is there: the watch is behind, and has to catch up. Or it is done, and to be done again.
+        """
+        self._vain = self._vain + 1 if self._changed_nothing(decision, result) else 0
+        if self._vain <= MOST_IN_VAIN:
+            return None
+        return self._deps.clock.now() + timedelta(seconds=min(2.0, 0.05 * 2.0 ** min(self._vain, 10)))
 
     def _changed_nothing(self, decision: Decision, result: Result) -> bool:
         """Whether a round has led to nothing: all was read again only, or what was done is what the round before had done.
@@ -387,6 +397,7 @@ class Reconciler:
                     log.info("%s/%s: going on from what another controller has put on record", *self.key)
                 taken = rebased(taken, now, self._away())
                 self._fresh, self._since = True, now
+                self._taken_over = taken
                 self._record.start_over()
             status = taken
         status = delayed(status, deps.sight.total - self._unseen)
@@ -416,6 +427,7 @@ class Reconciler:
             blind=deps.sight.blind,
             blind_since=deps.sight.since,
             unwritten=self._executor.unwritten,
+            altered=self._executor.altered,
             unscaled=self._executor.scaling_trouble(deps.clock.now()),
             time_of_day=deps.kube.server_time if self._spec is not None and self._spec.gated else None,
             gate=self._asking.answer,
@@ -451,19 +463,45 @@ class Reconciler:
         return await self._record.write(status, how, self._deps.fence.gate(), self._urgent)
 
     async def _unreadable(self, rollout: Rollout) -> datetime | End | None:
-        """The spec cannot be read, we know no earlier one, and nothing is under way, or not even what to put back: say so, touch nothing."""
+        """The spec cannot be read, we know no earlier one, and nothing is under way, or not even what to put back: say so, touch nothing.
+
+        Whoever asks for something is answered.
+        """
         if self._status is None or rollout.problem is None:
             return FINISHED
-        self._status = unreadable(self._status, rollout.problem, rollout.generation, self._deps.clock.now())
-        self._deps.telemetry.waits(*self.key, waits_for(self._status))
-        await self._write_status(self._status, self._record.urgency(rollout, self._status))
-        return self._record.next_try(self._deps.clock.now()) or FINISHED
+        deps, now = self._deps, self._deps.clock.now()
+        facts = Facts(
+            now=now,
+            name=rollout.name,
+            uid=rollout.uid,
+            generation=rollout.generation,
+            request=rollout.request,
+            problems=(rollout.problem,),
+            recorded=Recorded.of(rollout.status),
+        )
+        decision = unread(self._status, facts)
+        world = World(deps.store.rollouts[self.key], {})
+        result = await self._executor.execute(decision.actions, world, now, gate=deps.fence.gate())
+        self._status = unreadable(decision.status, rollout.problem, rollout.generation, now)
+        deps.telemetry.waits(*self.key, waits_for(self._status))
+        wrote = not result.moved and await self._write_status(self._status, self._record.urgency(rollout, self._status))
+        later = self._pace(decision, result)
+        if later is not None:
+            return later
+        if result.moved or wrote:
+            self._wake.set()
+            return None
+        now = deps.clock.now()
+        times = [at for at in (self._backoffs.next_try(now), self._record.next_try(now)) if at is not None]
+        waiting = self._executor.busy or self._record.busy or rollout.request is not None
+        return min(times) if times else None if waiting else FINISHED
 
     # -- measuring ----------------------------------------------------------------------------------------------
 
     def _measure(self, observation: Observation) -> None:
         if observation.spec.asks_gates:
             self._ask(observation)
+        self._drop_jobs(observation)
         counters = observation.facts.counters
         also = () if counters is None else (counters.check,)
         run = observation.status.run
@@ -492,13 +530,19 @@ class Reconciler:
         return self._looked_through[1]
 
     def _tidy_jobs(self, observation: Observation) -> None:
-        """Once, where a run is over when it is taken over: what it has left running is removed."""
-        over = observation.status.active and not self._tidied
-        if not over or not self._runs_jobs(observation.facts.checks):
-            return
-        self._tidied = True
+        """What a run that is over has left running is removed, whoever has begun it."""
         if self._deps.jobs is not None:
-            self._deps.jobs.remove(self.key[0], observation.facts.uid)
+            self._deps.jobs.tidy(self.key[0], observation.facts.uid, observation.status)
+
+    def _drop_jobs(self, observation: Observation) -> None:
+        """Once, of what was taken over: those of checks that were declared until nobody looked, for nobody asks any more what they find."""
+        recorded, self._taken_over = self._taken_over, None
+        if recorded is None or self._deps.jobs is None or not recorded.active:
+            return
+        declared = {check.name for check in observation.facts.checks}
+        for check in recorded.checks:
+            if check.job_seconds is not None and check.name not in declared:
+                self._deps.jobs.remove(self.key[0], observation.facts.uid, check.name)
 
     def _jobs_for(self, observation: Observation) -> RunOf | None:
         """For whom Jobs of checks run now; None: there are no such checks."""

@@ -220,9 +220,12 @@ class RouteInformers:
         pace = self._lookout.pace_of(name, place, needed)
         async for event in self._kube.list_and_watch(resource, place, pace=pace, eyes=eyes):
             if event.type != "SYNCED":
-                if not synced:
-                    listed.add(RouteKey.read(event.object))
-                self._manager.route(event.type, event.object)
+                try:
+                    if not synced:
+                        listed.add(RouteKey.read(event.object))
+                    self._manager.route(event.type, event.object)
+                except Exception:  # of one object not even the name can be read: the others are none of its business
+                    log.exception("one of the %s cannot be taken in", name)
                 continue
             synced = True
             self._vanished(kind, place, listed)

@@ -88,6 +88,8 @@ def run(settings: Settings) -> None:
 
     """
     configure(settings.log_level, "json" if settings.log_format == "json" else "text")
+    for words in settings.overruled:
+        log.warning("%s", words)
     asyncio.run(serve(settings))
 
 

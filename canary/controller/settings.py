@@ -11,7 +11,8 @@ from canary.notify.services import DEFAULT
 class Settings:
     """How one controller process is set up.
 
-    `namespaces` empty: all of them. `lease`: namespace and name of the Lease by which several controllers take turns.
+    `namespaces` empty: all of them. `lease`: namespace and name of the Lease by which several controllers take turns. `overruled`:
+    variables that are set and do not count, in words.
     """
 
     prometheus_url: str | None = None
@@ -32,3 +33,4 @@ class Settings:
     gateway_features: str | None = None
     kubeconfig: str | None = None
     context: str | None = None
+    overruled: tuple[str, ...] = ()

@@ -24,7 +24,9 @@ def noted(scope: Scope) -> Scope:
         extras = scope.mirror is not None or scope.match is not None
         lost = "it gets no traffic and no copies" if extras else "its weight goes to 0"
         what = "has no ready replica" if canary.exists else "does not exist"
-        message = f"{scope.step_text}: canary workload {canary.name} {what} while it has traffic; {lost}"
+        message = (
+            f"{scope.step_text}: canary workload {canary.name} {what} while it has traffic{canary.who_emptied}; {lost}"
+        )
         return scope.with_(
             EmitEvent("Warning", reasons.CANARY_UNAVAILABLE, f"{message} for {scope.spec.unavailable_grace} at most"),
             run=evolution.unavailable(scope.run, scope.now),
@@ -46,8 +48,8 @@ def why_away(scope: Scope, what: str) -> tuple[str, str]:
     if canary is None and why:
         words = f"the canary had no ready replica when it was last seen, so it has {what}; {why}"
         return reasons.REVISION_UNKNOWN, words
-    name = canary.name if canary is not None else "the canary"
+    name, who = (canary.name, canary.who_emptied) if canary is not None else ("the canary", "")
     if canary is not None and canary.ready > 0 and why:
         words = f"{name} had no ready replica, so it has {what}; it has one again, and its revision is not known: {why}"
         return reasons.REVISION_UNKNOWN, words
-    return reasons.CANARY_UNAVAILABLE, f"{name} has no ready replica, so it has {what}; waiting for one"
+    return reasons.CANARY_UNAVAILABLE, f"{name} has no ready replica{who}, so it has {what}; waiting for one"

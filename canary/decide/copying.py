@@ -11,6 +11,14 @@ from canary.decide.actions import Action, ForgetPodSpec, RestorePodSpec
 from canary.decide.facts import CopyView, WorkloadView
 from canary.decide.scope import Scope
 from canary.model.status import Outcome
+from canary.routes.intent import name_part
+
+PREFIX = "copy.canary.dev/"
+
+
+def copy_annotation(rollout: str) -> str:
+    """The annotation of a Rollout on its stable workload, which is the record."""
+    return PREFIX + name_part(rollout)
 
 
 def copy_of_run(scope: Scope) -> CopyView | None:

@@ -10,7 +10,7 @@ from canary.decide.common import wake
 from canary.decide.copying import tidied_copy
 from canary.decide.scope import Decision, Scope
 from canary.decide.writes import releases, writes
-from canary.model.evolution import exchanged, settled, told
+from canary.model.evolution import exchanged, none_failed, settled, told
 from canary.model.status import Phase
 
 
@@ -61,6 +61,7 @@ def end(scope: Scope, phase: Phase, reason: str, message: str) -> Decision:
         # as on first sight what it has when that is known needs no run. Any guess would be another revision, and begin one.
         stable = scope.facts.stable
         needs_no_run = stable.revision if stable is not None and stable.known else None
+    revisions = settled(exchanged(revisions) if swap else revisions, needs_no_run)
     drains = None if swap else scaling.over(scope)
     scope = scope.with_(
         EmitEvent("Normal" if won else "Warning", reason, f"run {scope.run.number} {words}: {message}"),
@@ -72,6 +73,6 @@ def end(scope: Scope, phase: Phase, reason: str, message: str) -> Decision:
         paused=None,
         overrides=(),
         swapped=scope.status.swapped != swap,
-        revisions=settled(exchanged(revisions) if swap else revisions, needs_no_run),
+        revisions=none_failed(revisions) if won else revisions,
     )
     return scope.decide(reason, message)

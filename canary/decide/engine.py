@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial, reduce
 
@@ -20,7 +20,7 @@ from canary.decide.actions import (
 )
 from canary.decide.answering import compare_answers
 from canary.decide.comparing import compare
-from canary.decide.copying import tidied_copy
+from canary.decide.copying import copy_annotation, tidied_copy
 from canary.decide.ending import rolling_back
 from canary.decide.facts import Facts
 from canary.decide.promotion import finishing, promoting
@@ -34,8 +34,8 @@ from canary.decide.traffic import counted
 from canary.decide.verdict import judge
 from canary.decide.writes import fences, restores, taken_turns
 from canary.model.evolution import given_traffic
-from canary.model.rollout import RolloutSpec
-from canary.model.status import CheckStatus, Phase, RolloutStatus
+from canary.model.rollout import Promotion, RolloutSpec
+from canary.model.status import CheckStatus, Outcome, Phase, RolloutStatus
 from canary.routes.intent import run_annotation
 from canary.routes.kinds import STICKY
 
@@ -189,11 +189,24 @@ def _requests(scope: Scope) -> Next:
     return serve(scope, request)
 
 
+def _left_behind(scope: Scope) -> Iterator[EmitEvent]:
+    """Says that a copy of this run, if there is one, stays where nobody can see it: the deletion does not wait for that."""
+    unseen = scope.facts.unseen_stable
+    copying = scope.spec.promotion_mode is Promotion.COPY and scope.active and scope.step.index >= scope.step.total
+    if unseen is not None and copying and scope.run.outcome is not Outcome.SUCCEEDED:
+        what = (
+            f"if this run has copied the canary's pod spec to {unseen.name}, that stays there, with what it replaced in"
+        )
+        where = f"{what} the annotation {copy_annotation(scope.facts.name)}"
+        yield EmitEvent("Warning", reasons.LEFTOVER, f"stable cannot be seen ({unseen.why}): {where}", once=True)
+
+
 def _deleting(scope: Scope) -> Decision:
     """Restore the routes, then let go. Nothing else matters any more."""
     message = "the Rollout is being deleted"
     if not scope.facts.finalizer:
         return scope.decide(reasons.DELETING, message)
+    scope = scope.with_(*_left_behind(scope))
     left: tuple[Action, ...] = (*restores(scope), *tidied_copy(scope))
     if scope.active:
         left += tuple(fence for fence in fences(scope) if fence.key not in scope.facts.unwritten)
@@ -202,7 +215,7 @@ def _deleting(scope: Scope) -> Decision:
     if scope.active and scope.status.scale is not None and scope.status.scale.drained_since is None:
         scope = scope.with_(scale=scaling.over(scope))
     scope, wake_at = scaling.left(scope, leaving=True)
-    if scope.status.scale is not None or scope.actions:
+    if scope.status.scale is not None or any(not isinstance(action, EmitEvent) for action in scope.actions):
         return scope.decide(
             reasons.DELETING, f"{message}: its routes are back, the replicas of its canary follow", wake_at
         )

@@ -140,6 +140,8 @@ class WorkloadView:
     """We are on record as who has scaled it: its replicas are ours to give back."""
     scaler: str = ""
     """The field manager, other than us, that set its replicas last."""
+    emptied: datetime | None = None
+    """When `scaler` set them, where it was to none, by the API server's clock."""
     kind: str = DEPLOYMENT
     stuck: str = ""
     """Why its pods may never come to run its template, where somebody has to do something about it."""
@@ -152,6 +154,13 @@ class WorkloadView:
     def known(self) -> bool:
         """Whether it is there and its revision is known."""
         return self.exists and not self.unknown
+
+    @property
+    def who_emptied(self) -> str:
+        """Who has set its replicas to none, and when, in words behind a comma; empty: nobody is on record, or it has some."""
+        if self.replicas or not self.scaler or self.emptied is None:
+            return ""
+        return f", since {self.scaler} set its replicas to 0 at {self.emptied:%H:%M:%S} UTC on {self.emptied:%Y-%m-%d}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +192,7 @@ class ScalingView:
     failed: str = ""
     """Why the last write of its replicas failed, as long as it does."""
     denied: bool = False
-    """It was refused, for want of a right or by admission: it is not tried again for DENIED_FOR."""
+    """It was refused, for want of a right or by admission, or changed there. After a run it is not tried again for DENIED_FOR."""
 
 
 UNSCALABLE = ScalingView()
@@ -279,6 +288,8 @@ class Facts:
     """Members of the status on record that no version of ours would have written; they count as absent."""
     unwritten: Mapping[RouteKey, str] = field(default_factory=dict)
     """Why the last write of a route failed, as long as it does."""
+    altered: Mapping[RouteKey, int] = field(default_factory=dict)
+    """Routes of which the API server kept something else than we wrote last: what they say in this generation is no other hand's."""
     scaling: ScalingView = UNSCALABLE
     """Looked at only where the Rollout declares `scale`, or has something left of it."""
     time_of_day: datetime | None = None

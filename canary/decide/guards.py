@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from canary.decide import gates, reasons
 from canary.decide.availability import MOST_OUTAGES
 from canary.decide.matching import overtaken
-from canary.decide.scope import Scope
+from canary.decide.scope import Scope, failed_revisions
 from canary.decide.traffic import too_many_copies
 from canary.decide.verdict import failed, held_too_long
 
@@ -37,12 +37,13 @@ def canary_unavailable(scope: Scope) -> Stop | None:
     if scope.run.outages > MOST_OUTAGES:
         text = (
             f"canary workload {canary.name} lost its last ready replica {scope.run.outages} times while it had traffic"
+            f"{canary.who_emptied}"
         )
         return Stop(reasons.CANARY_UNAVAILABLE, text)
     if canary.ready > 0 or scope.facts.blind or scope.now < since + scope.spec.unavailable_grace.delta:
         return None
     what = "has had no ready replica" if canary.exists else "has not existed"
-    text = f"canary workload {canary.name} {what} for {scope.spec.unavailable_grace} while it was to have traffic"
+    text = f"canary workload {canary.name} {what} for {scope.spec.unavailable_grace} while it was to have traffic{canary.who_emptied}"
     return Stop(reasons.CANARY_UNAVAILABLE, text)
 
 
@@ -161,12 +162,24 @@ def back_to_stable(scope: Scope) -> Stop | None:
     return Stop(reasons.SUPERSEDED, text)
 
 
+def back_to_failed(scope: Scope) -> Stop | None:
+    """The canary workload was put back to a revision that was rolled back before: no run gives way to that."""
+    canary = scope.facts.canary
+    if canary is None or not canary.known or canary.revision == scope.run.revision:
+        return None
+    if canary.revision not in failed_revisions(scope.status):
+        return None
+    text = f"{canary.name} is back at revision {canary.revision}, which was rolled back before; `canary retry` tries it again"
+    return Stop(reasons.SUPERSEDED, text)
+
+
 STOP: tuple[Guard, ...] = (
     canary_unavailable,  # users get 503s now
     mirror_unresolved,  # or 500s, for a filter of ours
     mirror_mismatch,  # or the canary gets far more than it was to get
     match_overtaken,  # or requests that are somebody else's
     back_to_stable,  # nothing is left to release
+    back_to_failed,  # or what is there may not be
     route_missing,  # what we were to move is gone
     check_failed,  # the numbers said no often enough
     hold_limit_exceeded,  # nobody could say for too long
@@ -183,6 +196,7 @@ ALWAYS: tuple[Guard, ...] = (
     mirror_mismatch,
     match_overtaken,
     back_to_stable,
+    back_to_failed,
     past_deadline,
 )
 """What still stops a run that was paused by onFailure: its checks have spoken already."""

@@ -80,7 +80,8 @@ def no_ready_replica(scope: Scope) -> Hold | None:
     canary = scope.facts.canary
     if canary is None or canary.ready > 0:
         return None
-    return Hold(reasons.AWAITING_CANARY, f"waiting for a ready replica of {canary.name} ({_where(scope)})")
+    words = f"waiting for a ready replica of {canary.name}{canary.who_emptied} ({_where(scope)})"
+    return Hold(reasons.AWAITING_CANARY, words)
 
 
 def run_off_record(scope: Scope) -> Hold | None:

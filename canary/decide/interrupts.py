@@ -107,7 +107,13 @@ def repair(scope: Scope) -> tuple[Scope, str]:
     drifts = raised(scope)
     if not drifts:
         return scope, ""
-    fresh = [drift for drift in drifts if _unfought(scope, drift.route)]
+    # What the API server made of our own write is nobody else's hand: the decision says so where it waits for that write.
+    altered = scope.facts.altered
+    fresh = [
+        drift
+        for drift in drifts
+        if _unfought(scope, drift.route) and altered.get(drift.route.key) != drift.route.generation
+    ]
     recent = tuple(at for at in scope.status.overrides if scope.now - at < OVERRIDE_WINDOW)
     overrides = (*recent, *([scope.now] if fresh else []))[-OVERRIDE_LIMIT:]
     message = "; ".join(drift.message for drift in drifts)
@@ -123,7 +129,11 @@ def repair(scope: Scope) -> tuple[Scope, str]:
     scope = scope.with_(overrides=overrides, routes=routes)
     if fresh and not contested:
         scope = scope.with_(
-            EmitEvent("Warning", reasons.RAISED_BY_OTHER, f"{message}; put back to {scope.traffic_text}")
+            EmitEvent(
+                "Warning",
+                reasons.RAISED_BY_OTHER,
+                f"{'; '.join(drift.message for drift in fresh)}; putting it back to {scope.traffic_text}",
+            )
         )
     scope = scope.with_(*back)
     if len(overrides) >= OVERRIDE_LIMIT:

@@ -14,7 +14,8 @@ from canary.decide.interrupts import interrupted, repair
 from canary.decide.pausing import pause
 from canary.decide.rising import too_late_to_rise
 from canary.decide.scope import Decision, Next, Place, Scope
-from canary.decide.writes import writes, writing
+from canary.decide.sight import untold
+from canary.decide.writes import raises, writing
 from canary.model.evolution import ended, unaccepted
 from canary.model.rollout import Promotion
 from canary.model.status import Outcome, Phase
@@ -149,9 +150,12 @@ def finishing(scope: Scope) -> Decision:
     """The run is won: the traffic goes back, and the outcome on record before the last of it."""
     # At once: a record that outlives the run (it may be deleted while a gateway still answers) is of no good to anybody.
     forgetting = tidied_copy(scope)
-    scope = scope.with_(*forgetting)
-    pending = writes(scope)
-    scope = scope.with_(*pending)
+    scope, pending = writing(scope.with_(*forgetting))
+    why = untold(scope.facts)
+    if why and any(raises(scope, write) for write in pending):
+        # A Swap, whose canary has less by now than all: somebody has lowered it. It stays there until it is known what would get more.
+        message = f"{why}; {scope.found} on the canary waits for that (promoting)"
+        return scope.decide(reasons.REVISION_UNKNOWN, message, wake(scope))
     if pending:
         return scope.decide(reasons.FINISHING, "returning traffic to stable (promoting)", wake(scope))
     waiting, limit = still_waiting(scope)

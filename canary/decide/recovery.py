@@ -21,13 +21,13 @@ from canary.decide.pausing import hold_still, kept_by_hand
 from canary.decide.scope import Scope, remembered_share, replaced
 from canary.model.evolution import (
     at_step,
+    called_otherwise,
     ended,
     gate_waited_for,
     held_until,
     pause_since,
     reckoned_anew,
     remembered_by,
-    settled,
     settled_by,
     won_without_swap,
 )
@@ -278,9 +278,7 @@ def reckoned_by_more(scope: Scope) -> Scope:
         return scope
     if run is not None and run.revision == canary.bare:
         scope = scope.with_(run=reckoned_anew(run, canary.revision))
-    if revisions.settled == canary.bare:
-        scope = scope.with_(revisions=settled(revisions, canary.revision))
-    return scope
+    return scope.with_(revisions=called_otherwise(revisions, canary.bare, canary.revision))
 
 
 ALWAYS: tuple[Rule, ...] = (

@@ -20,7 +20,7 @@ from canary.decide.starts import RETRY, START, refusal
 from canary.model.evolution import answered, approved, hurried
 from canary.model.requests import Request, Verb
 from canary.model.rollout import Promotion
-from canary.model.status import Outcome, Phase, RequestOutcome, VerdictKind
+from canary.model.status import Outcome, Phase, RequestOutcome, RequestStatus, VerdictKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +42,25 @@ def serve(scope: Scope, request: Request) -> Next:
     to = answer.to or scope.goto()
     if isinstance(to, Decision):
         return replace(to, status=to.status.model_copy(update={"last_request": record}))
+    tells = [told_refused(request, record)] if record.refused else []
+    return Goto(to.scope.with_(*tells, last_request=record), to.place)
+
+
+def told_refused(request: Request, record: RequestStatus) -> EmitEvent:
+    """What people are told of a request that was refused."""
     who = request.by or "somebody"
-    tell = EmitEvent("Warning", reasons.REQUEST_REFUSED, f"{request.verb} by {who}: {record.words}")
-    return Goto(to.scope.with_(*([tell] if record.refused else []), last_request=record), to.place)
+    return EmitEvent("Warning", reasons.REQUEST_REFUSED, f"{request.verb} by {who}: {record.words}")
+
+
+def unknown_verb(request: Request) -> str:
+    """What is said of one that asks for nothing that there is."""
+    return f"there is no verb {request.verb!r}; there are: {', '.join(verb.value for verb in Verb)}"
 
 
 def _handle(scope: Scope, request: Request) -> Answer:
     handler = HANDLERS.get(request.known) if request.known else None
     if handler is None:
-        verbs = ", ".join(verb.value for verb in Verb)
-        return _refused(f"there is no verb {request.verb!r}; there are: {verbs}")
+        return _refused(unknown_verb(request))
     not_by_them = approval.not_by_them(scope, request)
     return _refused(not_by_them) if not_by_them else handler(scope, request)
 

@@ -7,14 +7,13 @@ from canary.decide.actions import AddFinalizer, EmitEvent, RemoveFinalizer, Rest
 from canary.decide.copying import tidied_copy
 from canary.decide.facts import RouteView
 from canary.decide.preflight import Objection, objections
-from canary.decide.scope import Decision, Scope, replaced, seen_revision
+from canary.decide.scope import Decision, Scope, failed_revisions, replaced, seen_revision, with_last_failed
 from canary.decide.writes import restores, writes
-from canary.model.evolution import at_step, exchanged, settled
+from canary.model.evolution import at_step, exchanged, revisions_seen, settled, tried
 from canary.model.rollout import Promotion, Trigger
 from canary.model.status import (
     Outcome,
     Phase,
-    RevisionsStatus,
     RouteStatus,
     RunStatus,
     SplitStatus,
@@ -31,7 +30,8 @@ def resting(scope: Scope) -> Decision:
     scope = _traffic_at_rest(_tidy(_settle(scope)))
     if scope.facts.problems:
         return _invalid(scope)
-    tidying = any(isinstance(action, WriteRoute) for action in scope.actions)
+    # Before stable is what it was, nobody can tell what a run would replace.
+    tidying = any(isinstance(action, WriteRoute | RestorePodSpec) for action in scope.actions)
     objecting = objections(scope.facts)
     if _triggered(scope) and not tidying and not first_sight:
         revision = scope.facts.canary.revision if scope.facts.canary else ""
@@ -103,6 +103,7 @@ def begin(scope: Scope, *, by: str, reason: str) -> Scope:
         routes=routes,
         paused=None,
         overrides=(),
+        revisions=tried(with_last_failed(scope.status), revision_now(scope)),
         scale=scaling.begun(scope),
     )
     return scope.with_(*writes(scope))
@@ -133,16 +134,17 @@ def _highest_run(scope: Scope) -> int:
 
 
 def _settle(scope: Scope) -> Scope:
-    """Keep revisions up to date: on first sight, and when it equals stable's, the canary's revision is settled."""
+    """Keep revisions up to date: on first sight, when it equals stable's, and when it has failed, the canary's revision is settled."""
     canary, stable = scope.facts.canary, scope.facts.stable
     before = scope.status.revisions
-    there = RevisionsStatus(
+    there = revisions_seen(
+        before,
         canary=seen_revision(canary, before.canary, scope.facts.unseen_canary),
         stable=seen_revision(stable, before.stable, scope.facts.unseen_stable),
-        settled=before.settled,
     )
     as_stable = stable is not None and stable.known and there.canary == there.stable
-    if canary is not None and canary.known and (there.settled is None or as_stable):
+    needs_no_run = there.settled is None or as_stable or there.canary in failed_revisions(scope.status)
+    if canary is not None and canary.known and needs_no_run:
         there = settled(there, there.canary)
     scope = scope.with_(revisions=there)
     if scope.status.phase is None and scope.spec.promotion_mode is Promotion.SWAP:
@@ -219,9 +221,12 @@ def _rest(scope: Scope, message: str, reason: str) -> Decision:
 def _resting_words(scope: Scope, objecting: tuple[Objection, ...]) -> tuple[str, str]:
     run = scope.status.run
     if run is not None and run.outcome is not None:
-        return (
-            (f"{objecting[0].message}; {run.message}", objecting[0].reason) if objecting else (run.message, run.reason)
-        )
+        message, reason = run.message, run.reason
+        canary = scope.facts.canary
+        if canary is not None and canary.revision != run.revision and canary.revision in failed_revisions(scope.status):
+            message = f"revision {canary.revision} was rolled back before; `canary retry` tries it again"
+            reason = reasons.ROLLED_BACK
+        return (f"{objecting[0].message}; {message}", objecting[0].reason) if objecting else (message, reason)
     if objecting:
         return objecting[0].message, objecting[0].reason
     canary = scope.facts.canary

@@ -88,12 +88,12 @@ def _next_override(scope: Scope) -> datetime | None:
 def resume(scope: Scope, why: str) -> Next:
     """Enter the current step again: its weight, its acceptance, its hold, its checks."""
     if paused_for(scope) == reasons.STABLE_CHANGED:
-        # Whoever resumes has seen what stands there: it may be replaced, and is what a rollback would put back.
+        # Whoever resumes has seen what stands there: it may be replaced, and is what a rollback would put back. What nobody sees now may not.
         stable = scope.facts.stable
         forgotten = (
             (ForgetPodSpec(stable.name, stable.kind),) if stable is not None and stable.copied is not None else ()
         )
-        scope = scope.with_(*forgotten, run=replacing(scope.run, replaced(scope)))
+        scope = scope.with_(*forgotten, run=replacing(scope.run, replaced(scope) or scope.run.replaces))
     scope = scaling.forgiven(scope).with_(
         EmitEvent("Normal", reasons.RESUMED, f"{scope.step_text}: resumed: {why}"),
         run=available(scope.run),

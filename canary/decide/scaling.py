@@ -83,7 +83,8 @@ def _why(scope: Scope, canary: WorkloadView, book: ScaleStatus, need: int) -> tu
         words = f"{short}, and cannot be scaled: {view.failed}"
     elif canary.replicas < need <= book.reached:
         who = canary.scaler or "somebody unknown"
-        words = f"{short}; {who} gave it {canary.replicas} again, which is not fought: scale it, or leave replicas out of its manifest"
+        when = f" at {canary.emptied:%H:%M:%S} UTC" if canary.emptied is not None else ""
+        words = f"{short}; {who} gave it {canary.replicas} again{when}, which is not fought: scale it, or leave replicas out of its manifest"
     else:
         return reasons.AWAITING_REPLICAS, f"{short}; waiting for them"
     return reasons.CANNOT_SCALE, words

@@ -14,7 +14,9 @@ from canary.checks.resolve import ResolvedCheck
 from canary.decide.actions import Action
 from canary.decide.facts import Facts, RouteView, RuleView, Unseen, WorkloadView
 from canary.decide.once import once
+from canary.decide.reasons import SUPERSEDED
 from canary.decide.verdict import unmeasured
+from canary.model.evolution import failed
 from canary.model.rollout import Promotion, RolloutSpec, RouteKind
 from canary.model.shares import Shares
 from canary.model.status import (
@@ -400,6 +402,18 @@ def replaced(scope: Scope) -> str:
     """The revision of the stable workload as it is now: what a copy of the run that begins may replace."""
     stable = scope.facts.stable
     return stable.revision if stable is not None and stable.known else ""
+
+
+def failed_revisions(status: RolloutStatus) -> frozenset[str]:
+    """Revisions that were rolled back since one succeeded: they are not tried again before somebody asks for that."""
+    return frozenset(with_last_failed(status).failed)
+
+
+def with_last_failed(status: RolloutStatus) -> RevisionsStatus:
+    """The revisions on record; once another run begins, that of the last one is among those that failed."""
+    run, revisions = status.run, status.revisions
+    lost = run is not None and run.outcome is Outcome.ROLLED_BACK and run.reason != SUPERSEDED
+    return failed(revisions, run.revision) if lost and run is not None else revisions
 
 
 def seen_revision(workload: WorkloadView | None, before: str | None, unseen: Unseen | None = None) -> str | None:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from canary.decide import reasons
+from canary.decide.actions import RestorePodSpec
+from canary.decide.copying import tidied_copy
+from canary.decide.facts import Facts
 from canary.decide.preflight import objections
-from canary.decide.scope import Scope
+from canary.decide.scope import Scope, failed_revisions
 from canary.model.status import Outcome
 
 Rule = Callable[[Scope], str]
@@ -38,7 +40,12 @@ def nothing_rolled_back(scope: Scope) -> str:
 
 def invalid(scope: Scope) -> str:
     """What is declared cannot work."""
-    return f"the Rollout is invalid: {scope.facts.problems[0]}" if scope.facts.problems else ""
+    return said_invalid(scope.facts) if scope.facts.problems else ""
+
+
+def said_invalid(facts: Facts) -> str:
+    """The same in words, of facts with a problem."""
+    return f"the Rollout is invalid: {facts.problems[0]}"
 
 
 def paused_by_spec(scope: Scope) -> str:
@@ -55,10 +62,10 @@ def not_ready(scope: Scope) -> str:
 def revision_rolled_back(scope: Scope) -> str:
     """The very revision has failed; whoever knows better says so with another verb."""
     run, revision = scope.status.run, scope.facts.canary.revision if scope.facts.canary else ""
-    rolled_back = run is not None and run.outcome is Outcome.ROLLED_BACK and run.reason != reasons.SUPERSEDED
-    if rolled_back and run is not None and revision and revision == run.revision:
-        return f"revision {revision} was rolled back ({run.reason}); `retry` tries it again"
-    return ""
+    if revision not in failed_revisions(scope.status):
+        return ""
+    when = f"({run.reason})" if run is not None and run.revision == revision else "before"
+    return f"revision {revision} was rolled back {when}; `retry` tries it again"
 
 
 def stable_has_it(scope: Scope) -> str:
@@ -69,10 +76,19 @@ def stable_has_it(scope: Scope) -> str:
     return ""
 
 
+def copy_to_be_put_back(scope: Scope) -> str:
+    """Stable still runs what a run that was lost has copied there: nobody can tell what another one would replace."""
+    back = [action.target for action in tidied_copy(scope) if isinstance(action, RestorePodSpec)]
+    return (
+        f"{back[0]} still runs what a run copied that was rolled back; it is being put back, ask again" if back else ""
+    )
+
+
 POSSIBLE: tuple[Rule, ...] = (
     invalid,  # nobody knows what is wanted
     paused_by_spec,  # the owner said no
     not_ready,  # it could not work
+    copy_to_be_put_back,  # or would begin with what another one left
 )
 
 START: tuple[Rule, ...] = (

@@ -10,9 +10,9 @@ from canary.decide.common import at, note_acceptance, wake
 from canary.decide.early import proved_good
 from canary.decide.holds import LATE, RISE, first_hold, held_by
 from canary.decide.rising import too_late_to_rise
-from canary.decide.scope import Next, Place, Scope
+from canary.decide.scope import Next, Place, Scope, replaced
 from canary.decide.writes import retracted, writing
-from canary.model.evolution import at_step, unaccepted, used_up
+from canary.model.evolution import at_step, replacing, unaccepted, used_up
 from canary.model.rollout import Promotion
 from canary.model.shares import Shares
 from canary.model.status import Phase
@@ -44,7 +44,7 @@ def step(scope: Scope) -> Next:
         if scope.pending:
             message += f": {scope.pending}"
         return scope.decide(reasons.AWAITING_ACCEPTANCE, message, wake(scope))
-    scope = _forget_old_copy(note_acceptance(scope))
+    scope = _note_stable(_forget_old_copy(note_acceptance(scope)))
     waiting = scope.unaccepted
     if waiting is not None:
         message = f"waiting for {waiting.label}: {waiting.acceptance.message} ({scope.step_text})"
@@ -71,6 +71,13 @@ def _forget_old_copy(scope: Scope) -> Scope:
     if scope.step.index > 0 or stable is None or stable.copied is None or again:
         return scope
     return scope.with_(ForgetPodSpec(stable.name, stable.kind))
+
+
+def _note_stable(scope: Scope) -> Scope:
+    """Before its first step a run that began while nobody could see stable learns what a Copy of it may replace."""
+    if scope.step.index > 0 or scope.run.replaces or not (now := replaced(scope)):
+        return scope
+    return scope.with_(run=replacing(scope.run, now))
 
 
 def _advance(scope: Scope) -> Next:

@@ -179,6 +179,7 @@ def _status(
         measured_at=measured_at,
         unknown_since=unknown_since,
         interval_seconds=check.settings.interval.seconds,
+        job_seconds=check.lasts.total_seconds() if check.lasts is not None else None,
         dry_run=check.settings.dry_run,
         query=query,
         evidence=evidence,

@@ -81,9 +81,9 @@ def way_back(scope: Scope, route: RouteView, *, swapped: bool = False) -> RouteP
 
 
 def writes(scope: Scope) -> tuple[WriteRoute, ...]:
-    """Every write that is due and may be sent. A run that is undecided gives nothing more to what nobody can tell what it is."""
+    """Every write that is due and may be sent. Nothing more is given to what nobody can tell what it is, be the run won; a rollback gives nothing."""
     wanted = due(scope)
-    if mode_of(scope) is not Mode.STEP or not untold(scope.facts):
+    if mode_of(scope) is Mode.ROLLBACK or not untold(scope.facts):
         return wanted
     return tuple(write for write in wanted if not raises(scope, write))
 
@@ -120,11 +120,28 @@ def raises(scope: Scope, write: WriteRoute) -> bool:
     return False
 
 
+def _last(scope: Scope, route: RouteView, plan: RoutePlan) -> RoutePlan:
+    """The last that a route is to say: a plan, but for weights that would give more to what nobody can tell what it is.
+
+    Only the end of a Swap has such, where somebody has lowered the canary's share since: what they wrote stays.
+    """
+    if not untold(scope.facts):
+        return plan
+    there = {rule.key: rule.weights for rule in route.rules}
+    entries = (
+        SetWeights(entry.rule, there[entry.rule])
+        if isinstance(entry, SetWeights) and entry.rule in there and entry.weights.share > there[entry.rule].share
+        else entry
+        for entry in plan.entries
+    )
+    return RoutePlan(plan.pair, tuple(entries))
+
+
 def releases(scope: Scope) -> tuple[WriteRoute, ...]:
     """Take our annotation off every route of an ended run, and give back the weights of before where they still differ."""
     return tuple(
         # Without our pair there are no weights to give back; the annotation is ours all the same.
-        WriteRoute(route.key, wanted(scope, route), None)
+        WriteRoute(route.key, _last(scope, route, wanted(scope, route)), None)
         for route in scope.facts.routes
         if route.exists and (route.intent is not None or route.unreadable)
     )
@@ -185,7 +202,8 @@ def _restores(scope: Scope) -> Iterator[WriteRoute]:
         marked = route.intent is not None or route.unreadable
         if not route.exists:
             continue
-        plan = wanted(scope, route) if won else way_back(scope, route)  # once a Swap is won, stable is the other one
+        # Once a Swap is won, stable is the other one.
+        plan = _last(scope, route, wanted(scope, route)) if won else way_back(scope, route)
         if marked or (scope.owned(route) and _moved(route, plan)):
             yield WriteRoute(route.key, plan, None)
 

@@ -191,9 +191,17 @@ class KubeClient:
         return await self._patch(res, name, namespace, dict(body), content_type=kind, subresource=subresource)
 
     async def delete(
-        self, res: Resource, name: str, namespace: str | None = None, *, propagation: str | None = None
+        self,
+        res: Resource,
+        name: str,
+        namespace: str | None = None,
+        *,
+        propagation: str | None = None,
+        uid: str | None = None,
     ) -> Object:
-        body = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": propagation} if propagation else None
+        options: Object = {"propagationPolicy": propagation} if propagation else {}
+        options |= {"preconditions": {"uid": uid}} if uid else {}
+        body = {"kind": "DeleteOptions", "apiVersion": "v1", **options} if options else None
         return await self._json("DELETE", res.path(namespace, name), "delete", res.plural, body=body)
 
     async def resolve(self, group: str, kind: str) -> Resource | None:

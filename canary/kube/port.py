@@ -114,9 +114,18 @@ class Kube(Protocol):
         ...
 
     async def delete(
-        self, res: Resource, name: str, namespace: str | None = None, *, propagation: str | None = None
+        self,
+        res: Resource,
+        name: str,
+        namespace: str | None = None,
+        *,
+        propagation: str | None = None,
+        uid: str | None = None,
     ) -> Object:
-        """`propagation`: Background, Foreground or Orphan. Answers the object (finalizers) or a Status. Raises NotFound."""
+        """`propagation`: Background, Foreground or Orphan. Answers the object (finalizers) or a Status.
+
+        Raises NotFound, and Conflict where the object has another `uid`.
+        """
         ...
 
     async def resolve(self, group: str, kind: str) -> Resource | None:

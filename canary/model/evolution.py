@@ -17,6 +17,7 @@ from canary.model.scaling import MOST_REPLICAS
 from canary.model.status import (
     MAX_RUNS,
     MOST_COUNTED,
+    MOST_FAILED,
     CheckStatus,
     EvidenceStatus,
     GateAnswer,
@@ -301,6 +302,32 @@ def exchanged(revisions: RevisionsStatus) -> RevisionsStatus:
 def settled(revisions: RevisionsStatus, revision: str | None) -> RevisionsStatus:
     """A revision of the canary workload needs no run any more."""
     return _evolved(revisions, settled=revision)
+
+
+def failed(revisions: RevisionsStatus, revision: str) -> RevisionsStatus:
+    """The run of a revision was rolled back: it has failed, until another one succeeds or somebody asks for it."""
+    others = tuple(other for other in revisions.failed if other != revision)
+    return _evolved(revisions, failed=(*others, revision)[-MOST_FAILED:]) if revision else revisions
+
+
+def tried(revisions: RevisionsStatus, revision: str) -> RevisionsStatus:
+    """A run of a revision begins: whether it fails is seen anew."""
+    return _evolved(revisions, failed=tuple(other for other in revisions.failed if other != revision))
+
+
+def none_failed(revisions: RevisionsStatus) -> RevisionsStatus:
+    """One has succeeded: what others failed of may be gone."""
+    return _evolved(revisions, failed=())
+
+
+def called_otherwise(revisions: RevisionsStatus, revision: str, now: str) -> RevisionsStatus:
+    """A revision is another one now, of the same as before."""
+    renamed = tuple(now if other == revision else other for other in revisions.failed)
+    return _evolved(
+        revisions,
+        settled=now if revisions.settled == revision else revisions.settled,
+        failed=tuple(dict.fromkeys(renamed)),
+    )
 
 
 # -- what people asked for, and what waits for them -----------------------------------------------------------------

@@ -24,6 +24,7 @@ from pydantic_core import CoreSchema, core_schema
 from canary.model.auth import ObjectName
 from canary.model.base import ApiModel
 from canary.model.checks import MAX_CHECKS
+from canary.model.jobs import LONGEST_SECONDS
 from canary.model.rollout import MAX_ROUTES, RouteKind
 from canary.model.scaling import MOST_REPLICAS
 from canary.model.steps import MAX_RULES
@@ -288,6 +289,10 @@ class CheckStatus(ApiModel):
     measured_at: Annotated[Timestamp | None, Field(description="When it was measured last.")] = None
     unknown_since: Annotated[Timestamp | None, Field(description="Since when it has been Unknown.")] = None
     interval_seconds: Annotated[Number | None, Field(description="Seconds between measurements.")] = None
+    job_seconds: Annotated[
+        Number | None,
+        Field(ge=0, le=LONGEST_SECONDS, description="Of a check with `job`: how long a Job of it may take."),
+    ] = None
     dry_run: Annotated[bool, Field(description="Shown only; neither holds nor fails the run.")] = False
     query: Annotated[str, Field(max_length=8192, description="The query as rendered.")] = ""
     message: Annotated[Text, Field(description="Why, in words.")] = ""
@@ -346,6 +351,10 @@ class RouteStatus(ApiModel):
     ] = {}
 
 
+MOST_FAILED = 8
+"""Revisions that failed one after the other, and are remembered as such; of more the oldest are forgotten."""
+
+
 class RevisionsStatus(ApiModel):
     """Revisions: ten hex digits over a pod spec."""
 
@@ -354,6 +363,15 @@ class RevisionsStatus(ApiModel):
     settled: Annotated[
         str | None, Field(max_length=64, description="The canary revision that needs no run any more.")
     ] = None
+    failed: Annotated[
+        tuple[Annotated[str, Field(max_length=64)], ...],
+        Field(
+            max_length=MOST_FAILED,
+            description="Revisions that were rolled back before the last run and since one succeeded, oldest first: none of them is "
+            "tried again before somebody asks for it.",
+            json_schema_extra={"x-kubernetes-list-type": "atomic"},
+        ),
+    ] = ()
 
 
 class WorkloadStatus(ApiModel):

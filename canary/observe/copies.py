@@ -10,24 +10,18 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from canary.decide.copying import PREFIX, copy_annotation
 from canary.decide.facts import CopyView
 from canary.model.rollout import digest
 from canary.model.status import MAX_RUNS
-from canary.routes.intent import name_part
 
 Json = dict[str, Any]
 
-PREFIX = "copy.canary.dev/"
 LEGACY_ANNOTATION = "canary.dev/replaced-pod-spec"
 """What an earlier version set: the replaced pod spec and nothing else."""
 
 UNREADABLE = CopyView(uid="unreadable", run=0, copied="", replaced="")
 """A record that nobody of us has written: it belongs to no Rollout, so it is forgotten and never put back."""
-
-
-def copy_annotation(rollout: str) -> str:
-    """The annotation of a Rollout on its stable workload."""
-    return PREFIX + name_part(rollout)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from canary.decide import matching, mirroring
 from canary.decide.facts import UNSCALABLE, Facts, Problem, Recorded, RouteView, ScalingView, Unseen, WorkloadView
 from canary.decide.reasons import CONFLICTING_ROLLOUT
-from canary.errors import CanaryError, Forbidden, Refused, ShareError
+from canary.errors import CanaryError, ShareError, refusal
 from canary.model.measurement import Measured, Measurement, Reading
 from canary.model.rollout import RolloutSpec, RouteRef
 from canary.model.status import RolloutStatus
@@ -48,7 +48,9 @@ class Standing:
     blind: bool = False
     blind_since: datetime | None = None
     unwritten: Mapping[RouteKey, str] = field(default_factory=dict)
-    unscaled: CanaryError | None = None
+    altered: Mapping[RouteKey, int] = field(default_factory=dict)
+    unscaled: Mapping[tuple[str, str], CanaryError] = field(default_factory=dict)
+    """By kind and name of a workload."""
     time_of_day: datetime | None = None
     gate: Measurement | None = None
     vouched: bool | None = None
@@ -131,6 +133,7 @@ def gather(
         blind=standing.blind,
         blind_since=standing.blind_since,
         unwritten=standing.unwritten,
+        altered=standing.altered,
         scaling=_scaling(store, rollout, spec, canary, standing)
         if canary is not None and (spec.scale is not None or status.scale is not None or canary.scaled)
         else UNSCALABLE,
@@ -174,12 +177,13 @@ def _scaling(
 ) -> ScalingView:
     """Who else scales the canary, and how our own writes go."""
     unread = store.autoscalers.unread(rollout.namespace) if spec.scale is not None else None
+    error = standing.unscaled.get((canary.kind, canary.name))
     return ScalingView(
         known=unread == "",
         unread=unread or "",
         autoscaler=store.autoscalers.of(WorkloadKey(canary.kind, rollout.namespace, canary.name)),
-        failed=str(standing.unscaled) if standing.unscaled is not None else "",
-        denied=isinstance(standing.unscaled, Forbidden | Refused),
+        failed=str(error) if error is not None else "",
+        denied=error is not None and refusal(error),
     )
 
 

@@ -116,6 +116,11 @@ def known(document: Json, uid: str, kept: str) -> bool:
     return uid_of(document) == uid and new.isdecimal() and kept.isdecimal() and int(new) <= int(kept)
 
 
+def senseless(kind: str, name: str) -> str:
+    """What is said to who names an object of which we make nothing."""
+    return f"{kind} {name} is such that the controller cannot read it; its log says why"
+
+
 @dataclass(frozen=True, slots=True)
 class Route(Packed):
     """A route, and what managedFields said, which are not kept: who wrote its rules last besides us, and what is ours.
@@ -125,6 +130,8 @@ class Route(Packed):
 
     writer: str = ""
     ours: bytes | None = None
+    problem: str = ""
+    """Why nothing can be made of it."""
 
     @property
     def reading(self) -> RouteReading:
@@ -142,6 +149,15 @@ class Route(Packed):
         annotations = document.get("metadata", {}).get("annotations") or {}
         ours = to_json(given_back(document)) if any(name.startswith(PREFIX) for name in annotations) else None
         return cls(packed.uid, packed.version, packed.text, last_writer(document), ours)
+
+    @classmethod
+    def misread(cls, document: Json) -> Self:
+        """One of which we make nothing, for a reason of ours: that is the trouble of who names it, and of nobody else."""
+        metadata = document.get("metadata", {})
+        known = {name: metadata[name] for name in ("namespace", "name", "uid", "resourceVersion") if name in metadata}
+        kept = {"kind": document.get("kind"), "metadata": known, "spec": {}}
+        problem = senseless(str(document.get("kind") or ""), str(known.get("name") or ""))
+        return cls(uid_of(kept), version(kept), to_json(kept), problem=problem)
 
     @property
     def release(self) -> list[Operation] | None:

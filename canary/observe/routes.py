@@ -6,6 +6,7 @@ found by what the run has left on record (the annotation on the route, else the 
 
 from __future__ import annotations
 
+import logging
 import operator
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from canary.decide.facts import RouteView, RuleView
 from canary.model.rollout import RolloutSpec, RouteKind, RouteRef
 from canary.model.status import RolloutStatus
-from canary.observe.objects import Route
+from canary.observe.objects import Route, senseless
 from canary.routes.added import Added, recorded
 from canary.routes.added_refusals import Refused
 from canary.routes.adding import standing
@@ -23,6 +24,8 @@ from canary.routes.kinds import FORMS
 from canary.routes.opt_in import Additions, additions
 from canary.routes.pair import Pair
 from canary.routes.reading import RouteReading
+
+log = logging.getLogger("canary.observe")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +89,21 @@ class Views:
         kept = self._kept.get((ref.kind, ref.name))
         if found is not None and kept is not None and all(map(operator.is_, kept[0], basis)):
             return kept[1]
-        reading, writer = (None, "") if found is None else (found.reading, found.writer)
-        seen = view(viewer, ref, reading, writer=writer, declared=declared, missing=missing)
+        seen = self._look(viewer, ref, found, declared=declared, missing=missing)
         self._kept[ref.kind, ref.name] = basis, seen
         return seen
+
+    @staticmethod
+    def _look(viewer: Viewer, ref: RouteRef, found: Route | None, *, declared: bool, missing: str) -> RouteView:
+        """The same, anew. A route of which nothing can be made is one that cannot be seen, whatever it says."""
+        reading, writer = (None, "") if found is None or found.problem else (found.reading, found.writer)
+        missing = found.problem if found is not None else missing
+        try:
+            return view(viewer, ref, reading, writer=writer, declared=declared, missing=missing)
+        except Exception:  # a bug of ours about one route takes no run's other routes out of our hands
+            log.exception("%s %s/%s cannot be read", ref.kind, viewer.namespace, ref.name)
+            missing = senseless(ref.kind, ref.name)
+            return view(viewer, ref, None, declared=declared, missing=missing)
 
 
 @dataclass(frozen=True, slots=True)

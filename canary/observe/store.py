@@ -197,6 +197,14 @@ class Store:
             self.rivals.route(key, before.document if before is not None else None, fresh.document)
         return self.dependents(*key)
 
+    def misread_route(self, document: Json) -> set[Key]:
+        """Keep that a route is there of which nothing can be made; until it is written again."""
+        key = RouteKey.read(document)
+        self.routes[key] = Route.misread(document)
+        self.around.attach(key, None)
+        self.rivals.route(key, None, None)
+        return self.dependents(*key)
+
     def drop_route(self, key: RouteKey, uid: str = "") -> set[Key]:
         if _another(self.routes.get(key), uid):
             return set()

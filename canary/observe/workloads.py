@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -12,10 +13,10 @@ from pydantic_core import from_json, to_json
 
 from canary.decide.facts import CopyView, WorkloadView
 from canary.model.rollout import digest
-from canary.model.status import MAX_IMAGES
+from canary.model.status import MAX_IMAGES, parse_time
 from canary.model.workloads import DEPLOYMENT, Traits, foreign, group_of, traits
 from canary.observe.copies import copies
-from canary.observe.objects import uid_of, version
+from canary.observe.objects import senseless, uid_of, version
 from canary.routes.acceptance import last_writer
 from canary.routes.intent import name_part
 from canary.routes.ownership import MANAGER, replicas_given_back
@@ -60,10 +61,8 @@ class Workload:
         """One of which we make nothing, for a reason of ours: that is the trouble of who names it, and of nobody else."""
         name, _ = group_of(kind)
         called = sys.intern(str(_dict(document.get("metadata")).get("name") or ""))
-        problem = f"{name} {called} is such that the controller cannot read it; its log says why"
-        return cls(
-            WorkloadView(called, exists=True, kind=kind), uid_of(document), version(document), {}, problem=problem
-        )
+        view, problem = WorkloadView(called, exists=True, kind=kind), senseless(name, called)
+        return cls(view, uid_of(document), version(document), {}, problem=problem)
 
     def seen_by(self, rollout: str) -> WorkloadView:
         """The workload as one Rollout sees it: with its own copy on record, and nobody else's."""
@@ -76,7 +75,7 @@ class Workload:
         if replicas == self.view.replicas and not ours:
             return replace(self, version=version(scale), partly=True)
         there = self.view.rolled_out and replicas == self.view.replicas
-        view = replace(self.view, replicas=replicas, rolled_out=there, scaled=ours or self.view.scaled)
+        view = replace(self.view, replicas=replicas, rolled_out=there, scaled=ours or self.view.scaled, emptied=None)
         return replace(self, view=view, version=version(scale), partly=True)
 
     def completed_by(self, document: Json) -> bool:
@@ -116,6 +115,7 @@ def workload_view(document: Json, kind: str = DEPLOYMENT) -> WorkloadView:
     replicas = _count((spec if holder == "spec" else status).get(field), reads.otherwise)
     current = _count(status.get("observedGeneration")) >= metadata.get("generation", 0)
     counts = [_count(status.get(name)) for name in reads.counts]
+    scaler, at = last_scaler(document)
     complete = current and replicas > 0 and counts.count(replicas) == len(counts)
     return WorkloadView(
         name=sys.intern(metadata.get("name", "")),
@@ -129,7 +129,8 @@ def workload_view(document: Json, kind: str = DEPLOYMENT) -> WorkloadView:
         replicas=replicas,
         images=images(document),
         scaled=reads.scales and bool(replicas_given_back(document)),
-        scaler=last_scaler(document),
+        scaler=scaler,
+        emptied=_time(at) if replicas == 0 else None,
     )
 
 
@@ -214,14 +215,23 @@ def _scales(entry: Json) -> bool:
     return "f:replicas" in (entry.get("fieldsV1") or {}).get("f:spec", {})
 
 
-def last_scaler(document: Json) -> str:
-    """Name the field manager, other than us, that set the replicas of a workload last; empty when nobody is recorded."""
+def last_scaler(document: Json) -> tuple[str, str]:
+    """Name the field manager, other than us, that set the replicas of a workload last, and when; empty when nobody is recorded."""
     others = [
         (entry.get("time") or "", entry.get("manager") or "")
         for entry in _entries(document)
         if entry.get("manager") != MANAGER and _scales(entry)
     ]
-    return sys.intern(str(max(others)[1])) if others else ""
+    at, manager = max(others, default=("", ""))
+    return sys.intern(str(manager)), str(at)
+
+
+def _time(at: str) -> datetime | None:
+    """A time as managedFields have it."""
+    try:
+        return parse_time(at)
+    except ValueError:
+        return None
 
 
 def images(document: Json) -> str:

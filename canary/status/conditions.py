@@ -33,8 +33,9 @@ STUCK = frozenset(
 
 
 def ready(status: RolloutStatus, decision: Decision, facts: Facts) -> Said:
-    """Nothing is under way, a run could work now, and what was released last is live."""
-    if status.phase in {Phase.IDLE, Phase.SUCCEEDED} and not facts.problems:
+    """Nothing is under way, a run could work now, and what was released last is live: also where the canary was put back to that."""
+    put_back = status.phase is Phase.ROLLED_BACK and status.run is not None and status.run.reason == reasons.SUPERSEDED
+    if (status.phase in {Phase.IDLE, Phase.SUCCEEDED} or put_back) and not facts.problems:
         objecting = objections(facts)
         if objecting:
             return "False", objecting[0].reason, "; ".join(objection.message for objection in objecting)[:4096]

@@ -352,7 +352,7 @@ def _next(rollout: RolloutView, now: datetime, program: str) -> Iterator[str]:
             yield "The run ends as RolledBack as soon as every route is back and accepted."
         case "RolledBack":
             yield (
-                "The same revision is not tried again until it changes; once the cause is gone, "
+                "The same revision is not tried again by itself before another one has succeeded; once the cause is gone, "
                 f"`{program} retry {where}` tries it again."
             )
         case "Invalid":

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import ssl
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -53,10 +55,19 @@ def require_prometheus() -> Path:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Guarded:
+    """A Prometheus that asks who one is: `file` is what `--web.config.file` names; `tls` and `headers` are how the sandbox itself gets in."""
+
+    file: Path
+    tls: ssl.SSLContext | None = None
+    headers: Mapping[str, str] | None = None
+
+
 class Prometheus(Composite):
     """Scrapes `scrape_targets` (URLs) every `scrape_interval`, keeps its data in a temporary folder; `url` is its API.
 
-    `port` is where it listens if that is free; `flags` are more of its command line.
+    `port` is where it listens if that is free; `flags` are more of its command line. `guarded`: it is not open to everybody.
 
     Series of Envoy clusters get the labels `namespace`, `service` and `port`. Raises SandboxError when there is no
     binary, or when it does not become ready within 30 s.
@@ -70,8 +81,10 @@ class Prometheus(Composite):
         *,
         port: int = 0,
         flags: Sequence[str] = (),
+        guarded: Guarded | None = None,
     ) -> None:
-        self._flags = list(flags)
+        self._guarded = guarded
+        self._flags = [*flags, *([] if guarded is None else [f"--web.config.file={guarded.file}"])]
         self._targets = list(scrape_targets)
         self._interval = scrape_interval
         self._binary = binary
@@ -95,8 +108,12 @@ class Prometheus(Composite):
         self.process = await stack.enter_async_context(
             ManagedProcess(command, log=folder / "prometheus.log", name="prometheus")
         )
-        self.url = f"http://127.0.0.1:{port}"
-        http = await stack.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)))
+        guarded = self._guarded or Guarded(config)
+        self.url = f"http{'s' if guarded.tls is not None else ''}://127.0.0.1:{port}"
+        way_in = aiohttp.TCPConnector(ssl=guarded.tls or True)
+        http = await stack.enter_async_context(
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5), connector=way_in, headers=guarded.headers)
+        )
         await self.process.wait_until(lambda: answers(http, f"{self.url}/-/ready"), within=30)
         self._http = http
 

@@ -81,7 +81,7 @@ async def test_a_decision_of_another_time_scales_nothing(bench: Bench) -> None:
     await bench.other.merge_patch(ROLLOUTS, "shop", TEAM, {"spec": {"paused": True}})
     result = await bench.executor.execute([ScaleWorkload("canary", 1, 3, DEPLOYMENT)], world, NOW)
     await until(lambda: not bench.executor.busy)
-    assert (result.stale, await replicas(bench)) == (["ScaleWorkload(canary)"], 1)
+    assert (result.stale, await replicas(bench)) == (["ScaleWorkload(Deployment canary)"], 1)
 
 
 async def test_a_process_that_slept_scales_nothing(bench: Bench) -> None:
@@ -101,12 +101,13 @@ async def test_a_refusal_is_kept_until_it_is_over(bench: Bench) -> None:
     """So that the Rollout can say which right is missing."""
     bench.fault(resource="deployments", subresource="scale", status=403)
     assert await perform(bench, ScaleWorkload("canary", 1, 3, DEPLOYMENT)) == ["failed"]
-    assert isinstance(bench.executor.unscaled, Forbidden)
-    assert bench.executor.scaling_trouble(NOW + DENIED_FOR / 2) is bench.executor.unscaled
-    assert bench.executor.scaling_trouble(NOW + DENIED_FOR) is None, "somebody may have granted the right"
-    bench.backoffs.succeeded("ScaleWorkload(canary)")
+    (trouble,) = bench.executor.scaling_trouble(NOW + DENIED_FOR / 2).items()
+    assert trouble[0] == (DEPLOYMENT, "canary")
+    assert isinstance(trouble[1], Forbidden)
+    assert bench.executor.scaling_trouble(NOW + DENIED_FOR) == {}, "somebody may have granted the right"
+    bench.backoffs.succeeded("ScaleWorkload(Deployment canary)")
     assert await perform(bench, ScaleWorkload("canary", 1, 3, DEPLOYMENT)) == ["performed"]
-    assert bench.executor.unscaled is None
+    assert bench.executor.scaling_trouble(NOW) == {}
 
 
 @pytest.mark.usefixtures("impatient")

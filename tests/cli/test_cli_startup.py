@@ -193,6 +193,7 @@ def test_the_allowed_hosts_by_their_old_name(settings_of: Callable[..., Json]) -
     both = settings_of(CANARY_PROMETHEUS_HOSTS="a", CANARY_ALLOW_HOSTS="10.0.0.0/8")
     assert option["allow_hosts"] == variable["allow_hosts"] == ["a", ".b"]
     assert both["allow_hosts"] == ["10.0.0.0/8"]
+    assert both["overruled"] == ["CANARY_ALLOW_HOSTS counts, not CANARY_PROMETHEUS_HOSTS"]
 
 
 def test_options_and_environment_become_the_same_settings(settings_of: Callable[..., Json]) -> None:
@@ -238,10 +239,12 @@ def test_options_and_environment_become_the_same_settings(settings_of: Callable[
         "notify_services": ["slack", "mailto"],
         "kubeconfig": None,
         "context": "c",
+        "overruled": [],
     }
     both = settings_of("--log-level", "error", CANARY_LOG_LEVEL="debug", CANARY_NAMESPACES="a b")
     assert both["log_level"] == "ERROR"
     assert both["namespaces"] == ["a", "b"]
+    assert both["overruled"] == ["--log-level counts, not CANARY_LOG_LEVEL"]
 
 
 async def test_without_a_kubeconfig_it_says_what_to_set(tmp_path: Path) -> None:

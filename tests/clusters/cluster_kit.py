@@ -35,17 +35,19 @@ def api_server(*, authorization: Mode = "AlwaysAllow", **sandbox: Any) -> Generi
 
 
 @asynccontextmanager
-async def sandbox(*, crds: Sequence[Path] | None = None, **parts: Any) -> AsyncIterator[Sandbox]:
+async def sandbox(
+    *, crds: Sequence[Path] | None = None, authorization: Mode = "AlwaysAllow", **parts: Any
+) -> AsyncIterator[Sandbox]:
     """A sandbox on the API server of this session: its own, or around the real one, with all definitions there.
 
-    `crds` and `parts` as for `Sandbox`. On a real server pods have addresses of their own, because it refuses loopback
+    `crds`, `authorization` and `parts` as for `Sandbox`. On a real server pods have addresses of their own, because it refuses loopback
     addresses in EndpointSlices.
     """
     if not REAL:
-        async with Sandbox(crds=crds, **parts) as cluster:
+        async with Sandbox(crds=crds, authorization=authorization, **parts) as cluster:
             yield cluster
         return
-    async with api_server() as api:
+    async with api_server(authorization=authorization) as api:
         await install_all(api)
         async with Sandbox(api=api, **{"pod_network": POD_NETWORK, **parts}) as cluster:
             yield cluster

@@ -209,12 +209,20 @@ class ScriptedKube:
         return await self._take(asked, lambda: self._changed(key, lambda old: _merged(old, body), subresource, False))
 
     async def delete(
-        self, res: Resource, name: str, namespace: str | None = None, *, propagation: str | None = None
+        self,
+        res: Resource,
+        name: str,
+        namespace: str | None = None,
+        *,
+        propagation: str | None = None,
+        uid: str | None = None,
     ) -> Json:
         key = _key(res, namespace, name)
 
         def do() -> Json:
-            self._there(key)
+            there = self._there(key)
+            if uid is not None and there["metadata"]["uid"] != uid:
+                raise Conflict(f'{key[0]} "{name}": it is another one than was meant', status=409, reason="Conflict")
             gone = self._objects.pop(key)
             gone["metadata"]["resourceVersion"] = str(next(self._version))
             self._tell("DELETED", key, gone)

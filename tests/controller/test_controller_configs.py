@@ -91,6 +91,27 @@ async def test_a_change_of_content_goes_through_a_run_and_is_promoted_by_who_own
     assert world.run_number() == 1
 
 
+async def test_a_content_that_failed_is_not_tried_again_when_it_comes_back(world: World) -> None:
+    """Taken back and deployed anew it still is what failed, as an image would be; whoever knows better asks for it."""
+    await furnish(world)
+    await world.declare(revision=INCLUDES, steps=STEPS)
+    await world.start_controller()
+    await world.until(lambda: world.phase() == "Idle")
+    world.provider.answers["errors"] = 1.0
+    await change(world, "canary", "green")
+    await world.until(lambda: world.phase() == "RolledBack", within=2 * SOON)
+    bad = world.status()["run"]["revision"]
+    world.provider.answers["errors"] = 0.0
+    for colour in ("blue", "green"):
+        await change(world, "canary", colour)
+        await world.until(lambda colour=colour: (world.status()["revisions"]["canary"] == bad) is (colour == "green"))
+    await world.pass_(60)
+    assert (world.phase(), world.run_number()) == ("RolledBack", 1)
+    await world.ask("retry")
+    await world.until(lambda: "waiting for stable to run revision" in world.message())
+    assert (world.run_number(), world.status()["run"]["revision"]) == (2, bad)
+
+
 async def test_labels_and_other_objects_start_nothing(world: World) -> None:
     """Nor does an object that nobody names, a new name for the same content, or an apply that changes nothing."""
     await furnish(world)

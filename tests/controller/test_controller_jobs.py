@@ -6,12 +6,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from controller_kit import World, check
+from controller_kit import CONTROLLER, Clients, World, check
 
 from canary.checks.sources.job import Job
 from canary.controller.jobs import Jobs
 from canary.kube import JOBS, PODS, ROLLOUTS, SERVICEACCOUNTS
 from canary.metrics.port import Query
+from canary_sandbox.apiserver.faults import Fault
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -143,6 +144,19 @@ async def test_a_check_that_is_declared_no_more_takes_its_job_along(world: World
     await world.until(lambda: world.weights()[1] == 50, within=30)
 
 
+async def test_a_check_that_went_while_nobody_looked_takes_its_job_along(world: World) -> None:
+    """Its run goes on under another controller, which has never heard of the check."""
+    first = await world.begin(steps=STEPS, checks=[smoke(), check()])
+    await world.deploy(2)
+    await the_job(world)
+    await first.kill()
+    await world.edit(checks=[check()])
+    await world.start_controller()
+    await world.pass_(2)
+    assert await jobs(world) == []
+    await world.until(lambda: world.weights()[1] == 50, within=30)
+
+
 async def test_what_is_no_fault_of_the_canary_is_unknown(world: World) -> None:
     """A pod that was evicted, and a Job that took too long: onError says what that means."""
     await world.begin(steps=STEPS, checks=[smoke(interval="1s")])
@@ -171,6 +185,128 @@ async def test_a_killed_controllers_job_is_run_again(world: World, ends_meanwhil
     assert again["metadata"]["uid"] != job["metadata"]["uid"]
     await end(world, again, 0)
     await world.until(lambda: world.weights()[1] == 50, within=30)
+
+
+def job_of(name: str, owner: Json | None = None, **labels: str) -> Json:
+    """A Job that runs, as somebody writes it; `owner`: the Rollout that is its controller, by what it says."""
+    metadata: Json = {"name": name, "labels": labels}
+    if owner is not None:
+        metadata["ownerReferences"] = [{"apiVersion": "canary.dev/v1alpha1", "controller": True, **owner}]
+    spec = {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "x", "image": "x"}]}}}
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec}
+
+
+async def left_by_a_dead_one(world: World, *, denied: Fault) -> Json:
+    """A run is on record as rolled back, and its controller dies before its Job could be removed."""
+    first = await world.begin(steps=STEPS, checks=[smoke(), check()])
+    world.api.faults.add(denied)
+    await world.deploy(2)
+    job = await the_job(world)
+    await world.ask("abort")
+    await world.until(lambda: world.phase() == "RolledBack", within=5)
+    await world.settle()
+    await first.kill()
+    assert [one["metadata"]["uid"] for one in await jobs(world)] == [job["metadata"]["uid"]]
+    return job
+
+
+def nobody_removes() -> Fault:
+    """Of an API server that is slow, or whose admission is, nobody sees more than that nothing goes."""
+    return Fault("delete", "jobs", status=503, times=None, user=CONTROLLER)
+
+
+@pytest.mark.parametrize("edited", [False, True])
+async def test_what_a_dead_controller_left_running_goes_once_its_run_is_over(world: World, edited: bool) -> None:
+    """By what is on record of the run, declared as it was or not; and nothing goes that says it is another's, or of a later run."""
+    denied = nobody_removes()
+    job = await left_by_a_dead_one(world, denied=denied)
+    labels, (owner,) = job["metadata"]["labels"], job["metadata"]["ownerReferences"]
+    assert labels["canary.dev/run"] == "1"
+    ours = {key: owner[key] for key in ("kind", "name", "uid")}
+    another = await world.declare("another")
+    for other in (
+        job_of("nobodys", **labels),
+        job_of("another-ones", {**ours, "name": "another", "uid": another["metadata"]["uid"]}, **labels),
+        job_of("unlabelled", ours),
+        job_of("of-the-next-run", ours, **{**labels, "canary.dev/run": "2"}),
+        job_of("of-no-run", ours, **{**labels, "canary.dev/run": "first"}),
+    ):
+        await world.alice.create(JOBS, other, world.namespace)
+    if edited:
+        await world.edit(checks=[check()])
+    world.api.faults.remove(denied)
+    await world.start_controller()
+    await world.pass_(5)
+    left = {one["metadata"]["name"] for one in await jobs(world)}
+    assert left == {"nobodys", "another-ones", "unlabelled", "of-the-next-run", "of-no-run"}
+
+
+async def test_a_successor_tries_again_while_nothing_can_be_removed(world: World) -> None:
+    """And is told once: what is gone is not looked for again."""
+    denied = nobody_removes()
+    await left_by_a_dead_one(world, denied=denied)
+    await world.start_controller()
+    await world.pass_(10)
+    assert len(await jobs(world)) == 1
+    world.api.faults.remove(denied)
+    await world.pass_(60)
+    assert await jobs(world) == []
+    world.api.audit.clear()
+    await world.edit(steps=[{"weight": 20, "hold": "5s"}])
+    await world.pass_(60)
+    assert [entry for entry in world.audited() if entry.resource == "jobs"] == []
+
+
+@pytest.mark.parametrize(("checks", "later"), [([smoke()], 7 * 3600), ([check()], 0)])
+async def test_nobody_looks_for_jobs_that_cannot_be_there(world: World, checks: list[Json], later: int) -> None:
+    """Of a run without any, or so long ago that they have ended and are gone by themselves: at rest nothing is asked."""
+    first = await world.begin(steps=STEPS, checks=checks)
+    await world.deploy(2)
+    await world.until(lambda: world.weights()[1] == 10, within=10)
+    await world.ask("abort")
+    await world.until(lambda: world.phase() == "RolledBack", within=5)
+    await world.settle()
+    await first.kill()
+    world.clock.advance(later)
+    world.api.audit.clear()
+    await world.start_controller()
+    await world.pass_(60)
+    assert [entry for entry in world.audited() if entry.resource == "jobs"] == []
+
+
+@pytest.mark.parametrize("where", ["before", "after"])
+async def test_no_job_outlives_its_run_wherever_a_controller_dies(clients: Clients, where: str) -> None:
+    """Killed at each write from the abort on, before it leaves or when it has taken effect; its successor removes what is left."""
+    index = 0
+    while await aborted(clients, index, where):
+        index += 1
+    assert index >= 3, "a rollback, its end on record, and a Job to be removed"
+
+
+async def aborted(clients: Clients, index: int, where: str) -> bool:
+    """A run with a Job is aborted, and its controller dies at the write of that number. False: there are not so many."""
+    begun: list[int] = []
+
+    def dies(number: int, _request: Any) -> str:
+        return where if begun and number - begun[0] == index else ""
+
+    async with World(clients) as world:
+        first = await world.begin(steps=STEPS, checks=[smoke()], cut=dies)
+        await world.deploy(2)
+        await the_job(world)
+        await world.settle()
+        begun.append(len(first.line.sent))
+        await world.ask("abort")
+        await world.until(lambda: first.dead or world.phase() == "RolledBack", within=60)
+        await world.settle()
+        dead = first.dead
+        if dead:
+            await first.kill()
+            await world.start_controller()
+            await world.until(lambda: world.phase() == "RolledBack", within=120)
+        await world.pass_(5)
+        assert await jobs(world) == [], f"killed {where} write {index}"
+        return dead
 
 
 async def test_a_job_of_somebody_else_is_not_believed(world: World) -> None:

@@ -13,16 +13,23 @@ import pytest
 from controller_kit import START, backend, rollout_document
 from scripted_kube import ScriptedKube
 
+from canary.act.events import EventRecorder
 from canary.controller.clock import ManualClock
 from canary.controller.lookout import Lookout
+from canary.controller.manager import Manager
+from canary.controller.reconciler import Deps
 from canary.controller.route_informers import POLL, RouteInformers
 from canary.controller.sight import Sight
 from canary.errors import ConfigError, Forbidden, Unavailable
 from canary.kube import CRDS, HTTPROUTES, TCPROUTES, Resource
-from canary.model.rollout import RouteKind
-from canary.observe.objects import uid_of
+from canary.metrics.scripted import Scripted
+from canary.model.rollout import RolloutSpec, RouteKind
+from canary.model.status import RolloutStatus
+from canary.observe.checks import resolve_checks
+from canary.observe.facts import Received, gather
 from canary.observe.store import Key, Store
 from canary.routes.key import RouteKey
+from canary.telemetry import Telemetry
 
 Json = dict[str, Any]
 TEAM = "team"
@@ -57,18 +64,17 @@ class Place:
         manager: Any = SimpleNamespace(
             deps=SimpleNamespace(store=self.store, clock=self.clock), route=self.route, wake=self.woken.update
         )
+        parts: Any = (self.kube, self.store, EventRecorder(self.kube), Scripted({}), Telemetry(), self.clock)
+        self.manager = Manager(Deps(*parts), held=True)
         self.informers = RouteInformers(self.kube, manager, (), self.lookout, self.clock, self.on_synced)
         self.store.put_rollout(rollout_document() | {"metadata": {"name": "shop", "namespace": TEAM}})
         named = rollout_document("mqtt", routes=[{"kind": "TCPRoute", "name": "mqtt"}])
         self.store.put_rollout(named | {"metadata": {"name": "mqtt", "namespace": TEAM}})
 
     def route(self, kind: str, document: Json) -> None:
-        key = RouteKey.read(document)
         if kind == "DELETED":
-            self.deleted.append(key.label)
-            self.store.drop_route(key, uid_of(document))
-        else:
-            self.store.put_route(document)
+            self.deleted.append(RouteKey.read(document).label)
+        self.manager.route(kind, document)
 
     def on_synced(self) -> None:
         if not self.informers.waiting_for:
@@ -94,9 +100,9 @@ class Place:
 
 
 @asynccontextmanager
-async def following(*served: Resource, **script: Any) -> AsyncIterator[Place]:
+async def following(*served: Resource, place: Place | None = None, **script: Any) -> AsyncIterator[Place]:
     """Informers under way, everything that is served listed. `script`: for the opening of watches, by plural."""
-    place = Place(ScriptedKube(served=list(served)))
+    place = place or Place(ScriptedKube(served=list(served)))
     for plural, error in script.items():
         place.kube.script("list_and_watch", plural, error=error, times=None)
     if TCPROUTES in served or OLD in served:
@@ -119,6 +125,66 @@ async def following(*served: Resource, **script: Any) -> AsyncIterator[Place]:
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+SENSELESS: dict[str, Json] = {
+    "parents that are none": {"spec": {"parentRefs": ["gw"]}},
+    "a spec that is text": {"spec": "none"},
+    "annotations that are a list": {"metadata": {"annotations": ["a"]}},
+    "managers that are numbers": {"metadata": {"managedFields": [7]}},
+    "rules that are text": {"spec": {"rules": ["none"]}},
+}
+
+
+def senseless(what: str) -> Json:
+    document, more = tcp_route(), SENSELESS[what]
+    metadata = {**document["metadata"], **more.get("metadata", {})}
+    return {**document, **more, "metadata": {**metadata, "name": "other", "uid": "u"}}
+
+
+def problems(place: Place, route: str) -> list[str]:
+    """What a Rollout that names a route is told of it."""
+    store, key = place.store, (TEAM, route)
+    named = rollout_document(
+        route, routes=[{"kind": "TCPRoute", "name": route}], workloads=None, trigger="Manual", checks=[]
+    )
+    store.put_rollout(named | {"metadata": {"name": route, "namespace": TEAM, "uid": route, "resourceVersion": "9"}})
+    rollout = store.rollout(key)
+    assert rollout is not None
+    assert isinstance(rollout.spec, RolloutSpec)
+    checks = resolve_checks(store, TEAM, route, rollout.spec)
+    facts = gather(store, rollout, rollout.spec, RolloutStatus(), checks, Received(), place.clock.now())
+    return [problem.message for problem in facts.problems]
+
+
+@pytest.mark.parametrize("listed", [True, False], ids=["when it is listed", "when it is written"])
+@pytest.mark.parametrize("what", SENSELESS)
+async def test_one_route_that_makes_no_sense_blinds_nobody(what: str, listed: bool) -> None:
+    """It is the trouble of the Rollouts that name it; all others of its kind are seen as before, and it is when it is mended."""
+    place = Place(ScriptedKube(served=[HTTPROUTES, TCPROUTES]))
+    if listed:
+        place.kube.put(TCPROUTES, senseless(what))
+    async with following(HTTPROUTES, TCPROUTES, place=place):
+        if not listed:
+            place.kube.put(TCPROUTES, senseless(what))
+            await place.rest()
+        (words,) = problems(place, "other")
+        assert words == "TCPRoute other is such that the controller cannot read it; its log says why"
+        changed = tcp_route()
+        changed["spec"]["rules"][0]["backendRefs"].reverse()
+        place.kube.put(TCPROUTES, changed)
+        await place.rest()
+        assert place.store.routes[TCP].document["spec"] == changed["spec"], "the watch goes on"
+        assert problems(place, "mqtt") == []
+        mended = tcp_route() | {"metadata": {"name": "other", "namespace": TEAM, "uid": "u"}}
+        place.kube.put(TCPROUTES, mended)
+        await place.rest()
+        assert problems(place, "other") == []
+        place.kube.put(TCPROUTES, senseless(what))
+        await place.rest()
+        await place.kube.delete(TCPROUTES, "other", TEAM)
+        await place.rest()
+        assert "there is no TCPRoute other" in problems(place, "other")[0]
 
 
 async def test_what_is_missing_for_a_moment_is_not_gone() -> None:

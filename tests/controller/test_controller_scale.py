@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -177,3 +178,108 @@ async def test_a_deletion_in_the_middle_of_a_run_leaves_no_replicas(world: World
     await world.until(lambda: world.weights() == (1, 0), within=5)
     await world.until(lambda: world.find(ROLLOUTS, "shop") is None, within=60)
     assert (replicas(world), ours(world)) == (0, [])
+
+
+def patches(world: World, resource: str, subresource: str = "") -> int:
+    """How many patches were sent so far."""
+    return sum(entry.resource == resource and entry.subresource == subresource for entry in world.writes())
+
+
+@pytest.mark.parametrize("how", ["changed", "refused"])
+async def test_a_policy_that_holds_the_replicas_is_named_and_not_besieged(world: World, how: str) -> None:
+    """Ever more rarely it is tried again; nobody says that the canary has, or is about to have, what it has not."""
+
+    def one(body: bytes) -> bytes:
+        ops = json.loads(body)
+        return json.dumps([op | {"value": 1} if op["path"] == "/spec/replicas" else op for op in ops]).encode()
+
+    where: Any = {"verb": "patch", "resource": "deployments", "subresource": "scale", "times": None}
+    policy = Fault(**where, rewrite=one) if how == "changed" else Fault(**where, status=403)
+    await begin(world, canary=1)
+    world.api.faults.add(policy)
+    await release(world)
+    await world.until(lambda: "cannot be scaled" in world.message())
+    before = patches(world, "deployments", "scale")
+    await world.pass_(300)
+    assert (world.weights()[1], replicas(world)) == (10, 1)
+    assert 2 <= patches(world, "deployments", "scale") - before <= 20, (
+        "at the pace of a write that somebody may mend: once a minute"
+    )
+    if how == "changed":
+        assert "keeps 1 replicas" in world.message()
+    await world.until(lambda: world.phase() == "RolledBack")
+    before = patches(world, "deployments", "scale")
+    await world.pass_(600)
+    assert patches(world, "deployments", "scale") - before <= 4
+    world.api.faults.remove(policy)
+    await world.until(lambda: replicas(world) == 0)
+    await world.pass_(5)
+    assert (ours(world), list(clean(world))) == ([], [])
+
+
+async def test_a_policy_that_sets_the_weights_is_nobody_elses_hand(world: World) -> None:
+    """What the API server makes of our own write, no person has raised: the run says so, at a pace, and fails of it."""
+
+    def half(body: bytes) -> bytes:
+        ops = json.loads(body)
+        return json.dumps([op | {"value": 50} if op["path"].endswith("/weight") else op for op in ops]).encode()
+
+    await world.begin(steps=STEPS, onFailure="Pause")
+    policy = world.api.faults.add(Fault(verb="patch", resource="httproutes", times=None, rewrite=half, user=CONTROLLER))
+    await release(world)
+    await world.until(lambda: "admission webhook or policy changes our write" in world.message())
+    before = patches(world, "httproutes")
+    await world.pass_(50)
+    assert patches(world, "httproutes") - before <= 15
+    await world.until(lambda: world.phase() == "Paused")
+    assert world.status()["paused"]["reason"] == "NotAccepted"
+    assert "RaisedByOther" not in await world.reasons()
+    world.api.faults.remove(policy)
+    await world.until(lambda: world.weights()[1] == 10, within=60)
+
+
+async def test_of_a_share_that_a_policy_holds_nobody_says_that_it_was_put_back(world: World) -> None:
+    """A person has raised it, and our write is refused: both are said, and the run goes no further."""
+    await world.begin(steps=[{"weight": 10, "hold": "1h"}, {"weight": 100, "hold": "1s"}], acceptTimeout="10m")
+    await release(world)
+    await world.until(lambda: world.weights()[1] == 10)
+    await world.settle()
+    refusing = Fault(verb="patch", resource="httproutes", status=403, times=None, user=CONTROLLER)
+    world.api.faults.add(refusing)
+    await world.set_weights(world.alice, 50, 50)
+    await world.pass_(60)
+    told = [event for event in await world.events() if event["reason"] in {"RaisedByOther", "WriteFailed"}]
+    assert [event["reason"] for event in told][:2] in (
+        ["RaisedByOther", "WriteFailed"],
+        ["WriteFailed", "RaisedByOther"],
+    )
+    (raised,) = [event["message"] for event in told if event["reason"] == "RaisedByOther"]
+    assert raised.startswith("alice changed the canary's share")
+    assert raised.endswith("; putting it back to 10 %")
+    before = patches(world, "httproutes")
+    await world.pass_(120)
+    assert 1 <= patches(world, "httproutes") - before <= 30
+    world.api.faults.remove(refusing)
+    await world.until(lambda: world.weights()[1] == 10, within=15)
+
+
+@pytest.mark.parametrize("scaled", [True, False], ids=["with scale", "without"])
+@pytest.mark.parametrize("how", ["applied", "scaled"])
+async def test_who_takes_the_canary_to_zero_in_a_run_is_named(world: World, scaled: bool, how: str) -> None:
+    """Argo CD puts its own 0 back, or somebody scales: its weight goes at once, and whoever reads it knows who it was, and when."""
+    await world.begin(scale={"canary": "MatchShare"} if scaled else None, steps=[{"weight": 50, "hold": "1h"}])
+    await release(world)
+    await world.until(lambda: world.weights()[1] == 50)
+    argo = await world.person("argocd-controller")
+    body, where = {"spec": {"replicas": 0}}, "scale" if how == "scaled" else None
+    await argo.merge_patch(DEPLOYMENTS, "canary", world.namespace, body, subresource=where)
+    await world.until(lambda: world.weights()[1] == 0, within=5)
+    entries = deployment(world)["metadata"]["managedFields"]
+    (at,) = [entry["time"] for entry in entries if entry["manager"] == "argocd-controller"]
+    named = f"argocd-controller set its replicas to 0 at {at[11:19]} UTC on {at[:10]}"
+    (told,) = [event["message"] for event in await world.events() if event["reason"] == "CanaryUnavailable"]
+    assert named in told
+    await world.until(lambda: "has no ready replica" in world.message(), within=5)
+    assert named in world.message()
+    await world.until(lambda: world.phase() == "RolledBack")
+    assert named in world.message()

@@ -88,3 +88,62 @@ async def test_a_verdict_is_carried_out_on_every_route(world: World) -> None:
     await world.until(lambda: world.weights("api") == (1, 0), within=30)
     await world.until(lambda: world.phase() == "Invalid", within=60)
     assert world.status()["run"]["outcome"] == "RolledBack"
+
+
+VERBS = {
+    "abort": "no run is active",
+    "pause": "no run is active",
+    "resume": "no run is paused",
+    "promote": "no run is active",
+    "promote-full": "no run is active",
+    "start": "the Rollout is invalid: spec.steps[1].gate.window",
+    "retry": "the Rollout is invalid: spec.steps[1].gate.window",
+    "dance": "there is no verb 'dance'; there are: start, ",
+}
+
+
+@pytest.mark.parametrize("knew", [True, False], ids=["knew it before", "never knew it"])
+async def test_whoever_asks_at_rest_is_answered(world: World, knew: bool) -> None:
+    """Once each, with an Event and in the status, and the request goes; by a plain word, and by one with an id."""
+    if knew:
+        await world.begin(steps=STEPS)
+        await world.edit(steps=UNREADABLE)
+    else:
+        await world.furnish()
+        await world.declare(steps=UNREADABLE)
+        await world.start_controller()
+    await world.until(lambda: world.phase() == "Invalid")
+    for verb, words in VERBS.items():
+        for request in (verb, {"id": f"{verb}-1", "verb": verb, "by": "alice"}):
+            before = world.request().get("id")
+            await world.ask(request)
+            await world.until(
+                lambda before=before: world.request().get("id") != before and world.pending_request() is None, within=30
+            )
+            last = world.request()
+            assert (last["verb"], last["outcome"], words in last["message"]) == (verb, "Refused", True), last
+    told = [event["message"] for event in await world.events() if event["reason"] == "RequestRefused"]
+    assert len(told) == 2 * len(VERBS)
+    assert "abort by alice: refused: no run is active" in told
+    await world.pass_(60)
+    assert (world.phase(), world.untouched(), world.run_number()) == ("Invalid", True, 0)
+    assert "Berln" in world.message()
+
+
+async def test_a_request_is_answered_once_whatever_fails(world: World) -> None:
+    """The controller dies between the answer and the taking away; its successor takes it away, and does not answer anew."""
+
+    def cut(_index: int, request: Any) -> str:
+        return "after" if request.resource == "rollouts/status" and "lastRequest" in str(request.body) else ""
+
+    await world.furnish()
+    await world.declare(steps=UNREADABLE)
+    first = await world.start_controller(cut=cut)
+    await world.until(lambda: world.phase() == "Invalid")
+    await world.ask({"id": "one", "verb": "abort", "by": "alice"})
+    await world.until(lambda: world.request().get("id") == "one")
+    assert first.dead
+    assert world.pending_request() is not None
+    await world.start_controller()
+    await world.until(lambda: world.pending_request() is None, within=30)
+    assert (await world.reasons()).count("RequestRefused") <= 1

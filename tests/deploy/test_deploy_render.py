@@ -384,6 +384,16 @@ def test_what_the_chart_sets_is_not_set_twice(files: tuple[str, ...]) -> None:
     assert told == variables | options
 
 
+def test_no_name_of_what_the_chart_sets_is_left_to_a_secret() -> None:
+    """`env` wins over `envFrom`, so what the chart sets is set there by each of its names: nobody sees into what extraEnvFrom names."""
+    (container,) = named(templated(*EXTRA), "Deployment")["spec"]["template"]["spec"]["containers"]
+    assert container["envFrom"]
+    there = {one["name"] for one in container["env"]}
+    for parameter in controller_options():
+        names = {parameter.envvar} if isinstance(parameter.envvar, str) else set(parameter.envvar or ())
+        assert not names & there or names <= there, f"{names - there} would be read from a Secret"
+
+
 def controller_options() -> list[Any]:
     """Of `canary controller run`."""
     program: Any = typer.main.get_command(build())
@@ -483,7 +493,8 @@ def test_what_a_platform_adds_arrives_besides_what_the_chart_has() -> None:
     before, after = (named(documents, "Deployment")["spec"]["template"]["spec"] for documents in (plain, added))
     (was,), (now,) = before["containers"], after["containers"]
     token = {"name": "CANARY_PROMETHEUS_BEARER_TOKEN_FILE", "value": "/var/run/tokens/prometheus"}
-    assert now["env"] == [*was["env"], {"name": "TZ", "value": "Europe/Berlin"}, token]
+    old = {"name": "CANARY_PROMETHEUS_HOSTS"}  # which no Secret may set
+    assert now["env"] == [*was["env"], old, {"name": "TZ", "value": "Europe/Berlin"}, token]
     assert now["envFrom"] == [{"secretRef": {"name": "ours"}}]
     assert was["args"] == ["controller", "run"]
     assert now["args"] == [*was["args"], "--gateway-features", "/etc/features.yaml"]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import copy
+import json
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from fractions import Fraction
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +23,22 @@ from lupa.lua51 import LuaRuntime
 import canary_sandbox
 from canary.decide import reasons
 from canary.decide.facts import Facts, Problem, RouteView, RuleView
-from canary.decide.scope import Decision
+from canary.decide.pausing import BY_HAND, BY_POLICY
+from canary.decide.requests import serve
+from canary.decide.scope import Decision, Scope
 from canary.model.requests import REQUEST_ANNOTATION, parse_request
-from canary.model.rollout import RouteKind, RouteRef
-from canary.model.status import Outcome, PauseStatus, Phase, RolloutStatus, RunStatus, StepStatus
+from canary.model.rollout import RolloutSpec, RouteKind, RouteRef
+from canary.model.status import (
+    Outcome,
+    PauseStatus,
+    Phase,
+    RequestOutcome,
+    RolloutStatus,
+    RunStatus,
+    StepStatus,
+)
 from canary.model.steps import Step
+from canary.preflight.findings import Finding, Reason, Who
 from canary.routes.acceptance import Acceptance
 from canary.routes.added_refusals import Refused
 from canary.routes.filters import Copied
@@ -195,7 +209,8 @@ HEALTH = [
     ("lowered by hand", rollout(Phase.PAUSED, pause=reasons.LOWERED_BY_HAND), "Degraded", "failed"),
     ("contested", rollout(Phase.PAUSED, pause=reasons.CONTESTED), "Degraded", "failed"),
     ("failed", rollout(Phase.ROLLED_BACK, reason=reasons.CHECK_FAILED), "Degraded", "failed"),
-    ("aborted", rollout(Phase.ROLLED_BACK, reason=reasons.ABORTED), "Suspended", ""),
+    ("aborted", rollout(Phase.ROLLED_BACK, reason=reasons.ABORTED), "Suspended", "failed"),
+    ("put back to what stable runs", rollout(Phase.ROLLED_BACK, reason=reasons.SUPERSEDED), "Healthy", "current"),
     ("a wrong spec", rollout(Phase.INVALID, facts=WRONG), "Degraded", "failed"),
     ("no run could begin", rollout(Phase.IDLE, facts=NO_WEIGHTS_IN_GIT), "Degraded", ""),
 ]
@@ -213,10 +228,22 @@ def lua(script: str, document: Json) -> Any:
     return runtime.execute(script)
 
 
+def in_argo(document: Json) -> str:
+    return str(lua(ARGO["data"]["resource.customizations.health.canary.dev_Rollout"], document).status)
+
+
+def in_flux(document: Json) -> str:
+    """The first of its expressions that is true, in the order in which it asks; empty: it goes on waiting."""
+    (health,) = FLUX_HEALTH["spec"]["healthCheckExprs"]
+    asked = ("inProgress", "failed", "current")
+    return next((word for word in asked if cel.evaluate(health[word], {"status": document["status"]})), "")
+
+
 @BY_NAME
 def test_health_in_argo_cd(document: Json, argo: str, flux: str) -> None:
     """By the conditions, with our sentence."""
     del flux
+    assert in_argo(document) == argo
     found = lua(ARGO["data"]["resource.customizations.health.canary.dev_Rollout"], document)
     assert (found.status, found.message) == (argo, "where it stands")
     assert f" {argo} |" in PAGE
@@ -242,8 +269,69 @@ def test_health_in_flux(document: Json, argo: str, flux: str) -> None:
     del argo
     (health,) = FLUX_HEALTH["spec"]["healthCheckExprs"]
     assert (health["apiVersion"], health["kind"]) == (document["apiVersion"], document["kind"])
-    asked = ("inProgress", "failed", "current")
-    assert next((word for word in asked if cel.evaluate(health[word], {"status": document["status"]})), "") == flux
+    assert in_flux(document) == flux
+
+
+EVERY = tuple(
+    sorted(
+        {value for name, value in vars(reasons).items() if name.isupper() and isinstance(value, str)}
+        | {reason.value for reason in Reason}
+    )
+)
+"""Every reason there is, of a run and of what a preflight finds."""
+STUCK = {
+    *("Contested", "LoweredByHand", "StableChanged"),
+    *("CheckFailed", "HoldLimitExceeded", "NotAccepted", "CanaryTooSmall", "GateTimedOut"),
+}
+"""Pauses that nobody asked for. Of others somebody knows."""
+
+
+def expected(phase: Phase, reason: str) -> tuple[str, str]:
+    """What the page says of a Rollout whose spec can work: in Argo CD, and in Flux."""
+    match phase:
+        case Phase.IDLE | Phase.SUCCEEDED:
+            return "Healthy", "current"
+        case Phase.PROGRESSING | Phase.PROMOTING | Phase.ROLLING_BACK:
+            return "Progressing", "inProgress"
+        case Phase.PAUSED:
+            return ("Degraded", "failed") if reason in STUCK else ("Suspended", "inProgress")
+        case Phase.ROLLED_BACK if reason == "Superseded":
+            return "Healthy", "current"
+        case Phase.ROLLED_BACK:
+            return "Suspended" if reason == "Aborted" else "Degraded", "failed"
+        case Phase.INVALID:
+            return "Degraded", "failed"
+
+
+@pytest.mark.parametrize("phase", Phase)
+def test_health_in_every_phase_whatever_the_reason(phase: Phase) -> None:
+    """Each reason that a run can have or end with, and each for which a preflight says that none could begin: by Lua and by CEL."""
+    wrong = phase is Phase.INVALID
+    for reason in EVERY:
+        document = rollout(
+            phase, reason=reason, pause=reason if phase is Phase.PAUSED else "", facts=WRONG if wrong else FACTS
+        )
+        assert (in_argo(document), in_flux(document)) == expected(phase, reason), reason
+    resting = phase in {Phase.IDLE, Phase.SUCCEEDED}
+    for against in Reason if resting else ():
+        finding = Finding(against, Who.PLATFORM, "something is missing", "make it", "spec.routes[0]")
+        found = rollout(phase, reason=reasons.SETTLED, facts=replace(FACTS, findings=(finding,)))
+        assert (in_argo(found), in_flux(found)) == ("Degraded", ""), against
+
+
+@pytest.mark.parametrize("phase", Phase)
+def test_a_spec_that_cannot_work_is_degraded_in_every_phase(phase: Phase) -> None:
+    """Also in the middle of a run, which goes on by what it was."""
+    document = rollout(phase, reason=reasons.INVALID, pause=reasons.AWAITING_APPROVAL, facts=WRONG)
+    assert (in_argo(document), in_flux(document)) == ("Degraded", "failed")
+
+
+def test_flux_waits_for_a_status() -> None:
+    """Without conditions none of its expressions is true, or can be evaluated, which to Flux is the same: it asks again."""
+    assert in_flux({"status": {"phase": "Progressing", "conditions": []}}) == ""
+    for status in ({}, {"phase": "Progressing"}):
+        with pytest.raises(KeyError, match="conditions"):
+            in_flux({"status": status})
 
 
 # -- actions ----------------------------------------------------------------------------------------------------------
@@ -273,8 +361,10 @@ def test_an_action_sets_the_request(annotations: Json | None) -> None:
     [
         ({"metadata": {}}, set()),
         (rollout(Phase.IDLE), set()),
-        (rollout(Phase.PROGRESSING), {"promote", "abort"}),
-        (rollout(Phase.PAUSED, pause=reasons.LOWERED_BY_HAND), {"promote", "abort", "resume"}),
+        (rollout(Phase.PROGRESSING), {"abort"}),
+        (rollout(Phase.PAUSED, pause=reasons.LOWERED_BY_HAND), {"abort", "resume"}),
+        (rollout(Phase.PAUSED, pause=reasons.AWAITING_APPROVAL), {"promote", "abort"}),
+        (rollout(Phase.PAUSED, pause=reasons.PAUSED_BY_SPEC), {"abort"}),
         (rollout(Phase.ROLLING_BACK), set()),
         (rollout(Phase.ROLLED_BACK), {"retry"}),
     ],
@@ -284,6 +374,52 @@ def test_actions_that_are_offered(document: Json, open_: set[str]) -> None:
     found = lua(actions()["discovery.lua"], document)
     assert set(found) == {action["name"] for action in actions()["definitions"]}
     assert {name for name in found if not found[name].disabled} == open_
+
+
+def stands(phase: Phase, pause: str, outcome: Outcome | None, spec: Json) -> tuple[Json, Scope]:
+    """A Rollout where it stands: as Argo CD sees it, and as the controller does."""
+    document = rollout(phase, pause=pause)
+    document["spec"] = {
+        "routes": [{"name": "pay"}],
+        "stable": {"service": "pay-stable", "port": 8080},
+        "canary": {"service": "pay-canary", "port": 8080},
+        "paused": pause == reasons.PAUSED_BY_SPEC,
+        **spec,
+    }
+    if outcome is not None:
+        document["status"]["run"]["outcome"] = outcome.value
+    read = RolloutSpec.model_validate(document["spec"])
+    return document, Scope(read, RolloutStatus.load(document["status"]), FACTS)
+
+
+WORKLOADS = {"stable": {"name": "pay-stable"}, "canary": {"name": "pay-canary"}}
+SPECS: list[Json] = [
+    {"steps": [{"weight": 10, "approval": {}}, {"weight": 50}]},
+    {"steps": [{"weight": 10}, {"weight": 50, "approval": {}}], "workloads": WORKLOADS, "promotion": "Copy"},
+    {"steps": [{"weight": 10, "approval": {}}], "workloads": WORKLOADS, "promotion": "Await"},
+]
+
+
+@pytest.mark.parametrize("spec", SPECS)
+@pytest.mark.parametrize("phase", Phase)
+def test_an_action_that_is_offered_is_done_and_one_that_is_not_would_be_refused(phase: Phase, spec: Json) -> None:
+    """In every phase, for every reason to be paused, and while traffic only returns: by the code that serves requests."""
+    pauses = sorted(BY_POLICY | BY_HAND | STUCK | {reasons.PAUSED_BY_SPEC})
+    pauses += [reasons.AWAITING_APPROVAL] if "approval" in spec["steps"][0] else []
+    outcomes = [Outcome.SUCCEEDED, None] if phase is Phase.PROMOTING else [None]
+    ended = {Phase.ROLLED_BACK: Outcome.ROLLED_BACK, Phase.SUCCEEDED: Outcome.SUCCEEDED}
+    for pause, outcome in product(pauses if phase is Phase.PAUSED else [""], outcomes):
+        document, scope = stands(phase, pause, outcome or ended.get(phase), spec)
+        found = lua(actions()["discovery.lua"], document)
+        for action in actions()["definitions"]:
+            verb = action["name"]
+            request = parse_request(json.dumps({"id": "1", "verb": verb, "by": "argo"}))
+            assert request is not None
+            following = serve(scope, request)
+            status = following.status if isinstance(following, Decision) else following.scope.status
+            assert status.last_request is not None
+            done = status.last_request.outcome is RequestOutcome.DONE
+            assert found[verb].disabled is not done, (verb, pause, outcome, status.last_request.message)
 
 
 # -- Flux -------------------------------------------------------------------------------------------------------------

@@ -165,9 +165,9 @@ class Promises:
         return given
 
     def _nothing_untold(self, facts: Facts, decision: Decision) -> None:
-        """An undecided run gives nothing more, of users, copies or opted-in requests, to what nobody can tell what it is."""
-        run, canary = decision.status.run, facts.canary
-        if run is None or run.outcome is not None or not (facts.unseen_canary or (canary and canary.unknown)):
+        """Nothing is given more, of users, copies or opted-in requests, while nobody can tell what it is."""
+        canary = facts.canary
+        if not (facts.unseen_canary or (canary and canary.unknown)):
             return
         seen = {route.key: route for route in facts.routes}
         for action in decision.actions:

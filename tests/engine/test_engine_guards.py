@@ -110,6 +110,7 @@ def test_the_order_is_the_policy() -> None:
         "mirror_mismatch",
         "match_overtaken",
         "back_to_stable",
+        "back_to_failed",
         "route_missing",
         "check_failed",
         "hold_limit_exceeded",

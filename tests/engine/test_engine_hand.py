@@ -141,7 +141,9 @@ def test_raised_is_put_back_in_the_same_tick_and_told() -> None:
     assert world.share() == 10
     (tell,) = [tell for tell in world.told if tell.reason == reasons.RAISED_BY_OTHER]
     assert tell.type == "Warning"
-    assert tell.message == "argocd changed the canary's share on HTTPRoute shop from 10 % to 80 %; put back to 10 %"
+    assert (
+        tell.message == "argocd changed the canary's share on HTTPRoute shop from 10 % to 80 %; putting it back to 10 %"
+    )
 
 
 def test_three_fights_in_ten_minutes_are_contested() -> None:

@@ -184,7 +184,7 @@ def test_a_hand_that_raises_one_rule_is_put_back_to_that_rules_share() -> None:
     cluster.weigh(10, 90, rule_=1)
     cluster.run()
     assert shares(cluster) == {"beta": 100, "rest": 0, "more": 0}
-    assert "put back to 0 % (rule beta 100 %)" in next(
+    assert "putting it back to 0 % (rule beta 100 %)" in next(
         told.message for told in cluster.told if told.reason == "RaisedByOther"
     )
 

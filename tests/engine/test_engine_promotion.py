@@ -215,3 +215,99 @@ def test_a_check_that_fails_during_the_promotion_rolls_back() -> None:
     world.run()
     assert world.status.run is not None
     assert world.status.run.reason == reasons.CHECK_FAILED
+
+
+# -- a stable workload that cannot be seen, or is not there, while a copy is on record on it -----------------------------
+
+
+def lost_while_unseen(how: str) -> World:
+    """A run that has copied b to stable and is aborted while nobody can see stable; the canary has another revision by then."""
+    world = promoting("Copy", steps=[{"weight": 100, "hold": "10s"}])
+    world.wait(11)
+    assert (world.stable.revision, world.stable.kept) == ("b", "a")
+    world.stable.unseen, world.stable.there = how == "unseen", how == "unseen"
+    world.ask("abort", id_="away")
+    world.run()
+    assert (world.share(), world.status.run.outcome if world.status.run else None) == (0, Outcome.ROLLED_BACK)
+    world.wait(600)
+    assert (world.stable.revision, world.stable.kept) == ("b", "a"), "nobody has touched what nobody sees"
+    return world
+
+
+@pytest.mark.parametrize("asked", ["by the revision", "start", "retry"])
+@pytest.mark.parametrize("how", ["unseen", "404"])
+@pytest.mark.parametrize("fault", [None, *Fault])
+def test_what_a_lost_run_has_copied_is_put_back_before_another_begins(
+    how: str, fault: Fault | None, asked: str
+) -> None:
+    """Its record is neither forgotten nor taken for what stable runs: the next run begins with stable as it was."""
+    world = lost_while_unseen(how)
+    if asked != "by the revision":
+        world.declare(trigger="Manual")
+        world.run()
+    world.revise("c")
+    world.run()
+    world.stable.unseen, world.stable.there = False, True
+    if fault is not None:
+        world.faults["workload"] = fault
+    if asked != "by the revision":
+        world.ask(asked, id_="once")
+    world.run()
+    assert (world.stable.revision, world.stable.kept) == ("a", None)
+    if asked != "by the revision" and world.status.last_request is not None and world.status.last_request.refused:
+        assert "is being put back" in world.status.last_request.message
+        world.ask(asked, id_="again")
+    world.stable.rolled_out = True
+    world.run()
+    assert world.stable.revision == "a"
+    run = world.status.run
+    assert run is not None
+    assert (run.number, run.revision, run.replaces) == (2, "c", "a")
+    for _ in range(3):
+        world.pass_step()
+        world.stable.rolled_out = True
+    world.run()
+    assert (world.phase, world.stable.revision) == (Phase.SUCCEEDED, "c")
+
+
+def test_a_run_that_begins_while_stable_is_unseen_replaces_what_is_there_when_it_is_seen() -> None:
+    """And nothing that somebody puts there later."""
+    world = begun(spec=spec_of(promotion="Copy", steps=[{"weight": 50, "hold": "10s"}], checks=None))
+    world.stable.unseen = True
+    world.revise("c")
+    world.run()
+    assert world.status.run is not None
+    assert (world.status.run.number, world.status.run.replaces, world.share()) == (2, "", 0)
+    world.stable.unseen, world.stable.revision = False, "d"
+    world.run()
+    assert (world.status.run.replaces, world.share()) == ("d", 50)
+    world.stable.revision, world.stable.writer = "hotfix", "bob"
+    world.wait(12)
+    assert (world.phase, world.stable.revision) == (Phase.PAUSED, "hotfix")
+    assert "bob changed stable during the run" in world.status.message
+
+
+def test_to_resume_replaces_nothing_that_nobody_sees() -> None:
+    """Whoever resumes has seen the hotfix that was there then, if they have, and not what comes while it is out of sight."""
+    world = begun(spec=spec_of(promotion="Copy", steps=[{"weight": 50, "hold": "10s"}], checks=None))
+    world.stable.revision = "hotfix"
+    world.wait(12)
+    assert world.phase is Phase.PAUSED
+    world.stable.unseen = True
+    world.ask("resume", id_="blind")
+    world.run()
+    world.stable.revision, world.stable.unseen = "another", False
+    world.wait(12)
+    assert (world.phase, world.stable.revision) == (Phase.PAUSED, "another")
+
+
+def test_a_deletion_that_cannot_put_a_copy_back_says_so() -> None:
+    """It waits for nobody who cannot be seen; what is left there, and where, is said."""
+    world = promoting("Copy")
+    world.stable.unseen = True
+    world.delete()
+    world.run()
+    assert (world.gone, world.share(), world.stable.kept) == (True, 0, "a")
+    (told,) = {tell.message for tell in world.told if tell.reason == reasons.LEFTOVER}
+    assert "stable cannot be seen" in told
+    assert "copy.canary.dev/shop" in told

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from world import Gateways, World, begun, spec_of
 
 from canary.decide import reasons
+from canary.decide.actions import ClearRequest, EmitEvent
+from canary.decide.facts import Problem, Recorded
+from canary.decide.unread import unread
 from canary.model.measurement import Compared
 from canary.model.status import Outcome, Phase
 
@@ -360,3 +364,25 @@ def test_nothing_rises_before_a_plain_verb_is_served(verb: str, early: bool) -> 
     assert world.share() == 10
     world.run()
     assert (world.phase, world.share()) == ((Phase.PAUSED, 10) if verb == "pause" else (Phase.ROLLED_BACK, 0))
+
+
+@pytest.mark.parametrize("recorded", ["", "one", "other"])
+def test_of_a_run_whose_spec_tells_not_even_its_routes_nothing_is_done(recorded: str) -> None:
+    """Whoever asks learns that, once, and the request goes when the answer is on record; the state stays as it is."""
+    world = progressing()
+    world.ask("abort", id_="one")
+    problem = Problem("spec.routes", "is no list")
+    facts = replace(world.facts(), problems=(problem,), recorded=Recorded(request=recorded))
+    before = world.status
+    first = unread(before, facts)
+    assert (first.phase, first.message) == (Phase.PROGRESSING, "spec.routes: is no list")
+    last = first.status.last_request
+    assert last is not None
+    assert last.message == (
+        "the Rollout is invalid: spec.routes: is no list; as long as that cannot be read, nothing is done about its run"
+    )
+    assert first.status.model_copy(update={"last_request": None}) == before
+    assert [type(action) for action in first.actions] == [EmitEvent]
+    again = unread(first.status, facts)
+    assert again.status == first.status
+    assert again.actions == ((ClearRequest(str(world.request)),) if recorded == "one" else ())

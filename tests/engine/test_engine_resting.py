@@ -10,7 +10,7 @@ from world import Fault, World, begun, route, rule, spec_of
 from canary.decide import reasons
 from canary.decide.engine import decide
 from canary.decide.facts import WorkloadView
-from canary.model.status import Phase
+from canary.model.status import MOST_FAILED, Phase
 
 
 def ended() -> World:
@@ -67,6 +67,98 @@ def test_until_it_changes() -> None:
     world.run()
     assert world.status.run is not None
     assert (world.phase, world.status.run.number, world.status.run.revision) == (Phase.PROGRESSING, 2, "c")
+
+
+def finished(world: World) -> None:
+    """What the canary runs now goes through a run that succeeds."""
+    world.run()
+    for _ in range(4):
+        world.pass_step()
+        world.stable.rolled_out = True
+    world.run()
+    assert world.phase is Phase.SUCCEEDED
+
+
+@pytest.mark.parametrize("away", ["a", "c"], ids=["to what stable runs", "to another that fails, too"])
+@pytest.mark.parametrize("crash", [False, True])
+def test_nor_when_it_comes_back(away: str, crash: bool) -> None:
+    """Put back to something else and deployed anew it still is what failed: somebody has to ask, or another one to succeed."""
+    world = ended()
+    world.revise(away)
+    world.run()
+    runs = 1
+    if away == "c":
+        runs = 2
+        world.measure(1.0)
+        world.run()
+    if crash:
+        world.crash()
+    world.revise("b")
+    world.wait(3600)
+    assert world.status.run is not None
+    assert (world.phase, world.status.run.number, world.status.revisions.settled) == (Phase.ROLLED_BACK, runs, "b")
+    if away == "c":
+        assert world.status.message == "revision b was rolled back before; `canary retry` tries it again"
+    world.ask("start", id_="one")
+    world.run()
+    assert world.status.last_request is not None
+    assert "`retry` tries it again" in world.status.last_request.message
+    world.ask("retry", id_="two")
+    world.run()
+    assert (world.phase, world.status.run.number) == (Phase.PROGRESSING, runs + 1)
+    finished(world)
+    assert world.status.revisions.failed == ()
+
+
+def test_what_failed_before_another_succeeded_is_a_new_try() -> None:
+    """Whatever it failed of may be gone."""
+    world = ended()
+    world.revise("c")
+    finished(world)
+    assert world.status.revisions.failed == ()
+    world.revise("b")
+    world.run()
+    assert world.status.run is not None
+    assert (world.phase, world.status.run.number, world.status.run.revision) == (Phase.PROGRESSING, 3, "b")
+
+
+def test_a_run_does_not_give_way_to_what_failed() -> None:
+    """It ends, as where the canary is put back to what stable runs; and what it was about has not failed."""
+    world = ended()
+    world.revise("c")
+    world.run()
+    world.pass_step()
+    assert world.share() == 50
+    world.revise("b")
+    world.run()
+    assert world.status.run is not None
+    assert (world.phase, world.share()) == (Phase.ROLLED_BACK, 0)
+    assert (world.status.run.number, world.status.run.reason) == (2, reasons.SUPERSEDED)
+    assert world.status.revisions.failed == ("b",)
+    world.wait(600)
+    world.revise("c")
+    world.run()
+    assert (world.phase, world.status.run.number, world.status.run.revision) == (Phase.PROGRESSING, 3, "c")
+
+
+def test_so_many_that_failed_are_remembered() -> None:
+    """A status is bounded: of those the oldest is forgotten, and tried again."""
+    world = World()
+    world.run()
+    names = [f"r{number}" for number in range(MOST_FAILED + 1)]
+    for name in names:
+        world.revise(name)
+        world.run()
+        world.measure(1.0)
+        world.run()
+    for name in names[1:]:
+        world.revise(name)
+        world.run()
+    assert world.status.run is not None
+    assert world.status.run.number == len(names)
+    world.revise(names[0])
+    world.run()
+    assert (world.status.run.number, len(world.status.revisions.failed)) == (len(names) + 1, MOST_FAILED)
 
 
 def test_a_revision_that_comes_during_a_rollback_has_its_turn() -> None:

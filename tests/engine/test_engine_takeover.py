@@ -607,7 +607,8 @@ def test_back_at_stables_revision_ends_the_run() -> None:
     assert world.status.run is not None
     assert (world.phase, world.status.run.number, world.status.run.reason) == (Phase.ROLLED_BACK, 1, reasons.SUPERSEDED)
     assert world.share() == 0
-    assert {condition.type: condition.status for condition in world.status.conditions}["Stalled"] == "False"
+    said = {condition.type: condition.status for condition in world.status.conditions}
+    assert (said["Ready"], said["Stalled"]) == ("True", "False")
     world.revise("b")
     world.run()
     assert world.status.run.number == 1 or world.phase is Phase.PROGRESSING

@@ -98,6 +98,48 @@ def test_nor_where_a_successor_has_not_seen_it_yet(dies: Fault, how: str) -> Non
     raise AssertionError("the run has more writes than are tried")
 
 
+def won(how: str) -> World:
+    """A Swap that is won, of which no write to the status comes through; somebody has lowered the share, and nobody knows the new version."""
+    world = swapping({"weight": 100, "hold": "5s"})
+    world.script = lambda _number, target: Fault.REFUSED if target == "status" else None
+    world.now += timedelta(seconds=6)
+    for _ in range(6):
+        world.tick()
+    assert world.memory is not None
+    assert (world.phase, world.memory.run.swap if world.memory.run else None) == (Phase.PROMOTING, True)
+    world.weigh(60, 40)
+    lose(world, how)
+    return world
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_a_won_swap_gives_nothing_back_to_what_nobody_knows(how: str) -> None:
+    """Somebody lowered its share before its end was on record. It stays there, as long as that takes, and goes on when it is known."""
+    world = won(how)
+    for _ in range(3):
+        world.tick()
+        world.now += timedelta(minutes=10)
+    world.script = None
+    world.wait(3600)
+    assert (world.share(), world.phase, world.annotated()) == (40, Phase.PROMOTING, True)
+    assert world.status.message.endswith("40 % on the canary waits for that (promoting)")
+    assert ("out of sight" if how == "unseen" else WHY) in world.status.message
+    regain(world)
+    world.run()
+    assert (world.phase, world.status.swapped) == (Phase.SUCCEEDED, True)
+    assert [str(pair.weights) for pair in world.pairs("shop")] == ["1/0"], "by the roles of today: all on the new one"
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_nor_does_its_deletion(how: str) -> None:
+    """It waits for nothing: the route keeps the weights that somebody gave it, and nothing of ours is left."""
+    world = won(how)
+    world.delete()
+    world.run()
+    assert (world.gone, world.annotated()) == (True, False)
+    assert [str(pair.weights) for pair in world.pairs("shop")] == ["60/40"]
+
+
 # -- more weight ----------------------------------------------------------------------------------------------------
 
 

@@ -55,6 +55,12 @@ async def test_an_object_over_its_life(kube: Kube, shop: str) -> None:
     await kube.delete(SERVICES, "a", shop)
     again = await kube.create(SERVICES, service(shop, "a"))
     assert again["metadata"]["uid"] != created["metadata"]["uid"]
+    with pytest.raises(Conflict):
+        await kube.delete(SERVICES, "a", shop, uid=created["metadata"]["uid"])
+    assert await kube.get(SERVICES, "a", shop) == again
+    await kube.delete(SERVICES, "a", shop, propagation="Background", uid=again["metadata"]["uid"])
+    with pytest.raises(NotFound):
+        await kube.get(SERVICES, "a", shop)
 
 
 @pytest.mark.parametrize("verb", ["get", "delete", "json_patch", "merge_patch"])

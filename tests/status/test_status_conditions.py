@@ -57,6 +57,8 @@ KSTATUS = [
     ("it is promoted", status(Phase.PROMOTING), "False", "True", "False"),
     ("it is being rolled back", status(Phase.ROLLING_BACK), "False", "True", "False"),
     ("it was rolled back", status(Phase.ROLLED_BACK, reason="CheckFailed"), "False", "False", "True"),
+    ("it was aborted", status(Phase.ROLLED_BACK, reason=reasons.ABORTED), "False", "False", "False"),
+    ("it was put back to stable's", status(Phase.ROLLED_BACK, reason=reasons.SUPERSEDED), "True", "False", "False"),
     ("somebody asked for a pause", paused(reasons.PAUSED_BY_REQUEST), "False", "True", "False"),
     ("the spec asks for a pause", paused(reasons.PAUSED_BY_SPEC), "False", "True", "False"),
     ("somebody lowered the share", paused(reasons.LOWERED_BY_HAND), "False", "True", "True"),

@@ -103,6 +103,13 @@ def children(pid: int) -> list[int]:
     return [int(child) for child, parent in pairs if int(parent) == pid]
 
 
+def session(leader: int) -> list[int]:
+    """The processes that are left of a session."""
+    done = subprocess.run(["ps", "-A", "-o", "pid=,sess="], capture_output=True, text=True, check=True)
+    pairs = [line.split() for line in done.stdout.splitlines()]
+    return [int(pid) for pid, sid in pairs if int(sid) == leader]
+
+
 def alive(pid: int) -> bool:
     """Whether a process runs; one that is dead and only not yet waited for does not."""
     done = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)
@@ -222,7 +229,7 @@ def test_kill_9_leaves_no_orphans_and_loses_no_more_than_a_second(cluster: Insta
 def test_services_of_ones_own_as_the_page_shows_them(cluster: Instance, tmp_path: Path) -> None:
     """The program and the manifests of docs/sandbox.md, in a namespace of their own: a good run, a bad one, the share counted."""
     page = (Path(__file__).parents[3] / "docs" / "sandbox.md").read_text()
-    files = dict(re.findall(r"^cat > (\S+) <<'END'\n(.*?)^END$", page, re.MULTILINE | re.DOTALL))
+    files = dict(re.findall(r"^cat > (hello\S+) <<'END'\n(.*?)^END$", page, re.MULTILINE | re.DOTALL))
     assert set(files) == {"hello.py", "hello.yaml"}
     programs = re.findall(r"^python3 hello\.py ([0-9]+) (v[0-9]) ([0-9]+) &$", page, re.MULTILINE)
     assert [row[1:] for row in programs] == [("v1", "200"), ("v2", "200"), ("v3", "500")]
@@ -273,6 +280,43 @@ def test_services_of_ones_own_as_the_page_shows_them(cluster: Instance, tmp_path
             process.kill()
             process.wait()
         cluster.kubectl("delete", "namespace", "team-hello")
+
+
+def test_a_prometheus_that_asks_who_one_is_as_the_page_shows_it(cluster: Instance, tmp_path: Path) -> None:
+    """Every line of that part of docs/sandbox.md, in its order: a release goes through, another password holds one, and the right one lets it go on."""
+    root = Path(__file__).parents[3]
+    page = (root / "docs" / "sandbox.md").read_text()
+    part = page[page.index("## A Prometheus that asks who you are") : page.index("## What runs on which")]
+    blocks = re.findall(r"^```\n(.*?)^```$", part, re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 5
+    *typed, shown = (block.replace("9443", str(port)) for port in [free_port()] for block in blocks)
+    cluster.up()
+    spec = cluster.get("rollout", "shop")["spec"]
+    checks = [{**check, "window": "4s", "interval": "1s"} for check in spec["checks"]]
+    quick = {"spec": {"steps": STEPS, "checks": checks}}
+    cluster.kubectl("patch", "rollout", "shop", "--type=merge", "-p", json.dumps(quick))
+    env = {**cluster.env, "TMPDIR": str(tmp_path), "PATH": f"{Path(sys.executable).parent}:{cluster.env['PATH']}"}
+    said = tmp_path / "said"
+    script = "\n".join(["set -eu -o monitor", *typed, "kill %1 %2"])
+    with said.open("w") as out:
+        shell = subprocess.Popen(
+            ["bash", "-c", script], cwd=root, env=env, stdout=out, stderr=out, start_new_session=True
+        )
+    try:
+        code = shell.wait(timeout=150)
+        assert code == 0, said.read_text()
+        assert shown.strip() in said.read_text()
+        told = cluster.kubectl("get", "rollouts.canary.dev,events", "-o", "json")
+        for text in (said.read_text(), told, (cluster.folder / "controller.log").read_text()):
+            assert "see-for-yourself" not in text
+    finally:
+        for pid in session(shell.pid):  # where it came to its end by itself nobody is left
+            os.kill(pid, signal.SIGKILL)
+        shell.wait()
+        cluster.kubectl(
+            "patch", "rollout", "shop", "--type=merge", "-p", json.dumps({"spec": {"checks": spec["checks"]}})
+        )
+        cluster.kubectl("delete", "secret", "prometheus", "--ignore-not-found")
 
 
 def test_a_controller_that_dies_is_started_again(cluster: Instance) -> None:
