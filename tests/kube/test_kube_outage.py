@@ -118,7 +118,7 @@ async def following(kube: Kube, namespace: str, pace: WatchPace | None = None) -
 # -- watches ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.alone("how soon a watch is back")
+@pytest.mark.alone("how soon a watch is back", waits=True)
 async def test_sight_is_back_within_two_seconds_of_the_server(near: Kube, far: Kube, wire: Wire, shop: str) -> None:
     """However long it was away: the next try is never far off. What happened meanwhile comes, once and in order."""
     async with following(far, shop) as watcher:
@@ -134,7 +134,7 @@ async def test_sight_is_back_within_two_seconds_of_the_server(near: Kube, far: K
     assert watcher.seen == [("SYNCED", ""), ("ADDED", "a"), ("ADDED", "b"), ("ADDED", "c")]
 
 
-@pytest.mark.alone("how soon a loss is noticed")
+@pytest.mark.alone("how soon a loss is noticed", waits=True)
 async def test_a_brisk_watch_finds_a_silent_death(near: Kube, far: Kube, wire: Wire, shop: str) -> None:
     """Connections stay, nothing comes through: it is found when the watch should have ended, and is taken up anew."""
     pace = WatchPace(seconds=1.0)
