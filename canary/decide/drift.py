@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from canary.decide.facts import RouteView
-from canary.decide.scope import Scope, remembered_share
+from canary.decide.scope import Scope
+from canary.decide.wrote import allowed, of_this_run
 from canary.model.values import decimal_text
 from canary.routes.intent import Mode
 from canary.routes.key import RouteKey
@@ -24,7 +25,7 @@ class Drift:
     gone: bool = False
     """The pair itself was taken out of the route."""
     written: Mapping[str, Fraction] = field(default_factory=dict)
-    """What the run wrote, by rule key."""
+    """The most that the canary may have, by rule key: what the run wrote, or what a hand has left of that."""
     copies: bool = False
     """It is about the copies that go to the canary; in percent of the requests."""
 
@@ -91,21 +92,11 @@ def _worst(compared: Compared) -> tuple[Fraction, Fraction] | None:
 
 
 def _compare(scope: Scope, route: RouteView) -> Compared:
-    """(share that we wrote, share that is there) for each rule that we wrote, by rule key."""
-    if scope.ours(route) and route.intent is not None and route.intent.mode is Mode.STEP:
-        written = route.intent.weights
-        return {rule.key: (written[rule.key].share, rule.weights.share) for rule in route.rules if rule.key in written}
-    remembered = scope.remembered(route)
-    if _of_another_pair(scope, route):
+    """(share that it may have, share that is there) for each rule that we wrote, by rule key."""
+    if of_this_run(scope, route) is None and _of_another_pair(scope, route):
         return {}
-    if route.intent is None and remembered is not None and remembered.owned and remembered.share is not None:
-        # Somebody took our annotation away; what the status remembers of the route still says what we wrote.
-        return {
-            rule.key: (remembered_share(remembered, rule.key), rule.weights.share)
-            for rule in route.rules
-            if rule.key in remembered.baseline
-        }
-    return {}
+    shares = allowed(scope, route)
+    return {rule.key: (shares[rule.key], rule.weights.share) for rule in route.rules if rule.key in shares}
 
 
 def _compare_copies(scope: Scope, route: RouteView) -> Compared:

@@ -13,6 +13,7 @@ from canary.decide.mirroring import copies
 from canary.decide.once import asked_once
 from canary.decide.scope import Decision, Scope
 from canary.decide.sight import untold
+from canary.decide.wrote import written
 from canary.errors import ShareError
 from canary.model.shares import Shares
 from canary.model.status import Outcome
@@ -164,15 +165,18 @@ def _retracted(scope: Scope) -> Iterator[WriteRoute]:
             yield WriteRoute(route.key, plan, replace(route.intent, added=added, turn=scope.facts.turn))
 
 
-def put_back(scope: Scope, route: RouteView, written: Mapping[str, Fraction]) -> WriteRoute:
+def put_back(scope: Scope, route: RouteView, most: Mapping[str, Fraction]) -> WriteRoute:
     """Take away what somebody added to the canary's share, to its copies or to its rules; one that was given less stays as it is.
 
-    `written` is the share that the run wrote, by rule key. The annotation goes on saying that, so that a restart still
-    sees which rules somebody lowered.
+    `most` is the share that the canary may have, by rule key. The annotation goes on saying what the run wrote, so that a restart
+    still sees which rules somebody lowered.
     """
-    said = {rule.key: _wrote(scope, route, rule, written[rule.key]) for rule in route.rules if rule.key in written}
+    wrote = written(scope, route)
+    said = {rule.key: _of_share(scope, route, rule, wrote[rule.key]) for rule in route.rules if rule.key in wrote}
     weights = {
-        rule.key: said[rule.key] if rule.key in said and rule.weights.share > written[rule.key] else rule.weights
+        rule.key: _of_share(scope, route, rule, most[rule.key])
+        if rule.key in most and rule.weights.share > most[rule.key]
+        else rule.weights
         for rule in route.rules
     }
     record = scope.mirrors(route)
@@ -183,10 +187,11 @@ def put_back(scope: Scope, route: RouteView, written: Mapping[str, Fraction]) ->
     return WriteRoute(route.key, plan, _intent(scope, route, said, record, added))
 
 
-def _wrote(scope: Scope, route: RouteView, rule: RuleView, share: Fraction) -> Weights:
-    """The weights that the run wrote to a rule: as the annotation has them, else computed again from the share."""
-    if route.intent is not None and scope.ours(route) and rule.key in route.intent.weights:
-        return route.intent.weights[rule.key]
+def _of_share(scope: Scope, route: RouteView, rule: RuleView, share: Fraction) -> Weights:
+    """The weights by which the canary has a share of a rule: as the annotation has them, else computed again."""
+    given = route.intent.weights.get(rule.key) if route.intent is not None and scope.ours(route) else None
+    if given is not None and given.share == share:
+        return given
     baseline = scope.baseline(route)[rule.key]
     try:
         return _divided(baseline, share, rule.others)

@@ -247,6 +247,7 @@ def route_seen(
     message: str,
     share: float | None,
     shares: Mapping[str, float],
+    lowered: Mapping[str, float],
     owned: bool,
     pair: str,
     baseline: Mapping[str, str],
@@ -262,6 +263,7 @@ def route_seen(
         message=message[:1024],
         share=share,
         shares=dict(shares),
+        lowered=dict(lowered),
         owned=owned,
         pair=pair,
         baseline=dict(baseline),
@@ -277,7 +279,7 @@ def remembered_by(route: RouteStatus, keys: Mapping[str, str]) -> RouteStatus:
         return route
     rekeyed = {
         name: {keys.get(key, key): said for key, said in getattr(route, name).items()}
-        for name in ("baseline", "rules", "mirrors", "shares")
+        for name in ("baseline", "rules", "mirrors", "shares", "lowered")
     }
     return _evolved(route, **rekeyed)
 

@@ -319,6 +319,14 @@ class RouteStatus(ApiModel):
         dict[str, Number],
         Field(max_length=MAX_RULES * 4, description="The same of rules that a step names, by name."),
     ] = {}
+    lowered: Annotated[
+        dict[str, Number],
+        Field(
+            max_length=MAX_RULES * 4,
+            description="The share that somebody lowered a rule to, in percent, by rule, while the run is paused: nobody else raises it "
+            "again.",
+        ),
+    ] = {}
     accepted: Annotated[bool, Field(description="Whether every parent accepts this generation.")] = False
     overridden: Annotated[int, Field(ge=0, description="Generation in which somebody last raised the share.")] = 0
     message: Annotated[Text, Field(description="What stands in the way, if anything.")] = ""

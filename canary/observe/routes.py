@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import operator
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from canary.decide.facts import RouteView, RuleView
 from canary.model.rollout import RolloutSpec, RouteKind, RouteRef
@@ -113,6 +113,8 @@ class _Bound:
     pair: Pair
     rules: Mapping[str, str]
     owned: bool = True
+    said: bool = True
+    """Whether the pair is on record, and not only what is declared now."""
 
 
 def view(
@@ -137,7 +139,10 @@ def view(
     remembered = _remembered(viewer, ref, pair)
     bound = remembered if remembered is not None and remembered.owned else None
     if intent is not None:
-        bound = _Bound(intent.pair or pair, intent.recorded)
+        told = _told(intent, pair, remembered)
+        unreadable, intent = unreadable or told is None, None if told is None else replace(intent, pair=told)
+    if intent is not None and intent.pair is not None:
+        bound = _Bound(intent.pair, intent.recorded)
         intent = intent.moved(reading.moved(bound.pair, bound.rules))
     if bound is not None:
         kept = reading.recorded(bound.pair, bound.rules)
@@ -184,6 +189,19 @@ def view(
     )
 
 
+def _told(intent: Intent, declared: Pair, remembered: _Bound | None) -> Pair | None:
+    """Which pair an annotation is of, as far as it is believed; None: it is none that a run could have left.
+
+    Anybody who may write the route may turn its pair, and what gives everything to stable would give everything to the canary.
+    So what the status has on record of this run is believed more; and where it has nothing, no annotation changes roles.
+    """
+    told = intent.pair or declared
+    if remembered is not None and remembered.said:
+        known = told == remembered.pair or (told == declared and not told.turns(remembered.pair))
+        return told if known else remembered.pair
+    return None if told.turns(declared) else told
+
+
 def _additions(
     spec: RolloutSpec, ref: RouteRef, reading: RouteReading, pair: Pair, ours: Mapping[str, Added]
 ) -> Iterator[tuple[int, Additions, Additions]]:
@@ -210,4 +228,4 @@ def _remembered(viewer: Viewer, ref: RouteRef, pair: Pair) -> _Bound | None:
     try:
         return _Bound(Pair.parse(remembered.pair), rules, remembered.owned)
     except ValueError:  # of a version that kept no record of it, or nothing is written yet
-        return _Bound(pair, rules, remembered.owned)
+        return _Bound(pair, rules, remembered.owned, said=False)
