@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from canary.decide.facts import RouteView
 from canary.decide.scope import Scope
-from canary.decide.wrote import allowed, of_this_run
+from canary.decide.wrote import allowed, of_this_run, written
 from canary.model.values import decimal_text
 from canary.routes.intent import Mode
 from canary.routes.key import RouteKey
@@ -24,7 +24,7 @@ class Drift:
     found: Fraction
     gone: bool = False
     """The pair itself was taken out of the route."""
-    written: Mapping[str, Fraction] = field(default_factory=dict)
+    most: Mapping[str, Fraction] = field(default_factory=dict)
     """The most that the canary may have, by rule key: what the run wrote, or what a hand has left of that."""
     copies: bool = False
     """It is about the copies that go to the canary; in percent of the requests."""
@@ -72,12 +72,14 @@ def raised(scope: Scope) -> tuple[Drift, ...]:
     found = []
     for route in scope.live_routes:
         if scope.owned(route):
-            compared = _compared(scope, route)
-            written = {key: expected for key, (expected, _) in compared[_compare].items()}
+            compared = {**_compared(scope, route)}
+            # Of what a hand has lowered in this pause nobody else gives more.
+            most = {key: share for key, share in allowed(scope, route).items() if key in compared[_compare]}
+            compared[_compare] = {key: (most[key], there) for key, (_, there) in compared[_compare].items()}
             worst = ((kind, pair) for kind, pairs in compared.items() if (pair := _worst(pairs)) is not None)
             for kind, pair in worst:
                 copies, added = kind is _compare_copies, kind is _compare_added
-                found.append(Drift(route, *pair, written=written, copies=copies, added=added))
+                found.append(Drift(route, *pair, most=most, copies=copies, added=added))
                 break
     return tuple(found)
 
@@ -92,10 +94,10 @@ def _worst(compared: Compared) -> tuple[Fraction, Fraction] | None:
 
 
 def _compare(scope: Scope, route: RouteView) -> Compared:
-    """(share that it may have, share that is there) for each rule that we wrote, by rule key."""
+    """(share that we wrote, share that is there) for each rule that we wrote, by rule key."""
     if of_this_run(scope, route) is None and _of_another_pair(scope, route):
         return {}
-    shares = allowed(scope, route)
+    shares = written(scope, route)
     return {rule.key: (shares[rule.key], rule.weights.share) for rule in route.rules if rule.key in shares}
 
 

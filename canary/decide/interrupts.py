@@ -118,7 +118,7 @@ def repair(scope: Scope) -> tuple[Scope, str]:
     overrides = (*recent, *([scope.now] if fresh else []))[-OVERRIDE_LIMIT:]
     message = "; ".join(drift.message for drift in drifts)
     overridden = {drift.route.key: drift.route.generation for drift in drifts}
-    back = [put_back(scope, drift.route, drift.written) for drift in drifts]
+    back = [put_back(scope, drift.route, drift.most) for drift in drifts]
     routes = tuple(
         raised_in(record, overridden.get(route.key, record.overridden))
         if (route := scope.seen(record)) is not None
