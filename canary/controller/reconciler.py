@@ -58,7 +58,7 @@ from canary.model.status import ACTIVE, Phase, RolloutStatus
 from canary.notify.notices import Notices
 from canary.observe.checks import Resolver, resolve_checks
 from canary.observe.facts import LOOKING_ON, Received, Standing, gather
-from canary.observe.rollout import Rollout, rescue
+from canary.observe.rollout import Rollout
 from canary.observe.routes import Views
 from canary.observe.store import Key, Store
 from canary.routes.intent import parse_intent, run_annotation
@@ -314,7 +314,7 @@ class Reconciler:
         measurements, traffic, since = self._inbox.take()
         self._urgent.clear()
         if self._spec is None and (rollout.deleting or status.active):
-            self._spec = rescue(deps.store.rollouts[key].document)  # we have begun: nobody remembers what it was before
+            self._spec = rollout.rescued  # we have begun: nobody remembers what it was before
         if self._spec is None:
             return await self._unreadable(rollout)
         received = Received(measurements, traffic, self._refusals)

@@ -16,12 +16,13 @@ from canary.model.status import RolloutStatus
 from canary.observe.checks import Checks
 from canary.observe.rivals import claimant
 from canary.observe.rollout import Rollout
-from canary.observe.routes import Viewer, Views
+from canary.observe.routes import Viewer, Views, routes_of
 from canary.observe.store import Store
 from canary.observe.workloads import WorkloadKey
 from canary.preflight.findings import Finding
 from canary.preflight.look import findings, unsupported
 from canary.preflight.parents import settle_time
+from canary.routes.intent import run_annotation
 from canary.routes.key import RouteKey
 from canary.routes.weights import divide
 
@@ -107,6 +108,7 @@ def gather(
         name=rollout.name,
         uid=rollout.uid,
         generation=rollout.generation,
+        unread=str(rollout.problem or ""),
         deleting=rollout.deleting,
         finalizer=rollout.finalizer,
         routes=routes,
@@ -202,13 +204,8 @@ def _scale_problems(store: Store, rollout: Rollout, spec: RolloutSpec) -> Iterat
 
 def _routes(store: Store, viewer: Viewer, view: Views) -> Iterator[RouteView]:
     """The routes of the spec, and those that the run has written and that the spec names no more."""
-    for ref in viewer.spec.routes:
-        yield _route(store, viewer, view, ref)
-    if viewer.status.active:
-        declared = {(route.kind, route.name) for route in viewer.spec.routes}
-        for remembered in viewer.status.routes:
-            if remembered.owned and (remembered.kind, remembered.name) not in declared:
-                yield _route(store, viewer, view, RouteRef(kind=remembered.kind, name=remembered.name), declared=False)
+    for ref, declared in routes_of(viewer, store.routes):
+        yield _route(store, viewer, view, ref, declared=declared)
 
 
 def _route(store: Store, viewer: Viewer, view: Views, ref: RouteRef, *, declared: bool = True) -> RouteView:
@@ -289,8 +286,9 @@ def _unwritable(spec: RolloutSpec, route: RouteView, field_: str) -> Iterator[Pr
 
 
 def _rival(store: Store, rollout: Rollout, route: RouteKey, keys: set[str]) -> str:
-    """Another Rollout that drives one of these rules and comes before us: it runs, or it was there first."""
+    """Another Rollout that drives one of these rules and comes before us: it runs, by its status or by the route, or it was there first."""
     mine = claimant(rollout)
+    running = store.routes[route].reading.runs(besides=rollout.name)
     for rule in sorted(keys):
         owner = store.rivals.owner(route, rule)
         if owner is not None and owner.name != mine.name and owner < mine:
@@ -298,4 +296,10 @@ def _rival(store: Store, rollout: Rollout, route: RouteKey, keys: set[str]) -> s
                 f"Rollout {owner.name} drives rule {rule} of {route.label} already; a rule has one Rollout: "
                 "name other rules, or delete one of the two"
             )
+        for name in sorted(running.get(rule, ())):
+            if store.may_run(route, name):
+                return (
+                    f"a run of Rollout {name} is on rule {rule} of {route.label}, by the annotation {run_annotation(name)}; "
+                    "a rule has one Rollout: wait for the end of that run"
+                )
     return ""

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails, from_json, to_json
 
 from canary.decide.facts import Problem
+from canary.model.base import ApiModel
 from canary.model.requests import AS_ANNOTATION, Request, parse_request
-from canary.model.rollout import RolloutSpec
+from canary.model.rollout import MAX_ROUTES, BackendTarget, RolloutSpec, RouteRef
 from canary.model.status import RolloutStatus
 from canary.observe.objects import FINALIZER, request_of
 
 Json = dict[str, Any]
 
+T = TypeVar("T", bound=ApiModel)
+
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """A Rollout, parsed. `spec` is None when it cannot be read; `problem` says why."""
+    """A Rollout, parsed. `spec` is None when it cannot be read; `problem` says why, and `rescued` is what can be read of it."""
 
     namespace: str
     name: str
@@ -32,6 +35,8 @@ class Rollout:
     spec: RolloutSpec | None
     problem: Problem | None
     status: RolloutStatus
+    rescued: RolloutSpec | None = None
+    """Of one with a problem: see `rescue`."""
     senseless: tuple[str, ...] = ()
     """Members of the status that no version of ours would have written; they count as absent."""
 
@@ -50,20 +55,27 @@ class Rollout:
             spec, problem = earlier.spec, earlier.problem
         else:
             spec, problem = _spec(document.get("spec"))
+        deleting = metadata.get("deletionTimestamp") is not None
         return cls(
             namespace=metadata.get("namespace", ""),
             name=metadata.get("name", ""),
             uid=metadata.get("uid", ""),
             generation=metadata.get("generation", 0),
             created=metadata.get("creationTimestamp", ""),
-            deleting=metadata.get("deletionTimestamp") is not None,
+            deleting=deleting,
             finalizer=FINALIZER in (metadata.get("finalizers") or []),
             request=parse_request(raw, request_of(document, AS_ANNOTATION)) if raw is not None else None,
             spec=spec,
             problem=problem,
             status=status,
+            rescued=rescue(document, bound=deleting or status.active) if spec is None else None,
             senseless=senseless,
         )
+
+    @property
+    def readable(self) -> RolloutSpec | None:
+        """What is declared, as far as it can be read; None: not even by what it is to be found."""
+        return self.spec or self.rescued
 
 
 def _spec(document: Any) -> tuple[RolloutSpec | None, Problem | None]:
@@ -83,28 +95,60 @@ _BOUND_TO = (*_NEEDED, "workloads", "steps", "checks")
 """What a run is bound to, and what it is judged by."""
 _NO_STEPS: tuple[Json, ...] = ({"approval": {}},)
 """What stands for steps that cannot be read. No run began with them, so one that is under way gives way, as to any other plan."""
+_STAND_INS: Json = {
+    "routes": [{"name": "unknown"}],
+    "stable": {"service": "stable", "port": 1},
+    "canary": {"service": "canary", "port": 1},
+}
+"""What takes the place of what a spec needs while the rest of it is read."""
+_NOBODY = BackendTarget.model_construct(service="", port=0)
+"""A Service that cannot be read: no reference of a route means it."""
 
 MOST_DROPPED = 32
 """Times that a spec is read again with less in it."""
 
 
-def rescue(document: Json) -> RolloutSpec | None:
+def rescue(document: Json, *, bound: bool) -> RolloutSpec | None:
     """As much of an unreadable spec as a run that is under way can be judged, aborted and put back by; None: not even routes and pair.
 
-    Left out are members that this version does not know, single checks, and whatever else cannot be read. Nothing rises by what is left:
-    that the spec cannot be read is still a problem of the Rollout.
+    Left out are members that this version does not know, single checks and routes, and whatever else cannot be read. What is left out is
+    not known: it is not taken to be the default, so nothing rises, is promoted or completed by what is left (`Facts.unread`).
+
+    `bound`: a run is under way, or the Rollout is being deleted. Then there is always something: what the run has written is found by what
+    it has left on record, on the routes and in the status, so neither routes nor pair have to be known.
     """
     spec = document.get("spec")
-    if not isinstance(spec, dict):
+    kept: Json = from_json(to_json(spec)) if isinstance(spec, dict) else {}  # a copy
+    needed = _needed(kept)
+    if not bound and (not needed["routes"] or _NOBODY in needed.values()):
         return None
-    kept: Json = from_json(to_json(spec))  # a copy
+    unknown = {name: value for name, value in needed.items() if value is _NOBODY}
+    if not needed["routes"] or len(needed["routes"]) < len(kept["routes"]):
+        unknown["routes"] = needed["routes"]
+    kept |= {name: _STAND_INS[name] for name in unknown}
     for _ in range(MOST_DROPPED):
         try:
-            return RolloutSpec.model_validate(kept)
+            return RolloutSpec.model_validate(kept).model_copy(update=unknown)
         except ValidationError as error:
             if not _without(kept, error.errors()):
                 break
-    return _spec({**{name: kept.get(name) for name in _NEEDED}, "steps": _NO_STEPS})[0]
+    return RolloutSpec.model_validate({**_STAND_INS, "steps": _NO_STEPS}).model_copy(update=needed)
+
+
+def _needed(spec: Json) -> Json:
+    """What can be read of routes and pair, one by one."""
+    routes = spec.get("routes")
+    refs = [_read(RouteRef, ref) for ref in routes] if isinstance(routes, list) else []
+    pair = {role: _read(BackendTarget, spec.get(role)) or _NOBODY for role in ("stable", "canary")}
+    return {"routes": tuple(ref for ref in refs if ref is not None)[:MAX_ROUTES], **pair}
+
+
+def _read(model: type[T], document: Any) -> T | None:
+    """Without what this version does not know."""
+    try:
+        return model.model_validate(document, extra="ignore")
+    except ValidationError:
+        return None
 
 
 def _without(spec: Json, errors: list[ErrorDetails]) -> bool:
@@ -121,7 +165,7 @@ def _without(spec: Json, errors: list[ErrorDetails]) -> bool:
             del spec[name]
         return bool(others)
     if not places or any(place[0] in _NEEDED for place in places):
-        return False
+        return False  # what they need was read one by one: they are wrong together
     for number in sorted({place[1] for place in places if _is_check(place)}, reverse=True):
         _pop(spec, ("checks", number))
     for name in {str(place[0]) for place in places if not _is_check(place)}:

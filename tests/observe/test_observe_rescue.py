@@ -27,7 +27,7 @@ def test_routes_and_pair_survive_steps_of_another_version() -> None:
     assert read.spec is None
     assert read.problem is not None
     assert read.problem.field.startswith("spec.steps[0]")
-    saved = rescue(document)
+    saved = rescue(document, bound=False)
     assert saved is not None
     assert saved.routes[0].name == "shop"
     assert saved.canary.service == "c"
@@ -35,9 +35,8 @@ def test_routes_and_pair_survive_steps_of_another_version() -> None:
 
 def test_without_a_pair_there_is_nothing_to_rescue() -> None:
     """No pair, no routes to put back: the answer is None, not a guess."""
-    assert rescue({"spec": {"routes": SPEC["routes"]}}) is None
-    assert rescue({"spec": "nonsense"}) is None
-    assert rescue({}) is None
+    for document in ({"spec": {"routes": SPEC["routes"]}}, {"spec": "nonsense"}, {}):
+        assert rescue(document, bound=False) is None
 
 
 PLAN: dict[str, Any] = {
@@ -64,7 +63,7 @@ def saved(spec: dict[str, Any]) -> RolloutSpec:
     document = {"metadata": {"name": "shop", "namespace": "team"}, "spec": spec}
     before = copy.deepcopy(document)
     assert Rollout.of(document).spec is None
-    found = rescue(document)
+    found = rescue(document, bound=False)
     assert document == before
     assert found is not None
     return found
@@ -131,7 +130,7 @@ def test_whatever_is_wrong_routes_and_pair_survive(data: st.DataObject) -> None:
             st.sampled_from([one for one in places(spec) if one and one[0] not in {"routes", "stable", "canary"}])
         )
         spec = put(spec, data.draw(st.sampled_from([None, -1, "", "x", [], {}, {"x": 1}, [{}], 2**70])), *place)
-    found = rescue({"spec": spec})
+    found = rescue({"spec": spec}, bound=data.draw(st.booleans()))
     assert found is not None
     assert found.routes == RolloutSpec.model_validate(PLAN).routes
     weights = [step.weight for step in found.steps]
