@@ -58,7 +58,7 @@ from canary.model.status import ACTIVE, Phase, RolloutStatus
 from canary.notify.notices import Notices
 from canary.observe.checks import Resolver, resolve_checks
 from canary.observe.facts import LOOKING_ON, Received, Standing, gather
-from canary.observe.rollout import Rollout
+from canary.observe.rollout import Rollout, rescue
 from canary.observe.routes import Views
 from canary.observe.store import Key, Store
 from canary.routes.intent import parse_intent, run_annotation
@@ -314,7 +314,8 @@ class Reconciler:
         measurements, traffic, since = self._inbox.take()
         self._urgent.clear()
         if self._spec is None and (rollout.deleting or status.active):
-            self._spec = rollout.rescued  # we have begun: nobody remembers what it was before
+            # We have begun: nobody remembers what it was before.
+            self._spec = rescue(deps.store.rollouts[key].document, status)
         if self._spec is None:
             return await self._unreadable(rollout)
         received = Received(measurements, traffic, self._refusals)
@@ -463,7 +464,7 @@ class Reconciler:
         return await self._record.write(status, how, self._deps.fence.gate(), self._urgent)
 
     async def _unreadable(self, rollout: Rollout) -> datetime | End | None:
-        """The spec cannot be read, we know no earlier one, and nothing is under way, or not even what to put back: say so, touch nothing.
+        """The spec cannot be read, we know no earlier one, and nothing is under way: say so, touch nothing.
 
         Whoever asks for something is answered.
         """

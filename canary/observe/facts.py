@@ -93,15 +93,16 @@ def gather(
     stable, canary = (None if isinstance(view, Unseen) else view for view in (stable, canary))
     viewer = Viewer(rollout.name, rollout.namespace, spec, status)
     routes = tuple(_routes(store, viewer, views or Views()))
-    problems = [] if rollout.problem is None else [rollout.problem]
-    problems += checks.problems
-    problems += unseen
-    problems += received.refusals
-    problems += _route_problems(store, rollout, spec, status, routes)
-    if spec.scale is not None:
-        problems += _scale_problems(store, rollout, spec)
-    problems += mirroring.problems(spec, routes, active=status.active)
-    problems += matching.problems(spec, routes, step=status.step.index if status.active and status.step else 0)
+    problems = [rollout.problem] if rollout.problem is not None else []
+    if not problems:  # else the others would be about something that nobody has declared
+        problems += checks.problems
+        problems += unseen
+        problems += received.refusals
+        problems += _route_problems(store, rollout, spec, status, routes)
+        if spec.scale is not None:
+            problems += _scale_problems(store, rollout, spec)
+        problems += mirroring.problems(spec, routes, active=status.active)
+        problems += matching.problems(spec, routes, step=status.step.index if status.active and status.step else 0)
     undecided = status.active and (status.run is None or status.run.outcome is None)
     return Facts(
         now=now,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -14,6 +15,7 @@ from canary.model.requests import AS_ANNOTATION, Request, parse_request
 from canary.model.rollout import MAX_ROUTES, BackendTarget, RolloutSpec, RouteRef
 from canary.model.status import RolloutStatus
 from canary.observe.objects import FINALIZER, request_of
+from canary.routes.pair import Backend, Pair
 
 Json = dict[str, Any]
 
@@ -68,7 +70,7 @@ class Rollout:
             spec=spec,
             problem=problem,
             status=status,
-            rescued=rescue(document, bound=deleting or status.active) if spec is None else None,
+            rescued=rescue(document, status if deleting or status.active else None) if spec is None else None,
             senseless=senseless,
         )
 
@@ -108,24 +110,31 @@ MOST_DROPPED = 32
 """Times that a spec is read again with less in it."""
 
 
-def rescue(document: Json, *, bound: bool) -> RolloutSpec | None:
+def rescue(document: Json, record: RolloutStatus | None) -> RolloutSpec | None:
     """As much of an unreadable spec as a run that is under way can be judged, aborted and put back by; None: not even routes and pair.
 
     Left out are members that this version does not know, single checks and routes, and whatever else cannot be read. What is left out is
     not known: it is not taken to be the default, so nothing rises, is promoted or completed by what is left (`Facts.unread`).
 
-    `bound`: a run is under way, or the Rollout is being deleted. Then there is always something: what the run has written is found by what
-    it has left on record, on the routes and in the status, so neither routes nor pair have to be known.
+    `record`: a run is under way, or the Rollout is being deleted, and this is its status. Then there is always something: routes and pair that
+    cannot be read are those on record, and where none are on record the run has written nothing.
     """
     spec = document.get("spec")
     kept: Json = from_json(to_json(spec)) if isinstance(spec, dict) else {}  # a copy
     needed = _needed(kept)
-    if not bound and (not needed["routes"] or _NOBODY in needed.values()):
+    unknown = {name: value for name, value in needed.items() if not value}
+    if unknown and record is None:
         return None
-    unknown = {name: value for name, value in needed.items() if value is _NOBODY}
-    if not needed["routes"] or len(needed["routes"]) < len(kept["routes"]):
+    if unknown and record is not None:
+        recorded = _recorded(record)
+        unknown = {name: recorded[name] for name in unknown}
+        needed |= unknown
+    if "routes" not in unknown and len(needed["routes"]) < len(kept["routes"]):
         unknown["routes"] = needed["routes"]
     kept |= {name: _STAND_INS[name] for name in unknown}
+    if not needed["routes"] or _NOBODY in needed.values():
+        # Nobody knows what would be asked about.
+        kept = {name: value for name, value in kept.items() if name not in {"checks", "traffic"}} | {"steps": _NO_STEPS}
     for _ in range(MOST_DROPPED):
         try:
             return RolloutSpec.model_validate(kept).model_copy(update=unknown)
@@ -136,11 +145,34 @@ def rescue(document: Json, *, bound: bool) -> RolloutSpec | None:
 
 
 def _needed(spec: Json) -> Json:
-    """What can be read of routes and pair, one by one."""
+    """What can be read of routes and pair, one by one; nothing where that is nothing."""
     routes = spec.get("routes")
     refs = [_read(RouteRef, ref) for ref in routes] if isinstance(routes, list) else []
-    pair = {role: _read(BackendTarget, spec.get(role)) or _NOBODY for role in ("stable", "canary")}
+    pair = {role: _read(BackendTarget, spec.get(role)) for role in ("stable", "canary")}
     return {"routes": tuple(ref for ref in refs if ref is not None)[:MAX_ROUTES], **pair}
+
+
+def _recorded(status: RolloutStatus) -> Json:
+    """Routes and pair as a run has them on record. Of a route no more than the rules that it has written."""
+    refs = (
+        RouteRef.model_construct(kind=route.kind, name=route.name, rules=tuple(route.baseline))
+        for route in status.routes
+        if route.baseline
+    )
+    return {"routes": tuple(refs)[:MAX_ROUTES], **_recorded_pair(status)}
+
+
+def _recorded_pair(status: RolloutStatus) -> dict[str, BackendTarget]:
+    for route in status.routes:
+        with suppress(ValueError):
+            both = Pair.parse(route.pair)
+            stable, canary = (both.canary, both.stable) if status.swapped else (both.stable, both.canary)
+            return {"stable": _target(stable), "canary": _target(canary)}
+    return {"stable": _NOBODY, "canary": _NOBODY}
+
+
+def _target(backend: Backend) -> BackendTarget:
+    return BackendTarget.model_construct(service=backend.service, port=backend.port, namespace=backend.namespace)
 
 
 def _read(model: type[T], document: Any) -> T | None:
@@ -170,7 +202,7 @@ def _without(spec: Json, errors: list[ErrorDetails]) -> bool:
         _pop(spec, ("checks", number))
     for name in {str(place[0]) for place in places if not _is_check(place)}:
         if name == "steps":
-            spec["steps"] = list(_NO_STEPS)
+            spec["steps"] = _NO_STEPS
         else:
             spec.pop(name, None)
     return True
