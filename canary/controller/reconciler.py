@@ -319,7 +319,8 @@ class Reconciler:
         measurements, traffic, since = self._inbox.take()
         self._urgent.clear()
         if self._spec is None and (rollout.deleting or status.active):
-            self._spec = rescue(deps.store.rollouts[key].document)  # we have begun: nobody remembers what it was before
+            # We have begun: nobody remembers what it was before.
+            self._spec = rescue(deps.store.rollouts[key].document, status)
         if self._spec is None:
             return await self._unreadable(rollout)
         received = Received(measurements, traffic, self._refusals)
@@ -469,7 +470,7 @@ class Reconciler:
         return await self._record.write(status, how, self._deps.fence.gate(), self._urgent)
 
     async def _unreadable(self, rollout: Rollout) -> datetime | End | None:
-        """The spec cannot be read, we know no earlier one, and nothing is under way, or not even what to put back: say so, touch nothing.
+        """The spec cannot be read, we know no earlier one, and nothing is under way: say so, touch nothing.
 
         Whoever asks for something is answered.
         """

@@ -278,6 +278,11 @@ class Facts:
     vouched: bool | None = None
     """Whether an admission policy sees to it that the request is by whom it says; None: that is being tried, or nobody has to know."""
     problems: tuple[Problem, ...] = ()
+    unread: str = ""
+    """Why what is declared now cannot be read, in words; empty: it can. What is gone by then is what was declared before, or as much as can be read.
+
+    That is good for judging and for going back. Whatever else is declared is not known, so nothing rises, is promoted or completed.
+    """
     findings: tuple[Finding, ...] = ()
     """Why what stands around the routes would serve no run; during one only what their gateways may not be asked for."""
     recorded: Recorded = Recorded()

@@ -82,6 +82,10 @@ def restart(scope: Scope) -> Decision | None:
             reasons.SUPERSEDED,
             f"revision {canary.revision} replaces {scope.run.revision or 'the one before'}",
         )
+    elif scope.facts.unread and scope.status.phase is Phase.PROMOTING:
+        return (
+            None  # all steps are passed: that they cannot be read takes nothing back, and a copy is not left half made
+        )
     elif scope.run.plan != scope.spec.plan_hash():
         reason, why = reasons.PLAN_CHANGED, "routes, Services, workloads or steps were edited"
     else:

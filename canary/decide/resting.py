@@ -50,6 +50,8 @@ def _traffic_at_rest(scope: Scope) -> Scope:
         return scope
     if any(isinstance(action, WriteRoute) for action in scope.actions):
         return scope  # left behind by a run of ours, and on its way back
+    if scope.facts.unread or any(problem.reason == reasons.CONFLICTING_ROLLOUT for problem in scope.facts.problems):
+        return scope  # another Rollout's rule is not at rest because we are
     route = max(scope.live_routes, key=lambda route: route.share)
     run, canary = scope.status.run, scope.facts.canary
     text = f"{route.writer or 'somebody unknown'} gives the canary {decimal_text(route.share)} % of its pair on {route.label}"

@@ -117,6 +117,8 @@ def too_small_to_rise(scope: Scope) -> tuple[Scope, Hold | None]:
 def begun(scope: Scope) -> ScaleStatus | None:
     """The books of a run that begins. One that another gave way to has seen how large stable was before it was relieved."""
     canary, stable, before = scope.facts.canary, scope.facts.stable, scope.status.scale
+    if _unread(scope):
+        return before
     if scope.spec.scale is None or canary is None:
         return None
     replicas = stable.replicas if stable is not None and stable.exists else 0
@@ -132,10 +134,17 @@ def begun(scope: Scope) -> ScaleStatus | None:
 def over(scope: Scope) -> ScaleStatus | None:
     """The books at the end of a run: the canary has had no traffic since now; None: nothing is to be done about it."""
     canary = scope.facts.canary
+    if _unread(scope):
+        return scope.status.scale
     if canary is None or not _goes(scope, canary):
         return None
     book = scope.status.scale or evolution.scale_began(canary.kind, canary.name, 0)
     return evolution.drained(book, scope.now)
+
+
+def _unread(scope: Scope) -> bool:
+    """Whether there are books by a `scale` of which nobody can tell now whether, and how, it still is declared."""
+    return bool(scope.facts.unread) and scope.spec.scale is None and scope.status.scale is not None
 
 
 def _goes(scope: Scope, canary: WorkloadView) -> bool:
@@ -152,8 +161,8 @@ def left(scope: Scope, *, leaving: bool = False) -> tuple[Scope, datetime | None
     `leaving`: the Rollout is being deleted, and waits for nobody but that.
     """
     book, canary = scope.status.scale, scope.facts.canary
-    if book is not None and scope.facts.unseen_canary is not None and not leaving:
-        return scope, None  # its kind is out of sight: what is left to do is left until it is not
+    if book is not None and not leaving and (scope.facts.unseen_canary is not None or _unread(scope)):
+        return scope, None  # its kind is out of sight, or what is declared: what is left to do is left until it is not
     if book is not None and (canary is None or not _goes(scope, canary)):
         scope, book = scope.with_(scale=None), None
     scale = scope.spec.scale

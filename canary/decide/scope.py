@@ -435,7 +435,7 @@ def measuring(spec: RolloutSpec, status: RolloutStatus) -> bool:
         and status.run.outcome is None
         and status.step is not None
         and status.step.index > 0
-        and _wants_traffic(spec, status.step.index)
+        and (_wants_traffic(spec, status.step.index) or (status.phase is Phase.PROMOTING and status.split.written > 0))
     )
 
 

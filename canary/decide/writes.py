@@ -12,7 +12,7 @@ from canary.decide.matching import left_over, rules
 from canary.decide.mirroring import copies
 from canary.decide.once import asked_once
 from canary.decide.scope import Decision, Scope
-from canary.decide.sight import untold
+from canary.decide.sight import withheld
 from canary.decide.wrote import written
 from canary.errors import ShareError
 from canary.model.shares import Shares
@@ -84,9 +84,9 @@ def way_back(scope: Scope, route: RouteView, *, swapped: bool = False) -> RouteP
 
 
 def writes(scope: Scope) -> tuple[WriteRoute, ...]:
-    """Every write that is due and may be sent. Nothing more is given to what nobody can tell what it is, be the run won; a rollback gives nothing."""
+    """Every write that is due and may be sent. Where nobody can tell what gets more, or what is declared, nothing more is given, be the run won; a rollback gives nothing."""
     wanted = due(scope)
-    if mode_of(scope) is Mode.ROLLBACK or not untold(scope.facts):
+    if mode_of(scope) is Mode.ROLLBACK or not withheld(scope.facts):
         return wanted
     return tuple(write for write in wanted if not raises(scope, write))
 
@@ -125,11 +125,11 @@ def raises(scope: Scope, write: WriteRoute) -> bool:
 
 
 def _last(scope: Scope, route: RouteView, plan: RoutePlan) -> RoutePlan:
-    """The last that a route is to say: a plan, but for weights that would give more to what nobody can tell what it is.
+    """The last that a route is to say: a plan, but for weights that would give more where that is withheld.
 
     Only the end of a Swap has such, where somebody has lowered the canary's share since: what they wrote stays.
     """
-    if not untold(scope.facts):
+    if not withheld(scope.facts):
         return plan
     there = {rule.key: rule.weights for rule in route.rules}
     entries = (

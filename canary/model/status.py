@@ -625,15 +625,21 @@ class RolloutStatus(ApiModel):
 
     @classmethod
     def read(cls, document: Any) -> tuple[Self, tuple[str, ...]]:
-        """The same, and the names of the members that were dropped because they make no sense."""
+        """The same, and the names of the members that were dropped because they make no sense: of routes only those that make none."""
         if not isinstance(document, dict):
             return cls(), () if document is None else ("status",)
         left: dict[str, Any] = dict(document)
         dropped: list[str] = []
         while True:
             try:
-                return cls.model_validate(left, extra="ignore"), tuple(dropped)
+                return cls.model_validate(left, extra="ignore"), tuple(dict.fromkeys(dropped))
             except ValidationError as error:
+                places = {found["loc"][:2] for found in error.errors() if found["loc"][:1] == ("routes",)}
+                if places and all(len(place) == 2 for place in places):
+                    # Of a kind that only a newer version knows, say: what is on record of the others is what they are put back by.
+                    left["routes"] = [route for at, route in enumerate(left["routes"]) if ("routes", at) not in places]
+                    dropped.append("routes")
+                    continue
                 senseless = {str(found["loc"][0]) for found in error.errors() if found["loc"]} & left.keys()
                 if not senseless:
                     return cls(), ("status",)

@@ -27,12 +27,13 @@ from canary.model.workloads import DEPLOYMENT, foreign, traits
 from canary.observe.checks import Checks
 from canary.observe.rivals import claimant
 from canary.observe.rollout import Rollout
-from canary.observe.routes import Viewer, Views
+from canary.observe.routes import Viewer, Views, routes_of
 from canary.observe.store import Store
 from canary.observe.workloads import WorkloadKey
 from canary.preflight.findings import Finding
 from canary.preflight.look import findings, unsupported
 from canary.preflight.parents import settle_time
+from canary.routes.intent import run_annotation
 from canary.routes.key import RouteKey
 from canary.routes.weights import divide
 
@@ -103,21 +104,23 @@ def gather(
     stable, canary = (None if isinstance(view, Unseen) else view for view in (stable, canary))
     viewer = Viewer(rollout.name, rollout.namespace, spec, status)
     routes = tuple(_routes(store, viewer, views or Views()))
-    problems = [] if rollout.problem is None else [rollout.problem]
-    problems += checks.problems
-    problems += unseen
-    problems += received.refusals
-    problems += _route_problems(store, rollout, spec, status, routes)
-    if spec.scale is not None:
-        problems += _scale_problems(store, rollout, spec)
-    problems += mirroring.problems(spec, routes, active=status.active)
-    problems += matching.problems(spec, routes, step=status.step.index if status.active and status.step else 0)
+    problems = [rollout.problem] if rollout.problem is not None else []
+    if not problems:  # else the others would be about something that nobody has declared
+        problems += checks.problems
+        problems += unseen
+        problems += received.refusals
+        problems += _route_problems(store, rollout, spec, status, routes)
+        if spec.scale is not None:
+            problems += _scale_problems(store, rollout, spec)
+        problems += mirroring.problems(spec, routes, active=status.active)
+        problems += matching.problems(spec, routes, step=status.step.index if status.active and status.step else 0)
     undecided = status.active and (status.run is None or status.run.outcome is None)
     return Facts(
         now=now,
         name=rollout.name,
         uid=rollout.uid,
         generation=rollout.generation,
+        unread=str(rollout.problem or ""),
         deleting=rollout.deleting,
         finalizer=rollout.finalizer,
         routes=routes,
@@ -235,13 +238,8 @@ def _scale_problems(store: Store, rollout: Rollout, spec: RolloutSpec) -> Iterat
 
 def _routes(store: Store, viewer: Viewer, view: Views) -> Iterator[RouteView]:
     """The routes of the spec, and those that the run has written and that the spec names no more."""
-    for ref in viewer.spec.routes:
-        yield _route(store, viewer, view, ref)
-    if viewer.status.active:
-        declared = {(route.kind, route.name) for route in viewer.spec.routes}
-        for remembered in viewer.status.routes:
-            if remembered.owned and (remembered.kind, remembered.name) not in declared:
-                yield _route(store, viewer, view, RouteRef(kind=remembered.kind, name=remembered.name), declared=False)
+    for ref, declared in routes_of(viewer, store.routes):
+        yield _route(store, viewer, view, ref, declared=declared)
 
 
 def _route(store: Store, viewer: Viewer, view: Views, ref: RouteRef, *, declared: bool = True) -> RouteView:
@@ -322,8 +320,9 @@ def _unwritable(spec: RolloutSpec, route: RouteView, field_: str) -> Iterator[Pr
 
 
 def _rival(store: Store, rollout: Rollout, route: RouteKey, keys: set[str]) -> str:
-    """Another Rollout that drives one of these rules and comes before us: it runs, or it was there first."""
+    """Another Rollout that drives one of these rules and comes before us: it runs, by its status or by the route, or it was there first."""
     mine = claimant(rollout)
+    running = store.routes[route].reading.runs(besides=rollout.name)
     for rule in sorted(keys):
         owner = store.rivals.owner(route, rule)
         if owner is not None and owner.name != mine.name and owner < mine:
@@ -331,4 +330,10 @@ def _rival(store: Store, rollout: Rollout, route: RouteKey, keys: set[str]) -> s
                 f"Rollout {owner.name} drives rule {rule} of {route.label} already; a rule has one Rollout: "
                 "name other rules, or delete one of the two"
             )
+        for name in sorted(running.get(rule, ())):
+            if store.may_run(route, name):
+                return (
+                    f"a run of Rollout {name} is on rule {rule} of {route.label}, by the annotation {run_annotation(name)}; "
+                    "a rule has one Rollout: wait for the end of that run"
+                )
     return ""

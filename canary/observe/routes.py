@@ -55,6 +55,27 @@ class Viewer:
         )
 
 
+def routes_of(viewer: Viewer, routes: Mapping[RouteKey, Route]) -> Iterator[tuple[RouteRef, bool]]:
+    """The routes that a Rollout has to do with, and whether its spec names each.
+
+    Those of the spec, and those that the run has written and that the spec names no more, or not so that it could be read: by the
+    status, or by what the route itself says where the status lost a write.
+    """
+    for ref in viewer.spec.routes:
+        yield ref, True
+    if not viewer.status.active:
+        return
+    declared = {(ref.kind, ref.name) for ref in viewer.spec.routes}
+    for remembered in viewer.status.routes:
+        if (remembered.kind, remembered.name) in declared:
+            continue
+        ref = RouteRef(kind=remembered.kind, name=remembered.name)
+        found = routes.get(RouteKey.of(ref, viewer.namespace))
+        marked = found is not None and not found.problem and found.reading.intent(viewer.name)[0] is not None
+        if remembered.owned or marked:
+            yield ref, False
+
+
 class Views:
     """What a Rollout sees of its routes, kept: a route that says the same looks the same, and is looked at a hundred times.
 

@@ -85,6 +85,8 @@ class Store:
     def __init__(self, place: str = "", platform: Platform = NOTHING_DECLARED) -> None:
         """`place` and `platform`: see `canary.preflight.surroundings`."""
         self.rollouts: dict[Key, Packed] = {}
+        self.listed = False
+        """Whether all Rollouts are known, so that one that is not known does not exist."""
         self.routes: dict[RouteKey, Route] = {}
         self.workloads: dict[WorkloadKey, Workload] = {}
         self.templates: dict[Need, Packed] = {}
@@ -408,6 +410,14 @@ class Store:
         for key, route in self.routes.items():
             if key.kind is kind:
                 self.routes[key] = replace(route, version="")
+
+    def may_run(self, place: RouteKey, name: str) -> bool:
+        """Whether a Rollout that a route names may have a run there: it is not known yet, or it refers to the route.
+
+        One that is gone, or has nothing to do with the route, tidies nothing up: what names it would bar the route for ever.
+        """
+        key = place.namespace, name
+        return key in self._sharing(place) if key in self.rollouts else not self.listed
 
     def _sharing(self, place: RouteKey) -> AbstractSet[Key]:
         return self._wanted_by.get(place, frozenset())

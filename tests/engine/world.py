@@ -55,6 +55,7 @@ from canary.model.requests import claim, parse_request
 from canary.model.rollout import RolloutSpec, RouteKind, RouteRef
 from canary.model.status import Phase, RolloutStatus
 from canary.model.workloads import DEPLOYMENT
+from canary.observe.rollout import Rollout
 from canary.observe.routes import Viewer, view
 from canary.preflight.look import findings
 from canary.preflight.offers import Platform
@@ -259,6 +260,8 @@ class World:
     finalizer: bool = False
     deleting: bool = False
     gone: bool = False
+    unread: Problem | None = None
+    """Why what is declared now cannot be read."""
     request: str | None = None
     claimed: str | None = None
     """Who the request is said to be by."""
@@ -406,7 +409,13 @@ class World:
             traffic=self.counters,
             request=parse_request(self.request, self.claimed),
             vouched=self.vouched,
-            problems=(*self.trouble, *self._out_of_sight(), *self._problems(views, memory)),
+            unread=str(self.unread or ""),
+            problems=(
+                *([self.unread] if self.unread else []),
+                *self.trouble,
+                *self._out_of_sight(),
+                *self._problems(views, memory),
+            ),
             findings=tuple(findings(self.spec, NAMESPACE, self._sound(views), self.around)),
             recorded=Recorded.of(recorded),
             turn=self.turn,
@@ -890,6 +899,25 @@ class World:
         """Somebody edits the spec."""
         document = self.spec.model_dump(mode="json", by_alias=True, exclude_none=True) | changes
         self.spec = RolloutSpec.model_validate({key: value for key, value in document.items() if value is not None})
+        self.generation += 1
+
+    def misread(self, *, restart: bool = True, **nonsense: Any) -> RolloutSpec:
+        """An edit that cannot be read: a controller that begins then knows what is left of it, one that goes on what was before. Returns that."""
+        before = self.spec
+        spec = before.model_dump(mode="json", by_alias=True, exclude_none=True) | nonsense
+        seen = Rollout.of({"metadata": {"name": "shop", "namespace": NAMESPACE}, "spec": spec, "status": self.recorded})
+        assert seen.spec is None
+        self.unread = seen.problem
+        self.generation += 1
+        if restart:
+            assert seen.rescued is not None
+            self.spec = seen.rescued
+            self.crash()
+        return before
+
+    def mend(self, spec: RolloutSpec) -> None:
+        """The owner puts it right again."""
+        self.spec, self.unread = spec, None
         self.generation += 1
 
     def delete(self) -> None:
