@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import operator
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from canary.decide.facts import RouteView, RuleView
@@ -24,6 +24,7 @@ from canary.routes.kinds import FORMS
 from canary.routes.opt_in import Additions, additions
 from canary.routes.pair import Pair
 from canary.routes.reading import RouteReading
+from canary.routes.rules import RulePair
 
 log = logging.getLogger("canary.observe")
 
@@ -133,7 +134,7 @@ def view(
         return RouteView(key=key, pair=pair, exists=False, missing=missing, declared=declared)
     intent, unreadable = reading.intent(viewer.name)
     problem, found = reading.declared(pair, ref.rules)
-    stale = False
+    stale, occupied = False, tuple[str, ...]()
     remembered = _remembered(viewer, ref, pair)
     bound = remembered if remembered is not None and remembered.owned else None
     if intent is not None:
@@ -149,6 +150,7 @@ def view(
         ):
             stale = True
         if stale:
+            occupied = tuple(_occupied(pair, found, bound.pair, left))
             pair, found, problem = bound.pair, kept, ""
     record = _added(viewer, ref, intent)
     adding = () if problem or stale or not declared else tuple(_additions(viewer.spec, ref, reading, pair, record))
@@ -179,9 +181,21 @@ def view(
         problem=problem,
         declared=declared,
         stale=stale,
+        occupied=occupied,
         moved=reading.moved(remembered.pair, remembered.rules) if remembered is not None else {},
         unreadable=unreadable,
     )
+
+
+def _occupied(pair: Pair, rules: Iterable[RulePair], before: Pair, moved: Collection[str]) -> Iterator[str]:
+    """The rules of a pair, by key, that give its canary traffic once a run of the pair `before` has put back those it moved."""
+    for rule in rules:
+        if rule.key in moved and pair.canary in {before.stable, before.canary}:
+            some = pair.canary == before.stable
+        else:
+            some = rule.weights.share > 0
+        if some:
+            yield rule.key
 
 
 def _additions(
