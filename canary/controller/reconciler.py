@@ -189,6 +189,15 @@ def observe(
     return Observation(rollout, spec, facts, decision, project(spec, decision, facts), World(kept, routes))
 
 
+def taken_in(store: Store, rollout: Rollout, spec: RolloutSpec) -> Rollout:
+    """A Rollout with what can be believed of its status on record, before anything is observed by it."""
+    named = {RouteKey.of(route, rollout.namespace) for route in spec.routes}
+    named |= {RouteKey.of(route, rollout.namespace) for route in rollout.status.routes}
+    found = {name: route for name in named if (route := store.routes.get(name)) is not None}
+    readings = {name: route.reading for name, route in found.items() if not route.problem}
+    return store.roles.credible(rollout, spec, readings)
+
+
 class Reconciler:
     """Drives one Rollout until nothing is left to do for it."""
 
@@ -306,6 +315,7 @@ class Reconciler:
         elif rollout.uid != self._uid:
             self._wake.set()
             return FINISHED  # another Rollout under the same name: nothing that we remember is about it
+        recorded, rollout = rollout, self._believed(rollout)
         status = self._state(rollout)
         if status.notified or deps.notices.owes(key):
             status = self._status = deps.notices.acknowledged(key, rollout.uid, status, rollout.status)
@@ -338,7 +348,8 @@ class Reconciler:
         self._status = observation.status
         self._fresh = self._fresh and bool(foreign(Scope(observation.spec, observation.status, observation.facts)))
         self._telemeter(status, observation)
-        how = self._record.urgency(rollout, observation.status)
+        deps.store.roles.note(self._uid, swapped=observation.status.swapped)
+        how = self._record.urgency(recorded, observation.status)
         wrote = False if result.moved else await self._write_status(observation.status, how)
         self._measure(observation)
         deps.telemetry.tick(time.perf_counter() - started)
@@ -373,6 +384,13 @@ class Reconciler:
         return before == decision.actions and not any(isinstance(action, WriteRoute) for action in decision.actions)
 
     # -- what is believed ---------------------------------------------------------------------------------------
+
+    def _believed(self, rollout: Rollout) -> Rollout:
+        """A Rollout with what can be believed of its status, where that is about to be taken in."""
+        store, spec = self._deps.store, rollout.spec or self._spec
+        if spec is None or (self._status is not None and store.rollouts[self.key].version == self._record.version):
+            return rollout
+        return taken_in(store, rollout, spec)
 
     def _state(self, rollout: Rollout) -> RolloutStatus:
         """The state to go on from: what we have in mind, or what another has put on record meanwhile.
