@@ -196,6 +196,12 @@ def restores(scope: Scope) -> tuple[WriteRoute, ...]:
     return tuple(_restores(scope))
 
 
+def left_behind(scope: Scope) -> tuple[WriteRoute, ...]:
+    """The same of a run whose Rollout is gone already: only of routes that still name that run of that Rollout."""
+    ours = {route.key for route in scope.facts.routes if scope.ours(route)}
+    return tuple(write for write in restores(scope) if write.key in ours)
+
+
 def _restores(scope: Scope) -> Iterator[WriteRoute]:
     won = scope.active and scope.run.outcome is Outcome.SUCCEEDED
     for route in scope.facts.routes:
