@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import operator
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from canary.decide.facts import RouteView, RuleView
 from canary.model.rollout import RolloutSpec, RouteKind, RouteRef
@@ -100,7 +100,9 @@ class Views:
         reading, writer = (None, "") if found is None or found.problem else (found.reading, found.writer)
         missing = found.problem if found is not None else missing
         try:
-            return view(viewer, ref, reading, writer=writer, declared=declared, missing=missing)
+            seen = view(viewer, ref, reading, writer=writer, declared=declared, missing=missing)
+            other = reading.other_run(viewer.name, {rule.key for rule in seen.rules}) if reading is not None else ""
+            return replace(seen, writer=f"the controller, for Rollout {other} (by its annotation),") if other else seen
         except Exception:  # a bug of ours about one route takes no run's other routes out of our hands
             log.exception("%s %s/%s cannot be read", ref.kind, viewer.namespace, ref.name)
             missing = senseless(ref.kind, ref.name)
