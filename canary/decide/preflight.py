@@ -78,7 +78,7 @@ def canary_taken(facts: Facts, owned: Collection[RouteKey]) -> Iterator[Objectio
         for rule in route.occupied:
             yield Objection(
                 reasons.TRAFFIC_AT_REST,
-                f"rule {rule} of {route.label} gives what is the canary now traffic of its own; no run begins before its weight there is 0",
+                f"rule {rule} of {route.label} gives what is the canary now traffic of its own",
             )
     yield from canary_has_traffic(
         replace(facts, routes=tuple(route for route in facts.routes if route.key not in owned and not route.stale))
