@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from canary.controller.arrivals import Arrival, Arrivals
 from canary.controller.query_validation import QueryValidation
-from canary.controller.reconciler import Deps, Reconciler, observe
+from canary.controller.reconciler import Deps, Reconciler, observe, taken_in
 from canary.controller.workqueue import FEW, RECONCILE, Call, Turn, WorkQueue
 from canary.model.status import Phase
 from canary.model.workloads import DEPLOYMENT
@@ -101,6 +101,7 @@ class Manager:
             return  # another Rollout has this name already, and its news overtook that of the old one's end
         self._validation.forget(key)
         self.deps.telemetry.forget(*key)
+        self.deps.store.roles.forget(uid_of(document))
         self.deps.notices.forget(key)
         if self.deps.jobs is not None:
             self.deps.jobs.forget(uid_of(document))
@@ -368,13 +369,15 @@ class Manager:
         if rollout.spec is None:
             return True
         received = Received(refusals=self._validation.refusals(key))
+        recorded, spec = rollout.status, rollout.spec
+        rollout = taken_in(self.deps.store, rollout, spec)
         status = rollout.status
         if self.deps.notices.owes(key):
             status = self.deps.notices.acknowledged(key, rollout.uid, status, status)
-        observation = observe(self.deps, key, rollout, rollout.spec, status, received)
+        observation = observe(self.deps, key, rollout, spec, status, received)
         if observation.decision.wake_at is not None:
             return True  # something is left of a run that only takes time
-        return bool(observation.decision.actions) or urgency(rollout.status, observation.status, 0) is not Urgency.NONE
+        return bool(observation.decision.actions) or urgency(recorded, observation.status, 0) is not Urgency.NONE
 
     def _reconcile(self, key: Key) -> None:
         reconciler = Reconciler(key, self.deps, lambda: self._gone(key))

@@ -41,12 +41,12 @@ from canary.decide.engine import decide
 from canary.decide.facts import Facts, Problem, Recorded
 from canary.decide.gates import asked, declared
 from canary.decide.once import once
-from canary.decide.reasons import CONTESTED, LOWERED_BY_HAND
+from canary.decide.reasons import CONTESTED, LEFTOVER, LOWERED_BY_HAND
 from canary.decide.recovery import adopt
 from canary.decide.scope import Decision, Scope, measuring
 from canary.decide.timing import delayed, rebased
 from canary.decide.unread import unread
-from canary.decide.writes import foreign
+from canary.decide.writes import foreign, left_behind
 from canary.errors import CanaryError
 from canary.fair import FairLimit, Limit
 from canary.kube import Kube
@@ -57,7 +57,7 @@ from canary.model.measurement import Answered, Compared, Counts, Measured, Readi
 from canary.model.rollout import RolloutSpec
 from canary.model.status import ACTIVE, Phase, RolloutStatus
 from canary.notify.notices import Notices
-from canary.observe.checks import Resolver, resolve_checks
+from canary.observe.checks import Checks, Resolver, resolve_checks
 from canary.observe.facts import LOOKING_ON, Received, Standing, gather
 from canary.observe.rollout import Rollout, rescue
 from canary.observe.routes import Views
@@ -87,6 +87,9 @@ MOST_IN_VAIN = 3
 
 TRY_AGAIN = 5.0
 """Seconds until it is tried again whether requests are checked, where the API server did not say."""
+
+MOURNING = timedelta(minutes=10)
+"""For how long it is tried to put back what a run has left whose Rollout is gone."""
 
 OTHER_WRITES = 32
 """Writes that move no traffic that may be under way at a time, of all runs together; namespaces take turns."""
@@ -194,6 +197,17 @@ def observe(
     return Observation(rollout, spec, facts, decision, World(kept, routes))
 
 
+def taken_in(store: Store, rollout: Rollout, spec: RolloutSpec) -> Rollout:
+    """A Rollout with what can be believed of its status on record, before anything is observed by it."""
+    if not rollout.status.active and not rollout.status.swapped:
+        return rollout  # no route has to be opened for that
+    named = {RouteKey.of(route, rollout.namespace) for route in spec.routes}
+    named |= {RouteKey.of(route, rollout.namespace) for route in rollout.status.routes}
+    found = {name: route for name in named if (route := store.routes.get(name)) is not None}
+    readings = {name: route.reading for name, route in found.items() if not route.problem}
+    return store.roles.credible(rollout, spec, readings)
+
+
 class Reconciler:
     """Drives one Rollout until nothing is left to do for it."""
 
@@ -252,6 +266,8 @@ class Reconciler:
         self._unseen = deps.sight.total
         self._vain = 0
         self._did: tuple[Action, ...] = ()
+        self._last: tuple[Rollout, World] | None = None
+        self._gone_since: datetime | None = None
         self._waits: str | None = None
 
     @property
@@ -305,12 +321,13 @@ class Reconciler:
         key, deps = self.key, self._deps
         rollout = deps.store.rollout(key)
         if rollout is None:
-            return FINISHED
+            return await self._vanished()
         if self._status is None:
             self._uid = rollout.uid
         elif rollout.uid != self._uid:
             self._wake.set()
             return FINISHED  # another Rollout under the same name: nothing that we remember is about it
+        recorded, rollout = rollout, self._believed(rollout)
         status = self._state(rollout)
         if status.notified or deps.notices.owes(key):
             status = self._status = deps.notices.acknowledged(key, rollout.uid, status, rollout.status)
@@ -342,10 +359,11 @@ class Reconciler:
         result = await self._executor.execute(
             observation.decision.actions, observation.world, now, since, self._urgent, gate
         )
-        self._status = observation.status
+        self._status, self._last = observation.status, (rollout, observation.world)
         self._fresh = self._fresh and bool(foreign(Scope(observation.spec, observation.status, observation.facts)))
         self._telemeter(status, observation)
-        how = self._record.urgency(rollout, observation.status)
+        deps.store.roles.note(self._uid, swapped=observation.status.swapped)
+        how = self._record.urgency(recorded, observation.status)
         wrote = False if result.moved else await self._write_status(observation.status, how)
         self._measure(observation)
         deps.telemetry.tick(time.perf_counter() - started)
@@ -380,6 +398,13 @@ class Reconciler:
         return before == decision.actions and not any(isinstance(action, WriteRoute) for action in decision.actions)
 
     # -- what is believed ---------------------------------------------------------------------------------------
+
+    def _believed(self, rollout: Rollout) -> Rollout:
+        """A Rollout with what can be believed of its status, where that is about to be taken in."""
+        store, spec = self._deps.store, rollout.spec or self._spec
+        if spec is None or (self._status is not None and store.rollouts[self.key].version == self._record.version):
+            return rollout
+        return taken_in(store, rollout, spec)
 
     def _state(self, rollout: Rollout) -> RolloutStatus:
         """The state to go on from: what we have in mind, or what another has put on record meanwhile.
@@ -468,6 +493,34 @@ class Reconciler:
 
     async def _write_status(self, status: RolloutStatus, how: Urgency) -> bool:
         return await self._record.write(status, how, self._deps.fence.gate(), self._urgent)
+
+    async def _vanished(self) -> datetime | End | None:
+        """The Rollout is gone. If that was in the middle of a run (somebody took its finalizer), what routes still say of that run is taken back.
+
+        Nobody else would: a controller that starts now knows nothing of it.
+        """
+        if self._last is None or self._status is None or self._spec is None or not self._status.active:
+            return FINISHED
+        deps, now, (rollout, seen) = self._deps, self._deps.clock.now(), self._last
+        self._gone_since = self._gone_since or now
+        self._measurements.sync((), None)
+        self._asking.sync(None)
+        facts = gather(deps.store, rollout, self._spec, self._status, Checks((), ()), Received(), now)
+        writes = left_behind(Scope(self._spec, self._status, facts))
+        if not writes:
+            return None if self._executor.busy else FINISHED  # what is still under way wakes us when it has landed
+        names = " and ".join(write.key.label for write in writes)
+        if now >= self._gone_since + MOURNING:
+            log.error("%s/%s is gone, and %s cannot be put back: that run is forgotten now", *self.key, names)
+            return FINISHED
+        told = f"the Rollout is gone in the middle of run {_number(self._status)}: put {names} back to stable"
+        actions: tuple[Action, ...] = (*writes, EmitEvent("Warning", LEFTOVER, told, once=True))
+        routes = {write.key: deps.store.routes[write.key] for write in writes}
+        result = await self._executor.execute(actions, World(seen.kept, routes), now, gate=deps.fence.gate())
+        if result.performed:
+            self._wake.set()
+            return None
+        return self._backoffs.next_try(now) or now + timedelta(seconds=1)
 
     async def _unreadable(self, rollout: Rollout) -> datetime | End | None:
         """The spec cannot be read, we know no earlier one, and nothing is under way: say so, touch nothing.

@@ -125,16 +125,12 @@ def _unreadable(scope: Scope) -> Scope:
         for route in scope.facts.routes
         if route.unreadable
     ]
-    said += [f"status.{name}" for name in scope.facts.senseless]
-    tells = [
-        EmitEvent(
-            "Warning",
-            reasons.UNREADABLE_RECORD,
-            f"{what} says nothing that a run could have left; it counts as absent",
-            once=True,
-        )
-        for what in said
-    ]
+    said += [f"status.{name}" for name in scope.facts.senseless if name != "swapped"]
+    words = [f"{what} says nothing that a run could have left; it counts as absent" for what in said]
+    if "swapped" in scope.facts.senseless:
+        roles = "exchanged" if scope.status.swapped else "as declared"
+        words.append(f"status.swapped is not what the routes and the records of runs say; the roles are {roles}")
+    tells = [EmitEvent("Warning", reasons.UNREADABLE_RECORD, each, once=True) for each in words]
     return scope.with_(*tells)
 
 

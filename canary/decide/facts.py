@@ -73,6 +73,8 @@ class RouteView:
     """False for a route that the run has written and that the spec names no more."""
     stale: bool = False
     """What was written to it is of another pair, or of other rules, than the spec names now: it is to be put back first."""
+    occupied: tuple[str, ...] = ()
+    """Where it is stale: the rules, as the spec names them now, in which the canary of now has traffic once that is put back."""
     moved: Mapping[str, str] = field(default_factory=dict)
     """The present keys of rules that the status remembers by other ones, because somebody has moved them."""
     unreadable: bool = False

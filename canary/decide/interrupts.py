@@ -12,8 +12,9 @@ from canary.decide.drift import lowered, raised
 from canary.decide.facts import RouteView
 from canary.decide.guards import ALWAYS, STOP, Stop, first_objection
 from canary.decide.pausing import BY_POLICY, hold_still, kept_by_hand, pause, paused_for
+from canary.decide.preflight import canary_taken
 from canary.decide.resting import begin
-from canary.decide.scope import CONTESTED_PACE, OVERRIDE_LIMIT, OVERRIDE_WINDOW, Decision, Next, Place, Scope
+from canary.decide.scope import CONTESTED_PACE, OVERRIDE_LIMIT, OVERRIDE_WINDOW, Next, Place, Scope
 from canary.decide.writes import fences, put_back
 from canary.model.evolution import ended, raised_in
 from canary.model.rollout import OnFailure
@@ -74,8 +75,12 @@ def see_lowered(scope: Scope) -> Scope:
     return hold_still(scope, reasons.LOWERED_BY_HAND, drift.message)
 
 
-def restart(scope: Scope) -> Decision | None:
-    """A new revision, or another plan: traffic back to stable, and from step one."""
+def restart(scope: Scope) -> Next | None:
+    """A new revision, or another plan: traffic back to stable, and from step one.
+
+    What else a preflight finds holds a run before its first step. That the canary has traffic which no run gave it does not: the first
+    thing that a run writes takes it away, which may be all there is, so none begins and this one ends.
+    """
     canary = scope.facts.canary
     if canary is not None and canary.known and canary.revision != scope.run.revision:
         reason, why = (
@@ -90,6 +95,9 @@ def restart(scope: Scope) -> Decision | None:
         reason, why = reasons.PLAN_CHANGED, "routes, Services, workloads or steps were edited"
     else:
         return None
+    taken = next(canary_taken(scope.facts, {route.key for route in scope.facts.routes if scope.owned(route)}), None)
+    if taken is not None:
+        return fail(scope, Stop(reasons.SUPERSEDED, f"{why}, and no run begins of that: {taken.message}"))
     scope = see_lowered(scope)
     before = scope.run.number
     trigger = scope.run.trigger

@@ -6,13 +6,14 @@ and go away when it changes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, replace
 
 from canary.decide import reasons
 from canary.decide.facts import Facts
 from canary.model.values import decimal_text
 from canary.model.workloads import group_of
+from canary.routes.key import RouteKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,23 @@ def canary_has_traffic(facts: Facts) -> Iterator[Objection]:
                     f"rule {rule.key} of {route.label} gives the canary {decimal_text(rule.weights.share)} % at rest; no run "
                     f"begins before its weight there is 0",
                 )
+
+
+def canary_taken(facts: Facts, owned: Collection[RouteKey]) -> Iterator[Objection]:
+    """The same for a run that begins in the place of another, which has written the routes of `owned`: what those say is not the owner's.
+
+    A run has no weight to take at rest, so who is named as the canary now, and has traffic that the run before it has not given,
+    is served to users by somebody's decision: what used to be stable, say.
+    """
+    for route in facts.routes:
+        for rule in route.occupied:
+            yield Objection(
+                reasons.TRAFFIC_AT_REST,
+                f"rule {rule} of {route.label} gives what is the canary now traffic of its own",
+            )
+    yield from canary_has_traffic(
+        replace(facts, routes=tuple(route for route in facts.routes if route.key not in owned and not route.stale))
+    )
 
 
 def autoscalers_unknown(facts: Facts) -> Iterator[Objection]:

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import datetime, timedelta
+
 from canary.decide import reasons, scaling
 from canary.decide.actions import AddFinalizer, EmitEvent, RemoveFinalizer, RestorePodSpec, WriteRoute
 from canary.decide.copying import tidied_copy
 from canary.decide.facts import RouteView
 from canary.decide.former import anything_left
 from canary.decide.preflight import Objection, objections
-from canary.decide.scope import Decision, Scope, failed_revisions, replaced, seen_revision, with_last_failed
+from canary.decide.scope import (
+    CONTESTED_PACE,
+    OVERRIDE_LIMIT,
+    OVERRIDE_WINDOW,
+    Decision,
+    Scope,
+    failed_revisions,
+    replaced,
+    seen_revision,
+    with_last_failed,
+)
 from canary.decide.writes import restores, writes
 from canary.model.evolution import at_step, exchanged, revisions_seen, settled, tried
 from canary.model.rollout import Promotion, Trigger
@@ -22,19 +35,31 @@ from canary.model.status import (
 )
 from canary.model.values import decimal_text
 from canary.routes.added import bounded
+from canary.routes.intent import run_annotation
+
+AT_ONCE = timedelta(seconds=1)
+"""What is put back twice in so short a time is so for the same reason."""
 
 
 def resting(scope: Scope) -> Decision:
     """Tidy up, learn revisions, and see whether something is to begin."""
     # On first sight nothing runs. Least of all where the roles turn out to be changed: these facts are by the old ones.
     first_sight = scope.status.phase is None
-    scope = _traffic_at_rest(_tidy(_settle(scope)))
+    scope, later = _tidy(_settle(scope))
+    if later is None:
+        scope = _traffic_at_rest(scope)
+    # Before stable is what it was, nobody can tell what a run would replace.
+    tidying = later is not None or any(isinstance(act, WriteRoute | RestorePodSpec) for act in scope.actions)
+    decision = _at_rest(scope, may_begin=not tidying and not first_sight)
+    times = [at for at in (decision.wake_at, later) if at is not None]
+    return replace(decision, wake_at=min(times, default=None))
+
+
+def _at_rest(scope: Scope, *, may_begin: bool) -> Decision:
     if scope.facts.problems:
         return _invalid(scope)
-    # Before stable is what it was, nobody can tell what a run would replace.
-    tidying = any(isinstance(action, WriteRoute | RestorePodSpec) for action in scope.actions)
     objecting = objections(scope.facts)
-    if _triggered(scope) and not tidying and not first_sight:
+    if _triggered(scope) and may_begin:
         revision = scope.facts.canary.revision if scope.facts.canary else ""
         if scope.spec.paused:
             return _rest(scope, f"spec.paused is true: revision {revision} waits", reasons.SPEC_PAUSED)
@@ -164,18 +189,41 @@ def _roles_as_found(scope: Scope) -> Scope:
     return scope.with_(swapped=True, revisions=settled(exchanged(revisions), revisions.stable))
 
 
-def _tidy(scope: Scope) -> Scope:
-    """Take away what a lost status or a crash left behind: a finalizer, an annotation with its weights."""
-    left = restores(scope)
+def _tidy(scope: Scope) -> tuple[Scope, datetime | None]:
+    """Take away what a lost status or a crash left behind: a finalizer, an annotation with its weights. And until when that waits."""
+    left, later = restores(scope), None
     if left:
-        names = ", ".join(f"{action.kind} {action.name}" for action in left)
-        scope = scope.with_(
-            *left, EmitEvent("Warning", reasons.LEFTOVER, f"no run is active: put {names} back to stable")
-        )
+        scope, later = _put_back(scope, left)
     scope = _tidy_copy(scope)
     if scope.facts.finalizer and not left and not anything_left(scope.status):
         scope = scope.with_(RemoveFinalizer())
-    return scope
+    return scope, later
+
+
+def _put_back(scope: Scope, left: tuple[WriteRoute, ...]) -> tuple[Scope, datetime | None]:
+    """Take away what a run has left on routes; slowly, and without a word, where somebody applies that again and again.
+
+    A route that was exported in the middle of a run has its annotation in Git, and gets it with every sync.
+    """
+    ago = [(scope.now - at, at) for at in scope.status.overrides]
+    recent = sorted(at for age, at in ago if timedelta(0) <= age < OVERRIDE_WINDOW)
+    often = len(recent) >= OVERRIDE_LIMIT
+    if often and scope.now < recent[-1] + CONTESTED_PACE:
+        return scope, recent[-1] + CONTESTED_PACE
+    if recent and scope.now < recent[-1] + AT_ONCE:
+        return scope.with_(*left), None  # it was told already: the write is tried again, or is the second of several
+    scope = scope.with_(*left, overrides=(*recent, scope.now)[-OVERRIDE_LIMIT:])
+    if often:
+        return scope, None
+    names = ", ".join(f"{action.kind} {action.name}" for action in left)
+    words = f"no run is active: put {names} back to stable"
+    if len(recent) + 1 >= OVERRIDE_LIMIT:
+        mark = run_annotation(scope.facts.name)
+        words += (
+            f"; that was {OVERRIDE_LIMIT} times in 10 minutes, as if somebody applied a route with the annotation {mark} of an earlier "
+            f"run: take it out of what is applied. It is put back every {CONTESTED_PACE.seconds} s at most, and not told of again"
+        )
+    return scope.with_(EmitEvent("Warning", reasons.LEFTOVER, words)), None
 
 
 def _tidy_copy(scope: Scope) -> Scope:

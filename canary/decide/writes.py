@@ -204,6 +204,12 @@ def restores(scope: Scope) -> tuple[WriteRoute, ...]:
     return tuple(_restores(scope))
 
 
+def left_behind(scope: Scope) -> tuple[WriteRoute, ...]:
+    """The same of a run whose Rollout is gone already: only of routes that still name that run of that Rollout."""
+    ours = {route.key for route in scope.facts.routes if scope.ours(route)}
+    return tuple(write for write in restores(scope) if write.key in ours)
+
+
 def _restores(scope: Scope) -> Iterator[WriteRoute]:
     won = scope.active and scope.run.outcome is Outcome.SUCCEEDED
     for route in scope.facts.routes:
@@ -251,6 +257,8 @@ def _write(scope: Scope, route: RouteView) -> WriteRoute | None:
     except ShareError:
         return None  # `unwritable` reports it; a run never starts with one, it can only appear meanwhile
     mode = mode_of(scope)
+    if mode is Mode.ROLLBACK and _of_another_plan(scope, route):
+        return None
     if route.stale and mode is Mode.STEP:
         # Nothing of this run: without the annotation it is read, from then on, by what the spec names now.
         there = route.intent is None and not _moved(route, plan)
@@ -259,6 +267,15 @@ def _write(scope: Scope, route: RouteView) -> WriteRoute | None:
         return None
     added = {**scope.added(route), **plan.added}
     return WriteRoute(route.key, plan, _intent(scope, route, plan.weights, plan.mirrors, added))
+
+
+def _of_another_plan(scope: Scope, route: RouteView) -> bool:
+    """Whether a route gives traffic to what only the spec of now calls the canary: nothing says that this run has written it.
+
+    To put it "back" would send the traffic to what that spec calls stable, which may be what the run was to try.
+    """
+    unknown = route.intent is None and not scope.owned(route)
+    return unknown and route.share > 0 and scope.run.plan != scope.spec.plan_hash()
 
 
 def _stray(scope: Scope, route: RouteView) -> WriteRoute | None:

@@ -592,7 +592,7 @@ class RolloutStatus(ApiModel):
         tuple[Timestamp, ...],
         Field(
             max_length=16,
-            description="When somebody raised the canary's share against us, in the last ten minutes.",
+            description="When somebody raised the canary's share against us, or at rest what a run had left was put back; of the last ten minutes.",
             json_schema_extra={"x-kubernetes-list-type": "atomic"},
         ),
     ] = ()

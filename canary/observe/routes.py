@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import operator
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from canary.decide.facts import RouteView, RuleView
@@ -24,6 +24,7 @@ from canary.routes.kinds import FORMS
 from canary.routes.opt_in import Additions, additions
 from canary.routes.pair import Pair
 from canary.routes.reading import RouteReading
+from canary.routes.rules import RulePair
 
 log = logging.getLogger("canary.observe")
 
@@ -120,7 +121,9 @@ class Views:
         reading, writer = (None, "") if found is None or found.problem else (found.reading, found.writer)
         missing = found.problem if found is not None else missing
         try:
-            return view(viewer, ref, reading, writer=writer, declared=declared, missing=missing)
+            seen = view(viewer, ref, reading, writer=writer, declared=declared, missing=missing)
+            other = reading.other_run(viewer.name, {rule.key for rule in seen.rules}) if reading is not None else ""
+            return replace(seen, writer=f"the controller, for Rollout {other} (by its annotation),") if other else seen
         except Exception:  # a bug of ours about one route takes no run's other routes out of our hands
             log.exception("%s %s/%s cannot be read", ref.kind, viewer.namespace, ref.name)
             missing = senseless(ref.kind, ref.name)
@@ -156,7 +159,7 @@ def view(
         return RouteView(key=key, pair=pair, exists=False, missing=missing, declared=declared)
     intent, unreadable = reading.intent(viewer.name)
     problem, found = reading.declared(pair, ref.rules)
-    stale = False
+    stale, occupied = False, tuple[str, ...]()
     remembered = _remembered(viewer, ref, pair)
     bound = remembered if remembered is not None and remembered.owned else None
     if intent is not None:
@@ -175,6 +178,7 @@ def view(
         ):
             stale = True
         if stale:
+            occupied = tuple(_occupied(pair, found, bound.pair, left))
             pair, found, problem = bound.pair, kept, ""
     record = _added(viewer, ref, intent)
     adding = () if problem or stale or not declared else tuple(_additions(viewer.spec, ref, reading, pair, record))
@@ -205,6 +209,7 @@ def view(
         problem=problem,
         declared=declared,
         stale=stale,
+        occupied=occupied,
         moved=reading.moved(remembered.pair, remembered.rules) if remembered is not None else {},
         unreadable=unreadable,
     )
@@ -221,6 +226,17 @@ def _told(intent: Intent, declared: Pair, remembered: _Bound | None) -> Pair | N
         known = told == remembered.pair or (told == declared and not told.turns(remembered.pair))
         return told if known else remembered.pair
     return None if told.turns(declared) else told
+
+
+def _occupied(pair: Pair, rules: Iterable[RulePair], before: Pair, moved: Collection[str]) -> Iterator[str]:
+    """The rules of a pair, by key, that give its canary traffic once a run of the pair `before` has put back those it moved."""
+    for rule in rules:
+        if rule.key in moved and pair.canary in {before.stable, before.canary}:
+            some = pair.canary == before.stable
+        else:
+            some = rule.weights.share > 0
+        if some:
+            yield rule.key
 
 
 def _additions(

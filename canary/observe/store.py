@@ -26,6 +26,7 @@ from canary.observe.index import Index
 from canary.observe.kinds import Kinds, WorkloadKinds
 from canary.observe.objects import FINALIZER, Packed, Route, key_of, known, recorded_at, request_of, uid_of
 from canary.observe.rivals import Rivals
+from canary.observe.roles import Roles
 from canary.observe.rollout import Rollout
 from canary.observe.workloads import Workload, WorkloadKey
 from canary.preflight.objects import sources_of
@@ -113,6 +114,7 @@ class Store:
         self._crossing: Index[tuple[str, str], Key] = Index()
         """Rollouts by the namespace of a Service of theirs and their own, where the two are not the same."""
         self.around = Around(place, platform)
+        self.roles = Roles()
         self.rivals = Rivals(self.rollout, self.routes, self._sharing)
         self.kinds = Kinds()
         self.workload_kinds = WorkloadKinds()

@@ -6,7 +6,7 @@ A version is looked at in every tick of every run that drives it, by whoever sor
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from fractions import Fraction
 from functools import cached_property
 from typing import Any
@@ -15,7 +15,15 @@ from canary.errors import SpecError
 from canary.routes.acceptance import Acceptance, Answer, answers, summary
 from canary.routes.filters import copied, mirrors
 from canary.routes.identity import moved, resolve, rule_key
-from canary.routes.intent import Intent, names_run, recorded_intent, recorded_intents, run_annotation
+from canary.routes.intent import (
+    PREFIX,
+    Intent,
+    names_run,
+    parse_intent,
+    recorded_intent,
+    recorded_intents,
+    run_annotation,
+)
 from canary.routes.pair import Pair
 from canary.routes.rules import RulePair, every_pair, read_pairs
 
@@ -118,6 +126,18 @@ class RouteReading:
                 if mirrors(rule, both.copied_to, self.namespace)
             }
         return self._copied[both]
+
+    def other_run(self, rollout: str, keys: Collection[str]) -> str:
+        """The Rollout, other than this one, whose run says that it has written what one of these rules (by key) gives its pair now; empty: none."""
+        for name, value in (self.document.get("metadata", {}).get("annotations") or {}).items():
+            said = parse_intent(value) if name.startswith(PREFIX) else None
+            if said is None or said.pair is None or said.rollout == rollout or name != run_annotation(said.rollout):
+                continue
+            there = self.pairs(said.pair)
+            for key, weights in said.weights.items():
+                if key in keys and key in there and there[key].weights.filled == weights.filled:
+                    return said.rollout
+        return ""
 
     def intent(self, rollout: str) -> tuple[Intent | None, bool]:
         """What the annotations say of a Rollout's run, and whether its own says something that makes no sense."""

@@ -143,6 +143,7 @@ def _loud(status: RolloutStatus) -> Any:
         status.paused.reason if status.paused else None,
         status.last_request.id if status.last_request else None,
         len(status.overrides),
+        None if status.active else _kept(max(status.overrides, default=None)),
         status.swapped,
         status.revisions,
         tuple((each.kind, each.name) for each in status.former_canaries),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import yaml
@@ -220,10 +220,12 @@ def _paused(rollout: RolloutView, now: datetime, program: str) -> Iterator[str]:
             f"`{program} resume {rollout.name} -n {rollout.namespace}` enters the step again, with a new hold; "
             f"`{program} abort {rollout.name} -n {rollout.namespace}` sends all traffic back to stable."
         )
-    overrides = rollout.status.overrides
+    overrides = [at for at in rollout.status.overrides if rollout.status.active or now - at < timedelta(minutes=10)]
     if overrides:
         times = listing([clock(at, now) for at in overrides])
-        yield f"In the last ten minutes somebody else raised the canary's share {len(overrides)} times ({times} UTC)."
+        raised = "somebody else raised the canary's share"
+        what = raised if rollout.status.active else "what a run had left on the routes was put back"
+        yield f"In the last ten minutes {what} {len(overrides)} times ({times} UTC)."
 
 
 def _checks(rollout: RolloutView, now: datetime) -> Iterator[str]:

@@ -568,9 +568,9 @@ class ControllerInstance:
         if self._rollouts:
             await self.follow_rollouts(namespace)
 
-    async def follow_rollouts(self, namespace: str) -> None:
-        """Returns when those of a namespace are listed."""
-        await self._follow(ROLLOUTS, self.manager.rollout, namespace)
+    async def follow_rollouts(self, namespace: str, pass_on: Callable[[str, Json], None] | None = None) -> None:
+        """Returns when those of a namespace are listed. `pass_on` gets the news instead of the manager."""
+        await self._follow(ROLLOUTS, pass_on or self.manager.rollout, namespace)
         self.manager.listed()
 
     async def _follow(

@@ -85,8 +85,8 @@ class Promises:
         self.gave: dict[str, dict[str, Weights]] = {}
         self.intents: dict[str, Intent] = {}
         self.before_us: dict[str, Json] = {}
-        self.written: set[tuple[int, str]] = set()
-        """Which run has written which route."""
+        self.written: dict[tuple[int, str], Pair] = {}
+        """Which run has written which route, and by which pair."""
         self.idle = False
         """Whether the routes have sent the canary nothing at some time since its workload was edited."""
         self.used: dict[str, tuple[int, int]] = {}
@@ -356,6 +356,8 @@ class Promises:
         if fresh:
             writes = {action.key: action for action in decision.actions if isinstance(action, WriteRoute)}
             for route in facts.routes:
+                if run.plan != self.world.spec.plan_hash() and (run.number, spot(route)) not in self.written:
+                    continue  # who is the canary there, the run has not said
                 if route.exists and not route.problem and (route.share > 0 or self._extra(spot(route))):
                     assert route.key in writes, f"{route.label} is not written in the tick of the verdict"
         for action in decision.actions:
@@ -382,12 +384,10 @@ class Promises:
             assert RUN_ANNOTATION not in annotations, f"{name} still carries our annotation"
             assert not self._copying(name), f"{name} still sends copies to the canary, which a run has added"
             assert not opted(document), f"{name} still has a rule that a run has added"
-            for pair in self._pairs(name):
+            for pair in self._moved(number, name):
                 share = pair.weights.share
                 if name not in declared and self.world.spec.promotion_mode is Promotion.SWAP:
                     continue  # where that one's traffic belongs depends on when it was let go
-                if (number, name) not in self.written:
-                    continue  # whatever people wrote there, this run has not
                 assert share == (100 if swapped else 0), f"{name}/{pair.key} is left at {float(share)} %"
 
     # -- writes ---------------------------------------------------------------------------------------------------
@@ -415,7 +415,7 @@ class Promises:
             if owned is not None and not swapping:
                 assert after["spec"] == owned, f"{name} is not what it was before the run"
         else:
-            self.written.add((action.intent.run, name))
+            self.written[action.intent.run, name] = action.plan.pair
             if name not in self.intents and self._at_rest(old):
                 self.before_us[name] = duplicate(before["spec"])
             self.intents[name] = action.intent
@@ -574,6 +574,16 @@ class Promises:
                 self.lowered.discard((name, key))
 
     # -- parts ----------------------------------------------------------------------------------------------------
+
+    def _moved(self, number: int, name: str) -> tuple[RulePair, ...]:
+        """The pairs of a route as a run has moved them, whoever is declared to be who now; of one that it has not written none."""
+        wrote, world = self.written.get((number, name)), self.world
+        if wrote is None:
+            return ()  # whatever people wrote there, this run has not
+        now = Pair.of(world.spec, NAMESPACE, swapped=(world.memory or world.status).swapped)
+        if (wrote.stable, wrote.canary) == (now.stable, now.canary):
+            return self._pairs(name)
+        return every_pair(world.routes[name], wrote)
 
     def _pairs(self, name: str, document: Json | None = None) -> tuple[RulePair, ...]:
         return self.world.pairs_if_any(name, document)

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import pytest
-from world import Fault, Gateways, World, begun, route, rule, spec_of
+from world import RUN_ANNOTATION, Fault, Gateways, World, begun, route, rule, spec_of
 
+from canary.decide.scope import Scope
+from canary.decide.writes import left_behind
 from canary.model.status import Outcome, Phase
+from canary.routes.intent import parse_intent
 
 
 def preflight() -> World:
@@ -167,3 +172,37 @@ def test_a_route_without_the_pair_loses_the_annotation() -> None:
     world.delete()
     world.run()
     assert (world.gone, world.annotated()) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("change", "left"),
+    [
+        ({}, {"#0": "1/0"}),
+        ({"uid": "of another Rollout"}, None),
+        ({"run": 2}, None),
+    ],
+    ids=["its own", "of another Rollout of this name", "of another run"],
+)
+def test_what_a_run_leaves_whose_rollout_is_gone(change: dict[str, object], left: dict[str, str] | None) -> None:
+    """A route that still names that run of that Rollout goes back to what it was; what names another one is not touched."""
+    world = at_half()
+
+    def forge(document: dict[str, Any]) -> None:
+        annotations = document["metadata"]["annotations"]
+        intent = parse_intent(annotations[RUN_ANNOTATION])
+        assert intent is not None
+        annotations[RUN_ANNOTATION] = replace(intent, **change).dump()
+
+    world.edit_route("shop", forge)
+    assert world.memory is not None
+    writes = left_behind(Scope(world.spec, world.memory, world.facts()))
+    found = [{key: str(weights) for key, weights in write.plan.weights.items()} for write in writes]
+    assert found == ([left] if left is not None else [])
+    assert all(write.intent is None for write in writes)
+
+
+def test_a_route_that_names_no_run_is_nobodys() -> None:
+    """Once the Rollout is gone, only the annotation tells that weights are of its run."""
+    world = stripped()
+    assert world.memory is not None
+    assert left_behind(Scope(world.spec, world.memory, world.facts())) == ()

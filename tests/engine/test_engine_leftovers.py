@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from promises import duplicate
+from world import Json, World, begun
 
+from canary.decide import reasons
 from canary.decide.actions import ForgetPodSpec, RestorePodSpec
 from canary.decide.engine import decide
 from canary.decide.facts import CopyView, Facts, RouteView, RuleView, WorkloadView
@@ -102,3 +106,85 @@ def test_a_restart_learns_from_the_route_why_a_run_rolls_back() -> None:
     assert decision.phase is Phase.ROLLING_BACK
     assert decision.status.run is not None
     assert (decision.status.run.reason, decision.status.run.message) == (written.reason, written.message)
+
+
+# -- an annotation that is applied again and again ------------------------------------------------------------------
+
+
+def exported() -> tuple[World, Callable[[], None]]:
+    """A run that was rolled back, and a GitOps tool that has its route as it was in the middle of it."""
+    world = begun()
+    world.wait(1)
+    in_git = duplicate(world.routes["shop"])
+    world.measure(0.5)
+    world.run()
+    world.wait(70)
+    assert world.phase is Phase.ROLLED_BACK
+    assert not world.annotated()
+
+    def sync() -> None:
+        def change(document: Json) -> None:
+            document["spec"] = duplicate(in_git)["spec"]
+            document["metadata"]["annotations"] = duplicate(in_git)["metadata"]["annotations"]
+
+        world.edit_route("shop", change)
+        world.run()
+
+    return world, sync
+
+
+def test_an_annotation_in_git_is_put_back_at_a_pace() -> None:
+    """The first times at once and with a word, from then on every ten seconds at most and without one."""
+    world, sync = exported()
+    before = len(world.told)
+    for _ in range(40):
+        sync()
+        world.wait(3)
+    told = [tell for tell in world.told[before:] if tell.reason == reasons.LEFTOVER]
+    assert len(told) == 3
+    assert "take it out of what is applied" in told[-1].message
+    assert len(world.told) - before == 3
+    writes = [what for what, _ in world.wrote if what == "route"]
+    assert len(writes) <= 2 + 3 + 12 + 1
+    world.wait(10)
+    assert not world.annotated()
+    assert world.share() == 0
+
+
+@pytest.mark.parametrize("crash", [False, True])
+def test_no_run_begins_before_what_is_left_is_put_back(crash: bool) -> None:
+    """Also while that waits."""
+    world, sync = exported()
+    for _ in range(4):
+        sync()
+        world.now += timedelta(seconds=2)
+    sync()
+    assert world.annotated()
+    if crash:
+        world.crash()
+    world.revise("c")
+    world.run()
+    assert world.status.run is not None
+    assert world.status.run.number == 1
+    world.wait(12)
+    assert world.status.run.number == 2
+
+
+def test_times_that_are_forged_delay_nothing() -> None:
+    """A status that says that something was put back tomorrow says nothing."""
+    world, sync = exported()
+    world.recorded["overrides"] = ["2999-01-01T00:00:00Z"] * 3
+    world.crash()
+    sync()
+    assert not world.annotated()
+
+
+def test_what_is_put_back_now_and_then_is_told_each_time() -> None:
+    """Three in ten minutes is often; less is not."""
+    world, sync = exported()
+    before = len(world.told)
+    for _ in range(6):
+        sync()
+        assert not world.annotated()
+        world.wait(300)
+    assert len([tell for tell in world.told[before:] if tell.reason == reasons.LEFTOVER]) == 6

@@ -147,6 +147,91 @@ def test_an_edit_while_rolling_back() -> None:
     assert not world.annotated()
 
 
+ROLES_EXCHANGED = {"stable": {"service": "c", "port": 80}, "canary": {"service": "s", "port": 80}}
+
+
+@pytest.mark.parametrize("crash", [False, True], ids=["alive", "restarted"])
+@pytest.mark.parametrize("strip", [False, True], ids=["annotated", "stripped"])
+def test_the_roles_exchanged_in_the_middle_of_a_run(crash: bool, strip: bool) -> None:
+    """The version under test is never given more than its step by an edit: the run ends, and none begins against all traffic."""
+    world = at_half(routes=shop())
+    if crash:
+        world.crash()
+    if strip:
+        world.strip()
+    world.declare(**ROLES_EXCHANGED)
+    seen = []
+    for _ in range(20):
+        world.tick()
+        seen.append(weights(world)["c"])
+        world.now += timedelta(seconds=1)
+    assert max(seen[1:]) == 0
+    assert weights(world) == {"s": 1, "c": 0, "d": 0}
+    assert world.status.run is not None
+    assert (world.status.run.number, world.status.run.outcome) == (1, Outcome.ROLLED_BACK)
+    assert "gives the canary 100 % at rest" in world.status.message
+    assert not world.annotated()
+
+
+def test_the_roles_exchanged_before_a_run_has_written_anything() -> None:
+    """A run in its preflight ends too, and what it has not moved stays where it is."""
+    world = World(routes=shop())
+    world.run()
+    world.canary.slow = True
+    world.revise("b")
+    world.canary.rolled_out = False
+    world.run()
+    assert (world.phase, world.status.step and world.status.step.index) == (Phase.PROGRESSING, 0)
+    world.declare(**ROLES_EXCHANGED)
+    world.run()
+    world.wait(70)
+    assert weights(world) == {"s": 1, "c": 0, "d": 0}
+    assert world.phase is Phase.ROLLED_BACK
+
+
+@pytest.mark.parametrize("third", [1, 40])
+def test_a_canary_that_has_traffic_of_its_own(third: int) -> None:
+    """The spec names a backend that somebody else has given weight: no run takes that away."""
+    document = wide(stable=100)
+    document["backendRefs"][-1]["weight"] = third
+    world = at_half(routes=shop(document))
+    world.declare(canary={"service": "d", "port": 80})
+    world.run()
+    world.wait(30)
+    assert weights(world) == {"s": 100, "c": 0, "d": third}
+    assert world.phase is Phase.ROLLED_BACK
+    assert world.status.run is not None
+    assert world.status.run.number == 1
+
+
+def test_a_route_that_comes_into_the_plan_with_the_roles_exchanged() -> None:
+    """A second route, which the run knows nothing of, stays as its owner has it."""
+    world = at_half(routes={**shop(), "more": route("more", wide())})
+    world.declare(**ROLES_EXCHANGED, routes=[{"name": "shop"}, {"name": "more"}])
+    world.run()
+    world.wait(70)
+    assert weights(world) == {"s": 1, "c": 0, "d": 0}
+    assert world.routes["more"]["spec"]["rules"] == [wide()]
+    assert world.phase is Phase.ROLLED_BACK
+
+
+def test_the_roles_put_back_again() -> None:
+    """What was an error in the spec is mended there: the version has not failed, and is tried again when somebody asks."""
+    world = at_half(routes=shop())
+    before = world.spec
+    world.declare(**ROLES_EXCHANGED)
+    world.run()
+    world.wait(5)
+    world.spec, world.generation = before, world.generation + 1
+    world.run()
+    world.ask("start", id_="again")
+    world.run()
+    world.wait(1)
+    assert world.status.last_request is not None
+    assert not world.status.last_request.refused
+    assert weights(world)["c"] == 10
+
+
 @pytest.mark.parametrize("rules", [["pay"], ["pay", "no-such-rule"]], ids=["fewer", "a name that is nowhere"])
 def test_other_rules_in_the_middle_of_a_run(rules: list[str]) -> None:
     """A rule that is not named any more gets its traffic back, even if what is named now does not exist."""

@@ -55,6 +55,7 @@ from canary.model.requests import claim, parse_request
 from canary.model.rollout import RolloutSpec, RouteKind, RouteRef
 from canary.model.status import Phase, RolloutStatus
 from canary.model.workloads import DEPLOYMENT
+from canary.observe.roles import Roles
 from canary.observe.rollout import Rollout
 from canary.observe.routes import Viewer, view
 from canary.preflight.look import findings
@@ -322,6 +323,10 @@ class World:
     """How far the API server's clock is from ours."""
     unserved: dict[RouteKind, str] = field(default_factory=dict)
     """Why routes of a kind cannot be seen."""
+    roles: Roles = field(default_factory=Roles)
+    """Whose roles are known to be changed, in this life."""
+    senseless: tuple[str, ...] = ()
+    """What of the status on record made no sense when it was taken in, in this tick."""
     promises: Promises = field(init=False)
 
     def __post_init__(self) -> None:
@@ -418,6 +423,7 @@ class World:
             ),
             findings=tuple(findings(self.spec, NAMESPACE, self._sound(views), self.around)),
             recorded=Recorded.of(recorded),
+            senseless=self.senseless,
             turn=self.turn,
             over=self.over,
             fresh=self.fresh,
@@ -505,12 +511,14 @@ class World:
         return self.failing or self._picture() != before
 
     def _tick(self) -> None:
+        self.senseless = ()
         if self.memory is None:
-            self.memory = self.status
+            self.memory = self._taken_in()
             self.fresh, self.since = True, self.now
         memory, facts = self.memory, self.facts()
         self.news, self.counters = [], None
         decision = decide(self.spec, memory, facts)
+        self.roles.note("uid-1", swapped=decision.status.swapped)
         self.promises.decided(memory, facts, decision)
         self.decision = decision
         after = project(self.spec, decision, facts)
@@ -539,6 +547,20 @@ class World:
         self.memory = after
         if not moved and not self.gone:
             self._record(after)
+
+    def _taken_in(self) -> RolloutStatus:
+        """What a controller that comes to the Rollout believes of its status."""
+        metadata = {"name": "shop", "namespace": NAMESPACE, "uid": "uid-1", "generation": self.generation}
+        rollout = Rollout.of({"metadata": metadata, "spec": None, "status": json.loads(json.dumps(self.recorded))})
+        readings = {RouteKey(*self._at(name)): self.reading(name) for name in self.routes}
+        rollout = self.roles.credible(rollout, self.spec, readings)
+        self.senseless = rollout.senseless
+        return rollout.status
+
+    @staticmethod
+    def _at(name: str) -> tuple[RouteKind, str, str]:
+        kind, plain = of_spot(name)
+        return kind, NAMESPACE, plain
 
     def _picture(self) -> Any:
         routes = {name: document["metadata"]["resourceVersion"] for name, document in self.routes.items()}
@@ -575,6 +597,7 @@ class World:
         self.unwritten.clear()
         self.scaling = replace(self.scaling, failed="", denied=False)
         self.good.clear()
+        self.roles = Roles()
         self.gate = None
         self.memory, self.news, self.settling, self.writes_in_step, self.counted = None, [], None, 0, None
 

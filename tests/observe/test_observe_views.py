@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from observe_kit import NOW, TEAM, ref, rollout, route
@@ -119,3 +120,24 @@ def test_routes_that_are_named_no_more_are_not_kept() -> None:
         world.spec = spec_of({"routes": [{"name": f"route-{number}"}]})
         world.look(world.views)
     assert world.views.size == 1
+
+
+@pytest.mark.parametrize(
+    ("said", "writer"),
+    [
+        ({"weights": {"#0": "90/10"}}, "the controller, for Rollout other (by its annotation),"),
+        ({"weights": {"#0": "80/20"}}, ""),  # somebody has written it since
+        ({"weights": {"#1": "90/10"}}, ""),  # another rule
+        ({"weights": {"#0": "90/10"}, "rollout": "third"}, ""),  # not the annotation of that one
+        ({"weights": {"#0": "90/10"}, "pair": ""}, ""),
+    ],
+    ids=["its weights are there", "other weights", "another rule", "another name", "of no pair"],
+)
+def test_a_write_of_the_controller_for_another_rollout_is_nobody_unknown(said: dict[str, Any], writer: str) -> None:
+    """Where the run of another Rollout says that it has written what our rule gives its pair now, that one is named."""
+    pair = f"{TEAM}/stable:80 {TEAM}/canary:80"
+    other = {**INTENT, "rollout": "other", "uid": "uid-other", "pair": pair, **said}
+    world = Watching()
+    world.put(10, annotations={run_annotation("other"): json.dumps(other)})
+    (seen,) = world.look(world.views).routes
+    assert seen.writer == writer
