@@ -105,6 +105,7 @@ class Changes(TypedDict, total=False):
     revisions: RevisionsStatus
     scale: ScaleStatus | None
     swapped: bool
+    roles_known: bool
     paused: PauseStatus | None
     overrides: tuple[datetime, ...]
     last_request: RequestStatus | None

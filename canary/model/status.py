@@ -535,6 +535,12 @@ class RolloutStatus(ApiModel):
     swapped: Annotated[
         bool, Field(description="After an odd number of Swap promotions: spec.canary is the stable side now.")
     ] = False
+    roles_known: Annotated[
+        bool,
+        Field(
+            description="Of a Rollout that swaps: before its first run its routes were read, which say which side is stable."
+        ),
+    ] = False
     paused: Annotated[PauseStatus | None, Field(description="Why the run is paused.")] = None
     overrides: Annotated[
         tuple[Timestamp, ...],

@@ -143,7 +143,7 @@ def _loud(status: RolloutStatus) -> Any:
         status.paused.reason if status.paused else None,
         status.last_request.id if status.last_request else None,
         len(status.overrides),
-        status.swapped,
+        (status.swapped, status.roles_known),
         status.revisions,
         tuple(
             (check.name, check.verdict, check.reason, check.failures)
