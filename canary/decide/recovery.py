@@ -26,6 +26,7 @@ from canary.model.evolution import (
     gate_waited_for,
     held_until,
     pause_since,
+    pod_spec_seen,
     reckoned_anew,
     remembered_by,
     settled_by,
@@ -231,6 +232,7 @@ def a_run_ahead(scope: Scope) -> Scope:
     run = RunStatus(
         number=ahead,
         revision=canary.revision if canary is not None and not canary.unknown else scope.run.revision,
+        pod_spec=canary.pod_spec if canary is not None else "",
         plan=scope.spec.plan_hash(),
         replaces=replaced(scope),
         started_at=scope.now,
@@ -281,6 +283,16 @@ def reckoned_by_more(scope: Scope) -> Scope:
     return scope.with_(revisions=called_otherwise(revisions, canary.bare, canary.revision))
 
 
+def pod_spec_of_its_revision(scope: Scope) -> Scope:
+    """A run of which nobody has recorded the pod spec has the one that is seen with its revision."""
+    canary, run = scope.facts.canary, scope.status.run
+    if run is None or not scope.active or run.outcome is not None or canary is None or not canary.known:
+        return scope
+    if not canary.pod_spec or run.revision != canary.revision or run.pod_spec == canary.pod_spec:
+        return scope
+    return scope.with_(run=pod_spec_seen(run, canary.pod_spec))
+
+
 ALWAYS: tuple[Rule, ...] = (
     no_run_on_record,
     decided_but_going_on,
@@ -293,6 +305,7 @@ ALWAYS: tuple[Rule, ...] = (
     a_run_ahead,
     rolling_back_on_a_route,
     reckoned_by_more,
+    pod_spec_of_its_revision,
 )
 """What can only stop a run or put it back is believed at any time."""
 

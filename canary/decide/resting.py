@@ -94,6 +94,7 @@ def begin(scope: Scope, *, by: str, reason: str) -> Scope:
         run=RunStatus(
             number=max(before.number if before else 0, _highest_run(scope)) + 1,
             revision=revision_now(scope),
+            pod_spec=scope.facts.canary.pod_spec if scope.facts.canary is not None else "",
             plan=scope.spec.plan_hash(),
             replaces=replaced(scope),
             started_at=scope.now,

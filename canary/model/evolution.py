@@ -70,6 +70,11 @@ def reckoned_anew(run: RunStatus, revision: str) -> RunStatus:
     return _evolved(run, revision=revision)
 
 
+def pod_spec_seen(run: RunStatus, pod_spec: str) -> RunStatus:
+    """The pod spec that belongs to its revision, apart from what that includes."""
+    return _evolved(run, pod_spec=pod_spec)
+
+
 def told(run: RunStatus, message: str) -> RunStatus:
     """What people read of how it ended."""
     return _evolved(run, message=message[:MOST_SAID])

@@ -177,6 +177,14 @@ class RunStatus(ApiModel):
     outages: Annotated[
         int, Field(ge=0, le=64, description="How often the canary had no ready endpoint while it had weight.")
     ] = 0
+    pod_spec: Annotated[
+        str,
+        Field(
+            max_length=64,
+            description="Of a revision that includes ConfigMaps and Secrets: digest of the canary's pod spec without their names. Another one "
+            "is another revision, also while that is not known.",
+        ),
+    ] = ""
     swap: Annotated[bool, Field(description="It was won by Swap: its end leaves all traffic where it is.")] = False
 
 

@@ -118,6 +118,8 @@ class Workload:
     """Why what its revision includes cannot be read."""
     bare: str = ""
     """Its revision by the pod spec alone, where it includes more."""
+    pod_spec: str = ""
+    """Its pod spec without what names what its revision includes."""
     stuck: str = ""
     unseen: bool = False
     """Its kind is out of sight."""
@@ -145,6 +147,7 @@ class Workload:
             stuck=self.stuck,
             unknown=self.unknown,
             bare=self.bare,
+            pod_spec=self.pod_spec,
         )
 
     @property
