@@ -208,6 +208,18 @@ def forgiven(check: CheckStatus) -> CheckStatus:
     return _evolved(check, failures=0, recent="", unknown_since=None)
 
 
+def lost(check: CheckStatus, reason: str, message: str, at: datetime) -> CheckStatus:
+    """Nobody can tell what it asks any more: it is Unknown. What was counted stays, for when somebody can."""
+    return _evolved(
+        check,
+        verdict=VerdictKind.UNKNOWN,
+        reason=reason[:64],
+        message=message[:MOST_SAID],
+        value=None,
+        unknown_since=check.unknown_since or at,
+    )
+
+
 def excused(check: CheckStatus, by: timedelta) -> CheckStatus:
     """Nobody could be asked, or nothing be seen, for so long: its holdLimit does not run meanwhile."""
     return _evolved(check, unknown_since=_later(check.unknown_since, by))

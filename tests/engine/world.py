@@ -18,7 +18,7 @@ import jsonpatch
 from promises import Promises, duplicate, of_spot, spot
 
 from canary.checks.comparable import with_alphas
-from canary.checks.resolve import ResolvedCheck, resolve
+from canary.checks.resolve import Lost, ResolvedCheck, lost, resolve
 from canary.checks.traffic import resolve_traffic
 from canary.decide import matching, mirroring
 from canary.decide.actions import (
@@ -66,6 +66,8 @@ RUN_ANNOTATION = run_annotation("shop")
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 NAMESPACE = "team"
 
+
+GONE = Lost("TemplateNotFound", "there is no CheckTemplate of that name")
 
 AROUND = Documents(known=[(POLICY, "")], platform=Platform({"*": frozenset(Feature)}))
 """Nothing is known of what stands around the routes, but that gateways can do whatever a step asks, and that no policy is there."""
@@ -302,6 +304,10 @@ class World:
     scaling: ScalingView = field(default_factory=lambda: ScalingView(known=True))
     denied: frozenset[str] = frozenset()
     """Targets that the controller has no right to write."""
+    lost: frozenset[str] = frozenset()
+    """Checks of which nobody can tell what they ask, since their template is gone."""
+    remembers: bool = False
+    """Whether the controller knows what they were."""
     trouble: tuple[Problem, ...] = ()
     """What is wrong with what is declared, besides what the routes say."""
     wall: timedelta = timedelta(0)
@@ -334,7 +340,11 @@ class World:
     @property
     def checks(self) -> tuple[ResolvedCheck, ...]:
         resolved = (resolve(check, None, f"spec.checks[{index}]") for index, check in enumerate(self.spec.checks))
-        return with_alphas(resolved, self.spec)
+        known = zip(self.spec.checks, with_alphas(resolved, self.spec), strict=True)
+        return tuple(
+            lost(declared, GONE, check if self.remembers else None) if check.name in self.lost else check
+            for declared, check in known
+        )
 
     def pairs(self, name: str, *, document: Json | None = None) -> tuple[RulePair, ...]:
         swapped = (self.memory or self.status).swapped
@@ -395,7 +405,12 @@ class World:
             traffic=self.counters,
             request=parse_request(self.request, self.claimed),
             vouched=self.vouched,
-            problems=(*self.trouble, *self._out_of_sight(), *self._problems(views, memory)),
+            problems=(
+                *self.trouble,
+                *(Problem("spec.checks", GONE.message) for _ in self.lost),
+                *self._out_of_sight(),
+                *self._problems(views, memory),
+            ),
             findings=tuple(findings(self.spec, NAMESPACE, self._sound(views), self.around)),
             recorded=Recorded.of(recorded),
             turn=self.turn,
