@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from canary.decide.facts import RouteView
-from canary.decide.scope import Scope, remembered_share
+from canary.decide.scope import Scope
+from canary.decide.wrote import allowed, of_this_run, written
 from canary.model.values import decimal_text
 from canary.routes.intent import Mode
 from canary.routes.key import RouteKey
@@ -23,8 +24,8 @@ class Drift:
     found: Fraction
     gone: bool = False
     """The pair itself was taken out of the route."""
-    written: Mapping[str, Fraction] = field(default_factory=dict)
-    """What the run wrote, by rule key."""
+    most: Mapping[str, Fraction] = field(default_factory=dict)
+    """The most that the canary may have, by rule key: what the run wrote, or what a hand has left of that."""
     copies: bool = False
     """It is about the copies that go to the canary; in percent of the requests."""
 
@@ -71,12 +72,14 @@ def raised(scope: Scope) -> tuple[Drift, ...]:
     found = []
     for route in scope.live_routes:
         if scope.owned(route):
-            compared = _compared(scope, route)
-            written = {key: expected for key, (expected, _) in compared[_compare].items()}
+            compared = {**_compared(scope, route)}
+            # Of what a hand has lowered in this pause nobody else gives more.
+            most = {key: share for key, share in allowed(scope, route).items() if key in compared[_compare]}
+            compared[_compare] = {key: (most[key], there) for key, (_, there) in compared[_compare].items()}
             worst = ((kind, pair) for kind, pairs in compared.items() if (pair := _worst(pairs)) is not None)
             for kind, pair in worst:
                 copies, added = kind is _compare_copies, kind is _compare_added
-                found.append(Drift(route, *pair, written=written, copies=copies, added=added))
+                found.append(Drift(route, *pair, most=most, copies=copies, added=added))
                 break
     return tuple(found)
 
@@ -92,20 +95,10 @@ def _worst(compared: Compared) -> tuple[Fraction, Fraction] | None:
 
 def _compare(scope: Scope, route: RouteView) -> Compared:
     """(share that we wrote, share that is there) for each rule that we wrote, by rule key."""
-    if scope.ours(route) and route.intent is not None and route.intent.mode is Mode.STEP:
-        written = route.intent.weights
-        return {rule.key: (written[rule.key].share, rule.weights.share) for rule in route.rules if rule.key in written}
-    remembered = scope.remembered(route)
-    if _of_another_pair(scope, route):
+    if of_this_run(scope, route) is None and _of_another_pair(scope, route):
         return {}
-    if route.intent is None and remembered is not None and remembered.owned and remembered.share is not None:
-        # Somebody took our annotation away; what the status remembers of the route still says what we wrote.
-        return {
-            rule.key: (remembered_share(remembered, rule.key), rule.weights.share)
-            for rule in route.rules
-            if rule.key in remembered.baseline
-        }
-    return {}
+    shares = written(scope, route)
+    return {rule.key: (shares[rule.key], rule.weights.share) for rule in route.rules if rule.key in shares}
 
 
 def _compare_copies(scope: Scope, route: RouteView) -> Compared:
