@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import NamedTuple
 
 from canary.checks.judges import Judge, judge_of
 from canary.checks.judges.sliding import Sliding
+from canary.checks.judges.threshold import Bounds
 from canary.checks.sources import Source, of_platform, source_of
 from canary.checks.sources.job import Job
+from canary.checks.sources.prometheus import Prometheus
 from canary.errors import SpecError
 from canary.model.checks import (
     NO_LIMIT_WORDS,
@@ -24,6 +27,13 @@ from canary.model.checks import (
 from canary.model.templates import CheckTemplateSpec
 
 _DEFAULTS = Settings()
+
+
+class Lost(NamedTuple):
+    """Why a check cannot be resolved for now: a constant, and a sentence."""
+
+    reason: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +55,8 @@ class ResolvedCheck:
     """How many of the last measurements may fail; None: `settings.failure_limit` in a row."""
     lasts: timedelta | None = None
     """How long it takes at most to measure it, where that is a Job that runs at each step; None: it is asked."""
+    lost: Lost | None = None
+    """Why nobody can tell now what it asks and by what it judges: it is not measured, and what it says is Unknown."""
 
     @property
     def limit(self) -> str:
@@ -128,6 +140,13 @@ def resolve(check: Check, template: CheckTemplateSpec | None, field: str) -> Res
         sliding=_sliding(settings, field),
         lasts=timedelta(seconds=source.timeout) if isinstance(source, Job) else None,
     )
+
+
+def lost(check: Check, why: Lost, known: ResolvedCheck | None = None) -> ResolvedCheck:
+    """A check that cannot be resolved for now: as it was while it could be (`known`), else by what it says itself."""
+    if known is not None:
+        return replace(known, lost=why)
+    return ResolvedCheck(check.key, Prometheus(""), Bounds(), {}, overlay(check, _DEFAULTS), lost=why)
 
 
 def _sliding(settings: Settings, field: str) -> Sliding | None:

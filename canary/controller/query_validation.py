@@ -140,6 +140,8 @@ def _queries(deps: Deps, rollout: Rollout) -> list[tuple[str, Query]]:
     places = {check.key: f"spec.checks[{index}]" for index, check in enumerate(spec.checks)}
     checks = resolve_checks(deps.store, namespace, name, spec)
     for check in checks.resolved:
+        if check.lost is not None:
+            continue
         try:
             questions = check_questions(check, spec, namespace, name, weight=1)
         except RenderError:

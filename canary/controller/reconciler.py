@@ -576,7 +576,10 @@ class Reconciler:
             checks = (
                 check
                 for check in observation.facts.checks
-                if check.name in settled or not (isinstance(check.judge, Against | Answers) or check.lasts is not None)
+                if check.lost is None
+                and (
+                    check.name in settled or not (isinstance(check.judge, Against | Answers) or check.lasts is not None)
+                )
             )
             step = observation.status.step
             evidence_since = step.evidence_since if step is not None else None

@@ -19,7 +19,7 @@ from canary.decide.actions import (
     WriteRoute,
 )
 from canary.decide.answering import compare_answers
-from canary.decide.comparing import compare
+from canary.decide.comparing import applicable, compare
 from canary.decide.copying import copy_annotation, tidied_copy
 from canary.decide.ending import rolling_back
 from canary.decide.facts import Facts
@@ -33,7 +33,7 @@ from canary.decide.steps import step
 from canary.decide.traffic import counted
 from canary.decide.verdict import judge
 from canary.decide.writes import fences, restores, taken_turns
-from canary.model.evolution import given_traffic
+from canary.model.evolution import given_traffic, lost
 from canary.model.rollout import Promotion, RolloutSpec
 from canary.model.status import CheckStatus, Outcome, Phase, RolloutStatus
 from canary.routes.intent import run_annotation
@@ -159,7 +159,9 @@ def _measure(scope: Scope) -> Scope:
     told: list[EmitEvent] = []
     for check, before in scope.checks:
         state = before
-        if live:
+        if live and check.lost is not None and applicable(scope, check):
+            state = lost(before, *check.lost, scope.now)
+        elif live:
             found = [measurement for name, measurement in scope.facts.measurements if name == check.name]
             match check.judge:
                 case Against():

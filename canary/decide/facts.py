@@ -151,6 +151,8 @@ class WorkloadView:
     """Why its revision, which is empty then, is not known: some content that it includes cannot be read."""
     bare: str = ""
     """What its revision would be by its pod spec alone, where it includes more."""
+    pod_spec: str = ""
+    """Of a revision that includes more: a digest of the pod spec without what names that. Another one is another revision, known or not."""
 
     @property
     def known(self) -> bool:

@@ -136,7 +136,9 @@ def canary_rolling_out(scope: Scope) -> Hold | None:
     canary = scope.facts.canary
     if canary is None or canary.rolled_out:
         return None
-    what = f"waiting for {canary.name} to roll out revision {canary.revision}"
+    what = (
+        f"waiting for {canary.name} to roll out {f'revision {canary.revision}' if canary.known else 'its new pod spec'}"
+    )
     reason = reasons.PODS_NOT_UPDATED if canary.stuck else reasons.AWAITING_CANARY
     return Hold(reason, f"{what}{why_stuck(canary)} (preflight)")
 

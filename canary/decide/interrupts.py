@@ -9,7 +9,7 @@ from canary.decide import reasons
 from canary.decide.actions import EmitEvent, ForgetPodSpec
 from canary.decide.common import at
 from canary.decide.drift import lowered, raised
-from canary.decide.facts import RouteView
+from canary.decide.facts import RouteView, WorkloadView
 from canary.decide.guards import ALWAYS, STOP, Stop, first_objection
 from canary.decide.pausing import BY_POLICY, hold_still, kept_by_hand, pause, paused_for
 from canary.decide.preflight import canary_taken
@@ -18,7 +18,7 @@ from canary.decide.scope import CONTESTED_PACE, OVERRIDE_LIMIT, OVERRIDE_WINDOW,
 from canary.decide.writes import fences, put_back
 from canary.model.evolution import ended, raised_in
 from canary.model.rollout import OnFailure
-from canary.model.status import Outcome, Phase
+from canary.model.status import Outcome, Phase, RunStatus
 
 
 def interrupted(scope: Scope) -> Next | None:
@@ -75,6 +75,11 @@ def see_lowered(scope: Scope) -> Scope:
     return hold_still(scope, reasons.LOWERED_BY_HAND, drift.message)
 
 
+def another_pod_spec(run: RunStatus, canary: WorkloadView) -> bool:
+    """Whether a canary is another one than the run is about, whatever the ConfigMaps and Secrets say that its revision includes."""
+    return bool(run.pod_spec and canary.pod_spec) and run.pod_spec != canary.pod_spec
+
+
 def restart(scope: Scope) -> Next | None:
     """A new revision, or another plan: traffic back to stable, and from step one.
 
@@ -86,6 +91,11 @@ def restart(scope: Scope) -> Next | None:
         reason, why = (
             reasons.SUPERSEDED,
             f"revision {canary.revision} replaces {scope.run.revision or 'the one before'}",
+        )
+    elif canary is not None and canary.unknown and another_pod_spec(scope.run, canary):
+        reason, why = (
+            reasons.SUPERSEDED,
+            f"{canary.name} has another pod spec, and its revision is not known: {canary.unknown}",
         )
     elif scope.facts.unread and scope.status.phase is Phase.PROMOTING:
         return (

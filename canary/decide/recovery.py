@@ -15,6 +15,7 @@ from canary.decide import reasons
 from canary.decide.approval import awaiting
 from canary.decide.drift import lowered
 from canary.decide.facts import RouteView
+from canary.decide.interrupts import another_pod_spec
 from canary.decide.matching import added_at
 from canary.decide.mirroring import copied_at
 from canary.decide.pausing import BY_POLICY, hold_still, kept_by_hand, paused_for
@@ -26,6 +27,7 @@ from canary.model.evolution import (
     gate_waited_for,
     held_until,
     pause_since,
+    pod_spec_seen,
     reckoned_anew,
     remembered_by,
     settled_by,
@@ -190,7 +192,9 @@ def _may_give_way(scope: Scope) -> bool:
     if paused_for(scope) not in BY_POLICY:
         return True
     canary = scope.facts.canary
-    another = canary is not None and canary.known and canary.revision != scope.run.revision
+    another = canary is not None and (
+        canary.revision != scope.run.revision if canary.known else another_pod_spec(scope.run, canary)
+    )
     return another or scope.run.plan != scope.spec.plan_hash()
 
 
@@ -242,6 +246,7 @@ def a_run_ahead(scope: Scope) -> Scope:
     run = RunStatus(
         number=ahead,
         revision=canary.revision if canary is not None and not canary.unknown else scope.run.revision,
+        pod_spec=canary.pod_spec if canary is not None else "",
         plan=scope.spec.plan_hash(),
         replaces=replaced(scope),
         started_at=scope.now,
@@ -292,6 +297,16 @@ def reckoned_by_more(scope: Scope) -> Scope:
     return scope.with_(revisions=called_otherwise(revisions, canary.bare, canary.revision))
 
 
+def pod_spec_of_its_revision(scope: Scope) -> Scope:
+    """A run of which nobody has recorded the pod spec has the one that is seen with its revision."""
+    canary, run = scope.facts.canary, scope.status.run
+    if run is None or not scope.active or run.outcome is not None or canary is None or not canary.known:
+        return scope
+    if not canary.pod_spec or run.revision != canary.revision or run.pod_spec == canary.pod_spec:
+        return scope
+    return scope.with_(run=pod_spec_seen(run, canary.pod_spec))
+
+
 ALWAYS: tuple[Rule, ...] = (
     no_run_on_record,
     decided_but_going_on,
@@ -304,6 +319,7 @@ ALWAYS: tuple[Rule, ...] = (
     a_run_ahead,
     rolling_back_on_a_route,
     reckoned_by_more,
+    pod_spec_of_its_revision,
 )
 """What can only stop a run or put it back is believed at any time."""
 

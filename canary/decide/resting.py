@@ -43,10 +43,12 @@ AT_ONCE = timedelta(seconds=1)
 
 def resting(scope: Scope) -> Decision:
     """Tidy up, learn revisions, and see whether something is to begin."""
-    # On first sight nothing runs. Least of all where the roles turn out to be changed: these facts are by the old ones.
     first_sight = scope.status.phase is None
-    scope, later = _tidy(_settle(scope))
-    if later is None:
+    scope = _settle(scope)
+    # On first sight nothing runs. Least of all where the roles turn out to be changed: these facts are by the old ones.
+    first_sight = first_sight or scope.status.swapped != scope.facts.swapped
+    scope, later = _tidy(scope)
+    if later is None and not first_sight:
         scope = _traffic_at_rest(scope)
     # Before stable is what it was, nobody can tell what a run would replace.
     tidying = later is not None or any(isinstance(act, WriteRoute | RestorePodSpec) for act in scope.actions)
@@ -71,7 +73,7 @@ def _at_rest(scope: Scope, *, may_begin: bool) -> Decision:
 
 def _traffic_at_rest(scope: Scope) -> Scope:
     """At rest a route is its owner's. Who gives the canary traffic is named when it is first seen, and so is what they give it to."""
-    if scope.status.phase is None or scope.written == 0 or float(scope.written) == scope.facts.recorded.share:
+    if scope.written == 0 or float(scope.written) == scope.facts.recorded.share:
         return scope
     if any(isinstance(action, WriteRoute) for action in scope.actions):
         return scope  # left behind by a run of ours, and on its way back
@@ -120,6 +122,7 @@ def begin(scope: Scope, *, by: str, reason: str) -> Scope:
         run=RunStatus(
             number=max(before.number if before else 0, _highest_run(scope)) + 1,
             revision=revision_now(scope),
+            pod_spec=scope.facts.canary.pod_spec if scope.facts.canary is not None else "",
             plan=scope.spec.plan_hash(),
             replaces=replaced(scope),
             started_at=scope.now,
@@ -175,15 +178,21 @@ def _settle(scope: Scope) -> Scope:
     if canary is not None and canary.known and needs_no_run:
         there = settled(there, there.canary)
     scope = scope.with_(revisions=there)
-    if scope.status.phase is None and scope.spec.promotion_mode is Promotion.SWAP:
+    if scope.spec.promotion_mode is Promotion.SWAP and not scope.status.roles_known and scope.status.run is None:
         scope = _roles_as_found(scope)
     return scope
 
 
 def _roles_as_found(scope: Scope) -> Scope:
-    """On first sight of a Rollout that swaps: all of the pair's traffic on spec.canary means that the roles are changed."""
+    """Before the first run of a Rollout that swaps: all of the pair's traffic on spec.canary means that the roles are changed.
+
+    Learnt once, at the first look at which its routes can be read; afterwards the weights at rest are their owner's.
+    """
     rules = [rule for route in scope.live_routes for rule in route.rules]
-    if not rules or any(rule.weights.share != 100 for rule in rules):
+    if not rules or len(scope.live_routes) < len(scope.facts.routes):
+        return scope
+    scope = scope.with_(roles_known=True)
+    if any(rule.weights.share != 100 for rule in rules):
         return scope
     revisions = scope.status.revisions
     return scope.with_(swapped=True, revisions=settled(exchanged(revisions), revisions.stable))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
 from fractions import Fraction
@@ -107,6 +107,7 @@ class Changes(TypedDict, total=False):
     scale: ScaleStatus | None
     former_canaries: tuple[FormerCanaryStatus, ...]
     swapped: bool
+    roles_known: bool
     paused: PauseStatus | None
     overrides: tuple[datetime, ...]
     last_request: RequestStatus | None
@@ -362,7 +363,7 @@ class Scope:
     @once
     def checks(self) -> tuple[tuple[ResolvedCheck, CheckStatus], ...]:
         """Every check with what it said last."""
-        return tuple((check, self.status.check(check.name) or unmeasured(check)) for check in self.facts.checks)
+        return tuple(_with_status(check, self.status.check(check.name)) for check in self.facts.checks)
 
     @once
     def judging(self) -> tuple[tuple[ResolvedCheck, CheckStatus], ...]:
@@ -379,6 +380,13 @@ class Goto:
 
 
 Next = Decision | Goto
+
+
+def _with_status(check: ResolvedCheck, said: CheckStatus | None) -> tuple[ResolvedCheck, CheckStatus]:
+    """Of one that is lost it is on record whether it is a dry run, which its template may have said."""
+    if check.lost is not None and said is not None and said.dry_run != check.settings.dry_run:
+        check = replace(check, settings=check.settings.model_copy(update={"dry_run": said.dry_run}))
+    return check, said or unmeasured(check)
 
 
 def remembered_share(route: RouteStatus, rule: str) -> Fraction:

@@ -73,6 +73,11 @@ def reckoned_anew(run: RunStatus, revision: str) -> RunStatus:
     return _evolved(run, revision=revision)
 
 
+def pod_spec_seen(run: RunStatus, pod_spec: str) -> RunStatus:
+    """The pod spec that belongs to its revision, apart from what that includes."""
+    return _evolved(run, pod_spec=pod_spec)
+
+
 def told(run: RunStatus, message: str) -> RunStatus:
     """What people read of how it ended."""
     return _evolved(run, message=message[:MOST_SAID])
@@ -204,6 +209,18 @@ def forgiven(check: CheckStatus) -> CheckStatus:
     if check.verdict is VerdictKind.FAIL:
         return _evolved(check, failures=0, recent="", unknown_since=None, evidence=None)
     return _evolved(check, failures=0, recent="", unknown_since=None)
+
+
+def lost(check: CheckStatus, reason: str, message: str, at: datetime) -> CheckStatus:
+    """Nobody can tell what it asks any more: it is Unknown. What was counted stays, for when somebody can."""
+    return _evolved(
+        check,
+        verdict=VerdictKind.UNKNOWN,
+        reason=reason[:64],
+        message=message[:MOST_SAID],
+        value=None,
+        unknown_since=check.unknown_since or at,
+    )
 
 
 def excused(check: CheckStatus, by: timedelta) -> CheckStatus:

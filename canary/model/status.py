@@ -177,6 +177,14 @@ class RunStatus(ApiModel):
     outages: Annotated[
         int, Field(ge=0, le=64, description="How often the canary had no ready endpoint while it had weight.")
     ] = 0
+    pod_spec: Annotated[
+        str,
+        Field(
+            max_length=64,
+            description="Of a revision that includes ConfigMaps and Secrets: digest of the canary's pod spec without their names. Another one "
+            "is another revision, also while that is not known.",
+        ),
+    ] = ""
     swap: Annotated[bool, Field(description="It was won by Swap: its end leaves all traffic where it is.")] = False
 
 
@@ -586,6 +594,12 @@ class RolloutStatus(ApiModel):
     ] = ()
     swapped: Annotated[
         bool, Field(description="After an odd number of Swap promotions: spec.canary is the stable side now.")
+    ] = False
+    roles_known: Annotated[
+        bool,
+        Field(
+            description="Of a Rollout that swaps: before its first run its routes were read, which say which side is stable."
+        ),
     ] = False
     paused: Annotated[PauseStatus | None, Field(description="Why the run is paused.")] = None
     overrides: Annotated[

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from pydantic import ValidationError
 
 from canary.checks.comparable import with_alphas
 from canary.checks.queries import check_questions, gate_query, gates_of
-from canary.checks.resolve import ResolvedCheck, resolve
+from canary.checks.resolve import Lost, ResolvedCheck, lost, resolve
 from canary.checks.sources import blamed
 from canary.checks.traffic import TRAFFIC, Counters, resolve_traffic, traffic_queries
 from canary.decide.facts import Problem
 from canary.errors import RenderError, SpecError
-from canary.model.checks import TemplateKind, TemplateRef
+from canary.model.checks import Check, TemplateKind, TemplateRef
 from canary.model.rollout import RolloutSpec
 from canary.model.templates import CheckTemplateSpec
 from canary.observe.objects import Packed
@@ -24,15 +24,24 @@ from canary.observe.store import Store
 
 @dataclass(frozen=True, slots=True)
 class Checks:
-    """The checks that can be measured, and the problems of those that cannot. `traffic`: the counters, if there are any."""
+    """The checks of a Rollout as declared, and the problems of those that are lost. `traffic`: the counters, if there are any."""
 
     resolved: tuple[ResolvedCheck, ...]
     problems: tuple[Problem, ...]
     traffic: Counters | None = None
 
 
-def resolve_checks(store: Store, namespace: str, rollout: str, spec: RolloutSpec) -> Checks:
-    """Look up templates, fill in arguments, and try to render every query."""
+Known = Mapping[str, tuple[Check, ResolvedCheck]]
+"""Checks by name, as they were declared and resolved when that was possible."""
+
+NONE_KNOWN: Known = {}
+
+
+def resolve_checks(store: Store, namespace: str, rollout: str, spec: RolloutSpec, known: Known = NONE_KNOWN) -> Checks:
+    """Look up templates, fill in arguments, and try to render every query.
+
+    A check of which that fails is lost, and no less declared: what holds where nobody knows what it says is for the run to decide.
+    """
     resolved: list[ResolvedCheck] = []
     problems: list[Problem] = []
     for index, check in enumerate(spec.checks):
@@ -42,6 +51,9 @@ def resolve_checks(store: Store, namespace: str, rollout: str, spec: RolloutSpec
             resolved.append(found)
         except SpecError as error:
             problems.append(Problem(error.field, error.message))
+            declared, before = known.get(check.key, (None, None))
+            why = Lost(_why_lost(store, namespace, check), error.message)
+            resolved.append(lost(check, why, before if declared == check else None))
             continue
         problems += _problems(found, namespace, rollout, spec, field)
     for index, gate in gates_of(spec):
@@ -56,8 +68,20 @@ def resolve_checks(store: Store, namespace: str, rollout: str, spec: RolloutSpec
         problems.append(Problem(error.field, error.message))
     if counters is not None:
         problems += _uncountable(counters, namespace, rollout, spec)
-    resolved_all = with_alphas(resolved, spec, unresolved=len(spec.checks) - len(resolved))
-    return Checks(resolved_all, tuple(problems), counters)
+    return Checks(_with_alphas(resolved, spec), tuple(problems), counters)
+
+
+def _why_lost(store: Store, namespace: str, check: Check) -> str:
+    if check.template is None:
+        return "CheckUnreadable"
+    return "TemplateNotFound" if kept_template(store, namespace, check.template) is None else "TemplateUnreadable"
+
+
+def _with_alphas(resolved: list[ResolvedCheck], spec: RolloutSpec) -> tuple[ResolvedCheck, ...]:
+    """Each comparison knows its part of alpha; one that is lost may be a comparison too, and keeps what it was given."""
+    measured = [check for check in resolved if check.lost is None]
+    given = iter(with_alphas(measured, spec, unresolved=len(resolved) - len(measured)))
+    return tuple(next(given) if check.lost is None else check for check in resolved)
 
 
 def templates_of(spec: RolloutSpec) -> Iterator[TemplateRef]:
@@ -73,17 +97,26 @@ def kept_template(store: Store, namespace: str, ref: TemplateRef) -> Packed | No
 
 
 class Resolver:
-    """Resolves the checks of one Rollout, and again only when its spec or a template of it has changed."""
+    """Resolves the checks of one Rollout, and again only when its spec or a template of it has changed.
+
+    Of a check that is lost it remembers what it was, and so by which policy it goes: its template may have said that.
+    """
 
     def __init__(self) -> None:
         self._basis: tuple[object, ...] = ()
         self._checks: Checks | None = None
+        self._known: dict[str, tuple[Check, ResolvedCheck]] = {}
 
     def __call__(self, store: Store, namespace: str, rollout: str, spec: RolloutSpec) -> Checks:
         basis = (spec, *(kept_template(store, namespace, ref) for ref in templates_of(spec)))
         same = len(basis) == len(self._basis) and all(map(operator.is_, basis, self._basis))
         if self._checks is None or not same:
-            self._basis, self._checks = basis, resolve_checks(store, namespace, rollout, spec)
+            self._basis, self._checks = basis, resolve_checks(store, namespace, rollout, spec, self._known)
+            self._known = {
+                found.name: (declared, found) if found.lost is None else self._known[found.name]
+                for declared, found in zip(spec.checks, self._checks.resolved, strict=True)
+                if found.lost is None or found.name in self._known
+            }
         return self._checks
 
 

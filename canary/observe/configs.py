@@ -184,10 +184,11 @@ class Configs:
 
     def included(self, key: WorkloadKey, view: WorkloadView) -> WorkloadView:
         """A workload with its configs in its revision."""
-        found = self._reckoned.get(key)
+        found, parts = self._reckoned.get(key), self.parts.get(key)
+        rest = parts.rest if parts is not None and parts.bare == view.revision else ""
         if found is None or found.bare != view.revision:
-            return replace(view, revision="", bare=view.revision, unknown=PENDING)
-        return replace(view, revision=found.revision, bare=view.revision, unknown=found.unknown)
+            return replace(view, revision="", bare=view.revision, pod_spec=rest, unknown=PENDING)
+        return replace(view, revision=found.revision, bare=view.revision, pod_spec=rest, unknown=found.unknown)
 
 
 def _dict(value: Any) -> Json:

@@ -25,6 +25,7 @@ from canary.model.rollout import RolloutSpec, RouteRef
 from canary.model.status import RolloutStatus
 from canary.model.workloads import DEPLOYMENT, foreign, traits
 from canary.observe.checks import Checks
+from canary.observe.kinds import plain
 from canary.observe.rivals import claimant
 from canary.observe.rollout import Rollout
 from canary.observe.routes import Viewer, Views, routes_of
@@ -171,6 +172,8 @@ def _workloads(store: Store, rollout: Rollout, spec: RolloutSpec, *, swapped: bo
         key = WorkloadKey(ref.called, rollout.namespace, ref.name)
         found = store.workloads.get(key)
         missing = store.workload_kinds.missing(key.kind, key.namespace) or (found.problem if found is not None else "")
+        if found is None and not missing and not store.follows(key):
+            missing = f"{plain(key.kind)}s of this namespace are not watched for now, so nobody can tell whether {ref.name} is there"
         if missing:
             problems.append(Problem(f"spec.workloads.{role}", missing))
             views.append(Unseen(ref.name, key.kind, missing))

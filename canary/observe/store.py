@@ -95,6 +95,8 @@ class Store:
         self._resting: OrderedDict[Key, None] = OrderedDict()
         self._wanted_by: defaultdict[Need, set[Key]] = defaultdict(set)
         self._needs: dict[Key, frozenset[Need]] = {}
+        self._lasting: dict[Key, frozenset[Need]] = {}
+        """What the spec refers to that a run goes on with, since the present one cannot be read."""
         self._named: Counter[tuple[RouteKind, str | None]] = Counter()
         self._employed: Counter[tuple[str, str | None]] = Counter()
         """How many workloads of a kind are named in a namespace (None: in all), but for Deployments."""
@@ -163,8 +165,8 @@ class Store:
             self._recorded_at[key] = at
         else:
             self._recorded_at.pop(key, None)
-        needs = frozenset(_needs(document))
         before = self._needs.get(key, frozenset())
+        needs = frozenset(_needs(document)) | self._still_needed(key, before)
         for need in before - needs:
             self._forget(need, key)
         for need in needs - before:
@@ -174,6 +176,14 @@ class Store:
         self.rivals.left(key, _places(before - needs))
         self.rivals.rollout(key, _places(needs))
         return True
+
+    def _still_needed(self, key: Key, before: frozenset[Need]) -> frozenset[Need]:
+        """What a run refers to besides the spec as it is: it goes on with the last one that could be read."""
+        rollout = self.rollout(key) if key in self._active else None
+        if rollout is None or rollout.spec is not None:
+            self._lasting.pop(key, None)
+            return frozenset()
+        return self._lasting.setdefault(key, before)
 
     def drop_rollout(self, key: Key, uid: str = "") -> bool:
         """Forget a Rollout; False when what we have is another one, or none."""
@@ -185,6 +195,7 @@ class Store:
         self._parsed.pop(key, None)
         self._resting.pop(key, None)
         needs = self._needs.pop(key, frozenset())
+        self._lasting.pop(key, None)
         for need in needs:
             self._forget(need, key)
         self._back(key, None)
@@ -298,6 +309,10 @@ class Store:
     def employs(self, kind: str, place: str | None) -> bool:
         """Whether some Rollout of a namespace (None: of any) names a workload of such a kind."""
         return self._employed[kind, place] > 0
+
+    def follows(self, key: WorkloadKey) -> bool:
+        """Whether it is watched which workloads of a kind there are in a namespace: else one that is not known may be there."""
+        return key.kind == DEPLOYMENT or self.employs(key.kind, key.namespace)
 
     def employers(self, kind: str, place: str | None) -> set[Key]:
         """The Rollouts of a namespace (None: of all) that name some workload of a kind."""

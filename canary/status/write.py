@@ -86,6 +86,8 @@ def urgency(before: RolloutStatus, after: RolloutStatus, writes_in_step: int) ->
         return Urgency.NOW
     if after.notified is not before.notified and _told(before, after) and _has_room(before, after, writes_in_step):
         return Urgency.NOW
+    if _asks(after) == reasons.REVISION_UNKNOWN and before.message != after.message:
+        return Urgency.SETTLING  # that it is being read, or what of it cannot be
     return Urgency.NONE
 
 
@@ -144,7 +146,7 @@ def _loud(status: RolloutStatus) -> Any:
         status.last_request.id if status.last_request else None,
         len(status.overrides),
         None if status.active else _kept(max(status.overrides, default=None)),
-        status.swapped,
+        (status.swapped, status.roles_known),
         status.revisions,
         tuple((each.kind, each.name) for each in status.former_canaries),
         tuple(

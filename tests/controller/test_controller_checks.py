@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from controller_kit import World, check, counter_document, template_document
+from controller_kit import ControllerInstance, World, check, counter_document, template_document
 
 from canary.kube import CHECKTEMPLATES
 from canary.metrics.port import Query
@@ -305,6 +305,74 @@ async def test_a_template_of_traffic_that_vanishes_during_a_run(world: World) ->
     assert "spec.traffic.template: there is no CheckTemplate traffic" in world.message()
     await world.create(CHECKTEMPLATES, counter_document())
     await world.until(lambda: world.phase() == "Succeeded")
+
+
+STEPS: list[dict[str, Any]] = [{"weight": 10, "hold": "1h"}, {"weight": 50, "hold": "1h"}]
+
+
+async def judged_by_a_template(world: World, **more: Any) -> ControllerInstance:
+    """A run at its first step whose only check is a template's."""
+    await world.furnish()
+    await world.create(CHECKTEMPLATES, template_document())
+    world.provider.answers["latency"] = 0.1
+    await world.declare(checks=[{"template": {"name": "latency"}, "args": {"limit": "300ms"}, **more}], steps=STEPS)
+    instance = await world.start_controller()
+    await world.until(lambda: world.phase() == "Idle")
+    await world.deploy(2)
+    await world.until(lambda: world.weights() == (90, 10) and "holding" in world.message())
+    await world.until(lambda: world.condition("ChecksPassing").get("status") == "True")
+    return instance
+
+
+def said(world: World) -> tuple[str, str]:
+    (found,) = world.status()["checks"]
+    return found["verdict"], found["reason"]
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_a_template_that_vanishes_leaves_no_canary_unjudged(world: World, restarted: bool) -> None:
+    """Its check is Unknown with a reason of its own, and holdLimit resolves it, also for who has never seen the template."""
+    first = await judged_by_a_template(world, holdLimit="1m")
+    await world.gitops.delete(CHECKTEMPLATES, "latency", world.namespace)
+    if restarted:
+        await first.kill()
+        await world.start_controller()
+    await world.until(lambda: world.condition("ChecksPassing").get("status") == "Unknown", within=10)
+    assert said(world) == ("Unknown", "TemplateNotFound")
+    assert world.condition("ChecksPassing")["reason"] == "TemplateNotFound"
+    assert world.weights() == (90, 10)
+    await world.until(lambda: world.weights()[1] == 0, within=70)
+    await world.until(lambda: world.status()["run"].get("outcome") == "RolledBack")
+    assert world.status()["run"]["reason"] == "HoldLimitExceeded"
+    assert "there is no CheckTemplate latency" in world.status()["run"]["message"]
+
+
+async def test_a_template_that_is_back_in_time_goes_on(world: World) -> None:
+    """What it measures then counts, and an abort is served meanwhile too."""
+    await judged_by_a_template(world)
+    await world.gitops.merge_patch(CHECKTEMPLATES, "latency", world.namespace, {"spec": {"args": [{"name": "limits"}]}})
+    await world.until(lambda: said(world) == ("Unknown", "TemplateUnreadable"), within=10)
+    await world.gitops.merge_patch(CHECKTEMPLATES, "latency", world.namespace, {"spec": {"args": [{"name": "limit"}]}})
+    await world.until(lambda: said(world)[0] == "Pass", within=10)
+    assert (world.weights(), world.run_number()) == ((90, 10), 1)
+    await world.gitops.delete(CHECKTEMPLATES, "latency", world.namespace)
+    await world.until(lambda: said(world) == ("Unknown", "TemplateNotFound"), within=10)
+    await world.ask("abort")
+    await world.until(lambda: world.weights()[1] == 0, within=5)
+
+
+async def test_failures_are_counted_on_after_a_template_was_away(world: World) -> None:
+    """Whoever deletes it and applies it again makes no bad canary good."""
+    await judged_by_a_template(world, failureLimit=5)
+    world.provider.answers["latency"] = 5.0
+    await world.until(lambda: world.status()["checks"][0].get("failures", 0) >= 4, within=30)
+    await world.gitops.delete(CHECKTEMPLATES, "latency", world.namespace)
+    await world.until(lambda: said(world)[0] == "Unknown", within=10)
+    assert world.status()["checks"][0]["failures"] >= 4
+    await world.create(CHECKTEMPLATES, template_document())
+    await world.until(lambda: world.weights()[1] == 0, within=5)
+    await world.until(lambda: world.status()["run"].get("outcome") == "RolledBack")
+    assert world.status()["run"]["reason"] == "CheckFailed"
 
 
 async def test_a_template_is_edited_during_a_run(world: World) -> None:

@@ -191,6 +191,36 @@ async def test_a_config_that_goes_in_a_run_changes_nothing_but_what_comes_next(w
     assert world.status()["run"]["trigger"]["reason"].startswith("revision ")
 
 
+@pytest.mark.sandbox_only("one Secret refuses to be read")
+@pytest.mark.parametrize("why", ["a right", "too many"])
+async def test_a_new_image_keeps_nothing_of_what_the_one_before_has_earned(world: World, why: str) -> None:
+    """Its revision cannot be told, but that it is another one can: by its pod spec."""
+    await furnish(world)
+    steps = [{"weight": 50, "hold": "1h"}, {"weight": 100, "hold": "1h"}]
+    await world.declare(revision=INCLUDES, steps=steps, checks=[check(interval="1s")], promotion="Await")
+    await world.start_controller()
+    await world.until(lambda: world.phase() == "Idle")
+    await name_configs(world, "canary", 2)
+    await world.until(lambda: world.weights() == (50, 50) and "holding" in world.message())
+    await world.create(SECRETS, secret("denied", "x"))
+    world.api.faults.add(Fault("get", "secrets", name="denied", status=403, times=None, user=CONTROLLER))
+    sources: list[Json] = [{"secretRef": {"name": "denied"}}]
+    if why == "too many":
+        sources = [{"configMapRef": {"name": f"c{number}", "optional": True}} for number in range(MOST + 1)]
+    pods = deployment_document("canary", 3)["spec"]["template"]["spec"]["containers"][0]
+    body = {"spec": {"template": {"spec": {"containers": [{**pods, "envFrom": sources}]}}}}
+    await world.gitops.merge_patch(DEPLOYMENTS, "canary", world.namespace, body)
+    await world.until(lambda: world.weights()[1] == 0, within=1)
+    words = "it lacks the right to `get` secrets" if why == "a right" else f"names {MOST + 1} ConfigMaps and Secrets"
+    await world.until(lambda: words in world.message())
+    await world.pass_(300, pace=10)
+    assert (world.weights()[1], world.phase()) == (0, "Progressing")
+    await name_configs(world, "canary", 4)
+    await world.until(lambda: world.weights() == (50, 50), within=SOON)
+    assert world.image("canary") == "shop:4"
+    assert world.status()["run"]["revision"] == world.status()["revisions"]["canary"]
+
+
 async def test_an_optional_config_may_be_missing(world: World) -> None:
     """That it is not there is a content of its own."""
     await furnish(world, optional=True)

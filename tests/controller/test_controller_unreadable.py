@@ -10,10 +10,10 @@ from functools import reduce
 from typing import Any
 
 import pytest
-from controller_kit import World, backend, check, route_document, rule
+from controller_kit import World, backend, check, route_document, rule, workload_document
 
 from canary.errors import CanaryError
-from canary.kube import CRDS, ROLLOUTS
+from canary.kube import CRDS, ROLLOUTS, STATEFULSETS
 from canary.routes.intent import run_annotation
 from canary_sandbox.apiserver import Fault
 
@@ -40,6 +40,26 @@ async def test_who_knew_it_holds_and_judges_by_what_it_was(world: World) -> None
     await world.until(lambda: "Berln" in str(world.status()["conditions"]))
     await world.pass_(10)
     assert world.weights() == (90, 10)
+    world.provider.answers["errors"] = 0.5
+    await world.until(lambda: world.weights() == (1, 0), within=30)
+
+
+async def test_a_bad_edit_makes_no_canary_vanish(world: World) -> None:
+    """The spec that cannot be read names Deployments; the run is about StatefulSets, which are there as before."""
+    await world.workload_kind(STATEFULSETS)
+    for role in ("stable", "canary"):
+        await world.create(STATEFULSETS, workload_document(STATEFULSETS, f"set-{role}"))
+    named = {role: {"kind": "StatefulSet", "name": f"set-{role}"} for role in ("stable", "canary")}
+    await world.begin(steps=STEPS, checks=[check(interval="1s")], workloads=named)
+    await world.deploy(2, "set-canary", STATEFULSETS)
+    await world.until(lambda: world.weights() == (90, 10) and "holding" in world.message())
+    await world.edit(steps=UNREADABLE, workloads={role: {"kind": "Deployment", "name": role} for role in named})
+    await world.until(lambda: "Berln" in str(world.status()["conditions"]))
+    await world.pass_(60)
+    assert (world.weights(), world.phase()) == ((90, 10), "Progressing")
+    await world.edit(steps=STEPS, workloads=named)
+    await world.until(lambda: "Berln" not in str(world.status()["conditions"]))
+    assert (world.weights(), world.run_number()) == ((90, 10), 1)
     world.provider.answers["errors"] = 0.5
     await world.until(lambda: world.weights() == (1, 0), within=30)
 

@@ -239,6 +239,75 @@ def test_the_hold_limit_counts_from_the_first_unknown() -> None:
     assert world.phase is Phase.ROLLED_BACK
 
 
+@pytest.mark.parametrize("remembers", [True, False])
+@pytest.mark.parametrize("restarted", [True, False])
+@pytest.mark.parametrize("on_failure", ["Rollback", "Pause"])
+def test_a_check_whose_template_is_gone_is_unknown_and_resolved_as_any_other(
+    remembers: bool, restarted: bool, on_failure: str
+) -> None:
+    """It is not absent: it holds, says why, and is resolved by holdLimit and onFailure."""
+    world = world_with(check(), onFailure=on_failure)
+    world.measure(0.0)
+    world.run()
+    share = world.share()
+    world.lost, world.remembers = frozenset({"errors"}), remembers
+    world.run()
+    if restarted:
+        world.crash()
+        world.remembers = False
+    world.wait(100)
+    assert (verdict(world), world.share()) == ((VerdictKind.UNKNOWN, "TemplateNotFound"), share)
+    said = {one.type: one for one in world.status.conditions}["ChecksPassing"]
+    assert (said.status, said.reason) == ("Unknown", "TemplateNotFound")
+    world.wait(30)
+    if on_failure == "Pause":
+        assert (world.phase, world.share()) == (Phase.PAUSED, share)
+        assert world.status.paused is not None
+        assert world.status.paused.reason == reasons.HOLD_LIMIT_EXCEEDED
+        return
+    assert (world.phase, world.share()) == (Phase.INVALID, 0)
+    assert world.status.run is not None
+    assert (world.status.run.outcome, world.status.run.reason) == (Outcome.ROLLED_BACK, reasons.HOLD_LIMIT_EXCEEDED)
+
+
+@pytest.mark.parametrize("failures", [{"failureLimit": 2}, {"failures": "3 of 5"}])
+def test_what_was_counted_is_kept_while_a_template_is_gone(failures: dict[str, Any]) -> None:
+    """To take it away and to bring it back makes nothing good."""
+    world = world_with(check(**failures))
+    for number in (1, 2):
+        world.measure(1.0)
+        world.run()
+        world.lost = frozenset({"errors"})
+        world.measure(0.0)  # on its way since it was there
+        world.wait(5)
+        assert world.memory is not None
+        assert [one.failures for one in world.memory.checks] == [number]
+        world.lost = frozenset()
+        world.wait(5)
+    assert world.share() > 0
+    world.measure(1.0)
+    world.tick()
+    assert world.share() == 0
+
+
+@pytest.mark.parametrize("remembers", [True, False])
+def test_a_dry_run_whose_template_is_gone_is_one_still(remembers: bool) -> None:
+    """Its template may have said so: that is on record."""
+    world = world_with(check(dryRun=True))
+    world.measure(0.0)
+    world.run()
+    world.lost, world.remembers = frozenset({"errors"}), remembers
+    document = world.spec.model_dump(by_alias=True, exclude_unset=True)
+    del document["checks"][0]["dryRun"]
+    world.spec = type(world.spec).model_validate(document)
+    world.run()
+    if not remembers:
+        world.crash()
+    world.wait(1000)
+    assert world.phase is Phase.PROGRESSING
+    assert world.share() > 0
+
+
 def test_checks_have_nothing_to_say_before_there_is_traffic() -> None:
     """An approval at 0 %: no measurement is waited for, and a stray one does no harm."""
     world = begun(spec=spec_of(checks=[check()], steps=[{"approval": {}}, {"weight": 10}]))

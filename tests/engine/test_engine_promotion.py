@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from world import Fault, Gateways, World, begun, spec_of
+from world import Fault, Gateways, World, begun, route, spec_of
 
 from canary.decide import reasons
+from canary.decide.facts import Problem
 from canary.model.status import Outcome, Phase
 
 
@@ -186,6 +187,61 @@ def test_on_first_sight_a_swapped_pair_is_seen_as_what_it_is() -> None:
     world.run()
     assert (world.status.swapped, world.phase, world.share()) == (True, Phase.IDLE, 0)
     assert world.status.revisions.settled == "a"
+
+
+@pytest.mark.parametrize("later", ["the route", "the spec"])
+def test_a_swapped_pair_is_seen_as_what_it_is_as_soon_as_its_routes_can_be_read(later: str) -> None:
+    """A backup brings the Rollout back before its route, or its spec could not be read at first: the roles are learnt all the same."""
+    world = World(spec_of(promotion="Swap"))
+    world.canary.revision = "b"
+    world.weigh(0, 100)
+    shop = world.routes["shop"]
+    if later == "the route":
+        del world.routes["shop"]
+        world.run()
+    else:
+        world.recorded = {"phase": "Invalid", "message": "spec.steps[1].gate: no such time zone"}
+    assert (world.phase, world.status.swapped) == (Phase.INVALID, False)
+    world.routes["shop"] = shop
+    world.run()
+    assert (world.status.swapped, world.phase, world.share()) == (True, Phase.IDLE, 0)
+    assert (world.status.revisions.settled, world.status.run) == ("a", None)
+    assert reasons.TRAFFIC_AT_REST not in world.reasons, "nobody gives anything to what is not stable"
+    world.stable.revision = "c"  # whose turn it is by the roles that were learnt
+    world.run()
+    assert world.status.run is not None
+    assert world.status.run.revision == "c"
+
+
+def test_roles_are_not_learnt_while_one_of_the_routes_cannot_be_read() -> None:
+    """What one route says is not said of the other."""
+    world = World(
+        spec_of(promotion="Swap", routes=[{"name": "shop"}, {"name": "api"}]),
+        {"shop": route("shop"), "api": route("api")},
+    )
+    world.weigh(0, 100, "shop")
+    api = world.routes.pop("api")
+    world.run()
+    assert (world.phase, world.status.swapped) == (Phase.INVALID, False)
+    world.routes["api"] = api
+    world.run()
+    assert not world.status.swapped, "of api all traffic is on spec.stable"
+
+
+def test_roles_that_are_on_record_are_not_learnt_again() -> None:
+    """At rest the weights are whose the route is: what they give the canary by hand later is shown, and changes no roles."""
+    world = World(spec_of(promotion="Swap"))
+    world.run()
+    world.trouble = (Problem("spec.checks[0]", "there is no CheckTemplate latency"),)
+    world.run()
+    assert world.phase is Phase.INVALID
+    world.weigh(0, 100)
+    world.trouble = ()
+    world.run()
+    world.crash()
+    world.run()
+    assert (world.status.swapped, world.phase) == (False, Phase.IDLE)
+    assert "gives the canary 100 %" in world.status.message
 
 
 def test_returning_traffic_waits_for_the_gateways_and_for_no_longer_than_their_time() -> None:

@@ -90,6 +90,82 @@ def test_a_run_goes_no_further_while_it_is_not_known_and_is_not_started_anew() -
     assert world.status.split.written > share or world.status.step.index > at
 
 
+def under_way() -> World:
+    """A run of pod spec p2 at a step that gives its canary traffic; nobody knows the revision of what the canary is now."""
+    world = World(spec=spec_of(**SPEC))
+    world.canary.pod_spec = "p1"
+    world.run()
+    world.revise("b")
+    world.canary.pod_spec = "p2"
+    world.run()
+    world.pass_step()
+    assert world.status.run is not None
+    assert (world.status.run.number, world.status.run.pod_spec, world.share() > 0) == (1, "p2", True)
+    world.canary.unknown = WHY
+    return world
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize("paused", [False, True])
+def test_another_pod_spec_is_another_revision_though_nobody_knows_which(restarted: bool, paused: bool) -> None:
+    """What the one before has earned is not for it: traffic goes back to stable at once, and a run begins when it is known."""
+    world = under_way()
+    if paused:
+        world.ask("pause")
+        world.run()
+    share = world.share()
+    if restarted:
+        world.crash()
+    world.run()
+    world.wait(30)
+    assert world.status.run is not None
+    assert (world.share(), world.status.run.number) == (share, 1), "of the same pod spec nothing is taken away"
+    world.canary.pod_spec = "p3"
+    if restarted:
+        world.crash()
+    world.tick()
+    assert world.share() == 0
+    world.run()
+    world.wait(300)
+    assert (world.share(), world.status.run.outcome, world.status.run.pod_spec) == (0, None, "p3")
+    assert f"its revision is not known: {WHY}" in world.told[-1].message
+    assert paused or WHY in world.status.message
+    world.canary.unknown, world.canary.revision = "", "c"
+    if paused:
+        world.ask("resume")
+    world.run()
+    world.wait(5)
+    assert world.status.run is not None
+    assert (world.status.run.revision, world.status.run.pod_spec) == ("c", "p3")
+    assert world.share() > 0
+
+
+def test_a_pod_spec_that_is_put_back_while_nobody_knows_goes_on_from_step_one() -> None:
+    """It is what the run is about after all."""
+    world = under_way()
+    world.canary.pod_spec = "p3"
+    world.run()
+    world.canary.pod_spec, world.canary.unknown = "p2", ""
+    world.run()
+    assert world.status.run is not None
+    assert (world.status.run.revision, world.status.run.pod_spec) == ("b", "p2")
+    number = world.status.run.number
+    world.pass_step()
+    assert (world.share() > 0, world.status.run.number) == (True, number)
+
+
+def test_a_run_of_an_earlier_version_learns_its_pod_spec() -> None:
+    """The record of an earlier version has none; it is seen while the revision is known."""
+    world = under_way()
+    world.canary.unknown = ""
+    del world.recorded["run"]["podSpec"]
+    world.crash()
+    world.run()
+    world.canary.unknown, world.canary.pod_spec = WHY, "p3"
+    world.tick()
+    assert world.share() == 0
+
+
 @pytest.mark.parametrize("outcome", [Outcome.ROLLED_BACK, None])
 def test_what_is_reckoned_by_more_is_no_new_revision(outcome: Outcome | None) -> None:
     """`revision.includes` is declared at rest, or in a run: of the same pod spec nothing begins, and nothing is tried again."""

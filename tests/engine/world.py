@@ -18,7 +18,7 @@ import jsonpatch
 from promises import Promises, duplicate, of_spot, spot
 
 from canary.checks.comparable import with_alphas
-from canary.checks.resolve import ResolvedCheck, resolve
+from canary.checks.resolve import Lost, ResolvedCheck, lost, resolve
 from canary.checks.traffic import resolve_traffic
 from canary.decide import matching, mirroring
 from canary.decide.actions import (
@@ -79,6 +79,8 @@ START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 NAMESPACE = "team"
 
 
+GONE = Lost("TemplateNotFound", "there is no CheckTemplate of that name")
+
 AROUND = Documents(known=[(POLICY, "")], platform=Platform({"*": frozenset(Feature)}))
 """Nothing is known of what stands around the routes, but that gateways can do whatever a step asks, and that no policy is there."""
 
@@ -130,6 +132,8 @@ class Workload:
     """Why what its revision includes cannot be read."""
     bare: str = ""
     """Its revision by the pod spec alone, where it includes more."""
+    pod_spec: str = ""
+    """Its pod spec without what names what its revision includes."""
     stuck: str = ""
     unseen: bool = False
     """Its kind is out of sight."""
@@ -157,6 +161,7 @@ class Workload:
             stuck=self.stuck,
             unknown=self.unknown,
             bare=self.bare,
+            pod_spec=self.pod_spec,
         )
 
     @property
@@ -315,6 +320,10 @@ class World:
     scaling: ScalingView = field(default_factory=lambda: ScalingView(known=True))
     denied: frozenset[str] = frozenset()
     """Targets that the controller has no right to write."""
+    lost: frozenset[str] = frozenset()
+    """Checks of which nobody can tell what they ask, since their template is gone."""
+    remembers: bool = False
+    """Whether the controller knows what they were."""
     forged: bool = False
     """Somebody has written what is on record."""
     trouble: tuple[Problem, ...] = ()
@@ -353,7 +362,11 @@ class World:
     @property
     def checks(self) -> tuple[ResolvedCheck, ...]:
         resolved = (resolve(check, None, f"spec.checks[{index}]") for index, check in enumerate(self.spec.checks))
-        return with_alphas(resolved, self.spec)
+        known = zip(self.spec.checks, with_alphas(resolved, self.spec), strict=True)
+        return tuple(
+            lost(declared, GONE, check if self.remembers else None) if check.name in self.lost else check
+            for declared, check in known
+        )
 
     def pairs(self, name: str, *, document: Json | None = None) -> tuple[RulePair, ...]:
         swapped = (self.memory or self.status).swapped
@@ -418,6 +431,7 @@ class World:
             problems=(
                 *([self.unread] if self.unread else []),
                 *self.trouble,
+                *(Problem("spec.checks", GONE.message) for _ in self.lost),
                 *self._out_of_sight(),
                 *self._problems(views, memory),
             ),

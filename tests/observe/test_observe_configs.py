@@ -191,6 +191,26 @@ def test_another_pod_spec_is_read_anew() -> None:
     assert (facts.canary.known, facts.canary.unknown) == (False, PENDING)
 
 
+def test_another_pod_spec_is_seen_before_what_it_names_is_read() -> None:
+    """Names of configs are no part of it: that another object is named is no other revision yet."""
+
+    def named(image: str, config: str, version: int) -> Json:
+        document = deployment("canary", image, version=version)
+        container = document["spec"]["template"]["spec"]["containers"][0]
+        container["envFrom"] = [{"configMapRef": {"name": config}}]
+        return document
+
+    store, seen = including(), []
+    for version, (image, config) in enumerate((("shop:2", "one"), ("shop:2", "two"), ("shop:3", "two")), start=2):
+        store.put_workload(named(image, config, version))
+        facts = facts_of(store, rollout(revision=CONFIGS, version=version))
+        assert facts.canary is not None
+        assert not facts.canary.known
+        seen.append(facts.canary.pod_spec)
+    assert seen[0] == seen[1] != seen[2]
+    assert all(seen)
+
+
 def test_who_includes_no_more_asks_no_more() -> None:
     """The last Rollout that did is gone, or says otherwise: nothing is kept, and what comes late is not taken in."""
     store = including()

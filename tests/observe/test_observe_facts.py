@@ -14,8 +14,9 @@ from canary.checks.queries import check_query
 from canary.checks.traffic import traffic_queries
 from canary.decide.facts import Facts, Problem
 from canary.model.measurement import Counts, Sample
+from canary.model.rollout import RolloutSpec
 from canary.model.status import Outcome, RolloutStatus
-from canary.observe.checks import resolve_checks
+from canary.observe.checks import Resolver, resolve_checks
 from canary.observe.facts import Received
 from canary.observe.rollout import Rollout
 from canary.preflight.offers import Platform
@@ -390,6 +391,40 @@ def test_counters_are_no_check() -> None:
     (problem,) = facts_of(store, rollout(checks=[{"template": {"name": "traffic"}, "args": {"route": "a"}}])).problems
     assert problem.field == "spec.checks[0].template"
     assert problem.message == "CheckTemplate traffic holds traffic, and no check; name it in spec.traffic"
+
+
+def test_a_check_whose_template_is_gone_is_not_absent() -> None:
+    """It is lost, for a reason; who has seen its template remembers what that said, who has not goes by what the check says."""
+    store = furnished()
+    declared = {"template": {"name": "latency"}, "args": {"limit": "1"}, "holdLimit": "3m"}
+    spec = Rollout.of(rollout(checks=[declared])).spec
+    other = Rollout.of(rollout(checks=[declared | {"holdLimit": "4m"}])).spec
+    assert spec is not None
+    assert other is not None
+    store.put_template("CheckTemplate", template(interval="7s"))
+    knows, knows_not = Resolver(), Resolver()
+
+    def seen(resolver: Resolver, by: RolloutSpec = spec) -> tuple[str, str, float, float]:
+        (found,) = resolver(store, TEAM, "shop", by).resolved
+        settings = found.settings
+        return (
+            found.name,
+            found.lost.reason if found.lost else "",
+            settings.interval.seconds,
+            settings.hold_limit.seconds,
+        )
+
+    assert seen(knows) == ("latency", "", 7, 180)
+    for version, reason in ((2, "TemplateUnreadable"), (3, "TemplateNotFound")):
+        if version == 2:
+            store.put_template("CheckTemplate", template(interval="often", version=2))
+        else:
+            store.drop_template("CheckTemplate", (TEAM, "latency"))
+        assert seen(knows) == ("latency", reason, 7, 180)
+        assert seen(knows_not) == ("latency", reason, 30, 180)
+    assert seen(knows, other) == ("latency", "TemplateNotFound", 30, 240), "another check by that name"
+    store.put_template("CheckTemplate", template(interval="9s", version=4))
+    assert seen(knows) == seen(knows_not) == ("latency", "", 9, 180)
 
 
 def test_a_template_that_is_nonsense() -> None:

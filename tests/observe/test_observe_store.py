@@ -132,6 +132,36 @@ def test_the_index_follows_edits() -> None:
     assert store.put_route(route(version=2)) == {SHOP}
 
 
+SETS = {role: {"kind": "StatefulSet", "name": f"set-{role}"} for role in ("stable", "canary")}
+UNREADABLE = {"steps": [{"weight": 10, "gate": {"window": {"timezone": "Europe/Berln"}}}]}
+
+
+def test_what_a_run_goes_on_with_is_needed_however_the_spec_is_edited() -> None:
+    """Of a spec that cannot be read nobody makes anything: the run goes by the last one that could be, until it ends or one can."""
+    store = Store()
+    told: list[tuple[str, str]] = []
+    store.on_employed = lambda kind, namespace: told.append((kind, namespace))
+    running = {"phase": "Progressing", "run": {"number": 1, "startedAt": "2026-01-01T00:00:00Z"}}
+    mine = WorkloadKey("StatefulSet", TEAM, "set-canary")
+
+    def put(version: int, phase: dict[str, object], **spec: object) -> None:
+        store.put_rollout(rollout(version=version, status=phase, metadata={"generation": version}, **spec))
+
+    put(1, running, workloads=SETS)
+    told.clear()
+    for version in (2, 3):
+        put(version, running, **UNREADABLE, routes=[{"name": f"r{version}"}])
+        assert (store.dependents(*mine), store.employs(mine.kind, TEAM), told) == ({SHOP}, True, [])
+        assert store.dependents("HTTPRoute", *SHOP) == {SHOP}
+        assert store.put_workload(deployment("canary", f"shop:{version}", version=version)) == {SHOP}
+    assert store.dependents("HTTPRoute", TEAM, "r2") == set(), "it does not grow with each edit"
+    put(4, running)
+    assert (store.dependents(*mine), store.follows(mine), told) == (set(), False, [("StatefulSet", TEAM)])
+    put(5, {"phase": "Idle"}, workloads=SETS)
+    put(6, {"phase": "Idle"}, **UNREADABLE)
+    assert not store.follows(mine), "at rest nothing goes on"
+
+
 def test_a_rollout_that_goes_is_asked_about_no_more() -> None:
     """What it referred to wakes the others that refer to it, and at last nobody."""
     store = Store()

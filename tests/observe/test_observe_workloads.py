@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from observe_kit import TEAM, deployment, facts_of, meta, rollout, route
+from observe_kit import NOW, TEAM, deployment, facts_of, meta, rollout, route
 
 from canary.model.status import Phase, RolloutStatus
 from canary.model.workloads import KINDS, kind_of, traits
+from canary.observe.checks import Checks
+from canary.observe.facts import Received, gather
+from canary.observe.rollout import Rollout
 from canary.observe.store import Store
 from canary.observe.workloads import Workload, WorkloadKey, revision, workload_view
 
@@ -210,6 +213,25 @@ def test_what_cannot_be_seen_is_not_said_to_be_gone() -> None:
     assert facts_of(store, document).problems[0].message == "forbidden"
     assert store.workload_kinds.seen("StatefulSet", None)
     assert not facts_of(store, document).problems
+
+
+def test_what_nobody_watches_is_not_said_to_be_gone() -> None:
+    """A run may go by another spec than the store has: what that names, and nobody else, is out of sight."""
+    store = Store()
+    store.put_route(route())
+    gone_by = rollout(workloads={**SETS, "stable": {"name": "stable"}})
+    store.put_rollout(rollout(version=2))
+    seen = Rollout.of(gone_by)
+    assert seen.spec is not None
+    facts = gather(store, seen, seen.spec, ACTIVE, Checks((), ()), Received(), NOW)
+    assert facts.unseen_canary is not None
+    assert "StatefulSets of this namespace are not watched" in facts.unseen_canary.why
+    assert facts.stable is not None, "Deployments are always watched: this one does not exist"
+    assert not facts.stable.exists
+    store.put_rollout({**gone_by, "metadata": meta("shop", 3)})
+    facts = gather(store, seen, seen.spec, ACTIVE, Checks((), ()), Received(), NOW)
+    assert facts.canary is not None
+    assert not facts.canary.exists
 
 
 def test_kinds_are_named_and_named_no_more() -> None:

@@ -110,6 +110,7 @@ AT_ONCE = [
     ("a request", changed(last_request=RequestStatus(id="1", verb="abort", at=NOW, outcome=RequestOutcome.DONE))),
     ("a fight", changed(overrides=(NOW,))),
     ("roles", changed(swapped=True)),
+    ("that roles are known", changed(roles_known=True)),
     ("a revision", changed(revisions=RevisionsStatus(canary="b"))),
     ("a failed check", changed(checks=(GOOD.model_copy(update={"verdict": VerdictKind.FAIL, "failures": 1}),))),
     ("a check that is unknown now", changed(checks=(GOOD.model_copy(update={"verdict": VerdictKind.UNKNOWN}),))),
@@ -224,6 +225,20 @@ def test_a_message_at_rest_is_written() -> None:
     """At rest there is no next step that would bring it along."""
     idle = RolloutStatus(phase=Phase.IDLE, message="a")
     assert urgency(idle, idle.model_copy(update={"message": "b"}), 9) is Urgency.NOW
+
+
+def test_why_a_revision_is_not_known_is_written_once_it_stays_so() -> None:
+    """First nobody has read what it includes, then it is known what of that cannot be read."""
+
+    def waits(reason: str, message: str) -> RolloutStatus:
+        return RolloutStatus(
+            phase=Phase.PROGRESSING, message=message, conditions=(condition("Reconciling", "True", reason),)
+        )
+
+    reading, denied = (waits(reasons.REVISION_UNKNOWN, words) for words in ("not read yet", "no right"))
+    assert urgency(reading, denied, 0) is Urgency.SETTLING
+    assert urgency(denied, denied, 0) is Urgency.NONE
+    assert urgency(waits(reasons.HOLDING, "until 12:00"), waits(reasons.HOLDING, "until 12:01"), 0) is Urgency.NONE
 
 
 def test_what_was_written_is_no_news() -> None:
