@@ -13,7 +13,7 @@ from typing import Any
 
 from canary.act.backoff import Backoffs
 from canary.act.events import EventRecorder
-from canary.act.executor import Executor, Result, World
+from canary.act.executor import Executor, Result, Traffic, World
 from canary.act.reading import still_so
 from canary.act.status import StatusWriter
 from canary.checks.judges.against import Against
@@ -95,8 +95,8 @@ OTHER_WRITES = 32
 class Deps:
     """What every reconciler shares.
 
-    `limit` keeps the API server free for writes of routes, which need none, `tries` does of dry runs; `queue` the event loop for measurements. `sight`
-    knows how long the cluster could not be seen.
+    `limit` keeps the API server free for writes of routes, which have places of their own (`traffic`), `tries` does of dry runs; `queue` the event
+    loop for measurements. `sight` knows how long the cluster could not be seen.
     """
 
     kube: Kube
@@ -106,6 +106,7 @@ class Deps:
     telemetry: Telemetry
     clock: Clock
     limit: Limit = field(default_factory=lambda: Limit(OTHER_WRITES))
+    traffic: Traffic = field(default_factory=Traffic)
     tries: FairLimit = field(default_factory=lambda: FairLimit(AT_ONCE))
     fence: Fence = field(default_factory=Fence)
     sight: Sight = field(default_factory=Sight)
@@ -225,6 +226,7 @@ class Reconciler:
             self.wake,
             deps.limit,
             takeovers=deps.queue,
+            traffic=deps.traffic,
             confirms=self._record.confirms,
         )
         self._resolver = Resolver()
