@@ -60,6 +60,9 @@ Scaled = tuple[str, str]
 PATIENCE = 0.25
 """Seconds that a tick waits for its writes. What takes longer goes on by itself; a rollback must not stand behind it."""
 
+_HELD = ScaleWorkload | ReleaseReplicas | CopyPodSpec | StampRequest | ClearRequest
+"""What waits longer after a refusal, since nothing is at stake but words, or somebody's own release."""
+
 _CHAIN = "everything but routes"
 
 _REQUEST = annotation(REQUEST_ANNOTATION)
@@ -159,6 +162,8 @@ class Executor:
         self.altered: dict[RouteKey, int] = {}
         """Of these the API server kept something else than was written last: the generation that they had after that."""
         self._unscaled: dict[Scaled, tuple[CanaryError, datetime]] = {}
+        self.unstamped = ""
+        """The plain request that was to get an id in the last round, and has none."""
         self._told: set[tuple[str, str]] = set()
         self._in_flight: dict[str, asyncio.Task[None]] = {}
         self._round = 0
@@ -202,10 +207,19 @@ class Executor:
         if others and _CHAIN not in self._in_flight:
             started.append(self._launch(_CHAIN, self._in_order(others, tuple(started), world, now, result, gate)))
         await self._wait(started, interrupt)
+        self._note_unstamped(actions, result)
         for action in actions:
             if isinstance(action, EmitEvent) and self._news(action):
                 self._recorder.event(world.rollout, action, now)
         return result
+
+    def _note_unstamped(self, actions: Sequence[Action], result: Result) -> None:
+        """Some requests can be served without an id: who could not give one says so at once."""
+        before, done = self.unstamped, {*result.performed, *result.stale}
+        wanted = (action for action in actions if isinstance(action, StampRequest))
+        self.unstamped = next((action.raw for action in wanted if _name(action) not in done), "")
+        if self.unstamped and self.unstamped != before:
+            self._on_landed()
 
     def _news(self, event: EmitEvent) -> bool:
         """Whether this has to be told: what is about a state is told once."""
@@ -410,7 +424,9 @@ def _pauses(action: Action, error: CanaryError) -> Backoff | None:
     if isinstance(action, WriteRoute):
         rollback = action.intent is not None and action.intent.mode is Mode.ROLLBACK
         return None if rollback else HELD_ROUTE
-    return REFUSED_WRITE if isinstance(action, ScaleWorkload | ReleaseReplicas | CopyPodSpec) else None
+    if isinstance(action, AddFinalizer | RemoveFinalizer):
+        return HELD_ROUTE
+    return REFUSED_WRITE if isinstance(action, _HELD) else None
 
 
 def _name(action: Action) -> str:

@@ -433,6 +433,7 @@ class Reconciler:
             unscaled=self._executor.scaling_trouble(deps.clock.now()),
             time_of_day=deps.kube.server_time if self._spec is not None and self._spec.gated else None,
             gate=self._asking.answer,
+            unstamped=self._executor.unstamped,
             vouched=self._vouched,
             good=self._measurements.good,
         )

@@ -8,6 +8,7 @@ from canary.decide.copying import tidied_copy
 from canary.decide.facts import RouteView
 from canary.decide.preflight import Objection, objections
 from canary.decide.scope import Decision, Scope, failed_revisions, replaced, seen_revision, with_last_failed
+from canary.decide.starts import pending_abort
 from canary.decide.writes import restores, writes
 from canary.model.evolution import at_step, exchanged, revisions_seen, settled, tried
 from canary.model.rollout import Promotion, Trigger
@@ -37,6 +38,9 @@ def resting(scope: Scope) -> Decision:
         revision = scope.facts.canary.revision if scope.facts.canary else ""
         if scope.spec.paused:
             return _rest(scope, f"spec.paused is true: revision {revision} waits", reasons.SPEC_PAUSED)
+        pending = pending_abort(scope.facts)
+        if pending:
+            return _rest(scope, f"revision {revision} waits: {pending}", reasons.REQUEST_PENDING)
         if objecting:
             return _rest(scope, f"revision {revision} waits: {objecting[0].message}", objecting[0].reason)
         return start(scope, by="revision", reason=f"canary workload has revision {revision}")
