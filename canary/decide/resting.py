@@ -101,6 +101,7 @@ def begin(scope: Scope, *, by: str, reason: str) -> Scope:
             started_at=scope.now,
             trigger=TriggerStatus(by=by[:256], reason=reason[:512]),
         ),
+        previous_run=scope.status.previous_run if before is None or before.outcome is None else before,
         step=at_step(0, len(scope.spec.steps), scope.now),
         split=SplitStatus(desired=0, written=scope.status.split.written, accepted=scope.status.split.accepted),
         checks=(),
