@@ -60,6 +60,9 @@ Scaled = tuple[str, str]
 PATIENCE = 0.25
 """Seconds that a tick waits for its writes. What takes longer goes on by itself; a rollback must not stand behind it."""
 
+_HELD = ScaleWorkload | ReleaseReplicas | CopyPodSpec | StampRequest | ClearRequest
+"""What waits longer after a refusal, since nothing is at stake but words, or somebody's own release."""
+
 _CHAIN = "everything but routes"
 
 _REQUEST = annotation(REQUEST_ANNOTATION)
@@ -85,6 +88,23 @@ class Places(Protocol):
 
     def held(self, namespace: str, /) -> AbstractAsyncContextManager[None]:
         """A place for the length of the block."""
+
+
+ROLLBACKS = 256
+ROUTE_WRITES = 64
+"""Writes of routes that may be under way at a time, of all runs together. What takes traffic back has places of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """Places for what moves traffic: admission that is slow for the routes of one namespace holds up no other."""
+
+    rollbacks: Places = field(default_factory=lambda: Limit(ROLLBACKS))
+    others: Places = field(default_factory=lambda: Limit(ROUTE_WRITES))
+
+    def of(self, action: WriteRoute) -> Places:
+        """The places for a write."""
+        return self.rollbacks if action.intent is not None and action.intent.mode is Mode.ROLLBACK else self.others
 
 
 @dataclass(slots=True)
@@ -116,13 +136,14 @@ class Executor:
         limit: Limit | None = None,
         *,
         takeovers: Places | None = None,
+        traffic: Traffic | None = None,
         confirms: Callable[[RouteKey, Json, Json], bool] = lambda *_: False,
     ) -> None:
         """`on_landed` is called when a write ends that `execute` has not waited for.
 
         `limit` bounds the writes of all executors together that move no traffic: a thousand runs that start at once
         would otherwise stand before the API server, and a rollback behind them. `takeovers` is the same for routes that
-        are written only to put our turn on them. `confirms` see `RouteWriter`.
+        are written only to put our turn on them, `traffic` for all other writes of routes. `confirms` see `RouteWriter`.
         """
         self._key = key
         self._kube = kube
@@ -132,6 +153,7 @@ class Executor:
         self._on_landed = on_landed
         self._limit = limit or Limit(1)
         self._takeovers: Places = takeovers or self._limit
+        self._traffic = traffic or Traffic()
         self._routes = RouteWriter(key, kube, store, on_rollback, confirms)
         self._workloads = WorkloadWriter(key, kube, store)
         self._replicas = ReplicaWriter(key, kube, store)
@@ -140,9 +162,12 @@ class Executor:
         self.altered: dict[RouteKey, int] = {}
         """Of these the API server kept something else than was written last: the generation that they had after that."""
         self._unscaled: dict[Scaled, tuple[CanaryError, datetime]] = {}
+        self.unstamped = ""
+        """The plain request that was to get an id in the last round, and has none."""
         self._told: set[tuple[str, str]] = set()
         self._in_flight: dict[str, asyncio.Task[None]] = {}
         self._round = 0
+        self._decided: Sequence[Action] = ()
 
     def scaling_trouble(self, now: datetime) -> dict[Scaled, CanaryError]:
         """Why replicas of which workloads cannot be written. What was refused long ago is tried again, and so no trouble."""
@@ -172,6 +197,7 @@ class Executor:
         """
         result = Result()
         self._round += 1
+        self._decided = actions
         started = [
             self._launch(_name(action), self._one(action, world, now, result, gate, failing_since))
             for action in actions
@@ -181,10 +207,19 @@ class Executor:
         if others and _CHAIN not in self._in_flight:
             started.append(self._launch(_CHAIN, self._in_order(others, tuple(started), world, now, result, gate)))
         await self._wait(started, interrupt)
+        self._note_unstamped(actions, result)
         for action in actions:
             if isinstance(action, EmitEvent) and self._news(action):
                 self._recorder.event(world.rollout, action, now)
         return result
+
+    def _note_unstamped(self, actions: Sequence[Action], result: Result) -> None:
+        """Some requests can be served without an id: who could not give one says so at once."""
+        before, done = self.unstamped, {*result.performed, *result.stale}
+        wanted = (action for action in actions if isinstance(action, StampRequest))
+        self.unstamped = next((action.raw for action in wanted if _name(action) not in done), "")
+        if self.unstamped and self.unstamped != before:
+            self._on_landed()
 
     def _news(self, event: EmitEvent) -> bool:
         """Whether this has to be told: what is about a state is told once."""
@@ -267,10 +302,8 @@ class Executor:
         try:
             if not isinstance(action, WriteRoute | CopyPodSpec):
                 gate(False)
-            if isinstance(action, WriteRoute) and _moves_nothing(action, world):
-                # A thousand runs that are taken over, or that end, at once would stand before a rollback.
-                async with self._takeovers.held(self._key[0]):
-                    fresh = await self._write(action, world, gate, failing_since)
+            if isinstance(action, WriteRoute):
+                fresh = await self._write_in_turn(action, world, gate, failing_since)
             else:
                 fresh = await self._write(action, world, gate, failing_since)
         except StaleDecision as error:
@@ -301,6 +334,20 @@ class Executor:
                 self._backoffs.paced(name, now)
         if fresh is not None:
             (result.performed if fresh else result.stale).append(name)
+
+    async def _write_in_turn(
+        self, action: WriteRoute, world: World, gate: Gate, failing_since: float | None
+    ) -> bool | None:
+        """Write a route when there is a place for it, if that is still what is decided then. Raises StaleDecision."""
+        mine = self._round
+        if _moves_nothing(action, world):
+            # A thousand runs that are taken over, or that end, at once would stand before a rollback.
+            async with self._takeovers.held(self._key[0]):
+                return await self._write(action, world, gate, failing_since)
+        async with self._traffic.of(action).held(self._key[0]):
+            if self._round != mine and action not in self._decided:
+                raise StaleDecision("it stood in line, and by now something else is decided")
+            return await self._write(action, world, gate, failing_since)
 
     async def _write(self, action: Action, world: World, gate: Gate, failing_since: float | None) -> bool | None:
         """Perform one action; False when the world had moved on and was read again instead, None when it is so already."""
@@ -378,7 +425,9 @@ def _pauses(action: Action, error: CanaryError) -> Backoff | None:
     if isinstance(action, WriteRoute):
         rollback = action.intent is not None and action.intent.mode is Mode.ROLLBACK
         return None if rollback else HELD_ROUTE
-    return REFUSED_WRITE if isinstance(action, ScaleWorkload | ReleaseReplicas | CopyPodSpec) else None
+    if isinstance(action, AddFinalizer | RemoveFinalizer):
+        return HELD_ROUTE
+    return REFUSED_WRITE if isinstance(action, _HELD) else None
 
 
 def _name(action: Action) -> str:

@@ -179,7 +179,7 @@ class Notifications:
         for key in [key for key in deps.store.rollouts if namespace in {None, key[0]}]:
             kept = deps.store.rollouts.get(key)
             if kept is not None:
-                self._notices.catch_up(kept.document, place)
+                self._notices.catch_up(kept.document, place, at=deps.store.recorded_at(key))
             if time.thread_time() - since > STRETCH:
                 await asyncio.sleep(0)
                 since = time.thread_time()

@@ -28,8 +28,8 @@ LOOK_AGAIN = 0.01
 AHEAD = 8
 """As many first looks go before one of those that look once more: new Rollouts without end hold up nobody."""
 
-PATIENT = 4
-"""As many of those that can wait are at it at a time; namespaces take turns."""
+PATIENT = 8
+"""As many of those that can wait are at it at a time, half of them of one namespace; namespaces take turns."""
 
 
 class PriorityQueue:

@@ -13,7 +13,7 @@ from typing import Any
 
 from canary.act.backoff import Backoffs
 from canary.act.events import EventRecorder
-from canary.act.executor import Executor, Result, World
+from canary.act.executor import Executor, Result, Traffic, World
 from canary.act.reading import still_so
 from canary.act.status import StatusWriter
 from canary.checks.judges.against import Against
@@ -99,8 +99,8 @@ OTHER_WRITES = 32
 class Deps:
     """What every reconciler shares.
 
-    `limit` keeps the API server free for writes of routes, which need none, `tries` does of dry runs; `queue` the event loop for measurements. `sight`
-    knows how long the cluster could not be seen.
+    `limit` keeps the API server free for writes of routes, which have places of their own (`traffic`), `tries` does of dry runs; `queue` the event
+    loop for measurements. `sight` knows how long the cluster could not be seen.
     """
 
     kube: Kube
@@ -110,6 +110,7 @@ class Deps:
     telemetry: Telemetry
     clock: Clock
     limit: Limit = field(default_factory=lambda: Limit(OTHER_WRITES))
+    traffic: Traffic = field(default_factory=Traffic)
     tries: FairLimit = field(default_factory=lambda: FairLimit(AT_ONCE))
     fence: Fence = field(default_factory=Fence)
     sight: Sight = field(default_factory=Sight)
@@ -244,6 +245,7 @@ class Reconciler:
             self.wake,
             deps.limit,
             takeovers=deps.queue,
+            traffic=deps.traffic,
             confirms=self._record.confirms,
         )
         self._resolver = Resolver()
@@ -463,6 +465,7 @@ class Reconciler:
             unscaled=self._executor.scaling_trouble(deps.clock.now()),
             time_of_day=deps.kube.server_time if self._spec is not None and self._spec.gated else None,
             gate=self._asking.answer,
+            unstamped=self._executor.unstamped,
             vouched=self._vouched,
             good=self._measurements.good,
         )

@@ -25,7 +25,7 @@ from canary.decide.ending import rolling_back
 from canary.decide.facts import Facts
 from canary.decide.promotion import finishing, promoting
 from canary.decide.recovery import recover
-from canary.decide.requests import serve
+from canary.decide.requests import serve, unstamped
 from canary.decide.resting import resting
 from canary.decide.running import paused, progressing
 from canary.decide.scope import Decision, Goto, Next, Place, Scope, measuring
@@ -181,7 +181,7 @@ def _requests(scope: Scope) -> Next:
     if request is None or scope.status.phase is None:  # on first sight it is learnt who is who, before anything is done
         return scope.goto()
     if not request.id:
-        return scope.with_(StampRequest(request.raw)).goto()
+        return unstamped(scope.with_(StampRequest(request.raw)), request)
     last = scope.status.last_request
     if last is not None and last.id == request.id:
         done = scope.facts.recorded.request == request.id

@@ -279,6 +279,8 @@ class Facts:
     traffic: Reading | None = None
     """What the counters of both backends said last; None: nobody has looked since the last decision."""
     request: Request | None = None
+    unstamped: str = ""
+    """The plain request that was to get an id and could not be given one, or not soon; empty: there is none."""
     vouched: bool | None = None
     """Whether an admission policy sees to it that the request is by whom it says; None: that is being tried, or nobody has to know."""
     problems: tuple[Problem, ...] = ()

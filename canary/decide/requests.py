@@ -46,6 +46,18 @@ def serve(scope: Scope, request: Request) -> Next:
     return Goto(to.scope.with_(*tells, last_request=record), to.place)
 
 
+def unstamped(scope: Scope, request: Request) -> Next:
+    """What comes of a plain verb that has no id yet: it waits for one, but for an abort that cannot be given one (soon).
+
+    That is done at once. It is done twice at most to one run, which is no more than once; and it can meet no other one, since none
+    begins before it is answered and taken away (`pending_abort`).
+    """
+    running = scope.active and scope.run.outcome is None
+    if running and request.known is Verb.ABORT and request.raw == scope.facts.unstamped:
+        return serve(scope, request)
+    return scope.goto()
+
+
 def told_refused(request: Request, record: RequestStatus) -> EmitEvent:
     """What people are told of a request that was refused."""
     who = request.by or "somebody"
@@ -79,7 +91,7 @@ def _done_before(scope: Scope, request: Request) -> Answer | None:
     They name the request, and what it led to is there. Done again, a `promote` would approve a step that nobody has looked
     at, and an `abort` would be told that the run is rolling back already. The others can be done twice.
     """
-    if not any(
+    if not request.id or not any(
         scope.ours(route) and route.intent and route.intent.request == request.id for route in scope.facts.routes
     ):
         return None
@@ -195,10 +207,19 @@ def _abort(scope: Scope, request: Request) -> Answer:
             return _done("rolling back", fail(scope, Stop(reasons.ABORTED, _aborted(request))))
         case Phase.PROMOTING:
             return _refused("the run has succeeded; only traffic is being returned")
+        case _ if _aborted_unstamped(scope):
+            return _done("rolling back")
         case Phase.ROLLING_BACK:
             return _refused("the run is rolling back already")
         case _:
             return _refused("no run is active")
+
+
+def _aborted_unstamped(scope: Scope) -> bool:
+    """Whether the last run was ended by a plain abort that had no id: what gets one now is the same."""
+    last, run = scope.status.last_request, scope.status.run
+    lost = run is not None and run.outcome is Outcome.ROLLED_BACK and run.reason == reasons.ABORTED
+    return lost and last is not None and not last.id and last.verb == Verb.ABORT
 
 
 def _aborted(request: Request) -> str:

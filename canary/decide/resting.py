@@ -22,6 +22,7 @@ from canary.decide.scope import (
     seen_revision,
     with_last_failed,
 )
+from canary.decide.starts import pending_abort
 from canary.decide.writes import restores, writes
 from canary.model.evolution import at_step, exchanged, revisions_seen, settled, tried
 from canary.model.rollout import Promotion, Trigger
@@ -65,6 +66,9 @@ def _at_rest(scope: Scope, *, may_begin: bool) -> Decision:
         revision = scope.facts.canary.revision if scope.facts.canary else ""
         if scope.spec.paused:
             return _rest(scope, f"spec.paused is true: revision {revision} waits", reasons.SPEC_PAUSED)
+        pending = pending_abort(scope.facts)
+        if pending:
+            return _rest(scope, f"revision {revision} waits: {pending}", reasons.REQUEST_PENDING)
         if objecting:
             return _rest(scope, f"revision {revision} waits: {objecting[0].message}", objecting[0].reason)
         return start(scope, by="revision", reason=f"canary workload has revision {revision}")
@@ -128,6 +132,7 @@ def begin(scope: Scope, *, by: str, reason: str) -> Scope:
             started_at=scope.now,
             trigger=TriggerStatus(by=by[:256], reason=reason[:512]),
         ),
+        previous_run=scope.status.previous_run if before is None or before.outcome is None else before,
         step=at_step(0, len(scope.spec.steps), scope.now),
         split=SplitStatus(desired=0, written=scope.status.split.written, accepted=scope.status.split.accepted),
         checks=(),

@@ -98,6 +98,7 @@ class Changes(TypedDict, total=False):
 
     phase: Phase | None
     run: RunStatus | None
+    previous_run: RunStatus | None
     step: StepStatus | None
     split: SplitStatus
     traffic: TrafficStatus

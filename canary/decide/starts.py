@@ -13,6 +13,7 @@ from canary.decide.copying import tidied_copy
 from canary.decide.facts import Facts
 from canary.decide.preflight import objections
 from canary.decide.scope import Scope, failed_revisions
+from canary.model.requests import Verb
 from canary.model.status import Outcome
 
 Rule = Callable[[Scope], str]
@@ -74,6 +75,14 @@ def stable_has_it(scope: Scope) -> str:
     if stable is not None and stable.exists and revision == stable.revision:
         return f"stable runs revision {revision} already; there is nothing to roll out"
     return ""
+
+
+def pending_abort(facts: Facts) -> str:
+    """A plain abort was not taken away yet: of the run before, or of one that would begin now? Nobody could tell them apart. In words, or empty."""
+    request = facts.request
+    if request is None or request.id or request.known is not Verb.ABORT:
+        return ""
+    return f"the request {request.verb!r} is not answered yet, since its annotation cannot be changed"
 
 
 def copy_to_be_put_back(scope: Scope) -> str:

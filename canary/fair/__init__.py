@@ -10,7 +10,8 @@ of more than a second are slow until half a minute of theirs was quick, and slow
 to others; those of which nothing is known yet have one place each, and leave one to those that are known to be quick. So
 however many are slow, who is quick finds a place.
 
-Where nothing is slow by itself (looks, writes to one API server), namespaces just take turns: `RoundRobin`, `Limit`.
+Where all is quick by itself (looks, writes to one API server), namespaces just take turns (`RoundRobin`). Writes are slow where
+somebody's admission is: so of the places for them no namespace holds more than it leaves free (`Limit`).
 """
 
 from __future__ import annotations

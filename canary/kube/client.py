@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 PATIENCE = 3.0
 """Seconds without an answer after which what is safe to repeat is sent once more, on a new connection."""
 
+CONNECTIONS = 512
+"""Requests that may be under way at a time, watches aside. The writes of a controller have places (`canary.act.executor`,
+`canary.controller.reconciler`), which leave a good part of these to reads."""
+
 LONGEST = 300.0
 """Seconds after which a write that nobody waits for any more has no effect: API servers end requests after one minute, and what
 admission takes counts in that."""
@@ -56,16 +60,20 @@ class KubeClient:
         field_manager: str = "canary",
         timeout: float = 10.0,  # noqa: ASYNC109 - of each later request; connecting itself waits for nothing
         on_request: OnRequest | None = None,
+        connections: int = CONNECTIONS,
     ) -> Self:
         """Find the server (see `canary.kube.connection.load`) without sending anything yet. Raises ConfigError.
 
         `timeout` is in seconds per request. `on_request(verb, resource, code, seconds)` sees each request; `resource`
-        is the plural, with `/status` for the subresource, and `code` is 0 when no answer came.
+        is the plural, with `/status` for the subresource, and `code` is 0 when no answer came. At most `connections` requests
+        are under way at a time, watches aside; others wait, but for those about Leases.
         """
         from canary.kube.transport import Transport
 
         connection = await load(server=server, token=token, ca_file=ca_file, kubeconfig=kubeconfig, context=context)
-        transport = Transport(connection, user_agent=user_agent, timeout=timeout, on_request=on_request)
+        transport = Transport(
+            connection, user_agent=user_agent, timeout=timeout, on_request=on_request, connections=connections
+        )
         return cls(transport, field_manager=field_manager)
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 
@@ -38,11 +39,19 @@ def kept_alive(address: aiohttp.AddrInfoType) -> socket.socket:
 class Pool:
     """Sessions of aiohttp: one that is used, and those before it, until their last request is over."""
 
-    def __init__(self, make: Callable[[], aiohttp.ClientSession]) -> None:
+    def __init__(self, make: Callable[[], aiohttp.ClientSession], limit: int = 0) -> None:
+        """`limit` is how many requests a session sends at a time (0: as many as there are)."""
         self._make = make
+        self._limit = limit
         self._current: aiohttp.ClientSession | None = None
+        self._renewed_at = float("-inf")
         self._users: Counter[aiohttp.ClientSession] = Counter()
         self._closing: set[asyncio.Task[None]] = set()
+
+    @property
+    def full(self) -> bool:
+        """Whether the next request would have to wait for one before it."""
+        return self._current is not None and 0 < self._limit <= self._users[self._current]
 
     @contextlib.contextmanager
     def session(self) -> Iterator[aiohttp.ClientSession]:
@@ -58,12 +67,17 @@ class Pool:
                 if session is not self._current:
                     self._end(session)
 
-    def renew(self, suspect: aiohttp.ClientSession | None = None) -> None:
-        """New connections from now on, unless they are newer than `suspect` already. Requests under way go on."""
+    def renew(self, suspect: aiohttp.ClientSession | None = None, *, since: float | None = None) -> None:
+        """New connections from now on, unless they are newer than `suspect` already. Requests under way go on.
+
+        `since` (time.monotonic): unless they are newer than a request that was sent then.
+        """
         old = self._current
         if old is None or (suspect is not None and suspect is not old):
             return
-        self._current = None
+        if since is not None and since < self._renewed_at:
+            return
+        self._current, self._renewed_at = None, time.monotonic()
         if not self._users[old]:
             self._end(old)
 

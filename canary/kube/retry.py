@@ -68,7 +68,7 @@ REFUSED_WRITE = Backoff(0.2, 60.0, obeys=60.0)
 """Pauses after a write that a policy, a rule or the rights of the controller refuse: somebody has to edit something first."""
 
 HELD_ROUTE = Backoff(0.05, 10.0, obeys=10.0)
-"""The same of a route, unless it is a rollback: a share that somebody holds is put back as slowly as one that is contested."""
+"""The same of a route, unless it is a rollback, and of our finalizer: a share that somebody holds is put back as slowly as one that is contested."""
 
 EVENT_WRITE = RetryPolicy("event-write", Backoff(0.5, 1.0), attempts=2, total=2.0)
 """Nice to have."""

@@ -79,11 +79,18 @@ class Transport:
     """Sends requests, times them, and turns whatever is not a success into the tree of errors.
 
     Watches have connections of their own: however many namespaces are watched, none waits for a place, and what is found
-    dead among them says nothing of the others.
+    dead among them says nothing of the others. A Lease, which is renewed in time or not at all, waits for nobody: when all
+    `connections` (0: as many as it takes) are taken it has others.
     """
 
     def __init__(
-        self, connection: Connection, *, user_agent: str, timeout: float, on_request: OnRequest | None = None
+        self,
+        connection: Connection,
+        *,
+        user_agent: str,
+        timeout: float,
+        on_request: OnRequest | None = None,
+        connections: int = 0,
     ) -> None:
         self.connection = connection
         self.timeout = timeout
@@ -93,7 +100,8 @@ class Transport:
         self._client = ApiClient(configuration)
         self._client.user_agent = user_agent
         self._certificate = self._current_certificate()
-        self._requests = Pool(partial(self._session, configuration.connection_pool_maxsize))
+        self._requests = Pool(partial(self._session, connections), connections)
+        self._spare = Pool(partial(self._session, 0))
         self._streams = Pool(partial(self._session, 0))
         self._repeats = asyncio.Semaphore(_REPEATS)
         self._dated: tuple[str, float, float] | None = None
@@ -151,6 +159,7 @@ class Transport:
         except Silent:
             self._streams.renew()
             self._requests.renew()
+            self._spare.renew()
             raise
 
     async def body(self, request: Request) -> aiohttp.ClientResponse:
@@ -162,7 +171,8 @@ class Transport:
 
     async def _body(self, request: Request) -> bytes:
         limits = aiohttp.ClientTimeout(total=self.timeout)
-        async with self._open(request, self._requests, limits) as response:
+        pool = self._spare if request.resource == "leases" and self._requests.full else self._requests
+        async with self._open(request, pool, limits) as response:
             return await response.read()
 
     async def _first_of_two(self, request: Request, patience: float) -> bytes:
@@ -174,7 +184,7 @@ class Transport:
         """
         loop = asyncio.get_running_loop()
         limit = asyncio.timeout(None)
-        sent = loop.time()
+        sent, begun = loop.time(), time.monotonic()
         second: asyncio.Task[bytes] | None = None
 
         def answered(task: asyncio.Task[bytes]) -> None:
@@ -185,7 +195,7 @@ class Transport:
             nonlocal second
             slept = loop.time() - sent > patience + _LATE  # what was decided then may be old: whoever sleeps asks again
             if not slept and not self._repeats.locked():
-                self._requests.renew()
+                self._requests.renew(since=begun)
                 second = loop.create_task(self._repeat(request))
                 second.add_done_callback(answered)
 
@@ -333,6 +343,7 @@ class Transport:
         self._client.rest_client = RESTClientObject(self.connection.configuration)
         self._certificate = self._current_certificate()
         self._requests.renew()
+        self._spare.renew()
         self._streams.renew()
 
     @property
@@ -359,7 +370,7 @@ class Transport:
             self.on_request(request.verb, request.resource, code, time.perf_counter() - started)
 
     async def close(self) -> None:
-        await asyncio.gather(self._client.close(), self._requests.close(), self._streams.close())
+        await asyncio.gather(self._client.close(), self._requests.close(), self._spare.close(), self._streams.close())
 
 
 def broken(error: BaseException) -> str:

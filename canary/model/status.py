@@ -520,7 +520,7 @@ MOST_TARGETS = 32
 
 
 class NotifiedStatus(ApiModel):
-    """What a target of notifications was told of what holds now."""
+    """What a target of notifications was told of the runs on record, and of what holds now."""
 
     target: Annotated[
         str, Field(max_length=320, description="Kind and name of the target, such as NotificationTarget/oncall.")
@@ -559,6 +559,12 @@ class RolloutStatus(ApiModel):
     phase: Annotated[Phase | None, Field(description="Where the Rollout stands.")] = None
     message: Annotated[Text, Field(description="Where it stands, in words.")] = ""
     run: Annotated[RunStatus | None, Field(description="The current run, or the last one.")] = None
+    previous_run: Annotated[
+        RunStatus | None,
+        Field(
+            description="The run before it, and how that ended: some of those who want to know may still have to be told."
+        ),
+    ] = None
     step: Annotated[StepStatus | None, Field(description="The step of the current run.")] = None
     split: Annotated[SplitStatus, Field(description="The canary's share of the pair, in percent.")] = SplitStatus()
     traffic: Annotated[TrafficStatus, Field(description="What spec.traffic counted.")] = TrafficStatus()

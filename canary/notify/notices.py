@@ -15,13 +15,13 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from canary.decide.actions import EmitEvent
-from canary.model.notifications import EventKind
 from canary.model.status import RolloutStatus, parse_time
 from canary.notify.notice import Notice
-from canary.notify.occasions import Occasion, current
+from canary.notify.occasions import Occasion, current, over
 from canary.notify.outcome import Delivered, Outcome, Undelivered
 from canary.notify.record import was_told, with_told
 from canary.notify.targets import MOST_COUNTED, TOO_MANY_TARGETS, Target, TargetKey, Targets
+from canary.observe.objects import recorded_at
 
 log = logging.getLogger("canary.notify")
 
@@ -37,14 +37,6 @@ SLACK = timedelta(minutes=1)
 
 REMEMBERED = 20_000
 """Messages that are remembered as taken care of in this process."""
-
-OVERTAKEN = 2000
-"""Rollouts at most of which it is kept how their last run ended, until it is known whom to tell."""
-
-ALL = frozenset(EventKind)
-
-LASTING = frozenset({EventKind.RUN_STARTED, EventKind.ROLLED_BACK, EventKind.SUCCEEDED})
-"""What stays true of a run when the next one is on record in its place."""
 
 Place = tuple[str, str | None]
 """A kind of targets, and a namespace (None: all)."""
@@ -109,38 +101,25 @@ class Notices:
         self.targets = Targets()
         self.ways: Ways | None = None
         self._began: datetime | None = None
-        self._overtaken: list[Json] = []
+        self._began_there: datetime | None = None
         self._owed: dict[Key, _Owed] = {}
         self._taken: OrderedDict[tuple[str, str, str], None] = OrderedDict()
 
     def begin(self, ways: Ways) -> None:
         """From now on people are told. What is on record by now, and was told to nobody, is found by `catch_up` and `seen`."""
-        self.ways, self._began = ways, ways.now()
-        overtaken, self._overtaken = self._overtaken, []
-        for document in overtaken:
-            self.catch_up(document, kinds=LASTING)
+        self.ways, self._began, self._began_there = ways, ways.now(), ways.server_now()
 
     # -- what happened ------------------------------------------------------------------------------------------
 
     def recorded(self, before: Json, document: Json) -> None:
         """We have written the status of a Rollout: `document` is the answer, `before` the status that it replaced."""
         try:
-            if self.ways is None:
-                self._overtake(before, document)
-            elif self.targets:
+            if (
+                self.ways is not None and self.targets
+            ):  # without ways nobody can be told yet: what is on record is found later
                 self._tell(before, document)
         except Exception:  # a bug of ours here is none of the run's business
             log.exception("nobody could be told of %s", (document.get("metadata") or {}).get("name"))
-
-    def _overtake(self, before: Json, document: Json) -> None:
-        """Nobody can be told yet: what we have written is found later; how a run ended that is not on record any more is kept."""
-        run, now = before.get("run") or {}, document["status"].get("run") or {}
-        if not run.get("outcome") or now.get("number") == run.get("number") or len(self._overtaken) >= OVERTAKEN:
-            return
-        left = {"metadata": document["metadata"], "status": before}
-        was, is_ = _recorded(left), _recorded(document)
-        if was is not None and is_ is not None and is_ - was <= FRESH:
-            self._overtaken.append(left)
 
     def _tell(self, before: Json, document: Json) -> None:
         targets = self.targets.of(document)
@@ -159,35 +138,53 @@ class Notices:
         """
         if self._began is None or self.ways is None or not self.targets:
             return
-        recorded = _recorded(document)
-        if recorded is not None and (first or recorded <= self._began):
-            self.catch_up(document)
+        recorded, at = _recorded(document), recorded_at(document)
+        if recorded is None:
+            return
+        before = (
+            at <= self._began_there if at is not None and self._began_there is not None else recorded <= self._began
+        )
+        if first or before:
+            self.catch_up(document, at=at)
 
-    def catch_up(self, document: Json, place: Place | None = None, kinds: frozenset[EventKind] = ALL) -> None:
-        """Tell of a Rollout what is fresh, of these kinds, and on record as told to nobody; of targets only those of a `place`, if any."""
+    def catch_up(
+        self,
+        document: Json,
+        place: Place | None = None,
+        *,
+        at: datetime | None = None,
+    ) -> None:
+        """Tell of a Rollout what is fresh, and on record as told to nobody; of targets only those of a `place`, if any.
+
+        `at` is when its status was written last by the API server's clock, where that is known.
+        """
         if self.ways is None:
             return
-        now, recorded = self.ways.now(), _recorded(document)
-        if recorded is None or abs(now - recorded) > FRESH:
+        written = _recorded(document)
+        if written is None:
+            return
+        server = self.ways.server_now()
+        # Each age is by one clock: whoever wrote the status may have had another one than ours.
+        age = abs(self.ways.now() - written) if at is None or server is None else max(server - at, timedelta(0))
+        if age > FRESH:
             return  # whatever happens is recorded: nothing happened lately
         try:
-            self._tell_what_is_owed(document, now, place, kinds)
+            self._tell_what_is_owed(document, written, age, place)
         except Exception:  # a bug of ours with one of them is none of the others' business
             log.exception("nobody could be told of %s", (document.get("metadata") or {}).get("name"))
 
-    def _tell_what_is_owed(
-        self, document: Json, now: datetime, place: Place | None, kinds: frozenset[EventKind]
-    ) -> None:
+    def _tell_what_is_owed(self, document: Json, written: datetime, age: timedelta, place: Place | None) -> None:
         targets = [target for target in self.targets.of(document) if place is None or target.within(*place)]
         if not targets:
             return
         status = RolloutStatus.load(document.get("status"))
         for key, occasion in current(status).items():
-            if occasion.kind in kinds and abs(now - occasion.at) <= FRESH:
+            ago = age + max(written - occasion.at, timedelta(0))
+            if ago <= FRESH:
                 owing = [
                     target
                     for target in targets
-                    if self._was_there(target, now - occasion.at)
+                    if self._was_there(target, ago)
                     and key not in was_told(status, target.label)
                     and not self._delivered(document, target, key)
                 ]
@@ -211,7 +208,10 @@ class Notices:
         for target in targets:
             if target.spec is None or occasion.kind not in target.spec.wanted:
                 continue
-            notice = notice or Notice.of(document.get("metadata") or {}, status, occasion)
+            if notice is None:
+                past = occasion.run is not None and occasion.run is status.previous_run
+                about = over(occasion.run) if past and occasion.run is not None else status
+                notice = Notice.of(document.get("metadata") or {}, about, occasion)
             if self._take(notice.id, target):
                 self.ways.queue.put(target.key, notice)
 

@@ -29,14 +29,24 @@ class Occasion:
     at: datetime
     reason: str
     message: str
+    run: RunStatus | None = None
+    """The run that it is about."""
 
 
 def current(status: RolloutStatus) -> dict[str, Occasion]:
-    """What is so now, by key: of the run on record how it began and ended; its step and its pause while it is under way."""
-    found = [*_of_run(status, status.run)] if status.run is not None else []
+    """What is so now, by key: of the runs on record how they began and ended; step and pause of the one that is under way."""
+    found = _of_run(status, status.run) if status.run is not None else []
+    if status.previous_run is not None:
+        found += _of_run(over(status.previous_run), status.previous_run)
     if status.phase is Phase.INVALID:
         found.append(_invalid(status))
     return {occasion.key: occasion for occasion in found}
+
+
+def over(run: RunStatus) -> RolloutStatus:
+    """The status of a Rollout whose last run this is, as far as that is known of one that another run has followed."""
+    phase = Phase.SUCCEEDED if run.outcome is Outcome.SUCCEEDED else Phase.ROLLED_BACK
+    return RolloutStatus(phase=phase, run=run)
 
 
 def _of_run(status: RolloutStatus, run: RunStatus) -> list[Occasion]:
@@ -62,7 +72,7 @@ def _pause(run: RunStatus, step: int, paused: PauseStatus) -> Occasion:
     occasion = _occasion(kind, run, f"{step}/{paused.reason}", paused.since, paused.reason, paused.message)
     # The same step may be paused again, for the same reason.
     number = f"{run.number}-{step}-{kind}-{_milliseconds(paused.since)}"
-    return Occasion(kind, occasion.key, number, paused.since, paused.reason, paused.message)
+    return Occasion(kind, occasion.key, number, paused.since, paused.reason, paused.message, run)
 
 
 def _invalid(status: RolloutStatus) -> Occasion:
@@ -75,7 +85,7 @@ def _invalid(status: RolloutStatus) -> Occasion:
 
 def _occasion(kind: EventKind, run: RunStatus, where: str, at: datetime, reason: str, message: str) -> Occasion:
     key = f"{kind}/{run.number}/{where}" if where else f"{kind}/{run.number}"
-    return Occasion(kind, key, "-".join([str(run.number), *([where] if where else []), kind]), at, reason, message)
+    return Occasion(kind, key, "-".join([str(run.number), *([where] if where else []), kind]), at, reason, message, run)
 
 
 def _milliseconds(at: datetime) -> int:

@@ -1,6 +1,6 @@
 """What is on record as told: a part of the status of the Rollout itself, written with it. Pure.
 
-Only what holds now is kept, so the record does not grow: a run that is over and done takes its entries along.
+Only what the status says now is kept, so the record does not grow: a run that is on record no more takes its entries along.
 """
 
 from __future__ import annotations

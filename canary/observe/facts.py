@@ -66,6 +66,7 @@ class Standing:
     """By kind and name of a workload."""
     time_of_day: datetime | None = None
     gate: Measurement | None = None
+    unstamped: str = ""
     vouched: bool | None = None
     good: Mapping[str, datetime] = field(default_factory=dict)
 
@@ -135,6 +136,7 @@ def gather(
         measurements=received.measurements,
         traffic=received.traffic,
         request=rollout.request,
+        unstamped=standing.unstamped,
         vouched=standing.vouched,
         problems=tuple(problems),
         findings=tuple(_findings(store, rollout.namespace, spec, routes, undecided=undecided)),

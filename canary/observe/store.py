@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from canary.model.checks import TemplateKind
@@ -38,6 +38,9 @@ Json = dict[str, Any]
 
 RESTING = 256
 """Parsed Rollouts at rest that are kept (of active ones all); ten thousand would be a lot of memory for nothing."""
+
+LATELY = timedelta(hours=1)
+"""When the status of a Rollout at rest was written is known for so long, by what was written last of all."""
 
 Key = tuple[str, str]
 """(namespace, name)"""
@@ -111,6 +114,7 @@ class Store:
         """Called when the first Rollout of a namespace declares `scale`."""
         self._active: set[Key] = set()
         self._recorded_at: dict[Key, datetime] = {}
+        self._last_recorded = datetime.min.replace(tzinfo=UTC)
         self._backends: dict[Key, tuple[Key, ...]] = {}
         self._backed: Index[Key, Key] = Index()
         self._crossing: Index[tuple[str, str], Key] = Index()
@@ -128,7 +132,7 @@ class Store:
         self.autoscalers = Autoscalers()
 
     def recorded_at(self, key: Key) -> datetime | None:
-        """When the status of an active Rollout was written last, by the API server's clock (whole seconds)."""
+        """When the status of a Rollout was written last, by the API server's clock (whole seconds); of one at rest only if that was lately."""
         return self._recorded_at.get(key)
 
     def active(self, key: Key) -> bool:
@@ -160,8 +164,9 @@ class Store:
         self.rollouts[key] = Packed.of(document)
         active = _active(document)
         (self._active.add if active else self._active.discard)(key)
-        at = recorded_at(document) if active else None
-        if at is not None:
+        at = recorded_at(document)
+        self._last_recorded = max(self._last_recorded, at or self._last_recorded)
+        if at is not None and (active or self._last_recorded - at < LATELY):
             self._recorded_at[key] = at
         else:
             self._recorded_at.pop(key, None)

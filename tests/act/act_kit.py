@@ -14,8 +14,9 @@ from cluster_kit import api_server, install_all, own_namespace
 
 from canary.act.backoff import Backoffs
 from canary.act.events import EventRecorder
-from canary.act.executor import Executor, World
+from canary.act.executor import Executor, Traffic, World
 from canary.decide.actions import WriteRoute
+from canary.fair import Limit
 from canary.kube import DEPLOYMENTS, EVENTS, HTTPROUTES, NAMESPACES, ROLLOUTS, Kube, KubeClient
 from canary.kube.retry import ROUTE_WRITE
 from canary.model.rollout import RouteKind
@@ -110,8 +111,13 @@ class Bench:
 
     def __post_init__(self) -> None:
         self.backoffs = Backoffs(ROUTE_WRITE.backoff)
-        self.executor = Executor(
-            (TEAM, "shop"),
+        self.traffic = Traffic(Limit(4), Limit(4))
+        self.executor = self.make_executor(TEAM)
+
+    def make_executor(self, namespace: str) -> Executor:
+        """One that shares everything with the others."""
+        return Executor(
+            (namespace, "shop"),
             self.kube,
             self.store,
             self.recorder,
@@ -119,6 +125,7 @@ class Bench:
             self.rollbacks.append,
             lambda: self.landed.append("landed"),
             takeovers=self,
+            traffic=self.traffic,
         )
 
     @asynccontextmanager

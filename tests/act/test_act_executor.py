@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from act_kit import NOW, PAIR, TEAM, Bench, Json, key, until, write
+from act_kit import NOW, PAIR, TEAM, Bench, Json, key, route, until, write
 
 from canary.act.backoff import OFTEN
 from canary.controller.fence import Fence
@@ -237,6 +237,46 @@ async def test_a_rollback_overtakes_a_hanging_raise(bench: Bench) -> None:
     assert await bench.weights() == [100, 0]
     assert len(bench.rollbacks) == 1
     assert 0 <= bench.rollbacks[0] < 1
+
+
+SHOPS = tuple(f"shop-{number}" for number in range(4))
+
+
+@pytest.mark.alone("how long a write waits")
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("mode", [Mode.STEP, Mode.ROLLBACK])
+async def test_slow_admission_of_one_namespace_holds_up_no_other(bench: Bench, mode: Mode) -> None:
+    """However many routes of a namespace take their time, another one is written at once; and a rollback of the same one is, too."""
+    for name in SHOPS:
+        await bench.other.create(HTTPROUTES, route(name))
+        bench.fault(resource="httproutes", name=name, latency=1.0)
+    world = await bench.see()
+    await bench.executor.execute([write(name, 100, 0, mode) for name in SHOPS], world, NOW)
+    patches = [entry.name for entry in bench.api.audit if entry.verb == "patch" and entry.resource == "httproutes"]
+    assert len(patches) <= 2
+    neighbour = bench.make_executor("neighbour")
+    done = await neighbour.execute([write("api", 100, 0, mode)], world, NOW)
+    assert done.performed == [f"WriteRoute(HTTPRoute api, {mode})"]
+    if mode is Mode.STEP:
+        done = await bench.executor.execute([write("shop", 100, 0, Mode.ROLLBACK)], world, NOW)
+        assert done.performed == ["WriteRoute(HTTPRoute shop, rollback)"]
+    else:
+        await until(lambda: not bench.executor.busy)
+        assert [await bench.weights(name) for name in SHOPS] == [[100, 0]] * 4
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_what_stood_in_line_is_sent_only_if_it_is_still_wanted(bench: Bench) -> None:
+    """A step that waits for a place is not written when the run has been decided about anew; one that is decided again is."""
+    for name in SHOPS:
+        await bench.other.create(HTTPROUTES, route(name))
+    for name in SHOPS[:2]:
+        bench.fault(resource="httproutes", name=name, latency=0.6)
+    world = await bench.see()
+    await bench.executor.execute([write(name) for name in SHOPS], world, NOW)
+    await bench.executor.execute([write(SHOPS[3])], world, NOW)
+    await until(lambda: not bench.executor.busy)
+    assert [await bench.weights(name) for name in SHOPS[2:]] == [[90, 10], [50, 50]]
 
 
 @pytest.mark.usefixtures("impatient")

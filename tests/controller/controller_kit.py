@@ -13,7 +13,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
 from cluster_kit import own_namespace
@@ -21,7 +21,7 @@ from resting_loop import rest
 
 from canary.act.events import EventRecorder
 from canary.controller.autoscalers import AutoscalerInformers
-from canary.controller.clock import ManualClock
+from canary.controller.clock import Clock, ManualClock
 from canary.controller.configs import ConfigReader
 from canary.controller.jobs import Jobs
 from canary.controller.manager import Manager
@@ -527,11 +527,34 @@ class Records:
 # -- a controller without kopf ----------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class SkewedClock:
+    """The clock of a machine that is set to another time of day than all others."""
+
+    inner: Clock
+    by: timedelta
+
+    def now(self) -> datetime:
+        return self.inner.now() + self.by
+
+    async def sleep(self, seconds: float) -> None:
+        await self.inner.sleep(seconds)
+
+
 class ControllerInstance:
     """One instance of a controller: manager and reconcilers fed by plain watches. It ends by `stop`, or by `kill` or its `cut`."""
 
-    def __init__(self, world: World, cut: Cut | None = None, *, held: bool = False, rollouts: bool = True) -> None:
+    def __init__(
+        self,
+        world: World,
+        cut: Cut | None = None,
+        *,
+        held: bool = False,
+        rollouts: bool = True,
+        skew: float = 0.0,
+    ) -> None:
         self._world = world
+        self._clock: Clock = SkewedClock(world.clock, timedelta(seconds=skew)) if skew else world.clock
         self._cut = cut
         self._held = held
         self._rollouts = rollouts
@@ -547,8 +570,8 @@ class ControllerInstance:
         self._recorder = EventRecorder(self.kube)
         await self._recorder.__aenter__()
         self.store = Store(platform=Platform({"*": frozenset(Feature)}))
-        jobs = Jobs(self.kube, world.clock)
-        deps = Deps(self.kube, self.store, self._recorder, world.provider, self.telemetry, world.clock, jobs=jobs)
+        jobs = Jobs(self.kube, self._clock)
+        deps = Deps(self.kube, self.store, self._recorder, world.provider, self.telemetry, self._clock, jobs=jobs)
         self.manager = Manager(deps, held=self._held)
         manager = self.manager
         await self._follow(CLUSTERCHECKTEMPLATES, lambda kind, obj: manager.template("ClusterCheckTemplate", kind, obj))
@@ -727,10 +750,18 @@ class World:
         return instance
 
     async def start_controller(
-        self, cut: Cut | None = None, *, held: bool = False, rollouts: bool = True
+        self,
+        cut: Cut | None = None,
+        *,
+        held: bool = False,
+        rollouts: bool = True,
+        skew: float = 0.0,
     ) -> ControllerInstance:
-        """`held`: it only takes in what it is told, until its manager is told otherwise. Without `rollouts` it follows none yet."""
-        instance = await ControllerInstance(self, cut, held=held, rollouts=rollouts).start()
+        """`held`: it only takes in what it is told, until its manager is told otherwise. Without `rollouts` it follows none yet.
+
+        `skew` is how many seconds its clock is ahead of the others.
+        """
+        instance = await ControllerInstance(self, cut, held=held, rollouts=rollouts, skew=skew).start()
         self._instances.append(instance)
         return instance
 

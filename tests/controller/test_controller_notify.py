@@ -161,7 +161,7 @@ async def test_each_event_arrives_once_over_a_restart(world: World, hook: Receiv
         await world.ask("retry")
         await world.until(lambda: world.phase() == "Succeeded")
         await really(lambda: len(hook.got) == 8)
-        await really(lambda: told(world) == ["RunStarted/2", "Succeeded/2"])
+        await really(lambda: told(world) == ["RolledBack/1", "RunStarted/1", "RunStarted/2", "Succeeded/2"])
     assert hook.kinds[4:] == ["RunStarted", "StepStarted", "StepStarted", "Succeeded"]
     said = (await world.admin.get(NOTIFICATIONTARGETS, "hook", world.namespace))["status"]["conditions"][0]
     assert (said["type"], said["status"], said["reason"]) == ("Delivered", "True", "Delivered")
@@ -257,6 +257,49 @@ async def test_how_a_run_ended_is_told_though_the_next_one_has_begun(world: Worl
     await world.deploy(3)
     second = await world.start_controller()
     await world.until(lambda: world.run_number() == 2)
+    async with notifying(world, second):
+        await really(lambda: len(hook.got) == 3)
+    ran = [(event["data"]["run"]["number"], event["data"]["event"]) for event in hook.events]
+    assert sorted(ran) == [(1, "RolledBack"), (1, "RunStarted"), (2, "RunStarted")]
+
+
+@pytest.mark.parametrize("skew", [-1200, 1200], ids=["behind", "ahead"])
+async def test_what_is_owed_is_told_though_clocks_differ(world: World, hook: Receiver, skew: int) -> None:
+    """The controller that died before it could tell had a clock that is wrong by more than what makes news old."""
+    await world.furnish()
+    await world.declare(steps=STEPS)
+    first = await world.start_controller(skew=skew)
+    await world.until(lambda: world.phase() == "Idle")
+    await declare(world, hook.url, events=["RolledBack"])
+    await world.deploy(2)
+    world.provider.answers["errors"] = 0.5
+    await world.until(lambda: world.phase() == "RolledBack")
+    await first.kill()
+    world.clock.advance(60)
+    second = await world.start_controller()
+    async with notifying(world, second):
+        await really(lambda: hook.kinds == ["RolledBack"])
+
+
+async def test_how_a_run_ended_is_told_by_who_comes_after_the_next_one_began(world: World, hook: Receiver) -> None:
+    """The receiver is down, the next run begins, and the controller dies: its successor knows of both runs by what is on record."""
+    await world.furnish()
+    await world.declare(steps=STEPS)
+    await declare(world, hook.url, events=["RolledBack", "RunStarted"])
+    first = await world.start_controller()
+    async with notifying(world, first):
+        await world.until(lambda: world.phase() == "Idle")
+        hook.answers = [503] * 200
+        await world.deploy(2)
+        world.provider.answers["errors"] = 0.5
+        await world.until(lambda: world.phase() == "RolledBack")
+        world.provider.answers["errors"] = 0.0
+        await world.deploy(3)
+        await world.until(lambda: world.run_number() == 2)
+        await first.kill()
+    hook.answers = []
+    hook.got.clear()
+    second = await world.start_controller()
     async with notifying(world, second):
         await really(lambda: len(hook.got) == 3)
     ran = [(event["data"]["run"]["number"], event["data"]["event"]) for event in hook.events]

@@ -6,9 +6,10 @@ import json
 from typing import Any
 
 import pytest
-from controller_kit import World, check, clean
+from controller_kit import CONTROLLER, World, check, clean
 
 from canary.kube import ROLLOUTS
+from canary_sandbox.apiserver import Fault
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -219,6 +220,37 @@ async def test_done_once_across_restarts(world: World, verb: str, moment: str) -
             if not died:
                 break
     assert number > 3
+
+
+@pytest.mark.parametrize("fault", [{"status": 403}, {"latency": 4.0}], ids=["refused", "slow"])
+async def test_a_plain_abort_is_served_while_the_annotation_cannot_be_written(
+    world: World, fault: dict[str, Any]
+) -> None:
+    """A policy lets the controller write no metadata of Rollouts, or a webhook takes its time: traffic goes back at once, and no later run is aborted."""
+    instance = await world.begin(steps=SLOW)
+    await world.deploy(2)
+    await world.until(lambda: world.step() == 1 and world.weights() == (90, 10))
+    held = {"verb": "patch", "resource": "rollouts", "subresource": "", "namespace": world.namespace}
+    world.api.faults.add(Fault(**held, user=CONTROLLER, times=None, **fault))
+    await world.ask("abort")
+    await world.until(lambda: world.weights()[1] == 0, within=1)
+    if "status" in fault:
+        await world.until(lambda: world.phase() == "RolledBack", within=5)
+        before = len(instance.line.sent)
+        await world.pass_(120)
+        again = [sent for sent in instance.line.sent[before:] if sent.resource == "rollouts"]
+        assert len(again) < 45
+        await world.deploy(3)
+        await world.pass_(5)
+        assert (world.run_number(), world.pending_request()) == (1, "abort")
+    world.api.faults.clear()
+    if "status" not in fault:
+        await world.deploy(3)
+    await world.until(lambda: world.run_number() == 2 and world.weights() == (90, 10), within=90)
+    assert world.pending_request() is None
+    assert world.request()["words"] == "done: rolling back"
+    await world.pass_(20)
+    assert (world.run_number(), world.weights()) == (2, (90, 10))
 
 
 async def test_two_requests_one_after_the_other(world: World) -> None:

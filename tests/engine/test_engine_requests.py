@@ -15,6 +15,7 @@ from canary.decide.actions import ClearRequest, EmitEvent
 from canary.decide.facts import Problem, Recorded
 from canary.decide.unread import unread
 from canary.model.measurement import Compared
+from canary.model.requests import Verb
 from canary.model.status import Outcome, Phase
 
 
@@ -203,6 +204,55 @@ def test_the_same_plain_verb_can_be_asked_again() -> None:
         world.ask("pause" if expected is Phase.PAUSED else "resume")
         world.run()
         assert world.phase is expected
+
+
+def ticks(world: World, number: int = 12) -> None:
+    """As many ticks: while somebody refuses our writes there is always something to try again."""
+    for _ in range(number):
+        world.tick()
+
+
+@pytest.mark.parametrize("crash", [False, True], ids=["one controller", "a successor"])
+def test_an_abort_waits_for_no_id(crash: bool) -> None:
+    """Where nobody lets us write annotations a plain abort is done all the same: once, to the run that it was meant for."""
+    world = progressing()
+    world.denied = frozenset({"rollout"})
+    world.ask("abort")
+    ticks(world)
+    assert (world.phase, world.share(), world.request) == (Phase.ROLLED_BACK, 0, "abort")
+    assert world.status.last_request is not None
+    assert (world.status.last_request.verb, world.status.last_request.words) == ("abort", "done: rolling back")
+    assert world.status.run is not None
+    assert world.status.run.reason == reasons.ABORTED
+    if crash:
+        world.crash()
+    world.canary.revision = "c"
+    ticks(world)
+    decision = world.decision
+    assert decision is not None
+    assert (world.status.run.number, decision.reason) == (1, reasons.REQUEST_PENDING)
+    assert decision.message == (
+        "revision c waits: the request 'abort' is not answered yet, since its annotation cannot be changed"
+    )
+    world.denied = frozenset()
+    world.run()
+    assert (world.request, world.phase, world.status.run.number) == (None, Phase.PROGRESSING, 2)
+    assert world.status.last_request.id
+    assert world.status.last_request.words == "done: rolling back"
+    world.ask("abort")
+    world.run()
+    assert (world.phase, world.status.run.number) == (Phase.ROLLED_BACK, 2)
+
+
+def test_nothing_but_an_abort_is_done_without_an_id() -> None:
+    """What could do harm when it is done twice waits until it can be told apart."""
+    for verb in set(Verb) - {Verb.ABORT}:
+        world = progressing()
+        world.denied = frozenset({"rollout"})
+        world.ask(verb)
+        ticks(world)
+        assert (world.phase, world.share()) == (Phase.PROGRESSING, 10), verb
+        assert world.status.last_request is None
 
 
 def test_a_request_that_comes_with_the_rollout_waits_for_the_first_sight() -> None:

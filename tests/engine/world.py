@@ -312,6 +312,7 @@ class World:
     blind: bool = False
     blind_since: datetime | None = None
     unwritten: dict[RouteKey, str] = field(default_factory=dict)
+    unstamped: str = ""
     good: dict[str, datetime] = field(default_factory=dict)
     """Comparisons that have proved the canary good, in this life, and since when they have counted."""
     gate: Measurement | None = None
@@ -426,6 +427,7 @@ class World:
             measurements=tuple(self.news),
             traffic=self.counters,
             request=parse_request(self.request, self.claimed),
+            unstamped=self.unstamped,
             vouched=self.vouched,
             unread=str(self.unread or ""),
             problems=(
@@ -537,7 +539,7 @@ class World:
         self.decision = decision
         after = project(self.spec, decision, facts)
         self.fresh = self.fresh and bool(foreign(Scope(self.spec, decision.status, facts)))
-        moved = False
+        moved, self.unstamped = False, ""
         # Routes first, each on its own, as the executor does; what fails is decided anew in the next tick.
         for action in sorted(decision.actions, key=lambda action: not isinstance(action, WriteRoute)):
             try:
@@ -550,6 +552,8 @@ class World:
                 self.failing = True
                 if isinstance(action, WriteRoute):
                     self.unwritten[action.key] = str(error)
+                if isinstance(action, StampRequest):
+                    self.unstamped = action.raw
                 if isinstance(action, ScaleWorkload | ReleaseReplicas):
                     denied = isinstance(error, Forbidden)
                     self.scaling = replace(self.scaling, failed=str(error), denied=denied)
@@ -580,7 +584,7 @@ class World:
         routes = {name: document["metadata"]["resourceVersion"] for name, document in self.routes.items()}
         workloads = tuple(None if each.unseen else each.view() for each in (self.stable, self.canary))
         state = self.memory.model_copy(update={"message": ""}) if self.memory else None
-        return routes, workloads, self.finalizer, self.gone, self.request, self.recorded, state
+        return routes, workloads, self.finalizer, self.gone, self.request, self.unstamped, self.recorded, state
 
     def run(self, *, limit: int = 25) -> Decision:
         """Tick until nothing changes, as the watch events of our own writes make the controller do."""
@@ -609,6 +613,7 @@ class World:
         self.promises.crashed()
         self.lives += 1
         self.unwritten.clear()
+        self.unstamped = ""
         self.scaling = replace(self.scaling, failed="", denied=False)
         self.good.clear()
         self.roles = Roles()

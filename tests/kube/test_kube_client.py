@@ -13,7 +13,7 @@ from aiohttp import web
 from kube_kit import change, eventually, listing, route
 
 from canary import errors
-from canary.kube import CRDS, EVENTS, HTTPROUTES, NAMESPACES, PODS, ROLLOUTS, KubeClient, Resource, WatchEvent
+from canary.kube import CRDS, EVENTS, HTTPROUTES, LEASES, NAMESPACES, PODS, ROLLOUTS, KubeClient, Resource, WatchEvent
 from canary.kube.client import LONGEST
 from canary.kube.pace import Vigil
 
@@ -61,6 +61,56 @@ async def test_get_sends_who_we_are(api, kube) -> None:
     assert (seen.method, seen.path) == ("GET", "/apis/gateway.networking.k8s.io/v1/namespaces/shop/httproutes/web")
     assert seen.headers["Authorization"] == "Bearer secret"
     assert seen.headers["User-Agent"].startswith("canary/")
+
+
+async def test_a_lease_waits_for_no_other_request(api) -> None:
+    """However many writes have no answer yet: who holds a Lease has to renew it in time. Others wait for a connection."""
+    async with await KubeClient.connect(server=api.url, token="secret", timeout=5.0, connections=2) as kube:
+        for _ in range(2):
+            api.hang()
+        slow = [asyncio.create_task(kube.json_patch(HTTPROUTES, name, "shop", [])) for name in "ab"]
+        await eventually(lambda: len(api.seen) == 2)
+        api.answer(200, {"metadata": {"name": "leader"}})
+        async with asyncio.timeout(2):
+            assert (await kube.json_patch(LEASES, "leader", "shop", []))["metadata"]["name"] == "leader"
+        waiting = asyncio.create_task(kube.get(HTTPROUTES, "c", "shop"))
+        await asyncio.sleep(0.05)
+        assert len(api.seen) == 3
+        api.answer(200, {"metadata": {"name": "c"}})
+        slow[0].cancel()
+        assert (await waiting)["metadata"]["name"] == "c"
+        for task in slow:
+            task.cancel()
+
+
+async def test_connections_are_given_up_once_for_all_that_were_sent_before(api, kube) -> None:
+    """Slow answers are no reason to open a new connection for each of them: what is newer than the slow request is kept."""
+    ports: list[int] = []
+
+    async def slow(request: web.Request) -> web.Response:
+        ports.append(request.transport.get_extra_info("peername")[1])
+        await asyncio.sleep(0.8)
+        return web.json_response({"metadata": {"name": "a"}})
+
+    async def quick(request: web.Request) -> web.Response:
+        ports.append(request.transport.get_extra_info("peername")[1])
+        return web.json_response({"metadata": {"name": "b"}})
+
+    for handler in (slow, slow):
+        api.call(handler)
+    first = asyncio.create_task(kube.json_patch(HTTPROUTES, "a", "shop", [], patience=0.2))
+    await eventually(lambda: len(api.seen) == 1)
+    await asyncio.sleep(0.1)
+    second = asyncio.create_task(kube.json_patch(HTTPROUTES, "b", "shop", [], patience=0.2))
+    await eventually(lambda: len(api.seen) == 2)
+    api.call(quick)
+    await eventually(lambda: len(api.seen) == 3)  # the first one is sent again, over a new connection, and answered
+    await first
+    api.call(quick)
+    await eventually(lambda: len(api.seen) == 4)  # and the second one, over that
+    await second
+    assert ports[2] == ports[3]
+    assert len(set(ports)) == 3
 
 
 async def test_writes_name_their_manager_and_their_kind(api, kube) -> None:

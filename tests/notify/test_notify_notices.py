@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from notify_kit import AT, Ledger, notice_of, rollout_of, status_of, target_of
+from notify_kit import AT, START, Ledger, notice_of, rollout_of, status_of, target_of
 
 from canary.model.status import RolloutStatus, format_time
 from canary.notify.notice import LONGEST, clean
-from canary.notify.notices import Notices
 from canary.notify.outcome import Undelivered
 
 Json = dict[str, Any]
@@ -143,6 +142,24 @@ def test_whenever_a_rollout_is_seen_what_is_owed_is_told(
     assert ledger.queued == []
 
 
+@pytest.mark.parametrize("skew", [-1200, 0, 1200])
+@pytest.mark.parametrize(("later", "told"), [(60, ["RunStarted", "RolledBack"]), (1000, [])])
+@pytest.mark.parametrize("first", [True, False])
+def test_how_old_something_is_says_the_api_server(skew: int, later: int, told: list[str], first: bool) -> None:
+    """The controller that recorded it, and ours, may have clocks that differ by more than what makes news old."""
+    ledger = Ledger()
+    shift = timedelta(seconds=skew)
+    ended = format_time(START + shift)
+    status = status_of("RollingBack", run={"outcome": "RolledBack", "endedAt": ended, "startedAt": ended})
+    document = rollout_of({**status, "recordedAt": ended})
+    entry = {"manager": "canary", "operation": "Update", "subresource": "status", "time": "2026-03-02T09:00:00Z"}
+    document["metadata"]["managedFields"] = [entry]
+    ledger.now = START + timedelta(seconds=later)
+    notices = ledger.notices(target_of(created="2026-03-02T08:00:00Z"))
+    notices.seen(document, first=first)
+    assert ledger.kinds == told
+
+
 def test_targets_that_are_listed_late_are_told_alone() -> None:
     """Those of their kind and their namespace: of the others each was asked about already, told or not."""
     ledger = Ledger()
@@ -155,24 +172,51 @@ def test_targets_that_are_listed_late_are_told_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("what", "before", "later", "told"),
+    ("what", "run", "later", "told", "kinds"),
     [
-        ("how a run ended", ROLLED_BACK, 60, ["RunStarted", "RolledBack"]),
-        ("how one ended long ago", ROLLED_BACK, 3600, []),
-        ("what a run waited for", status_of("Paused", paused={"reason": "PausedByRequest", "since": AT}), 60, []),
+        ("how a run ended", {"outcome": "RolledBack", "reason": "CheckFailed"}, 60, (), ["RunStarted", "RunStarted", "RolledBack"]),
+        ("what is on record as told", {"outcome": "RolledBack"}, 60, ("RunStarted/7", "RolledBack/7"), ["RunStarted"]),
+        ("a success", {"outcome": "Succeeded"}, 60, ("RunStarted/7",), ["RunStarted", "Succeeded"]),
+        ("how one ended long ago", {"outcome": "RolledBack"}, 3600, (), ["RunStarted"]),
     ],
-)
-def test_what_the_next_run_overtook_before_anybody_could_be_told(
-    what: str, before: Json, later: int, told: list[str]
+)  # fmt: skip
+def test_what_the_next_run_overtook_is_told_by_a_successor(
+    what: str, run: Json, later: int, told: tuple[str, ...], kinds: list[str]
 ) -> None:
-    """It is on record no more when it is known whom to tell. A pause that is over is no news."""
-    ledger, notices = Ledger(), Notices()
-    ledger.now += timedelta(seconds=later)
-    notices.target(target_of(created="2026-03-02T08:00:00Z"))
-    notices.recorded(before, rollout_of({**status_of(number=8), "recordedAt": format_time(ledger.now)}))
-    notices.recorded({"run": "garbage"}, rollout_of(status_of(number=8)))
-    ledger.begin(notices)
-    assert ledger.kinds == told
+    """How the run before the one on record ended, with its own number and reason; nothing of it is said to be so now."""
+    ledger = Ledger()
+    before = status_of(run={**run, "endedAt": AT})["run"]
+    ledger.now = START + timedelta(seconds=later)
+    status = {**status_of(number=8), "previousRun": before, "recordedAt": format_time(ledger.now)}
+    status["run"] |= {"startedAt": format_time(ledger.now)}
+    if told:
+        status["notified"] = [{"target": "NotificationTarget/hook", "events": list(told)}]
+    notices = ledger.notices(target_of(created="2026-03-02T08:00:00Z"))
+    notices.catch_up(rollout_of(status))
+    assert ledger.kinds == kinds
+    if "RolledBack" in kinds:
+        notice = ledger.queued[-1][1]
+        assert (notice.id, notice.key) == ("uid-shop-7-RolledBack", "RolledBack/7")
+        data = json.loads(notice.data)
+        assert (data["run"]["number"], data["phase"], data["reason"]) == (7, "RolledBack", "CheckFailed")
+        assert "step" not in data
+
+
+def test_what_was_told_of_the_run_before_stays_on_record_with_it() -> None:
+    """And a run that follows is no news of the one before."""
+    ledger = Ledger()
+    notices = ledger.notices(target_of())
+    notices.recorded(ROLLED_BACK, rollout_of({**status_of(number=8), "previousRun": ROLLED_BACK["run"]}))
+    assert ledger.kinds == ["RunStarted"]
+    status = RolloutStatus.load(
+        {
+            **status_of(number=8),
+            "previousRun": ROLLED_BACK["run"],
+            "notified": [{"target": "NotificationTarget/hook", "events": ["RolledBack/6", "RolledBack/7"]}],
+        }
+    )
+    after = notices.acknowledged(("team", "shop"), "uid-shop", status, status)
+    assert [said.events for said in after.notified] == [("RolledBack/7",)]
 
 
 def test_a_message_that_was_given_up_is_told_to_the_team_and_not_tried_again() -> None:
