@@ -6,12 +6,12 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from canary.decide.facts import RouteView
+from canary.decide.facts import RouteView, RuleView
 from canary.decide.scope import Scope, remembered_share
 from canary.model.values import decimal_text
 from canary.routes.intent import Mode
 from canary.routes.key import RouteKey
-from canary.routes.pair import Pair
+from canary.routes.pair import Pair, Weights, weight_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ def lowered(scope: Scope, besides: Collection[RouteKey] = ()) -> Drift | None:
     for route in scope.facts.routes:
         if not route.exists or not scope.owned(route) or route.key in besides:
             continue
-        if route.problem:
+        if route.problem and not route.rules:
             remembered = scope.remembered(route)
             if remembered is None or remembered.share or any(remembered.shares.values()) or scope.ours(route):
                 return Drift(route, Fraction(0), Fraction(0), gone=True)
@@ -94,7 +94,11 @@ def _compare(scope: Scope, route: RouteView) -> Compared:
     """(share that we wrote, share that is there) for each rule that we wrote, by rule key."""
     if scope.ours(route) and route.intent is not None and route.intent.mode is Mode.STEP:
         written = route.intent.weights
-        return {rule.key: (written[rule.key].share, rule.weights.share) for rule in route.rules if rule.key in written}
+        return {
+            rule.key: (written[rule.key].share, rule.weights.share)
+            for rule in route.rules
+            if rule.key in written and not (rule.replaced and _left_alone(rule, written[rule.key]))
+        }
     remembered = scope.remembered(route)
     if _of_another_pair(scope, route):
         return {}
@@ -103,9 +107,14 @@ def _compare(scope: Scope, route: RouteView) -> Compared:
         return {
             rule.key: (remembered_share(remembered, rule.key), rule.weights.share)
             for rule in route.rules
-            if rule.key in remembered.baseline
+            if rule.key in remembered.baseline and not rule.replaced
         }
     return {}
+
+
+def _left_alone(rule: RuleView, written: Weights) -> bool:
+    """Whether the canary's weight is as it was written: what it is beside has changed, and that is not ours to weigh."""
+    return weight_of(rule.weights.canary) == weight_of(written.canary)
 
 
 def _compare_copies(scope: Scope, route: RouteView) -> Compared:

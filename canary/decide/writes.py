@@ -48,10 +48,12 @@ def wanted(scope: Scope, route: RouteView) -> RoutePlan:
     shares, baseline = scope.shares, scope.baseline(route)
     if mode_of(scope) is not Mode.STEP:
         return way_back(scope, route, swapped=shares.some)
-    weights = {
-        rule.key: _divided(baseline[rule.key], _share_of(scope, route, rule.key, shares), rule.others)
-        for rule in route.rules
-    }
+    weights = {}
+    for rule in route.rules:
+        share = _share_of(scope, route, rule.key, shares)
+        # What others have that was stable's is not weighed anew, and the canary's part of it only taken away.
+        keeps = rule.replaced and share
+        weights[rule.key] = rule.weights if keeps else _divided(baseline[rule.key], share, rule.others)
     return RoutePlan.dividing(route.pair, weights, copies(scope, route), rules(scope, route))
 
 
@@ -81,11 +83,18 @@ def way_back(scope: Scope, route: RouteView, *, swapped: bool = False) -> RouteP
 
 
 def writes(scope: Scope) -> tuple[WriteRoute, ...]:
-    """Every write that is due and may be sent. Nothing more is given to what nobody can tell what it is, be the run won; a rollback gives nothing."""
-    wanted = due(scope)
-    if mode_of(scope) is Mode.ROLLBACK or not untold(scope.facts):
+    """Every write that is due and may be sent. Nothing more is given to what nobody can tell what it is, be the run won; a rollback gives nothing.
+
+    Nor is more given by a route that does not list the pair as the spec says any more.
+    """
+    wanted, mode = due(scope), mode_of(scope)
+    if mode is Mode.ROLLBACK:
         return wanted
-    return tuple(write for write in wanted if not raises(scope, write))
+    doubtful = {route.key for route in scope.facts.routes if route.problem and mode is Mode.STEP}
+    if not doubtful and not untold(scope.facts):
+        return wanted
+    doubted = untold(scope.facts)
+    return tuple(write for write in wanted if not ((doubted or write.key in doubtful) and raises(scope, write)))
 
 
 def due(scope: Scope) -> tuple[WriteRoute, ...]:
@@ -236,7 +245,7 @@ def foreign(scope: Scope) -> tuple[RouteView, ...]:
 
 
 def _write(scope: Scope, route: RouteView) -> WriteRoute | None:
-    if route.problem:
+    if route.problem and not route.rules:
         return _stray(scope, route)
     try:
         plan = wanted(scope, route)
