@@ -15,7 +15,7 @@ from canary.decide.pausing import BY_POLICY, hold_still, kept_by_hand, pause, pa
 from canary.decide.resting import begin
 from canary.decide.scope import CONTESTED_PACE, OVERRIDE_LIMIT, OVERRIDE_WINDOW, Decision, Next, Place, Scope
 from canary.decide.writes import fences, put_back
-from canary.model.evolution import ended, raised_in
+from canary.model.evolution import ended, raised_in, unreached
 from canary.model.rollout import OnFailure
 from canary.model.status import Outcome, Phase
 
@@ -126,7 +126,8 @@ def repair(scope: Scope) -> tuple[Scope, str]:
         for record in scope.status.routes
     )
     contested = paused_for(scope) == reasons.CONTESTED
-    scope = scope.with_(overrides=overrides, routes=routes)
+    # While a route said something else the step was not held, nor were gateways settled on it: it is reached anew.
+    scope = scope.with_(overrides=overrides, routes=routes, step=unreached(scope.step, scope.now))
     if fresh and not contested:
         scope = scope.with_(
             EmitEvent(

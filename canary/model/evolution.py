@@ -142,6 +142,13 @@ def reached(step: StepStatus, at: datetime, hold: timedelta, settle: timedelta) 
     return _evolved(step, reached_at=at, settled_at=at + settle, hold_until=at + hold)
 
 
+def unreached(step: StepStatus, now: datetime) -> StepStatus:
+    """Its weight is none that a route has: what was held and settled counts no more. For acceptance it may be waited already."""
+    return at_step(
+        step.index, step.total, step.started_at, unaccepted_since=step.unaccepted_since or now, approved=step.approved
+    )
+
+
 def settled_by(step: StepStatus, at: datetime) -> StepStatus:
     """What is measured counts from then on."""
     return _evolved(step, settled_at=at)
