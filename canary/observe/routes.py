@@ -10,12 +10,14 @@ from __future__ import annotations
 import logging
 import operator
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from canary.decide.facts import RouteView, RuleView
 from canary.model.rollout import RolloutSpec, RouteKind, RouteRef
 from canary.model.status import RolloutStatus
 from canary.observe.objects import Route, senseless
+from canary.preflight.backends import grants
+from canary.preflight.surroundings import Surroundings
 from canary.routes.added import Added, recorded
 from canary.routes.added_refusals import Refused
 from canary.routes.adding import standing
@@ -190,6 +192,18 @@ def view(
         moved=reading.moved(remembered.pair, remembered.rules) if remembered is not None else {},
         unreadable=unreadable,
     )
+
+
+def permitted(route: RouteView, around: Surroundings) -> RouteView:
+    """The same, not accepted where no ReferenceGrant lets it name one of its pair: a gateway may go on saying yes for long after one was withdrawn."""
+    if not route.exists or route.acceptance.refused:
+        return route
+    for backend in (route.pair.canary, route.pair.stable):
+        for finding in grants(backend, {route.kind.value}, route.key.namespace, "", around):
+            return replace(
+                route, acceptance=replace(route.acceptance, accepted=False, refused=True, message=finding.text)
+            )
+    return route
 
 
 def _left(reading: RouteReading, pair: Pair, ref: RouteRef, kept: Iterable[RulePair]) -> tuple[RulePair, ...]:

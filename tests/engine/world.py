@@ -45,7 +45,7 @@ from canary.model.requests import claim, parse_request
 from canary.model.rollout import RolloutSpec, RouteKind, RouteRef
 from canary.model.status import Phase, RolloutStatus
 from canary.model.workloads import DEPLOYMENT
-from canary.observe.routes import Viewer, view
+from canary.observe.routes import Viewer, permitted, view
 from canary.preflight.look import findings
 from canary.preflight.offers import Platform
 from canary.preflight.surroundings import POLICY, Documents
@@ -370,6 +370,8 @@ class World:
         if memory.active:
             left = [spot(old) for old in memory.routes if spot(old) not in names and old.owned]
             views += [self.view(name, declared=False) for name in left]
+        if memory.active and (memory.run is None or memory.run.outcome is None):
+            views = [permitted(seen, self.around) for seen in views]
         stable, canary = (self.canary, self.stable) if memory.swapped else (self.stable, self.canary)
         known = self.spec.workloads is not None
         recorded = self.status
