@@ -422,7 +422,7 @@ class Promises:
                 assert after["spec"] == owned, f"{name} is not what it was before the run"
         else:
             self.written.add((action.intent.run, name))
-            if name not in self.intents and self._at_rest(old) and not broken:
+            if name not in self.intents and self._at_rest(old) and not any(pair.damaged for pair in old.values()):
                 self.before_us[name] = duplicate(before["spec"])
             self.intents[name] = action.intent
             said = action.intent.weights
