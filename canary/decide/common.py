@@ -44,17 +44,19 @@ def note_acceptance(scope: Scope) -> Scope:
     """Keep the books of acceptance: since when a gateway has not accepted, and when the step was reached.
 
     A step that was reached is held only while it is accepted. A gateway that says no again and again is one that has not accepted for
-    as long as all of that together; once it has said yes for acceptTimeout, what was before is forgotten.
+    as long as all of that together; once it has said yes for acceptTimeout, what was before is forgotten. One that has not looked
+    yet, since somebody has edited the route, may take its time each time.
     """
     step, declared = scope.step, scope.declared_step
     if scope.facts.blind and step.reached_at is None:
         return scope  # what is known of the gateways may be of before
     hold = declared.hold.delta if declared is not None and declared.hold is not None else timedelta(0)
-    if scope.unaccepted is not None:
+    waiting = scope.unaccepted
+    if waiting is not None:
         if step.unaccepted_since is not None:
             return scope
         yes_since = (step.settled_at or scope.now) - scope.facts.settle
-        forgiven = scope.now >= yes_since + scope.spec.accept_timeout.delta
+        forgiven = not waiting.acceptance.refused or scope.now >= yes_since + scope.spec.accept_timeout.delta
         return scope.with_(step=unaccepted_again(step, scope.now, hold, forgiven=forgiven))
     if step.reached_at is None:
         return scope.with_(step=reached(accepted(step), scope.now, hold, scope.facts.settle))

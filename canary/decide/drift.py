@@ -35,6 +35,17 @@ class Drift:
     def who(self) -> str:
         return self.route.writer or "somebody unknown"
 
+    def altered(self, scope: Scope) -> bool:
+        """Whether that is what the API server made of our own write (admission does such), and nobody else's hand."""
+        return scope.facts.altered.get(self.route.key) == self.route.generation
+
+    @property
+    def admitted(self) -> str:
+        """The same where it is."""
+        what = "the rule for requests that opt in" if self.added else "copies" if self.copies else "the canary's share"
+        wrote, keeps = decimal_text(self.expected), decimal_text(self.found)
+        return f"the API server keeps {what} of {self.route.label} at {keeps} %, where {wrote} % was written"
+
     @property
     def message(self) -> str:
         if self.gone:
@@ -61,8 +72,11 @@ def lowered(scope: Scope, besides: Collection[RouteKey] = ()) -> Drift | None:
             continue
         for kind, compared in _compared(scope, route).items():
             for expected, found in compared.values():
-                if found < expected:
-                    return Drift(route, expected, found, copies=kind is _compare_copies, added=kind is _compare_added)
+                if found >= expected:
+                    continue
+                drift = Drift(route, expected, found, copies=kind is _compare_copies, added=kind is _compare_added)
+                if not drift.altered(scope):
+                    return drift
     return None
 
 

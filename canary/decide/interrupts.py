@@ -108,12 +108,7 @@ def repair(scope: Scope) -> tuple[Scope, str]:
     if not drifts:
         return scope, ""
     # What the API server made of our own write is nobody else's hand: the decision says so where it waits for that write.
-    altered = scope.facts.altered
-    fresh = [
-        drift
-        for drift in drifts
-        if _unfought(scope, drift.route) and altered.get(drift.route.key) != drift.route.generation
-    ]
+    fresh = [drift for drift in drifts if _unfought(scope, drift.route) and not drift.altered(scope)]
     recent = tuple(at for at in scope.status.overrides if scope.now - at < OVERRIDE_WINDOW)
     overrides = (*recent, *([scope.now] if fresh else []))[-OVERRIDE_LIMIT:]
     message = "; ".join(drift.message for drift in drifts)

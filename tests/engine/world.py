@@ -39,7 +39,17 @@ from canary.decide.engine import decide
 from canary.decide.facts import CopyView, Facts, Problem, Recorded, RouteView, ScalingView, Unseen, WorkloadView
 from canary.decide.scope import Decision, Scope
 from canary.decide.writes import foreign
-from canary.errors import CanaryError, Conflict, Forbidden, NotFound, ShareError, SpecError, Unavailable, Unprocessable
+from canary.errors import (
+    CanaryError,
+    Conflict,
+    Forbidden,
+    NotFound,
+    ShareError,
+    SpecError,
+    Unavailable,
+    Unprocessable,
+    WriteAltered,
+)
 from canary.model.measurement import Malformed, Measured, Measurement, NoData, Reading, Sample, Unreachable
 from canary.model.requests import claim, parse_request
 from canary.model.rollout import RolloutSpec, RouteKind, RouteRef
@@ -295,6 +305,10 @@ class World:
     """Comparisons that have proved the canary good, in this life, and since when they have counted."""
     gate: Measurement | None = None
     """What the gate of the step said last, in this life."""
+    admission: Callable[[Json], None] | None = None
+    """What admission makes of a route that the controller writes."""
+    altered: dict[RouteKey, int] = field(default_factory=dict)
+    """Routes that the API server keeps otherwise than they were written, by their generation then; forgotten with a crash."""
     around: Documents = AROUND
     scaling: ScalingView = field(default_factory=lambda: ScalingView(known=True))
     denied: frozenset[str] = frozenset()
@@ -405,6 +419,7 @@ class World:
             blind=self.blind,
             blind_since=self.blind_since,
             unwritten=dict(self.unwritten),
+            altered=dict(self.altered),
             scaling=self.scaling,
             time_of_day=self.now + self.wall,
             gate=self.gate,
@@ -603,6 +618,13 @@ class World:
         self._store(where, after)
         self.promises.route_written(action, before, self.routes[where])
         self.wrote.append(("route", action))
+        self.altered.pop(action.key, None)
+        if self.admission is not None:
+            self.routes[where] = duplicate(self.routes[where])
+            self.admission(self.routes[where])
+            if altered := action.plan.kept(self.routes[where], before):
+                self.altered[action.key] = self.routes[where]["metadata"]["generation"]
+                raise WriteAltered(altered)
 
     def _somebody(self, name: str) -> None:
         """Somebody else writes the route between our read and our write: the port's weight stays, a field moves."""
