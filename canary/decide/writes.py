@@ -170,6 +170,23 @@ def _retracted(scope: Scope) -> Iterator[WriteRoute]:
             yield WriteRoute(route.key, plan, replace(route.intent, added=added, turn=scope.facts.turn))
 
 
+def uncopied(scope: Scope) -> tuple[WriteRoute, ...]:
+    """Take away the copies of the step that the run is at, where it may not send them any more; all else waits with the step."""
+    found = []
+    for route in scope.live_routes:
+        record = scope.mirrors(route)
+        ended = {key: said.ended for key, said in record.items()}
+        if not any(route.copied.get(key) for key in record):
+            continue
+        weights = {rule.key: rule.weights for rule in route.rules}
+        if route.intent is not None and scope.ours(route):
+            said = replace(route.intent, mirrors={**route.intent.mirrors, **ended}, turn=scope.facts.turn)
+        else:
+            said = _intent(scope, route, weights, ended, scope.added(route))
+        found.append(WriteRoute(route.key, RoutePlan.dividing(route.pair, {}, ended), said))
+    return tuple(found)
+
+
 def put_back(scope: Scope, route: RouteView, written: Mapping[str, Fraction]) -> WriteRoute:
     """Take away what somebody added to the canary's share, to its copies or to its rules; one that was given less stays as it is.
 
