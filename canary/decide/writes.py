@@ -17,6 +17,7 @@ from canary.model.shares import Shares
 from canary.model.status import Outcome
 from canary.routes.added import Added, bounded
 from canary.routes.adding import AddRule, RemoveRule, removals
+from canary.routes.entry import Entry
 from canary.routes.filters import Copied
 from canary.routes.intent import Intent, Mode
 from canary.routes.mirror import Mirror, NoMirror
@@ -72,7 +73,7 @@ def _divided(baseline: Weights, share: Fraction, others: int) -> Weights:
 def way_back(scope: Scope, route: RouteView, *, swapped: bool = False) -> RoutePlan:
     """What leaves nothing of the run in a route, by what is on record of it. `swapped`: all traffic goes to the canary."""
     known = scope.remembered_mirrors(route)
-    return RoutePlan.back(
+    plan = RoutePlan.back(
         route.pair,
         scope.baseline(route),
         scope.mirrors(route),
@@ -80,6 +81,14 @@ def way_back(scope: Scope, route: RouteView, *, swapped: bool = False) -> RouteP
         added=scope.added(route),
         swapped=swapped,
     )
+    # Where others have the traffic that was stable's, a Swap gives the canary no more: what they have is not the run's to take.
+    left = {rule.key: rule.weights for rule in route.rules if rule.replaced} if swapped else {}
+    return replace(plan, entries=tuple(_kept(entry, left) for entry in plan.entries)) if left else plan
+
+
+def _kept(entry: Entry, left: Mapping[str, Weights]) -> Entry:
+    """The same entry, or that a rule keeps its weights."""
+    return SetWeights(entry.rule, left[entry.rule]) if isinstance(entry, SetWeights) and entry.rule in left else entry
 
 
 def writes(scope: Scope) -> tuple[WriteRoute, ...]:

@@ -263,3 +263,25 @@ def test_a_status_that_was_lost_leaves_nothing_in_such_rules_either() -> None:
     world.edit_route("shop", stable_gone)
     world.run()
     assert not any(given(world))
+
+
+def test_a_won_swap_ends_where_others_have_what_was_stables() -> None:
+    """It leaves them what they have, and gives the canary no more than it has there."""
+    world = begun(spec=spec_of(promotion="Swap"), routes={"shop": route("shop", on("/a"), on("/b"))})
+    for _ in range(2):
+        world.pass_step()
+    assert given(world) == [100, 100]
+    world.gateways = Gateways.LATE
+    world.pass_step()
+    had = given(world)
+    world.edit_route("shop", stable_elsewhere)
+    world.edit_route("shop", lambda document: document["spec"]["rules"][1]["backendRefs"][0].update(weight=300))
+    world.answer(Gateways.PROMPT)
+    world.wait(100)
+    assert given(world) == had
+    assert stable_of(world, 1) == [300]
+    assert not world.annotated()
+    assert world.status.swapped
+    world.delete()
+    world.wait(100)
+    assert world.gone
