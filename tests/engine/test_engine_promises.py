@@ -240,7 +240,7 @@ class Cluster(RuleBasedStateMachine):
                     refs.append({**ours[what[0]][0], "weight": 30})
                 case "stable gone":
                     refs[:] = [ref for ref in refs if ref["name"] != "s"]
-                case "elsewhere" if ours["s"]:
+                case "elsewhere" if len(ours["s"]) == 1:
                     ours["s"][0]["port"] = 8888
                 case "mended":
                     first = ours["s"][0] | {"port": 80} if ours["s"] else {"name": "s", "port": 80, "weight": 1}
