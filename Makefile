@@ -5,12 +5,15 @@ BIN := $(VENV)/bin
 # Tests run in so many processes beside each other, most of which wait at any time; with 0 in one, which is what a debugger needs.
 WORKERS ?= 4
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS)
+# Options of pip for the set-up, such as --no-compile.
+INSTALL_OPTIONS ?=
 READY := $(VENV)/.ready
 # What the set-up unpacks (prometheus, kubectl, helm) comes last: what the machine has of its own is preferred.
 export PATH := $(PATH):$(CURDIR)/.sandbox/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test e2e real gateways lint format audit crds bench judge-report detect-report clean tools packages programs moto
+.PHONY: help setup demo test e2e real gateways lint format audit crds bench judge-report detect-report clean tools packages programs moto \
+	definitions collected
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,7 +25,7 @@ $(READY): pyproject.toml sandbox/pyproject.toml constraints.txt
 		{ echo "canary needs Python 3.11 or newer; name one with make PYTHON=python3.12 …" >&2; exit 1; }
 	@echo "setting up $(VENV) (once)"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(INSTALL_OPTIONS) --constraint constraints.txt \
 		--editable '.[dev]' --editable ./sandbox
 	@touch $@
 
@@ -52,10 +55,17 @@ SHAPES := sandbox/tests/apiserver tests/routes/test_routes_every_kind.py
 E2E := $(SHAPES) sandbox/tests/parts sandbox/tests/e2e tests/e2e tests/controller/test_controller_whole.py
 GATEWAY_API ?= .sandbox/gateway-api
 
-e2e: tools ## tests again with the released Gateway API definitions (or GATEWAY_API=folder with standard/, experimental/)
+# The released definitions, unless there are others.
+definitions: $(READY)
 ifeq ($(GATEWAY_API),.sandbox/gateway-api)
 	@$(BIN)/python scripts/gateway_api.py
 endif
+
+# Whatever is wrong with a test, those who run it say so.
+collected: $(READY)
+	@$(BIN)/python -m pytest -qq --collect-only >/dev/null 2>&1 || true
+
+e2e: tools definitions ## tests again with the released Gateway API definitions (or GATEWAY_API=folder with standard/, experimental/)
 	@for channel in standard experimental; do \
 		ls $(GATEWAY_API)/$$channel/*httproutes.yaml >/dev/null 2>&1 || { \
 			echo "no definitions in $(GATEWAY_API)/$$channel: put config/crd/standard and config/crd/experimental of a" \

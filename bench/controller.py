@@ -5,6 +5,10 @@ Says one JSON object a line: when it was ready, and on `report` what it measured
 
 from __future__ import annotations
 
+from canary.controller import garbage
+
+garbage.spare()  # as the program does before it imports anything else
+
 import asyncio
 import json
 import re

@@ -24,9 +24,9 @@ def main(name: str) -> int:
     if ready.is_file() and ready.read_text() == wanted:
         return 0
     shutil.rmtree(home, ignore_errors=True)
-    venv.create(home, with_pip=True)
-    command = [home / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    command.append("--no-compile")  # of thousands of modules a few are used
+    venv.create(home, with_pip="pip_api" in wanted)  # who asks pip for something there; to install, ours does
+    command = [sys.executable, "-m", "pip", "--python", home / "bin" / "python", "install", "--no-deps"]
+    command += ["--quiet", "--disable-pip-version-check", "--no-compile"]  # of thousands of modules a few are used
     if subprocess.run([*command, "--requirement", listed], check=False).returncode:  # noqa: S603 - our own arguments
         print(f"{name} is missing: what scripts/{name}.txt lists could not be installed", file=sys.stderr)  # noqa: T201
         return 1

@@ -45,7 +45,7 @@ from canary.json_patch import Operation, add, annotation, pointer, remove, repla
 from canary.kube import ROLLOUTS, Kube
 from canary.kube.retry import HELD_ROUTE, REFUSED_WRITE
 from canary.model.requests import AS_ANNOTATION, REQUEST_ANNOTATION, Request
-from canary.observe.objects import FINALIZER, Packed, request_of
+from canary.observe.objects import FINALIZER, Packed, Route, request_of
 from canary.observe.store import Key, Store
 from canary.routes.intent import Mode
 from canary.routes.key import RouteKey
@@ -72,7 +72,7 @@ class World:
     """What the decision saw: the Rollout and its routes as the store has them, opened when somebody writes."""
 
     kept: Packed
-    routes: Mapping[RouteKey, Packed]
+    routes: Mapping[RouteKey, Route]
 
     @property
     def rollout(self) -> Json:
@@ -215,6 +215,7 @@ class Executor:
     async def _wait(self, started: list[asyncio.Task[None]], interrupt: asyncio.Event | None) -> None:
         if not started:
             return
+        await asyncio.sleep(0)  # what is written is sent before anything is arranged for its answers
         landing = asyncio.gather(*started)
         watching = asyncio.ensure_future((interrupt or asyncio.Event()).wait())
         both: set[asyncio.Future[Any]] = {landing, watching}
@@ -305,7 +306,7 @@ class Executor:
         """Perform one action; False when the world had moved on and was read again instead, None when it is so already."""
         match action:
             case WriteRoute():
-                seen = world.routes[action.key].document
+                seen = world.routes[action.key].reading
                 return await self._routes.write(action, seen, world.rollout, gate, failing_since)
             case AddFinalizer():
                 return await self._rollout(world, _add_finalizer(world.rollout))
@@ -367,7 +368,7 @@ def _moves_nothing(action: WriteRoute, world: World) -> bool:
     """Whether a write is about our annotation alone: our turn is put on it, or it is taken off what is as it should be."""
     if not action.plan.entries:
         return True
-    return action.intent is None and not action.plan.patch(world.routes[action.key].document).changes
+    return action.intent is None and not action.plan.patch(world.routes[action.key].reading).changes
 
 
 def _pauses(action: Action, error: CanaryError) -> Backoff | None:

@@ -21,6 +21,7 @@ from canary.routes.intent import PREFIX, Mode, parse_intent, run_annotation
 from canary.routes.key import RouteKey
 from canary.routes.ownership import given_back
 from canary.routes.pair import Pair
+from canary.routes.reading import RouteReading
 
 Json = dict[str, Any]
 
@@ -54,13 +55,13 @@ class RouteWriter:
         self._confirms = confirms
 
     async def write(
-        self, action: WriteRoute, document: Json, rollout: Json, gate: Gate, failing_since: float | None
+        self, action: WriteRoute, seen: RouteReading, rollout: Json, gate: Gate, failing_since: float | None
     ) -> bool | None:
         """Perform one write; False when somebody else was there and it was read again instead, None when it is so already.
 
         Args:
             action: what to write.
-            document: the route as the decision saw it.
+            seen: the route as the decision saw it.
             rollout: the Rollout as the decision saw it.
             gate: whether this process may still write what it decided then.
             failing_since: when (time.monotonic) the measurement came in that this may rest on.
@@ -72,11 +73,11 @@ class RouteWriter:
             StaleDecision: the decision is too old.
 
         """
-        _, name = self._key
-        ops = edit(document, action.plan, action.intent, rollout=name)
+        (_, name), document = self._key, seen.document
+        ops = edit(seen, action.plan, action.intent, rollout=name)
         if not ops:
             return None
-        rising = action.plan.raises(document)
+        rising = action.plan.raises(seen)
         if (
             rising
             and not _our_turn(document, action, name)
@@ -84,7 +85,7 @@ class RouteWriter:
             and not await still_so(self._kube, self._store, self._key, rollout)
         ):
             return False
-        if action.plan.adds_mirror(document):
+        if action.plan.adds_mirror(seen):
             await self._check_target(action.plan.pair)
         if action.intent is None:
             return await self._release(action, document, gate)

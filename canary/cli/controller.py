@@ -135,6 +135,10 @@ def run(
     before = getattr(ctx.obj, "namespace", None)
     chosen = _words(namespaces) or ((before,) if before else ())
 
+    from canary.controller import garbage
+
+    garbage.spare()  # of all that is imported now, none is garbage
+
     from canary.controller.run import run as run_controller
     from canary.controller.settings import Settings
 

@@ -26,8 +26,13 @@ FOREVER = 10.0**9
 
 log = logging.getLogger("canary.watching")
 
+Json = dict[str, Any]
+
 PAUSE = 1.0
 """Seconds before kopf is started again after it has given up."""
+
+AT_A_TIME = 25
+"""Rollouts of a list after which everybody else has a turn; a millisecond."""
 
 
 def build(manager: Manager, courier: Courier) -> kopf.OperatorRegistry:
@@ -43,6 +48,20 @@ def build(manager: Manager, courier: Courier) -> kopf.OperatorRegistry:
         manager.rollout(event["type"], event["object"])
 
     return registry
+
+
+async def listed(manager: Manager, rollouts: list[Json]) -> None:
+    """Take in a page of a list, which is none of kopf's business: it has a task, a queue and a memory for each object.
+
+    For ten thousand at rest that is ten times the work of knowing them. A bug of ours about one is none of the others' business.
+    """
+    for number, item in enumerate(rollouts, start=1):
+        try:
+            manager.rollout(None, {"apiVersion": ROLLOUTS.api_version, "kind": ROLLOUTS.kind, **item})
+        except Exception:
+            log.exception("a listed Rollout cannot be taken in: %s", (item.get("metadata") or {}).get("uid"))
+        if number % AT_A_TIME == 0:
+            await asyncio.sleep(0)
 
 
 class NoDiffs(kopf.DiffBaseStorage):

@@ -116,6 +116,12 @@ class Manager:
         finally:
             self._expected = None
 
+    def listed(self) -> None:
+        """All Rollouts that exist are known: what a route says of one that is not bars nobody any more."""
+        if not self.deps.store.listed:
+            self.deps.store.listed = True
+            self.wake(set(self.deps.store.rollouts), paced=True)
+
     def route(self, kind: str | None, document: Json) -> None:
         """A route appeared, changed or vanished."""
         store, key = self.deps.store, RouteKey.read(document)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -19,14 +20,14 @@ from canary.controller.manager import Manager
 from canary.controller.route_informers import watch_name
 from canary.errors import ApiError, NotFound
 from canary.kube import CLUSTERNOTIFICATIONTARGETS, NOTIFICATIONTARGETS, Kube, Resource, WatchEvent
+from canary.later import Later
 from canary.metrics.hosts import Hosts
 from canary.metrics.secrets import Read, Secrets
 from canary.notify.apprise import AppriseSender
 from canary.notify.dispatcher import Dispatcher, Sender
-from canary.notify.http import HttpSender
 from canary.notify.notices import Notices, Place, Ways
 from canary.notify.secrets import TargetSecrets
-from canary.notify.sender import AnySender
+from canary.notify.sender import AnySender, SendsHttp
 from canary.notify.statuses import TargetStatuses
 from canary.notify.targets import Target, key_of
 
@@ -59,12 +60,17 @@ class Reach:
 def sender(reach: Reach, read: Read, own: str, stack: AsyncExitStack) -> Sender:
     """The one for all ways. `read` reads Secrets; `own` is the namespace of the controller."""
     secrets, credentials = TargetSecrets(read, own), Secrets(read, own)
-    found = AnySender(
-        HttpSender(reach.hosts, credentials, secrets), AppriseSender(secrets, reach.services, reach.allowed)
-    )
+    http = Later(partial(_http, reach.hosts, credentials, secrets))
+    found = AnySender(http, AppriseSender(secrets, reach.services, reach.allowed))
     stack.callback(credentials.close)
     stack.push_async_callback(found.close)
     return found
+
+
+def _http(hosts: Hosts, credentials: Secrets, secrets: TargetSecrets) -> Callable[[], SendsHttp]:
+    from canary.notify.http import HttpSender
+
+    return partial(HttpSender, hosts, credentials, secrets)
 
 
 class Notifications:

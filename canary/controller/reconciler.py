@@ -40,6 +40,7 @@ from canary.decide.comparing import settled_from
 from canary.decide.engine import decide
 from canary.decide.facts import Facts, Problem, Recorded
 from canary.decide.gates import asked, declared
+from canary.decide.once import once
 from canary.decide.reasons import CONTESTED, LOWERED_BY_HAND
 from canary.decide.recovery import adopt
 from canary.decide.scope import Decision, Scope, measuring
@@ -153,7 +154,7 @@ class Inbox:
         self.since = self.since if since is None else since
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Observation:
     """One look at a Rollout: what it declares, the facts, and the decision."""
 
@@ -161,8 +162,12 @@ class Observation:
     spec: RolloutSpec
     facts: Facts
     decision: Decision
-    status: RolloutStatus
     world: World
+
+    @once
+    def status(self) -> RolloutStatus:
+        """What people and tools are to read. Run, pause and phase are those of the decision; nothing is sent later for the rest."""
+        return project(self.spec, self.decision, self.facts)
 
 
 def observe(
@@ -186,7 +191,7 @@ def observe(
     kept = deps.store.rollouts[key]
     facts = gather(deps.store, rollout, spec, status, checks, received, deps.clock.now(), standing, views=views)
     decision = decide(spec, status, facts)
-    return Observation(rollout, spec, facts, decision, project(spec, decision, facts), World(kept, routes))
+    return Observation(rollout, spec, facts, decision, World(kept, routes))
 
 
 class Reconciler:
@@ -314,7 +319,8 @@ class Reconciler:
         measurements, traffic, since = self._inbox.take()
         self._urgent.clear()
         if self._spec is None and (rollout.deleting or status.active):
-            self._spec = rescue(deps.store.rollouts[key].document)  # we have begun: nobody remembers what it was before
+            # We have begun: nobody remembers what it was before.
+            self._spec = rescue(deps.store.rollouts[key].document, status)
         if self._spec is None:
             return await self._unreadable(rollout)
         received = Received(measurements, traffic, self._refusals)
@@ -322,13 +328,14 @@ class Reconciler:
         observation = observe(
             deps, key, rollout, self._spec, status, received, self._resolver, self._standing(rollout), views=self._views
         )
-        if _number(observation.status) != _number(status) and not deps.store.around.complete:
+        decided = observation.decision.status
+        if _number(decided) != _number(status) and not deps.store.around.complete:
             return FINISHED  # a run would begin: the manager looks again when it is known what it would find
-        if self._blames(status, observation.status) and not await self._still_so(observation):
+        if self._blames(status, decided) and not await self._still_so(observation):
             self._inbox.put_back(measurements, traffic, since)
             self._wake.set()
             return None
-        if self._executor.busy and not observation.status.active:
+        if self._executor.busy and not decided.active:
             self._inbox.put_back(measurements, traffic, since)
             return None  # a run does not end while a write of it may still take effect: its landing wakes us
         now = deps.clock.now()
@@ -463,7 +470,7 @@ class Reconciler:
         return await self._record.write(status, how, self._deps.fence.gate(), self._urgent)
 
     async def _unreadable(self, rollout: Rollout) -> datetime | End | None:
-        """The spec cannot be read, we know no earlier one, and nothing is under way, or not even what to put back: say so, touch nothing.
+        """The spec cannot be read, we know no earlier one, and nothing is under way: say so, touch nothing.
 
         Whoever asks for something is answered.
         """

@@ -30,19 +30,30 @@ PATIENCE = 30.0
 """Seconds for which nobody at rest is judged while Rollouts are missing."""
 RECOUNT = 1.0
 """Seconds after which they are counted again meanwhile: some may have been deleted, or the server did not answer."""
+LATE = 10.0
+"""Seconds between two counts after that, until all are known."""
 
 
 class Resync:
     """Compares the Rollouts that are known with those that exist. `namespaces` empty: all of them."""
 
     def __init__(
-        self, kube: Kube, manager: Manager, namespaces: tuple[str, ...], clock: Clock, *, recount: float = RECOUNT
+        self,
+        kube: Kube,
+        manager: Manager,
+        namespaces: tuple[str, ...],
+        clock: Clock,
+        *,
+        recount: float = RECOUNT,
+        patience: float = PATIENCE,
     ) -> None:
         self._kube = kube
         self._hub = manager
         self._limit: tuple[str | None, ...] = namespaces or (None,)
         self._clock = clock
         self._recount = recount
+        self._patience = patience
+        self._late = False
         self._alarm = asyncio.Event()
         self.soon = self._alarm.set
         """Count at the next opportunity: something may have been missed."""
@@ -52,9 +63,11 @@ class Resync:
         alarm = Alarm(self._clock, self._alarm)
         try:
             while True:
-                alarm.set(self._clock.now() + timedelta(seconds=INTERVAL))
+                alarm.set(self._clock.now() + timedelta(seconds=LATE if self._late else INTERVAL))
                 await self._alarm.wait()
                 self._alarm.clear()
+                if self._late:
+                    self._late = not await self._all_known()
                 for place in self._limit:
                     try:
                         await self.count(place)
@@ -64,13 +77,17 @@ class Resync:
             alarm.cancel()
 
     async def listed(self) -> None:
-        """Return when all Rollouts that exist are known, and in any case when patience is over."""
+        """Return when all Rollouts that exist are known, and in any case when patience is over; they are then counted on meanwhile."""
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(self._patience):
                 while not await self._all_known():
                     pass
         except TimeoutError:
-            log.warning("not all Rollouts are listed yet; those that are, are judged without the others")
+            log.warning(
+                "not all Rollouts are listed yet; those that are, are judged without the others, but for what routes say of their runs"
+            )
+            self._late = True
+            self.soon()
 
     async def _all_known(self) -> bool:
         """Whether all are known, or have come before it is time to count again."""
@@ -84,6 +101,7 @@ class Resync:
             await asyncio.wait_for(self._hub.expect(existing), self._recount)
         except TimeoutError:
             return False
+        self._hub.listed()
         return True
 
     async def count(self, place: str | None) -> list[Key]:

@@ -16,11 +16,12 @@ from canary.checks.sources.comparer import Comparer
 from canary.checks.sources.job import Job
 from canary.checks.sources.prometheus import Prometheus
 from canary.checks.sources.scrape import Scrape, Scraped
+from canary.controller import garbage
 from canary.controller.autoscalers import AutoscalerInformers
 from canary.controller.clock import Clock, SystemClock
 from canary.controller.comparers import replicas
 from canary.controller.configs import ConfigReader
-from canary.controller.handlers import watch
+from canary.controller.handlers import listed, watch
 from canary.controller.informers import Informers
 from canary.controller.jobs import Jobs
 from canary.controller.leadership import Leadership
@@ -41,13 +42,12 @@ from canary.kube import CHECKTEMPLATES, CLUSTERCHECKTEMPLATES, HTTPROUTES, ROLLO
 from canary.kube.courier import Courier, Lane
 from canary.kube.secrets import read_secret
 from canary.kube.unreached import address
-from canary.metrics.apis import over_http
 from canary.metrics.comparer import ComparerProvider
 from canary.metrics.credentials import Credentials
 from canary.metrics.hosts import Hosts
 from canary.metrics.port import Provider
 from canary.metrics.prometheus import PrometheusProvider
-from canary.metrics.registry import Providers
+from canary.metrics.registry import AskedLater, Providers
 from canary.metrics.scrape import ScrapeProvider
 from canary.metrics.secrets import HOSTS, Content, Secrets
 from canary.notify.services import SERVICES
@@ -74,10 +74,6 @@ CREDENTIALS = {
     "key_file": "--prometheus-client-key-file",
 }
 """The options that say what the default Prometheus is shown, by what they are for `Credentials`."""
-
-LISTING = (50_000, 1_000, 1_000)
-"""Thresholds of the garbage collector while everything is listed: a page is parsed, read and let go, which the usual ones
-take for fifty occasions to look for garbage. A third of a start went into that."""
 
 
 def run(settings: Settings) -> None:
@@ -180,17 +176,21 @@ async def serve(
         where = ", ".join(settings.namespaces) or "all namespaces"
         log.info("controller of %s at %s; metrics and health at %s", where, address(kube.server), http.url)
         up, lists = asyncio.Event(), (survey.listed, resync.listed)
-        usual = gc.get_threshold()
-        stack.callback(gc.set_threshold, *usual)
-        gc.set_threshold(*LISTING)
-        begin = asyncio.create_task(_begin(manager, informers, lists, up, begun, ready, leadership, usual))
+        stack.callback(gc.set_threshold, *garbage.USUAL)
+        garbage.spare()
+        begin = asyncio.create_task(_begin(manager, informers, lists, up, begun, ready, leadership))
         begin.add_done_callback(_notify(stack, settings, manager, lookout, informers))
         stack.callback(begin.cancel)
-        courier = _courier(kube, settings.namespaces, lookout, resync)
+        courier = _courier(kube, manager, settings.namespaces, lookout, resync)
         parts = [informers.run(), watch(manager, courier, settings.namespaces, stop=stop, ready=up)]
         parts += [leadership.run()] if leadership else []
         await until_stopped(stop, [asyncio.create_task(part) for part in parts])
     log.info("stopped; every run goes on where the cluster says it is, as soon as a controller is back")
+
+
+def _load_paths() -> None:
+    """What reads paths in JSON. It takes as long to import as fifty looks."""
+    import canary.checks.jsonpath_engine  # noqa: F401
 
 
 def _besides(
@@ -204,7 +204,9 @@ def _besides(
     )
 
 
-def _courier(kube: KubeClient, namespaces: tuple[str, ...], lookout: Lookout, resync: Resync) -> Callable[[], Courier]:
+def _courier(
+    kube: KubeClient, manager: Manager, namespaces: tuple[str, ...], lookout: Lookout, resync: Resync
+) -> Callable[[], Courier]:
     """Carries kopf's requests, Rollouts' watches among them."""
     lanes = {
         ROLLOUTS.path(place): Lane(
@@ -212,6 +214,7 @@ def _courier(kube: KubeClient, namespaces: tuple[str, ...], lookout: Lookout, re
             pace=lookout.pace(place),
             eyes=lookout.eyes(watch_name(ROLLOUTS, place)),
             on_list=resync.soon,
+            on_page=partial(listed, manager),
         )
         for place in namespaces or (None,)
     }
@@ -283,14 +286,11 @@ async def _begin(
     begun: asyncio.Event,
     ready: asyncio.Event,
     leadership: Leadership | None,
-    thresholds: tuple[int, int, int],
 ) -> None:
     """Rollouts are listed along with what they refer to, and judged when all of that is known, and the work is ours.
 
     Runs under way do not wait for what stands around routes, or for other Rollouts: nothing of that moves them. `lists` are waited for
     when each of them has been looked at once (`begun`), or while standing by.
-
-    `thresholds` are those of the garbage collector from then on.
     """
     await asyncio.gather(informers.synced.wait(), up.wait())
     async with asyncio.TaskGroup() as group:
@@ -301,15 +301,17 @@ async def _begin(
             acquired = group.create_task(leadership.acquired.wait())
             await asyncio.wait({listed, acquired}, return_when=asyncio.FIRST_COMPLETED)
             if not acquired.done():
-                _freeze(thresholds)
+                garbage.settle()
                 holder = leadership.holder
                 log.info("everything is listed; %s", f"standing by for {holder}" if holder else "asking for the Lease")
             await acquired
             manager.deps.fence.over = frozenset(leadership.over)
         await manager.go_on()
         begun.set()
+    # Whoever rests is read from now on, in the event loop, where a rollback may wait.
+    await asyncio.to_thread(_load_paths)
     await manager.begin()
-    _freeze(thresholds)
+    garbage.settle()
 
 
 async def _listed(lists: tuple[Wait, ...], begun: asyncio.Event, ready: asyncio.Event) -> None:
@@ -359,20 +361,16 @@ def providers(settings: Settings, kube: Kube) -> Providers:
             Job: Jobs(kube, SystemClock()),
             Comparer: ComparerProvider(partial(replicas, kube)),
             Prometheus: PrometheusProvider(settings.prometheus_url, hosts, credentials=shows, secrets=secrets),
-            **over_http(hosts, secrets),
             **dict.fromkeys((Scrape, Scraped), ScrapeProvider(partial(scraped_pods, kube), hosts)),
-        }
+        },
+        others=AskedLater(partial(_over_http, hosts, secrets)),
     )
 
 
-def _freeze(thresholds: tuple[int, int, int]) -> None:
-    """What is known by now stays for long.
+def _over_http(hosts: Hosts, secrets: Secrets) -> Callable[[], Provider]:
+    from canary.metrics.apis import over_http
 
-    Going through all of it again and again, as the collector would, holds up everything else for as long as a rollback
-    may take. Not even once: the little garbage that a start leaves is no reason to begin half a second later.
-    """
-    gc.freeze()
-    gc.set_threshold(*thresholds)
+    return lambda: Providers(over_http(hosts, secrets))
 
 
 async def check_server(kube: Kube) -> None:

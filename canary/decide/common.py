@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from canary.decide import gates
+from canary.decide import former, gates
 from canary.decide.scope import Scope
 from canary.model.evolution import accepted, accepted_again, reached, unaccepted_again
 from canary.model.status import Phase
@@ -30,6 +30,7 @@ def wake(scope: Scope) -> datetime | None:
         times.append(run.started_at + scope.spec.deadline.delta)
     if scope.status.scale is not None and scope.spec.scale is not None and scope.status.scale.short_since is not None:
         times.append(scope.status.scale.short_since + scope.spec.scale.timeout.delta)
+    times += former.due(scope)
     if scope.spec.gated and (again := gates.looks_again(scope)) is not None:
         times.append(again)
     times += [

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from canary.decide.facts import RouteView, RuleView
-from canary.decide.scope import Scope, remembered_share
+from canary.decide.scope import Scope
+from canary.decide.wrote import allowed, of_this_run, written
 from canary.model.values import decimal_text
 from canary.routes.intent import Mode
 from canary.routes.key import RouteKey
-from canary.routes.pair import Pair, Weights, weight_of
+from canary.routes.pair import Pair, weight_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +24,8 @@ class Drift:
     found: Fraction
     gone: bool = False
     """The pair itself was taken out of the route."""
-    written: Mapping[str, Fraction] = field(default_factory=dict)
-    """What the run wrote, by rule key."""
+    most: Mapping[str, Fraction] = field(default_factory=dict)
+    """The most that the canary may have, by rule key: what the run wrote, or what a hand has left of that."""
     copies: bool = False
     """It is about the copies that go to the canary; in percent of the requests."""
 
@@ -85,12 +86,14 @@ def raised(scope: Scope) -> tuple[Drift, ...]:
     found = []
     for route in scope.live_routes:
         if scope.owned(route):
-            compared = _compared(scope, route)
-            written = {key: expected for key, (expected, _) in compared[_compare].items()}
+            compared = {**_compared(scope, route)}
+            # Of what a hand has lowered in this pause nobody else gives more.
+            most = {key: share for key, share in allowed(scope, route).items() if key in compared[_compare]}
+            compared[_compare] = {key: (most[key], there) for key, (_, there) in compared[_compare].items()}
             worst = ((kind, pair) for kind, pairs in compared.items() if (pair := _worst(pairs)) is not None)
             for kind, pair in worst:
                 copies, added = kind is _compare_copies, kind is _compare_added
-                found.append(Drift(route, *pair, written=written, copies=copies, added=added))
+                found.append(Drift(route, *pair, most=most, copies=copies, added=added))
                 break
     return tuple(found)
 
@@ -106,29 +109,20 @@ def _worst(compared: Compared) -> tuple[Fraction, Fraction] | None:
 
 def _compare(scope: Scope, route: RouteView) -> Compared:
     """(share that we wrote, share that is there) for each rule that we wrote, by rule key."""
-    if scope.ours(route) and route.intent is not None and route.intent.mode is Mode.STEP:
-        written = route.intent.weights
-        return {
-            rule.key: (written[rule.key].share, rule.weights.share)
-            for rule in route.rules
-            if rule.key in written and not (rule.replaced and _left_alone(rule, written[rule.key]))
-        }
-    remembered = scope.remembered(route)
-    if _of_another_pair(scope, route):
+    if of_this_run(scope, route) is None and _of_another_pair(scope, route):
         return {}
-    if route.intent is None and remembered is not None and remembered.owned and remembered.share is not None:
-        # Somebody took our annotation away; what the status remembers of the route still says what we wrote.
-        return {
-            rule.key: (remembered_share(remembered, rule.key), rule.weights.share)
-            for rule in route.rules
-            if rule.key in remembered.baseline and not rule.replaced
-        }
-    return {}
+    shares = written(scope, route)
+    return {
+        rule.key: (shares[rule.key], rule.weights.share)
+        for rule in route.rules
+        if rule.key in shares and not (rule.replaced and _left_alone(scope, route, rule))
+    }
 
 
-def _left_alone(rule: RuleView, written: Weights) -> bool:
-    """Whether the canary's weight is as it was written: what it is beside has changed, and that is not ours to weigh."""
-    return weight_of(rule.weights.canary) == weight_of(written.canary)
+def _left_alone(scope: Scope, route: RouteView, rule: RuleView) -> bool:
+    """Whether the canary's weight is as it was written, as far as that is known: what it is beside has changed, and that is not ours to weigh."""
+    wrote = route.intent.weights.get(rule.key) if route.intent is not None and scope.ours(route) else None
+    return wrote is None or weight_of(rule.weights.canary) == weight_of(wrote.canary)
 
 
 def _compare_copies(scope: Scope, route: RouteView) -> Compared:

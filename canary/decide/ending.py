@@ -75,7 +75,7 @@ def end(scope: Scope, phase: Phase, reason: str, message: str) -> Decision:
     scope = scope.with_(
         EmitEvent("Normal" if won else "Warning", reason, f"run {scope.run.number} {words}: {message}"),
         # The Rollout stays for as long as the canary drains.
-        *(() if drains is not None else (RemoveFinalizer(),)),
+        *(() if drains is not None or scope.status.former_canaries else (RemoveFinalizer(),)),
         scale=drains,
         run=told(scope.run, message),
         phase=phase,

@@ -8,7 +8,7 @@ from functools import partial, reduce
 
 from canary.checks.judges.against import Against
 from canary.checks.judges.answers import Answers
-from canary.decide import reasons, scaling
+from canary.decide import former, reasons, scaling
 from canary.decide.actions import (
     Action,
     AddFinalizer,
@@ -53,7 +53,7 @@ def decide(spec: RolloutSpec, status: RolloutStatus, facts: Facts) -> Decision:
         anything that spec, status and facts can say.
 
     """
-    scope = recover(Scope(spec, status, facts))
+    scope = former.parted(recover(Scope(spec, status, facts)))
     if facts.deleting:
         return _warned(scope, _deleting(scope))
     scope = _measure(scope)
@@ -110,6 +110,8 @@ def _warned(scope: Scope, decision: Decision) -> Decision:
 def _prepared(scope: Scope) -> Scope:
     """What holds at every place: what makes no sense is said, and an active run has its finalizer."""
     scope = _sticky(_unreadable(scope))
+    if scope.active:
+        scope, _ = former.given_back(scope)
     if scope.active and not scope.facts.finalizer:
         # Its first write failed, or somebody took it away: without it a deletion would strand the routes.
         scope = scope.with_(AddFinalizer())
@@ -214,8 +216,10 @@ def _deleting(scope: Scope) -> Decision:
         return scope.with_(*left).decide(reasons.DELETING, f"{message}: putting its routes back to stable")
     if scope.active and scope.status.scale is not None and scope.status.scale.drained_since is None:
         scope = scope.with_(scale=scaling.over(scope))
-    scope, wake_at = scaling.left(scope, leaving=True)
-    if scope.status.scale is not None or any(not isinstance(action, EmitEvent) for action in scope.actions):
+    scope, soon = former.given_back(scope, leaving=True)
+    scope, later = scaling.left(scope, leaving=True)
+    wake_at = min((at for at in (soon, later) if at is not None), default=None)
+    if former.anything_left(scope.status) or any(not isinstance(action, EmitEvent) for action in scope.actions):
         return scope.decide(
             reasons.DELETING, f"{message}: its routes are back, the replicas of its canary follow", wake_at
         )

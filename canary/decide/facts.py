@@ -203,6 +203,17 @@ UNSCALABLE = ScalingView()
 
 
 @dataclass(frozen=True, slots=True)
+class FormerView:
+    """A workload that this Rollout has scaled and that is its canary no more. `unseen`: its kind is out of sight."""
+
+    view: WorkloadView
+    scaling: ScalingView
+    unseen: bool = False
+    used: bool = False
+    """Some Rollout names it, in whatever role: this one as stable, or another one."""
+
+
+@dataclass(frozen=True, slots=True)
 class Problem:
     """Something declared that cannot work: where, and what to do about it."""
 
@@ -271,6 +282,11 @@ class Facts:
     vouched: bool | None = None
     """Whether an admission policy sees to it that the request is by whom it says; None: that is being tried, or nobody has to know."""
     problems: tuple[Problem, ...] = ()
+    unread: str = ""
+    """Why what is declared now cannot be read, in words; empty: it can. What is gone by then is what was declared before, or as much as can be read.
+
+    That is good for judging and for going back. Whatever else is declared is not known, so nothing rises, is promoted or completed.
+    """
     findings: tuple[Finding, ...] = ()
     """Why what stands around the routes would serve no run; during one only what their gateways may not be asked for."""
     recorded: Recorded = Recorded()
@@ -296,6 +312,8 @@ class Facts:
     """Routes of which the API server kept something else than we wrote last: what they say in this generation is no other hand's."""
     scaling: ScalingView = UNSCALABLE
     """Looked at only where the Rollout declares `scale`, or has something left of it."""
+    former: Mapping[tuple[str, str], FormerView] = field(default_factory=dict)
+    """Workloads on record as scaled that are not the canary, by kind and name."""
     time_of_day: datetime | None = None
     """What the API server's clock says, which is set by its people: for hours of the week and nothing else. None: nobody knows."""
     gate: Measurement | None = None

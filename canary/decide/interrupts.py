@@ -82,6 +82,10 @@ def restart(scope: Scope) -> Decision | None:
             reasons.SUPERSEDED,
             f"revision {canary.revision} replaces {scope.run.revision or 'the one before'}",
         )
+    elif scope.facts.unread and scope.status.phase is Phase.PROMOTING:
+        return (
+            None  # all steps are passed: that they cannot be read takes nothing back, and a copy is not left half made
+        )
     elif scope.run.plan != scope.spec.plan_hash():
         reason, why = reasons.PLAN_CHANGED, "routes, Services, workloads or steps were edited"
     else:
@@ -113,7 +117,7 @@ def repair(scope: Scope) -> tuple[Scope, str]:
     overrides = (*recent, *([scope.now] if fresh else []))[-OVERRIDE_LIMIT:]
     message = "; ".join(drift.message for drift in drifts)
     overridden = {drift.route.key: drift.route.generation for drift in drifts}
-    back = [put_back(scope, drift.route, drift.written) for drift in drifts]
+    back = [put_back(scope, drift.route, drift.most) for drift in drifts]
     routes = tuple(
         raised_in(record, overridden.get(route.key, record.overridden))
         if (route := scope.seen(record)) is not None

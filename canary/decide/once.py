@@ -1,11 +1,14 @@
-"""A property that is found out once: `functools.cached_property` without the lock that it takes before Python 3.12."""
+"""What is found out once: properties (`functools.cached_property` without the lock that it takes before Python 3.12), and questions."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from functools import cached_property, wraps
+from typing import TYPE_CHECKING, Any, TypeVar
+
+S = TypeVar("S")
+T = TypeVar("T")
 
 if TYPE_CHECKING or sys.version_info >= (3, 12):
     once = cached_property
@@ -26,3 +29,18 @@ else:
                 return self
             found = instance.__dict__[self._name] = self._function(instance)
             return found
+
+
+def asked_once(function: Callable[[S], T]) -> Callable[[S], T]:
+    """A question about something immutable, answered once for each: the answer is kept where its properties are."""
+    name = f"{function.__module__}.{function.__qualname__}"
+
+    @wraps(function)
+    def answer(about: S) -> T:
+        kept = about.__dict__
+        if name not in kept:
+            kept[name] = function(about)
+        found: T = kept[name]
+        return found
+
+    return answer

@@ -14,7 +14,7 @@ from canary.decide.interrupts import interrupted, repair
 from canary.decide.pausing import pause
 from canary.decide.rising import too_late_to_rise
 from canary.decide.scope import Decision, Next, Place, Scope
-from canary.decide.sight import untold
+from canary.decide.sight import withheld
 from canary.decide.writes import raises, writing
 from canary.model.evolution import ended, unaccepted
 from canary.model.rollout import Promotion
@@ -36,6 +36,10 @@ def promoting(scope: Scope) -> Next:
         scope, _ = writing(at(scope, Phase.PROGRESSING))
         reason, why = why_away(scope, "no weight")
         return scope.decide(reason, f"{why} ({scope.step_text})", wake(scope))
+    if scope.facts.unread:
+        # Least of all by a default: a promotion that nobody can read is none that somebody has declared.
+        message = f"{scope.facts.unread}; nothing is promoted before that can be read; {scope.found} on the canary (promoting)"
+        return scope.decide(reasons.INVALID, message, wake(scope))
     if scope.spec.promotion_mode is Promotion.SWAP:
         return _swap(scope)
     scope, _ = writing(scope)  # the copies of the last step are over
@@ -151,11 +155,12 @@ def finishing(scope: Scope) -> Decision:
     # At once: a record that outlives the run (it may be deleted while a gateway still answers) is of no good to anybody.
     forgetting = tidied_copy(scope)
     scope, pending = writing(scope.with_(*forgetting))
-    why = untold(scope.facts)
+    why = withheld(scope.facts)
     if why and any(raises(scope, write) for write in pending):
         # A Swap, whose canary has less by now than all: somebody has lowered it. It stays there until it is known what would get more.
         message = f"{why}; {scope.found} on the canary waits for that (promoting)"
-        return scope.decide(reasons.REVISION_UNKNOWN, message, wake(scope))
+        reason = reasons.INVALID if scope.facts.unread else reasons.REVISION_UNKNOWN
+        return scope.decide(reason, message, wake(scope))
     if pending:
         return scope.decide(reasons.FINISHING, "returning traffic to stable (promoting)", wake(scope))
     waiting, limit = still_waiting(scope)

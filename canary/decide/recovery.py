@@ -17,7 +17,7 @@ from canary.decide.drift import lowered
 from canary.decide.facts import RouteView
 from canary.decide.matching import added_at
 from canary.decide.mirroring import copied_at
-from canary.decide.pausing import hold_still, kept_by_hand
+from canary.decide.pausing import BY_POLICY, hold_still, kept_by_hand, paused_for
 from canary.decide.scope import Scope, remembered_share, replaced
 from canary.model.evolution import (
     at_step,
@@ -164,16 +164,16 @@ def impossible_annotations(scope: Scope) -> Scope:
     """An annotation of a run that cannot be counts as absent.
 
     A run is on record before its first step, so the routes are ahead of the record by one run at most, and by none of
-    its steps.
+    its steps; and only of a run that is undecided, and that was not paused by policy unless what begins another one is there.
     """
     if not scope.active:
         return scope
-    number = scope.run.number
+    number, gives_way = scope.run.number, _may_give_way(scope)
 
     def impossible(intent: Intent | None) -> bool:
         if intent is None or intent.uid != scope.facts.uid:
             return False
-        return intent.run > number + 1 or (intent.run == number + 1 and intent.step > 0)
+        return intent.run > number + 1 or (intent.run == number + 1 and (intent.step > 0 or not gives_way))
 
     if not any(impossible(route.intent) for route in scope.facts.routes):
         return scope
@@ -182,6 +182,17 @@ def impossible_annotations(scope: Scope) -> Scope:
         for route in scope.facts.routes
     )
     return replace(scope, facts=replace(scope.facts, routes=views))
+
+
+def _may_give_way(scope: Scope) -> bool:
+    """Whether a decision about the run on record could have begun the next one, in the middle of it."""
+    if scope.run.outcome is not None:
+        return False
+    if paused_for(scope) not in BY_POLICY:
+        return True
+    canary = scope.facts.canary
+    another = canary is not None and canary.known and canary.revision != scope.run.revision
+    return another or scope.run.plan != scope.spec.plan_hash()
 
 
 def rolling_back_on_a_route(scope: Scope) -> Scope:

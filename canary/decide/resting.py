@@ -6,6 +6,7 @@ from canary.decide import reasons, scaling
 from canary.decide.actions import AddFinalizer, EmitEvent, RemoveFinalizer, RestorePodSpec, WriteRoute
 from canary.decide.copying import tidied_copy
 from canary.decide.facts import RouteView
+from canary.decide.former import anything_left
 from canary.decide.preflight import Objection, objections
 from canary.decide.scope import Decision, Scope, failed_revisions, replaced, seen_revision, with_last_failed
 from canary.decide.writes import restores, writes
@@ -49,6 +50,8 @@ def _traffic_at_rest(scope: Scope) -> Scope:
         return scope
     if any(isinstance(action, WriteRoute) for action in scope.actions):
         return scope  # left behind by a run of ours, and on its way back
+    if scope.facts.unread or any(problem.reason == reasons.CONFLICTING_ROLLOUT for problem in scope.facts.problems):
+        return scope  # another Rollout's rule is not at rest because we are
     route = max(scope.live_routes, key=lambda route: route.share)
     run, canary = scope.status.run, scope.facts.canary
     text = f"{route.writer or 'somebody unknown'} gives the canary {decimal_text(route.share)} % of its pair on {route.label}"
@@ -169,7 +172,7 @@ def _tidy(scope: Scope) -> Scope:
             *left, EmitEvent("Warning", reasons.LEFTOVER, f"no run is active: put {names} back to stable")
         )
     scope = _tidy_copy(scope)
-    if scope.facts.finalizer and not left and scope.status.scale is None:
+    if scope.facts.finalizer and not left and not anything_left(scope.status):
         scope = scope.with_(RemoveFinalizer())
     return scope
 

@@ -60,7 +60,7 @@ def paused(scope: Scope) -> Next:
     if paused_for(scope) not in BY_POLICY:
         scope = see_lowered(scope)
     reason = paused_for(scope)
-    if reason == reasons.PAUSED_BY_SPEC and not scope.spec.paused:
+    if reason == reasons.PAUSED_BY_SPEC and not scope.spec.paused and not scope.facts.unread:
         return resume(scope, "spec.paused is false again")
     if reason == reasons.CONTESTED:
         scope = hold_down(scope)

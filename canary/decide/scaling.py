@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import datetime
 from fractions import Fraction
 
-from canary.decide import reasons
+from canary.decide import former, reasons
 from canary.decide.actions import EmitEvent, ReleaseReplicas, RemoveFinalizer, ScaleWorkload, WriteRoute
 from canary.decide.facts import DENIED_FOR, WorkloadView
 from canary.decide.holds import EVERYWHERE, OFF_RECORD, Hold, first_hold
@@ -42,7 +42,8 @@ def prepared(scope: Scope, index: int) -> tuple[Scope, Hold | None]:
         tell = EmitEvent(
             "Normal", reasons.CANARY_SCALED, f"run {scope.run.number}, {scope.step_text}: {what}", once=True
         )
-        scope = scope.with_(ScaleWorkload(canary.name, canary.replicas, need, canary.kind), tell)
+        book = evolution.replicas_given(evolution.too_small(book, need, scope.now), need)
+        scope = scope.with_(ScaleWorkload(canary.name, canary.replicas, need, canary.kind), tell, scale=book)
     reason, why = _why(scope, canary, book, need)
     return scope, Hold(reason, f"{why} ({_where(scope)})")
 
@@ -56,8 +57,8 @@ def _seen(scope: Scope, canary: WorkloadView) -> ScaleStatus:
     stable = scope.facts.stable
     replicas = stable.replicas if stable is not None and stable.exists else 0
     book = scope.status.scale
-    if book is None or book.workload != canary.name:
-        book = evolution.scale_began(canary.name, replicas)
+    if book is None or not book.is_of(canary.kind, canary.name):
+        book = evolution.scale_began(canary.kind, canary.name, replicas)
     return evolution.replicas_seen(book, stable=replicas, canary=canary.replicas)
 
 
@@ -116,12 +117,15 @@ def too_small_to_rise(scope: Scope) -> tuple[Scope, Hold | None]:
 def begun(scope: Scope) -> ScaleStatus | None:
     """The books of a run that begins. One that another gave way to has seen how large stable was before it was relieved."""
     canary, stable, before = scope.facts.canary, scope.facts.stable, scope.status.scale
+    if _unread(scope):
+        return before
     if scope.spec.scale is None or canary is None:
         return None
     replicas = stable.replicas if stable is not None and stable.exists else 0
-    if before is not None and scope.active and before.workload == canary.name:
-        replicas = max(replicas, before.stable)
-    return evolution.scale_began(canary.name, replicas)
+    if before is None or not scope.active or not before.is_of(canary.kind, canary.name):
+        return evolution.scale_began(canary.kind, canary.name, replicas)
+    fresh = evolution.scale_began(canary.kind, canary.name, max(replicas, before.stable))
+    return evolution.replicas_given(fresh, before.given)
 
 
 # -- after a run ----------------------------------------------------------------------------------------------------
@@ -130,10 +134,17 @@ def begun(scope: Scope) -> ScaleStatus | None:
 def over(scope: Scope) -> ScaleStatus | None:
     """The books at the end of a run: the canary has had no traffic since now; None: nothing is to be done about it."""
     canary = scope.facts.canary
+    if _unread(scope):
+        return scope.status.scale
     if canary is None or not _goes(scope, canary):
         return None
-    book = scope.status.scale or evolution.scale_began(canary.name, 0)
+    book = scope.status.scale or evolution.scale_began(canary.kind, canary.name, 0)
     return evolution.drained(book, scope.now)
+
+
+def _unread(scope: Scope) -> bool:
+    """Whether there are books by a `scale` of which nobody can tell now whether, and how, it still is declared."""
+    return bool(scope.facts.unread) and scope.spec.scale is None and scope.status.scale is not None
 
 
 def _goes(scope: Scope, canary: WorkloadView) -> bool:
@@ -150,14 +161,14 @@ def left(scope: Scope, *, leaving: bool = False) -> tuple[Scope, datetime | None
     `leaving`: the Rollout is being deleted, and waits for nobody but that.
     """
     book, canary = scope.status.scale, scope.facts.canary
-    if book is not None and scope.facts.unseen_canary is not None and not leaving:
-        return scope, None  # its kind is out of sight: what is left to do is left until it is not
-    if book is not None and (canary is None or canary.name != book.workload or not _goes(scope, canary)):
+    if book is not None and not leaving and (scope.facts.unseen_canary is not None or _unread(scope)):
+        return scope, None  # its kind is out of sight, or what is declared: what is left to do is left until it is not
+    if book is not None and (canary is None or not _goes(scope, canary)):
         scope, book = scope.with_(scale=None), None
     scale = scope.spec.scale
     if book is None or canary is None or scale is None:
         return _released(scope, leaving=leaving), None
-    if scope.has_traffic or scope.facts.blind or scope.facts.problems or (not leaving and _unknown(scope)):
+    if scope.has_traffic or scope.facts.blind or scope.facts.problems or (not leaving and former.unknown(scope)):
         # Somebody gives it traffic, or uses it otherwise, or nobody can tell: it is theirs, and drains when that is over.
         if leaving:
             return _released(scope.with_(scale=None), leaving=True), None
@@ -184,11 +195,6 @@ def left(scope: Scope, *, leaving: bool = False) -> tuple[Scope, datetime | None
     return scope.with_(ScaleWorkload(canary.name, canary.replicas, 0, canary.kind), tell), wait
 
 
-def _unknown(scope: Scope) -> bool:
-    """Whether some route cannot be read, or some gateway may not go by it yet, so that nobody knows what is sent where."""
-    return len(scope.live_routes) < len(scope.facts.routes) or scope.unaccepted is not None
-
-
 def _released(scope: Scope, *, leaving: bool = False) -> Scope:
     """Nothing is to be done about replicas any more: what was ours of them is given back. A deletion tries that once."""
     canary, view = scope.facts.canary, scope.facts.scaling
@@ -199,10 +205,10 @@ def _released(scope: Scope, *, leaving: bool = False) -> Scope:
 
 def settled(scope: Scope) -> tuple[Scope, datetime | None]:
     """At rest: what is left to do about replicas, and until when that waits. The Rollout is held for no longer than that takes."""
-    if scope.status.scale is None:
-        return _released(scope), None
-    scope, wake_at = left(scope)
+    waited = former.anything_left(scope.status)
+    scope, soon = former.given_back(scope)
+    scope, later = (_released(scope), None) if scope.status.scale is None else left(scope)
     tidying = any(isinstance(action, WriteRoute) for action in scope.actions)
-    if scope.status.scale is None and scope.facts.finalizer and not tidying:
+    if waited and not former.anything_left(scope.status) and scope.facts.finalizer and not tidying:
         scope = scope.with_(RemoveFinalizer())
-    return scope, wake_at
+    return scope, min((at for at in (soon, later) if at is not None), default=None)

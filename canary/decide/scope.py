@@ -21,6 +21,7 @@ from canary.model.rollout import Promotion, RolloutSpec, RouteKind
 from canary.model.shares import Shares
 from canary.model.status import (
     CheckStatus,
+    FormerCanaryStatus,
     Outcome,
     PauseStatus,
     Phase,
@@ -104,6 +105,7 @@ class Changes(TypedDict, total=False):
     routes: tuple[RouteStatus, ...]
     revisions: RevisionsStatus
     scale: ScaleStatus | None
+    former_canaries: tuple[FormerCanaryStatus, ...]
     swapped: bool
     paused: PauseStatus | None
     overrides: tuple[datetime, ...]
@@ -436,7 +438,7 @@ def measuring(spec: RolloutSpec, status: RolloutStatus) -> bool:
         and status.run.outcome is None
         and status.step is not None
         and status.step.index > 0
-        and _wants_traffic(spec, status.step.index)
+        and (_wants_traffic(spec, status.step.index) or (status.phase is Phase.PROMOTING and status.split.written > 0))
     )
 
 

@@ -21,6 +21,9 @@ _AHEAD = frozenset({"hold_until", "settled_at"})
 """Times that are in the future by nature."""
 
 
+_NO_TIMES = frozenset({str, int, float, bool, type(None)})
+
+
 def delayed(status: RolloutStatus, by: timedelta) -> RolloutStatus:
     """Time in which nothing could be seen counts against nobody: neither acceptance, nor holds, nor hold limits.
 
@@ -64,15 +67,16 @@ def _past(value: Any, name: str = "") -> list[datetime]:
     """Every time of the past in a status, conditions left out (they are for people, and cut to seconds)."""
     if isinstance(value, datetime):
         return [] if name in _AHEAD else [value]
-    if isinstance(value, BaseModel):
-        return [
-            at
-            for field in type(value).model_fields
-            if field != "conditions"
-            for at in _past(getattr(value, field), field)
-        ]
     if isinstance(value, tuple):
         return [at for item in value for at in _past(item, name)]
+    if isinstance(value, BaseModel):
+        # By what is in it rather than by its class: pydantic makes a dictionary of that each time.
+        return [
+            at
+            for field, member in value.__dict__.items()
+            if type(member) not in _NO_TIMES and field != "conditions"
+            for at in _past(member, field)
+        ]
     return []
 
 

@@ -1,4 +1,4 @@
-"""A Rollout whose spec cannot be read, and of which nobody knows an earlier one: whoever asks for something is answered, and nothing else is done."""
+"""A Rollout at rest whose spec cannot be read, and of which nobody knows an earlier one: whoever asks for something is answered, and nothing else is done."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def unread(status: RolloutStatus, facts: Facts) -> Decision:
     if not request.id:
         actions = (StampRequest(request.raw),)
     elif last is None or last.id != request.id:
-        last = answered(request, facts.now, RequestOutcome.REFUSED, _refusal(status, facts, request))
+        last = answered(request, facts.now, RequestOutcome.REFUSED, _refusal(facts, request))
         actions = (told_refused(request, last),)
     else:
         actions = tuple(_cleared(request, last, facts))
@@ -37,15 +37,13 @@ def _cleared(request: Request, last: RequestStatus, facts: Facts) -> Iterator[Ac
         yield ClearRequest(request.raw)
 
 
-def _refusal(status: RolloutStatus, facts: Facts, request: Request) -> str:
-    """Why nothing of it is done: as if it could be read, where there is no run; of one that is under way not even what to put back is known."""
+def _refusal(facts: Facts, request: Request) -> str:
+    """Why nothing of it is done: the same as of one without a run that can be read."""
     match request.known:
         case None:
             return unknown_verb(request)
         case Verb.START | Verb.RETRY:
             return said_invalid(facts)
-        case _ if status.active:
-            return f"{said_invalid(facts)}; as long as that cannot be read, nothing is done about its run"
         case Verb.RESUME:
             return "no run is paused"
         case _:

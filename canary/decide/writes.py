@@ -10,8 +10,10 @@ from canary.decide.actions import WriteRoute
 from canary.decide.facts import RouteView, RuleView
 from canary.decide.matching import left_over, rules
 from canary.decide.mirroring import copies
+from canary.decide.once import asked_once
 from canary.decide.scope import Decision, Scope
-from canary.decide.sight import untold
+from canary.decide.sight import withheld
+from canary.decide.wrote import written
 from canary.errors import ShareError
 from canary.model.shares import Shares
 from canary.model.status import Outcome
@@ -46,9 +48,10 @@ def wanted(scope: Scope, route: RouteView) -> RoutePlan:
     """
     if not route.declared or (route.stale and mode_of(scope) is Mode.STEP):
         return way_back(scope, route)
-    shares, baseline = scope.shares, scope.baseline(route)
+    shares = scope.shares
     if mode_of(scope) is not Mode.STEP:
         return way_back(scope, route, swapped=shares.some)
+    baseline = scope.baseline(route)
     weights = {}
     for rule in route.rules:
         share = _share_of(scope, route, rule.key, shares)
@@ -92,7 +95,7 @@ def _kept(entry: Entry, left: Mapping[str, Weights]) -> Entry:
 
 
 def writes(scope: Scope) -> tuple[WriteRoute, ...]:
-    """Every write that is due and may be sent. Nothing more is given to what nobody can tell what it is, be the run won; a rollback gives nothing.
+    """Every write that is due and may be sent. Where nobody can tell what gets more, or what is declared, nothing more is given, be the run won; a rollback gives nothing.
 
     Nor is more given by a route that does not list the pair as the spec says any more.
     """
@@ -100,12 +103,13 @@ def writes(scope: Scope) -> tuple[WriteRoute, ...]:
     if mode is Mode.ROLLBACK:
         return wanted
     doubtful = {route.key for route in scope.facts.routes if route.problem and mode is Mode.STEP}
-    if not doubtful and not untold(scope.facts):
+    if not doubtful and not withheld(scope.facts):
         return wanted
-    doubted = untold(scope.facts)
+    doubted = withheld(scope.facts)
     return tuple(write for write in wanted if not ((doubted or write.key in doubtful) and raises(scope, write)))
 
 
+@asked_once
 def due(scope: Scope) -> tuple[WriteRoute, ...]:
     """Every route that does not say yet what the run wants it to say. Each stands alone: none waits for another."""
     return tuple(
@@ -139,11 +143,11 @@ def raises(scope: Scope, write: WriteRoute) -> bool:
 
 
 def _last(scope: Scope, route: RouteView, plan: RoutePlan) -> RoutePlan:
-    """The last that a route is to say: a plan, but for weights that would give more to what nobody can tell what it is.
+    """The last that a route is to say: a plan, but for weights that would give more where that is withheld.
 
     Only the end of a Swap has such, where somebody has lowered the canary's share since: what they wrote stays.
     """
-    if not untold(scope.facts):
+    if not withheld(scope.facts):
         return plan
     there = {rule.key: rule.weights for rule in route.rules}
     entries = (
@@ -196,15 +200,18 @@ def uncopied(scope: Scope) -> tuple[WriteRoute, ...]:
     return tuple(found)
 
 
-def put_back(scope: Scope, route: RouteView, written: Mapping[str, Fraction]) -> WriteRoute:
+def put_back(scope: Scope, route: RouteView, most: Mapping[str, Fraction]) -> WriteRoute:
     """Take away what somebody added to the canary's share, to its copies or to its rules; one that was given less stays as it is.
 
-    `written` is the share that the run wrote, by rule key. The annotation goes on saying that, so that a restart still
-    sees which rules somebody lowered.
+    `most` is the share that the canary may have, by rule key. The annotation goes on saying what the run wrote, so that a restart
+    still sees which rules somebody lowered.
     """
-    said = {rule.key: _wrote(scope, route, rule, written[rule.key]) for rule in route.rules if rule.key in written}
+    wrote = written(scope, route)
+    said = {rule.key: _of_share(scope, route, rule, wrote[rule.key]) for rule in route.rules if rule.key in wrote}
     weights = {
-        rule.key: said[rule.key] if rule.key in said and rule.weights.share > written[rule.key] else rule.weights
+        rule.key: _of_share(scope, route, rule, most[rule.key])
+        if rule.key in most and rule.weights.share > most[rule.key]
+        else rule.weights
         for rule in route.rules
     }
     record = scope.mirrors(route)
@@ -215,10 +222,11 @@ def put_back(scope: Scope, route: RouteView, written: Mapping[str, Fraction]) ->
     return WriteRoute(route.key, plan, _intent(scope, route, said, record, added))
 
 
-def _wrote(scope: Scope, route: RouteView, rule: RuleView, share: Fraction) -> Weights:
-    """The weights that the run wrote to a rule: as the annotation has them, else computed again from the share."""
-    if route.intent is not None and scope.ours(route) and rule.key in route.intent.weights:
-        return route.intent.weights[rule.key]
+def _of_share(scope: Scope, route: RouteView, rule: RuleView, share: Fraction) -> Weights:
+    """The weights by which the canary has a share of a rule: as the annotation has them, else computed again."""
+    given = route.intent.weights.get(rule.key) if route.intent is not None and scope.ours(route) else None
+    if given is not None and given.share == share:
+        return given
     baseline = scope.baseline(route)[rule.key]
     try:
         return _divided(baseline, share, rule.others)

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from typing import Any
 
 import aiohttp
+from pydantic_core import from_json, to_json
 
 from canary.errors import ApiError, Gone, Unavailable
 from canary.kube.outage import Eyes, Outage
@@ -26,11 +28,16 @@ _LOOKS = (1.0, 5.0)
 """Seconds between two looks at what an open watch has received, brisk and calm."""
 
 
+OnPage = Callable[[list[dict[str, Any]]], Awaitable[None]]
+
+
 class Lane:
     """One resource that the library lists and watches, by its path.
 
     `pace` and `eyes` as in `follow`. `on_list` is called when it was listed, except for the first time: what was deleted
-    in between has no event. What is `needed` is tried for ever once it was there; else the library is told of a refusal.
+    in between has no event. `on_page` takes the items of each page of a list, and the library gets the page without them: it
+    watches from there on, and what it does for an object it does for those that change. What is `needed` is tried for ever
+    once it was there; else the library is told of a refusal.
     """
 
     def __init__(
@@ -40,12 +47,14 @@ class Lane:
         pace: WatchPace | None = None,
         eyes: Eyes | None = None,
         on_list: Callable[[], None] = lambda: None,
+        on_page: OnPage | None = None,
         needed: bool = True,
     ) -> None:
         self.pace = pace or WatchPace()
         self.outage = Outage(what, eyes)
         self.needed = needed
         self.on_list = on_list
+        self.on_page = on_page
         self.known = False
         """Whether it was ever listed: until then, what no retry can help is the library's to know."""
         self.pause = 0.0
@@ -118,6 +127,8 @@ class Courier:
                 error = unavailable
             if error is None:
                 lane.outage.answered()
+                if response.status < 300 and verb == "list" and lane.on_page is not None:
+                    await _take_out(response, lane.on_page)
                 if response.status < 300 and "continue" not in query:
                     if lane.known:
                         lane.on_list()
@@ -234,3 +245,14 @@ class Courier:
         error = from_response(response.status, await response.read(), response.headers)
         again = error.retryable or response.status in {401, 410} or (lane.known and lane.needed)
         return error if again else None
+
+
+async def _take_out(response: aiohttp.ClientResponse, on_page: OnPage) -> None:
+    """Hand on the items of a page, and leave it without any. What is no page stays as it is: the library is to object to it."""
+    try:
+        page = from_json(await response.read())
+    except ValueError:
+        return
+    if isinstance(page, dict) and isinstance(page.get("items"), list):
+        await on_page(page["items"])
+        response._body = to_json({**page, "items": []})  # noqa: SLF001 - there is no other way to answer something else

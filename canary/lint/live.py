@@ -132,4 +132,5 @@ def _store(document: Document, own: Json, cluster: World, files: World, pending:
         found_in_files = files.get(*key)
         if found_in_files is not None:
             store.put_route(found_in_files)
+    store.listed = True
     return store

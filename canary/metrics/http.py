@@ -22,8 +22,9 @@ from canary import __version__
 from canary.elapsed import elapsed
 from canary.fair import FairLimit, LimitClosed, Place
 from canary.metrics.asking import NOT_ALLOWED, Asking, Kept, Queue
-from canary.metrics.connecting import GuardedTransport, PeerRefused, TooMuchReceived
+from canary.metrics.connecting import PeerRefused
 from canary.metrics.credentials import Shown, withheld
+from canary.metrics.guarded import GuardedTransport, TooMuchReceived
 from canary.metrics.hosts import Hosts
 from canary.metrics.http_answer import Answer
 from canary.metrics.kept import MOST, KeptByAddress

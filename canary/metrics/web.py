@@ -10,7 +10,6 @@ import re
 from datetime import datetime
 from typing import Any
 
-import canary.checks.jsonpath_engine  # noqa: F401 - at the start, and not when the first path comes and a rollback waits
 from canary.checks import jsonpath
 from canary.checks.sources.web import Expected, Web
 from canary.metrics.credentials import WITHHELD, withheld

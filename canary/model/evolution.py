@@ -18,8 +18,10 @@ from canary.model.status import (
     MAX_RUNS,
     MOST_COUNTED,
     MOST_FAILED,
+    MOST_FORMER,
     CheckStatus,
     EvidenceStatus,
+    FormerCanaryStatus,
     GateAnswer,
     GateStatus,
     Outcome,
@@ -35,6 +37,7 @@ from canary.model.status import (
     TrafficStatus,
     VerdictKind,
 )
+from canary.model.workloads import DEPLOYMENT
 
 MOST_SAID = 512
 """Characters of a message about a run, which others are built of."""
@@ -48,7 +51,7 @@ def _evolved(value: M, /, **changes: Any) -> M:
     """The same value with some fields changed, validated. Raises ValidationError: what is changed here is bounded before."""
     if all(getattr(value, name) == new for name, new in changes.items()):
         return value
-    return type(value)(**{**dict(value), **changes})
+    return type(value)(**{**value.__dict__, **changes})
 
 
 def _later(at: datetime | None, by: timedelta) -> datetime | None:
@@ -267,6 +270,7 @@ def route_seen(
     message: str,
     share: float | None,
     shares: Mapping[str, float],
+    lowered: Mapping[str, float],
     owned: bool,
     pair: str,
     baseline: Mapping[str, str],
@@ -282,6 +286,7 @@ def route_seen(
         message=message[:1024],
         share=share,
         shares=dict(shares),
+        lowered=dict(lowered),
         owned=owned,
         pair=pair,
         baseline=dict(baseline),
@@ -297,7 +302,7 @@ def remembered_by(route: RouteStatus, keys: Mapping[str, str]) -> RouteStatus:
         return route
     rekeyed = {
         name: {keys.get(key, key): said for key, said in getattr(route, name).items()}
-        for name in ("baseline", "rules", "mirrors", "shares")
+        for name in ("baseline", "rules", "mirrors", "shares", "lowered")
     }
     return _evolved(route, **rekeyed)
 
@@ -377,15 +382,20 @@ def answered(request: Request, at: datetime, outcome: RequestOutcome, message: s
 # -- replicas of the canary ------------------------------------------------------------------------------------------
 
 
-def scale_began(workload: str, stable: int) -> ScaleStatus:
+def scale_began(kind: str, workload: str, stable: int) -> ScaleStatus:
     """A run begins that looks after the replicas of a workload; `stable` is what the stable one has."""
-    return ScaleStatus(workload=workload, stable=min(stable, MOST_REPLICAS))
+    return ScaleStatus(kind=kind, workload=workload, stable=min(stable, MOST_REPLICAS))
 
 
 def replicas_seen(scale: ScaleStatus, *, stable: int, canary: int) -> ScaleStatus:
     """So many replicas are wanted of both now: the most of each counts."""
     most = max(scale.stable, min(stable, MOST_REPLICAS)), max(scale.reached, min(canary, MOST_REPLICAS))
     return scale if most == (scale.stable, scale.reached) else _evolved(scale, stable=most[0], reached=most[1])
+
+
+def replicas_given(scale: ScaleStatus, replicas: int) -> ScaleStatus:
+    """The canary is given so many."""
+    return _evolved(scale, given=replicas)
 
 
 def too_small(scale: ScaleStatus, needed: int, since: datetime) -> ScaleStatus:
@@ -411,6 +421,20 @@ def replicas_unseen(scale: ScaleStatus, by: timedelta) -> ScaleStatus:
 def drained(scale: ScaleStatus, since: datetime | None) -> ScaleStatus:
     """The run is over, and the canary has had no traffic since then (None: it has some, or nobody can tell)."""
     return _evolved(scale, needed=0, short_since=None, drained_since=since)
+
+
+def parted(former: tuple[FormerCanaryStatus, ...], scale: ScaleStatus) -> tuple[FormerCanaryStatus, ...]:
+    """The workload of these books is the canary no more. One of which no kind is on record is a Deployment: an earlier version knew no other."""
+    fresh = FormerCanaryStatus(
+        kind=scale.kind or DEPLOYMENT, name=scale.workload, given=scale.given, drained_since=scale.drained_since
+    )
+    others = tuple(each for each in former if (each.kind, each.name) != (fresh.kind, fresh.name))
+    return (*others, fresh)[-MOST_FORMER:]
+
+
+def former_drained(former: FormerCanaryStatus, since: datetime | None) -> FormerCanaryStatus:
+    """It has had no traffic since then (None: it has some, or nobody can tell)."""
+    return _evolved(former, drained_since=since)
 
 
 # -- what was counted ------------------------------------------------------------------------------------------------

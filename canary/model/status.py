@@ -319,6 +319,14 @@ class RouteStatus(ApiModel):
         dict[str, Number],
         Field(max_length=MAX_RULES * 4, description="The same of rules that a step names, by name."),
     ] = {}
+    lowered: Annotated[
+        dict[str, Number],
+        Field(
+            max_length=MAX_RULES * 4,
+            description="The share that somebody lowered a rule to, in percent, by rule, while the run is paused: nobody else raises it "
+            "again.",
+        ),
+    ] = {}
     accepted: Annotated[bool, Field(description="Whether every parent accepts this generation.")] = False
     overridden: Annotated[int, Field(ge=0, description="Generation in which somebody last raised the share.")] = 0
     message: Annotated[Text, Field(description="What stands in the way, if anything.")] = ""
@@ -399,6 +407,13 @@ class ScaleStatus(ApiModel):
     """What a run with spec.scale has to do with the replicas of the canary workload. Gone once nothing is left to do about them."""
 
     workload: Annotated[ObjectName, Field(description="The canary workload.")]
+    kind: Annotated[
+        str,
+        Field(
+            max_length=64,
+            description="Its kind; not there where an earlier version wrote this, which knew a name only.",
+        ),
+    ] = ""
     stable: Annotated[
         int,
         Field(
@@ -413,6 +428,9 @@ class ScaleStatus(ApiModel):
             description="The most replicas that the canary was given in this run: fewer are another's will, which is not fought.",
         ),
     ] = 0
+    given: Annotated[
+        int, Field(ge=0, le=MOST_REPLICAS, description="How many we gave the canary last in this run; 0: none.")
+    ] = 0
     needed: Annotated[
         int, Field(ge=0, le=MOST_REPLICAS, description="How many ready replicas the next share waits for; 0: for none.")
     ] = 0
@@ -421,6 +439,32 @@ class ScaleStatus(ApiModel):
     ] = None
     drained_since: Annotated[
         Timestamp | None, Field(description="Since when the canary has had no traffic, after the run.")
+    ] = None
+
+    def is_of(self, kind: str, name: str) -> bool:
+        """Whether it is about this workload; of an earlier version any kind of that name will do."""
+        return self.workload == name and self.kind in {"", kind}
+
+
+MOST_FORMER = 8
+"""Workloads that were a Rollout's canary one after the other, before anything of the first was given back."""
+
+
+class FormerCanaryStatus(ApiModel):
+    """A workload that a run has scaled and that is the canary no more, since `spec.workloads` was edited: what was added is given back."""
+
+    kind: Annotated[str, Field(max_length=64, description="Its kind.")]
+    name: Annotated[ObjectName, Field(description="Its name.")]
+    given: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=MOST_REPLICAS,
+            description="How many replicas we gave it last: as long as it has so many, they are ours.",
+        ),
+    ] = 0
+    drained_since: Annotated[
+        Timestamp | None, Field(description="Since when the routes have sent nothing to the canary that it was.")
     ] = None
 
 
@@ -532,6 +576,14 @@ class RolloutStatus(ApiModel):
     scale: Annotated[
         ScaleStatus | None, Field(description="What is still to be done about the replicas of the canary workload.")
     ] = None
+    former_canaries: Annotated[
+        tuple[FormerCanaryStatus, ...],
+        Field(
+            max_length=MOST_FORMER,
+            description="Workloads with replicas of ours that are the canary no more.",
+            json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["kind", "name"]},
+        ),
+    ] = ()
     swapped: Annotated[
         bool, Field(description="After an odd number of Swap promotions: spec.canary is the stable side now.")
     ] = False
@@ -573,15 +625,21 @@ class RolloutStatus(ApiModel):
 
     @classmethod
     def read(cls, document: Any) -> tuple[Self, tuple[str, ...]]:
-        """The same, and the names of the members that were dropped because they make no sense."""
+        """The same, and the names of the members that were dropped because they make no sense: of routes only those that make none."""
         if not isinstance(document, dict):
             return cls(), () if document is None else ("status",)
         left: dict[str, Any] = dict(document)
         dropped: list[str] = []
         while True:
             try:
-                return cls.model_validate(left, extra="ignore"), tuple(dropped)
+                return cls.model_validate(left, extra="ignore"), tuple(dict.fromkeys(dropped))
             except ValidationError as error:
+                places = {found["loc"][:2] for found in error.errors() if found["loc"][:1] == ("routes",)}
+                if places and all(len(place) == 2 for place in places):
+                    # Of a kind that only a newer version knows, say: what is on record of the others is what they are put back by.
+                    left["routes"] = [route for at, route in enumerate(left["routes"]) if ("routes", at) not in places]
+                    dropped.append("routes")
+                    continue
                 senseless = {str(found["loc"][0]) for found in error.errors() if found["loc"]} & left.keys()
                 if not senseless:
                     return cls(), ("status",)

@@ -16,8 +16,9 @@ import httpx
 from canary import __version__
 from canary.checks.sources.auth import Auth
 from canary.metrics.address import normalise
-from canary.metrics.connecting import GuardedTransport, PeerRefused
+from canary.metrics.connecting import PeerRefused
 from canary.metrics.credentials import Shown
+from canary.metrics.guarded import GuardedTransport
 from canary.metrics.hosts import Hosts
 from canary.metrics.secrets import Secrets, Unshown, refuse_others
 from canary.model.notifications import HttpTarget

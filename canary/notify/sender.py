@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from canary.later import Later
 from canary.model.notifications import AppriseTarget, HttpTarget
 from canary.notify.notice import Notice
 from canary.notify.outcome import Outcome, Undelivered
@@ -27,14 +28,14 @@ class SendsApprise(Protocol):
 class AnySender:
     """By HTTP or by apprise."""
 
-    def __init__(self, http: SendsHttp, apprise: SendsApprise) -> None:
+    def __init__(self, http: Later[SendsHttp], apprise: SendsApprise) -> None:
         self._http, self._apprise = http, apprise
 
     async def send(self, target: Target, notice: Notice) -> Outcome:
         """One attempt. Raises nothing of what can go wrong on the way."""
         spec = target.spec
         if spec is not None and spec.http is not None:
-            return await self._http.send(target, spec.http, notice)
+            return await (await self._http.get()).send(target, spec.http, notice)
         if spec is not None and spec.apprise is not None:
             return await self._apprise.send(target, spec.apprise, notice)
         return Undelivered("InvalidSpec", target.problem or "it declares no way to be told")

@@ -7,21 +7,33 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from canary.decide import matching, mirroring
-from canary.decide.facts import UNSCALABLE, Facts, Problem, Recorded, RouteView, ScalingView, Unseen, WorkloadView
+from canary.decide.facts import (
+    UNSCALABLE,
+    Facts,
+    FormerView,
+    Problem,
+    Recorded,
+    RouteView,
+    ScalingView,
+    Unseen,
+    WorkloadView,
+)
 from canary.decide.reasons import CONFLICTING_ROLLOUT
 from canary.errors import CanaryError, ShareError, refusal
 from canary.model.measurement import Measured, Measurement, Reading
 from canary.model.rollout import RolloutSpec, RouteRef
 from canary.model.status import RolloutStatus
+from canary.model.workloads import DEPLOYMENT, foreign, traits
 from canary.observe.checks import Checks
 from canary.observe.rivals import claimant
 from canary.observe.rollout import Rollout
-from canary.observe.routes import Viewer, Views, permitted
+from canary.observe.routes import Viewer, Views, permitted, routes_of
 from canary.observe.store import Store
 from canary.observe.workloads import WorkloadKey
 from canary.preflight.findings import Finding
 from canary.preflight.look import findings, unsupported
 from canary.preflight.parents import settle_time
+from canary.routes.intent import run_annotation
 from canary.routes.key import RouteKey
 from canary.routes.weights import divide
 
@@ -92,15 +104,16 @@ def gather(
     stable, canary = (None if isinstance(view, Unseen) else view for view in (stable, canary))
     viewer = Viewer(rollout.name, rollout.namespace, spec, status)
     routes = tuple(_routes(store, viewer, views or Views()))
-    problems = [] if rollout.problem is None else [rollout.problem]
-    problems += checks.problems
-    problems += unseen
-    problems += received.refusals
-    problems += _route_problems(store, rollout, spec, status, routes)
-    if spec.scale is not None:
-        problems += _scale_problems(store, rollout, spec)
-    problems += mirroring.problems(spec, routes, active=status.active)
-    problems += matching.problems(spec, routes, step=status.step.index if status.active and status.step else 0)
+    problems = [rollout.problem] if rollout.problem is not None else []
+    if not problems:  # else the others would be about something that nobody has declared
+        problems += checks.problems
+        problems += unseen
+        problems += received.refusals
+        problems += _route_problems(store, rollout, spec, status, routes)
+        if spec.scale is not None:
+            problems += _scale_problems(store, rollout, spec)
+        problems += mirroring.problems(spec, routes, active=status.active)
+        problems += matching.problems(spec, routes, step=status.step.index if status.active and status.step else 0)
     undecided = status.active and (status.run is None or status.run.outcome is None)
     if undecided:
         routes = tuple(permitted(route, store.around) for route in routes)
@@ -109,6 +122,7 @@ def gather(
         name=rollout.name,
         uid=rollout.uid,
         generation=rollout.generation,
+        unread=str(rollout.problem or ""),
         deleting=rollout.deleting,
         finalizer=rollout.finalizer,
         routes=routes,
@@ -139,6 +153,7 @@ def gather(
         scaling=_scaling(store, rollout, spec, canary, standing)
         if canary is not None and (spec.scale is not None or status.scale is not None or canary.scaled)
         else UNSCALABLE,
+        former=_former(store, rollout, spec, status, standing),
         time_of_day=standing.time_of_day,
         gate=standing.gate,
         good=standing.good,
@@ -189,13 +204,34 @@ def _scaling(
     )
 
 
+def _former(
+    store: Store, rollout: Rollout, spec: RolloutSpec, status: RolloutStatus, standing: Standing
+) -> dict[tuple[str, str], FormerView]:
+    """What is on record as scaled and is not the canary, or will be found not to be."""
+    on_record = [(each.kind, each.name) for each in status.former_canaries]
+    if status.scale is not None:
+        on_record.append((status.scale.kind or DEPLOYMENT, status.scale.workload))
+    found = {}
+    for kind, name in on_record:
+        if foreign(kind) or not traits(kind).scales:
+            continue  # nobody of us has written that
+        key = WorkloadKey(kind, rollout.namespace, name)
+        kept = store.workloads.get(key)
+        view = kept.seen_by(rollout.name) if kept is not None else WorkloadView(name, exists=False, kind=kind)
+        unseen = bool(store.workload_kinds.missing(kind, rollout.namespace) or (kept is not None and kept.problem))
+        scaling = _scaling(store, rollout, spec, view, standing)
+        unseen = unseen or store.workload_kinds.awaits(kind, rollout.namespace)
+        found[kind, name] = FormerView(view, scaling, unseen, bool(store.users_of(key)))
+    return found
+
+
 def _scale_problems(store: Store, rollout: Rollout, spec: RolloutSpec) -> Iterator[Problem]:
     """A workload that is scaled for one Rollout has no other: what one takes away would be missing at the other."""
     if spec.scale is None or spec.workloads is None:
         return
     ref = spec.workloads.canary
     name = ref.name
-    others = store.dependents(ref.called, rollout.namespace, name) - {(rollout.namespace, rollout.name)}
+    others = store.users_of(WorkloadKey(ref.called, rollout.namespace, name)) - {(rollout.namespace, rollout.name)}
     if others:
         names = " and ".join(sorted(other for _, other in others)[:3])
         words = f"Rollout {names} names workload {name} too; one that is scaled has one Rollout: give each its own, or drop scale"
@@ -204,13 +240,8 @@ def _scale_problems(store: Store, rollout: Rollout, spec: RolloutSpec) -> Iterat
 
 def _routes(store: Store, viewer: Viewer, view: Views) -> Iterator[RouteView]:
     """The routes of the spec, and those that the run has written and that the spec names no more."""
-    for ref in viewer.spec.routes:
-        yield _route(store, viewer, view, ref)
-    if viewer.status.active:
-        declared = {(route.kind, route.name) for route in viewer.spec.routes}
-        for remembered in viewer.status.routes:
-            if remembered.owned and (remembered.kind, remembered.name) not in declared:
-                yield _route(store, viewer, view, RouteRef(kind=remembered.kind, name=remembered.name), declared=False)
+    for ref, declared in routes_of(viewer, store.routes):
+        yield _route(store, viewer, view, ref, declared=declared)
 
 
 def _route(store: Store, viewer: Viewer, view: Views, ref: RouteRef, *, declared: bool = True) -> RouteView:
@@ -291,8 +322,9 @@ def _unwritable(spec: RolloutSpec, route: RouteView, field_: str) -> Iterator[Pr
 
 
 def _rival(store: Store, rollout: Rollout, route: RouteKey, keys: set[str]) -> str:
-    """Another Rollout that drives one of these rules and comes before us: it runs, or it was there first."""
+    """Another Rollout that drives one of these rules and comes before us: it runs, by its status or by the route, or it was there first."""
     mine = claimant(rollout)
+    running = store.routes[route].reading.runs(besides=rollout.name)
     for rule in sorted(keys):
         owner = store.rivals.owner(route, rule)
         if owner is not None and owner.name != mine.name and owner < mine:
@@ -300,4 +332,10 @@ def _rival(store: Store, rollout: Rollout, route: RouteKey, keys: set[str]) -> s
                 f"Rollout {owner.name} drives rule {rule} of {route.label} already; a rule has one Rollout: "
                 "name other rules, or delete one of the two"
             )
+        for name in sorted(running.get(rule, ())):
+            if store.may_run(route, name):
+                return (
+                    f"a run of Rollout {name} is on rule {rule} of {route.label}, by the annotation {run_annotation(name)}; "
+                    "a rule has one Rollout: wait for the end of that run"
+                )
     return ""

@@ -11,12 +11,15 @@ from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from typing import Any
 
+from canary.decide.facts import RouteView
+from canary.model.rollout import RolloutSpec
 from canary.observe.claims import Claimant, Claims
 from canary.observe.objects import Route
 from canary.observe.rollout import Rollout
-from canary.observe.routes import Viewer, view
-from canary.routes.intent import parse_intent
+from canary.observe.routes import Viewer, routes_of, view
+from canary.routes.intent import parse_intent, run_annotation
 from canary.routes.key import RouteKey
+from canary.routes.reading import RouteReading
 
 Json = dict[str, Any]
 
@@ -68,6 +71,10 @@ class Rivals:
 
     def left(self, key: Key, places: AbstractSet[RouteKey]) -> None:
         """A Rollout is gone, or refers to these routes no more."""
+        for place in places:
+            if self._marked(place, key[1]):
+                # A run of which only the route says something bars nobody any more.
+                self.on_moved(set(), set(self._sharing(place)))
         for place in places & self._shared:
             stale = self._stale.get(place, {})
             stale.pop(key, None)
@@ -140,10 +147,11 @@ class Rivals:
         if not stale:
             del self._stale[place]
         rollout = self._read(key)
-        if rollout is None or rollout.spec is None:
+        spec = rollout.readable if rollout is not None else None
+        if rollout is None or spec is None:
             self._note(place, self._claims.drop(place, key[1]))
         else:
-            self._note(place, self._claims.put(place, claimant(rollout), self._driven(place, rollout)))
+            self._note(place, self._claims.put(place, claimant(rollout), self._driven(place, rollout, spec)))
 
     def _note(self, place: RouteKey, rules: set[str]) -> None:
         """Rules have another owner. Those who wait for them are told later: once, however many go one after the other."""
@@ -161,13 +169,40 @@ class Rivals:
             del self._moved[place]
         self.on_moved(set(), {(place.namespace, name) for name in others})
 
-    def _driven(self, place: RouteKey, rollout: Rollout) -> frozenset[str]:
+    def _marked(self, place: RouteKey, name: str) -> bool:
+        """Whether a route has the annotation of a Rollout."""
         found = self._routes.get(place)
-        if found is None or rollout.spec is None:
-            return frozenset()
-        viewer = Viewer(rollout.name, rollout.namespace, rollout.spec, rollout.status)
-        refs = (ref for ref in rollout.spec.routes if RouteKey.of(ref, rollout.namespace) == place)
-        return frozenset(rule.key for ref in refs for rule in view(viewer, ref, found.reading).rules)
+        if found is None or found.ours is None:
+            return False
+        return run_annotation(name) in (found.document.get("metadata", {}).get("annotations") or {})
+
+    def _driven(self, place: RouteKey, rollout: Rollout, spec: RolloutSpec) -> frozenset[str]:
+        found = self._routes.get(place)
+        return driven(rollout, spec, place, found.reading, self._routes) if found is not None else frozenset()
+
+
+def driven(
+    rollout: Rollout, spec: RolloutSpec, place: RouteKey, reading: RouteReading, routes: Mapping[RouteKey, Route]
+) -> frozenset[str]:
+    """The rules of a route that a Rollout drives, or has written in a run: by its spec, and by what is on record of the run.
+
+    The record counts where the spec names something else meanwhile, or cannot be read: the run is on that route all the same.
+    """
+    viewer = Viewer(rollout.name, rollout.namespace, spec, rollout.status)
+    rules: set[str] = set()
+    for ref, declared in routes_of(viewer, routes):
+        if RouteKey.of(ref, rollout.namespace) == place:
+            seen = view(viewer, ref, reading, declared=declared)
+            keys = {rule.key for rule in seen.rules}
+            rules |= keys if declared else keys & _on_record(rollout, seen)
+    return frozenset(rules)
+
+
+def _on_record(rollout: Rollout, seen: RouteView) -> set[str]:
+    """The rules of a route that a run has written, by the keys that they have now."""
+    remembered = rollout.status.route(seen.kind, seen.name)
+    keys = {seen.moved.get(key, key) for key in remembered.baseline} if remembered is not None else set()
+    return keys | set(seen.intent.baseline) if seen.intent is not None else keys
 
 
 def claimant(rollout: Rollout) -> Claimant:

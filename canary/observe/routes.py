@@ -61,6 +61,27 @@ class Viewer:
         )
 
 
+def routes_of(viewer: Viewer, routes: Mapping[RouteKey, Route]) -> Iterator[tuple[RouteRef, bool]]:
+    """The routes that a Rollout has to do with, and whether its spec names each.
+
+    Those of the spec, and those that the run has written and that the spec names no more, or not so that it could be read: by the
+    status, or by what the route itself says where the status lost a write.
+    """
+    for ref in viewer.spec.routes:
+        yield ref, True
+    if not viewer.status.active:
+        return
+    declared = {(ref.kind, ref.name) for ref in viewer.spec.routes}
+    for remembered in viewer.status.routes:
+        if (remembered.kind, remembered.name) in declared:
+            continue
+        ref = RouteRef(kind=remembered.kind, name=remembered.name)
+        found = routes.get(RouteKey.of(ref, viewer.namespace))
+        marked = found is not None and not found.problem and found.reading.intent(viewer.name)[0] is not None
+        if remembered.owned or marked:
+            yield ref, False
+
+
 class Views:
     """What a Rollout sees of its routes, kept: a route that says the same looks the same, and is looked at a hundred times.
 
@@ -119,6 +140,8 @@ class _Bound:
     pair: Pair
     rules: Mapping[str, str]
     owned: bool = True
+    said: bool = True
+    """Whether the pair is on record, and not only what is declared now."""
 
 
 def view(
@@ -144,7 +167,10 @@ def view(
     remembered = _remembered(viewer, ref, pair)
     bound = remembered if remembered is not None and remembered.owned else None
     if intent is not None:
-        bound = _Bound(intent.pair or pair, intent.recorded)
+        told = _told(intent, pair, remembered)
+        unreadable, intent = unreadable or told is None, None if told is None else replace(intent, pair=told)
+    if intent is not None and intent.pair is not None:
+        bound = _Bound(intent.pair, intent.recorded)
         intent = intent.moved(reading.moved(bound.pair, bound.rules))
     if bound is not None:
         kept = reading.recorded(bound.pair, bound.rules)
@@ -225,6 +251,19 @@ def _besides(reading: RouteReading, pair: Pair, found: tuple[RulePair, ...]) -> 
             yield rule_words(reading.rules, rule.rule)
 
 
+def _told(intent: Intent, declared: Pair, remembered: _Bound | None) -> Pair | None:
+    """Which pair an annotation is of, as far as it is believed; None: it is none that a run could have left.
+
+    Anybody who may write the route may turn its pair, and what gives everything to stable would give everything to the canary.
+    So what the status has on record of this run is believed more; and where it has nothing, no annotation changes roles.
+    """
+    told = intent.pair or declared
+    if remembered is not None and remembered.said:
+        known = told == remembered.pair or (told == declared and not told.turns(remembered.pair))
+        return told if known else remembered.pair
+    return None if told.turns(declared) else told
+
+
 def _additions(
     spec: RolloutSpec, ref: RouteRef, reading: RouteReading, pair: Pair, ours: Mapping[str, Added]
 ) -> Iterator[tuple[int, Additions, Additions]]:
@@ -251,4 +290,4 @@ def _remembered(viewer: Viewer, ref: RouteRef, pair: Pair) -> _Bound | None:
     try:
         return _Bound(Pair.parse(remembered.pair), rules, remembered.owned)
     except ValueError:  # of a version that kept no record of it, or nothing is written yet
-        return _Bound(pair, rules, remembered.owned)
+        return _Bound(pair, rules, remembered.owned, said=False)

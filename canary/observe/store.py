@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from canary.model.checks import TemplateKind
 from canary.model.rollout import RevisionInput, RouteKind
 from canary.model.status import ACTIVE
-from canary.model.workloads import DEPLOYMENT, kind_of
+from canary.model.workloads import DEPLOYMENT, foreign, kind_of, traits
 from canary.observe.around import Around, Change
 from canary.observe.autoscalers import Autoscalers
 from canary.observe.configs import Configs, Parts, Reckoned
@@ -85,6 +85,8 @@ class Store:
     def __init__(self, place: str = "", platform: Platform = NOTHING_DECLARED) -> None:
         """`place` and `platform`: see `canary.preflight.surroundings`."""
         self.rollouts: dict[Key, Packed] = {}
+        self.listed = False
+        """Whether all Rollouts are known, so that one that is not known does not exist."""
         self.routes: dict[RouteKey, Route] = {}
         self.workloads: dict[WorkloadKey, Workload] = {}
         self.templates: dict[Need, Packed] = {}
@@ -390,6 +392,10 @@ class Store:
         """The Rollouts that refer to an object."""
         return set(self._wanted_by.get((kind, namespace, name), ()))
 
+    def users_of(self, workload: WorkloadKey) -> set[Key]:
+        """The Rollouts whose spec names a workload; others have something on record of it only."""
+        return {key for key in self.dependents(*workload) if workload in set(_named(self.rollouts[key].document))}
+
     def names(self, kind: RouteKind, place: str | None) -> bool:
         """Whether some Rollout of a namespace (None: of any) refers to a route of a kind."""
         return self._named[kind, place] > 0
@@ -404,6 +410,14 @@ class Store:
         for key, route in self.routes.items():
             if key.kind is kind:
                 self.routes[key] = replace(route, version="")
+
+    def may_run(self, place: RouteKey, name: str) -> bool:
+        """Whether a Rollout that a route names may have a run there: it is not known yet, or it refers to the route.
+
+        One that is gone, or has nothing to do with the route, tidies nothing up: what names it would bar the route for ever.
+        """
+        key = place.namespace, name
+        return key in self._sharing(place) if key in self.rollouts else not self.listed
 
     def _sharing(self, place: RouteKey) -> AbstractSet[Key]:
         return self._wanted_by.get(place, frozenset())
@@ -504,16 +518,12 @@ def _needs(document: Json) -> Iterator[Need]:
         with suppress(ValueError):  # of a kind that nobody may name
             of = RouteKind(route.get("kind") or RouteKind.HTTP)
             yield RouteKey(of, namespace, sys.intern(str(route.get("name", ""))))
-    workloads = spec.get("workloads")
-    if isinstance(workloads, dict):
-        including = RevisionInput.CONFIGS in _strings(_dict(spec.get("revision")).get("includes"))
-        for ref in workloads.values():
-            if isinstance(ref, dict):
-                kind = kind_of(str(ref.get("apiVersion") or ""), str(ref.get("kind") or DEPLOYMENT))
-                key = WorkloadKey(kind, namespace, sys.intern(str(ref.get("name", ""))))
-                yield key
-                if including:
-                    yield configs_of(key)
+    including = RevisionInput.CONFIGS in _strings(_dict(spec.get("revision")).get("includes"))
+    for key in _named(document):
+        yield key
+        if including:
+            yield configs_of(key)
+    yield from _scaled(namespace, status)
     if isinstance(spec.get("scale"), dict):
         yield AUTOSCALERS, namespace, ""
     if any(step.get("match") for step in _list(spec.get("steps"))):
@@ -523,6 +533,27 @@ def _needs(document: Json) -> Iterator[Need]:
         if isinstance(template, dict):
             kind = str(template.get("kind") or TemplateKind.NAMESPACED)
             yield kind, "" if kind == TemplateKind.CLUSTER else namespace, str(template.get("name", ""))
+
+
+def _named(document: Json) -> Iterator[WorkloadKey]:
+    """The workloads that a Rollout's spec names. Lenient: it may be nonsense."""
+    namespace, _ = key_of(document)
+    workloads = _dict(document.get("spec")).get("workloads")
+    for ref in workloads.values() if isinstance(workloads, dict) else ():
+        if isinstance(ref, dict):
+            kind = kind_of(str(ref.get("apiVersion") or ""), str(ref.get("kind") or DEPLOYMENT))
+            yield WorkloadKey(kind, namespace, sys.intern(str(ref.get("name", ""))))
+
+
+def _scaled(namespace: str, status: Json) -> Iterator[WorkloadKey]:
+    """The workloads on record as scaled, of kinds that may be."""
+    scale = status.get("scale")
+    books = _list(status.get("formerCanaries"))
+    books += [{"kind": scale.get("kind"), "name": scale.get("workload")}] if isinstance(scale, dict) else []
+    for book in books:
+        kind = str(book.get("kind") or DEPLOYMENT)
+        if not foreign(kind) and traits(kind).scales:
+            yield WorkloadKey(sys.intern(kind), namespace, sys.intern(str(book.get("name") or "")))
 
 
 def _services(document: Json) -> tuple[Key, ...]:

@@ -12,11 +12,12 @@ from typing import Any
 from canary.json_patch import annotate, annotation, remove, replace, test, unmoved
 from canary.routes.intent import LEGACY_ANNOTATION, Intent, parse_intent, run_annotation
 from canary.routes.plan import RoutePlan
+from canary.routes.reading import RouteReading
 
 Json = dict[str, Any]
 
 
-def edit(route: Json, plan: RoutePlan, intent: Intent | None, *, rollout: str) -> list[Json]:
+def edit(route: Json | RouteReading, plan: RoutePlan, intent: Intent | None, *, rollout: str) -> list[Json]:
     """Build the patch that makes a route say what a plan says, and sets the annotation of a Rollout (None: removes it).
 
     Args:
@@ -29,8 +30,9 @@ def edit(route: Json, plan: RoutePlan, intent: Intent | None, *, rollout: str) -
         Operations, tests first; empty when there is nothing to change.
 
     """
-    planned = plan.patch(route)
-    guards, ours = _annotation(route, intent, rollout)
+    reading = RouteReading.of(route)
+    planned = plan.patch(reading)
+    guards, ours = _annotation(reading.document, intent, rollout)
     changes = [*planned.changes, *ours]
     return [*guards, *planned.tests, *changes] if changes else []
 

@@ -166,6 +166,18 @@ def recorded_intent(document: Json, rollout: str) -> tuple[Intent | None, bool]:
     return newest, raw is not None and (own is None or own.rollout != rollout)
 
 
+def recorded_intents(document: Json) -> list[Intent]:
+    """What the annotations say of runs, whoever's: one that names another Rollout than it is of says nothing."""
+    annotations = document.get("metadata", {}).get("annotations") or {}
+    found = ((name, parse_intent(raw)) for name, raw in annotations.items() if names_run(name))
+    return [intent for name, intent in found if intent and name in {run_annotation(intent.rollout), LEGACY_ANNOTATION}]
+
+
+def names_run(annotation: str) -> bool:
+    """Whether an annotation may say something of a run."""
+    return annotation.startswith(PREFIX) or annotation == LEGACY_ANNOTATION
+
+
 def _refuse(text: str) -> Any:
     raise ValueError(f"{text} is no whole number")
 

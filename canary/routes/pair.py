@@ -71,6 +71,10 @@ class Pair:
         comparer = Backend(named.service, namespace, named.port) if named is not None else None
         return cls(canary, stable, comparer) if swapped else cls(stable, canary, comparer)
 
+    def turns(self, other: Pair) -> bool:
+        """Whether a backend of one has the other role in the other: what gives one's stable everything takes it away there."""
+        return self.stable == other.canary or self.canary == other.stable
+
     @property
     def copied_to(self) -> Backend:
         """Who gets the copies where the run mirrors."""

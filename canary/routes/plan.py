@@ -161,13 +161,13 @@ class RoutePlan:
                     said[entry.mark] = Added(there=False, name=entry.name)
         return said
 
-    def patch(self, document: Json) -> Edit:
+    def patch(self, document: Json | RouteReading) -> Edit:
         """What makes a route say so, valid against this very document; nothing when it does.
 
         All paths are those of the document as it was read: rules that go are the last operations, from the end of the list on.
         The API server takes them all in one write, so nothing is ever served with a part of them.
         """
-        route = RouteReading(document)
+        route = RouteReading.of(document)
         edits = [entry.apply(route, self.pair) for entry in self.entries]
         removes = _removed(edits)
         gone = (remove(pointer("spec", "rules", index)) for index in removes)
@@ -185,14 +185,14 @@ class RoutePlan:
         entries = (_moved_up(entry, gone) for entry in self.entries)
         return next((words for entry in entries if (words := entry.kept(route, self.pair))), "")
 
-    def adds_mirror(self, document: Json) -> bool:
+    def adds_mirror(self, document: Json | RouteReading) -> bool:
         """Whether some rule sends copies of more requests to the canary than in a document."""
-        route = RouteReading(document)
+        route = RouteReading.of(document)
         return any(entry.raises(route, self.pair) for entry in self.entries if isinstance(entry, Mirror))
 
-    def raises(self, document: Json) -> bool:
+    def raises(self, document: Json | RouteReading) -> bool:
         """Whether the canary gets more anywhere than a document gives it."""
-        route = RouteReading(document)
+        route = RouteReading.of(document)
         return any(entry.raises(route, self.pair) for entry in self.entries)
 
 

@@ -5,6 +5,7 @@ A version is looked at in every tick of every run that drives it, by whoever sor
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from fractions import Fraction
 from functools import cached_property
@@ -15,7 +16,7 @@ from canary.routes.acceptance import Acceptance, Answer, answers, summary
 from canary.routes.damaged import damaged_pairs
 from canary.routes.filters import copied, mirrors
 from canary.routes.identity import moved, resolve, rule_key
-from canary.routes.intent import Intent, recorded_intent
+from canary.routes.intent import Intent, names_run, recorded_intent, recorded_intents, run_annotation
 from canary.routes.pair import Pair
 from canary.routes.rules import RulePair, every_pair, read_pairs
 
@@ -42,6 +43,11 @@ class RouteReading:
         self._intents: dict[str, tuple[Intent | None, bool]] = {}
         self.found: dict[object, Any] = {}
         """What others have found out about this version, by keys of their own."""
+
+    @classmethod
+    def of(cls, document: Json | RouteReading) -> RouteReading:
+        """A document that nobody has walked yet, or one that somebody has."""
+        return document if isinstance(document, RouteReading) else cls(document)
 
     @property
     def name(self) -> str:
@@ -134,6 +140,22 @@ class RouteReading:
         if rollout not in self._intents:
             self._intents[rollout] = recorded_intent(self.document, rollout)
         return self._intents[rollout]
+
+    def runs(self, besides: str) -> Mapping[str, frozenset[str]]:
+        """By rule key the Rollouts, but for one, of a run of which the annotations say that it has written the rule."""
+        annotations = self.document.get("metadata", {}).get("annotations") or {}
+        if not any(names_run(name) and name != run_annotation(besides) for name in annotations):
+            return {}  # as nearly always: nothing is parsed for it
+        return {rule: others for rule, names in self._runs.items() if (others := names - {besides})}
+
+    @cached_property
+    def _runs(self) -> dict[str, frozenset[str]]:
+        found: defaultdict[str, set[str]] = defaultdict(set)
+        for intent in recorded_intents(self.document):
+            both, record = intent.pair, intent.recorded
+            for rule in (pair.key for pair in self.recorded(both, record)) if both is not None else record:
+                found[rule].add(intent.rollout)
+        return {rule: frozenset(names) for rule, names in found.items()}
 
     def _pairs(self, both: Pair) -> tuple[RulePair, ...]:
         if both not in self._every:

@@ -10,6 +10,7 @@ from fractions import Fraction
 from canary.decide import reasons
 from canary.decide.facts import Facts, Problem, RouteView, WorkloadView
 from canary.decide.scope import Decision, Scope, seen_revision
+from canary.decide.wrote import allowed, lowered_to, told
 from canary.model.evolution import concluded, revisions_seen, route_seen, share_observed, split_seen
 from canary.model.rollout import RolloutSpec
 from canary.model.status import (
@@ -23,7 +24,7 @@ from canary.model.status import (
 )
 from canary.model.values import number
 from canary.routes.added import bounded
-from canary.routes.intent import Intent, Mode
+from canary.routes.intent import Mode
 from canary.status.conditions import ALWAYS, conditions
 
 NOTHING_COUNTED = TrafficStatus()
@@ -155,7 +156,7 @@ def _route(scope: Scope, route: RouteView) -> RouteStatus:
         mirrors = {**mirrors, **{key: str(said) for key, said in route.intent.mirrors.items()}}
         added = {mark: str(said) for mark, said in bounded(scope.added(route), route.added.said).items()}
         if route.intent.mode is Mode.STEP:
-            share, shares = _given(scope, route.intent)
+            share, shares = _given(scope, told(scope, route, route.intent))
     if not owned:
         share, shares = route.share, {}
     return route_seen(
@@ -165,6 +166,7 @@ def _route(scope: Scope, route: RouteView) -> RouteStatus:
         message=route.problem or ("" if route.acceptance.accepted else route.acceptance.message),
         share=number(share) if share is not None else before.share,
         shares=shares,
+        lowered=_lowered(scope, route) if owned else {},
         owned=owned,
         pair=str(route.pair) if owned else "",
         baseline=baseline if active else {},
@@ -174,12 +176,26 @@ def _route(scope: Scope, route: RouteView) -> RouteStatus:
     )
 
 
-def _given(scope: Scope, intent: Intent) -> tuple[Fraction, dict[str, float]]:
+def _given(scope: Scope, given: Mapping[str, Fraction]) -> tuple[Fraction, dict[str, float]]:
     """The largest share that a run wrote to the rules of a route that follow `weight`, and those of the rules that a step names."""
-    given = {key: weights.share for key, weights in intent.weights.items()}
     apart = {key: share for key, share in given.items() if key in scope.spec.named_rules}
     following = [share for key, share in given.items() if key not in apart] or [*apart.values()]
     return max(following, default=Fraction(0)), {key: number(share) for key, share in apart.items()}
+
+
+def _lowered(scope: Scope, route: RouteView) -> dict[str, float]:
+    """The rules of which a hand has left less than the run wrote, with the least that it was, for as long as the run is paused."""
+    if scope.status.phase is not Phase.PAUSED or route.problem:
+        return {key: number(share) for key, share in lowered_to(scope, route).items()}
+    low, most = lowered_to(scope, route), allowed(scope, route)
+    found = {rule.key: rule.weights.share for rule in route.rules}
+    return {
+        key: number(min(low.get(key, share), share))
+        for key, share in {
+            **low,
+            **{key: found[key] for key in found if found[key] < most.get(key, Fraction(0))},
+        }.items()
+    }
 
 
 def _marks(before: RouteStatus, route: RouteView, baseline: Mapping[str, str]) -> dict[str, str]:

@@ -145,6 +145,7 @@ def _loud(status: RolloutStatus) -> Any:
         len(status.overrides),
         status.swapped,
         status.revisions,
+        tuple((each.kind, each.name) for each in status.former_canaries),
         tuple(
             (check.name, check.verdict, check.reason, check.failures)
             for check in status.checks
@@ -168,7 +169,10 @@ def _kept(at: datetime | None) -> str:
 
 def _drains(status: RolloutStatus) -> Any:
     """What is left to do about the canary's replicas after a run."""
-    return None if status.scale is None else (status.scale.workload, _kept(status.scale.drained_since))
+    former = tuple((each.kind, each.name, _kept(each.drained_since)) for each in status.former_canaries)
+    if status.scale is None:
+        return former
+    return status.scale.kind, status.scale.workload, _kept(status.scale.drained_since), former
 
 
 def _window(check: CheckStatus) -> Any:

@@ -571,6 +571,7 @@ class ControllerInstance:
     async def follow_rollouts(self, namespace: str) -> None:
         """Returns when those of a namespace are listed."""
         await self._follow(ROLLOUTS, self.manager.rollout, namespace)
+        self.manager.listed()
 
     async def _follow(
         self, resource: Resource, pass_on: Callable[[str, Json], None], namespace: str | None = None

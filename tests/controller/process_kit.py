@@ -82,14 +82,27 @@ class Controllers:
     def log(self, process: asyncio.subprocess.Process) -> str:
         return (self.folder / f"log-{self.processes.index(process)}").read_text()
 
+    async def ready(self, process: asyncio.subprocess.Process, seconds: float) -> None:
+        """Wait until a process has listed everything, and works or stands by."""
+        await until(lambda: bool(self._address(process)), "its address", seconds)
+        end = time.monotonic() + seconds
+        async with httpx.AsyncClient() as client:
+            while (await client.get(f"{self._address(process)}/readyz", timeout=seconds)).is_error:
+                assert time.monotonic() < end, self.log(process)
+                await asyncio.sleep(0.1)
+
     async def scrape(self, process: asyncio.subprocess.Process) -> dict[str, float]:
         """The series that a process exports, by name with labels."""
-        found = re.search(r"metrics and health at (\S+)", self.log(process))
-        assert found is not None, self.log(process)
+        address = self._address(process)
+        assert address, self.log(process)
         async with httpx.AsyncClient() as client:
-            page = (await client.get(f"{found[1]}/metrics", timeout=20)).raise_for_status().text
+            page = (await client.get(f"{address}/metrics", timeout=20)).raise_for_status().text
         lines = (line.rsplit(" ", 1) for line in page.splitlines() if line and not line.startswith("#"))
         return {name: float(value) for name, value in lines}
+
+    def _address(self, process: asyncio.subprocess.Process) -> str:
+        found = re.search(r"metrics and health at (\S+)", self.log(process))
+        return found[1] if found else ""
 
     async def end(self) -> None:
         for process in self.processes:

@@ -204,14 +204,14 @@ async def test_a_flood_delays_nobodys_rollback(world: World, flood: World) -> No
 
 
 @pytest.mark.parametrize("moment", ["before anything is looked at", "when everything waits to be written"])
-@pytest.mark.alone("how far a flood is worked off when another team comes")
 async def test_words_about_a_flood_hold_up_nobody_elses(world: World, flood: World, team: World, moment: str) -> None:
     """Three hundred that have something to say at once, and one of another team that comes last: its status and its Event
     are the next to leave."""
     await at_once(flood.declare(name, **{**flood_spec(name), "routes": [{"name": "missing"}]}) for name in names())
     await team.declare(routes=[{"name": "missing"}], workloads=None, checks=[])
     await world.settle()
-    for resource, latency in (("rollouts", 0.5), ("events", 0.05)):
+    # Long beside what the processor needs for a look, so that what leaves next is a matter of turns, and not of how fast that is.
+    for resource, latency in (("rollouts", 3.0), ("events", 1.0)):
         slow = Fault(user=CONTROLLER, namespace=flood.namespace, resource=resource, latency=latency, times=None)
         world.api.faults.add(slow)
     outgoing = Outgoing()

@@ -112,7 +112,7 @@ async def wire(world: World) -> AsyncIterator[Wire]:
         yield wire
 
 
-@pytest.mark.alone("for how long nothing was seen")
+@pytest.mark.alone("for how long nothing was seen", waits=True)
 async def test_blindness_is_counted_from_the_last_word_to_the_first(world: World, wire: Wire) -> None:
     """A frozen connection is found by its own watch; the time before that was blind, too, and the reconcilers are woken."""
     sight = Sight()  # by the machine's clock, as connections die in real time

@@ -30,6 +30,7 @@ from canary.kube import (
     Resource,
     WatchEvent,
 )
+from canary.later import Later
 from canary.metrics.hosts import Hosts
 from canary.metrics.secrets import Secrets
 from canary.notify.apprise import AppriseSender
@@ -98,7 +99,8 @@ async def notifying(
     """The notifications of a controller: with the Secrets of the cluster, and to this machine. `kube` follows the targets."""
     read = partial(secret, world.admin)
     secrets, hosts = TargetSecrets(read, own), Hosts.read(["127.0.0.1"])
-    send = AnySender(HttpSender(hosts, Secrets(read, own), secrets), AppriseSender(secrets, (), ()))
+    http = Later(lambda: lambda: HttpSender(hosts, Secrets(read, own), secrets))
+    send = AnySender(http, AppriseSender(secrets, (), ()))
     found = Notifications(kube or instance.kube, instance.manager, (world.namespace,), send, patience=patience)
     begun = asyncio.Event()
     begun.set()

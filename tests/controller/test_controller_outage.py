@@ -75,7 +75,7 @@ async def run_begins(world: World) -> None:
     await asyncio.sleep(1.5)
 
 
-@pytest.mark.alone("how soon a request is heard")
+@pytest.mark.alone("how soon a request is heard", waits=True)
 async def test_an_abort_is_heard_over_a_connection_that_died_in_silence(world: World, wire: Wire, said: Log) -> None:
     """All connections freeze, and nobody is told; the request is heard within ten seconds, and the rollback written."""
     await world.furnish()
@@ -91,7 +91,7 @@ async def test_an_abort_is_heard_over_a_connection_that_died_in_silence(world: W
         assert_said_once(said, "nothing came for")
 
 
-@pytest.mark.alone("how soon a request is heard")
+@pytest.mark.alone("how soon a request is heard", waits=True)
 async def test_sight_is_back_right_after_an_outage(world: World, wire: Wire, said: Log) -> None:
     """Refused for some seconds: said in one line, and over within two seconds of the server's return."""
     await world.furnish()

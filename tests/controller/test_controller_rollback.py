@@ -17,9 +17,15 @@ from controller_kit import (
     route_document,
 )
 
+from canary.controller import reconciler
+from canary.decide.actions import WriteRoute
+from canary.decide.facts import Facts
+from canary.decide.scope import Decision
 from canary.kube import DEPLOYMENTS, HTTPROUTES
 from canary.metrics.port import Query
 from canary.model.requests import REQUEST_ANNOTATION
+from canary.model.rollout import RolloutSpec
+from canary.model.status import RolloutStatus
 from canary_sandbox.apiserver import Fault
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -56,6 +62,27 @@ async def test_the_rollback_is_the_first_write_after_the_failing_sample(world: W
     assert changes["/spec/rules/0/backendRefs/1/weight"] == 0
     assert '"mode":"rollback"' in changes["/metadata/annotations/run.canary.dev~1shop"]
     assert len(marks) == 1, "measured on although the run had failed"
+
+
+async def test_a_rollback_waits_for_no_words_about_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even a bug of ours in what people are to read of it comes after the patch that takes the traffic away."""
+    await world.begin()
+    await world.deploy(2)
+    await world.until(lambda: world.step() == 2 and bool(world.status()["step"].get("reachedAt")))
+    await world.settle()
+    project, failures = reconciler.project, []
+
+    def speechless(spec: RolloutSpec, decision: Decision, facts: Facts) -> RolloutStatus:
+        if not failures and any(isinstance(action, WriteRoute) for action in decision.actions):
+            failures.append(world.weights())
+            raise AssertionError("no words")
+        return project(spec, decision, facts)
+
+    monkeypatch.setattr(reconciler, "project", speechless)
+    world.provider.answers["errors"] = 0.5
+    await world.until(lambda: bool(failures))
+    assert failures == [(1, 0)]
+    await world.until(lambda: world.phase() == "RolledBack")
 
 
 @pytest.mark.parametrize(

@@ -18,12 +18,14 @@ from process_kit import Controllers, Metrics, until
 
 from canary.model.status import ACTIVE
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(600)]
 
 RUNS = 70
 STOPS = 2
 NAMES = [f"shop-{number}" for number in range(RUNS)]
 LEASE = "turns"
+PATIENCE = 120.0
+"""Seconds on the wall clock for what seventy runs take, on a machine that has other work."""
 
 
 def shares(world: World) -> dict[str, float]:
@@ -81,7 +83,6 @@ async def furnish(world: World) -> None:
         )
 
 
-@pytest.mark.alone("what two controllers do with seventy runs in the time they are given")
 @pytest.mark.parametrize("lease", [True, False], ids=["with a Lease", "without one"])
 async def test_a_stopped_controller_changes_nothing_when_it_goes_on(world: World, tmp_path: Path, lease: bool) -> None:
     """Over two hundred runs with both: none gets traffic again, none is paused or begun anew, and no outcome is written over."""
@@ -91,10 +92,11 @@ async def test_a_stopped_controller_changes_nothing_when_it_goes_on(world: World
         try:
             await furnish(world)
             first = await controllers.start()
-            await until(lambda: all(world.phase(name) == "Idle" for name in NAMES), "every Rollout is at rest")
+            await until(
+                lambda: all(world.phase(name) == "Idle" for name in NAMES), "every Rollout is at rest", PATIENCE
+            )
             second = await controllers.start()
-            await until(lambda: "everything is listed" in controllers.log(second) or not lease, "the second stands by")
-            await asyncio.sleep(0 if lease else 3)
+            await controllers.ready(second, PATIENCE)
             for stop in range(STOPS):
                 first, second = await one_stop(world, controllers, first, second, stop, rng)
         finally:
@@ -114,13 +116,15 @@ async def one_stop(
     await until(
         lambda: all(world.phase(name) == "RolledBack" and world.run_number(name) == stop + 1 for name in NAMES),
         f"the second has rolled all back (stop {stop}); {[(n, world.phase(n), world.message(n)) for n in NAMES][:3]}",
+        PATIENCE,
     )
     versions = len(world.records.versions["rollouts"])
     first.send_signal(signal.SIGCONT)
     if controllers.lease:
-        await asyncio.wait_for(first.wait(), 20)
+        await asyncio.wait_for(first.wait(), PATIENCE)
         assert "another controller holds the Lease" in controllers.log(first)
-    await asyncio.sleep(3)
+    # Of one that has ended, only answers to what it had sent can come.
+    await asyncio.sleep(0.5 if controllers.lease else 3)
     assert set(shares(world).values()) == {0.0}
     again = given_again(world, stop + 1)
     assert not again, (
@@ -131,7 +135,7 @@ async def one_stop(
         assert version["status"]["phase"] not in ACTIVE, (
             f"an ended run was taken up again: {version['status']['message']}"
         )
-    if controllers.lease:
+    if controllers.lease and stop + 1 < STOPS:
         first = await controllers.start()
-        await until(lambda: "everything is listed" in controllers.log(first), "the first stands by")
+        await controllers.ready(first, PATIENCE)
     return second, first

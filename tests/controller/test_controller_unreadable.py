@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import copy
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import reduce
 from typing import Any
 
 import pytest
 from controller_kit import World, backend, check, route_document, rule
 
+from canary.errors import CanaryError
+from canary.kube import CRDS, ROLLOUTS
+from canary.routes.intent import run_annotation
 from canary_sandbox.apiserver import Fault
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -88,6 +96,88 @@ async def test_a_verdict_is_carried_out_on_every_route(world: World) -> None:
     await world.until(lambda: world.weights("api") == (1, 0), within=30)
     await world.until(lambda: world.phase() == "Invalid", within=60)
     assert world.status()["run"]["outcome"] == "RolledBack"
+
+
+CRD = "rollouts.canary.dev"
+
+
+@asynccontextmanager
+async def relaxed(world: World, *path: str) -> AsyncIterator[None]:
+    """Definitions of a newer version, by which a field may have values that this one does not take."""
+    document = await world.admin.get(CRDS, CRD)
+    versions = copy.deepcopy(document["spec"]["versions"])
+    for version in versions:
+        spec = version["schema"]["openAPIV3Schema"]["properties"]["spec"]
+        field = reduce(lambda schema, name: schema["items"] if name == "[]" else schema["properties"][name], path, spec)
+        for limit in ("enum", "pattern"):
+            field.pop(limit, None)
+    await world.admin.merge_patch(CRDS, CRD, None, {"spec": {"versions": versions}})
+    try:
+        yield
+    finally:
+        before = {"spec": {"versions": document["spec"]["versions"]}}
+        await world.admin.merge_patch(CRDS, CRD, None, before)
+
+
+async def edit_as_newer(world: World, **spec: Any) -> None:
+    """An API server may take a moment to go by a definition."""
+    for _ in range(100):
+        try:
+            await world.edit(**spec)
+        except CanaryError:
+            await asyncio.sleep(0.05)
+        else:
+            return
+    await world.edit(**spec)
+
+
+async def test_a_promotion_that_cannot_be_read_is_none_that_was_declared(world: World) -> None:
+    """A run that waits for stable goes on waiting, by a controller that has just begun too; stable stays as it is, until somebody ends the run."""
+    async with relaxed(world, "promotion"):
+        steps = [{"weight": 100, "hold": "2s"}]
+        first = await world.begin(steps=steps, checks=[check(interval="1s")], promotion="Await")
+        await world.deploy(2)
+        await world.until(lambda: world.phase() == "Promoting")
+        before = world.image("stable")
+        await edit_as_newer(world, promotion="Later")
+        await first.kill()
+        await world.start_controller()
+        await world.pass_(300, pace=5)
+        assert (world.phase(), world.image("stable"), world.weights()) == ("Promoting", before, (0, 100))
+        assert "nothing is promoted before that can be read" in world.message()
+        await world.ask({"id": "one", "verb": "promote", "by": "alice"})
+        await world.until(lambda: world.request().get("id") == "one", within=30)
+        assert world.request()["outcome"] == "Refused"
+        world.provider.answers["errors"] = 0.5
+        await world.until(lambda: world.weights() == (1, 0), within=60)
+        assert world.image("stable") == before
+
+
+@pytest.mark.parametrize("how", ["abort", "delete"])
+@pytest.mark.parametrize("lost", ["a kind of route", "the pair", "all routes"])
+async def test_a_successor_ends_a_run_by_its_record(world: World, lost: str, how: str) -> None:
+    """What the run is on cannot be read: the routes and the status say that, too. The traffic goes back at once, nothing is left behind."""
+    nonsense: dict[str, Any] = {
+        "a kind of route": {"routes": [{"name": "shop"}, {"name": "more", "kind": "QUICRoute"}]},
+        "the pair": {"stable": {"service": "stable", "port": 80, "namespace": "Not_A_Name"}},
+        "all routes": {"routes": [{"name": "shop", "kind": "QUICRoute"}]},
+    }[lost]
+    async with relaxed(world, "routes", "[]", "kind"), relaxed(world, "stable", "namespace"):
+        first = await at_ten(world)
+        await edit_as_newer(world, **nonsense)
+        await first.kill()
+        await world.start_controller()
+        if how == "delete":
+            await world.gitops.delete(ROLLOUTS, "shop", world.namespace)
+            await world.until(lambda: world.find(ROLLOUTS, "shop") is None, within=120)
+        else:
+            await world.ask({"id": "one", "verb": "abort", "by": "alice"})
+            await world.until(lambda: world.request().get("id") == "one", within=30)
+            assert world.request()["outcome"] == "Done"
+            await world.until(lambda: world.phase() == "Invalid", within=60)
+            assert world.status()["run"]["outcome"] == "RolledBack"
+        assert world.weights() == (1, 0)
+        assert run_annotation("shop") not in (world.route()["metadata"].get("annotations") or {})
 
 
 VERBS = {

@@ -184,32 +184,24 @@ def gateways(found: list[Json], home: str) -> list[Json]:
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
-async def test_it_is_accepted_and_nothing_is_wrong_with_it(place: Town, folder: str) -> None:
-    """Schema and CEL of the API server accept it, and the controller calls it Idle: no problem with route or checks."""
+async def test_it_is_accepted_a_good_release_goes_through_and_a_bad_one_comes_back(place: Town, folder: str) -> None:
+    """Schema and CEL of the API server accept it, and the controller calls it Idle: no problem with route or checks. Then it plays
+    from the first step to the last as the example tells it; and once more with checks that fail."""
     await place.install(kustomized(OVERLAYS / "cluster-wide"))
     await place.apply(world(folder), "--validate=strict")
-    name, namespace = rollout(folder)["metadata"]["name"], rollout(folder)["metadata"]["namespace"]
-    async with place.controller(Scripted(GOOD)):
-        status = await place.until(name, namespace, lambda status: status.get("phase") in {"Idle", "Invalid"})
-    assert status["phase"] == "Idle", status["message"]
-    stalled = [one["message"] for one in status["conditions"] if one["type"] == "Stalled" and one["status"] == "True"]
-    assert stalled == []
-
-
-@pytest.mark.parametrize("folder", FOLDERS)
-async def test_a_good_release_goes_through_and_a_bad_one_comes_back(place: Town, folder: str) -> None:
-    """From the first step to the last as the example tells it; then once more with checks that fail."""
-    await place.install(kustomized(OVERLAYS / "cluster-wide"))
-    await place.apply(world(folder))
     spec = rollout(folder)["spec"]
     name, namespace = rollout(folder)["metadata"]["name"], rollout(folder)["metadata"]["namespace"]
     provider = Scripted(GOOD)
     async with AsyncExitStack() as stack:
+        await stack.enter_async_context(place.controller(provider))
+        status = await place.until(name, namespace, lambda status: status.get("phase") in {"Idle", "Invalid"})
+        assert status["phase"] == "Idle", status["message"]
+        stalled = [one for one in status["conditions"] if one["type"] == "Stalled" and one["status"] == "True"]
+        assert [one["message"] for one in stalled] == []
+
         if any("job" in check for check in spec["checks"]):
             await place.apply(may_run_jobs(namespace))
             stack.callback(asyncio.create_task(every_job_succeeds(place, namespace)).cancel)
-        await stack.enter_async_context(place.controller(provider))
-        await place.until(name, namespace, lambda status: status.get("phase") == "Idle")
         await start(place, name, namespace, spec, "2.0.0")
         await finish(place, folder)
         assert await weights(place, folder) == [1, 0]

@@ -168,6 +168,41 @@ async def test_between_delivery_and_record_it_comes_once_more_with_the_same_id(t
         assert len(set(told)) == 4
 
 
+async def test_a_gate_is_asked_anew_by_the_next_controller(tmp_path: Path) -> None:
+    """It says no, the controller is killed, and nobody asks; its successor asks itself, keeps the share, and goes on with a yes."""
+    says: Json = {"allowed": False, "reason": "freeze until Monday"}
+    asked: list[str] = []
+
+    async def may_i(request: web.Request) -> web.Response:
+        asked.append(request.query["of"])
+        return web.json_response(says)
+
+    app = web.Application()
+    app.router.add_get("/may-i", may_i)
+    async with TestServer(app, host="127.0.0.1") as server, deployed(tmp_path) as town:
+        http = {
+            "url": f"http://127.0.0.1:{server.port}/may-i?of={{{{ canary.service }}}}",
+            "expect": {"jsonPath": "$.allowed", "equals": "true"},
+            "message": "$.reason",
+        }
+        steps: list[Json] = [{"weight": 10, "gate": {"http": http, "interval": "1s"}}, {"weight": 50, "hold": "10m"}]
+        await town.start()
+        await town.cluster.apply([declared(steps=steps)])
+        await town.until("the first look", lambda status: status.get("phase") == "Idle")
+        await town.release("v2")
+        before = await town.until("a no", lambda status: "freeze until Monday" in status.get("message", ""))
+        await town.kill()
+        heard = len(asked)
+        await town.start()
+        await until("that it is asked", lambda: len(asked) > heard + 1, town)
+        assert await town.weights() == [90, 10]
+        says |= {"allowed": True, "reason": "go on"}
+        status = await town.until("half of it", lambda status: (status.get("split") or {}).get("accepted") == 50)
+        assert status["run"]["startedAt"] == before["run"]["startedAt"]
+        assert await town.weights() == [50, 50]
+        assert set(asked) == {"shop-canary"}
+
+
 LONG = """
 import os, pathlib, sys, time
 pathlib.Path(sys.argv[1]).write_text(str(os.getpid()))

@@ -17,6 +17,7 @@ from canary.decide.pausing import BY_POLICY
 from canary.decide.scope import Decision, measuring
 from canary.model.measurement import Answered, Compared, Measured, Sample, Timed
 from canary.model.rollout import OnFailure, Promotion, RouteKind
+from canary.model.scaling import AfterRun
 from canary.model.status import Outcome, Phase, RolloutStatus, VerdictKind
 from canary.model.steps import Step
 from canary.routes.damaged import damaged_pairs
@@ -87,6 +88,8 @@ class Promises:
         self.before_us: dict[str, Json] = {}
         self.written: set[tuple[int, str]] = set()
         """Which run has written which route."""
+        self.idle = False
+        """Whether the routes have sent the canary nothing at some time since its workload was edited."""
         self.used: dict[str, tuple[int, int]] = {}
         """Which step a `promote` has approved, by its id: one each."""
 
@@ -95,6 +98,8 @@ class Promises:
     def decided(self, memory: RolloutStatus, facts: Facts, decision: Decision) -> None:
         self._hear(facts)
         after = decision.status
+        live = [route for route in facts.routes if route.exists and not route.problem]
+        self.idle = self.idle or not any(route.share or self._extra(spot(route)) for route in live)
         self._new_run(memory, after)
         self._resumed(memory, after)
         self._arrive(facts, memory)
@@ -534,7 +539,16 @@ class Promises:
         """Replicas: only of the canary, up for a run under way, down to none only once nothing is sent to it."""
         world = self.world
         assert world.spec.scale is not None, "nobody asked for that"
-        assert action.target == world.canary.name, "stable is never scaled"
+        assert action.target != world.stable.name, "stable is never scaled"
+        former = action.target != world.canary.name
+        if former:
+            assert action.replicas == 0, "what is the canary no more is made larger"
+            given = [scale.replicas for kind, scale in world.wrote if kind == "scale" and scale.target == action.target]
+            mine = world.former[action.target].scaled or action.found in given[-1:]
+            assert mine, "what is on record as somebody else's is scaled"
+            assert world.spec.scale.after is AfterRun.ZERO, "it was to keep its replicas"
+            assert self.idle, "traffic first: the routes have sent something to the canary all the time"
+            return
         assert not world.scaling.autoscaler, f"{world.scaling.autoscaler} scales it"
         memory = world.memory or world.status
         if action.replicas > action.found:

@@ -367,20 +367,19 @@ def test_nothing_rises_before_a_plain_verb_is_served(verb: str, early: bool) -> 
 
 
 @pytest.mark.parametrize("recorded", ["", "one", "other"])
-def test_of_a_run_whose_spec_tells_not_even_its_routes_nothing_is_done(recorded: str) -> None:
+def test_at_rest_by_a_spec_that_cannot_be_read_nothing_is_done(recorded: str) -> None:
     """Whoever asks learns that, once, and the request goes when the answer is on record; the state stays as it is."""
-    world = progressing()
+    world = World()
+    world.run()
     world.ask("abort", id_="one")
     problem = Problem("spec.routes", "is no list")
     facts = replace(world.facts(), problems=(problem,), recorded=Recorded(request=recorded))
     before = world.status
     first = unread(before, facts)
-    assert (first.phase, first.message) == (Phase.PROGRESSING, "spec.routes: is no list")
+    assert (first.phase, first.message) == (Phase.IDLE, "spec.routes: is no list")
     last = first.status.last_request
     assert last is not None
-    assert last.message == (
-        "the Rollout is invalid: spec.routes: is no list; as long as that cannot be read, nothing is done about its run"
-    )
+    assert last.message == "no run is active"
     assert first.status.model_copy(update={"last_request": None}) == before
     assert [type(action) for action in first.actions] == [EmitEvent]
     again = unread(first.status, facts)

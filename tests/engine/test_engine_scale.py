@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from world import Fault, Gateways, World, begun, spec_of
+from world import Fault, Gateways, Workload, World, begun, spec_of
 
 from canary.decide.facts import Problem, ScalingView
 from canary.decide.pausing import paused_for
@@ -444,3 +444,100 @@ def test_a_canary_that_is_out_of_sight_while_it_drains_goes_when_it_is_seen_agai
     made.canary.unseen, made.trouble = False, ()
     made.wait(60)
     assert (made.canary.replicas, made.status.scale, made.finalizer) == (0, None, False)
+
+
+# -- the canary is another workload by now ---------------------------------------------------------------------------------
+
+
+def edited(**more: Any) -> World:
+    """A run at 50 % that has given its canary 5 replicas; then somebody names another workload."""
+    made = world(**more)
+    made.wait(11)
+    assert (made.share(), made.canary.replicas, made.canary.scaled) == (50, 5, True)
+    made.employ("next", "c")
+    made.canary.give(1, by="team")
+    return made
+
+
+def test_what_was_added_to_a_former_canary_goes_after_its_traffic() -> None:
+    """Its books name kind and name; the run about the next one goes on meanwhile."""
+    made = edited()
+    made.run()
+    former = made.former["canary"]
+    assert made.status.run is not None
+    assert (made.status.run.number, former.replicas) == (2, 5)
+    assert [(each.kind, each.name) for each in made.status.former_canaries] == [("Deployment", "canary")]
+    made.wait(29)
+    assert former.replicas == 5
+    made.wait(2)
+    assert (former.replicas, former.scaled, made.status.former_canaries) == (0, False, ())
+    assert made.share() > 0
+
+
+def test_books_of_an_earlier_version_name_no_kind() -> None:
+    """They are about the canary of that name, whatever it is; where that is another one by now, about a Deployment."""
+    made = world()
+    made.wait(11)
+    made.recorded["scale"].pop("kind")
+    made.crash()
+    made.run()
+    assert made.status.former_canaries == ()
+    assert made.status.scale is not None
+    made.recorded["scale"].pop("kind", None)
+    made.crash()
+    made.employ("next", "c")
+    made.run()
+    assert [(each.kind, each.name) for each in made.status.former_canaries] == [("Deployment", "canary")]
+    made.wait(40)
+    assert (made.former["canary"].replicas, made.former["canary"].scaled) == (0, False)
+
+
+@pytest.mark.parametrize(("found", "left"), [(5, 0), (4, 4), (6, 6)])
+def test_where_no_server_says_whose_replicas_they_are_their_number_does(found: int, left: int) -> None:
+    """Of a workload that was scaled to none before, API servers keep no record of who gives it replicas. As many as we gave it are ours."""
+    made = edited()
+    made.run()
+    made.former["canary"].replicas = found
+    made.former["canary"].scaled = False
+    made.wait(60)
+    assert (made.former["canary"].replicas, made.status.former_canaries) == (left, ())
+
+
+@pytest.mark.parametrize("asked", ["abort", "delete"])
+def test_the_rollout_stays_until_that_is_done(asked: str) -> None:
+    """With its finalizer, at rest as well as in a deletion."""
+    made = edited()
+    made.run()
+    if asked == "delete":
+        made.delete()
+    else:
+        made.ask("abort", id_="a")
+        made.declare(paused=True)
+    made.run()
+    assert (made.gone, made.finalizer, made.share()) == (False, True, 0)
+    made.wait(100)
+    former = made.former["canary"]
+    assert (former.replicas, former.scaled, made.canary.scaled, made.finalizer) == (0, False, False, False)
+    assert made.gone is (asked == "delete")
+
+
+def test_a_request_in_the_very_moment_of_the_edit_loses_nothing() -> None:
+    """The canary drains, somebody edits and starts at once: what is on record of the one before is not written over."""
+    made = world()
+    made.ask("abort", id_="a")
+    made.run()
+    assert made.status.scale is not None
+    made.employ("next", "c")
+    made.ask("retry", id_="r")
+    made.wait(60)
+    assert (made.former["canary"].replicas, made.former["canary"].scaled) == (0, False)
+
+
+def test_a_record_that_somebody_forged_scales_nobody() -> None:
+    """Nothing on it says that we have scaled it; of a kind that nobody scales nothing is kept."""
+    made = world()
+    made.former["other"] = Workload("other", "x", replicas=3)
+    made.recorded["formerCanaries"] = [{"kind": kind, "name": "other"} for kind in ("Deployment", "DaemonSet", "Foo.x")]
+    made.crash()
+    made.wait(100)
+    assert (made.former["other"].replicas, made.status.former_canaries) == (3, ())

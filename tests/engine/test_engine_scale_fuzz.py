@@ -33,7 +33,9 @@ def _revise(world: World, revision: str) -> None:
 
 def _forge(world: World, scale: Any) -> None:
     """Somebody writes what the record says of replicas; a controller that comes back reads it."""
-    world.recorded = {**world.recorded, "scale": scale}
+    told = {"scale": scale} if "workload" in scale else {"formerCanaries": [scale]}
+    world.recorded = {**world.recorded, **told}
+    world.forged = True
     world.crash()
 
 
@@ -52,11 +54,18 @@ FORGED = st.fixed_dictionaries(
         "drainedSince": TIMES,
     },
 )
+FORMER = st.fixed_dictionaries(
+    {
+        "kind": st.sampled_from(["Deployment", "DaemonSet", "Foo.example.org", 7]),
+        "name": st.sampled_from(["next", "stable", "canary", "x"]),
+    },
+    optional={"drainedSince": TIMES},
+)
 Event = Callable[[World], Any]
 
 
 def _event(draw: Callable[[Any], Any]) -> Event:
-    kind = draw(st.integers(0, 14))
+    kind = draw(st.integers(0, 16))
     number, name = draw(st.integers(0, 12)), draw(st.sampled_from(["hpa", "argocd", "alice"]))
     match kind:
         case 0 | 1 | 2:
@@ -93,8 +102,11 @@ def _event(draw: Callable[[Any], Any]) -> Event:
         case 13:
             gateways = draw(st.sampled_from([Gateways.LATE, Gateways.PROMPT]))
             return lambda world: world.answer(gateways)
+        case 14 | 15:
+            workload = draw(st.sampled_from(["canary", "next", "last"]))
+            return lambda world: world.employ(workload, "b") if workload != world.canary.name else None
         case _:
-            scale = draw(FORGED)
+            scale = draw(FORGED | FORMER)
             return lambda world: _forge(world, scale)
 
 
@@ -144,5 +156,7 @@ def test_whatever_happens(story: list[Event], after: str) -> None:
             world.ask("abort", id_=f"again-{world.attempts}")
     assert world.share() == 0
     assert not world.canary.scaled, "what was ours is given back"
-    assert world.status.scale is None
+    lost = [name for name, workload in world.former.items() if workload.scaled]
+    assert not lost or world.forged, "of what was the canary, too"
+    assert (world.status.scale, world.status.former_canaries) == (None, ())
     assert not world.finalizer

@@ -336,6 +336,12 @@ def test_it_always_decides_and_the_status_can_be_written(world: tuple[object, Ro
     spec, status, seen = world
     decision = decide(spec, status, seen)
     after = project(spec, decision, seen)
+    # Actions are performed by the decision before its status is made.
+    assert (after.run, after.paused, after.phase) == (
+        decision.status.run,
+        decision.status.paused,
+        decision.status.phase,
+    )
     document = json.loads(json.dumps(after.dump(), allow_nan=False))
     assert RolloutStatus.load(document) == RolloutStatus.load(after.dump())
     urgency(status, after, 0)

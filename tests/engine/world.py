@@ -36,7 +36,17 @@ from canary.decide.actions import (
     WriteRoute,
 )
 from canary.decide.engine import decide
-from canary.decide.facts import CopyView, Facts, Problem, Recorded, RouteView, ScalingView, Unseen, WorkloadView
+from canary.decide.facts import (
+    CopyView,
+    Facts,
+    FormerView,
+    Problem,
+    Recorded,
+    RouteView,
+    ScalingView,
+    Unseen,
+    WorkloadView,
+)
 from canary.decide.scope import Decision, Scope
 from canary.decide.writes import foreign
 from canary.errors import (
@@ -55,6 +65,7 @@ from canary.model.requests import claim, parse_request
 from canary.model.rollout import RolloutSpec, RouteKind, RouteRef
 from canary.model.status import Phase, RolloutStatus
 from canary.model.workloads import DEPLOYMENT
+from canary.observe.rollout import Rollout
 from canary.observe.routes import Viewer, permitted, view
 from canary.preflight.look import findings
 from canary.preflight.offers import Platform
@@ -259,6 +270,8 @@ class World:
     finalizer: bool = False
     deleting: bool = False
     gone: bool = False
+    unread: Problem | None = None
+    """Why what is declared now cannot be read."""
     request: str | None = None
     claimed: str | None = None
     """Who the request is said to be by."""
@@ -289,6 +302,8 @@ class World:
     stamps: int = 0
     stable: Workload = field(default_factory=lambda: Workload("stable", "a"))
     canary: Workload = field(default_factory=lambda: Workload("canary", "a"))
+    former: dict[str, Workload] = field(default_factory=dict)
+    """Workloads that were the canary before, by name."""
     admit: Callable[[str], str] = str
     """What admission makes of a pod spec that is copied."""
     lives: int = 1
@@ -313,6 +328,8 @@ class World:
     scaling: ScalingView = field(default_factory=lambda: ScalingView(known=True))
     denied: frozenset[str] = frozenset()
     """Targets that the controller has no right to write."""
+    forged: bool = False
+    """Somebody has written what is on record."""
     trouble: tuple[Problem, ...] = ()
     """What is wrong with what is declared, besides what the routes say."""
     wall: timedelta = timedelta(0)
@@ -408,7 +425,13 @@ class World:
             traffic=self.counters,
             request=parse_request(self.request, self.claimed),
             vouched=self.vouched,
-            problems=(*self.trouble, *self._out_of_sight(), *self._problems(views, memory)),
+            unread=str(self.unread or ""),
+            problems=(
+                *([self.unread] if self.unread else []),
+                *self.trouble,
+                *self._out_of_sight(),
+                *self._problems(views, memory),
+            ),
             findings=tuple(findings(self.spec, NAMESPACE, self._sound(views), self.around)),
             recorded=Recorded.of(recorded),
             turn=self.turn,
@@ -421,10 +444,29 @@ class World:
             unwritten=dict(self.unwritten),
             altered=dict(self.altered),
             scaling=self.scaling,
+            former=self._former(memory),
             time_of_day=self.now + self.wall,
             gate=self.gate,
             good=dict(self.good),
         )
+
+    def _former(self, memory: RolloutStatus) -> dict[tuple[str, str], FormerView]:
+        """What is on record of workloads that are not the canary any more."""
+        books = [(each.kind, each.name) for each in memory.former_canaries]
+        books += [(memory.scale.kind or DEPLOYMENT, memory.scale.workload)] if memory.scale is not None else []
+        gone = Workload("", "", there=False)
+        there = {workload.name: workload for workload in (*self.former.values(), self.stable, self.canary)}
+        mine = {self.stable.name, self.canary.name}
+        return {
+            (kind, name): FormerView(
+                there.get(name, gone).view(),
+                self.scaling,
+                unseen=there.get(name, gone).unseen,
+                used=name in mine,
+            )
+            for kind, name in books
+            if kind == DEPLOYMENT
+        }
 
     def _sound(self, views: list[RouteView]) -> dict[RouteKey, RouteReading]:
         sound = (view for view in views if view.declared and view.exists and not view.problem)
@@ -650,7 +692,14 @@ class World:
             self.promises.vanished()
 
     def _workload(self, name: str) -> Workload:
-        return self.stable if name == self.stable.name else self.canary
+        return self.former.get(name) or (self.stable if name == self.stable.name else self.canary)
+
+    def employ(self, name: str, revision: str = "b") -> None:
+        """Somebody edits which workload is the canary."""
+        self.former[self.canary.name] = self.canary
+        self.promises.idle = False
+        self.canary = self.former.pop(name, None) or Workload(name, revision)
+        self.declare(workloads={"stable": {"name": self.stable.name}, "canary": {"name": name}})
 
     def _copy(self, action: CopyPodSpec) -> None:
         source, target = self._workload(action.source), self._workload(action.target)
@@ -874,6 +923,25 @@ class World:
         """Somebody edits the spec."""
         document = self.spec.model_dump(mode="json", by_alias=True, exclude_none=True) | changes
         self.spec = RolloutSpec.model_validate({key: value for key, value in document.items() if value is not None})
+        self.generation += 1
+
+    def misread(self, *, restart: bool = True, **nonsense: Any) -> RolloutSpec:
+        """An edit that cannot be read: a controller that begins then knows what is left of it, one that goes on what was before. Returns that."""
+        before = self.spec
+        spec = before.model_dump(mode="json", by_alias=True, exclude_none=True) | nonsense
+        seen = Rollout.of({"metadata": {"name": "shop", "namespace": NAMESPACE}, "spec": spec, "status": self.recorded})
+        assert seen.spec is None
+        self.unread = seen.problem
+        self.generation += 1
+        if restart:
+            assert seen.rescued is not None
+            self.spec = seen.rescued
+            self.crash()
+        return before
+
+    def mend(self, spec: RolloutSpec) -> None:
+        """The owner puts it right again."""
+        self.spec, self.unread = spec, None
         self.generation += 1
 
     def delete(self) -> None:

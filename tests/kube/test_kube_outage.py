@@ -118,7 +118,7 @@ async def following(kube: Kube, namespace: str, pace: WatchPace | None = None) -
 # -- watches ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.alone("how soon a watch is back")
+@pytest.mark.alone("how soon a watch is back", waits=True)
 async def test_sight_is_back_within_two_seconds_of_the_server(near: Kube, far: Kube, wire: Wire, shop: str) -> None:
     """However long it was away: the next try is never far off. What happened meanwhile comes, once and in order."""
     async with following(far, shop) as watcher:
@@ -134,7 +134,7 @@ async def test_sight_is_back_within_two_seconds_of_the_server(near: Kube, far: K
     assert watcher.seen == [("SYNCED", ""), ("ADDED", "a"), ("ADDED", "b"), ("ADDED", "c")]
 
 
-@pytest.mark.alone("how soon a loss is noticed")
+@pytest.mark.alone("how soon a loss is noticed", waits=True)
 async def test_a_brisk_watch_finds_a_silent_death(near: Kube, far: Kube, wire: Wire, shop: str) -> None:
     """Connections stay, nothing comes through: it is found when the watch should have ended, and is taken up anew."""
     pace = WatchPace(seconds=1.0)
@@ -374,6 +374,30 @@ async def test_what_kopf_does_with_a_page_is_not_blindness(api, kube, quick) -> 
         await courier.close()
         with pytest.raises(asyncio.CancelledError):
             await asking
+
+
+async def test_the_items_of_a_page_may_be_taken_out_of_it(api, kube) -> None:
+    """The library goes on with the next page, and watches from where the list was; what is no page is left to its judgement."""
+    taken: list[str] = []
+
+    async def take(items: list[dict[str, Any]]) -> None:
+        taken.extend(item["metadata"]["name"] for item in items)
+
+    api.answer(200, listing("5", route("a", "1"), route("b", "2"), more="next"))
+    api.answer(200, listing("5", route("c", "3")))
+    api.answer(200, {"kind": "Nonsense"})
+    courier = kube.courier({"/list": Lane("rollouts", on_page=take)}, Lane)
+    async with courier.session() as session:
+        pages = []
+        for token in ({}, {"continue": "next"}, {}):
+            async with session.get(f"{courier.place}/list", params={"limit": "500", **token}) as response:
+                pages.append(await response.json())
+        await courier.close()
+    assert taken == ["a", "b", "c"]
+    assert [page.get("items") for page in pages] == [[], [], None]
+    assert [page.get("metadata", {}).get("continue") for page in pages] == ["next", None, None]
+    assert pages[1]["metadata"]["resourceVersion"] == "5"
+    assert pages[2] == {"kind": "Nonsense"}
 
 
 # -- other requests ---------------------------------------------------------------------------------------------------

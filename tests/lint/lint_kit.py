@@ -116,7 +116,7 @@ def spoiled(document: Json, edit: Edit) -> Json:
 
 
 def dump(*documents: Json) -> str:
-    return yaml.safe_dump_all(documents, sort_keys=False)
+    return yaml.dump_all(documents, Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper), sort_keys=False)
 
 
 def linted(*documents: Json) -> Linted:

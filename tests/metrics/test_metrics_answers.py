@@ -24,7 +24,8 @@ from canary.model.measurement import MAX_SERIES, Malformed, Sample
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 LONGEST = 0.2
-"""Seconds that the event loop may be late while sixteen answers are read by eight threads, on a machine that has other work."""
+"""Seconds that this process may have worked, all its threads, from one turn of the event loop to the next, while sixteen answers
+are read by eight threads. How busy the machine is with others does not count."""
 
 PARSED = 0.05
 """CPU seconds in which one answer is parsed and made a measurement: for so long nobody else may run, at the worst."""
@@ -107,17 +108,16 @@ def server() -> Iterator[str]:
         ("text", "Sample"),
     ],
 )
-@pytest.mark.alone("how late the event loop is")
 async def test_no_answer_holds_up_the_event_loop(server: str, body: str, expected: str) -> None:
-    """Eight workers read, parse and sort answers of a kind at once; the loop is late by a few milliseconds at most."""
+    """Eight workers read, parse and sort answers of a kind at once; the loop turns every few milliseconds all the same."""
     provider = PrometheusProvider(server)
     late: list[float] = []
 
     async def beat() -> None:
         while True:
-            started = time.perf_counter()
+            started = time.process_time()
             await asyncio.sleep(0.001)
-            late.append(time.perf_counter() - started - 0.001)
+            late.append(time.process_time() - started)
 
     await provider.measure(Query(Prometheus("small")), NOW)  # the first question sets up threads and TLS
     gc.collect()
@@ -128,7 +128,6 @@ async def test_no_answer_holds_up_the_event_loop(server: str, body: str, expecte
         answers: list[Any] = await asyncio.gather(*(provider.measure(query, NOW) for _ in range(16)))
     finally:
         beating.cancel()
-        gc.unfreeze()
         await provider.close()
     for answer in answers:
         assert (answer.reason if isinstance(answer, Malformed) else type(answer).__name__) == expected, answer
@@ -136,7 +135,6 @@ async def test_no_answer_holds_up_the_event_loop(server: str, body: str, expecte
 
 
 @pytest.mark.parametrize("body", BODIES)
-@pytest.mark.alone("how long parsing takes")
 def test_parsing_takes_no_time_worth_mentioning(body: str) -> None:
     """What is parsed is bounded by what it consists of, not only by its size."""
     before, repeated, times, after = BODIES[body]

@@ -77,6 +77,12 @@ TROUBLES: dict[str, Callable[[web.Request], Awaitable[web.StreamResponse]]] = {
 }
 
 
+def measures(trouble: str) -> pytest.MarkDecorator:
+    """What answers slowly, or never, leaves the processor to others."""
+    waits = trouble in {"slow", "late", "hanging", "dripping"}
+    return pytest.mark.alone("how long a measurement takes beside others", waits=waits)
+
+
 @dataclass
 class Neighbours:
     """Others who measure all the time, and how late the event loop was meanwhile."""
@@ -127,8 +133,7 @@ async def neighbourhood(prometheus: FakePrometheus) -> AsyncIterator[Neighbours]
         await neighbours.provider.close()
 
 
-@pytest.mark.parametrize("trouble", [*TROUBLES, "broken", "bad("])
-@pytest.mark.alone("how long a measurement takes beside others")
+@pytest.mark.parametrize("trouble", [pytest.param(one, marks=measures(one)) for one in (*TROUBLES, "broken", "bad(")])
 async def test_one_teams_trouble_is_its_own(prometheus, trouble: str) -> None:
     """A team with three Rollouts of sixteen checks, all of them in this trouble, does not delay another team's check."""
     async with neighbourhood(prometheus) as neighbours:
@@ -156,7 +161,7 @@ async def test_all_troubles_at_once_and_a_new_neighbour(prometheus) -> None:
         assert max(newcomer[1:]) < AT_MOST, newcomer
 
 
-@pytest.mark.alone("how long a measurement takes beside others")
+@pytest.mark.alone("how long a measurement takes beside others", waits=True)
 async def test_the_other_rollouts_of_a_team_with_trouble(prometheus) -> None:
     """One Rollout whose queries hang does not delay another one of its own namespace."""
     async with neighbourhood(prometheus) as neighbours:
@@ -166,7 +171,7 @@ async def test_the_other_rollouts_of_a_team_with_trouble(prometheus) -> None:
         assert max(await neighbours.ours(30, ("they", "good"))) < AT_MOST
 
 
-@pytest.mark.alone("how long a measurement takes beside others")
+@pytest.mark.alone("how long a measurement takes beside others", waits=True)
 async def test_another_address_that_hangs(prometheus) -> None:
     """An address that answers nobody, named by fifty Rollouts, has workers of its own."""
     async with neighbourhood(prometheus) as neighbours:
@@ -192,7 +197,7 @@ async def test_a_turn_comes_for_everybody(prometheus) -> None:
         assert kinds == {Sample, Queued}
 
 
-@pytest.mark.alone("how long a measurement takes beside others")
+@pytest.mark.alone("how long a measurement takes beside others", waits=True)
 async def test_a_hundred_bad_queries_of_one_team_are_vetted_beside_another_one(prometheus) -> None:
     """Validation takes turns as measuring does."""
     async with neighbourhood(prometheus) as neighbours:

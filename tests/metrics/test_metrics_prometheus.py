@@ -226,7 +226,7 @@ def workers() -> int:
     return sum(thread.name.startswith("prometheus") for thread in threading.enumerate())
 
 
-@pytest.mark.alone("how long it takes to give up")
+@pytest.mark.alone("how long it takes to give up", waits=True)
 async def test_saturation_times_out_instead_of_piling_up(prometheus) -> None:
     """While a server hangs, its workers are all there is of it: who waits gives up, is told why, and never gets there."""
     provider = PrometheusProvider(prometheus.url, max_workers=4)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from canary.checks.sources.prometheus import Prometheus
 from canary.metrics.port import Query, Refusal
-from canary.metrics.registry import Providers
+from canary.metrics.registry import AskedLater, Providers
 from canary.metrics.scripted import Scripted
 from canary.model.measurement import Malformed, Sample
 
@@ -45,3 +45,30 @@ async def test_all_are_closed() -> None:
     await Providers({Prometheus: ours, Elsewhere: theirs}).close()
     assert ours.closed
     assert theirs.closed
+
+
+async def test_one_that_is_made_later_answers_like_any_other() -> None:
+    """Nothing is made before somebody asks for a source that no other provider answers; it is closed like the others."""
+    theirs, made = Scripted({"x": 2.0}, refused={"bad": "no such thing"}), []
+
+    def load():
+        return lambda: made.append(theirs) or theirs
+
+    later = AskedLater(load)
+    providers = Providers({Prometheus: Scripted({"x": 1.0})}, others=later)
+    assert await providers.measure(Query(Prometheus("x")), NOW) == Sample(1.0, NOW, "x", (1.0,))
+    assert made == []
+    assert await providers.measure(Query(Elsewhere("x")), NOW) == Sample(2.0, NOW, "x", (2.0,))
+    assert await providers.validate(Query(Elsewhere("bad"))) == Refusal("no such thing")
+    assert made == [theirs]
+    await providers.close()
+    assert theirs.closed
+
+
+async def test_one_that_nobody_asked_is_not_made_to_be_closed() -> None:
+    """A controller that ends loads nothing for that."""
+
+    def load():
+        raise AssertionError("nobody asked")
+
+    await Providers({}, others=AskedLater(load)).close()

@@ -6,10 +6,11 @@ import copy
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from canary.model.rollout import RolloutSpec
+from canary.model.status import RolloutStatus
 from canary.observe.rollout import Rollout, rescue
 
 SPEC: dict[str, Any] = {
@@ -27,7 +28,7 @@ def test_routes_and_pair_survive_steps_of_another_version() -> None:
     assert read.spec is None
     assert read.problem is not None
     assert read.problem.field.startswith("spec.steps[0]")
-    saved = rescue(document)
+    saved = rescue(document, None)
     assert saved is not None
     assert saved.routes[0].name == "shop"
     assert saved.canary.service == "c"
@@ -35,9 +36,8 @@ def test_routes_and_pair_survive_steps_of_another_version() -> None:
 
 def test_without_a_pair_there_is_nothing_to_rescue() -> None:
     """No pair, no routes to put back: the answer is None, not a guess."""
-    assert rescue({"spec": {"routes": SPEC["routes"]}}) is None
-    assert rescue({"spec": "nonsense"}) is None
-    assert rescue({}) is None
+    for document in ({"spec": {"routes": SPEC["routes"]}}, {"spec": "nonsense"}, {}):
+        assert rescue(document, None) is None
 
 
 PLAN: dict[str, Any] = {
@@ -64,7 +64,7 @@ def saved(spec: dict[str, Any]) -> RolloutSpec:
     document = {"metadata": {"name": "shop", "namespace": "team"}, "spec": spec}
     before = copy.deepcopy(document)
     assert Rollout.of(document).spec is None
-    found = rescue(document)
+    found = rescue(document, None)
     assert document == before
     assert found is not None
     return found
@@ -131,7 +131,7 @@ def test_whatever_is_wrong_routes_and_pair_survive(data: st.DataObject) -> None:
             st.sampled_from([one for one in places(spec) if one and one[0] not in {"routes", "stable", "canary"}])
         )
         spec = put(spec, data.draw(st.sampled_from([None, -1, "", "x", [], {}, {"x": 1}, [{}], 2**70])), *place)
-    found = rescue({"spec": spec})
+    found = rescue({"spec": spec}, data.draw(st.sampled_from([None, RolloutStatus()])))
     assert found is not None
     assert found.routes == RolloutSpec.model_validate(PLAN).routes
     weights = [step.weight for step in found.steps]
@@ -147,3 +147,68 @@ def test_what_could_not_be_read_is_read_again() -> None:
     well = Rollout.of({"metadata": metadata, "spec": PLAN}, odd)
     assert well.problem is None
     assert Rollout.of({"metadata": metadata, "spec": PLAN}, well).spec is well.spec
+
+
+RECORD = RolloutStatus.load(
+    {
+        "phase": "Progressing",
+        "routes": [
+            {"kind": "QUICRoute", "name": "shop", "baseline": {"#0": "1/0"}},
+            {
+                "kind": "GRPCRoute",
+                "name": "shop",
+                "pair": "team/s:80 other/c:81",
+                "baseline": {"a": "1/0", "#2": "1/0"},
+            },
+            {"kind": "TCPRoute", "name": "untouched"},
+        ],
+    }
+)
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+@pytest.mark.parametrize("spec", [{}, "nonsense", {**SPEC, "routes": "shop", "stable": 1, "canary": {"service": "c"}}])
+def test_routes_and_pair_of_a_run_are_on_record(spec: Any, swapped: bool) -> None:
+    """Of a kind that this version knows, and of the rules that the run has written; the pair by its role in the spec."""
+    found = rescue({"spec": spec}, RECORD.model_copy(update={"swapped": swapped}))
+    assert found is not None
+    assert [(ref.kind, ref.name, ref.rules) for ref in found.routes] == [("GRPCRoute", "shop", ("a", "#2"))]
+    pair = [(target.namespace, target.service, target.port) for target in (found.stable, found.canary)]
+    assert pair == [("team", "s", 80), ("other", "c", 81)][:: -1 if swapped else 1]
+
+
+def test_single_routes_that_cannot_be_read_are_left_out() -> None:
+    """What is declared of the others holds, and the checks go on."""
+    spec = PLAN | {"routes": [{"name": "shop", "rules": ["a"]}, {"name": "more", "kind": "QUICRoute"}]}
+    for record in (None, RECORD):
+        found = rescue({"spec": spec}, record)
+        assert found is not None
+        assert [(ref.name, ref.rules) for ref in found.routes] == [("shop", ("a",))]
+        assert len(found.checks) == 2
+        assert found.plan_hash() != RolloutSpec.model_validate(PLAN).plan_hash()
+
+
+@pytest.mark.parametrize("name", ["routes", "stable", "canary"])
+def test_what_is_not_even_on_record_asks_nobody(name: str) -> None:
+    """The run has written nothing, so there is nothing to put back, and nothing that a check could be about."""
+    found = rescue({"spec": PLAN | {name: None}}, RolloutStatus())
+    assert found is not None
+    assert found.checks == ()
+    assert found.traffic is None
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_of_a_run_something_is_left_whatever_is_wrong(data: st.DataObject) -> None:
+    """It can be aborted, and its Rollout deleted."""
+    spec: Any = PLAN
+    for _ in range(data.draw(st.integers(1, 4))):
+        if not (found := [one for one in places(spec) if one]):
+            break
+        nonsense = data.draw(st.sampled_from([None, -1, "", "x", [], {}, {"x": 1}, [{}], 2**70, [{"name": "x"}] * 40]))
+        spec = put(spec, nonsense, *data.draw(st.sampled_from(found)))
+    record = data.draw(st.sampled_from([RECORD, RolloutStatus()]))
+    left = rescue({"spec": spec}, record)
+    assert left is not None
+    assert left.plan_hash()
+    assert left.routes or not left.checks

@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from observe_kit import TEAM, facts_of, furnished, meta, ref, rollout, route
 
-from canary.model.rollout import RouteKind
+from canary.model.rollout import RouteKind, RouteRef
 from canary.observe import rivals
 from canary.observe.claims import Claimant, Claims
 from canary.observe.rivals import claimant
 from canary.observe.rollout import Rollout
 from canary.observe.routes import Viewer, view
 from canary.observe.store import Key, Store
-from canary.routes.intent import Intent, Mode
+from canary.routes.intent import Intent, Mode, run_annotation
 from canary.routes.key import RouteKey
 from canary.routes.pair import Backend, Pair, Weights
 from canary.routes.reading import RouteReading
@@ -163,15 +163,22 @@ class Scenario:
         for name, document in self.routes.items():
             line: dict[str, list[Claimant]] = {}
             for found in map(Rollout.of, self.rollouts.values()):
-                if found.spec is None:
-                    continue
-                viewer = Viewer(found.name, TEAM, found.spec, found.status)
-                driven = {
-                    rule.key
-                    for declared in found.spec.routes
-                    if declared.name == name
-                    for rule in view(viewer, declared, RouteReading(document)).rules
-                }
+                driven: set[str] = set()
+                if found.readable is not None:
+                    viewer = Viewer(found.name, TEAM, found.readable, found.status)
+                    record = next(
+                        (one for one in found.status.routes if one.name == name and found.status.active), None
+                    )
+                    reading = RouteReading(document)
+                    declared = [one for one in found.readable.routes if one.name == name]
+                    driven |= {rule.key for one in declared for rule in view(viewer, one, reading).rules}
+                    intent = reading.intent(found.name)[0]
+                    if not declared and record is not None and (record.owned or intent is not None):
+                        # What a run has written counts where the spec does not name it, but nothing else of that route.
+                        seen = view(viewer, RouteRef(kind=record.kind, name=name), reading, declared=False)
+                        wrote = {seen.moved.get(key, key) for key in record.baseline}
+                        wrote |= {*seen.intent.baseline} if seen.intent is not None else set()
+                        driven |= {rule.key for rule in seen.rules} & wrote
                 for rule in driven:
                     line.setdefault(rule, []).append(claimant(found))
             yield from ((name, rule, sorted(those)) for rule, those in line.items())
@@ -358,3 +365,107 @@ def test_the_message_names_the_owner_and_the_rule() -> None:
     assert problem.message.startswith("Rollout zoe drives rule two of HTTPRoute shop already")
     (problem,) = facts_of(store, rollout()).problems
     assert problem.message.startswith("Rollout abe drives rule one of HTTPRoute shop already")
+
+
+UNREAD = [{"weight": 10, "hold": "soon"}]
+
+
+def running(name: str, *, kind: str = "HTTPRoute", share: str = "90/10", **spec: Any) -> Json:
+    """A Rollout of which a run has written the only rule of its route, by the status."""
+    record = {"kind": kind, "name": "shop", "owned": True, "baseline": {"#0": "1/0"}}
+    status = {"phase": "RollingBack", "routes": [{**record, "pair": f"{TEAM}/stable:80 {TEAM}/canary:80"}]}
+    return rollout(name, status=status, **spec)
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        {"steps": UNREAD},
+        {"steps": UNREAD, "stable": {"service": "stable", "port": "http"}},
+        {"routes": [{"name": "shop", "kind": "QUICRoute"}]},
+        {"routes": "shop"},
+        {"routes": [{"name": "elsewhere"}]},
+    ],
+    ids=["steps", "pair", "kind", "routes", "another route"],
+)
+def test_what_a_run_has_written_stays_its_own(edit: Json) -> None:
+    """Whatever its spec says by now, or cannot say: it comes before whoever is older and at rest. Once it is gone the rule is free."""
+    store = furnished()
+    store.put_rollout(running("zoe", **edit))
+    early = {"metadata": {"creationTimestamp": "2026-01-01T09:00:00Z"}}
+    problems = facts_of(store, rollout("amy", **early)).problems
+    assert [(problem.reason, problem.message.partition(" already")[0]) for problem in problems] == [
+        ("ConflictingRollout", "Rollout zoe drives rule #0 of HTTPRoute shop")
+    ]
+    store.drop_rollout((TEAM, "zoe"))
+    assert facts_of(store, rollout("amy", **early)).problems == ()
+
+
+def test_of_a_route_that_is_named_no_more_only_what_was_written_is_held() -> None:
+    """The other rule of it is free for somebody else."""
+    rules = [{"name": name, "backendRefs": [ref("stable", 1), ref("canary", 0)]} for name in ("one", "two")]
+    store = furnished(route("shop", *rules))
+    document = running("zoe", routes=[{"name": "elsewhere"}])
+    document["status"]["routes"][0]["baseline"] = {"one": "1/0"}
+    store.put_rollout(document)
+    assert facts_of(store, rollout("two", routes=[{"name": "shop", "rules": ["two"]}])).problems == ()
+    found = facts_of(store, rollout("one", routes=[{"name": "shop", "rules": ["one"]}])).problems
+    assert [problem.message.partition(" already")[0] for problem in found] == [
+        "Rollout zoe drives rule one of HTTPRoute shop"
+    ]
+
+
+def noted(name: str, key: str = "#0", *, under: str = "") -> Json:
+    """A route with the annotation of somebody's run on one rule."""
+    both = pair("stable", "canary")
+    record = Intent(name, f"uid-{name}", 3, Mode.STEP, 1, {key: Weights(1, 0)}, {key: Weights(1, 0)}, both).dump()
+    rules = [{"backendRefs": [ref("stable", 1), ref("canary", 0)]}] * 2
+    return route("shop", *rules, annotations={under or run_annotation(name): record})
+
+
+def test_a_route_says_whose_run_is_on_a_rule() -> None:
+    """Believed until it is known that there is no such Rollout, or that it has nothing to do with the route."""
+    store = furnished(noted("zoe", "#1"))
+    document = rollout("amy")
+    (problem,) = facts_of(store, document).problems
+    assert (problem.field, problem.reason) == ("spec.routes[0]", "ConflictingRollout")
+    assert problem.message.startswith("a run of Rollout zoe is on rule #1 of HTTPRoute shop, by the annotation")
+    assert facts_of(furnished(noted("zoe", "#1")), rollout("zoe")).problems == ()
+    store.listed = True
+    assert facts_of(store, document).problems == ()
+    store.put_rollout(rollout("zoe", version=2, routes=[{"name": "elsewhere"}]))
+    assert facts_of(store, document).problems == ()
+    store.put_rollout(rollout("zoe", version=3, metadata={"creationTimestamp": "2026-01-01T13:00:00Z"}))
+    assert [problem.message.partition(",")[0] for problem in facts_of(store, document).problems] == [
+        "a run of Rollout zoe is on rule #1 of HTTPRoute shop"
+    ]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        noted("zoe", "#7"),
+        noted("zoe", under=run_annotation("bob")),
+        route(annotations={run_annotation("zoe"): "{"}),
+        noted("amy"),
+    ],
+    ids=["no such rule", "of another one", "nonsense", "our own"],
+)
+def test_what_says_nothing_of_a_rule_bars_nobody(said: Json) -> None:
+    """It is parsed at the door, as one's own is."""
+    assert facts_of(furnished(said), rollout("amy")).problems == ()
+
+
+def test_whoever_waits_for_an_annotated_rule_hears_that_its_run_is_gone() -> None:
+    """Though it was alone on the route by what Rollouts say."""
+    store = Store()
+    told: list[set[Key]] = []
+    store.rivals.on_moved = lambda _, others: told.append(others)
+    store.put_route(noted("zoe"))
+    store.put_rollout(rollout("amy"))
+    store.put_rollout(rollout("zoe"))
+    while store.rivals.settle_one(TEAM):
+        pass
+    told.clear()
+    store.drop_rollout((TEAM, "zoe"))
+    assert {(TEAM, "amy")} in told

@@ -8,11 +8,13 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import combinations
 from pathlib import Path
 
 import pytest
-from workers import APART, BESIDE, Machine, order, unit_of
+from workers import APART, BESIDE, LAST, Machine, Turn, order, unit_of
 
 SESSION = Path(__file__).parent
 CONFTEST = """
@@ -50,6 +52,12 @@ def test_together(number):
 @pytest.mark.parametrize("number", range(2))
 def test_alone(number):
     spend(f"alone-WORD-{number}")
+
+
+@pytest.mark.alone("why", waits=True)
+@pytest.mark.parametrize("number", range(2))
+def test_waits(number):
+    spend(f"waits-WORD-{number}")
 """
 MEETS = """
 import time
@@ -108,80 +116,138 @@ def session(folder: Path, beside: Path | None = None) -> subprocess.Popen[str]:
         ("a.py::one a.py::two b.py::one", "a.py::one a.py::two b.py::one"),
         ("tests/lint/a.py::one tests/controller/b.py::one", "tests/controller/b.py::one tests/lint/a.py::one"),
         ("b.py::!two tests/e2e/a.py::!one b.py::one", "b.py::one tests/e2e/a.py::!one b.py::!two"),
+        ("tests/e2e/a.py::!one b.py::?two a.py::one", "a.py::one b.py::?two tests/e2e/a.py::!one"),
         (f"tests/controller/a.py::one {min(APART)}::one", f"{min(APART)}::one tests/controller/a.py::one"),
         ("tests/deploy/a.py::one tests/e2e/b.py::one", "tests/e2e/b.py::one tests/deploy/a.py::one"),
+        (f"{min(LAST)}::one a.py::!two a.py::one", f"a.py::one {min(LAST)}::one a.py::!two"),
     ],
-    ids=["as collected", "slow folders first", "alone after all", "long tests before short ones", "folders in order"],
+    ids=[
+        "as collected",
+        "slow folders first",
+        "alone after all",
+        "before them what waits",
+        "long tests before short ones",
+        "folders in order",
+        "some at the end",
+    ],
 )
 def test_who_begins(tests: str, expected: str) -> None:
-    """What takes long comes first, what runs alone last; a file stays together. (! marks a test that runs alone.)"""
+    """What takes long comes first, what runs alone last; a file stays together. (! marks a test that runs alone, ? one of them that waits.)"""
     ids = tests.split()
-    assert [ids[place] for place in order((one, "!" in one) for one in ids)] == expected.split()
+    assert [ids[place] for place in order((one, turn(one)) for one in ids)] == expected.split()
+
+
+def turn(nodeid: str) -> Turn:
+    return Turn.ALONE if "!" in nodeid else Turn.WAITING if "?" in nodeid else Turn.ANYBODY
 
 
 def test_a_file_goes_to_one_worker() -> None:
     """Its tests share servers; only the tests of a file that takes minutes go where there is room."""
-    assert unit_of("tests/a.py::Class::test", ()) == "tests/a.py"
-    assert unit_of(f"{min(APART)}::test[good]", ()) == f"{min(APART)}::test[good]"
+    assert unit_of("tests/a.py::Class::test", {}) == "tests/a.py"
+    assert unit_of(f"{min(APART)}::test[good]", {}) == f"{min(APART)}::test[good]"
 
 
 def test_what_runs_alone_goes_to_one_worker() -> None:
-    """From whichever files: one worker does them one after the other."""
-    alone = {"tests/a.py::!test", "tests/b.py::!test"}
-    assert {unit_of(nodeid, alone) for nodeid in alone} == {"alone"}
-    assert unit_of("tests/a.py::other", alone) == "tests/a.py"
+    """From whichever files: one worker does them one after the other. Those that wait go to as many as have some of a file."""
+    ids = [f"tests/{file}.py::{sign}test" for file in "ab" for sign in "!?"]
+    measure = {nodeid: turn(nodeid) for nodeid in ids}
+    units = ["alone", "waiting tests/a.py", "alone", "waiting tests/b.py"]
+    assert [unit_of(nodeid, measure) for nodeid in ids] == units
+    assert unit_of("tests/a.py::other", measure) == "tests/a.py"
 
 
 def test_files_that_are_taken_apart_exist() -> None:
     """A file that was renamed would go to one worker as a whole, and nobody would notice."""
-    assert [path for path in sorted(APART) if not (SESSION.parents[1] / path).is_file()] == []
+    assert [path for path in sorted(APART | LAST) if not (SESSION.parents[1] / path).is_file()] == []
 
 
-def test_who_wants_to_be_alone_is_next(tmp_path: Path) -> None:
+@contextmanager
+def machines(folder: Path, *names: str) -> Iterator[dict[str, Entering]]:
+    found = {name: Entering(Machine(folder)) for name in names}
+    yield found
+    for one in found.values():
+        one.machine.close()
+
+
+class Entering:
+    """A worker that begins a test as soon as it may."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self.thread = threading.Thread()
+
+    def begins(self, turn: Turn) -> None:
+        self.thread = threading.Thread(target=self.machine.enter, args=(turn,), daemon=True)
+        self.thread.start()
+
+    @property
+    def runs(self) -> bool:
+        """Whether it has begun. A moment later it may have: whoever says it has not gives it that."""
+        self.thread.join(0.1)
+        return not self.thread.is_alive()
+
+    def ends(self) -> None:
+        self.thread.join(10)
+        assert not self.thread.is_alive()
+        self.machine.leave()
+
+
+@pytest.mark.parametrize("turn", [Turn.ALONE, Turn.WAITING])
+def test_who_cannot_run_beside_others_is_next(tmp_path: Path, turn: Turn) -> None:
     """Two run beside each other; a third waits for both, and whoever comes after it waits for it."""
-    first, second, lonely, late = (Machine(tmp_path) for _ in range(4))
-    said: list[str] = []
+    with machines(tmp_path, "first", "second", "third", "late") as found:
+        first, second, third, late = found.values()
+        first.begins(Turn.ANYBODY)
+        second.begins(Turn.ANYBODY)
+        assert first.runs
+        assert second.runs
+        third.begins(turn)
+        assert not third.runs
+        late.begins(Turn.ANYBODY)
+        first.ends()
+        assert not third.runs
+        assert not late.runs
+        second.ends()
+        third.thread.join(10)
+        assert third.runs
+        assert not late.runs
+        third.ends()
+        late.ends()
 
-    def enter(machine: Machine, name: str, *, alone: bool) -> threading.Thread:
-        def run() -> None:
-            machine.enter(alone=alone)
-            said.append(name)
 
-        thread = threading.Thread(target=run)
-        thread.start()
-        return thread
-
-    first.enter(alone=False)
-    second.enter(alone=False)
-    waiting = enter(lonely, "lonely", alone=True)
-    time.sleep(0.1)
-    after = enter(late, "late", alone=False)
-    first.leave()
-    time.sleep(0.1)
-    assert said == []
-    second.leave()
-    waiting.join(10)
-    time.sleep(0.1)
-    assert said == ["lonely"]
-    lonely.leave()
-    after.join(10)
-    assert said == ["lonely", "late"]
-    for machine in (first, second, lonely, late):
-        machine.close()
+def test_who_only_waits_runs_beside_others_that_do(tmp_path: Path) -> None:
+    """And beside nobody else: not beside who is alone, nor beside a test like any other, whoever of them was there first."""
+    for other in (Turn.ALONE, Turn.ANYBODY):
+        with machines(tmp_path, "one", "two", "other", "late") as found:
+            one, two, third, late = found.values()
+            one.begins(Turn.WAITING)
+            two.begins(Turn.WAITING)
+            assert one.runs
+            assert two.runs
+            third.begins(other)
+            assert not third.runs
+            late.begins(Turn.WAITING)
+            one.ends()
+            assert not third.runs
+            assert not late.runs
+            two.ends()
+            third.thread.join(10)
+            assert third.runs
+            assert not late.runs
+            third.ends()
+            late.ends()
 
 
 def test_who_is_alone_stays_so_for_the_next_of_its_kind(tmp_path: Path) -> None:
     """Tests that run alone follow each other without letting others in between."""
-    lonely, other = Machine(tmp_path), Machine(tmp_path)
-    lonely.enter(alone=True)
-    lonely.enter(alone=True)
-    waiting = threading.Thread(target=other.enter, kwargs={"alone": False})
-    waiting.start()
-    lonely.enter(alone=False)
-    waiting.join(10)
-    assert not waiting.is_alive()
-    lonely.close()
-    other.close()
+    with machines(tmp_path, "lonely", "other") as found:
+        lonely, other = found.values()
+        lonely.machine.enter(Turn.ALONE)
+        other.begins(Turn.ANYBODY)
+        lonely.machine.enter(Turn.ALONE)
+        assert not other.runs
+        lonely.machine.enter(Turn.ANYBODY)
+        other.ends()
 
 
 def written_by(folder: Path) -> dict[str, list[float]]:
@@ -198,18 +264,17 @@ def beside_each_other(times: dict[str, list[float]]) -> list[tuple[str, str]]:
 
 
 def test_nothing_runs_beside_a_test_that_is_alone(tmp_path: Path) -> None:
-    """In a session with two workers the others overlap, and these overlap with nothing."""
+    """In a session with two workers the others overlap, and these overlap with nothing; those of them that wait, with their like."""
     for word in "abc":
         (tmp_path / f"test_{word}.py").write_text(TESTS.replace("WORD", word))
     ran = session(tmp_path)
     said, _ = ran.communicate(timeout=60)
     assert ran.returncode == 0, said
-    assert "15 passed" in said
+    assert "21 passed" in said
     times = written_by(tmp_path)
-    assert len(times) == 15
-    beside = beside_each_other(times)
-    assert beside, "nothing ran beside anything"
-    assert not [pair for pair in beside if any(name.startswith("alone") for name in pair)]
+    assert len(times) == 21
+    kinds = {frozenset(name.partition("-")[0] for name in pair) for pair in beside_each_other(times)}
+    assert kinds == {frozenset({"together"}), frozenset({"waits"})}
     begun = sorted(times, key=lambda name: times[name][0])
     first = next(place for place, name in enumerate(begun) if name.startswith("alone"))
     assert first >= 3
@@ -230,10 +295,11 @@ def test_who_is_alone_is_so_in_all_sessions_that_run_at_one_time(tmp_path: Path)
         said, _ = ran.communicate(timeout=60)
         assert ran.returncode == 0, said
     first, second = (written_by(folder) for folder in folders)
-    assert len(first) == len(second) == 6
+    assert len(first) == len(second) == 8
     beside = beside_each_other(first | second)
     assert any((one in first) != (other in first) for one, other in beside), "the sessions did not run at one time"
     assert not [pair for pair in beside if any(name.startswith("alone") for name in pair)]
+    assert not [pair for pair in beside if sum(name.startswith("waits") for name in pair) == 1]
 
 
 def test_one_failure_fails_the_session(tmp_path: Path) -> None:

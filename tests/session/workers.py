@@ -1,31 +1,45 @@
 """How tests are shared out among the workers of pytest-xdist (`pytest -n 4`). Without workers nothing here does anything.
 
 Most tests wait more than they compute, so there may be more workers than cores. What measures time is marked `alone`: while
-such a test runs, the other workers run none. Otherwise a worker is a session of its own: it has its own servers on free
-ports, and its own real API server, if the session was given one to start.
+such a test runs, the other workers run none, or, where it only waits, others of this kind. Otherwise a worker is a session of its
+own: it has its own servers on free ports, and its own real API server, if the session was given one to start.
 """
 
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import tempfile
-from collections.abc import Container, Generator, Iterable
+from collections.abc import Generator, Iterable, Mapping
+from enum import Enum
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-APART = frozenset({"tests/controller/test_controller_crash.py"})
+SIGSTOP = "tests/controller/test_controller_sigstop.py"
+APART = frozenset({"tests/controller/test_controller_crash.py", SIGSTOP})
 """Files whose tests take so long that each of them may go to another worker."""
 
 FIRST = ("tests/controller/", "sandbox/tests/e2e/", "tests/e2e/", "tests/deploy/", "sandbox/tests/parts/")
 """What takes long begins early, so that at the end no worker waits for another one. Of these, files of APART come first."""
 
+LAST = frozenset({SIGSTOP})
+"""What counts on getting its part of the processor every few seconds: it comes when sessions beside this one have ended."""
 
-ALONE = "alone"
-"""The file in a session's folder that lists the tests that want to be alone."""
+
+class Turn(Enum):
+    """Beside whom a test runs."""
+
+    ANYBODY = "beside whoever runs at any time"
+    WAITING = "it measures time, and only waits: beside others that do so"
+    ALONE = "it measures time, and computes: beside nobody"
+
+
+MEASURE = "measure.json"
+"""The file in a session's folder that says of the tests that measure time how they run."""
 
 
 BESIDE = "CANARY_TESTS_BESIDE"
@@ -33,61 +47,72 @@ BESIDE = "CANARY_TESTS_BESIDE"
 
 
 class Machine:
-    """The right to run tests, which any number of workers have at a time, or one alone.
+    """The right to run tests, which any number of workers have at a time, or any number with tests that wait, or one alone.
 
-    `folder` is the same for all workers of a session, and of those beside it (`BESIDE`). Whoever wants to be alone is next: nobody
-    else begins a test before.
+    `folder` is the same for all workers of a session, and of those beside it (`BESIDE`). Whoever cannot run beside those that run now
+    is next: nobody else begins a test before.
     """
 
     def __init__(self, folder: Path) -> None:
         self._gate = (folder / "gate").open("a")
-        self._tests = (folder / "tests").open("a")
+        self._run = {turn: (folder / turn.name.lower()).open("a") for turn in (Turn.ANYBODY, Turn.WAITING)}
         self.alone = False
 
-    def enter(self, *, alone: bool) -> None:
+    def enter(self, turn: Turn) -> None:
         """Wait until a test may begin. Whoever is alone already and wants to be it again goes on at once."""
-        if self.alone and alone:
+        if self.alone and turn is Turn.ALONE:
             return
         self.leave()
-        how = fcntl.LOCK_EX if alone else fcntl.LOCK_SH
-        fcntl.flock(self._gate, how)
-        fcntl.flock(self._tests, how)
-        self.alone = alone
-        if not alone:
+        fcntl.flock(self._gate, fcntl.LOCK_EX)
+        for kind, lock in self._run.items():
+            if kind is not turn:
+                fcntl.flock(lock, fcntl.LOCK_EX)  # when all of that kind are done; no other one gets through the gate
+        self.alone = turn is Turn.ALONE
+        if not self.alone:
+            for kind, lock in self._run.items():
+                fcntl.flock(lock, fcntl.LOCK_SH if kind is turn else fcntl.LOCK_UN)
             fcntl.flock(self._gate, fcntl.LOCK_UN)
 
     def leave(self) -> None:
         """Let others begin."""
-        fcntl.flock(self._tests, fcntl.LOCK_UN)
-        fcntl.flock(self._gate, fcntl.LOCK_UN)
+        for lock in (*self._run.values(), self._gate):
+            fcntl.flock(lock, fcntl.LOCK_UN)
         self.alone = False
 
     def close(self) -> None:
         """Leave for good."""
-        self._tests.close()
-        self._gate.close()
+        for lock in (*self._run.values(), self._gate):
+            lock.close()
 
 
-def unit_of(nodeid: str, alone: Container[str]) -> str:
-    """What goes to a worker as one piece: a file, whose tests may share a server; one test of a file of APART; all of `alone`."""
-    if nodeid in alone:
-        return "alone"
+def unit_of(nodeid: str, measure: Mapping[str, Turn]) -> str:
+    """What goes to a worker as one piece: a file, whose tests may share a server; one test of a file of APART.
+
+    Of the tests that measure time (`measure`) all that are alone are one piece, and of a file those that wait.
+    """
     path = nodeid.partition("::")[0]
+    match measure.get(nodeid, Turn.ANYBODY):
+        case Turn.ALONE:
+            return "alone"
+        case Turn.WAITING:
+            return f"waiting {path}"
     return nodeid if path in APART else path
 
 
-def order(tests: Iterable[tuple[str, bool]]) -> list[int]:
-    """The places of tests, given by id and whether they want to be alone, in the order in which they begin.
+def order(tests: Iterable[tuple[str, Turn]]) -> list[int]:
+    """The places of tests, given by id and beside whom they run, in the order in which they begin.
 
-    Those that want to be alone come last, one after the other: the other workers wait for them once, and are done by then.
+    Those that measure time come last: the others are done by then. First those that wait, beside each other; then the rest, one
+    after the other.
     """
-    listed = [(nodeid.partition("::")[0], alone) for nodeid, alone in tests]
+    listed = [(nodeid.partition("::")[0], turn) for nodeid, turn in tests]
     files = {path: place for place, path in reversed(list(enumerate(path for path, _ in listed)))}
+    turns = list(Turn)
 
-    def rank(place: int) -> tuple[bool, bool, int, int, int]:
-        path, alone = listed[place]
+    def rank(place: int) -> tuple[int, bool, bool, int, int, int]:
+        path, turn = listed[place]
         folder = next((n for n, folder in enumerate(FIRST) if path.startswith(folder)), len(FIRST))
-        return alone, path not in APART, folder, files[path], place
+        return turns.index(turn), path in LAST, path not in APART, folder, files[path], place
 
     return sorted(range(len(listed)), key=rank)
 
@@ -101,22 +126,22 @@ class Worker:
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        places = order((item.nodeid, wants_alone(item)) for item in items)
-        items[:] = [items[place] for place in places]
+        items[:] = [items[place] for place in order((item.nodeid, turn_of(item)) for item in items)]
         # Who hands tests out knows nothing of them but their ids. All workers write the same, each by a rename.
         part = self._folder / f"{os.getpid()}.part"
-        part.write_text("\n".join(item.nodeid for item in items if wants_alone(item)))
-        part.replace(self._folder / ALONE)
+        turns = {item.nodeid: turn_of(item).name for item in items if turn_of(item) is not Turn.ANYBODY}
+        part.write_text(json.dumps(turns))
+        part.replace(self._folder / MEASURE)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)  # before the time-out of a test begins
     def pytest_runtest_protocol(
         self, item: pytest.Item, nextitem: pytest.Item | None
     ) -> Generator[None, object, object]:
-        self._machine.enter(alone=wants_alone(item))
+        self._machine.enter(turn_of(item))
         try:
             return (yield)
         finally:
-            if not (self._machine.alone and nextitem is not None and wants_alone(nextitem)):
+            if not (self._machine.alone and nextitem is not None and turn_of(nextitem) is Turn.ALONE):
                 self._machine.leave()
 
     def pytest_unconfigure(self) -> None:
@@ -141,11 +166,12 @@ class Distributor:
 
         class ByUnit(LoadScopeScheduling):
             @cached_property
-            def _alone(self) -> frozenset[str]:
-                return frozenset((folder / ALONE).read_text().splitlines())  # first asked when all have collected
+            def _measure(self) -> dict[str, Turn]:
+                found = json.loads((folder / MEASURE).read_text())  # first asked when all have collected
+                return {nodeid: Turn[name] for nodeid, name in found.items()}
 
             def _split_scope(self, nodeid: str) -> str:
-                return unit_of(nodeid, self._alone)
+                return unit_of(nodeid, self._measure)
 
         config.option.loadscopereorder = False  # the order is ours
         return ByUnit(config, log)
@@ -154,8 +180,12 @@ class Distributor:
         self._folder.cleanup()
 
 
-def wants_alone(item: pytest.Item) -> bool:
-    return item.get_closest_marker("alone") is not None
+def turn_of(item: pytest.Item) -> Turn:
+    """`alone("what it measures")`, or with `waits=True` where the test uses hardly any of the processor."""
+    mark = item.get_closest_marker("alone")
+    if mark is None:
+        return Turn.ANYBODY
+    return Turn.WAITING if mark.kwargs.get("waits") else Turn.ALONE
 
 
 def distributes(config: pytest.Config) -> bool:
