@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from canary.decide import former, gates
 from canary.decide.scope import Scope
-from canary.model.evolution import accepted, reached, unaccepted
+from canary.model.evolution import accepted, accepted_again, reached, unaccepted_again
 from canary.model.status import Phase
 
 LOUD = timedelta(seconds=5)
@@ -42,17 +42,28 @@ def wake(scope: Scope) -> datetime | None:
 
 
 def note_acceptance(scope: Scope) -> Scope:
-    """Keep the books of acceptance: since when a gateway has not accepted, and when the step was reached."""
-    if scope.facts.blind and scope.step.reached_at is None:
+    """Keep the books of acceptance: since when a gateway has not accepted, and when the step was reached.
+
+    A step that was reached is held only while it is accepted. A gateway that says no again and again is one that has not accepted for
+    as long as all of that together; once it has said yes for acceptTimeout, what was before is forgotten. One that has not looked
+    yet, since somebody has edited the route, may take its time each time.
+    """
+    step, declared = scope.step, scope.declared_step
+    if scope.facts.blind and step.reached_at is None:
         return scope  # what is known of the gateways may be of before
-    if scope.unaccepted is not None:
-        return scope if scope.step.unaccepted_since else scope.with_(step=unaccepted(scope.step, scope.now))
-    if scope.step.unaccepted_since is not None:
-        scope = scope.with_(step=accepted(scope.step))
-    if scope.step.reached_at is not None:
-        return scope
-    hold = scope.declared_step.hold if scope.declared_step else None
-    return scope.with_(step=reached(scope.step, scope.now, hold.delta if hold else timedelta(0), scope.facts.settle))
+    hold = declared.hold.delta if declared is not None and declared.hold is not None else timedelta(0)
+    waiting = scope.unaccepted
+    if waiting is not None:
+        if step.unaccepted_since is not None:
+            return scope
+        yes_since = (step.settled_at or scope.now) - scope.facts.settle
+        forgiven = not waiting.acceptance.refused or scope.now >= yes_since + scope.spec.accept_timeout.delta
+        return scope.with_(step=unaccepted_again(step, scope.now, hold, forgiven=forgiven))
+    if step.reached_at is None:
+        return scope.with_(step=reached(accepted(step), scope.now, hold, scope.facts.settle))
+    if step.unaccepted_since is not None:
+        return scope.with_(step=accepted_again(step, scope.now, hold, scope.facts.settle))
+    return scope
 
 
 def at(scope: Scope, phase: Phase) -> Scope:

@@ -6,13 +6,13 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from canary.decide.facts import RouteView
+from canary.decide.facts import RouteView, RuleView
 from canary.decide.scope import Scope
 from canary.decide.wrote import allowed, of_this_run, written
 from canary.model.values import decimal_text
 from canary.routes.intent import Mode
 from canary.routes.key import RouteKey
-from canary.routes.pair import Pair
+from canary.routes.pair import Pair, weight_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,17 @@ class Drift:
     def who(self) -> str:
         return self.route.writer or "somebody unknown"
 
+    def altered(self, scope: Scope) -> bool:
+        """Whether that is what the API server made of our own write (admission does such), and nobody else's hand."""
+        return scope.facts.altered.get(self.route.key) == self.route.generation
+
+    @property
+    def admitted(self) -> str:
+        """The same where it is."""
+        what = "the rule for requests that opt in" if self.added else "copies" if self.copies else "the canary's share"
+        wrote, keeps = decimal_text(self.expected), decimal_text(self.found)
+        return f"the API server keeps {what} of {self.route.label} at {keeps} %, where {wrote} % was written"
+
     @property
     def message(self) -> str:
         if self.gone:
@@ -55,15 +66,18 @@ def lowered(scope: Scope, besides: Collection[RouteKey] = ()) -> Drift | None:
     for route in scope.facts.routes:
         if not route.exists or not scope.owned(route) or route.key in besides:
             continue
-        if route.problem:
+        if route.problem and not route.rules:
             remembered = scope.remembered(route)
             if remembered is None or remembered.share or any(remembered.shares.values()) or scope.ours(route):
                 return Drift(route, Fraction(0), Fraction(0), gone=True)
             continue
         for kind, compared in _compared(scope, route).items():
             for expected, found in compared.values():
-                if found < expected:
-                    return Drift(route, expected, found, copies=kind is _compare_copies, added=kind is _compare_added)
+                if found >= expected:
+                    continue
+                drift = Drift(route, expected, found, copies=kind is _compare_copies, added=kind is _compare_added)
+                if not drift.altered(scope):
+                    return drift
     return None
 
 
@@ -98,7 +112,17 @@ def _compare(scope: Scope, route: RouteView) -> Compared:
     if of_this_run(scope, route) is None and _of_another_pair(scope, route):
         return {}
     shares = written(scope, route)
-    return {rule.key: (shares[rule.key], rule.weights.share) for rule in route.rules if rule.key in shares}
+    return {
+        rule.key: (shares[rule.key], rule.weights.share)
+        for rule in route.rules
+        if rule.key in shares and not (rule.replaced and _left_alone(scope, route, rule))
+    }
+
+
+def _left_alone(scope: Scope, route: RouteView, rule: RuleView) -> bool:
+    """Whether the canary's weight is as it was written, as far as that is known: what it is beside has changed, and that is not ours to weigh."""
+    wrote = route.intent.weights.get(rule.key) if route.intent is not None and scope.ours(route) else None
+    return wrote is None or weight_of(rule.weights.canary) == weight_of(wrote.canary)
 
 
 def _compare_copies(scope: Scope, route: RouteView) -> Compared:

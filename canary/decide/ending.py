@@ -30,7 +30,16 @@ def rolling_back(scope: Scope) -> Decision:
     if waiting and limit is not None:
         return scope.decide(reasons.ROLLING_BACK, f"{why}; rolled back: waiting for {waiting}", limit)
     late = f"; still not accepted: {waiting}" if waiting else ""
-    return end(scope, Phase.ROLLED_BACK, reasons.ROLLED_BACK, f"{why}{late}")
+    return end(scope, Phase.ROLLED_BACK, reasons.ROLLED_BACK, f"{why}{late}{_besides(scope)}")
+
+
+def _besides(scope: Scope) -> str:
+    """What a run does not take back, since somebody else gave it, in words behind a semicolon."""
+    found = [f"{rule} of {route.label}" for route in scope.facts.routes for rule in route.besides]
+    if not found:
+        return ""
+    more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+    return f"; {found[0]}{more} gives the canary traffic all the same, which is not this run's"
 
 
 def still_waiting(scope: Scope) -> tuple[str, datetime | None]:

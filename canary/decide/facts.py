@@ -40,6 +40,8 @@ class RuleView:
     """Whether it takes requests of safe methods only."""
     filters: int | None = None
     """How many filters it has; None where it has no list of them."""
+    replaced: bool = False
+    """Somebody took stable out of it, and others have its traffic now: they count as stable, and only the canary's weight is ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,9 @@ class RouteView:
     writer: str = ""
     """The field manager, other than us, that wrote the rules last."""
     problem: str = ""
-    """Why our pair cannot be read out of it, when it cannot."""
+    """Why our pair cannot be read out of it as the spec says, when it cannot. What a run has written there is in `rules` all the same."""
+    besides: tuple[str, ...] = ()
+    """Rules, in words, that give the canary traffic and are not the run's: in `rules` there are only those that are."""
     declared: bool = True
     """False for a route that the run has written and that the spec names no more."""
     stale: bool = False

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from canary.decide import gates, reasons
 from canary.decide.availability import MOST_OUTAGES
+from canary.decide.drift import raised
 from canary.decide.matching import overtaken
 from canary.decide.scope import Scope, failed_revisions
 from canary.decide.traffic import too_many_copies
@@ -123,6 +124,18 @@ def not_accepted(scope: Scope) -> Stop | None:
     )
 
 
+def more_admitted(scope: Scope) -> Stop | None:
+    """The API server keeps more for the canary than was written: no later write is known to end that, so all of it is taken back now."""
+    if not scope.facts.altered:
+        return None
+    drift = next((drift for drift in raised(scope) if drift.altered(scope)), None)
+    if drift is None:
+        return None
+    why = scope.facts.unwritten.get(drift.route.key, "")
+    text = f"{drift.admitted}{f': {why}' if why else ''}"
+    return Stop(reasons.NOT_ACCEPTED, text)
+
+
 def canary_too_small(scope: Scope) -> Stop | None:
     """The canary has been too small for its next share for longer than is waited for that."""
     scale, book, canary = scope.spec.scale, scope.status.scale, scope.facts.canary
@@ -178,6 +191,7 @@ STOP: tuple[Guard, ...] = (
     mirror_unresolved,  # or 500s, for a filter of ours
     mirror_mismatch,  # or the canary gets far more than it was to get
     match_overtaken,  # or requests that are somebody else's
+    more_admitted,  # or the canary more users than were to reach it
     back_to_stable,  # nothing is left to release
     back_to_failed,  # or what is there may not be
     route_missing,  # what we were to move is gone
@@ -195,6 +209,7 @@ ALWAYS: tuple[Guard, ...] = (
     mirror_unresolved,
     mirror_mismatch,
     match_overtaken,
+    more_admitted,
     back_to_stable,
     back_to_failed,
     past_deadline,

@@ -16,7 +16,7 @@ from canary.decide.preflight import canary_taken
 from canary.decide.resting import begin
 from canary.decide.scope import CONTESTED_PACE, OVERRIDE_LIMIT, OVERRIDE_WINDOW, Next, Place, Scope
 from canary.decide.writes import fences, put_back
-from canary.model.evolution import ended, raised_in
+from canary.model.evolution import ended, raised_in, unreached
 from canary.model.rollout import OnFailure
 from canary.model.status import Outcome, Phase, RunStatus
 
@@ -130,12 +130,7 @@ def repair(scope: Scope) -> tuple[Scope, str]:
     if not drifts:
         return scope, ""
     # What the API server made of our own write is nobody else's hand: the decision says so where it waits for that write.
-    altered = scope.facts.altered
-    fresh = [
-        drift
-        for drift in drifts
-        if _unfought(scope, drift.route) and altered.get(drift.route.key) != drift.route.generation
-    ]
+    fresh = [drift for drift in drifts if _unfought(scope, drift.route) and not drift.altered(scope)]
     recent = tuple(at for at in scope.status.overrides if scope.now - at < OVERRIDE_WINDOW)
     overrides = (*recent, *([scope.now] if fresh else []))[-OVERRIDE_LIMIT:]
     message = "; ".join(drift.message for drift in drifts)
@@ -148,7 +143,8 @@ def repair(scope: Scope) -> tuple[Scope, str]:
         for record in scope.status.routes
     )
     contested = paused_for(scope) == reasons.CONTESTED
-    scope = scope.with_(overrides=overrides, routes=routes)
+    # While a route said something else the step was not held, nor were gateways settled on it: it is reached anew.
+    scope = scope.with_(overrides=overrides, routes=routes, step=unreached(scope.step, scope.now))
     if fresh and not contested:
         scope = scope.with_(
             EmitEvent(

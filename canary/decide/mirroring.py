@@ -59,12 +59,22 @@ def refused(scope: Scope) -> str:
     mirror = scope.mirror
     if mirror is None:
         return ""
-    lacking = unsupported(scope)
-    if lacking and not copied_at(scope, scope.step.index):
+    lacking = denied(scope) or unsupported(scope)
+    if lacking and (denied(scope) or not copied_at(scope, scope.step.index)):
         return lacking
     declared = [route for route in scope.live_routes if route.declared]
     found = (words for route in declared for words in _objections(mirror, route, scope.mirrors(route)))
     return next(found, "") or ("" if any(_chosen(mirror, route) for route in declared) else _nothing(declared))
+
+
+def denied(scope: Scope) -> str:
+    """What a gateway says itself that it cannot do, of what the run has come to ask: then it is asked no more.
+
+    That nobody says anything takes nothing away: a class may be out of sight for a moment.
+    """
+    fields = {f"spec.steps[{index}]" for index in range(scope.step.index)}
+    found = (each for each in scope.facts.findings if each.reason is Reason.UNSUPPORTED_FEATURE)
+    return next((each.text for each in found if each.sure and each.field in fields), "")
 
 
 def unsupported(scope: Scope) -> str:

@@ -134,7 +134,8 @@ def settled_as_gateways_do(scope: Scope) -> Scope:
     if not scope.active or scope.step.reached_at is None:
         return scope
     reached, settled = scope.step.reached_at, scope.step.settled_at
-    if settled is not None and reached <= settled <= reached + LONGEST_SETTLE:
+    # Gateways that have taken their yes back have settled later than they did first, and not later than now.
+    if settled is not None and reached <= settled <= max(reached, scope.now) + LONGEST_SETTLE:
         return scope
     return scope.with_(step=settled_by(scope.step, reached + scope.facts.settle))
 

@@ -154,11 +154,10 @@ def revision_now(scope: Scope) -> str:
 
 
 def _baseline(scope: Scope, route: RouteView) -> dict[str, str]:
-    """What to restore later; of a route whose pair is gone for now, what was remembered."""
+    """What to restore later; of rules of which the pair is gone for now, what was remembered."""
     remembered = scope.remembered(route)
-    if route.problem and remembered is not None:
-        return remembered.baseline
-    return {key: str(weights) for key, weights in scope.baseline(route).items()}
+    before = remembered.baseline if route.problem and remembered is not None else {}
+    return {**before, **{key: str(weights) for key, weights in scope.baseline(route).items()}}
 
 
 def _highest_run(scope: Scope) -> int:

@@ -240,8 +240,8 @@ class Scope:
 
     @once
     def live_routes(self) -> tuple[RouteView, ...]:
-        """Routes that exist and list our pair."""
-        return tuple(route for route in self.facts.routes if route.exists and not route.problem)
+        """Routes that exist and list our pair, or what is left of it in the rules that this run has written."""
+        return tuple(route for route in self.facts.routes if route.exists and (route.rules or not route.problem))
 
     @once
     def _records(self) -> dict[tuple[RouteKind, str], RouteStatus]:
@@ -276,7 +276,10 @@ class Scope:
         if self.active and remembered is not None and remembered.owned:
             # What this run found is on record twice; anybody who may write the route may change what the route says of it.
             before = {**before, **_read(remembered.baseline, Weights.parse)}
-        return {rule.key: before.get(rule.key, rule.weights) for rule in route.rules}
+        return {
+            rule.key: rule.weights.only_stable if rule.replaced else before.get(rule.key, rule.weights)
+            for rule in route.rules
+        }
 
     def mirrors(self, route: RouteView) -> dict[str, Copied]:
         """What the run has on record of the copies that rules of a route send to the canary, by rule key.

@@ -11,7 +11,7 @@ from canary.decide.early import proved_good
 from canary.decide.holds import LATE, RISE, first_hold, held_by
 from canary.decide.rising import too_late_to_rise
 from canary.decide.scope import Next, Place, Scope, replaced
-from canary.decide.writes import retracted, writing
+from canary.decide.writes import retracted, uncopied, writing
 from canary.model.evolution import at_step, replacing, unaccepted, used_up
 from canary.model.rollout import Promotion
 from canary.model.shares import Shares
@@ -21,10 +21,7 @@ from canary.model.values import decimal_text
 
 def step(scope: Scope) -> Next:
     """Write what the step wants, wait for acceptance, hold, and go on."""
-    refusal = mirroring.refused(scope)
-    if not refusal and (refusal := matching.refused(scope)):
-        # Evidence of this step, and the time that a gateway has for it, begin when it can be written.
-        scope = scope.with_(*retracted(scope), step=at_step(scope.step.index, scope.step.total, scope.step.started_at))
+    scope, refusal = _refused(scope)
     if refusal:
         return scope.decide(reasons.ROUTE_UNWRITABLE, f"{refusal} ({scope.step_text})", wake(scope))
     scope, small = scaling.too_small_to_rise(scope) if scope.spec.scale is not None else (scope, None)
@@ -62,6 +59,22 @@ def step(scope: Scope) -> Next:
     if hold.reason == reasons.AWAITING_APPROVAL:
         return approval.ask(scope, hold.message)
     return scope.decide(hold.reason, hold.message, wake(scope))
+
+
+def _refused(scope: Scope) -> tuple[Scope, str]:
+    """Why the step may not have its copies or its rules, in words, and with what of that is taken away; empty where it may."""
+    refusal = mirroring.refused(scope)
+    if refusal and mirroring.denied(scope):
+        # A gateway that cannot mirror may answer every user of the rule with an error, or copy nothing.
+        gone = uncopied(scope)
+        told = EmitEvent("Warning", reasons.ROUTE_UNWRITABLE, f"{scope.step_text}: {refusal}; the mirror is taken away")
+        scope = scope.with_(told, *gone) if gone else scope
+    elif not refusal and (refusal := matching.refused(scope)):
+        scope = scope.with_(*retracted(scope))
+    else:
+        return scope, refusal
+    # Evidence of this step, and the time that a gateway has for it, begin when it can be written.
+    return scope.with_(step=at_step(scope.step.index, scope.step.total, scope.step.started_at)), refusal
 
 
 def _forget_old_copy(scope: Scope) -> Scope:

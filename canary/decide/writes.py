@@ -19,6 +19,7 @@ from canary.model.shares import Shares
 from canary.model.status import Outcome
 from canary.routes.added import Added, bounded
 from canary.routes.adding import AddRule, RemoveRule, removals
+from canary.routes.entry import Entry
 from canary.routes.filters import Copied
 from canary.routes.intent import Intent, Mode
 from canary.routes.mirror import Mirror, NoMirror
@@ -51,10 +52,12 @@ def wanted(scope: Scope, route: RouteView) -> RoutePlan:
     if mode_of(scope) is not Mode.STEP:
         return way_back(scope, route, swapped=shares.some)
     baseline = scope.baseline(route)
-    weights = {
-        rule.key: _divided(baseline[rule.key], _share_of(scope, route, rule.key, shares), rule.others)
-        for rule in route.rules
-    }
+    weights = {}
+    for rule in route.rules:
+        share = _share_of(scope, route, rule.key, shares)
+        # What others have that was stable's is not weighed anew, and the canary's part of it only taken away.
+        keeps = rule.replaced and share
+        weights[rule.key] = rule.weights if keeps else _divided(baseline[rule.key], share, rule.others)
     return RoutePlan.dividing(route.pair, weights, copies(scope, route), rules(scope, route))
 
 
@@ -73,7 +76,7 @@ def _divided(baseline: Weights, share: Fraction, others: int) -> Weights:
 def way_back(scope: Scope, route: RouteView, *, swapped: bool = False) -> RoutePlan:
     """What leaves nothing of the run in a route, by what is on record of it. `swapped`: all traffic goes to the canary."""
     known = scope.remembered_mirrors(route)
-    return RoutePlan.back(
+    plan = RoutePlan.back(
         route.pair,
         scope.baseline(route),
         scope.mirrors(route),
@@ -81,14 +84,29 @@ def way_back(scope: Scope, route: RouteView, *, swapped: bool = False) -> RouteP
         added=scope.added(route),
         swapped=swapped,
     )
+    # Where others have the traffic that was stable's, a Swap gives the canary no more: what they have is not the run's to take.
+    left = {rule.key: rule.weights for rule in route.rules if rule.replaced} if swapped else {}
+    return replace(plan, entries=tuple(_kept(entry, left) for entry in plan.entries)) if left else plan
+
+
+def _kept(entry: Entry, left: Mapping[str, Weights]) -> Entry:
+    """The same entry, or that a rule keeps its weights."""
+    return SetWeights(entry.rule, left[entry.rule]) if isinstance(entry, SetWeights) and entry.rule in left else entry
 
 
 def writes(scope: Scope) -> tuple[WriteRoute, ...]:
-    """Every write that is due and may be sent. Where nobody can tell what gets more, or what is declared, nothing more is given, be the run won; a rollback gives nothing."""
-    wanted = due(scope)
-    if mode_of(scope) is Mode.ROLLBACK or not withheld(scope.facts):
+    """Every write that is due and may be sent. Where nobody can tell what gets more, or what is declared, nothing more is given, be the run won; a rollback gives nothing.
+
+    Nor is more given by a route that does not list the pair as the spec says any more.
+    """
+    wanted, mode = due(scope), mode_of(scope)
+    if mode is Mode.ROLLBACK:
         return wanted
-    return tuple(write for write in wanted if not raises(scope, write))
+    doubtful = {route.key for route in scope.facts.routes if route.problem and mode is Mode.STEP}
+    if not doubtful and not withheld(scope.facts):
+        return wanted
+    doubted = withheld(scope.facts)
+    return tuple(write for write in wanted if not ((doubted or write.key in doubtful) and raises(scope, write)))
 
 
 @asked_once
@@ -163,6 +181,23 @@ def _retracted(scope: Scope) -> Iterator[WriteRoute]:
             plan = RoutePlan(route.pair, gone)
             added = bounded({**scope.added(route), **plan.added}, route.added.said)
             yield WriteRoute(route.key, plan, replace(route.intent, added=added, turn=scope.facts.turn))
+
+
+def uncopied(scope: Scope) -> tuple[WriteRoute, ...]:
+    """Take away the copies of the step that the run is at, where it may not send them any more; all else waits with the step."""
+    found = []
+    for route in scope.live_routes:
+        record = scope.mirrors(route)
+        ended = {key: said.ended for key, said in record.items()}
+        if not any(route.copied.get(key) for key in record):
+            continue
+        weights = {rule.key: rule.weights for rule in route.rules}
+        if route.intent is not None and scope.ours(route):
+            said = replace(route.intent, mirrors={**route.intent.mirrors, **ended}, turn=scope.facts.turn)
+        else:
+            said = _intent(scope, route, weights, ended, scope.added(route))
+        found.append(WriteRoute(route.key, RoutePlan.dividing(route.pair, {}, ended), said))
+    return tuple(found)
 
 
 def put_back(scope: Scope, route: RouteView, most: Mapping[str, Fraction]) -> WriteRoute:
@@ -250,7 +285,7 @@ def foreign(scope: Scope) -> tuple[RouteView, ...]:
 
 
 def _write(scope: Scope, route: RouteView) -> WriteRoute | None:
-    if route.problem:
+    if route.problem and not route.rules:
         return _stray(scope, route)
     try:
         plan = wanted(scope, route)

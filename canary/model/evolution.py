@@ -150,6 +150,29 @@ def reached(step: StepStatus, at: datetime, hold: timedelta, settle: timedelta) 
     return _evolved(step, reached_at=at, settled_at=at + settle, hold_until=at + hold)
 
 
+def unreached(step: StepStatus, now: datetime) -> StepStatus:
+    """Its weight is none that a route has: what was held and settled counts no more. For acceptance it may be waited already."""
+    return at_step(
+        step.index, step.total, step.started_at, unaccepted_since=step.unaccepted_since or now, approved=step.approved
+    )
+
+
+def accepted_again(step: StepStatus, at: datetime, hold: timedelta, settle: timedelta) -> StepStatus:
+    """A weight that was reached is accepted again. Its hold is longer by all the time in which it was not, and what is measured counts `settle` later."""
+    since, reached_at = step.unaccepted_since or at, step.reached_at or at
+    return _evolved(step, unaccepted_since=None, settled_at=at + settle, hold_until=reached_at + hold + (at - since))
+
+
+def unaccepted_again(step: StepStatus, at: datetime, hold: timedelta, *, forgiven: bool) -> StepStatus:
+    """A weight that was reached is not accepted any more. What was lost of its hold before counts for acceptTimeout, too, unless that is `forgiven`."""
+    if step.reached_at is None or step.hold_until is None:
+        return unaccepted(step, at)
+    lost = max(step.hold_until - step.reached_at - hold, timedelta(0))
+    if forgiven:
+        return _evolved(step, unaccepted_since=at, reached_at=step.reached_at + lost)
+    return _evolved(step, unaccepted_since=at - lost)
+
+
 def settled_by(step: StepStatus, at: datetime) -> StepStatus:
     """What is measured counts from then on."""
     return _evolved(step, settled_at=at)

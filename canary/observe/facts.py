@@ -28,7 +28,7 @@ from canary.observe.checks import Checks
 from canary.observe.kinds import plain
 from canary.observe.rivals import claimant
 from canary.observe.rollout import Rollout
-from canary.observe.routes import Viewer, Views, routes_of
+from canary.observe.routes import Viewer, Views, permitted, routes_of
 from canary.observe.store import Store
 from canary.observe.workloads import WorkloadKey
 from canary.preflight.findings import Finding
@@ -117,6 +117,8 @@ def gather(
         problems += mirroring.problems(spec, routes, active=status.active)
         problems += matching.problems(spec, routes, step=status.step.index if status.active and status.step else 0)
     undecided = status.active and (status.run is None or status.run.outcome is None)
+    if undecided:
+        routes = tuple(permitted(route, store.around) for route in routes)
     return Facts(
         now=now,
         name=rollout.name,

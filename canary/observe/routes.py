@@ -1,7 +1,8 @@
 """One route as a Rollout sees it: what it declares to drive there, and what its run has written there.
 
-The two are the same until somebody edits `stable`, `canary` or `routes` in the middle of a run. What was written is then
-found by what the run has left on record (the annotation on the route, else the status), so that it can be put back.
+The two are the same until somebody edits `stable`, `canary` or `routes` in the middle of a run, or the route itself. What was written
+is then found by what the run has left on record (the annotation on the route, else the status), so that it can be put back
+(docs/decisions/0071).
 """
 
 from __future__ import annotations
@@ -15,9 +16,12 @@ from canary.decide.facts import RouteView, RuleView
 from canary.model.rollout import RolloutSpec, RouteKind, RouteRef
 from canary.model.status import RolloutStatus
 from canary.observe.objects import Route, senseless
+from canary.preflight.backends import grants
+from canary.preflight.surroundings import Surroundings
 from canary.routes.added import Added, recorded
 from canary.routes.added_refusals import Refused
 from canary.routes.adding import standing
+from canary.routes.damaged import damage_words
 from canary.routes.intent import Intent
 from canary.routes.key import RouteKey
 from canary.routes.kinds import FORMS
@@ -25,6 +29,7 @@ from canary.routes.opt_in import Additions, additions
 from canary.routes.pair import Pair
 from canary.routes.reading import RouteReading
 from canary.routes.rules import RulePair
+from canary.routes.unpaired import rule_words
 
 log = logging.getLogger("canary.observe")
 
@@ -160,6 +165,7 @@ def view(
     intent, unreadable = reading.intent(viewer.name)
     problem, found = reading.declared(pair, ref.rules)
     stale, occupied = False, tuple[str, ...]()
+    kept: tuple[RulePair, ...] = ()
     remembered = _remembered(viewer, ref, pair)
     bound = remembered if remembered is not None and remembered.owned else None
     if intent is not None:
@@ -170,16 +176,17 @@ def view(
         intent = intent.moved(reading.moved(bound.pair, bound.rules))
     if bound is not None:
         kept = reading.recorded(bound.pair, bound.rules)
-        left = {rule.key for rule in kept}
-        if (
-            bound.pair != pair
-            or (kept and problem and not viewer.started)
-            or (not problem and not left <= {rule.key for rule in found})
-        ):
+        missed = {rule.key for rule in kept} - {rule.key for rule in found}
+        broken = next((rule for rule in kept if rule.damaged and rule.key in missed), None)
+        if viewer.started and broken is not None and not problem:
+            problem = damage_words(reading.document, broken, pair)
+        if bound.pair != pair or (kept and problem and not viewer.started) or (not problem and missed):
             stale = True
         if stale:
-            occupied = tuple(_occupied(pair, found, bound.pair, left))
+            occupied = tuple(_occupied(pair, found, bound.pair, {rule.key for rule in kept}))
             pair, found, problem = bound.pair, kept, ""
+    if problem and viewer.started:
+        found = _left(reading, pair, ref, kept)
     record = _added(viewer, ref, intent)
     adding = () if problem or stale or not declared else tuple(_additions(viewer.spec, ref, reading, pair, record))
     return RouteView(
@@ -195,6 +202,7 @@ def view(
                 sticky=rule.sticky,
                 reads=rule.reads and FORMS[ref.kind].methods,
                 filters=rule.filters,
+                replaced=rule.replaced,
             )
             for rule in found
         ),
@@ -207,12 +215,44 @@ def view(
         answers=reading.answers,
         writer=writer,
         problem=problem,
+        besides=tuple(_besides(reading, pair, found)) if viewer.status.active else (),
         declared=declared,
         stale=stale,
         occupied=occupied,
         moved=reading.moved(remembered.pair, remembered.rules) if remembered is not None else {},
         unreadable=unreadable,
     )
+
+
+def permitted(route: RouteView, around: Surroundings) -> RouteView:
+    """The same, not accepted where no ReferenceGrant lets it name one of its pair: a gateway may go on saying yes for long after one was withdrawn."""
+    if not route.exists or route.acceptance.refused:
+        return route
+    for backend in (route.pair.canary, route.pair.stable):
+        for finding in grants(backend, {route.kind.value}, route.key.namespace, "", around):
+            return replace(
+                route, acceptance=replace(route.acceptance, accepted=False, refused=True, message=finding.text)
+            )
+    return route
+
+
+def _left(reading: RouteReading, pair: Pair, ref: RouteRef, kept: Iterable[RulePair]) -> tuple[RulePair, ...]:
+    """What is left of the pair in a route that does not list it as the spec says: rule by rule, each by itself.
+
+    Those that a run has written (`kept`) by whatever name they go now; and those of which the spec says that they are the run's.
+    """
+    named = (rule for rule in reading.given(pair).values() if not ref.rules or rule.name in ref.rules)
+    declared = (rule for rule in named if ref.rules or not rule.lacking)
+    found = {rule.key: rule for rule in (*declared, *kept)}
+    return tuple(sorted(found.values(), key=lambda rule: rule.rule))
+
+
+def _besides(reading: RouteReading, pair: Pair, found: tuple[RulePair, ...]) -> Iterator[str]:
+    """The rules that give the canary traffic and are none of those that were found."""
+    ours = {rule.key for rule in found}
+    for rule in reading.given(pair).values():
+        if rule.key not in ours and rule.weights.share > 0:
+            yield rule_words(reading.rules, rule.rule)
 
 
 def _told(intent: Intent, declared: Pair, remembered: _Bound | None) -> Pair | None:

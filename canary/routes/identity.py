@@ -58,25 +58,26 @@ def rule_digest(rule: Json, namespace: str) -> str:
     return digest([rule.get("matches") or [], rule.get("filters") or [], backends])
 
 
-def resolve(recorded: Mapping[str, str], rules: Sequence[R]) -> dict[str, R]:
+def resolve(recorded: Mapping[str, str], rules: Sequence[R], damaged: Sequence[R] = ()) -> dict[str, R]:
     """Find the rules of a record among those that are there now.
 
     Args:
         recorded: what identified each rule when it was written, by its key then; empty where an earlier version wrote it.
         rules: the rules in question, in their order.
+        damaged: rules that may have been such, and are only found by their names, or by what they seem to have been.
 
     Returns:
         The rule of each key that can be told. One that is gone, or that could be any of several, is not in it.
 
     """
-    there = {rule.key: rule for rule in rules}
+    there = {rule.key: rule for rule in (*damaged, *rules)}
     found = {key: rule for key in recorded if (rule := there.get(key)) is not None and rule.name is not None}
     if all(key in found or (key in there and mark in {"", there[key].digest}) for key, mark in recorded.items()):
         return {key: there[key] for key in recorded}
-    for step in (_by_content, _by_place, _edited_in_place):
+    for step, among in ((_by_content, rules), (_by_content, damaged), (_by_place, rules), (_edited_in_place, rules)):
         taken = {rule.key for rule in found.values()}
         lost = {key: mark for key, mark in recorded.items() if key not in found}
-        found.update(step(lost, [rule for rule in rules if rule.key not in taken]))
+        found.update(step(lost, [rule for rule in among if rule.key not in taken]))
     return found
 
 
@@ -111,13 +112,13 @@ def _place(key: str) -> tuple[int, str]:
     return (int(index) if key != index and index.isascii() and index.isdecimal() else 0, key)
 
 
-def moved(recorded: Mapping[str, str], rules: Sequence[Listed]) -> dict[str, str]:
-    """The present key of each rule of a record whose key has changed.
+def moved(recorded: Mapping[str, str], rules: Sequence[Listed], damaged: Sequence[Listed] = ()) -> dict[str, str]:
+    """The present key of each rule of a record whose key has changed; what is given as for `resolve`.
 
     A rule that is gone, and whose place another one has now, goes by `#digest`: if it comes back, it is found by that.
     """
-    now = {key: rule.key for key, rule in resolve(recorded, rules).items()}
-    there = {rule.key for rule in rules}
+    now = {key: rule.key for key, rule in resolve(recorded, rules, damaged).items()}
+    there = {rule.key for rule in (*rules, *damaged)}
     gone = {key: f"#{mark}" for key, mark in recorded.items() if key not in now and key in there}
     return {key: other for key, other in (now | gone).items() if key != other}
 

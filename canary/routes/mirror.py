@@ -35,7 +35,7 @@ class Mirror:
 
         A list of filters is tested whole. Where there is none the rule is: an absent member cannot be tested for.
         """
-        there = route.pairs(pair).get(self.rule)
+        there = route.given(pair).get(self.rule)
         if there is None or _share(there, pair) == self.copied.share:
             return NOTHING
         rule, wanted = pointer("spec", "rules", there.rule), _ours(there, pair, self.copied.share)
@@ -50,7 +50,7 @@ class Mirror:
 
     def kept(self, answer: RouteReading, pair: Pair) -> str:
         """By the share: the API server fills in what a reference leaves out."""
-        there = answer.pairs(pair).get(self.rule)
+        there = answer.given(pair).get(self.rule)
         share = Fraction(0) if there is None else _share(there, pair)
         if share == self.copied.share:
             return ""
@@ -62,7 +62,7 @@ class Mirror:
 
     def raises(self, route: RouteReading, pair: Pair) -> bool:
         """By the share of the requests."""
-        there = route.pairs(pair).get(self.rule)
+        there = route.given(pair).get(self.rule)
         return there is not None and self.copied.share > _share(there, pair)
 
 
@@ -83,7 +83,7 @@ class NoMirror:
         Where somebody took the pair out of a rule that is not known, only what says exactly the share that was written:
         nothing else tells that it is ours.
         """
-        there = route.pairs(pair).get(self.rule)
+        there = route.given(pair).get(self.rule)
         if there is not None:
             return self._without(
                 there.rule, there.document, mirrors(there.document, pair.copied_to, there.namespace), same_rule(there)
@@ -108,7 +108,7 @@ class NoMirror:
 
     def kept(self, answer: RouteReading, pair: Pair) -> str:
         """Whether it still does, where it lists the pair."""
-        there = answer.pairs(pair).get(self.rule)
+        there = answer.given(pair).get(self.rule)
         if there is None or not mirrors(there.document, pair.copied_to, there.namespace):
             return ""
         return (

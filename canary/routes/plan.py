@@ -19,8 +19,9 @@ from canary.routes.adding import AddRule, RemoveRule, removals
 from canary.routes.entry import NOTHING, Edit, Entry, same_rule
 from canary.routes.filters import Copied
 from canary.routes.mirror import Mirror, NoMirror
-from canary.routes.pair import Pair, Weights
+from canary.routes.pair import Pair, Weights, weight_of
 from canary.routes.reading import RouteReading
+from canary.routes.rules import RulePair
 
 Json = dict[str, Any]
 
@@ -37,26 +38,41 @@ class SetWeights:
 
         A rule is told by its name, else by its matches; of one that has neither all is tested: that covers their absence.
         """
-        there = route.pairs(pair).get(self.rule)
-        if there is None or there.weights == self.weights:
+        there = route.given(pair).get(self.rule)
+        if there is None or self._said(there):
             return NOTHING
-        rule = pointer("spec", "rules", there.rule)
-        tests, changes = same_rule(there), []
-        for index, old, new in (
-            (there.stable, there.weights.stable, self.weights.stable),
-            (there.canary, there.weights.canary, self.weights.canary),
-        ):
-            path = rule + pointer("backendRefs", index)
-            tests.append(test(path, there.document["backendRefs"][index]))
-            if old != new:
-                weight = path + pointer("weight")
-                changes.append(remove(weight) if new is None else add(weight, new))
+        refs, rule = there.document["backendRefs"], pointer("spec", "rules", there.rule)
+        if there.damaged:
+            tests = [*same_rule(there), test(rule + pointer("backendRefs"), refs)]
+        else:
+            both = (there.stable, there.canary)
+            tests = [*same_rule(there), *(test(rule + pointer("backendRefs", place), refs[place]) for place in both)]
+        new = {there.canary: self.weights.canary, **dict.fromkeys(there.surplus, 0)}
+        if not there.lacking:
+            new = {there.stable: self.weights.stable, **new}
+        changes = []
+        for place, weight in new.items():
+            if refs[place].get("weight") != weight:
+                path = rule + pointer("backendRefs", place, "weight")
+                changes.append(remove(path) if weight is None else add(path, weight))
+        if there.lacking and not there.replaced:
+            # It has to be somewhere that the canary's share goes back to. Last, since it moves those behind it.
+            said = {} if self.weights.stable is None else {"weight": self.weights.stable}
+            changes.append(
+                add(rule + pointer("backendRefs", there.stable), {**pair.stable.ref(there.namespace), **said})
+            )
         return Edit(tuple(tests), tuple(changes))
+
+    def _said(self, there: RulePair) -> bool:
+        """Whether a rule says so. Where others have the traffic that was stable's, that is left to them."""
+        if there.replaced:
+            return weight_of(there.weights.canary) == weight_of(self.weights.canary)
+        return there.weights == self.weights
 
     def kept(self, answer: RouteReading, pair: Pair) -> str:
         """An absent weight is 1, and the API server fills it in."""
-        there = answer.pairs(pair).get(self.rule)
-        if there is not None and there.weights.filled == self.weights.filled:
+        there = answer.given(pair).get(self.rule)
+        if there is not None and (there.weights.filled == self.weights.filled or self._said(there)):
             return ""
         keeps = there.weights if there is not None else "nothing"
         return (
@@ -66,7 +82,7 @@ class SetWeights:
 
     def raises(self, route: RouteReading, pair: Pair) -> bool:
         """By the share of the pair."""
-        there = route.pairs(pair).get(self.rule)
+        there = route.given(pair).get(self.rule)
         return there is not None and self.weights.share > there.weights.share
 
 

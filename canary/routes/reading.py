@@ -13,6 +13,7 @@ from typing import Any
 
 from canary.errors import SpecError
 from canary.routes.acceptance import Acceptance, Answer, answers, summary
+from canary.routes.damaged import damaged_pairs
 from canary.routes.filters import copied, mirrors
 from canary.routes.identity import moved, resolve, rule_key
 from canary.routes.intent import (
@@ -43,6 +44,7 @@ class RouteReading:
         self.document = document
         self._declared: dict[tuple[Pair, tuple[str, ...]], Declared] = {}
         self._every: dict[Pair, tuple[RulePair, ...]] = {}
+        self._damaged: dict[Pair, tuple[RulePair, ...]] = {}
         self._copied: dict[Pair, dict[str, Fraction]] = {}
         self._recorded: dict[_Asked, tuple[RulePair, ...]] = {}
         self._moved: dict[_Asked, Mapping[str, str]] = {}
@@ -99,11 +101,21 @@ class RouteReading:
         """A pair in every rule that lists it (once), by rule key."""
         return {pair.key: pair for pair in self._pairs(both)}
 
+    def given(self, both: Pair) -> dict[str, RulePair]:
+        """The same, and every rule that names the canary and is no pair any more."""
+        return {pair.key: pair for pair in (*self._pairs(both), *self.damaged(both))}
+
+    def damaged(self, both: Pair) -> tuple[RulePair, ...]:
+        """The rules that name the canary and do not list the pair once each."""
+        if both not in self._damaged:
+            self._damaged[both] = damaged_pairs(self.document, both)
+        return self._damaged[both]
+
     def recorded(self, both: Pair, record: Mapping[str, str]) -> tuple[RulePair, ...]:
-        """A pair in the rules of a record (what identified them, by key), wherever they are now."""
+        """A pair in the rules of a record (what identified them, by key), wherever they are now, and whatever is left of it there."""
         asked = both, tuple(record.items())
         if asked not in self._recorded:
-            found = resolve(record, self._pairs(both)).values()
+            found = resolve(record, self._pairs(both), self._may_have_been(both, record)).values()
             self._recorded[asked] = tuple(sorted(found, key=lambda pair: pair.rule))
         return self._recorded[asked]
 
@@ -111,8 +123,12 @@ class RouteReading:
         """The present key of each rule of a record whose key has changed."""
         asked = both, tuple(record.items())
         if asked not in self._moved:
-            self._moved[asked] = moved(record, self._pairs(both))
+            self._moved[asked] = moved(record, self._pairs(both), self._may_have_been(both, record))
         return self._moved[asked]
+
+    def _may_have_been(self, both: Pair, record: Mapping[str, str]) -> tuple[RulePair, ...]:
+        """The damaged rules, as those of a record that they may have been."""
+        return damaged_pairs(self.document, both, set(record.values())) if self.damaged(both) else ()
 
     def copied(self, both: Pair) -> dict[str, Fraction]:
         """Of what share of its requests (percent) each rule sends copies to the canary, or to its comparer, by key; of those with a filter for it.

@@ -34,6 +34,22 @@ class RulePair:
     namespace: str = field(compare=False, repr=False)
     copied_to: Backend = field(compare=False, repr=False)
     """Who gets the copies of a run that mirrors the rule."""
+    surplus: tuple[int, ...] = ()
+    """Further backendRefs of the pair, where the rule lists one of the two more than once: `weights` are sums then."""
+    lacking: bool = False
+    """It does not list stable, which belongs at the index `stable`. Of `weights` all other backends are stable's part then."""
+    intact: Json | None = field(default=None, compare=False, repr=False)
+    """What a damaged rule was like before, as far as can be told."""
+
+    @property
+    def damaged(self) -> bool:
+        """Whether it lists the pair in another way than once each."""
+        return self.intact is not None
+
+    @property
+    def replaced(self) -> bool:
+        """Whether others have the traffic that was stable's."""
+        return self.lacking and weight_of(self.weights.stable) > 0
 
     @property
     def sticky(self) -> bool:
@@ -43,7 +59,8 @@ class RulePair:
     @cached_property
     def digest(self) -> str:
         """What identifies the rule wherever it is, besides its name: whether a run sends copies from it does not."""
-        return rule_digest(unmirrored(self.document, self.copied_to, self.namespace), self.namespace)
+        document = self.document if self.intact is None else self.intact
+        return rule_digest(unmirrored(document, self.copied_to, self.namespace), self.namespace)
 
     @property
     def reads(self) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from controller_kit import ControllerInstance, World, backend, check, clean, route_document, rule
 
-from canary.kube import HTTPROUTES
+from canary.kube import HTTPROUTES, ROLLOUTS
 from canary.routes.intent import run_annotation
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -153,3 +153,31 @@ async def test_what_stands_in_a_filter_may_be_any_text(world: World) -> None:
     assert world.weights() == (1, 0)
     assert world.route()["spec"]["rules"][0]["backendRefs"][0]["filters"] == filters
     assert list(clean(world)) == []
+
+
+@pytest.mark.parametrize("end", ["abort", "delete"])
+async def test_a_rule_that_goes_by_another_name_is_put_back_all_the_same(world: World, end: str) -> None:
+    """Somebody renames one of two rules in the middle of a run: it holds where it is, and its end takes both back."""
+    declared = [{"name": "shop", "rules": ["checkout", "pay"]}]
+    rules = [rule(backend("stable", 1), backend("canary", 0), name=name) for name in ("checkout", "pay")]
+    await world.begin(route_document("shop", *rules), steps=LONG, checks=[check(interval="60s")], routes=declared)
+    await world.deploy(2)
+    await world.until(lambda: world.step() == 2 and bool(world.status()["step"].get("reachedAt")), pace=10)
+    renamed = [
+        {**each, "name": name} for each, name in zip(world.route()["spec"]["rules"], ("checkout", "pay2"), strict=True)
+    ]
+    await world.set_rules(world.alice, *renamed)
+    await world.until(lambda: "no rule named 'pay'" in world.message(), within=5)
+    assert world.phase() == "Progressing"
+    assert "held at 50 %" in world.message()
+    assert world.status()["split"]["written"] == 50
+    if end == "abort":
+        await world.ask("abort")
+        await world.until(
+            lambda: world.status().get("run", {}).get("outcome") == "RolledBack" and not world.intent(), within=100
+        )
+    else:
+        await world.gitops.delete(ROLLOUTS, "shop", world.namespace)
+        await world.until(lambda: world.find(ROLLOUTS, "shop") is None, within=5)
+    weights = [[ref.get("weight") for ref in each["backendRefs"]] for each in world.route()["spec"]["rules"]]
+    assert weights == [[1, 0], [1, 0]]

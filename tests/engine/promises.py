@@ -20,6 +20,7 @@ from canary.model.rollout import OnFailure, Promotion, RouteKind
 from canary.model.scaling import AfterRun
 from canary.model.status import Outcome, Phase, RolloutStatus, VerdictKind
 from canary.model.steps import Step
+from canary.routes.damaged import damaged_pairs
 from canary.routes.filters import copied, mirrors, unmirrored
 from canary.routes.intent import LEGACY_ANNOTATION, Intent, Mode, parse_intent, run_annotation
 from canary.routes.key import Named
@@ -317,7 +318,7 @@ class Promises:
             return
         if memory.paused is not None and memory.paused.reason in BY_POLICY:
             return
-        live = [route for route in facts.routes if route.exists and not route.problem]
+        live = [route for route in facts.routes if route.exists]
         if all(route.share == 0 for route in live) and not any(self._extra(spot(route)) for route in live):
             return
         ahead = [r.intent.run for r in facts.routes if r.intent is not None]
@@ -358,7 +359,7 @@ class Promises:
             for route in facts.routes:
                 if run.plan != self.world.spec.plan_hash() and (run.number, spot(route)) not in self.written:
                     continue  # who is the canary there, the run has not said
-                if route.exists and not route.problem and (route.share > 0 or self._extra(spot(route))):
+                if route.exists and (route.share > 0 or (self._extra(spot(route)) and not route.problem)):
                     assert route.key in writes, f"{route.label} is not written in the tick of the verdict"
         for action in decision.actions:
             if isinstance(action, WriteRoute):
@@ -389,6 +390,15 @@ class Promises:
                 if name not in declared and self.world.spec.promotion_mode is Promotion.SWAP:
                     continue  # where that one's traffic belongs depends on when it was let go
                 assert share == (100 if swapped else 0), f"{name}/{pair.key} is left at {float(share)} %"
+            if (number, name) in self.written and not swapped:
+                self._nothing_in_the_ruins(name, document)
+
+    def _nothing_in_the_ruins(self, name: str, document: Json) -> None:
+        """A rule that a run has written gives the canary nothing afterwards, whatever somebody has made of it."""
+        swapped = (self.world.memory or self.world.status).swapped
+        for pair in damaged_pairs(document, Pair.of(self.world.spec, NAMESPACE, swapped=swapped)):
+            ours = _rule(document, pair) in self.gave.get(name, {})
+            assert not (ours and pair.weights.canary), f"{name}/{pair.key} is left with weight {pair.weights.canary}"
 
     # -- writes ---------------------------------------------------------------------------------------------------
 
@@ -397,14 +407,15 @@ class Promises:
         self._rules(action, before, after)
         before, after = without_opted(before), without_opted(after)
         # Of the pair that is written, which an edit of the spec may have made another one than is declared.
-        old, new = ({pair.key: pair for pair in every_pair(document, action.plan.pair)} for document in (before, after))
+        old, new = (_given(document, action.plan.pair) for document in (before, after))
+        broken = [pair for key, pair in old.items() if pair.damaged and key in action.plan.weights]
         self._copies(action, before, after)
         target = action.plan.pair.copied_to
-        masked = _masked(before, old.values(), target), _masked(after, new.values(), target)
+        masked = _masked(before, old.values(), target, broken), _masked(after, new.values(), target, broken)
         assert masked[0] == masked[1], f"{name}: something else was touched"
         for key, pair in new.items():
             assert max(pair.weights.stable or 0, pair.weights.canary or 0) <= MAX_WEIGHT
-            if pair.others and name in self.before_us:
+            if pair.others and name in self.before_us and not pair.damaged:
                 assert pair.weights.total == old[key].weights.total, "a third backend lost or won traffic"
             if pair.weights.share > old[key].weights.share:
                 self._raise(action, _rule(after, pair), pair)
@@ -416,7 +427,7 @@ class Promises:
                 assert after["spec"] == owned, f"{name} is not what it was before the run"
         else:
             self.written[action.intent.run, name] = action.plan.pair
-            if name not in self.intents and self._at_rest(old):
+            if name not in self.intents and self._at_rest(old) and not any(pair.damaged for pair in old.values()):
                 self.before_us[name] = duplicate(before["spec"])
             self.intents[name] = action.intent
             said = action.intent.weights
@@ -615,13 +626,23 @@ def _rule_at(document: Json, index: int) -> str:
     return name or f"{matches[index]} {matches[:index].count(matches[index])}"
 
 
-def _masked(document: Json, pairs: Iterable[RulePair], target: Backend) -> str:
+def _given(document: Json, both: Pair) -> dict[str, RulePair]:
+    """Every rule that gives the canary something, by key."""
+    return {pair.key: pair for pair in (*every_pair(document, both), *damaged_pairs(document, both))}
+
+
+def _masked(document: Json, pairs: Iterable[RulePair], target: Backend, broken: Iterable[RulePair]) -> str:
     """Everything that is none of our business, byte for byte; of filters, all but a run's own mirrors: `_copies` looks after those."""
     document = duplicate(document)
     for rule in document["spec"]["rules"]:
         rule["filters"] = unmirrored(rule, target, NAMESPACE).get("filters") or []
+    mended = {pair.rule for pair in broken}
     for pair in pairs:
         refs = document["spec"]["rules"][pair.rule]["backendRefs"]
+        if pair.rule in mended:  # of these it is known which are the pair's, and stable may have come back
+            refs[:] = [ref for ref in refs if (ref["name"], ref["port"]) != ("s", 80) and ref["name"] != "c"]
+        if pair.damaged or pair.rule in mended:
+            continue
         refs[pair.stable].pop("weight", None)
         refs[pair.canary].pop("weight", None)
     annotations = document["metadata"].get("annotations")

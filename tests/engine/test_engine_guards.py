@@ -109,6 +109,7 @@ def test_the_order_is_the_policy() -> None:
         "mirror_unresolved",
         "mirror_mismatch",
         "match_overtaken",
+        "more_admitted",
         "back_to_stable",
         "back_to_failed",
         "route_missing",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from world import Fault, World, begun, route, rule, spec_of
 
@@ -144,6 +146,32 @@ def test_raised_is_put_back_in_the_same_tick_and_told() -> None:
     assert (
         tell.message == "argocd changed the canary's share on HTTPRoute shop from 10 % to 80 %; putting it back to 10 %"
     )
+
+
+@pytest.mark.parametrize("strip", [False, True])
+@pytest.mark.parametrize("crash", [False, True])
+def test_a_share_that_was_not_there_was_not_held(crash: bool, strip: bool) -> None:
+    """Somebody raises it while nobody looks: once it is put back, the step is held from then on, and its gateways settle anew."""
+    world = at(10)
+    world.measure(0.0)
+    world.run()
+    if crash:
+        world.crash()
+    world.weigh(50, 50, by="argocd")
+    if strip:
+        world.strip()
+    world.now += timedelta(seconds=20)
+    back = world.now
+    for _ in range(6):
+        world.measure(0.0)
+        world.tick()
+    assert world.share() == 10
+    step = world.status.step
+    assert step is not None
+    assert step.reached_at == back
+    assert step.hold_until == back + timedelta(seconds=10)
+    world.pass_step()
+    assert world.share() == 50
 
 
 def test_three_fights_in_ten_minutes_are_contested() -> None:

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 from test_engine_mixed_kinds import EVERY, GRPC, NAMED, TCP, of_kind
-from world import RUN_ANNOTATION, Fault, Gateways, World, begun, mirror_to, route, rule, spec_of
+from world import NAMESPACE, RUN_ANNOTATION, Fault, Gateways, World, begun, mirror_to, route, rule, spec_of
 
 from canary.decide import reasons
 from canary.decide.actions import WriteRoute
 from canary.model.rollout import RouteKind
 from canary.model.status import Outcome, Phase
+from canary.preflight.surroundings import POLICY, Documents
 
 Json = dict[str, Any]
 
@@ -540,3 +541,58 @@ def test_rules_that_were_all_edited_at_once_send_no_copies_afterwards() -> None:
     assert world.copied() == {}
     assert [filters(world, index) for index in (1, 2)] == [[audit, audit], [audit]]
     assert not world.annotated()
+
+
+def gateway_class(name: str, *features: str) -> Json:
+    return {
+        "kind": "GatewayClass",
+        "metadata": {"name": name},
+        "spec": {"controllerName": "example.org/gateways"},
+        "status": {"supportedFeatures": [{"name": feature} for feature in features]},
+    }
+
+
+def gateway(name: str, of: str) -> Json:
+    return {"kind": "Gateway", "metadata": {"name": name, "namespace": NAMESPACE}, "spec": {"gatewayClassName": of}}
+
+
+def test_a_parent_that_cannot_mirror_and_comes_in_the_middle_of_a_mirror_ends_it() -> None:
+    """By what its class publishes. The run waits, says why, and mirrors again when the parent is gone; the step is held anew."""
+    able = gateway_class("able", "HTTPRouteRequestMirror", "HTTPRouteRequestPercentageMirror")
+    documents = [
+        able,
+        gateway_class("poor", "HTTPRouteNamedRouteRule"),
+        gateway("gw-0", "able"),
+        gateway("poor", "poor"),
+    ]
+    known = [(POLICY, ""), ("Gateway", ""), ("GatewayClass", "")]
+    world = begun(
+        spec=spec_of(steps=STEPS), routes={"shop": route("shop", getting())}, around=Documents(documents, known=known)
+    )
+    assert world.copied() == {"#0": 20}
+    parents = copy.deepcopy(world.routes["shop"]["spec"]["parentRefs"])
+    world.edit_route("shop", lambda document: document["spec"]["parentRefs"].append({"name": "poor"}))
+    decision = world.run()
+    assert world.copied() == {}
+    assert "GatewayClass poor publishes what its gateways can" in decision.message
+    assert reasons.ROUTE_UNWRITABLE in world.reasons
+    world.measure(0.0)
+    world.wait(60)
+    assert world.share() == 0
+    assert world.phase is Phase.PROGRESSING
+    assert reasons.LOWERED_BY_HAND not in world.reasons
+    world.edit_route("shop", lambda document: document["spec"].update(parentRefs=parents))
+    world.run()
+    assert world.copied() == {"#0": 20}
+    world.wait(5)
+    assert world.share() == 0, "it is held anew"
+    world.pass_step()
+    assert world.share() == 10
+
+
+def test_a_class_that_is_out_of_sight_ends_no_mirror() -> None:
+    """That nobody says what it can is another thing than that it cannot."""
+    world = mirroring()
+    world.around = Documents(known=[(POLICY, "")])
+    world.run()
+    assert world.copied() == {"#0": 20}

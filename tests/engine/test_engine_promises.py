@@ -221,6 +221,34 @@ class Cluster(RuleBasedStateMachine):
         (self.world.add_pair if back else self.world.drop_pair)(name)
         self.world.run()
 
+    @rule(data=st.data(), what=st.sampled_from(("canary twice", "stable twice", "stable gone", "elsewhere", "mended")))
+    def somebody_damages_a_rule(self, data: st.DataObject, what: str) -> None:
+        """A rule lists the pair once each no more, or does so again."""
+        name = data.draw(st.sampled_from(sorted(self.world.routes)))
+        rules = self.world.routes[name]["spec"]["rules"]
+        index = data.draw(
+            st.sampled_from([at for at, each in enumerate(rules) if each not in opted({"spec": {"rules": rules}})])
+        )
+
+        def change(document: dict[str, Any]) -> None:
+            refs = document["spec"]["rules"][index].get("backendRefs") or []
+            ours = {role: [ref for ref in refs if ref["name"] == role] for role in ("s", "c")}
+            if not ours["c"]:
+                return
+            match what:
+                case "canary twice" | "stable twice" if len(refs) < 5 and ours[what[0]]:
+                    refs.append({**ours[what[0]][0], "weight": 30})
+                case "stable gone":
+                    refs[:] = [ref for ref in refs if ref["name"] != "s"]
+                case "elsewhere" if len(ours["s"]) == 1:
+                    ours["s"][0]["port"] = 8888
+                case "mended":
+                    first = ours["s"][0] | {"port": 80} if ours["s"] else {"name": "s", "port": 80, "weight": 1}
+                    refs[:] = [first, ours["c"][0], *(ref for ref in refs if ref["name"] not in ours)]
+
+        self.world.edit_route(name, change)
+        self.world.run()
+
     @rule(data=st.data(), what=st.sampled_from(("less", "more", "gone", "another", "user's own")))
     def somebody_edits_filters(self, data: st.DataObject, what: str) -> None:
         name = data.draw(st.sampled_from(sorted(self.world.routes)))

@@ -49,7 +49,17 @@ from canary.decide.facts import (
 )
 from canary.decide.scope import Decision, Scope
 from canary.decide.writes import foreign
-from canary.errors import CanaryError, Conflict, Forbidden, NotFound, ShareError, SpecError, Unavailable, Unprocessable
+from canary.errors import (
+    CanaryError,
+    Conflict,
+    Forbidden,
+    NotFound,
+    ShareError,
+    SpecError,
+    Unavailable,
+    Unprocessable,
+    WriteAltered,
+)
 from canary.model.measurement import Malformed, Measured, Measurement, NoData, Reading, Sample, Unreachable
 from canary.model.requests import claim, parse_request
 from canary.model.rollout import RolloutSpec, RouteKind, RouteRef
@@ -57,7 +67,7 @@ from canary.model.status import Phase, RolloutStatus
 from canary.model.workloads import DEPLOYMENT
 from canary.observe.roles import Roles
 from canary.observe.rollout import Rollout
-from canary.observe.routes import Viewer, view
+from canary.observe.routes import Viewer, permitted, view
 from canary.preflight.look import findings
 from canary.preflight.offers import Platform
 from canary.preflight.surroundings import POLICY, Documents
@@ -317,6 +327,10 @@ class World:
     """Comparisons that have proved the canary good, in this life, and since when they have counted."""
     gate: Measurement | None = None
     """What the gate of the step said last, in this life."""
+    admission: Callable[[Json], None] | None = None
+    """What admission makes of a route that the controller writes."""
+    altered: dict[RouteKey, int] = field(default_factory=dict)
+    """Routes that the API server keeps otherwise than they were written, by their generation then; forgotten with a crash."""
     around: Documents = AROUND
     scaling: ScalingView = field(default_factory=lambda: ScalingView(known=True))
     denied: frozenset[str] = frozenset()
@@ -406,6 +420,8 @@ class World:
         if memory.active:
             left = [spot(old) for old in memory.routes if spot(old) not in names and old.owned]
             views += [self.view(name, declared=False) for name in left]
+        if memory.active and (memory.run is None or memory.run.outcome is None):
+            views = [permitted(seen, self.around) for seen in views]
         stable, canary = (self.canary, self.stable) if memory.swapped else (self.stable, self.canary)
         known = self.spec.workloads is not None
         recorded = self.status
@@ -448,6 +464,7 @@ class World:
             blind=self.blind,
             blind_since=self.blind_since,
             unwritten=dict(self.unwritten),
+            altered=dict(self.altered),
             scaling=self.scaling,
             former=self._former(memory),
             time_of_day=self.now + self.wall,
@@ -685,6 +702,13 @@ class World:
         self._store(where, after)
         self.promises.route_written(action, before, self.routes[where])
         self.wrote.append(("route", action))
+        self.altered.pop(action.key, None)
+        if self.admission is not None:
+            self.routes[where] = duplicate(self.routes[where])
+            self.admission(self.routes[where])
+            if altered := action.plan.kept(self.routes[where], before):
+                self.altered[action.key] = self.routes[where]["metadata"]["generation"]
+                raise WriteAltered(altered)
 
     def _somebody(self, name: str) -> None:
         """Somebody else writes the route between our read and our write: the port's weight stays, a field moves."""
