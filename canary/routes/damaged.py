@@ -72,9 +72,12 @@ def _before(index: int, rule: Json, both: Pair, namespace: str) -> Iterator[Rule
 
 
 def _with_stable(refs: list[Json], both: Pair, namespace: str) -> Iterator[list[Json]]:
-    """Where stable may have been: in front of the canary, where another backend is now, or anywhere else."""
+    """Where stable may have been: where its Service is now on another port, in front of the canary, where another backend is, or anywhere."""
     stable = both.stable.ref(namespace)
     canary = next(place for place, ref in enumerate(refs) if both.canary.is_named_by(ref, namespace))
+    moved = [place for place, ref in enumerate(refs) if place != canary and _is_of(both.stable, ref, namespace)]
+    if moved:
+        yield [stable if place == moved[0] else ref for place, ref in enumerate(refs) if place not in moved[1:]]
     yield [*refs[:canary], stable, *refs[canary:]]
     for place in range(len(refs)):
         if place != canary:
@@ -89,9 +92,12 @@ def _means(both: Pair, ref: Json, namespace: str) -> bool:
     stable, canary = both.stable, both.canary
     if (stable.service, stable.namespace) == (canary.service, canary.namespace):
         return canary.is_named_by(ref, namespace)
-    return Backend(canary.service, canary.namespace, ref.get("port") or canary.port).is_named_by(
-        {"port": canary.port, **ref}, namespace
-    )
+    return _is_of(canary, ref, namespace)
+
+
+def _is_of(backend: Backend, ref: Json, namespace: str) -> bool:
+    """Whether a reference is to a backend's Service, on whatever port."""
+    return backend.is_named_by({**ref, "port": backend.port}, namespace)
 
 
 def _sum(refs: list[Json], places: list[int]) -> int | None:

@@ -76,6 +76,12 @@ def stable_elsewhere(document: Json) -> None:
     next(ref for ref in refs if ref["name"] == "s")["port"] = 9999
 
 
+def stable_elsewhere_twice(document: Json) -> None:
+    stable_elsewhere(document)
+    refs = document["spec"]["rules"][1]["backendRefs"]
+    refs.append({**next(ref for ref in refs if ref["name"] == "s"), "weight": 30})
+
+
 def canary_elsewhere(document: Json) -> None:
     refs = document["spec"]["rules"][1]["backendRefs"]
     next(ref for ref in refs if ref["name"] == "c")["port"] = 9999
@@ -86,8 +92,25 @@ def new_rule(document: Json) -> None:
     document["spec"]["rules"].append({**on("/new"), "backendRefs": refs})
 
 
-NAMED = [renamed, removed, canary_twice, stable_twice, stable_gone, stable_elsewhere, canary_elsewhere]
-UNNAMED = [canary_twice, stable_twice, stable_gone, stable_elsewhere, canary_elsewhere, new_rule]
+NAMED = [
+    renamed,
+    removed,
+    canary_twice,
+    stable_twice,
+    stable_gone,
+    stable_elsewhere,
+    stable_elsewhere_twice,
+    canary_elsewhere,
+]
+UNNAMED = [
+    canary_twice,
+    stable_twice,
+    stable_gone,
+    stable_elsewhere,
+    stable_elsewhere_twice,
+    canary_elsewhere,
+    new_rule,
+]
 CASES = [*((named, change) for change in NAMED), *((unnamed, change) for change in UNNAMED)]
 
 
