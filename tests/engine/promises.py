@@ -390,8 +390,14 @@ class Promises:
                 if name not in declared and self.world.spec.promotion_mode is Promotion.SWAP:
                     continue  # where that one's traffic belongs depends on when it was let go
                 assert share == (100 if swapped else 0), f"{name}/{pair.key} is left at {float(share)} %"
-            if (number, name) in self.written and not swapped:
+            if (number, name) in self.written and not swapped and not self._let_go(name):
                 self._nothing_in_the_ruins(name, document)
+
+    def _let_go(self, name: str) -> bool:
+        """Whether the run has put a route back in the middle of it, and left it to its owner: what they give the canary then is theirs."""
+        status = self.world.memory or self.world.status
+        remembered = status.route(*of_spot(name))
+        return status.active and remembered is not None and not remembered.owned
 
     def _nothing_in_the_ruins(self, name: str, document: Json) -> None:
         """A rule that a run has written gives the canary nothing afterwards, whatever somebody has made of it."""
