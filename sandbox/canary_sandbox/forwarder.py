@@ -224,7 +224,8 @@ class _Client(_Side):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self.transport.pause_reading()
+        # Not at once: asyncio of 3.11.2 (Debian 12) begins to read right after this, paused or not, and what came would be lost.
+        asyncio.get_running_loop().call_soon(self.transport.pause_reading)
 
     def connection_lost(self, error: Exception | None) -> None:
         self.gone.set()
