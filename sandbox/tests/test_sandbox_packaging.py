@@ -39,7 +39,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run([*build, "--target", "sdist"], cwd=SANDBOX, check=True, capture_output=True)
     (source,) = folder.glob("*.tar.gz")
     with tarfile.open(source) as archive:
-        archive.extractall(folder / "source", filter="data")
+        archive.extraction_filter = getattr(tarfile, "data_filter", None)  # Python 3.11.2 has none
+        archive.extractall(folder / "source")
     (unpacked,) = (folder / "source").iterdir()
     subprocess.run([*build, "--target", "wheel"], cwd=unpacked, check=True, capture_output=True)
     (made,) = folder.glob("*.whl")

@@ -33,7 +33,7 @@ async def test_a_trial_of_each_case_on_a_real_envoy_and_a_real_prometheus() -> N
     for trial in (start, step):
         assert 0 < trial["seen"] <= trial["proved"] <= trial["gone"]
     assert start["seen"] > 4  # settle time and lag
-    assert step["gone"] < start["gone"]
+    assert step["seen"] < start["seen"]  # when that is proof is chance
 
 
 def test_new_trials_replace_those_of_the_same_setting_and_no_others() -> None:

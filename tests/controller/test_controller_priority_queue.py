@@ -158,7 +158,8 @@ async def test_active_runs_come_first_at_a_start(world: World) -> None:
             for document in (await world.admin.list(resource, world.namespace))["items"]:
                 pass_on(None, document)
         await asyncio.sleep(0.01)
-        assert (looked, manager.reconciling) == ([], frozenset())
+        assert manager.reconciling == frozenset()
+        looked.clear()  # who else is on a route is asked as Rollouts arrive
         await manager.begin()
         assert looked[0] == "shop"
         assert len(looked) == 6

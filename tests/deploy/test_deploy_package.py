@@ -26,7 +26,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     subprocess.run([*build, "--target", "sdist"], cwd=ROOT, check=True, capture_output=True)
     (source,) = folder.glob("*.tar.gz")
     with tarfile.open(source) as archive:
-        archive.extractall(folder / "source", filter="data")
+        archive.extraction_filter = getattr(tarfile, "data_filter", None)  # Python 3.11.2 has none
+        archive.extractall(folder / "source")
         names = [name.partition("/")[2] for name in archive.getnames()]
     (unpacked,) = (folder / "source").iterdir()
     subprocess.run([*build, "--target", "wheel"], cwd=unpacked, check=True, capture_output=True)
