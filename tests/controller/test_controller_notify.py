@@ -302,7 +302,7 @@ async def test_how_a_run_ended_is_told_by_who_comes_after_the_next_one_began(wor
     second = await world.start_controller()
     async with notifying(world, second):
         await really(lambda: len({event["id"] for event in hook.events}) == 3)
-    # One may come twice, always with the same id: receivers go by that.
+    # The sender of the first one lives on in this process, and may get through by now: the same ids once more.
     ran = {(event["data"]["run"]["number"], event["data"]["event"]) for event in hook.events}
     assert ran == {(1, "RolledBack"), (1, "RunStarted"), (2, "RunStarted")}
 
