@@ -11,6 +11,7 @@ from pathlib import Path
 import cluster_kit
 import pytest
 import real_server
+import surroundings
 import upstream
 import workers
 
@@ -29,6 +30,9 @@ AUTHORITIES = Path(__file__).parent / "tests" / "session" / "nobody.pem"
 They talk to servers of their own. To read the hundred and more authorities of the machine takes 22 ms each time that somebody makes
 ready for TLS, as every client of an API server does.
 """
+
+
+surroundings.forget(os.environ)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -40,9 +40,7 @@ class Instance:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        dropped = {"KUBECONFIG", "CANARY_DEBUG", "NO_COLOR"}
-        inherited = {key: value for key, value in os.environ.items() if key not in dropped}
-        self.env = {**inherited, "CANARY_SANDBOX_FOLDER": str(folder), "KUBECONFIG": str(folder / "kubeconfig")}
+        self.env = {**os.environ, "CANARY_SANDBOX_FOLDER": str(folder), "KUBECONFIG": str(folder / "kubeconfig")}
 
     def canary(self, *words: str, code: int = 0) -> str:
         done = subprocess.run(
@@ -318,7 +316,7 @@ def test_a_prometheus_that_asks_who_one_is_as_the_page_shows_it(fresh: Instance,
     try:
         code = shell.wait(timeout=150)
         assert code == 0, said.read_text()
-        assert shown.strip() in said.read_text()
+        assert shown.strip() in said.read_text(), said.read_text()
         told = fresh.kubectl("get", "rollouts.canary.dev,events", "-o", "json")
         for text in (said.read_text(), told, (fresh.folder / "controller.log").read_text()):
             assert "see-for-yourself" not in text
