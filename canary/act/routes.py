@@ -10,7 +10,7 @@ from typing import Any
 from canary.act.gate import Gate
 from canary.act.reading import moved, still_so
 from canary.decide.actions import WriteRoute
-from canary.errors import BackendMissing, Conflict, NotFound, NotServed, Unprocessable, WriteAltered
+from canary.errors import BackendMissing, Conflict, NotFound, Unprocessable, WriteAltered
 from canary.json_patch import Operation
 from canary.kube import SERVICES, Kube, Resource
 from canary.kube.endpoints import ready_endpoints
@@ -102,13 +102,9 @@ class RouteWriter:
                 strict=True,
                 patience=PATIENCE,
             )
-        except (Conflict, Unprocessable) as error:
-            return await moved(error, document, partial(self._get, action.key), keep)
-        except NotServed:
-            raise  # of this route that tells nothing: its kind is gone, or served in another version
-        except NotFound:
-            self._store.drop_route(action.key)
-            return False
+        except (Conflict, Unprocessable, NotFound) as error:
+            gone = partial(self._store.drop_route, action.key)
+            return await moved(error, document, partial(self._get, action.key), keep, gone)
         keep(answer)
         _compare(action, answer, document, name)
         return True
@@ -142,8 +138,6 @@ class RouteWriter:
         if ours is None:
             try:
                 fresh = await self._get(action.key)
-            except NotServed:
-                raise  # of this route that tells nothing: its kind is gone, or served in another version
             except NotFound:
                 self._store.drop_route(action.key)
                 return False
@@ -164,13 +158,9 @@ class RouteWriter:
             answer = await self._kube.json_patch(
                 self._resource(action.key), action.key.name, action.key.namespace, ops, strict=True
             )
-        except (Conflict, Unprocessable) as error:
-            return await moved(error, fresh, partial(self._get, action.key), keep)
-        except NotServed:
-            raise  # of this route that tells nothing: its kind is gone, or served in another version
-        except NotFound:
-            self._store.drop_route(action.key)
-            return False
+        except (Conflict, Unprocessable, NotFound) as error:
+            gone = partial(self._store.drop_route, action.key)
+            return await moved(error, fresh, partial(self._get, action.key), keep, gone)
         keep(answer)
         if moves and alone:
             await self._give_back(action.key, answer)

@@ -14,7 +14,7 @@ from typing import Any
 from canary.cli.exits import CliError, ExitCode
 from canary.cli.options import program
 from canary.cli.session import get_rollout, missing
-from canary.errors import ApiError, Conflict, NotFound
+from canary.errors import ApiError, Conflict, NotFound, NotServed
 from canary.kube import ROLLOUTS, SELF, Kube
 from canary.model.requests import AS_ANNOTATION, REQUEST_ANNOTATION, Request, Verb, claim, parse_request
 from canary.model.status import RequestStatus, RolloutStatus, format_time, parse_time
@@ -109,7 +109,7 @@ async def leave(kube: Kube, ask: Ask) -> Request:
         except Conflict:
             if attempt == CONFLICTS:
                 raise
-        except NotFound as error:
+        except (NotFound, NotServed) as error:
             raise await missing(kube, ask.name, ask.namespace) from error
         else:
             return request

@@ -12,7 +12,7 @@ from functools import partial
 from canary.controller.lookout import Lookout
 from canary.controller.manager import Manager
 from canary.controller.route_informers import watch_name
-from canary.errors import ApiError, NotFound
+from canary.errors import ApiError, NotFound, NotServed
 from canary.kube import HPAS, SCALEDOBJECTS, Kube, Resource
 
 log = logging.getLogger("canary.autoscalers")
@@ -73,7 +73,7 @@ class AutoscalerInformers:
         """Whether the cluster knows the kind at all."""
         try:
             return resource.kind in await self._kube.discover(resource.group)
-        except NotFound:
+        except (NotFound, NotServed):
             return False
 
     async def _watch(self, resource: Resource, place: str | None) -> None:
@@ -87,5 +87,5 @@ class AutoscalerInformers:
                     self._manager.know_autoscalers(resource.kind, place, "")
                 else:
                     self._manager.autoscaler(resource.kind, event.type, event.object)
-        except NotFound:
+        except (NotFound, NotServed):
             self._manager.forget_autoscalers(resource.kind, place)

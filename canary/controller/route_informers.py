@@ -16,7 +16,7 @@ from functools import partial
 from canary.controller.clock import Alarm, Clock
 from canary.controller.lookout import Lookout
 from canary.controller.manager import Manager
-from canary.errors import ApiError, ConfigError, NotFound
+from canary.errors import ApiError, ConfigError, NotFound, NotServed
 from canary.kube import CRDS, HTTPROUTES, ROUTES, Kube, Resource
 from canary.model.rollout import RouteKind
 from canary.observe.kinds import not_served
@@ -200,7 +200,7 @@ class RouteInformers:
             pause = POLL
             try:
                 await self._pass_on(kind, resource, place)
-            except NotFound:
+            except (NotFound, NotServed):
                 pause = SOON
                 self.disturbed()  # not served any more since we asked
             except ApiError as error:

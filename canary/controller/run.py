@@ -37,7 +37,7 @@ from canary.controller.sight import Sight
 from canary.controller.survey import PATIENCE, Survey
 from canary.controller.tasks import until_stopped
 from canary.controller.workload_informers import WorkloadInformers
-from canary.errors import ApiError, ConfigError, NotFound
+from canary.errors import ApiError, ConfigError, NotFound, NotServed
 from canary.kube import CHECKTEMPLATES, CLUSTERCHECKTEMPLATES, HTTPROUTES, ROLLOUTS, ROUTES, Kube, KubeClient, Resource
 from canary.kube.courier import Courier, Lane
 from canary.kube.secrets import read_secret
@@ -391,7 +391,7 @@ async def _served(kube: Kube, resource: Resource) -> set[str]:
     """The plurals that are served in the group and version of a resource."""
     try:
         answer = await kube.raw(f"/apis/{resource.api_version}")
-    except NotFound:
+    except (NotFound, NotServed):
         return set()
     return {str(item.get("name")) for item in answer.get("resources") or []}
 

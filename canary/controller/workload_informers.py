@@ -15,7 +15,7 @@ from functools import partial
 from canary.controller.lookout import Lookout
 from canary.controller.manager import Manager
 from canary.controller.route_informers import watch_name
-from canary.errors import ApiError, NotFound
+from canary.errors import ApiError, NotFound, NotServed
 from canary.kube import WORKLOADS, Kube, Resource
 from canary.model.workloads import foreign, group_of
 from canary.observe.objects import key_of
@@ -135,7 +135,7 @@ class WorkloadInformers:
                 what = f"{name} of {group} belongs to no namespace, so none is a workload of this one"
                 return self._denied, f"{what}; correct apiVersion and kind"
             return self._soon, await self._watch(kind, resource, place)
-        except NotFound:
+        except (NotFound, NotServed):
             self._discovery.forget(group)
             return self._soon, f"this cluster serves no {name} of {group} for now"
         except ApiError as error:

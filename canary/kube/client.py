@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic_core import from_json
 
 from canary import __version__
-from canary.errors import Gone, NotFound, Unavailable
+from canary.errors import Gone, NotFound, NotServed, Unavailable
 from canary.kube.connection import load
 from canary.kube.outage import Eyes
 from canary.kube.pace import SILENCE, Vigil, WatchPace
@@ -219,12 +219,12 @@ class KubeClient:
         found: dict[str, Resource] = {}
         try:
             versions = [str(item["version"]) for item in (await self.raw(f"/apis/{group}")).get("versions") or []]
-        except NotFound:
+        except (NotFound, NotServed):
             return found
         for version in versions:
             try:
                 listed = await self.raw(f"/apis/{group}/{version}")
-            except NotFound:
+            except (NotFound, NotServed):
                 continue  # not served any more since the group said so
             for item in listed.get("resources") or []:
                 kind, plural = str(item.get("kind")), str(item["name"])

@@ -45,7 +45,7 @@ def from_status(
     details = details if isinstance(details, Mapping) else {}
     reason = str(status.get("reason") or "")
     causes = tuple(_cause(cause) for cause in details.get("causes") or () if isinstance(cause, Mapping))
-    return _class_of(code, reason, nameless="details" in status and not details.get("name"))(
+    return _class_of(code, reason, named=bool(details.get("name")))(
         str(status.get("message") or fallback or f"the API server answered {code}"),
         status=code,
         reason=reason,
@@ -54,8 +54,8 @@ def from_status(
     )
 
 
-def _class_of(code: int, reason: str, *, nameless: bool) -> type[ApiError]:
-    if code == 404 and (nameless or reason != "NotFound"):
+def _class_of(code: int, reason: str, *, named: bool) -> type[ApiError]:
+    if code == 404 and not (named and reason == "NotFound"):
         return NotServed
     if code == 409 and reason == "AlreadyExists":
         return AlreadyExists
