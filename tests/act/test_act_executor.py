@@ -30,7 +30,7 @@ from canary.decide.actions import (
     WriteRoute,
 )
 from canary.decide.facts import CopyView
-from canary.errors import Conflict, NotFound, NotServed, Unavailable, Unprocessable, WriteAltered
+from canary.errors import Conflict, NotServed, Unavailable, Unprocessable, WriteAltered
 from canary.kube import DEPLOYMENTS, HTTPROUTES, ROLLOUTS
 from canary.model.requests import REQUEST_ANNOTATION, parse_request
 from canary.model.workloads import DEPLOYMENT
@@ -740,23 +740,3 @@ async def test_a_rollback_that_is_fought_slows_down_and_does_not_end(bench: Benc
     assert later - NOW <= timedelta(seconds=1)
     done = await bench.executor.execute([rollback], await bench.see(), later)
     assert done.performed == ["WriteRoute(HTTPRoute shop, rollback)"]
-
-
-async def test_a_write_that_is_answered_that_nothing_is_there_though_it_is(bench: Bench) -> None:
-    """As a policy may answer: whoever reads it finds it, so the route is not forgotten, and the write is tried again, ever more rarely."""
-    world = await bench.see()
-
-    class Denying:
-        """The bench's connection, whose patches of routes a policy answers with a 404 that names the route."""
-
-        def __getattr__(self, name: str) -> object:
-            return getattr(bench.kube, name)
-
-        async def json_patch(self, *_: object, **__: object) -> Json:
-            raise NotFound('httproutes "shop" not found', status=404, reason="NotFound")
-
-    bench.executor._routes._kube = Denying()  # type: ignore[assignment]
-    done = await bench.executor.execute([write()], world, NOW)
-    assert [type(error) for error in done.failed.values()] == [NotFound]
-    assert key("shop") in bench.store.routes
-    assert key("shop") in bench.executor.unwritten

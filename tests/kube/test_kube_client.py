@@ -216,6 +216,14 @@ async def test_a_404_says_of_which_object_it_is_or_of_none(
     assert type(caught.value) is (errors.NotFound if named else errors.NotServed)
 
 
+async def test_what_is_too_large_for_the_store_is_refused(api, kube) -> None:
+    """A 500 of the API server, which passes on what etcd says: to send it again helps nobody."""
+    api.refuse(500, "", "etcdserver: request is too large")
+    with pytest.raises(errors.Refused):
+        await kube.merge_patch(PODS, "p", "shop", {})
+    assert len(api.seen) == 1
+
+
 async def test_errors_keep_causes_and_retry_after(api, kube) -> None:
     """Field errors and Retry-After reach the caller."""
     details = {"causes": [{"field": "spec.rules", "message": "too many"}], "retryAfterSeconds": 3}
