@@ -43,6 +43,8 @@ def test_contracts_hold() -> None:
         ("canary/checks/compiler.py", "from canary.routes.pair import Backend", "Data flows one way"),
         ("canary/routes/edit.py", "from canary.decide.facts import Facts", "Data flows one way"),
         ("canary/controller/manager.py", "import kopf", "Only canary.controller.handlers knows kopf"),
+        ("canary/controller/evidence.py", "import canary.controller.reconciler", "A reconciler is put together"),
+        ("canary/controller/observation.py", "import canary.controller.run_state", "A reconciler is put together"),
         ("canary/act/executor.py", "import kubernetes", "Only canary.kube knows kubernetes"),
         ("canary/controller/measure.py", "import prometheus_api_client", "Only canary.metrics.prometheus"),
         ("canary/notify/apprise.py", "import apprise", "Only the process that sends by apprise"),

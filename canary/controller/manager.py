@@ -13,8 +13,10 @@ import time
 from typing import Any, Self
 
 from canary.controller.arrivals import Arrival, Arrivals
+from canary.controller.deps import Deps
+from canary.controller.observation import observe, taken_in
 from canary.controller.query_validation import QueryValidation
-from canary.controller.reconciler import Deps, Reconciler, observe, taken_in
+from canary.controller.reconciler import Reconciler
 from canary.controller.workqueue import FEW, RECONCILE, Call, Turn, WorkQueue
 from canary.model.status import Phase
 from canary.model.workloads import DEPLOYMENT

@@ -10,8 +10,8 @@ from controller_kit import START, World, check, rollout_document
 
 from canary.act.events import EventRecorder
 from canary.controller.clock import ManualClock
+from canary.controller.deps import Deps
 from canary.controller.query_validation import AT_ONCE, QueryValidation
-from canary.controller.reconciler import Deps
 from canary.metrics.port import Query
 from canary.metrics.scripted import Scripted
 from canary.model.measurement import Queued

@@ -11,7 +11,7 @@ import pytest
 from controller_kit import CONTROLLER, START, World, backend, check, clean, pair_weights, route_document, rule
 
 from canary.act.executor import PATIENCE
-from canary.controller.reconciler import OTHER_WRITES
+from canary.controller.deps import OTHER_WRITES
 from canary.errors import AlreadyExists, NotFound
 from canary.kube import ROLLOUTS
 from canary.kube.outage import WATCH
