@@ -45,6 +45,7 @@ def test_contracts_hold() -> None:
         ("canary/controller/manager.py", "import kopf", "Only canary.controller.handlers knows kopf"),
         ("canary/controller/evidence.py", "import canary.controller.reconciler", "A reconciler is put together"),
         ("canary/controller/observation.py", "import canary.controller.run_state", "A reconciler is put together"),
+        ("canary/observe/references.py", "import canary.observe.store", "The store is put together"),
         ("canary/act/executor.py", "import kubernetes", "Only canary.kube knows kubernetes"),
         ("canary/controller/measure.py", "import prometheus_api_client", "Only canary.metrics.prometheus"),
         ("canary/notify/apprise.py", "import apprise", "Only the process that sends by apprise"),

@@ -22,7 +22,7 @@ from canary.decide.comparing import settled_from
 from canary.decide.gates import asked, declared
 from canary.decide.scope import Scope, measuring
 from canary.model.gates import HttpGate
-from canary.observe.store import Key
+from canary.observe.objects import Key
 
 
 class Evidence:

@@ -14,9 +14,10 @@ from canary.model.rollout import RolloutSpec
 from canary.model.status import RolloutStatus
 from canary.observe.checks import Resolver, resolve_checks
 from canary.observe.facts import LOOKING_ON, Received, Standing, gather
+from canary.observe.objects import Key
 from canary.observe.rollout import Rollout
 from canary.observe.routes import Views
-from canary.observe.store import Key, Store
+from canary.observe.store import Store
 from canary.routes.key import RouteKey
 from canary.status.project import project
 

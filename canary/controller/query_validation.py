@@ -23,8 +23,8 @@ from canary.metrics.port import Query
 from canary.model.rollout import RolloutSpec
 from canary.model.status import Phase
 from canary.observe.checks import kept_template, resolve_checks, templates_of
+from canary.observe.objects import Key
 from canary.observe.rollout import Rollout
-from canary.observe.store import Key
 
 Edition = tuple[str, ...]
 """What the queries of a Rollout depend on: its generation and the versions of its templates."""

@@ -35,9 +35,9 @@ from canary.model.measurement import Measured, Reading
 from canary.model.status import RolloutStatus
 from canary.observe.checks import Checks, Resolver
 from canary.observe.facts import Received, Standing, gather
+from canary.observe.objects import Key
 from canary.observe.rollout import Rollout, rescue
 from canary.observe.routes import Views
-from canary.observe.store import Key
 from canary.status.project import unreadable
 from canary.status.write import Urgency
 from canary.telemetry import waits_for

@@ -7,8 +7,8 @@ import logging
 from canary.act.executor import Result
 from canary.controller.observation import Observation
 from canary.model.status import ACTIVE, Phase, RolloutStatus
+from canary.observe.objects import Key
 from canary.observe.rollout import Rollout
-from canary.observe.store import Key
 from canary.telemetry import Telemetry, tick_line, waits_for
 
 

@@ -12,8 +12,9 @@ from canary.decide.recovery import adopt
 from canary.decide.timing import delayed, rebased
 from canary.model.rollout import RolloutSpec
 from canary.model.status import RolloutStatus
+from canary.observe.objects import Key
 from canary.observe.rollout import Rollout
-from canary.observe.store import Key, Store
+from canary.observe.store import Store
 from canary.routes.intent import parse_intent, run_annotation
 from canary.routes.key import RouteKey
 

@@ -17,8 +17,8 @@ from canary.fair import FairLimit
 from canary.json_patch import add, pointer
 from canary.kube import ROLLOUTS, Kube
 from canary.model.requests import APPROVES, AS_ANNOTATION, REQUEST_ANNOTATION, claim
+from canary.observe.objects import Key
 from canary.observe.rollout import Rollout
-from canary.observe.store import Key
 
 log = logging.getLogger("canary.reconciler")
 

@@ -22,6 +22,9 @@ from canary.routes.reading import RouteReading
 Json = dict[str, Any]
 T = TypeVar("T")
 
+Key = tuple[str, str]
+"""(namespace, name)"""
+
 FINALIZER = "canary.dev/restore-routes"
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
@@ -88,7 +91,7 @@ class Packed:
         return _documents.of(self.uid, self.text)
 
 
-def key_of(document: Json) -> tuple[str, str]:
+def key_of(document: Json) -> Key:
     """Namespace and name of an object. Interned: a namespace is part of the key of everything in it."""
     metadata = document.get("metadata", {})
     return sys.intern(metadata.get("namespace", "")), sys.intern(metadata.get("name", ""))

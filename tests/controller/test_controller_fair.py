@@ -15,7 +15,8 @@ from canary.controller.query_validation import AT_ONCE, QueryValidation
 from canary.metrics.port import Query
 from canary.metrics.scripted import Scripted
 from canary.model.measurement import Queued
-from canary.observe.store import Key, Store
+from canary.observe.objects import Key
+from canary.observe.store import Store
 from canary.telemetry import Telemetry
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

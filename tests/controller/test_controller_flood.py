@@ -19,8 +19,9 @@ from canary.controller.clock import ManualClock
 from canary.controller.deps import OTHER_WRITES, Deps
 from canary.controller.manager import Manager
 from canary.kube import HTTPROUTES, ROLLOUTS
+from canary.observe.objects import Key
 from canary.observe.rollout import Rollout
-from canary.observe.store import Key, Store
+from canary.observe.store import Store
 from canary.telemetry import Telemetry
 from canary_sandbox.apiserver import Fault
 

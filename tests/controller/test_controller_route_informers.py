@@ -27,7 +27,8 @@ from canary.model.rollout import RolloutSpec, RouteKind
 from canary.model.status import RolloutStatus
 from canary.observe.checks import resolve_checks
 from canary.observe.facts import Received, gather
-from canary.observe.store import Key, Store
+from canary.observe.objects import Key
+from canary.observe.store import Store
 from canary.routes.key import RouteKey
 from canary.telemetry import Telemetry
 
