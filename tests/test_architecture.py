@@ -46,6 +46,7 @@ def test_contracts_hold() -> None:
         ("canary/controller/evidence.py", "import canary.controller.reconciler", "A reconciler is put together"),
         ("canary/controller/observation.py", "import canary.controller.run_state", "A reconciler is put together"),
         ("canary/observe/references.py", "import canary.observe.store", "The store is put together"),
+        ("canary/model/times.py", "import canary.model.status", "A status is put together"),
         ("canary/act/executor.py", "import kubernetes", "Only canary.kube knows kubernetes"),
         ("canary/controller/measure.py", "import prometheus_api_client", "Only canary.metrics.prometheus"),
         ("canary/notify/apprise.py", "import apprise", "Only the process that sends by apprise"),

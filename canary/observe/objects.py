@@ -13,7 +13,7 @@ from pydantic_core import from_json, to_json
 
 from canary.json_patch import Operation
 from canary.model.requests import REQUEST_ANNOTATION
-from canary.model.status import parse_time
+from canary.model.times import parse_time
 from canary.routes.acceptance import last_writer
 from canary.routes.intent import PREFIX
 from canary.routes.ownership import given_back

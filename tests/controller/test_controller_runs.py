@@ -15,7 +15,7 @@ from canary.controller.deps import OTHER_WRITES
 from canary.errors import AlreadyExists, NotFound
 from canary.kube import ROLLOUTS
 from canary.kube.outage import WATCH
-from canary.model.status import format_time, parse_time
+from canary.model.times import format_time, parse_time
 from canary.observe.objects import FINALIZER
 from canary_sandbox.apiserver import Fault
 
