@@ -45,8 +45,8 @@ from canary.json_patch import Operation, add, annotation, pointer, remove, repla
 from canary.kube import ROLLOUTS, Kube
 from canary.kube.retry import HELD_ROUTE, REFUSED_WRITE
 from canary.model.requests import AS_ANNOTATION, REQUEST_ANNOTATION, Request
-from canary.observe.objects import FINALIZER, Packed, Route, request_of
-from canary.observe.store import Key, Store
+from canary.observe.objects import FINALIZER, Key, Packed, Route, request_of
+from canary.observe.store import Store
 from canary.routes.intent import Mode
 from canary.routes.key import RouteKey
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from canary.errors import ApiError, NotFound
 from canary.kube import ROLLOUTS, Kube
-from canary.observe.objects import request_of, slim, uid_of, version
-from canary.observe.store import Key, Store
+from canary.observe.objects import Key, request_of, slim, uid_of, version
+from canary.observe.store import Store
 from canary.routes.key import RouteKey
 
 Json = dict[str, Any]

@@ -16,8 +16,8 @@ from canary.errors import ApiError, BackendMissing, Conflict, NotFound, Unproces
 from canary.json_patch import Operation
 from canary.kube import SERVICES, Kube, Resource
 from canary.kube.endpoints import ready_endpoints
-from canary.observe.objects import slim, version
-from canary.observe.store import Key, Store
+from canary.observe.objects import Key, slim, version
+from canary.observe.store import Store
 from canary.routes.edit import edit, taken_back
 from canary.routes.intent import PREFIX, Mode, parse_intent, run_annotation
 from canary.routes.key import RouteKey

@@ -19,10 +19,11 @@ from canary.errors import CanaryError, Conflict, NotFound, StaleDecision
 from canary.fair import Limit
 from canary.kube import ROLLOUTS, Kube
 from canary.kube.retry import REFUSED_WRITE, STATUS_WRITE
-from canary.model.status import RolloutStatus, format_time
-from canary.observe.objects import version
+from canary.model.status import RolloutStatus
+from canary.model.times import format_time
+from canary.observe.objects import Key, version
 from canary.observe.rollout import Rollout
-from canary.observe.store import Key, Store
+from canary.observe.store import Store
 from canary.routes.key import RouteKey
 from canary.status.write import Urgency, merge_patch, urgency
 

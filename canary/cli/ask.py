@@ -17,7 +17,8 @@ from canary.cli.session import get_rollout, missing
 from canary.errors import ApiError, Conflict, NotFound, NotServed
 from canary.kube import ROLLOUTS, SELF, Kube
 from canary.model.requests import AS_ANNOTATION, REQUEST_ANNOTATION, Request, Verb, claim, parse_request
-from canary.model.status import RequestStatus, RolloutStatus, format_time, parse_time
+from canary.model.status import RequestStatus, RolloutStatus
+from canary.model.times import format_time, parse_time
 from canary.view.words import clean, span
 
 Json = dict[str, Any]

@@ -13,7 +13,7 @@ from canary.cli.session import missing
 from canary.errors import ApiError, NotFound, NotServed, Unavailable
 from canary.kube import ROLLOUTS, Kube
 from canary.kube.unreached import address
-from canary.model.status import Outcome
+from canary.model.run_status import Outcome
 from canary.view.rollout import RolloutView, view
 
 Json = dict[str, Any]

@@ -44,8 +44,8 @@ class AutoscalerInformers:
     async def run(self) -> None:
         """Follow for ever, as soon as somebody wants to know."""
         store, wanted = self._manager.deps.store, asyncio.Event()
-        store.on_scaling = wanted.set
-        if not store.scaling:
+        store.references.on_scaling = wanted.set
+        if not store.references.scaling:
             await wanted.wait()
         store.autoscalers.kinds = frozenset(resource.kind for resource in FOLLOWED)
         async with asyncio.TaskGroup() as group:

@@ -21,6 +21,7 @@ from canary.controller.autoscalers import AutoscalerInformers
 from canary.controller.clock import Clock, SystemClock
 from canary.controller.comparers import replicas
 from canary.controller.configs import ConfigReader
+from canary.controller.deps import Deps
 from canary.controller.handlers import listed, watch
 from canary.controller.informers import Informers
 from canary.controller.jobs import Jobs
@@ -28,7 +29,6 @@ from canary.controller.leadership import Leadership
 from canary.controller.lookout import Lookout
 from canary.controller.manager import Manager
 from canary.controller.notifications import Notifications, Reach, sender
-from canary.controller.reconciler import Deps
 from canary.controller.resync import Resync
 from canary.controller.route_informers import watch_name
 from canary.controller.scraping import scraped_pods

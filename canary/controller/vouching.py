@@ -6,14 +6,27 @@ force. That the API server refuses a lie about this very Rollout says all of tha
 
 from __future__ import annotations
 
+import asyncio
+import logging
+from collections.abc import Callable
+
+from canary.controller.clock import Clock
+from canary.decide.approval import APPROVING
 from canary.errors import ApiError, Forbidden, Refused, Unprocessable
 from canary.fair import FairLimit
 from canary.json_patch import add, pointer
 from canary.kube import ROLLOUTS, Kube
 from canary.model.requests import APPROVES, AS_ANNOTATION, REQUEST_ANNOTATION, claim
+from canary.observe.objects import Key
+from canary.observe.rollout import Rollout
+
+log = logging.getLogger("canary.reconciler")
 
 AT_ONCE = 8
 """Rollouts of which it is tried at a time: few, since writes of routes share the connections, and admission may be slow (`canary.fair`)."""
+
+TRY_AGAIN = 5.0
+"""Seconds until it is tried again whether requests are checked, where the API server did not say."""
 
 NOBODY = "canary.dev:nobody"
 """A user that is none."""
@@ -43,3 +56,36 @@ async def vouched_if_known(kube: Kube, limit: FairLimit, namespace: str, name: s
 async def _tried(kube: Kube, namespace: str, name: str, annotations: dict[str, str]) -> None:
     """What would be kept of these annotations, in place of all that there are: nothing of it is."""
     await kube.json_patch(ROLLOUTS, name, namespace, [add(_ANNOTATIONS, annotations)], dry_run=True)
+
+
+class Vouching:
+    """Of the requests of one Rollout, one after the other. `wake` is called when it is known of the present one."""
+
+    def __init__(self, key: Key, kube: Kube, limit: FairLimit, clock: Clock, wake: Callable[[], None]) -> None:
+        self._key, self._kube, self._limit, self._clock, self._wake = key, kube, limit, clock, wake
+        self._trying: tuple[str, asyncio.Task[None]] | None = None
+        self.known: bool | None = None
+        """Whether the word of the present request on who asks can be taken; None: that is not known yet."""
+
+    def sync(self, rollout: Rollout) -> None:
+        """Try, for each request that may approve something, whether its word on who asks can be taken."""
+        raw = rollout.request.raw if rollout.request is not None and rollout.request.known in APPROVING else ""
+        if raw == (self._trying[0] if self._trying is not None else ""):
+            return
+        if self._trying is not None:
+            self._trying[1].cancel()
+        self.known, self._trying = None, None
+        if raw:
+            self._trying = raw, asyncio.create_task(self._try(), name="try whether requests are checked")
+
+    async def _try(self) -> None:
+        while (found := await vouched_if_known(self._kube, self._limit, *self._key)) is None:
+            log.warning("%s/%s: nobody can tell whether it is checked who asks, so an approval waits", *self._key)
+            await self._clock.sleep(TRY_AGAIN)
+        self.known = found
+        self._wake()
+
+    def stop(self) -> None:
+        """Try nothing any more."""
+        if self._trying is not None:
+            self._trying[1].cancel()

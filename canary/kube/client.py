@@ -30,7 +30,7 @@ PATIENCE = 3.0
 
 CONNECTIONS = 512
 """Requests that may be under way at a time, watches aside. The writes of a controller have places (`canary.act.executor`,
-`canary.controller.reconciler`), which leave a good part of these to reads."""
+`canary.controller.deps`), which leave a good part of these to reads."""
 
 LONGEST = 300.0
 """Seconds after which a write that nobody waits for any more has no effect: API servers end requests after one minute, and what

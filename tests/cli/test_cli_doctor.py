@@ -32,7 +32,9 @@ from canary.kube import (
 )
 from canary.model.crd import crds
 from canary.model.requests import REQUEST_ANNOTATION
-from canary.model.status import Outcome, Phase, RolloutStatus, format_time
+from canary.model.run_status import Outcome
+from canary.model.status import Phase, RolloutStatus
+from canary.model.times import format_time
 from canary_sandbox.apiserver import ApiServer, Fault
 from canary_sandbox.apiserver.generic import GenericApiServer
 
