@@ -12,10 +12,11 @@ from collections.abc import Callable
 
 from canary.controller.clock import Clock
 from canary.decide.approval import APPROVING
-from canary.errors import ApiError, Forbidden, Refused, Unprocessable
+from canary.errors import ApiError, Forbidden, NotServed, Refused, Unprocessable
 from canary.fair import FairLimit
 from canary.json_patch import add, pointer
 from canary.kube import ROLLOUTS, Kube
+from canary.kube.who import ourselves
 from canary.model.requests import APPROVES, AS_ANNOTATION, REQUEST_ANNOTATION, claim
 from canary.observe.objects import Key
 from canary.observe.rollout import Rollout
@@ -34,14 +35,31 @@ _LIE = f"{APPROVES}: a lie, to see whether it is refused"
 _ANNOTATIONS = pointer("metadata", "annotations")
 
 
+_TRUTH = f"{_LIE}, and this is none".ljust(len(_LIE) + len(NOBODY))
+"""No shorter than the lie, nor is its claim, whoever we are: so no bound of annotations refuses the lie alone."""
+
+
 async def vouched(kube: Kube, namespace: str, name: str) -> bool:
-    """Whether a request is refused to us that claims to be by NOBODY, and is not where it claims nothing. Raises ApiError: nobody can tell."""
+    """Whether a request is refused to us that claims to be by NOBODY, and neither one that claims nothing nor one that claims the truth.
+
+    A policy that keeps us from saying who we are at all refuses the lie as well, and looks at nobody's word. Raises ApiError: nobody
+    can tell.
+    """
     await _tried(kube, namespace, name, {REQUEST_ANNOTATION: _LIE})
     try:
-        await _tried(kube, namespace, name, {REQUEST_ANNOTATION: _LIE, AS_ANNOTATION: claim(NOBODY, (), _LIE)})
-    except (Unprocessable, Forbidden, Refused):
-        return True
-    return False
+        us = await ourselves(kube)
+    except NotServed:
+        return False  # a server of before 1.28, and policies came with 1.30
+    for user, raw, refused in ((us.user, _TRUTH, False), (NOBODY, _LIE, True)):
+        try:
+            await _tried(kube, namespace, name, {REQUEST_ANNOTATION: raw, AS_ANNOTATION: claim(user, (), raw)})
+        except (Unprocessable, Forbidden, Refused):
+            if not refused:
+                return False
+        else:
+            if refused:
+                return False
+    return True
 
 
 async def vouched_if_known(kube: Kube, limit: FairLimit, namespace: str, name: str) -> bool | None:
