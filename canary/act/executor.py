@@ -356,7 +356,7 @@ class Executor:
                 seen = world.routes[action.key].reading
                 return await self._routes.write(action, seen, world.rollout, gate, failing_since)
             case AddFinalizer():
-                return await self._rollout(world, _add_finalizer(world.rollout))
+                return await self._rollout(world, _add_finalizer(world.rollout), "the finalizer", _held)
             case RemoveFinalizer():
                 return await self._rollout(world, _remove_finalizer(world.rollout))
             case StampRequest():
@@ -364,7 +364,9 @@ class Executor:
             case ClearRequest():
                 # With it goes who wrote it, or that could be said of another one some day.
                 as_ = [remove(_REQUEST_AS)] if request_of(world.rollout, AS_ANNOTATION) is not None else []
-                return await self._rollout(world, [test(_REQUEST, action.raw), remove(_REQUEST), *as_])
+                cleared = [test(_REQUEST, action.raw), remove(_REQUEST), *as_]
+                gone = partial(_without_request, action.raw)
+                return await self._rollout(world, cleared, f"{REQUEST_ANNOTATION} taken off", gone)
             case CopyPodSpec():
                 return await self._workloads.copy(action, world.rollout, gate)
             case RestorePodSpec():
@@ -380,7 +382,10 @@ class Executor:
             case _:
                 assert_never(action)
 
-    async def _rollout(self, world: World, ops: list[Operation]) -> bool | None:
+    async def _rollout(
+        self, world: World, ops: list[Operation], what: str = "", kept: Callable[[Json], bool] = lambda _: True
+    ) -> bool | None:
+        """Patch the Rollout. Raises ApiError; WriteAltered: in the answer there is not `what` was to be `kept`."""
         namespace, name = self._key
         if not ops:
             return None
@@ -390,10 +395,12 @@ class Executor:
 
         keep = partial(self._store.put_rollout, answer=True)
         try:
-            keep(await self._kube.json_patch(ROLLOUTS, name, namespace, ops))
+            keep(answer := await self._kube.json_patch(ROLLOUTS, name, namespace, ops))
         except (Conflict, Unprocessable, NotFound) as error:
             gone: list[bool] = []  # which is what its last finalizer was for
             return await moved(error, world.rollout, again, keep, partial(gone.append, True)) or bool(gone)
+        if not kept(answer):
+            raise WriteAltered(f"the API server took the patch of {name} and does not keep {what}: a policy changes it")
         return True
 
     async def _stamp(self, action: StampRequest, world: World) -> bool | None:
@@ -401,7 +408,8 @@ class Executor:
         fresh = await self._kube.get(ROLLOUTS, name, namespace)
         stamped = Request(verb=action.raw.strip()[:64], id=uuid.uuid4().hex, by=_annotator(fresh))
         ops = [test(_REQUEST, action.raw), replace(_REQUEST, stamped.dump())]
-        return await self._rollout(World(Packed.of(fresh), world.routes), ops)
+        kept = partial(_without_request, action.raw)
+        return await self._rollout(World(Packed.of(fresh), world.routes), ops, f"the id in {REQUEST_ANNOTATION}", kept)
 
 
 def _note(landing: asyncio.Future[Any]) -> None:
@@ -456,6 +464,14 @@ def _remove_finalizer(rollout: Json) -> list[Operation]:
     if FINALIZER not in finalizers:
         return []
     return [test(_FINALIZERS, finalizers), remove(_FINALIZERS + pointer(finalizers.index(FINALIZER)))]
+
+
+def _held(rollout: Json) -> bool:
+    return FINALIZER in (rollout.get("metadata", {}).get("finalizers") or [])
+
+
+def _without_request(raw: str, rollout: Json) -> bool:
+    return (rollout.get("metadata", {}).get("annotations") or {}).get(REQUEST_ANNOTATION) != raw
 
 
 def _annotator(rollout: Json) -> str:

@@ -198,12 +198,13 @@ class Reconciler:
         self._reporting.series(status, observation)
         deps.store.roles.note(state.uid, swapped=observation.status.swapped)
         how = self._record.urgency(recorded, observation.status)
-        wrote = False if result.moved else await self._write_status(observation.status, how)
+        later = self._livelock.pause_until(observation.decision, result)
+        waits = result.moved and not self._livelock.going
+        wrote = False if waits else await self._write_status(observation.status, how)
         self._evidence.sync(observation)
         deps.telemetry.tick(time.perf_counter() - started)
         if result.moved or result.failed or wrote:
             say(rollout, observation, result, wrote=wrote, seconds=time.perf_counter() - started)
-        later = self._livelock.pause_until(observation.decision, result)
         if later is not None:
             return later
         if result.moved or wrote:
@@ -310,8 +311,9 @@ class Reconciler:
         result = await self._executor.execute(decision.actions, world, now, gate=deps.fence.gate())
         state.status = unreadable(decision.status, rollout.problem, rollout.generation, now)
         deps.telemetry.waits(*self.key, waits_for(state.status))
-        wrote = not result.moved and await self._write_status(state.status, self._record.urgency(rollout, state.status))
         later = self._livelock.pause_until(decision, result)
+        waits = result.moved and not self._livelock.going
+        wrote = not waits and await self._write_status(state.status, self._record.urgency(rollout, state.status))
         if later is not None:
             return later
         if result.moved or wrote:
