@@ -7,6 +7,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 from canary.decide.actions import WriteRoute
+from canary.decide.dividing import divided, given, share_of
 from canary.decide.facts import RouteView, RuleView
 from canary.decide.matching import left_over, rules
 from canary.decide.mirroring import copies
@@ -15,7 +16,6 @@ from canary.decide.scope import Decision, Scope
 from canary.decide.sight import withheld
 from canary.decide.wrote import written
 from canary.errors import ShareError
-from canary.model.shares import Shares
 from canary.model.status import Outcome
 from canary.routes.added import Added, bounded
 from canary.routes.adding import AddRule, RemoveRule, removals
@@ -25,7 +25,6 @@ from canary.routes.intent import Intent, Mode
 from canary.routes.mirror import Mirror, NoMirror
 from canary.routes.pair import Weights
 from canary.routes.plan import RoutePlan, SetWeights
-from canary.routes.weights import divide
 
 
 def mode_of(scope: Scope) -> Mode:
@@ -40,12 +39,7 @@ def mode_of(scope: Scope) -> Mode:
 
 
 def wanted(scope: Scope, route: RouteView) -> RoutePlan:
-    """What the run wants each rule of a route to say.
-
-    Raises:
-        ShareError: a rule cannot express the share; never for an ending run, which needs no arithmetic.
-
-    """
+    """What the run wants each rule of a route to say. One that cannot express its share is to stay as it is: `unwritable` says why."""
     if not route.declared or (route.stale and mode_of(scope) is Mode.STEP):
         return way_back(scope, route)
     shares = scope.shares
@@ -54,38 +48,29 @@ def wanted(scope: Scope, route: RouteView) -> RoutePlan:
     baseline = scope.baseline(route)
     weights = {}
     for rule in route.rules:
-        share = _share_of(scope, route, rule.key, shares)
-        # What others have that was stable's is not weighed anew, and the canary's part of it only taken away.
-        keeps = rule.replaced and share
-        weights[rule.key] = rule.weights if keeps else _divided(baseline[rule.key], share, rule.others)
+        share = share_of(scope, route, rule.key)
+        weights[rule.key], _ = given(rule, baseline[rule.key], share)
     return RoutePlan.dividing(route.pair, weights, copies(scope, route), rules(scope, route))
-
-
-def _share_of(scope: Scope, route: RouteView, rule: str, shares: Shares) -> Fraction:
-    """The share of a rule; while a step's names lead nowhere, no more than it was given: one that lost its name has had no look."""
-    given = route.intent.weights.get(rule) if route.intent is not None and scope.ours(route) else None
-    if given is None or not shares.rules or not scope.facts.problems:
-        return shares.of(rule)
-    return min(shares.of(rule), given.share)
-
-
-def _divided(baseline: Weights, share: Fraction, others: int) -> Weights:
-    return divide(baseline, share, others) if share else baseline.only_stable
 
 
 def way_back(scope: Scope, route: RouteView, *, swapped: bool = False) -> RoutePlan:
     """What leaves nothing of the run in a route, by what is on record of it. `swapped`: all traffic goes to the canary."""
-    known = scope.remembered_mirrors(route)
+    known, before = scope.remembered_mirrors(route), scope.baseline(route)
     plan = RoutePlan.back(
         route.pair,
-        scope.baseline(route),
+        before,
         scope.mirrors(route),
         known=known,
         added=scope.added(route),
         swapped=swapped,
     )
     # Where others have the traffic that was stable's, a Swap gives the canary no more: what they have is not the run's to take.
-    left = {rule.key: rule.weights for rule in route.rules if rule.replaced} if swapped else {}
+    # Nor is it where they have all that was the pair's; and a pair that had nothing before gets nothing.
+    left = {
+        rule.key: rule.weights
+        for rule in route.rules
+        if rule.given_away or (rule.idle and not before[rule.key].total) or (rule.replaced and swapped)
+    }
     return replace(plan, entries=tuple(_kept(entry, left) for entry in plan.entries)) if left else plan
 
 
@@ -229,7 +214,7 @@ def _of_share(scope: Scope, route: RouteView, rule: RuleView, share: Fraction) -
         return given
     baseline = scope.baseline(route)[rule.key]
     try:
-        return _divided(baseline, share, rule.others)
+        return divided(baseline, share, rule.others)
     except ShareError:
         return baseline.only_stable
 
@@ -287,11 +272,7 @@ def foreign(scope: Scope) -> tuple[RouteView, ...]:
 def _write(scope: Scope, route: RouteView) -> WriteRoute | None:
     if route.problem and not route.rules:
         return _stray(scope, route)
-    try:
-        plan = wanted(scope, route)
-    except ShareError:
-        return None  # `unwritable` reports it; a run never starts with one, it can only appear meanwhile
-    mode = mode_of(scope)
+    plan, mode = wanted(scope, route), mode_of(scope)
     if mode is Mode.ROLLBACK and _of_another_plan(scope, route):
         return None
     if route.stale and mode is Mode.STEP:
@@ -358,8 +339,9 @@ def _intent(
         run=scope.run.number,
         mode=mode_of(scope),
         step=scope.step.index,
-        weights=weights,
-        baseline=scope.baseline(route),
+        # That a pair has nothing is nothing that a run has given it, or could give back.
+        weights=_some(weights),
+        baseline=_some(scope.baseline(route)),
         pair=route.pair,
         rules={rule.key: rule.digest for rule in route.rules if rule.digest},
         mirrors=mirrors,
@@ -369,6 +351,10 @@ def _intent(
         turn=scope.facts.turn,
         request=done.id if (done := scope.status.last_request) is not None and not done.refused else "",
     )
+
+
+def _some(weights: Mapping[str, Weights]) -> dict[str, Weights]:
+    return {key: said for key, said in weights.items() if said.total}
 
 
 def _in_place(scope: Scope, route: RouteView, plan: RoutePlan, mode: Mode) -> bool:
@@ -406,15 +392,3 @@ def fences(scope: Scope) -> tuple[WriteRoute, ...]:
             said = _intent(scope, route, stable, scope.mirrors(route), scope.added(route))
             found.append(WriteRoute(route.key, RoutePlan(route.pair), said))
     return tuple(found)
-
-
-def unwritable(scope: Scope, shares: Shares) -> str:
-    """Why some route cannot express its shares, or an empty string."""
-    for route in scope.live_routes:
-        baseline = scope.baseline(route)
-        for rule in route.rules:
-            try:
-                divide(baseline[rule.key], shares.of(rule.key), rule.others)
-            except ShareError as error:
-                return f"{route.label}, rule {rule.key}: {error}"
-    return ""

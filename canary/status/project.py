@@ -154,6 +154,14 @@ def _route(scope: Scope, route: RouteView) -> RouteStatus:
         found = {key: str(weights) for key, weights in route.intent.baseline.items()}
         baseline = {**found, **baseline} if before.owned else found
         mirrors = {**mirrors, **{key: str(said) for key, said in route.intent.mirrors.items()}}
+        # What somebody has edited so that nothing on record leads to it is on record from now on, for as long as it can be told.
+        copied = scope.mirrors(route)
+        strays = [
+            rule.key for rule in route.rules if rule.key not in baseline and rule.key in copied.keys() & route.copied
+        ]
+        before_it = scope.baseline(route)
+        baseline |= {key: str(before_it[key]) for key in strays}
+        mirrors |= {key: str(copied[key]) for key in strays}
         added = {mark: str(said) for mark, said in bounded(scope.added(route), route.added.said).items()}
         if route.intent.mode is Mode.STEP:
             share, shares = _given(scope, told(scope, route, route.intent))
