@@ -12,7 +12,7 @@ from canary.decide.early import proved_good
 from canary.decide.holds import LATE, RISE, first_hold, held_by
 from canary.decide.rising import too_late_to_rise
 from canary.decide.scope import Next, Place, Scope, replaced
-from canary.decide.writes import due, raises, retracted, uncopied, writing
+from canary.decide.writes import lessening, retracted, uncopied, writing
 from canary.model.evolution import at_step, replacing, unaccepted, used_up
 from canary.model.rollout import Promotion
 from canary.model.shares import Shares
@@ -32,7 +32,7 @@ def step(scope: Scope) -> Next:
     stuck = unwritable(scope)
     if stuck:
         # No rule gets more before all can; what takes traffic away waits for none.
-        scope = anew(scope).with_(*(write for write in due(scope) if not raises(scope, write)))
+        scope = lessening(anew(scope))
         return scope.decide(
             reasons.ROUTE_UNWRITABLE, f"{stuck}; {scope.traffic_text} waits for that ({scope.step_text})", wake(scope)
         )

@@ -108,6 +108,12 @@ def writing(scope: Scope) -> tuple[Scope, tuple[WriteRoute, ...]]:
     return scope.with_(*(write for write in writes(scope) if write.key not in already)), due(scope)
 
 
+def lessening(scope: Scope) -> Scope:
+    """The same with every write that is due and gives the canary nothing more. What a decision writes already is what a route may have."""
+    already = {action.key for action in scope.actions if isinstance(action, WriteRoute)}
+    return scope.with_(*(write for write in due(scope) if write.key not in already and not raises(scope, write)))
+
+
 def raises(scope: Scope, write: WriteRoute) -> bool:
     """Whether the canary gets more by a write than its route gives it: of users, of copies, or of those who opt in."""
     route = next(route for route in scope.facts.routes if route.key == write.key)

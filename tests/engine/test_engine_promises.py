@@ -77,6 +77,7 @@ def _edited(item: dict[str, Any], made: dict[str, Any]) -> dict[str, Any]:
     return made if item.get("requestMirror", {}).get("backendRef", {}).get("name") == "c" else item
 
 
+DAMAGES = ("canary twice", "stable twice", "stable gone", "elsewhere", "one more", "mended")
 WRITTEN = ("shop", "api", "GRPCRoute/shop", "rollout", "workload", "status")
 
 
@@ -195,11 +196,13 @@ class Cluster(RuleBasedStateMachine):
         self.world.measure(value)
         self.world.run()
 
-    @rule(canary=st.sampled_from((0, 3, 40, 90)), every=st.booleans(), data=st.data())
-    def somebody_weighs(self, canary: int, every: bool, data: st.DataObject) -> None:
+    @rule(canary=st.sampled_from((0, 3, 40, 90, None)), every=st.booleans(), data=st.data())
+    def somebody_weighs(self, canary: int | None, every: bool, data: st.DataObject) -> None:
+        """None: the pair gets nothing at all."""
         name = data.draw(st.sampled_from(sorted(self.world.routes)))
         rules = [index for index, r in enumerate(self.world.routes[name]["spec"]["rules"]) if r.get("name") != "static"]
-        self.world.weigh(100 - canary, canary, name, None if every else data.draw(st.sampled_from(rules)))
+        stable = 0 if canary is None else 100 - canary
+        self.world.weigh(stable, canary or 0, name, None if every else data.draw(st.sampled_from(rules)))
         self.world.run()
 
     @rule(data=st.data())
@@ -221,9 +224,9 @@ class Cluster(RuleBasedStateMachine):
         (self.world.add_pair if back else self.world.drop_pair)(name)
         self.world.run()
 
-    @rule(data=st.data(), what=st.sampled_from(("canary twice", "stable twice", "stable gone", "elsewhere", "mended")))
+    @rule(data=st.data(), what=st.sampled_from(DAMAGES))
     def somebody_damages_a_rule(self, data: st.DataObject, what: str) -> None:
-        """A rule lists the pair once each no more, or does so again."""
+        """A rule lists the pair once each no more, or does so again; or another backend beside it."""
         name = data.draw(st.sampled_from(sorted(self.world.routes)))
         rules = self.world.routes[name]["spec"]["rules"]
         index = data.draw(
@@ -240,8 +243,10 @@ class Cluster(RuleBasedStateMachine):
                     refs.append({**ours[what[0]][0], "weight": 30})
                 case "stable gone":
                     refs[:] = [ref for ref in refs if ref["name"] != "s"]
-                case "elsewhere" if len(ours["s"]) == 1:
+                case "elsewhere" if ours["s"]:
                     ours["s"][0]["port"] = 8888
+                case "one more" if len(refs) < 5:
+                    refs.append({"name": "other", "port": 80, "weight": 7})
                 case "mended":
                     first = ours["s"][0] | {"port": 80} if ours["s"] else {"name": "s", "port": 80, "weight": 1}
                     refs[:] = [first, ours["c"][0], *(ref for ref in refs if ref["name"] not in ours)]
