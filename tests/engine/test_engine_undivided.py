@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from world import RUN_ANNOTATION, World, begun, route, rule, spec_of
+from world import RUN_ANNOTATION, Fault, World, begun, route, rule, spec_of
 
 from canary.decide import reasons
 from canary.model.status import Outcome, Phase
@@ -222,6 +223,27 @@ def test_what_a_run_writes_of_it_can_be_read_again() -> None:
     assert world.status.run.outcome is Outcome.ROLLED_BACK
     assert weights(world) == [{"third": 20, "s": 0, "c": 0}, {"s": 100, "c": 0}, {"third": 5, "s": 0, "c": 0}]
     assert not world.copied()
+
+
+def test_a_swap_that_is_won_stays_won_where_somebody_gives_a_rule_away() -> None:
+    """Whoever takes the run over sees that the canary has all that the pair has."""
+    world = begun(
+        spec=spec_of(steps=[{"weight": 100, "hold": "10s"}], promotion="Swap"),
+        routes={"shop": route("shop", rule(stable=100, third=20), rule(stable=100, method="GET"))},
+    )
+    world.script = lambda _n, target: Fault.REFUSED if target == "shop" else None
+    world.now += timedelta(seconds=11)
+    world.measure(0.0)
+    for _ in range(5):
+        world.tick()
+    assert world.status.run is not None
+    assert (world.status.run.outcome, world.status.phase) == (Outcome.SUCCEEDED, Phase.PROMOTING)
+    world.edit_route("shop", emptied)
+    world.crash()
+    world.script = None
+    world.wait(70)
+    assert world.status.swapped
+    assert weights(world) == [{"third": 20, "s": 0, "c": 0}, {"s": 0, "c": 100}]
 
 
 def test_a_swap_is_not_won_before_every_rule_gives_the_canary_everything() -> None:
