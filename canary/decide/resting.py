@@ -28,6 +28,7 @@ from canary.model.evolution import at_step, exchanged, revisions_seen, settled, 
 from canary.model.rollout import Promotion, Trigger
 from canary.model.status import (
     Outcome,
+    PauseStatus,
     Phase,
     RouteStatus,
     RunStatus,
@@ -103,8 +104,8 @@ def start(scope: Scope, *, by: str, reason: str) -> Decision:
     return scope.decide(reasons.RUN_STARTED, message)
 
 
-def begin(scope: Scope, *, by: str, reason: str) -> Scope:
-    """The status of a fresh run, whatever was before, and the writes that put its traffic on stable."""
+def begin(scope: Scope, *, by: str, reason: str, paused: PauseStatus | None = None) -> Scope:
+    """The status of a fresh run, whatever was before, and the writes that put its traffic on stable. `paused`: a hand holds it from the start."""
     before = scope.status.run
     routes = tuple(
         RouteStatus(
@@ -122,7 +123,7 @@ def begin(scope: Scope, *, by: str, reason: str) -> Scope:
         if route.exists
     )
     scope = scope.with_(
-        phase=Phase.PROGRESSING,
+        phase=Phase.PROGRESSING if paused is None else Phase.PAUSED,
         run=RunStatus(
             number=max(before.number if before else 0, _highest_run(scope)) + 1,
             revision=revision_now(scope),
@@ -137,7 +138,7 @@ def begin(scope: Scope, *, by: str, reason: str) -> Scope:
         split=SplitStatus(desired=0, written=scope.status.split.written, accepted=scope.status.split.accepted),
         checks=(),
         routes=routes,
-        paused=None,
+        paused=paused,
         overrides=(),
         revisions=tried(with_last_failed(scope.status), revision_now(scope)),
         scale=scaling.begun(scope),

@@ -12,6 +12,7 @@ from canary.decide.facts import RouteView, RuleView
 from canary.decide.matching import left_over, rules
 from canary.decide.mirroring import copies
 from canary.decide.once import asked_once
+from canary.decide.pausing import kept_by_hand
 from canary.decide.scope import Decision, Scope
 from canary.decide.sight import withheld
 from canary.decide.wrote import written
@@ -339,6 +340,7 @@ def _intent(
     mirrors: Mapping[str, Copied],
     added: Mapping[str, Added],
 ) -> Intent:
+    reason, message = _why(scope)
     return Intent(
         rollout=scope.facts.name,
         uid=scope.facts.uid,
@@ -352,11 +354,21 @@ def _intent(
         rules={rule.key: rule.digest for rule in route.rules if rule.digest},
         mirrors=mirrors,
         added=bounded(added, route.added.said),
-        reason=scope.run.reason if scope.run.outcome is not None else "",
-        message=scope.run.message if scope.run.outcome is not None else "",
+        reason=reason,
+        message=message,
         turn=scope.facts.turn,
         request=done.id if (done := scope.status.last_request) is not None and not done.refused else "",
     )
+
+
+def _why(scope: Scope) -> tuple[str, str]:
+    """Why a run ends; or, before its first step, that a hand holds it: its first write may be all that is left of what showed that."""
+    paused = scope.status.paused
+    if scope.run.outcome is not None:
+        return scope.run.reason, scope.run.message
+    if scope.step.index == 0 and paused is not None and kept_by_hand(scope):
+        return paused.reason, paused.message
+    return "", ""
 
 
 def _some(weights: Mapping[str, Weights]) -> dict[str, Weights]:
