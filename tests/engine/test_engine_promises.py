@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import os
 from datetime import timedelta
 from typing import Any
@@ -63,6 +64,7 @@ ROUTES: tuple[dict[str, Any], ...] = (
     },
     {"shop": lambda: route("shop", rule_of(name="x", stable=3, canary=0), rule_of(), stranger())},
     {"shop": lambda: route("shop", rule_of(method="GET"), rule_of(filters=[mirror_to("audit")]), rule_of(filters=[]))},
+    {"shop": lambda: route("shop", rule_of(method="GET"), rule_of(filters=[mirror_to("c", percent=50)]))},
 )
 
 
@@ -270,9 +272,9 @@ class Cluster(RuleBasedStateMachine):
             )
         self.world.run()
 
-    @rule(data=st.data(), what=st.sampled_from(("gone", "behind", "renamed", "timeouts")))
+    @rule(data=st.data(), what=st.sampled_from(("gone", "removed", "behind", "renamed", "timeouts")))
     def somebody_edits_rules(self, data: st.DataObject, what: str) -> None:
-        """Takes away what a run added, puts a rule behind it, or edits what no request is matched by."""
+        """Takes away what a run added, or a rule of their own; puts a rule behind it, or edits what no request is matched by."""
         name = data.draw(st.sampled_from(sorted(self.world.routes)))
 
         def change(document: dict[str, Any]) -> None:
@@ -281,6 +283,8 @@ class Cluster(RuleBasedStateMachine):
             match what:
                 case "gone":
                     rules[:] = [each for each in rules if each not in added]
+                case "removed" if "method" in json.dumps(rules[0].get("matches")) and len(rules) > 1:
+                    del rules[0]
                 case "behind" if len(rules) < 6:
                     theirs = [{"headers": [{"name": "x-theirs", "value": "1"}]}]
                     rules.append({**stranger(), "name": f"static-{len(rules)}", "matches": theirs})
