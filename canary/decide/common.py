@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from canary.decide import former, gates
 from canary.decide.scope import Scope
-from canary.model.evolution import accepted, accepted_again, reached, unaccepted_again
+from canary.model.evolution import accepted, accepted_again, at_step, reached, unaccepted_again
 from canary.model.status import Phase
 
 LOUD = timedelta(seconds=5)
@@ -64,6 +64,11 @@ def note_acceptance(scope: Scope) -> Scope:
     if step.unaccepted_since is not None:
         return scope.with_(step=accepted_again(step, scope.now, hold, scope.facts.settle))
     return scope
+
+
+def anew(scope: Scope) -> Scope:
+    """The step as not reached yet: evidence of it, and the time that a gateway has for it, begin when it can be written."""
+    return scope.with_(step=at_step(scope.step.index, scope.step.total, scope.step.started_at))
 
 
 def at(scope: Scope, phase: Phase) -> Scope:

@@ -31,6 +31,8 @@ class Drift:
 
     added: bool = False
     """It is about a rule that was added for requests that opt in: 100 where it is to be, 0 where not."""
+    idle: bool = False
+    """It has nothing to divide any more: both weights of the pair are 0."""
 
     @property
     def who(self) -> str:
@@ -55,9 +57,10 @@ class Drift:
             did = "put back" if self.found else "took away"
             return f"{self.who} {did} the rule for requests that opt in, which this run added to {self.route.label}"
         what = "the share of requests that is mirrored" if self.copies else "the canary's share"
+        nothing = ", where the pair gets nothing now; give stable a weight before you resume" if self.idle else ""
         return (
             f"{self.who} changed {what} on {self.route.label} from {decimal_text(self.expected)} % "
-            f"to {decimal_text(self.found)} %"
+            f"to {decimal_text(self.found)} %{nothing}"
         )
 
 
@@ -72,10 +75,12 @@ def lowered(scope: Scope, besides: Collection[RouteKey] = ()) -> Drift | None:
                 return Drift(route, Fraction(0), Fraction(0), gone=True)
             continue
         for kind, compared in _compared(scope, route).items():
-            for expected, found in compared.values():
+            for key, (expected, found) in compared.items():
                 if found >= expected:
                     continue
-                drift = Drift(route, expected, found, copies=kind is _compare_copies, added=kind is _compare_added)
+                copies, added = kind is _compare_copies, kind is _compare_added
+                idle = kind is _compare and any(rule.idle for rule in route.rules if rule.key == key)
+                drift = Drift(route, expected, found, copies=copies, added=added, idle=idle)
                 if not drift.altered(scope):
                     return drift
     return None

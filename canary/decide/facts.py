@@ -44,6 +44,16 @@ class RuleView:
     replaced: bool = False
     """Somebody took stable out of it, and others have its traffic now: they count as stable, and only the canary's weight is ours."""
 
+    @property
+    def idle(self) -> bool:
+        """Whether both weights of the pair are 0: there is nothing to divide."""
+        return self.weights.total == 0
+
+    @property
+    def given_away(self) -> bool:
+        """Whether all requests of the rule go to other backends than the pair."""
+        return self.idle and self.others > 0
+
 
 @dataclass(frozen=True, slots=True)
 class RouteView:
@@ -93,8 +103,8 @@ class RouteView:
 
     @property
     def full(self) -> bool:
-        """Whether the canary has all of the pair's traffic, in every rule."""
-        return all(rule.weights.share == 100 for rule in self.rules)
+        """Whether the canary has all of the pair's traffic, in every rule where the pair has some."""
+        return all(rule.weights.share == 100 or rule.given_away for rule in self.rules)
 
     @property
     def kind(self) -> RouteKind:

@@ -15,13 +15,14 @@ from canary.checks.resolve import ResolvedCheck
 from canary.decide import approval, gates, reasons
 from canary.decide.common import LOUD
 from canary.decide.comparing import applicable
+from canary.decide.dividing import never_writable
 from canary.decide.early import proved_good
 from canary.decide.facts import WorkloadView
 from canary.decide.mirroring import left_out
 from canary.decide.scope import Scope
 from canary.decide.sight import untold
 from canary.decide.traffic import wrong_share
-from canary.decide.writes import foreign, unwritable
+from canary.decide.writes import foreign
 from canary.model.check_status import VerdictKind
 from canary.model.checks import SHORTEST_INTERVAL
 from canary.model.status import RolloutStatus
@@ -117,11 +118,8 @@ def revision_unknown(scope: Scope) -> Hold | None:
 
 def share_unwritable(scope: Scope) -> Hold | None:
     """Some route cannot express the share of some step."""
-    for index in range(len(scope.spec.steps)):
-        problem = unwritable(scope, scope.shares_at(index + 1))
-        if problem:
-            return Hold(reasons.ROUTE_UNWRITABLE, f"{problem} (preflight)")
-    return None
+    problem = never_writable(scope)
+    return Hold(reasons.ROUTE_UNWRITABLE, f"{problem} (preflight)") if problem else None
 
 
 def old_copy_on_record(scope: Scope) -> Hold | None:

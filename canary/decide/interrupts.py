@@ -116,11 +116,10 @@ def restart(scope: Scope) -> Next | None:
     if stable is not None and stable.copied is not None:
         scope = scope.with_(ForgetPodSpec(stable.name, stable.kind))
     kept = scope.status.paused if kept_by_hand(scope) else None
-    scope = begin(scope, by=trigger.by, reason=why)
+    scope = begin(scope, by=trigger.by, reason=why, paused=kept)
     scope = scope.with_(*fences(scope))
     message = f"run {before} gives way to run {scope.run.number}: {why}; traffic back to stable, from step one"
     if kept is not None:
-        scope = scope.with_(phase=Phase.PAUSED, paused=kept)
         message += f"; still paused: {kept.message}"
     return scope.with_(EmitEvent("Normal", reason, message)).decide(reason, message)
 

@@ -45,7 +45,7 @@ def copied_at(scope: Scope, index: int) -> bool:
         for rule in _chosen(mirror, route) if route.declared else ():
             if ours is None:
                 share = route.copied.get(rule.key, 0)
-            elif rule.key not in ours.weights:
+            elif rule.key not in ours.weights and rule.key not in ours.mirrors:
                 continue  # nobody had it then
             else:
                 share = ours.mirrors[rule.key].share if rule.key in ours.mirrors else 0

@@ -7,6 +7,7 @@ from canary.decide.actions import CopyPodSpec, EmitEvent
 from canary.decide.availability import noted, why_away
 from canary.decide.common import at, note_acceptance, wake
 from canary.decide.copying import copy_of_run, tidied_copy, untouched
+from canary.decide.dividing import unwritable
 from canary.decide.ending import end, still_waiting
 from canary.decide.facts import WorkloadView
 from canary.decide.holds import LATE_ANYWHERE, why_stuck
@@ -128,6 +129,11 @@ def _await(scope: Scope) -> Next:
 
 
 def _swap(scope: Scope) -> Next:
+    stuck = unwritable(scope)
+    if stuck:
+        return scope.decide(
+            reasons.ROUTE_UNWRITABLE, f"{stuck}; all traffic to the canary waits for that (promoting)", wake(scope)
+        )
     late = too_late_to_rise(scope, LATE_ANYWHERE)
     if late is not None:
         return late

@@ -18,7 +18,7 @@ from canary.decide.facts import RouteView
 from canary.decide.interrupts import another_pod_spec
 from canary.decide.matching import added_at
 from canary.decide.mirroring import copied_at
-from canary.decide.pausing import BY_POLICY, hold_still, kept_by_hand, paused_for
+from canary.decide.pausing import BY_HAND, BY_POLICY, hold_still, kept_by_hand, paused_for
 from canary.decide.scope import Scope, remembered_share, replaced
 from canary.model.evolution import (
     at_step,
@@ -244,6 +244,10 @@ def a_run_ahead(scope: Scope) -> Scope:
     drift = None if kept_by_hand(scope) else lowered(scope, besides=theirs)
     if drift is not None and not drift.gone:
         scope = hold_still(scope, reasons.LOWERED_BY_HAND, drift.message)
+    # Where it has written over what showed the hand, it has said so.
+    told = next((intent for intent in _intents(scope) if intent.run == ahead and intent.reason in BY_HAND), None)
+    if told is not None and not kept_by_hand(scope):
+        scope = hold_still(scope, told.reason, told.message)
     canary = scope.facts.canary
     run = RunStatus(
         number=ahead,

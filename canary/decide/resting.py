@@ -27,7 +27,7 @@ from canary.decide.writes import restores, writes
 from canary.model.evolution import at_step, exchanged, revisions_seen, settled, tried
 from canary.model.rollout import Promotion, Trigger
 from canary.model.route_status import RouteStatus, SplitStatus
-from canary.model.run_status import Outcome, RunStatus, TriggerStatus
+from canary.model.run_status import Outcome, PauseStatus, RunStatus, TriggerStatus
 from canary.model.status import Phase
 from canary.model.values import decimal_text
 from canary.routes.added import bounded
@@ -98,8 +98,8 @@ def start(scope: Scope, *, by: str, reason: str) -> Decision:
     return scope.decide(reasons.RUN_STARTED, message)
 
 
-def begin(scope: Scope, *, by: str, reason: str) -> Scope:
-    """The status of a fresh run, whatever was before, and the writes that put its traffic on stable."""
+def begin(scope: Scope, *, by: str, reason: str, paused: PauseStatus | None = None) -> Scope:
+    """The status of a fresh run, whatever was before, and the writes that put its traffic on stable. `paused`: a hand holds it from the start."""
     before = scope.status.run
     routes = tuple(
         RouteStatus(
@@ -117,7 +117,7 @@ def begin(scope: Scope, *, by: str, reason: str) -> Scope:
         if route.exists
     )
     scope = scope.with_(
-        phase=Phase.PROGRESSING,
+        phase=Phase.PROGRESSING if paused is None else Phase.PAUSED,
         run=RunStatus(
             number=max(before.number if before else 0, _highest_run(scope)) + 1,
             revision=revision_now(scope),
@@ -132,7 +132,7 @@ def begin(scope: Scope, *, by: str, reason: str) -> Scope:
         split=SplitStatus(desired=0, written=scope.status.split.written, accepted=scope.status.split.accepted),
         checks=(),
         routes=routes,
-        paused=None,
+        paused=paused,
         overrides=(),
         revisions=tried(with_last_failed(scope.status), revision_now(scope)),
         scale=scaling.begun(scope),

@@ -8,28 +8,24 @@ it would give traffic to, whoever wants it.
 from __future__ import annotations
 
 from canary.decide import reasons
-from canary.decide.common import wake
+from canary.decide.common import anew, wake
 from canary.decide.holds import Rule, first_hold
 from canary.decide.scope import Decision, Scope
-from canary.decide.writes import due, raises
-from canary.model.evolution import at_step
+from canary.decide.writes import due, lessening, raises
 
 
 def too_late_to_rise(scope: Scope, rules: tuple[Rule, ...]) -> Decision | None:
     """Where what led to a write holds no more before it is written everywhere: what takes traffic away is written, and no more."""
     if scope.step.index == 0:
         return None
-    wanted = due(scope)
-    more = [write for write in wanted if raises(scope, write)]
-    hold = first_hold(scope, rules) if more else None
+    hold = first_hold(scope, rules) if any(raises(scope, write) for write in due(scope)) else None
     if hold is None:
         return None
     if hold.reason in UNTIMED and not scope.pending and scope.step.unaccepted_since is not None:
         # A gateway's time begins when it has something to accept, and this may take hours.
-        scope = scope.with_(step=at_step(scope.step.index, scope.step.total, scope.step.started_at))
+        scope = anew(scope)
     # Else acceptTimeout goes on: a write that is refused for good ends the run, whatever becomes of the numbers meanwhile.
-    scope = scope.with_(*(write for write in wanted if write not in more))
-    return scope.decide(hold.reason, hold.message, wake(scope))
+    return lessening(scope).decide(hold.reason, hold.message, wake(scope))
 
 
 UNTIMED = frozenset({reasons.REVISION_UNKNOWN, reasons.AWAITING_CANARY})

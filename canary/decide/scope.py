@@ -274,15 +274,24 @@ class Scope:
         """What the run has on record of the copies that rules of a route send to the canary, by rule key.
 
         Rules that somebody edited all at once may be none that can be told by content. One that copies, and of which nothing
-        is on record, is one of those: a run mirrors no rule that did so before.
+        is on record, is one of those: a run mirrors no rule that did so before. One on record that the run has not mirrored copied before it.
         """
         record = {**self.remembered_mirrors(route), **(route.intent.mirrors if route.intent is not None else {})}
         if not record:
             return record
-        keys = {rule.key for rule in route.rules}
+        keys = [rule.key for rule in route.rules]
         lost = [said for key, said in record.items() if said.share and key not in keys and key not in route.copied]
-        strays = [rule.key for rule in route.rules if rule.key in route.copied and rule.key not in record]
+        if not lost:
+            return record
+        known = self._noted(route)
+        strays = [key for key in keys if key in route.copied and key not in record and key not in known]
         return record | dict(zip(strays, lost, strict=False))
+
+    def _noted(self, route: RouteView) -> set[str]:
+        """The rules of a route that are on record, by key."""
+        remembered = self.remembered(route)
+        ours = remembered.baseline if remembered is not None and self.active and remembered.owned else {}
+        return {*ours, *(route.intent.baseline if route.intent is not None else ())}
 
     def remembered_mirrors(self, route: RouteView) -> dict[str, Copied]:
         """The same by our own word alone: anybody who may write the route may change what the route says of it."""

@@ -6,12 +6,13 @@ from fractions import Fraction
 
 from canary.decide import approval, gates, matching, mirroring, reasons, scaling
 from canary.decide.actions import EmitEvent, ForgetPodSpec
-from canary.decide.common import at, note_acceptance, wake
+from canary.decide.common import anew, at, note_acceptance, wake
+from canary.decide.dividing import unwritable
 from canary.decide.early import proved_good
 from canary.decide.holds import LATE, RISE, first_hold, held_by
 from canary.decide.rising import too_late_to_rise
 from canary.decide.scope import Next, Place, Scope, replaced
-from canary.decide.writes import retracted, uncopied, writing
+from canary.decide.writes import lessening, retracted, uncopied, writing
 from canary.model.evolution import at_step, replacing, unaccepted, used_up
 from canary.model.rollout import Promotion
 from canary.model.shares import Shares
@@ -26,9 +27,15 @@ def step(scope: Scope) -> Next:
         return scope.decide(reasons.ROUTE_UNWRITABLE, f"{refusal} ({scope.step_text})", wake(scope))
     scope, small = scaling.too_small_to_rise(scope) if scope.spec.scale is not None else (scope, None)
     if small is not None:
-        # As above: a gateway's time begins when it has something to accept.
-        scope = scope.with_(step=at_step(scope.step.index, scope.step.total, scope.step.started_at))
+        scope = anew(scope)
         return scope.decide(small.reason, small.message, wake(scope))
+    stuck = unwritable(scope)
+    if stuck:
+        # No rule gets more before all can; what takes traffic away waits for none.
+        scope = lessening(anew(scope))
+        return scope.decide(
+            reasons.ROUTE_UNWRITABLE, f"{stuck}; {scope.traffic_text} waits for that ({scope.step_text})", wake(scope)
+        )
     late = too_late_to_rise(scope, LATE)
     if late is not None:
         return late
@@ -73,8 +80,7 @@ def _refused(scope: Scope) -> tuple[Scope, str]:
         scope = scope.with_(*retracted(scope))
     else:
         return scope, refusal
-    # Evidence of this step, and the time that a gateway has for it, begin when it can be written.
-    return scope.with_(step=at_step(scope.step.index, scope.step.total, scope.step.started_at)), refusal
+    return anew(scope), refusal
 
 
 def _forget_old_copy(scope: Scope) -> Scope:

@@ -7,16 +7,17 @@ from dataclasses import replace
 from fractions import Fraction
 
 from canary.decide.actions import WriteRoute
+from canary.decide.dividing import divided, given, share_of
 from canary.decide.facts import RouteView, RuleView
 from canary.decide.matching import left_over, rules
 from canary.decide.mirroring import copies
 from canary.decide.once import asked_once
+from canary.decide.pausing import kept_by_hand
 from canary.decide.scope import Decision, Scope
 from canary.decide.sight import withheld
 from canary.decide.wrote import written
 from canary.errors import ShareError
 from canary.model.run_status import Outcome
-from canary.model.shares import Shares
 from canary.routes.added import Added, bounded
 from canary.routes.adding import AddRule, RemoveRule, removals
 from canary.routes.entry import Entry
@@ -25,7 +26,6 @@ from canary.routes.intent import Intent, Mode
 from canary.routes.mirror import Mirror, NoMirror
 from canary.routes.pair import Weights
 from canary.routes.plan import RoutePlan, SetWeights
-from canary.routes.weights import divide
 
 
 def mode_of(scope: Scope) -> Mode:
@@ -40,12 +40,7 @@ def mode_of(scope: Scope) -> Mode:
 
 
 def wanted(scope: Scope, route: RouteView) -> RoutePlan:
-    """What the run wants each rule of a route to say.
-
-    Raises:
-        ShareError: a rule cannot express the share; never for an ending run, which needs no arithmetic.
-
-    """
+    """What the run wants each rule of a route to say. One that cannot express its share is to stay as it is: `unwritable` says why."""
     if not route.declared or (route.stale and mode_of(scope) is Mode.STEP):
         return way_back(scope, route)
     shares = scope.shares
@@ -54,38 +49,29 @@ def wanted(scope: Scope, route: RouteView) -> RoutePlan:
     baseline = scope.baseline(route)
     weights = {}
     for rule in route.rules:
-        share = _share_of(scope, route, rule.key, shares)
-        # What others have that was stable's is not weighed anew, and the canary's part of it only taken away.
-        keeps = rule.replaced and share
-        weights[rule.key] = rule.weights if keeps else _divided(baseline[rule.key], share, rule.others)
+        share = share_of(scope, route, rule.key)
+        weights[rule.key], _ = given(rule, baseline[rule.key], share)
     return RoutePlan.dividing(route.pair, weights, copies(scope, route), rules(scope, route))
-
-
-def _share_of(scope: Scope, route: RouteView, rule: str, shares: Shares) -> Fraction:
-    """The share of a rule; while a step's names lead nowhere, no more than it was given: one that lost its name has had no look."""
-    given = route.intent.weights.get(rule) if route.intent is not None and scope.ours(route) else None
-    if given is None or not shares.rules or not scope.facts.problems:
-        return shares.of(rule)
-    return min(shares.of(rule), given.share)
-
-
-def _divided(baseline: Weights, share: Fraction, others: int) -> Weights:
-    return divide(baseline, share, others) if share else baseline.only_stable
 
 
 def way_back(scope: Scope, route: RouteView, *, swapped: bool = False) -> RoutePlan:
     """What leaves nothing of the run in a route, by what is on record of it. `swapped`: all traffic goes to the canary."""
-    known = scope.remembered_mirrors(route)
+    known, before = scope.remembered_mirrors(route), scope.baseline(route)
     plan = RoutePlan.back(
         route.pair,
-        scope.baseline(route),
+        before,
         scope.mirrors(route),
         known=known,
         added=scope.added(route),
         swapped=swapped,
     )
     # Where others have the traffic that was stable's, a Swap gives the canary no more: what they have is not the run's to take.
-    left = {rule.key: rule.weights for rule in route.rules if rule.replaced} if swapped else {}
+    # Nor is it where they have all that was the pair's; and a pair that had nothing before gets nothing.
+    left = {
+        rule.key: rule.weights
+        for rule in route.rules
+        if rule.given_away or (rule.idle and not before[rule.key].total) or (rule.replaced and swapped)
+    }
     return replace(plan, entries=tuple(_kept(entry, left) for entry in plan.entries)) if left else plan
 
 
@@ -121,6 +107,12 @@ def writing(scope: Scope) -> tuple[Scope, tuple[WriteRoute, ...]]:
     """The same with every write that may be sent, one for each route; and all that are due, sent or not."""
     already = {action.key for action in scope.actions if isinstance(action, WriteRoute)}
     return scope.with_(*(write for write in writes(scope) if write.key not in already)), due(scope)
+
+
+def lessening(scope: Scope) -> Scope:
+    """The same with every write that is due and gives the canary nothing more. What a decision writes already is what a route may have."""
+    already = {action.key for action in scope.actions if isinstance(action, WriteRoute)}
+    return scope.with_(*(write for write in due(scope) if write.key not in already and not raises(scope, write)))
 
 
 def raises(scope: Scope, write: WriteRoute) -> bool:
@@ -229,7 +221,7 @@ def _of_share(scope: Scope, route: RouteView, rule: RuleView, share: Fraction) -
         return given
     baseline = scope.baseline(route)[rule.key]
     try:
-        return _divided(baseline, share, rule.others)
+        return divided(baseline, share, rule.others)
     except ShareError:
         return baseline.only_stable
 
@@ -287,11 +279,7 @@ def foreign(scope: Scope) -> tuple[RouteView, ...]:
 def _write(scope: Scope, route: RouteView) -> WriteRoute | None:
     if route.problem and not route.rules:
         return _stray(scope, route)
-    try:
-        plan = wanted(scope, route)
-    except ShareError:
-        return None  # `unwritable` reports it; a run never starts with one, it can only appear meanwhile
-    mode = mode_of(scope)
+    plan, mode = wanted(scope, route), mode_of(scope)
     if mode is Mode.ROLLBACK and _of_another_plan(scope, route):
         return None
     if route.stale and mode is Mode.STEP:
@@ -352,23 +340,39 @@ def _intent(
     mirrors: Mapping[str, Copied],
     added: Mapping[str, Added],
 ) -> Intent:
+    reason, message = _why(scope)
     return Intent(
         rollout=scope.facts.name,
         uid=scope.facts.uid,
         run=scope.run.number,
         mode=mode_of(scope),
         step=scope.step.index,
-        weights=weights,
-        baseline=scope.baseline(route),
+        # That a pair has nothing is nothing that a run has given it, or could give back.
+        weights=_some(weights),
+        baseline=_some(scope.baseline(route)),
         pair=route.pair,
         rules={rule.key: rule.digest for rule in route.rules if rule.digest},
         mirrors=mirrors,
         added=bounded(added, route.added.said),
-        reason=scope.run.reason if scope.run.outcome is not None else "",
-        message=scope.run.message if scope.run.outcome is not None else "",
+        reason=reason,
+        message=message,
         turn=scope.facts.turn,
         request=done.id if (done := scope.status.last_request) is not None and not done.refused else "",
     )
+
+
+def _why(scope: Scope) -> tuple[str, str]:
+    """Why a run ends; or, before its first step, that a hand holds it: its first write may be all that is left of what showed that."""
+    paused = scope.status.paused
+    if scope.run.outcome is not None:
+        return scope.run.reason, scope.run.message
+    if scope.step.index == 0 and paused is not None and kept_by_hand(scope):
+        return paused.reason, paused.message
+    return "", ""
+
+
+def _some(weights: Mapping[str, Weights]) -> dict[str, Weights]:
+    return {key: said for key, said in weights.items() if said.total}
 
 
 def _in_place(scope: Scope, route: RouteView, plan: RoutePlan, mode: Mode) -> bool:
@@ -406,15 +410,3 @@ def fences(scope: Scope) -> tuple[WriteRoute, ...]:
             said = _intent(scope, route, stable, scope.mirrors(route), scope.added(route))
             found.append(WriteRoute(route.key, RoutePlan(route.pair), said))
     return tuple(found)
-
-
-def unwritable(scope: Scope, shares: Shares) -> str:
-    """Why some route cannot express its shares, or an empty string."""
-    for route in scope.live_routes:
-        baseline = scope.baseline(route)
-        for rule in route.rules:
-            try:
-                divide(baseline[rule.key], shares.of(rule.key), rule.others)
-            except ShareError as error:
-                return f"{route.label}, rule {rule.key}: {error}"
-    return ""

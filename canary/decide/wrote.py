@@ -41,12 +41,14 @@ def told(scope: Scope, route: RouteView, intent: Intent) -> dict[str, Fraction]:
 def written(scope: Scope, route: RouteView) -> dict[str, Fraction]:
     """The share that the run wrote to each rule last, by rule key."""
     intent, remembered = of_this_run(scope, route), _on_record(scope, route)
-    if intent is not None:
-        return told(scope, route, intent)
-    if remembered is not None:
-        # Somebody took our annotation away, or put another one there; the status still says what we wrote.
-        return {key: remembered_share(remembered, key) for key in remembered.baseline}
-    return {}
+    # Where somebody took our annotation away, or put another one there, the status still says what we wrote; and so it does of a
+    # rule that was edited so often since that the annotation leads to it no more.
+    noted = remembered.baseline if remembered is not None else {}
+    said = intent.baseline if intent is not None else {}
+    by_record = (
+        {key: remembered_share(remembered, key) for key in noted if key not in said} if remembered is not None else {}
+    )
+    return by_record | (told(scope, route, intent) if intent is not None else {})
 
 
 def allowed(scope: Scope, route: RouteView) -> dict[str, Fraction]:

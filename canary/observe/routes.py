@@ -175,7 +175,7 @@ def view(
         bound = _Bound(intent.pair, intent.recorded)
         intent = intent.moved(reading.moved(bound.pair, bound.rules))
     if bound is not None:
-        kept = reading.recorded(bound.pair, bound.rules)
+        kept = _kept(reading, bound, remembered)
         missed = {rule.key for rule in kept} - {rule.key for rule in found}
         broken = next((rule for rule in kept if rule.damaged and rule.key in missed), None)
         if viewer.started and broken is not None and not problem:
@@ -234,6 +234,19 @@ def permitted(route: RouteView, around: Surroundings) -> RouteView:
                 route, acceptance=replace(route.acceptance, accepted=False, refused=True, message=finding.text)
             )
     return route
+
+
+def _kept(reading: RouteReading, bound: _Bound, remembered: _Bound | None) -> tuple[RulePair, ...]:
+    """The rules that a run has written, wherever they are now: by the annotation, and where that leads nowhere by the status.
+
+    The annotation says what a rule was like when it was written; the status follows what people make of it since, so that a rule that was
+    edited, and then edited again, is found.
+    """
+    kept = reading.recorded(bound.pair, bound.rules)
+    if remembered is None or not remembered.owned or remembered.pair != bound.pair or remembered.rules == bound.rules:
+        return kept
+    found = {rule.key: rule for rule in (*reading.recorded(bound.pair, remembered.rules), *kept)}
+    return tuple(sorted(found.values(), key=lambda rule: rule.rule))
 
 
 def _left(reading: RouteReading, pair: Pair, ref: RouteRef, kept: Iterable[RulePair]) -> tuple[RulePair, ...]:

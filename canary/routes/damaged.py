@@ -7,6 +7,7 @@ whatever the rule gives to the canary's Service counts as given, and the way bac
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from itertools import chain
 from typing import Any
 
 from canary.routes.identity import rule_key
@@ -25,9 +26,11 @@ def damaged_pairs(route: Json, both: Pair, marks: Collection[str] = ()) -> tuple
     namespace = route.get("metadata", {}).get("namespace", "")
     found = []
     for index, rule in enumerate(route.get("spec", {}).get("rules") or []):
-        before = [*_before(index, rule, both, namespace)]
-        if before:
-            found.append(next((pair for pair in before if pair.digest in marks), before[0]))
+        before = _before(index, rule, both, namespace)
+        likeliest = next(before, None)
+        if likeliest is not None:
+            known = (pair for pair in chain([likeliest], before) if pair.digest in marks)
+            found.append(next(known, likeliest) if marks else likeliest)
     return tuple(found)
 
 
@@ -53,7 +56,8 @@ def _before(index: int, rule: Json, both: Pair, namespace: str) -> Iterator[Rule
     left = [
         ours.get(place, ref) for place, ref in enumerate(refs) if place in ours or place not in given
     ]  # each of the pair once
-    for intact in [left] if stable else _with_stable(left, both, namespace):
+    before = [left] if stable else [*_with_stable(left, both, namespace)]
+    for intact in (*before, *_with_one_less(before, both, namespace)):
         yield RulePair(
             key=rule_key(index, rule),
             rule=index,
@@ -85,6 +89,14 @@ def _with_stable(refs: list[Json], both: Pair, namespace: str) -> Iterator[list[
     for place in range(len(refs) + 1):
         if place != canary:
             yield [*refs[:place], stable, *refs[place:]]
+
+
+def _with_one_less(rules: list[list[Json]], both: Pair, namespace: str) -> Iterator[list[Json]]:
+    """The same, before somebody listed one backend more."""
+    for refs in rules:
+        for place, ref in enumerate(refs):
+            if not both.stable.is_named_by(ref, namespace) and not both.canary.is_named_by(ref, namespace):
+                yield [*refs[:place], *refs[place + 1 :]]
 
 
 def _means(both: Pair, ref: Json, namespace: str) -> bool:

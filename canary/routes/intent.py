@@ -70,7 +70,7 @@ class Intent:
     pair: Pair | None = None
     """The backends that the weights are of: what the Rollout declares may be another pair by now."""
     reason: str = ""
-    """Why the run ends, as a constant and in words: for a restart that finds no other record of it."""
+    """Why the run ends, or why a hand holds it before its first step, as a constant and in words: for a restart that finds no other record of it."""
     message: str = ""
     turn: str = ""
     """Which controller wrote it: the patch of one whose turn is over tests another annotation, and is refused."""

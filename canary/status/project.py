@@ -152,6 +152,8 @@ def _route(scope: Scope, route: RouteView) -> RouteStatus:
         added = {mark: str(said) for mark, said in bounded(scope.added(route), route.added.said).items()}
         if route.intent.mode is Mode.STEP:
             share, shares = _given(scope, told(scope, route, route.intent))
+    if owned and route.copied:
+        baseline, mirrors = _with_strays(scope, route, baseline, mirrors)
     if not owned:
         share, shares = route.share, {}
     return route_seen(
@@ -169,6 +171,19 @@ def _route(scope: Scope, route: RouteView) -> RouteStatus:
         mirrors=mirrors if active and owned else {},
         added=added if active and owned else {},
     )
+
+
+def _with_strays(
+    scope: Scope, route: RouteView, baseline: Mapping[str, str], mirrors: Mapping[str, str]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """The same records, and in them the rules that copy for the run, and that somebody has edited so that no record leads to them.
+
+    As long as such a rule lists the pair it can be told; what becomes of it after that is found by this.
+    """
+    copied, before = scope.mirrors(route), scope.baseline(route)
+    strays = [key for key in before if key not in baseline and key in route.copied and key in copied]
+    found = {key: str(before[key]) for key in strays}, {key: str(copied[key]) for key in strays}
+    return {**baseline, **found[0]}, {**mirrors, **found[1]}
 
 
 def _given(scope: Scope, given: Mapping[str, Fraction]) -> tuple[Fraction, dict[str, float]]:

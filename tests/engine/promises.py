@@ -389,6 +389,8 @@ class Promises:
             assert not opted(document), f"{name} still has a rule that a run has added"
             for pair in self._moved(number, name):
                 share = pair.weights.share
+                if pair.others and not pair.weights.total:
+                    continue  # somebody has given other backends all of it
                 if name not in declared and self.world.spec.promotion_mode is Promotion.SWAP:
                     continue  # where that one's traffic belongs depends on when it was let go
                 assert share == (100 if swapped else 0), f"{name}/{pair.key} is left at {float(share)} %"
@@ -426,7 +428,10 @@ class Promises:
             if pair.others and name in self.before_us and not pair.damaged:
                 assert pair.weights.total == old[key].weights.total, "a third backend lost or won traffic"
             if pair.weights.share > old[key].weights.share:
+                assert old[key].weights.total or pair.damaged, f"{name}/{pair.key} had nothing to divide"
                 self._raise(action, _rule(after, pair), pair)
+            if old[key].others and not old[key].weights.total:
+                assert not pair.weights.total, f"{name}/{pair.key} is given what other backends had"
         if action.intent is None:
             owned = self.before_us.pop(name, None)
             self.intents.pop(name, None)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from world import Gateways, World, begun, route, rule, spec_of
+from world import Gateways, World, begun, mirror_to, route, rule, spec_of
 
 from canary.decide import reasons
 from canary.model.run_status import Outcome
@@ -309,3 +309,48 @@ def test_a_won_swap_ends_where_others_have_what_was_stables() -> None:
     world.delete()
     world.wait(100)
     assert world.gone
+
+
+def guarded(document: Json) -> None:
+    """Somebody puts a filter of their own into every rule."""
+    for item in document["spec"]["rules"]:
+        item.setdefault("filters", []).append(mirror_to("audit"))
+
+
+def third(document: Json) -> None:
+    """Somebody lists another backend beside what is left of the pair."""
+    document["spec"]["rules"][1]["backendRefs"].append({"name": "third", "port": 80, "weight": 7})
+
+
+@pytest.mark.parametrize("end", [fails, aborted, revised, World.delete])
+@pytest.mark.parametrize("edits", [(guarded, stable_elsewhere), (stable_elsewhere, third), (stable_gone, third)])
+def test_a_rule_that_is_edited_and_then_edited_again_stays_in_hand(
+    edits: tuple[Change, Change], end: Callable[[World], None]
+) -> None:
+    """By what it was in between, as the run has seen it, or by what one more backend leaves of what it was."""
+    world = unnamed()
+    for change in edits:
+        world.edit_route("shop", change)
+        world.run()
+    end(world)
+    world.run()
+    assert not any(given(world)), world.routes["shop"]["spec"]["rules"]
+
+
+def test_copies_end_in_a_rule_that_is_edited_into_what_another_one_was() -> None:
+    """Which rule is which is told wrongly then, and that it is the run's all the same."""
+    steps = [{"mirror": {"percent": 20, "allowUnsafeMethods": True}, "hold": "10s"}, {"weight": 50}]
+    rules = rule(method="GET"), rule(filters=[mirror_to("audit")]), rule(filters=[])
+    world = begun(spec=spec_of(steps=steps), routes={"shop": route("shop", *rules)})
+    assert len(world.copied()) == 3
+    world.edit_route("shop", guarded)
+    world.run()
+    world.edit_route("shop", stable_elsewhere)
+    world.run()
+    aborted(world)
+    world.run()
+    filters = [item["filters"] for item in world.routes["shop"]["spec"]["rules"]]
+    assert all(
+        item.get("requestMirror", {}).get("backendRef", {}).get("name") != "c" for each in filters for item in each
+    )
+    assert [item["requestMirror"]["backendRef"]["name"] for item in filters[1]] == ["audit", "audit"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from world import Fault, World, begun, route, rule, spec_of
@@ -12,6 +13,7 @@ from canary.model.run_status import Outcome
 from canary.model.status import Phase
 from canary.routes.intent import parse_intent, run_annotation
 
+Json = dict[str, Any]
 RUN_ANNOTATION = run_annotation("shop")
 
 
@@ -306,3 +308,48 @@ def test_a_hand_outlives_the_crash_of_the_run_that_gives_way(dies: Fault, paused
     world.pass_step(60)
     assert world.share("api") == 0
     assert paused_for(world) == reasons.LOWERED_BY_HAND
+
+
+TEN = {"weight": 10, "hold": "10s"}
+COPIES = {"mirror": {"percent": 20, "allowUnsafeMethods": True}, "hold": "10s"}
+OPTING = {"match": [{"headers": [{"name": "x-opt-in", "value": "yes"}]}], "hold": "10s"}
+
+
+def fewer(world: World) -> None:
+    """Somebody turns the canary down, whatever the step gives it."""
+    world.weigh(97, 3)
+    world.unmirror()
+    world.edit_route("shop", lambda document: document["spec"]["rules"].__delitem__(slice(1, None)))
+
+
+@pytest.mark.parametrize("fault", [Fault.DIES_AFTER, Fault.DIES_BEFORE, Fault.LOST])
+@pytest.mark.parametrize("another", ["plan", "revision"])
+@pytest.mark.parametrize("first", [TEN, COPIES, OPTING], ids=["weight", "mirror", "match"])
+def test_a_hand_that_comes_with_what_begins_the_next_run_is_not_lost_with_its_first_write(
+    first: Json, another: str, fault: Fault
+) -> None:
+    """That write goes over what showed the hand, and it may be all that is left of the decision: so it says so itself."""
+    world = begun(spec=spec_of(steps=[first, {"weight": 50, "hold": "10s"}], checks=[]))
+    world.wait(2)
+    fewer(world)
+    if another == "plan":
+        world.declare(steps=[first, {"weight": 60, "hold": "10s"}])
+    else:
+        world.revise("c")
+    world.faults["shop"] = fault
+    world.run()
+    for _ in range(3):
+        world.pass_step(60)
+    assert world.status.run is not None
+    assert (world.status.run.number, world.phase) == (2, Phase.PAUSED)
+    assert world.status.paused is not None
+    assert world.status.paused.reason == reasons.LOWERED_BY_HAND
+    assert (world.share(), world.copied(), len(world.routes["shop"]["spec"]["rules"])) == (0, {}, 1)
+    world.ask("resume", id_="on")
+    world.wait(5)
+    assert world.share() == (10 if first is TEN else 0)
+    assert bool(world.copied()) == (first is COPIES)
+    assert len(world.routes["shop"]["spec"]["rules"]) == (2 if first is OPTING else 1)
+    world.crash()
+    world.wait(5)
+    assert world.phase is Phase.PROGRESSING, "what somebody has resumed stays resumed"

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from world import START, Fault, World, begun, spec_of
+from world import START, Fault, World, begun, route, rule, spec_of
 
 from canary.model.measurement import Unreachable
 from canary.model.status import Phase
@@ -106,3 +106,31 @@ def test_a_window_that_is_over_lets_nothing_through_that_is_late(shut: str) -> N
         world.script = (lambda _n, target: Fault.REFUSED if target == "shop" else None) if refused else None
         second(world, good=True)
     assert world.share() == (10 if shut == "12:01" else 50)
+
+
+def test_what_is_put_back_while_a_share_waits_is_not_given_that_share() -> None:
+    """Somebody raises one of two routes above the step that waits: it gets what the run had written there, and no more."""
+    pair = {"shop": route("shop"), "api": route("api")}
+    spec = spec_of(steps=STEPS, acceptTimeout="1h", checks=[CHECK], routes=[{"name": name} for name in pair])
+    world = begun(spec=spec, routes=pair)
+    while at(world) < 100:
+        refused = 35 <= at(world) < 95
+        world.script = (lambda _n, target: Fault.REFUSED if target in pair else None) if refused else None
+        second(world, good=at(world) < 45)
+    assert (world.share("shop"), world.share("api")) == (10, 10)
+    world.weigh(10, 90, "api")
+    second(world, good=False)
+    assert (world.share("shop"), world.share("api")) == (10, 10)
+
+
+def test_what_is_put_back_beside_a_rule_that_cannot_be_divided_is_put_back_once() -> None:
+    """The rule that keeps what it has keeps what it was put back to."""
+    steps = [{"weight": 10, "hold": "10s"}, {"weight": 50}]
+    rules = rule(method="GET"), rule()
+    world = begun(spec=spec_of(steps=steps), routes={"shop": route("shop", *rules)})
+    third = {"name": "third", "port": 80, "weight": 7}
+    world.edit_route("shop", lambda document: document["spec"]["rules"][0]["backendRefs"].append(third))
+    world.run()
+    world.weigh(60, 40)
+    world.run()
+    assert [float(pair.weights.share) for pair in world.pairs("shop")] == [10, 10]

@@ -597,3 +597,24 @@ def test_a_class_that_is_out_of_sight_ends_no_mirror() -> None:
     world.around = Documents(known=[(POLICY, "")])
     world.run()
     assert world.copied() == {"#0": 20}
+
+
+@pytest.mark.parametrize("end", ["step", "abort", "deleted"])
+def test_a_mirror_of_a_rule_that_the_step_left_out_is_not_taken_for_one_of_a_rule_that_is_gone(end: str) -> None:
+    """It was there before the run, in a rule on record; what looks for lost ones looks among rules of which nothing is."""
+    theirs = rule(filters=[mirror_to("c", percent=50)])
+    steps = [{"mirror": {"percent": 20}, "hold": "10s"}, {"weight": 10, "hold": "10s"}]
+    world = begun(spec=spec_of(steps=steps), routes={"shop": route("shop", rule(method="GET"), theirs)})
+    assert world.copied() == {"#0": 20, "#1": 50}
+    world.edit_route("shop", lambda document: document["spec"]["rules"].pop(0))
+    world.run()
+    match end:
+        case "step":
+            world.pass_step()
+        case "abort":
+            world.ask("abort", id_="enough")
+        case "deleted":
+            world.delete()
+    world.run()
+    world.wait(2)
+    assert world.copied() == {"#0": 50}

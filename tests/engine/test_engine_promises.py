@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import os
 from datetime import timedelta
 from typing import Any
@@ -63,6 +64,7 @@ ROUTES: tuple[dict[str, Any], ...] = (
     },
     {"shop": lambda: route("shop", rule_of(name="x", stable=3, canary=0), rule_of(), stranger())},
     {"shop": lambda: route("shop", rule_of(method="GET"), rule_of(filters=[mirror_to("audit")]), rule_of(filters=[]))},
+    {"shop": lambda: route("shop", rule_of(method="GET"), rule_of(filters=[mirror_to("c", percent=50)]))},
 )
 
 
@@ -77,6 +79,7 @@ def _edited(item: dict[str, Any], made: dict[str, Any]) -> dict[str, Any]:
     return made if item.get("requestMirror", {}).get("backendRef", {}).get("name") == "c" else item
 
 
+DAMAGES = ("canary twice", "stable twice", "stable gone", "elsewhere", "one more", "mended")
 WRITTEN = ("shop", "api", "GRPCRoute/shop", "rollout", "workload", "status")
 
 
@@ -195,11 +198,13 @@ class Cluster(RuleBasedStateMachine):
         self.world.measure(value)
         self.world.run()
 
-    @rule(canary=st.sampled_from((0, 3, 40, 90)), every=st.booleans(), data=st.data())
-    def somebody_weighs(self, canary: int, every: bool, data: st.DataObject) -> None:
+    @rule(canary=st.sampled_from((0, 3, 40, 90, None)), every=st.booleans(), data=st.data())
+    def somebody_weighs(self, canary: int | None, every: bool, data: st.DataObject) -> None:
+        """None: the pair gets nothing at all."""
         name = data.draw(st.sampled_from(sorted(self.world.routes)))
         rules = [index for index, r in enumerate(self.world.routes[name]["spec"]["rules"]) if r.get("name") != "static"]
-        self.world.weigh(100 - canary, canary, name, None if every else data.draw(st.sampled_from(rules)))
+        stable = 0 if canary is None else 100 - canary
+        self.world.weigh(stable, canary or 0, name, None if every else data.draw(st.sampled_from(rules)))
         self.world.run()
 
     @rule(data=st.data())
@@ -221,9 +226,9 @@ class Cluster(RuleBasedStateMachine):
         (self.world.add_pair if back else self.world.drop_pair)(name)
         self.world.run()
 
-    @rule(data=st.data(), what=st.sampled_from(("canary twice", "stable twice", "stable gone", "elsewhere", "mended")))
+    @rule(data=st.data(), what=st.sampled_from(DAMAGES))
     def somebody_damages_a_rule(self, data: st.DataObject, what: str) -> None:
-        """A rule lists the pair once each no more, or does so again."""
+        """A rule lists the pair once each no more, or does so again; or another backend beside it."""
         name = data.draw(st.sampled_from(sorted(self.world.routes)))
         rules = self.world.routes[name]["spec"]["rules"]
         index = data.draw(
@@ -240,8 +245,10 @@ class Cluster(RuleBasedStateMachine):
                     refs.append({**ours[what[0]][0], "weight": 30})
                 case "stable gone":
                     refs[:] = [ref for ref in refs if ref["name"] != "s"]
-                case "elsewhere" if len(ours["s"]) == 1:
+                case "elsewhere" if ours["s"]:
                     ours["s"][0]["port"] = 8888
+                case "one more" if len(refs) < 5:
+                    refs.append({"name": "other", "port": 80, "weight": 7})
                 case "mended":
                     first = ours["s"][0] | {"port": 80} if ours["s"] else {"name": "s", "port": 80, "weight": 1}
                     refs[:] = [first, ours["c"][0], *(ref for ref in refs if ref["name"] not in ours)]
@@ -265,9 +272,9 @@ class Cluster(RuleBasedStateMachine):
             )
         self.world.run()
 
-    @rule(data=st.data(), what=st.sampled_from(("gone", "behind", "renamed", "timeouts")))
+    @rule(data=st.data(), what=st.sampled_from(("gone", "removed", "behind", "renamed", "timeouts")))
     def somebody_edits_rules(self, data: st.DataObject, what: str) -> None:
-        """Takes away what a run added, puts a rule behind it, or edits what no request is matched by."""
+        """Takes away what a run added, or a rule of their own; puts a rule behind it, or edits what no request is matched by."""
         name = data.draw(st.sampled_from(sorted(self.world.routes)))
 
         def change(document: dict[str, Any]) -> None:
@@ -276,6 +283,8 @@ class Cluster(RuleBasedStateMachine):
             match what:
                 case "gone":
                     rules[:] = [each for each in rules if each not in added]
+                case "removed" if "method" in json.dumps(rules[0].get("matches")) and len(rules) > 1:
+                    del rules[0]
                 case "behind" if len(rules) < 6:
                     theirs = [{"headers": [{"name": "x-theirs", "value": "1"}]}]
                     rules.append({**stranger(), "name": f"static-{len(rules)}", "matches": theirs})
