@@ -34,8 +34,8 @@ def step(scope: Scope) -> Next:
         # No rule gets more before all can; what takes traffic away waits for none.
         scope = lessening(anew(scope))
         words = f"{stuck}; {scope.traffic_text} waits for that ({scope.step_text})"
-        hold = first_hold(scope, EVERYWHERE) or Hold(reasons.ROUTE_UNWRITABLE, words)
-        return scope.decide(hold.reason, hold.message, wake(scope))
+        wider = first_hold(scope, EVERYWHERE) or Hold(reasons.ROUTE_UNWRITABLE, words)
+        return scope.decide(wider.reason, wider.message, wake(scope))
     late = too_late_to_rise(scope, LATE)
     if late is not None:
         return late
