@@ -321,8 +321,8 @@ class Promises:
         if memory.paused is not None and memory.paused.reason in BY_POLICY:
             return
         live = [route for route in facts.routes if route.exists]
-        if all(route.share == 0 for route in live) and not any(self._extra(spot(route)) for route in live):
-            return
+        if all(route.share == 0 for route in live) and not any(self._served(spot(route)) for route in live):
+            return  # what a check says then is not about anything that the canary gets
         ahead = [r.intent.run for r in facts.routes if r.intent is not None]
         if memory.run is None or max(ahead, default=0) > memory.run.number:
             return
@@ -491,6 +491,10 @@ class Promises:
     def _extra(self, name: str) -> bool:
         """Whether the canary gets copies or requests that opt in, by what a run has added."""
         return self._copying(name) or bool(opted(self.world.routes[name]))
+
+    def _served(self, name: str) -> bool:
+        """The same, as it is served: a rule that a run has added, and whose backend somebody took out, sends nothing to anybody."""
+        return self._copying(name) or any(rule["backendRefs"] for rule in opted(self.world.routes[name]))
 
     def _copying(self, name: str) -> bool:
         """Whether a route sends copies to the canary in a rule that a run has added a mirror to."""
