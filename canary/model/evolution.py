@@ -393,6 +393,16 @@ def replicas_seen(scale: ScaleStatus, *, stable: int, canary: int) -> ScaleStatu
     return scale if most == (scale.stable, scale.reached) else _evolved(scale, stable=most[0], reached=most[1])
 
 
+def replicas_meant(scale: ScaleStatus, replicas: int) -> ScaleStatus:
+    """The canary is to be given so many, once that is on record."""
+    return _evolved(scale, giving=replicas)
+
+
+def replicas_of_before(scale: ScaleStatus, before: ScaleStatus | FormerCanaryStatus) -> ScaleStatus:
+    """The same workload was given replicas before these books began: they are still ours."""
+    return _evolved(scale, given=before.given, giving=before.giving)
+
+
 def replicas_given(scale: ScaleStatus, replicas: int) -> ScaleStatus:
     """The canary is given so many."""
     return _evolved(scale, given=replicas)
@@ -426,10 +436,21 @@ def drained(scale: ScaleStatus, since: datetime | None) -> ScaleStatus:
 def parted(former: tuple[FormerCanaryStatus, ...], scale: ScaleStatus) -> tuple[FormerCanaryStatus, ...]:
     """The workload of these books is the canary no more. One of which no kind is on record is a Deployment: an earlier version knew no other."""
     fresh = FormerCanaryStatus(
-        kind=scale.kind or DEPLOYMENT, name=scale.workload, given=scale.given, drained_since=scale.drained_since
+        kind=scale.kind or DEPLOYMENT,
+        name=scale.workload,
+        given=scale.given,
+        giving=scale.giving,
+        drained_since=scale.drained_since,
     )
     others = tuple(each for each in former if (each.kind, each.name) != (fresh.kind, fresh.name))
     return (*others, fresh)[-MOST_FORMER:]
+
+
+def scale_resumed(former: FormerCanaryStatus) -> ScaleStatus:
+    """A workload that was the canary before is it again: what it was given is what it has been given so far."""
+    return replicas_of_before(
+        _evolved(scale_began(former.kind, former.name, 0), drained_since=former.drained_since), former
+    )
 
 
 def former_drained(former: FormerCanaryStatus, since: datetime | None) -> FormerCanaryStatus:

@@ -150,6 +150,7 @@ def _loud(status: RolloutStatus) -> Any:
         len(status.overrides),
         None if status.active else _kept(max(status.overrides, default=None)),
         (status.swapped, status.roles_known),
+        status.scale.giving if status.active and status.scale is not None else 0,
         status.revisions,
         tuple((each.kind, each.name) for each in status.former_canaries),
         tuple(

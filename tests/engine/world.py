@@ -148,6 +148,10 @@ class Workload:
     unseen: bool = False
     """Its kind is out of sight."""
     there: bool = True
+    anonymous: bool = False
+    """Nobody is on record as who scales it, as of one that had no replicas before."""
+    by_us: bool = False
+    """Whether it was the controller that has scaled it last, which only this world knows for sure."""
 
     @property
     def kept(self) -> str | None:
@@ -180,7 +184,8 @@ class Workload:
 
     def give(self, replicas: int, *, by: str = "") -> None:
         """Somebody scales it."""
-        self.replicas, self.scaled, self.scaler = replicas, not by, by or self.scaler
+        self.replicas, self.scaled, self.scaler = replicas, not by and not self.anonymous, by or self.scaler
+        self.by_us = not by
         if not self.slow or replicas < self.ready:
             self.ready = replicas
 
