@@ -258,6 +258,13 @@ class Scope:
         remembered = self.remembered(route)
         return self.ours(route) or (self.active and remembered is not None and remembered.owned)
 
+    def altered(self, route: RouteView) -> bool:
+        """Whether what a route says now is what the API server made of a write of this run (admission does such), and no other hand's."""
+        if self.facts.altered.get(route.key) == route.generation:
+            return True
+        remembered = self.remembered(route)
+        return remembered is not None and self.owned(route) and remembered.altered == route.generation > 0
+
     def baseline(self, route: RouteView) -> dict[str, Weights]:
         """Weights before the run, by rule key, for every rule that the route has now."""
         before: Mapping[str, Weights] = route.intent.baseline if route.intent is not None else {}

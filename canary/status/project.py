@@ -162,6 +162,7 @@ def _route(scope: Scope, route: RouteView) -> RouteStatus:
         share=number(share) if share is not None else before.share,
         shares=shares,
         lowered=_lowered(scope, route) if owned else {},
+        altered=route.generation if owned and scope.altered(route) else 0,
         owned=owned,
         pair=str(route.pair) if owned else "",
         baseline=baseline if active else {},
