@@ -341,8 +341,13 @@ def failed(revisions: RevisionsStatus, revision: str) -> RevisionsStatus:
 
 
 def tried(revisions: RevisionsStatus, revision: str) -> RevisionsStatus:
-    """A run of a revision begins: whether it fails is seen anew."""
-    return _evolved(revisions, failed=tuple(other for other in revisions.failed if other != revision))
+    """A run of a revision begins: whether it fails is seen anew, and nothing is set aside any more."""
+    return _evolved(revisions, failed=tuple(other for other in revisions.failed if other != revision), aside=None)
+
+
+def set_aside(revisions: RevisionsStatus, revision: str) -> RevisionsStatus:
+    """An abort was about a revision that was not tried yet: no run of it begins by itself."""
+    return _evolved(revisions, aside=revision)
 
 
 def none_failed(revisions: RevisionsStatus) -> RevisionsStatus:
@@ -356,6 +361,7 @@ def called_otherwise(revisions: RevisionsStatus, revision: str, now: str) -> Rev
     return _evolved(
         revisions,
         settled=now if revisions.settled == revision else revisions.settled,
+        aside=now if revisions.aside == revision else revisions.aside,
         failed=tuple(dict.fromkeys(renamed)),
     )
 

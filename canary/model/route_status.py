@@ -70,7 +70,9 @@ class RouteStatus(ApiModel):
     overridden: Annotated[int, Field(ge=0, description="Generation in which somebody last raised the share.")] = 0
     altered: Annotated[
         int,
-        Field(ge=0, description="Generation in which the API server keeps something else than this run wrote; 0: none."),
+        Field(
+            ge=0, description="Generation in which the API server keeps something else than this run wrote; 0: none."
+        ),
     ] = 0
     message: Annotated[Text, Field(description="What stands in the way, if anything.")] = ""
     pair: Annotated[

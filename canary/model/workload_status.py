@@ -29,6 +29,13 @@ class RevisionsStatus(ApiModel):
     settled: Annotated[
         str | None, Field(max_length=64, description="The canary revision that needs no run any more.")
     ] = None
+    aside: Annotated[
+        str | None,
+        Field(
+            max_length=64,
+            description="A canary revision that was there, and not tried yet, when somebody said abort: it does not start by itself.",
+        ),
+    ] = None
     failed: Annotated[
         tuple[Annotated[str, Field(max_length=64)], ...],
         Field(
