@@ -300,6 +300,8 @@ class Facts:
     """
     findings: tuple[Finding, ...] = ()
     """Why what stands around the routes would serve no run; during one only what their gateways may not be asked for."""
+    unseen_grants: str | None = ""
+    """That nobody can tell whether a namespace may be crossed, in words; None: as before, since lists are still coming in."""
     recorded: Recorded = Recorded()
     turn: str = ""
     """This controller's turn, as the annotations on routes name it; empty: none is named."""

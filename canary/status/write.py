@@ -165,7 +165,7 @@ def _loud(status: RolloutStatus) -> Any:
         tuple(
             (condition.type, condition.status)
             for condition in status.conditions
-            if condition.type in {"Ready", "Reconciling", "Stalled", "Contested", "CopyExact"}
+            if condition.type in {"Ready", "Reconciling", "Stalled", "Contested", "CopyExact", "ReferencesPermitted"}
         ),
     )
 
