@@ -16,7 +16,7 @@ from canary.model.check_status import CheckStatus, EvidenceStatus, VerdictKind
 from canary.model.measurement import Counts
 from canary.model.requests import Request
 from canary.model.route_status import RouteStatus, SplitStatus, TrafficStatus
-from canary.model.run_status import GateAnswer, GateStatus, Outcome, PauseStatus, RunStatus, StepStatus
+from canary.model.run_status import GateAnswer, GateStatus, Outcome, PauseStatus, RunStatus, StepStatus, TermsStatus
 from canary.model.scaling import MOST_REPLICAS
 from canary.model.status import RequestOutcome, RequestStatus
 from canary.model.workload_status import MOST_FAILED, MOST_FORMER, FormerCanaryStatus, RevisionsStatus, ScaleStatus
@@ -94,6 +94,11 @@ def available(run: RunStatus) -> RunStatus:
 def unseen(run: RunStatus, by: timedelta) -> RunStatus:
     """Nothing could be seen for so long: it counts against no canary that is unavailable."""
     return _evolved(run, unavailable_since=_later(run.unavailable_since, by))
+
+
+def on_terms(run: RunStatus, terms: TermsStatus) -> RunStatus:
+    """What is declared besides its plan."""
+    return _evolved(run, terms=terms)
 
 
 def replacing(run: RunStatus, revision: str) -> RunStatus:
@@ -226,6 +231,18 @@ def lost(check: CheckStatus, reason: str, message: str, at: datetime) -> CheckSt
         message=message[:MOST_SAID],
         value=None,
         unknown_since=check.unknown_since or at,
+    )
+
+
+def unreadable(check: CheckStatus, message: str) -> CheckStatus:
+    """What it asks is declared in a spec that nobody can read: it is Unknown. What was counted stays; its holdLimit begins when it can be read."""
+    return _evolved(
+        check,
+        verdict=VerdictKind.UNKNOWN,
+        reason="CheckUnreadable",
+        message=message[:MOST_SAID],
+        value=None,
+        unknown_since=None,
     )
 
 
