@@ -1,5 +1,6 @@
-"""Follows what all Rollouts may refer to: routes, Deployments, check templates. Everything is listed before the first is judged.
+"""Follows what all Rollouts may refer to: routes, Deployments, check templates. HTTPRoutes and Deployments are listed before the first is judged.
 
+For what else there is, which most Rollouts do not name, only those wait that do (`canary.observe.lists`): a list may be slow in coming.
 What kinds of routes there are is a question of its own (`route_informers`). These are watched directly rather than through kopf: kopf keeps a worker and a memory for every object, and holding back
 its handlers until everything is listed (`kopf.index`) takes time that grows with the square of their number.
 """
@@ -22,10 +23,11 @@ Pass = Callable[[str | None, Json], None]
 
 
 class Informers:
-    """The watches of a controller. `waiting_for` names the resources that are not listed yet."""
+    """The watches of a controller. `waiting_for` names the resources that are not listed yet; `synced` is set when all wait for none of them."""
 
     def __init__(self, kube: Kube, manager: Manager, namespaces: tuple[str, ...], lookout: Lookout) -> None:
         self._kube = kube
+        self._manager = manager
         self._lookout = lookout
         places: tuple[str | None, ...] = namespaces or (None,)
         watched: list[tuple[Resource, Pass]] = [
@@ -37,6 +39,10 @@ class Informers:
         ]
         self._watches.append((CLUSTERCHECKTEMPLATES, None, partial(manager.template, CLUSTERCHECKTEMPLATES.kind)))
         self._waiting_for = {watch_name(resource, place) for resource, place, _ in self._watches}
+        self._needed = {watch_name(DEPLOYMENTS, place) for place in places}
+        for resource, place, _ in self._watches:
+            if resource is not DEPLOYMENTS:
+                manager.awaits(resource.kind, place)
         self.synced = asyncio.Event()
         self._routes = RouteInformers(kube, manager, namespaces, lookout, manager.deps.clock, self._settled)
 
@@ -58,7 +64,7 @@ class Informers:
             group.create_task(self._routes.run(group), name="follow which routes are served")
 
     def _settled(self) -> None:
-        if not self.waiting_for:
+        if not self._waiting_for & self._needed and not self._routes.needed:
             self.synced.set()
 
     async def _one(self, resource: Resource, place: str | None, pass_on: Pass) -> None:
@@ -70,6 +76,7 @@ class Informers:
             async for event in self._kube.list_and_watch(resource, place, pace=pace, eyes=eyes):
                 if event.type == "SYNCED":
                     self._waiting_for.discard(watch_name(resource, place))
+                    self._manager.arrived(resource.kind, place)
                     self._settled()
                 else:
                     pass_on(event.type, event.object)

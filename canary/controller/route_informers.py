@@ -59,6 +59,7 @@ class RouteInformers:
         self._clock = clock
         self._on_synced = on_synced
         self.waiting_for = {"routes"}
+        self._all = {"routes", *(watch_name(HTTPROUTES, place) for place in self._places)}
         self._followed: dict[RouteKind, Resource] = {}
         self._watches: dict[RouteKind, list[asyncio.Task[None]]] = {}
         self._missing: dict[RouteKind, datetime] = {}
@@ -66,6 +67,11 @@ class RouteInformers:
         self._told: set[RouteKind] = set()
         self._look = asyncio.Event()
         self._pause: float | None = None
+
+    @property
+    def needed(self) -> set[str]:
+        """What of `waiting_for` everybody waits for: for kinds other than HTTPRoute only those do who name one."""
+        return self.waiting_for & self._all
 
     async def run(self, group: asyncio.TaskGroup) -> None:
         """Follow for ever, with a task of the group for each watch.
@@ -158,6 +164,8 @@ class RouteInformers:
                     self._lookout.sight.lost(watch_name(resource, place))  # until it is listed in its new version
         elif "routes" in self.waiting_for:
             self.waiting_for |= {watch_name(resource, place) for place in self._places}
+            for place in self._places:
+                self._manager.awaits(kind, place)
         else:
             log.info("%s is served now, as %s", kind, resource.version)
             for place in self._places:
@@ -190,7 +198,7 @@ class RouteInformers:
         for place in self._places:
             self._vanished(kind, place, set())
             self._lookout.found(watch_name(resource, place))
-            self._arrived(watch_name(resource, place))
+            self._arrived(watch_name(resource, place), kind, place)
 
     # -- the routes of one kind
 
@@ -209,7 +217,7 @@ class RouteInformers:
                 rights = f"allow it to get, list, watch and patch {resource.definition}"
                 self._unseen(kind, place, f"the controller may not see any {kind} here: {error}; {rights}")
                 self._lookout.found(watch_name(resource, place))
-                self._arrived(watch_name(resource, place))
+                self._arrived(watch_name(resource, place), kind, place)
             await self._clock.sleep(pause)
 
     async def _pass_on(self, kind: RouteKind, resource: Resource, place: str | None) -> None:
@@ -231,7 +239,7 @@ class RouteInformers:
             self._vanished(kind, place, listed)
             listed.clear()
             self._seen(kind, place)
-            self._arrived(watch_name(resource, place))
+            self._arrived(watch_name(resource, place), kind, place)
 
     def _vanished(self, kind: RouteKind, place: str | None, listed: set[RouteKey]) -> None:
         """What is known of a kind and is not in a whole list of it is gone: an earlier watch has not told us."""
@@ -249,8 +257,10 @@ class RouteInformers:
         if self._store.kinds.unseen(kind, place, why):
             self._manager.wake(self._store.references.users(kind, place))
 
-    def _arrived(self, name: str) -> None:
+    def _arrived(self, name: str, kind: RouteKind | None = None, place: str | None = None) -> None:
         self.waiting_for.discard(name)
+        if kind is not None:
+            self._manager.arrived(kind, place)
         self._on_synced()
 
 

@@ -40,7 +40,7 @@ class Drift:
 
     def altered(self, scope: Scope) -> bool:
         """Whether that is what the API server made of our own write (admission does such), and nobody else's hand."""
-        return scope.facts.altered.get(self.route.key) == self.route.generation
+        return scope.altered(self.route)
 
     @property
     def admitted(self) -> str:

@@ -16,6 +16,7 @@ from canary.model.requests import Request
 from canary.model.rollout import RouteKind
 from canary.model.run_status import Outcome
 from canary.model.status import RolloutStatus
+from canary.model.workload_status import ScaleStatus
 from canary.model.workloads import DEPLOYMENT
 from canary.preflight.findings import Finding
 from canary.routes.acceptance import Acceptance, Answer
@@ -252,6 +253,8 @@ class Recorded:
     """The step of that run; 0 before its first one."""
     share: float = 0
     """The canary's share of the pair that people can read, in percent."""
+    scale: ScaleStatus | None = None
+    """What was given of replicas, or is to be."""
 
     @classmethod
     def of(cls, status: RolloutStatus) -> Self:
@@ -262,6 +265,7 @@ class Recorded:
             request=status.last_request.id if status.last_request else "",
             step=status.step.index if status.step and status.active else 0,
             share=status.split.written,
+            scale=status.scale,
         )
 
 
@@ -306,6 +310,8 @@ class Facts:
     """
     findings: tuple[Finding, ...] = ()
     """Why what stands around the routes would serve no run; during one only what their gateways may not be asked for."""
+    unseen_grants: str | None = ""
+    """That nobody can tell whether a namespace may be crossed, in words; None: as before, since lists are still coming in."""
     recorded: Recorded = Recorded()
     turn: str = ""
     """This controller's turn, as the annotations on routes name it; empty: none is named."""

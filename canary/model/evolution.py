@@ -16,7 +16,7 @@ from canary.model.check_status import CheckStatus, EvidenceStatus, VerdictKind
 from canary.model.measurement import Counts
 from canary.model.requests import Request
 from canary.model.route_status import RouteStatus, SplitStatus, TrafficStatus
-from canary.model.run_status import GateAnswer, GateStatus, Outcome, PauseStatus, RunStatus, StepStatus
+from canary.model.run_status import GateAnswer, GateStatus, Outcome, PauseStatus, RunStatus, StepStatus, TermsStatus
 from canary.model.scaling import MOST_REPLICAS
 from canary.model.status import RequestOutcome, RequestStatus
 from canary.model.workload_status import MOST_FAILED, MOST_FORMER, FormerCanaryStatus, RevisionsStatus, ScaleStatus
@@ -94,6 +94,11 @@ def available(run: RunStatus) -> RunStatus:
 def unseen(run: RunStatus, by: timedelta) -> RunStatus:
     """Nothing could be seen for so long: it counts against no canary that is unavailable."""
     return _evolved(run, unavailable_since=_later(run.unavailable_since, by))
+
+
+def on_terms(run: RunStatus, terms: TermsStatus) -> RunStatus:
+    """What is declared besides its plan."""
+    return _evolved(run, terms=terms)
 
 
 def replacing(run: RunStatus, revision: str) -> RunStatus:
@@ -229,6 +234,18 @@ def lost(check: CheckStatus, reason: str, message: str, at: datetime) -> CheckSt
     )
 
 
+def unreadable(check: CheckStatus, message: str) -> CheckStatus:
+    """What it asks is declared in a spec that nobody can read: it is Unknown. What was counted stays; its holdLimit begins when it can be read."""
+    return _evolved(
+        check,
+        verdict=VerdictKind.UNKNOWN,
+        reason="CheckUnreadable",
+        message=message[:MOST_SAID],
+        value=None,
+        unknown_since=None,
+    )
+
+
 def excused(check: CheckStatus, by: timedelta) -> CheckStatus:
     """Nobody could be asked, or nothing be seen, for so long: its holdLimit does not run meanwhile."""
     return _evolved(check, unknown_since=_later(check.unknown_since, by))
@@ -271,6 +288,7 @@ def route_seen(
     share: float | None,
     shares: Mapping[str, float],
     lowered: Mapping[str, float],
+    altered: int,
     owned: bool,
     pair: str,
     baseline: Mapping[str, str],
@@ -287,6 +305,7 @@ def route_seen(
         share=share,
         shares=dict(shares),
         lowered=dict(lowered),
+        altered=altered,
         owned=owned,
         pair=pair,
         baseline=dict(baseline),
@@ -339,8 +358,13 @@ def failed(revisions: RevisionsStatus, revision: str) -> RevisionsStatus:
 
 
 def tried(revisions: RevisionsStatus, revision: str) -> RevisionsStatus:
-    """A run of a revision begins: whether it fails is seen anew."""
-    return _evolved(revisions, failed=tuple(other for other in revisions.failed if other != revision))
+    """A run of a revision begins: whether it fails is seen anew, and nothing is set aside any more."""
+    return _evolved(revisions, failed=tuple(other for other in revisions.failed if other != revision), aside=None)
+
+
+def set_aside(revisions: RevisionsStatus, revision: str) -> RevisionsStatus:
+    """An abort was about a revision that was not tried yet: no run of it begins by itself."""
+    return _evolved(revisions, aside=revision)
 
 
 def none_failed(revisions: RevisionsStatus) -> RevisionsStatus:
@@ -354,6 +378,7 @@ def called_otherwise(revisions: RevisionsStatus, revision: str, now: str) -> Rev
     return _evolved(
         revisions,
         settled=now if revisions.settled == revision else revisions.settled,
+        aside=now if revisions.aside == revision else revisions.aside,
         failed=tuple(dict.fromkeys(renamed)),
     )
 
@@ -393,6 +418,16 @@ def replicas_seen(scale: ScaleStatus, *, stable: int, canary: int) -> ScaleStatu
     return scale if most == (scale.stable, scale.reached) else _evolved(scale, stable=most[0], reached=most[1])
 
 
+def replicas_meant(scale: ScaleStatus, replicas: int) -> ScaleStatus:
+    """The canary is to be given so many, once that is on record."""
+    return _evolved(scale, giving=replicas)
+
+
+def replicas_of_before(scale: ScaleStatus, before: ScaleStatus | FormerCanaryStatus) -> ScaleStatus:
+    """The same workload was given replicas before these books began: they are still ours."""
+    return _evolved(scale, given=before.given, giving=before.giving)
+
+
 def replicas_given(scale: ScaleStatus, replicas: int) -> ScaleStatus:
     """The canary is given so many."""
     return _evolved(scale, given=replicas)
@@ -426,10 +461,21 @@ def drained(scale: ScaleStatus, since: datetime | None) -> ScaleStatus:
 def parted(former: tuple[FormerCanaryStatus, ...], scale: ScaleStatus) -> tuple[FormerCanaryStatus, ...]:
     """The workload of these books is the canary no more. One of which no kind is on record is a Deployment: an earlier version knew no other."""
     fresh = FormerCanaryStatus(
-        kind=scale.kind or DEPLOYMENT, name=scale.workload, given=scale.given, drained_since=scale.drained_since
+        kind=scale.kind or DEPLOYMENT,
+        name=scale.workload,
+        given=scale.given,
+        giving=scale.giving,
+        drained_since=scale.drained_since,
     )
     others = tuple(each for each in former if (each.kind, each.name) != (fresh.kind, fresh.name))
     return (*others, fresh)[-MOST_FORMER:]
+
+
+def scale_resumed(former: FormerCanaryStatus) -> ScaleStatus:
+    """A workload that was the canary before is it again: what it was given is what it has been given so far."""
+    return replicas_of_before(
+        _evolved(scale_began(former.kind, former.name, 0), drained_since=former.drained_since), former
+    )
 
 
 def former_drained(former: FormerCanaryStatus, since: datetime | None) -> FormerCanaryStatus:

@@ -11,6 +11,7 @@ from pydantic import Field
 from canary.model.base import ApiModel
 from canary.model.bounded import MAX_RUNS, Text
 from canary.model.times import Timestamp
+from canary.model.values import Alpha, Duration
 
 
 class Outcome(StrEnum):
@@ -33,6 +34,15 @@ class TriggerStatus(ApiModel):
 
     by: Annotated[Text, Field(description="A user, or `revision`.")] = ""
     reason: Annotated[Text, Field(description="Why, in words.")] = ""
+
+
+class TermsStatus(ApiModel):
+    """What was declared besides the plan when the spec could last be read: it holds for as long as it cannot be. Defaults are left out."""
+
+    accept_timeout: Annotated[Duration | None, Field(description="spec.acceptTimeout.")] = None
+    unavailable_grace: Annotated[Duration | None, Field(description="spec.unavailableGrace.")] = None
+    deadline: Annotated[Duration | None, Field(description="spec.deadline.")] = None
+    alpha: Annotated[Alpha | None, Field(description="spec.alpha.")] = None
 
 
 class RunStatus(ApiModel):
@@ -80,6 +90,9 @@ class RunStatus(ApiModel):
         ),
     ] = ""
     swap: Annotated[bool, Field(description="It was won by Swap: its end leaves all traffic where it is.")] = False
+    terms: Annotated[
+        TermsStatus, Field(description="What was declared when the spec could last be read, where it is no default.")
+    ] = TermsStatus()
 
 
 class GateStatus(ApiModel):

@@ -31,11 +31,13 @@ from canary.observe.rollout import Rollout
 from canary.observe.routes import Viewer, Views, permitted, routes_of
 from canary.observe.store import Store
 from canary.observe.workloads import WorkloadKey
+from canary.preflight.backends import unseen_grants
 from canary.preflight.findings import Finding
 from canary.preflight.look import findings, unsupported
 from canary.preflight.parents import settle_time
 from canary.routes.intent import run_annotation
 from canary.routes.key import RouteKey
+from canary.routes.pair import Pair
 from canary.routes.weights import divide
 
 
@@ -142,6 +144,7 @@ def gather(
         vouched=standing.vouched,
         problems=tuple(problems),
         findings=tuple(_findings(store, rollout.namespace, spec, routes, undecided=undecided)),
+        unseen_grants=_unseen_grants(store, rollout.namespace, spec),
         recorded=Recorded.of(rollout.status),
         senseless=rollout.senseless,
         turn=standing.turn,
@@ -305,6 +308,15 @@ def _findings(
         if route.declared and route.exists and not route.problem
     }
     return (unsupported if undecided else findings)(spec, namespace, sound, store.around)
+
+
+def _unseen_grants(store: Store, namespace: str, spec: RolloutSpec) -> str | None:
+    """That nobody can tell whether a ReferenceGrant lets the routes name their Services; None: before everything is listed."""
+    if spec.stable.namespace in {None, namespace} and spec.canary.namespace in {None, namespace}:
+        return ""
+    if not store.around.complete:
+        return None
+    return unseen_grants(Pair.of(spec, namespace), {ref.kind.value for ref in spec.routes}, namespace, store.around)
 
 
 def _settle(store: Store, routes: tuple[RouteView, ...]) -> timedelta:

@@ -15,6 +15,8 @@ from canary.model.status import Condition, Phase, RolloutStatus
 WANTED = frozenset({reasons.ABORTED, reasons.SUPERSEDED})
 """Ends of a run that somebody asked for: nothing is stuck."""
 
+REFERENCES_PERMITTED = "ReferencesPermitted"
+
 Said = tuple[str, str, str]
 """status, reason, message"""
 
@@ -101,10 +103,19 @@ def checks_passing(status: RolloutStatus, _decision: Decision, _facts: Facts) ->
     return "True", "Pass" if counted else "NoChecks", ""
 
 
-ALWAYS: dict[str, Callable[[RolloutStatus, Decision, Facts], Said]] = {
+def references_permitted(status: RolloutStatus, _decision: Decision, facts: Facts) -> Said | None:
+    """Whether a ReferenceGrant lets the routes name Services of another namespace: said only where nobody can tell. Where one is missing nothing is Ready."""
+    if facts.unseen_grants is None:
+        before = next((said for said in status.conditions if said.type == REFERENCES_PERMITTED), None)
+        return (before.status, before.reason, before.message) if before is not None else None
+    return ("Unknown", reasons.GRANTS_NOT_SEEN, facts.unseen_grants) if facts.unseen_grants else None
+
+
+ALWAYS: dict[str, Callable[[RolloutStatus, Decision, Facts], Said | None]] = {
     "Ready": ready,
     "Reconciling": reconciling,
     "Stalled": stalled,
+    REFERENCES_PERMITTED: references_permitted,
 }
 DURING_RUNS: dict[str, Callable[[RolloutStatus, Decision, Facts], Said | None]] = {
     "RoutesAccepted": routes_accepted,

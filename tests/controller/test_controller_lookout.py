@@ -128,6 +128,8 @@ async def test_blindness_is_counted_from_the_last_word_to_the_first(world: World
         route=lambda kind, document: seen.append(f"{kind} {document['metadata']['name']}"),
         workload=lambda _kind, _document: None,
         template=lambda _resource, _kind, _document: None,
+        awaits=store.lists.awaited,
+        arrived=store.lists.arrived,
     )
     await world.furnish()
     async with await KubeClient.connect(server=wire.url, token=world.clients.token(CONTROLLER)) as kube:

@@ -62,11 +62,15 @@ class Place:
     def __post_init__(self) -> None:
         self.sight = Sight(self.clock)
         self.lookout = Lookout(self.sight, self.clock, ())
-        manager: Any = SimpleNamespace(
-            deps=SimpleNamespace(store=self.store, clock=self.clock), route=self.route, wake=self.woken.update
-        )
         parts: Any = (self.kube, self.store, EventRecorder(self.kube), Scripted({}), Telemetry(), self.clock)
         self.manager = Manager(Deps(*parts), held=True)
+        manager: Any = SimpleNamespace(
+            deps=SimpleNamespace(store=self.store, clock=self.clock),
+            route=self.route,
+            wake=self.woken.update,
+            awaits=self.manager.awaits,
+            arrived=self.manager.arrived,
+        )
         self.informers = RouteInformers(self.kube, manager, (), self.lookout, self.clock, self.on_synced)
         self.store.put_rollout(rollout_document() | {"metadata": {"name": "shop", "namespace": TEAM}})
         named = rollout_document("mqtt", routes=[{"kind": "TCPRoute", "name": "mqtt"}])

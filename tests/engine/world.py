@@ -148,6 +148,10 @@ class Workload:
     unseen: bool = False
     """Its kind is out of sight."""
     there: bool = True
+    anonymous: bool = False
+    """Nobody is on record as who scales it, as of one that had no replicas before."""
+    by_us: bool = False
+    """Whether it was the controller that has scaled it last, which only this world knows for sure."""
 
     @property
     def kept(self) -> str | None:
@@ -180,7 +184,8 @@ class Workload:
 
     def give(self, replicas: int, *, by: str = "") -> None:
         """Somebody scales it."""
-        self.replicas, self.scaled, self.scaler = replicas, not by, by or self.scaler
+        self.replicas, self.scaled, self.scaler = replicas, not by and not self.anonymous, by or self.scaler
+        self.by_us = not by
         if not self.slow or replicas < self.ready:
             self.ready = replicas
 
@@ -630,6 +635,7 @@ class World:
         self.promises.crashed()
         self.lives += 1
         self.unwritten.clear()
+        self.altered.clear()
         self.unstamped = ""
         self.scaling = replace(self.scaling, failed="", denied=False)
         self.good.clear()
@@ -679,7 +685,12 @@ class World:
                     self._somebody(target)
                 else:
                     raise Conflict("409", status=409)
-        write()
+        try:
+            write()
+        except WriteAltered as altered:
+            if fault is Fault.DIES_AFTER:  # the answer that says so reaches nobody
+                raise Crash from altered
+            raise
         match fault:
             case Fault.DIES_AFTER:
                 raise Crash
@@ -699,16 +710,17 @@ class World:
         except jsonpatch.JsonPatchException as error:
             raise Unprocessable(str(error), status=422) from error
         before = self.routes[where]
+        meant = after
+        if self.admission is not None:
+            after = duplicate(after)
+            self.admission(after)
         self._store(where, after)
-        self.promises.route_written(action, before, self.routes[where])
+        self.promises.route_written(action, before, meant if self.admission is not None else self.routes[where])
         self.wrote.append(("route", action))
         self.altered.pop(action.key, None)
-        if self.admission is not None:
-            self.routes[where] = duplicate(self.routes[where])
-            self.admission(self.routes[where])
-            if altered := action.plan.kept(self.routes[where], before):
-                self.altered[action.key] = self.routes[where]["metadata"]["generation"]
-                raise WriteAltered(altered)
+        if self.admission is not None and (altered := action.plan.kept(self.routes[where], before)):
+            self.altered[action.key] = self.routes[where]["metadata"]["generation"]
+            raise WriteAltered(altered)
 
     def _somebody(self, name: str) -> None:
         """Somebody else writes the route between our read and our write: the port's weight stays, a field moves."""
