@@ -177,7 +177,7 @@ async def serve(
         log.info("controller of %s at %s; metrics and health at %s", where, address(kube.server), http.url)
         up, lists = asyncio.Event(), (survey.listed, resync.listed)
         stack.callback(gc.set_threshold, *garbage.USUAL)
-        garbage.spare()
+        garbage.start()
         begin = asyncio.create_task(_begin(manager, informers, lists, up, begun, ready, leadership))
         begin.add_done_callback(_notify(stack, settings, manager, lookout, informers))
         stack.callback(begin.cancel)
