@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
 from fractions import Fraction
+from functools import lru_cache
 from typing import TypedDict, TypeVar, Unpack
 
 from canary.checks.judges.against import Against
@@ -351,7 +352,7 @@ class Scope:
     @once
     def has_traffic(self) -> bool:
         """Whether the routes give the canary any traffic now: of users, of those that opt in, or copied for this run."""
-        return self.written > 0 or self.copied > 0 or self.opted_in
+        return bool(self.written or self.copied) or self.opted_in
 
     @property
     def pending(self) -> str:
@@ -413,7 +414,13 @@ def _with_alpha(check: ResolvedCheck, said: CheckStatus) -> ResolvedCheck:
 def remembered_share(route: RouteStatus, rule: str) -> Fraction:
     """The share that the run gave a rule by what the status remembers, by its key; 0 where it remembers none."""
     share = route.shares.get(rule, route.share)
-    return Fraction(str(share)) if share is not None else Fraction(0)
+    return _exact(share) if share is not None else NOTHING
+
+
+@lru_cache(4096)
+def _exact(share: float) -> Fraction:
+    """A share as it is spelt, not as it is kept in binary. There are few, and each is read in every look."""
+    return Fraction(str(share))
 
 
 def _share(rule: RuleView) -> Fraction:

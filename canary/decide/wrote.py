@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from fractions import Fraction
 
 from canary.decide.facts import RouteView
+from canary.decide.once import asked_once_of
 from canary.decide.scope import Scope, remembered_share
 from canary.model.route_status import RouteStatus
 from canary.model.status import Phase
@@ -31,14 +33,17 @@ def told(scope: Scope, route: RouteView, intent: Intent) -> dict[str, Fraction]:
             recorded = remembered_share(remembered, key)
             ahead = intent.step > index and scope.facts.fresh
             if intent.step == index or ahead:
-                share = min(share, max(scope.shares_at(intent.step).of(key), scope.shares.of(key), recorded))
+                given = scope.shares_at(intent.step).of(key)
+                if share != given:
+                    share = min(share, max(given, scope.shares.of(key), recorded))
             else:
                 share = recorded
         shares[key] = share
     return shares
 
 
-def written(scope: Scope, route: RouteView) -> dict[str, Fraction]:
+@asked_once_of
+def written(scope: Scope, route: RouteView) -> Mapping[str, Fraction]:
     """The share that the run wrote to each rule last, by rule key."""
     intent, remembered = of_this_run(scope, route), _on_record(scope, route)
     # Where somebody took our annotation away, or put another one there, the status still says what we wrote; and so it does of a
@@ -51,9 +56,11 @@ def written(scope: Scope, route: RouteView) -> dict[str, Fraction]:
     return by_record | (told(scope, route, intent) if intent is not None else {})
 
 
-def allowed(scope: Scope, route: RouteView) -> dict[str, Fraction]:
+def allowed(scope: Scope, route: RouteView) -> Mapping[str, Fraction]:
     """The most that the canary may have of each of these rules: less where a hand has lowered it in this pause."""
     low = lowered_to(scope, route)
+    if not low:
+        return written(scope, route)
     return {key: min(share, low.get(key, share)) for key, share in written(scope, route).items()}
 
 

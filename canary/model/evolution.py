@@ -32,9 +32,10 @@ M = TypeVar("M", bound=ApiModel)
 
 def _evolved(value: M, /, **changes: Any) -> M:
     """The same value with some fields changed, validated. Raises ValidationError: what is changed here is bounded before."""
-    if all(getattr(value, name) == new for name, new in changes.items()):
-        return value
-    return type(value)(**{**value.__dict__, **changes})
+    for name, new in changes.items():
+        if getattr(value, name) != new:
+            return type(value)(**{**value.__dict__, **changes})
+    return value
 
 
 def _later(at: datetime | None, by: timedelta) -> datetime | None:

@@ -281,7 +281,7 @@ def _route_problems(
         rival = _rival(store, rollout, route.key, {rule.key for rule in route.rules})
         if rival:
             yield Problem(field_, rival, CONFLICTING_ROLLOUT)
-    if all(route.exists and not route.problem for route in routes):
+    if spec.named_rules and all(route.exists and not route.problem for route in routes):
         found = frozenset(rule.key for route in routes if route.declared for rule in route.rules)
         for index, _, words in spec.misnamed(found):
             yield Problem(f"spec.steps[{index}].rules", words)
