@@ -213,7 +213,7 @@ class Reconciler:
         return self._next(observation, owed=how is not Urgency.NONE)
 
     def _standing(self, rollout: Rollout) -> Standing:
-        deps, state = self._deps, self._state
+        deps, state, sight = self._deps, self._state, self._deps.sights.of(self.key[0])
         if state.spec is not None and state.spec.names_approvers:
             self._vouching.sync(rollout)
         return Standing(
@@ -221,8 +221,8 @@ class Reconciler:
             over=deps.fence.over,
             fresh=state.fresh,
             since=state.since,
-            blind=deps.sight.blind,
-            blind_since=deps.sight.since,
+            blind=sight.blind,
+            blind_since=sight.since,
             unwritten=self._executor.unwritten,
             altered=self._executor.altered,
             unscaled=self._executor.scaling_trouble(deps.clock.now()),
