@@ -225,6 +225,8 @@ class Reconciler:
             blind_since=sight.since,
             unwritten=self._executor.unwritten,
             altered=self._executor.altered,
+            uncopied=self._executor.uncopied,
+            unrestored=self._executor.unrestored,
             unscaled=self._executor.scaling_trouble(deps.clock.now()),
             time_of_day=deps.kube.server_time if state.spec is not None and state.spec.gated else None,
             gate=self._evidence.asking.answer,

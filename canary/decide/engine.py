@@ -20,7 +20,7 @@ from canary.decide.actions import (
 )
 from canary.decide.answering import compare_answers
 from canary.decide.comparing import applicable, compare
-from canary.decide.copying import copy_annotation, tidied_copy
+from canary.decide.copying import copy_annotation, seen, tidied_copy
 from canary.decide.ending import rolling_back
 from canary.decide.facts import Facts
 from canary.decide.promotion import finishing, promoting
@@ -55,7 +55,7 @@ def decide(spec: RolloutSpec, status: RolloutStatus, facts: Facts) -> Decision:
         anything that spec, status and facts can say.
 
     """
-    scope = former.parted(recover(Scope(spec, status, facts)))
+    scope = former.parted(seen(recover(Scope(spec, status, facts))))
     if facts.deleting:
         return _warned(scope, _deleting(scope))
     scope = _measure(scope)

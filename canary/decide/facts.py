@@ -249,6 +249,8 @@ class Recorded:
     run: int = 0
     outcome: Outcome | None = None
     request: str = ""
+    copying: bool = False
+    """That run is on record as one that copies to the stable workload."""
     step: int = 0
     """The step of that run; 0 before its first one."""
     share: float = 0
@@ -263,6 +265,7 @@ class Recorded:
             run=status.run.number if status.run and status.active else 0,
             outcome=status.run.outcome if status.run else None,
             request=status.last_request.id if status.last_request else "",
+            copying=status.active and status.run is not None and status.run.copied is not None,
             step=status.step.index if status.step and status.active else 0,
             share=status.split.written,
             scale=status.scale,
@@ -331,6 +334,10 @@ class Facts:
     """Members of the status on record that no version of ours would have written; they count as absent."""
     unwritten: Mapping[RouteKey, str] = field(default_factory=dict)
     """Why the last write of a route failed, as long as it does."""
+    uncopied: str = ""
+    """Why the last try to copy a pod spec failed, as long as it does."""
+    unrestored: Mapping[int, str] = field(default_factory=dict)
+    """By the number of a run: why what its copy replaced cannot be put back, since it is nowhere to be found."""
     altered: Mapping[RouteKey, int] = field(default_factory=dict)
     """Routes of which the API server kept something else than we wrote last: what they say in this generation is no other hand's."""
     scaling: ScalingView = UNSCALABLE

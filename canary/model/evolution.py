@@ -16,7 +16,16 @@ from canary.model.check_status import CheckStatus, EvidenceStatus, VerdictKind
 from canary.model.measurement import Counts
 from canary.model.requests import Request
 from canary.model.route_status import RouteStatus, SplitStatus, TrafficStatus
-from canary.model.run_status import GateAnswer, GateStatus, Outcome, PauseStatus, RunStatus, StepStatus, TermsStatus
+from canary.model.run_status import (
+    CopyStatus,
+    GateAnswer,
+    GateStatus,
+    Outcome,
+    PauseStatus,
+    RunStatus,
+    StepStatus,
+    TermsStatus,
+)
 from canary.model.scaling import MOST_REPLICAS
 from canary.model.status import RequestOutcome, RequestStatus
 from canary.model.workload_status import MOST_FAILED, MOST_FORMER, FormerCanaryStatus, RevisionsStatus, ScaleStatus
@@ -48,8 +57,13 @@ def _later(at: datetime | None, by: timedelta) -> datetime | None:
 def ended(
     run: RunStatus, outcome: Outcome, reason: str, message: str, at: datetime, *, swap: bool = False
 ) -> RunStatus:
-    """Its outcome is decided. `swap`: it was won by Swap, and its end leaves all traffic where it is."""
-    return _evolved(run, outcome=outcome, reason=reason[:64], message=message[:MOST_SAID], ended_at=at, swap=swap)
+    """Its outcome is decided. `swap`: it was won by Swap, and its end leaves all traffic where it is.
+
+    Once it is won, what it has copied is stable's own.
+    """
+    copied = None if outcome is Outcome.SUCCEEDED else run.copied
+    said = {"reason": reason[:64], "message": message[:MOST_SAID]}
+    return _evolved(run, outcome=outcome, **said, ended_at=at, swap=swap, copied=copied)
 
 
 def reckoned_anew(run: RunStatus, revision: str) -> RunStatus:
@@ -69,7 +83,7 @@ def told(run: RunStatus, message: str) -> RunStatus:
 
 def won_without_swap(run: RunStatus) -> RunStatus:
     """It has not been won by Swap after all."""
-    return _evolved(run, swap=False)
+    return _evolved(run, swap=False, message="the canary had not all traffic any more, so the two keep their roles")
 
 
 def given_traffic(run: RunStatus, since: datetime) -> RunStatus:
@@ -103,8 +117,28 @@ def on_terms(run: RunStatus, terms: TermsStatus) -> RunStatus:
 
 
 def replacing(run: RunStatus, revision: str) -> RunStatus:
-    """A Copy of it may replace this revision of the stable workload."""
-    return _evolved(run, replaces=revision)
+    """A Copy of it may replace this revision of the stable workload, from now on: what was copied before counts no more."""
+    return _evolved(run, replaces=revision, copied=None)
+
+
+def copying(run: RunStatus, kind: str, workload: str, replaced: str, *, kept: str = "") -> RunStatus:
+    """It is about to copy over a workload that has the revision `replaced`; or has, and `kept` is what the workload has since."""
+    return _evolved(run, copied=CopyStatus(kind=kind, workload=workload, replaced=replaced, kept=kept))
+
+
+def copy_kept(run: RunStatus, revision: str) -> RunStatus:
+    """It has copied, and this is the revision that the workload has since."""
+    return run if run.copied is None else _evolved(run, copied=_evolved(run.copied, kept=revision))
+
+
+def copy_lost(run: RunStatus) -> RunStatus:
+    """What its Copy replaced is nowhere to be found."""
+    return run if run.copied is None else _evolved(run, copied=_evolved(run.copied, lost=True))
+
+
+def copy_over(run: RunStatus) -> RunStatus:
+    """What it has copied stands nowhere any more."""
+    return _evolved(run, copied=None)
 
 
 # -- the step -------------------------------------------------------------------------------------------------------

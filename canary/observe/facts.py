@@ -64,6 +64,8 @@ class Standing:
     blind_since: datetime | None = None
     unwritten: Mapping[RouteKey, str] = field(default_factory=dict)
     altered: Mapping[RouteKey, int] = field(default_factory=dict)
+    uncopied: str = ""
+    unrestored: Mapping[int, str] = field(default_factory=dict)
     unscaled: Mapping[tuple[str, str], CanaryError] = field(default_factory=dict)
     """By kind and name of a workload."""
     time_of_day: datetime | None = None
@@ -156,6 +158,8 @@ def gather(
         blind_since=standing.blind_since,
         unwritten=standing.unwritten,
         altered=standing.altered,
+        uncopied=standing.uncopied,
+        unrestored=standing.unrestored,
         scaling=_scaling(store, rollout, spec, canary, standing)
         if canary is not None and (spec.scale is not None or status.scale is not None or canary.scaled)
         else UNSCALABLE,

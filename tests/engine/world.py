@@ -54,6 +54,7 @@ from canary.errors import (
     Conflict,
     Forbidden,
     NotFound,
+    NothingToRestore,
     ShareError,
     SpecError,
     Unavailable,
@@ -152,6 +153,8 @@ class Workload:
     """Nobody is on record as who scales it, as of one that had no replicas before."""
     by_us: bool = False
     """Whether it was the controller that has scaled it last, which only this world knows for sure."""
+    history: list[str] = field(default_factory=list)
+    """Revisions that it had, as its ReplicaSets keep them."""
 
     @property
     def kept(self) -> str | None:
@@ -315,6 +318,10 @@ class World:
     canary: Workload = field(default_factory=lambda: Workload("canary", "a"))
     former: dict[str, Workload] = field(default_factory=dict)
     """Workloads that were the canary before, by name."""
+    strips: bool = False
+    """Whether admission takes the annotation off a workload that is copied to."""
+    uncopied: str = ""
+    unrestored: dict[int, str] = field(default_factory=dict)
     admit: Callable[[str], str] = str
     """What admission makes of a pod spec that is copied."""
     lives: int = 1
@@ -470,6 +477,8 @@ class World:
             blind_since=self.blind_since,
             unwritten=dict(self.unwritten),
             altered=dict(self.altered),
+            uncopied=self.uncopied,
+            unrestored=dict(self.unrestored),
             scaling=self.scaling,
             former=self._former(memory),
             time_of_day=self.now + self.wall,
@@ -574,6 +583,8 @@ class World:
                 self.failing = True
                 if isinstance(action, WriteRoute):
                     self.unwritten[action.key] = str(error)
+                if isinstance(action, CopyPodSpec):
+                    self.uncopied = str(error)
                 if isinstance(action, StampRequest):
                     self.unstamped = action.raw
                 if isinstance(action, ScaleWorkload | ReleaseReplicas):
@@ -582,6 +593,8 @@ class World:
             else:
                 if isinstance(action, ScaleWorkload | ReleaseReplicas):
                     self.scaling = replace(self.scaling, failed="", denied=False)
+                if isinstance(action, CopyPodSpec):
+                    self.uncopied = ""
                 if isinstance(action, WriteRoute):
                     self.unwritten.pop(action.key, None)
         self.memory = after
@@ -636,7 +649,8 @@ class World:
         self.lives += 1
         self.unwritten.clear()
         self.altered.clear()
-        self.unstamped = ""
+        self.unrestored.clear()
+        self.uncopied = self.unstamped = ""
         self.scaling = replace(self.scaling, failed="", denied=False)
         self.good.clear()
         self.roles = Roles()
@@ -654,7 +668,7 @@ class World:
             case CopyPodSpec():
                 self._attempt("workload", lambda: self._copy(action))
             case RestorePodSpec():
-                self._attempt("workload", lambda: self._restore(action.target))
+                self._attempt("workload", lambda: self._restore(action))
             case ForgetPodSpec():
                 self._attempt("workload", lambda: self._forget(action.target))
             case ScaleWorkload():
@@ -759,15 +773,23 @@ class World:
         source, target = self._workload(action.source), self._workload(action.target)
         if source.revision != action.revision or target.revision != action.replaces:
             raise Conflict("another revision than the decision saw", status=409)
+        if self.strips:
+            raise WriteAltered("the API server does not keep the annotation")
         self.wrote.append(("copy", action))
+        target.history.append(target.revision)
         target.record = CopyView(action.uid, action.run, self.admit(source.revision), target.revision)
         target.revision, target.rolled_out = self.admit(source.revision), False
 
-    def _restore(self, name: str) -> None:
-        target = self._workload(name)
-        if target.record is not None and target.record.copied == target.revision:
-            self.wrote.append(("restore", name))
-            target.revision, target.rolled_out = target.record.replaced, False
+    def _restore(self, action: RestorePodSpec) -> None:
+        target = self._workload(action.target)
+        if target.revision != action.copied:
+            raise Conflict("another revision than the decision saw", status=409)
+        kept = target.record.replaced if target.record is not None else ""
+        if action.replaced not in {kept, *target.history}:
+            self.unrestored[action.run] = f"revision {action.replaced} is nowhere to be found"
+            raise NothingToRestore(self.unrestored[action.run])
+        self.wrote.append(("restore", action.target))
+        target.revision, target.rolled_out = action.replaced, False
 
     def _forget(self, name: str) -> None:
         self.wrote.append(("forget", name))
