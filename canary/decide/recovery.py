@@ -167,6 +167,7 @@ def impossible_annotations(scope: Scope) -> Scope:
 
     A run is on record before its first step, so the routes are ahead of the record by one run at most, and by none of
     its steps; and only of a run that is undecided, and that was not paused by policy unless what begins another one is there.
+    That a run is won is on record before any route says so.
     """
     if not scope.active:
         return scope
@@ -175,6 +176,8 @@ def impossible_annotations(scope: Scope) -> Scope:
     def impossible(intent: Intent | None) -> bool:
         if intent is None or intent.uid != scope.facts.uid:
             return False
+        if intent.mode is Mode.FINISH and intent.run == number and scope.run.outcome is not Outcome.SUCCEEDED:
+            return True
         return intent.run > number + 1 or (intent.run == number + 1 and (intent.step > 0 or not gives_way))
 
     if not any(impossible(route.intent) for route in scope.facts.routes):
@@ -208,21 +211,6 @@ def rolling_back_on_a_route(scope: Scope) -> Scope:
         return scope
     run = ended(scope.run, Outcome.ROLLED_BACK, *_said(scope, ending), scope.now)
     return scope.with_(run=run, phase=Phase.ROLLING_BACK, paused=None)
-
-
-def finishing_on_a_route(scope: Scope) -> Scope:
-    """A route says that this run is won: believed where the record could have led to it."""
-    if not scope.active or scope.run.outcome is not None:
-        return scope
-    ending = next((intent for intent in _mine(scope) if intent.mode is Mode.FINISH), None)
-    if ending is None or scope.step.index < scope.step.total or scope.step.total != len(scope.spec.steps):
-        return scope
-    # A run that is won by Swap had all traffic on the canary before: nothing is raised by believing it.
-    swap = any(weights.share > 0 for weights in ending.weights.values()) and all(
-        route.full for route in scope.live_routes
-    )
-    run = ended(scope.run, Outcome.SUCCEEDED, *_said(scope, ending), scope.now, swap=swap)
-    return scope.with_(run=run, phase=Phase.PROMOTING, paused=None)
 
 
 def _said(scope: Scope, ending: Intent) -> tuple[str, str]:
@@ -326,7 +314,6 @@ ALWAYS: tuple[Rule, ...] = (
 
 TAKING_OVER: tuple[Rule, ...] = (
     swapped_without_traffic,
-    finishing_on_a_route,
     the_step_that_was_written,
 )
 """What takes a run further is believed only when it is taken over: of a run that we drive, we know what we wrote."""

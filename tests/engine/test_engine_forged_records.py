@@ -10,10 +10,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from promises import duplicate
-from world import NAMESPACE, RUN_ANNOTATION, Fault, World, begun, mirror_to, route, rule, spec_of, stranger
+from world import NAMESPACE, RUN_ANNOTATION, Fault, Gateways, World, begun, mirror_to, route, rule, spec_of, stranger
 
 from canary.decide import reasons
-from canary.model.status import Phase
+from canary.model.status import Outcome, Phase
 from canary.routes.added import mark_of
 
 Json = dict[str, Any]
@@ -289,3 +289,75 @@ def test_a_first_write_of_which_the_status_was_lost_is_found_by_the_pair_on_reco
     world.run()
     world.wait(5)
     assert given_to_canary(world) == 0
+
+
+# -- that a run is won ----------------------------------------------------------------------------------------------
+
+
+def finished(document: Json) -> None:
+    said = json.loads(document["metadata"]["annotations"][RUN_ANNOTATION])
+    document["metadata"]["annotations"][RUN_ANNOTATION] = json.dumps({**said, "mode": "finish"})
+
+
+PROMOTIONS: tuple[Json, ...] = (
+    {"promotion": "Copy"},
+    {"promotion": "Await"},
+    {"promotion": "Await", "workloads": None, "trigger": "Manual"},
+    {"promotion": "Swap"},
+)
+STEPS = [{"weight": 50, "hold": "10s"}, {"weight": 100, "hold": "1h"}]
+
+
+@pytest.mark.parametrize("crash", [False, True], ids=["alive", "taken over"])
+@pytest.mark.parametrize("at", ["first step", "last step", "paused", "promoting"])
+@pytest.mark.parametrize("declared", PROMOTIONS, ids=["Copy", "Await", "Await by request", "Swap"])
+def test_no_run_is_won_because_a_route_says_so(declared: Json, at: str, crash: bool) -> None:
+    """In every phase and for every promotion: the record has to say it. No roles change, and nothing that was not done is said to be."""
+    steps = STEPS[:1] if at == "promoting" else STEPS
+    world = World(spec=spec_of(**declared, steps=steps))
+    world.run()
+    world.revise("b")
+    world.stable.rolled_out = False
+    if declared.get("trigger"):
+        world.ask("start", id_="begin")
+    world.run()
+    if at in {"last step", "paused"}:
+        world.pass_step()
+        world.wait(1)
+        assert world.share() == 100
+    if at == "paused":
+        world.ask("pause", id_="wait")
+    if at == "promoting":
+        world.wait(1)
+        world.measure(0.0)
+        world.run()
+        world.gateways = Gateways.LATE  # Swap waits for its last write to be accepted
+        world.wait(10)
+        assert world.phase is Phase.PROMOTING
+    world.run()
+    before, share = world.phase, world.share()
+    world.edit_route("shop", finished, "mallory")
+    world.run()
+    if crash:
+        world.crash()
+    world.run()
+    world.wait(1)
+    assert world.phase is before
+    assert world.status.run is not None
+    assert (world.status.run.outcome, world.status.swapped) == (None, False)
+    assert world.share() == share
+
+
+def test_a_won_run_says_so_on_record_before_its_routes_do() -> None:
+    """Whatever write the controller dies at, no route says `finish` of a run of which the record does not say that it is won."""
+    for number in range(12):
+        world = begun(spec=spec_of(steps=[{"weight": 50, "hold": "10s"}]))
+        first = world.attempts
+        world.script = lambda count, _, at=first + number: Fault.DIES_AFTER if count == at else None  # type: ignore[misc]
+        for _ in range(6):
+            world.pass_step()
+            said = world.routes["shop"]["metadata"]["annotations"].get(RUN_ANNOTATION)
+            won = world.status.run is not None and world.status.run.outcome is Outcome.SUCCEEDED
+            assert won or said is None or json.loads(said)["mode"] != "finish"
+            world.stable.rolled_out = True
+        assert (world.phase, world.share()) == (Phase.SUCCEEDED, 0)
