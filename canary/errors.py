@@ -5,8 +5,8 @@ CanaryError
 ├── ShareError                a share that a pair of weights cannot express
 ├── RenderError               a query template that names something unknown
 ├── ApiError                  the API server said no
-│   ├── NotFound        404
-│   │   └── NotServed   404   of no object: the whole resource, or its version, is not there
+│   ├── NotFound        404   of the object that was asked for
+│   ├── NotServed       404   of no object: the whole resource, or its version, is not there, or who answers is no API server
 │   ├── AlreadyExists   409   reason AlreadyExists
 │   ├── Conflict        409   somebody else wrote in between: read again, compute again
 │   ├── Unprocessable   422   a `test` of a JSON Patch failed, or the object is invalid
@@ -121,11 +121,15 @@ class ApiError(CanaryError):
 
 
 class NotFound(ApiError):
-    """404: the object, or its whole resource, is not there."""
+    """404 that names the object: it is not there."""
 
 
-class NotServed(NotFound):
-    """404 that names no object: the server has no such resource, or not in this version. It tells of no object that it is gone."""
+class NotServed(ApiError):
+    """404 that names no object: the server has no such resource, or not in this version, or a balancer before it knows no way.
+
+    It tells of no object that it is gone, so it is no NotFound, and who forgets what is gone does not forget upon this. Lists,
+    watches and discovery, which are about no object, raise it where a kind is not there.
+    """
 
 
 class AlreadyExists(ApiError):

@@ -45,8 +45,8 @@ from canary.json_patch import Operation, add, annotation, pointer, remove, repla
 from canary.kube import ROLLOUTS, Kube
 from canary.kube.retry import HELD_ROUTE, REFUSED_WRITE
 from canary.model.requests import AS_ANNOTATION, REQUEST_ANNOTATION, Request
-from canary.observe.objects import FINALIZER, Packed, Route, request_of
-from canary.observe.store import Key, Store
+from canary.observe.objects import FINALIZER, Key, Packed, Route, request_of
+from canary.observe.store import Store
 from canary.routes.intent import Mode
 from canary.routes.key import RouteKey
 
@@ -391,10 +391,9 @@ class Executor:
         keep = partial(self._store.put_rollout, answer=True)
         try:
             keep(await self._kube.json_patch(ROLLOUTS, name, namespace, ops))
-        except (Conflict, Unprocessable) as error:
-            return await moved(error, world.rollout, again, keep)
-        except NotFound:
-            return True  # gone, and that is what its last finalizer was for
+        except (Conflict, Unprocessable, NotFound) as error:
+            gone: list[bool] = []  # which is what its last finalizer was for
+            return await moved(error, world.rollout, again, keep, partial(gone.append, True)) or bool(gone)
         return True
 
     async def _stamp(self, action: StampRequest, world: World) -> bool | None:

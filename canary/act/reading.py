@@ -9,20 +9,28 @@ from typing import Any
 
 from canary.errors import ApiError, NotFound
 from canary.kube import ROLLOUTS, Kube
-from canary.observe.objects import request_of, slim, uid_of, version
-from canary.observe.store import Key, Store
+from canary.observe.objects import Key, request_of, slim, uid_of, version
+from canary.observe.store import Store
 from canary.routes.key import RouteKey
 
 Json = dict[str, Any]
 
 
 async def moved(
-    error: ApiError, seen: Json, again: Callable[[], Awaitable[Json]], keep: Callable[[Json], object]
+    error: ApiError,
+    seen: Json,
+    again: Callable[[], Awaitable[Json]],
+    keep: Callable[[Json], object],
+    gone: Callable[[], object] = lambda: None,
 ) -> bool:
-    """Read again after a refusal. If nothing had moved, the refusal was about the content, and stands."""
+    """Read again after a refusal. If nothing had moved, the refusal was about the content, and stands.
+
+    Only who reads an object and finds none knows that it is `gone`: a policy may answer a write with any code, 404 among them.
+    """
     try:
         fresh = await again()
     except NotFound:
+        gone()
         return False
     if version(fresh) == version(seen):
         raise error

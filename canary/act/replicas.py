@@ -15,7 +15,8 @@ from canary.decide.actions import ReleaseReplicas, ScaleWorkload
 from canary.errors import Conflict, Unprocessable, WriteAltered
 from canary.json_patch import add, pointer, unmoved
 from canary.kube import WORKLOADS, Kube, Resource
-from canary.observe.store import Key, Store
+from canary.observe.objects import Key
+from canary.observe.store import Store
 from canary.observe.workloads import WorkloadKey
 from canary.routes.ownership import replicas_given_back
 

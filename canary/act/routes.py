@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from canary.act.gate import Gate
 from canary.act.reading import moved, still_so
 from canary.decide.actions import WriteRoute
-from canary.errors import BackendMissing, Conflict, NotFound, NotServed, Unprocessable, WriteAltered
+from canary.errors import ApiError, BackendMissing, Conflict, NotFound, Unprocessable, WriteAltered, refusal
 from canary.json_patch import Operation
 from canary.kube import SERVICES, Kube, Resource
 from canary.kube.endpoints import ready_endpoints
-from canary.observe.objects import slim, version
-from canary.observe.store import Key, Store
-from canary.routes.edit import edit
+from canary.observe.objects import Key, slim, version
+from canary.observe.store import Store
+from canary.routes.edit import edit, taken_back
 from canary.routes.intent import PREFIX, Mode, parse_intent, run_annotation
 from canary.routes.key import RouteKey
 from canary.routes.ownership import given_back
@@ -91,27 +93,53 @@ class RouteWriter:
             return await self._release(action, document, gate)
         if failing_since is not None and action.intent.mode is Mode.ROLLBACK:
             self._on_rollback(time.monotonic() - failing_since)
-        keep = partial(self._store.put_route, answer=True)
         gate(rising)
         try:
-            answer = await self._kube.json_patch(
-                self._resource(action.key),
-                action.key.name,
-                action.key.namespace,
-                ops,
-                strict=True,
-                patience=PATIENCE,
-            )
-        except (Conflict, Unprocessable) as error:
-            return await moved(error, document, partial(self._get, action.key), keep)
-        except NotServed:
-            raise  # of this route that tells nothing: its kind is gone, or served in another version
-        except NotFound:
-            self._store.drop_route(action.key)
+            answer = await self._send(action.key, document, ops)
+        except ApiError as error:
+            if rising or action.intent.mode is not Mode.ROLLBACK or not refusal(error):
+                raise
+            return await self._take_back(action, seen, gate, error)
+        if answer is None:
             return False
-        keep(answer)
         _compare(action, answer, document, name)
         return True
+
+    async def _send(self, route: RouteKey, document: Json, ops: list[Operation]) -> Json | None:
+        """The answer to a patch of a route, which is kept; None where it has moved, and was read again instead. Raises ApiError."""
+        keep = partial(self._store.put_route, answer=True)
+        try:
+            answer = await self._kube.json_patch(
+                self._resource(route), route.name, route.namespace, ops, strict=True, patience=PATIENCE
+            )
+        except (Conflict, Unprocessable, NotFound) as error:
+            await moved(error, document, partial(self._get, route), keep, partial(self._store.drop_route, route))
+            return None
+        keep(answer)
+        return answer
+
+    async def _take_back(self, action: WriteRoute, seen: RouteReading, gate: Gate, error: ApiError) -> bool:
+        """A rollback that is refused with all that it says: with fewer words, else the weights alone, else without a word.
+
+        An annotation may be too long for a policy, all of them together for a route, and a route for the server's store. The
+        canary's share goes back all the same. Raises the first refusal where the annotation does not say that the run ends.
+        """
+        (_, name), bare = self._key, action.intent and replace(action.intent, reason="", message="", request="")
+        forms = [edit(seen, action.plan, bare, rollout=name)]
+        if taken := taken_back(seen, action.plan, rollout=name):
+            forms += [taken, edit(seen, action.plan, None, rollout=name)]
+        for ops in forms:
+            gate(False)
+            with suppress(ApiError):
+                answer = await self._send(action.key, seen.document, ops)
+                if answer is None:
+                    return False
+                if ops is forms[0]:
+                    _compare(replace(action, intent=bare), answer, seen.document, name)
+                    return True
+                error.args = (f"{error}; the canary's share was taken away without it",)
+                break
+        raise error
 
     async def _check_target(self, pair: Pair) -> None:
         """A mirror to a Service or port that is not there makes some gateways answer every user of the rule with 500."""
@@ -142,8 +170,6 @@ class RouteWriter:
         if ours is None:
             try:
                 fresh = await self._get(action.key)
-            except NotServed:
-                raise  # of this route that tells nothing: its kind is gone, or served in another version
             except NotFound:
                 self._store.drop_route(action.key)
                 return False
@@ -164,13 +190,9 @@ class RouteWriter:
             answer = await self._kube.json_patch(
                 self._resource(action.key), action.key.name, action.key.namespace, ops, strict=True
             )
-        except (Conflict, Unprocessable) as error:
-            return await moved(error, fresh, partial(self._get, action.key), keep)
-        except NotServed:
-            raise  # of this route that tells nothing: its kind is gone, or served in another version
-        except NotFound:
-            self._store.drop_route(action.key)
-            return False
+        except (Conflict, Unprocessable, NotFound) as error:
+            gone = partial(self._store.drop_route, action.key)
+            return await moved(error, fresh, partial(self._get, action.key), keep, gone)
         keep(answer)
         if moves and alone:
             await self._give_back(action.key, answer)

@@ -12,16 +12,18 @@ from canary.act.backoff import Backoffs
 from canary.act.executor import PATIENCE
 from canary.act.gate import Gate
 from canary.act.reading import Confirmation
+from canary.act.unkept import Unkept
 from canary.decide.actions import EmitEvent
 from canary.decide.reasons import STATUS_REFUSED
 from canary.errors import CanaryError, Conflict, NotFound, StaleDecision
 from canary.fair import Limit
 from canary.kube import ROLLOUTS, Kube
 from canary.kube.retry import REFUSED_WRITE, STATUS_WRITE
-from canary.model.status import RolloutStatus, format_time
-from canary.observe.objects import version
+from canary.model.status import RolloutStatus
+from canary.model.times import format_time
+from canary.observe.objects import Key, version
 from canary.observe.rollout import Rollout
-from canary.observe.store import Key, Store
+from canary.observe.store import Store
 from canary.routes.key import RouteKey
 from canary.status.write import Urgency, merge_patch, urgency
 
@@ -81,6 +83,7 @@ class StatusWriter:
         self.version = ""
         """Of the Rollout that said so."""
         self._confirmation: Confirmation | None = None
+        self._unkept = Unkept()
 
     @property
     def busy(self) -> bool:
@@ -110,7 +113,7 @@ class StatusWriter:
 
     def next_try(self, now: datetime) -> datetime | None:
         """When there is something to write, or to try again."""
-        times = (self._due, self._backoff.next_try(now), self._refusals.next_try(now))
+        times = (self._due, self._backoff.next_try(now), self._refusals.next_try(now), self._unkept.next_try(now))
         return min((at for at in times if at is not None), default=None)
 
     def urgency(self, rollout: Rollout, status: RolloutStatus) -> Urgency:
@@ -126,7 +129,7 @@ class StatusWriter:
         Returns whether it was written by the time that this ends: with the write, with `interrupt`, or after PATIENCE.
         """
         now = self._now()
-        if how is Urgency.NONE:
+        if how is Urgency.NONE or self._unkept.vain(self.recorded, status, now):
             self._settling_since = self._due = None
             return False
         self._settling_since = self._settling_since or now
@@ -174,7 +177,8 @@ class StatusWriter:
                 if before != recorded:
                     self._on_moved()  # somebody else has recorded something meanwhile: decide again
                     return False
-                patch = merge_patch(before, status.dump())
+                meant = status.dump()
+                patch = merge_patch(before, meant)
                 if not patch.keys() - {"recordedAt"}:
                     return False
                 patch["recordedAt"] = format_time(now)
@@ -185,8 +189,11 @@ class StatusWriter:
                 gate(False)
                 self._confirmation, sent = None, self._now()
                 fresh = await self._kube.merge_patch(ROLLOUTS, name, namespace, body, subresource="status")
-        except NotFound:
-            self._on_gone()
+        except NotFound as error:
+            await self._read_again()
+            there = self._store.rollouts.get(self._key)
+            if kept is not None and there is not None and there.version == kept.version:
+                self._failed(status, now, error)  # whoever said so, it is there
             return False
         except StaleDecision:
             self._on_moved()
@@ -203,6 +210,10 @@ class StatusWriter:
         self.read(fresh)
         self._store.put_rollout(fresh, answer=True)
         self._on_recorded(before, fresh)
+        words = self._unkept.compare(meant, fresh.get("status") or {}, now)
+        if words:
+            log.warning("status of %s/%s: %s", namespace, name, words)
+            self._on_refused(fresh, EmitEvent("Warning", STATUS_REFUSED, words[:1024]))
         return True
 
     def _failed(self, status: RolloutStatus, now: datetime, error: CanaryError) -> None:

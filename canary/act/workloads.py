@@ -13,7 +13,8 @@ from canary.errors import Conflict, Refused, Unprocessable
 from canary.json_patch import Operation, annotate, annotation, pointer, remove, replace, unmoved
 from canary.kube import WORKLOADS, Kube, Resource
 from canary.observe.copies import LEGACY_ANNOTATION, CopyRecord, read_copy
-from canary.observe.store import Key, Store
+from canary.observe.objects import Key
+from canary.observe.store import Store
 from canary.observe.workloads import revision
 from canary.routes.ownership import given_back
 

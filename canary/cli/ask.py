@@ -14,10 +14,12 @@ from typing import Any
 from canary.cli.exits import CliError, ExitCode
 from canary.cli.options import program
 from canary.cli.session import get_rollout, missing
-from canary.errors import ApiError, Conflict, NotFound
-from canary.kube import ROLLOUTS, SELF, Kube
+from canary.errors import ApiError, Conflict, NotFound, NotServed
+from canary.kube import ROLLOUTS, Kube
+from canary.kube.who import Who, ourselves
 from canary.model.requests import AS_ANNOTATION, REQUEST_ANNOTATION, Request, Verb, claim, parse_request
-from canary.model.status import RequestStatus, RolloutStatus, format_time, parse_time
+from canary.model.status import RequestStatus, RolloutStatus
+from canary.model.times import format_time, parse_time
 from canary.view.words import clean, span
 
 Json = dict[str, Any]
@@ -54,22 +56,12 @@ def os_user() -> str:
         return f"uid {os.getuid()}" if hasattr(os, "getuid") else "unknown"
 
 
-@dataclass(frozen=True, slots=True)
-class Who:
-    """Somebody as the API server knows them."""
-
-    user: str = ""
-    groups: frozenset[str] = frozenset()
-
-
 async def whoami(kube: Kube) -> Who:
     """Who we are to the API server; nobody where it does not say."""
     try:
-        answer = await kube.create(SELF, {"apiVersion": SELF.api_version, "kind": SELF.kind})
+        return await ourselves(kube)
     except ApiError:
         return Who()
-    info = (answer.get("status") or {}).get("userInfo") or {}
-    return Who(str(info.get("username") or ""), frozenset(map(str, info.get("groups") or ())))
 
 
 def _groups_of_approvers(document: Json) -> set[str] | None:
@@ -109,7 +101,7 @@ async def leave(kube: Kube, ask: Ask) -> Request:
         except Conflict:
             if attempt == CONFLICTS:
                 raise
-        except NotFound as error:
+        except (NotFound, NotServed) as error:
             raise await missing(kube, ask.name, ask.namespace) from error
         else:
             return request

@@ -17,7 +17,7 @@ from canary.cli.exits import describe
 from canary.cli.health import Diagnosis, Level
 from canary.cli.options import Common, program
 from canary.cli.serving import serving
-from canary.errors import ApiError, ConfigError, Forbidden, NotFound
+from canary.errors import ApiError, ConfigError, Forbidden, NotFound, NotServed
 from canary.kube import (
     CHECKTEMPLATES,
     CLUSTERCHECKTEMPLATES,
@@ -145,7 +145,7 @@ async def _served(kube: Kube) -> list[Diagnosis]:
 async def _classes(kube: Kube, namespace: str | None) -> AsyncIterator[Diagnosis]:
     try:
         classes = (await _list(kube, GATEWAYCLASSES))["items"]
-    except NotFound:
+    except (NotFound, NotServed):
         return  # the line about the Gateway API has said so
     except ApiError as error:
         words = "you may not read them" if isinstance(error, Forbidden) else f"cannot be read: {error}"
@@ -209,7 +209,7 @@ async def _rights(kube: Kube, namespace: str) -> Diagnosis:
 async def _rollouts(kube: Kube, namespace: str | None) -> AsyncIterator[Diagnosis]:
     try:
         rollouts = (await _list(kube, ROLLOUTS, namespace))["items"]
-    except NotFound:
+    except (NotFound, NotServed):
         return  # the line about the CRD has said so
     except ApiError as error:
         words, _ = describe(error)

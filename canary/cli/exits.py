@@ -11,6 +11,7 @@ from canary.errors import (
     Conflict,
     Forbidden,
     NotFound,
+    NotServed,
     SandboxError,
     Throttled,
     Unavailable,
@@ -65,7 +66,7 @@ def describe(error: Exception) -> tuple[str, ExitCode]:
             return f"{words}; log in again, or choose another --context", ExitCode.FORBIDDEN
         case Forbidden():
             return f"not allowed: {error}; ask for that right, or choose another --context", ExitCode.FORBIDDEN
-        case NotFound():
+        case NotFound() | NotServed():
             return f"not found: {error}", ExitCode.NOT_FOUND
         case Unavailable(reason="NoCredentials"):
             return f"{error}; log in again, or choose another --context", ExitCode.FORBIDDEN

@@ -10,10 +10,10 @@ from typing import Any, Protocol
 
 from canary.cli.exits import CliError, ExitCode
 from canary.cli.session import missing
-from canary.errors import ApiError, NotFound, Unavailable
+from canary.errors import ApiError, NotFound, NotServed, Unavailable
 from canary.kube import ROLLOUTS, Kube
 from canary.kube.unreached import address
-from canary.model.status import Outcome
+from canary.model.run_status import Outcome
 from canary.view.rollout import RolloutView, view
 
 Json = dict[str, Any]
@@ -52,7 +52,7 @@ async def follow(kube: Kube, name: str, namespace: str, screen: Screen, *, leave
                     code = verdict(view(event.object))
                     if leave and code is not None:
                         return code
-    except NotFound as error:
+    except (NotFound, NotServed) as error:
         raise await missing(kube, name, namespace) from error
     except TimeoutError as error:
         if not first.limit.expired():

@@ -14,7 +14,7 @@ from canary.decide.reasons import ABORTED
 from canary.kube import HTTPROUTES, ROUTES
 from canary.model.crd import crds
 from canary.model.rollout import VERSION
-from canary.model.status import parse_time
+from canary.model.times import parse_time
 from canary.view.rollout import view
 from canary.view.words import counted, listing, span
 

@@ -8,7 +8,7 @@ from contextlib import aclosing
 from typing import Any
 
 from canary.cli.exits import CliError
-from canary.errors import Forbidden, Gone, NotFound
+from canary.errors import Forbidden, Gone, NotFound, NotServed
 from canary.kube import GATEWAYCLASSES, GATEWAYS, HTTPROUTES, LISTENERSETS, REFERENCEGRANTS, ROUTES, SERVICES, Kube
 from canary.kube.resources import Resource
 from canary.kube.retry import READ
@@ -125,7 +125,7 @@ class Cluster:
 
         try:
             await READ.call(read)
-        except NotFound:
+        except (NotFound, NotServed):
             return  # not served, or not any more: then nothing is known of it
         except Forbidden as error:
             if error.status == 401:

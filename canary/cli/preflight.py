@@ -11,7 +11,7 @@ from typing import Any
 from canary.cli.exits import CliError
 from canary.cli.policies import Defined, lets_opt_in, policies
 from canary.cli.session import missing
-from canary.errors import Forbidden, NotFound
+from canary.errors import Forbidden, NotFound, NotServed
 from canary.kube import (
     CHECKTEMPLATES,
     CLUSTERCHECKTEMPLATES,
@@ -71,7 +71,7 @@ async def read_cluster(kube: Kube, documents: Sequence[Document]) -> World:
     await _read_around(kube, surroundings(specs, objects), objects, known)
     await _read_around(kube, gateways_of_sets(objects), objects, known)
     for name in chosen_by_labels(objects):
-        with suppress(Forbidden, NotFound):
+        with suppress(Forbidden, NotFound, NotServed):
             labelled = await READ.call(partial(kube.get, NAMESPACES, name))
             known.add((NAMESPACES.kind, name))
             objects += _typed(NAMESPACES, None, [labelled])
@@ -199,7 +199,7 @@ async def _items(kube: Kube, resource: Resource, namespace: str | None) -> list[
 
     try:
         found: list[Json] = (await READ.call(read))["items"]
-    except NotFound as error:
+    except (NotFound, NotServed) as error:
         if resource is ROLLOUTS or resource.group == ROLLOUTS.group:
             raise await missing(kube, None, namespace or "") from error
         words = f"this cluster knows no {resource.kind} of {resource.api_version}; install the Gateway API CRDs"

@@ -9,7 +9,10 @@ from typing import Any
 from rich.text import Text
 
 from canary.cli.output import PHASE_STYLES, VERDICT_STYLES, Symbols, phase_symbol
-from canary.model.status import CheckStatus, Condition, RouteStatus, parse_time
+from canary.model.check_status import CheckStatus
+from canary.model.route_status import RouteStatus
+from canary.model.status import Condition
+from canary.model.times import parse_time
 from canary.view.rollout import RolloutView, StepState, StepView, awaits_approval
 from canary.view.words import clean, clock, event_time, every, measured, recorded, since, span, tolerance
 

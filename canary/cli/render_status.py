@@ -29,7 +29,8 @@ from canary.cli.render_parts import (
     title,
     warnings,
 )
-from canary.model.status import CheckStatus, RouteStatus
+from canary.model.check_status import CheckStatus
+from canary.model.route_status import RouteStatus
 from canary.view.mirrors import copied_words
 from canary.view.opt_in import added_words
 from canary.view.parents import parents

@@ -28,7 +28,7 @@ from canary.cli.render_parts import (
     title,
     warnings,
 )
-from canary.model.status import VerdictKind
+from canary.model.check_status import VerdictKind
 from canary.view.mirrors import copied_words
 from canary.view.opt_in import added_words
 from canary.view.rollout import RolloutView, StepState, StepView, objections, steps, view

@@ -12,7 +12,7 @@ from typing import Any
 
 from canary.cli.exits import CliError, ExitCode
 from canary.cli.options import Common, debugging, program
-from canary.errors import ApiError, NotFound
+from canary.errors import ApiError, NotFound, NotServed
 from canary.kube import EVENTS, ROLLOUTS, Kube, KubeClient
 from canary.kube.unreached import address
 from canary.view.words import event_time
@@ -69,7 +69,7 @@ async def get_rollout(kube: Kube, name: str, namespace: str) -> Json:
 
     try:
         return await READ.call(read)
-    except NotFound as error:
+    except (NotFound, NotServed) as error:
         raise await missing(kube, name, namespace) from error
 
 
@@ -82,7 +82,7 @@ async def list_rollouts(kube: Kube, namespace: str | None, selector: str | None)
 
     try:
         return await READ.call(read)
-    except NotFound as error:
+    except (NotFound, NotServed) as error:
         raise await missing(kube, None, namespace or "") from error
 
 

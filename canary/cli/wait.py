@@ -130,7 +130,7 @@ class Until:
 
         A new image changes nothing in the Rollout, so its generation cannot tell; the revision of the Deployment can.
         """
-        from canary.errors import ApiError, NotFound
+        from canary.errors import ApiError, NotFound, NotServed
         from canary.kube import WORKLOADS
         from canary.kube.retry import READ
         from canary.model.workloads import group_of
@@ -148,7 +148,7 @@ class Until:
 
         try:
             now = revision(await READ.call(read))
-        except NotFound:
+        except (NotFound, NotServed):
             return ""
         except ApiError as error:
             if not self._told:

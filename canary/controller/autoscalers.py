@@ -12,7 +12,7 @@ from functools import partial
 from canary.controller.lookout import Lookout
 from canary.controller.manager import Manager
 from canary.controller.route_informers import watch_name
-from canary.errors import ApiError, NotFound
+from canary.errors import ApiError, NotFound, NotServed
 from canary.kube import HPAS, SCALEDOBJECTS, Kube, Resource
 
 log = logging.getLogger("canary.autoscalers")
@@ -44,8 +44,8 @@ class AutoscalerInformers:
     async def run(self) -> None:
         """Follow for ever, as soon as somebody wants to know."""
         store, wanted = self._manager.deps.store, asyncio.Event()
-        store.on_scaling = wanted.set
-        if not store.scaling:
+        store.references.on_scaling = wanted.set
+        if not store.references.scaling:
             await wanted.wait()
         store.autoscalers.kinds = frozenset(resource.kind for resource in FOLLOWED)
         async with asyncio.TaskGroup() as group:
@@ -73,7 +73,7 @@ class AutoscalerInformers:
         """Whether the cluster knows the kind at all."""
         try:
             return resource.kind in await self._kube.discover(resource.group)
-        except NotFound:
+        except (NotFound, NotServed):
             return False
 
     async def _watch(self, resource: Resource, place: str | None) -> None:
@@ -87,5 +87,5 @@ class AutoscalerInformers:
                     self._manager.know_autoscalers(resource.kind, place, "")
                 else:
                     self._manager.autoscaler(resource.kind, event.type, event.object)
-        except NotFound:
+        except (NotFound, NotServed):
             self._manager.forget_autoscalers(resource.kind, place)

@@ -71,8 +71,8 @@ class ConfigReader:
         self._shared: OrderedDict[tuple[str, str, str], _Read] = OrderedDict()
         self._turn = False
         self._wake = asyncio.Event()
-        self._store.on_configs = self._wanted
-        for key in self._store.including:
+        self._store.configs.on_wanted = self._wanted
+        for key in self._store.configs.wanted:
             self._wanted(key)
 
     async def run(self) -> None:
@@ -109,7 +109,7 @@ class ConfigReader:
             while queue:
                 key = queue.pop()
                 self._queued.discard(key)
-                if key in self._store.including:
+                if key in self._store.configs.wanted:
                     return key
                 self._at.pop(key, None)
                 self._good.pop(key, None)
@@ -163,7 +163,7 @@ class ConfigReader:
             return None
         items = (await self._kube.list(resource, key.namespace, field_selector=f"metadata.name={key.name}"))["items"]
         await self._clock.sleep(PAUSE)
-        if not items or key not in self._store.including:
+        if not items or key not in self._store.configs.wanted:
             return None
         return self._store.configs.parts.setdefault(
             key, Parts.of(items[0], key.kind)

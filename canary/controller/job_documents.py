@@ -15,8 +15,9 @@ from typing import Any
 
 from canary.checks.sources.job import Job
 from canary.kube import JOBS
+from canary.model.bounded import MAX_RUNS
 from canary.model.rollout import API_VERSION
-from canary.model.status import MAX_RUNS, RolloutStatus
+from canary.model.status import RolloutStatus
 
 Json = dict[str, Any]
 

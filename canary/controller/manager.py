@@ -13,16 +13,17 @@ import time
 from typing import Any, Self
 
 from canary.controller.arrivals import Arrival, Arrivals
+from canary.controller.deps import Deps
+from canary.controller.observation import observe, taken_in
 from canary.controller.query_validation import QueryValidation
-from canary.controller.reconciler import Deps, Reconciler, observe, taken_in
+from canary.controller.reconciler import Reconciler
 from canary.controller.workqueue import FEW, RECONCILE, Call, Turn, WorkQueue
 from canary.model.status import Phase
 from canary.model.workloads import DEPLOYMENT
 from canary.observe.configs import Reckoned
 from canary.observe.facts import Received, asks_gateways
-from canary.observe.objects import key_of, uid_of
+from canary.observe.objects import Key, key_of, uid_of
 from canary.observe.rollout import Rollout
-from canary.observe.store import Key
 from canary.observe.workloads import WorkloadKey
 from canary.routes.key import RouteKey
 from canary.status.write import Urgency, urgency
@@ -152,12 +153,12 @@ class Manager:
     def workloads_seen(self, of: str, place: str | None) -> None:
         """All workloads of a kind are known, in a namespace or (None) everywhere."""
         if self.deps.store.workload_kinds.seen(of, place):
-            self.wake(self.deps.store.employers(of, place))
+            self.wake(self.deps.store.references.employers(of, place))
 
     def workloads_unseen(self, of: str, place: str | None, why: str) -> None:
         """They cannot be, and why."""
         if self.deps.store.workload_kinds.unseen(of, place, why):
-            self.wake(self.deps.store.employers(of, place))
+            self.wake(self.deps.store.references.employers(of, place))
 
     def configs(self, key: WorkloadKey, reckoned: Reckoned) -> None:
         """What the configs of a workload make of its revision was read."""

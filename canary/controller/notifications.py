@@ -18,7 +18,7 @@ from typing import Any
 from canary.controller.lookout import Lookout
 from canary.controller.manager import Manager
 from canary.controller.route_informers import watch_name
-from canary.errors import ApiError, NotFound
+from canary.errors import ApiError, NotFound, NotServed
 from canary.kube import CLUSTERNOTIFICATIONTARGETS, NOTIFICATIONTARGETS, Kube, Resource, WatchEvent
 from canary.later import Later
 from canary.metrics.hosts import Hosts
@@ -230,7 +230,7 @@ class Notifications:
     @staticmethod
     def _say(resource: Resource, place: str | None, error: ApiError) -> None:
         name = watch_name(resource, place)
-        if isinstance(error, NotFound):
+        if isinstance(error, NotServed | NotFound):
             log.info("this cluster serves no %s, so nobody is notified: `kubectl apply -f crds/`", resource.plural)
         else:
             log.warning("%s cannot be read, so nobody is notified by them: %s; grant list and watch", name, error)

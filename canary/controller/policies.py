@@ -62,7 +62,7 @@ class Policies:
     async def run(self) -> None:
         """Follow for ever."""
         store, clock, wanted = self._manager.deps.store, self._manager.deps.clock, asyncio.Event()
-        store.on_copying = wanted.set
+        store.references.on_copying = wanted.set
         alarm = Alarm(clock, wanted)
         try:
             async with asyncio.TaskGroup() as group:
@@ -71,7 +71,7 @@ class Policies:
                     await self._look(group)
                     alarm.set(clock.now() + timedelta(seconds=self._again))
                     await wanted.wait()
-                    while not store.copying:
+                    while not store.references.copying:
                         wanted.clear()
                         await wanted.wait()
         finally:

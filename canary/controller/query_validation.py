@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from canary.checks.queries import check_questions, gate_query, gates_of
 from canary.checks.traffic import TRAFFIC, traffic_queries
+from canary.controller.deps import Deps
 from canary.controller.vouching import vouched_if_known
 from canary.decide.approval import NOBODY_CHECKS
 from canary.decide.facts import Problem
@@ -22,11 +23,8 @@ from canary.metrics.port import Query
 from canary.model.rollout import RolloutSpec
 from canary.model.status import Phase
 from canary.observe.checks import kept_template, resolve_checks, templates_of
+from canary.observe.objects import Key
 from canary.observe.rollout import Rollout
-from canary.observe.store import Key
-
-if TYPE_CHECKING:
-    from canary.controller.reconciler import Deps
 
 Edition = tuple[str, ...]
 """What the queries of a Rollout depend on: its generation and the versions of its templates."""

@@ -7,7 +7,7 @@ from canary.checks.resolve import ResolvedCheck
 from canary.checks.sources import Source
 from canary.model.rollout import RolloutSpec
 from canary.model.status import RolloutStatus
-from canary.observe.store import Key
+from canary.observe.objects import Key
 
 
 class Rendering:

@@ -18,8 +18,7 @@ from canary.controller.clock import Alarm, Clock
 from canary.controller.manager import Manager
 from canary.errors import ApiError
 from canary.kube import ROLLOUTS, Kube
-from canary.observe.objects import key_of, uid_of
-from canary.observe.store import Key
+from canary.observe.objects import Key, key_of, uid_of
 
 log = logging.getLogger("canary.resync")
 

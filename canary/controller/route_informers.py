@@ -16,7 +16,7 @@ from functools import partial
 from canary.controller.clock import Alarm, Clock
 from canary.controller.lookout import Lookout
 from canary.controller.manager import Manager
-from canary.errors import ApiError, ConfigError, NotFound
+from canary.errors import ApiError, ConfigError, NotFound, NotServed
 from canary.kube import CRDS, HTTPROUTES, ROUTES, Kube, Resource
 from canary.model.rollout import RouteKind
 from canary.observe.kinds import not_served
@@ -154,7 +154,7 @@ class RouteInformers:
             log.info("%s is served as %s now (it was %s)", kind, resource.version, before.version)
             self._store.reread(kind)
             for place in self._places:
-                if self._store.names(kind, place):
+                if self._store.references.names(kind, place):
                     self._lookout.sight.lost(watch_name(resource, place))  # until it is listed in its new version
         elif "routes" in self.waiting_for:
             self.waiting_for |= {watch_name(resource, place) for place in self._places}
@@ -171,7 +171,7 @@ class RouteInformers:
 
     def _out_of_sight(self, kind: RouteKind) -> None:
         for place in self._places:
-            if self._store.names(kind, place):
+            if self._store.references.names(kind, place):
                 self._lookout.lost(watch_name(self._followed[kind], place), 0, f"it serves no {kind} for now")
 
     def _sighted(self, kind: RouteKind) -> None:
@@ -200,7 +200,7 @@ class RouteInformers:
             pause = POLL
             try:
                 await self._pass_on(kind, resource, place)
-            except NotFound:
+            except (NotFound, NotServed):
                 pause = SOON
                 self.disturbed()  # not served any more since we asked
             except ApiError as error:
@@ -215,7 +215,7 @@ class RouteInformers:
     async def _pass_on(self, kind: RouteKind, resource: Resource, place: str | None) -> None:
         listed: set[RouteKey] = set()
         synced = False
-        name, needed = watch_name(resource, place), partial(self._store.names, kind, place)
+        name, needed = watch_name(resource, place), partial(self._store.references.names, kind, place)
         eyes = _Eyes(self._lookout, name, needed, self.disturbed)
         pace = self._lookout.pace_of(name, place, needed)
         async for event in self._kube.list_and_watch(resource, place, pace=pace, eyes=eyes):
@@ -243,11 +243,11 @@ class RouteInformers:
 
     def _seen(self, kind: RouteKind, place: str | None) -> None:
         if self._store.kinds.seen(kind, place):
-            self._manager.wake(self._store.users(kind, place))
+            self._manager.wake(self._store.references.users(kind, place))
 
     def _unseen(self, kind: RouteKind, place: str | None, why: str) -> None:
         if self._store.kinds.unseen(kind, place, why):
-            self._manager.wake(self._store.users(kind, place))
+            self._manager.wake(self._store.references.users(kind, place))
 
     def _arrived(self, name: str) -> None:
         self.waiting_for.discard(name)

@@ -21,6 +21,7 @@ from canary.controller.autoscalers import AutoscalerInformers
 from canary.controller.clock import Clock, SystemClock
 from canary.controller.comparers import replicas
 from canary.controller.configs import ConfigReader
+from canary.controller.deps import Deps
 from canary.controller.handlers import listed, watch
 from canary.controller.informers import Informers
 from canary.controller.jobs import Jobs
@@ -28,7 +29,6 @@ from canary.controller.leadership import Leadership
 from canary.controller.lookout import Lookout
 from canary.controller.manager import Manager
 from canary.controller.notifications import Notifications, Reach, sender
-from canary.controller.reconciler import Deps
 from canary.controller.resync import Resync
 from canary.controller.route_informers import watch_name
 from canary.controller.scraping import scraped_pods
@@ -37,7 +37,7 @@ from canary.controller.sight import Sight
 from canary.controller.survey import PATIENCE, Survey
 from canary.controller.tasks import until_stopped
 from canary.controller.workload_informers import WorkloadInformers
-from canary.errors import ApiError, ConfigError, NotFound
+from canary.errors import ApiError, ConfigError, NotFound, NotServed
 from canary.kube import CHECKTEMPLATES, CLUSTERCHECKTEMPLATES, HTTPROUTES, ROLLOUTS, ROUTES, Kube, KubeClient, Resource
 from canary.kube.courier import Courier, Lane
 from canary.kube.secrets import read_secret
@@ -391,7 +391,7 @@ async def _served(kube: Kube, resource: Resource) -> set[str]:
     """The plurals that are served in the group and version of a resource."""
     try:
         answer = await kube.raw(f"/apis/{resource.api_version}")
-    except NotFound:
+    except (NotFound, NotServed):
         return set()
     return {str(item.get("name")) for item in answer.get("resources") or []}
 

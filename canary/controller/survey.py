@@ -14,7 +14,7 @@ from canary.controller.lookout import Fading, Lookout
 from canary.controller.manager import Manager
 from canary.controller.policies import Policies
 from canary.controller.route_informers import watch_name
-from canary.errors import ApiError, NotFound
+from canary.errors import ApiError, NotFound, NotServed
 from canary.kube import (
     GATEWAYCLASSES,
     GATEWAYS,
@@ -112,7 +112,7 @@ class Survey:
     @staticmethod
     def _say(resource: Resource, place: str | None, error: ApiError) -> None:
         name = watch_name(resource, place)
-        if isinstance(error, NotFound):
+        if isinstance(error, NotServed | NotFound):
             log.info("this cluster serves no %s of %s", resource.plural, resource.api_version)
         else:
             log.warning("%s cannot be read, so nothing is said about them before a run: %s", name, error)

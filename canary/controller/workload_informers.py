@@ -15,7 +15,7 @@ from functools import partial
 from canary.controller.lookout import Lookout
 from canary.controller.manager import Manager
 from canary.controller.route_informers import watch_name
-from canary.errors import ApiError, NotFound
+from canary.errors import ApiError, NotFound, NotServed
 from canary.kube import WORKLOADS, Kube, Resource
 from canary.model.workloads import foreign, group_of
 from canary.observe.objects import key_of
@@ -69,8 +69,8 @@ class WorkloadInformers:
         self._follows: dict[Follow, asyncio.Task[None]] = {}
         self._changed = asyncio.Event()
         self._discovery = Discovery(kube, fresh)
-        self._store.on_employed = self._employed
-        for kind, namespace in self._store.employed():
+        self._store.references.on_employed = self._employed
+        for kind, namespace in self._store.references.employed():
             self._employed(kind, namespace)
 
     async def run(self) -> None:
@@ -90,7 +90,9 @@ class WorkloadInformers:
                 await self._changed.wait()
 
     def _wanted(self) -> set[Follow]:
-        named = {(kind, namespace if self._namespaces else None) for kind, namespace in self._store.employed()}
+        named = {
+            (kind, namespace if self._namespaces else None) for kind, namespace in self._store.references.employed()
+        }
         return {(kind, place) for kind, place in named if place is None or place in self._namespaces}
 
     def _employed(self, kind: str, namespace: str) -> None:
@@ -101,7 +103,7 @@ class WorkloadInformers:
         if self._namespaces and namespace not in self._namespaces:
             return
         place = namespace if self._namespaces else None
-        named = self._store.employs(kind, place)
+        named = self._store.references.employs(kind, place)
         if named and (kind, place) not in self._follows:
             self._store.workload_kinds.awaited(kind, place)
         if named != ((kind, place) in self._follows):
@@ -135,7 +137,7 @@ class WorkloadInformers:
                 what = f"{name} of {group} belongs to no namespace, so none is a workload of this one"
                 return self._denied, f"{what}; correct apiVersion and kind"
             return self._soon, await self._watch(kind, resource, place)
-        except NotFound:
+        except (NotFound, NotServed):
             self._discovery.forget(group)
             return self._soon, f"this cluster serves no {name} of {group} for now"
         except ApiError as error:
@@ -183,7 +185,7 @@ class WorkloadInformers:
         # Who watches in vain is blind for this kind alone: others do not even use it.
         pace = None
         if self._lookout is not None:
-            needed = partial(self._store.employs, kind, place)
+            needed = partial(self._store.references.employs, kind, place)
             pace = self._lookout.pace_of(watch_name(resource, place), place, needed)
         async for event in self._kube.list_and_watch(resource, place, pace=pace, eyes=eyes):
             if event.type != "SYNCED":

@@ -13,7 +13,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from canary.fair import RoundRobin
-from canary.observe.store import Key
+from canary.observe.objects import Key
 
 BURST = 0.5
 """Seconds of processor time that paced looks of one namespace may take at once: a thousand looks that find nothing new."""

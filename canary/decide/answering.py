@@ -27,10 +27,10 @@ from canary.decide.comparing import (
 )
 from canary.decide.scope import Scope
 from canary.decide.verdict import Said, policy, stated
+from canary.model.check_status import CheckStatus, EvidenceStatus, VerdictKind
 from canary.model.evolution import evidence_gathered
 from canary.model.measurement import Answered, Measured
 from canary.model.rollout import digest
-from canary.model.status import CheckStatus, EvidenceStatus, VerdictKind
 
 TOO_EARLY = frozenset({"NotCompared", "TooFewCompared"})
 """What a judge says for want of requests."""

@@ -25,11 +25,12 @@ from canary.decide.actions import EmitEvent
 from canary.decide.scope import Scope
 from canary.decide.traffic import said_now
 from canary.decide.verdict import Said, judge, policy, stated, unmeasured
+from canary.model.check_status import NOT_APPLICABLE, CheckStatus, EvidenceStatus, VerdictKind
 from canary.model.checks import OnUnknown
 from canary.model.evolution import evidence_gathered, routes_moved
 from canary.model.measurement import Compared, Measured, Timed
 from canary.model.rollout import digest
-from canary.model.status import NOT_APPLICABLE, CheckStatus, EvidenceStatus, Phase, VerdictKind
+from canary.model.status import Phase
 
 Told = tuple[EmitEvent, ...]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from canary.decide.actions import Action, ForgetPodSpec, RestorePodSpec
 from canary.decide.facts import CopyView, WorkloadView
 from canary.decide.scope import Scope
-from canary.model.status import Outcome
+from canary.model.run_status import Outcome
 from canary.routes.intent import name_part
 
 PREFIX = "copy.canary.dev/"

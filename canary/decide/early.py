@@ -13,7 +13,7 @@ from canary.checks.judges.comparison import Versus
 from canary.checks.resolve import ResolvedCheck
 from canary.decide.comparing import settled_from, why_not
 from canary.decide.scope import Scope
-from canary.model.status import CheckStatus
+from canary.model.check_status import CheckStatus
 
 
 def proved_good(scope: Scope) -> tuple[str, ...]:

@@ -33,9 +33,11 @@ from canary.decide.steps import step
 from canary.decide.traffic import counted
 from canary.decide.verdict import judge
 from canary.decide.writes import fences, restores, taken_turns
+from canary.model.check_status import CheckStatus
 from canary.model.evolution import given_traffic, lost
 from canary.model.rollout import Promotion, RolloutSpec
-from canary.model.status import CheckStatus, Outcome, Phase, RolloutStatus
+from canary.model.run_status import Outcome
+from canary.model.status import Phase, RolloutStatus
 from canary.routes.intent import run_annotation
 from canary.routes.kinds import STICKY
 

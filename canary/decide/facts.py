@@ -14,7 +14,8 @@ from canary.decide.reasons import INVALID
 from canary.model.measurement import Measured, Measurement, Reading
 from canary.model.requests import Request
 from canary.model.rollout import RouteKind
-from canary.model.status import Outcome, RolloutStatus
+from canary.model.run_status import Outcome
+from canary.model.status import RolloutStatus
 from canary.model.workloads import DEPLOYMENT
 from canary.preflight.findings import Finding
 from canary.routes.acceptance import Acceptance, Answer

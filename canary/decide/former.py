@@ -15,7 +15,8 @@ from canary.decide.facts import DENIED_FOR, FormerView
 from canary.decide.scope import Scope
 from canary.model import evolution
 from canary.model.scaling import AfterRun
-from canary.model.status import FormerCanaryStatus, RolloutStatus
+from canary.model.status import RolloutStatus
+from canary.model.workload_status import FormerCanaryStatus
 from canary.model.workloads import foreign, traits
 
 

@@ -19,7 +19,8 @@ from canary.decide.scope import Scope
 from canary.model.evolution import gate_heard, gate_waited_for
 from canary.model.gates import Gate, HttpGate, OnTimeout, Window
 from canary.model.measurement import Measurement, Sample
-from canary.model.status import GateAnswer, Phase
+from canary.model.run_status import GateAnswer
+from canary.model.status import Phase
 
 LOOK_AGAIN = timedelta(minutes=5)
 """Until a closed window is looked at again at the latest: the time of day may be set meanwhile."""

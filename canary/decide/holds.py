@@ -22,8 +22,9 @@ from canary.decide.scope import Scope
 from canary.decide.sight import untold
 from canary.decide.traffic import wrong_share
 from canary.decide.writes import foreign, unwritable
+from canary.model.check_status import VerdictKind
 from canary.model.checks import SHORTEST_INTERVAL
-from canary.model.status import RolloutStatus, VerdictKind
+from canary.model.status import RolloutStatus
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,8 @@ from canary.decide.scope import CONTESTED_PACE, OVERRIDE_LIMIT, OVERRIDE_WINDOW,
 from canary.decide.writes import fences, put_back
 from canary.model.evolution import ended, raised_in, unreached
 from canary.model.rollout import OnFailure
-from canary.model.status import Outcome, Phase, RunStatus
+from canary.model.run_status import Outcome, RunStatus
+from canary.model.status import Phase
 
 
 def interrupted(scope: Scope) -> Next | None:

@@ -18,7 +18,8 @@ from canary.decide.sight import withheld
 from canary.decide.writes import raises, writing
 from canary.model.evolution import ended, unaccepted
 from canary.model.rollout import Promotion
-from canary.model.status import Outcome, Phase
+from canary.model.run_status import Outcome
+from canary.model.status import Phase
 
 
 def promoting(scope: Scope) -> Next:

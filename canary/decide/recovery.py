@@ -33,8 +33,9 @@ from canary.model.evolution import (
     settled_by,
     won_without_swap,
 )
+from canary.model.run_status import Outcome, RunStatus
 from canary.model.shares import Shares
-from canary.model.status import Outcome, Phase, RolloutStatus, RunStatus
+from canary.model.status import Phase, RolloutStatus
 from canary.preflight.offers import LONGEST_SETTLE
 from canary.routes.intent import Intent, Mode
 

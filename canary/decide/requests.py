@@ -17,10 +17,12 @@ from canary.decide.running import resume
 from canary.decide.scope import Decision, Goto, Next, Scope
 from canary.decide.sight import untold
 from canary.decide.starts import RETRY, START, refusal
+from canary.model.check_status import VerdictKind
 from canary.model.evolution import answered, approved, hurried
 from canary.model.requests import Request, Verb
 from canary.model.rollout import Promotion
-from canary.model.status import Outcome, Phase, RequestOutcome, RequestStatus, VerdictKind
+from canary.model.run_status import Outcome
+from canary.model.status import Phase, RequestOutcome, RequestStatus
 
 
 @dataclass(frozen=True, slots=True)

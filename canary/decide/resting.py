@@ -26,14 +26,9 @@ from canary.decide.starts import pending_abort
 from canary.decide.writes import restores, writes
 from canary.model.evolution import at_step, exchanged, revisions_seen, settled, tried
 from canary.model.rollout import Promotion, Trigger
-from canary.model.status import (
-    Outcome,
-    Phase,
-    RouteStatus,
-    RunStatus,
-    SplitStatus,
-    TriggerStatus,
-)
+from canary.model.route_status import RouteStatus, SplitStatus
+from canary.model.run_status import Outcome, RunStatus, TriggerStatus
+from canary.model.status import Phase
 from canary.model.values import decimal_text
 from canary.routes.added import bounded
 from canary.routes.intent import run_annotation

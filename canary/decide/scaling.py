@@ -17,7 +17,7 @@ from canary.decide.holds import EVERYWHERE, OFF_RECORD, Hold, first_hold
 from canary.decide.scope import Scope
 from canary.model import evolution
 from canary.model.scaling import AfterRun, Scale
-from canary.model.status import ScaleStatus
+from canary.model.workload_status import ScaleStatus
 
 
 def wanted(scope: Scope, scale: Scale, book: ScaleStatus, index: int) -> int:

@@ -16,27 +16,16 @@ from canary.decide.facts import Facts, RouteView, RuleView, Unseen, WorkloadView
 from canary.decide.once import once
 from canary.decide.reasons import SUPERSEDED
 from canary.decide.verdict import unmeasured
+from canary.model.check_status import CheckStatus
 from canary.model.evolution import failed
 from canary.model.rollout import Promotion, RolloutSpec, RouteKind
+from canary.model.route_status import RouteStatus, SplitStatus, TrafficStatus
+from canary.model.run_status import Outcome, PauseStatus, RunStatus, StepStatus
 from canary.model.shares import Shares
-from canary.model.status import (
-    CheckStatus,
-    FormerCanaryStatus,
-    Outcome,
-    PauseStatus,
-    Phase,
-    RequestStatus,
-    RevisionsStatus,
-    RolloutStatus,
-    RouteStatus,
-    RunStatus,
-    ScaleStatus,
-    SplitStatus,
-    StepStatus,
-    TrafficStatus,
-)
+from canary.model.status import Phase, RequestStatus, RolloutStatus
 from canary.model.steps import Match, Mirror, Step
 from canary.model.values import decimal_text
+from canary.model.workload_status import FormerCanaryStatus, RevisionsStatus, ScaleStatus
 from canary.routes.added import Added, recorded
 from canary.routes.filters import Copied
 from canary.routes.pair import Weights

@@ -14,7 +14,7 @@ from canary.decide.facts import Facts
 from canary.decide.preflight import objections
 from canary.decide.scope import Scope, failed_revisions
 from canary.model.requests import Verb
-from canary.model.status import Outcome
+from canary.model.run_status import Outcome
 
 Rule = Callable[[Scope], str]
 """Why not, in words; empty: it does not object."""

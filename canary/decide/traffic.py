@@ -23,10 +23,11 @@ from canary.checks.sequence import (
     tolerance,
 )
 from canary.decide.scope import Scope
+from canary.model.bounded import MOST_COUNTED, percent_text
 from canary.model.evolution import count_began, counted_on, counters_unread, share_observed
 from canary.model.measurement import Counts
 from canary.model.rollout import digest
-from canary.model.status import MOST_COUNTED, TrafficStatus, percent_text
+from canary.model.route_status import TrafficStatus
 from canary.model.values import decimal_text
 from canary.routes.kinds import FORMS
 

@@ -12,9 +12,9 @@ from typing import NamedTuple, assert_never
 from canary.checks.judges import Broken, Judged, NotJudged
 from canary.checks.resolve import ResolvedCheck
 from canary.model import evolution
+from canary.model.check_status import CheckStatus, EvidenceStatus, VerdictKind
 from canary.model.checks import OnUnknown
 from canary.model.measurement import Answered, Compared, Malformed, Measured, NoData, Queued, Sample, Timed, Unreachable
-from canary.model.status import CheckStatus, EvidenceStatus, VerdictKind
 
 
 class Said(NamedTuple):

@@ -15,8 +15,8 @@ from canary.decide.scope import Decision, Scope
 from canary.decide.sight import withheld
 from canary.decide.wrote import written
 from canary.errors import ShareError
+from canary.model.run_status import Outcome
 from canary.model.shares import Shares
-from canary.model.status import Outcome
 from canary.routes.added import Added, bounded
 from canary.routes.adding import AddRule, RemoveRule, removals
 from canary.routes.entry import Entry

@@ -6,7 +6,8 @@ from fractions import Fraction
 
 from canary.decide.facts import RouteView
 from canary.decide.scope import Scope, remembered_share
-from canary.model.status import Phase, RouteStatus
+from canary.model.route_status import RouteStatus
+from canary.model.status import Phase
 from canary.routes.intent import Intent, Mode
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic_core import from_json
 
 from canary import __version__
-from canary.errors import Gone, NotFound, Unavailable
+from canary.errors import Gone, NotFound, NotServed, Unavailable
 from canary.kube.connection import load
 from canary.kube.outage import Eyes
 from canary.kube.pace import SILENCE, Vigil, WatchPace
@@ -30,7 +30,7 @@ PATIENCE = 3.0
 
 CONNECTIONS = 512
 """Requests that may be under way at a time, watches aside. The writes of a controller have places (`canary.act.executor`,
-`canary.controller.reconciler`), which leave a good part of these to reads."""
+`canary.controller.deps`), which leave a good part of these to reads."""
 
 LONGEST = 300.0
 """Seconds after which a write that nobody waits for any more has no effect: API servers end requests after one minute, and what
@@ -219,12 +219,12 @@ class KubeClient:
         found: dict[str, Resource] = {}
         try:
             versions = [str(item["version"]) for item in (await self.raw(f"/apis/{group}")).get("versions") or []]
-        except NotFound:
+        except (NotFound, NotServed):
             return found
         for version in versions:
             try:
                 listed = await self.raw(f"/apis/{group}/{version}")
-            except NotFound:
+            except (NotFound, NotServed):
                 continue  # not served any more since the group said so
             for item in listed.get("resources") or []:
                 kind, plural = str(item.get("kind")), str(item["name"])

@@ -67,6 +67,9 @@ STATUS_WRITE = RetryPolicy("status-write", Backoff(0.2, 2.0, obeys=10.0), attemp
 REFUSED_WRITE = Backoff(0.2, 60.0, obeys=60.0)
 """Pauses after a write that a policy, a rule or the rights of the controller refuse: somebody has to edit something first."""
 
+UNKEPT = Backoff(1.0, 600.0)
+"""Pauses after a write of a status of which not everything was kept. It may be at rest, and there may be thousands of them."""
+
 HELD_ROUTE = Backoff(0.05, 10.0, obeys=10.0)
 """The same of a route, unless it is a rollback, and of our finalizer: a share that somebody holds is put back as slowly as one that is contested."""
 

@@ -29,6 +29,7 @@ _BY_CODE: dict[int, type[ApiError]] = {
     422: Unprocessable,
     429: Throttled,
 }
+_TOO_LARGE = "request is too large"  # what etcd says of an object that it does not store
 _LONGEST_TEXT = 300  # of a body that is no Status: enough to recognise a proxy's error page
 
 
@@ -45,8 +46,10 @@ def from_status(
     details = details if isinstance(details, Mapping) else {}
     reason = str(status.get("reason") or "")
     causes = tuple(_cause(cause) for cause in details.get("causes") or () if isinstance(cause, Mapping))
-    return _class_of(code, reason, nameless="details" in status and not details.get("name"))(
-        str(status.get("message") or fallback or f"the API server answered {code}"),
+    message = str(status.get("message") or fallback or f"the API server answered {code}")
+    refused = code == 500 and _TOO_LARGE in message  # which no retry makes smaller
+    return (Refused if refused else _class_of(code, reason, named=bool(details.get("name"))))(
+        message,
         status=code,
         reason=reason,
         causes=causes,
@@ -54,8 +57,8 @@ def from_status(
     )
 
 
-def _class_of(code: int, reason: str, *, nameless: bool) -> type[ApiError]:
-    if code == 404 and (nameless or reason != "NotFound"):
+def _class_of(code: int, reason: str, *, named: bool) -> type[ApiError]:
+    if code == 404 and not (named and reason == "NotFound"):
         return NotServed
     if code == 409 and reason == "AlreadyExists":
         return AlreadyExists

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, ConfigDict, FailFast, Field, TypeAdapter, ValidationError, model_validator
 
 from canary.model.base import ApiModel
-from canary.model.status import Timestamp
+from canary.model.times import Timestamp
 
 VERSION: Literal[1] = 1
 MAX_PATHS = 2000

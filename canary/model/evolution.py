@@ -11,32 +11,15 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from canary.model.base import ApiModel
+from canary.model.bounded import MAX_RUNS, MOST_COUNTED
+from canary.model.check_status import CheckStatus, EvidenceStatus, VerdictKind
 from canary.model.measurement import Counts
 from canary.model.requests import Request
+from canary.model.route_status import RouteStatus, SplitStatus, TrafficStatus
+from canary.model.run_status import GateAnswer, GateStatus, Outcome, PauseStatus, RunStatus, StepStatus
 from canary.model.scaling import MOST_REPLICAS
-from canary.model.status import (
-    MAX_RUNS,
-    MOST_COUNTED,
-    MOST_FAILED,
-    MOST_FORMER,
-    CheckStatus,
-    EvidenceStatus,
-    FormerCanaryStatus,
-    GateAnswer,
-    GateStatus,
-    Outcome,
-    PauseStatus,
-    RequestOutcome,
-    RequestStatus,
-    RevisionsStatus,
-    RouteStatus,
-    RunStatus,
-    ScaleStatus,
-    SplitStatus,
-    StepStatus,
-    TrafficStatus,
-    VerdictKind,
-)
+from canary.model.status import RequestOutcome, RequestStatus
+from canary.model.workload_status import MOST_FAILED, MOST_FORMER, FormerCanaryStatus, RevisionsStatus, ScaleStatus
 from canary.model.workloads import DEPLOYMENT
 
 MOST_SAID = 512

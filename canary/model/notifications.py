@@ -9,7 +9,9 @@ from pydantic import Field, model_validator
 
 from canary.model.auth import Auth, ObjectName, SecretRef
 from canary.model.base import ApiModel
-from canary.model.status import Condition, Text, Timestamp
+from canary.model.bounded import Text
+from canary.model.status import Condition
+from canary.model.times import Timestamp
 from canary.model.web import MAX_URL
 
 MAX_LABELS = 16

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
 
+from canary.model.bounded import percent_text
 from canary.model.notifications import EventKind
 from canary.model.rollout import API_VERSION
-from canary.model.status import RolloutStatus, format_time, percent_text
+from canary.model.status import RolloutStatus
+from canary.model.times import format_time
 from canary.notify.occasions import Occasion
 
 Json = dict[str, Any]

@@ -15,7 +15,8 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from canary.decide.actions import EmitEvent
-from canary.model.status import RolloutStatus, parse_time
+from canary.model.status import RolloutStatus
+from canary.model.times import parse_time
 from canary.notify.notice import Notice
 from canary.notify.occasions import Occasion, current, over
 from canary.notify.outcome import Delivered, Outcome, Undelivered

@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 
 from canary.decide.reasons import AWAITING_APPROVAL, CONTESTED, INVALID, RUN_STARTED, STEP_STARTED
 from canary.model.notifications import EventKind
-from canary.model.status import Outcome, PauseStatus, Phase, RolloutStatus, RunStatus
+from canary.model.run_status import Outcome, PauseStatus, RunStatus
+from canary.model.status import Phase, RolloutStatus
 
 _PAUSES = {AWAITING_APPROVAL: EventKind.AWAITING_APPROVAL, CONTESTED: EventKind.CONTESTED}
 """Pauses that are an event of their own. Every other one is Paused."""

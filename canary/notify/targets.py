@@ -15,7 +15,8 @@ from typing import Any, Self
 from pydantic import ValidationError
 
 from canary.model.notifications import TEST_ANNOTATION, NotificationTargetSpec
-from canary.model.status import MOST_TARGETS, Condition, parse_time
+from canary.model.status import MOST_TARGETS, Condition
+from canary.model.times import parse_time
 from canary.preflight import selectors
 from canary.preflight.selectors import Selector
 

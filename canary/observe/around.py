@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 from canary.observe.index import Index
-from canary.observe.objects import key_of
+from canary.observe.objects import Key, key_of
 from canary.preflight.objects import (
     Absence,
     Gateway,
@@ -34,8 +34,6 @@ from canary.routes.key import RouteKey
 
 Json = dict[str, Any]
 
-Key = tuple[str, str]
-"""(namespace, name)"""
 Thing = tuple[str, str, str]
 """(kind, namespace, name) of something that a route is attached to."""
 

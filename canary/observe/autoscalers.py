@@ -8,12 +8,10 @@ from typing import Any
 
 from canary.model.workloads import DEPLOYMENT, kind_of
 from canary.observe.index import Index
+from canary.observe.objects import Key
 from canary.observe.workloads import WorkloadKey
 
 Json = dict[str, Any]
-
-Key = tuple[str, str]
-"""(namespace, name)"""
 
 
 class Autoscalers:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -154,6 +154,10 @@ class Configs:
     """What has been read of configs, by workload: of those that some Rollout wants it of."""
 
     def __init__(self) -> None:
+        self.wanted: set[WorkloadKey] = set()
+        """The workloads whose configs are part of their revision for some Rollout."""
+        self.on_wanted: Callable[[WorkloadKey], None] = _ignored
+        """Called when the configs of one of these are to be read."""
         self.parts: dict[WorkloadKey, Parts] = {}
         self._reckoned: dict[WorkloadKey, Reckoned] = {}
 
@@ -163,10 +167,22 @@ class Configs:
         self._reckoned[key] = reckoned
         return news
 
-    def drop(self, key: WorkloadKey) -> None:
+    def include(self, key: WorkloadKey) -> None:
+        """Some Rollout wants to know."""
+        self.wanted.add(key)
+        self.on_wanted(key)
+
+    def exclude(self, key: WorkloadKey) -> None:
         """Nobody wants to know any more."""
+        self.wanted.discard(key)
         self.parts.pop(key, None)
         self._reckoned.pop(key, None)
+
+    def declare(self, key: WorkloadKey, document: Json) -> None:
+        """Know which configs a workload names; they are read when that is not how they were read last."""
+        parts = self.parts[key] = Parts.of(document, key.kind)
+        if self.pending(key, parts.bare):
+            self.on_wanted(key)
 
     def other(self, key: WorkloadKey, bare: str) -> bool:
         """Whether a pod spec is not the one whose parts are known."""
@@ -189,6 +205,10 @@ class Configs:
         if found is None or found.bare != view.revision:
             return replace(view, revision="", bare=view.revision, pod_spec=rest, unknown=PENDING)
         return replace(view, revision=found.revision, bare=view.revision, pod_spec=rest, unknown=found.unknown)
+
+
+def _ignored(key: WorkloadKey) -> None:
+    """Nobody reads it."""
 
 
 def _dict(value: Any) -> Json:

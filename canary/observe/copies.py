@@ -12,8 +12,8 @@ from typing import Any
 
 from canary.decide.copying import PREFIX, copy_annotation
 from canary.decide.facts import CopyView
+from canary.model.bounded import MAX_RUNS
 from canary.model.rollout import digest
-from canary.model.status import MAX_RUNS
 
 Json = dict[str, Any]
 

@@ -176,7 +176,7 @@ def _workloads(store: Store, rollout: Rollout, spec: RolloutSpec, *, swapped: bo
         key = WorkloadKey(ref.called, rollout.namespace, ref.name)
         found = store.workloads.get(key)
         missing = store.workload_kinds.missing(key.kind, key.namespace) or (found.problem if found is not None else "")
-        if found is None and not missing and not store.follows(key):
+        if found is None and not missing and not store.references.follows(key):
             missing = f"{plain(key.kind)}s of this namespace are not watched for now, so nobody can tell whether {ref.name} is there"
         if missing:
             problems.append(Problem(f"spec.workloads.{role}", missing))

@@ -13,7 +13,7 @@ from pydantic_core import from_json, to_json
 
 from canary.json_patch import Operation
 from canary.model.requests import REQUEST_ANNOTATION
-from canary.model.status import parse_time
+from canary.model.times import parse_time
 from canary.routes.acceptance import last_writer
 from canary.routes.intent import PREFIX
 from canary.routes.ownership import given_back
@@ -21,6 +21,9 @@ from canary.routes.reading import RouteReading
 
 Json = dict[str, Any]
 T = TypeVar("T")
+
+Key = tuple[str, str]
+"""(namespace, name)"""
 
 FINALIZER = "canary.dev/restore-routes"
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
@@ -88,7 +91,7 @@ class Packed:
         return _documents.of(self.uid, self.text)
 
 
-def key_of(document: Json) -> tuple[str, str]:
+def key_of(document: Json) -> Key:
     """Namespace and name of an object. Interned: a namespace is part of the key of everything in it."""
     metadata = document.get("metadata", {})
     return sys.intern(metadata.get("namespace", "")), sys.intern(metadata.get("name", ""))

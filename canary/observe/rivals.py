@@ -14,7 +14,7 @@ from typing import Any
 from canary.decide.facts import RouteView
 from canary.model.rollout import RolloutSpec
 from canary.observe.claims import Claimant, Claims
-from canary.observe.objects import Route
+from canary.observe.objects import Key, Route
 from canary.observe.rollout import Rollout
 from canary.observe.routes import Viewer, routes_of, view
 from canary.routes.intent import parse_intent, run_annotation
@@ -22,9 +22,6 @@ from canary.routes.key import RouteKey
 from canary.routes.reading import RouteReading
 
 Json = dict[str, Any]
-
-Key = tuple[str, str]
-"""A Rollout: (namespace, name)."""
 
 
 OnMoved = Callable[[set[Key], set[Key]], None]

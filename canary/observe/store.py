@@ -6,25 +6,31 @@ the text of their document and of their route, and a view of their workloads.
 
 from __future__ import annotations
 
-import sys
-from collections import Counter, OrderedDict, defaultdict
-from collections.abc import Callable, Iterator
-from collections.abc import Set as AbstractSet
-from contextlib import suppress
+from collections import OrderedDict
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
-from canary.model.checks import TemplateKind
-from canary.model.rollout import RevisionInput, RouteKind
+from canary.model.rollout import RouteKind
 from canary.model.status import ACTIVE
-from canary.model.workloads import DEPLOYMENT, foreign, kind_of, traits
+from canary.model.workloads import DEPLOYMENT
 from canary.observe.around import Around, Change
 from canary.observe.autoscalers import Autoscalers
-from canary.observe.configs import Configs, Parts, Reckoned
-from canary.observe.index import Index
+from canary.observe.backends import Backends
+from canary.observe.configs import Configs, Reckoned
 from canary.observe.kinds import Kinds, WorkloadKinds
-from canary.observe.objects import FINALIZER, Packed, Route, key_of, known, recorded_at, request_of, uid_of
+from canary.observe.needs import (
+    AUTOSCALERS,
+    ConfigsOf,
+    Need,
+    configs_of,
+    named_workloads,
+    needs_of,
+    routes_among,
+    services_of,
+)
+from canary.observe.objects import FINALIZER, Key, Packed, Route, key_of, known, recorded_at, request_of, uid_of
+from canary.observe.references import References
 from canary.observe.rivals import Rivals
 from canary.observe.roles import Roles
 from canary.observe.rollout import Rollout
@@ -42,43 +48,12 @@ RESTING = 256
 LATELY = timedelta(hours=1)
 """When the status of a Rollout at rest was written is known for so long, by what was written last of all."""
 
-Key = tuple[str, str]
-"""(namespace, name)"""
-
-AUTOSCALERS = "Autoscalers"
-"""What a Rollout with `scale` refers to besides its Deployments: all autoscalers of its namespace."""
-
-
-CONFIGS_OF = "configs of "
-
-
-class ConfigsOf(NamedTuple):
-    """The ConfigMaps and Secrets that a workload names: what a Rollout refers to that includes them in its revisions."""
-
-    kind: str
-    """CONFIGS_OF and the kind of the workload: a need of its own."""
-    namespace: str
-    name: str
-
-    @property
-    def key(self) -> WorkloadKey:
-        """The workload."""
-        return WorkloadKey(sys.intern(self.kind.removeprefix(CONFIGS_OF)), self.namespace, self.name)
-
-
-def configs_of(key: WorkloadKey) -> ConfigsOf:
-    """Those of a workload."""
-    return ConfigsOf(sys.intern(CONFIGS_OF + key.kind), key.namespace, key.name)
-
-
-Need = tuple[str, str, str]
-"""(kind, namespace, name) of something that a Rollout refers to."""
-
 
 class Store:
     """Objects by key. `put_*` and `drop_*` of what Rollouts refer to return the Rollouts to wake.
 
-    `rivals` knows which of the Rollouts that share a route has which rule of it, `around` what stands around the routes.
+    `references` knows who refers to what, `backends` who sends traffic to which Services, `rivals` which of the Rollouts that share
+    a route has which rule of it, `around` what stands around the routes, `configs` what belongs to revisions besides workloads.
     `kinds` knows which kinds of route can be seen.
 
     `answer=True` says that a document is the answer to a write of ours: it may update what is kept, but it brings back
@@ -96,39 +71,17 @@ class Store:
         self.templates: dict[Need, Packed] = {}
         self._parsed: dict[Key, tuple[Packed, Rollout]] = {}
         self._resting: OrderedDict[Key, None] = OrderedDict()
-        self._wanted_by: defaultdict[Need, set[Key]] = defaultdict(set)
-        self._needs: dict[Key, frozenset[Need]] = {}
-        self._lasting: dict[Key, frozenset[Need]] = {}
-        """What the spec refers to that a run goes on with, since the present one cannot be read."""
-        self._named: Counter[tuple[RouteKind, str | None]] = Counter()
-        self._employed: Counter[tuple[str, str | None]] = Counter()
-        """How many workloads of a kind are named in a namespace (None: in all), but for Deployments."""
-        self.on_employed: Callable[[str, str], None] = _kept
-        """Called with such a kind and a namespace when the first workload is named there, and when the last is not any more."""
-        self._copying = 0
-        self.on_copying: Callable[[], None] = _nobody
-        """Called when the first Rollout of a namespace has a step that copies rules."""
-        self.scaling = 0
-        """In how many namespaces some Rollout declares `scale`, so that autoscalers matter."""
-        self.on_scaling: Callable[[], None] = _nobody
-        """Called when the first Rollout of a namespace declares `scale`."""
+        self.configs = Configs()
+        self.references = References(self.configs)
+        self.backends = Backends()
         self._active: set[Key] = set()
         self._recorded_at: dict[Key, datetime] = {}
         self._last_recorded = datetime.min.replace(tzinfo=UTC)
-        self._backends: dict[Key, tuple[Key, ...]] = {}
-        self._backed: Index[Key, Key] = Index()
-        self._crossing: Index[tuple[str, str], Key] = Index()
-        """Rollouts by the namespace of a Service of theirs and their own, where the two are not the same."""
         self.around = Around(place, platform)
         self.roles = Roles()
-        self.rivals = Rivals(self.rollout, self.routes, self._sharing)
+        self.rivals = Rivals(self.rollout, self.routes, self.references.sharing)
         self.kinds = Kinds()
         self.workload_kinds = WorkloadKinds()
-        self.configs = Configs()
-        self.including: set[WorkloadKey] = set()
-        """The workloads whose configs are part of their revision for some Rollout."""
-        self.on_configs: Callable[[WorkloadKey], None] = _ignored
-        """Called when the configs of one of these are to be read."""
         self.autoscalers = Autoscalers()
 
     def recorded_at(self, key: Key) -> datetime | None:
@@ -170,25 +123,17 @@ class Store:
             self._recorded_at[key] = at
         else:
             self._recorded_at.pop(key, None)
-        before = self._needs.get(key, frozenset())
-        needs = frozenset(_needs(document)) | self._still_needed(key, before)
-        for need in before - needs:
-            self._forget(need, key)
-        for need in needs - before:
-            self._want(need, key)
-        self._needs[key] = needs
-        self._back(key, _services(document))
-        self.rivals.left(key, _places(before - needs))
-        self.rivals.rollout(key, _places(needs))
+        before = self.references.needs.get(key, frozenset())
+        needs = self.references.put(key, needs_of(document), unreadable=self._unreadable(key))
+        self.backends.put(key, services_of(document))
+        self.rivals.left(key, routes_among(before - needs))
+        self.rivals.rollout(key, routes_among(needs))
         return True
 
-    def _still_needed(self, key: Key, before: frozenset[Need]) -> frozenset[Need]:
-        """What a run refers to besides the spec as it is: it goes on with the last one that could be read."""
+    def _unreadable(self, key: Key) -> bool:
+        """Whether a run is under way whose spec cannot be read."""
         rollout = self.rollout(key) if key in self._active else None
-        if rollout is None or rollout.spec is not None:
-            self._lasting.pop(key, None)
-            return frozenset()
-        return self._lasting.setdefault(key, before)
+        return rollout is not None and rollout.spec is None
 
     def drop_rollout(self, key: Key, uid: str = "") -> bool:
         """Forget a Rollout; False when what we have is another one, or none."""
@@ -199,12 +144,8 @@ class Store:
         self._recorded_at.pop(key, None)
         self._parsed.pop(key, None)
         self._resting.pop(key, None)
-        needs = self._needs.pop(key, frozenset())
-        self._lasting.pop(key, None)
-        for need in needs:
-            self._forget(need, key)
-        self._back(key, None)
-        self.rivals.left(key, _places(needs))
+        self.backends.drop(key)
+        self.rivals.left(key, routes_among(self.references.drop(key)))
         return True
 
     def put_route(self, document: Json, *, answer: bool = False) -> set[Key]:
@@ -215,7 +156,7 @@ class Store:
         self.around.attach(key, document)
         if self.rivals.shared(key):
             self.rivals.route(key, before.document if before is not None else None, fresh.document)
-        return self.dependents(*key)
+        return self.references.dependents(*key)
 
     def misread_route(self, document: Json) -> set[Key]:
         """Keep that a route is there of which nothing can be made; until it is written again."""
@@ -223,7 +164,7 @@ class Store:
         self.routes[key] = Route.misread(document)
         self.around.attach(key, None)
         self.rivals.route(key, None, None)
-        return self.dependents(*key)
+        return self.references.dependents(*key)
 
     def drop_route(self, key: RouteKey, uid: str = "") -> set[Key]:
         if _another(self.routes.get(key), uid):
@@ -231,7 +172,7 @@ class Store:
         self.routes.pop(key, None)
         self.around.attach(key, None)
         self.rivals.route(key, None, None)
-        return self.dependents(*key)
+        return self.references.dependents(*key)
 
     def put_workload(self, document: Json, kind: str = DEPLOYMENT, *, answer: bool = False) -> set[Key]:
         """Keep a workload; wakes nobody when nothing changed that a decision looks at. `kind`: as `kind_of` calls it."""
@@ -240,17 +181,17 @@ class Store:
         if not _news(document, kept, answer=answer) and not (kept is not None and kept.completed_by(document)):
             return set()
         self.workloads[key] = fresh = Workload.of(document, kind)
-        if key in self.including and self.configs.other(key, fresh.view.revision):
-            self.declare_configs(key, document)
+        if key in self.configs.wanted and self.configs.other(key, fresh.view.revision):
+            self.configs.declare(key, document)
         if kept is not None and kept.same(fresh):
             return set()
-        return self.dependents(*key)
+        return self.references.dependents(*key)
 
     def misread(self, document: Json, kind: str) -> set[Key]:
         """Keep that a workload is there of which nothing can be made; until it is written again."""
         key = WorkloadKey(kind, *key_of(document))
         self.workloads[key] = Workload.misread(document, kind)
-        return self.dependents(*key)
+        return self.references.dependents(*key)
 
     def put_scale(self, key: WorkloadKey, scale: Json, *, ours: bool = False) -> set[Key]:
         """Keep what the scale subresource of a workload that is known has answered; `ours`: to a write of ours."""
@@ -258,25 +199,19 @@ class Store:
         if kept is None or not _news(scale, kept, answer=True):
             return set()
         self.workloads[key] = fresh = kept.resized(scale, ours=ours)
-        return set() if kept.same(fresh) else self.dependents(*key)
-
-    def declare_configs(self, key: WorkloadKey, document: Json) -> None:
-        """Know which configs a workload names; they are read when that is not how they were read last."""
-        parts = self.configs.parts[key] = Parts.of(document, key.kind)
-        if self.configs.pending(key, parts.bare):
-            self.on_configs(key)
+        return set() if kept.same(fresh) else self.references.dependents(*key)
 
     def put_configs(self, key: WorkloadKey, reckoned: Reckoned) -> set[Key]:
         """Keep what the configs of a workload make of its revision."""
-        if key not in self.including or not self.configs.put(key, reckoned):
+        if key not in self.configs.wanted or not self.configs.put(key, reckoned):
             return set()
-        return self.dependents(*configs_of(key))
+        return self.references.dependents(*configs_of(key))
 
     def awaits_configs(self, key: Key) -> bool:
         """Whether it is about to be known what revision some workload of a Rollout has."""
-        if not self.including:
+        if not self.configs.wanted:
             return False
-        for need in self._needs.get(key, ()):
+        for need in self.references.needs.get(key, ()):
             if isinstance(need, ConfigsOf):
                 found = self.workloads.get(need.key)
                 if found is None or found.problem:
@@ -295,40 +230,23 @@ class Store:
         """All autoscalers of a kind are known in a namespace (None: everywhere), or cannot be, and why."""
         if not self.autoscalers.know(kind, place, why):
             return set()
-        places = {need[1] for need in self._wanted_by if need[0] == AUTOSCALERS and place in {None, need[1]}}
-        return {key for each in places for key in self.dependents(AUTOSCALERS, each, "")}
+        places = self.references.places(AUTOSCALERS, place)
+        return {key for each in places for key in self.references.dependents(AUTOSCALERS, each, "")}
 
     def _targeting(self, workloads: set[WorkloadKey]) -> set[Key]:
-        return {key for workload in workloads for key in self.dependents(*workload)}
+        return {key for workload in workloads for key in self.references.dependents(*workload)}
 
     def drop_workload(self, key: WorkloadKey, uid: str = "") -> set[Key]:
         if _another(self.workloads.get(key), uid):
             return set()
         self.workloads.pop(key, None)
-        return self.dependents(*key)
-
-    def employed(self) -> set[tuple[str, str]]:
-        """Kinds of workloads other than Deployments that are named, each with a namespace where that is so."""
-        return {(kind, place) for (kind, place), count in self._employed.items() if place is not None and count > 0}
-
-    def employs(self, kind: str, place: str | None) -> bool:
-        """Whether some Rollout of a namespace (None: of any) names a workload of such a kind."""
-        return self._employed[kind, place] > 0
-
-    def follows(self, key: WorkloadKey) -> bool:
-        """Whether it is watched which workloads of a kind there are in a namespace: else one that is not known may be there."""
-        return key.kind == DEPLOYMENT or self.employs(key.kind, key.namespace)
-
-    def employers(self, kind: str, place: str | None) -> set[Key]:
-        """The Rollouts of a namespace (None: of all) that name some workload of a kind."""
-        named = (need for need in self._wanted_by if isinstance(need, WorkloadKey) and need.kind == kind)
-        return {key for need in named if place in {None, need.namespace} for key in self._wanted_by[need]}
+        return self.references.dependents(*key)
 
     def awaits(self, key: Key) -> bool:
         """Whether it is about to be known which workloads there are of some kind that a Rollout names."""
         if not self.workload_kinds.awaiting:
             return False
-        named = (need for need in self._needs.get(key, ()) if isinstance(need, WorkloadKey))
+        named = (need for need in self.references.needs.get(key, ()) if isinstance(need, WorkloadKey))
         return any(self.workload_kinds.awaits(need.kind, need.namespace) for need in named)
 
     def put_template(self, kind: str, document: Json) -> set[Key]:
@@ -336,13 +254,13 @@ class Store:
         if not _news(document, self.templates.get((kind, namespace, name)), answer=False):
             return set()
         self.templates[kind, namespace, name] = Packed.of(document)
-        return self.dependents(kind, namespace, name)
+        return self.references.dependents(kind, namespace, name)
 
     def drop_template(self, kind: str, key: Key, uid: str = "") -> set[Key]:
         if _another(self.templates.get((kind, *key)), uid):
             return set()
         self.templates.pop((kind, *key), None)
-        return self.dependents(kind, *key)
+        return self.references.dependents(kind, *key)
 
     def put_around(self, kind: str, document: Json) -> set[Key]:
         """Keep what stands around routes; wakes nobody when nothing changed that a preflight looks at."""
@@ -366,10 +284,10 @@ class Store:
         """Whether all policies of a namespace (None: of all) are known; the Rollouts to which that matters, if it is news."""
         if not self.around.know(POLICY, place, known=known):
             return set()
-        return self._guarded({need[1] for need in self._wanted_by if need[0] == POLICY and place in {None, need[1]}})
+        return self._guarded(self.references.places(POLICY, place))
 
     def _guarded(self, namespaces: set[str]) -> set[Key]:
-        return {key for namespace in namespaces for key in self.dependents(POLICY, namespace, "")}
+        return {key for namespace in namespaces for key in self.references.dependents(POLICY, namespace, "")}
 
     def _surrounded(self, change: Change | None) -> set[Key]:
         """The Rollouts at rest to which a change around routes matters: a run under way is not ended by it."""
@@ -377,55 +295,31 @@ class Store:
             return set()
         if change.kind == "ReferenceGrant":
             homes = sources_of(change.before, change.after)
-            found = {rollout for home in homes for rollout in self._crossing.get((change.namespace, home))}
+            found = {rollout for home in homes for rollout in self.backends.crossing(change.namespace, home)}
         else:
             routes = self.around.concerned(change)
-            found = {rollout for route in routes for rollout in self._wanted_by.get(route, ())}
+            found = {rollout for route in routes for rollout in self.references.sharing(route)}
         if change.kind == "Service":
-            found |= {*self._backed.get((change.namespace, change.name))}
+            found |= {*self.backends.senders((change.namespace, change.name))}
         return found - self._active
-
-    def _back(self, rollout: Key, services: tuple[Key, ...] | None) -> None:
-        """A Rollout sends traffic to these Services from now on (None: to none)."""
-        before = self._backends.get(rollout)
-        if before == services:
-            return
-        for service in before or ():
-            self._backed.discard(service, rollout)
-            self._crossing.discard((service[0], rollout[0]), rollout)
-        self._backends.pop(rollout, None)
-        if services is None:
-            return
-        self._backends[rollout] = services
-        for service in services:
-            self._backed.add(service, rollout)
-            if service[0] != rollout[0]:
-                self._crossing.add((service[0], rollout[0]), rollout)
 
     def resting(self, place: str | None) -> set[Key]:
         """The Rollouts at rest to which what stands in a namespace (None: anywhere) may matter."""
         if place is None:
             return self.rollouts.keys() - self._active
-        near = {key for key in self.rollouts if key[0] == place or any(of == place for of, _ in self._backends[key])}
-        attached = {key for route in self.around.attached_in(place) for key in self._wanted_by.get(route, ())}
+        near = {
+            key for key in self.rollouts if key[0] == place or any(of == place for of, _ in self.backends.services[key])
+        }
+        attached = {key for route in self.around.attached_in(place) for key in self.references.sharing(route)}
         return (near | attached) - self._active
-
-    def dependents(self, kind: str, namespace: str, name: str) -> set[Key]:
-        """The Rollouts that refer to an object."""
-        return set(self._wanted_by.get((kind, namespace, name), ()))
 
     def users_of(self, workload: WorkloadKey) -> set[Key]:
         """The Rollouts whose spec names a workload; others have something on record of it only."""
-        return {key for key in self.dependents(*workload) if workload in set(_named(self.rollouts[key].document))}
-
-    def names(self, kind: RouteKind, place: str | None) -> bool:
-        """Whether some Rollout of a namespace (None: of any) refers to a route of a kind."""
-        return self._named[kind, place] > 0
-
-    def users(self, kind: RouteKind, place: str | None) -> set[Key]:
-        """The Rollouts of a namespace (None: of all) that refer to some route of a kind."""
-        named = (need for need in self._wanted_by if isinstance(need, RouteKey) and need.kind is kind)
-        return {key for need in named if place in {None, need.namespace} for key in self._wanted_by[need]}
+        return {
+            key
+            for key in self.references.dependents(*workload)
+            if workload in set(named_workloads(self.rollouts[key].document))
+        }
 
     def reread(self, kind: RouteKind) -> None:
         """Routes of a kind are served in another version: whatever is read of them next is news, though nothing has changed."""
@@ -439,72 +333,7 @@ class Store:
         One that is gone, or has nothing to do with the route, tidies nothing up: what names it would bar the route for ever.
         """
         key = place.namespace, name
-        return key in self._sharing(place) if key in self.rollouts else not self.listed
-
-    def _sharing(self, place: RouteKey) -> AbstractSet[Key]:
-        return self._wanted_by.get(place, frozenset())
-
-    def _want(self, need: Need, key: Key) -> None:
-        if need not in self._wanted_by:
-            self._count(need, 1)
-        self._wanted_by[need].add(key)
-
-    def _forget(self, need: Need, key: Key) -> None:
-        self._wanted_by[need].discard(key)
-        if not self._wanted_by[need]:
-            del self._wanted_by[need]
-            self._count(need, -1)
-
-    def _count(self, need: Need, change: int) -> None:
-        if isinstance(need, RouteKey):
-            for place in (need.namespace, None):
-                self._named[need.kind, place] += change
-        elif isinstance(need, WorkloadKey):
-            if need.kind != DEPLOYMENT:
-                self._employ(need, change)
-        elif isinstance(need, ConfigsOf):
-            self._include(need.key, change)
-        elif need[0] == POLICY:
-            self._copying += change
-            if change > 0:
-                self.on_copying()
-        elif need[0] == AUTOSCALERS:
-            self.scaling += change
-            if change > 0:
-                self.on_scaling()
-
-    def _include(self, key: WorkloadKey, change: int) -> None:
-        if change > 0:
-            self.including.add(key)
-            self.on_configs(key)
-        else:
-            self.including.discard(key)
-            self.configs.drop(key)
-
-    def _employ(self, need: WorkloadKey, change: int) -> None:
-        for place in (need.namespace, None):
-            self._employed[need.kind, place] += change
-            if not self._employed[need.kind, place]:
-                del self._employed[need.kind, place]
-        if self._employed[need.kind, need.namespace] == max(change, 0):
-            self.on_employed(need.kind, need.namespace)
-
-    @property
-    def copying(self) -> bool:
-        """Whether any Rollout has a step that copies rules, so that policies matter."""
-        return self._copying > 0
-
-
-def _nobody() -> None:
-    """Wants to know."""
-
-
-def _kept(kind: str, namespace: str) -> None:
-    """Nobody follows it."""
-
-
-def _ignored(key: WorkloadKey) -> None:
-    """Nobody reads it."""
+        return key in self.references.sharing(place) if key in self.rollouts else not self.listed
 
 
 def _news(document: Json, kept: Packed | Workload | None, *, answer: bool) -> bool:
@@ -529,83 +358,3 @@ def _active(document: Json) -> bool:
         or "deletionTimestamp" in metadata
         or request_of(document) is not None
     )
-
-
-def _needs(document: Json) -> Iterator[Need]:
-    """Everything that a Rollout's spec and the routes of its run refer to. Lenient: the spec may be nonsense."""
-    namespace, _ = key_of(document)
-    spec = document.get("spec") or {}
-    status = document.get("status") or {}
-    for route in [*_list(spec.get("routes")), *_list(status.get("routes"))]:
-        with suppress(ValueError):  # of a kind that nobody may name
-            of = RouteKind(route.get("kind") or RouteKind.HTTP)
-            yield RouteKey(of, namespace, sys.intern(str(route.get("name", ""))))
-    including = RevisionInput.CONFIGS in _strings(_dict(spec.get("revision")).get("includes"))
-    for key in _named(document):
-        yield key
-        if including:
-            yield configs_of(key)
-    yield from _scaled(namespace, status)
-    if isinstance(spec.get("scale"), dict):
-        yield AUTOSCALERS, namespace, ""
-    if any(step.get("match") for step in _list(spec.get("steps"))):
-        yield POLICY, namespace, ""
-    for user in _list([*_list(spec.get("checks")), spec.get("traffic")]):
-        template = user.get("template")
-        if isinstance(template, dict):
-            kind = str(template.get("kind") or TemplateKind.NAMESPACED)
-            yield kind, "" if kind == TemplateKind.CLUSTER else namespace, str(template.get("name", ""))
-
-
-def _named(document: Json) -> Iterator[WorkloadKey]:
-    """The workloads that a Rollout's spec names. Lenient: it may be nonsense."""
-    namespace, _ = key_of(document)
-    workloads = _dict(document.get("spec")).get("workloads")
-    for ref in workloads.values() if isinstance(workloads, dict) else ():
-        if isinstance(ref, dict):
-            kind = kind_of(str(ref.get("apiVersion") or ""), str(ref.get("kind") or DEPLOYMENT))
-            yield WorkloadKey(kind, namespace, sys.intern(str(ref.get("name", ""))))
-
-
-def _scaled(namespace: str, status: Json) -> Iterator[WorkloadKey]:
-    """The workloads on record as scaled, of kinds that may be."""
-    scale = status.get("scale")
-    books = _list(status.get("formerCanaries"))
-    books += [{"kind": scale.get("kind"), "name": scale.get("workload")}] if isinstance(scale, dict) else []
-    for book in books:
-        kind = str(book.get("kind") or DEPLOYMENT)
-        if not foreign(kind) and traits(kind).scales:
-            yield WorkloadKey(sys.intern(kind), namespace, sys.intern(str(book.get("name") or "")))
-
-
-def _services(document: Json) -> tuple[Key, ...]:
-    """The two Services of a Rollout, and those of comparers. Lenient: the spec may be nonsense."""
-    namespace, _ = key_of(document)
-    spec = document.get("spec") or {}
-    mirrors = (step.get("mirror") for step in _list(spec.get("steps")))
-    comparers = (mirror["comparer"] for mirror in mirrors if isinstance(mirror, dict) and "comparer" in mirror)
-    targets = (spec.get("stable"), spec.get("canary"), *comparers)
-    return tuple(dict.fromkeys(_service(target, namespace) for target in targets))
-
-
-def _service(target: Any, namespace: str) -> Key:
-    fields = target if isinstance(target, dict) else {}
-    place, name = fields.get("namespace") or namespace, fields.get("service") or ""
-    return sys.intern(str(place)), sys.intern(str(name))
-
-
-def _places(needs: AbstractSet[Need]) -> set[RouteKey]:
-    """The routes among what is referred to."""
-    return {need for need in needs if isinstance(need, RouteKey)}
-
-
-def _list(value: Any) -> list[Json]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
-
-
-def _strings(value: Any) -> list[str]:
-    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
-
-
-def _dict(value: Any) -> Json:
-    return value if isinstance(value, dict) else {}

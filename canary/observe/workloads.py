@@ -13,7 +13,8 @@ from pydantic_core import from_json, to_json
 
 from canary.decide.facts import CopyView, WorkloadView
 from canary.model.rollout import digest
-from canary.model.status import MAX_IMAGES, parse_time
+from canary.model.times import parse_time
+from canary.model.workload_status import MAX_IMAGES
 from canary.model.workloads import DEPLOYMENT, Traits, foreign, group_of, traits
 from canary.observe.copies import copies
 from canary.observe.objects import senseless, uid_of, version

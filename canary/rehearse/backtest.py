@@ -20,8 +20,8 @@ from canary.checks.judges.finding import Standing
 from canary.checks.judges.latency import Histogram
 from canary.checks.resolve import ResolvedCheck
 from canary.decide.verdict import failed, held_too_long, judge, unmeasured
+from canary.model.check_status import CheckStatus
 from canary.model.measurement import Measurement, NoData, Sample
-from canary.model.status import CheckStatus
 from canary.rehearse.thinning import Divided, look
 from canary.rehearse.timeline import StepTime, Timeline, interval, reads, warm
 

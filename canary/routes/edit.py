@@ -37,6 +37,19 @@ def edit(route: Json | RouteReading, plan: RoutePlan, intent: Intent | None, *, 
     return [*guards, *planned.tests, *changes] if changes else []
 
 
+def taken_back(route: Json | RouteReading, plan: RoutePlan, *, rollout: str) -> list[Json]:
+    """Build the patch that makes a route say what a plan says and leaves our annotation as it is, which it tests all the same.
+
+    For a rollback whose words nobody lets through. Empty when there is nothing to change.
+    """
+    reading = RouteReading.of(route)
+    planned = plan.patch(reading)
+    annotations = reading.document.get("metadata", {}).get("annotations") or {}
+    name = run_annotation(rollout)
+    guard = test(annotation(name), annotations[name]) if name in annotations else unmoved(reading.document)
+    return [guard, *planned.tests, *planned.changes] if planned.changes else []
+
+
 def _annotation(route: Json, intent: Intent | None, rollout: str) -> tuple[list[Json], list[Json]]:
     """Tests of what our annotation says (they guard every write, also one that leaves it alone), and its changes."""
     annotations = route.get("metadata", {}).get("annotations") or {}

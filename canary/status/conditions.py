@@ -9,7 +9,8 @@ from canary.decide import reasons
 from canary.decide.facts import Facts
 from canary.decide.preflight import objections
 from canary.decide.scope import Decision
-from canary.model.status import Condition, Phase, RolloutStatus, VerdictKind
+from canary.model.check_status import VerdictKind
+from canary.model.status import Condition, Phase, RolloutStatus
 
 WANTED = frozenset({reasons.ABORTED, reasons.SUPERSEDED})
 """Ends of a run that somebody asked for: nothing is stuck."""

@@ -11,18 +11,13 @@ from canary.decide import reasons
 from canary.decide.facts import Facts, Problem, RouteView, WorkloadView
 from canary.decide.scope import Decision, Scope, seen_revision
 from canary.decide.wrote import allowed, lowered_to, told
+from canary.model.check_status import VerdictKind
 from canary.model.evolution import concluded, revisions_seen, route_seen, share_observed, split_seen
 from canary.model.rollout import RolloutSpec
-from canary.model.status import (
-    Phase,
-    RolloutStatus,
-    RouteStatus,
-    TrafficStatus,
-    VerdictKind,
-    WorkloadsStatus,
-    WorkloadStatus,
-)
+from canary.model.route_status import RouteStatus, TrafficStatus
+from canary.model.status import Phase, RolloutStatus
 from canary.model.values import number
+from canary.model.workload_status import WorkloadsStatus, WorkloadStatus
 from canary.routes.added import bounded
 from canary.routes.intent import Mode
 from canary.routes.pair import Pair

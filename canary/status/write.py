@@ -12,7 +12,10 @@ from enum import Enum
 from typing import Any
 
 from canary.decide import reasons
-from canary.model.status import CheckStatus, GateAnswer, Phase, RolloutStatus, VerdictKind, format_time
+from canary.model.check_status import CheckStatus, VerdictKind
+from canary.model.run_status import GateAnswer
+from canary.model.status import Phase, RolloutStatus
+from canary.model.times import format_time
 
 SETTLE = timedelta(seconds=1)
 """How long the write of an entered step may wait for the gateways' answer."""

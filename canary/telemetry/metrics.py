@@ -11,7 +11,8 @@ from contextlib import suppress
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
 
 from canary import __version__
-from canary.model.status import Outcome, Phase, RolloutStatus
+from canary.model.run_status import Outcome
+from canary.model.status import Phase, RolloutStatus
 from canary.telemetry.series import Family, RolloutSeries
 
 VERDICTS = ("Pass", "Fail", "Unknown")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from canary.model.status import RunStatus
+from canary.model.run_status import RunStatus
 from canary.view.rollout import RolloutView, skipped
 from canary.view.words import clean, clock, listing, outages, since
 

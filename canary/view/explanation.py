@@ -10,9 +10,9 @@ from typing import Any
 import yaml
 
 from canary.checks.judges.succeeded import JOB_SUCCEEDED
+from canary.model.check_status import CheckStatus, VerdictKind
 from canary.model.checks import TemplateKind
 from canary.model.rollout import RouteKind
-from canary.model.status import CheckStatus, VerdictKind
 from canary.preflight.findings import MissingGrant, Reason
 from canary.routes.key import RouteKey
 from canary.view.explain_run import about_run

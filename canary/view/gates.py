@@ -13,7 +13,8 @@ from pydantic import ValidationError
 
 from canary.decide.reasons import AWAITING_REPLICAS, CANNOT_SCALE
 from canary.model.gates import Gate, OnTimeout, Window
-from canary.model.status import GateAnswer, RolloutStatus, StepStatus
+from canary.model.run_status import GateAnswer, StepStatus
+from canary.model.status import RolloutStatus
 from canary.view.words import clean, clock, span
 
 Json = dict[str, Any]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from canary.model.status import Outcome
+from canary.model.run_status import Outcome
 from canary.view.rollout import RolloutView, awaits_approval
 from canary.view.words import clean
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from canary.errors import SpecError
 from canary.model.rollout import RouteRef
-from canary.model.status import RouteStatus
+from canary.model.route_status import RouteStatus
 from canary.model.steps import Mirror, Step
 from canary.model.values import decimal_text
 from canary.routes.filters import Copied, only_reads

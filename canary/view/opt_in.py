@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from canary.model.status import RouteStatus
+from canary.model.route_status import RouteStatus
 from canary.model.steps import Match, MatchType, Step
 from canary.routes.added import Added
 from canary.routes.added_refusals import Refused

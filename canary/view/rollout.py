@@ -12,10 +12,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from canary.decide.reasons import AWAITING_APPROVAL
+from canary.model.check_status import CheckStatus, VerdictKind
 from canary.model.gates import Gate
 from canary.model.requests import REQUEST_ANNOTATION, Request, parse_request
 from canary.model.rollout import RevisionInput
-from canary.model.status import ACTIVE, CheckStatus, RolloutStatus, StepStatus, VerdictKind, parse_time
+from canary.model.run_status import StepStatus
+from canary.model.status import ACTIVE, RolloutStatus
+from canary.model.times import parse_time
 from canary.model.workloads import DEPLOYMENT, foreign, kind_of
 from canary.view.gates import gate_of, gate_words, replica_words, waits_for
 from canary.view.words import clean, left, listing, plain, span

@@ -16,7 +16,9 @@ from canary.act.status import StatusWriter
 from canary.fair import Limit
 from canary.json_patch import annotate, annotation, remove
 from canary.kube import HTTPROUTES, ROLLOUTS
-from canary.model.status import Phase, RolloutStatus, RouteStatus, RunStatus
+from canary.model.route_status import RouteStatus
+from canary.model.run_status import RunStatus
+from canary.model.status import Phase, RolloutStatus
 from canary.routes.intent import run_annotation
 from canary.status.write import Urgency
 

@@ -13,27 +13,13 @@ from typing import Any
 import pytest
 from warm_python import WarmPython
 
+from canary.model.check_status import CheckStatus, VerdictKind
 from canary.model.rollout import RolloutSpec
-from canary.model.status import (
-    CheckStatus,
-    Condition,
-    Outcome,
-    PauseStatus,
-    Phase,
-    RequestOutcome,
-    RequestStatus,
-    RevisionsStatus,
-    RolloutStatus,
-    RouteStatus,
-    RunStatus,
-    SplitStatus,
-    StepStatus,
-    TriggerStatus,
-    VerdictKind,
-    WorkloadsStatus,
-    WorkloadStatus,
-)
-from canary.model.status import format_time as fmt
+from canary.model.route_status import RouteStatus, SplitStatus
+from canary.model.run_status import Outcome, PauseStatus, RunStatus, StepStatus, TriggerStatus
+from canary.model.status import Condition, Phase, RequestOutcome, RequestStatus, RolloutStatus
+from canary.model.times import format_time as fmt
+from canary.model.workload_status import RevisionsStatus, WorkloadsStatus, WorkloadStatus
 
 Json = dict[str, Any]
 

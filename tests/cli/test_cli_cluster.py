@@ -21,7 +21,8 @@ from canary.errors import ApiError
 from canary.kube import EVENTS, HTTPROUTES, NAMESPACES, ROLLOUTS, Kube, KubeClient
 from canary.kube.events import build_event
 from canary.model.requests import REQUEST_ANNOTATION
-from canary.model.status import Phase, RolloutStatus, format_time
+from canary.model.status import Phase, RolloutStatus
+from canary.model.times import format_time
 from canary_sandbox.apiserver import ApiServer, Fault
 from canary_sandbox.apiserver.generic import GenericApiServer
 

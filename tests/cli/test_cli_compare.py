@@ -7,7 +7,8 @@ from typing import Any
 from cli_kit import NOW, ago, rollout, status
 from picture_kit import line_with, picture
 
-from canary.model.status import CheckStatus, EvidenceStatus, StepStatus, VerdictKind
+from canary.model.check_status import CheckStatus, EvidenceStatus, VerdictKind
+from canary.model.run_status import StepStatus
 from canary.status.project import summary
 from canary.view.explanation import explain
 from canary.view.rollout import unmeasured, view

@@ -12,9 +12,12 @@ from picture_kit import text
 
 from canary.cli.follow import verdict
 from canary.cli.render_explain import render_explanation
+from canary.model.check_status import VerdictKind
 from canary.model.requests import REQUEST_ANNOTATION
 from canary.model.rollout import RouteKind
-from canary.model.status import Outcome, Phase, RolloutStatus, SplitStatus, StepStatus, TrafficStatus, VerdictKind
+from canary.model.route_status import SplitStatus, TrafficStatus
+from canary.model.run_status import Outcome, StepStatus
+from canary.model.status import Phase, RolloutStatus
 from canary.routes.key import RouteKey
 from canary.view.explanation import explain
 from canary.view.rollout import view

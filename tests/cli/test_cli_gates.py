@@ -7,7 +7,10 @@ from typing import Any
 
 from cli_kit import NOW, ago, rollout
 
-from canary.model.status import Condition, Phase, RolloutStatus, RunStatus, ScaleStatus, SplitStatus, StepStatus
+from canary.model.route_status import SplitStatus
+from canary.model.run_status import RunStatus, StepStatus
+from canary.model.status import Condition, Phase, RolloutStatus
+from canary.model.workload_status import ScaleStatus
 from canary.view.explanation import explain
 from canary.view.rollout import asks, steps, view
 

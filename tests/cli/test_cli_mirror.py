@@ -13,7 +13,9 @@ from test_cli_explain import route
 from canary.cli.preflight import surroundings
 from canary.kube import SERVICES
 from canary.model.rollout import RouteKind
-from canary.model.status import Phase, RolloutStatus, SplitStatus, StepStatus
+from canary.model.route_status import SplitStatus
+from canary.model.run_status import StepStatus
+from canary.model.status import Phase, RolloutStatus
 from canary.routes.key import RouteKey
 from canary.view.explanation import explain
 from canary.view.rollout import steps, view

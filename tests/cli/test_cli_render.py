@@ -19,8 +19,11 @@ from canary.cli.output import ASCII, UNICODE
 from canary.cli.render_list import render_list
 from canary.cli.render_status import render_status
 from canary.decide.facts import WorkloadView
+from canary.model.check_status import CheckStatus, VerdictKind
 from canary.model.requests import REQUEST_ANNOTATION
-from canary.model.status import CheckStatus, Phase, RouteStatus, SplitStatus, StepStatus, VerdictKind
+from canary.model.route_status import RouteStatus, SplitStatus
+from canary.model.run_status import StepStatus
+from canary.model.status import Phase
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 

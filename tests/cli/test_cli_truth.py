@@ -9,17 +9,10 @@ from cli_kit import NOW, PHASES, ago, awaiting_approval, checks, ended, rollout,
 from picture_kit import line_with, picture
 
 from canary.decide.facts import WorkloadView
-from canary.model.status import (
-    Condition,
-    Outcome,
-    Phase,
-    RolloutStatus,
-    RouteStatus,
-    RunStatus,
-    SplitStatus,
-    StepStatus,
-    VerdictKind,
-)
+from canary.model.check_status import VerdictKind
+from canary.model.route_status import RouteStatus, SplitStatus
+from canary.model.run_status import Outcome, RunStatus, StepStatus
+from canary.model.status import Condition, Phase, RolloutStatus
 from canary.view.rollout import StepState, steps, view
 
 DONE, SKIPPED, CURRENT, FAILED, NEXT = "done", "skipped", "current", "failed", "next"

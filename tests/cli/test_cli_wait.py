@@ -18,7 +18,9 @@ from scripted_kube import ScriptedKube
 from canary.cli.wait import Until, _Over
 from canary.kube import DEPLOYMENTS, NAMESPACES, ROLLOUTS, STATEFULSETS, Kube, KubeClient, Resource
 from canary.model.requests import REQUEST_ANNOTATION
-from canary.model.status import Outcome, Phase, RevisionsStatus, RolloutStatus, StepStatus
+from canary.model.run_status import Outcome, StepStatus
+from canary.model.status import Phase, RolloutStatus
+from canary.model.workload_status import RevisionsStatus
 from canary.observe.workloads import revision
 from canary.view.goal import Goal, Missed, Reached, Waiting, judge
 from canary.view.rollout import view

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from canary.cli.output import ASCII
 from canary.cli.render_watch import render_watch
-from canary.model.status import CheckStatus, Phase, RouteStatus, VerdictKind
-from canary.model.status import format_time as fmt
+from canary.model.check_status import CheckStatus, VerdictKind
+from canary.model.route_status import RouteStatus
+from canary.model.status import Phase
+from canary.model.times import format_time as fmt
 
 EVENTS = [
     {"type": "Normal", "reason": "StepStarted", "message": f"step {number}/9: some words", "lastTimestamp": fmt(ago(900 - 60 * number))}

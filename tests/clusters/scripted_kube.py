@@ -17,7 +17,7 @@ from typing import Any
 
 import jsonpatch
 
-from canary.errors import AlreadyExists, Conflict, NotFound, Unavailable, Unprocessable
+from canary.errors import AlreadyExists, Conflict, NotFound, NotServed, Unavailable, Unprocessable
 from canary.kube import DEPLOYMENTS, EVENTS, LEASES, NAMESPACES, ROLLOUTS, ROUTES, SERVICES, Resource, WatchEvent
 
 Json = dict[str, Any]
@@ -242,7 +242,7 @@ class ScriptedKube:
         def do() -> Json:
             if path == "/apis":
                 return {"groups": [{"name": group} for group in sorted({res.group for res in self.served} - {""})]}
-            raise NotFound(f"the server has nothing at {path}", status=404, reason="NotFound")
+            raise NotServed(f"the server has nothing at {path}", status=404, reason="NotFound")
 
         return await self._take(Asked("raw", "", name=path), do)
 

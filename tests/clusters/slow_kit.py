@@ -42,11 +42,19 @@ class Slow:
         return web.json_response({"metadata": {"name": "x", "resourceVersion": "2"}})
 
 
+async def _who(_: web.Request) -> web.Response:
+    """Who asks who they are: which no admission of a namespace holds up."""
+    return web.json_response(
+        {"status": {"userInfo": {"username": "system:serviceaccount:canary-system:canary-controller"}}}
+    )
+
+
 @asynccontextmanager
 async def slow_server() -> AsyncIterator[tuple[Slow, KubeClient]]:
     """The server, and a client of it."""
     slow, app = Slow(), web.Application()
     app.router.add_route("PATCH", "/{path:.*}", slow.answer)
+    app.router.add_route("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", _who)
     runner = web.AppRunner(app, shutdown_timeout=0)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()

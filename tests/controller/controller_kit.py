@@ -23,9 +23,9 @@ from canary.act.events import EventRecorder
 from canary.controller.autoscalers import AutoscalerInformers
 from canary.controller.clock import Clock, ManualClock
 from canary.controller.configs import ConfigReader
+from canary.controller.deps import Deps
 from canary.controller.jobs import Jobs
 from canary.controller.manager import Manager
-from canary.controller.reconciler import Deps
 from canary.controller.workload_informers import WorkloadInformers
 from canary.kube import (
     CHECKTEMPLATES,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from scripted_kube import ScriptedKube
 from canary.controller.vouching import vouched, vouched_if_known
 from canary.errors import ApiError, Forbidden
 from canary.fair import FairLimit
-from canary.kube import ROLLOUTS
+from canary.kube import ROLLOUTS, SELF, Resource
 from canary.model.requests import AS_ANNOTATION, REQUEST_ANNOTATION, claim
 
 Json = dict[str, Any]
@@ -126,12 +127,50 @@ async def test_her_name_in_one_write_and_her_request_in_another(checked: World) 
     await world.until(lambda: world.phase() == "RolledBack")
 
 
+US = "system:serviceaccount:canary-system:canary-controller"
+
+
+class Policed:
+    """A connection of ours, before which a policy looks at the annotations that are written."""
+
+    def __init__(self, kube: ScriptedKube, refuses: Callable[[Json], bool]) -> None:
+        self._kube, self._refuses = kube, refuses
+
+    async def create(self, resource: Resource, document: Json, namespace: str | None = None) -> Json:
+        assert (resource, namespace) == (SELF, None)
+        return document | {"status": {"userInfo": {"username": US}}}
+
+    async def json_patch(self, resource: Resource, name: str, namespace: str, ops: list[Json], **more: Any) -> Json:
+        if self._refuses(ops[0]["value"]):
+            raise Forbidden("a policy says no", status=403)
+        return await self._kube.json_patch(resource, name, namespace, ops, **more)
+
+
 async def test_another_policy_about_requests_proves_nothing() -> None:
     """It refuses us every request, be it a lie or none: that is not to look at who asks."""
     kube = ScriptedKube()
     kube.put(ROLLOUTS, {"metadata": {"name": "shop", "namespace": "team"}})
     kube.script("json_patch", times=None, error=Forbidden("no requests by service accounts", status=403))
     assert await vouched_if_known(kube, FairLimit(1), "team", "shop") is None
+
+
+@pytest.mark.parametrize("longest", [None, 80], ids=["of us", "of long values"])
+async def test_a_policy_that_refuses_us_the_truth_as_well_proves_nothing(longest: int | None) -> None:
+    """It keeps service accounts from saying who they are, or values short: of who says it of others it knows nothing."""
+    kube = ScriptedKube()
+    kube.put(ROLLOUTS, {"metadata": {"name": "shop", "namespace": "team"}})
+    policed = Policed(
+        kube, lambda said: AS_ANNOTATION in said and (longest is None or len(said[AS_ANNOTATION]) > longest)
+    )
+    assert await vouched_if_known(policed, FairLimit(1), "team", "shop") is False  # type: ignore[arg-type]
+
+
+async def test_a_policy_that_looks_at_who_asks_is_proved_by_the_lie() -> None:
+    """It lets us say who we are."""
+    kube = ScriptedKube()
+    kube.put(ROLLOUTS, {"metadata": {"name": "shop", "namespace": "team"}})
+    policed = Policed(kube, lambda said: not said.get(AS_ANNOTATION, f"{US}\n").startswith(f"{US}\n"))
+    assert await vouched_if_known(policed, FairLimit(1), "team", "shop") is True  # type: ignore[arg-type]
 
 
 @real_only

@@ -10,12 +10,13 @@ from controller_kit import START, World, check, rollout_document
 
 from canary.act.events import EventRecorder
 from canary.controller.clock import ManualClock
+from canary.controller.deps import Deps
 from canary.controller.query_validation import AT_ONCE, QueryValidation
-from canary.controller.reconciler import Deps
 from canary.metrics.port import Query
 from canary.metrics.scripted import Scripted
 from canary.model.measurement import Queued
-from canary.observe.store import Key, Store
+from canary.observe.objects import Key
+from canary.observe.store import Store
 from canary.telemetry import Telemetry
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

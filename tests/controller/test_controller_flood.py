@@ -16,11 +16,12 @@ from controller_kit import CONTROLLER, Clients, ControllerInstance, World, check
 from canary.act.events import AT_ONCE
 from canary.controller import workqueue
 from canary.controller.clock import ManualClock
+from canary.controller.deps import OTHER_WRITES, Deps
 from canary.controller.manager import Manager
-from canary.controller.reconciler import OTHER_WRITES, Deps
 from canary.kube import HTTPROUTES, ROLLOUTS
+from canary.observe.objects import Key
 from canary.observe.rollout import Rollout
-from canary.observe.store import Key, Store
+from canary.observe.store import Store
 from canary.telemetry import Telemetry
 from canary_sandbox.apiserver import Fault
 

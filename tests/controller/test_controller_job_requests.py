@@ -21,8 +21,10 @@ from canary.controller.job_requests import MOST_PAGES, PLACES
 from canary.controller.jobs import JOBS_ACCOUNT, Jobs
 from canary.errors import ApiError, Forbidden, Refused, Unavailable
 from canary.kube import HTTPROUTES, JOBS, PODS, SELF_REVIEWS, SERVICEACCOUNTS, KubeClient
+from canary.model.check_status import CheckStatus
 from canary.model.measurement import Malformed, Measurement, Sample, Unreachable
-from canary.model.status import CheckStatus, Outcome, Phase, RolloutStatus, RunStatus
+from canary.model.run_status import Outcome, RunStatus
+from canary.model.status import Phase, RolloutStatus
 
 Json = dict[str, Any]
 

@@ -10,7 +10,7 @@ from controller_kit import START, World, check, counter_document, template_docum
 
 from canary.checks.traffic import TRAFFIC
 from canary.controller.clock import Alarm, ManualClock, SystemClock
-from canary.controller.reconciler import Inbox
+from canary.controller.inbox import Inbox
 from canary.controller.run import parse_address
 from canary.errors import ConfigError
 from canary.kube import CHECKTEMPLATES, ROLLOUTS

@@ -7,9 +7,9 @@ import asyncio
 import pytest
 from controller_kit import CONTROLLER, World, rollout_document, route_document
 
+from canary.controller.deps import Deps
 from canary.controller.manager import Manager
 from canary.controller.priority_queue import AHEAD, LONGEST_WAIT, LOOK_AGAIN, PATIENT, PriorityQueue
-from canary.controller.reconciler import Deps
 from canary.kube import DEPLOYMENTS, HTTPROUTES, ROLLOUTS
 from canary.metrics.scripted import Scripted
 from canary.observe.store import Store

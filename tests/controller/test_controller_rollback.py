@@ -17,7 +17,7 @@ from controller_kit import (
     route_document,
 )
 
-from canary.controller import reconciler
+from canary.controller import observation
 from canary.decide.actions import WriteRoute
 from canary.decide.facts import Facts
 from canary.decide.scope import Decision
@@ -70,7 +70,7 @@ async def test_a_rollback_waits_for_no_words_about_it(world: World, monkeypatch:
     await world.deploy(2)
     await world.until(lambda: world.step() == 2 and bool(world.status()["step"].get("reachedAt")))
     await world.settle()
-    project, failures = reconciler.project, []
+    project, failures = observation.project, []
 
     def speechless(spec: RolloutSpec, decision: Decision, facts: Facts) -> RolloutStatus:
         if not failures and any(isinstance(action, WriteRoute) for action in decision.actions):
@@ -78,7 +78,7 @@ async def test_a_rollback_waits_for_no_words_about_it(world: World, monkeypatch:
             raise AssertionError("no words")
         return project(spec, decision, facts)
 
-    monkeypatch.setattr(reconciler, "project", speechless)
+    monkeypatch.setattr(observation, "project", speechless)
     world.provider.answers["errors"] = 0.5
     await world.until(lambda: bool(failures))
     assert failures == [(1, 0)]

@@ -15,9 +15,9 @@ from scripted_kube import ScriptedKube
 
 from canary.act.events import EventRecorder
 from canary.controller.clock import ManualClock
+from canary.controller.deps import Deps
 from canary.controller.lookout import Lookout
 from canary.controller.manager import Manager
-from canary.controller.reconciler import Deps
 from canary.controller.route_informers import POLL, RouteInformers
 from canary.controller.sight import Sight
 from canary.errors import ConfigError, Forbidden, Unavailable
@@ -27,7 +27,8 @@ from canary.model.rollout import RolloutSpec, RouteKind
 from canary.model.status import RolloutStatus
 from canary.observe.checks import resolve_checks
 from canary.observe.facts import Received, gather
-from canary.observe.store import Key, Store
+from canary.observe.objects import Key
+from canary.observe.store import Store
 from canary.routes.key import RouteKey
 from canary.telemetry import Telemetry
 

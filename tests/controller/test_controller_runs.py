@@ -11,11 +11,11 @@ import pytest
 from controller_kit import CONTROLLER, START, World, backend, check, clean, pair_weights, route_document, rule
 
 from canary.act.executor import PATIENCE
-from canary.controller.reconciler import OTHER_WRITES
+from canary.controller.deps import OTHER_WRITES
 from canary.errors import AlreadyExists, NotFound
 from canary.kube import ROLLOUTS
 from canary.kube.outage import WATCH
-from canary.model.status import format_time, parse_time
+from canary.model.times import format_time, parse_time
 from canary.observe.objects import FINALIZER
 from canary_sandbox.apiserver import Fault
 

@@ -20,7 +20,8 @@ from canary.errors import Forbidden, Unavailable
 from canary.kube import DEPLOYMENTS, STATEFULSETS, Resource
 from canary.kube.outage import Eyes
 from canary.kube.reflector import WatchEvent
-from canary.observe.store import Key, Store
+from canary.observe.objects import Key
+from canary.observe.store import Store
 from canary.observe.workloads import Workload, WorkloadKey
 
 Json = dict[str, Any]
@@ -212,14 +213,14 @@ async def test_one_more_namespace_is_no_change() -> None:
         place.name()
         await until(lambda: place.why == "")
         looks = 0
-        employed = place.store.employed
+        employed = place.store.references.employed
 
         def counted() -> set[tuple[str, str]]:
             nonlocal looks
             looks += 1
             return employed()
 
-        place.store.employed = counted  # type: ignore[method-assign]  # what is counted is how often it is asked
+        place.store.references.employed = counted  # type: ignore[method-assign]  # what is counted is how often it is asked
         refs = {
             role: {"apiVersion": CLONE_SETS.api_version, "kind": "CloneSet", "name": role}
             for role in ("stable", "canary")

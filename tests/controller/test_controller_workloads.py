@@ -191,10 +191,10 @@ async def test_a_kind_is_followed_while_somebody_names_it(world: World) -> None:
     assert world.phase() == "Idle"
     assert "does not exist" not in world.message()
     assert watched(world, "statefulsets") == 2
-    assert instance.store.employed() == {("StatefulSet", world.namespace)}
+    assert instance.store.references.employed() == {("StatefulSet", world.namespace)}
     await world.edit(workloads=both("Deployment"))
     await world.settle()
-    assert instance.store.employed() == set()
+    assert instance.store.references.employed() == set()
     assert not [key for key in instance.store.workloads if key.kind == "StatefulSet"]
 
 

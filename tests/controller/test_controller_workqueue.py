@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from canary.controller.workqueue import BURST, RECONCILE, SHARE, Call, WorkQueue
-from canary.observe.store import Key
+from canary.observe.objects import Key
 
 
 def keys(namespace: str, number: int) -> list[Key]:

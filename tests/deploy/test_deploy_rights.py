@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -556,7 +557,7 @@ async def test_secrets_are_read_with_the_right_to_and_without_it_that_is_said(pl
 
     async def query(request: web.Request) -> web.Response:
         heard.append(request.headers.get("Authorization"))
-        result = [{"metric": {}, "value": [0, "0"]}]
+        result = [{"metric": {}, "value": [time.time(), "0"]}]
         return web.json_response({"status": "success", "data": {"resultType": "vector", "result": result}})
 
     application = web.Application()

@@ -28,15 +28,8 @@ from canary.decide.requests import serve
 from canary.decide.scope import Decision, Scope
 from canary.model.requests import REQUEST_ANNOTATION, parse_request
 from canary.model.rollout import RolloutSpec, RouteKind, RouteRef
-from canary.model.status import (
-    Outcome,
-    PauseStatus,
-    Phase,
-    RequestOutcome,
-    RolloutStatus,
-    RunStatus,
-    StepStatus,
-)
+from canary.model.run_status import Outcome, PauseStatus, RunStatus, StepStatus
+from canary.model.status import Phase, RequestOutcome, RolloutStatus
 from canary.model.steps import Step
 from canary.preflight.findings import Finding, Reason, Who
 from canary.routes.acceptance import Acceptance

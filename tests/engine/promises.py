@@ -15,10 +15,12 @@ from canary.decide.actions import ScaleWorkload, WriteRoute
 from canary.decide.facts import Facts
 from canary.decide.pausing import BY_POLICY
 from canary.decide.scope import Decision, measuring
+from canary.model.check_status import VerdictKind
 from canary.model.measurement import Answered, Compared, Measured, Sample, Timed
 from canary.model.rollout import OnFailure, Promotion, RouteKind
+from canary.model.run_status import Outcome
 from canary.model.scaling import AfterRun
-from canary.model.status import Outcome, Phase, RolloutStatus, VerdictKind
+from canary.model.status import Phase, RolloutStatus
 from canary.model.steps import Step
 from canary.routes.damaged import damaged_pairs
 from canary.routes.filters import copied, mirrors, unmirrored

@@ -8,7 +8,7 @@ from typing import Any
 from world import AROUND, Gateways, World, begun, route, rule, spec_of
 
 from canary.decide import reasons
-from canary.model.status import Outcome
+from canary.model.run_status import Outcome
 from canary.preflight.surroundings import Documents
 
 Json = dict[str, Any]

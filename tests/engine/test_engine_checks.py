@@ -15,10 +15,12 @@ from canary.checks.condition import weighed
 from canary.checks.resolve import resolve
 from canary.decide import reasons
 from canary.decide.verdict import judge
+from canary.model.check_status import VerdictKind
 from canary.model.checks import Check
 from canary.model.evolution import settled_by
 from canary.model.measurement import Sample, Weighed
-from canary.model.status import Outcome, Phase, StepStatus, VerdictKind
+from canary.model.run_status import Outcome, StepStatus
+from canary.model.status import Phase
 
 NOT_KNOWING = ("NoData", "Unreachable", "Malformed", "nan", "inf", "-inf")
 

@@ -15,8 +15,10 @@ from world import START, Fault, World, begun, route, rule, spec_of
 
 from canary.checks.judges.words import TIMES
 from canary.decide import reasons
+from canary.model.check_status import CheckStatus, EvidenceStatus, VerdictKind
 from canary.model.measurement import Compared, NoData, Unreachable
-from canary.model.status import CheckStatus, EvidenceStatus, Outcome, Phase, VerdictKind
+from canary.model.run_status import Outcome
+from canary.model.status import Phase
 
 Json = dict[str, Any]
 

@@ -12,7 +12,8 @@ from world import Fault, World, begun, mirror_to, route, spec_of
 
 from canary.decide import reasons
 from canary.model.measurement import Counts
-from canary.model.status import Outcome, Phase
+from canary.model.run_status import Outcome
+from canary.model.status import Phase
 
 Json = dict[str, Any]
 

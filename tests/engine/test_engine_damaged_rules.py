@@ -9,7 +9,8 @@ import pytest
 from world import Gateways, World, begun, route, rule, spec_of
 
 from canary.decide import reasons
-from canary.model.status import Outcome, Phase
+from canary.model.run_status import Outcome
+from canary.model.status import Phase
 
 Json = dict[str, Any]
 Change = Callable[[Json], None]

@@ -11,7 +11,8 @@ from world import RUN_ANNOTATION, Fault, Gateways, World, begun, route, rule, sp
 
 from canary.decide.scope import Scope
 from canary.decide.writes import left_behind
-from canary.model.status import Outcome, Phase
+from canary.model.run_status import Outcome
+from canary.model.status import Phase
 from canary.routes.intent import parse_intent
 
 

@@ -10,7 +10,8 @@ from world import Fault, Gateways, World, begun, route, rule, spec_of
 
 from canary.decide import reasons
 from canary.decide.guards import STOP
-from canary.model.status import Outcome, Phase
+from canary.model.run_status import Outcome
+from canary.model.status import Phase
 
 CHECK = {"name": "errors", "prometheus": {"query": "q"}, "threshold": {"max": "1%"}, "holdLimit": "2m"}
 

@@ -8,7 +8,8 @@ import pytest
 from world import Fault, World, begun, route, rule, spec_of
 
 from canary.decide import reasons
-from canary.model.status import Outcome, Phase
+from canary.model.run_status import Outcome
+from canary.model.status import Phase
 from canary.routes.intent import parse_intent, run_annotation
 
 RUN_ANNOTATION = run_annotation("shop")

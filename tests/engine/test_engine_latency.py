@@ -11,8 +11,9 @@ from world import World, begun, route, spec_of
 
 from canary.checks.judges.words import TIMES
 from canary.decide import reasons
+from canary.model.check_status import CheckStatus, EvidenceStatus, VerdictKind
 from canary.model.measurement import Compared, Malformed, Timed
-from canary.model.status import CheckStatus, EvidenceStatus, Phase, VerdictKind
+from canary.model.status import Phase
 
 Json = dict[str, Any]
 

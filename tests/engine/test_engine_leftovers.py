@@ -15,7 +15,9 @@ from canary.decide.actions import ForgetPodSpec, RestorePodSpec
 from canary.decide.engine import decide
 from canary.decide.facts import CopyView, Facts, RouteView, RuleView, WorkloadView
 from canary.model.rollout import RolloutSpec
-from canary.model.status import Outcome, Phase, RevisionsStatus, RolloutStatus, RunStatus, StepStatus
+from canary.model.run_status import Outcome, RunStatus, StepStatus
+from canary.model.status import Phase, RolloutStatus
+from canary.model.workload_status import RevisionsStatus
 from canary.model.workloads import DEPLOYMENT
 from canary.routes.acceptance import Acceptance
 from canary.routes.intent import Intent, Mode, parse_intent

@@ -15,7 +15,8 @@ from world import AROUND, RUN_ANNOTATION, Fault, Gateways, World, begun, mirror_
 
 from canary.decide import reasons
 from canary.decide.actions import WriteRoute
-from canary.model.status import Outcome, Phase
+from canary.model.run_status import Outcome
+from canary.model.status import Phase
 from canary.preflight.offers import Platform
 from canary.preflight.surroundings import POLICY, Documents
 from canary.routes.added import Added

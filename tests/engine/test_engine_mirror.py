@@ -14,7 +14,8 @@ from world import NAMESPACE, RUN_ANNOTATION, Fault, Gateways, World, begun, mirr
 from canary.decide import reasons
 from canary.decide.actions import WriteRoute
 from canary.model.rollout import RouteKind
-from canary.model.status import Outcome, Phase
+from canary.model.run_status import Outcome
+from canary.model.status import Phase
 from canary.preflight.surroundings import POLICY, Documents
 
 Json = dict[str, Any]

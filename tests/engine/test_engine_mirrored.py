@@ -14,8 +14,9 @@ from test_engine_mirror import getting, message
 from world import World, begun, route, spec_of
 
 from canary.decide import reasons
+from canary.model.check_status import CheckStatus, EvidenceStatus, VerdictKind
 from canary.model.measurement import Answered, Unreachable
-from canary.model.status import CheckStatus, EvidenceStatus, Phase, VerdictKind
+from canary.model.status import Phase
 
 Json = dict[str, Any]
 

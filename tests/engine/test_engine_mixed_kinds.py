@@ -10,7 +10,8 @@ from world import Fault, Gateways, World, begun, route, rule, spec_of
 
 from canary.decide import reasons
 from canary.model.rollout import RouteKind
-from canary.model.status import Outcome, Phase
+from canary.model.run_status import Outcome
+from canary.model.status import Phase
 
 Json = dict[str, Any]
 

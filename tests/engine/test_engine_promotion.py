@@ -7,7 +7,8 @@ from world import Fault, Gateways, World, begun, route, spec_of
 
 from canary.decide import reasons
 from canary.decide.facts import Problem
-from canary.model.status import Outcome, Phase
+from canary.model.run_status import Outcome
+from canary.model.status import Phase
 
 
 def promoting(promotion: str, **more: object) -> World:

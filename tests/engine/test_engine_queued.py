@@ -12,8 +12,9 @@ from test_engine_checks import check, verdict, world_with
 from world import World
 
 from canary.decide import reasons
+from canary.model.check_status import VerdictKind
 from canary.model.measurement import Queued
-from canary.model.status import Phase, VerdictKind
+from canary.model.status import Phase
 
 
 def queued(world: World, seconds: float) -> None:

@@ -10,7 +10,8 @@ import pytest
 from world import Fault, World, begun, route, rule, spec_of
 
 from canary.decide import reasons
-from canary.model.status import Outcome, Phase
+from canary.model.run_status import Outcome
+from canary.model.status import Phase
 
 Edit = Callable[[World], None]
 

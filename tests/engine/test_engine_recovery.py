@@ -14,7 +14,8 @@ import pytest
 from world import Fault, World, begun, route, rule, spec_of
 
 from canary.decide import reasons
-from canary.model.status import Outcome, Phase, RequestOutcome
+from canary.model.run_status import Outcome
+from canary.model.status import Phase, RequestOutcome
 from canary.routes.intent import Intent, Mode, parse_intent, run_annotation
 
 RUN_ANNOTATION = run_annotation("shop")

@@ -16,7 +16,8 @@ from canary.decide.facts import Problem, Recorded
 from canary.decide.unread import unread
 from canary.model.measurement import Compared
 from canary.model.requests import Verb
-from canary.model.status import Outcome, Phase
+from canary.model.run_status import Outcome
+from canary.model.status import Phase
 
 
 def idle() -> World:

@@ -10,7 +10,8 @@ from world import Fault, World, begun, route, rule, spec_of
 from canary.decide import reasons
 from canary.decide.engine import decide
 from canary.decide.facts import WorkloadView
-from canary.model.status import MOST_FAILED, Phase
+from canary.model.status import Phase
+from canary.model.workload_status import MOST_FAILED
 
 
 def ended() -> World:

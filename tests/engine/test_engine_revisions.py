@@ -7,7 +7,8 @@ from world import World, begun, spec_of
 
 from canary.decide import reasons
 from canary.decide.facts import Problem
-from canary.model.status import Outcome, Phase
+from canary.model.run_status import Outcome
+from canary.model.status import Phase
 
 WHY = "there is no ConfigMap shop"
 SPEC = {"revision": {"includes": ["configs"]}, "promotion": "Await"}

@@ -8,7 +8,8 @@ import pytest
 from world import RUN_ANNOTATION, World, begun, route, rule, spec_of
 
 from canary.decide import reasons
-from canary.model.status import Outcome, Phase
+from canary.model.run_status import Outcome
+from canary.model.status import Phase
 
 
 def weights(world: World, name: str = "shop", index: int = 0) -> dict[str, int]:

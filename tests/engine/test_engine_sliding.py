@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from world import World, begun, spec_of
 
 from canary.decide import reasons
-from canary.model.status import CheckStatus, Phase, VerdictKind
+from canary.model.check_status import CheckStatus, VerdictKind
+from canary.model.status import Phase
 
 STEPS: list[dict[str, Any]] = [{"weight": 10, "hold": "30m"}, {"weight": 50}]
 

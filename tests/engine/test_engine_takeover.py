@@ -20,7 +20,9 @@ from canary.decide.actions import WriteRoute
 from canary.decide.common import LOUD
 from canary.decide.recovery import adopt
 from canary.decide.timing import AGREE, delayed, rebased
-from canary.model.status import CheckStatus, Outcome, Phase, RolloutStatus, RunStatus, StepStatus, VerdictKind
+from canary.model.check_status import CheckStatus, VerdictKind
+from canary.model.run_status import Outcome, RunStatus, StepStatus
+from canary.model.status import Phase, RolloutStatus
 from canary.routes.edit import edit
 from canary.routes.intent import LEGACY_ANNOTATION, Mode, parse_intent
 from canary.status.write import STEP_BUDGET, Urgency, urgency

@@ -19,24 +19,14 @@ from canary.decide.actions import WriteRoute
 from canary.decide.engine import decide
 from canary.decide.facts import CopyView, Facts, Problem, Recorded, RouteView, RuleView, WorkloadView
 from canary.model.base import ApiModel
+from canary.model.check_status import CheckStatus, EvidenceStatus, VerdictKind
 from canary.model.measurement import Answered, Compared, Counts, Malformed, NoData, Queued, Sample, Timed, Unreachable
 from canary.model.requests import Request, Verb
 from canary.model.rollout import RouteKind
-from canary.model.status import (
-    CheckStatus,
-    EvidenceStatus,
-    Outcome,
-    PauseStatus,
-    Phase,
-    RequestOutcome,
-    RequestStatus,
-    RevisionsStatus,
-    RolloutStatus,
-    RouteStatus,
-    RunStatus,
-    StepStatus,
-    VerdictKind,
-)
+from canary.model.route_status import RouteStatus
+from canary.model.run_status import Outcome, PauseStatus, RunStatus, StepStatus
+from canary.model.status import Phase, RequestOutcome, RequestStatus, RolloutStatus
+from canary.model.workload_status import RevisionsStatus
 from canary.routes.acceptance import Acceptance
 from canary.routes.intent import Intent, Mode
 from canary.routes.key import RouteKey

@@ -15,7 +15,9 @@ from world import World, begun, route, spec_of
 from canary.decide import reasons
 from canary.model.measurement import Counts, NoData, Queued, Unreachable
 from canary.model.rollout import RouteKind
-from canary.model.status import Outcome, Phase, RolloutStatus, TrafficStatus
+from canary.model.route_status import TrafficStatus
+from canary.model.run_status import Outcome
+from canary.model.status import Phase, RolloutStatus
 
 Json = dict[str, Any]
 

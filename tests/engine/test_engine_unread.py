@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from world import World, begun, spec_of
 
 from canary.decide import reasons
-from canary.model.status import Outcome, Phase
+from canary.model.run_status import Outcome
+from canary.model.status import Phase
 
 NONSENSE: dict[str, Any] = {
     "promotion": "Later",

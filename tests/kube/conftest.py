@@ -36,12 +36,10 @@ class ScriptedApi:
     def answer(self, code: int, body: object = None, **headers: str) -> None:
         self.script.append((code, body, {name.replace("_", "-"): value for name, value in headers.items()}))
 
-    def refuse(self, code: int, reason: str, message: str, **headers: str) -> None:
-        self.answer(
-            code,
-            {"kind": "Status", "apiVersion": "v1", "code": code, "reason": reason, "message": message},
-            **headers,
-        )
+    def refuse(self, code: int, reason: str, message: str, *, of: str = "", **headers: str) -> None:
+        """A Status that is about the object `of`; without, about none."""
+        body = {"kind": "Status", "apiVersion": "v1", "code": code, "reason": reason, "message": message}
+        self.answer(code, body | ({"details": {"name": of}} if of else {}), **headers)
 
     def stream(self, *lines: object) -> None:
         """A watch that sends these events and ends."""

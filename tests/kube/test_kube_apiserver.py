@@ -183,11 +183,11 @@ async def test_kubeconfig_of_the_sandbox(server, cluster, tmp_path: Path, shop: 
 
 
 async def test_discovery(cluster) -> None:
-    """What is installed resolves; what is not resolves to nothing, and listing it is NotFound."""
+    """What is installed resolves; what is not resolves to nothing, and listing it is NotServed."""
     assert await cluster.resolve("apps", "Deployment") == DEPLOYMENTS
     assert await cluster.resolve("apps", "Nonesuch") is None
     assert await cluster.resolve("nonesuch.example.com", "Nonesuch") is None
-    with pytest.raises(errors.NotFound):
+    with pytest.raises(errors.NotServed):
         await cluster.list(Resource("nonesuch.example.com", "v1", "nonesuches", "Nonesuch", True))
     assert "gitVersion" in await cluster.raw("/version")
 

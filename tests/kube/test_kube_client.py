@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -176,12 +177,51 @@ async def test_list_starts_over_when_its_pages_expire(api, kube) -> None:
 )
 async def test_refusals_become_our_errors(api, kube, code: int, reason: str, expected: type, retryable: bool) -> None:
     """Each refusal is one class of the tree, with the server's own words."""
-    api.refuse(code, reason, "the server's own words")
+    api.refuse(code, reason, "the server's own words", of="p")
     with pytest.raises(expected) as caught:
         await kube.get(PODS, "p", "shop")
     error = caught.value
     assert (type(error), str(error)) == (expected, "the server's own words")
     assert (error.status, error.reason, error.retryable) == (code, reason, retryable)
+
+
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [
+        ({"kind": "Status", "reason": "NotFound", "details": {"name": "p", "kind": "pods"}}, True),
+        ({"kind": "Status", "reason": "NotFound", "details": {"name": "shop", "kind": "namespaces"}}, True),
+        ({"kind": "Status", "reason": "NotFound", "details": {}}, False),
+        ({"kind": "Status", "reason": "NotFound"}, False),
+        ({"kind": "Status", "reason": "Denied", "details": {"name": "p"}}, False),
+        (b"404 page not found\n", False),
+        (b"", False),
+    ],
+    ids=[
+        "of the object",
+        "of its namespace",
+        "of no object",
+        "without details",
+        "of a policy",
+        "of a balancer",
+        "empty",
+    ],
+)
+async def test_a_404_says_of_which_object_it_is_or_of_none(
+    api, kube, body: dict[str, Any] | bytes, named: bool
+) -> None:
+    """Who forgets what is gone may go by the first kind only."""
+    api.answer(404, body)
+    with pytest.raises(errors.ApiError) as caught:
+        await kube.get(PODS, "p", "shop")
+    assert type(caught.value) is (errors.NotFound if named else errors.NotServed)
+
+
+async def test_what_is_too_large_for_the_store_is_refused(api, kube) -> None:
+    """A 500 of the API server, which passes on what etcd says: to send it again helps nobody."""
+    api.refuse(500, "", "etcdserver: request is too large")
+    with pytest.raises(errors.Refused):
+        await kube.merge_patch(PODS, "p", "shop", {})
+    assert len(api.seen) == 1
 
 
 async def test_errors_keep_causes_and_retry_after(api, kube) -> None:
@@ -364,7 +404,7 @@ async def test_list_and_watch_survives(api, kube) -> None:
 async def test_list_and_watch_says_what_no_retry_helps(api, kube) -> None:
     """A resource that is not installed is an error at once, not an endless wait for the first list."""
     api.refuse(404, "NotFound", "the server could not find the requested resource")
-    with pytest.raises(errors.NotFound):
+    with pytest.raises(errors.NotServed):
         await drain(kube.list_and_watch(HTTPROUTES))
 
 

@@ -13,7 +13,7 @@ from cluster_kit import api_server, own_namespace
 from scripted_kube import Asked, ScriptedKube
 
 from canary import json_patch as patch
-from canary.errors import AlreadyExists, ApiError, Conflict, NotFound, Throttled, Unavailable, Unprocessable
+from canary.errors import AlreadyExists, ApiError, Conflict, NotFound, NotServed, Throttled, Unavailable, Unprocessable
 from canary.kube import DEPLOYMENTS, NAMESPACES, SERVICES, Kube, KubeClient
 
 APP = patch.pointer("metadata", "labels", "app")
@@ -203,7 +203,7 @@ async def test_discovery_knows_what_is_served(kube: Kube) -> None:
     assert found["Deployment"] == DEPLOYMENTS
     assert all(resource.kind == kind for kind, resource in found.items())
     assert await kube.discover("nobody.example.com") == {}
-    with pytest.raises(NotFound):
+    with pytest.raises(NotServed):
         await kube.raw("/apis/nobody.example.com")
 
 

@@ -19,8 +19,9 @@ from canary.errors import SpecError
 from canary.model.checks import Check, OnUnknown
 from canary.model.requests import Request, Verb, parse_request
 from canary.model.rollout import Promotion, RolloutSpec, Trigger
-from canary.model.status import RolloutStatus, format_time, parse_time
+from canary.model.status import RolloutStatus
 from canary.model.templates import CheckTemplateSpec
+from canary.model.times import format_time, parse_time
 
 
 def spec(**changes: Any) -> RolloutSpec:

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from notify_kit import AT, START, Ledger, notice_of, rollout_of, status_of, target_of
 
-from canary.model.status import RolloutStatus, format_time
+from canary.model.status import RolloutStatus
+from canary.model.times import format_time
 from canary.notify.notice import LONGEST, clean
 from canary.notify.outcome import Undelivered
 

@@ -89,17 +89,17 @@ def test_known_is_what_all_kinds_are() -> None:
 def test_only_those_who_declare_scale_ask() -> None:
     """The first of a namespace is told of at once; the others cost nothing."""
     store, calls = Store(), []
-    store.on_scaling = lambda: calls.append(1)
+    store.references.on_scaling = lambda: calls.append(1)
     store.put_rollout(rollout("plain"))
-    assert (store.scaling, calls) == (0, [])
+    assert (store.references.scaling, calls) == (0, [])
     store.put_rollout(rollout("a", scale=SCALE))
     store.put_rollout(rollout("b", scale=SCALE))
-    assert (store.scaling, calls) == (1, [1])
+    assert (store.references.scaling, calls) == (1, [1])
     assert store.know_autoscalers(HPA, None, "") == {(TEAM, "a"), (TEAM, "b")}
     assert store.put_autoscaler(HPA, scaler(ref())) == {(TEAM, "plain"), (TEAM, "a"), (TEAM, "b")}
     store.drop_rollout((TEAM, "a"))
     store.drop_rollout((TEAM, "b"))
-    assert store.scaling == 0
+    assert store.references.scaling == 0
 
 
 def test_facts_say_who_scales() -> None:

@@ -13,7 +13,8 @@ from observe_kit import TEAM, deployment, facts_of, furnished, rollout
 from pydantic_core import to_json
 
 from canary.observe.configs import ABSENT, MOST_KEYS, MOST_NAMES, PENDING, Content, Named, Parts, Reckoned
-from canary.observe.store import Store, configs_of
+from canary.observe.needs import configs_of
+from canary.observe.store import Store
 from canary.observe.workloads import Workload, WorkloadKey, revision
 
 Json = dict[str, Any]
@@ -176,7 +177,7 @@ def test_before_it_is_read_a_revision_is_not_known() -> None:
 def test_another_pod_spec_is_read_anew() -> None:
     """What was read for the one before says nothing about it."""
     store, wanted = including(), []
-    store.on_configs = wanted.append
+    store.configs.on_wanted = wanted.append
     bare = store.workloads[CANARY].view.revision
     store.put_workload(deployment("canary", "shop:2", version=2, ready=0))
     assert store.configs.parts[CANARY].bare == bare
@@ -214,13 +215,13 @@ def test_another_pod_spec_is_seen_before_what_it_names_is_read() -> None:
 def test_who_includes_no_more_asks_no_more() -> None:
     """The last Rollout that did is gone, or says otherwise: nothing is kept, and what comes late is not taken in."""
     store = including()
-    assert store.including == {STABLE, CANARY}
+    assert store.configs.wanted == {STABLE, CANARY}
     store.put_configs(CANARY, Reckoned("x", "1234567890"))
     store.put_rollout(rollout(version=2))
-    assert (store.including, store.configs.known(CANARY)) == (set(), None)
+    assert (store.configs.wanted, store.configs.known(CANARY)) == (set(), None)
     assert store.put_configs(CANARY, Reckoned("x", "1234567890")) == set()
     assert store.configs.known(CANARY) is None
-    assert store.dependents(*configs_of(CANARY)) == set()
+    assert store.references.dependents(*configs_of(CANARY)) == set()
 
 
 def test_an_object_of_very_many_keys_is_not_parsed() -> None:

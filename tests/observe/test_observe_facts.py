@@ -15,7 +15,8 @@ from canary.checks.traffic import traffic_queries
 from canary.decide.facts import Facts, Problem
 from canary.model.measurement import Counts, Sample
 from canary.model.rollout import RolloutSpec
-from canary.model.status import Outcome, RolloutStatus
+from canary.model.run_status import Outcome
+from canary.model.status import RolloutStatus
 from canary.observe.checks import Resolver, resolve_checks
 from canary.observe.facts import Received
 from canary.observe.rollout import Rollout

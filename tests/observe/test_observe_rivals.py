@@ -14,10 +14,11 @@ from observe_kit import TEAM, facts_of, furnished, meta, ref, rollout, route
 from canary.model.rollout import RouteKind, RouteRef
 from canary.observe import rivals
 from canary.observe.claims import Claimant, Claims
+from canary.observe.objects import Key
 from canary.observe.rivals import claimant
 from canary.observe.rollout import Rollout
 from canary.observe.routes import Viewer, view
-from canary.observe.store import Key, Store
+from canary.observe.store import Store
 from canary.routes.intent import Intent, Mode, run_annotation
 from canary.routes.key import RouteKey
 from canary.routes.pair import Backend, Pair, Weights
@@ -194,7 +195,7 @@ class Scenario:
         """The index says what the search says."""
         lines = {(name, rule): those for name, rule, those in self.lines()}
         for name in ROUTES:
-            shared = len(self.store.dependents("HTTPRoute", TEAM, name)) > 1
+            shared = len(self.store.references.dependents("HTTPRoute", TEAM, name)) > 1
             for rule in ("one", "two", "#0", "#1", "#2"):
                 those = lines.get((name, rule), [])
                 owner = self.store.rivals.owner(RouteKey(RouteKind.HTTP, TEAM, name), rule)

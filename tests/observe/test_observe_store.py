@@ -140,7 +140,7 @@ def test_what_a_run_goes_on_with_is_needed_however_the_spec_is_edited() -> None:
     """Of a spec that cannot be read nobody makes anything: the run goes by the last one that could be, until it ends or one can."""
     store = Store()
     told: list[tuple[str, str]] = []
-    store.on_employed = lambda kind, namespace: told.append((kind, namespace))
+    store.references.on_employed = lambda kind, namespace: told.append((kind, namespace))
     running = {"phase": "Progressing", "run": {"number": 1, "startedAt": "2026-01-01T00:00:00Z"}}
     mine = WorkloadKey("StatefulSet", TEAM, "set-canary")
 
@@ -151,15 +151,23 @@ def test_what_a_run_goes_on_with_is_needed_however_the_spec_is_edited() -> None:
     told.clear()
     for version in (2, 3):
         put(version, running, **UNREADABLE, routes=[{"name": f"r{version}"}])
-        assert (store.dependents(*mine), store.employs(mine.kind, TEAM), told) == ({SHOP}, True, [])
-        assert store.dependents("HTTPRoute", *SHOP) == {SHOP}
+        assert (store.references.dependents(*mine), store.references.employs(mine.kind, TEAM), told) == (
+            {SHOP},
+            True,
+            [],
+        )
+        assert store.references.dependents("HTTPRoute", *SHOP) == {SHOP}
         assert store.put_workload(deployment("canary", f"shop:{version}", version=version)) == {SHOP}
-    assert store.dependents("HTTPRoute", TEAM, "r2") == set(), "it does not grow with each edit"
+    assert store.references.dependents("HTTPRoute", TEAM, "r2") == set(), "it does not grow with each edit"
     put(4, running)
-    assert (store.dependents(*mine), store.follows(mine), told) == (set(), False, [("StatefulSet", TEAM)])
+    assert (store.references.dependents(*mine), store.references.follows(mine), told) == (
+        set(),
+        False,
+        [("StatefulSet", TEAM)],
+    )
     put(5, {"phase": "Idle"}, workloads=SETS)
     put(6, {"phase": "Idle"}, **UNREADABLE)
-    assert not store.follows(mine), "at rest nothing goes on"
+    assert not store.references.follows(mine), "at rest nothing goes on"
 
 
 def test_a_rollout_that_goes_is_asked_about_no_more() -> None:
@@ -169,9 +177,9 @@ def test_a_rollout_that_goes_is_asked_about_no_more() -> None:
     store.put_rollout(rollout("other"))
     assert store.drop_rollout(SHOP)
     assert not store.drop_rollout(SHOP)
-    assert store.dependents("HTTPRoute", *SHOP) == {(TEAM, "other")}
+    assert store.references.dependents("HTTPRoute", *SHOP) == {(TEAM, "other")}
     assert store.drop_rollout((TEAM, "other"))
-    assert store.dependents("HTTPRoute", *SHOP) == set()
+    assert store.references.dependents("HTTPRoute", *SHOP) == set()
 
 
 def test_a_workload_that_only_counts_wakes_nobody() -> None:

@@ -237,13 +237,13 @@ def test_what_nobody_watches_is_not_said_to_be_gone() -> None:
 def test_kinds_are_named_and_named_no_more() -> None:
     """The first and the last Rollout of a namespace are told of; of Deployments nobody has to be told."""
     store, calls = Store(), []
-    store.on_employed = lambda *one: calls.append(one)
+    store.references.on_employed = lambda *one: calls.append(one)
     store.put_rollout(rollout("plain"))
-    assert (store.employed(), calls) == (set(), [])
+    assert (store.references.employed(), calls) == (set(), [])
     store.put_rollout(rollout("a", workloads=SETS))
     store.put_rollout(rollout("b", workloads=SETS))
-    assert store.employed() == {("StatefulSet", TEAM)}
-    assert (store.employers("StatefulSet", None), store.employs("StatefulSet", TEAM)) == (
+    assert store.references.employed() == {("StatefulSet", TEAM)}
+    assert (store.references.employers("StatefulSet", None), store.references.employs("StatefulSet", TEAM)) == (
         {(TEAM, "a"), (TEAM, "b")},
         True,
     )
@@ -251,5 +251,5 @@ def test_kinds_are_named_and_named_no_more() -> None:
     store.put_rollout(rollout("b", version=2))
     assert len(calls) == before
     store.drop_rollout((TEAM, "a"))
-    assert (store.employed(), store.employs("StatefulSet", None)) == (set(), False)
+    assert (store.references.employed(), store.references.employs("StatefulSet", None)) == (set(), False)
     assert calls[before:] == [("StatefulSet", TEAM)]

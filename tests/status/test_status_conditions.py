@@ -11,18 +11,10 @@ import pytest
 from canary.decide import reasons
 from canary.decide.facts import Facts, Problem, RouteView
 from canary.decide.scope import Decision
+from canary.model.check_status import CheckStatus, VerdictKind
 from canary.model.rollout import RouteKind
-from canary.model.status import (
-    CheckStatus,
-    Condition,
-    Outcome,
-    PauseStatus,
-    Phase,
-    RolloutStatus,
-    RunStatus,
-    StepStatus,
-    VerdictKind,
-)
+from canary.model.run_status import Outcome, PauseStatus, RunStatus, StepStatus
+from canary.model.status import Condition, Phase, RolloutStatus
 from canary.routes.acceptance import Acceptance
 from canary.routes.key import RouteKey
 from canary.routes.pair import Backend, Pair

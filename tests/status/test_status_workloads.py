@@ -13,17 +13,9 @@ from canary.decide.facts import Facts, Problem, RouteView, RuleView, WorkloadVie
 from canary.decide.scope import Decision
 from canary.model.crd import structural
 from canary.model.rollout import RolloutSpec, RouteKind
-from canary.model.status import (
-    MAX_IMAGES,
-    Outcome,
-    Phase,
-    RevisionsStatus,
-    RolloutStatus,
-    RunStatus,
-    StepStatus,
-    WorkloadsStatus,
-    WorkloadStatus,
-)
+from canary.model.run_status import Outcome, RunStatus, StepStatus
+from canary.model.status import Phase, RolloutStatus
+from canary.model.workload_status import MAX_IMAGES, RevisionsStatus, WorkloadsStatus, WorkloadStatus
 from canary.observe.workloads import images, workload_view
 from canary.routes.acceptance import Acceptance
 from canary.routes.key import RouteKey

@@ -10,23 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from canary.decide import reasons
-from canary.model.status import (
-    CheckStatus,
-    Condition,
-    Outcome,
-    PauseStatus,
-    Phase,
-    RequestOutcome,
-    RequestStatus,
-    RevisionsStatus,
-    RolloutStatus,
-    RouteStatus,
-    RunStatus,
-    ScaleStatus,
-    SplitStatus,
-    StepStatus,
-    VerdictKind,
-)
+from canary.model.check_status import CheckStatus, VerdictKind
+from canary.model.route_status import RouteStatus, SplitStatus
+from canary.model.run_status import Outcome, PauseStatus, RunStatus, StepStatus
+from canary.model.status import Condition, Phase, RequestOutcome, RequestStatus, RolloutStatus
+from canary.model.workload_status import RevisionsStatus, ScaleStatus
 from canary.status.write import STEP_BUDGET, Urgency, merge_patch, urgency
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -13,7 +13,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from canary.model.status import Phase, RolloutStatus, VerdictKind
+from canary.model.check_status import VerdictKind
+from canary.model.status import Phase, RolloutStatus
 from canary_sandbox.demo.report import Report
 from canary_sandbox.load import Counts
 

@@ -15,7 +15,8 @@ import aiohttp
 
 from canary.errors import SandboxError
 from canary.kube import DEPLOYMENTS, EVENTS, HTTPROUTES, ROLLOUTS
-from canary.model.status import Phase, RolloutStatus, VerdictKind
+from canary.model.check_status import VerdictKind
+from canary.model.status import Phase, RolloutStatus
 from canary_sandbox.cluster import Sandbox
 from canary_sandbox.composite import Composite
 from canary_sandbox.demo import manifests

@@ -1,0 +1,97 @@
+"""What the API server answers to a write of the status: that nothing is there, or something else than was written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+from controller_kit import CONTROLLER, Json, World, check
+
+from canary_sandbox.apiserver import Fault
+
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.sandbox_only("the server answers what a balancer, or one with other definitions, would"),
+]
+
+SLOW = [{"weight": 10, "hold": "30m"}, {"weight": 50, "hold": "5m"}]
+
+
+def status_fault(world: World, times: int | None, **what: object) -> Fault:
+    fault = Fault("patch", "rollouts", subresource="status", user=CONTROLLER, times=times, **what)  # type: ignore[arg-type]
+    return world.api.faults.add(fault)
+
+
+async def test_an_answer_that_names_no_object_makes_nobody_forget_a_failed_run(world: World) -> None:
+    """As of a balancer that knows no way. The rollback stays, is put on record, and nothing gives the canary its share again."""
+    await world.begin(steps=SLOW, checks=[check(interval="1s")])
+    await world.deploy(2)
+    await world.until(lambda: world.weights() == (90, 10) and world.step() == 1)
+    await world.settle()
+    lost = status_fault(world, 3, status=404)
+    world.provider.answers["errors"] = 0.5
+    await world.until(lambda: world.weights() == (1, 0))
+    world.provider.answers["errors"] = 0.0
+    await world.until(lambda: world.phase() == "RolledBack", within=120)
+    assert lost.hits == 3
+    assert "LeftoverRestored" not in await world.reasons()
+    await world.edit(paused=False)
+    await world.pass_(120)
+    assert (world.run_number(), world.phase(), world.weights()) == (1, "RolledBack", (1, 0))
+
+
+async def test_nor_one_that_has_begun(world: World) -> None:
+    """Whatever is recorded is tried again: the run goes on."""
+    await world.begin(steps=[{"weight": 10, "hold": "60s"}])
+    lost = status_fault(world, 5, status=404)
+    await world.deploy(2)
+    await world.until(lambda: world.phase() == "Succeeded", within=600)
+    assert lost.hits == 5
+    assert "LeftoverRestored" not in await world.reasons()
+
+
+def without(field: str, body: bytes) -> bytes:
+    """A body as a server keeps it whose definitions do not know a field of the status."""
+    document: Json = json.loads(body)
+    holder = document.get("status") or {}
+    *path, last = field.split(".")
+    for name in path:
+        holder = holder.get(name) or {}
+    holder.pop(last, None)
+    return json.dumps(document).encode()
+
+
+async def swaps(world: World) -> None:
+    """At rest, with a version that serves users on each side: who is stable is to be recorded."""
+    await world.begin(promotion="Swap", workloads=None)
+
+
+async def fails_twice(world: World) -> None:
+    """Which revisions have failed is to be recorded."""
+    await world.begin(checks=[check(interval="1s")])
+    world.provider.answers["errors"] = 0.5
+    for version in (2, 3):
+        await world.deploy(version)
+        await world.until(lambda: world.phase() == "RolledBack" and world.run_number() == version - 1, within=300)  # noqa: B023
+
+
+@pytest.mark.parametrize(("field", "life"), [("rolesKnown", swaps), ("revisions", fails_twice)])
+async def test_a_field_that_is_not_kept_is_not_written_for_ever(
+    world: World, field: str, life: Callable[[World], object]
+) -> None:
+    """Definitions of an earlier version: the run goes as it would, people are told once, and the pace slows to a few an hour."""
+    dropping = status_fault(world, None, rewrite=partial(without, field))
+    await life(world)  # type: ignore[misc]
+    await world.pass_(600)
+    at_first = dropping.hits
+    await world.pass_(3600)
+    assert dropping.hits - at_first <= 3600 / 300 + 1
+    told = [event for event in await world.reasons() if event == "StatusRefused"]
+    assert len(told) == 1
+    world.api.faults.remove(dropping)
+    await world.until(lambda: field in world.status(), within=1200)
+    written = world.status()
+    await world.pass_(3600)
+    assert world.status() == written
