@@ -13,7 +13,8 @@ from promises import duplicate
 from world import NAMESPACE, RUN_ANNOTATION, Fault, Gateways, World, begun, mirror_to, route, rule, spec_of, stranger
 
 from canary.decide import reasons
-from canary.model.status import Outcome, Phase
+from canary.model.run_status import Outcome
+from canary.model.status import Phase
 from canary.routes.added import mark_of
 
 Json = dict[str, Any]
