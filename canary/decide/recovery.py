@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from fractions import Fraction
 
 from canary.decide import reasons
@@ -19,9 +20,10 @@ from canary.decide.interrupts import another_pod_spec
 from canary.decide.matching import added_at
 from canary.decide.mirroring import copied_at
 from canary.decide.pausing import BY_POLICY, hold_still, kept_by_hand, paused_for
-from canary.decide.scope import Scope, remembered_share, replaced
+from canary.decide.scope import Changes, Scope, remembered_share, replaced
 from canary.model.evolution import (
     at_step,
+    by_now,
     called_otherwise,
     ended,
     gate_waited_for,
@@ -128,18 +130,34 @@ def paused_for_nothing(scope: Scope) -> Scope:
     return scope
 
 
+def nothing_of_tomorrow(scope: Scope) -> Scope:
+    """What is on record as having been, was by now: a time that nobody can have recorded is none to reckon from."""
+    status, now = scope.status, scope.now
+    changes: Changes = {}
+    if status.run is not None and scope.active:
+        changes["run"] = by_now(status.run, now, "started_at", "unavailable_since")
+    if status.step is not None and scope.active:
+        changes["step"] = by_now(status.step, now, "started_at", "reached_at", "unaccepted_since")
+    if any(check.unknown_since is not None and check.unknown_since > now for check in status.checks):
+        changes["checks"] = tuple(by_now(check, now, "unknown_since") for check in status.checks)
+    if status.scale is not None:
+        changes["scale"] = by_now(status.scale, now, "short_since", "drained_since")
+    if any(each.drained_since is not None and each.drained_since > now for each in status.former_canaries):
+        changes["former_canaries"] = tuple(by_now(each, now, "drained_since") for each in status.former_canaries)
+    same = all(value is getattr(status, name) for name, value in changes.items())
+    return scope if same else scope.with_(**changes)
+
+
 def held_as_long_as_declared(scope: Scope) -> Scope:
-    """A step that was reached is held for as long as it says, whatever else stands beside that."""
+    """A step that was reached is held for as long as it says, whatever else stands beside that, and no longer than that from now."""
     status = scope.status
     if not status.active or scope.step.reached_at is None:
         return scope
-    hold = scope.declared_step.hold if scope.declared_step else None
-    over = scope.step.reached_at + hold.delta if hold else scope.step.reached_at
-    return (
-        scope
-        if scope.step.hold_until is not None and scope.step.hold_until >= over
-        else scope.with_(step=held_until(scope.step, over))
-    )
+    hold = scope.declared_step.hold.delta if scope.declared_step and scope.declared_step.hold else timedelta(0)
+    least, most = scope.step.reached_at + hold, scope.now + hold  # what has made it longer has been by now
+    until = scope.step.hold_until
+    over = least if until is None else min(max(until, least), most)
+    return scope if over == until else scope.with_(step=held_until(scope.step, over))
 
 
 def settled_as_gateways_do(scope: Scope) -> Scope:
@@ -313,6 +331,7 @@ ALWAYS: tuple[Rule, ...] = (
     no_run_on_record,
     decided_but_going_on,
     paused_for_nothing,
+    nothing_of_tomorrow,
     held_as_long_as_declared,
     settled_as_gateways_do,
     gate_waited_for_as_long_as_can_be,

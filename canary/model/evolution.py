@@ -41,6 +41,12 @@ def _later(at: datetime | None, by: timedelta) -> datetime | None:
     return at + by if at is not None else None
 
 
+def by_now(value: M, now: datetime, *names: str) -> M:
+    """The same, with none of these times later than now: what has been, was."""
+    late = {name: now for name in names if (at := getattr(value, name)) is not None and at > now}
+    return _evolved(value, **late) if late else value
+
+
 # -- the run --------------------------------------------------------------------------------------------------------
 
 

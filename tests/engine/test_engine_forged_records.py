@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from promises import duplicate
+from promises import Promises, duplicate
 from world import NAMESPACE, RUN_ANNOTATION, Fault, Gateways, World, begun, mirror_to, route, rule, spec_of, stranger
 
 from canary.decide import reasons
+from canary.model.bounded import MAX_RUNS
 from canary.model.run_status import Outcome
 from canary.model.status import Phase
 from canary.routes.added import mark_of
@@ -362,3 +364,99 @@ def test_a_won_run_says_so_on_record_before_its_routes_do() -> None:
             assert won or said is None or json.loads(said)["mode"] != "finish"
             world.stable.rolled_out = True
         assert (world.phase, world.share()) == (Phase.SUCCEEDED, 0)
+
+
+# -- numbers --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("where", ["route", "status"])
+@pytest.mark.parametrize("number", [MAX_RUNS - 1, MAX_RUNS])
+def test_no_number_is_too_large_to_go_on_from(number: int, where: str) -> None:
+    """A run begins after it, is judged and rolled back, and so is the one after that."""
+    world = begun()
+    world.wait(1)
+    world.measure(0.5)
+    world.run()
+    world.wait(70)
+    if where == "status":
+        world.recorded["run"]["number"] = number
+        world.crash()
+        world.run()
+        world.revise("c")
+    else:
+        annotate(world, uid="uid-1", run=number)
+        world.revise("c")
+        world.ask("start", id_="in the same moment")
+    for revision in ("c", "d", "e"):
+        world.promises.failed.clear()  # after the largest number there is, numbers come again
+        world.run()
+        world.wait(1)
+        assert (world.phase, world.share()) == (Phase.PROGRESSING, 10)
+        world.measure(0.5)
+        world.run()
+        world.wait(70)
+        assert world.phase is Phase.ROLLED_BACK
+        assert world.status.run is not None
+        assert world.status.run.revision == revision
+        world.revise(chr(ord(revision) + 1))
+
+
+class Unasked(Promises):
+    """Where the record of a step was forged, the books know nothing of how it was come to."""
+
+    def decided(self, *_: Any) -> None:
+        pass
+
+    def route_written(self, *_: Any) -> None:
+        pass
+
+
+TIMES = (
+    *(f"step.{name}" for name in ("startedAt", "reachedAt", "settledAt", "holdUntil", "unacceptedSince")),
+    *(f"run.{name}" for name in ("startedAt", "trafficSince", "endedAt", "unavailableSince")),
+    *("checks.measuredAt", "checks.unknownSince", "paused.since", "overrides", "recordedAt"),
+)
+
+
+def write_time(status: Json, path: str, value: str) -> None:
+    part, _, name = path.partition(".")
+    match part:
+        case "overrides":
+            status[part] = [value] * 3
+        case "checks":
+            status[part][0][name] = value
+        case "recordedAt":
+            status[part] = value
+        case _:
+            status[part] = {"reason": "x"} | status.get(part, {}) if part == "paused" else status[part]
+            status[part][name] = value
+
+
+@pytest.mark.parametrize("value", ["1970-01-01T00:00:00Z", "4999-12-31T23:59:59Z", "8999-12-31T23:59:59Z"])
+@pytest.mark.parametrize("path", [*TIMES, "all"])
+def test_no_time_on_record_can_keep_a_run_from_being_decided(path: str, value: str) -> None:
+    """Whatever it is in, while gateways accept and refuse: the run is judged, and its failure takes the canary's share."""
+    for how in ("at a step", "paused", "without endpoints"):
+        world = begun()
+        world.wait(1)
+        if how == "paused":
+            world.ask("pause", id_="x")
+        if how == "without endpoints":
+            world.canary.ready = 0
+        world.run()
+        for each in TIMES if path == "all" else (path,):
+            write_time(world.recorded, each, value)
+        world.crash()
+        world.promises = Unasked(world)
+        world.run()
+        world.refuse()
+        world.blind = True
+        world.run()
+        world.blind, world.now = False, world.now + timedelta(seconds=5)
+        world.run()
+        world.answer(Gateways.PROMPT)
+        world.wait(5)
+        world.ask("abort", id_="y")
+        world.run()
+        world.wait(70)
+        assert (world.phase, world.share()) == (Phase.ROLLED_BACK, 0)
