@@ -21,6 +21,7 @@ from canary.decide.matching import added_at
 from canary.decide.mirroring import copied_at
 from canary.decide.pausing import BY_POLICY, hold_still, kept_by_hand, paused_for
 from canary.decide.scope import Changes, Scope, remembered_share, replaced
+from canary.decide.timing import AGREE
 from canary.model.evolution import (
     at_step,
     by_now,
@@ -33,6 +34,8 @@ from canary.model.evolution import (
     reckoned_anew,
     remembered_by,
     settled_by,
+    unhurried,
+    used_up,
     won_without_swap,
 )
 from canary.model.run_status import Outcome, RunStatus
@@ -277,6 +280,22 @@ def a_run_ahead(scope: Scope) -> Scope:
     return scope if kept_by_hand(scope) else scope.with_(phase=Phase.PROGRESSING, paused=None)
 
 
+def as_somebody_asked(scope: Scope) -> Scope:
+    """What only a person can say counts where the record has a request of theirs in this run, and what belongs to it.
+
+    Whoever may write statuses may write that as well; but a member by itself is no request.
+    """
+    if not scope.active or scope.run.outcome is not None:
+        return scope
+    run, step, last = scope.run, scope.step, scope.status.last_request
+    asked = last is not None and last.at >= run.started_at - AGREE
+    if (run.full or run.ignore_unknown) and not (asked and run.full and run.full_at is not None):
+        scope = scope.with_(run=unhurried(run))
+    if step.approved and not asked:
+        scope = scope.with_(step=used_up(step))
+    return scope
+
+
 def the_step_that_was_written(scope: Scope) -> Scope:
     """The run stands at the step whose share its routes were given, not at one that would have to be given it now.
 
@@ -346,6 +365,7 @@ ALWAYS: tuple[Rule, ...] = (
 
 TAKING_OVER: tuple[Rule, ...] = (
     swapped_without_traffic,
+    as_somebody_asked,
     the_step_that_was_written,
 )
 """What takes a run further is believed only when it is taken over: of a run that we drive, we know what we wrote."""

@@ -188,9 +188,12 @@ def _settle(scope: Scope) -> Scope:
 def _roles_as_found(scope: Scope) -> Scope:
     """Before the first run of a Rollout that swaps: all of the pair's traffic on spec.canary means that the roles are changed.
 
-    Learnt once, at the first look at which its routes can be read; afterwards the weights at rest are their owner's.
+    Learnt once, at the first look at which its routes can be read; afterwards the weights at rest are their owner's. What a run has left is
+    no rest: the share of a version under test, of a Rollout that comes back from a backup, makes nobody stable.
     """
     rules = [rule for route in scope.live_routes for rule in route.rules]
+    if any(route.intent is not None or route.unreadable for route in scope.facts.routes):
+        return scope
     if not rules or len(scope.live_routes) < len(scope.facts.routes):
         return scope
     scope = scope.with_(roles_known=True)

@@ -87,6 +87,11 @@ def hurried(run: RunStatus, step: int, *, ignore_unknown: bool) -> RunStatus:
     return _evolved(run, full=True, full_at=step, ignore_unknown=ignore_unknown)
 
 
+def unhurried(run: RunStatus) -> RunStatus:
+    """Nobody has asked to skip anything after all."""
+    return _evolved(run, full=False, full_at=None, ignore_unknown=False)
+
+
 def unavailable(run: RunStatus, since: datetime) -> RunStatus:
     """Its canary has had no ready endpoint since then: one outage more."""
     return _evolved(run, unavailable_since=since, outages=min(run.outages + 1, LARGEST_COUNT))

@@ -14,9 +14,10 @@ from promises import Promises, duplicate
 from world import NAMESPACE, RUN_ANNOTATION, Fault, Gateways, World, begun, mirror_to, route, rule, spec_of, stranger
 
 from canary.decide import reasons
+from canary.decide.timing import rebased
 from canary.model.bounded import MAX_RUNS
 from canary.model.run_status import Outcome
-from canary.model.status import Phase
+from canary.model.status import Phase, RolloutStatus
 from canary.routes.added import mark_of
 
 Json = dict[str, Any]
@@ -460,3 +461,14 @@ def test_no_time_on_record_can_keep_a_run_from_being_decided(path: str, value: s
         world.run()
         world.wait(70)
         assert (world.phase, world.share()) == (Phase.ROLLED_BACK, 0)
+
+
+@pytest.mark.parametrize("value", ["1970-01-01T00:00:00Z", "4999-12-31T23:59:59Z"])
+@pytest.mark.parametrize("path", TIMES)
+def test_nor_from_being_taken_over_by_another_clock(path: str, value: str) -> None:
+    """All times are moved until the latest of them is now: none leaves what can be written."""
+    world = begun()
+    world.wait(1)
+    write_time(world.recorded, path, value)
+    found = rebased(RolloutStatus.load(world.recorded), world.now, timedelta(seconds=1))
+    assert RolloutStatus.read(found.dump())[1] == ()
