@@ -270,7 +270,7 @@ class Scope:
 
     def baseline(self, route: RouteView) -> dict[str, Weights]:
         """Weights before the run, by rule key, for every rule that the route has now."""
-        before: Mapping[str, Weights] = route.intent.baseline if route.intent is not None else {}
+        before: Mapping[str, Weights] = self.told_baseline(route)
         remembered = self.remembered(route)
         if self.active and remembered is not None and remembered.owned:
             # What this run found is on record twice; anybody who may write the route may change what the route says of it.
@@ -279,6 +279,21 @@ class Scope:
             rule.key: rule.weights.only_stable if rule.replaced else before.get(rule.key, rule.weights)
             for rule in route.rules
         }
+
+    def told_baseline(self, route: RouteView) -> dict[str, Weights]:
+        """The same of rules that are there, by the word of the route alone, as far as that is believed."""
+        told = route.intent.baseline if route.intent is not None else {}
+        rules = {rule.key: rule for rule in route.rules}
+        return {key: said for key, said in told.items() if key in rules and self._may_have_been(said, rules[key])}
+
+    def _may_have_been(self, before: Weights, rule: RuleView) -> bool:
+        """Whether a rule may have had these weights before a run, by the word of its route alone.
+
+        Next to others a run keeps the sum of the pair (see `divide`); and at rest there is nothing to go back from where stable has all of it.
+        """
+        if not self.active and rule.weights.share == 0:
+            return False
+        return not rule.others or before.total == rule.weights.total
 
     def mirrors(self, route: RouteView) -> dict[str, Copied]:
         """What the run has on record of the copies that rules of a route send to the canary, by rule key.

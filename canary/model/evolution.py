@@ -51,6 +51,12 @@ def _later(at: datetime | None, by: timedelta) -> datetime | None:
     return at + by if at is not None else None
 
 
+def by_now(value: M, now: datetime, *names: str) -> M:
+    """The same, with none of these times later than now: what has been, was."""
+    late = {name: now for name in names if (at := getattr(value, name)) is not None and at > now}
+    return _evolved(value, **late) if late else value
+
+
 # -- the run --------------------------------------------------------------------------------------------------------
 
 
@@ -94,6 +100,11 @@ def given_traffic(run: RunStatus, since: datetime) -> RunStatus:
 def hurried(run: RunStatus, step: int, *, ignore_unknown: bool) -> RunStatus:
     """Somebody asked at a step to skip the holds and approvals that are left (promote-full)."""
     return _evolved(run, full=True, full_at=step, ignore_unknown=ignore_unknown)
+
+
+def unhurried(run: RunStatus) -> RunStatus:
+    """Nobody has asked to skip anything after all."""
+    return _evolved(run, full=False, full_at=None, ignore_unknown=False)
 
 
 def unavailable(run: RunStatus, since: datetime) -> RunStatus:

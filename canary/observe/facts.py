@@ -170,6 +170,16 @@ def gather(
     )
 
 
+def revisions(store: Store, rollout: Rollout, spec: RolloutSpec) -> tuple[str, str]:
+    """What the workloads of spec.stable and of spec.canary run; empty where nobody knows."""
+    stable, canary, _ = _workloads(store, rollout, spec, swapped=False)
+    return _revision(stable), _revision(canary)
+
+
+def _revision(seen: Look) -> str:
+    return seen.revision if isinstance(seen, WorkloadView) and seen.known else ""
+
+
 Look = WorkloadView | Unseen | None
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from canary.decide.facts import RouteView, RuleView
 from canary.model.rollout import RolloutSpec, RouteKind, RouteRef
 from canary.model.status import RolloutStatus
+from canary.observe.belief import bound, proven, remembered, told
 from canary.observe.objects import Route, senseless
 from canary.preflight.backends import grants
 from canary.preflight.surroundings import Surroundings
@@ -72,13 +73,13 @@ def routes_of(viewer: Viewer, routes: Mapping[RouteKey, Route]) -> Iterator[tupl
     if not viewer.status.active:
         return
     declared = {(ref.kind, ref.name) for ref in viewer.spec.routes}
-    for remembered in viewer.status.routes:
-        if (remembered.kind, remembered.name) in declared:
+    for record in viewer.status.routes:
+        if (record.kind, record.name) in declared:
             continue
-        ref = RouteRef(kind=remembered.kind, name=remembered.name)
+        ref = RouteRef(kind=record.kind, name=record.name)
         found = routes.get(RouteKey.of(ref, viewer.namespace))
         marked = found is not None and not found.problem and found.reading.intent(viewer.name)[0] is not None
-        if remembered.owned or marked:
+        if record.owned or marked:
             yield ref, False
 
 
@@ -135,17 +136,6 @@ class Views:
             return view(viewer, ref, None, declared=declared, missing=missing)
 
 
-@dataclass(frozen=True, slots=True)
-class _Bound:
-    """What a run has written to a route: of which pair, in which rules (what identifies each, by its key then)."""
-
-    pair: Pair
-    rules: Mapping[str, str]
-    owned: bool = True
-    said: bool = True
-    """Whether the pair is on record, and not only what is declared now."""
-
-
 def view(
     viewer: Viewer,
     ref: RouteRef,
@@ -166,25 +156,28 @@ def view(
     problem, found = reading.declared(pair, ref.rules)
     stale, occupied = False, tuple[str, ...]()
     kept: tuple[RulePair, ...] = ()
-    remembered = _remembered(viewer, ref, pair)
-    bound = remembered if remembered is not None and remembered.owned else None
+    memory = remembered(viewer.status, ref, pair)
     if intent is not None:
-        told = _told(intent, pair, remembered)
-        unreadable, intent = unreadable or told is None, None if told is None else replace(intent, pair=told)
-    if intent is not None and intent.pair is not None:
-        bound = _Bound(intent.pair, intent.recorded)
-        intent = intent.moved(reading.moved(bound.pair, bound.rules))
-    if bound is not None:
-        kept = _kept(reading, bound, remembered)
+        believed = told(reading, intent, pair, memory)
+        unreadable, intent = (
+            unreadable or believed is None,
+            None if believed is None else replace(intent, pair=believed),
+        )
+    written = bound(reading, ref, pair, intent, memory)
+    if intent is not None and written is not None:
+        intent = intent.moved(reading.moved(written.pair, intent.recorded))
+        intent = proven(viewer.spec, ref, reading, written.pair, intent, memory)
+    if written is not None:
+        kept = written.rules
         missed = {rule.key for rule in kept} - {rule.key for rule in found}
         broken = next((rule for rule in kept if rule.damaged and rule.key in missed), None)
         if viewer.started and broken is not None and not problem:
             problem = damage_words(reading.document, broken, pair)
-        if bound.pair != pair or (kept and problem and not viewer.started) or (not problem and missed):
+        if written.pair != pair or (kept and problem and not viewer.started) or (not problem and missed):
             stale = True
         if stale:
-            occupied = tuple(_occupied(pair, found, bound.pair, {rule.key for rule in kept}))
-            pair, found, problem = bound.pair, kept, ""
+            occupied = tuple(_occupied(pair, found, written.pair, {rule.key for rule in kept}))
+            pair, found, problem = written.pair, kept, ""
     if problem and viewer.started:
         found = _left(reading, pair, ref, kept)
     record = _added(viewer, ref, intent)
@@ -219,7 +212,7 @@ def view(
         declared=declared,
         stale=stale,
         occupied=occupied,
-        moved=reading.moved(remembered.pair, remembered.rules) if remembered is not None else {},
+        moved=reading.moved(memory.pair, memory.rules) if memory is not None else {},
         unreadable=unreadable,
     )
 
@@ -234,19 +227,6 @@ def permitted(route: RouteView, around: Surroundings) -> RouteView:
                 route, acceptance=replace(route.acceptance, accepted=False, refused=True, message=finding.text)
             )
     return route
-
-
-def _kept(reading: RouteReading, bound: _Bound, remembered: _Bound | None) -> tuple[RulePair, ...]:
-    """The rules that a run has written, wherever they are now: by the annotation, and where that leads nowhere by the status.
-
-    The annotation says what a rule was like when it was written; the status follows what people make of it since, so that a rule that was
-    edited, and then edited again, is found.
-    """
-    kept = reading.recorded(bound.pair, bound.rules)
-    if remembered is None or not remembered.owned or remembered.pair != bound.pair or remembered.rules == bound.rules:
-        return kept
-    found = {rule.key: rule for rule in (*reading.recorded(bound.pair, remembered.rules), *kept)}
-    return tuple(sorted(found.values(), key=lambda rule: rule.rule))
 
 
 def _left(reading: RouteReading, pair: Pair, ref: RouteRef, kept: Iterable[RulePair]) -> tuple[RulePair, ...]:
@@ -266,19 +246,6 @@ def _besides(reading: RouteReading, pair: Pair, found: tuple[RulePair, ...]) -> 
     for rule in reading.given(pair).values():
         if rule.key not in ours and rule.weights.share > 0:
             yield rule_words(reading.rules, rule.rule)
-
-
-def _told(intent: Intent, declared: Pair, remembered: _Bound | None) -> Pair | None:
-    """Which pair an annotation is of, as far as it is believed; None: it is none that a run could have left.
-
-    Anybody who may write the route may turn its pair, and what gives everything to stable would give everything to the canary.
-    So what the status has on record of this run is believed more; and where it has nothing, no annotation changes roles.
-    """
-    told = intent.pair or declared
-    if remembered is not None and remembered.said:
-        known = told == remembered.pair or (told == declared and not told.turns(remembered.pair))
-        return told if known else remembered.pair
-    return None if told.turns(declared) else told
 
 
 def _occupied(pair: Pair, rules: Iterable[RulePair], before: Pair, moved: Collection[str]) -> Iterator[str]:
@@ -304,18 +271,6 @@ def _additions(
 
 def _added(viewer: Viewer, ref: RouteRef, intent: Intent | None) -> dict[str, Added]:
     """What is on record of rules that were added: the same as `Scope.added` has."""
-    remembered = viewer.status.route(ref.kind, ref.name)
-    said = remembered.added if viewer.status.active and remembered is not None and remembered.owned else {}
+    record = viewer.status.route(ref.kind, ref.name)
+    said = record.added if viewer.status.active and record is not None and record.owned else {}
     return recorded(said, intent.added if intent is not None else {})
-
-
-def _remembered(viewer: Viewer, ref: RouteRef, pair: Pair) -> _Bound | None:
-    """What the status remembers of a route, if a run is under way."""
-    remembered = viewer.status.route(ref.kind, ref.name)
-    if not viewer.status.active or remembered is None:
-        return None
-    rules = {key: remembered.rules.get(key, "") for key in remembered.baseline}
-    try:
-        return _Bound(Pair.parse(remembered.pair), rules, remembered.owned)
-    except ValueError:  # of a version that kept no record of it, or nothing is written yet
-        return _Bound(pair, rules, remembered.owned, said=False)

@@ -21,6 +21,7 @@ from canary.model.values import number
 from canary.model.workload_status import WorkloadsStatus, WorkloadStatus
 from canary.routes.added import bounded
 from canary.routes.intent import Mode
+from canary.routes.pair import Pair
 from canary.status.conditions import ALWAYS, conditions
 
 NOTHING_COUNTED = TrafficStatus()
@@ -159,8 +160,7 @@ def _route(scope: Scope, route: RouteView) -> RouteStatus:
         owned, baseline, mirrors, added = False, {}, {}, {}
     if active and scope.ours(route) and route.intent is not None:
         owned = True
-        found = {key: str(weights) for key, weights in route.intent.baseline.items()}
-        baseline = {**found, **baseline} if before.owned else found
+        baseline = _baseline(scope, route, before)
         mirrors = {**mirrors, **{key: str(said) for key, said in route.intent.mirrors.items()}}
         added = {mark: str(said) for mark, said in bounded(scope.added(route), route.added.said).items()}
         if route.intent.mode is Mode.STEP:
@@ -179,7 +179,7 @@ def _route(scope: Scope, route: RouteView) -> RouteStatus:
         lowered=_lowered(scope, route) if owned else {},
         altered=route.generation if owned and scope.altered(route) else 0,
         owned=owned,
-        pair=str(route.pair) if owned else "",
+        pair=_pair(scope, route, owned=owned),
         baseline=baseline if active else {},
         rules=_marks(before, route, baseline) if active else {},
         mirrors=mirrors if active and owned else {},
@@ -198,6 +198,21 @@ def _with_strays(
     strays = [key for key in before if key not in baseline and key in route.copied and key in copied]
     found = {key: str(before[key]) for key in strays}, {key: str(copied[key]) for key in strays}
     return {**baseline, **found[0]}, {**mirrors, **found[1]}
+
+
+def _pair(scope: Scope, route: RouteView, *, owned: bool) -> str:
+    """Which pair the run has written to a route. Before it has, that which it is about to: then a write whose status was lost is told by it."""
+    if owned:
+        return str(route.pair)
+    return str(Pair.of(scope.spec, route.key.namespace, swapped=scope.status.swapped)) if scope.active else ""
+
+
+def _baseline(scope: Scope, route: RouteView, before: RouteStatus) -> dict[str, str]:
+    """What is to be put back in the rules that this run has written, by the route's own word as far as it is believed, and never less than is on record."""
+    told = scope.told_baseline(route)
+    wrote = route.intent.baseline if route.intent is not None else {}
+    found = {rule.key: str(told.get(rule.key, rule.weights)) for rule in route.rules if rule.key in wrote}
+    return {**found, **before.baseline} if before.owned else {**before.baseline, **found}
 
 
 def _given(scope: Scope, given: Mapping[str, Fraction]) -> tuple[Fraction, dict[str, float]]:

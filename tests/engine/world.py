@@ -606,7 +606,12 @@ class World:
         metadata = {"name": "shop", "namespace": NAMESPACE, "uid": "uid-1", "generation": self.generation}
         rollout = Rollout.of({"metadata": metadata, "spec": None, "status": json.loads(json.dumps(self.recorded))})
         readings = {RouteKey(*self._at(name)): self.reading(name) for name in self.routes}
-        rollout = self.roles.credible(rollout, self.spec, readings)
+        known = [
+            each.revision if each.there and not (each.unseen or each.unknown) else ""
+            for each in (self.stable, self.canary)
+        ]
+        stable, canary = known if self.spec.workloads is not None else ("", "")
+        rollout = self.roles.credible(rollout, self.spec, readings, lambda: (stable, canary))
         self.senseless = rollout.senseless
         return rollout.status
 
