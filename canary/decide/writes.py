@@ -51,7 +51,7 @@ def wanted(scope: Scope, route: RouteView) -> RoutePlan:
     for rule in route.rules:
         share = share_of(scope, route, rule.key)
         weights[rule.key], _ = given(rule, baseline[rule.key], share)
-    return RoutePlan.dividing(route.pair, weights, copies(scope, route), rules(scope, route))
+    return _placed(route, RoutePlan.dividing(route.pair, weights, copies(scope, route), rules(scope, route)))
 
 
 def way_back(scope: Scope, route: RouteView, *, swapped: bool = False) -> RoutePlan:
@@ -72,12 +72,28 @@ def way_back(scope: Scope, route: RouteView, *, swapped: bool = False) -> RouteP
         for rule in route.rules
         if rule.given_away or (rule.idle and not before[rule.key].total) or (rule.replaced and swapped)
     }
-    return replace(plan, entries=tuple(_kept(entry, left) for entry in plan.entries)) if left else plan
+    return _placed(route, replace(plan, entries=tuple(_kept(entry, left) for entry in plan.entries)) if left else plan)
 
 
 def _kept(entry: Entry, left: Mapping[str, Weights]) -> Entry:
     """The same entry, or that a rule keeps its weights."""
     return SetWeights(entry.rule, left[entry.rule]) if isinstance(entry, SetWeights) and entry.rule in left else entry
+
+
+def _placed(route: RouteView, plan: RoutePlan) -> RoutePlan:
+    """The same plan, with what is in stable's place where that is not there any more."""
+    instead = {rule.key: rule.instead for rule in route.rules if rule.instead is not None}
+    if not instead:
+        return plan
+    return replace(
+        plan,
+        entries=tuple(
+            replace(entry, instead=instead[entry.rule])
+            if isinstance(entry, SetWeights) and entry.rule in instead
+            else entry
+            for entry in plan.entries
+        ),
+    )
 
 
 def writes(scope: Scope) -> tuple[WriteRoute, ...]:
@@ -210,7 +226,7 @@ def put_back(scope: Scope, route: RouteView, most: Mapping[str, Fraction]) -> Wr
     more = {key: said for key, said in record.items() if route.copied.get(key, 0) > said.share}
     added = scope.added(route)
     over = removals({mark: said for mark, said in added.items() if not said.there and mark in route.added.said})
-    plan = RoutePlan.dividing(route.pair, weights, more, over)
+    plan = _placed(route, RoutePlan.dividing(route.pair, weights, more, over))
     return WriteRoute(route.key, plan, _intent(scope, route, said, record, added))
 
 

@@ -16,7 +16,7 @@ from canary.decide.facts import RouteView, RuleView
 from canary.model.rollout import RolloutSpec, RouteKind, RouteRef
 from canary.model.status import RolloutStatus
 from canary.observe.objects import Route, senseless
-from canary.preflight.backends import grants
+from canary.preflight.backends import grants, unserved
 from canary.preflight.surroundings import Surroundings
 from canary.routes.added import Added, recorded
 from canary.routes.added_refusals import Refused
@@ -203,6 +203,7 @@ def view(
                 reads=rule.reads and FORMS[ref.kind].methods,
                 filters=rule.filters,
                 replaced=rule.replaced,
+                instead=rule.instead,
             )
             for rule in found
         ),
@@ -221,6 +222,22 @@ def view(
         occupied=occupied,
         moved=reading.moved(remembered.pair, remembered.rules) if remembered is not None else {},
         unreadable=unreadable,
+    )
+
+
+def placed(route: RouteView, around: Surroundings) -> RouteView:
+    """The same: what is in stable's place counts for it only where stable's Service, or its port, is known not to be there, and this one's is not."""
+    if not any(rule.instead for rule in route.rules):
+        return route
+    gone = unserved(route.pair.stable, around) is not None
+    return replace(
+        route,
+        rules=tuple(
+            rule
+            if rule.instead is None or (gone and unserved(rule.instead, around) is None)
+            else replace(rule, instead=None)
+            for rule in route.rules
+        ),
     )
 
 
@@ -255,7 +272,7 @@ def _left(reading: RouteReading, pair: Pair, ref: RouteRef, kept: Iterable[RuleP
     Those that a run has written (`kept`) by whatever name they go now; and those of which the spec says that they are the run's.
     """
     named = (rule for rule in reading.given(pair).values() if not ref.rules or rule.name in ref.rules)
-    declared = (rule for rule in named if ref.rules or not rule.lacking)
+    declared = (rule for rule in named if ref.rules or not (rule.lacking or rule.elsewhere))
     found = {rule.key: rule for rule in (*declared, *kept)}
     return tuple(sorted(found.values(), key=lambda rule: rule.rule))
 

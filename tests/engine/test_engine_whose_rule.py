@@ -1,0 +1,211 @@
+"""Whose a rule or a backend is where somebody edits what a run knows it by: it goes on having in hand what it has written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from world import AROUND, RUN_ANNOTATION, World, begun, route, rule, spec_of
+
+from canary.decide import reasons
+from canary.preflight.surroundings import POLICY, Documents
+from canary.routes.intent import parse_intent
+
+Json = dict[str, Any]
+
+
+def on(path: str, **more: Any) -> Json:
+    """A rule with our pair for a path of its own."""
+    return {**rule(**more), "matches": [{"path": {"type": "PathPrefix", "value": path}}]}
+
+
+def listed(world: World, index: int = 0) -> list[tuple[str, int, int]]:
+    """What a rule sends where: Service, port, weight."""
+    refs = world.routes["shop"]["spec"]["rules"][index]["backendRefs"]
+    return [(ref["name"], ref["port"], ref.get("weight", 1)) for ref in refs]
+
+
+def at(step: int, **changes: Any) -> World:
+    """A run at a step of 10, 50 and 100 %."""
+    world = begun(**changes)
+    world.wait(1)
+    for _ in range(step - 1):
+        world.pass_step()
+        world.wait(1)
+    return world
+
+
+def ports(world: World, port: int = 8080) -> None:
+    """Git gives both backends another port, and keeps their weights."""
+
+    def change(document: Json) -> None:
+        for item in document["spec"]["rules"]:
+            for ref in item["backendRefs"]:
+                if ref["name"] in {"s", "c"}:
+                    ref["port"] = port
+
+    world.edit_route("shop", change)
+    world.run()
+
+
+def place(who: str, **ref: Any) -> Callable[[Json], None]:
+    """A backendRef of the first rule gets other members; the others stay."""
+
+    def change(document: Json) -> None:
+        refs = document["spec"]["rules"][0]["backendRefs"]
+        next(each for each in refs if each["name"] == who).update(ref)
+
+    return change
+
+
+def services(**ports_: int) -> Documents:
+    """These Services are there, and no others."""
+    found = [
+        {"kind": "Service", "metadata": {"name": name, "namespace": "team"}, "spec": {"ports": [{"port": port}]}}
+        for name, port in ports_.items()
+    ]
+    return Documents(found, known=[(POLICY, ""), ("Service", "")], platform=AROUND.platform)
+
+
+def fails(world: World) -> None:
+    world.measure(0.5)
+    world.run()
+    world.wait(70)
+
+
+def aborted(world: World) -> None:
+    world.ask("abort", id_="enough")
+    world.run()
+    world.wait(70)
+
+
+def follows(world: World) -> None:
+    """The spec says the same as the route, by an apply of its own; the next run waits."""
+    world.canary.rolled_out = False
+    world.declare(stable={"service": "s", "port": 8080}, canary={"service": "c", "port": 8080})
+    world.run()
+    world.wait(70)
+
+
+# -- other ports ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("trouble", [None, World.crash, World.strip])
+@pytest.mark.parametrize("end", [fails, aborted, follows])
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_both_services_on_another_port_are_the_same_pair(
+    step: int, end: Callable[[World], None], trouble: Callable[[World], None] | None
+) -> None:
+    """Whoever is sent back is sent to what the route lists, and to nothing that it lists no more."""
+    world = at(step)
+    ports(world)
+    assert reasons.LOWERED_BY_HAND not in world.reasons
+    if trouble is not None:
+        trouble(world)
+    end(world)
+    assert listed(world)[0][:2] == ("s", 8080)
+    assert listed(world)[0][2] > 0
+    assert listed(world)[1:] == [("c", 8080, 0)]
+
+
+def test_a_third_backend_keeps_its_share_where_ports_change_at_the_end() -> None:
+    """What the pair had stays the pair's."""
+    world = at(3, routes={"shop": route("shop", rule(stable=80, canary=0, third=20))})
+    before = {name: weight for name, _, weight in listed(world)}
+    assert before["c"] == 80
+    ports(world)
+    fails(world)
+    assert {name: weight for name, _, weight in listed(world)} == {**before, "s": 80, "c": 0}
+
+
+def test_two_ports_of_one_service_are_told_apart_by_them() -> None:
+    """Stable on another port is still not the canary, and the other way round."""
+    refs = {"stable": {"service": "s", "port": 80}, "canary": {"service": "s", "port": 81}}
+    document = route("shop", rule())
+    document["spec"]["rules"][0]["backendRefs"] = [
+        {"name": "s", "port": 80, "weight": 100},
+        {"name": "s", "port": 81, "weight": 0},
+    ]
+    world = at(3, spec=spec_of(**refs), routes={"shop": document})
+    assert listed(world) == [("s", 80, 0), ("s", 81, 100)]
+    world.edit_route("shop", lambda there: there["spec"]["rules"][0]["backendRefs"][0].update(port=8080))
+    world.run()
+    fails(world)
+    assert listed(world) == [("s", 8080, 100), ("s", 81, 0)]
+
+
+def test_a_rule_of_others_on_other_ports_of_both_services_is_not_taken_for_the_runs() -> None:
+    """A Rollout of its own may move it."""
+    theirs = on("/admin")
+    theirs["backendRefs"] = [{"name": "s", "port": 9090, "weight": 30}, {"name": "c", "port": 9090, "weight": 70}]
+    world = at(1, routes={"shop": route("shop", on("/"), theirs)})
+    ports_before = listed(world, 1)
+    world.edit_route("shop", place("s", port=9999))
+    world.run()
+    fails(world)
+    assert listed(world, 1) == ports_before
+    assert listed(world)[1] == ("c", 80, 0)
+
+
+@pytest.mark.parametrize("port", [80, 8080])
+def test_roles_that_an_annotation_turns_are_turned_on_whatever_port(port: int) -> None:
+    """A Rollout that is made anew with the roles exchanged finds what a run of the one before has left, which had other ports."""
+    document = route("shop", rule(name="main"))
+    document["spec"]["rules"][0]["backendRefs"] = [
+        {"name": "s", "port": port, "weight": 0},
+        {"name": "c", "port": port, "weight": 100},
+    ]
+    left = (
+        '{"rollout":"shop","uid":"old","run":1,"mode":"step","step":2,"weights":{"main":"50/50"},'
+        '"baseline":{"main":"100/0"},"pair":"team/s:80 team/c:80"}'
+    )
+    document["metadata"]["annotations"][RUN_ANNOTATION] = left
+    assert parse_intent(left) is not None
+    spec = spec_of(stable={"service": "c", "port": port}, canary={"service": "s", "port": port})
+    world = World(spec=spec, routes={"shop": document})
+    world.run()
+    assert listed(world) == [("s", port, 0), ("c", port, 100)]
+    assert not world.annotated()
+
+
+# -- another Service in stable's place ----------------------------------------------------------------------------------
+
+
+def test_users_go_to_what_has_stables_place_where_stable_is_gone() -> None:
+    """Git has renamed it, and removed the Service that it was."""
+    world = at(3)
+    world.edit_route("shop", place("s", name="s2"))
+    world.around = services(s2=80, c=80)
+    world.run()
+    fails(world)
+    assert listed(world) == [("s2", 80, 1), ("c", 80, 0)]
+
+
+def test_users_go_to_stable_as_long_as_it_is_not_known_to_be_gone() -> None:
+    """That is what served them before the run."""
+    for around in (AROUND, services(s=80, s2=80, c=80), services(c=80)):
+        world = at(3)
+        world.edit_route("shop", place("s", name="s2"))
+        world.around = around
+        world.run()
+        fails(world)
+        assert ("s", 80, 1) in listed(world)
+        assert ("c", 80, 0) in listed(world)
+
+
+def test_a_third_backend_that_was_there_before_has_nobodys_place() -> None:
+    """It had no traffic, and the record says what was there."""
+    document = route("shop", rule(stable=100, canary=0, third=0))
+    world = at(3, routes={"shop": document})
+
+    def change(there: Json) -> None:
+        refs = there["spec"]["rules"][0]["backendRefs"]
+        refs[:] = [ref for ref in refs if ref["name"] != "s"]
+
+    world.edit_route("shop", change)
+    world.around = services(third=80, c=80)
+    world.run()
+    fails(world)
+    assert [weight for name, _, weight in listed(world) if name not in {"s", "c"}] == [0]
+    assert ("c", 80, 0) in listed(world)
