@@ -21,7 +21,7 @@ from canary.preflight.surroundings import Surroundings
 from canary.routes.added import Added, recorded
 from canary.routes.added_refusals import Refused
 from canary.routes.adding import standing
-from canary.routes.damaged import damage_words
+from canary.routes.damaged import damage_words, doubt_words
 from canary.routes.intent import Intent
 from canary.routes.key import RouteKey
 from canary.routes.kinds import FORMS
@@ -178,8 +178,13 @@ def view(
         kept = _kept(reading, bound, remembered)
         missed = {rule.key for rule in kept} - {rule.key for rule in found}
         broken = next((rule for rule in kept if rule.damaged and rule.key in missed), None)
-        if viewer.started and broken is not None and not problem:
-            problem = damage_words(reading.document, broken, pair)
+        if viewer.started and missed and not problem and bound.pair == pair:
+            doubtful = [rule for rule in kept if rule.key in missed]
+            problem = (
+                damage_words(reading.document, broken, pair)
+                if broken is not None
+                else doubt_words(reading.document, doubtful)
+            )
         if bound.pair != pair or (kept and problem and not viewer.started) or (not problem and missed):
             stale = True
         if stale:

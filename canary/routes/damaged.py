@@ -54,6 +54,16 @@ def damage_words(route: Json, pair: RulePair, both: Pair) -> str:
     return f"{where} lists {canary}, and {stable} no more; list stable there again, or take the canary out"
 
 
+def doubt_words(route: Json, pairs: Collection[RulePair]) -> str:
+    """That rules may be what a run has written, and are not those that the spec names, and what to do."""
+    rules = " and ".join(rule_words(route["spec"]["rules"], pair.rule) for pair in pairs)
+    name = route.get("metadata", {}).get("name", "")
+    return (
+        f"{rules} of route {name} may be what this run has written, by a name that another rule has now; "
+        "give that name back, or abort"
+    )
+
+
 Guess = tuple[int | None, list[Json]]
 """Which reference of a rule has stable's place now (None: none has), and what the rule listed before."""
 

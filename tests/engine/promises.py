@@ -620,7 +620,7 @@ class Promises:
 
 
 def _rule(document: Json, pair: RulePair) -> str:
-    """Which rule it is, wherever it stands: its name, else what it matches, and the how manieth it is of those that match that."""
+    """Which rule it is, wherever it stands and whatever it is called: what it matches, and the how manieth it is of those that match that."""
     return _rule_at(document, pair.rule)
 
 
@@ -640,9 +640,8 @@ def _asks_to_opt_in(rule: Json) -> bool:
 
 
 def _rule_at(document: Json, index: int) -> str:
-    matches = [json.dumps([rule.get("name"), rule.get("matches")]) for rule in document["spec"]["rules"]]
-    name: str | None = document["spec"]["rules"][index].get("name")
-    return name or f"{matches[index]} {matches[:index].count(matches[index])}"
+    matches = [json.dumps(rule.get("matches")) for rule in document["spec"]["rules"]]
+    return f"{matches[index]} {matches[:index].count(matches[index])}"
 
 
 def _given(document: Json, both: Pair) -> dict[str, RulePair]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from world import AROUND, RUN_ANNOTATION, World, begun, route, rule, spec_of
 
 from canary.decide import reasons
+from canary.model.status import Phase
 from canary.preflight.surroundings import POLICY, Documents
 from canary.routes.intent import parse_intent
 
@@ -86,6 +88,12 @@ def follows(world: World) -> None:
     world.declare(stable={"service": "s", "port": 8080}, canary={"service": "c", "port": 8080})
     world.run()
     world.wait(70)
+
+
+def revised(world: World) -> None:
+    """The run that follows waits before its first step."""
+    world.revise("c")
+    world.canary.rolled_out = False
 
 
 # -- other ports ------------------------------------------------------------------------------------------------------
@@ -209,3 +217,112 @@ def test_a_third_backend_that_was_there_before_has_nobodys_place() -> None:
     fails(world)
     assert [weight for name, _, weight in listed(world) if name not in {"s", "c"}] == [0]
     assert ("c", 80, 0) in listed(world)
+
+
+# -- a name that another rule has now -------------------------------------------------------------------------------------
+
+TWO = (on("/a", name="checkout"), on("/b", name="old"))
+
+
+def half(**changes: Any) -> World:
+    """A run at 50 % in the one rule that its spec names, of two."""
+    spec = spec_of(routes=[{"name": "shop", "rules": ["checkout"]}], **changes)
+    world = at(2, spec=spec, routes={"shop": route("shop", *copy.deepcopy(TWO))})
+    assert shares(world) == {"checkout": 50, "old": 0}
+    return world
+
+
+def shares(world: World) -> dict[str, int]:
+    """What each rule gives the canary, in percent of the pair, by its present name."""
+    found = {}
+    for item in world.routes["shop"]["spec"]["rules"]:
+        weights = {ref["name"]: ref.get("weight", 1) for ref in item["backendRefs"]}
+        found[item["name"]] = 100 * weights["c"] // (weights["c"] + weights["s"])
+    return found
+
+
+def superseded(stable: int, canary: int) -> Callable[[Json], None]:
+    """The old rule goes by another name, and a new one has its name, with these weights."""
+
+    def change(document: Json) -> None:
+        rules = document["spec"]["rules"]
+        new = copy.deepcopy(rules[0])
+        new["matches"][0]["path"]["value"] = "/v2"
+        new["backendRefs"] = [{**ref, "weight": stable if ref["name"] == "s" else canary} for ref in new["backendRefs"]]
+        rules[0]["name"] = "checkout-v1"
+        rules.insert(0, new)
+
+    return change
+
+
+def exchanged(document: Json) -> None:
+    first, second = document["spec"]["rules"][:2]
+    first["name"], second["name"] = second["name"], first["name"]
+
+
+RENAMINGS = [superseded(1, 0), superseded(50, 50), superseded(10, 90), exchanged]
+IDS = ["new at 0", "new at 50", "new at 90", "exchanged"]
+
+
+@pytest.mark.parametrize("trouble", [None, World.crash, World.strip])
+@pytest.mark.parametrize("end", [fails, aborted, World.delete, revised])
+@pytest.mark.parametrize("change", RENAMINGS, ids=IDS)
+def test_whatever_ends_a_run_reaches_each_rule_that_may_be_its_own(
+    change: Callable[[Json], None], end: Callable[[World], None], trouble: Callable[[World], None] | None
+) -> None:
+    """What was recorded of a rule is found whoever has its name, and who has its name is meant as well."""
+    world = half()
+    world.edit_route("shop", change)
+    world.run()
+    if trouble is not None:
+        trouble(world)
+        world.run()
+    end(world)
+    world.run()
+    assert not any(shares(world).values()), shares(world)
+    world.wait(70)
+    assert not any(shares(world).values())
+
+
+@pytest.mark.parametrize("change", RENAMINGS, ids=IDS)
+def test_nothing_is_given_to_a_rule_of_which_nobody_can_tell_whether_it_is_the_runs(
+    change: Callable[[Json], None],
+) -> None:
+    """The run holds where it is, says which rules these are, and blames nobody for what nobody has lowered."""
+    world = half()
+    world.edit_route("shop", change)
+    before = {name: min(share, 50) for name, share in shares(world).items()}
+    decision = world.run()
+    for _ in range(3):
+        world.measure(0.0)
+        decision = world.wait(30)
+    assert world.phase is Phase.PROGRESSING
+    assert decision.reason == reasons.INVALID
+    assert "of route shop may be what this run has written" in decision.message
+    assert "held at 50 %" in decision.message
+    assert shares(world) == before
+    assert world.recorded["split"]["written"] == 50
+    assert reasons.LOWERED_BY_HAND not in world.reasons
+
+
+def test_the_run_goes_on_when_names_are_as_they_were() -> None:
+    """With what it was given."""
+    world = half()
+    world.edit_route("shop", exchanged)
+    world.wait(30)
+    world.edit_route("shop", exchanged)
+    world.wait(1)
+    world.pass_step()
+    assert shares(world) == {"checkout": 100, "old": 0}
+
+
+def test_copies_end_in_a_rule_whose_name_another_one_has() -> None:
+    """What a mirror step has added is taken out of it."""
+    steps = [{"mirror": {"percent": 20, "allowUnsafeMethods": True}, "hold": "1h"}, {"weight": 50}]
+    spec = spec_of(routes=[{"name": "shop", "rules": ["checkout"]}], steps=steps)
+    world = at(1, spec=spec, routes={"shop": route("shop", *copy.deepcopy(TWO))})
+    assert world.copied()
+    world.edit_route("shop", exchanged)
+    world.run()
+    aborted(world)
+    assert not world.copied()
