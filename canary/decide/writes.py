@@ -7,7 +7,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 from canary.decide.actions import WriteRoute
-from canary.decide.dividing import divided, given, share_of
+from canary.decide.dividing import beside, divided, given, share_of
 from canary.decide.facts import RouteView, RuleView
 from canary.decide.matching import left_over, rules
 from canary.decide.mirroring import copies
@@ -66,11 +66,14 @@ def way_back(scope: Scope, route: RouteView, *, swapped: bool = False) -> RouteP
         swapped=swapped,
     )
     # Where others have the traffic that was stable's, a Swap gives the canary no more: what they have is not the run's to take.
-    # Nor is it where they have all that was the pair's; and a pair that had nothing before gets nothing.
+    # Nor is it where they have all that was the pair's; and a pair that had nothing before gets nothing. Nor does a rule get more
+    # of which nobody can tell whether it is the run's.
     left = {
         rule.key: rule.weights
         for rule in route.rules
-        if rule.given_away or (rule.idle and not before[rule.key].total) or (rule.replaced and swapped)
+        if rule.given_away
+        or (rule.idle and not before[rule.key].total)
+        or (swapped and (rule.replaced or (route.problem and rule.weights.share < 100)))
     }
     return _placed(route, replace(plan, entries=tuple(_kept(entry, left) for entry in plan.entries)) if left else plan)
 
@@ -231,7 +234,12 @@ def put_back(scope: Scope, route: RouteView, most: Mapping[str, Fraction]) -> Wr
 
 
 def _of_share(scope: Scope, route: RouteView, rule: RuleView, share: Fraction) -> Weights:
-    """The weights by which the canary has a share of a rule: as the annotation has them, else computed again."""
+    """The weights by which the canary has a share of a rule: as the annotation has them, else computed again.
+
+    Of one in which others have what was stable's it is by what these have now, which is not the run's to change.
+    """
+    if rule.replaced and rule.weights.share > share:
+        return beside(rule.weights, share)
     given = route.intent.weights.get(rule.key) if route.intent is not None and scope.ours(route) else None
     if given is not None and given.share == share:
         return given

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from world import AROUND, RUN_ANNOTATION, World, begun, route, rule, spec_of
 
 from canary.decide import reasons
 from canary.model.status import Phase
+from canary.model.values import decimal_text
 from canary.preflight.surroundings import POLICY, Documents
 from canary.routes.intent import parse_intent
 
@@ -217,6 +219,44 @@ def test_a_third_backend_that_was_there_before_has_nobodys_place() -> None:
     fails(world)
     assert [weight for name, _, weight in listed(world) if name not in {"s", "c"}] == [0]
     assert ("c", 80, 0) in listed(world)
+
+
+@pytest.mark.parametrize("trouble", [None, World.crash, World.strip])
+@pytest.mark.parametrize(("step", "weight", "left"), [(1, 1, 0), (1, 100, 10), (1, 45, 5), (2, 1, 1), (2, 49, 49)])
+def test_a_share_that_is_more_because_another_backend_has_less_is_put_back(
+    step: int, weight: int, left: int, trouble: Callable[[World], None] | None
+) -> None:
+    """Git calls stable something else, with the weight that Git has for it: of what the rule gives now the canary has no more than it was given."""
+    world = at(step)
+    world.edit_route("shop", place("s", name="s2", weight=weight))
+    if trouble is not None:
+        trouble(world)
+    decision = world.run()
+    assert {name: weight for name, _, weight in listed(world)} == {"s2": weight, "c": left}
+    told = [tell.message for tell in world.told if tell.reason == reasons.RAISED_BY_OTHER]
+    assert bool(told) is (weight < {1: 90, 2: 50}[step])
+    assert not told or "argocd" in told[0]
+    for _ in range(3):
+        world.measure(0.0)
+        decision = world.wait(30)
+    assert {name: weight for name, _, weight in listed(world)} == {"s2": weight, "c": left}
+    assert decision.reason == reasons.INVALID
+    assert reasons.LOWERED_BY_HAND not in world.reasons
+    now = Fraction(100 * left, left + weight)
+    assert world.recorded["split"]["written"] == pytest.approx(float(now), abs=0.01)
+    assert f"held at {decimal_text(now)} %" in decision.message
+    fails(world)
+    assert ("c", 80, 0) in listed(world)
+
+
+def test_the_step_has_its_share_again_when_stable_is_listed_again() -> None:
+    """That was earned."""
+    world = at(1)
+    world.edit_route("shop", place("s", name="s2", weight=1))
+    world.run()
+    world.edit_route("shop", place("s2", name="s"))
+    world.run()
+    assert {name: weight for name, _, weight in listed(world)} == {"s": 90, "c": 10}
 
 
 # -- a name that another rule has now -------------------------------------------------------------------------------------
