@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from canary.decide.facts import RouteView, RuleView
 from canary.decide.scope import Scope
-from canary.decide.wrote import allowed, of_this_run, written
+from canary.decide.wrote import allowed, gone, of_this_run, written
 from canary.model.values import decimal_text
 from canary.routes.intent import Mode
 from canary.routes.key import RouteKey
@@ -74,6 +74,9 @@ def lowered(scope: Scope, besides: Collection[RouteKey] = ()) -> Drift | None:
             if remembered is None or remembered.share or any(remembered.shares.values()) or scope.ours(route):
                 return Drift(route, Fraction(0), Fraction(0), gone=True)
             continue
+        wrote = gone(scope, route)
+        if wrote is not None and route.share < wrote:
+            return Drift(route, wrote, route.share)
         for kind, compared in _compared(scope, route).items():
             for key, (expected, found) in compared.items():
                 if found >= expected:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from fractions import Fraction
 
@@ -15,7 +15,7 @@ from canary.decide.once import asked_once
 from canary.decide.pausing import kept_by_hand
 from canary.decide.scope import Decision, Scope
 from canary.decide.sight import withheld
-from canary.decide.wrote import written
+from canary.decide.wrote import joined, written
 from canary.errors import ShareError
 from canary.model.run_status import Outcome
 from canary.routes.added import Added, bounded
@@ -47,10 +47,10 @@ def wanted(scope: Scope, route: RouteView) -> RoutePlan:
     if mode_of(scope) is not Mode.STEP:
         return way_back(scope, route, swapped=shares.some)
     baseline = scope.baseline(route)
-    weights = {}
+    weights, met = {}, joined(scope, route)
     for rule in route.rules:
         share = share_of(scope, route, rule.key)
-        weights[rule.key], _ = given(rule, baseline[rule.key], share)
+        weights[rule.key] = given(rule, baseline[rule.key], share)[0] if rule.key in met else rule.weights
     return _placed(route, RoutePlan.dividing(route.pair, weights, copies(scope, route), rules(scope, route)))
 
 
@@ -364,7 +364,7 @@ def _intent(
     mirrors: Mapping[str, Copied],
     added: Mapping[str, Added],
 ) -> Intent:
-    reason, message = _why(scope)
+    (reason, message), met = _why(scope), joined(scope, route)
     return Intent(
         rollout=scope.facts.name,
         uid=scope.facts.uid,
@@ -372,10 +372,10 @@ def _intent(
         mode=mode_of(scope),
         step=scope.step.index,
         # That a pair has nothing is nothing that a run has given it, or could give back.
-        weights=_some(weights),
-        baseline=_some(scope.baseline(route)),
+        weights=_some(weights, met),
+        baseline=_some(scope.baseline(route), met),
         pair=route.pair,
-        rules={rule.key: rule.digest for rule in route.rules if rule.digest},
+        rules={rule.key: rule.digest for rule in route.rules if rule.digest and rule.key in met},
         mirrors=mirrors,
         added=bounded(added, route.added.said),
         reason=reason,
@@ -395,8 +395,8 @@ def _why(scope: Scope) -> tuple[str, str]:
     return "", ""
 
 
-def _some(weights: Mapping[str, Weights]) -> dict[str, Weights]:
-    return {key: said for key, said in weights.items() if said.total}
+def _some(weights: Mapping[str, Weights], met: Collection[str]) -> dict[str, Weights]:
+    return {key: said for key, said in weights.items() if said.total and key in met}
 
 
 def _in_place(scope: Scope, route: RouteView, plan: RoutePlan, mode: Mode) -> bool:

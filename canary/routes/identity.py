@@ -84,9 +84,9 @@ def resolve(recorded: Mapping[str, str], rules: Sequence[R], damaged: Sequence[R
     found = {key: rule for key, mark in recorded.items() if (rule := _named(there, key)) and mark in {"", rule.digest}}
     for key, others in _claims(recorded, rules, damaged).items():
         free = [rule for rule in others if rule.key not in {taken.key for taken in found.values()}]
-        by_name = [there[key]] if there[key].digest not in recorded.values() else []
+        alone = there[key].digest not in recorded.values() and not any(rule.weights.share for rule in free)
         if free:
-            found[key] = max([*free, *by_name], key=lambda rule: rule.weights.share)
+            found[key] = there[key] if alone and there[key].weights.share else free[0]
     steps = (
         (_by_name, (*damaged, *rules)),
         (_by_content, rules),

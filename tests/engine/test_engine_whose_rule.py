@@ -366,3 +366,111 @@ def test_copies_end_in_a_rule_whose_name_another_one_has() -> None:
     world.run()
     aborted(world)
     assert not world.copied()
+
+
+# -- a rule that comes in the middle of a run -------------------------------------------------------------------------------
+
+
+def inserted(stable: int, canary: int, where: int = 1) -> Callable[[Json], None]:
+    """Another rule lists the pair, with these weights."""
+    refs = [{"name": "s", "port": 80, "weight": stable}, {"name": "c", "port": 80, "weight": canary}]
+    new = {**on("/pay", name="payments"), "backendRefs": refs}
+    return lambda document: document["spec"]["rules"].insert(where, copy.deepcopy(new))
+
+
+def every() -> World:
+    """A run at 10 % in every rule that lists the pair, which is one."""
+    return at(1, routes={"shop": route("shop", on("/a", name="checkout"))})
+
+
+@pytest.mark.parametrize("trouble", [None, World.crash, World.strip])
+@pytest.mark.parametrize("where", [0, 1])
+@pytest.mark.parametrize(
+    ("stable", "canary", "share"), [(100, 0, 0), (1, 0, 0), (95, 5, 5), (90, 10, 10), (10, 90, 10)]
+)
+def test_a_rule_that_comes_in_the_middle_of_a_run_joins_with_the_next_step(
+    stable: int, canary: int, share: int, where: int, trouble: Callable[[World], None] | None
+) -> None:
+    """Until then it has what its owner wrote, and no more than the step gives."""
+    world = every()
+    world.edit_route("shop", inserted(stable, canary, where))
+    if trouble is not None:
+        trouble(world)
+    for _ in range(3):
+        world.run()
+        assert shares(world) == {"checkout": 10, "payments": share}
+        world.wait(1)
+    assert world.phase is Phase.PROGRESSING
+    assert not {reasons.LOWERED_BY_HAND, reasons.RAISED_BY_OTHER} & set(world.reasons)
+    world.pass_step()
+    assert shares(world) == {"checkout": 50, "payments": 50}
+    fails(world)
+    assert not any(shares(world).values())
+
+
+@pytest.mark.parametrize("end", [fails, aborted, World.delete, revised])
+def test_whatever_ends_a_run_takes_the_canary_out_of_rules_that_have_not_joined(end: Callable[[World], None]) -> None:
+    """They list the pair of the run, so their traffic is on a canary that has failed."""
+    world = every()
+    world.edit_route("shop", inserted(95, 5))
+    world.run()
+    end(world)
+    world.run()
+    assert not any(shares(world).values())
+
+
+def test_a_rule_that_comes_at_the_last_step_has_stable_until_roles_are_exchanged() -> None:
+    """Then stable is the other one, for every rule."""
+    for promotion, share in (("Swap", 100), ("Await", 0)):
+        world = at(3, spec=spec_of(promotion=promotion), routes={"shop": route("shop", on("/a", name="checkout"))})
+        world.edit_route("shop", inserted(1, 0))
+        world.wait(3)
+        assert shares(world) == {"checkout": 100, "payments": 0}
+        world.pass_step()
+        world.ask("promote", id_="go")
+        world.wait(60)
+        assert world.phase is Phase.SUCCEEDED
+        assert set(shares(world).values()) == {share}
+
+
+def test_a_canary_that_was_away_comes_back_to_the_rules_that_had_joined() -> None:
+    """A step that is entered anew is the same one."""
+    world = every()
+    world.edit_route("shop", inserted(1, 0))
+    world.run()
+    world.canary.ready = 0
+    world.run()
+    assert shares(world) == {"checkout": 0, "payments": 0}
+    world.canary.ready = 1
+    world.wait(3)
+    assert shares(world) == {"checkout": 10, "payments": 0}
+
+
+def test_copies_of_a_rule_that_comes_wait_for_the_next_step() -> None:
+    """A mirror step sends none of it."""
+    steps = [{"mirror": {"percent": 20, "allowUnsafeMethods": True}, "hold": "10s"}, {"weight": 10}]
+    world = at(1, spec=spec_of(steps=steps), routes={"shop": route("shop", on("/a", name="checkout"))})
+    world.edit_route("shop", inserted(1, 0))
+    world.wait(3)
+    assert {key: share for key, share in world.copied().items() if share} == {"checkout": 20}
+    world.pass_step()
+    assert shares(world) == {"checkout": 10, "payments": 10}
+
+
+def test_rules_that_are_all_exchanged_for_others_are_a_hand_that_lowers() -> None:
+    """What the run has shown was in none of these; a person may say that they are to have the share."""
+    world = at(2, routes={"shop": route("shop", on("/a", name="checkout"))})
+
+    def change(document: Json) -> None:
+        inserted(1, 0)(document)
+        del document["spec"]["rules"][0]
+
+    world.edit_route("shop", change)
+    decision = world.run()
+    assert world.phase is Phase.PAUSED
+    assert "argocd changed the canary's share on HTTPRoute shop from 50 % to 0 %" in decision.message
+    assert shares(world) == {"payments": 0}
+    world.ask("resume", id_="go on")
+    world.run()
+    assert world.phase is Phase.PROGRESSING
+    assert shares(world) == {"payments": 50}
